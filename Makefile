@@ -1,0 +1,81 @@
+# People and CI use the same targets. `make` lists them.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.SUFFIXES:
+MAKEFLAGS += --no-builtin-rules
+
+VENV := .venv
+READY := $(VENV)/.ready
+BIN := $(VENV)/bin
+ARGS ?=
+TESTS ?= tests
+BENCHMARKS := $(patsubst benchmarks/%.py,%,$(filter-out %/__init__.py %/common.py %/gpu.py,$(wildcard benchmarks/*.py)))
+
+# DVC runs `python -m stages...`: that python is the environment's.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export DO_NOT_TRACK := 1
+unexport VIRTUAL_ENV PYTHONHOME
+# TensorFlow's download is large: a slow line needs more than uv's 30 seconds.
+export UV_HTTP_TIMEOUT ?= 180
+
+.PHONY: help setup run test test-farm lint bench schema lock ci ci-check ci-run ci-comment clean distclean
+
+help: ## list the targets
+	@echo "usage: make TARGET"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: $(READY) ## make the Python environment in .venv (again, when the lock has changed)
+
+run: $(READY) ## run the pipeline; digits stand in where MNIST cannot be had; ARGS="--set models.dense.epochs=3"
+	@inkflow run --fallback digits $(ARGS)
+
+test: $(READY) ## run the tests; TESTS=tests/test_params.py ARGS="-k name" for some of them
+	@python -m pytest -n auto -m "not farm" $(TESTS) $(ARGS)
+
+test-farm: $(READY) ## run the tests with several servers and workers: three clones as three machines, and docs/deploy.md
+	@python -m pytest -m farm $(TESTS) $(ARGS)
+
+lint: $(READY) ## check style, types, generated files and what must not be in the repository
+	@ruff check .
+	@ruff format --check .
+	@mypy stages flows tests benchmarks
+	@python -m stages.schema --check
+	@.ci/no-addresses
+
+bench: $(READY) ## measure, and write docs/benchmarks.md; RUNS=3 for fewer runs a side, ARGS=--paraffin for that too
+	@mkdir -p .inkflow
+	@for program in $(BENCHMARKS); do python -m "benchmarks.$$program" $(ARGS) | tee ".inkflow/bench-$$program.jsonl"; done
+	@python -m benchmarks.support.report $(BENCHMARKS:%=.inkflow/bench-%.jsonl)
+
+schema: $(READY) ## write params.schema.json and docs/parameters.md from stages/params.py
+	@python -m stages.schema
+
+lock: $(READY) ## resolve the dependencies again and write requirements.lock; ARGS=--upgrade for newer ones
+	@UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile --quiet --universal --generate-hashes \
+	  --python-version 3.11 --extra dev $(ARGS) --output-file requirements.lock pyproject.toml
+
+ci: ## what CI does: Debian packages, lint, test
+	@.ci/run
+
+ci-check: $(READY) ## without data or training: do code, dvc.lock and the DVC remote belong together?
+	@inkflow ci check $(ARGS)
+
+ci-run: $(READY) ## the pipeline with the DVC remote, where there is one, and the gates; ARGS="--push -- --jobs 2"
+	@inkflow ci run $(ARGS)
+
+ci-comment: $(READY) ## the summaries of both lanes as one comment on the job's pull or merge request
+	@inkflow ci comment
+
+clean: ## remove what tools leave behind; results, DVC's cache and .venv stay
+	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
+	@find . -path ./$(VENV) -prune -o -path ./.dvc -prune -o -name __pycache__ -type d -print0 | xargs -0 rm -rf
+
+distclean: clean ## clean, and remove .venv and what this machine remembers of runs too
+	@rm -rf $(VENV) .inkflow
+
+$(READY): requirements.lock pyproject.toml .ci/setup
+	@.ci/setup "$(VENV)"
+	@touch $@

@@ -1,0 +1,1 @@
+"""Benchmarks: each program measures both sides of a comparison and prints JSON lines."""

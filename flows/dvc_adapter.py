@@ -1,0 +1,275 @@
+"""DVC, as the engine sees it: what is decided, restored and recorded goes through here.
+
+DVC decides whether a stage is unchanged or can be restored, hashes, caches and records. Only the stage's command is
+run by the engine, between `begin` and `record`, so that stages can run side by side, be watched and be ended.
+Every method that reads or writes DVC's records holds DVC's own lock, and only that long: `dvc` in another terminal
+works meanwhile. `dvc_facts`, `dvc_lockfile` and this module are the only ones that import DVC.
+"""
+
+import logging
+import threading
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import networkx as nx
+from dvc.exceptions import DvcException
+from dvc.lock import LockError
+from dvc.repo import Repo
+from dvc.stage import Stage as DvcStage
+from dvc_data.hashfile.hash_info import HashInfo
+
+from flows.aside import forget, put_all_back, put_aside, put_back
+from flows.dvc_elsewhere import Elsewhere
+from flows.dvc_facts import (
+    CacheAnswers,
+    Held,
+    Situation,
+    active_graph,
+    hashes_of,
+    path_of,
+    run_key,
+    set_hashes,
+    whole_message,
+)
+from flows.dvc_inputs import Snapshot, changes_between, inputs_of
+from flows.dvc_lockfile import Recorder, mend_list_of_files_in_use
+from flows.dvc_remotes import fetch_result
+from flows.errors import DvcFailed, InputsChanged, PipelineInvalid, UnknownStage
+from flows.facts import Facts
+from flows.model import Command, Outcome, Result, Stage
+from flows.reasons import sentence
+from flows.workspace import one_at_a_time
+from stages.errors import OutputError
+
+for name in ("dvc", "dvc_data", "dvc_objects"):
+    logging.getLogger(name).setLevel(logging.CRITICAL)  # the engine says what DVC does; also ends its progress bars
+
+
+class Repository:
+    """A DVC repository with its graph, opened once for many stages."""
+
+    def __init__(self, root: Path | str = ".", only: Collection[str] | None = None) -> None:
+        """Open the repository at `root`, or `only` some of its stages: what those read is then taken as it lies."""
+        try:
+            self._repo = Repo(str(root))
+            mend_list_of_files_in_use(self._repo)
+            self._graph: nx.DiGraph[DvcStage] = active_graph(self._repo.index.graph)
+        except DvcException as error:
+            raise PipelineInvalid(f"DVC cannot read the pipeline: {whole_message(error)}") from error
+        except OSError as error:
+            raise OutputError(error.filename or root, error) from error
+        if only is not None:
+            self._graph.remove_nodes_from([stage for stage in self._graph if stage.addressing not in only])
+        self.root = Path(self._repo.root_dir)
+        self._order: list[DvcStage] = list(nx.dfs_postorder_nodes(self._graph))
+        self._by_name: dict[str, DvcStage] = {stage.addressing: stage for stage in self._order}
+        self._situation = Situation(self._graph)
+        self._cache = CacheAnswers(self._repo, self._by_name)
+        self._recorder = Recorder(self._repo, self._order)
+        self._begun: dict[str, tuple[Snapshot, Held]] = {}
+        self.pulls = False  # what is to be restored may come from the remote
+        self._one_at_a_time = threading.RLock()
+        self._shared = Path(self._repo.stage_cache.cache_dir).parent / "inkflow.lock"
+
+    def close(self) -> None:
+        """Write what is not written yet, and let go of DVC's databases."""
+        self.flush()
+        self._repo.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def stages(self, targets: Sequence[str] = ()) -> list[Stage]:
+        """The stages that `targets` need (all when empty), each after those it waits for, in DVC's own order.
+
+        Raises:
+            UnknownStage: a target is neither a stage, a group of stages (`train`) nor an output.
+        """
+        wanted = [stage for target in targets for stage in self._named(target)] or self._order
+        needed = set(wanted).union(*(nx.descendants(self._graph, stage) for stage in wanted))
+        return [
+            Stage(
+                stage.addressing,
+                tuple(before.addressing for before in self._graph.successors(stage)),
+                tuple(str(out) for out in stage.outs),
+            )
+            for stage in self._order
+            if stage in needed
+        ]
+
+    def named(self, targets: Sequence[str]) -> list[str]:
+        """Names of the stages that `targets` name, without those that they need; all when empty."""
+        return [stage.addressing for target in targets for stage in self._named(target)] or list(self._by_name)
+
+    def facts(self, targets: Sequence[str] = ()) -> list[Facts]:
+        """What DVC knows of the stages that `targets` need, in the same order."""
+        with self._locked():
+            return [self._situation.of(self._by_name[stage.name], stage) for stage in self.stages(targets)]
+
+    @property
+    def cache(self) -> CacheAnswers:
+        """Answers of the cache that a plan asks for; to be asked while nothing runs."""
+        return self._cache
+
+    def settle(self, stage: Stage, *, force: bool = False) -> Result | tuple[str, ...]:
+        """Result of `stage` when it need not run: unchanged, or restored just now. Else the reasons why it must run."""
+        with self._locked():
+            dvc_stage, name = self._by_name[stage.name], stage.name
+            facts = self._situation.of(dvc_stage, stage)
+            changes = facts.changes
+            reasons = tuple(sentence(change) for change in changes)
+            if facts.tracked:
+                return self._settle_tracked(dvc_stage, name, reasons)
+            if not changes and not force:
+                return Result(name, Outcome.UNCHANGED)
+            if force or facts.always or not self._restore(dvc_stage):
+                return reasons
+            return Result(name, Outcome.RESTORED, reasons)
+
+    def elsewhere(self, patience_s: float, ended: threading.Event) -> Elsewhere:
+        """What stages on other machines need; an unreachable remote is waited for so long, or until `ended`."""
+        return Elsewhere(self._repo, self._graph, self._locked, patience_s, ended)
+
+    def run_key(self, name: str) -> str:
+        """The same for stages of several clones that would do the same: same command, parameters and contents."""
+        with self._locked():
+            stage = self._by_name[name]
+            with self._situation.tentative(stage):
+                stage.save_deps()
+                return run_key(stage)
+
+    def metrics(self) -> dict[str, Any]:
+        """Numbers in the metrics files of the workspace, by path and dotted key."""
+        with self._locked():
+            files = self._repo.metrics.show().get("", {}).get("data", {})
+        return {name: entry["data"] for name, entry in files.items() if "data" in entry}
+
+    def begin(self, name: str) -> Command:
+        """Freeze what stage `name` reads, put its earlier outputs aside, and tell its command."""
+        with self._locked():
+            stage = self._by_name[name]
+            recorded = hashes_of(stage)
+            stage.save_deps()
+            self._begun[name] = inputs_of(stage), recorded
+            put_aside(self.root, name, [path_of(out) for out in stage.outs if not out.persist])
+            stage.remove_outs()  # what persists is made writable
+            lines = stage.cmd if isinstance(stage.cmd, list) else stage.cmd.splitlines()
+            environment = {"DVC_STAGE": name, "DVC_ROOT": str(self.root)}
+            return Command(name, tuple(lines), str(Path(stage.wdir).resolve()), environment)
+
+    def record(self, name: str) -> None:
+        """Hash and cache what stage `name` wrote, and record it in the run cache and in dvc.lock.
+
+        Raises:
+            InputsChanged: something that the stage reads is not as it was at `begin`; nothing is recorded.
+        """
+        with self._locked():
+            stage = self._by_name[name]
+            stage.save_deps()
+            (before, _), after = self._begun[name], inputs_of(stage)
+            if changed := changes_between(before, after):
+                raise InputsChanged(name, changed)
+            uncached = any(not (out.use_cache or out.is_metric or out.is_plot) for out in stage.outs)
+            with self._recorder.ignoring(stage):
+                stage.save(run_cache=not uncached)
+            stage.commit()
+            del self._begun[name]
+            forget(self.root, name)
+            self._recorder.add(stage)
+
+    def abandon(self, name: str) -> None:
+        """Clear what a failed or ended stage `name` left, and put its earlier outputs back."""
+        with self._locked():
+            if name not in self._begun:
+                return
+            stage, (_, recorded) = self._by_name[name], self._begun.pop(name)
+            stage.remove_outs()
+            put_back(self.root, name)
+            set_hashes(stage, recorded)
+
+    def expect(self, names: Sequence[str]) -> None:
+        """Know which stages may be recorded in the run that begins: new ones keep the graph's order in dvc.lock."""
+        put_all_back(self.root)
+        self._recorder.expect([self._by_name[name] for name in names])
+
+    def skip(self, name: str) -> None:
+        """Know that stage `name` will not be recorded, so that nothing waits for its place in dvc.lock."""
+        self._recorder.skip(self._by_name[name])
+
+    def flush(self) -> None:
+        """Write all that was recorded into dvc.lock."""
+        with self._locked():
+            self._recorder.flush()
+
+    def _settle_tracked(self, stage: DvcStage, name: str, reasons: tuple[str, ...]) -> Result:
+        """A stage that never runs, tracked data or frozen: what is missing comes back, edits are recorded."""
+        if not reasons:
+            return Result(name, Outcome.UNCHANGED)
+        for out in stage.outs:
+            if not out.exists:  # an edited one is not to be overwritten
+                out.checkout(allow_missing=True)
+        if stage.status():
+            stage.reproduce()
+            self._recorder.add(stage)
+        return Result(name, Outcome.RESTORED, reasons)
+
+    def _restore(self, stage: DvcStage) -> bool:
+        """Bring back the outputs that belong to the present inputs of `stage`, if the cache has them."""
+        with self._situation.tentative(stage) as keep:
+            if stage.changed_stage() or not stage.deps_cached():
+                stage.save_deps()
+                for out in stage.outs:
+                    out.hash_info = HashInfo()  # else DVC takes the recorded outputs for those of the new inputs
+            try:
+                self._repo.stage_cache.restore(stage, dry=True)
+            except DvcException:  # not in the run cache, or a dependency is missing, which `begin` will say
+                if not (self.pulls and fetch_result(self._repo, stage)):
+                    return False
+            keep()
+            with self._recorder.ignoring(stage):
+                stage.run()
+            self._recorder.add(stage)
+            return True
+
+    def _named(self, target: str) -> list[DvcStage]:
+        if target in self._by_name:
+            return [self._by_name[target]]
+        group = [stage for name, stage in self._by_name.items() if name.startswith(f"{target}@")]
+        path = str(Path.cwd() / target)
+        owners = [stage for stage in self._order if any(str(out.fs_path) == path for out in stage.outs)]
+        if not group and not owners:
+            raise UnknownStage(target, list(self._by_name))
+        return group or owners
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Hold DVC's lock; another process's turn is waited for."""
+        with self._one_at_a_time:
+            if self._repo.lock.is_locked:
+                yield
+                return
+            try:
+                _acquire(self._repo.lock)
+                with one_at_a_time(self._shared):
+                    yield
+            except DvcException as error:
+                raise DvcFailed(whole_message(error)) from error
+            except OSError as error:
+                raise OutputError(error.filename or self.root, error) from error
+            finally:
+                if self._repo.lock.is_locked:
+                    self._repo.lock.unlock()
+
+
+def _acquire(lock: Any) -> None:
+    while True:
+        try:
+            lock.lock()
+            return
+        except LockError:
+            continue  # DVC itself waits three seconds before it says so

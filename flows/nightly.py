@@ -1,0 +1,64 @@
+"""The flow of scheduled runs: the pipeline, and what came of it pushed to DVC's remote for others to restore."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from prefect import Task, flow
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+from pydantic import Field
+
+from flows import dvc_remotes
+from flows.pipeline import pipeline
+from flows.states import failed
+from stages.errors import InkflowError
+
+PUSH = "push"
+TRIES, DELAY_S = 3, 30  # a remote that cannot be reached may be back soon
+
+
+@flow(name="inkflow", persist_result=False)
+def nightly(
+    targets: list[str] | None = None,
+    settings: dict[str, Any] | None = None,
+    dataset: str | None = None,
+    fallback: str | None = None,
+    force: bool = False,
+    jobs: Annotated[int, Field(ge=1)] | None = None,
+    keep_going: bool = False,
+    push: bool = True,
+) -> State[Any]:
+    """Bring the stages up to date, then push the results: what is unchanged or cached is not run.
+
+    Args:
+        targets: stages to bring up to date with all that they need, for example `train@cnn`; all when empty.
+        settings: parameters to change in params.yaml, for example `{"models.dense.epochs": 3}`.
+        dataset: the data set to use, one of `datasets` in params.yaml.
+        fallback: the data set to use when the chosen one cannot be reached.
+        force: run the stages even when nothing changed.
+        jobs: how many stages may run at the same time; as many as there are cores when empty.
+        keep_going: after a failure, run what does not depend on it.
+        push: push outputs and run cache to DVC's default remote; without a remote nothing is pushed.
+    """
+    state = pipeline.fn(targets, settings, dataset, fallback, force, jobs, keep_going)
+    return after_push(state) if push else state
+
+
+def after_push(state: State[Any]) -> State[Any]:
+    """`state` of the run when its results are pushed, or need not be; else what the push failed with."""
+    if not state.is_completed() or dvc_remotes.default_remote(Path()) is None:
+        return state
+    task = Task(
+        fn=_push, name=PUSH, task_run_name=PUSH, cache_policy=NO_CACHE, persist_result=False,
+        retries=TRIES, retry_delay_seconds=DELAY_S,
+    )  # fmt: skip
+    pushed: State[Any] = task(return_state=True)
+    return state if pushed.is_completed() else Failed(message=f"{state.message}; not pushed: {pushed.message}")
+
+
+def _push() -> State[Any]:
+    try:
+        return Completed(message=dvc_remotes.push_all(Path()))
+    except InkflowError as error:
+        return failed(error)

@@ -1,0 +1,102 @@
+"""What would run, be restored or stay, and why: a pure function of facts, carried downstream truthfully.
+
+download ── unchanged
+└─ prepare ── run: prepare.crop none → {top: 7, ...}
+└─ train@cnn ── may run: depends on what prepare gives
+└─ report ── may run: depends on what train@cnn gives
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from flows.facts import Cache, Dependency, Facts, Hashes
+from flows.reasons import FORCED, Change, one_and_others, sentence
+
+
+class Verdict(StrEnum):
+    """What will happen to a stage."""
+
+    UNCHANGED = "unchanged"
+    RESTORE = "restore"
+    RUN = "run"
+    MAY_RUN = "may run"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What will happen to one stage, why, and the hashes of its outputs afterwards where they can be told."""
+
+    stage: str
+    verdict: Verdict
+    reasons: tuple[str, ...] = ()
+    outputs: Hashes | None = None
+
+
+def plan(facts: Sequence[Facts], cache: Cache, *, force: bool = False) -> list[Decision]:
+    """A decision for each of `facts`, which come in the order of the graph.
+
+    Args:
+        facts: one a stage, each after those of the stages it waits for.
+        cache: answers which outputs are at hand for which inputs.
+        force: run every stage that can run.
+    """
+    decided: dict[str, Decision] = {}
+    for stage in facts:
+        decided[stage.stage.name] = _decide(stage, decided, cache, force)
+    return list(decided.values())
+
+
+def _decide(facts: Facts, decided: Mapping[str, Decision], cache: Cache, force: bool) -> Decision:
+    name = facts.stage.name
+    if facts.tracked:
+        return _decide_tracked(facts)
+    if force or facts.always:
+        return Decision(name, Verdict.RUN, _words([*([FORCED] if force else []), *facts.changes]))
+    expected = {dependency: _expected(dependency, decided, cache) for dependency in facts.dependencies}
+    unknown = [dependency for dependency, content in expected.items() if content is None]
+    if unknown:
+        return Decision(name, Verdict.MAY_RUN, (*_words(facts.own), *_givers(unknown, decided)))
+    changes = facts.changes_with(expected)
+    if not changes:
+        return Decision(name, Verdict.UNCHANGED, outputs=facts.recorded)
+    held = cache.restorable(name, {item.path: content for item, content in expected.items() if content})
+    verdict = Verdict.RUN if held is None else Verdict.RESTORE
+    return Decision(name, verdict, _words(changes), held)
+
+
+def _decide_tracked(facts: Facts) -> Decision:
+    """A stage that never runs: what is missing comes back, what was edited is recorded anew."""
+    if not facts.changes:
+        return Decision(facts.stage.name, Verdict.UNCHANGED, outputs=facts.recorded)
+    outputs = {**facts.recorded, **facts.present}
+    return Decision(facts.stage.name, Verdict.RESTORE, _words(facts.changes), outputs)
+
+
+def _expected(dependency: Dependency, decided: Mapping[str, Decision], cache: Cache) -> str | None:
+    """Content hash that `dependency` will have when its reader's turn comes; None when nobody can tell yet."""
+    makers = [decided[name] for name in dependency.producers if name in decided]
+    if all(maker.verdict is Verdict.UNCHANGED for maker in makers):
+        return dependency.present
+    if any(maker.outputs is None for maker in makers):
+        return None
+    return cache.composed(
+        dependency.path, {path: content for maker in makers for path, content in (maker.outputs or {}).items()}
+    )
+
+
+def _givers(unknown: Sequence[Dependency], decided: Mapping[str, Decision]) -> list[str]:
+    givers = dict.fromkeys(
+        name
+        for dependency in unknown
+        for name in dependency.producers
+        if name in decided and decided[name].verdict in (Verdict.RUN, Verdict.MAY_RUN)
+    )
+    if not givers:
+        return ["depends on what is restored"]
+    names = [name for name in decided if name in givers]
+    return [f"depends on what {one_and_others(names)} {'give' if len(names) > 1 else 'gives'}"]
+
+
+def _words(changes: Sequence[Change]) -> tuple[str, ...]:
+    return tuple(sentence(change) for change in changes)

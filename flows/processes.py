@@ -1,0 +1,199 @@
+"""Starting a stage's command, listening to it, and ending it with everything it started."""
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+from flows.errors import Interrupted, StageFailed, StageTimedOut
+from flows.masking import mask
+from flows.model import Command
+
+KEPT_LINES = 50  # of a stage's output, for the message when it fails
+GRACE_S = 3.0  # between the request to end and the end
+MARK = "INKFLOW_ENGINE"  # environment variable by which a stage's processes are known, also after their engine died
+SHELL_FLAGS = {"bash": ["--noprofile", "--norc"], "zsh": ["--no-rcs"]}  # as DVC starts them
+
+
+class Processes:
+    """The running commands of one engine."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._running: dict[str, subprocess.Popen[str]] = {}
+        self.ended = threading.Event()  # no command may start any more
+        self._timed_out: set[str] = set()
+
+    def run(self, command: Command, say: Callable[[str], None], timeout_s: float | None = None) -> None:
+        """Run the lines of `command` one after another; each line of output goes to `say` as it comes.
+
+        Raises:
+            StageFailed: a line ended with an exit code other than 0; the rest is not run.
+            StageTimedOut: it took longer than `timeout_s`; all that it started was ended.
+            Interrupted: `end_all` was called.
+        """
+        timer = threading.Timer(timeout_s, self._time_out, [command.stage]) if timeout_s else None
+        if timer:
+            timer.daemon = True
+            timer.start()
+        try:
+            for line in command.lines:
+                say(mask(f"> {line}"))
+                code, last = self._run_line(line, command, say)
+                self._raise_for(command.stage, code, last, timeout_s)
+        finally:
+            if timer:
+                timer.cancel()
+            self._timed_out.discard(command.stage)
+
+    def end_all(self) -> None:
+        """End every running command with all that it started; none can be started any more."""
+        self.ended.set()
+        end_trees([process.pid for process in list(self._running.values())])
+
+    def _run_line(self, line: str, command: Command, say: Callable[[str], None]) -> tuple[int, list[str]]:
+        """Exit code and last lines of output of one line of `command`."""
+        if self.ended.is_set():
+            raise Interrupted(command.stage)
+        last: deque[str] = deque(maxlen=KEPT_LINES)
+        with subprocess.Popen(
+            tied_to_us([*_shell(), "-c", line]),
+            cwd=command.folder,
+            env=self._environment() | dict(command.environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # a group of its own: Ctrl-C reaches the engine alone, which ends it in good order
+            text=True,
+            errors="replace",
+        ) as process:
+            self._running[command.stage] = process
+            if self.ended.is_set() or command.stage in self._timed_out:  # since it was looked at last
+                end_trees([process.pid])
+            listener = threading.Thread(target=_listen, args=(process, last, say), daemon=True)
+            listener.start()
+            try:
+                code = process.wait()
+                end_trees([process.pid])  # what the command left running would write into outputs that are recorded
+                listener.join(GRACE_S)
+                if code or listener.is_alive():  # what left the group and the tree may hold our pipe for ever
+                    end_trees(_escaped(mark(self._root), command.stage))
+                    listener.join(GRACE_S)
+                return code, list(last)
+            finally:
+                del self._running[command.stage]
+
+    def _raise_for(self, stage: str, code: int, last: list[str], timeout_s: float | None) -> None:
+        if self.ended.is_set():
+            raise Interrupted(stage)
+        if stage in self._timed_out:
+            raise StageTimedOut(stage, timeout_s or 0.0)
+        if code:
+            raise StageFailed(stage, code, last)
+
+    def _time_out(self, stage: str) -> None:
+        self._timed_out.add(stage)
+        process = self._running.get(stage)
+        if process:
+            end_trees([process.pid])
+
+    def _environment(self) -> dict[str, str]:
+        """This process's environment, in which `python` is the interpreter that runs it."""
+        here = str(Path(sys.executable).parent)
+        path = os.environ.get("PATH", os.defpath)
+        added = {"PATH": f"{here}{os.pathsep}{path}", "PYTHONUNBUFFERED": "1", MARK: mark(self._root)}
+        return os.environ | added
+
+
+def end_trees(pids: list[int]) -> None:
+    """End processes with all their descendants, also those in other groups: asked first, forced after a while."""
+    found: dict[int, psutil.Process] = {}
+    for pid in pids:
+        with suppress(psutil.Error):
+            process = psutil.Process(pid)
+            found |= {child.pid: child for child in [*process.children(recursive=True), process]}
+        found |= {member.pid: member for member in _group(pid)}
+    alive = list(found.values())
+    for ask in (psutil.Process.terminate, psutil.Process.kill):
+        for process in alive:
+            with suppress(psutil.Error):
+                ask(process)
+        _, alive = psutil.wait_procs(alive, timeout=GRACE_S)
+
+
+def end_orphans(root: Path) -> list[str]:
+    """End what engines that died left running in the project at `root`; the stages that it belonged to."""
+    orphans = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            environment = process.environ()
+            engine, _, project = environment.get(MARK, "").partition(":")
+            if project == str(root) and not _is_engine(engine):
+                orphans.append((process.pid, environment.get("DVC_STAGE", "")))
+    end_trees([pid for pid, _ in orphans])
+    return sorted({stage for _, stage in orphans if stage})
+
+
+def _escaped(our_mark: str, stage: str) -> list[int]:
+    """Processes that `stage` started, whatever group or parent they have now."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            environment = process.environ()
+            if environment.get(MARK) == our_mark and environment.get("DVC_STAGE") == stage:
+                found.append(process.pid)
+    return found
+
+
+def tied_to_us(command: Sequence[str]) -> list[str]:
+    """`command` so that the system ends it when this process dies, where util-linux's setpriv is there."""
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "KILL", *command] if setpriv else list(command)
+
+
+def _listen(process: subprocess.Popen[str], last: deque[str], say: Callable[[str], None]) -> None:
+    assert process.stdout is not None
+    for text in process.stdout:
+        last.append(mask(text.rstrip("\n")))  # here, before anybody hears it
+        say(last[-1])
+
+
+def _group(pid: int) -> list[psutil.Process]:
+    """Members of the process group that `pid` led, which may have ended itself."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, 0)
+        members = [process for process in psutil.process_iter() if _group_of(process.pid) == pid]
+        return [process for process in members if process.is_running()]
+    return []
+
+
+def _group_of(pid: int) -> int | None:
+    try:
+        return os.getpgid(pid)
+    except ProcessLookupError:
+        return None
+
+
+def mark(root: Path) -> str:
+    """Value of MARK: `<pid>@<start time>:<project>`: a process number alone may have come to another process since."""
+    return f"{os.getpid()}@{psutil.Process().create_time():.2f}:{root}"
+
+
+def _is_engine(mark: str) -> bool:
+    pid, _, created = mark.partition("@")
+    try:
+        return f"{psutil.Process(int(pid)).create_time():.2f}" == created
+    except (psutil.Error, ValueError):
+        return False
+
+
+def _shell() -> list[str]:
+    shell = os.environ.get("SHELL") or "/bin/sh"
+    return [shell, *SHELL_FLAGS.get(Path(shell).name, [])]

@@ -1,0 +1,95 @@
+"""`python -m flows.remote_job`: the command of a run in a pool. Does what `python -m prefect.engine` does, sooner.
+
+A worker starts a process for each run, and Prefect and DVC take a second of processor time to be imported. So the
+first run of a worker leaves a process behind that has them (`flows.remote_prefork`), of which the next runs are forks.
+This module imports nothing: it hands over environment, folder and output, passes signals on, and ends as the fork
+does. Where it cannot have one, the run starts the ordinary way. The process ends with its worker.
+"""
+
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+from contextlib import suppress
+
+START_S = 60.0
+POLL_S = 0.05
+LENGTH = struct.Struct("!I")
+
+
+def main() -> None:
+    """Run the flow run that the environment names, and end with its exit code."""
+    connection = _connection()
+    if connection is None:
+        os.execv(sys.executable, [sys.executable, "-m", "prefect.engine"])
+    order = json.dumps({"environment": dict(os.environ), "folder": os.getcwd()}).encode()  # noqa: PTH109 - pathlib is slow to import
+    socket.send_fds(connection, [LENGTH.pack(len(order))], [1, 2])
+    connection.sendall(order)
+    pid = _number(connection)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda received, _: _pass_on(pid, received))
+    sys.exit(_number(connection))
+
+
+def name_of(worker: int) -> str:
+    """Address of the process that a worker's runs are forks of: no file, it goes with the process."""
+    return f"\0inkflow-{os.getuid()}-{worker}-{start_of(worker)}"
+
+
+def start_of(pid: int) -> str:
+    """When a process began, as the system counts; empty when it is gone. A number alone may have come to another."""
+    with suppress(OSError), open(f"/proc/{pid}/stat") as file:  # noqa: PTH123 - likewise
+        return file.read().rpartition(")")[2].split()[19]
+    return ""
+
+
+def is_ours(connection: socket.socket) -> bool:
+    """True when the other end belongs to the same user: names of this kind are open to all."""
+    peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return bool(struct.unpack("3i", peer)[1] == os.getuid())
+
+
+def _connection() -> socket.socket | None:
+    """A connection to the process that has everything imported, started if need be; None where there is none."""
+    worker, process, end = os.getppid(), None, time.monotonic() + START_S
+    if not (sys.platform.startswith("linux") and start_of(worker)):  # nobody above it in a container without an init
+        return None
+    while time.monotonic() < end:
+        connection = socket.socket(socket.AF_UNIX)
+        try:
+            connection.connect(name_of(worker))
+            return connection if is_ours(connection) else None
+        except OSError:
+            connection.close()
+        if process is None:
+            command = [sys.executable, "-m", "flows.remote_prefork", str(worker)]
+            nothing = subprocess.DEVNULL  # the worker waits until nobody holds the output of this run any more
+            process = subprocess.Popen(command, stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True)
+        elif process.poll() not in (None, 0):  # 0: another run's came first
+            return None
+        time.sleep(POLL_S)
+    return None
+
+
+def _number(connection: socket.socket) -> int:
+    """The next number that the other end tells."""
+    told = b""
+    while len(told) < LENGTH.size:
+        part = connection.recv(LENGTH.size - len(told))
+        if not part:
+            sys.exit(1)  # it was ended
+        told += part
+    return int(LENGTH.unpack(told)[0])
+
+
+def _pass_on(pid: int, number: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""The flow that a worker runs: one stage of an order. Deployed as `train-stage/<pool>`."""
+
+import os
+import socket
+import threading
+from contextlib import suppress
+from typing import Any
+from uuid import UUID
+
+import httpx
+from prefect import flow, get_run_logger
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.logging.handlers import APILogWorker
+from prefect.logging.loggers import PrefectLogAdapter
+from prefect.runtime import flow_run
+from prefect.states import Completed
+
+from flows.masking import mask_logs
+from flows.remote_order import Order
+from flows.remote_report import ARTIFACT, BEAT_S, LINES, Ending, Report, ending_of
+from flows.remote_work import Work
+from flows.states import failed
+from stages.errors import InkflowError
+
+DRAIN_S = 10.0
+DELIVERY_S = 600.0  # how long the last report is tried while the server is away
+
+mask_logs()
+
+
+@flow(name="train-stage", persist_result=False, validate_parameters=True)
+def train_stage(order: Order) -> State[Any]:
+    """Run one stage as the orchestrator that sent the order would: same commit, same parameters, same inputs.
+
+    Args:
+        order: the stage with all that decides its result; `inkflow run` makes it.
+    """
+    logger = get_run_logger()
+    assert isinstance(logger, PrefectLogAdapter)
+    work = Work(order, logger.getChild(LINES).info)
+    with Reporter(order.stage, work) as reporter:
+        try:
+            work.do()
+        except InkflowError as error:
+            reporter.end(error)
+            return failed(error)
+        reporter.end(None)
+    return Completed(message=f"ran on worker {reporter.worker}")
+
+
+class Reporter:
+    """Tells the server every few seconds that the stage is being worked on, and hears whether it still should be."""
+
+    def __init__(self, stage: str, work: Work) -> None:
+        self._work = work
+        self._id = flow_run.id
+        self._client = get_client(sync_client=True)
+        self.worker = os.environ.get("PREFECT__WORKER_NAME") or socket.gethostname()
+        self._report = Report(self.worker, stage)
+        self._parent: UUID | None = None  # the run of the flow that waits for the stage
+        self._artifact: Any = None
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="report", daemon=True)
+
+    def __enter__(self) -> "Reporter":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def end(self, error: InkflowError | None) -> None:
+        """Tell how the stage ended, also after the server was away for a while."""
+        ending, code, words = (Ending.DONE, 0, "") if error is None else ending_of(error)
+        self._over.set()
+        self._thread.join()
+        APILogWorker.drain_all(timeout=DRAIN_S, at_exit=False)  # who reads the end has all lines by then
+        waiting = threading.Event()
+        for _ in range(int(DELIVERY_S / BEAT_S)):
+            if self._tell(ending=ending, code=code, words=words):
+                return
+            waiting.wait(BEAT_S)
+
+    def _beat(self) -> None:
+        while True:
+            self._tell()
+            with suppress(httpx.HTTPError, PrefectHTTPStatusError, ObjectNotFound, OSError):
+                if self._is_over():
+                    self._work.interrupt()
+            if self._over.wait(BEAT_S):
+                return
+
+    def _is_over(self) -> bool:
+        """True when the run was cancelled or taken for lost, or nobody waits for it since the flow's run ended."""
+        run = self._client.read_flow_run(self._id)
+        if _has_ended(run):
+            return True
+        if self._parent is None and run.parent_task_run_id:
+            self._parent = self._client.read_task_run(run.parent_task_run_id).flow_run_id
+        return self._parent is not None and _has_ended(self._client.read_flow_run(self._parent))
+
+    def _tell(self, **ending: Any) -> bool:
+        """Renew the report; true when the server has it."""
+        fields = {**self._report.__dict__, "beat": self._report.beat + 1, "doing": self._work.doing, **ending}
+        self._report = Report(**fields)
+        try:
+            if self._artifact is None:
+                made = ArtifactCreate(type=ARTIFACT, data=self._report.to_table(), flow_run_id=self._id)
+                self._artifact = self._client.create_artifact(made)
+            else:
+                self._client.update_artifact(self._artifact.id, ArtifactUpdate(data=self._report.to_table()))
+        except (httpx.HTTPError, PrefectHTTPStatusError, OSError):
+            return False
+        return True
+
+
+def _has_ended(run: FlowRun) -> bool:
+    return run.state is not None and (run.state.is_final() or run.state.is_cancelling())

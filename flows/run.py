@@ -1,0 +1,94 @@
+"""`inkflow run`: looks first whether there is anything to do, and only then loads what does it."""
+
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from flows import dvc_remotes
+from flows.display import Display
+from flows.dvc_adapter import Repository
+from flows.errors import RemoteFailed, ServerUnreachable
+from flows.facts import nothing_to_do
+from flows.fallback import stand_in_notice
+from flows.settings import PATH, Edited, check_dataset, edited_params, parse_settings, with_models
+from flows.workspace import only_run_here, put_in_order
+from stages.errors import EXIT_DONE, InkflowError, InvalidInput
+from stages.files import write_text
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Bring stages up to date and give the exit code.
+
+    Raises:
+        InvalidInput: a parameter, a data set or a stage is not known; nothing was changed.
+        ServerUnreachable: the server that is named does not answer; nothing was changed.
+    """
+    root = Path()
+    chosen = {"dataset": arguments.dataset} if arguments.dataset else {}
+    with only_run_here(root, print):
+        put_in_order(root)
+        edited = edited_params(with_models(arguments.with_models, root) | parse_settings(arguments.set) | chosen, root)
+        check_dataset(edited.params, arguments.fallback)
+        with _written(edited, root), exchanging(root, pull=arguments.pull, push=arguments.push):
+            repository = Repository(root)
+            repository.pulls = arguments.pull
+            facts = repository.facts(arguments.stages)
+            if not arguments.force and nothing_to_do(facts):
+                repository.close()
+                return _say_nothing_to_do(Display(), len(facts), stand_in_notice(edited.params))
+            from flows.watched_run import watched_run  # late: what there is no work for need not be loaded
+
+            return watched_run(repository, [stage.stage for stage in facts], arguments)
+
+
+@contextmanager
+def exchanging(root: Path, *, pull: bool, push: bool) -> Iterator[None]:
+    """Get the remote's run cache before the block, and send results and run cache after it.
+
+    What finished is sent after a failure too: it need not be computed again.
+
+    Raises:
+        NoRemote: there is none, before anything else.
+        RemoteFailed: the remote cannot be used; after a failure in the block, that one is raised.
+    """
+    if pull:
+        print(f"DVC remote: {dvc_remotes.pull_run_cache(root)} new entries of the run cache pulled", flush=True)
+    elif push:
+        dvc_remotes.need_remote(root)
+    try:
+        yield
+    except InvalidInput:
+        raise  # nothing was run
+    except InkflowError:
+        if push:
+            with suppress(RemoteFailed):  # what failed first is what counts
+                _push(root)
+        raise
+    if push:
+        _push(root)
+
+
+def _push(root: Path) -> None:
+    print(f"DVC remote: {dvc_remotes.push_all(root)}", flush=True)
+
+
+@contextmanager
+def _written(edited: Edited, root: Path) -> Iterator[None]:
+    """The edited parameters in place, and taken back when the run is refused."""
+    changed = edited.text != edited.before
+    if changed:
+        write_text(root / PATH, edited.text)
+    try:
+        yield
+    except (InvalidInput, ServerUnreachable):
+        if changed:
+            write_text(root / PATH, edited.before)
+        raise
+
+
+def _say_nothing_to_do(display: Display, count: int, notice: str | None) -> int:
+    if notice:
+        display.notice(notice)
+    display.note(f"Nothing to do: all {count} stages are unchanged.")
+    return EXIT_DONE

@@ -1,0 +1,89 @@
+"""`inkflow plan`: the plan as a table or as JSON. Runs nothing."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from flows.dvc_adapter import Repository
+from flows.plan import Decision, Verdict, plan
+from flows.policy import Policies, load_policies
+from flows.recorded import as_recorded
+from flows.settings import apply_settings
+from flows.timings import Timings
+from flows.workspace import put_in_order_if_free
+from stages.errors import EXIT_DONE
+
+EXIT_WORK_TO_DO = 3
+STYLES = {Verdict.UNCHANGED: "dim", Verdict.RESTORE: "cyan", Verdict.RUN: "green", Verdict.MAY_RUN: "yellow"}
+
+
+def show_plan(arguments: argparse.Namespace) -> int:
+    """Print the plan for `arguments.stages` and give the exit code."""
+    root = Path()
+    apply_settings({}, root)
+    policies = load_policies(root)
+    put_in_order_if_free(root)
+    with Repository() as repository:
+        facts = repository.facts(arguments.stages)
+        if arguments.recorded:
+            facts = as_recorded(facts, repository.cache)
+        decisions = plan(facts, repository.cache, force=arguments.force)
+    rows = [_row(decision, Timings(root), policies) for decision in decisions]
+    if arguments.json:
+        print(json.dumps({"stages": rows}, indent=2, ensure_ascii=False))
+    else:
+        _print_table(rows)
+    idle = all(decision.verdict is Verdict.UNCHANGED for decision in decisions)
+    return EXIT_DONE if idle or not arguments.exit_code else EXIT_WORK_TO_DO
+
+
+def _row(decision: Decision, timings: Timings, policies: Policies) -> dict[str, Any]:
+    """One stage of the plan, in the form of `--json`."""
+    runs = decision.verdict in (Verdict.RUN, Verdict.MAY_RUN)
+    return {
+        "stage": decision.stage,
+        "verdict": str(decision.verdict),
+        "reasons": list(decision.reasons),
+        "expected_s": timings.expected_s(decision.stage) if runs else 0.0,
+        "pool": policies.of(decision.stage).pool,
+    }
+
+
+def _print_table(rows: Sequence[dict[str, Any]]) -> None:
+    from rich.console import Console  # late: --json needs no table
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    pools = ["pool"] if any(row["pool"] for row in rows) else []
+    for name in ("stage", "verdict", "expected", *pools):
+        table.add_column(name, overflow="fold", no_wrap=True)  # a name is not cut where the reasons can be wrapped
+    table.add_column("why", overflow="fold")
+    for row in rows:
+        verdict = Text(row["verdict"], style=STYLES[Verdict(row["verdict"])])
+        why = Text(", ".join(row["reasons"]))
+        where = [row["pool"] or "here"] if pools else []
+        table.add_row(row["stage"], verdict, _duration(row["expected_s"]), *where, why)
+    console = Console()
+    console.print(table)
+    console.print(_summary(rows))
+
+
+def _summary(rows: Sequence[dict[str, Any]]) -> str:
+    counts = {verdict: sum(row["verdict"] == verdict for row in rows) for verdict in Verdict}
+    said = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
+    known = sum(row["expected_s"] or 0.0 for row in rows)
+    unknown = any(row["expected_s"] is None for row in rows)
+    if not known:
+        return f"\n{said}" + ("; no earlier runs here to tell the time" if unknown else "")
+    return f"\n{said}; {'at least ' if unknown else ''}{_duration(known)} of work, by earlier runs here"
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "unknown"
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds else ""
+    return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"

@@ -1,0 +1,118 @@
+"""One trial of a sweep, as a process in its clone: what to do comes on standard input, what happens goes to the sweep.
+
+It is a process of its own since DVC looks at the current folder. Each event is a line of JSON: its kind and its words.
+"""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from flows.display import Display
+from flows.dvc_adapter import Repository
+from flows.dvc_experiments import save
+from flows.engine import Engine, Options, Session
+from flows.errors import Interrupted
+from flows.model import Outcome, Result
+from flows.policy import load_policies
+from flows.settings import apply_settings
+from flows.sharing import Sharing
+from stages.errors import InkflowError
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a trial has to do."""
+
+    name: str
+    settings: Mapping[str, Any]
+    experiment: str
+    targets: tuple[str, ...]
+    sharing: str
+    jobs: int
+    gpus: tuple[int, ...]
+
+    def to_json(self) -> str:
+        """For the standard input of `main`."""
+        return json.dumps(asdict(self), default=str)
+
+
+class Events(Display):
+    """A display whose events another process shows."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._stream = stream
+
+    def line(self, stage: str, text: str) -> None:
+        """A line that a stage printed."""
+        self.tell("line", f"{stage} | {text}")
+
+    def result(self, result: Result) -> None:
+        """What became of a stage."""
+        self.tell("result", f"{result.stage}: {result.sentence}")
+
+    def failure(self, stage: str, message: str) -> None:
+        """A stage that failed."""
+        self.tell("result", f"{stage}: {message}")
+
+    def not_run(self, stage: str, cause: str) -> None:
+        """A stage that stands behind a failure."""
+        self.tell("result", f"{stage}: not run, since {cause} failed")
+
+    def tell(self, kind: str, what: object) -> None:
+        """Send one event."""
+        print(json.dumps([kind, what], default=str), file=self._stream, flush=True)
+
+    def _print(self, text: str) -> None:
+        self.tell("line", text)
+
+
+def main() -> None:
+    """Do what standard input says, in the current folder."""
+    events = Events(os.fdopen(os.dup(1), "w"))
+    os.dup2(2, 1)  # what libraries print is no event
+    order = Order(**json.loads(sys.stdin.read()))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    try:
+        events.tell("done", _do(order, events))
+    except KeyboardInterrupt:
+        events.tell("ended", str(Interrupted(order.name)))
+    except InkflowError as error:
+        events.tell("ended" if isinstance(error, Interrupted) else "failed", str(error))
+
+
+def _do(order: Order, events: Events) -> dict[str, Any]:
+    """Bring the clone up to date with the order's settings and save it as an experiment."""
+    apply_settings(order.settings, Path())
+    session, repository = Session(events), Repository()
+    stages = repository.stages(order.targets)
+    sharing = Sharing(Path(order.sharing), order.jobs, order.gpus)
+    engine = Engine(repository, load_policies(Path()), session, Options(order.jobs, here=True), sharing)
+    engine.start(order.targets)
+    try:
+        for _ in engine.watches():
+            pass
+        made = {output for stage in stages for output in stage.outputs}
+        # What this run did not bring up to date belongs to other parameters.
+        metrics = {name: content for name, content in repository.metrics().items() if name in made}
+    except BaseException:
+        sharing.ended.set()
+        engine.interrupt()
+        raise
+    finally:
+        engine.close()
+    if session.error is not None:
+        raise session.error
+    save(order.experiment, order.targets, [output for stage in stages for output in stage.outputs])
+    outcome = Outcome.RAN if session.ran else Outcome.RESTORED
+    return {"outcome": outcome, "summary": session.summary, "metrics": metrics}
+
+
+if __name__ == "__main__":
+    main()

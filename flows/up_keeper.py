@@ -1,0 +1,44 @@
+"""Ends what `inkflow up` started when `inkflow up` itself is gone, however it went.
+
+It reads a pipe that nobody writes to: the end of the pipe is the end of the other process. Runs that a worker
+started are no children of ours, so they are known by a mark in their environment, which is handed down.
+"""
+
+import os
+import sys
+from contextlib import suppress
+
+import psutil
+
+from flows.processes import end_trees
+
+MARK = "INKFLOW_UP"
+ROUNDS = 3  # what was being started while we looked is found the next time
+
+
+def marked(value: str) -> list[int]:
+    """Processes that carry this mark, or any mark of the same folder when it starts with `:`."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            mark = process.environ().get(MARK, "")
+            if process.pid != os.getpid() and (mark == value or (value.startswith(":") and mark.endswith(value))):
+                found.append(process.pid)
+    return found
+
+
+def end_marked(value: str) -> int:
+    """End them; how many there were."""
+    count = 0
+    for _ in range(ROUNDS):
+        pids = marked(value)
+        if not pids:
+            break
+        count += len(pids)
+        end_trees(pids)
+    return count
+
+
+if __name__ == "__main__":
+    sys.stdin.buffer.read()
+    end_marked(sys.argv[1])

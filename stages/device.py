@@ -1,0 +1,161 @@
+"""Keras with its backend, loaded quietly, the device it computes on, and in which precision."""
+
+import gc
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from stages.errors import DeviceMissing
+from stages.model_params import Model
+
+# What TensorFlow's C++ says whenever it is loaded, before any log level counts.
+GREETINGS = (
+    b"INFO: ",  # LiteRT's delegates
+    b"WARNING: All log messages before absl",
+    b"I0000",
+)
+# What Keras imports where it is installed, 3 s together, for parts that nobody here uses.
+UNUSED = ("sklearn", "pandas", "matplotlib")
+NATIVE_BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}  # as Linux names what x86 and Arm processors can do
+
+Wanted = Literal["auto", "cpu", "gpu"]
+Precision = Literal["float32", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class Device:
+    """What computes: equal bits can be expected of equal devices with as many threads."""
+
+    kind: Literal["cpu", "gpu"]
+    name: str
+    threads: int
+    bfloat16: bool = False  # computes with it natively
+
+    def as_dict(self) -> dict[str, Any]:
+        """The facts for training.json."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        """For the log."""
+        return f"{self.kind} ({self.name}, {self.threads} threads)"
+
+
+def load_keras() -> None:
+    """Import Keras and its backend without their chatter; takes seconds: check all else before."""
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # errors that matter come as exceptions
+    with without_greetings(), ExitStack() as without:
+        for module in UNUSED:
+            without.enter_context(_hidden(module))
+        without.enter_context(_uncollected())
+        import keras  # noqa: F401  (loading it is the purpose)
+
+
+def set_up_device(wanted: Wanted = "auto", threads: int | None = None) -> Device:
+    """Use the first GPU alone and let its memory grow, or the CPU with so many `threads` (all processors when None).
+
+    To be called before Keras computes anything. Equal trainings then give equal bits on either.
+
+    Raises:
+        DeviceMissing: a GPU is wanted, and the backend sees none.
+    """
+    import keras  # slow: see load_keras
+
+    if keras.backend.backend() == "jax":
+        from stages import device_jax as backend  # imports its backend, which need not be installed
+    else:
+        from stages import device_tensorflow as backend  # type: ignore[no-redef]  # the same
+    found = None if wanted == "cpu" else backend.first_gpu()
+    if wanted == "gpu" and found is None:
+        raise DeviceMissing(backend.why_no_gpu())
+    count = threads or available_cores()
+    if found is None:
+        backend.use_cpu(threads)
+        return Device("cpu", processor_name(), count, _processor_has_bfloat16())
+    backend.use_gpu(threads)
+    return Device("gpu", found.name, count, found.bfloat16)
+
+
+def choose_precision(model: Model, device: Device) -> Precision:
+    """What the layers of `model` compute in on `device`.
+
+    `auto` takes bfloat16 for convolutions alone: products of small matrices take as long in either.
+    """
+    if model.precision in ("bfloat16", "mixed"):
+        return "bfloat16"
+    convolves = model.network in ("cnn", "conv1d")
+    return "bfloat16" if model.precision == "auto" and convolves and device.bfloat16 else "float32"
+
+
+def available_cores() -> int:
+    """Number of processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # Linux; elsewhere all of them
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def processor_name() -> str:
+    """The processor's model, or its architecture where the system does not say."""
+    facts = Path("/proc/cpuinfo")
+    if facts.exists():
+        for line in facts.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _processor_has_bfloat16() -> bool:
+    facts = Path("/proc/cpuinfo")
+    if not facts.exists():
+        return False
+    lines = facts.read_text(encoding="utf-8").splitlines()
+    flags = (line.partition(":")[2].split() for line in lines if line.startswith(("flags", "Features")))
+    return not NATIVE_BFLOAT16.isdisjoint(next(flags, []))
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """No search for unused objects within the block: thousands of modules are made, and all stay; saves 1 s."""
+    wanted = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if wanted:
+            gc.enable()
+
+
+@contextmanager
+def _hidden(module: str) -> Iterator[None]:
+    """Make `import module` fail within the block, unless it is already imported."""
+    if module in sys.modules:
+        yield
+        return
+    sys.modules[module] = None  # type: ignore[assignment]  # Python's documented way to forbid an import
+    try:
+        yield
+    finally:
+        del sys.modules[module]
+
+
+@contextmanager
+def without_greetings() -> Iterator[None]:
+    """Hold back standard error, that of C++ too; at the end pass on all but the greetings."""
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(terminal, 2)
+            os.close(terminal)
+            held.seek(0)
+            os.write(2, b"".join(line for line in held if not line.startswith(GREETINGS)))

@@ -1,0 +1,78 @@
+"""What TensorFlow computes on."""
+
+import ctypes
+from pathlib import Path
+from typing import NamedTuple
+
+import tensorflow as tf
+
+DRIVER = Path("/proc/driver/nvidia/version")
+LIBRARIES = {
+    "libcuda.so.1": "the driver",
+    "libcudart.so.12": "CUDA",
+    "libcublas.so.12": "CUDA",
+    "libcudnn.so.9": "cuDNN",
+}
+BFLOAT16_SINCE = (8, 0)  # compute capability: Ampere
+INSTALL = "uv pip install --constraint requirements.lock --editable '.[gpu]'"
+
+
+class Gpu(NamedTuple):
+    """A GPU that can be used."""
+
+    name: str
+    bfloat16: bool
+
+
+def first_gpu() -> Gpu | None:
+    """The first GPU that TensorFlow sees."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        return None
+    details = tf.config.experimental.get_device_details(gpus[0])
+    capable = details.get("compute_capability", (0, 0)) >= BFLOAT16_SINCE
+    return Gpu(details.get("device_name", gpus[0].name), capable)
+
+
+def use_gpu(threads: int | None) -> None:
+    """Make the first GPU alone visible, let its memory grow, and let its operations be deterministic."""
+    first = tf.config.list_physical_devices("GPU")[0]
+    tf.config.experimental.set_memory_growth(first, True)
+    tf.config.set_visible_devices(first, "GPU")
+    tf.config.experimental.enable_op_determinism()
+    _use_threads(threads)
+
+
+def use_cpu(threads: int | None) -> None:
+    """Hide all GPUs.
+
+    Operations are deterministic on a CPU as they are: TensorFlow's switch for it would only forbid to compile.
+    """
+    tf.config.set_visible_devices([], "GPU")
+    _use_threads(threads)
+
+
+def why_no_gpu() -> str:
+    """Why TensorFlow sees no GPU, and what to do."""
+    built = tf.sysconfig.get_build_info()
+    if not built.get("is_cuda_build"):
+        return "this build of TensorFlow has no CUDA; install another one"
+    if not DRIVER.exists():
+        return "the NVIDIA driver is not loaded (nvidia-smi shows more); install it and a GPU"
+    for library, part in LIBRARIES.items():
+        if not _loads(library):
+            return f"{library} of {part} cannot be loaded; run {INSTALL}"
+    return "TensorFlow sees none though its libraries are there (nvidia-smi and CUDA_VISIBLE_DEVICES may tell)"
+
+
+def _loads(library: str) -> bool:
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True
+
+
+def _use_threads(threads: int | None) -> None:
+    if threads is not None and tf.config.threading.get_intra_op_parallelism_threads() != threads:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)

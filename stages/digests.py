@@ -1,0 +1,70 @@
+"""What a data set is at its source: the SHA-256 of each array, beside those of params.yaml. No stage.
+
+Only the first source is asked, the mirror where one is named: what an older copy elsewhere says is no news.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from stages.datasets import blaming, describe, read_arrays
+from stages.errors import EXIT_DONE, InvalidInput, SourceUnavailable, exit_with
+from stages.params import Dataset, load_params
+from stages.sources import Source, sources
+from stages.transfer import READ_S, Patience, fetch
+
+
+def digests(name: str, dataset: Dataset, source: Source, patience: Patience) -> dict[str, str]:
+    """SHA-256 of each array of the file at `source`.
+
+    Raises:
+        DataError: the file is no data set.
+        SourceUnavailable: there is no file, or it cannot be reached.
+    """
+    remedy = "put a file with x_train, y_train, x_test and y_test there"
+    with blaming(source.label, remedy), _local(source, dataset, patience) as path:
+        arrays = read_arrays(path, dataset.max_bytes, dataset.stated_classes, floats=dataset.pixels is not None)
+    return {array: facts.sha256 for array, facts in describe(name, dataset, arrays).arrays.items()}
+
+
+@contextmanager
+def _local(source: Source, dataset: Dataset, patience: Patience) -> Iterator[Path]:
+    if not source.is_address:
+        if not Path(source.place).is_file():
+            raise SourceUnavailable(f"{source.label}: there is no such file; put it there, or name another mirror")
+        yield Path(source.place)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        part = Path(folder) / "dataset.npz"
+        fetch(source.place, part, dataset.max_bytes, patience)
+        yield part
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print what is there as JSON; the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m stages.digests", description=__doc__)
+    parser.add_argument("--params", default="params.yaml", help="default: %(default)s")
+    parser.add_argument("--dataset", help="one of `datasets`; default: the chosen one")
+    arguments = parser.parse_args(argv)
+    params = load_params(arguments.params)
+    name = arguments.dataset or params.dataset
+    if name not in params.datasets:
+        raise InvalidInput(f"there is no data set {name!r}; known: {', '.join(params.datasets)}")
+    dataset = params.datasets[name]
+    recorded = dict(dataset.sha256 or {})
+    found = {"dataset": name, "source": None, "present": recorded, "recorded": recorded}
+    if not dataset.embedded:
+        source = sources(name, dataset, os.environ)[0]
+        present = digests(name, dataset, source, Patience(read_s=READ_S))
+        found |= {"source": source.label, "present": present}
+    print(json.dumps(found))
+    return EXIT_DONE
+
+
+if __name__ == "__main__":
+    sys.exit(exit_with(main))

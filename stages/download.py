@@ -1,0 +1,45 @@
+"""Stage `download`: fetch the data set, check its arrays, write it canonically."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from stages.datasets import Description, describe, write_dataset
+from stages.errors import EXIT_DONE, exit_with
+from stages.params import Dataset, load_params
+from stages.sources import obtain
+from stages.transfer import READ_S, Patience
+
+
+def download(name: str, dataset: Dataset, out: Path, patience: Patience) -> Description:
+    """Write dataset.npz and dataset.json to the folder `out`, the same whichever source serves.
+
+    Raises:
+        DataError: a source has the file, but the file is not what it should be.
+        SourceUnavailable: no source has it.
+        OutputError: `out` cannot be written.
+    """
+    arrays = obtain(name, dataset, patience)
+    description = describe(name, dataset, arrays)
+    write_dataset(out, arrays, description)
+    return description
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the stage; the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m stages.download", description=__doc__)
+    parser.add_argument("--params", default="params.yaml", help="default: %(default)s")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the data set")
+    parser.add_argument("--timeout", type=float, default=READ_S, help="seconds without a byte; default: %(default)s")
+    args = parser.parse_args(argv)
+    params = load_params(args.params)
+    patience = Patience(read_s=args.timeout)
+    written = download(params.dataset, params.chosen, args.out, patience)
+    for name, facts in written.arrays.items():
+        print(f"{name}: {facts.dtype} {facts.shape}", flush=True)
+    return EXIT_DONE
+
+
+if __name__ == "__main__":
+    sys.exit(exit_with(main))

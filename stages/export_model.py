@@ -1,0 +1,48 @@
+"""Write a trained model in another format beside its ONNX: LiteRT or SavedModel.
+
+This module is light, so that `inkflow export --help` answers at once; `stages.export_formats` does the work.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from stages.errors import EXIT_DONE, exit_with
+
+FORMATS = {"litert": "model.tflite", "saved_model": "saved_model"}
+DESCRIPTION = """Write a trained model in another format beside its model.onnx.
+
+Like the ONNX model it takes raw pixels and gives probabilities, or the value of a regression.
+It is kept only if it agrees with Keras.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Give `parser` the arguments of this program."""
+    parser.description, parser.formatter_class = DESCRIPTION, argparse.RawDescriptionHelpFormatter
+    parser.add_argument("model", metavar="MODEL", help="name of a model, or path of its model.keras")
+    names = ", ".join(f"{form} ({file})" for form, file in FORMATS.items())
+    parser.add_argument("--format", choices=FORMATS, required=True, help=names)
+    parser.add_argument("--out", type=Path, metavar="PATH", help="what to write; beside the model by default")
+    parser.add_argument("--data", type=Path, default=Path("data/prepared"), help="what the prepare stage wrote")
+
+
+def export_model(given: argparse.Namespace) -> int:
+    """Export what the parsed arguments name; gives the exit code."""
+    from stages import export_formats  # late: see above
+
+    path, difference = export_formats.export(given.model, given.format, given.data, given.out)
+    print(f"{path}: answers at most {difference:.2g} off those of Keras", flush=True)
+    return EXIT_DONE
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Export a trained model."""
+    parser = argparse.ArgumentParser("python -m stages.export_model")
+    add_arguments(parser)
+    return export_model(parser.parse_args(argv))
+
+
+if __name__ == "__main__":
+    sys.exit(exit_with(main))

@@ -1,0 +1,54 @@
+"""All that decides a training's result, as facts to be hashed."""
+
+import hashlib
+import importlib.metadata
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+from stages.device import Device
+from stages.model_params import Model
+
+PROJECT = __name__.split(".")[0]
+PACKAGES = ("keras", "tensorflow", "jax", "jaxlib", "numpy")
+
+
+def facts(name: str, model: Model, data: dict[str, str], device: Device, precision: str) -> dict[str, Any]:
+    """What went into the training of `model`, called `name`, on files with the digests `data`."""
+    return {
+        "name": name,
+        "parameters": model.model_dump(mode="json"),
+        "data": data,
+        "code": code(),
+        "versions": {"python": platform.python_version(), **versions()},
+        "device": device.as_dict(),
+        "precision": precision,
+    }
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of each file of a folder, by name."""
+    found = {}
+    for path in sorted(folder.iterdir()):
+        with path.open("rb") as file:
+            found[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
+
+
+def code() -> dict[str, str]:
+    """SHA-256 of each module of this project that is loaded, by name."""
+    files = {name: getattr(module, "__file__", None) for name, module in sys.modules.items()}
+    ours = {name: Path(file) for name, file in files.items() if file and name.split(".")[0] == PROJECT}
+    return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in sorted(ours.items())}
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages that compute, where they are installed."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,44 @@
+"""The section `gates` of params.yaml: what a model must reach before it may ship."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+ModelName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]  # as `Name` of stages.params
+
+
+class GateSection(BaseModel):
+    """Frozen, with no key beside those named here."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Gate(GateSection):
+    """Limits of one model; those that are null do not apply."""
+
+    lower_bound: float | None = Field(
+        None, ge=0, le=1, description="the lower end of the test accuracy's 95% interval must not lie below it"
+    )
+    gap_points: float | None = Field(
+        None, ge=0, le=100, description="training accuracy may exceed test accuracy by as many percentage points"
+    )
+    calibration_error: float | None = Field(None, ge=0, le=1, description="largest expected calibration error")
+    mean_error: float | None = Field(
+        None, gt=0, description="for values: the upper end of the mean absolute error's 95% interval must not exceed it"
+    )
+    not_worse_than: ModelName | None = Field(
+        None, description="a model of the same run; being worse than it (exact McNemar test, p below 0.05) fails"
+    )
+
+
+class Gates(GateSection):
+    """What every model must reach, and what one must reach instead."""
+
+    every: Gate = Field(default_factory=Gate, description="limits of every model")
+    models: dict[ModelName, Gate] = Field(
+        default_factory=dict, description="limits of one model, which replace those under `every` key by key"
+    )
+
+    def of(self, name: str) -> Gate:
+        """The limits of the model `name`."""
+        return self.every.model_copy(update=self.models.get(name, Gate()).model_dump(exclude_unset=True))

@@ -1,0 +1,67 @@
+"""Measure on this machine how long exported models take for one image and for a batch.
+
+models/NAME/model.onnx + data/raw (test part) -> .inkflow/timings/latency@NAME.json, .inkflow/timings/machine.json
+"""
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from stages.datasets import ARRAYS_FILE, DESCRIPTION_FILE, open_part, read_description
+from stages.device import available_cores, processor_name
+from stages.errors import EXIT_DONE, exit_with
+from stages.examiner import answer, open_model
+from stages.files import write_json
+from stages.timings import TIMINGS, record
+
+MACHINE = "machine.json"  # what the figures were measured on
+BATCH = 1000  # images
+SINGLE_RUNS, BATCH_RUNS = 200, 5  # of which the median counts
+
+
+def measure(model: Path, raw: Path) -> dict[str, float]:
+    """Median milliseconds for one image, median images a second in batches.
+
+    Raises:
+        ModelError: the model cannot be read or does not fit the data.
+        DataError: the data set is missing or not what it should be.
+    """
+    classes = read_description(raw / DESCRIPTION_FILE).classes
+    with open_part(raw / ARRAYS_FILE, "test") as (images, _):
+        pixels = next(iter(images.chunks(BATCH)))
+        session = open_model(model, images.shape[1:], classes)
+    one = _median_s(lambda: answer(session, model, pixels[:1]), SINGLE_RUNS)
+    many = _median_s(lambda: answer(session, model, pixels), BATCH_RUNS)
+    return {"one_ms": 1000 * one, "images_per_s": len(pixels) / many, "batch": len(pixels)}
+
+
+def _median_s(work: Callable[[], object], runs: int) -> float:
+    work()  # the first time is slower
+    times = []
+    for _ in range(runs):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure how long exported models take on this machine."""
+    parser = argparse.ArgumentParser(prog="python -m stages.latency", description=main.__doc__)
+    parser.add_argument("models", nargs="+", type=Path, metavar="MODEL", help="folders with a model.onnx")
+    parser.add_argument("--raw", type=Path, default=Path("data/raw"), help="what the download stage wrote")
+    parser.add_argument("--out", type=Path, default=TIMINGS, help="folder to write to")
+    given = parser.parse_args(argv)
+    write_json(given.out / MACHINE, {"processor": processor_name(), "cores": available_cores()})
+    for folder in given.models:
+        figures = measure(folder / "model.onnx", given.raw)
+        record("latency", folder.name, folder / "model.onnx", figures, given.out)
+        print(f"{folder.name}: {figures['one_ms']:.2f} ms an image, {figures['images_per_s']:.0f} images/s", flush=True)
+    return EXIT_DONE
+
+
+if __name__ == "__main__":
+    sys.exit(exit_with(main))

@@ -1,0 +1,142 @@
+"""The schema of params.yaml: what may be chosen, and what each choice may be.
+
+One frozen model a section; those of data, optimizers and models stand in modules of their own. A mistake is said as
+one sentence with the key path, the value and what is allowed.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import Field, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from stages.data_params import ARRAYS, Crop, Dataset, Digests, Pixels, Prepare
+from stages.errors import ParamsError
+from stages.fits import misfits
+from stages.gate_params import Gates
+from stages.mistakes import sentences
+from stages.model_params import CnnModel, Conv1dModel, DenseModel, Model, ModelBase, RecurrentModel
+from stages.optimizer_params import Optimizer, Schedule
+from stages.section import Name, Section
+
+__all__ = [
+    "ARRAYS",
+    "CnnModel",
+    "Conv1dModel",
+    "Crop",
+    "Dataset",
+    "DenseModel",
+    "Digests",
+    "Model",
+    "ModelBase",
+    "Optimizer",
+    "Params",
+    "Pixels",
+    "Prepare",
+    "RecurrentModel",
+    "Report",
+    "Schedule",
+    "check_params",
+    "load_params",
+]
+
+
+class Report(Section):
+    """What the report shows."""
+
+    smoothing: float = Field(0.9, ge=0, lt=1, description="weight of the past in the smoothed curves")
+    samples: int = Field(20, ge=1, le=100, description="images in the sample grid")
+    predictions: int = Field(10, ge=1, le=100, description="test images shown with what each model says")
+
+
+class Params(Section):
+    """All of params.yaml."""
+
+    dataset: Name = Field(description="the data set to use, one of `datasets`")
+    datasets: dict[Name, Dataset] = Field(min_length=1, description="the data sets that can be chosen")
+    prepare: Prepare = Field(description="from raw pixels to what a network reads")
+    models: dict[Name, Model] = Field(min_length=1, description="the models to train and compare")
+    more_models: dict[Name, Model] = Field(
+        default_factory=dict, description="models kept ready: `inkflow run --with NAME` adds one to `models`"
+    )
+    report: Report = Field(description="what the report shows")
+    gates: Gates = Field(default_factory=Gates, description="what a model must reach before it may ship")
+
+    @model_validator(mode="after")
+    def _known_names(self) -> Self:
+        known = ", ".join(self.datasets)
+        if self.dataset not in self.datasets:
+            raise ValueError(f"`dataset` is {self.dataset!r}, which is not in `datasets`; known: {known}")
+        for name, dataset in self.datasets.items():
+            if dataset.stand_in_for and dataset.stand_in_for not in self.datasets:
+                raise ValueError(
+                    f"`datasets.{name}.stand_in_for` is {dataset.stand_in_for!r}, not in `datasets`; known: {known}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _known_models(self) -> Self:
+        every = {name: gate.not_worse_than for name, gate in self.gates.models.items()}
+        named = {*every, *every.values(), self.gates.every.not_worse_than} - {None}
+        for name in sorted(str(name) for name in named if name not in self.models):
+            raise ValueError(f"`gates` names {name!r}, which is not in `models`; known: {', '.join(self.models)}")
+        return self
+
+    @property
+    def chosen(self) -> Dataset:
+        """The data set that `dataset` names."""
+        return self.datasets[self.dataset]
+
+
+def load_params(path: Path | str = "params.yaml") -> Params:
+    """Read and check params.yaml.
+
+    Raises:
+        ParamsError: the file is missing, is not YAML, or has mistakes: all of them, one sentence each.
+    """
+    try:
+        content = YAML(typ="safe", pure=True).load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ParamsError(str(path), ["not found; run from the project's folder or name the file"]) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ParamsError(str(path), [f"cannot be read: {error}"]) from error
+    except YAMLError as error:
+        raise ParamsError(str(path), [f"is not valid YAML: {' '.join(str(error).split())}"]) from error
+    return check_params(content, path)
+
+
+def check_params(content: Any, path: Path | str = "params.yaml") -> Params:
+    """Params from the parsed `content` of `path`.
+
+    Raises:
+        ParamsError: one sentence for each mistake.
+    """
+    if not isinstance(content, Mapping):
+        raise ParamsError(str(path), [f"needs sections {', '.join(_required())}, got {content!r}"])
+    try:
+        params = Params.model_validate(content)
+    except ValidationError as error:
+        raise ParamsError(str(path), sentences(error, Params)) from error
+    if mistakes := list(_data_misfits(params)):
+        raise ParamsError(str(path), mistakes)
+    return params
+
+
+def _required() -> list[str]:
+    return [name for name, field in Params.model_fields.items() if field.is_required()]
+
+
+def _data_misfits(params: Params) -> Iterator[str]:
+    """What cannot be done with images and classes as the chosen data set states them, a sentence each."""
+    dataset, crop = params.chosen, params.prepare.crop or Crop(top=0, bottom=0, left=0, right=0)
+    shape = None
+    if dataset.shape:
+        height, width = dataset.shape[:2]
+        wrong = crop.misfits(height, width)
+        yield from (f"prepare.crop {mistake}" for mistake in wrong)
+        if not wrong:
+            shape = (height - crop.top - crop.bottom, width - crop.left - crop.right)
+    for name, model in params.models.items():
+        yield from (f"models.{name}: {mistake}" for mistake in misfits(model, shape, dataset.stated_classes))

@@ -1,0 +1,1 @@
+"""The report: what the other stages wrote, checked, judged and made readable."""

@@ -1,0 +1,61 @@
+"""How training says how far it is: one plain line an epoch, and a live bar where a person looks."""
+
+import sys
+from typing import NamedTuple, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+class Epoch(NamedTuple):
+    """One line of history.csv; `epoch` counts from 1, `metric` is accuracy, or what else the task is measured by."""
+
+    epoch: int
+    loss: float
+    metric: float
+    val_loss: float
+    val_metric: float
+
+
+def columns(metric: str) -> tuple[str, ...]:
+    """Names of an epoch's fields where the metric is called `metric`."""
+    return ("epoch", "loss", metric, "val_loss", f"val_{metric}")
+
+
+class Watch:
+    """Shows the progress of `epochs` epochs of `steps` steps each, within a `with` block."""
+
+    def __init__(self, epochs: int, steps: int, metric: str = "accuracy", console: Console | None = None) -> None:
+        self._epochs, self._steps, self._metric = epochs, steps, metric
+        console = console or Console(stderr=True)
+        self._bar = Progress(
+            TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
+            BarColumn(),
+            TextColumn(f"loss {{task.fields[loss]:.4f}}  {metric} {{task.fields[metric]:.4f}}"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+            transient=True,
+            redirect_stdout=sys.stdout.isatty(),  # else the log's lines would go to the bar
+        )
+        self._task = self._bar.add_task("training", total=epochs * steps, epoch=1, epochs=epochs, loss=0.0, metric=0.0)
+
+    def __enter__(self) -> Self:
+        """Start the bar."""
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Take the bar away."""
+        self._bar.stop()
+
+    def step(self, epoch: int, step: int, loss: float, metric: float) -> None:
+        """Show that `step` steps of `epoch` are done; both count from 1."""
+        done = (epoch - 1) * self._steps + step
+        self._bar.update(self._task, completed=done, epoch=epoch, loss=loss, metric=metric)
+
+    def epoch(self, result: Epoch) -> None:
+        """Say how an epoch went."""
+        named = list(zip(columns(self._metric), result, strict=True))[1:]
+        numbers = "  ".join(f"{name} {value:.4f}" for name, value in named)
+        print(f"epoch {result.epoch}/{self._epochs}  {numbers}", flush=True)

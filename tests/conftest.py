@@ -1,0 +1,227 @@
+"""What the tests share: small DVC projects, copies of this one, and a real Prefect server."""
+
+import functools
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import httpx
+import pytest
+from dvc.repo import Repo
+from ruamel.yaml import YAML
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
+
+from flows.dvc_adapter import Repository
+from flows.engine import Engine, Options, Session
+from flows.policy import Policies
+
+ROOT = Path(__file__).parents[1]
+BIN = Path(sys.executable).parent
+
+Inkflow = Callable[..., subprocess.CompletedProcess[str]]
+
+
+class OneFarm(LoadScopeScheduling):  # type: ignore[misc]  # xdist carries no types
+    """Spreads tests over the processes, but for those of tests/remote, which share one set of servers.
+
+    xdist's own `loadgroup` writes the group into a test's name, which pytest 9.2 does not let it.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "remote" if nodeid.startswith("tests/remote/") else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> OneFarm:
+    """Who runs which test."""
+    return OneFarm(config, log)
+
+
+# What a stage's program needs beside Python: nothing of the caller's Prefect or DVC.
+os.environ["PATH"] = f"{BIN}{os.pathsep}{os.environ['PATH']}"
+
+
+class Toy:
+    """A small DVC project made for one test, with the files that the test names."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+        Repo.init(str(folder)).close()
+
+    def write(self, files: Mapping[str, str]) -> None:
+        """Write text files, in folders made as needed."""
+        for name, text in files.items():
+            path = self.folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+
+    def read(self, name: str) -> str:
+        """Text of a file."""
+        return (self.folder / name).read_text()
+
+    def runs(self, name: str) -> int:
+        """How often a stage ran that appends a line to `<name>.runs`."""
+        path = self.folder / f"{name}.runs"
+        return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+DIAMOND = """
+stages:
+  source:
+    cmd: echo >> source.runs; cp in out
+    deps: [in]
+    params: [knobs]
+    outs: [out]
+  side:
+    foreach: [left, right]
+    do:
+      cmd: echo >> ${item}.runs; cp out ${item}
+      deps: [out]
+      outs: ["${item}"]
+  join:
+    cmd: echo >> join.runs; cat left right > joined
+    deps: [left, right]
+    outs: [joined]
+"""
+
+
+@pytest.fixture
+def diamond(toy: Toy) -> Toy:
+    """Source → side@left, side@right → join."""
+    toy.write({"dvc.yaml": DIAMOND, "params.yaml": "knobs: {speed: 1}\n", "in": "one\n"})
+    return toy
+
+
+@pytest.fixture
+def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
+    """An empty DVC project, which is also the current folder."""
+    folder = tmp_path / "toy"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return Toy(folder)
+
+
+@pytest.fixture(scope="session")
+def prefect_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a real Prefect server on loopback, on SQLite, for the length of the test session."""
+    home, port = tmp_path_factory.mktemp("prefect"), _free_port()
+    environment = os.environ | {"PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+    command = [str(BIN / "prefect"), "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    with (home / "server.log").open("w") as log:
+        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        try:
+            url = f"http://127.0.0.1:{port}/api"
+            wait_until(lambda: _healthy(url), timeout_s=120)
+            yield url
+        finally:
+            server.terminate()
+            server.wait(timeout=30)
+
+
+@pytest.fixture(scope="session")
+def inkflow(prefect_url: str, tmp_path_factory: pytest.TempPathFactory) -> Inkflow:
+    """Call the `inkflow` command in a folder, as a person does, with the session's Prefect server."""
+    home = tmp_path_factory.mktemp("inkflow")
+
+    def call(*arguments: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+        # `python -m` looks into the folder first: a copy of the project uses its own modules, a toy uses ours.
+        settings = {"PREFECT_API_URL": prefect_url, "PREFECT_HOME": str(home), "PYTHONPATH": str(ROOT)}
+        return subprocess.run(
+            [sys.executable, "-m", "flows", *arguments],
+            cwd=folder,
+            env=os.environ | settings | environment,
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+
+    return call
+
+
+SHORT: dict[str, object] = {"optimizer": {"name": "adam"}, "batch_size": 32, "epochs": 2}
+SMALL_MODELS: dict[str, dict[str, object]] = {
+    "dense": {"network": "dense", "units": [32]} | SHORT,
+    "cnn": {"network": "cnn", "filters": [4, 8], "units": [16], "output": "logits"} | SHORT,
+}
+
+
+class Project(Toy):
+    """A copy of this project as a clone has it, with parameters that train in a second."""
+
+    def __init__(self, folder: Path, cache: Path) -> None:
+        super().__init__(folder)
+        tracked = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+        names = subprocess.run(tracked, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+        for name in names:
+            if (ROOT / name).is_file() and not name.startswith("evaluation/") and name != "dvc.lock":
+                target = folder / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(ROOT / name, target)
+        self.write({".dvc/config.local": f"[cache]\n    dir = {cache}\n"})
+        self.set({"dataset": "digits", "prepare.samples": [0, 600], "models": SMALL_MODELS})
+
+    def set(self, changes: Mapping[str, object]) -> None:
+        """Put values at dotted keys of params.yaml."""
+        path = self.folder / "params.yaml"
+        content = YAML(typ="safe").load(path.read_text())
+        for key, value in changes.items():
+            *parents, last = key.split(".")
+            functools.reduce(lambda here, name: here[name], parents, content)[last] = value
+        with path.open("w") as file:
+            YAML().dump(content, file)
+
+
+def run_engine(
+    *targets: str, jobs: int = 1, force: bool = False, keep_going: bool = False, policies: Policies | None = None
+) -> Session:
+    """Bring stages of the project in the current folder up to date, in threads, without Prefect."""
+    session = Session()
+    options = Options(jobs=jobs, force=force, keep_going=keep_going)
+    engine = Engine(Repository(), policies or Policies(), session, options)
+    engine.start(targets)
+    list(engine.watches())
+    engine.close()
+    return session
+
+
+@pytest.fixture(scope="session")
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """DVC's cache for all copies of the project: what one test trained, the next one restores."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def project(tmp_path: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A copy of this project on the digits with two small models; also the current folder."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return Project(folder, shared_cache)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _healthy(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/health", timeout=2).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float) -> None:
+    """Wait until `condition` holds, or raise TimeoutError."""
+    end = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError(f"not so after {timeout_s} s")
+        time.sleep(0.2)

@@ -1,0 +1,85 @@
+"""Small data to learn from, made by the real stages, and models that learn it in a moment."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import TypeAdapter
+
+from stages.datasets import Arrays, describe, write_dataset
+from stages.device import load_keras
+from stages.params import Dataset, Model, Prepare
+from stages.prepare import prepare
+from stages.training_data import TrainingData, read_training_data
+
+load_keras()  # as the train stage does it: without scikit-learn, without noise
+
+CLASSES = 4
+
+
+class Folders(NamedTuple):
+    """What the download and the prepare stage wrote."""
+
+    raw: Path
+    prepared: Path
+
+    @property
+    def data(self) -> TrainingData:
+        """The prepared data."""
+        return read_training_data(self.prepared)
+
+
+def patterns(
+    count: int, shape: tuple[int, ...] = (12, 14), seed: int = 1
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Noise with a bright row whose place is the label: images uint8 (count, *shape), labels (count,)."""
+    random = np.random.default_rng(seed)
+    labels = (np.arange(count) % CLASSES).astype(np.uint8)
+    images = random.integers(0, 120, (count, *shape), np.uint8)
+    images[np.arange(count), 2 + 2 * labels.astype(int)] += 130
+    return images, labels
+
+
+def write_data(folder: Path, shape: tuple[int, ...] = (12, 14), **prepared: Any) -> Folders:
+    """Make a data set of 240 training and 60 test images, and prepare it; `prepared` as in params.yaml."""
+    folders = Folders(folder / "raw", folder / "prepared")
+    arrays = Arrays(*patterns(240, shape), *patterns(60, shape, seed=2))
+    facts = describe("patterns", Dataset.model_validate({"title": "Patterns", "embedded": "digits"}), arrays)
+    write_dataset(folders.raw, arrays, facts)
+    prepare(folders.raw, folders.prepared, Prepare.model_validate({"validation": 0.25} | prepared))
+    return folders
+
+
+def settings(network: str = "dense", **changes: Any) -> dict[str, Any]:
+    """A model as params.yaml says it."""
+    own = {"cnn": {"filters": [4]}, "conv1d": {"filters": [8]}, "recurrent": {"recurrent_units": [12]}}
+    return {
+        "network": network,
+        **own.get(network, {}),
+        "units": [16],
+        "optimizer": {"name": "adam", "learning_rate": 0.01},
+        "batch_size": 16,
+        "epochs": 2,
+        **changes,
+    }
+
+
+def make_model(network: str = "dense", **changes: Any) -> Model:
+    """The model of these settings, checked."""
+    model: Model = TypeAdapter(Model).validate_python(settings(network, **changes))
+    return model
+
+
+def write_params(path: Path, **models: Any) -> Path:
+    """params.yaml with these models."""
+    content = {
+        "dataset": "patterns",
+        "datasets": {"patterns": {"title": "Patterns", "embedded": "digits"}},
+        "prepare": {},
+        "models": models,
+        "report": {},
+    }
+    path.write_text(json.dumps(content))
+    return path

@@ -1,0 +1,80 @@
+"""A single result through a DVC remote: given by one clone, taken by another that never ran it."""
+
+import os
+import shutil
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from flows.dvc_adapter import Repository
+from flows.dvc_elsewhere import Workplace
+from flows.errors import RemoteUnusable
+from flows.model import Outcome, Result
+from tests.conftest import Toy, run_engine
+from tests.remote.services import Service, answers, free_port
+
+STAGES = """
+stages:
+  s:
+    cmd: mkdir -p folder; cp in folder/a; cp in folder/b; echo 1 > m.json; cp in out
+    deps: [in]
+    outs: [folder, out]
+    metrics: [{m.json: {cache: false}}]
+"""
+
+
+@pytest.fixture
+def s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """DVC's settings for a bucket of a server that speaks S3."""
+    for name, value in {"ACCESS_KEY_ID": "key", "SECRET_ACCESS_KEY": "secret", "DEFAULT_REGION": "us-east-1"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    port = free_port()
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with Service(command, tmp_path / "moto.log", lambda: answers(port), env=dict(os.environ)).running():
+        url = f"http://127.0.0.1:{port}"
+        httpx.put(f"{url}/bucket", timeout=30).raise_for_status()
+        yield f"s3://bucket/some/folder\n    endpointurl = {url}"
+
+
+@pytest.mark.parametrize("kind", ["folder", "s3"])
+def test_a_result_crosses(toy: Toy, tmp_path: Path, kind: str, request: pytest.FixtureRequest) -> None:
+    """Folder, file and metric come back as they were; an entry that is cut off does not count."""
+    url = str(tmp_path / "remote") if kind == "folder" else request.getfixturevalue("s3")
+    (tmp_path / "remote").mkdir()
+    toy.write({"dvc.yaml": STAGES, "in": "one\n"})
+    toy.write({".dvc/config": f"[core]\n    remote = r\n['remote \"r\"']\n    url = {url}\n"})
+    assert run_engine("s").ran == ["s"]
+    with Repository() as repository:
+        key = repository.run_key("s")
+    workplace = Workplace(toy.folder, 5, threading.Event())
+    workplace.give("s", key)
+    workplace.close()
+    for name in (".dvc/cache", "folder"):
+        shutil.rmtree(toy.folder / name)
+    for name in ("dvc.lock", "out", "m.json"):
+        (toy.folder / name).unlink()
+    if kind == "folder":
+        (tmp_path / f"remote/runs/{key[:2]}/{key}/{'0' * 64}").write_text("cmd: half")
+    with Repository() as repository:
+        elsewhere, stage = repository.elsewhere(5, threading.Event()), repository.stages()[0]
+        assert not elsewhere.fetch("s", "0" * 64)
+        assert elsewhere.fetch("s", key)
+        settled = repository.settle(stage)
+        assert isinstance(settled, Result)
+        assert settled.outcome is Outcome.RESTORED
+    assert (toy.read("folder/b"), toy.read("m.json"), toy.read("out")) == ("one\n", "1\n", "one\n")
+
+
+def test_an_unreachable_remote_is_said(toy: Toy) -> None:
+    """A remote that stays away fails after the stated patience, with its own words."""
+    toy.write({"dvc.yaml": STAGES, "in": "one\n"})
+    url = f"ssh://nobody@127.0.0.1:{free_port()}/nowhere"
+    toy.write({".dvc/config": f"[core]\n    remote = r\n['remote \"r\"']\n    url = {url}\n"})
+    with Repository() as repository:
+        elsewhere = repository.elsewhere(1, threading.Event())
+        with pytest.raises(RemoteUnusable, match=r"s: the DVC remote could not be asked .*; `dvc push`"):
+            elsewhere.fetch("s", "0" * 64)

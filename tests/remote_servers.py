@@ -1,0 +1,107 @@
+"""Real servers for DVC remotes on loopback: OpenSSH with keys of its own, and moto's, which speaks S3."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.conftest import wait_until
+
+START_S = 120.0  # on a busy machine
+SECRET = "correct-horse-battery"
+PRIVILEGES = Path("/run/sshd")  # sshd wants this empty folder when root starts it
+
+
+@dataclass(frozen=True)
+class SshServer:
+    """An OpenSSH server on loopback, and a key that it accepts."""
+
+    port: int
+    key: Path
+    other_key: Path
+    folder: Path
+
+    @property
+    def url(self) -> str:
+        """A folder there, as a DVC remote."""
+        return f"ssh://127.0.0.1:{self.port}{self.folder}"
+
+
+@contextmanager
+def ssh_server(home: Path) -> Iterator[SshServer]:
+    """An OpenSSH server with its files in `home`; nothing of the user's is read or written."""
+    program = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
+    if program is None:
+        pytest.skip("needs OpenSSH's server (Debian: openssh-server)")
+    keys = [home / name for name in ("host_key", "key", "other_key")]
+    for key in keys:
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    shutil.copyfile(home / "key.pub", home / "authorized_keys")
+    server = SshServer(free_port(), keys[1], keys[2], home / "store")
+    settings = {
+        "Port": server.port, "ListenAddress": "127.0.0.1", "HostKey": keys[0], "PidFile": home / "pid",
+        "AuthorizedKeysFile": home / "authorized_keys", "StrictModes": "no", "UsePAM": "no",
+        "PasswordAuthentication": "no", "KbdInteractiveAuthentication": "no", "Subsystem": "sftp internal-sftp",
+        "MaxStartups": "100",
+    }  # fmt: skip
+    (home / "sshd_config").write_text("".join(f"{name} {value}\n" for name, value in settings.items()))
+    with _privileges(), (home / "log").open("w") as log:
+        process = subprocess.Popen([program, "-D", "-e", "-f", str(home / "sshd_config")], stderr=log)
+        try:
+            wait_until(lambda: _listens(server.port), START_S)
+            yield server
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+@contextmanager
+def _privileges() -> Iterator[None]:
+    """The folder that Debian's service makes before it starts sshd, where there is none yet."""
+    if os.getuid() == 0:
+        PRIVILEGES.mkdir(mode=0o755, exist_ok=True)  # stays: another server may stand on it
+    yield
+
+
+@contextmanager
+def s3_server(home: Path) -> Iterator[str]:
+    """Address of a server that speaks S3, with a bucket `inkflow`."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    command = [str(Path(sys.executable).with_name("moto_server")), "-H", "127.0.0.1", "-p", str(port)]
+    with (home / "log").open("w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+        try:
+            wait_until(lambda: _answers(url), START_S)
+            httpx.put(f"{url}/inkflow", timeout=START_S).raise_for_status()  # S3's way to make a bucket
+            yield url
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def free_port() -> int:
+    """A port on which nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=5).status_code < 500
+    except httpx.TransportError:
+        return False

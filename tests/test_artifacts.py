@@ -1,0 +1,66 @@
+"""What Prefect's page of a flow run shows of the report, on a real server."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from flows.artifacts import pictures, table
+from tests.report_data import Run, finish_run, small_digits
+
+ROOT = Path(__file__).parents[1]
+# In a process of its own: Prefect reads its settings when it is imported.
+PROGRAM = """
+import sys
+from pathlib import Path
+from prefect import flow
+from flows.artifacts import publish
+
+@flow(name="artifacts")
+def published(root: str) -> None:
+    publish(Path(root))
+
+published(sys.argv[1])
+"""
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Digits, two models, the report written; to be read only."""
+    from stages import report
+
+    run = finish_run(tmp_path_factory.mktemp("finished"), small_digits(), {"dense": (32,), "cnn": (16,)}, epochs=2)
+    assert report.main(run.arguments()) == 0
+    return run
+
+
+@pytest.mark.server
+def test_summary_table_link_and_picture_reach_the_server(
+    finished: Run, prefect_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A flow run carries the summary with a picture inline, the table of models, and the link to the page."""
+    monkeypatch.setenv("PREFECT_API_URL", prefect_url)
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+    command = [sys.executable, "-c", PROGRAM, str(finished.root)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    found: list[dict[str, Any]] = httpx.post(f"{prefect_url}/artifacts/filter", json={}).raise_for_status().json()
+    latest = {entry["key"]: entry for entry in found}
+    assert set(latest) == {"inkflow-summary", "inkflow-models", "inkflow-report"}
+    assert all(entry["flow_run_id"] for entry in latest.values())
+    summary = (finished.out / "summary.md").read_text()
+    assert latest["inkflow-summary"]["data"].startswith(summary)
+    assert "](data:image/png;base64," in latest["inkflow-summary"]["data"]
+    rows = json.loads(latest["inkflow-models"]["data"])
+    assert {row["model"] for row in rows} == {"dense", "cnn"}
+    assert (finished.out / "index.html").as_uri() in latest["inkflow-report"]["data"]
+
+
+def test_table_shows_what_there_is(finished: Run, tmp_path: Path) -> None:
+    """Columns that no model has are left out; without a report there is nothing."""
+    rows = table(finished.root)
+    assert "mean absolute error" not in rows[0] and float(rows[0]["test accuracy"]) > 0.5
+    assert table(tmp_path) == [] and pictures(tmp_path) == ""

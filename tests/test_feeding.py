@@ -1,0 +1,74 @@
+"""Samples reach the device in the order that was asked for, whole or in turn, and the files stay out of memory."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stages.stored import Stored
+from tests.learning import Folders, make_model, write_data
+
+keras = pytest.importorskip("keras")  # after tests.learning, which loads it quietly
+
+from stages import feeding, networks, training  # noqa: E402  (import Keras)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
+    """Prepared patterns."""
+    return write_data(tmp_path_factory.mktemp("feeding"))
+
+
+@pytest.mark.parametrize(("samples", "shapes"), [(7, [(2, 2), (1, 2), (1, 1)]), (8, [(2, 2), (2, 2)]), (1, [(1, 1)])])
+def test_order_is_cut_without_loss(samples: int, shapes: list[tuple[int, int]]) -> None:
+    """Pieces of at most so many whole batches, then the smaller batch that is left."""
+    pieces = list(feeding.cut(np.arange(samples), size=2, steps=2))
+    assert [piece.shape for piece in pieces] == shapes
+    assert np.concatenate([piece.ravel() for piece in pieces]).tolist() == list(range(samples))
+
+
+@pytest.mark.parametrize("rows", [[3, 0, 3], slice(1, 4), slice(None)], ids=str)
+def test_stored_rows_are_those_of_the_array(tmp_path: Path, rows: Any) -> None:
+    """Reading rows gives what indexing the array gives."""
+    array = np.random.default_rng(0).normal(size=(5, 2, 3)).astype(np.float32)
+    np.save(tmp_path / "a.npy", array)
+    stored = Stored(tmp_path / "a.npy")
+    found = stored[rows if isinstance(rows, slice) else np.array(rows)]
+    assert found.tobytes() == np.ascontiguousarray(array[rows]).tobytes()
+    assert (len(stored), stored.shape, stored.nbytes) == (5, (5, 2, 3), array.nbytes)
+
+
+def test_rows_in_fortran_order_are_refused(tmp_path: Path) -> None:
+    """An array whose rows do not lie one after another is not read wrongly."""
+    np.save(tmp_path / "a.npy", np.asfortranarray(np.zeros((3, 4), np.float32)))
+    with pytest.raises(ValueError, match="rows that lie one after another"):
+        Stored(tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize("changes", [{}, {"loss": "categorical_crossentropy", "balance": True}], ids=str)
+def test_streaming_changes_nothing(folders: Folders, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]) -> None:
+    """Data too large for the device, read in turn, gives the same weights and history to the bit."""
+
+    def learn() -> tuple[list[Any], Any]:
+        model, data = make_model("cnn", dropout=0.2, **changes), folders.data
+        network = networks.build(model, data.prepared.shape, 4)
+        training.compile_network(network, model, len(data.train.labels))
+        history = training.fit(network, data, "tried", model)
+        return network.get_weights(), history
+
+    kinds = []
+    resident = learn()
+    monkeypatch.setattr(feeding, "RESIDENT_BYTES", 0)
+    monkeypatch.setattr(feeding, "CHUNK_BYTES", 40 * 12 * 14 * 4)  # two batches and a half
+    original = feeding.Streamed.batches
+
+    def counted(self: feeding.Streamed, *given: Any) -> Any:
+        kinds.append("streamed")
+        return original(self, *given)
+
+    monkeypatch.setattr(feeding.Streamed, "batches", counted)
+    streamed = learn()
+    assert len(kinds) == 4  # two parts, two epochs
+    assert streamed[1] == resident[1]
+    assert all(np.array_equal(one, other) for one, other in zip(streamed[0], resident[0], strict=True))

@@ -1,0 +1,197 @@
+"""The report's statistics against independent oracles and hand-worked cases."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import multinomial, norm
+from sklearn.metrics import confusion_matrix as oracle_confusion
+from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.proportion import proportion_confint
+
+from stages.reporting.statistics import (
+    Agreement,
+    Confusion,
+    confusion_matrix,
+    frequent_confusions,
+    holm,
+    mcnemar_p,
+    paired_difference,
+    smoothed,
+    smoothed_from,
+    wilson_interval,
+)
+
+UNHURRIED = settings(deadline=None)  # a loaded machine is no error
+
+
+@UNHURRIED
+@given(st.integers(1, 20_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_wilson_interval_is_statsmodels(case: tuple[int, int]) -> None:
+    """The interval is the one that statsmodels gives, whatever the counts."""
+    assert wilson_interval(*case) == pytest.approx(proportion_confint(*case, method="wilson"), abs=1e-9)
+
+
+def test_wilson_interval_at_its_ends() -> None:
+    """All wrong starts at exactly 0, all right ends at exactly 1; hand-worked: 3.84146 / (4 + 3.84146)."""
+    none, every = wilson_interval(0, 4), wilson_interval(4, 4)
+    assert (none.low, every.high) == (0.0, 1.0)
+    assert (none.high, every.low) == pytest.approx((0.489891, 0.510109), abs=1e-6)
+
+
+@UNHURRIED
+@given(st.integers(1, 20_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_wilson_interval_inverts_the_score_test(case: tuple[int, int]) -> None:
+    """By its definition: at each end within 0 to 1 the share lies 1.96 standard deviations of that end away."""
+    successes, n = case
+    for end in wilson_interval(*case):
+        if 0 < end < 1:
+            assert (successes / n - end) ** 2 == pytest.approx(norm.ppf(0.975) ** 2 * end * (1 - end) / n, abs=1e-12)
+
+
+@pytest.mark.parametrize("case", [(0, 0), (5, 4), (-1, 4)])
+def test_wilson_interval_refuses_nonsense(case: tuple[int, int]) -> None:
+    """No sample, more successes than samples and negative counts are refused."""
+    with pytest.raises(ValueError, match="expected 0 to n of at least 1"):
+        wilson_interval(*case)
+
+
+@UNHURRIED
+@given(st.integers(0, 400), st.integers(0, 400))
+def test_mcnemar_is_the_exact_binomial_test(only_first: int, only_second: int) -> None:
+    """The p-value is that of tosses of a fair coin; with no toss there is no evidence at all."""
+    expected = mcnemar([[7, only_first], [only_second, 9]], exact=True).pvalue
+    assert mcnemar_p(only_first, only_second) == pytest.approx(expected, abs=1e-12)
+
+
+def test_mcnemar_by_hand() -> None:
+    """1 against 5 of 6 tosses: 2 * (1 + 6) / 64."""
+    assert mcnemar_p(1, 5) == mcnemar_p(5, 1) == 14 / 64
+
+
+def test_mcnemar_at_its_edges() -> None:
+    """No disagreement is no evidence; n images of one kind alone are n equal tosses; one toss shows nothing."""
+    assert mcnemar_p(0, 0) == 1.0 and mcnemar_p(0, 1) == 1.0
+    for n in (2, 6, 40):
+        assert mcnemar_p(0, n) == mcnemar_p(n, 0) == pytest.approx(2 * 0.5**n)
+
+
+def test_mcnemar_of_many_disagreements_is_finite() -> None:
+    """Ten thousand disagreements neither overflow nor underflow."""
+    assert mcnemar_p(5_000, 5_000) == 1.0
+    assert 0 <= mcnemar_p(0, 10_000) < 1e-300
+
+
+def test_smoothing_by_hand() -> None:
+    """The first value stands; the next are means with weights 0.9 to 1, then 0.81 to 0.9 to 1."""
+    assert smoothed(pd.Series([1.0, 0.0, 2.0]), 0.9).tolist() == pytest.approx([1.0, 0.9 / 1.9, 2.81 / 2.71])
+
+
+@UNHURRIED
+@given(st.lists(st.floats(-100, 100), min_size=1, max_size=40), st.floats(0, 0.99))
+def test_smoothing_is_adams_corrected_mean(values: list[float], factor: float) -> None:
+    """Each value is the running mean from zero over 1 - factor^i, and lies between the smallest and largest so far."""
+    mean, expected = 0.0, []
+    for step, value in enumerate(values, 1):
+        mean = factor * mean + (1 - factor) * value
+        expected.append(mean / (1 - factor**step))
+    found = smoothed(pd.Series(values), factor)
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+    assert (found <= np.maximum.accumulate(values) + 1e-9).all() and (
+        found >= np.minimum.accumulate(values) - 1e-9
+    ).all()
+
+
+def test_few_epochs_are_not_smoothed() -> None:
+    """With weight 0.9 it takes 20 epochs, with 0.5 it takes 4, without weight 2: the end is then no more the start."""
+    assert [smoothed_from(factor) for factor in (0.9, 0.5, 0.0)] == [20, 4, 2]
+    steep = pd.Series(np.exp(-np.arange(20) / 2))
+    assert smoothed(steep, 0.9).iloc[-1] < 0.1 * steep.iloc[0]
+
+
+def test_no_smoothing_changes_nothing() -> None:
+    """Factor 0 gives the values themselves."""
+    assert smoothed(pd.Series([3.0, 1.0, 2.0]), 0.0).tolist() == [3.0, 1.0, 2.0]
+
+
+@UNHURRIED
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1), st.integers(5, 7))
+def test_confusion_matrix_is_scikit_learns(pairs: list[tuple[int, int]], classes: int) -> None:
+    """Counts are scikit-learn's, classes that never occur included."""
+    actual, predicted = np.array(pairs).T
+    expected = oracle_confusion(actual, predicted, labels=range(classes))
+    np.testing.assert_array_equal(confusion_matrix(actual, predicted, classes), expected)
+
+
+def test_frequent_confusions_leave_out_the_diagonal() -> None:
+    """The largest errors come first, equal ones in the order of classes, and right answers never."""
+    matrix = np.array([[90, 2, 0], [5, 80, 2], [0, 1, 70]])
+    assert frequent_confusions(matrix, 3) == [
+        Confusion(1, 0, 5, 5 / 87), Confusion(0, 1, 2, 2 / 92), Confusion(1, 2, 2, 2 / 87),
+    ]  # fmt: skip
+    assert frequent_confusions(np.diag([3, 4]), 3) == []
+
+
+def test_paired_difference_is_the_published_one() -> None:
+    """Airway responsiveness before and after stem cells, n = 21: -0.507 to -0.026 (Fagerland et al. 2014)."""
+    assert paired_difference(Agreement(1, 1, 7, 12)) == pytest.approx((-0.507, -0.026), abs=5e-4)
+
+
+@UNHURRIED
+@given(st.tuples(*[st.integers(0, 300)] * 4).filter(any))
+def test_paired_difference_holds_the_difference_and_turns_with_the_models(counts: tuple[int, int, int, int]) -> None:
+    """The interval holds the difference, stays within -1 to 1, and changes its sign when the models change places."""
+    seen = Agreement(*counts)
+    low, high = paired_difference(seen)
+    difference = (seen.only_first - seen.only_second) / sum(seen)
+    assert -1 - 1e-9 <= low <= difference + 1e-9 and difference - 1e-9 <= high <= 1 + 1e-9
+    turned = paired_difference(Agreement(seen.both, seen.only_second, seen.only_first, seen.neither))
+    assert (-turned.high, -turned.low) == pytest.approx((low, high), abs=1e-9)
+
+
+@UNHURRIED
+@given(st.tuples(*[st.integers(0, 300)] * 4).filter(any))
+def test_paired_difference_is_square_and_add(counts: tuple[int, int, int, int]) -> None:
+    """Newcombe's method 10, written anew on statsmodels' Wilson intervals and numpy's own correlation."""
+    a, b, c, d = counts
+    n = sum(counts)
+    (low1, high1), (low2, high2) = (proportion_confint(k, n, method="wilson") for k in (a + b, a + c))
+    p1, p2, cross = (a + b) / n, (a + c) / n, a * d - b * c
+    margins = np.prod([float(a + b), c + d, a + c, b + d])
+    phi = (max(cross - n / 2, 0) if cross > 0 else cross) / np.sqrt(margins) if margins else 0.0
+
+    def reach(one: float, other: float) -> float:
+        return float(np.sqrt(max(0.0, np.array([one, -other]) @ [[1, phi], [phi, 1]] @ [one, -other])))
+
+    low, high = p1 - p2 - reach(p1 - low1, high2 - p2), p1 - p2 + reach(high1 - p1, p2 - low2)
+    assert paired_difference(Agreement(*counts)) == pytest.approx((low, high), abs=1e-7)
+
+
+@pytest.mark.parametrize("shares", [(0.9, 0.05, 0.03, 0.02), (0.8, 0.1, 0.1, 0.0), (0.3, 0.2, 0.1, 0.4)])
+def test_paired_difference_covers(shares: tuple[float, float, float, float]) -> None:
+    """Summed over every table of 20 images, the interval holds the true difference in 95% of cases, within 4 points."""
+    tables = [
+        (a, b, c, 20 - a - b - c) for a in range(21) for b in range(21 - a) for c in range(21 - a - b)
+    ]  # fmt: skip
+    chances = multinomial.pmf(np.array(tables), 20, shares)
+    truth = shares[1] - shares[2]
+    held = [low <= truth <= high for low, high in (paired_difference(Agreement(*table)) for table in tables)]
+    assert chances.sum() == pytest.approx(1)
+    assert 0.91 <= float(chances @ np.array(held)) <= 1
+
+
+def test_paired_difference_at_its_edges() -> None:
+    """Without a disagreement the interval is about 0; all wrong on one side stays a number; no image is refused."""
+    low, high = paired_difference(Agreement(90, 0, 0, 10))
+    assert low == pytest.approx(-high) and low < 0
+    assert paired_difference(Agreement(0, 10, 0, 0)).low > 0.5
+    with pytest.raises(ValueError, match="expected 0 to n of at least 1"):
+        paired_difference(Agreement(0, 0, 0, 0))
+
+
+def test_holm_by_hand() -> None:
+    """Sorted p-values are multiplied by 3, 2 and 1, never fall, and end at 1; nothing gives nothing."""
+    assert holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([]) == []
