@@ -42,6 +42,7 @@ class Pruned:
     left_files: int
     left_bytes: int
     flow_runs: int
+    prefect_note: str | None  # why Prefect's records could not be looked at
 
 
 def prune(arguments: argparse.Namespace) -> int:
@@ -72,7 +73,7 @@ def prune(arguments: argparse.Namespace) -> int:
     records = prune_records(root, old, arguments.dry_run) if old is not None else Records(0, None)
     done = Pruned(
         arguments.dry_run, len(chosen.entries), len(chosen.objects), chosen.before - chosen.after, chosen.after,
-        len(left), left_bytes, records.flow_runs,
+        len(left), left_bytes, records.flow_runs, records.note,
     )  # fmt: skip
     print(json.dumps(asdict(done), indent=2) if arguments.json else _sentences(done, records))
     return EXIT_DONE

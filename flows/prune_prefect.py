@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
 from flows.errors import ServerUnreachable
 from flows.server import PASSWORD, Server, ensure_answer
@@ -20,6 +21,8 @@ DATABASE = "prefect.db"
 ENDED = ("COMPLETED", "FAILED", "CANCELLED", "CRASHED")
 PAGE = 100
 ANSWER_S = 60.0
+BUSY_S = 120.0  # how long a server may say 503, as it does while its SQLite is taken
+AGAIN_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -40,10 +43,10 @@ def prune_records(root: Path, old: timedelta, dry_run: bool) -> Records:
     wanted = {"end_time": {"before_": before}, "state": {"type": {"any_": list(ENDED)}}}
     try:
         with _server(root, home, is_up) as client:
-            count: int = _post(client, "/flow_runs/count", {"flow_runs": wanted})
-            while not dry_run and (found := _post(client, "/flow_runs/filter", {"flow_runs": wanted, "limit": PAGE})):
+            count: int = _ask(client, "POST", "/flow_runs/count", flow_runs=wanted).json()
+            while not dry_run and (found := _page(client, wanted)):
                 for run in found:
-                    client.delete(f"/flow_runs/{run['id']}").raise_for_status()
+                    _ask(client, "DELETE", f"/flow_runs/{run['id']}")
     except (httpx.HTTPError, InkflowError) as error:
         return Records(0, f"its records could not be looked at ({error}); start `inkflow up`, then prune again")
     if not (is_up or dry_run):
@@ -85,5 +88,19 @@ def _client(url: str, home: Path) -> httpx.Client:
     return httpx.Client(base_url=url, auth=(name, secret) if password else None, timeout=ANSWER_S)
 
 
-def _post(client: httpx.Client, path: str, content: dict[str, Any]) -> Any:
-    return client.post(path, json=content).raise_for_status().json()
+def _page(client: httpx.Client, wanted: dict[str, Any]) -> list[dict[str, Any]]:
+    """Some of the flow runs that are left."""
+    found: list[dict[str, Any]] = _ask(client, "POST", "/flow_runs/filter", flow_runs=wanted, limit=PAGE).json()
+    return found
+
+
+def _ask(client: httpx.Client, method: str, path: str, **content: object) -> httpx.Response:
+    """What the server answers; one that is busy is asked again, for BUSY_S."""
+    again = Retrying(
+        retry=retry_if_exception(_is_busy), stop=stop_after_delay(BUSY_S), wait=wait_fixed(AGAIN_S), reraise=True
+    )
+    return again(lambda: client.request(method, path, json=content or None).raise_for_status())
+
+
+def _is_busy(error: BaseException) -> bool:
+    return isinstance(error, httpx.HTTPStatusError) and error.response.status_code == httpx.codes.SERVICE_UNAVAILABLE

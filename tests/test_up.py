@@ -241,7 +241,8 @@ def test_ctrl_c_leaves_nothing_and_keeps_the_records(up: Up, project: Toy) -> No
     with closing(sqlite3.connect(project.folder / ".inkflow/up/prefect.db")) as database:
         ended = "state_type IN ('COMPLETED', 'FAILED', 'CANCELLED', 'CRASHED')"
         [left] = database.execute(f"SELECT count(*) FROM flow_run WHERE {ended}").fetchone()
-    assert json.loads(done.stdout)["flow_runs"] >= 2
+    told = json.loads(done.stdout)
+    assert told["flow_runs"] >= 2, told
     assert left == 0
 
 
