@@ -35,6 +35,7 @@ class Checkpoint(NamedTuple):
     history: Sequence[Epoch]
     state: Arrays  # weights, random states, optimizer
     best: Arrays  # weights of the best epoch so far; empty where the last ones are kept
+    fit_s: float = 0.0  # that it took so far, in all its pieces
 
 
 class Checkpoints:
@@ -109,7 +110,7 @@ def encode(checkpoint: Checkpoint) -> bytes:
         **{f"best_{number}": array for number, array in enumerate(checkpoint.best)},
     }
     history = np.array([tuple(epoch) for epoch in checkpoint.history], np.float64)
-    np.savez(content, allow_pickle=False, history=history, **arrays)
+    np.savez(content, allow_pickle=False, history=history, fit_s=checkpoint.fit_s, **arrays)
     packed = content.getvalue()
     return hashlib.sha256(packed).hexdigest().encode() + b"\n" + packed
 
@@ -127,9 +128,10 @@ def decode(content: bytes) -> Checkpoint:
         with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
             found = {kind: _numbered(arrays, kind) for kind in ("state", "best")}
             history = [Epoch(int(line[0]), *map(float, line[1:])) for line in arrays["history"]]
+            fit_s = float(arrays["fit_s"])
     except (KeyError, TypeError, zipfile.BadZipFile) as error:
         raise ValueError(f"it does not hold a training's state: {error}") from error
-    return Checkpoint(history, found["state"], found["best"])
+    return Checkpoint(history, found["state"], found["best"], fit_s)
 
 
 def _numbered(arrays: Mapping[str, NDArray[Any]], kind: str) -> list[NDArray[Any]]:

@@ -22,6 +22,9 @@ class Digests(Section):
     y_train: Sha256
     x_test: Sha256
     y_test: Sha256
+    w_train: Sha256 | None = Field(
+        None, description="of a weight in the loss for each training sample, as float32; there are none when null"
+    )
 
 
 class Pixels(Section):
@@ -100,6 +103,11 @@ class Dataset(Section):
         if self.class_names and self.classes not in (None, len(self.class_names)):
             raise ValueError(f"has {len(self.class_names)} `class_names`, but `classes` is {self.classes}")
         return self
+
+    @property
+    def is_weighted(self) -> bool:
+        """Whether single training samples have weights."""
+        return self.sha256 is not None and self.sha256.w_train is not None
 
     @property
     def stated_classes(self) -> int | None:

@@ -16,6 +16,7 @@ from stages.data_params import Dataset as DatasetParams
 from stages.errors import DataError
 from stages.files import EPOCH, read_json, replacing
 from stages.npz import Entry, open_npz
+from stages.weights import WEIGHTS, check_weights
 
 ARRAYS_FILE = "dataset.npz"
 DESCRIPTION_FILE = "dataset.json"
@@ -31,6 +32,11 @@ class Arrays(NamedTuple):
     y_train: NDArray[Any]
     x_test: NDArray[Any]
     y_test: NDArray[Any]
+    w_train: NDArray[Any] | None = None  # weights of the training samples in the loss, float32 (n,)
+
+    def named(self) -> dict[str, NDArray[Any]]:
+        """The arrays that there are, by name."""
+        return {name: array for name, array in self._asdict().items() if array is not None}
 
 
 class _Facts(BaseModel):
@@ -67,7 +73,9 @@ def blaming(what: str, remedy: str) -> Iterator[None]:
         raise DataError(f"{what}: {error}; {remedy}") from error
 
 
-def read_arrays(path: Path, max_bytes: int, classes: int | None = None, *, floats: bool = False) -> Arrays:
+def read_arrays(
+    path: Path, max_bytes: int, classes: int | None = None, *, floats: bool = False, weights: bool = False
+) -> Arrays:
     """The four arrays of the npz file `path`, checked.
 
     Args:
@@ -75,13 +83,16 @@ def read_arrays(path: Path, max_bytes: int, classes: int | None = None, *, float
         max_bytes: of the arrays together.
         classes: how many there are; as many as the training labels say when None.
         floats: whether pixels may be floats; their range is not looked at.
+        weights: whether there have to be weights of the training samples too.
 
     Raises:
         DataError: what is wrong, without the name of the file.
     """
-    with open_npz(path, ARRAYS, max_bytes) as entries:
+    with open_npz(path, (*ARRAYS, WEIGHTS) if weights else ARRAYS, max_bytes) as entries:
         _check_headers(entries, floats)
-        arrays = Arrays(*(_little_endian(entries[name].read()) for name in ARRAYS))
+        weighing = check_weights(entries[WEIGHTS], entries["y_train"].shape[0]) if weights else None
+        four = {name: _little_endian(entries[name].read()) for name in ARRAYS}
+        arrays = Arrays(**four, w_train=weighing)
     check_labels("y_train", arrays.y_train, classes or CLASSES[1])
     check_labels("y_test", arrays.y_test, classes or count_classes(arrays.y_train))
     return arrays
@@ -147,7 +158,7 @@ def describe(name: str, dataset: DatasetParams, arrays: Arrays) -> Description:
     classes = dataset.stated_classes or count_classes(arrays.y_train)
     facts = {
         key: ArrayFacts(shape=array.shape, dtype=array.dtype.name, sha256=digest(array))
-        for key, array in arrays._asdict().items()
+        for key, array in arrays.named().items()
     }
     return Description(
         name=name,
@@ -172,7 +183,7 @@ def check_digests(arrays: Arrays, expected: Digests) -> None:
     Raises:
         DataError: an array differs.
     """
-    for name, array in arrays._asdict().items():
+    for name, array in arrays.named().items():
         wanted, got = getattr(expected, name), digest(array)
         if got != wanted:
             raise DataError(f"{name} has sha256 {got}, expected {wanted}")
@@ -277,7 +288,7 @@ def _limit(path: Path) -> int:
 
 def _write_npz(path: Path, arrays: Arrays) -> None:
     with zipfile.ZipFile(path, "w") as archive:
-        for name, array in sorted(arrays._asdict().items()):
+        for name, array in sorted(arrays.named().items()):
             entry = zipfile.ZipInfo(f"{name}.npy", EPOCH)
             entry.external_attr = 0o644 << 16
             entry.file_size = array.nbytes + 128  # about: zipfile chooses zip or zip64 by it

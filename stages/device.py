@@ -50,6 +50,7 @@ def load_keras() -> None:
     """Import Keras and its backend without their chatter; takes seconds: check all else before."""
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # errors that matter come as exceptions
+    os.environ.pop("TF_NUM_INTRAOP_THREADS", None)  # `threads` of the model says it, and is what is recorded
     with without_greetings(), ExitStack() as without:
         for module in UNUSED:
             without.enter_context(_hidden(module))
@@ -71,14 +72,15 @@ def set_up_device(wanted: Wanted = "auto", threads: int | None = None) -> Device
         from stages import device_jax as backend  # imports its backend, which need not be installed
     else:
         from stages import device_tensorflow as backend  # type: ignore[no-redef]  # the same
+    backend.prepare(threads)
     found = None if wanted == "cpu" else backend.first_gpu()
     if wanted == "gpu" and found is None:
         raise DeviceMissing(backend.why_no_gpu())
     count = threads or available_cores()
     if found is None:
-        backend.use_cpu(threads)
+        backend.use_cpu()
         return Device("cpu", processor_name(), count, _processor_has_bfloat16())
-    backend.use_gpu(threads)
+    backend.use_gpu()
     return Device("gpu", found.name, count, found.bfloat16)
 
 

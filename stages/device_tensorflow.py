@@ -24,6 +24,13 @@ class Gpu(NamedTuple):
     bfloat16: bool
 
 
+def prepare(threads: int | None) -> None:
+    """Compute with so many threads, and in float32 where it is asked for, not in Ampere's shorter TensorFloat-32."""
+    if threads is not None and tf.config.threading.get_intra_op_parallelism_threads() != threads:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+
+
 def first_gpu() -> Gpu | None:
     """The first GPU that TensorFlow sees."""
     gpus = tf.config.list_physical_devices("GPU")
@@ -34,22 +41,20 @@ def first_gpu() -> Gpu | None:
     return Gpu(details.get("device_name", gpus[0].name), capable)
 
 
-def use_gpu(threads: int | None) -> None:
+def use_gpu() -> None:
     """Make the first GPU alone visible, let its memory grow, and let its operations be deterministic."""
     first = tf.config.list_physical_devices("GPU")[0]
     tf.config.experimental.set_memory_growth(first, True)
     tf.config.set_visible_devices(first, "GPU")
     tf.config.experimental.enable_op_determinism()
-    _use_threads(threads)
 
 
-def use_cpu(threads: int | None) -> None:
+def use_cpu() -> None:
     """Hide all GPUs.
 
     Operations are deterministic on a CPU as they are: TensorFlow's switch for it would only forbid to compile.
     """
     tf.config.set_visible_devices([], "GPU")
-    _use_threads(threads)
 
 
 def why_no_gpu() -> str:
@@ -71,8 +76,3 @@ def _loads(library: str) -> bool:
     except OSError:
         return False
     return True
-
-
-def _use_threads(threads: int | None) -> None:
-    if threads is not None and tf.config.threading.get_intra_op_parallelism_threads() != threads:
-        tf.config.threading.set_intra_op_parallelism_threads(threads)

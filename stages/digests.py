@@ -12,10 +12,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from stages.datasets import blaming, describe, read_arrays
+from stages.datasets import blaming, describe
 from stages.errors import EXIT_DONE, InvalidInput, SourceUnavailable, exit_with
 from stages.params import Dataset, load_params
-from stages.sources import Source, sources
+from stages.sources import Source, arrays_of, sources
 from stages.transfer import READ_S, Patience, fetch
 
 
@@ -28,7 +28,7 @@ def digests(name: str, dataset: Dataset, source: Source, patience: Patience) -> 
     """
     remedy = "put a file with x_train, y_train, x_test and y_test there"
     with blaming(source.label, remedy), _local(source, dataset, patience) as path:
-        arrays = read_arrays(path, dataset.max_bytes, dataset.stated_classes, floats=dataset.pixels is not None)
+        arrays = arrays_of(path, dataset)
     return {array: facts.sha256 for array, facts in describe(name, dataset, arrays).arrays.items()}
 
 

@@ -37,7 +37,7 @@ class Batches(Protocol):
 
 def feed(loop: Loop, part: Part, model: Model, classes: int, *, weighted: bool = False) -> Batches:
     """The images, encoded labels and, where `weighted` and wanted, weights of `part` for `loop`."""
-    weights = sample_weights(part.labels, model, classes) if weighted else None
+    weights = sample_weights(part.labels, model, classes, part.weights) if weighted else None
 
     def beside(rows: Any) -> list[NDArray[Any]]:
         """What goes with the images of these rows."""

@@ -1,19 +1,11 @@
 """The section `gates` of params.yaml: what a model must reach before it may ship."""
 
-from typing import Annotated
+from pydantic import Field
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
-
-ModelName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]  # as `Name` of stages.params
+from stages.section import Name, Section
 
 
-class GateSection(BaseModel):
-    """Frozen, with no key beside those named here."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class Gate(GateSection):
+class Gate(Section):
     """Limits of one model; those that are null do not apply."""
 
     lower_bound: float | None = Field(
@@ -26,16 +18,16 @@ class Gate(GateSection):
     mean_error: float | None = Field(
         None, gt=0, description="for values: the upper end of the mean absolute error's 95% interval must not exceed it"
     )
-    not_worse_than: ModelName | None = Field(
+    not_worse_than: Name | None = Field(
         None, description="a model of the same run; being worse than it (exact McNemar test, p below 0.05) fails"
     )
 
 
-class Gates(GateSection):
+class Gates(Section):
     """What every model must reach, and what one must reach instead."""
 
     every: Gate = Field(default_factory=Gate, description="limits of every model")
-    models: dict[ModelName, Gate] = Field(
+    models: dict[Name, Gate] = Field(
         default_factory=dict, description="limits of one model, which replace those under `every` key by key"
     )
 

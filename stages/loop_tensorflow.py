@@ -7,6 +7,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from stages.stored import ALIGNMENT
+
 Held = Sequence[Any]
 Step = Callable[[tuple[Any, ...]], dict[str, Any]]
 
@@ -23,7 +25,10 @@ class TensorFlowLoop:
 
     def hold(self, arrays: Sequence[NDArray[Any]]) -> Held:
         """The arrays on the device."""
-        return tuple(tf.convert_to_tensor(array) for array in arrays)
+        on_cpu = not tf.config.get_visible_devices("GPU")
+        return tuple(
+            _shared(array) if on_cpu and _can_be_shared(array) else tf.convert_to_tensor(array) for array in arrays
+        )
 
     def train(self, held: Held, rows: NDArray[np.int32]) -> int | None:
         """Teach the network; the first step after which the mean loss is not finite."""
@@ -40,6 +45,18 @@ class TensorFlowLoop:
         if kind not in self._graphs:
             self._graphs[kind] = _looped(step, held, rows.shape[1])
         return self._graphs[kind](tuple(held), tf.convert_to_tensor(rows))
+
+
+def _can_be_shared(array: NDArray[Any]) -> bool:
+    """Whether TensorFlow's kernels can read this memory as it lies."""
+    return bool(
+        array.ctypes.data % ALIGNMENT == 0 and array.flags.c_contiguous and array.flags.writeable and array.size
+    )
+
+
+def _shared(array: NDArray[Any]) -> Any:
+    """A tensor on the array's own memory, which nobody writes to: the time and the room of a copy are saved."""
+    return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
 
 
 def _looped(step: Step, held: Held, size: int) -> Any:

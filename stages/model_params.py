@@ -80,6 +80,7 @@ class ModelBase(Section):
     balance: bool = Field(False, description="class weights that let each class count as much as any other")
     batch_size: int = Field(ge=1, le=65536, description="samples a step")
     epochs: int = Field(ge=1, le=10_000, description="passes over the training samples")
+    shuffle: bool = Field(True, description="another order of the samples in each epoch; that of the data when false")
     early_stopping: EarlyStopping | None = Field(None, description="when to stop before `epochs`; never when null")
     keep: Literal["last", "best"] = Field(
         "last", description="the weights after the last epoch, or after that with the lowest validation loss"
@@ -102,7 +103,7 @@ class ModelBase(Section):
     def _follow_the_task(cls, content: Any) -> Any:
         """Output and loss that are not chosen follow from the task."""
         task = content.get("task") if isinstance(content, Mapping) else None
-        if task not in LOSSES:
+        if not isinstance(task, str) or task not in LOSSES:
             return content
         return {"output": OUTPUTS[task][0], "loss": LOSSES[task], **content}
 
@@ -148,18 +149,26 @@ class ModelBase(Section):
         return []
 
     def _form_misfits(self) -> list[str]:
-        found = []
+        found = [f"`{key}` is of hidden layers, and `units` has none" for key in self._without_effect()]
         if self.skip and self.form != "functional":
             found.append("`skip` needs `form: functional`: a stack of layers has no branches")
         if self.skip and not self.units:
             found.append("`skip` leads past hidden dense layers, and `units` has none")
         return found
 
+    def _without_effect(self) -> list[str]:
+        """Keys that would change nothing in a network of this kind."""
+        return []
+
 
 class DenseModel(ModelBase):
     """Flatten, then hidden dense layers."""
 
     network: Literal["dense"] = Field(description="the kind of network")
+
+    def _without_effect(self) -> list[str]:
+        chosen = [key for key in ("l1", "l2", "batch_normalisation") if getattr(self, key)]
+        return [] if self.units else chosen
 
 
 class CnnModel(ModelBase):

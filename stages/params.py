@@ -102,7 +102,7 @@ def load_params(path: Path | str = "params.yaml") -> Params:
         raise ParamsError(str(path), ["not found; run from the project's folder or name the file"]) from error
     except (OSError, UnicodeDecodeError) as error:
         raise ParamsError(str(path), [f"cannot be read: {error}"]) from error
-    except YAMLError as error:
+    except (YAMLError, ValueError) as error:  # a plain ValueError of a date or a number that is none
         raise ParamsError(str(path), [f"is not valid YAML: {' '.join(str(error).split())}"]) from error
     return check_params(content, path)
 

@@ -25,6 +25,7 @@ from stages.folders import replacing_folder
 from stages.npz import Entry
 from stages.params import Crop, Pixels, Prepare, load_params
 from stages.splits import held_out
+from stages.weights import WEIGHTS, checked, read_weights
 
 CHUNK_PIXELS = 1 << 20  # in memory at once, however large the data set is
 
@@ -55,7 +56,7 @@ def prepare(raw: Path, out: Path, params: Prepare) -> dict[str, Any]:
     """Write the folder `out` from the data set in the folder `raw`; says what was done.
 
     x_train.npy and x_validation.npy: float32 (n, h, w, c); y_train.npy and y_validation.npy:
-    int64 (n,); prepared.json: what is returned.
+    int64 (n,); w_train.npy: float32 (n,), where the data set has weights; prepared.json: what is returned.
 
     Raises:
         DataError: the data set is missing or not what it should be.
@@ -84,6 +85,7 @@ def prepare(raw: Path, out: Path, params: Prepare) -> dict[str, Any]:
         with replacing_folder(out) as folder:
             _write_images(folder, images, plan, offset, scale)
             _write_labels(folder, labels, plan)
+            _write_weights(folder, raw / ARRAYS_FILE, plan, len(labels))
             write_json(folder / "prepared.json", done)
     return done
 
@@ -208,6 +210,13 @@ def _write_labels(folder: Path, labels: NDArray[Any], plan: Plan) -> None:
     used = labels[plan.start : plan.start + len(plan.validation)].astype("<i8")
     np.save(folder / "y_train.npy", used[~plan.validation])
     np.save(folder / "y_validation.npy", used[plan.validation])
+
+
+def _write_weights(folder: Path, arrays: Path, plan: Plan, samples: int) -> None:
+    weights = read_weights(arrays, samples)
+    if weights is not None:
+        used = weights[plan.start : plan.start + len(plan.validation)]
+        np.save(folder / f"{WEIGHTS}.npy", checked(WEIGHTS, used[~plan.validation]))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

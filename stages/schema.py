@@ -38,9 +38,9 @@ HEADINGS = {
 INTRODUCTION = """\
 # Parameters
 
-Every key of `params.yaml`. This page is written by `make schema` from `stages/params.py`; do not edit it.
-Names (NAME) are lower-case letters, digits and `_` after a letter, at most 40, for they become file
-names and shell words. A mistake stops every command before it does anything.
+Every key of `params.yaml`. This page is written by `make schema` from `stages/params.py` and its sections' modules; do
+not edit it. Names (NAME) are lower-case letters, digits and `_` after a letter, at most 40, for they become file names
+and shell words. A mistake stops every command before it does anything.
 """
 
 
@@ -77,7 +77,7 @@ def _table(heading: str, section: Mapping[str, Any]) -> str:
 
 
 def _row(key: str, field: Mapping[str, Any], required: bool) -> str:
-    default = "required" if required else f"`{json.dumps(field.get('default'))}`"
+    default = "required" if required else f"`{json.dumps(field.get('default', {}))}`"
     cells = (f"`{key}`", _allowed(field), default, field.get("description", ""))
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 

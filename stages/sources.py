@@ -94,11 +94,18 @@ def _expanded(path: str) -> Path:
 def _from(source: Source, name: str, dataset: Dataset, patience: Patience, downloads: Path) -> Arrays:
     remedy = f"mend or remove that source, or set {MIRROR} to one that holds the right {name}.npz"
     with blaming(source.label, remedy), _local(source, name, dataset, patience, downloads) as path:
-        return _checked(_arrays(path, dataset), dataset)
+        return _checked(arrays_of(path, dataset), dataset)
 
 
-def _arrays(path: Path, dataset: Dataset) -> Arrays:
-    return read_arrays(path, dataset.max_bytes, dataset.stated_classes, floats=dataset.pixels is not None)
+def arrays_of(path: Path, dataset: Dataset) -> Arrays:
+    """The arrays of the npz file `path`, checked by all but their digests.
+
+    Raises:
+        DataError: what is wrong, without the name of the file.
+    """
+    return read_arrays(
+        path, dataset.max_bytes, dataset.stated_classes, floats=dataset.pixels is not None, weights=dataset.is_weighted
+    )
 
 
 def _checked(arrays: Arrays, dataset: Dataset) -> Arrays:

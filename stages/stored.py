@@ -3,13 +3,25 @@
 A memory map would count each page that was ever touched as resident; reading at a place does not.
 """
 
+import math
 import os
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+ALIGNMENT = 64  # bytes: memory that begins so TensorFlow can use as it is
+
+
+def aligned(shape: Sequence[int], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """An array without content whose memory begins at a multiple of ALIGNMENT."""
+    size = math.prod(shape) * dtype.itemsize
+    memory = np.empty(size + ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT
+    return memory[start : start + size].view(dtype).reshape(shape)
 
 
 class Stored:
@@ -44,10 +56,10 @@ class Stored:
         """
         if isinstance(rows, slice):
             first, stop, _ = rows.indices(len(self))
-            found = np.empty((max(0, stop - first), *self.shape[1:]), self.dtype)
+            found = aligned((max(0, stop - first), *self.shape[1:]), self.dtype)
             self._fill(found.data.cast("B"), first)
             return found
-        found = np.empty((len(rows), *self.shape[1:]), self.dtype)
+        found = aligned((len(rows), *self.shape[1:]), self.dtype)
         lines = found.data.cast("B")
         for place, row in enumerate(rows.tolist()):
             self._fill(lines[place * self._row_bytes : (place + 1) * self._row_bytes], row)

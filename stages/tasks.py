@@ -132,7 +132,12 @@ def class_weights(labels: NDArray[np.int64], model: ModelBase, classes: int) -> 
     return np.where(counts, weights, 0).astype(np.float32)
 
 
-def sample_weights(labels: NDArray[np.int64], model: ModelBase, classes: int) -> NDArray[np.float32] | None:
-    """Weight of each training sample (n,) in the loss, that of its class; None when all weigh 1."""
+def sample_weights(
+    labels: NDArray[np.int64], model: ModelBase, classes: int, own: NDArray[np.float32] | None = None
+) -> NDArray[np.float32] | None:
+    """Weight of each training sample (n,) in the loss: its `own` times that of its class; None when all weigh 1."""
     weights = class_weights(labels, model, classes)
-    return None if weights is None else weights[task_of(model).labels(labels)]
+    if weights is None:
+        return own
+    of_classes = weights[task_of(model).labels(labels)]
+    return of_classes if own is None else of_classes * own

@@ -8,7 +8,6 @@ import csv
 import difflib
 import sys
 import tempfile
-import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -61,9 +60,7 @@ def train(name: str, model: Model, folder: Path, out: Path, saved: Path = FOLDER
     key = key_of(fingerprint.facts(name, model, digests.result(), device, precision))
     checkpoints = Checkpoints(saved, name, key)
     remove_old(saved)
-    start = time.perf_counter()
-    history = training.fit(learner, data, name, model, checkpoints)
-    fit_s = time.perf_counter() - start
+    history, fit_s = training.fit(learner, data, name, model, checkpoints)
     print(f"{name}: fitted in {fit_s:.1f} s", flush=True)
     shipped = networks.build(model, data.prepared.shape, data.prepared.classes)
     shipped.set_weights(network.get_weights())

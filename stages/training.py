@@ -1,6 +1,7 @@
 """Teaching a network: one pass over the samples after another, each to be taken up again where it was cut off."""
 
 import math
+import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -36,6 +37,13 @@ class Lesson(NamedTuple):
     watch: Watch
 
 
+class Fitted(NamedTuple):
+    """What a training was: each epoch, and the seconds that all its pieces took together."""
+
+    history: list[Epoch]
+    seconds: float
+
+
 def compile_network(network: Any, model: Model, samples: int) -> None:
     """Give `network`, which is to learn from so many `samples`, its optimizer, loss and metric."""
     network.compile(
@@ -47,9 +55,7 @@ def compile_network(network: Any, model: Model, samples: int) -> None:
     network.optimizer.build(network.trainable_variables)
 
 
-def fit(
-    network: Any, data: TrainingData, name: str, model: Model, checkpoints: Checkpoints | None = None
-) -> list[Epoch]:
+def fit(network: Any, data: TrainingData, name: str, model: Model, checkpoints: Checkpoints | None = None) -> Fitted:
     """Train the compiled `network` for all epochs of `model`, called `name`, or until early stopping.
 
     It goes on from a checkpoint where a fitting one is. At the end the network has the weights of the last epoch or of
@@ -58,7 +64,9 @@ def fit(
     Raises:
         InvalidInput: the loss is not finite any more.
     """
+    start = time.perf_counter()
     saved = checkpoints.load() if checkpoints else None
+    start -= saved.fit_s if saved else 0
     history = _take_up(network, saved, name) if saved else []
     best = saved.best if saved else []
     loop, classes = make_loop(network), data.prepared.classes
@@ -72,10 +80,10 @@ def fit(
             if model.keep == "best" and best_epoch(_losses(history)) == len(history) - 1:
                 best = network.get_weights()
             if checkpoints:
-                checkpoints.save(Checkpoint(history, _state(network), best))
+                checkpoints.save(Checkpoint(history, _state(network), best, time.perf_counter() - start))
     if best:
         network.set_weights(best)
-    return history
+    return Fitted(history, time.perf_counter() - start)
 
 
 def fit_epoch(lesson: Lesson, epoch: int) -> Epoch:
@@ -85,7 +93,7 @@ def fit_epoch(lesson: Lesson, epoch: int) -> Epoch:
         InvalidInput: the loss is not finite any more.
     """
     network, model, train = lesson.network, lesson.model, lesson.train
-    order = sample_order(model.seed, epoch, train.samples)
+    order = sample_order(model.seed, epoch, train.samples) if model.shuffle else np.arange(train.samples)
     network.reset_metrics()
     step = 0
     for held, rows in train.batches(order, model.batch_size, STEPS_PER_CALL):

@@ -52,10 +52,11 @@ class Images(Protocol):
 
 
 class Part(NamedTuple):
-    """Images as a network reads them, and labels int64 (n,)."""
+    """Images as a network reads them, labels int64 (n,), and weights float32 (n,) where single samples have some."""
 
     images: Images
     labels: NDArray[np.int64]
+    weights: NDArray[np.float32] | None = None
 
 
 class TrainingData(NamedTuple):
@@ -108,7 +109,17 @@ def raw_pixels(images: NDArray[np.float32], prepared: Prepared) -> NDArray[np.fl
 def _read_part(folder: Path, part: str, prepared: Prepared) -> Part:
     images, labels = (_stored(folder / f"{name}_{part}.npy") for name in "xy")
     _check(folder, part, prepared, images, found := labels[:])
-    return Part(images, found)
+    weights = folder / f"w_{part}.npy"
+    return Part(images, found, _weights(weights, len(found)) if weights.exists() else None)
+
+
+def _weights(path: Path, samples: int) -> NDArray[np.float32]:
+    found: NDArray[Any] = _stored(path)[:]
+    if found.dtype != np.float32 or found.shape != (samples,):
+        raise DataError(
+            f"{path}: holds {found.dtype} of shape {found.shape}, expected float32 of ({samples},); {REMEDY}"
+        )
+    return found
 
 
 def _check(folder: Path, part: str, prepared: Prepared, images: Stored, labels: NDArray[Any]) -> None:

@@ -213,7 +213,8 @@ def _onnx(path: Path) -> Any:
     weights = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     del model.graph.initializer[:]
     model.graph.doc_string = ""
-    return {"weights": weights, "graph": str(model.graph), "opset": sorted(map(str, model.opset_import))}
+    said = {entry.key: entry.value for entry in model.metadata_props}  # what the answers mean
+    return {"weights": weights, "graph": str(model.graph), "opset": sorted(map(str, model.opset_import)), "said": said}
 
 
 def _keras(path: Path) -> Any:

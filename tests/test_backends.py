@@ -14,6 +14,22 @@ from tests.learning import settings, write_data, write_params
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed")
+def test_jax_computes_with_the_threads_that_are_recorded() -> None:
+    """Whatever device is asked for, JAX's pool has as many threads as the model wants."""
+    program = (
+        "from pathlib import Path; from stages.device import load_keras, set_up_device; load_keras()\n"
+        "device = set_up_device(threads=1)\n"
+        "import jax.numpy as np; (np.ones((512, 512)) @ np.ones((512, 512))).block_until_ready()\n"
+        "names = [path.read_text().strip() for path in Path('/proc/self/task').glob('*/comm')]\n"
+        "print(device.threads, sum(name.startswith('tf_XLAEigen') for name in names))"
+    )
+    environment = os.environ | {"KERAS_BACKEND": "jax"}
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.stdout.split() == ["1", "1"], done.stderr
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 def test_each_backend_trains_and_exports(tmp_path: Path, backend: str) -> None:
     """A CNN with dropout and one-cycle learns the patterns, its loss falls, and its export does what it does."""

@@ -30,6 +30,7 @@ SAVED = Checkpoint(
     [Epoch(1, 0.1, 0.2, 0.3, 1 / 3)],
     [np.arange(6, dtype=np.float32).reshape(2, 3), np.array(7, np.int64), np.array([1, 2**32 - 1], np.uint32)],
     [np.ones(3, np.float32)],
+    12.5,
 )
 RANDOM: dict[str, Any] = {  # all that draws random numbers, and all that remembers
     "dropout": 0.3,
@@ -75,7 +76,7 @@ def learn(folders: Folders, checkpoints: Checkpoints | None, **changes: Any) -> 
     network = networks.build(model, data.prepared.shape, data.prepared.classes)
     learner = augmentation.training_network(network, model)
     training.compile_network(learner, model, len(data.train.labels))
-    history = training.fit(learner, data, "tried", model, checkpoints)
+    history = training.fit(learner, data, "tried", model, checkpoints).history
     return network.get_weights(), history
 
 
@@ -148,7 +149,13 @@ def test_training_goes_on_to_the_bit(folders: Folders, tmp_path: Path, epochs: i
     if len(history) > epochs:
         with pytest.raises(Interrupted):
             learn(folders, fragile, **changes)
-    again, found = learn(folders, Checkpoints(tmp_path, "tried", "0" * 64), **changes)
+    kept = Checkpoints(tmp_path, "tried", "0" * 64)
+    before = kept.load()
+    again, found = learn(folders, kept, **changes)
+    after = kept.load()
+    assert before and after
+    assert after.fit_s >= before.fit_s > 0  # seconds of all pieces, not of the last one
+    assert len(found) == epochs or after.fit_s > before.fit_s
     assert found == history
     assert all(np.array_equal(one, other) for one, other in zip(again, weights, strict=True))
 

@@ -47,7 +47,7 @@ def learn(folders: Folders, model: Model) -> tuple[Any, list[Epoch]]:
     network = networks.build(model, data.prepared.shape, data.prepared.classes)
     learner = augmentation.training_network(network, model)
     training.compile_network(learner, model, len(data.train.labels))
-    return network, training.fit(learner, data, "tried", model)
+    return network, training.fit(learner, data, "tried", model).history
 
 
 def falls(history: list[Epoch]) -> bool:
@@ -166,12 +166,12 @@ def test_early_stopping_and_the_best_epoch(folders: Folders) -> None:
     model = make_model(early_stopping={"patience": 2}, keep="best", epochs=30)
     network = networks.build(model, data.prepared.shape, CLASSES)
     training.compile_network(network, model, len(data.train.labels))
-    history = training.fit(network, data._replace(validation=wrong), "tried", model)
+    history = training.fit(network, data._replace(validation=wrong), "tried", model).history
     watched = [epoch.val_loss for epoch in history]
     assert len(history) < 30
     assert watched.index(min(watched)) == len(history) - 3
     network.compile(loss=losses.make_loss(model))
-    images, labels = (np.asarray(part[:60]) for part in wrong)
+    images, labels = (np.asarray(part[:60]) for part in (wrong.images, wrong.labels))
     assert network.evaluate(images, labels, verbose=0)[0] == pytest.approx(min(watched), rel=1e-5)
 
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stages.data_params import ARRAYS
 from stages.datasets import (
     Arrays,
     describe,
@@ -212,11 +213,11 @@ def peak_of(path: Path, error: type[Exception] | None = None) -> int:
 @pytest.mark.parametrize("shape", [(8, 9), (8, 9, 1), (16, 8, 3)])
 def test_written_arrays_are_read_back(tmp_path: Path, shape: tuple[int, ...]) -> None:
     """Grey images, with a channel axis or without, and colour images survive unchanged."""
-    arrays = Arrays(*(tiny_arrays(shape=shape)[name] for name in Arrays._fields))
+    arrays = Arrays(*(tiny_arrays(shape=shape)[name] for name in ARRAYS))
     description = describe("tiny", TINY_PARAMS, arrays)
     write_dataset(tmp_path, arrays, description)
     back = read_dataset(tmp_path / "dataset.npz")
-    assert all(np.array_equal(*pair) for pair in zip(arrays, back, strict=True))
+    assert all(np.array_equal(array, back.named()[name]) for name, array in arrays.named().items())
     assert read_description(tmp_path / "dataset.json") == description
     assert description.class_names == ("0", "1", "2", "3")
     images, labels = read_part(tmp_path / "dataset.npz", "test")
@@ -226,7 +227,7 @@ def test_written_arrays_are_read_back(tmp_path: Path, shape: tuple[int, ...]) ->
 
 def test_written_file_is_plain_and_canonical(tmp_path: Path) -> None:
     """dataset.npz is uncompressed, sorted, dated 1980, and equal for equal arrays; numpy reads it."""
-    arrays = Arrays(*(TINY[name] for name in Arrays._fields))
+    arrays = Arrays(*(TINY[name] for name in ARRAYS))
     description = describe("tiny", TINY_PARAMS, arrays)
     for name in ("one", "two"):
         write_dataset(tmp_path / name, arrays, description)

@@ -12,6 +12,8 @@ from stages.errors import DeviceMissing
 from tests.conftest import ROOT
 from tests.learning import make_model
 
+THREADS = "TF_NUM_INTRAOP_THREADS"
+
 load_keras()
 tf = pytest.importorskip("tensorflow")  # loaded quietly above
 
@@ -25,6 +27,7 @@ def test_processor_where_there_is_no_gpu() -> None:
     assert device.name
     assert device.threads == available_cores() >= 1
     assert str(device) == f"cpu ({device.name}, {device.threads} threads)"
+    assert not tf.config.experimental.tensor_float_32_execution_enabled()
 
 
 def test_first_gpu_alone_with_growing_memory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,12 +48,19 @@ def test_first_gpu_alone_with_growing_memory(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.slow
 def test_keras_loads_quietly_and_without_scikit_learn() -> None:
-    """Loading Keras prints nothing and leaves out scikit-learn, which stays importable."""
+    """Loading Keras prints nothing and leaves out scikit-learn, which stays importable.
+
+    The number of threads is the model's matter alone, as it is recorded: the environment's word is taken away.
+    """
     program = (
-        "import sys; from stages.device import load_keras; load_keras(); "
-        "assert 'keras' in sys.modules and 'sklearn' not in sys.modules; import sklearn"
+        "import sys, os; from stages.device import load_keras; load_keras(); "
+        "assert 'keras' in sys.modules and 'sklearn' not in sys.modules; import sklearn; "
+        f"assert '{THREADS}' not in os.environ"
     )
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT, env=os.environ | {THREADS: "1"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 

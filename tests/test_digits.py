@@ -22,7 +22,7 @@ DIGITS = {
 def test_digits_are_the_same_everywhere() -> None:
     """The embedded digits have these bytes on every machine: 1,437 and 360 images as MNIST's are."""
     digits = load_digits()
-    assert {name: digest(array) for name, array in digits._asdict().items()} == DIGITS
+    assert {name: digest(array) for name, array in digits.named().items()} == DIGITS
     assert digits.x_train.shape == (1437, 28, 28)
     assert digits.x_test.shape == (360, 28, 28)
     assert digits.x_train.dtype == digits.y_train.dtype == np.uint8

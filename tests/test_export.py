@@ -125,13 +125,22 @@ def test_difference_is_noticed(tmp_path: Path) -> None:
         export.check_agreement(network, tmp_path / "model.onnx", images, prepared, make_model())
 
 
-def test_equal_weights_give_equal_bytes(tmp_path: Path) -> None:
+NETWORKS: dict[str, dict[str, Any]] = {
+    "cnn": {"network": "cnn"},
+    "conv1d": {"network": "conv1d"},
+    **{cell: {"network": "recurrent", "cell": cell} for cell in ("simple_rnn", "lstm", "gru")},
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_equal_weights_give_equal_bytes(tmp_path: Path, name: str) -> None:
     """Two exports in one process, of two equal networks, are the same bytes; other weights are not."""
     folders = write_data(tmp_path)
     contents = []
     for number, seed in enumerate((1, 1, 2)):
-        network = networks.build(make_model("cnn", seed=seed), folders.data.prepared.shape, 4)
-        training.compile_network(network, make_model("cnn", seed=seed), 240)
+        model = make_model(**NETWORKS[name], seed=seed)
+        network = networks.build(model, folders.data.prepared.shape, 4)
+        training.compile_network(network, model, 240)
         export.save_keras(network, tmp_path / f"{number}.keras")
         export.save_onnx(network, folders.data.prepared, make_model(), tmp_path / f"{number}.onnx")
         contents.append([(tmp_path / f"{number}.{kind}").read_bytes() for kind in ("keras", "onnx")])

@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stages.stored import Stored
+from stages.stored import Stored, aligned
 from tests.learning import Folders, make_model, write_data
 
 keras = pytest.importorskip("keras")  # after tests.learning, which loads it quietly
 
 from stages import feeding, networks, training  # noqa: E402  (import Keras)
+from stages.loops import make_loop  # noqa: E402  (the same)
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +47,19 @@ def test_rows_in_fortran_order_are_refused(tmp_path: Path) -> None:
         Stored(tmp_path / "a.npy")
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="JAX copies what it gets")
+def test_what_is_read_is_not_copied(tmp_path: Path) -> None:
+    """TensorFlow computes on the memory that a file was read into; other memory, which it cannot use so, is copied."""
+    np.save(tmp_path / "a.npy", np.arange(24, dtype=np.float32).reshape(6, 4))
+    read = Stored(tmp_path / "a.npy")[:]
+    crooked = aligned((7, 4), read.dtype)[1:]
+    crooked[:] = read
+    tensors = make_loop(None).hold([read, crooked])
+    assert [tensor.numpy().tolist() for tensor in tensors] == [read.tolist()] * 2
+    read[0, 0] = crooked[0, 0] = 100
+    assert [float(tensor[0, 0]) for tensor in tensors] == [100, 0]
+
+
 @pytest.mark.parametrize("changes", [{}, {"loss": "categorical_crossentropy", "balance": True}], ids=str)
 def test_streaming_changes_nothing(folders: Folders, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]) -> None:
     """Data too large for the device, read in turn, gives the same weights and history to the bit."""
@@ -54,7 +68,7 @@ def test_streaming_changes_nothing(folders: Folders, monkeypatch: pytest.MonkeyP
         model, data = make_model("cnn", dropout=0.2, **changes), folders.data
         network = networks.build(model, data.prepared.shape, 4)
         training.compile_network(network, model, len(data.train.labels))
-        history = training.fit(network, data, "tried", model)
+        history = training.fit(network, data, "tried", model).history
         return network.get_weights(), history
 
     kinds = []

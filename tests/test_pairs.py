@@ -46,6 +46,8 @@ MODELS = [
     ({"values": [1.0, 2.0]}, "`values` goes with `task: regression`, not with multiclass"),
     ({"skip": True}, "`skip` needs `form: functional`: a stack of layers has no branches"),
     ({"skip": True, "form": "functional", "units": []}, "`skip` leads past hidden dense layers, and `units` has none"),
+    ({"units": [], "l2": 0.01}, "`l2` is of hidden layers, and `units` has none"),
+    ({"units": [], "batch_normalisation": True}, "`batch_normalisation` is of hidden layers, and `units` has none"),
     ({"optimizer": {"name": "sgd", "nesterov": True}}, "looks ahead along the momentum, which is 0"),
     ({"optimizer": {"name": "adam", "schedule": {"name": "cosine", "factor": 0.5}}}, "`factor` goes with exponential"),
     (

@@ -75,6 +75,7 @@ MISTAKES = [
     ("models/dense/batch_size", 0, "models.dense.batch_size: got 0, expected 1 or more"),
     ("models/dense/dropout", 1.0, "models.dense.dropout: got 1.0, expected a number below 1"),
     ("models/dense/units", [512, 0], "models.dense.units.1: got 0, expected 1 or more"),
+    ("models/dense/task", ["multiclass"], "models.dense.task: got ['multiclass'], expected one of"),
     ("models/dense/activation", "rellu", "did you mean 'relu'?"),
     ("models/dense/loss", "crossentropy", "models.dense.loss: got 'crossentropy', expected one of"),
     ("models/dense/optimizer/name", "adamm", "did you mean 'adam'?"),
@@ -137,8 +138,9 @@ def test_all_mistakes_at_once(content: dict[str, Any]) -> None:
         (b"dataset: [", "is not valid YAML"),
         (b"dataset: mnist\ndataset: digits\n", "is not valid YAML"),
         (b"dataset: \xff\xfe\n", "cannot be read"),
+        (b"dataset: 2020-13-45\n", "is not valid YAML"),
     ],
-    ids=["empty", "list", "broken", "duplicate key", "not UTF-8"],
+    ids=["empty", "list", "broken", "duplicate key", "not UTF-8", "no day"],
 )
 def test_a_file_that_is_no_mapping(tmp_path: Path, text: bytes, sentence: str) -> None:
     """An empty file, other YAML, broken YAML, a key given twice and other bytes are each refused by name."""

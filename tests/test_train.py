@@ -141,9 +141,6 @@ def test_diverging_training_keeps_its_last_good_checkpoint(
     wild = settings(task="regression", units=[], optimizer=optimizer, epochs=50)
     out, saved = tmp_path / "wild", tmp_path / "checkpoints"
     given = [*arguments(folders, out, "wild", wild=wild), "--checkpoints", str(saved)]
-    refusal(
-        main, given, capsys
-    )  # loads what the others find loaded: the code that runs is part of what they must share
     first = refusal(main, given, capsys)
     with pytest.raises(InvalidInput) as found:
         main(given)

@@ -32,7 +32,7 @@ def learn(folders: Folders, model: Model) -> tuple[Any, list[Epoch]]:
     network = networks.build(model, data.prepared.shape, data.prepared.classes)
     network = augmentation.training_network(network, model)
     training.compile_network(network, model, len(data.train.labels))
-    return network, training.fit(network, data, "tried", model)
+    return network, training.fit(network, data, "tried", model).history
 
 
 def test_losses_and_outputs_are_one_mathematics(folders: Folders) -> None:
@@ -103,6 +103,13 @@ def test_order_is_a_function_of_seed_and_epoch() -> None:
     orders = {tuple(sample_order(seed, epoch, 50)) for seed in range(3) for epoch in range(3)}
     assert len(orders) == 9
     assert all(sorted(order) == list(range(50)) for order in orders)
+
+
+def test_samples_keep_their_order_where_that_is_wanted(folders: Folders) -> None:
+    """Without shuffling each epoch has the order of the data: the same weights again, other ones than with it."""
+    trained = [learn(folders, make_model(shuffle=wanted))[0].get_weights() for wanted in (False, False, True)]
+    kept, again, shuffled = ([weight.tobytes() for weight in weights] for weights in trained)
+    assert kept == again != shuffled
 
 
 def test_one_hot_vectors() -> None:

@@ -231,6 +231,18 @@ def save_keras(path: Path, values: np.ndarray) -> None:
         archive.writestr("model.weights.h5", weights.getvalue())
 
 
+def test_an_onnx_model_that_means_something_else(tmp_path: Path) -> None:
+    """The same weights under other names of classes are another model."""
+    for stem, names in (("a", "cat, dog"), ("b", "dog, cat")):
+        save_onnx(tmp_path / f"{stem}.onnx", np.ones(4))
+        model = onnx.load(tmp_path / f"{stem}.onnx")
+        model.metadata_props.add(key="class_names", value=names)
+        onnx.save(model, tmp_path / f"{stem}.onnx")
+    found = compare(tmp_path / "a.onnx", tmp_path / "b.onnx", TOLERANCE)
+    assert found.verdict is Verdict.DIFFERENT
+    assert "class_names" in found.detail
+
+
 @pytest.mark.parametrize("save", [save_npz, save_npy, save_csv, save_parquet, save_onnx, save_keras])
 def test_kinds(save: Callable[[Path, np.ndarray], None], tmp_path: Path) -> None:
     """Every kind of file with values: another form of the same, noise, and what is really different."""

@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from stages import prepare
+from stages.data_params import ARRAYS
 from stages.datasets import Arrays, describe, write_dataset
 from stages.params import Dataset
 from tests.tiny_data import refusal, snapshot, tiny_arrays, write_params
@@ -26,7 +27,7 @@ Refusal = Callable[..., str]
 def write_raw(arrays: dict[str, NDArray[Any]] | None = None) -> dict[str, NDArray[Any]]:
     """Write data/raw as the download stage does; the arrays."""
     arrays = tiny_arrays() | (arrays or {})
-    ordered = Arrays(*(arrays[name] for name in Arrays._fields))
+    ordered = Arrays(*(arrays[name] for name in ARRAYS))
     write_dataset(
         RAW,
         ordered,
