@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import platform
 from pathlib import Path
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
@@ -14,7 +15,9 @@ PICTURES = Path("reports/plots")
 COLUMNS = {
     "model": "model", "test_accuracy": "test accuracy", "test_accuracy_low": "from", "test_accuracy_high": "to",
     "test_errors": "errors", "test_loss": "log-loss", "calibration_error": "calibration error",
-    "gap_points": "gap (points)", "mean_absolute_error": "mean absolute error", "parameters": "parameters",
+    "gap_points": "gap (points)", "mean_absolute_error": "mean absolute error",
+    "mean_absolute_error_low": "error from", "mean_absolute_error_high": "error to",
+    "root_mean_squared_error": "root mean square", "r2": "R²", "parameters": "parameters",
 }  # fmt: skip
 
 
@@ -30,8 +33,10 @@ def publish(root: Path) -> None:
     if rows:
         create_table_artifact(rows, "inkflow-models", "Scores on the test images")
     if (root / PAGE).is_file():
-        link = (root / PAGE).resolve().as_uri()
-        create_link_artifact(link, "Report", "inkflow-report", "The whole report, on the machine of the run")
+        page = (root / PAGE).resolve()
+        # A browser opens no file from a page of the web: the path is what can be copied.
+        said = f"The whole report, a file on {platform.node()}: copy the path and open it there"
+        create_link_artifact(page.as_uri(), f"`{page}`", "inkflow-report", said)
 
 
 def table(root: Path) -> list[dict[str, str]]:

@@ -71,7 +71,9 @@ def enforce(root: Path) -> str:
     if failed:
         raise GatesFailed([f"{check['model']}, {check['gate']}: {check['sentence']}" for check in failed])
     note = f" ({found['note']})" if found["note"] else ""
-    return f"{len(found['checks'])} quality gates passed{note}"
+    counts = _counts(found)
+    unjudged = f", {counts['not judged']} not judged" if counts["not judged"] else ""
+    return f"{counts['passed']} quality gates passed{unjudged}{note}"
 
 
 def show(found: dict[str, Any], console: Console) -> None:
@@ -83,14 +85,19 @@ def show(found: dict[str, Any], console: Console) -> None:
     console.print(table)
     if found["note"]:
         console.print(Text(found["note"]))
+    counts = ", ".join(f"{number} {status}" for status, number in _counts(found).items() if number)
+    console.print(f"{len(found['checks'])} gates: {counts or 'none is set'}")
+
+
+def _counts(found: dict[str, Any]) -> dict[str, int]:
+    """How many checks have each status."""
     statuses = [check["status"] for check in found["checks"]]
-    counts = ", ".join(f"{statuses.count(status)} {status}" for status in COLOURS if status in statuses)
-    console.print(f"{len(statuses)} gates: {counts or 'none is set'}")
+    return {status: statuses.count(status) for status in COLOURS}
 
 
 def junit(found: dict[str, Any]) -> str:
     """The judgement as JUnit XML: a test case for each gate."""
-    counts = {status: sum(check["status"] == status for check in found["checks"]) for status in COLOURS}
+    counts = _counts(found)
     suite = ElementTree.Element("testsuite", {
         "name": "inkflow gates", "tests": str(len(found["checks"])), "failures": str(counts["failed"]),
         "skipped": str(counts["not judged"]), "errors": "0",

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.programs import run_program
-from flows.versions import describe
+from flows.versions import describe, is_recorded
 from stages.errors import EXIT_DONE, InvalidInput
 from stages.files import write_text
 from stages.params import load_params
@@ -63,16 +63,23 @@ def machine(root: Path) -> dict[str, Any]:
         run_program("latency", missing, root)
         known = _read(root / MACHINE)
     models = {name: _of_model(root, name, digests[name]) for name in here}
-    version = describe(root)
-    computer = _computer(known)
+    version, computer = _version(root), _computer(known)
     return {
-        "version": version or "not in git",
+        "version": version,
         "models": models,
         "note": f"One image and batches: ONNX Runtime on this machine "
         f"({computer}), median; fit: the last training of this very "
         "model on this machine, where there was one.",
-        "facts": {"Commit": version or "not in git", "This machine": computer},
+        "facts": {"Commit": version, "This machine": computer},
     }
+
+
+def _version(root: Path) -> str:
+    """The commit, and whether the page is one of its results: another commit may be checked out by now."""
+    commit = describe(root)
+    if not commit:
+        return "not in git"
+    return commit if is_recorded(root, PAGE) else f"{commit}, not the results of this commit"
 
 
 def _computer(known: dict[str, Any]) -> str:

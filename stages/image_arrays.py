@@ -114,7 +114,8 @@ def _factor(entry: Entry) -> float:
 
 def _range(entry: Entry) -> tuple[float, float]:
     """Smallest and largest value of the array; NaN where it holds one."""
-    pieces = entry.chunks(_rows(entry)) if not entry.fortran else [entry.read()]
+    whole = entry.fortran and _is_single(entry.shape)  # several in that order are refused, before they are read
+    pieces = [entry.read()] if whole else entry.chunks(_rows(entry))
     ends = [(float(piece.min()), float(piece.max())) for piece in pieces]
     return float(np.min([low for low, _ in ends])), float(np.max([high for _, high in ends]))
 

@@ -98,6 +98,8 @@ def regular(name: str) -> Path:
 
 def printable(name: str) -> str:
     """`name` on one line for a terminal: what is not printable, and what is no text, as escapes."""
+    if name.isprintable():  # nearly always
+        return name
     return "".join(letter if letter.isprintable() else _escape(letter) for letter in name)
 
 
@@ -198,13 +200,14 @@ def _check_frame(image: Image.Image) -> None:
     if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
         raise DataError(f"has {width:,} x {height:,} pixels, expected at most {MAX_PIXELS:,} in all")
     frames = getattr(image, "n_frames", 1)
-    if frames > 1:
+    if frames > 1 and image.format != "MPO":  # a telephone's JPEG: the photograph, then previews or depth
         raise DataError(f"is animated ({frames} frames), expected one picture")
 
 
 def _flat(image: Image.Image) -> NDArray[np.uint8]:
-    """The picture as grey or colour of 8 bits."""
-    upright = ImageOps.exif_transpose(image)
+    """The picture as grey or colour of 8 bits; `image` itself is turned, as a copy could take 200 MB."""
+    ImageOps.exif_transpose(image, in_place=True)
+    upright = image
     factor = min(upright.size) // ENOUGH
     if upright.mode in ("I", "I;16", "I;16B", "I;16L", "F"):
         return _eight_bits(np.asarray(upright))

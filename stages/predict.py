@@ -4,6 +4,7 @@ This module is light, so that `inkflow predict --help` answers at once; `stages.
 """
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -45,6 +46,7 @@ def predict(given: argparse.Namespace) -> int:
     from stages import prediction  # late: NumPy and ONNX Runtime cost more than all the rest
 
     form = "json" if given.json else "csv" if given.csv else "parquet" if given.parquet else "text"
+    _take_any_letter()
     try:
         code = prediction.predict(given.model, given.files, given.raw, form, given.parquet)
         sys.stdout.flush()
@@ -54,6 +56,12 @@ def predict(given: argparse.Namespace) -> int:
         if isinstance(error, BrokenPipeError):  # the reader has seen enough, as `head` does
             return EXIT_FAILED
         raise OutputError("standard output", error) from error
+
+
+def _take_any_letter() -> None:
+    """Have standard output escape what its encoding lacks, as names of files may need; standard error always does."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _check_target(path: Path, files: Sequence[str]) -> None:

@@ -16,6 +16,7 @@ from stages.images import count, found, printable, read
 
 Results = list[Answer | Refusal]
 Write = Callable[[Results], None]
+ROWS = 10_000  # in a group of a Parquet file: of small groups each has a head of its own
 
 
 def predict(model: str, arguments: Sequence[str], raw: bool, form: str, parquet: str | None) -> int:
@@ -26,7 +27,7 @@ def predict(model: str, arguments: Sequence[str], raw: bool, form: str, parquet:
     """
     classifier = open_classifier(find_model(model))
     good = bad = 0
-    with _writer(form, parquet) as write, _progress(arguments) as advance:
+    with _writer(form, parquet) as write, _progress(arguments, beside=parquet is not None) as advance:
         for results in classifier.answers(_pieces(arguments), raw):
             write(results)
             refused = [result for result in results if isinstance(result, Refusal)]
@@ -64,7 +65,8 @@ def _writer(form: str, parquet: str | None) -> Iterator[Write]:
 
 
 def _row(answer: Answer) -> tuple[Any, ...]:
-    return (printable(answer.name), *answer[1:])
+    """What CSV and Parquet hold; the labels come from the model's file, which may hold anything."""
+    return tuple(printable(part) if isinstance(part, str) else part for part in answer)
 
 
 def _text(result: Answer | Refusal) -> str:
@@ -96,22 +98,28 @@ def _parquet(path: Path) -> Iterator[Write]:
     text, number = pa.string(), pa.float32()
     kinds = dict(zip(Answer._fields, (text, text, number, text, number), strict=True))
     schema = pa.schema(list(kinds.items()))
+    rows: list[dict[str, Any]] = []
 
-    def write(results: Results) -> None:
-        rows = [dict(zip(kinds, _row(result), strict=True)) for result in results if isinstance(result, Answer)]
+    def write(results: Results, least: int = ROWS) -> None:
+        rows.extend(dict(zip(kinds, _row(result), strict=True)) for result in results if isinstance(result, Answer))
+        if len(rows) < least:
+            return
         try:
             table.write_table(pa.Table.from_pylist(rows, schema))
         except OSError as error:
             raise OutputError(path, error) from error
+        rows.clear()
 
     with replacing(path) as temporary, pq.ParquetWriter(temporary, schema) as table:
         yield write
+        write([], least=1)
 
 
 @contextmanager
-def _progress(arguments: Sequence[str]) -> Iterator[Callable[[int], None]]:
-    """A bar on standard error, where somebody looks at it and the answers do not go by anyway."""
-    if not sys.stderr.isatty() or sys.stdout.isatty() or (len(arguments) == 1 and arguments[0] == "-"):
+def _progress(arguments: Sequence[str], beside: bool) -> Iterator[Callable[[int], None]]:
+    """A bar on standard error, where somebody looks at it and the answers, unless `beside` in a file, do not go by."""
+    going_by = sys.stdout.isatty() and not beside
+    if not sys.stderr.isatty() or going_by or (len(arguments) == 1 and arguments[0] == "-"):
         yield lambda _: None
         return
     from rich.console import Console  # costs time, and one picture needs no bar

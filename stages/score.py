@@ -156,8 +156,10 @@ def _files(folder: Path, harvest: Harvest) -> Iterator[str]:
 
 
 def _row(key: tuple[Any, ...], name: str, answer: Answer) -> dict[str, Any]:
+    _, label, probability, runner_up, second = answer
     image = key[0] + printable(answer.name.removeprefix(name))
-    return dict(zip(SCHEMA.names, (*key, image, *answer[1:]), strict=True))
+    said = (printable(label), probability, printable(runner_up), second)  # the model's file may call them anything
+    return dict(zip(SCHEMA.names, (*key, image, *said), strict=True))
 
 
 def digest(path: Path) -> str:

@@ -204,11 +204,12 @@ def bad_arrays() -> dict[str, Maker]:
         "deep-npy": lambda _: b"\x93NUMPY\x01\x00\xf4\x01" + b"(" * 500,
         "old-npy": lambda _: b"\x93NUMPY\x03\x00v\x00\x00\x00" + b" " * 118,
         "void": lambda _: npy(np.zeros((2, 28, 28), "V3")),
+        "fortran": lambda _: npy(np.asfortranarray(np.zeros((2, 28, 28)))),
     }  # fmt: skip
 
 
 def garbage() -> Iterator[tuple[str, bytes]]:
-    """378 files that cannot be classified, with names that would do harm if they were trusted."""
+    """387 files that cannot be classified, with names that would do harm if they were trusted."""
     random = np.random.default_rng(8)
     good = good_files()
     deep, printed, clear = odd_modes()

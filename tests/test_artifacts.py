@@ -1,16 +1,18 @@
 """What Prefect's page of a flow run shows of the report, on a real server."""
 
 import json
+import platform
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from flows.artifacts import pictures, table
+from tests.prefect_api import api
 from tests.report_data import Run, finish_run, small_digits
+from tests.report_shapes import shaped_run
 
 ROOT = Path(__file__).parents[1]
 # In a process of its own: Prefect reads its settings when it is imported.
@@ -47,7 +49,7 @@ def test_summary_table_link_and_picture_reach_the_server(
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
     command = [sys.executable, "-c", PROGRAM, str(finished.root)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-    found: list[dict[str, Any]] = httpx.post(f"{prefect_url}/artifacts/filter", json={}).raise_for_status().json()
+    found: list[dict[str, Any]] = api(prefect_url, "POST", "/artifacts/filter")
     latest = {entry["key"]: entry for entry in found}
     assert set(latest) == {"inkflow-summary", "inkflow-models", "inkflow-report"}
     assert all(entry["flow_run_id"] for entry in latest.values())
@@ -56,7 +58,22 @@ def test_summary_table_link_and_picture_reach_the_server(
     assert "](data:image/png;base64," in latest["inkflow-summary"]["data"]
     rows = json.loads(latest["inkflow-models"]["data"])
     assert {row["model"] for row in rows} == {"dense", "cnn"}
-    assert (finished.out / "index.html").as_uri() in latest["inkflow-report"]["data"]
+    page = finished.out / "index.html"
+    assert latest["inkflow-report"]["data"] == f"[`{page}`]({page.as_uri()})"  # browsers do not follow it: to be copied
+    assert platform.node() in latest["inkflow-report"]["description"]
+
+
+def test_table_of_values(tmp_path: Path) -> None:
+    """Models that give values have their error's interval, root mean square and R², as metrics.csv has them."""
+    from stages import report
+
+    run = shaped_run(tmp_path, 2, 10, "regression")
+    assert report.main(run.arguments()) == 0
+    best = json.loads((run.out / "metrics.json").read_text())["model_00"]
+    (row, _) = table(tmp_path)
+    names = ("mean_absolute_error_low", "mean_absolute_error_high", "root_mean_squared_error", "r2")
+    shown = [float(row[name]) for name in ("error from", "error to", "root mean square", "R²")]
+    assert shown == pytest.approx([best[name] for name in names], rel=1e-5)
 
 
 def test_table_shows_what_there_is(finished: Run, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from stages import gates, report
 from stages.errors import InvalidInput, ParamsError
 from stages.reporting.judging import beside
 from tests.report_data import Run, finish_run, small_digits
+from tests.report_shapes import shaped_run
 
 ROOT = Path(__file__).parents[1]
 
@@ -125,6 +126,17 @@ def test_perfection_is_suspicious(run: Run) -> None:
     assert checks(run) == {("cnn", "not_perfect"): "failed", ("dense", "not_perfect"): "passed"}
 
 
+def test_every_label_right_is_suspicious_of_values(tmp_path: Path) -> None:
+    """Values whose nearest label is always the true one are an accuracy of exactly 1: as suspicious, error or not."""
+    run = shaped_run(tmp_path, 2, 10, "regression")
+    path = run.root / "evaluation/model_00/predictions.parquet"
+    table = pd.read_parquet(path)
+    table.assign(value=table["target"] + 0.25, predicted=table["label"]).to_parquet(path)
+    found = {check.model: check for check in gates.judged(run.root).checks if check.gate == "not_perfect"}
+    assert (found["model_00"].status, found["model_01"].status) == ("failed", "passed")
+    assert found["model_00"].sentence.startswith("every label right is suspicious")
+
+
 def test_stand_in_is_not_held_to_limits(run: Run) -> None:
     """Limits for the real data are not applied to a stand-in, and the judgement says so."""
     run.edit("data/raw/dataset.json", stand_in_for="mnist")
@@ -167,6 +179,22 @@ def test_check_for_people_programs_and_ci(run: Run, capsys: pytest.CaptureFixtur
     said = capsys.readouterr().out
     assert "suspicious" not in said  # beside `passed` it would say the contrary
     assert "2 gates: 2 passed" in said
+
+
+def test_junit_lies_where_the_caller_is(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--junit gates.xml` in a folder of the project is written there, not in the project's root."""
+    monkeypatch.chdir(run.root / "models/cnn")
+    assert inkflow(["check", "--junit", "gates.xml"]) == 0
+    assert (run.root / "models/cnn/gates.xml").exists() and not (run.root / "gates.xml").exists()
+
+
+def test_what_was_not_judged_is_not_called_passed(run: Run) -> None:
+    """The flow's last sentence counts a gate that could not be judged apart."""
+    assert report.main(run.arguments()) == 0
+    checks = json.loads((run.out / "gates.json").read_text())["checks"]
+    checks.append({"model": "cnn", "gate": "not_worse_than", "status": "not judged", "sentence": "other labels"})
+    run.edit("reports/gates.json", checks=checks)
+    assert enforce(run.root) == "2 quality gates passed, 1 not judged"
 
 
 def test_enforce_is_the_reports_own_judgement(run: Run) -> None:

@@ -2,6 +2,8 @@
 
 import io
 import os
+import subprocess
+import sys
 import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +19,19 @@ from PIL import Image
 from stages import images
 from stages.image_arrays import Images, Refusal
 from tests.pictures import draw, encoded, good_files, npy, npz, png
+
+ROOT = Path(__file__).parents[1]
+# Reads a picture, then says the peak of memory in KiB, and what it was before.
+WITNESS = """
+import sys
+from pathlib import Path
+from stages import images
+peak = lambda: Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]
+list(images.read(sys.argv[1]))
+before = peak()
+(piece,) = images.read(sys.argv[2])
+print(before, peak(), *piece.pixels.shape)
+"""
 
 
 def read_bytes(folder: Path, content: bytes, name: str = "file") -> list[Images | Refusal]:
@@ -88,6 +103,28 @@ def test_a_telephones_turn_is_followed(tmp_path: Path) -> None:
     lying = draw(3, 40).transpose(Image.Transpose.ROTATE_90).crop((0, 0, 64, 50))
     pixels = one(tmp_path, encoded(lying, "PNG", exif=exif)).pixels
     assert pixels.shape == (1, 64, 50)
+
+
+def test_a_telephones_picture_in_several_parts(tmp_path: Path) -> None:
+    """A JPEG that carries a preview behind it (MPO), as telephones write it, is its first picture, turned upright."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    photograph, preview = draw(3, 100).crop((0, 0, 160, 120)), draw(8, 30)
+    content = encoded(photograph, "MPO", save_all=True, append_images=[preview], exif=exif)
+    (pixels,) = one(tmp_path, content).pixels
+    upright = np.asarray(photograph.transpose(Image.Transpose.ROTATE_270), float)
+    assert pixels.shape == (160, 120) and np.corrcoef(pixels.ravel(), upright.ravel())[0, 1] > 0.99
+
+
+def test_a_large_scan_is_in_memory_once(tmp_path: Path) -> None:
+    """35 million pixels in colour, which Pillow keeps in 140 MB, take no second 140 MB."""
+    draw(3, 40).save(tmp_path / "small.png")
+    Image.new("RGB", (7000, 5000), "white").save(tmp_path / "scan.png", compress_level=1)
+    command = [sys.executable, "-c", WITNESS, str(tmp_path / "small.png"), str(tmp_path / "scan.png")]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    before, peak, _, *shape = map(int, run.stdout.split())
+    assert (peak - before) * 1024 < 1.5 * 140e6
+    assert shape == [715, 1000, 3]
 
 
 def test_large_photographs_are_read_smaller(tmp_path: Path) -> None:
@@ -188,6 +225,20 @@ def test_large_arrays_are_read_in_pieces(tmp_path: Path, form: str) -> None:
         tracemalloc.stop()
         assert total == expected == images.count(str(path))
         assert peak < 50e6
+
+
+def test_arrays_in_an_order_that_is_refused_are_not_read(tmp_path: Path) -> None:
+    """15,000 images stored in Fortran order, 47 MB, are refused by their header; a single one is read."""
+    path = tmp_path / "x.npy"
+    path.write_bytes(npy(np.asfortranarray(np.zeros((15_000, 28, 28), np.float32))))
+    tracemalloc.start()
+    (refused,) = images.read(str(path))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert isinstance(refused, Refusal) and "Fortran order" in refused.reason
+    assert peak < 5e6
+    ramp = np.arange(72.0).reshape(9, 8)
+    assert np.array_equal(one(tmp_path, npy(np.asfortranarray(ramp))).pixels[0], ramp)
 
 
 def test_folders(tmp_path: Path) -> None:

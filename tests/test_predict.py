@@ -1,4 +1,4 @@
-"""`inkflow predict` as a person uses it: every form of input and output, 378 bad files, time and memory."""
+"""`inkflow predict` as a person uses it: every form of input and output, 387 bad files, time and memory."""
 
 import csv
 import io
@@ -156,7 +156,7 @@ def test_many_images_in_one_file(work: Path, capsys: pytest.CaptureFixture[str])
 
 
 def test_300_bad_files(work: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """378 files of garbage with hostile names: each gets its sentence, on one line, and the good one its answer."""
+    """387 files of garbage with hostile names: each gets its sentence, on one line, and the good one its answer."""
     folder = work / "bad"
     folder.mkdir()
     names = []

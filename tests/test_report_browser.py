@@ -115,6 +115,18 @@ def test_table_sorts_both_ways(browser: Browser, finished: Run) -> None:
     assert errors() == sorted(best_first, reverse=True) and head.get_attribute("aria-sort") == "descending"
 
 
+def test_what_has_no_figure_goes_last_both_ways(browser: Browser, finished: Run, tmp_path: Path) -> None:
+    """A model without a fit time here stands last, whichever way round the column is sorted."""
+    (tmp_path / "reports").mkdir()
+    shutil.copyfile(finished.out / "index.html", tmp_path / "reports/index.html")
+    figures = {"dense": {"fit_s": 30.0}, "cnn": {}, "dense_small": {"fit_s": 7.0}}
+    page = Opened(browser, tmp_path / fill(tmp_path, {"version": "x", "models": figures, "note": "", "facts": {}})).page
+    for order in (["dense_small", "dense", "cnn"], ["dense", "dense_small", "cnn"]):
+        page.locator("table.headline th", has_text="Fit").locator("button").click()
+        rows = page.locator("table.headline tbody tr").all()
+        assert [row.get_attribute("data-model") for row in rows] == order
+
+
 def test_confusion_cell_opens_its_images(browser: Browser, finished: Run) -> None:
     """A click on a cell shows the images that it counts, at most 24, each with its text."""
     page = Opened(browser, finished.out / "index.html").page

@@ -1,5 +1,6 @@
 """`inkflow report`: a copy of the page with this machine's figures, which never touches the tracked one."""
 
+import hashlib
 import json
 import subprocess
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 
 from flows.cli import main as inkflow
 from flows.report import fill, machine
-from flows.versions import describe
+from flows.versions import describe, is_recorded
 from stages import report, timings
 from stages.device import processor_name
 from stages.errors import InvalidInput
@@ -54,6 +55,32 @@ def test_another_models_record_does_not_count(run: Run) -> None:
     """A record of a model with other bytes is passed over."""
     timings.record("train", "dense", Path("params.yaml"), {"fit_s": 99.0})
     assert "fit_s" not in machine(Path())["models"]["dense"]
+
+
+def test_results_of_another_commit_are_called_so(tmp_path: Path) -> None:
+    """The commit stands alone where dvc.lock names this very page, else with the words that its results are others."""
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@t"]
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports/index.html").write_text("<p>page</p>")
+    (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    record = {"path": "reports/index.html", "hash": "md5", "md5": hashlib.md5(b"<p>page</p>").hexdigest()}
+    lock = {"schema": "2.0", "stages": {"download": {"cmd": "x"}, "report": {"cmd": "x", "outs": [record]}}}
+    (tmp_path / "dvc.lock").write_text(json.dumps(lock))
+    for command in (["init", "-q"], ["add", "params.yaml", "dvc.lock"], ["commit", "-qm", "one"]):
+        subprocess.run([*git, *command], cwd=tmp_path, check=True)
+    commit = describe(tmp_path)
+    assert machine(tmp_path)["version"] == machine(tmp_path)["facts"]["Commit"] == commit
+    (tmp_path / "reports/index.html").write_text("<p>of another commit</p>")
+    assert machine(tmp_path)["facts"]["Commit"] == f"{commit}, not the results of this commit"
+
+
+@pytest.mark.parametrize("lock", ["<<<<<<< HEAD\n a: [", "stages: 3", "[]", "stages: {report: 3}", None])
+def test_a_lock_that_says_nothing(tmp_path: Path, lock: str | None) -> None:
+    """Without a dvc.lock, or with a broken one, no page is taken for recorded."""
+    (tmp_path / "page").write_text("x")
+    if lock is not None:
+        (tmp_path / "dvc.lock").write_text(lock)
+    assert not is_recorded(tmp_path, Path("page"))
 
 
 def test_no_page_yet(tmp_path: Path) -> None:

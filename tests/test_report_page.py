@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from statsmodels.stats.proportion import proportion_confint
 
 from stages import report
 from tests.html_page import Page
@@ -78,6 +79,30 @@ def test_every_picture_has_alternative_text(page: Page) -> None:
     assert len(curves) == 2 * len(HIDDEN) and all("best epoch" in curve for curve in curves)
     for attributes, _ in page.every("svg"):
         assert attributes.get("aria-label") or attributes.get("aria-hidden") == "true"
+
+
+def test_cards_say_what_was_reached(finished: Run, page: Page) -> None:
+    """Each model card carries accuracy with Wilson's interval, log-loss, Brier score and calibration error."""
+    said = [text for _, text in page.every("dd") if text.startswith("On 450 test images: accuracy")]
+    table = pd.read_csv(finished.out / "metrics.csv")
+    for card, row in zip(said, table.to_dict("records"), strict=True):
+        low, high = proportion_confint(row["test_samples"] - row["test_errors"], row["test_samples"], method="wilson")
+        assert f"accuracy {row['test_accuracy']:.2%} (95% interval {low:.2%} to {high:.2%}, Wilson)" in card
+        for name, key in (("log-loss", "test_loss"), ("Brier score", "brier"), ("calibration error",) * 2):
+            assert f"{name} {row[key.replace(' ', '_')]:.4f}" in card
+
+
+def test_each_models_curves_have_their_key(page: Page) -> None:
+    """Which line is training and which validation stands at every model's curves, not only once above all."""
+    assert [text for _, text in page.every("p", css="keys")] == ["training validation"] * len(HIDDEN)
+
+
+def test_summary_has_the_epochs(finished: Run) -> None:
+    """The summary's table tells of each model how many epochs it learnt."""
+    head, _, *rows = [line for line in (finished.out / "summary.md").read_text().splitlines() if line[:1] == "|"]
+    place = head.split("|").index(" Epochs ")
+    assert [row.split("|")[place].strip() for row in rows] == ["4"] * len(HIDDEN)
+    assert {row.count("|") for row in rows} == {head.count("|")}
 
 
 def test_short_curves_are_not_smoothed(page: Page) -> None:

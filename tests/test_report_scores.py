@@ -165,7 +165,11 @@ def test_values_are_ranked_and_compared(tmp_path: Path) -> None:
     assert first.explained == pytest.approx(1 - np.sum(residuals**2) / np.sum(spread**2))
     assert facts.values[0].pairs[0].shown and wilcoxon(first.misses, second.misses).pvalue < 0.001
     assert report.main(run.arguments()) == 0
-    assert "Mean absolute error" in (run.out / "summary.md").read_text()
+    summary = (run.out / "summary.md").read_text()
+    assert "Mean absolute error" in summary and "| R² | Epochs |" in summary
+    interval = f"{first.interval.low:.4g} to {first.interval.high:.4g}"
+    card = f"mean absolute error {first.mean_error:.4g} (95% interval {interval}), root mean square"
+    assert f"{card} {first.root_error:.4g}, R² {first.explained:.4f}" in (run.out / "index.html").read_text()
 
 
 def test_values_of_another_scale_are_not_compared(tmp_path: Path) -> None:

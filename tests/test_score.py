@@ -103,6 +103,17 @@ def test_bad_files_are_listed(work: Path, capsys: pytest.CaptureFixture[str]) ->
     assert errors() == [["name", "reason"]]
 
 
+def test_hostile_class_names(work: Path) -> None:
+    """Names of classes that a model's file holds are escaped, so that any text can be written and read."""
+    write_reader(work / "models/hostile/model.onnx", ["\x1b[31m", "\ud800", *"23456789"])
+    (work / "inbox/one.png").write_bytes(encoded(scan(1, 3), "PNG"))
+    (work / "inbox/zero.png").write_bytes(encoded(scan(0, 3), "PNG"))
+    assert run(model="hostile") == 0
+    labels = {str(row["file"]): row["label"] for row in table()}
+    assert (labels["zero.png"], labels["one.png"], labels["two.png"]) == ("\\x1b[31m", "\\ud800", "2")
+    assert all(str(row["runner_up"]).isprintable() for row in table())
+
+
 def test_empty_inbox(work: Path) -> None:
     """A folder in which nothing lies is no mistake, one that is not there is."""
     for path in work.glob("inbox/**/*.*"):

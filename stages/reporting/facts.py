@@ -193,7 +193,7 @@ def gather_data(params: Params, folders: Folders) -> Data:
     _same(prepared_path, "dataset", prepared.dataset, description.name, raw)
     _same(prepared_path, "classes", prepared.classes, description.classes, raw)
     arrays = read_dataset(folders.raw / ARRAYS_FILE, description.classes)
-    for name, array in arrays._asdict().items():
+    for name, array in arrays.named().items():
         said = description.arrays.get(name)
         _same(raw, f"arrays.{name}.shape", said and said.shape, array.shape, ARRAYS_FILE)
     return Data(description, prepared, arrays, params.chosen)

@@ -119,6 +119,11 @@ class ValueFacts(Trained):
         return self.predictions["value"].to_numpy()
 
     @cached_property
+    def all_right(self) -> bool:
+        """Whether for every test image the label with the nearest number is the true one."""
+        return bool((self.predictions["predicted"] == self.predictions["label"]).all())
+
+    @cached_property
     def misses(self) -> npt.NDArray[np.float64]:
         """How far each prediction lies from the target (n,)."""
         return np.abs(self.values.astype(np.float64) - self.labels.astype(np.float64))

@@ -44,7 +44,7 @@ class Pair:
     difference: float
     interval: Interval
     p: float  # of this comparison alone
-    corrected_p: float  # Holm's, for all comparisons of the page
+    corrected_p: float  # Holm's, for all comparisons of its group, or of its `inkflow compare`
     seen: Agreement | None = None  # None for values, which are not right or wrong
 
     @property

@@ -11,12 +11,12 @@ from stages.reporting.models import ModelFacts, ValueFacts
 ROWS = 36  # of all tables: with them the summary stays under 60 lines
 HEAD = (
     "| Model | Test accuracy | 95% interval | Errors | Log-loss | Brier | Macro F1 | Calibration error"
-    " | Training accuracy | Gap (points) | Parameters | Size |",
-    "|---|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+    " | Training accuracy | Gap (points) | Epochs | Parameters | Size |",
+    "|---|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
 )
 VALUES_HEAD = (
-    "| Model | Mean absolute error | 95% interval | Root mean square | R² | Parameters | Size |",
-    "|---|---:|---|---:|---:|---:|---:|",
+    "| Model | Mean absolute error | 95% interval | Root mean square | R² | Epochs | Parameters | Size |",
+    "|---|---:|---|---:|---:|---:|---:|---:|",
 )
 
 
@@ -88,6 +88,7 @@ def _row(model: ModelFacts) -> str:
         f"{model.scores.calibration_error:.4f}",
         formats.percent(model.training_accuracy),
         f"{gap}, {note}" if note else gap,
+        formats.count(training.epochs),
         formats.count(training.parameters),
         formats.megabytes(model.onnx.size),
     )
@@ -101,6 +102,7 @@ def _value_row(model: ValueFacts) -> str:
         " to ".join(map(formats.number, model.interval)),
         formats.number(model.root_error),
         f"{model.explained:.4f}",
+        formats.count(model.training.epochs),
         formats.count(model.training.parameters),
         formats.megabytes(model.onnx.size),
     )

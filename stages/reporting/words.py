@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from stages.reporting.facts import Facts
-from stages.reporting.formats import count, percent, plural, times
+from stages.reporting.formats import count, number, percent, plural, times
 from stages.reporting.models import ModelFacts, Trained, ValueFacts
 from stages.reporting.statistics import frequent_confusions
 
@@ -133,6 +133,23 @@ def limits(model: Trained) -> str:
     }[model.params.network]
     given = "gives a value" if isinstance(model, ValueFacts) else "names one of its classes"
     return f"Measured on this data set alone. Whatever it is shown, it {given}, a blot too. {network}"
+
+
+def scores(model: Trained) -> str:
+    """What a model reached on the test images, for its card."""
+    if isinstance(model, ValueFacts):
+        low, high = map(number, model.interval)
+        return (
+            f"On {plural(len(model.misses), 'test image')}: mean absolute error {number(model.mean_error)}"
+            f" (95% interval {low} to {high}), root mean square {number(model.root_error)}, R² {model.explained:.4f}"
+        )
+    assert isinstance(model, ModelFacts)  # there is no third kind
+    low, high = map(percent, model.interval)
+    return (
+        f"On {plural(model.exam.samples, 'test image')}: accuracy {percent(model.exam.accuracy)} (95% interval {low} to"
+        f" {high}, Wilson), log-loss {model.exam.loss:.4f}, Brier score {model.scores.brier:.4f}, calibration error"
+        f" {model.scores.calibration_error:.4f}"
+    )
 
 
 def curve(model: Trained, quantity: str) -> str:

@@ -17,17 +17,16 @@ function value(row, column) {
   return text === "" || Number.isNaN(number) ? text : number;
 }
 
-function compare(a, b) {
-  if (typeof a === "number" && typeof b === "number") return a - b;
-  if (typeof a === typeof b) return a.localeCompare(b, "en", { numeric: true });
-  return typeof a === "number" ? -1 : 1; // what is not a number goes last
+function compare(a, b, sign) {
+  if (typeof a !== typeof b) return typeof a === "number" ? -1 : 1; // what is not a number goes last, either way round
+  return sign * (typeof a === "number" ? a - b : a.localeCompare(b, "en", { numeric: true }));
 }
 
 function sort(head) {
   const body = head.closest("table").tBodies[0];
   const down = head.getAttribute("aria-sort") === "ascending";
   const keyed = [...body.rows].map((row) => [value(row, head.cellIndex), row]);
-  keyed.sort((one, other) => (down ? -1 : 1) * compare(one[0], other[0]));
+  keyed.sort((one, other) => compare(one[0], other[0], down ? -1 : 1));
   body.append(...keyed.map(([, row]) => row));
   for (const cell of head.parentElement.cells) cell.removeAttribute("aria-sort");
   head.setAttribute("aria-sort", down ? "descending" : "ascending");

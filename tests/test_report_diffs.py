@@ -1,0 +1,51 @@
+"""`dvc metrics diff` and `dvc plots diff` between two commits of the whole project on small data."""
+
+import json
+import subprocess
+from typing import Any
+
+import pytest
+
+from tests.conftest import SMALL_MODELS, Project, run_engine
+
+pytestmark = pytest.mark.slow
+
+
+def commit(message: str) -> None:
+    """Commit everything in the current folder."""
+    subprocess.run(["git", "add", "-A"], check=True)
+    subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", message], check=True)
+
+
+def dvc(*arguments: str) -> Any:
+    """What a `dvc` command in the current folder says as JSON."""
+    done = subprocess.run(["dvc", *arguments, "--json"], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+def points(plots: Any, column: str) -> list[tuple[str, float]]:
+    """Commit and value of each point of the only plot there is."""
+    (plot,) = plots
+    return [(row["rev"], float(row[column])) for row in plot["content"]["data"]["values"]]
+
+
+def test_two_commits_are_told_apart(project: Project) -> None:
+    """After a changed parameter both commands show the model's figures and a plot, those of either commit."""
+    project.set({"models": {"dense": SMALL_MODELS["dense"]}})
+    run_engine()
+    commit("two epochs")
+    before = json.loads(project.read("reports/metrics.json"))["dense"]
+    project.set({"models.dense.epochs": 3})
+    run_engine()
+    commit("three epochs")
+    after = json.loads(project.read("reports/metrics.json"))["dense"]
+    metrics = dvc("metrics", "diff", "HEAD~1", "HEAD")
+    told = metrics["reports/metrics.json"]["dense.test_loss"]
+    assert (told["old"], told["new"]) == (before["test_loss"], after["test_loss"])
+    assert "loss" in metrics["evaluation/dense/metrics.json"]
+    plots = dvc("plots", "diff", "HEAD~1", "HEAD")["data"]
+    epochs = [("HEAD~1", 1), ("HEAD~1", 2), ("HEAD", 1), ("HEAD", 2), ("HEAD", 3)]
+    assert points(plots["models/dense/history.csv"], "epoch") == epochs
+    accuracies = [("HEAD~1", before["test_accuracy"]), ("HEAD", after["test_accuracy"])]
+    assert points(plots["reports/plots/scores.csv"], "score") == accuracies
+    assert [plot["revisions"] for plot in plots["reports/plots/scores.png"]] == [["HEAD~1"], ["HEAD"]]
