@@ -1,14 +1,17 @@
 """What a person at a terminal sees of a run: one line an event, with the stage's name before it."""
 
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
+from io import TextIOWrapper
 from typing import TextIO
 
 from flows.masking import mask
 from flows.model import Outcome, Result
 
-MARKS = {Outcome.UNCHANGED: "=", Outcome.RESTORED: "<", Outcome.RAN: "+"}
+MARKS = {Outcome.UNCHANGED: "=", Outcome.RESTORED: "<", Outcome.RECORDED: "*", Outcome.RAN: "+"}
 WHY = "runs: "  # how the engine begins a stage's first line, with the reasons: they are not said again at its end
 
 
@@ -18,6 +21,8 @@ class Display:
     def __init__(self, names: Sequence[str] = (), stream: TextIO | None = None) -> None:
         self._width = max((len(name) for name in names), default=0)
         self._stream = stream or sys.stdout
+        if isinstance(self._stream, TextIOWrapper):
+            self._stream.reconfigure(errors="replace")  # a terminal that cannot show an arrow is no reason to fail
         self._began: set[str] = set()  # stages of which no line has come yet
         self._reasoned: set[str] = set()  # stages whose first line said why they run
 
@@ -60,7 +65,15 @@ class Display:
         """Nothing more will come."""
 
     def _print(self, text: str) -> None:
-        print(mask(text), file=self._stream, flush=True)
+        """Print `text`. When the reader went away, as `| head` does, the run goes on, and nobody hears of it."""
+        try:
+            self._write(mask(text))
+        except OSError:
+            with suppress(OSError):  # what is written from now on, by whomever, goes nowhere
+                os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+
+    def _write(self, text: str) -> None:
+        print(text, file=self._stream, flush=True)
 
 
 class Silence(Display):

@@ -3,27 +3,25 @@
 DVC decides whether a stage is unchanged or can be restored, hashes, caches and records. Only the stage's command is
 run by the engine, between `begin` and `record`, so that stages can run side by side, be watched and be ended.
 Every method that reads or writes DVC's records holds DVC's own lock, and only that long: `dvc` in another terminal
-works meanwhile. `dvc_facts`, `dvc_lockfile` and this module are the only ones that import DVC.
+works meanwhile. `flows/dvc_*.py` are the only modules that import DVC.
 """
 
 import logging
 import threading
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import networkx as nx
 from dvc.exceptions import DvcException
-from dvc.lock import LockError
 from dvc.repo import Repo
 from dvc.stage import Stage as DvcStage
 from dvc_data.hashfile.hash_info import HashInfo
 
-from flows.aside import forget, put_all_back, put_aside, put_back
+from flows.aside import forget, is_outdated, put_all_back, put_aside, put_back
+from flows.dvc_answers import CacheAnswers
 from flows.dvc_elsewhere import Elsewhere
 from flows.dvc_facts import (
-    CacheAnswers,
     Held,
     Situation,
     active_graph,
@@ -31,16 +29,18 @@ from flows.dvc_facts import (
     path_of,
     run_key,
     set_hashes,
+    value_of,
     whole_message,
 )
 from flows.dvc_inputs import Snapshot, changes_between, inputs_of
 from flows.dvc_lockfile import Recorder, mend_list_of_files_in_use
 from flows.dvc_remotes import fetch_result
-from flows.errors import DvcFailed, InputsChanged, PipelineInvalid, UnknownStage
+from flows.dvc_results import Remote
+from flows.dvc_turns import Turns
+from flows.errors import DvcFailed, InputsChanged, Interrupted, PipelineInvalid, UnknownStage
 from flows.facts import Facts
 from flows.model import Command, Outcome, Result, Stage
-from flows.reasons import sentence
-from flows.workspace import one_at_a_time
+from flows.reasons import HOW_TO_GET, sentence
 from stages.errors import OutputError
 
 for name in ("dvc", "dvc_data", "dvc_objects"):
@@ -70,12 +70,12 @@ class Repository:
         self._recorder = Recorder(self._repo, self._order)
         self._begun: dict[str, tuple[Snapshot, Held]] = {}
         self.pulls = False  # what is to be restored may come from the remote
-        self._one_at_a_time = threading.RLock()
-        self._shared = Path(self._repo.stage_cache.cache_dir).parent / "inkflow.lock"
+        self._turns = Turns(self._repo)
 
     def close(self) -> None:
         """Write what is not written yet, and let go of DVC's databases."""
         self.flush()
+        self._turns.close()
         self._repo.close()
 
     def __enter__(self) -> Self:
@@ -83,6 +83,10 @@ class Repository:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def tell(self, say: Callable[[str], None], ended: threading.Event) -> None:
+        """Have `say` hear that another process is waited for; nothing is waited for once `ended` is set."""
+        self._turns.say, self._turns.ended = say, ended
 
     def stages(self, targets: Sequence[str] = ()) -> list[Stage]:
         """The stages that `targets` need (all when empty), each after those it waits for, in DVC's own order.
@@ -108,36 +112,26 @@ class Repository:
 
     def facts(self, targets: Sequence[str] = ()) -> list[Facts]:
         """What DVC knows of the stages that `targets` need, in the same order."""
-        with self._locked():
+        with self._turns.locked():
             return [self._situation.of(self._by_name[stage.name], stage) for stage in self.stages(targets)]
 
     @property
     def cache(self) -> CacheAnswers:
         """Answers of the cache that a plan asks for; to be asked while nothing runs."""
+        self._cache.pulls = self.pulls
         return self._cache
 
     def settle(self, stage: Stage, *, force: bool = False) -> Result | tuple[str, ...]:
         """Result of `stage` when it need not run: unchanged, or restored just now. Else the reasons why it must run."""
-        with self._locked():
-            dvc_stage, name = self._by_name[stage.name], stage.name
-            facts = self._situation.of(dvc_stage, stage)
-            changes = facts.changes
-            reasons = tuple(sentence(change) for change in changes)
-            if facts.tracked:
-                return self._settle_tracked(dvc_stage, name, reasons)
-            if not changes and not force:
-                return Result(name, Outcome.UNCHANGED)
-            if force or facts.always or not self._restore(dvc_stage):
-                return reasons
-            return Result(name, Outcome.RESTORED, reasons)
+        return self._turns.take(stage.name, lambda: self._settle(stage, force))
 
     def elsewhere(self, patience_s: float, ended: threading.Event) -> Elsewhere:
         """What stages on other machines need; an unreachable remote is waited for so long, or until `ended`."""
-        return Elsewhere(self._repo, self._graph, self._locked, patience_s, ended)
+        return Elsewhere(self._repo, self._graph, self._turns.locked, patience_s, ended)
 
     def run_key(self, name: str) -> str:
         """The same for stages of several clones that would do the same: same command, parameters and contents."""
-        with self._locked():
+        with self._turns.locked():
             stage = self._by_name[name]
             with self._situation.tentative(stage):
                 stage.save_deps()
@@ -145,22 +139,13 @@ class Repository:
 
     def metrics(self) -> dict[str, Any]:
         """Numbers in the metrics files of the workspace, by path and dotted key."""
-        with self._locked():
+        with self._turns.locked():
             files = self._repo.metrics.show().get("", {}).get("data", {})
         return {name: entry["data"] for name, entry in files.items() if "data" in entry}
 
     def begin(self, name: str) -> Command:
         """Freeze what stage `name` reads, put its earlier outputs aside, and tell its command."""
-        with self._locked():
-            stage = self._by_name[name]
-            recorded = hashes_of(stage)
-            stage.save_deps()
-            self._begun[name] = inputs_of(stage), recorded
-            put_aside(self.root, name, [path_of(out) for out in stage.outs if not out.persist])
-            stage.remove_outs()  # what persists is made writable
-            lines = stage.cmd if isinstance(stage.cmd, list) else stage.cmd.splitlines()
-            environment = {"DVC_STAGE": name, "DVC_ROOT": str(self.root)}
-            return Command(name, tuple(lines), str(Path(stage.wdir).resolve()), environment)
+        return self._turns.take(name, lambda: self._begin(name))
 
     def record(self, name: str) -> None:
         """Hash and cache what stage `name` wrote, and record it in the run cache and in dvc.lock.
@@ -168,29 +153,12 @@ class Repository:
         Raises:
             InputsChanged: something that the stage reads is not as it was at `begin`; nothing is recorded.
         """
-        with self._locked():
-            stage = self._by_name[name]
-            stage.save_deps()
-            (before, _), after = self._begun[name], inputs_of(stage)
-            if changed := changes_between(before, after):
-                raise InputsChanged(name, changed)
-            uncached = any(not (out.use_cache or out.is_metric or out.is_plot) for out in stage.outs)
-            with self._recorder.ignoring(stage):
-                stage.save(run_cache=not uncached)
-            stage.commit()
-            del self._begun[name]
-            forget(self.root, name)
-            self._recorder.add(stage)
+        self._turns.take(name, lambda: self._record(name))
 
     def abandon(self, name: str) -> None:
         """Clear what a failed or ended stage `name` left, and put its earlier outputs back."""
-        with self._locked():
-            if name not in self._begun:
-                return
-            stage, (_, recorded) = self._by_name[name], self._begun.pop(name)
-            stage.remove_outs()
-            put_back(self.root, name)
-            set_hashes(stage, recorded)
+        if name in self._begun:
+            self._turns.take(name, lambda: self._abandon(name), last=True)
 
     def expect(self, names: Sequence[str]) -> None:
         """Know which stages may be recorded in the run that begins: new ones keep the graph's order in dvc.lock."""
@@ -202,21 +170,81 @@ class Repository:
         self._recorder.skip(self._by_name[name])
 
     def flush(self) -> None:
-        """Write all that was recorded into dvc.lock."""
-        with self._locked():
-            self._recorder.flush()
+        """Write all that was recorded into dvc.lock; after an end that was asked for, if its turn comes soon."""
+        if self._recorder.is_done:
+            return
+        try:
+            self._turns.take("dvc.lock", self._recorder.flush, last=True)
+        except Interrupted:
+            self._recorder.give_up()
+            self._turns.say("dvc.lock was not written: what finished is in the run cache, the next run restores it")
 
-    def _settle_tracked(self, stage: DvcStage, name: str, reasons: tuple[str, ...]) -> Result:
-        """A stage that never runs, tracked data or frozen: what is missing comes back, edits are recorded."""
-        if not reasons:
+    def _settle(self, stage: Stage, force: bool) -> Result | tuple[str, ...]:
+        dvc_stage, name = self._by_name[stage.name], stage.name
+        facts = self._situation.of(dvc_stage, stage)
+        changes = facts.changes
+        reasons = tuple(sentence(change) for change in changes)
+        if not changes and (facts.tracked or not force):
             return Result(name, Outcome.UNCHANGED)
+        if facts.tracked:
+            return Result(name, self._settle_tracked(dvc_stage, name), reasons)
+        self._turns.see_that_free(dvc_stage)
+        if force or facts.always or not self._restore(dvc_stage):
+            return reasons
+        return Result(name, Outcome.RESTORED, reasons)
+
+    def _begin(self, name: str) -> Command:
+        stage = self._by_name[name]
+        recorded = hashes_of(stage)
+        stage.save_deps()
+        self._begun[name] = inputs_of(stage), recorded
+        put_aside(self.root, name, [path_of(out) for out in stage.outs if not out.persist])
+        stage.remove_outs()  # what persists is made writable
+        lines = stage.cmd if isinstance(stage.cmd, list) else stage.cmd.splitlines()
+        environment = {"DVC_STAGE": name, "DVC_ROOT": str(self.root)}
+        return Command(name, tuple(lines), str(Path(stage.wdir).resolve()), environment)
+
+    def _record(self, name: str) -> None:
+        stage = self._by_name[name]
+        with self._recorder.ignoring(stage):
+            stage.save(run_cache=False)
+        (before, _), after = self._begun[name], inputs_of(stage)  # of the hashes that are recorded, not of later ones
+        if changed := changes_between(before, after):
+            raise InputsChanged(name, changed)
+        if all(out.use_cache or out.is_metric or out.is_plot for out in stage.outs):
+            self._repo.stage_cache.save(stage)
+        stage.commit()
+        del self._begun[name]
+        forget(self.root, name)
+        self._recorder.add(stage)
+
+    def _abandon(self, name: str) -> None:
+        stage, (_, recorded) = self._by_name[name], self._begun.pop(name)
+        if is_outdated(self.root, name):  # another process recorded the stage: what lies there is not ours to clear
+            forget(self.root, name)
+        else:
+            stage.remove_outs()
+            put_back(self.root, name)
+        set_hashes(stage, recorded)
+
+    def _settle_tracked(self, stage: DvcStage, name: str) -> Outcome:
+        """A stage that never runs, tracked data or frozen: what is missing comes back, edits are recorded."""
         for out in stage.outs:
             if not out.exists:  # an edited one is not to be overwritten
-                out.checkout(allow_missing=True)
-        if stage.status():
-            stage.reproduce()
-            self._recorder.add(stage)
-        return Result(name, Outcome.RESTORED, reasons)
+                self._bring_back(out, name)
+        if not stage.status():
+            return Outcome.RESTORED
+        stage.reproduce()
+        self._recorder.add(stage)
+        return Outcome.RECORDED
+
+    def _bring_back(self, out: Any, name: str) -> None:
+        """Check out what nobody makes; with `pulls` from the remote."""
+        if self.pulls and out.hash_info and out.changed_cache():
+            Remote(self._repo, 0.0, self._turns.ended).pull(name, [value_of(out.hash_info)])
+        if out.changed_cache():
+            raise DvcFailed(f"{name}: {path_of(out)} is not in the cache; {HOW_TO_GET}")
+        out.checkout()
 
     def _restore(self, stage: DvcStage) -> bool:
         """Bring back the outputs that belong to the present inputs of `stage`, if the cache has them."""
@@ -225,14 +253,16 @@ class Repository:
                 stage.save_deps()
                 for out in stage.outs:
                     out.hash_info = HashInfo()  # else DVC takes the recorded outputs for those of the new inputs
+            if not all(out.hash_info for out in stage.outs) and self._cache.entry(stage) is None:
+                return False
             try:
                 self._repo.stage_cache.restore(stage, dry=True)
             except DvcException:  # not in the run cache, or a dependency is missing, which `begin` will say
                 if not (self.pulls and fetch_result(self._repo, stage)):
                     return False
-            keep()
             with self._recorder.ignoring(stage):
                 stage.run()
+            keep()  # not before: a file in use ends this, and it is begun again
             self._recorder.add(stage)
             return True
 
@@ -245,31 +275,3 @@ class Repository:
         if not group and not owners:
             raise UnknownStage(target, list(self._by_name))
         return group or owners
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Hold DVC's lock; another process's turn is waited for."""
-        with self._one_at_a_time:
-            if self._repo.lock.is_locked:
-                yield
-                return
-            try:
-                _acquire(self._repo.lock)
-                with one_at_a_time(self._shared):
-                    yield
-            except DvcException as error:
-                raise DvcFailed(whole_message(error)) from error
-            except OSError as error:
-                raise OutputError(error.filename or self.root, error) from error
-            finally:
-                if self._repo.lock.is_locked:
-                    self._repo.lock.unlock()
-
-
-def _acquire(lock: Any) -> None:
-    while True:
-        try:
-            lock.lock()
-            return
-        except LockError:
-            continue  # DVC itself waits three seconds before it says so

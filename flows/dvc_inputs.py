@@ -20,14 +20,17 @@ def inputs_of(stage: DvcStage) -> Snapshot:
             found |= {f"{file}{key}": content for key, content in value.items()}
             continue
         found[str(dep)] = value
-        found[f"{STAMP}{dep}"] = _time_of(Path(str(dep.fs_path)))
+        found[f"{STAMP}{dep}"] = _time_of(dep)
     return found
 
 
-def _time_of(path: Path) -> int:
-    """When the file, or the newest file in the folder, was written; 0 for what is not here."""
-    files = path.rglob("*") if path.is_dir() else [path]
-    return max((file.stat().st_mtime_ns for file in files if file.is_file()), default=0)
+def _time_of(dep: Any) -> int:
+    """When the file, or the newest file in the folder, was written; 0 for what is not here.
+
+    Files that DVC ignores are no inputs: a stage that imports its modules writes `__pycache__` beside them.
+    """
+    files = dep.repo.dvcignore.find(dep.fs, dep.fs_path) if Path(dep.fs_path).is_dir() else [dep.fs_path]
+    return max((file.stat().st_mtime_ns for file in map(Path, files) if file.is_file()), default=0)
 
 
 def changes_between(before: Snapshot, after: Snapshot) -> list[str]:

@@ -67,6 +67,15 @@ class Recorder:
         if stage in self._awaited:
             self._awaited.remove(stage)
 
+    @property
+    def is_done(self) -> bool:
+        """True when nothing waits to be written."""
+        return not self._finished
+
+    def give_up(self) -> None:
+        """Leave unwritten what is not written yet."""
+        self._finished.clear()
+
     def flush(self) -> None:
         """Write all finished stages, also those before which others are missing."""
         self._write(self._finished)
@@ -92,6 +101,7 @@ class Recorder:
 
     def _write_file(self, target: Path, stages: list[DvcStage]) -> None:
         temporary = target.with_name(f".{target.name}.new")
+        temporary.unlink(missing_ok=True)  # a killed run may have left half of one
         if target.exists():
             shutil.copyfile(target, temporary)
         Lockfile(self._repo, str(temporary)).dump_stages(stages)

@@ -43,6 +43,7 @@ class Options:
     force: bool = False
     keep_going: bool = False
     here: bool = False  # no stage goes to a pool
+    pulls: bool = False  # what is to be restored may come from the DVC remote
 
 
 @dataclass
@@ -79,8 +80,9 @@ class Session:
         failed = [name for name in self.errors if name not in (RUN_ITSELF, GATES)]
         total = len(self.results) + len(failed) + len(self.not_run)
         parts = [f"{len(self.ran)} of {total} stages ran"]
-        restored = sum(result.outcome is Outcome.RESTORED for result in self.results)
-        parts += [f"{restored} restored"] if restored else []
+        for outcome, word in ((Outcome.RESTORED, "restored"), (Outcome.RECORDED, "recorded")):
+            count = sum(result.outcome is outcome for result in self.results)
+            parts += [f"{count} {word}"] if count else []
         parts += [f"{len(failed)} failed: {', '.join(failed)}"] if failed else []
         parts += [f"{len(self.not_run)} not run"] if self.not_run else []
         return ", ".join(parts)
@@ -104,6 +106,7 @@ class Engine:
         self._options = options
         self._jobs = options.jobs or machine.cores()
         self._processes = Processes(repository.root)
+        repository.tell(session.display.note, self._processes.ended)
         self._pools = PoolStages(repository, self.policies, session.carrier, self._processes.ended)
         self._timings = Timings(repository.root)
         self._ended: queue.Queue[tuple[Watch, Result | InkflowError]] = queue.Queue()
@@ -275,7 +278,9 @@ def running(session: Session, targets: Sequence[str], options: Options) -> Itera
     """
     engine, session.early = session.early, None
     if engine is None:
-        engine = Engine(Repository(), load_policies(Path()), session, options)
+        repository = Repository()
+        repository.pulls = options.pulls
+        engine = Engine(repository, load_policies(Path()), session, options)
         engine.start(targets)
     try:
         yield engine

@@ -8,11 +8,19 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.text import Text
 
 from flows.display import Display
-from flows.masking import mask
 from flows.model import Result
 from flows.steps import steps
 
-STYLES = {"+": "green", "<": "cyan", "=": "dim", "x": "bold red", "-": "yellow", "!": "bold yellow", " ": "dim"}
+STYLES = {
+    "+": "green",
+    "<": "cyan",
+    "*": "cyan",
+    "=": "dim",
+    "x": "bold red",
+    "-": "yellow",
+    "!": "bold yellow",
+    " ": "dim",
+}
 
 
 def is_terminal() -> bool:
@@ -42,6 +50,7 @@ class LiveDisplay(Display):
     def started(self, stage: str, expected_s: float | None) -> None:
         """Show a row for `stage`."""
         super().started(stage, expected_s)
+        self._remove(stage)  # of an earlier try
         told = f"about {expected_s:.0f} s" if expected_s else ""
         self._rows[stage] = self._progress.add_task(stage, total=None, told=told)
 
@@ -71,5 +80,5 @@ class LiveDisplay(Display):
         if row is not None:
             self._progress.remove_task(row)
 
-    def _print(self, text: str) -> None:
-        self._progress.console.print(Text(mask(text), style=STYLES.get(text[:1], "")), soft_wrap=True)
+    def _write(self, text: str) -> None:
+        self._progress.console.print(Text(text, style=STYLES.get(text[:1], "")), soft_wrap=True)

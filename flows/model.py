@@ -10,6 +10,7 @@ class Outcome(StrEnum):
 
     UNCHANGED = "unchanged"
     RESTORED = "restored from the run cache"
+    RECORDED = "recorded as it lies there"  # data that nobody makes, or a frozen stage's: edited by hand
     RAN = "ran"
 
 

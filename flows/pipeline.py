@@ -55,6 +55,7 @@ def pipeline(
     jobs: int | None = None,
     keep_going: bool = False,
     local: bool = False,
+    pulls: bool = False,
 ) -> State[Any]:
     """Bring the stages up to date: what is unchanged or cached is not run.
 
@@ -67,9 +68,10 @@ def pipeline(
         jobs: how many stages may run at the same time; as many as there are cores when empty.
         keep_going: after a failure, run what does not depend on it.
         local: run every stage where the flow runs, whatever its pool.
+        pulls: restore also what the DVC remote has and the cache here has not.
     """
     run = session.get() or Session()
-    options = Options(jobs, force, keep_going, local)
+    options = Options(jobs, force, keep_going, local, pulls)
     edits = (settings or {}) | ({"dataset": dataset} if dataset else {})
     try:
         with nullcontext() if run.early else only_run_here(Path(), run.display.note):
@@ -116,14 +118,16 @@ def task_of(watch: Watch, policy: StagePolicy) -> Task[[], State[Any]]:
     tries: list[Ending] = []
 
     def body() -> State[Any]:
-        logger, progress = get_run_logger(), ProgressArtifact(name)
+        logger = get_run_logger()
+        progress = ProgressArtifact(name, logger.warning)
 
         def hear(text: str) -> None:
             logger.info(text)
             progress.hear(text)
 
         tries.append(watch.follow(hear))
-        progress.close()
+        if isinstance(tries[-1], Result):
+            progress.close()
         return _state(tries[-1])
 
     return Task(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from flows.facts import Cache, Dependency, Facts, Hashes
-from flows.reasons import FORCED, Change, one_and_others, sentence
+from flows.reasons import FORCED, HOW_TO_GET, Change, one_and_others, sentence
 
 
 class Verdict(StrEnum):
@@ -19,6 +19,8 @@ class Verdict(StrEnum):
 
     UNCHANGED = "unchanged"
     RESTORE = "restore"
+    RECORD = "record"
+    MISSING = "missing"
     RUN = "run"
     MAY_RUN = "may run"
 
@@ -50,7 +52,7 @@ def plan(facts: Sequence[Facts], cache: Cache, *, force: bool = False) -> list[D
 def _decide(facts: Facts, decided: Mapping[str, Decision], cache: Cache, force: bool) -> Decision:
     name = facts.stage.name
     if facts.tracked:
-        return _decide_tracked(facts)
+        return _decide_tracked(facts, cache)
     if force or facts.always:
         return Decision(name, Verdict.RUN, _words([*([FORCED] if force else []), *facts.changes]))
     expected = {dependency: _expected(dependency, decided, cache) for dependency in facts.dependencies}
@@ -65,12 +67,17 @@ def _decide(facts: Facts, decided: Mapping[str, Decision], cache: Cache, force: 
     return Decision(name, verdict, _words(changes), held)
 
 
-def _decide_tracked(facts: Facts) -> Decision:
-    """A stage that never runs: what is missing comes back, what was edited is recorded anew."""
-    if not facts.changes:
-        return Decision(facts.stage.name, Verdict.UNCHANGED, outputs=facts.recorded)
-    outputs = {**facts.recorded, **facts.present}
-    return Decision(facts.stage.name, Verdict.RESTORE, _words(facts.changes), outputs)
+def _decide_tracked(facts: Facts, cache: Cache) -> Decision:
+    """A stage that never runs: what is missing comes back, where it is at hand; what was edited is recorded anew."""
+    name, reasons = facts.stage.name, _words(facts.changes)
+    if not reasons:
+        return Decision(name, Verdict.UNCHANGED, outputs=facts.recorded)
+    missing = {*facts.recorded, *facts.stage.outputs} - set(facts.present)
+    if missing and cache.restorable(name, {}) is None:
+        return Decision(name, Verdict.MISSING, (*reasons, HOW_TO_GET))
+    edited = facts.own or any(facts.recorded.get(path) != content for path, content in facts.present.items())
+    verdict = Verdict.RESTORE if missing and not edited else Verdict.RECORD
+    return Decision(name, verdict, reasons, {**facts.recorded, **facts.present})
 
 
 def _expected(dependency: Dependency, decided: Mapping[str, Decision], cache: Cache) -> str | None:
@@ -90,7 +97,7 @@ def _givers(unknown: Sequence[Dependency], decided: Mapping[str, Decision]) -> l
         name
         for dependency in unknown
         for name in dependency.producers
-        if name in decided and decided[name].verdict in (Verdict.RUN, Verdict.MAY_RUN)
+        if name in decided and decided[name].verdict in (Verdict.RUN, Verdict.MAY_RUN, Verdict.MISSING)
     )
     if not givers:
         return ["depends on what is restored"]

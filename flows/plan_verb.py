@@ -14,6 +14,7 @@ def register(verbs: Verbs) -> None:
     )
     add_stages(verb)
     verb.add_argument("--force", action="store_true", help="plan for `run --force`")
+    verb.add_argument("--pull", action="store_true", help="plan for `run --pull`: count what the DVC remote holds too")
     verb.add_argument("--json", action="store_true", help="print the plan as JSON")
     verb.add_argument("--exit-code", action="store_true", help="end with 0 when there is nothing to do, with 3 else")
     verb.add_argument(

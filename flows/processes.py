@@ -162,7 +162,8 @@ def _listen(process: subprocess.Popen[str], last: deque[str], say: Callable[[str
     assert process.stdout is not None
     for text in process.stdout:
         last.append(mask(text.rstrip("\n")))  # here, before anybody hears it
-        say(last[-1])
+        with suppress(Exception):  # whoever cannot hear: a pipe that nobody empties would stop the stage
+            say(last[-1])
 
 
 def _group(pid: int) -> list[psutil.Process]:

@@ -23,6 +23,7 @@ NAMED = 3  # files that are named one by one
 NEVER_RUN = Change("it", "not recorded yet")
 ALWAYS = Change("it", "always runs")
 FORCED = Change("--force", "asked for")
+HOW_TO_GET = "`dvc pull` or `inkflow run --pull` brings it"
 
 
 def sentence(change: Change) -> str:

@@ -2,10 +2,12 @@
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from flows import dvc_remotes
 from flows.dvc_adapter import Repository
 from flows.plan import Decision, Verdict, plan
 from flows.policy import Policies, load_policies
@@ -16,16 +18,33 @@ from flows.workspace import put_in_order_if_free
 from stages.errors import EXIT_DONE
 
 EXIT_WORK_TO_DO = 3
-STYLES = {Verdict.UNCHANGED: "dim", Verdict.RESTORE: "cyan", Verdict.RUN: "green", Verdict.MAY_RUN: "yellow"}
+STYLES = {
+    Verdict.UNCHANGED: "dim",
+    Verdict.RESTORE: "cyan",
+    Verdict.RECORD: "cyan",
+    Verdict.MISSING: "bold red",
+    Verdict.RUN: "green",
+    Verdict.MAY_RUN: "yellow",
+}
 
 
 def show_plan(arguments: argparse.Namespace) -> int:
-    """Print the plan for `arguments.stages` and give the exit code."""
+    """Print the plan for `arguments.stages` and give the exit code.
+
+    Raises:
+        NoRemote, RemoteFailed: with `--pull`, the remote cannot be asked.
+    """
     root = Path()
     apply_settings({}, root)
     policies = load_policies(root)
     put_in_order_if_free(root)
+    if arguments.pull:
+        count = dvc_remotes.pull_run_cache(root)
+        print(
+            f"DVC remote: {count} new entries of the run cache pulled", file=sys.stderr
+        )  # standard output is the plan
     with Repository() as repository:
+        repository.pulls = arguments.pull
         facts = repository.facts(arguments.stages)
         if arguments.recorded:
             facts = as_recorded(facts, repository.cache)

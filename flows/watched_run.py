@@ -52,7 +52,7 @@ def _run_flow(session: Session, server: Server, arguments: argparse.Namespace, s
     session.display.note(server.announcement)
     engine.start(arguments.stages)
     try:
-        with _ending_at_once(engine, server):
+        with _ending_at_once(engine, server, session.display):
             pipeline = load_prefect()
             server.wait_until_ready()
         pipeline.session.set(session)
@@ -78,13 +78,14 @@ def _run_flow(session: Session, server: Server, arguments: argparse.Namespace, s
 
 
 @contextmanager
-def _ending_at_once(engine: Engine, server: Server) -> Iterator[None]:
+def _ending_at_once(engine: Engine, server: Server, display: Display) -> Iterator[None]:
     """Meet Ctrl-C and a request to end without an exception: what is loading now would make something else of it."""
 
     def end(*_: object) -> None:
         engine.interrupt()
         engine.close()
         server.end()
+        display.close()  # which hid the cursor
         print("interrupted", file=sys.stderr, flush=True)
         os._exit(EXIT_INTERRUPTED)
 

@@ -48,9 +48,12 @@ def only_run_here(root: Path, say: Callable[[str], None]) -> Iterator[None]:
 def one_at_a_time(path: Path) -> Iterator[None]:
     """Hold the lock file `path` among processes: DVC takes another one's half-written run-cache entry for an entry."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
+    file = os.open(path, os.O_RDONLY | os.O_CREAT, 0o666)  # a cache is shared: who may not write it may hold it too
+    try:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(file)
 
 
 def put_in_order(root: Path) -> None:

@@ -131,8 +131,19 @@ def test_frozen_or_tracked() -> None:
         Stage("in.dvc"), outputs=(Change("in", "modified"),), recorded={"in": "i1"}, present={"in": "i2"}, tracked=True
     )
     assert verdicts([same, reader]) == "unchanged, unchanged"
-    assert verdicts([missing, reader]) == "restore, unchanged"
-    assert verdicts([edited, reader]) == "restore, run"
+    assert verdicts([missing, reader], Shelf({("in.dvc", ""): {"in": "i1"}})) == "restore, unchanged"
+    assert verdicts([edited, reader]) == "record, run"
+
+
+def test_tracked_data_that_is_nowhere() -> None:
+    """Data that no cache holds is not promised: the plan says how to get it, and what reads it may run."""
+    read = Dependency("in", ("in.dvc",), "i1", None)
+    reader = Facts(Stage("a", ("in.dvc",)), dependencies=(read,), recorded={"a": "a1"})
+    lost = Facts(Stage("in.dvc"), outputs=(Change("in", "not in cache"),), recorded={"in": "i1"}, tracked=True)
+    data, waits = plan([lost, reader], Shelf())
+    assert (data.verdict, waits.verdict) == (Verdict.MISSING, Verdict.MAY_RUN)
+    assert data.reasons == ("in not in the cache", "`dvc pull` or `inkflow run --pull` brings it")
+    assert waits.reasons == ("depends on what in.dvc gives",)
 
 
 def test_folder_with_outputs_of_others() -> None:

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flows import machine
 from flows.model import Stage
 from flows.policy import StagePolicy
 from flows.scheduler import Allocation, Scheduler
@@ -82,6 +84,25 @@ def test_gpus() -> None:
     assert [held.gpus for _, held in started(state)] == [(3,), (7,)]
     state.finish("a")
     assert [held.gpus for _, held in started(state)] == [(3,)]
+
+
+@pytest.mark.parametrize(
+    ("visible", "names"),
+    [
+        ("0,3", ["0", "3"]),
+        ("GPU-8932f937-d72c,GPU-1,MIG-5c9a", ["GPU-8932f937-d72c", "GPU-1", "MIG-5c9a"]),
+        ("1,-1,2", ["1"]),
+        ("NoDevFiles", []),
+        ("", []),
+    ],
+)
+def test_gpus_by_name(monkeypatch: pytest.MonkeyPatch, visible: str, names: list[str]) -> None:
+    """GPUs are handed out by the names that CUDA_VISIBLE_DEVICES has for them, each by a number of its own."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    numbers = machine.gpus()
+    assert len(set(numbers)) == len(names)
+    handed = [machine.environment(1, 1, (number,))["CUDA_VISIBLE_DEVICES"] for number in numbers]
+    assert handed == names
 
 
 def test_no_gpu_there() -> None:

@@ -5,11 +5,14 @@ import time
 from pathlib import Path
 
 import pytest
+from dvc.stage import Stage
+from ruamel.yaml import YAML
 
 from flows.engine import Session
 from flows.errors import InputsChanged, StageFailed, StageTimedOut
-from flows.model import Outcome
+from flows.model import Command, Outcome
 from flows.policy import Policies, StagePolicy
+from flows.processes import Processes
 from tests.conftest import Toy, run_engine
 from tests.engine.toys import locks, outcomes, plan_here, stage_processes, status, succeeded
 
@@ -65,6 +68,35 @@ def test_inputs_are_frozen_at_start(toy: Toy, edit: str, named: str) -> None:
     assert status() == {}
 
 
+def test_files_that_dvc_ignores_are_no_inputs(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stage that imports from a folder it depends on writes `__pycache__` there: DVC ignores it, and so do we."""
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    command = """python -c 'import pkg.mod; open("out", "w").write("1")'"""
+    files = {".dvcignore": "__pycache__\n", "pkg/mod.py": "", "pkg/data": "one\n"}
+    toy.write(files | {"dvc.yaml": f"stages:\n  use:\n    cmd: {command}\n    deps: [pkg]\n    outs: [out]\n"})
+    assert outcomes(succeeded(run_engine())) == {"use": Outcome.RAN}
+    assert (toy.folder / "pkg/__pycache__").is_dir()
+    assert status() == {}
+
+
+def test_input_edited_while_it_is_recorded(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An input edited at the last moment never gets the result of what it was before: what is compared is recorded."""
+    toy.write({"dvc.yaml": "stages:\n  a: {cmd: cp in a, deps: [in], outs: [a]}\n", "in": "one\n"})
+    hash_inputs, hashed_after_the_command = Stage.save_deps, 0
+
+    def edit_before_the_second(stage: Stage, allow_missing: bool = False) -> None:
+        nonlocal hashed_after_the_command
+        hashed_after_the_command += (toy.folder / "a").exists()
+        if hashed_after_the_command == 2:
+            toy.write({"in": "two\n"})
+        hash_inputs(stage, allow_missing)
+
+    monkeypatch.setattr(Stage, "save_deps", edit_before_the_second)
+    run_engine()
+    entry = YAML(typ="safe").load(toy.read("dvc.lock"))["stages"]["a"]
+    assert entry["deps"][0]["md5"] == entry["outs"][0]["md5"]
+
+
 def run_cache(folder: Path) -> set[str]:
     """Names of the run cache's entries."""
     return {path.name for path in (folder / ".dvc/cache/runs").rglob("*") if path.is_file()}
@@ -111,6 +143,19 @@ def test_time_limit(toy: Toy, command: str) -> None:
     assert isinstance(session.error, StageTimedOut)
     assert time.monotonic() - started < 20
     assert stage_processes(toy.folder) == []
+
+
+def test_nobody_can_hear(toy: Toy) -> None:
+    """A stage that says more than a pipe holds ends well, also when whoever hears it fails with each line."""
+
+    def fail(text: str) -> None:
+        if not text.startswith("> "):
+            raise BrokenPipeError(text)
+
+    Processes(toy.folder).run(
+        Command("a", ("seq -f %0100g 3000", "echo done > a"), str(toy.folder)), fail, timeout_s=60
+    )
+    assert toy.read("a") == "done\n"
 
 
 @pytest.mark.usefixtures("no_stray")

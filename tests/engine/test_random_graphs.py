@@ -111,7 +111,7 @@ def graphs(draw: st.DrawFn) -> Graph:
     return Graph(nodes)
 
 
-Edit = Callable[[Graph, Path], None]
+Edit = Callable[[Graph, list[Path]], None]
 
 
 @st.composite
@@ -125,7 +125,7 @@ def edits(draw: st.DrawFn) -> Edit:
         )
     )  # fmt: skip
 
-    def edit(graph: Graph, folder: Path) -> None:
+    def edit(graph: Graph, folders: list[Path]) -> None:
         node = graph.nodes[which % len(graph.nodes)]
         if kind == "input":
             graph.inputs[f"in{which % 2}"] = number
@@ -134,9 +134,10 @@ def edits(draw: st.DrawFn) -> Edit:
         elif kind == "command":
             node.comment = number
         elif kind == "freeze":
-            node.frozen = not node.frozen and (folder / node.file).exists()
+            node.frozen = not node.frozen and (folders[0] / node.file).exists()
         else:
-            _damage(kind, node, folder, any(other.frozen for other in graph.nodes))
+            for folder in folders:
+                _damage(kind, node, folder, any(other.frozen for other in graph.nodes))
 
     return edit
 
@@ -179,7 +180,7 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
 )
 @given(graph=graphs(), rounds=st.lists(st.lists(edits(), min_size=1, max_size=3), min_size=1, max_size=3))
 def test_plan_is_what_happens(empty: Path, graph: Graph, rounds: list[list[Edit]]) -> None:
-    """After any edits: the plan's verdicts come true, the status is clean, and a further plan has nothing to do."""
+    """After any edits: the plan's verdicts come true, the status is clean, and dvc.lock is what `dvc repro` writes."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "toy"
         shutil.copytree(empty, folder)
@@ -191,9 +192,12 @@ def test_plan_is_what_happens(empty: Path, graph: Graph, rounds: list[list[Edit]
             assert locks(folder) == locks(copy)
             for edits_ in rounds:
                 for edit in edits_:
-                    edit(graph, folder)
-                graph.write(folder)
+                    edit(graph, [folder, copy])
+                for place in (folder, copy):
+                    graph.write(place)
                 _bring_up_to_date(graph)
+                dvc_repro(copy)
+                assert locks(folder) == locks(copy)
 
 
 def _bring_up_to_date(graph: Graph) -> None:

@@ -21,6 +21,7 @@ from tests.conftest import run_engine
 FORETOLD = {
     Verdict.UNCHANGED: Outcome.UNCHANGED,
     Verdict.RESTORE: Outcome.RESTORED,
+    Verdict.RECORD: Outcome.RECORDED,
     Verdict.RUN: Outcome.RAN,
 }
 ALWAYS_CHANGED = ["always changed"]  # all that `dvc status` says of a stage that always runs
