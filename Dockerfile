@@ -32,4 +32,4 @@ USER inkflow
 WORKDIR /home/inkflow
 
 ENTRYPOINT ["tini", "-g", "--"]
-CMD ["prefect", "worker", "start", "--pool", "gpu", "--type", "process"]
+CMD ["prefect", "worker", "start", "--pool", "gpu", "--type", "process", "--limit", "1"]

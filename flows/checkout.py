@@ -1,9 +1,31 @@
-"""Pull step of the deployments: the folder that they were deployed from, or a clone at the commit of that time."""
+"""Steps of the deployments: what is kept of their repository, and where a run works.
+
+A run works in the folder that its deployment was deployed from, or in a clone at the commit of that time.
+"""
 
 import os
 from pathlib import Path
 
 from prefect.deployments.steps.pull import agit_clone, set_working_directory
+
+from flows.masking import mask
+from flows.remote_order import without_secrets
+
+
+def address(repository: str | None = None) -> dict[str, str]:
+    """Let `repository`, the git address to clone, into the deployments; every reader of Prefect's page sees it there.
+
+    Raises:
+        ValueError: a password or token stands in it.
+    """
+    if not repository or repository.startswith("{{"):  # as Prefect leaves a variable that is not set
+        return {"repository": ""}
+    if without_secrets(repository) != repository:
+        raise ValueError(
+            f"INKFLOW_REPOSITORY {mask(repository)}: a password or token in it would stand on Prefect's page; name "
+            f"{without_secrets(repository)}, and give each worker git's credential helper or an SSH key"
+        )
+    return {"repository": repository}
 
 
 async def project(folder: str, repository: str | None = None, commit: str | None = None) -> dict[str, str]:
@@ -18,12 +40,12 @@ async def project(folder: str, repository: str | None = None, commit: str | None
         The folder, as Prefect wants it told.
 
     Raises:
-        ValueError: a repository without a commit: nobody could say later what ran.
+        ValueError: a repository without a commit: nobody could say later what ran; or with a password in its address.
     """
-    if not repository or repository.startswith("{{"):  # as Prefect leaves a variable that is not set
+    if not address(repository)["repository"]:
         return dict(set_working_directory(folder))
     if not commit:
         raise ValueError(f"{repository}: expected a commit to check out; deploy from a folder where one is")
-    found = await agit_clone(repository, commit_sha=commit)
+    found = await agit_clone(str(repository), commit_sha=commit)
     os.chdir(found["directory"])
     return {"directory": str(Path.cwd())}

@@ -4,7 +4,7 @@
                   ^                                                    │
                   └──────── no sign of life: marked Crashed, sent again┘
 
-One thread asks the server for all of them; a server that is away for a while is waited for.
+`remote_follow` asks the server what becomes of them; a server that is away for a while is waited for.
 """
 
 import threading
@@ -12,62 +12,29 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import copy_context
-from dataclasses import dataclass, field
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import httpx
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import (
-    ArtifactFilter,
-    ArtifactFilterFlowRunId,
-    FlowRunFilter,
-    FlowRunFilterId,
-    FlowRunFilterTags,
-)
-from prefect.client.schemas.objects import FlowRun, State, WorkerStatus
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
+from prefect.client.schemas.objects import State
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
-from prefect.states import Cancelling, Crashed
 
 from flows.errors import Interrupted, PoolFailed, PoolUnusable
 from flows.policy import Workers
 from flows.remote import Say
-from flows.remote_lines import PAGE, Lines
+from flows.remote_follow import OUTAGE_S, POLL_S, Follower, SubRun
 from flows.remote_order import Order
 from flows.remote_report import Ending, Report
 from stages.errors import InkflowError
 
 FLOW = "train-stage"  # the deployments are called train-stage/<pool>
-POLL_S = 1.0
-STARTING_S = 600.0  # between a worker's taking a run and its first words: a container may have to be fetched
-OUTAGE_S = 600.0  # a server that is away longer fails the stages
 
 
 class Lost(Exception):
     """A run that nobody is at work on any more."""
-
-
-@dataclass
-class SubRun:
-    """One run that was sent to a pool, as the server last told of it."""
-
-    id: UUID
-    pool: str
-    ours: bool  # not one that another orchestrator sent for the same inputs
-    state: State[Any] | None = None
-    report: Report | None = None
-    lines: list[str] = field(default_factory=list)
-    alive_at: float = field(default_factory=time.monotonic)
-    sent_at: float = field(default_factory=time.monotonic)
-    changed: threading.Event = field(default_factory=threading.Event)
-    error: BaseException | None = None
-
-    said: Lines = field(init=False)
-
-    def __post_init__(self) -> None:
-        """All of its lines are new."""
-        self.said = Lines(self.id)
 
 
 class Dispatch:
@@ -78,9 +45,8 @@ class Dispatch:
         self._server = server
         self._context = copy_context()  # of the flow's run, so that what is sent belongs to it
         self._client = get_client(sync_client=True)
-        self._followed: dict[UUID, SubRun] = {}
+        self._follower = Follower(self._client, workers)
         self._one_at_a_time = threading.Lock()
-        self._follower: threading.Thread | None = None
 
     def carry(self, order: Order, pool: str, say: Say, ended: threading.Event) -> str:
         """Have `order` done by a worker of `pool`; the worker's name.
@@ -113,14 +79,11 @@ class Dispatch:
 
             run = self._patiently(order.stage, ended, under_way_or_sent)
             say(f"{'sent to' if run.ours else 'another run has it done in'} the pool {pool}")
-            self._followed[run.id] = run
-            if self._follower is None:
-                self._follower = threading.Thread(target=self._follow, name="dispatch", daemon=True)
-                self._follower.start()
+            self._follower.add(run)
         try:
             yield run
         finally:
-            del self._followed[run.id]
+            self._follower.drop(run)
 
     def _under_way(self, order: Order, pool: str, once: str) -> SubRun | None:
         """The run that somebody has sent already for the same result, unless it ended; ours where its key is `once`."""
@@ -167,7 +130,7 @@ class Dispatch:
             run.changed.wait(POLL_S / 4)
             run.changed.clear()
             if ended.is_set():
-                self._cancel(run)
+                self._follower.cancel(run)
                 raise Interrupted(order.stage)
             if run.error is not None:
                 raise run.error
@@ -179,9 +142,11 @@ class Dispatch:
 
     def _settled(self, run: SubRun, order: Order, state: State[Any], report: Report | None) -> str:
         """Name of the worker that ended well, or what else became of the run."""
+        if report is not None and report.ending is Ending.DONE:
+            return report.worker  # the result is in the remote, whatever became of the run then
         if state.is_completed():
             return report.worker if report else "?"
-        if report is not None and report.ending not in (Ending.NONE, Ending.DONE, Ending.INTERRUPTED):
+        if report is not None and report.ending not in (Ending.NONE, Ending.INTERRUPTED):
             raise report.error(order.timeout_s)
         if state.is_crashed() or not run.ours:
             who = f"worker {report.worker}" if report else f"a worker of the pool {run.pool}"
@@ -190,94 +155,21 @@ class Dispatch:
             raise Interrupted(order.stage)
         raise InkflowError(f"{order.stage} in the pool {run.pool}: {state.message or state.name}")
 
-    def _cancel(self, run: SubRun) -> None:
-        """Have the worker end what it runs; another orchestrator's run goes on."""
-        if run.ours:
-            try:
-                self._client.set_flow_run_state(run.id, Cancelling(message="the run that asked for it was ended"))
-            except (httpx.HTTPError, PrefectHTTPStatusError, ObjectNotFound):
-                return  # the server is away: the worker ends the stage when it hears there that the flow's run is over
-
-    def _follow(self) -> None:
-        """Ask the server for all runs that are followed, as long as the process lives."""
-        away_since: float | None = None
-        while True:
-            time.sleep(POLL_S)
-            runs = dict(self._followed)
-            if not runs:
-                continue
-            try:
-                self._look(runs)
-                away_since = None
-            except (httpx.HTTPError, OSError) as error:  # also a server that is just starting
-                away_since = away_since or time.monotonic()
-                for run in runs.values():
-                    run.alive_at = run.sent_at = time.monotonic()
-                    if time.monotonic() - away_since > OUTAGE_S:
-                        run.error = PoolFailed(f"the Prefect server is away for {OUTAGE_S:g} s: {error}")
-                        run.changed.set()
-            except BaseException as error:  # noqa: BLE001 - raised again where somebody waits
-                for run in runs.values():
-                    run.error = error
-                    run.changed.set()
-
-    def _look(self, runs: dict[UUID, SubRun]) -> None:
-        """Take over what the server tells of each run."""
-        ids = list(runs)
-        for start in range(0, len(ids), PAGE):
-            some = ids[start : start + PAGE]
-            states = self._client.read_flow_runs(
-                flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=some)), limit=PAGE
-            )
-            reports = self._client.read_artifacts(
-                artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=some)), limit=PAGE
-            )
-            by_run = {artifact.flow_run_id: Report.from_table(artifact.data) for artifact in reports}
-            for told in states:
-                self._take(runs[told.id], told, by_run.get(told.id))
-        self._look_for_workers([run for run in runs.values() if run.state is None or run.state.is_scheduled()])
-
-    def _take(self, run: SubRun, told: FlowRun, report: Report | None) -> None:
-        """Take over what the server tells of one run; mark it Crashed when nobody is at work on it any more."""
-        if report is not None and (run.report is None or report.beat != run.report.beat):
-            run.alive_at = time.monotonic()
-        state = told.state
-        if state is None or run.state is None or state.type is not run.state.type:
-            run.alive_at = time.monotonic()
-        if report is not None:
-            run.lines += run.said.new(self._client)
-        run.report, run.state = report, told.state
-        silent_s = time.monotonic() - run.alive_at
-        running = state is not None and (state.is_running() or state.is_cancelling())
-        starting = state is not None and state.is_pending()
-        if (running and silent_s > self._workers.lost_after_s) or (starting and silent_s > STARTING_S):
-            message = f"no sign of life for {silent_s:.0f} s"
-            self._client.set_flow_run_state(run.id, Crashed(message=message), force=True)
-        run.changed.set()
-
-    def _look_for_workers(self, waiting: list[SubRun]) -> None:
-        """Give up runs that nobody takes since their pool has no worker."""
-        for pool in {run.pool for run in waiting}:
-            if any(worker.status is WorkerStatus.ONLINE for worker in self._client.read_workers_for_work_pool(pool)):
-                continue
-            for run in waiting:
-                if run.pool == pool and time.monotonic() - run.sent_at > self._workers.pool_wait_s:
-                    self._cancel(run)
-                    run.error = PoolFailed(
-                        f"the work pool {pool} has no worker since {self._workers.pool_wait_s:g} s; start one, on any "
-                        f"machine that reaches the server, with `prefect worker start --pool {pool}`"
-                    )
-                    run.changed.set()
-
     def _patiently(self, stage: str, ended: threading.Event, act: Any) -> SubRun:
-        """Do it, again and again while the server is away."""
+        """Do it, again and again while the server is away, or has a fault that may pass.
+
+        Raises:
+            PoolFailed: it stays away, or refuses.
+        """
         end = time.monotonic() + OUTAGE_S
         while True:
             try:
                 return act()  # type: ignore[no-any-return]
-            except (httpx.TransportError, OSError) as error:
-                if time.monotonic() > end:
-                    raise PoolFailed(f"{stage}: the Prefect server cannot be reached: {error}") from error
+            except (httpx.TransportError, PrefectHTTPStatusError, OSError) as error:
+                refused = isinstance(error, PrefectHTTPStatusError) and error.response.is_client_error
+                if refused or time.monotonic() > end:
+                    why = "does not take it" if isinstance(error, PrefectHTTPStatusError) else "cannot be reached"
+                    raise PoolFailed(f"{stage}: the Prefect server {why}: {' '.join(str(error).split())}") from error
                 if ended.wait(POLL_S):
                     raise Interrupted(stage) from error
 

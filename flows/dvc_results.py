@@ -19,6 +19,7 @@ from dvc.utils import dict_sha256
 from dvc.utils.serialize import load_yaml
 from dvc_data.hashfile.hash_info import HashInfo
 from dvc_data.hashfile.tree import Tree
+from dvc_objects.errors import ObjectFormatError
 
 from flows.dvc_facts import HASH
 from flows.errors import Interrupted, NoRemote, RemoteUnusable
@@ -63,16 +64,30 @@ class Remote:
         with self._one_at_a_time:
             missing = set(hashes) - self._pushed
             if missing:
-                objects = _named(missing) | self._inside(missing)
+                try:
+                    objects = _named(missing) | self._inside(missing)
+                except (FileNotFoundError, ObjectFormatError) as error:
+                    raise RemoteUnusable(stage, "take what the stage needs", f"the cache here lacks {error}") from error
                 self._patiently(stage, "take what the stage needs", lambda: _all(self._repo.cloud.push(objects)))
                 self._pushed |= missing
 
     def pull(self, stage: str, hashes: Collection[str]) -> None:
         """Bring what has these hashes from the remote into the cache."""
+        if not self._bring(stage, hashes):
+            raise RemoteUnusable(stage, "give what the stage needs", "it does not have all of it any more")
+
+    def _bring(self, stage: str, hashes: Collection[str]) -> bool:
+        """The same; false where the remote has not all of it, as after `dvc gc --cloud`, of which DVC says nothing."""
         with self._one_at_a_time:
-            self._patiently(stage, "give what the stage needs", lambda: _all(self._repo.cloud.pull(_named(hashes))))
-            if files := self._inside(hashes):
+            wanted = _named(hashes)
+            self._patiently(stage, "give what the stage needs", lambda: _all(self._repo.cloud.pull(wanted)))
+            try:
+                files = self._inside(hashes)
+            except (FileNotFoundError, ObjectFormatError):
+                return False
+            if files:
                 self._patiently(stage, "give what the stage needs", lambda: _all(self._repo.cloud.pull(files)))
+            return all(self._repo.cache.local.exists(item.value) for item in wanted | files)
 
     def push_run(self, stage: str, key: str) -> None:
         """Bring the outputs and then the entries that the run cache has for `key` to the remote."""
@@ -84,13 +99,12 @@ class Remote:
                 self._patiently(stage, "take the result", partial(self._put_entry, key, folder / name))
 
     def fetch_run(self, stage: str, key: str) -> bool:
-        """Bring the newest result for `key`, entry and outputs, into the cache; false where the remote has none."""
+        """Bring the newest result for `key`, entry and outputs, into the cache; false where the remote lacks any."""
         with self._one_at_a_time:
             name = self._patiently(stage, "be asked for earlier results", lambda: self._get_entry(key))
         if name is None:
             return False
-        self.pull(stage, list(_outputs(load_yaml(str(self._folder_of(key) / name)))))
-        return True
+        return self._bring(stage, list(_outputs(load_yaml(str(self._folder_of(key) / name)))))
 
     def _inside(self, hashes: Collection[str]) -> set[HashInfo]:
         """The files of those that are folders, which lie in the cache."""

@@ -22,7 +22,8 @@ SHORTEST = 5  # characters: what is shorter is found in every other word
 SECRET_NAME = re.compile(
     r"PASSWORD|PASSWD|PASSPHRASE|SECRET|(^|_)(PASS|PWD|TOKENS?|CREDENTIALS?|APIKEY|AUTH)(_|$)"
     r"|(^|_)(KEY|KEY_ID)$"
-    r"|(^|_)AUTH_STRING$|CONNECTION_STRING$",
+    r"|(^|_)AUTH_STRING$|CONNECTION_STRING$"
+    r"|(^|_)WEBHOOK(_URL)?$",  # whoever knows the address of a chat's hook may write there
     re.IGNORECASE,
 )
 NO_SECRET = {"PWD", "OLDPWD"}  # folders
@@ -32,7 +33,12 @@ OPTIONS = (
     "sse_customer_key", "account_key", "sas_token", "client_secret", "connection_string", "oss_key_id",
     "oss_key_secret", "gdrive_client_secret", "gdrive_service_account_json",
 )  # fmt: skip
-OPTION = re.compile(rf"^\s*(?P<name>{'|'.join(OPTIONS)})\s*=\s*(?P<value>.+?)\s*$", re.MULTILINE)
+# As DVC reads its files: options in any case, a value in quotes, or as far as a comment begins.
+OPTION = re.compile(
+    rf"""^[ \t]*(?P<name>{"|".join(OPTIONS)})[ \t]*=[ \t]*"""
+    r"""(?:"(?P<double>[^"\n]*)"|'(?P<single>[^'\n]*)'|(?P<plain>[^\s#"'][^#\n]*?)[ \t\r]*(?:\#|$))""",
+    re.MULTILINE | re.IGNORECASE,
+)
 # `scheme://user:password@`, and a token in the user's place where a page is meant.
 IN_ADDRESS = re.compile(r"(?P<before>[A-Za-z][A-Za-z0-9+.-]*://[^\s/:@'\"]*:|https?://)(?P<password>[^\s/@'\"]+)@")
 WORDS = {"false", "none"}  # values of switches, not secrets
@@ -65,7 +71,10 @@ def mask_logs() -> None:
 
 def secrets_in_config(text: str) -> dict[str, str]:
     """Credentials that a file of DVC's configuration holds, by the option's name."""
-    found = {match["name"]: match["value"].strip("\"'") for match in OPTION.finditer(text)}
+    found = {
+        match["name"].lower(): match["double"] or match["single"] or match["plain"] or ""
+        for match in OPTION.finditer(text)
+    }
     in_addresses = [password for _, password in _passwords(text)]
     return found | ({"url": "\n".join(in_addresses)} if in_addresses else {})
 

@@ -1,5 +1,6 @@
-"""The flow of scheduled runs: the pipeline, and what came of it pushed to DVC's remote for others to restore."""
+"""The flow of scheduled runs: the pipeline with what others put into DVC's remote, and what came of it pushed there."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +15,7 @@ from flows.pipeline import pipeline
 from flows.states import failed
 from stages.errors import InkflowError
 
-PUSH = "push"
+PULL, PUSH = "pull", "push"
 TRIES, DELAY_S = 3, 30  # a remote that cannot be reached may be back soon
 
 
@@ -29,7 +30,7 @@ def nightly(
     keep_going: bool = False,
     push: bool = True,
 ) -> State[Any]:
-    """Bring the stages up to date, then push the results: what is unchanged or cached is not run.
+    """Bring the stages up to date, then push the results: what is unchanged or cached, here or there, is not run.
 
     Args:
         targets: stages to bring up to date with all that they need, for example `train@cnn`; all when empty.
@@ -41,20 +42,46 @@ def nightly(
         keep_going: after a failure, run what does not depend on it.
         push: push outputs and run cache to DVC's default remote; without a remote nothing is pushed.
     """
-    state = pipeline.fn(targets, settings, dataset, fallback, force, jobs, keep_going)
+    state = pipeline.fn(targets, settings, dataset, fallback, force, jobs, keep_going, pulls=pulled())
     return after_push(state) if push else state
+
+
+def pulled() -> bool:
+    """Get the run cache of DVC's default remote, without which a fresh clone would run everything; whether it is here.
+
+    A remote that fails costs the time of running, and no more.
+    """
+    try:
+        if dvc_remotes.default_remote(Path()) is None:
+            return False
+    except InkflowError:
+        return False  # the pipeline says what is wrong
+    return _persistently(_pull, PULL).is_completed()
 
 
 def after_push(state: State[Any]) -> State[Any]:
     """`state` of the run when its results are pushed, or need not be; else what the push failed with."""
     if not state.is_completed() or dvc_remotes.default_remote(Path()) is None:
         return state
+    pushed = _persistently(_push, PUSH)
+    return state if pushed.is_completed() else Failed(message=f"{state.message}; not pushed: {pushed.message}")
+
+
+def _persistently(work: Callable[[], State[Any]], name: str) -> State[Any]:
+    """Final state of `work` as a task, which is tried again when it fails."""
     task = Task(
-        fn=_push, name=PUSH, task_run_name=PUSH, cache_policy=NO_CACHE, persist_result=False,
+        fn=work, name=name, task_run_name=name, cache_policy=NO_CACHE, persist_result=False,
         retries=TRIES, retry_delay_seconds=DELAY_S,
     )  # fmt: skip
-    pushed: State[Any] = task(return_state=True)
-    return state if pushed.is_completed() else Failed(message=f"{state.message}; not pushed: {pushed.message}")
+    ended: State[Any] = task(return_state=True)
+    return ended
+
+
+def _pull() -> State[Any]:
+    try:
+        return Completed(message=f"{dvc_remotes.pull_run_cache(Path())} new entries of the run cache pulled")
+    except InkflowError as error:
+        return failed(error)
 
 
 def _push() -> State[Any]:

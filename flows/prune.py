@@ -4,8 +4,8 @@ import argparse
 import json
 import time
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -55,12 +55,14 @@ def prune(arguments: argparse.Namespace) -> int:
     unlimited = arguments.older_than is None and arguments.keep_size is not None
     old = None if unlimited else (arguments.older_than if arguments.older_than is not None else age(DEFAULT_AGE))
     say = (lambda _: None) if arguments.json else print
-    clones = root / CLONES  # of a sweep: what is at work in one is named by no branch yet
-    with only_run_here(root, say), only_run_here(clones, say) if clones.is_dir() else nullcontext():
+    projects = sorted({root, *(path.resolve() for path in arguments.also_for)})
+    with ExitStack() as held:
+        for project in projects:
+            held.enter_context(_held(project, say))
         put_in_order(root)
         with held_cache(root) as cache:
             _check_sharing(cache, root, arguments.also_for)
-            kept = frozenset().union(*(needed(project) for project in {root, *arguments.also_for}))
+            kept = frozenset().union(*(needed(project) for project in projects))
             chosen = choose(cache, cache.opened(kept), old, arguments.keep_size)
             left = _left(root, old)
             if not arguments.dry_run:  # entries first: one without its objects would only be found wanting
@@ -77,6 +79,17 @@ def prune(arguments: argparse.Namespace) -> int:
     )  # fmt: skip
     print(json.dumps(asdict(done), indent=2) if arguments.json else _sentences(done, records))
     return EXIT_DONE
+
+
+@contextmanager
+def _held(project: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Nobody runs in a project that uses the cache: what is at work is named by no branch yet."""
+    places = [project, project / CLONES] if (project / ".dvc").is_dir() else []  # CLONES are those of a sweep
+    with ExitStack() as held:
+        for place in places:
+            if place.is_dir():
+                held.enter_context(only_run_here(place, say))
+        yield
 
 
 def choose(cache: Cache, kept: frozenset[str], old: timedelta | None, keep_size: int | None) -> Chosen:

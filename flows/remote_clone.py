@@ -43,7 +43,8 @@ def check_out(order: Order, home: Path, place: Path) -> Path:
     _git(clone, *QUIETLY, "checkout", "--quiet", "--force", "--detach", order.commit)
     _git(clone, "clean", "--quiet", "-ffd", *KEPT)  # what git ignores stays: outputs, which are replaced
     if patch := unpacked(order.patch):
-        _git(clone, "apply", "--binary", "--whitespace=nowarn", "-", given=patch)
+        # Into the index too: the next order's checkout then takes away what this one adds, even what git ignores.
+        _git(clone, "apply", "--index", "--binary", "--whitespace=nowarn", "-", given=patch)
     return clone / order.folder
 
 
@@ -60,6 +61,7 @@ def _fetch(order: Order, objects: Path) -> None:
             *QUIETLY,
             "fetch",
             "--quiet",
+            "--prune",  # a branch `a` that is gone stands in the way of `a/b`
             order.source,
             "+refs/heads/*:refs/heads/*",
             "+refs/tags/*:refs/tags/*",

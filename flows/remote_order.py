@@ -15,6 +15,10 @@ from flows.errors import CannotBeSent
 
 FORMAT = 1
 MAX_PATCH_BYTES = 300_000  # packed; Prefect's server takes parameters of half a megabyte
+DIFF = (  # as `git apply` takes it and as a worker sees the files, whatever the user's git is set to
+    "diff", "--binary", "--full-index", "--no-color", "--no-ext-diff", "--no-textconv", "--no-relative",
+    "--src-prefix=a/", "--dst-prefix=b/", "--unified=3",
+)  # fmt: skip
 NOT_IN_PATCHES = (":(top,exclude)dvc.lock", ":(top,exclude)**/dvc.lock")  # what it records is sent by hash
 
 
@@ -60,17 +64,7 @@ def source_of(root: Path, files: Sequence[str], stage: str) -> dict[str, str]:
     commit = _newest_known(root) if origin else _git(root, "rev-parse", "HEAD").strip()
     if not commit:
         raise CannotBeSent(stage, f"{origin} knows no commit of this branch's history; `git push` first")
-    difference = [
-        "diff",
-        "--binary",
-        "--no-color",
-        "--no-ext-diff",
-        "--full-index",
-        commit,
-        "--",
-        ":/",
-        *NOT_IN_PATCHES,
-    ]
+    difference = [*DIFF, commit, "--", ":/", *NOT_IN_PATCHES]
     packed = base64.b85encode(zlib.compress(_git_bytes(root, *difference), 9)).decode()
     if len(packed) > MAX_PATCH_BYTES:
         raise CannotBeSent(
@@ -79,7 +73,7 @@ def source_of(root: Path, files: Sequence[str], stage: str) -> dict[str, str]:
             f"{MAX_PATCH_BYTES:,}; commit and push it",
         )
     top = _git(root, "rev-parse", "--show-toplevel").strip()
-    source = _without_secrets(origin) if _is_address(origin) else str((Path(top) / origin).resolve())
+    source = without_secrets(origin) if _is_address(origin) else str((Path(top) / origin).resolve())
     return {
         "source": source,
         "commit": commit,
@@ -137,7 +131,7 @@ def _is_address(source: str) -> bool:
     return "://" in source or ":" in source.partition("/")[0]
 
 
-def _without_secrets(address: str) -> str:
+def without_secrets(address: str) -> str:
     """The address without a password or token: the order is shown on Prefect's page, and a worker has its own."""
     parts = urlsplit(address)
     login, _, host = parts.netloc.rpartition("@")

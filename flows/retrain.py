@@ -20,7 +20,7 @@ from prefect.states import Completed
 from prefect.variables import Variable
 
 from flows.masking import mask
-from flows.nightly import after_push
+from flows.nightly import after_push, pulled
 from flows.pipeline import pipeline
 from flows.programs import run_program
 from flows.states import failed
@@ -120,5 +120,5 @@ def retrain(dataset: str | None = None, fallback: str | None = None, push: bool 
     if not seen.changed:
         return Completed(name="Cached", message=f"nothing to do: {seen.sentence}")
     settings = {f"datasets.{seen.dataset}.sha256.{name}": value for name, value in seen.present.items()}
-    state = pipeline.fn(None, settings, seen.dataset, fallback)
+    state = pipeline.fn(None, settings, seen.dataset, fallback, pulls=pulled())
     return after_push(state) if push else state

@@ -18,7 +18,7 @@ from flows.errors import ServerUnreachable
 from flows.masking import mask
 from flows.server import APP, ensure_answer
 from flows.up_processes import Family
-from flows.up_settings import ADDRESS, DATABASE, DEPLOYMENTS, Settings, check_deployments, settings
+from flows.up_settings import ADDRESS, DATABASE, DEPLOYMENTS, WEBHOOK, Settings, check_deployments, settings
 from stages.errors import EXIT_DONE, InkflowError, InvalidInput
 
 START_S = 180.0  # for the server, on a busy machine, with a new database
@@ -36,7 +36,8 @@ def up(arguments: argparse.Namespace) -> int:
     ended = _asked_to_end()
     with _only_one(root):
         told = settings(arguments, root)
-        os.environ.pop(DATABASE, None)  # for the server alone, not for runs and what they start
+        for name in (DATABASE, WEBHOOK):  # for the server, and for one of its secret blocks: not for runs
+            os.environ.pop(name, None)
         (told.home / ADDRESS).unlink(missing_ok=True)
         with Family(root, told.home) as family:
             server = family.add("server", _server(told), told.for_server())

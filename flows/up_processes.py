@@ -15,7 +15,8 @@ from flows.processes import end_trees, mark, tied_to_us
 from flows.up_keeper import MARK, end_marked, marked
 from stages.errors import InkflowError
 
-RESTARTS = 5  # of one process; what dies more often does not stay up by itself
+RESTARTS = 5  # of one process, one soon after another; what dies more often does not stay up by itself
+STEADY_S = 600.0  # what was up for so long stays up by itself, and its restarts count anew
 REPORT_S = 15.0  # for runs that are ended to tell the server so
 SHOWN_LINES = 3  # of a log, when its process does not stay up
 
@@ -28,12 +29,12 @@ class Child:
         self.log = log
         self._command = [sys.executable, "-m", *arguments]
         self._environment = environment
-        self._starts = 0
+        self._starts, self._started_at = 0, 0.0
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, root: Path) -> None:
         """Start it."""
-        self._starts += 1
+        self._starts, self._started_at = self._starts + 1, time.monotonic()
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 tied_to_us(self._command),
@@ -49,10 +50,12 @@ class Child:
         """Start it again if it died; whether it had.
 
         Raises:
-            InkflowError: it died too often.
+            InkflowError: it died too often, each time soon.
         """
         if self.process is None or self.process.poll() is None:
             return False
+        if time.monotonic() - self._started_at > STEADY_S:
+            self._starts = 0
         if self._starts > RESTARTS:
             raise InkflowError(f"{self.name} does not stay up: {self.last_words}; its log is {self.log}")
         self.start(root)

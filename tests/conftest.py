@@ -28,13 +28,13 @@ Inkflow = Callable[..., subprocess.CompletedProcess[str]]
 
 
 class OneFarm(LoadScopeScheduling):  # type: ignore[misc]  # xdist carries no types
-    """Spreads tests over the processes, but for those of tests/remote, which share one set of servers.
+    """Spreads tests over the processes, but for those that share servers: of tests/remote, and of tests/test_up.py.
 
     xdist's own `loadgroup` writes the group into a test's name, which pytest 9.2 does not let it.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return "remote" if nodeid.startswith("tests/remote/") else nodeid
+        return next((group for group in ("tests/remote/", "tests/test_up.py") if nodeid.startswith(group)), nodeid)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> OneFarm:
@@ -44,6 +44,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> OneFarm
 
 # What a stage's program needs beside Python: nothing of the caller's Prefect or DVC.
 os.environ["PATH"] = f"{BIN}{os.pathsep}{os.environ['PATH']}"
+# Toy projects do not switch DVC's reports to its makers off: each `dvc` would leave a process behind that sends one.
+os.environ["DVC_NO_ANALYTICS"] = "1"
 
 
 class Toy:

@@ -67,9 +67,10 @@ def test_every_command_does_what_it_says(done: "subprocess.CompletedProcess[str]
     assert done.returncode == 0, done.stdout[-3000:] + up.logs[-3000:]
     first, second = up.runs("nightly")
     assert (first["state_name"], second["state_name"]) == ("Completed", "Completed")
-    wait_until(lambda: len(up.tasks(second)) == 7, timeout_s=60)
-    assert up.tasks(second).pop("push") == "Completed"
-    assert {state for name, state in up.tasks(second).items() if name not in ("push", "gates")} == {"Cached"}
+    wait_until(lambda: len(up.tasks(second)) == 8, timeout_s=60)
+    tasks = up.tasks(second)
+    assert [tasks.pop(name) for name in ("pull", "push")] == ["Completed"] * 2
+    assert {state for name, state in tasks.items() if name != "gates"} == {"Cached"}
     assert (up.folder.parent / "store" / "runs").is_dir()
     assert up.post("/flow_runs/filter", deployments={"name": {"any_": ["retrain-on-new-data"]}})
     pools = {pool["name"]: pool for pool in up.post("/work_pools/filter")}

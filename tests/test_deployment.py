@@ -5,6 +5,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,10 @@ from flows import checkout
 from flows.pools import template
 from flows.processes import end_trees
 from flows.server import HEARTBEAT
-from tests.conftest import ROOT, Project, wait_until
+from tests.conftest import ROOT, Project, Toy, wait_until
+from tests.prefect_api import api
 from tests.test_flow import settled
+from tests.test_remotes import commit
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(900)]  # as a busy machine needs
 
@@ -69,22 +72,44 @@ def test_nightly(project: Project, environment: dict[str, str], worker: Path, pr
     subprocess.run(["dvc", "remote", "add", "--default", "store", str(remote)], check=True, capture_output=True)
     wait_until(lambda: httpx.get(f"{prefect_url}/work_pools/local").status_code == 200, timeout_s=60)
     prefect("deploy", "--name", "nightly", environment=environment)
-    deployment = httpx.get(f"{prefect_url}/deployments/name/inkflow/nightly").raise_for_status().json()
+    deployment = api(prefect_url, "GET", "/deployments/name/inkflow/nightly")
     assert deployment["schedules"][0]["schedule"]["cron"] == "0 2 * * *"
     trigger = ["deployment", "run", "inkflow/nightly", "--watch", "--watch-timeout", "240"]
     prefect(*trigger, "--param", 'targets=["evaluate@dense"]', environment=environment)
-    first = settled(prefect_url, 5)
+    first = settled(prefect_url, 6)
     assert first.flow_run["state_name"] == "Completed", worker.read_text()
     assert first.flow_run["deployment_id"] == deployment["id"]
-    assert set(first.states) == {"download", "prepare", "train@dense", "evaluate@dense", "push"}
+    assert set(first.states) == {"pull", "download", "prepare", "train@dense", "evaluate@dense", "push"}
     assert set(first.states.values()) <= {"Cached", "Completed"}
     status = subprocess.run(["dvc", "status", "evaluate@dense"], capture_output=True, text=True, check=True).stdout
     assert "Data and pipelines are up to date." in status
     assert {path.name for path in remote.iterdir()} == {"files", "runs"}
     prefect(*trigger, "--param", 'targets=["evaluate@dense"]', environment=environment)
-    second = settled(prefect_url, 5).states
-    assert second.pop("push") == "Completed"
+    second = settled(prefect_url, 6).states
+    assert [second.pop(name) for name in ("pull", "push")] == ["Completed"] * 2
     assert set(second.values()) == {"Cached"}
+
+
+def test_a_fresh_clone_restores_all(diamond: Toy, environment: dict[str, str], prefect_url: str) -> None:
+    """What one clone ran and pushed, the next run in a fresh clone restores, although its commit knows nothing of it:
+    every stage ends Cached, none runs.
+    """
+    diamond.write({".gitignore": "/*.runs\n/.inkflow\n/out\n/left\n/right\n/joined\n"})
+    subprocess.run(["dvc", "remote", "add", "-q", "-d", "store", str(diamond.folder / "../store")], check=True)
+    commit(diamond.folder)
+    program = "from flows.nightly import nightly; print(nightly(return_state=True).message)"
+    said = {}
+    for name in ("first", "second"):
+        folder = diamond.folder.with_name(name)
+        subprocess.run(["git", "clone", "--quiet", str(diamond.folder), str(folder)], check=True)
+        command = [sys.executable, "-c", program]
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
+        said[name] = done.stdout.strip()
+    assert said == {"first": "4 of 4 stages ran", "second": "0 of 4 stages ran, 4 restored"}
+    states = settled(prefect_url, 6).states
+    assert [states.pop(name) for name in ("pull", "push")] == ["Completed"] * 2
+    assert set(states.values()) == {"Cached"}
+    assert not list(folder.glob("*.runs"))
 
 
 def test_every_deployment_has_a_checked_form(project: Project, environment: dict[str, str], prefect_url: str) -> None:
@@ -96,7 +121,7 @@ def test_every_deployment_has_a_checked_form(project: Project, environment: dict
     prefect("work-pool", "create", "--overwrite", "--type", "process", "gpu", environment=environment)
     prefect("deploy", "--all", environment=environment)
     entries = YAML(typ="safe").load((ROOT / "prefect.yaml").read_text())["deployments"]
-    found = httpx.post(f"{prefect_url}/deployments/filter", json={}).raise_for_status().json()
+    found = api(prefect_url, "POST", "/deployments/filter")
     deployed = {entry["name"]: entry for entry in found}
     assert {entry["name"] for entry in entries} <= set(deployed)
     for name in (entry["name"] for entry in entries):
@@ -173,6 +198,29 @@ def test_runs_are_pinned_to_a_commit(project: Project, tmp_path: Path, monkeypat
     assert asyncio.run(checkout.project(str(project.folder))) == {"directory": str(project.folder)}
     with pytest.raises(ValueError, match="expected a commit to check out"):
         asyncio.run(checkout.project(str(project.folder), "https://git.example/x.git", ""))
+
+
+@pytest.mark.parametrize(
+    ("kept", "address"),
+    [
+        ("https://git.example/x.git", "https://git.example/x.git"),
+        ("ssh://git@git.example/x.git", "ssh://git@git.example/x.git"),
+        ("", "{{ $INKFLOW_REPOSITORY }}"),
+        (None, "https://ghp_hunter22@git.example/x.git"),
+        (None, "https://me:hunter22@git.example/x.git"),
+        (None, "ssh://git:hunter22@git.example/x.git"),
+    ],
+)
+def test_no_secret_is_kept_in_a_deployment(kept: str | None, address: str) -> None:
+    """A repository's address with a password or token is refused, deployed or run, and not said."""
+    if kept is not None:
+        assert checkout.address(address) == {"repository": kept}
+        return
+    with pytest.raises(ValueError, match=r"credential helper or an SSH key") as deployed:
+        checkout.address(address)
+    with pytest.raises(ValueError, match=r"credential helper or an SSH key") as run:
+        asyncio.run(checkout.project(".", address, "1234"))
+    assert "hunter22" not in f"{deployed.value} {run.value}"
 
 
 def test_dockerfile_copies_what_is_there() -> None:

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.conftest import DIAMOND, Inkflow, Toy, wait_until
+from tests.prefect_api import api
 
 pytestmark = pytest.mark.server
 
@@ -36,7 +36,7 @@ class Newest:
         return [entry["message"] for entry in self._filter("logs", logs=mine)]
 
     def _filter(self, what: str, **body: object) -> Any:
-        return httpx.post(f"{self._url}/{what}/filter", json=body).raise_for_status().json()
+        return api(self._url, "POST", f"/{what}/filter", body)
 
 
 def settled(url: str, count: int) -> Newest:

@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import httpx
 import pytest
 from ruamel.yaml import YAML
 
@@ -15,6 +14,7 @@ from flows.remote_report import Ending, ending_of
 from flows.states import failed
 from stages.errors import InkflowError
 from tests.conftest import ROOT
+from tests.prefect_api import api
 from tests.test_flow import settled
 
 SECRET = "correct-horse+battery/staple"
@@ -86,9 +86,7 @@ def test_nothing_of_a_worker_tells_a_secret(tmp_path: Path, prefect_url: str) ->
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
     run = settled(prefect_url, 0).flow_run
-    report = httpx.post(
-        f"{prefect_url}/artifacts/filter", json={"artifacts": {"flow_run_id": {"any_": [run["id"]]}}}
-    ).json()
+    report = api(prefect_url, "POST", "/artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}})
     kept = json.dumps([run["state"], report]) + done.stdout + done.stderr
     assert run["state"]["type"] == "FAILED"
     assert len(report) == 1 and "http://me:***@127.0.0.1:9/project.git" in json.dumps(report)

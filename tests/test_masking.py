@@ -7,11 +7,12 @@ import urllib.parse
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
+from configobj import ConfigObj  # type: ignore[import-untyped]
 
 from flows.masking import mask, secrets_in_config
 from tests.conftest import Inkflow, Project, wait_until
+from tests.prefect_api import api
 from tests.test_flow import settled
 
 SECRET = "correct-horse+battery/staple"
@@ -30,7 +31,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         "AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID", "AWS_SESSION_TOKEN", "GITHUB_TOKEN", "DB_PASSWORD", "PGPASSWORD",
         "MYSQL_PWD", "PREFECT_API_AUTH_STRING", "PREFECT_API_KEY", "AZURE_STORAGE_CONNECTION_STRING", "api_key",
-        "SSH_PASSPHRASE", "MY_SECRETS", "GOOGLE_CREDENTIALS", "INKFLOW_SSH_KEY",
+        "SSH_PASSPHRASE", "MY_SECRETS", "GOOGLE_CREDENTIALS", "INKFLOW_SSH_KEY", "INKFLOW_WEBHOOK", "SLACK_WEBHOOK_URL",
     ],
 )  # fmt: skip
 def test_variables_by_name(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,6 +124,26 @@ def test_names_of_what_a_configuration_holds() -> None:
     assert secrets_in_config(text) == {"url": "hunter22", "password": "pw pw"}
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "password = hunter22",
+        "Password=hunter22",
+        "\tPASSWORD  =  hunter22  # for the store",
+        "password = hunter22#for the store",
+        "password = 'hunter22'  # in 'quotes'",
+        'password = "hunter22"',
+    ],
+)
+def test_spellings_that_dvc_reads(line: str, tmp_path: Path) -> None:
+    """However DVC lets a credential be written down, it is found, without the comment behind it."""
+    text = f"['remote \"a\"']\n{line}\n    user = me\n"
+    path = tmp_path / "config"
+    path.write_text(text)
+    read = {name.lower(): value for name, value in ConfigObj(str(path))['remote "a"'].items()}
+    assert secrets_in_config(text) == {"password": read["password"]} == {"password": "hunter22"}
+
+
 def test_log_records(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """Log records of any library say no secret, not in their arguments and not in a traceback."""
     from flows.masking import mask_logs
@@ -207,7 +228,7 @@ def told(url: str, tasks: int) -> str:
     mine = {"flow_runs": {"id": {"any_": [run.flow_run["id"]]}}}
 
     def ask(what: str, **body: object) -> list[Any]:
-        found: list[Any] = httpx.post(f"{url}/{what}/filter", json=body).raise_for_status().json()
+        found: list[Any] = api(url, "POST", f"/{what}/filter", body)
         return found
 
     def logs() -> list[Any]:

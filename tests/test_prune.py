@@ -3,6 +3,7 @@
 import os
 import random
 import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,10 +12,12 @@ import pytest
 from dvc.repo import Repo
 
 from flows.cli import main
+from flows.dvc_experiments import FOLDER as CLONES
 from flows.dvc_prune import held_cache, needed
 from flows.prune_verb import age, size
+from flows.workspace import only_run_here
 from stages.errors import InvalidInput
-from tests.conftest import Toy, run_engine
+from tests.conftest import ROOT, Toy, run_engine
 
 GRAPH = """
 stages:
@@ -212,6 +215,23 @@ def test_a_cache_that_others_may_use_is_left_alone(history: Toy, tmp_path: Path)
     commit("mine")
     prune("--older-than", "0", "--also-for", str(other))
     assert before <= {path for path in shared.rglob("*") if path.is_file()}
+
+
+def test_others_that_use_the_cache_are_waited_for(history: Toy, tmp_path: Path) -> None:
+    """Nothing goes while a run is under way in a project that uses the same cache, or in a clone of its sweep."""
+    other = tmp_path / "other"
+    subprocess.run(["git", "clone", "--quiet", str(history.folder), str(other)], check=True)
+    (other / CLONES).mkdir(parents=True)
+    command = [sys.executable, "-m", "flows", "prune", "--older-than", "0", "--also-for", str(other)]
+    settings = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    for place in (other, other / CLONES):
+        with only_run_here(place, print):
+            process = subprocess.Popen(command, env=settings, stdout=subprocess.PIPE, text=True)
+            assert process.stdout is not None
+            said = process.stdout.readline()
+            waits = process.poll() is None
+        process.communicate(timeout=60)
+        assert (said[:24], waits, process.returncode) == ("Another run is under way", True, 0)
 
 
 def test_broken_git_removes_nothing(history: Toy) -> None:

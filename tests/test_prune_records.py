@@ -1,6 +1,7 @@
 """`inkflow prune` and a Prefect server that is busy: what its SQLite could not do now it does a moment later."""
 
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from flows.prune_prefect import prune_records
-from flows.up_settings import ADDRESS, STATE
+from flows.up_settings import ADDRESS, DATABASE, STATE
 from tests.loopback import serving
 
 REFUSALS = 2  # of each request, before it is answered
@@ -102,3 +103,17 @@ def test_a_server_that_refuses_is_told_of(root: Path) -> None:
     assert found.note is not None
     assert "could not be looked at" in found.note
     assert "500" in found.note
+
+
+@pytest.mark.server
+def test_another_database_is_left_alone(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database that the environment names for a server of its own is not looked into: only the records in the folder
+    are the project's.
+    """
+    (root / STATE / "prefect.db").touch()
+    monkeypatch.setenv(DATABASE, f"sqlite+aiosqlite:///{tmp_path / 'other.db'}")
+    found = prune_records(root, timedelta(), dry_run=True)
+    assert (found.flow_runs, found.note) == (0, None)
+    assert not (tmp_path / "other.db").exists()
+    assert (root / STATE / "prefect.db").stat().st_size > 0
+    assert os.environ[DATABASE].endswith("other.db")

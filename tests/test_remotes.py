@@ -273,10 +273,13 @@ def test_no_remote(clone: Toy) -> None:
         dvc_remotes.push(Path())
 
 
-def test_key_from_the_environment(clone: Toy, set_up: Callable[..., None], sshd: SshServer) -> None:
-    """A key that CI keeps as a secret opens an SSH remote: it lies in a private file that git does not track."""
+@pytest.mark.parametrize("as_file", [False, True], ids=["text", "file"])
+def test_key_from_the_environment(as_file: bool, clone: Toy, set_up: Callable[..., None], sshd: SshServer) -> None:
+    """A key that CI keeps as a secret, text or file, opens an SSH remote: it lies in a private file that git does not
+    track.
+    """
     set_up("ssh", clone.folder, key="/nowhere")
-    use_key(clone.folder, sshd.key.read_text().strip())
+    use_key(clone.folder, str(sshd.key) if as_file else sshd.key.read_text().strip())
     assert dvc_remotes.push(Path()) == 4
     path = clone.folder / ".dvc/tmp/inkflow_key"
     assert path.stat().st_mode & 0o777 == 0o600

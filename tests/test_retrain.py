@@ -1,6 +1,7 @@
 """Retraining on new data: seen at their source, told as an event once, taken by a run that the event starts."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -25,7 +26,9 @@ from stages.errors import InvalidInput, SourceUnavailable
 from tests.conftest import Project, wait_until
 from tests.http_server import Server, serve
 from tests.loopback import serving
+from tests.prefect_api import api
 from tests.test_deployment import environment, prefect, worker
+from tests.test_remotes import commit
 
 __all__ = ["environment", "worker"]  # fixtures
 
@@ -52,7 +55,7 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def put(path: Path, label: int | None = None) -> dict[str, str]:
     """Write digits there, the last training sample with another `label`; the digests."""
-    arrays = {name: array[:600] for name, array in load_digits()._asdict().items()}
+    arrays = {name: array[:600] for name, array in load_digits().named().items()}
     if label is not None:
         arrays["y_train"] = arrays["y_train"].copy()
         arrays["y_train"][LAST] = label
@@ -167,9 +170,27 @@ def test_new_data_start_a_run(
         watched()
     assert len(retrained(prefect_url)) == 1
     again = retrained(prefect_url)[0]["deployment_id"]
-    run = httpx.post(f"{prefect_url}/deployments/{again}/create_flow_run", json={}).raise_for_status().json()["id"]
+    run = api(prefect_url, "POST", f"/deployments/{again}/create_flow_run")["id"]
     wait_until(lambda: state(prefect_url, run)["name"] == "Cached", timeout_s=120)
     assert state(prefect_url, run)["message"].startswith("nothing to do: ")
+
+
+@pytest.mark.server
+def test_new_data_that_another_clone_took(short: Project, mirror: Path, tmp_path: Path, prefect_url: str) -> None:
+    """What a run made of the new data in one clone and pushed, a run in a fresh clone restores."""
+    subprocess.run(["dvc", "remote", "add", "-q", "-d", "store", str(tmp_path / "store")], check=True)
+    commit(short.folder)
+    put(mirror, label=9)
+    program = "from flows.retrain import retrain; print(retrain(return_state=True).message)"
+    environment = os.environ | {"PREFECT_API_URL": prefect_url, "PREFECT_HOME": str(tmp_path / "home")}
+    said = []
+    for name in ("first", "second"):
+        folder = tmp_path / name
+        subprocess.run(["git", "clone", "--quiet", str(short.folder), str(folder)], check=True)
+        command = [sys.executable, "-c", program]
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
+        said.append(done.stdout.strip())
+    assert said == ["1 of 1 stages ran", "0 of 1 stages ran, 1 restored"]
 
 
 def look(environment: dict[str, str]) -> None:
@@ -181,13 +202,13 @@ def look(environment: dict[str, str]) -> None:
 def retrained(url: str) -> list[dict[str, Any]]:
     """Runs of the deployment that takes new data."""
     wanted = {"deployments": {"name": {"any_": ["retrain-on-new-data"]}}}
-    found: list[dict[str, Any]] = httpx.post(f"{url}/flow_runs/filter", json=wanted).raise_for_status().json()
+    found: list[dict[str, Any]] = api(url, "POST", "/flow_runs/filter", wanted)
     return found
 
 
 def state(url: str, run: str) -> Any:
     """State of a run."""
-    return httpx.get(f"{url}/flow_runs/{run}").raise_for_status().json()["state"]
+    return api(url, "GET", f"/flow_runs/{run}")["state"]
 
 
 def said(capsys: pytest.CaptureFixture[str]) -> Any:

@@ -18,7 +18,7 @@ from websockets.typing import Origin
 
 from flows.automations import SILENT
 from flows.server import HEARTBEAT, HEARTBEAT_S
-from flows.up_settings import DATABASE, check_database
+from flows.up_settings import DATABASE, WEBHOOK, check_database
 from stages.errors import InkflowError
 from tests.conftest import DIAMOND, ROOT, Toy, wait_until
 from tests.http_receiver import Receiver
@@ -67,7 +67,11 @@ def receiver() -> Iterator[Receiver]:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Toy:
     """A small project with a schedule of a few seconds."""
-    folder = tmp_path_factory.mktemp("up") / "toy"
+    return scheduled(tmp_path_factory.mktemp("up") / "toy")
+
+
+def scheduled(folder: Path) -> Toy:
+    """Such a project in a new folder."""
     folder.mkdir()
     toy = Toy(folder)
     toy.write({"dvc.yaml": DIAMOND + SLOW, "params.yaml": "knobs: {speed: 1}\n", "in": "one\n", "late": "x\n"})
@@ -81,7 +85,7 @@ def up(project: Toy, receiver: Receiver, tmp_path_factory: pytest.TempPathFactor
     """`inkflow up` in that project, with a webhook."""
     url = f"http://hook:{SECRET}@127.0.0.1:{receiver.port}/told"
     log = tmp_path_factory.mktemp("log") / "up.log"
-    with running_up(project.folder, log, ["--webhook", url], **QUICKLY) as up:
+    with running_up(project.folder, log, **{WEBHOOK: url}, **QUICKLY) as up:
         yield up
 
 
@@ -107,6 +111,13 @@ def test_failed_run_calls_the_webhook(up: Up, receiver: Receiver) -> None:
     assert said["url"].endswith(run)
     assert receiver.headers[0]["Authorization"].startswith("Basic ")
     assert SECRET not in up.said + up.logs
+
+
+def test_what_it_starts_does_not_know_the_webhook(up: Up) -> None:
+    """The webhook's address, by which anybody may write into a chat, reaches no server, worker, run or stage."""
+    below = psutil.Process(up.process.pid).children(recursive=True)
+    assert len(below) >= 3
+    assert [process.pid for process in below if process.is_running() and WEBHOOK in process.environ()] == []
 
 
 def test_killed_run_is_crashed_and_starts_again(up: Up, project: Toy, receiver: Receiver) -> None:
@@ -247,11 +258,12 @@ def test_ctrl_c_leaves_nothing_and_keeps_the_records(up: Up, project: Toy) -> No
 
 
 @pytest.mark.skipif(found("postgres") is None, reason="needs PostgreSQL: apt-get install postgresql")
-def test_for_others_with_a_password_on_postgresql_and_killed(project: Toy, tmp_path: Path) -> None:
+def test_for_others_with_a_password_on_postgresql_and_killed(tmp_path: Path) -> None:
     """Not on loopback alone, it wants a password, which its worker has; killed outright, it leaves nothing either.
 
     What it knows is in the database that it was told; the password of that is nowhere.
     """
+    project = scheduled(tmp_path / "toy")
     with (
         running_postgres() as url,
         running_up(project.folder, tmp_path / "up.log", ["--host", "0.0.0.0"], **{DATABASE: url}) as up,

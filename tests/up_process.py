@@ -5,7 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from flows.server import PASSWORD
 from flows.up_processes import nothing_left
 from flows.up_settings import DATABASE
 from tests.conftest import ROOT, wait_until
+from tests.prefect_api import api
 
 START_S = 240.0  # on a machine with two cores that are busy
 END_S = 60.0
@@ -48,7 +49,7 @@ class Up:
 
     def get(self, path: str) -> Any:
         """What the API answers."""
-        return self._ask("GET", path, None)
+        return self._ask("GET", path, {})
 
     def post(self, path: str, **content: object) -> Any:
         """What the API answers to `content`."""
@@ -58,16 +59,8 @@ class Up:
         """Change something."""
         self._ask("PATCH", path, content)
 
-    def _ask(self, method: str, path: str, content: object) -> Any:
-        answers: list[httpx.Response] = []
-
-        def answered() -> bool:  # on a busy machine the server may find its database busy, and says 503: ask again
-            answers.append(httpx.request(method, f"{self.api}{path}", json=content, auth=self.auth, timeout=60))
-            return answers[-1].status_code != httpx.codes.SERVICE_UNAVAILABLE
-
-        wait_until(answered, timeout_s=60)
-        answer = answers[-1].raise_for_status()
-        return answer.json() if answer.content else None
+    def _ask(self, method: str, path: str, content: Mapping[str, object]) -> Any:
+        return api(self.api, method, path, content, self.auth)
 
     def runs(self, deployment: str, state: str | None = None) -> list[dict[str, Any]]:
         """Runs of a deployment that have started, oldest first; those in `state` alone."""

@@ -7,12 +7,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from ruamel.yaml import YAML
 
 from tests.conftest import ROOT, Toy, wait_until
 from tests.postgres import found, running_postgres
+from tests.prefect_api import api
 from tests.remote.services import Host, PrefectServer, Service, Sshd, end_tree
 
 POOL, EMPTY = "gpu", "empty"
@@ -52,7 +52,7 @@ class Farm:
 
     def ask(self, path: str, body: Mapping[str, Any]) -> Any:
         """What the Prefect server tells."""
-        return httpx.post(f"{self.prefect.url}/{path}", json=body, timeout=30).raise_for_status().json()
+        return api(self.prefect.url, "POST", f"/{path}", body)
 
     def _host(self, name: str) -> Host:
         host = Host(self.folder / name, self.prefect)
@@ -73,8 +73,7 @@ class Farm:
     def _deploy(self) -> None:
         """Make the pools, and the deployment of the project's prefect.yaml for both."""
         for pool in (POOL, EMPTY):
-            body = {"name": pool, "type": "process"}
-            httpx.post(f"{self.prefect.url}/work_pools/", json=body, timeout=30).raise_for_status()
+            api(self.prefect.url, "POST", "/work_pools/", {"name": pool, "type": "process"})
         with (ROOT / "prefect.yaml").open() as file:
             content: dict[str, Any] = YAML(typ="safe").load(file)
         entry = next(entry for entry in content["deployments"] if entry["name"] == POOL)

@@ -1,67 +1,36 @@
 """How stages are sent to a pool and followed, by a real Prefect server and no worker."""
 
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.actions import LogCreate, WorkPoolCreate
+from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate, LogCreate, WorkPoolCreate
+from prefect.client.schemas.objects import State
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Completed, Crashed, Running
 
 from flows.dispatch import FLOW, Dispatch
-from flows.errors import Interrupted
+from flows.errors import Interrupted, PoolFailed
 from flows.policy import Workers
+from flows.remote_follow import POLL_S
 from flows.remote_lines import PAGE, Lines
 from flows.remote_order import Order
+from flows.remote_report import ARTIFACT, Ending, Report
 from tests.conftest import wait_until
-from tests.loopback import serving
+from tests.remote.way import Way
 
 pytestmark = pytest.mark.server
 
-CREATE = "/create_flow_run"
-
-
-@contextmanager
-def losing_an_answer(url: str) -> Iterator[tuple[str, list[str]]]:
-    """A way to the server on which the answer to the first creation of a run is lost; and each creation's path."""
-    created: list[str] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self._forward()
-
-        def do_POST(self) -> None:
-            self._forward()
-
-        def _forward(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            kept = {name: value for name, value in self.headers.items() if name.lower() not in ("host", "connection")}
-            target = f"{url}{self.path.removeprefix('/api')}"
-            answer = httpx.request(self.command, target, content=body, headers=kept, timeout=60)
-            if self.path.endswith(CREATE):
-                created.append(self.path)
-                if len(created) == 1:
-                    self.close_connection = True
-                    return
-            self.send_response(answer.status_code)
-            self.send_header("Content-Type", answer.headers.get("Content-Type", "application/json"))
-            self.send_header("Content-Length", str(len(answer.content)))
-            self.end_headers()
-            self.wfile.write(answer.content)
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Keep quiet."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    with serving(server):
-        yield f"http://127.0.0.1:{server.server_port}/api", created
+IMPATIENT = Workers(lost_after_s=5, pool_wait_s=600, resends=0)
 
 
 @pytest.fixture
@@ -85,25 +54,167 @@ def runs_of(client: SyncPrefectClient, pool: str) -> list[Any]:
     return [run for run in client.read_flow_runs() if any(tag.endswith(f" in {pool}") for tag in run.tags)]
 
 
+class Carried:
+    """One order on its way, carried by a thread of its own."""
+
+    def __init__(self, dispatch: Dispatch, pool: str, threads: ThreadPoolExecutor) -> None:
+        self.order = Order(stage="s", run_key=uuid4().hex, source="here", commit="0" * 40)
+        self.said, self.ended = list[str](), threading.Event()
+        self.worker = threads.submit(dispatch.carry, self.order, pool, self.said.append, self.ended)
+
+    def wait_until_sent(self) -> None:
+        """Wait until it says so."""
+        wait_until(lambda: bool(self.said) or self.worker.done(), timeout_s=60)
+
+
+@contextmanager
+def carried(way: Way, pool: str, workers: Workers) -> Iterator[Carried]:
+    """An order that goes to `pool` on the `way`; ended with the block."""
+    with temporary_settings({PREFECT_API_URL: way.url}), ThreadPoolExecutor() as threads:
+        one = Carried(Dispatch(workers, way.url), pool, threads)
+        try:
+            yield one
+        finally:
+            one.ended.set()
+            way.open.set()
+
+
 def test_a_lost_answer_leaves_no_run_behind(prefect_url: str, client: SyncPrefectClient) -> None:
     """The server made the run, and its answer was lost: no second one is made, and Ctrl-C cancels the one there is."""
-    pool, ended, said = deployed(client), threading.Event(), list[str]()
-    order = Order(stage="s", run_key=uuid4().hex, source="here", commit="0" * 40)
-    with losing_an_answer(prefect_url) as (url, created), temporary_settings({PREFECT_API_URL: url}):
-        dispatch = Dispatch(Workers(), url)
-        with ThreadPoolExecutor() as threads:
-            carried = threads.submit(dispatch.carry, order, pool, said.append, ended)
-            try:
-                wait_until(lambda: bool(said) or carried.done(), timeout_s=60)
-            finally:
-                ended.set()
+    pool = deployed(client)
+    with Way(prefect_url).running() as way:
+        way.lose_first = True
+        with carried(way, pool, Workers()) as one:
+            one.wait_until_sent()
+            one.ended.set()
             with pytest.raises(Interrupted):
-                carried.result(60)
-        assert created
-    assert said == [f"sent to the pool {pool}"]
+                one.worker.result(60)
+        assert way.created
+    assert one.said == [f"sent to the pool {pool}"]
     (run,) = runs_of(client, pool)
     assert run.state.is_cancelled() or run.state.is_cancelling()
-    assert sorted(run.tags) == sorted(["inkflow", f"s {order.run_key[:16]} in {pool}"])
+    assert sorted(run.tags) == sorted(["inkflow", f"s {one.order.run_key[:16]} in {pool}"])
+
+
+@pytest.mark.parametrize(("code", "said"), [(500, []), (409, ["s: the Prefect server does not take it: .*409"])])
+def test_an_answer_that_is_no_success(code: int, said: list[str], prefect_url: str, client: SyncPrefectClient) -> None:
+    """A fault of the server is waited for; what it refuses fails the stage with its words."""
+    pool = deployed(client)
+    with Way(prefect_url).running() as way:
+        way.refuse_first = code
+        with carried(way, pool, Workers()) as one:
+            one.wait_until_sent()
+            if said:
+                with pytest.raises(PoolFailed, match=said[0]):
+                    one.worker.result(60)
+            else:
+                assert one.said == [f"sent to the pool {pool}"]
+
+
+class Pretended:
+    """A worker, as far as the server can see it."""
+
+    def __init__(self, client: SyncPrefectClient, pool: str) -> None:
+        (run,) = runs_of(client, pool)
+        self._client, self._run, self._report = client, run.id, Report("pretended", "s")
+        client.set_flow_run_state(run.id, Running(), force=True)
+        made = ArtifactCreate(type=ARTIFACT, data=self._report.to_table(), flow_run_id=run.id)
+        self._artifact = client.create_artifact(made).id
+
+    def live(self, for_s: float) -> None:
+        """Give signs of life for a while."""
+        end = time.monotonic() + for_s
+        while time.monotonic() < end:
+            self.tell()
+            time.sleep(0.5)
+
+    def tell(self, ending: Ending = Ending.NONE) -> None:
+        """Give a sign of life."""
+        self._report = replace(self._report, beat=self._report.beat + 1, ending=ending)
+        self._client.update_artifact(self._artifact, ArtifactUpdate(data=self._report.to_table()))
+
+    def state(self) -> str:
+        """Of its run, as the server knows it."""
+        found = self._client.read_flow_run(self._run).state
+        return found.type.value if found else ""
+
+    def set(self, state: State[Any]) -> None:
+        """Set the state of its run."""
+        self._client.set_flow_run_state(self._run, state, force=True)
+
+
+def test_a_server_that_was_away_loses_no_worker(prefect_url: str, client: SyncPrefectClient) -> None:
+    """The server is away for longer than a worker may be silent, and the worker, which backs off, takes its time to
+    notice that it is back: it is not lost.
+    """
+    pool = deployed(client)
+    with Way(prefect_url).running() as way, carried(way, pool, IMPATIENT) as one:
+        one.wait_until_sent()
+        worker = Pretended(client, pool)
+        worker.live(1)
+        way.open.clear()
+        time.sleep(9)
+        way.open.set()
+        time.sleep(8)
+        assert worker.state() == "RUNNING"
+        worker.tell(Ending.DONE)
+        worker.set(Completed())
+        assert one.worker.result(30) == "pretended"
+
+
+def test_a_server_that_stood_still_loses_no_worker(prefect_url: str, client: SyncPrefectClient) -> None:
+    """The server answers nothing for longer than a worker may be silent: the worker is not lost. One that dies when
+    the server answers again is.
+    """
+    pool, workers = deployed(client), IMPATIENT.model_copy(update={"lost_after_s": 8})
+    with Way(prefect_url).running() as way, carried(way, pool, workers) as one:
+        one.wait_until_sent()
+        worker = Pretended(client, pool)
+        worker.live(1)
+        time.sleep(1)  # so that all of it was heard
+        way.holds = True
+        way.open.clear()
+        time.sleep(8)
+        way.open.set()
+        time.sleep(1)
+        worker.live(1)
+        assert worker.state() == "RUNNING"
+        with pytest.raises(PoolFailed, match=r"1 workers .* were lost"):
+            one.worker.result(30)
+    assert "worker pretended was lost: no sign of life for" in one.said[-1]
+    assert worker.state() == "CRASHED"
+
+
+def test_a_worker_that_gave_its_result_is_not_lost(prefect_url: str, client: SyncPrefectClient) -> None:
+    """A run that is marked Crashed when its worker has reported the end: its result is taken, nothing is sent again."""
+    pool = deployed(client)
+    with Way(prefect_url).running() as way, carried(way, pool, Workers()) as one:
+        one.wait_until_sent()
+        worker = Pretended(client, pool)
+        worker.tell(Ending.DONE)
+        worker.set(Crashed())
+        assert one.worker.result(30) == "pretended"
+    assert len(runs_of(client, pool)) == 1
+
+
+def test_a_pool_counts_as_left_from_its_last_worker_on(prefect_url: str, client: SyncPrefectClient) -> None:
+    """A run waits behind others for longer than for a pool without workers; then the worker goes: from then on the
+    wait counts, not from the sending on.
+    """
+    pool, wait_s = deployed(client), 4.0
+    with (
+        Way(prefect_url).running() as way,
+        carried(way, pool, Workers(pool_wait_s=wait_s)) as one,
+    ):
+        client.send_worker_heartbeat(pool, "only", heartbeat_interval_seconds=60)
+        one.wait_until_sent()
+        time.sleep(wait_s + 2)
+        assert not one.worker.done()
+        httpx.delete(f"{prefect_url}/work_pools/{pool}/workers/only", timeout=60).raise_for_status()
+        left_at = time.monotonic()
+        with pytest.raises(PoolFailed, match=f"{pool} has no worker since 4 s"):
+            one.worker.result(60)
+        assert time.monotonic() - left_at > wait_s - 2 * POLL_S
 
 
 def test_each_line_is_read_once(client: SyncPrefectClient) -> None:

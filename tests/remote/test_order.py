@@ -65,6 +65,71 @@ def test_what_was_committed_and_edited_since_goes_along(clone: Path, tmp_path: P
     assert order(clone, "a").commit == git(clone, "rev-parse", "HEAD").strip()
 
 
+def test_a_file_that_git_ignores_is_sent_more_than_once(clone: Path, tmp_path: Path) -> None:
+    """A file that was added although git ignores it reaches the worker with each order, as it is then, and is gone
+    there when it is gone here; what a stage made that git ignores stays.
+    """
+    (tmp_path / "place").mkdir()
+    (clone / ".gitignore").write_text("*.ignored\n")
+    git(clone, "add", ".gitignore")
+    git(clone, "commit", "--quiet", "--message", "ignore")
+    git(clone, "push", "--quiet", "origin", "HEAD:refs/heads/ignoring")
+    (clone / "new.ignored").touch()
+    git(clone, "add", "--force", "new.ignored")
+    for text in ("one\n", "one\n", "two\n"):
+        (clone / "new.ignored").write_text(text)
+        root = check_out(order(clone, "new.ignored"), tmp_path / "home", tmp_path / "place")
+        assert (root / "new.ignored").read_text() == text
+        (root / "made.ignored").touch()
+    git(clone, "rm", "--quiet", "--force", "new.ignored")
+    root = check_out(order(clone), tmp_path / "home", tmp_path / "place")
+    assert [path.name for path in root.glob("*.ignored")] == ["made.ignored"]
+
+
+def test_a_branch_may_take_the_place_of_another(clone: Path, tmp_path: Path) -> None:
+    """`feature` is deleted and `feature/x` pushed, and the other way round: the worker goes on."""
+    (tmp_path / "place").mkdir()
+    for before, branch in ((None, "feature"), ("feature", "feature/x"), ("feature/x", "feature")):
+        if before:
+            git(clone, "push", "--quiet", "origin", f":refs/heads/{before}")
+        (clone / "a").write_text(f"{branch} after {before}\n")
+        git(clone, "commit", "--quiet", "--all", "--message", branch)
+        git(clone, "push", "--quiet", "origin", f"HEAD:refs/heads/{branch}")
+        sent = order(clone, "a")
+        assert sent.commit == git(clone, "rev-parse", "HEAD").strip()
+        root = check_out(sent, tmp_path / "home", tmp_path / "place")
+        assert (root / "a").read_text() == f"{branch} after {before}\n"
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"diff.noprefix": "true"},
+        {"diff.mnemonicPrefix": "true"},
+        {"diff.relative": "true"},
+        {"diff.context": "0"},
+        {"diff.external": "true"},
+        {"diff.upper.textconv": "tr a-z A-Z <"},
+        {"color.ui": "always"},
+    ],
+    ids=lambda setting: next(iter(setting)),
+)
+def test_settings_of_git_change_no_patch(clone: Path, tmp_path: Path, setting: dict[str, str]) -> None:
+    """However somebody wants to see differences, the worker gets the same files."""
+    (clone.parent / ".gitattributes").write_text("* diff=upper\n")
+    (clone.parent / "above").write_text("new\n")
+    git(clone, "add", "--all", ":/")
+    (clone / "a").write_text("two\n")
+    plain = order(clone, "a")
+    for name, value in setting.items():
+        git(clone, "config", name, value)
+    sent = order(clone, "a")
+    assert sent == plain
+    (tmp_path / "place").mkdir()
+    root = check_out(sent, tmp_path / "home", tmp_path / "place")
+    assert ((root / "a").read_text(), (root.parent / "above").read_text()) == ("two\n", "new\n")
+
+
 @pytest.mark.parametrize(
     ("origin", "source"),
     [

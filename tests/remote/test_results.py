@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from ruamel.yaml import YAML
 
 from flows.dvc_adapter import Repository
 from flows.dvc_elsewhere import Workplace
@@ -78,3 +79,42 @@ def test_an_unreachable_remote_is_said(toy: Toy) -> None:
         elsewhere = repository.elsewhere(1, threading.Event())
         with pytest.raises(RemoteUnusable, match=r"s: the DVC remote could not be asked .*; `dvc push`"):
             elsewhere.fetch("s", "0" * 64)
+
+
+@pytest.mark.parametrize("out", ["folder", "out"])
+def test_a_result_whose_contents_are_gone_is_none(toy: Toy, tmp_path: Path, out: str) -> None:
+    """`dvc gc --cloud` leaves entries of the run cache without their contents: there is no earlier result then, and
+    whoever needs the contents hears that the remote has them no more; nothing is a fault of ours.
+    """
+    stages = STAGES.replace("[folder, out]", f"[{out}]")
+    toy.write({"dvc.yaml": stages, "in": "one\n"})
+    toy.write({".dvc/config": f"[core]\n    remote = r\n['remote \"r\"']\n    url = {tmp_path / 'remote'}\n"})
+    assert run_engine("s").ran == ["s"]
+    with Repository() as repository:
+        key, elsewhere = repository.run_key("s"), repository.elsewhere(5, threading.Event())
+        workplace = Workplace(toy.folder, 5, threading.Event())
+        workplace.give("s", key)
+        assert elsewhere.fetch("s", key)
+        shutil.rmtree(tmp_path / "remote/files")
+        shutil.rmtree(toy.folder / ".dvc/cache/files")
+        assert not elsewhere.fetch("s", key)
+        outs = YAML(typ="safe").load(toy.read("dvc.lock"))["stages"]["s"]["outs"]
+        (value,) = [entry["md5"] for entry in outs if entry["path"] == out]
+        with pytest.raises(RemoteUnusable, match="s: the DVC remote could not give what the stage needs: it does not"):
+            workplace.lay_out("s", {out: value})
+        workplace.close()
+
+
+def test_what_the_cache_lost_cannot_be_sent(toy: Toy, tmp_path: Path) -> None:
+    """A folder that the cache here has no more is said in a sentence when it is to be sent."""
+    toy.write({"dvc.yaml": STAGES, "in": "one\n"})
+    toy.write({".dvc/config": f"[core]\n    remote = r\n['remote \"r\"']\n    url = {tmp_path / 'remote'}\n"})
+    assert run_engine("s").ran == ["s"]
+    with Repository() as repository:
+        key = repository.run_key("s")
+    workplace = Workplace(toy.folder, 5, threading.Event())
+    for path in (toy.folder / ".dvc/cache/files").rglob("*.dir"):
+        path.unlink()
+    with pytest.raises(RemoteUnusable, match="s: the DVC remote could not take what the stage needs: the cache here"):
+        workplace.give("s", key)
+    workplace.close()

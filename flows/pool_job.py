@@ -1,7 +1,7 @@
-"""`python -m flows.remote_job`: the command of a run in a pool. Does what `python -m prefect.engine` does, sooner.
+"""`python -m flows.pool_job`: the command of a run in a pool. Does what `python -m prefect.engine` does, sooner.
 
 A worker starts a process for each run, and Prefect and DVC take a second of processor time to be imported. So the
-first run of a worker leaves a process behind that has them (`flows.remote_prefork`), of which the next runs are forks.
+first run of a worker leaves a process behind that has them (`flows.pool_prefork`), of which the next runs are forks.
 This module imports nothing: it hands over environment, folder and output, passes signals on, and ends as the fork
 does. Where it cannot have one, the run starts the ordinary way. The process ends with its worker.
 """
@@ -19,20 +19,20 @@ from contextlib import suppress
 START_S = 60.0
 POLL_S = 0.05
 LENGTH = struct.Struct("!I")
+OF_A_RUN = "PREFECT__"  # variables that tell which run it is
+ORDINARY = [sys.executable, "-m", "prefect.engine"]  # what a worker starts where it is not told otherwise
 
 
 def main() -> None:
     """Run the flow run that the environment names, and end with its exit code."""
     connection = _connection()
-    if connection is None:
-        os.execv(sys.executable, [sys.executable, "-m", "prefect.engine"])
-    order = json.dumps({"environment": dict(os.environ), "folder": os.getcwd()}).encode()  # noqa: PTH109 - pathlib is slow to import
-    socket.send_fds(connection, [LENGTH.pack(len(order))], [1, 2])
-    connection.sendall(order)
-    pid = _number(connection)
+    pid = None if connection is None else _forked(connection)
+    if connection is None or pid is None:
+        os.execv(sys.executable, ORDINARY)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _: _pass_on(pid, received))
-    sys.exit(_number(connection))
+    code = _number(connection)
+    sys.exit(1 if code is None else code)  # None: it was ended
 
 
 def name_of(worker: int) -> str:
@@ -66,22 +66,35 @@ def _connection() -> socket.socket | None:
         except OSError:
             connection.close()
         if process is None:
-            command = [sys.executable, "-m", "flows.remote_prefork", str(worker)]
+            command = [sys.executable, "-m", "flows.pool_prefork", str(worker)]
             nothing = subprocess.DEVNULL  # the worker waits until nobody holds the output of this run any more
-            process = subprocess.Popen(command, stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True)
+            environment = {name: value for name, value in os.environ.items() if not name.startswith(OF_A_RUN)}
+            process = subprocess.Popen(
+                command, stdin=nothing, stdout=nothing, stderr=nothing, env=environment, start_new_session=True
+            )
         elif process.poll() not in (None, 0):  # 0: another run's came first
             return None
         time.sleep(POLL_S)
     return None
 
 
-def _number(connection: socket.socket) -> int:
-    """The next number that the other end tells."""
+def _forked(connection: socket.socket) -> int | None:
+    """The process that the other end forks for this run; None when it takes no orders any more."""
+    order = json.dumps({"environment": dict(os.environ), "folder": os.getcwd()}).encode()  # noqa: PTH109 - pathlib is slow to import
+    with suppress(OSError):
+        socket.send_fds(connection, [LENGTH.pack(len(order))], [1, 2])
+        connection.sendall(order)
+        return _number(connection)
+    return None
+
+
+def _number(connection: socket.socket) -> int | None:
+    """The next number that the other end tells; None when it is gone."""
     told = b""
     while len(told) < LENGTH.size:
         part = connection.recv(LENGTH.size - len(told))
         if not part:
-            sys.exit(1)  # it was ended
+            return None
         told += part
     return int(LENGTH.unpack(told)[0])
 

@@ -1,6 +1,8 @@
 """The process whose forks are a worker's runs: it has Prefect, DVC and the engine imported, and no threads.
 
-Started by the first run of a worker (`flows.remote_job`); ends with that worker, and its runs with it.
+Started by the first run of a worker (`flows.pool_job`); ends with that worker, and its runs with it. When a file that
+it imported has changed, it has the wrong code in memory: that run starts the ordinary way, and the next one finds
+nobody and leaves a new process of this kind behind.
 """
 
 import json
@@ -11,11 +13,12 @@ import signal
 import socket
 import struct
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import NamedTuple, NoReturn
 
+from flows.pool_job import LENGTH, ORDINARY, is_ours, name_of, start_of
 from flows.processes import end_trees
-from flows.remote_job import LENGTH, is_ours, name_of, start_of
 
 POLL_S = 0.1
 RECEIVE_S = 5.0  # an order is sent whole, at once
@@ -42,12 +45,16 @@ class Prefork:
         self._runs: dict[int, socket.socket] = {}  # by process
 
     def serve(self) -> None:
-        """Fork until the worker is gone; comes back in a fork, which is to do its run."""
+        """Fork until the worker is gone, or until code has changed and no run is left; comes back in a fork.
+
+        The fork is to do its run.
+        """
+        self._files = imported_files()
         self._listener.listen(128)
         try:
             with selectors.DefaultSelector() as selector:
                 selector.register(self._listener, selectors.EVENT_READ)
-                while start_of(self._worker) == self._began:
+                while start_of(self._worker) == self._began and (self._is_open or self._runs):
                     for key, _ in selector.select(POLL_S):
                         if key.fileobj is not self._listener:
                             self._let_go(selector, key.fileobj)
@@ -65,8 +72,12 @@ class Prefork:
         if order is None:
             connection.close()
             return False
+        is_stale = imported_files(self._files) != self._files
         pid = os.fork()
         if pid:
+            if is_stale:
+                selector.unregister(self._listener)
+                self._listener.close()
             for output in order.outputs:
                 os.close(output)
             self._runs[pid] = connection
@@ -74,6 +85,14 @@ class Prefork:
                 connection.sendall(LENGTH.pack(pid))
             selector.register(connection, selectors.EVENT_READ)
             return False
+        self._become(order)
+        if is_stale:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            os.execv(sys.executable, ORDINARY)
+        return True
+
+    def _become(self, order: Order) -> None:
+        """In a fork: let go of what belongs to the others, and take what the order names."""
         other_runs, self._runs = self._runs, {}
         os.setsid()
         self._listener.close()
@@ -85,7 +104,11 @@ class Prefork:
         os.environ.clear()
         os.environ.update(order.environment)
         os.chdir(order.folder)
-        return True
+
+    @property
+    def _is_open(self) -> bool:
+        """Whether it takes orders."""
+        return self._listener.fileno() >= 0
 
     def _let_go(self, selector: selectors.BaseSelector, connection: object) -> None:
         """The command of a run was ended without grace: so is its fork."""
@@ -111,6 +134,19 @@ class Prefork:
             connection.close()
 
 
+def imported_files(known: Iterable[str] = ()) -> dict[str, tuple[int, int] | None]:
+    """Time and size of each file of which code was imported; of those that are `known`, where some are."""
+    names = known or [found for module in list(sys.modules.values()) if (found := getattr(module, "__file__", None))]
+    stamps: dict[str, tuple[int, int] | None] = {}
+    for name in names:
+        try:
+            told = os.stat(name)  # noqa: PTH116 - some thousand of them before each run
+            stamps[name] = (told.st_mtime_ns, told.st_size)
+        except OSError:
+            stamps[name] = None
+    return stamps
+
+
 def _received(connection: socket.socket) -> Order | None:
     """What the other end asks for; None where it asks for nothing, breaks off or takes too long."""
     outputs: list[int] = []
@@ -134,6 +170,7 @@ def main() -> NoReturn:
     import prefect.engine
     import prefect.flow_engine  # late: a second process of this kind must end at once
 
+    import flows.nightly
     import flows.remote_stage  # noqa: F401 - what the forks need
 
     prefork.serve()

@@ -13,14 +13,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows.remote_job import LENGTH, name_of
+from flows.pool_job import LENGTH, name_of
 from tests.conftest import ROOT, wait_until
 from tests.remote.services import end_tree
 
 # Forks do what Prefect's engine would do in earnest: tell who they are, wait, end with a code of their own.
 FORKS = """
 import os, pathlib, sys, time
-from flows.remote_prefork import Prefork
+from flows.pool_prefork import Prefork
 Prefork(int(sys.argv[1])).serve()
 pathlib.Path("pid").write_text(f"{os.getpid()}\\n")
 while not pathlib.Path("end").exists():
@@ -30,9 +30,9 @@ sys.exit(int(os.environ["CODE"]))
 
 
 @contextmanager
-def prefork(worker: int) -> Iterator[subprocess.Popen[bytes]]:
+def prefork(worker: int, program: str = FORKS) -> Iterator[subprocess.Popen[bytes]]:
     """Such a process for the worker of this number."""
-    command = [sys.executable, "-c", FORKS, str(worker)]
+    command = [sys.executable, "-c", program, str(worker)]
     with subprocess.Popen(command, cwd=ROOT, start_new_session=True) as process:
         try:
             wait_until(lambda: listens(worker), timeout_s=60)
@@ -44,9 +44,9 @@ def prefork(worker: int) -> Iterator[subprocess.Popen[bytes]]:
 @contextmanager
 def run(folder: Path, code: int) -> Iterator[subprocess.Popen[bytes]]:
     """A run of this process's, as a worker starts it, at work in `folder`."""
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     environment = {**os.environ, "CODE": str(code), "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen([sys.executable, "-m", "flows.remote_job"], cwd=folder, env=environment) as process:
+    with subprocess.Popen([sys.executable, "-m", "flows.pool_job"], cwd=folder, env=environment) as process:
         try:
             wait_until(lambda: fork(folder) is not None, timeout_s=60)
             yield process
@@ -95,11 +95,36 @@ def test_broken_orders_end_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="runs are forked on Linux alone")
+def test_changed_code_is_loaded_anew(tmp_path: Path) -> None:
+    """When a file that was imported has changed, the run starts the ordinary way, and the process makes room."""
+    module, folder = tmp_path / "module_of_a_project.py", tmp_path / "a"
+    module.write_text("")
+    # What stands in for Prefect's engine, found in the folder of the run; the run of this kind says so.
+    (folder / "prefect").mkdir(parents=True)
+    (folder / "prefect/__init__.py").write_text("")
+    (folder / "prefect/engine.py").write_text(
+        "import pathlib; pathlib.Path('pid').write_text('0\\n'); raise SystemExit(5)"
+    )
+    with prefork(
+        os.getpid(), f"import sys; sys.path.append({str(tmp_path)!r}); import {module.stem}\n{FORKS}"
+    ) as process:
+        with run(tmp_path / "b", 3) as forked:
+            module.write_text("changed = True\n")
+            with run(folder, 0) as ordinary:
+                assert (ordinary.wait(60), fork(folder)) == (5, 0)
+            assert not listens(os.getpid())  # the next run finds nobody, and starts another process of this kind
+            assert process.poll() is None  # as long as a run of it is left
+            (tmp_path / "b/end").touch()
+            assert forked.wait(60) == 3
+        assert process.wait(60) == 0
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="runs are forked on Linux alone")
 def test_forks_end_with_their_worker(tmp_path: Path) -> None:
     """A worker that is gone takes the runs with it."""
     folder = tmp_path / "a"
     folder.mkdir()
-    gate = "import subprocess, sys; sys.stdin.readline(); subprocess.run([sys.executable, '-m', 'flows.remote_job'])"
+    gate = "import subprocess, sys; sys.stdin.readline(); subprocess.run([sys.executable, '-m', 'flows.pool_job'])"
     environment = {**os.environ, "CODE": "0", "PYTHONPATH": str(ROOT)}
     with subprocess.Popen([sys.executable, "-c", gate], cwd=folder, stdin=subprocess.PIPE, env=environment) as worker:
         try:
