@@ -5,14 +5,17 @@ import functools
 import json
 import os
 import re
+import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parents[1]
+WORK = Path(tempfile.gettempdir()) / "inkflow-benchmark"
 SYSTEMS = ("dense", "dense_small", "dense_dropout", "cnn_softmax", "cnn")
 FITTED = re.compile(r"fitted in ([\d.]+) s")
 
@@ -28,9 +31,19 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     """Options that all of them have."""
     found = argparse.ArgumentParser(description=description)
     mirror = os.environ.get("INKFLOW_MIRROR")
-    found.add_argument("--mnist", type=Path, default=Path(mirror, "mnist.npz") if mirror else None, help="mnist.npz")
-    found.add_argument("--work", type=Path, default=Path("/tmp/inkflow-benchmark"), help="folder for what is made")
+    default = {"default": str(Path(mirror, "mnist.npz"))} if mirror else {"required": True}
+    found.add_argument(
+        "--mnist", type=_file, help="mnist.npz; where INKFLOW_MIRROR names a folder, the one there", **default
+    )
+    found.add_argument("--work", type=Path, default=WORK, help="folder for what is made")
     return found
+
+
+def _file(name: str) -> Path:
+    """A file that is there, by its full path."""
+    if not Path(name).is_file():
+        raise argparse.ArgumentTypeError(f"{name}: expected the file mnist.npz; set INKFLOW_MIRROR to its folder")
+    return Path(name).resolve()
 
 
 def hardware() -> dict[str, Any]:
@@ -70,6 +83,7 @@ def plain(system: str, mnist: Path) -> Trained:
 def ours(system: str, work: Path, params: Path = ROOT / "params.yaml") -> Trained:
     """Run the stages train and evaluate."""
     model, checkpoints, exam = work / "models" / system, work / "checkpoints", work / "evaluation" / system
+    shutil.rmtree(checkpoints, ignore_errors=True)  # of a benchmark that was cut off: it would take less time
     given: list[str | Path] = ["--model", system, "--data", work / "prepared", "--out", model, "--params", params]
     log = call(["-m", "stages.train", *given, "--checkpoints", checkpoints])
     onnx = model / "model.onnx"

@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.support import graphs
+from benchmarks.support.deployed import deployed
 from benchmarks.support.measure import Side, compare, prefect_server, seconds_of
 
 INKFLOW = (sys.executable, "-m", "flows", "run")
 DVC = (sys.executable, "-m", "dvc", "repro", "--quiet")
-# What a deployment does: the flow itself, called in a process of its own, with everything to be imported first.
+# The flow itself, called in a process of its own, with everything to be imported first.
 FLOW = (sys.executable, "-c", "from flows.pipeline import pipeline; pipeline()")
 PARAFFIN = ("paraffin==0.3.7", "sqlmodel==0.0.22")  # newer sqlmodel breaks it
 JOBS = "8"
@@ -103,15 +104,16 @@ def _idle(folder: Path, options: argparse.Namespace, environment: Environment) -
 
 
 def _flow(folder: Path, options: argparse.Namespace, environment: Environment) -> None:
-    """Nothing to do, through the server, as a deployment runs it."""
+    """Nothing to do, through the server: as a schedule does it, by a worker, and in a process of its own."""
     project = folder / "9"
     graphs.wide(project, 8, 0)
     seconds_of(*INKFLOW, "--jobs", JOBS, folder=project, environment=environment)
-    sides = [
-        _side("flow through the server", project, FLOW, environment),
-        _side("dvc repro", project, DVC, environment),
-    ]
-    compare("nothing to do through the server, 9 stages", sides, options.runs, "ratio at most 2.5")
+    dvc = _side("dvc repro", project, DVC, environment)
+    with deployed(project, environment) as run:
+        sides = [Side("run of a deployment", dict, run), dvc]
+        compare("nothing to do through the server, 9 stages", sides, options.runs, "ratio at most 2.5")
+    sides = [_side("process that calls the flow", project, FLOW, environment), dvc]
+    compare("the same in a process that imports everything first", sides, options.runs, "none: for comparison")
 
 
 _SIZES: dict[int, Callable[[Path], None]] = {

@@ -16,6 +16,7 @@ from statistics import median
 
 ROOT = Path(__file__).parents[2]
 START_S = 120
+NO_REPORTS = {"DVC_NO_ANALYTICS": "1"}  # else each `dvc` starts a process that sends one, and takes its time
 WARM_UP = 1  # a first run of each side, which fills the system's file cache, does not count
 
 
@@ -56,6 +57,7 @@ def compare(
 def seconds_of(*command: str, folder: Path, environment: Mapping[str, str] | None = None) -> float:
     """Wall time of a command from its start to its end; RuntimeError with its words when it fails."""
     here = os.environ | {"PYTHONPATH": str(ROOT), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    here |= NO_REPORTS
     started = time.perf_counter()
     done = subprocess.run(
         command, cwd=folder, env=here | dict(environment or {}), capture_output=True, text=True, check=False

@@ -1,4 +1,4 @@
-"""Writes benchmarks/results.json and, from it, docs/benchmarks.md.
+"""Writes benchmarks/results.json and, from it, docs/benchmarks.md: what was measured anew replaces what it was before.
 
 python -m benchmarks.support.report .inkflow/bench-engine.jsonl
 python -m benchmarks.support.report --check
@@ -18,20 +18,30 @@ ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results.json"
 PAGE = ROOT / "docs" / "benchmarks.md"
 PACKAGES = ("dvc", "prefect", "tensorflow")
+INTRODUCTION = """# Benchmarks
+
+Written by `make bench` from `benchmarks/results.json`; do not edit. Medians; seconds are wall time. The sides run in
+turn, so that a busy moment meets both, and where each run has its pair the ratio is the median of the pairs' ratios.
+One program measures a section: `make bench BENCHMARKS=engine` for one of them.
+"""
+TABLE = ("| what | medians | ratio, first to second | target | runs |", "|---|---|---:|---|---:|")
 
 
 def main() -> int:
     """Write both files from lines of JSON, or check that the page is that of the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("lines", nargs="*", type=Path, help="files with a line of JSON for each measurement")
+    parser.add_argument("lines", nargs="*", type=Path, help="bench-NAME.jsonl: a line of JSON for each measurement")
     parser.add_argument("--check", action="store_true", help="end with 1 when docs/benchmarks.md is stale")
     options = parser.parse_args()
+    results: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8"))
     if options.check:
-        fresh = PAGE.read_text(encoding="utf-8") == page(json.loads(RESULTS.read_text(encoding="utf-8")))
+        fresh = PAGE.read_text(encoding="utf-8") == page(results)
         print("" if fresh else "docs/benchmarks.md is not that of benchmarks/results.json: run make bench", end="")
         return 0 if fresh else 1
-    found = [json.loads(line) for path in options.lines for line in path.read_text().splitlines() if line[:1] == "{"]
-    results = {"machine": machine(), "measurements": found}
+    for path in options.lines:
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line[:1] == "{"]
+        results[path.stem.removeprefix("bench-")] = {"machine": machine(), "measurements": lines}
+    results = dict(sorted(results.items()))
     RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     PAGE.write_text(page(results), encoding="utf-8")
     return 0
@@ -48,7 +58,6 @@ def machine() -> dict[str, Any]:
         "processor": ", ".join(sorted(names)) or platform.machine(),
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
-        "load_before": round(os.getloadavg()[2], 1),
         "python": platform.python_version(),
         **{name: version(name) for name in PACKAGES},
     }
@@ -56,30 +65,22 @@ def machine() -> dict[str, Any]:
 
 def page(results: Mapping[str, Any]) -> str:
     """docs/benchmarks.md for `results`."""
-    facts = results["machine"]
-    packages = ", ".join(f"{name} {facts[name]}" for name in ("python", *PACKAGES))
-    return "\n".join(
-        [
-            "# Benchmarks",
-            "",
-            "Written by `make bench` from `benchmarks/results.json`; do not edit. Wall time, medians;",
-            "the sides run in turn, so that a busy moment meets both. The ratio is the median of the pairs' ratios.",
-            "",
-            f"Machine: {facts['processor']}, {facts['cores']} cores, {facts['memory_gib']} GiB, "
-            f"load {facts['load_before']}; {packages}.",
-            "",
-            "| what | medians | ratio, first to second | target | runs |",
-            "|---|---|---:|---|---:|",
-            *(_row(line) for line in results["measurements"]),
-            "",
-        ]
-    )
+    return "\n".join([INTRODUCTION, *(_section(name, found) for name, found in results.items())])
+
+
+def _section(name: str, found: Mapping[str, Any]) -> str:
+    facts = found["machine"]
+    packages = ", ".join(f"{package} {facts[package]}" for package in ("python", *PACKAGES))
+    where = f"{facts['processor']}, {facts['cores']} cores, {facts['memory_gib']} GiB; {packages}."
+    return "\n".join([f"## {name}", "", where, "", *TABLE, *map(_row, found["measurements"]), ""])
 
 
 def _row(line: Mapping[str, Any]) -> str:
     seconds = line.get("seconds", {})
     told = [f"`{name}` {value:.2f} s" for name, value in seconds.items()]
     told += [f"{_words(key)} {value}" for key, value in line.items() if key not in _SHOWN]
+    if "load" in line.get("hardware", {}):
+        told.append(f"load {line['hardware']['load']:.1f}")
     cells: Sequence[object] = (
         line["benchmark"], "; ".join(told), line.get("ratio", ""), line["target"], line.get("runs", ""),
     )  # fmt: skip
