@@ -12,7 +12,7 @@ READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 ARGS ?=
 TESTS ?= tests
-BENCHMARKS := $(patsubst benchmarks/%.py,%,$(filter-out %/__init__.py %/common.py %/gpu.py,$(wildcard benchmarks/*.py)))
+BENCHMARKS ?= $(patsubst benchmarks/%.py,%,$(filter-out %/__init__.py %/common.py %/gpu.py,$(wildcard benchmarks/*.py)))
 
 # DVC runs `python -m stages...`: that python is the environment's.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -45,20 +45,28 @@ lint: $(READY) ## check style, types, generated files and what must not be in th
 	@python -m stages.schema --check
 	@.ci/no-addresses
 
-bench: $(READY) ## measure, and write docs/benchmarks.md; RUNS=3 for fewer runs a side, ARGS=--paraffin for that too
+bench: $(READY) ## measure, and write docs/benchmarks.md; BENCHMARKS="engine predict" for some, ARGS="--runs 3" for these
 	@mkdir -p .inkflow
 	@for program in $(BENCHMARKS); do python -m "benchmarks.$$program" $(ARGS) | tee ".inkflow/bench-$$program.jsonl"; done
 	@python -m benchmarks.support.report $(BENCHMARKS:%=.inkflow/bench-%.jsonl)
 
-schema: $(READY) ## write params.schema.json and docs/parameters.md from stages/params.py
+schema: $(READY) ## write params.schema.json and docs/parameters.md from the schema in stages/*params.py
 	@python -m stages.schema
 
 lock: $(READY) ## resolve the dependencies again and write requirements.lock; ARGS=--upgrade for newer ones
 	@UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile --quiet --universal --generate-hashes \
 	  --python-version 3.11 --extra dev $(ARGS) --output-file requirements.lock pyproject.toml
 
-ci: ## what CI does: Debian packages, lint, test
-	@.ci/run
+ci: ## what CI does: Debian packages, lint, test, then the check and run lanes; ARGS for the run lane
+	@failed=0; outcome=""; \
+	lane() { \
+	  if "$${@:2}"; then outcome+="$$1: passed"$$'\n'; else outcome+="$$1: failed"$$'\n'; failed=1; fi; \
+	}; \
+	if [ -z "$${INKFLOW_MIRROR:-}" ] && [ -d ../shared/data ]; then export INKFLOW_MIRROR="$$(cd ../shared/data && pwd)"; fi; \
+	lane tests env -u MAKEFLAGS -u ARGS .ci/run; \
+	lane check make --no-print-directory ci-check ARGS=; \
+	lane run make --no-print-directory ci-run; \
+	printf '\n%s' "$$outcome"; exit $$failed
 
 ci-check: $(READY) ## without data or training: do code, dvc.lock and the DVC remote belong together?
 	@inkflow ci check $(ARGS)

@@ -84,7 +84,7 @@ def _axis(text: str) -> tuple[str, list[Any]]:
         raise InvalidInput(f"--grid {text}: expected KEY=V1,V2, for example models.cnn.batch_size=32,128")
     try:
         return key, list(YAML(typ="safe", pure=True).load(f"[{values}]"))
-    except YAMLError as error:
+    except (YAMLError, ValueError) as error:  # as in flows.settings
         raise InvalidInput(f"--grid {text}: {values!r} are not YAML values with commas between them") from error
 
 

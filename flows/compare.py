@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.programs import run_program
+from flows.settings import edited_params
 from stages.errors import EXIT_DONE, InvalidInput
 
 OUT = Path(".inkflow/compare")
@@ -43,6 +44,8 @@ def compare(root: Path, old: str, new: str | None = None) -> dict[str, Any]:
     """
     from flows.dvc_files import fetch_run  # late: DVC takes its time to import
 
+    if new is None:
+        edited_params({}, root)  # a mistake in params.yaml is said as such
     with tempfile.TemporaryDirectory() as folder:
         sides = {"old": Path(folder) / "old", "new": Path(folder) / "new"}
         fetch_run(root, old, sides["old"])

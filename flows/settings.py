@@ -121,5 +121,5 @@ def _parse(setting: str) -> tuple[str, Any]:
         raise InvalidInput(f"--set {setting}: expected KEY=VALUE, for example models.dense.epochs=3")
     try:
         return key, YAML(typ="safe", pure=True).load(text)
-    except YAMLError as error:
+    except (YAMLError, ValueError) as error:  # a plain ValueError of a date or a number that is none
         raise InvalidInput(f"--set {setting}: {text!r} is not a YAML value") from error

@@ -18,6 +18,7 @@ from flows.model import Stage
 from flows.policy import load_policies
 from flows.processes import tied_to_us
 from flows.reasons import ALWAYS
+from flows.settings import edited_params
 from flows.workspace import only_run_here
 from stages.errors import EXIT_DONE, EXIT_FAILED, InkflowError, InvalidInput
 
@@ -35,6 +36,7 @@ def verify(arguments: argparse.Namespace) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)  # a request to end is met as Ctrl-C is
     root = Path.cwd()
+    edited_params({}, root)  # a mistake in params.yaml is said as such
     display = Silence() if arguments.json else Display()
     with only_run_here(root, display.note):  # what is compared with must not change meanwhile
         stages = _stages(arguments.stages)

@@ -43,7 +43,7 @@ def flow_text(value: Any) -> str:
         return "[" + ", ".join(flow_text(item) for item in value) + "]"
     if isinstance(value, str) and PLAIN.fullmatch(value) and value.lower() not in NOT_TEXT:
         return value
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False, default=str)  # a date as text: the schema says what it thinks of it
 
 
 def _root(text: str, key: str) -> Node:

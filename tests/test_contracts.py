@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from stages import fingerprint
 from stages.params import Params
 
 ROOT = Path(__file__).parents[1]
@@ -158,6 +159,12 @@ def test_deps_are_the_import_closure(program: str) -> None:
     )
 
 
+def test_checkpoints_are_of_all_code_that_trains() -> None:
+    """The key of a checkpoint holds every module that the train stage depends on, however late it is imported."""
+    ours = {Path(name).name for name in stage("train")["deps"] if name.startswith("stages/")}
+    assert {"train.py", "loop_tensorflow.py", "loop_jax.py"} <= ours <= set(fingerprint.code())
+
+
 @pytest.mark.parametrize("path", modules("stages"), ids=lambda path: path.name)
 def test_stages_know_no_orchestration(path: Path) -> None:
     """No module of stages imports flows, DVC or Prefect."""
@@ -206,6 +213,11 @@ def test_files_belong_to_no_machine() -> None:
         str(path.relative_to(ROOT)) for path, text in texts.items() if MACHINE.search(text) or REGISTRY.search(text)
     ]
     assert found == []
+
+
+def test_readme_is_short() -> None:
+    """The README stays below 900 words; the rest is in docs/."""
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").split()) < 900
 
 
 def test_git_holds_no_data() -> None:
