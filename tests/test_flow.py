@@ -130,7 +130,8 @@ def test_flow_parameters_have_a_schema() -> None:
     from flows.pipeline import pipeline
 
     properties = pipeline.parameters.model_dump()["properties"]
-    assert set(properties) == {"targets", "settings", "dataset", "fallback", "force", "jobs", "keep_going", "local"}
+    names = {"targets", "settings", "dataset", "fallback", "force", "jobs", "keep_going", "local", "pulls"}
+    assert set(properties) == names
     assert all(entry["description"] for entry in properties.values())
 
 
