@@ -143,7 +143,7 @@ def test_fallback(project: Project, inkflow: Inkflow) -> None:
         ("models.dense.optimizer.name=adamm", "did you mean 'adam'?"),
         ("models.dense.loss=mae2", "models.dense.loss: got 'mae2', expected one of"),
         ("epochs", "expected KEY=VALUE"),
-        ("dataset=2020-01-01", "`dataset` is '2020-01-01', which is not in `datasets`"),
+        ("dataset=2020-01-01", "dataset: got '2020-01-01', expected text that matches"),
         ("dataset=2020-13-45", "'2020-13-45' is not a YAML value"),
     ],
 )
