@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if name not in params.datasets:
         raise InvalidInput(f"there is no data set {name!r}; known: {', '.join(params.datasets)}")
     dataset = params.datasets[name]
-    recorded = dict(dataset.sha256 or {})
+    recorded = dataset.sha256.model_dump(exclude_none=True) if dataset.sha256 else {}
     found = {"dataset": name, "source": None, "present": recorded, "recorded": recorded}
     if not dataset.embedded:
         source = sources(name, dataset, os.environ)[0]
