@@ -208,9 +208,8 @@ class Engine:
             return settled
         if self._sharing is None:
             return self._execute(watch, allocation, settled)
-        with self._sharing.only_one(self._repository.run_key(stage.name)) as waited:
-            if waited:  # another engine did the same meanwhile
-                settled = self._repository.settle(stage, force=force)
+        with self._sharing.only_one(self._repository.run_key(stage.name)):
+            settled = self._repository.settle(stage, force=force)  # another engine may have done the same just now
             if isinstance(settled, Result):
                 return settled
             with self._sharing.place(self.policies.of(stage.name)) as place:

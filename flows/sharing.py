@@ -27,13 +27,12 @@ class Sharing:
         self.ended = threading.Event()  # nothing is waited for any more
 
     @contextmanager
-    def only_one(self, key: str) -> Iterator[bool]:
-        """Be the only engine that does what `key` stands for; true when another one had to be waited for."""
+    def only_one(self, key: str) -> Iterator[None]:
+        """Be the only engine that does what `key` stands for; another one is waited for."""
         with ExitStack() as held:
-            waited = False
             while not self._take(held, f"run-{key}") and not self.ended.wait(POLL_S):
-                waited = True
-            yield waited
+                pass
+            yield
 
     @contextmanager
     def place(self, policy: StagePolicy) -> Iterator[Allocation]:
