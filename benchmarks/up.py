@@ -15,6 +15,8 @@ from pathlib import Path
 import httpx
 from ruamel.yaml import YAML
 
+from flows.prefect_http import ask
+
 ROOT = Path(__file__).parents[1]
 PORT = 4277
 LIMIT_S = 600.0
@@ -63,11 +65,11 @@ def _shorten(project: Path) -> None:
 def _run() -> str:
     """Start the deployment; the name of the state in which it ends."""
     with httpx.Client(base_url=f"http://127.0.0.1:{PORT}/api", timeout=60) as client:
-        deployment = client.get("/deployments/name/inkflow/nightly").raise_for_status().json()["id"]
-        run = client.post(f"/deployments/{deployment}/create_flow_run", json={}).raise_for_status().json()["id"]
+        deployment = ask(client, "GET", "/deployments/name/inkflow/nightly").json()["id"]
+        run = ask(client, "POST", f"/deployments/{deployment}/create_flow_run").json()["id"]
         end = time.monotonic() + LIMIT_S
         while time.monotonic() < end:
-            state = client.get(f"/flow_runs/{run}").raise_for_status().json()["state"]
+            state = ask(client, "GET", f"/flow_runs/{run}").json()["state"]
             if state["type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"):
                 return str(state["name"])
             time.sleep(0.5)

@@ -1,6 +1,7 @@
 """`inkflow run`: looks first whether there is anything to do, and only then loads what does it."""
 
 import argparse
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -37,6 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
             if not arguments.force and nothing_to_do(facts):
                 repository.close()
                 return _say_nothing_to_do(Display(), len(facts), stand_in_notice(edited.params))
+            gc.enable()
             from flows.watched_run import watched_run  # late: what there is no work for need not be loaded
 
             return watched_run(repository, [stage.stage for stage in facts], arguments)

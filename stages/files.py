@@ -6,13 +6,14 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
-
-from pydantic import BaseModel, ValidationError
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from stages.errors import DataError, OutputError
 
-Content = TypeVar("Content", bound=BaseModel)
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+Content = TypeVar("Content", bound="BaseModel")
 
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip entry can carry: the same in every file
 
@@ -43,6 +44,8 @@ def read_json(path: Path, kind: type[Content], remedy: str) -> Content:
     Raises:
         DataError: the file is missing or not what it should be.
     """
+    from pydantic import ValidationError  # slow: who only writes files need not wait for it
+
     try:
         return kind.model_validate_json(path.read_bytes())
     except OSError as error:

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 
 from benchmarks.support.measure import ROOT
+from flows.prefect_http import ask
 from flows.processes import end_trees
 
 START_S = 120.0
@@ -57,10 +58,10 @@ def deployed(project: Path, environment: Mapping[str, str]) -> Iterator[Callable
 
 
 def _seconds_of_a_run(client: httpx.Client) -> float:
-    deployment = client.get("/deployments/name/inkflow/bench").raise_for_status().json()["id"]
-    run = client.post(f"/deployments/{deployment}/create_flow_run", json={}).raise_for_status().json()["id"]
-    _until(lambda: client.get(f"/flow_runs/{run}").raise_for_status().json()["state"]["type"] in ENDS, RUN_S)
-    states = client.get("/flow_run_states/", params={"flow_run_id": run}).raise_for_status().json()
+    deployment = ask(client, "GET", "/deployments/name/inkflow/bench").json()["id"]
+    run = ask(client, "POST", f"/deployments/{deployment}/create_flow_run").json()["id"]
+    _until(lambda: ask(client, "GET", f"/flow_runs/{run}").json()["state"]["type"] in ENDS, RUN_S)
+    states = ask(client, "GET", f"/flow_run_states/?flow_run_id={run}").json()
     times = {state["type"]: datetime.fromisoformat(state["timestamp"]) for state in states}
     tasks = {"flow_runs": {"id": {"any_": [run]}}}
     _until(lambda: bool(_names(client, tasks)), RUN_S)  # tasks tell the server by events, a moment later
@@ -71,7 +72,7 @@ def _seconds_of_a_run(client: httpx.Client) -> float:
 
 def _names(client: httpx.Client, tasks: dict[str, Any]) -> set[str]:
     """Names of the states of a run's tasks that have ended."""
-    found = client.post("/task_runs/filter", json=tasks).raise_for_status().json()
+    found = ask(client, "POST", "/task_runs/filter", **tasks).json()
     return {task["state_name"] for task in found} - {"Pending", "Running"}
 
 
