@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from stages.loops import Loop, Rows
 from stages.model_params import Model
 from stages.tasks import encode, sample_weights
-from stages.training_data import Images, Part
+from stages.training_data import RESIDENT_BYTES, Images, Part
 
-RESIDENT_BYTES = 256 * 2**20  # of images: larger parts are read in turn
 CHUNK_BYTES = 24 * 2**20  # of images in one reading
 
 Order = NDArray[np.int64]

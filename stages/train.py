@@ -22,7 +22,7 @@ from stages.files import replacing, write_json
 from stages.fits import misfits
 from stages.params import Model, Params, load_params
 from stages.stopping import best_epoch
-from stages.training_data import TrainingData, read_training_data
+from stages.training_data import TrainingData, in_memory, read_training_data
 from stages.training_progress import Epoch, columns
 
 OUTPUTS = ("model.keras", "model.onnx", "history.csv", "training.json")
@@ -47,7 +47,9 @@ def train(name: str, model: Model, folder: Path, out: Path, saved: Path = FOLDER
     check_writable(out)
     with ThreadPoolExecutor(1) as beside:
         digests = beside.submit(fingerprint.digests, folder)  # done long before Keras is loaded
+        images = beside.submit(in_memory, data)
         load_keras()
+        data = images.result()
     # These import Keras, which takes seconds: not before it is certain to be needed.
     from stages import augmentation, export, networks, training
 

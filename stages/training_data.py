@@ -13,6 +13,7 @@ from stages.params import Crop, Pixels
 from stages.splits import random_order
 from stages.stored import Stored
 
+RESIDENT_BYTES = 256 * 2**20  # of a part's images: larger ones stay on disk and are read in turn
 REMEDY = "run the prepare stage again: python -m stages.prepare --raw data/raw --out data/prepared"
 
 
@@ -75,6 +76,15 @@ def read_training_data(folder: Path) -> TrainingData:
     """
     prepared = read_prepared(folder / "prepared.json")
     return TrainingData(prepared, *(_read_part(folder, part, prepared) for part in ("train", "validation")))
+
+
+def in_memory(data: TrainingData) -> TrainingData:
+    """`data` with the images that fit read, as training wants them; larger parts stay on disk."""
+    parts = (
+        part._replace(images=part.images[:]) if part.images.nbytes <= RESIDENT_BYTES else part
+        for part in (data.train, data.validation)
+    )
+    return TrainingData(data.prepared, *parts)
 
 
 def read_prepared(path: Path) -> Prepared:
