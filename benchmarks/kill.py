@@ -24,7 +24,7 @@ MODEL = {
     "augmentation": {"rotation": 10, "zoom": 0.1, "shift": 0.1},
     "optimizer": {"name": "adam", "learning_rate": 0.01, "schedule": {"name": "one_cycle"}},
     "batch_size": 64,
-    "epochs": 48,  # most of the process's time
+    "epochs": 12,
 }
 
 
