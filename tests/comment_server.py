@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from tests.loopback import serving
+from tests.loopback import JsonHandler, serving
 
 TOKEN = "a-token-that-may-write"
 # Where each keeps the comments of request 7, and a single one; how one is changed.
@@ -38,13 +38,13 @@ class Comments:
         return [{"id": number, "body": body} for number, body in self.bodies.items()][start : start + size]
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(JsonHandler, BaseHTTPRequestHandler):
     comments: Comments
 
     def do_GET(self) -> None:
         where = urlsplit(self.path)
         if self._may() and where.path in LISTS:
-            self._answer(200, self.comments.page(where.query))
+            self.answer(200, self.comments.page(where.query))
         else:
             self._refuse()
 
@@ -52,7 +52,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self._may() and self.path in LISTS:
             number = len(self.comments.bodies) + 1
             self.comments.bodies[number] = self._body()
-            self._answer(201, {"id": number})
+            self.answer(201, {"id": number})
         else:
             self._refuse()
 
@@ -66,7 +66,7 @@ class _Handler(BaseHTTPRequestHandler):
         one = ONE.fullmatch(self.path)
         if self._may() and one and one[1].startswith(service) and int(one[2]) in self.comments.bodies:
             self.comments.bodies[int(one[2])] = self._body()
-            self._answer(200, {"id": int(one[2])})
+            self.answer(200, {"id": int(one[2])})
         else:
             self._refuse()
 
@@ -76,17 +76,7 @@ class _Handler(BaseHTTPRequestHandler):
         return given == TOKEN
 
     def _refuse(self) -> None:
-        self._answer(404 if self._may() else 403, {"message": "Resource not accessible by integration"})
+        self.answer(404 if self._may() else 403, {"message": "Resource not accessible by integration"})
 
     def _body(self) -> str:
         return str(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["body"])
-
-    def _answer(self, code: int, content: object) -> None:
-        data = json.dumps(content).encode()
-        self.send_response(code)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Keep quiet."""

@@ -1,9 +1,10 @@
 """A real HTTP server on loopback, for the length of a block: what the tests' own servers share."""
 
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 @contextmanager
@@ -17,3 +18,18 @@ def serving(http: ThreadingHTTPServer) -> Iterator[None]:
         http.shutdown()
         http.server_close()
         thread.join()
+
+
+class JsonHandler(BaseHTTPRequestHandler):
+    """Answers with JSON, and keeps quiet about it."""
+
+    def answer(self, code: int, content: object) -> None:
+        """Send `content` with the status `code`."""
+        data = json.dumps(content).encode()
+        self.send_response(code)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Keep quiet."""

@@ -1,6 +1,5 @@
 """`inkflow prune` and a Prefect server that is busy: what its SQLite could not do now it does a moment later."""
 
-import json
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ import pytest
 
 from flows.prune_prefect import prune_records
 from flows.up_settings import ADDRESS, DATABASE, STATE
-from tests.loopback import serving
+from tests.loopback import JsonHandler, serving
 
 REFUSALS = 2  # of each request, before it is answered
 
@@ -38,9 +37,9 @@ class Records:
 
 
 def _handler(records: Records, code: int) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(JsonHandler, BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self._send(200, True)
+            self.answer(200, True)
 
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
@@ -53,19 +52,9 @@ def _handler(records: Records, code: int) -> type[BaseHTTPRequestHandler]:
             request = f"{self.command} {self.path}"
             records.refused[request] += 1
             if records.refused[request] <= REFUSALS:
-                self._send(code, {"exception_message": "Service Unavailable"})
+                self.answer(code, {"exception_message": "Service Unavailable"})
             else:
-                self._send(200, records.answer(request))
-
-        def _send(self, code: int, content: object) -> None:
-            data = json.dumps(content).encode()
-            self.send_response(code)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Keep quiet."""
+                self.answer(200, records.answer(request))
 
     return Handler
 
