@@ -100,7 +100,10 @@ def watched() -> State[Any]:
 
 
 class Between:
-    """Stands before Prefect's server, hands everything on, and takes no event while it shall not."""
+    """Stands before Prefect's server and hands all but events on: those it takes itself, or none while it shall not.
+
+    An event that reached the server could start a run of an automation that another test makes later.
+    """
 
     def __init__(self, server: str) -> None:
         self.takes_events = True
@@ -123,6 +126,7 @@ class Between:
             return httpx.Response(400)
         if path == "/events":
             self.told += [event["resource"]["prefect.resource.name"] for event in json.loads(content)]
+            return httpx.Response(204)
         headers = {"Content-Type": request.headers.get("Content-Type", "application/json")}
         return httpx.request(request.command, self._server + path, content=content, headers=headers, timeout=60)
 
