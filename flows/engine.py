@@ -12,80 +12,24 @@ import queue
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 from flows import machine
-from flows.display import Display, Silence
 from flows.dvc_adapter import Repository
 from flows.errors import Interrupted, can_pass_by_itself
 from flows.model import Command, Outcome, Result, Stage
-from flows.policy import Policies, load_policies
+from flows.policy import Policies, StagePolicy, load_policies
+from flows.preloads import Preloads
 from flows.processes import Processes, end_orphans
-from flows.remote import Carrier, PoolStages
+from flows.remote import PoolStages
 from flows.scheduler import Allocation, Scheduler
+from flows.session import Options, Session
 from flows.sharing import Sharing
 from flows.timings import Timings
 from flows.watch import NotRun, Watch
 from stages.errors import InkflowError
-
-RUN_ITSELF = "run"  # in place of a stage's name: an error that belongs to none
-GATES = "gates"  # likewise: a model that did not reach what is asked of it
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a run is to be done."""
-
-    jobs: int | None = None
-    force: bool = False
-    keep_going: bool = False
-    here: bool = False  # no stage goes to a pool
-    pulls: bool = False  # what is to be restored may come from the DVC remote
-
-
-@dataclass
-class Session:
-    """One run as its caller sees it: who watches, what became of each stage, what went wrong first."""
-
-    display: Display = field(default_factory=Silence)
-    early: "Engine | None" = None  # one that runs already, while the flow is still being prepared
-    results: list[Result] = field(default_factory=list)
-    errors: dict[str, InkflowError] = field(default_factory=dict)
-    not_run: dict[str, str] = field(default_factory=dict)
-    carrier: "Future[Carrier]" = field(default_factory=Future)  # to work pools; there when Prefect is
-    temporary_server: bool = False  # one that lives as long as the run: it has no pools
-
-    def begin_anew(self) -> None:
-        """Forget what became of the stages: they are gone through once more."""
-        self.results.clear()
-        self.errors.clear()
-        self.not_run.clear()
-
-    @property
-    def ran(self) -> Sequence[str]:
-        """Names of the stages that ran."""
-        return [result.stage for result in self.results if result.outcome is Outcome.RAN]
-
-    @property
-    def error(self) -> InkflowError | None:
-        """The first error; None when all went well."""
-        return next(iter(self.errors.values()), None)
-
-    @property
-    def summary(self) -> str:
-        """The run in a few words."""
-        failed = [name for name in self.errors if name not in (RUN_ITSELF, GATES)]
-        total = len(self.results) + len(failed) + len(self.not_run)
-        parts = [f"{len(self.ran)} of {total} stages ran"]
-        for outcome, word in ((Outcome.RESTORED, "restored"), (Outcome.RECORDED, "recorded")):
-            count = sum(result.outcome is outcome for result in self.results)
-            parts += [f"{count} {word}"] if count else []
-        parts += [f"{len(failed)} failed: {', '.join(failed)}"] if failed else []
-        parts += [f"{len(self.not_run)} not run"] if self.not_run else []
-        return ", ".join(parts)
 
 
 class Engine:
@@ -105,7 +49,7 @@ class Engine:
         self._session = session
         self._options = options
         self._jobs = options.jobs or machine.cores()
-        self._processes = Processes(repository.root)
+        self._processes = Processes(repository.root, session.display.note)
         repository.tell(session.display.note, self._processes.ended)
         self._pools = PoolStages(repository, self.policies, session.carrier, self._processes.ended)
         self._timings = Timings(repository.root)
@@ -147,6 +91,7 @@ class Engine:
                 self._session.display.note(f"ended {stage}, which a run that was killed had left behind")
             self._repository.expect([stage.name for stage in stages])
             policies = {stage.name: self.policies.of(stage.name) for stage in stages}
+            self._preloads = Preloads(stages, self.policies, self._prepare)
             self._drive(Scheduler(stages, policies, self._jobs, machine.gpus()))
             self._repository.flush()
             self._timings.save()
@@ -154,7 +99,14 @@ class Engine:
             self._processes.end_all()
             self._crash = error
         finally:
+            self._processes.close()
             self._watches.put(None)
+
+    def _prepare(self, policy: StagePolicy) -> None:
+        """Have imported what stages of this policy want, as long as stages start."""
+        if not self._processes.ended.is_set():
+            slots = min(policy.slots, self._jobs)
+            self._processes.prepare(policy.preload, machine.environment(slots, self._jobs, ()))
 
     def _drive(self, scheduler: Scheduler) -> None:
         """Start what may start and take what ended, until nothing runs and nothing may start."""
@@ -166,6 +118,7 @@ class Engine:
             if not scheduler.running:
                 return
             watch, outcome = self._ended.get()
+            self._preloads.ended(watch.stage.name)
             if isinstance(outcome, Result):
                 self._take_result(scheduler, outcome)
             else:
@@ -222,6 +175,7 @@ class Engine:
         self._session.display.started(stage.name, self._timings.expected_s(stage.name))
         self._say(watch, f"runs: {', '.join(reasons) or 'asked for by --force'}")
         try:
+            self._preloads.starts(stage.name)
             command = self._repository.begin(stage.name)
             place = self._run_command(watch, allocation, command)
             self._repository.record(stage.name)
@@ -238,7 +192,7 @@ class Engine:
         if policy.pool is not None:
             return self._pools.run(command.stage, lambda text: self._say(watch, text), force=self._options.force)
         added = machine.environment(allocation.slots, self._jobs, allocation.gpus)
-        command = replace(command, environment={**added, **command.environment})
+        command = replace(command, environment={**added, **command.environment}, preload=policy.preload)
         self._processes.run(command, lambda text: self._say(watch, text), policy.timeout_s)
         return ""
 

@@ -25,12 +25,16 @@ class Stage:
 
 @dataclass(frozen=True)
 class Command:
-    """What a stage runs: shell commands one after another, in a folder, with added environment."""
+    """What a stage runs: shell commands one after another, in a folder, with added environment.
+
+    It may be a fork of a process that has the modules `preload` imported.
+    """
 
     stage: str
     lines: tuple[str, ...]
     folder: str
     environment: Mapping[str, str] = field(default_factory=dict)
+    preload: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from prefect.states import Cancelled, Completed
 from flows.artifacts import publish
 from flows.check import enforce
 from flows.dispatch import Dispatch
-from flows.engine import GATES, RUN_ITSELF, Options, Session, running
+from flows.engine import running
 from flows.errors import Interrupted, StageFailed
 from flows.fallback import fallback_notice, stand_in_notice
 from flows.masking import mask_logs
@@ -29,6 +29,7 @@ from flows.model import Outcome, Result
 from flows.policy import StagePolicy
 from flows.progress import ProgressArtifact
 from flows.server import named
+from flows.session import GATES, RUN_ITSELF, Options, Session
 from flows.settings import apply_settings
 from flows.states import failed
 from flows.watch import Ending, FailedTry, NotRun, Watch

@@ -1,11 +1,12 @@
 """How each stage may be run: slots, GPUs, retries, time limit, work pool. Declared in execution.yaml, in one place."""
 
+import re
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -14,6 +15,20 @@ from stages.mistakes import sentences
 
 PATH = Path("execution.yaml")
 VERSIONS_OF = ("python", "keras", "tensorflow", "jax", "jaxlib", "numpy", "scipy", "onnx", "tf2onnx", "onnxruntime")
+
+PRELOAD = re.compile(r"[A-Za-z_][\w.]*(:[A-Za-z_]\w*)?")
+
+
+def importable(name: str) -> str:
+    """The name of a module, or of a function in one."""
+    if not PRELOAD.fullmatch(name):
+        raise ValueError(f"got {name!r}, expected a module, or module:function")
+    return name
+
+
+def listed(value: object) -> object:
+    """A list as the tuple that it stands for: YAML has no tuples."""
+    return tuple(value) if isinstance(value, list) else value
 
 
 class StagePolicy(BaseModel):
@@ -27,6 +42,15 @@ class StagePolicy(BaseModel):
     retry_delay_s: float = Field(0.0, ge=0, le=86_400, description="wait before a further try, in seconds")
     timeout_s: float | None = Field(None, gt=0, description="time limit of one try, in seconds; none when null")
     pool: str | None = Field(None, min_length=1, description="Prefect work pool that runs it; this machine when null")
+    preload: tuple[Annotated[str, AfterValidator(importable)], ...] = Field(
+        (),
+        description="modules, or module:function to call, which one process imports for all stages that want them",
+    )
+
+    @field_validator("preload", mode="before")
+    @classmethod
+    def _listed(cls, value: object) -> object:
+        return listed(value)
 
 
 class Workers(BaseModel):
@@ -46,7 +70,7 @@ class Workers(BaseModel):
     @field_validator("versions_of", mode="before")
     @classmethod
     def _listed(cls, value: object) -> object:
-        return tuple(value) if isinstance(value, list) else value  # YAML has no tuples
+        return listed(value)
 
 
 class Policies(BaseModel):

@@ -2,37 +2,37 @@
 
 A worker starts a process for each run, and Prefect and DVC take a second of processor time to be imported. So the
 first run of a worker leaves a process behind that has them (`flows.pool_prefork`), of which the next runs are forks.
-This module imports nothing: it hands over environment, folder and output, passes signals on, and ends as the fork
-does. Where it cannot have one, the run starts the ordinary way. The process ends with its worker.
+This module imports next to nothing: it hands over environment, folder and output, passes signals on, and ends as the
+fork does. Where it cannot have one, the run starts the ordinary way. The process ends with its worker.
 """
 
-import json
 import os
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import time
 from contextlib import suppress
 
+from flows.fork_orders import POLL_S, is_ours, next_number, order_fork, shell_code
+
 START_S = 60.0
-POLL_S = 0.05
-LENGTH = struct.Struct("!I")
 OF_A_RUN = "PREFECT__"  # variables that tell which run it is
-ORDINARY = [sys.executable, "-m", "prefect.engine"]  # what a worker starts where it is not told otherwise
+ENGINE = "prefect.engine"  # what a worker starts where it is not told otherwise
+ARGUMENTS = ["-m", ENGINE]
 
 
 def main() -> None:
     """Run the flow run that the environment names, and end with its exit code."""
-    connection = _connection()
-    pid = None if connection is None else _forked(connection)
+    connection, pid = _connection(), None
+    if connection is not None:
+        pid = order_fork(connection, ARGUMENTS, os.environ, os.getcwd(), [1, 2])  # noqa: PTH109 - pathlib is slow to import
     if connection is None or pid is None:
-        os.execv(sys.executable, ORDINARY)
+        os.execv(sys.executable, [sys.executable, *ARGUMENTS])
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _: _pass_on(pid, received))
-    code = _number(connection)
-    sys.exit(1 if code is None else code)  # None: it was ended
+    code = next_number(connection)
+    sys.exit(1 if code is None else shell_code(code))  # None: it was ended
 
 
 def name_of(worker: int) -> str:
@@ -45,12 +45,6 @@ def start_of(pid: int) -> str:
     with suppress(OSError), open(f"/proc/{pid}/stat") as file:  # noqa: PTH123 - likewise
         return file.read().rpartition(")")[2].split()[19]
     return ""
-
-
-def is_ours(connection: socket.socket) -> bool:
-    """True when the other end belongs to the same user: names of this kind are open to all."""
-    peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    return bool(struct.unpack("3i", peer)[1] == os.getuid())
 
 
 def _connection() -> socket.socket | None:
@@ -76,27 +70,6 @@ def _connection() -> socket.socket | None:
             return None
         time.sleep(POLL_S)
     return None
-
-
-def _forked(connection: socket.socket) -> int | None:
-    """The process that the other end forks for this run; None when it takes no orders any more."""
-    order = json.dumps({"environment": dict(os.environ), "folder": os.getcwd()}).encode()  # noqa: PTH109 - pathlib is slow to import
-    with suppress(OSError):
-        socket.send_fds(connection, [LENGTH.pack(len(order))], [1, 2])
-        connection.sendall(order)
-        return _number(connection)
-    return None
-
-
-def _number(connection: socket.socket) -> int | None:
-    """The next number that the other end tells; None when it is gone."""
-    told = b""
-    while len(told) < LENGTH.size:
-        part = connection.recv(LENGTH.size - len(told))
-        if not part:
-            return None
-        told += part
-    return int(LENGTH.unpack(told)[0])
 
 
 def _pass_on(pid: int, number: int) -> None:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import psutil
 from flows.errors import Interrupted, StageFailed, StageTimedOut
 from flows.masking import mask
 from flows.model import Command
+from flows.stage_forks import Fork, StageForks
 
 KEPT_LINES = 50  # of a stage's output, for the message when it fails
 GRACE_S = 3.0  # between the request to end and the end
@@ -25,9 +26,9 @@ SHELL_FLAGS = {"bash": ["--noprofile", "--norc"], "zsh": ["--no-rcs"]}  # as DVC
 class Processes:
     """The running commands of one engine."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._running: dict[str, subprocess.Popen[str]] = {}
+    def __init__(self, root: Path, note: Callable[[str], None] = print) -> None:
+        self._root, self._forks = root, StageForks(root, note)
+        self._running: dict[str, subprocess.Popen[str] | Fork] = {}
         self.ended = threading.Event()  # no command may start any more
         self._timed_out: set[str] = set()
 
@@ -53,6 +54,14 @@ class Processes:
                 timer.cancel()
             self._timed_out.discard(command.stage)
 
+    def prepare(self, preload: Sequence[str], environment: Mapping[str, str]) -> None:
+        """Import what stages with so much added environment may be forked with; come back at once."""
+        self._forks.prepare(preload, self._environment() | dict(environment))
+
+    def close(self) -> None:
+        """End what was prepared for commands; none runs any more."""
+        self._forks.close()
+
     def end_all(self) -> None:
         """End every running command with all that it started; none can be started any more."""
         self.ended.set()
@@ -63,17 +72,7 @@ class Processes:
         if self.ended.is_set():
             raise Interrupted(command.stage)
         last: deque[str] = deque(maxlen=KEPT_LINES)
-        with subprocess.Popen(
-            tied_to_us([*_shell(), "-c", line]),
-            cwd=command.folder,
-            env=self._environment() | dict(command.environment),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # a group of its own: Ctrl-C reaches the engine alone, which ends it in good order
-            text=True,
-            errors="replace",
-        ) as process:
+        with self._start(line, command) as process:
             self._running[command.stage] = process
             if self.ended.is_set() or command.stage in self._timed_out:  # since it was looked at last
                 end_trees([process.pid])
@@ -89,6 +88,21 @@ class Processes:
                 return code, list(last)
             finally:
                 del self._running[command.stage]
+
+    def _start(self, line: str, command: Command) -> "subprocess.Popen[str] | Fork":
+        environment = self._environment() | dict(command.environment)
+        fork = self._forks.start(line, command.preload, environment, command.folder)
+        return fork or subprocess.Popen(
+            tied_to_us([*_shell(), "-c", line]),
+            cwd=command.folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # a group of its own: Ctrl-C reaches the engine alone, which ends it in good order
+            text=True,
+            errors="replace",
+        )
 
     def _raise_for(self, stage: str, code: int, last: list[str], timeout_s: float | None) -> None:
         if self.ended.is_set():
@@ -158,7 +172,7 @@ def tied_to_us(command: Sequence[str]) -> list[str]:
     return [setpriv, "--pdeathsig", "KILL", *command] if setpriv else list(command)
 
 
-def _listen(process: subprocess.Popen[str], last: deque[str], say: Callable[[str], None]) -> None:
+def _listen(process: "subprocess.Popen[str] | Fork", last: deque[str], say: Callable[[str], None]) -> None:
     assert process.stdout is not None
     for text in process.stdout:
         last.append(mask(text.rstrip("\n")))  # here, before anybody hears it

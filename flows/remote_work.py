@@ -17,11 +17,12 @@ from flows import machine
 from flows.display import Display
 from flows.dvc_adapter import Repository
 from flows.dvc_elsewhere import Workplace, configure
-from flows.engine import Engine, Options, Session
+from flows.engine import Engine
 from flows.errors import Interrupted, OrderUnusable
 from flows.policy import Policies, load_policies
 from flows.remote_clone import check_out, place_of, worker_home
 from flows.remote_order import FORMAT, Order, other_versions
+from flows.session import Options, Session
 from flows.sharing import Sharing
 from flows.workspace import one_at_a_time, only_run_here
 

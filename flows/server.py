@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Self
 
 from flows.errors import ServerUnreachable
+from flows.one_run_server import APP, SETTINGS
 from flows.processes import MARK, end_trees, mark, tied_to_us
 
 ANSWER_S = 10.0  # for a named server to answer
 START_S = 120.0  # for a temporary one to start, on a busy machine
 POLL_S = 0.1
 PASSWORD = "PREFECT_SERVER_API_AUTH_STRING"
-APP = "flows.own_origin:create_app"
 ORIGINS = "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS"  # pages that may ask; Prefect lets every page of the web
 HEARTBEAT_S = 30  # between the signs of life of our runs: the shortest that Prefect sends; its default is 180
 HEARTBEAT = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S)}
@@ -55,7 +55,7 @@ class Server:
         port = _free_port()
         command = [sys.executable, "-m", "uvicorn", "--factory", APP]
         command += ["--host", "127.0.0.1", "--port", str(port), "--log-level", "critical", "--lifespan", "on"]
-        settings = {
+        settings = SETTINGS | {
             "PREFECT_UI_ENABLED": "0",
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PYTHONPATH": code_path(),

@@ -15,10 +15,11 @@ from typing import Any, TextIO
 from flows.display import Display
 from flows.dvc_adapter import Repository
 from flows.dvc_experiments import save
-from flows.engine import Engine, Options, Session
+from flows.engine import Engine
 from flows.errors import Interrupted
 from flows.model import Outcome, Result
 from flows.policy import load_policies
+from flows.session import Options, Session
 from flows.settings import apply_settings
 from flows.sharing import Sharing
 from stages.errors import InkflowError

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from flows.errors import ServerUnreachable
 from flows.masking import mask
-from flows.server import APP, ensure_answer
+from flows.server import ensure_answer
 from flows.up_processes import Family
 from flows.up_settings import ADDRESS, DATABASE, DEPLOYMENTS, WEBHOOK, Settings, check_deployments, settings
 from stages.errors import EXIT_DONE, InkflowError, InvalidInput
@@ -79,7 +79,7 @@ def _only_one(root: Path) -> Iterator[None]:
 
 def _server(told: Settings) -> list[str]:
     return [
-        "uvicorn", "--factory", APP, "--host", told.host, "--port", str(told.port),
+        "uvicorn", "--factory", "flows.own_origin:create_app", "--host", told.host, "--port", str(told.port),
         "--log-level", "warning", "--lifespan", "on", "--timeout-graceful-shutdown", "3",
     ]  # fmt: skip
 

@@ -13,11 +13,12 @@ from typing import Any
 from flows.display import Display, Silence
 from flows.dvc_adapter import Repository
 from flows.dvc_experiments import Experiments
-from flows.engine import Engine, Options, Session, running
+from flows.engine import Engine, running
 from flows.model import Stage
 from flows.policy import load_policies
 from flows.processes import tied_to_us
 from flows.reasons import ALWAYS
+from flows.session import Options, Session
 from flows.settings import edited_params
 from flows.workspace import only_run_here
 from stages.errors import EXIT_DONE, EXIT_FAILED, InkflowError, InvalidInput

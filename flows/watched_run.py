@@ -11,10 +11,11 @@ from types import ModuleType
 
 from flows.display import Display
 from flows.dvc_adapter import Repository
-from flows.engine import Engine, Options, Session
+from flows.engine import Engine
 from flows.model import Stage
 from flows.policy import load_policies
 from flows.server import HEARTBEAT, Server
+from flows.session import Options, Session
 from stages.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED
 
 OPENED_FIRST = (".html", ".md")  # of the results: pages, then texts

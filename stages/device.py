@@ -20,8 +20,9 @@ GREETINGS = (
     b"WARNING: All log messages before absl",
     b"I0000",
 )
-# What Keras imports where it is installed, 3 s together, for parts that nobody here uses.
+# What Keras and TensorFlow import where it is installed, 4 s together, for parts that nobody here uses.
 UNUSED = ("sklearn", "pandas", "matplotlib")
+UNUSED_BY_TENSORFLOW = ("jax", "scipy")
 NATIVE_BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}  # as Linux names what x86 and Arm processors can do
 
 Wanted = Literal["auto", "cpu", "gpu"]
@@ -52,7 +53,8 @@ def load_keras() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # errors that matter come as exceptions
     os.environ.pop("TF_NUM_INTRAOP_THREADS", None)  # `threads` of the model says it, and is what is recorded
     with without_greetings(), ExitStack() as without:
-        for module in UNUSED:
+        unused = UNUSED_BY_TENSORFLOW if os.environ["KERAS_BACKEND"] == "tensorflow" else ()
+        for module in (*UNUSED, *unused):
             without.enter_context(_hidden(module))
         without.enter_context(_uncollected())
         import keras  # noqa: F401  (loading it is the purpose)

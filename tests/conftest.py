@@ -17,9 +17,11 @@ from ruamel.yaml import YAML
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
+from flows.display import Display, Silence
 from flows.dvc_adapter import Repository
-from flows.engine import Engine, Options, Session
+from flows.engine import Engine
 from flows.policy import Policies
+from flows.session import Options, Session
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
@@ -180,10 +182,15 @@ class Project(Toy):
 
 
 def run_engine(
-    *targets: str, jobs: int = 1, force: bool = False, keep_going: bool = False, policies: Policies | None = None
+    *targets: str,
+    jobs: int = 1,
+    force: bool = False,
+    keep_going: bool = False,
+    policies: Policies | None = None,
+    display: Display | None = None,
 ) -> Session:
     """Bring stages of the project in the current folder up to date, in threads, without Prefect."""
-    session = Session()
+    session = Session(display or Silence())
     options = Options(jobs=jobs, force=force, keep_going=keep_going)
     engine = Engine(Repository(), policies or Policies(), session, options)
     engine.start(targets)

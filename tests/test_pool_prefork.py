@@ -13,15 +13,16 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows.pool_job import LENGTH, name_of
+from flows.fork_orders import NUMBER
+from flows.pool_job import name_of
 from tests.conftest import ROOT, wait_until
 from tests.remote.services import end_tree
 
 # Forks do what Prefect's engine would do in earnest: tell who they are, wait, end with a code of their own.
 FORKS = """
 import os, pathlib, sys, time
-from flows.pool_prefork import Prefork
-Prefork(int(sys.argv[1])).serve()
+from flows.pool_prefork import prefork
+prefork(int(sys.argv[1])).serve()
 pathlib.Path("pid").write_text(f"{os.getpid()}\\n")
 while not pathlib.Path("end").exists():
     time.sleep(0.05)
@@ -73,14 +74,14 @@ def test_broken_orders_end_nothing(tmp_path: Path) -> None:
     """
     with prefork(os.getpid()) as process, run(tmp_path / "a", 7) as first:
         no_order = json.dumps({"environment": 1}).encode()
-        words = [b"", b"\0", LENGTH.pack(100), LENGTH.pack(100) + b"{", LENGTH.pack(2) + b"{]"]
-        for sent in [*words, LENGTH.pack(len(no_order)) + no_order]:
+        words = [b"", b"\0", NUMBER.pack(100), NUMBER.pack(100) + b"{", NUMBER.pack(2) + b"{]"]
+        for sent in [*words, NUMBER.pack(len(no_order)) + no_order]:
             with socket.socket(socket.AF_UNIX) as connection:
                 connection.connect(name_of(os.getpid()))
                 connection.sendall(sent)
         with socket.socket(socket.AF_UNIX) as connection:  # both outputs, and an order that is none
             connection.connect(name_of(os.getpid()))
-            socket.send_fds(connection, [LENGTH.pack(2) + b"{}"], [1, 2])
+            socket.send_fds(connection, [NUMBER.pack(2) + b"{}"], [1, 2])
         with socket.socket(socket.AF_UNIX) as silent, run(tmp_path / "b", 0) as killed:
             silent.connect(name_of(os.getpid()))
             pid = fork(tmp_path / "b")

@@ -5,9 +5,10 @@ import socket
 import psutil
 import pytest
 
-from flows.server import APP, ORIGINS, PASSWORD, Server
+from flows.one_run_server import APP
+from flows.server import ORIGINS, PASSWORD, Server
 from flows.up_settings import DATABASE
-from tests.conftest import Toy
+from tests.conftest import Toy, wait_until
 from tests.up_process import HIDDEN, start_in
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # as a busy machine needs
@@ -28,8 +29,13 @@ def test_other_pages_are_refused_by_a_temporary_server(toy: Toy, monkeypatch: py
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PREFECT_HOME", str(toy.folder / "home"))
     with Server(toy.folder) as server:
-        [process] = [child for child in psutil.Process().children() if APP in child.cmdline()]
-        assert process.environ()[ORIGINS] == str(server.url).removesuffix("/api")
+        origins = str(server.url).removesuffix("/api")
+        wait_until(lambda: [own.environ()[ORIGINS] for own in servers()] == [origins], timeout_s=60)
+
+
+def servers() -> list[psutil.Process]:
+    """Temporary servers of this process; one that is being started is nothing for a moment."""
+    return [process for process in psutil.Process().children() if APP in process.cmdline()]
 
 
 def test_port_that_is_taken(toy: Toy) -> None:

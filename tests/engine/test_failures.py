@@ -8,11 +8,11 @@ import pytest
 from dvc.stage import Stage
 from ruamel.yaml import YAML
 
-from flows.engine import Session
 from flows.errors import InputsChanged, StageFailed, StageTimedOut
 from flows.model import Command, Outcome
 from flows.policy import Policies, StagePolicy
 from flows.processes import Processes
+from flows.session import Session
 from tests.conftest import Toy, run_engine
 from tests.engine.toys import locks, outcomes, plan_here, stage_processes, status, succeeded
 

@@ -26,7 +26,8 @@ from tests.engine.toys import status
 TO_STANDARD_OUTPUT = """
 from flows.display import Display
 from flows.dvc_adapter import Repository
-from flows.engine import Engine, Options, Session
+from flows.engine import Engine
+from flows.session import Options, Session
 from flows.policy import Policies
 engine = Engine(Repository(), Policies(), Session(Display()), Options())
 engine.start([])

@@ -7,11 +7,12 @@ import pytest
 
 from flows.cli import main
 from flows.dvc_adapter import Repository
-from flows.engine import Engine, Options, Session
+from flows.engine import Engine
 from flows.errors import DvcFailed
 from flows.model import Outcome
 from flows.plan import Verdict
 from flows.policy import Policies
+from flows.session import Options, Session
 from tests.conftest import Toy, run_engine
 from tests.engine.shapes import CHAIN, FOLDERS
 from tests.engine.toys import dvc, forget_cache, outcomes, plan_here, run_as_planned, status, succeeded

@@ -12,10 +12,11 @@ import pytest
 
 from flows.display import Silence
 from flows.dvc_adapter import Repository
-from flows.engine import Engine, Options, Session
+from flows.engine import Engine
 from flows.errors import Interrupted
 from flows.model import Outcome
 from flows.policy import Policies
+from flows.session import Options, Session
 from tests.conftest import Toy, run_engine, wait_until
 from tests.engine.toys import outcomes, status, succeeded
 

@@ -12,10 +12,10 @@ import psutil
 from dvc.repo import Repo
 
 from flows.dvc_adapter import Repository
-from flows.engine import Session
 from flows.model import Outcome, Result
 from flows.plan import Decision, Verdict, plan
 from flows.processes import MARK
+from flows.session import Session
 from tests.conftest import run_engine
 
 FORETOLD = {

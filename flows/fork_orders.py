@@ -1,0 +1,55 @@
+"""What a process of which others are forks is asked for, and by whom. Imports nothing that takes time."""
+
+import json
+import os
+import socket
+import struct
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+
+NUMBER = struct.Struct("!i")
+POLL_S = 0.1
+
+
+def order_fork(
+    connection: socket.socket,
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    folder: str,
+    outputs: Sequence[int],
+) -> int | None:
+    """Number of the process that the other end forks to do what `python *arguments` does; None when it takes no orders.
+
+    The fork has this environment, this folder, and the open files `outputs` as its standard output and error.
+    """
+    told = {"arguments": list(arguments), "environment": dict(environment), "folder": folder}
+    order = json.dumps(told).encode()
+    with suppress(OSError):
+        socket.send_fds(connection, [NUMBER.pack(len(order))], list(outputs))
+        connection.sendall(order)
+        return next_number(connection)
+    return None
+
+
+def next_number(connection: socket.socket) -> int | None:
+    """The next number that the other end tells: a fork's own, then its exit code; None when it is gone."""
+    told = b""
+    with suppress(OSError):
+        while len(told) < NUMBER.size:
+            part = connection.recv(NUMBER.size - len(told))
+            if not part:
+                return None
+            told += part
+        return int(NUMBER.unpack(told)[0])
+    return None
+
+
+def is_ours(connection: socket.socket) -> bool:
+    """True when the other end belongs to the same user: names of this kind are open to all."""
+    peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return bool(struct.unpack("3i", peer)[1] == os.getuid())
+
+
+def shell_code(code: int) -> int:
+    """An exit code as a shell says it, of a process that a signal may have ended."""
+    return code if code >= 0 else 128 - code

@@ -1,0 +1,173 @@
+"""A process that has modules imported and no threads: whoever asks gets a fork of it, which need not import them.
+
+When a file of which it has code has changed, it has the wrong code in memory: that fork starts Python anew.
+"""
+
+import json
+import os
+import selectors
+import signal
+import socket
+import struct
+import sys
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import NamedTuple
+
+from flows.fork_orders import NUMBER, POLL_S, is_ours
+from flows.processes import end_trees
+
+RECEIVE_S = 5.0  # an order is sent whole, at once
+
+
+class Order(NamedTuple):
+    """A fork that is asked for: what it does, where its output goes, with which environment and in which folder."""
+
+    arguments: list[str]
+    outputs: tuple[int, int]
+    environment: dict[str, str]
+    folder: str
+
+
+class ForkServer:
+    """Takes orders at `listener` as long as it `is_wanted`, and forks one process for each."""
+
+    def __init__(self, listener: socket.socket, is_wanted: Callable[[], bool]) -> None:
+        self._listener, self._is_wanted = listener, is_wanted
+        self._forks: dict[int, socket.socket] = {}  # by process
+
+    def serve(self, files: Iterable[str] = ()) -> Order:
+        """Fork until nobody wants it, or until code has changed and no fork is left; comes back in a fork alone.
+
+        The fork is to do what the order says. `files` have been read beside those of the imported modules.
+        """
+        self._stamps = stamps([*imported_files(), *files])
+        self._listener.listen(128)
+        try:
+            with selectors.DefaultSelector() as self._selector:
+                self._selector.register(self._listener, selectors.EVENT_READ)
+                while self._is_wanted() and (self._is_open or self._forks):
+                    for key, _ in self._selector.select(POLL_S):
+                        if key.fileobj is self._listener:
+                            order = self._fork()
+                            if order is not None:
+                                return order
+                        elif isinstance(key.fileobj, socket.socket):
+                            self._let_go(key.fileobj)
+                        else:  # a fork ended
+                            self._selector.unregister(key.fileobj)
+                            os.close(key.fd)
+                    self._bury()
+        finally:  # whatever ends this process ends its forks; a fork has none
+            end_trees(list(self._forks))
+        sys.exit(0)
+
+    def _fork(self) -> Order | None:
+        """Take an order and fork; the order in the fork, which has its environment, folder and output."""
+        connection, _ = self._listener.accept()
+        order = _received(connection) if is_ours(connection) else None
+        if order is None:
+            connection.close()
+            return None
+        is_stale = stamps(self._stamps) != self._stamps
+        pid = os.fork()
+        if pid:
+            self._keep(pid, connection, order)
+            if is_stale:
+                self._selector.unregister(self._listener)
+                self._listener.close()
+            return None
+        self._become(order)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if is_stale:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            os.execv(sys.executable, [sys.executable, *order.arguments])
+        return order
+
+    def _keep(self, pid: int, connection: socket.socket, order: Order) -> None:
+        """Tell who a fork is, and hear of its end and of its command's."""
+        for output in order.outputs:
+            os.close(output)
+        self._forks[pid] = connection
+        with suppress(OSError):  # gone already: the selector tells
+            connection.sendall(NUMBER.pack(pid))
+        self._selector.register(connection, selectors.EVENT_READ)
+        with suppress(AttributeError, OSError):  # where the system cannot tell of an end, we look now and then
+            self._selector.register(os.pidfd_open(pid), selectors.EVENT_READ)
+
+    def _become(self, order: Order) -> None:
+        """In a fork: let go of what belongs to the others, and take what the order names."""
+        others, self._forks = self._forks, {}
+        os.setsid()
+        self._listener.close()
+        for key in list(self._selector.get_map().values()):
+            if isinstance(key.fileobj, int):
+                os.close(key.fd)
+        for other in others.values():
+            other.close()
+        for here, output in enumerate(order.outputs, start=1):
+            os.dup2(output, here)
+            os.close(output)
+        os.environ.clear()
+        os.environ.update(order.environment)
+        os.chdir(order.folder)
+
+    @property
+    def _is_open(self) -> bool:
+        """Whether it takes orders."""
+        return self._listener.fileno() >= 0
+
+    def _let_go(self, connection: socket.socket) -> None:
+        """Who asked for a fork was ended without grace: so is the fork."""
+        self._selector.unregister(connection)
+        end_trees([pid for pid, other in self._forks.items() if other is connection])
+
+    def _bury(self) -> None:
+        """Tell those who asked for forks that ended how they did."""
+        for pid in list(self._forks):
+            try:
+                ended, status = os.waitpid(pid, os.WNOHANG)
+            except ChildProcessError:  # whoever ended it has asked already
+                ended, status = pid, signal.SIGKILL
+            if not ended:
+                continue
+            connection = self._forks.pop(pid)
+            with suppress(OSError):
+                connection.sendall(NUMBER.pack(os.waitstatus_to_exitcode(status)))
+            with suppress(KeyError):
+                self._selector.unregister(connection)
+            connection.close()
+
+
+def imported_files() -> list[str]:
+    """Files of which code was imported."""
+    return [found for module in list(sys.modules.values()) if (found := getattr(module, "__file__", None))]
+
+
+def stamps(names: Iterable[str]) -> dict[str, tuple[int, int] | None]:
+    """Time and size of each file."""
+    found: dict[str, tuple[int, int] | None] = {}
+    for name in names:
+        try:
+            told = os.stat(name)  # noqa: PTH116 - some thousand of them before each fork
+            found[name] = (told.st_mtime_ns, told.st_size)
+        except OSError:
+            found[name] = None
+    return found
+
+
+def _received(connection: socket.socket) -> Order | None:
+    """What the other end asks for; None where it asks for nothing, breaks off or takes too long."""
+    outputs: list[int] = []
+    try:
+        connection.settimeout(RECEIVE_S)
+        head, outputs, _, _ = socket.recv_fds(connection, NUMBER.size, 2)
+        with connection.makefile("rb") as stream:
+            told = json.loads(stream.read(NUMBER.unpack(head)[0]))
+        stdout, stderr = outputs
+        arguments = [str(argument) for argument in told["arguments"]]
+        return Order(arguments, (stdout, stderr), dict(told["environment"]), str(told["folder"]))
+    except (OSError, struct.error, ValueError, LookupError, TypeError):
+        for output in outputs:
+            os.close(output)
+        return None
