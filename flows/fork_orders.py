@@ -17,18 +17,16 @@ def order_fork(
     environment: Mapping[str, str],
     folder: str,
     outputs: Sequence[int],
-) -> int | None:
-    """Number of the process that the other end forks to do what `python *arguments` does; None when it takes no orders.
+) -> None:
+    """Ask the other end for a fork that does what `python *arguments` does; `next_number` tells its process number.
 
     The fork has this environment, this folder, and the open files `outputs` as its standard output and error.
     """
     told = {"arguments": list(arguments), "environment": dict(environment), "folder": folder}
     order = json.dumps(told).encode()
-    with suppress(OSError):
+    with suppress(OSError):  # gone: the next number tells
         socket.send_fds(connection, [NUMBER.pack(len(order))], list(outputs))
         connection.sendall(order)
-        return next_number(connection)
-    return None
 
 
 def next_number(connection: socket.socket) -> int | None:

@@ -1,23 +1,31 @@
-"""A process that has modules imported and no threads: whoever asks gets a fork of it, which need not import them.
+"""A process that has modules imported: whoever asks gets a fork of it, which need not import them.
 
 When a file of which it has code has changed, it has the wrong code in memory: that fork starts Python anew.
 """
 
+import ctypes
 import json
 import os
+import select
 import selectors
 import signal
 import socket
 import struct
 import sys
+import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import NamedTuple
 
+import psutil
+
 from flows.fork_orders import NUMBER, POLL_S, is_ours
-from flows.processes import end_trees
+from flows.process_trees import end_trees
 
 RECEIVE_S = 5.0  # an order is sent whole, at once
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # of <sys/prctl.h>, for which Python has no module of its own
+REQUESTS = {signal.SIGTERM}  # to end
+SYSTEM = ctypes.CDLL(None)
 
 
 class Order(NamedTuple):
@@ -34,6 +42,7 @@ class ForkServer:
 
     def __init__(self, listener: socket.socket, is_wanted: Callable[[], bool]) -> None:
         self._listener, self._is_wanted = listener, is_wanted
+        self._began_ns = time.time_ns()  # what changed since may have been read before
         self._forks: dict[int, socket.socket] = {}  # by process
 
     def serve(self, files: Iterable[str] = ()) -> Order:
@@ -43,6 +52,8 @@ class ForkServer:
         """
         self._stamps = stamps([*imported_files(), *files])
         self._listener.listen(128)
+        SYSTEM.prctl(PR_SET_CHILD_SUBREAPER, 1)
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         try:
             with selectors.DefaultSelector() as self._selector:
                 self._selector.register(self._listener, selectors.EVENT_READ)
@@ -64,30 +75,48 @@ class ForkServer:
 
     def _fork(self) -> Order | None:
         """Take an order and fork; the order in the fork, which has its environment, folder and output."""
-        connection, _ = self._listener.accept()
+        try:
+            connection, _ = self._listener.accept()
+        except OSError:  # no descriptor is left: whoever asks waits, or goes
+            return None
         order = _received(connection) if is_ours(connection) else None
         if order is None:
             connection.close()
             return None
-        is_stale = stamps(self._stamps) != self._stamps
-        pid = os.fork()
-        if pid:
-            self._keep(pid, connection, order)
+        is_stale, server = self._is_stale(), os.getpid()
+        signal.pthread_sigmask(signal.SIG_BLOCK, REQUESTS)  # which the fork would take as one to this process
+        try:
+            pid = os.fork()
+        except OSError:  # no process or memory is left: whoever asks is told by the end of the connection
+            pid = -1
+        if pid == 0:
+            SYSTEM.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() != server:
+                os._exit(1)
+            connection.close()
+            self._become(order)
             if is_stale:
-                self._selector.unregister(self._listener)
-                self._listener.close()
-            return None
-        self._become(order)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        if is_stale:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
-            os.execv(sys.executable, [sys.executable, *order.arguments])
-        return order
-
-    def _keep(self, pid: int, connection: socket.socket, order: Order) -> None:
-        """Tell who a fork is, and hear of its end and of its command's."""
+                os.execv(sys.executable, [sys.executable, *order.arguments])
+            return order
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, REQUESTS)
         for output in order.outputs:
             os.close(output)
+        if pid == -1:
+            connection.close()
+            return None
+        self._keep(pid, connection)
+        if is_stale:
+            self._selector.unregister(self._listener)
+            self._listener.close()
+        return None
+
+    def _is_stale(self) -> bool:
+        """Whether a file of which code was read is another one now."""
+        known = self._stamps.values()
+        return stamps(self._stamps) != self._stamps or any(stamp and stamp[0] > self._began_ns for stamp in known)
+
+    def _keep(self, pid: int, connection: socket.socket) -> None:
+        """Tell who a fork is, and hear of its end and of that of who asked for it."""
         self._forks[pid] = connection
         with suppress(OSError):  # gone already: the selector tells
             connection.sendall(NUMBER.pack(pid))
@@ -98,6 +127,10 @@ class ForkServer:
     def _become(self, order: Order) -> None:
         """In a fork: let go of what belongs to the others, and take what the order names."""
         others, self._forks = self._forks, {}
+        for number, action in ((signal.SIGTERM, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
+            signal.signal(number, action)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, REQUESTS)
+        SYSTEM.prctl(PR_SET_CHILD_SUBREAPER, 1)  # what it leaves behind comes to its parent when it ends
         os.setsid()
         self._listener.close()
         for key in list(self._selector.get_map().values()):
@@ -132,6 +165,7 @@ class ForkServer:
             if not ended:
                 continue
             connection = self._forks.pop(pid)
+            end_trees([child.pid for child in psutil.Process().children() if child.pid not in self._forks])
             with suppress(OSError):
                 connection.sendall(NUMBER.pack(os.waitstatus_to_exitcode(status)))
             with suppress(KeyError):
@@ -165,9 +199,17 @@ def _received(connection: socket.socket) -> Order | None:
         with connection.makefile("rb") as stream:
             told = json.loads(stream.read(NUMBER.unpack(head)[0]))
         stdout, stderr = outputs
+        if _is_gone(connection):
+            raise OSError
         arguments = [str(argument) for argument in told["arguments"]]
         return Order(arguments, (stdout, stderr), dict(told["environment"]), str(told["folder"]))
     except (OSError, struct.error, ValueError, LookupError, TypeError):
         for output in outputs:
             os.close(output)
         return None
+
+
+def _is_gone(connection: socket.socket) -> bool:
+    """Whether the other end waits no longer; it says nothing more than its order."""
+    heard, _, _ = select.select([connection], [], [], 0)
+    return bool(heard) and connection.recv(1, socket.MSG_PEEK) == b""

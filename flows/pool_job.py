@@ -26,7 +26,8 @@ def main() -> None:
     """Run the flow run that the environment names, and end with its exit code."""
     connection, pid = _connection(), None
     if connection is not None:
-        pid = order_fork(connection, ARGUMENTS, os.environ, os.getcwd(), [1, 2])  # noqa: PTH109 - pathlib is slow to import
+        order_fork(connection, ARGUMENTS, os.environ, os.getcwd(), [1, 2])  # noqa: PTH109 - pathlib is slow to import
+        pid = next_number(connection)
     if connection is None or pid is None:
         os.execv(sys.executable, [sys.executable, *ARGUMENTS])
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -1,4 +1,4 @@
-"""The process whose forks are a worker's runs: it has Prefect, DVC and the engine imported, and no threads.
+"""The process whose forks are a worker's runs: it has Prefect, DVC and the engine imported.
 
 Started by the first run of a worker (`flows.pool_job`); ends with that worker, and its runs with it. When code has
 changed it makes room: the next run finds nobody and leaves a new process of this kind behind.

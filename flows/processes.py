@@ -15,10 +15,10 @@ import psutil
 from flows.errors import Interrupted, StageFailed, StageTimedOut
 from flows.masking import mask
 from flows.model import Command
+from flows.process_trees import GRACE_S, end_trees
 from flows.stage_forks import Fork, StageForks
 
 KEPT_LINES = 50  # of a stage's output, for the message when it fails
-GRACE_S = 3.0  # between the request to end and the end
 MARK = "INKFLOW_ENGINE"  # environment variable by which a stage's processes are known, also after their engine died
 SHELL_FLAGS = {"bash": ["--noprofile", "--norc"], "zsh": ["--no-rcs"]}  # as DVC starts them
 
@@ -66,6 +66,7 @@ class Processes:
         """End every running command with all that it started; none can be started any more."""
         self.ended.set()
         end_trees([process.pid for process in list(self._running.values())])
+        self._forks.close()
 
     def _run_line(self, line: str, command: Command, say: Callable[[str], None]) -> tuple[int, list[str]]:
         """Exit code and last lines of output of one line of `command`."""
@@ -74,7 +75,7 @@ class Processes:
         last: deque[str] = deque(maxlen=KEPT_LINES)
         with self._start(line, command) as process:
             self._running[command.stage] = process
-            if self.ended.is_set() or command.stage in self._timed_out:  # since it was looked at last
+            if not self._wants(command.stage):  # since it was looked at last
                 end_trees([process.pid])
             listener = threading.Thread(target=_listen, args=(process, last, say), daemon=True)
             listener.start()
@@ -91,7 +92,9 @@ class Processes:
 
     def _start(self, line: str, command: Command) -> "subprocess.Popen[str] | Fork":
         environment = self._environment() | dict(command.environment)
-        fork = self._forks.start(line, command.preload, environment, command.folder)
+        fork = self._forks.start(line, command.preload, environment, command.folder, lambda: self._wants(command.stage))
+        if fork is None and self.ended.is_set():
+            raise Interrupted(command.stage)
         return fork or subprocess.Popen(
             tied_to_us([*_shell(), "-c", line]),
             cwd=command.folder,
@@ -103,6 +106,9 @@ class Processes:
             text=True,
             errors="replace",
         )
+
+    def _wants(self, stage: str) -> bool:
+        return not self.ended.is_set() and stage not in self._timed_out
 
     def _raise_for(self, stage: str, code: int, last: list[str], timeout_s: float | None) -> None:
         if self.ended.is_set():
@@ -124,22 +130,6 @@ class Processes:
         path = os.environ.get("PATH", os.defpath)
         added = {"PATH": f"{here}{os.pathsep}{path}", "PYTHONUNBUFFERED": "1", MARK: mark(self._root)}
         return os.environ | added
-
-
-def end_trees(pids: list[int]) -> None:
-    """End processes with all their descendants, also those in other groups: asked first, forced after a while."""
-    found: dict[int, psutil.Process] = {}
-    for pid in pids:
-        with suppress(psutil.Error):
-            process = psutil.Process(pid)
-            found |= {child.pid: child for child in [*process.children(recursive=True), process]}
-        found |= {member.pid: member for member in _group(pid)}
-    alive = list(found.values())
-    for ask in (psutil.Process.terminate, psutil.Process.kill):
-        for process in alive:
-            with suppress(psutil.Error):
-                ask(process)
-        _, alive = psutil.wait_procs(alive, timeout=GRACE_S)
 
 
 def end_orphans(root: Path) -> list[str]:
@@ -178,22 +168,6 @@ def _listen(process: "subprocess.Popen[str] | Fork", last: deque[str], say: Call
         last.append(mask(text.rstrip("\n")))  # here, before anybody hears it
         with suppress(Exception):  # whoever cannot hear: a pipe that nobody empties would stop the stage
             say(last[-1])
-
-
-def _group(pid: int) -> list[psutil.Process]:
-    """Members of the process group that `pid` led, which may have ended itself."""
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, 0)
-        members = [process for process in psutil.process_iter() if _group_of(process.pid) == pid]
-        return [process for process in members if process.is_running()]
-    return []
-
-
-def _group_of(pid: int) -> int | None:
-    try:
-        return os.getpgid(pid)
-    except ProcessLookupError:
-        return None
 
 
 def mark(root: Path) -> str:

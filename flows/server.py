@@ -18,7 +18,8 @@ from typing import Self
 
 from flows.errors import ServerUnreachable
 from flows.one_run_server import APP, SETTINGS
-from flows.processes import MARK, end_trees, mark, tied_to_us
+from flows.process_trees import end_trees
+from flows.processes import MARK, mark, tied_to_us
 
 ANSWER_S = 10.0  # for a named server to answer
 START_S = 120.0  # for a temporary one to start, on a busy machine

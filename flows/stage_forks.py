@@ -5,6 +5,7 @@ It does for a command of the form `python -m MODULE ARGUMENT...` what the shell 
 
 import os
 import re
+import select
 import shlex
 import shutil
 import signal
@@ -13,17 +14,20 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from flows.fork_orders import is_ours, next_number, order_fork
+from flows.fork_orders import POLL_S, is_ours, next_number, order_fork
 from flows.machine import GPUS
+from flows.process_trees import GRACE_S, end_trees
 
+IMPORT_S = 120.0  # that a stage waits for imports, on a busy machine
 PROGRAM = Path(__file__).with_name("stage_prefork.py")
 PLAIN = re.compile(r"python3? -m [\w.]+( [\w@%+=:,./ -]+)?")  # nothing in it that a shell would read otherwise
-OF_A_STAGE = re.compile(f"DVC_.*|{GPUS}")  # variables that differ from stage to stage, and that no import reads
+OF_A_STAGE = re.compile(f"DVC_.*|PREFECT_.*|PWD|{GPUS}")  # variables that may differ, and that no import reads
 
 
 class Key(NamedTuple):
@@ -63,6 +67,7 @@ class Prefork:
     """A process that imports modules and is forked then."""
 
     def __init__(self, key: Key, folder: Path) -> None:
+        self._is_late = False  # somebody waited too long for what it imports
         with ExitStack() as stack:
             listener = stack.enter_context(socket.socket(socket.AF_UNIX))
             listener.bind("")  # a name that the system chooses; no file, it goes with the process
@@ -80,24 +85,39 @@ class Prefork:
                 start_new_session=True,
             )
 
-    def fork(self, arguments: Sequence[str], environment: Mapping[str, str], folder: str) -> Fork | None:
-        """A process that does what `python *arguments` does, when all is imported; None where there is none."""
+    def fork(
+        self, arguments: Sequence[str], environment: Mapping[str, str], folder: str, is_wanted: Callable[[], bool]
+    ) -> Fork | None:
+        """A process that does what `python *arguments` does, when all is imported; None where there is none.
+
+        That is waited for as long as it `is_wanted`.
+        """
         with ExitStack() as stack:
             connection = stack.enter_context(socket.socket(socket.AF_UNIX))
             if connection.connect_ex(self._name) or not is_ours(connection):
                 return None
             ours, theirs = os.pipe()
-            pid = order_fork(connection, arguments, environment, folder, [theirs, theirs])
+            stack.callback(os.close, ours)
+            order_fork(connection, arguments, environment, folder, [theirs, theirs])
             os.close(theirs)
+            end = time.monotonic() + IMPORT_S
+            while not select.select([connection], [], [], POLL_S)[0]:
+                self._is_late = time.monotonic() > end
+                if self._is_late or not is_wanted():
+                    return None
+            pid = next_number(connection)
             if pid is None:
-                os.close(ours)
+                with suppress(subprocess.TimeoutExpired):  # it takes a moment to end
+                    self._process.wait(GRACE_S)
                 return None
             stack.pop_all()
             return Fork(pid, connection, ours)
 
     @property
     def fault(self) -> str:
-        """Why it ended, in its own last words; empty while it runs, and where it made room for newer code."""
+        """Why it cannot be used; empty where it made room for newer code."""
+        if self._is_late:
+            return f"not imported after {IMPORT_S:g} s"
         if not self._process.poll():
             return ""
         self._words.seek(0)
@@ -106,7 +126,7 @@ class Prefork:
 
     def end(self) -> None:
         """End it, and its forks where there are any."""
-        self._process.terminate()
+        end_trees([self._process.pid])
         self._process.wait()
         self._words.close()
 
@@ -117,42 +137,65 @@ class StageForks:
     def __init__(self, folder: Path, note: Callable[[str], None]) -> None:
         self._folder, self._note = folder, note
         self._there: dict[Key, Prefork | None] = {}  # None: it could not be used
-        self._lock = threading.Lock()
+        self._lock, self._closed = threading.Lock(), False
 
     def prepare(self, modules: Sequence[str], environment: Mapping[str, str]) -> None:
         """Have `modules` imported for stages with this environment; comes back at once."""
         key = Key.of(modules, environment)
         with self._lock:
-            if modules and key not in self._there and sys.platform.startswith("linux"):
+            if self._closed or not modules or key in self._there or not sys.platform.startswith("linux"):
+                return
+            try:
                 self._there[key] = Prefork(key, self._folder)
+                return
+            except OSError as error:
+                self._there[key], fault = None, error
+        self._tell(key, str(fault))
 
-    def start(self, line: str, modules: Sequence[str], environment: Mapping[str, str], folder: str) -> Fork | None:
+    def start(
+        self,
+        line: str,
+        modules: Sequence[str],
+        environment: Mapping[str, str],
+        folder: str,
+        is_wanted: Callable[[], bool],
+    ) -> Fork | None:
         """The command `line` as a fork; None where nothing was prepared for it, or where it needs a shell."""
         key = Key.of(modules, environment)
         prefork = self._there.get(key)
         if prefork is None or not _means_us(line, environment):
             return None
-        fork = prefork.fork(shlex.split(line)[1:], environment, folder)
-        if fork is None and prefork.fault:
-            with self._lock:
-                known, self._there[key] = self._there[key], None
-            if known is not None:
-                self._note(f"preload: {' '.join(modules)}: {prefork.fault}; stages start without it")
-                known.end()
+        fork = prefork.fork(shlex.split(line)[1:], {**environment, "PWD": folder}, folder, is_wanted)
+        if fork is None and is_wanted():
+            self._give_up(key, prefork)
         return fork
 
-    def close(self) -> None:
-        """End them all."""
+    def _give_up(self, key: Key, prefork: Prefork) -> None:
+        """Say once that something cannot be imported."""
         with self._lock:
-            for prefork in self._there.values():
-                if prefork is not None:
-                    prefork.end()
+            if self._there.get(key) is not prefork or not (fault := prefork.fault):  # it made room, or was ended
+                return
+            self._there[key] = None
+        prefork.end()
+        self._tell(key, fault)
+
+    def _tell(self, key: Key, fault: str) -> None:
+        self._note(f"preload: {' '.join(key.modules)}: {fault}; stages start without it")
+
+    def close(self) -> None:
+        """End them all; who waits for one of them waits no longer, and none can be prepared any more."""
+        with self._lock:
+            self._closed = True
+            there = [prefork for prefork in self._there.values() if prefork is not None]
             self._there.clear()
+        for prefork in there:
+            prefork.end()
 
 
 def _means_us(line: str, environment: Mapping[str, str]) -> bool:
-    """Whether a shell would start this very Python with a module, and do no more."""
-    if not PLAIN.fullmatch(line):
+    """Whether a shell would start this very Python with a module, and do no more: read no file of its own, too."""
+    shell = Path(environment.get("SHELL", "")).name
+    if not PLAIN.fullmatch(line) or shell == "zsh" or (shell == "bash" and "BASH_ENV" in environment):
         return False
     found = shutil.which(line.split()[0], path=environment.get("PATH"))
     return found is not None and Path(found).parent == Path(sys.executable).parent

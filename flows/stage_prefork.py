@@ -1,4 +1,4 @@
-"""The process whose forks are stages: it has imported what they compute with, and no threads.
+"""The process whose forks are stages: it has imported what they compute with.
 
     python flows/stage_prefork.py PARENT LISTENER FOLDER PRELOAD...
 
@@ -14,10 +14,13 @@ import signal
 import socket
 import sys
 from importlib import import_module
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import NoReturn
 
 LIBRARIES = tuple(str(Path(prefix, "lib")) for prefix in (sys.prefix, sys.base_prefix))
+OURS = ("flows", "stages")
+HANG = ("onnxruntime",)  # they start a thread when they are imported, and wait for it in a fork for ever
 
 
 def preload(wanted: str) -> None:
@@ -28,32 +31,49 @@ def preload(wanted: str) -> None:
         getattr(imported, function)()
 
 
-def forget_projects() -> list[str]:
-    """Let no code stay imported that is not of Python's libraries; the files of it."""
+def forget_ours() -> None:
+    """Let nothing of this package stay imported: the project's modules may have the same names."""
+    for name in list(sys.modules):
+        if name.partition(".")[0] in OURS:
+            del sys.modules[name]
+
+
+def forget_project(folder: str) -> list[str]:
+    """Let no code of the project in `folder` stay imported; the files of it."""
     found = {name: getattr(module, "__file__", None) for name, module in sys.modules.items() if name != "__main__"}
-    own = {name: file for name, file in found.items() if file and not file.startswith(LIBRARIES)}
-    for name in own:
+    own = {
+        name: file
+        for name, file in found.items()
+        if file and Path(folder) in Path(file).parents and not file.startswith(LIBRARIES)
+    }
+    for name, file in own.items():
+        if file.endswith(tuple(EXTENSION_SUFFIXES)):
+            sys.exit(f"{name} is compiled: it cannot be read from disk once more")
         del sys.modules[name]
-    return [file for file in own.values() if file]
+    return list(own.values())
 
 
 def main() -> NoReturn:
     """Import what is named, then serve; in each fork, do what `python -m` does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent, number, folder, *wanted = sys.argv[1:]
-    sys.path[0] = str(Path(__file__).parents[1])
+    path = sys.path[:]
+    sys.path.insert(0, str(Path(__file__).parents[1]))
     from flows.fork_server import ForkServer
 
     server = ForkServer(socket.socket(fileno=int(number)), lambda: os.getppid() == int(parent))
-    if not sys.flags.safe_path:
-        sys.path[0] = folder
-    forget_projects()  # of ours, the project's may have the same names
+    forget_ours()
+    sys.path[:] = path if sys.flags.safe_path else [folder, *path[1:]]
     for each in wanted:
         preload(each)
-    files = forget_projects()
+    if unfit := [name for name in HANG if name in sys.modules]:
+        sys.exit(f"{unfit[0]} would wait for ever in a fork")
+    files = forget_project(folder)
     gc.collect()
     gc.freeze()  # else the first search for unused objects in a fork would write to all pages
     module, *arguments = server.serve(files).arguments[1:]  # after -m
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed()  # as Python's own generator does: no two processes draw the same
     if not sys.flags.safe_path:
         sys.path[0] = str(Path.cwd())
     sys.argv = [module, *arguments]

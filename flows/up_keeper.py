@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import psutil
 
-from flows.processes import end_trees
+from flows.process_trees import end_trees
 
 MARK = "INKFLOW_UP"
 ROUNDS = 3  # what was being started while we looked is found the next time

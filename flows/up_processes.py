@@ -11,7 +11,8 @@ from pathlib import Path
 
 import psutil
 
-from flows.processes import end_trees, mark, tied_to_us
+from flows.process_trees import end_trees
+from flows.processes import mark, tied_to_us
 from flows.up_keeper import MARK, end_marked, marked
 from stages.errors import InkflowError
 

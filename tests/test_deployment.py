@@ -23,7 +23,7 @@ from ruamel.yaml import YAML
 
 from flows import checkout
 from flows.pools import template
-from flows.processes import end_trees
+from flows.process_trees import end_trees
 from flows.server import HEARTBEAT
 from tests.conftest import ROOT, Project, Toy, wait_until
 from tests.prefect_api import api

@@ -14,7 +14,7 @@ import httpx
 
 from benchmarks.support.measure import ROOT
 from flows.prefect_http import ask
-from flows.processes import end_trees
+from flows.process_trees import end_trees
 
 START_S = 120.0
 RUN_S = 120.0

@@ -1,76 +1,25 @@
 """Stages as forks of a process that has imported what they want: as from a shell, but for the import."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from flows.display import Silence
-from flows.errors import PolicyInvalid, StageFailed, StageTimedOut
+from flows.errors import PolicyInvalid
 from flows.model import Command, Stage
 from flows.policy import Policies, StagePolicy, load_policies
 from flows.preloads import Preloads
 from flows.processes import Processes
-from tests.conftest import ROOT, Toy, run_engine, wait_until
-from tests.engine.toys import stage_processes, status, succeeded
+from tests.conftest import Toy, run_engine
+from tests.engine.forking import EXECUTION, GRAPH, ON_LINUX, OWN, PROGRAM, processes, say
+from tests.engine.toys import status, succeeded
 
-pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="stages are forked on Linux alone")
+__all__ = ["processes"]  # a fixture
 
-LIBRARY = "wsgiref.util"  # one of Python's that nobody else imports
-PRELOAD = ("own", "own:prepare")  # a project's module, and a function of it
-OWN = f"""
-VALUE = 1
-
-def prepare():
-    import {LIBRARY}
-"""
-PROGRAM = f"""
-import json, os, sys
-loaded = "{LIBRARY}" in sys.modules
-import own
-facts = {{
-    "name": __name__, "argv": sys.argv[1:], "path": sys.path[0], "folder": os.getcwd(), "own": own.VALUE,
-    "stage": os.environ.get("DVC_STAGE"), "knob": os.environ.get("KNOB"), "leader": os.getsid(0) == os.getpid(),
-}}
-with open(sys.argv[1], "w") as file:
-    json.dump(facts, file)
-print("loaded" if loaded else "not loaded", flush=True)
-print("to standard error", file=sys.stderr)
-"""
-GRAPH = """
-stages:
-  first: {cmd: cat in > first, deps: [in], outs: [first]}
-  each:
-    foreach: [a, b]
-    do: {cmd: "python -m program ${item}", deps: [first, program.py], outs: ["${item}"]}
-"""
-EXECUTION = 'stages: {"each@*": {preload: [own, "own:prepare"]}}\n'
-
-
-@pytest.fixture
-def processes(toy: Toy) -> Iterator[Processes]:
-    """Commands in a toy with a program; at the end nothing is left of them."""
-    toy.write({"own.py": OWN, "program.py": PROGRAM})
-    found = Processes(toy.folder)
-    yield found
-    found.close()
-    assert stage_processes(toy.folder) == []
-
-
-def say(processes: Processes, line: str, folder: Path, **environment: str) -> list[str]:
-    """What a command says whose modules were imported ahead."""
-    said: list[str] = []
-    processes.prepare(PRELOAD, environment)
-    command = Command("a", (line,), str(folder), {"DVC_STAGE": "a", **environment}, PRELOAD)
-    processes.run(command, said.append, timeout_s=60)
-    return said[1:]
+pytestmark = ON_LINUX
 
 
 def test_as_from_a_shell(toy: Toy, processes: Processes) -> None:
@@ -106,35 +55,26 @@ def test_what_needs_a_shell(toy: Toy, processes: Processes, line: str) -> None:
     assert say(processes, line, toy.folder)[0] in ("not loaded", "to standard error")
 
 
-@pytest.mark.parametrize(
-    ("body", "code", "last"),
-    [
-        ("import sys; print('error: bad'); sys.exit(3)", 3, "error: bad"),
-        ("raise SystemExit('said so')", 1, "said so"),
-        ("1 / 0", 1, "ZeroDivisionError: division by zero"),
-        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", -9, None),
-    ],
-)
-def test_ends_badly(toy: Toy, processes: Processes, body: str, code: int, last: str | None) -> None:
-    """Exit codes and last words are those of the program, however it ended; the next one is not touched by it."""
-    toy.write({"bad.py": body})
-    with pytest.raises(StageFailed) as failed:
-        say(processes, "python -m bad", toy.folder)
-    assert failed.value.code == code
-    assert (failed.value.lines[-1] if failed.value.lines else None) == last
-    assert say(processes, "python -m program out", toy.folder)[0] == "loaded"
+def test_random_numbers_differ(toy: Toy, processes: Processes) -> None:
+    """Who draws without a seed gets other numbers in each fork."""
+    toy.write({"draws.py": "import numpy, random; print(numpy.random.rand(), random.random())"})
+    processes.prepare(["numpy"], {})
+    said: list[str] = []
+    for _ in range(2):
+        processes.run(Command("a", ("python -m draws",), str(toy.folder), {}, ("numpy",)), said.append, 60)
+    assert said[1] != said[3]
+    assert said[1].split()[1] != said[3].split()[1]
 
 
-def test_time_limit(toy: Toy, processes: Processes) -> None:
-    """A stage that takes too long ends with all that it started, also what left its group."""
-    toy.write({"slow.py": "import subprocess; subprocess.run(['setsid', 'sleep', '60'])"})
-    processes.prepare(PRELOAD, {})
-    started = time.monotonic()
-    with pytest.raises(StageTimedOut):
-        command = Command("a", ("python -m slow",), str(toy.folder), {"DVC_STAGE": "a"}, PRELOAD)
-        processes.run(command, lambda _: None, timeout_s=2.0)
-    assert time.monotonic() - started < 20
-    assert [process for process in stage_processes(toy.folder) if "slow" in process.cmdline()] == []
+def test_what_hangs_in_a_fork_is_refused(toy: Toy) -> None:
+    """A library that is known to wait for its thread in a fork is not imported ahead."""
+    notes: list[str] = []
+    processes = Processes(toy.folder, notes.append)
+    toy.write({"own.py": OWN, "program.py": PROGRAM})
+    processes.prepare(["onnxruntime"], {})
+    processes.run(Command("a", ("python -m program out",), str(toy.folder), {}, ("onnxruntime",)), lambda _: None, 60)
+    processes.close()
+    assert notes == ["preload: onnxruntime: onnxruntime would wait for ever in a fork; stages start without it"]
 
 
 def test_changed_code_is_loaded_anew(toy: Toy, processes: Processes) -> None:
@@ -181,24 +121,6 @@ def test_a_whole_run(toy: Toy) -> None:
     assert ears.lines.count("loaded") == 2
     assert [json.loads(toy.read(name))["stage"] for name in "ab"] == ["each@a", "each@b"]
     assert status() == {}
-
-
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_engine_is_ended(toy: Toy, number: signal.Signals) -> None:
-    """Forks and the process that they are forks of go with their engine, however it ends."""
-    slow = PROGRAM + "import time; time.sleep(60)\n"
-    toy.write({"dvc.yaml": GRAPH, "execution.yaml": EXECUTION, "own.py": OWN, "program.py": slow, "in": "one\n"})
-    program = "from pathlib import Path; from flows.policy import load_policies; from tests.conftest import run_engine"
-    command = [sys.executable, "-c", f"{program}; run_engine(jobs=2, policies=load_policies(Path()))"]
-    with subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(ROOT)}) as engine:
-        try:
-            wait_until(lambda: (toy.folder / "a").exists() and (toy.folder / "b").exists(), 60)
-            assert len(stage_processes(toy.folder)) == 3  # two forks, and what they are forks of
-            engine.send_signal(number)
-            engine.wait(60)
-            wait_until(lambda: stage_processes(toy.folder) == [], 30)
-        finally:
-            engine.kill()
 
 
 def test_only_for_others() -> None:
