@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import socket
 import struct
 from collections.abc import Mapping, Sequence
@@ -40,6 +41,13 @@ def next_number(connection: socket.socket) -> int | None:
             told += part
         return int(NUMBER.unpack(told)[0])
     return None
+
+
+def is_readable(connection: socket.socket, wait_s: float) -> bool:
+    """Whether the other end said something, or went, within so many seconds."""
+    poll = select.poll()  # select() itself knows the first 1024 descriptors alone
+    poll.register(connection, select.POLLIN)
+    return bool(poll.poll(wait_s * 1000))
 
 
 def is_ours(connection: socket.socket) -> bool:

@@ -6,7 +6,6 @@ When a file of which it has code has changed, it has the wrong code in memory: t
 import ctypes
 import json
 import os
-import select
 import selectors
 import signal
 import socket
@@ -19,11 +18,12 @@ from typing import NamedTuple
 
 import psutil
 
-from flows.fork_orders import NUMBER, POLL_S, is_ours
+from flows.fork_orders import NUMBER, POLL_S, is_ours, is_readable
 from flows.process_trees import end_trees
 
 RECEIVE_S = 5.0  # an order is sent whole, at once
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # of <sys/prctl.h>, for which Python has no module of its own
+ROUNDS = 3
 REQUESTS = {signal.SIGTERM}  # to end
 SYSTEM = ctypes.CDLL(None)
 
@@ -83,32 +83,37 @@ class ForkServer:
         if order is None:
             connection.close()
             return None
-        is_stale, server = self._is_stale(), os.getpid()
-        signal.pthread_sigmask(signal.SIG_BLOCK, REQUESTS)  # which the fork would take as one to this process
-        try:
-            pid = os.fork()
-        except OSError:  # no process or memory is left: whoever asks is told by the end of the connection
-            pid = -1
-        if pid == 0:
-            SYSTEM.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-            if os.getppid() != server:
-                os._exit(1)
+        is_stale = self._is_stale()
+        if self._is_fork_now(connection):
             connection.close()
             self._become(order)
             if is_stale:
                 os.execv(sys.executable, [sys.executable, *order.arguments])
             return order
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, REQUESTS)
         for output in order.outputs:
             os.close(output)
-        if pid == -1:
-            connection.close()
-            return None
-        self._keep(pid, connection)
         if is_stale:
             self._selector.unregister(self._listener)
             self._listener.close()
         return None
+
+    def _is_fork_now(self, connection: socket.socket) -> bool:
+        """Fork: true in the fork, which ends with this process. Who asked for it is told its number."""
+        server = os.getpid()
+        signal.pthread_sigmask(signal.SIG_BLOCK, REQUESTS)  # which the fork would take as one to this process
+        try:
+            pid = os.fork()
+        except OSError:  # no process or memory is left: whoever asks is told by the end of the connection
+            connection.close()
+        else:
+            if not pid:
+                SYSTEM.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+                if os.getppid() != server:
+                    os._exit(1)
+                return True
+            self._keep(pid, connection)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, REQUESTS)
+        return False
 
     def _is_stale(self) -> bool:
         """Whether a file of which code was read is another one now."""
@@ -165,12 +170,20 @@ class ForkServer:
             if not ended:
                 continue
             connection = self._forks.pop(pid)
-            end_trees([child.pid for child in psutil.Process().children() if child.pid not in self._forks])
+            self._end_strays()
             with suppress(OSError):
                 connection.sendall(NUMBER.pack(os.waitstatus_to_exitcode(status)))
             with suppress(KeyError):
                 self._selector.unregister(connection)
             connection.close()
+
+    def _end_strays(self) -> None:
+        """End what forks that ended have left behind: it is ours now, as the next above it."""
+        for _ in range(ROUNDS):  # what one of them had started comes to us when that one ends
+            strays = [child.pid for child in psutil.Process().children() if child.pid not in self._forks]
+            if not strays:
+                return
+            end_trees(strays)
 
 
 def imported_files() -> list[str]:
@@ -211,5 +224,4 @@ def _received(connection: socket.socket) -> Order | None:
 
 def _is_gone(connection: socket.socket) -> bool:
     """Whether the other end waits no longer; it says nothing more than its order."""
-    heard, _, _ = select.select([connection], [], [], 0)
-    return bool(heard) and connection.recv(1, socket.MSG_PEEK) == b""
+    return is_readable(connection, 0) and connection.recv(1, socket.MSG_PEEK) == b""

@@ -42,9 +42,10 @@ def name_of(worker: int) -> str:
 
 
 def start_of(pid: int) -> str:
-    """When a process began, as the system counts; empty when it is gone. A number alone may have come to another."""
+    """When a process began, as the system counts; empty when it has ended. A number alone may have come to another."""
     with suppress(OSError), open(f"/proc/{pid}/stat") as file:  # noqa: PTH123 - likewise
-        return file.read().rpartition(")")[2].split()[19]
+        state, *facts = file.read().rpartition(")")[2].split()
+        return "" if state in "ZX" else facts[18]
     return ""
 
 

@@ -17,6 +17,8 @@ from flows.pool_job import ENGINE, name_of, start_of
 def prefork(worker: int) -> ForkServer:
     """What forks the runs of the worker with this process number; ends this process where another one does."""
     listener, began = socket.socket(socket.AF_UNIX), start_of(worker)
+    if not began:  # it has ended already
+        sys.exit(0)
     try:
         listener.bind(name_of(worker))
     except OSError:  # another run's came first

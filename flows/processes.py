@@ -73,7 +73,10 @@ class Processes:
         if self.ended.is_set():
             raise Interrupted(command.stage)
         last: deque[str] = deque(maxlen=KEPT_LINES)
-        with self._start(line, command) as process:
+        started = self._start(line, command)
+        if started is None:
+            return 0, []
+        with started as process:
             self._running[command.stage] = process
             if not self._wants(command.stage):  # since it was looked at last
                 end_trees([process.pid])
@@ -90,12 +93,13 @@ class Processes:
             finally:
                 del self._running[command.stage]
 
-    def _start(self, line: str, command: Command) -> "subprocess.Popen[str] | Fork":
+    def _start(self, line: str, command: Command) -> "subprocess.Popen[str] | Fork | None":
+        """One line of `command`, begun; None where it is not wanted any more."""
         environment = self._environment() | dict(command.environment)
         fork = self._forks.start(line, command.preload, environment, command.folder, lambda: self._wants(command.stage))
-        if fork is None and self.ended.is_set():
-            raise Interrupted(command.stage)
-        return fork or subprocess.Popen(
+        if fork or not self._wants(command.stage):  # imports may have been waited for
+            return fork
+        return subprocess.Popen(
             tied_to_us([*_shell(), "-c", line]),
             cwd=command.folder,
             env=environment,

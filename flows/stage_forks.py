@@ -5,7 +5,6 @@ It does for a command of the form `python -m MODULE ARGUMENT...` what the shell 
 
 import os
 import re
-import select
 import shlex
 import shutil
 import signal
@@ -20,13 +19,14 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from flows.fork_orders import POLL_S, is_ours, next_number, order_fork
+from flows.fork_orders import POLL_S, is_ours, is_readable, next_number, order_fork
 from flows.machine import GPUS
 from flows.process_trees import GRACE_S, end_trees
 
 IMPORT_S = 120.0  # that a stage waits for imports, on a busy machine
 PROGRAM = Path(__file__).with_name("stage_prefork.py")
 PLAIN = re.compile(r"python3? -m [\w.]+( [\w@%+=:,./ -]+)?")  # nothing in it that a shell would read otherwise
+PLAIN_SHELLS = ("sh", "dash", "bash")
 OF_A_STAGE = re.compile(f"DVC_.*|PREFECT_.*|PWD|{GPUS}")  # variables that may differ, and that no import reads
 
 
@@ -101,8 +101,9 @@ class Prefork:
             order_fork(connection, arguments, environment, folder, [theirs, theirs])
             os.close(theirs)
             end = time.monotonic() + IMPORT_S
-            while not select.select([connection], [], [], POLL_S)[0]:
-                self._is_late = time.monotonic() > end
+            while not is_readable(connection, POLL_S):
+                if time.monotonic() > end:
+                    self._is_late = True
                 if self._is_late or not is_wanted():
                     return None
             pid = next_number(connection)
@@ -194,8 +195,8 @@ class StageForks:
 
 def _means_us(line: str, environment: Mapping[str, str]) -> bool:
     """Whether a shell would start this very Python with a module, and do no more: read no file of its own, too."""
-    shell = Path(environment.get("SHELL", "")).name
-    if not PLAIN.fullmatch(line) or shell == "zsh" or (shell == "bash" and "BASH_ENV" in environment):
+    shell = Path(environment.get("SHELL") or "sh").name
+    if not PLAIN.fullmatch(line) or shell not in PLAIN_SHELLS or (shell == "bash" and "BASH_ENV" in environment):
         return False
-    found = shutil.which(line.split()[0], path=environment.get("PATH"))
-    return found is not None and Path(found).parent == Path(sys.executable).parent
+    found, here = shutil.which(line.split()[0], path=environment.get("PATH")), Path(sys.executable)
+    return found is not None and Path(found).parent == here.parent and Path(found).resolve() == here.resolve()

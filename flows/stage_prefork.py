@@ -2,9 +2,9 @@
 
     python flows/stage_prefork.py PARENT LISTENER FOLDER PRELOAD...
 
-Started by `flows.stage_forks`, by its path and with the environment of a stage; ends with its PARENT. LISTENER is the
-number of an open socket; a PRELOAD is a module, or `module:function` to be called. What belongs to a project is
-forgotten again: a stage's own code is always read from disk.
+Started by `flows.stage_forks`, by its path and with the environment of a stage; ends with its PARENT, once all is
+imported. LISTENER is the number of an open socket; a PRELOAD is a module, or `module:function` to be called. What
+belongs to a project is forgotten again: a stage's own code is always read from disk.
 """
 
 import gc
@@ -40,7 +40,9 @@ def forget_ours() -> None:
 
 def forget_project(folder: str) -> list[str]:
     """Let no code of the project in `folder` stay imported; the files of it."""
-    found = {name: getattr(module, "__file__", None) for name, module in sys.modules.items() if name != "__main__"}
+    found = {
+        name: getattr(module, "__file__", None) for name, module in list(sys.modules.items()) if name != "__main__"
+    }
     own = {
         name: file
         for name, file in found.items()

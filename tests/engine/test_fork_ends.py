@@ -65,11 +65,11 @@ def escaped(folder: Path) -> list[int]:
 def test_time_limit(toy: Toy, processes: Processes) -> None:
     """A stage that takes too long ends with all that it started, also what left its group and its parent."""
     toy.write({"escapes.py": ESCAPES})
-    processes.prepare(PRELOAD, {})
+    say(processes, "python -m program out", toy.folder)  # all is imported
     said: list[str] = []
     command = Command("a", ("python -m escapes",), str(toy.folder), {"DVC_STAGE": "a"}, PRELOAD)
     with pytest.raises(StageTimedOut):
-        processes.run(command, said.append, timeout_s=3.0)
+        processes.run(command, said.append, timeout_s=5.0)
     assert said[1:] == ["loaded", "loaded"]
     assert escaped(toy.folder) == []
 
@@ -89,6 +89,21 @@ def test_ended_while_forks_run(toy: Toy, processes: Processes) -> None:
     with ThreadPoolExecutor(1) as thread:
         run = thread.submit(processes.run, command, lambda _: None)
         wait_until(lambda: len(list(toy.folder.glob("pid-*"))) == 2, 60)
+        processes.end_all()
+        assert isinstance(run.exception(20), Interrupted)
+    assert escaped(toy.folder) == []
+
+
+def test_what_one_left_outlives_another(toy: Toy, processes: Processes) -> None:
+    """The end of a fork ends what that one left behind, and nothing of the others."""
+    toy.write({"escapes.py": ESCAPES})
+    processes.prepare(PRELOAD, {})
+    command = Command("b", ("python -m escapes",), str(toy.folder), {"DVC_STAGE": "b"}, PRELOAD)
+    with ThreadPoolExecutor(1) as thread:
+        run = thread.submit(processes.run, command, lambda _: None)
+        wait_until(lambda: len(list(toy.folder.glob("pid-*"))) == 2, 60)
+        assert say(processes, "python -m program out", toy.folder)[0] == "loaded"
+        assert len(escaped(toy.folder)) == 2
         processes.end_all()
         assert isinstance(run.exception(20), Interrupted)
     assert escaped(toy.folder) == []
@@ -121,6 +136,21 @@ def test_ended_while_something_is_imported(toy: Toy) -> None:
         processes.end_all()
         assert isinstance(run.exception(20), Interrupted)
     assert stage_processes(toy.folder) == []
+
+
+def test_import_that_takes_too_long(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An import that does not end is said once, and no stage waits for it again."""
+    monkeypatch.setattr("flows.stage_forks.IMPORT_S", 1.0)
+    toy.write({"own.py": OWN, "program.py": PROGRAM, "slow.py": "import time; time.sleep(120)"})
+    notes: list[str] = []
+    processes = Processes(toy.folder, notes.append)
+    for name in ("a", "b"):
+        processes.prepare(["slow"], {})
+        command = Command(name, (f"python -m program {name}",), str(toy.folder), {}, ("slow",))
+        processes.run(command, lambda _: None, timeout_s=60)
+    processes.close()
+    assert notes == ["preload: slow: not imported after 1 s; stages start without it"]
+    assert toy.read("a") == toy.read("b").replace('"b"', '"a"')
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
