@@ -82,20 +82,7 @@ def test_left_behind_on_success(toy: Toy, processes: Processes) -> None:
 
 
 def test_ended_while_forks_run(toy: Toy, processes: Processes) -> None:
-    """`end_all`, as of Ctrl-C, ends forks with all that they started."""
-    toy.write({"escapes.py": ESCAPES})
-    processes.prepare(PRELOAD, {})
-    command = Command("a", ("python -m escapes",), str(toy.folder), {"DVC_STAGE": "a"}, PRELOAD)
-    with ThreadPoolExecutor(1) as thread:
-        run = thread.submit(processes.run, command, lambda _: None)
-        wait_until(lambda: len(list(toy.folder.glob("pid-*"))) == 2, 60)
-        processes.end_all()
-        assert isinstance(run.exception(20), Interrupted)
-    assert escaped(toy.folder) == []
-
-
-def test_what_one_left_outlives_another(toy: Toy, processes: Processes) -> None:
-    """The end of a fork ends what that one left behind, and nothing of the others."""
+    """The end of a fork ends nothing of the others; `end_all`, as of Ctrl-C, ends those with all that they started."""
     toy.write({"escapes.py": ESCAPES})
     processes.prepare(PRELOAD, {})
     command = Command("b", ("python -m escapes",), str(toy.folder), {"DVC_STAGE": "b"}, PRELOAD)
