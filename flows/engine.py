@@ -91,7 +91,7 @@ class Engine:
                 self._session.display.note(f"ended {stage}, which a run that was killed had left behind")
             self._repository.expect([stage.name for stage in stages])
             policies = {stage.name: self.policies.of(stage.name) for stage in stages}
-            self._preloads = Preloads(stages, self.policies, self._prepare)
+            self._preloads = Preloads(stages, policies, self._prepare)
             self._drive(Scheduler(stages, policies, self._jobs, machine.gpus()))
             self._repository.flush()
             self._timings.save()
@@ -103,10 +103,9 @@ class Engine:
             self._watches.put(None)
 
     def _prepare(self, policy: StagePolicy) -> None:
-        """Have imported what stages of this policy want, as long as stages start."""
-        if not self._processes.ended.is_set():
-            slots = min(policy.slots, self._jobs)
-            self._processes.prepare(policy.preload, machine.environment(slots, self._jobs, ()))
+        """Have imported what stages of this policy want."""
+        slots = min(policy.slots, self._jobs)
+        self._processes.prepare(policy.preload, machine.environment(slots, self._jobs, ()))
 
     def _drive(self, scheduler: Scheduler) -> None:
         """Start what may start and take what ended, until nothing runs and nothing may start."""

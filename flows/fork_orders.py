@@ -54,8 +54,3 @@ def is_ours(connection: socket.socket) -> bool:
     """True when the other end belongs to the same user: names of this kind are open to all."""
     peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     return bool(struct.unpack("3i", peer)[1] == os.getuid())
-
-
-def shell_code(code: int) -> int:
-    """An exit code as a shell says it, of a process that a signal may have ended."""
-    return code if code >= 0 else 128 - code

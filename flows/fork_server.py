@@ -19,11 +19,10 @@ from typing import NamedTuple
 import psutil
 
 from flows.fork_orders import NUMBER, POLL_S, is_ours, is_readable
-from flows.process_trees import end_trees
+from flows.process_trees import end_found, end_trees
 
 RECEIVE_S = 5.0  # an order is sent whole, at once
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # of <sys/prctl.h>, for which Python has no module of its own
-ROUNDS = 3
 REQUESTS = {signal.SIGTERM}  # to end
 SYSTEM = ctypes.CDLL(None)
 
@@ -170,20 +169,16 @@ class ForkServer:
             if not ended:
                 continue
             connection = self._forks.pop(pid)
-            self._end_strays()
+            end_found(self._strays)
             with suppress(OSError):
                 connection.sendall(NUMBER.pack(os.waitstatus_to_exitcode(status)))
             with suppress(KeyError):
                 self._selector.unregister(connection)
             connection.close()
 
-    def _end_strays(self) -> None:
-        """End what forks that ended have left behind: it is ours now, as the next above it."""
-        for _ in range(ROUNDS):  # what one of them had started comes to us when that one ends
-            strays = [child.pid for child in psutil.Process().children() if child.pid not in self._forks]
-            if not strays:
-                return
-            end_trees(strays)
+    def _strays(self) -> list[int]:
+        """What forks that ended have left behind: it is ours now, as the next above it."""
+        return [child.pid for child in psutil.Process().children() if child.pid not in self._forks]
 
 
 def imported_files() -> list[str]:

@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -42,15 +42,10 @@ class StagePolicy(BaseModel):
     retry_delay_s: float = Field(0.0, ge=0, le=86_400, description="wait before a further try, in seconds")
     timeout_s: float | None = Field(None, gt=0, description="time limit of one try, in seconds; none when null")
     pool: str | None = Field(None, min_length=1, description="Prefect work pool that runs it; this machine when null")
-    preload: tuple[Annotated[str, AfterValidator(importable)], ...] = Field(
+    preload: Annotated[tuple[Annotated[str, AfterValidator(importable)], ...], BeforeValidator(listed)] = Field(
         (),
         description="modules, or module:function to call, which one process imports for all stages that want them",
     )
-
-    @field_validator("preload", mode="before")
-    @classmethod
-    def _listed(cls, value: object) -> object:
-        return listed(value)
 
 
 class Workers(BaseModel):
@@ -65,12 +60,9 @@ class Workers(BaseModel):
     )
     resends: int = Field(2, ge=0, le=100, description="how often a stage whose worker was lost is sent again")
     other_versions: Literal["refuse", "warn"] = Field("refuse", description="what a worker with other versions does")
-    versions_of: tuple[str, ...] = Field(VERSIONS_OF, description="packages whose versions decide results")
-
-    @field_validator("versions_of", mode="before")
-    @classmethod
-    def _listed(cls, value: object) -> object:
-        return listed(value)
+    versions_of: Annotated[tuple[str, ...], BeforeValidator(listed)] = Field(
+        VERSIONS_OF, description="packages whose versions decide results"
+    )
 
 
 class Policies(BaseModel):

@@ -14,9 +14,10 @@ import sys
 import time
 from contextlib import suppress
 
-from flows.fork_orders import POLL_S, is_ours, next_number, order_fork, shell_code
+from flows.fork_orders import is_ours, next_number, order_fork
 
 START_S = 60.0
+POLL_S = 0.05
 OF_A_RUN = "PREFECT__"  # variables that tell which run it is
 ENGINE = "prefect.engine"  # what a worker starts where it is not told otherwise
 ARGUMENTS = ["-m", ENGINE]
@@ -33,7 +34,9 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _: _pass_on(pid, received))
     code = next_number(connection)
-    sys.exit(1 if code is None else shell_code(code))  # None: it was ended
+    if code is None:  # it was ended
+        sys.exit(1)
+    sys.exit(code if code >= 0 else 128 - code)  # as a shell says it where a signal ended it
 
 
 def name_of(worker: int) -> str:

@@ -1,9 +1,11 @@
 """When to import ahead what stages compute with: as soon as one of them is known to run, or one that they wait for."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+
+import networkx as nx
 
 from flows.model import Stage
-from flows.policy import Policies, StagePolicy
+from flows.policy import StagePolicy
 
 
 class Preloads:
@@ -12,32 +14,22 @@ class Preloads:
     What only a stage that starts at this moment wants is not worth a process: it imports that itself.
     """
 
-    def __init__(self, stages: Sequence[Stage], policies: Policies, prepare: Callable[[StagePolicy], None]) -> None:
+    def __init__(
+        self, stages: Sequence[Stage], policies: Mapping[str, StagePolicy], prepare: Callable[[StagePolicy], None]
+    ) -> None:
         self._prepare = prepare
-        wants = {stage.name: policies.of(stage.name) for stage in stages}
-        self._wants = {name: policy for name, policy in wants.items() if policy.preload and policy.pool is None}
-        self._upstream = {stage.name: stage.upstream for stage in stages}
+        self._wants = {name: policy for name, policy in policies.items() if policy.preload and policy.pool is None}
+        self._graph = nx.DiGraph((above, stage.name) for stage in stages for above in stage.upstream)
+        self._graph.add_nodes_from(stage.name for stage in stages)
 
     def starts(self, name: str) -> None:
         """Stage `name` is about to run: import what others want that wait for it, or that want the same."""
-        own = self._wants.get(name)
+        own, waiting = self._wants.get(name), nx.descendants(self._graph, name)
         for other, policy in list(self._wants.items()):
             same = own is not None and (own.preload, own.slots) == (policy.preload, policy.slots)
-            if other != name and (same or self._waits_for(other, name)):
+            if other != name and (same or other in waiting):
                 self._prepare(policy)
 
     def ended(self, name: str) -> None:
         """Stage `name` wants nothing any more."""
         self._wants.pop(name, None)
-
-    def _waits_for(self, name: str, above: str) -> bool:
-        """Whether stage `name` stands somewhere below stage `above`."""
-        waiting, seen = [name], set()
-        while waiting:
-            here = waiting.pop()
-            if here == above:
-                return True
-            if here not in seen:
-                seen.add(here)
-                waiting += self._upstream.get(here, ())
-        return False

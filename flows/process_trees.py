@@ -1,11 +1,13 @@
 """Ending processes with everything that they started."""
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 
 import psutil
 
 GRACE_S = 3.0  # between the request to end and the end
+ROUNDS = 3  # what was being started while we looked is found the next time
 
 
 def end_trees(pids: list[int]) -> None:
@@ -22,6 +24,18 @@ def end_trees(pids: list[int]) -> None:
             with suppress(psutil.Error):
                 ask(process)
         _, alive = psutil.wait_procs(alive, timeout=GRACE_S)
+
+
+def end_found(find: Callable[[], list[int]]) -> int:
+    """End what `find` finds, until it finds no more; how many there were."""
+    count = 0
+    for _ in range(ROUNDS):
+        pids = find()
+        if not pids:
+            break
+        count += len(pids)
+        end_trees(pids)
+    return count
 
 
 def _group(pid: int) -> list[psutil.Process]:

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeAlias
 
 import psutil
 
@@ -20,6 +21,7 @@ from flows.stage_forks import Fork, StageForks
 
 KEPT_LINES = 50  # of a stage's output, for the message when it fails
 MARK = "INKFLOW_ENGINE"  # environment variable by which a stage's processes are known, also after their engine died
+Process: TypeAlias = subprocess.Popen[str] | Fork
 SHELL_FLAGS = {"bash": ["--noprofile", "--norc"], "zsh": ["--no-rcs"]}  # as DVC starts them
 
 
@@ -28,7 +30,7 @@ class Processes:
 
     def __init__(self, root: Path, note: Callable[[str], None] = print) -> None:
         self._root, self._forks = root, StageForks(root, note)
-        self._running: dict[str, subprocess.Popen[str] | Fork] = {}
+        self._running: dict[str, Process] = {}
         self.ended = threading.Event()  # no command may start any more
         self._timed_out: set[str] = set()
 
@@ -93,7 +95,7 @@ class Processes:
             finally:
                 del self._running[command.stage]
 
-    def _start(self, line: str, command: Command) -> "subprocess.Popen[str] | Fork | None":
+    def _start(self, line: str, command: Command) -> Process | None:
         """One line of `command`, begun; None where it is not wanted any more."""
         environment = self._environment() | dict(command.environment)
         fork = self._forks.start(line, command.preload, environment, command.folder, lambda: self._wants(command.stage))
@@ -166,7 +168,7 @@ def tied_to_us(command: Sequence[str]) -> list[str]:
     return [setpriv, "--pdeathsig", "KILL", *command] if setpriv else list(command)
 
 
-def _listen(process: "subprocess.Popen[str] | Fork", last: deque[str], say: Callable[[str], None]) -> None:
+def _listen(process: Process, last: deque[str], say: Callable[[str], None]) -> None:
     assert process.stdout is not None
     for text in process.stdout:
         last.append(mask(text.rstrip("\n")))  # here, before anybody hears it

@@ -10,10 +10,9 @@ from contextlib import suppress
 
 import psutil
 
-from flows.process_trees import end_trees
+from flows.process_trees import end_found
 
 MARK = "INKFLOW_UP"
-ROUNDS = 3  # what was being started while we looked is found the next time
 
 
 def marked(value: str) -> list[int]:
@@ -29,14 +28,7 @@ def marked(value: str) -> list[int]:
 
 def end_marked(value: str) -> int:
     """End them; how many there were."""
-    count = 0
-    for _ in range(ROUNDS):
-        pids = marked(value)
-        if not pids:
-            break
-        count += len(pids)
-        end_trees(pids)
-    return count
+    return end_found(lambda: marked(value))
 
 
 if __name__ == "__main__":

@@ -125,21 +125,6 @@ def test_ended_while_something_is_imported(toy: Toy) -> None:
     assert stage_processes(toy.folder) == []
 
 
-def test_import_that_takes_too_long(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An import that does not end is said once, and no stage waits for it again."""
-    monkeypatch.setattr("flows.stage_forks.IMPORT_S", 1.0)
-    toy.write({"own.py": OWN, "program.py": PROGRAM, "slow.py": "import time; time.sleep(120)"})
-    notes: list[str] = []
-    processes = Processes(toy.folder, notes.append)
-    for name in ("a", "b"):
-        processes.prepare(["slow"], {})
-        command = Command(name, (f"python -m program {name}",), str(toy.folder), {}, ("slow",))
-        processes.run(command, lambda _: None, timeout_s=60)
-    processes.close()
-    assert notes == ["preload: slow: not imported after 1 s; stages start without it"]
-    assert toy.read("a") == toy.read("b").replace('"b"', '"a"')
-
-
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_engine_is_ended(toy: Toy, number: signal.Signals) -> None:
     """Forks and the process that they are forks of go with their engine, however it ends."""

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from flows.display import Silence
 from flows.dvc_adapter import Repository
 from flows.engine import Engine
 from flows.errors import Interrupted
@@ -18,7 +17,7 @@ from flows.model import Outcome
 from flows.policy import Policies
 from flows.session import Options, Session
 from tests.conftest import Toy, run_engine, wait_until
-from tests.engine.toys import outcomes, status, succeeded
+from tests.engine.toys import Heard, outcomes, status, succeeded
 
 PAIR = """
 stages:
@@ -35,18 +34,6 @@ with rwlock(r.tmp_dir, r.fs, "a reader", [str(pathlib.Path("a").absolute())], []
     print("held", flush=True)
     time.sleep(3)
 """
-
-
-class Heard(Silence):
-    """A display that keeps what is said of the run itself."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.notes: list[str] = []
-
-    def note(self, text: str) -> None:
-        """Keep `text`."""
-        self.notes.append(text)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import Any
 import psutil
 from dvc.repo import Repo
 
+from flows.display import Silence
 from flows.dvc_adapter import Repository
 from flows.model import Outcome, Result
 from flows.plan import Decision, Verdict, plan
@@ -25,6 +26,23 @@ FORETOLD = {
     Verdict.RUN: Outcome.RAN,
 }
 ALWAYS_CHANGED = ["always changed"]  # all that `dvc status` says of a stage that always runs
+
+
+class Heard(Silence):
+    """A display that keeps what is said of the run itself, and what its stages say."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.notes: list[str] = []
+        self.lines: list[str] = []
+
+    def note(self, text: str) -> None:
+        """Keep `text`."""
+        self.notes.append(text)
+
+    def line(self, stage: str, text: str) -> None:
+        """Keep a line of a stage."""
+        self.lines.append(text)
 
 
 def plan_here(*, force: bool = False) -> dict[str, Decision]:
