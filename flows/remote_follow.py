@@ -160,7 +160,7 @@ class Follower:
         if report is not None:
             run.lines += run.said.new(self._client)
         run.hear(state, report)
-        now = time.monotonic()
+        now = self._looked_at  # asking for the lines may have taken long: no silence of the worker either
         silent_s = now - run.alive_at
         running = state is not None and (state.is_running() or state.is_cancelling())
         starting = state is not None and state.is_pending()
@@ -173,7 +173,7 @@ class Follower:
     def _look_for_workers(self, waiting: list[SubRun]) -> None:
         """Give up runs that nobody takes since their pool has no worker."""
         for pool in {run.pool for run in waiting}:
-            workers, now = self._client.read_workers_for_work_pool(pool), time.monotonic()
+            workers, now = self._client.read_workers_for_work_pool(pool), self._looked_at
             is_served = any(worker.status is WorkerStatus.ONLINE for worker in workers)
             for run in (run for run in waiting if run.pool == pool):
                 if is_served:

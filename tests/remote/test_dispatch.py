@@ -111,6 +111,45 @@ def test_an_answer_that_is_no_success(code: int, said: list[str], prefect_url: s
                 assert one.said == [f"sent to the pool {pool}"]
 
 
+class Clock:
+    """Time as a follower of runs has it: it passes only when a test says so, however busy the machine is."""
+
+    def __init__(self) -> None:
+        self._now, self._sleeps = 1000.0, 0
+
+    def monotonic(self) -> float:
+        """Seconds."""
+        return self._now
+
+    def sleep(self, _: float) -> None:
+        """The pause before a look at all runs."""
+        self._sleeps += 1
+        time.sleep(0.02)
+
+    def wait_for_a_look(self) -> None:
+        """Wait until one that began after this call is over."""
+        seen = self._sleeps
+        wait_until(lambda: self._sleeps >= seen + 2, timeout_s=60)
+
+    def tick(self, seconds: float) -> None:
+        """Let so much time pass, with looks as often as ever."""
+        for _ in range(round(seconds / POLL_S)):
+            self._now += POLL_S
+            self.wait_for_a_look()
+
+    def jump(self, seconds: float) -> None:
+        """Let so much time pass at once."""
+        self._now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock of all followers."""
+    clock = Clock()
+    monkeypatch.setattr("flows.remote_follow.time", clock)
+    return clock
+
+
 class Pretended:
     """A worker, as far as the server can see it."""
 
@@ -120,13 +159,6 @@ class Pretended:
         client.set_flow_run_state(run.id, Running(), force=True)
         made = ArtifactCreate(type=ARTIFACT, data=self._report.to_table(), flow_run_id=run.id)
         self._artifact = client.create_artifact(made).id
-
-    def live(self, for_s: float) -> None:
-        """Give signs of life for a while."""
-        end = time.monotonic() + for_s
-        while time.monotonic() < end:
-            self.tell()
-            time.sleep(0.5)
 
     def tell(self, ending: Ending = Ending.NONE) -> None:
         """Give a sign of life."""
@@ -143,7 +175,7 @@ class Pretended:
         self._client.set_flow_run_state(self._run, state, force=True)
 
 
-def test_a_server_that_was_away_loses_no_worker(prefect_url: str, client: SyncPrefectClient) -> None:
+def test_a_server_that_was_away_loses_no_worker(prefect_url: str, client: SyncPrefectClient, clock: Clock) -> None:
     """The server is away for longer than a worker may be silent, and the worker, which backs off, takes its time to
     notice that it is back: it is not lost.
     """
@@ -151,34 +183,40 @@ def test_a_server_that_was_away_loses_no_worker(prefect_url: str, client: SyncPr
     with Way(prefect_url).running() as way, carried(way, pool, IMPATIENT) as one:
         one.wait_until_sent()
         worker = Pretended(client, pool)
-        worker.live(1)
+        clock.wait_for_a_look()
         way.open.clear()
-        time.sleep(9)
+        clock.tick(IMPATIENT.lost_after_s + 4)
         way.open.set()
-        time.sleep(8)
+        clock.tick(IMPATIENT.lost_after_s + 3)
         assert worker.state() == "RUNNING"
         worker.tell(Ending.DONE)
         worker.set(Completed())
         assert one.worker.result(30) == "pretended"
 
 
-def test_a_server_that_stood_still_loses_no_worker(prefect_url: str, client: SyncPrefectClient) -> None:
+@pytest.mark.parametrize("request_for", ["/flow_runs/filter", "/artifacts/filter", "/logs/filter"])
+def test_a_server_that_stood_still_loses_no_worker(
+    request_for: str, prefect_url: str, client: SyncPrefectClient, clock: Clock
+) -> None:
     """The server answers nothing for longer than a worker may be silent: the worker is not lost. One that dies when
     the server answers again is.
     """
-    pool, workers = deployed(client), IMPATIENT.model_copy(update={"lost_after_s": 8})
-    with Way(prefect_url).running() as way, carried(way, pool, workers) as one:
+    pool = deployed(client)
+    with Way(prefect_url).running() as way, carried(way, pool, IMPATIENT) as one:
         one.wait_until_sent()
         worker = Pretended(client, pool)
-        worker.live(1)
-        time.sleep(1)  # so that all of it was heard
-        way.holds = True
+        clock.wait_for_a_look()
+        way.holds = request_for
         way.open.clear()
-        time.sleep(8)
+        wait_until(lambda: way.held > 0, timeout_s=60)
+        clock.jump(2 * IMPATIENT.lost_after_s)
         way.open.set()
-        time.sleep(1)
-        worker.live(1)
+        clock.wait_for_a_look()
         assert worker.state() == "RUNNING"
+        worker.tell()
+        clock.tick(IMPATIENT.lost_after_s)
+        assert worker.state() == "RUNNING"
+        clock.tick(2)
         with pytest.raises(PoolFailed, match=r"1 workers .* were lost"):
             one.worker.result(30)
     assert "worker pretended was lost: no sign of life for" in one.said[-1]
@@ -197,24 +235,24 @@ def test_a_worker_that_gave_its_result_is_not_lost(prefect_url: str, client: Syn
     assert len(runs_of(client, pool)) == 1
 
 
-def test_a_pool_counts_as_left_from_its_last_worker_on(prefect_url: str, client: SyncPrefectClient) -> None:
+def test_a_pool_counts_as_left_from_its_last_worker_on(
+    prefect_url: str, client: SyncPrefectClient, clock: Clock
+) -> None:
     """A run waits behind others for longer than for a pool without workers; then the worker goes: from then on the
     wait counts, not from the sending on.
     """
     pool, wait_s = deployed(client), 4.0
-    with (
-        Way(prefect_url).running() as way,
-        carried(way, pool, Workers(pool_wait_s=wait_s)) as one,
-    ):
-        client.send_worker_heartbeat(pool, "only", heartbeat_interval_seconds=60)
+    with Way(prefect_url).running() as way, carried(way, pool, Workers(pool_wait_s=wait_s)) as one:
+        client.send_worker_heartbeat(pool, "only", heartbeat_interval_seconds=600)
         one.wait_until_sent()
-        time.sleep(wait_s + 2)
+        clock.tick(wait_s + 2)
         assert not one.worker.done()
         httpx.delete(f"{prefect_url}/work_pools/{pool}/workers/only", timeout=60).raise_for_status()
-        left_at = time.monotonic()
+        clock.tick(wait_s)
+        assert not one.worker.done()
+        clock.tick(2)
         with pytest.raises(PoolFailed, match=f"{pool} has no worker since 4 s"):
             one.worker.result(60)
-        assert time.monotonic() - left_at > wait_s - 2 * POLL_S
 
 
 def test_each_line_is_read_once(client: SyncPrefectClient) -> None:

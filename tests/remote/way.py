@@ -21,7 +21,8 @@ class Way:
         self.refuse_first: int | None = None  # the first creation, with this code
         self.open = threading.Event()  # while it is not set nothing comes through
         self.open.set()
-        self.holds = False  # requests wait while it is closed; else their connections are cut
+        self.holds: str | None = None  # requests for this wait while it is closed; else their connections are cut
+        self.held = 0  # how many have waited
         self._server = server
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._http.server_port}/api"
@@ -37,9 +38,10 @@ class Way:
         body = request.rfile.read(int(request.headers.get("Content-Length") or 0))
         creates = request.path.endswith(CREATE)
         self.created += creates
-        if self.holds:
+        if self.holds and request.path.endswith(self.holds) and not self.open.is_set():
+            self.held += 1
             self.open.wait()
-        if not self.open.is_set():
+        if not self.holds and not self.open.is_set():
             return None
         if creates and self.created == 1 and self.refuse_first:
             return httpx.Response(self.refuse_first, json={"detail": "a fault"})
