@@ -97,6 +97,7 @@ def test_schedule_fires_by_itself_and_is_cached(up: Up, project: Toy) -> None:
     assert set(up.tasks(first).values()) == {"Completed"}
     assert up.tasks(second) == dict.fromkeys(["source", "side@left", "side@right", "join"], "Cached")
     assert [project.runs(name) for name in ("source", "left", "right", "join")] == [1, 1, 1, 1]
+    up.patch(f"/deployments/{up.get('/deployments/name/inkflow/often')['id']}", paused=True)  # rest for other tests
 
 
 def test_failed_run_calls_the_webhook(up: Up, receiver: Receiver) -> None:
