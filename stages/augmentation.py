@@ -1,4 +1,4 @@
-"""Random rotation, zoom and shift of the training images: around the network that learns, never part of what ships."""
+"""Random rotation, zoom, shift and bend of the training images; what ships has none of it."""
 
 import math
 from typing import Any
@@ -6,27 +6,18 @@ from typing import Any
 import keras
 from keras import ops
 
-from stages.model_params import Augmentation, ModelBase
+from stages.model_params import Augmentation
 
-
-def training_network(network: Any, model: ModelBase) -> Any:
-    """What is to be compiled and fitted: `network` itself, or with the augmentation of `model` before it.
-
-    Both have the same weights: train the one, save and export the other. The randomness comes from a
-    `keras.random.SeedGenerator` made from the model's seed, whose state is a variable of the returned network
-    (among its `variables`, as are those of Dropout): a training that is to go on exactly must save it too.
-    """
-    if model.augmentation is None:
-        return network
-    images = keras.Input(network.input_shape[1:], name="images")
-    distorted = Distortion(model.augmentation, model.seed, name="augmentation", dtype="float32")(images)
-    return keras.Model(images, network(distorted), name=f"training_{network.name}")
+KNOTS = 4  # along each side: the places whose random moves a bend goes through
 
 
 class Distortion(keras.layers.Layer):  # type: ignore[misc]  # Keras carries no types
-    """Turns, scales and moves each image of a training batch at random, in one resampling.
+    """Turns, scales, moves and bends each image of a training batch at random, in one resampling.
 
-    Bilinear; what comes in from outside takes the nearest pixel of the edge.
+    Bilinear; what comes in from outside takes the nearest pixel of the edge. A bend moves the knots of a coarse grid
+    and all pixels between them smoothly (bicubic). Such elastic distortions of handwriting come from Simard, Steinkraus
+    and Platt (2003, doi 10.1109/ICDAR.2003.1227801), the coarse grid from Ronneberger, Fischer and Brox (2015,
+    arXiv 1505.04597).
     """
 
     def __init__(self, chosen: Augmentation, seed: int, **options: Any) -> None:
@@ -44,15 +35,23 @@ class Distortion(keras.layers.Layer):  # type: ignore[misc]  # Keras carries no 
             for reach in (self._radians, self.chosen.zoom, self.chosen.shift, self.chosen.shift)
         )
         changes = matrices(angle, 1 + zoom, down * height, right * width, (height, width))
-        return ops.image.affine_transform(images, changes, interpolation="bilinear", fill_mode="nearest")
+        if not self.chosen.elastic:  # TensorFlow has one kernel for all that keeps lines straight
+            return ops.image.affine_transform(images, changes, interpolation="bilinear", fill_mode="nearest")
+        return resample(images, origins(changes, (height, width)) + self._bend(images))
 
     @property
     def _radians(self) -> float:
         return math.radians(self.chosen.rotation)
 
-    def _draw(self, images: Any, reach: float) -> Any:
-        """A number from -reach to reach for each image (n,)."""
-        return keras.random.uniform((ops.shape(images)[0],), -reach, reach, seed=self.generator)
+    def _draw(self, images: Any, reach: float, *shape: int) -> Any:
+        """A number from -reach to reach for each image (n,), or so many of this shape (n, *shape)."""
+        return keras.random.uniform((ops.shape(images)[0], *shape), -reach, reach, seed=self.generator)
+
+    def _bend(self, images: Any) -> Any:
+        """How far each pixel of each image is moved: down and to the right, in pixels (n, h, w, 2)."""
+        size = images.shape[1:3]
+        knots = self._draw(images, self.chosen.elastic, KNOTS, KNOTS, 2) * ops.cast(size, "float32")
+        return ops.image.resize(knots, size, interpolation="bicubic", data_format="channels_last")
 
 
 def matrices(angle: Any, scale: Any, down: Any, right: Any, size: tuple[int, int]) -> Any:
@@ -71,3 +70,28 @@ def matrices(angle: Any, scale: Any, down: Any, right: Any, size: tuple[int, int
     from_x = middle_x - cos * (middle_x + right) - sin * (middle_y + down)
     from_y = middle_y + sin * (middle_x + right) - cos * (middle_y + down)
     return ops.stack([cos, sin, from_x, -sin, cos, from_y, zero, zero], axis=1)
+
+
+def origins(changes: Any, size: tuple[int, int]) -> Any:
+    """Where each pixel of the new images comes from: y and x in the old ones, in pixels (n, h, w, 2).
+
+    Args:
+        changes: transforms (n, 8), as of `matrices`.
+        size: height and width, in pixels.
+    """
+    y, x = ops.meshgrid(*(ops.arange(side, dtype="float32") for side in size), indexing="ij")
+    a, b, c, d, e, f = ops.unstack(changes[:, :6, None, None], axis=1)
+    return ops.stack([d * x + e * y + f, a * x + b * y + c], axis=-1)
+
+
+def resample(images: Any, places: Any) -> Any:
+    """Images (n, h, w, c) whose pixels are taken from `places` in the given ones: y and x, in pixels (n, h, w, 2)."""
+
+    def one(given: tuple[Any, Any]) -> Any:
+        image, place = given
+        where = ops.moveaxis(place, -1, 0)
+        channels = (image[..., number] for number in range(image.shape[-1]))
+        taken = [ops.image.map_coordinates(channel, where, order=1, fill_mode="nearest") for channel in channels]
+        return ops.stack(taken, axis=-1)
+
+    return ops.vectorized_map(one, (images, places))

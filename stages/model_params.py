@@ -12,6 +12,9 @@ from stages.section import Section
 Activation = Literal["relu", "sigmoid", "tanh", "softmax", "none"]
 Units = Annotated[int, Field(ge=1, le=8192)]
 Label = Annotated[int, Field(ge=0, le=99)]
+PoolDropout = Annotated[
+    float, Field(ge=0, lt=1, description="share of the features silenced in training after each pooling")
+]
 ClassWeight = Annotated[float, Field(ge=0, le=1e6)]
 
 
@@ -30,6 +33,9 @@ class Augmentation(Section):
     rotation: float = Field(0.0, ge=0, le=180, description="by at most this many degrees, either way")
     zoom: float = Field(0.0, ge=0, lt=1, description="larger or smaller by at most this share")
     shift: float = Field(0.0, ge=0, lt=1, description="by at most this share of the height and the width")
+    elastic: float = Field(
+        0.0, ge=0, lt=1, description="bent: places moved smoothly, by at most about this share of height and width"
+    )
 
 
 class EarlyStopping(Section):
@@ -180,6 +186,7 @@ class CnnModel(ModelBase):
     padding: Literal["valid", "same"] = Field("valid", description="`same`: a convolution keeps the size of the image")
     repeat: int = Field(1, ge=1, le=4, description="convolutions before each pooling")
     pool_size: int = Field(2, ge=1, le=8, description="side of the pooling window, in pixels")
+    pool_dropout: PoolDropout = 0.0
 
 
 class Conv1dModel(ModelBase):
@@ -190,6 +197,7 @@ class Conv1dModel(ModelBase):
     kernel_size: int = Field(3, ge=1, le=15, description="length of the convolution window, in rows")
     padding: Literal["valid", "same"] = Field("valid", description="`same`: a convolution keeps the number of rows")
     pool_size: int = Field(2, ge=1, le=8, description="length of the pooling window, in rows")
+    pool_dropout: PoolDropout = 0.0
 
 
 class RecurrentModel(ModelBase):

@@ -59,6 +59,7 @@ def cnn(model: CnnModel, shape: Shape, classes: int) -> Layers:
             for layer in (
                 *convolutions(model, filters),
                 layers.MaxPooling2D(model.pool_size),
+                *silenced(model.pool_dropout),
             )
         ),
         layers.Flatten(),
@@ -86,6 +87,7 @@ def conv1d(model: Conv1dModel, shape: Shape, classes: int) -> Layers:
             for layer in (
                 *activated(layers.Conv1D, model, filters, kernel_size=model.kernel_size, padding=model.padding),
                 layers.MaxPooling1D(model.pool_size),
+                *silenced(model.pool_dropout),
             )
         ),
         layers.Flatten(),
@@ -116,15 +118,20 @@ def rows(shape: Shape) -> Any:
 
 def hidden(model: ModelBase) -> Layers:
     """Hidden dense layers, each with its dropout where there is one, each a branch with `skip`."""
-    drop = [layers.Dropout(model.dropout)] if model.dropout and not model.units else []
+    drop = [] if model.units else silenced(model.dropout)
     blocks = [
         [
             *activated(layers.Dense, model, units),
-            *([layers.Dropout(model.dropout)] if model.dropout else []),
+            *silenced(model.dropout),
         ]
         for units in model.units
     ]
     return blocks if model.skip else [*drop, *(layer for block in blocks for layer in block)]
+
+
+def silenced(share: float) -> Layers:
+    """Dropout of this share, where there is any."""
+    return [layers.Dropout(share)] if share else []
 
 
 def activated(kind: Any, model: ModelBase, width: int, **options: Any) -> Layers:

@@ -51,13 +51,14 @@ def train(name: str, model: Model, folder: Path, out: Path, saved: Path = FOLDER
         load_keras()
         data = images.result()
     # These import Keras, which takes seconds: not before it is certain to be needed.
-    from stages import augmentation, export, networks, training
+    from stages import export, networks, training
+    from stages.learners import training_network
 
     device = set_up_device(model.device, model.threads)
     precision = choose_precision(model, device)
     print(f"{name}: training on {device} in {precision}", flush=True)
     network = networks.build(model, data.prepared.shape, data.prepared.classes, POLICIES[precision])
-    learner = augmentation.training_network(network, model)  # the same weights
+    learner = training_network(network, model)  # the same weights
     training.compile_network(learner, model, len(data.train.labels))
     key = key_of(fingerprint.facts(name, model, digests.result(), device, precision))
     checkpoints = Checkpoints(saved, name, key)

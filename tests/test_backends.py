@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,12 +33,17 @@ def test_jax_computes_with_the_threads_that_are_recorded() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 def test_each_backend_trains_and_exports(tmp_path: Path, backend: str) -> None:
-    """A CNN with dropout and one-cycle learns the patterns, its loss falls, and its export does what it does."""
+    """A CNN with all that is random, normalised, with one-cycle, learns the patterns; its export does what it does."""
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
     folders = write_data(tmp_path)
     optimizer = {"name": "adam", "learning_rate": 0.02, "schedule": {"name": "one_cycle"}}
-    model = settings("cnn", dropout=0.1, optimizer=optimizer, epochs=8, precision="float32")
+    chosen: dict[str, Any] = {
+        "dropout": 0.1,
+        "batch_normalisation": True,
+        "augmentation": {"shift": 0.02, "elastic": 0.02},
+    }
+    model = settings("cnn", **chosen, optimizer=optimizer, epochs=8, precision="float32")
     given = ["--model", "tried", "--params", str(write_params(tmp_path / "params.yaml", tried=model))]
     places = {"--data": folders.prepared, "--out": tmp_path / "out", "--checkpoints": tmp_path / "saved"}
     done = subprocess.run(

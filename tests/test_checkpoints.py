@@ -21,7 +21,7 @@ from tests.tiny_data import snapshot
 
 keras = pytest.importorskip("keras")  # after tests.learning, which loads it quietly
 
-from stages import augmentation, networks, training  # noqa: E402  (import Keras)
+from stages import learners, networks, training  # noqa: E402  (import Keras)
 
 # Keras reads TensorFlow's variables with np.array(), which NumPy 2 warns of: theirs to mend.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
@@ -34,7 +34,8 @@ SAVED = Checkpoint(
 )
 RANDOM: dict[str, Any] = {  # all that draws random numbers, and all that remembers
     "dropout": 0.3,
-    "augmentation": {"rotation": 10, "zoom": 0.1, "shift": 0.1},
+    "augmentation": {"rotation": 10, "zoom": 0.1, "shift": 0.1, "elastic": 0.05},
+    "batch_normalisation": True,
     "optimizer": {"name": "adam", "learning_rate": 0.01, "schedule": {"name": "one_cycle"}},
     "epochs": 6,
 }
@@ -74,7 +75,7 @@ def learn(folders: Folders, checkpoints: Checkpoints | None, **changes: Any) -> 
     model = make_model("cnn", **RANDOM | changes)
     data = folders.data
     network = networks.build(model, data.prepared.shape, data.prepared.classes)
-    learner = augmentation.training_network(network, model)
+    learner = learners.training_network(network, model)
     training.compile_network(learner, model, len(data.train.labels))
     history = training.fit(learner, data, "tried", model, checkpoints).history
     return network.get_weights(), history

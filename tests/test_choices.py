@@ -5,7 +5,7 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 
-from stages.model_params import Activation, ModelBase
+from stages.model_params import Activation, Augmentation, ModelBase
 from stages.optimizer_params import Optimizer, OptimizerName, ScheduleName
 from stages.pairs import FITS
 from stages.params import Model
@@ -15,7 +15,7 @@ from tests.learning import CLASSES, Folders, make_model, write_data
 
 keras = pytest.importorskip("keras")  # after tests.learning, which loads it quietly
 
-from stages import augmentation, losses, networks, optimizers, training  # noqa: E402  (import Keras)
+from stages import augmentation, learners, losses, networks, optimizers, training  # noqa: E402  (import Keras)
 
 RATES = {"sgd": 0.1, "rmsprop": 0.005, "adam": 0.01, "adagrad": 0.1}
 PAIRS = [(task, loss, output) for task, fits in FITS.items() for loss, fit in fits.items() for output in fit.outputs]
@@ -28,7 +28,7 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "dense": ("dense", {"units": [16, 16], "form": "functional", "skip": True}),
     "normalised": ("dense", {"batch_normalisation": True, "l1": 1e-4, "dropout": 0.2}),
     "cnn": ("cnn", {"padding": "same", "repeat": 2, "batch_normalisation": True, "l2": 1e-3, "form": "functional"}),
-    "conv1d": ("conv1d", {"dropout": 0.2}),
+    "conv1d": ("conv1d", {"dropout": 0.2, "pool_dropout": 0.1}),
     "simple_rnn": ("recurrent", {"cell": "simple_rnn"}),
     "lstm": ("recurrent", {"cell": "lstm", "recurrent_units": [12, 12]}),
     "gru": ("recurrent", {"cell": "gru", "units": [], "dropout": 0.1}),
@@ -45,7 +45,7 @@ def learn(folders: Folders, model: Model) -> tuple[Any, list[Epoch]]:
     """The trained network and its history."""
     data = folders.data
     network = networks.build(model, data.prepared.shape, data.prepared.classes)
-    learner = augmentation.training_network(network, model)
+    learner = learners.training_network(network, model)
     training.compile_network(learner, model, len(data.train.labels))
     return network, training.fit(learner, data, "tried", model).history
 
@@ -175,9 +175,10 @@ def test_early_stopping_and_the_best_epoch(folders: Folders) -> None:
     assert network.evaluate(images, labels, verbose=0)[0] == pytest.approx(min(watched), rel=1e-5)
 
 
-def test_augmentation_is_for_training_alone(folders: Folders) -> None:
+@pytest.mark.parametrize("bend", [{}, {"elastic": 0.05}])
+def test_augmentation_is_for_training_alone(folders: Folders, bend: dict[str, float]) -> None:
     """The network that ships has no trace of it; the same seed changes images alike, and they are changed."""
-    model = make_model("cnn", augmentation={"rotation": 10.0, "zoom": 0.1, "shift": 0.1})
+    model = make_model("cnn", augmentation={"rotation": 10.0, "zoom": 0.1, "shift": 0.1} | bend)
     first, history = learn(folders, model)
     again, repeated = learn(folders, model)
     _, plain = learn(folders, make_model("cnn"))
@@ -194,13 +195,29 @@ def test_distortions_are_their_geometry() -> None:
         given = {"angle": 0.0, "scale": 1.0, "down": 0.0, "right": 0.0} | changes
         parts = {key: np.array([value], np.float32) for key, value in given.items()}
         matrix = augmentation.matrices(**parts, size=(5, 6))
-        return np.asarray(keras.ops.image.affine_transform(image, matrix, "bilinear", "nearest"))[0, ..., 0]
+        found = np.asarray(keras.ops.image.affine_transform(image, matrix, "bilinear", "nearest"))[0, ..., 0]
+        by_place = augmentation.resample(image, augmentation.origins(matrix, (5, 6)))  # the other way, for bends
+        assert np.allclose(np.asarray(by_place)[0, ..., 0], found, atol=1e-4)
+        return found
 
     plain = image[0, ..., 0]
     assert np.allclose(changed(), plain)
     assert np.allclose(changed(down=1.0, right=2.0)[1:, 2:], plain[:-1, :-2])
     assert np.allclose(changed(angle=np.pi), plain[::-1, ::-1], atol=1e-4)
     assert np.allclose(changed(scale=2.0)[2, 0:6], 12 + 2.5 + (np.arange(6) - 2.5) / 2)
+
+
+def test_bends_are_smooth_and_small() -> None:
+    """Of two images with a slope down in one colour and to the right in the other: each place moves, and not far."""
+    slope = np.arange(40, dtype=np.float32)
+    image = np.stack(np.meshgrid(slope, slope, indexing="ij"), axis=-1)
+    chosen = Augmentation(elastic=0.1)
+    bent = np.asarray(augmentation.Distortion(chosen, seed=0)(np.stack([image, image]), training=True))
+    moves = (bent - image)[:, 8:-8, 8:-8]  # the edge stops what would come from beyond it
+    assert 1 < np.abs(moves).max() < 1.3 * 0.1 * 40  # a cubic goes a little beyond its knots
+    assert np.abs(np.diff(moves, axis=1)).max() < 1
+    assert np.abs(moves[0] - moves[1]).max() > 1
+    assert np.abs(moves[..., 0] - moves[..., 1]).max() > 1
 
 
 def test_penalties_are_part_of_the_loss(folders: Folders) -> None:

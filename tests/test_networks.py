@@ -50,6 +50,15 @@ def test_network_is_that_of_the_document(name: str) -> None:
     assert network.output_shape == (None, 10)
 
 
+def test_dropout_stands_behind_each_pooling_and_before_the_output() -> None:
+    """With shares of their own; `dropout` is of the features where there are no hidden dense layers."""
+    model = make_model("cnn", filters=[2, 4], units=[], pool_dropout=0.25, dropout=0.5, padding="same")
+    behind = [("MaxPooling2D", (2, 2)), ("Dropout", 0.25)]
+    found = [shown(layer) for layer in networks.build(model, (12, 14, 1), 4).layers]
+    assert found[1:3] == found[4:6] == behind
+    assert found[6:] == [("Flatten",), ("Dropout", 0.5), ("Dense", 4, "softmax")]
+
+
 def test_seed_gives_the_first_weights() -> None:
     """The same seed gives the same weights, another seed others."""
     one, same, other = (

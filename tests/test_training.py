@@ -17,7 +17,7 @@ from tests.learning import Folders, make_model, patterns, write_data
 
 keras = pytest.importorskip("keras")  # after tests.learning, which loads it quietly
 
-from stages import augmentation, networks, training  # noqa: E402  (import Keras)
+from stages import learners, networks, training  # noqa: E402  (import Keras)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def learn(folders: Folders, model: Model) -> tuple[Any, list[Epoch]]:
     """The trained network and its history."""
     data = folders.data
     network = networks.build(model, data.prepared.shape, data.prepared.classes)
-    network = augmentation.training_network(network, model)
+    network = learners.training_network(network, model)
     training.compile_network(network, model, len(data.train.labels))
     return network, training.fit(network, data, "tried", model).history
 

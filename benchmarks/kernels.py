@@ -1,0 +1,70 @@
+"""What a step of `cnn_best` costs: fused normalisation beside Keras's own, and images bent beside straight ones."""
+
+import argparse
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+
+from benchmarks.common import read_params
+from benchmarks.support.measure import Side, compare
+from stages.device import choose_precision, load_keras, set_up_device
+from stages.params import Params
+
+SAMPLES, SHAPE, CLASSES = 8192, (28, 28, 1), 10
+STEPS = 40
+
+
+def steps(plain: bool = False, **changes: Any) -> Callable[[], float]:
+    """Seconds of some steps of the model with `changes`, taught with or without our faster kernels."""
+    load_keras()
+    from stages import learners, networks, training
+    from stages.loops import make_loop
+    from stages.train import POLICIES
+
+    chosen = read_params()
+    content = chosen | {"models": {"cnn_best": chosen["more_models"]["cnn_best"] | changes}}
+    model = Params.model_validate(content).models["cnn_best"]
+    precision = POLICIES[choose_precision(model, set_up_device(model.device, model.threads))]
+    network = networks.build(model, SHAPE, CLASSES, precision)
+    with patch.object(learners, "_with_fast_kernels", lambda network: network) if plain else nullcontext():
+        learner = learners.training_network(network, model)
+    training.compile_network(learner, model, SAMPLES)
+    loop, random = make_loop(learner), np.random.default_rng(0)
+    held = loop.hold([random.random((SAMPLES, *SHAPE), np.float32), random.integers(0, CLASSES, SAMPLES)])
+    rows = random.integers(0, SAMPLES, (STEPS, model.batch_size)).astype(np.int32)
+
+    def taken() -> float:
+        started = time.perf_counter()
+        loop.train(held, rows)
+        return time.perf_counter() - started
+
+    return taken
+
+
+def main() -> None:
+    """Each beside what it would be without."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=5)
+    given = parser.parse_args()
+    fused = steps()
+    compare(
+        f"{STEPS} steps of cnn_best",
+        [Side("fused normalisation", dict, fused), Side("Keras's own", dict, steps(plain=True))],
+        given.runs,
+        "none asked for: what docs/decisions.md says of it",
+    )
+    straight = read_params()["more_models"]["cnn_best"]["augmentation"] | {"elastic": 0.0}
+    compare(
+        f"{STEPS} steps of cnn_best, images bent",
+        [Side("bent", dict, fused), Side("straight", dict, steps(augmentation=straight))],
+        given.runs,
+        "none asked for: what docs/decisions.md says of it",
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,32 @@
+"""What learns in the place of a network: around it the augmentation, in it the fastest kernels of the backend."""
+
+from typing import Any
+
+import keras
+
+from stages.augmentation import Distortion
+from stages.model_params import ModelBase
+
+
+def training_network(network: Any, model: ModelBase) -> Any:
+    """What is to be compiled and fitted: `network` itself, or what learns faster or more by the same weights.
+
+    Train the one, save and export the other. The randomness of the augmentation comes from a
+    `keras.random.SeedGenerator` made from the model's seed, whose state is a variable of the returned network
+    (among its `variables`, as are those of Dropout): a training that is to go on exactly must save it too.
+    """
+    learner = _with_fast_kernels(network)
+    if model.augmentation is None:
+        return learner
+    images = keras.Input(network.input_shape[1:], name="images")
+    distorted = Distortion(model.augmentation, model.seed, name="augmentation", dtype="float32")(images)
+    return keras.Model(images, learner(distorted), name=f"training_{network.name}")
+
+
+def _with_fast_kernels(network: Any) -> Any:
+    """The same layers; XLA, with which JAX computes, makes its own kernels."""
+    if keras.backend.backend() != "tensorflow":
+        return network
+    from stages.kernels_tensorflow import with_fused_normalisation  # imports its backend, which need not be installed
+
+    return with_fused_normalisation(network)
