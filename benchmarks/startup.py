@@ -10,9 +10,10 @@ from unittest.mock import patch
 
 from benchmarks.support.measure import ROOT, Side, compare, seconds_of
 from flows.server import Server
+from flows.up import APP
 
 TARGET = "none asked for: what docs/decisions.md says of it"
-AS_FOR_UP: dict[str, Any] = {"APP": "flows.own_origin:create_app", "SETTINGS": {}}  # the server of `inkflow up`
+AS_FOR_UP: dict[str, Any] = {"APP": APP, "SETTINGS": {}}  # the server of `inkflow up`
 
 
 def python(program: str) -> float:

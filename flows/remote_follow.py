@@ -45,8 +45,8 @@ class SubRun:
     state: State[Any] | None = None
     report: Report | None = None
     lines: list[str] = field(default_factory=list)
-    alive_at: float = field(default_factory=time.monotonic)
-    unserved_since: float = field(default_factory=time.monotonic)  # no worker of its pool was there
+    alive_at: float = field(default_factory=lambda: time.monotonic())
+    unserved_since: float = field(default_factory=lambda: time.monotonic())  # no worker of its pool was there
     patient_until: float = 0.0  # until then its worker may not have noticed that the server is back
     changed: threading.Event = field(default_factory=threading.Event)
     error: BaseException | None = None
@@ -62,11 +62,11 @@ class SubRun:
         self.alive_at = min(now, self.alive_at + late_s)
         self.unserved_since = min(now, self.unserved_since + late_s)
 
-    def hear(self, state: State[Any] | None, report: Report | None) -> None:
-        """Take over what the server tells; a new state or report is a sign of life."""
+    def hear(self, state: State[Any] | None, report: Report | None, now: float) -> None:
+        """Take over what the server told by `now`; a new state or report is a sign of life."""
         spoke = report is not None and (self.report is None or report.beat != self.report.beat)
         if spoke or state is None or self.state is None or state.type is not self.state.type:
-            self.alive_at = time.monotonic()
+            self.alive_at = now
         self.report, self.state = report, state
 
     def fail(self, error: BaseException) -> None:
@@ -159,8 +159,8 @@ class Follower:
         """Take over what the server tells of one run; mark it Crashed when nobody is at work on it any more."""
         if report is not None:
             run.lines += run.said.new(self._client)
-        run.hear(state, report)
         now = self._looked_at  # asking for the lines may have taken long: no silence of the worker either
+        run.hear(state, report, now)
         silent_s = now - run.alive_at
         running = state is not None and (state.is_running() or state.is_cancelling())
         starting = state is not None and state.is_pending()
@@ -172,8 +172,9 @@ class Follower:
 
     def _look_for_workers(self, waiting: list[SubRun]) -> None:
         """Give up runs that nobody takes since their pool has no worker."""
+        now = self._looked_at
         for pool in {run.pool for run in waiting}:
-            workers, now = self._client.read_workers_for_work_pool(pool), self._looked_at
+            workers = self._client.read_workers_for_work_pool(pool)
             is_served = any(worker.status is WorkerStatus.ONLINE for worker in workers)
             for run in (run for run in waiting if run.pool == pool):
                 if is_served:

@@ -21,6 +21,7 @@ from flows.up_processes import Family
 from flows.up_settings import ADDRESS, DATABASE, DEPLOYMENTS, WEBHOOK, Settings, check_deployments, settings
 from stages.errors import EXIT_DONE, InkflowError, InvalidInput
 
+APP = "flows.own_origin:create_app"  # makes the server that uvicorn serves
 START_S = 180.0  # for the server, on a busy machine, with a new database
 POLL_S = 0.5
 
@@ -79,7 +80,7 @@ def _only_one(root: Path) -> Iterator[None]:
 
 def _server(told: Settings) -> list[str]:
     return [
-        "uvicorn", "--factory", "flows.own_origin:create_app", "--host", told.host, "--port", str(told.port),
+        "uvicorn", "--factory", APP, "--host", told.host, "--port", str(told.port),
         "--log-level", "warning", "--lifespan", "on", "--timeout-graceful-shutdown", "3",
     ]  # fmt: skip
 

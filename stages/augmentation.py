@@ -48,7 +48,7 @@ class Distortion(keras.layers.Layer):  # type: ignore[misc]  # Keras carries no 
         return keras.random.uniform((ops.shape(images)[0], *shape), -reach, reach, seed=self.generator)
 
     def _bend(self, images: Any) -> Any:
-        """How far each pixel of each image is moved: down and to the right, in pixels (n, h, w, 2)."""
+        """How far from its place each pixel is taken: below and to the right, in pixels (n, h, w, 2)."""
         size = images.shape[1:3]
         knots = self._draw(images, self.chosen.elastic, KNOTS, KNOTS, 2) * ops.cast(size, "float32")
         return ops.image.resize(knots, size, interpolation="bicubic", data_format="channels_last")

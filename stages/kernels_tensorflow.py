@@ -20,7 +20,7 @@ def with_fused_normalisation(network: Any) -> Any:
 
 
 def _can_be_fused(layer: Any) -> bool:
-    return isinstance(layer, keras.layers.BatchNormalization) and len(layer.input.shape) == 4
+    return isinstance(layer, keras.layers.BatchNormalization) and layer.input_spec.ndim == 4
 
 
 class FusedNormalisation(keras.layers.Layer):  # type: ignore[misc]  # Keras carries no types
@@ -31,11 +31,11 @@ class FusedNormalisation(keras.layers.Layer):  # type: ignore[misc]  # Keras car
         self.plain = plain
         self.built = True
 
-    def call(self, images: Any, training: bool = False, mask: Any = None) -> Any:
+    def call(self, images: Any, training: bool = False, **_: Any) -> Any:  # a mask, None, in a graph of layers
         """Images (n, h, w, c): with the batch's mean and variance while training, else with those that it followed."""
         plain = self.plain
-        if not training or mask is not None:
-            return plain(images, training=training, mask=mask)
+        if not training:
+            return plain(images, training=False)
         outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
             x=images,
             scale=ops.cast(plain.gamma, "float32"),

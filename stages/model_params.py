@@ -34,7 +34,11 @@ class Augmentation(Section):
     zoom: float = Field(0.0, ge=0, lt=1, description="larger or smaller by at most this share")
     shift: float = Field(0.0, ge=0, lt=1, description="by at most this share of the height and the width")
     elastic: float = Field(
-        0.0, ge=0, lt=1, description="bent: places moved smoothly, by at most about this share of height and width"
+        0.0,
+        ge=0,
+        lt=0.25,
+        description="bent: places are moved by about this share of the height and the width, "
+        "neighbours alike; above 0.12 images fold over themselves",
     )
 
 

@@ -24,7 +24,7 @@ def test_normalisation_is_that_of_keras(policy: str, tolerance: float) -> None:
     weights = random.normal(size=(4, 5)) ** 2  # gamma, beta, moving mean and variance
 
     def layer() -> Any:
-        plain = keras.layers.BatchNormalization(dtype=policy)
+        plain = keras.layers.BatchNormalization(momentum=0.5, epsilon=0.1, dtype=policy)
         plain.build(images.shape)
         plain.set_weights(list(weights))
         return plain
@@ -44,6 +44,15 @@ def test_normalisation_is_that_of_keras(policy: str, tolerance: float) -> None:
         assert np.allclose(np.asarray(found, np.float32), np.asarray(expected, np.float32), atol=tolerance * size)
 
 
+@pytest.fixture
+def gpus(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The GPUs that TensorFlow sees: none but those that a test adds."""
+    found = list[str]()
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: found)
+    return found
+
+
+@pytest.mark.usefixtures("gpus")
 @pytest.mark.parametrize("form", ["sequential", "functional"])
 def test_fused_where_images_are_normalised(form: str) -> None:
     """The learner has the weights of the network, which stays as it was; dense layers keep Keras's own."""
@@ -58,7 +67,15 @@ def test_fused_where_images_are_normalised(form: str) -> None:
     assert {id(weight) for weight in learner.weights} == {id(weight) for weight in network.weights}
 
 
+@pytest.mark.usefixtures("gpus")
 def test_nothing_to_fuse() -> None:
     """A network whose images are not normalised learns as it is."""
     network = networks.build(make_model("dense", batch_normalisation=True), SHAPE, CLASSES)
+    assert with_fused_normalisation(network) is network
+
+
+def test_as_it_is_on_a_gpu(gpus: list[str]) -> None:
+    """Where nobody measured the kernel."""
+    gpus.append("one")
+    network = networks.build(make_model("cnn", batch_normalisation=True), SHAPE, CLASSES)
     assert with_fused_normalisation(network) is network

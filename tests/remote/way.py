@@ -19,7 +19,7 @@ class Way:
         self.created = 0  # how often the creation of a run was asked for
         self.lose_first = False  # the answer to the first creation
         self.refuse_first: int | None = None  # the first creation, with this code
-        self.open = threading.Event()  # while it is not set nothing comes through
+        self.open = threading.Event()  # while it is not set nothing comes through, or nothing of what it `holds`
         self.open.set()
         self.holds: str | None = None  # requests for this wait while it is closed; else their connections are cut
         self.held = 0  # how many have waited
