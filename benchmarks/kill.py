@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import common
+from stages.train import OUTPUTS
 
 MODEL = {
     "network": "cnn",
@@ -65,8 +66,8 @@ def train(work: Path, out: Path, kill_after_s: float | None = None) -> tuple[flo
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """SHA-256 of each file."""
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
+    """SHA-256 of each output."""
+    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in OUTPUTS}
 
 
 def main() -> None:
@@ -81,13 +82,14 @@ def main() -> None:
     common.call(["-m", "stages.download", "--out", work / "raw", "--params", path])
     common.call(["-m", "stages.prepare", "--raw", work / "raw", "--out", work / "prepared", "--params", path])
     whole_s, _, _ = train(work, work / "undisturbed")
-    chance, equal, killed, resumed = random.Random(0), 0, 0, 0
+    chance, equal, killed, resumed, littered = random.Random(0), 0, 0, 0, 0
     for number in range(given.kills):
         out = work / f"killed-{number}"
         _, was_killed, _ = train(work, out, chance.uniform(0, 1) * whole_s)
         went_on = "goes on from a checkpoint" in train(work, out)[2]
         killed, resumed = killed + was_killed, resumed + went_on
         equal += digests(out) == digests(work / "undisturbed")
+        littered += len(list(out.iterdir())) > len(OUTPUTS)  # killed while it wrote: temporary files stay beside
     common.report(
         "training killed (-9) at random moments and run again",
         "all end with the bytes of the undisturbed one",
@@ -95,6 +97,7 @@ def main() -> None:
         killed=killed,
         went_on_from_a_checkpoint=resumed,
         ended_with_the_same_bytes=equal,
+        with_temporary_files_beside=littered,
     )
 
 
