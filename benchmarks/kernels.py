@@ -10,7 +10,7 @@ from unittest.mock import patch
 import numpy as np
 
 from benchmarks.common import read_params
-from benchmarks.support.measure import Side, compare
+from benchmarks.support.measure import NO_TARGET, Side, compare
 from stages.device import choose_precision, load_keras, set_up_device
 from stages.params import Params
 
@@ -56,14 +56,14 @@ def main() -> None:
         f"{STEPS} steps of cnn_best",
         [Side("fused normalisation", dict, fused), Side("Keras's own", dict, steps(plain=True))],
         given.runs,
-        "none asked for: what docs/decisions.md says of it",
+        NO_TARGET,
     )
     bent = read_params()["more_models"]["cnn_best"]["augmentation"] | {"elastic": 0.05}
     compare(
         f"{STEPS} steps of cnn_best, images bent",
         [Side("bent", dict, steps(augmentation=bent)), Side("straight", dict, fused)],
         given.runs,
-        "none asked for: what docs/decisions.md says of it",
+        NO_TARGET,
     )
 
 

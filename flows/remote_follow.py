@@ -45,7 +45,7 @@ class SubRun:
     state: State[Any] | None = None
     report: Report | None = None
     lines: list[str] = field(default_factory=list)
-    alive_at: float = field(default_factory=lambda: time.monotonic())
+    alive_at: float = field(default_factory=lambda: time.monotonic())  # by the clock of this module, as all of it
     unserved_since: float = field(default_factory=lambda: time.monotonic())  # no worker of its pool was there
     patient_until: float = 0.0  # until then its worker may not have noticed that the server is back
     changed: threading.Event = field(default_factory=threading.Event)
