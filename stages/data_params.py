@@ -156,4 +156,9 @@ class Prepare(Section):
         "unit", description="`unit`: pixels to [0, 1]; `standard`: mean 0, standard deviation 1"
     )
     validation: float = Field(0.1, gt=0, lt=1, description="share of the training samples held out")
-    seed: int = Field(0, ge=0, lt=2**32, description="which samples are held out")
+    held_out: Literal["random", "last"] = Field(
+        "random",
+        description="`random`: each class keeps its share; `last`: the last samples, as Keras's `validation_split`, "
+        "for data that lie in the order of their origin",
+    )
+    seed: int = Field(0, ge=0, lt=2**32, description="which samples are held out, for `random`")

@@ -80,7 +80,7 @@ def prepare(raw: Path, out: Path, params: Prepare) -> dict[str, Any]:
             "offset": offset,
             "scale": scale,
             "samples": plan.samples,
-            "validation_seed": params.seed,
+            "validation_seed": params.seed if params.held_out == "random" else None,
         }
         with replacing_folder(out) as folder:
             _write_images(folder, images, plan, offset, scale)
@@ -94,7 +94,7 @@ def make_plan(shape: Sequence[int], labels: NDArray[Any], params: Prepare, pixel
     """What `params` mean for images of `shape`, (n, h, w) or (n, h, w, c), with these labels and this range.
 
     Raises:
-        InvalidInput: the crop, the range of samples or the validation share leaves nothing.
+        InvalidInput: the crop, the range of samples or the held-out samples leave nothing to learn from.
     """
     count, height, width = shape[:3]
     crop = params.crop or Crop(top=0, bottom=0, left=0, right=0)
@@ -118,8 +118,21 @@ def make_plan(shape: Sequence[int], labels: NDArray[Any], params: Prepare, pixel
         width - crop.left - crop.right,
         shape[3] if len(shape) == 4 else 1,
     )
-    validation = held_out(labels[start:stop], held, params.seed)
+    validation = _held_out(labels[start:stop], held, params)
     return Plan(start, validation, crop, tuple(shape[1:]), left, pixels)
+
+
+def _held_out(labels: NDArray[Any], count: int, params: Prepare) -> NDArray[np.bool_]:
+    """Which of the samples with these labels (n,) are held out, bool (n,)."""
+    if params.held_out == "random":
+        return held_out(labels, count, params.seed)
+    start = len(labels) - count
+    if missing := sorted(set(labels[start:].tolist()) - set(labels[:start].tolist())):
+        raise InvalidInput(
+            f"prepare.held_out last takes the last {count:,} samples, and with them all of label {missing[0]}, which "
+            "could not be learnt: the data seem to lie in the order of their labels; choose random"
+        )
+    return np.arange(len(labels)) >= start
 
 
 def normalise(pixels: NDArray[Any], offset: float, scale: float) -> NDArray[np.float32]:

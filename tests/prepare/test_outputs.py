@@ -65,6 +65,16 @@ def test_validation_is_stratified_and_follows_the_seed(prepared: Prepared) -> No
     assert not np.array_equal(first, prepared(validation=0.2, seed=2)["x_validation"])
 
 
+def test_last_samples_can_be_held_out(prepared: Prepared) -> None:
+    """The end of the samples, or of the range that is used, whatever the seed; the record names no seed."""
+    raw = tiny_arrays()
+    for samples, start, stop in ((None, 32, 40), ([4, 34], 28, 34)):
+        result = prepared(validation=0.2, held_out="last", samples=samples, seed=7)
+        assert np.array_equal(result["y_validation"], raw["y_train"][start:stop])
+        assert np.array_equal(np.rint(result["x_validation"][..., 0] * 255), raw["x_train"][start:stop])
+        assert result["done"]["validation_seed"] is None
+
+
 def test_same_input_gives_the_same_bytes(prepared: Prepared) -> None:
     """Two runs write equal files; a file that does not belong into the folder is gone."""
     prepared(normalise="standard")

@@ -35,6 +35,12 @@ def test_parameters_that_leave_nothing_are_refused(refused: Refusal, params: dic
     assert words in refused(**params)
 
 
+def test_last_samples_need_every_label_among_the_others(refused: Refusal) -> None:
+    """Data in the order of their labels: a label that would be held out altogether is named."""
+    write_raw({"y_train": np.arange(40, dtype=np.uint8) // 10})
+    assert "all of label 3, which could not be learnt" in refused(held_out="last", validation=0.25)
+
+
 def test_largest_crop_is_accepted(prepared: Prepared) -> None:
     """One pixel may be left."""
     crop = {"top": 4, "bottom": 3, "left": 8}
