@@ -91,7 +91,8 @@ def _serving(path: Path, known: TrainingData) -> Any:
 
 def _kind(path: Path, network: Any) -> Kind:
     """What the network in the file `path` gives; training.json beside it says what a single number means."""
-    linear = network.layers[-1].get_config().get("activation") == "linear"
+    inner = next((layer for layer in network.layers if hasattr(layer, "layers")), network)  # of test-time augmentation
+    linear = inner.layers[-1].get_config().get("activation") == "linear"
     task: TaskName = "multiclass"
     if network.output_shape[-1] == 1:
         try:
@@ -180,8 +181,12 @@ def _write_litert(serving: Any, path: Path, card: Card) -> Answers:
             interpreter = tf.lite.Interpreter(str(path))
         place, result = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
         interpreter.resize_tensor_input(place, pixels.shape)
-        with without_greetings():
-            interpreter.allocate_tensors()
+        try:
+            with without_greetings():
+                interpreter.allocate_tensors()
+        except RuntimeError as error:  # operations that LiteRT has only with TensorFlow beside it
+            reason = " ".join(str(error).split()).partition(". ")[0]
+            raise InkflowError(f"LiteRT cannot run this model ({reason}); choose --format saved_model") from error
         interpreter.set_tensor(place, pixels)
         interpreter.invoke()
         return np.asarray(interpreter.get_tensor(result))

@@ -42,6 +42,25 @@ class Augmentation(Section):
     )
 
 
+class TestTimeAugmentation(Section):
+    """Copies of an image whose answers are averaged with its own, by the model that ships; not while it learns."""
+
+    rotation: float = Field(0.0, ge=0, le=180, description="two copies, turned by so many degrees either way")
+    zoom: float = Field(0.0, ge=0, lt=1, description="two copies, larger and smaller by this share")
+    shift: float = Field(0.0, ge=0, lt=1, description="four copies, moved by this share of the height or the width")
+
+    @model_validator(mode="after")
+    def _has_copies(self) -> Self:
+        if not (self.rotation or self.zoom or self.shift):
+            raise ValueError("asks for no copies: give rotation, zoom or shift, or null for none")
+        return self
+
+    @property
+    def looks(self) -> int:
+        """How often the network is asked about an image, its copies and itself."""
+        return 1 + 2 * bool(self.rotation) + 2 * bool(self.zoom) + 4 * bool(self.shift)
+
+
 class EarlyStopping(Section):
     """When to stop because the validation loss does not fall any more."""
 
@@ -74,6 +93,9 @@ class ModelBase(Section):
     l1: float = Field(0.0, ge=0, le=1, description="penalty on the size of the weights, added to the loss")
     l2: float = Field(0.0, ge=0, le=1, description="penalty on the squares of the weights, added to the loss")
     augmentation: Augmentation | None = Field(None, description="random changes of the training images; none when null")
+    test_time_augmentation: TestTimeAugmentation | None = Field(
+        None, description="copies of an image over which the shipped model averages; none when null"
+    )
     output: OutputName = Field(
         "softmax",
         description="what the last layer gives in training; for two_class `sigmoid`, for regression `linear` if absent",
@@ -107,6 +129,11 @@ class ModelBase(Section):
     threads: int | None = Field(
         None, ge=1, le=1024, description="threads that compute: results depend on it; all processors when null"
     )
+
+    @property
+    def looks(self) -> int:
+        """How often what ships asks the network about an image."""
+        return self.test_time_augmentation.looks if self.test_time_augmentation else 1
 
     @model_validator(mode="before")
     @classmethod

@@ -31,6 +31,7 @@ HEADINGS = {
     "Schedule": "models.NAME.optimizer.schedule",
     "EarlyStopping": "models.NAME.early_stopping",
     "Augmentation": "models.NAME.augmentation",
+    "TestTimeAugmentation": "models.NAME.test_time_augmentation",
     "Report": "report",
     "Gates": "gates",
     "Gate": "gates.every and gates.models.NAME",

@@ -53,6 +53,7 @@ def train(name: str, model: Model, folder: Path, out: Path, saved: Path = FOLDER
     # These import Keras, which takes seconds: not before it is certain to be needed.
     from stages import export, networks, training
     from stages.learners import training_network
+    from stages.views import with_views
 
     device = set_up_device(model.device, model.threads)
     precision = choose_precision(model, device)
@@ -69,6 +70,8 @@ def train(name: str, model: Model, folder: Path, out: Path, saved: Path = FOLDER
     shipped.set_weights(network.get_weights())
     if precision != "float32":
         export.check_rounding(network, shipped, data.validation.images[:COMPARED])
+    if model.test_time_augmentation:
+        shipped = with_views(shipped, model.test_time_augmentation)
     write(shipped, model, data, history, record(shipped, name, model, data, device, precision, history), out)
     timings.record("train", name, out / "model.onnx", {"fit_s": fit_s})
     checkpoints.remove()
@@ -130,7 +133,7 @@ def write(
     from stages import export
     from stages.losses import metric_name
 
-    images = data.validation.images[:COMPARED]
+    images = data.validation.images[: COMPARED // model.looks]
     with ExitStack() as files:
         paths = {name: files.enter_context(replacing(out / name)) for name in OUTPUTS}
         export.save_keras(network, paths["model.keras"])

@@ -116,7 +116,7 @@ def score(network: Any, part: Part, model: Model, classes: int) -> dict[str, flo
     judge = keras.Model(network.inputs, network.outputs)  # `network` stays without a loss, as it is to be saved
     judge.compile(loss=make_loss(model), metrics=[make_metric(model)], jit_compile=False)
     loop = make_loop(judge)
-    found = _test(judge, loop, feed(loop, part, model, classes), model)
+    found = _test(judge, loop, feed(loop, part, model, classes), model, EVALUATION_BATCH // model.looks)
     scores = dict(zip(("loss", metric_name(model)), found, strict=True))
     return scores | ({"accuracy": _near(judge, part, model, classes)} if model.task == "regression" else {})
 
@@ -131,9 +131,11 @@ def _near(network: Any, part: Part, model: Model, classes: int) -> float:
     return right / len(part.labels)
 
 
-def _test(network: Any, loop: Loop, part: Batches, model: Model) -> tuple[float, float]:
+def _test(
+    network: Any, loop: Loop, part: Batches, model: Model, batch_size: int = EVALUATION_BATCH
+) -> tuple[float, float]:
     network.reset_metrics()
-    for held, rows in part.batches(np.arange(part.samples), EVALUATION_BATCH, STEPS_PER_CALL):
+    for held, rows in part.batches(np.arange(part.samples), batch_size, STEPS_PER_CALL):
         loop.test(held, rows)
     return _results(network, model, part.samples)
 

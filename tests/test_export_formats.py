@@ -64,6 +64,17 @@ def test_export_does_what_the_onnx_does(work: Path, capfd: pytest.CaptureFixture
     assert sorted(path.name for path in (work / "models/cnn").iterdir() if path.name.startswith(".")) == []
 
 
+def test_litert_that_cannot_run_is_refused(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A recurrent network needs operations that LiteRT alone does not have: one sentence, and nothing is written."""
+    model, folder = make_model("recurrent"), work / "models/rows"
+    prepared = read_training_data(work / "data/prepared").prepared
+    folder.mkdir()
+    export.save_keras(networks.build(model, prepared.shape, prepared.classes), folder / "model.keras")
+    assert run("rows", "--format", "litert") == 1
+    assert "LiteRT cannot run this model (Select TensorFlow op(s)" in capsys.readouterr().err
+    assert [path.name for path in folder.iterdir()] == ["model.keras"]
+
+
 @pytest.mark.parametrize("form", ["litert", "saved_model"])
 def test_export_tells_of_its_data_set(work: Path, form: str) -> None:
     """Names of the classes, range and shape of the pixels go with the export, where its tools look for such things."""
