@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from stages.optimizer_params import Optimizer
-from stages.pairs import LOSSES, OUTPUTS, LossName, OutputName, TaskName, misfit
+from stages.pairs import LOSSES, OUTPUTS, SMOOTHED, LossName, OutputName, TaskName, misfit
 from stages.section import Section
 
 Activation = Literal["relu", "sigmoid", "tanh", "softmax", "none"]
@@ -106,6 +106,13 @@ class ModelBase(Section):
         description="labels are written as it needs them; `binary_crossentropy` for two_class, "
         "`mean_squared_error` for regression if absent",
     )
+    label_smoothing: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of a label that is spread over all classes, for categorical_crossentropy "
+        "and binary_crossentropy",
+    )
     class_weights: list[ClassWeight] | None = Field(
         None, min_length=2, max_length=100, description="weight in the loss of the samples of each class; 1 when null"
     )
@@ -160,7 +167,18 @@ class ModelBase(Section):
             found.append(f"`positive` goes with `task: two_class`, not with {self.task}")
         if self.values is not None and self.task != "regression":
             found.append(f"`values` goes with `task: regression`, not with {self.task}")
-        return found + self._weight_misfits() + (self._value_misfits() if self.task == "regression" else [])
+        return (
+            found
+            + self._smoothing_misfits()
+            + self._weight_misfits()
+            + (self._value_misfits() if self.task == "regression" else [])
+        )
+
+    def _smoothing_misfits(self) -> list[str]:
+        if not self.label_smoothing or self.loss in SMOOTHED:
+            return []
+        other = "; it learns from the same labels" if self.loss == "sparse_categorical_crossentropy" else ""
+        return [f"`label_smoothing` goes with `loss: {SMOOTHED[0]}`{other}, or {SMOOTHED[1]}, not with {self.loss}"]
 
     def _weight_misfits(self) -> list[str]:
         weights, chosen = self.class_weights, "class_weights" if self.class_weights else "balance"

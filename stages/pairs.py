@@ -81,6 +81,8 @@ FITS: dict[TaskName, dict[LossName, Fit]] = {
 HINGES = ("hinge", "squared_hinge", "categorical_hinge")
 CROSSENTROPIES = ("sparse_categorical_crossentropy", "categorical_crossentropy", "binary_crossentropy", "kl_divergence")
 
+SMOOTHED: tuple[LossName, ...] = ("categorical_crossentropy", "binary_crossentropy")  # where Keras smooths labels
+
 
 def misfit(task: TaskName, output: OutputName, loss: LossName) -> str | None:
     """Why `task`, `output` and `loss` cannot be trained together, with what to choose; None when they can."""

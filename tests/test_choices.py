@@ -140,6 +140,15 @@ def test_labels_are_written_as_the_loss_wants_them(settings: dict[str, Any], wri
     assert encode(np.array([2, 0]), make_model(**settings), CLASSES).tolist() == written
 
 
+def test_label_smoothing_spreads_a_share_over_all_classes() -> None:
+    """The loss of a sure answer is that of the smoothed label, by hand; without smoothing it is next to nothing."""
+    label, scores = np.eye(CLASSES, dtype=np.float32)[[1]], np.full((1, CLASSES), -10.0, np.float32)
+    scores[0, 1] = 10
+    for share, wanted in ((0.0, 0.0), (0.2, 0.2 * 20 * (CLASSES - 1) / CLASSES)):
+        model = make_model(loss="categorical_crossentropy", output="logits", label_smoothing=share)
+        assert float(losses.make_loss(model)(label, scores)) == pytest.approx(wanted, abs=1e-4)
+
+
 def test_class_weights_weigh_samples() -> None:
     """Stated weights are those of each sample's class; balanced ones give each class the same sum."""
     labels = np.array([0, 0, 0, 1])

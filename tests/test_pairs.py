@@ -39,6 +39,8 @@ MODELS = [
     (NUMBER | {"balance": True}, "`balance` does not go with `task: regression`: a number to predict has no classes"),
     ({"class_weights": [1.0, 2.0], "balance": True}, "`class_weights` and `balance` both set the weights"),
     ({"class_weights": [0.0, 0.0]}, "`class_weights` are all 0: nothing would be learnt"),
+    ({"label_smoothing": 0.1}, "goes with `loss: categorical_crossentropy`; it learns from the same labels, or binary"),
+    ({"label_smoothing": 0.1, "loss": "poisson"}, "or binary_crossentropy, not with poisson"),
     (TWO | {"class_weights": [1.0, 1.0, 1.0]}, "has 3 numbers, expected 2: for the other labels, for `positive`"),
     ({"task": "two_class"}, "needs `positive`, the labels of the positive class"),
     ({"positive": [1]}, "`positive` goes with `task: two_class`, not with multiclass"),
