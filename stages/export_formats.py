@@ -1,6 +1,7 @@
 """A trained model as LiteRT or SavedModel: raw pixels to answers, as its ONNX, and checked before it is kept."""
 
 import json
+import os
 import tempfile
 import warnings
 import zipfile
@@ -73,6 +74,7 @@ def export(model: str, form: str, data: Path, out: Path | None = None) -> tuple[
 
 def _serving(path: Path, known: TrainingData) -> Any:
     """Keras model from raw pixels to answers, of the network in the file `path`."""
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # whose formats these are, whatever trained the network
     load_keras()
     import keras  # slow: only when all else is there
 

@@ -33,7 +33,7 @@ def test_jax_computes_with_the_threads_that_are_recorded() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 def test_each_backend_trains_and_exports(tmp_path: Path, backend: str) -> None:
-    """A CNN with all that is random, normalised, with one-cycle, learns the patterns; its export does what it does."""
+    """A CNN with all that is random, normalised, with one-cycle, learns the patterns; its exports do what it does."""
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
     folders = write_data(tmp_path)
@@ -42,12 +42,25 @@ def test_each_backend_trains_and_exports(tmp_path: Path, backend: str) -> None:
         "dropout": 0.1,
         "batch_normalisation": True,
         "augmentation": {"shift": 0.02, "elastic": 0.02},
+        "test_time_augmentation": {"rotation": 2},
     }
     model = settings("cnn", **chosen, optimizer=optimizer, epochs=8, precision="float32")
     given = ["--model", "tried", "--params", str(write_params(tmp_path / "params.yaml", tried=model))]
     places = {"--data": folders.prepared, "--out": tmp_path / "out", "--checkpoints": tmp_path / "saved"}
+    run(backend, "train", *given, *(str(part) for pair in places.items() for part in pair))
+    facts = json.loads((tmp_path / "out" / "training.json").read_text())
+    assert facts["versions"]["backend"].startswith(f"{backend} ")
+    assert facts["validation"]["accuracy"] >= 0.9
+    assert (tmp_path / "out" / "model.onnx").stat().st_size > 1000
+    keras_file, data = tmp_path / "out" / "model.keras", str(folders.prepared)
+    run(backend, "export_model", str(keras_file), "--format", "litert", "--data", data)
+    assert keras_file.with_name("model.tflite").exists()
+
+
+def run(backend: str, stage: str, *given: str) -> None:
+    """A program of `stages`, which must end well."""
     done = subprocess.run(
-        [sys.executable, "-m", "stages.train", *given, *(str(part) for pair in places.items() for part in pair)],
+        [sys.executable, "-m", f"stages.{stage}", *given],
         cwd=ROOT,
         env=os.environ | {"KERAS_BACKEND": backend},
         capture_output=True,
@@ -55,7 +68,3 @@ def test_each_backend_trains_and_exports(tmp_path: Path, backend: str) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    facts = json.loads((tmp_path / "out" / "training.json").read_text())
-    assert facts["versions"]["backend"].startswith(f"{backend} ")
-    assert facts["validation"]["accuracy"] >= 0.9
-    assert (tmp_path / "out" / "model.onnx").stat().st_size > 1000
