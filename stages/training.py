@@ -124,8 +124,9 @@ def score(network: Any, part: Part, model: Model, classes: int) -> dict[str, flo
 def _near(network: Any, part: Part, model: Model, classes: int) -> float:
     """Share of the samples for which the number of the right label is the nearest to what `network` predicts."""
     right = 0
-    for start in range(0, len(part.labels), EVALUATION_BATCH):
-        rows = slice(start, start + EVALUATION_BATCH)
+    batch_size = EVALUATION_BATCH // model.looks
+    for start in range(0, len(part.labels), batch_size):
+        rows = slice(start, start + batch_size)
         values = np.asarray(network.predict_on_batch(part.images[rows]))[:, 0]
         right += int((task_of(model).nearest(values, classes) == part.labels[rows]).sum())
     return right / len(part.labels)
