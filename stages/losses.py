@@ -30,7 +30,7 @@ WITH_LOGITS = ("sparse_categorical_crossentropy", "categorical_crossentropy", "b
 def make_loss(model: ModelBase) -> Any:
     """Keras loss for the model's output; labels are to be written as `tasks.encode` writes them."""
     options: dict[str, Any] = {"from_logits": model.output == "logits"} if model.loss in WITH_LOGITS else {}
-    if model.loss in SMOOTHED:
+    if model.loss == SMOOTHED.get(model.task):
         options["label_smoothing"] = model.label_smoothing
     return LOSSES[model.loss](**options)
 

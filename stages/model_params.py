@@ -175,10 +175,12 @@ class ModelBase(Section):
         )
 
     def _smoothing_misfits(self) -> list[str]:
-        if not self.label_smoothing or self.loss in SMOOTHED:
+        fitting = SMOOTHED.get(self.task)
+        if not self.label_smoothing or self.loss == fitting:
             return []
-        other = "; it learns from the same labels" if self.loss == "sparse_categorical_crossentropy" else ""
-        return [f"`label_smoothing` goes with `loss: {SMOOTHED[0]}`{other}, or {SMOOTHED[1]}, not with {self.loss}"]
+        if fitting is None:
+            return [f"`label_smoothing` does not go with `task: {self.task}`: a number to predict has no classes"]
+        return [f"`label_smoothing` does not go with `loss: {self.loss}`; choose {fitting}"]
 
     def _weight_misfits(self) -> list[str]:
         weights, chosen = self.class_weights, "class_weights" if self.class_weights else "balance"

@@ -81,7 +81,10 @@ FITS: dict[TaskName, dict[LossName, Fit]] = {
 HINGES = ("hinge", "squared_hinge", "categorical_hinge")
 CROSSENTROPIES = ("sparse_categorical_crossentropy", "categorical_crossentropy", "binary_crossentropy", "kl_divergence")
 
-SMOOTHED: tuple[LossName, ...] = ("categorical_crossentropy", "binary_crossentropy")  # where Keras smooths labels
+SMOOTHED: dict[TaskName, LossName] = {  # where labels can be smoothed
+    "multiclass": "categorical_crossentropy",
+    "two_class": "binary_crossentropy",
+}
 
 
 def misfit(task: TaskName, output: OutputName, loss: LossName) -> str | None:

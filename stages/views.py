@@ -34,17 +34,26 @@ def with_views(network: Any, chosen: TestTimeAugmentation) -> Any:
     """Keras model of the same input, output and weights: the mean of what `network` gives for each view of an image.
 
     As Krizhevsky, Sutskever and Hinton averaged over ten crops (ImageNet Classification with Deep Convolutional Neural
-    Networks, 2012). It is made of Keras's own operations, so that its file opens without this module.
+    Networks, 2012), though of logits where the network gives these. It is made of Keras's own operations, so that its
+    file opens without this module; one view after the other, so that it needs little more memory than `network`.
     """
     shape = tuple(network.input_shape[1:])
-    height, width, channels = shape
-    places, shares = neighbours(views_of(chosen), (height, width))
     images = keras.Input(shape)
-    pixels = ops.take(ops.reshape(images, (-1, height * width, channels)), places.reshape(-1), axis=1)
-    resampled = ops.sum(ops.reshape(pixels, (-1, *places.shape, channels)) * shares[..., np.newaxis], axis=3)
-    answers = network(ops.reshape(resampled, (-1, *shape)))
-    mean = ops.mean(ops.reshape(answers, (-1, len(places), answers.shape[-1])), axis=1)
+    pixels = ops.reshape(images, (-1, shape[0] * shape[1], shape[2]))
+    _, *others = zip(*neighbours(views_of(chosen), (shape[0], shape[1])), strict=True)  # the first is the image
+    seen = [images, *(ops.reshape(resampled(pixels, *other), (-1, *shape)) for other in others)]
+    mean = keras.layers.Average()([network(view) for view in seen])
     return keras.Model(images, mean, name=f"{network.name}_of_views")
+
+
+def resampled(pixels: Any, places: NDArray[np.int32], shares: NDArray[np.float32]) -> Any:
+    """One view, pixels (n, height * width, c), of `pixels` of that shape; the others as of `neighbours`."""
+    total, *parts = (
+        ops.take(pixels, place, axis=1) * share[:, np.newaxis] for place, share in zip(places.T, shares.T, strict=True)
+    )
+    for part in parts:
+        total = total + part
+    return total
 
 
 def neighbours(views: list[View], size: tuple[int, int]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:

@@ -1,5 +1,6 @@
 """Test-time augmentation: the mean over views of an image, in every form in which a model ships."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +9,14 @@ import pytest
 
 from stages.errors import EXIT_DONE
 from stages.model_params import TestTimeAugmentation as Chosen
+from stages.tasks import encode
 from stages.train import train
 from tests.learning import Folders, make_model, write_data
 from tests.test_export import answer
 
 keras = pytest.importorskip("keras")  # after tests.learning, which loads it quietly
 
-from stages import export_model, networks  # noqa: E402  (import Keras)
+from stages import export_model, losses, networks  # noqa: E402  (import Keras)
 from stages.augmentation import matrices  # noqa: E402
 from stages.views import View, neighbours, views_of, with_views  # noqa: E402
 
@@ -72,9 +74,14 @@ def test_all_that_ships_has_the_views(folders: Folders, tmp_path: Path, network:
         assert (tmp_path / "views" / file).read_bytes() == (tmp_path / "again" / file).read_bytes()
     history = [(tmp_path / name / "history.csv").read_bytes() for name in ("plain", "views")]
     assert history[0] == history[1]
+    part = folders.data.validation
     alone, averaging = (keras.saving.load_model(tmp_path / name / "model.keras") for name in ("plain", "views"))
     for weight, same in zip(alone.get_weights(), averaging.get_weights(), strict=True):
         assert np.array_equal(weight, same)
+    said = averaging(np.asarray(part.images[np.arange(len(part.labels))]))
+    loss = float(losses.make_loss(model)(encode(part.labels, model, 4), said))
+    told = json.loads((tmp_path / "views" / "training.json").read_text())["validation"]["loss"]
+    assert told == pytest.approx(loss, rel=1e-4)
     form = "saved_model" if network == "recurrent" else "litert"
     given = [str(tmp_path / "views/model.keras"), "--format", form, "--data", str(folders.prepared)]
     assert export_model.main(given) == EXIT_DONE
