@@ -36,7 +36,18 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
 def arguments(folders: Folders, out: Path, name: str = "cnn", **models: object) -> list[str]:
     """Command line of the stage, with a params.yaml beside `out`."""
     params = write_params(out.parent / "params.yaml", **(models or {"cnn": CNN}))
-    return ["--model", name, "--data", str(folders.prepared), "--out", str(out), "--params", str(params)]
+    return [
+        "--model",
+        name,
+        "--data",
+        str(folders.prepared),
+        "--out",
+        str(out),
+        "--checkpoints",
+        str(out.parent / "saved"),
+        "--params",
+        str(params),
+    ]
 
 
 @pytest.fixture(scope="module")
