@@ -5,7 +5,6 @@ from typing import Any
 import keras
 
 from stages.model_params import ModelBase
-from stages.pairs import SMOOTHED
 from stages.tasks import encoding_of
 
 LOSSES = {
@@ -30,7 +29,7 @@ WITH_LOGITS = ("sparse_categorical_crossentropy", "categorical_crossentropy", "b
 def make_loss(model: ModelBase) -> Any:
     """Keras loss for the model's output; labels are to be written as `tasks.encode` writes them."""
     options: dict[str, Any] = {"from_logits": model.output == "logits"} if model.loss in WITH_LOGITS else {}
-    if model.loss == SMOOTHED.get(model.task):
+    if model.label_smoothing:
         options["label_smoothing"] = model.label_smoothing
     return LOSSES[model.loss](**options)
 

@@ -55,11 +55,6 @@ class TestTimeAugmentation(Section):
             raise ValueError("asks for no copies: give rotation, zoom or shift, or null for none")
         return self
 
-    @property
-    def looks(self) -> int:
-        """How often the network is asked about an image, its copies and itself."""
-        return 1 + 2 * bool(self.rotation) + 2 * bool(self.zoom) + 4 * bool(self.shift)
-
 
 class EarlyStopping(Section):
     """When to stop because the validation loss does not fall any more."""
@@ -136,11 +131,6 @@ class ModelBase(Section):
     threads: int | None = Field(
         None, ge=1, le=1024, description="threads that compute: results depend on it; all processors when null"
     )
-
-    @property
-    def looks(self) -> int:
-        """How often what ships asks the network about an image."""
-        return self.test_time_augmentation.looks if self.test_time_augmentation else 1
 
     @model_validator(mode="before")
     @classmethod

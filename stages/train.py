@@ -133,7 +133,7 @@ def write(
     from stages import export
     from stages.losses import metric_name
 
-    images = data.validation.images[: COMPARED // model.looks]
+    images = data.validation.images[:COMPARED]
     with ExitStack() as files:
         paths = {name: files.enter_context(replacing(out / name)) for name in OUTPUTS}
         export.save_keras(network, paths["model.keras"])

@@ -116,7 +116,7 @@ def score(network: Any, part: Part, model: Model, classes: int) -> dict[str, flo
     judge = keras.Model(network.inputs, network.outputs)  # `network` stays without a loss, as it is to be saved
     judge.compile(loss=make_loss(model), metrics=[make_metric(model)], jit_compile=False)
     loop = make_loop(judge)
-    found = _test(judge, loop, feed(loop, part, model, classes), model, EVALUATION_BATCH // model.looks)
+    found = _test(judge, loop, feed(loop, part, model, classes), model)
     scores = dict(zip(("loss", metric_name(model)), found, strict=True))
     return scores | ({"accuracy": _near(judge, part, model, classes)} if model.task == "regression" else {})
 
@@ -124,19 +124,16 @@ def score(network: Any, part: Part, model: Model, classes: int) -> dict[str, flo
 def _near(network: Any, part: Part, model: Model, classes: int) -> float:
     """Share of the samples for which the number of the right label is the nearest to what `network` predicts."""
     right = 0
-    batch_size = EVALUATION_BATCH // model.looks
-    for start in range(0, len(part.labels), batch_size):
-        rows = slice(start, start + batch_size)
+    for start in range(0, len(part.labels), EVALUATION_BATCH):
+        rows = slice(start, start + EVALUATION_BATCH)
         values = np.asarray(network.predict_on_batch(part.images[rows]))[:, 0]
         right += int((task_of(model).nearest(values, classes) == part.labels[rows]).sum())
     return right / len(part.labels)
 
 
-def _test(
-    network: Any, loop: Loop, part: Batches, model: Model, batch_size: int = EVALUATION_BATCH
-) -> tuple[float, float]:
+def _test(network: Any, loop: Loop, part: Batches, model: Model) -> tuple[float, float]:
     network.reset_metrics()
-    for held, rows in part.batches(np.arange(part.samples), batch_size, STEPS_PER_CALL):
+    for held, rows in part.batches(np.arange(part.samples), EVALUATION_BATCH, STEPS_PER_CALL):
         loop.test(held, rows)
     return _results(network, model, part.samples)
 

@@ -36,18 +36,9 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
 def arguments(folders: Folders, out: Path, name: str = "cnn", **models: object) -> list[str]:
     """Command line of the stage, with a params.yaml beside `out`."""
     params = write_params(out.parent / "params.yaml", **(models or {"cnn": CNN}))
-    return [
-        "--model",
-        name,
-        "--data",
-        str(folders.prepared),
-        "--out",
-        str(out),
-        "--checkpoints",
-        str(out.parent / "saved"),
-        "--params",
-        str(params),
-    ]
+    saved = out.parent / "saved"  # of its own: two workers of the test suite may train the same model
+    places = {"--data": folders.prepared, "--out": out, "--checkpoints": saved, "--params": params}
+    return ["--model", name, *(str(part) for pair in places.items() for part in pair)]
 
 
 @pytest.fixture(scope="module")

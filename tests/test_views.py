@@ -18,7 +18,7 @@ keras = pytest.importorskip("keras")  # after tests.learning, which loads it qui
 
 from stages import export_model, losses, networks  # noqa: E402  (import Keras)
 from stages.augmentation import matrices  # noqa: E402
-from stages.views import View, neighbours, views_of, with_views  # noqa: E402
+from stages.views import View, copies_of, neighbours, with_views  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 ALL = {"rotation": 9.0, "zoom": 0.1, "shift": 0.05}
@@ -35,11 +35,10 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
 def test_mean_over_views_as_keras_makes_them(chosen: dict[str, float], looks: int) -> None:
     """Each view is what Keras's affine transform makes of the image; the answer is the mean of the network's."""
     model = make_model("cnn", test_time_augmentation=chosen, output="logits")
-    assert model.looks == looks
     network = networks.build(model, (*SIZE, 3), 4)
     images = np.random.default_rng(0).uniform(size=(5, *SIZE, 3)).astype(np.float32)
     said = []
-    for view in views_of(Chosen(**chosen)):
+    for view in (View(), *copies_of(Chosen(**chosen))):
         angle, scale, down, right = (np.full(5, value, np.float32) for value in view)
         change = matrices(angle, scale, down * SIZE[0], right * SIZE[1], SIZE)
         said.append(network(keras.ops.image.affine_transform(images, change, "bilinear", "nearest")))
@@ -50,9 +49,9 @@ def test_mean_over_views_as_keras_makes_them(chosen: dict[str, float], looks: in
 
 def test_first_view_is_the_image() -> None:
     """Every pixel is its own and nothing else."""
-    places, shares = neighbours([View()], SIZE)
-    assert places[0, :, 0].tolist() == list(range(12 * 14))
-    assert np.array_equal(shares[0], np.tile([1, 0, 0, 0], (12 * 14, 1)))
+    places, shares = neighbours(View(), SIZE)
+    assert places[0].tolist() == list(range(12 * 14))
+    assert np.array_equal(shares.T, np.tile([1, 0, 0, 0], (12 * 14, 1)))
 
 
 @pytest.mark.parametrize(
