@@ -49,7 +49,7 @@ def _file(name: str) -> Path:
 def hardware() -> dict[str, Any]:
     """What this was measured on."""
     sys.path.insert(0, str(ROOT))
-    from stages.device import available_cores, processor_name  # after the path is set
+    from stages.base.machine import available_cores, processor_name  # after the path is set
 
     return {"processor": processor_name(), "cores": available_cores(), "load": os.getloadavg()[0]}
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from stages.files import write_json
+from stages.base.files import write_json
 
 FOLDER = Path(".inkflow/aside")
 LIST = "paths.json"

@@ -17,8 +17,8 @@ from rich.text import Text
 
 from flows.errors import GatesFailed
 from flows.programs import run_program
-from stages.errors import EXIT_DONE, EXIT_FAILED, InvalidInput
-from stages.files import write_text
+from stages.base.errors import EXIT_DONE, EXIT_FAILED, InvalidInput
+from stages.base.files import write_text
 
 RECORD = Path("reports/gates.json")
 COLOURS = {"passed": "green", "failed": "bold red", "not judged": "dim"}

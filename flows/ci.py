@@ -23,8 +23,8 @@ from flows.plan import plan
 from flows.programs import run_program
 from flows.recorded import as_recorded
 from flows.settings import SCHEMA, edited_params
-from stages.errors import EXIT_DONE, EXIT_FAILED, InkflowError
-from stages.files import write_text
+from stages.base.errors import EXIT_DONE, EXIT_FAILED, InkflowError
+from stages.base.files import write_text
 
 SUMMARY = Path("reports/summary.md")
 NO_REMOTE = "no DVC remote is configured (docs/remotes.md)"

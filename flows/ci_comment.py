@@ -14,7 +14,7 @@ import httpx
 
 from flows.errors import CommentFailed
 from flows.masking import mask
-from stages.errors import EXIT_DONE, InvalidInput
+from stages.base.errors import EXIT_DONE, InvalidInput
 
 MARK = "<!-- inkflow ci -->"  # by which the comment is found again; it does not show
 TIMEOUT_S = 30.0

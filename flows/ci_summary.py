@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from flows.masking import mask
-from stages.files import write_text
+from stages.base.files import write_text
 
 
 class Verdict(StrEnum):

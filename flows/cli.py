@@ -19,7 +19,7 @@ from flows import (
     up_verb,
     verify_verb,
 )
-from stages.errors import InkflowError, exit_with
+from stages.base.errors import InkflowError, exit_with
 
 EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE, as shells report it
 # Each registers its verb, and imports what does the work when the verb is called: `inkflow --help` answers at once.

@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from flows.settings import edited_params, parse_settings
-from stages.errors import InvalidInput
+from stages.base.errors import InvalidInput
 
 LONGEST_NAME = 100  # of an experiment: a file name below .git
 ODD = re.compile(r"[^A-Za-z0-9_=,.+-]+|\.{2,}|\.lock\b")  # not for a git reference, or not for a shell

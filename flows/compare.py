@@ -14,7 +14,7 @@ from rich.text import Text
 
 from flows.programs import run_program
 from flows.settings import edited_params
-from stages.errors import EXIT_DONE, InvalidInput
+from stages.base.errors import EXIT_DONE, InvalidInput
 
 OUT = Path(".inkflow/compare")
 HERE = "workspace"

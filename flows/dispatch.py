@@ -28,7 +28,7 @@ from flows.remote import Say
 from flows.remote_follow import OUTAGE_S, POLL_S, Follower, SubRun
 from flows.remote_order import Order
 from flows.remote_report import Ending, Report
-from stages.errors import InkflowError
+from stages.base.errors import InkflowError
 
 FLOW = "train-stage"  # the deployments are called train-stage/<pool>
 

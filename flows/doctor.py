@@ -21,7 +21,7 @@ from flows.errors import ServerUnreachable
 from flows.masking import mask
 from flows.server import ensure_answer, named
 from flows.settings import edited_params
-from stages.errors import EXIT_DONE, EXIT_FAILED, InkflowError
+from stages.base.errors import EXIT_DONE, EXIT_FAILED, InkflowError
 
 FINE, NOTE, WRONG = "fine", "note", "wrong"
 MARKS = {FINE: "=", NOTE: "!", WRONG: "x"}

@@ -41,7 +41,7 @@ from flows.errors import DvcFailed, InputsChanged, Interrupted, PipelineInvalid,
 from flows.facts import Facts
 from flows.model import Command, Outcome, Result, Stage
 from flows.reasons import HOW_TO_GET, sentence
-from stages.errors import OutputError
+from stages.base.errors import OutputError
 
 for name in ("dvc", "dvc_data", "dvc_objects"):
     logging.getLogger(name).setLevel(logging.CRITICAL)  # the engine says what DVC does; also ends its progress bars

@@ -21,7 +21,7 @@ from dvc.repo import Repo
 from flows.dvc_facts import files_of, path_of
 from flows.errors import DvcFailed, PipelineInvalid
 from flows.processes import end_orphans
-from stages.errors import InvalidInput
+from stages.base.errors import InvalidInput
 
 FOLDER = Path(".dvc/tmp/inkflow")
 QUIETLY = ("-c", "gc.auto=0", "-c", "maintenance.auto=false")  # no housekeeping while clones borrow objects

@@ -13,7 +13,7 @@ from dvc.repo import Repo
 from dvc.stage import PipelineStage
 from dvc.stage import Stage as DvcStage
 
-from stages.files import write_text
+from stages.base.files import write_text
 
 FLUSH_SHARE = 0.1  # of the time at most goes into writing: a lock file of a hundred stages takes a fifth of a second
 

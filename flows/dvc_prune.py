@@ -19,7 +19,7 @@ from dvc.repo import Repo
 
 from flows.errors import DvcFailed, PipelineInvalid
 from flows.workspace import one_at_a_time
-from stages.errors import InvalidInput
+from stages.base.errors import InvalidInput
 
 RECORDS = ("dvc.lock", ".dvc")  # ends of the names of files in which DVC keeps hashes
 HASH = re.compile(rb"\b[0-9a-f]{32}(?:\.dir)?\b")

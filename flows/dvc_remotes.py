@@ -35,7 +35,7 @@ from flows.dvc_results import RUNS, RUNS_HASH, is_whole
 from flows.errors import NoRemote, RemoteFailed, UnknownStage
 from flows.logged_errors import LoggedErrors, reason
 from flows.workspace import one_at_a_time
-from stages.errors import InkflowError
+from stages.base.errors import InkflowError
 
 
 def default_remote(root: Path) -> str | None:

@@ -23,7 +23,7 @@ from flows.dvc_facts import whole_message
 from flows.errors import DvcFailed, Interrupted
 from flows.openings import Openings
 from flows.workspace import one_at_a_time
-from stages.errors import OutputError
+from stages.base.errors import OutputError
 
 POLL_S = 0.5  # as often as DVC itself looks
 MAY_KNOCK_S = 0.5  # of the three seconds after which DVC gives up

@@ -29,7 +29,7 @@ from flows.session import Options, Session
 from flows.sharing import Sharing
 from flows.timings import Timings
 from flows.watch import NotRun, Watch
-from stages.errors import InkflowError
+from stages.base.errors import InkflowError
 
 
 class Engine:

@@ -1,4 +1,4 @@
-"""What can go wrong while stages are run, below the tree of `stages.errors`.
+"""What can go wrong while stages are run, below the tree of `stages.base.errors`.
 
 InkflowError
 ├── StageFailed          a stage's program ended with an error (its own exit code is kept)
@@ -28,7 +28,7 @@ import difflib
 from collections.abc import Sequence
 
 from flows.masking import mask
-from stages.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_UNAVAILABLE, InkflowError, InvalidInput
+from stages.base.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_UNAVAILABLE, InkflowError, InvalidInput
 
 EXIT_TEMPORARY = 75  # EX_TEMPFAIL of sysexits.h: a stage's program may ask so for a further try
 

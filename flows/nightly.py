@@ -13,7 +13,7 @@ from pydantic import Field
 from flows import dvc_remotes
 from flows.pipeline import pipeline
 from flows.states import failed
-from stages.errors import InkflowError
+from stages.base.errors import InkflowError
 
 PULL, PUSH = "pull", "push"
 TRIES, DELAY_S = 3, 30  # a remote that cannot be reached may be back soon

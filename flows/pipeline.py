@@ -34,7 +34,7 @@ from flows.settings import apply_settings
 from flows.states import failed
 from flows.watch import Ending, FailedTry, NotRun, Watch
 from flows.workspace import only_run_here
-from stages.errors import EXIT_UNAVAILABLE, InkflowError
+from stages.base.errors import EXIT_UNAVAILABLE, InkflowError
 from stages.params import Params
 
 DELIVERY_S = 10.0

@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from flows.errors import PolicyInvalid
-from stages.mistakes import sentences
+from stages.base.validation_messages import sentences
 
 PATH = Path("execution.yaml")
 VERSIONS_OF = ("python", "keras", "tensorflow", "jax", "jaxlib", "numpy", "scipy", "onnx", "tf2onnx", "onnxruntime")

@@ -11,7 +11,7 @@ from prefect.exceptions import ObjectNotFound
 
 from flows import machine
 from flows.policy import load_policies
-from stages.errors import InkflowError, InvalidInput
+from stages.base.errors import InkflowError, InvalidInput
 
 TEMPLATES = Path("workers")  # <type of pool>.json
 GPU = "gpu"  # pool whose jobs take a GPU each

@@ -15,7 +15,7 @@ from flows.dvc_prune import Cache, Entry, held_cache, needed
 from flows.prune_prefect import Records, prune_records
 from flows.prune_verb import DEFAULT_AGE, SIZES, age
 from flows.workspace import only_run_here, put_in_order
-from stages.errors import EXIT_DONE, InvalidInput
+from stages.base.errors import EXIT_DONE, InvalidInput
 
 LEFT = (Path(".inkflow/checkpoints"), Path(".inkflow/downloads"), Path(".inkflow/up/storage"))
 

@@ -15,7 +15,7 @@ from flows.errors import ServerUnreachable
 from flows.prefect_http import ask, client
 from flows.server import PASSWORD, Server, ensure_answer
 from flows.up_settings import ADDRESS, DATABASE, STATE
-from stages.errors import InkflowError
+from stages.base.errors import InkflowError
 
 FILE = "prefect.db"
 ENDED = ("COMPLETED", "FAILED", "CANCELLED", "CRASHED")

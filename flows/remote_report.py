@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from flows.errors import Interrupted, StageFailed, StageTimedOut
 from flows.masking import mask
-from stages.errors import InkflowError, InvalidInput
+from stages.base.errors import InkflowError, InvalidInput
 
 ARTIFACT = "table"  # Prefect's page shows it as one
 BEAT_S = 3.0

@@ -23,7 +23,7 @@ from flows.remote_order import Order
 from flows.remote_report import ARTIFACT, BEAT_S, LINES, Ending, Report, ending_of
 from flows.remote_work import Work
 from flows.states import failed
-from stages.errors import InkflowError
+from stages.base.errors import InkflowError
 
 DRAIN_S = 10.0
 DELIVERY_S = 600.0  # how long the last report is tried while the server is away

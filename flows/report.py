@@ -14,8 +14,8 @@ from typing import Any
 
 from flows.programs import run_program
 from flows.versions import describe, is_recorded
-from stages.errors import EXIT_DONE, InvalidInput
-from stages.files import write_text
+from stages.base.errors import EXIT_DONE, InvalidInput
+from stages.base.files import write_text
 from stages.params import load_params
 
 PAGE = Path("reports/index.html")

@@ -24,7 +24,7 @@ from flows.nightly import after_push, pulled
 from flows.pipeline import pipeline
 from flows.programs import run_program
 from flows.states import failed
-from stages.errors import InkflowError
+from stages.base.errors import InkflowError
 
 CHANGED = "inkflow.data.changed"
 

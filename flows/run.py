@@ -14,8 +14,8 @@ from flows.facts import nothing_to_do
 from flows.fallback import stand_in_notice
 from flows.settings import PATH, Edited, check_dataset, edited_params, parse_settings, with_models
 from flows.workspace import only_run_here, put_in_order
-from stages.errors import EXIT_DONE, InkflowError, InvalidInput
-from stages.files import write_text
+from stages.base.errors import EXIT_DONE, InkflowError, InvalidInput
+from stages.base.files import write_text
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -12,7 +12,7 @@ from flows.masking import mask_logs
 from flows.model import Command
 from flows.processes import Processes
 from flows.states import failed
-from stages.errors import InkflowError
+from stages.base.errors import InkflowError
 
 mask_logs()
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from flows.display import Display, Silence
 from flows.model import Outcome, Result
 from flows.remote import Carrier
-from stages.errors import InkflowError
+from stages.base.errors import InkflowError
 
 if TYPE_CHECKING:
     from flows.engine import Engine

@@ -9,8 +9,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from flows.yaml_edit import edit
-from stages.errors import InvalidInput
-from stages.files import write_text
+from stages.base.errors import InvalidInput
+from stages.base.files import write_text
 
 if TYPE_CHECKING:  # loading the schema takes an eighth of a second: not for a project that has none
     from stages.params import Params

@@ -15,7 +15,7 @@ from flows.recorded import as_recorded
 from flows.settings import apply_settings
 from flows.timings import Timings
 from flows.workspace import put_in_order_if_free
-from stages.errors import EXIT_DONE
+from stages.base.errors import EXIT_DONE
 
 EXIT_WORK_TO_DO = 3
 STYLES = {

@@ -14,7 +14,7 @@ from flows.policy import load_policies
 from flows.server import Server
 from flows.trials import Sweep, Trial
 from flows.watched_run import load_prefect
-from stages.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED
+from stages.base.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED
 
 MOST_METRICS = 8  # columns that a terminal can hold; --json has all
 

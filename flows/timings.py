@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from statistics import median
 
-from stages.files import write_json
+from stages.base.files import write_json
 
 PATH = Path(".inkflow/timings.json")
 KEPT = 5  # runs of a stage that count

@@ -22,7 +22,7 @@ from flows.policy import load_policies
 from flows.session import Options, Session
 from flows.settings import apply_settings
 from flows.sharing import Sharing
-from stages.errors import InkflowError
+from stages.base.errors import InkflowError
 
 
 @dataclass(frozen=True)

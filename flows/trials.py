@@ -22,7 +22,7 @@ from flows.processes import KEPT_LINES, MARK, mark, tied_to_us
 from flows.trial import Order
 from flows.watch import Watch
 from flows.workspace import only_run_here
-from stages.errors import InkflowError
+from stages.base.errors import InkflowError
 
 # Our own modules, not those of the clone, and nothing added to the environment, which stages inherit.
 PROGRAM = "import sys; sys.path.insert(0, sys.argv.pop()); from flows.trial import main; main()"

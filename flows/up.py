@@ -19,7 +19,7 @@ from flows.masking import mask
 from flows.server import ensure_answer
 from flows.up_processes import Family
 from flows.up_settings import ADDRESS, DATABASE, DEPLOYMENTS, WEBHOOK, Settings, check_deployments, settings
-from stages.errors import EXIT_DONE, InkflowError, InvalidInput
+from stages.base.errors import EXIT_DONE, InkflowError, InvalidInput
 
 APP = "flows.own_origin:create_app"  # makes the server that uvicorn serves
 START_S = 180.0  # for the server, on a busy machine, with a new database

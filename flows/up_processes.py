@@ -14,7 +14,7 @@ import psutil
 from flows.process_trees import end_trees
 from flows.processes import mark, tied_to_us
 from flows.up_keeper import MARK, end_marked, marked
-from stages.errors import InkflowError
+from stages.base.errors import InkflowError
 
 RESTARTS = 5  # of one process, one soon after another; what dies more often does not stay up by itself
 STEADY_S = 600.0  # what was up for so long stays up by itself, and its restarts count anew

@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from flows.server import HEARTBEAT, ORIGINS, PASSWORD, code_path
-from stages.errors import InkflowError, InvalidInput
+from stages.base.errors import InkflowError, InvalidInput
 
 STATE = Path(".inkflow/up")  # PREFECT_HOME of the server and the workers
 WEBHOOK = "INKFLOW_WEBHOOK"

@@ -21,7 +21,7 @@ from flows.reasons import ALWAYS
 from flows.session import Options, Session
 from flows.settings import edited_params
 from flows.workspace import only_run_here
-from stages.errors import EXIT_DONE, EXIT_FAILED, InkflowError, InvalidInput
+from stages.base.errors import EXIT_DONE, EXIT_FAILED, InkflowError, InvalidInput
 
 DIFFERENT = "different"  # the one verdict of stages.verify that is a failure
 STYLES = {"same bytes": "green", "same values": "green", "within tolerance": "yellow", DIFFERENT: "red"}

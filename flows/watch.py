@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from flows.model import Result, Stage
-from stages.errors import InkflowError
+from stages.base.errors import InkflowError
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from flows.model import Stage
 from flows.policy import load_policies
 from flows.server import HEARTBEAT, Server
 from flows.session import Options, Session
-from stages.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED
+from stages.base.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED
 
 OPENED_FIRST = (".html", ".md")  # of the results: pages, then texts
 SHOWN = 3  # results that are named at the end of a run

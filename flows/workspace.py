@@ -8,7 +8,7 @@ from pathlib import Path
 
 from flows.aside import anything_aside, put_all_back
 from flows.processes import end_orphans
-from stages.errors import InvalidInput
+from stages.base.errors import InvalidInput
 
 PATH = Path(".inkflow/run.lock")
 MIRROR = "INKFLOW_MIRROR"  # where data sets lie; a folder's name starts where the caller is

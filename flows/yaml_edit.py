@@ -7,7 +7,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
-from stages.errors import InvalidInput
+from stages.base.errors import InvalidInput
 
 PLAIN = re.compile(r"[A-Za-z_][\w./+-]*")  # text that needs no quotes, unless YAML reads it as something else
 NOT_TEXT = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}

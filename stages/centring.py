@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from stages.errors import DataError
+from stages.base.errors import DataError
 
 BOX = 20 / 28  # share of the field's shorter side that the digit takes
 WORK = 256  # pixels of the longer side while looking for the ink

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.errors import OutputError
+from stages.base.errors import OutputError
 from stages.training_progress import Epoch
 
 FOLDER = Path(".inkflow/checkpoints")  # outside of what DVC removes before a stage

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from stages.base.errors import DataError, InvalidInput, ModelError
 from stages.centring import LEAST_CONTRAST, to_field
-from stages.errors import DataError, InvalidInput, ModelError
 from stages.examiner import open_session, probabilities_of, task_in
 from stages.image_arrays import Images, Refusal
 from stages.tasks import CLASS_NAMES, PIXELS

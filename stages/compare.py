@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from stages.errors import EXIT_DONE, DataError, InvalidInput, exit_with
-from stages.files import write_text
+from stages.base.errors import EXIT_DONE, DataError, InvalidInput, exit_with
+from stages.base.files import write_text
 from stages.params import load_params
 from stages.reporting import verdicts
 from stages.reporting.facts import Facts, Folders, arrange, gather_facts

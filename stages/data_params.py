@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from stages.section import Name, Section
+from stages.base.config import Name, Section
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 SIDES = (8, 128)  # smallest and largest height and width of an image, in pixels

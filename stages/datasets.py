@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from stages.base.errors import DataError
+from stages.base.files import EPOCH, read_json, replacing
 from stages.data_params import ARRAYS, CHANNELS, CLASSES, SIDES, Digests, Pixels
 from stages.data_params import Dataset as DatasetParams
-from stages.errors import DataError
-from stages.files import EPOCH, read_json, replacing
 from stages.npz import Entry, open_npz
 from stages.weights import WEIGHTS, check_weights
 

@@ -2,7 +2,6 @@
 
 import gc
 import os
-import platform
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -11,7 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from stages.errors import DeviceMissing
+from stages.base.errors import DeviceMissing
+from stages.base.machine import available_cores, processor_name
 from stages.model_params import Model
 
 # What TensorFlow's C++ says whenever it is loaded, before any log level counts.
@@ -95,23 +95,6 @@ def choose_precision(model: Model, device: Device) -> Precision:
         return "bfloat16"
     convolves = model.network in ("cnn", "conv1d")
     return "bfloat16" if model.precision == "auto" and convolves and device.bfloat16 else "float32"
-
-
-def available_cores() -> int:
-    """Number of processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # Linux; elsewhere all of them
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def processor_name() -> str:
-    """The processor's model, or its architecture where the system does not say."""
-    facts = Path("/proc/cpuinfo")
-    if facts.exists():
-        for line in facts.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def _processor_has_bfloat16() -> bool:

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from stages.base.errors import EXIT_DONE, InvalidInput, SourceUnavailable, exit_with
 from stages.datasets import blaming, describe
-from stages.errors import EXIT_DONE, InvalidInput, SourceUnavailable, exit_with
 from stages.params import Dataset, load_params
 from stages.sources import Source, arrays_of, sources
 from stages.transfer import READ_S, Patience, fetch

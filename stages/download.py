@@ -5,8 +5,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from stages.base.errors import EXIT_DONE, exit_with
 from stages.datasets import Description, describe, write_dataset
-from stages.errors import EXIT_DONE, exit_with
 from stages.params import Dataset, load_params
 from stages.sources import obtain
 from stages.transfer import READ_S, Patience

@@ -15,6 +15,8 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from stages.answers import AnyAnswers, answers_of, measure, prediction_table
+from stages.base.errors import exit_with
+from stages.base.files import replacing, write_json
 from stages.datasets import (
     ARRAYS_FILE,
     DESCRIPTION_FILE,
@@ -22,9 +24,7 @@ from stages.datasets import (
     open_part,
     read_description,
 )
-from stages.errors import exit_with
 from stages.examiner import answer, open_model, task_in
-from stages.files import replacing, write_json
 from stages.params import load_params
 from stages.tasks import Task
 

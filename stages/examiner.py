@@ -9,7 +9,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as runtime
 
-from stages.errors import ModelError
+from stages.base.errors import ModelError
 from stages.tasks import Task
 
 REMEDY = "train the model again: python -m stages.train"

@@ -13,9 +13,9 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
+from stages.base.errors import InkflowError
+from stages.base.files import canonical_zip
 from stages.canonical_onnx import canonical_onnx
-from stages.errors import InkflowError
-from stages.files import canonical_zip
 from stages.model_params import ModelBase
 from stages.pairs import OutputName, TaskName
 from stages.tasks import CLASS_NAMES, PIXELS, task_of

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from stages.base.errors import InkflowError, exit_with
 from stages.device import load_keras
-from stages.errors import InkflowError, exit_with
 from stages.model_params import Model, ModelBase
 from stages.training_data import Prepared
 

@@ -12,13 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.base.errors import DataError, InkflowError, InvalidInput, ModelError
+from stages.base.files import EPOCH, replacing, replacing_folder
 from stages.classifier import find_model
 from stages.device import load_keras, without_greetings
-from stages.errors import DataError, InkflowError, InvalidInput, ModelError
 from stages.examiner import answer, open_model, open_session, task_in
 from stages.export_model import FORMATS
-from stages.files import EPOCH, replacing
-from stages.folders import replacing_folder
 from stages.pairs import OUTPUTS, OutputName, TaskName
 from stages.reporting.records import Training, read_record
 from stages.tasks import Task

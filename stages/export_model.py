@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from stages.errors import EXIT_DONE, exit_with
+from stages.base.errors import EXIT_DONE, exit_with
 
 FORMATS = {"litert": "model.tflite", "saved_model": "saved_model"}
 DESCRIPTION = """Write a trained model in another format beside its model.onnx.

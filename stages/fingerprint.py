@@ -35,9 +35,10 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def code() -> dict[str, str]:
-    """SHA-256 of each module beside this one, by file name: more than trains, since some are imported late."""
-    files = sorted(Path(__file__).parent.glob("*.py"))
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    """SHA-256 of each module of `stages`, by its path: more than trains, since some are imported late."""
+    folder = Path(__file__).parent
+    files = sorted(folder.rglob("*.py"))
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def versions() -> dict[str, str]:

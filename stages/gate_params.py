@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from stages.section import Name, Section
+from stages.base.config import Name, Section
 
 
 class Gate(Section):

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from stages.errors import EXIT_DONE, exit_with
-from stages.files import write_text
+from stages.base.errors import EXIT_DONE, exit_with
+from stages.base.files import write_text
 from stages.params import load_params
 from stages.reporting.facts import Folders, gather_facts
 from stages.reporting.judging import Judgement, judge

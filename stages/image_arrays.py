@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.errors import DataError
+from stages.base.errors import DataError
 from stages.npz import Entry, array_names, open_npy, open_npz
 
 MAX_PIXELS = 50_000_000  # of one image: as many as the largest telephones make, 150 MB in colour

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from stages.errors import DataError
+from stages.base.errors import DataError
 from stages.image_arrays import MAX_PIXELS, Images, Refusal, array_images, images_in
 
 FORMATS = ("PNG", "JPEG", "WEBP")

@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from stages.base.errors import EXIT_DONE, exit_with
+from stages.base.files import write_json
+from stages.base.machine import available_cores, processor_name
+from stages.base.timings import TIMINGS, record
 from stages.datasets import ARRAYS_FILE, DESCRIPTION_FILE, open_part, read_description
-from stages.device import available_cores, processor_name
-from stages.errors import EXIT_DONE, exit_with
 from stages.examiner import answer, open_model
-from stages.files import write_json
-from stages.timings import TIMINGS, record
 
 MACHINE = "machine.json"  # what the figures were measured on
 BATCH = 1000  # images

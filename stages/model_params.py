@@ -5,9 +5,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from stages.base.config import Section
 from stages.optimizer_params import Optimizer
 from stages.pairs import LOSSES, OUTPUTS, SMOOTHED, LossName, OutputName, TaskName, misfit
-from stages.section import Section
 
 Activation = Literal["relu", "sigmoid", "tanh", "softmax", "none"]
 Units = Annotated[int, Field(ge=1, le=8192)]

@@ -22,7 +22,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.errors import DataError
+from stages.base.errors import DataError
 
 READ_LIMIT = 1 << 20  # bytes in one read: also the largest zip directory, some 10,000 entries
 HEADER_LIMIT = 1_000  # characters of an array's description; numpy writes about 70

@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from stages.section import Section
+from stages.base.config import Section
 
 OptimizerName = Literal["sgd", "rmsprop", "adam", "adagrad"]
 ScheduleName = Literal["constant", "exponential", "cosine", "one_cycle"]

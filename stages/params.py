@@ -12,14 +12,14 @@ from pydantic import Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from stages.base.config import Name, Section
+from stages.base.errors import ParamsError
+from stages.base.validation_messages import sentences
 from stages.data_params import ARRAYS, Crop, Dataset, Digests, Pixels, Prepare
-from stages.errors import ParamsError
 from stages.fits import misfits
 from stages.gate_params import Gates
-from stages.mistakes import sentences
 from stages.model_params import CnnModel, Conv1dModel, DenseModel, Model, ModelBase, RecurrentModel
 from stages.optimizer_params import Optimizer, Schedule
-from stages.section import Name, Section
 
 __all__ = [
     "ARRAYS",

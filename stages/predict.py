@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from stages.errors import EXIT_FAILED, InvalidInput, OutputError, exit_with
+from stages.base.errors import EXIT_FAILED, InvalidInput, OutputError, exit_with
 
 PARQUET = b"PAR1"  # with which a Parquet file begins
 DESCRIPTION = """Say which class each image shows, how sure that is, and what comes second.

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from stages.base.errors import EXIT_DONE, EXIT_INVALID, OutputError
+from stages.base.files import replacing
 from stages.classifier import Answer, find_model, open_classifier
-from stages.errors import EXIT_DONE, EXIT_INVALID, OutputError
-from stages.files import replacing
 from stages.image_arrays import Images, Refusal
 from stages.images import count, found, printable, read
 

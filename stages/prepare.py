@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.base.errors import EXIT_DONE, InvalidInput, exit_with
+from stages.base.files import replacing_folder, write_json
 from stages.datasets import (
     ARRAYS_FILE,
     DESCRIPTION_FILE,
@@ -19,9 +21,6 @@ from stages.datasets import (
     open_part,
     read_description,
 )
-from stages.errors import EXIT_DONE, InvalidInput, exit_with
-from stages.files import write_json
-from stages.folders import replacing_folder
 from stages.npz import Entry
 from stages.params import Crop, Pixels, Prepare, load_params
 from stages.splits import held_out

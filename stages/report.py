@@ -13,8 +13,8 @@ from typing import Any
 
 import pandas as pd
 
-from stages.errors import EXIT_DONE, exit_with
-from stages.files import replacing
+from stages.base.errors import EXIT_DONE, exit_with
+from stages.base.files import replacing
 from stages.params import Params, load_params
 from stages.reporting import tables
 from stages.reporting.facts import Folders, gather_facts

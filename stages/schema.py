@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from stages.errors import InvalidInput, exit_with
-from stages.files import write_text
+from stages.base.errors import InvalidInput, exit_with
+from stages.base.files import write_text
 from stages.params import Params
 
 SCHEMA_PATH = Path("params.schema.json")

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from stages.base.errors import EXIT_DONE, DataError, InvalidInput, exit_with
+from stages.base.files import replacing
 from stages.classifier import Answer, Classifier, find_model, open_classifier
-from stages.errors import EXIT_DONE, DataError, InvalidInput, exit_with
-from stages.files import replacing
 from stages.image_arrays import Refusal
 from stages.images import found, printable, read, regular
 

@@ -13,9 +13,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from stages.base.errors import DataError, SourceUnavailable
 from stages.datasets import Arrays, blaming, check_digests, check_stated, read_arrays
 from stages.digits import load_digits
-from stages.errors import DataError, SourceUnavailable
 from stages.params import Dataset
 from stages.transfer import Patience, fetch, forget, shown
 

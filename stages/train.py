@@ -14,11 +14,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from stages import export_apart, fingerprint, timings
+from stages import export_apart, fingerprint
+from stages.base import timings
+from stages.base.errors import InvalidInput, OutputError, ParamsError, exit_with
+from stages.base.files import replacing, write_json
 from stages.checkpoints import FOLDER, Checkpoints, key_of, remove_old
 from stages.device import Device, choose_precision, load_keras, set_up_device
-from stages.errors import InvalidInput, OutputError, ParamsError, exit_with
-from stages.files import replacing, write_json
 from stages.fits import misfits
 from stages.params import Model, Params, load_params
 from stages.stopping import best_epoch

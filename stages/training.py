@@ -9,8 +9,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.base.errors import InvalidInput
 from stages.checkpoints import Checkpoint, Checkpoints
-from stages.errors import InvalidInput
 from stages.feeding import Batches, feed
 from stages.loops import Loop, make_loop
 from stages.losses import make_loss, make_metric, metric_name

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from stages.errors import DataError
-from stages.files import read_json
+from stages.base.errors import DataError
+from stages.base.files import read_json
 from stages.params import Crop, Pixels
 from stages.splits import random_order
 from stages.stored import Stored

@@ -16,7 +16,7 @@ import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 from tenacity import wait_random_exponential as backoff
 
-from stages.errors import DataError, OutputError, SourceUnavailable
+from stages.base.errors import DataError, OutputError, SourceUnavailable
 
 CONNECT_S = 5.0  # to reach the server
 READ_S = 10.0  # without a byte, or below SLOWEST

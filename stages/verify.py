@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.errors import EXIT_DONE, exit_with
+from stages.base.errors import EXIT_DONE, exit_with
 
 BLOCK = 1 << 20  # elements compared at a time: arrays may be larger than memory
 STRUCTURE = math.inf  # size of a difference that no tolerance covers

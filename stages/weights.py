@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.errors import DataError
+from stages.base.errors import DataError
 from stages.npz import Entry, array_names, open_npz
 
 WEIGHTS = "w_train"  # a number for each training sample: how much it counts in the loss

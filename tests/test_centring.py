@@ -12,7 +12,7 @@ from PIL import Image
 from scipy import ndimage
 
 from stages import centring
-from stages.errors import DataError
+from stages.base.errors import DataError
 from tests.pictures import draw, scan, template
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from stages.base.errors import OutputError
 from stages.checkpoints import Checkpoint, Checkpoints, decode, encode, key_of, remove_old
-from stages.errors import OutputError
 from stages.training_progress import Epoch
 from tests.conftest import ROOT
 from tests.learning import Folders, make_model, settings, write_data, write_params

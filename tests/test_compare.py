@@ -11,8 +11,8 @@ import pytest
 from flows.cli import main as inkflow
 from flows.compare import compare
 from flows.errors import RevisionUnusable
+from stages.base.errors import DataError
 from stages.compare import Side, compare_runs
-from stages.errors import DataError
 from tests.conftest import Toy
 from tests.html_page import Page
 from tests.report_data import Run, finish_run, small_digits

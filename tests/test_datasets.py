@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stages.base.errors import DataError
 from stages.data_params import ARRAYS
 from stages.datasets import (
     Arrays,
@@ -22,7 +23,6 @@ from stages.datasets import (
     read_part,
     write_dataset,
 )
-from stages.errors import DataError
 from stages.params import Dataset
 from tests.tiny_data import claim, replace_entry, save, snapshot, tiny_arrays
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from stages.device import Device, available_cores, choose_precision, load_keras, set_up_device, without_greetings
-from stages.errors import DeviceMissing
+from stages.base.errors import DeviceMissing
+from stages.base.machine import available_cores
+from stages.device import Device, choose_precision, load_keras, set_up_device, without_greetings
 from tests.conftest import ROOT
 from tests.learning import make_model
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from stages.errors import OutputError
-from stages.files import write_text
+from stages.base.errors import OutputError
+from stages.base.files import write_text
 
 ROOT = Path(__file__).parents[1]
 
@@ -36,8 +36,8 @@ def test_output_that_grows_beyond_a_limit(tmp_path: Path) -> None:
     """A file that may not grow as large as it should leaves the earlier one, and says which limit it is."""
     (tmp_path / "x.txt").write_text("earlier")
     code = (
-        "import signal, sys\nfrom pathlib import Path\nfrom stages.errors import exit_with\n"
-        "from stages.files import write_text\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "import signal, sys\nfrom pathlib import Path\nfrom stages.base.errors import exit_with\n"
+        "from stages.base.files import write_text\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "sys.exit(exit_with(lambda: write_text(Path('x.txt'), 'a' * 100_000)))"
     )
     ended = subprocess.run(

@@ -13,9 +13,9 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from stages.base.errors import InkflowError
 from stages.canonical_onnx import canonical_onnx
 from stages.classifier import open_classifier
-from stages.errors import InkflowError
 from stages.params import Model, Pixels
 from stages.tasks import Task
 from tests.learning import Folders, make_model, write_data

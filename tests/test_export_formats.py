@@ -17,7 +17,7 @@ import tensorflow as tf  # noqa: E402  (loaded with Keras)
 
 from flows.cli import main  # noqa: E402  (as the others)
 from stages import export, export_formats, networks  # noqa: E402  (import Keras)
-from stages.errors import InkflowError, exit_with  # noqa: E402  (as the others)
+from stages.base.errors import InkflowError, exit_with  # noqa: E402  (as the others)
 from stages.export_model import FORMATS  # noqa: E402  (as the others)
 from stages.training_data import read_training_data  # noqa: E402  (as the others)
 

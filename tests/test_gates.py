@@ -17,7 +17,7 @@ from flows.check import enforce, judge
 from flows.cli import main as inkflow
 from flows.errors import GatesFailed, ProgramFailed
 from stages import gates, report
-from stages.errors import InvalidInput, ParamsError
+from stages.base.errors import InvalidInput, ParamsError
 from stages.reporting.judging import beside
 from tests.report_data import Run, finish_run, small_digits
 from tests.report_shapes import shaped_run

@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 from flows.errors import Interrupted, OrderUnusable, StageFailed
 from flows.remote_report import Ending, ending_of
 from flows.states import failed
-from stages.errors import InkflowError
+from stages.base.errors import InkflowError
 from tests.conftest import ROOT
 from tests.prefect_api import api
 from tests.test_flow import settled

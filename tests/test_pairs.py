@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from stages.errors import ParamsError
+from stages.base.errors import ParamsError
 from stages.pairs import FITS, OUTPUTS, misfit
 from stages.params import check_params
 from tests.learning import settings

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from stages import schema
-from stages.errors import EXIT_INVALID, InvalidInput, ParamsError, exit_with
+from stages.base.errors import EXIT_INVALID, InvalidInput, ParamsError, exit_with
 from stages.params import check_params, load_params
 
 ROOT = Path(__file__).parents[1]

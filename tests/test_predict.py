@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from flows.cli import main
-from stages.errors import exit_with
+from stages.base.errors import exit_with
 from stages.images import printable
 from tests.pictures import draw, encoded, garbage, npy, npz, scan, template, write_model, write_reader
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from flows.cli import main
-from stages.errors import exit_with
+from stages.base.errors import exit_with
 from tests.pictures import encoded, npy, scan, template, write_reader
 
 ROOT = Path(__file__).parents[1]

@@ -16,7 +16,7 @@ from flows.dvc_experiments import FOLDER as CLONES
 from flows.dvc_prune import held_cache, needed
 from flows.prune_verb import age, size
 from flows.workspace import only_run_here
-from stages.errors import InvalidInput
+from stages.base.errors import InvalidInput
 from tests.conftest import ROOT, Toy, run_engine
 
 GRAPH = """

@@ -14,8 +14,8 @@ import pandas as pd
 import pytest
 
 from stages import report
+from stages.base.errors import DataError, ParamsError
 from stages.datasets import Arrays
-from stages.errors import DataError, ParamsError
 from tests.html_page import Page
 from tests.report_data import HIDDEN, Run, finish_run, small_digits
 

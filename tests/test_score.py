@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from stages import score
-from stages.errors import exit_with
+from stages.base.errors import exit_with
 from tests.pictures import draw, encoded, garbage, npy, scan, template, write_model, write_reader
 from tests.tiny_data import snapshot
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from flows.combinations import Combination, combinations
-from stages.errors import InvalidInput
+from stages.base.errors import InvalidInput
 from tests.conftest import ROOT, Inkflow, Toy, wait_until
 
 RUNS = "INKFLOW_TEST_RUNS"  # folder in which each run of a stage leaves a line

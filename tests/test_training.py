@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from stages.errors import DataError, InvalidInput
+from stages.base.errors import DataError, InvalidInput
 from stages.params import Model
 from stages.training_data import Part, one_hot, raw_pixels, read_training_data, sample_order
 from stages.training_progress import Epoch, Watch, columns

@@ -19,7 +19,7 @@ from websockets.typing import Origin
 from flows.automations import SILENT
 from flows.server import HEARTBEAT, HEARTBEAT_S
 from flows.up_settings import DATABASE, WEBHOOK, check_database
-from stages.errors import InkflowError
+from stages.base.errors import InkflowError
 from tests.conftest import DIAMOND, ROOT, Toy, wait_until
 from tests.http_receiver import Receiver
 from tests.postgres import PASSWORD as DATABASE_PASSWORD

@@ -8,7 +8,7 @@ import pytest
 
 from flows import up_processes
 from flows.up_processes import RESTARTS, Child
-from stages.errors import InkflowError
+from stages.base.errors import InkflowError
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ import pytest
 
 from flows.cli import main
 from flows.errors import StageFailed
-from stages.errors import InvalidInput
+from stages.base.errors import InvalidInput
 from stages.verify import Verdict, compare
 from tests.conftest import ROOT, Toy, run_engine, wait_until
 

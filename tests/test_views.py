@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stages.errors import EXIT_DONE
+from stages.base.errors import EXIT_DONE
 from stages.model_params import TestTimeAugmentation as Chosen
 from stages.tasks import encode
 from stages.train import train

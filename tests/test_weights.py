@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from stages.base.errors import DataError
 from stages.datasets import ARRAYS_FILE, Arrays, describe, digest, read_arrays, write_dataset
-from stages.errors import DataError
 from stages.params import Dataset, Prepare
 from stages.prepare import prepare
 from stages.sources import obtain

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from stages.base.errors import exit_with
 from stages.datasets import digest
-from stages.errors import exit_with
 
 Changes = Mapping[str, NDArray[Any] | None]
 

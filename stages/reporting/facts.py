@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from stages.base.errors import DataError
 from stages.datasets import ARRAYS_FILE, DESCRIPTION_FILE, Arrays, Description, read_dataset, read_description
-from stages.errors import DataError
 from stages.params import Dataset, Params, Report
 from stages.reporting.data_card import Duplicates, PixelFacts, find_duplicates, pixel_facts
 from stages.reporting.models import ModelFacts, Trained, ValueFacts

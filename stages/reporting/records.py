@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from stages.errors import DataError
+from stages.base.errors import DataError
 from stages.pairs import TaskName
 from stages.tasks import Task
 

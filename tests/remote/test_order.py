@@ -15,7 +15,7 @@ from flows.remote_order import MAX_PATCH_BYTES, Order, other_versions, source_of
 from flows.remote_report import Ending, Report, ending_of
 from flows.remote_work import Work
 from flows.scheduler import Scheduler
-from stages.errors import InkflowError
+from stages.base.errors import InkflowError
 
 PERSON = ("-c", "user.name=tester", "-c", "user.email=tester@localhost")
 

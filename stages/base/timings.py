@@ -11,8 +11,8 @@ import hashlib
 from contextlib import suppress
 from pathlib import Path
 
-from stages.errors import OutputError
-from stages.files import write_json
+from stages.base.errors import OutputError
+from stages.base.files import write_json
 
 TIMINGS = Path(".inkflow/timings")
 

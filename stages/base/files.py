@@ -1,14 +1,16 @@
-"""Writing files so that nothing is lost and equal content means equal bytes; reading back what is checked."""
+"""Writes files and folders so that nothing is lost and equal content gives equal bytes; reads JSON back, checked."""
 
+import errno
 import json
 import os
+import shutil
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from stages.errors import DataError, OutputError
+from stages.base.errors import DataError, OutputError
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -36,6 +38,50 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(folder: Path) -> Iterator[Path]:
+    """New, empty folder beside `folder`, put in its place when the block ends well, else removed.
+
+    Between two renames there is an instant without `folder`; if the second fails, the first is
+    undone. The temporary names are fixed: what a killed process left, the next one removes.
+
+    Raises:
+        OutputError: the place is full, read-only, or taken by a file.
+    """
+    target = folder.resolve()
+    new, old = (target.with_name(f".{target.name}.{suffix}") for suffix in ("new", "old"))
+    try:
+        _remove(new)
+        new.mkdir(parents=True)
+        yield new
+        _swap(new, target, old)
+    except OSError as error:
+        raise OutputError(folder, error) from error
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def _swap(new: Path, target: Path, old: Path) -> None:
+    _remove(old)
+    if not target.exists():
+        new.rename(target)
+        return
+    if not target.is_dir():  # somebody's file
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+    target.rename(old)
+    try:
+        new.rename(target)
+    except OSError:
+        old.rename(target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _remove(folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)
 
 
 def read_json(path: Path, kind: type[Content], remedy: str) -> Content:
