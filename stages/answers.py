@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from stages.tasks import Task
+from stages.model.tasks import Task
 
 LEAST = 1e-7  # probability below which the loss does not grow any more
 

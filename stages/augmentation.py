@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from stages.model_params import Augmentation
+from stages.model.config import Augmentation
 
 KNOTS = 4  # along each side: the places whose random moves a bend goes through
 

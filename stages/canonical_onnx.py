@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 
 import onnx
 
-from stages.tasks import METADATA, Task
+from stages.model.tasks import METADATA, Task
 
 
 def canonical_onnx(model: onnx.ModelProto, task: Task, about: Mapping[str, str] | None = None) -> onnx.ModelProto:

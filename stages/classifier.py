@@ -15,7 +15,7 @@ from stages.base.errors import DataError, InvalidInput, ModelError
 from stages.centring import LEAST_CONTRAST, to_field
 from stages.examiner import open_session, probabilities_of, task_in
 from stages.image_arrays import Images, Refusal
-from stages.tasks import CLASS_NAMES, PIXELS
+from stages.model.tasks import CLASS_NAMES, PIXELS
 
 MODELS = Path("models")
 BATCH = 64  # images the model gets at once: of 16 to 512 the fastest here, by a third, as more leave the cache

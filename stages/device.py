@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from stages.base.errors import DeviceMissing
 from stages.base.machine import available_cores, processor_name
-from stages.model_params import Model
+from stages.model.config import Model
 
 # What TensorFlow's C++ says whenever it is loaded, before any log level counts.
 GREETINGS = (

@@ -25,8 +25,8 @@ from stages.datasets import (
     read_description,
 )
 from stages.examiner import answer, open_model, task_in
+from stages.model.tasks import Task
 from stages.params import load_params
-from stages.tasks import Task
 
 OUTPUTS = ("metrics.json", "predictions.parquet", "confusion.csv")
 BATCH = 1000  # images at once: bounds memory, changes no result

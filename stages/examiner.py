@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as runtime
 
 from stages.base.errors import ModelError
-from stages.tasks import Task
+from stages.model.tasks import Task
 
 REMEDY = "train the model again: python -m stages.train"
 QUIET = 4  # log level of ONNX Runtime: fatal errors alone, as the others come as exceptions

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from stages.base.errors import InkflowError
 from stages.base.files import canonical_zip
 from stages.canonical_onnx import canonical_onnx
-from stages.model_params import ModelBase
-from stages.pairs import OutputName, TaskName
-from stages.tasks import CLASS_NAMES, PIXELS, task_of
+from stages.model.compatibility import OutputName, TaskName
+from stages.model.config import ModelBase
+from stages.model.tasks import CLASS_NAMES, PIXELS, task_of
 from stages.training_data import Prepared, raw_pixels
 
 OPSET = 15  # of ONNX: held, so that another tf2onnx gives the same operations

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 
 from stages.base.errors import InkflowError, exit_with
 from stages.device import load_keras
-from stages.model_params import Model, ModelBase
+from stages.model.config import Model, ModelBase
 from stages.training_data import Prepared
 
 

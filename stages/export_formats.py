@@ -18,9 +18,9 @@ from stages.classifier import find_model
 from stages.device import load_keras, without_greetings
 from stages.examiner import answer, open_model, open_session, task_in
 from stages.export_model import FORMATS
-from stages.pairs import OUTPUTS, OutputName, TaskName
+from stages.model.compatibility import OUTPUTS, OutputName, TaskName
+from stages.model.tasks import Task
 from stages.reporting.records import Training, read_record
-from stages.tasks import Task
 from stages.training_data import Prepared, TrainingData, raw_pixels, read_training_data
 
 COMPARED = 1000  # validation images on which the export must agree with Keras

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.device import Device
-from stages.model_params import Model
+from stages.model.config import Model
 
 PACKAGES = ("keras", "tensorflow", "jax", "jaxlib", "numpy")
 

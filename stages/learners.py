@@ -5,7 +5,7 @@ from typing import Any
 import keras
 
 from stages.augmentation import Distortion
-from stages.model_params import ModelBase
+from stages.model.config import ModelBase
 
 
 def training_network(network: Any, model: ModelBase) -> Any:

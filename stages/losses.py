@@ -4,8 +4,8 @@ from typing import Any
 
 import keras
 
-from stages.model_params import ModelBase
-from stages.tasks import encoding_of
+from stages.model.config import ModelBase
+from stages.model.tasks import encoding_of
 
 LOSSES = {
     "sparse_categorical_crossentropy": keras.losses.SparseCategoricalCrossentropy,

@@ -9,8 +9,8 @@ from typing import Any, TypeAlias
 import keras
 from keras import layers
 
-from stages.model_params import CnnModel, Conv1dModel, DenseModel, Model, ModelBase, RecurrentModel
-from stages.tasks import outputs_of
+from stages.model.config import CnnModel, Conv1dModel, DenseModel, Model, ModelBase, RecurrentModel
+from stages.model.tasks import outputs_of
 
 Layers: TypeAlias = list[Any]  # Keras carries no types
 Shape: TypeAlias = tuple[int, ...]

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras.optimizers import schedules
 
-from stages.optimizer_params import Optimizer
+from stages.model.optimizer_config import Optimizer
 
 OPTIMIZERS = {
     "sgd": keras.optimizers.SGD,

@@ -16,10 +16,10 @@ from stages.base.config import Name, Section
 from stages.base.errors import ParamsError
 from stages.base.validation_messages import sentences
 from stages.data_params import ARRAYS, Crop, Dataset, Digests, Pixels, Prepare
-from stages.fits import misfits
 from stages.gate_params import Gates
-from stages.model_params import CnnModel, Conv1dModel, DenseModel, Model, ModelBase, RecurrentModel
-from stages.optimizer_params import Optimizer, Schedule
+from stages.model.config import CnnModel, Conv1dModel, DenseModel, Model, ModelBase, RecurrentModel
+from stages.model.feasibility import misfits
+from stages.model.optimizer_config import Optimizer, Schedule
 
 __all__ = [
     "ARRAYS",

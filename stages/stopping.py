@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from stages.model_params import EarlyStopping
+from stages.model.config import EarlyStopping
 
 
 def best_epoch(losses: Sequence[float]) -> int:

@@ -20,7 +20,7 @@ from stages.base.errors import InvalidInput, OutputError, ParamsError, exit_with
 from stages.base.files import replacing, write_json
 from stages.checkpoints import FOLDER, Checkpoints, key_of, remove_old
 from stages.device import Device, choose_precision, load_keras, set_up_device
-from stages.fits import misfits
+from stages.model.feasibility import misfits
 from stages.params import Model, Params, load_params
 from stages.stopping import best_epoch
 from stages.training_data import TrainingData, in_memory, read_training_data

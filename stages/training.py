@@ -14,10 +14,10 @@ from stages.checkpoints import Checkpoint, Checkpoints
 from stages.feeding import Batches, feed
 from stages.loops import Loop, make_loop
 from stages.losses import make_loss, make_metric, metric_name
-from stages.model_params import Model
+from stages.model.config import Model
+from stages.model.tasks import task_of
 from stages.optimizers import make_optimizer
 from stages.stopping import best_epoch, should_stop
-from stages.tasks import task_of
 from stages.training_data import Part, TrainingData, sample_order
 from stages.training_progress import Epoch, Watch
 

@@ -11,7 +11,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from stages.augmentation import matrices, origins
-from stages.model_params import TestTimeAugmentation
+from stages.model.config import TestTimeAugmentation
 
 
 class View(NamedTuple):

@@ -5,11 +5,11 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 
-from stages.model_params import Activation, Augmentation, ModelBase
-from stages.optimizer_params import Optimizer, OptimizerName, ScheduleName
-from stages.pairs import FITS
+from stages.model.compatibility import FITS
+from stages.model.config import Activation, Augmentation, ModelBase
+from stages.model.optimizer_config import Optimizer, OptimizerName, ScheduleName
+from stages.model.tasks import encode, sample_weights
 from stages.params import Model
-from stages.tasks import encode, sample_weights
 from stages.training_progress import Epoch
 from tests.learning import CLASSES, Folders, make_model, write_data
 

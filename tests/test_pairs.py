@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from stages.base.errors import ParamsError
-from stages.pairs import FITS, OUTPUTS, misfit
+from stages.model.compatibility import FITS, OUTPUTS, misfit
 from stages.params import check_params
 from tests.learning import settings
 

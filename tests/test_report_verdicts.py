@@ -8,7 +8,7 @@ import pytest
 from statsmodels.stats.proportion import proportion_confint
 from statsmodels.stats.weightstats import DescrStatsW
 
-from stages.optimizer_params import Optimizer, Schedule, ScheduleName
+from stages.model.optimizer_config import Optimizer, Schedule, ScheduleName
 from stages.reporting import words
 from stages.reporting.facts import Facts, Folders, Group, arrange, gather_facts
 from stages.reporting.formats import chance, percent, plural, points

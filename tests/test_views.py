@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from stages.base.errors import EXIT_DONE
-from stages.model_params import TestTimeAugmentation as Chosen
-from stages.tasks import encode
+from stages.model.config import TestTimeAugmentation as Chosen
+from stages.model.tasks import encode
 from stages.train import train
 from tests.learning import Folders, make_model, write_data
 from tests.test_export import answer

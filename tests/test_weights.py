@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from stages.base.errors import DataError
 from stages.datasets import ARRAYS_FILE, Arrays, describe, digest, read_arrays, write_dataset
+from stages.model.tasks import sample_weights
 from stages.params import Dataset, Prepare
 from stages.prepare import prepare
 from stages.sources import obtain
-from stages.tasks import sample_weights
 from stages.training_data import read_training_data
 from stages.transfer import Patience
 from tests.learning import make_model, patterns

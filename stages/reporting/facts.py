@@ -10,6 +10,7 @@ import numpy as np
 
 from stages.base.errors import DataError
 from stages.datasets import ARRAYS_FILE, DESCRIPTION_FILE, Arrays, Description, read_dataset, read_description
+from stages.model.tasks import task_of
 from stages.params import Dataset, Params, Report
 from stages.reporting.data_card import Duplicates, PixelFacts, find_duplicates, pixel_facts
 from stages.reporting.models import ModelFacts, Trained, ValueFacts
@@ -27,7 +28,6 @@ from stages.reporting.records import (
     read_values,
 )
 from stages.reporting.statistics import Labels
-from stages.tasks import task_of
 
 FILES = ("model.keras", "model.onnx")  # of those that training leaves, the ones whose digests are told
 

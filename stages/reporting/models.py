@@ -10,12 +10,12 @@ import pandas as pd
 from scipy.stats import sem, t
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
+from stages.model.tasks import Task, task_of
 from stages.params import Model
 from stages.reporting.provenance import File
 from stages.reporting.records import Exam, Training
 from stages.reporting.scores import Scores, score
 from stages.reporting.statistics import Counts, Interval, Labels, Mask, confusion_matrix, wilson_interval
-from stages.tasks import Task, task_of
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stages.base.errors import DataError
-from stages.pairs import TaskName
-from stages.tasks import Task
+from stages.model.compatibility import TaskName
+from stages.model.tasks import Task
 
 ROUNDING = 1e-6  # by which a float32 probability may exceed 1
 SUM_TOLERANCE = 1e-3  # of the sum of a row's probabilities, as in the examination

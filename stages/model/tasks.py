@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.model_params import ModelBase
-from stages.pairs import FITS, Encoding, TaskName
+from stages.model.compatibility import FITS, Encoding, TaskName
+from stages.model.config import ModelBase
 
 METADATA = "inkflow.task"  # keys in an exported model
 CLASS_NAMES = "class_names"  # of the data set's labels

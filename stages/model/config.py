@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from stages.base.config import Section
-from stages.optimizer_params import Optimizer
-from stages.pairs import LOSSES, OUTPUTS, SMOOTHED, LossName, OutputName, TaskName, misfit
+from stages.model.compatibility import LOSSES, OUTPUTS, SMOOTHED, LossName, OutputName, TaskName, misfit
+from stages.model.optimizer_config import Optimizer
 
 Activation = Literal["relu", "sigmoid", "tanh", "softmax", "none"]
 Units = Annotated[int, Field(ge=1, le=8192)]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from stages.model_params import CnnModel, Conv1dModel, Model
+from stages.model.config import CnnModel, Conv1dModel, Model
 
 ADVICE = "use fewer `filters`, a smaller kernel_size or pool_size, `padding: same`, or crop less"
 
