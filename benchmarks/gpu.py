@@ -21,8 +21,8 @@ ACCURACY = 0.9905
 
 def read(mnist: Path) -> tuple[Any, Any]:
     """Training data as prepare makes it, but for the choice of the held-out samples, and the test part."""
-    from stages.params import Crop
-    from stages.training_data import Part, Prepared, TrainingData
+    from stages.samples.pixels import Crop
+    from stages.samples.prepared import Part, Prepared, TrainingData
 
     with np.load(mnist) as arrays:
         parts = {

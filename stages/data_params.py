@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from stages.base.config import Name, Section
+from stages.samples.pixels import Crop, Pixels
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 SIDES = (8, 128)  # smallest and largest height and width of an image, in pixels
@@ -25,24 +26,6 @@ class Digests(Section):
     w_train: Sha256 | None = Field(
         None, description="of a weight in the loss for each training sample, as float32; there are none when null"
     )
-
-
-class Pixels(Section):
-    """The values that a pixel can have, from black to white."""
-
-    low: float = Field(0.0, ge=-1e6, le=1e6, description="value of black")
-    high: float = Field(255.0, ge=-1e6, le=1e6, description="value of white")
-
-    @model_validator(mode="after")
-    def _ascending(self) -> Self:
-        if self.low >= self.high:
-            raise ValueError(f"got low {self.low:g} and high {self.high:g}, expected low below high")
-        return self
-
-    @property
-    def span(self) -> float:
-        """From black to white."""
-        return self.high - self.low
 
 
 def _image_shape(shape: list[int]) -> list[int]:
@@ -113,26 +96,6 @@ class Dataset(Section):
     def stated_classes(self) -> int | None:
         """How many classes there are, where that is stated."""
         return len(self.class_names) if self.class_names else self.classes
-
-
-class Crop(Section):
-    """Pixels cut off each side of an image."""
-
-    top: int = Field(0, ge=0, le=4096, description="rows cut off the top")
-    bottom: int = Field(0, ge=0, le=4096, description="rows cut off the bottom")
-    left: int = Field(0, ge=0, le=4096, description="columns cut off the left")
-    right: int = Field(0, ge=0, le=4096, description="columns cut off the right")
-
-    def misfits(self, height: int, width: int) -> list[str]:
-        """What of images with this size the crop leaves nothing of, a sentence each."""
-        return [
-            f"cuts {first} and {last} {what} off images that have {size}; cut at most {size - 1} together"
-            for what, size, first, last in (
-                ("rows", height, self.top, self.bottom),
-                ("columns", width, self.left, self.right),
-            )
-            if size - first - last < 1
-        ]
 
 
 def _ascending(samples: list[int]) -> list[int]:

@@ -13,9 +13,10 @@ from pydantic import BaseModel, ConfigDict
 
 from stages.base.errors import DataError
 from stages.base.files import EPOCH, read_json, replacing
-from stages.data_params import ARRAYS, CHANNELS, CLASSES, SIDES, Digests, Pixels
+from stages.data_params import ARRAYS, CHANNELS, CLASSES, SIDES, Digests
 from stages.data_params import Dataset as DatasetParams
 from stages.npz import Entry, open_npz
+from stages.samples.pixels import Pixels
 from stages.weights import WEIGHTS, check_weights
 
 ARRAYS_FILE = "dataset.npz"

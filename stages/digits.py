@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.datasets import Arrays
-from stages.splits import held_out
+from stages.samples.sampling import held_out
 
 SIDE = 8  # of scikit-learn's images, in pixels
 BRIGHTEST = 16  # of scikit-learn's pixels

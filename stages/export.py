@@ -19,7 +19,7 @@ from stages.canonical_onnx import canonical_onnx
 from stages.model.compatibility import OutputName, TaskName
 from stages.model.config import ModelBase
 from stages.model.tasks import CLASS_NAMES, PIXELS, task_of
-from stages.training_data import Prepared, raw_pixels
+from stages.samples.prepared import Prepared, raw_pixels
 
 OPSET = 15  # of ONNX: held, so that another tf2onnx gives the same operations
 TOLERANCE = 1e-5  # largest difference of a probability between Keras and ONNX, both in float32

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from stages.base.errors import InkflowError, exit_with
 from stages.device import load_keras
 from stages.model.config import Model, ModelBase
-from stages.training_data import Prepared
+from stages.samples.prepared import Prepared
 
 
 def save_onnx(keras_file: Path, prepared: Prepared, model: ModelBase, path: Path) -> None:

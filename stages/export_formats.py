@@ -21,7 +21,7 @@ from stages.export_model import FORMATS
 from stages.model.compatibility import OUTPUTS, OutputName, TaskName
 from stages.model.tasks import Task
 from stages.reporting.records import Training, read_record
-from stages.training_data import Prepared, TrainingData, raw_pixels, read_training_data
+from stages.samples.prepared import Prepared, TrainingData, raw_pixels, read_training_data
 
 COMPARED = 1000  # validation images on which the export must agree with Keras
 TOLERANCE = 1e-5  # largest difference of an answer, both in float32: that of the ONNX export

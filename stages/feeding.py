@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from stages.loops import Loop, Rows
 from stages.model.config import Model
 from stages.model.tasks import encode, sample_weights
-from stages.training_data import RESIDENT_BYTES, Images, Part
+from stages.samples.prepared import RESIDENT_BYTES, Images, Part
 
 CHUNK_BYTES = 24 * 2**20  # of images in one reading
 

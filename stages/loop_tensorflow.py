@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from stages.stored import ALIGNMENT
+from stages.samples.npy_reader import ALIGNMENT
 
 Held = Sequence[Any]
 Step = Callable[[tuple[Any, ...]], dict[str, Any]]

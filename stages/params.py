@@ -15,32 +15,11 @@ from ruamel.yaml.error import YAMLError
 from stages.base.config import Name, Section
 from stages.base.errors import ParamsError
 from stages.base.validation_messages import sentences
-from stages.data_params import ARRAYS, Crop, Dataset, Digests, Pixels, Prepare
+from stages.data_params import Dataset, Prepare
 from stages.gate_params import Gates
-from stages.model.config import CnnModel, Conv1dModel, DenseModel, Model, ModelBase, RecurrentModel
+from stages.model.config import Model
 from stages.model.feasibility import misfits
-from stages.model.optimizer_config import Optimizer, Schedule
-
-__all__ = [
-    "ARRAYS",
-    "CnnModel",
-    "Conv1dModel",
-    "Crop",
-    "Dataset",
-    "DenseModel",
-    "Digests",
-    "Model",
-    "ModelBase",
-    "Optimizer",
-    "Params",
-    "Pixels",
-    "Prepare",
-    "RecurrentModel",
-    "Report",
-    "Schedule",
-    "check_params",
-    "load_params",
-]
+from stages.samples.pixels import Crop
 
 
 class Report(Section):

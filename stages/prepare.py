@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from stages.base.errors import EXIT_DONE, InvalidInput, exit_with
 from stages.base.files import replacing_folder, write_json
+from stages.data_params import Prepare
 from stages.datasets import (
     ARRAYS_FILE,
     DESCRIPTION_FILE,
@@ -22,8 +23,9 @@ from stages.datasets import (
     read_description,
 )
 from stages.npz import Entry
-from stages.params import Crop, Pixels, Prepare, load_params
-from stages.splits import held_out
+from stages.params import load_params
+from stages.samples.pixels import Crop, Pixels
+from stages.samples.sampling import held_out
 from stages.weights import WEIGHTS, checked, read_weights
 
 CHUNK_PIXELS = 1 << 20  # in memory at once, however large the data set is

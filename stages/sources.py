@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stages.base.errors import DataError, SourceUnavailable
+from stages.data_params import Dataset
 from stages.datasets import Arrays, blaming, check_digests, check_stated, read_arrays
 from stages.digits import load_digits
-from stages.params import Dataset
 from stages.transfer import Patience, fetch, forget, shown
 
 MIRROR = "INKFLOW_MIRROR"  # names a folder or base address that holds <name>.npz

@@ -20,10 +20,11 @@ from stages.base.errors import InvalidInput, OutputError, ParamsError, exit_with
 from stages.base.files import replacing, write_json
 from stages.checkpoints import FOLDER, Checkpoints, key_of, remove_old
 from stages.device import Device, choose_precision, load_keras, set_up_device
+from stages.model.config import Model
 from stages.model.feasibility import misfits
-from stages.params import Model, Params, load_params
+from stages.params import Params, load_params
+from stages.samples.prepared import TrainingData, in_memory, read_training_data
 from stages.stopping import best_epoch
-from stages.training_data import TrainingData, in_memory, read_training_data
 from stages.training_progress import Epoch, columns
 
 OUTPUTS = ("model.keras", "model.onnx", "history.csv", "training.json")

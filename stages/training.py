@@ -17,8 +17,8 @@ from stages.losses import make_loss, make_metric, metric_name
 from stages.model.config import Model
 from stages.model.tasks import task_of
 from stages.optimizers import make_optimizer
+from stages.samples.prepared import Part, TrainingData, sample_order
 from stages.stopping import best_epoch, should_stop
-from stages.training_data import Part, TrainingData, sample_order
 from stages.training_progress import Epoch, Watch
 
 STEPS_PER_CALL = 256  # steps before Python hears of it: often enough for a bar, too seldom to cost anything

@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
+from stages.data_params import Dataset, Prepare
 from stages.datasets import Arrays, describe, write_dataset
 from stages.device import load_keras
-from stages.params import Dataset, Model, Prepare
+from stages.model.config import Model
 from stages.prepare import prepare
-from stages.training_data import TrainingData, read_training_data
+from stages.samples.prepared import TrainingData, read_training_data
 
 load_keras()  # as the train stage does it: without scikit-learn, without noise
 

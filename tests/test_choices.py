@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from stages.model.compatibility import FITS
-from stages.model.config import Activation, Augmentation, ModelBase
+from stages.model.config import Activation, Augmentation, Model, ModelBase
 from stages.model.optimizer_config import Optimizer, OptimizerName, ScheduleName
 from stages.model.tasks import encode, sample_weights
-from stages.params import Model
 from stages.training_progress import Epoch
 from tests.learning import CLASSES, Folders, make_model, write_data
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.base.errors import DataError
-from stages.data_params import ARRAYS
+from stages.data_params import ARRAYS, Dataset
 from stages.datasets import (
     Arrays,
     describe,
@@ -23,7 +23,6 @@ from stages.datasets import (
     read_part,
     write_dataset,
 )
-from stages.params import Dataset
 from tests.tiny_data import claim, replace_entry, save, snapshot, tiny_arrays
 
 LIMIT = 1_000_000

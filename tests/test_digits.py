@@ -9,7 +9,7 @@ from stages.datasets import (
     digest,
 )
 from stages.digits import enlarge, load_digits
-from stages.splits import held_out
+from stages.samples.sampling import held_out
 
 DIGITS = {
     "x_train": "7720816ae861b3b6b424895d8f2f7e0a13527fb18a2330a3a3c740531eb9c2eb",

@@ -17,9 +17,9 @@ from onnx import TensorProto, helper
 from sklearn.metrics import f1_score
 
 from stages.answers import Answers, macro_f1, measure
+from stages.data_params import Dataset
 from stages.datasets import Arrays, describe, write_dataset
 from stages.evaluate import OUTPUTS, evaluate, main
-from stages.params import Dataset
 from tests.conftest import ROOT
 from tests.tiny_data import refusal, snapshot, write_params
 

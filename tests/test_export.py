@@ -16,8 +16,9 @@ from onnx import TensorProto, helper
 from stages.base.errors import InkflowError
 from stages.canonical_onnx import canonical_onnx
 from stages.classifier import open_classifier
+from stages.model.config import Model
 from stages.model.tasks import Task
-from stages.params import Model, Pixels
+from stages.samples.pixels import Pixels
 from tests.learning import Folders, make_model, write_data
 
 keras = pytest.importorskip("keras")  # after tests.learning, which loads it quietly

@@ -19,7 +19,7 @@ from flows.cli import main  # noqa: E402  (as the others)
 from stages import export, export_formats, networks  # noqa: E402  (import Keras)
 from stages.base.errors import InkflowError, exit_with  # noqa: E402  (as the others)
 from stages.export_model import FORMATS  # noqa: E402  (as the others)
-from stages.training_data import read_training_data  # noqa: E402  (as the others)
+from stages.samples.prepared import read_training_data  # noqa: E402  (as the others)
 
 # Keras reads TensorFlow's variables with np.array(), which NumPy 2 warns of: theirs to mend.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stages.stored import Stored, aligned
+from stages.samples.npy_reader import Stored, aligned
 from tests.learning import Folders, make_model, write_data
 
 keras = pytest.importorskip("keras")  # after tests.learning, which loads it quietly

@@ -10,8 +10,8 @@ import pytest
 from rich.console import Console
 
 from stages.base.errors import DataError, InvalidInput
-from stages.params import Model
-from stages.training_data import Part, one_hot, raw_pixels, read_training_data, sample_order
+from stages.model.config import Model
+from stages.samples.prepared import Part, one_hot, raw_pixels, read_training_data, sample_order
 from stages.training_progress import Epoch, Watch, columns
 from tests.learning import Folders, make_model, patterns, write_data
 

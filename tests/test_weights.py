@@ -8,12 +8,12 @@ import pytest
 from numpy.typing import NDArray
 
 from stages.base.errors import DataError
+from stages.data_params import Dataset, Prepare
 from stages.datasets import ARRAYS_FILE, Arrays, describe, digest, read_arrays, write_dataset
 from stages.model.tasks import sample_weights
-from stages.params import Dataset, Prepare
 from stages.prepare import prepare
+from stages.samples.prepared import read_training_data
 from stages.sources import obtain
-from stages.training_data import read_training_data
 from stages.transfer import Patience
 from tests.learning import make_model, patterns
 

@@ -10,8 +10,8 @@ import pandas as pd
 from scipy.stats import sem, t
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
+from stages.model.config import Model
 from stages.model.tasks import Task, task_of
-from stages.params import Model
 from stages.reporting.provenance import File
 from stages.reporting.records import Exam, Training
 from stages.reporting.scores import Scores, score

@@ -9,7 +9,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from stages.params import Model
+from stages.model.config import Model
 from stages.reporting import formats, galleries, plots, provenance, verdicts, words
 from stages.reporting.facts import Facts, Group
 from stages.reporting.judging import Judgement

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from stages.data_params import Pixels
+from stages.samples.pixels import Pixels
 
 Images = NDArray[np.uint8]
 

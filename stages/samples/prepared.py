@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict
 
 from stages.base.errors import DataError
 from stages.base.files import read_json
-from stages.params import Crop, Pixels
-from stages.splits import random_order
-from stages.stored import Stored
+from stages.samples.npy_reader import Stored
+from stages.samples.pixels import Crop, Pixels
+from stages.samples.sampling import random_order
 
 RESIDENT_BYTES = 256 * 2**20  # of a part's images: larger ones stay on disk and are read in turn
 REMEDY = "run the prepare stage again: python -m stages.prepare --raw data/raw --out data/prepared"
