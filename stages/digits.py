@@ -5,7 +5,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.datasets import Arrays
+from stages.data.datasets import Arrays
 from stages.samples.sampling import held_out
 
 SIDE = 8  # of scikit-learn's images, in pixels

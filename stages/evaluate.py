@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from stages.answers import AnyAnswers, answers_of, measure, prediction_table
 from stages.base.errors import exit_with
 from stages.base.files import replacing, write_json
-from stages.datasets import (
+from stages.data.datasets import (
     ARRAYS_FILE,
     DESCRIPTION_FILE,
     check_labels,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.base.errors import DataError
-from stages.npz import Entry, array_names, open_npy, open_npz
+from stages.data.npz import Entry, array_names, open_npy, open_npz
 
 MAX_PIXELS = 50_000_000  # of one image: as many as the largest telephones make, 150 MB in colour
 MAX_BYTES = 4_000_000_000  # of an array file, unpacked

@@ -15,7 +15,7 @@ from ruamel.yaml.error import YAMLError
 from stages.base.config import Name, Section
 from stages.base.errors import ParamsError
 from stages.base.validation_messages import sentences
-from stages.data_params import Dataset, Prepare
+from stages.data.config import Dataset, Prepare
 from stages.gate_params import Gates
 from stages.model.config import Model
 from stages.model.feasibility import misfits

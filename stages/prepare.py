@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from stages.base.errors import EXIT_DONE, InvalidInput, exit_with
 from stages.base.files import replacing_folder, write_json
-from stages.data_params import Prepare
-from stages.datasets import (
+from stages.data.config import Prepare
+from stages.data.datasets import (
     ARRAYS_FILE,
     DESCRIPTION_FILE,
     check_labels,
@@ -22,11 +22,11 @@ from stages.datasets import (
     open_part,
     read_description,
 )
-from stages.npz import Entry
+from stages.data.npz import Entry
+from stages.data.sample_weights import WEIGHTS, checked, read_weights
 from stages.params import load_params
 from stages.samples.pixels import Crop, Pixels
 from stages.samples.sampling import held_out
-from stages.weights import WEIGHTS, checked, read_weights
 
 CHUNK_PIXELS = 1 << 20  # in memory at once, however large the data set is
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stages.base.errors import DataError, SourceUnavailable
-from stages.data_params import Dataset
-from stages.datasets import Arrays, blaming, check_digests, check_stated, read_arrays
+from stages.data.config import Dataset
+from stages.data.datasets import Arrays, blaming, check_digests, check_stated, read_arrays
 from stages.digits import load_digits
 from stages.transfer import Patience, fetch, forget, shown
 

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
-from stages.data_params import Dataset, Prepare
-from stages.datasets import Arrays, describe, write_dataset
+from stages.data.config import Dataset, Prepare
+from stages.data.datasets import Arrays, describe, write_dataset
 from stages.device import load_keras
 from stages.model.config import Model
 from stages.prepare import prepare

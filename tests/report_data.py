@@ -14,7 +14,7 @@ from sklearn.metrics import log_loss
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
 
-from stages.datasets import Arrays, describe, write_dataset
+from stages.data.datasets import Arrays, describe, write_dataset
 from stages.params import Params, load_params
 
 HIDDEN = {"dense": (64,), "dense_small": (6,), "cnn": (64, 32)}

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.random import Generator, default_rng
 
-from stages.datasets import Arrays, describe, write_dataset
+from stages.data.datasets import Arrays, describe, write_dataset
 from tests.report_data import DIGITS, MNIST, Run, model_settings, prepared_card, small_digits, write
 
 

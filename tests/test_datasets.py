@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.base.errors import DataError
-from stages.data_params import ARRAYS, Dataset
-from stages.datasets import (
+from stages.data.config import ARRAYS, Dataset
+from stages.data.datasets import (
     Arrays,
     describe,
     digest,

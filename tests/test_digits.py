@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from stages.datasets import (
+from stages.data.datasets import (
     digest,
 )
 from stages.digits import enlarge, load_digits

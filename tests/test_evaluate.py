@@ -17,8 +17,8 @@ from onnx import TensorProto, helper
 from sklearn.metrics import f1_score
 
 from stages.answers import Answers, macro_f1, measure
-from stages.data_params import Dataset
-from stages.datasets import Arrays, describe, write_dataset
+from stages.data.config import Dataset
+from stages.data.datasets import Arrays, describe, write_dataset
 from stages.evaluate import OUTPUTS, evaluate, main
 from tests.conftest import ROOT
 from tests.tiny_data import refusal, snapshot, write_params

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from stages import download, evaluate, prepare, report
 from stages.base.errors import EXIT_INVALID, exit_with
 from stages.classifier import Answer, open_classifier
-from stages.datasets import digest
+from stages.data.datasets import digest
 from stages.image_arrays import Images
 from tests.learning import settings
 

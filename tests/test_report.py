@@ -15,7 +15,7 @@ import pytest
 
 from stages import report
 from stages.base.errors import DataError, ParamsError
-from stages.datasets import Arrays
+from stages.data.datasets import Arrays
 from tests.html_page import Page
 from tests.report_data import HIDDEN, Run, finish_run, small_digits
 

@@ -21,7 +21,7 @@ from ruamel.yaml import YAML
 from flows.retrain import watch_data
 from stages import digests
 from stages.base.errors import InvalidInput, SourceUnavailable
-from stages.datasets import digest
+from stages.data.datasets import digest
 from stages.digits import load_digits
 from tests.conftest import Project, wait_until
 from tests.http_server import Server, serve

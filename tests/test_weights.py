@@ -8,8 +8,8 @@ import pytest
 from numpy.typing import NDArray
 
 from stages.base.errors import DataError
-from stages.data_params import Dataset, Prepare
-from stages.datasets import ARRAYS_FILE, Arrays, describe, digest, read_arrays, write_dataset
+from stages.data.config import Dataset, Prepare
+from stages.data.datasets import ARRAYS_FILE, Arrays, describe, digest, read_arrays, write_dataset
 from stages.model.tasks import sample_weights
 from stages.prepare import prepare
 from stages.samples.prepared import read_training_data

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from stages.base.errors import exit_with
-from stages.datasets import digest
+from stages.data.datasets import digest
 
 Changes = Mapping[str, NDArray[Any] | None]
 

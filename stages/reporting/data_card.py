@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stages.datasets import Arrays
+from stages.data.datasets import Arrays
 
 Images = npt.NDArray[Any]  # bytes, or floats in a stated range
 CHUNK = 4096  # images at once: bounds the memory that the sums take

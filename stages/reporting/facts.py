@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from stages.base.errors import DataError
-from stages.data_params import Dataset
-from stages.datasets import ARRAYS_FILE, DESCRIPTION_FILE, Arrays, Description, read_dataset, read_description
+from stages.data.config import Dataset
+from stages.data.datasets import ARRAYS_FILE, DESCRIPTION_FILE, Arrays, Description, read_dataset, read_description
 from stages.model.tasks import task_of
 from stages.params import Params, Report
 from stages.reporting.data_card import Duplicates, PixelFacts, find_duplicates, pixel_facts

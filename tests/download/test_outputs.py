@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from stages import download
-from stages.datasets import digest
+from stages.data.datasets import digest
 from tests.download_project import (
     ARGUMENTS,
     FAILED,

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from stages import download
-from stages.datasets import read_description
+from stages.data.datasets import read_description
 from tests.download_project import (
     ARGUMENTS,
     INVALID,

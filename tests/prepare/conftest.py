@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from stages import prepare
-from stages.data_params import ARRAYS, Dataset
-from stages.datasets import Arrays, describe, write_dataset
+from stages.data.config import ARRAYS, Dataset
+from stages.data.datasets import Arrays, describe, write_dataset
 from tests.tiny_data import refusal, snapshot, tiny_arrays, write_params
 
 ROOT = Path(__file__).parents[2]

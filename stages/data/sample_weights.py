@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.base.errors import DataError
-from stages.npz import Entry, array_names, open_npz
+from stages.data.npz import Entry, array_names, open_npz
 
 WEIGHTS = "w_train"  # a number for each training sample: how much it counts in the loss
 

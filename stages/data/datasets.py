@@ -13,11 +13,11 @@ from pydantic import BaseModel, ConfigDict
 
 from stages.base.errors import DataError
 from stages.base.files import EPOCH, read_json, replacing
-from stages.data_params import ARRAYS, CHANNELS, CLASSES, SIDES, Digests
-from stages.data_params import Dataset as DatasetParams
-from stages.npz import Entry, open_npz
+from stages.data.config import ARRAYS, CHANNELS, CLASSES, SIDES, Digests
+from stages.data.config import Dataset as DatasetParams
+from stages.data.npz import Entry, open_npz
+from stages.data.sample_weights import WEIGHTS, check_weights
 from stages.samples.pixels import Pixels
-from stages.weights import WEIGHTS, check_weights
 
 ARRAYS_FILE = "dataset.npz"
 DESCRIPTION_FILE = "dataset.json"

@@ -1,7 +1,7 @@
 """Reading npz files that nobody vouches for: what they claim is checked before a byte is unpacked.
 
 Nothing is unpickled, nothing larger than the stated limit is allocated, whatever the zip directory
-or an array's header says. Errors here tell only what is wrong; `stages.datasets.blaming` adds which
+or an array's header says. Errors here tell only what is wrong; `stages.data.datasets.blaming` adds which
 file and what to do.
 """
 
