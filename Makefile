@@ -42,7 +42,7 @@ lint: $(READY) ## check style, types, generated files and what must not be in th
 	@ruff check .
 	@ruff format --check .
 	@mypy stages flows tests benchmarks
-	@python -m stages.schema --check
+	@python -m stages.params.generate --check
 	@.ci/no-addresses
 
 bench: $(READY) ## measure, and write docs/benchmarks.md; BENCHMARKS="engine predict" for some, ARGS="--runs 3" for these
@@ -50,8 +50,8 @@ bench: $(READY) ## measure, and write docs/benchmarks.md; BENCHMARKS="engine pre
 	@for program in $(BENCHMARKS); do python -m "benchmarks.$$program" $(ARGS) | tee ".inkflow/bench-$$program.jsonl"; done
 	@python -m benchmarks.support.report $(BENCHMARKS:%=.inkflow/bench-%.jsonl)
 
-schema: $(READY) ## write params.schema.json and docs/parameters.md from the schema in stages/*params.py
-	@python -m stages.schema
+schema: $(READY) ## write params.schema.json and docs/parameters.md from the schema in stages/params
+	@python -m stages.params.generate
 
 lock: $(READY) ## resolve the dependencies again and write requirements.lock; ARGS=--upgrade for newer ones
 	@UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile --quiet --universal --generate-hashes \

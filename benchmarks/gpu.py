@@ -73,7 +73,7 @@ def main() -> None:
     from stages.device import load_keras, set_up_device  # after the backend is set
 
     load_keras()
-    from stages.params import load_params
+    from stages.params.schema import load_params
 
     device = set_up_device()
     _keep_programs(given.work / "xla")

@@ -12,7 +12,7 @@ import numpy as np
 from benchmarks.common import read_params
 from benchmarks.support.measure import NO_TARGET, Side, compare
 from stages.device import choose_precision, load_keras, set_up_device
-from stages.params import Params
+from stages.params.schema import Params
 
 SAMPLES, SHAPE, CLASSES = 8192, (28, 28, 1), 10
 STEPS = 40

@@ -84,7 +84,7 @@ def _schema(root: Path) -> Found:
     if not (root / SCHEMA).exists():
         return Verdict.SKIPPED, [f"there is no {SCHEMA} here"]
     edited_params({}, root)
-    run_program("schema", ["--check"], root)
+    run_program("params.generate", ["--check"], root)
     return Verdict.PASSED, [f"params.yaml is valid; {SCHEMA} and docs/parameters.md are fresh"]
 
 

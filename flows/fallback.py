@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # loading the schema takes an eighth of a second: not for a project that has none
-    from stages.params import Params
+    from stages.params.schema import Params
 
 
 def fallback_notice(wanted: str, fallback: str) -> str:

@@ -35,7 +35,7 @@ from flows.states import failed
 from flows.watch import Ending, FailedTry, NotRun, Watch
 from flows.workspace import only_run_here
 from stages.base.errors import EXIT_UNAVAILABLE, InkflowError
-from stages.params import Params
+from stages.params.schema import Params
 
 DELIVERY_S = 10.0
 REPORT = "report"  # the stage after which there is something to show and to judge

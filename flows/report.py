@@ -16,7 +16,7 @@ from flows.programs import run_program
 from flows.versions import describe, is_recorded
 from stages.base.errors import EXIT_DONE, InvalidInput
 from stages.base.files import write_text
-from stages.params import load_params
+from stages.params.schema import load_params
 
 PAGE = Path("reports/index.html")
 COPY = Path(".inkflow/report/index.html")

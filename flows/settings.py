@@ -13,7 +13,7 @@ from stages.base.errors import InvalidInput
 from stages.base.files import write_text
 
 if TYPE_CHECKING:  # loading the schema takes an eighth of a second: not for a project that has none
-    from stages.params import Params
+    from stages.params.schema import Params
 
 PATH = Path("params.yaml")
 SCHEMA = Path("params.schema.json")
@@ -74,13 +74,13 @@ def edited_params(settings: Mapping[str, Any], root: Path) -> Edited:
 
 
 def _load(path: Path) -> "Params":
-    from stages.params import load_params  # late: see above
+    from stages.params.schema import load_params  # late: see above
 
     return load_params(path)
 
 
 def _check(text: str) -> "Params":
-    from stages.params import check_params  # late: see above
+    from stages.params.schema import check_params  # late: see above
 
     return check_params(YAML(typ="safe", pure=True).load(text), PATH)
 

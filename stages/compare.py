@@ -15,7 +15,7 @@ import numpy as np
 
 from stages.base.errors import EXIT_DONE, DataError, InvalidInput, exit_with
 from stages.base.files import write_text
-from stages.params import load_params
+from stages.params.schema import load_params
 from stages.reporting import verdicts
 from stages.reporting.facts import Facts, Folders, arrange, gather_facts
 from stages.reporting.models import ModelFacts, Trained, ValueFacts

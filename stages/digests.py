@@ -15,7 +15,7 @@ from pathlib import Path
 from stages.base.errors import EXIT_DONE, InvalidInput, SourceUnavailable, exit_with
 from stages.data.config import Dataset
 from stages.data.datasets import blaming, describe
-from stages.params import load_params
+from stages.params.schema import load_params
 from stages.sources import Source, arrays_of, sources
 from stages.transfer import READ_S, Patience, fetch
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from stages.base.errors import EXIT_DONE, exit_with
 from stages.data.config import Dataset
 from stages.data.datasets import Description, describe, write_dataset
-from stages.params import load_params
+from stages.params.schema import load_params
 from stages.sources import obtain
 from stages.transfer import READ_S, Patience
 

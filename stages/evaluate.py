@@ -26,7 +26,7 @@ from stages.data.datasets import (
 )
 from stages.examiner import answer, open_model, task_in
 from stages.model.tasks import Task
-from stages.params import load_params
+from stages.params.schema import load_params
 
 OUTPUTS = ("metrics.json", "predictions.parquet", "confusion.csv")
 BATCH = 1000  # images at once: bounds memory, changes no result

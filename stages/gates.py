@@ -11,7 +11,7 @@ from pathlib import Path
 
 from stages.base.errors import EXIT_DONE, exit_with
 from stages.base.files import write_text
-from stages.params import load_params
+from stages.params.schema import load_params
 from stages.reporting.facts import Folders, gather_facts
 from stages.reporting.judging import Judgement, judge
 

@@ -24,7 +24,7 @@ from stages.data.datasets import (
 )
 from stages.data.npz import Entry
 from stages.data.sample_weights import WEIGHTS, checked, read_weights
-from stages.params import load_params
+from stages.params.schema import load_params
 from stages.samples.pixels import Crop, Pixels
 from stages.samples.sampling import held_out
 

@@ -15,7 +15,7 @@ import pandas as pd
 
 from stages.base.errors import EXIT_DONE, exit_with
 from stages.base.files import replacing
-from stages.params import Params, load_params
+from stages.params.schema import Params, load_params
 from stages.reporting import tables
 from stages.reporting.facts import Folders, gather_facts
 from stages.reporting.judging import judge

@@ -22,7 +22,7 @@ from stages.checkpoints import FOLDER, Checkpoints, key_of, remove_old
 from stages.device import Device, choose_precision, load_keras, set_up_device
 from stages.model.config import Model
 from stages.model.feasibility import misfits
-from stages.params import Params, load_params
+from stages.params.schema import Params, load_params
 from stages.samples.prepared import TrainingData, in_memory, read_training_data
 from stages.stopping import best_epoch
 from stages.training_progress import Epoch, columns

@@ -15,7 +15,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
 
 from stages.data.datasets import Arrays, describe, write_dataset
-from stages.params import Params, load_params
+from stages.params.schema import Params, load_params
 
 HIDDEN = {"dense": (64,), "dense_small": (6,), "cnn": (64, 32)}
 DIGITS = {"title": "Digits & co", "licence": "CC BY 4.0", "embedded": "digits", "stand_in_for": "mnist"}

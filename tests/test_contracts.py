@@ -11,7 +11,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from stages import fingerprint
-from stages.params import Params
+from stages.params.schema import Params
 
 ROOT = Path(__file__).parents[1]
 PROGRAMS = ("download", "prepare", "train", "evaluate", "report")

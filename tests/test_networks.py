@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stages.params import load_params
+from stages.params.schema import load_params
 from tests.conftest import ROOT
 from tests.learning import make_model
 

@@ -6,7 +6,7 @@ import pytest
 
 from stages.base.errors import ParamsError
 from stages.model.compatibility import FITS, OUTPUTS, misfit
-from stages.params import check_params
+from stages.params.schema import check_params
 from tests.learning import settings
 
 TWO: dict[str, Any] = {"task": "two_class", "positive": [1]}

@@ -15,9 +15,9 @@ import pytest
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
-from stages import schema
 from stages.base.errors import EXIT_INVALID, InvalidInput, ParamsError, exit_with
-from stages.params import check_params, load_params
+from stages.params import generate
+from stages.params.schema import check_params, load_params
 
 ROOT = Path(__file__).parents[1]
 PROGRAMS = ("download", "prepare", "train", "evaluate", "report")
@@ -202,7 +202,7 @@ def test_the_command_refuses_a_bad_file(content: dict[str, Any], tmp_path: Path)
     """`inkflow run` says the same sentence with exit code 2 and no traceback."""
     (tmp_path / "params.yaml").write_text(json.dumps(spoil(content, "models/dense/epochs", -1)))
     shutil.copy(ROOT / "dvc.yaml", tmp_path)
-    shutil.copy(ROOT / schema.SCHEMA_PATH, tmp_path)
+    shutil.copy(ROOT / generate.SCHEMA_PATH, tmp_path)
     (tmp_path / ".dvc").mkdir()
     shutil.copy(ROOT / ".dvc" / "config", tmp_path / ".dvc")
     subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
@@ -221,8 +221,8 @@ def test_the_command_refuses_a_bad_file(content: dict[str, Any], tmp_path: Path)
 
 def test_json_schema_accepts_params(content: dict[str, Any]) -> None:
     """The schema is itself valid, and the project's params.yaml satisfies it."""
-    validator = jsonschema.Draft202012Validator(schema.json_schema())
-    validator.check_schema(schema.json_schema())
+    validator = jsonschema.Draft202012Validator(generate.json_schema())
+    validator.check_schema(generate.json_schema())
     validator.validate(content)
 
 
@@ -230,35 +230,35 @@ def test_json_schema_accepts_params(content: dict[str, Any]) -> None:
 def test_json_schema_refuses_the_same(content: dict[str, Any], path: str, value: object, sentence: str) -> None:
     """An editor marks each mistake that a run would refuse, as far as one key alone is wrong."""
     spoiled = spoil(content, path, value)
-    assert not jsonschema.Draft202012Validator(schema.json_schema()).is_valid(spoiled), sentence
+    assert not jsonschema.Draft202012Validator(generate.json_schema()).is_valid(spoiled), sentence
 
 
 def test_params_name_their_schema() -> None:
     """params.yaml points editors to the schema that lies beside it."""
     first = (ROOT / "params.yaml").read_text(encoding="utf-8").splitlines()[0]
-    assert first == f"# yaml-language-server: $schema={schema.SCHEMA_PATH}"
+    assert first == f"# yaml-language-server: $schema={generate.SCHEMA_PATH}"
 
 
 def test_generated_files_are_fresh() -> None:
-    """params.schema.json and docs/parameters.md are what stages/params.py says; `make schema` writes them."""
-    assert schema.stale(ROOT) == []
+    """params.schema.json and docs/parameters.md are what stages/params/schema.py says; `make schema` writes them."""
+    assert generate.stale(ROOT) == []
 
 
 def test_stale_files_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The check fails for missing and for edited files, names them, and passes once they are written."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InvalidInput, match=r"params\.schema\.json, docs/parameters\.md: not what"):
-        schema.main(["--check"])
-    assert schema.main([]) == 0
-    assert schema.main(["--check"]) == 0
-    schema.DOCS_PATH.write_text("edited")
+        generate.main(["--check"])
+    assert generate.main([]) == 0
+    assert generate.main(["--check"]) == 0
+    generate.DOCS_PATH.write_text("edited")
     with pytest.raises(InvalidInput, match=r"^docs/parameters\.md: not what"):
-        schema.main(["--check"])
+        generate.main(["--check"])
 
 
 def test_every_key_is_explained() -> None:
     """Each key of params.yaml stands in docs/parameters.md."""
-    page = (ROOT / schema.DOCS_PATH).read_text(encoding="utf-8")
-    sections = [schema.json_schema(), *schema.json_schema()["$defs"].values()]
+    page = (ROOT / generate.DOCS_PATH).read_text(encoding="utf-8")
+    sections = [generate.json_schema(), *generate.json_schema()["$defs"].values()]
     keys = {key for section in sections for key in section["properties"]}
     assert {key for key in keys if f"| `{key}` |" not in page} == set()

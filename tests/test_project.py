@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.params import load_params
+from stages.params.schema import load_params
 from tests.conftest import SMALL_MODELS, Inkflow, Project
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]

@@ -15,7 +15,7 @@ from statsmodels.stats.proportion import proportion_confint
 from statsmodels.stats.weightstats import DescrStatsW
 
 from stages import report
-from stages.params import Report
+from stages.params.schema import Report
 from stages.reporting.data_card import find_duplicates, pixel_facts
 from stages.reporting.facts import Facts, Folders, gather_facts
 from stages.reporting.galleries import cells, disagreement, doubtful_labels, worst

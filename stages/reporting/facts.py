@@ -12,7 +12,7 @@ from stages.base.errors import DataError
 from stages.data.config import Dataset
 from stages.data.datasets import ARRAYS_FILE, DESCRIPTION_FILE, Arrays, Description, read_dataset, read_description
 from stages.model.tasks import task_of
-from stages.params import Params, Report
+from stages.params.schema import Params, Report
 from stages.reporting.data_card import Duplicates, PixelFacts, find_duplicates, pixel_facts
 from stages.reporting.models import ModelFacts, Trained, ValueFacts
 from stages.reporting.pairs import Pair, every_pair, every_pair_of_values

@@ -1,6 +1,6 @@
 """Writes what follows from the schema of params.yaml: params.schema.json and docs/parameters.md.
 
-`python -m stages.schema` writes both; with `--check` it writes nothing and fails when one of them is stale.
+`python -m stages.params.generate` writes both; with `--check` it writes nothing and fails when one of them is stale.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from typing import Any
 
 from stages.base.errors import InvalidInput, exit_with
 from stages.base.files import write_text
-from stages.params import Params
+from stages.params.schema import Params
 
 SCHEMA_PATH = Path("params.schema.json")
 DOCS_PATH = Path("docs/parameters.md")
@@ -39,9 +39,9 @@ HEADINGS = {
 INTRODUCTION = """\
 # Parameters
 
-Every key of `params.yaml`. This page is written by `make schema` from `stages/params.py` and its sections' modules; do
-not edit it. Names (NAME) are lower-case letters, digits and `_` after a letter, at most 40, for they become file names
-and shell words. A mistake stops every command before it does anything.
+Every key of `params.yaml`. `make schema` writes this page from `stages/params/schema.py` and the sections that it
+assembles; do not edit it. Names (NAME) are lower-case letters, digits and `_` after a letter, at most 40: they become
+file names and shell words. A mistake stops every command before it does anything.
 """
 
 
@@ -66,7 +66,9 @@ def parameters_page(schema: Mapping[str, Any]) -> str:
     sections = {"Params": schema, **schema["$defs"]}
     missing = sorted(sections.keys() ^ HEADINGS.keys())
     if missing:
-        raise InvalidInput(f"stages/schema.py and stages/params.py differ in the sections {', '.join(missing)}")
+        raise InvalidInput(
+            f"the headings in stages/params/generate.py differ from the schema in the sections {', '.join(missing)}"
+        )
     return "\n".join([INTRODUCTION, *(_table(heading, sections[name]) for name, heading in HEADINGS.items())])
 
 
@@ -140,12 +142,12 @@ def check(root: Path) -> None:
     """
     names = ", ".join(str(path) for path in stale(root))
     if names:
-        raise InvalidInput(f"{names}: not what stages/params.py says; write it again with `make schema`")
+        raise InvalidInput(f"{names}: not what stages/params/schema.py says; write it again with `make schema`")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Write or check the files in the working directory."""
-    parser = argparse.ArgumentParser(prog="python -m stages.schema", description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m stages.params.generate", description=main.__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; fail when a file is stale")
     if parser.parse_args(argv).check:
         check(Path())
