@@ -37,18 +37,18 @@ def read(mnist: Path) -> tuple[Any, Any]:
 
 def train(name: str, model: Any, data: Any, test: Any, device: Any) -> dict[str, float]:
     """Seconds of a first fit, compilation included, of a second one, and the accuracy on the test part."""
-    from stages import networks, training
-    from stages.device import choose_precision
-    from stages.train import POLICIES
+    from stages.train import fit, networks
+    from stages.train.device import choose_precision
+    from stages.train.training import POLICIES
 
     seconds = []
     for _ in range(2):  # the second finds XLA's programs in its cache
         network = networks.build(model, (28, 28, 1), 10, POLICIES[choose_precision(model, device)])
-        training.compile_network(network, model, len(data.train.labels))
+        fit.compile_network(network, model, len(data.train.labels))
         start = time.perf_counter()
-        training.fit(network, data, name, model)
+        fit.fit(network, data, name, model)
         seconds.append(time.perf_counter() - start)
-    accuracy = training.score(network, test, model, 10)["accuracy"]
+    accuracy = fit.score(network, test, model, 10)["accuracy"]
     return {
         "fit_s": seconds[0],
         "again_s": seconds[1],
@@ -70,7 +70,7 @@ def main() -> None:
     parser = common.parser(__doc__)
     parser.add_argument("--no-plain", action="store_true", help="leave out the plain scripts")
     given = parser.parse_args()
-    from stages.device import load_keras, set_up_device  # after the backend is set
+    from stages.train.device import load_keras, set_up_device  # after the backend is set
 
     load_keras()
     from stages.params.schema import load_params

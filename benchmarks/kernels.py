@@ -11,8 +11,8 @@ import numpy as np
 
 from benchmarks.common import read_params
 from benchmarks.support.measure import NO_TARGET, Side, compare
-from stages.device import choose_precision, load_keras, set_up_device
 from stages.params.schema import Params
+from stages.train.device import choose_precision, load_keras, set_up_device
 
 SAMPLES, SHAPE, CLASSES = 8192, (28, 28, 1), 10
 STEPS = 40
@@ -22,18 +22,18 @@ def steps(plain: bool = False, **changes: Any) -> Callable[[], float]:
     """Measures some steps of the model with `changes`, taught with or without our faster kernels, in seconds."""
     load_keras()
     # These import Keras: not before it was loaded quietly.
-    from stages import learners, networks, training
-    from stages.loops import make_loop
-    from stages.train import POLICIES
+    from stages.train import fit, networks, training_model
+    from stages.train.backends.loop import make_loop
+    from stages.train.training import POLICIES
 
     chosen = read_params()
     content = chosen | {"models": {"cnn_best": chosen["more_models"]["cnn_best"] | changes}}
     model = Params.model_validate(content).models["cnn_best"]
     precision = POLICIES[choose_precision(model, set_up_device(model.device, model.threads))]
     network = networks.build(model, SHAPE, CLASSES, precision)
-    with patch.object(learners, "_with_fast_kernels", lambda network: network) if plain else nullcontext():
-        learner = learners.training_network(network, model)
-    training.compile_network(learner, model, SAMPLES)
+    with patch.object(training_model, "_with_fast_kernels", lambda network: network) if plain else nullcontext():
+        learner = training_model.training_network(network, model)
+    fit.compile_network(learner, model, SAMPLES)
     loop, random = make_loop(learner), np.random.default_rng(0)
     held = loop.hold([random.random((SAMPLES, *SHAPE), np.float32), random.integers(0, CLASSES, SAMPLES)])
     rows = random.integers(0, SAMPLES, (STEPS, model.batch_size)).astype(np.int32)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import common
-from stages.train import OUTPUTS
+from stages.train.training import OUTPUTS
 
 MODEL = {
     "network": "cnn",

@@ -107,8 +107,8 @@ def within_one_process(model: str, folder: Path, images: int, rounds: int) -> di
 def throughput(model: str, pixels: Any, folder: Path, rounds: int) -> dict[str, Any]:
     """Images a second from an array in memory or in a file: ours from raw pixels, Keras from prepared ones."""
     from stages.classifier import find_model, open_classifier
-    from stages.device import load_keras
     from stages.images import read
+    from stages.train.device import load_keras
 
     load_keras()
     import keras

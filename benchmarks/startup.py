@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     given = parser.parse_args()
     os.environ.pop("PREFECT_API_URL", None)
-    ours = "from stages.device import load_keras; load_keras()"
+    ours = "from stages.train.device import load_keras; load_keras()"
     sides = [
         Side("as a training does it", dict, lambda: python(ours)),
         Side("import keras", dict, lambda: python("import keras")),

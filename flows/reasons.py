@@ -1,4 +1,4 @@
-"""Why a stage is not as recorded, in words: `models.cnn.epochs 10 → 3`, `stages/train.py changed`."""
+"""Why a stage is not as recorded, in words: `models.cnn.epochs 10 → 3`, `stages/train/training.py changed`."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

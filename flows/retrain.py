@@ -57,7 +57,8 @@ def look(dataset: str | None, root: Path = Path()) -> Look:
     Raises:
         ProgramFailed: it cannot be had there, or is no data set.
     """
-    return Look(**json.loads(mask(run_program("digests", ["--dataset", dataset] if dataset else [], root))))
+    arguments = ["--dataset", dataset] if dataset else []
+    return Look(**json.loads(mask(run_program("download.source_digests", arguments, root))))
 
 
 @flow(name="watch-data", persist_result=False)

@@ -13,8 +13,8 @@ from PIL import Image
 
 from stages.base.errors import DataError, InvalidInput, ModelError
 from stages.centring import LEAST_CONTRAST, to_field
-from stages.examiner import open_session, probabilities_of, task_in
 from stages.image_arrays import Images, Refusal
+from stages.inference.onnx_session import open_session, probabilities_of, task_in
 from stages.model.tasks import CLASS_NAMES, PIXELS
 
 MODELS = Path("models")

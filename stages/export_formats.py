@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from stages.base.errors import DataError, InkflowError, InvalidInput, ModelError
 from stages.base.files import EPOCH, replacing, replacing_folder
 from stages.classifier import find_model
-from stages.device import load_keras, without_greetings
-from stages.examiner import answer, open_model, open_session, task_in
 from stages.export_model import FORMATS
+from stages.inference.onnx_session import answer, open_model, open_session, task_in
 from stages.model.compatibility import OUTPUTS, OutputName, TaskName
 from stages.model.tasks import Task
 from stages.reporting.records import Training, read_record
 from stages.samples.prepared import Prepared, TrainingData, raw_pixels, read_training_data
+from stages.train.device import load_keras, without_greetings
 
 COMPARED = 1000  # validation images on which the export must agree with Keras
 TOLERANCE = 1e-5  # largest difference of an answer, both in float32: that of the ONNX export
@@ -77,7 +77,7 @@ def _serving(path: Path, known: TrainingData) -> Any:
     load_keras()
     import keras  # slow: only when all else is there
 
-    from stages import export
+    from stages.train.export import model_files
 
     try:
         network = keras.saving.load_model(path, compile=False)
@@ -87,7 +87,7 @@ def _serving(path: Path, known: TrainingData) -> Any:
     shape = tuple(network.input_shape[1:])
     if shape != tuple(known.prepared.shape):
         raise ModelError(f"{path}: takes images of shape {shape}, but the data has {known.prepared.shape}")
-    return export.serving(network, known.prepared, _kind(path, network))
+    return model_files.serving(network, known.prepared, _kind(path, network))
 
 
 def _kind(path: Path, network: Any) -> Kind:

@@ -15,7 +15,7 @@ from stages.base.files import write_json
 from stages.base.machine import available_cores, processor_name
 from stages.base.timings import TIMINGS, record
 from stages.data.datasets import ARRAYS_FILE, DESCRIPTION_FILE, open_part, read_description
-from stages.examiner import answer, open_model
+from stages.inference.onnx_session import answer, open_model
 
 MACHINE = "machine.json"  # what the figures were measured on
 BATCH = 1000  # images

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from stages import download
+from stages.download import download
 from tests.tiny_data import snapshot
 
 ROOT = Path(__file__).parents[1]

@@ -10,10 +10,10 @@ from pydantic import TypeAdapter
 
 from stages.data.config import Dataset, Prepare
 from stages.data.datasets import Arrays, describe, write_dataset
-from stages.device import load_keras
 from stages.model.config import Model
-from stages.prepare import prepare
+from stages.prepare.prepare import prepare
 from stages.samples.prepared import TrainingData, read_training_data
+from stages.train.device import load_keras
 
 load_keras()  # as the train stage does it: without scikit-learn, without noise
 

@@ -19,7 +19,7 @@ from tests.learning import settings, write_data, write_params
 def test_jax_computes_with_the_threads_that_are_recorded() -> None:
     """Whatever device is asked for, JAX's pool has as many threads as the model wants."""
     program = (
-        "from pathlib import Path; from stages.device import load_keras, set_up_device; load_keras()\n"
+        "from pathlib import Path; from stages.train.device import load_keras, set_up_device; load_keras()\n"
         "device = set_up_device(threads=1)\n"
         "import jax.numpy as np; (np.ones((512, 512)) @ np.ones((512, 512))).block_until_ready()\n"
         "names = [path.read_text().strip() for path in Path('/proc/self/task').glob('*/comm')]\n"

@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 
 from stages.base.errors import OutputError
-from stages.checkpoints import Checkpoint, Checkpoints, decode, encode, key_of, remove_old
-from stages.training_progress import Epoch
+from stages.train.checkpoints import Checkpoint, Checkpoints, decode, encode, key_of, remove_old
+from stages.train.progress import Epoch
 from tests.conftest import ROOT
 from tests.learning import Folders, make_model, settings, write_data, write_params
 from tests.tiny_data import snapshot
 
 keras = pytest.importorskip("keras")  # after tests.learning, which loads it quietly
 
-from stages import learners, networks, training  # noqa: E402  (import Keras)
+from stages.train import fit, networks, training_model  # noqa: E402  (import Keras)
 
 # Keras reads TensorFlow's variables with np.array(), which NumPy 2 warns of: theirs to mend.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
@@ -75,9 +75,9 @@ def learn(folders: Folders, checkpoints: Checkpoints | None, **changes: Any) -> 
     model = make_model("cnn", **RANDOM | changes)
     data = folders.data
     network = networks.build(model, data.prepared.shape, data.prepared.classes)
-    learner = learners.training_network(network, model)
-    training.compile_network(learner, model, len(data.train.labels))
-    history = training.fit(learner, data, "tried", model, checkpoints).history
+    learner = training_model.training_network(network, model)
+    fit.compile_network(learner, model, len(data.train.labels))
+    history = fit.fit(learner, data, "tried", model, checkpoints).history
     return network.get_weights(), history
 
 

@@ -9,12 +9,12 @@ from stages.model.compatibility import FITS
 from stages.model.config import Activation, Augmentation, Model, ModelBase
 from stages.model.optimizer_config import Optimizer, OptimizerName, ScheduleName
 from stages.model.tasks import encode, sample_weights
-from stages.training_progress import Epoch
+from stages.train.progress import Epoch
 from tests.learning import CLASSES, Folders, make_model, write_data
 
 keras = pytest.importorskip("keras")  # after tests.learning, which loads it quietly
 
-from stages import augmentation, learners, losses, networks, optimizers, training  # noqa: E402  (import Keras)
+from stages.train import augmentation, fit, losses, networks, optimizers, training_model  # noqa: E402  (import Keras)
 
 RATES = {"sgd": 0.1, "rmsprop": 0.005, "adam": 0.01, "adagrad": 0.1}
 PAIRS = [(task, loss, output) for task, fits in FITS.items() for loss, fit in fits.items() for output in fit.outputs]
@@ -44,9 +44,9 @@ def learn(folders: Folders, model: Model) -> tuple[Any, list[Epoch]]:
     """The trained network and its history."""
     data = folders.data
     network = networks.build(model, data.prepared.shape, data.prepared.classes)
-    learner = learners.training_network(network, model)
-    training.compile_network(learner, model, len(data.train.labels))
-    return network, training.fit(learner, data, "tried", model).history
+    learner = training_model.training_network(network, model)
+    fit.compile_network(learner, model, len(data.train.labels))
+    return network, fit.fit(learner, data, "tried", model).history
 
 
 def falls(history: list[Epoch]) -> bool:
@@ -173,8 +173,8 @@ def test_early_stopping_and_the_best_epoch(folders: Folders) -> None:
     wrong = data.validation._replace(labels=(data.validation.labels + 1) % CLASSES)  # the more is learnt, the worse
     model = make_model(early_stopping={"patience": 2}, keep="best", epochs=30)
     network = networks.build(model, data.prepared.shape, CLASSES)
-    training.compile_network(network, model, len(data.train.labels))
-    history = training.fit(network, data._replace(validation=wrong), "tried", model).history
+    fit.compile_network(network, model, len(data.train.labels))
+    history = fit.fit(network, data._replace(validation=wrong), "tried", model).history
     watched = [epoch.val_loss for epoch in history]
     assert len(history) < 30
     assert watched.index(min(watched)) == len(history) - 3

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from stages import fingerprint
 from stages.params.schema import Params
+from stages.train import fingerprint
 
 ROOT = Path(__file__).parents[1]
 PROGRAMS = ("download", "prepare", "train", "evaluate", "report")
@@ -69,7 +69,7 @@ def module_files(dotted: str) -> Iterator[Path]:
 
 def closure(program: str) -> set[Path]:
     """Project files that `python -m stages.<program>` may read: modules, and sub-packages' data."""
-    waiting, seen = list(module_files(f"stages.{program}")), set[Path]()
+    waiting, seen = list(module_files(f"stages.{program}.__main__")), set[Path]()
     while waiting:
         path = waiting.pop()
         if path not in seen:
@@ -164,7 +164,8 @@ def test_deps_are_the_import_closure(program: str) -> None:
 def test_checkpoints_are_of_all_code_that_trains() -> None:
     """The key of a checkpoint holds every module that the train stage depends on, however late it is imported."""
     ours = {name.removeprefix("stages/") for name in stage("train")["deps"] if name.startswith("stages/")}
-    assert {"train.py", "loop_tensorflow.py", "loop_jax.py"} <= ours <= set(fingerprint.code())
+    loops = {"train/training.py", "train/backends/tensorflow_loop.py", "train/backends/jax_loop.py"}
+    assert loops <= ours <= set(fingerprint.code())
 
 
 @pytest.mark.parametrize("path", modules("stages"), ids=lambda path: path.name)

@@ -9,7 +9,7 @@ import pytest
 
 from stages.base.errors import DeviceMissing
 from stages.base.machine import available_cores
-from stages.device import Device, choose_precision, load_keras, set_up_device, without_greetings
+from stages.train.device import Device, choose_precision, load_keras, set_up_device, without_greetings
 from tests.conftest import ROOT
 from tests.learning import make_model
 
@@ -54,7 +54,7 @@ def test_keras_loads_quietly_and_without_scikit_learn() -> None:
     The number of threads is the model's matter alone, as it is recorded: the environment's word is taken away.
     """
     program = (
-        "import sys, os; from stages.device import load_keras; load_keras(); "
+        "import sys, os; from stages.train.device import load_keras; load_keras(); "
         "assert 'keras' in sys.modules and 'sklearn' not in sys.modules; import sklearn; "
         f"assert '{THREADS}' not in os.environ"
     )

@@ -8,7 +8,7 @@ from PIL import Image
 from stages.data.datasets import (
     digest,
 )
-from stages.digits import enlarge, load_digits
+from stages.download.digits import enlarge, load_digits
 from stages.samples.sampling import held_out
 
 DIGITS = {

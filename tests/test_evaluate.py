@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from sklearn.metrics import f1_score
 
-from stages.answers import Answers, macro_f1, measure
 from stages.data.config import Dataset
 from stages.data.datasets import Arrays, describe, write_dataset
-from stages.evaluate import OUTPUTS, evaluate, main
+from stages.evaluate.evaluate import OUTPUTS, evaluate, main
+from stages.evaluate.metrics import Answers, macro_f1, measure
 from tests.conftest import ROOT
 from tests.tiny_data import refusal, snapshot, write_params
 
@@ -135,7 +135,7 @@ def test_same_bytes_in_another_process(exam: Exam) -> None:
     evaluate(exam.model, exam.raw, exam.out)
     first = snapshot(exam.out)
     program = (
-        "import sys; from stages.evaluate import main; code = main(sys.argv[1:])\n"
+        "import sys; from stages.evaluate.evaluate import main; code = main(sys.argv[1:])\n"
         "assert not {'tensorflow', 'keras', 'sklearn'} & set(sys.modules)\n"
         "sys.exit(code)"
     )

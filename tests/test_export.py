@@ -14,16 +14,17 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from stages.base.errors import InkflowError
-from stages.canonical_onnx import canonical_onnx
 from stages.classifier import open_classifier
 from stages.model.config import Model
 from stages.model.tasks import Task
 from stages.samples.pixels import Pixels
+from stages.train.export.canonical_onnx import canonical_onnx
 from tests.learning import Folders, make_model, write_data
 
 keras = pytest.importorskip("keras")  # after tests.learning, which loads it quietly
 
-from stages import export, networks, training  # noqa: E402  (import Keras)
+from stages.train import fit, networks  # noqa: E402  (import Keras)
+from stages.train.export import model_files  # noqa: E402  (import Keras)
 
 # Keras reads TensorFlow's variables with np.array(), which NumPy 2 warns of: theirs to mend.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
@@ -65,7 +66,7 @@ def test_raw_pixels_in_probabilities_out(tmp_path: Path, shape: tuple[int, ...],
     model = make_model(output=output)
     network = untrained(folders, model)
     prepared = folders.data.prepared
-    export.save_onnx(network, prepared, model, tmp_path / "model.onnx")
+    model_files.save_onnx(network, prepared, model, tmp_path / "model.onnx")
     with np.load(folders.raw / "dataset.npz") as arrays:
         pixels, learnt = arrays["x_test"], arrays["x_train"]
     mean, deviation = (0.0, 255.0) if normalise == "unit" else (prepared.offset, prepared.scale)
@@ -81,9 +82,9 @@ def test_export_agrees_with_keras(tmp_path: Path, output: str) -> None:
     model = make_model("cnn", output=output, dropout=0.3)
     network = untrained(folders, model)
     path, prepared = tmp_path / "model.onnx", folders.data.prepared
-    export.save_onnx(network, prepared, model, path)
+    model_files.save_onnx(network, prepared, model, path)
     images = folders.data.validation.images[:]
-    assert export.check_agreement(network, path, images, prepared, model) <= export.TOLERANCE
+    assert model_files.check_agreement(network, path, images, prepared, model) <= model_files.TOLERANCE
     assert answer(path, np.zeros((1, 12, 14))).shape == (1, 4)
     assert answer(path, np.zeros((7, 12, 14))).shape == (7, 4)
 
@@ -91,7 +92,7 @@ def test_export_agrees_with_keras(tmp_path: Path, output: str) -> None:
 def test_port_names_and_shapes(tmp_path: Path) -> None:
     """One input `pixels` of the raw shape, one output `probabilities`, the batch open in both."""
     folders = write_data(tmp_path)
-    export.save_onnx(untrained(folders, make_model()), folders.data.prepared, make_model(), tmp_path / "m.onnx")
+    model_files.save_onnx(untrained(folders, make_model()), folders.data.prepared, make_model(), tmp_path / "m.onnx")
     model = onnx.load(tmp_path / "m.onnx")
     onnx.checker.check_model(model, full_check=True)
     session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
@@ -107,7 +108,7 @@ def test_model_tells_of_its_data_set(tmp_path: Path) -> None:
     folders = write_data(tmp_path)
     names = ("ant", "bee", "cät", "dog")
     prepared = folders.data.prepared.model_copy(update={"class_names": names, "pixels": Pixels(low=-1, high=1)})
-    export.save_onnx(untrained(folders, make_model()), prepared, make_model(), tmp_path / "m.onnx")
+    model_files.save_onnx(untrained(folders, make_model()), prepared, make_model(), tmp_path / "m.onnx")
     found = onnxruntime.InferenceSession(tmp_path / "m.onnx").get_modelmeta().custom_metadata_map
     assert json.loads(found["class_names"]) == list(names)
     assert json.loads(found["pixels"]) == {"low": -1, "high": 1}
@@ -119,11 +120,11 @@ def test_difference_is_noticed(tmp_path: Path) -> None:
     """An exported model that is not what was trained is refused."""
     folders = write_data(tmp_path)
     network, prepared = untrained(folders, make_model()), folders.data.prepared
-    export.save_onnx(network, prepared, make_model(), tmp_path / "model.onnx")
+    model_files.save_onnx(network, prepared, make_model(), tmp_path / "model.onnx")
     network.set_weights([weight * 1.01 for weight in network.get_weights()])
     images = folders.data.validation.images[:]
     with pytest.raises(InkflowError, match="off those of Keras, expected at most 1e-05"):
-        export.check_agreement(network, tmp_path / "model.onnx", images, prepared, make_model())
+        model_files.check_agreement(network, tmp_path / "model.onnx", images, prepared, make_model())
 
 
 NETWORKS: dict[str, dict[str, Any]] = {
@@ -141,9 +142,9 @@ def test_equal_weights_give_equal_bytes(tmp_path: Path, name: str) -> None:
     for number, seed in enumerate((1, 1, 2)):
         model = make_model(**NETWORKS[name], seed=seed)
         network = networks.build(model, folders.data.prepared.shape, 4)
-        training.compile_network(network, model, 240)
-        export.save_keras(network, tmp_path / f"{number}.keras")
-        export.save_onnx(network, folders.data.prepared, make_model(), tmp_path / f"{number}.onnx")
+        fit.compile_network(network, model, 240)
+        model_files.save_keras(network, tmp_path / f"{number}.keras")
+        model_files.save_onnx(network, folders.data.prepared, make_model(), tmp_path / f"{number}.onnx")
         contents.append([(tmp_path / f"{number}.{kind}").read_bytes() for kind in ("keras", "onnx")])
     assert contents[0] == contents[1]
     assert contents[0][0] != contents[2][0]
@@ -154,7 +155,7 @@ def test_keras_file_holds_no_moment(tmp_path: Path) -> None:
     """The .keras file has no date, no zip times and no memory addresses, and Keras loads it."""
     folders = write_data(tmp_path)
     network, path = untrained(folders, make_model()), tmp_path / "model.keras"
-    export.save_keras(network, path)
+    model_files.save_keras(network, path)
     with zipfile.ZipFile(path) as archive:
         assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
         assert b"1980-01-01@00:00:00" in archive.read("metadata.json")

@@ -16,10 +16,12 @@ keras = pytest.importorskip("keras")  # after tests.learning, which loads it qui
 import tensorflow as tf  # noqa: E402  (loaded with Keras)
 
 from flows.cli import main  # noqa: E402  (as the others)
-from stages import export, export_formats, networks  # noqa: E402  (import Keras)
+from stages import export_formats  # noqa: E402  (import Keras)
 from stages.base.errors import InkflowError, exit_with  # noqa: E402  (as the others)
 from stages.export_model import FORMATS  # noqa: E402  (as the others)
 from stages.samples.prepared import read_training_data  # noqa: E402  (as the others)
+from stages.train import networks  # noqa: E402  (import Keras)
+from stages.train.export import model_files  # noqa: E402  (import Keras)
 
 # Keras reads TensorFlow's variables with np.array(), which NumPy 2 warns of: theirs to mend.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
@@ -33,8 +35,8 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     prepared = folders.data.prepared
     network = networks.build(make_model("cnn", output="logits"), prepared.shape, prepared.classes)
     (tmp_path / "models/cnn").mkdir(parents=True)
-    export.save_keras(network, tmp_path / "models/cnn/model.keras")
-    export.save_onnx(network, prepared, make_model("cnn", output="logits"), tmp_path / "models/cnn/model.onnx")
+    model_files.save_keras(network, tmp_path / "models/cnn/model.keras")
+    model_files.save_onnx(network, prepared, make_model("cnn", output="logits"), tmp_path / "models/cnn/model.onnx")
     return tmp_path
 
 
@@ -69,7 +71,7 @@ def test_litert_that_cannot_run_is_refused(work: Path, capsys: pytest.CaptureFix
     model, folder = make_model("recurrent"), work / "models/rows"
     prepared = read_training_data(work / "data/prepared").prepared
     folder.mkdir()
-    export.save_keras(networks.build(model, prepared.shape, prepared.classes), folder / "model.keras")
+    model_files.save_keras(networks.build(model, prepared.shape, prepared.classes), folder / "model.keras")
     assert run("rows", "--format", "litert") == 1
     assert "LiteRT cannot run this model (Select TensorFlow op(s)" in capsys.readouterr().err
     assert [path.name for path in folder.iterdir()] == ["model.keras"]
@@ -98,8 +100,8 @@ def test_other_tasks(work: Path, capsys: pytest.CaptureFixture[str], task: dict[
     model, folder = make_model(**task), work / "models/other"
     network = networks.build(model, prepared.shape, prepared.classes)
     folder.mkdir()
-    export.save_keras(network, folder / "model.keras")
-    export.save_onnx(network, prepared, model, folder / "model.onnx")
+    model_files.save_keras(network, folder / "model.keras")
+    model_files.save_onnx(network, prepared, model, folder / "model.onnx")
     assert run("other", "--format", "litert") == 2
     assert "training.json: not found" in capsys.readouterr().err
     facts: dict[str, Any] = {

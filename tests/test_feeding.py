@@ -11,8 +11,8 @@ from tests.learning import Folders, make_model, write_data
 
 keras = pytest.importorskip("keras")  # after tests.learning, which loads it quietly
 
-from stages import feeding, networks, training  # noqa: E402  (import Keras)
-from stages.loops import make_loop  # noqa: E402  (the same)
+from stages.train import batches, fit, networks  # noqa: E402  (import Keras)
+from stages.train.backends.loop import make_loop  # noqa: E402  (the same)
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
 @pytest.mark.parametrize(("samples", "shapes"), [(7, [(2, 2), (1, 2), (1, 1)]), (8, [(2, 2), (2, 2)]), (1, [(1, 1)])])
 def test_order_is_cut_without_loss(samples: int, shapes: list[tuple[int, int]]) -> None:
     """Pieces of at most so many whole batches, then the smaller batch that is left."""
-    pieces = list(feeding.cut(np.arange(samples), size=2, steps=2))
+    pieces = list(batches.cut(np.arange(samples), size=2, steps=2))
     assert [piece.shape for piece in pieces] == shapes
     assert np.concatenate([piece.ravel() for piece in pieces]).tolist() == list(range(samples))
 
@@ -67,21 +67,21 @@ def test_streaming_changes_nothing(folders: Folders, monkeypatch: pytest.MonkeyP
     def learn() -> tuple[list[Any], Any]:
         model, data = make_model("cnn", dropout=0.2, **changes), folders.data
         network = networks.build(model, data.prepared.shape, 4)
-        training.compile_network(network, model, len(data.train.labels))
-        history = training.fit(network, data, "tried", model).history
+        fit.compile_network(network, model, len(data.train.labels))
+        history = fit.fit(network, data, "tried", model).history
         return network.get_weights(), history
 
     kinds = []
     resident = learn()
-    monkeypatch.setattr(feeding, "RESIDENT_BYTES", 0)
-    monkeypatch.setattr(feeding, "CHUNK_BYTES", 40 * 12 * 14 * 4)  # two batches and a half
-    original = feeding.Streamed.batches
+    monkeypatch.setattr(batches, "RESIDENT_BYTES", 0)
+    monkeypatch.setattr(batches, "CHUNK_BYTES", 40 * 12 * 14 * 4)  # two batches and a half
+    original = batches.Streamed.batches
 
-    def counted(self: feeding.Streamed, *given: Any) -> Any:
+    def counted(self: batches.Streamed, *given: Any) -> Any:
         kinds.append("streamed")
         return original(self, *given)
 
-    monkeypatch.setattr(feeding.Streamed, "batches", counted)
+    monkeypatch.setattr(batches.Streamed, "batches", counted)
     streamed = learn()
     assert len(kinds) == 4  # two parts, two epochs
     assert streamed[1] == resident[1]

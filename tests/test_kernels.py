@@ -10,8 +10,8 @@ from tests.learning import CLASSES, make_model
 keras = pytest.importorskip("keras")  # after tests.learning, which loads it quietly
 tf = pytest.importorskip("tensorflow")
 
-from stages import networks  # noqa: E402  (imports Keras)
-from stages.kernels_tensorflow import FusedNormalisation, with_fused_normalisation  # noqa: E402  (the same)
+from stages.train import networks  # noqa: E402  (imports Keras)
+from stages.train.backends.fused_batch_norm import FusedNormalisation, with_fused_normalisation  # noqa: E402  (the same)
 
 SHAPE = (12, 14, 1)
 

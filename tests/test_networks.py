@@ -11,7 +11,7 @@ from tests.learning import make_model
 
 keras = pytest.importorskip("keras")  # after tests.learning, which loads it quietly
 
-from stages import networks  # noqa: E402  (imports Keras)
+from stages.train import networks  # noqa: E402  (imports Keras)
 
 DENSE = [("Flatten",), ("Dense", 512, "relu"), ("Dense", 10, "softmax")]
 SMALL = [("Flatten",), ("Dense", 32, "relu"), ("Dense", 32, "relu"), ("Dense", 10, "softmax")]

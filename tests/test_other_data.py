@@ -10,16 +10,19 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from stages import download, evaluate, prepare, report
+from stages import report
 from stages.base.errors import EXIT_INVALID, exit_with
 from stages.classifier import Answer, open_classifier
 from stages.data.datasets import digest
+from stages.download import download
+from stages.evaluate import evaluate
 from stages.image_arrays import Images
+from stages.prepare import prepare
 from tests.learning import settings
 
 keras = pytest.importorskip("keras")  # after tests.learning, which loads it quietly
 
-from stages import train  # noqa: E402  (like the others, but beside Keras)
+from stages.train import training  # noqa: E402  (like the others, but beside Keras)
 
 # Keras reads TensorFlow's variables with np.array(), which NumPy 2 warns of: theirs to mend.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
@@ -75,7 +78,7 @@ class Project:
         assert self.fetch() == 0
         assert prepare.main(["--raw", "data/raw", "--out", "data/prepared"]) == 0
         for name in self.models:
-            assert train.main(["--model", name, "--data", "data/prepared", "--out", f"models/{name}"]) == 0
+            assert training.main(["--model", name, "--data", "data/prepared", "--out", f"models/{name}"]) == 0
             given = ["--model", f"models/{name}/model.onnx", "--raw", "data/raw", "--out", f"evaluation/{name}"]
             assert evaluate.main(given) == 0
         assert report.main(["--out", "reports"]) == 0

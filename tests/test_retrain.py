@@ -19,10 +19,10 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from ruamel.yaml import YAML
 
 from flows.retrain import watch_data
-from stages import digests
 from stages.base.errors import InvalidInput, SourceUnavailable
 from stages.data.datasets import digest
-from stages.digits import load_digits
+from stages.download import source_digests
+from stages.download.digits import load_digits
 from tests.conftest import Project, wait_until
 from tests.http_server import Server, serve
 from tests.loopback import serving
@@ -37,7 +37,7 @@ stages:
   download:
     cmd: python -m stages.download --out data/raw
     params: [dataset, datasets]
-    deps: [stages/download.py]
+    deps: [stages/download/download.py]
     outs: [data/raw/dataset.npz, data/raw/dataset.json]
 """
 LAST = 599  # training sample that gets another label
@@ -225,20 +225,20 @@ def test_digests_of_a_folder_and_of_an_address(
 ) -> None:
     """The mirror is looked at, folder or address; what is there stands beside what params.yaml says."""
     new = put(mirror, label=3)
-    assert digests.main([]) == 0
+    assert source_digests.main([]) == 0
     of_folder = said(capsys)
     assert of_folder["present"] == new
     assert of_folder["recorded"] == digests_of(short)
     with Server().running() as server:
         server.told(serve(mirror.read_bytes()))
         monkeypatch.setenv("INKFLOW_MIRROR", server.url)
-        assert digests.main([]) == 0
+        assert source_digests.main([]) == 0
     assert said(capsys)["present"] == new
 
 
 def test_an_embedded_data_set_never_changes(short: Project, capsys: pytest.CaptureFixture[str]) -> None:
     """The digits come with a library: there is no source to look at."""
-    assert digests.main(["--dataset", "digits"]) == 0
+    assert source_digests.main(["--dataset", "digits"]) == 0
     found = said(capsys)
     assert found["source"] is None
     assert found["present"] == found["recorded"]
@@ -248,10 +248,10 @@ def test_an_older_copy_elsewhere_is_no_news(short: Project, mirror: Path) -> Non
     """Without the mirror's file nothing is said of other sources, whatever they have."""
     mirror.unlink()
     with pytest.raises(SourceUnavailable, match="there is no such file"):
-        digests.main([])
+        source_digests.main([])
 
 
 def test_unknown_data_set(short: Project) -> None:
     """A name that params.yaml does not have is refused with those that it has."""
     with pytest.raises(InvalidInput, match="no data set 'mnits'; known: mnist, digits"):
-        digests.main(["--dataset", "mnits"])
+        source_digests.main(["--dataset", "mnits"])

@@ -14,7 +14,7 @@ import pytest
 
 from stages.base.errors import InvalidInput
 from stages.base.machine import available_cores
-from stages.train import OUTPUTS, main
+from stages.train.training import OUTPUTS, main
 from tests.conftest import ROOT
 from tests.learning import Folders, settings, write_data, write_params
 from tests.tiny_data import refusal, snapshot
@@ -196,7 +196,7 @@ def test_mistakes_do_not_wait_for_tensorflow(folders: Folders, tmp_path: Path, c
         )
     )
     program = (
-        "import sys; from stages.base.errors import exit_with; from stages.train import main\n"
+        "import sys; from stages.base.errors import exit_with; from stages.train.training import main\n"
         "try: code = exit_with(lambda: main(sys.argv[1:]))\n"
         "except SystemExit as end: code = end.code\n"
         "assert not {'keras', 'tensorflow', 'onnxruntime'} & set(sys.modules)\n"

@@ -12,12 +12,12 @@ from rich.console import Console
 from stages.base.errors import DataError, InvalidInput
 from stages.model.config import Model
 from stages.samples.prepared import Part, one_hot, raw_pixels, read_training_data, sample_order
-from stages.training_progress import Epoch, Watch, columns
+from stages.train.progress import Epoch, Watch, columns
 from tests.learning import Folders, make_model, patterns, write_data
 
 keras = pytest.importorskip("keras")  # after tests.learning, which loads it quietly
 
-from stages import learners, networks, training  # noqa: E402  (import Keras)
+from stages.train import fit, networks, training_model  # noqa: E402  (import Keras)
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +30,9 @@ def learn(folders: Folders, model: Model) -> tuple[Any, list[Epoch]]:
     """The trained network and its history."""
     data = folders.data
     network = networks.build(model, data.prepared.shape, data.prepared.classes)
-    network = learners.training_network(network, model)
-    training.compile_network(network, model, len(data.train.labels))
-    return network, training.fit(network, data, "tried", model).history
+    network = training_model.training_network(network, model)
+    fit.compile_network(network, model, len(data.train.labels))
+    return network, fit.fit(network, data, "tried", model).history
 
 
 def test_losses_and_outputs_are_one_mathematics(folders: Folders) -> None:
@@ -51,7 +51,7 @@ def test_patterns_are_learnt(folders: Folders) -> None:
     """A few epochs learn what a person sees at once; the score says it of both parts."""
     model = make_model("cnn", epochs=6, dropout=0.1)
     network, history = learn(folders, model)
-    score = training.score(network, folders.data.validation, model, 4)
+    score = fit.score(network, folders.data.validation, model, 4)
     assert [epoch.epoch for epoch in history] == [1, 2, 3, 4, 5, 6]
     assert score["accuracy"] >= 0.95
     assert score == pytest.approx({"loss": history[-1].val_loss, "accuracy": history[-1].val_metric})
@@ -63,7 +63,7 @@ def test_score_is_the_mean_cross_entropy(folders: Folders) -> None:
     network, _ = learn(folders, model)
     images, labels = folders.data.validation.images[:], folders.data.validation.labels
     probabilities = network.predict(images, verbose=0).astype(np.float64)
-    score = training.score(network, Part(images, labels), model, 4)
+    score = fit.score(network, Part(images, labels), model, 4)
     assert score["loss"] == pytest.approx(-np.log(probabilities[np.arange(len(labels)), labels]).mean(), abs=1e-5)
     assert score["accuracy"] == (probabilities.argmax(axis=1) == labels).sum() / len(labels)
 
@@ -81,9 +81,9 @@ def test_infinite_loss_stops_the_training(folders: Folders) -> None:
     huge = data._replace(train=Part(data.train.images[:] * np.float32(3e38), data.train.labels))
     model = make_model(output="logits")
     network = networks.build(model, data.prepared.shape, 4)
-    training.compile_network(network, model, len(data.train.labels))
+    fit.compile_network(network, model, len(data.train.labels))
     with pytest.raises(InvalidInput, match=r"models\.wild: the loss became (nan|inf) in epoch 1, by step \d+, .*rate"):
-        training.fit(network, huge, "wild", model)
+        fit.fit(network, huge, "wild", model)
 
 
 def test_infinite_validation_loss_stops_the_training(folders: Folders) -> None:
@@ -92,9 +92,9 @@ def test_infinite_validation_loss_stops_the_training(folders: Folders) -> None:
     huge = data._replace(validation=Part(data.validation.images[:] * np.float32(3e38), data.validation.labels))
     model = make_model(task="regression")
     network = networks.build(model, data.prepared.shape, 4)
-    training.compile_network(network, model, len(data.train.labels))
+    fit.compile_network(network, model, len(data.train.labels))
     with pytest.raises(InvalidInput, match=r"models\.wild: the validation loss became (nan|inf) after epoch 1, .*rate"):
-        training.fit(network, huge, "wild", model)
+        fit.fit(network, huge, "wild", model)
 
 
 def test_order_is_a_function_of_seed_and_epoch() -> None:

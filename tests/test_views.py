@@ -10,15 +10,16 @@ import pytest
 from stages.base.errors import EXIT_DONE
 from stages.model.config import TestTimeAugmentation as Chosen
 from stages.model.tasks import encode
-from stages.train import train
+from stages.train.training import train
 from tests.learning import Folders, make_model, write_data
 from tests.test_export import answer
 
 keras = pytest.importorskip("keras")  # after tests.learning, which loads it quietly
 
-from stages import export_model, losses, networks  # noqa: E402  (import Keras)
-from stages.augmentation import matrices  # noqa: E402
-from stages.views import View, copies_of, neighbours, with_views  # noqa: E402
+from stages import export_model  # noqa: E402  (import Keras)
+from stages.train import losses, networks  # noqa: E402  (import Keras)
+from stages.train.augmentation import matrices  # noqa: E402
+from stages.train.test_time_augmentation import View, copies_of, neighbours, with_views  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 ALL = {"rotation": 9.0, "zoom": 0.1, "shift": 0.05}

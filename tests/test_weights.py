@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 from stages.base.errors import DataError
 from stages.data.config import Dataset, Prepare
 from stages.data.datasets import ARRAYS_FILE, Arrays, describe, digest, read_arrays, write_dataset
+from stages.download.http_download import Patience
+from stages.download.sources import obtain
 from stages.model.tasks import sample_weights
-from stages.prepare import prepare
+from stages.prepare.prepare import prepare
 from stages.samples.prepared import read_training_data
-from stages.sources import obtain
-from stages.transfer import Patience
 from tests.learning import make_model, patterns
 
 keras = pytest.importorskip("keras")  # after tests.learning, which loads it quietly
 
-from stages import networks, training  # noqa: E402  (import Keras)
+from stages.train import fit, networks  # noqa: E402  (import Keras)
 
 SAMPLES = 240
 # What is wrong with an array of weights, and what the sentence must say.
@@ -60,8 +60,8 @@ def test_they_come_from_the_source_to_the_loss(tmp_path: Path, monkeypatch: pyte
     assert np.array_equal(data.train.weights, np.where(data.train.labels == 2, 0, 1))
     model = make_model("cnn", epochs=6)
     network = networks.build(model, data.prepared.shape, 4)
-    training.compile_network(network, model, len(data.train.labels))
-    training.fit(network, data, "tried", model)
+    fit.compile_network(network, model, len(data.train.labels))
+    fit.fit(network, data, "tried", model)
     said = network.predict(data.validation.images[:], verbose=0).argmax(axis=1)
     right = said == data.validation.labels
     assert not (said == 2).any()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from stages import download
+from stages.download import download
 from tests.download_project import ARGUMENTS, RAW, Refusal
 from tests.http_server import Server
 from tests.tiny_data import refusal, save, snapshot, write_params

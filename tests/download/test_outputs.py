@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from stages import download
 from stages.data.datasets import digest
+from stages.download import download
 from tests.download_project import (
     ARGUMENTS,
     FAILED,

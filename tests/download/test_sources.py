@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages import download
 from stages.data.datasets import read_description
+from stages.download import download
 from tests.download_project import (
     ARGUMENTS,
     INVALID,

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from stages import prepare
 from stages.data.config import ARRAYS, Dataset
 from stages.data.datasets import Arrays, describe, write_dataset
+from stages.prepare import prepare
 from tests.tiny_data import refusal, snapshot, tiny_arrays, write_params
 
 ROOT = Path(__file__).parents[2]

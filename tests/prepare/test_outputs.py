@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages import prepare
+from stages.prepare import prepare
 from tests.prepare.conftest import ARGUMENTS, OUT, ROOT, Prepared, write_raw
 from tests.tiny_data import snapshot, tiny_arrays, write_params
 

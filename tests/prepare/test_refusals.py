@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stages import prepare
+from stages.prepare import prepare
 from tests.prepare.conftest import ARGUMENTS, FAILED, OUT, RAW, Prepared, Refusal, write_raw
 from tests.tiny_data import refusal, replace_entry, save, snapshot, tiny_arrays, write_params
 

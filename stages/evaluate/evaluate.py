@@ -5,7 +5,6 @@ model.onnx + data/raw (test part) -> metrics.json  predictions.parquet  confusio
 
 import argparse
 import csv
-import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,8 +13,6 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from stages.answers import AnyAnswers, answers_of, measure, prediction_table
-from stages.base.errors import exit_with
 from stages.base.files import replacing, write_json
 from stages.data.datasets import (
     ARRAYS_FILE,
@@ -24,7 +21,8 @@ from stages.data.datasets import (
     open_part,
     read_description,
 )
-from stages.examiner import answer, open_model, task_in
+from stages.evaluate.metrics import AnyAnswers, answers_of, measure, prediction_table
+from stages.inference.onnx_session import answer, open_model, task_in
 from stages.model.tasks import Task
 from stages.params.schema import load_params
 
@@ -99,7 +97,3 @@ def main(argv: Sequence[str] | None = None) -> int:
     metrics = evaluate(given.model, given.raw, given.out)
     print("  ".join(f"{name} {value:.6g}" for name, value in metrics.items()), flush=True)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(exit_with(main))

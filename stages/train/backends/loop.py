@@ -35,9 +35,9 @@ class Loop(Protocol):
 def make_loop(network: Any) -> Loop:
     """The loop of Keras's backend for the compiled `network`."""
     if keras.backend.backend() == "jax":
-        from stages.loop_jax import JaxLoop  # imports its backend, which need not be installed
+        from stages.train.backends.jax_loop import JaxLoop  # imports its backend, which need not be installed
 
         return JaxLoop(network)
-    from stages.loop_tensorflow import TensorFlowLoop  # the same
+    from stages.train.backends.tensorflow_loop import TensorFlowLoop  # the same
 
     return TensorFlowLoop(network)

@@ -6,8 +6,8 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from stages.device import Device
 from stages.model.config import Model
+from stages.train.device import Device
 
 PACKAGES = ("keras", "tensorflow", "jax", "jaxlib", "numpy")
 
@@ -36,7 +36,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 def code() -> dict[str, str]:
     """SHA-256 of each module of `stages`, by its path: more than trains, since some are imported late."""
-    folder = Path(__file__).parent
+    folder = Path(__file__).parents[1]
     files = sorted(folder.rglob("*.py"))
     return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import keras
 
-from stages.augmentation import Distortion
 from stages.model.config import ModelBase
+from stages.train.augmentation import Distortion
 
 
 def training_network(network: Any, model: ModelBase) -> Any:
@@ -27,6 +27,8 @@ def _with_fast_kernels(network: Any) -> Any:
     """The same layers; XLA, with which JAX computes, makes its own kernels."""
     if keras.backend.backend() != "tensorflow":
         return network
-    from stages.kernels_tensorflow import with_fused_normalisation  # imports its backend, which need not be installed
+    from stages.train.backends.fused_batch_norm import (
+        with_fused_normalisation,  # imports its backend, which need not be installed
+    )
 
     return with_fused_normalisation(network)

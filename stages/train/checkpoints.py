@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.base.errors import OutputError
-from stages.training_progress import Epoch
+from stages.train.progress import Epoch
 
 FOLDER = Path(".inkflow/checkpoints")  # outside of what DVC removes before a stage
 PARTIAL = ".partial"

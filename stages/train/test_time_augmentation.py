@@ -10,8 +10,8 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from stages.augmentation import matrices, origins
 from stages.model.config import TestTimeAugmentation
+from stages.train.augmentation import matrices, origins
 
 
 class View(NamedTuple):

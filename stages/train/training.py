@@ -1,12 +1,11 @@
 """Train one model on the training part, and write what ships and how it went.
 
-data/prepared (training and validation parts) -> model.keras  model.onnx  history.csv  training.json
+data/prepared (training and validation parts) -> model.keras  model.onnx  history.csv  fit.json
 """
 
 import argparse
 import csv
 import difflib
-import sys
 import tempfile
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,18 +13,19 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from stages import export_apart, fingerprint
 from stages.base import timings
-from stages.base.errors import InvalidInput, OutputError, ParamsError, exit_with
+from stages.base.errors import InvalidInput, OutputError, ParamsError
 from stages.base.files import replacing, write_json
-from stages.checkpoints import FOLDER, Checkpoints, key_of, remove_old
-from stages.device import Device, choose_precision, load_keras, set_up_device
 from stages.model.config import Model
 from stages.model.feasibility import misfits
 from stages.params.schema import Params, load_params
 from stages.samples.prepared import TrainingData, in_memory, read_training_data
-from stages.stopping import best_epoch
-from stages.training_progress import Epoch, columns
+from stages.train import fingerprint
+from stages.train.checkpoints import FOLDER, Checkpoints, key_of, remove_old
+from stages.train.device import Device, choose_precision, load_keras, set_up_device
+from stages.train.early_stopping import best_epoch
+from stages.train.export import onnx_subprocess
+from stages.train.progress import Epoch, columns
 
 OUTPUTS = ("model.keras", "model.onnx", "history.csv", "training.json")
 COMPARED = 1000  # validation samples on which the export must agree with what was trained
@@ -53,25 +53,26 @@ def train(name: str, model: Model, folder: Path, out: Path, saved: Path = FOLDER
         load_keras()
         data = images.result()
     # These import Keras, which takes seconds: not before it is certain to be needed.
-    from stages import export, networks, training
-    from stages.learners import training_network
-    from stages.views import with_views
+    from stages.train import fit, networks
+    from stages.train.export import model_files
+    from stages.train.test_time_augmentation import with_views
+    from stages.train.training_model import training_network
 
     device = set_up_device(model.device, model.threads)
     precision = choose_precision(model, device)
     print(f"{name}: training on {device} in {precision}", flush=True)
     network = networks.build(model, data.prepared.shape, data.prepared.classes, POLICIES[precision])
     learner = training_network(network, model)  # the same weights
-    training.compile_network(learner, model, len(data.train.labels))
+    fit.compile_network(learner, model, len(data.train.labels))
     key = key_of(fingerprint.facts(name, model, digests.result(), device, precision))
     checkpoints = Checkpoints(saved, name, key)
     remove_old(saved)
-    history, fit_s = training.fit(learner, data, name, model, checkpoints)
+    history, fit_s = fit.fit(learner, data, name, model, checkpoints)
     print(f"{name}: fitted in {fit_s:.1f} s", flush=True)
     shipped = networks.build(model, data.prepared.shape, data.prepared.classes)
     shipped.set_weights(network.get_weights())
     if precision != "float32":
-        export.check_rounding(network, shipped, data.validation.images[:COMPARED])
+        model_files.check_rounding(network, shipped, data.validation.images[:COMPARED])
     if model.test_time_augmentation:
         shipped = with_views(shipped, model.test_time_augmentation)
     write(shipped, model, data, history, record(shipped, name, model, data, device, precision, history), out)
@@ -88,10 +89,10 @@ def record(
     precision: str,
     history: Sequence[Epoch],
 ) -> dict[str, Any]:
-    """Content of training.json: what was trained, with what, and how well what ships does, dropout off."""
+    """Content of fit.json: what was trained, with what, and how well what ships does, dropout off."""
     import keras  # slow: see train
 
-    from stages.training import score
+    from stages.train.fit import score
 
     parts = {"train": data.train, "validation": data.validation}
     backend = keras.backend.backend()
@@ -132,18 +133,18 @@ def write(
     """
     import keras  # slow: see train
 
-    from stages import export
-    from stages.losses import metric_name
+    from stages.train.export import model_files
+    from stages.train.losses import metric_name
 
     images = data.validation.images[:COMPARED]
     with ExitStack() as files:
         paths = {name: files.enter_context(replacing(out / name)) for name in OUTPUTS}
-        export.save_keras(network, paths["model.keras"])
+        model_files.save_keras(network, paths["model.keras"])
         if keras.backend.backend() == "tensorflow":
-            export.save_onnx(network, data.prepared, model, paths["model.onnx"])
+            model_files.save_onnx(network, data.prepared, model, paths["model.onnx"])
         else:
-            export_apart.save_onnx(paths["model.keras"], data.prepared, model, paths["model.onnx"])
-        export.check_agreement(network, paths["model.onnx"], images, data.prepared, model)
+            onnx_subprocess.save_onnx(paths["model.keras"], data.prepared, model, paths["model.onnx"])
+        model_files.check_agreement(network, paths["model.onnx"], images, data.prepared, model)
         write_history(paths["history.csv"], history, metric_name(model))
         write_json(paths["training.json"], facts)
 
@@ -205,7 +206,3 @@ def main(argv: Sequence[str] | None = None) -> int:
     model = chosen_model(load_params(given.params), given.model, given.params)
     train(given.model, model, given.data, given.out, given.checkpoints)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(exit_with(main))

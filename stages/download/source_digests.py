@@ -15,9 +15,9 @@ from pathlib import Path
 from stages.base.errors import EXIT_DONE, InvalidInput, SourceUnavailable, exit_with
 from stages.data.config import Dataset
 from stages.data.datasets import blaming, describe
+from stages.download.http_download import READ_S, Patience, fetch
+from stages.download.sources import Source, arrays_of, sources
 from stages.params.schema import load_params
-from stages.sources import Source, arrays_of, sources
-from stages.transfer import READ_S, Patience, fetch
 
 
 def digests(name: str, dataset: Dataset, source: Source, patience: Patience) -> dict[str, str]:
@@ -48,7 +48,7 @@ def _local(source: Source, dataset: Dataset, patience: Patience) -> Iterator[Pat
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print what is there as JSON; the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m stages.digests", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m stages.download.source_digests", description=__doc__)
     parser.add_argument("--params", default="params.yaml", help="default: %(default)s")
     parser.add_argument("--dataset", help="one of `datasets`; default: the chosen one")
     arguments = parser.parse_args(argv)

@@ -11,9 +11,9 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from stages.base.errors import InkflowError, exit_with
-from stages.device import load_keras
 from stages.model.config import Model, ModelBase
 from stages.samples.prepared import Prepared
+from stages.train.device import load_keras
 
 
 def save_onnx(keras_file: Path, prepared: Prepared, model: ModelBase, path: Path) -> None:
@@ -29,7 +29,7 @@ def save_onnx(keras_file: Path, prepared: Prepared, model: ModelBase, path: Path
         [sys.executable, "-m", __name__, str(keras_file.resolve()), str(path.resolve())],
         input=facts,
         env=os.environ | {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": ""},
-        cwd=Path(__file__).parents[1],
+        cwd=Path(__file__).parents[3],
         capture_output=True,
         text=True,
         check=False,
@@ -41,7 +41,7 @@ def save_onnx(keras_file: Path, prepared: Prepared, model: ModelBase, path: Path
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Export a .keras file as ONNX; standard input holds what was prepared and the model, as JSON."""
-    parser = argparse.ArgumentParser(prog="python -m stages.export_apart", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m stages.train.export.onnx_subprocess", description=main.__doc__)
     parser.add_argument("keras_file", type=Path)
     parser.add_argument("onnx_file", type=Path)
     given = parser.parse_args(argv)
@@ -49,11 +49,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     load_keras()
     import keras  # slow: after what can be refused at once
 
-    from stages import export
+    from stages.train.export import model_files
 
     model: Model = TypeAdapter(Model).validate_python(facts["model"])
     prepared = Prepared.model_validate_json(json.dumps(facts["prepared"]))
-    export.save_onnx(keras.saving.load_model(given.keras_file), prepared, model, given.onnx_file)
+    model_files.save_onnx(keras.saving.load_model(given.keras_file), prepared, model, given.onnx_file)
     return 0
 
 

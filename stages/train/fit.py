@@ -10,16 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.base.errors import InvalidInput
-from stages.checkpoints import Checkpoint, Checkpoints
-from stages.feeding import Batches, feed
-from stages.loops import Loop, make_loop
-from stages.losses import make_loss, make_metric, metric_name
 from stages.model.config import Model
 from stages.model.tasks import task_of
-from stages.optimizers import make_optimizer
 from stages.samples.prepared import Part, TrainingData, sample_order
-from stages.stopping import best_epoch, should_stop
-from stages.training_progress import Epoch, Watch
+from stages.train.backends.loop import Loop, make_loop
+from stages.train.batches import Batches, feed
+from stages.train.checkpoints import Checkpoint, Checkpoints
+from stages.train.early_stopping import best_epoch, should_stop
+from stages.train.losses import make_loss, make_metric, metric_name
+from stages.train.optimizers import make_optimizer
+from stages.train.progress import Epoch, Watch
 
 STEPS_PER_CALL = 256  # steps before Python hears of it: often enough for a bar, too seldom to cost anything
 EVALUATION_BATCH = 1000  # samples; changes nothing but speed and rounding

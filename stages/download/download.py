@@ -1,16 +1,15 @@
 """Stage `download`: fetch the data set, check its arrays, write it canonically."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from stages.base.errors import EXIT_DONE, exit_with
+from stages.base.errors import EXIT_DONE
 from stages.data.config import Dataset
 from stages.data.datasets import Description, describe, write_dataset
+from stages.download.http_download import READ_S, Patience
+from stages.download.sources import obtain
 from stages.params.schema import load_params
-from stages.sources import obtain
-from stages.transfer import READ_S, Patience
 
 
 def download(name: str, dataset: Dataset, out: Path, patience: Patience) -> Description:
@@ -40,7 +39,3 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, facts in written.arrays.items():
         print(f"{name}: {facts.dtype} {facts.shape}", flush=True)
     return EXIT_DONE
-
-
-if __name__ == "__main__":
-    sys.exit(exit_with(main))

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from stages.base.errors import InkflowError
 from stages.base.files import canonical_zip
-from stages.canonical_onnx import canonical_onnx
 from stages.model.compatibility import OutputName, TaskName
 from stages.model.config import ModelBase
 from stages.model.tasks import CLASS_NAMES, PIXELS, task_of
 from stages.samples.prepared import Prepared, raw_pixels
+from stages.train.export.canonical_onnx import canonical_onnx
 
 OPSET = 15  # of ONNX: held, so that another tf2onnx gives the same operations
 TOLERANCE = 1e-5  # largest difference of a probability between Keras and ONNX, both in float32

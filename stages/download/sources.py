@@ -16,8 +16,8 @@ from pathlib import Path
 from stages.base.errors import DataError, SourceUnavailable
 from stages.data.config import Dataset
 from stages.data.datasets import Arrays, blaming, check_digests, check_stated, read_arrays
-from stages.digits import load_digits
-from stages.transfer import Patience, fetch, forget, shown
+from stages.download.digits import load_digits
+from stages.download.http_download import Patience, fetch, forget, shown
 
 MIRROR = "INKFLOW_MIRROR"  # names a folder or base address that holds <name>.npz
 DOWNLOADS = Path(".inkflow/downloads")  # unfinished downloads wait here for the next attempt

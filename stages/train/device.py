@@ -71,9 +71,9 @@ def set_up_device(wanted: Wanted = "auto", threads: int | None = None) -> Device
     import keras  # slow: see load_keras
 
     if keras.backend.backend() == "jax":
-        from stages import device_jax as backend  # imports its backend, which need not be installed
+        from stages.train.backends import jax_device as backend  # imports its backend, which need not be installed
     else:
-        from stages import device_tensorflow as backend  # type: ignore[no-redef]  # the same
+        from stages.train.backends import tensorflow_device as backend  # type: ignore[no-redef]  # the same
     backend.prepare(threads)
     found = None if wanted == "cpu" else backend.first_gpu()
     if wanted == "gpu" and found is None:

@@ -2,7 +2,6 @@
 
 import argparse
 import math
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.base.errors import EXIT_DONE, InvalidInput, exit_with
+from stages.base.errors import EXIT_DONE, InvalidInput
 from stages.base.files import replacing_folder, write_json
 from stages.data.config import Prepare
 from stages.data.datasets import (
@@ -246,7 +245,3 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{part}: {count:,} samples of {size}", flush=True)
     print(f"pixels: (pixel - {done['offset']:g}) / {done['scale']:g}", flush=True)
     return EXIT_DONE
-
-
-if __name__ == "__main__":
-    sys.exit(exit_with(main))

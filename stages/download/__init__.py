@@ -1,0 +1,1 @@
+"""Stage `download`: fetches the data set, checks its arrays and writes them canonically."""

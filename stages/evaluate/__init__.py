@@ -1,0 +1,1 @@
+"""Stage `evaluate`: examines an exported model on the raw test images."""
