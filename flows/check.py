@@ -51,7 +51,7 @@ def judge(root: Path, against: str | None = None) -> dict[str, Any]:
 
             fetch_run(root, against, Path(folder) / "accepted")
             accepted = ["--accepted", Path(folder) / "accepted"]
-        run_program("gates", ["--out", out, *accepted], root)
+        run_program("report.check_gates", ["--out", out, *accepted], root)
         record: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
     return record
 

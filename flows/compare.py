@@ -55,7 +55,7 @@ def compare(root: Path, old: str, new: str | None = None) -> dict[str, Any]:
             fetch_run(root, new, sides["new"])
         names = {"old": _label(old), "new": _label(new or HERE)}
         given = [f"--{side}={names[side]}={path}" for side, path in sides.items()]
-        run_program("compare", [*given, "--out", OUT], root)
+        run_program("report.compare_runs", [*given, "--out", OUT], root)
     found: dict[str, Any] = json.loads((root / OUT / "compare.json").read_text(encoding="utf-8"))
     return found
 

@@ -60,7 +60,7 @@ def machine(root: Path) -> dict[str, Any]:
     known = _read(root / MACHINE)
     missing = [Path("models") / name for name in here if not (known and _figures(root, "latency", name, digests[name]))]
     if missing:
-        run_program("latency", missing, root)
+        run_program("report.latency", missing, root)
         known = _read(root / MACHINE)
     models = {name: _of_model(root, name, digests[name]) for name in here}
     version, computer = _version(root), _computer(known)

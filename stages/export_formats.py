@@ -19,7 +19,7 @@ from stages.export_model import FORMATS
 from stages.inference.onnx_session import answer, open_model, open_session, task_in
 from stages.model.compatibility import OUTPUTS, OutputName, TaskName
 from stages.model.tasks import Task
-from stages.reporting.records import Training, read_record
+from stages.report.records import Training, read_record
 from stages.samples.prepared import Prepared, TrainingData, raw_pixels, read_training_data
 from stages.train.device import load_keras, without_greetings
 

@@ -33,7 +33,7 @@ published(sys.argv[1])
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Digits, two models, the report written; to be read only."""
-    from stages import report
+    from stages.report import report
 
     run = finish_run(tmp_path_factory.mktemp("finished"), small_digits(), {"dense": (32,), "cnn": (16,)}, epochs=2)
     assert report.main(run.arguments()) == 0
@@ -67,7 +67,7 @@ def test_summary_table_link_and_picture_reach_the_server(
 
 def test_table_of_values(tmp_path: Path) -> None:
     """Models that give values have their error's interval, root mean square and R², as metrics.csv has them."""
-    from stages import report
+    from stages.report import report
 
     run = shaped_run(tmp_path, 2, 10, "regression")
     assert report.main(run.arguments()) == 0

@@ -12,7 +12,7 @@ from flows.cli import main as inkflow
 from flows.compare import compare
 from flows.errors import RevisionUnusable
 from stages.base.errors import DataError
-from stages.compare import Side, compare_runs
+from stages.report.compare_runs import Side, compare_runs
 from tests.conftest import Toy
 from tests.html_page import Page
 from tests.report_data import Run, finish_run, small_digits

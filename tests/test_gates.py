@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from flows.check import enforce, judge
 from flows.cli import main as inkflow
 from flows.errors import GatesFailed, ProgramFailed
-from stages import gates, report
 from stages.base.errors import InvalidInput, ParamsError
-from stages.reporting.judging import beside
+from stages.report import check_gates, report
+from stages.report.gates import beside
 from tests.report_data import Run, finish_run, small_digits
 from tests.report_shapes import shaped_run
 
@@ -45,7 +45,7 @@ def run(finished: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 def checks(run: Run, **limits: Any) -> dict[tuple[str, str], str]:
     """Status of each gate of each model under `gates: {every: limits}`."""
     run.edit("params.yaml", gates={"every": limits})
-    return {(check.model, check.gate): check.status for check in gates.judged(run.root).checks}
+    return {(check.model, check.gate): check.status for check in check_gates.judged(run.root).checks}
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_own_limits_replace_single_keys(run: Run) -> None:
     """What stands under a model's name replaces the same key of `every`, and no other."""
     own = {"dense": {"lower_bound": 0.0}}
     run.edit("params.yaml", gates={"every": {"lower_bound": 1.0, "gap_points": 100}, "models": own})
-    found = {(check.model, check.gate): check.status for check in gates.judged(run.root).checks}
+    found = {(check.model, check.gate): check.status for check in check_gates.judged(run.root).checks}
     assert found["dense", "lower_bound"] == "passed" and found["cnn", "lower_bound"] == "failed"
     assert found["dense", "gap_points"] == "passed"
 
@@ -118,7 +118,9 @@ def be_perfect(run: Run, name: str) -> None:
 def test_perfection_is_suspicious(run: Run) -> None:
     """An accuracy of exactly 1 fails without any limit, on a stand-in too; one with errors is not called suspicious."""
     be_perfect(run, "cnn")
-    sentences = {check.model: check.sentence for check in gates.judged(run.root).checks if check.gate == "not_perfect"}
+    sentences = {
+        check.model: check.sentence for check in check_gates.judged(run.root).checks if check.gate == "not_perfect"
+    }
     assert "suspicious" in sentences["cnn"]
     assert re.fullmatch(r"\d+ errors", sentences["dense"])
     assert checks(run)["cnn", "not_perfect"] == "failed"
@@ -132,7 +134,7 @@ def test_every_label_right_is_suspicious_of_values(tmp_path: Path) -> None:
     path = run.root / "evaluation/model_00/predictions.parquet"
     table = pd.read_parquet(path)
     table.assign(value=table["target"] + 0.25, predicted=table["label"]).to_parquet(path)
-    found = {check.model: check for check in gates.judged(run.root).checks if check.gate == "not_perfect"}
+    found = {check.model: check for check in check_gates.judged(run.root).checks if check.gate == "not_perfect"}
     assert (found["model_00"].status, found["model_01"].status) == ("failed", "passed")
     assert found["model_00"].sentence.startswith("every label right is suspicious")
 
@@ -141,7 +143,7 @@ def test_stand_in_is_not_held_to_limits(run: Run) -> None:
     """Limits for the real data are not applied to a stand-in, and the judgement says so."""
     run.edit("data/raw/dataset.json", stand_in_for="mnist")
     run.edit("params.yaml", gates={"every": {"lower_bound": 1.0}})
-    found = gates.judged(run.root)
+    found = check_gates.judged(run.root)
     assert found.passed and "stands in for mnist" in str(found.note)
 
 
@@ -152,7 +154,7 @@ def test_accepted_version(run: Run, tmp_path: Path) -> None:
     params = json.loads((before.root / "params.yaml").read_text())
     before.edit("params.yaml", models={"dense": params["models"]["dense"]})
     be_perfect(before, "dense")
-    found = {(check.model, check.gate): check.status for check in gates.judged(run.root, before.root).checks}
+    found = {(check.model, check.gate): check.status for check in check_gates.judged(run.root, before.root).checks}
     assert found["dense", "accepted"] == "failed" and found["cnn", "accepted"] == "not judged"
 
 
@@ -160,7 +162,7 @@ def test_unknown_model_in_gates(run: Run) -> None:
     """A gate for a model that does not exist is a mistake in params.yaml."""
     run.edit("params.yaml", gates={"models": {"cmm": {"lower_bound": 0.9}}})
     with pytest.raises(ParamsError, match="names 'cmm', which is not in `models`"):
-        gates.judged(run.root)
+        check_gates.judged(run.root)
 
 
 def test_check_for_people_programs_and_ci(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
@@ -182,7 +184,7 @@ def test_check_for_people_programs_and_ci(run: Run, capsys: pytest.CaptureFixtur
 
 
 def test_junit_lies_where_the_caller_is(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`--junit gates.xml` in a folder of the project is written there, not in the project's root."""
+    """`--junit check_gates.xml` in a folder of the project is written there, not in the project's root."""
     monkeypatch.chdir(run.root / "models/cnn")
     assert inkflow(["check", "--junit", "gates.xml"]) == 0
     assert (run.root / "models/cnn/gates.xml").exists() and not (run.root / "gates.xml").exists()

@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from stages import report
 from stages.base.errors import EXIT_INVALID, exit_with
 from stages.classifier import Answer, open_classifier
 from stages.data.datasets import digest
@@ -18,6 +17,7 @@ from stages.download import download
 from stages.evaluate import evaluate
 from stages.image_arrays import Images
 from stages.prepare import prepare
+from stages.report import report
 from tests.learning import settings
 
 keras = pytest.importorskip("keras")  # after tests.learning, which loads it quietly

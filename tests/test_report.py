@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages import report
 from stages.base.errors import DataError, ParamsError
 from stages.data.datasets import Arrays
+from stages.report import report
 from tests.html_page import Page
 from tests.report_data import HIDDEN, Run, finish_run, small_digits
 

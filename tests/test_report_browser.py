@@ -14,7 +14,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from flows.report import fill
-from stages import compare, report
+from stages.report import compare_runs, report
 from tests.report_data import HIDDEN, Run, finish_run, small_digits
 from tests.report_shapes import shaped_run
 
@@ -229,7 +229,7 @@ def test_verdicts_are_seen_on_a_phone(browser: Browser, finished: Run, tmp_path:
     for name in ("metrics.json", "predictions.parquet"):
         shutil.copyfile(tmp_path / "new/evaluation/cnn" / name, tmp_path / "new/evaluation/dense_small" / name)
     sides = [f"--old=a-branch={finished.root}", f"--new=workspace={tmp_path / 'new'}"]
-    assert compare.main([*sides, "--out", str(tmp_path / "out")]) == 0
+    assert compare_runs.main([*sides, "--out", str(tmp_path / "out")]) == 0
     for path, rows in ((finished.out / "index.html", 3), (tmp_path / "out/index.html", 1 + 6)):
         verdicts = Opened(browser, path, phone=True).page.locator(".pairs td.judged").all()
         assert len(verdicts) == rows

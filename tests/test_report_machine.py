@@ -10,10 +10,10 @@ import pytest
 from flows.cli import main as inkflow
 from flows.report import fill, machine
 from flows.versions import describe, is_recorded
-from stages import report
 from stages.base import timings
 from stages.base.errors import InvalidInput
 from stages.base.machine import processor_name
+from stages.report import report
 from tests.report_data import Run, finish_run, small_digits
 from tests.test_evaluate import save_model
 

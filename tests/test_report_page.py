@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from statsmodels.stats.proportion import proportion_confint
 
-from stages import report
+from stages.report import report
 from tests.html_page import Page
 from tests.report_data import HIDDEN, Run, finish_run, small_digits
 

@@ -14,12 +14,12 @@ from sklearn.metrics import log_loss
 from statsmodels.stats.proportion import proportion_confint
 from statsmodels.stats.weightstats import DescrStatsW
 
-from stages import report
-from stages.params.schema import Report
-from stages.reporting.data_card import find_duplicates, pixel_facts
-from stages.reporting.facts import Facts, Folders, gather_facts
-from stages.reporting.galleries import cells, disagreement, doubtful_labels, worst
-from stages.reporting.scores import expected_calibration_error, reliability, score
+from stages.report import report
+from stages.report.config import Report
+from stages.report.data_card import find_duplicates, pixel_facts
+from stages.report.facts import Facts, Folders, gather_facts
+from stages.report.page.example_images import cells, disagreement, doubtful_labels, worst
+from stages.report.statistics.scores import expected_calibration_error, reliability, score
 from tests.report_data import HIDDEN, Run, finish_run, small_digits
 from tests.report_shapes import shaped_run
 

@@ -10,7 +10,7 @@ from sklearn.metrics import confusion_matrix as oracle_confusion
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
-from stages.reporting.statistics import (
+from stages.report.statistics.intervals import (
     Agreement,
     Confusion,
     confusion_matrix,

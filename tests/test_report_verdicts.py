@@ -9,13 +9,13 @@ from statsmodels.stats.proportion import proportion_confint
 from statsmodels.stats.weightstats import DescrStatsW
 
 from stages.model.optimizer_config import Optimizer, Schedule, ScheduleName
-from stages.reporting import words
-from stages.reporting.facts import Facts, Folders, Group, arrange, gather_facts
-from stages.reporting.formats import chance, percent, plural, points
-from stages.reporting.models import ModelFacts
-from stages.reporting.pairs import compare, compare_values
-from stages.reporting.plots import learning_curve
-from stages.reporting.verdicts import change, judgement, level, verdict
+from stages.report import sentences
+from stages.report.facts import Facts, Folders, Group, arrange, gather_facts
+from stages.report.formats import chance, percent, plural, points
+from stages.report.model_comparison import change, judgement, level, verdict
+from stages.report.model_facts import ModelFacts
+from stages.report.page.plots import learning_curve
+from stages.report.statistics.paired_tests import compare, compare_values
 from tests.report_data import finish_run, small_digits
 
 N = 450  # test images
@@ -126,13 +126,13 @@ def test_values_at_their_edges() -> None:
 @pytest.mark.parametrize("name", ["one_cycle", "cosine", "exponential"])
 def test_schedules_that_end_low_promise_nothing(facts: Facts, name: ScheduleName) -> None:
     """Where the learning rate was brought down to the end, a loss lowest at the end says nothing of more epochs."""
-    assert "more epochs" not in words.turning_point(falling(facts, Schedule(name=name)))
+    assert "more epochs" not in sentences.turning_point(falling(facts, Schedule(name=name)))
 
 
 @pytest.mark.parametrize("schedule", [None, Schedule(name="constant")])
 def test_a_constant_rate_may_go_on(facts: Facts, schedule: Schedule | None) -> None:
     """Where the rate stayed, a loss lowest at the end says that more epochs may help."""
-    assert words.turning_point(falling(facts, schedule)).endswith("more epochs may help.")
+    assert sentences.turning_point(falling(facts, schedule)).endswith("more epochs may help.")
 
 
 def falling(facts: Facts, schedule: Schedule | None) -> ModelFacts:
@@ -144,7 +144,7 @@ def falling(facts: Facts, schedule: Schedule | None) -> ModelFacts:
 
 def test_calibration_in_words_counts_the_bins(facts: Facts) -> None:
     """Answers given with 0.9 and right in 97.8% stand outside the interval, and the words and figures say so."""
-    said = words.calibration(erring(facts, "a", range(10)))
+    said = sentences.calibration(erring(facts, "a", range(10)))
     low, high = proportion_confint(440, 450, method="wilson")
     assert "lie 7.78 points apart" in said and "In 0 of 1 bin, with 0.00% of the images" in said
     assert f"of 450 images with 90.0% on average 440 are right (97.8%, interval {low:.1%} to {high:.1%})" in said
@@ -153,7 +153,7 @@ def test_calibration_in_words_counts_the_bins(facts: Facts) -> None:
 
 def test_good_calibration_is_no_promise(facts: Facts) -> None:
     """Answers given with 0.9 and right in 90% are inside; nothing more than that is claimed."""
-    said = words.calibration(erring(facts, "a", range(45)))
+    said = sentences.calibration(erring(facts, "a", range(45)))
     assert "In 1 of 1 bin, with 100.00% of the images" in said and "outside" not in said
     assert said.endswith("gives 90.00%, within the interval of its accuracy.") and "at their word" not in said
 

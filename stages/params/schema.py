@@ -16,18 +16,10 @@ from stages.base.config import Name, Section
 from stages.base.errors import ParamsError
 from stages.base.validation_messages import sentences
 from stages.data.config import Dataset, Prepare
-from stages.gate_params import Gates
 from stages.model.config import Model
 from stages.model.feasibility import misfits
+from stages.report.config import Gates, Report
 from stages.samples.pixels import Crop
-
-
-class Report(Section):
-    """What the report shows."""
-
-    smoothing: float = Field(0.9, ge=0, lt=1, description="weight of the past in the smoothed curves")
-    samples: int = Field(20, ge=1, le=100, description="images in the sample grid")
-    predictions: int = Field(10, ge=1, le=100, description="test images shown with what each model says")
 
 
 class Params(Section):

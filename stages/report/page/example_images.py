@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from stages.reporting.facts import Group
-from stages.reporting.models import ModelFacts
-from stages.reporting.pairs import Pair
+from stages.report.facts import Group
+from stages.report.model_facts import ModelFacts
+from stages.report.statistics.paired_tests import Pair
 
 WORST = 12  # images in a gallery
 UNSURE = 6  # right answers behind a cell of the diagonal, the least sure ones

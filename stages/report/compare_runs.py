@@ -1,6 +1,6 @@
 """Compare two runs of the pipeline, model by model, on the same test images: a page, and the table as JSON.
 
-python -m stages.compare --old main=FOLDER --new workspace=FOLDER --out FOLDER
+python -m stages.report.compare_runs --old main=FOLDER --new workspace=FOLDER --out FOLDER
 """
 
 import argparse
@@ -16,11 +16,11 @@ import numpy as np
 from stages.base.errors import EXIT_DONE, DataError, InvalidInput, exit_with
 from stages.base.files import write_text
 from stages.params.schema import load_params
-from stages.reporting import verdicts
-from stages.reporting.facts import Facts, Folders, arrange, gather_facts
-from stages.reporting.models import ModelFacts, Trained, ValueFacts
-from stages.reporting.page import render_page
-from stages.reporting.pairs import Pair, compare, compare_values, corrected
+from stages.report import model_comparison
+from stages.report.facts import Facts, Folders, arrange, gather_facts
+from stages.report.model_facts import ModelFacts, Trained, ValueFacts
+from stages.report.page.page import render_page
+from stages.report.statistics.paired_tests import Pair, compare, compare_values, corrected
 
 
 class Side(NamedTuple):
@@ -39,9 +39,9 @@ class Comparison(NamedTuple):
     unchanged: tuple[str, ...]  # the same bytes and answers in both runs: nothing to test
 
     @property
-    def verdict(self) -> verdicts.Verdict:
+    def verdict(self) -> model_comparison.Verdict:
         """What became better or worse, in verdicts."""
-        return verdicts.changed(self.models, self.changes, self.unchanged)
+        return model_comparison.changed(self.models, self.changes, self.unchanged)
 
 
 def compare_runs(old: Side, new: Side) -> Comparison:
@@ -101,7 +101,7 @@ def record(comparison: Comparison) -> dict[str, Any]:
             "high": pair.interval.high,
             "p": pair.p,
             "corrected_p": pair.corrected_p,
-            "verdict": verdicts.change(pair),
+            "verdict": model_comparison.change(pair),
         }
         for name, pair in zip(comparison.models, comparison.changes, strict=True)
     ]
@@ -132,7 +132,7 @@ def _side(text: str) -> Side:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Compare two runs, model by model, on the same test images."""
-    parser = argparse.ArgumentParser(prog="python -m stages.compare", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m stages.report.compare_runs", description=main.__doc__)
     parser.add_argument("--old", required=True, metavar="NAME=FOLDER", help="the earlier run")
     parser.add_argument("--new", required=True, metavar="NAME=FOLDER", help="the later run")
     parser.add_argument("--out", type=Path, required=True, help="folder to write index.html and compare.json to")

@@ -6,9 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from stages.reporting.facts import Facts, Group
-from stages.reporting.models import ModelFacts, Trained, ValueFacts
-from stages.reporting.plots import scores_picture
+from stages.report.facts import Facts, Group
+from stages.report.model_facts import ModelFacts, Trained, ValueFacts
+from stages.report.page.plots import scores_picture
 
 CALIBRATION = ["confidence", "accuracy", "low95", "high95", "images"]
 

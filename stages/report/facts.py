@@ -12,13 +12,13 @@ from stages.base.errors import DataError
 from stages.data.config import Dataset
 from stages.data.datasets import ARRAYS_FILE, DESCRIPTION_FILE, Arrays, Description, read_dataset, read_description
 from stages.model.tasks import task_of
-from stages.params.schema import Params, Report
-from stages.reporting.data_card import Duplicates, PixelFacts, find_duplicates, pixel_facts
-from stages.reporting.models import ModelFacts, Trained, ValueFacts
-from stages.reporting.pairs import Pair, every_pair, every_pair_of_values
-from stages.reporting.pictures import Shown
-from stages.reporting.provenance import describe_file
-from stages.reporting.records import (
+from stages.params.schema import Params
+from stages.report.config import Report
+from stages.report.data_card import Duplicates, PixelFacts, find_duplicates, pixel_facts
+from stages.report.model_facts import ModelFacts, Trained, ValueFacts
+from stages.report.page.png import Shown
+from stages.report.provenance import describe_file
+from stages.report.records import (
     MEND,
     Exam,
     PreparedCard,
@@ -28,7 +28,8 @@ from stages.reporting.records import (
     read_record,
     read_values,
 )
-from stages.reporting.statistics import Labels
+from stages.report.statistics.intervals import Labels
+from stages.report.statistics.paired_tests import Pair, every_pair, every_pair_of_values
 
 FILES = ("model.keras", "model.onnx")  # of those that training leaves, the ones whose digests are told
 

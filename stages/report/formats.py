@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from stages.reporting.statistics import Interval
+from stages.report.statistics.intervals import Interval
 
 
 def percent(share: float) -> str:

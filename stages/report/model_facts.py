@@ -12,10 +12,10 @@ from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_err
 
 from stages.model.config import Model
 from stages.model.tasks import Task, task_of
-from stages.reporting.provenance import File
-from stages.reporting.records import Exam, Training
-from stages.reporting.scores import Scores, score
-from stages.reporting.statistics import Counts, Interval, Labels, Mask, confusion_matrix, wilson_interval
+from stages.report.provenance import File
+from stages.report.records import Exam, Training
+from stages.report.statistics.intervals import Counts, Interval, Labels, Mask, confusion_matrix, wilson_interval
+from stages.report.statistics.scores import Scores, score
 
 
 @dataclass(frozen=True)

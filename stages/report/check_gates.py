@@ -1,6 +1,6 @@
 """Hold the models against the quality gates of params.yaml: the judgement as JSON, whatever it is.
 
-python -m stages.gates --out gates.json
+python -m stages.report.check_gates --out gates.json
 """
 
 import argparse
@@ -12,8 +12,8 @@ from pathlib import Path
 from stages.base.errors import EXIT_DONE, exit_with
 from stages.base.files import write_text
 from stages.params.schema import load_params
-from stages.reporting.facts import Folders, gather_facts
-from stages.reporting.judging import Judgement, judge
+from stages.report.facts import Folders, gather_facts
+from stages.report.gates import Judgement, judge
 
 
 def judged(root: Path, accepted: Path | None = None) -> Judgement:
@@ -33,7 +33,7 @@ def judged(root: Path, accepted: Path | None = None) -> Judgement:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Hold the models against the quality gates of params.yaml."""
-    parser = argparse.ArgumentParser(prog="python -m stages.gates", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m stages.report.check_gates", description=main.__doc__)
     parser.add_argument("--out", type=Path, required=True, help="file to write")
     parser.add_argument("--root", type=Path, default=Path(), help="folder of the run; the current one by default")
     parser.add_argument("--accepted", type=Path, help="folder of a run that was accepted: no model may be worse")

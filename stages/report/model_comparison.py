@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from stages.reporting.facts import Facts, Group, ValueGroup
-from stages.reporting.formats import chance, count, listed, number, percent, plural, points, span
-from stages.reporting.models import ModelFacts, ValueFacts
-from stages.reporting.pairs import Pair
+from stages.report.facts import Facts, Group, ValueGroup
+from stages.report.formats import chance, count, listed, number, percent, plural, points, span
+from stages.report.model_facts import ModelFacts, ValueFacts
+from stages.report.statistics.paired_tests import Pair
 
 NAMED = 3  # at most this many models that the best cannot be told from stand in the headline
 

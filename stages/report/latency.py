@@ -50,7 +50,7 @@ def _median_s(work: Callable[[], object], runs: int) -> float:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure how long exported models take on this machine."""
-    parser = argparse.ArgumentParser(prog="python -m stages.latency", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m stages.report.latency", description=main.__doc__)
     parser.add_argument("models", nargs="+", type=Path, metavar="MODEL", help="folders with a model.onnx")
     parser.add_argument("--raw", type=Path, default=Path("data/raw"), help="what the download stage wrote")
     parser.add_argument("--out", type=Path, default=TIMINGS, help="folder to write to")

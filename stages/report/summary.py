@@ -3,10 +3,10 @@
 import html
 import re
 
-from stages.reporting import formats, verdicts, words
-from stages.reporting.facts import Facts, Group, ValueGroup
-from stages.reporting.judging import Judgement
-from stages.reporting.models import ModelFacts, ValueFacts
+from stages.report import formats, model_comparison, sentences
+from stages.report.facts import Facts, Group, ValueGroup
+from stages.report.gates import Judgement
+from stages.report.model_facts import ModelFacts, ValueFacts
 
 ROWS = 36  # of all tables: with them the summary stays under 60 lines
 HEAD = (
@@ -22,7 +22,7 @@ VALUES_HEAD = (
 
 def render_summary(facts: Facts, judgement: Judgement | None = None) -> str:
     """The report as GitHub-flavoured Markdown of fewer than 60 lines."""
-    said, about = verdicts.verdict(facts), facts.data.description
+    said, about = model_comparison.verdict(facts), facts.data.description
     lines = [f"## {_escape(said.headline)}", "", *_banner(facts), *_gates(judgement), _escape(said.evidence)]
     room = ROWS
     groups: list[Group | ValueGroup] = [*facts.groups, *facts.values]
@@ -36,7 +36,7 @@ def render_summary(facts: Facts, judgement: Judgement | None = None) -> str:
             *(["", f"{left_out} more in `reports/metrics.csv`."] if left_out > 0 else []),
             "",
             f"Data: {_escape(about.title)}, {formats.count(len(facts.data.arrays.y_test))} test images."
-            f" {_escape(words.duplicates(facts))} Everything else is in `reports/index.html`.",
+            f" {_escape(sentences.duplicates(facts))} Everything else is in `reports/index.html`.",
             *_confusions(facts),
             "",
         ]
@@ -61,7 +61,7 @@ def _table(group: Group | ValueGroup, rows: int) -> list[str]:
 
 
 def _banner(facts: Facts) -> list[str]:
-    warning = words.stand_in(facts)
+    warning = sentences.stand_in(facts)
     if warning is None:
         return []
     wanted = facts.data.description.stand_in_for
@@ -76,7 +76,7 @@ def _banner(facts: Facts) -> list[str]:
 def _row(model: ModelFacts) -> str:
     training, exam = model.training, model.exam
     gap = formats.points(model.gap)
-    note = words.overfitting(model)
+    note = sentences.overfitting(model)
     cells = (
         f"`{model.name}`",
         formats.percent(exam.accuracy),
@@ -113,7 +113,7 @@ def _confusions(facts: Facts) -> list[str]:
     if not facts.groups:
         return []
     best = facts.groups[0].best
-    said = words.confusions(best, best.class_names)
+    said = sentences.confusions(best, best.class_names)
     return ["", f"Errors of `{best.name}`: {_escape(formats.listed(said))}."] if said else []
 
 

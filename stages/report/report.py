@@ -5,7 +5,6 @@ python -m stages.report --out reports
 
 import argparse
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,15 +12,15 @@ from typing import Any
 
 import pandas as pd
 
-from stages.base.errors import EXIT_DONE, exit_with
+from stages.base.errors import EXIT_DONE
 from stages.base.files import replacing
 from stages.params.schema import Params, load_params
-from stages.reporting import tables
-from stages.reporting.facts import Folders, gather_facts
-from stages.reporting.judging import judge
-from stages.reporting.page import render_page
-from stages.reporting.summary import render_summary
-from stages.reporting.verdicts import verdict
+from stages.report import tables
+from stages.report.facts import Folders, gather_facts
+from stages.report.gates import judge
+from stages.report.model_comparison import verdict
+from stages.report.page.page import render_page
+from stages.report.summary import render_summary
 
 PLOTS = Path("plots")
 
@@ -88,7 +87,3 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--evaluation", type=Path, default=Path("evaluation"), help="what evaluate wrote")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="the parameters")
     return parser
-
-
-if __name__ == "__main__":
-    sys.exit(exit_with(main))

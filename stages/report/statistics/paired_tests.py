@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import ttest_rel
 
-from stages.reporting.statistics import Agreement, Interval, Mask, holm, mcnemar_p, paired_difference
+from stages.report.statistics.intervals import Agreement, Interval, Mask, holm, mcnemar_p, paired_difference
 
 EXACT = 1e-12  # relative difference below which two numbers are the same but for rounding
 SIGNIFICANT = 0.05  # Holm-corrected p below which a difference counts as shown

@@ -10,13 +10,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from stages.model.config import Model
-from stages.reporting import formats, galleries, plots, provenance, verdicts, words
-from stages.reporting.facts import Facts, Group
-from stages.reporting.judging import Judgement
-from stages.reporting.models import ModelFacts, Trained
-from stages.reporting.pairs import Pair
-from stages.reporting.pictures import album, heat_uri, is_ink, png_uri
-from stages.reporting.statistics import frequent_confusions, smoothed_from
+from stages.report import formats, model_comparison, provenance, sentences
+from stages.report.facts import Facts, Group
+from stages.report.gates import Judgement
+from stages.report.model_facts import ModelFacts, Trained
+from stages.report.page import example_images, plots
+from stages.report.page.png import album, heat_uri, is_ink, png_uri
+from stages.report.statistics.intervals import frequent_confusions, smoothed_from
+from stages.report.statistics.paired_tests import Pair
 
 TEMPLATES = Path(__file__).parent / "templates"
 MATRIX_CLASSES = 30  # with more the confusion matrix is a picture, and its largest cells a table
@@ -30,7 +31,7 @@ def render_page(
     facts: Facts,
     judgement: Judgement | None = None,
     title: str = "report",
-    verdict: verdicts.Verdict | None = None,
+    verdict: model_comparison.Verdict | None = None,
     changes: Sequence[Pair] = (),
 ) -> str:
     """The report as HTML: everything escaped, the same bytes for the same facts.
@@ -47,13 +48,13 @@ def render_page(
             about=facts.data.description,
             style=Markup((TEMPLATES / "page.css").read_text(encoding="utf-8")),
             script=Markup((TEMPLATES / "page.js").read_text(encoding="utf-8")),
-            verdict=verdict or verdicts.verdict(facts),
+            verdict=verdict or model_comparison.verdict(facts),
             changes=changes,
-            stand_in=words.stand_in(facts),
+            stand_in=sentences.stand_in(facts),
             judgement=judgement,
-            words=words,
-            verdicts=verdicts,
-            galleries=galleries,
+            sentences=sentences,
+            model_comparison=model_comparison,
+            example_images=example_images,
             programs=provenance.versions(),
             scale=_scale,
             smoothed_from=smoothed_from(facts.settings.smoothing),
@@ -61,7 +62,7 @@ def render_page(
             curves=lambda model: _curves(model, facts.settings.smoothing),
             reliability=_reliability,
             scatter=lambda model: Markup(plots.values_diagram(model.labels, model.values, f"{model.name}-values")),
-            shown=lambda group: [galleries.disagreement(group, pair, FEW) for pair in _shown(group)],
+            shown=lambda group: [example_images.disagreement(group, pair, FEW) for pair in _shown(group)],
             heat=_heat,
             heat_picture=lambda model: heat_uri(_strength(model)),
             confused=_confused,
@@ -113,11 +114,11 @@ def _curves(model: Trained, smoothing: float) -> Iterator[tuple[str, Markup]]:
     bold = smoothing if len(model.history) >= smoothed_from(smoothing) else None
     measured = [name for name in model.history if name != "epoch" and f"val_{name}" in model.history]
     for quantity in map(str, measured):
-        best = words.best_epoch(model)
-        heading = words.heading(model, quantity)
+        best = sentences.best_epoch(model)
+        heading = sentences.heading(model, quantity)
         svg = plots.learning_curve(model.history, quantity, heading, bold, f"{model.name}-{quantity}", best)
         # Markup: Matplotlib's own output, drawn from numbers and fixed words alone.
-        yield words.curve(model, quantity), Markup(svg)
+        yield sentences.curve(model, quantity), Markup(svg)
 
 
 def _reliability(model: ModelFacts) -> Markup:
@@ -144,15 +145,19 @@ def _confused(model: ModelFacts, limit: int) -> list[Any]:
 
 def _lookup(facts: Facts) -> dict[str, Any]:
     """What the page's script needs to show the images behind a cell: each image once, and the answers to it."""
-    images = album(facts.data.test_images, galleries.by_need(facts.classifiers))
+    images = album(facts.data.test_images, example_images.by_need(facts.classifiers))
     models: dict[str, Any] = {}
     for model in facts.classifiers:
         behind = {
             cell: [index for index in indexes if str(index) in images]
-            for cell, indexes in galleries.cells(model).items()
+            for cell, indexes in example_images.cells(model).items()
         }
         shown = [index for indexes in behind.values() for index in indexes]
-        models[model.name] = {"cells": behind, "sure": galleries.shares(model, shown), "names": list(model.class_names)}
+        models[model.name] = {
+            "cells": behind,
+            "sure": example_images.shares(model, shown),
+            "names": list(model.class_names),
+        }
     return {"ink": is_ink(facts.data.arrays.x_test[0]), "images": images, "models": models}
 
 

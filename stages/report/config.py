@@ -1,8 +1,16 @@
-"""The section `gates` of params.yaml: what a model must reach before it may ship."""
+"""The sections `report` and `gates` of params.yaml: what the report shows, and what a model must reach."""
 
 from pydantic import Field
 
 from stages.base.config import Name, Section
+
+
+class Report(Section):
+    """What the report shows."""
+
+    smoothing: float = Field(0.9, ge=0, lt=1, description="weight of the past in the smoothed curves")
+    samples: int = Field(20, ge=1, le=100, description="images in the sample grid")
+    predictions: int = Field(10, ge=1, le=100, description="test images shown with what each model says")
 
 
 class Gate(Section):

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.metrics import brier_score_loss, f1_score, precision_recall_fscore_support
 
-from stages.reporting.statistics import Labels, wilson_interval
+from stages.report.statistics.intervals import Labels, wilson_interval
 
 BINS = 15  # of equal width, as in Guo et al. 2017
 

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from stages.reporting.statistics import Interval, smoothed
+from stages.report.statistics.intervals import Interval, smoothed
 
 # Matplotlib draws in these colours; in the page they become its variables, for light and dark.
 INK, FAINT, TRAINING, VALIDATION = "#010101", "#020202", "#030303", "#040404"

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from stages.reporting.facts import Facts
-from stages.reporting.formats import count, number, percent, plural, times
-from stages.reporting.models import ModelFacts, Trained, ValueFacts
-from stages.reporting.statistics import frequent_confusions
+from stages.report.facts import Facts
+from stages.report.formats import count, number, percent, plural, times
+from stages.report.model_facts import ModelFacts, Trained, ValueFacts
+from stages.report.statistics.intervals import frequent_confusions
 
 SLIGHT_POINTS = 1.0  # a real gap below this many percentage points is called slight
 CONFUSIONS = 3  # named in words for each model

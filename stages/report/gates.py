@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from stages.gate_params import Gate, Gates
-from stages.reporting.facts import Facts
-from stages.reporting.formats import chance, number, plural
-from stages.reporting.models import ModelFacts, Trained, ValueFacts
-from stages.reporting.pairs import SIGNIFICANT, compare, compare_values
+from stages.report.config import Gate, Gates
+from stages.report.facts import Facts
+from stages.report.formats import chance, number, plural
+from stages.report.model_facts import ModelFacts, Trained, ValueFacts
+from stages.report.statistics.paired_tests import SIGNIFICANT, compare, compare_values
 
 Status = Literal["passed", "failed", "not judged"]
 

@@ -1,0 +1,1 @@
+"""The page reports/index.html: templates, plots and pictures, one file that needs no network."""

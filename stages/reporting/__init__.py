@@ -1,1 +1,0 @@
-"""The report: what the other stages wrote, checked, judged and made readable."""
