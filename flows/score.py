@@ -34,7 +34,7 @@ def score(model: str, folder: str = "inbox", out: str = "scores/scores.parquet",
         said.append(line)
         logger.info(line)
 
-    words = ["python", "-m", "stages.score", f"--model={model}", f"--folder={folder}", f"--out={out}"]
+    words = ["python", "-m", "stages.predict.score", f"--model={model}", f"--folder={folder}", f"--out={out}"]
     try:
         Processes(Path()).run(Command("score", (shlex.join([*words, *(["--raw"] if raw else [])]),), "."), say)
     except InkflowError as error:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from stages import centring
 from stages.base.errors import DataError
+from stages.predict import mnist_form
 from tests.pictures import draw, scan, template
 
 
@@ -25,7 +25,7 @@ def grey(image: Image.Image) -> NDArray[np.uint8]:
 @pytest.mark.parametrize("dark_on_light", [True, False])
 def test_scan_becomes_the_template(digit: int, dark_on_light: bool) -> None:
     """A scan in the form of MNIST is like the template that SciPy makes of the clean drawing, whichever is darker."""
-    field = centring.to_field(grey(scan(digit, digit, dark_on_light=dark_on_light)), 28, 28)
+    field = mnist_form.to_field(grey(scan(digit, digit, dark_on_light=dark_on_light)), 28, 28)
     smooth = ndimage.gaussian_filter(field, 1).ravel()  # strokes that lie a pixel apart are still alike
     others = [ndimage.gaussian_filter(template(other), 1).ravel() for other in range(10)]
     alike = [float(np.corrcoef(smooth, other)[0, 1]) for other in others]
@@ -52,7 +52,7 @@ def lit(kind: str, digit: int) -> NDArray[np.uint8]:
 @pytest.mark.parametrize("digit", range(10))
 def test_patchy_light(kind: str, digit: int) -> None:
     """The edge of a shadow or of the paper is no ink: the digit is found beside it, across it and within it."""
-    smooth = ndimage.gaussian_filter(centring.to_field(lit(kind, digit), 28, 28), 1).ravel()
+    smooth = ndimage.gaussian_filter(mnist_form.to_field(lit(kind, digit), 28, 28), 1).ravel()
     assert np.corrcoef(smooth, ndimage.gaussian_filter(template(digit), 1).ravel())[0, 1] > 0.7
 
 
@@ -61,14 +61,14 @@ def test_half_in_shadow_is_no_digit() -> None:
     empty = np.full((300, 300), 220.0)
     empty[:, :140] *= 0.5
     with pytest.raises(DataError, match="shows nothing"):
-        centring.to_field(empty.astype(np.uint8), 28, 28)
+        mnist_form.to_field(empty.astype(np.uint8), 28, 28)
 
 
 @pytest.mark.parametrize("size", [(28, 28), (40, 32), (56, 56), (8, 8)])
 @pytest.mark.parametrize("digit", [1, 4, 8])
 def test_box_and_mass(size: tuple[int, int], digit: int) -> None:
     """The longer side takes 20/28 of the field; SciPy finds the centre of mass within half a pixel of the middle."""
-    field = centring.to_field(255 - grey(draw(digit, 150, place=(30, -25))), *size)
+    field = mnist_form.to_field(255 - grey(draw(digit, 150, place=(30, -25))), *size)
     assert field.shape == size
     assert field.dtype == np.float32
     assert (field.min(), field.max()) == (0, 255)
@@ -80,19 +80,19 @@ def test_box_and_mass(size: tuple[int, int], digit: int) -> None:
 
 def test_form_is_kept() -> None:
     """What has the form already stays as it is, so that centring twice is centring once."""
-    once = centring.to_field(grey(scan(5, 3)), 28, 28).round().astype(np.uint8)
-    assert centring.has_form(once)
-    assert np.array_equal(centring.to_field(once, 28, 28), once)
-    assert not centring.has_form(255 - once)
-    assert not centring.has_form(np.roll(once, 4, axis=1))
-    assert not centring.has_form(np.zeros((28, 28), np.uint8))
+    once = mnist_form.to_field(grey(scan(5, 3)), 28, 28).round().astype(np.uint8)
+    assert mnist_form.has_form(once)
+    assert np.array_equal(mnist_form.to_field(once, 28, 28), once)
+    assert not mnist_form.has_form(255 - once)
+    assert not mnist_form.has_form(np.roll(once, 4, axis=1))
+    assert not mnist_form.has_form(np.zeros((28, 28), np.uint8))
 
 
 def test_thin_strokes_are_widened() -> None:
     """A line of one pixel on a large page does not vanish when it is scaled down."""
     page = np.full((400, 300), 250, np.uint8)
     page[50:350, 150] = 10
-    field = centring.to_field(page, 28, 28)
+    field = mnist_form.to_field(page, 28, 28)
     assert field.max() == 255
     assert 1.0 <= field.sum() / 255 / 20 <= 3.5  # mean width of the stroke, in pixels
 
@@ -112,7 +112,7 @@ def test_thin_strokes_are_widened() -> None:
 def test_nothing_to_see(page: NDArray[np.uint8]) -> None:
     """Blank paper, noise and a shadow are refused, not read as a digit."""
     with pytest.raises(DataError, match="shows nothing"):
-        centring.to_field(page, 28, 28)
+        mnist_form.to_field(page, 28, 28)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 70), st.integers(1, 70), st.floats(0, 1))
@@ -121,7 +121,7 @@ def test_any_image(seed: int, height: int, width: int, share: float) -> None:
     random = np.random.default_rng(seed)
     image = np.where(random.random((height, width)) < share, random.integers(0, 256, (height, width)), 0)
     try:
-        field = centring.to_field(image.astype(np.uint8), 28, 28)
+        field = mnist_form.to_field(image.astype(np.uint8), 28, 28)
     except DataError as error:
         assert str(error).startswith(("shows nothing", "shows no digit"))
     else:
@@ -138,9 +138,9 @@ def test_pieces_are_scipys(seed: int, height: int, width: int, share: float) -> 
         return
     labels, count = ndimage.label(mask, np.ones((3, 3)))
     sizes = np.bincount(labels.ravel())[1:]
-    kept = np.isin(labels, 1 + np.flatnonzero(sizes >= centring.SPECK * sizes.max()))
+    kept = np.isin(labels, 1 + np.flatnonzero(sizes >= mnist_form.SPECK * sizes.max()))
     assert count >= 1
-    assert np.array_equal(centring.largest_pieces(mask), kept)
+    assert np.array_equal(mnist_form.largest_pieces(mask), kept)
 
 
 @pytest.mark.mnist
@@ -149,4 +149,4 @@ def test_mnist_has_the_form() -> None:
     """Real MNIST has the form that is claimed of it: all but a few images in ten thousand are left as they are."""
     with np.load(Path(os.environ["INKFLOW_MIRROR"], "mnist.npz")) as arrays:
         images = arrays["x_test"]
-    assert np.mean([centring.has_form(image) for image in images]) > 0.999
+    assert np.mean([mnist_form.has_form(image) for image in images]) > 0.999

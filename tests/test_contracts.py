@@ -20,7 +20,7 @@ OPEN_TO_FLOWS = {
     "stages.base",
     "stages.params",
     "stages.predict",  # programs that are verbs: their arguments; the work starts later
-    "stages.export_model",
+    "stages.export.command",
 }
 LINES_A_MODULE = 300
 LINES_A_FUNCTION = 50

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from stages.base.errors import InkflowError
-from stages.classifier import open_classifier
 from stages.model.config import Model
 from stages.model.tasks import Task
+from stages.predict.classifier import open_classifier
 from stages.samples.pixels import Pixels
 from stages.train.export.canonical_onnx import canonical_onnx
 from tests.learning import Folders, make_model, write_data

@@ -16,9 +16,9 @@ keras = pytest.importorskip("keras")  # after tests.learning, which loads it qui
 import tensorflow as tf  # noqa: E402  (loaded with Keras)
 
 from flows.cli import main  # noqa: E402  (as the others)
-from stages import export_formats  # noqa: E402  (import Keras)
 from stages.base.errors import InkflowError, exit_with  # noqa: E402  (as the others)
-from stages.export_model import FORMATS  # noqa: E402  (as the others)
+from stages.export import formats  # noqa: E402  (import Keras)
+from stages.export.command import FORMATS  # noqa: E402  (as the others)
 from stages.samples.prepared import read_training_data  # noqa: E402  (as the others)
 from stages.train import networks  # noqa: E402  (import Keras)
 from stages.train.export import model_files  # noqa: E402  (import Keras)
@@ -129,13 +129,13 @@ def test_other_tasks(work: Path, capsys: pytest.CaptureFixture[str], task: dict[
 @pytest.mark.parametrize("form", ["litert", "saved_model"])
 def test_difference_is_not_kept(work: Path, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
     """An export that differs from Keras leaves the earlier file as it was, and nothing else."""
-    monkeypatch.setattr(export_formats, "TOLERANCE", -1)  # nothing is near enough
+    monkeypatch.setattr(formats, "TOLERANCE", -1)  # nothing is near enough
     (work / "models/cnn/model.onnx").unlink()  # which would be compared before
     target = work / "out" / FORMATS[form]
     target.parent.mkdir()
     (target.write_text if form == "litert" else lambda _: target.mkdir())("earlier")
     with pytest.raises(InkflowError, match="off those of Keras, expected at most -1; nothing was written"):
-        export_formats.export("cnn", form, work / "data/prepared", target)
+        formats.export("cnn", form, work / "data/prepared", target)
     assert [path.name for path in target.parent.iterdir()] == [target.name]
     assert target.read_text() == "earlier" if form == "litert" else not list(target.iterdir())
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from stages import images
-from stages.image_arrays import Images, Refusal
+from stages.predict import image_files
+from stages.predict.image_arrays import Images, Refusal
 from tests.pictures import draw, encoded, good_files, npy, npz, png
 
 ROOT = Path(__file__).parents[1]
@@ -27,9 +27,9 @@ import sys
 from pathlib import Path
 from stages import images
 peak = lambda: Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]
-list(images.read(sys.argv[1]))
+list(image_files.read(sys.argv[1]))
 before = peak()
-(piece,) = images.read(sys.argv[2])
+(piece,) = image_files.read(sys.argv[2])
 print(before, peak(), *piece.pixels.shape)
 """
 
@@ -38,7 +38,7 @@ def read_bytes(folder: Path, content: bytes, name: str = "file") -> list[Images 
     """What is read of a file with this content."""
     path = folder / name
     path.write_bytes(content)
-    return list(images.read(str(path)))
+    return list(image_files.read(str(path)))
 
 
 def one(folder: Path, content: bytes) -> Images:
@@ -132,7 +132,7 @@ def test_large_photographs_are_read_smaller(tmp_path: Path) -> None:
     photograph = Image.effect_noise((4000, 3000), 30).convert("RGB")
     for content in (encoded(photograph, "JPEG"), encoded(photograph, "PNG", compress_level=1)):
         height, width = one(tmp_path, content).pixels.shape[1:3]
-        assert images.ENOUGH <= min(height, width) <= 2 * images.ENOUGH
+        assert image_files.ENOUGH <= min(height, width) <= 2 * image_files.ENOUGH
         assert abs(width / height - 4 / 3) < 0.01
 
 
@@ -168,8 +168,10 @@ def test_names_of_no_file(tmp_path: Path) -> None:
     (tmp_path / "loop.png").symlink_to("loop.png")
     for name in (str(tmp_path / "absent"), str(tmp_path / "pipe.png"), str(tmp_path / "loop.png"), "/dev/zero", "a\0b",
                  "x" * 5000):  # fmt: skip
-        assert [type(piece) for piece in images.read(name)] == [Refusal]
-    assert [type(piece) for name in images.found([str(tmp_path)]) for piece in images.read(str(name))] == [Refusal] * 2
+        assert [type(piece) for piece in image_files.read(name)] == [Refusal]
+    assert [type(piece) for name in image_files.found([str(tmp_path)]) for piece in image_files.read(str(name))] == [
+        Refusal
+    ] * 2
 
 
 @pytest.mark.parametrize(
@@ -220,10 +222,10 @@ def test_large_arrays_are_read_in_pieces(tmp_path: Path, form: str) -> None:
         expected = len(array)
         del array
         tracemalloc.start()
-        total = sum(len(piece.names) for piece in images.read(str(path)) if isinstance(piece, Images))
+        total = sum(len(piece.names) for piece in image_files.read(str(path)) if isinstance(piece, Images))
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        assert total == expected == images.count(str(path))
+        assert total == expected == image_files.count(str(path))
         assert peak < 50e6
 
 
@@ -232,7 +234,7 @@ def test_arrays_in_an_order_that_is_refused_are_not_read(tmp_path: Path) -> None
     path = tmp_path / "x.npy"
     path.write_bytes(npy(np.asfortranarray(np.zeros((15_000, 28, 28), np.float32))))
     tracemalloc.start()
-    (refused,) = images.read(str(path))
+    (refused,) = image_files.read(str(path))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert isinstance(refused, Refusal) and "Fortran order" in refused.reason
@@ -247,9 +249,9 @@ def test_folders(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"")
     names = [str(tmp_path / name) for name in ("a.npz", "b/1.jpg", "b/2.PNG", "c/d/3.webp")]
-    assert list(images.found([str(tmp_path), "x"])) == [*names, "x"]
+    assert list(image_files.found([str(tmp_path), "x"])) == [*names, "x"]
     (tmp_path / "empty").mkdir()
-    (nothing,) = images.found([str(tmp_path / "empty")])
+    (nothing,) = image_files.found([str(tmp_path / "empty")])
     assert isinstance(nothing, Refusal)
     assert "holds no image" in nothing.reason
 
@@ -258,12 +260,12 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     """`-` is read from standard input, arrays too; what has no end is refused."""
     for content, count in ((encoded(draw(3, 40), "PNG"), 1), (npz(x=np.zeros((5, 9, 9), np.uint8)), 5)):
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
-        (piece,) = images.read("-")
+        (piece,) = image_files.read("-")
         assert isinstance(piece, Images)
         assert (len(piece.names), piece.names[0][0]) == (count, "-")
-    monkeypatch.setattr(images, "MAX_STREAM", 1000)
+    monkeypatch.setattr(image_files, "MAX_STREAM", 1000)
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(bytes(2000))))
-    (refused,) = images.read("-")
+    (refused,) = image_files.read("-")
     assert isinstance(refused, Refusal)
     assert "more than 1,000 bytes" in refused.reason
 
@@ -280,7 +282,7 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_printable(name: str, shown: str) -> None:
     """Nothing in a name can move the cursor, colour the terminal, or turn the writing round."""
-    assert images.printable(name) == shown
+    assert image_files.printable(name) == shown
 
 
 EDITS = st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=6)

@@ -11,11 +11,11 @@ import pytest
 from numpy.typing import NDArray
 
 from stages.base.errors import EXIT_INVALID, exit_with
-from stages.classifier import Answer, open_classifier
 from stages.data.datasets import digest
 from stages.download import download
 from stages.evaluate import evaluate
-from stages.image_arrays import Images
+from stages.predict.classifier import Answer, open_classifier
+from stages.predict.image_arrays import Images
 from stages.prepare import prepare
 from stages.report import report
 from tests.learning import settings

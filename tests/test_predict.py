@@ -16,7 +16,7 @@ from PIL import Image
 
 from flows.cli import main
 from stages.base.errors import exit_with
-from stages.images import printable
+from stages.predict.image_files import printable
 from tests.pictures import draw, encoded, garbage, npy, npz, scan, template, write_model, write_reader
 
 ROOT = Path(__file__).parents[1]

@@ -276,7 +276,7 @@ def processor_seconds_of_children() -> float:
 def loaded_by_the_stage(run: Run) -> Iterator[str]:
     """Top-level packages in memory once the stage has done its work."""
     program = (
-        "import sys; from stages import report; report.main(sys.argv[1:]);"
+        "import sys; from stages.report import report; report.main(sys.argv[1:]);"
         "print(*{name.split('.')[0] for name in sys.modules})"
     )
     command = [sys.executable, "-c", program, *run.arguments()]

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from stages import score
 from stages.base.errors import exit_with
+from stages.predict import score
 from tests.pictures import draw, encoded, garbage, npy, scan, template, write_model, write_reader
 from tests.tiny_data import snapshot
 

@@ -20,7 +20,7 @@ import pytest
 from flows.cli import main
 from flows.errors import StageFailed
 from stages.base.errors import InvalidInput
-from stages.verify import Verdict, compare
+from stages.verify.compare_files import Verdict, compare
 from tests.conftest import ROOT, Toy, run_engine, wait_until
 
 TOLERANCE = 1e-6

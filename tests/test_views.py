@@ -16,7 +16,7 @@ from tests.test_export import answer
 
 keras = pytest.importorskip("keras")  # after tests.learning, which loads it quietly
 
-from stages import export_model  # noqa: E402  (import Keras)
+from stages.export import command  # noqa: E402  (import Keras)
 from stages.train import losses, networks  # noqa: E402  (import Keras)
 from stages.train.augmentation import matrices  # noqa: E402
 from stages.train.test_time_augmentation import View, copies_of, neighbours, with_views  # noqa: E402
@@ -84,7 +84,7 @@ def test_all_that_ships_has_the_views(folders: Folders, tmp_path: Path, network:
     assert told == pytest.approx(loss, rel=1e-4)
     form = "saved_model" if network == "recurrent" else "litert"
     given = [str(tmp_path / "views/model.keras"), "--format", form, "--data", str(folders.prepared)]
-    assert export_model.main(given) == EXIT_DONE
+    assert command.main(given) == EXIT_DONE
 
 
 def test_views_change_the_answers_of_what_ships(folders: Folders, tmp_path: Path) -> None:

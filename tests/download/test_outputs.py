@@ -98,7 +98,7 @@ def test_download_that_outgrows_the_disk(project: Path, server: Server) -> None:
 def test_stages_do_not_import_the_learning_half() -> None:
     """The two data stages load neither TensorFlow nor Keras, nor scikit-learn unless it is needed."""
     program = (
-        "import sys, stages.download, stages.prepare; "
+        "import sys; from stages.download import download; from stages.prepare import prepare; "
         "unwanted = {'tensorflow', 'keras', 'sklearn', 'prefect', 'dvc'}; "
         "print(sorted(unwanted & set(sys.modules)))"
     )

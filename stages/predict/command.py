@@ -1,6 +1,6 @@
 """Classify images with a trained model: ONNX Runtime, no TensorFlow.
 
-This module is light, so that `inkflow predict --help` answers at once; `stages.prediction` does the work.
+This module is light, so that `inkflow predict --help` answers at once; `stages.predict.predict` does the work.
 """
 
 import argparse
@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from stages.base.errors import EXIT_FAILED, InvalidInput, OutputError, exit_with
+from stages.base.errors import EXIT_FAILED, InvalidInput, OutputError
 
 PARQUET = b"PAR1"  # with which a Parquet file begins
 DESCRIPTION = """Say which class each image shows, how sure that is, and what comes second.
@@ -43,12 +43,12 @@ def predict(given: argparse.Namespace) -> int:
     """Classify what the parsed arguments name; gives the exit code."""
     if given.parquet:
         _check_target(Path(given.parquet), given.files)
-    from stages import prediction  # late: NumPy and ONNX Runtime cost more than all the rest
+    from stages.predict import predict  # late: NumPy and ONNX Runtime cost more than all the rest
 
     form = "json" if given.json else "csv" if given.csv else "parquet" if given.parquet else "text"
     _take_any_letter()
     try:
-        code = prediction.predict(given.model, given.files, given.raw, form, given.parquet)
+        code = predict.predict(given.model, given.files, given.raw, form, given.parquet)
         sys.stdout.flush()
         return code
     except OSError as error:  # of standard output: what is read has errors of its own
@@ -88,7 +88,3 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m stages.predict")
     add_arguments(parser)
     return predict(parser.parse_args(argv))
-
-
-if __name__ == "__main__":
-    sys.exit(exit_with(main))

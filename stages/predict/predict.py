@@ -10,9 +10,9 @@ from typing import Any
 
 from stages.base.errors import EXIT_DONE, EXIT_INVALID, OutputError
 from stages.base.files import replacing
-from stages.classifier import Answer, find_model, open_classifier
-from stages.image_arrays import Images, Refusal
-from stages.images import count, found, printable, read
+from stages.predict.classifier import Answer, find_model, open_classifier
+from stages.predict.image_arrays import Images, Refusal
+from stages.predict.image_files import count, found, printable, read
 
 Results = list[Answer | Refusal]
 Write = Callable[[Results], None]

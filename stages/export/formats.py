@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from stages.base.errors import DataError, InkflowError, InvalidInput, ModelError
 from stages.base.files import EPOCH, replacing, replacing_folder
-from stages.classifier import find_model
-from stages.export_model import FORMATS
+from stages.export.command import FORMATS
 from stages.inference.onnx_session import answer, open_model, open_session, task_in
 from stages.model.compatibility import OUTPUTS, OutputName, TaskName
 from stages.model.tasks import Task
+from stages.predict.classifier import find_model
 from stages.report.records import Training, read_record
 from stages.samples.prepared import Prepared, TrainingData, raw_pixels, read_training_data
 from stages.train.device import load_keras, without_greetings

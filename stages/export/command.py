@@ -1,14 +1,13 @@
 """Write a trained model in another format beside its ONNX: LiteRT or SavedModel.
 
-This module is light, so that `inkflow export --help` answers at once; `stages.export_formats` does the work.
+This module is light, so that `inkflow export --help` answers at once; `stages.export.formats` does the work.
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from stages.base.errors import EXIT_DONE, exit_with
+from stages.base.errors import EXIT_DONE
 
 FORMATS = {"litert": "model.tflite", "saved_model": "saved_model"}
 DESCRIPTION = """Write a trained model in another format beside its model.onnx.
@@ -30,19 +29,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def export_model(given: argparse.Namespace) -> int:
     """Export what the parsed arguments name; gives the exit code."""
-    from stages import export_formats  # late: see above
+    from stages.export import formats  # late: see above
 
-    path, difference = export_formats.export(given.model, given.format, given.data, given.out)
+    path, difference = formats.export(given.model, given.format, given.data, given.out)
     print(f"{path}: answers at most {difference:.2g} off those of Keras", flush=True)
     return EXIT_DONE
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Export a trained model."""
-    parser = argparse.ArgumentParser("python -m stages.export_model")
+    parser = argparse.ArgumentParser("python -m stages.export.command")
     add_arguments(parser)
     return export_model(parser.parse_args(argv))
-
-
-if __name__ == "__main__":
-    sys.exit(exit_with(main))

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from stages.base.errors import DataError
-from stages.image_arrays import MAX_PIXELS, Images, Refusal, array_images, images_in
+from stages.predict.image_arrays import MAX_PIXELS, Images, Refusal, array_images, images_in
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".npz", ".npy")  # that are looked at in a folder

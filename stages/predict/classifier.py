@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from stages.base.errors import DataError, InvalidInput, ModelError
-from stages.centring import LEAST_CONTRAST, to_field
-from stages.image_arrays import Images, Refusal
 from stages.inference.onnx_session import open_session, probabilities_of, task_in
 from stages.model.tasks import CLASS_NAMES, PIXELS
+from stages.predict.image_arrays import Images, Refusal
+from stages.predict.mnist_form import LEAST_CONTRAST, to_field
 
 MODELS = Path("models")
 BATCH = 64  # images the model gets at once: of 16 to 512 the fastest here, by a third, as more leave the cache

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.base.errors import EXIT_DONE, exit_with
+from stages.base.errors import EXIT_DONE
 
 BLOCK = 1 << 20  # elements compared at a time: arrays may be larger than memory
 STRUCTURE = math.inf  # size of a difference that no tolerance covers
@@ -238,7 +238,3 @@ LOADERS: dict[str, Callable[[Path], Any]] = {
     ".onnx": _onnx,
     ".parquet": _parquet,
 }
-
-
-if __name__ == "__main__":
-    sys.exit(exit_with(main))

@@ -18,9 +18,9 @@ import pyarrow.parquet as pq
 
 from stages.base.errors import EXIT_DONE, DataError, InvalidInput, exit_with
 from stages.base.files import replacing
-from stages.classifier import Answer, Classifier, find_model, open_classifier
-from stages.image_arrays import Refusal
-from stages.images import found, printable, read, regular
+from stages.predict.classifier import Answer, Classifier, find_model, open_classifier
+from stages.predict.image_arrays import Refusal
+from stages.predict.image_files import found, printable, read, regular
 
 TEXT, NUMBER = pa.string(), pa.float32()
 SCHEMA = pa.schema(
@@ -181,7 +181,7 @@ def _first_line(error: BaseException) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Score a folder of images; files that were scored before are passed over."""
-    parser = argparse.ArgumentParser(prog="python -m stages.score", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m stages.predict.score", description=main.__doc__)
     parser.add_argument("--model", required=True, help="name or path of a model")
     parser.add_argument("--folder", type=Path, required=True, help="images, arrays, and folders of them")
     parser.add_argument("--out", type=Path, required=True, help="Parquet file to write, or to add to")

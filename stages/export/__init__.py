@@ -1,0 +1,1 @@
+"""`inkflow export`: a trained model as LiteRT or SavedModel."""

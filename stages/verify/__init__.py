@@ -1,0 +1,1 @@
+"""`inkflow verify`: files that should be the same, compared by bytes and by values."""
