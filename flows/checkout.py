@@ -8,7 +8,7 @@ from pathlib import Path
 
 from prefect.deployments.steps.pull import agit_clone, set_working_directory
 
-from flows.masking import mask
+from flows.core.redaction import mask
 from flows.remote_order import without_secrets
 
 

@@ -11,18 +11,18 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from flows.check import judge, junit
 from flows.ci_summary import Step, Verdict, keep
+from flows.core.gates import failures, judge, junit
+from flows.core.params_edit import SCHEMA, edited_params
+from flows.core.redaction import secrets_in_config
+from flows.core.stage_program import run_program
 from flows.dvc_adapter import Repository
 from flows.dvc_remote_key import use_key
 from flows.dvc_remotes import default_remote, missing_in_remote
 from flows.facts import nothing_to_do
-from flows.masking import secrets_in_config
 from flows.plan import Verdict as Planned
 from flows.plan import plan
-from flows.programs import run_program
 from flows.recorded import as_recorded
-from flows.settings import SCHEMA, edited_params
 from stages.base.errors import EXIT_DONE, EXIT_FAILED, InkflowError
 from stages.base.files import write_text
 
@@ -168,9 +168,8 @@ def _gates(root: Path, out: Path, current: bool) -> Found:
         return Verdict.SKIPPED, ["the run did not come so far"]
     found = judge(root)
     write_text(out / "gates.xml", junit(found))
-    failed = [check for check in found["checks"] if check["status"] == "failed"]
-    if failed:
-        return Verdict.FAILED, [f"{check['model']}, {check['gate']}: {check['sentence']}" for check in failed]
+    if failed := failures(found):
+        return Verdict.FAILED, failed
     return Verdict.PASSED, [f"{len(found['checks'])} gates{': ' + found['note'] if found['note'] else ''}"]
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import httpx
 
-from flows.errors import CommentFailed
-from flows.masking import mask
+from flows.core.errors import CommentFailed
+from flows.core.redaction import mask
 from stages.base.errors import EXIT_DONE, InvalidInput
 
 MARK = "<!-- inkflow ci -->"  # by which the comment is found again; it does not show

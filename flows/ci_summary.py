@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from flows.masking import mask
+from flows.core.redaction import mask
 from stages.base.files import write_text
 
 

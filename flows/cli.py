@@ -63,7 +63,7 @@ def _masked() -> int:
     try:
         return main()
     except InkflowError as error:
-        from flows.masking import mask  # late: as all that a verb may never need
+        from flows.core.redaction import mask  # late: as all that a verb may never need
 
         error.args = (mask(str(error)),)
         raise
@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Parse `argv`, do the verb, give its exit code."""
     arguments = _parser().parse_args(argv)
     if not getattr(arguments, "anywhere", False):  # paths that a person gave start where they are
-        from flows.workspace import enter_project  # late: it looks for processes, which takes its time to import
+        from flows.core.project import enter_project  # late: it looks for processes, which takes its time to import
 
         enter_project()
     return int(arguments.do(arguments))

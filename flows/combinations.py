@@ -13,7 +13,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from flows.settings import edited_params, parse_settings
+from flows.core.params_edit import edited_params, parse_settings
 from stages.base.errors import InvalidInput
 
 LONGEST_NAME = 100  # of an experiment: a file name below .git
@@ -84,7 +84,7 @@ def _axis(text: str) -> tuple[str, list[Any]]:
         raise InvalidInput(f"--grid {text}: expected KEY=V1,V2, for example models.cnn.batch_size=32,128")
     try:
         return key, list(YAML(typ="safe", pure=True).load(f"[{values}]"))
-    except (YAMLError, ValueError) as error:  # as in flows.settings
+    except (YAMLError, ValueError) as error:  # as in flows.core.params_edit
         raise InvalidInput(f"--grid {text}: {values!r} are not YAML values with commas between them") from error
 
 

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from flows.programs import run_program
-from flows.settings import edited_params
+from flows.core.params_edit import edited_params
+from flows.core.stage_program import run_program
 from stages.base.errors import EXIT_DONE, InvalidInput
 
 OUT = Path(".inkflow/compare")

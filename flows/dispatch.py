@@ -22,7 +22,7 @@ from prefect.client.schemas.objects import State
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
-from flows.errors import Interrupted, PoolFailed, PoolUnusable
+from flows.core.errors import Interrupted, PoolFailed, PoolUnusable
 from flows.policy import Workers
 from flows.remote import Say
 from flows.remote_follow import OUTAGE_S, POLL_S, Follower, SubRun

@@ -8,7 +8,7 @@ from dataclasses import replace
 from io import TextIOWrapper
 from typing import TextIO
 
-from flows.masking import mask
+from flows.core.redaction import mask
 from flows.model import Outcome, Result
 
 MARKS = {Outcome.UNCHANGED: "=", Outcome.RESTORED: "<", Outcome.RECORDED: "*", Outcome.RAN: "+"}

@@ -17,10 +17,11 @@ from packaging.markers import UndefinedEnvironmentName
 from packaging.requirements import InvalidRequirement, Requirement
 
 from flows import machine
-from flows.errors import ServerUnreachable
-from flows.masking import mask
+from flows.core.code_path import python_path
+from flows.core.errors import ServerUnreachable
+from flows.core.params_edit import edited_params
+from flows.core.redaction import mask
 from flows.server import ensure_answer, named
-from flows.settings import edited_params
 from stages.base.errors import EXIT_DONE, EXIT_FAILED, InkflowError
 
 FINE, NOTE, WRONG = "fine", "note", "wrong"
@@ -124,7 +125,7 @@ def remote(root: Path) -> Finding:
         return Finding("DVC remote", WRONG, mask(str(error)), "mend .dvc/config or .dvc/config.local")
     if name is None:
         return Finding("DVC remote", NOTE, "none: results stay on this machine", "dvc remote add --default NAME URL")
-    code = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])}
+    code = {"PYTHONPATH": python_path()}
     try:
         done = subprocess.run(
             [sys.executable, "-m", "flows.dvc_remote_check"],

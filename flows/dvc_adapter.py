@@ -19,6 +19,7 @@ from dvc.stage import Stage as DvcStage
 from dvc_data.hashfile.hash_info import HashInfo
 
 from flows.aside import forget, is_outdated, put_all_back, put_aside, put_back
+from flows.core.errors import DvcFailed, InputsChanged, Interrupted, PipelineInvalid, UnknownStage
 from flows.dvc_answers import CacheAnswers
 from flows.dvc_elsewhere import Elsewhere
 from flows.dvc_facts import (
@@ -37,7 +38,6 @@ from flows.dvc_lockfile import Recorder, mend_list_of_files_in_use
 from flows.dvc_remotes import fetch_result
 from flows.dvc_results import Remote
 from flows.dvc_turns import Turns
-from flows.errors import DvcFailed, InputsChanged, Interrupted, PipelineInvalid, UnknownStage
 from flows.facts import Facts
 from flows.model import Command, Outcome, Result, Stage
 from flows.reasons import HOW_TO_GET, sentence

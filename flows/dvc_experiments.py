@@ -18,8 +18,8 @@ from dvc.config import Config
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
+from flows.core.errors import DvcFailed, PipelineInvalid
 from flows.dvc_facts import files_of, path_of
-from flows.errors import DvcFailed, PipelineInvalid
 from flows.processes import end_orphans
 from stages.base.errors import InvalidInput
 

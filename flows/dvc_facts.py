@@ -12,8 +12,8 @@ from dvc.stage.serialize import to_single_stage_lockfile
 from dvc.utils import dict_sha256
 from dvc_data.hashfile.hash_info import HashInfo
 
+from flows.core.redaction import mask
 from flows.facts import Dependency, Facts, Hashes
-from flows.masking import mask
 from flows.model import Stage
 from flows.reasons import ABSENT, NEVER_RUN, Change, brief, few_values, summed_up, value_changes
 

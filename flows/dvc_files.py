@@ -8,7 +8,7 @@ from dvc.exceptions import DvcException
 from dvc.scm import RevError, SCMError
 from ruamel.yaml import YAML
 
-from flows.errors import RevisionUnusable
+from flows.core.errors import RevisionUnusable
 
 # What the report reads; {name} stands for each model.
 DATA = ("data/raw/dataset.json", "data/raw/dataset.npz", "data/prepared/prepared.json")

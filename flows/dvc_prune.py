@@ -17,8 +17,8 @@ from dvc.exceptions import DvcException
 from dvc.lock import LockError
 from dvc.repo import Repo
 
-from flows.errors import DvcFailed, PipelineInvalid
-from flows.workspace import one_at_a_time
+from flows.core.errors import DvcFailed, PipelineInvalid
+from flows.core.file_lock import one_at_a_time
 from stages.base.errors import InvalidInput
 
 RECORDS = ("dvc.lock", ".dvc")  # ends of the names of files in which DVC keeps hashes

@@ -30,11 +30,11 @@ from dvc_objects.fs.base import ObjectFileSystem
 from dvc_objects.fs.generic import copy
 from dvc_objects.fs.local import LocalFileSystem
 
+from flows.core.errors import NoRemote, RemoteFailed, UnknownStage
+from flows.core.file_lock import one_at_a_time
 from flows.dvc_facts import HASH, path_of
 from flows.dvc_results import RUNS, RUNS_HASH, is_whole
-from flows.errors import NoRemote, RemoteFailed, UnknownStage
 from flows.logged_errors import LoggedErrors, reason
-from flows.workspace import one_at_a_time
 from stages.base.errors import InkflowError
 
 

@@ -21,8 +21,8 @@ from dvc_data.hashfile.hash_info import HashInfo
 from dvc_data.hashfile.tree import Tree
 from dvc_objects.errors import ObjectFormatError
 
+from flows.core.errors import Interrupted, NoRemote, RemoteUnusable
 from flows.dvc_facts import HASH
-from flows.errors import Interrupted, NoRemote, RemoteUnusable
 from flows.logged_errors import LoggedErrors, reason
 
 RUNS = "runs"  # DVC's folder for the run cache, in caches and in remotes

@@ -19,10 +19,10 @@ from dvc.repo import Repo
 from dvc.rwlock import rwlock
 from dvc.stage import Stage as DvcStage
 
+from flows.core.errors import DvcFailed, Interrupted
+from flows.core.file_lock import one_at_a_time
 from flows.dvc_facts import whole_message
-from flows.errors import DvcFailed, Interrupted
 from flows.openings import Openings
-from flows.workspace import one_at_a_time
 from stages.base.errors import OutputError
 
 POLL_S = 0.5  # as often as DVC itself looks

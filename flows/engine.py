@@ -17,8 +17,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from flows import machine
+from flows.core.errors import Interrupted, can_pass_by_itself
 from flows.dvc_adapter import Repository
-from flows.errors import Interrupted, can_pass_by_itself
 from flows.model import Command, Outcome, Result, Stage
 from flows.policy import Policies, StagePolicy, load_policies
 from flows.preloads import Preloads

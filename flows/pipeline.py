@@ -19,21 +19,21 @@ from prefect.logging.handlers import APILogWorker
 from prefect.states import Cancelled, Completed
 
 from flows.artifacts import publish
-from flows.check import enforce
+from flows.core.errors import Interrupted, StageFailed
+from flows.core.file_lock import only_run_here
+from flows.core.gates import enforce
+from flows.core.notices import fallback_notice, stand_in_notice
+from flows.core.params_edit import apply_settings
+from flows.core.redaction import mask_logs
 from flows.dispatch import Dispatch
 from flows.engine import running
-from flows.errors import Interrupted, StageFailed
-from flows.fallback import fallback_notice, stand_in_notice
-from flows.masking import mask_logs
 from flows.model import Outcome, Result
 from flows.policy import StagePolicy
 from flows.progress import ProgressArtifact
 from flows.server import named
 from flows.session import GATES, RUN_ITSELF, Options, Session
-from flows.settings import apply_settings
 from flows.states import failed
 from flows.watch import Ending, FailedTry, NotRun, Watch
-from flows.workspace import only_run_here
 from stages.base.errors import EXIT_UNAVAILABLE, InkflowError
 from stages.params.schema import Params
 

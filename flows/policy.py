@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from flows.errors import PolicyInvalid
+from flows.core.errors import PolicyInvalid
 from stages.base.validation_messages import sentences
 
 PATH = Path("execution.yaml")

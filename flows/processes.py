@@ -13,8 +13,8 @@ from typing import TypeAlias
 
 import psutil
 
-from flows.errors import Interrupted, StageFailed, StageTimedOut
-from flows.masking import mask
+from flows.core.errors import Interrupted, StageFailed, StageTimedOut
+from flows.core.redaction import mask
 from flows.model import Command
 from flows.process_trees import GRACE_S, end_trees
 from flows.stage_forks import Fork, StageForks

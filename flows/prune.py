@@ -10,11 +10,12 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from flows.core.file_lock import only_run_here
 from flows.dvc_experiments import FOLDER as CLONES
 from flows.dvc_prune import Cache, Entry, held_cache, needed
 from flows.prune_prefect import Records, prune_records
 from flows.prune_verb import DEFAULT_AGE, SIZES, age
-from flows.workspace import only_run_here, put_in_order
+from flows.recovery import put_in_order
 from stages.base.errors import EXIT_DONE, InvalidInput
 
 LEFT = (Path(".inkflow/checkpoints"), Path(".inkflow/downloads"), Path(".inkflow/up/storage"))

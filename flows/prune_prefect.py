@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from flows.errors import ServerUnreachable
+from flows.core.errors import ServerUnreachable
 from flows.prefect_http import ask, client
 from flows.server import PASSWORD, Server, ensure_answer
 from flows.up_settings import ADDRESS, DATABASE, STATE

@@ -11,9 +11,9 @@ from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from flows.core.errors import Interrupted
 from flows.dvc_adapter import Repository
 from flows.dvc_elsewhere import Elsewhere
-from flows.errors import Interrupted
 from flows.policy import Policies
 from flows.remote_order import Order, source_of, versions_of
 

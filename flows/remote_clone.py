@@ -7,9 +7,9 @@ import subprocess
 from pathlib import Path
 from urllib.parse import quote
 
-from flows.errors import OrderUnusable
+from flows.core.errors import OrderUnusable
+from flows.core.file_lock import one_at_a_time
 from flows.remote_order import Order, unpacked
-from flows.workspace import one_at_a_time
 
 HOME = "INKFLOW_WORKER_HOME"
 QUIETLY = ("-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "advice.detachedHead=false")

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from flows.errors import CannotBeSent
+from flows.core.errors import CannotBeSent
 
 FORMAT = 1
 MAX_PATCH_BYTES = 300_000  # packed; Prefect's server takes parameters of half a megabyte

@@ -4,8 +4,8 @@ import json
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
-from flows.errors import Interrupted, StageFailed, StageTimedOut
-from flows.masking import mask
+from flows.core.errors import Interrupted, StageFailed, StageTimedOut
+from flows.core.redaction import mask
 from stages.base.errors import InkflowError, InvalidInput
 
 ARTIFACT = "table"  # Prefect's page shows it as one

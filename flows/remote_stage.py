@@ -18,7 +18,7 @@ from prefect.logging.loggers import PrefectLogAdapter
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from flows.masking import mask_logs
+from flows.core.redaction import mask_logs
 from flows.remote_order import Order
 from flows.remote_report import ARTIFACT, BEAT_S, LINES, Ending, Report, ending_of
 from flows.remote_work import Work

@@ -14,17 +14,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 from flows import machine
+from flows.core.errors import Interrupted, OrderUnusable
+from flows.core.file_lock import one_at_a_time, only_run_here
 from flows.display import Display
 from flows.dvc_adapter import Repository
 from flows.dvc_elsewhere import Workplace, configure
 from flows.engine import Engine
-from flows.errors import Interrupted, OrderUnusable
 from flows.policy import Policies, load_policies
 from flows.remote_clone import check_out, place_of, worker_home
 from flows.remote_order import FORMAT, Order, other_versions
 from flows.session import Options, Session
 from flows.sharing import Sharing
-from flows.workspace import one_at_a_time, only_run_here
 
 SLOTS = "INKFLOW_WORKER_SLOTS"  # stages that compute at the same time on this machine; the next ones prepare meanwhile
 

@@ -12,8 +12,8 @@ import webbrowser
 from pathlib import Path
 from typing import Any
 
-from flows.programs import run_program
-from flows.versions import describe, is_recorded
+from flows.core.commit import describe, is_recorded
+from flows.core.stage_program import run_program
 from stages.base.errors import EXIT_DONE, InvalidInput
 from stages.base.files import write_text
 from stages.params.schema import load_params

@@ -19,10 +19,10 @@ from prefect.exceptions import PrefectHTTPStatusError
 from prefect.states import Completed
 from prefect.variables import Variable
 
-from flows.masking import mask
+from flows.core.redaction import mask
+from flows.core.stage_program import run_program
 from flows.nightly import after_push, pulled
 from flows.pipeline import pipeline
-from flows.programs import run_program
 from flows.states import failed
 from stages.base.errors import InkflowError
 

@@ -9,7 +9,7 @@ from prefect.states import AwaitingRetry, Completed
 from prefect.types import DateTime
 from pydantic import Field
 
-from flows.masking import mask_logs
+from flows.core.redaction import mask_logs
 
 mask_logs()
 

@@ -7,13 +7,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from flows import dvc_remotes
+from flows.core.errors import RemoteFailed, ServerUnreachable
+from flows.core.file_lock import only_run_here
+from flows.core.notices import stand_in_notice
+from flows.core.params_edit import PATH, Edited, check_dataset, edited_params, parse_settings, with_models
 from flows.display import Display
 from flows.dvc_adapter import Repository
-from flows.errors import RemoteFailed, ServerUnreachable
 from flows.facts import nothing_to_do
-from flows.fallback import stand_in_notice
-from flows.settings import PATH, Edited, check_dataset, edited_params, parse_settings, with_models
-from flows.workspace import only_run_here, put_in_order
+from flows.recovery import put_in_order
 from stages.base.errors import EXIT_DONE, InkflowError, InvalidInput
 from stages.base.files import write_text
 

@@ -8,7 +8,7 @@ from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from flows.masking import mask_logs
+from flows.core.redaction import mask_logs
 from flows.model import Command
 from flows.processes import Processes
 from flows.states import failed

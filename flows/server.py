@@ -16,7 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
-from flows.errors import ServerUnreachable
+from flows.core.code_path import python_path
+from flows.core.errors import ServerUnreachable
 from flows.one_run_server import APP, SETTINGS
 from flows.process_trees import end_trees
 from flows.processes import MARK, mark, tied_to_us
@@ -59,7 +60,7 @@ class Server:
         settings = SETTINGS | {
             "PREFECT_UI_ENABLED": "0",
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-            "PYTHONPATH": code_path(),
+            "PYTHONPATH": python_path(),
             ORIGINS: f"http://127.0.0.1:{port}",
             MARK: mark(self._root),
         }
@@ -105,12 +106,6 @@ class Server:
                 if time.monotonic() > end or self._process.poll() is not None:
                     raise ServerUnreachable(None, OSError("it did not start")) from None
                 time.sleep(POLL_S)
-
-
-def code_path() -> str:
-    """PYTHONPATH with which a process in any folder finds this code."""
-    paths = [str(Path(__file__).parents[1]), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    return os.pathsep.join(dict.fromkeys(paths))
 
 
 def ensure_answer(url: str) -> None:

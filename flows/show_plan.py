@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from flows import dvc_remotes
+from flows.core.params_edit import apply_settings
 from flows.dvc_adapter import Repository
 from flows.plan import Decision, Verdict, plan
 from flows.policy import Policies, load_policies
 from flows.recorded import as_recorded
-from flows.settings import apply_settings
+from flows.recovery import put_in_order_if_free
 from flows.timings import Timings
-from flows.workspace import put_in_order_if_free
 from stages.base.errors import EXIT_DONE
 
 EXIT_WORK_TO_DO = 3

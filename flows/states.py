@@ -5,8 +5,8 @@ from typing import Any
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Failed
 
-from flows.errors import Interrupted
-from flows.masking import mask
+from flows.core.errors import Interrupted
+from flows.core.redaction import mask
 
 
 def failed(error: BaseException) -> State[Any]:

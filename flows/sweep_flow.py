@@ -10,8 +10,8 @@ from prefect.futures import PrefectFuture, wait
 from prefect.states import Cancelled, Completed, Failed
 
 from flows.combinations import Combination, check
+from flows.core.errors import Interrupted
 from flows.display import Silence
-from flows.errors import Interrupted
 from flows.pipeline import task_of
 from flows.policy import StagePolicy
 from flows.trials import Sweep

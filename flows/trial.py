@@ -12,15 +12,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
+from flows.core.errors import Interrupted
+from flows.core.params_edit import apply_settings
 from flows.display import Display
 from flows.dvc_adapter import Repository
 from flows.dvc_experiments import save
 from flows.engine import Engine
-from flows.errors import Interrupted
 from flows.model import Outcome, Result
 from flows.policy import load_policies
 from flows.session import Options, Session
-from flows.settings import apply_settings
 from flows.sharing import Sharing
 from stages.base.errors import InkflowError
 

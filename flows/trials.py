@@ -14,14 +14,15 @@ from typing import Any
 
 from flows import machine
 from flows.combinations import Combination
+from flows.core.code_path import CODE
+from flows.core.errors import Interrupted, StageFailed
+from flows.core.file_lock import only_run_here
 from flows.display import Display
 from flows.dvc_experiments import Experiments
-from flows.errors import Interrupted, StageFailed
 from flows.model import Outcome, Result, Stage
 from flows.processes import KEPT_LINES, MARK, mark, tied_to_us
 from flows.trial import Order
 from flows.watch import Watch
-from flows.workspace import only_run_here
 from stages.base.errors import InkflowError
 
 # Our own modules, not those of the clone, and nothing added to the environment, which stages inherit.
@@ -152,7 +153,7 @@ class Sweep:
             if self._ended.is_set():
                 raise Interrupted(name)
             process = subprocess.Popen(
-                tied_to_us([sys.executable, "-P", "-c", PROGRAM, str(Path(__file__).parents[1])]),
+                tied_to_us([sys.executable, "-P", "-c", PROGRAM, str(CODE)]),
                 cwd=project,
                 env=os.environ | {MARK: mark(project)},
                 stdin=subprocess.PIPE,

@@ -14,8 +14,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from flows.errors import ServerUnreachable
-from flows.masking import mask
+from flows.core.errors import ServerUnreachable
+from flows.core.redaction import mask
 from flows.server import ensure_answer
 from flows.up_processes import Family
 from flows.up_settings import ADDRESS, DATABASE, DEPLOYMENTS, WEBHOOK, Settings, check_deployments, settings

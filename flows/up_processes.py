@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 
+from flows.core.code_path import CODE
 from flows.process_trees import end_trees
 from flows.processes import mark, tied_to_us
 from flows.up_keeper import MARK, end_marked, marked
@@ -82,7 +83,7 @@ class Family:
         """End what another one left behind that was killed together with its keeper; start a keeper."""
         end_marked(f":{self._root}")
         keeper = [sys.executable, "-m", "flows.up_keeper", self._mark]
-        code = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+        code = os.environ | {"PYTHONPATH": str(CODE)}
         self._keeper = subprocess.Popen(
             keeper, cwd=self._root, env=code, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL, start_new_session=True,

@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from flows.server import HEARTBEAT, ORIGINS, PASSWORD, code_path
+from flows.core.code_path import python_path
+from flows.server import HEARTBEAT, ORIGINS, PASSWORD
 from stages.base.errors import InkflowError, InvalidInput
 
 STATE = Path(".inkflow/up")  # PREFECT_HOME of the server and the workers
@@ -61,7 +62,7 @@ class Settings:
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             **HEARTBEAT,
             "PREFECT_WORKER_QUERY_SECONDS": "2",
-            "PYTHONPATH": code_path(),
+            "PYTHONPATH": python_path(),
             "DO_NOT_TRACK": "1",
         }
         return found | ({"PREFECT_API_AUTH_STRING": self.password} if self.password else {})

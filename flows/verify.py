@@ -10,6 +10,9 @@ from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import Any
 
+from flows.core.code_path import CODE
+from flows.core.file_lock import only_run_here
+from flows.core.params_edit import edited_params
 from flows.display import Display, Silence
 from flows.dvc_adapter import Repository
 from flows.dvc_experiments import Experiments
@@ -19,8 +22,6 @@ from flows.policy import load_policies
 from flows.processes import tied_to_us
 from flows.reasons import ALWAYS
 from flows.session import Options, Session
-from flows.settings import edited_params
-from flows.workspace import only_run_here
 from stages.base.errors import EXIT_DONE, EXIT_FAILED, InkflowError, InvalidInput
 
 DIFFERENT = "different"  # the one verdict of stages.verify that is a failure
@@ -108,7 +109,7 @@ def _compare(root: Path, project: Path, stages: Sequence[Stage], tolerance: floa
     outputs = [(stage.name, name) for stage in stages for name in stage.outputs]
     done = subprocess.run(
         tied_to_us([sys.executable, "-m", "stages.verify", "--tolerance", str(tolerance)]),
-        cwd=Path(__file__).parents[1],  # our own module, not that of the project
+        cwd=CODE,  # our own module, not that of the project
         input=json.dumps([(str(root / name), str(project / name)) for _, name in outputs]),
         capture_output=True,
         text=True,

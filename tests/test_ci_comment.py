@@ -8,7 +8,7 @@ import pytest
 
 from flows.ci_comment import MARK
 from flows.cli import main as inkflow_here
-from flows.errors import CommentFailed
+from flows.core.errors import CommentFailed
 from stages.base.errors import InvalidInput
 from tests.comment_server import TOKEN, Comments
 from tests.conftest import Toy

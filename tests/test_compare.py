@@ -10,7 +10,7 @@ import pytest
 
 from flows.cli import main as inkflow
 from flows.compare import compare
-from flows.errors import RevisionUnusable
+from flows.core.errors import RevisionUnusable
 from stages.base.errors import DataError
 from stages.report.compare_runs import Side, compare_runs
 from tests.conftest import Toy

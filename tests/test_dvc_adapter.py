@@ -4,8 +4,8 @@ import subprocess
 
 import pytest
 
+from flows.core.errors import DvcFailed, InputsChanged, PipelineInvalid, StageFailed, UnknownStage
 from flows.dvc_adapter import Repository
-from flows.errors import DvcFailed, InputsChanged, PipelineInvalid, StageFailed, UnknownStage
 from flows.facts import nothing_to_do
 from flows.model import Outcome, Result
 from tests.conftest import DIAMOND, Toy, run_engine

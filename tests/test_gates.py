@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.check import enforce, judge
 from flows.cli import main as inkflow
-from flows.errors import GatesFailed, ProgramFailed
+from flows.core.errors import GatesFailed, ProgramFailed
+from flows.core.gates import enforce, judge
 from stages.base.errors import InvalidInput, ParamsError
 from stages.report import check_gates, report
 from stages.report.gates import beside

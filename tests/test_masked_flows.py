@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from flows.errors import Interrupted, OrderUnusable, StageFailed
+from flows.core.errors import Interrupted, OrderUnusable, StageFailed
 from flows.remote_report import Ending, ending_of
 from flows.states import failed
 from stages.base.errors import InkflowError

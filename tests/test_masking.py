@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from configobj import ConfigObj  # type: ignore[import-untyped]
 
-from flows.masking import mask, secrets_in_config
+from flows.core.redaction import mask, secrets_in_config
 from tests.conftest import Inkflow, Project, wait_until
 from tests.prefect_api import api
 from tests.test_flow import settled
@@ -146,7 +146,7 @@ def test_spellings_that_dvc_reads(line: str, tmp_path: Path) -> None:
 
 def test_log_records(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """Log records of any library say no secret, not in their arguments and not in a traceback."""
-    from flows.masking import mask_logs
+    from flows.core.redaction import mask_logs
 
     monkeypatch.setenv("TOKEN", SECRET)
     before = logging.getLogRecordFactory()
@@ -166,7 +166,7 @@ def test_log_records(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureF
 
 def test_masking_is_cheap(monkeypatch: pytest.MonkeyPatch) -> None:
     """What secrets there are is not found out anew for each line."""
-    from flows.masking import _pattern
+    from flows.core.redaction import _pattern
 
     monkeypatch.setenv("TOKEN", SECRET)
     mask("once")

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from flows import dvc_remotes
+from flows.core.errors import NoRemote, RemoteFailed, UnknownStage
 from flows.dvc_remote_key import use_key
-from flows.errors import NoRemote, RemoteFailed, UnknownStage
 from tests.conftest import Inkflow, Toy, run_engine
 from tests.remote_servers import SECRET, SshServer, free_port, s3_server, ssh_server
 

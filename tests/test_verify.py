@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 
 from flows.cli import main
-from flows.errors import StageFailed
+from flows.core.errors import StageFailed
 from stages.base.errors import InvalidInput
 from stages.verify.compare_files import Verdict, compare
 from tests.conftest import ROOT, Toy, run_engine, wait_until

@@ -8,7 +8,7 @@ import pytest
 from dvc.stage import Stage
 from ruamel.yaml import YAML
 
-from flows.errors import InputsChanged, StageFailed, StageTimedOut
+from flows.core.errors import InputsChanged, StageFailed, StageTimedOut
 from flows.model import Command, Outcome
 from flows.policy import Policies, StagePolicy
 from flows.processes import Processes

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows.errors import Interrupted, StageFailed, StageTimedOut
+from flows.core.errors import Interrupted, StageFailed, StageTimedOut
 from flows.model import Command
 from flows.processes import Processes
 from tests.conftest import ROOT, Toy, wait_until

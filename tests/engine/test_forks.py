@@ -8,7 +8,7 @@ from unittest.mock import ANY
 
 import pytest
 
-from flows.errors import PolicyInvalid
+from flows.core.errors import PolicyInvalid
 from flows.model import Command, Stage
 from flows.policy import StagePolicy, load_policies
 from flows.preloads import Preloads

@@ -11,7 +11,7 @@ import pytest
 from flows import aside
 from flows.model import Outcome
 from flows.plan import Verdict
-from flows.workspace import put_in_order
+from flows.recovery import put_in_order
 from tests.conftest import Toy, run_engine, wait_until
 from tests.engine.shapes import CHAIN
 from tests.engine.test_ends import engine_process, slow

@@ -6,9 +6,9 @@ import shutil
 import pytest
 
 from flows.cli import main
+from flows.core.errors import DvcFailed
 from flows.dvc_adapter import Repository
 from flows.engine import Engine
-from flows.errors import DvcFailed
 from flows.model import Outcome
 from flows.plan import Verdict
 from flows.policy import Policies

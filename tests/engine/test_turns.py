@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from flows.core.errors import Interrupted
 from flows.dvc_adapter import Repository
 from flows.engine import Engine
-from flows.errors import Interrupted
 from flows.model import Outcome
 from flows.policy import Policies
 from flows.session import Options, Session
@@ -128,7 +128,11 @@ def test_lock_file_of_another_user(tmp_path: Path) -> None:
     path = tmp_path / "inkflow.lock"
     path.touch(0o444)
     take = f"with one_at_a_time(Path({str(path)!r})): print('held')"
-    command = [sys.executable, "-c", f"from pathlib import Path; from flows.workspace import one_at_a_time\n{take}"]
+    command = [
+        sys.executable,
+        "-c",
+        f"from pathlib import Path; from flows.core.file_lock import one_at_a_time\n{take}",
+    ]
     if not path.stat().st_uid:  # root may write anything: without that power it is as another user is
         command = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", *command]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "held\n"

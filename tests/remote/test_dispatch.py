@@ -18,8 +18,8 @@ from prefect.client.schemas.objects import State
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Completed, Crashed, Running
 
+from flows.core.errors import Interrupted, PoolFailed
 from flows.dispatch import FLOW, Dispatch
-from flows.errors import Interrupted, PoolFailed
 from flows.policy import Workers
 from flows.remote_follow import POLL_S
 from flows.remote_lines import PAGE, Lines

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.errors import CannotBeSent, Interrupted, OrderUnusable, StageFailed, StageTimedOut
+from flows.core.errors import CannotBeSent, Interrupted, OrderUnusable, StageFailed, StageTimedOut
 from flows.model import Stage
 from flows.policy import Policies, StagePolicy
 from flows.remote_clone import check_out

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from flows.errors import ProgramFailed
+from flows.core.errors import ProgramFailed
 
 
 def run_program(name: str, arguments: Sequence[str | Path], root: Path = Path()) -> str:

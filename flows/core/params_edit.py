@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from flows.yaml_edit import edit
+from flows.core.yaml_edit import edit
 from stages.base.errors import InvalidInput
 from stages.base.files import write_text
 

@@ -27,7 +27,7 @@ InkflowError
 import difflib
 from collections.abc import Sequence
 
-from flows.masking import mask
+from flows.core.redaction import mask
 from stages.base.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_UNAVAILABLE, InkflowError, InvalidInput
 
 EXIT_TEMPORARY = 75  # EX_TEMPFAIL of sysexits.h: a stage's program may ask so for a further try
