@@ -19,10 +19,10 @@ from flows.core.stage_program import run_program
 from flows.dvc_adapter import Repository
 from flows.dvc_remote_key import use_key
 from flows.dvc_remotes import default_remote, missing_in_remote
-from flows.facts import nothing_to_do
-from flows.plan import Verdict as Planned
-from flows.plan import plan
-from flows.recorded import as_recorded
+from flows.engine.planning.plan import Verdict as Planned
+from flows.engine.planning.plan import plan
+from flows.engine.planning.recorded_graph import as_recorded
+from flows.engine.planning.stage_facts import nothing_to_do
 from stages.base.errors import EXIT_DONE, EXIT_FAILED, InkflowError
 from stages.base.files import write_text
 

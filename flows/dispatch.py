@@ -23,7 +23,7 @@ from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
 from flows.core.errors import Interrupted, PoolFailed, PoolUnusable
-from flows.policy import Workers
+from flows.engine.policy import Workers
 from flows.remote import Say
 from flows.remote_follow import OUTAGE_S, POLL_S, Follower, SubRun
 from flows.remote_order import Order

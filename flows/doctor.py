@@ -16,11 +16,11 @@ import httpx
 from packaging.markers import UndefinedEnvironmentName
 from packaging.requirements import InvalidRequirement, Requirement
 
-from flows import machine
 from flows.core.code_path import python_path
 from flows.core.errors import ServerUnreachable
 from flows.core.params_edit import edited_params
 from flows.core.redaction import mask
+from flows.engine import resources
 from flows.server import ensure_answer, named
 from stages.base.errors import EXIT_DONE, EXIT_FAILED, InkflowError
 
@@ -88,7 +88,7 @@ def packages(root: Path) -> Finding:
 
 def gpu(root: Path) -> Finding:
     """Whether TensorFlow can use the GPUs that the machine has."""
-    count = len(machine.gpus())
+    count = len(resources.gpus())
     if not count and not (shutil.which("nvidia-smi") or Path("/dev/nvidia0").exists()):
         return Finding("GPU", FINE, "none: trainings run on the processor")
     try:

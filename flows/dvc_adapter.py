@@ -18,7 +18,6 @@ from dvc.repo import Repo
 from dvc.stage import Stage as DvcStage
 from dvc_data.hashfile.hash_info import HashInfo
 
-from flows.aside import forget, is_outdated, put_all_back, put_aside, put_back
 from flows.core.errors import DvcFailed, InputsChanged, Interrupted, PipelineInvalid, UnknownStage
 from flows.dvc_answers import CacheAnswers
 from flows.dvc_elsewhere import Elsewhere
@@ -38,9 +37,10 @@ from flows.dvc_lockfile import Recorder, mend_list_of_files_in_use
 from flows.dvc_remotes import fetch_result
 from flows.dvc_results import Remote
 from flows.dvc_turns import Turns
-from flows.facts import Facts
-from flows.model import Command, Outcome, Result, Stage
-from flows.reasons import HOW_TO_GET, sentence
+from flows.engine.output_backup import forget, is_outdated, put_all_back, put_aside, put_back
+from flows.engine.planning.change_messages import HOW_TO_GET, sentence
+from flows.engine.planning.stage_facts import Facts
+from flows.engine.types import Command, Outcome, Result, Stage
 from stages.base.errors import OutputError
 
 for name in ("dvc", "dvc_data", "dvc_objects"):

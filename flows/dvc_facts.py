@@ -13,9 +13,9 @@ from dvc.utils import dict_sha256
 from dvc_data.hashfile.hash_info import HashInfo
 
 from flows.core.redaction import mask
-from flows.facts import Dependency, Facts, Hashes
-from flows.model import Stage
-from flows.reasons import ABSENT, NEVER_RUN, Change, brief, few_values, summed_up, value_changes
+from flows.engine.planning.change_messages import ABSENT, NEVER_RUN, Change, brief, few_values, summed_up, value_changes
+from flows.engine.planning.stage_facts import Dependency, Facts, Hashes
+from flows.engine.types import Stage
 
 HASH = "md5"
 Held = Sequence[tuple[HashInfo, Any, Any]]  # hash, size and content of each dependency and output

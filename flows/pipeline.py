@@ -26,14 +26,14 @@ from flows.core.notices import fallback_notice, stand_in_notice
 from flows.core.params_edit import apply_settings
 from flows.core.redaction import mask_logs
 from flows.dispatch import Dispatch
-from flows.engine import running
-from flows.model import Outcome, Result
-from flows.policy import StagePolicy
+from flows.engine.engine import running
+from flows.engine.policy import StagePolicy
+from flows.engine.run_state import GATES, RUN_ITSELF, Options, Session
+from flows.engine.stage_events import Ending, FailedTry, NotRun, Watch
+from flows.engine.types import Outcome, Result
 from flows.progress import ProgressArtifact
 from flows.server import named
-from flows.session import GATES, RUN_ITSELF, Options, Session
 from flows.states import failed
-from flows.watch import Ending, FailedTry, NotRun, Watch
 from stages.base.errors import EXIT_UNAVAILABLE, InkflowError
 from stages.params.schema import Params
 

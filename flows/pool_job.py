@@ -14,7 +14,7 @@ import sys
 import time
 from contextlib import suppress
 
-from flows.fork_orders import is_ours, next_number, order_fork
+from flows.engine.processes.fork_protocol import is_ours, next_number, order_fork
 
 START_S = 60.0
 POLL_S = 0.05

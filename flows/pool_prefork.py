@@ -10,7 +10,7 @@ import socket
 import sys
 from typing import NoReturn
 
-from flows.fork_server import ForkServer
+from flows.engine.processes.fork_server import ForkServer
 from flows.pool_job import ENGINE, name_of, start_of
 
 

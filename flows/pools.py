@@ -9,8 +9,8 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.exceptions import ObjectNotFound
 
-from flows import machine
-from flows.policy import load_policies
+from flows.engine import resources
+from flows.engine.policy import load_policies
 from stages.base.errors import InkflowError, InvalidInput
 
 TEMPLATES = Path("workers")  # <type of pool>.json
@@ -53,7 +53,7 @@ def create(client: SyncPrefectClient, root: Path, name: str) -> None:
     try:
         known = client.read_work_pool(name)
     except ObjectNotFound:
-        limit = max(1, len(machine.gpus())) if name == GPU else None
+        limit = max(1, len(resources.gpus())) if name == GPU else None
         made = template(root, "process")
         client.create_work_pool(
             WorkPoolCreate(name=name, type="process", base_job_template=made, concurrency_limit=limit)

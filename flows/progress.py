@@ -6,7 +6,7 @@ from uuid import UUID
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
-from flows.steps import steps
+from flows.engine.display.progress_parser import steps
 
 
 class ProgressArtifact:

@@ -13,9 +13,9 @@ from pathlib import Path
 from flows.core.file_lock import only_run_here
 from flows.dvc_experiments import FOLDER as CLONES
 from flows.dvc_prune import Cache, Entry, held_cache, needed
+from flows.engine.recovery import put_in_order
 from flows.prune_prefect import Records, prune_records
 from flows.prune_verb import DEFAULT_AGE, SIZES, age
-from flows.recovery import put_in_order
 from stages.base.errors import EXIT_DONE, InvalidInput
 
 LEFT = (Path(".inkflow/checkpoints"), Path(".inkflow/downloads"), Path(".inkflow/up/storage"))

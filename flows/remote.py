@@ -14,7 +14,7 @@ from typing import Protocol
 from flows.core.errors import Interrupted
 from flows.dvc_adapter import Repository
 from flows.dvc_elsewhere import Elsewhere
-from flows.policy import Policies
+from flows.engine.policy import Policies
 from flows.remote_order import Order, source_of, versions_of
 
 POLL_S = 0.05

@@ -24,7 +24,7 @@ from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.states import Cancelling, Crashed
 
 from flows.core.errors import PoolFailed
-from flows.policy import Workers
+from flows.engine.policy import Workers
 from flows.remote_lines import PAGE, Lines
 from flows.remote_report import Report
 

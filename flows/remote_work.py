@@ -13,18 +13,18 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from flows import machine
 from flows.core.errors import Interrupted, OrderUnusable
 from flows.core.file_lock import one_at_a_time, only_run_here
-from flows.display import Display
 from flows.dvc_adapter import Repository
 from flows.dvc_elsewhere import Workplace, configure
-from flows.engine import Engine
-from flows.policy import Policies, load_policies
+from flows.engine import resources
+from flows.engine.display.plain import Display
+from flows.engine.engine import Engine
+from flows.engine.policy import Policies, load_policies
+from flows.engine.run_state import Options, Session
+from flows.engine.shared_slots import Sharing
 from flows.remote_clone import check_out, place_of, worker_home
 from flows.remote_order import FORMAT, Order, other_versions
-from flows.session import Options, Session
-from flows.sharing import Sharing
 
 SLOTS = "INKFLOW_WORKER_SLOTS"  # stages that compute at the same time on this machine; the next ones prepare meanwhile
 
@@ -65,7 +65,7 @@ class Work:
         order, home = self._order, worker_home()
         self._check()
         slots = _slots()
-        self._sharing = Sharing(home / "sharing", slots, machine.gpus())
+        self._sharing = Sharing(home / "sharing", slots, resources.gpus())
         place = place_of(order, home)
         with one_at_a_time(place / "lock"):  # the same stage of another commit waits
             root = check_out(order, home, place)
@@ -148,7 +148,7 @@ def _slots() -> int:
     """
     said = os.environ.get(SLOTS)
     if not said:
-        return max(1, len(machine.gpus()))
+        return max(1, len(resources.gpus()))
     if not said.isdecimal() or int(said) < 1:
         raise OrderUnusable(
             f"{SLOTS} is {said!r}, and has to be a whole number from 1; set it where the worker starts, or unset it"

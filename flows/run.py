@@ -11,10 +11,10 @@ from flows.core.errors import RemoteFailed, ServerUnreachable
 from flows.core.file_lock import only_run_here
 from flows.core.notices import stand_in_notice
 from flows.core.params_edit import PATH, Edited, check_dataset, edited_params, parse_settings, with_models
-from flows.display import Display
 from flows.dvc_adapter import Repository
-from flows.facts import nothing_to_do
-from flows.recovery import put_in_order
+from flows.engine.display.plain import Display
+from flows.engine.planning.stage_facts import nothing_to_do
+from flows.engine.recovery import put_in_order
 from stages.base.errors import EXIT_DONE, InkflowError, InvalidInput
 from stages.base.files import write_text
 

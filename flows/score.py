@@ -9,8 +9,8 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from flows.core.redaction import mask_logs
-from flows.model import Command
-from flows.processes import Processes
+from flows.engine.processes.processes import Processes
+from flows.engine.types import Command
 from flows.states import failed
 from stages.base.errors import InkflowError
 

@@ -10,11 +10,11 @@ from typing import Any
 from flows import dvc_remotes
 from flows.core.params_edit import apply_settings
 from flows.dvc_adapter import Repository
-from flows.plan import Decision, Verdict, plan
-from flows.policy import Policies, load_policies
-from flows.recorded import as_recorded
-from flows.recovery import put_in_order_if_free
-from flows.timings import Timings
+from flows.engine.planning.plan import Decision, Verdict, plan
+from flows.engine.planning.recorded_graph import as_recorded
+from flows.engine.policy import Policies, load_policies
+from flows.engine.recovery import put_in_order_if_free
+from flows.engine.timings import Timings
 from stages.base.errors import EXIT_DONE
 
 EXIT_WORK_TO_DO = 3

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from flows.combinations import check, combinations
-from flows.display import Display, Silence
 from flows.dvc_adapter import Repository
-from flows.policy import load_policies
+from flows.engine.display.plain import Display, Silence
+from flows.engine.policy import load_policies
 from flows.server import Server
 from flows.trials import Sweep, Trial
 from flows.watched_run import load_prefect

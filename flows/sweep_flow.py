@@ -11,9 +11,9 @@ from prefect.states import Cancelled, Completed, Failed
 
 from flows.combinations import Combination, check
 from flows.core.errors import Interrupted
-from flows.display import Silence
+from flows.engine.display.plain import Silence
+from flows.engine.policy import StagePolicy
 from flows.pipeline import task_of
-from flows.policy import StagePolicy
 from flows.trials import Sweep
 
 # Set by whoever calls the flow in its own process, to see what becomes of it.

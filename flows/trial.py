@@ -14,14 +14,14 @@ from typing import Any, TextIO
 
 from flows.core.errors import Interrupted
 from flows.core.params_edit import apply_settings
-from flows.display import Display
 from flows.dvc_adapter import Repository
 from flows.dvc_experiments import save
-from flows.engine import Engine
-from flows.model import Outcome, Result
-from flows.policy import load_policies
-from flows.session import Options, Session
-from flows.sharing import Sharing
+from flows.engine.display.plain import Display
+from flows.engine.engine import Engine
+from flows.engine.policy import load_policies
+from flows.engine.run_state import Options, Session
+from flows.engine.shared_slots import Sharing
+from flows.engine.types import Outcome, Result
 from stages.base.errors import InkflowError
 
 

@@ -12,17 +12,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flows import machine
 from flows.combinations import Combination
 from flows.core.code_path import CODE
 from flows.core.errors import Interrupted, StageFailed
 from flows.core.file_lock import only_run_here
-from flows.display import Display
 from flows.dvc_experiments import Experiments
-from flows.model import Outcome, Result, Stage
-from flows.processes import KEPT_LINES, MARK, mark, tied_to_us
+from flows.engine import resources
+from flows.engine.display.plain import Display
+from flows.engine.processes.processes import KEPT_LINES, MARK, mark, tied_to_us
+from flows.engine.stage_events import Watch
+from flows.engine.types import Outcome, Result, Stage
 from flows.trial import Order
-from flows.watch import Watch
 from stages.base.errors import InkflowError
 
 # Our own modules, not those of the clone, and nothing added to the environment, which stages inherit.
@@ -63,7 +63,7 @@ class Sweep:
         self.trials = [Trial(combination) for combination in combinations]
         self.crash: BaseException | None = None  # what ended the sweep itself
         self._targets = targets
-        self._jobs = jobs or machine.cores()
+        self._jobs = jobs or resources.cores()
         self._display = display
         self._experiments = Experiments(root)
         self._watches: queue.Queue[Watch | None] = queue.Queue()
@@ -175,7 +175,7 @@ class Sweep:
 
     def _order(self, trial: Trial) -> Order:
         combination, sharing = trial.combination, str(self._experiments.folder.resolve() / "sharing")
-        settings, targets, gpus = combination.settings, tuple(self._targets), tuple(machine.gpus())
+        settings, targets, gpus = combination.settings, tuple(self._targets), tuple(resources.gpus())
         return Order(combination.name, settings, combination.experiment, targets, sharing, self._jobs, gpus)
 
     def _hear(self, text: str, trial: Trial, watch: Watch) -> str:

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import psutil
 
-from flows.process_trees import end_found
+from flows.engine.processes.process_trees import end_found
 
 MARK = "INKFLOW_UP"
 

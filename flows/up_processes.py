@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 
 from flows.core.code_path import CODE
-from flows.process_trees import end_trees
-from flows.processes import mark, tied_to_us
+from flows.engine.processes.process_trees import end_trees
+from flows.engine.processes.processes import mark, tied_to_us
 from flows.up_keeper import MARK, end_marked, marked
 from stages.base.errors import InkflowError
 

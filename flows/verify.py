@@ -13,15 +13,15 @@ from typing import Any
 from flows.core.code_path import CODE
 from flows.core.file_lock import only_run_here
 from flows.core.params_edit import edited_params
-from flows.display import Display, Silence
 from flows.dvc_adapter import Repository
 from flows.dvc_experiments import Experiments
-from flows.engine import Engine, running
-from flows.model import Stage
-from flows.policy import load_policies
-from flows.processes import tied_to_us
-from flows.reasons import ALWAYS
-from flows.session import Options, Session
+from flows.engine.display.plain import Display, Silence
+from flows.engine.engine import Engine, running
+from flows.engine.planning.change_messages import ALWAYS
+from flows.engine.policy import load_policies
+from flows.engine.processes.processes import tied_to_us
+from flows.engine.run_state import Options, Session
+from flows.engine.types import Stage
 from stages.base.errors import EXIT_DONE, EXIT_FAILED, InkflowError, InvalidInput
 
 DIFFERENT = "different"  # the one verdict of stages.verify that is a failure

@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
-from flows.display import Display
 from flows.dvc_adapter import Repository
-from flows.engine import Engine
-from flows.model import Stage
-from flows.policy import load_policies
+from flows.engine.display.plain import Display
+from flows.engine.engine import Engine
+from flows.engine.policy import load_policies
+from flows.engine.run_state import Options, Session
+from flows.engine.types import Stage
 from flows.server import HEARTBEAT, Server
-from flows.session import Options, Session
 from stages.base.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED
 
 OPENED_FIRST = (".html", ".md")  # of the results: pages, then texts
@@ -117,6 +117,6 @@ def results(stages: Sequence[Stage]) -> str:
 
 def _display(names: Sequence[str]) -> Display:
     """A live display on a terminal, plain lines elsewhere."""
-    from flows.live import LiveDisplay, is_terminal  # late: a run with nothing to do shows one line
+    from flows.engine.display.live import LiveDisplay, is_terminal  # late: a run with nothing to do shows one line
 
     return LiveDisplay(names) if is_terminal() else Display(names)

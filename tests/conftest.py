@@ -17,11 +17,11 @@ from ruamel.yaml import YAML
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-from flows.display import Display, Silence
 from flows.dvc_adapter import Repository
-from flows.engine import Engine
-from flows.policy import Policies
-from flows.session import Options, Session
+from flows.engine.display.plain import Display, Silence
+from flows.engine.engine import Engine
+from flows.engine.policy import Policies
+from flows.engine.run_state import Options, Session
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent

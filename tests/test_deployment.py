@@ -22,8 +22,8 @@ from prefect_kubernetes.worker import KubernetesWorker  # type: ignore[import-un
 from ruamel.yaml import YAML
 
 from flows import checkout
+from flows.engine.processes.process_trees import end_trees
 from flows.pools import template
-from flows.process_trees import end_trees
 from flows.server import HEARTBEAT
 from tests.conftest import ROOT, Project, Toy, wait_until
 from tests.prefect_api import api

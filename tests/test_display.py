@@ -2,8 +2,8 @@
 
 import io
 
-from flows.display import Display
-from flows.model import Outcome, Result, Stage
+from flows.engine.display.plain import Display
+from flows.engine.types import Outcome, Result, Stage
 from flows.watched_run import results
 
 RAN = Result("train", Outcome.RAN, ("epochs 5 → 3",))

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from flows import doctor, machine
+from flows import doctor
 from flows.cli import main
+from flows.engine import resources
 from tests.conftest import Project
 from tests.http_server import Server, serve, status
 
@@ -117,7 +118,7 @@ def test_bad_parameters_are_told(healthy: Project) -> None:
     assert "mnits" in found.says
 
 
-@pytest.mark.skipif(not machine.gpus(), reason="this machine has no GPU")
+@pytest.mark.skipif(not resources.gpus(), reason="this machine has no GPU")
 def test_a_gpu_is_seen(healthy: Project) -> None:
     """Where there is a GPU, TensorFlow sees it, or the command that mends that is told."""
     found = doctor.gpu(Path())

@@ -6,8 +6,8 @@ import pytest
 
 from flows.core.errors import DvcFailed, InputsChanged, PipelineInvalid, StageFailed, UnknownStage
 from flows.dvc_adapter import Repository
-from flows.facts import nothing_to_do
-from flows.model import Outcome, Result
+from flows.engine.planning.stage_facts import nothing_to_do
+from flows.engine.types import Outcome, Result
 from tests.conftest import DIAMOND, Toy, run_engine
 
 

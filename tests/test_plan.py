@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from flows.facts import Dependency, Facts, Hashes
-from flows.model import Stage
-from flows.plan import Decision, Verdict, plan
-from flows.reasons import NEVER_RUN, Change, few_values, sentence
+from flows.engine.planning.change_messages import NEVER_RUN, Change, few_values, sentence
+from flows.engine.planning.plan import Decision, Verdict, plan
+from flows.engine.planning.stage_facts import Dependency, Facts, Hashes
+from flows.engine.types import Stage
 
 EDITED = Change("in", "modified")
 FASTER = Change("speed", "value", 1, 2)

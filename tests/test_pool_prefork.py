@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows.fork_orders import NUMBER
+from flows.engine.processes.fork_protocol import NUMBER
 from flows.pool_job import name_of
 from tests.conftest import ROOT, wait_until
 from tests.remote.services import end_tree

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows import machine
-from flows.model import Stage
-from flows.policy import StagePolicy
-from flows.scheduler import Allocation, Scheduler
+from flows.engine import resources
+from flows.engine.policy import StagePolicy
+from flows.engine.scheduler import Allocation, Scheduler
+from flows.engine.types import Stage
 
 DIAMOND = (
     Stage("source"),
@@ -99,9 +99,9 @@ def test_gpus() -> None:
 def test_gpus_by_name(monkeypatch: pytest.MonkeyPatch, visible: str, names: list[str]) -> None:
     """GPUs are handed out by the names that CUDA_VISIBLE_DEVICES has for them, each by a number of its own."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    numbers = machine.gpus()
+    numbers = resources.gpus()
     assert len(set(numbers)) == len(names)
-    handed = [machine.environment(1, 1, (number,))["CUDA_VISIBLE_DEVICES"] for number in numbers]
+    handed = [resources.environment(1, 1, (number,))["CUDA_VISIBLE_DEVICES"] for number in numbers]
     assert handed == names
 
 

@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 
 from benchmarks.support.measure import ROOT
+from flows.engine.processes.process_trees import end_trees
 from flows.prefect_http import ask
-from flows.process_trees import end_trees
 
 START_S = 120.0
 RUN_S = 120.0

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.model import Command
-from flows.processes import Processes
+from flows.engine.processes.processes import Processes
+from flows.engine.types import Command
 from tests.conftest import Toy
 from tests.engine.toys import stage_processes
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows.model import Outcome
+from flows.engine.types import Outcome
 from tests.conftest import ROOT, Inkflow, Toy, run_engine, wait_until
 from tests.engine.toys import locks, outcomes, run_as_planned, stage_processes, status, succeeded
 

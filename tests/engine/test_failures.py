@@ -9,10 +9,10 @@ from dvc.stage import Stage
 from ruamel.yaml import YAML
 
 from flows.core.errors import InputsChanged, StageFailed, StageTimedOut
-from flows.model import Command, Outcome
-from flows.policy import Policies, StagePolicy
-from flows.processes import Processes
-from flows.session import Session
+from flows.engine.policy import Policies, StagePolicy
+from flows.engine.processes.processes import Processes
+from flows.engine.run_state import Session
+from flows.engine.types import Command, Outcome
 from tests.conftest import Toy, run_engine
 from tests.engine.toys import locks, outcomes, plan_here, stage_processes, status, succeeded
 

@@ -11,8 +11,8 @@ import psutil
 import pytest
 
 from flows.core.errors import Interrupted, StageFailed, StageTimedOut
-from flows.model import Command
-from flows.processes import Processes
+from flows.engine.processes.processes import Processes
+from flows.engine.types import Command
 from tests.conftest import ROOT, Toy, wait_until
 from tests.engine.forking import EXECUTION, GRAPH, LIBRARY, ON_LINUX, OWN, PRELOAD, PROGRAM, processes, say
 from tests.engine.toys import stage_processes
@@ -130,7 +130,9 @@ def test_engine_is_ended(toy: Toy, number: signal.Signals) -> None:
     """Forks and the process that they are forks of go with their engine, however it ends."""
     slow = PROGRAM + "import time; time.sleep(60)\n"
     toy.write({"dvc.yaml": GRAPH, "execution.yaml": EXECUTION, "own.py": OWN, "program.py": slow, "in": "one\n"})
-    program = "from pathlib import Path; from flows.policy import load_policies; from tests.conftest import run_engine"
+    program = (
+        "from pathlib import Path; from flows.engine.policy import load_policies; from tests.conftest import run_engine"
+    )
     command = [sys.executable, "-c", f"{program}; run_engine(jobs=2, policies=load_policies(Path()))"]
     with subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(ROOT)}) as engine:
         try:

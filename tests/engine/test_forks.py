@@ -9,10 +9,10 @@ from unittest.mock import ANY
 import pytest
 
 from flows.core.errors import PolicyInvalid
-from flows.model import Command, Stage
-from flows.policy import StagePolicy, load_policies
-from flows.preloads import Preloads
-from flows.processes import Processes
+from flows.engine.policy import StagePolicy, load_policies
+from flows.engine.preload_scheduler import Preloads
+from flows.engine.processes.processes import Processes
+from flows.engine.types import Command, Stage
 from tests.conftest import Toy, run_engine
 from tests.engine.forking import EXECUTION, GRAPH, ON_LINUX, OWN, PROGRAM, processes, say
 from tests.engine.toys import Heard, status, succeeded
@@ -84,7 +84,7 @@ def test_changed_code_is_loaded_anew(toy: Toy, processes: Processes) -> None:
 )
 def test_cannot_be_imported(toy: Toy, monkeypatch: pytest.MonkeyPatch, module: str, wait_s: float, fault: str) -> None:
     """A module that is not there, that hangs in a fork or takes too long is said once; stages start without it."""
-    monkeypatch.setattr("flows.stage_forks.IMPORT_S", wait_s)
+    monkeypatch.setattr("flows.engine.processes.fork_client.IMPORT_S", wait_s)
     toy.write({"own.py": OWN, "program.py": PROGRAM, "slow.py": "import time; time.sleep(120)"})
     notes: list[str] = []
     processes = Processes(toy.folder, notes.append)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from flows import aside
-from flows.model import Outcome
-from flows.plan import Verdict
-from flows.recovery import put_in_order
+from flows.engine import output_backup
+from flows.engine.planning.plan import Verdict
+from flows.engine.recovery import put_in_order
+from flows.engine.types import Outcome
 from tests.conftest import Toy, run_engine, wait_until
 from tests.engine.shapes import CHAIN
 from tests.engine.test_ends import engine_process, slow
@@ -38,29 +38,29 @@ def test_outputs_on_another_disk(tmp_path: Path, disk: Path) -> None:
     (disk / "file").write_text("old")
     (disk / "link").symlink_to("nowhere")
     paths = ["models/folder", "models/file", "models/link"]
-    aside.put_aside(tmp_path, "train", paths)
+    output_backup.put_aside(tmp_path, "train", paths)
     assert not any(os.path.lexists(tmp_path / path) for path in paths)
     (disk / "file").write_text("half")
-    aside.put_back(tmp_path, "train")
+    output_backup.put_back(tmp_path, "train")
     assert ((disk / "folder/inner/x").read_text(), (disk / "file").read_text()) == ("x", "old")
     assert (disk / "link").readlink() == Path("nowhere")
     assert {path.name for path in disk.iterdir()} == {"file", "folder", "link"}
-    assert not aside.anything_aside(tmp_path)
+    assert not output_backup.anything_aside(tmp_path)
 
 
 def test_killed_on_the_way_to_another_disk(tmp_path: Path, disk: Path) -> None:
     """What a kill leaves of a move to another file system is never taken for the output, there nor back."""
     (tmp_path / "models").symlink_to(disk)
     (disk / "file").write_text("whole")
-    aside.put_aside(tmp_path, "train", [])
-    (folder,) = (tmp_path / aside.FOLDER).iterdir()
-    (folder / aside.LIST).write_text('{"paths": ["models/file"]}')
+    output_backup.put_aside(tmp_path, "train", [])
+    (folder,) = (tmp_path / output_backup.FOLDER).iterdir()
+    (folder / output_backup.LIST).write_text('{"paths": ["models/file"]}')
     (folder / ".0.moving").write_text("ha")
-    aside.put_all_back(tmp_path)
+    output_backup.put_all_back(tmp_path)
     assert (disk / "file").read_text() == "whole"
-    aside.put_aside(tmp_path, "train", ["models/file"])
+    output_backup.put_aside(tmp_path, "train", ["models/file"])
     (disk / ".file.moving").write_text("ha")
-    aside.put_all_back(tmp_path)
+    output_backup.put_all_back(tmp_path)
     assert (disk / "file").read_text() == "whole"
     assert list(disk.iterdir()) == [disk / "file"]
 
@@ -75,11 +75,11 @@ def test_newer_outputs_stay(toy: Toy) -> None:
         engine.kill()
     toy.write(slow(0.1) | {"in": "two\n"})
     dvc_repro(toy.folder)
-    assert aside.anything_aside(toy.folder)
+    assert output_backup.anything_aside(toy.folder)
     put_in_order(toy.folder)
     assert toy.read("p") == "p\ntwo\n"
     assert {decision.verdict for decision in plan_here().values()} == {Verdict.UNCHANGED}
-    assert not aside.anything_aside(toy.folder)
+    assert not output_backup.anything_aside(toy.folder)
 
 
 @pytest.mark.parametrize("cmd", ["echo 1", "|\n      echo 1\n\n      echo 2"])
@@ -91,10 +91,10 @@ def test_only_its_own_entry_counts(tmp_path: Path, cmd: str) -> None:
     for kind, entry, back in (("other", "1", True), ("own", "2", False)):
         (tmp_path / "sub/dvc.lock").write_text(lock.format(cmd=cmd, a="1", other="x"))
         (tmp_path / "sub/a").write_text("old")
-        aside.put_aside(tmp_path, "sub/dvc.yaml:a", ["sub/a"])
+        output_backup.put_aside(tmp_path, "sub/dvc.yaml:a", ["sub/a"])
         (tmp_path / "sub/a").write_text("new")
         (tmp_path / "sub/dvc.lock").write_text(lock.format(cmd=cmd, a=entry, other=kind))
-        aside.put_all_back(tmp_path)
+        output_backup.put_all_back(tmp_path)
         assert (tmp_path / "sub/a").read_text() == ("old" if back else "new")
 
 

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from flows.model import Outcome
+from flows.engine.types import Outcome
 from tests.conftest import Toy
 from tests.engine.toys import dvc_repro, forget_cache, inside, locks, outcomes, run_as_planned, status, twin
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.model import Outcome
+from flows.engine.types import Outcome
 from tests.conftest import Toy
 from tests.engine.shapes import CHAIN, FOLDERS, SHAPES
 from tests.engine.toys import (

@@ -16,19 +16,19 @@ import httpx
 import pytest
 from rich.console import Console
 
-from flows.display import Display
-from flows.live import LiveDisplay
-from flows.model import Outcome, Result
+from flows.engine.display.live import LiveDisplay
+from flows.engine.display.plain import Display
+from flows.engine.types import Outcome, Result
 from tests.conftest import ROOT, Inkflow, Toy, wait_until
 from tests.engine.test_ends import slow
 from tests.engine.toys import status
 
 TO_STANDARD_OUTPUT = """
-from flows.display import Display
+from flows.engine.display.plain import Display
 from flows.dvc_adapter import Repository
 from flows.engine import Engine
-from flows.session import Options, Session
-from flows.policy import Policies
+from flows.engine.run_state import Options, Session
+from flows.engine.policy import Policies
 engine = Engine(Repository(), Policies(), Session(Display()), Options())
 engine.start([])
 list(engine.watches())

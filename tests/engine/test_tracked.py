@@ -8,11 +8,11 @@ import pytest
 from flows.cli import main
 from flows.core.errors import DvcFailed
 from flows.dvc_adapter import Repository
-from flows.engine import Engine
-from flows.model import Outcome
-from flows.plan import Verdict
-from flows.policy import Policies
-from flows.session import Options, Session
+from flows.engine.engine import Engine
+from flows.engine.planning.plan import Verdict
+from flows.engine.policy import Policies
+from flows.engine.run_state import Options, Session
+from flows.engine.types import Outcome
 from tests.conftest import Toy, run_engine
 from tests.engine.shapes import CHAIN, FOLDERS
 from tests.engine.toys import dvc, forget_cache, outcomes, plan_here, run_as_planned, status, succeeded

@@ -12,10 +12,10 @@ import pytest
 
 from flows.core.errors import Interrupted
 from flows.dvc_adapter import Repository
-from flows.engine import Engine
-from flows.model import Outcome
-from flows.policy import Policies
-from flows.session import Options, Session
+from flows.engine.engine import Engine
+from flows.engine.policy import Policies
+from flows.engine.run_state import Options, Session
+from flows.engine.types import Outcome
 from tests.conftest import Toy, run_engine, wait_until
 from tests.engine.toys import Heard, outcomes, status, succeeded
 

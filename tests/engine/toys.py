@@ -11,12 +11,12 @@ from typing import Any
 import psutil
 from dvc.repo import Repo
 
-from flows.display import Silence
 from flows.dvc_adapter import Repository
-from flows.model import Outcome, Result
-from flows.plan import Decision, Verdict, plan
-from flows.processes import MARK
-from flows.session import Session
+from flows.engine.display.plain import Silence
+from flows.engine.planning.plan import Decision, Verdict, plan
+from flows.engine.processes.processes import MARK
+from flows.engine.run_state import Session
+from flows.engine.types import Outcome, Result
 from tests.conftest import run_engine
 
 FORETOLD = {

@@ -20,7 +20,7 @@ from prefect.states import Completed, Crashed, Running
 
 from flows.core.errors import Interrupted, PoolFailed
 from flows.dispatch import FLOW, Dispatch
-from flows.policy import Workers
+from flows.engine.policy import Workers
 from flows.remote_follow import POLL_S
 from flows.remote_lines import PAGE, Lines
 from flows.remote_order import Order

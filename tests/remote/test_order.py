@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from flows.core.errors import CannotBeSent, Interrupted, OrderUnusable, StageFailed, StageTimedOut
-from flows.model import Stage
-from flows.policy import Policies, StagePolicy
+from flows.engine.policy import Policies, StagePolicy
+from flows.engine.scheduler import Scheduler
+from flows.engine.types import Stage
 from flows.remote_clone import check_out
 from flows.remote_order import MAX_PATCH_BYTES, Order, other_versions, source_of, versions_of
 from flows.remote_report import Ending, Report, ending_of
 from flows.remote_work import Work
-from flows.scheduler import Scheduler
 from stages.base.errors import InkflowError
 
 PERSON = ("-c", "user.name=tester", "-c", "user.email=tester@localhost")

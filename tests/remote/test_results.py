@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from flows.core.errors import RemoteUnusable
 from flows.dvc_adapter import Repository
 from flows.dvc_elsewhere import Workplace
-from flows.model import Outcome, Result
+from flows.engine.types import Outcome, Result
 from tests.conftest import Toy, run_engine
 from tests.remote.services import Service, answers, free_port
 

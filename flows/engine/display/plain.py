@@ -9,7 +9,7 @@ from io import TextIOWrapper
 from typing import TextIO
 
 from flows.core.redaction import mask
-from flows.model import Outcome, Result
+from flows.engine.types import Outcome, Result
 
 MARKS = {Outcome.UNCHANGED: "=", Outcome.RESTORED: "<", Outcome.RECORDED: "*", Outcome.RAN: "+"}
 WHY = "runs: "  # how the engine begins a stage's first line, with the reasons: they are not said again at its end

@@ -1,10 +1,10 @@
-"""The process whose forks are stages: it has imported what they compute with.
+"""Imports what stages compute with, then forks one process for each stage.
 
-    python flows/stage_prefork.py PARENT LISTENER FOLDER PRELOAD...
+    python .../stage_fork_server.py PARENT LISTENER FOLDER PRELOAD...
 
-Started by `flows.stage_forks`, by its path and with the environment of a stage; ends with its PARENT, once all is
-imported. LISTENER is the number of an open socket; a PRELOAD is a module, or `module:function` to be called. What
-belongs to a project is forgotten again: a stage's own code is always read from disk.
+`fork_client` starts it by its path, with the environment of a stage; it ends with its PARENT, once all is imported.
+LISTENER is the number of an open socket; a PRELOAD is a module, or `module:function` to be called. Modules of the
+project in FOLDER are forgotten before the first fork, so that a stage always reads its own code from disk.
 """
 
 import gc
@@ -60,8 +60,8 @@ def main() -> NoReturn:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent, number, folder, *wanted = sys.argv[1:]
     path = sys.path[:]
-    sys.path.insert(0, str(Path(__file__).parents[1]))
-    from flows.fork_server import ForkServer
+    sys.path.insert(0, str(Path(__file__).parents[3]))
+    from flows.engine.processes.fork_server import ForkServer
 
     server = ForkServer(socket.socket(fileno=int(number)), lambda: os.getppid() == int(parent))
     forget_ours()

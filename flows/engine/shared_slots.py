@@ -10,8 +10,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
-from flows.policy import StagePolicy
-from flows.scheduler import Allocation
+from flows.engine.policy import StagePolicy
+from flows.engine.scheduler import Allocation
 
 POLL_S = 0.05
 

@@ -5,13 +5,13 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from flows.display import Display, Silence
-from flows.model import Outcome, Result
+from flows.engine.display.plain import Display, Silence
+from flows.engine.types import Outcome, Result
 from flows.remote import Carrier
 from stages.base.errors import InkflowError
 
 if TYPE_CHECKING:
-    from flows.engine import Engine
+    from flows.engine.engine import Engine
 
 RUN_ITSELF = "run"  # in place of a stage's name: an error that belongs to none
 GATES = "gates"  # likewise: a model that did not reach what is asked of it

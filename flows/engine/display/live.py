@@ -7,9 +7,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
-from flows.display import Display
-from flows.model import Result
-from flows.steps import steps
+from flows.engine.display.plain import Display
+from flows.engine.display.progress_parser import steps
+from flows.engine.types import Result
 
 STYLES = {
     "+": "green",

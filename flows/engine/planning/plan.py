@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from flows.facts import Cache, Dependency, Facts, Hashes
-from flows.reasons import FORCED, HOW_TO_GET, Change, one_and_others, sentence
+from flows.engine.planning.change_messages import FORCED, HOW_TO_GET, Change, one_and_others, sentence
+from flows.engine.planning.stage_facts import Cache, Dependency, Facts, Hashes
 
 
 class Verdict(StrEnum):

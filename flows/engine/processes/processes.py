@@ -15,9 +15,9 @@ import psutil
 
 from flows.core.errors import Interrupted, StageFailed, StageTimedOut
 from flows.core.redaction import mask
-from flows.model import Command
-from flows.process_trees import GRACE_S, end_trees
-from flows.stage_forks import Fork, StageForks
+from flows.engine.processes.fork_client import Fork, StageForks
+from flows.engine.processes.process_trees import GRACE_S, end_trees
+from flows.engine.types import Command
 
 KEPT_LINES = 50  # of a stage's output, for the message when it fails
 MARK = "INKFLOW_ENGINE"  # environment variable by which a stage's processes are known, also after their engine died

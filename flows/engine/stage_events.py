@@ -4,7 +4,7 @@ import queue
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from flows.model import Result, Stage
+from flows.engine.types import Result, Stage
 from stages.base.errors import InkflowError
 
 

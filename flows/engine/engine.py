@@ -16,19 +16,19 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from flows import machine
 from flows.core.errors import Interrupted, can_pass_by_itself
 from flows.dvc_adapter import Repository
-from flows.model import Command, Outcome, Result, Stage
-from flows.policy import Policies, StagePolicy, load_policies
-from flows.preloads import Preloads
-from flows.processes import Processes, end_orphans
+from flows.engine import resources
+from flows.engine.policy import Policies, StagePolicy, load_policies
+from flows.engine.preload_scheduler import Preloads
+from flows.engine.processes.processes import Processes, end_orphans
+from flows.engine.run_state import Options, Session
+from flows.engine.scheduler import Allocation, Scheduler
+from flows.engine.shared_slots import Sharing
+from flows.engine.stage_events import NotRun, Watch
+from flows.engine.timings import Timings
+from flows.engine.types import Command, Outcome, Result, Stage
 from flows.remote import PoolStages
-from flows.scheduler import Allocation, Scheduler
-from flows.session import Options, Session
-from flows.sharing import Sharing
-from flows.timings import Timings
-from flows.watch import NotRun, Watch
 from stages.base.errors import InkflowError
 
 
@@ -48,7 +48,7 @@ class Engine:
         self.policies = policies.all_here() if options.here else policies
         self._session = session
         self._options = options
-        self._jobs = options.jobs or machine.cores()
+        self._jobs = options.jobs or resources.cores()
         self._processes = Processes(repository.root, session.display.note)
         repository.tell(session.display.note, self._processes.ended)
         self._pools = PoolStages(repository, self.policies, session.carrier, self._processes.ended)
@@ -92,7 +92,7 @@ class Engine:
             self._repository.expect([stage.name for stage in stages])
             policies = {stage.name: self.policies.of(stage.name) for stage in stages}
             self._preloads = Preloads(stages, policies, self._prepare)
-            self._drive(Scheduler(stages, policies, self._jobs, machine.gpus()))
+            self._drive(Scheduler(stages, policies, self._jobs, resources.gpus()))
             self._repository.flush()
             self._timings.save()
         except BaseException as error:  # noqa: BLE001 - raised again where somebody watches
@@ -105,7 +105,7 @@ class Engine:
     def _prepare(self, policy: StagePolicy) -> None:
         """Have imported what stages of this policy want."""
         slots = min(policy.slots, self._jobs)
-        self._processes.prepare(policy.preload, machine.environment(slots, self._jobs, ()))
+        self._processes.prepare(policy.preload, resources.environment(slots, self._jobs, ()))
 
     def _drive(self, scheduler: Scheduler) -> None:
         """Start what may start and take what ended, until nothing runs and nothing may start."""
@@ -190,7 +190,7 @@ class Engine:
         policy = self.policies.of(command.stage)
         if policy.pool is not None:
             return self._pools.run(command.stage, lambda text: self._say(watch, text), force=self._options.force)
-        added = machine.environment(allocation.slots, self._jobs, allocation.gpus)
+        added = resources.environment(allocation.slots, self._jobs, allocation.gpus)
         command = replace(command, environment={**added, **command.environment}, preload=policy.preload)
         self._processes.run(command, lambda text: self._say(watch, text), policy.timeout_s)
         return ""

@@ -19,12 +19,12 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from flows.fork_orders import POLL_S, is_ours, is_readable, next_number, order_fork
-from flows.machine import GPUS
-from flows.process_trees import GRACE_S, end_trees
+from flows.engine.processes.fork_protocol import POLL_S, is_ours, is_readable, next_number, order_fork
+from flows.engine.processes.process_trees import GRACE_S, end_trees
+from flows.engine.resources import GPUS
 
 IMPORT_S = 120.0  # that a stage waits for imports, on a busy machine
-PROGRAM = Path(__file__).with_name("stage_prefork.py")
+PROGRAM = Path(__file__).with_name("stage_fork_server.py")
 PLAIN = re.compile(r"python3? -m [\w.]+( [\w@%+=:,./ -]+)?")  # nothing in it that a shell would read otherwise
 PLAIN_SHELLS = ("sh", "dash", "bash")
 OF_A_STAGE = re.compile(f"DVC_.*|PREFECT_.*|PWD|{GPUS}")  # variables that may differ, and that no import reads

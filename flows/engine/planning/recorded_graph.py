@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from flows.facts import Cache, Dependency, Facts, Hashes
+from flows.engine.planning.stage_facts import Cache, Dependency, Facts, Hashes
 
 NOT_HERE = ("deleted", "not in cache")
 

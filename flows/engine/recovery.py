@@ -4,9 +4,9 @@ import fcntl
 from contextlib import suppress
 from pathlib import Path
 
-from flows.aside import anything_aside, put_all_back
 from flows.core.file_lock import RUN_LOCK
-from flows.processes import end_orphans
+from flows.engine.output_backup import anything_aside, put_all_back
+from flows.engine.processes.processes import end_orphans
 
 
 def put_in_order(root: Path) -> None:

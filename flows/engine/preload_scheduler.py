@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import networkx as nx
 
-from flows.model import Stage
-from flows.policy import StagePolicy
+from flows.engine.policy import StagePolicy
+from flows.engine.types import Stage
 
 
 class Preloads:

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from flows.model import Stage
-from flows.reasons import ALWAYS, NEVER_RUN, Change
+from flows.engine.planning.change_messages import ALWAYS, NEVER_RUN, Change
+from flows.engine.types import Stage
 
 Hashes = Mapping[str, str]  # content hash by path, as DVC names both
 

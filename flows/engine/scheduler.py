@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from flows.model import Stage
-from flows.policy import StagePolicy
+from flows.engine.policy import StagePolicy
+from flows.engine.types import Stage
 
 
 @dataclass(frozen=True)

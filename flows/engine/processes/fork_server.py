@@ -18,8 +18,8 @@ from typing import NamedTuple
 
 import psutil
 
-from flows.fork_orders import NUMBER, POLL_S, is_ours, is_readable
-from flows.process_trees import end_found, end_trees
+from flows.engine.processes.fork_protocol import NUMBER, POLL_S, is_ours, is_readable
+from flows.engine.processes.process_trees import end_found, end_trees
 
 RECEIVE_S = 5.0  # an order is sent whole, at once
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # of <sys/prctl.h>, for which Python has no module of its own
