@@ -38,7 +38,7 @@ def judge_against(root: Path, revision: str | None) -> dict[str, Any]:
     """
     if revision is None:
         return judge(root)
-    from flows.dvc_files import fetch_run  # late: DVC takes half a second to import
+    from flows.dvc_repo.run_files import fetch_run  # late: DVC takes half a second to import
 
     with tempfile.TemporaryDirectory() as folder:
         fetch_run(root, revision, Path(folder))

@@ -16,9 +16,9 @@ from flows.core.gates import failures, judge, junit
 from flows.core.params_edit import SCHEMA, edited_params
 from flows.core.redaction import secrets_in_config
 from flows.core.stage_program import run_program
-from flows.dvc_adapter import Repository
-from flows.dvc_remote_key import use_key
-from flows.dvc_remotes import default_remote, missing_in_remote
+from flows.dvc_repo.remote_key import use_key
+from flows.dvc_repo.remotes import default_remote, missing_in_remote
+from flows.dvc_repo.repository import Repository
 from flows.engine.planning.plan import Verdict as Planned
 from flows.engine.planning.plan import plan
 from flows.engine.planning.recorded_graph import as_recorded

@@ -42,7 +42,7 @@ def compare(root: Path, old: str, new: str | None = None) -> dict[str, Any]:
         RevisionUnusable: there is no such version, or its files are gone.
         ProgramFailed: the versions cannot be compared.
     """
-    from flows.dvc_files import fetch_run  # late: DVC takes its time to import
+    from flows.dvc_repo.run_files import fetch_run  # late: DVC takes its time to import
 
     if new is None:
         edited_params({}, root)  # a mistake in params.yaml is said as such

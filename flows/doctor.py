@@ -117,7 +117,7 @@ def server(root: Path) -> Finding:
 
 def remote(root: Path) -> Finding:
     """Whether DVC's default remote can be reached."""
-    from flows.dvc_remotes import default_remote  # late: DVC takes its time to import
+    from flows.dvc_repo.remotes import default_remote  # late: DVC takes its time to import
 
     try:
         name = default_remote(root)
@@ -128,7 +128,7 @@ def remote(root: Path) -> Finding:
     code = {"PYTHONPATH": python_path()}
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "flows.dvc_remote_check"],
+            [sys.executable, "-m", "flows.dvc_repo.remote_check"],
             cwd=root, env=os.environ | code, capture_output=True, text=True, timeout=REMOTE_S,
         )  # fmt: skip
     except subprocess.TimeoutExpired:

@@ -10,7 +10,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 from pydantic import Field
 
-from flows import dvc_remotes
+from flows.dvc_repo import remotes
 from flows.pipeline import pipeline
 from flows.states import failed
 from stages.base.errors import InkflowError
@@ -52,7 +52,7 @@ def pulled() -> bool:
     A remote that fails costs the time of running, and no more.
     """
     try:
-        if dvc_remotes.default_remote(Path()) is None:
+        if remotes.default_remote(Path()) is None:
             return False
     except InkflowError:
         return False  # the pipeline says what is wrong
@@ -61,7 +61,7 @@ def pulled() -> bool:
 
 def after_push(state: State[Any]) -> State[Any]:
     """`state` of the run when its results are pushed, or need not be; else what the push failed with."""
-    if not state.is_completed() or dvc_remotes.default_remote(Path()) is None:
+    if not state.is_completed() or remotes.default_remote(Path()) is None:
         return state
     pushed = _persistently(_push, PUSH)
     return state if pushed.is_completed() else Failed(message=f"{state.message}; not pushed: {pushed.message}")
@@ -79,13 +79,13 @@ def _persistently(work: Callable[[], State[Any]], name: str) -> State[Any]:
 
 def _pull() -> State[Any]:
     try:
-        return Completed(message=f"{dvc_remotes.pull_run_cache(Path())} new entries of the run cache pulled")
+        return Completed(message=f"{remotes.pull_run_cache(Path())} new entries of the run cache pulled")
     except InkflowError as error:
         return failed(error)
 
 
 def _push() -> State[Any]:
     try:
-        return Completed(message=dvc_remotes.push_all(Path()))
+        return Completed(message=remotes.push_all(Path()))
     except InkflowError as error:
         return failed(error)

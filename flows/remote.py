@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from flows.core.errors import Interrupted
-from flows.dvc_adapter import Repository
-from flows.dvc_elsewhere import Elsewhere
+from flows.dvc_repo.repository import Repository
+from flows.dvc_repo.stage_transfer import Elsewhere
 from flows.engine.policy import Policies
 from flows.remote_order import Order, source_of, versions_of
 

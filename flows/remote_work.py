@@ -15,8 +15,8 @@ from pathlib import Path
 
 from flows.core.errors import Interrupted, OrderUnusable
 from flows.core.file_lock import one_at_a_time, only_run_here
-from flows.dvc_adapter import Repository
-from flows.dvc_elsewhere import Workplace, configure
+from flows.dvc_repo.repository import Repository
+from flows.dvc_repo.stage_transfer import Workplace, configure
 from flows.engine import resources
 from flows.engine.display.plain import Display
 from flows.engine.engine import Engine

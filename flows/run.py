@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from flows import dvc_remotes
 from flows.core.errors import RemoteFailed, ServerUnreachable
 from flows.core.file_lock import only_run_here
 from flows.core.notices import stand_in_notice
 from flows.core.params_edit import PATH, Edited, check_dataset, edited_params, parse_settings, with_models
-from flows.dvc_adapter import Repository
+from flows.dvc_repo import remotes
+from flows.dvc_repo.repository import Repository
 from flows.engine.display.plain import Display
 from flows.engine.planning.stage_facts import nothing_to_do
 from flows.engine.recovery import put_in_order
@@ -56,9 +56,9 @@ def exchanging(root: Path, *, pull: bool, push: bool) -> Iterator[None]:
         RemoteFailed: the remote cannot be used; after a failure in the block, that one is raised.
     """
     if pull:
-        print(f"DVC remote: {dvc_remotes.pull_run_cache(root)} new entries of the run cache pulled", flush=True)
+        print(f"DVC remote: {remotes.pull_run_cache(root)} new entries of the run cache pulled", flush=True)
     elif push:
-        dvc_remotes.need_remote(root)
+        remotes.need_remote(root)
     try:
         yield
     except InvalidInput:
@@ -73,7 +73,7 @@ def exchanging(root: Path, *, pull: bool, push: bool) -> Iterator[None]:
 
 
 def _push(root: Path) -> None:
-    print(f"DVC remote: {dvc_remotes.push_all(root)}", flush=True)
+    print(f"DVC remote: {remotes.push_all(root)}", flush=True)
 
 
 @contextmanager

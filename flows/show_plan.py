@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from flows import dvc_remotes
 from flows.core.params_edit import apply_settings
-from flows.dvc_adapter import Repository
+from flows.dvc_repo import remotes
+from flows.dvc_repo.repository import Repository
 from flows.engine.planning.plan import Decision, Verdict, plan
 from flows.engine.planning.recorded_graph import as_recorded
 from flows.engine.policy import Policies, load_policies
@@ -39,7 +39,7 @@ def show_plan(arguments: argparse.Namespace) -> int:
     policies = load_policies(root)
     put_in_order_if_free(root)
     if arguments.pull:
-        count = dvc_remotes.pull_run_cache(root)
+        count = remotes.pull_run_cache(root)
         print(
             f"DVC remote: {count} new entries of the run cache pulled", file=sys.stderr
         )  # standard output is the plan

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.combinations import check, combinations
-from flows.dvc_adapter import Repository
+from flows.dvc_repo.repository import Repository
 from flows.engine.display.plain import Display, Silence
 from flows.engine.policy import load_policies
 from flows.server import Server

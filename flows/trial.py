@@ -14,8 +14,8 @@ from typing import Any, TextIO
 
 from flows.core.errors import Interrupted
 from flows.core.params_edit import apply_settings
-from flows.dvc_adapter import Repository
-from flows.dvc_experiments import save
+from flows.dvc_repo.experiments import save
+from flows.dvc_repo.repository import Repository
 from flows.engine.display.plain import Display
 from flows.engine.engine import Engine
 from flows.engine.policy import load_policies

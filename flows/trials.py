@@ -16,7 +16,7 @@ from flows.combinations import Combination
 from flows.core.code_path import CODE
 from flows.core.errors import Interrupted, StageFailed
 from flows.core.file_lock import only_run_here
-from flows.dvc_experiments import Experiments
+from flows.dvc_repo.experiments import Experiments
 from flows.engine import resources
 from flows.engine.display.plain import Display
 from flows.engine.processes.processes import KEPT_LINES, MARK, mark, tied_to_us

@@ -13,8 +13,8 @@ from typing import Any
 from flows.core.code_path import CODE
 from flows.core.file_lock import only_run_here
 from flows.core.params_edit import edited_params
-from flows.dvc_adapter import Repository
-from flows.dvc_experiments import Experiments
+from flows.dvc_repo.experiments import Experiments
+from flows.dvc_repo.repository import Repository
 from flows.engine.display.plain import Display, Silence
 from flows.engine.engine import Engine, running
 from flows.engine.planning.change_messages import ALWAYS

@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-from flows.dvc_adapter import Repository
+from flows.dvc_repo.repository import Repository
 from flows.engine.display.plain import Display, Silence
 from flows.engine.engine import Engine
 from flows.engine.policy import Policies

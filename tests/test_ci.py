@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from flows import dvc_remotes
 from flows.ci_summary import Step, Verdict, junit, markdown
 from flows.cli import main as inkflow_here
+from flows.dvc_repo import remotes
 from tests.conftest import SMALL_MODELS, Inkflow, Project, Toy, run_engine
 from tests.test_remotes import PIPELINE, commit, second
 
@@ -38,7 +38,7 @@ def finished(toy: Toy, tmp_path: Path) -> Toy:
     toy.write({"in": "one\n", "params.yaml": "speed: 1\n", ".gitignore": ignored})
     assert run_engine().error is None
     subprocess.run(["dvc", "remote", "add", "-q", "-d", "store", str(tmp_path / "store")], check=True)
-    dvc_remotes.push(Path())
+    remotes.push(Path())
     commit(toy.folder)
     return toy
 

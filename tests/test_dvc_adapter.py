@@ -5,7 +5,7 @@ import subprocess
 import pytest
 
 from flows.core.errors import DvcFailed, InputsChanged, PipelineInvalid, StageFailed, UnknownStage
-from flows.dvc_adapter import Repository
+from flows.dvc_repo.repository import Repository
 from flows.engine.planning.stage_facts import nothing_to_do
 from flows.engine.types import Outcome, Result
 from tests.conftest import DIAMOND, Toy, run_engine

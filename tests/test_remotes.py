@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from flows import dvc_remotes
 from flows.core.errors import NoRemote, RemoteFailed, UnknownStage
-from flows.dvc_remote_key import use_key
+from flows.dvc_repo import remotes
+from flows.dvc_repo.remote_key import use_key
 from tests.conftest import Inkflow, Toy, run_engine
 from tests.remote_servers import SECRET, SshServer, free_port, s3_server, ssh_server
 
@@ -125,7 +125,7 @@ def test_another_clone_restores_all(kind: str, clone: Toy, set_up: Callable[...,
     assert run_engine().error is None
     subprocess.run(["git", "checkout", "-q", "dvc.lock"], check=True)
     commit(clone.folder)
-    assert dvc_remotes.missing_in_remote(Path()) != {}
+    assert remotes.missing_in_remote(Path()) != {}
     pushed = inkflow("run", "--push", folder=clone.folder)
     assert (pushed.returncode, pushed.stderr) == (0, ""), pushed.stdout
     folder = second(clone)
@@ -134,7 +134,7 @@ def test_another_clone_restores_all(kind: str, clone: Toy, set_up: Callable[...,
     assert "0 of 2 stages ran, 2 restored" in pulled.stdout
     assert not list(folder.glob("*.runs"))
     assert (folder / "joined").read_text() == "other\ntwo\n"
-    assert dvc_remotes.missing_in_remote(folder) == {}
+    assert remotes.missing_in_remote(folder) == {}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -142,55 +142,55 @@ def test_push_and_pull(kind: str, clone: Toy, set_up: Callable[..., None]) -> No
     """What is sent is there; sent again nothing is; another clone gets it; targets limit both."""
     set_up(kind, clone.folder)
     commit(clone.folder)
-    assert dvc_remotes.missing_in_remote(Path()) == {"source": ["out"], "join": ["joined"]}
-    assert dvc_remotes.push(Path(), ["join"]) == 1
-    assert dvc_remotes.missing_in_remote(Path()) == {"source": ["out"]}
-    assert (dvc_remotes.push(Path()), dvc_remotes.push(Path())) == (3, 0)
-    assert (dvc_remotes.push_run_cache(Path()), dvc_remotes.push_run_cache(Path())) == (2, 0)
+    assert remotes.missing_in_remote(Path()) == {"source": ["out"], "join": ["joined"]}
+    assert remotes.push(Path(), ["join"]) == 1
+    assert remotes.missing_in_remote(Path()) == {"source": ["out"]}
+    assert (remotes.push(Path()), remotes.push(Path())) == (3, 0)
+    assert (remotes.push_run_cache(Path()), remotes.push_run_cache(Path())) == (2, 0)
     folder = second(clone)
-    assert dvc_remotes.missing_in_remote(folder) == {}
-    assert dvc_remotes.pull(folder, ["source"]) == 3
+    assert remotes.missing_in_remote(folder) == {}
+    assert remotes.pull(folder, ["source"]) == 3
     assert (folder / "out/sub/two").read_text() == "two\n"
     with pytest.raises(UnknownStage, match="unknown stage 'joint'; did you mean join"):
-        dvc_remotes.pull(folder, ["joint"])
+        remotes.pull(folder, ["joint"])
     assert not (folder / "joined").exists()
-    assert (dvc_remotes.pull_run_cache(folder), dvc_remotes.pull_run_cache(folder)) == (2, 0)
+    assert (remotes.pull_run_cache(folder), remotes.pull_run_cache(folder)) == (2, 0)
 
 
 def test_missing_outputs_have_names(clone: Toy, set_up: Callable[..., None], tmp_path: Path) -> None:
     """A single file that is gone from a folder in the remote makes the output missing, whatever DVC remembers."""
     set_up("folder", clone.folder)
     commit(clone.folder)
-    dvc_remotes.push(Path())
-    assert dvc_remotes.missing_in_remote(Path()) == {}
+    remotes.push(Path())
+    assert remotes.missing_in_remote(Path()) == {}
     [gone] = [
         path for path in (tmp_path / "store/files").rglob("*") if path.is_file() and path.read_bytes() == b"two\n"
     ]
     gone.unlink()
-    assert dvc_remotes.missing_in_remote(second(clone)) == {"source": ["out"]} == dvc_remotes.missing_in_remote(Path())
+    assert remotes.missing_in_remote(second(clone)) == {"source": ["out"]} == remotes.missing_in_remote(Path())
 
 
 def test_half_an_entry_is_none(clone: Toy, set_up: Callable[..., None], tmp_path: Path) -> None:
     """An entry of the run cache that a killed sender left half is not taken; the next push mends it."""
     set_up("folder", clone.folder)
     commit(clone.folder)
-    dvc_remotes.push_run_cache(Path())
+    remotes.push_run_cache(Path())
     entry = next(path for path in (tmp_path / "store/runs").rglob("*") if path.is_file())
     whole = entry.read_bytes()
     folder = second(clone)
     for end in (20, *(place + 1 for place in range(whole.rindex(b"md5")) if whole[place] == ord("\n"))):
         entry.write_bytes(whole[:end])
-        assert dvc_remotes.pull_run_cache(folder) <= 1  # the other one, once
+        assert remotes.pull_run_cache(folder) <= 1  # the other one, once
     assert entry.name not in {path.name for path in (folder / ".dvc/cache/runs").rglob("*")}
-    assert dvc_remotes.push_run_cache(Path()) == 1 and entry.read_bytes() == whole
-    assert dvc_remotes.pull_run_cache(folder) == 1
+    assert remotes.push_run_cache(Path()) == 1 and entry.read_bytes() == whole
+    assert remotes.pull_run_cache(folder) == 1
 
 
 def test_an_entry_without_its_outputs_stays_here(clone: Toy, set_up: Callable[..., None]) -> None:
     """What the cache here has no more, the remote's run cache does not promise."""
     set_up("folder", clone.folder)
     shutil.rmtree(".dvc/cache/files")
-    assert dvc_remotes.push_run_cache(Path()) == 0
+    assert remotes.push_run_cache(Path()) == 0
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ def test_one_sentence(
     run = called("run", "--pull")
     assert run.returncode == 1, run.stdout
     assert sentence in run.stderr and run.stderr.count("\n") == 1, run.stderr
-    for work in (dvc_remotes.push, dvc_remotes.push_run_cache, dvc_remotes.missing_in_remote):
+    for work in (remotes.push, remotes.push_run_cache, remotes.missing_in_remote):
         with pytest.raises(RemoteFailed, match=sentence):
             work(Path())
     assert before == (clone.read("dvc.lock"), clone.read("joined"))
@@ -236,11 +236,11 @@ def test_s3_without_credentials_or_server(
     address = f"http://127.0.0.1:{free_port()}"
     subprocess.run(["dvc", "remote", "modify", "--local", "store", "endpointurl", address], check=True)
     with pytest.raises(RemoteFailed, match=r"the DVC remote store \(s3://inkflow/.*\) cannot be used: .*connect"):
-        dvc_remotes.pull_run_cache(Path())
+        remotes.pull_run_cache(Path())
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     with pytest.raises(RemoteFailed, match="Unable to locate credentials"):
-        dvc_remotes.push_run_cache(Path())
+        remotes.push_run_cache(Path())
 
 
 def test_full_remote(clone: Toy, set_up: Callable[..., None], tmp_path: Path) -> None:
@@ -256,10 +256,10 @@ def test_full_remote(clone: Toy, set_up: Callable[..., None], tmp_path: Path) ->
     assert run.returncode == 1, run.stdout + run.stderr
     assert run.stderr.startswith("error: the DVC remote store (") and run.stderr.count("\n") == 1, run.stderr
     assert "File too large" in run.stderr
-    assert dvc_remotes.missing_in_remote(Path()) != {}
+    assert remotes.missing_in_remote(Path()) != {}
     again = called("run", "--push")
     assert again.returncode == 0, again.stderr
-    assert dvc_remotes.missing_in_remote(Path()) == {}
+    assert remotes.missing_in_remote(Path()) == {}
 
 
 def test_no_remote(clone: Toy) -> None:
@@ -270,7 +270,7 @@ def test_no_remote(clone: Toy) -> None:
         assert run.returncode == 2 and "no DVC remote is configured" in run.stderr
     assert clone.runs("source") == 1
     with pytest.raises(NoRemote):
-        dvc_remotes.push(Path())
+        remotes.push(Path())
 
 
 @pytest.mark.parametrize("as_file", [False, True], ids=["text", "file"])
@@ -280,7 +280,7 @@ def test_key_from_the_environment(as_file: bool, clone: Toy, set_up: Callable[..
     """
     set_up("ssh", clone.folder, key="/nowhere")
     use_key(clone.folder, str(sshd.key) if as_file else sshd.key.read_text().strip())
-    assert dvc_remotes.push(Path()) == 4
+    assert remotes.push(Path()) == 4
     path = clone.folder / ".dvc/tmp/inkflow_key"
     assert path.stat().st_mode & 0o777 == 0o600
     assert "PRIVATE KEY" not in clone.read(".dvc/config") + clone.read(".dvc/config.local")

@@ -174,7 +174,7 @@ def test_interrupt(swept: Swept, prefect_url: str, tmp_path: Path) -> None:
 
 def test_modules_of_the_clone(swept: Swept) -> None:
     """A stage's Python modules are the clone's own: the edited ones, not those that somebody edits meanwhile."""
-    from flows.dvc_experiments import Experiments
+    from flows.dvc_repo.experiments import Experiments
 
     swept.write({"score.sh": "edited"})
     experiments = Experiments(swept.folder)
@@ -213,7 +213,7 @@ def test_typos(swept: Swept, arguments: list[str], said: str) -> None:
 
 def test_no_commit_yet(toy: Toy) -> None:
     """Without a commit there is nothing that experiments could belong to: one sentence."""
-    from flows.dvc_experiments import Experiments
+    from flows.dvc_repo.experiments import Experiments
 
     with pytest.raises(InvalidInput, match="there is none yet; commit first"):
         Experiments(toy.folder)

@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from flows.core.errors import Interrupted, can_pass_by_itself
-from flows.dvc_adapter import Repository
+from flows.dvc_repo.repository import Repository
 from flows.engine import resources
 from flows.engine.policy import Policies, StagePolicy, load_policies
 from flows.engine.preload_scheduler import Preloads

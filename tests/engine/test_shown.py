@@ -25,7 +25,7 @@ from tests.engine.toys import status
 
 TO_STANDARD_OUTPUT = """
 from flows.engine.display.plain import Display
-from flows.dvc_adapter import Repository
+from flows.dvc_repo.repository import Repository
 from flows.engine import Engine
 from flows.engine.run_state import Options, Session
 from flows.engine.policy import Policies

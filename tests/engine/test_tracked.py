@@ -7,7 +7,7 @@ import pytest
 
 from flows.cli import main
 from flows.core.errors import DvcFailed
-from flows.dvc_adapter import Repository
+from flows.dvc_repo.repository import Repository
 from flows.engine.engine import Engine
 from flows.engine.planning.plan import Verdict
 from flows.engine.policy import Policies

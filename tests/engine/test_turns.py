@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from flows.core.errors import Interrupted
-from flows.dvc_adapter import Repository
+from flows.dvc_repo.repository import Repository
 from flows.engine.engine import Engine
 from flows.engine.policy import Policies
 from flows.engine.run_state import Options, Session

@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 from dvc.repo import Repo
 
-from flows.dvc_adapter import Repository
+from flows.dvc_repo.repository import Repository
 from flows.engine.display.plain import Silence
 from flows.engine.planning.plan import Decision, Verdict, plan
 from flows.engine.processes.processes import MARK

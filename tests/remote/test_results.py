@@ -12,8 +12,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from flows.core.errors import RemoteUnusable
-from flows.dvc_adapter import Repository
-from flows.dvc_elsewhere import Workplace
+from flows.dvc_repo.repository import Repository
+from flows.dvc_repo.stage_transfer import Workplace
 from flows.engine.types import Outcome, Result
 from tests.conftest import Toy, run_engine
 from tests.remote.services import Service, answers, free_port

@@ -19,9 +19,8 @@ from dvc.stage import Stage as DvcStage
 from dvc_data.hashfile.hash_info import HashInfo
 
 from flows.core.errors import DvcFailed, InputsChanged, Interrupted, PipelineInvalid, UnknownStage
-from flows.dvc_answers import CacheAnswers
-from flows.dvc_elsewhere import Elsewhere
-from flows.dvc_facts import (
+from flows.dvc_repo.cache_lookup import CacheAnswers
+from flows.dvc_repo.dvc_facts import (
     Held,
     Situation,
     active_graph,
@@ -32,11 +31,12 @@ from flows.dvc_facts import (
     value_of,
     whole_message,
 )
-from flows.dvc_inputs import Snapshot, changes_between, inputs_of
-from flows.dvc_lockfile import Recorder, mend_list_of_files_in_use
-from flows.dvc_remotes import fetch_result
-from flows.dvc_results import Remote
-from flows.dvc_turns import Turns
+from flows.dvc_repo.input_snapshot import Snapshot, changes_between, inputs_of
+from flows.dvc_repo.lockfile import Recorder, mend_list_of_files_in_use
+from flows.dvc_repo.locking import Turns
+from flows.dvc_repo.remote_results import Remote
+from flows.dvc_repo.remotes import fetch_result
+from flows.dvc_repo.stage_transfer import Elsewhere
 from flows.engine.output_backup import forget, is_outdated, put_all_back, put_aside, put_back
 from flows.engine.planning.change_messages import HOW_TO_GET, sentence
 from flows.engine.planning.stage_facts import Facts

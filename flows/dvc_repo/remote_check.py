@@ -1,4 +1,4 @@
-"""Whether DVC's default remote can be reached: `python -m flows.dvc_remote_check`, a process that can be ended."""
+"""Whether DVC's default remote can be reached: `python -m flows.dvc_repo.remote_check`, a process that can be ended."""
 
 import sys
 

@@ -15,8 +15,8 @@ from dvc.stage import Stage as DvcStage
 from dvc_data.hashfile.hash_info import HashInfo
 
 from flows.core.errors import CannotBeSent, DvcFailed
-from flows.dvc_facts import HASH, can_be_cached, files_of, overlap, path_of, run_key
-from flows.dvc_results import Remote
+from flows.dvc_repo.dvc_facts import HASH, can_be_cached, files_of, overlap, path_of, run_key
+from flows.dvc_repo.remote_results import Remote
 
 
 @dataclass(frozen=True)

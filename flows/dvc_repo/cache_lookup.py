@@ -18,10 +18,10 @@ from dvc_data.hashfile.tree import Tree
 from dvc_objects.errors import ObjectFormatError
 
 from flows.core.errors import RemoteFailed
-from flows.dvc_facts import HASH, Situation, can_be_cached, overlap, path_of, run_key, value_of
-from flows.dvc_results import is_whole
+from flows.dvc_repo.dvc_facts import HASH, Situation, can_be_cached, overlap, path_of, run_key, value_of
+from flows.dvc_repo.remote_results import is_whole
+from flows.dvc_repo.transfer_errors import reason
 from flows.engine.planning.stage_facts import Hashes
-from flows.logged_errors import reason
 
 
 class CacheAnswers:

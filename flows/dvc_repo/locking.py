@@ -21,8 +21,8 @@ from dvc.stage import Stage as DvcStage
 
 from flows.core.errors import DvcFailed, Interrupted
 from flows.core.file_lock import one_at_a_time
-from flows.dvc_facts import whole_message
-from flows.openings import Openings
+from flows.dvc_repo.dvc_facts import whole_message
+from flows.dvc_repo.inotify import Openings
 from stages.base.errors import OutputError
 
 POLL_S = 0.5  # as often as DVC itself looks

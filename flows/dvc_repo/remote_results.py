@@ -22,8 +22,8 @@ from dvc_data.hashfile.tree import Tree
 from dvc_objects.errors import ObjectFormatError
 
 from flows.core.errors import Interrupted, NoRemote, RemoteUnusable
-from flows.dvc_facts import HASH
-from flows.logged_errors import LoggedErrors, reason
+from flows.dvc_repo.dvc_facts import HASH
+from flows.dvc_repo.transfer_errors import LoggedErrors, reason
 
 RUNS = "runs"  # DVC's folder for the run cache, in caches and in remotes
 RUNS_HASH = "md5-dos2unix"  # where DVC itself keeps it

@@ -32,9 +32,9 @@ from dvc_objects.fs.local import LocalFileSystem
 
 from flows.core.errors import NoRemote, RemoteFailed, UnknownStage
 from flows.core.file_lock import one_at_a_time
-from flows.dvc_facts import HASH, path_of
-from flows.dvc_results import RUNS, RUNS_HASH, is_whole
-from flows.logged_errors import LoggedErrors, reason
+from flows.dvc_repo.dvc_facts import HASH, path_of
+from flows.dvc_repo.remote_results import RUNS, RUNS_HASH, is_whole
+from flows.dvc_repo.transfer_errors import LoggedErrors, reason
 from stages.base.errors import InkflowError
 
 

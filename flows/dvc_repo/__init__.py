@@ -1,0 +1,1 @@
+"""The only room that imports DVC: facts, cache, lock file, locking, remotes, experiments, garbage collection."""
