@@ -12,7 +12,7 @@ from pydantic import Field
 
 from flows.dvc_repo import remotes
 from flows.pipeline import pipeline
-from flows.states import failed
+from flows.tasks.failure_state import failed
 from stages.base.errors import InkflowError
 
 PULL, PUSH = "pull", "push"

@@ -18,7 +18,6 @@ from prefect.futures import PrefectFuture, wait
 from prefect.logging.handlers import APILogWorker
 from prefect.states import Cancelled, Completed
 
-from flows.artifacts import publish
 from flows.core.errors import Interrupted, StageFailed
 from flows.core.file_lock import only_run_here
 from flows.core.gates import enforce
@@ -31,9 +30,10 @@ from flows.engine.policy import StagePolicy
 from flows.engine.run_state import GATES, RUN_ITSELF, Options, Session
 from flows.engine.stage_events import Ending, FailedTry, NotRun, Watch
 from flows.engine.types import Outcome, Result
-from flows.progress import ProgressArtifact
 from flows.server import named
-from flows.states import failed
+from flows.tasks.artifacts import publish
+from flows.tasks.failure_state import failed
+from flows.tasks.progress_artifact import ProgressArtifact
 from stages.base.errors import EXIT_UNAVAILABLE, InkflowError
 from stages.params.schema import Params
 

@@ -22,7 +22,7 @@ from flows.core.redaction import mask_logs
 from flows.remote_order import Order
 from flows.remote_report import ARTIFACT, BEAT_S, LINES, Ending, Report, ending_of
 from flows.remote_work import Work
-from flows.states import failed
+from flows.tasks.failure_state import failed
 from stages.base.errors import InkflowError
 
 DRAIN_S = 10.0

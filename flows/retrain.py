@@ -23,7 +23,7 @@ from flows.core.redaction import mask
 from flows.core.stage_program import run_program
 from flows.nightly import after_push, pulled
 from flows.pipeline import pipeline
-from flows.states import failed
+from flows.tasks.failure_state import failed
 from stages.base.errors import InkflowError
 
 CHANGED = "inkflow.data.changed"

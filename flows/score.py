@@ -11,7 +11,7 @@ from prefect.states import Completed
 from flows.core.redaction import mask_logs
 from flows.engine.processes.processes import Processes
 from flows.engine.types import Command
-from flows.states import failed
+from flows.tasks.failure_state import failed
 from stages.base.errors import InkflowError
 
 mask_logs()

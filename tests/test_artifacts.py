@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from flows.artifacts import pictures, table
+from flows.tasks.artifacts import pictures, table
 from tests.prefect_api import api
 from tests.report_data import Run, finish_run, small_digits
 from tests.report_shapes import shaped_run
@@ -20,7 +20,7 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from prefect import flow
-from flows.artifacts import publish
+from flows.tasks.artifacts import publish
 
 @flow(name="artifacts")
 def published(root: str) -> None:

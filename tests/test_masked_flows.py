@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 
 from flows.core.errors import Interrupted, OrderUnusable, StageFailed
 from flows.remote_report import Ending, ending_of
-from flows.states import failed
+from flows.tasks.failure_state import failed
 from stages.base.errors import InkflowError
 from tests.conftest import ROOT
 from tests.prefect_api import api

@@ -168,7 +168,7 @@ def test_progress_that_a_server_refuses() -> None:
     """An artifact that cannot be made is said once, and is no failure of the task."""
     from prefect.settings import PREFECT_API_URL, temporary_settings  # late: it reads its settings when it is loaded
 
-    from flows.progress import ProgressArtifact
+    from flows.tasks.progress_artifact import ProgressArtifact
 
     said: list[str] = []
     server = ThreadingHTTPServer(("127.0.0.1", 0), Refusing)

@@ -1,0 +1,1 @@
+"""What flows are made of in Prefect: a task for a stage, states, artifacts, progress, gates."""

@@ -1,0 +1,1 @@
+"""A stage on another machine: the order, its dispatch, its execution, its monitor."""
