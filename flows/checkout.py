@@ -9,7 +9,7 @@ from pathlib import Path
 from prefect.deployments.steps.pull import agit_clone, set_working_directory
 
 from flows.core.redaction import mask
-from flows.remote_order import without_secrets
+from flows.workers.order import without_secrets
 
 
 def address(repository: str | None = None) -> dict[str, str]:

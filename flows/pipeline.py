@@ -24,7 +24,6 @@ from flows.core.gates import enforce
 from flows.core.notices import fallback_notice, stand_in_notice
 from flows.core.params_edit import apply_settings
 from flows.core.redaction import mask_logs
-from flows.dispatch import Dispatch
 from flows.engine.engine import running
 from flows.engine.policy import StagePolicy
 from flows.engine.run_state import GATES, RUN_ITSELF, Options, Session
@@ -34,6 +33,7 @@ from flows.server import named
 from flows.tasks.artifacts import publish
 from flows.tasks.failure_state import failed
 from flows.tasks.progress_artifact import ProgressArtifact
+from flows.workers.dispatch import Dispatch
 from stages.base.errors import EXIT_UNAVAILABLE, InkflowError
 from stages.params.schema import Params
 

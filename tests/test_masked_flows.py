@@ -10,8 +10,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from flows.core.errors import Interrupted, OrderUnusable, StageFailed
-from flows.remote_report import Ending, ending_of
 from flows.tasks.failure_state import failed
+from flows.workers.stage_report import Ending, ending_of
 from stages.base.errors import InkflowError
 from tests.conftest import ROOT
 from tests.prefect_api import api
@@ -71,8 +71,8 @@ def test_nothing_of_a_worker_tells_a_secret(tmp_path: Path, prefect_url: str) ->
     """
     source = "http://me:hunter2222@127.0.0.1:9/project.git"
     code = (
-        "from flows.remote_stage import train_stage\n"
-        "from flows.remote_order import Order\n"
+        "from flows.train_stage import train_stage\n"
+        "from flows.workers.order import Order\n"
         f"order = Order(stage='s', run_key='k', source={source!r}, commit={'0' * 40!r})\n"
         "print(train_stage(order, return_state=True).message)\n"
     )

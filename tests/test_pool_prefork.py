@@ -14,14 +14,14 @@ import psutil
 import pytest
 
 from flows.engine.processes.fork_protocol import NUMBER
-from flows.pool_job import name_of
+from flows.workers.run_launcher import name_of
 from tests.conftest import ROOT, wait_until
 from tests.remote.services import end_tree
 
 # Forks do what Prefect's engine would do in earnest: tell who they are, wait, end with a code of their own.
 FORKS = """
 import os, pathlib, sys, time
-from flows.pool_prefork import prefork
+from flows.workers.run_fork_server import prefork
 prefork(int(sys.argv[1])).serve()
 pathlib.Path("pid").write_text(f"{os.getpid()}\\n")
 while not pathlib.Path("end").exists():
@@ -47,7 +47,7 @@ def run(folder: Path, code: int) -> Iterator[subprocess.Popen[bytes]]:
     """A run of this process's, as a worker starts it, at work in `folder`."""
     folder.mkdir(exist_ok=True)
     environment = {**os.environ, "CODE": str(code), "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen([sys.executable, "-m", "flows.pool_job"], cwd=folder, env=environment) as process:
+    with subprocess.Popen([sys.executable, "-m", "flows.workers.run_launcher"], cwd=folder, env=environment) as process:
         try:
             wait_until(lambda: fork(folder) is not None, timeout_s=60)
             yield process
@@ -125,7 +125,8 @@ def test_forks_end_with_their_worker(tmp_path: Path) -> None:
     """A worker that is gone takes the runs with it."""
     folder = tmp_path / "a"
     folder.mkdir()
-    gate = "import subprocess, sys; sys.stdin.readline(); subprocess.run([sys.executable, '-m', 'flows.pool_job'])"
+    launch = "subprocess.run([sys.executable, '-m', 'flows.workers.run_launcher'])"
+    gate = f"import subprocess, sys; sys.stdin.readline(); {launch}"
     environment = {**os.environ, "CODE": "0", "PYTHONPATH": str(ROOT)}
     with subprocess.Popen([sys.executable, "-c", gate], cwd=folder, stdin=subprocess.PIPE, env=environment) as worker:
         try:

@@ -28,7 +28,7 @@ from flows.engine.shared_slots import Sharing
 from flows.engine.stage_events import NotRun, Watch
 from flows.engine.timings import Timings
 from flows.engine.types import Command, Outcome, Result, Stage
-from flows.remote import PoolStages
+from flows.workers.pool_stages import PoolStages
 from stages.base.errors import InkflowError
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from flows.engine.display.plain import Display, Silence
 from flows.engine.types import Outcome, Result
-from flows.remote import Carrier
+from flows.workers.pool_stages import Carrier
 from stages.base.errors import InkflowError
 
 if TYPE_CHECKING:

@@ -19,12 +19,12 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Completed, Crashed, Running
 
 from flows.core.errors import Interrupted, PoolFailed
-from flows.dispatch import FLOW, Dispatch
 from flows.engine.policy import Workers
-from flows.remote_follow import POLL_S
-from flows.remote_lines import PAGE, Lines
-from flows.remote_order import Order
-from flows.remote_report import ARTIFACT, Ending, Report
+from flows.workers.dispatch import FLOW, Dispatch
+from flows.workers.log_reader import PAGE, Lines
+from flows.workers.order import Order
+from flows.workers.run_monitor import POLL_S
+from flows.workers.stage_report import ARTIFACT, Ending, Report
 from tests.conftest import wait_until
 from tests.remote.way import Way
 
@@ -147,7 +147,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The clock of all followers."""
     clock = Clock()
-    monkeypatch.setattr("flows.remote_follow.time", clock)
+    monkeypatch.setattr("flows.workers.run_monitor.time", clock)
     return clock
 
 

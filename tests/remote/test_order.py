@@ -11,10 +11,10 @@ from flows.core.errors import CannotBeSent, Interrupted, OrderUnusable, StageFai
 from flows.engine.policy import Policies, StagePolicy
 from flows.engine.scheduler import Scheduler
 from flows.engine.types import Stage
-from flows.remote_clone import check_out
-from flows.remote_order import MAX_PATCH_BYTES, Order, other_versions, source_of, versions_of
-from flows.remote_report import Ending, Report, ending_of
-from flows.remote_work import Work
+from flows.workers.code_checkout import check_out
+from flows.workers.executor import Work
+from flows.workers.order import MAX_PATCH_BYTES, Order, other_versions, source_of, versions_of
+from flows.workers.stage_report import Ending, Report, ending_of
 from stages.base.errors import InkflowError
 
 PERSON = ("-c", "user.name=tester", "-c", "user.email=tester@localhost")

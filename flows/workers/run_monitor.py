@@ -25,8 +25,8 @@ from prefect.states import Cancelling, Crashed
 
 from flows.core.errors import PoolFailed
 from flows.engine.policy import Workers
-from flows.remote_lines import PAGE, Lines
-from flows.remote_report import Report
+from flows.workers.log_reader import PAGE, Lines
+from flows.workers.stage_report import Report
 
 POLL_S = 1.0
 LATE_S = 3.0  # between two looks: what goes beyond it the server was away, or busy, and no silence of the workers

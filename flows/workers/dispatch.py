@@ -24,10 +24,10 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
 from flows.core.errors import Interrupted, PoolFailed, PoolUnusable
 from flows.engine.policy import Workers
-from flows.remote import Say
-from flows.remote_follow import OUTAGE_S, POLL_S, Follower, SubRun
-from flows.remote_order import Order
-from flows.remote_report import Ending, Report
+from flows.workers.order import Order
+from flows.workers.pool_stages import Say
+from flows.workers.run_monitor import OUTAGE_S, POLL_S, Follower, SubRun
+from flows.workers.stage_report import Ending, Report
 from stages.base.errors import InkflowError
 
 FLOW = "train-stage"  # the deployments are called train-stage/<pool>

@@ -23,8 +23,8 @@ from flows.engine.engine import Engine
 from flows.engine.policy import Policies, load_policies
 from flows.engine.run_state import Options, Session
 from flows.engine.shared_slots import Sharing
-from flows.remote_clone import check_out, place_of, worker_home
-from flows.remote_order import FORMAT, Order, other_versions
+from flows.workers.code_checkout import check_out, place_of, worker_home
+from flows.workers.order import FORMAT, Order, other_versions
 
 SLOTS = "INKFLOW_WORKER_SLOTS"  # stages that compute at the same time on this machine; the next ones prepare meanwhile
 

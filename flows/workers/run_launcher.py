@@ -1,7 +1,7 @@
-"""`python -m flows.pool_job`: the command of a run in a pool. Does what `python -m prefect.engine` does, sooner.
+"""The command of a run in a pool: does what `python -m prefect.engine` does, sooner.
 
 A worker starts a process for each run, and Prefect and DVC take a second of processor time to be imported. So the
-first run of a worker leaves a process behind that has them (`flows.pool_prefork`), of which the next runs are forks.
+first run of a worker leaves a process behind that has them (`run_fork_server`); the next runs are forks of it.
 This module imports next to nothing: it hands over environment, folder and output, passes signals on, and ends as the
 fork does. Where it cannot have one, the run starts the ordinary way. The process ends with its worker.
 """
@@ -65,7 +65,7 @@ def _connection() -> socket.socket | None:
         except OSError:
             connection.close()
         if process is None:
-            command = [sys.executable, "-m", "flows.pool_prefork", str(worker)]
+            command = [sys.executable, "-m", "flows.workers.run_fork_server", str(worker)]
             nothing = subprocess.DEVNULL  # the worker waits until nobody holds the output of this run any more
             environment = {name: value for name, value in os.environ.items() if not name.startswith(OF_A_RUN)}
             process = subprocess.Popen(

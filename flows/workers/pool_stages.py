@@ -15,7 +15,7 @@ from flows.core.errors import Interrupted
 from flows.dvc_repo.repository import Repository
 from flows.dvc_repo.stage_transfer import Elsewhere
 from flows.engine.policy import Policies
-from flows.remote_order import Order, source_of, versions_of
+from flows.workers.order import Order, source_of, versions_of
 
 POLL_S = 0.05
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from flows.core.errors import OrderUnusable
 from flows.core.file_lock import one_at_a_time
-from flows.remote_order import Order, unpacked
+from flows.workers.order import Order, unpacked
 
 HOME = "INKFLOW_WORKER_HOME"
 QUIETLY = ("-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "advice.detachedHead=false")

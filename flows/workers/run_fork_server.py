@@ -1,7 +1,7 @@
 """The process whose forks are a worker's runs: it has Prefect, DVC and the engine imported.
 
-Started by the first run of a worker (`flows.pool_job`); ends with that worker, and its runs with it. When code has
-changed it makes room: the next run finds nobody and leaves a new process of this kind behind.
+The first run of a worker starts it (`flows.workers.run_launcher`); it ends with that worker, and its runs with it. When
+code has changed it ends too: the next run then starts a new process of this kind.
 """
 
 import runpy
@@ -11,7 +11,7 @@ import sys
 from typing import NoReturn
 
 from flows.engine.processes.fork_server import ForkServer
-from flows.pool_job import ENGINE, name_of, start_of
+from flows.workers.run_launcher import ENGINE, name_of, start_of
 
 
 def prefork(worker: int) -> ForkServer:
@@ -34,7 +34,7 @@ def main() -> NoReturn:
     import prefect.flow_engine  # late: a second process of this kind must end at once
 
     import flows.nightly
-    import flows.remote_stage  # noqa: F401 - what the forks need
+    import flows.train_stage  # noqa: F401 - what the forks need
 
     server.serve()
     prefect.context.refresh_global_settings_context()  # of the run's environment

@@ -1,4 +1,4 @@
-"""The flow that a worker runs: one stage of an order. Deployed as `train-stage/<pool>`."""
+"""Tells the Prefect server every few seconds that a stage is being worked on, and learns whether it still should be."""
 
 import os
 import socket
@@ -8,47 +8,19 @@ from typing import Any
 from uuid import UUID
 
 import httpx
-from prefect import flow, get_run_logger
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
-from prefect.client.schemas.objects import FlowRun, State
+from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.logging.handlers import APILogWorker
-from prefect.logging.loggers import PrefectLogAdapter
 from prefect.runtime import flow_run
-from prefect.states import Completed
 
-from flows.core.redaction import mask_logs
-from flows.remote_order import Order
-from flows.remote_report import ARTIFACT, BEAT_S, LINES, Ending, Report, ending_of
-from flows.remote_work import Work
-from flows.tasks.failure_state import failed
+from flows.workers.executor import Work
+from flows.workers.stage_report import ARTIFACT, BEAT_S, Ending, Report, ending_of
 from stages.base.errors import InkflowError
 
 DRAIN_S = 10.0
 DELIVERY_S = 600.0  # how long the last report is tried while the server is away
-
-mask_logs()
-
-
-@flow(name="train-stage", persist_result=False, validate_parameters=True)
-def train_stage(order: Order) -> State[Any]:
-    """Run one stage as the orchestrator that sent the order would: same commit, same parameters, same inputs.
-
-    Args:
-        order: the stage with all that decides its result; `inkflow run` makes it.
-    """
-    logger = get_run_logger()
-    assert isinstance(logger, PrefectLogAdapter)
-    work = Work(order, logger.getChild(LINES).info)
-    with Reporter(order.stage, work) as reporter:
-        try:
-            work.do()
-        except InkflowError as error:
-            reporter.end(error)
-            return failed(error)
-        reporter.end(None)
-    return Completed(message=f"ran on worker {reporter.worker}")
 
 
 class Reporter:

@@ -7,7 +7,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId, LogFilterTimestamp
 from prefect.client.schemas.sorting import LogSort
 
-from flows.remote_report import LINES
+from flows.workers.stage_report import LINES
 
 PAGE = 200  # what the server gives at most at a time
 LATE = timedelta(seconds=2)  # a line may reach the server after one that was said later
