@@ -9,12 +9,12 @@ from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture, wait
 from prefect.states import Cancelled, Completed, Failed
 
-from flows.combinations import Combination, check
 from flows.core.errors import Interrupted
 from flows.engine.display.plain import Silence
 from flows.engine.policy import StagePolicy
+from flows.experiments.grid import Combination, check
+from flows.experiments.sweep_runner import Sweep
 from flows.pipeline import task_of
-from flows.trials import Sweep
 
 # Set by whoever calls the flow in its own process, to see what becomes of it.
 prepared: ContextVar[Sweep | None] = ContextVar("prepared", default=None)

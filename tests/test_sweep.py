@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from flows.combinations import Combination, combinations
+from flows.experiments.grid import Combination, combinations
 from stages.base.errors import InvalidInput
 from tests.conftest import ROOT, Inkflow, Toy, wait_until
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flows.combinations import Combination
 from flows.core.code_path import CODE
 from flows.core.errors import Interrupted, StageFailed
 from flows.core.file_lock import only_run_here
@@ -22,11 +21,12 @@ from flows.engine.display.plain import Display
 from flows.engine.processes.processes import KEPT_LINES, MARK, mark, tied_to_us
 from flows.engine.stage_events import Watch
 from flows.engine.types import Outcome, Result, Stage
-from flows.trial import Order
+from flows.experiments.grid import Combination
+from flows.experiments.trial_process import Order
 from stages.base.errors import InkflowError
 
 # Our own modules, not those of the clone, and nothing added to the environment, which stages inherit.
-PROGRAM = "import sys; sys.path.insert(0, sys.argv.pop()); from flows.trial import main; main()"
+PROGRAM = "import sys; sys.path.insert(0, sys.argv.pop()); from flows.experiments.trial_process import main; main()"
 
 
 @dataclass
