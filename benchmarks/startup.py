@@ -9,8 +9,8 @@ from typing import Any
 from unittest.mock import patch
 
 from benchmarks.support.measure import NO_TARGET, ROOT, Side, compare, seconds_of
-from flows.server import Server
-from flows.up import APP
+from flows.prefect_server.server import Server
+from flows.prefect_server.up import APP
 
 AS_FOR_UP: dict[str, Any] = {"APP": APP, "SETTINGS": {}}  # the server of `inkflow up`
 
@@ -30,7 +30,7 @@ def server_starts() -> float:
 
 def server_of_up_starts() -> float:
     """The same with what workers and schedules need."""
-    with patch.multiple("flows.server", **AS_FOR_UP):
+    with patch.multiple("flows.prefect_server.server", **AS_FOR_UP):
         return server_starts()
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 from ruamel.yaml import YAML
 
-from flows.prefect_http import ask
+from flows.prefect_server.api_client import ask
 
 ROOT = Path(__file__).parents[1]
 PORT = 4277

@@ -21,7 +21,7 @@ from flows.core.errors import ServerUnreachable
 from flows.core.params_edit import edited_params
 from flows.core.redaction import mask
 from flows.engine import resources
-from flows.server import ensure_answer, named
+from flows.prefect_server.server import ensure_answer, named
 from stages.base.errors import EXIT_DONE, EXIT_FAILED, InkflowError
 
 FINE, NOTE, WRONG = "fine", "note", "wrong"

@@ -29,7 +29,7 @@ from flows.engine.policy import StagePolicy
 from flows.engine.run_state import GATES, RUN_ITSELF, Options, Session
 from flows.engine.stage_events import Ending, FailedTry, NotRun, Watch
 from flows.engine.types import Outcome, Result
-from flows.server import named
+from flows.prefect_server.server import named
 from flows.tasks.artifacts import publish
 from flows.tasks.failure_state import failed
 from flows.tasks.progress_artifact import ProgressArtifact

@@ -14,7 +14,7 @@ from flows.core.file_lock import only_run_here
 from flows.dvc_repo.experiments import FOLDER as CLONES
 from flows.dvc_repo.run_cache_gc import Cache, Entry, held_cache, needed
 from flows.engine.recovery import put_in_order
-from flows.prune_prefect import Records, prune_records
+from flows.prefect_server.old_runs import Records, prune_records
 from flows.prune_verb import DEFAULT_AGE, SIZES, age
 from stages.base.errors import EXIT_DONE, InvalidInput
 

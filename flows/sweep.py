@@ -12,7 +12,7 @@ from flows.engine.display.plain import Display, Silence
 from flows.engine.policy import load_policies
 from flows.experiments.grid import check, combinations
 from flows.experiments.sweep_runner import Sweep, Trial
-from flows.server import Server
+from flows.prefect_server.server import Server
 from flows.watched_run import load_prefect
 from stages.base.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED
 

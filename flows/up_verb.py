@@ -35,6 +35,6 @@ def register(verbs: Verbs) -> None:
 
 
 def _do(arguments: argparse.Namespace) -> int:
-    from flows.up import up  # late: `inkflow --help` must answer at once
+    from flows.prefect_server.up import up  # late: `inkflow --help` must answer at once
 
     return up(arguments)

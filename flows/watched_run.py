@@ -15,7 +15,7 @@ from flows.engine.engine import Engine
 from flows.engine.policy import load_policies
 from flows.engine.run_state import Options, Session
 from flows.engine.types import Stage
-from flows.server import HEARTBEAT, Server
+from flows.prefect_server.server import HEARTBEAT, Server
 from stages.base.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED
 
 OPENED_FIRST = (".html", ".md")  # of the results: pages, then texts

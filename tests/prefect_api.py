@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from flows.prefect_http import ask, client
+from flows.prefect_server.api_client import ask, client
 
 
 def api(

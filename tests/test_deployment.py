@@ -21,10 +21,10 @@ from prefect_docker.worker import DockerWorker  # type: ignore[import-untyped]
 from prefect_kubernetes.worker import KubernetesWorker  # type: ignore[import-untyped]
 from ruamel.yaml import YAML
 
-from flows import checkout
 from flows.engine.processes.process_trees import end_trees
-from flows.pools import template
-from flows.server import HEARTBEAT
+from flows.prefect_server import pull_steps
+from flows.prefect_server.pools import template
+from flows.prefect_server.server import HEARTBEAT
 from tests.conftest import ROOT, Project, Toy, wait_until
 from tests.prefect_api import api
 from tests.test_flow import settled
@@ -192,12 +192,12 @@ def test_runs_are_pinned_to_a_commit(project: Project, tmp_path: Path, monkeypat
     first = subprocess.run(["git", "rev-parse", "HEAD~1"], capture_output=True, text=True, check=True).stdout.strip()
     (tmp_path / "run").mkdir()
     monkeypatch.chdir(tmp_path / "run")
-    found = asyncio.run(checkout.project(str(project.folder), f"file://{project.folder}", first))
+    found = asyncio.run(pull_steps.project(str(project.folder), f"file://{project.folder}", first))
     assert (Path(found["directory"]) / "number.txt").read_text() == "0\n"
     assert Path.cwd() == Path(found["directory"])
-    assert asyncio.run(checkout.project(str(project.folder))) == {"directory": str(project.folder)}
+    assert asyncio.run(pull_steps.project(str(project.folder))) == {"directory": str(project.folder)}
     with pytest.raises(ValueError, match="expected a commit to check out"):
-        asyncio.run(checkout.project(str(project.folder), "https://git.example/x.git", ""))
+        asyncio.run(pull_steps.project(str(project.folder), "https://git.example/x.git", ""))
 
 
 @pytest.mark.parametrize(
@@ -214,12 +214,12 @@ def test_runs_are_pinned_to_a_commit(project: Project, tmp_path: Path, monkeypat
 def test_no_secret_is_kept_in_a_deployment(kept: str | None, address: str) -> None:
     """A repository's address with a password or token is refused, deployed or run, and not said."""
     if kept is not None:
-        assert checkout.address(address) == {"repository": kept}
+        assert pull_steps.address(address) == {"repository": kept}
         return
     with pytest.raises(ValueError, match=r"credential helper or an SSH key") as deployed:
-        checkout.address(address)
+        pull_steps.address(address)
     with pytest.raises(ValueError, match=r"credential helper or an SSH key") as run:
-        asyncio.run(checkout.project(".", address, "1234"))
+        asyncio.run(pull_steps.project(".", address, "1234"))
     assert "hunter22" not in f"{deployed.value} {run.value}"
 
 

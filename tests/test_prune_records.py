@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.prune_prefect import prune_records
-from flows.up_settings import ADDRESS, DATABASE, STATE
+from flows.prefect_server.old_runs import prune_records
+from flows.prefect_server.up_settings import ADDRESS, DATABASE, STATE
 from tests.loopback import JsonHandler, serving
 
 REFUSALS = 2  # of each request, before it is answered

@@ -16,9 +16,9 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Origin
 
-from flows.automations import SILENT
-from flows.server import HEARTBEAT, HEARTBEAT_S
-from flows.up_settings import DATABASE, WEBHOOK, check_database
+from flows.prefect_server.automations import SILENT
+from flows.prefect_server.server import HEARTBEAT, HEARTBEAT_S
+from flows.prefect_server.up_settings import DATABASE, WEBHOOK, check_database
 from stages.base.errors import InkflowError
 from tests.conftest import DIAMOND, ROOT, Toy, wait_until
 from tests.http_receiver import Receiver
@@ -196,7 +196,7 @@ def test_silent_run_is_crashed(up: Up) -> None:
     """A run without a process or worker that could speak for it is marked as crashed once its heartbeats stop."""
     program = (
         "from prefect import get_client, flow; from prefect.events import emit_event\n"
-        "from prefect.states import Running; from flows.automations import set_up\n"
+        "from prefect.states import Running; from flows.prefect_server.automations import set_up\n"
         "idle = flow(lambda: None, name='idle')\n"
         "with get_client(sync_client=True) as client:\n"
         "    set_up(client, None, 4)\n"
@@ -222,7 +222,7 @@ def test_a_pool_that_is_there_stays_as_it_is(up: Up) -> None:
     template["variables"]["properties"]["env"]["default"]["MINE"] = "1"
     up.patch("/work_pools/local", concurrency_limit=7, base_job_template=template)
     program = (
-        "from pathlib import Path; from prefect import get_client; from flows.pools import create\n"
+        "from pathlib import Path; from prefect import get_client; from flows.prefect_server.pools import create\n"
         "with get_client(sync_client=True) as client: create(client, Path(), 'local')\n"
     )
     answer_of(program, up)

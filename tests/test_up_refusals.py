@@ -5,9 +5,9 @@ import socket
 import psutil
 import pytest
 
-from flows.one_run_server import APP
-from flows.server import ORIGINS, PASSWORD, Server
-from flows.up_settings import DATABASE
+from flows.prefect_server.server import ORIGINS, PASSWORD, Server
+from flows.prefect_server.temporary_server import APP
+from flows.prefect_server.up_settings import DATABASE
 from tests.conftest import Toy, wait_until
 from tests.up_process import HIDDEN, start_in
 

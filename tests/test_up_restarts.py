@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from flows import up_processes
-from flows.up_processes import RESTARTS, Child
+from flows.prefect_server import supervisor
+from flows.prefect_server.supervisor import RESTARTS, Child
 from stages.base.errors import InkflowError
 
 
@@ -40,7 +40,7 @@ def test_what_dies_again_and_again_is_given_up(child: Child, tmp_path: Path) -> 
 def test_what_dies_now_and_then_is_started_again(child: Child, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that was up for a while before it died is started again, however often that was before."""
     die(child, tmp_path, RESTARTS)
-    monkeypatch.setattr(up_processes, "STEADY_S", 0.2)  # ten minutes otherwise
+    monkeypatch.setattr(supervisor, "STEADY_S", 0.2)  # ten minutes otherwise
     time.sleep(0.3)
     die(child, tmp_path, 1)
     monkeypatch.undo()

@@ -12,9 +12,9 @@ from typing import Any
 
 import httpx
 
-from flows.server import PASSWORD
-from flows.up_processes import nothing_left
-from flows.up_settings import DATABASE
+from flows.prefect_server.server import PASSWORD
+from flows.prefect_server.supervisor import nothing_left
+from flows.prefect_server.up_settings import DATABASE
 from tests.conftest import ROOT, wait_until
 from tests.prefect_api import api
 

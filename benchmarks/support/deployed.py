@@ -14,7 +14,7 @@ import httpx
 
 from benchmarks.support.measure import ROOT
 from flows.engine.processes.process_trees import end_trees
-from flows.prefect_http import ask
+from flows.prefect_server.api_client import ask
 
 START_S = 120.0
 RUN_S = 120.0

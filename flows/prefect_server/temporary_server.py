@@ -1,4 +1,4 @@
-"""The temporary server of one run: `uvicorn --factory flows.one_run_server:create_app`.
+"""The temporary server of one run: `uvicorn --factory flows.prefect_server.temporary_server:create_app`.
 
 It starts beside the run's first stages, on the cores that they want too. So it is Prefect's server without what only
 workers and schedules need, which takes 4.5 s of a core instead of 7.5.
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
-APP = "flows.one_run_server:create_app"
+APP = "flows.prefect_server.temporary_server:create_app"
 # The services that look after schedules, workers and automations, as Prefect's settings name them.
 NOT_NEEDED = (
     "CANCELLATION_CLEANUP",
@@ -33,9 +33,9 @@ def create_app() -> "ASGIApp":
     gc.disable()  # thousands of modules are made, and all stay
     for collection in entry_points(group=COLLECTIONS):
         sys.modules[collection.module] = None  # type: ignore[assignment]  # Python's documented way to forbid an import
-    from flows import own_origin  # imports Prefect
+    from flows.prefect_server import same_origin  # imports Prefect
 
-    app = own_origin.create_app()
+    app = same_origin.create_app()
     gc.freeze()
     gc.enable()
     return app

@@ -1,4 +1,4 @@
-"""Prefect's server for this machine's own pages alone: `uvicorn --factory flows.own_origin:create_app`.
+"""Prefect's server for this machine's own pages alone: `uvicorn --factory flows.prefect_server.same_origin:create_app`.
 
 Without a password whoever reaches the server may start runs, and every page that a person has open reaches loopback.
 CORS does not hold such a page back: Prefect takes JSON that is not called JSON, for which no permission is asked, and
@@ -13,7 +13,7 @@ from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from flows.server import ORIGINS, PASSWORD
+from flows.prefect_server.server import ORIGINS, PASSWORD
 
 POLICY_VIOLATION = 1008  # a code of web sockets
 

@@ -20,7 +20,7 @@ from flows.core.code_path import python_path
 from flows.core.errors import ServerUnreachable
 from flows.engine.processes.process_trees import end_trees
 from flows.engine.processes.processes import MARK, mark, tied_to_us
-from flows.one_run_server import APP, SETTINGS
+from flows.prefect_server.temporary_server import APP, SETTINGS
 
 ANSWER_S = 10.0  # for a named server to answer
 START_S = 120.0  # for a temporary one to start, on a busy machine

@@ -12,9 +12,9 @@ from typing import Any
 import httpx
 
 from flows.core.errors import ServerUnreachable
-from flows.prefect_http import ask, client
-from flows.server import PASSWORD, Server, ensure_answer
-from flows.up_settings import ADDRESS, DATABASE, STATE
+from flows.prefect_server.api_client import ask, client
+from flows.prefect_server.server import PASSWORD, Server, ensure_answer
+from flows.prefect_server.up_settings import ADDRESS, DATABASE, STATE
 from stages.base.errors import InkflowError
 
 FILE = "prefect.db"

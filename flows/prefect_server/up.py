@@ -16,12 +16,20 @@ from pathlib import Path
 
 from flows.core.errors import ServerUnreachable
 from flows.core.redaction import mask
-from flows.server import ensure_answer
-from flows.up_processes import Family
-from flows.up_settings import ADDRESS, DATABASE, DEPLOYMENTS, WEBHOOK, Settings, check_deployments, settings
+from flows.prefect_server.server import ensure_answer
+from flows.prefect_server.supervisor import Family
+from flows.prefect_server.up_settings import (
+    ADDRESS,
+    DATABASE,
+    DEPLOYMENTS,
+    WEBHOOK,
+    Settings,
+    check_deployments,
+    settings,
+)
 from stages.base.errors import EXIT_DONE, InkflowError, InvalidInput
 
-APP = "flows.own_origin:create_app"  # makes the server that uvicorn serves
+APP = "flows.prefect_server.same_origin:create_app"  # makes the server that uvicorn serves
 START_S = 180.0  # for the server, on a busy machine, with a new database
 POLL_S = 0.5
 
@@ -104,7 +112,7 @@ def _furnish(told: Settings, family: Family) -> list[str]:
     from prefect import get_client
     from prefect.exceptions import PrefectHTTPStatusError
 
-    from flows import automations, pools
+    from flows.prefect_server import automations, pools
 
     names = pools.pools(told.root, check_deployments(told.root))
     try:

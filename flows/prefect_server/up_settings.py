@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from flows.core.code_path import python_path
-from flows.server import HEARTBEAT, ORIGINS, PASSWORD
+from flows.prefect_server.server import HEARTBEAT, ORIGINS, PASSWORD
 from stages.base.errors import InkflowError, InvalidInput
 
 STATE = Path(".inkflow/up")  # PREFECT_HOME of the server and the workers

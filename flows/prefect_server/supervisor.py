@@ -14,7 +14,7 @@ import psutil
 from flows.core.code_path import CODE
 from flows.engine.processes.process_trees import end_trees
 from flows.engine.processes.processes import mark, tied_to_us
-from flows.up_keeper import MARK, end_marked, marked
+from flows.prefect_server.watchdog import MARK, end_marked, marked
 from stages.base.errors import InkflowError
 
 RESTARTS = 5  # of one process, one soon after another; what dies more often does not stay up by itself
@@ -82,7 +82,7 @@ class Family:
     def __enter__(self) -> "Family":
         """End what another one left behind that was killed together with its keeper; start a keeper."""
         end_marked(f":{self._root}")
-        keeper = [sys.executable, "-m", "flows.up_keeper", self._mark]
+        keeper = [sys.executable, "-m", "flows.prefect_server.watchdog", self._mark]
         code = os.environ | {"PYTHONPATH": str(CODE)}
         self._keeper = subprocess.Popen(
             keeper, cwd=self._root, env=code, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
