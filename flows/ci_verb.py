@@ -52,19 +52,19 @@ def _add_output(lane: argparse.ArgumentParser) -> None:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from flows.ci import check_lane
+    from flows.ci.lanes import check_lane
 
     return check_lane(Path(), arguments.out, remote=not arguments.no_remote)
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from flows.ci import run_lane
+    from flows.ci.lanes import run_lane
 
     further = arguments.arguments[1:] if arguments.arguments[:1] == ["--"] else arguments.arguments
     return run_lane(Path(), arguments.out, further, push=arguments.push)
 
 
 def _comment(arguments: argparse.Namespace) -> int:
-    from flows.ci_comment import comment
+    from flows.ci.comment import comment
 
     return comment(arguments.files or sorted(FOLDER.glob("*.md")))

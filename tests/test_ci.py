@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from flows.ci_summary import Step, Verdict, junit, markdown
+from flows.ci.summary import Step, Verdict, junit, markdown
 from flows.cli import main as inkflow_here
 from flows.dvc_repo import remotes
 from tests.conftest import SMALL_MODELS, Inkflow, Project, Toy, run_engine

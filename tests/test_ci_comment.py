@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.ci_comment import MARK
+from flows.ci.comment import MARK
 from flows.cli import main as inkflow_here
 from flows.core.errors import CommentFailed
 from stages.base.errors import InvalidInput

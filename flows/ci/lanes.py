@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from flows.ci_summary import Step, Verdict, keep
+from flows.ci.summary import Step, Verdict, keep
 from flows.core.gates import failures, judge, junit
 from flows.core.params_edit import SCHEMA, edited_params
 from flows.core.redaction import secrets_in_config
