@@ -1,5 +1,5 @@
 """`python -m flows`: the `inkflow` command where it is not installed."""
 
-from flows.cli import console
+from flows.cli.main import console
 
 console()

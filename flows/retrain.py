@@ -21,8 +21,8 @@ from prefect.variables import Variable
 
 from flows.core.redaction import mask
 from flows.core.stage_program import run_program
-from flows.nightly import after_push, pulled
 from flows.pipeline import pipeline
+from flows.scheduled import after_push, pulled
 from flows.tasks.failure_state import failed
 from stages.base.errors import InkflowError
 

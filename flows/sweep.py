@@ -1,113 +1,53 @@
-"""`inkflow sweep`: combinations of parameters side by side, each recorded as a DVC experiment."""
+"""A sweep as a Prefect flow: one task run for each combination, with the lines of its stages in its log."""
 
-import argparse
-import json
-import signal
-from collections.abc import Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-from flows.dvc_repo.repository import Repository
-from flows.engine.display.plain import Display, Silence
-from flows.engine.policy import load_policies
-from flows.experiments.grid import check, combinations
-from flows.experiments.sweep_runner import Sweep, Trial
-from flows.prefect_server.server import Server
-from flows.watched_run import load_prefect
-from stages.base.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.futures import PrefectFuture, wait
+from prefect.states import Cancelled, Completed, Failed
 
-MOST_METRICS = 8  # columns that a terminal can hold; --json has all
+from flows.core.errors import Interrupted
+from flows.engine.display.plain import Silence
+from flows.engine.policy import StagePolicy
+from flows.experiments.grid import Combination, check
+from flows.experiments.sweep_runner import Sweep
+from flows.pipeline import task_of
+
+# Set by whoever calls the flow in its own process, to see what becomes of it.
+prepared: ContextVar[Sweep | None] = ContextVar("prepared", default=None)
 
 
-def sweep(arguments: argparse.Namespace) -> int:
-    """Try all combinations and give the exit code.
+@flow(name="sweep", persist_result=False)
+def sweep(combinations: list[dict[str, Any]], targets: list[str] | None = None, jobs: int | None = None) -> State[Any]:
+    """Try combinations of parameters side by side, and record each as a DVC experiment.
 
-    Raises:
-        InvalidInput: a combination, a parameter or a stage cannot be used; nothing was run.
+    Args:
+        combinations: parameters to set together, for example `[{"models.dense.epochs": 3}]`.
+        targets: stages to bring up to date with all that they need, for example `train@cnn`; all when empty.
+        jobs: how many stages may run at the same time; as many as there are cores when empty.
     """
-    root = Path()
-    found = combinations(arguments.grid, arguments.list, arguments.file)
-    check(found, root)
-    load_policies(root)
-    with Repository(root) as repository:
-        repository.stages(arguments.stages)
-    display = Silence() if arguments.json else Display([combination.name for combination in found])
-    engine = Sweep(root, found, arguments.stages, arguments.jobs, display)
-    with Server(root) as server:
-        display.note(f"{server.announcement}\n{len(found)} combinations; the workspace stays as it is")
-        _run_flow(engine, server, arguments)
-    display.note(engine.summary)
-    trials = engine.trials
-    if arguments.json:
-        print(json.dumps({"trials": [_row(trial) for trial in trials]}, indent=2, ensure_ascii=False))
-    else:
-        _print_table(trials)
-    if any(trial.state == "not run" for trial in trials):
-        return EXIT_INTERRUPTED
-    return EXIT_FAILED if any(trial.error for trial in trials) else EXIT_DONE
+    found = [Combination(settings) for settings in combinations]
+    check(found, Path())
+    engine = prepared.get() or Sweep(Path(), found, targets or [], jobs, Silence())
+    engine.start()
+    futures: list[PrefectFuture[State[Any]]] = []
+    try:
+        for watch in engine.watches():
+            futures.append(task_of(watch, StagePolicy()).submit())
+    except KeyboardInterrupt:
+        engine.interrupt()
+    except BaseException:
+        engine.interrupt()
+        raise
+    wait(futures)
+    return _final_state(engine)
 
 
-def _run_flow(engine: Sweep, server: Server, arguments: argparse.Namespace) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)  # a request to end is met as Ctrl-C is
-    pipeline = load_prefect()
-    from flows import sweep_flow  # late, as all of Prefect
-
-    server.wait_until_ready()
-    sweep_flow.prepared.set(engine)
-    settings = [dict(trial.combination.settings) for trial in engine.trials]
-    sweep_flow.sweep(settings, arguments.stages, arguments.jobs, return_state=True)
-    pipeline.deliver()
-    if engine.crash is not None:
-        raise engine.crash
-
-
-def _row(trial: Trial) -> dict[str, Any]:
-    """One trial in the form of `--json`."""
-    return {
-        "combination": dict(trial.combination.settings),
-        "experiment": None if trial.error else trial.combination.experiment,
-        "state": trial.state,
-        "metrics": trial.metrics,
-        "message": str(trial.error or trial.summary),
-    }
-
-
-def _print_table(trials: Sequence[Trial]) -> None:
-    from rich.console import Console  # late: --json needs no table
-    from rich.table import Table
-
-    flat = [_flat(trial.metrics) for trial in trials]
-    every = list(dict.fromkeys(name for metrics in flat for name in metrics))
-    # What is the same in all says nothing of the combinations.
-    telling = [name for name in every if len({str(metrics.get(name)) for metrics in flat}) > 1]
-    names = (telling or every)[:MOST_METRICS]
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("experiment", "state", *names):
-        table.add_column(column, overflow="fold", justify="right" if column in names else "left")
-    for trial, metrics in zip(trials, flat, strict=True):
-        numbers = [_shown(metrics.get(name)) for name in names]
-        table.add_row(trial.combination.experiment, trial.state, *numbers)
-    Console().print(table)
-    for trial in trials:
-        if trial.error:
-            print(f"{trial.state}: {trial.combination.name}: {trial.error}")
-    if any(not trial.error for trial in trials):
-        print("\n`dvc exp show` compares them; `dvc exp apply NAME` brings one into the workspace")
-
-
-def _flat(metrics: dict[str, Any]) -> dict[str, Any]:
-    """Numbers of all metrics files by name; with the file before it where several files have the name."""
-    leaves = [(path, key, value) for path, content in metrics.items() for key, value in _leaves(content)]
-    keys = [key for _, key, _ in leaves]
-    return {key if keys.count(key) == 1 else f"{path}:{key}": value for path, key, value in leaves}
-
-
-def _leaves(content: Any, above: str = "") -> list[tuple[str, Any]]:
-    if not isinstance(content, dict):
-        return [(above, content)] if isinstance(content, int | float) else []
-    return [leaf for key, value in content.items() for leaf in _leaves(value, f"{above}.{key}" if above else str(key))]
-
-
-def _shown(value: Any) -> str:
-    return f"{value:.5g}" if isinstance(value, float) else "" if value is None else str(value)
+def _final_state(engine: Sweep) -> State[Any]:
+    errors = [trial.error for trial in engine.trials if trial.error]
+    if any(isinstance(error, Interrupted) for error in errors):
+        return Cancelled(message=engine.summary)
+    return Failed(message=engine.summary) if errors else Completed(message=engine.summary)

@@ -12,7 +12,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from flows.ci.summary import Step, Verdict, junit, markdown
-from flows.cli import main as inkflow_here
+from flows.cli.main import main as inkflow_here
 from flows.dvc_repo import remotes
 from tests.conftest import SMALL_MODELS, Inkflow, Project, Toy, run_engine
 from tests.test_remotes import PIPELINE, commit, second

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from flows.ci.comment import MARK
-from flows.cli import main as inkflow_here
+from flows.cli.main import main as inkflow_here
 from flows.core.errors import CommentFailed
 from stages.base.errors import InvalidInput
 from tests.comment_server import TOKEN, Comments

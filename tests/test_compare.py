@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flows.cli import main as inkflow
-from flows.compare import compare
+from flows.cli.compare import compare
+from flows.cli.main import main as inkflow
 from flows.core.errors import RevisionUnusable
 from stages.base.errors import DataError
 from stages.report.compare_runs import Side, compare_runs

@@ -2,9 +2,9 @@
 
 import io
 
+from flows.cli.interactive_run import results
 from flows.engine.display.plain import Display
 from flows.engine.types import Outcome, Result, Stage
-from flows.watched_run import results
 
 RAN = Result("train", Outcome.RAN, ("epochs 5 → 3",))
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from flows import doctor
-from flows.cli import main
+from flows.cli import doctor
+from flows.cli.main import main
 from flows.engine import resources
 from tests.conftest import Project
 from tests.http_server import Server, serve, status

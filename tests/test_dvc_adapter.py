@@ -47,7 +47,7 @@ def test_targets(diamond: Toy) -> None:
 
 def test_unknown_target(diamond: Toy) -> None:
     """A typo gets the nearest name."""
-    with pytest.raises(UnknownStage, match="unknown stage 'side@lift'; did you mean side@left"):
+    with pytest.raises(UnknownStage, match="unknown stage 'side@lift'; did you mean 'side@left'"):
         Repository().stages(["side@lift"])
 
 

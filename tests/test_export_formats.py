@@ -15,7 +15,7 @@ keras = pytest.importorskip("keras")  # after tests.learning, which loads it qui
 
 import tensorflow as tf  # noqa: E402  (loaded with Keras)
 
-from flows.cli import main  # noqa: E402  (as the others)
+from flows.cli.main import main  # noqa: E402  (as the others)
 from stages.base.errors import InkflowError, exit_with  # noqa: E402  (as the others)
 from stages.export import formats  # noqa: E402  (import Keras)
 from stages.export.command import FORMATS  # noqa: E402  (as the others)

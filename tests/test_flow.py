@@ -122,7 +122,7 @@ def test_unknown_stage(diamond: Toy, inkflow: Inkflow) -> None:
     """A typo is said before anything runs."""
     done = inkflow("run", "jion", folder=diamond.folder)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("error: unknown stage 'jion'; did you mean join?")
+    assert done.stderr.startswith("error: unknown stage 'jion'; did you mean 'join'?")
 
 
 def test_flow_parameters_have_a_schema() -> None:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.cli import main as inkflow
+from flows.cli.main import main as inkflow
 from flows.core.errors import GatesFailed, ProgramFailed
 from flows.core.gates import enforce, judge
 from stages.base.errors import InvalidInput, ParamsError

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from flows.cli import main
+from flows.cli.main import main
 from stages.base.errors import exit_with
 from stages.predict.image_files import printable
 from tests.pictures import draw, encoded, garbage, npy, npz, scan, template, write_model, write_reader

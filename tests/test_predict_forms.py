@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from flows.cli import main
+from flows.cli.main import main
 from stages.base.errors import exit_with
 from tests.pictures import encoded, npy, scan, template, write_reader
 

@@ -139,7 +139,7 @@ def test_fallback(project: Project, inkflow: Inkflow) -> None:
     [
         ("models.dense.epochs=-1", "models.dense.epochs: got -1, expected 1 or more"),
         ("models.dense.epoch=3", "models.dense.epoch: unknown key; did you mean 'epochs'?"),
-        ("models.dens.epochs=3", "there is no 'dens' here; known: dense, cnn"),
+        ("models.dens.epochs=3", "there is no key 'dens'; did you mean 'dense'? known: dense, cnn"),
         ("models.dense.optimizer.name=adamm", "did you mean 'adam'?"),
         ("models.dense.loss=mae2", "models.dense.loss: got 'mae2', expected one of"),
         ("epochs", "expected KEY=VALUE"),
@@ -161,7 +161,7 @@ def test_model_kept_ready(project: Project, inkflow: Inkflow) -> None:
     project.set({"more_models": {"ready": SMALL_MODELS["dense"] | {"units": [8]}}})
     unknown = inkflow("run", "--with", "redy", folder=project.folder)
     assert (unknown.returncode, unknown.stdout) == (2, "")
-    assert "--with redy: no such model is kept ready; `more_models` has ready" in unknown.stderr
+    assert "--with redy: `more_models` has no model of that name; did you mean 'ready'? known: ready" in unknown.stderr
     before = project.read("params.yaml")
     assert inkflow("run", "--with", "ready", "prepare", folder=project.folder).returncode == 0
     assert load_params(project.folder / "params.yaml").models["ready"].units == [8]

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from dvc.repo import Repo
 
-from flows.cli import main
+from flows.cli.arguments import age, size
+from flows.cli.main import main
 from flows.core.file_lock import only_run_here
 from flows.dvc_repo.experiments import FOLDER as CLONES
 from flows.dvc_repo.run_cache_gc import held_cache, needed
-from flows.prune_verb import age, size
 from stages.base.errors import InvalidInput
 from tests.conftest import ROOT, Toy, run_engine
 

@@ -151,7 +151,7 @@ def test_push_and_pull(kind: str, clone: Toy, set_up: Callable[..., None]) -> No
     assert remotes.missing_in_remote(folder) == {}
     assert remotes.pull(folder, ["source"]) == 3
     assert (folder / "out/sub/two").read_text() == "two\n"
-    with pytest.raises(UnknownStage, match="unknown stage 'joint'; did you mean join"):
+    with pytest.raises(UnknownStage, match="unknown stage 'joint'; did you mean 'join'"):
         remotes.pull(folder, ["joint"])
     assert not (folder / "joined").exists()
     assert (remotes.pull_run_cache(folder), remotes.pull_run_cache(folder)) == (2, 0)

@@ -13,7 +13,7 @@ from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from flows.report import fill
+from flows.cli.report import fill
 from stages.report import compare_runs, report
 from tests.report_data import HIDDEN, Run, finish_run, small_digits
 from tests.report_shapes import shaped_run

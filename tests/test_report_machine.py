@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.cli import main as inkflow
+from flows.cli.main import main as inkflow
+from flows.cli.report import fill, machine
 from flows.core.commit import describe, is_recorded
-from flows.report import fill, machine
 from stages.base import timings
 from stages.base.errors import InvalidInput
 from stages.base.machine import processor_name

@@ -191,12 +191,15 @@ def test_modules_of_the_clone(swept: Swept) -> None:
         ([], "error: nothing to sweep over; say what, for example --grid models.cnn.batch_size=32,128"),
         (["--grid", "scale.by"], "error: --grid scale.by: expected KEY=V1,V2"),
         (["--grid", "scale.by=[1"], "error: --grid scale.by=[1: '[1' are not YAML values"),
-        (["--grid", "scal.by=1,2"], "error: scal.by=1: scal.by: there is no 'scal' here; known: pause, scale, score"),
+        (
+            ["--grid", "scal.by=1,2"],
+            "error: scal.by=1: scal.by: there is no key 'scal'; did you mean 'scale'? known: pause, scale, score",
+        ),
         (["--list", "scale.by"], "error: combination 'scale.by': scale.by: expected KEY=VALUE"),
         (["--grid", "scale.by=1", "--grid", "scale.by=2"], "error: --grid: a key is given twice"),
         (["--grid", "scale.by=1", "--list", "scale.by=2"], "error: scale.by is both in --grid and in --list"),
         (["--from", "nowhere.txt"], "error: --from"),
-        (["scor", "--grid", "scale.by=1"], "error: unknown stage 'scor'; did you mean score?"),
+        (["scor", "--grid", "scale.by=1"], "error: unknown stage 'scor'; did you mean 'score'?"),
     ],
 )
 def test_typos(swept: Swept, arguments: list[str], said: str) -> None:

@@ -17,7 +17,7 @@ SECRET = "hunter2"
 DEPLOYMENTS = """
 deployments:
   - name: nightly
-    entrypoint: flows.nightly.nightly
+    entrypoint: flows.scheduled.nightly
     work_pool: {name: local}
 """
 

@@ -17,7 +17,7 @@ import onnx
 import pandas as pd
 import pytest
 
-from flows.cli import main
+from flows.cli.main import main
 from flows.core.errors import StageFailed
 from stages.base.errors import InvalidInput
 from stages.verify.compare_files import Verdict, compare

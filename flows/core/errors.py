@@ -24,11 +24,11 @@ InkflowError
     └── PolicyInvalid    execution.yaml has mistakes
 """
 
-import difflib
 from collections.abc import Sequence
 
 from flows.core.redaction import mask
 from stages.base.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_UNAVAILABLE, InkflowError, InvalidInput
+from stages.base.suggestions import did_you_mean
 
 EXIT_TEMPORARY = 75  # EX_TEMPFAIL of sysexits.h: a stage's program may ask so for a further try
 
@@ -93,9 +93,7 @@ class UnknownStage(InvalidInput):
     """A name that the graph does not have."""
 
     def __init__(self, name: str, known: Sequence[str]) -> None:
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {close[0]}? " if close else ""
-        super().__init__(f"unknown stage {name!r}; {hint}known: {', '.join(known)}")
+        super().__init__(f"unknown stage {name!r}; {did_you_mean(name, known)}known: {', '.join(known)}")
 
 
 class PolicyInvalid(InvalidInput):

@@ -11,6 +11,7 @@ from ruamel.yaml.error import YAMLError
 from flows.core.yaml_edit import edit
 from stages.base.errors import InvalidInput
 from stages.base.files import write_text
+from stages.base.suggestions import did_you_mean, unknown
 
 if TYPE_CHECKING:  # loading the schema takes an eighth of a second: not for a project that has none
     from stages.params.schema import Params
@@ -93,7 +94,7 @@ def check_dataset(params: "Params | None", name: str | None) -> None:
     """
     known = params.datasets if params else ()
     if name is not None and name not in known:
-        raise InvalidInput(f"there is no data set {name!r}; known: {', '.join(known)}")
+        raise InvalidInput(unknown("data set", name, known))
 
 
 def with_models(names: Sequence[str], root: Path) -> dict[str, Any]:
@@ -109,8 +110,8 @@ def with_models(names: Sequence[str], root: Path) -> dict[str, Any]:
     known = params.more_models if params else ()
     for name in names:
         if name not in known:
-            ready = ", ".join(known) or "none"
-            raise InvalidInput(f"--with {name}: no such model is kept ready; `more_models` has {ready}")
+            ready = f"{did_you_mean(name, known)}known: {', '.join(known) or 'none'}"
+            raise InvalidInput(f"--with {name}: `more_models` has no model of that name; {ready}")
     content = YAML(typ="safe", pure=True).load((root / PATH).read_text(encoding="utf-8"))
     return {f"models.{name}": content["more_models"][name] for name in names}
 

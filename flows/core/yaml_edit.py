@@ -8,6 +8,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from stages.base.errors import InvalidInput
+from stages.base.suggestions import unknown
 
 PLAIN = re.compile(r"[A-Za-z_][\w./+-]*")  # text that needs no quotes, unless YAML reads it as something else
 NOT_TEXT = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
@@ -65,7 +66,7 @@ def _child(node: Node, name: str, key: str) -> Node:
         item: Node = node.value[int(name)]
         return item
     if isinstance(node, MappingNode):
-        raise InvalidInput(f"--set {key}: there is no {name!r} here; known: {', '.join(_names(node))}")
+        raise InvalidInput(f"--set {key}: {unknown('key', name, _names(node))}")
     parent = key[: key.rindex(f".{name}")]
     raise InvalidInput(f"--set {key}: {parent} holds no keys; set it as a whole: --set '{parent}={{{name}: VALUE}}'")
 

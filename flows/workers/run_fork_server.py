@@ -33,7 +33,7 @@ def main() -> NoReturn:
     import prefect.engine
     import prefect.flow_engine  # late: a second process of this kind must end at once
 
-    import flows.nightly
+    import flows.scheduled
     import flows.train_stage  # noqa: F401 - what the forks need
 
     server.serve()

@@ -1,6 +1,5 @@
 """Pydantic's errors as sentences: where, what was got, what is allowed, what was probably meant."""
 
-import difflib
 import re
 import types
 import typing
@@ -8,6 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+
+from stages.base.suggestions import did_you_mean
 
 REASONS = {
     "missing": "is missing; add it",
@@ -52,16 +53,14 @@ def _sentence(mistake: dict[str, Any], schema: type[BaseModel]) -> str:
         return f"{where}: got {mistake['input']!r}, {mistake['msg'][0].lower()}{mistake['msg'][1:]}"
     if mistake["type"] == "literal_error":
         names = re.findall(r"'([^']*)'", str(facts["expected"]))
-        meant = difflib.get_close_matches(str(mistake["input"]), names, n=1)
-        reason += f"; did you mean {meant[0]!r}?" if meant else ""
+        hint = did_you_mean(str(mistake["input"]), names).rstrip()
+        return f"{where}: {reason.format(**facts)}{f'; {hint}' if hint else ''}"
     said = reason.format(**facts)
     return f"{where}: {said}" if where else said
 
 
 def _nearest(key: str, allowed: Sequence[str]) -> str:
-    close = difflib.get_close_matches(key, allowed, n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    return f"{hint}allowed: {', '.join(allowed)}"
+    return f"{did_you_mean(key, allowed)}allowed: {', '.join(allowed)}"
 
 
 def _walk(schema: Any, loc: Sequence[int | str]) -> tuple[list[str], list[str]]:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from stages.base.errors import EXIT_DONE, InvalidInput, SourceUnavailable, exit_with
+from stages.base.suggestions import unknown
 from stages.data.config import Dataset
 from stages.data.datasets import blaming, describe
 from stages.download.http_download import READ_S, Patience, fetch
@@ -55,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     params = load_params(arguments.params)
     name = arguments.dataset or params.dataset
     if name not in params.datasets:
-        raise InvalidInput(f"there is no data set {name!r}; known: {', '.join(params.datasets)}")
+        raise InvalidInput(unknown("data set", name, params.datasets))
     dataset = params.datasets[name]
     recorded = dataset.sha256.model_dump(exclude_none=True) if dataset.sha256 else {}
     found = {"dataset": name, "source": None, "present": recorded, "recorded": recorded}

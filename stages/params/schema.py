@@ -14,6 +14,7 @@ from ruamel.yaml.error import YAMLError
 
 from stages.base.config import Name, Section
 from stages.base.errors import ParamsError
+from stages.base.suggestions import did_you_mean
 from stages.base.validation_messages import sentences
 from stages.data.config import Dataset, Prepare
 from stages.model.config import Model
@@ -39,7 +40,8 @@ class Params(Section):
     def _known_names(self) -> Self:
         known = ", ".join(self.datasets)
         if self.dataset not in self.datasets:
-            raise ValueError(f"`dataset` is {self.dataset!r}, which is not in `datasets`; known: {known}")
+            hint = did_you_mean(self.dataset, self.datasets)
+            raise ValueError(f"`dataset` is {self.dataset!r}, which is not in `datasets`; {hint}known: {known}")
         for name, dataset in self.datasets.items():
             if dataset.stand_in_for and dataset.stand_in_for not in self.datasets:
                 raise ValueError(
@@ -52,7 +54,8 @@ class Params(Section):
         every = {name: gate.not_worse_than for name, gate in self.gates.models.items()}
         named = {*every, *every.values(), self.gates.every.not_worse_than} - {None}
         for name in sorted(str(name) for name in named if name not in self.models):
-            raise ValueError(f"`gates` names {name!r}, which is not in `models`; known: {', '.join(self.models)}")
+            hint = did_you_mean(name, self.models)
+            raise ValueError(f"`gates` names {name!r}, which is not in `models`; {hint}known: {', '.join(self.models)}")
         return self
 
     @property

@@ -1,6 +1,5 @@
 """A trained model as a classifier of images of any origin."""
 
-import difflib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from stages.base.errors import DataError, InvalidInput, ModelError
+from stages.base.suggestions import did_you_mean
 from stages.inference.onnx_session import open_session, probabilities_of, task_in
 from stages.model.tasks import CLASS_NAMES, PIXELS
 from stages.predict.image_arrays import Images, Refusal
@@ -145,8 +145,7 @@ def find_model(model: str, file: str = "model.onnx") -> Path:
             return path
     _check_format(Path(model), file)
     known = sorted(path.parent.name for path in MODELS.glob(f"*/{file}"))
-    close = difflib.get_close_matches(model, known, n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
+    hint = did_you_mean(model, known)
     there = f"known: {', '.join(known)}" if known else f"{MODELS} holds none: train one with `inkflow run`"
     what = f"the folder {model!r} holds no {file}" if _is_folder(tried[0]) else f"there is no model {model!r}"
     raise InvalidInput(f"{what}; {hint}{there}")

@@ -5,7 +5,6 @@ data/prepared (training and validation parts) -> model.keras  model.onnx  histor
 
 import argparse
 import csv
-import difflib
 import tempfile
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ from typing import Any
 from stages.base import timings
 from stages.base.errors import InvalidInput, OutputError, ParamsError
 from stages.base.files import replacing, write_json
+from stages.base.suggestions import did_you_mean
 from stages.model.config import Model
 from stages.model.feasibility import misfits
 from stages.params.schema import Params, load_params
@@ -165,8 +165,7 @@ def chosen_model(params: Params, name: str, path: str) -> Model:
     """
     if name in params.models:
         return params.models[name]
-    close = difflib.get_close_matches(name, params.models, n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
+    hint = did_you_mean(name, params.models)
     raise ParamsError(path, [f"models: has no model {name!r}; {hint}known: {', '.join(params.models)}"])
 
 

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from flows.cli import main
+from flows.cli.main import main
 from flows.core.errors import DvcFailed
 from flows.dvc_repo.repository import Repository
 from flows.engine.engine import Engine

@@ -10,12 +10,12 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from flows.cli.arguments import DEFAULT_AGE, SIZES, age
 from flows.core.file_lock import only_run_here
 from flows.dvc_repo.experiments import FOLDER as CLONES
 from flows.dvc_repo.run_cache_gc import Cache, Entry, held_cache, needed
 from flows.engine.recovery import put_in_order
 from flows.prefect_server.old_runs import Records, prune_records
-from flows.prune_verb import DEFAULT_AGE, SIZES, age
 from stages.base.errors import EXIT_DONE, InvalidInput
 
 LEFT = (Path(".inkflow/checkpoints"), Path(".inkflow/downloads"), Path(".inkflow/up/storage"))

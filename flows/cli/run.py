@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
                 repository.close()
                 return _say_nothing_to_do(Display(), len(facts), stand_in_notice(edited.params))
             gc.enable()
-            from flows.watched_run import watched_run  # late: what there is no work for need not be loaded
+            from flows.cli.interactive_run import watched_run  # late: what there is no work for need not be loaded
 
             return watched_run(repository, [stage.stage for stage in facts], arguments)
 

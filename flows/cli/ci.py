@@ -1,0 +1,18 @@
+"""`inkflow ci`: calls the lane that the arguments name."""
+
+import argparse
+from pathlib import Path
+
+from flows.ci.comment import comment
+from flows.ci.lanes import check_lane, run_lane
+from flows.cli.arguments import CI_FOLDER
+
+
+def ci(arguments: argparse.Namespace) -> int:
+    """Run the lane and give its exit code."""
+    if arguments.lane == "check":
+        return check_lane(Path(), arguments.out, remote=not arguments.no_remote)
+    if arguments.lane == "run":
+        further = arguments.arguments[1:] if arguments.arguments[:1] == ["--"] else arguments.arguments
+        return run_lane(Path(), arguments.out, further, push=arguments.push)
+    return comment(arguments.files or sorted(CI_FOLDER.glob("*.md")))
