@@ -24,7 +24,7 @@ from benchmarks.support.measure import Side, compare, prefect_server, seconds_of
 INKFLOW = (sys.executable, "-m", "flows", "run")
 DVC = (sys.executable, "-m", "dvc", "repro", "--quiet")
 # The flow itself, called in a process of its own, with everything to be imported first.
-FLOW = (sys.executable, "-c", "from flows.pipeline import pipeline; pipeline()")
+FLOW = (sys.executable, "-c", "from flows.scheduled import scheduled; scheduled()")
 PARAFFIN = ("paraffin==0.3.7", "sqlmodel==0.0.22")  # newer sqlmodel breaks it
 JOBS = "8"
 LEFT_BY_RUNS = ("dvc.lock", ".inkflow", ".dvc/cache", ".dvc/tmp")

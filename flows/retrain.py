@@ -21,9 +21,10 @@ from prefect.variables import Variable
 
 from flows.core.redaction import mask
 from flows.core.stage_program import run_program
-from flows.pipeline import pipeline
-from flows.scheduled import after_push, pulled
+from flows.engine.run import Options, Run
+from flows.scheduled import run_with_settings
 from flows.tasks.failure_state import failed
+from flows.tasks.remote_sync import pull_run_cache, push_results
 from stages.base.errors import InkflowError
 
 CHANGED = "inkflow.data.changed"
@@ -121,5 +122,6 @@ def retrain(dataset: str | None = None, fallback: str | None = None, push: bool 
     if not seen.changed:
         return Completed(name="Cached", message=f"nothing to do: {seen.sentence}")
     settings = {f"datasets.{seen.dataset}.sha256.{name}": value for name, value in seen.present.items()}
-    state = pipeline.fn(None, settings, seen.dataset, fallback, pulls=pulled())
-    return after_push(state) if push else state
+    edits = settings | {"dataset": seen.dataset}
+    state = run_with_settings(edits, Run(options=Options(pull=pull_run_cache()), fallback=fallback))
+    return push_results(state) if push else state

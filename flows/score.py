@@ -9,7 +9,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from flows.core.redaction import mask_logs
-from flows.engine.processes.processes import Processes
+from flows.engine.processes.command_runner import CommandRunner
 from flows.engine.types import Command
 from flows.tasks.failure_state import failed
 from stages.base.errors import InkflowError
@@ -36,7 +36,7 @@ def score(model: str, folder: str = "inbox", out: str = "scores/scores.parquet",
 
     words = ["python", "-m", "stages.predict.score", f"--model={model}", f"--folder={folder}", f"--out={out}"]
     try:
-        Processes(Path()).run(Command("score", (shlex.join([*words, *(["--raw"] if raw else [])]),), "."), say)
+        CommandRunner(Path()).run(Command("score", (shlex.join([*words, *(["--raw"] if raw else [])]),), "."), say)
     except InkflowError as error:
         logger.error(str(error))
         return failed(error)

@@ -9,8 +9,8 @@ from prefect.states import Completed
 
 from flows.core.redaction import mask_logs
 from flows.tasks.failure_state import failed
-from flows.workers.executor import Work
-from flows.workers.heartbeat import Reporter
+from flows.workers.executor import Executor
+from flows.workers.heartbeat import Heartbeat
 from flows.workers.order import Order
 from flows.workers.stage_report import LINES
 from stages.base.errors import InkflowError
@@ -27,10 +27,10 @@ def train_stage(order: Order) -> State[Any]:
     """
     logger = get_run_logger()
     assert isinstance(logger, PrefectLogAdapter)
-    work = Work(order, logger.getChild(LINES).info)
-    with Reporter(order.stage, work) as reporter:
+    executor = Executor(order, logger.getChild(LINES).info)
+    with Heartbeat(order.stage, executor) as reporter:
         try:
-            work.do()
+            executor.run()
         except InkflowError as error:
             reporter.end(error)
             return failed(error)

@@ -18,10 +18,10 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 from flows.dvc_repo.repository import Repository
-from flows.engine.display.plain import Display, Silence
+from flows.engine.display.plain import Display, SilentDisplay
 from flows.engine.engine import Engine
 from flows.engine.policy import Policies
-from flows.engine.run_state import Options, Session
+from flows.engine.run import Options, Run
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
@@ -188,15 +188,14 @@ def run_engine(
     keep_going: bool = False,
     policies: Policies | None = None,
     display: Display | None = None,
-) -> Session:
+) -> Run:
     """Bring stages of the project in the current folder up to date, in threads, without Prefect."""
-    session = Session(display or Silence())
     options = Options(jobs=jobs, force=force, keep_going=keep_going)
-    engine = Engine(Repository(), policies or Policies(), session, options)
-    engine.start(targets)
-    list(engine.watches())
-    engine.close()
-    return session
+    run, repository = Run(targets, options, display or SilentDisplay()), Repository()
+    engine = Engine(repository, policies or Policies(), run)
+    engine.start(repository.stages(targets))
+    engine.wait()
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -97,7 +97,7 @@ def test_a_fresh_clone_restores_all(diamond: Toy, environment: dict[str, str], p
     diamond.write({".gitignore": "/*.runs\n/.inkflow\n/out\n/left\n/right\n/joined\n"})
     subprocess.run(["dvc", "remote", "add", "-q", "-d", "store", str(diamond.folder / "../store")], check=True)
     commit(diamond.folder)
-    program = "from flows.scheduled import nightly; print(nightly(return_state=True).message)"
+    program = "from flows.scheduled import scheduled; print(scheduled(return_state=True).message)"
     said = {}
     for name in ("first", "second"):
         folder = diamond.folder.with_name(name)

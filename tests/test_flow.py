@@ -127,10 +127,10 @@ def test_unknown_stage(diamond: Toy, inkflow: Inkflow) -> None:
 
 def test_flow_parameters_have_a_schema() -> None:
     """Prefect's page can offer a checked form: every parameter of the flow has a type and a description."""
-    from flows.pipeline import pipeline
+    from flows.scheduled import scheduled
 
-    properties = pipeline.parameters.model_dump()["properties"]
-    names = {"targets", "settings", "dataset", "fallback", "force", "jobs", "keep_going", "local", "pulls"}
+    properties = scheduled.parameters.model_dump()["properties"]
+    names = {"targets", "settings", "dataset", "fallback", "force", "jobs", "keep_going", "push"}
     assert set(properties) == names
     assert all(entry["description"] for entry in properties.values())
 

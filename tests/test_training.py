@@ -12,7 +12,7 @@ from rich.console import Console
 from stages.base.errors import DataError, InvalidInput
 from stages.model.config import Model
 from stages.samples.prepared import Part, one_hot, raw_pixels, read_training_data, sample_order
-from stages.train.progress import Epoch, Watch, columns
+from stages.train.progress import Epoch, ProgressReporter, columns
 from tests.learning import Folders, make_model, patterns, write_data
 
 keras = pytest.importorskip("keras")  # after tests.learning, which loads it quietly
@@ -175,7 +175,7 @@ def test_unfit_data_is_refused(tmp_path: Path, harm: Any, message: str) -> None:
 
 def test_log_has_a_line_an_epoch(capsys: pytest.CaptureFixture[str]) -> None:
     """Without a terminal there is one plain line an epoch and nothing else."""
-    with Watch(epochs=3, steps=10) as watch:
+    with ProgressReporter(epochs=3, steps=10) as watch:
         watch.step(1, 10, 0.5, 0.75)
         watch.epoch(Epoch(1, 0.5, 0.75, 0.25, 1.0))
     line = "epoch 1/3  loss 0.5000  accuracy 0.7500  val_loss 0.2500  val_accuracy 1.0000\n"
@@ -185,7 +185,7 @@ def test_log_has_a_line_an_epoch(capsys: pytest.CaptureFixture[str]) -> None:
 def test_terminal_has_a_bar() -> None:
     """On a terminal a bar shows epoch, loss, accuracy and the time that is left."""
     screen = io.StringIO()
-    with Watch(epochs=3, steps=10, console=Console(file=screen, force_terminal=True, width=100)) as watch:
+    with ProgressReporter(epochs=3, steps=10, console=Console(file=screen, force_terminal=True, width=100)) as watch:
         watch.step(2, 5, 0.5, 0.75)
     assert "epoch 2/3" in screen.getvalue()
     assert "loss 0.5000  accuracy 0.7500" in screen.getvalue()

@@ -33,7 +33,7 @@ DEPLOYMENTS = """
 deployments:
   - &nightly
     name: nightly
-    entrypoint: flows.scheduled.nightly
+    entrypoint: flows.scheduled.scheduled
     parameters: {targets: [join]}
     work_pool: {name: local}
   - <<: *nightly
@@ -181,7 +181,7 @@ def test_healthy_run_of_any_client_is_safe(up: Up) -> None:
     """A client that was told nothing may miss two of its heartbeats; `inkflow run` sends them more often."""
     program = (
         "from prefect.settings.models.flows import FlowsSettings; print(FlowsSettings().heartbeat_frequency)\n"
-        "from flows.cli.interactive_run import load_prefect; load_prefect()\n"
+        "from flows.cli.interactive_run import set_prefect_defaults; set_prefect_defaults()\n"
         "print(FlowsSettings().heartbeat_frequency)\n"
     )
     settings = environment(PREFECT_HOME=str(up.folder / "home"))

@@ -17,7 +17,7 @@ SECRET = "hunter2"
 DEPLOYMENTS = """
 deployments:
   - name: nightly
-    entrypoint: flows.scheduled.nightly
+    entrypoint: flows.scheduled.scheduled
     work_pool: {name: local}
 """
 

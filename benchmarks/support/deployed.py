@@ -26,7 +26,7 @@ name: bench
 pull: [{{{PULL}: {{directory: "{{folder}}"}}}}]
 deployments:
   - name: bench
-    entrypoint: flows.scheduled.nightly
+    entrypoint: flows.scheduled.scheduled
     work_pool: {{name: bench, job_variables: {{command: python -m flows.workers.run_launcher}}}}
 """
 

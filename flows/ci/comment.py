@@ -141,4 +141,4 @@ def _on_gitlab(environment: Mapping[str, str]) -> Thread | str:
     if not token:
         return "INKFLOW_GITLAB_TOKEN is not set; a job's own token may not write comments (docs/ci.md)"
     notes = f"{environment['CI_API_V4_URL']}/projects/{environment['CI_PROJECT_ID']}/merge_requests/{number}/notes"
-    return Thread(notes, notes, {"PRIVATE-TOKEN": token}, "PUT", "the scope `api` and the role Reporter")
+    return Thread(notes, notes, {"PRIVATE-TOKEN": token}, "PUT", "the scope `api` and the role Heartbeat")

@@ -132,7 +132,7 @@ def ci(verb: argparse.ArgumentParser) -> None:
         "comment",
         help="put a summary on the pull or merge request of this job, in one comment",
         description="Put the lanes' summaries on the pull request (GitHub) or merge request (GitLab) that this job is "
-        "for, in one comment, which is written anew each time. Elsewhere it says so and does nothing.",
+        "for, in one comment, which is written anew each time. StageTransfer it says so and does nothing.",
     )
     lane.add_argument("files", nargs="*", type=Path, help=f"summaries (default: those in {CI_FOLDER})")
 

@@ -1,21 +1,21 @@
 """A run in this process, with a person watching: the engine starts first, Prefect joins it when it is loaded."""
 
-import argparse
 import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 from flows.dvc_repo.repository import Repository
 from flows.engine.display.plain import Display
 from flows.engine.engine import Engine
-from flows.engine.policy import load_policies
-from flows.engine.run_state import Options, Session
+from flows.engine.run import Run
 from flows.engine.types import Stage
 from flows.prefect_server.server import HEARTBEAT, Server
+from flows.workers.local_engine import make_engine
 from stages.base.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED
 
 OPENED_FIRST = (".html", ".md")  # of the results: pages, then texts
@@ -27,55 +27,47 @@ PREFECT_SETTINGS = {
 }
 
 
-def watched_run(repository: Repository, stages: Sequence[Stage], arguments: argparse.Namespace) -> int:
+def interactive_run(repository: Repository, stages: Sequence[Stage], run: Run) -> int:
     """Bring `stages` up to date and give the exit code.
+
+    The engine starts before Prefect is imported, so that stages run meanwhile.
 
     Raises:
         PolicyInvalid, ServerUnreachable: before anything starts.
         InkflowError: the first error of the run.
     """
-    policies = load_policies(repository.root)
     with Server(repository.root) as server:
-        session = Session(_display([stage.name for stage in stages]))
-        options = Options(arguments.jobs, arguments.force, arguments.keep_going, arguments.local)
-        session.temporary_server = server.is_temporary
-        session.early = Engine(repository, policies, session, options)
+        run.display = _display([stage.name for stage in stages])
+        run.temporary_server = server.is_temporary
+        engine = make_engine(repository, run)
         try:
-            return _run_flow(session, server, arguments, stages)
+            run.display.note(server.announcement)
+            engine.start(stages)
+            state = _run_flow(engine, server)
+            run.display.note(run.summary)
+            if run.error is None:
+                run.display.note(f"Results: {results(stages)}")
         finally:
-            session.display.close()
+            run.display.close()
+    if run.error is not None:
+        raise run.error
+    return EXIT_DONE if state.is_completed() else EXIT_FAILED
 
 
-def _run_flow(session: Session, server: Server, arguments: argparse.Namespace, stages: Sequence[Stage]) -> int:
-    """Run the flow; the engine starts before it, so that stages run while Prefect is still loading."""
-    engine = session.early
-    assert engine is not None
-    session.display.note(server.announcement)
-    engine.start(arguments.stages)
+def _run_flow(engine: Engine, server: Server) -> Any:
+    """The final state of the flow that shows the run of a started `engine`."""
+    run = engine.run
     try:
-        with _ending_at_once(engine, server, session.display):
-            pipeline = load_prefect()
+        with _ending_at_once(engine, server, run.display):
+            set_prefect_defaults()
+            from flows.pipeline import run_as_flow  # late: Prefect takes 2 s to import, and reads its settings then
+
             server.wait_until_ready()
-        pipeline.session.set(session)
-        state = pipeline.pipeline(
-            targets=arguments.stages,
-            fallback=arguments.fallback,
-            force=arguments.force,
-            jobs=arguments.jobs,
-            keep_going=arguments.keep_going,
-            local=arguments.local,
-            return_state=True,
-        )
-        pipeline.deliver()
+        return run_as_flow(engine, {"targets": list(run.targets), "fallback": run.fallback, **asdict(run.options)})
     except BaseException:
         engine.interrupt()
         engine.close()
         raise
-    session.display.note(session.summary)
-    if session.error is not None:
-        raise session.error
-    session.display.note(f"Results: {results(stages)}")
-    return EXIT_DONE if state.is_completed() else EXIT_FAILED
 
 
 @contextmanager
@@ -97,13 +89,10 @@ def _ending_at_once(engine: Engine, server: Server, display: Display) -> Iterato
         signal.signal(number, signal.default_int_handler)  # a request to end is met as Ctrl-C is
 
 
-def load_prefect() -> ModuleType:
-    """The module of the flow; Prefect reads its settings, and costs 2 s, when it is imported."""
+def set_prefect_defaults() -> None:
+    """Put our settings of Prefect into the environment, where nobody set others; to be done before its import."""
     for name, value in PREFECT_SETTINGS.items():
         os.environ.setdefault(name, value)
-    from flows import pipeline
-
-    return pipeline
 
 
 def results(stages: Sequence[Stage]) -> str:

@@ -43,8 +43,7 @@ def show_plan(arguments: argparse.Namespace) -> int:
         print(
             f"DVC remote: {count} new entries of the run cache pulled", file=sys.stderr
         )  # standard output is the plan
-    with Repository() as repository:
-        repository.pulls = arguments.pull
+    with Repository(pull=arguments.pull) as repository:
         facts = repository.facts(arguments.stages)
         if arguments.recorded:
             facts = as_recorded(facts, repository.cache)

@@ -5,6 +5,7 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from flows.core.errors import RemoteFailed, ServerUnreachable
 from flows.core.file_lock import only_run_here
@@ -15,6 +16,7 @@ from flows.dvc_repo.repository import Repository
 from flows.engine.display.plain import Display
 from flows.engine.planning.stage_facts import nothing_to_do
 from flows.engine.recovery import put_in_order
+from flows.engine.run import Options, Run
 from stages.base.errors import EXIT_DONE, InkflowError, InvalidInput
 from stages.base.files import write_text
 
@@ -26,23 +28,38 @@ def run(arguments: argparse.Namespace) -> int:
         InvalidInput: a parameter, a data set or a stage is not known; nothing was changed.
         ServerUnreachable: the server that is named does not answer; nothing was changed.
     """
+    gc.disable()  # DVC's objects of the whole graph are about to be made, and all of them stay: a tenth of the time
     root = Path()
-    chosen = {"dataset": arguments.dataset} if arguments.dataset else {}
-    with only_run_here(root, print):
-        put_in_order(root)
-        edited = edited_params(with_models(arguments.with_models, root) | parse_settings(arguments.set) | chosen, root)
-        check_dataset(edited.params, arguments.fallback)
-        with _written(edited, root), exchanging(root, pull=arguments.pull, push=arguments.push):
-            repository = Repository(root)
-            repository.pulls = arguments.pull
-            facts = repository.facts(arguments.stages)
-            if not arguments.force and nothing_to_do(facts):
-                repository.close()
-                return _say_nothing_to_do(Display(), len(facts), stand_in_notice(edited.params))
-            gc.enable()
-            from flows.cli.interactive_run import watched_run  # late: what there is no work for need not be loaded
+    try:
+        with only_run_here(root, print):
+            put_in_order(root)
+            edited = edited_params(_settings(arguments, root), root)
+            check_dataset(edited.params, arguments.fallback)
+            with _written(edited, root), exchanging(root, pull=arguments.pull, push=arguments.push):
+                return _run(arguments, edited)
+    finally:
+        gc.enable()
 
-            return watched_run(repository, [stage.stage for stage in facts], arguments)
+
+def _settings(arguments: argparse.Namespace, root: Path) -> dict[str, Any]:
+    """The edits of params.yaml that the arguments ask for."""
+    chosen = {"dataset": arguments.dataset} if arguments.dataset else {}
+    return with_models(arguments.with_models, root) | parse_settings(arguments.set) | chosen
+
+
+def _run(arguments: argparse.Namespace, edited: Edited) -> int:
+    """Run what is not as recorded; the exit code."""
+    options = Options(arguments.jobs, arguments.force, arguments.keep_going, arguments.local, arguments.pull)
+    repository = Repository(pull=options.pull)
+    facts = repository.facts(arguments.stages)
+    if not options.force and nothing_to_do(facts):
+        repository.close()
+        return _say_nothing_to_do(Display(), len(facts), stand_in_notice(edited.params))
+    gc.enable()
+    from flows.cli.interactive_run import interactive_run  # late: not needed where there is nothing to do
+
+    run = Run(arguments.stages, options, params=edited.params, fallback=arguments.fallback)
+    return interactive_run(repository, [stage.stage for stage in facts], run)
 
 
 @contextmanager
@@ -65,7 +82,7 @@ def exchanging(root: Path, *, pull: bool, push: bool) -> Iterator[None]:
         raise  # nothing was run
     except InkflowError:
         if push:
-            with suppress(RemoteFailed):  # what failed first is what counts
+            with suppress(RemoteFailed):  # the first failure is the one to report
                 _push(root)
         raise
     if push:

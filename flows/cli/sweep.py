@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from flows.cli.interactive_run import load_prefect
+from flows.cli.interactive_run import set_prefect_defaults
 from flows.dvc_repo.repository import Repository
-from flows.engine.display.plain import Display, Silence
+from flows.engine.display.plain import Display, SilentDisplay
 from flows.engine.policy import load_policies
 from flows.experiments.grid import check, combinations
-from flows.experiments.sweep_runner import Sweep, Trial
+from flows.experiments.sweep_runner import SweepRunner, Trial
 from flows.prefect_server.server import Server
 from stages.base.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED
 
@@ -31,13 +31,13 @@ def sweep(arguments: argparse.Namespace) -> int:
     load_policies(root)
     with Repository(root) as repository:
         repository.stages(arguments.stages)
-    display = Silence() if arguments.json else Display([combination.name for combination in found])
-    engine = Sweep(root, found, arguments.stages, arguments.jobs, display)
+    display = SilentDisplay() if arguments.json else Display([combination.name for combination in found])
+    runner = SweepRunner(root, found, arguments.stages, arguments.jobs, display)
     with Server(root) as server:
         display.note(f"{server.announcement}\n{len(found)} combinations; the workspace stays as it is")
-        _run_flow(engine, server, arguments)
-    display.note(engine.summary)
-    trials = engine.trials
+        _run_flow(runner, server, arguments)
+    display.note(runner.summary)
+    trials = runner.trials
     if arguments.json:
         print(json.dumps({"trials": [_row(trial) for trial in trials]}, indent=2, ensure_ascii=False))
     else:
@@ -47,19 +47,17 @@ def sweep(arguments: argparse.Namespace) -> int:
     return EXIT_FAILED if any(trial.error for trial in trials) else EXIT_DONE
 
 
-def _run_flow(engine: Sweep, server: Server, arguments: argparse.Namespace) -> None:
+def _run_flow(runner: SweepRunner, server: Server, arguments: argparse.Namespace) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)  # a request to end is met as Ctrl-C is
-    pipeline = load_prefect()
-    from flows import sweep  # late, as all of Prefect
+    set_prefect_defaults()
+    from flows.sweep import sweep_as_flow  # late: Prefect takes 2 s to import, and reads its settings then
 
     server.wait_until_ready()
-    sweep.prepared.set(engine)
-    settings = [dict(trial.combination.settings) for trial in engine.trials]
-    sweep.sweep(settings, arguments.stages, arguments.jobs, return_state=True)
-    pipeline.deliver()
-    if engine.crash is not None:
-        raise engine.crash
+    combinations = [dict(trial.combination.settings) for trial in runner.trials]
+    sweep_as_flow(runner, {"combinations": combinations, "targets": arguments.stages, "jobs": arguments.jobs})
+    if runner.crash is not None:
+        raise runner.crash
 
 
 def _row(trial: Trial) -> dict[str, Any]:

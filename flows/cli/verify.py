@@ -15,12 +15,12 @@ from flows.core.file_lock import only_run_here
 from flows.core.params_edit import edited_params
 from flows.dvc_repo.experiments import Experiments
 from flows.dvc_repo.repository import Repository
-from flows.engine.display.plain import Display, Silence
-from flows.engine.engine import Engine, running
+from flows.engine.display.plain import Display, SilentDisplay
+from flows.engine.engine import Engine
 from flows.engine.planning.change_messages import ALWAYS
 from flows.engine.policy import load_policies
-from flows.engine.processes.processes import tied_to_us
-from flows.engine.run_state import Options, Session
+from flows.engine.processes.command_runner import tied_to_us
+from flows.engine.run import Options, Run
 from flows.engine.types import Stage
 from stages.base.errors import EXIT_DONE, EXIT_FAILED, InkflowError, InvalidInput
 
@@ -39,7 +39,7 @@ def verify(arguments: argparse.Namespace) -> int:
         signal.signal(number, signal.default_int_handler)  # a request to end is met as Ctrl-C is
     root = Path.cwd()
     edited_params({}, root)  # a mistake in params.yaml is said as such
-    display = Silence() if arguments.json else Display()
+    display = SilentDisplay() if arguments.json else Display()
     with only_run_here(root, display.note):  # what is compared with must not change meanwhile
         stages = _stages(arguments.stages)
         count = "1 stage runs" if len(stages) == 1 else f"{len(stages)} stages run"
@@ -93,15 +93,13 @@ def _run(project: Path, stages: Sequence[Stage], display: Display, jobs: int | N
         InkflowError: one of them failed.
     """
     with chdir(project):  # DVC looks at the current folder
-        session, options = Session(display), Options(jobs, here=True)
         repository = Repository(only=[stage.name for stage in stages])
-        session.early = Engine(repository, load_policies(Path()), session, options)
-        session.early.start([])
-        with running(session, [], options) as engine:
-            for _ in engine.watches():
-                pass
-    if session.error is not None:
-        raise session.error
+        run = Run(options=Options(jobs, local=True), display=display)
+        engine = Engine(repository, load_policies(Path()), run)
+        engine.start(repository.stages())
+        engine.wait()
+    if run.error is not None:
+        raise run.error
 
 
 def _compare(root: Path, project: Path, stages: Sequence[Stage], tolerance: float) -> list[dict[str, Any]]:

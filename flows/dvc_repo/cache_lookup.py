@@ -18,20 +18,20 @@ from dvc_data.hashfile.tree import Tree
 from dvc_objects.errors import ObjectFormatError
 
 from flows.core.errors import RemoteFailed
-from flows.dvc_repo.dvc_facts import HASH, Situation, can_be_cached, overlap, path_of, run_key, value_of
+from flows.dvc_repo.dvc_facts import HASH, StageInspector, can_be_cached, overlap, path_of, run_key, value_of
 from flows.dvc_repo.remote_results import is_whole
 from flows.dvc_repo.transfer_errors import reason
 from flows.engine.planning.stage_facts import Hashes
 
 
-class CacheAnswers:
-    """What DVC's cache holds; with `pulls` the remote is asked for what the cache here lacks."""
+class CacheLookup:
+    """What DVC's cache holds; with `pull` the remote is asked for what the cache here lacks."""
 
-    def __init__(self, repo: Repo, stages: Mapping[str, DvcStage]) -> None:
-        self.pulls = False
+    def __init__(self, repo: Repo, stages: Mapping[str, DvcStage], *, pull: bool = False) -> None:
+        self._pull = pull
         self._repo = repo
         self._stages = stages
-        self._situation = Situation(nx.DiGraph())
+        self._situation = StageInspector(nx.DiGraph())
 
     def restorable(self, stage: str, dependencies: Hashes) -> Hashes | None:
         """Hash of each output that the cache holds of `stage` for these dependencies; None when it holds none."""
@@ -113,7 +113,7 @@ class CacheAnswers:
         try:
             check(cache, load(cache, HashInfo(HASH, value)))
         except (FileNotFoundError, ObjectFormatError):
-            return self.pulls and self._remote_gives(value)
+            return self._pull and self._remote_gives(value)
         return True
 
     def _remote_gives(self, value: str) -> bool:
@@ -138,7 +138,7 @@ class CacheAnswers:
         try:
             yield from Tree.load(self._repo.cache.local, HashInfo(HASH, value))
         except FileNotFoundError:
-            if not self.pulls:
+            if not self._pull:
                 raise
             yield from Tree.load(self._remote(), HashInfo(HASH, value))
 

@@ -28,7 +28,7 @@ def active_graph(graph: "nx.DiGraph[DvcStage]") -> "nx.DiGraph[DvcStage]":
     return active
 
 
-class Situation:
+class StageInspector:
     """The stages of a graph as they stand."""
 
     def __init__(self, graph: "nx.DiGraph[DvcStage]") -> None:

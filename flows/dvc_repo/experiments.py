@@ -20,7 +20,7 @@ from dvc.repo import Repo
 
 from flows.core.errors import DvcFailed, PipelineInvalid
 from flows.dvc_repo.dvc_facts import files_of, path_of
-from flows.engine.processes.processes import end_orphans
+from flows.engine.processes.command_runner import end_orphans
 from stages.base.errors import InvalidInput
 
 FOLDER = Path(".dvc/tmp/inkflow")

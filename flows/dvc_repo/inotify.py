@@ -7,7 +7,7 @@ from pathlib import Path
 IN_OPEN = 0x20  # of <sys/inotify.h>
 
 
-class Openings:
+class FileOpenWatch:
     """Counts on one file; where the system has no inotify left to give, nobody is seen."""
 
     def __init__(self, path: Path) -> None:

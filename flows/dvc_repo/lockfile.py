@@ -18,7 +18,7 @@ from stages.base.files import write_text
 FLUSH_SHARE = 0.1  # of the time at most goes into writing: a lock file of a hundred stages takes a fifth of a second
 
 
-class Recorder:
+class LockfileWriter:
     """Collects finished stages and writes them into dvc.lock.
 
     New entries are written in the order of the graph, whatever the order in which they finished: an entry waits

@@ -22,7 +22,7 @@ from dvc.stage import Stage as DvcStage
 from flows.core.errors import DvcFailed, Interrupted
 from flows.core.file_lock import one_at_a_time
 from flows.dvc_repo.dvc_facts import whole_message
-from flows.dvc_repo.inotify import Openings
+from flows.dvc_repo.inotify import FileOpenWatch
 from stages.base.errors import OutputError
 
 POLL_S = 0.5  # as often as DVC itself looks
@@ -36,7 +36,7 @@ class Busy(DvcFailed):
     """Another process uses a file that this visit is about."""
 
 
-class Turns:
+class RepoLock:
     """The turns of one opened repository; calls come from many threads, of which one at a time has its turn."""
 
     def __init__(self, repo: Repo) -> None:
@@ -46,7 +46,7 @@ class Turns:
         self._shared = Path(repo.stage_cache.cache_dir).parent / "inkflow.lock"
         self._one_at_a_time = threading.RLock()
         self._last_moment = math.inf
-        self._openings: Openings | None = None  # of DVC's lock file, which is there once it was held
+        self._openings: FileOpenWatch | None = None  # of DVC's lock file, which is there once it was held
         self._knocked_at = math.inf  # the first time since others had time for a turn
         self._not_before = 0.0
 
@@ -123,7 +123,7 @@ class Turns:
             except LockError:  # DVC itself waits three seconds before it says so
                 wait.go_on("another process holds DVC's lock")
         if self._openings is None:
-            self._openings = Openings(Path(self._repo.lock.files[0]))
+            self._openings = FileOpenWatch(Path(self._repo.lock.files[0]))
         self._openings.any()  # that was us
 
     def _release(self) -> None:
@@ -139,7 +139,7 @@ class Turns:
 class _Wait:
     """One visit that waits for others, and says so once."""
 
-    def __init__(self, turns: Turns, name: str, last: bool) -> None:
+    def __init__(self, turns: RepoLock, name: str, last: bool) -> None:
         self._turns = turns
         self._name = name
         self._last = last

@@ -19,10 +19,10 @@ from dvc.stage import Stage as DvcStage
 from dvc_data.hashfile.hash_info import HashInfo
 
 from flows.core.errors import DvcFailed, InputsChanged, Interrupted, PipelineInvalid, UnknownStage
-from flows.dvc_repo.cache_lookup import CacheAnswers
+from flows.dvc_repo.cache_lookup import CacheLookup
 from flows.dvc_repo.dvc_facts import (
     Held,
-    Situation,
+    StageInspector,
     active_graph,
     hashes_of,
     path_of,
@@ -32,11 +32,11 @@ from flows.dvc_repo.dvc_facts import (
     whole_message,
 )
 from flows.dvc_repo.input_snapshot import Snapshot, changes_between, inputs_of
-from flows.dvc_repo.lockfile import Recorder, mend_list_of_files_in_use
-from flows.dvc_repo.locking import Turns
+from flows.dvc_repo.lockfile import LockfileWriter, mend_list_of_files_in_use
+from flows.dvc_repo.locking import RepoLock
 from flows.dvc_repo.remote_results import Remote
 from flows.dvc_repo.remotes import fetch_result
-from flows.dvc_repo.stage_transfer import Elsewhere
+from flows.dvc_repo.stage_transfer import StageTransfer
 from flows.engine.output_backup import forget, is_outdated, put_all_back, put_aside, put_back
 from flows.engine.planning.change_messages import HOW_TO_GET, sentence
 from flows.engine.planning.stage_facts import Facts
@@ -50,8 +50,14 @@ for name in ("dvc", "dvc_data", "dvc_objects"):
 class Repository:
     """A DVC repository with its graph, opened once for many stages."""
 
-    def __init__(self, root: Path | str = ".", only: Collection[str] | None = None) -> None:
-        """Open the repository at `root`, or `only` some of its stages: what those read is then taken as it lies."""
+    def __init__(self, root: Path | str = ".", only: Collection[str] | None = None, *, pull: bool = False) -> None:
+        """Open the repository at `root`.
+
+        Args:
+            root: the project's folder, or a folder in it.
+            only: some of its stages; their inputs are then taken as they lie there.
+            pull: outputs to restore may come from the DVC remote.
+        """
         try:
             self._repo = Repo(str(root))
             mend_list_of_files_in_use(self._repo)
@@ -65,12 +71,12 @@ class Repository:
         self.root = Path(self._repo.root_dir)
         self._order: list[DvcStage] = list(nx.dfs_postorder_nodes(self._graph))
         self._by_name: dict[str, DvcStage] = {stage.addressing: stage for stage in self._order}
-        self._situation = Situation(self._graph)
-        self._cache = CacheAnswers(self._repo, self._by_name)
-        self._recorder = Recorder(self._repo, self._order)
+        self._situation = StageInspector(self._graph)
+        self._pull = pull
+        self._cache = CacheLookup(self._repo, self._by_name, pull=pull)
+        self._recorder = LockfileWriter(self._repo, self._order)
         self._begun: dict[str, tuple[Snapshot, Held]] = {}
-        self.pulls = False  # what is to be restored may come from the remote
-        self._turns = Turns(self._repo)
+        self._turns = RepoLock(self._repo)
 
     def close(self) -> None:
         """Write what is not written yet, and let go of DVC's databases."""
@@ -116,18 +122,17 @@ class Repository:
             return [self._situation.of(self._by_name[stage.name], stage) for stage in self.stages(targets)]
 
     @property
-    def cache(self) -> CacheAnswers:
+    def cache(self) -> CacheLookup:
         """Answers of the cache that a plan asks for; to be asked while nothing runs."""
-        self._cache.pulls = self.pulls
         return self._cache
 
     def settle(self, stage: Stage, *, force: bool = False) -> Result | tuple[str, ...]:
         """Result of `stage` when it need not run: unchanged, or restored just now. Else the reasons why it must run."""
         return self._turns.take(stage.name, lambda: self._settle(stage, force))
 
-    def elsewhere(self, patience_s: float, ended: threading.Event) -> Elsewhere:
+    def transfer(self, patience_s: float, ended: threading.Event) -> StageTransfer:
         """What stages on other machines need; an unreachable remote is waited for so long, or until `ended`."""
-        return Elsewhere(self._repo, self._graph, self._turns.locked, patience_s, ended)
+        return StageTransfer(self._repo, self._graph, self._turns.locked, patience_s, ended)
 
     def run_key(self, name: str) -> str:
         """The same for stages of several clones that would do the same: same command, parameters and contents."""
@@ -239,8 +244,8 @@ class Repository:
         return Outcome.RECORDED
 
     def _bring_back(self, out: Any, name: str) -> None:
-        """Check out what nobody makes; with `pulls` from the remote."""
-        if self.pulls and out.hash_info and out.changed_cache():
+        """Check out what nobody makes; with `pull` from the remote."""
+        if self._pull and out.hash_info and out.changed_cache():
             Remote(self._repo, 0.0, self._turns.ended).pull(name, [value_of(out.hash_info)])
         if out.changed_cache():
             raise DvcFailed(f"{name}: {path_of(out)} is not in the cache; {HOW_TO_GET}")
@@ -258,7 +263,7 @@ class Repository:
             try:
                 self._repo.stage_cache.restore(stage, dry=True)
             except DvcException:  # not in the run cache, or a dependency is missing, which `begin` will say
-                if not (self.pulls and fetch_result(self._repo, stage)):
+                if not (self._pull and fetch_result(self._repo, stage)):
                     return False
             with self._recorder.ignoring(stage):
                 stage.run()

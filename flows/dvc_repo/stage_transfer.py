@@ -28,7 +28,7 @@ class Needs:
     files: Sequence[str]
 
 
-class Elsewhere:
+class StageTransfer:
     """The part of a repository that stages on other machines need."""
 
     def __init__(
@@ -100,7 +100,7 @@ class Elsewhere:
             stage.repo.stage_cache.restore(stage)
 
 
-class Workplace:
+class WorkerProject:
     """A DVC project in a clone on a worker, for one stage of an order."""
 
     def __init__(self, root: Path, patience_s: float, ended: threading.Event) -> None:

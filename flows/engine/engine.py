@@ -1,10 +1,10 @@
 """The engine: brings the stages of a graph up to date, side by side where the graph and the machine allow it.
 
-It knows nothing of Prefect and does not wait for it: it starts at once in threads of its own. Whoever wants to see
-each stage follows its watch, as the tasks of the flow do.
+It knows nothing of Prefect and does not wait for it: it starts at once in threads of its own. The tasks of the flow
+follow the events of each stage when Prefect has loaded.
 
     Scheduler ── which may start? ──> a thread a stage ── settle ─┬─> unchanged, restored
-        ^                                                         └─> begin ─> Processes.run ─> record
+        ^                                                         └─> begin ─> CommandRunner.run ─> record
         └────────── what became of it ───────────────────────────────────────────┘
 """
 
@@ -12,72 +12,94 @@ import queue
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
+from typing import Any
 
 from flows.core.errors import Interrupted, can_pass_by_itself
-from flows.dvc_repo.repository import Repository
 from flows.engine import resources
-from flows.engine.policy import Policies, StagePolicy, load_policies
-from flows.engine.preload_scheduler import Preloads
-from flows.engine.processes.processes import Processes, end_orphans
-from flows.engine.run_state import Options, Session
+from flows.engine.interfaces import Pools, Repository
+from flows.engine.policy import Policies, StagePolicy
+from flows.engine.preload_scheduler import PreloadScheduler
+from flows.engine.processes.command_runner import CommandRunner, end_orphans
+from flows.engine.run import Run
 from flows.engine.scheduler import Allocation, Scheduler
-from flows.engine.shared_slots import Sharing
-from flows.engine.stage_events import NotRun, Watch
+from flows.engine.shared_slots import SharedSlots
+from flows.engine.stage_events import NotRun, StageEvents
 from flows.engine.timings import Timings
 from flows.engine.types import Command, Outcome, Result, Stage
-from flows.workers.pool_stages import PoolStages
 from stages.base.errors import InkflowError
 
 
 class Engine:
-    """Runs stages of one repository, in threads of its own."""
+    """Runs stages of one repository for one run, in threads of its own."""
 
     def __init__(
         self,
         repository: Repository,
         policies: Policies,
-        session: Session,
-        options: Options,
-        sharing: Sharing | None = None,
+        run: Run,
+        pools: Pools | None = None,
+        shared_slots: SharedSlots | None = None,
     ) -> None:
-        self._sharing = sharing  # with engines in clones of the same project; None for one that is alone
+        """Give the engine its repository.
+
+        Args:
+            repository: closed by `close`.
+            policies: how each stage is to be run.
+            run: takes the results.
+            pools: needed where a policy names a pool, unless the run is local.
+            shared_slots: shared with engines in clones of the same project; None for an engine that is alone.
+        """
+        self.run = run
+        self.policies = policies.all_here() if run.options.local else policies
         self._repository = repository
-        self.policies = policies.all_here() if options.here else policies
-        self._session = session
-        self._options = options
-        self._jobs = options.jobs or resources.cores()
-        self._processes = Processes(repository.root, session.display.note)
-        repository.tell(session.display.note, self._processes.ended)
-        self._pools = PoolStages(repository, self.policies, session.carrier, self._processes.ended)
+        self._pools = pools
+        self._shared_slots = shared_slots
+        self._jobs = run.options.jobs or resources.cores()
+        self._commands = CommandRunner(repository.root, run.display.note)
+        repository.tell(run.display.note, self._commands.ended)
         self._timings = Timings(repository.root)
-        self._ended: queue.Queue[tuple[Watch, Result | InkflowError]] = queue.Queue()
-        self._watches: queue.Queue[Watch | None] = queue.Queue()
+        self._ended: queue.Queue[tuple[StageEvents, Result | InkflowError]] = queue.Queue()
+        self._started: queue.Queue[StageEvents | None] = queue.Queue()
         self._crash: BaseException | None = None
         self._thread: threading.Thread | None = None
 
-    def start(self, targets: Sequence[str]) -> None:
-        """Begin to bring `targets` and all that they need up to date (everything when empty); come back at once."""
-        stages = self._repository.stages(targets)
+    def start(self, stages: Sequence[Stage]) -> None:
+        """Begin to bring `stages`, each after those it waits for, up to date; return at once."""
         self._thread = threading.Thread(target=self._run, args=[stages], name="engine", daemon=True)
         self._thread.start()
 
-    def watches(self) -> Iterator[Watch]:
-        """A watch for each stage, as it starts or is known not to run; ends when nothing runs any more."""
-        while (watch := self._watches.get()) is not None:
-            yield watch
+    def connect_pools(self, carrier: Any) -> None:
+        """Give the pools what carries orders to them; stages of pools wait for it."""
+        if self._pools is not None:
+            self._pools.connect(carrier)
+
+    def events(self) -> Iterator[StageEvents]:
+        """The events of each stage, as it starts or is known not to run; ends when nothing runs any more."""
+        while (events := self._started.get()) is not None:
+            yield events
         if self._crash is not None:
             raise self._crash
 
+    def wait(self) -> None:
+        """Wait until nothing runs any more, and close; an exception meanwhile ends all that runs."""
+        try:
+            for _ in self.events():
+                pass
+        except BaseException:
+            self.interrupt()
+            raise
+        finally:
+            self.close()
+
     def interrupt(self) -> None:
-        """End all that runs, with all that it started; come back when nothing is left of it."""
-        self._processes.end_all()
+        """End all that runs, with all that it started; return when nothing is left of it."""
+        self._commands.end_all()
         self._join()
 
     def close(self) -> None:
-        """Wait for the end of all that runs, and let go of the repository."""
+        """Wait for the end of all that runs, and close the repository."""
         self._join()
         self._repository.close()
 
@@ -88,159 +110,145 @@ class Engine:
     def _run(self, stages: Sequence[Stage]) -> None:
         try:
             for stage in end_orphans(self._repository.root):
-                self._session.display.note(f"ended {stage}, which a run that was killed had left behind")
+                self.run.display.note(f"ended {stage}, which a run that was killed had left behind")
             self._repository.expect([stage.name for stage in stages])
             policies = {stage.name: self.policies.of(stage.name) for stage in stages}
-            self._preloads = Preloads(stages, policies, self._prepare)
+            self._preloads = PreloadScheduler(stages, policies, self._prepare)
             self._drive(Scheduler(stages, policies, self._jobs, resources.gpus()))
             self._repository.flush()
             self._timings.save()
-        except BaseException as error:  # noqa: BLE001 - raised again where somebody watches
-            self._processes.end_all()
+        except BaseException as error:  # noqa: BLE001 - raised again by `events`
+            self._commands.end_all()
             self._crash = error
         finally:
-            self._processes.close()
-            self._watches.put(None)
+            self._commands.close()
+            self._started.put(None)
 
     def _prepare(self, policy: StagePolicy) -> None:
-        """Have imported what stages of this policy want."""
+        """Have the modules imported that stages of this policy want."""
         slots = min(policy.slots, self._jobs)
-        self._processes.prepare(policy.preload, resources.environment(slots, self._jobs, ()))
+        self._commands.prepare(policy.preload, resources.environment(slots, self._jobs, ()))
 
     def _drive(self, scheduler: Scheduler) -> None:
-        """Start what may start and take what ended, until nothing runs and nothing may start."""
+        """Start the stages that may start and take those that ended, until nothing runs and nothing may start."""
         while True:
             while (ready := scheduler.start_next()) is not None:
-                watch = Watch(ready[0])
-                self._watches.put(watch)
-                threading.Thread(target=self._work, args=[watch, ready[1]], name=watch.stage.name, daemon=True).start()
+                events = StageEvents(ready[0])
+                self._started.put(events)
+                threading.Thread(target=self._work, args=[events, ready[1]], name=ready[0].name, daemon=True).start()
             if not scheduler.running:
                 return
-            watch, outcome = self._ended.get()
-            self._preloads.ended(watch.stage.name)
+            events, outcome = self._ended.get()
+            self._preloads.ended(events.stage.name)
             if isinstance(outcome, Result):
                 self._take_result(scheduler, outcome)
             else:
-                self._take_error(scheduler, watch.stage.name, outcome)
-            watch.end(outcome)
+                self._take_error(scheduler, events.stage.name, outcome)
+            events.end(outcome)
 
-    def _work(self, watch: Watch, allocation: Allocation) -> None:
+    def _work(self, events: StageEvents, allocation: Allocation) -> None:
         """Bring one stage up to date, trying again as its policy says."""
-        policy = self.policies.of(watch.stage.name)
+        policy = self.policies.of(events.stage.name)
         for left in reversed(range(policy.retries + 1)):
             try:
-                outcome: Result | InkflowError = self._try(watch, allocation)
+                outcome: Result | InkflowError = self._try(events, allocation)
             except InkflowError as error:
                 outcome = error
             except BaseException as error:  # noqa: BLE001 - a fault of ours must not leave the run waiting for ever
-                outcome = _fault(watch.stage.name, error)
+                outcome = _fault(events.stage.name, error)
             if isinstance(outcome, Result) or not left or not can_pass_by_itself(outcome):
                 break
-            self._say(watch, f"failed: {outcome}; {left} more tries, the next in {policy.retry_delay_s:g} s")
-            watch.fail_try(outcome)
-            if self._processes.ended.wait(policy.retry_delay_s):
-                outcome = Interrupted(watch.stage.name)
+            self._add_line(events, f"failed: {outcome}; {left} more tries, the next in {policy.retry_delay_s:g} s")
+            events.fail_try(outcome)
+            if self._commands.ended.wait(policy.retry_delay_s):
+                outcome = Interrupted(events.stage.name)
                 break
-        self._ended.put((watch, outcome))
+        self._ended.put((events, outcome))
 
-    def _try(self, watch: Watch, allocation: Allocation) -> Result:
-        """Settle a stage from DVC's cache, or run it and record what it wrote."""
-        stage, force = watch.stage, self._options.force
-        if self._processes.ended.is_set():
+    def _try(self, events: StageEvents, allocation: Allocation) -> Result:
+        """Settle a stage from DVC's cache, or run it and record its outputs."""
+        stage, force = events.stage, self.run.options.force
+        if self._commands.ended.is_set():
             raise Interrupted(stage.name)
         settled = self._repository.settle(stage, force=force)
-        if (
-            isinstance(settled, tuple)
-            and not force
-            and self._pools.pool_of(stage.name)
-            and self._pools.fetch(stage.name)
-        ):
+        if isinstance(settled, tuple) and not force and self._fetched(stage.name):
             settled = self._repository.settle(stage)
         if isinstance(settled, Result):
             return settled
-        if self._sharing is None:
-            return self._execute(watch, allocation, settled)
-        with self._sharing.only_one(self._repository.run_key(stage.name)):
+        if self._shared_slots is None:
+            return self._execute(events, allocation, settled)
+        with self._shared_slots.only_one(self._repository.run_key(stage.name)):
             settled = self._repository.settle(stage, force=force)  # another engine may have done the same just now
             if isinstance(settled, Result):
                 return settled
-            with self._sharing.place(self.policies.of(stage.name)) as place:
-                return self._execute(watch, place, settled)
+            with self._shared_slots.place(self.policies.of(stage.name)) as place:
+                return self._execute(events, place, settled)
 
-    def _execute(self, watch: Watch, allocation: Allocation, reasons: tuple[str, ...]) -> Result:
-        """Run a stage and record what it wrote; when it fails, nothing of it stays."""
-        stage = watch.stage
+    def _fetched(self, name: str) -> bool:
+        """True where a stage of a pool has an earlier result in the remote, which now lies in the cache."""
+        if self._pools is None or self.policies.of(name).pool is None:
+            return False
+        return self._pools.fetch(name, self._commands.ended)
+
+    def _execute(self, events: StageEvents, allocation: Allocation, reasons: tuple[str, ...]) -> Result:
+        """Run a stage and record its outputs; when it fails, nothing of it stays."""
+        stage = events.stage
         started = time.monotonic()
-        self._session.display.started(stage.name, self._timings.expected_s(stage.name))
-        self._say(watch, f"runs: {', '.join(reasons) or 'asked for by --force'}")
+        self.run.display.started(stage.name, self._timings.expected_s(stage.name))
+        self._add_line(events, f"runs: {', '.join(reasons) or 'asked for by --force'}")
         try:
             self._preloads.starts(stage.name)
             command = self._repository.begin(stage.name)
-            place = self._run_command(watch, allocation, command)
+            place = self._run_command(events, allocation, command)
             self._repository.record(stage.name)
         except BaseException:
-            with suppress(InkflowError):  # what failed first is what counts
+            with suppress(InkflowError):  # the first failure is the one to report
                 self._repository.abandon(stage.name)
             raise
         self._timings.add(stage.name, time.monotonic() - started)
         return Result(stage.name, Outcome.RAN, reasons, place)
 
-    def _run_command(self, watch: Watch, allocation: Allocation, command: Command) -> str:
+    def _run_command(self, events: StageEvents, allocation: Allocation, command: Command) -> str:
         """Run the command of a stage that was begun, here or in its pool; where, if not here."""
         policy = self.policies.of(command.stage)
-        if policy.pool is not None:
-            return self._pools.run(command.stage, lambda text: self._say(watch, text), force=self._options.force)
+
+        def add_line(text: str) -> None:
+            self._add_line(events, text)
+
+        if policy.pool is not None and self._pools is not None:
+            return self._pools.run(command.stage, add_line, self._commands.ended, force=self.run.options.force)
         added = resources.environment(allocation.slots, self._jobs, allocation.gpus)
         command = replace(command, environment={**added, **command.environment}, preload=policy.preload)
-        self._processes.run(command, lambda text: self._say(watch, text), policy.timeout_s)
+        self._commands.run(command, add_line, policy.timeout_s)
         return ""
 
-    def _say(self, watch: Watch, text: str) -> None:
-        self._session.display.line(watch.stage.name, text)
-        watch.say(text)
+    def _add_line(self, events: StageEvents, text: str) -> None:
+        self.run.display.line(events.stage.name, text)
+        events.line(text)
 
     def _take_result(self, scheduler: Scheduler, result: Result) -> None:
         if result.outcome is Outcome.UNCHANGED:
             self._repository.skip(result.stage)
-        self._session.results.append(result)
-        self._session.display.result(result)
+        self.run.results.append(result)
+        self.run.display.result(result)
         scheduler.finish(result.stage)
 
     def _take_error(self, scheduler: Scheduler, name: str, error: InkflowError) -> None:
         self._repository.skip(name)
-        self._session.errors[name] = error
-        self._session.display.failure(name, str(error))
-        kept = scheduler.fail(name) | ({} if self._options.keep_going else dict.fromkeys(scheduler.stop(), name))
+        self.run.errors[name] = error
+        self.run.display.failure(name, str(error))
+        behind = scheduler.fail(name)
+        if not self.run.options.keep_going:
+            behind |= dict.fromkeys(scheduler.stop(), name)
         how = "was ended" if isinstance(error, Interrupted) else "failed"
-        for stage, cause in ((stage, f"{above} {how}") for stage, above in kept.items()):
+        for stage, failed in behind.items():
+            cause = f"{failed} {how}"
             self._repository.skip(stage)
-            self._session.not_run[stage] = cause
-            self._session.display.not_run(stage, cause)
-            watch = Watch(Stage(stage))
-            watch.end(NotRun(cause))
-            self._watches.put(watch)
-
-
-@contextmanager
-def running(session: Session, targets: Sequence[str], options: Options) -> Iterator[Engine]:
-    """An engine at work on `targets`: the session's early one, or one that starts now. Ended with the block.
-
-    Raises:
-        PipelineInvalid, PolicyInvalid, UnknownStage: before anything starts.
-    """
-    engine, session.early = session.early, None
-    if engine is None:
-        repository = Repository()
-        repository.pulls = options.pulls
-        engine = Engine(repository, load_policies(Path()), session, options)
-        engine.start(targets)
-    try:
-        yield engine
-    except BaseException:
-        engine.interrupt()
-        raise
-    finally:
-        engine.close()
+            self.run.not_run[stage] = cause
+            self.run.display.not_run(stage, cause)
+            events = StageEvents(Stage(stage))
+            events.end(NotRun(cause))
+            self._started.put(events)
 
 
 def _fault(stage: str, error: BaseException) -> InkflowError:

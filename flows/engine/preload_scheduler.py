@@ -8,7 +8,7 @@ from flows.engine.policy import StagePolicy
 from flows.engine.types import Stage
 
 
-class Preloads:
+class PreloadScheduler:
     """The stages of one run that may still want something imported; calls come from many threads.
 
     What only a stage that starts at this moment wants is not worth a process: it imports that itself.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from flows.core.file_lock import RUN_LOCK
 from flows.engine.output_backup import anything_aside, put_all_back
-from flows.engine.processes.processes import end_orphans
+from flows.engine.processes.command_runner import end_orphans
 
 
 def put_in_order(root: Path) -> None:

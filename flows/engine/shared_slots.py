@@ -16,7 +16,7 @@ from flows.engine.scheduler import Allocation
 POLL_S = 0.05
 
 
-class Sharing:
+class SharedSlots:
     """Slots of `--jobs` and GPUs for the stages of all engines, and who runs which stage on which inputs."""
 
     def __init__(self, folder: Path, jobs: int, gpus: Sequence[int]) -> None:

@@ -1,4 +1,4 @@
-"""Following one stage from another thread: its lines as they come, and what became of each try."""
+"""Events of one stage, from the engine to a thread that follows it: output lines, failed tries, the end."""
 
 import queue
 from collections.abc import Callable
@@ -10,14 +10,14 @@ from stages.base.errors import InkflowError
 
 @dataclass(frozen=True)
 class NotRun:
-    """A stage that is not run, since something happened: `cause`."""
+    """A stage that is not run, because of `cause`."""
 
     cause: str
 
 
 @dataclass(frozen=True)
 class FailedTry:
-    """A try that failed, after which another one comes."""
+    """A try that failed and is followed by another one."""
 
     error: InkflowError
 
@@ -25,27 +25,27 @@ class FailedTry:
 Ending = Result | InkflowError | NotRun | FailedTry
 
 
-class Watch:
-    """One stage of a run: written by the engine, followed by at most one other thread."""
+class StageEvents:
+    """The events of one stage: the engine writes them, at most one other thread follows them."""
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
         self._events: queue.Queue[str | Ending] = queue.Queue()
 
-    def say(self, text: str) -> None:
-        """A line of the stage's output."""
+    def line(self, text: str) -> None:
+        """Add a line of the stage's output."""
         self._events.put(text)
 
     def fail_try(self, error: InkflowError) -> None:
-        """A try failed, and another one comes."""
+        """Add a failed try; another one follows."""
         self._events.put(FailedTry(error))
 
     def end(self, ending: Result | InkflowError | NotRun) -> None:
-        """The last word on the stage."""
+        """Add the last event."""
         self._events.put(ending)
 
-    def follow(self, hear: Callable[[str], object]) -> Ending:
-        """Hand each line to `hear` until a try ends; how it ended. Once more for the next try."""
+    def follow(self, on_line: Callable[[str], object]) -> Ending:
+        """Pass each line to `on_line` until a try ends, and give its ending; to be called again for the next try."""
         while isinstance(event := self._events.get(), str):
-            hear(event)
+            on_line(event)
         return event

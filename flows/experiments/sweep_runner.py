@@ -18,11 +18,11 @@ from flows.core.file_lock import only_run_here
 from flows.dvc_repo.experiments import Experiments
 from flows.engine import resources
 from flows.engine.display.plain import Display
-from flows.engine.processes.processes import KEPT_LINES, MARK, mark, tied_to_us
-from flows.engine.stage_events import Watch
+from flows.engine.processes.command_runner import KEPT_LINES, MARK, mark, tied_to_us
+from flows.engine.stage_events import StageEvents
 from flows.engine.types import Outcome, Result, Stage
 from flows.experiments.grid import Combination
-from flows.experiments.trial_process import Order
+from flows.experiments.trial_process import TrialOrder
 from stages.base.errors import InkflowError
 
 # Our own modules, not those of the clone, and nothing added to the environment, which stages inherit.
@@ -49,7 +49,7 @@ class Trial:
         return "ran" if self.outcome is Outcome.RAN else "restored"
 
 
-class Sweep:
+class SweepRunner:
     """Runs trials in threads of its own; the project's own folder is not touched."""
 
     def __init__(
@@ -66,7 +66,7 @@ class Sweep:
         self._jobs = jobs or resources.cores()
         self._display = display
         self._experiments = Experiments(root)
-        self._watches: queue.Queue[Watch | None] = queue.Queue()
+        self._started: queue.Queue[StageEvents | None] = queue.Queue()
         self._running: list[subprocess.Popen[str]] = []
         self._guard = threading.Lock()
         self._ended = threading.Event()
@@ -77,10 +77,10 @@ class Sweep:
         self._thread = threading.Thread(target=self._run, name="sweep", daemon=True)
         self._thread.start()
 
-    def watches(self) -> Iterator[Watch]:
-        """A watch for each trial as it starts; ends when all have ended."""
-        while (watch := self._watches.get()) is not None:
-            yield watch
+    def events(self) -> Iterator[StageEvents]:
+        """The events of each trial as it starts; ends when all have ended."""
+        while (events := self._started.get()) is not None:
+            yield events
         if self.crash is not None:
             raise self.crash
 
@@ -117,32 +117,32 @@ class Sweep:
         except BaseException as error:  # noqa: BLE001 - raised again where somebody watches
             self.crash = error
         finally:
-            self._watches.put(None)
+            self._started.put(None)
 
     def _try(self, number: int, trial: Trial) -> None:
-        """One trial, with its result in `trial` and in its watch."""
+        """One trial, with its result in `trial` and in its events."""
         name = trial.combination.name
-        watch = Watch(Stage(name))
-        self._watches.put(watch)
+        events = StageEvents(Stage(name))
+        self._started.put(events)
         try:
             if self._ended.is_set():
                 raise Interrupted(name)
             with self._experiments.clone(f"trial-{number}") as project:
-                self._run_in(project, trial, watch)
+                self._run_in(project, trial, events)
                 self._experiments.collect(project, trial.combination.experiment)
         except InkflowError as error:
             trial.error = error
-            watch.end(error)
+            events.end(error)
             self._display.failure(name, str(error))
         except BaseException as error:
-            watch.end(InkflowError(f"{name}: a fault of the sweep: {error!r}"))
+            events.end(InkflowError(f"{name}: a fault of the sweep: {error!r}"))
             raise
         else:
             result = Result(name, trial.outcome or Outcome.UNCHANGED, (trial.summary,))
-            watch.end(result)
+            events.end(result)
             self._display.result(result)
 
-    def _run_in(self, project: Path, trial: Trial, watch: Watch) -> None:
+    def _run_in(self, project: Path, trial: Trial, events: StageEvents) -> None:
         """Run the trial as a process in its clone, and take what it tells.
 
         Raises:
@@ -167,18 +167,18 @@ class Sweep:
             assert process.stdin is not None and process.stdout is not None
             process.stdin.write(self._order(trial).to_json())
             process.stdin.close()
-            last = [self._hear(text, trial, watch) for text in process.stdout][-KEPT_LINES:]
+            last = [self._hear(text, trial, events) for text in process.stdout][-KEPT_LINES:]
         self._running.remove(process)
         if trial.outcome is None:
             died = Interrupted(name) if self._ended.is_set() else StageFailed(name, process.returncode, last)
             raise trial.error or died
 
-    def _order(self, trial: Trial) -> Order:
-        combination, sharing = trial.combination, str(self._experiments.folder.resolve() / "sharing")
+    def _order(self, trial: Trial) -> TrialOrder:
+        combination, slots = trial.combination, str(self._experiments.folder.resolve() / "sharing")
         settings, targets, gpus = combination.settings, tuple(self._targets), tuple(resources.gpus())
-        return Order(combination.name, settings, combination.experiment, targets, sharing, self._jobs, gpus)
+        return TrialOrder(combination.name, settings, combination.experiment, targets, slots, self._jobs, gpus)
 
-    def _hear(self, text: str, trial: Trial, watch: Watch) -> str:
+    def _hear(self, text: str, trial: Trial, events: StageEvents) -> str:
         """Take one line that a trial printed, an event or what a library said; the words of it."""
         try:
             kind, what = json.loads(text)
@@ -192,7 +192,7 @@ class Sweep:
         elif kind == "ended":
             trial.error = Interrupted(trial.combination.name)
         else:
-            watch.say(what)
+            events.line(what)
             if kind == "line":
                 self._display.line(trial.combination.name, what)
         return str(what)

@@ -19,21 +19,21 @@ from flows.dvc_repo.repository import Repository
 from flows.engine.display.plain import Display
 from flows.engine.engine import Engine
 from flows.engine.policy import load_policies
-from flows.engine.run_state import Options, Session
-from flows.engine.shared_slots import Sharing
+from flows.engine.run import Options, Run
+from flows.engine.shared_slots import SharedSlots
 from flows.engine.types import Outcome, Result
 from stages.base.errors import InkflowError
 
 
 @dataclass(frozen=True)
-class Order:
+class TrialOrder:
     """What a trial has to do."""
 
     name: str
     settings: Mapping[str, Any]
     experiment: str
     targets: tuple[str, ...]
-    sharing: str
+    shared_slots: str
     jobs: int
     gpus: tuple[int, ...]
 
@@ -42,7 +42,7 @@ class Order:
         return json.dumps(asdict(self), default=str)
 
 
-class Events(Display):
+class EventDisplay(Display):
     """A display whose events another process shows."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -75,9 +75,9 @@ class Events(Display):
 
 def main() -> None:
     """Do what standard input says, in the current folder."""
-    events = Events(os.fdopen(os.dup(1), "w"))
+    events = EventDisplay(os.fdopen(os.dup(1), "w"))
     os.dup2(2, 1)  # what libraries print is no event
-    order = Order(**json.loads(sys.stdin.read()))
+    order = TrialOrder(**json.loads(sys.stdin.read()))
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:
@@ -88,31 +88,31 @@ def main() -> None:
         events.tell("ended" if isinstance(error, Interrupted) else "failed", str(error))
 
 
-def _do(order: Order, events: Events) -> dict[str, Any]:
+def _do(order: TrialOrder, events: EventDisplay) -> dict[str, Any]:
     """Bring the clone up to date with the order's settings and save it as an experiment."""
     apply_settings(order.settings, Path())
-    session, repository = Session(events), Repository()
+    run, repository = Run(order.targets, Options(order.jobs, local=True), events), Repository()
     stages = repository.stages(order.targets)
-    sharing = Sharing(Path(order.sharing), order.jobs, order.gpus)
-    engine = Engine(repository, load_policies(Path()), session, Options(order.jobs, here=True), sharing)
-    engine.start(order.targets)
+    shared_slots = SharedSlots(Path(order.shared_slots), order.jobs, order.gpus)
+    engine = Engine(repository, load_policies(Path()), run, shared_slots=shared_slots)
+    engine.start(stages)
     try:
-        for _ in engine.watches():
+        for _ in engine.events():
             pass
         made = {output for stage in stages for output in stage.outputs}
         # What this run did not bring up to date belongs to other parameters.
         metrics = {name: content for name, content in repository.metrics().items() if name in made}
     except BaseException:
-        sharing.ended.set()
+        shared_slots.ended.set()
         engine.interrupt()
         raise
     finally:
         engine.close()
-    if session.error is not None:
-        raise session.error
+    if run.error is not None:
+        raise run.error
     save(order.experiment, order.targets, [output for stage in stages for output in stage.outputs])
-    outcome = Outcome.RAN if session.ran else Outcome.RESTORED
-    return {"outcome": outcome, "summary": session.summary, "metrics": metrics}
+    outcome = Outcome.RAN if run.ran else Outcome.RESTORED
+    return {"outcome": outcome, "summary": run.summary, "metrics": metrics}
 
 
 if __name__ == "__main__":

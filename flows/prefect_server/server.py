@@ -18,8 +18,8 @@ from typing import Self
 
 from flows.core.code_path import python_path
 from flows.core.errors import ServerUnreachable
+from flows.engine.processes.command_runner import MARK, mark, tied_to_us
 from flows.engine.processes.process_trees import end_trees
-from flows.engine.processes.processes import MARK, mark, tied_to_us
 from flows.prefect_server.temporary_server import APP, SETTINGS
 
 ANSWER_S = 10.0  # for a named server to answer

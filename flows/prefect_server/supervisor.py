@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 
 from flows.core.code_path import CODE
+from flows.engine.processes.command_runner import mark, tied_to_us
 from flows.engine.processes.process_trees import end_trees
-from flows.engine.processes.processes import mark, tied_to_us
 from flows.prefect_server.watchdog import MARK, end_marked, marked
 from stages.base.errors import InkflowError
 
@@ -70,7 +70,7 @@ class Child:
         return " / ".join(lines[-SHOWN_LINES:]) or "it said nothing"
 
 
-class Family:
+class Supervisor:
     """All processes of one `inkflow up`, which end with it, however it ends."""
 
     def __init__(self, root: Path, home: Path) -> None:
@@ -79,7 +79,7 @@ class Family:
         self._children: list[Child] = []
         self._keeper: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> "Family":
+    def __enter__(self) -> "Supervisor":
         """End what another one left behind that was killed together with its keeper; start a keeper."""
         end_marked(f":{self._root}")
         keeper = [sys.executable, "-m", "flows.prefect_server.watchdog", self._mark]

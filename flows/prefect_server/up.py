@@ -17,7 +17,7 @@ from pathlib import Path
 from flows.core.errors import ServerUnreachable
 from flows.core.redaction import mask
 from flows.prefect_server.server import ensure_answer
-from flows.prefect_server.supervisor import Family
+from flows.prefect_server.supervisor import Supervisor
 from flows.prefect_server.up_settings import (
     ADDRESS,
     DATABASE,
@@ -48,7 +48,7 @@ def up(arguments: argparse.Namespace) -> int:
         for name in (DATABASE, WEBHOOK):  # for the server, and for one of its secret blocks: not for runs
             os.environ.pop(name, None)
         (told.home / ADDRESS).unlink(missing_ok=True)
-        with Family(root, told.home) as family:
+        with Supervisor(root, told.home) as family:
             server = family.add("server", _server(told), told.for_server())
             _say(f"Starting Prefect's server at {told.page} ...")
             _wait_for_server(told, family, ended)
@@ -93,7 +93,7 @@ def _server(told: Settings) -> list[str]:
     ]  # fmt: skip
 
 
-def _wait_for_server(told: Settings, family: Family, ended: threading.Event) -> None:
+def _wait_for_server(told: Settings, family: Supervisor, ended: threading.Event) -> None:
     for _ in range(int(START_S / POLL_S)):
         if ended.wait(POLL_S):
             return
@@ -105,7 +105,7 @@ def _wait_for_server(told: Settings, family: Family, ended: threading.Event) -> 
     raise InkflowError(f"Prefect's server does not answer after {START_S:g} s; its log is {told.home / 'server.log'}")
 
 
-def _furnish(told: Settings, family: Family) -> list[str]:
+def _furnish(told: Settings, family: Supervisor) -> list[str]:
     """Pools, workers, automations and deployments; the pools' names."""
     os.environ.update(told.for_clients())  # Prefect reads them when it is imported, as follows
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "ERROR")
@@ -128,7 +128,7 @@ def _furnish(told: Settings, family: Family) -> list[str]:
     return names
 
 
-def _deploy(told: Settings, family: Family) -> None:
+def _deploy(told: Settings, family: Supervisor) -> None:
     """`prefect deploy --all`.
 
     Raises:

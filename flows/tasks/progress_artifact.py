@@ -19,7 +19,7 @@ class ProgressArtifact:
         self._id: UUID | None = None
         self._works = True
 
-    def hear(self, text: str) -> None:
+    def update(self, text: str) -> None:
         """Take a line of the stage's output."""
         told = steps(text)
         if told:

@@ -26,7 +26,7 @@ from flows.core.errors import Interrupted, PoolFailed, PoolUnusable
 from flows.engine.policy import Workers
 from flows.workers.order import Order
 from flows.workers.pool_stages import Say
-from flows.workers.run_monitor import OUTAGE_S, POLL_S, Follower, SubRun
+from flows.workers.run_monitor import OUTAGE_S, POLL_S, RunMonitor, SubRun
 from flows.workers.stage_report import Ending, Report
 from stages.base.errors import InkflowError
 
@@ -45,7 +45,7 @@ class Dispatch:
         self._server = server
         self._context = copy_context()  # of the flow's run, so that what is sent belongs to it
         self._client = get_client(sync_client=True)
-        self._follower = Follower(self._client, workers)
+        self._follower = RunMonitor(self._client, workers)
         self._one_at_a_time = threading.Lock()
 
     def carry(self, order: Order, pool: str, say: Say, ended: threading.Event) -> str:

@@ -16,20 +16,20 @@ from pathlib import Path
 from flows.core.errors import Interrupted, OrderUnusable
 from flows.core.file_lock import one_at_a_time, only_run_here
 from flows.dvc_repo.repository import Repository
-from flows.dvc_repo.stage_transfer import Workplace, configure
+from flows.dvc_repo.stage_transfer import WorkerProject, configure
 from flows.engine import resources
 from flows.engine.display.plain import Display
 from flows.engine.engine import Engine
 from flows.engine.policy import Policies, load_policies
-from flows.engine.run_state import Options, Session
-from flows.engine.shared_slots import Sharing
+from flows.engine.run import Options, Run
+from flows.engine.shared_slots import SharedSlots
 from flows.workers.code_checkout import check_out, place_of, worker_home
 from flows.workers.order import FORMAT, Order, other_versions
 
 SLOTS = "INKFLOW_WORKER_SLOTS"  # stages that compute at the same time on this machine; the next ones prepare meanwhile
 
 
-class Said(Display):
+class LogDisplay(Display):
     """A display whose lines go to the flow run's log."""
 
     def __init__(self, say: Callable[[str], object]) -> None:
@@ -44,18 +44,18 @@ class Said(Display):
         """Events: the orchestrator says them in its own words."""
 
 
-class Work:
+class Executor:
     """One order being done."""
 
     def __init__(self, order: Order, say: Callable[[str], None]) -> None:
         self._order = order
         self._say = say
-        self._sharing: Sharing | None = None
+        self._shared_slots: SharedSlots | None = None
         self._engine: Engine | None = None
         self._ended = threading.Event()
         self.doing = "preparing"
 
-    def do(self) -> None:
+    def run(self) -> None:
         """Run the stage and give its result to the DVC remote.
 
         Raises:
@@ -65,16 +65,16 @@ class Work:
         order, home = self._order, worker_home()
         self._check()
         slots = _slots()
-        self._sharing = Sharing(home / "sharing", slots, resources.gpus())
+        self._shared_slots = SharedSlots(home / "sharing", slots, resources.gpus())
         place = place_of(order, home)
         with one_at_a_time(place / "lock"):  # the same stage of another commit waits
             root = check_out(order, home, place)
             os.chdir(root)  # DVC looks at the current folder
             configure(root, home, order.remote_folder)
             policies = load_policies(root)
-            workplace = Workplace(root, policies.workers.remote_wait_s, self._ended)
+            workplace = WorkerProject(root, policies.workers.remote_wait_s, self._ended)
             workplace.lay_out(order.stage, order.inputs)
-            self._run(root, policies, slots)
+            self._run_stage(root, policies, slots)
             self.doing = "giving the result"
             workplace.give(order.stage, order.run_key)
             workplace.close()
@@ -82,8 +82,8 @@ class Work:
     def interrupt(self) -> None:
         """End the stage with all that it started."""
         self._ended.set()
-        if self._sharing is not None:
-            self._sharing.ended.set()
+        if self._shared_slots is not None:
+            self._shared_slots.ended.set()
         if self._engine is not None:
             self._engine.interrupt()
 
@@ -100,9 +100,9 @@ class Work:
         if others:
             self._say(f"warning: other versions than the orchestrator's: {others}")
 
-    def _run(self, root: Path, policies: Policies, slots: int) -> None:
+    def _run_stage(self, root: Path, policies: Policies, slots: int) -> None:
         """Run the stage by the engine, as it would run locally."""
-        order, session = self._order, Session(Said(self._say))
+        order = self._order
         with only_run_here(root, self._say):
             repository = Repository(root, only=[order.stage])
             found = repository.run_key(order.stage)
@@ -112,32 +112,22 @@ class Work:
                     f"what {order.stage} reads is not the same here (key {found[:10]}, ordered {order.run_key[:10]}): "
                     "a file that git ignores, or another version of git's or DVC's settings"
                 )
-            here = {
-                "pool": None,
-                "slots": 1,
-                "retries": 0,
-                "timeout_s": order.timeout_s,
-            }  # tries are the orchestrator's
+            # retries are the orchestrator's
+            here = {"pool": None, "slots": 1, "retries": 0, "timeout_s": order.timeout_s}
             only = Policies(stages={order.stage: policies.of(order.stage).model_copy(update=here)})
-            options = Options(jobs=slots, force=order.force, here=True)
-            self._engine = Engine(repository, only, session, options, self._sharing)
-            self._drive(self._engine)
-        if session.error is not None:
-            raise session.error
-
-    def _drive(self, engine: Engine) -> None:
-        if self._ended.is_set():
-            raise Interrupted(self._order.stage)
-        self.doing = "running"
-        engine.start([self._order.stage])
-        try:
-            for _ in engine.watches():
-                pass
-        except BaseException:  # asked to end by Prefect's worker
-            self.interrupt()
-            raise
-        finally:
-            engine.close()
+            run = Run(options=Options(jobs=slots, force=order.force, local=True), display=LogDisplay(self._say))
+            self._engine = Engine(repository, only, run, shared_slots=self._shared_slots)
+            if self._ended.is_set():
+                raise Interrupted(order.stage)
+            self.doing = "running"
+            self._engine.start(repository.stages([order.stage]))
+            try:
+                self._engine.wait()
+            except BaseException:  # Prefect's worker asked it to end
+                self.interrupt()
+                raise
+        if run.error is not None:
+            raise run.error
 
 
 def _slots() -> int:

@@ -15,7 +15,7 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.logging.handlers import APILogWorker
 from prefect.runtime import flow_run
 
-from flows.workers.executor import Work
+from flows.workers.executor import Executor
 from flows.workers.stage_report import ARTIFACT, BEAT_S, Ending, Report, ending_of
 from stages.base.errors import InkflowError
 
@@ -23,11 +23,11 @@ DRAIN_S = 10.0
 DELIVERY_S = 600.0  # how long the last report is tried while the server is away
 
 
-class Reporter:
+class Heartbeat:
     """Tells the server every few seconds that the stage is being worked on, and hears whether it still should be."""
 
-    def __init__(self, stage: str, work: Work) -> None:
-        self._work = work
+    def __init__(self, stage: str, executor: Executor) -> None:
+        self._executor = executor
         self._id = flow_run.id
         self._client = get_client(sync_client=True)
         self.worker = os.environ.get("PREFECT__WORKER_NAME") or socket.gethostname()
@@ -37,7 +37,7 @@ class Reporter:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="report", daemon=True)
 
-    def __enter__(self) -> "Reporter":
+    def __enter__(self) -> "Heartbeat":
         self._thread.start()
         return self
 
@@ -62,7 +62,7 @@ class Reporter:
             self._tell()
             with suppress(httpx.HTTPError, PrefectHTTPStatusError, ObjectNotFound, OSError):
                 if self._is_over():
-                    self._work.interrupt()
+                    self._executor.interrupt()
             if self._over.wait(BEAT_S):
                 return
 
@@ -77,7 +77,7 @@ class Reporter:
 
     def _tell(self, **ending: Any) -> bool:
         """Renew the report; true when the server has it."""
-        fields = {**self._report.__dict__, "beat": self._report.beat + 1, "doing": self._work.doing, **ending}
+        fields = {**self._report.__dict__, "beat": self._report.beat + 1, "doing": self._executor.doing, **ending}
         self._report = Report(**fields)
         try:
             if self._artifact is None:

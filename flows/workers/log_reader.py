@@ -13,7 +13,7 @@ PAGE = 200  # what the server gives at most at a time
 LATE = timedelta(seconds=2)  # a line may reach the server after one that was said later
 
 
-class Lines:
+class LogReader:
     """The lines of one run, as far as they were read."""
 
     def __init__(self, run: UUID) -> None:

@@ -7,13 +7,12 @@ Prefect is loaded.
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from flows.core.errors import Interrupted
 from flows.dvc_repo.repository import Repository
-from flows.dvc_repo.stage_transfer import Elsewhere
+from flows.dvc_repo.stage_transfer import StageTransfer
 from flows.engine.policy import Policies
 from flows.workers.order import Order, source_of, versions_of
 
@@ -35,59 +34,58 @@ class Carrier(Protocol):
 
 @dataclass
 class PoolStages:
-    """The stages of one engine that run in work pools."""
+    """The stages of one engine that run in work pools; calls come from many threads."""
 
     repository: Repository
     policies: Policies
-    carrier: "Future[Carrier]"
-    ended: threading.Event
-    _elsewhere: Elsewhere | None = None
+    _carrier: Carrier | None = None
+    _connected: threading.Event = field(default_factory=threading.Event)
+    _transfer: StageTransfer | None = None
     _guard: threading.Lock = field(default_factory=threading.Lock)
 
-    def pool_of(self, stage: str) -> str | None:
-        """Pool that `stage` runs in; None for this machine."""
-        return self.policies.of(stage).pool
+    def connect(self, carrier: Carrier) -> None:
+        """Give the stages what carries orders to pools: it is there when Prefect has loaded."""
+        self._carrier = carrier
+        self._connected.set()
 
-    def fetch(self, stage: str) -> bool:
+    def fetch(self, stage: str, ended: threading.Event) -> bool:
         """Bring an earlier result of `stage` on its present inputs from the remote into the cache, if it has one."""
-        elsewhere = self._open()
-        elsewhere.ensure_possible(stage)
-        return elsewhere.fetch(stage, self.repository.run_key(stage))
+        transfer = self._open(ended)
+        transfer.ensure_possible(stage)
+        return transfer.fetch(stage, self.repository.run_key(stage))
 
-    def run(self, stage: str, say: Say, *, force: bool) -> str:
-        """Have `stage`, which was begun, run by a worker, and put what it made into the workspace; where it ran."""
-        elsewhere, policy, workers = self._open(), self.policies.of(stage), self.policies.workers
+    def run(self, stage: str, say: Say, ended: threading.Event, *, force: bool) -> str:
+        """Have `stage`, which was begun, run by a worker, and put its outputs into the workspace; where it ran."""
+        transfer, policy, workers = self._open(ended), self.policies.of(stage), self.policies.workers
         assert policy.pool is not None
-        elsewhere.ensure_possible(stage)
-        needs = elsewhere.needs(stage)
+        transfer.ensure_possible(stage)
+        needs = transfer.needs(stage)
         order = Order(
             stage=stage,
             run_key=needs.run_key,
             inputs=dict(needs.inputs),
-            remote_folder=elsewhere.remote_folders,
+            remote_folder=transfer.remote_folders,
             versions=versions_of(workers.versions_of),
             other_versions=workers.other_versions,
             timeout_s=policy.timeout_s,
             force=force,
             **source_of(self.repository.root, needs.files, stage),
         )
-        elsewhere.send(stage, needs)
-        worker = self._the_carrier(stage).carry(order, policy.pool, say, self.ended)
-        elsewhere.take(stage, needs)
+        transfer.send(stage, needs)
+        worker = self._wait_for_carrier(stage, ended).carry(order, policy.pool, say, ended)
+        transfer.take(stage, needs)
         return f"worker {worker} of pool {policy.pool}"
 
-    def _open(self) -> Elsewhere:
+    def _open(self, ended: threading.Event) -> StageTransfer:
         with self._guard:
-            if self._elsewhere is None:
-                self._elsewhere = self.repository.elsewhere(self.policies.workers.remote_wait_s, self.ended)
-            return self._elsewhere
+            if self._transfer is None:
+                self._transfer = self.repository.transfer(self.policies.workers.remote_wait_s, ended)
+            return self._transfer
 
-    def _the_carrier(self, stage: str) -> Carrier:
-        """Wait until Prefect is loaded."""
-        while not self.carrier.done():
-            if self.ended.wait(POLL_S):
+    def _wait_for_carrier(self, stage: str, ended: threading.Event) -> Carrier:
+        """Wait until Prefect has loaded."""
+        while not self._connected.wait(POLL_S):
+            if ended.is_set():
                 raise Interrupted(stage)
-        try:
-            return self.carrier.result()
-        except CancelledError:
-            raise Interrupted(stage) from None
+        assert self._carrier is not None
+        return self._carrier

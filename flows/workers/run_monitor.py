@@ -25,7 +25,7 @@ from prefect.states import Cancelling, Crashed
 
 from flows.core.errors import PoolFailed
 from flows.engine.policy import Workers
-from flows.workers.log_reader import PAGE, Lines
+from flows.workers.log_reader import PAGE, LogReader
 from flows.workers.stage_report import Report
 
 POLL_S = 1.0
@@ -51,11 +51,11 @@ class SubRun:
     changed: threading.Event = field(default_factory=threading.Event)
     error: BaseException | None = None
 
-    said: Lines = field(init=False)
+    said: LogReader = field(init=False)
 
     def __post_init__(self) -> None:
         """All of its lines are new."""
-        self.said = Lines(self.id)
+        self.said = LogReader(self.id)
 
     def excuse(self, late_s: float, now: float) -> None:
         """Let `late_s` that passed by `now` count neither as its worker's silence nor as lack of workers."""
@@ -75,7 +75,7 @@ class SubRun:
         self.changed.set()
 
 
-class Follower:
+class RunMonitor:
     """Follows runs from the first one on, as long as the process lives."""
 
     def __init__(self, client: SyncPrefectClient, workers: Workers) -> None:

@@ -19,7 +19,7 @@ from stages.train.checkpoints import Checkpoint, Checkpoints
 from stages.train.early_stopping import best_epoch, should_stop
 from stages.train.losses import make_loss, make_metric, metric_name
 from stages.train.optimizers import make_optimizer
-from stages.train.progress import Epoch, Watch
+from stages.train.progress import Epoch, ProgressReporter
 
 STEPS_PER_CALL = 256  # steps before Python hears of it: often enough for a bar, too seldom to cost anything
 EVALUATION_BATCH = 1000  # samples; changes nothing but speed and rounding
@@ -34,7 +34,7 @@ class Lesson(NamedTuple):
     loop: Loop
     train: Batches
     validation: Batches
-    watch: Watch
+    watch: ProgressReporter
 
 
 class Fitted(NamedTuple):
@@ -72,7 +72,7 @@ def fit(network: Any, data: TrainingData, name: str, model: Model, checkpoints: 
     loop, classes = make_loop(network), data.prepared.classes
     feeds = feed(loop, data.train, model, classes, weighted=True), feed(loop, data.validation, model, classes)
     steps = math.ceil(len(data.train.labels) / model.batch_size)
-    with Watch(model.epochs, steps, metric_name(model)) as watch:
+    with ProgressReporter(model.epochs, steps, metric_name(model)) as watch:
         lesson = Lesson(name, model, network, loop, *feeds, watch)
         while len(history) < model.epochs and not should_stop(_losses(history), model.early_stopping):
             history.append(fit_epoch(lesson, len(history)))

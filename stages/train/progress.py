@@ -22,7 +22,7 @@ def columns(metric: str) -> tuple[str, ...]:
     return ("epoch", "loss", metric, "val_loss", f"val_{metric}")
 
 
-class Watch:
+class ProgressReporter:
     """Shows the progress of `epochs` epochs of `steps` steps each, within a `with` block."""
 
     def __init__(self, epochs: int, steps: int, metric: str = "accuracy", console: Console | None = None) -> None:

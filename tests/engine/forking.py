@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.engine.processes.processes import Processes
+from flows.engine.processes.command_runner import CommandRunner
 from flows.engine.types import Command
 from tests.conftest import Toy
 from tests.engine.toys import stage_processes
@@ -44,16 +44,16 @@ EXECUTION = 'stages: {"each@*": {preload: [own, "own:prepare"]}}\n'
 
 
 @pytest.fixture
-def processes(toy: Toy) -> Iterator[Processes]:
+def processes(toy: Toy) -> Iterator[CommandRunner]:
     """Commands in a toy with a program; at the end nothing is left of them."""
     toy.write({"own.py": OWN, "program.py": PROGRAM})
-    found = Processes(toy.folder)
+    found = CommandRunner(toy.folder)
     yield found
     found.close()
     assert stage_processes(toy.folder) == []
 
 
-def say(processes: Processes, line: str, folder: Path, **environment: str) -> list[str]:
+def say(processes: CommandRunner, line: str, folder: Path, **environment: str) -> list[str]:
     """What a command says whose modules were imported ahead."""
     said: list[str] = []
     processes.prepare(PRELOAD, environment)

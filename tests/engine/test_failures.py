@@ -10,8 +10,8 @@ from ruamel.yaml import YAML
 
 from flows.core.errors import InputsChanged, StageFailed, StageTimedOut
 from flows.engine.policy import Policies, StagePolicy
-from flows.engine.processes.processes import Processes
-from flows.engine.run_state import Session
+from flows.engine.processes.command_runner import CommandRunner
+from flows.engine.run import Run
 from flows.engine.types import Command, Outcome
 from tests.conftest import Toy, run_engine
 from tests.engine.toys import locks, outcomes, plan_here, stage_processes, status, succeeded
@@ -56,9 +56,9 @@ def test_inputs_are_frozen_at_start(toy: Toy, edit: str, named: str) -> None:
     succeeded(run_engine())
     before, cached = locks(toy.folder), run_cache(toy.folder)
     toy.write({"dvc.yaml": WATCHED.format(edit="test -e once || { touch once; " + edit + "; }")})
-    session = run_engine()
-    assert isinstance(session.error, InputsChanged)
-    assert str(session.error).startswith(f"reader: {named} changed while it ran"), session.error
+    run = run_engine()
+    assert isinstance(run.error, InputsChanged)
+    assert str(run.error).startswith(f"reader: {named} changed while it ran"), run.error
     assert (locks(toy.folder), run_cache(toy.folder)) == (before, cached)
     if (toy.folder / "in").is_dir():
         (toy.folder / "in/y").unlink()
@@ -111,7 +111,7 @@ stages:
 """
 
 
-def failing(toy: Toy, failure: str, *, given: str = "one\n", keep_going: bool = False, **policy: object) -> Session:
+def failing(toy: Toy, failure: str, *, given: str = "one\n", keep_going: bool = False, **policy: object) -> Run:
     """A run in which stage `a` does `failure`."""
     toy.write({"dvc.yaml": FAILING.format(failure=failure), "in": given})
     policies = Policies.model_validate({"stages": {"a": policy}})
@@ -121,15 +121,15 @@ def failing(toy: Toy, failure: str, *, given: str = "one\n", keep_going: bool = 
 @pytest.mark.parametrize(("code", "tries"), [(69, 3), (75, 3), (1, 1), (2, 1), (130, 1)])
 def test_retries(toy: Toy, code: int, tries: int) -> None:
     """Only what can pass by itself is tried again, as often as the policy says."""
-    session = failing(toy, f"exit {code}", retries=2)
-    assert isinstance(session.error, StageFailed)
+    run = failing(toy, f"exit {code}", retries=2)
+    assert isinstance(run.error, StageFailed)
     assert toy.runs("a") == tries
 
 
 def test_retry_that_succeeds(toy: Toy) -> None:
     """A stage that succeeds with its second try is as good as any."""
-    session = failing(toy, "test $(wc -l < a.runs) = 2 || exit 75; echo 1 > a; echo 2 > a2", retries=2)
-    assert outcomes(succeeded(session))["a"] is Outcome.RAN
+    run = failing(toy, "test $(wc -l < a.runs) = 2 || exit 75; echo 1 > a; echo 2 > a2", retries=2)
+    assert outcomes(succeeded(run))["a"] is Outcome.RAN
     assert status() == {}
     assert toy.runs("a") == 2
 
@@ -139,8 +139,8 @@ def test_retry_that_succeeds(toy: Toy) -> None:
 def test_time_limit(toy: Toy, command: str) -> None:
     """A stage that takes longer than its limit ends with all that it started, and fails."""
     started = time.monotonic()
-    session = failing(toy, command, timeout_s=0.7)
-    assert isinstance(session.error, StageTimedOut)
+    run = failing(toy, command, timeout_s=0.7)
+    assert isinstance(run.error, StageTimedOut)
     assert time.monotonic() - started < 20
     assert stage_processes(toy.folder) == []
 
@@ -152,7 +152,7 @@ def test_nobody_can_hear(toy: Toy) -> None:
         if not text.startswith("> "):
             raise BrokenPipeError(text)
 
-    Processes(toy.folder).run(
+    CommandRunner(toy.folder).run(
         Command("a", ("seq -f %0100g 3000", "echo done > a"), str(toy.folder)), fail, timeout_s=60
     )
     assert toy.read("a") == "done\n"
@@ -161,15 +161,15 @@ def test_nobody_can_hear(toy: Toy) -> None:
 @pytest.mark.usefixtures("no_stray")
 def test_left_behind_on_success(toy: Toy) -> None:
     """What a stage leaves in the background when it ends well is ended, even where it holds our pipe."""
-    session = failing(toy, "echo 1 > a; echo 2 > a2; sleep 60 & setsid sleep 60 & true")
-    assert outcomes(succeeded(session))["a"] is Outcome.RAN
+    run = failing(toy, "echo 1 > a; echo 2 > a2; sleep 60 & setsid sleep 60 & true")
+    assert outcomes(succeeded(run))["a"] is Outcome.RAN
 
 
 def test_keep_going(toy: Toy) -> None:
     """With keep_going all runs that does not depend on the failure; without, nothing more starts."""
-    session = failing(toy, "exit 1", keep_going=True)
-    assert (list(session.errors), session.not_run) == (["a"], {"b": "a failed"})
-    assert set(session.ran) == {"other", "after"}
+    run = failing(toy, "exit 1", keep_going=True)
+    assert (list(run.errors), run.not_run) == (["a"], {"b": "a failed"})
+    assert set(run.ran) == {"other", "after"}
     again = failing(toy, "exit 3", given="two\n")
     assert set(again.not_run) == {"b", "after"}
 
@@ -179,8 +179,8 @@ def test_failure_brings_outputs_back(toy: Toy, failure: str) -> None:
     """A failed stage leaves its earlier outputs as they were, dvc.lock too; also when it wrote one of two outputs."""
     succeeded(failing(toy, "cat in > a; echo 2 > a2"))
     before = locks(toy.folder)
-    session = failing(toy, failure)
-    assert list(session.errors) == ["a"]
+    run = failing(toy, failure)
+    assert list(run.errors) == ["a"]
     assert (toy.read("a"), toy.read("a2")) == ("one\n", "2\n")
     assert locks(toy.folder) == before
     toy.write({"dvc.yaml": FAILING.format(failure="cat in > a; echo 2 > a2")})

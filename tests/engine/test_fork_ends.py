@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from flows.core.errors import Interrupted, StageFailed, StageTimedOut
-from flows.engine.processes.processes import Processes
+from flows.engine.processes.command_runner import CommandRunner
 from flows.engine.types import Command
 from tests.conftest import ROOT, Toy, wait_until
 from tests.engine.forking import EXECUTION, GRAPH, LIBRARY, ON_LINUX, OWN, PRELOAD, PROGRAM, processes, say
@@ -31,7 +31,7 @@ pytestmark = ON_LINUX
         ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", -9, None),
     ],
 )
-def test_ends_badly(toy: Toy, processes: Processes, body: str, code: int, last: str | None) -> None:
+def test_ends_badly(toy: Toy, processes: CommandRunner, body: str, code: int, last: str | None) -> None:
     """Exit codes and last words are those of the program, however it ended; the next one is not touched by it."""
     toy.write({"bad.py": body})
     with pytest.raises(StageFailed) as failed:
@@ -62,7 +62,7 @@ def escaped(folder: Path) -> list[int]:
     return [number for number in numbers if psutil.pid_exists(number)]
 
 
-def test_time_limit(toy: Toy, processes: Processes) -> None:
+def test_time_limit(toy: Toy, processes: CommandRunner) -> None:
     """A stage that takes too long ends with all that it started, also what left its group and its parent."""
     toy.write({"escapes.py": ESCAPES})
     say(processes, "python -m program out", toy.folder)  # all is imported
@@ -74,14 +74,14 @@ def test_time_limit(toy: Toy, processes: Processes) -> None:
     assert escaped(toy.folder) == []
 
 
-def test_left_behind_on_success(toy: Toy, processes: Processes) -> None:
+def test_left_behind_on_success(toy: Toy, processes: CommandRunner) -> None:
     """What a stage leaves running when it ends well is ended before its outputs are recorded."""
     toy.write({"escapes.py": ESCAPES})
     assert set(say(processes, "python -m escapes ends", toy.folder)) == {"loaded"}
     assert escaped(toy.folder) == []
 
 
-def test_ended_while_forks_run(toy: Toy, processes: Processes) -> None:
+def test_ended_while_forks_run(toy: Toy, processes: CommandRunner) -> None:
     """The end of a fork ends nothing of the others; `end_all`, as of Ctrl-C, ends those with all that they started."""
     toy.write({"escapes.py": ESCAPES})
     processes.prepare(PRELOAD, {})
@@ -96,7 +96,7 @@ def test_ended_while_forks_run(toy: Toy, processes: Processes) -> None:
     assert escaped(toy.folder) == []
 
 
-def test_the_process_itself_is_killed(toy: Toy, processes: Processes) -> None:
+def test_the_process_itself_is_killed(toy: Toy, processes: CommandRunner) -> None:
     """Forks go with the process that they are forks of; the stage fails, the next one starts the ordinary way."""
     toy.write({"slow.py": "import time; open('began', 'w').close(); time.sleep(60)"})
     processes.prepare(PRELOAD, {})
@@ -114,7 +114,7 @@ def test_the_process_itself_is_killed(toy: Toy, processes: Processes) -> None:
 def test_ended_while_something_is_imported(toy: Toy) -> None:
     """A run that is ended waits for no import."""
     toy.write({"own.py": "import time; open('began', 'w').close(); time.sleep(120)"})
-    processes = Processes(toy.folder)
+    processes = CommandRunner(toy.folder)
     processes.prepare(["own"], {})
     command = Command("a", ("python -m own",), str(toy.folder), {}, ("own",))
     with ThreadPoolExecutor(1) as thread:

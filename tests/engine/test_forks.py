@@ -10,8 +10,8 @@ import pytest
 
 from flows.core.errors import PolicyInvalid
 from flows.engine.policy import StagePolicy, load_policies
-from flows.engine.preload_scheduler import Preloads
-from flows.engine.processes.processes import Processes
+from flows.engine.preload_scheduler import PreloadScheduler
+from flows.engine.processes.command_runner import CommandRunner
 from flows.engine.types import Command, Stage
 from tests.conftest import Toy, run_engine
 from tests.engine.forking import EXECUTION, GRAPH, ON_LINUX, OWN, PROGRAM, processes, say
@@ -22,7 +22,7 @@ __all__ = ["processes"]  # a fixture
 pytestmark = ON_LINUX
 
 
-def test_as_from_a_shell(toy: Toy, processes: Processes) -> None:
+def test_as_from_a_shell(toy: Toy, processes: CommandRunner) -> None:
     """Arguments, folder, environment and the order of lines are the same; what was imported is there."""
     (toy.folder / "deep").mkdir()
     for name in ("own.py", "program.py"):
@@ -50,12 +50,12 @@ def test_as_from_a_shell(toy: Toy, processes: Processes) -> None:
 @pytest.mark.parametrize(
     "line", ["python -m program out > log; cat log", "KNOB=low python -m program out", "python program.py out"]
 )
-def test_what_needs_a_shell(toy: Toy, processes: Processes, line: str) -> None:
+def test_what_needs_a_shell(toy: Toy, processes: CommandRunner, line: str) -> None:
     """All but `python -m MODULE ARGUMENT...` is started as it always is."""
     assert "not loaded" in say(processes, line, toy.folder)
 
 
-def test_random_numbers_differ(toy: Toy, processes: Processes) -> None:
+def test_random_numbers_differ(toy: Toy, processes: CommandRunner) -> None:
     """Who draws without a seed gets other numbers in each fork."""
     toy.write({"draws.py": "import numpy, random; print(numpy.random.rand(), random.random())"})
     processes.prepare(["numpy"], {})
@@ -65,7 +65,7 @@ def test_random_numbers_differ(toy: Toy, processes: Processes) -> None:
     assert all(one != other for one, other in zip(said[1].split(), said[3].split(), strict=True))
 
 
-def test_changed_code_is_loaded_anew(toy: Toy, processes: Processes) -> None:
+def test_changed_code_is_loaded_anew(toy: Toy, processes: CommandRunner) -> None:
     """When a file changed that was read to import things, the stage starts the ordinary way, with the new code."""
     assert say(processes, "python -m program out", toy.folder)[0] == "loaded"
     toy.write({"own.py": OWN.replace("VALUE = 1", "VALUE = 22")})
@@ -87,7 +87,7 @@ def test_cannot_be_imported(toy: Toy, monkeypatch: pytest.MonkeyPatch, module: s
     monkeypatch.setattr("flows.engine.processes.fork_client.IMPORT_S", wait_s)
     toy.write({"own.py": OWN, "program.py": PROGRAM, "slow.py": "import time; time.sleep(120)"})
     notes: list[str] = []
-    processes = Processes(toy.folder, notes.append)
+    processes = CommandRunner(toy.folder, notes.append)
     for name in ("a", "b"):
         processes.prepare([module], {})
         command = Command(name, (f"python -m program {name}",), str(toy.folder), {}, (module,))
@@ -114,7 +114,7 @@ def test_only_for_others() -> None:
     want["c"] = want["c"].model_copy(update={"pool": "gpu"})
     stages = [Stage("first"), *(Stage(name, ("first",)) for name in ("a1", "a2", "c")), Stage("b", ("a1",))]
     prepared: list[StagePolicy] = []
-    preloads = Preloads(stages, {"first": StagePolicy(), **want}, prepared.append)
+    preloads = PreloadScheduler(stages, {"first": StagePolicy(), **want}, prepared.append)
 
     def ahead_of(name: str) -> list[str]:
         prepared.clear()

@@ -27,7 +27,7 @@ TO_STANDARD_OUTPUT = """
 from flows.engine.display.plain import Display
 from flows.dvc_repo.repository import Repository
 from flows.engine import Engine
-from flows.engine.run_state import Options, Session
+from flows.engine.run import Options, Session
 from flows.engine.policy import Policies
 engine = Engine(Repository(), Policies(), Session(Display()), Options())
 engine.start([])
@@ -176,8 +176,8 @@ def test_progress_that_a_server_refuses() -> None:
     try:
         with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{server.server_port}/api"}):
             progress = ProgressArtifact("train", said.append)
-            progress.hear("epoch 1 of 2")
-            progress.hear("epoch 2 of 2")
+            progress.update("epoch 1 of 2")
+            progress.update("epoch 2 of 2")
             progress.close()
     finally:
         server.shutdown()

@@ -11,7 +11,7 @@ from flows.dvc_repo.repository import Repository
 from flows.engine.engine import Engine
 from flows.engine.planning.plan import Verdict
 from flows.engine.policy import Policies
-from flows.engine.run_state import Options, Session
+from flows.engine.run import Options, Run
 from flows.engine.types import Outcome
 from tests.conftest import Toy, run_engine
 from tests.engine.shapes import CHAIN, FOLDERS
@@ -20,15 +20,13 @@ from tests.engine.toys import dvc, forget_cache, outcomes, plan_here, run_as_pla
 LOST = "in.dvc: in is not in the cache; `dvc pull` or `inkflow run --pull` brings it"
 
 
-def run_with_pull() -> Session:
+def run_with_pull() -> Run:
     """A run that may restore from the remote."""
-    session, repository = Session(), Repository()
-    repository.pulls = True
-    engine = Engine(repository, Policies(), session, Options(jobs=2))
-    engine.start([])
-    list(engine.watches())
-    engine.close()
-    return session
+    run, repository = Run(options=Options(jobs=2)), Repository(pull=True)
+    engine = Engine(repository, Policies(), run)
+    engine.start(repository.stages())
+    engine.wait()
+    return run
 
 
 def planned(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, str]:

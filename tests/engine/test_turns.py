@@ -14,7 +14,7 @@ from flows.core.errors import Interrupted
 from flows.dvc_repo.repository import Repository
 from flows.engine.engine import Engine
 from flows.engine.policy import Policies
-from flows.engine.run_state import Options, Session
+from flows.engine.run import Options, Run
 from flows.engine.types import Outcome
 from tests.conftest import Toy, run_engine, wait_until
 from tests.engine.toys import Heard, outcomes, status, succeeded
@@ -50,14 +50,14 @@ def other(program: str) -> Iterator[None]:
 
 
 @contextmanager
-def engine_at_work() -> Iterator[tuple[Engine, Session, Heard]]:
+def engine_at_work() -> Iterator[tuple[Engine, Run, Heard]]:
     """An engine that was started on the project in the current folder."""
     heard = Heard()
-    session = Session(heard)
-    engine = Engine(Repository(), Policies(), session, Options(jobs=1))
-    engine.start([])
+    run, repository = Run(options=Options(jobs=1), display=heard), Repository()
+    engine = Engine(repository, Policies(), run)
+    engine.start(repository.stages())
     try:
-        yield engine, session, heard
+        yield engine, run, heard
     finally:
         engine.interrupt()
         engine.close()
@@ -82,11 +82,11 @@ def test_beside_dvc_repro(toy: Toy, slow: str) -> None:
 def test_recording_waits(toy: Toy) -> None:
     """A reader of an output keeps the stage from being recorded only until it is done."""
     toy.write({"dvc.yaml": PAIR.format(a=2, b=0), "in": "one\n"})
-    with engine_at_work() as (engine, session, heard):
+    with engine_at_work() as (engine, run, heard):
         wait_until((toy.folder / "a.runs").exists, timeout_s=60)
         with other(READ):
-            list(engine.watches())
-    assert outcomes(succeeded(session)) == {"a": Outcome.RAN, "b": Outcome.RAN}
+            list(engine.events())
+    assert outcomes(succeeded(run)) == {"a": Outcome.RAN, "b": Outcome.RAN}
     assert any(note.startswith("a waits: ") and "a reader" in note for note in heard.notes), heard.notes
     assert status() == {}
 
@@ -94,13 +94,13 @@ def test_recording_waits(toy: Toy) -> None:
 def test_wait_is_said_and_ended(toy: Toy) -> None:
     """Another process holds DVC's lock: one note says so, and an end that is asked for ends the wait."""
     toy.write({"dvc.yaml": PAIR.format(a=0, b=0), "in": "one\n"})
-    with other(LOCK), engine_at_work() as (engine, session, heard):
+    with other(LOCK), engine_at_work() as (engine, run, heard):
         wait_until(lambda: bool(heard.notes), timeout_s=30)
         started = time.monotonic()
         engine.interrupt()
         assert time.monotonic() - started < 8
     assert heard.notes == ["a waits: another process holds DVC's lock"]
-    assert isinstance(session.error, Interrupted)
+    assert isinstance(run.error, Interrupted)
     assert not (toy.folder / "a.runs").exists()
 
 
@@ -109,14 +109,14 @@ def test_end_while_the_lock_is_held(toy: Toy) -> None:
     toy.write({"dvc.yaml": PAIR.format(a=0, b=0), "in": "one\n"})
     succeeded(run_engine())
     toy.write({"dvc.yaml": PAIR.format(a=60, b=0), "in": "two\n"})
-    with engine_at_work() as (engine, session, _):
+    with engine_at_work() as (engine, run, _):
         wait_until(lambda: toy.runs("a") == 2, timeout_s=30)
         with other(LOCK):
             ending = threading.Thread(target=engine.interrupt)
             ending.start()
             ending.join(30)
             assert not ending.is_alive()
-    assert isinstance(session.error, Interrupted)
+    assert isinstance(run.error, Interrupted)
     assert not (toy.folder / "a").exists()
     toy.write({"dvc.yaml": PAIR.format(a=0, b=0), "in": "one\n"})
     assert set(outcomes(succeeded(run_engine())).values()) == {Outcome.UNCHANGED}

@@ -12,10 +12,10 @@ import psutil
 from dvc.repo import Repo
 
 from flows.dvc_repo.repository import Repository
-from flows.engine.display.plain import Silence
+from flows.engine.display.plain import SilentDisplay
 from flows.engine.planning.plan import Decision, Verdict, plan
-from flows.engine.processes.processes import MARK
-from flows.engine.run_state import Session
+from flows.engine.processes.command_runner import MARK
+from flows.engine.run import Run
 from flows.engine.types import Outcome, Result
 from tests.conftest import run_engine
 
@@ -28,7 +28,7 @@ FORETOLD = {
 ALWAYS_CHANGED = ["always changed"]  # all that `dvc status` says of a stage that always runs
 
 
-class Heard(Silence):
+class Heard(SilentDisplay):
     """A display that keeps what is said of the run itself, and what its stages say."""
 
     def __init__(self) -> None:
@@ -62,11 +62,11 @@ def run_as_planned(jobs: int = 4) -> dict[str, Result]:
     return results
 
 
-def succeeded(session: Session) -> dict[str, Result]:
+def succeeded(run: Run) -> dict[str, Result]:
     """Results of a run in which nothing failed."""
-    assert not session.errors, session.errors
-    assert not session.not_run
-    return {result.stage: result for result in session.results}
+    assert not run.errors, run.errors
+    assert not run.not_run
+    return {result.stage: result for result in run.results}
 
 
 def outcomes(results: Mapping[str, Result]) -> dict[str, Outcome]:

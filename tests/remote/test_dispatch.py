@@ -21,7 +21,7 @@ from prefect.states import Completed, Crashed, Running
 from flows.core.errors import Interrupted, PoolFailed
 from flows.engine.policy import Workers
 from flows.workers.dispatch import FLOW, Dispatch
-from flows.workers.log_reader import PAGE, Lines
+from flows.workers.log_reader import PAGE, LogReader
 from flows.workers.order import Order
 from flows.workers.run_monitor import POLL_S
 from flows.workers.stage_report import ARTIFACT, Ending, Report
@@ -267,7 +267,7 @@ def test_each_line_is_read_once(client: SyncPrefectClient) -> None:
         ]
         client.create_logs(logs)
 
-    lines = Lines(UUID(str(run)))
+    lines = LogReader(UUID(str(run)))
     assert lines.new(client) == []
     count = 2 * PAGE + 50
     write(*[(at - at % 7, f"line {at}") for at in range(count)])

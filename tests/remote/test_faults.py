@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows.engine.processes.processes import MARK
+from flows.engine.processes.command_runner import MARK
 from tests.conftest import Toy, wait_until
 from tests.remote.conftest import POOL, Clones
 from tests.remote.toys import write

@@ -12,7 +12,7 @@ from flows.engine.policy import Policies, StagePolicy
 from flows.engine.scheduler import Scheduler
 from flows.engine.types import Stage
 from flows.workers.code_checkout import check_out
-from flows.workers.executor import Work
+from flows.workers.executor import Executor
 from flows.workers.order import MAX_PATCH_BYTES, Order, other_versions, source_of, versions_of
 from flows.workers.stage_report import Ending, Report, ending_of
 from stages.base.errors import InkflowError
@@ -192,7 +192,7 @@ def test_slots_have_to_be_a_number(slots: str, clone: Path, monkeypatch: pytest.
     """A worker whose slots are no number refuses what it is sent, and says what they should be."""
     monkeypatch.setenv("INKFLOW_WORKER_SLOTS", slots)
     with pytest.raises(OrderUnusable, match=f"INKFLOW_WORKER_SLOTS is '{slots}', and has to be a whole number from 1"):
-        Work(order(clone), print).do()
+        Executor(order(clone), print).run()
 
 
 def test_stages_in_pools_take_no_jobs() -> None:

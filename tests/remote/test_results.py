@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 
 from flows.core.errors import RemoteUnusable
 from flows.dvc_repo.repository import Repository
-from flows.dvc_repo.stage_transfer import Workplace
+from flows.dvc_repo.stage_transfer import WorkerProject
 from flows.engine.types import Outcome, Result
 from tests.conftest import Toy, run_engine
 from tests.remote.services import Service, answers, free_port
@@ -51,7 +51,7 @@ def test_a_result_crosses(toy: Toy, tmp_path: Path, kind: str, request: pytest.F
     assert run_engine("s").ran == ["s"]
     with Repository() as repository:
         key = repository.run_key("s")
-    workplace = Workplace(toy.folder, 5, threading.Event())
+    workplace = WorkerProject(toy.folder, 5, threading.Event())
     workplace.give("s", key)
     workplace.close()
     for name in (".dvc/cache", "folder"):
@@ -61,9 +61,9 @@ def test_a_result_crosses(toy: Toy, tmp_path: Path, kind: str, request: pytest.F
     if kind == "folder":
         (tmp_path / f"remote/runs/{key[:2]}/{key}/{'0' * 64}").write_text("cmd: half")
     with Repository() as repository:
-        elsewhere, stage = repository.elsewhere(5, threading.Event()), repository.stages()[0]
-        assert not elsewhere.fetch("s", "0" * 64)
-        assert elsewhere.fetch("s", key)
+        transfer, stage = repository.transfer(5, threading.Event()), repository.stages()[0]
+        assert not transfer.fetch("s", "0" * 64)
+        assert transfer.fetch("s", key)
         settled = repository.settle(stage)
         assert isinstance(settled, Result)
         assert settled.outcome is Outcome.RESTORED
@@ -76,9 +76,9 @@ def test_an_unreachable_remote_is_said(toy: Toy) -> None:
     url = f"ssh://nobody@127.0.0.1:{free_port()}/nowhere"
     toy.write({".dvc/config": f"[core]\n    remote = r\n['remote \"r\"']\n    url = {url}\n"})
     with Repository() as repository:
-        elsewhere = repository.elsewhere(1, threading.Event())
+        transfer = repository.transfer(1, threading.Event())
         with pytest.raises(RemoteUnusable, match=r"s: the DVC remote could not be asked .*; `dvc push`"):
-            elsewhere.fetch("s", "0" * 64)
+            transfer.fetch("s", "0" * 64)
 
 
 @pytest.mark.parametrize("out", ["folder", "out"])
@@ -91,13 +91,13 @@ def test_a_result_whose_contents_are_gone_is_none(toy: Toy, tmp_path: Path, out:
     toy.write({".dvc/config": f"[core]\n    remote = r\n['remote \"r\"']\n    url = {tmp_path / 'remote'}\n"})
     assert run_engine("s").ran == ["s"]
     with Repository() as repository:
-        key, elsewhere = repository.run_key("s"), repository.elsewhere(5, threading.Event())
-        workplace = Workplace(toy.folder, 5, threading.Event())
+        key, transfer = repository.run_key("s"), repository.transfer(5, threading.Event())
+        workplace = WorkerProject(toy.folder, 5, threading.Event())
         workplace.give("s", key)
-        assert elsewhere.fetch("s", key)
+        assert transfer.fetch("s", key)
         shutil.rmtree(tmp_path / "remote/files")
         shutil.rmtree(toy.folder / ".dvc/cache/files")
-        assert not elsewhere.fetch("s", key)
+        assert not transfer.fetch("s", key)
         outs = YAML(typ="safe").load(toy.read("dvc.lock"))["stages"]["s"]["outs"]
         (value,) = [entry["md5"] for entry in outs if entry["path"] == out]
         with pytest.raises(RemoteUnusable, match="s: the DVC remote could not give what the stage needs: it does not"):
@@ -112,7 +112,7 @@ def test_what_the_cache_lost_cannot_be_sent(toy: Toy, tmp_path: Path) -> None:
     assert run_engine("s").ran == ["s"]
     with Repository() as repository:
         key = repository.run_key("s")
-    workplace = Workplace(toy.folder, 5, threading.Event())
+    workplace = WorkerProject(toy.folder, 5, threading.Event())
     for path in (toy.folder / ".dvc/cache/files").rglob("*.dir"):
         path.unlink()
     with pytest.raises(RemoteUnusable, match="s: the DVC remote could not take what the stage needs: the cache here"):

@@ -76,7 +76,7 @@ class Display:
         print(text, file=self._stream, flush=True)
 
 
-class Silence(Display):
+class SilentDisplay(Display):
     """A display for runs that nobody watches: a worker's, whose logs Prefect keeps."""
 
     def _print(self, text: str) -> None:

@@ -63,7 +63,7 @@ class Fork:
         self._connection.close()
 
 
-class Prefork:
+class ForkServerProcess:
     """A process that imports modules and is forked then."""
 
     def __init__(self, key: Key, folder: Path) -> None:
@@ -132,12 +132,12 @@ class Prefork:
         self._words.close()
 
 
-class StageForks:
+class ForkClient:
     """The processes that stages of one engine are forks of; calls come from many threads."""
 
     def __init__(self, folder: Path, note: Callable[[str], None]) -> None:
         self._folder, self._note = folder, note
-        self._there: dict[Key, Prefork | None] = {}  # None: it could not be used
+        self._there: dict[Key, ForkServerProcess | None] = {}  # None: it could not be used
         self._lock, self._closed = threading.Lock(), False
 
     def prepare(self, modules: Sequence[str], environment: Mapping[str, str]) -> None:
@@ -147,7 +147,7 @@ class StageForks:
             if self._closed or not modules or key in self._there or not sys.platform.startswith("linux"):
                 return
             try:
-                self._there[key] = Prefork(key, self._folder)
+                self._there[key] = ForkServerProcess(key, self._folder)
                 return
             except OSError as error:
                 self._there[key], fault = None, error
@@ -171,7 +171,7 @@ class StageForks:
             self._give_up(key, prefork)
         return fork
 
-    def _give_up(self, key: Key, prefork: Prefork) -> None:
+    def _give_up(self, key: Key, prefork: ForkServerProcess) -> None:
         """Say once that something cannot be imported."""
         with self._lock:
             if self._there.get(key) is not prefork or not (fault := prefork.fault):  # it made room, or was ended

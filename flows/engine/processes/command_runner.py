@@ -15,7 +15,7 @@ import psutil
 
 from flows.core.errors import Interrupted, StageFailed, StageTimedOut
 from flows.core.redaction import mask
-from flows.engine.processes.fork_client import Fork, StageForks
+from flows.engine.processes.fork_client import Fork, ForkClient
 from flows.engine.processes.process_trees import GRACE_S, end_trees
 from flows.engine.types import Command
 
@@ -25,11 +25,11 @@ Process: TypeAlias = subprocess.Popen[str] | Fork
 SHELL_FLAGS = {"bash": ["--noprofile", "--norc"], "zsh": ["--no-rcs"]}  # as DVC starts them
 
 
-class Processes:
+class CommandRunner:
     """The running commands of one engine."""
 
     def __init__(self, root: Path, note: Callable[[str], None] = print) -> None:
-        self._root, self._forks = root, StageForks(root, note)
+        self._root, self._forks = root, ForkClient(root, note)
         self._running: dict[str, Process] = {}
         self.ended = threading.Event()  # no command may start any more
         self._timed_out: set[str] = set()

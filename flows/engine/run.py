@@ -1,17 +1,15 @@
-"""A run as its caller sees it: how it is to be done, who watches, and what became of it."""
+"""One run: its request, its display, its results. The command makes it; the engine and the flow are given it."""
 
 from collections.abc import Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from flows.engine.display.plain import Display, Silence
+from flows.engine.display.plain import Display, SilentDisplay
 from flows.engine.types import Outcome, Result
-from flows.workers.pool_stages import Carrier
 from stages.base.errors import InkflowError
 
-if TYPE_CHECKING:
-    from flows.engine.engine import Engine
+if TYPE_CHECKING:  # loading the schema takes an eighth of a second: not for a project that has none
+    from stages.params.schema import Params
 
 RUN_ITSELF = "run"  # in place of a stage's name: an error that belongs to none
 GATES = "gates"  # likewise: a model that did not reach what is asked of it
@@ -24,23 +22,34 @@ class Options:
     jobs: int | None = None
     force: bool = False
     keep_going: bool = False
-    here: bool = False  # no stage goes to a pool
-    pulls: bool = False  # what is to be restored may come from the DVC remote
+    local: bool = False  # no stage goes to a pool
+    pull: bool = False  # outputs to restore may come from the DVC remote
 
 
 @dataclass
-class Session:
-    """One run as its caller sees it: who watches, what became of each stage, what went wrong first."""
+class Run:
+    """One run: its request, its display, its results.
 
-    display: Display = field(default_factory=Silence)
-    early: "Engine | None" = None  # one that runs already, while the flow is still being prepared
+    Attributes:
+        targets: stages to bring up to date with all that they need; all when empty.
+        options: how.
+        display: what a person sees.
+        params: the project's parameters; None in a project without our schema.
+        fallback: the data set to use when the chosen one cannot be had.
+        temporary_server: True where the Prefect server lives as long as the run: it has no pools.
+    """
+
+    targets: Sequence[str] = ()
+    options: Options = Options()
+    display: Display = field(default_factory=SilentDisplay)
+    params: "Params | None" = None
+    fallback: str | None = None
+    temporary_server: bool = False
     results: list[Result] = field(default_factory=list)
     errors: dict[str, InkflowError] = field(default_factory=dict)
     not_run: dict[str, str] = field(default_factory=dict)
-    carrier: "Future[Carrier]" = field(default_factory=Future)  # to work pools; there when Prefect is
-    temporary_server: bool = False  # one that lives as long as the run: it has no pools
 
-    def begin_anew(self) -> None:
+    def reset(self) -> None:
         """Forget what became of the stages: they are gone through once more."""
         self.results.clear()
         self.errors.clear()
@@ -58,7 +67,7 @@ class Session:
 
     @property
     def summary(self) -> str:
-        """The run in a few words."""
+        """The run in a few words: `3 of 16 stages ran, 2 restored, 1 failed: train@cnn`."""
         failed = [name for name in self.errors if name not in (RUN_ITSELF, GATES)]
         total = len(self.results) + len(failed) + len(self.not_run)
         parts = [f"{len(self.ran)} of {total} stages ran"]
