@@ -21,18 +21,18 @@ unexport VIRTUAL_ENV PYTHONHOME
 # TensorFlow's download is large: a slow line needs more than uv's 30 seconds.
 export UV_HTTP_TIMEOUT ?= 180
 
-.PHONY: help setup run test test-farm lint bench schema lock ci ci-check ci-run ci-comment clean distclean
+.PHONY: help setup run test test-farm lint bench schema architecture lock ci ci-check ci-run ci-comment clean distclean
 
 help: ## list the targets
 	@echo "usage: make TARGET"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: $(READY) ## make the Python environment in .venv (again, when the lock has changed)
 
 run: $(READY) ## run the pipeline; digits stand in where MNIST cannot be had; ARGS="--set models.dense.epochs=3"
 	@inkflow run --fallback digits $(ARGS)
 
-test: $(READY) ## run the tests; TESTS=tests/test_params.py ARGS="-k name" for some of them
+test: $(READY) ## run the tests; TESTS=tests/stages/params ARGS="-k name" for some of them
 	@python -m pytest -n auto -m "not farm" $(TESTS) $(ARGS)
 
 test-farm: $(READY) ## run the tests with several servers and workers: three clones as three machines, and docs/deploy.md
@@ -42,7 +42,9 @@ lint: $(READY) ## check style, types, generated files and what must not be in th
 	@ruff check .
 	@ruff format --check .
 	@mypy stages flows tests benchmarks
+	@lint-imports --no-cache --no-logo >$(VENV)/imports.log || { cat $(VENV)/imports.log; exit 1; }
 	@python -m stages.params.generate --check
+	@python -m tests.architecture.document --check
 	@.ci/no-addresses
 
 bench: $(READY) ## measure, and write docs/benchmarks.md; BENCHMARKS="engine predict" for some, ARGS="--runs 3" for these
@@ -52,6 +54,9 @@ bench: $(READY) ## measure, and write docs/benchmarks.md; BENCHMARKS="engine pre
 
 schema: $(READY) ## write params.schema.json and docs/parameters.md from the schema in stages/params
 	@python -m stages.params.generate
+
+architecture: $(READY) ## write the drawing and the tables of docs/architecture.md from the code
+	@python -m tests.architecture.document
 
 lock: $(READY) ## resolve the dependencies again and write requirements.lock; ARGS=--upgrade for newer ones
 	@UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile --quiet --universal --generate-hashes \

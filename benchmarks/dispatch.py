@@ -24,8 +24,8 @@ import psutil
 from ruamel.yaml import YAML
 
 from benchmarks.support.measure import ROOT, seconds_of
-from tests.postgres import running_postgres
-from tests.remote.services import PrefectServer
+from tests.flows.workers.services import PrefectServer
+from tests.support.postgres import running_postgres
 
 INKFLOW = (sys.executable, "-P", "-m", "flows", "run")
 GIT = ("git", "-c", "user.name=bench", "-c", "user.email=bench@localhost")

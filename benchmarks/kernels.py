@@ -23,7 +23,7 @@ def steps(plain: bool = False, **changes: Any) -> Callable[[], float]:
     load_keras()
     # These import Keras: not before it was loaded quietly.
     from stages.train import fit, networks, training_model
-    from stages.train.backends.loop import make_loop
+    from stages.train.backends.backend import load_backend
     from stages.train.training import POLICIES
 
     chosen = read_params()
@@ -34,7 +34,7 @@ def steps(plain: bool = False, **changes: Any) -> Callable[[], float]:
     with patch.object(training_model, "_with_fast_kernels", lambda network: network) if plain else nullcontext():
         learner = training_model.training_network(network, model)
     fit.compile_network(learner, model, SAMPLES)
-    loop, random = make_loop(learner), np.random.default_rng(0)
+    loop, random = load_backend().make_loop(learner), np.random.default_rng(0)
     held = loop.hold([random.random((SAMPLES, *SHAPE), np.float32), random.integers(0, CLASSES, SAMPLES)])
     rows = random.integers(0, SAMPLES, (STEPS, model.batch_size)).astype(np.int32)
 

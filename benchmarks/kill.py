@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import common
-from stages.train.training import OUTPUTS
+
+OUTPUTS = ("model.keras", "model.onnx", "history.csv", "training.json")
 
 MODEL = {
     "network": "cnn",

@@ -22,21 +22,24 @@ from flows.engine.display.plain import Display, SilentDisplay
 from flows.engine.engine import Engine
 from flows.engine.policy import Policies
 from flows.engine.run import Options, Run
+from tests.support.root import ROOT
 
-ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 
 Inkflow = Callable[..., subprocess.CompletedProcess[str]]
 
 
+TOGETHER = ("tests/flows/workers/", "tests/flows/prefect_server/test_up.py")
+
+
 class OneFarm(LoadScopeScheduling):  # type: ignore[misc]  # xdist carries no types
-    """Spreads tests over the processes, but for those that share servers: of tests/remote, and of tests/test_up.py.
+    """Spreads tests over the processes, but for those of a path in TOGETHER, which share servers.
 
     xdist's own `loadgroup` writes the group into a test's name, which pytest 9.2 does not let it.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return next((group for group in ("tests/remote/", "tests/test_up.py") if nodeid.startswith(group)), nodeid)
+        return next((group for group in TOGETHER if nodeid.startswith(group)), nodeid)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> OneFarm:

@@ -14,7 +14,8 @@ from flows.engine.display.plain import Display
 from flows.engine.engine import Engine
 from flows.engine.run import Run
 from flows.engine.types import Stage
-from flows.prefect_server.server import HEARTBEAT, Server
+from flows.prefect_server.environment import HEARTBEAT
+from flows.prefect_server.server import Server
 from flows.workers.local_engine import make_engine
 from stages.base.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED
 

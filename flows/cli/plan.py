@@ -47,7 +47,8 @@ def show_plan(arguments: argparse.Namespace) -> int:
         facts = repository.facts(arguments.stages)
         if arguments.recorded:
             facts = as_recorded(facts, repository.cache)
-        decisions = plan(facts, repository.cache, force=arguments.force)
+        fixed = [stage.stage.name for stage in facts if policies.of(stage.stage.name).fixed_outputs]
+        decisions = plan(facts, repository.cache, force=arguments.force, fixed=fixed)
     rows = [_row(decision, Timings(root), policies) for decision in decisions]
     if arguments.json:
         print(json.dumps({"stages": rows}, indent=2, ensure_ascii=False))

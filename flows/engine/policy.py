@@ -46,6 +46,9 @@ class StagePolicy(BaseModel):
         (),
         description="modules, or module:function to call, which one process imports for all stages that want them",
     )
+    fixed_outputs: bool = Field(
+        False, description="its outputs are the same each time it succeeds, as of a check: a plan counts on that"
+    )
 
 
 class Workers(BaseModel):

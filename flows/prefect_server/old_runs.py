@@ -13,8 +13,9 @@ import httpx
 
 from flows.core.errors import ServerUnreachable
 from flows.prefect_server.api_client import ask, client
-from flows.prefect_server.server import PASSWORD, Server, ensure_answer
-from flows.prefect_server.up_settings import ADDRESS, DATABASE, STATE
+from flows.prefect_server.environment import DATABASE, PASSWORD
+from flows.prefect_server.server import Server, ensure_answer
+from flows.prefect_server.up_settings import ADDRESS, STATE
 from stages.base.errors import InkflowError
 
 FILE = "prefect.db"

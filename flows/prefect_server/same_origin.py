@@ -13,7 +13,7 @@ from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from flows.prefect_server.server import ORIGINS, PASSWORD
+from flows.prefect_server.environment import ORIGINS, PASSWORD
 
 POLICY_VIOLATION = 1008  # a code of web sockets
 

@@ -20,15 +20,12 @@ from flows.core.code_path import python_path
 from flows.core.errors import ServerUnreachable
 from flows.engine.processes.command_runner import MARK, mark, tied_to_us
 from flows.engine.processes.process_trees import end_trees
+from flows.prefect_server.environment import ORIGINS
 from flows.prefect_server.temporary_server import APP, SETTINGS
 
 ANSWER_S = 10.0  # for a named server to answer
 START_S = 120.0  # for a temporary one to start, on a busy machine
 POLL_S = 0.1
-PASSWORD = "PREFECT_SERVER_API_AUTH_STRING"
-ORIGINS = "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS"  # pages that may ask; Prefect lets every page of the web
-HEARTBEAT_S = 30  # between the signs of life of our runs: the shortest that Prefect sends; its default is 180
-HEARTBEAT = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S)}
 
 
 def named() -> str | None:

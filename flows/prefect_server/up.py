@@ -16,17 +16,10 @@ from pathlib import Path
 
 from flows.core.errors import ServerUnreachable
 from flows.core.redaction import mask
+from flows.prefect_server.environment import DATABASE
 from flows.prefect_server.server import ensure_answer
 from flows.prefect_server.supervisor import Supervisor
-from flows.prefect_server.up_settings import (
-    ADDRESS,
-    DATABASE,
-    DEPLOYMENTS,
-    WEBHOOK,
-    Settings,
-    check_deployments,
-    settings,
-)
+from flows.prefect_server.up_settings import ADDRESS, DEPLOYMENTS, WEBHOOK, Settings, check_deployments, settings
 from stages.base.errors import EXIT_DONE, InkflowError, InvalidInput
 
 APP = "flows.prefect_server.same_origin:create_app"  # makes the server that uvicorn serves

@@ -16,12 +16,11 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from flows.core.code_path import python_path
-from flows.prefect_server.server import HEARTBEAT, ORIGINS, PASSWORD
+from flows.prefect_server.environment import DATABASE, HEARTBEAT, ORIGINS, PASSWORD
 from stages.base.errors import InkflowError, InvalidInput
 
 STATE = Path(".inkflow/up")  # PREFECT_HOME of the server and the workers
 WEBHOOK = "INKFLOW_WEBHOOK"
-DATABASE = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
 ADDRESS = "address"  # file in which it says where the server listens, as long as it does
 DEPLOYMENTS = Path("prefect.yaml")
 DATABASE_S = 10.0  # for the database to answer

@@ -32,13 +32,15 @@ REASONS = {
 }
 
 
-def sentences(error: ValidationError, schema: type[BaseModel]) -> list[str]:
-    """One sentence for each mistake in `error`, which came of validating against `schema`."""
-    return list(dict.fromkeys(_sentence(dict(mistake), schema) for mistake in error.errors(include_url=False)))
+def sentences(error: ValidationError, schema: Any, above: Sequence[str] = ()) -> list[str]:
+    """One sentence for each mistake in `error`: of a section below the keys `above`, checked as `schema`."""
+    mistakes = error.errors(include_url=False)
+    return list(dict.fromkeys(_sentence(dict(mistake), schema, above) for mistake in mistakes))
 
 
-def _sentence(mistake: dict[str, Any], schema: type[BaseModel]) -> str:
+def _sentence(mistake: dict[str, Any], schema: Any, above: Sequence[str]) -> str:
     keys, allowed = _walk(schema, mistake["loc"])
+    keys = [*above, *keys]
     where = ".".join(keys)
     if mistake["type"] == "extra_forbidden":
         return f"{where}: unknown key; {_nearest(keys[-1], allowed)}"

@@ -1,10 +1,11 @@
 """The sections of params.yaml about data: the data sets, and what is done to their pixels."""
 
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from stages.base.config import Name, Section
+from stages.base.config import Name, Section, check_section, read_yaml
 from stages.samples.pixels import Crop, Pixels
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
@@ -96,6 +97,17 @@ class Dataset(Section):
     def stated_classes(self) -> int | None:
         """How many classes there are, where that is stated."""
         return len(self.class_names) if self.class_names else self.classes
+
+
+def load_dataset(path: Path | str = "params.yaml", name: str | None = None) -> tuple[str, Dataset]:
+    """Name and section of the data set `name` in the params.yaml `path`; of the chosen one when None.
+
+    Raises:
+        ParamsError: it is missing or has mistakes.
+    """
+    content = read_yaml(path)
+    chosen = name or check_section(content, ["dataset"], Name, path)
+    return chosen, check_section(content, ["datasets", chosen], Dataset, path)
 
 
 def _ascending(samples: list[int]) -> list[int]:

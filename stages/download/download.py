@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stages.base.errors import EXIT_DONE
-from stages.data.config import Dataset
+from stages.data.config import Dataset, load_dataset
 from stages.data.datasets import Description, describe, write_dataset
 from stages.download.http_download import READ_S, Patience
 from stages.download.sources import obtain
-from stages.params.schema import load_params
 
 
 def download(name: str, dataset: Dataset, out: Path, patience: Patience) -> Description:
@@ -33,9 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder for the data set")
     parser.add_argument("--timeout", type=float, default=READ_S, help="seconds without a byte; default: %(default)s")
     args = parser.parse_args(argv)
-    params = load_params(args.params)
-    patience = Patience(read_s=args.timeout)
-    written = download(params.dataset, params.chosen, args.out, patience)
+    name, dataset = load_dataset(args.params)
+    written = download(name, dataset, args.out, Patience(read_s=args.timeout))
     for name, facts in written.arrays.items():
         print(f"{name}: {facts.dtype} {facts.shape}", flush=True)
     return EXIT_DONE

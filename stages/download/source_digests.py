@@ -12,13 +12,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from stages.base.errors import EXIT_DONE, InvalidInput, SourceUnavailable, exit_with
-from stages.base.suggestions import unknown
-from stages.data.config import Dataset
+from stages.base.errors import EXIT_DONE, SourceUnavailable, exit_with
+from stages.data.config import Dataset, load_dataset
 from stages.data.datasets import blaming, describe
 from stages.download.http_download import READ_S, Patience, fetch
 from stages.download.sources import Source, arrays_of, sources
-from stages.params.schema import load_params
 
 
 def digests(name: str, dataset: Dataset, source: Source, patience: Patience) -> dict[str, str]:
@@ -53,11 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--params", default="params.yaml", help="default: %(default)s")
     parser.add_argument("--dataset", help="one of `datasets`; default: the chosen one")
     arguments = parser.parse_args(argv)
-    params = load_params(arguments.params)
-    name = arguments.dataset or params.dataset
-    if name not in params.datasets:
-        raise InvalidInput(unknown("data set", name, params.datasets))
-    dataset = params.datasets[name]
+    name, dataset = load_dataset(arguments.params, arguments.dataset)
     recorded = dataset.sha256.model_dump(exclude_none=True) if dataset.sha256 else {}
     found = {"dataset": name, "source": None, "present": recorded, "recorded": recorded}
     if not dataset.embedded:

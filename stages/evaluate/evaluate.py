@@ -24,7 +24,6 @@ from stages.data.datasets import (
 from stages.evaluate.metrics import AnyAnswers, answers_of, measure, prediction_table
 from stages.inference.onnx_session import answer, open_model, task_in
 from stages.model.tasks import Task
-from stages.params.schema import load_params
 
 OUTPUTS = ("metrics.json", "predictions.parquet", "confusion.csv")
 BATCH = 1000  # images at once: bounds memory, changes no result
@@ -91,9 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--model", type=Path, required=True, help="what the train stage wrote")
     parser.add_argument("--raw", type=Path, required=True, help="what the download stage wrote")
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
-    parser.add_argument("--params", default="params.yaml", help="default: params.yaml")
     given = parser.parse_args(argv)
-    load_params(given.params)
     metrics = evaluate(given.model, given.raw, given.out)
     print("  ".join(f"{name} {value:.6g}" for name, value in metrics.items()), flush=True)
     return 0

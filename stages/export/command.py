@@ -1,6 +1,6 @@
 """Write a trained model in another format beside its ONNX: LiteRT or SavedModel.
 
-This module is light, so that `inkflow export --help` answers at once; `stages.export.formats` does the work.
+This module is light, so that `inkflow export --help` answers at once; `stages.export.export` does the work.
 """
 
 import argparse
@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stages.base.errors import EXIT_DONE
+from stages.export.formats import FORMATS
 
-FORMATS = {"litert": "model.tflite", "saved_model": "saved_model"}
 DESCRIPTION = """Write a trained model in another format beside its model.onnx.
 
 Like the ONNX model it takes raw pixels and gives probabilities, or the value of a regression.
@@ -29,9 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def export_model(given: argparse.Namespace) -> int:
     """Export what the parsed arguments name; gives the exit code."""
-    from stages.export import formats  # late: see above
+    from stages.export.export import export  # late: see above
 
-    path, difference = formats.export(given.model, given.format, given.data, given.out)
+    path, difference = export(given.model, given.format, given.data, given.out)
     print(f"{path}: answers at most {difference:.2g} off those of Keras", flush=True)
     return EXIT_DONE
 

@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from pydantic import Field, ValidationError, model_validator
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
-from stages.base.config import Name, Section
+from stages.base.config import Name, Section, read_yaml
 from stages.base.errors import ParamsError
 from stages.base.suggestions import did_you_mean
 from stages.base.validation_messages import sentences
@@ -70,15 +68,7 @@ def load_params(path: Path | str = "params.yaml") -> Params:
     Raises:
         ParamsError: the file is missing, is not YAML, or has mistakes: all of them, one sentence each.
     """
-    try:
-        content = YAML(typ="safe", pure=True).load(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ParamsError(str(path), ["not found; run from the project's folder or name the file"]) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ParamsError(str(path), [f"cannot be read: {error}"]) from error
-    except (YAMLError, ValueError) as error:  # a plain ValueError of a date or a number that is none
-        raise ParamsError(str(path), [f"is not valid YAML: {' '.join(str(error).split())}"]) from error
-    return check_params(content, path)
+    return check_params(read_yaml(path), path)
 
 
 def check_params(content: Any, path: Path | str = "params.yaml") -> Params:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.base.config import load_section
 from stages.base.errors import EXIT_DONE, InvalidInput
 from stages.base.files import replacing_folder, write_json
 from stages.data.config import Prepare
@@ -23,7 +24,6 @@ from stages.data.datasets import (
 )
 from stages.data.npz import Entry
 from stages.data.sample_weights import WEIGHTS, checked, read_weights
-from stages.params.schema import load_params
 from stages.samples.pixels import Crop, Pixels
 from stages.samples.sampling import held_out
 
@@ -239,7 +239,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--raw", type=Path, required=True, help="folder of the data set")
     parser.add_argument("--out", type=Path, required=True, help="folder for what networks read")
     args = parser.parse_args(argv)
-    done = prepare(args.raw, args.out, load_params(args.params).prepare)
+    done = prepare(args.raw, args.out, load_section(args.params, ["prepare"], Prepare))
     size = "x".join(map(str, done["shape"]))
     for part, count in done["samples"].items():
         print(f"{part}: {count:,} samples of {size}", flush=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from stages.base.errors import EXIT_DONE, exit_with
 from stages.base.files import write_text
-from stages.params.schema import load_params
+from stages.report.config import load_report_params
 from stages.report.facts import Folders, gather_facts
 from stages.report.gates import Judgement, judge
 
@@ -22,11 +22,11 @@ def judged(root: Path, accepted: Path | None = None) -> Judgement:
     Raises:
         InvalidInput: a file is missing, broken, or belongs to another run.
     """
-    params = load_params(root / "params.yaml")
+    params = load_report_params(root / "params.yaml")
     facts = gather_facts(params, Folders.below(root))
     before = None
     if accepted is not None:
-        earlier = gather_facts(load_params(accepted / "params.yaml"), Folders.below(accepted))
+        earlier = gather_facts(load_report_params(accepted / "params.yaml"), Folders.below(accepted))
         before = {model.name: model for model in earlier.models}
     return judge(facts, params.gates, before)
 

@@ -15,8 +15,8 @@ import numpy as np
 
 from stages.base.errors import EXIT_DONE, DataError, InvalidInput, exit_with
 from stages.base.files import write_text
-from stages.params.schema import load_params
 from stages.report import model_comparison
+from stages.report.config import load_report_params
 from stages.report.facts import Facts, Folders, arrange, gather_facts
 from stages.report.model_facts import ModelFacts, Trained, ValueFacts
 from stages.report.page.page import render_page
@@ -69,7 +69,7 @@ def compare_runs(old: Side, new: Side) -> Comparison:
 
 
 def _facts_of(side: Side) -> Facts:
-    return gather_facts(load_params(side.root / "params.yaml"), Folders.below(side.root))
+    return gather_facts(load_report_params(side.root / "params.yaml"), Folders.below(side.root))
 
 
 def _called(model: Trained, side: Side) -> Trained:

@@ -1,8 +1,14 @@
 """The sections `report` and `gates` of params.yaml: what the report shows, and what a model must reach."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
 from pydantic import Field
 
-from stages.base.config import Name, Section
+from stages.base.config import Name, Section, check_section, read_yaml
+from stages.data.config import Dataset
+from stages.model.config import Model
 
 
 class Report(Section):
@@ -42,3 +48,31 @@ class Gates(Section):
     def of(self, name: str) -> Gate:
         """The limits of the model `name`."""
         return self.every.model_copy(update=self.models.get(name, Gate()).model_dump(exclude_unset=True))
+
+
+@dataclass(frozen=True)
+class ReportParams:
+    """The sections of params.yaml that the report stage reads."""
+
+    dataset: str
+    chosen: Dataset
+    models: Mapping[str, Model]
+    report: Report
+    gates: Gates
+
+
+def load_report_params(path: Path | str = "params.yaml") -> ReportParams:
+    """The sections of the params.yaml `path` that the report stage reads.
+
+    Raises:
+        ParamsError: one of them is missing or has mistakes.
+    """
+    content = read_yaml(path)
+    dataset = check_section(content, ["dataset"], Name, path)
+    return ReportParams(
+        dataset,
+        check_section(content, ["datasets", dataset], Dataset, path),
+        check_section(content, ["models"], dict[Name, Model], path),
+        check_section(content, ["report"], Report, path),
+        check_section(content, ["gates"], Gates, path) if "gates" in content else Gates(),
+    )

@@ -1,15 +1,31 @@
 """What the data set is like: pixels, classes, and images that occur more than once."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from stages.data.datasets import Arrays
+from stages.samples.pixels import Pixels
 
 Images = npt.NDArray[Any]  # bytes, or floats in a stated range
 CHUNK = 4096  # images at once: bounds the memory that the sums take
+
+
+class ByteImages(NamedTuple):
+    """Raw images (n, h, w) or (n, h, w, c), of which each comes as bytes, black 0 and white 255."""
+
+    images: npt.NDArray[Any]
+    pixels: Pixels
+
+    def of(self, index: int) -> npt.NDArray[np.uint8]:
+        """The image `index`."""
+        image, (low, high) = self.images[index], (self.pixels.low, self.pixels.high)
+        if image.dtype == np.uint8 and (low, high) == (0, 255):
+            return np.asarray(image, np.uint8)
+        share = (image.astype(np.float64) - low) / self.pixels.span
+        return np.asarray(np.rint(255 * np.clip(share, 0, 1)), np.uint8)
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,9 @@ from stages.base.errors import DataError
 from stages.data.config import Dataset
 from stages.data.datasets import ARRAYS_FILE, DESCRIPTION_FILE, Arrays, Description, read_dataset, read_description
 from stages.model.tasks import task_of
-from stages.params.schema import Params
-from stages.report.config import Report
-from stages.report.data_card import Duplicates, PixelFacts, find_duplicates, pixel_facts
+from stages.report.config import Report, ReportParams
+from stages.report.data_card import ByteImages, Duplicates, PixelFacts, find_duplicates, pixel_facts
 from stages.report.model_facts import ModelFacts, Trained, ValueFacts
-from stages.report.page.png import Shown
 from stages.report.provenance import describe_file
 from stages.report.records import (
     MEND,
@@ -75,14 +73,14 @@ class Data:
         return {name: pixel_facts(images, black) for name, images in parts.items()}
 
     @property
-    def training_images(self) -> Shown:
+    def training_images(self) -> ByteImages:
         """Those of the training part, to be looked at."""
-        return Shown(self.arrays.x_train, self.description.pixels)
+        return ByteImages(self.arrays.x_train, self.description.pixels)
 
     @property
-    def test_images(self) -> Shown:
+    def test_images(self) -> ByteImages:
         """Those of the test part, to be looked at."""
-        return Shown(self.arrays.x_test, self.description.pixels)
+        return ByteImages(self.arrays.x_test, self.description.pixels)
 
 
 @dataclass(frozen=True)
@@ -159,7 +157,7 @@ class Facts:
         return (*self.classifiers, *self.regressions)
 
 
-def gather_facts(params: Params, folders: Folders) -> Facts:
+def gather_facts(params: ReportParams, folders: Folders) -> Facts:
     """The facts about the data and about the models that `params` names, and no others.
 
     Raises:
@@ -185,7 +183,7 @@ def _task_of(model: ModelFacts) -> tuple[bool, int, bytes]:
     return model.training.task != "multiclass", model.classes, model.labels.tobytes()
 
 
-def gather_data(params: Params, folders: Folders) -> Data:
+def gather_data(params: ReportParams, folders: Folders) -> Data:
     """The data set that `params` chooses, as download and prepare left it."""
     raw, prepared_path = folders.raw / DESCRIPTION_FILE, folders.prepared / "prepared.json"
     description = read_description(raw)
@@ -201,7 +199,7 @@ def gather_data(params: Params, folders: Folders) -> Data:
     return Data(description, prepared, arrays, params.chosen)
 
 
-def gather_model(name: str, params: Params, folders: Folders, data: Data) -> Trained:
+def gather_model(name: str, params: ReportParams, folders: Folders, data: Data) -> Trained:
     """The model `name` of `params`, its files checked against each other."""
     folder, exam = folders.models / name, folders.evaluation / name
     training = read_record(folder / "training.json", Training)

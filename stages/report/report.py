@@ -14,8 +14,8 @@ import pandas as pd
 
 from stages.base.errors import EXIT_DONE
 from stages.base.files import replacing
-from stages.params.schema import Params, load_params
 from stages.report import tables
+from stages.report.config import ReportParams, load_report_params
 from stages.report.facts import Folders, gather_facts
 from stages.report.gates import judge
 from stages.report.model_comparison import verdict
@@ -25,7 +25,7 @@ from stages.report.summary import render_summary
 PLOTS = Path("plots")
 
 
-def report(params: Params, folders: Folders, out: Path) -> str:
+def report(params: ReportParams, folders: Folders, out: Path) -> str:
     """Write the page, the summary, the tables, the gates and the plots to `out`; returns the verdict in one line.
 
     Raises:
@@ -68,7 +68,7 @@ def _write_all(contents: Mapping[Path, bytes]) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line of the stage."""
     options = _parser().parse_args(argv)
-    params = load_params(options.params)
+    params = load_report_params(options.params)
     folders = Folders(options.raw, options.prepared, options.models, options.evaluation)
     print(f"report: {report(params, folders, options.out)}", flush=True)
     print(f"report: written to {options.out / 'index.html'}", flush=True)

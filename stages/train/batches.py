@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from stages.model.config import Model
 from stages.model.tasks import encode, sample_weights
 from stages.samples.prepared import RESIDENT_BYTES, Images, Part
-from stages.train.backends.loop import Loop, Rows
+from stages.train.backends.interface import Loop, Rows
 
 CHUNK_BYTES = 24 * 2**20  # of images in one reading
 

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from stages.base.errors import DeviceMissing
 from stages.base.machine import available_cores, processor_name
 from stages.model.config import Model
+from stages.train.backends.backend import load_backend
 
 # What TensorFlow's C++ says whenever it is loaded, before any log level counts.
 GREETINGS = (
@@ -68,12 +69,7 @@ def set_up_device(wanted: Wanted = "auto", threads: int | None = None) -> Device
     Raises:
         DeviceMissing: a GPU is wanted, and the backend sees none.
     """
-    import keras  # slow: see load_keras
-
-    if keras.backend.backend() == "jax":
-        from stages.train.backends import jax_device as backend  # imports its backend, which need not be installed
-    else:
-        from stages.train.backends import tensorflow_device as backend  # type: ignore[no-redef]  # the same
+    backend = load_backend()
     backend.prepare(threads)
     found = None if wanted == "cpu" else backend.first_gpu()
     if wanted == "gpu" and found is None:

@@ -13,7 +13,8 @@ from stages.base.errors import InvalidInput
 from stages.model.config import Model
 from stages.model.tasks import task_of
 from stages.samples.prepared import Part, TrainingData, sample_order
-from stages.train.backends.loop import Loop, make_loop
+from stages.train.backends.backend import load_backend
+from stages.train.backends.interface import Loop
 from stages.train.batches import Batches, feed
 from stages.train.checkpoints import Checkpoint, Checkpoints
 from stages.train.early_stopping import best_epoch, should_stop
@@ -69,7 +70,7 @@ def fit(network: Any, data: TrainingData, name: str, model: Model, checkpoints: 
     start -= saved.fit_s if saved else 0
     history = _take_up(network, saved, name) if saved else []
     best = saved.best if saved else []
-    loop, classes = make_loop(network), data.prepared.classes
+    loop, classes = load_backend().make_loop(network), data.prepared.classes
     feeds = feed(loop, data.train, model, classes, weighted=True), feed(loop, data.validation, model, classes)
     steps = math.ceil(len(data.train.labels) / model.batch_size)
     with ProgressReporter(model.epochs, steps, metric_name(model)) as watch:
@@ -115,7 +116,7 @@ def score(network: Any, part: Part, model: Model, classes: int) -> dict[str, flo
     """Loss, metric and accuracy of `network` on `part`, dropout off."""
     judge = keras.Model(network.inputs, network.outputs)  # `network` stays without a loss, as it is to be saved
     judge.compile(loss=make_loss(model), metrics=[make_metric(model)], jit_compile=False)
-    loop = make_loop(judge)
+    loop = load_backend().make_loop(judge)
     found = _test(judge, loop, feed(loop, part, model, classes), model)
     scores = dict(zip(("loss", metric_name(model)), found, strict=True))
     return scores | ({"accuracy": _near(judge, part, model, classes)} if model.task == "regression" else {})

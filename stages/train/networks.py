@@ -34,6 +34,18 @@ def build(model: Model, shape: Shape, classes: int, policy: str = "float32") -> 
     return keras.Model(images, graph(parts, images), name=model.network)
 
 
+def float32_copy(network: Any) -> Any:
+    """The same layers with the same weights, not compiled, all of which compute in float32."""
+    keras.config.set_dtype_policy("float32")
+    config = network.get_config()
+    for layer, facts in zip(network.layers, config["layers"][-len(network.layers) :], strict=True):
+        if layer.dtype_policy is network.dtype_policy:  # else a policy of its own: the last layer's is float32
+            facts["config"]["dtype"] = None  # Keras's default: the policy that was set
+    copy = type(network).from_config(config)
+    copy.set_weights(network.get_weights())
+    return copy
+
+
 def graph(parts: Sequence[Any], value: Any) -> Any:
     """What `parts`, one after the other, make of `value`."""
     for part in parts:

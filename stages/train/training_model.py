@@ -6,6 +6,7 @@ import keras
 
 from stages.model.config import ModelBase
 from stages.train.augmentation import Distortion
+from stages.train.backends.backend import load_backend
 
 
 def training_network(network: Any, model: ModelBase) -> Any:
@@ -15,20 +16,9 @@ def training_network(network: Any, model: ModelBase) -> Any:
     `keras.random.SeedGenerator` made from the model's seed, whose state is a variable of the returned network
     (among its `variables`, as are those of Dropout): a training that is to go on exactly must save it too.
     """
-    learner = _with_fast_kernels(network)
+    learner = load_backend().with_fast_kernels(network)
     if model.augmentation is None:
         return learner
     images = keras.Input(network.input_shape[1:], name="images")
     distorted = Distortion(model.augmentation, model.seed, name="augmentation", dtype="float32")(images)
     return keras.Model(images, learner(distorted), name=f"training_{network.name}")
-
-
-def _with_fast_kernels(network: Any) -> Any:
-    """The same layers; XLA, with which JAX computes, makes its own kernels."""
-    if keras.backend.backend() != "tensorflow":
-        return network
-    from stages.train.backends.fused_batch_norm import (
-        with_fused_normalisation,  # imports its backend, which need not be installed
-    )
-
-    return with_fused_normalisation(network)

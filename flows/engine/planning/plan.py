@@ -6,8 +6,8 @@ download ── unchanged
 └─ report ── may run: depends on what train@cnn gives
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from flows.engine.planning.change_messages import FORCED, HOW_TO_GET, Change, one_and_others, sentence
@@ -35,17 +35,21 @@ class Decision:
     outputs: Hashes | None = None
 
 
-def plan(facts: Sequence[Facts], cache: Cache, *, force: bool = False) -> list[Decision]:
+def plan(facts: Sequence[Facts], cache: Cache, *, force: bool = False, fixed: Collection[str] = ()) -> list[Decision]:
     """A decision for each of `facts`, which come in the order of the graph.
 
     Args:
         facts: one a stage, each after those of the stages it waits for.
         cache: answers which outputs are at hand for which inputs.
         force: run every stage that can run.
+        fixed: names of stages whose outputs are the same each time they succeed.
     """
     decided: dict[str, Decision] = {}
     for stage in facts:
-        decided[stage.stage.name] = _decide(stage, decided, cache, force)
+        decision = _decide(stage, decided, cache, force)
+        if decision.outputs is None and decision.stage in fixed and len(stage.recorded) == len(stage.stage.outputs):
+            decision = replace(decision, outputs=stage.recorded)
+        decided[stage.stage.name] = decision
     return list(decided.values())
 
 

@@ -3,33 +3,17 @@
 import base64
 import io
 from collections.abc import Iterable
-from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from stages.samples.pixels import Pixels
+from stages.report.data_card import ByteImages
 
 Images = NDArray[np.uint8]
 
 LARGEST_SIDE = 96  # pixels; larger images are shown smaller
 ALBUM_BYTES = 1_500_000  # of base64: with it a page of five models stays well below 5 MB
-
-
-class Shown(NamedTuple):
-    """Raw images (n, h, w) or (n, h, w, c), of which each comes as bytes, black 0 and white 255."""
-
-    images: NDArray[Any]
-    pixels: Pixels
-
-    def of(self, index: int) -> Images:
-        """The image `index`."""
-        image, (low, high) = self.images[index], (self.pixels.low, self.pixels.high)
-        if image.dtype == np.uint8 and (low, high) == (0, 255):
-            return np.asarray(image, np.uint8)
-        share = (image.astype(np.float64) - low) / self.pixels.span
-        return np.asarray(np.rint(255 * np.clip(share, 0, 1)), np.uint8)
 
 
 def png(image: Images) -> str:
@@ -64,7 +48,7 @@ def heat_uri(strength: np.ndarray) -> str:
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
 
-def album(images: Shown, indexes: Iterable[int], budget: int = ALBUM_BYTES) -> dict[str, str]:
+def album(images: ByteImages, indexes: Iterable[int], budget: int = ALBUM_BYTES) -> dict[str, str]:
     """As many of the images as fit into `budget` bytes, in the order of `indexes`: index to base64."""
     found: dict[str, str] = {}
     for index in indexes:

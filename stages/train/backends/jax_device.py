@@ -1,18 +1,12 @@
 """What JAX computes on."""
 
 import os
-from typing import NamedTuple
 
 import jax
 
+from stages.train.backends.interface import Gpu
+
 BFLOAT16_SINCE = 8.0  # compute capability: Ampere
-
-
-class Gpu(NamedTuple):
-    """A GPU that can be used."""
-
-    name: str
-    bfloat16: bool
 
 
 def prepare(threads: int | None) -> None:

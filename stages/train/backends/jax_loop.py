@@ -12,7 +12,7 @@ State = tuple[list[Any], ...]
 
 
 class JaxLoop:
-    """Steps of one compiled network; see stages.train.backends.loop.Loop."""
+    """Steps of one compiled network; see stages.train.backends.interface.Loop."""
 
     def __init__(self, network: Any) -> None:
         self._network = network

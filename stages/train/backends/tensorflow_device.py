@@ -2,9 +2,10 @@
 
 import ctypes
 from pathlib import Path
-from typing import NamedTuple
 
 import tensorflow as tf
+
+from stages.train.backends.interface import Gpu
 
 DRIVER = Path("/proc/driver/nvidia/version")
 LIBRARIES = {
@@ -15,13 +16,6 @@ LIBRARIES = {
 }
 BFLOAT16_SINCE = (8, 0)  # compute capability: Ampere
 INSTALL = "uv pip install --constraint requirements.lock --editable '.[gpu]'"
-
-
-class Gpu(NamedTuple):
-    """A GPU that can be used."""
-
-    name: str
-    bfloat16: bool
 
 
 def prepare(threads: int | None) -> None:

@@ -14,7 +14,7 @@ Step = Callable[[tuple[Any, ...]], dict[str, Any]]
 
 
 class TensorFlowLoop:
-    """Steps of one compiled network; see stages.train.backends.loop.Loop.
+    """Steps of one compiled network; see stages.train.backends.interface.Loop.
 
     XLA stays off: on a CPU it takes as long to compile as it saves in a few epochs, and convolutions get slower.
     """

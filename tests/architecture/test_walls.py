@@ -1,0 +1,84 @@
+"""Who may import whom: the contracts of import-linter in pyproject.toml, and the sizes of rooms and modules."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.architecture import document, modules
+from tests.support.root import ROOT
+
+MODULES_A_ROOM = 22
+LINES_A_MODULE = 300
+LINES_A_FUNCTION = 50
+
+
+def sources(*folders: str) -> list[Path]:
+    """The Python files of `folders`."""
+    return sorted(path.relative_to(ROOT) for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+def test_imports_keep_to_the_walls() -> None:
+    """Every contract holds: layers, no circles, DVC and Prefect in the rooms named for them."""
+    command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache", "--no-logo"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "contract"),
+    [
+        ("flows/core/errors.py", "import dvc.repo", "DVC is imported in"),
+        ("flows/engine/engine.py", "def late() -> None:\n    from prefect import flow", "Prefect is imported in"),
+        ("flows/cli/plan.py", "import numpy", "flows imports no library"),
+        ("flows/core/errors.py", "from flows.engine import engine", "Layers of flows"),
+        (
+            "flows/tasks/artifacts.py",
+            "def late() -> None:\n    from stages.report import gates",
+            "flows runs the stages",
+        ),
+        ("stages/train/fit.py", "from stages.report import gates", "Layers of stages"),
+        ("stages/base/files.py", "from flows.core import errors", "stages knows neither"),
+        ("stages/base/files.py", "def late() -> None:\n    from stages.base import config", "No circles"),
+    ],
+)
+def test_a_forbidden_import_is_found(tmp_path: Path, module: str, line: str, contract: str) -> None:
+    """The contracts see what they are for, at the top of a module and within a function."""
+    for name in ("flows", "stages"):
+        for path in sources(name):
+            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / path).write_text((ROOT / path).read_text(encoding="utf-8"), encoding="utf-8")
+    (tmp_path / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text(encoding="utf-8"), encoding="utf-8")
+    with (tmp_path / module).open("a", encoding="utf-8") as file:
+        file.write(f"\n{line}\n")
+    command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache", "--no-logo"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    broken = done.stdout.replace("\n", " ").partition("Broken contracts")[2]
+    assert done.returncode == 1 and contract in broken, done.stdout
+
+
+def test_rooms_are_small() -> None:
+    """No folder holds more than 22 modules."""
+    assert {room.name: len(room.modules) for room in modules.rooms() if len(room.modules) > MODULES_A_ROOM} == {}
+
+
+def test_each_room_says_what_it_is_for() -> None:
+    """Each package of `flows` and `stages` has a docstring."""
+    packages = [path for path in sources("flows", "stages") if path.name == "__init__.py"]
+    assert [str(path) for path in packages if not ast.get_docstring(ast.parse((ROOT / path).read_text()))] == []
+
+
+@pytest.mark.parametrize("path", sources("stages", "flows", "tests", "benchmarks"), ids=str)
+def test_modules_and_functions_are_short(path: Path) -> None:
+    """No module is longer than 300 lines, no function than 50."""
+    text = (ROOT / path).read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= LINES_A_MODULE
+    assert {name: length for name, length in modules.function_lengths(text) if length > LINES_A_FUNCTION} == {}
+
+
+def test_architecture_page_is_what_the_code_says() -> None:
+    """docs/architecture.md has the drawing and the tables of this code."""
+    text = (ROOT / document.PAGE).read_text(encoding="utf-8")
+    assert document.fresh(text) == text, "write it again with `make architecture`"

@@ -1,0 +1,275 @@
+"""CI: the lanes on small projects and on ours, the workflow files by their schemas."""
+
+import os
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from flows.ci.summary import Step, Verdict, junit, markdown
+from flows.cli.main import main as inkflow_here
+from flows.dvc_repo import remotes
+from tests.conftest import SMALL_MODELS, Inkflow, Project, Toy, run_engine
+from tests.flows.dvc_repo.test_remotes import PIPELINE, commit, second
+from tests.support.root import ROOT
+
+WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
+GITLAB = ROOT / ".gitlab-ci.yml"
+VARIABLES = ("GITHUB_ACTIONS", "GITLAB_CI", "GITHUB_STEP_SUMMARY", "INKFLOW_SSH_KEY", "GITHUB_TOKEN", "GH_TOKEN")
+
+
+@pytest.fixture(autouse=True)
+def no_ci(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These tests may be part of a job themselves."""
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def finished(toy: Toy, tmp_path: Path) -> Toy:
+    """A committed project with a folder as remote that has all; also the current folder."""
+    ignored = "/*.runs\n/.inkflow\n/out\n/joined\n"
+    toy.write({"dvc.yaml": PIPELINE.replace("cmd: >-\n      echo", "params: [speed]\n    cmd: >-\n      echo")})
+    toy.write({"in": "one\n", "params.yaml": "speed: 1\n", ".gitignore": ignored})
+    assert run_engine().error is None
+    subprocess.run(["dvc", "remote", "add", "-q", "-d", "store", str(tmp_path / "store")], check=True)
+    remotes.push(Path())
+    commit(toy.folder)
+    return toy
+
+
+def lane(*arguments: str) -> int:
+    """Exit code of `inkflow ci ...` here."""
+    return inkflow_here(["ci", *arguments])
+
+
+def steps(name: str) -> dict[str, str]:
+    """What became of each step of a lane, by its JUnit file."""
+    kinds = {"failure": "failed", "skipped": "skipped"}
+    cases = ElementTree.parse(f".inkflow/ci/{name}.xml").getroot()
+    return {case.attrib["name"]: kinds[case[0].tag] if len(case) else "passed" for case in cases}
+
+
+def test_check_passes_in_a_clone_without_data(finished: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a fresh clone, without data or training, a lock that belongs to the code passes, and the plan is empty."""
+    folder = second(finished)
+    monkeypatch.chdir(folder)
+    assert lane("check") == 0
+    assert steps("check") == {"schema": "skipped", "secrets": "passed", "lock": "passed", "remote": "passed"}
+    assert inkflow_here(["plan", "--recorded", "--exit-code"]) == 0
+    assert inkflow_here(["plan", "--exit-code"]) == 3  # its outputs do not lie here
+    assert not list(folder.glob("*.runs")) and not (folder / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        ({"params.yaml": "speed: 2\n"}, ["join: speed 1 → 2"]),
+        ({"in": "two\n"}, ["source: in changed", "join: depends on what source gives"]),
+        ({"dvc.yaml": PIPELINE.replace("echo two", "echo three")}, ["source: the command changed"]),
+        ({"score.json": '{"lines": 3}\n'}, ["join: score.json changed"]),
+    ],
+)
+def test_stale_lock(
+    finished: Toy,
+    edit: dict[str, str],
+    said: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What was edited without a run makes the check fail, with the stages and why."""
+    finished.write(edit)
+    commit(finished.folder)
+    monkeypatch.chdir(second(finished))
+    assert lane("check") == 1
+    out = capsys.readouterr().out
+    assert all(f"failed  lock     {sentence}" in out for sentence in said), out
+    assert steps("check")["lock"] == "failed"
+    assert inkflow_here(["plan", "--recorded", "--exit-code"]) == 3
+
+
+def test_lock_whose_stages_do_not_fit_each_other(finished: Toy, capsys: pytest.CaptureFixture[str]) -> None:
+    """A lock in which a stage read what the stage before it did not write, as a bad merge leaves it, is stale."""
+    written = re.search(r"joined\n\s+hash: md5\n\s+md5: (\w+)", finished.read("dvc.lock"))
+    assert written
+    folder_hash = re.findall(r"md5: (\w+\.dir)", finished.read("dvc.lock"))[0]
+    finished.write({"dvc.lock": finished.read("dvc.lock").replace(folder_hash, f"{'0' * 32}.dir", 1)})
+    assert lane("check") == 1
+    assert "failed  lock     join: out changed" in capsys.readouterr().out
+
+
+def test_missing_output_in_the_remote(finished: Toy, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An output that the remote lost is named with its stage; the cache here does not hide it."""
+    for path in (tmp_path / "store/files").rglob("*"):
+        if path.is_file() and path.read_bytes() == b"one\ntwo\n":
+            path.unlink()
+    assert lane("check") == 1
+    assert "failed  remote   join: joined not in the DVC remote store" in capsys.readouterr().out
+    assert steps("check")["lock"] == "passed"
+    assert lane("check", "--no-remote") == 0
+    assert steps("check")["remote"] == "skipped"
+
+
+def test_without_a_remote_steps_say_so(finished: Toy, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a DVC remote the step is skipped with a sentence, not failed."""
+    subprocess.run(["dvc", "remote", "remove", "-q", "store"], check=True)
+    assert lane("check") == 0
+    assert "skipped remote   no DVC remote is configured" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("option", "lines"),
+    [
+        ("password", "url = ssh://host/x\n    password = hunter22"),
+        ("secret_access_key", "url = s3://x\n    secret_access_key = hunter22"),
+        ("access_key_id", "url = s3://x\n    access_key_id = hunter22"),
+        ("url", "url = ssh://me:hunter22@host/x"),
+    ],
+)
+def test_tracked_secret(finished: Toy, option: str, lines: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A credential in a tracked configuration of DVC makes the check fail, without saying it; a local one does not."""
+    remote = f"['remote \"far\"']\n    {lines}\n"
+    finished.write({".dvc/config.local": remote})
+    assert lane("check", "--no-remote") == 0
+    finished.write({".dvc/config": finished.read(".dvc/config") + remote, ".dvc/config.local": ""})
+    subprocess.run(["git", "add", ".dvc/config"], check=True)
+    capsys.readouterr()
+    assert lane("check", "--no-remote") == 1
+    shown = capsys.readouterr().out
+    assert f".dvc/config is tracked by git and holds a credential ({option})" in shown
+    assert "hunter22" not in shown + Path(".inkflow/ci/check.md").read_text()
+
+
+def test_summary_on_the_page_of_the_job(finished: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a job of GitHub the summary is added to the job's page."""
+    page = tmp_path / "page.md"
+    page.write_text("before\n")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(page))
+    assert lane("check") == 0
+    assert page.read_text() == "before\n" + Path(".inkflow/ci/check.md").read_text()
+
+
+def test_what_a_stage_says_makes_no_markdown() -> None:
+    """A cell holds what a stage said: no columns, no tags, no lines of its own; JUnit stays XML."""
+    step = Step("run", Verdict.FAILED, ("a | b <img src=x>\nc & d", "second"))
+    text = markdown("run", [step])
+    assert "| run | failed | a \\| b &lt;img src=x> c &amp; d<br>second |" in text
+    assert text.startswith("### inkflow ci run: failed at run\n")
+    [case] = ElementTree.fromstring(junit("run", [step]).encode())
+    assert case[0].attrib["message"] == "a | b <img src=x>\nc & d\nsecond"
+
+
+@pytest.mark.server
+@pytest.mark.slow
+@pytest.mark.timeout(900)  # a training and three runs, on a machine that does much else
+def test_run_lane(project: Project, inkflow: Inkflow, tmp_path: Path) -> None:
+    """Our pipeline: a green day runs and pushes, the next clone restores all; a gate that fails makes the lane fail,
+    and the summary with the report is still there.
+    """
+    project.set({"models": {"dense": SMALL_MODELS["dense"]}})
+    project.set({"gates": {"every": {"lower_bound": 0.1}, "models": {}}, "datasets.digits.stand_in_for": None})
+    subprocess.run(["dvc", "remote", "add", "-q", "-d", "store", str(tmp_path / "store")], check=True)
+    first = inkflow("ci", "run", "--push", "--", "--jobs", "2", folder=project.folder)
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert steps("run") == {"run": "passed", "gates": "passed", "record": "passed"}
+    commit(project.folder)
+    assert lane("check") == 0
+    assert set(steps("check").values()) == {"passed"}
+    summary = project.read(".inkflow/ci/run.md")
+    assert summary.startswith("### inkflow ci run: passed") and project.read("reports/summary.md").strip() in summary
+
+    folder = second(project)
+    os.chdir(folder)
+    project.folder = folder
+    project.write({".dvc/config.local": f"[cache]\n    dir = {tmp_path / 'empty'}\n"})
+    again = inkflow("ci", "run", folder=folder)
+    assert again.returncode == 0 and "0 of 5 stages ran, 5 restored" in again.stdout, again.stdout
+    project.set({"gates": {"every": {"lower_bound": 1.0}, "models": {}}})
+    failed = inkflow("ci", "run", "--push", folder=folder)
+    assert failed.returncode == 1
+    assert steps("run") == {"run": "failed", "gates": "failed", "record": "passed"}
+    summary = project.read(".inkflow/ci/run.md")
+    assert summary.startswith("### inkflow ci run: failed at run, gates")
+    assert "dense, lower_bound" in summary and project.read("reports/summary.md").strip() in summary
+    assert "params.yaml is not as committed" in summary.replace("dvc.lock and ", "")
+    gates = ElementTree.parse(".inkflow/ci/gates.xml").getroot()
+    assert gates.attrib["failures"] == "1"
+
+
+def test_run_lane_of_a_stage_that_fails(finished: Toy, capsys: pytest.CaptureFixture[str], prefect_url: str) -> None:
+    """A failing stage makes the lane fail in its own words; earlier results are not judged in its place."""
+    finished.write(
+        {
+            "dvc.yaml": finished.read("dvc.yaml").replace(
+                "echo two", "printf 'error\\072 no disk\\n' >&2; exit 1; echo two"
+            )
+        }
+    )
+    environment = {"PREFECT_API_URL": prefect_url, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "flows", "ci", "run"]
+    run = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True)
+    assert run.returncode == 1, run.stdout
+    assert "failed  run      error: source failed (exit code 1): no disk" in run.stdout
+    assert steps("run") == {"run": "failed", "gates": "skipped", "record": "passed"}
+
+
+@pytest.mark.parametrize(
+    ("schema", "files"),
+    [("vendor.github-workflows", WORKFLOWS), ("vendor.gitlab-ci", [GITLAB])],
+    ids=["GitHub", "GitLab"],
+)
+def test_files_fit_the_published_schemas(schema: str, files: list[Path], tmp_path: Path) -> None:
+    """The workflow files fit the schemas of GitHub and GitLab; a misspelt key would not."""
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema]
+    done = subprocess.run([*command, *map(str, files)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    broken = tmp_path / files[-1].name
+    broken.write_text(files[-1].read_text().replace("timeout", "tmeout"))
+    assert subprocess.run([*command, str(broken)], capture_output=True).returncode == 1
+
+
+def jobs() -> list[tuple[str, dict[str, Any]]]:
+    """Each job of GitHub's files, with a name for it."""
+    parsed = {path: YAML(typ="safe", pure=True).load(path.read_text()) for path in WORKFLOWS}
+    return [(f"{path.name}:{name}", job) for path, content in parsed.items() for name, job in content["jobs"].items()]
+
+
+def test_workflows_give_away_no_rights() -> None:
+    """Rights are read-only but for the comment, whose job runs agreed code; no event runs foreign code with secrets;
+    actions are pinned by hash; credentials do not stay in the checkout; every job has a time limit.
+    """
+    for path in WORKFLOWS:
+        content = YAML(typ="safe", pure=True).load(path.read_text())
+        assert content["permissions"] == {"contents": "read"}
+        assert "pull_request_target" not in content["on"] and "workflow_run" not in content["on"]
+        assert not re.search(r"run:.*\$\{\{", path.read_text()), "an expression in a command is a hole"
+    for name, job in jobs():
+        used = [step["uses"] for step in job["steps"] if "uses" in step]
+        assert all(re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40}", use) for use in used), name
+        checkouts = [step for step in job["steps"] if "checkout@" in step.get("uses", "")]
+        assert all(step["with"]["persist-credentials"] is False for step in checkouts), name
+        assert job["timeout-minutes"] <= 60, name
+        if "permissions" in job:
+            assert (name, job["permissions"]) == (
+                "pipeline.yml:comment",
+                {"contents": "read", "pull-requests": "write"},
+            )
+            assert checkouts[0]["with"]["ref"] == "${{ github.event.pull_request.base.sha }}"
+
+
+def test_files_only_call_what_people_call() -> None:
+    """The jobs' commands are targets of make that there are, and .ci/run."""
+    gitlab = YAML(typ="safe", pure=True).load(GITLAB.read_text())
+    commands = [step["run"] for _, job in jobs() for step in job["steps"] if "run" in step]
+    commands += [line for job in gitlab.values() if isinstance(job, dict) for line in job.get("script", [])]
+    assert len(commands) == 9
+    for command in commands:
+        target = re.fullmatch(r"make (ci-[a-z]+)( ARGS=\"\$(LANE|CHECK)_ARGS\")?|\.ci/run( test-farm)?", command)
+        assert target, command
+        if target[1]:
+            assert subprocess.run(["make", "--dry-run", target[1]], cwd=ROOT, capture_output=True).returncode == 0

@@ -1,0 +1,113 @@
+"""`inkflow report`: a copy of the page with this machine's figures, which never touches the tracked one."""
+
+import hashlib
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from flows.cli.main import main as inkflow
+from flows.cli.report import fill, machine
+from flows.core.commit import describe, is_recorded
+from stages.base import timings
+from stages.base.errors import InvalidInput
+from stages.base.machine import processor_name
+from stages.report import report
+from tests.stages.evaluate.test_evaluate import save_model
+from tests.support.report_data import Run, finish_run, small_digits
+from tests.support.root import ROOT
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Digits, one model whose ONNX file works, and the report; the tests only add to it."""
+    run = finish_run(tmp_path_factory.mktemp("finished"), small_digits(), {"dense": (8,)}, epochs=1)
+    save_model(run.root / "models/dense/model.onnx", (8, 8), 10)
+    assert report.main(run.arguments()) == 0
+    return run
+
+
+@pytest.fixture
+def run(finished: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """`finished`, as the current folder."""
+    monkeypatch.chdir(finished.root)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    return finished
+
+
+def test_figures_are_measured_and_the_page_stays(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """Latencies are measured once, fit time comes from the record of the training; reports/ is untouched."""
+    page = (run.out / "index.html").read_bytes()
+    timings.record("train", "dense", Path("models/dense/model.onnx"), {"fit_s": 12.5})
+    assert inkflow(["report", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert processor_name() in told["facts"]["This machine"] and processor_name() in told["note"]
+    figures = told["models"]["dense"]
+    assert figures["fit_s"] == 12.5 and figures["one_ms"] > 0 and figures["images_per_s"] > 0
+    again = machine(Path())["models"]["dense"]
+    assert again == figures
+    assert (run.out / "index.html").read_bytes() == page
+    assert '"fit_s": 12.5' in Path(".inkflow/report/index.html").read_text()
+
+
+def test_another_models_record_does_not_count(run: Run) -> None:
+    """A record of a model with other bytes is passed over."""
+    timings.record("train", "dense", Path("params.yaml"), {"fit_s": 99.0})
+    assert "fit_s" not in machine(Path())["models"]["dense"]
+
+
+def test_results_of_another_commit_are_called_so(tmp_path: Path) -> None:
+    """The commit stands alone where dvc.lock names this very page, else with the words that its results are others."""
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@t"]
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports/index.html").write_text("<p>page</p>")
+    (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    record = {"path": "reports/index.html", "hash": "md5", "md5": hashlib.md5(b"<p>page</p>").hexdigest()}
+    lock = {"schema": "2.0", "stages": {"download": {"cmd": "x"}, "report": {"cmd": "x", "outs": [record]}}}
+    (tmp_path / "dvc.lock").write_text(json.dumps(lock))
+    for command in (["init", "-q"], ["add", "params.yaml", "dvc.lock"], ["commit", "-qm", "one"]):
+        subprocess.run([*git, *command], cwd=tmp_path, check=True)
+    commit = describe(tmp_path)
+    assert machine(tmp_path)["version"] == machine(tmp_path)["facts"]["Commit"] == commit
+    (tmp_path / "reports/index.html").write_text("<p>of another commit</p>")
+    assert machine(tmp_path)["facts"]["Commit"] == f"{commit}, not the results of this commit"
+
+
+@pytest.mark.parametrize("lock", ["<<<<<<< HEAD\n a: [", "stages: 3", "[]", "stages: {report: 3}", None])
+def test_a_lock_that_says_nothing(tmp_path: Path, lock: str | None) -> None:
+    """Without a dvc.lock, or with a broken one, no page is taken for recorded."""
+    (tmp_path / "page").write_text("x")
+    if lock is not None:
+        (tmp_path / "dvc.lock").write_text(lock)
+    assert not is_recorded(tmp_path, Path("page"))
+
+
+def test_no_page_yet(tmp_path: Path) -> None:
+    """Without a report, or with one of another version, it is said what to do."""
+    with pytest.raises(InvalidInput, match="run `inkflow run` to make it"):
+        fill(tmp_path, {})
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports/index.html").write_text("<p>old</p>")
+    with pytest.raises(InvalidInput, match="another version of Inkflow"):
+        fill(tmp_path, {})
+
+
+def test_record_that_cannot_be_written_is_no_failure(tmp_path: Path) -> None:
+    """Where there is a file in place of the folder, the work goes on without a record."""
+    (tmp_path / "model.onnx").write_bytes(b"x")
+    (tmp_path / "timings").write_text("")
+    timings.record("train", "dense", tmp_path / "model.onnx", {"fit_s": 1.0}, tmp_path / "timings")
+    assert (tmp_path / "timings").read_text() == ""
+
+
+def test_dirty_mark(tmp_path: Path) -> None:
+    """The commit is told, with a mark where tracked files differ; outside of git there is none."""
+    assert describe(tmp_path) == ""
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@t"]
+    (tmp_path / "file").write_text("one")
+    for command in (["init", "-q"], ["add", "file"], ["commit", "-qm", "one"]):
+        subprocess.run([*git, *command], cwd=tmp_path, check=True)
+    assert len(describe(tmp_path)) == 10
+    (tmp_path / "file").write_text("two")
+    assert describe(tmp_path).endswith(" with changes")

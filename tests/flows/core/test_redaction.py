@@ -1,0 +1,238 @@
+"""Secrets: of whatever kind, wherever a stage puts them, people and machines read `***` in their place."""
+
+import base64
+import json
+import logging
+import urllib.parse
+from pathlib import Path
+from typing import Any
+
+import pytest
+from configobj import ConfigObj  # type: ignore[import-untyped]
+
+from flows.core.redaction import mask, secrets_in_config
+from tests.conftest import Inkflow, Project, wait_until
+from tests.flows.test_pipeline import settled
+from tests.support.prefect_api import api
+
+SECRET = "correct-horse+battery/staple"
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No configuration of DVC but the test's."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DVC_GLOBAL_CONFIG_DIR", str(tmp_path / "user"))
+    monkeypatch.setenv("DVC_SYSTEM_CONFIG_DIR", str(tmp_path / "system"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID", "AWS_SESSION_TOKEN", "GITHUB_TOKEN", "DB_PASSWORD", "PGPASSWORD",
+        "MYSQL_PWD", "PREFECT_API_AUTH_STRING", "PREFECT_API_KEY", "AZURE_STORAGE_CONNECTION_STRING", "api_key",
+        "SSH_PASSPHRASE", "MY_SECRETS", "GOOGLE_CREDENTIALS", "INKFLOW_SSH_KEY", "INKFLOW_WEBHOOK", "SLACK_WEBHOOK_URL",
+    ],
+)  # fmt: skip
+def test_variables_by_name(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The value of a variable whose name says that it is secret is hidden, also within other text."""
+    monkeypatch.setenv(name, SECRET)
+    assert mask(f"a {SECRET}, b={SECRET}") == "a ***, b=***"
+
+
+@pytest.mark.parametrize("name", ["KEYBOARD", "PWD", "OLDPWD", "MONKEY", "TOKENIZERS_PARALLELISM", "AUTHOR", "HOME"])
+def test_other_variables_are_shown(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that only looks like one hides nothing."""
+    monkeypatch.setenv(name, SECRET)
+    assert mask(SECRET) == SECRET
+
+
+def test_what_would_hide_everything_is_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Values below five characters, switches and names of files stay readable."""
+    monkeypatch.setenv("A_TOKEN", "true")
+    monkeypatch.setenv("B_TOKEN", "False")
+    monkeypatch.setenv("C_TOKEN", "")
+    (tmp_path / "key").touch()
+    monkeypatch.setenv("D_KEY", str(tmp_path / "key"))
+    assert mask(f"true False {tmp_path / 'key'}") == f"true False {tmp_path / 'key'}"
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda text: text,
+        lambda text: urllib.parse.quote(text, safe=""),
+        lambda text: json.dumps(text),
+        lambda text: base64.b64encode(text.encode()).decode(),
+    ],
+)
+def test_forms(form: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A secret is hidden as it is, quoted for an address, in JSON and in Base64."""
+    secret = 'quote " and / and +'
+    monkeypatch.setenv("TOKEN", secret)
+    shown = mask(form(secret))
+    assert "***" in shown and form(secret) not in shown and secret not in shown
+
+
+def test_lines_of_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each line of a secret of many lines is hidden: a log has one line a record."""
+    monkeypatch.setenv("SSH_KEY", "-----BEGIN-----\nabcdefgh\nijklmnop\n-----END-----\n")
+    assert mask("it read ijklmnop") == "it read ***"
+
+
+def test_user_and_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of `user:password` the password is hidden by itself too."""
+    monkeypatch.setenv("PREFECT_API_AUTH_STRING", "admin:hunter22")
+    assert mask("wrong password hunter22") == "wrong password ***"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("ssh://me:hunter22@host/x", "ssh://me:***@host/x"),
+        ("postgresql+asyncpg://me:h@host:5432/db", "postgresql+asyncpg://me:***@host:5432/db"),
+        ("https://ghp_abc@github.com/x", "https://***@github.com/x"),
+        ("ssh://me@host/x and http://host:80/a@b", "ssh://me@host/x and http://host:80/a@b"),
+    ],
+)
+def test_addresses(text: str, shown: str) -> None:
+    """A password in an address is hidden wherever the address comes from."""
+    assert mask(text) == shown
+
+
+def test_password_of_an_address_in_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A password that an address in the environment holds is hidden by itself too."""
+    monkeypatch.setenv("DATABASE_URL", "postgresql://me:hunter%2F22@host/db")
+    assert mask("no entry for hunter/22") == "no entry for ***"
+
+
+@pytest.mark.parametrize("place", [".dvc/config.local", "user/config", "system/config"])
+def test_configuration_of_dvc(place: str, tmp_path: Path) -> None:
+    """Credentials in DVC's configuration are hidden, as soon as they are there."""
+    assert mask(SECRET) == SECRET
+    path = tmp_path / place
+    path.parent.mkdir(parents=True)
+    path.write_text(f"['remote \"store\"']\n    url = s3://x\n    secret_access_key = {SECRET}\n")
+    assert mask(f"{SECRET} s3://x") == "*** s3://x"
+
+
+def test_names_of_what_a_configuration_holds() -> None:
+    """Credentials are told from other options."""
+    text = (
+        "['remote \"a\"']\n    url = ssh://me:hunter22@h/x\n    password = 'pw pw'\n    keyfile = /k\n    user = me\n"
+    )
+    assert secrets_in_config(text) == {"url": "hunter22", "password": "pw pw"}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "password = hunter22",
+        "Password=hunter22",
+        "\tPASSWORD  =  hunter22  # for the store",
+        "password = hunter22#for the store",
+        "password = 'hunter22'  # in 'quotes'",
+        'password = "hunter22"',
+    ],
+)
+def test_spellings_that_dvc_reads(line: str, tmp_path: Path) -> None:
+    """However DVC lets a credential be written down, it is found, without the comment behind it."""
+    text = f"['remote \"a\"']\n{line}\n    user = me\n"
+    path = tmp_path / "config"
+    path.write_text(text)
+    read = {name.lower(): value for name, value in ConfigObj(str(path))['remote "a"'].items()}
+    assert secrets_in_config(text) == {"password": read["password"]} == {"password": "hunter22"}
+
+
+def test_log_records(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Log records of any library say no secret, not in their arguments and not in a traceback."""
+    from flows.core.redaction import mask_logs
+
+    monkeypatch.setenv("TOKEN", SECRET)
+    before = logging.getLogRecordFactory()
+    mask_logs()
+    try:
+        mask_logs()  # twice is once
+        logging.getLogger("other").warning("sent %s with %d", SECRET, 3)
+        try:
+            raise ValueError(f"bad {SECRET}")
+        except ValueError:
+            logging.getLogger("other").exception("it failed")
+    finally:
+        logging.setLogRecordFactory(before)
+    assert SECRET not in caplog.text
+    assert "sent *** with 3" in caplog.text and "ValueError: bad ***" in caplog.text
+
+
+def test_masking_is_cheap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What secrets there are is not found out anew for each line."""
+    from flows.core.redaction import _pattern
+
+    monkeypatch.setenv("TOKEN", SECRET)
+    mask("once")
+    misses = _pattern.cache_info().misses
+    for _ in range(100):
+        mask("again")
+    assert _pattern.cache_info().misses == misses
+
+
+LEAKS = """
+stages:
+  report:
+    cmd: >-
+      python leak.py
+    deps: [leak.py]
+    outs: [reports/summary.md, reports/metrics.csv]
+  fails:
+    cmd: >-
+      python -c "import os, sys; sys.exit('error: cannot log in with ' + os.environ['STORE_PASSWORD'])"
+    deps: [leak.py]
+    outs: [never]
+"""
+LEAK = """
+import json
+import os
+from pathlib import Path
+secret = os.environ["STORE_PASSWORD"]
+print("using", secret)
+print("epoch 1 of 2", secret)
+Path("reports").mkdir(exist_ok=True)
+Path("reports/summary.md").write_text(f"# Summary\\n\\nmade with {secret}\\n")
+Path("reports/metrics.csv").write_text(f"model,test_accuracy\\n{secret},0.5\\n")
+check = {"model": "m", "gate": "g", "status": "failed", "sentence": secret}
+Path("reports/gates.json").write_text(json.dumps({"passed": False, "note": "", "checks": [check]}))
+"""
+
+
+@pytest.mark.server
+def test_nothing_of_a_run_tells_a_secret(project: Project, inkflow: Inkflow, prefect_url: str) -> None:
+    """A stage prints its secret, fails with it and writes it into the summary: neither the terminal nor Prefect's logs,
+    states and artifacts have it.
+    """
+    project.write({"dvc.yaml": LEAKS, "leak.py": LEAK})
+    secret = "correct-horse-battery"
+    first = inkflow("run", "fails", folder=project.folder, STORE_PASSWORD=secret)
+    assert first.returncode == 1 and "error: fails failed (exit code 1): cannot log in with ***" in first.stderr
+    kept = told(prefect_url, 1)
+    second = inkflow("run", "report", folder=project.folder, STORE_PASSWORD=secret)
+    assert second.returncode == 1 and "m, g: ***" in second.stderr and "| using ***" in second.stdout
+    kept += told(prefect_url, 2)
+    assert kept.count("***") >= 6
+    assert "made with ***" in kept and "using ***" in kept and "cannot log in with ***" in kept
+    assert secret not in first.stdout + first.stderr + second.stdout + second.stderr + kept
+
+
+def told(url: str, tasks: int) -> str:
+    """All that the server knows of the newest flow run: the run, its tasks, their states, logs and artifacts."""
+    run = settled(url, tasks)
+    mine = {"flow_runs": {"id": {"any_": [run.flow_run["id"]]}}}
+
+    def ask(what: str, **body: object) -> list[Any]:
+        found: list[Any] = api(url, "POST", f"/{what}/filter", body)
+        return found
+
+    def logs() -> list[Any]:
+        return ask("logs", logs={"flow_run_id": {"any_": [run.flow_run["id"]]}})
+
+    wait_until(lambda: len(logs()) > 1, timeout_s=30)  # they come in batches
+    return json.dumps([run.flow_run, list(run.tasks.values()), logs(), ask("artifacts", **mine)])

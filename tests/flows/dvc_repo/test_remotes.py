@@ -1,0 +1,288 @@
+"""DVC remotes: a folder, a real OpenSSH server and a real server of S3, set up by the very lines of docs/remotes.md."""
+
+import os
+import re
+import resource
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from flows.core.errors import NoRemote, RemoteFailed, UnknownStage
+from flows.dvc_repo import remotes
+from flows.dvc_repo.remote_key import use_key
+from tests.conftest import Inkflow, Toy, run_engine
+from tests.support.remote_servers import SECRET, SshServer, free_port, s3_server, ssh_server
+from tests.support.root import ROOT
+
+PIPELINE = """
+stages:
+  source:
+    cmd: echo >> source.runs; mkdir -p out/sub; cp in out/one; echo two > out/sub/two
+    deps: [in]
+    outs: [out]
+  join:
+    cmd: >-
+      echo >> join.runs; cat out/one out/sub/two > joined; echo '{"lines": 2}' > score.json
+    deps: [out]
+    outs: [joined]
+    metrics: [{score.json: {cache: false}}]
+"""
+KINDS = ("folder", "ssh", "s3")
+
+
+@pytest.fixture(scope="module")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
+    """An OpenSSH server."""
+    with ssh_server(tmp_path_factory.mktemp("sshd")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a server that speaks S3."""
+    with s3_server(tmp_path_factory.mktemp("s3")) as url:
+        yield url
+
+
+@pytest.fixture
+def clone(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> Toy:
+    """A committed project whose stages ran; also the current folder. Credentials of S3 are in the environment."""
+    toy.write({"dvc.yaml": PIPELINE, "in": "one\n", ".gitignore": "/*.runs\n/.inkflow\n/out\n/joined\n"})
+    assert run_engine().error is None
+    commit(toy.folder)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "trainer")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    return toy
+
+
+def commit(folder: Path) -> None:
+    """Commit all that git does not ignore."""
+    subprocess.run(["git", "add", "-A"], cwd=folder, check=True)
+    command = ["git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-q", "-m", "x", "--allow-empty"]
+    subprocess.run(command, cwd=folder, check=True)
+
+
+@pytest.fixture
+def set_up(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., None]:
+    """Set a remote up in a folder with the lines of docs/remotes.md, the addresses there replaced by real ones."""
+
+    def do(kind: str, folder: Path, address: str | None = None, key: str | None = None) -> None:
+        page = (ROOT / "docs/remotes.md").read_text()
+        block = re.search(rf"```sh {kind}\n(.*?)```", page, re.DOTALL)
+        assert block, f"docs/remotes.md has no block {kind}"
+        lines = block[1].replace("-d store", "-q -f -d store")
+        if kind == "folder":
+            lines = lines.replace("/srv/inkflow", address or str(tmp_path / "store"))
+        elif kind == "ssh":
+            server: SshServer = request.getfixturevalue("sshd")
+            lines = lines.replace("ssh://store.example.org:22/srv/inkflow", address or f"{server.url}/{tmp_path.name}")
+            lines = lines.replace("~/.ssh/id_ed25519", key or str(server.key))
+            lines = lines.replace("user trainer", f"user {user()}")
+        else:
+            lines = lines.replace("https://minio.example.org", request.getfixturevalue("s3"))
+            lines = lines.replace("s3://inkflow/store", address or f"s3://inkflow/{tmp_path.name}")
+        subprocess.run(["sh", "-e", "-c", lines], cwd=folder, check=True)
+
+    return do
+
+
+def called(*arguments: str, preexec_fn: Callable[[], None] | None = None) -> subprocess.CompletedProcess[str]:
+    """What `inkflow` does here, where no Prefect server is needed: there is nothing to run."""
+    command = [sys.executable, "-m", "flows", *arguments]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}  # our modules, in another folder
+    return subprocess.run(command, preexec_fn=preexec_fn, env=environment, capture_output=True, text=True)
+
+
+def user() -> str:
+    """Who runs the tests."""
+    return subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def second(clone: Toy) -> Path:
+    """Another clone of the project, as another machine has it."""
+    folder = clone.folder.with_name("second")
+    shutil.rmtree(folder, ignore_errors=True)
+    subprocess.run(["git", "clone", "-q", str(clone.folder), str(folder)], check=True)
+    local = clone.folder / ".dvc/config.local"
+    if local.exists():
+        shutil.copyfile(local, folder / ".dvc/config.local")
+    return folder
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("kind", KINDS)
+def test_another_clone_restores_all(kind: str, clone: Toy, set_up: Callable[..., None], inkflow: Inkflow) -> None:
+    """`inkflow run --push` in one clone, `inkflow run --pull` in another: all is restored, nothing runs there, not even
+    where only the run cache knows the result.
+    """
+    set_up(kind, clone.folder)
+    clone.write({"in": "other\n"})  # dvc.lock, as committed, does not know what comes of this
+    assert run_engine().error is None
+    subprocess.run(["git", "checkout", "-q", "dvc.lock"], check=True)
+    commit(clone.folder)
+    assert remotes.missing_in_remote(Path()) != {}
+    pushed = inkflow("run", "--push", folder=clone.folder)
+    assert (pushed.returncode, pushed.stderr) == (0, ""), pushed.stdout
+    folder = second(clone)
+    pulled = inkflow("run", "--pull", folder=folder)
+    assert (pulled.returncode, pulled.stderr) == (0, ""), pulled.stdout
+    assert "0 of 2 stages ran, 2 restored" in pulled.stdout
+    assert not list(folder.glob("*.runs"))
+    assert (folder / "joined").read_text() == "other\ntwo\n"
+    assert remotes.missing_in_remote(folder) == {}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_push_and_pull(kind: str, clone: Toy, set_up: Callable[..., None]) -> None:
+    """What is sent is there; sent again nothing is; another clone gets it; targets limit both."""
+    set_up(kind, clone.folder)
+    commit(clone.folder)
+    assert remotes.missing_in_remote(Path()) == {"source": ["out"], "join": ["joined"]}
+    assert remotes.push(Path(), ["join"]) == 1
+    assert remotes.missing_in_remote(Path()) == {"source": ["out"]}
+    assert (remotes.push(Path()), remotes.push(Path())) == (3, 0)
+    assert (remotes.push_run_cache(Path()), remotes.push_run_cache(Path())) == (2, 0)
+    folder = second(clone)
+    assert remotes.missing_in_remote(folder) == {}
+    assert remotes.pull(folder, ["source"]) == 3
+    assert (folder / "out/sub/two").read_text() == "two\n"
+    with pytest.raises(UnknownStage, match="unknown stage 'joint'; did you mean 'join'"):
+        remotes.pull(folder, ["joint"])
+    assert not (folder / "joined").exists()
+    assert (remotes.pull_run_cache(folder), remotes.pull_run_cache(folder)) == (2, 0)
+
+
+def test_missing_outputs_have_names(clone: Toy, set_up: Callable[..., None], tmp_path: Path) -> None:
+    """A single file that is gone from a folder in the remote makes the output missing, whatever DVC remembers."""
+    set_up("folder", clone.folder)
+    commit(clone.folder)
+    remotes.push(Path())
+    assert remotes.missing_in_remote(Path()) == {}
+    [gone] = [
+        path for path in (tmp_path / "store/files").rglob("*") if path.is_file() and path.read_bytes() == b"two\n"
+    ]
+    gone.unlink()
+    assert remotes.missing_in_remote(second(clone)) == {"source": ["out"]} == remotes.missing_in_remote(Path())
+
+
+def test_half_an_entry_is_none(clone: Toy, set_up: Callable[..., None], tmp_path: Path) -> None:
+    """An entry of the run cache that a killed sender left half is not taken; the next push mends it."""
+    set_up("folder", clone.folder)
+    commit(clone.folder)
+    remotes.push_run_cache(Path())
+    entry = next(path for path in (tmp_path / "store/runs").rglob("*") if path.is_file())
+    whole = entry.read_bytes()
+    folder = second(clone)
+    for end in (20, *(place + 1 for place in range(whole.rindex(b"md5")) if whole[place] == ord("\n"))):
+        entry.write_bytes(whole[:end])
+        assert remotes.pull_run_cache(folder) <= 1  # the other one, once
+    assert entry.name not in {path.name for path in (folder / ".dvc/cache/runs").rglob("*")}
+    assert remotes.push_run_cache(Path()) == 1 and entry.read_bytes() == whole
+    assert remotes.pull_run_cache(folder) == 1
+
+
+def test_an_entry_without_its_outputs_stays_here(clone: Toy, set_up: Callable[..., None]) -> None:
+    """What the cache here has no more, the remote's run cache does not promise."""
+    set_up("folder", clone.folder)
+    shutil.rmtree(".dvc/cache/files")
+    assert remotes.push_run_cache(Path()) == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong", "sentence"),
+    [
+        ("ssh", {"key": "other_key"}, "Permission denied"),
+        ("ssh", {"address": "port"}, "Connect call failed"),
+        ("s3", {"address": "s3://no-such-bucket/store"}, "The specified bucket does not exist"),
+    ],
+)
+def test_one_sentence(
+    kind: str,
+    wrong: dict[str, str],
+    sentence: str,
+    clone: Toy,
+    set_up: Callable[..., None],
+    request: pytest.FixtureRequest,
+) -> None:
+    """A wrong key, a server that is away, a bucket that is not there: one sentence, exit code 1, nothing lost."""
+    if "key" in wrong:
+        wrong = {"key": str(request.getfixturevalue("sshd").other_key)}
+    if wrong.get("address") == "port":
+        wrong = {"address": f"ssh://127.0.0.1:{free_port()}/store"}
+    set_up(kind, clone.folder, **wrong)
+    before = (clone.read("dvc.lock"), clone.read("joined"))
+    run = called("run", "--pull")
+    assert run.returncode == 1, run.stdout
+    assert sentence in run.stderr and run.stderr.count("\n") == 1, run.stderr
+    for work in (remotes.push, remotes.push_run_cache, remotes.missing_in_remote):
+        with pytest.raises(RemoteFailed, match=sentence):
+            work(Path())
+    assert before == (clone.read("dvc.lock"), clone.read("joined"))
+    assert run_engine().ran == []
+
+
+def test_s3_without_credentials_or_server(
+    clone: Toy, set_up: Callable[..., None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """S3 without credentials, and a server of S3 that is away, are one sentence each."""
+    set_up("s3", clone.folder)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    address = f"http://127.0.0.1:{free_port()}"
+    subprocess.run(["dvc", "remote", "modify", "--local", "store", "endpointurl", address], check=True)
+    with pytest.raises(RemoteFailed, match=r"the DVC remote store \(s3://inkflow/.*\) cannot be used: .*connect"):
+        remotes.pull_run_cache(Path())
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    with pytest.raises(RemoteFailed, match="Unable to locate credentials"):
+        remotes.push_run_cache(Path())
+
+
+def test_full_remote(clone: Toy, set_up: Callable[..., None], tmp_path: Path) -> None:
+    """A remote that takes no more is one sentence and exit code 1; when it has room, the same command goes on."""
+    clone.write({"in": "x" * 3_000_000})
+    assert run_engine().error is None
+    set_up("folder", clone.folder)
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
+
+    run = called("run", "--push", preexec_fn=limit)
+    assert run.returncode == 1, run.stdout + run.stderr
+    assert run.stderr.startswith("error: the DVC remote store (") and run.stderr.count("\n") == 1, run.stderr
+    assert "File too large" in run.stderr
+    assert remotes.missing_in_remote(Path()) != {}
+    again = called("run", "--push")
+    assert again.returncode == 0, again.stderr
+    assert remotes.missing_in_remote(Path()) == {}
+
+
+def test_no_remote(clone: Toy) -> None:
+    """Without a remote, what needs one says so with exit code 2, before anything runs."""
+    clone.write({"in": "changed\n"})
+    for option in ("--pull", "--push"):
+        run = called("run", option)
+        assert run.returncode == 2 and "no DVC remote is configured" in run.stderr
+    assert clone.runs("source") == 1
+    with pytest.raises(NoRemote):
+        remotes.push(Path())
+
+
+@pytest.mark.parametrize("as_file", [False, True], ids=["text", "file"])
+def test_key_from_the_environment(as_file: bool, clone: Toy, set_up: Callable[..., None], sshd: SshServer) -> None:
+    """A key that CI keeps as a secret, text or file, opens an SSH remote: it lies in a private file that git does not
+    track.
+    """
+    set_up("ssh", clone.folder, key="/nowhere")
+    use_key(clone.folder, str(sshd.key) if as_file else sshd.key.read_text().strip())
+    assert remotes.push(Path()) == 4
+    path = clone.folder / ".dvc/tmp/inkflow_key"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert "PRIVATE KEY" not in clone.read(".dvc/config") + clone.read(".dvc/config.local")
+    shown = subprocess.run(["git", "status", "--porcelain", "-uall"], capture_output=True, text=True, check=True)
+    assert "key" not in shown.stdout

@@ -1,0 +1,189 @@
+"""Requests to end, kills, and others at work meanwhile: the next run puts all right."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+from flows.engine.types import Outcome
+from tests.conftest import Inkflow, Toy, run_engine, wait_until
+from tests.flows.engine.toys import locks, outcomes, run_as_planned, stage_processes, status, succeeded
+from tests.support.root import ROOT
+
+RUN = [sys.executable, "-c", "from tests.conftest import run_engine as r; s = r(jobs=4); print(s.summary); s.error"]
+
+SLOW = """
+stages:
+  first: {cmd: "echo >> first.runs; cat in > first", deps: [in], outs: [first]}
+  slow:
+    foreach: [p, q]
+    do:
+      cmd: >-
+        echo >> slow-${item}.runs; echo half > ${item}; (sh -c "sleep ${seconds}; true");
+        echo ${item} | cat - first > ${item}
+      deps: [first]
+      outs: ["${item}"]
+  last: {cmd: "echo >> last.runs; cat p q > last", deps: [p, q], outs: [last]}
+"""
+
+
+def slow(seconds: float) -> dict[str, str]:
+    """First → two slow ones, each with a grandchild → last."""
+    return {"dvc.yaml": SLOW.replace("${seconds}", str(seconds)), "in": "one\n"}
+
+
+def engine_process(folder: Path) -> "subprocess.Popen[str]":
+    """A process that runs the engine, and nothing but the engine, in `folder`."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(RUN, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@contextmanager
+def inkflow_process(folder: Path, url: str, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
+    """`inkflow run` in a process of its own, which the test may do anything to; gone with the block."""
+    environment = os.environ | {"PREFECT_API_URL": url, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "flows", "run", *arguments]
+    with subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.usefixtures("no_stray")
+@pytest.mark.parametrize("victim", ["engine", "stage", "grandchild"])
+def test_killed(toy: Toy, victim: str) -> None:
+    """Kill -9 of the engine, a stage or a grandchild at a random moment: the next run ends right."""
+    toy.write(slow(0.4))
+    for round_ in range(2):
+        toy.write({"in": f"round {round_}\n"})
+        kill_one(toy.folder, victim, random.Random(f"{victim} {round_}").uniform(0.0, 0.9))
+        run_as_planned_after_a_kill()
+        assert toy.read("last") == f"p\nround {round_}\nq\nround {round_}\n"
+        assert status() == {}
+
+
+def kill_one(folder: Path, victim: str, after_s: float) -> None:
+    """Start a run, wait until its stages run and then `after_s`, and kill -9 the victim."""
+    with engine_process(folder) as engine:
+        wait_until(lambda: bool(stage_processes(folder)) or engine.poll() is not None, timeout_s=60)
+        time.sleep(after_s)
+        found = stage_processes(folder)
+        if victim == "engine":
+            engine.kill()
+        elif found:
+            chosen = found[-1] if victim == "grandchild" else found[0]
+            with suppress(psutil.NoSuchProcess):  # it may have ended by itself since it was found
+                chosen.kill()
+        engine.communicate(timeout=60)
+
+
+def run_as_planned_after_a_kill() -> None:
+    """The run after a kill does all that is left, and the one after it nothing."""
+    succeeded(run_engine(jobs=4))
+    assert set(outcomes(run_as_planned()).values()) == {Outcome.UNCHANGED}
+
+
+@pytest.mark.server
+@pytest.mark.usefixtures("no_stray")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_asked_to_end(toy: Toy, inkflow: Inkflow, prefect_url: str, number: signal.Signals) -> None:
+    """Ctrl-C: exit code 130, one line, no half output, dvc.lock as it was, nothing left running; then all is well."""
+    toy.write(slow(0.1))
+    succeeded(run_engine(jobs=2))
+    before = locks(toy.folder)
+    toy.write(slow(60))
+    with inkflow_process(toy.folder, prefect_url, "--jobs", "2") as process:
+        wait_until(lambda: (toy.folder / "slow-p.runs").exists() and toy.runs("slow-p") == 2, timeout_s=60)
+        time.sleep(random.Random(number).uniform(0.0, 6.0))
+        process.send_signal(number)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, out + err
+    assert len(err.splitlines()) == 1, err
+    assert "Traceback" not in out
+    assert locks(toy.folder) == before
+    assert toy.read("p") == "p\none\n"
+    assert stage_processes(toy.folder) == []
+    toy.write(slow(0.2))
+    assert inkflow("run", folder=toy.folder).returncode == 0
+    assert status() == {}
+
+
+@pytest.mark.server
+@pytest.mark.usefixtures("no_stray")
+def test_killed_flow(toy: Toy, inkflow: Inkflow, prefect_url: str) -> None:
+    """Kill -9 of `inkflow run` itself: its stages end with it or with the next run, which ends right."""
+    toy.write(slow(3))
+    with inkflow_process(toy.folder, prefect_url):
+        wait_until(lambda: (toy.folder / "slow-p.runs").exists(), timeout_s=60)
+    done = inkflow("run", folder=toy.folder)
+    assert done.returncode == 0, done.stderr
+    assert toy.read("last") == "p\none\nq\none\n"
+    assert status() == {}
+
+
+@pytest.mark.server
+@pytest.mark.usefixtures("no_stray")
+def test_plan_after_a_kill(toy: Toy, inkflow: Inkflow, prefect_url: str) -> None:
+    """A killed run had put outputs aside: with the edit taken back, the plan has nothing to do, and so has the run."""
+    toy.write(slow(0.1))
+    succeeded(run_engine(jobs=2))
+    toy.write(slow(30))
+    with inkflow_process(toy.folder, prefect_url):
+        wait_until(lambda: toy.runs("slow-p") == 2, timeout_s=60)
+    toy.write(slow(0.1))
+    planned = inkflow("plan", "--json", folder=toy.folder)
+    assert {stage["verdict"] for stage in json.loads(planned.stdout)["stages"]} == {"unchanged"}
+    assert "Nothing to do" in inkflow("run", folder=toy.folder).stdout
+
+
+@pytest.mark.server
+def test_two_runs_at_once(toy: Toy, inkflow: Inkflow, prefect_url: str) -> None:
+    """A second `inkflow run` in the folder waits for the first, and then has nothing to do."""
+    toy.write(slow(4))
+    with inkflow_process(toy.folder, prefect_url) as first:
+        wait_until(lambda: (toy.folder / "first.runs").exists(), timeout_s=60)
+        second = inkflow("run", folder=toy.folder)
+        assert first.wait(timeout=60) == 0
+    assert second.returncode == 0
+    assert "waiting for its end" in second.stdout
+    assert "Nothing to do" in second.stdout
+    assert toy.runs("last") == 1
+
+
+def test_status_meanwhile(toy: Toy) -> None:
+    """`dvc status` in a terminal, over and over during 20 parallel runs: neither side ever meets a lock error."""
+    toy.write(slow(0.1))
+    watcher = subprocess.Popen(
+        ["sh", "-c", WATCHER], cwd=toy.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        for round_ in range(20):
+            toy.write({"in": f"round {round_}\n"})
+            succeeded(run_engine(jobs=4))
+    finally:
+        (toy.folder / "stop").touch()
+        said, _ = watcher.communicate(timeout=60)
+    assert watcher.returncode == 0, said
+    assert said.splitlines()[-1].startswith("looked ")
+    assert status() == {}
+
+
+WATCHER = """
+while ! test -e stop; do
+    dvc status || exit 1
+    rounds=x$rounds
+done
+echo looked $rounds
+"""

@@ -1,0 +1,116 @@
+"""docs/deploy.md: its commands do what it says, and Prefect's page shows a run with its artifacts."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, Route, sync_playwright
+
+from tests.conftest import BIN, Project, wait_until
+from tests.support.root import ROOT
+from tests.support.up_process import Up, environment, running_up
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+BLOCK = re.compile(r"```sh\n# tested\n(.*?)```", re.DOTALL)
+MODEL = {"network": "dense", "units": [16], "optimizer": {"name": "adam"}, "batch_size": 32, "epochs": 1}
+pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.farm, pytest.mark.timeout(1200)]  # many commands
+
+
+@pytest.fixture(scope="module")
+def cloned(tmp_path_factory: pytest.TempPathFactory, shared_cache: Path) -> Project:
+    """The project as a fresh clone has it, committed, with one tiny model; `inkflow` is its own code."""
+    folder = tmp_path_factory.mktemp("deploy") / "project"
+    folder.mkdir()
+    project = Project(folder, shared_cache)
+    project.set({"models": {"dense": MODEL}})
+    script = f'#!/bin/sh\nexec "{BIN}/python" -m flows "$@"\n'
+    project.write({"../bin/inkflow": script})
+    (folder.parent / "bin" / "inkflow").chmod(0o755)
+    person = ["-c", "user.name=tester", "-c", "user.email=tester@localhost"]
+    subprocess.run(["git", "add", "--all"], cwd=folder, check=True)
+    subprocess.run(["git", *person, "commit", "--quiet", "-m", "x"], cwd=folder, check=True)
+    return project
+
+
+@pytest.fixture(scope="module")
+def up(cloned: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """`inkflow up` in it, where every command of the page was run."""
+    with running_up(cloned.folder, tmp_path_factory.mktemp("log") / "up.log") as up:
+        yield up
+
+
+@pytest.fixture(scope="module")
+def done(up: Up) -> "subprocess.CompletedProcess[str]":
+    """All tested blocks of the page, one after another in one shell."""
+    blocks = BLOCK.findall((ROOT / "docs" / "deploy.md").read_text(encoding="utf-8"))
+    assert len(blocks) >= 6
+    settings = environment(
+        PATH=f"{up.folder.parent / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        PREFECT_API_URL=up.api,
+        PREFECT_HOME=str(up.folder.parent / "home"),
+        STORE=str(up.folder.parent / "store"),
+        REPOSITORY=f"file://{up.folder}",
+        COLUMNS="300",
+    )
+    script = "set -euxo pipefail\n" + "\n".join(blocks)
+    log = up.folder.parent / "commands.log"
+    with log.open("w") as stream:
+        ended = subprocess.run(["bash", "-c", script], cwd=up.folder, env=settings, stdout=stream, stderr=stream)
+    return subprocess.CompletedProcess(ended.args, ended.returncode, log.read_text())
+
+
+def test_every_command_does_what_it_says(done: "subprocess.CompletedProcess[str]", up: Up) -> None:
+    """Every tested block ends well; the runs completed, results are in the remote, the event started its run."""
+    assert done.returncode == 0, done.stdout[-3000:] + up.logs[-3000:]
+    first, second = up.runs("nightly")
+    assert (first["state_name"], second["state_name"]) == ("Completed", "Completed")
+    wait_until(lambda: len(up.tasks(second)) == 8, timeout_s=60)
+    tasks = up.tasks(second)
+    assert [tasks.pop(name) for name in ("pull", "push")] == ["Completed"] * 2
+    assert {state for name, state in tasks.items() if name != "gates"} == {"Cached"}
+    assert (up.folder.parent / "store" / "runs").is_dir()
+    assert up.post("/flow_runs/filter", deployments={"name": {"any_": ["retrain-on-new-data"]}})
+    pools = {pool["name"]: pool for pool in up.post("/work_pools/filter")}
+    assert {name: pool["type"] for name, pool in pools.items() if name.startswith("gpu")} == {
+        "gpu": "process", "gpu-docker": "docker", "gpu-cluster": "kubernetes",
+    }  # fmt: skip
+    assert pools["gpu"]["concurrency_limit"] == 2
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
+def test_the_page_shows_the_run_with_its_artifacts(
+    done: "subprocess.CompletedProcess[str]", up: Up, tmp_path: Path
+) -> None:
+    """A person who opens the run sees its tasks and, among its artifacts, the report; the network is not asked."""
+    run = up.runs("nightly")[0]
+    outside: list[str] = []
+
+    def only_here(route: Route) -> None:
+        here = route.request.url.startswith(("http://127.0.0.1:", "data:", "blob:"))
+        outside.extend([] if here else [route.request.url])
+        (route.continue_ if here else route.abort)()
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.route("**/*", only_here)
+        see_run(page, up, run["id"], run["name"])
+        page.screenshot(path=os.environ.get("INKFLOW_SCREENSHOT", str(tmp_path / "prefect.png")))
+        browser.close()
+    assert outside == []
+
+
+def see_run(page: Page, up: Up, run: str, name: str) -> None:
+    """Open a run, see its tasks, then its artifacts."""
+    page.goto(f"http://127.0.0.1:{up.port}/runs/flow-run/{run}")
+    page.get_by_text(name).first.wait_for(timeout=60_000)
+    page.get_by_text("Task Runs", exact=True).click()
+    page.get_by_text("train@dense").first.wait_for(timeout=60_000)
+    page.get_by_text("Artifacts", exact=True).last.click()
+    page.get_by_text("inkflow-summary").first.wait_for(timeout=60_000)
+    page.get_by_text("inkflow-models").first.wait_for(timeout=60_000)

@@ -1,0 +1,188 @@
+"""Other data than MNIST, and other tasks than telling all classes apart, through the programs of all stages."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+
+from stages.base.errors import EXIT_INVALID, exit_with
+from stages.data.datasets import digest
+from stages.download import download
+from stages.evaluate import evaluate
+from stages.predict.classifier import Answer, open_classifier
+from stages.predict.image_arrays import Images
+from stages.prepare import prepare
+from stages.report import report
+from tests.support.learning import settings
+
+keras = pytest.importorskip("keras")  # after tests.support.learning, which loads it quietly
+
+from stages.train import training  # noqa: E402  (like the others, but beside Keras)
+
+# Keras reads TensorFlow's variables with np.array(), which NumPy 2 warns of: theirs to mend.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+
+NAMES = ["red", "green", "blue"]
+CHANGES = {"rotation": 5.0, "shift": 0.05}
+MODELS: dict[str, dict[str, Any]] = {
+    "colours": settings("cnn", filters=[6], epochs=4, batch_normalisation=True, augmentation=CHANGES, keep="best"),
+    "is_red": settings(task="two_class", positive=[0], epochs=4, balance=True),
+    "hinged": settings(loss="squared_hinge", output="logits", epochs=4),
+    "how_blue": settings("recurrent", task="regression", values=[0.0, 0.5, 1.0], epochs=4),
+}
+
+
+def colours(count: int, seed: int, kind: str) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+    """Noise (count, 16, 12, 3) in which the channel of the label is bright: bytes, or floats from -1 to 1."""
+    random = np.random.default_rng(seed)
+    labels = (np.arange(count) % 3).astype(np.uint8)
+    images = random.integers(0, 150, (count, 16, 12, 3), np.uint8)
+    images[np.arange(count), :, :, labels] += 100
+    return (images, labels) if kind == "uint8" else ((images / 127.5 - 1).astype(kind), labels)
+
+
+class Project:
+    """A folder with params.yaml for a colour data set in a mirror, and the programs of the stages."""
+
+    def __init__(self, folder: Path, kind: str, models: dict[str, Any], **stated: Any) -> None:
+        self.models = models
+        train_part, test_part = colours(150, 1, kind), colours(45, 2, kind)
+        arrays = dict(zip(("x_train", "y_train", "x_test", "y_test"), (*train_part, *test_part), strict=True))
+        np.savez_compressed(folder / "colours.npz", allow_pickle=False, **arrays)
+        dataset = {
+            "title": "Colours",
+            "url": "http://127.0.0.1:9/colours.npz",
+            "sha256": {name: digest(array) for name, array in arrays.items()},
+            **stated,
+        }
+        content = {
+            "dataset": "colours",
+            "datasets": {"colours": dataset},
+            "prepare": {"normalise": "standard", "crop": {"top": 2}, "validation": 0.2},
+            "models": models,
+            "report": {},
+        }
+        Path("params.yaml").write_text(json.dumps(content))
+
+    def fetch(self) -> int:
+        """Exit code of the download stage."""
+        return exit_with(lambda: download.main(["--out", "data/raw"]))
+
+    def run(self) -> None:
+        """All stages, one after the other."""
+        assert self.fetch() == 0
+        assert prepare.main(["--raw", "data/raw", "--out", "data/prepared"]) == 0
+        for name in self.models:
+            assert training.main(["--model", name, "--data", "data/prepared", "--out", f"models/{name}"]) == 0
+            given = ["--model", f"models/{name}/model.onnx", "--raw", "data/raw", "--out", f"evaluation/{name}"]
+            assert evaluate.main(given) == 0
+        assert report.main(["--out", "reports"]) == 0
+
+
+def metrics_of(name: str) -> dict[str, float]:
+    """metrics.json of a model."""
+    content: dict[str, float] = json.loads(Path(f"evaluation/{name}/metrics.json").read_text())
+    return content
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current folder, which is also the mirror."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("INKFLOW_MIRROR", str(tmp_path))
+    return tmp_path
+
+
+def test_colour_images_of_three_named_classes(folder: Path) -> None:
+    """16x12 colour images with class names go through all stages, for every task, and are learnt."""
+    Project(folder, "uint8", MODELS, class_names=NAMES, shape=[16, 12, 3]).run()
+    assert json.loads(Path("data/raw/dataset.json").read_text())["class_names"] == NAMES
+    for name in MODELS:
+        metrics = metrics_of(name)
+        assert 0.7 < metrics["accuracy"] <= 1, name
+        assert metrics["samples"] == 45
+    assert metrics_of("is_red").keys() >= {"precision", "recall", "f1"}
+    assert metrics_of("how_blue").keys() >= {"mae"}
+    confusion = pd.read_csv("evaluation/is_red/confusion.csv")
+    assert set(confusion["actual"]) == {"red", "not red"}
+    page = Path("reports/index.html").read_text()
+    assert all(name in page for name in (*NAMES, "not red"))
+
+
+def test_two_class_and_regression_ship_what_they_say(folder: Path) -> None:
+    """model.onnx of two_class gives two probabilities, that of a regression one value; both say their task."""
+    models = {name: MODELS[name] | {"epochs": 1} for name in ("is_red", "how_blue")}
+    Project(folder, "uint8", models).run()
+    pixels = colours(45, 2, "uint8")[0].astype(np.float32)
+    sessions = {name: onnxruntime.InferenceSession(f"models/{name}/model.onnx") for name in models}
+    (both,) = sessions["is_red"].run(["probabilities"], {"pixels": pixels})
+    assert both.shape == (45, 2)
+    assert np.allclose(both.sum(axis=1), 1)
+    (values,) = sessions["how_blue"].run(["values"], {"pixels": pixels})
+    assert values.shape == (45, 1)
+    table = pd.read_parquet("evaluation/how_blue/predictions.parquet")
+    assert np.allclose(table["value"], values[:, 0])
+    assert np.allclose(table["loss"], (table["value"] - table["target"]) ** 2, atol=1e-6)
+    assert metrics_of("how_blue")["mae"] == pytest.approx((table["value"] - table["target"]).abs().mean(), abs=1e-6)
+    nearest = np.abs(table["value"].to_numpy()[:, None] - [0.0, 0.5, 1.0]).argmin(axis=1)
+    assert table["predicted"].tolist() == nearest.tolist()
+    task = json.loads(sessions["is_red"].get_modelmeta().custom_metadata_map["inkflow.task"])
+    assert task == {"kind": "two_class", "positive": [0], "values": []}
+
+
+def test_predict_names_the_two_classes(folder: Path) -> None:
+    """The first answer of a two-class model is `not ...`, even where the data set has two classes itself."""
+    Project(folder, "uint8", {"is_red": MODELS["is_red"] | {"epochs": 1}}, class_names=NAMES).run()
+    assert open_classifier(Path("models/is_red/model.onnx")).class_names == ("not red", "red")
+    description = Path("data/raw/dataset.json")
+    description.write_text(json.dumps(json.loads(description.read_text()) | {"class_names": NAMES[:2]}))
+    assert open_classifier(Path("models/is_red/model.onnx")).class_names == ("not red", "red")
+    description.unlink()  # the model carries its names
+    assert open_classifier(Path("models/is_red/model.onnx")).class_names == ("not red", "red")
+
+
+@pytest.mark.parametrize("kind", ["float32", "float64"])
+def test_floats_in_a_stated_range(folder: Path, kind: str) -> None:
+    """Float pixels from -1 to 1 are learnt and examined as bytes are."""
+    models = {"colours": settings("dense", epochs=3)}
+    Project(folder, kind, models, pixels={"low": -1, "high": 1}).run()
+    assert metrics_of("colours")["accuracy"] > 0.7
+    done = json.loads(Path("data/prepared/prepared.json").read_text())
+    learnt = np.load("data/prepared/x_train.npy")
+    assert learnt.mean(dtype=np.float64) == pytest.approx(0, abs=1e-5)
+    assert learnt.std(dtype=np.float64) == pytest.approx(1, abs=1e-5)
+    assert -1 < done["offset"] < 1
+    images, _ = colours(45, 2, "uint8")
+    pieces = [Images([str(number) for number in range(45)], images, of_array=True)]
+    answers = [
+        one for some in open_classifier(Path("models/colours/model.onnx")).answers(pieces, raw=True) for one in some
+    ]
+    said = [int(answer.label) for answer in answers if isinstance(answer, Answer)]
+    examined = pd.read_parquet("evaluation/colours/predictions.parquet")["predicted"]
+    assert (examined == said).all()  # pictures come as bytes, and are brought to the range
+
+
+@pytest.mark.parametrize(
+    ("kind", "stated", "sentence"),
+    [
+        ("float32", {}, "x_train has pixels of type float32, expected uint8, or one of float16"),
+        ("float32", {"pixels": {"low": 0, "high": 1}}, "expected 0 to 1 (`pixels`)"),
+        ("uint8", {"pixels": {"low": 0, "high": 200}}, "expected 0 to 200 (`pixels`)"),
+        ("uint8", {"shape": [16, 12]}, "images of shape (16, 12, 3), but `shape` is [16, 12]"),
+        ("uint8", {"classes": 2}, "holds the label 2, expected 0 to 1"),
+        ("uint8", {"class_names": ["red", "green"]}, "holds the label 2, expected 0 to 1"),
+    ],
+)
+def test_data_that_are_not_as_stated_are_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str], kind: str, stated: dict[str, Any], sentence: str
+) -> None:
+    """Type, range, shape and number of classes are checked against params.yaml before anything is written."""
+    project = Project(folder, kind, {"dense": settings()}, **stated)
+    assert project.fetch() == EXIT_INVALID
+    assert sentence in capsys.readouterr().err
+    assert not Path("data").exists()

@@ -1,0 +1,161 @@
+"""`inkflow export`: LiteRT and SavedModel do what Keras does, or are not kept."""
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from tests.support.learning import Folders, make_model, write_data
+
+keras = pytest.importorskip("keras")  # after tests.support.learning, which loads it quietly
+
+import tensorflow as tf  # noqa: E402  (loaded with Keras)
+
+from flows.cli.main import main  # noqa: E402  (as the others)
+from stages.base.errors import InkflowError, exit_with  # noqa: E402  (as the others)
+from stages.export import export as exporting  # noqa: E402  (imports Keras)
+from stages.export.formats import FORMATS  # noqa: E402  (as the others)
+from stages.samples.prepared import read_training_data  # noqa: E402  (as the others)
+from stages.train import networks  # noqa: E402  (import Keras)
+from stages.train.export import model_files  # noqa: E402  (import Keras)
+
+# Keras reads TensorFlow's variables with np.array(), which NumPy 2 warns of: theirs to mend.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+
+
+@pytest.fixture
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with prepared data and a model `cnn` that gives logits, cropped and standardised."""
+    monkeypatch.chdir(tmp_path)
+    folders: Folders = write_data(tmp_path / "data", crop={"top": 1, "left": 2}, normalise="standard")
+    prepared = folders.data.prepared
+    network = networks.build(make_model("cnn", output="logits"), prepared.shape, prepared.classes)
+    (tmp_path / "models/cnn").mkdir(parents=True)
+    model_files.save_keras(network, tmp_path / "models/cnn/model.keras")
+    model_files.save_onnx(network, prepared, make_model("cnn", output="logits"), tmp_path / "models/cnn/model.onnx")
+    return tmp_path
+
+
+def run(*arguments: str) -> int:
+    """Exit code of `inkflow export`."""
+    return exit_with(lambda: main(["export", *arguments]))
+
+
+@pytest.mark.parametrize("form", ["litert", "saved_model"])
+def test_export_does_what_the_onnx_does(work: Path, capfd: pytest.CaptureFixture[str], form: str) -> None:
+    """From raw pixels the export gives what the ONNX model gives, for any number of images, and says how near Keras."""
+    assert run("cnn", "--format", form) == 0
+    said = capfd.readouterr()  # of C++ too
+    assert said.out.count("\n") == 1 and "off those of Keras" in said.out
+    assert said.err == ""
+    pixels = np.random.default_rng(1).integers(0, 256, (7, 12, 14)).astype(np.float32)
+    session = onnxruntime.InferenceSession("models/cnn/model.onnx")
+    expected = session.run(None, {"pixels": pixels})[0]
+    if form == "saved_model":
+        loaded = tf.saved_model.load("models/cnn/saved_model")
+        given = loaded.serve(pixels).numpy()
+    else:
+        with pytest.warns(UserWarning, match="Interpreter is deprecated"):
+            interpreter = tf.lite.Interpreter("models/cnn/model.tflite")
+        (given,) = interpreter.get_signature_runner("serving_default")(pixels=pixels).values()
+    assert np.abs(given - expected).max() < 1e-5
+    assert sorted(path.name for path in (work / "models/cnn").iterdir() if path.name.startswith(".")) == []
+
+
+def test_litert_that_cannot_run_is_refused(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A recurrent network needs operations that LiteRT alone does not have: one sentence, and nothing is written."""
+    model, folder = make_model("recurrent"), work / "models/rows"
+    prepared = read_training_data(work / "data/prepared").prepared
+    folder.mkdir()
+    model_files.save_keras(networks.build(model, prepared.shape, prepared.classes), folder / "model.keras")
+    assert run("rows", "--format", "litert") == 1
+    assert "LiteRT cannot run this model (Select TensorFlow op(s)" in capsys.readouterr().err
+    assert [path.name for path in folder.iterdir()] == ["model.keras"]
+
+
+@pytest.mark.parametrize("form", ["litert", "saved_model"])
+def test_export_tells_of_its_data_set(work: Path, form: str) -> None:
+    """Names of the classes, range and shape of the pixels go with the export, where its tools look for such things."""
+    path = work / "data/prepared/prepared.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"class_names": ["ant", "bee", "cät", "dog"]}))
+    assert run("cnn", "--format", form, "--out", "out") == 0
+    inside = zipfile.Path("out") if form == "litert" else work / "out/assets.extra"
+    assert json.loads((inside / "inkflow.json").read_text("utf-8")) == {
+        "task": "multiclass",
+        "pixels": {"low": 0, "high": 255},
+        "shape": [12, 14],
+        "class_names": ["ant", "bee", "cät", "dog"],
+    }
+    assert (inside / "labels.txt").read_text("utf-8") == "ant\nbee\ncät\ndog\n"
+
+
+@pytest.mark.parametrize("task", [{"task": "two_class", "positive": [1, 2]}, {"task": "regression"}])
+def test_other_tasks(work: Path, capsys: pytest.CaptureFixture[str], task: dict[str, Any]) -> None:
+    """A network with one output gives what its ONNX gives: training.json beside it says what the number means."""
+    prepared = read_training_data(work / "data/prepared").prepared
+    model, folder = make_model(**task), work / "models/other"
+    network = networks.build(model, prepared.shape, prepared.classes)
+    folder.mkdir()
+    model_files.save_keras(network, folder / "model.keras")
+    model_files.save_onnx(network, prepared, model, folder / "model.onnx")
+    assert run("other", "--format", "litert") == 2
+    assert "training.json: not found" in capsys.readouterr().err
+    facts: dict[str, Any] = {
+        "model": "other",
+        "task": model.task,
+        "parameters": 1,
+        "epochs": 1,
+        "precision": "float32",
+        "versions": {},
+    }
+    scores = {"train": {"loss": 1.0}, "validation": {"loss": 1.0}, "device": {"kind": "cpu", "name": "a"}}
+    (folder / "training.json").write_text(json.dumps(facts | scores))
+    assert run("other", "--format", "saved_model") == 0
+    pixels = np.random.default_rng(1).integers(0, 256, (7, 12, 14)).astype(np.float32)
+    expected = onnxruntime.InferenceSession(folder / "model.onnx").run(None, {"pixels": pixels})[0]
+    card = json.loads((folder / "saved_model/assets.extra/inkflow.json").read_text())
+    told = {"class_names": ["not 1, 2", "1, 2"]} if model.task == "two_class" else {"values": [0, 1, 2, 3]}
+    assert card == {"task": model.task, "pixels": {"low": 0, "high": 255}, "shape": [12, 14]} | told
+    loaded = tf.saved_model.load(folder / "saved_model")  # its variables live as long as it does
+    given = loaded.serve(pixels).numpy()
+    assert given.shape == expected.shape == (7, 2 if model.task == "two_class" else 1)
+    assert np.abs(given - expected).max() < 1e-4
+
+
+@pytest.mark.parametrize("form", ["litert", "saved_model"])
+def test_difference_is_not_kept(work: Path, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+    """An export that differs from Keras leaves the earlier file as it was, and nothing else."""
+    monkeypatch.setattr(exporting, "TOLERANCE", -1)  # nothing is near enough
+    (work / "models/cnn/model.onnx").unlink()  # which would be compared before
+    target = work / "out" / FORMATS[form]
+    target.parent.mkdir()
+    (target.write_text if form == "litert" else lambda _: target.mkdir())("earlier")
+    with pytest.raises(InkflowError, match="off those of Keras, expected at most -1; nothing was written"):
+        exporting.export("cnn", form, work / "data/prepared", target)
+    assert [path.name for path in target.parent.iterdir()] == [target.name]
+    assert target.read_text() == "earlier" if form == "litert" else not list(target.iterdir())
+
+
+def test_data_of_another_run(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Data that was prepared otherwise than for this model is noticed, by what the ONNX model gives."""
+    write_data(work / "other", crop={"bottom": 1, "right": 2}, normalise="unit")
+    assert run("cnn", "--format", "litert", "--data", "other/prepared") == 2
+    assert "prepared otherwise" in capsys.readouterr().err
+    write_data(work / "large", normalise="unit")
+    assert run("cnn", "--format", "litert", "--data", "large/prepared") == 2
+    assert "takes images of shape (11, 12, 1)" in capsys.readouterr().err
+
+
+def test_bad_models(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A model that is not there or broken is one sentence."""
+    (work / "models/bad").mkdir()
+    (work / "models/bad/model.keras").write_bytes(b"nonsense")
+    for name, sentence in (("absent", "known: bad, cnn"), ("bad", "is not a Keras model")):
+        assert run(name, "--format", "litert") == 2
+        error = capsys.readouterr().err
+        assert sentence in error
+        assert error.count("\n") == 1

@@ -1,0 +1,162 @@
+"""The batch job: a folder in, a Parquet table out; nothing is scored twice, nothing bad is fatal."""
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from stages.base.errors import exit_with
+from stages.predict import score
+from tests.support.pictures import draw, encoded, garbage, npy, scan, template, write_model, write_reader
+from tests.support.root import ROOT
+from tests.support.tiny_data import snapshot
+
+
+@pytest.fixture
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with the model `reader` and three good files in `inbox`."""
+    monkeypatch.chdir(tmp_path)
+    write_reader(tmp_path / "models/reader/model.onnx")
+    (tmp_path / "inbox/deep").mkdir(parents=True)
+    (tmp_path / "inbox/two.png").write_bytes(encoded(scan(2, 3), "PNG"))
+    (tmp_path / "inbox/deep/five.jpg").write_bytes(encoded(scan(5, 4), "JPEG"))
+    (tmp_path / "inbox/x.npy").write_bytes(npy(template(7)[None].astype("uint8")))
+    return tmp_path
+
+
+def run(*arguments: str, model: str = "reader") -> int:
+    """Exit code of the program."""
+    return exit_with(
+        lambda: score.main([f"--model={model}", "--folder=inbox", "--out=scores/scores.parquet", *arguments])
+    )
+
+
+def table() -> list[dict[str, object]]:
+    """The rows of the result."""
+    rows: list[dict[str, object]] = pq.read_table("scores/scores.parquet").to_pylist()
+    return rows
+
+
+def errors() -> list[list[str]]:
+    """The lines of the list of bad files."""
+    with Path("scores/scores.errors.csv").open(newline="") as file:
+        return list(csv.reader(file))
+
+
+def test_folder_becomes_a_table(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each image has a row with its answer; the files' hashes are SHA-256."""
+    assert run() == 0
+    assert capsys.readouterr().out == "score: 3 files scored, 0 were scored before, 0 could not be\n"
+    assert {(row["file"], row["image"], row["label"]) for row in table()} == {
+        ("two.png", "two.png", "2"),
+        ("deep/five.jpg", "deep/five.jpg", "5"),
+        ("x.npy", "x.npy[0]", "7"),
+    }
+    assert {row["sha256"] for row in table()} == {score.digest(path) for path in work.glob("inbox/**/*.*")}
+    assert errors() == [["name", "reason"]]
+
+
+def test_nothing_is_scored_twice(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Only a new file, changed content, another model or --raw is work; earlier rows stay."""
+    assert run() == 0
+    first = table()
+    assert run() == 0
+    assert table() == first
+    (work / "inbox/two.png").write_bytes(encoded(scan(3, 3), "PNG"))
+    (work / "inbox/one.png").write_bytes(encoded(scan(1, 3), "PNG"))
+    (work / "inbox/x.npy").unlink()
+    assert run() == 0
+    assert table()[:3] == first
+    assert [(row["file"], row["label"]) for row in table()[3:]] == [("one.png", "1"), ("two.png", "3")]
+    write_model(work / "models/other/model.onnx", np.zeros((784, 10)), np.zeros(10))
+    assert run(model="other") == 0
+    assert run("--raw", model="other") == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[1] == "score: 0 files scored, 3 were scored before, 0 could not be"
+    assert said[2] == "score: 2 files scored, 1 were scored before, 0 could not be"
+    assert said[3] == "score: 3 files scored, 0 were scored before, 0 could not be"
+    assert said[4] == "score: 0 files scored, 0 were scored before, 3 could not be"  # none has the model's size
+
+
+def test_bad_files_are_listed(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Bad files do no harm: they are listed with a sentence each, tried again, and gone from the list when mended."""
+    os.mkfifo(work / "inbox/pipe.png")
+    bad = [(name, content) for name, content in garbage() if name.endswith((".png", ".npy"))][:60]
+    for place, (name, content) in enumerate(bad):
+        (work / f"inbox/{place:02}{name.replace('/', '_')}").write_bytes(content)
+    for scored in (3, 0):
+        assert run() == 0
+        assert f"score: {scored} files scored, {3 - scored} were scored before, 61 could" in capsys.readouterr().out
+        assert len(table()) == 3
+        listed = errors()
+        assert len(listed) == 62
+        assert all(name and reason and (name + reason).isprintable() for name, reason in listed)
+    for path in work.glob("inbox/[0-9]*"):
+        path.unlink()
+    (work / "inbox/pipe.png").unlink()
+    assert run() == 0
+    assert errors() == [["name", "reason"]]
+
+
+def test_hostile_class_names(work: Path) -> None:
+    """Names of classes that a model's file holds are escaped, so that any text can be written and read."""
+    write_reader(work / "models/hostile/model.onnx", ["\x1b[31m", "\ud800", *"23456789"])
+    (work / "inbox/one.png").write_bytes(encoded(scan(1, 3), "PNG"))
+    (work / "inbox/zero.png").write_bytes(encoded(scan(0, 3), "PNG"))
+    assert run(model="hostile") == 0
+    labels = {str(row["file"]): row["label"] for row in table()}
+    assert (labels["zero.png"], labels["one.png"], labels["two.png"]) == ("\\x1b[31m", "\\ud800", "2")
+    assert all(str(row["runner_up"]).isprintable() for row in table())
+
+
+def test_empty_inbox(work: Path) -> None:
+    """A folder in which nothing lies is no mistake, one that is not there is."""
+    for path in work.glob("inbox/**/*.*"):
+        path.unlink()
+    assert run() == 0
+    assert table() == []
+    (work / "inbox/deep").rmdir()
+    (work / "inbox").rmdir()
+    assert run() == 2
+
+
+def test_foreign_result_is_left_alone(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file at the result's place that is no such table is refused and stays as it is."""
+    (work / "scores").mkdir()
+    for content in (b"not parquet", None):
+        if content is None:
+            pq.write_table(pa.table({"a": [1]}), work / "scores/scores.parquet")
+        else:
+            (work / "scores/scores.parquet").write_bytes(content)
+        before = snapshot(work / "scores")
+        assert run() == 2
+        assert "move it away" in capsys.readouterr().err
+        assert snapshot(work / "scores") == before
+
+
+@pytest.mark.server
+@pytest.mark.slow
+def test_flow(work: Path, prefect_url: str) -> None:
+    """The flow `score` ends Completed with the counts, bad files or not, and Failed with the sentence."""
+    (work / "inbox/bad.png").write_bytes(b"")
+    (work / "inbox/$(touch harm) 'x'.png").write_bytes(encoded(draw(4), "PNG"))
+    code = (
+        "import sys; from flows.score import score\n"
+        "for folder in ('inbox', 'no such; folder'):\n"
+        "    state = score('reader', folder=folder, return_state=True)\n"
+        "    print(state.name, state.message, sep='|', file=sys.stderr)\n"
+    )
+    root = str(ROOT)
+    environment = os.environ | {"PREFECT_API_URL": prefect_url, "PYTHONPATH": root, "PREFECT_HOME": str(work / "home")}
+    ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=200)
+    lines = [line for line in ended.stderr.splitlines() if line.startswith(("Completed|", "Failed|"))]
+    assert lines[0] == "Completed|4 files scored, 0 were scored before, 1 could not be"
+    assert lines[1].startswith("Failed|score failed (exit code 2): no such; folder: is no folder of images")
+    assert len(table()) == 4
+    assert not (work / "harm").exists()

@@ -1,0 +1,238 @@
+"""Everything that can be chosen learns: optimizers and schedules, losses and tasks, activations, networks."""
+
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+
+from stages.model.compatibility import FITS
+from stages.model.config import Activation, Augmentation, Model, ModelBase
+from stages.model.optimizer_config import Optimizer, OptimizerName, ScheduleName
+from stages.model.tasks import encode, sample_weights
+from stages.train.progress import Epoch
+from tests.support.learning import CLASSES, Folders, make_model, write_data
+
+keras = pytest.importorskip("keras")  # after tests.support.learning, which loads it quietly
+
+from stages.train import augmentation, fit, losses, networks, optimizers, training_model  # noqa: E402  (import Keras)
+
+RATES = {"sgd": 0.1, "rmsprop": 0.005, "adam": 0.01, "adagrad": 0.1}
+PAIRS = [(task, loss, output) for task, fits in FITS.items() for loss, fit in fits.items() for output in fit.outputs]
+OWN: dict[str, dict[str, Any]] = {
+    "multiclass": {},
+    "two_class": {"positive": [1, 3]},
+    "regression": {"values": [1.0, 2.0, 3.0, 4.5]},
+}
+NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
+    "dense": ("dense", {"units": [16, 16], "form": "functional", "skip": True}),
+    "normalised": ("dense", {"batch_normalisation": True, "l1": 1e-4, "dropout": 0.2}),
+    "cnn": ("cnn", {"padding": "same", "repeat": 2, "batch_normalisation": True, "l2": 1e-3, "form": "functional"}),
+    "conv1d": ("conv1d", {"dropout": 0.2, "pool_dropout": 0.1}),
+    "simple_rnn": ("recurrent", {"cell": "simple_rnn"}),
+    "lstm": ("recurrent", {"cell": "lstm", "recurrent_units": [12, 12]}),
+    "gru": ("recurrent", {"cell": "gru", "units": [], "dropout": 0.1}),
+}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
+    """Prepared patterns."""
+    return write_data(tmp_path_factory.mktemp("choices"))
+
+
+def learn(folders: Folders, model: Model) -> tuple[Any, list[Epoch]]:
+    """The trained network and its history."""
+    data = folders.data
+    network = networks.build(model, data.prepared.shape, data.prepared.classes)
+    learner = training_model.training_network(network, model)
+    fit.compile_network(learner, model, len(data.train.labels))
+    return network, fit.fit(learner, data, "tried", model).history
+
+
+def falls(history: list[Epoch]) -> bool:
+    """Whether the loss of the last epoch is below that of the first."""
+    return history[-1].loss < history[0].loss
+
+
+@pytest.mark.parametrize("schedule", get_args(ScheduleName))
+@pytest.mark.parametrize("name", get_args(OptimizerName))
+def test_every_optimizer_learns_with_every_schedule(folders: Folders, name: str, schedule: str) -> None:
+    """The loss falls with each optimizer and each schedule of its learning rate."""
+    optimizer = {"name": name, "learning_rate": RATES[name], "schedule": {"name": schedule}}
+    assert falls(learn(folders, make_model(optimizer=optimizer))[1])
+
+
+@pytest.mark.parametrize(("task", "loss", "output"), PAIRS)
+def test_every_loss_learns_its_task(folders: Folders, task: str, loss: str, output: str) -> None:
+    """The loss falls for each loss, task and output that the schema lets through."""
+    model = make_model(task=task, loss=loss, output=output, **OWN[task])
+    assert falls(learn(folders, model)[1])
+
+
+@pytest.mark.parametrize("activation", get_args(Activation))
+def test_every_activation_learns(folders: Folders, activation: str) -> None:
+    """The loss falls with each activation."""
+    assert falls(learn(folders, make_model(activation=activation))[1])
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_learns(folders: Folders, name: str) -> None:
+    """The loss falls with each kind of network and each thing that can stand against over-fitting."""
+    network, options = NETWORKS[name]
+    assert falls(learn(folders, make_model(network, **({"epochs": 3} | options)))[1])
+
+
+@pytest.mark.parametrize(
+    ("schedule", "rates"),
+    [
+        (None, {0: 0.5, 99: 0.5}),
+        ({"name": "exponential", "factor": 0.5}, {0: 0.5, 10: 0.25, 15: 0.5**2.5, 100: 0.5**11}),
+        ({"name": "exponential", "factor": 0.5, "staircase": True}, {9: 0.5, 10: 0.25, 19: 0.25}),
+        ({"name": "cosine"}, {0: 0.5, 50: 0.25, 100: 0.0}),
+        ({"name": "cosine", "end": 0.1}, {0: 0.5, 50: 0.275, 100: 0.05}),
+        (
+            {"name": "one_cycle", "start": 0.2, "end": 0.1, "warmup": 0.5},
+            {0: 0.1, 25: 0.3, 50: 0.5, 75: 0.275, 100: 0.05},
+        ),
+    ],
+)
+def test_schedules_are_their_formulas(schedule: dict[str, Any] | None, rates: dict[int, float]) -> None:
+    """The learning rate of 10 epochs of 10 steps is what its formula gives at each step."""
+    chosen = Optimizer.model_validate({"name": "sgd", "learning_rate": 0.5, "schedule": schedule})
+    rate = optimizers.learning_rate(chosen, 10, 10)
+    found = {step: float(rate(step)) if callable(rate) else rate for step in rates}
+    assert found == pytest.approx(rates, abs=1e-6)
+
+
+def test_decay_divides_the_rate() -> None:
+    """With `decay` the rate at step t is divided by 1 + decay * t."""
+    chosen = Optimizer.model_validate({"name": "sgd", "learning_rate": 0.5, "decay": 0.1})
+    rate = optimizers.learning_rate(chosen, 10, 10)
+    assert [float(rate(step)) for step in (0, 10, 90)] == pytest.approx([0.5, 0.25, 0.05])
+
+
+@pytest.mark.parametrize("name", get_args(OptimizerName))
+def test_optimizer_options_arrive(name: str) -> None:
+    """What is chosen is what Keras gets; what is not keeps Keras's default."""
+    options = {"momentum": 0.5} if name in ("sgd", "rmsprop") else {}
+    chosen = Optimizer.model_validate({"name": name, "weight_decay": 0.01, **options})
+    config = optimizers.make_optimizer(chosen, 1, 1).get_config()
+    default = optimizers.OPTIMIZERS[name]().get_config()
+    assert {key: config[key] for key in options} == options
+    assert config["weight_decay"] == 0.01
+    assert config["learning_rate"] == pytest.approx(default["learning_rate"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "written"),
+    [
+        ({}, [2, 0]),
+        ({"loss": "categorical_crossentropy"}, [[0, 0, 1, 0], [1, 0, 0, 0]]),
+        ({"loss": "hinge", "output": "logits"}, [[-1, -1, 1, -1], [1, -1, -1, -1]]),
+        ({"task": "two_class", "positive": [0, 1]}, [[0], [1]]),
+        ({"task": "regression"}, [[2], [0]]),
+        ({"task": "regression", "values": [0.5, 1.0, 2.5, 3.0]}, [[2.5], [0.5]]),
+    ],
+)
+def test_labels_are_written_as_the_loss_wants_them(settings: dict[str, Any], written: list[Any]) -> None:
+    """Integers, one-hot vectors, signs, 0 and 1, or numbers: by loss and task."""
+    assert encode(np.array([2, 0]), make_model(**settings), CLASSES).tolist() == written
+
+
+def test_label_smoothing_spreads_a_share_over_all_classes() -> None:
+    """The loss of a sure answer is that of the smoothed label, by hand; without smoothing it is next to nothing."""
+    label, scores = np.eye(CLASSES, dtype=np.float32)[[1]], np.full((1, CLASSES), -10.0, np.float32)
+    scores[0, 1] = 10
+    for share, wanted in ((0.0, 0.0), (0.2, 0.2 * 20 * (CLASSES - 1) / CLASSES)):
+        model = make_model(loss="categorical_crossentropy", output="logits", label_smoothing=share)
+        assert float(losses.make_loss(model)(label, scores)) == pytest.approx(wanted, abs=1e-4)
+
+
+def test_class_weights_weigh_samples() -> None:
+    """Stated weights are those of each sample's class; balanced ones give each class the same sum."""
+    labels = np.array([0, 0, 0, 1])
+    stated = sample_weights(labels, make_model(class_weights=[1.0, 2.0, 0.0, 1.0]), CLASSES)
+    assert stated is not None and stated.tolist() == [1, 1, 1, 2]
+    for model in (make_model(balance=True), make_model(task="two_class", positive=[1], balance=True)):
+        weights = sample_weights(labels, model, CLASSES)
+        assert weights is not None
+        assert weights[:3].sum() == pytest.approx(weights[3]) == pytest.approx(2)
+    assert sample_weights(labels, make_model(), CLASSES) is None
+
+
+def test_weightless_classes_are_not_learnt(folders: Folders) -> None:
+    """A class of weight 0 is never said, though its samples are there."""
+    network, _ = learn(folders, make_model(class_weights=[1.0, 1.0, 1.0, 0.0], epochs=4))
+    said = network.predict(np.asarray(folders.data.validation.images[:60]), verbose=0).argmax(axis=1)
+    assert set(said) == {0, 1, 2}
+
+
+def test_early_stopping_and_the_best_epoch(folders: Folders) -> None:
+    """Training stops when the validation loss has not fallen for `patience` epochs, and keeps the best weights."""
+    data = folders.data
+    wrong = data.validation._replace(labels=(data.validation.labels + 1) % CLASSES)  # the more is learnt, the worse
+    model = make_model(early_stopping={"patience": 2}, keep="best", epochs=30)
+    network = networks.build(model, data.prepared.shape, CLASSES)
+    fit.compile_network(network, model, len(data.train.labels))
+    history = fit.fit(network, data._replace(validation=wrong), "tried", model).history
+    watched = [epoch.val_loss for epoch in history]
+    assert len(history) < 30
+    assert watched.index(min(watched)) == len(history) - 3
+    network.compile(loss=losses.make_loss(model))
+    images, labels = (np.asarray(part[:60]) for part in (wrong.images, wrong.labels))
+    assert network.evaluate(images, labels, verbose=0)[0] == pytest.approx(min(watched), rel=1e-5)
+
+
+@pytest.mark.parametrize("changes", [{"rotation": 10.0, "zoom": 0.1, "shift": 0.1}, {"elastic": 0.05}])
+def test_augmentation_is_for_training_alone(folders: Folders, changes: dict[str, float]) -> None:
+    """The network that ships has no trace of it; the same seed changes images alike, and they are changed."""
+    model = make_model("cnn", augmentation=changes)
+    first, history = learn(folders, model)
+    again, repeated = learn(folders, model)
+    _, plain = learn(folders, make_model("cnn"))
+    assert history == repeated != plain
+    assert all(np.array_equal(*pair) for pair in zip(first.get_weights(), again.get_weights(), strict=True))
+    assert [layer.name for layer in first.layers] == ["conv2d", "max_pooling2d", "flatten", "dense", "dense_1"]
+
+
+def test_distortions_are_their_geometry() -> None:
+    """A shift moves whole pixels, half a turn is both mirrors, a zoom of 2 doubles distances from the centre."""
+    image = np.arange(30, dtype=np.float32).reshape(1, 5, 6, 1)
+
+    def changed(**changes: float) -> Any:
+        given = {"angle": 0.0, "scale": 1.0, "down": 0.0, "right": 0.0} | changes
+        parts = {key: np.array([value], np.float32) for key, value in given.items()}
+        matrix = augmentation.matrices(**parts, size=(5, 6))
+        found = np.asarray(keras.ops.image.affine_transform(image, matrix, "bilinear", "nearest"))[0, ..., 0]
+        by_place = augmentation.resample(image, augmentation.origins(matrix, (5, 6)))  # the other way, for bends
+        assert np.allclose(np.asarray(by_place)[0, ..., 0], found, atol=1e-4)
+        return found
+
+    plain = image[0, ..., 0]
+    assert np.allclose(changed(), plain)
+    assert np.allclose(changed(down=1.0, right=2.0)[1:, 2:], plain[:-1, :-2])
+    assert np.allclose(changed(angle=np.pi), plain[::-1, ::-1], atol=1e-4)
+    assert np.allclose(changed(scale=2.0)[2, 0:6], 12 + 2.5 + (np.arange(6) - 2.5) / 2)
+
+
+def test_bends_are_smooth_and_small() -> None:
+    """Of two images with a slope down in one colour and to the right in the other: each place moves, and not far."""
+    slope = np.arange(40, dtype=np.float32)
+    image = np.stack(np.meshgrid(slope, slope, indexing="ij"), axis=-1)
+    chosen = Augmentation(elastic=0.1)
+    bent = np.asarray(augmentation.Distortion(chosen, seed=0)(np.stack([image, image]), training=True))
+    moves = (bent - image)[:, 8:-8, 8:-8]  # the edge stops what would come from beyond it
+    assert 1 < np.abs(moves).max() < 1.3 * 0.1 * 40  # a cubic goes a little beyond its knots
+    assert all(np.abs(np.diff(moves, axis=axis)).max() < 1 for axis in (1, 2))
+    assert np.abs(moves[0] - moves[1]).max() > 1
+    assert np.abs(moves[..., 0] - moves[..., 1]).max() > 1
+
+
+def test_penalties_are_part_of_the_loss(folders: Folders) -> None:
+    """L1 and L2 penalties stand in the losses of the network, by their formulas."""
+    model: ModelBase = make_model(l1=0.01, l2=0.1)
+    network = networks.build(model, (12, 14, 1), CLASSES)  # type: ignore[arg-type]
+    weights = network.layers[1].get_weights()[0]
+    assert float(sum(network.losses)) == pytest.approx(
+        0.01 * np.abs(weights).sum() + 0.1 * (weights**2).sum(), rel=1e-5
+    )

@@ -1,0 +1,197 @@
+"""What ships: right without Keras, in agreement with it, and the same bytes for the same weights."""
+
+import itertools
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+
+from stages.base.errors import InkflowError
+from stages.model.config import Model
+from stages.model.tasks import Task
+from stages.predict.classifier import open_classifier
+from stages.samples.pixels import Pixels
+from stages.train.export.canonical_onnx import canonical_onnx
+from tests.support.learning import Folders, make_model, write_data
+
+keras = pytest.importorskip("keras")  # after tests.support.learning, which loads it quietly
+
+from stages.train import fit, networks  # noqa: E402  (import Keras)
+from stages.train.export import model_files  # noqa: E402  (import Keras)
+
+# Keras reads TensorFlow's variables with np.array(), which NumPy 2 warns of: theirs to mend.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+
+
+def untrained(folders: Folders, model: Model) -> Any:
+    """A network with its first weights, biases drawn too so that none can hide."""
+    prepared = folders.data.prepared
+    network = networks.build(model, prepared.shape, prepared.classes)
+    random = np.random.default_rng(0)
+    network.set_weights([random.normal(0, 0.3, weight.shape) for weight in network.get_weights()])
+    return network
+
+
+def answer(path: Path, pixels: NDArray[Any]) -> NDArray[Any]:
+    """Probabilities of an exported model."""
+    session = onnxruntime.InferenceSession(path.read_bytes())
+    result: NDArray[Any] = session.run(["probabilities"], {"pixels": pixels.astype(np.float32)})[0]
+    return result
+
+
+def by_hand(network: Any, pixels: NDArray[Any], mean: float, deviation: float) -> NDArray[Any]:
+    """Probabilities of a network with one hidden layer for cropped pixels, in float64 with NumPy alone."""
+    first, first_bias, last, last_bias = (np.asarray(weight, np.float64) for weight in network.get_weights())
+    values = ((pixels - mean) / deviation).reshape(len(pixels), -1)
+    values = np.maximum(values @ first + first_bias, 0) @ last + last_bias
+    powers = np.exp(values - values.max(axis=1, keepdims=True))
+    result: NDArray[Any] = powers / powers.sum(axis=1, keepdims=True)
+    return result
+
+
+@pytest.mark.parametrize("output", ["softmax", "logits"])
+@pytest.mark.parametrize("shape", [(12, 14), (12, 14, 3)])
+@pytest.mark.parametrize("normalise", ["unit", "standard"])
+def test_raw_pixels_in_probabilities_out(tmp_path: Path, shape: tuple[int, ...], output: str, normalise: str) -> None:
+    """Crop, normalisation, reshape and softmax are inside: NumPy, given the raw pixels, finds the same."""
+    crop = {"top": 1, "bottom": 2, "left": 3, "right": 4}
+    folders = write_data(tmp_path, shape, crop=crop, normalise=normalise)
+    model = make_model(output=output)
+    network = untrained(folders, model)
+    prepared = folders.data.prepared
+    model_files.save_onnx(network, prepared, model, tmp_path / "model.onnx")
+    with np.load(folders.raw / "dataset.npz") as arrays:
+        pixels, learnt = arrays["x_test"], arrays["x_train"]
+    mean, deviation = (0.0, 255.0) if normalise == "unit" else (prepared.offset, prepared.scale)
+    assert abs(mean - learnt[:, 1:-2, 3:-4].mean()) < 2 or normalise == "unit"
+    expected = by_hand(network, pixels[:, 1:-2, 3:-4].astype(np.float64), mean, deviation)
+    assert np.abs(answer(tmp_path / "model.onnx", pixels) - expected).max() < 1e-5
+
+
+@pytest.mark.parametrize("output", ["softmax", "logits"])
+def test_export_agrees_with_keras(tmp_path: Path, output: str) -> None:
+    """A CNN, cropped and standardised, gives what Keras gives, and for any number of images."""
+    folders = write_data(tmp_path, crop={"top": 1, "left": 2}, normalise="standard")
+    model = make_model("cnn", output=output, dropout=0.3)
+    network = untrained(folders, model)
+    path, prepared = tmp_path / "model.onnx", folders.data.prepared
+    model_files.save_onnx(network, prepared, model, path)
+    images = folders.data.validation.images[:]
+    assert model_files.check_agreement(network, path, images, prepared, model) <= model_files.TOLERANCE
+    assert answer(path, np.zeros((1, 12, 14))).shape == (1, 4)
+    assert answer(path, np.zeros((7, 12, 14))).shape == (7, 4)
+
+
+def test_port_names_and_shapes(tmp_path: Path) -> None:
+    """One input `pixels` of the raw shape, one output `probabilities`, the batch open in both."""
+    folders = write_data(tmp_path)
+    model_files.save_onnx(untrained(folders, make_model()), folders.data.prepared, make_model(), tmp_path / "m.onnx")
+    model = onnx.load(tmp_path / "m.onnx")
+    onnx.checker.check_model(model, full_check=True)
+    session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
+    ports = [(port.name, port.type, port.shape) for port in (*session.get_inputs(), *session.get_outputs())]
+    assert ports == [
+        ("pixels", "tensor(float)", ["batch", 12, 14]),
+        ("probabilities", "tensor(float)", ["batch", 4]),
+    ]
+
+
+def test_model_tells_of_its_data_set(tmp_path: Path) -> None:
+    """Whoever has the ONNX file alone finds the names of its classes, the range of its pixels and its task."""
+    folders = write_data(tmp_path)
+    names = ("ant", "bee", "cät", "dog")
+    prepared = folders.data.prepared.model_copy(update={"class_names": names, "pixels": Pixels(low=-1, high=1)})
+    model_files.save_onnx(untrained(folders, make_model()), prepared, make_model(), tmp_path / "m.onnx")
+    found = onnxruntime.InferenceSession(tmp_path / "m.onnx").get_modelmeta().custom_metadata_map
+    assert json.loads(found["class_names"]) == list(names)
+    assert json.loads(found["pixels"]) == {"low": -1, "high": 1}
+    classifier = open_classifier(tmp_path / "m.onnx")
+    assert (classifier.class_names, classifier.pixels) == (names, (-1, 1))
+
+
+def test_difference_is_noticed(tmp_path: Path) -> None:
+    """An exported model that is not what was trained is refused."""
+    folders = write_data(tmp_path)
+    network, prepared = untrained(folders, make_model()), folders.data.prepared
+    model_files.save_onnx(network, prepared, make_model(), tmp_path / "model.onnx")
+    network.set_weights([weight * 1.01 for weight in network.get_weights()])
+    images = folders.data.validation.images[:]
+    with pytest.raises(InkflowError, match="off those of Keras, expected at most 1e-05"):
+        model_files.check_agreement(network, tmp_path / "model.onnx", images, prepared, make_model())
+
+
+NETWORKS: dict[str, dict[str, Any]] = {
+    "cnn": {"network": "cnn"},
+    "conv1d": {"network": "conv1d"},
+    **{cell: {"network": "recurrent", "cell": cell} for cell in ("simple_rnn", "lstm", "gru")},
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_equal_weights_give_equal_bytes(tmp_path: Path, name: str) -> None:
+    """Two exports in one process, of two equal networks, are the same bytes; other weights are not."""
+    folders = write_data(tmp_path)
+    contents = []
+    for number, seed in enumerate((1, 1, 2)):
+        model = make_model(**NETWORKS[name], seed=seed)
+        network = networks.build(model, folders.data.prepared.shape, 4)
+        fit.compile_network(network, model, 240)
+        model_files.save_keras(network, tmp_path / f"{number}.keras")
+        model_files.save_onnx(network, folders.data.prepared, make_model(), tmp_path / f"{number}.onnx")
+        contents.append([(tmp_path / f"{number}.{kind}").read_bytes() for kind in ("keras", "onnx")])
+    assert contents[0] == contents[1]
+    assert contents[0][0] != contents[2][0]
+    assert contents[0][1] != contents[2][1]
+
+
+def test_keras_file_holds_no_moment(tmp_path: Path) -> None:
+    """The .keras file has no date, no zip times and no memory addresses, and Keras loads it."""
+    folders = write_data(tmp_path)
+    network, path = untrained(folders, make_model()), tmp_path / "model.keras"
+    model_files.save_keras(network, path)
+    with zipfile.ZipFile(path) as archive:
+        assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+        assert b"1980-01-01@00:00:00" in archive.read("metadata.json")
+        assert b'"shared_object_id": 0' in archive.read("config.json")
+    loaded = keras.saving.load_model(path)
+    images = folders.data.validation.images[:]
+    assert np.array_equal(loaded.predict(images, verbose=0), network.predict(images, verbose=0))
+
+
+def test_names_inside_branches_follow(tmp_path: Path) -> None:
+    """Values that inner graphs take from outside are renamed with them: the model computes as before."""
+    kind = TensorProto.FLOAT
+    branches = {
+        f"{name}_branch": helper.make_graph(
+            [helper.make_node(operation, ["shared", "shared"], [f"r_{name}"])],
+            name,
+            [],
+            [helper.make_tensor_value_info(f"r_{name}", kind, None)],
+        )
+        for name, operation in (("then", "Add"), ("else", "Mul"))
+    }
+    graph = helper.make_graph(
+        [
+            helper.make_node("Mul", ["x", "three"], ["shared"]),
+            helper.make_node("If", ["yes"], ["y"], **branches),
+        ],
+        "odd__17",
+        [helper.make_tensor_value_info("x", kind, ["unk__1", 2])],
+        [helper.make_tensor_value_info("y", kind, ["unk__2", 2])],
+        [
+            helper.make_tensor("three", kind, [1], [3.0]),
+            helper.make_tensor("yes", TensorProto.BOOL, [1], [True]),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)], ir_version=8)
+    (tmp_path / "m.onnx").write_bytes(canonical_onnx(model, Task()).SerializeToString())
+    assert answer(tmp_path / "m.onnx", np.array([[1.0, 2.0]])).tolist() == [[6.0, 12.0]]
+    inner = [node.output[0] for attribute in model.graph.node[1].attribute for node in attribute.g.node]
+    assert all(name.endswith("output_0") for name in itertools.chain(inner, model.graph.node[0].output))

@@ -1,0 +1,185 @@
+"""A finished run for the report to read: real digits, real classifiers, the files of the other stages."""
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.datasets import load_digits
+from sklearn.metrics import log_loss
+from sklearn.model_selection import train_test_split
+from sklearn.neural_network import MLPClassifier
+
+from stages.data.datasets import Arrays, describe, write_dataset
+from stages.report.config import ReportParams, load_report_params
+
+HIDDEN = {"dense": (64,), "dense_small": (6,), "cnn": (64, 32)}
+DIGITS = {"title": "Digits & co", "licence": "CC BY 4.0", "embedded": "digits", "stand_in_for": "mnist"}
+MNIST = {
+    "title": "MNIST",
+    "url": "http://localhost/mnist.npz",
+    "sha256": dict.fromkeys(("x_train", "y_train", "x_test", "y_test"), "0" * 64),
+}
+
+
+class Run:
+    """A project folder with params.yaml and everything that the report reads."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.out = root / "reports"
+
+    @property
+    def params(self) -> ReportParams:
+        """What params.yaml says now."""
+        return load_report_params(self.root / "params.yaml")
+
+    def arguments(self) -> list[str]:
+        """Command line that reads this run and writes to `out`."""
+        folders = ("data/raw", "data/prepared", "models", "evaluation")
+        named = {f"--{Path(folder).name}": self.root / folder for folder in folders}
+        named |= {"--out": self.out, "--params": self.root / "params.yaml"}
+        return [str(part) for pair in named.items() for part in pair]
+
+    def edit(self, name: str, **changes: Any) -> None:
+        """Change keys of a JSON file (params.yaml is one too)."""
+        path = self.root / name
+        path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def finish_run(
+    root: Path, arrays: Arrays, hidden: Mapping[str, Sequence[int]], dataset: str = "digits", epochs: int = 4
+) -> Run:
+    """Learn with a perceptron for each of `hidden` and leave the files of all stages under `root`."""
+    run = Run(root)
+    (root / ".dvc").mkdir(parents=True, exist_ok=True)  # a project's folder, as the verbs look for it
+    settings = {
+        "dataset": dataset,
+        "datasets": {"mnist": MNIST, "digits": DIGITS},
+        "prepare": {"normalise": "unit"},
+        "models": {name: model_settings(name, layers, epochs) for name, layers in hidden.items()},
+        "report": {},
+    }
+    write(root / "params.yaml", settings)
+    write_dataset(root / "data/raw", arrays, describe(dataset, run.params.chosen, arrays))
+    x, x_held, y, y_held = train_test_split(arrays.x_train, arrays.y_train, test_size=0.1, random_state=0)
+    write(root / "data/prepared/prepared.json", prepared_card(dataset, arrays, len(x), len(x_held)))
+    for name, layers in hidden.items():
+        learner = learn(root / "models" / name, layers, epochs, (flat(x), y), (flat(x_held), y_held))
+        examine(root / "evaluation" / name, learner, arrays)
+    return run
+
+
+def small_digits() -> Arrays:
+    """scikit-learn's digits, 8x8: 1,347 to train with and 450 to test with."""
+    digits = load_digits()
+    images = (digits.images * 255 / 16).astype(np.uint8)
+    x, x_test, y, y_test = train_test_split(images, digits.target.astype(np.uint8), test_size=0.25, random_state=0)
+    return Arrays(x, y, x_test, y_test)
+
+
+def model_settings(name: str, layers: Sequence[int], epochs: int) -> dict[str, Any]:
+    """A section of params.yaml for one model."""
+    kind: dict[str, Any] = {"network": "dense"}
+    if name.startswith("cnn"):
+        kind = {"network": "cnn", "filters": [32, 64]}
+    return {
+        **kind, "units": list(layers), "optimizer": {"name": "adam"}, "batch_size": 32, "epochs": epochs
+    }  # fmt: skip
+
+
+def prepared_card(dataset: str, arrays: Arrays, train: int, validation: int) -> dict[str, Any]:
+    """What prepare writes beside its arrays."""
+    height, width = arrays.x_train.shape[1:3]
+    return {
+        "dataset": dataset,
+        "classes": 10,
+        "raw_shape": [height, width],
+        "shape": [height, width, 1],
+        "crop": {"top": 0, "bottom": 0, "left": 0, "right": 0},
+        "normalise": "unit",
+        "offset": 0.0,
+        "scale": 255.0,
+        "samples": {"train": train, "validation": validation},
+        "validation_seed": 0,
+    }
+
+
+Part = tuple[NDArray[Any], NDArray[Any]]
+
+
+def learn(folder: Path, layers: Sequence[int], epochs: int, train: Part, held: Part) -> MLPClassifier:
+    """Fit epoch by epoch; leave history.csv and training.json."""
+    learner = MLPClassifier(layers, batch_size=32, random_state=0)
+    rows = []
+    for epoch in range(1, epochs + 1):
+        learner.partial_fit(*train, classes=range(10))
+        scores = {**score(learner, train, ""), **score(learner, held, "val_")}
+        rows.append({"epoch": epoch, **scores})
+    folder.mkdir(parents=True)
+    for name in ("model.keras", "model.onnx"):
+        (folder / name).write_bytes(b"".join(part.tobytes() for part in learner.coefs_))
+    pd.DataFrame(rows).to_csv(folder / "history.csv", index=False)
+    last = rows[-1]
+    write(
+        folder / "training.json",
+        {
+            "model": folder.name,
+            "network": "dense",
+            "parameters": sum(part.size for part in (*learner.coefs_, *learner.intercepts_)),
+            "epochs": epochs,
+            "device": {"kind": "cpu", "name": "Test CPU"},
+            "precision": "float32",
+            "threads": 2,
+            "versions": {"keras": "3.15.0", "backend": "tensorflow 2.21.0"},
+            "train": {"loss": last["loss"], "accuracy": last["accuracy"]},
+            "validation": {"loss": last["val_loss"], "accuracy": last["val_accuracy"]},
+            "samples": {"train": len(train[0]), "validation": len(held[0])},
+        },
+    )
+    return learner
+
+
+def examine(folder: Path, learner: MLPClassifier, arrays: Arrays) -> None:
+    """Leave metrics.json, predictions.parquet and confusion.csv."""
+    probabilities = learner.predict_proba(flat(arrays.x_test)).astype(np.float32)
+    labels = arrays.y_test.astype(np.int32)
+    predicted = probabilities.argmax(axis=1).astype(np.int32)
+    losses = -np.log(np.clip(probabilities[np.arange(len(labels)), labels], 1e-7, 1))
+    wrong = int((predicted != labels).sum())
+    write(
+        folder / "metrics.json",
+        {
+            "accuracy": 1 - wrong / len(labels),
+            "loss": float(losses.mean()),
+            "errors": wrong,
+            "samples": len(labels),
+        },
+    )
+    table = {"index": np.arange(len(labels), dtype=np.int32), "label": labels, "predicted": predicted}
+    table |= {"probability": probabilities.max(axis=1), "loss": losses}
+    table |= {f"p{digit}": probabilities[:, digit] for digit in range(10)}
+    pd.DataFrame(table).to_parquet(folder / "predictions.parquet")
+    with (folder / "confusion.csv").open("w", newline="") as stream:
+        csv.writer(stream).writerows([("actual", "predicted"), *zip(labels, predicted, strict=True)])
+
+
+def score(learner: MLPClassifier, part: Part, prefix: str) -> dict[str, float]:
+    """Loss and accuracy on one part, under names of history.csv."""
+    loss = log_loss(part[1], learner.predict_proba(part[0]))
+    return {f"{prefix}loss": float(loss), f"{prefix}accuracy": float(learner.score(*part))}
+
+
+def flat(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Pixels as a network reads them, float32 (n, h * w) in [0, 1]."""
+    return images.reshape(len(images), -1).astype(np.float32) / np.float32(255)
+
+
+def write(path: Path, content: Mapping[str, Any]) -> None:
+    """JSON, in folders made as needed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
