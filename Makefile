@@ -21,7 +21,7 @@ unexport VIRTUAL_ENV PYTHONHOME
 # TensorFlow's download is large: a slow line needs more than uv's 30 seconds.
 export UV_HTTP_TIMEOUT ?= 180
 
-.PHONY: help setup run test test-farm lint bench schema architecture lock ci ci-check ci-run ci-comment clean distclean
+.PHONY: help setup run test test-farm test-newest lint bench schema architecture lock ci ci-check ci-run ci-comment clean distclean
 
 help: ## list the targets
 	@echo "usage: make TARGET"
@@ -37,6 +37,9 @@ test: $(READY) ## run the tests; TESTS=tests/stages/params ARGS="-k name" for so
 
 test-farm: $(READY) ## run the tests with several servers and workers: three clones as three machines, and docs/deploy.md
 	@python -m pytest -m farm $(TESTS) $(ARGS)
+
+test-newest: ## run the tests against the newest DVC and Prefect, in an environment of its own; say what broke
+	@.ci/newest $(TESTS) $(ARGS)
 
 lint: $(READY) ## check style, types, generated files and what must not be in the repository
 	@ruff check .

@@ -20,6 +20,7 @@ from tests.support.root import ROOT
 
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 GITLAB = ROOT / ".gitlab-ci.yml"
+DEPENDABOT = ROOT / ".github/dependabot.yml"
 VARIABLES = ("GITHUB_ACTIONS", "GITLAB_CI", "GITHUB_STEP_SUMMARY", "INKFLOW_SSH_KEY", "GITHUB_TOKEN", "GH_TOKEN")
 
 
@@ -220,8 +221,8 @@ def test_run_lane_of_a_stage_that_fails(finished: Toy, capsys: pytest.CaptureFix
 
 @pytest.mark.parametrize(
     ("schema", "files"),
-    [("vendor.github-workflows", WORKFLOWS), ("vendor.gitlab-ci", [GITLAB])],
-    ids=["GitHub", "GitLab"],
+    [("vendor.github-workflows", WORKFLOWS), ("vendor.gitlab-ci", [GITLAB]), ("vendor.dependabot", [DEPENDABOT])],
+    ids=["GitHub", "GitLab", "Dependabot"],
 )
 def test_files_fit_the_published_schemas(schema: str, files: list[Path], tmp_path: Path) -> None:
     """The workflow files fit the schemas of GitHub and GitLab; a misspelt key would not."""
@@ -229,7 +230,7 @@ def test_files_fit_the_published_schemas(schema: str, files: list[Path], tmp_pat
     done = subprocess.run([*command, *map(str, files)], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
     broken = tmp_path / files[-1].name
-    broken.write_text(files[-1].read_text().replace("timeout", "tmeout"))
+    broken.write_text(files[-1].read_text().replace("timeout", "tmeout").replace("schedule", "shedule"))
     assert subprocess.run([*command, str(broken)], capture_output=True).returncode == 1
 
 
@@ -267,9 +268,11 @@ def test_files_only_call_what_people_call() -> None:
     gitlab = YAML(typ="safe", pure=True).load(GITLAB.read_text())
     commands = [step["run"] for _, job in jobs() for step in job["steps"] if "run" in step]
     commands += [line for job in gitlab.values() if isinstance(job, dict) for line in job.get("script", [])]
-    assert len(commands) == 9
+    assert len(commands) == 11
     for command in commands:
-        target = re.fullmatch(r"make (ci-[a-z]+)( ARGS=\"\$(LANE|CHECK)_ARGS\")?|\.ci/run( test-farm)?", command)
+        target = re.fullmatch(
+            r"make (ci-[a-z]+|test-newest)( ARGS=\"\$(LANE|CHECK)_ARGS\")?|\.ci/run( test-farm)?", command
+        )
         assert target, command
         if target[1]:
             assert subprocess.run(["make", "--dry-run", target[1]], cwd=ROOT, capture_output=True).returncode == 0
