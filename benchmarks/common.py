@@ -95,8 +95,7 @@ def ours(system: str, work: Path, params: Path = ROOT / "params.yaml") -> Traine
     """Run the stages train and evaluate."""
     fit_s = fit(system, work, params)
     onnx, exam = work / "models" / system / "model.onnx", work / "evaluation" / system
-    exam_given: list[str | Path] = ["--model", onnx, "--raw", work / "raw", "--out", exam, "--params", params]
-    call(["-m", "stages.evaluate", *exam_given])
+    call(["-m", "stages.evaluate", "--model", onnx, "--raw", work / "raw", "--out", exam])
     return Trained(fit_s, json.loads((exam / "metrics.json").read_text())["accuracy"])
 
 

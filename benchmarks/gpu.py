@@ -39,11 +39,11 @@ def train(name: str, model: Any, data: Any, test: Any, device: Any) -> dict[str,
     """Seconds of a first fit, compilation included, of a second one, and the accuracy on the test part."""
     from stages.train import fit, networks
     from stages.train.device import choose_precision
-    from stages.train.training import POLICIES
+    from stages.train.training import DTYPE_POLICIES
 
     seconds = []
     for _ in range(2):  # the second finds XLA's programs in its cache
-        network = networks.build(model, (28, 28, 1), 10, POLICIES[choose_precision(model, device)])
+        network = networks.build(model, (28, 28, 1), 10, DTYPE_POLICIES[choose_precision(model, device)])
         fit.compile_network(network, model, len(data.train.labels))
         start = time.perf_counter()
         fit.fit(network, data, name, model)

@@ -24,23 +24,24 @@ def steps(plain: bool = False, **changes: Any) -> Callable[[], float]:
     # These import Keras: not before it was loaded quietly.
     from stages.train import fit, networks, training_model
     from stages.train.backends.backend import load_backend
-    from stages.train.training import POLICIES
+    from stages.train.training import DTYPE_POLICIES
 
     chosen = read_params()
     content = chosen | {"models": {"cnn_best": chosen["more_models"]["cnn_best"] | changes}}
     model = Params.model_validate(content).models["cnn_best"]
-    precision = POLICIES[choose_precision(model, set_up_device(model.device, model.threads))]
+    precision = DTYPE_POLICIES[choose_precision(model, set_up_device(model.device, model.threads))]
     network = networks.build(model, SHAPE, CLASSES, precision)
-    with patch.object(training_model, "_with_fast_kernels", lambda network: network) if plain else nullcontext():
-        learner = training_model.training_network(network, model)
-    fit.compile_network(learner, model, SAMPLES)
-    loop, random = load_backend().make_loop(learner), np.random.default_rng(0)
-    held = loop.hold([random.random((SAMPLES, *SHAPE), np.float32), random.integers(0, CLASSES, SAMPLES)])
+    backend = load_backend()
+    with patch.object(backend, "with_fused_kernels", lambda network: network) if plain else nullcontext():
+        trained = training_model.build_training_model(network, model)
+    fit.compile_network(trained, model, SAMPLES)
+    loop, random = backend.make_loop(trained), np.random.default_rng(0)
+    arrays = loop.to_device([random.random((SAMPLES, *SHAPE), np.float32), random.integers(0, CLASSES, SAMPLES)])
     rows = random.integers(0, SAMPLES, (STEPS, model.batch_size)).astype(np.int32)
 
     def taken() -> float:
         started = time.perf_counter()
-        loop.train(held, rows)
+        loop.train(arrays, rows)
         return time.perf_counter() - started
 
     return taken

@@ -87,7 +87,7 @@ def main() -> None:
     for number in range(given.kills):
         out = work / f"killed-{number}"
         _, was_killed, _ = train(work, out, chance.uniform(0, 1) * whole_s)
-        went_on = "goes on from a checkpoint" in train(work, out)[2]
+        went_on = "resumes from the checkpoint" in train(work, out)[2]
         killed, resumed = killed + was_killed, resumed + went_on
         equal += digests(out) == digests(work / "undisturbed")
         littered += len(list(out.iterdir())) > len(OUTPUTS)  # killed while it wrote: temporary files stay beside

@@ -24,7 +24,7 @@ SIZE = (28, 28)
 WITNESS = """
 import sys
 from pathlib import Path
-from flows.cli import main
+from flows.cli.main import main
 code = main(sys.argv[1:])
 print(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0], file=sys.stderr)
 sys.exit(code)
@@ -81,13 +81,13 @@ def batch_against_singles(model: str, pixels: Any, folder: Path, rounds: int) ->
 def within_one_process(model: str, folder: Path, images: int, rounds: int) -> dict[str, Any]:
     """The same without the processes' start: the npz file against PNG files one by one, in one interpreter."""
     from stages.predict.classifier import find_model, open_classifier
-    from stages.predict.image_files import read
+    from stages.predict.image_files import read_images
 
     classifier = open_classifier(find_model(model))
     pictures = sorted(folder.glob("*.png"))
 
     def ask(name: Path) -> int:
-        return sum(len(results) for results in classifier.answers(read(str(name)), raw=False))
+        return sum(len(results) for results in classifier.predict(read_images(str(name)), raw=False))
 
     together, apart = alternate(
         rounds, lambda: ask(folder / "all.npz"), lambda: sum(ask(picture) for picture in pictures)
@@ -107,7 +107,7 @@ def within_one_process(model: str, folder: Path, images: int, rounds: int) -> di
 def throughput(model: str, pixels: Any, folder: Path, rounds: int) -> dict[str, Any]:
     """Images a second from an array in memory or in a file: ours from raw pixels, Keras from prepared ones."""
     from stages.predict.classifier import find_model, open_classifier
-    from stages.predict.image_files import read
+    from stages.predict.image_files import read_images
     from stages.train.device import load_keras
 
     load_keras()
@@ -118,7 +118,7 @@ def throughput(model: str, pixels: Any, folder: Path, rounds: int) -> dict[str, 
     classifier = open_classifier(find_model(model))
 
     def ours() -> int:
-        return sum(len(results) for results in classifier.answers(read(str(folder / "all.npz")), raw=False))
+        return sum(len(results) for results in classifier.predict(read_images(str(folder / "all.npz")), raw=False))
 
     def keras_in(batch: int) -> Callable[[], Any]:
         return lambda: network.predict(prepared, batch_size=batch, verbose=0)

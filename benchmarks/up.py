@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 from ruamel.yaml import YAML
 
-from flows.prefect_server.api_client import ask
+from flows.prefect_server.api_client import request
 
 ROOT = Path(__file__).parents[1]
 PORT = 4277
@@ -65,11 +65,11 @@ def _shorten(project: Path) -> None:
 def _run() -> str:
     """Start the deployment; the name of the state in which it ends."""
     with httpx.Client(base_url=f"http://127.0.0.1:{PORT}/api", timeout=60) as client:
-        deployment = ask(client, "GET", "/deployments/name/inkflow/nightly").json()["id"]
-        run = ask(client, "POST", f"/deployments/{deployment}/create_flow_run").json()["id"]
+        deployment = request(client, "GET", "/deployments/name/inkflow/nightly").json()["id"]
+        run = request(client, "POST", f"/deployments/{deployment}/create_flow_run").json()["id"]
         end = time.monotonic() + LIMIT_S
         while time.monotonic() < end:
-            state = ask(client, "GET", f"/flow_runs/{run}").json()["state"]
+            state = request(client, "GET", f"/flow_runs/{run}").json()["state"]
             if state["type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"):
                 return str(state["name"])
             time.sleep(0.5)

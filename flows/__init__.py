@@ -1,1 +1,1 @@
-"""Orchestration: when and where the stages of DVC's graph run. Knows nothing of numbers and pictures."""
+"""Orchestration: decides when and where the stages of DVC's graph run. Computes no numbers and reads no images."""

@@ -1,4 +1,4 @@
-"""`python -m flows`: the `inkflow` command where it is not installed."""
+"""`python -m flows`: runs the `inkflow` command without an installation."""
 
 from flows.cli.main import console
 

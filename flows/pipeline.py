@@ -1,10 +1,10 @@
-"""The pipeline as a Prefect flow: one task run for each stage of DVC's graph, side by side where the graph allows it.
+"""Runs the pipeline as a Prefect flow, with a task run for each stage of DVC's graph.
 
-A task ends `Cached` when DVC found the stage unchanged or restored it, `Completed` when it ran, `Failed` with the
-stage's own message, `Not run` behind a failure. Prefect's result caching stays off: DVC's cache is the only one,
-and it tells the truth.
+A task ends `Cached` if DVC found the stage unchanged or restored it, `Completed` if it ran, `Failed` with the stage's
+own message, and `Not run` after a failure upstream. Prefect's result caching is disabled: DVC's cache is the only one.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,69 +21,75 @@ from flows.core.params_edit import apply_settings
 from flows.core.redaction import mask_logs
 from flows.engine.engine import Engine
 from flows.engine.run import RUN_ITSELF, Run
-from flows.prefect_server.server import named
-from flows.tasks.artifacts import publish
-from flows.tasks.failure_state import failed
+from flows.prefect_server.server import configured_url
+from flows.tasks.artifacts import publish_report
+from flows.tasks.failure_state import failure_state
 from flows.tasks.gates_task import gates_task
 from flows.tasks.stage_task import stage_task
-from flows.workers.dispatch import Dispatch
+from flows.workers.dispatch import Dispatcher
 from flows.workers.local_engine import start_engine
 from stages.base.errors import EXIT_UNAVAILABLE, InkflowError
 
 NAME = "inkflow"
-REPORT = "report"  # the stage after which there is something to show and to judge
-DELIVERY_S = 10.0
+REPORT = "report"  # the stage whose outputs are published and whose gates are checked
+FLUSH_S = 10.0
 
 mask_logs()
 
 
 def run_as_flow(engine: Engine, arguments: dict[str, Any]) -> State[Any]:
-    """Show the run of an `engine` that has started already as a run of the flow, with these `arguments`."""
+    """Run the stages of a started `engine` as a run of the pipeline's flow, and return its final state.
 
-    def inkflow(arguments: dict[str, Any]) -> State[Any]:
-        return run_stages(engine)
+    `arguments` are shown as the run's parameters.
+    """
+    return run_flow(NAME, lambda: run_stages(engine), arguments)
 
-    state: State[Any] = Flow(fn=inkflow, name=NAME, persist_result=False)(arguments, return_state=True)
-    deliver()
+
+def run_flow(name: str, body: Callable[[], State[Any]], arguments: dict[str, Any]) -> State[Any]:
+    """Call `body` in a run of the flow `name`, and return its final state.
+
+    Logs and events are sent before it returns, since a temporary server ends right after the run.
+    """
+
+    def flow_function(arguments: dict[str, Any]) -> State[Any]:
+        return body()
+
+    state: State[Any] = Flow(fn=flow_function, name=name, persist_result=False)(arguments, return_state=True)
+    APILogWorker.drain_all(timeout=FLUSH_S)
+    EventsWorker.drain_all(timeout=FLUSH_S)
     return state
 
 
-def deliver() -> None:
-    """Send what Prefect has queued for its server: a temporary one ends right after the run."""
-    APILogWorker.drain_all(timeout=DELIVERY_S)
-    EventsWorker.drain_all(timeout=DELIVERY_S)
-
-
 def run_stages(engine: Engine) -> State[Any]:
-    """Follow the run of a started `engine` with a task a stage, inside a flow; the flow's final state.
+    """Follow the stages of a started `engine` with a task each, inside a flow, and return the flow's final state.
 
-    Where the chosen data set cannot be had and the run has a fallback, the stages are run once more with that.
+    If the chosen data set is unavailable and the run has a fallback, the stages run once more with the fallback.
     """
     run = engine.run
     try:
-        _follow(engine)
+        _run_tasks(engine)
         if run.params and run.fallback not in (None, run.params.dataset) and _is_unavailable(run):
             _show_notice(run, fallback_notice(run.params.dataset, str(run.fallback)))
             run.reset()
             run.params = apply_settings({"dataset": run.fallback}, Path())
-            _follow(start_engine(run))
+            _run_tasks(start_engine(run))
         if run.params and not run.errors and any(result.stage == REPORT for result in run.results):
-            publish(Path())
+            publish_report(Path())
             gates_task(run)(return_state=True)
     except InkflowError as error:
         run.errors[RUN_ITSELF] = error
-    return Completed(message=run.summary) if run.error is None else failed(run.error)
+    return Completed(message=run.summary) if run.error is None else failure_state(run.error)
 
 
-def _follow(engine: Engine) -> None:
-    """Submit a task for each stage as it starts, until all have ended; errors are in the run afterwards."""
+def _run_tasks(engine: Engine) -> None:
+    """Submit a task for each stage when it starts, and wait for all of them; errors are added to the run."""
     run = engine.run
     notice = stand_in_notice(run.params)
     if notice:
         _show_notice(run, notice)
     futures: list[PrefectFuture[State[Any]]] = []
     try:
-        engine.connect_pools(Dispatch(engine.policies.workers, None if run.temporary_server else named()))
+        engine.connect_pools(Dispatcher(engine.policies.workers, None if run.temporary_server else configured_url()))
         for events in engine.events():
             futures.append(stage_task(events, engine.policies.of(events.stage.name)).submit())
     except KeyboardInterrupt:
@@ -100,7 +106,7 @@ def _follow(engine: Engine) -> None:
 
 
 def _is_unavailable(run: Run) -> bool:
-    """True where a stage failed since its data cannot be had now."""
+    """Return True if a stage failed because the source of its data is unavailable."""
     failures = (error for error in run.errors.values() if isinstance(error, StageFailed))
     return any(error.code == EXIT_UNAVAILABLE for error in failures)
 

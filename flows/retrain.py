@@ -1,9 +1,9 @@
-"""Retraining when the data at their source are no longer those of params.yaml.
+"""Retrains when the data at their source no longer match the digests in params.yaml.
 
     watch-data, on a schedule ── data changed? ──> event inkflow.data.changed ──> retrain-on-new-data
-                                 anybody else who knows of new data ──^
+                                       any other sender of the event ──^
 
-The event is a wake-up alone: whoever is woken looks at the data itself.
+The event carries no data: each flow reads the digests from the source itself.
 """
 
 import json
@@ -23,83 +23,90 @@ from flows.core.redaction import mask
 from flows.core.stage_program import run_program
 from flows.engine.run import Options, Run
 from flows.scheduled import run_with_settings
-from flows.tasks.failure_state import failed
+from flows.tasks.failure_state import failure_state
 from flows.tasks.remote_sync import pull_run_cache, push_results
 from stages.base.errors import InkflowError
 
-CHANGED = "inkflow.data.changed"
+DATA_CHANGED = "inkflow.data.changed"
 
 
-class Look(NamedTuple):
-    """What a data set is at its source: SHA-256 of each array, there and in params.yaml."""
+class SourceDigests(NamedTuple):
+    """SHA-256 of each array of a data set.
+
+    Attributes:
+        dataset: name of the data set in params.yaml.
+        source: mirror or address; None for a data set that is part of a library, and cannot change.
+        present: digests at the source.
+        recorded: digests in params.yaml.
+    """
 
     dataset: str
-    source: str | None  # None: it comes with a library, and cannot change
+    source: str | None
     present: Mapping[str, str]
     recorded: Mapping[str, str]
 
     @property
     def changed(self) -> Mapping[str, str]:
-        """Digests of the arrays that are not as recorded."""
+        """Digests at the source that differ from params.yaml."""
         return {name: value for name, value in self.present.items() if self.recorded.get(name) != value}
 
     @property
     def sentence(self) -> str:
-        """What was seen."""
+        """The comparison in one sentence."""
         if self.source is None:
-            return f"{self.dataset} comes with a library: it has no source that could change"
-        new = ", ".join(self.changed)
-        return f"{self.source}: {f'{new} are new' if new else f'{self.dataset} is as params.yaml says'}"
+            return f"{self.dataset} is part of a library: it has no source that can change"
+        names = ", ".join(self.changed)
+        return f"{self.source}: {f'{names} changed' if names else f'{self.dataset} matches params.yaml'}"
 
 
-def look(dataset: str | None, root: Path = Path()) -> Look:
-    """Look at `dataset` (the chosen one when None) where it comes from: the mirror when one is named, else its address.
+def read_source_digests(dataset: str | None, root: Path = Path()) -> SourceDigests:
+    """Read the digests of `dataset`, or of the chosen one if None, from the mirror if one is set, else its address.
 
     Raises:
-        ProgramFailed: it cannot be had there, or is no data set.
+        ProgramFailed: the source is unavailable, or has no valid data set.
     """
     arguments = ["--dataset", dataset] if dataset else []
-    return Look(**json.loads(mask(run_program("download.source_digests", arguments, root))))
+    return SourceDigests(**json.loads(mask(run_program("download.source_digests", arguments, root))))
 
 
 @flow(name="watch-data", persist_result=False)
 def watch_data(dataset: str | None = None) -> State[Any]:
-    """Look whether the data at their source changed; say so once, as the event `inkflow.data.changed`.
+    """Check whether the data at their source changed, and send one event `inkflow.data.changed` per change.
 
     Args:
-        dataset: one of `datasets` in params.yaml; the chosen one when empty.
+        dataset: one of `datasets` in params.yaml; the chosen one if empty.
     """
     try:
-        seen = look(dataset)
+        digests = read_source_digests(dataset)
     except InkflowError as error:
-        return failed(error)
-    get_run_logger().info(seen.sentence)
-    memory = f"inkflow_data_{seen.dataset.replace('-', '_').lower()}"
-    if Variable.get(memory, default=None) == dict(seen.present):  # looked at before: what is new was told
-        return Completed(message=seen.sentence)
-    if seen.changed:
+        return failure_state(error)
+    get_run_logger().info(digests.sentence)
+    variable = f"inkflow_data_{digests.dataset.replace('-', '_').lower()}"
+    if Variable.get(variable, default=None) == dict(digests.present):  # an earlier check has sent the event
+        return Completed(message=digests.sentence)
+    if digests.changed:
         try:
-            tell(seen)
+            send_event(digests)
         except (httpx.HTTPError, PrefectHTTPStatusError) as error:
-            lost = f"{seen.sentence}; the server did not take the event, the next look tells ({error})"
-            return failed(InkflowError(lost))
-    Variable.set(memory, dict(seen.present), overwrite=True)  # last: what was not told is told the next time
-    return Completed(message=f"{seen.sentence}: told" if seen.changed else seen.sentence)
+            message = f"{digests.sentence}; the server did not accept the event, the next check sends it ({error})"
+            return failure_state(InkflowError(message))
+    Variable.set(variable, dict(digests.present), overwrite=True)  # last: an event that was not sent is sent next time
+    return Completed(message=f"{digests.sentence}: event sent" if digests.changed else digests.sentence)
 
 
-def tell(seen: Look) -> None:
-    """Have the server take the event; Prefect's `emit_event` would only queue it, and tell nobody when it is lost.
+def send_event(digests: SourceDigests) -> None:
+    """Post the event to the server; Prefect's `emit_event` only queues it, and does not report that it was lost.
 
     Raises:
-        httpx.HTTPError, PrefectHTTPStatusError: it did not take it.
+        httpx.HTTPError, PrefectHTTPStatusError: the server did not accept it.
     """
     event = Event(
-        event=CHANGED,
+        event=DATA_CHANGED,
         resource=Resource({
-            "prefect.resource.id": f"inkflow.dataset.{seen.dataset}",
-            "prefect.resource.name": seen.dataset,
+            "prefect.resource.id": f"inkflow.dataset.{digests.dataset}",
+            "prefect.resource.name": digests.dataset,
         }),
-        payload={"source": seen.source, "sha256": dict(seen.present)},
+        payload={"source": digests.source, "sha256": dict(digests.present)},
     )  # fmt: skip
     with get_client(sync_client=True) as client:
         client.request("POST", "/events", json=[event.model_dump(mode="json")]).raise_for_status()
@@ -107,21 +114,21 @@ def tell(seen: Look) -> None:
 
 @flow(name="retrain", persist_result=False)
 def retrain(dataset: str | None = None, fallback: str | None = None, push: bool = True) -> State[Any]:
-    """Take the data at their source for the data set: write their digests into params.yaml, run what depends on them.
+    """Write the digests of the data at their source into params.yaml, and bring the stages up to date.
 
     Args:
-        dataset: one of `datasets` in params.yaml; the chosen one when empty.
-        fallback: the data set to use when this one cannot be reached while it is downloaded.
-        push: push outputs and run cache to DVC's default remote; without a remote nothing is pushed.
+        dataset: one of `datasets` in params.yaml; the chosen one if empty.
+        fallback: data set to use if this one becomes unavailable before it is downloaded.
+        push: push outputs and run cache to DVC's default remote, if there is one.
     """
     try:
-        seen = look(dataset)
+        digests = read_source_digests(dataset)
     except InkflowError as error:
-        return failed(error)
-    get_run_logger().info(seen.sentence)
-    if not seen.changed:
-        return Completed(name="Cached", message=f"nothing to do: {seen.sentence}")
-    settings = {f"datasets.{seen.dataset}.sha256.{name}": value for name, value in seen.present.items()}
-    edits = settings | {"dataset": seen.dataset}
+        return failure_state(error)
+    get_run_logger().info(digests.sentence)
+    if not digests.changed:
+        return Completed(name="Cached", message=f"nothing to do: {digests.sentence}")
+    settings = {f"datasets.{digests.dataset}.sha256.{name}": value for name, value in digests.present.items()}
+    edits = settings | {"dataset": digests.dataset}
     state = run_with_settings(edits, Run(options=Options(pull=pull_run_cache()), fallback=fallback))
     return push_results(state) if push else state

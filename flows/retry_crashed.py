@@ -1,4 +1,4 @@
-"""The flow that an event starts when a run crashed: its process was killed, or its worker fell silent."""
+"""Starts a crashed flow run again, whose process was killed or sends no heartbeat; an event triggers this flow."""
 
 from typing import Annotated, Any
 from uuid import UUID
@@ -16,19 +16,19 @@ mask_logs()
 
 @flow(name="retry-crashed", persist_result=False)
 def retry_crashed(run: str, tries: Annotated[int, Field(ge=1, le=100)] = 3) -> State[Any]:
-    """Start a crashed run again: stages that it had finished are cached.
+    """Start a crashed run again; the stages that it finished are cached.
 
     Args:
-        run: the run's id, or the resource of the event that tells of it (`prefect.flow-run.<id>`).
-        tries: how often a run may be started in all.
+        run: id of the run, or resource id of the event about it (`prefect.flow-run.<id>`).
+        tries: maximum number of starts of a run, the first one included.
     """
     identifier = UUID(run.removeprefix("prefect.flow-run."))
     with get_client(sync_client=True) as client:
-        crashed = client.read_flow_run(identifier)
-        if crashed.state is None or not crashed.state.is_crashed():
-            return Completed(message=f"{crashed.name} is not crashed any more")
-        if crashed.run_count >= tries:
-            return Completed(message=f"{crashed.name} crashed {crashed.run_count} times: left as it is")
-        state: State[Any] = AwaitingRetry(scheduled_time=DateTime.now("UTC"), message="its process died: once more")
+        flow_run = client.read_flow_run(identifier)
+        if flow_run.state is None or not flow_run.state.is_crashed():
+            return Completed(message=f"{flow_run.name} is no longer crashed")
+        if flow_run.run_count >= tries:
+            return Completed(message=f"{flow_run.name} crashed {flow_run.run_count} times: not started again")
+        state: State[Any] = AwaitingRetry(scheduled_time=DateTime.now("UTC"), message="retried after a crash")
         client.set_flow_run_state(identifier, state)
-    return Completed(message=f"{crashed.name} starts again")
+    return Completed(message=f"{flow_run.name} is started again")

@@ -1,4 +1,4 @@
-"""The flow of scheduled runs: the pipeline with the results of DVC's remote, and its own results pushed there."""
+"""Runs the pipeline as a deployed flow: pulls DVC's run cache before the stages, and pushes the results afterwards."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -7,11 +7,11 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from pydantic import Field
 
-from flows.core.file_lock import only_run_here
+from flows.core.file_lock import run_lock
 from flows.core.params_edit import apply_settings
 from flows.engine.run import Options, Run
 from flows.pipeline import NAME, run_stages
-from flows.tasks.failure_state import failed
+from flows.tasks.failure_state import failure_state
 from flows.tasks.remote_sync import pull_run_cache, push_results
 from flows.workers.local_engine import start_engine
 from stages.base.errors import InkflowError
@@ -28,17 +28,17 @@ def scheduled(
     keep_going: bool = False,
     push: bool = True,
 ) -> State[Any]:
-    """Bring the stages up to date, then push the results: what is unchanged or cached, here or there, is not run.
+    """Bring the stages up to date and push the results; unchanged and cached stages do not run.
 
     Args:
-        targets: stages to bring up to date with all that they need, for example `train@cnn`; all when empty.
+        targets: stages to bring up to date with everything they need, for example `train@cnn`; all if empty.
         settings: parameters to change in params.yaml, for example `{"models.dense.epochs": 3}`.
-        dataset: the data set to use, one of `datasets` in params.yaml.
-        fallback: the data set to use when the chosen one cannot be reached.
-        force: run the stages even when nothing changed.
-        jobs: how many stages may run at the same time; as many as there are cores when empty.
-        keep_going: after a failure, run what does not depend on it.
-        push: push outputs and run cache to DVC's default remote; without a remote nothing is pushed.
+        dataset: data set to use, one of `datasets` in params.yaml.
+        fallback: data set to use if the chosen one is unavailable.
+        force: run the stages even if nothing changed.
+        jobs: maximum number of stages that run at the same time; the number of cores if empty.
+        keep_going: after a failure, run the stages that do not depend on the failed one.
+        push: push outputs and run cache to DVC's default remote, if there is one.
     """
     edits = (settings or {}) | ({"dataset": dataset} if dataset else {})
     options = Options(jobs, force, keep_going, pull=pull_run_cache())
@@ -47,10 +47,10 @@ def scheduled(
 
 
 def run_with_settings(settings: dict[str, Any], run: Run) -> State[Any]:
-    """Edit params.yaml and do `run`, inside a flow; the flow's final state."""
+    """Write `settings` into params.yaml and run the stages of `run`, inside a flow; return the flow's final state."""
     try:
-        with only_run_here(Path(), run.display.note):
+        with run_lock(Path(), run.display.note):
             run.params = apply_settings(settings, Path())
             return run_stages(start_engine(run))
     except InkflowError as error:
-        return failed(error)
+        return failure_state(error)

@@ -1,4 +1,4 @@
-"""The flow `score`: a folder of images in, a Parquet table out, as a batch job that a schedule may start."""
+"""Scores a folder of images as a Prefect flow: a batch job that writes a Parquet table."""
 
 import shlex
 from pathlib import Path
@@ -11,7 +11,7 @@ from prefect.states import Completed
 from flows.core.redaction import mask_logs
 from flows.engine.processes.command_runner import CommandRunner
 from flows.engine.types import Command
-from flows.tasks.failure_state import failed
+from flows.tasks.failure_state import failure_state
 from stages.base.errors import InkflowError
 
 mask_logs()
@@ -19,25 +19,26 @@ mask_logs()
 
 @flow(name="score", persist_result=False)
 def score(model: str, folder: str = "inbox", out: str = "scores/scores.parquet", raw: bool = False) -> State[Any]:
-    """Classify the images of a folder; files that were scored before are passed over, bad ones are listed beside.
+    """Classify the images of a folder; files that were scored before are skipped, unreadable ones are listed.
 
     Args:
         model: name of a trained model, or path of its ONNX file.
-        folder: images, arrays, and folders of them.
-        out: Parquet file to write, or to add to; bad files are listed in the .errors.csv file beside it.
-        raw: take pixels as they are, of the model's size, instead of centring digits as MNIST's are.
+        folder: folder with images, arrays and further folders of them.
+        out: Parquet file to write or extend; unreadable files are listed in the .errors.csv file beside it.
+        raw: use pixels unchanged, in the size of the model, instead of centring digits like those of MNIST.
     """
     logger = get_run_logger()
-    said: list[str] = []
+    lines: list[str] = []
 
-    def say(line: str) -> None:
-        said.append(line)
+    def on_line(line: str) -> None:
+        lines.append(line)
         logger.info(line)
 
     words = ["python", "-m", "stages.predict.score", f"--model={model}", f"--folder={folder}", f"--out={out}"]
+    command = Command("score", (shlex.join([*words, *(["--raw"] if raw else [])]),), ".")
     try:
-        CommandRunner(Path()).run(Command("score", (shlex.join([*words, *(["--raw"] if raw else [])]),), "."), say)
+        CommandRunner(Path()).run(command, on_line)
     except InkflowError as error:
         logger.error(str(error))
-        return failed(error)
-    return Completed(message=said[-1].removeprefix("score: "))
+        return failure_state(error)
+    return Completed(message=lines[-1].removeprefix("score: "))

@@ -1,9 +1,9 @@
-"""A sweep as a Prefect flow: one task run for each combination, with the lines of its stages in its log."""
+"""Runs a sweep over combinations of parameters as a Prefect flow, with a task run for each combination."""
 
 from pathlib import Path
 from typing import Any
 
-from prefect import Flow, flow
+from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture, wait
 from prefect.states import Cancelled, Completed, Failed
@@ -11,9 +11,9 @@ from prefect.states import Cancelled, Completed, Failed
 from flows.core.errors import Interrupted
 from flows.engine.display.plain import SilentDisplay
 from flows.engine.policy import StagePolicy
-from flows.experiments.grid import Combination, check
+from flows.experiments.grid import Combination, check_combinations
 from flows.experiments.sweep_runner import SweepRunner
-from flows.pipeline import deliver
+from flows.pipeline import run_flow
 from flows.tasks.stage_task import stage_task
 
 NAME = "sweep"
@@ -21,30 +21,25 @@ NAME = "sweep"
 
 @flow(name=NAME, persist_result=False)
 def sweep(combinations: list[dict[str, Any]], targets: list[str] | None = None, jobs: int | None = None) -> State[Any]:
-    """Try combinations of parameters side by side, and record each as a DVC experiment.
+    """Run combinations of parameters in parallel, and record each as a DVC experiment.
 
     Args:
         combinations: parameters to set together, for example `[{"models.dense.epochs": 3}]`.
-        targets: stages to bring up to date with all that they need, for example `train@cnn`; all when empty.
-        jobs: how many stages may run at the same time; as many as there are cores when empty.
+        targets: stages to bring up to date with everything they need, for example `train@cnn`; all if empty.
+        jobs: maximum number of stages that run at the same time; the number of cores if empty.
     """
-    chosen = [Combination(settings) for settings in combinations]
-    check(chosen, Path())
-    return run_trials(SweepRunner(Path(), chosen, targets or [], jobs, SilentDisplay()))
+    trials = [Combination(settings) for settings in combinations]
+    check_combinations(trials, Path())
+    return run_trials(SweepRunner(Path(), trials, targets or [], jobs, SilentDisplay()))
 
 
 def sweep_as_flow(runner: SweepRunner, arguments: dict[str, Any]) -> None:
-    """Run the trials of `runner` as a run of the flow, with these `arguments`."""
-
-    def body(arguments: dict[str, Any]) -> State[Any]:
-        return run_trials(runner)
-
-    Flow(fn=body, name=NAME, persist_result=False)(arguments, return_state=True)
-    deliver()
+    """Run the trials of `runner` as a run of the flow; `arguments` are shown as its parameters."""
+    run_flow(NAME, lambda: run_trials(runner), arguments)
 
 
 def run_trials(runner: SweepRunner) -> State[Any]:
-    """Run the trials of `runner` with a task each, inside a flow; the flow's final state."""
+    """Run the trials of `runner` with a task each, inside a flow, and return the flow's final state."""
     runner.start()
     futures: list[PrefectFuture[State[Any]]] = []
     try:

@@ -1,4 +1,4 @@
-"""The flow that a worker runs: one stage of an order. Deployed as `train-stage/<pool>`."""
+"""Runs one stage on a worker as a Prefect flow, deployed as `train-stage/<pool>`."""
 
 from typing import Any
 
@@ -8,11 +8,11 @@ from prefect.logging.loggers import PrefectLogAdapter
 from prefect.states import Completed
 
 from flows.core.redaction import mask_logs
-from flows.tasks.failure_state import failed
+from flows.tasks.failure_state import failure_state
 from flows.workers.executor import Executor
 from flows.workers.heartbeat import Heartbeat
 from flows.workers.order import Order
-from flows.workers.stage_report import LINES
+from flows.workers.stage_report import STAGE_LOGGER
 from stages.base.errors import InkflowError
 
 mask_logs()
@@ -20,19 +20,19 @@ mask_logs()
 
 @flow(name="train-stage", persist_result=False, validate_parameters=True)
 def train_stage(order: Order) -> State[Any]:
-    """Run one stage as the orchestrator that sent the order would: same commit, same parameters, same inputs.
+    """Run one stage with the orchestrator's commit, parameters and inputs.
 
     Args:
-        order: the stage with all that decides its result; `inkflow run` makes it.
+        order: the stage, with everything that decides its result; `inkflow run` creates it.
     """
     logger = get_run_logger()
     assert isinstance(logger, PrefectLogAdapter)
-    executor = Executor(order, logger.getChild(LINES).info)
-    with Heartbeat(order.stage, executor) as reporter:
+    executor = Executor(order, logger.getChild(STAGE_LOGGER).info)
+    with Heartbeat(order.stage, executor) as heartbeat:
         try:
             executor.run()
         except InkflowError as error:
-            reporter.end(error)
-            return failed(error)
-        reporter.end(None)
-    return Completed(message=f"ran on worker {reporter.worker}")
+            heartbeat.finish(error)
+            return failure_state(error)
+        heartbeat.finish(None)
+    return Completed(message=f"ran on worker {heartbeat.worker}")

@@ -1,1 +1,1 @@
-"""The stages of the pipeline: plain programs that learn, and know of no orchestrator."""
+"""The programs of the pipeline stages. They import neither DVC nor Prefect."""

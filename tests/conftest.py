@@ -1,4 +1,4 @@
-"""What the tests share: small DVC projects, copies of this one, and a real Prefect server."""
+"""Fixtures of all tests: small DVC projects, copies of this project, and a real Prefect server."""
 
 import functools
 import os
@@ -29,32 +29,32 @@ BIN = Path(sys.executable).parent
 Inkflow = Callable[..., subprocess.CompletedProcess[str]]
 
 
-TOGETHER = ("tests/flows/workers/", "tests/flows/prefect_server/test_up.py")
+ONE_PROCESS = ("tests/flows/workers/", "tests/flows/prefect_server/test_up.py")
 
 
-class OneFarm(LoadScopeScheduling):  # type: ignore[misc]  # xdist carries no types
-    """Spreads tests over the processes, but for those of a path in TOGETHER, which share servers.
+class GroupScheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """Distributes single tests over the processes; the tests of a path in ONE_PROCESS share servers and stay together.
 
-    xdist's own `loadgroup` writes the group into a test's name, which pytest 9.2 does not let it.
+    xdist's own `loadgroup` writes the group into the name of a test, which pytest 9.2 does not allow.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return next((group for group in TOGETHER if nodeid.startswith(group)), nodeid)
+        return next((group for group in ONE_PROCESS if nodeid.startswith(group)), nodeid)
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> OneFarm:
-    """Who runs which test."""
-    return OneFarm(config, log)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> GroupScheduling:
+    """Tells xdist which process runs which test."""
+    return GroupScheduling(config, log)
 
 
-# What a stage's program needs beside Python: nothing of the caller's Prefect or DVC.
+# The commands of a stage find the `dvc` and `python` of this environment, not others of the caller.
 os.environ["PATH"] = f"{BIN}{os.pathsep}{os.environ['PATH']}"
-# Toy projects do not switch DVC's reports to its makers off: each `dvc` would leave a process behind that sends one.
+# Toy projects do not disable DVC's analytics: each `dvc` would leave a process that sends a report.
 os.environ["DVC_NO_ANALYTICS"] = "1"
 
 
 class Toy:
-    """A small DVC project made for one test, with the files that the test names."""
+    """A small DVC project for one test, with the files that the test writes."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -62,18 +62,18 @@ class Toy:
         Repo.init(str(folder)).close()
 
     def write(self, files: Mapping[str, str]) -> None:
-        """Write text files, in folders made as needed."""
+        """Writes text files, and creates their folders."""
         for name, text in files.items():
             path = self.folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
 
     def read(self, name: str) -> str:
-        """Text of a file."""
+        """Returns the text of a file."""
         return (self.folder / name).read_text()
 
     def runs(self, name: str) -> int:
-        """How often a stage ran that appends a line to `<name>.runs`."""
+        """Returns how often a stage ran that appends a line to `NAME.runs`."""
         path = self.folder / f"{name}.runs"
         return len(path.read_text().splitlines()) if path.exists() else 0
 
@@ -100,7 +100,7 @@ stages:
 
 @pytest.fixture
 def diamond(toy: Toy) -> Toy:
-    """Source → side@left, side@right → join."""
+    """A project with the graph source → side@left, side@right → join."""
     toy.write({"dvc.yaml": DIAMOND, "params.yaml": "knobs: {speed: 1}\n", "in": "one\n"})
     return toy
 
@@ -116,7 +116,7 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
 
 @pytest.fixture(scope="session")
 def prefect_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of a real Prefect server on loopback, on SQLite, for the length of the test session."""
+    """The URL of a real Prefect server on loopback, with SQLite, for the whole test session."""
     home, port = tmp_path_factory.mktemp("prefect"), _free_port()
     environment = os.environ | {"PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
     command = [str(BIN / "prefect"), "server", "start", "--host", "127.0.0.1", "--port", str(port)]
@@ -133,11 +133,11 @@ def prefect_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def inkflow(prefect_url: str, tmp_path_factory: pytest.TempPathFactory) -> Inkflow:
-    """Call the `inkflow` command in a folder, as a person does, with the session's Prefect server."""
+    """Runs the `inkflow` command in a folder, with the Prefect server of the session."""
     home = tmp_path_factory.mktemp("inkflow")
 
     def call(*arguments: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-        # `python -m` looks into the folder first: a copy of the project uses its own modules, a toy uses ours.
+        # `python -m` searches the folder first: a copy of the project uses its own modules, a toy uses these.
         settings = {"PREFECT_API_URL": prefect_url, "PREFECT_HOME": str(home), "PYTHONPATH": str(ROOT)}
         return subprocess.run(
             [sys.executable, "-m", "flows", *arguments],
@@ -159,7 +159,7 @@ SMALL_MODELS: dict[str, dict[str, object]] = {
 
 
 class Project(Toy):
-    """A copy of this project as a clone has it, with parameters that train in a second."""
+    """A copy of the tracked files of this project, with parameters that train in a second."""
 
     def __init__(self, folder: Path, cache: Path) -> None:
         super().__init__(folder)
@@ -174,12 +174,12 @@ class Project(Toy):
         self.set({"dataset": "digits", "prepare.samples": [0, 600], "models": SMALL_MODELS})
 
     def set(self, changes: Mapping[str, object]) -> None:
-        """Put values at dotted keys of params.yaml."""
+        """Sets values at dotted keys of params.yaml."""
         path = self.folder / "params.yaml"
         content = YAML(typ="safe").load(path.read_text())
         for key, value in changes.items():
             *parents, last = key.split(".")
-            functools.reduce(lambda here, name: here[name], parents, content)[last] = value
+            functools.reduce(lambda section, name: section[name], parents, content)[last] = value
         with path.open("w") as file:
             YAML().dump(content, file)
 
@@ -192,7 +192,7 @@ def run_engine(
     policies: Policies | None = None,
     display: Display | None = None,
 ) -> Run:
-    """Bring stages of the project in the current folder up to date, in threads, without Prefect."""
+    """Brings stages of the project in the current folder up to date, without Prefect."""
     options = Options(jobs=jobs, force=force, keep_going=keep_going)
     run, repository = Run(targets, options, display or SilentDisplay()), Repository()
     engine = Engine(repository, policies or Policies(), run)
@@ -203,13 +203,13 @@ def run_engine(
 
 @pytest.fixture(scope="session")
 def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """DVC's cache for all copies of the project: what one test trained, the next one restores."""
+    """One DVC cache for all copies of the project: a test restores models that an earlier test trained."""
     return tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture
 def project(tmp_path: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
-    """A copy of this project on the digits with two small models; also the current folder."""
+    """A copy of this project with the digits and two small models; also the current folder."""
     folder = tmp_path / "project"
     folder.mkdir()
     monkeypatch.chdir(folder)
@@ -230,9 +230,9 @@ def _healthy(url: str) -> bool:
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float) -> None:
-    """Wait until `condition` holds, or raise TimeoutError."""
+    """Waits until `condition` is true, or raises TimeoutError."""
     end = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > end:
-            raise TimeoutError(f"not so after {timeout_s} s")
+            raise TimeoutError(f"the condition is still false after {timeout_s} s")
         time.sleep(0.2)

@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 
 from benchmarks.support.measure import ROOT
-from flows.engine.processes.process_trees import end_trees
-from flows.prefect_server.api_client import ask
+from flows.engine.processes.process_trees import terminate_trees
+from flows.prefect_server.api_client import request
 
 START_S = 120.0
 RUN_S = 120.0
@@ -54,14 +54,14 @@ def deployed(project: Path, environment: Mapping[str, str]) -> Iterator[Callable
             subprocess.run(deploy, cwd=project, env=settings, capture_output=True, check=True)
             yield lambda: _seconds_of_a_run(client)
         finally:
-            end_trees([worker.pid])
+            terminate_trees([worker.pid])
 
 
 def _seconds_of_a_run(client: httpx.Client) -> float:
-    deployment = ask(client, "GET", "/deployments/name/inkflow/bench").json()["id"]
-    run = ask(client, "POST", f"/deployments/{deployment}/create_flow_run").json()["id"]
-    _until(lambda: ask(client, "GET", f"/flow_runs/{run}").json()["state"]["type"] in ENDS, RUN_S)
-    states = ask(client, "GET", f"/flow_run_states/?flow_run_id={run}").json()
+    deployment = request(client, "GET", "/deployments/name/inkflow/bench").json()["id"]
+    run = request(client, "POST", f"/deployments/{deployment}/create_flow_run").json()["id"]
+    _until(lambda: request(client, "GET", f"/flow_runs/{run}").json()["state"]["type"] in ENDS, RUN_S)
+    states = request(client, "GET", f"/flow_run_states/?flow_run_id={run}").json()
     times = {state["type"]: datetime.fromisoformat(state["timestamp"]) for state in states}
     tasks = {"flow_runs": {"id": {"any_": [run]}}}
     _until(lambda: bool(_names(client, tasks)), RUN_S)  # tasks tell the server by events, a moment later
@@ -72,7 +72,7 @@ def _seconds_of_a_run(client: httpx.Client) -> float:
 
 def _names(client: httpx.Client, tasks: dict[str, Any]) -> set[str]:
     """Names of the states of a run's tasks that have ended."""
-    found = ask(client, "POST", "/task_runs/filter", **tasks).json()
+    found = request(client, "POST", "/task_runs/filter", **tasks).json()
     return {task["state_name"] for task in found} - {"Pending", "Running"}
 
 

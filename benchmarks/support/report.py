@@ -20,9 +20,10 @@ PAGE = ROOT / "docs" / "benchmarks.md"
 PACKAGES = ("dvc", "prefect", "tensorflow")
 INTRODUCTION = """# Benchmarks
 
-Written by `make bench` from `benchmarks/results.json`; do not edit. Medians; seconds are wall time. The sides run in
-turn, so that a busy moment meets both, and where each run has its pair the ratio is the median of the pairs' ratios.
-One program measures a section: `make bench BENCHMARKS=engine` for one of them.
+`make bench` writes this page from `benchmarks/results.json`; do not edit it. Figures are medians, and seconds are wall
+time. The two sides of a comparison run alternately, so that other load of the machine affects both. If the runs form
+pairs, the ratio is the median of the ratios of the pairs. Each section is measured by one program:
+`make bench BENCHMARKS=engine` measures one section.
 """
 TABLE = ("| what | medians | ratio, first to second | target | runs |", "|---|---|---:|---|---:|")
 

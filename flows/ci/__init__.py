@@ -1,1 +1,1 @@
-"""The lanes of CI: check and run, their summaries, and the comment on a pull request."""
+"""The lanes of CI, check and run; their summaries; and the comment on a pull request."""

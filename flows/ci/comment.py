@@ -1,6 +1,7 @@
-"""One comment on the pull request (GitHub) or merge request (GitLab) of this job: written once, then written anew.
+"""Puts the summaries of a CI job into one comment on its pull request (GitHub) or merge request (GitLab).
 
-Where the job runs and what it may do, it says in its environment; elsewhere nothing is done, and that is said.
+Later jobs update the same comment. The job's environment variables name the request and hold the token; outside of
+such a job, a line says that no comment is written.
 """
 
 import json
@@ -16,45 +17,49 @@ from flows.core.errors import CommentFailed
 from flows.core.redaction import mask
 from stages.base.errors import EXIT_DONE, InvalidInput
 
-MARK = "<!-- inkflow ci -->"  # by which the comment is found again; it does not show
+MARK = "<!-- inkflow ci -->"  # invisible first line by which the comment is found again
 TIMEOUT_S = 30.0
-TRIES = 3  # of a connection
-LONGEST = 60_000  # characters: GitHub takes 65,536
-A_PAGE = 100  # comments
-PAGES = 50
+CONNECT_RETRIES = 3
+MAX_CHARACTERS = 60_000  # GitHub accepts 65,536
+PAGE_SIZE = 100
+MAX_PAGES = 50
 
 
 @dataclass(frozen=True)
-class Thread:
-    """Where comments of one pull or merge request are listed and made, and how one of them is reached."""
+class CommentApi:
+    """The HTTP endpoints for the comments of one pull or merge request.
+
+    Attributes:
+        list_url: URL that lists comments and creates one.
+        item_url: URL of a comment, without its id.
+        headers: HTTP headers with the token.
+        update_method: HTTP method that updates a comment.
+        permission: The permission that the token needs, for messages.
+    """
 
     list_url: str
-    one_url: str
+    item_url: str
     headers: Mapping[str, str]
-    change: str  # the method that changes a comment
-    needed: str  # what the token must be allowed
-
-    def of(self, number: object) -> str:
-        """Address of one comment."""
-        return f"{self.one_url}/{number}"
+    update_method: str
+    permission: str
 
 
 def comment(files: Sequence[Path]) -> int:
-    """Put the `files` on this job's pull or merge request, in one comment; the exit code.
+    """Writes the summary `files` as a comment on this job's pull or merge request, and returns the exit code.
 
     Raises:
-        InvalidInput: there is nothing to say.
-        CommentFailed: the service refuses, or cannot be reached.
+        InvalidInput: There is no summary.
+        CommentFailed: The service refuses the request, or cannot be reached.
     """
-    thread = find_thread(os.environ)
-    if isinstance(thread, str):
-        print(f"no comment: {thread}")
+    api = _find_comment_api(os.environ)
+    if isinstance(api, str):
+        print(f"no comment: {api}")
         return EXIT_DONE
-    print(put(thread, _body(files)))
+    print(_write_comment(api, _comment_body(files)))
     return EXIT_DONE
 
 
-def _body(files: Sequence[Path]) -> str:
+def _comment_body(files: Sequence[Path]) -> str:
     try:
         texts = [path.read_text(encoding="utf-8").strip() for path in files]
     except (OSError, UnicodeDecodeError) as error:
@@ -64,68 +69,66 @@ def _body(files: Sequence[Path]) -> str:
     if not texts:
         raise InvalidInput("there is no summary; `inkflow ci check` and `inkflow ci run` write them")
     text = mask("\n\n".join([MARK, *texts]))
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}\n\n(cut here: the rest is on the job's page)"
+    return text if len(text) <= MAX_CHARACTERS else f"{text[:MAX_CHARACTERS]}\n\n(cut: the rest is on the job's page)"
 
 
-def put(thread: Thread, body: str) -> str:
-    """Write the comment, anew where there is one already; what was done."""
-    transport = httpx.HTTPTransport(retries=TRIES)
+def _write_comment(api: CommentApi, body: str) -> str:
+    """Creates the comment, or updates the existing one; returns a line that says which."""
+    transport = httpx.HTTPTransport(retries=CONNECT_RETRIES)
     try:
-        with httpx.Client(headers=dict(thread.headers), timeout=TIMEOUT_S, transport=transport) as client:
-            number = next((note["id"] for note in _notes(client, thread) if note["body"].startswith(MARK)), None)
+        with httpx.Client(headers=dict(api.headers), timeout=TIMEOUT_S, transport=transport) as client:
+            number = next((item["id"] for item in _list_comments(client, api) if item["body"].startswith(MARK)), None)
             if number is None:
-                _ask(client, thread, "POST", thread.list_url, json={"body": body})
-                return "comment written"
-            _ask(client, thread, thread.change, thread.of(number), json={"body": body})
-            return "comment written anew"
+                _request(client, api, "POST", api.list_url, json={"body": body})
+                return "comment created"
+            _request(client, api, api.update_method, f"{api.item_url}/{number}", json={"body": body})
+            return "comment updated"
     except httpx.HTTPError as error:
-        raise CommentFailed(f"{httpx.URL(thread.list_url).host} cannot be reached ({error})") from error
+        raise CommentFailed(f"{httpx.URL(api.list_url).host} cannot be reached ({error})") from error
 
 
-def _notes(client: httpx.Client, thread: Thread) -> Iterator[dict[str, Any]]:
-    """The comments that there are, page after page."""
-    for page in range(1, PAGES + 1):
-        notes = _ask(client, thread, "GET", thread.list_url, params={"per_page": A_PAGE, "page": page})
-        yield from notes
-        if len(notes) < A_PAGE:
+def _list_comments(client: httpx.Client, api: CommentApi) -> Iterator[dict[str, Any]]:
+    for page in range(1, MAX_PAGES + 1):
+        comments = _request(client, api, "GET", api.list_url, params={"per_page": PAGE_SIZE, "page": page})
+        yield from comments
+        if len(comments) < PAGE_SIZE:
             return
 
 
-def _ask(client: httpx.Client, thread: Thread, method: str, url: str, **content: Any) -> Any:
-    answer = client.request(method, url, **content)
-    if not answer.is_success:
-        raise CommentFailed(f"{method} {url} was answered {answer.status_code}: the token needs {thread.needed}")
+def _request(client: httpx.Client, api: CommentApi, method: str, url: str, **content: Any) -> Any:
+    response = client.request(method, url, **content)
+    if not response.is_success:
+        raise CommentFailed(f"{method} {url} was answered {response.status_code}: the token needs {api.permission}")
     try:
-        return answer.json()
+        return response.json()
     except ValueError as error:
         raise CommentFailed(f"{method} {url} was answered with something that is not JSON") from error
 
 
-def find_thread(environment: Mapping[str, str]) -> Thread | str:
-    """Where this job's comments stand; a reason where it has no such place."""
+def _find_comment_api(environment: Mapping[str, str]) -> CommentApi | str:
+    """Returns the comment API of this job's pull or merge request, or a sentence why there is none."""
     if environment.get("GITHUB_ACTIONS"):
-        return _on_github(environment)
+        return _github_api(environment)
     if environment.get("GITLAB_CI"):
-        return _on_gitlab(environment)
-    return "this is no job of GitHub or GitLab"
+        return _gitlab_api(environment)
+    return "this is not a job of GitHub or GitLab"
 
 
-def _on_github(environment: Mapping[str, str]) -> Thread | str:
+def _github_api(environment: Mapping[str, str]) -> CommentApi | str:
     number = _pull_request(Path(environment.get("GITHUB_EVENT_PATH", "")))
     if number is None:
-        return "this job is for no pull request"
+        return "this job has no pull request"
     token = environment.get("GITHUB_TOKEN") or environment.get("GH_TOKEN")
     if not token:
         return "GITHUB_TOKEN is not set"
-    api = f"{environment['GITHUB_API_URL']}/repos/{environment['GITHUB_REPOSITORY']}/issues"
+    issues = f"{environment['GITHUB_API_URL']}/repos/{environment['GITHUB_REPOSITORY']}/issues"
     headers = {"Authorization": f"Bearer {token}", "Accept": "application/vnd.github+json"}
-    return Thread(
-        f"{api}/{number}/comments", f"{api}/comments", headers, "PATCH", "the permission `pull-requests: write`"
-    )
+    permission = "the permission `pull-requests: write`"
+    return CommentApi(f"{issues}/{number}/comments", f"{issues}/comments", headers, "PATCH", permission)
 
 
 def _pull_request(event: Path) -> int | None:
-    """Number of the pull request that the event is about."""
+    """Returns the number of the pull request in the event file of a GitHub job, None if it has none."""
     try:
         content = json.loads(event.read_text(encoding="utf-8"))
         return int(content["pull_request"]["number"])
@@ -133,12 +136,12 @@ def _pull_request(event: Path) -> int | None:
         return None
 
 
-def _on_gitlab(environment: Mapping[str, str]) -> Thread | str:
+def _gitlab_api(environment: Mapping[str, str]) -> CommentApi | str:
     number = environment.get("CI_MERGE_REQUEST_IID")
     if not number:
-        return "this job is for no merge request"
+        return "this job has no merge request"
     token = environment.get("INKFLOW_GITLAB_TOKEN")
     if not token:
-        return "INKFLOW_GITLAB_TOKEN is not set; a job's own token may not write comments (docs/ci.md)"
+        return "INKFLOW_GITLAB_TOKEN is not set; a job's own token cannot write comments (docs/ci.md)"
     notes = f"{environment['CI_API_V4_URL']}/projects/{environment['CI_PROJECT_ID']}/merge_requests/{number}/notes"
-    return Thread(notes, notes, {"PRIVATE-TOKEN": token}, "PUT", "the scope `api` and the role Heartbeat")
+    return CommentApi(notes, notes, {"PRIVATE-TOKEN": token}, "PUT", "the scope `api` and the role Reporter")

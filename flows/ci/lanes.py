@@ -1,26 +1,24 @@
-"""The lanes of CI: steps one after another, each with a verdict and sentences; each runs whatever came before.
+"""The lanes of CI. A lane runs all of its steps in order, also after one of them failed.
 
-check   schema, secrets, lock, remote     without data, without training
-run     run, gates, record                pulls and pushes where a DVC remote is configured
+check   schema, secrets, lock, remote     without data and without training
+run     run, gates, record                pulls and pushes if a DVC remote is configured
 """
 
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 
-from flows.ci.summary import Step, Verdict, keep
-from flows.core.gates import failures, judge, junit
-from flows.core.params_edit import SCHEMA, edited_params
+from flows.ci.summary import Status, Step, write_summary
+from flows.core.gates import evaluate_gates, failed_gates, junit
+from flows.core.params_edit import SCHEMA, edit_params
 from flows.core.redaction import secrets_in_config
 from flows.core.stage_program import run_program
 from flows.dvc_repo.remote_key import use_key
 from flows.dvc_repo.remotes import default_remote, missing_in_remote
 from flows.dvc_repo.repository import Repository
-from flows.engine.planning.plan import Verdict as Planned
-from flows.engine.planning.plan import plan
+from flows.engine.planning.plan import Verdict, plan
 from flows.engine.planning.recorded_graph import as_recorded
 from flows.engine.planning.stage_facts import nothing_to_do
 from stages.base.errors import EXIT_DONE, EXIT_FAILED, InkflowError
@@ -28,132 +26,130 @@ from stages.base.files import write_text
 
 SUMMARY = Path("reports/summary.md")
 NO_REMOTE = "no DVC remote is configured (docs/remotes.md)"
-SAID = ("Nothing to do", "DVC remote: ", "error: ")  # lines of a run that its step repeats
-COUNT = " stages ran"
+# Lines of `inkflow run` that the step `run` repeats in its messages.
+REPEATED_PREFIXES = ("Nothing to do", "DVC remote: ", "error: ")
+REPEATED_COUNT = " stages ran"
 
-Found = tuple[Verdict, Sequence[str]]
+StepResult = tuple[Status, Sequence[str]]  # with the messages
 
 
 def check_lane(root: Path, out: Path, *, remote: bool = True) -> int:
-    """Do code, parameters, lock and, unless not wanted, `remote` belong together? Nothing is run; the exit code."""
-    _use_key(root)
+    """Checks that code, parameters, lock and, if `remote`, the DVC remote match; returns the exit code."""
+    _use_ssh_key(root)
     steps = [
-        _step("schema", partial(_schema, root)),
-        _step("secrets", partial(_secrets, root)),
-        _step("lock", partial(_lock, root)),
-        _step("remote", partial(_remote, root, remote)),
+        _run_step("schema", lambda: _check_schema(root)),
+        _run_step("secrets", lambda: _check_secrets(root)),
+        _run_step("lock", lambda: _check_lock(root)),
+        _run_step("remote", lambda: _check_remote(root) if remote else (Status.SKIPPED, ["skipped by --no-remote"])),
     ]
-    return _end("check", steps, out)
+    return _finish("check", steps, out)
 
 
 def run_lane(root: Path, out: Path, arguments: Sequence[str], *, push: bool) -> int:
-    """Run the pipeline, with the remote where there is one, and hold the models against the gates; the exit code."""
-    _use_key(root)
-    steps = [_step("run", partial(_run, root, arguments, push))]
+    """Runs the pipeline, with the DVC remote if one is configured, and checks the gates; returns the exit code."""
+    _use_ssh_key(root)
+    steps = [_run_step("run", lambda: _run_pipeline(root, arguments, push))]
     current = _is_current(root)
-    steps.append(_step("gates", partial(_gates, root, out, current)))
-    steps.append(_step("record", partial(_record, root)))
+    steps.append(_run_step("gates", lambda: _check_gates(root, out, current)))
+    steps.append(_run_step("record", lambda: _check_record(root)))
     report = (root / SUMMARY).read_text(encoding="utf-8") if current and (root / SUMMARY).is_file() else ""
-    return _end("run", steps, out, report)
+    return _finish("run", steps, out, report)
 
 
-def _use_key(root: Path) -> None:
-    """Let an SSH remote have the key that CI keeps as a secret, where it does."""
+def _use_ssh_key(root: Path) -> None:
+    """Gives an SSH remote the private key in INKFLOW_SSH_KEY, which CI keeps as a secret."""
     key = os.environ.get("INKFLOW_SSH_KEY", "").strip()
     if key:
         use_key(root, key)
 
 
-def _step(name: str, work: Callable[[], Found]) -> Step:
-    """Do a step's work; an error of ours is what it found."""
+def _run_step(name: str, action: Callable[[], StepResult]) -> Step:
+    """Runs a step and prints its result; an InkflowError makes it fail with the error's message."""
     try:
-        verdict, found = work()
+        status, messages = action()
     except InkflowError as error:
-        verdict, found = Verdict.FAILED, str(error).splitlines()
-    step = Step(name, verdict, tuple(found))
+        status, messages = Status.FAILED, str(error).splitlines()
+    step = Step(name, status, tuple(messages))
     print(step.text, flush=True)
     return step
 
 
-def _end(lane: str, steps: Sequence[Step], out: Path, report: str = "") -> int:
-    keep(lane, steps, out, report)
-    return EXIT_FAILED if any(step.verdict is Verdict.FAILED for step in steps) else EXIT_DONE
+def _finish(lane: str, steps: Sequence[Step], out: Path, report: str = "") -> int:
+    write_summary(lane, steps, out, report)
+    return EXIT_FAILED if any(step.status is Status.FAILED for step in steps) else EXIT_DONE
 
 
-def _schema(root: Path) -> Found:
+def _check_schema(root: Path) -> StepResult:
     if not (root / SCHEMA).exists():
-        return Verdict.SKIPPED, [f"there is no {SCHEMA} here"]
-    edited_params({}, root)
+        return Status.SKIPPED, [f"this project has no {SCHEMA}"]
+    edit_params({}, root)
     run_program("params.generate", ["--check"], root)
-    return Verdict.PASSED, [f"params.yaml is valid; {SCHEMA} and docs/parameters.md are fresh"]
+    return Status.PASSED, [f"params.yaml is valid; {SCHEMA} and docs/parameters.md are up to date"]
 
 
-def _secrets(root: Path) -> Found:
-    names = tracked(root, ".dvc/config", ".dvc/config.local", "**/.dvc/config", "**/.dvc/config.local")
+def _check_secrets(root: Path) -> StepResult:
+    names = _tracked(root, ".dvc/config", ".dvc/config.local", "**/.dvc/config", "**/.dvc/config.local")
     mistakes = [
-        f"{name} is tracked by git and holds a credential ({option}): take it out, make the credential invalid, and "
-        "put the new one into the environment or into .dvc/config.local (`dvc remote modify --local`)"
+        f"{name} is tracked by git and holds a credential ({option}): remove it, revoke the credential, and put a new "
+        "one into the environment or into .dvc/config.local (`dvc remote modify --local`)"
         for name in names
         for option in secrets_in_config((root / name).read_text(encoding="utf-8"))
     ]
-    return (Verdict.FAILED, mistakes) if mistakes else (Verdict.PASSED, ["no tracked configuration holds a credential"])
+    return (Status.FAILED, mistakes) if mistakes else (Status.PASSED, ["no tracked configuration holds a credential"])
 
 
-def tracked(root: Path, *patterns: str) -> list[str]:
-    """Files below `root` that git tracks and that fit one of `patterns`."""
+def _tracked(root: Path, *patterns: str) -> list[str]:
+    """Returns the existing files below `root` that git tracks and that match one of `patterns`."""
     done = subprocess.run(["git", "ls-files", "-z", "--", *patterns], cwd=root, capture_output=True, text=True)
     return [name for name in done.stdout.split("\0") if name and (root / name).is_file()]
 
 
-def _lock(root: Path) -> Found:
+def _check_lock(root: Path) -> StepResult:
     with Repository(root) as repository:
         decisions = plan(as_recorded(repository.facts(), repository.cache), repository.cache)
-    stale = [decision for decision in decisions if decision.verdict is not Planned.UNCHANGED]
+    stale = [decision for decision in decisions if decision.verdict is not Verdict.UNCHANGED]
     if not stale:
-        return Verdict.PASSED, [f"dvc.lock belongs to the code and parameters: all {len(decisions)} stages"]
-    advice = "run `inkflow run`, then commit dvc.lock"
-    return Verdict.FAILED, [
+        return Status.PASSED, [f"dvc.lock matches the code and parameters: all {len(decisions)} stages"]
+    return Status.FAILED, [
         *(f"{decision.stage}: {', '.join(decision.reasons) or decision.verdict}" for decision in stale),
-        f"dvc.lock does not belong to the code and parameters; {advice}",
+        "dvc.lock does not match the code and parameters; run `inkflow run`, then commit dvc.lock",
     ]
 
 
-def _remote(root: Path, wanted: bool) -> Found:
-    if not wanted:
-        return Verdict.SKIPPED, ["not looked at, by --no-remote"]
+def _check_remote(root: Path) -> StepResult:
     name = default_remote(root)
     if name is None:
-        return Verdict.SKIPPED, [NO_REMOTE]
+        return Status.SKIPPED, [NO_REMOTE]
     missing = missing_in_remote(root)
     if not missing:
-        return Verdict.PASSED, [f"the DVC remote {name} has all that dvc.lock names"]
-    return Verdict.FAILED, [
+        return Status.PASSED, [f"the DVC remote {name} has all outputs that dvc.lock names"]
+    return Status.FAILED, [
         *(f"{stage}: {', '.join(paths)} not in the DVC remote {name}" for stage, paths in missing.items()),
-        "run `inkflow run --push` where these outputs are, or where they can be made",
+        "run `inkflow run --push` on a machine that has these outputs or can make them",
     ]
 
 
-def _run(root: Path, arguments: Sequence[str], push: bool) -> Found:
-    """`inkflow run` as a person calls it, its lines shown as they come."""
+def _run_pipeline(root: Path, arguments: Sequence[str], push: bool) -> StepResult:
+    """Runs `inkflow run` as a process and prints its lines as they come."""
     remote = default_remote(root) is not None
     options = ["--pull", *(["--push"] if push else [])] if remote else []
     command = [sys.executable, "-m", "flows", "run", *options, *arguments]
-    said = [] if remote else [f"{NO_REMOTE}: nothing is pulled or pushed"]
+    messages = [] if remote else [f"{NO_REMOTE}: nothing is pulled or pushed"]
     with subprocess.Popen(
         command, cwd=root, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
         assert process.stdout is not None
         for line in process.stdout:
             print(line, end="", flush=True)
-            if line.startswith(SAID) or COUNT in line:
-                said.append(line.strip())
+            if line.startswith(REPEATED_PREFIXES) or REPEATED_COUNT in line:
+                messages.append(line.strip())
     if process.returncode:
-        return Verdict.FAILED, [*said, f"`inkflow run` ended with exit code {process.returncode}"]
-    return Verdict.PASSED, said
+        return Status.FAILED, [*messages, f"`inkflow run` ended with exit code {process.returncode}"]
+    return Status.PASSED, messages
 
 
 def _is_current(root: Path) -> bool:
-    """True when all that the graph makes lies here as the code and parameters say: results that may be judged."""
+    """Returns whether all outputs in the workspace match the code and parameters, so that the gates can be checked."""
     try:
         with Repository(root) as repository:
             return nothing_to_do(repository.facts())
@@ -161,25 +157,26 @@ def _is_current(root: Path) -> bool:
         return False
 
 
-def _gates(root: Path, out: Path, current: bool) -> Found:
+def _check_gates(root: Path, out: Path, current: bool) -> StepResult:
     if not (root / SCHEMA).exists():
-        return Verdict.SKIPPED, ["this project has no gates"]
+        return Status.SKIPPED, ["this project has no gates"]
     if not current:
-        return Verdict.SKIPPED, ["the run did not come so far"]
-    found = judge(root)
-    write_text(out / "gates.xml", junit(found))
-    if failed := failures(found):
-        return Verdict.FAILED, failed
-    return Verdict.PASSED, [f"{len(found['checks'])} gates{': ' + found['note'] if found['note'] else ''}"]
+        return Status.SKIPPED, ["the outputs are not up to date"]
+    record = evaluate_gates(root)
+    write_text(out / "gates.xml", junit(record))
+    if failed := failed_gates(record):
+        return Status.FAILED, failed
+    return Status.PASSED, [f"{len(record['checks'])} gates{': ' + record['note'] if record['note'] else ''}"]
 
 
-def _record(root: Path) -> Found:
+def _check_record(root: Path) -> StepResult:
+    """Reports whether the run changed dvc.lock or params.yaml; passes in both cases."""
     done = subprocess.run(
         ["git", "status", "--porcelain", "--", "dvc.lock", "params.yaml"], cwd=root, capture_output=True, text=True
     )
     changed = [line[3:] for line in done.stdout.splitlines()]
     if not changed:
-        return Verdict.PASSED, ["dvc.lock is as committed"]
-    return Verdict.PASSED, [
-        f"{' and '.join(changed)} is not as committed: run the same and commit it, if it is to stay"
+        return Status.PASSED, ["dvc.lock is as committed"]
+    return Status.PASSED, [
+        f"{' and '.join(changed)} is not as committed: to keep it, run the same locally and commit it"
     ]

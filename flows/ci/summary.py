@@ -1,40 +1,45 @@
-"""What a lane of CI found, as lines for people, Markdown for the job's page, and JUnit XML for CI's own lists."""
+"""The result of a CI lane as lines for people, Markdown for the job's page, and JUnit XML for the service."""
 
 import os
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from flows.core.junit import JUnitCase, Outcome, junit_xml
 from flows.core.redaction import mask
 from stages.base.files import write_text
 
 
-class Verdict(StrEnum):
-    """How a step ended."""
+class Status(StrEnum):
+    """The result of a step."""
 
     PASSED = "passed"
     FAILED = "failed"
     SKIPPED = "skipped"
 
 
+JUNIT_OUTCOMES: dict[Status, Outcome] = {
+    Status.PASSED: "passed", Status.FAILED: "failure", Status.SKIPPED: "skipped",
+}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Step:
-    """One step of a lane, with what it found: a sentence each."""
+    """One step of a lane, with its result and the sentences that explain it."""
 
     name: str
-    verdict: Verdict
-    found: tuple[str, ...]
+    status: Status
+    messages: tuple[str, ...]
 
     @property
     def text(self) -> str:
-        """The step in a line for each thing found."""
-        return "\n".join(f"{self.verdict:<8}{self.name:<9}{mask(line)}" for line in self.found)
+        """One line of text for each message."""
+        return "\n".join(f"{self.status:<8}{self.name:<9}{mask(message)}" for message in self.messages)
 
 
-def keep(lane: str, steps: Sequence[Step], folder: Path, report: str = "") -> None:
-    """Write `<lane>.md` and `<lane>.xml` into `folder`, and the Markdown on the job's page, in a job of GitHub."""
+def write_summary(lane: str, steps: Sequence[Step], folder: Path, report: str = "") -> None:
+    """Writes `<lane>.md` and `<lane>.xml` into `folder`; appends the Markdown to the page of a GitHub job."""
     text = markdown(lane, steps, report)
     write_text(folder / f"{lane}.md", text)
     write_text(folder / f"{lane}.xml", junit(lane, steps))
@@ -45,31 +50,24 @@ def keep(lane: str, steps: Sequence[Step], folder: Path, report: str = "") -> No
 
 
 def markdown(lane: str, steps: Sequence[Step], report: str = "") -> str:
-    """The lane as Markdown: a table of its steps, then the report in brief."""
-    failed = [step.name for step in steps if step.verdict is Verdict.FAILED]
+    """Returns the lane as Markdown: a table of its steps, then the text of `report`."""
+    failed = [step.name for step in steps if step.status is Status.FAILED]
     title = f"### inkflow ci {lane}: {'failed at ' + ', '.join(failed) if failed else 'passed'}"
-    rows = [f"| {step.name} | {step.verdict} | {'<br>'.join(map(_cell, step.found))} |" for step in steps]
-    table = "\n".join(["| step | result | what |", "|---|---|---|", *rows])
+    rows = [f"| {step.name} | {step.status} | {'<br>'.join(map(_cell, step.messages))} |" for step in steps]
+    table = "\n".join(["| step | result | details |", "|---|---|---|", *rows])
     return mask("\n\n".join(part for part in (title, table, report.strip()) if part)) + "\n"
 
 
 def junit(lane: str, steps: Sequence[Step]) -> str:
-    """The lane as JUnit XML: a test case for each step."""
-    counts = {verdict: sum(step.verdict is verdict for step in steps) for verdict in Verdict}
-    suite = ElementTree.Element("testsuite", {
-        "name": f"inkflow ci {lane}", "tests": str(len(steps)), "failures": str(counts[Verdict.FAILED]),
-        "skipped": str(counts[Verdict.SKIPPED]), "errors": "0",
-    })  # fmt: skip
-    kinds = {Verdict.FAILED: "failure", Verdict.SKIPPED: "skipped"}
-    for step in steps:
-        case = ElementTree.SubElement(suite, "testcase", {"classname": f"ci.{lane}", "name": step.name})
-        if step.verdict in kinds:
-            ElementTree.SubElement(case, kinds[step.verdict], {"message": mask("\n".join(step.found))})
-    ElementTree.indent(suite)
-    return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(suite, encoding="unicode") + "\n"
+    """Returns the lane as JUnit XML: a test case for each step."""
+    cases = [
+        JUnitCase(f"ci.{lane}", step.name, JUNIT_OUTCOMES[step.status], mask("\n".join(step.messages)))
+        for step in steps
+    ]
+    return junit_xml(f"inkflow ci {lane}", cases)
 
 
 def _cell(text: str) -> str:
-    """`text` as it may stand in a cell: what a stage said must make neither columns nor tags."""
-    plain = text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
-    return " ".join(plain.split())
+    """Returns `text` for a table cell: messages of stages make no columns, tags or lines of their own."""
+    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
+    return " ".join(escaped.split())

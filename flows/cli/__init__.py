@@ -1,1 +1,1 @@
-"""The `inkflow` command: a table of verbs, their arguments, and for each verb a module with its words for people."""
+"""The `inkflow` command: a table of its verbs, their arguments, and for each verb a module that runs it."""

@@ -1,26 +1,26 @@
-"""The arguments of each verb. Imports nothing that takes time: `inkflow VERB --help` answers at once."""
+"""Adds the arguments of each verb to its parser. Imports only light modules, so that `--help` is fast."""
 
 import argparse
 from datetime import timedelta
 from pathlib import Path
 
-CI_FOLDER = Path(".inkflow/ci")  # where the lanes leave what CI keeps: summaries and JUnit XML
+CI_FOLDER = Path(".inkflow/ci")  # output of the lanes: summaries and JUnit XML
 DEFAULT_AGE = "30d"
 DEFAULT_PORT = 4200
 SHELLS = ("bash", "zsh", "tcsh")
-AGES = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-SIZES = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+UNIT_BYTES = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 UP_EXAMPLES = """examples:
-  inkflow up                                                     on this machine, for this machine
-  inkflow up --webhook https://chat.example/hooks/...            told when a nightly run fails or is late
-  inkflow up --host 0.0.0.0                                      for other machines too, with a password
-  inkflow up --database postgresql+asyncpg://db/prefect          a URL with a password: in the environment, as
+  inkflow up                                                     reachable from this machine only
+  inkflow up --webhook https://chat.example/hooks/...            called when a nightly run fails or is late
+  inkflow up --host 0.0.0.0                                      reachable from other machines, with a password
+  inkflow up --database postgresql+asyncpg://db/prefect          set a URL with a password in the variable
                                                                  PREFECT_SERVER_DATABASE_CONNECTION_URL
 """
 
 
 def run(verb: argparse.ArgumentParser) -> None:
-    """Arguments of `inkflow run`."""
+    """Adds the arguments of `inkflow run`."""
     verb.description = "Bring the stages up to date."
     _add_stages(verb)
     verb.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="edit params.yaml first")
@@ -30,181 +30,191 @@ def run(verb: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="MODEL",
-        help="train this one of `more_models` too: edits params.yaml",
+        help="also train this model of `more_models`: edits params.yaml",
     )
     verb.add_argument("--dataset", metavar="NAME", help="use this data set: edits params.yaml")
-    verb.add_argument("--fallback", metavar="NAME", help="use this data set, loudly, if the chosen one cannot be had")
+    verb.add_argument("--fallback", metavar="NAME", help="use this data set if the chosen one is not available")
     _add_jobs(verb)
-    verb.add_argument("--force", action="store_true", help="run the stages even when nothing changed")
-    verb.add_argument("--keep-going", action="store_true", help="after a failure, run what does not depend on it")
+    verb.add_argument("--force", action="store_true", help="run the stages even if nothing changed")
+    verb.add_argument("--keep-going", action="store_true", help="after a failure, run all independent stages")
     verb.add_argument("--local", action="store_true", help="run every stage on this machine, whatever its pool")
-    verb.add_argument("--pull", action="store_true", help="restore what the DVC remote has, before anything runs")
-    verb.add_argument("--push", action="store_true", help="send results and run cache to the DVC remote afterwards")
+    verb.add_argument("--pull", action="store_true", help="pull the run cache of the DVC remote first")
+    verb.add_argument("--push", action="store_true", help="push results and run cache to the DVC remote afterwards")
 
 
 def plan(verb: argparse.ArgumentParser) -> None:
-    """Arguments of `inkflow plan`."""
-    verb.description = "Say what would run, be restored from the cache, or stay, and why. Runs nothing."
+    """Adds the arguments of `inkflow plan`."""
+    verb.description = "Show which stages would run, be restored from the cache or stay, and why. Runs nothing."
     _add_stages(verb)
     verb.add_argument("--force", action="store_true", help="plan for `run --force`")
-    verb.add_argument("--pull", action="store_true", help="plan for `run --pull`: count what the DVC remote holds too")
+    verb.add_argument("--pull", action="store_true", help="plan for `run --pull`: pull the remote's run cache")
     verb.add_argument("--json", action="store_true", help="print the plan as JSON")
-    verb.add_argument("--exit-code", action="store_true", help="end with 0 when there is nothing to do, with 3 else")
+    verb.add_argument("--exit-code", action="store_true", help="exit with 0 if there is nothing to do, else with 3")
     verb.add_argument(
-        "--recorded", action="store_true", help="take outputs as dvc.lock has them: a clone needs no data"
+        "--recorded", action="store_true", help="assume the outputs that dvc.lock records: a clone needs no data"
     )
 
 
 def sweep(verb: argparse.ArgumentParser) -> None:
-    """Arguments of `inkflow sweep`."""
+    """Adds the arguments of `inkflow sweep`."""
     verb.description = (
-        "Try combinations of parameters side by side, each recorded as a DVC experiment "
-        "(`dvc exp show`, `dvc exp apply NAME`). The workspace stays as it is."
+        "Run combinations of parameters in parallel, each recorded as a DVC experiment "
+        "(`dvc exp show`, `dvc exp apply NAME`). The workspace does not change."
     )
     _add_stages(verb)
-    verb.add_argument("--grid", action="append", default=[], metavar="KEY=V1,V2", help="each value, with all others")
+    verb.add_argument(
+        "--grid", action="append", default=[], metavar="KEY=V1,V2", help="values to combine with all others"
+    )
     verb.add_argument("--list", action="append", default=[], metavar='"KEY=V KEY2=V"', help="one combination")
-    verb.add_argument("--from", type=_path, dest="file", metavar="FILE", help="one combination on each line of a file")
+    verb.add_argument("--from", type=_path, dest="file", metavar="FILE", help="a file with a combination on each line")
     _add_jobs(verb)
-    verb.add_argument("--json", action="store_true", help="print what became of each combination as JSON")
+    verb.add_argument("--json", action="store_true", help="print the result of each combination as JSON")
 
 
 def verify(verb: argparse.ArgumentParser) -> None:
-    """Arguments of `inkflow verify`."""
+    """Adds the arguments of `inkflow verify`."""
     verb.description = (
-        "Run stages again in a clean temporary folder, all from nothing or the named ones on what lies in the "
-        "workspace, and say of each output: same bytes, same values, within tolerance or different. "
-        "Ends with 1 when something is different. The workspace stays as it is."
+        "Run stages again in a clean temporary folder: all stages from scratch, or the named ones on the inputs in the "
+        "workspace. Reports for each output: same bytes, same values, within tolerance or different. "
+        "Exit code 1: an output is different. The workspace does not change."
     )
-    verb.add_argument("stages", nargs="*", metavar="STAGE", help="just these stages or groups; all by default")
+    verb.add_argument("stages", nargs="*", metavar="STAGE", help="only these stages or groups; all by default")
     _add_jobs(verb)
-    verb.add_argument("--tolerance", type=float, default=1e-6, metavar="X", help="for numbers (default: 1e-6)")
-    verb.add_argument("--json", action="store_true", help="print what became of each output as JSON")
+    verb.add_argument("--tolerance", type=float, default=1e-6, metavar="X", help="of numbers (default: 1e-6)")
+    verb.add_argument("--json", action="store_true", help="print the result of each output as JSON")
 
 
 def report(verb: argparse.ArgumentParser) -> None:
-    """Arguments of `inkflow report`."""
+    """Adds the arguments of `inkflow report`."""
     verb.description = "Write the report with this machine's timings and the commit to .inkflow/report/index.html."
     verb.add_argument("--open", action="store_true", help="open it in the browser")
-    verb.add_argument("--json", action="store_true", help="print this machine's figures as JSON")
+    verb.add_argument("--json", action="store_true", help="print the figures of this machine as JSON")
 
 
 def check(verb: argparse.ArgumentParser) -> None:
-    """Arguments of `inkflow check`."""
-    verb.description = "Hold the models, as they lie here, against `gates` of params.yaml. Exit code 1: a gate failed."
-    verb.add_argument("--json", action="store_true", help="print the judgement as JSON")
+    """Adds the arguments of `inkflow check`."""
+    verb.description = "Check the models in the workspace against `gates` of params.yaml. Exit code 1: a gate failed."
+    verb.add_argument("--json", action="store_true", help="print the gate results as JSON")
     verb.add_argument("--junit", type=_path, metavar="FILE", help="write JUnit XML for CI")
-    verb.add_argument("--against", metavar="REV", help="no model may be worse than at that commit or experiment")
+    verb.add_argument("--against", metavar="REV", help="fail too if a model is worse than at that revision")
 
 
 def compare(verb: argparse.ArgumentParser) -> None:
-    """Arguments of `inkflow compare`."""
-    verb.description = "Compare the models of two versions on the same test images: a table here, and a page."
+    """Adds the arguments of `inkflow compare`."""
+    verb.description = "Compare the models of two versions on the same test images, in a table and on a page."
     verb.add_argument("old", metavar="REV", help="a commit, branch, tag or experiment")
-    verb.add_argument("new", metavar="REV2", nargs="?", help="another one; the files as they lie here by default")
+    verb.add_argument("new", metavar="REV2", nargs="?", help="another one; by default the files in the workspace")
     verb.add_argument("--json", action="store_true", help="print the comparison as JSON")
     verb.add_argument("--open", action="store_true", help="open the page in the browser")
 
 
 def ci(verb: argparse.ArgumentParser) -> None:
-    """Arguments of `inkflow ci`."""
-    verb.description = "What CI does with the pipeline, the same on any machine; the workflow files only call it."
+    """Adds the arguments of `inkflow ci`."""
+    verb.description = "Run a lane of CI. The lanes work on any machine; the workflow files only call them."
     lanes = verb.add_subparsers(title="lanes", metavar="LANE", required=True, dest="lane")
     lane = lanes.add_parser(
         "check",
-        help="without data, without training: do code, lock and remote belong together?",
-        description="Without data and without training: are generated files fresh, is no credential tracked, does "
-        "dvc.lock belong to the code, has the DVC remote what dvc.lock names?",
+        help="check that code, dvc.lock and remote match; needs no data and trains nothing",
+        description="Check, without data and training, that generated files are up to date, that git tracks no "
+        "credential, that dvc.lock matches the code, and that the DVC remote has the files that dvc.lock names.",
     )
     _add_output(lane)
-    lane.add_argument("--no-remote", action="store_true", help="leave the DVC remote out: a fork has no credentials")
+    lane.add_argument("--no-remote", action="store_true", help="skip the DVC remote: a fork has no credentials")
     lane = lanes.add_parser(
         "run",
-        help="pull the run cache, run, hold the models against the gates, push",
-        description="Pull the run cache where a DVC remote is configured, run, hold the models against the gates.",
+        help="pull the run cache, run, check the quality gates, push",
+        description="Pull the run cache if a DVC remote is configured, run the pipeline, check the quality gates.",
     )
     _add_output(lane)
     lane.add_argument(
-        "--push", action="store_true", help="send results and run cache to the DVC remote, if there is one"
+        "--push", action="store_true", help="push results and run cache to the DVC remote, if one is configured"
     )
-    lane.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="after --: more for `inkflow run`")
+    lane.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="after --: arguments of `inkflow run`")
     lane = lanes.add_parser(
         "comment",
-        help="put a summary on the pull or merge request of this job, in one comment",
-        description="Put the lanes' summaries on the pull request (GitHub) or merge request (GitLab) that this job is "
-        "for, in one comment, which is written anew each time. StageTransfer it says so and does nothing.",
+        help="write the summaries into one comment on the pull or merge request of this job",
+        description="Write the summaries of the lanes into one comment on the pull request (GitHub) or merge request "
+        "(GitLab) of this job. Later calls update that comment. Elsewhere, print the reason and do nothing.",
     )
     lane.add_argument("files", nargs="*", type=Path, help=f"summaries (default: those in {CI_FOLDER})")
 
 
 def up(verb: argparse.ArgumentParser) -> None:
-    """Arguments of `inkflow up`."""
+    """Adds the arguments of `inkflow up`."""
     verb.description = (
         "Start a Prefect server, the work pools with one worker each, and the deployments of prefect.yaml. "
-        "Ctrl-C takes all of it down; what it knows stays in .inkflow/up for the next time."
+        "Ctrl-C stops all of them; their data stay in .inkflow/up for the next start."
     )
     verb.epilog = UP_EXAMPLES
-    verb.add_argument("--host", default="127.0.0.1", help="address to listen on; others than loopback need a password")
+    verb.add_argument("--host", default="127.0.0.1", help="address to listen on; any except loopback needs a password")
     verb.add_argument("--port", type=int, default=DEFAULT_PORT, help="default: %(default)s")
     verb.add_argument(
         "--database",
         metavar="URL",
-        help="postgresql+asyncpg://...; one with a password: in PREFECT_SERVER_DATABASE_CONNECTION_URL, which `ps` "
-        "does not show; default: that variable, else SQLite in .inkflow/up",
+        help="postgresql+asyncpg://...; set a URL with a password in PREFECT_SERVER_DATABASE_CONNECTION_URL, which "
+        "`ps` does not show; default: that variable, else SQLite in .inkflow/up",
     )
-    verb.add_argument("--webhook", metavar="URL", help="called when a nightly run fails, crashes or is late")
+    verb.add_argument("--webhook", metavar="URL", help="URL to call when a nightly run fails, crashes or is late")
 
 
 def prune(verb: argparse.ArgumentParser) -> None:
-    """Arguments of `inkflow prune`."""
+    """Adds the arguments of `inkflow prune`."""
     verb.description = (
-        "Free old run-cache entries with what only they need, checkpoints of trainings that nobody came back for, and "
-        "Prefect's records in .inkflow/up. What the workspace, a branch, a tag or an experiment needs stays."
+        "Remove old run-cache entries with the objects that only they need, checkpoints of abandoned trainings, and "
+        "Prefect's records in .inkflow/up. Keeps the files of the workspace and of every branch, tag and experiment."
     )
-    verb.add_argument("--older-than", type=age, metavar="AGE", help=f"30d, 12h; default: {DEFAULT_AGE}")
-    verb.add_argument("--keep-size", type=size, metavar="SIZE", help="10G: the oldest go until the cache is no larger")
+    verb.add_argument("--older-than", type=age, metavar="AGE", help=f"such as 30d or 12h (default: {DEFAULT_AGE})")
+    verb.add_argument("--keep-size", type=size, metavar="SIZE", help="such as 10G: remove the oldest until it fits")
     verb.add_argument(
         "--also-for",
         type=_path,
         action="append",
         default=[],
         metavar="PATH",
-        help="another project with the same cache: what it needs stays",
+        help="another project with the same cache, whose files are kept too",
     )
-    verb.add_argument("--dry-run", action="store_true", help="say what would go, and remove nothing")
-    verb.add_argument("--json", action="store_true", help="print what went as JSON")
+    verb.add_argument("--dry-run", action="store_true", help="print what would be removed, and remove nothing")
+    verb.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
 def doctor(verb: argparse.ArgumentParser) -> None:
-    """Arguments of `inkflow doctor`."""
+    """Adds the arguments of `inkflow doctor`."""
     verb.description = (
         "Check Python, packages, GPU, Prefect's server, DVC's remote, the data set and the disk. "
-        "Exit code 1: something has to be fixed before a run."
+        "Exit code 1: a problem must be fixed before a run."
     )
     verb.add_argument("--json", action="store_true", help="print the findings as JSON")
 
 
 def completion(verb: argparse.ArgumentParser) -> None:
-    """Arguments of `inkflow completion`."""
+    """Adds the arguments of `inkflow completion`."""
     verb.description = 'Print the completion script of a shell; for bash: eval "$(inkflow completion bash)"'
     verb.add_argument("shell", choices=SHELLS, help="the shell")
 
 
 def age(text: str) -> timedelta:
-    """`30d`, `12h`, `0`."""
-    number, unit = (text[:-1], text[-1]) if text[-1:] in AGES else (text, "d")
+    """Parses an age such as `30d`, `12h` or `0`; the unit is days by default.
+
+    Raises:
+        ArgumentTypeError: it is not a number with a unit.
+    """
+    number, unit = (text[:-1], text[-1]) if text[-1:] in UNIT_SECONDS else (text, "d")
     try:
-        return timedelta(seconds=_positive(number) * AGES[unit])
+        return timedelta(seconds=_non_negative(number) * UNIT_SECONDS[unit])
     except (ValueError, OverflowError) as error:
         raise argparse.ArgumentTypeError(f"got {text!r}, expected a number with s, m, h, d or w, as 30d") from error
 
 
 def size(text: str) -> int:
-    """`10G`, `500M`, `0`."""
+    """Parses a size such as `10G`, `500MB` or `0` in bytes.
+
+    Raises:
+        ArgumentTypeError: it is not a number with a unit.
+    """
     plain = text.upper().removesuffix("B")
-    number, unit = (plain[:-1], plain[-1]) if plain[-1:] in SIZES else (plain, "")
+    number, unit = (plain[:-1], plain[-1]) if plain[-1:] in UNIT_BYTES else (plain, "")
     try:
-        return int(_positive(number) * SIZES[unit])
+        return int(_non_negative(number) * UNIT_BYTES[unit])
     except (ValueError, OverflowError) as error:
         raise argparse.ArgumentTypeError(f"got {text!r}, expected a number with K, M, G or T, as 10G") from error
 
@@ -218,11 +228,13 @@ def _add_jobs(verb: argparse.ArgumentParser) -> None:
 
 
 def _add_output(lane: argparse.ArgumentParser) -> None:
-    lane.add_argument("--out", type=Path, default=CI_FOLDER, metavar="DIR", help=f"for summary and JUnit ({CI_FOLDER})")
+    lane.add_argument(
+        "--out", type=Path, default=CI_FOLDER, metavar="DIR", help=f"output folder (default: {CI_FOLDER})"
+    )
 
 
 def _path(text: str) -> Path:
-    """`text` as a path from the caller's folder: the verbs work in the project's."""
+    """Returns `text`, a path from the caller's folder, as an absolute path: the verbs change into the project."""
     return Path(text).absolute()
 
 
@@ -233,7 +245,7 @@ def _count(text: str) -> int:
     return number
 
 
-def _positive(text: str) -> float:
+def _non_negative(text: str) -> float:
     number = float(text)
     if not 0 <= number < float("inf"):
         raise ValueError(text)

@@ -1,7 +1,6 @@
-"""`inkflow check`: the quality gates of params.yaml, for people (a table), programs (JSON) and CI (JUnit XML)."""
+"""`inkflow check`: evaluates the quality gates and writes the results as a table, as JSON, and as JUnit XML for CI."""
 
 import argparse
-import json
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from flows.core.gates import count_statuses, judge, junit
+from flows.cli.output import print_json
+from flows.core.gates import count_statuses, evaluate_gates, junit
 from stages.base.errors import EXIT_DONE, EXIT_FAILED
 from stages.base.files import write_text
 
@@ -18,35 +18,35 @@ COLOURS = {"passed": "green", "failed": "bold red", "not judged": "dim"}
 
 
 def check(arguments: argparse.Namespace) -> int:
-    """Judge the models, print or write the judgement, and give the exit code."""
-    record = judge_against(Path(), arguments.against)
+    """Evaluates the gates, prints or writes the results, and returns the exit code: 1 if a gate failed."""
+    record = evaluate_against(Path(), arguments.against)
     if arguments.junit:
         write_text(arguments.junit, junit(record))
     if arguments.json:
-        print(json.dumps(record, indent=2, ensure_ascii=False))
+        print_json(record)
     else:
-        show(record, Console())
+        print_gates(record, Console())
     return EXIT_DONE if record["passed"] else EXIT_FAILED
 
 
-def judge_against(root: Path, revision: str | None) -> dict[str, Any]:
-    """The judgement on the models below `root`, where `revision` names a version also against its models.
+def evaluate_against(root: Path, revision: str | None) -> dict[str, Any]:
+    """Returns the gate results of the models below `root`, compared with the models of `revision` if one is given.
 
     Raises:
         ProgramFailed: a file is missing or broken.
-        RevisionUnusable: there is no such version, or its files are gone.
+        RevisionUnusable: the revision does not exist, or its files are not available.
     """
     if revision is None:
-        return judge(root)
-    from flows.dvc_repo.run_files import fetch_run  # late: DVC takes half a second to import
+        return evaluate_gates(root)
+    from flows.dvc_repo.run_files import fetch_run  # late: DVC takes 0.5 s to import
 
     with tempfile.TemporaryDirectory() as folder:
         fetch_run(root, revision, Path(folder))
-        return judge(root, Path(folder))
+        return evaluate_gates(root, Path(folder))
 
 
-def show(record: dict[str, Any], console: Console) -> None:
-    """Print the judgement as a table."""
+def print_gates(record: dict[str, Any], console: Console) -> None:
+    """Prints the gate results as a table."""
     table = Table("model", "gate", "result", "figures", box=None, pad_edge=False)
     for check in record["checks"]:
         result = Text(check["status"], COLOURS[check["status"]])

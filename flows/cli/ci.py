@@ -1,4 +1,4 @@
-"""`inkflow ci`: calls the lane that the arguments name."""
+"""`inkflow ci`: runs one lane of CI."""
 
 import argparse
 from pathlib import Path
@@ -9,10 +9,10 @@ from flows.cli.arguments import CI_FOLDER
 
 
 def ci(arguments: argparse.Namespace) -> int:
-    """Run the lane and give its exit code."""
+    """Runs the lane that the arguments name and returns its exit code."""
     if arguments.lane == "check":
         return check_lane(Path(), arguments.out, remote=not arguments.no_remote)
     if arguments.lane == "run":
-        further = arguments.arguments[1:] if arguments.arguments[:1] == ["--"] else arguments.arguments
-        return run_lane(Path(), arguments.out, further, push=arguments.push)
+        run_arguments = arguments.arguments[1:] if arguments.arguments[:1] == ["--"] else arguments.arguments
+        return run_lane(Path(), arguments.out, run_arguments, push=arguments.push)
     return comment(arguments.files or sorted(CI_FOLDER.glob("*.md")))

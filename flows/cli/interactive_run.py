@@ -1,4 +1,4 @@
-"""A run in this process, with a person watching: the engine starts first, Prefect joins it when it is loaded."""
+"""A run in this process with output on the terminal: the engine starts first, and Prefect joins once it is imported."""
 
 import os
 import signal
@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from flows.core.signals import TERMINATION_SIGNALS, raise_keyboard_interrupt
 from flows.dvc_repo.repository import Repository
 from flows.engine.display.plain import Display
 from flows.engine.engine import Engine
@@ -19,26 +20,26 @@ from flows.prefect_server.server import Server
 from flows.workers.local_engine import make_engine
 from stages.base.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED
 
-OPENED_FIRST = (".html", ".md")  # of the results: pages, then texts
-SHOWN = 3  # results that are named at the end of a run
+SUFFIX_ORDER = (".html", ".md")  # pages before texts before all other outputs
+MAX_NAMED = 3  # outputs at the end of a run
 PREFECT_SETTINGS = {
-    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # the display speaks to the terminal, Prefect to its server
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # the display writes to the terminal, Prefect to its server
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     **HEARTBEAT,
 }
 
 
 def interactive_run(repository: Repository, stages: Sequence[Stage], run: Run) -> int:
-    """Bring `stages` up to date and give the exit code.
+    """Brings `stages` up to date and returns the exit code.
 
-    The engine starts before Prefect is imported, so that stages run meanwhile.
+    The engine starts before Prefect is imported, so that stages run during the import.
 
     Raises:
         PolicyInvalid, ServerUnreachable: before anything starts.
         InkflowError: the first error of the run.
     """
     with Server(repository.root) as server:
-        run.display = _display([stage.name for stage in stages])
+        run.display = _make_display([stage.name for stage in stages])
         run.temporary_server = server.is_temporary
         engine = make_engine(repository, run)
         try:
@@ -47,7 +48,7 @@ def interactive_run(repository: Repository, stages: Sequence[Stage], run: Run) -
             state = _run_flow(engine, server)
             run.display.note(run.summary)
             if run.error is None:
-                run.display.note(f"Results: {results(stages)}")
+                run.display.note(f"Results: {name_outputs(stages)}")
         finally:
             run.display.close()
     if run.error is not None:
@@ -56,10 +57,10 @@ def interactive_run(repository: Repository, stages: Sequence[Stage], run: Run) -
 
 
 def _run_flow(engine: Engine, server: Server) -> Any:
-    """The final state of the flow that shows the run of a started `engine`."""
+    """Runs the flow that reports the run of a started `engine`, and returns its final state."""
     run = engine.run
     try:
-        with _ending_at_once(engine, server, run.display):
+        with _exit_on_signals(engine, server, run.display):
             set_prefect_defaults()
             from flows.pipeline import run_as_flow  # late: Prefect takes 2 s to import, and reads its settings then
 
@@ -72,41 +73,43 @@ def _run_flow(engine: Engine, server: Server) -> Any:
 
 
 @contextmanager
-def _ending_at_once(engine: Engine, server: Server, display: Display) -> Iterator[None]:
-    """Meet Ctrl-C and a request to end without an exception: what is loading now would make something else of it."""
+def _exit_on_signals(engine: Engine, server: Server, display: Display) -> Iterator[None]:
+    """Ends the process on SIGINT or SIGTERM during the block, without an exception: an import could swallow it."""
 
-    def end(*_: object) -> None:
+    def exit_now(*_: object) -> None:
         engine.interrupt()
         engine.close()
-        server.end()
-        display.close()  # which hid the cursor
+        server.stop()
+        display.close()  # shows the cursor again
         print("interrupted", file=sys.stderr, flush=True)
         os._exit(EXIT_INTERRUPTED)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, end)
+    for number in TERMINATION_SIGNALS:
+        signal.signal(number, exit_now)
     yield
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)  # a request to end is met as Ctrl-C is
+    raise_keyboard_interrupt()
 
 
 def set_prefect_defaults() -> None:
-    """Put our settings of Prefect into the environment, where nobody set others; to be done before its import."""
+    """Puts our Prefect settings into the environment, unless the user set others; call it before Prefect's import."""
     for name, value in PREFECT_SETTINGS.items():
         os.environ.setdefault(name, value)
 
 
-def results(stages: Sequence[Stage]) -> str:
-    """The outputs that a person opens first, of the stages that no other stage of `stages` reads."""
-    read = {name for stage in stages for name in stage.upstream}
-    outputs = [output for stage in stages if stage.name not in read for output in stage.outputs]
-    order = {suffix: place for place, suffix in enumerate(OPENED_FIRST)}
-    first = sorted(outputs, key=lambda output: order.get(Path(output).suffix, len(order)))[:SHOWN]
-    return ", ".join(first) + (f" and {len(outputs) - len(first)} more" if len(outputs) > len(first) else "")
+def name_outputs(stages: Sequence[Stage]) -> str:
+    """Names the first outputs of the last stages, pages first, and counts the others.
+
+    A last stage is one whose outputs no other stage of `stages` reads.
+    """
+    upstream = {name for stage in stages for name in stage.upstream}
+    outputs = [output for stage in stages if stage.name not in upstream for output in stage.outputs]
+    order = {suffix: index for index, suffix in enumerate(SUFFIX_ORDER)}
+    named = sorted(outputs, key=lambda output: order.get(Path(output).suffix, len(order)))[:MAX_NAMED]
+    return ", ".join(named) + (f" and {len(outputs) - len(named)} more" if len(outputs) > len(named) else "")
 
 
-def _display(names: Sequence[str]) -> Display:
-    """A live display on a terminal, plain lines elsewhere."""
-    from flows.engine.display.live import LiveDisplay, is_terminal  # late: a run with nothing to do shows one line
+def _make_display(names: Sequence[str]) -> Display:
+    """Returns a live display on a terminal, else one that prints plain lines."""
+    from flows.engine.display.live import LiveDisplay  # late: a run with nothing to do shows one line
 
-    return LiveDisplay(names) if is_terminal() else Display(names)
+    return LiveDisplay(names) if sys.stdout.isatty() else Display(names)

@@ -1,4 +1,4 @@
-"""The `inkflow` command: parses the arguments, calls the verb, gives the exit code: 0 done, 1 failed, 2 bad input."""
+"""The `inkflow` command: parses the arguments and calls the verb. Exit codes: 0 done, 1 failed, 2 invalid input."""
 
 import argparse
 import os
@@ -8,28 +8,28 @@ from typing import Any, NoReturn
 
 from flows.cli.verbs import VERBS, add_arguments, call
 from flows.core.project import enter_project
-from stages.base.errors import InkflowError, exit_with
+from stages.base.errors import EXIT_DONE, InkflowError, exit_with
 from stages.base.suggestions import did_you_mean
 
 EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE, as shells report it
-FIRST_STEPS = """usage: inkflow VERB [options]
+SHORT_USAGE = """usage: inkflow VERB [options]
 
-  inkflow run                  bring everything up to date; a second run does nothing
-  inkflow plan                 what would run, and why
-  inkflow report --open        the page about the models
+  inkflow run                  bring all stages up to date; a second run does nothing
+  inkflow plan                 show what would run, and why
+  inkflow report --open        open the report about the models
   inkflow predict cnn a.png    classify images with a trained model
-  inkflow doctor               what this machine lacks for a run
+  inkflow doctor               check this machine for a run
 
 `inkflow --help` lists all verbs, `inkflow VERB --help` the options of one.
 """
 EXAMPLES = """examples:
-  inkflow plan                                  what would run, and why
-  inkflow run                                   bring everything up to date
-  inkflow run train@cnn                         one stage, with what it needs
-  inkflow run --set models.dense.epochs=3       change a parameter, run what depends on it
-  inkflow run --dataset digits                  another data set
+  inkflow plan                                  show what would run, and why
+  inkflow run                                   bring all stages up to date
+  inkflow run train@cnn                         one stage and the stages before it
+  inkflow run --set models.dense.epochs=3       change a parameter, run the stages that depend on it
+  inkflow run --dataset digits                  use another data set
   inkflow sweep --grid models.cnn.batch_size=32,128 --grid models.cnn.epochs=5,10
-  inkflow verify train@cnn                      run it again elsewhere: does the same come out?
+  inkflow verify train@cnn                      run a stage again elsewhere and compare its outputs
 """
 
 
@@ -46,52 +46,57 @@ class Parser(argparse.ArgumentParser):
                 action, f"got {value!r}; {did_you_mean(str(value), known)}known: {', '.join(known)}"
             )
 
-    def refuse(self, rest: Sequence[str]) -> NoReturn:
-        """End with the usage and what is wrong with the arguments that nothing takes."""
+    def reject(self, unrecognized: Sequence[str]) -> NoReturn:
+        """Exits with the usage and a message about arguments that the parser does not recognize."""
         known = [option for option in self._option_string_actions if option.startswith("--")]
-        self.error(
-            f"unrecognized arguments: {' '.join(rest)}; {did_you_mean(rest[0].partition('=')[0], known)}".rstrip("; ")
-        )
+        hint = did_you_mean(unrecognized[0].partition("=")[0], known)
+        self.error(f"unrecognized arguments: {' '.join(unrecognized)}; {hint}".rstrip("; "))
 
 
 def console() -> None:
-    """Entry point of the console command."""
+    """Runs the command and exits: the entry point of the console script."""
     try:
-        sys.exit(exit_with(_redacted))
-    except BrokenPipeError:  # the reader of our output went away, as `| head` does
+        sys.exit(exit_with(_redacted_main))
+    except BrokenPipeError:  # the reader closed the pipe, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_BROKEN_PIPE)
 
 
-def _redacted() -> int:
-    """`main`, with secrets taken out of its errors."""
+def _redacted_main() -> int:
+    """Runs `main`; replaces secrets in the message of its error, and explains a missing package."""
     try:
         return main()
     except InkflowError as error:
-        from flows.core.redaction import mask  # late: few commands end with an error
+        from flows.core.redaction import mask  # late: only errors need it
 
         error.args = (mask(str(error)),)
+        raise
+    except ModuleNotFoundError as error:
+        from flows.core.extras import missing_package  # late: only errors need it
+
+        if missing := missing_package(error.name or ""):
+            raise missing from error
         raise
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Parse `argv`, call the verb, give its exit code."""
-    given = sys.argv[1:] if argv is None else list(argv)
-    if not given:
-        print(FIRST_STEPS, end="")
-        return 0
-    name = next((word for word in given if not word.startswith("-")), None)
+    """Parses `argv`, calls the verb and returns its exit code."""
+    words = sys.argv[1:] if argv is None else list(argv)
+    if not words:
+        print(SHORT_USAGE, end="")
+        return EXIT_DONE
+    name = next((word for word in words if not word.startswith("-")), None)
     parser = make_parser([name] if name in VERBS else [])
-    arguments, rest = parser.parse_known_args(given)
-    if rest:
-        arguments.parser.refuse(rest)
+    arguments, unrecognized = parser.parse_known_args(words)
+    if unrecognized:
+        arguments.parser.reject(unrecognized)
     if not VERBS[arguments.verb].anywhere:
         enter_project()
     return call(arguments.verb, arguments)
 
 
 def make_parser(names: Sequence[str]) -> Parser:
-    """The parser of the command, in which the verbs `names` have their arguments."""
+    """Returns the parser of the command; only the verbs `names` get their arguments, which saves imports."""
     parser = Parser("inkflow", description="Train, compare and ship digit classifiers.", epilog=EXAMPLES)
     parser.add_argument("--version", action=_Version, help="print the version")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True, dest="verb", parser_class=Parser)
@@ -104,13 +109,13 @@ def make_parser(names: Sequence[str]) -> Parser:
 
 
 class _Version(argparse.Action):
-    """Prints the version and ends."""
+    """Prints the version and exits."""
 
     def __init__(self, option_strings: Sequence[str], dest: str, help: str | None = None) -> None:
         super().__init__(option_strings, dest, nargs=0, help=help)
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
-        from importlib.metadata import version  # late: reads the installed packages
+        from importlib.metadata import version  # late: searches the installed packages
 
         print(f"inkflow {version('inkflow')}")
         parser.exit()

@@ -1,19 +1,19 @@
-"""`inkflow plan`: the plan as a table or as JSON. Runs nothing."""
+"""`inkflow plan`: prints which stages would run, as a table or as JSON. Runs nothing."""
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from flows.core.params_edit import apply_settings
+from flows.cli.output import print_json
+from flows.core.params_edit import load_project_params
 from flows.dvc_repo import remotes
 from flows.dvc_repo.repository import Repository
 from flows.engine.planning.plan import Decision, Verdict, plan
 from flows.engine.planning.recorded_graph import as_recorded
 from flows.engine.policy import Policies, load_policies
-from flows.engine.recovery import put_in_order_if_free
+from flows.engine.recovery import recover_if_idle
 from flows.engine.timings import Timings
 from stages.base.errors import EXIT_DONE
 
@@ -29,20 +29,19 @@ STYLES = {
 
 
 def show_plan(arguments: argparse.Namespace) -> int:
-    """Print the plan for `arguments.stages` and give the exit code.
+    """Prints the plan for `arguments.stages` and returns the exit code.
 
     Raises:
-        NoRemote, RemoteFailed: with `--pull`, the remote cannot be asked.
+        NoRemote, RemoteFailed: with `--pull`, the remote cannot be used.
     """
     root = Path()
-    apply_settings({}, root)
+    load_project_params(root)  # reports mistakes in params.yaml before any work
     policies = load_policies(root)
-    put_in_order_if_free(root)
+    recover_if_idle(root)
     if arguments.pull:
         count = remotes.pull_run_cache(root)
-        print(
-            f"DVC remote: {count} new entries of the run cache pulled", file=sys.stderr
-        )  # standard output is the plan
+        # Standard output holds the plan alone.
+        print(f"DVC remote: {count} new entries of the run cache pulled", file=sys.stderr)
     with Repository(pull=arguments.pull) as repository:
         facts = repository.facts(arguments.stages)
         if arguments.recorded:
@@ -51,15 +50,15 @@ def show_plan(arguments: argparse.Namespace) -> int:
         decisions = plan(facts, repository.cache, force=arguments.force, fixed=fixed)
     rows = [_row(decision, Timings(root), policies) for decision in decisions]
     if arguments.json:
-        print(json.dumps({"stages": rows}, indent=2, ensure_ascii=False))
+        print_json({"stages": rows})
     else:
         _print_table(rows)
-    idle = all(decision.verdict is Verdict.UNCHANGED for decision in decisions)
-    return EXIT_DONE if idle or not arguments.exit_code else EXIT_WORK_TO_DO
+    unchanged = all(decision.verdict is Verdict.UNCHANGED for decision in decisions)
+    return EXIT_DONE if unchanged or not arguments.exit_code else EXIT_WORK_TO_DO
 
 
 def _row(decision: Decision, timings: Timings, policies: Policies) -> dict[str, Any]:
-    """One stage of the plan, in the form of `--json`."""
+    """Returns one stage of the plan as `--json` prints it."""
     runs = decision.verdict in (Verdict.RUN, Verdict.MAY_RUN)
     return {
         "stage": decision.stage,
@@ -75,16 +74,16 @@ def _print_table(rows: Sequence[dict[str, Any]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, header_style="bold", pad_edge=False)
+    table = Table(box=None, pad_edge=False)
     pools = ["pool"] if any(row["pool"] for row in rows) else []
     for name in ("stage", "verdict", "expected", *pools):
-        table.add_column(name, overflow="fold", no_wrap=True)  # a name is not cut where the reasons can be wrapped
+        table.add_column(name, overflow="fold", no_wrap=True)  # only the reasons are wrapped
     table.add_column("why", overflow="fold")
     for row in rows:
         verdict = Text(row["verdict"], style=STYLES[Verdict(row["verdict"])])
         why = Text(", ".join(row["reasons"]))
-        where = [row["pool"] or "here"] if pools else []
-        table.add_row(row["stage"], verdict, _duration(row["expected_s"]), *where, why)
+        pool = [row["pool"] or "here"] if pools else []
+        table.add_row(row["stage"], verdict, _format_duration(row["expected_s"]), *pool, why)
     console = Console()
     console.print(table)
     console.print(_summary(rows))
@@ -92,15 +91,15 @@ def _print_table(rows: Sequence[dict[str, Any]]) -> None:
 
 def _summary(rows: Sequence[dict[str, Any]]) -> str:
     counts = {verdict: sum(row["verdict"] == verdict for row in rows) for verdict in Verdict}
-    said = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
+    verdicts = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
     known = sum(row["expected_s"] or 0.0 for row in rows)
     unknown = any(row["expected_s"] is None for row in rows)
     if not known:
-        return f"\n{said}" + ("; no earlier runs here to tell the time" if unknown else "")
-    return f"\n{said}; {'at least ' if unknown else ''}{_duration(known)} of work, by earlier runs here"
+        return f"\n{verdicts}" + ("; no earlier runs here to estimate the time from" if unknown else "")
+    return f"\n{verdicts}; {'at least ' if unknown else ''}{_format_duration(known)} of work, by earlier runs here"
 
 
-def _duration(seconds: float | None) -> str:
+def _format_duration(seconds: float | None) -> str:
     if seconds is None:
         return "unknown"
     if seconds < 60:

@@ -1,39 +1,39 @@
-"""`inkflow prune`: frees what old runs left, and never what a version of the project needs."""
+"""`inkflow prune`: removes the files of old runs, and keeps every file that a version of the project needs."""
 
 import argparse
-import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from flows.cli.arguments import DEFAULT_AGE, SIZES, age
-from flows.core.file_lock import only_run_here
-from flows.dvc_repo.experiments import FOLDER as CLONES
-from flows.dvc_repo.run_cache_gc import Cache, Entry, held_cache, needed
-from flows.engine.recovery import put_in_order
-from flows.prefect_server.old_runs import Records, prune_records
+from flows.cli.arguments import DEFAULT_AGE, UNIT_BYTES, age
+from flows.cli.output import print_json
+from flows.core.file_lock import run_lock
+from flows.dvc_repo.experiments import CLONES as CLONES
+from flows.dvc_repo.run_cache_gc import Cache, RunCacheEntry, locked_cache, referenced_hashes
+from flows.engine.recovery import recover
+from flows.prefect_server.old_runs import PrunedFlowRuns, prune_flow_runs
 from stages.base.errors import EXIT_DONE, InvalidInput
 
-LEFT = (Path(".inkflow/checkpoints"), Path(".inkflow/downloads"), Path(".inkflow/up/storage"))
+LEFTOVERS = (Path(".inkflow/checkpoints"), Path(".inkflow/downloads"), Path(".inkflow/up/storage"))
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """What goes of the cache, and how large the cache is before and after."""
+class Selection:
+    """Run-cache entries and objects to remove, and the size of the cache in bytes before and after it."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[RunCacheEntry, ...]
     objects: tuple[Path, ...]
     before: int
     after: int
 
 
 @dataclass(frozen=True)
-class Pruned:
-    """What went, or would go."""
+class PruneResult:
+    """What was removed, or would be with `--dry-run`; `--json` prints it."""
 
     dry_run: bool
     run_cache_entries: int
@@ -43,107 +43,112 @@ class Pruned:
     left_files: int
     left_bytes: int
     flow_runs: int
-    prefect_note: str | None  # why Prefect's records could not be looked at
+    prefect_note: str | None  # why Prefect's records could not be read
 
 
 def prune(arguments: argparse.Namespace) -> int:
-    """Free what is old, then the oldest until the cache is small enough; the exit code.
+    """Removes old files, then the oldest until the cache is small enough, and returns the exit code.
 
     Raises:
-        InvalidInput: the cache may belong to others too, or git cannot say what is needed; nothing was removed.
+        InvalidInput: other projects may use the cache, or git cannot list what is needed; nothing was removed.
     """
     root = Path().resolve()
-    unlimited = arguments.older_than is None and arguments.keep_size is not None
-    old = None if unlimited else (arguments.older_than if arguments.older_than is not None else age(DEFAULT_AGE))
-    say = (lambda _: None) if arguments.json else print
+    max_age: timedelta | None = arguments.older_than
+    if max_age is None and arguments.keep_size is None:
+        max_age = age(DEFAULT_AGE)
     projects = sorted({root, *(path.resolve() for path in arguments.also_for)})
-    with ExitStack() as held:
-        for project in projects:
-            held.enter_context(_held(project, say))
-        put_in_order(root)
-        with held_cache(root) as cache:
+    with ExitStack() as locks:
+        for folder in _run_folders(projects):  # no branch names the outputs of a running stage yet
+            locks.enter_context(run_lock(folder, (lambda _: None) if arguments.json else print))
+        recover(root)
+        with locked_cache(root) as cache:
             _check_sharing(cache, root, arguments.also_for)
-            kept = frozenset().union(*(needed(project) for project in projects))
-            chosen = choose(cache, cache.opened(kept), old, arguments.keep_size)
-            left = _left(root, old)
-            if not arguments.dry_run:  # entries first: one without its objects would only be found wanting
-                cache.remove([entry.path for entry in chosen.entries])
-                cache.remove(chosen.objects)
-        left_bytes = sum(path.stat().st_size for path in left)
+            needed_hashes = frozenset().union(*map(referenced_hashes, projects))
+            selection = select(cache, cache.with_folder_files(needed_hashes), max_age, arguments.keep_size)
+            if not arguments.dry_run:  # entries first: an entry without its objects would be incomplete
+                cache.remove([entry.path for entry in selection.entries])
+                cache.remove(selection.objects)
+        leftovers = _leftovers(root, max_age)
+        leftover_bytes = sum(path.stat().st_size for path in leftovers)
         if not arguments.dry_run:
-            for path in left:
+            for path in leftovers:
                 path.unlink(missing_ok=True)
-    records = prune_records(root, old, arguments.dry_run) if old is not None else Records(0, None)
-    done = Pruned(
-        arguments.dry_run, len(chosen.entries), len(chosen.objects), chosen.before - chosen.after, chosen.after,
-        len(left), left_bytes, records.flow_runs, records.note,
+    records = PrunedFlowRuns(0, None) if max_age is None else prune_flow_runs(root, max_age, arguments.dry_run)
+    result = PruneResult(
+        arguments.dry_run, len(selection.entries), len(selection.objects), selection.before - selection.after,
+        selection.after, len(leftovers), leftover_bytes, records.flow_runs, records.note,
     )  # fmt: skip
-    print(json.dumps(asdict(done), indent=2) if arguments.json else _sentences(done, records))
+    if arguments.json:
+        print_json(asdict(result))
+    else:
+        print(_summary(result))
     return EXIT_DONE
 
 
-@contextmanager
-def _held(project: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Nobody runs in a project that uses the cache: what is at work is named by no branch yet."""
-    places = [project, project / CLONES] if (project / ".dvc").is_dir() else []  # CLONES are those of a sweep
-    with ExitStack() as held:
-        for place in places:
-            if place.is_dir():
-                held.enter_context(only_run_here(place, say))
-        yield
+def _run_folders(projects: Sequence[Path]) -> list[Path]:
+    """Returns the folders in which a run can use the cache: the projects, and the folders of their sweeps' clones."""
+    folders = [folder for project in projects for folder in (project, project / CLONES) if (project / ".dvc").is_dir()]
+    return [folder for folder in folders if folder.is_dir()]
 
 
-def choose(cache: Cache, kept: frozenset[str], old: timedelta | None, keep_size: int | None) -> Chosen:
-    """Which entries go, oldest first: all that are `old`, and more while the cache is larger than `keep_size`.
+def select(cache: Cache, keep: frozenset[str], max_age: timedelta | None, keep_size: int | None) -> Selection:
+    """Selects the entries to remove, oldest first: those above `max_age`, then more while the cache is too large.
 
-    An entry whose outputs are all `kept` stays: it costs nothing, and finds them by their inputs.
+    Args:
+        cache: the cache, which is not changed.
+        keep: hashes of objects to keep. An entry whose outputs are all among them is kept too: it takes no space.
+        max_age: None for no limit of age.
+        keep_size: the size to reach in bytes; None for no limit of size.
     """
     entries = cache.entries()
     users = Counter(name for entry in entries for name in entry.outputs)
-    latest = None if old is None else time.time() - old.total_seconds()
-    before = left = cache.size()
-    gone: list[Entry] = []
+    latest = None if max_age is None else time.time() - max_age.total_seconds()
+    before = after = cache.size()
+    selected: list[RunCacheEntry] = []
     objects: list[Path] = []
     for entry in entries:
-        if entry.outputs and entry.outputs <= kept:
+        if entry.outputs and entry.outputs <= keep:
             continue
-        is_old = latest is not None and entry.made <= latest
-        if not is_old and (keep_size is None or left <= keep_size):
+        is_old = latest is not None and entry.mtime <= latest
+        if not is_old and (keep_size is None or after <= keep_size):
             continue
         users.subtract(entry.outputs)
-        freed = [path for name in entry.outputs - kept if not users[name] for path in cache.files(name)]
-        left -= sum(path.stat().st_size for path in [entry.path, *freed])
-        gone.append(entry)
+        freed = [path for name in entry.outputs - keep if not users[name] for path in cache.files(name)]
+        after -= sum(path.stat().st_size for path in [entry.path, *freed])
+        selected.append(entry)
         objects += freed
-    return Chosen(tuple(gone), tuple(objects), before, left)
+    return Selection(tuple(selected), tuple(objects), before, after)
 
 
 def _check_sharing(cache: Cache, root: Path, others: Sequence[Path]) -> None:
     if not others and not cache.folder.resolve().is_relative_to(root):
         raise InvalidInput(
-            f"the cache {cache.folder} lies outside of this project, so others may use it too; name each of them "
-            "with --also-for PATH, or `--also-for .` when there is none"
+            f"the cache {cache.folder} is outside of this project, so other projects may use it; name each of them "
+            "with --also-for PATH, or pass `--also-for .` if there is none"
         )
 
 
-def _left(root: Path, old: timedelta | None) -> list[Path]:
-    """Files beside the cache that nobody touched for longer than `old`."""
-    latest = time.time() - (timedelta.max if old is None else old).total_seconds()
-    found = [path for folder in LEFT for path in (root / folder).rglob("*") if path.is_file()]
-    return [path for path in found if path.stat().st_mtime <= latest]
+def _leftovers(root: Path, max_age: timedelta | None) -> list[Path]:
+    """Returns the files outside of the cache that are older than `max_age`; none if it is None."""
+    if max_age is None:
+        return []
+    latest = time.time() - max_age.total_seconds()
+    files = [path for folder in LEFTOVERS for path in (root / folder).rglob("*") if path.is_file()]
+    return [path for path in files if path.stat().st_mtime <= latest]
 
 
-def _sentences(done: Pruned, records: Records) -> str:
-    went = "would go" if done.dry_run else "went"
-    lines = [
-        f"run cache: {done.run_cache_entries} entries with {done.cache_objects} objects {went}, "
-        f"{_shown(done.cache_bytes)}; {_shown(done.cache_bytes_left)} stay",
-        f"checkpoints, unfinished downloads, results: {done.left_files} files {went}, {_shown(done.left_bytes)}",
-        f"Prefect: {done.flow_runs} flow runs {went}" if records.note is None else f"Prefect: {records.note}",
-    ]
-    return "\n".join(lines)
+def _summary(result: PruneResult) -> str:
+    removed = "would be removed" if result.dry_run else "removed"
+    flow_runs = f"{result.flow_runs} flow runs {removed}" if result.prefect_note is None else result.prefect_note
+    return (
+        f"run cache: {result.run_cache_entries} entries with {result.cache_objects} objects {removed}, "
+        f"{_format_bytes(result.cache_bytes)}; {_format_bytes(result.cache_bytes_left)} left\n"
+        f"checkpoints, unfinished downloads, results: {result.left_files} files {removed}, "
+        f"{_format_bytes(result.left_bytes)}\n"
+        f"Prefect: {flow_runs}"
+    )
 
 
-def _shown(count: int) -> str:
-    unit = next((unit for unit, value in reversed(SIZES.items()) if count >= value), "")
-    return f"{count / SIZES[unit]:.3g} {unit}B"
+def _format_bytes(count: int) -> str:
+    unit = next((unit for unit, value in reversed(UNIT_BYTES.items()) if count >= value), "")
+    return f"{count / UNIT_BYTES[unit]:.3g} {unit}B"

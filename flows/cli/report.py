@@ -1,17 +1,17 @@
-"""`inkflow report`: the page with this machine's figures and the commit, as a copy that no version tracks.
+"""`inkflow report`: writes an untracked copy of the report, with the timings of this machine and the commit.
 
-reports/index.html must be the same bytes for the same inputs, so it has no timings and no commit. It has a slot for
-them; the copy in .inkflow/report/ has the slot filled.
+reports/index.html must have the same bytes for the same inputs, so it contains no timings and no commit. It has a slot
+for them, which is filled in the copy in .inkflow/report/.
 """
 
 import argparse
 import hashlib
 import json
 import platform
-import webbrowser
 from pathlib import Path
 from typing import Any
 
+from flows.cli.output import open_page, print_json
 from flows.core.commit import describe, is_recorded
 from flows.core.stage_program import run_program
 from stages.base.errors import EXIT_DONE, InvalidInput
@@ -26,87 +26,96 @@ SLOT = '<script type="application/json" id="machine">null</script>'
 
 
 def report(arguments: argparse.Namespace) -> int:
-    """Write the page with this machine's figures, and give the exit code."""
-    figures = machine(Path())
-    path = fill(Path(), figures)
-    print(json.dumps(figures, indent=2, ensure_ascii=False) if arguments.json else path)
-    if arguments.open and not webbrowser.open(path.resolve().as_uri()):
-        raise InvalidInput(f"no browser could be started here; open {path} yourself")
+    """Writes the page with the figures of this machine, and returns the exit code."""
+    figures = machine_figures(Path())
+    page = fill_page(Path(), figures)
+    if arguments.json:
+        print_json(figures)
+    else:
+        print(page)
+    if arguments.open:
+        open_page(page)
     return EXIT_DONE
 
 
-def fill(root: Path, figures: dict[str, Any]) -> Path:
-    """Write the copy of the page with `figures` in its slot; gives its path.
+def fill_page(root: Path, figures: dict[str, Any]) -> Path:
+    """Writes the copy of the page with `figures` in its slot, and returns its path below `root`.
 
     Raises:
-        InvalidInput: there is no page yet, or it has no slot.
+        InvalidInput: the page is missing, or it has no slot.
     """
     try:
         page = (root / PAGE).read_text(encoding="utf-8")
     except OSError as error:
-        raise InvalidInput(f"{PAGE}: cannot be read ({error.strerror}); run `inkflow run` to make it") from error
+        raise InvalidInput(f"{PAGE}: cannot be read ({error.strerror}); run `inkflow run` to write it") from error
     if page.count(SLOT) != 1:
-        raise InvalidInput(f"{PAGE}: was made by another version of Inkflow; run `inkflow run` to make it again")
+        raise InvalidInput(f"{PAGE}: was written by another version of Inkflow; run `inkflow run` to write it again")
     text = json.dumps(figures, ensure_ascii=False).replace("<", "\\u003c")
     write_text(root / COPY, page.replace(SLOT, SLOT.replace("null", text)))
     return COPY
 
 
-def machine(root: Path) -> dict[str, Any]:
-    """This machine's figures about the models of params.yaml, and where the results come from."""
+def machine_figures(root: Path) -> dict[str, Any]:
+    """Returns the timings of this machine for the models of params.yaml, and the commit of the results.
+
+    Measures the latency of models that have no record with their digest yet.
+    """
     names = list(load_params(root / "params.yaml").models)
-    here = [name for name in names if (root / "models" / name / "model.onnx").is_file()]
-    digests = {name: _digest(root / "models" / name / "model.onnx") for name in here}
-    known = _read(root / MACHINE)
-    missing = [Path("models") / name for name in here if not (known and _figures(root, "latency", name, digests[name]))]
-    if missing:
-        run_program("report.latency", missing, root)
-        known = _read(root / MACHINE)
-    models = {name: _of_model(root, name, digests[name]) for name in here}
-    version, computer = _version(root), _computer(known)
+    files = {name: root / "models" / name / "model.onnx" for name in names}
+    digests = {name: _digest(path) for name, path in files.items() if path.is_file()}
+    facts = _read(root / MACHINE)
+    unmeasured = [
+        Path("models") / name
+        for name, digest in digests.items()
+        if not (facts and _record(root, "latency", name, digest))
+    ]
+    if unmeasured:
+        run_program("report.latency", unmeasured, root)
+        facts = _read(root / MACHINE)
+    models = {name: _model_figures(root, name, digest) for name, digest in digests.items()}
+    version, machine = _version(root), _describe_machine(facts)
     return {
         "version": version,
         "models": models,
-        "note": f"One image and batches: ONNX Runtime on this machine "
-        f"({computer}), median; fit: the last training of this very "
-        "model on this machine, where there was one.",
-        "facts": {"Commit": version, "This machine": computer},
+        "note": f"One image and batches: median with ONNX Runtime on this machine ({machine}); "
+        "fit: the last training of this model on this machine, if there was one.",
+        "facts": {"Commit": version, "This machine": machine},
     }
 
 
 def _version(root: Path) -> str:
-    """The commit, and whether the page is one of its results: another commit may be checked out by now."""
+    """Returns the commit, with a note if the page is not one of its results: it may be older than the checkout."""
     commit = describe(root)
     if not commit:
         return "not in git"
     return commit if is_recorded(root, PAGE) else f"{commit}, not the results of this commit"
 
 
-def _computer(known: dict[str, Any]) -> str:
-    """This machine: processor and cores as the latency program noted them, system."""
-    cores = known.get("cores", 0)
-    noted = [known.get("processor"), cores and f"{cores} core{'s' if cores > 1 else ''}"]
-    return ", ".join(str(part) for part in (*noted, platform.system(), platform.machine()) if part)
+def _describe_machine(facts: dict[str, Any]) -> str:
+    """Returns processor and cores as the latency program recorded them, system and architecture."""
+    cores = facts.get("cores", 0)
+    parts = [facts.get("processor"), cores and f"{cores} core{'s' if cores > 1 else ''}"]
+    return ", ".join(str(part) for part in (*parts, platform.system(), platform.machine()) if part)
 
 
-def _of_model(root: Path, name: str, digest: str) -> dict[str, float]:
-    found = _figures(root, "latency", name, digest) | _figures(root, "train", name, digest)
-    return {key: value for key, value in found.items() if key != "sha256"}
+def _model_figures(root: Path, name: str, digest: str) -> dict[str, float]:
+    figures = _record(root, "latency", name, digest) | _record(root, "train", name, digest)
+    return {key: value for key, value in figures.items() if key != "sha256"}
 
 
-def _figures(root: Path, kind: str, name: str, digest: str) -> dict[str, Any]:
-    """The record of the model with `digest`; empty where there is none."""
-    found = _read(root / TIMINGS / f"{kind}@{name}.json")
-    return found if found.get("sha256") == digest else {}
+def _record(root: Path, kind: str, name: str, digest: str) -> dict[str, Any]:
+    """Returns the record of the model `name`; empty if there is none, or if it is of a file with another digest."""
+    record = _read(root / TIMINGS / f"{kind}@{name}.json")
+    return record if record.get("sha256") == digest else {}
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """A record of this machine; empty where there is none."""
+    """Returns the JSON object in the file `path`; empty if there is none."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def _digest(path: Path) -> str:

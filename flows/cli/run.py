@@ -1,4 +1,4 @@
-"""`inkflow run`: looks first whether there is anything to do, and only then loads what does it."""
+"""`inkflow run`: checks first whether there is anything to do, and only then imports the code that runs stages."""
 
 import argparse
 import gc
@@ -8,81 +8,82 @@ from pathlib import Path
 from typing import Any
 
 from flows.core.errors import RemoteFailed, ServerUnreachable
-from flows.core.file_lock import only_run_here
+from flows.core.file_lock import run_lock
 from flows.core.notices import stand_in_notice
-from flows.core.params_edit import PATH, Edited, check_dataset, edited_params, parse_settings, with_models
+from flows.core.params_edit import PATH, ParamsEdit, check_dataset, edit_params, model_settings, parse_settings
 from flows.dvc_repo import remotes
 from flows.dvc_repo.repository import Repository
 from flows.engine.display.plain import Display
 from flows.engine.planning.stage_facts import nothing_to_do
-from flows.engine.recovery import put_in_order
+from flows.engine.recovery import recover
 from flows.engine.run import Options, Run
 from stages.base.errors import EXIT_DONE, InkflowError, InvalidInput
 from stages.base.files import write_text
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Bring stages up to date and give the exit code.
+    """Brings stages up to date and returns the exit code.
 
     Raises:
-        InvalidInput: a parameter, a data set or a stage is not known; nothing was changed.
-        ServerUnreachable: the server that is named does not answer; nothing was changed.
+        InvalidInput: a parameter, a data set or a stage does not exist; params.yaml is as before.
+        ServerUnreachable: the configured server does not answer; params.yaml is as before.
     """
-    gc.disable()  # DVC's objects of the whole graph are about to be made, and all of them stay: a tenth of the time
+    gc.disable()  # DVC creates objects for the whole graph that all stay alive: without collections it is 10 % faster
     root = Path()
     try:
-        with only_run_here(root, print):
-            put_in_order(root)
-            edited = edited_params(_settings(arguments, root), root)
-            check_dataset(edited.params, arguments.fallback)
-            with _written(edited, root), exchanging(root, pull=arguments.pull, push=arguments.push):
-                return _run(arguments, edited)
+        with run_lock(root, print):
+            recover(root)
+            edit = edit_params(_settings(arguments, root), root)
+            check_dataset(edit.params, arguments.fallback)
+            with _written_params(edit, root), _remote_exchange(root, pull=arguments.pull, push=arguments.push):
+                return _run(arguments, edit)
     finally:
         gc.enable()
 
 
 def _settings(arguments: argparse.Namespace, root: Path) -> dict[str, Any]:
-    """The edits of params.yaml that the arguments ask for."""
-    chosen = {"dataset": arguments.dataset} if arguments.dataset else {}
-    return with_models(arguments.with_models, root) | parse_settings(arguments.set) | chosen
+    """Returns the settings of params.yaml that the arguments ask for."""
+    dataset = {"dataset": arguments.dataset} if arguments.dataset else {}
+    return model_settings(arguments.with_models, root) | parse_settings(arguments.set) | dataset
 
 
-def _run(arguments: argparse.Namespace, edited: Edited) -> int:
-    """Run what is not as recorded; the exit code."""
+def _run(arguments: argparse.Namespace, edit: ParamsEdit) -> int:
+    """Runs the stages that are not up to date, and returns the exit code."""
     options = Options(arguments.jobs, arguments.force, arguments.keep_going, arguments.local, arguments.pull)
     repository = Repository(pull=options.pull)
     facts = repository.facts(arguments.stages)
     if not options.force and nothing_to_do(facts):
         repository.close()
-        return _say_nothing_to_do(Display(), len(facts), stand_in_notice(edited.params))
+        _report_nothing_to_do(len(facts), stand_in_notice(edit.params))
+        return EXIT_DONE
     gc.enable()
-    from flows.cli.interactive_run import interactive_run  # late: not needed where there is nothing to do
+    from flows.cli.interactive_run import interactive_run  # late: not needed if there is nothing to do
 
-    run = Run(arguments.stages, options, params=edited.params, fallback=arguments.fallback)
+    run = Run(arguments.stages, options, params=edit.params, fallback=arguments.fallback)
     return interactive_run(repository, [stage.stage for stage in facts], run)
 
 
 @contextmanager
-def exchanging(root: Path, *, pull: bool, push: bool) -> Iterator[None]:
-    """Get the remote's run cache before the block, and send results and run cache after it.
+def _remote_exchange(root: Path, *, pull: bool, push: bool) -> Iterator[None]:
+    """Pulls the run cache of the DVC remote before the block, and pushes results and run cache after it.
 
-    What finished is sent after a failure too: it need not be computed again.
+    Pushes after a failed run too, so that the finished stages need not run again elsewhere.
 
     Raises:
-        NoRemote: there is none, before anything else.
-        RemoteFailed: the remote cannot be used; after a failure in the block, that one is raised.
+        NoRemote: no remote is configured; raised before the block.
+        RemoteFailed: the remote cannot be used; if the block failed, its own error is raised instead.
     """
     if pull:
         print(f"DVC remote: {remotes.pull_run_cache(root)} new entries of the run cache pulled", flush=True)
     elif push:
-        remotes.need_remote(root)
+        remotes.require_remote(root)
     try:
         yield
     except InvalidInput:
-        raise  # nothing was run
+        raise  # no stage ran
     except InkflowError:
         if push:
-            with suppress(RemoteFailed):  # the first failure is the one to report
+            with suppress(RemoteFailed):  # the error of the block is the one to report
                 _push(root)
         raise
     if push:
@@ -94,21 +95,20 @@ def _push(root: Path) -> None:
 
 
 @contextmanager
-def _written(edited: Edited, root: Path) -> Iterator[None]:
-    """The edited parameters in place, and taken back when the run is refused."""
-    changed = edited.text != edited.before
-    if changed:
-        write_text(root / PATH, edited.text)
+def _written_params(edit: ParamsEdit, root: Path) -> Iterator[None]:
+    """Writes the edit of params.yaml, and restores the file if the block refuses to run."""
+    if edit.is_change:
+        write_text(root / PATH, edit.text)
     try:
         yield
     except (InvalidInput, ServerUnreachable):
-        if changed:
-            write_text(root / PATH, edited.before)
+        if edit.is_change:
+            write_text(root / PATH, edit.before)
         raise
 
 
-def _say_nothing_to_do(display: Display, count: int, notice: str | None) -> int:
+def _report_nothing_to_do(count: int, notice: str | None) -> None:
+    display = Display()
     if notice:
         display.notice(notice)
     display.note(f"Nothing to do: all {count} stages are unchanged.")
-    return EXIT_DONE

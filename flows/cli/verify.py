@@ -1,8 +1,7 @@
-"""`inkflow verify`: stages run again in a clean folder, and what comes out is compared with the workspace."""
+"""`inkflow verify`: runs stages again in a clean folder and compares their outputs with the workspace."""
 
 import argparse
 import json
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -10,57 +9,62 @@ from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import Any
 
+from flows.cli.output import print_json
 from flows.core.code_path import CODE
-from flows.core.file_lock import only_run_here
-from flows.core.params_edit import edited_params
-from flows.dvc_repo.experiments import Experiments
+from flows.core.file_lock import run_lock
+from flows.core.params_edit import load_project_params
+from flows.core.signals import raise_keyboard_interrupt
+from flows.dvc_repo.experiments import ProjectClones
 from flows.dvc_repo.repository import Repository
 from flows.engine.display.plain import Display, SilentDisplay
 from flows.engine.engine import Engine
 from flows.engine.planning.change_messages import ALWAYS
 from flows.engine.policy import load_policies
-from flows.engine.processes.command_runner import tied_to_us
+from flows.engine.processes.command_runner import die_with_parent
 from flows.engine.run import Options, Run
 from flows.engine.types import Stage
 from stages.base.errors import EXIT_DONE, EXIT_FAILED, InkflowError, InvalidInput
 
-DIFFERENT = "different"  # the one verdict of stages.verify that is a failure
+DIFFERENT = "different"  # the only verdict of stages.verify that makes `inkflow verify` fail
 STYLES = {"same bytes": "green", "same values": "green", "within tolerance": "yellow", DIFFERENT: "red"}
 
 
 def verify(arguments: argparse.Namespace) -> int:
-    """Run stages again, print how their outputs compare, and give the exit code.
+    """Runs stages again, prints how their outputs compare, and returns the exit code.
 
     Raises:
-        InvalidInput: the workspace has nothing to compare with; nothing was run.
-        InkflowError: a stage failed when it was run again.
+        InvalidInput: the workspace has no outputs to compare with; no stage ran.
+        InkflowError: a stage failed in the second run.
     """
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)  # a request to end is met as Ctrl-C is
+    raise_keyboard_interrupt()
     root = Path.cwd()
-    edited_params({}, root)  # a mistake in params.yaml is said as such
+    load_project_params(root)  # reports mistakes in params.yaml before any work
     display = SilentDisplay() if arguments.json else Display()
-    with only_run_here(root, display.note):  # what is compared with must not change meanwhile
-        stages = _stages(arguments.stages)
+    with run_lock(root, display.note):  # no run may change the outputs meanwhile
+        stages = _stages_to_verify(arguments.stages)
         count = "1 stage runs" if len(stages) == 1 else f"{len(stages)} stages run"
-        display.note(f"{count} again in a clean folder; the workspace stays as it is")
+        display.note(f"{count} again in a clean folder; the workspace does not change")
         with _clean_folder(root, stages, display) as project:
-            _run(project, stages, display, arguments.jobs)
+            _run_again(project, stages, display, arguments.jobs)
             rows = _compare(root, project, stages, arguments.tolerance)
     if arguments.json:
-        print(json.dumps({"tolerance": arguments.tolerance, "outputs": rows}, indent=2, ensure_ascii=False))
+        print_json({"tolerance": arguments.tolerance, "outputs": rows})
     else:
         _print_rows(rows)
     return EXIT_FAILED if any(row["verdict"] == DIFFERENT for row in rows) else EXIT_DONE
 
 
-def _stages(targets: Sequence[str]) -> list[Stage]:
-    """The stages to verify: those that `targets` name and that have a command to run; all when empty."""
+def _stages_to_verify(targets: Sequence[str]) -> list[Stage]:
+    """Returns the stages to verify: those of `targets` that have a command; all if `targets` is empty.
+
+    Raises:
+        InvalidInput: a stage is not up to date or writes outside of the project, or no stage has a command.
+    """
     with Repository() as repository:
-        chosen = set(repository.named(targets))
-        facts = [each for each in repository.facts(targets) if each.stage.name in chosen and not each.tracked]
+        names = set(repository.resolve(targets))
+        facts = [each for each in repository.facts(targets) if each.stage.name in names and not each.tracked]
     if not facts:
-        raise InvalidInput(f"nothing to verify: no command makes {', '.join(targets) or 'anything here'}")
+        raise InvalidInput(f"nothing to verify: no command makes {', '.join(targets) or 'any output of this project'}")
     stale = [each.stage.name for each in facts if set(each.changes) - {ALWAYS}]
     if stale:
         run = " ".join(["inkflow run", *targets])
@@ -70,29 +74,31 @@ def _stages(targets: Sequence[str]) -> list[Stage]:
     stages = [each.stage for each in facts]
     outside = [name for stage in stages for name in stage.outputs if Path(name).is_absolute() or name.startswith("..")]
     if outside:
-        raise InvalidInput(f"{outside[0]} lies outside of the project: a stage that runs again would overwrite it")
+        raise InvalidInput(
+            f"{outside[0]} is outside of the project, and running its stage again would overwrite it; name other stages"
+        )
     return stages
 
 
 @contextmanager
 def _clean_folder(root: Path, stages: Sequence[Stage], display: Display) -> Iterator[Path]:
-    """A clone with an empty cache, with what the stages read and without what they make; removed with the block."""
-    experiments = Experiments(root)
-    experiments.folder.mkdir(parents=True, exist_ok=True)
-    with only_run_here(experiments.folder, display.note):
-        experiments.remove_leftovers()
-        with experiments.clone("verify", own_cache=True) as project:
-            experiments.clear(project, [stage.name for stage in stages])
+    """Yields a clone with an empty cache, the inputs of `stages` and none of their outputs; removes it afterwards."""
+    clones = ProjectClones(root)
+    clones.folder.mkdir(parents=True, exist_ok=True)
+    with run_lock(clones.folder, display.note):
+        clones.remove_leftovers()
+        with clones.clone("verify", own_cache=True) as project:
+            clones.prepare_rerun(project, [stage.name for stage in stages])
             yield project
 
 
-def _run(project: Path, stages: Sequence[Stage], display: Display, jobs: int | None) -> None:
-    """Run the stages in the clean folder.
+def _run_again(project: Path, stages: Sequence[Stage], display: Display, jobs: int | None) -> None:
+    """Runs the stages in the clean folder `project`.
 
     Raises:
         InkflowError: one of them failed.
     """
-    with chdir(project):  # DVC looks at the current folder
+    with chdir(project):  # DVC works in the current folder
         repository = Repository(only=[stage.name for stage in stages])
         run = Run(options=Options(jobs, local=True), display=display)
         engine = Engine(repository, load_policies(Path()), run)
@@ -103,26 +109,26 @@ def _run(project: Path, stages: Sequence[Stage], display: Display, jobs: int | N
 
 
 def _compare(root: Path, project: Path, stages: Sequence[Stage], tolerance: float) -> list[dict[str, Any]]:
-    """One row an output, in the form of `--json`. A program does it: flows knows no arrays."""
+    """Compares the outputs by a program, since `flows` has no NumPy; returns a row for each, as in `--json`."""
     outputs = [(stage.name, name) for stage in stages for name in stage.outputs]
-    done = subprocess.run(
-        tied_to_us([sys.executable, "-m", "stages.verify", "--tolerance", str(tolerance)]),
-        cwd=CODE,  # our own module, not that of the project
+    process = subprocess.run(
+        die_with_parent([sys.executable, "-m", "stages.verify", "--tolerance", str(tolerance)]),
+        cwd=CODE,  # this code, not a module of that name in the project
         input=json.dumps([(str(root / name), str(project / name)) for _, name in outputs]),
         capture_output=True,
         text=True,
         check=False,
         start_new_session=True,
     )
-    if done.returncode:
-        said = done.stderr.splitlines()[-1:] or ["it said nothing"]
-        raise InkflowError(f"the comparison failed (exit code {done.returncode}): {said[0]}")
-    found = json.loads(done.stdout)
-    return [{"stage": stage, "output": name} | row for (stage, name), row in zip(outputs, found, strict=True)]
+    if process.returncode:
+        message = process.stderr.splitlines()[-1:] or ["it printed no message"]
+        raise InkflowError(f"the comparison failed (exit code {process.returncode}): {message[0]}")
+    comparisons = json.loads(process.stdout)
+    return [{"stage": stage, "output": name} | row for (stage, name), row in zip(outputs, comparisons, strict=True)]
 
 
 def _print_rows(rows: Sequence[dict[str, Any]]) -> None:
-    """A line an output below its stage: no table, which would fold long paths in the middle of a word."""
+    """Prints a line for each output below its stage; a table would break long paths in the middle of a word."""
     from rich.console import Console  # late: --json needs no colours
     from rich.text import Text
 

@@ -1,1 +1,1 @@
-"""What all rooms of `flows` share: errors, redaction, edits of params.yaml, locks. Knows neither DVC nor Prefect."""
+"""Code that all rooms of `flows` share: errors, git, redaction, edits of params.yaml, locks. No DVC, no Prefect."""

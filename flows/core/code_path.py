@@ -1,4 +1,4 @@
-"""Where this project's own code lies: processes in other folders have to find it."""
+"""The location of this project's own code, for processes that run in other folders."""
 
 import os
 from pathlib import Path
@@ -7,6 +7,6 @@ CODE = Path(__file__).parents[2]  # the folder of the packages `flows` and `stag
 
 
 def python_path() -> str:
-    """PYTHONPATH with which a process in any folder finds this code, before what the caller's names."""
+    """Returns a PYTHONPATH that lists this code first, then the entries of the caller's PYTHONPATH."""
     paths = [str(CODE), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     return os.pathsep.join(dict.fromkeys(paths))

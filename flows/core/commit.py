@@ -1,45 +1,37 @@
-"""Which commit the working tree is at, by git, and which results belong to it, by dvc.lock."""
+"""Describes the git commit of the working tree, and compares files with the hashes in dvc.lock."""
 
 import hashlib
-import subprocess
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from flows.core.git import git_text
+
 LOCK = "dvc.lock"
 
 
 def describe(root: Path) -> str:
-    """The commit, short, with a mark where tracked files differ from it; empty outside of git."""
-    commit = _git(root, "rev-parse", "--short=10", "HEAD")
-    if not commit:
-        return ""
-    return f"{commit} with changes" if _git(root, "status", "--porcelain", "--untracked-files=no") else commit
+    """Returns the short hash of the commit, and marks it where tracked files differ; an empty text outside of git."""
+    commit = git_text(["rev-parse", "--short=10", "HEAD"], root, check=False)
+    changes = git_text(["status", "--porcelain", "--untracked-files=no"], root, check=False)
+    return f"{commit} with changes" if commit and changes else commit
 
 
 def is_recorded(root: Path, output: Path) -> bool:
-    """Whether the file `output` below `root` has the content that dvc.lock names for it."""
+    """Returns True if the file `output` below `root` has the MD5 hash that dvc.lock records for it."""
     try:
         lock = YAML(typ="safe", pure=True).load((root / LOCK).read_text(encoding="utf-8"))
-        found = hashlib.md5((root / output).read_bytes(), usedforsecurity=False).hexdigest()  # as DVC has it
-    except (OSError, ValueError, YAMLError):  # no record, or none that can be read
+        digest = hashlib.md5((root / output).read_bytes(), usedforsecurity=False).hexdigest()  # the hash that DVC uses
+    except (OSError, ValueError, YAMLError):  # dvc.lock or the file is missing or broken
         return False
-    return found in [out.get("md5") for out in _outputs(lock) if out.get("path") == output.as_posix()]
+    return digest in [out.get("md5") for out in _outputs(lock) if out.get("path") == output.as_posix()]
 
 
 def _outputs(lock: Any) -> list[dict[str, Any]]:
-    """Outputs of all stages in the content of dvc.lock; none where it is of another form."""
+    """Returns the outputs of all stages in the parsed dvc.lock; an empty list if it has another structure."""
     try:
         return [out for stage in lock["stages"].values() for out in stage.get("outs", [])]
     except (AttributeError, KeyError, TypeError):
         return []
-
-
-def _git(root: Path, *arguments: str) -> str:
-    try:
-        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True)
-    except OSError:  # no git here
-        return ""
-    return done.stdout.strip() if not done.returncode else ""

@@ -1,74 +1,70 @@
-"""What can go wrong while stages are run, below the tree of `stages.base.errors`.
+"""Errors of `flows`, below the tree of `stages.base.errors`.
 
 InkflowError
-├── StageFailed          a stage's program ended with an error (its own exit code is kept)
-├── StageTimedOut        a stage took longer than its time limit
-├── Interrupted          somebody ended the run
-├── InputsChanged        something a stage reads was edited while it ran
-├── DvcFailed            DVC could not hash, cache or record
+├── StageFailed          the program of a stage ended with an error; its exit code is kept
+├── StageTimedOut        a stage exceeded its time limit
+├── Interrupted          the run was interrupted
+├── InputsChanged        an input of a stage changed while the stage ran
+├── DvcFailed            DVC could not hash, cache, restore or record
+├── GitFailed            a git command failed
 ├── ServerUnreachable    the Prefect server does not answer
-├── ProgramFailed        a program that is no stage ended with an error (its own exit code is kept)
-├── GatesFailed          a model did not reach what params.yaml asks of it
-├── RemoteFailed         a DVC remote cannot be reached, used or filled
-├── RemoteUnusable       the DVC remote could not take or give what one stage needs
-├── CommentFailed        a pull or merge request takes no comment
-├── PoolFailed           nobody in a work pool runs a stage: no worker is there, or all that took it were lost
+├── ProgramFailed        a program that is no stage ended with an error; its exit code is kept
+├── GatesFailed          a model failed a quality gate of params.yaml
+├── RemoteFailed         the DVC remote cannot be reached or used
+├── TransferFailed       the DVC remote could not send or store the files of one stage
+├── CommentFailed        the comment on a pull or merge request could not be written
+├── PoolFailed           no worker of a work pool finished a stage
 └── InvalidInput
-    ├── CannotBeSent     a worker could not see what a stage reads, or could not give its result
-    ├── PoolUnusable     a work pool or its deployment is not there
-    ├── OrderUnusable    a worker cannot do what it was sent
-    ├── UnknownStage     a name that the graph does not have
+    ├── CannotBeSent     a stage cannot run in a work pool: a worker cannot get its inputs or return its outputs
+    ├── PoolUnusable     a work pool or its deployment does not exist
+    ├── OrderUnusable    a worker cannot run a stage that was sent to it
+    ├── UnknownStage     the graph has no stage of that name
     ├── NoRemote         a DVC remote is needed and none is configured
-    ├── RevisionUnusable a version is not known, or its files cannot be had
-    ├── PipelineInvalid  dvc.yaml cannot be read as a graph
+    ├── RevisionUnusable a revision does not exist, or its files are not available
+    ├── PipelineInvalid  DVC cannot read the graph
     └── PolicyInvalid    execution.yaml has mistakes
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from flows.core.redaction import mask
 from stages.base.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_UNAVAILABLE, InkflowError, InvalidInput
 from stages.base.suggestions import did_you_mean
 
-EXIT_TEMPORARY = 75  # EX_TEMPFAIL of sysexits.h: a stage's program may ask so for a further try
+EXIT_TEMPORARY = 75  # EX_TEMPFAIL of sysexits.h: with it the program of a stage requests a retry
 
 
 class StageFailed(InkflowError):
-    """A stage's program ended with an error; `code` is its exit code, `lines` its last words."""
+    """The program of a stage ended with the exit code `code`; `lines` are the last lines that it printed."""
 
     def __init__(self, stage: str, code: int, lines: Sequence[str]) -> None:
         self.stage, self.code, self.lines = stage, code, tuple(lines)
         self.exit_code = code if code > 0 else EXIT_FAILED
-        super().__init__(f"{stage} failed (exit code {code}): {self.own_message}")
-
-    @property
-    def own_message(self) -> str:
-        """The stage's own error sentence where it said one, else its last lines."""
-        said = [line.removeprefix("error: ") for line in self.lines if line.startswith("error: ")]
-        return "\n".join(said or self.lines[-1:]) or "it said nothing"
+        message = error_message(lines) or "\n".join(lines[-1:]) or "it printed no message"
+        super().__init__(f"{stage} failed (exit code {code}): {message}")
 
 
 class StageTimedOut(InkflowError):
-    """A stage took longer than its time limit."""
+    """A stage exceeded its time limit."""
 
     def __init__(self, stage: str, timeout_s: float) -> None:
         super().__init__(
-            f"{stage} was ended after {timeout_s:g} s, its time limit; "
+            f"{stage} was stopped after {timeout_s:g} s, its time limit; "
             "raise timeout_s in execution.yaml if it needs more"
         )
 
 
 class Interrupted(InkflowError):
-    """Somebody ended the run; what was running left no trace."""
+    """The run was interrupted; the outputs of the stages that were running were removed."""
 
     exit_code = EXIT_INTERRUPTED
 
     def __init__(self, stage: str) -> None:
-        super().__init__(f"{stage} was ended before it was done")
+        super().__init__(f"{stage} was interrupted before it finished")
 
 
 class InputsChanged(InkflowError):
-    """What a stage reads changed while it ran: its result belongs to no state of the inputs."""
+    """An input of a stage changed while the stage ran, so its outputs belong to no state of the inputs."""
 
     def __init__(self, stage: str, names: Sequence[str]) -> None:
         super().__init__(f"{stage}: {', '.join(names)} changed while it ran; its result is not recorded, run again")
@@ -76,6 +72,15 @@ class InputsChanged(InkflowError):
 
 class DvcFailed(InkflowError):
     """DVC could not hash, cache, restore or record; the message is DVC's own."""
+
+
+class GitFailed(InkflowError):
+    """A git command failed; `arguments` is the command line after `git`, `reason` is git's own message."""
+
+    def __init__(self, arguments: Sequence[str], reason: str) -> None:
+        self.reason = reason
+        command = next((word for word in arguments if not word.startswith("-") and "=" not in word), "")
+        super().__init__(f"git {command}: {reason}")
 
 
 class ServerUnreachable(InkflowError):
@@ -90,7 +95,7 @@ class ServerUnreachable(InkflowError):
 
 
 class UnknownStage(InvalidInput):
-    """A name that the graph does not have."""
+    """The graph has no stage of that name."""
 
     def __init__(self, name: str, known: Sequence[str]) -> None:
         super().__init__(f"unknown stage {name!r}; {did_you_mean(name, known)}known: {', '.join(known)}")
@@ -105,7 +110,7 @@ class PipelineInvalid(InvalidInput):
 
 
 class ProgramFailed(InkflowError):
-    """A program of `stages` failed; the message is its own."""
+    """A program of `stages` that is no stage failed; message and exit code are its own."""
 
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
@@ -113,18 +118,18 @@ class ProgramFailed(InkflowError):
 
 
 class RevisionUnusable(InvalidInput):
-    """A version is not known, or its files cannot be had."""
+    """A revision does not exist, or its files are not available."""
 
 
 class CannotBeSent(InvalidInput):
-    """A worker could not see what a stage reads, or could not give its result."""
+    """A stage cannot run in a work pool: a worker cannot get its inputs or return its outputs."""
 
     def __init__(self, stage: str, problem: str) -> None:
         super().__init__(f"{stage} cannot be sent to a worker: {problem}, or run here with `inkflow run --local`")
 
 
 class PoolUnusable(InvalidInput):
-    """A work pool or its deployment is not there."""
+    """A work pool or its deployment does not exist."""
 
     def __init__(self, stage: str, pool: str, problem: str, advice: str) -> None:
         super().__init__(
@@ -133,61 +138,68 @@ class PoolUnusable(InvalidInput):
 
 
 class OrderUnusable(InvalidInput):
-    """A worker cannot do what it was sent: other versions, a commit that it cannot fetch."""
+    """A worker cannot run a stage that was sent to it: other package versions, or a commit that it cannot fetch."""
 
 
 class PoolFailed(InkflowError):
-    """Nobody in a work pool runs a stage."""
+    """No worker of a work pool finished a stage: the pool has no worker, or all that took the stage were lost."""
 
 
-class RemoteUnusable(InkflowError):
-    """The DVC remote cannot be reached, is full, or refuses."""
+class TransferFailed(InkflowError):
+    """The DVC remote could not send or store the files of one stage: unreachable, full or without permission."""
 
-    def __init__(self, stage: str, what: str, cause: str) -> None:
-        super().__init__(f"{stage}: the DVC remote could not {what}: {cause}; `dvc push` and `dvc pull` try it by hand")
+    def __init__(self, stage: str, action: str, cause: str) -> None:
+        super().__init__(
+            f"{stage}: the DVC remote could not {action}: {cause}; `dvc push` and `dvc pull` try it by hand"
+        )
 
 
 class GatesFailed(InkflowError):
-    """A model did not reach what params.yaml asks of it."""
+    """A model failed a quality gate of params.yaml."""
 
     def __init__(self, failed: Sequence[str]) -> None:
         super().__init__(f"{len(failed)} quality gate{'s' * (len(failed) > 1)} failed: {'; '.join(failed)}")
 
 
 class NoRemote(InvalidInput):
-    """A DVC remote is needed, and none is configured; `stage` is the one that was to run in a work pool."""
+    """A DVC remote is needed and none is configured; `stage` is the stage in a work pool that needs it."""
 
     def __init__(self, stage: str | None = None) -> None:
-        why, instead = "", ""
+        reason = alternative = ""
         if stage:
-            why = f"{stage} runs in a work pool, and data goes there and back by a DVC remote: "
-            instead = ", or run it here with `inkflow run --local`"
+            reason = f"{stage} runs in a work pool, which exchanges data through a DVC remote: "
+            alternative = ", or run it here with `inkflow run --local`"
         super().__init__(
-            f"{why}no DVC remote is configured; name one: `dvc remote add -d NAME URL` (docs/remotes.md){instead}"
+            f"{reason}no DVC remote is configured; add one: `dvc remote add -d NAME URL` (docs/remotes.md){alternative}"
         )
 
 
 class RemoteFailed(InkflowError):
-    """A DVC remote cannot be reached, used or filled; what is here is as it was."""
+    """The DVC remote cannot be reached or used; local files are unchanged."""
 
     def __init__(self, name: str, url: str, reason: str) -> None:
         super().__init__(
             mask(
-                f"the DVC remote {name} ({url}) cannot be used: {reason}; nothing here was lost, "
-                "mend that and run again (docs/remotes.md)"
+                f"the DVC remote {name} ({url}) cannot be used: {reason}; no local file was lost, "
+                "fix the remote and run again (docs/remotes.md)"
             )
         )
 
 
 class CommentFailed(InkflowError):
-    """A pull or merge request takes no comment."""
+    """The comment on a pull or merge request could not be written."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(mask(f"the comment could not be written: {reason}"))
 
 
-def can_pass_by_itself(error: BaseException | None) -> bool:
-    """True where a further try may help: an unavailable source, a time limit. A bad parameter stays bad."""
+def error_message(lines: Iterable[str]) -> str:
+    """Returns the `error: ` lines of a program without that prefix; an empty text if there are none."""
+    return "\n".join(line.removeprefix("error: ") for line in lines if line.startswith("error: "))
+
+
+def is_retryable(error: BaseException | None) -> bool:
+    """Returns True if a retry may succeed: an unavailable source or a time limit, but not a wrong parameter."""
     if isinstance(error, StageFailed):
         return error.code in (EXIT_UNAVAILABLE, EXIT_TEMPORARY)
     return isinstance(error, StageTimedOut)

@@ -1,4 +1,4 @@
-"""Locks on files among processes: one run at a time in a working tree, one visitor at a time of a shared folder."""
+"""Locks between processes, on files: one run at a time in a working tree, one process at a time in a shared folder."""
 
 import fcntl
 import os
@@ -10,24 +10,30 @@ RUN_LOCK = Path(".inkflow/run.lock")
 
 
 @contextmanager
-def only_run_here(root: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Hold the working tree at `root` for this process; the system lets it go when the process ends, however."""
+def run_lock(root: Path, log: Callable[[str], None]) -> Iterator[None]:
+    """Holds the run lock of the working tree at `root`, and calls `log` with a message if it has to wait for it.
+
+    The system releases the lock if the process dies.
+    """
     path = root / RUN_LOCK
     path.parent.mkdir(exist_ok=True)
     with path.open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say("Another run is under way in this folder; waiting for its end ...")
+            log("Another run is under way in this folder; waiting for it to end ...")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 @contextmanager
-def one_at_a_time(path: Path) -> Iterator[None]:
-    """Hold the lock file `path` among processes: DVC takes another one's half-written run-cache entry for an entry."""
+def exclusive_lock(path: Path) -> Iterator[None]:
+    """Holds an exclusive lock on the file `path`, which is created if it is missing.
+
+    Guards caches: DVC would read a run-cache entry that another process has only half written.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    file = os.open(path, os.O_RDONLY | os.O_CREAT, 0o666)  # a cache is shared: who may not write it may hold it too
+    file = os.open(path, os.O_RDONLY | os.O_CREAT, 0o666)  # read-only: other users of a shared cache lock this file too
     try:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -1,25 +1,29 @@
-"""The judgement of the quality gates, asked of the program that judges, or read from where the report recorded it.
+"""Results of the quality gates: computed by the program `stages.report.check_gates`, or read from the report's record.
 
-The stage `report` judges and records in reports/gates.json, and never fails by it: a judgement is a result, which DVC
-caches like any other. `inkflow check` and the last step of the flow fail by it.
+The stage `report` evaluates the gates, records the results in reports/gates.json, and succeeds even if a gate failed:
+a result that DVC caches like any other. `inkflow check` and the last task of the flow fail if a gate failed.
 """
 
 import json
 import tempfile
-import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
 
 from flows.core.errors import GatesFailed
+from flows.core.junit import JUnitCase, Outcome, junit_xml
 from flows.core.stage_program import run_program
 from stages.base.errors import InvalidInput
 
 RECORD = Path("reports/gates.json")
-STATUSES = ("passed", "failed", "not judged")
+JUNIT_OUTCOMES: dict[str, Outcome] = {"passed": "passed", "failed": "failure", "not judged": "skipped"}
 
 
-def judge(root: Path, accepted: Path | None = None) -> dict[str, Any]:
-    """The judgement on the models below `root`; also against those of an `accepted` version in a folder.
+def evaluate_gates(root: Path, accepted: Path | None = None) -> dict[str, Any]:
+    """Returns the gate results of the models below `root`, in the form of reports/gates.json.
+
+    Args:
+        root: the project.
+        accepted: a folder with the files of an accepted revision, whose models are compared too.
 
     Raises:
         ProgramFailed: a file is missing or broken.
@@ -32,50 +36,41 @@ def judge(root: Path, accepted: Path | None = None) -> dict[str, Any]:
     return record
 
 
-def enforce(root: Path) -> str:
-    """Summarises the judgement that the report recorded, in a sentence.
+def enforce_gates(root: Path) -> str:
+    """Returns a summary of the gate results that the stage `report` recorded.
 
     Raises:
         GatesFailed: a gate failed; the message names each.
-        InvalidInput: there is no judgement.
+        InvalidInput: there is no readable record.
     """
     try:
         record = json.loads((root / RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InvalidInput(f"{RECORD}: cannot be read; run `inkflow run report`") from error
-    failed = failures(record)
-    if failed:
+    if failed := failed_gates(record):
         raise GatesFailed(failed)
-    note = f" ({record['note']})" if record["note"] else ""
     counts = count_statuses(record)
-    unjudged = f", {counts['not judged']} not judged" if counts["not judged"] else ""
-    return f"{counts['passed']} quality gates passed{unjudged}{note}"
+    not_judged = f", {counts['not judged']} not judged" if counts["not judged"] else ""
+    note = f" ({record['note']})" if record["note"] else ""
+    return f"{counts['passed']} quality gates passed{not_judged}{note}"
 
 
-def failures(record: dict[str, Any]) -> list[str]:
-    """Each failed gate in a sentence."""
+def failed_gates(record: dict[str, Any]) -> list[str]:
+    """Returns a sentence for each failed gate."""
     failed = [check for check in record["checks"] if check["status"] == "failed"]
     return [f"{check['model']}, {check['gate']}: {check['sentence']}" for check in failed]
 
 
 def count_statuses(record: dict[str, Any]) -> dict[str, int]:
-    """How many checks have each status."""
+    """Returns the number of gates with each status."""
     statuses = [check["status"] for check in record["checks"]]
-    return {status: statuses.count(status) for status in STATUSES}
+    return {status: statuses.count(status) for status in JUNIT_OUTCOMES}
 
 
 def junit(record: dict[str, Any]) -> str:
-    """The judgement as JUnit XML: a test case for each gate."""
-    counts = count_statuses(record)
-    suite = ElementTree.Element("testsuite", {
-        "name": "inkflow gates", "tests": str(len(record["checks"])), "failures": str(counts["failed"]),
-        "skipped": str(counts["not judged"]), "errors": "0",
-    })  # fmt: skip
-    for check in record["checks"]:
-        case = ElementTree.SubElement(suite, "testcase", {"classname": check["model"], "name": check["gate"]})
-        if check["status"] == "failed":
-            ElementTree.SubElement(case, "failure", {"message": check["sentence"]})
-        elif check["status"] == "not judged":
-            ElementTree.SubElement(case, "skipped", {"message": check["sentence"]})
-    ElementTree.indent(suite)
-    return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(suite, encoding="unicode") + "\n"
+    """Returns the gate results as JUnit XML, with a test case for each gate."""
+    cases = [
+        JUnitCase(check["model"], check["gate"], JUNIT_OUTCOMES[check["status"]], check["sentence"])
+        for check in record["checks"]
+    ]
+    return junit_xml("inkflow gates", cases)

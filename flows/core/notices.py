@@ -1,25 +1,25 @@
-"""The words that nobody may miss when a run is not on the data that was asked for."""
+"""Notices of a run that does not use the data set that was asked for."""
 
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # loading the schema takes an eighth of a second: not for a project that has none
+if TYPE_CHECKING:  # the schema takes 0.12 s to import, and other DVC projects do not need it
     from stages.params.schema import Params
 
 
-def fallback_notice(wanted: str, fallback: str) -> str:
-    """Said when `wanted` could not be had and `fallback` takes its place."""
+def fallback_notice(dataset: str, fallback: str) -> str:
+    """Returns the notice that `dataset` is not available and `fallback` replaces it."""
     return (
-        f"{wanted} CANNOT BE HAD HERE, for the reason above. Going on with {fallback}.\n"
-        f"params.yaml now says so; go back with: inkflow run --dataset {wanted}"
+        f"{dataset} IS NOT AVAILABLE HERE, for the reason above. The run continues with {fallback}.\n"
+        f"params.yaml now names {fallback}; go back with: inkflow run --dataset {dataset}"
     )
 
 
 def stand_in_notice(params: "Params | None") -> str | None:
-    """Said at the start and at the end of every run on a data set that only stands in for another."""
-    if params is None or params.chosen.stand_in_for is None:
+    """Returns the notice that the chosen data set only stands in for another; None if it does not."""
+    if params is None or params.selected_dataset.stand_in_for is None:
         return None
-    wanted = params.chosen.stand_in_for
+    real = params.selected_dataset.stand_in_for
     return (
-        f"THIS RUN IS ON {params.dataset}, NOT ON {wanted}: its figures say nothing of {wanted}.\n"
-        f"For the real one: inkflow run --dataset {wanted}"
+        f"THIS RUN IS ON {params.dataset}, NOT ON {real}: its figures say nothing about {real}.\n"
+        f"To run on the real data set: inkflow run --dataset {real}"
     )

@@ -1,118 +1,129 @@
-"""Editing params.yaml for `--set KEY=VALUE` and `--dataset NAME`: comments kept, checked before it is written."""
+"""Edits params.yaml for `--set`, `--with` and `--dataset`: keeps comments, checks the result before writing."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from flows.core.yaml_edit import edit
+from flows.core.yaml_edit import parse_yaml, set_value
 from stages.base.errors import InvalidInput
 from stages.base.files import write_text
-from stages.base.suggestions import did_you_mean, unknown
+from stages.base.suggestions import did_you_mean, unknown_name_message
 
-if TYPE_CHECKING:  # loading the schema takes an eighth of a second: not for a project that has none
+if TYPE_CHECKING:  # the schema takes 0.12 s to import, and other DVC projects do not need it
     from stages.params.schema import Params
 
 PATH = Path("params.yaml")
-SCHEMA = Path("params.schema.json")
+SCHEMA = Path("params.schema.json")  # marks a project whose params.yaml has the schema of `stages.params`
 
 
 @dataclass(frozen=True)
-class Edited:
-    """params.yaml before and with settings, and what it then holds; None in a project without our schema."""
+class ParamsEdit:
+    """The text of params.yaml before and after an edit, and the parameters after it; None without our schema."""
 
     before: str
     text: str
     params: "Params | None"
 
+    @property
+    def is_change(self) -> bool:
+        """Whether the edit changes the text."""
+        return self.text != self.before
+
 
 def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
-    """`["models.dense.epochs=3"]` as `{"models.dense.epochs": 3}`; values are read as YAML.
+    """Parses `["models.dense.epochs=3"]` as `{"models.dense.epochs": 3}`; values are YAML.
 
     Raises:
-        InvalidInput: a setting is not KEY=VALUE, or the value is not YAML.
+        InvalidInput: a setting is not KEY=VALUE, or its value is not YAML.
     """
     return dict(_parse(setting) for setting in settings)
 
 
-def apply_settings(settings: Mapping[str, Any], root: Path) -> "Params | None":
-    """Write `settings` into the params.yaml below `root` and give what it then holds.
+def load_project_params(root: Path) -> "Params | None":
+    """Loads and checks the params.yaml below `root`; None in a project without our schema, whose file may be anything.
 
     Raises:
-        ParamsError: the file would be wrong with them; it stays as it was.
+        ParamsError: the file is missing or has mistakes.
     """
-    edited = edited_params(settings, root)
-    if edited.text != edited.before:
-        write_text(root / PATH, edited.text)
-    return edited.params
-
-
-def edited_params(settings: Mapping[str, Any], root: Path) -> Edited:
-    """What params.yaml below `root` would be with `settings`; nothing is written.
-
-    The engine runs any DVC project; only one with our schema beside its params.yaml is held to it.
-
-    Raises:
-        ParamsError: the file is wrong, or would be with them.
-        InvalidInput: there is no file, or a key that leads nowhere.
-    """
-    path = root / PATH
-    ours = (root / SCHEMA).exists()
-    if not ours and not path.exists():
-        if settings:
-            raise InvalidInput(f"there is no {PATH} here to set {', '.join(settings)} in")
-        return Edited("", "", None)
-    params = _load(path) if ours else None  # what is wrong already is said first
-    before = text = path.read_text(encoding="utf-8")
-    for key, value in settings.items():
-        text = edit(text, key, value)
-    if text != before and ours:
-        params = _check(text)
-    return Edited(before, text, params)
-
-
-def _load(path: Path) -> "Params":
+    if not (root / SCHEMA).exists():
+        return None
     from stages.params.schema import load_params  # late: see above
 
-    return load_params(path)
+    return load_params(root / PATH)
+
+
+def apply_settings(settings: Mapping[str, Any], root: Path) -> "Params | None":
+    """Writes `settings` into the params.yaml below `root` and returns the parameters after it.
+
+    Raises:
+        ParamsError: the file would have mistakes; it is left as it was.
+        InvalidInput: there is no file, or a key does not exist.
+    """
+    edit = edit_params(settings, root)
+    if edit.is_change:
+        write_text(root / PATH, edit.text)
+    return edit.params
+
+
+def edit_params(settings: Mapping[str, Any], root: Path) -> ParamsEdit:
+    """Returns the params.yaml below `root` with `settings`, without writing it.
+
+    The result is checked only where our schema lies beside the file: the engine runs any DVC project.
+
+    Raises:
+        ParamsError: the file has mistakes, or would have them after the edit.
+        InvalidInput: there is no file, or a key does not exist.
+    """
+    path = root / PATH
+    params = load_project_params(root)  # reports the mistakes that were there before the edit
+    if params is None and not path.exists():
+        if settings:
+            raise InvalidInput(f"there is no {PATH} in which {', '.join(settings)} could be set; create the file first")
+        return ParamsEdit("", "", None)
+    before = text = path.read_text(encoding="utf-8")
+    for key, value in settings.items():
+        text = set_value(text, key, value)
+    if params is not None and text != before:
+        params = _check(text)
+    return ParamsEdit(before, text, params)
 
 
 def _check(text: str) -> "Params":
     from stages.params.schema import check_params  # late: see above
 
-    return check_params(YAML(typ="safe", pure=True).load(text), PATH)
+    return check_params(parse_yaml(text), PATH)
 
 
 def check_dataset(params: "Params | None", name: str | None) -> None:
-    """Refuse a `name` that `datasets` does not have.
+    """Checks that `datasets` of `params` has the data set `name`.
 
     Raises:
-        InvalidInput: with the names that there are.
+        InvalidInput: it has not; the message lists the names that exist.
     """
     known = params.datasets if params else ()
     if name is not None and name not in known:
-        raise InvalidInput(unknown("data set", name, known))
+        raise InvalidInput(unknown_name_message("data set", name, known))
 
 
-def with_models(names: Sequence[str], root: Path) -> dict[str, Any]:
-    """The settings that add the models `names`, kept ready in params.yaml, to those that are trained.
+def model_settings(names: Sequence[str], root: Path) -> dict[str, Any]:
+    """Returns the settings that copy the models `names` from `more_models` to `models`.
 
     Raises:
-        ParamsError: the file is wrong.
-        InvalidInput: none of that name is kept ready.
+        ParamsError: params.yaml has mistakes.
+        InvalidInput: `more_models` lacks one of the names.
     """
     if not names:
         return {}
-    params = edited_params({}, root).params
+    params = load_project_params(root)
     known = params.more_models if params else ()
     for name in names:
         if name not in known:
-            ready = f"{did_you_mean(name, known)}known: {', '.join(known) or 'none'}"
-            raise InvalidInput(f"--with {name}: `more_models` has no model of that name; {ready}")
-    content = YAML(typ="safe", pure=True).load((root / PATH).read_text(encoding="utf-8"))
+            hint = f"{did_you_mean(name, known)}known: {', '.join(known) or 'none'}"
+            raise InvalidInput(f"--with {name}: `more_models` has no model of that name; {hint}")
+    content = parse_yaml((root / PATH).read_text(encoding="utf-8"))
     return {f"models.{name}": content["more_models"][name] for name in names}
 
 
@@ -121,6 +132,6 @@ def _parse(setting: str) -> tuple[str, Any]:
     if not (key and equals):
         raise InvalidInput(f"--set {setting}: expected KEY=VALUE, for example models.dense.epochs=3")
     try:
-        return key, YAML(typ="safe", pure=True).load(text)
-    except (YAMLError, ValueError) as error:  # a plain ValueError of a date or a number that is none
+        return key, parse_yaml(text)
+    except (YAMLError, ValueError) as error:  # ruamel raises a plain ValueError for an impossible date or number
         raise InvalidInput(f"--set {setting}: {text!r} is not a YAML value") from error

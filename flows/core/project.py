@@ -1,24 +1,24 @@
-"""The DVC project around the current folder."""
+"""The DVC project that contains the current folder."""
 
 import os
 from pathlib import Path
 
 from stages.base.errors import InvalidInput
 
-MIRROR = "INKFLOW_MIRROR"  # where data sets lie; a folder's name starts where the caller is
+MIRROR = "INKFLOW_MIRROR"  # a variable with the folder or base URL of data sets
 
 
 def enter_project() -> None:
-    """Make the DVC project around the current folder the current folder: paths in its files start there.
+    """Changes into the root of the DVC project that contains the current folder: its files hold paths from there.
 
     Raises:
-        InvalidInput: there is none.
+        InvalidInput: no DVC project contains the current folder.
     """
-    here = Path.cwd()
-    root = next((folder for folder in (here, *here.parents) if (folder / ".dvc").is_dir()), None)
+    folder = Path.cwd()
+    root = next((parent for parent in (folder, *folder.parents) if (parent / ".dvc").is_dir()), None)
     if root is None:
-        raise InvalidInput(f"{here} is in no DVC project; go to the project's folder, or begin one with `dvc init`")
+        raise InvalidInput(f"{folder} is in no DVC project; go to the project's folder, or create one with `dvc init`")
     mirror = os.environ.get(MIRROR)
     if mirror and "://" not in mirror:
-        os.environ[MIRROR] = str(Path(mirror).absolute())  # stages run elsewhere too, as in the clones of a sweep
+        os.environ[MIRROR] = str(Path(mirror).absolute())  # stages also run in other folders: the clones of a sweep
     os.chdir(root)

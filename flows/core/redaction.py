@@ -1,8 +1,8 @@
-"""Keeping secrets out of what people and machines read: one function through which all such text goes.
+"""Replaces secrets with `***` in every text that a person or another service reads.
 
-A secret is the value of an environment variable whose name says so (`AWS_SECRET_ACCESS_KEY`, `GITHUB_TOKEN`), of an
-option of DVC's configuration that holds a credential, and the password in an address. Wherever one stands in a text,
-`***` stands in its place: in a stage's lines before anybody hears them, in log records, states, artifacts and errors.
+Secrets are: the value of an environment variable whose name says so (`AWS_SECRET_ACCESS_KEY`, `GITHUB_TOKEN`), the
+value of a credential option in DVC's configuration, and a password in a URL. They are replaced in the lines of a stage
+before any display or log receives them, in log records, states, artifacts and errors.
 """
 
 import base64
@@ -17,90 +17,90 @@ from contextlib import suppress
 from pathlib import Path
 
 MASK = "***"
-SHORTEST = 5  # characters: what is shorter is found in every other word
-# Words of a variable's name. A key alone may be a key of anything (KEY_BINDINGS): it counts as the last word.
+MIN_LENGTH = 5  # characters: a shorter value would also hide parts of ordinary words
+# Words in the name of a variable. KEY counts as the last word only: KEY_BINDINGS holds no secret.
 SECRET_NAME = re.compile(
     r"PASSWORD|PASSWD|PASSPHRASE|SECRET|(^|_)(PASS|PWD|TOKENS?|CREDENTIALS?|APIKEY|AUTH)(_|$)"
     r"|(^|_)(KEY|KEY_ID)$"
     r"|(^|_)AUTH_STRING$|CONNECTION_STRING$"
-    r"|(^|_)WEBHOOK(_URL)?$",  # whoever knows the address of a chat's hook may write there
+    r"|(^|_)WEBHOOK(_URL)?$",  # the URL of a webhook is enough to post to it
     re.IGNORECASE,
 )
-NO_SECRET = {"PWD", "OLDPWD"}  # folders
-# Options of DVC's remotes that hold a credential itself; `keyfile` and its like hold the path of one.
+NOT_SECRET = {"PWD", "OLDPWD"}  # folders
+# Options of DVC's remotes whose value is a credential; `keyfile` and the like are not listed: they hold a path.
 OPTIONS = (
     "password", "passphrase", "token", "custom_auth_header", "access_key_id", "secret_access_key", "session_token",
     "sse_customer_key", "account_key", "sas_token", "client_secret", "connection_string", "oss_key_id",
     "oss_key_secret", "gdrive_client_secret", "gdrive_service_account_json",
 )  # fmt: skip
-# As DVC reads its files: options in any case, a value in quotes, or as far as a comment begins.
+# The syntax of DVC's files: option names in any case; a value ends at its closing quote, or where a comment begins.
 OPTION = re.compile(
     rf"""^[ \t]*(?P<name>{"|".join(OPTIONS)})[ \t]*=[ \t]*"""
     r"""(?:"(?P<double>[^"\n]*)"|'(?P<single>[^'\n]*)'|(?P<plain>[^\s#"'][^#\n]*?)[ \t\r]*(?:\#|$))""",
     re.MULTILINE | re.IGNORECASE,
 )
-# `scheme://user:password@`, and a token in the user's place where a page is meant.
-IN_ADDRESS = re.compile(r"(?P<before>[A-Za-z][A-Za-z0-9+.-]*://[^\s/:@'\"]*:|https?://)(?P<password>[^\s/@'\"]+)@")
-WORDS = {"false", "none"}  # values of switches, not secrets
+# `scheme://user:password@`, and a token in place of the user in an HTTP URL.
+URL_PASSWORD = re.compile(r"(?P<before>[A-Za-z][A-Za-z0-9+.-]*://[^\s/:@'\"]*:|https?://)(?P<password>[^\s/@'\"]+)@")
+SWITCH_VALUES = {"false", "none"}  # the variable only switches a feature off
 
 
 def mask(text: str) -> str:
-    """`text` with `***` for each secret in it."""
-    pattern = _pattern(_stamp())
+    """Returns `text` with each secret replaced by `***`."""
+    pattern = _pattern(_sources())
     hidden = pattern.sub(MASK, text) if pattern else text
-    return IN_ADDRESS.sub(rf"\g<before>{MASK}@", hidden) if "://" in hidden else hidden
+    return URL_PASSWORD.sub(rf"\g<before>{MASK}@", hidden) if "://" in hidden else hidden
 
 
 def mask_logs() -> None:
-    """From now on hide secrets in every log record of this process, tracebacks too."""
-    make = logging.getLogRecordFactory()
-    if getattr(make, "masks", False):
+    """Replaces secrets in all further log records of this process, including tracebacks."""
+    factory = logging.getLogRecordFactory()
+    if getattr(factory, "masks", False):
         return
 
-    def make_masked(*args: object, **named: object) -> logging.LogRecord:
-        record = make(*args, **named)
-        with suppress(TypeError, ValueError):  # what cannot be formatted, logging itself complains of
+    def masked_record(*args: object, **options: object) -> logging.LogRecord:
+        record = factory(*args, **options)
+        with suppress(TypeError, ValueError):  # logging itself reports a message that cannot be formatted
             record.msg, record.args = mask(record.getMessage()), None
         if record.exc_info:
             record.exc_text = mask(logging.Formatter().formatException(record.exc_info))
         return record
 
-    make_masked.masks = True  # type: ignore[attr-defined]
-    logging.setLogRecordFactory(make_masked)
+    masked_record.masks = True  # type: ignore[attr-defined]
+    logging.setLogRecordFactory(masked_record)
 
 
 def secrets_in_config(text: str) -> dict[str, str]:
-    """Credentials that a file of DVC's configuration holds, by the option's name."""
-    found = {
+    """Returns the credentials in the text of a DVC configuration file, by the name of the option."""
+    secrets = {
         match["name"].lower(): match["double"] or match["single"] or match["plain"] or ""
         for match in OPTION.finditer(text)
     }
-    in_addresses = [password for _, password in _passwords(text)]
-    return found | ({"url": "\n".join(in_addresses)} if in_addresses else {})
+    passwords = _url_passwords(text)
+    return secrets | ({"url": "\n".join(passwords)} if passwords else {})
 
 
-def secrets_in(environment: Mapping[str, str]) -> Iterator[str]:
-    """Values of the variables whose names say that they are secret, and passwords in addresses."""
+def _environment_secrets(environment: Mapping[str, str]) -> Iterator[str]:
+    """Yields the values of variables whose name marks a secret, and the passwords in the URLs of any variable."""
     for name, value in environment.items():
-        if SECRET_NAME.search(name) and name not in NO_SECRET and not _is_path(value):
+        if SECRET_NAME.search(name) and name not in NOT_SECRET and not _is_path(value):
             yield value
             yield from value.split(":")[1:] if "AUTH" in name.upper() else ()  # user:password
-        for _, password in _passwords(value):
+        for password in _url_passwords(value):
             yield from (password, urllib.parse.unquote(password))
 
 
-def _passwords(text: str) -> Iterator[tuple[str, str]]:
-    """Passwords in the addresses of `text`, each with what stands before it."""
-    yield from ((match["before"], match["password"]) for match in IN_ADDRESS.finditer(text))
+def _url_passwords(text: str) -> list[str]:
+    """Returns the passwords in the URLs of `text`."""
+    return [match["password"] for match in URL_PASSWORD.finditer(text)]
 
 
 def _is_path(value: str) -> bool:
-    """True for the name of a file, which many such variables hold: the file is secret, its name is not."""
+    """Returns True if `value` is the path of a file: the content of a key file is secret, its path is not."""
     return "/" in value and "\n" not in value and Path(value).is_absolute() and Path(value).exists()
 
 
 def _config_files() -> list[Path]:
-    """DVC's configuration, where DVC looks for it."""
+    """Returns the paths at which DVC looks for its configuration."""
     user = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "dvc"
     folders = [
         os.environ.get("DVC_GLOBAL_CONFIG_DIR") or user,
@@ -109,11 +109,11 @@ def _config_files() -> list[Path]:
     return [Path(".dvc/config"), Path(".dvc/config.local"), *(Path(folder) / "config" for folder in folders)]
 
 
-Stamp = tuple[tuple[tuple[str, str], ...], tuple[tuple[str, int], ...]]
+Sources = tuple[tuple[tuple[str, str], ...], tuple[tuple[str, int], ...]]
 
 
-def _stamp() -> Stamp:
-    """All that secrets are taken from: while it stays, they stay."""
+def _sources() -> Sources:
+    """Returns all sources of secrets: variables with their values, configuration files with their times in ns."""
     variables = tuple((name, value) for name, value in os.environ.items() if SECRET_NAME.search(name) or "://" in value)
     files = []
     for path in _config_files():
@@ -123,20 +123,21 @@ def _stamp() -> Stamp:
 
 
 @functools.lru_cache(maxsize=8)
-def _pattern(stamp: Stamp) -> re.Pattern[str] | None:
-    variables, files = stamp
-    found = set(secrets_in(dict(variables)))
+def _pattern(sources: Sources) -> re.Pattern[str] | None:
+    """Returns a pattern that matches every secret of `sources`, longest first; None if there are no secrets."""
+    variables, files = sources
+    secrets = set(_environment_secrets(dict(variables)))
     for name, _ in files:
         with suppress(OSError, UnicodeDecodeError):
-            found |= set(secrets_in_config(Path(name).read_text(encoding="utf-8")).values())
-    forms = {form for secret in found for form in _forms(secret)}
+            secrets |= set(secrets_in_config(Path(name).read_text(encoding="utf-8")).values())
+    forms = {form for secret in secrets for form in _forms(secret)}
     return re.compile("|".join(map(re.escape, sorted(forms, key=len, reverse=True)))) if forms else None
 
 
 def _forms(secret: str) -> Iterable[str]:
-    """A secret as it may stand in a text: as it is, each line of a long one, quoted for addresses, JSON and Basic."""
+    """Yields the texts to replace for a secret: it and each of its lines, also as in URLs, JSON and Basic auth."""
     pieces = {secret, *secret.splitlines()}
     for piece in {piece.strip() for piece in pieces}:
-        if len(piece) >= SHORTEST and piece.lower() not in WORDS:
+        if len(piece) >= MIN_LENGTH and piece.lower() not in SWITCH_VALUES:
             yield from {piece, urllib.parse.quote(piece, safe=""), json.dumps(piece)[1:-1], repr(piece)[1:-1]}
             yield base64.b64encode(piece.encode()).decode().rstrip("=")

@@ -1,22 +1,30 @@
-"""Running a program of `stages` that is no stage of the graph, for a verb of the command line."""
+"""Runs a program of `stages` that is not a stage of the graph."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from flows.core.errors import ProgramFailed
+from flows.core.errors import ProgramFailed, error_message
+from flows.core.extras import missing_package
+
+MISSING_MODULE = re.compile(r"^ModuleNotFoundError: No module named '([\w.]+)'$", re.MULTILINE)
 
 
 def run_program(name: str, arguments: Sequence[str | Path], root: Path = Path()) -> str:
-    """What `python -m stages.NAME` prints, run in the folder `root`.
+    """Runs `python -m stages.NAME ARGUMENTS` in the folder `root` and returns its standard output.
 
     Raises:
-        ProgramFailed: with the program's own sentence and exit code.
+        MissingPackage: it needs a package of an extra that is not installed.
+        ProgramFailed: it failed; message and exit code are the program's own.
     """
     command = [sys.executable, "-m", f"stages.{name}", *map(str, arguments)]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True)
-    if done.returncode:
-        said = [line.removeprefix("error: ") for line in done.stderr.splitlines() if line.startswith("error: ")]
-        raise ProgramFailed("\n".join(said or done.stderr.splitlines()[-3:]) or f"{name} failed", done.returncode)
-    return done.stdout
+    process = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    if process.returncode:
+        lines = process.stderr.splitlines()
+        absent = MISSING_MODULE.search(process.stderr)
+        if absent and (missing := missing_package(absent[1])):
+            raise missing
+        raise ProgramFailed(error_message(lines) or "\n".join(lines[-3:]) or f"{name} failed", process.returncode)
+    return process.stdout

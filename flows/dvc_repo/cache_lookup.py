@@ -1,10 +1,9 @@
-"""Answers of DVC's cache, local and in the remote, asked with hashes that may lie in the future: for a plan."""
+"""Looks up results in DVC's cache and remote for a plan, by the hashes that a stage's inputs will have."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import networkx as nx
 from dvc.dependency import ParamsDependency
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
@@ -17,63 +16,84 @@ from dvc_data.hashfile.meta import Meta
 from dvc_data.hashfile.tree import Tree
 from dvc_objects.errors import ObjectFormatError
 
-from flows.core.errors import RemoteFailed
-from flows.dvc_repo.dvc_facts import HASH, StageInspector, can_be_cached, overlap, path_of, run_key, value_of
-from flows.dvc_repo.remote_results import is_whole
-from flows.dvc_repo.transfer_errors import reason
+from flows.dvc_repo.dvc_facts import HASH, can_be_cached, overlap, path_of, run_key, temporary_hashes, value_of
+from flows.dvc_repo.remote_results import is_complete_entry, remote_failed, run_cache_folder
 from flows.engine.planning.stage_facts import Hashes
 
 
 class CacheLookup:
-    """What DVC's cache holds; with `pull` the remote is asked for what the cache here lacks."""
+    """Looks up results in DVC's local cache; with `pull`, also in the remote."""
 
     def __init__(self, repo: Repo, stages: Mapping[str, DvcStage], *, pull: bool = False) -> None:
         self._pull = pull
         self._repo = repo
         self._stages = stages
-        self._situation = StageInspector(nx.DiGraph())
 
     def restorable(self, stage: str, dependencies: Hashes) -> Hashes | None:
-        """Hash of each output that the cache holds of `stage` for these dependencies; None when it holds none."""
+        """Return the hash of each output that the cache has for `stage`, given the hashes of its dependencies.
+
+        Returns:
+            Hashes by path; None if an output is not in the cache.
+        """
         dvc_stage = self._stages[stage]
         recorded = {path_of(out): value_of(out.hash_info) for out in dvc_stage.outs}
         if dvc_stage.cmd is None or dvc_stage.frozen:
             missing = [recorded[path_of(out)] for out in dvc_stage.outs if not out.exists]
-            return recorded if all(value and self._holds(value) for value in missing) else None
-        with self._situation.tentative(dvc_stage):
+            return recorded if all(value and self._is_available(value) for value in missing) else None
+        with temporary_hashes(dvc_stage):
             before = [dep.hash_info for dep in dvc_stage.deps]
             try:
                 for dep in dvc_stage.deps:
-                    _expect(dep, dependencies)
+                    _set_hash(dep, dependencies)
             except DvcException:
                 return None
-            same = before == [dep.hash_info for dep in dvc_stage.deps] and not dvc_stage.changed_stage()
+            is_same = before == [dep.hash_info for dep in dvc_stage.deps] and not dvc_stage.changed_stage()
             if not can_be_cached(dvc_stage):
                 return None
-            held = recorded if same and all(recorded.values()) else self._newest(dvc_stage)
-        return held if held and all(map(self._holds, held.values())) else None
+            outputs = recorded if is_same and all(recorded.values()) else self._entry_outputs(dvc_stage)
+        return outputs if outputs and all(map(self._is_available, outputs.values())) else None
 
     def composed(self, path: str, outputs: Hashes) -> str | None:
-        """Hash that `path` will have once `outputs` lie in the workspace; None when that cannot be told."""
+        """Return the hash that `path` will have once `outputs` are in the workspace; None if it is unknown."""
         if path in outputs:
             return outputs[path]
-        leaves = dict(self._leaves(outputs))
-        if path in leaves:
-            return leaves[path]
-        inside = {name: value for name, value in leaves.items() if overlap(name, path)}
-        return self._tree_with(path, inside, outputs) if inside else None
+        files = dict(self._files(outputs))
+        if path in files:
+            return files[path]
+        inside = {name: value for name, value in files.items() if overlap(name, path)}
+        return self._folder_hash(path, inside, outputs) if inside else None
 
-    def _leaves(self, outputs: Hashes) -> Iterator[tuple[str, str]]:
-        """Path and hash of each file in `outputs`, folders opened."""
+    def newest_entry(self, stage: DvcStage) -> Path | None:
+        """Return the newest run-cache entry for the stage's present hashes, which is the one that DVC restores.
+
+        Returns:
+            The entry's file; None if there is no entry, or if a killed process left the newest one incomplete:
+            DVC would read it as it is.
+        """
+        folder = run_cache_folder(self._repo, run_key(stage))
+        entries = list(folder.iterdir()) if folder.is_dir() else []
+        newest = max(entries, key=lambda file: file.stat().st_mtime, default=None)
+        return newest if newest and is_complete_entry(newest) else None
+
+    def _entry_outputs(self, stage: DvcStage) -> Hashes | None:
+        """Outputs that the run cache has for the stage's present hashes."""
+        entry = self.newest_entry(stage)
+        if entry is None:
+            return None
+        paths = {out.def_path: path_of(out) for out in stage.outs}
+        return {paths[out["path"]]: out[HASH] for out in load_yaml(str(entry))["outs"]}
+
+    def _files(self, outputs: Hashes) -> Iterator[tuple[str, str]]:
+        """Path and hash of each file in `outputs`, those in folders included."""
         for path, value in outputs.items():
             if not value.endswith(".dir"):
                 yield path, value
                 continue
-            for key, _, hash_info in self._tree(value):
+            for key, _, hash_info in self._folder_files(value):
                 yield "/".join([path, *key]), value_of(hash_info)
 
-    def _tree_with(self, path: str, leaves: Hashes, outputs: Hashes) -> str | None:
-        """Hash of the folder `path` as it lies there, with `leaves` in the place of what `outputs` replaces."""
+    def _folder_hash(self, path: str, files: Hashes, outputs: Hashes) -> str | None:
+        """Hash of the folder `path` in the workspace, if `files` replaced those that belong to `outputs`."""
         folder = Path(self._repo.root_dir) / path
         tree: Any = Tree()  # type: ignore[no-untyped-call]
         if folder.is_dir():
@@ -83,72 +103,51 @@ class CacheLookup:
             for key, meta, hash_info in present:
                 if not any(overlap("/".join([path, *key]), output) for output in outputs):
                     tree.add(key, meta, hash_info)
-        for name, value in leaves.items():
+        for name, value in files.items():
             tree.add(Path(name).relative_to(path).parts, None, HashInfo(HASH, value))
         tree.digest()
         return value_of(tree.hash_info)
 
-    def entry(self, stage: DvcStage) -> Path | None:
-        """The newest entry of the run cache for the stage's present hashes: the one that DVC restores.
-
-        None where that is not whole: DVC takes for an entry what a killed process left half written.
-        """
-        key = run_key(stage)
-        folder = Path(self._repo.stage_cache.cache_dir) / key[:2] / key
-        entries = list(folder.iterdir()) if folder.is_dir() else []
-        newest = max(entries, key=lambda file: file.stat().st_mtime, default=None)
-        return newest if newest and is_whole(newest) else None
-
-    def _newest(self, stage: DvcStage) -> Hashes | None:
-        """Outputs that the run cache has for the stage's present hashes."""
-        entry = self.entry(stage)
-        if entry is None:
-            return None
-        by_name = {out.def_path: path_of(out) for out in stage.outs}
-        return {by_name[out["path"]]: out[HASH] for out in load_yaml(str(entry))["outs"]}
-
-    def _holds(self, value: str) -> bool:
-        """True when the content with this hash is at hand; of a folder, each file in it too."""
+    def _is_available(self, value: str) -> bool:
+        """True when the content with this hash can be restored; for a folder, with all its files."""
         cache = self._repo.cache.local
         try:
             check(cache, load(cache, HashInfo(HASH, value)))
         except (FileNotFoundError, ObjectFormatError):
-            return self._pull and self._remote_gives(value)
+            return self._pull and self._is_in_remote(value)
         return True
 
-    def _remote_gives(self, value: str) -> bool:
-        """True when the remote has what the cache here lacks of the content with this hash."""
+    def _is_in_remote(self, value: str) -> bool:
+        """True when the remote has those objects of the content with this hash that the local cache lacks."""
         try:
-            inside = [value_of(item) for _, _, item in self._tree(value)] if value.endswith(".dir") else []
-            missing = {value, *inside} - set(self._repo.cache.local.oids_exist([value, *inside]))
-            return missing <= set(self._remote().oids_exist(list(missing)))
+            files = [value_of(item) for _, _, item in self._folder_files(value)] if value.endswith(".dir") else []
+            missing = {value, *files} - set(self._repo.cache.local.oids_exist([value, *files]))
+            return missing <= set(self._remote_odb().oids_exist(list(missing)))
         except FileNotFoundError:
             return False
-        except Exception as error:  # each kind of remote has a library with errors of its own
-            name = str(self._repo.config["core"].get("remote"))
-            url = str(self._repo.config["remote"].get(name, {}).get("url", ""))
-            raise RemoteFailed(name, url, reason(error)) from error
+        except Exception as error:  # each kind of remote has a library with its own errors
+            raise remote_failed(self._repo, error) from error
 
-    def _tree(self, value: str) -> Iterator[tuple[tuple[str, ...], Any, HashInfo]]:
-        """Path, size and hash of each file in the folder with this hash.
+    def _folder_files(self, value: str) -> Iterator[tuple[tuple[str, ...], Any, HashInfo]]:
+        """Path, metadata and hash of each file in the folder with this hash.
 
         Raises:
-            FileNotFoundError: its list is not at hand.
+            FileNotFoundError: the folder's list of files is not available.
         """
         try:
             yield from Tree.load(self._repo.cache.local, HashInfo(HASH, value))
         except FileNotFoundError:
             if not self._pull:
                 raise
-            yield from Tree.load(self._remote(), HashInfo(HASH, value))
+            yield from Tree.load(self._remote_odb(), HashInfo(HASH, value))
 
-    def _remote(self) -> Any:
+    def _remote_odb(self) -> Any:
         return self._repo.cloud.get_remote_odb(command="status")
 
 
-def _expect(dep: Any, dependencies: Hashes) -> None:
-    """Give `dep` the hash that it will have: the one foretold, or that of what lies there."""
+def _set_hash(dep: Any, dependencies: Hashes) -> None:
+    """Give `dep` the hash in `dependencies`, or else that of its present content."""
     if path_of(dep) in dependencies and not isinstance(dep, ParamsDependency):
-        dep.hash_info, dep.meta = HashInfo(HASH, dependencies[path_of(dep)]), Meta()  # DVC keeps a hash there too
+        dep.hash_info, dep.meta = HashInfo(HASH, dependencies[path_of(dep)]), Meta()  # metadata contains a hash too
     else:
         dep.save()

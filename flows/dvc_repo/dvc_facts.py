@@ -1,4 +1,4 @@
-"""Facts for a plan, gathered from DVC's objects."""
+"""Facts about stages, read from DVC's objects: what changed, what is recorded, and how DVC identifies it."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,109 +12,138 @@ from dvc.stage.serialize import to_single_stage_lockfile
 from dvc.utils import dict_sha256
 from dvc_data.hashfile.hash_info import HashInfo
 
-from flows.core.redaction import mask
-from flows.engine.planning.change_messages import ABSENT, NEVER_RUN, Change, brief, few_values, summed_up, value_changes
+from flows.engine.planning.change_messages import (
+    ABSENT,
+    NEVER_RUN,
+    Change,
+    abbreviate,
+    abbreviate_parameters,
+    count_by_state,
+    value_changes,
+)
 from flows.engine.planning.stage_facts import Dependency, Facts, Hashes
 from flows.engine.types import Stage
 
 HASH = "md5"
-Held = Sequence[tuple[HashInfo, Any, Any]]  # hash, size and content of each dependency and output
+SavedHashes = Sequence[tuple[HashInfo, Any, Any]]  # hash, metadata and object of each dependency and output
 
 
 def active_graph(graph: "nx.DiGraph[DvcStage]") -> "nx.DiGraph[DvcStage]":
-    """`graph` without what frozen stages depend on: DVC does not look at it."""
+    """Return `graph` without the edges from frozen stages to their dependencies, which DVC ignores."""
     active = graph.copy()
     active.remove_edges_from([edge for edge in graph.out_edges if edge[0].frozen])
     return active
 
 
 class StageInspector:
-    """The stages of a graph as they stand."""
+    """Compares the stages of a graph with their records in dvc.lock."""
 
     def __init__(self, graph: "nx.DiGraph[DvcStage]") -> None:
         self._graph = graph
 
-    def of(self, stage: DvcStage, named: Stage) -> Facts:
-        """Facts of one stage."""
-        produced = {} if stage.frozen else self._produced(stage)
-        outputs = [Change(name, state) for out in stage.outs for name, state in out.status().items()]
-        entries = [*stage.deps, *stage.outs]
-        known = not entries or any(entry.hash_info for entry in entries)  # of none there is nothing to record
-        own = _own_changes(stage, produced)
+    def facts(self, dvc_stage: DvcStage, stage: Stage) -> Facts:
+        """Return the facts of `dvc_stage`, which the engine knows as `stage`."""
+        producers = {} if dvc_stage.frozen else self._producers(dvc_stage)
+        outputs = [Change(name, state) for out in dvc_stage.outs for name, state in out.status().items()]
+        entries = [*dvc_stage.deps, *dvc_stage.outs]
+        is_recorded = not entries or any(entry.hash_info for entry in entries)
+        tracked = dvc_stage.cmd is None or dvc_stage.frozen
         return Facts(
-            stage=named,
-            own=tuple(own) if known else (NEVER_RUN,),
-            dependencies=tuple(_dependency(dep, makers) for dep, makers in produced.items()),
-            outputs=tuple(summed_up(outputs, "outputs")) if known else (),
-            recorded={path_of(out): value_of(out.hash_info) for out in stage.outs if out.hash_info},
-            present=_present(stage) if stage.cmd is None or stage.frozen else {},
-            always=bool(stage.is_callback or stage.always_changed) and not stage.frozen,
-            tracked=stage.cmd is None or stage.frozen,
+            stage=stage,
+            own=tuple(_own_changes(dvc_stage, producers)) if is_recorded else (NEVER_RUN,),
+            dependencies=tuple(_dependency(dep, names) for dep, names in producers.items()),
+            outputs=tuple(count_by_state(outputs, "outputs")) if is_recorded else (),
+            recorded={path_of(out): value_of(out.hash_info) for out in dvc_stage.outs if out.hash_info},
+            present=_present(dvc_stage) if tracked else {},
+            always=bool(dvc_stage.is_callback or dvc_stage.always_changed) and not dvc_stage.frozen,
+            tracked=tracked,
         )
 
-    @contextmanager
-    def tentative(self, stage: DvcStage) -> Iterator[Callable[[], None]]:
-        """Put the stage's hashes back at the end, unless the block calls what it is given."""
-        recorded, kept = hashes_of(stage), False
-
-        def keep() -> None:
-            nonlocal kept
-            kept = True
-
-        try:
-            yield keep
-        finally:
-            if not kept:
-                set_hashes(stage, recorded)
-
-    def _produced(self, stage: DvcStage) -> dict[Any, tuple[str, ...]]:
-        """Dependencies of `stage` that other stages make, with the names of those."""
-        makers = [(maker.addressing, out.fs_path) for maker in self._graph.successors(stage) for out in maker.outs]
-        found = {}
-        for dep in stage.deps:
-            names = dict.fromkeys(name for name, path in makers if overlap(dep.fs_path, path))
+    def _producers(self, dvc_stage: DvcStage) -> dict[Any, tuple[str, ...]]:
+        """Dependencies that other stages produce, each with the names of those stages."""
+        outputs = [(stage.addressing, out.fs_path) for stage in self._graph.successors(dvc_stage) for out in stage.outs]
+        producers = {}
+        for dep in dvc_stage.deps:
+            names = dict.fromkeys(name for name, path in outputs if overlap(dep.fs_path, path))
             if names:
-                found[dep] = tuple(names)
-        return found
+                producers[dep] = tuple(names)
+        return producers
 
 
-def hashes_of(stage: DvcStage) -> Held:
-    """What the stage's objects hold of each dependency and output: for `set_hashes`."""
+def get_hashes(stage: DvcStage) -> SavedHashes:
+    """Return the hash, metadata and object of each dependency and output, for `set_hashes`."""
     return [(entry.hash_info, entry.meta, getattr(entry, "obj", None)) for entry in [*stage.deps, *stage.outs]]
 
 
-def set_hashes(stage: DvcStage, hashes: Held) -> None:
-    """Give the stage's objects what they held before."""
+def set_hashes(stage: DvcStage, hashes: SavedHashes) -> None:
+    """Set the hash, metadata and object of each dependency and output."""
     for entry, (hash_info, meta, obj) in zip([*stage.deps, *stage.outs], hashes, strict=True):
         entry.hash_info, entry.meta, entry.obj = hash_info, meta, obj
 
 
-def whole_message(error: BaseException) -> str:
-    """The words of an error of DVC's and of all that caused it, without secrets."""
-    causes = []
-    here: BaseException | None = error
-    while here is not None:
-        causes.append(" ".join(str(here).split()))
-        here = here.__cause__
-    return mask(": ".join(causes))
+@contextmanager
+def temporary_hashes(stage: DvcStage) -> Iterator[Callable[[], None]]:
+    """Restore the stage's hashes at the end of the block, unless the block calls the function that it gets."""
+    hashes, is_kept = get_hashes(stage), False
+
+    def keep() -> None:
+        nonlocal is_kept
+        is_kept = True
+
+    try:
+        yield keep
+    finally:
+        if not is_kept:
+            set_hashes(stage, hashes)
 
 
 def run_key(stage: DvcStage) -> str:
-    """Key of the run cache for the stage's command and the hashes that its dependencies have now."""
+    """Return the run-cache key for the stage's command and the present hashes of its dependencies."""
     entry = to_single_stage_lockfile(stage)
     entry["outs"] = [out["path"] for out in entry.get("outs", [])]
     return str(dict_sha256(entry, exclude=["size", "nfiles"]))
 
 
-def _own_changes(stage: DvcStage, produced: Mapping[Any, object]) -> Iterator[Change]:
-    """What changed that no other stage makes: the command, parameters, files of the project."""
+def can_be_cached(stage: DvcStage) -> bool:
+    """True for a stage that DVC stores in its run cache."""
+    if stage.is_callback or stage.always_changed or not (stage.cmd and stage.deps and stage.outs):
+        return False
+    local = all(entry.protocol == "local" and entry.def_path for entry in [*stage.deps, *stage.outs])
+    return local and all(out.is_in_repo and not out.persist for out in stage.outs)
+
+
+def path_of(entry: Any) -> str:
+    """Return the path of a dependency or output, relative to the project's folder."""
+    return str(os.path.relpath(entry.fs_path, entry.repo.root_dir))
+
+
+def value_of(hash_info: HashInfo | None) -> str:
+    """Return the hash as text; empty if there is none."""
+    return str(hash_info.value) if hash_info else ""
+
+
+def files_of(dep: Any) -> list[str]:
+    """Return the files of a dependency that lie in the project, as paths relative to its folder."""
+    if not (dep.is_in_repo and dep.exists):
+        return []
+    paths = dep.repo.dvcignore.find(dep.fs, dep.fs_path) if dep.isdir() else [dep.fs_path]
+    return [str(os.path.relpath(path, dep.repo.root_dir)) for path in paths]
+
+
+def overlap(one: str, other: str) -> bool:
+    """True when the paths are equal or one lies within the other."""
+    return one == other or one.startswith(f"{other}/") or other.startswith(f"{one}/")
+
+
+def _own_changes(stage: DvcStage, producers: Mapping[Any, object]) -> Iterator[Change]:
+    """Changes of the command, of parameters, and of files that no stage produces."""
     if stage.changed_stage():
         yield Change("the command", "modified")
     if stage.frozen:
         return
-    yield from few_values([change for dep in stage.params for change in _parameter_changes(dep)])
-    files = [dep for dep in stage.deps if dep not in produced and not isinstance(dep, ParamsDependency)]
-    yield from brief([Change(name, state) for dep in files for name, state in dep.status().items()], "files")
+    yield from abbreviate_parameters([change for dep in stage.params for change in _parameter_changes(dep)])
+    files = [dep for dep in stage.deps if dep not in producers and not isinstance(dep, ParamsDependency)]
+    yield from abbreviate([Change(name, state) for dep in files for name, state in dep.status().items()], "files")
 
 
 def _parameter_changes(dep: ParamsDependency) -> Iterator[Change]:
@@ -123,41 +152,10 @@ def _parameter_changes(dep: ParamsDependency) -> Iterator[Change]:
         yield from value_changes(key, recorded.get(key, ABSENT), present.get(key, ABSENT))
 
 
-def _dependency(dep: Any, makers: tuple[str, ...]) -> Dependency:
+def _dependency(dep: Any, producers: tuple[str, ...]) -> Dependency:
     present = value_of(dep.get_hash()) if dep.exists else None
-    return Dependency(path_of(dep), makers, value_of(dep.hash_info) or None, present)
+    return Dependency(path_of(dep), producers, value_of(dep.hash_info) or None, present)
 
 
 def _present(stage: DvcStage) -> Hashes:
     return {path_of(out): value_of(out.get_hash()) for out in stage.outs if out.exists}
-
-
-def can_be_cached(stage: DvcStage) -> bool:
-    """True for a stage that DVC puts into its run cache."""
-    if stage.is_callback or stage.always_changed or not (stage.cmd and stage.deps and stage.outs):
-        return False
-    local = all(entry.protocol == "local" and entry.def_path for entry in [*stage.deps, *stage.outs])
-    return local and all(out.is_in_repo and not out.persist for out in stage.outs)
-
-
-def path_of(entry: Any) -> str:
-    """Path of a dependency or output below the project's folder."""
-    return str(os.path.relpath(entry.fs_path, entry.repo.root_dir))
-
-
-def value_of(hash_info: HashInfo | None) -> str:
-    """The hash as text; empty where there is none."""
-    return str(hash_info.value) if hash_info else ""
-
-
-def files_of(dep: Any) -> list[str]:
-    """Files of the project that belong to a dependency, as paths below its folder."""
-    if not (dep.is_in_repo and dep.exists):
-        return []
-    found = dep.repo.dvcignore.find(dep.fs, dep.fs_path) if dep.isdir() else [dep.fs_path]
-    return [str(os.path.relpath(path, dep.repo.root_dir)) for path in found]
-
-
-def overlap(one: str, other: str) -> bool:
-    """True when one path is the other, or lies in it."""
-    return one == other or one.startswith(f"{other}/") or other.startswith(f"{one}/")

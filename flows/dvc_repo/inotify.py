@@ -1,4 +1,4 @@
-"""Whether anybody else opens a file: Linux tells by inotify, for which Python has no module of its own."""
+"""A watch for other processes that open a file. It uses Linux's inotify, for which Python has no module."""
 
 import ctypes
 import os
@@ -8,23 +8,23 @@ IN_OPEN = 0x20  # of <sys/inotify.h>
 
 
 class FileOpenWatch:
-    """Counts on one file; where the system has no inotify left to give, nobody is seen."""
+    """Watches one file. If no inotify instance is left, the watch reports no opens."""
 
     def __init__(self, path: Path) -> None:
-        system = ctypes.CDLL(None)
-        self._descriptor = system.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        libc = ctypes.CDLL(None)
+        self._descriptor = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         if self._descriptor >= 0:
-            system.inotify_add_watch(self._descriptor, os.fsencode(path), IN_OPEN)
+            libc.inotify_add_watch(self._descriptor, os.fsencode(path), IN_OPEN)
 
-    def any(self) -> bool:
-        """True when somebody, this process too, opened the file since this was asked last."""
+    def was_opened(self) -> bool:
+        """True when a process, this one included, opened the file since the last call."""
         try:
             return bool(os.read(self._descriptor, 65536))
-        except OSError:  # nothing to read
+        except OSError:  # no event
             return False
 
     def close(self) -> None:
-        """Look no longer."""
+        """Stop watching."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1

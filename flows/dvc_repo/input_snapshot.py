@@ -1,4 +1,4 @@
-"""What a stage reads, frozen when it begins and compared when it ends."""
+"""Snapshots of a stage's inputs: taken when the stage starts, and compared when it ends."""
 
 from pathlib import Path
 from typing import Any
@@ -7,25 +7,25 @@ from dvc.dependency import ParamsDependency
 from dvc.stage import Stage as DvcStage
 
 Snapshot = dict[str, Any]
-STAMP = "time of "  # a file that was edited and put back has its content again, but not its time
+MTIME = "time of "  # key prefix; a file that was edited and reverted has its old content, but a new modification time
 
 
-def inputs_of(stage: DvcStage) -> Snapshot:
-    """What stage reads: content hash and time of each file or folder, value of each parameter."""
-    found: Snapshot = {}
+def take_snapshot(stage: DvcStage) -> Snapshot:
+    """Return the hash and modification time of each input file or folder, and the value of each parameter."""
+    snapshot: Snapshot = {}
     for dep in stage.deps:
         value = dep.hash_info.value
         if isinstance(value, dict):
             file = "" if str(dep) == ParamsDependency.DEFAULT_PARAMS_FILE else f"{dep}:"
-            found |= {f"{file}{key}": content for key, content in value.items()}
+            snapshot |= {f"{file}{key}": content for key, content in value.items()}
             continue
-        found[str(dep)] = value
-        found[f"{STAMP}{dep}"] = _time_of(dep)
-    return found
+        snapshot[str(dep)] = value
+        snapshot[f"{MTIME}{dep}"] = _mtime_ns(dep)
+    return snapshot
 
 
-def _time_of(dep: Any) -> int:
-    """When the file, or the newest file in the folder, was written; 0 for what is not here.
+def _mtime_ns(dep: Any) -> int:
+    """Modification time of the file, or of the newest file in the folder; 0 when it does not exist locally.
 
     Files that DVC ignores are no inputs: a stage that imports its modules writes `__pycache__` beside them.
     """
@@ -33,7 +33,7 @@ def _time_of(dep: Any) -> int:
     return max((file.stat().st_mtime_ns for file in map(Path, files) if file.is_file()), default=0)
 
 
-def changes_between(before: Snapshot, after: Snapshot) -> list[str]:
-    """Names of what is not the same in both."""
+def changed_inputs(before: Snapshot, after: Snapshot) -> list[str]:
+    """Return the names of the inputs that differ between two snapshots."""
     keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
-    return list(dict.fromkeys(key.removeprefix(STAMP) for key in keys))
+    return list(dict.fromkeys(key.removeprefix(MTIME) for key in keys))

@@ -1,4 +1,4 @@
-"""Files in which DVC keeps its records: dvc.lock, written whole or not at all, few times, and in DVC's own order."""
+"""Writes dvc.lock atomically, seldom and in DVC's own order, and repairs DVC's `rwlock`."""
 
 import json
 import shutil
@@ -15,93 +15,93 @@ from dvc.stage import Stage as DvcStage
 
 from stages.base.files import write_text
 
-FLUSH_SHARE = 0.1  # of the time at most goes into writing: a lock file of a hundred stages takes a fifth of a second
+MAX_WRITE_SHARE = 0.1  # of the run's time; a lock file of a hundred stages takes a fifth of a second
 
 
 class LockfileWriter:
     """Collects finished stages and writes them into dvc.lock.
 
-    New entries are written in the order of the graph, whatever the order in which they finished: an entry waits
-    until those before it are there. Until it is written, the run cache remembers the result.
+    New entries are written in the order of the graph, whatever the order in which the stages finish: an entry waits
+    until those before it are written. Meanwhile, the run cache has the result.
     """
 
     def __init__(self, repo: Repo, order: Sequence[DvcStage]) -> None:
         self._repo = repo
-        self._order = {stage: number for number, stage in enumerate(order)}
-        self._awaited: list[DvcStage] = []
-        self._finished: list[DvcStage] = []
-        self._ignored: dict[Path, dict[str, int]] = {}  # lines that this run added, each with its stage's place
+        self._positions = {stage: number for number, stage in enumerate(order)}
+        self._expected: list[DvcStage] = []  # stages without an entry in dvc.lock
+        self._finished: list[DvcStage] = []  # stages to write
+        self._ignore_positions: dict[Path, dict[str, int]] = {}  # of the lines that this run added to each .gitignore
         self._written_at = 0.0
-        self._cost_s = 0.0
+        self._write_s = 0.0
 
     def expect(self, stages: Sequence[DvcStage]) -> None:
-        """Know which stages may come; those without an entry yet keep their places."""
-        self._awaited = [stage for stage in stages if isinstance(stage, PipelineStage) and not _is_recorded(stage)]
+        """Reserve the places of those `stages` that have no entry in dvc.lock yet."""
+        self._expected = [stage for stage in stages if isinstance(stage, PipelineStage) and not _is_recorded(stage)]
 
     @contextmanager
-    def ignoring(self, stage: DvcStage) -> Iterator[None]:
-        """While DVC saves `stage`: what it adds to .gitignore ends in the order of the graph, as with `dvc repro`.
+    def ordered_gitignore(self, stage: DvcStage) -> Iterator[None]:
+        """Keep the lines that DVC adds to .gitignore in the block in the order of the graph, as `dvc repro` would.
 
-        A folder that another stage reads whole may have that file in it.
+        The order matters to a stage that reads the whole folder, .gitignore included.
         """
         before = {path: _lines(path) for path in {Path(out.fs_path).with_name(".gitignore") for out in stage.outs}}
         yield
         for path, old in before.items():
-            lines, turns = _lines(path), self._ignored.setdefault(path, {})
+            lines, positions = _lines(path), self._ignore_positions.setdefault(path, {})
             if lines != old:
-                turns |= dict.fromkeys(lines[len(old) :], self._order[stage])
-                ordered = sorted(lines, key=lambda line: turns.get(line, -1))
+                positions |= dict.fromkeys(lines[len(old) :], self._positions[stage])
+                ordered = sorted(lines, key=lambda line: positions.get(line, -1))
                 write_text(path, "".join(f"{line}\n" for line in ordered))
 
     def add(self, stage: DvcStage) -> None:
-        """Take a finished stage; it is written now or soon."""
+        """Add a finished stage, which is written now or later."""
         if not isinstance(stage, PipelineStage):
             stage.dump(update_pipeline=False)
             return
         self._finished.append(stage)
-        if time.monotonic() - self._written_at >= self._cost_s / FLUSH_SHARE:
-            self._write(self._in_turn())
+        if time.monotonic() - self._written_at >= self._write_s / MAX_WRITE_SHARE:
+            self._write(self._writable())
 
     def skip(self, stage: DvcStage) -> None:
-        """Wait no longer for a stage: it was unchanged, failed, or is not part of this run."""
-        if stage in self._awaited:
-            self._awaited.remove(stage)
+        """Release the place of a stage that was unchanged, failed, or is not part of this run."""
+        if stage in self._expected:
+            self._expected.remove(stage)
 
     @property
-    def is_done(self) -> bool:
-        """True when nothing waits to be written."""
+    def is_empty(self) -> bool:
+        """True when no stage waits to be written."""
         return not self._finished
 
-    def give_up(self) -> None:
-        """Leave unwritten what is not written yet."""
+    def discard(self) -> None:
+        """Discard the stages that are not written yet."""
         self._finished.clear()
 
     def flush(self) -> None:
-        """Write all finished stages, also those before which others are missing."""
+        """Write all finished stages, those before which others are missing too."""
         self._write(self._finished)
 
-    def _in_turn(self) -> list[DvcStage]:
-        """Finished stages that have an entry already, or before which no new one is still to come."""
-        missing = [self._order[stage] for stage in self._awaited if stage not in self._finished]
-        limit = min(missing, default=len(self._order))
-        return [stage for stage in self._finished if stage not in self._awaited or self._order[stage] < limit]
+    def _writable(self) -> list[DvcStage]:
+        """Finished stages that have an entry already, or whose predecessors are all finished."""
+        missing = [self._positions[stage] for stage in self._expected if stage not in self._finished]
+        limit = min(missing, default=len(self._positions))
+        return [stage for stage in self._finished if stage not in self._expected or self._positions[stage] < limit]
 
     def _write(self, stages: Sequence[DvcStage]) -> None:
         if not stages:
             return
         started = time.monotonic()
-        for folder_file in {stage.path for stage in stages}:
-            mine = [stage for stage in stages if stage.path == folder_file]
-            self._write_file(Path(folder_file).with_suffix(".lock"), sorted(mine, key=self._order.__getitem__))
+        for dvc_file in {stage.path for stage in stages}:
+            own = [stage for stage in stages if stage.path == dvc_file]
+            self._write_file(Path(dvc_file).with_suffix(".lock"), sorted(own, key=self._positions.__getitem__))
         written = set(stages)
         self._finished = [stage for stage in self._finished if stage not in written]
-        self._awaited = [stage for stage in self._awaited if stage not in written]
+        self._expected = [stage for stage in self._expected if stage not in written]
         self._written_at = time.monotonic()
-        self._cost_s = self._written_at - started
+        self._write_s = self._written_at - started
 
     def _write_file(self, target: Path, stages: list[DvcStage]) -> None:
         temporary = target.with_name(f".{target.name}.new")
-        temporary.unlink(missing_ok=True)  # a killed run may have left half of one
+        temporary.unlink(missing_ok=True)  # a killed run may have left an incomplete one
         if target.exists():
             shutil.copyfile(target, temporary)
         Lockfile(self._repo, str(temporary)).dump_stages(stages)
@@ -116,8 +116,8 @@ def _is_recorded(stage: DvcStage) -> bool:
     return any(entry.hash_info for entry in [*stage.deps, *stage.outs])
 
 
-def mend_list_of_files_in_use(repo: Repo) -> None:
-    """Remove DVC's `rwlock` where a process was killed while it wrote it: DVC would refuse to work from then on."""
+def repair_rwlock(repo: Repo) -> None:
+    """Remove DVC's list of files in use if a killed process left it incomplete: DVC would fail on it."""
     path = Path(repo.tmp_dir) / "rwlock"
     if not path.exists():
         return

@@ -1,7 +1,7 @@
-"""Whose turn it is: DVC's own lock, and its list of files in use, shared with `dvc` in other terminals.
+"""DVC's repository lock and its list of files in use, both shared with `dvc` in other terminals.
 
-The lock is held for one visit to DVC and never while a command runs. Where another process has it, or uses a file that
-the visit is about, the lock is let go of, that process is waited for, and the visit is made again from its start.
+The lock is held for one action, and never while the command of a stage runs. When another process holds the lock, or
+uses a file that the action needs, the lock is released, and the action is tried again from its start.
 """
 
 import math
@@ -20,139 +20,139 @@ from dvc.rwlock import rwlock
 from dvc.stage import Stage as DvcStage
 
 from flows.core.errors import DvcFailed, Interrupted
-from flows.core.file_lock import one_at_a_time
-from flows.dvc_repo.dvc_facts import whole_message
+from flows.core.file_lock import exclusive_lock
+from flows.dvc_repo.dvc_errors import describe_error
 from flows.dvc_repo.inotify import FileOpenWatch
 from stages.base.errors import OutputError
 
-POLL_S = 0.5  # as often as DVC itself looks
-MAY_KNOCK_S = 0.5  # of the three seconds after which DVC gives up
-FOR_OTHERS_S = 0.6  # so that one who looks every POLL_S comes to his turn
-LAST_S = 10.0  # after the end was asked for, for what leaves the folder in order
+POLL_S = 0.5  # DVC's own interval
+MAX_DELAY_S = 0.5  # of another process before the lock is free for PAUSE_S; it gives up after three seconds
+PAUSE_S = 0.6  # longer than POLL_S, so that a process that polls finds the lock free
+CLEANUP_S = 10.0  # after an interrupt, for actions that clean up
 T = TypeVar("T")
 
 
-class Busy(DvcFailed):
-    """Another process uses a file that this visit is about."""
+class RepositoryBusy(DvcFailed):
+    """Another process holds DVC's lock, or uses a file that an action needs."""
 
 
 class RepoLock:
-    """The turns of one opened repository; calls come from many threads, of which one at a time has its turn."""
+    """The lock of one opened repository, used by many threads, of which one at a time holds it."""
 
     def __init__(self, repo: Repo) -> None:
-        self.say: Callable[[str], None] = _say_aside
-        self.ended = threading.Event()  # somebody ended the run
+        self.log: Callable[[str], None] = _print_to_stderr
+        self.stop_event = threading.Event()  # set when the run is interrupted
         self._repo = repo
-        self._shared = Path(repo.stage_cache.cache_dir).parent / "inkflow.lock"
-        self._one_at_a_time = threading.RLock()
-        self._last_moment = math.inf
-        self._openings: FileOpenWatch | None = None  # of DVC's lock file, which is there once it was held
-        self._knocked_at = math.inf  # the first time since others had time for a turn
-        self._not_before = 0.0
+        self._shared_lock = Path(repo.stage_cache.cache_dir).parent / "inkflow.lock"  # of all users of the cache
+        self._thread_lock = threading.RLock()
+        self._deadline = math.inf  # of actions that clean up after an interrupt
+        self._watch: FileOpenWatch | None = None  # of DVC's lock file, which exists after the first acquisition
+        self._requested_at = math.inf  # time of another process's first attempt since the last pause
+        self._acquire_after = 0.0
 
-    def take(self, name: str, visit: Callable[[], T], *, last: bool = False) -> T:
-        """What `visit` gives, made for `name` under DVC's lock; made again when a file that it needs is in use.
+    def run(self, name: str, action: Callable[[], T], *, cleanup: bool = False) -> T:
+        """Run `action` under DVC's lock, again when another process uses a file that it needs; return its result.
 
         Args:
-            name: the stage, or what else waits, as the note says it.
-            visit: may be called several times.
-            last: it leaves the folder in order: an end that is asked for gives it some seconds more.
+            name: the stage or file that the action is about, for messages.
+            action: may be called several times.
+            cleanup: the action cleans up: after an interrupt, it may wait for `CLEANUP_S` more.
 
         Raises:
-            Interrupted: the end was asked for while others were waited for.
+            Interrupted: the run was interrupted while another process was waited for.
         """
-        wait = _Wait(self, name, last)
+        wait = _Wait(self, name, cleanup)
         while True:
             try:
                 with self.locked(wait):
-                    return visit()
-            except Busy as error:
-                wait.go_on(str(error))
+                    return action()
+            except RepositoryBusy as error:
+                wait.check(str(error))
             time.sleep(POLL_S)
 
     @contextmanager
     def locked(self, wait: "_Wait | None" = None) -> Iterator[None]:
-        """Hold DVC's lock; another process's turn is waited for."""
-        with self._one_at_a_time:
+        """Hold DVC's lock; wait for another process that holds it."""
+        with self._thread_lock:
             if self._repo.lock.is_locked:
                 yield
                 return
             try:
-                self._acquire(wait or _Wait(self, "the run", last=False))
-                with one_at_a_time(self._shared):
+                self._acquire(wait or _Wait(self, "the run", cleanup=False))
+                with exclusive_lock(self._shared_lock):
                     yield
             except LockError as error:
-                raise Busy(whole_message(error)) from error
+                raise RepositoryBusy(describe_error(error)) from error
             except DvcException as error:
-                raise DvcFailed(whole_message(error)) from error
+                raise DvcFailed(describe_error(error)) from error
             except OSError as error:
                 raise OutputError(error.filename or self._repo.root_dir, error) from error
             finally:
                 if self._repo.lock.is_locked:
                     self._release()
 
-    def see_that_free(self, stage: DvcStage) -> None:
-        """See that no `dvc` uses what `stage` writes, or writes what it reads: it may be running that very stage.
+    def ensure_unused(self, stage: DvcStage) -> None:
+        """Ensure that no `dvc` process uses the stage's outputs or writes its inputs: it may be running the stage.
 
         Raises:
-            LockError: one does; to be waited for by `take`.
+            LockError: a process does; `run` then waits for it.
         """
         reads, writes = ([entry.fs_path for entry in some if entry.fs_path] for some in (stage.deps, stage.outs))
         hardlink = self._repo.config["core"].get("hardlink_lock", False)
         with rwlock(self._repo.tmp_dir, self._repo.fs, " ".join(sys.argv), reads, writes, hardlink):
             return
 
-    def is_over(self, *, last: bool) -> bool:
-        """True when nobody is waited for any more; the first who asks after the end starts the last seconds."""
-        if not self.ended.is_set():
+    def is_stopped(self, *, cleanup: bool) -> bool:
+        """True when an action may wait no longer; the first call after an interrupt starts `CLEANUP_S`."""
+        if not self.stop_event.is_set():
             return False
-        self._last_moment = min(self._last_moment, time.monotonic() + LAST_S)
-        return not last or time.monotonic() >= self._last_moment
+        self._deadline = min(self._deadline, time.monotonic() + CLEANUP_S)
+        return not cleanup or time.monotonic() >= self._deadline
 
     def close(self) -> None:
-        """Let go of what the turns were watched with."""
-        if self._openings is not None:
-            self._openings.close()
+        """Stop watching DVC's lock file."""
+        if self._watch is not None:
+            self._watch.close()
 
     def _acquire(self, wait: "_Wait") -> None:
-        time.sleep(max(0.0, self._not_before - time.monotonic()))
+        time.sleep(max(0.0, self._acquire_after - time.monotonic()))
         while True:
             try:
                 self._repo.lock.lock()
                 break
-            except LockError:  # DVC itself waits three seconds before it says so
-                wait.go_on("another process holds DVC's lock")
-        if self._openings is None:
-            self._openings = FileOpenWatch(Path(self._repo.lock.files[0]))
-        self._openings.any()  # that was us
+            except LockError:  # after the three seconds for which DVC itself waits
+                wait.check("another process holds DVC's lock")
+        if self._watch is None:
+            self._watch = FileOpenWatch(Path(self._repo.lock.files[0]))
+        self._watch.was_opened()  # clears the event of our own acquisition
 
     def _release(self) -> None:
-        """Let go of the lock; for long enough, where others knocked a while ago: they look now and then only."""
+        """Release the lock, for `PAUSE_S` if another process has tried to acquire it: it polls, and needs the time."""
         now = time.monotonic()
-        if self._openings is not None and self._openings.any():
-            self._knocked_at = min(self._knocked_at, now)
+        if self._watch is not None and self._watch.was_opened():
+            self._requested_at = min(self._requested_at, now)
         self._repo.lock.unlock()
-        if now > self._knocked_at + MAY_KNOCK_S:
-            self._knocked_at, self._not_before = math.inf, now + FOR_OTHERS_S
+        if now > self._requested_at + MAX_DELAY_S:
+            self._requested_at, self._acquire_after = math.inf, now + PAUSE_S
 
 
 class _Wait:
-    """One visit that waits for others, and says so once."""
+    """An action that waits for another process. The reason is logged once."""
 
-    def __init__(self, turns: RepoLock, name: str, last: bool) -> None:
-        self._turns = turns
+    def __init__(self, lock: RepoLock, name: str, cleanup: bool) -> None:
+        self._lock = lock
         self._name = name
-        self._last = last
-        self._told = False
+        self._cleanup = cleanup
+        self._is_logged = False
 
-    def go_on(self, why: str) -> None:
-        """Come back to wait on; raise Interrupted when there is no time for it."""
-        if self._turns.is_over(last=self._last):
+    def check(self, reason: str) -> None:
+        """Return if the action may wait on; raise Interrupted if not."""
+        if self._lock.is_stopped(cleanup=self._cleanup):
             raise Interrupted(self._name)
-        if not self._told:
-            self._told = True
-            self._turns.say(f"{self._name} waits: {why}")
+        if not self._is_logged:
+            self._is_logged = True
+            self._lock.log(f"{self._name} waits: {reason}")
 
 
-def _say_aside(text: str) -> None:
+def _print_to_stderr(text: str) -> None:
     print(text, file=sys.stderr, flush=True)  # standard output may be JSON

@@ -1,4 +1,7 @@
-"""Whether DVC's default remote can be reached: `python -m flows.dvc_repo.remote_check`, a process that can be ended."""
+"""Checks that DVC's default remote can be reached: `python -m flows.dvc_repo.remote_check`.
+
+It is a program, so that its caller can terminate it when a connection hangs.
+"""
 
 import sys
 
@@ -9,18 +12,18 @@ REACHED, UNREACHABLE = 0, 1
 
 
 def main() -> int:
-    """Ask the remote whether its folder is there: an empty remote has none yet, and is reached all the same."""
+    """Access the remote's folder, and return the exit code. A new remote has no folder yet; it counts as reached."""
     try:
         with Repo() as repo:
-            store = repo.cloud.get_remote_odb()
-            store.fs.exists(store.path)
-            protocol = store.fs.protocol
+            odb = repo.cloud.get_remote_odb()
+            odb.fs.exists(odb.path)
+            protocol = odb.fs.protocol
             if (protocol if isinstance(protocol, str) else protocol[0]) in ("file", "local"):
-                store.fs.makedirs(store.path, exist_ok=True)
+                odb.fs.makedirs(odb.path, exist_ok=True)
     except DvcException as error:
         print(error)
         return UNREACHABLE
-    except Exception as error:  # noqa: BLE001 - each kind of remote raises its library's own errors
+    except Exception as error:  # noqa: BLE001 - each kind of remote has a library with its own errors
         print(f"{type(error).__name__}: {error}")
         return UNREACHABLE
     return REACHED

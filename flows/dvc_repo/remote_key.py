@@ -1,22 +1,26 @@
-"""The key of an SSH remote, where CI keeps it as a secret instead of a file."""
+"""Configures the private key of an SSH remote from the text that CI keeps as a secret."""
 
 import os
 from pathlib import Path
 
 from dvc.repo import Repo
 
+from flows.dvc_repo.remote_results import default_remote_of
+
 
 def use_key(root: Path, key: str) -> None:
-    """Let the default remote of the project at `root` use a private key, if it is a remote over SSH.
+    """Make the default remote of the project at `root` use a private key, if it is an SSH remote.
 
-    `key` is the key's text, as GitHub hands out secrets, or the path of its file, as GitLab does: it masks no value of
-    several lines.
-    It goes into a file that only this user may read, below `.dvc/tmp`, and its path into `.dvc/config.local`: git
-    tracks neither.
+    The key is written to a file below `.dvc/tmp` that only this user may read, and the path of that file to
+    `.dvc/config.local`; git tracks neither.
+
+    Args:
+        root: the project's folder.
+        key: text of the key, as GitHub provides secrets, or the path of its file, as GitLab does, which does not mask
+            secrets of several lines.
     """
     with Repo(str(root)) as repo:
-        name = repo.config["core"].get("remote")
-        url = repo.config["remote"].get(name, {}).get("url", "") if name else ""
+        name, url = default_remote_of(repo)
         if not url.startswith("ssh://"):
             return
         if "\n" not in key and Path(key).is_file():

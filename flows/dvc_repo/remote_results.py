@@ -1,7 +1,8 @@
-"""A DVC remote, as stages that run on other machines need it: single results, by hash and by key of the run cache.
+"""Transfers single results to and from the default DVC remote, for stages that run on other machines.
 
-`dvc push --run-cache` and its like go through all that there is; here only what belongs to one stage is moved.
-An outage is waited out; what stays wrong is said with the remote's own words.
+`dvc push --run-cache` and `dvc pull --run-cache` process the whole cache; here only the objects of one stage are
+transferred, by hash and by run-cache key. While the remote is unreachable, transfers are retried; an error that stays
+is reported with the remote's own message.
 """
 
 import threading
@@ -21,167 +22,196 @@ from dvc_data.hashfile.hash_info import HashInfo
 from dvc_data.hashfile.tree import Tree
 from dvc_objects.errors import ObjectFormatError
 
-from flows.core.errors import Interrupted, NoRemote, RemoteUnusable
+from flows.core.errors import Interrupted, NoRemote, RemoteFailed, TransferFailed
+from flows.dvc_repo.dvc_errors import ErrorCollector, describe_error
 from flows.dvc_repo.dvc_facts import HASH
-from flows.dvc_repo.transfer_errors import LoggedErrors, reason
 
 RUNS = "runs"  # DVC's folder for the run cache, in caches and in remotes
-RUNS_HASH = "md5-dos2unix"  # where DVC itself keeps it
-FIRST_DELAY_S, LAST_DELAY_S = 0.5, 8.0
-HOPELESS = ("No space left", "Disk quota", "Permission denied", "Access Denied", "AccessDenied", "NoSuchBucket")
+RUNS_HASH = "md5-dos2unix"  # of the object database that holds the run cache
+FIRST_DELAY_S, MAX_DELAY_S = 0.5, 8.0
+PERMANENT = ("No space left", "Disk quota", "Permission denied", "Access Denied", "AccessDenied", "NoSuchBucket")
 T = TypeVar("T")
 
-_said = LoggedErrors()  # of one transfer at a time
+_transfer_errors = ErrorCollector()  # of one transfer at a time
 
 
 class Remote:
-    """The default remote of a DVC repository. One transfer at a time; calls come from many threads."""
+    """The default remote of a DVC repository. Calls come from many threads; one transfer runs at a time."""
 
-    def __init__(self, repo: Repo, patience_s: float, ended: threading.Event) -> None:
+    def __init__(self, repo: Repo, wait_s: float, stop_event: threading.Event) -> None:
         self._repo = repo
-        self._patience_s = patience_s
-        self._ended = ended  # nothing is waited for any more
-        self._one_at_a_time = threading.RLock()
-        self._pushed: set[str] = set()  # in this run, so that thirty readers of one folder ask for it once
+        self._wait_s = wait_s  # for which transfers are retried while the remote is unreachable
+        self._stop_event = stop_event  # ends the retries
+        self._lock = threading.RLock()
+        self._pushed: set[str] = set()  # so that many stages that read one folder push it once
 
-    def ensure_named(self, stage: str) -> None:
+    def ensure_configured(self, stage: str) -> None:
         """Raise NoRemote unless a default remote is configured."""
         try:
             self._repo.cloud.get_remote()
         except NoRemoteError as error:
             raise NoRemote(stage) from error
         except DvcException as error:
-            raise RemoteUnusable(stage, "be used", reason(error)) from error
+            raise TransferFailed(stage, "be used", describe_error(error)) from error
 
     def folders(self) -> dict[str, str]:
-        """Path of the default remote by its name, where it is a folder; else nothing: its address is in the project."""
-        name = self._repo.config["core"].get("remote", "")
-        url = str(self._repo.config["remote"].get(name, {}).get("url", ""))
+        """Return name and path of a default remote that is a folder; other remotes' URLs are in the project."""
+        name, url = default_remote_of(self._repo)
         return {name: url} if url and "://" not in url else {}
 
     def push(self, stage: str, hashes: Collection[str]) -> None:
-        """Bring what has these hashes from the cache to the remote."""
-        with self._one_at_a_time:
+        """Push the objects with these hashes, and the files of folders among them."""
+        with self._lock:
             missing = set(hashes) - self._pushed
             if missing:
+                operation = "store the stage's data"
                 try:
-                    objects = _named(missing) | self._inside(missing)
+                    objects = _hash_infos(missing) | self._files_of_folders(missing)
                 except (FileNotFoundError, ObjectFormatError) as error:
-                    raise RemoteUnusable(stage, "take what the stage needs", f"the cache here lacks {error}") from error
-                self._patiently(stage, "take what the stage needs", lambda: _all(self._repo.cloud.push(objects)))
+                    raise TransferFailed(stage, operation, f"the local cache lacks {error}") from error
+                self._retry(stage, operation, lambda: _raise_for_failures(self._repo.cloud.push(objects)))
                 self._pushed |= missing
 
     def pull(self, stage: str, hashes: Collection[str]) -> None:
-        """Bring what has these hashes from the remote into the cache."""
-        if not self._bring(stage, hashes):
-            raise RemoteUnusable(stage, "give what the stage needs", "it does not have all of it any more")
+        """Pull the objects with these hashes into the cache, and the files of folders among them.
 
-    def _bring(self, stage: str, hashes: Collection[str]) -> bool:
-        """The same; false where the remote has not all of it, as after `dvc gc --cloud`, of which DVC says nothing."""
-        with self._one_at_a_time:
-            wanted = _named(hashes)
-            self._patiently(stage, "give what the stage needs", lambda: _all(self._repo.cloud.pull(wanted)))
+        Raises:
+            TransferFailed: the remote cannot be used, or lacks an object.
+        """
+        if not self._fetch(stage, hashes):
+            raise TransferFailed(stage, "provide the stage's data", "some of it is no longer there")
+
+    def push_run(self, stage: str, key: str) -> None:
+        """Push the outputs and then the entries that the run cache has for `key`."""
+        folder = run_cache_folder(self._repo, key)
+        entries = {path.name: load_yaml(str(path)) for path in folder.iterdir() if is_complete_entry(path)}
+        self.push(stage, [value for entry in entries.values() for value in _output_hashes(entry)])
+        with self._lock:
+            for name in entries:
+                self._retry(stage, "store the result", partial(self._put_entry, key, folder / name))
+
+    def fetch_run(self, stage: str, key: str) -> bool:
+        """Pull the newest result for `key`, entry and outputs, into the cache.
+
+        Returns:
+            False if the remote has no entry for `key`, or lacks an output.
+        """
+        with self._lock:
+            name = self._retry(stage, "look up earlier results", lambda: self._get_entry(key))
+        if name is None:
+            return False
+        entry = load_yaml(str(run_cache_folder(self._repo, key) / name))
+        return self._fetch(stage, _output_hashes(entry))
+
+    def _fetch(self, stage: str, hashes: Collection[str]) -> bool:
+        """Pull objects; False if the remote lacks one, as after `dvc gc --cloud`: DVC raises no error for that."""
+        with self._lock:
+            objects = _hash_infos(hashes)
+            self._pull_objects(stage, objects)
             try:
-                files = self._inside(hashes)
+                files = self._files_of_folders(hashes)
             except (FileNotFoundError, ObjectFormatError):
                 return False
             if files:
-                self._patiently(stage, "give what the stage needs", lambda: _all(self._repo.cloud.pull(files)))
-            return all(self._repo.cache.local.exists(item.value) for item in wanted | files)
+                self._pull_objects(stage, files)
+            return all(self._repo.cache.local.exists(item.value) for item in objects | files)
 
-    def push_run(self, stage: str, key: str) -> None:
-        """Bring the outputs and then the entries that the run cache has for `key` to the remote."""
-        folder = self._folder_of(key)
-        entries = {path.name: load_yaml(str(path)) for path in folder.iterdir() if is_whole(path)}
-        self.push(stage, [value for entry in entries.values() for value in _outputs(entry)])
-        with self._one_at_a_time:
-            for name in entries:
-                self._patiently(stage, "take the result", partial(self._put_entry, key, folder / name))
+    def _pull_objects(self, stage: str, objects: set[HashInfo]) -> None:
+        self._retry(stage, "provide the stage's data", lambda: _raise_for_failures(self._repo.cloud.pull(objects)))
 
-    def fetch_run(self, stage: str, key: str) -> bool:
-        """Bring the newest result for `key`, entry and outputs, into the cache; false where the remote lacks any."""
-        with self._one_at_a_time:
-            name = self._patiently(stage, "be asked for earlier results", lambda: self._get_entry(key))
-        if name is None:
-            return False
-        return self._bring(stage, list(_outputs(load_yaml(str(self._folder_of(key) / name)))))
-
-    def _inside(self, hashes: Collection[str]) -> set[HashInfo]:
-        """The files of those that are folders, which lie in the cache."""
+    def _files_of_folders(self, hashes: Collection[str]) -> set[HashInfo]:
+        """Hashes of the files in those of `hashes` that are folders and in the cache."""
         folders = [value for value in hashes if value.endswith(".dir")]
         cache = self._repo.cache.local
         return {file for value in folders for _, _, file in Tree.load(cache, HashInfo(HASH, value))}
 
     def _put_entry(self, key: str, entry: Path) -> None:
-        odb = self._repo.cloud.get_remote_odb(hash_name=RUNS_HASH)
-        folder = odb.fs.join(odb.path, RUNS, key[:2], key)
-        odb.fs.makedirs(folder, exist_ok=True)
-        odb.fs.put_file(str(entry), odb.fs.join(folder, entry.name))
+        fs, folder = self._remote_run_folder(key)
+        fs.makedirs(folder, exist_ok=True)
+        fs.put_file(str(entry), fs.join(folder, entry.name))
 
     def _get_entry(self, key: str) -> str | None:
-        """Fetch the newest entry for `key` that is whole; its name."""
-        odb = self._repo.cloud.get_remote_odb(hash_name=RUNS_HASH)
-        folder = odb.fs.join(odb.path, RUNS, key[:2], key)
-        if not odb.fs.exists(folder):
+        """Download the newest complete entry for `key`, and return its name."""
+        fs, folder = self._remote_run_folder(key)
+        if not fs.exists(folder):
             return None
-        here = self._folder_of(key)
-        here.mkdir(parents=True, exist_ok=True)
-        for path in sorted(odb.fs.find(folder), key=lambda path: _time_of(odb.fs, path), reverse=True):
-            name = odb.fs.name(path)
-            temporary = here / f".{name}.{threading.get_ident()}"
-            odb.fs.get_file(path, str(temporary))
-            if is_whole(temporary, name):
-                temporary.replace(here / name)  # the newest here too: that is what DVC restores
-                (here / name).touch()
+        local_folder = run_cache_folder(self._repo, key)
+        local_folder.mkdir(parents=True, exist_ok=True)
+        for path in sorted(fs.find(folder), key=lambda path: _mtime(fs, path), reverse=True):
+            name = fs.name(path)
+            temporary = local_folder / f".{name}.{threading.get_ident()}"
+            fs.get_file(path, str(temporary))
+            if is_complete_entry(temporary, name):
+                temporary.replace(local_folder / name)
+                (local_folder / name).touch()  # DVC restores the newest entry
                 return str(name)
             temporary.unlink()
         return None
 
-    def _folder_of(self, key: str) -> Path:
-        return Path(self._repo.stage_cache.cache_dir) / key[:2] / key
+    def _remote_run_folder(self, key: str) -> tuple[Any, str]:
+        """File system of the remote, and its folder of the run-cache entries for `key`."""
+        odb = self._repo.cloud.get_remote_odb(hash_name=RUNS_HASH)
+        return odb.fs, odb.fs.join(odb.path, RUNS, key[:2], key)
 
-    def _patiently(self, stage: str, what: str, act: Callable[[], T]) -> T:
-        """Do it, again and again while the remote cannot be reached, as long as patience lasts."""
-        end, delay_s = time.monotonic() + self._patience_s, FIRST_DELAY_S
+    def _retry(self, stage: str, operation: str, action: Callable[[], T]) -> T:
+        """Run `action`, again while it fails and `wait_s` has not passed; return its result."""
+        end, delay_s = time.monotonic() + self._wait_s, FIRST_DELAY_S
         while True:
-            _said.errors.clear()
-            _said.hear_transfers()
+            _transfer_errors.errors.clear()
+            _transfer_errors.attach_to_transfers()
             try:
-                return act()
-            except Exception as error:  # the libraries of remotes have no class of errors in common
-                cause = reason(error)
-                hopeless = any(sign in cause for sign in HOPELESS)
-                if hopeless or time.monotonic() + delay_s > end:
-                    raise RemoteUnusable(stage, what, cause) from error
-            if self._ended.wait(delay_s):
+                return action()
+            except Exception as error:  # each kind of remote has a library with its own errors
+                cause = describe_error(error)
+                is_permanent = any(text in cause for text in PERMANENT)
+                if is_permanent or time.monotonic() + delay_s > end:
+                    raise TransferFailed(stage, operation, cause) from error
+            if self._stop_event.wait(delay_s):
                 raise Interrupted(stage)
-            delay_s = min(2 * delay_s, LAST_DELAY_S)
+            delay_s = min(2 * delay_s, MAX_DELAY_S)
 
 
-def _named(hashes: Collection[str]) -> set[HashInfo]:
-    return {HashInfo(HASH, value) for value in hashes}
+def default_remote_of(repo: Repo) -> tuple[str, str]:
+    """Return the name and URL of the default remote; both are empty if none is configured."""
+    name = str(repo.config["core"].get("remote") or "")
+    return name, str(repo.config["remote"].get(name, {}).get("url", ""))
 
 
-def _all(result: Any) -> None:
-    """Raise unless everything was transferred."""
-    if result.failed:
-        cause = reason(_said.errors[0]) if _said.errors else "not everything could be transferred"
-        raise DvcException(f"{len(result.failed)} files: {cause}")
+def remote_failed(repo: Repo, error: BaseException) -> RemoteFailed:
+    """Return the error to raise when the default remote's library raised `error`."""
+    return RemoteFailed(*default_remote_of(repo), describe_error(error))
 
 
-def _outputs(entry: Mapping[str, Any]) -> list[str]:
-    return [str(out[HASH]) for out in entry["outs"]]
+def run_cache_folder(repo: Repo, key: str) -> Path:
+    """Return the local folder of the run-cache entries for `key`."""
+    return Path(repo.stage_cache.cache_dir) / key[:2] / key
 
 
-def is_whole(path: Path, name: str | None = None) -> bool:
-    """True for an entry of the run cache that is not cut off: its name is the digest of its content."""
+def is_complete_entry(path: Path, name: str | None = None) -> bool:
+    """True for a run-cache entry that is not truncated: its `name` is the digest of its content."""
     with suppress(DvcException, ValueError, AttributeError):
         return bool(dict_sha256(load_yaml(str(path)), exclude=["size", "nfiles"]) == (name or path.name))
     return False
 
 
-def _time_of(fs: Any, path: str) -> float:
-    """When a file of the remote was written, as far as it tells."""
+def _hash_infos(hashes: Collection[str]) -> set[HashInfo]:
+    return {HashInfo(HASH, value) for value in hashes}
+
+
+def _raise_for_failures(result: Any) -> None:
+    """Raise DvcException if a transfer failed for some files."""
+    if result.failed:
+        errors = _transfer_errors.errors
+        cause = describe_error(errors[0]) if errors else "not all files could be transferred"
+        raise DvcException(f"{len(result.failed)} files: {cause}")
+
+
+def _output_hashes(entry: Mapping[str, Any]) -> list[str]:
+    return [str(out[HASH]) for out in entry["outs"]]
+
+
+def _mtime(fs: Any, path: str) -> float:
+    """Modification time of a file in the remote; 0 if the remote does not report it."""
     info = fs.info(path)
-    written = info.get("mtime") or info.get("LastModified") or 0.0
-    return float(written.timestamp() if hasattr(written, "timestamp") else written)
+    mtime = info.get("mtime") or info.get("LastModified") or 0.0
+    return float(mtime.timestamp() if hasattr(mtime, "timestamp") else mtime)

@@ -1,20 +1,20 @@
-"""DVC's remotes: sending results and the run cache there, and getting both from there.
+"""Transfers all results and the run cache to and from the default DVC remote.
 
-    push            outputs that dvc.lock names
-    push_run_cache  which inputs gave which outputs, and those outputs: an entry never comes before what it names
-    pull_run_cache  the entries alone; what they name comes when a stage is restored (`fetch_result`)
-    pull            outputs that dvc.lock names, into the workspace
+    push            uploads the outputs in dvc.lock
+    push_run_cache  uploads run-cache entries, each after the outputs that it names
+    pull_run_cache  downloads the entries alone; a stage's outputs are downloaded when it is restored (`fetch_result`)
+    pull            downloads the outputs in dvc.lock and puts them into the workspace
 
-What a remote's library raises becomes one sentence without credentials, and exit code 1. A transfer that failed leaves
-what is here as it was, and may be repeated: what is there already is not sent again.
+An error of a remote's library becomes one sentence without credentials, and exit code 1. A failed transfer changes
+nothing locally and can be repeated: objects that were transferred already are skipped.
 """
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from dvc.config import ConfigError, NoRemoteError, RemoteConfigError
 from dvc.exceptions import DvcException
@@ -30,121 +30,118 @@ from dvc_objects.fs.base import ObjectFileSystem
 from dvc_objects.fs.generic import copy
 from dvc_objects.fs.local import LocalFileSystem
 
-from flows.core.errors import NoRemote, RemoteFailed, UnknownStage
-from flows.core.file_lock import one_at_a_time
+from flows.core.errors import NoRemote, UnknownStage
+from flows.core.file_lock import exclusive_lock
+from flows.dvc_repo.dvc_errors import ErrorCollector
 from flows.dvc_repo.dvc_facts import HASH, path_of
-from flows.dvc_repo.remote_results import RUNS, RUNS_HASH, is_whole
-from flows.dvc_repo.transfer_errors import LoggedErrors, reason
+from flows.dvc_repo.remote_results import RUNS, RUNS_HASH, default_remote_of, is_complete_entry, remote_failed
 from stages.base.errors import InkflowError
+
+T = TypeVar("T")
 
 
 def default_remote(root: Path) -> str | None:
-    """Name of the project's default remote; None where there is none.
+    """Return the name of the project's default remote; None if there is none.
 
     Raises:
         InkflowError: DVC's configuration cannot be read.
     """
     try:
         with Repo(str(root)) as repo:
-            name = repo.config["core"].get("remote")
-            return str(name) if name else None
+            return default_remote_of(repo)[0] or None
     except ConfigError as error:
         raise InkflowError(f"DVC's configuration cannot be read: {error}") from error
 
 
-def need_remote(root: Path) -> None:
-    """See that there is a default remote.
-
-    Raises:
-        NoRemote: there is none.
-    """
+def require_remote(root: Path) -> None:
+    """Raise NoRemote unless the project has a default remote."""
     if default_remote(root) is None:
         raise NoRemote
 
 
 def push(root: Path, targets: Sequence[str] = ()) -> int:
-    """Send the outputs of `targets` (all when empty) as dvc.lock names them; how many files were sent.
+    """Upload the outputs of `targets` (all when empty) that dvc.lock names, and return the number of uploaded files.
 
     Raises:
-        NoRemote, RemoteFailed, UnknownStage: nothing here was changed.
+        NoRemote, RemoteFailed, UnknownStage: nothing changed locally.
     """
-    with _at_work(root) as repo:
-        return int(_when_free(lambda: repo.push(targets=_paths(repo, targets))))
+    with _open_repo(root) as repo:
+        return int(_retry_while_locked(lambda: repo.push(targets=_paths(repo, targets))))
 
 
 def pull(root: Path, targets: Sequence[str] = ()) -> int:
-    """Bring the outputs of `targets` (all when empty) as dvc.lock names them; how many files were fetched.
+    """Download the outputs of `targets` (all when empty) that dvc.lock names, and return the number of fetched files.
 
     Raises:
-        NoRemote, RemoteFailed, UnknownStage: what lies in the workspace was not changed.
+        NoRemote, RemoteFailed, UnknownStage: nothing changed in the workspace.
     """
-    with _at_work(root) as repo:
-        result = _when_free(lambda: repo.pull(targets=_paths(repo, targets)))
+    with _open_repo(root) as repo:
+        result = _retry_while_locked(lambda: repo.pull(targets=_paths(repo, targets)))
         return int(result.get("stats", {}).get("fetched", 0))
 
 
 def push_run_cache(root: Path) -> int:
-    """Send the entries of the run cache that the remote lacks, after the outputs that they name; how many entries.
+    """Upload the run-cache entries that the remote lacks, after their outputs, and return the number of entries.
 
-    An entry whose outputs are not here any more stays here.
+    Entries whose outputs are not in the local cache are skipped.
 
     Raises:
-        NoRemote, RemoteFailed: nothing here was changed.
+        NoRemote, RemoteFailed: nothing changed locally.
     """
-    with _at_work(root) as repo:
-        here, there = _run_caches(repo)
-        known = _entries(there)
-        entries = {name: repo.cache.local for name, size in _entries(here).items() if known.get(name) != size}
-        wanted = {name: _outputs(Path(here.path) / RUNS / name) for name in entries}
-        present = _present(repo, {item for outputs in wanted.values() for item in outputs or ()})
-        ready = [name for name, outputs in wanted.items() if outputs and set(outputs) <= present]
-        _send(repo, {item for name in ready for item in wanted[name] or ()})
-        sources = [str(Path(here.path) / RUNS / name) for name in ready]
+    with _open_repo(root) as repo:
+        local, remote = _run_caches(repo)
+        remote_sizes = _entry_sizes(remote)
+        names = [name for name, size in _entry_sizes(local).items() if remote_sizes.get(name) != size]
+        outputs = {name: _outputs(Path(local.path) / RUNS / name) for name in names}
+        present = _present(repo, {item for items in outputs.values() for item in items or ()})
+        ready = {name: items for name, items in outputs.items() if items and set(items) <= present}
+        _upload(repo, {item for items in ready.values() for item in items})
+        sources = [str(Path(local.path) / RUNS / name) for name in ready]
         if sources:
-            copy(here.fs, sources, there.fs, [there.fs.join(there.path, RUNS, *name.split("/")) for name in ready])
+            copy(local.fs, sources, remote.fs, [_entry_path(remote, name) for name in ready])
         return len(ready)
 
 
 def push_all(root: Path) -> str:
-    """Send results and run cache; what was sent, in words.
+    """Upload results and run cache, and return a summary.
 
     Raises:
-        NoRemote, RemoteFailed: nothing here was changed.
+        NoRemote, RemoteFailed: nothing changed locally.
     """
     files, entries = push(root), push_run_cache(root)
     return f"{files} files and {entries} entries of the run cache pushed"
 
 
 def pull_run_cache(root: Path) -> int:
-    """Get the entries of the remote's run cache that are not here; how many.
+    """Download the run-cache entries that the local cache lacks, and return the number of new entries.
 
     Raises:
-        NoRemote, RemoteFailed: the run cache here is as it was.
+        NoRemote, RemoteFailed: the local run cache did not change.
     """
-    with _at_work(root) as repo, tempfile.TemporaryDirectory(dir=repo.tmp_dir) as folder:
-        here, there = _run_caches(repo)
-        known = _entries(here)
-        names = [name for name in _entries(there) if name not in known]
-        fetched = [Path(folder) / name for name in names]
+    with _open_repo(root) as repo, tempfile.TemporaryDirectory(dir=repo.tmp_dir) as folder:
+        local, remote = _run_caches(repo)
+        known = _entry_sizes(local)
+        names = [name for name in _entry_sizes(remote) if name not in known]
+        paths = [Path(folder) / name for name in names]
         if names:
-            sources = [there.fs.join(there.path, RUNS, *name.split("/")) for name in names]
-            copy(there.fs, sources, here.fs, [str(path) for path in fetched])
-        whole = [name for name, path in zip(names, fetched, strict=True) if _outputs(path) is not None]
-        with one_at_a_time(Path(here.path) / "inkflow.lock"):  # a reader takes whatever lies there for an entry
-            for name in whole:
-                target = Path(here.path) / RUNS / name
+            copy(remote.fs, [_entry_path(remote, name) for name in names], local.fs, [str(path) for path in paths])
+        complete = [name for name, path in zip(names, paths, strict=True) if _outputs(path) is not None]
+        with exclusive_lock(Path(local.path) / "inkflow.lock"):  # DVC reads incomplete entries too
+            for name in complete:
+                target = Path(local.path) / RUNS / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.move(Path(folder) / name, target)
-        return len(whole)
+        return len(complete)
 
 
 def fetch_result(repo: Repo, stage: DvcStage) -> bool:
-    """Get into the cache what the run cache names for the present inputs of `stage`; False when it cannot be had.
+    """Download the outputs that the run cache names for the present inputs of `stage`.
 
-    For a stage that runs otherwise: a remote that fails now costs the time of running it, and no more.
+    Returns:
+        False if a download fails: the stage then runs instead.
     """
     try:
-        with _in_words(repo):
+        with _translated_errors(repo):
             repo.stage_cache.restore(stage, pull=True)
     except InkflowError:
         return False
@@ -152,12 +149,12 @@ def fetch_result(repo: Repo, stage: DvcStage) -> bool:
 
 
 def missing_in_remote(root: Path) -> dict[str, list[str]]:
-    """Outputs in dvc.lock that the remote has not, whole or in part, by stage; the cache here does not count.
+    """Return the outputs in dvc.lock that the remote lacks, wholly or in part, by stage.
 
     Raises:
-        NoRemote, RemoteFailed: the remote cannot be asked.
+        NoRemote, RemoteFailed: the remote cannot be used.
     """
-    with _at_work(root) as repo:
+    with _open_repo(root) as repo:
         odb = repo.cloud.get_remote_odb(command="status")
         outputs = {
             (_address(stage), path_of(out)): HashInfo(HASH, out.hash_info.value)
@@ -165,17 +162,17 @@ def missing_in_remote(root: Path) -> dict[str, list[str]]:
             for out in stage.outs
             if out.use_cache and out.hash_info
         }
-        contents = {key: [*_inside(repo, odb, item), item] for key, item in outputs.items()}
-        there = set(odb.oids_exist({item.value for items in contents.values() for item in items}))
+        contents = {key: [*_folder_files(repo, odb, item), item] for key, item in outputs.items()}
+        present = set(odb.oids_exist({item.value for items in contents.values() for item in items}))
         missing: dict[str, list[str]] = {}
         for (stage, path), items in contents.items():
-            if any(item.value not in there for item in items):
+            if any(item.value not in present for item in items):
                 missing.setdefault(stage, []).append(path)
         return missing
 
 
 def _address(stage: DvcStage) -> str:
-    """DVC's address of a stage as it is in the project's folder, wherever the current folder is."""
+    """DVC's address of a stage as seen from the project's folder, whatever the current folder is."""
     file = str(Path(stage.path).relative_to(stage.repo.root_dir))
     if not stage.is_data_source and file == "dvc.yaml":
         return str(stage.name)
@@ -183,19 +180,19 @@ def _address(stage: DvcStage) -> str:
 
 
 def _paths(repo: Repo, targets: Sequence[str]) -> list[str] | None:
-    """The outputs that stages, groups or paths in the project name; DVC would look from the current folder on."""
+    """Absolute paths of the outputs of stages, groups or paths; DVC resolves targets from the current folder."""
     outputs = [(_address(stage), path_of(out)) for stage in repo.index.stages for out in stage.outs if out.use_cache]
-    found = []
+    paths = []
     for target in targets:
-        named = [path for stage, path in outputs if target in (stage, stage.partition("@")[0], path)]
-        if not named and not any(target.startswith(f"{path}/") for _, path in outputs):
+        matches = [path for stage, path in outputs if target in (stage, stage.partition("@")[0], path)]
+        if not matches and not any(target.startswith(f"{path}/") for _, path in outputs):
             raise UnknownStage(target, list(dict.fromkeys(stage for stage, _ in outputs)))
-        found += named or [target]
-    return [str(Path(repo.root_dir) / path) for path in found] or None
+        paths += matches or [target]
+    return [str(Path(repo.root_dir) / path) for path in paths] or None
 
 
-def _inside(repo: Repo, odb: Any, item: HashInfo) -> list[HashInfo]:
-    """What a folder holds, as the remote or the cache here knows it."""
+def _folder_files(repo: Repo, odb: Any, item: HashInfo) -> list[HashInfo]:
+    """Hashes of the files in a folder, from the local cache or else from `odb`; empty for a file."""
     if not item.isdir:
         return []
     for source in (repo.cache.local, odb):
@@ -207,75 +204,80 @@ def _inside(repo: Repo, odb: Any, item: HashInfo) -> list[HashInfo]:
 
 
 def _run_caches(repo: Repo) -> tuple[Any, Any]:
-    """Where the run cache lies here, and where in the remote."""
+    """Object databases that hold the run cache: the local one and the remote's."""
     return repo.cache.legacy, repo.cloud.get_remote_odb(command="push --run-cache", hash_name=RUNS_HASH)
 
 
-def _entries(odb: Any) -> dict[str, int]:
-    """The entries of a run cache, each with its size."""
+def _entry_path(odb: Any, name: str) -> str:
+    """Path of a run-cache entry in a remote."""
+    return str(odb.fs.join(odb.path, RUNS, *name.split("/")))
+
+
+def _entry_sizes(odb: Any) -> dict[str, int]:
+    """Size of each run-cache entry, by its path below `runs`."""
     runs = odb.fs.join(odb.path, RUNS)
     if isinstance(odb.fs, LocalFileSystem):
         files = [path for path in Path(runs).glob("??/*/*") if path.is_file()]
         return {path.relative_to(runs).as_posix(): path.stat().st_size for path in files}
     if not odb.fs.exists(runs):
         if isinstance(odb.fs, ObjectFileSystem):
-            odb.fs.fs.ls(odb.path.partition("/")[0])  # raises where there is no such bucket
+            odb.fs.fs.ls(odb.path.partition("/")[0])  # raises if the bucket does not exist
         return {}
-    found = odb.fs.fs.find(runs, detail=True)
-    return {odb.fs.relpath(odb.fs.join(path), runs): int(info["size"]) for path, info in found.items()}
+    infos = odb.fs.fs.find(runs, detail=True)
+    return {odb.fs.relpath(odb.fs.join(path), runs): int(info["size"]) for path, info in infos.items()}
 
 
 def _outputs(entry: Path) -> list[HashInfo] | None:
-    """What a file of the run cache names; None when it is no entry: a killed sender may leave half of one."""
-    return [HashInfo(HASH, out[HASH]) for out in load_yaml(str(entry))["outs"]] if is_whole(entry) else None
+    """Outputs that a run-cache entry names; None for an incomplete entry, which a killed process may leave."""
+    if not is_complete_entry(entry):
+        return None
+    return [HashInfo(HASH, out[HASH]) for out in load_yaml(str(entry))["outs"]]
 
 
 def _present(repo: Repo, items: set[HashInfo]) -> set[HashInfo]:
-    """Those of `items` that are in the cache here, folders with all that they hold."""
+    """Those of `items` that are in the local cache, folders with all their files."""
     cache = repo.cache.local
-    contents = {item: [*_inside(repo, cache, item), item] for item in items}
-    exists, _ = status(cache, {content for found in contents.values() for content in found})
-    return {item for item, found in contents.items() if set(found) <= exists}
+    contents = {item: [*_folder_files(repo, cache, item), item] for item in items}
+    exists, _ = status(cache, {content for group in contents.values() for content in group})
+    return {item for item, group in contents.items() if set(group) <= exists}
 
 
-def _send(repo: Repo, items: set[HashInfo]) -> None:
-    """Send contents that are here, folders with all that they hold."""
+def _upload(repo: Repo, items: set[HashInfo]) -> None:
+    """Upload objects of the local cache, folders with all their files."""
     cache, odb = repo.cache.local, repo.cloud.get_remote_odb(command="push")
-    whole = {content for item in items for content in [*_inside(repo, cache, item), item]}
-    if whole:
-        sent = transfer(cache, odb, whole, cache_odb=cache)
-        if sent.failed:
-            raise DvcException(f"{len(sent.failed)} files could not be sent")
+    contents = {content for item in items for content in [*_folder_files(repo, cache, item), item]}
+    if contents:
+        result = transfer(cache, odb, contents, cache_odb=cache)
+        if result.failed:
+            raise DvcException(f"{len(result.failed)} files could not be sent")
 
 
-def _when_free(work: Any) -> Any:
-    """What `work` gives; another process's turn is waited for."""
+def _retry_while_locked(action: Callable[[], T]) -> T:
+    """Run `action` until no other process holds DVC's lock, and return its result."""
     while True:
         try:
-            return work()
+            return action()
         except LockError:
-            continue  # DVC itself waits three seconds before it says so
+            continue  # DVC itself waits for three seconds before it raises
 
 
 @contextmanager
-def _at_work(root: Path) -> Iterator[Repo]:
-    with Repo(str(root)) as repo, _in_words(repo):
+def _open_repo(root: Path) -> Iterator[Repo]:
+    with Repo(str(root)) as repo, _translated_errors(repo):
         yield repo
 
 
 @contextmanager
-def _in_words(repo: Repo) -> Iterator[None]:
-    """Give what goes wrong as an error of ours; DVC counts the files that failed and logs why."""
-    said = LoggedErrors()
+def _translated_errors(repo: Repo) -> Iterator[None]:
+    """Raise errors in the block as errors of Inkflow. DVC logs why a transfer failed, and raises a count of files."""
+    collector = ErrorCollector()
     try:
-        with said.listening():
+        with collector.capture():
             yield
     except InkflowError:
         raise
     except NoRemoteError as error:
         raise NoRemote from error
-    except Exception as error:  # each kind of remote has a library with errors of its own
-        name = str(repo.config["core"].get("remote"))
-        url = str(repo.config["remote"].get(name, {}).get("url", ""))
-        cause = error if isinstance(error, RemoteConfigError) else (said.errors or [error])[0]
-        raise RemoteFailed(name, url, reason(cause)) from error
+    except Exception as error:  # each kind of remote has a library with its own errors
+        cause = error if isinstance(error, RemoteConfigError) else (collector.errors or [error])[0]
+        raise remote_failed(repo, cause) from error

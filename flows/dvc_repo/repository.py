@@ -1,9 +1,9 @@
-"""DVC, as the engine sees it: what is decided, restored and recorded goes through here.
+"""The engine's interface to DVC: restores and records the stages of a project.
 
-DVC decides whether a stage is unchanged or can be restored, hashes, caches and records. Only the stage's command is
-run by the engine, between `begin` and `record`, so that stages can run side by side, be watched and be ended.
-Every method that reads or writes DVC's records holds DVC's own lock, and only that long: `dvc` in another terminal
-works meanwhile. `flows/dvc_*.py` are the only modules that import DVC.
+DVC decides whether a stage is unchanged or can be restored; it hashes, caches and records. The engine runs only the
+command of a stage, between `begin` and `record` (or `abandon`), so that it can run stages in parallel, observe and
+terminate them. A method that reads or writes DVC's records holds DVC's lock while it does so, and no longer: `dvc` in
+another terminal can work meanwhile.
 """
 
 import logging
@@ -20,31 +20,32 @@ from dvc_data.hashfile.hash_info import HashInfo
 
 from flows.core.errors import DvcFailed, InputsChanged, Interrupted, PipelineInvalid, UnknownStage
 from flows.dvc_repo.cache_lookup import CacheLookup
+from flows.dvc_repo.dvc_errors import describe_error
 from flows.dvc_repo.dvc_facts import (
-    Held,
+    SavedHashes,
     StageInspector,
     active_graph,
-    hashes_of,
+    get_hashes,
     path_of,
     run_key,
     set_hashes,
+    temporary_hashes,
     value_of,
-    whole_message,
 )
-from flows.dvc_repo.input_snapshot import Snapshot, changes_between, inputs_of
-from flows.dvc_repo.lockfile import LockfileWriter, mend_list_of_files_in_use
+from flows.dvc_repo.input_snapshot import Snapshot, changed_inputs, take_snapshot
+from flows.dvc_repo.lockfile import LockfileWriter, repair_rwlock
 from flows.dvc_repo.locking import RepoLock
 from flows.dvc_repo.remote_results import Remote
 from flows.dvc_repo.remotes import fetch_result
 from flows.dvc_repo.stage_transfer import StageTransfer
-from flows.engine.output_backup import forget, is_outdated, put_all_back, put_aside, put_back
-from flows.engine.planning.change_messages import HOW_TO_GET, sentence
+from flows.engine.output_backup import backup_outputs, discard_backup, is_outdated, restore_all, restore_outputs
+from flows.engine.planning.change_messages import PULL_HINT, describe
 from flows.engine.planning.stage_facts import Facts
 from flows.engine.types import Command, Outcome, Result, Stage
 from stages.base.errors import OutputError
 
 for name in ("dvc", "dvc_data", "dvc_objects"):
-    logging.getLogger(name).setLevel(logging.CRITICAL)  # the engine says what DVC does; also ends its progress bars
+    logging.getLogger(name).setLevel(logging.CRITICAL)  # the engine reports DVC's actions; this hides progress bars too
 
 
 class Repository:
@@ -55,15 +56,15 @@ class Repository:
 
         Args:
             root: the project's folder, or a folder in it.
-            only: some of its stages; their inputs are then taken as they lie there.
-            pull: outputs to restore may come from the DVC remote.
+            only: names of the stages to use; outputs of other stages are then inputs like any other file.
+            pull: restore outputs from the DVC remote too.
         """
         try:
             self._repo = Repo(str(root))
-            mend_list_of_files_in_use(self._repo)
+            repair_rwlock(self._repo)
             self._graph: nx.DiGraph[DvcStage] = active_graph(self._repo.index.graph)
         except DvcException as error:
-            raise PipelineInvalid(f"DVC cannot read the pipeline: {whole_message(error)}") from error
+            raise PipelineInvalid(f"DVC cannot read the pipeline: {describe_error(error)}") from error
         except OSError as error:
             raise OutputError(error.filename or root, error) from error
         if only is not None:
@@ -71,17 +72,17 @@ class Repository:
         self.root = Path(self._repo.root_dir)
         self._order: list[DvcStage] = list(nx.dfs_postorder_nodes(self._graph))
         self._by_name: dict[str, DvcStage] = {stage.addressing: stage for stage in self._order}
-        self._situation = StageInspector(self._graph)
+        self._inspector = StageInspector(self._graph)
         self._pull = pull
-        self._cache = CacheLookup(self._repo, self._by_name, pull=pull)
-        self._recorder = LockfileWriter(self._repo, self._order)
-        self._begun: dict[str, tuple[Snapshot, Held]] = {}
-        self._turns = RepoLock(self._repo)
+        self.cache = CacheLookup(self._repo, self._by_name, pull=pull)  # for planning, while no stage runs
+        self._lockfile = LockfileWriter(self._repo, self._order)
+        self._begun: dict[str, tuple[Snapshot, SavedHashes]] = {}
+        self._lock = RepoLock(self._repo)
 
     def close(self) -> None:
-        """Write what is not written yet, and let go of DVC's databases."""
+        """Write the records that are not written yet, and close DVC's databases."""
         self.flush()
-        self._turns.close()
+        self._lock.close()
         self._repo.close()
 
     def __enter__(self) -> Self:
@@ -90,188 +91,192 @@ class Repository:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def tell(self, say: Callable[[str], None], ended: threading.Event) -> None:
-        """Have `say` hear that another process is waited for; nothing is waited for once `ended` is set."""
-        self._turns.say, self._turns.ended = say, ended
+    def configure_waiting(self, log: Callable[[str], None], stop_event: threading.Event) -> None:
+        """Log waits for other processes with `log`, and end them when `stop_event` is set."""
+        self._lock.log, self._lock.stop_event = log, stop_event
 
     def stages(self, targets: Sequence[str] = ()) -> list[Stage]:
-        """The stages that `targets` need (all when empty), each after those it waits for, in DVC's own order.
+        """Return `targets` (all stages when empty) and the stages they depend on, each after those it depends on.
 
         Raises:
             UnknownStage: a target is neither a stage, a group of stages (`train`) nor an output.
         """
-        wanted = [stage for target in targets for stage in self._named(target)] or self._order
-        needed = set(wanted).union(*(nx.descendants(self._graph, stage) for stage in wanted))
+        selected = [stage for target in targets for stage in self._stages_of(target)] or self._order
+        needed = set(selected).union(*(nx.descendants(self._graph, stage) for stage in selected))
         return [
             Stage(
                 stage.addressing,
-                tuple(before.addressing for before in self._graph.successors(stage)),
+                tuple(upstream.addressing for upstream in self._graph.successors(stage)),
                 tuple(str(out) for out in stage.outs),
             )
             for stage in self._order
             if stage in needed
         ]
 
-    def named(self, targets: Sequence[str]) -> list[str]:
-        """Names of the stages that `targets` name, without those that they need; all when empty."""
-        return [stage.addressing for target in targets for stage in self._named(target)] or list(self._by_name)
+    def resolve(self, targets: Sequence[str]) -> list[str]:
+        """Return the names of the stages of `targets`, without those they depend on; all when empty."""
+        return [stage.addressing for target in targets for stage in self._stages_of(target)] or list(self._by_name)
 
     def facts(self, targets: Sequence[str] = ()) -> list[Facts]:
-        """What DVC knows of the stages that `targets` need, in the same order."""
-        with self._turns.locked():
-            return [self._situation.of(self._by_name[stage.name], stage) for stage in self.stages(targets)]
+        """Return what DVC knows of the stages that `stages(targets)` returns, in the same order."""
+        with self._lock.locked():
+            return [self._inspector.facts(self._by_name[stage.name], stage) for stage in self.stages(targets)]
 
-    @property
-    def cache(self) -> CacheLookup:
-        """Answers of the cache that a plan asks for; to be asked while nothing runs."""
-        return self._cache
+    def try_restore(self, stage: Stage, *, force: bool = False) -> Result | tuple[str, ...]:
+        """Restore the outputs of `stage` from the cache, unless it is unchanged or must run.
 
-    def settle(self, stage: Stage, *, force: bool = False) -> Result | tuple[str, ...]:
-        """Result of `stage` when it need not run: unchanged, or restored just now. Else the reasons why it must run."""
-        return self._turns.take(stage.name, lambda: self._settle(stage, force))
+        Returns:
+            The result if the stage need not run; else the reasons why it must run.
+        """
+        return self._lock.run(stage.name, lambda: self._try_restore(stage, force))
 
-    def transfer(self, patience_s: float, ended: threading.Event) -> StageTransfer:
-        """What stages on other machines need; an unreachable remote is waited for so long, or until `ended`."""
-        return StageTransfer(self._repo, self._graph, self._turns.locked, patience_s, ended)
+    def transfer(self, wait_s: float, stop_event: threading.Event) -> StageTransfer:
+        """Return the transfer of stages to and from other machines.
+
+        Args:
+            wait_s: how long transfers are retried while the remote is unreachable.
+            stop_event: ends the retries when it is set.
+        """
+        return StageTransfer(self._repo, self._graph, self._lock.locked, wait_s, stop_event)
 
     def run_key(self, name: str) -> str:
-        """The same for stages of several clones that would do the same: same command, parameters and contents."""
-        with self._turns.locked():
+        """Return the run-cache key of stage `name`: equal in all clones for equal command, parameters and inputs."""
+        with self._lock.locked():
             stage = self._by_name[name]
-            with self._situation.tentative(stage):
+            with temporary_hashes(stage):
                 stage.save_deps()
                 return run_key(stage)
 
     def metrics(self) -> dict[str, Any]:
-        """Numbers in the metrics files of the workspace, by path and dotted key."""
-        with self._turns.locked():
+        """Return the content of the workspace's metrics files, by path."""
+        with self._lock.locked():
             files = self._repo.metrics.show().get("", {}).get("data", {})
         return {name: entry["data"] for name, entry in files.items() if "data" in entry}
 
     def begin(self, name: str) -> Command:
-        """Freeze what stage `name` reads, put its earlier outputs aside, and tell its command."""
-        return self._turns.take(name, lambda: self._begin(name))
+        """Start stage `name`: take a snapshot of its inputs, back up its outputs, and return its command."""
+        return self._lock.run(name, lambda: self._begin(name))
 
     def record(self, name: str) -> None:
-        """Hash and cache what stage `name` wrote, and record it in the run cache and in dvc.lock.
+        """Finish stage `name`: hash and cache its outputs, and record it in the run cache and in dvc.lock.
 
         Raises:
-            InputsChanged: something that the stage reads is not as it was at `begin`; nothing is recorded.
+            InputsChanged: an input has changed since `begin`; nothing is recorded.
         """
-        self._turns.take(name, lambda: self._record(name))
+        self._lock.run(name, lambda: self._record(name))
 
     def abandon(self, name: str) -> None:
-        """Clear what a failed or ended stage `name` left, and put its earlier outputs back."""
+        """Undo `begin` for stage `name`, which failed or was interrupted: restore its earlier outputs."""
         if name in self._begun:
-            self._turns.take(name, lambda: self._abandon(name), last=True)
+            self._lock.run(name, lambda: self._abandon(name), cleanup=True)
 
     def expect(self, names: Sequence[str]) -> None:
-        """Know which stages may be recorded in the run that begins: new ones keep the graph's order in dvc.lock."""
-        put_all_back(self.root)
-        self._recorder.expect([self._by_name[name] for name in names])
+        """Prepare a run in which the stages `names` may be recorded: new ones keep the graph's order in dvc.lock."""
+        restore_all(self.root)
+        self._lockfile.expect([self._by_name[name] for name in names])
 
     def skip(self, name: str) -> None:
-        """Know that stage `name` will not be recorded, so that nothing waits for its place in dvc.lock."""
-        self._recorder.skip(self._by_name[name])
+        """Declare that stage `name` will not be recorded, so that no other stage waits for its place in dvc.lock."""
+        self._lockfile.skip(self._by_name[name])
 
     def flush(self) -> None:
-        """Write all that was recorded into dvc.lock; after an end that was asked for, if its turn comes soon."""
-        if self._recorder.is_done:
+        """Write all recorded stages into dvc.lock; after an interrupt, unless the lock stays held too long."""
+        if self._lockfile.is_empty:
             return
         try:
-            self._turns.take("dvc.lock", self._recorder.flush, last=True)
+            self._lock.run("dvc.lock", self._lockfile.flush, cleanup=True)
         except Interrupted:
-            self._recorder.give_up()
-            self._turns.say("dvc.lock was not written: what finished is in the run cache, the next run restores it")
+            self._lockfile.discard()
+            self._lock.log("dvc.lock was not written; the next run restores the finished stages from the run cache")
 
-    def _settle(self, stage: Stage, force: bool) -> Result | tuple[str, ...]:
+    def _try_restore(self, stage: Stage, force: bool) -> Result | tuple[str, ...]:
         dvc_stage, name = self._by_name[stage.name], stage.name
-        facts = self._situation.of(dvc_stage, stage)
+        facts = self._inspector.facts(dvc_stage, stage)
         changes = facts.changes
-        reasons = tuple(sentence(change) for change in changes)
+        reasons = tuple(describe(change) for change in changes)
         if not changes and (facts.tracked or not force):
             return Result(name, Outcome.UNCHANGED)
         if facts.tracked:
-            return Result(name, self._settle_tracked(dvc_stage, name), reasons)
-        self._turns.see_that_free(dvc_stage)
-        if force or facts.always or not self._restore(dvc_stage):
+            return Result(name, self._update_tracked(dvc_stage, name), reasons)
+        self._lock.ensure_unused(dvc_stage)
+        if force or facts.always or not self._restore_outputs(dvc_stage):
             return reasons
         return Result(name, Outcome.RESTORED, reasons)
 
     def _begin(self, name: str) -> Command:
         stage = self._by_name[name]
-        recorded = hashes_of(stage)
+        recorded = get_hashes(stage)
         stage.save_deps()
-        self._begun[name] = inputs_of(stage), recorded
-        put_aside(self.root, name, [path_of(out) for out in stage.outs if not out.persist])
-        stage.remove_outs()  # what persists is made writable
+        self._begun[name] = take_snapshot(stage), recorded
+        backup_outputs(self.root, name, [path_of(out) for out in stage.outs if not out.persist])
+        stage.remove_outs()  # makes outputs with `persist` writable
         lines = stage.cmd if isinstance(stage.cmd, list) else stage.cmd.splitlines()
         environment = {"DVC_STAGE": name, "DVC_ROOT": str(self.root)}
         return Command(name, tuple(lines), str(Path(stage.wdir).resolve()), environment)
 
     def _record(self, name: str) -> None:
         stage = self._by_name[name]
-        with self._recorder.ignoring(stage):
+        with self._lockfile.ordered_gitignore(stage):
             stage.save(run_cache=False)
-        (before, _), after = self._begun[name], inputs_of(stage)  # of the hashes that are recorded, not of later ones
-        if changed := changes_between(before, after):
+        (before, _), after = self._begun[name], take_snapshot(stage)  # `after` has the hashes that are recorded
+        if changed := changed_inputs(before, after):
             raise InputsChanged(name, changed)
         if all(out.use_cache or out.is_metric or out.is_plot for out in stage.outs):
             self._repo.stage_cache.save(stage)
         stage.commit()
         del self._begun[name]
-        forget(self.root, name)
-        self._recorder.add(stage)
+        discard_backup(self.root, name)
+        self._lockfile.add(stage)
 
     def _abandon(self, name: str) -> None:
         stage, (_, recorded) = self._by_name[name], self._begun.pop(name)
-        if is_outdated(self.root, name):  # another process recorded the stage: what lies there is not ours to clear
-            forget(self.root, name)
+        if is_outdated(self.root, name):  # another process has recorded the stage: the outputs are its own
+            discard_backup(self.root, name)
         else:
             stage.remove_outs()
-            put_back(self.root, name)
+            restore_outputs(self.root, name)
         set_hashes(stage, recorded)
 
-    def _settle_tracked(self, stage: DvcStage, name: str) -> Outcome:
-        """A stage that never runs, tracked data or frozen: what is missing comes back, edits are recorded."""
+    def _update_tracked(self, stage: DvcStage, name: str) -> Outcome:
+        """Update a stage that never runs, tracked data or frozen: restore missing outputs, record edited ones."""
         for out in stage.outs:
-            if not out.exists:  # an edited one is not to be overwritten
-                self._bring_back(out, name)
+            if not out.exists:  # edited outputs must not be overwritten
+                self._checkout(out, name)
         if not stage.status():
             return Outcome.RESTORED
         stage.reproduce()
-        self._recorder.add(stage)
+        self._lockfile.add(stage)
         return Outcome.RECORDED
 
-    def _bring_back(self, out: Any, name: str) -> None:
-        """Check out what nobody makes; with `pull` from the remote."""
+    def _checkout(self, out: Any, name: str) -> None:
+        """Check out a tracked output; with `pull`, from the remote too."""
         if self._pull and out.hash_info and out.changed_cache():
-            Remote(self._repo, 0.0, self._turns.ended).pull(name, [value_of(out.hash_info)])
+            Remote(self._repo, 0.0, self._lock.stop_event).pull(name, [value_of(out.hash_info)])
         if out.changed_cache():
-            raise DvcFailed(f"{name}: {path_of(out)} is not in the cache; {HOW_TO_GET}")
+            raise DvcFailed(f"{name}: {path_of(out)} is not in the cache; {PULL_HINT}")
         out.checkout()
 
-    def _restore(self, stage: DvcStage) -> bool:
-        """Bring back the outputs that belong to the present inputs of `stage`, if the cache has them."""
-        with self._situation.tentative(stage) as keep:
+    def _restore_outputs(self, stage: DvcStage) -> bool:
+        """Restore the outputs that belong to the present inputs of `stage`; False if the cache lacks them."""
+        with temporary_hashes(stage) as keep:
             if stage.changed_stage() or not stage.deps_cached():
                 stage.save_deps()
                 for out in stage.outs:
                     out.hash_info = HashInfo()  # else DVC takes the recorded outputs for those of the new inputs
-            if not all(out.hash_info for out in stage.outs) and self._cache.entry(stage) is None:
+            if not all(out.hash_info for out in stage.outs) and self.cache.newest_entry(stage) is None:
                 return False
             try:
                 self._repo.stage_cache.restore(stage, dry=True)
-            except DvcException:  # not in the run cache, or a dependency is missing, which `begin` will say
+            except DvcException:  # not in the run cache, or a missing dependency, which `begin` reports
                 if not (self._pull and fetch_result(self._repo, stage)):
                     return False
-            with self._recorder.ignoring(stage):
+            with self._lockfile.ordered_gitignore(stage):
                 stage.run()
-            keep()  # not before: a file in use ends this, and it is begun again
-            self._recorder.add(stage)
+            keep()  # only now: if a file is in use, an error ends the block, and it runs again
+            self._lockfile.add(stage)
             return True
 
-    def _named(self, target: str) -> list[DvcStage]:
+    def _stages_of(self, target: str) -> list[DvcStage]:
         if target in self._by_name:
             return [self._by_name[target]]
         group = [stage for name, stage in self._by_name.items() if name.startswith(f"{target}@")]

@@ -1,12 +1,12 @@
-"""DVC's cache for `inkflow prune`: run-cache entries, what each holds, and what no branch, tag or experiment may lose.
+"""Access to DVC's cache for `inkflow prune`: run-cache entries, their objects, and the hashes that are still in use.
 
-`dvc gc` keeps or drops objects and never touches run-cache entries. Here entries go, with those objects that nothing
-else needs: neither an entry that stays nor any file of DVC's at the head of a branch, a tag, an experiment or a stash.
+`dvc gc` removes or keeps objects and never touches run-cache entries. `inkflow prune` removes entries, and those of
+their objects that are not in use: by an entry that stays, or by a DVC file at the head of a branch, a tag, an
+experiment or a stash.
 """
 
 import json
 import re
-import subprocess
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -18,148 +18,144 @@ from dvc.lock import LockError
 from dvc.repo import Repo
 
 from flows.core.errors import DvcFailed, PipelineInvalid
-from flows.core.file_lock import one_at_a_time
+from flows.core.file_lock import exclusive_lock
+from flows.dvc_repo.git import git
 from stages.base.errors import InvalidInput
 
-RECORDS = ("dvc.lock", ".dvc")  # ends of the names of files in which DVC keeps hashes
+DVC_FILES = ("dvc.lock", ".dvc")  # endings of the names of files that contain hashes
 HASH = re.compile(rb"\b[0-9a-f]{32}(?:\.dir)?\b")
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A run-cache entry: its file, when it was made, and the hashes of the outputs that it names."""
+class RunCacheEntry:
+    """A run-cache entry and what it names."""
 
     path: Path
-    made: float
-    outputs: frozenset[str]
+    mtime: float
+    outputs: frozenset[str]  # hashes, those of files in folders included
 
 
 class Cache:
-    """The cache of the project at `root`, held so that nobody else changes it."""
+    """The cache of a project; made by `locked_cache`."""
 
     def __init__(self, repo: Any) -> None:
-        self._repo = repo
-        self._stores = [repo.cache.local, repo.cache.legacy]
+        self._odbs = [repo.cache.local, repo.cache.legacy]
         self.folder = Path(repo.cache.local_cache_dir)
         self._runs = Path(repo.stage_cache.cache_dir)
 
-    def entries(self) -> list[Entry]:
-        """All run-cache entries, oldest first."""
-        found = []
+    def entries(self) -> list[RunCacheEntry]:
+        """Return all run-cache entries, oldest first."""
+        entries = []
         for path in self._runs.glob("*/*/*"):
             with suppress(OSError):
-                names = frozenset(_hashes(_outputs(path.read_bytes())))
-                found.append(Entry(path, path.stat().st_mtime, self.opened(names)))
-        return sorted(found, key=lambda entry: (entry.made, entry.path))
+                hashes = frozenset(_hashes(_outputs(path.read_bytes())))
+                entries.append(RunCacheEntry(path, path.stat().st_mtime, self.with_folder_files(hashes)))
+        return sorted(entries, key=lambda entry: (entry.mtime, entry.path))
 
-    def opened(self, hashes: Iterable[str]) -> frozenset[str]:
-        """`hashes`, and those of the files in the folders among them."""
-        found = set(hashes)
-        for name in [name for name in found if name.endswith(".dir")]:
-            for path in self.files(name):
-                with suppress(OSError, ValueError):  # a broken one names nothing
-                    found |= {item["md5"] for item in json.loads(path.read_bytes()) if "md5" in item}
-        return frozenset(found)
+    def with_folder_files(self, hashes: Iterable[str]) -> frozenset[str]:
+        """Return `hashes` and those of the files in folders among them."""
+        result = set(hashes)
+        for value in [value for value in result if value.endswith(".dir")]:
+            for path in self.files(value):
+                with suppress(OSError, ValueError):  # an unreadable list of files
+                    result |= {item["md5"] for item in json.loads(path.read_bytes()) if "md5" in item}
+        return frozenset(result)
 
-    def files(self, name: str) -> list[Path]:
-        """Files of the cache that hold the content with this hash: DVC 2 kept it elsewhere."""
-        paths = [Path(store.oid_to_path(name)) for store in self._stores]
+    def files(self, value: str) -> list[Path]:
+        """Return the cache files that hold the content with this hash; DVC 2 used another folder than DVC 3."""
+        paths = [Path(odb.oid_to_path(value)) for odb in self._odbs]
         return [path for path in paths if path.is_file()]
 
     def size(self) -> int:
-        """Bytes of all of it."""
+        """Return the size of all files in bytes."""
         return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
 
     def remove(self, paths: Iterable[Path]) -> None:
-        """Remove files of the cache, and folders of it that are empty then.
+        """Remove files of the cache, and folders that become empty.
 
         Raises:
-            DvcFailed: one cannot be removed.
+            DvcFailed: a file cannot be removed.
         """
         for path in paths:
             try:
                 path.unlink(missing_ok=True)
             except OSError as error:
-                raise DvcFailed(f"{path} cannot be removed ({error.strerror}); make it yours to write") from error
+                raise DvcFailed(f"{path} cannot be removed ({error.strerror}); make it writable") from error
             for folder in (path.parent, path.parent.parent):
-                with suppress(OSError):  # it holds something else
+                with suppress(OSError):  # it is not empty
                     folder.rmdir()
 
 
 @contextmanager
-def held_cache(root: Path) -> Iterator[Cache]:
-    """The cache of the project at `root`, with DVC's lock and that of all who share it.
+def locked_cache(root: Path) -> Iterator[Cache]:
+    """Yield the cache of the project at `root`, and hold DVC's lock and the lock of all users of the cache.
 
     Raises:
         PipelineInvalid: there is no DVC project.
-        DvcFailed: another DVC command is under way.
+        DvcFailed: another DVC command is running.
     """
     try:
         with Repo(str(root)) as repo:
             cache = Cache(repo)
-            with repo.lock, one_at_a_time(cache.folder / "inkflow.lock"):
+            with repo.lock, exclusive_lock(cache.folder / "inkflow.lock"):
                 yield cache
     except LockError as error:
-        raise DvcFailed(f"another DVC command is under way; wait for its end, then prune again ({error})") from error
+        raise DvcFailed(f"another DVC command is running; wait until it ends, then prune again ({error})") from error
     except DvcException as error:
         raise PipelineInvalid(f"DVC cannot read the project: {error}") from error
 
 
-def needed(root: Path) -> frozenset[str]:
-    """Hashes in DVC's files of the workspace and of every branch, tag, experiment, stash and working tree of git.
+def referenced_hashes(root: Path) -> frozenset[str]:
+    """Return the hashes in DVC files of the workspace and of each branch, tag, experiment, stash and git worktree.
 
     Raises:
-        InvalidInput: `root` is in no git repository, or git cannot read it: nobody knows what is needed.
+        InvalidInput: `root` is in no git repository, or git cannot read it.
     """
-    found = {name for path in _records_here(root) for name in _hashes(path.read_bytes())}
-    blobs: dict[str, None] = {}
-    for commit in _commits(root):
-        for line in _git(root, "ls-tree", "-r", "-z", "--full-tree", commit).split("\0"):
-            facts, _, name = line.partition("\t")
-            if name.endswith(RECORDS):
-                blobs[facts.split()[2]] = None
-    for blob in blobs:
-        found |= set(_hashes(_git(root, "cat-file", "blob", blob).encode()))
-    return frozenset(found)
+    try:
+        hashes = {value for path in _worktree_files(root) for value in _hashes(path.read_bytes())}
+        blobs: dict[str, None] = {}
+        for commit in _commits(root):
+            for line in git(root, "ls-tree", "-r", "-z", "--full-tree", commit).split("\0"):
+                facts, _, name = line.partition("\t")
+                if name.endswith(DVC_FILES):
+                    blobs[facts.split()[2]] = None
+        for blob in blobs:
+            hashes |= set(_hashes(git(root, "cat-file", "blob", blob).encode(errors="surrogateescape")))
+    except DvcFailed as error:
+        raise InvalidInput(
+            f"git cannot list the versions of the project, whose results have to stay ({error}); nothing was removed"
+        ) from error
+    return frozenset(hashes)
 
 
 def _commits(root: Path) -> list[str]:
-    """Commits that something in git names."""
-    heads = _git(root, "rev-list", "--no-walk", "--all").split()
-    trees = [line.split()[1] for line in _git(root, "worktree", "list", "--porcelain").splitlines() if _is_head(line)]
-    stashes = _git(root, "stash", "list", "--format=%H").split()
+    """Commits of all references, worktrees and stashes."""
+    heads = git(root, "rev-list", "--no-walk", "--all").split()
+    trees = [line.split()[1] for line in git(root, "worktree", "list", "--porcelain").splitlines() if _is_head(line)]
+    stashes = git(root, "stash", "list", "--format=%H").split()
     return list(dict.fromkeys([*heads, *trees, *stashes]))
 
 
 def _is_head(line: str) -> bool:
-    return line.startswith("HEAD ") and set(line.split()[1]) != {"0"}  # zeros: a tree without a commit yet
+    return line.startswith("HEAD ") and set(line.split()[1]) != {"0"}  # zeros: a worktree without a commit
 
 
-def _records_here(root: Path) -> Sequence[Path]:
-    """DVC's files in the working trees of this repository, as they lie there."""
-    lines = _git(root, "worktree", "list", "--porcelain").splitlines()
+def _worktree_files(root: Path) -> Sequence[Path]:
+    """DVC files in all worktrees of the repository, with their uncommitted content."""
+    lines = git(root, "worktree", "list", "--porcelain").splitlines()
     trees = [Path(line.removeprefix("worktree ")) for line in lines if line.startswith("worktree ")]
-    found = []
+    files = []
     for tree in {*trees, root.resolve()}:
         if tree.is_dir():
-            names = _git(tree, "ls-files", "-z", "--cached", "--others", "--", *(f"*{end}" for end in RECORDS))
-            found += [tree / name for name in names.split("\0") if name and (tree / name).is_file()]
-    return found
+            names = git(tree, "ls-files", "-z", "--cached", "--others", "--", *(f"*{end}" for end in DVC_FILES))
+            files += [tree / name for name in names.split("\0") if name and (tree / name).is_file()]
+    return files
 
 
 def _outputs(entry: bytes) -> bytes:
-    """The part of an entry that names its outputs; they stand last, as DVC sorts its keys."""
+    """The part of an entry that names its outputs, which is the last one: DVC sorts the keys."""
     return b"\n" + entry.partition(b"\nouts:")[2]
 
 
 def _hashes(content: bytes) -> Iterator[str]:
-    return (found.decode() for found in HASH.findall(content))
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    command = ["git", *arguments]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="surrogateescape", check=False)
-    if done.returncode:
-        said = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
-        raise InvalidInput(f"git cannot say what branches and tags need ({said}); nothing was removed")
-    return done.stdout
+    return (match.decode() for match in HASH.findall(content))

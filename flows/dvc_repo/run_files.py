@@ -10,9 +10,9 @@ from ruamel.yaml import YAML
 
 from flows.core.errors import RevisionUnusable
 
-# What the report reads; {name} stands for each model.
-DATA = ("data/raw/dataset.json", "data/raw/dataset.npz", "data/prepared/prepared.json")
-OF_MODELS = (
+# Inputs of the report.
+DATA_FILES = ("data/raw/dataset.json", "data/raw/dataset.npz", "data/prepared/prepared.json")
+MODEL_FILES = (
     "models/{name}/training.json",
     "models/{name}/history.csv",
     "models/{name}/model.onnx",
@@ -22,21 +22,23 @@ OF_MODELS = (
 
 
 def fetch_run(root: Path, revision: str, target: Path) -> None:
-    """Put all that the report reads, as of `revision` (a commit, a branch, an experiment), below `target`.
+    """Copy the report's input files as of `revision` (a commit, branch or experiment) into the folder `target`.
 
     Raises:
-        RevisionUnusable: there is no such version, or a file of it is in no cache.
+        RevisionUnusable: the revision does not exist, or no cache has one of its files.
     """
     shutil.rmtree(target, ignore_errors=True)
     try:
         files = DVCFileSystem(str(root), rev=revision)
         _copy(files, "params.yaml", target, revision)
         params = YAML(typ="safe", pure=True).load((target / "params.yaml").read_text(encoding="utf-8"))
-        names = [form.format(name=name) for name in params["models"] for form in OF_MODELS]
-        for name in (*DATA, *names):
+        names = [pattern.format(name=name) for name in params["models"] for pattern in MODEL_FILES]
+        for name in (*DATA_FILES, *names):
             _copy(files, name, target, revision)
     except (SCMError, RevError) as error:
-        raise RevisionUnusable(f"{revision}: no such version ({error}); known: `git log`, `dvc exp list`") from error
+        raise RevisionUnusable(
+            f"{revision}: no such version ({error}); `git log` and `dvc exp list` list the versions"
+        ) from error
     except DvcException as error:
         raise RevisionUnusable(f"{revision}: cannot be read: {error}") from error
 
@@ -45,7 +47,7 @@ def _copy(files: DVCFileSystem, name: str, target: Path, revision: str) -> None:
     try:
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         files.get_file(name, str(target / name))
-    except OSError as error:  # FileNotFoundError, and what remotes raise
+    except OSError as error:  # FileNotFoundError, and the errors of remotes
         raise RevisionUnusable(
             f"{revision}: {name} is neither in git, the cache nor a remote; "
             "check that version out and run `inkflow run` or `dvc pull`"

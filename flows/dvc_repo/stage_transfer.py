@@ -1,4 +1,4 @@
-"""A stage that runs on another machine, as DVC sees it: what it reads goes there, its result comes back."""
+"""Transfers the inputs and the result of a stage that runs on another machine, through the DVC remote."""
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -20,78 +20,75 @@ from flows.dvc_repo.remote_results import Remote
 
 
 @dataclass(frozen=True)
-class Needs:
-    """What a stage reads, frozen: outputs of other stages by path and hash, and files that git has to know."""
+class StageInputs:
+    """Inputs of a stage at its start, with their run-cache key."""
 
     run_key: str
-    inputs: Mapping[str, str]
-    files: Sequence[str]
+    inputs: Mapping[str, str]  # hashes of other stages' outputs, by path
+    files: Sequence[str]  # which the worker gets from git
 
 
 class StageTransfer:
-    """The part of a repository that stages on other machines need."""
+    """The orchestrator's side: pushes the inputs of stages to the remote, and restores the results of workers."""
 
     def __init__(
         self,
         repo: Repo,
         graph: "nx.DiGraph[DvcStage]",
         locked: Callable[[], AbstractContextManager[None]],
-        patience_s: float,
-        ended: threading.Event,
+        wait_s: float,
+        stop_event: threading.Event,
     ) -> None:
         self._graph = graph
         self._by_name = {stage.addressing: stage for stage in graph}
         self._locked = locked
-        self._remote = Remote(repo, patience_s, ended)
+        self._remote = Remote(repo, wait_s, stop_event)
         self.remote_folders = self._remote.folders()
 
     def ensure_possible(self, name: str) -> None:
-        """Raise NoRemote or CannotBeSent where the result of stage `name` could not come back."""
-        self._remote.ensure_named(name)
+        """Raise NoRemote or CannotBeSent if the result of stage `name` could not be transferred back."""
+        self._remote.ensure_configured(name)
         stage = self._by_name[name]
-        kept = all(out.use_cache or out.is_metric or out.is_plot for out in stage.outs)
-        if not (can_be_cached(stage) and kept):
+        is_stored = all(out.use_cache or out.is_metric or out.is_plot for out in stage.outs)
+        if not (can_be_cached(stage) and is_stored):
             raise CannotBeSent(
-                name, "DVC keeps no run cache for it, by which its result comes back; take `pool` from its policy"
+                name, "DVC keeps no run cache for it, which would transfer its result; remove `pool` from its policy"
             )
 
     def fetch(self, name: str, key: str) -> bool:
-        """Bring the result that the remote has of stage `name` under `key` into the cache; false where it has none."""
+        """Pull the remote's result of stage `name` under `key` into the cache; False if there is none."""
         return self._remote.fetch_run(name, key)
 
-    def needs(self, name: str) -> Needs:
-        """What stage `name`, which was begun, reads.
-
-        Raises:
-            CannotBeSent: it reads something of another stage that DVC does not keep and git does not know.
-        """
+    def inputs(self, name: str) -> StageInputs:
+        """Return the inputs of stage `name`, which was begun."""
         with self._locked():
             stage = self._by_name[name]
-            made = [out for maker in self._graph.successors(stage) for out in maker.outs]
-            read = [out for out in made if any(overlap(dep.fs_path, out.fs_path) for dep in stage.deps)]
-            inputs = {path_of(out): str(out.hash_info.value) for out in read if out.use_cache and out.hash_info}
-            files = [path_of(out) for out in read if not out.use_cache]
+            outputs = [out for upstream in self._graph.successors(stage) for out in upstream.outs]
+            used = [out for out in outputs if any(overlap(dep.fs_path, out.fs_path) for dep in stage.deps)]
+            inputs = {path_of(out): str(out.hash_info.value) for out in used if out.use_cache and out.hash_info}
+            files = [path_of(out) for out in used if not out.use_cache]
             for dep in stage.deps:
                 if isinstance(dep, ParamsDependency):
                     files.append(path_of(dep))
-                elif not any(overlap(dep.fs_path, out.fs_path) for out in made):
+                elif not any(overlap(dep.fs_path, out.fs_path) for out in outputs):
                     files += files_of(dep)
             definition = str(Path(stage.path).relative_to(stage.repo.root_dir))
-            return Needs(run_key(stage), inputs, sorted({definition, *files}))
+            return StageInputs(run_key(stage), inputs, sorted({definition, *files}))
 
-    def send(self, name: str, needs: Needs) -> None:
-        """Bring what stage `name` reads of other stages to the remote."""
-        self._remote.push(name, list(needs.inputs.values()))
+    def push_inputs(self, name: str, inputs: StageInputs) -> None:
+        """Push the outputs of other stages that stage `name` reads to the remote."""
+        self._remote.push(name, list(inputs.inputs.values()))
 
-    def take(self, name: str, needs: Needs) -> None:
-        """Put the result that a worker gave of stage `name`, which was begun, into the workspace.
+    def restore_result(self, name: str, inputs: StageInputs) -> None:
+        """Restore a worker's result of stage `name`, which was begun, into the workspace.
 
         Raises:
-            CannotBeSent: the remote has none.
+            DvcFailed: the remote has no result for `inputs`.
         """
-        if not self._remote.fetch_run(name, needs.run_key):
+        if not self._remote.fetch_run(name, inputs.run_key):
             raise DvcFailed(
-                f"{name}: the worker ended well, and the DVC remote has no result of it; does it use another?"
+                f"{name}: the worker succeeded, but the DVC remote has no result of it; "
+                "check that the worker uses the same remote"
             )
         with self._locked():
             stage = self._by_name[name]
@@ -101,15 +98,15 @@ class StageTransfer:
 
 
 class WorkerProject:
-    """A DVC project in a clone on a worker, for one stage of an order."""
+    """The worker's side: a clone of the project, in which one stage runs."""
 
-    def __init__(self, root: Path, patience_s: float, ended: threading.Event) -> None:
+    def __init__(self, root: Path, wait_s: float, stop_event: threading.Event) -> None:
         self._repo = Repo(str(root))
-        self._remote = Remote(self._repo, patience_s, ended)
+        self._remote = Remote(self._repo, wait_s, stop_event)
 
-    def lay_out(self, stage: str, inputs: Mapping[str, str]) -> None:
-        """Put what `stage` reads of other stages into the workspace, by path and hash."""
-        self._remote.ensure_named(stage)
+    def checkout_inputs(self, stage: str, inputs: Mapping[str, str]) -> None:
+        """Pull `inputs` of `stage`, given as hashes by path, and check them out into the workspace."""
+        self._remote.ensure_configured(stage)
         missing = dict(inputs)
         try:
             outs = [(out, missing.pop(path_of(out))) for out in self._repo.index.outs if path_of(out) in missing]
@@ -118,21 +115,21 @@ class WorkerProject:
                 out.hash_info, out.obj = HashInfo(HASH, value), None
                 out.checkout(force=True)
         except DvcException as error:
-            raise DvcFailed(f"{stage}: what it reads cannot be laid out: {error}") from error
+            raise DvcFailed(f"{stage}: its inputs cannot be checked out: {error}") from error
         if missing:
-            raise DvcFailed(f"{stage}: dvc.yaml of this commit makes no {', '.join(missing)}")
+            raise DvcFailed(f"{stage}: no stage of this commit's dvc.yaml has the output {', '.join(missing)}")
 
-    def give(self, stage: str, key: str) -> None:
-        """Bring the result of `stage` to the remote."""
+    def push_result(self, stage: str, key: str) -> None:
+        """Push the result of `stage` under `key` to the remote."""
         self._remote.push_run(stage, key)
 
     def close(self) -> None:
-        """Let go of DVC's databases."""
+        """Close DVC's databases."""
         self._repo.close()
 
 
 def configure(root: Path, home: Path, remote_folders: Mapping[str, str]) -> None:
-    """Give the clone at `root` the cache of the worker at `home`, which all its clones share."""
+    """Configure DVC in the clone at `root`: the cache of the worker at `home`, and the remotes that are folders."""
     with Config(str(root / ".dvc"), validate=False).edit("local", validate=False) as config:
         config["cache"] = {"dir": str(home / "cache"), "type": "reflink,hardlink,copy"}
         config.setdefault("core", {})["site_cache_dir"] = str(home / "site")

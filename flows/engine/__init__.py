@@ -1,1 +1,1 @@
-"""Runs a graph of stages: schedule, processes, display. Knows neither DVC nor Prefect; a repository is given to it."""
+"""Runs a graph of stages: plan, schedule, processes, display. Imports neither DVC nor Prefect; gets its repository."""

@@ -1,4 +1,4 @@
-"""What the engine asks of others: a repository of stages, and pools that run stages on other machines."""
+"""Interfaces that the engine needs: a repository of stages, and work pools that run stages on other machines."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -7,53 +7,55 @@ from typing import Any, Protocol
 
 from flows.engine.types import Command, Result, Stage
 
-Say = Callable[[str], None]
-
 
 class Repository(Protocol):
-    """The stages of a project and their records; calls come from many threads."""
+    """The stages of a project and their records; called from many threads."""
 
     root: Path
 
-    def tell(self, say: Say, ended: threading.Event) -> None:
-        """Report waits for other processes to `say`; wait for nothing once `ended` is set."""
+    def configure_waiting(self, log: Callable[[str], None], stop_event: threading.Event) -> None:
+        """Logs waits for other processes with `log`, and ends them when `stop_event` is set."""
 
     def expect(self, names: Sequence[str]) -> None:
-        """Prepare to record these stages: new entries keep the graph's order."""
+        """Prepares a run in which the stages `names` may be recorded, so that new records keep the graph's order."""
 
-    def settle(self, stage: Stage, *, force: bool = False) -> Result | tuple[str, ...]:
-        """Result of a stage that need not run, unchanged or restored just now; else the reasons why it must."""
+    def try_restore(self, stage: Stage, *, force: bool = False) -> Result | tuple[str, ...]:
+        """Restores the outputs of `stage` from the cache, unless it is unchanged or must run.
+
+        Returns:
+            The result if the stage need not run, otherwise the reasons why it must run.
+        """
 
     def run_key(self, name: str) -> str:
-        """Equal for stages of several clones that would do the same work."""
+        """Returns the run-cache key of stage `name`: equal in all clones for equal command, parameters and inputs."""
 
     def begin(self, name: str) -> Command:
-        """Freeze the inputs of a stage, put its earlier outputs aside, and give its command."""
+        """Takes a snapshot of the inputs of stage `name`, backs up its outputs, and returns its command."""
 
     def record(self, name: str) -> None:
-        """Hash, cache and record the outputs of a stage that was begun."""
+        """Hashes, caches and records the outputs of stage `name`, which was begun."""
 
     def abandon(self, name: str) -> None:
-        """Clear what a failed stage left, and put its earlier outputs back."""
+        """Undoes `begin` for stage `name`, which failed: restores its earlier outputs."""
 
     def skip(self, name: str) -> None:
-        """Expect no record of this stage any more."""
+        """Declares that stage `name` will not be recorded."""
 
     def flush(self) -> None:
-        """Write all records that are not written yet."""
+        """Writes the records that are not written yet."""
 
     def close(self) -> None:
-        """Write what is left, and close the repository."""
+        """Writes the records that are not written yet, and closes the repository."""
 
 
 class Pools(Protocol):
-    """Work pools, in which stages run on other machines."""
+    """Work pools, which run stages on other machines; called from many threads."""
 
-    def connect(self, carrier: Any) -> None:
-        """Give the pools what carries orders to them, once it is loaded."""
+    def connect(self, dispatcher: Any) -> None:
+        """Sets the dispatcher that sends stages to workers, once it is loaded."""
 
-    def fetch(self, stage: str, ended: threading.Event) -> bool:
-        """Bring an earlier result of `stage` on its present inputs into the cache, if a machine has one."""
+    def fetch(self, stage: str, stop_event: threading.Event) -> bool:
+        """Fetches an earlier result of `stage` for its present inputs into the cache; False if there is none."""
 
-    def run(self, stage: str, say: Say, ended: threading.Event, *, force: bool) -> str:
-        """Have `stage`, which was begun, run by a worker; where it ran."""
+    def run(self, stage: str, log: Callable[[str], None], stop_event: threading.Event, *, force: bool) -> str:
+        """Runs `stage`, which was begun, on a worker, and returns the name of the worker and of its pool."""

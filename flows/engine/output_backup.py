@@ -1,7 +1,7 @@
-"""Earlier outputs of a stage, put aside while it runs and back when it fails: nothing is lost by a bad run.
+"""Backups of a stage's earlier outputs: made before the stage runs, restored when it fails.
 
-A killed run leaves them aside; the next one finds the list of them and puts them back before it starts. When dvc.lock
-has another entry for the stage by then, as after a `dvc repro`, they are the older ones and are thrown away.
+A killed run leaves its backups, and the next run restores them before it starts. If dvc.lock has another entry for the
+stage by then, as after a `dvc repro`, the outputs in the workspace are newer, and the backup is discarded instead.
 """
 
 import errno
@@ -13,7 +13,7 @@ from contextlib import suppress
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from stages.base.files import write_json
 
@@ -21,94 +21,91 @@ FOLDER = Path(".inkflow/aside")
 LIST = "paths.json"
 
 
-def put_aside(root: Path, stage: str, paths: Sequence[str]) -> None:
-    """Move what lies at `paths` below `root` out of the way of `stage`."""
+def backup_outputs(root: Path, stage: str, paths: Sequence[str]) -> None:
+    """Moves the outputs of `stage` at `paths` below `root` into a backup, which replaces an earlier one."""
+    discard_backup(root, stage)
     folder = _folder(root, stage)
-    shutil.rmtree(folder, ignore_errors=True)
-    there = [path for path in paths if os.path.lexists(root / path)]
-    write_json(folder / LIST, {"paths": there, "stage": stage, "entry": _entry(root, stage)})
-    for number, path in enumerate(there):
+    existing = [path for path in paths if os.path.lexists(root / path)]
+    write_json(folder / LIST, {"paths": existing, "stage": stage, "entry": _lock_entry(root, stage)})
+    for number, path in enumerate(existing):
         _move(root / path, folder / str(number))
 
 
-def put_back(root: Path, stage: str) -> None:
-    """Move what was put aside for `stage` back, in the place of what a failed run left there."""
-    _put_back(root, _folder(root, stage))
+def restore_outputs(root: Path, stage: str) -> None:
+    """Moves the outputs in the backup of `stage` back, over those of a failed run; discards an outdated backup."""
+    folder = _folder(root, stage)
+    paths = [] if is_outdated(root, stage) else _read_list(folder)["paths"]
+    for number, path in enumerate(paths):
+        if os.path.lexists(folder / str(number)):  # else the run was killed before it moved this output
+            _remove(root / path)
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            _move(folder / str(number), root / path)
+    discard_backup(root, stage)
 
 
-def anything_aside(root: Path) -> bool:
-    """True while stages run here, and after a run that was killed."""
+def has_backups(root: Path) -> bool:
+    """True while stages run in the project at `root`, and after a run that was killed."""
     return (root / FOLDER).is_dir() and any((root / FOLDER).iterdir())
 
 
-def put_all_back(root: Path) -> None:
-    """Put back what a killed run left aside."""
+def restore_all(root: Path) -> None:
+    """Restores the backups that a killed run left in the project at `root`."""
     with suppress(FileNotFoundError):
         for folder in list((root / FOLDER).iterdir()):
-            _put_back(root, folder)
+            restore_outputs(root, unquote(folder.name))
 
 
-def forget(root: Path, stage: str) -> None:
-    """Remove what was put aside for `stage`, which ended well."""
+def discard_backup(root: Path, stage: str) -> None:
+    """Deletes the backup of `stage`."""
     shutil.rmtree(_folder(root, stage), ignore_errors=True)
 
 
 def is_outdated(root: Path, stage: str) -> bool:
-    """True when somebody else recorded `stage` since its outputs were put aside: what lies there now is newer."""
-    return _is_outdated(root, _folder(root, stage))
+    """True if dvc.lock has another entry for `stage` than when its backup was made: another process recorded it."""
+    content = _read_list(_folder(root, stage))
+    return "entry" in content and bool(content["entry"] != _lock_entry(root, stage))
 
 
-def _put_back(root: Path, folder: Path) -> None:
-    paths = [] if _is_outdated(root, folder) else _listed(folder)["paths"]
-    for number, path in enumerate(paths):
-        if os.path.lexists(folder / str(number)):  # else the run was killed before it was moved
-            _remove(root / path)
-            (root / path).parent.mkdir(parents=True, exist_ok=True)
-            _move(folder / str(number), root / path)
-    shutil.rmtree(folder, ignore_errors=True)
+def _folder(root: Path, stage: str) -> Path:
+    return root / FOLDER / quote(stage, safe="")
 
 
-def _is_outdated(root: Path, folder: Path) -> bool:
-    noted = _listed(folder)
-    return "entry" in noted and bool(noted["entry"] != _entry(root, noted["stage"]))
-
-
-def _listed(folder: Path) -> dict[str, Any]:
+def _read_list(folder: Path) -> dict[str, Any]:
     try:
         return {"paths": [], **json.loads((folder / LIST).read_text(encoding="utf-8"))}
     except (OSError, ValueError, TypeError):
-        return {"paths": []}  # killed before the list was whole, and so before anything was moved
+        return {"paths": []}  # the run was killed before the list was complete, and so before it moved an output
 
 
-def _entry(root: Path, stage: str) -> list[str] | None:
-    """Lines of the entry that dvc.lock has for `stage`; None when it has none. Read as DVC writes it: quickly."""
+def _lock_entry(root: Path, stage: str) -> list[str] | None:
+    """Returns the lines of the entry of `stage` in dvc.lock; None without one. Parsing the file as YAML is slow."""
     file, _, name = stage.rpartition(":")
     try:
         lines = (root / (file or "dvc.yaml")).with_suffix(".lock").read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         return None
-    start = next((number for number, line in enumerate(lines) if _names(line, name)), None)
+    start = next((number for number, line in enumerate(lines) if _is_key(line, name)), None)
     if start is None:
         return None
-    inside = takewhile(lambda line: not line or line.startswith("   "), lines[start + 1 :])
-    return [line for line in inside if line]
+    entry = takewhile(lambda line: not line or line.startswith("   "), lines[start + 1 :])
+    return [line for line in entry if line]
 
 
-def _names(line: str, stage: str) -> bool:
+def _is_key(line: str, stage: str) -> bool:
     return line.startswith("  ") and line[2:3] != " " and line.strip().rstrip(":").strip("'\"") == stage
 
 
 def _move(source: Path, target: Path) -> None:
-    """Move `source`, also to another file system: whole under its new name before it is gone under the old one."""
+    """Moves a file or folder, to another file system too; `target` is complete before `source` is deleted."""
     try:
         source.rename(target)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        half = target.with_name(f".{target.name}.moving")  # a kill may leave it: then `source` is whole
-        _remove(half)
-        _copy(source, half)
-        half.rename(target)
+        partial = target.with_name(f".{target.name}.moving")  # a kill can leave it; `source` is then still complete
+        _remove(partial)
+        _copy(source, partial)
+        partial.rename(target)
         _remove(source)
 
 
@@ -124,7 +121,3 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def _folder(root: Path, stage: str) -> Path:
-    return root / FOLDER / quote(stage, safe="")

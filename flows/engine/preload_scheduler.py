@@ -1,4 +1,4 @@
-"""When to import ahead what stages compute with: as soon as one of them is known to run, or one that they wait for."""
+"""Decides when to import ahead the modules that stages need."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -9,27 +9,35 @@ from flows.engine.types import Stage
 
 
 class PreloadScheduler:
-    """The stages of one run that may still want something imported; calls come from many threads.
+    """Requests imports for stages that have not started, as soon as it is certain that a stage runs before them.
 
-    What only a stage that starts at this moment wants is not worth a process: it imports that itself.
+    A stage that starts now imports its modules itself: a process for that stage alone would save no time.
+    Called from many threads.
     """
 
     def __init__(
-        self, stages: Sequence[Stage], policies: Mapping[str, StagePolicy], prepare: Callable[[StagePolicy], None]
+        self, stages: Sequence[Stage], policies: Mapping[str, StagePolicy], preload: Callable[[StagePolicy], None]
     ) -> None:
-        self._prepare = prepare
-        self._wants = {name: policy for name, policy in policies.items() if policy.preload and policy.pool is None}
-        self._graph = nx.DiGraph((above, stage.name) for stage in stages for above in stage.upstream)
+        """Creates the scheduler of one run.
+
+        Args:
+            stages: all stages of the run.
+            policies: the policy of each stage, by name.
+            preload: called with each policy whose modules are to be imported, more than once for the same modules.
+        """
+        self._preload = preload
+        self._pending = {name: policy for name, policy in policies.items() if policy.preload and policy.pool is None}
+        self._graph = nx.DiGraph((upstream, stage.name) for stage in stages for upstream in stage.upstream)
         self._graph.add_nodes_from(stage.name for stage in stages)
 
-    def starts(self, name: str) -> None:
-        """Stage `name` is about to run: import what others want that wait for it, or that want the same."""
-        own, waiting = self._wants.get(name), nx.descendants(self._graph, name)
-        for other, policy in list(self._wants.items()):
-            same = own is not None and (own.preload, own.slots) == (policy.preload, policy.slots)
-            if other != name and (same or other in waiting):
-                self._prepare(policy)
+    def start(self, name: str) -> None:
+        """Stage `name` starts: preloads for the stages that depend on it, and for those that need the same modules."""
+        own, downstream = self._pending.get(name), nx.descendants(self._graph, name)
+        for other, policy in list(self._pending.items()):
+            is_same = own is not None and (own.preload, own.slots) == (policy.preload, policy.slots)
+            if other != name and (is_same or other in downstream):
+                self._preload(policy)
 
-    def ended(self, name: str) -> None:
-        """Stage `name` wants nothing any more."""
-        self._wants.pop(name, None)
+    def finish(self, name: str) -> None:
+        """Stage `name` has ended, and needs no modules any more."""
+        self._pending.pop(name, None)

@@ -1,24 +1,24 @@
-"""Puts a working tree in order after a run that was killed."""
+"""Cleans up a working tree after a run that was killed."""
 
 import fcntl
 from contextlib import suppress
 from pathlib import Path
 
 from flows.core.file_lock import RUN_LOCK
-from flows.engine.output_backup import anything_aside, put_all_back
-from flows.engine.processes.command_runner import end_orphans
+from flows.engine.output_backup import has_backups, restore_all
+from flows.engine.processes.command_runner import terminate_orphans
 
 
-def put_in_order(root: Path) -> None:
-    """After a killed run: end what it left running, and put back what it had put aside."""
-    if anything_aside(root):
-        end_orphans(root.resolve())
-        put_all_back(root)
+def recover(root: Path) -> None:
+    """Terminates the processes that a killed run left in the working tree at `root`, and restores its backups."""
+    if has_backups(root):
+        terminate_orphans(root.resolve())
+        restore_all(root)
 
 
-def put_in_order_if_free(root: Path) -> None:
-    """Put the folder in order as the next run would, unless a run is under way here."""
+def recover_if_idle(root: Path) -> None:
+    """Calls `recover`, unless a run is in progress in the working tree at `root`."""
     if (root / RUN_LOCK).exists():
         with (root / RUN_LOCK).open("a") as file, suppress(BlockingIOError):
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            put_in_order(root)
+            recover(root)

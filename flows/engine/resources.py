@@ -1,4 +1,4 @@
-"""What this machine has for stages to share: cores and GPUs."""
+"""The resources of this machine that stages share: cores and GPUs."""
 
 import os
 import zlib
@@ -7,35 +7,36 @@ from pathlib import Path
 
 GPUS = "CUDA_VISIBLE_DEVICES"
 GPU_FOLDER = Path("/proc/driver/nvidia/gpus")
-# Read by the libraries that stages compute with; a stage that sets its own number of threads is not touched by them.
+# Variables that the numeric libraries read; a stage that sets its own number of threads overrides them.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
 def cores() -> int:
-    """Processor cores that this process may use."""
+    """Returns the number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0))
 
 
 def gpus() -> list[int]:
-    """Numbers of the NVIDIA GPUs that this process may use; none where there is no driver.
+    """Returns the numbers of the NVIDIA GPUs that this process may use; none without a driver.
 
-    A GPU that the environment names (`GPU-8932f937`, `MIG-GPU-...`) has a number made of its name: everywhere the same.
+    The number of a GPU that the environment names (`GPU-8932f937`, `MIG-GPU-...`) is a checksum of its name, and so the
+    same in all processes.
     """
     if os.environ.get(GPUS) is not None:
-        return list(_names())
+        return list(_visible_gpus())
     return list(range(len(list(GPU_FOLDER.iterdir())))) if GPU_FOLDER.is_dir() else []
 
 
-def _names() -> dict[int, str]:
-    """How the environment names each GPU; as CUDA reads it, up to the first that can be none, such as -1."""
-    listed = [name.strip() for name in os.environ.get(GPUS, "").split(",")]
-    allowed = takewhile(lambda name: name.isdigit() or name.startswith(("GPU-", "MIG-")), listed)
-    return {int(name) if name.isdigit() else zlib.crc32(name.encode()): name for name in allowed}
-
-
 def environment(slots: int, jobs: int, gpus: tuple[int, ...]) -> dict[str, str]:
-    """Environment of a stage that holds `slots` of `jobs` and these GPUs: its share of the cores, its devices."""
+    """Returns the variables for a stage that holds `slots` of `jobs` and these GPUs: its share of threads, its GPUs."""
     threads = str(max(1, cores() * slots // jobs))
-    shared = {name: threads for name in THREAD_VARIABLES if name not in os.environ}
-    names = _names()
-    return shared | ({GPUS: ",".join(names.get(number, str(number)) for number in gpus)} if gpus else {})
+    variables = {name: threads for name in THREAD_VARIABLES if name not in os.environ}
+    names = _visible_gpus()
+    return variables | ({GPUS: ",".join(names.get(number, str(number)) for number in gpus)} if gpus else {})
+
+
+def _visible_gpus() -> dict[int, str]:
+    """Returns the GPUs in CUDA_VISIBLE_DEVICES, by number; like CUDA, ignores all after the first invalid one (-1)."""
+    names = [name.strip() for name in os.environ.get(GPUS, "").split(",")]
+    valid = takewhile(lambda name: name.isdigit() or name.startswith(("GPU-", "MIG-")), names)
+    return {int(name) if name.isdigit() else zlib.crc32(name.encode()): name for name in valid}

@@ -1,4 +1,4 @@
-"""One run: its request, its display, its results. The command makes it; the engine and the flow are given it."""
+"""One run: its options, its display, its results. The command creates it and passes it to the engine and the flow."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -8,35 +8,46 @@ from flows.engine.display.plain import Display, SilentDisplay
 from flows.engine.types import Outcome, Result
 from stages.base.errors import InkflowError
 
-if TYPE_CHECKING:  # loading the schema takes an eighth of a second: not for a project that has none
+if TYPE_CHECKING:  # importing the schema takes an eighth of a second, which a project without one saves
     from stages.params.schema import Params
 
-RUN_ITSELF = "run"  # in place of a stage's name: an error that belongs to none
-GATES = "gates"  # likewise: a model that did not reach what is asked of it
+RUN_ITSELF = "run"  # key in Run.errors of an error that belongs to no stage
+GATES = "gates"  # key in Run.errors of failed quality gates
 
 
 @dataclass(frozen=True)
 class Options:
-    """How a run is to be done."""
+    """The options of a run.
+
+    Attributes:
+        jobs: number of slots; None for one per core.
+        force: run all stages that can run, even unchanged ones.
+        keep_going: after a failure, run the stages that do not depend on the failed one.
+        local: run no stage in a work pool.
+        pull: restore outputs from the DVC remote too.
+    """
 
     jobs: int | None = None
     force: bool = False
     keep_going: bool = False
-    local: bool = False  # no stage goes to a pool
-    pull: bool = False  # outputs to restore may come from the DVC remote
+    local: bool = False
+    pull: bool = False
 
 
 @dataclass
 class Run:
-    """One run: its request, its display, its results.
+    """One run.
 
     Attributes:
-        targets: stages to bring up to date with all that they need; all when empty.
-        options: how.
-        display: what a person sees.
-        params: the project's parameters; None in a project without our schema.
-        fallback: the data set to use when the chosen one cannot be had.
-        temporary_server: True where the Prefect server lives as long as the run: it has no pools.
+        targets: stages to bring up to date with all their dependencies; all stages when empty.
+        options: the options of the run.
+        display: prints the events of the run.
+        params: the parameters of the project; None in a project without our schema.
+        fallback: name of the data set that replaces the chosen one if that is unavailable.
+        temporary_server: True if the Prefect server lives as long as the run; such a server has no work pools.
+        results: results of the stages that are up to date.
+        errors: errors by stage, in the order in which they occurred.
+        not_run: causes by name of the stages that did not run because of a failure.
     """
 
     targets: Sequence[str] = ()
@@ -50,7 +61,7 @@ class Run:
     not_run: dict[str, str] = field(default_factory=dict)
 
     def reset(self) -> None:
-        """Forget what became of the stages: they are gone through once more."""
+        """Removes all results and errors, for another pass over the stages."""
         self.results.clear()
         self.errors.clear()
         self.not_run.clear()
@@ -62,12 +73,12 @@ class Run:
 
     @property
     def error(self) -> InkflowError | None:
-        """The first error; None when all went well."""
+        """The first error; None if there is none."""
         return next(iter(self.errors.values()), None)
 
     @property
     def summary(self) -> str:
-        """The run in a few words: `3 of 16 stages ran, 2 restored, 1 failed: train@cnn`."""
+        """The counts of the run in one line: `3 of 16 stages ran, 2 restored, 1 failed: train@cnn`."""
         failed = [name for name in self.errors if name not in (RUN_ITSELF, GATES)]
         total = len(self.results) + len(failed) + len(self.not_run)
         parts = [f"{len(self.ran)} of {total} stages ran"]

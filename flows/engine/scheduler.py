@@ -1,4 +1,7 @@
-"""Which stages may start now: those whose upstream is done, as far as slots and GPUs reach. No clock, no process."""
+"""Decides which stages may start: those whose upstream stages are done, within the slots and GPUs.
+
+Pure bookkeeping: reads no clock and starts no process.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,14 +12,14 @@ from flows.engine.types import Stage
 
 @dataclass(frozen=True)
 class Allocation:
-    """What a started stage holds: slots of `--jobs`, and GPUs by number."""
+    """The resources that a running stage holds: a number of slots of `--jobs`, and GPUs by number."""
 
     slots: int
     gpus: tuple[int, ...]
 
 
 class Scheduler:
-    """The state of a run: what waits, runs, is done, failed, or stands behind a failure."""
+    """The state of a run: the stages that wait, run, are done, or do not run because of a failure."""
 
     def __init__(
         self, stages: Sequence[Stage], policies: Mapping[str, StagePolicy], jobs: int, gpus: Sequence[int] = ()
@@ -24,71 +27,75 @@ class Scheduler:
         self._waiting = {stage.name: stage for stage in stages}
         self._policies = policies
         self._jobs = jobs
-        self._slots = jobs
-        self._gpus = list(gpus)
-        self._held: dict[str, Allocation] = {}
+        self._free_slots = jobs
+        self._free_gpus = list(gpus)
+        self._allocations: dict[str, Allocation] = {}
         self._done: set[str] = set()
-        self._failed: dict[str, str] = {}  # a stage that failed or stands behind one: the one that failed
+        self._causes: dict[str, str] = {}  # by a failed stage or one downstream of it: the name of the failed stage
 
     @property
     def running(self) -> tuple[str, ...]:
-        """Stages that were started and have not ended."""
-        return tuple(self._held)
+        """Names of the stages that have started and not ended."""
+        return tuple(self._allocations)
 
     @property
     def waiting(self) -> tuple[str, ...]:
-        """Stages that may still start."""
+        """Names of the stages that may still start."""
         return tuple(self._waiting)
 
     def start_next(self) -> tuple[Stage, Allocation] | None:
-        """The next stage that may start, which from now on runs; None when none may, or nothing is left for it."""
+        """Starts the next stage that may start, and returns it with its resources; None if no stage may start now."""
         for stage in self._waiting.values():
             if all(name in self._done or not self._is_known(name) for name in stage.upstream):
                 allocation = self._allocate(self._policies[stage.name])
                 if allocation is not None:
                     del self._waiting[stage.name]
-                    self._held[stage.name] = allocation
+                    self._allocations[stage.name] = allocation
                     return stage, allocation
         return None
 
     def finish(self, name: str) -> None:
-        """Stage `name` ended well."""
+        """Marks the running stage `name` as done."""
         self._release(name)
         self._done.add(name)
 
     def fail(self, name: str) -> dict[str, str]:
-        """Stage `name` failed: the stages behind it, which will not run, each with the failure it stands behind."""
+        """Marks the running stage `name` as failed.
+
+        Returns:
+            The waiting stages downstream of it, which will not run, each with the name of the failed stage.
+        """
         self._release(name)
-        self._failed[name] = name
-        behind = {}
-        for stage in list(self._waiting.values()):  # in the order of the graph: upstream is looked at first
-            cause = next((self._failed[above] for above in stage.upstream if above in self._failed), None)
+        self._causes[name] = name
+        skipped = {}
+        for stage in list(self._waiting.values()):  # in the order of the graph: upstream stages come first
+            cause = next((self._causes[upstream] for upstream in stage.upstream if upstream in self._causes), None)
             if cause is not None:
-                self._failed[stage.name] = behind[stage.name] = cause
+                self._causes[stage.name] = skipped[stage.name] = cause
                 del self._waiting[stage.name]
-        return behind
+        return skipped
 
     def stop(self) -> tuple[str, ...]:
-        """Start nothing more; the stages that would have come."""
-        left = tuple(self._waiting)
+        """Lets no further stage start, and returns the names of the stages that were waiting."""
+        waiting = self.waiting
         self._waiting.clear()
-        return left
+        return waiting
 
     def _is_known(self, name: str) -> bool:
-        return name in self._waiting or name in self._held or name in self._failed
+        return name in self._waiting or name in self._allocations or name in self._causes
 
     def _allocate(self, policy: StagePolicy) -> Allocation | None:
         if policy.pool is not None:
-            return Allocation(0, ())  # it takes nothing of this machine; how many run at once is the pool's matter
-        slots = min(policy.slots, self._jobs)  # a stage that asks for more than there is gets all of it
-        gpus = min(policy.gpus, len(self._gpus) + sum(len(held.gpus) for held in self._held.values()))
-        if slots > self._slots or gpus > len(self._gpus):
+            return Allocation(0, ())  # uses nothing of this machine; the pool limits how many run at once
+        slots = min(policy.slots, self._jobs)  # a stage that asks for more than there is gets all
+        gpus = min(policy.gpus, len(self._free_gpus) + sum(len(item.gpus) for item in self._allocations.values()))
+        if slots > self._free_slots or gpus > len(self._free_gpus):
             return None
-        self._slots -= slots
-        taken, self._gpus = tuple(self._gpus[:gpus]), self._gpus[gpus:]
-        return Allocation(slots, taken)
+        self._free_slots -= slots
+        allocated, self._free_gpus = tuple(self._free_gpus[:gpus]), self._free_gpus[gpus:]
+        return Allocation(slots, allocated)
 
     def _release(self, name: str) -> None:
-        held = self._held.pop(name)
-        self._slots += held.slots
-        self._gpus = sorted([*self._gpus, *held.gpus])
+        allocation = self._allocations.pop(name)
+        self._free_slots += allocation.slots
+        self._free_gpus = sorted([*self._free_gpus, *allocation.gpus])

@@ -1,4 +1,4 @@
-"""Events of one stage, from the engine to a thread that follows it: output lines, failed tries, the end."""
+"""The events of one stage, from the engine to another thread: output lines, failed attempts, the end."""
 
 import queue
 from collections.abc import Callable
@@ -10,42 +10,34 @@ from stages.base.errors import InkflowError
 
 @dataclass(frozen=True)
 class NotRun:
-    """A stage that is not run, because of `cause`."""
+    """The stage does not run, because of `cause`."""
 
     cause: str
 
 
 @dataclass(frozen=True)
-class FailedTry:
-    """A try that failed and is followed by another one."""
+class FailedAttempt:
+    """An attempt failed, and another one follows."""
 
     error: InkflowError
 
 
-Ending = Result | InkflowError | NotRun | FailedTry
+EndEvent = Result | InkflowError | NotRun | FailedAttempt  # an error ends the last attempt
 
 
 class StageEvents:
-    """The events of one stage: the engine writes them, at most one other thread follows them."""
+    """The events of one stage, with at most one thread that follows them."""
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
-        self._events: queue.Queue[str | Ending] = queue.Queue()
+        self._queue: queue.Queue[str | EndEvent] = queue.Queue()
 
-    def line(self, text: str) -> None:
-        """Add a line of the stage's output."""
-        self._events.put(text)
+    def put(self, event: str | EndEvent) -> None:
+        """Adds a line of the stage's output, or the event that ends an attempt."""
+        self._queue.put(event)
 
-    def fail_try(self, error: InkflowError) -> None:
-        """Add a failed try; another one follows."""
-        self._events.put(FailedTry(error))
-
-    def end(self, ending: Result | InkflowError | NotRun) -> None:
-        """Add the last event."""
-        self._events.put(ending)
-
-    def follow(self, on_line: Callable[[str], object]) -> Ending:
-        """Pass each line to `on_line` until a try ends, and give its ending; to be called again for the next try."""
-        while isinstance(event := self._events.get(), str):
+    def follow(self, on_line: Callable[[str], object]) -> EndEvent:
+        """Calls `on_line` with each line until an attempt ends, and returns its end; call it again for the next one."""
+        while isinstance(event := self._queue.get(), str):
             on_line(event)
         return event

@@ -1,4 +1,4 @@
-"""How long stages took on this machine: an untracked record, for what a plan expects and a display foretells."""
+"""Durations of stages on this machine, in an untracked file: a plan and the display estimate from them."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ from statistics import median
 from stages.base.files import write_json
 
 PATH = Path(".inkflow/timings.json")
-KEPT = 5  # runs of a stage that count
+MAX_RUNS = 5  # per stage
 
 
 class Timings:
@@ -18,20 +18,20 @@ class Timings:
         self._seconds: dict[str, list[float]] = _read(self._path)
 
     def expected_s(self, stage: str) -> float | None:
-        """Median duration of the last runs of `stage`; None when it never ran here."""
+        """Returns the median duration of the last runs of `stage`; None if it has not run on this machine."""
         return median(self._seconds[stage]) if self._seconds.get(stage) else None
 
     def add(self, stage: str, seconds: float) -> None:
-        """Take one more run of `stage`."""
-        self._seconds[stage] = [*self._seconds.get(stage, []), round(seconds, 3)][-KEPT:]
+        """Adds a run of `stage`."""
+        self._seconds[stage] = [*self._seconds.get(stage, []), round(seconds, 3)][-MAX_RUNS:]
 
     def save(self) -> None:
-        """Write the record."""
+        """Writes the file."""
         write_json(self._path, self._seconds)
 
 
 def _read(path: Path) -> dict[str, list[float]]:
-    """The record at `path`; a lost or damaged one is begun anew, since nothing but forecasts is made from it."""
+    """Returns the durations in the file; none if it is missing or damaged, since only estimates depend on it."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         return {str(name): [float(value) for value in values] for name, values in content.items()}

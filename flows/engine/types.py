@@ -1,4 +1,4 @@
-"""The nouns of the engine: stages as the graph names them, what is decided of them, what became of them."""
+"""Types that the engine shares with the other rooms: stages, commands, outcomes and results."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,17 +6,23 @@ from enum import StrEnum
 
 
 class Outcome(StrEnum):
-    """What became of a stage."""
+    """How a stage was brought up to date."""
 
     UNCHANGED = "unchanged"
     RESTORED = "restored from the run cache"
-    RECORDED = "recorded as it lies there"  # data that nobody makes, or a frozen stage's: edited by hand
+    RECORDED = "recorded without running"  # tracked data or a frozen stage whose content was edited by hand
     RAN = "ran"
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage of DVC's graph, by its address (`train@cnn`), with what it waits for."""
+    """A stage of DVC's graph.
+
+    Attributes:
+        name: DVC's address of the stage (`train@cnn`).
+        upstream: names of the stages that it depends on.
+        outputs: paths of its outputs.
+    """
 
     name: str
     upstream: tuple[str, ...] = ()
@@ -25,9 +31,14 @@ class Stage:
 
 @dataclass(frozen=True)
 class Command:
-    """What a stage runs: shell commands one after another, in a folder, with added environment.
+    """The command of a stage.
 
-    It may be a fork of a process that has the modules `preload` imported.
+    Attributes:
+        stage: name of the stage.
+        lines: shell commands that run one after another.
+        folder: working directory.
+        environment: variables that are added to the environment.
+        preload: modules that may be imported ahead, in a process of which the command is then a fork.
     """
 
     stage: str
@@ -39,15 +50,22 @@ class Command:
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one stage, and why; where it ran, if not here."""
+    """The result of a stage that is up to date.
+
+    Attributes:
+        stage: name of the stage.
+        outcome: how it was brought up to date.
+        reasons: why it was not unchanged.
+        location: the worker and pool that ran it; empty for this machine.
+    """
 
     stage: str
     outcome: Outcome
     reasons: tuple[str, ...] = ()
-    place: str = ""
+    location: str = ""
 
     @property
-    def sentence(self) -> str:
-        """The outcome with its reasons, for a log line or a state's message."""
-        what = f"{self.outcome} on {self.place}" if self.place else str(self.outcome)
-        return f"{what}: {', '.join(self.reasons)}" if self.reasons else what
+    def message(self) -> str:
+        """The outcome with its reasons, for a log line or for the message of a Prefect state."""
+        outcome = f"{self.outcome} on {self.location}" if self.location else str(self.outcome)
+        return f"{outcome}: {', '.join(self.reasons)}" if self.reasons else outcome

@@ -1,4 +1,4 @@
-"""The combinations of a sweep: parsed from `--grid`, `--list` and `--from`, each with a name of its own."""
+"""The combinations of a sweep, parsed from `--grid`, `--list` and `--from`, and their names."""
 
 import hashlib
 import itertools
@@ -13,90 +13,90 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from flows.core.params_edit import edited_params, parse_settings
+from flows.core.params_edit import edit_params, parse_settings
 from stages.base.errors import InvalidInput
 
-LONGEST_NAME = 100  # of an experiment: a file name below .git
-ODD = re.compile(r"[^A-Za-z0-9_=,.+-]+|\.{2,}|\.lock\b")  # not for a git reference, or not for a shell
+MAX_NAME_LENGTH = 100  # git stores an experiment in a file of that name
+UNSAFE = re.compile(r"[^A-Za-z0-9_=,.+-]+|\.{2,}|\.lock\b")  # not valid in a git reference, or special in a shell
 
 
 @dataclass(frozen=True)
 class Combination:
-    """Values for some keys of params.yaml, tried together."""
+    """Values for some keys of params.yaml, used together."""
 
     settings: Mapping[str, Any]
 
     @property
     def name(self) -> str:
-        """For people: `models.cnn.learning_rate=0.001 models.cnn.batch_size=32`."""
-        return " ".join(f"{key}={_text(value)}" for key, value in self.settings.items())
+        """Name for messages: `models.cnn.learning_rate=0.001 models.cnn.batch_size=32`."""
+        return " ".join(f"{key}={_format(value)}" for key, value in self.settings.items())
 
     @property
     def experiment(self) -> str:
-        """Name of the DVC experiment, the same each time: `learning_rate=0.001,batch_size=32`."""
+        """Name of the DVC experiment, equal for equal settings: `learning_rate=0.001,batch_size=32`."""
         short = [key.rpartition(".")[2] for key in self.settings]
         keys = short if len(set(short)) == len(short) else list(self.settings)
-        plain = ",".join(f"{key}={_text(value)}" for key, value in zip(keys, self.settings.values(), strict=True))
-        name = ODD.sub("_", plain).strip("-.")
-        if name == plain and len(name) <= LONGEST_NAME:
+        plain = ",".join(f"{key}={_format(value)}" for key, value in zip(keys, self.settings.values(), strict=True))
+        name = UNSAFE.sub("_", plain).strip("-.")
+        if name == plain and len(name) <= MAX_NAME_LENGTH:
             return name
-        return f"{name[:LONGEST_NAME]}-{hashlib.sha256(self.name.encode()).hexdigest()[:8]}"
+        return f"{name[:MAX_NAME_LENGTH]}-{hashlib.sha256(self.name.encode()).hexdigest()[:8]}"
 
 
-def combinations(grid: Sequence[str], listed: Sequence[str], file: Path | None) -> list[Combination]:
-    """Each of the listed combinations with each cell of the grid; each once.
+def parse_combinations(grid: Sequence[str], listed: Sequence[str], file: Path | None) -> list[Combination]:
+    """Return each listed combination, from arguments or from `file`, with each cell of the grid, without duplicates.
 
     Raises:
-        InvalidInput: nothing is asked for, or something is not as it should be.
+        InvalidInput: there is no combination, or one cannot be parsed.
     """
-    lines = [*listed, *(_lines(file) if file else ())]
+    lines = [*listed, *(_read_lines(file) if file else ())]
     if not (grid or lines):
-        raise InvalidInput("nothing to sweep over; say what, for example --grid models.cnn.batch_size=32,128")
-    bases = [_base(line) for line in lines] or [{}]
-    axes = dict(_axis(text) for text in grid)
+        raise InvalidInput("nothing to sweep over; name values, for example --grid models.cnn.batch_size=32,128")
+    bases = [_parse_line(line) for line in lines] or [{}]
+    axes = dict(_parse_axis(text) for text in grid)
     if len(axes) < len(grid):
         raise InvalidInput("--grid: a key is given twice; give all its values at once: KEY=V1,V2")
     cells = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
-    doubled = next((key for base in bases for key in base if key in axes), None)
-    if doubled:
-        raise InvalidInput(f"{doubled} is both in --grid and in --list or --from; give it once")
-    found = [Combination(base | cell) for base in bases for cell in cells]
-    return list({_identity(combination.settings): combination for combination in found}.values())
+    duplicate = next((key for base in bases for key in base if key in axes), None)
+    if duplicate:
+        raise InvalidInput(f"{duplicate} is both in --grid and in --list or --from; give it once")
+    combinations = [Combination(base | cell) for base in bases for cell in cells]
+    return list({_identity(combination.settings): combination for combination in combinations}.values())
 
 
-def check(found: Sequence[Combination], root: Path) -> None:
-    """See that each combination can be put into the params.yaml below `root`; nothing is written.
+def check_combinations(combinations: Sequence[Combination], root: Path) -> None:
+    """Check that each combination is valid in the params.yaml below `root`; nothing is written.
 
     Raises:
-        InvalidInput: the first that cannot, and why.
+        InvalidInput: the first combination that is not, with the reason.
     """
-    for combination in found:
+    for combination in combinations:
         try:
-            edited_params(combination.settings, root)
+            edit_params(combination.settings, root)
         except InvalidInput as error:
-            raise InvalidInput(f"{combination.name}: {_without_option(error)}") from error
+            raise InvalidInput(f"{combination.name}: {_message(error)}") from error
 
 
-def _axis(text: str) -> tuple[str, list[Any]]:
-    """`KEY=V1,V2` as the key and its values, which are read as YAML: `[4, 8],[8, 16]` are two lists."""
+def _parse_axis(text: str) -> tuple[str, list[Any]]:
+    """Key and values of `KEY=V1,V2`. Values are YAML: `[4, 8],[8, 16]` are two lists."""
     key, equals, values = text.partition("=")
     if not (key and equals and values.strip()):
         raise InvalidInput(f"--grid {text}: expected KEY=V1,V2, for example models.cnn.batch_size=32,128")
     try:
         return key, list(YAML(typ="safe", pure=True).load(f"[{values}]"))
-    except (YAMLError, ValueError) as error:  # as in flows.core.params_edit
+    except (YAMLError, ValueError) as error:  # ValueError: an invalid date or number
         raise InvalidInput(f"--grid {text}: {values!r} are not YAML values with commas between them") from error
 
 
-def _base(line: str) -> dict[str, Any]:
+def _parse_line(line: str) -> dict[str, Any]:
     try:
         return parse_settings(shlex.split(line))
     except (InvalidInput, ValueError) as error:
-        raise InvalidInput(f"combination {line!r}: {_without_option(error)}") from error
+        raise InvalidInput(f"combination {line!r}: {_message(error)}") from error
 
 
-def _lines(path: Path) -> list[str]:
-    """Lines of a file with combinations, without comments."""
+def _read_lines(path: Path) -> list[str]:
+    """Lines of a file with combinations, without blank lines and comments."""
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
@@ -108,10 +108,10 @@ def _identity(settings: Mapping[str, Any]) -> str:
     return json.dumps(settings, sort_keys=True, default=str)
 
 
-def _text(value: Any) -> str:
+def _format(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, default=str).replace('"', "")
 
 
-def _without_option(error: Exception) -> str:
-    """The sentence of an error without the name of an option that nobody gave."""
+def _message(error: Exception) -> str:
+    """Message of an error without the option `--set`, which is not used here."""
     return str(error).removeprefix("--set ")

@@ -1,4 +1,4 @@
-"""The trials of a sweep: each combination in a clone of the project, several at a time, each recorded by DVC."""
+"""Runs the trials of a sweep in parallel: each combination in a clone of the project, recorded as a DVC experiment."""
 
 import json
 import os
@@ -14,24 +14,24 @@ from typing import Any
 
 from flows.core.code_path import CODE
 from flows.core.errors import Interrupted, StageFailed
-from flows.core.file_lock import only_run_here
-from flows.dvc_repo.experiments import Experiments
+from flows.core.file_lock import run_lock
+from flows.dvc_repo.experiments import ProjectClones
 from flows.engine import resources
 from flows.engine.display.plain import Display
-from flows.engine.processes.command_runner import KEPT_LINES, MARK, mark, tied_to_us
+from flows.engine.processes.command_runner import MARK, TAIL_LINES, die_with_parent, mark
 from flows.engine.stage_events import StageEvents
 from flows.engine.types import Outcome, Result, Stage
 from flows.experiments.grid import Combination
 from flows.experiments.trial_process import TrialOrder
 from stages.base.errors import InkflowError
 
-# Our own modules, not those of the clone, and nothing added to the environment, which stages inherit.
+# Imports modules of this installation, not of the clone, and leaves PYTHONPATH alone, which stages would inherit.
 PROGRAM = "import sys; sys.path.insert(0, sys.argv.pop()); from flows.experiments.trial_process import main; main()"
 
 
 @dataclass
 class Trial:
-    """One combination, and what became of it; `metrics` by file and dotted key."""
+    """One combination and its result; `metrics` has the content of metrics files, by path."""
 
     combination: Combination
     outcome: Outcome | None = None
@@ -41,7 +41,7 @@ class Trial:
 
     @property
     def state(self) -> str:
-        """`ran`, `restored`, `failed`; `not run` where the sweep was ended before."""
+        """`ran`, `restored`, `failed`; `not run` if the sweep was interrupted."""
         if self.error is not None and not isinstance(self.error, Interrupted):
             return "failed"
         if self.outcome is None:
@@ -50,7 +50,7 @@ class Trial:
 
 
 class SweepRunner:
-    """Runs trials in threads of its own; the project's own folder is not touched."""
+    """Runs trials in threads of its own; the workspace does not change."""
 
     def __init__(
         self,
@@ -61,24 +61,24 @@ class SweepRunner:
         display: Display,
     ) -> None:
         self.trials = [Trial(combination) for combination in combinations]
-        self.crash: BaseException | None = None  # what ended the sweep itself
+        self.crash: BaseException | None = None  # unexpected exception of the sweep itself
         self._targets = targets
         self._jobs = jobs or resources.cores()
         self._display = display
-        self._experiments = Experiments(root)
+        self._clones = ProjectClones(root)
         self._started: queue.Queue[StageEvents | None] = queue.Queue()
         self._running: list[subprocess.Popen[str]] = []
-        self._guard = threading.Lock()
-        self._ended = threading.Event()
+        self._lock = threading.Lock()
+        self._stop_event = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin; come back at once."""
+        """Start the trials; return at once."""
         self._thread = threading.Thread(target=self._run, name="sweep", daemon=True)
         self._thread.start()
 
     def events(self) -> Iterator[StageEvents]:
-        """The events of each trial as it starts; ends when all have ended."""
+        """Yield the events of each trial when it starts, until all trials have ended."""
         while (events := self._started.get()) is not None:
             yield events
         if self.crash is not None:
@@ -86,74 +86,74 @@ class SweepRunner:
 
     @property
     def summary(self) -> str:
-        """The sweep in a few words: `4 combinations: 3 ran, 1 restored`."""
+        """Number of trials by state: `4 combinations: 3 ran, 1 restored`."""
         states = [trial.state for trial in self.trials]
         counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
         return f"{len(states)} combinations: {counts}"
 
     def interrupt(self) -> None:
-        """End all that runs, with all that it started; come back when nothing is left of it."""
-        with self._guard:
-            self._ended.set()
+        """Terminate all trials with their stages; return when no process is left."""
+        with self._lock:
+            self._stop_event.set()
             for process in self._running:
-                process.terminate()  # asked: a trial ends its stages in good order
+                process.terminate()  # not killed: a trial terminates its stages itself
         self.close()
 
     def close(self) -> None:
-        """Wait for the end of all trials."""
+        """Wait until all trials have ended."""
         if self._thread is not None:
             self._thread.join()
 
     def _run(self) -> None:
-        folder = self._experiments.folder
+        folder = self._clones.folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with only_run_here(folder, self._display.note):
-                self._experiments.remove_leftovers()
+            with run_lock(folder, self._display.note):
+                self._clones.remove_leftovers()
                 with ThreadPoolExecutor(self._jobs, thread_name_prefix="trial") as pool:
-                    done = [pool.submit(self._try, number, trial) for number, trial in enumerate(self.trials)]
-                for future in done:
+                    futures = [pool.submit(self._run_trial, *item) for item in enumerate(self.trials)]
+                for future in futures:
                     future.result()
-        except BaseException as error:  # noqa: BLE001 - raised again where somebody watches
+        except BaseException as error:  # noqa: BLE001 - raised again by `events`
             self.crash = error
         finally:
             self._started.put(None)
 
-    def _try(self, number: int, trial: Trial) -> None:
-        """One trial, with its result in `trial` and in its events."""
+    def _run_trial(self, number: int, trial: Trial) -> None:
+        """Run one trial, and put its result into `trial` and its events."""
         name = trial.combination.name
         events = StageEvents(Stage(name))
         self._started.put(events)
         try:
-            if self._ended.is_set():
+            if self._stop_event.is_set():
                 raise Interrupted(name)
-            with self._experiments.clone(f"trial-{number}") as project:
-                self._run_in(project, trial, events)
-                self._experiments.collect(project, trial.combination.experiment)
+            with self._clones.clone(f"trial-{number}") as project:
+                self._run_process(project, trial, events)
+                self._clones.fetch_experiment(project, trial.combination.experiment)
         except InkflowError as error:
             trial.error = error
-            events.end(error)
+            events.put(error)
             self._display.failure(name, str(error))
         except BaseException as error:
-            events.end(InkflowError(f"{name}: a fault of the sweep: {error!r}"))
+            events.put(InkflowError(f"{name}: unexpected error of the sweep: {error!r}"))
             raise
         else:
             result = Result(name, trial.outcome or Outcome.UNCHANGED, (trial.summary,))
-            events.end(result)
+            events.put(result)
             self._display.result(result)
 
-    def _run_in(self, project: Path, trial: Trial, events: StageEvents) -> None:
-        """Run the trial as a process in its clone, and take what it tells.
+    def _run_process(self, project: Path, trial: Trial, events: StageEvents) -> None:
+        """Run the trial as a process in its clone, and handle the events that it prints.
 
         Raises:
-            InkflowError: it failed.
+            InkflowError: the trial failed.
         """
         name = trial.combination.name
-        with self._guard:
-            if self._ended.is_set():
+        with self._lock:
+            if self._stop_event.is_set():
                 raise Interrupted(name)
             process = subprocess.Popen(
-                tied_to_us([sys.executable, "-P", "-c", PROGRAM, str(CODE)]),
+                die_with_parent([sys.executable, "-P", "-c", PROGRAM, str(CODE)]),
                 cwd=project,
                 env=os.environ | {MARK: mark(project)},
                 stdin=subprocess.PIPE,
@@ -167,32 +167,39 @@ class SweepRunner:
             assert process.stdin is not None and process.stdout is not None
             process.stdin.write(self._order(trial).to_json())
             process.stdin.close()
-            last = [self._hear(text, trial, events) for text in process.stdout][-KEPT_LINES:]
+            lines = [self._handle_line(text, trial, events) for text in process.stdout]
         self._running.remove(process)
         if trial.outcome is None:
-            died = Interrupted(name) if self._ended.is_set() else StageFailed(name, process.returncode, last)
-            raise trial.error or died
+            if self._stop_event.is_set():
+                raise trial.error or Interrupted(name)
+            raise trial.error or StageFailed(name, process.returncode, lines[-TAIL_LINES:])
 
     def _order(self, trial: Trial) -> TrialOrder:
-        combination, slots = trial.combination, str(self._experiments.folder.resolve() / "sharing")
-        settings, targets, gpus = combination.settings, tuple(self._targets), tuple(resources.gpus())
-        return TrialOrder(combination.name, settings, combination.experiment, targets, slots, self._jobs, gpus)
+        return TrialOrder(
+            name=trial.combination.name,
+            settings=trial.combination.settings,
+            experiment=trial.combination.experiment,
+            targets=tuple(self._targets),
+            shared_slots=str(self._clones.folder.resolve() / "sharing"),
+            jobs=self._jobs,
+            gpus=tuple(resources.gpus()),
+        )
 
-    def _hear(self, text: str, trial: Trial, events: StageEvents) -> str:
-        """Take one line that a trial printed, an event or what a library said; the words of it."""
+    def _handle_line(self, text: str, trial: Trial, events: StageEvents) -> str:
+        """Handle one line that a trial printed, an event or output of a library, and return its content."""
         try:
-            kind, what = json.loads(text)
+            kind, content = json.loads(text)
         except ValueError:
-            kind, what = "result", text.rstrip("\n")
+            kind, content = "result", text.rstrip("\n")
         if kind == "done":
-            trial.outcome, trial.summary = Outcome(what["outcome"]), what["summary"]
-            trial.metrics = what["metrics"]
+            trial.outcome, trial.summary = Outcome(content["outcome"]), content["summary"]
+            trial.metrics = content["metrics"]
         elif kind == "failed":
-            trial.error = InkflowError(what)
+            trial.error = InkflowError(content)
         elif kind == "ended":
             trial.error = Interrupted(trial.combination.name)
         else:
-            events.line(what)
+            events.put(content)
             if kind == "line":
-                self._display.line(trial.combination.name, what)
-        return str(what)
+                self._display.line(trial.combination.name, content)
+        return str(content)

@@ -1,6 +1,6 @@
-"""One trial of a sweep, as a process in its clone: what to do comes on standard input, what happens goes to the sweep.
+"""Program that runs one trial of a sweep in its clone: reads its order from standard input, and prints events.
 
-It is a process of its own since DVC looks at the current folder. Each event is a line of JSON: its kind and its words.
+It is a process of its own because DVC uses the current folder. Each event is a line of JSON: its kind and its content.
 """
 
 import json
@@ -14,7 +14,7 @@ from typing import Any, TextIO
 
 from flows.core.errors import Interrupted
 from flows.core.params_edit import apply_settings
-from flows.dvc_repo.experiments import save
+from flows.dvc_repo.experiments import save_experiment
 from flows.dvc_repo.repository import Repository
 from flows.engine.display.plain import Display
 from flows.engine.engine import Engine
@@ -27,90 +27,90 @@ from stages.base.errors import InkflowError
 
 @dataclass(frozen=True)
 class TrialOrder:
-    """What a trial has to do."""
+    """The order that the sweep sends to the process of a trial."""
 
-    name: str
-    settings: Mapping[str, Any]
+    name: str  # of the combination
+    settings: Mapping[str, Any]  # by dotted key of params.yaml
     experiment: str
-    targets: tuple[str, ...]
-    shared_slots: str
+    targets: tuple[str, ...]  # all stages when empty
+    shared_slots: str  # folder of the slots that all trials share
     jobs: int
     gpus: tuple[int, ...]
 
     def to_json(self) -> str:
-        """For the standard input of `main`."""
+        """Return the order as `main` reads it."""
         return json.dumps(asdict(self), default=str)
 
 
 class EventDisplay(Display):
-    """A display whose events another process shows."""
+    """Sends events to the process of the sweep, which displays them."""
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__()
         self._stream = stream
 
     def line(self, stage: str, text: str) -> None:
-        """A line that a stage printed."""
-        self.tell("line", f"{stage} | {text}")
+        """Send a line that a stage printed."""
+        self.send("line", f"{stage} | {text}")
 
     def result(self, result: Result) -> None:
-        """What became of a stage."""
-        self.tell("result", f"{result.stage}: {result.sentence}")
+        """Send the result of a stage."""
+        self.send("result", f"{result.stage}: {result.message}")
 
     def failure(self, stage: str, message: str) -> None:
-        """A stage that failed."""
-        self.tell("result", f"{stage}: {message}")
+        """Send the failure of a stage."""
+        self.send("result", f"{stage}: {message}")
 
     def not_run(self, stage: str, cause: str) -> None:
-        """A stage that stands behind a failure."""
-        self.tell("result", f"{stage}: not run, since {cause} failed")
+        """Send that a stage is not run because a stage that it depends on failed."""
+        self.send("result", f"{stage}: not run, since {cause}")
 
-    def tell(self, kind: str, what: object) -> None:
+    def send(self, kind: str, content: object) -> None:
         """Send one event."""
-        print(json.dumps([kind, what], default=str), file=self._stream, flush=True)
+        print(json.dumps([kind, content], default=str), file=self._stream, flush=True)
 
     def _print(self, text: str) -> None:
-        self.tell("line", text)
+        self.send("line", text)
 
 
 def main() -> None:
-    """Do what standard input says, in the current folder."""
+    """Run the trial whose order standard input holds, in the current folder."""
     events = EventDisplay(os.fdopen(os.dup(1), "w"))
-    os.dup2(2, 1)  # what libraries print is no event
+    os.dup2(2, 1)  # output of libraries must not look like events
     order = TrialOrder(**json.loads(sys.stdin.read()))
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:
-        events.tell("done", _do(order, events))
+        events.send("done", _run(order, events))
     except KeyboardInterrupt:
-        events.tell("ended", str(Interrupted(order.name)))
+        events.send("ended", str(Interrupted(order.name)))
     except InkflowError as error:
-        events.tell("ended" if isinstance(error, Interrupted) else "failed", str(error))
+        events.send("ended" if isinstance(error, Interrupted) else "failed", str(error))
 
 
-def _do(order: TrialOrder, events: EventDisplay) -> dict[str, Any]:
-    """Bring the clone up to date with the order's settings and save it as an experiment."""
+def _run(order: TrialOrder, events: EventDisplay) -> dict[str, Any]:
+    """Bring the stages up to date with the order's settings, save the experiment, and return the content of `done`."""
     apply_settings(order.settings, Path())
     run, repository = Run(order.targets, Options(order.jobs, local=True), events), Repository()
     stages = repository.stages(order.targets)
+    outputs = [output for stage in stages for output in stage.outputs]
     shared_slots = SharedSlots(Path(order.shared_slots), order.jobs, order.gpus)
     engine = Engine(repository, load_policies(Path()), run, shared_slots=shared_slots)
     engine.start(stages)
     try:
         for _ in engine.events():
             pass
-        made = {output for stage in stages for output in stage.outputs}
-        # What this run did not bring up to date belongs to other parameters.
-        metrics = {name: content for name, content in repository.metrics().items() if name in made}
+        # Metrics of other stages belong to other parameters.
+        metrics = {name: content for name, content in repository.metrics().items() if name in outputs}
     except BaseException:
-        shared_slots.ended.set()
+        shared_slots.stop_event.set()
         engine.interrupt()
         raise
     finally:
         engine.close()
     if run.error is not None:
         raise run.error
-    save(order.experiment, order.targets, [output for stage in stages for output in stage.outputs])
+    save_experiment(order.experiment, order.targets, outputs)
     outcome = Outcome.RAN if run.ran else Outcome.RESTORED
     return {"outcome": outcome, "summary": run.summary, "metrics": metrics}
 

@@ -1,1 +1,1 @@
-"""Prefect's server: the temporary one of a run, and all that `inkflow up` starts and keeps up."""
+"""Prefect's server: the temporary server of a run, and the processes of `inkflow up`."""

@@ -1,4 +1,4 @@
-"""Work pools: which there have to be, and how a pool of one type starts its jobs (the templates in workers/)."""
+"""Work pools: the names that the project uses, their base job templates (workers/*.json), and their creation."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -13,12 +13,12 @@ from flows.engine import resources
 from flows.engine.policy import load_policies
 from stages.base.errors import InkflowError, InvalidInput
 
-TEMPLATES = Path("workers")  # <type of pool>.json
-GPU = "gpu"  # pool whose jobs take a GPU each
+TEMPLATES = Path("workers")  # <pool type>.json
+GPU_POOL = "gpu"  # each of its runs takes one GPU
 
 
-def pools(root: Path, deployments: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Names of the pools that deployments and execution.yaml speak of.
+def pool_names(root: Path, deployments: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Returns the names of the work pools in `deployments` and execution.yaml.
 
     Raises:
         PolicyInvalid: execution.yaml has mistakes.
@@ -28,36 +28,38 @@ def pools(root: Path, deployments: Sequence[Mapping[str, Any]]) -> list[str]:
     return list(dict.fromkeys([*of_deployments, *of_stages]))
 
 
-def template(root: Path, kind: str) -> dict[str, Any]:
-    """Base job template of pools of the type `kind`; empty, which is Prefect's own, where there is none.
+def base_job_template(root: Path, pool_type: str) -> dict[str, Any]:
+    """Returns the base job template for pools of `pool_type`; without a template file, {}, which selects Prefect's own.
 
     Raises:
-        InvalidInput: the file is no JSON.
+        InvalidInput: The file is not valid JSON.
     """
-    path = root / TEMPLATES / f"{kind}.json"
+    path = root / TEMPLATES / f"{pool_type}.json"
     try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        template: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except ValueError as error:
-        raise InvalidInput(f"{path} is no JSON: {error}") from error
-    return found
+        raise InvalidInput(f"{path} is not valid JSON: {error}") from error
+    return template
 
 
-def create(client: SyncPrefectClient, root: Path, name: str) -> None:
-    """Make the process pool `name`, on which one run a GPU when it is for GPUs; one that is there stays as it is.
+def create_pool(client: SyncPrefectClient, root: Path, name: str) -> None:
+    """Creates the process pool `name`; an existing process pool stays as it is.
+
+    The pool GPU_POOL runs as many flow runs at a time as this machine has GPUs.
 
     Raises:
-        InkflowError: there is a pool of that name and another type.
+        InkflowError: A pool of that name has another type.
     """
     try:
-        known = client.read_work_pool(name)
+        pool = client.read_work_pool(name)
     except ObjectNotFound:
-        limit = max(1, len(resources.gpus())) if name == GPU else None
-        made = template(root, "process")
+        limit = max(1, len(resources.gpus())) if name == GPU_POOL else None
+        template = base_job_template(root, "process")
         client.create_work_pool(
-            WorkPoolCreate(name=name, type="process", base_job_template=made, concurrency_limit=limit)
+            WorkPoolCreate(name=name, type="process", base_job_template=template, concurrency_limit=limit)
         )
         return
-    if known.type != "process":
-        raise InkflowError(f"the work pool {name} is of type {known.type}, expected process; remove or rename it first")
+    if pool.type != "process":
+        raise InkflowError(f"the work pool {name} has type {pool.type}, expected process; remove or rename it first")

@@ -1,4 +1,4 @@
-"""Steps of the deployments: what is kept of their repository, and where a run works.
+"""Steps of prefect.yaml: the repository address that a deployment stores, and the working folder of its runs.
 
 A run works in the folder that its deployment was deployed from, or in a clone at the commit of that time.
 """
@@ -9,43 +9,45 @@ from pathlib import Path
 from prefect.deployments.steps.pull import agit_clone, set_working_directory
 
 from flows.core.redaction import mask
-from flows.workers.order import without_secrets
+from flows.workers.order import strip_credentials
 
 
 def address(repository: str | None = None) -> dict[str, str]:
-    """Let `repository`, the git address to clone, into the deployments; every reader of Prefect's page sees it there.
+    """Returns `repository`, the git address to clone, after a check that it holds no password.
+
+    Prefect shows the address to everyone who can open its page.
 
     Raises:
-        ValueError: a password or token stands in it.
+        ValueError: The address holds a password or token.
     """
-    if not repository or repository.startswith("{{"):  # as Prefect leaves a variable that is not set
+    if not repository or repository.startswith("{{"):  # Prefect leaves the template of an unset variable as it is
         return {"repository": ""}
-    if without_secrets(repository) != repository:
+    if strip_credentials(repository) != repository:
         raise ValueError(
-            f"INKFLOW_REPOSITORY {mask(repository)}: a password or token in it would stand on Prefect's page; name "
-            f"{without_secrets(repository)}, and give each worker git's credential helper or an SSH key"
+            f"INKFLOW_REPOSITORY {mask(repository)}: got a password or token, which Prefect's page would show; set "
+            f"{strip_credentials(repository)}, and give each worker git's credential helper or an SSH key"
         )
     return {"repository": repository}
 
 
 async def project(folder: str, repository: str | None = None, commit: str | None = None) -> dict[str, str]:
-    """Make the project the current folder of a run.
+    """Changes the current folder of a run to the project.
 
     Args:
-        folder: where `prefect deploy` was called.
-        repository: git address to clone; the folder itself where it is empty.
-        commit: what to check out of the clone.
+        folder: The folder in which `prefect deploy` was called.
+        repository: The git address to clone; empty for `folder` itself.
+        commit: The commit to check out in the clone.
 
     Returns:
-        The folder, as Prefect wants it told.
+        The folder, in the form that Prefect expects of a pull step.
 
     Raises:
-        ValueError: a repository without a commit: nobody could say later what ran; or with a password in its address.
+        ValueError: `repository` holds a password, or has no `commit`: the run's code could not be traced later.
     """
     if not address(repository)["repository"]:
         return dict(set_working_directory(folder))
     if not commit:
-        raise ValueError(f"{repository}: expected a commit to check out; deploy from a folder where one is")
-    found = await agit_clone(str(repository), commit_sha=commit)
-    os.chdir(found["directory"])
+        raise ValueError(f"{repository}: got no commit, expected a commit to check out; deploy from a git repository")
+    clone = await agit_clone(str(repository), commit_sha=commit)
+    os.chdir(clone["directory"])
     return {"directory": str(Path.cwd())}

@@ -1,31 +1,34 @@
-"""Prefect's server for this machine's own pages alone: `uvicorn --factory flows.prefect_server.same_origin:create_app`.
+"""Prefect's server, which refuses requests of web pages of other origins.
 
-Without a password whoever reaches the server may start runs, and every page that a person has open reaches loopback.
-CORS does not hold such a page back: Prefect takes JSON that is not called JSON, for which no permission is asked, and
-web sockets ask for none. A browser says where a page is from, though, and no other client says anything.
+Started by `uvicorn --factory flows.prefect_server.same_origin:create_app`.
+
+Without a password, everyone who reaches the server can start runs, and every open web page can reach loopback.
+CORS does not stop such a page. Prefect accepts JSON under any content type, and a browser sends some content types
+without asking for permission; it asks for none for web sockets either. But a browser sends the header Origin with
+each such request, and other clients do not.
 """
 
 import os
 from collections.abc import Set as AbstractSet
 
-from prefect.server.api.server import create_app as prefects
+from prefect.server.api.server import create_app as create_prefect_app
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from flows.prefect_server.environment import ORIGINS, PASSWORD
 
-POLICY_VIOLATION = 1008  # a code of web sockets
+POLICY_VIOLATION = 1008  # close code of RFC 6455
 
 
-class OwnOrigin:
-    """Refuses what pages of other origins ask."""
+class SameOriginMiddleware:
+    """Refuses HTTP and web socket requests from pages of origins other than `origins`."""
 
     def __init__(self, app: ASGIApp, origins: AbstractSet[str]) -> None:
         self._app, self._origins = app, origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, or refuse it."""
+        """Passes a request on to the app, or refuses it."""
         origin = Headers(scope=scope).get("origin") if scope["type"] in ("http", "websocket") else None
         if origin is None or origin in self._origins:
             await self._app(scope, receive, send)
@@ -36,6 +39,9 @@ class OwnOrigin:
 
 
 def create_app() -> ASGIApp:
-    """Prefect's server; with a password, which no other page knows, as it is."""
-    app = prefects()
-    return app if os.environ.get(PASSWORD) else OwnOrigin(app, frozenset(os.environ[ORIGINS].split(",")))
+    """Returns Prefect's server; without a password, it refuses pages of other origins.
+
+    With a password no check is needed: other pages do not know it.
+    """
+    app = create_prefect_app()
+    return app if os.environ.get(PASSWORD) else SameOriginMiddleware(app, frozenset(os.environ[ORIGINS].split(",")))

@@ -1,7 +1,7 @@
-"""The Prefect server that a run reports to: the one that is named, or a temporary one for the length of the run.
+"""The Prefect server of a run: the configured one, or a temporary one for the length of the run.
 
-The temporary one is ours, not the one that Prefect would start: it boots while stages run already, Ctrl-C at a
-terminal does not reach it, and it dies with this process, however that ends.
+Inkflow starts the temporary server itself instead of leaving that to Prefect. So the server boots while stages already
+run, Ctrl-C at a terminal does not reach it, and it dies with this process even if this process is killed.
 """
 
 import os
@@ -18,38 +18,38 @@ from typing import Self
 
 from flows.core.code_path import python_path
 from flows.core.errors import ServerUnreachable
-from flows.engine.processes.command_runner import MARK, mark, tied_to_us
-from flows.engine.processes.process_trees import end_trees
+from flows.engine.processes.command_runner import MARK, die_with_parent, mark
+from flows.engine.processes.process_trees import terminate_trees
 from flows.prefect_server.environment import ORIGINS
 from flows.prefect_server.temporary_server import APP, SETTINGS
 
-ANSWER_S = 10.0  # for a named server to answer
-START_S = 120.0  # for a temporary one to start, on a busy machine
+HEALTH_TIMEOUT_S = 10.0
+START_TIMEOUT_S = 120.0  # of a temporary server, on a busy machine
 POLL_S = 0.1
 
 
-def named() -> str | None:
-    """Address that PREFECT_API_URL names in the environment or in Prefect's active profile; None when neither does."""
-    return os.environ.get("PREFECT_API_URL") or _named_by_profile()
+def configured_url() -> str | None:
+    """Returns PREFECT_API_URL from the environment or from Prefect's active profile, None if neither sets it."""
+    return os.environ.get("PREFECT_API_URL") or _profile_url()
 
 
 class Server:
-    """A Prefect server to report to; a temporary one is ended with the block."""
+    """A context manager for the Prefect server of a run; stops a temporary server when the block ends."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._process: subprocess.Popen[bytes] | None = None
-        self.url = named()
+        self.url = configured_url()
         self.is_temporary = self.url is None
 
     def __enter__(self) -> Self:
-        """See that the named server answers, or begin to start a temporary one.
+        """Checks that the configured server responds, or begins to start a temporary one.
 
         Raises:
-            ServerUnreachable: the named server does not answer.
+            ServerUnreachable: The configured server does not respond.
         """
         if self.url is not None:
-            ensure_answer(self.url)
+            check_health(self.url)
             return self
         port = _free_port()
         command = [sys.executable, "-m", "uvicorn", "--factory", APP]
@@ -62,7 +62,7 @@ class Server:
             MARK: mark(self._root),
         }
         self._process = subprocess.Popen(
-            tied_to_us(command),
+            die_with_parent(command),
             env=os.environ | settings,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -74,54 +74,54 @@ class Server:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.end()
+        self.stop()
 
-    def end(self) -> None:
-        """End the temporary server."""
+    def stop(self) -> None:
+        """Stops the temporary server; a configured server keeps running."""
         if self._process is not None:
-            end_trees([self._process.pid])
+            terminate_trees([self._process.pid])
             self._process.wait()
             os.environ.pop("PREFECT_API_URL", None)
 
     @property
     def announcement(self) -> str:
-        """Where the run can be watched."""
+        """The line that tells the user which server shows the run."""
         return "Prefect server: a temporary one, for this run" if self.is_temporary else f"Prefect server: {self.url}"
 
     def wait_until_ready(self) -> None:
-        """Wait until the temporary server answers.
+        """Waits until the temporary server responds.
 
         Raises:
-            ServerUnreachable: it ended, or does not answer in time.
+            ServerUnreachable: The server exited, or does not respond within START_TIMEOUT_S.
         """
-        end = time.monotonic() + START_S
+        deadline = time.monotonic() + START_TIMEOUT_S
         while self._process is not None:
             try:
-                ensure_answer(str(self.url))
+                check_health(str(self.url))
                 return
             except ServerUnreachable:
-                if time.monotonic() > end or self._process.poll() is not None:
+                if time.monotonic() > deadline or self._process.poll() is not None:
                     raise ServerUnreachable(None, OSError("it did not start")) from None
                 time.sleep(POLL_S)
 
 
-def ensure_answer(url: str) -> None:
-    """See that the Prefect server at `url` answers.
+def check_health(url: str) -> None:
+    """Checks that the Prefect server at `url` responds.
 
     Raises:
-        ServerUnreachable: it does not.
+        ServerUnreachable: The server does not respond.
     """
     try:
-        with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=ANSWER_S):
+        with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=HEALTH_TIMEOUT_S):
             pass
     except urllib.error.HTTPError:
-        pass  # it answers; what it may want beside, such as a key, Prefect brings
+        pass  # the server responds; Prefect's client sends credentials, which this request lacks
     except (OSError, ValueError) as error:
         raise ServerUnreachable(url, error) from error
 
 
-def _named_by_profile() -> str | None:
-    """PREFECT_API_URL of the active profile, read without Prefect, whose import takes two seconds."""
+def _profile_url() -> str | None:
+    """Returns PREFECT_API_URL of the active profile; reads the file, as the import of Prefect takes two seconds."""
     path = Path(os.environ.get("PREFECT_HOME") or Path.home() / ".prefect") / "profiles.toml"
     with suppress(OSError, tomllib.TOMLDecodeError, AttributeError, KeyError):
         content = tomllib.loads(path.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""The processes of `inkflow up`: the server and the workers, each with its log, started again when it dies."""
+"""The supervisor of `inkflow up`: starts the server and the workers, logs their output, and restarts dead ones."""
 
 import os
 import signal
@@ -8,137 +8,125 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Self
 
 import psutil
 
 from flows.core.code_path import CODE
-from flows.engine.processes.command_runner import mark, tied_to_us
-from flows.engine.processes.process_trees import end_trees
-from flows.prefect_server.watchdog import MARK, end_marked, marked
+from flows.engine.processes.command_runner import die_with_parent, mark
+from flows.engine.processes.process_trees import terminate_trees
+from flows.prefect_server.watchdog import MARK, terminate_marked
 from stages.base.errors import InkflowError
 
-RESTARTS = 5  # of one process, one soon after another; what dies more often does not stay up by itself
-STEADY_S = 600.0  # what was up for so long stays up by itself, and its restarts count anew
-REPORT_S = 15.0  # for runs that are ended to tell the server so
-SHOWN_LINES = 3  # of a log, when its process does not stay up
+MAX_RESTARTS = 5  # of one process, each less than STABLE_S after the one before
+STABLE_S = 600.0  # uptime after which restarts are counted from 0 again
+REPORT_S = 15.0  # for flow runs to report their end to the server
+LOG_TAIL_LINES = 3  # in the message about a process that does not stay up
 
 
-class Child:
-    """One process that is kept up."""
+class SupervisedProcess:
+    """A Python module that runs as a process, appends its output to a log, and can be restarted."""
 
-    def __init__(self, name: str, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
-        self.name = name
-        self.log = log
-        self._command = [sys.executable, "-m", *arguments]
-        self._environment = environment
-        self._starts, self._started_at = 0, 0.0
-        self.process: subprocess.Popen[bytes] | None = None
+    def __init__(
+        self, name: str, arguments: Sequence[str], environment: Mapping[str, str], folder: Path, log: Path
+    ) -> None:
+        self.name, self._log = name, log
+        self._command, self._environment, self._folder = [sys.executable, "-m", *arguments], environment, folder
+        self._starts = 0
+        self.process = self._start()
 
-    def start(self, root: Path) -> None:
-        """Start it."""
+    def restart_if_dead(self) -> bool:
+        """Restarts the process if it has ended, and returns whether it had.
+
+        Raises:
+            InkflowError: The process ended again after MAX_RESTARTS restarts.
+        """
+        if self.process.poll() is None:
+            return False
+        if time.monotonic() - self._started_at > STABLE_S:
+            self._starts = 0
+        if self._starts > MAX_RESTARTS:
+            raise InkflowError(f"{self.name} does not stay up: {self._log_tail()}; its log is {self._log}")
+        self.process = self._start()
+        return True
+
+    def _start(self) -> subprocess.Popen[bytes]:
         self._starts, self._started_at = self._starts + 1, time.monotonic()
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                tied_to_us(self._command),
-                cwd=root,
+        with self._log.open("ab") as log:
+            return subprocess.Popen(
+                die_with_parent(self._command),
+                cwd=self._folder,
                 env=os.environ | dict(self._environment),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,  # Ctrl-C at a terminal is for us alone: we end it in good order
+                start_new_session=True,  # Ctrl-C reaches `inkflow up` alone, which stops its processes in order
             )
 
-    def ensure(self, root: Path) -> bool:
-        """Start it again if it died; whether it had.
-
-        Raises:
-            InkflowError: it died too often, each time soon.
-        """
-        if self.process is None or self.process.poll() is None:
-            return False
-        if time.monotonic() - self._started_at > STEADY_S:
-            self._starts = 0
-        if self._starts > RESTARTS:
-            raise InkflowError(f"{self.name} does not stay up: {self.last_words}; its log is {self.log}")
-        self.start(root)
-        return True
-
-    @property
-    def last_words(self) -> str:
-        """The end of its log in a line."""
-        lines = [line.strip() for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
-        return " / ".join(lines[-SHOWN_LINES:]) or "it said nothing"
+    def _log_tail(self) -> str:
+        lines = [line.strip() for line in self._log.read_text(errors="replace").splitlines() if line.strip()]
+        return " / ".join(lines[-LOG_TAIL_LINES:]) or "it printed nothing"
 
 
 class Supervisor:
-    """All processes of one `inkflow up`, which end with it, however it ends."""
+    """All processes of one `inkflow up`; they end with it, even if it is killed.
+
+    Attributes:
+        environment: Variables that mark a process, so that the watchdog terminates it with the others.
+    """
 
     def __init__(self, root: Path, home: Path) -> None:
         self._root, self._home = root, home
         self._mark = mark(root)
-        self._children: list[Child] = []
-        self._keeper: subprocess.Popen[bytes] | None = None
+        self.environment = {MARK: self._mark}
+        self._processes: list[SupervisedProcess] = []
+        self._watchdog: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> "Supervisor":
-        """End what another one left behind that was killed together with its keeper; start a keeper."""
-        end_marked(f":{self._root}")
-        keeper = [sys.executable, "-m", "flows.prefect_server.watchdog", self._mark]
-        code = os.environ | {"PYTHONPATH": str(CODE)}
-        self._keeper = subprocess.Popen(
-            keeper, cwd=self._root, env=code, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL, start_new_session=True,
-        )  # fmt: skip
+    def __enter__(self) -> Self:
+        """Terminates the processes of an `inkflow up` that was killed with its watchdog, then starts a watchdog."""
+        terminate_marked(f":{self._root}")
+        self._watchdog = subprocess.Popen(
+            [sys.executable, "-m", "flows.prefect_server.watchdog", self._mark],
+            cwd=self._root,
+            env=os.environ | {"PYTHONPATH": str(CODE)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End all of it: runs first, so that they can tell the server, which goes last."""
-        workers, servers = self._children[1:], self._children[:1]
-        self._end_runs(workers)
-        for child in [*workers, *servers]:
-            if child.process is not None:
-                end_trees([child.process.pid])
-                child.process.wait()
-        if self._keeper is not None and self._keeper.stdin is not None:
-            self._keeper.stdin.close()
-            self._keeper.wait()
+        """Terminates flow runs, workers and server, in this order: runs report their end to the server."""
+        servers, workers = self._processes[:1], self._processes[1:]
+        self._terminate_runs(workers)
+        for supervised in [*workers, *servers]:
+            terminate_trees([supervised.process.pid])
+            supervised.process.wait()
+        if self._watchdog is not None and self._watchdog.stdin is not None:
+            self._watchdog.stdin.close()
+            self._watchdog.wait()
 
-    def add(self, name: str, arguments: Sequence[str], environment: Mapping[str, str]) -> Child:
-        """Start a process and keep it up; the first one is the server."""
+    def add(self, name: str, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+        """Starts `python -m <arguments>` as a supervised process; the first one has to be the server."""
         log = self._home / f"{name}.log"
-        child = Child(name, arguments, {**environment, MARK: self._mark}, log)
-        child.start(self._root)
-        self._children.append(child)
-        return child
+        marked = {**environment, **self.environment}
+        self._processes.append(SupervisedProcess(name, arguments, marked, self._root, log))
 
-    def environment(self) -> dict[str, str]:
-        """What a process needs beside to be ended with the others."""
-        return {MARK: self._mark}
-
-    def restarted(self) -> list[str]:
-        """Names of those that had died and were started again.
+    def restart_dead(self) -> list[str]:
+        """Restarts the processes that have ended, and returns their names.
 
         Raises:
-            InkflowError: one died too often.
+            InkflowError: A process ended again after MAX_RESTARTS restarts.
         """
-        return [child.name for child in self._children if child.ensure(self._root)]
+        return [supervised.name for supervised in self._processes if supervised.restart_if_dead()]
 
-    def _end_runs(self, workers: Sequence[Child]) -> None:
+    def _terminate_runs(self, workers: Sequence[SupervisedProcess]) -> None:
         runs: list[psutil.Process] = []
         for worker in workers:
             with suppress(psutil.Error):
-                if worker.process is not None:
-                    runs += psutil.Process(worker.process.pid).children()
+                runs += psutil.Process(worker.process.pid).children()
         for run in runs:
             with suppress(psutil.Error):
                 run.send_signal(signal.SIGTERM)
         psutil.wait_procs(runs, timeout=REPORT_S)
-
-
-def nothing_left(root: Path, within_s: float) -> bool:
-    """Whether no process of an `inkflow up` in `root` is left after at most `within_s`."""
-    end = time.monotonic() + within_s
-    while marked(f":{root}"):
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.1)
-    return True

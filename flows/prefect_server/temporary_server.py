@@ -1,7 +1,7 @@
-"""The temporary server of one run: `uvicorn --factory flows.prefect_server.temporary_server:create_app`.
+"""The app of the temporary server of one run: `uvicorn --factory flows.prefect_server.temporary_server:create_app`.
 
-It starts beside the run's first stages, on the cores that they want too. So it is Prefect's server without what only
-workers and schedules need, which takes 4.5 s of a core instead of 7.5.
+The server starts beside the run's first stages, on the same cores. So it leaves out the parts of Prefect's server that
+only workers and schedules need: its start takes 4.5 s of a core instead of 7.5 s.
 """
 
 import gc
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
 APP = "flows.prefect_server.temporary_server:create_app"
-# The services that look after schedules, workers and automations, as Prefect's settings name them.
-NOT_NEEDED = (
+# Services for schedules, workers and automations, by their names in Prefect's settings.
+DISABLED_SERVICES = (
     "CANCELLATION_CLEANUP",
     "FOREMAN",
     "LATE_RUNS",
@@ -22,18 +22,18 @@ NOT_NEEDED = (
     "SCHEDULER",
     "TRIGGERS",
 )
-SETTINGS = {f"PREFECT_SERVER_SERVICES_{service}_ENABLED": "false" for service in NOT_NEEDED}
-COLLECTIONS = "prefect.collections"  # packages for workers and their kinds of blocks, which a server imports
+SETTINGS = {f"PREFECT_SERVER_SERVICES_{service}_ENABLED": "false" for service in DISABLED_SERVICES}
+COLLECTIONS = "prefect.collections"  # entry points of packages with workers and block types; a server imports them
 
 
 def create_app() -> "ASGIApp":
-    """Prefect's server for pages of its own origin."""
-    from importlib.metadata import entry_points  # late: the module is read by every run, the server's code by one
+    """Returns Prefect's server without Prefect's integration packages, for pages of its own origin."""
+    from importlib.metadata import entry_points  # late: every run imports this module, only the server calls this
 
-    gc.disable()  # thousands of modules are made, and all stay
+    gc.disable()  # the imports make thousands of objects, and all of them stay
     for collection in entry_points(group=COLLECTIONS):
-        sys.modules[collection.module] = None  # type: ignore[assignment]  # Python's documented way to forbid an import
-    from flows.prefect_server import same_origin  # imports Prefect
+        sys.modules[collection.module] = None  # type: ignore[assignment]  # Python's documented way to block an import
+    from flows.prefect_server import same_origin  # late: imports Prefect, after the collections are blocked
 
     app = same_origin.create_app()
     gc.freeze()

@@ -1,4 +1,4 @@
-"""What `inkflow up` is told, checked before anything starts: address, database, password, deployments."""
+"""Settings of `inkflow up`, checked before anything starts: address, database, password, deployments."""
 
 import argparse
 import asyncio
@@ -19,16 +19,17 @@ from flows.core.code_path import python_path
 from flows.prefect_server.environment import DATABASE, HEARTBEAT, ORIGINS, PASSWORD
 from stages.base.errors import InkflowError, InvalidInput
 
-STATE = Path(".inkflow/up")  # PREFECT_HOME of the server and the workers
+HOME = Path(".inkflow/up")  # PREFECT_HOME of the server and the workers
 WEBHOOK = "INKFLOW_WEBHOOK"
-ADDRESS = "address"  # file in which it says where the server listens, as long as it does
+ADDRESS_FILE = "address"  # in HOME: the API's URL, while the server runs
+AUTH_FILE = "auth"  # in HOME: NAME:PASSWORD
 DEPLOYMENTS = Path("prefect.yaml")
-DATABASE_S = 10.0  # for the database to answer
+DATABASE_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Where the server listens, what it keeps its records in, and who may come in."""
+    """The server's address, database, password and webhook, for the project at `root`."""
 
     root: Path
     host: str
@@ -39,24 +40,24 @@ class Settings:
 
     @property
     def home(self) -> Path:
-        """Folder of all that is kept."""
-        return self.root / STATE
+        """The folder of the database, the logs and the other files of the server."""
+        return self.root / HOME
 
     @property
-    def page(self) -> str:
-        """Address of Prefect's page, as seen from this machine."""
+    def ui_url(self) -> str:
+        """The URL of Prefect's page on this machine."""
         host = "127.0.0.1" if self.host in ("0.0.0.0", "::", "") else self.host
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     @property
-    def api(self) -> str:
-        """Address for programs."""
-        return f"{self.page}/api"
+    def api_url(self) -> str:
+        """The URL of Prefect's API on this machine."""
+        return f"{self.ui_url}/api"
 
-    def for_clients(self) -> dict[str, str]:
-        """Environment in which Prefect's programs find the server and its workers do their work."""
-        found = {
-            "PREFECT_API_URL": self.api,
+    def client_environment(self) -> dict[str, str]:
+        """Returns the environment variables for Prefect's clients and workers."""
+        environment = {
+            "PREFECT_API_URL": self.api_url,
             "PREFECT_HOME": str(self.home),
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             **HEARTBEAT,
@@ -64,51 +65,51 @@ class Settings:
             "PYTHONPATH": python_path(),
             "DO_NOT_TRACK": "1",
         }
-        return found | ({"PREFECT_API_AUTH_STRING": self.password} if self.password else {})
+        return environment | ({"PREFECT_API_AUTH_STRING": self.password} if self.password else {})
 
-    def for_server(self) -> dict[str, str]:
-        """Environment of the server."""
-        found = self.for_clients() | {
+    def server_environment(self) -> dict[str, str]:
+        """Returns the environment variables for the server."""
+        environment = self.client_environment() | {
             "PREFECT_SERVER_API_HOST": self.host,
             "PREFECT_SERVER_API_PORT": str(self.port),
-            "PREFECT_SERVER_UI_API_URL": "/api",  # the page asks where it came from, whatever name that has
+            "PREFECT_SERVER_UI_API_URL": "/api",  # relative, so that the page works under every name of the machine
             "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
-            "PREFECT_UI_URL": self.page,
-            ORIGINS: ",".join([self.page, *(f"http://{name}:{self.port}" for name in ("127.0.0.1", "localhost"))]),
-            "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,orphans",  # what pruned runs leave
+            "PREFECT_UI_URL": self.ui_url,
+            ORIGINS: ",".join([self.ui_url, *(f"http://{name}:{self.port}" for name in ("127.0.0.1", "localhost"))]),
+            "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,orphans",  # which pruned runs leave behind
         }
-        found |= {DATABASE: self.database} if self.database else {}
-        return found | ({PASSWORD: self.password} if self.password else {})
+        environment |= {DATABASE: self.database} if self.database else {}
+        return environment | ({PASSWORD: self.password} if self.password else {})
 
 
-def settings(arguments: argparse.Namespace, root: Path) -> Settings:
-    """What was told, checked, with a password where one is needed.
+def read_settings(arguments: argparse.Namespace, root: Path) -> Settings:
+    """Returns the settings from arguments and environment, checked; off loopback, always with a password.
 
     Raises:
-        InvalidInput: an address, a URL or prefect.yaml cannot be used.
-        InkflowError: the port is taken, or the database does not answer.
+        InvalidInput: An address, a URL or prefect.yaml cannot be used.
+        InkflowError: The port is taken, or the database does not respond.
     """
     root = root.resolve()
-    check_deployments(root)
+    read_deployments(root)
     _check_port(arguments.host, arguments.port)
     webhook = arguments.webhook or os.environ.get(WEBHOOK) or None
     if webhook and urlsplit(webhook).scheme not in ("http", "https"):
-        raise InvalidInput("the webhook is no address: expected http://... or https://...")
+        raise InvalidInput("the webhook is not a URL: expected http://... or https://...")
     database = arguments.database or os.environ.get(DATABASE) or None
     if database:
         check_database(database, "--database" if arguments.database else DATABASE)
     password = os.environ.get(PASSWORD) or None
     if password and ":" not in password:
         raise InvalidInput(f"{PASSWORD}: expected NAME:PASSWORD, got no colon")
-    (root / STATE).mkdir(mode=0o700, parents=True, exist_ok=True)
-    (root / STATE).chmod(0o700)  # an older version left it open
+    (root / HOME).mkdir(mode=0o700, parents=True, exist_ok=True)
+    (root / HOME).chmod(0o700)  # older versions made the folder readable for other users
     if not password and not _is_loopback(arguments.host):
-        password = kept_password(root / STATE / "auth")
+        password = _read_or_create_password(root / HOME / AUTH_FILE)
     return Settings(root, arguments.host, arguments.port, database, password, webhook)
 
 
-def kept_password(path: Path) -> str:
-    """The password in a file that nobody else can read, made where there is none."""
+def _read_or_create_password(path: Path) -> str:
+    """Returns NAME:PASSWORD from the file `path`; creates the file, readable by this user only, if it is missing."""
     if not path.exists():
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(f"inkflow:{secrets.token_urlsafe(24)}")
@@ -116,11 +117,11 @@ def kept_password(path: Path) -> str:
     return path.read_text(encoding="utf-8").strip()
 
 
-def check_deployments(root: Path) -> list[Mapping[str, Any]]:
-    """The deployments of prefect.yaml.
+def read_deployments(root: Path) -> list[Mapping[str, Any]]:
+    """Returns the deployments of prefect.yaml, checked.
 
     Raises:
-        InvalidInput: there is no such file, or it is none.
+        InvalidInput: The file is missing, is not valid YAML, or has an incomplete deployment.
     """
     try:
         content = YAML(typ="safe", pure=True).load((root / DEPLOYMENTS).read_text(encoding="utf-8"))
@@ -128,25 +129,25 @@ def check_deployments(root: Path) -> list[Mapping[str, Any]]:
         raise InvalidInput(f"{root} has no {DEPLOYMENTS}: nothing to deploy; see docs/deploy.md") from error
     except (OSError, UnicodeDecodeError, YAMLError) as error:
         raise InvalidInput(f"{DEPLOYMENTS} cannot be read: {' '.join(str(error).split())}") from error
-    found = content.get("deployments") if isinstance(content, Mapping) else None
-    if not isinstance(found, list) or not found or not all(isinstance(item, Mapping) for item in found):
+    entries = content.get("deployments") if isinstance(content, Mapping) else None
+    if not isinstance(entries, list) or not entries or not all(isinstance(entry, Mapping) for entry in entries):
         raise InvalidInput(f"{DEPLOYMENTS}: `deployments` is missing or no list of deployments; see docs/deploy.md")
-    for number, item in enumerate(found, 1):
-        missing = [key for key in ("name", "entrypoint") if not item.get(key)]
-        file, colon, _ = str(item.get("entrypoint")).rpartition(":")
+    for number, entry in enumerate(entries, 1):
+        missing = [key for key in ("name", "entrypoint") if not entry.get(key)]
+        file, colon, _ = str(entry.get("entrypoint")).rpartition(":")
         if colon and not (root / file).is_file():
-            raise InvalidInput(f"{DEPLOYMENTS}: deployment {item.get('name')}: there is no file {file}")
+            raise InvalidInput(f"{DEPLOYMENTS}: deployment {entry.get('name')}: there is no file {file}")
         if missing:
             raise InvalidInput(f"{DEPLOYMENTS}: deployment {number} has no {' and no '.join(missing)}")
-    return found
+    return entries
 
 
 def check_database(url: str, source: str = "--database") -> None:
-    """See that the database answers whose URL `source` gave.
+    """Checks that the database at `url` responds; `source` is the option or variable that holds the URL.
 
     Raises:
-        InvalidInput: the URL is of no database that Prefect can use.
-        InkflowError: it does not answer, or does not let us in; the password is not told.
+        InvalidInput: The URL is not that of a database that Prefect can use.
+        InkflowError: The database does not respond, or refuses the login; the message hides the password.
     """
     from sqlalchemy.engine import make_url  # late: half a second
     from sqlalchemy.exc import SQLAlchemyError
@@ -155,7 +156,7 @@ def check_database(url: str, source: str = "--database") -> None:
     try:
         parsed = make_url(url)
     except SQLAlchemyError as error:
-        raise InvalidInput(f"{source}: no URL of a database; {expected}") from error
+        raise InvalidInput(f"{source}: not the URL of a database; {expected}") from error
     shown = parsed.render_as_string(hide_password=True)
     if parsed.drivername not in ("postgresql+asyncpg", "sqlite+aiosqlite"):
         raise InvalidInput(f"{source}: got {shown}; {expected}")
@@ -168,13 +169,13 @@ def check_database(url: str, source: str = "--database") -> None:
 
 
 async def _connect(url: str) -> None:
-    import asyncpg  # type: ignore[import-untyped]
+    import asyncpg  # type: ignore[import-untyped]  # late, as SQLAlchemy above
     from sqlalchemy import text
     from sqlalchemy.ext.asyncio import create_async_engine
 
     engine = create_async_engine(url)
     try:
-        async with asyncio.timeout(DATABASE_S), engine.connect() as connection:
+        async with asyncio.timeout(DATABASE_TIMEOUT_S), engine.connect() as connection:
             await connection.execute(text("SELECT 1"))
     except asyncpg.PostgresError as error:
         raise OSError(str(error)) from error
@@ -195,12 +196,13 @@ def _check_port(host: str, port: int) -> None:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except OSError as error:
-        raise InvalidInput(f"--host: {host} is no address of this machine ({error.strerror})") from error
+        raise InvalidInput(f"--host: {host} is not an address of this machine ({error.strerror})") from error
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(address)
         except OSError as error:
             raise InkflowError(
-                f"{host}:{port} cannot be listened on ({error.strerror}); end what does, or take another --port"
+                f"cannot listen on {host}:{port} ({error.strerror}); stop the program that does, or choose another "
+                "--port"
             ) from error

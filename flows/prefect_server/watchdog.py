@@ -1,7 +1,8 @@
-"""Ends what `inkflow up` started when `inkflow up` itself is gone, however it went.
+"""A process that terminates the processes of an `inkflow up` as soon as that `inkflow up` has ended, even by a kill.
 
-It reads a pipe that nobody writes to: the end of the pipe is the end of the other process. Runs that a worker
-started are no children of ours, so they are known by a mark in their environment, which is handed down.
+The watchdog reads a pipe whose other end `inkflow up` holds open and never writes to; the pipe closes with that
+process. Flow runs are children of a worker, not of `inkflow up`, so all processes are found by the environment
+variable MARK, which they inherit.
 """
 
 import os
@@ -10,27 +11,27 @@ from contextlib import suppress
 
 import psutil
 
-from flows.engine.processes.process_trees import end_found
+from flows.engine.processes.process_trees import terminate_all
 
 MARK = "INKFLOW_UP"
 
 
-def marked(value: str) -> list[int]:
-    """Processes that carry this mark, or any mark of the same folder when it starts with `:`."""
-    found = []
+def marked_pids(mark: str) -> list[int]:
+    """Returns the ids of the processes with this mark; `:FOLDER` matches every mark of an `inkflow up` in FOLDER."""
+    pids = []
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
-            mark = process.environ().get(MARK, "")
-            if process.pid != os.getpid() and (mark == value or (value.startswith(":") and mark.endswith(value))):
-                found.append(process.pid)
-    return found
+            value = process.environ().get(MARK, "")
+            if process.pid != os.getpid() and (value == mark or (mark.startswith(":") and value.endswith(mark))):
+                pids.append(process.pid)
+    return pids
 
 
-def end_marked(value: str) -> int:
-    """End them; how many there were."""
-    return end_found(lambda: marked(value))
+def terminate_marked(mark: str) -> None:
+    """Terminates the processes that `marked_pids` finds."""
+    terminate_all(lambda: marked_pids(mark))
 
 
 if __name__ == "__main__":
     sys.stdin.buffer.read()
-    end_marked(sys.argv[1])
+    terminate_marked(sys.argv[1])

@@ -1,1 +1,1 @@
-"""What flows are made of in Prefect: a task for a stage, states, artifacts, progress, gates."""
+"""Provides the Prefect building blocks of the flows: tasks of stages, final states, artifacts, progress, gates."""

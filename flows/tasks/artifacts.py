@@ -1,4 +1,4 @@
-"""The report on Prefect's page of a flow run: summary, table of models, link to the whole page, pictures inline."""
+"""Publishes the report as artifacts of a flow run: summary with plots, table of models, link to the page."""
 
 import base64
 import csv
@@ -10,8 +10,8 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 from flows.core.redaction import mask
 
 SUMMARY, METRICS, PAGE = Path("reports/summary.md"), Path("reports/metrics.csv"), Path("reports/index.html")
-PICTURES = Path("reports/plots")
-# What the table shows, of what metrics.csv holds, and how; the rest is in the page.
+PLOTS = Path("reports/plots")
+# Columns of metrics.csv in the table, each with its heading; the page shows the others.
 COLUMNS = {
     "model": "model", "test_accuracy": "test accuracy", "test_accuracy_low": "from", "test_accuracy_high": "to",
     "test_errors": "errors", "test_loss": "log-loss", "calibration_error": "calibration error",
@@ -21,45 +21,45 @@ COLUMNS = {
 }  # fmt: skip
 
 
-def publish(root: Path) -> None:
-    """Put what the report says on the present flow run; what is not there is left out.
+def publish_report(root: Path) -> None:
+    """Create the artifacts of the report in `root` for the current flow run; missing files are skipped.
 
-    Prefect's artifacts are versions under a key: the page of a key shows how it changed from run to run.
+    Artifacts are versions under a key: Prefect's page of a key shows how it changed from run to run.
     """
     if (root / SUMMARY).is_file():
         text = mask((root / SUMMARY).read_text(encoding="utf-8"))
-        create_markdown_artifact(text + pictures(root), "inkflow-summary", "The report in brief")
-    rows = table(root)
+        create_markdown_artifact(text + plots_as_markdown(root), "inkflow-summary", "The report in brief")
+    rows = metrics_table(root)
     if rows:
         create_table_artifact(rows, "inkflow-models", "Scores on the test images")
     if (root / PAGE).is_file():
         page = (root / PAGE).resolve()
-        # A browser opens no file from a page of the web: the path is what can be copied.
-        said = f"The whole report, a file on {platform.node()}: copy the path and open it there"
-        create_link_artifact(page.as_uri(), f"`{page}`", "inkflow-report", said)
+        # Browsers do not open a file from a web page: the link's text is the path, to be copied.
+        description = f"The full report, a file on {platform.node()}: copy the path and open it there"
+        create_link_artifact(page.as_uri(), f"`{page}`", "inkflow-report", description)
 
 
-def table(root: Path) -> list[dict[str, str]]:
-    """The rows of metrics.csv, as people read them; columns that are empty throughout are left out."""
+def metrics_table(root: Path) -> list[dict[str, str]]:
+    """Return the rows of metrics.csv with readable headings and numbers, without empty columns."""
     if not (root / METRICS).is_file():
         return []
     with (root / METRICS).open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    kept = [name for name in COLUMNS if any(row.get(name) for row in rows)]
-    return [{COLUMNS[name]: mask(_plain(row[name])) for name in kept} for row in rows]
+    names = [name for name in COLUMNS if any(row.get(name) for row in rows)]
+    return [{COLUMNS[name]: mask(_format(row[name])) for name in names} for row in rows]
 
 
-def pictures(root: Path) -> str:
-    """Pictures beside the report as Markdown with data URIs."""
+def plots_as_markdown(root: Path) -> str:
+    """Return the plots of the report as Markdown images with data URIs."""
     lines = []
-    for path in sorted((root / PICTURES).glob("*.png")):
+    for path in sorted((root / PLOTS).glob("*.png")):
         data = base64.b64encode(path.read_bytes()).decode("ascii")
         lines.append(f"\n![{path.stem}](data:image/png;base64,{data})\n")
     return "".join(lines)
 
 
-def _plain(text: str) -> str:
-    """A number in six significant digits; other text as it is."""
+def _format(text: str) -> str:
+    """Return a number with six significant digits, and other text unchanged."""
     try:
         return f"{float(text):.6g}"
     except ValueError:

@@ -1,4 +1,4 @@
-"""How a flow's run ends for Prefect when something went wrong: with a sentence that tells no secret."""
+"""Converts an error into the final state of a task or flow run, with the secrets in its message masked."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from flows.core.errors import Interrupted
 from flows.core.redaction import mask
 
 
-def failed(error: BaseException) -> State[Any]:
-    """The state of what `error` ended: Cancelled where somebody asked for that, else Failed."""
-    said = mask(str(error))
-    return Cancelled(message=said) if isinstance(error, Interrupted) else Failed(message=said)
+def failure_state(error: BaseException) -> State[Any]:
+    """Return the state of a run that ended with `error`: Cancelled for an interruption, else Failed."""
+    message = mask(str(error))
+    return Cancelled(message=message) if isinstance(error, Interrupted) else Failed(message=message)

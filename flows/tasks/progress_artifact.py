@@ -1,4 +1,4 @@
-"""How far a stage is, as a progress artifact of its Prefect task."""
+"""Shows the progress of a stage as a progress artifact of its Prefect task."""
 
 import re
 from collections.abc import Callable
@@ -6,39 +6,45 @@ from uuid import UUID
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
-from flows.engine.display.progress_parser import steps
+from flows.engine.display.progress_parser import parse_progress
 
 
 class ProgressArtifact:
-    """The progress of one task run; made with the first line that tells of any."""
+    """The progress artifact of one task run, created with the first line that reports progress."""
 
-    def __init__(self, stage: str, say: Callable[[str], object]) -> None:
-        """Of `stage`; what goes wrong with it goes to `say`, once: a task is not worse for it."""
+    def __init__(self, stage: str, log: Callable[[str], object]) -> None:
+        """Create nothing yet.
+
+        Args:
+            stage: name of the stage.
+            log: receives the first error of the artifact; later progress is then dropped, and the task goes on.
+        """
         self._stage = stage
-        self._say = say
+        self._log = log
         self._id: UUID | None = None
-        self._works = True
+        self._is_broken = False
 
     def update(self, text: str) -> None:
-        """Take a line of the stage's output."""
-        told = steps(text)
-        if told:
-            self._show(100.0 * told[0] / told[1])
+        """Update the progress from a line of the stage's output, if it reports any."""
+        progress = parse_progress(text)
+        if progress:
+            self._set(100.0 * progress[0] / progress[1])
 
     def close(self) -> None:
-        """The stage ended well."""
+        """Set the progress to 100 percent, for a stage that succeeded."""
         if self._id is not None:
-            self._show(100.0)
+            self._set(100.0)
 
-    def _show(self, percent: float) -> None:
+    def _set(self, percent: float) -> None:
+        if self._is_broken:
+            return
         try:
-            if self._works:
-                self._put(percent)
-        except Exception as error:  # noqa: BLE001 - whatever the client makes of what a server answers, or does not
-            self._works = False
-            self._say(f"the progress of {self._stage} cannot be shown: {error}")
+            self._send(percent)
+        except Exception as error:  # noqa: BLE001 - Prefect's client documents no errors, and none may fail the task
+            self._is_broken = True
+            self._log(f"the progress of {self._stage} cannot be shown: {error}")
 
-    def _put(self, percent: float) -> None:
+    def _send(self, percent: float) -> None:
         if self._id is None:
             key = re.sub(r"[^a-z0-9]+", "-", f"progress-{self._stage}".lower()).strip("-")
             self._id = create_progress_artifact(progress=percent, key=key, description=f"Progress of {self._stage}")  # type: ignore[assignment]

@@ -1,4 +1,4 @@
-"""Tasks of scheduled runs that exchange results with DVC's default remote, tried again when it cannot be reached."""
+"""Pulls from and pushes to DVC's default remote in Prefect tasks, with retries."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,53 +10,50 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from flows.dvc_repo import remotes
-from flows.tasks.failure_state import failed
+from flows.tasks.failure_state import failure_state
 from stages.base.errors import InkflowError
 
 PULL, PUSH = "pull", "push"
-TRIES, DELAY_S = 3, 30  # a remote that cannot be reached may be back soon
+RETRIES, RETRY_DELAY_S = 3, 30
 
 
 def pull_run_cache() -> bool:
-    """Get the run cache of DVC's default remote; True when it is here.
+    """Pull the run cache from DVC's default remote, and return True if that succeeded.
 
-    Without it a fresh clone would run everything. A remote that fails costs that time, and no more.
+    A failure is not an error: stages then run whose results could have been restored.
     """
     try:
         if remotes.default_remote(Path()) is None:
             return False
     except InkflowError:
-        return False  # the pipeline reports what is wrong
-    return _with_retries(_pull, PULL).is_completed()
+        return False  # the pipeline reports the error in the configuration
+    pull = _run_task(PULL, lambda: f"{remotes.pull_run_cache(Path())} new entries of the run cache pulled")
+    return pull.is_completed()
 
 
 def push_results(state: State[Any]) -> State[Any]:
-    """`state` of the run when its results are pushed, or need not be; else a failure with the reason."""
+    """Push outputs and run cache after a run that ended in `state`; return `state`, or Failed if the push failed.
+
+    Nothing is pushed after a failed run, or without a default remote.
+    """
     if not state.is_completed() or remotes.default_remote(Path()) is None:
         return state
-    pushed = _with_retries(_push, PUSH)
-    return state if pushed.is_completed() else Failed(message=f"{state.message}; not pushed: {pushed.message}")
+    push = _run_task(PUSH, lambda: remotes.push_all(Path()))
+    return state if push.is_completed() else Failed(message=f"{state.message}; not pushed: {push.message}")
 
 
-def _with_retries(work: Callable[[], State[Any]], name: str) -> State[Any]:
-    """Final state of `work` as a task, which is tried again when it fails."""
+def _run_task(name: str, transfer: Callable[[], str]) -> State[Any]:
+    """Run `transfer` as a task with retries, and return its final state; the returned text is the state's message."""
+
+    def body() -> State[Any]:
+        try:
+            return Completed(message=transfer())
+        except InkflowError as error:
+            return failure_state(error)
+
     task = Task(
-        fn=work, name=name, task_run_name=name, cache_policy=NO_CACHE, persist_result=False,
-        retries=TRIES, retry_delay_seconds=DELAY_S,
+        fn=body, name=name, task_run_name=name, cache_policy=NO_CACHE, persist_result=False,
+        retries=RETRIES, retry_delay_seconds=RETRY_DELAY_S,
     )  # fmt: skip
     state: State[Any] = task(return_state=True)
     return state
-
-
-def _pull() -> State[Any]:
-    try:
-        return Completed(message=f"{remotes.pull_run_cache(Path())} new entries of the run cache pulled")
-    except InkflowError as error:
-        return failed(error)
-
-
-def _push() -> State[Any]:
-    try:
-        return Completed(message=remotes.push_all(Path()))
-    except InkflowError as error:
-        return failed(error)

@@ -1,4 +1,4 @@
-"""A stage's events as a Prefect task: its lines in the task's log, its progress as an artifact, its end as a state."""
+"""Shows a stage as a Prefect task: its output in the task's log, its progress as an artifact, its result as a state."""
 
 from typing import Any
 
@@ -8,16 +8,16 @@ from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed
 
 from flows.engine.policy import StagePolicy
-from flows.engine.stage_events import Ending, FailedTry, NotRun, StageEvents
+from flows.engine.stage_events import EndEvent, FailedAttempt, NotRun, StageEvents
 from flows.engine.types import Outcome, Result
-from flows.tasks.failure_state import failed
+from flows.tasks.failure_state import failure_state
 from flows.tasks.progress_artifact import ProgressArtifact
 
 
 def stage_task(events: StageEvents, policy: StagePolicy) -> Task[[], State[Any]]:
-    """A Prefect task of the stage's name that follows its events."""
+    """Return a task that follows the events of a stage; it has the stage's name, and a retry per failed try."""
     name = events.stage.name
-    tries: list[Ending] = []
+    endings: list[EndEvent] = []
 
     def body() -> State[Any]:
         logger = get_run_logger()
@@ -27,10 +27,10 @@ def stage_task(events: StageEvents, policy: StagePolicy) -> Task[[], State[Any]]
             logger.info(text)
             progress.update(text)
 
-        tries.append(events.follow(on_line))
-        if isinstance(tries[-1], Result):
+        endings.append(events.follow(on_line))
+        if isinstance(endings[-1], Result):
             progress.close()
-        return _state(tries[-1])
+        return _state(endings[-1])
 
     return Task(
         fn=body,
@@ -39,14 +39,14 @@ def stage_task(events: StageEvents, policy: StagePolicy) -> Task[[], State[Any]]
         cache_policy=NO_CACHE,
         persist_result=False,
         retries=policy.retries,
-        retry_condition_fn=lambda *_: isinstance(tries[-1], FailedTry),
+        retry_condition_fn=lambda *_: isinstance(endings[-1], FailedAttempt),
     )
 
 
-def _state(ending: Ending) -> State[Any]:
+def _state(ending: EndEvent) -> State[Any]:
     if isinstance(ending, NotRun):
         return Cancelled(name="Not run", message=f"not run, since {ending.cause}")
     if isinstance(ending, Result):
         name = "Completed" if ending.outcome is Outcome.RAN else "Cached"
-        return Completed(name=name, message=ending.sentence)
-    return failed(ending.error if isinstance(ending, FailedTry) else ending)
+        return Completed(name=name, message=ending.message)
+    return failure_state(ending.error if isinstance(ending, FailedAttempt) else ending)

@@ -1,1 +1,1 @@
-"""A stage on another machine: the order, its dispatch, its execution, its monitor."""
+"""Runs stages on other machines: orders, their dispatch to work pools, their execution, their monitoring."""

@@ -1,4 +1,4 @@
-"""The code of an order on a worker: its commit from git, with the orchestrator's edits."""
+"""Checks out the code of an order on a worker: the commit from git, with the orchestrator's changes applied."""
 
 import hashlib
 import os
@@ -8,92 +8,92 @@ from pathlib import Path
 from urllib.parse import quote
 
 from flows.core.errors import OrderUnusable
-from flows.core.file_lock import one_at_a_time
-from flows.workers.order import Order, unpacked
+from flows.core.file_lock import exclusive_lock
+from flows.workers.order import Order, unpack_patch
 
-HOME = "INKFLOW_WORKER_HOME"
-QUIETLY = ("-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "advice.detachedHead=false")
-KEPT = ("-e", "/.inkflow", "-e", ".dvc/tmp", "-e", ".dvc/config.local")  # checkpoints, and what DVC knows of files here
+HOME_VARIABLE = "INKFLOW_WORKER_HOME"
+GIT_OPTIONS = ("-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "advice.detachedHead=false")
+CLEAN_EXCLUDES = ("-e", "/.inkflow", "-e", ".dvc/tmp", "-e", ".dvc/config.local")  # checkpoints and DVC's local state
 
 
 def worker_home() -> Path:
-    """Folder of this machine for all that workers keep."""
-    return Path(os.environ.get(HOME) or Path.home() / ".inkflow" / "worker").absolute()
+    """Return the folder in which all workers of this machine keep their files."""
+    return Path(os.environ.get(HOME_VARIABLE) or Path.home() / ".inkflow" / "worker").absolute()
 
 
-def place_of(order: Order, home: Path) -> Path:
-    """Folder of the order's stage: one clone a stage, so that stages do not wait for each other's."""
+def stage_folder(order: Order, home: Path) -> Path:
+    """Return the folder of the order's stage below `home`: a clone per stage, so that no stage waits for another."""
     return home / "work" / _digest(order.source) / quote(order.stage, safe="")
 
 
-def check_out(order: Order, home: Path, place: Path) -> Path:
-    """Bring the clone at `place` to the order's commit and edits; the DVC project's folder in it.
+def check_out(order: Order, home: Path, folder: Path) -> Path:
+    """Bring the clone in `folder` to the order's commit, apply its patch, and return the DVC project's folder in it.
 
     Raises:
-        OrderUnusable: the commit cannot be had, or the edits do not fit.
+        OrderUnusable: the commit cannot be fetched, or the patch does not apply.
     """
     objects = home / "sources" / f"{_digest(order.source)}.git"
-    clone = place / "clone"
-    with one_at_a_time(objects.with_suffix(".lock")):
+    clone = folder / "clone"
+    with exclusive_lock(objects.with_suffix(".lock")):
         _fetch(order, objects)
     if not (clone / ".git").is_dir():
         shutil.rmtree(clone, ignore_errors=True)
-        _git(place, "clone", "--quiet", "--shared", "--no-checkout", str(objects), str(clone))
-    (clone / ".git/index.lock").unlink(missing_ok=True)  # of one that was killed: nobody else is at work here
-    _git(clone, *QUIETLY, "checkout", "--quiet", "--force", "--detach", order.commit)
-    _git(clone, "clean", "--quiet", "-ffd", *KEPT)  # what git ignores stays: outputs, which are replaced
-    if patch := unpacked(order.patch):
-        # Into the index too: the next order's checkout then takes away what this one adds, even what git ignores.
-        _git(clone, "apply", "--index", "--binary", "--whitespace=nowarn", "-", given=patch)
+        _git(folder, "clone", "--quiet", "--shared", "--no-checkout", str(objects), str(clone))
+    (clone / ".git/index.lock").unlink(missing_ok=True)  # left by a killed process: the caller holds the folder's lock
+    _git(clone, *GIT_OPTIONS, "checkout", "--quiet", "--force", "--detach", order.commit)
+    _git(clone, "clean", "--quiet", "-ffd", *CLEAN_EXCLUDES)  # ignored files stay: outputs, which are replaced
+    if patch := unpack_patch(order.patch):
+        # Applied to the index too: the next checkout then removes files that the patch adds, ignored ones included.
+        _git(clone, "apply", "--index", "--binary", "--whitespace=nowarn", "-", stdin=patch)
     return clone / order.folder
 
 
 def _fetch(order: Order, objects: Path) -> None:
-    """Have the order's commit among the objects of its source that lie here."""
+    """Fetch the order's commit into the bare repository `objects`, unless it is already there."""
     if not objects.is_dir():
         objects.mkdir(parents=True)
         _git(objects, "init", "--quiet", "--bare")
-    if _has(objects, order.commit):
+    if _has_commit(objects, order.commit):
         return
     try:
         _git(
             objects,
-            *QUIETLY,
+            *GIT_OPTIONS,
             "fetch",
             "--quiet",
-            "--prune",  # a branch `a` that is gone stands in the way of `a/b`
+            "--prune",  # a deleted branch `a` would conflict with a new branch `a/b`
             order.source,
             "+refs/heads/*:refs/heads/*",
             "+refs/tags/*:refs/tags/*",
         )
-        if not _has(objects, order.commit):  # on no branch
-            _git(objects, *QUIETLY, "fetch", "--quiet", order.source, order.commit)
+        if not _has_commit(objects, order.commit):  # on no branch
+            _git(objects, *GIT_OPTIONS, "fetch", "--quiet", order.source, order.commit)
     except OrderUnusable as error:
         raise OrderUnusable(
-            f"this worker cannot fetch the commit {order.commit[:10]} from {order.source} ({error}); push it to an "
-            "address that workers reach, and name that with `git remote set-url origin URL`"
+            f"this worker cannot fetch the commit {order.commit[:10]} from {order.source} ({error}); push it to a "
+            "repository that workers can reach, and set its address with `git remote set-url origin URL`"
         ) from error
 
 
-def _has(objects: Path, commit: str) -> bool:
+def _has_commit(objects: Path, commit: str) -> bool:
     command = ["git", "cat-file", "-e", f"{commit}^{{commit}}"]
     return subprocess.run(command, cwd=objects, capture_output=True, check=False).returncode == 0
 
 
-def _git(folder: Path, *arguments: str, given: bytes = b"") -> None:
-    """Do something with git.
+def _git(folder: Path, *arguments: str, stdin: bytes = b"") -> None:
+    """Run a git command in `folder`.
 
     Raises:
-        OrderUnusable: it failed; the message is git's own.
+        OrderUnusable: the command failed; the message is git's own.
     """
-    settings = {"GIT_TERMINAL_PROMPT": "0"}  # nobody is there to ask for a password
-    done = subprocess.run(
-        ["git", *arguments], cwd=folder, env=os.environ | settings, input=given, capture_output=True, check=False
+    environment = os.environ | {"GIT_TERMINAL_PROMPT": "0"}  # a worker has no terminal for a password
+    process = subprocess.run(
+        ["git", *arguments], cwd=folder, env=environment, input=stdin, capture_output=True, check=False
     )
-    if done.returncode:
-        said = " ".join(done.stderr.decode(errors="replace").split()) or f"exit code {done.returncode}"
+    if process.returncode:
+        message = " ".join(process.stderr.decode(errors="replace").split()) or f"exit code {process.returncode}"
         verb = next(word for word in arguments if not word.startswith("-") and "=" not in word)
-        raise OrderUnusable(f"git {verb}: {said}")
+        raise OrderUnusable(f"git {verb}: {message}")
 
 
 def _digest(source: str) -> str:

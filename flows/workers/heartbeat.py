@@ -1,9 +1,11 @@
-"""Tells the Prefect server every few seconds that a stage is being worked on, and learns whether it still should be."""
+"""Sends the report on a running stage to the Prefect server every few seconds, and interrupts a cancelled stage."""
 
 import os
 import socket
 import threading
+import time
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -16,15 +18,18 @@ from prefect.logging.handlers import APILogWorker
 from prefect.runtime import flow_run
 
 from flows.workers.executor import Executor
-from flows.workers.stage_report import ARTIFACT, BEAT_S, Ending, Report, ending_of
+from flows.workers.stage_report import ARTIFACT_TYPE, HEARTBEAT_S, ExitStatus, Report, describe_error
 from stages.base.errors import InkflowError
 
-DRAIN_S = 10.0
-DELIVERY_S = 600.0  # how long the last report is tried while the server is away
+LOG_FLUSH_S = 10.0
+FINAL_REPORT_S = 600.0  # the last report is retried for so long if the server is unreachable
 
 
 class Heartbeat:
-    """Tells the server every few seconds that the stage is being worked on, and hears whether it still should be."""
+    """Sends the report on a stage to the server every few seconds, as a context manager around its execution.
+
+    Each time it asks the server whether the run was cancelled, and interrupts the stage if so.
+    """
 
     def __init__(self, stage: str, executor: Executor) -> None:
         self._executor = executor
@@ -32,57 +37,57 @@ class Heartbeat:
         self._client = get_client(sync_client=True)
         self.worker = os.environ.get("PREFECT__WORKER_NAME") or socket.gethostname()
         self._report = Report(self.worker, stage)
-        self._parent: UUID | None = None  # the run of the flow that waits for the stage
+        self._parent_id: UUID | None = None  # of the flow run that waits for the stage
         self._artifact: Any = None
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="report", daemon=True)
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="report", daemon=True)
 
     def __enter__(self) -> "Heartbeat":
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
+        self._stop()
 
-    def end(self, error: InkflowError | None) -> None:
-        """Tell how the stage ended, also after the server was away for a while."""
-        ending, code, words = (Ending.DONE, 0, "") if error is None else ending_of(error)
-        self._over.set()
-        self._thread.join()
-        APILogWorker.drain_all(timeout=DRAIN_S, at_exit=False)  # who reads the end has all lines by then
-        waiting = threading.Event()
-        for _ in range(int(DELIVERY_S / BEAT_S)):
-            if self._tell(ending=ending, code=code, words=words):
+    def finish(self, error: InkflowError | None) -> None:
+        """Send the final report, with `error` if the stage failed; retry while the server is unreachable."""
+        ending, code, words = (ExitStatus.DONE, 0, "") if error is None else describe_error(error)
+        self._stop()
+        APILogWorker.drain_all(timeout=LOG_FLUSH_S, at_exit=False)  # all lines have to arrive before the final report
+        for _ in range(int(FINAL_REPORT_S / HEARTBEAT_S)):
+            if self._send(ending=ending, code=code, words=words):
                 return
-            waiting.wait(BEAT_S)
+            time.sleep(HEARTBEAT_S)
 
-    def _beat(self) -> None:
+    def _stop(self) -> None:
+        self._stopped.set()
+        self._thread.join()
+
+    def _run(self) -> None:
         while True:
-            self._tell()
+            self._send()
             with suppress(httpx.HTTPError, PrefectHTTPStatusError, ObjectNotFound, OSError):
-                if self._is_over():
+                if self._is_cancelled():
                     self._executor.interrupt()
-            if self._over.wait(BEAT_S):
+            if self._stopped.wait(HEARTBEAT_S):
                 return
 
-    def _is_over(self) -> bool:
-        """True when the run was cancelled or taken for lost, or nobody waits for it since the flow's run ended."""
+    def _is_cancelled(self) -> bool:
+        """Return True if the run was cancelled or marked as crashed, or if the flow run that sent it has ended."""
         run = self._client.read_flow_run(self._id)
         if _has_ended(run):
             return True
-        if self._parent is None and run.parent_task_run_id:
-            self._parent = self._client.read_task_run(run.parent_task_run_id).flow_run_id
-        return self._parent is not None and _has_ended(self._client.read_flow_run(self._parent))
+        if self._parent_id is None and run.parent_task_run_id:
+            self._parent_id = self._client.read_task_run(run.parent_task_run_id).flow_run_id
+        return self._parent_id is not None and _has_ended(self._client.read_flow_run(self._parent_id))
 
-    def _tell(self, **ending: Any) -> bool:
-        """Renew the report; true when the server has it."""
-        fields = {**self._report.__dict__, "beat": self._report.beat + 1, "doing": self._executor.doing, **ending}
-        self._report = Report(**fields)
+    def _send(self, **changes: Any) -> bool:
+        """Send the next report, with `changes` of its fields; return True if the server has it."""
+        self._report = replace(self._report, beat=self._report.beat + 1, doing=self._executor.activity, **changes)
         try:
             if self._artifact is None:
-                made = ArtifactCreate(type=ARTIFACT, data=self._report.to_table(), flow_run_id=self._id)
-                self._artifact = self._client.create_artifact(made)
+                artifact = ArtifactCreate(type=ARTIFACT_TYPE, data=self._report.to_table(), flow_run_id=self._id)
+                self._artifact = self._client.create_artifact(artifact)
             else:
                 self._client.update_artifact(self._artifact.id, ArtifactUpdate(data=self._report.to_table()))
         except (httpx.HTTPError, PrefectHTTPStatusError, OSError):

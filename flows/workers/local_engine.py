@@ -1,4 +1,4 @@
-"""The engine of a run on this machine, which sends stages to work pools where their policies name one."""
+"""Creates the engine of a run on this machine; it sends stages to work pools if their policies name one."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from flows.workers.pool_stages import PoolStages
 
 
 def make_engine(repository: Repository, run: Run) -> Engine:
-    """The engine of `run` on the stages of `repository`.
+    """Return an engine for `run` on the stages of `repository`.
 
     Raises:
         PolicyInvalid: execution.yaml has mistakes.
@@ -20,10 +20,10 @@ def make_engine(repository: Repository, run: Run) -> Engine:
 
 
 def start_engine(run: Run) -> Engine:
-    """An engine at work on the targets of `run`, in the project of the current folder.
+    """Start an engine on the targets of `run`, in the project of the current folder, and return it.
 
     Raises:
-        PipelineInvalid, PolicyInvalid, UnknownStage: before anything starts.
+        PipelineInvalid, PolicyInvalid, UnknownStage: before any stage starts.
     """
     repository = Repository(pull=run.options.pull)
     engine = make_engine(repository, run)

@@ -1,4 +1,4 @@
-"""What a worker is sent so that it runs a stage as the orchestrator would: code by commit and patch, inputs by hash."""
+"""Defines the order that a worker receives to run a stage: its code by commit and patch, its inputs by hash."""
 
 import base64
 import platform
@@ -14,136 +14,139 @@ from pydantic import BaseModel, ConfigDict, Field
 from flows.core.errors import CannotBeSent
 
 FORMAT = 1
-MAX_PATCH_BYTES = 300_000  # packed; Prefect's server takes parameters of half a megabyte
-DIFF = (  # as `git apply` takes it and as a worker sees the files, whatever the user's git is set to
+MAX_PATCH_BYTES = 300_000  # compressed and encoded; Prefect's server accepts parameters of half a megabyte
+GIT_DIFF = (  # in the form that `git apply` reads, whatever the user's settings of git are
     "diff", "--binary", "--full-index", "--no-color", "--no-ext-diff", "--no-textconv", "--no-relative",
     "--src-prefix=a/", "--dst-prefix=b/", "--unified=3",
 )  # fmt: skip
-NOT_IN_PATCHES = (":(top,exclude)dvc.lock", ":(top,exclude)**/dvc.lock")  # what it records is sent by hash
+PATCH_EXCLUDES = (":(top,exclude)dvc.lock", ":(top,exclude)**/dvc.lock")  # its contents are sent as hashes
 
 
 class Order(BaseModel):
-    """One stage to run on a worker, with all that decides its result."""
+    """One stage to run on a worker, with everything that decides its result."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: int = Field(FORMAT, description="of this order; a worker refuses one that it does not know")
+    format: int = Field(FORMAT, description="version of this format; a worker refuses a version that it does not know")
     stage: str = Field(description="name of the stage in dvc.yaml, for example train@cnn")
-    run_key: str = Field(description="the key of DVC's run cache for the stage on the inputs as they were frozen")
-    source: str = Field(description="git repository that the worker fetches the commit from")
-    commit: str = Field(description="the commit whose files the worker checks out")
-    patch: str = Field("", description="how the orchestrator's tracked files differ from the commit, packed")
-    folder: str = Field("", description="the DVC project's folder below the top of the git repository")
+    run_key: str = Field(description="key of the stage in DVC's run cache, for the inputs of this order")
+    source: str = Field(description="git repository from which the worker fetches the commit")
+    commit: str = Field(description="commit that the worker checks out")
+    patch: str = Field("", description="difference between the commit and the orchestrator's tracked files, compressed")
+    folder: str = Field("", description="folder of the DVC project, relative to the top of the git repository")
     inputs: dict[str, str] = Field(
-        default_factory=dict, description="hash of each output of other stages that it reads"
+        default_factory=dict, description="hash of each output of another stage that the stage reads, by path"
     )
-    remote_folder: dict[str, str] = Field(default_factory=dict, description="DVC remotes that are folders, by name")
-    versions: dict[str, str] = Field(default_factory=dict, description="the orchestrator's versions of packages")
-    other_versions: str = Field("refuse", description="refuse or warn where the worker's versions are others")
+    remote_folder: dict[str, str] = Field(
+        default_factory=dict, description="path of each DVC remote that is a folder, by the remote's name"
+    )
+    versions: dict[str, str] = Field(default_factory=dict, description="versions of the orchestrator's packages")
+    other_versions: str = Field("refuse", description="refuse or warn, if the worker's versions differ")
     timeout_s: float | None = Field(None, description="time limit of the stage, in seconds")
-    force: bool = Field(False, description="run it even where the worker's cache has its result")
+    force: bool = Field(False, description="run the stage even if the worker's cache has its result")
 
 
-def source_of(root: Path, files: Sequence[str], stage: str) -> dict[str, str]:
-    """The fields `source`, `commit`, `patch` and `folder` of an order for `stage`, which reads `files`.
+def code_fields(root: Path, files: Sequence[str], stage: str) -> dict[str, str]:
+    """Return the fields `source`, `commit`, `patch` and `folder` of an order for `stage`, which reads `files`.
 
-    The commit is the newest one that the source knows, so that a worker can fetch it; what was committed or edited
-    since goes along as a patch.
+    The commit is the newest one that the source has, so that a worker can fetch it. Later commits and edits are sent
+    as a patch.
 
     Raises:
-        CannotBeSent: there is no commit, git does not know one of the files, or the patch is too large.
+        CannotBeSent: there is no commit, git does not track one of the files, or the patch is too large.
     """
     if not _git(root, "rev-parse", "--verify", "--quiet", "HEAD"):
-        raise CannotBeSent(stage, "a worker checks out a git commit, and there is none yet; commit first")
-    unknown = _unknown(root, files)
-    if unknown:
+        raise CannotBeSent(stage, "the repository has no commit that a worker could check out; commit first")
+    untracked = _untracked(root, files)
+    if untracked:
         raise CannotBeSent(
-            stage, f"it reads {', '.join(unknown)}, which git does not know, so that no worker can see it; `git add` it"
+            stage, f"it reads {', '.join(untracked)}, which git does not track and a worker would lack; `git add` it"
         )
-    origin = _git(root, "config", "--get", "remote.origin.url").strip()
-    commit = _newest_known(root) if origin else _git(root, "rev-parse", "HEAD").strip()
+    origin = _git(root, "config", "--get", "remote.origin.url")
+    commit = _newest_pushed_commit(root) if origin else _git(root, "rev-parse", "HEAD")
     if not commit:
-        raise CannotBeSent(stage, f"{origin} knows no commit of this branch's history; `git push` first")
-    difference = [*DIFF, commit, "--", ":/", *NOT_IN_PATCHES]
-    packed = base64.b85encode(zlib.compress(_git_bytes(root, *difference), 9)).decode()
-    if len(packed) > MAX_PATCH_BYTES:
+        raise CannotBeSent(stage, f"{origin} has no commit from the history of this branch; `git push` first")
+    difference = _git_bytes(root, *GIT_DIFF, commit, "--", ":/", *PATCH_EXCLUDES)
+    patch = base64.b85encode(zlib.compress(difference, 9)).decode()
+    if len(patch) > MAX_PATCH_BYTES:
         raise CannotBeSent(
             stage,
-            f"what differs from the commit {commit[:10]} makes {len(packed):,} bytes, of which a worker takes at most "
-            f"{MAX_PATCH_BYTES:,}; commit and push it",
+            f"the changes since the commit {commit[:10]} take {len(patch):,} bytes, and an order holds at most "
+            f"{MAX_PATCH_BYTES:,}; commit and push them",
         )
-    top = _git(root, "rev-parse", "--show-toplevel").strip()
-    source = without_secrets(origin) if _is_address(origin) else str((Path(top) / origin).resolve())
+    top = _git(root, "rev-parse", "--show-toplevel")
     return {
-        "source": source,
+        "source": strip_credentials(origin) if _is_on_network(origin) else str((Path(top) / origin).resolve()),
         "commit": commit,
-        "patch": packed,
-        "folder": _git(root, "rev-parse", "--show-prefix").strip(),
+        "patch": patch,
+        "folder": _git(root, "rev-parse", "--show-prefix"),
     }
 
 
-def unpacked(patch: str) -> bytes:
-    """The patch of an order as `git apply` takes it."""
+def unpack_patch(patch: str) -> bytes:
+    """Return the patch of an order in the form that `git apply` reads."""
     return zlib.decompress(base64.b85decode(patch)) if patch else b""
 
 
-def versions_of(names: Sequence[str]) -> dict[str, str]:
-    """Versions of packages that are installed here, and of `python`, whose third number changes no result."""
-    found = {}
+def installed_versions(names: Sequence[str]) -> dict[str, str]:
+    """Return the versions of packages in this environment.
+
+    The name `python` gives the interpreter's major and minor number: the third number changes no result.
+    """
+    versions = {}
     for name in names:
-        if name == "python":
-            found[name] = ".".join(platform.python_version_tuple()[:2])
-            continue
         try:
-            found[name] = version(name)
+            versions[name] = ".".join(platform.python_version_tuple()[:2]) if name == "python" else version(name)
         except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+            versions[name] = "not installed"
+    return versions
 
 
-def other_versions(order: Order) -> str:
-    """What is different here, in words; empty when nothing is."""
-    here = versions_of(list(order.versions))
-    others = [
-        f"{name} {here[name]} instead of {wanted}" for name, wanted in order.versions.items() if here[name] != wanted
-    ]
-    return ", ".join(others)
+def version_differences(order: Order) -> str:
+    """Describe the packages whose installed versions differ from those of the order; empty if none differs."""
+    installed = installed_versions(list(order.versions))
+    return ", ".join(
+        f"{name} {installed[name]} instead of {expected}"
+        for name, expected in order.versions.items()
+        if installed[name] != expected
+    )
 
 
-def _newest_known(root: Path) -> str:
-    """The newest commit of HEAD's history that origin is known to have; empty when it has none."""
-    ours = _git(root, "rev-list", "--boundary", "--topo-order", "HEAD", "--not", "--remotes=origin").split()
-    if not ours:
-        return _git(root, "rev-parse", "HEAD").strip()
-    return next((line[1:] for line in ours if line.startswith("-")), "")
-
-
-def _unknown(root: Path, files: Sequence[str]) -> list[str]:
-    """Those of `files`, or files in them, that git does not track."""
-    if not files:
-        return []
-    tracked = set(_git(root, "ls-files", "-z", "--", *[f":(literal){file}" for file in files]).split("\0"))
-    return [file for file in files if file not in tracked]
-
-
-def _is_address(source: str) -> bool:
-    """True for a repository on another machine, `host:path` too; false for a folder."""
-    return "://" in source or ":" in source.partition("/")[0]
-
-
-def without_secrets(address: str) -> str:
-    """The address without a password or token: the order is shown on Prefect's page, and a worker has its own."""
+def strip_credentials(address: str) -> str:
+    """Return a git address without its password or token: orders are visible on Prefect's page."""
     parts = urlsplit(address)
     login, _, host = parts.netloc.rpartition("@")
-    user = "" if parts.scheme in ("http", "https") else login.partition(":")[0]  # a token stands there on the web
+    user = "" if parts.scheme in ("http", "https") else login.partition(":")[0]  # over HTTP the user may be a token
     return urlunsplit(parts._replace(netloc=f"{user}@{host}" if user else host)) if login else address
 
 
+def _newest_pushed_commit(root: Path) -> str:
+    """Return the newest commit in the history of HEAD that origin is known to have; empty if it has none."""
+    unpushed = _git(root, "rev-list", "--boundary", "--topo-order", "HEAD", "--not", "--remotes=origin").split()
+    if not unpushed:
+        return _git(root, "rev-parse", "HEAD")
+    return next((line[1:] for line in unpushed if line.startswith("-")), "")
+
+
+def _untracked(root: Path, files: Sequence[str]) -> list[str]:
+    """Return those of `files` that git does not track."""
+    if not files:
+        return []
+    output = _git_bytes(root, "ls-files", "-z", "--", *[f":(literal){file}" for file in files])
+    tracked = set(output.decode(errors="replace").split("\0"))
+    return [file for file in files if file not in tracked]
+
+
+def _is_on_network(source: str) -> bool:
+    """Return True for the address of a repository on another machine, `host:path` included; False for a folder."""
+    return "://" in source or ":" in source.partition("/")[0]
+
+
 def _git(root: Path, *arguments: str) -> str:
-    return _git_bytes(root, *arguments).decode(errors="replace")
+    """Return the output of a git command without surrounding white space; empty if the command fails."""
+    return _git_bytes(root, *arguments).decode(errors="replace").strip()
 
 
 def _git_bytes(root: Path, *arguments: str) -> bytes:
-    """What git prints; nothing where it fails."""
-    done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, check=False)
-    return done.stdout if not done.returncode else b""
+    process = subprocess.run(["git", *arguments], cwd=root, capture_output=True, check=False)
+    return process.stdout if not process.returncode else b""

@@ -1,91 +1,87 @@
-"""Stages that run in work pools, as the engine sees them: asked for, sent, brought back.
+"""Runs stages in work pools for the engine: sends their inputs and an order, and fetches their results.
 
-What a stage reads is frozen here and lies in the DVC remote before a worker hears of it; what the worker made comes
-back from there. Who carries the order to a pool is somebody else (`Carrier`), since the engine starts before
-Prefect is loaded.
+The inputs of a stage are frozen and in the DVC remote before a worker gets its order, and the outputs come back through
+the remote. The `Dispatcher` is connected later: the engine starts before Prefect is imported.
 """
 
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from flows.core.errors import Interrupted
 from flows.dvc_repo.repository import Repository
 from flows.dvc_repo.stage_transfer import StageTransfer
 from flows.engine.policy import Policies
-from flows.workers.order import Order, source_of, versions_of
+from flows.workers.order import Order, code_fields, installed_versions
+
+if TYPE_CHECKING:  # it imports Prefect, which takes 2 s
+    from flows.workers.dispatch import Dispatcher
 
 POLL_S = 0.05
-
-Say = Callable[[str], None]
-
-
-class Carrier(Protocol):
-    """Has a stage run in a pool."""
-
-    def carry(self, order: Order, pool: str, say: Say, ended: threading.Event) -> str:
-        """Come back when a worker has done `order`; the worker's name.
-
-        Raises:
-            InkflowError: the stage failed there, nobody takes it, or `ended` was set.
-        """
 
 
 @dataclass
 class PoolStages:
-    """The stages of one engine that run in work pools; calls come from many threads."""
+    """The stages of one engine that run in work pools; safe to call from many threads."""
 
     repository: Repository
     policies: Policies
-    _carrier: Carrier | None = None
+    _dispatcher: "Dispatcher | None" = None
     _connected: threading.Event = field(default_factory=threading.Event)
     _transfer: StageTransfer | None = None
-    _guard: threading.Lock = field(default_factory=threading.Lock)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def connect(self, carrier: Carrier) -> None:
-        """Give the stages what carries orders to pools: it is there when Prefect has loaded."""
-        self._carrier = carrier
+    def connect(self, dispatcher: "Dispatcher") -> None:
+        """Set the dispatcher, once Prefect is imported."""
+        self._dispatcher = dispatcher
         self._connected.set()
 
-    def fetch(self, stage: str, ended: threading.Event) -> bool:
-        """Bring an earlier result of `stage` on its present inputs from the remote into the cache, if it has one."""
-        transfer = self._open(ended)
+    def fetch(self, stage: str, cancelled: threading.Event) -> bool:
+        """Fetch an earlier result of `stage` for its present inputs from the remote into the cache.
+
+        Returns:
+            True if the remote has a result.
+        """
+        transfer = self._open(cancelled)
         transfer.ensure_possible(stage)
         return transfer.fetch(stage, self.repository.run_key(stage))
 
-    def run(self, stage: str, say: Say, ended: threading.Event, *, force: bool) -> str:
-        """Have `stage`, which was begun, run by a worker, and put its outputs into the workspace; where it ran."""
-        transfer, policy, workers = self._open(ended), self.policies.of(stage), self.policies.workers
+    def run(self, stage: str, log: Callable[[str], None], cancelled: threading.Event, *, force: bool) -> str:
+        """Run `stage`, which was begun, on a worker of its pool, and put its outputs into the workspace.
+
+        Returns:
+            The worker and the pool, for messages.
+        """
+        transfer, policy, workers = self._open(cancelled), self.policies.of(stage), self.policies.workers
         assert policy.pool is not None
         transfer.ensure_possible(stage)
-        needs = transfer.needs(stage)
+        inputs = transfer.inputs(stage)
         order = Order(
             stage=stage,
-            run_key=needs.run_key,
-            inputs=dict(needs.inputs),
+            run_key=inputs.run_key,
+            inputs=dict(inputs.inputs),
             remote_folder=transfer.remote_folders,
-            versions=versions_of(workers.versions_of),
+            versions=installed_versions(workers.versions_of),
             other_versions=workers.other_versions,
             timeout_s=policy.timeout_s,
             force=force,
-            **source_of(self.repository.root, needs.files, stage),
+            **code_fields(self.repository.root, inputs.files, stage),
         )
-        transfer.send(stage, needs)
-        worker = self._wait_for_carrier(stage, ended).carry(order, policy.pool, say, ended)
-        transfer.take(stage, needs)
+        transfer.push_inputs(stage, inputs)
+        worker = self._wait_for_dispatcher(stage, cancelled).run(order, policy.pool, log, cancelled)
+        transfer.restore_result(stage, inputs)
         return f"worker {worker} of pool {policy.pool}"
 
-    def _open(self, ended: threading.Event) -> StageTransfer:
-        with self._guard:
+    def _open(self, cancelled: threading.Event) -> StageTransfer:
+        with self._lock:
             if self._transfer is None:
-                self._transfer = self.repository.transfer(self.policies.workers.remote_wait_s, ended)
+                self._transfer = self.repository.transfer(self.policies.workers.remote_wait_s, cancelled)
             return self._transfer
 
-    def _wait_for_carrier(self, stage: str, ended: threading.Event) -> Carrier:
-        """Wait until Prefect has loaded."""
+    def _wait_for_dispatcher(self, stage: str, cancelled: threading.Event) -> "Dispatcher":
         while not self._connected.wait(POLL_S):
-            if ended.is_set():
+            if cancelled.is_set():
                 raise Interrupted(stage)
-        assert self._carrier is not None
-        return self._carrier
+        assert self._dispatcher is not None
+        return self._dispatcher

@@ -1,11 +1,12 @@
-"""What became of the runs that were sent to pools: one thread asks the Prefect server for all of them.
+"""Monitors the runs that were sent to pools: one thread polls the Prefect server for all of them.
 
-A run is lost when its worker gives no sign of life for a while. Only time in which the server could have told of one
-counts: while it is away, or answers late, every worker is silent.
+A run is lost when its worker has sent no heartbeat for a while. Time in which the server could not report a heartbeat,
+because it was unreachable or slow, does not count.
 """
 
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -25,165 +26,184 @@ from prefect.states import Cancelling, Crashed
 
 from flows.core.errors import PoolFailed
 from flows.engine.policy import Workers
-from flows.workers.log_reader import PAGE, LogReader
+from flows.workers.log_reader import PAGE_SIZE, LogReader
 from flows.workers.stage_report import Report
 
 POLL_S = 1.0
-LATE_S = 3.0  # between two looks: what goes beyond it the server was away, or busy, and no silence of the workers
-BACK_OFF_S = 45.0  # after an outage: Prefect's client, which a worker has too, waits up to 38 s before it asks again
-STARTING_S = 600.0  # between a worker's taking a run and its first words: a container may have to be fetched
-OUTAGE_S = 600.0  # a server that is away longer fails the stages
+MAX_POLL_GAP_S = 3.0  # a longer gap between two polls is the server's delay, and does not count against the workers
+RECONNECT_S = 45.0  # after an outage: the client of Prefect, on workers too, waits up to 38 s before it tries again
+START_TIMEOUT_S = 600.0  # from a worker's start of a run to its first report: it may have to pull a container image
+MAX_OUTAGE_S = 600.0  # a longer outage of the server fails the stages
 
 
 @dataclass
 class SubRun:
-    """One run that was sent to a pool, as the server last told of it."""
+    """A run in a pool, with its last known state.
+
+    All times are those of this module's `time.monotonic`.
+
+    Attributes:
+        id: id of the flow run.
+        pool: name of its work pool.
+        is_own: False for a run that another orchestrator sent for the same inputs.
+        state: last state on the server.
+        report: last report of the worker.
+        lines: lines of the stage that were not passed on yet.
+        last_heartbeat: time of the worker's last heartbeat.
+        no_worker_since: time since which its pool has no worker.
+        grace_until: until then its worker may not have noticed that the server is back after an outage.
+        changed: set after each poll.
+        error: raised in the thread that waits for the run.
+    """
 
     id: UUID
     pool: str
-    ours: bool  # not one that another orchestrator sent for the same inputs
+    is_own: bool
     state: State[Any] | None = None
     report: Report | None = None
     lines: list[str] = field(default_factory=list)
-    alive_at: float = field(default_factory=lambda: time.monotonic())  # by the clock of this module, as all of it
-    unserved_since: float = field(default_factory=lambda: time.monotonic())  # no worker of its pool was there
-    patient_until: float = 0.0  # until then its worker may not have noticed that the server is back
+    last_heartbeat: float = field(default_factory=lambda: time.monotonic())
+    no_worker_since: float = field(default_factory=lambda: time.monotonic())
+    grace_until: float = 0.0
     changed: threading.Event = field(default_factory=threading.Event)
     error: BaseException | None = None
 
-    said: LogReader = field(init=False)
+    log_reader: LogReader = field(init=False)
 
     def __post_init__(self) -> None:
-        """All of its lines are new."""
-        self.said = LogReader(self.id)
+        """Create the reader of the run's lines."""
+        self.log_reader = LogReader(self.id)
 
-    def excuse(self, late_s: float, now: float) -> None:
-        """Let `late_s` that passed by `now` count neither as its worker's silence nor as lack of workers."""
-        self.alive_at = min(now, self.alive_at + late_s)
-        self.unserved_since = min(now, self.unserved_since + late_s)
+    def discount(self, delay_s: float, now: float) -> None:
+        """Exclude `delay_s` seconds before `now` from the time without a heartbeat and the time without workers."""
+        self.last_heartbeat = min(now, self.last_heartbeat + delay_s)
+        self.no_worker_since = min(now, self.no_worker_since + delay_s)
 
-    def hear(self, state: State[Any] | None, report: Report | None, now: float) -> None:
-        """Take over what the server told by `now`; a new state or report is a sign of life."""
-        spoke = report is not None and (self.report is None or report.beat != self.report.beat)
-        if spoke or state is None or self.state is None or state.type is not self.state.type:
-            self.alive_at = now
+    def update(self, state: State[Any] | None, report: Report | None, now: float) -> None:
+        """Store the run's state and report as of `now`; a new state or report counts as a heartbeat."""
+        has_new_report = report is not None and (self.report is None or report.beat != self.report.beat)
+        if has_new_report or state is None or self.state is None or state.type is not self.state.type:
+            self.last_heartbeat = now
         self.report, self.state = report, state
 
     def fail(self, error: BaseException) -> None:
-        """Raise `error` where somebody waits for the run."""
+        """Raise `error` in the thread that waits for the run."""
         self.error = error
         self.changed.set()
 
 
 class RunMonitor:
-    """Follows runs from the first one on, as long as the process lives."""
+    """Polls the server for runs, from the first run on until the process ends."""
 
     def __init__(self, client: SyncPrefectClient, workers: Workers) -> None:
         self._client = client
         self._workers = workers
-        self._followed: dict[UUID, SubRun] = {}
-        self._looked_at = 0.0
-        self._away_since: float | None = None
+        self._runs: dict[UUID, SubRun] = {}
+        self._polled_at = 0.0
+        self._outage_since: float | None = None
         self._thread: threading.Thread | None = None
 
     def add(self, run: SubRun) -> None:
-        """Follow `run`; to be called by one thread at a time."""
-        self._followed[run.id] = run
+        """Start to monitor `run`; not safe to call from several threads at a time."""
+        self._runs[run.id] = run
         if self._thread is None:
-            self._thread = threading.Thread(target=self._follow, name="dispatch", daemon=True)
+            self._thread = threading.Thread(target=self._poll_forever, name="dispatch", daemon=True)
             self._thread.start()
 
-    def drop(self, run: SubRun) -> None:
-        """Follow `run` no longer."""
-        del self._followed[run.id]
+    def remove(self, run: SubRun) -> None:
+        """Stop to monitor `run`."""
+        del self._runs[run.id]
 
     def cancel(self, run: SubRun) -> None:
-        """Have the worker end what it runs; another orchestrator's run goes on."""
-        if run.ours:
+        """Cancel `run` on its worker; a run of another orchestrator is not cancelled."""
+        if run.is_own:
             try:
-                self._client.set_flow_run_state(run.id, Cancelling(message="the run that asked for it was ended"))
+                self._client.set_flow_run_state(run.id, Cancelling(message="the run that sent it was ended"))
             except (httpx.HTTPError, PrefectHTTPStatusError, ObjectNotFound):
-                return  # the server is away: the worker ends the stage when it hears there that the flow's run is over
+                return  # the worker ends the stage when the server reports that the flow run has ended
 
-    def _follow(self) -> None:
-        self._looked_at = time.monotonic()
-        # Prefect's client would ask again by itself for a minute, and nobody would know that the server was away.
+    def _poll_forever(self) -> None:
+        self._polled_at = time.monotonic()
+        # The client's own retries, for a minute, would hide an outage.
         with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
             while True:
                 time.sleep(POLL_S)
-                runs = dict(self._followed)
+                runs = dict(self._runs)
                 try:
-                    self._look(runs)
-                except (httpx.HTTPError, OSError) as error:  # also a server that is just starting
-                    self._endure(runs, error)
-                except BaseException as error:  # noqa: BLE001 - raised again where somebody waits
+                    self._poll(runs)
+                except (httpx.HTTPError, OSError) as error:  # raised also by a server that is still starting
+                    self._handle_outage(runs, error)
+                except BaseException as error:  # noqa: BLE001 - raised again in the waiting threads
                     for run in runs.values():
                         run.fail(error)
 
-    def _endure(self, runs: dict[UUID, SubRun], error: Exception) -> None:
-        """Wait on for a server that is away, but not for ever."""
-        self._away_since = self._away_since or time.monotonic()
-        if time.monotonic() - self._away_since > OUTAGE_S:
+    def _handle_outage(self, runs: dict[UUID, SubRun], error: Exception) -> None:
+        """Fail the runs if the server has been unreachable for too long."""
+        self._outage_since = self._outage_since or time.monotonic()
+        if time.monotonic() - self._outage_since > MAX_OUTAGE_S:
             for run in runs.values():
-                run.fail(PoolFailed(f"the Prefect server is away for {OUTAGE_S:g} s: {error}"))
+                run.fail(PoolFailed(f"the Prefect server has been unreachable for {MAX_OUTAGE_S:g} s: {error}"))
 
-    def _look(self, runs: dict[UUID, SubRun]) -> None:
-        """Take over what the server tells of each run."""
-        ids, told, by_run = list(runs), list[FlowRun](), dict[UUID | None, Report | None]()
-        for start in range(0, len(ids), PAGE):
-            some = ids[start : start + PAGE]
-            told += self._client.read_flow_runs(
-                flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=some)), limit=PAGE
-            )
-            reports = self._client.read_artifacts(
-                artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=some)), limit=PAGE
-            )
-            by_run |= {artifact.flow_run_id: Report.from_table(artifact.data) for artifact in reports}
-        self._excuse_delay(runs)
-        for run in told:
-            self._take(runs[run.id], run.state, by_run.get(run.id))
-        self._look_for_workers([run for run in runs.values() if run.state is None or run.state.is_scheduled()])
+    def _poll(self, runs: dict[UUID, SubRun]) -> None:
+        """Update all runs from the server."""
+        ids = list(runs)
+        pages = [self._read_page(ids[start : start + PAGE_SIZE]) for start in range(0, len(ids), PAGE_SIZE)]
+        self._discount_delay(runs)
+        for flow_run, report in (entry for page in pages for entry in page):
+            self._update(runs[flow_run.id], flow_run.state, report)
+        self._check_for_workers([run for run in runs.values() if run.state is None or run.state.is_scheduled()])
 
-    def _excuse_delay(self, runs: dict[UUID, SubRun]) -> None:
-        """Charge no run with the time since the last look in which the server could not have told of it."""
+    def _read_page(self, ids: list[UUID]) -> list[tuple[FlowRun, Report | None]]:
+        """Read up to PAGE_SIZE flow runs, each with its report."""
+        flow_runs = self._client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=ids)), limit=PAGE_SIZE
+        )
+        artifacts = self._client.read_artifacts(
+            artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=ids)), limit=PAGE_SIZE
+        )
+        reports = {artifact.flow_run_id: Report.from_table(artifact.data) for artifact in artifacts}
+        return [(flow_run, reports.get(flow_run.id)) for flow_run in flow_runs]
+
+    def _discount_delay(self, runs: dict[UUID, SubRun]) -> None:
+        """Exclude the server's delay since the last poll from the waiting times of all runs."""
         now = time.monotonic()
-        late_s, self._looked_at = now - self._looked_at - LATE_S, now
-        was_away, self._away_since = self._away_since is not None, None
+        delay_s, self._polled_at = now - self._polled_at - MAX_POLL_GAP_S, now
+        was_outage, self._outage_since = self._outage_since is not None, None
         for run in runs.values():
-            if late_s > 0:
-                run.excuse(late_s, now)
-            if was_away:
-                run.patient_until = now + BACK_OFF_S
+            if delay_s > 0:
+                run.discount(delay_s, now)
+            if was_outage:
+                run.grace_until = now + RECONNECT_S
 
-    def _take(self, run: SubRun, state: State[Any] | None, report: Report | None) -> None:
-        """Take over what the server tells of one run; mark it Crashed when nobody is at work on it any more."""
+    def _update(self, run: SubRun, state: State[Any] | None, report: Report | None) -> None:
+        """Update one run, and set its state to Crashed if its worker has sent no heartbeat for too long."""
         if report is not None:
-            run.lines += run.said.new(self._client)
-        now = self._looked_at  # asking for the lines may have taken long: no silence of the worker either
-        run.hear(state, report, now)
-        silent_s = now - run.alive_at
-        running = state is not None and (state.is_running() or state.is_cancelling())
-        starting = state is not None and state.is_pending()
-        lost = running and silent_s > self._workers.lost_after_s and now > run.patient_until
-        if lost or (starting and silent_s > STARTING_S):
-            message = f"no sign of life for {silent_s:.0f} s"
+            run.lines += run.log_reader.read_new(self._client)
+        now = self._polled_at  # before the lines were read: a slow server does not count against the worker
+        run.update(state, report, now)
+        silent_s = now - run.last_heartbeat
+        is_running = state is not None and (state.is_running() or state.is_cancelling())
+        is_starting = state is not None and state.is_pending()
+        is_lost = is_running and silent_s > self._workers.lost_after_s and now > run.grace_until
+        if is_lost or (is_starting and silent_s > START_TIMEOUT_S):
+            message = f"no heartbeat for {silent_s:.0f} s"
             self._client.set_flow_run_state(run.id, Crashed(message=message), force=True)
         run.changed.set()
 
-    def _look_for_workers(self, waiting: list[SubRun]) -> None:
-        """Give up runs that nobody takes since their pool has no worker."""
-        now = self._looked_at
+    def _check_for_workers(self, waiting: Sequence[SubRun]) -> None:
+        """Cancel and fail the runs in `waiting` whose pool has had no worker for too long."""
+        now = self._polled_at
         for pool in {run.pool for run in waiting}:
             workers = self._client.read_workers_for_work_pool(pool)
-            is_served = any(worker.status is WorkerStatus.ONLINE for worker in workers)
+            has_worker = any(worker.status is WorkerStatus.ONLINE for worker in workers)
             for run in (run for run in waiting if run.pool == pool):
-                if is_served:
-                    run.unserved_since = now
-                elif now > run.patient_until and now - run.unserved_since > self._workers.pool_wait_s:
+                if has_worker:
+                    run.no_worker_since = now
+                elif now > run.grace_until and now - run.no_worker_since > self._workers.pool_wait_s:
                     self.cancel(run)
                     run.fail(
                         PoolFailed(
-                            f"the work pool {pool} has no worker since {self._workers.pool_wait_s:g} s; start one, on "
-                            f"any machine that reaches the server, with `prefect worker start --pool {pool}`"
+                            f"the work pool {pool} has had no worker for {self._workers.pool_wait_s:g} s; start one, "
+                            f"on any machine that reaches the server, with `prefect worker start --pool {pool}`"
                         )
                     )

@@ -1,4 +1,4 @@
-"""What a worker says of a stage that it runs: an artifact of its flow run, renewed as a sign of life."""
+"""Defines a worker's report on the stage that it runs: an artifact of its flow run, updated as a heartbeat."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -8,15 +8,15 @@ from flows.core.errors import Interrupted, StageFailed, StageTimedOut
 from flows.core.redaction import mask
 from stages.base.errors import InkflowError, InvalidInput
 
-ARTIFACT = "table"  # Prefect's page shows it as one
-BEAT_S = 3.0
-LINES = "stage"  # logger of the lines that the stage prints, apart from what Prefect says
+ARTIFACT_TYPE = "table"  # Prefect's page shows the report as a table
+HEARTBEAT_S = 3.0
+STAGE_LOGGER = "stage"  # its log records are the stage's output; those of Prefect have other loggers
 
 
-class Ending(StrEnum):
-    """How a stage ended on a worker."""
+class ExitStatus(StrEnum):
+    """How a stage ended on a worker; the values are part of the report."""
 
-    NONE = ""
+    NONE = ""  # still running
     DONE = "done"
     FAILED = "failed"
     TIMED_OUT = "timed out"
@@ -27,48 +27,58 @@ class Ending(StrEnum):
 
 @dataclass(frozen=True)
 class Report:
-    """One stage on one worker; `beat` grows as long as the worker lives."""
+    """The report on one stage on one worker.
+
+    Attributes:
+        worker: name of the worker.
+        stage: name of the stage.
+        doing: current activity of the worker.
+        beat: number of the report; it grows as long as the worker is alive.
+        ending: how the stage ended.
+        code: exit code of a failed stage.
+        words: error message, or the last lines of a failed stage.
+    """
 
     worker: str
     stage: str
     doing: str = ""
     beat: int = 0
-    ending: Ending = Ending.NONE
+    ending: ExitStatus = ExitStatus.NONE
     code: int = 0
     words: str = ""
 
     def to_table(self) -> str:
-        """For the artifact: a table of one row."""
+        """Return the data of the artifact: a JSON table with one row."""
         return json.dumps([asdict(self)])
 
     @classmethod
     def from_table(cls, table: object) -> "Report | None":
-        """The report in an artifact; None where it is something else."""
+        """Parse the data of an artifact; None if it is not a report."""
         try:
             row = json.loads(str(table))[0]
-            return cls(**{**row, "ending": Ending(row["ending"])})
+            return cls(**{**row, "ending": ExitStatus(row["ending"])})
         except (ValueError, KeyError, IndexError, TypeError):
             return None
 
     def error(self, timeout_s: float | None) -> InkflowError:
-        """The error that the stage ended with, as if it had run here."""
-        if self.ending is Ending.FAILED:
+        """Return the error that ended the stage, equal to the error of a local run."""
+        if self.ending is ExitStatus.FAILED:
             return StageFailed(self.stage, self.code, self.words.splitlines())
-        if self.ending is Ending.TIMED_OUT:
+        if self.ending is ExitStatus.TIMED_OUT:
             return StageTimedOut(self.stage, timeout_s or 0.0)
-        if self.ending is Ending.INTERRUPTED:
+        if self.ending is ExitStatus.INTERRUPTED:
             return Interrupted(self.stage)
-        said = f"{self.stage} on worker {self.worker}: {self.words.removeprefix(f'{self.stage}: ')}"
-        return InvalidInput(said) if self.ending is Ending.REFUSED else InkflowError(said)
+        message = f"{self.stage} on worker {self.worker}: {self.words.removeprefix(f'{self.stage}: ')}"
+        return InvalidInput(message) if self.ending is ExitStatus.REFUSED else InkflowError(message)
 
 
-def ending_of(error: InkflowError) -> tuple[Ending, int, str]:
-    """How `error` is told in a report: its kind, exit code and words, without secrets."""
+def describe_error(error: InkflowError) -> tuple[ExitStatus, int, str]:
+    """Return the fields `ending`, `code` and `words` of a report on `error`, without secrets."""
     if isinstance(error, StageFailed):
-        return Ending.FAILED, error.code, mask("\n".join(error.lines))
-    words = mask(str(error))
+        return ExitStatus.FAILED, error.code, mask("\n".join(error.lines))
+    message = mask(str(error))
     if isinstance(error, StageTimedOut):
-        return Ending.TIMED_OUT, 0, words
+        return ExitStatus.TIMED_OUT, 0, message
     if isinstance(error, Interrupted):
-        return Ending.INTERRUPTED, 0, words
-    return Ending.REFUSED if isinstance(error, InvalidInput) else Ending.BROKEN, 0, words
+        return ExitStatus.INTERRUPTED, 0, message
+    return ExitStatus.REFUSED if isinstance(error, InvalidInput) else ExitStatus.BROKEN, 0, message

@@ -1,1 +1,1 @@
-"""What every program of `stages` uses: errors, files, sections of params.yaml. Imports no other room."""
+"""Shared by every program of `stages`: errors, file output, sections of params.yaml. Imports no other room."""

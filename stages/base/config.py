@@ -1,7 +1,7 @@
-"""Sections of params.yaml: what they have in common, and how one of them is read and checked.
+"""Base class of the sections of params.yaml, and functions that read and validate one section.
 
-A stage reads its own section alone: a mistake in another one is found by the stage `validate`, which checks the whole
-file before any other stage runs.
+A stage reads only its own sections. The stage `validate` runs before all other stages and checks the whole file, so it
+reports mistakes in every section.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,24 +13,24 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from stages.base.errors import ParamsError
-from stages.base.suggestions import unknown
-from stages.base.validation_messages import sentences
+from stages.base.suggestions import unknown_name_message
+from stages.base.validation_messages import error_messages
 
 # Names become file names, shell words and DVC addresses (`train@<name>`).
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 
 
 class Section(BaseModel):
-    """A part of params.yaml: frozen, with no other keys than those named here."""
+    """Base class of a section of params.yaml: frozen, and without unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 def read_yaml(path: Path | str) -> Any:
-    """The parsed content of a params.yaml.
+    """Returns the parsed content of a params.yaml.
 
     Raises:
-        ParamsError: the file is missing or is not YAML.
+        ParamsError: the file is missing or is not valid YAML.
     """
     try:
         return YAML(typ="safe", pure=True).load(Path(path).read_text(encoding="utf-8"))
@@ -38,39 +38,39 @@ def read_yaml(path: Path | str) -> Any:
         raise ParamsError(str(path), ["not found; run from the project's folder or name the file"]) from error
     except (OSError, UnicodeDecodeError) as error:
         raise ParamsError(str(path), [f"cannot be read: {error}"]) from error
-    except (YAMLError, ValueError) as error:  # a plain ValueError of a date or a number that is none
+    except (YAMLError, ValueError) as error:  # an impossible date or number raises a plain ValueError
         raise ParamsError(str(path), [f"is not valid YAML: {' '.join(str(error).split())}"]) from error
 
 
-def load_section(path: Path | str, keys: Sequence[str], kind: Any) -> Any:
-    """The section of the params.yaml `path` that lies at `keys`, such as ["models", "cnn"], checked as a `kind`.
+def load_section(path: Path | str, keys: Sequence[str], schema: Any) -> Any:
+    """Reads params.yaml and validates one of its sections.
 
     Args:
-        path: the file.
-        keys: the way to the section.
-        kind: a Section, or an annotated type such as a union of sections.
+        path: the params.yaml.
+        keys: the keys that lead to the section, such as ["models", "cnn"].
+        schema: a Section, or an annotated type such as a union of sections.
 
     Raises:
-        ParamsError: the file cannot be read, the section is missing, or it has mistakes: all of them, a sentence each.
+        ParamsError: the file cannot be read, the section is missing, or it is invalid; one message for each mistake.
     """
-    return check_section(read_yaml(path), keys, kind, path)
+    return check_section(read_yaml(path), keys, schema, path)
 
 
-def check_section(content: Any, keys: Sequence[str], kind: Any, path: Path | str) -> Any:
-    """The section of the parsed `content` of `path` that lies at `keys`, checked as in `load_section`.
+def check_section(content: Any, keys: Sequence[str], schema: Any, path: Path | str) -> Any:
+    """Validates the section at `keys` of the parsed `content` of the file `path`, as `load_section` does.
 
     Raises:
-        ParamsError: the section is missing, or it has mistakes: all of them, a sentence each.
+        ParamsError: the section is missing or invalid; one message for each mistake.
     """
     for depth, key in enumerate(keys):
-        where = f"{'.'.join(keys[:depth])}: " if depth else ""
+        prefix = f"{'.'.join(keys[:depth])}: " if depth else ""
         if not isinstance(content, Mapping):
-            raise ParamsError(str(path), [f"{where}expected keys with values, got {content!r}"])
+            raise ParamsError(str(path), [f"{prefix}expected keys with values, got {content!r}"])
         if key not in content:
-            mistake = f"{where}{unknown('key', key, map(str, content))}" if depth else f"{key}: is missing; add it"
-            raise ParamsError(str(path), [mistake])
+            message = unknown_name_message("key", key, map(str, content)) if depth else f"{key}: is missing; add it"
+            raise ParamsError(str(path), [f"{prefix}{message}"])
         content = content[key]
     try:
-        return TypeAdapter(kind).validate_python(content)
+        return TypeAdapter(schema).validate_python(content)
     except ValidationError as error:
-        raise ParamsError(str(path), sentences(error, kind, keys)) from error
+        raise ParamsError(str(path), error_messages(error, schema, keys)) from error

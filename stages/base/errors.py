@@ -1,16 +1,15 @@
-"""Everything that can go wrong in a way a person can mend, as one tree of exceptions.
+"""The exceptions of the project, as one tree. Each exception has an exit code.
 
     InkflowError                 1   the work failed
-    ├── InvalidInput             2   what was given cannot be used: mend it, then run again
+    ├── InvalidInput             2   an input cannot be used; running again without a change fails again
     │   ├── ParamsError              params.yaml
     │   ├── DataError                a data set or an image
     │   ├── ModelError               a model file
-    │   └── DeviceMissing            a GPU is asked for where none can be used
-    ├── SourceUnavailable       69   nothing to mend here: it may pass by itself (EX_UNAVAILABLE of sysexits.h)
+    │   └── DeviceMissing            `device: gpu` without a usable GPU
+    ├── SourceUnavailable       69   a data source does not respond; a later attempt may succeed (EX_UNAVAILABLE)
     └── OutputError              1   a file cannot be written
 
-Each message is one sentence: what, what was got, what was expected, what to do.
-The number is the exit code of a program that ends with the error.
+Each message is one sentence: what, got, expected, what to do. EX_UNAVAILABLE is defined in sysexits.h.
 """
 
 import errno
@@ -25,76 +24,75 @@ EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 
 class InkflowError(Exception):
-    """The work failed for a reason that the message tells in one sentence."""
+    """The work failed. The message is one sentence for the user."""
 
     exit_code = EXIT_FAILED
 
 
 class InvalidInput(InkflowError):
-    """What was given cannot be used; running again without a change is useless."""
+    """An input cannot be used. Running again without a change fails again."""
 
     exit_code = EXIT_INVALID
 
 
 class ParamsError(InvalidInput):
-    """params.yaml has mistakes: one sentence each, in `mistakes`."""
+    """params.yaml is invalid. `messages` has one sentence for each mistake, without the path."""
 
-    def __init__(self, path: str, mistakes: Sequence[str]) -> None:
-        self.path = path
-        self.mistakes = tuple(mistakes)
-        super().__init__("\n".join(f"{path}: {mistake}" for mistake in mistakes))
+    def __init__(self, path: str, messages: Sequence[str]) -> None:
+        self.messages = tuple(messages)
+        super().__init__("\n".join(f"{path}: {message}" for message in messages))
 
 
 class DataError(InvalidInput):
-    """A data set or an image is not what it should be."""
+    """A data set or an image is missing or invalid."""
 
 
 class ModelError(InvalidInput):
-    """A model file cannot be read or does not fit the data."""
+    """A model file cannot be read or does not match the data."""
 
 
 class DeviceMissing(InvalidInput):
-    """A GPU is asked for, and none can be used here."""
+    """`device: gpu` is set, but no GPU can be used."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__(f"`device: gpu` is asked for, and no GPU can be used: {reason}; or choose `device: auto`")
+        super().__init__(f"`device: gpu` is set, but no GPU can be used: {reason}; or choose `device: auto`")
 
 
 class SourceUnavailable(InkflowError):
-    """Nothing reachable holds the data; trying later may help."""
+    """No reachable source has the data. A later attempt may succeed."""
 
     exit_code = EXIT_UNAVAILABLE
 
 
-_SPACE = "free space there, then run again"
-_PERMISSION = "mend the folder's permissions or name another place, then run again"
+_SPACE = "free disk space, then run again"
+_PERMISSION = "fix the permissions of the folder or choose another path, then run again"
 REMEDIES = {
     errno.ENOSPC: _SPACE,
     errno.EDQUOT: _SPACE,
     errno.EFBIG: "raise the limit on the size of files (ulimit -f), then run again",
     errno.EACCES: _PERMISSION,
     errno.EPERM: _PERMISSION,
-    errno.ENOENT: "name another path",
-    errno.EROFS: "name a place that is not read-only",
-    errno.EISDIR: "it is a folder: name a file in it",
-    errno.ENOTDIR: "a part of its path is a file: name another path",
-    errno.EEXIST: "a part of its path is a file: name another path",
+    errno.ENOENT: "choose another path",
+    errno.EROFS: "choose a path on a writable file system",
+    errno.EISDIR: "the path is a folder: choose a file in it",
+    errno.ENOTDIR: "a part of the path is a file: choose another path",
+    errno.EEXIST: "a part of the path is a file: choose another path",
     errno.ENAMETOOLONG: "choose a shorter name",
 }
 
 
 class OutputError(InkflowError):
-    """A file cannot be written; what stood there before is untouched."""
+    """A file cannot be written. The earlier file is unchanged."""
 
     def __init__(self, path: object, error: OSError) -> None:
         reason = error.strerror or str(error)
         super().__init__(
-            f"cannot write {path}: {reason}; {REMEDIES.get(error.errno or 0, 'see to it, then run again')}"
+            f"cannot write {path}: {reason}; {REMEDIES.get(error.errno or 0, 'fix the cause, then run again')}"
         )
 
 
 def exit_with(main: Callable[[], int]) -> int:
-    """Exit code of `main`, with our errors said on standard error instead of raised."""
+    """Runs `main` and returns its exit code; prints an InkflowError to standard error instead of raising it."""
     try:
         return main()
     except InkflowError as error:

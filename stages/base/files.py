@@ -1,4 +1,4 @@
-"""Writes files and folders so that nothing is lost and equal content gives equal bytes; reads JSON back, checked."""
+"""Atomic writes of files and folders with reproducible bytes, and validated reads of JSON."""
 
 import errno
 import json
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 Content = TypeVar("Content", bound="BaseModel")
 
-EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip entry can carry: the same in every file
+ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time of a zip entry; all entries have it, for reproducible bytes
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Temporary path beside `path`, moved onto it when the block ends well and removed when not.
+    """Yields a temporary path beside `path`; moves it to `path` if the block succeeds, and removes it otherwise.
 
     Raises:
-        OutputError: the folder is full, read-only, or not a folder.
+        OutputError: the disk is full or read-only, or the parent is not a folder.
     """
     temporary = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
     try:
@@ -42,13 +42,13 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(folder: Path) -> Iterator[Path]:
-    """New, empty folder beside `folder`, put in its place when the block ends well, else removed.
+    """Yields a new, empty folder that replaces `folder` if the block succeeds, and is removed otherwise.
 
-    Between two renames there is an instant without `folder`; if the second fails, the first is
-    undone. The temporary names are fixed: what a killed process left, the next one removes.
+    The replacement consists of two renames; between them `folder` does not exist. If the second rename fails, the
+    first is undone. The temporary names are fixed, so the next call removes the files of a killed process.
 
     Raises:
-        OutputError: the place is full, read-only, or taken by a file.
+        OutputError: the disk is full or read-only, or `folder` is a file.
     """
     target = folder.resolve()
     new, old = (target.with_name(f".{target.name}.{suffix}") for suffix in ("new", "old"))
@@ -68,7 +68,7 @@ def _swap(new: Path, target: Path, old: Path) -> None:
     if not target.exists():
         new.rename(target)
         return
-    if not target.is_dir():  # somebody's file
+    if not target.is_dir():  # do not delete a file of the user
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
     target.rename(old)
     try:
@@ -84,40 +84,45 @@ def _remove(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
-def read_json(path: Path, kind: type[Content], remedy: str) -> Content:
-    """What the JSON file `path`, which holds a `kind`, says; `remedy` is what to do when it does not.
+def read_json(path: Path, model: type[Content], remedy: str) -> Content:
+    """Reads the JSON file `path` into the pydantic `model`.
+
+    Args:
+        path: the file.
+        model: the expected content.
+        remedy: the end of the error message: what to do about a missing or invalid file.
 
     Raises:
-        DataError: the file is missing or not what it should be.
+        DataError: the file is missing or invalid.
     """
-    from pydantic import ValidationError  # slow: who only writes files need not wait for it
+    from pydantic import ValidationError  # slow, and needed only to read
 
     try:
-        return kind.model_validate_json(path.read_bytes())
+        return model.model_validate_json(path.read_bytes())
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); {remedy}") from error
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise DataError(f"{path}: {where} is not as expected ({first['msg']}); {remedy}") from error
+        key = ".".join(map(str, first["loc"])) or "the file"
+        raise DataError(f"{path}: {key} is not as expected ({first['msg']}); {remedy}") from error
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` as UTF-8, all of it or nothing."""
+    """Writes `text` as UTF-8, atomically."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write `content` as indented JSON, keys in the order given, all of it or nothing."""
+    """Writes `content` as indented JSON, atomically; the keys keep their order."""
     write_text(path, json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
 
 def canonical_zip(source: Path, target: Path, compression: int = zipfile.ZIP_STORED) -> None:
-    """Write to `target` the entries of the zip file `source`, sorted by name and without times."""
+    """Copies the entries of the zip file `source` to `target`, sorted by name and without times."""
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
         for name in sorted(old.namelist()):
-            entry = zipfile.ZipInfo(name, EPOCH)
+            entry = zipfile.ZipInfo(name, ZIP_EPOCH)
             entry.compress_type = compression
             entry.external_attr = 0o644 << 16
             new.writestr(entry, old.read(name))

@@ -1,16 +1,16 @@
-"""The nearest of the known names, for messages about an unknown one."""
+"""Messages about unknown names, with the nearest known name."""
 
 import difflib
 from collections.abc import Iterable
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """`did you mean 'epochs'? ` where a known name is near enough, else nothing; to stand before the known names."""
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f"did you mean {close[0]!r}? " if close else ""
+    """Returns `did you mean 'epochs'? ` with the nearest known name, or "" if no known name is near enough."""
+    matches = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean {matches[0]!r}? " if matches else ""
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    """`there is no data set 'mnits'; did you mean 'mnist'? known: digits, mnist`."""
+def unknown_name_message(kind: str, name: str, known: Iterable[str]) -> str:
+    """Returns `there is no data set 'mnits'; did you mean 'mnist'? known: digits, mnist`."""
     names = list(known)
     return f"there is no {kind} {name!r}; {did_you_mean(name, names)}known: {', '.join(names) or 'none'}"

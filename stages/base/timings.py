@@ -1,10 +1,9 @@
-"""How long things take on this machine: records that git and DVC never see, for `inkflow report --open`.
+"""Records of durations measured on this machine, for `inkflow report --open`. Git and DVC ignore these files.
 
 .inkflow/timings/train@NAME.json    {"sha256": of model.onnx, "fit_s": seconds}
 .inkflow/timings/latency@NAME.json  {"sha256": of model.onnx, "one_ms": ..., "images_per_s": ..., "batch": ...}
 
-A record counts only for the very model that it names by its digest: a restored or retrained model does not borrow
-another one's figures.
+A record is valid only for the model file with its digest. A restored or retrained model with other bytes has no record.
 """
 
 import hashlib
@@ -18,7 +17,7 @@ TIMINGS = Path(".inkflow/timings")
 
 
 def record(kind: str, model: str, onnx: Path, figures: dict[str, float], folder: Path = TIMINGS) -> None:
-    """Note `figures` about the model in the file `onnx`; where nothing can be written, nothing is noted."""
-    with suppress(OutputError, OSError):  # a figure for people: its lack must not fail the work
+    """Writes the measured `figures` of the model in the file `onnx`; does nothing if the file cannot be written."""
+    with suppress(OutputError, OSError):  # a missing record must not fail the stage
         digest = hashlib.sha256(onnx.read_bytes()).hexdigest()
         write_json(folder / f"{kind}@{model}.json", {"sha256": digest, **figures})

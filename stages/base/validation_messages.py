@@ -1,4 +1,4 @@
-"""Pydantic's errors as sentences: where, what was got, what is allowed, what was probably meant."""
+"""Converts pydantic's validation errors into sentences: key path, value, allowed values, nearest known name."""
 
 import re
 import types
@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from stages.base.suggestions import did_you_mean
 
-REASONS = {
+MESSAGES = {
     "missing": "is missing; add it",
     "string_pattern_mismatch": "got {input!r}, expected text that matches {pattern}",
     "greater_than": "got {input!r}, expected a number above {gt}",
@@ -32,63 +32,64 @@ REASONS = {
 }
 
 
-def sentences(error: ValidationError, schema: Any, above: Sequence[str] = ()) -> list[str]:
-    """One sentence for each mistake in `error`: of a section below the keys `above`, checked as `schema`."""
-    mistakes = error.errors(include_url=False)
-    return list(dict.fromkeys(_sentence(dict(mistake), schema, above) for mistake in mistakes))
+def error_messages(error: ValidationError, schema: Any, parents: Sequence[str] = ()) -> list[str]:
+    """Returns one sentence for each error of a section.
+
+    Args:
+        error: raised by the validation of the section.
+        schema: the type of the section.
+        parents: the keys that lead to the section; they start the key path in the sentence.
+    """
+    details = error.errors(include_url=False)
+    return list(dict.fromkeys(_message(dict(detail), schema, parents) for detail in details))
 
 
-def _sentence(mistake: dict[str, Any], schema: Any, above: Sequence[str]) -> str:
-    keys, allowed = _walk(schema, mistake["loc"])
-    keys = [*above, *keys]
-    where = ".".join(keys)
-    if mistake["type"] == "extra_forbidden":
-        return f"{where}: unknown key; {_nearest(keys[-1], allowed)}"
+def _message(detail: dict[str, Any], schema: Any, parents: Sequence[str]) -> str:
+    keys, allowed = _resolve(schema, detail["loc"])
+    keys = [*parents, *keys]
+    path = ".".join(keys)
+    if detail["type"] == "extra_forbidden":
+        return f"{path}: unknown key; {did_you_mean(keys[-1], allowed)}allowed: {', '.join(allowed)}"
     if keys and keys[-1] == "[key]":
         return (
             f"{'.'.join(keys[:-2])}: got the name {keys[-2]!r}, "
             "expected lower-case letters, digits and _ after a letter, at most 40"
         )
-    facts = {"input": mistake["input"], **mistake.get("ctx", {})}
-    reason = REASONS.get(mistake["type"])
-    if reason is None:
-        return f"{where}: got {mistake['input']!r}, {mistake['msg'][0].lower()}{mistake['msg'][1:]}"
-    if mistake["type"] == "literal_error":
-        names = re.findall(r"'([^']*)'", str(facts["expected"]))
-        hint = did_you_mean(str(mistake["input"]), names).rstrip()
-        return f"{where}: {reason.format(**facts)}{f'; {hint}' if hint else ''}"
-    said = reason.format(**facts)
-    return f"{where}: {said}" if where else said
+    template = MESSAGES.get(detail["type"])
+    if template is None:
+        return f"{path}: got {detail['input']!r}, {detail['msg'][0].lower()}{detail['msg'][1:]}"
+    message = template.format(**{"input": detail["input"], **detail.get("ctx", {})})
+    if detail["type"] == "literal_error":
+        choices = re.findall(r"'([^']*)'", detail["ctx"]["expected"])
+        hint = did_you_mean(str(detail["input"]), choices).rstrip()
+        message += f"; {hint}" if hint else ""
+    return f"{path}: {message}" if path else message
 
 
-def _nearest(key: str, allowed: Sequence[str]) -> str:
-    return f"{did_you_mean(key, allowed)}allowed: {', '.join(allowed)}"
+def _resolve(schema: Any, loc: Sequence[int | str]) -> tuple[list[str], list[str]]:
+    """Returns the key path as it is in the file, and the allowed keys beside its last key.
 
-
-def _walk(schema: Any, loc: Sequence[int | str]) -> tuple[list[str], list[str]]:
-    """Key path as a person wrote it, and the keys that may stand beside its last one.
-
-    Pydantic's `loc` also names the members of unions, which nobody wrote.
+    Pydantic's `loc` also names members of unions, which are not in the file.
     """
     keys: list[str] = []
     allowed: list[str] = []
-    here = [schema]
+    types_at_step = [schema]
     for step in loc:
-        members = [member for kind in here for member in _members(kind)]
+        members = [member for kind in types_at_step for member in _members(kind)]
         fields = {name: field for kind in members if _is_model(kind) for name, field in kind.model_fields.items()}
         mappings = [typing.get_args(kind)[1] for kind in members if typing.get_origin(kind) is dict]
         tagged = [kind for kind in members if _is_model(kind) and step in (kind.__name__, _tag(kind))]
         if tagged:
-            here = tagged
+            types_at_step = tagged
             continue
         allowed = list(fields)
         keys.append(str(step))
-        here = [fields[step].annotation] if step in fields else mappings or here
+        types_at_step = [fields[step].annotation] if step in fields else mappings or types_at_step
     return keys, allowed
 
 
 def _members(kind: Any) -> list[Any]:
-    """`kind` without Annotated, and a union as its members."""
+    """Returns the members of the union `kind`, or `kind` itself, without Annotated."""
     if typing.get_origin(kind) is typing.Annotated:
         return _members(typing.get_args(kind)[0])
     if typing.get_origin(kind) in (typing.Union, types.UnionType):

@@ -1,1 +1,1 @@
-"""Data sets as they come: four arrays in an npz file, read with care, checked, described. Knows no network."""
+"""Data sets as downloaded: four arrays in an npz file, read safely, checked, described. Uses no network."""

@@ -1,4 +1,4 @@
-"""The sections of params.yaml about data: the data sets, and what is done to their pixels."""
+"""Sections of params.yaml about data: the data sets, and the preparation of their images."""
 
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -11,7 +11,7 @@ from stages.samples.pixels import Crop, Pixels
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 SIDES = (8, 128)  # smallest and largest height and width of an image, in pixels
 CHANNELS = (1, 3)
-CLASSES = (2, 100)  # fewest and most
+CLASSES = (2, 100)  # smallest and largest number of classes
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 ClassName = Annotated[str, StringConstraints(min_length=1, max_length=60)]
@@ -25,115 +25,124 @@ class Digests(Section):
     x_test: Sha256
     y_test: Sha256
     w_train: Sha256 | None = Field(
-        None, description="of a weight in the loss for each training sample, as float32; there are none when null"
+        None, description="digest of the weights of the training samples in the loss, float32; null means no weights"
     )
 
 
-def _image_shape(shape: list[int]) -> list[int]:
+def _check_shape(shape: list[int]) -> list[int]:
     low, high = SIDES
     if not all(low <= side <= high for side in shape[:2]) or (len(shape) == 3 and shape[2] not in CHANNELS):
-        raise ValueError(f"got {shape}, expected [height, width] of {low} to {high} pixels, in colour with a third, 3")
+        raise ValueError(f"got {shape}, expected [height, width] of {low} to {high} pixels, or [height, width, 3]")
     return shape
 
 
-def _different(names: list[str]) -> list[str]:
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ValueError(f"holds {twice[0]!r} more than once, expected a name of its own for each class")
+def _check_distinct(names: list[str]) -> list[str]:
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ValueError(f"holds {repeated[0]!r} more than once, expected a different name for each class")
     return names
 
 
-ImageShape = Annotated[list[int], Field(min_length=2, max_length=3), AfterValidator(_image_shape)]
-ClassNames = Annotated[list[ClassName], Field(min_length=CLASSES[0], max_length=CLASSES[1]), AfterValidator(_different)]
+ImageShape = Annotated[list[int], Field(min_length=2, max_length=3), AfterValidator(_check_shape)]
+ClassNames = Annotated[
+    list[ClassName], Field(min_length=CLASSES[0], max_length=CLASSES[1]), AfterValidator(_check_distinct)
+]
 
 
 class Dataset(Section):
-    """One data set: four arrays of images and labels, and where they can be had."""
+    """One data set: four arrays of images and labels, and their source."""
 
-    title: str = Field(min_length=1, description="name for people")
-    licence: str = Field("not stated", min_length=1, description="licence and authors, for the report")
-    url: str | None = Field(None, pattern=r"^https?://\S+$", description="where the npz file lies")
-    embedded: Literal["digits"] | None = Field(None, description="a data set that a library ships")
+    title: str = Field(min_length=1, description="name in the report")
+    licence: str = Field("not stated", min_length=1, description="licence and authors, shown in the report")
+    url: str | None = Field(None, pattern=r"^https?://\S+$", description="address of the npz file")
+    embedded: Literal["digits"] | None = Field(None, description="data set that is part of a library")
     sha256: Digests | None = Field(None, description="digest of each array; required with `url`")
-    stand_in_for: Name | None = Field(None, description="the data set that this one only stands in for")
+    stand_in_for: Name | None = Field(None, description="data set for which this one is a stand-in")
     shape: ImageShape | None = Field(
         None,
-        description="[height, width] or [height, width, channels] of an image; "
-        "where stated, what cannot be learnt from such images is refused before anything runs",
+        description="[height, width] or [height, width, channels] of an image; if set, a crop or a model that leaves "
+        "nothing of such an image is rejected before any stage runs",
     )
     classes: int | None = Field(
-        None, ge=CLASSES[0], le=CLASSES[1], description="how many; one more than the largest training label when null"
+        None,
+        ge=CLASSES[0],
+        le=CLASSES[1],
+        description="number of classes; null means the largest training label plus 1",
     )
-    class_names: ClassNames | None = Field(None, description="a name for each label from 0 on; the labels when null")
+    class_names: ClassNames | None = Field(None, description="name of each label, from 0; null means the labels")
     pixels: Pixels | None = Field(
-        None, description="the range of the pixels; 0 to 255 when null; required for pixels that are not uint8"
+        None, description="range of the pixels; null means 0 to 255; required for pixels that are not uint8"
     )
     max_bytes: int = Field(
         1_000_000_000,
         ge=1_000,
-        description="largest size of the file, and of its arrays once unpacked, in bytes",
+        description="largest allowed size of the file, and of its unpacked arrays, in bytes",
     )
 
     @model_validator(mode="after")
-    def _one_source(self) -> Self:
+    def _check_source(self) -> Self:
         if (self.url is None) == (self.embedded is None):
             raise ValueError("needs exactly one of `url` and `embedded`")
         if self.url is not None and self.sha256 is None:
-            raise ValueError("needs `sha256`, the digest of each array, beside `url`")
+            raise ValueError("needs `sha256`, the digest of each array, in addition to `url`")
         return self
 
     @model_validator(mode="after")
-    def _names_fit(self) -> Self:
+    def _check_class_names(self) -> Self:
         if self.class_names and self.classes not in (None, len(self.class_names)):
             raise ValueError(f"has {len(self.class_names)} `class_names`, but `classes` is {self.classes}")
         return self
 
     @property
-    def is_weighted(self) -> bool:
-        """Whether single training samples have weights."""
+    def has_weights(self) -> bool:
+        """Whether the training samples have weights."""
         return self.sha256 is not None and self.sha256.w_train is not None
 
     @property
-    def stated_classes(self) -> int | None:
-        """How many classes there are, where that is stated."""
+    def class_count(self) -> int | None:
+        """Number of classes, or None if params.yaml does not state it."""
         return len(self.class_names) if self.class_names else self.classes
 
 
 def load_dataset(path: Path | str = "params.yaml", name: str | None = None) -> tuple[str, Dataset]:
-    """Name and section of the data set `name` in the params.yaml `path`; of the chosen one when None.
+    """Reads the name and the section of a data set from params.yaml.
+
+    Args:
+        path: the params.yaml.
+        name: one of `datasets`; None means the selected one, `dataset`.
 
     Raises:
-        ParamsError: it is missing or has mistakes.
+        ParamsError: the section is missing or invalid.
     """
     content = read_yaml(path)
-    chosen = name or check_section(content, ["dataset"], Name, path)
-    return chosen, check_section(content, ["datasets", chosen], Dataset, path)
+    selected = name or check_section(content, ["dataset"], Name, path)
+    return selected, check_section(content, ["datasets", selected], Dataset, path)
 
 
-def _ascending(samples: list[int]) -> list[int]:
+def _check_range(samples: list[int]) -> list[int]:
     if samples[0] >= samples[1]:
         raise ValueError(f"got {samples}, expected start below stop")
     return samples
 
 
 SampleIndex = Annotated[int, Field(ge=0)]
-SampleRange = Annotated[list[SampleIndex], Field(min_length=2, max_length=2), AfterValidator(_ascending)]
+SampleRange = Annotated[list[SampleIndex], Field(min_length=2, max_length=2), AfterValidator(_check_range)]
 
 
 class Prepare(Section):
-    """From raw pixels to what a network reads."""
+    """Conversion of raw pixels to network inputs, and the validation split."""
 
     samples: SampleRange | None = Field(
-        None, description="[start, stop): a range of the training samples; all when null"
+        None, description="[start, stop): range of the training samples to use; null means all"
     )
-    crop: Crop | None = Field(None, description="pixels cut off each side; none when null")
+    crop: Crop | None = Field(None, description="pixels removed from each side; null means none")
     normalise: Literal["unit", "standard"] = Field(
-        "unit", description="`unit`: pixels to [0, 1]; `standard`: mean 0, standard deviation 1"
+        "unit", description="`unit`: scale pixels to [0, 1]; `standard`: scale pixels to mean 0, standard deviation 1"
     )
-    validation: float = Field(0.1, gt=0, lt=1, description="share of the training samples held out")
+    validation: float = Field(0.1, gt=0, lt=1, description="share of the training samples held out for validation")
     held_out: Literal["random", "last"] = Field(
         "random",
-        description="`random`: each class keeps its share; `last`: the last samples, as Keras's `validation_split`, "
-        "for data that lie in the order of their origin",
+        description="`random`: stratified random samples; `last`: the last samples, as Keras's `validation_split`, "
+        "for data in the order of their origin",
     )
-    seed: int = Field(0, ge=0, lt=2**32, description="which samples are held out, for `random`")
+    seed: int = Field(0, ge=0, lt=2**32, description="seed of the selection, for `random`")

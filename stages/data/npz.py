@@ -1,8 +1,7 @@
-"""Reading npz files that nobody vouches for: what they claim is checked before a byte is unpacked.
+"""Reads untrusted npz and npy files: all sizes are checked before anything is unpacked.
 
-Nothing is unpickled, nothing larger than the stated limit is allocated, whatever the zip directory
-or an array's header says. Errors here tell only what is wrong; `stages.data.datasets.blaming` adds which
-file and what to do.
+Nothing is unpickled, and nothing larger than the limit is allocated, whatever the zip directory or an array header
+claims. Error messages here do not name the file; `stages.data.datasets.error_context` adds its name and a remedy.
 """
 
 import io
@@ -24,13 +23,13 @@ from numpy.typing import NDArray
 
 from stages.base.errors import DataError
 
-READ_LIMIT = 1 << 20  # bytes in one read: also the largest zip directory, some 10,000 entries
-HEADER_LIMIT = 1_000  # characters of an array's description; numpy writes about 70
-# All that numpy writes; the others unpack without bound.
+READ_LIMIT = 1 << 20  # bytes per read; also the largest zip directory, about 10,000 entries
+HEADER_LIMIT = 1_000  # characters of an array header; NumPy writes about 70
+# The compressions that NumPy writes; the size of the others cannot be bounded while unpacking.
 COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-ENCRYPTED = 0x1  # bit of a zip entry's flags
-# What zipfile and zlib raise on damaged content (RuntimeError: what zipfile cannot do).
-DAMAGED = (
+ENCRYPTED = 0x1  # flag bit of a zip entry
+# Raised by zipfile and zlib on damaged content; RuntimeError: zipfile does not support a feature of the file.
+DAMAGE_ERRORS = (
     zipfile.BadZipFile,
     zlib.error,
     struct.error,
@@ -43,53 +42,53 @@ DAMAGED = (
 
 @dataclass(frozen=True)
 class Entry:
-    """One array in an open npz file, or in an npy file: what it is, before its content is read."""
+    """An unread array in an open npz file or in an npy file."""
 
     source: zipfile.ZipFile | Path
     name: str
     shape: tuple[int, ...]
-    fortran: bool
+    fortran: bool  # order in memory
     dtype: np.dtype[Any]
 
     @property
     def nbytes(self) -> int:
-        """Size of the content, in bytes."""
+        """Size of the array in bytes."""
         return math.prod(self.shape) * self.dtype.itemsize
 
     def read(self) -> NDArray[Any]:
-        """The whole array, in C order.
+        """Reads the whole array, in C order.
 
         Raises:
-            DataError: the content is damaged or cut short.
+            DataError: the content is damaged or truncated.
         """
         shape = self.shape[::-1] if self.fortran else self.shape
         array = np.empty(shape, self.dtype)
-        with self._content() as stream, _readable(self.name):
-            _fill(stream, array)
+        with self._content() as stream, _read_errors(self.name):
+            _read_into(stream, array)
         return np.ascontiguousarray(array.T) if self.fortran else array
 
     def chunks(self, rows: int) -> Iterator[NDArray[Any]]:
-        """The array in pieces of at most `rows` along its first axis.
+        """Reads the array in chunks of at most `rows` along the first axis.
 
         Raises:
-            DataError: the content is damaged, cut short, or not in C order.
+            DataError: the content is damaged, truncated, or not in C order.
         """
         if self.fortran and len(self.shape) > 1:
             raise DataError(f"{self.name} is stored in Fortran order, expected C order")
-        return self._blocks(rows)
+        return self._read_chunks(rows)
 
-    def _blocks(self, rows: int) -> Iterator[NDArray[Any]]:
+    def _read_chunks(self, rows: int) -> Iterator[NDArray[Any]]:
         count, *sample = self.shape
         with self._content() as stream:
             for start in range(0, count, rows):
-                block = np.empty((min(rows, count - start), *sample), self.dtype)
-                with _readable(self.name):
-                    _fill(stream, block)
-                yield block
+                chunk = np.empty((min(rows, count - start), *sample), self.dtype)
+                with _read_errors(self.name):
+                    _read_into(stream, chunk)
+                yield chunk
 
     def _content(self) -> IO[bytes]:
-        """The entry, open after its header."""
-        with _readable(self.name):
+        """Opens the array at the end of its header."""
+        with _read_errors(self.name):
             source, entry = self.source, f"{self.name}.npy"
             stream: IO[bytes] = source.open("rb") if isinstance(source, Path) else source.open(entry)
             _header(stream, self.name)
@@ -98,50 +97,47 @@ class Entry:
 
 @contextmanager
 def open_npz(path: Path, names: Sequence[str], max_bytes: int) -> Iterator[dict[str, Entry]]:
-    """The arrays `names` of the npz file `path`, whose content together takes at most `max_bytes`.
+    """Opens the arrays `names` of the npz file `path`, which may take at most `max_bytes` together.
 
     Raises:
-        DataError: not a zip file, an array is missing, too large, or not what its header says.
+        DataError: the file is no zip file, or an array is missing, too large, or different from its header.
     """
-    with _Bounded(_existing(path)) as file:
-        with _readable("the zip file"):
-            archive = _archive(file)
-        with archive:
-            listed = {name: _listed(archive, name) for name in names}
-            declared = sum(entry.file_size for entry in listed.values())
-            if declared > max_bytes:
-                raise DataError(f"its arrays unpack to {declared:,} bytes, expected at most {max_bytes:,} (max_bytes)")
-            yield {name: _entry(archive, name, entry.file_size) for name, entry in listed.items()}
+    with _open_zip(path) as archive:
+        infos = {name: _zip_info(archive, name) for name in names}
+        declared = sum(info.file_size for info in infos.values())
+        if declared > max_bytes:
+            raise DataError(f"its arrays unpack to {declared:,} bytes, expected at most {max_bytes:,} (max_bytes)")
+        yield {name: _zip_entry(archive, name, info.file_size) for name, info in infos.items()}
 
 
 def array_names(path: Path) -> list[str]:
-    """Names of the arrays in the npz file `path`, sorted.
+    """Returns the sorted names of the arrays in the npz file `path`.
 
     Raises:
-        DataError: not a zip file, or a damaged one.
+        DataError: the file is damaged or no zip file.
     """
-    with _Bounded(_existing(path)) as file, _readable("the zip file"), _archive(file) as archive:
+    with _open_zip(path) as archive:
         return sorted({name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")})
 
 
 def open_npy(path: Path, name: str, max_bytes: int) -> Entry:
-    """The array of the npy file `path`, of at most `max_bytes`, which messages call `name`.
+    """Opens the array of the npy file `path`, of at most `max_bytes`. Error messages call the array `name`.
 
     Raises:
-        DataError: not an npy file, too large, or not what its header says.
+        DataError: the file is no npy file, too large, or different from its header.
     """
-    with _readable("the file"), path.open("rb") as file:
+    with _read_errors("the file"), path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         if size > max_bytes:
             raise DataError(f"it has {size:,} bytes, expected at most {max_bytes:,}")
-        return _checked(Entry(path, name, *_header(file, name)), size, file.tell())
+        return _check_entry(Entry(path, name, *_header(file, name)), size, file.tell())
 
 
-class _Bounded(io.FileIO):
-    """File that gives no more than READ_LIMIT bytes at once: a zip directory may claim any size."""
+class _BoundedFile(io.FileIO):
+    """A file that reads at most READ_LIMIT bytes at once, because a zip directory may claim any size."""
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Like FileIO.read, with a limit."""
+        """Reads like FileIO.read, but raises BadZipFile above the limit."""
         if size is None or size < 0:
             size = os.fstat(self.fileno()).st_size - self.tell()
         if size > READ_LIMIT:
@@ -150,60 +146,65 @@ class _Bounded(io.FileIO):
 
 
 @contextmanager
-def _readable(what: str) -> Iterator[None]:
-    """Errors of reading and unpacking as a DataError about `what`."""
+def _read_errors(subject: str) -> Iterator[None]:
+    """Converts errors of reading and unpacking to a DataError about `subject`."""
     try:
         yield
-    except DAMAGED as error:
-        reason = _brief(error) or "it ends too early"
-        raise DataError(f"{what} is damaged or cut short ({reason})") from error
+    except DAMAGE_ERRORS as error:
+        reason = _one_line(error) or "it ends too early"
+        raise DataError(f"{subject} is damaged or cut short ({reason})") from error
     except OSError as error:
-        raise DataError(f"{what} cannot be read ({error.strerror or error})") from error
+        raise DataError(f"{subject} cannot be read ({error.strerror or error})") from error
 
 
-def _brief(error: Exception) -> str:
-    """The error's text on one line: it may quote the file."""
+def _one_line(error: Exception) -> str:
+    """Returns the message of `error` on one line; it may quote the file."""
     return " ".join(str(error).split())[:80]
 
 
-def _existing(path: Path) -> Path:
-    with _readable("the file"):
-        path.open("rb").close()
-    return path
+@contextmanager
+def _open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
+    with _read_errors("the file"):
+        file = _BoundedFile(path)
+    with file:
+        with _read_errors("the zip file"):
+            archive = _zip_file(file)
+        with archive:
+            yield archive
 
 
-def _archive(file: _Bounded) -> zipfile.ZipFile:
+def _zip_file(file: _BoundedFile) -> zipfile.ZipFile:
     start = file.read(2)
     file.seek(0)
     try:
         return zipfile.ZipFile(file)
-    except DAMAGED as error:
+    except DAMAGE_ERRORS as error:
         if start == b"PK":
             raise
         raise DataError(f"not a zip file: it begins with {start!r}, expected b'PK'") from error
 
 
-def _listed(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
+def _zip_info(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
     try:
-        entry = archive.getinfo(f"{name}.npy")
+        info = archive.getinfo(f"{name}.npy")
     except KeyError as error:
-        found = ", ".join(sorted(archive.namelist())[:8]) or "nothing"
-        raise DataError(f"the array {name} is missing, found {found[:200]!r}") from error
-    if entry.compress_type not in COMPRESSIONS or entry.flag_bits & ENCRYPTED:
-        raise DataError(f"{name} is encrypted or oddly packed, expected it as np.savez writes it")
-    return entry
+        names = ", ".join(sorted(archive.namelist())[:8]) or "nothing"
+        raise DataError(f"the array {name} is missing, found {names[:200]!r}") from error
+    if info.compress_type not in COMPRESSIONS or info.flag_bits & ENCRYPTED:
+        raise DataError(f"{name} is encrypted or has an unknown compression, expected a file of np.savez")
+    return info
 
 
-def _entry(archive: zipfile.ZipFile, name: str, declared: int) -> Entry:
-    """What the header of `name` says, which must agree with the zip directory's size."""
-    with _readable(name), archive.open(f"{name}.npy") as stream:
+def _zip_entry(archive: zipfile.ZipFile, name: str, declared: int) -> Entry:
+    """Reads the header of the array `name`, which must match the `declared` size in the zip directory."""
+    with _read_errors(name), archive.open(f"{name}.npy") as stream:
         shape, fortran, dtype = _header(stream, name)
         start = stream.tell()
-    return _checked(Entry(archive, name, shape, fortran, dtype), declared, start)
+    return _check_entry(Entry(archive, name, shape, fortran, dtype), declared, start)
 
 
-def _checked(entry: Entry, declared: int, start: int) -> Entry:
-    """`entry`, whose header ends at `start` of `declared` bytes, if it is what it says."""
+def _check_entry(entry: Entry, declared: int, start: int) -> Entry:
+    """Returns `entry` if its header, which ends at `start`, matches the `declared` size of header and content."""
     name, shape, dtype = entry.name, entry.shape, entry.dtype
     if dtype.hasobject:
         raise DataError(f"{name} holds pickled Python objects, which are never loaded")
@@ -213,26 +214,26 @@ def _checked(entry: Entry, declared: int, start: int) -> Entry:
 
 
 def _header(stream: IO[bytes], name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Shape, whether in Fortran order, and dtype; `stream` then stands at the content."""
+    """Reads shape, Fortran order and dtype; `stream` is then at the start of the content."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # numpy warns of Python 2's headers, which are fine
+            warnings.simplefilter("ignore")  # NumPy warns of headers of Python 2, which are valid
             if (version := np.lib.format.read_magic(stream)) != (1, 0):
                 raise DataError(f"{name} is in npy format {version}, expected (1, 0)")
             return np.lib.format.read_array_header_1_0(stream, max_header_size=HEADER_LIMIT)
     except (ValueError, TypeError, LookupError, ArithmeticError, SyntaxError) as error:
-        raise DataError(f"{name} has no valid npy header ({_brief(error)})") from error
+        raise DataError(f"{name} has no valid npy header ({_one_line(error)})") from error
     except (AttributeError, RecursionError, MemoryError, tokenize.TokenError) as error:
         raise DataError(f"{name} has no valid npy header") from error
 
 
-def _fill(stream: IO[bytes], block: NDArray[Any]) -> None:
-    """Read into all of `block`."""
-    content = block.reshape(-1).view(np.uint8).data
+def _read_into(stream: IO[bytes], array: NDArray[Any]) -> None:
+    """Fills all of `array` from `stream`."""
+    buffer = array.reshape(-1).view(np.uint8).data
     done = 0
-    while done < len(content):
-        piece = stream.read(min(READ_LIMIT, len(content) - done))
+    while done < len(buffer):
+        piece = stream.read(min(READ_LIMIT, len(buffer) - done))
         if not piece:
             raise EOFError
-        content[done : done + len(piece)] = piece
+        buffer[done : done + len(piece)] = piece
         done += len(piece)

@@ -1,1 +1,1 @@
-"""Stage `download`: fetches the data set, checks its arrays and writes them canonically."""
+"""Stage `download`: fetches the data set, checks its arrays and writes them in a canonical form."""

@@ -1,4 +1,4 @@
-"""`python -m stages.download`: Runs the stage."""
+"""`python -m stages.download`: runs the stage."""
 
 import sys
 

@@ -1,7 +1,7 @@
-"""Fetching one file over HTTP, however bad the line: time-outs, retries, resuming, a size limit.
+"""Downloads one file over HTTP with timeouts, retries, resumption and a size limit.
 
-What has arrived stays in a part file. The next attempt, in this run or a later one, asks for the
-rest only, on the condition (If-Range) that the file on the server is still the one it was.
+The received bytes stay in a part file. The next attempt, in this run or in a later one, requests only the rest, on the
+condition (If-Range) that the file on the server is unchanged.
 """
 
 import re
@@ -9,172 +9,157 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
-from tenacity import wait_random_exponential as backoff
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from stages.base.errors import DataError, OutputError, SourceUnavailable
 
-CONNECT_S = 5.0  # to reach the server
-READ_S = 10.0  # without a byte, or below SLOWEST
-SLOWEST = 1_000  # bytes a second: less than this, and the line has as good as stalled
+CONNECT_TIMEOUT_S = 5.0
+READ_TIMEOUT_S = 10.0  # without data, or below MIN_BYTES_PER_S
+MIN_BYTES_PER_S = 1_000
 ATTEMPTS = 3
-FIRST_WAIT_S = 0.5  # on average half of it is waited, then of twice as much, and so on
-LONGEST_WAIT_S = 10.0
-PASSING = (408, 425, 429, 500, 502, 503, 504)  # statuses that may be better a moment later
+FIRST_WAIT_S = 0.5  # upper limit of the first random wait; it doubles with each attempt
+MAX_WAIT_S = 10.0
+BACKOFF = wait_random_exponential(multiplier=FIRST_WAIT_S, max=MAX_WAIT_S)
+RETRYABLE_STATUSES = (408, 425, 429, 500, 502, 503, 504)
 
 
-@dataclass(frozen=True)
-class Patience:
-    """How long a transfer is given, in seconds, and how many attempts."""
-
-    connect_s: float = CONNECT_S
-    read_s: float = READ_S
-    attempts: int = ATTEMPTS
-    first_wait_s: float = FIRST_WAIT_S
-
-
-class _Passing(SourceUnavailable):
-    """This attempt failed; the next may not. The server may have said how long to wait."""
+class _TransientError(SourceUnavailable):
+    """One attempt failed, and the next one may succeed. `wait_s` is the wait that the server requests."""
 
     def __init__(self, reason: str, wait_s: float = 0.0) -> None:
-        self.wait_s = min(wait_s, LONGEST_WAIT_S)
+        self.wait_s = min(wait_s, MAX_WAIT_S)
         super().__init__(reason)
 
 
-def fetch(url: str, part: Path, max_bytes: int, patience: Patience = Patience()) -> None:
-    """Bring the file at `url` to `part`, going on from what is there already.
+def fetch(url: str, part: Path, max_bytes: int, read_timeout_s: float = READ_TIMEOUT_S) -> None:
+    """Downloads the file at `url` to the part file `part`, and resumes an earlier download.
 
     Raises:
-        SourceUnavailable: not reachable or not there, after all attempts; says why.
-        DataError: larger than `max_bytes`.
+        SourceUnavailable: all attempts failed, or the server has no such file; the message has the reason.
+        DataError: the file is larger than `max_bytes`.
         OutputError: `part` cannot be written.
     """
     retrying = Retrying(
-        retry=retry_if_exception_type(_Passing),
-        stop=stop_after_attempt(patience.attempts),
-        wait=_wait(patience),
-        before_sleep=_say,
+        retry=retry_if_exception_type(_TransientError),
+        stop=stop_after_attempt(ATTEMPTS),
+        wait=_wait_s,
+        before_sleep=_log_retry,
         reraise=True,
     )
-    with _client(patience) as client, _writing(part):
+    with _client(read_timeout_s) as client, _write_errors(part):
         part.parent.mkdir(parents=True, exist_ok=True)
-        retrying(_attempt, client, url, part, max_bytes, patience)
+        retrying(_attempt, client, url, part, max_bytes, read_timeout_s)
 
 
-def shown(url: str) -> str:
-    """`url` without a password or a query, which may be secret."""
+def redacted_url(url: str) -> str:
+    """Returns `url` without password and query, which may be secret."""
     try:
         return str(httpx.URL(url).copy_with(userinfo=b"", query=None, fragment=None))
     except httpx.InvalidURL:
         return url
 
 
-def forget(part: Path) -> None:
-    """Remove a part file and what is known of it."""
-    with _writing(part):
+def remove_part(part: Path) -> None:
+    """Removes the part file `part` and its validator file."""
+    with _write_errors(part):
         _validator_file(part).unlink(missing_ok=True)
         part.unlink(missing_ok=True)
 
 
 @contextmanager
-def _writing(part: Path) -> Iterator[None]:
-    """Errors of writing, as ours. httpx's own errors are no OSErrors."""
+def _write_errors(part: Path) -> Iterator[None]:
+    """Converts an OSError to an OutputError. The errors of httpx are no OSErrors."""
     try:
         yield
     except OSError as error:
         raise OutputError(part, error) from error
 
 
-def _wait(patience: Patience) -> Callable[[RetryCallState], float]:
-    jittered = backoff(multiplier=patience.first_wait_s, max=LONGEST_WAIT_S)
-
-    def wait_s(state: RetryCallState) -> float:
-        failure = state.outcome.exception() if state.outcome else None
-        asked_s = failure.wait_s if isinstance(failure, _Passing) else 0.0
-        return max(asked_s, jittered(state))
-
-    return wait_s
+def _wait_s(state: RetryCallState) -> float:
+    """Returns an exponential backoff with jitter, or the wait that the server requests if it is longer."""
+    error = state.outcome.exception() if state.outcome else None
+    requested_s = error.wait_s if isinstance(error, _TransientError) else 0.0
+    return max(requested_s, BACKOFF(state))
 
 
-def _say(state: RetryCallState) -> None:
-    failure = state.outcome.exception() if state.outcome else None
-    print(f"  attempt {state.attempt_number}: {failure}; trying again", flush=True)
+def _log_retry(state: RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome else None
+    print(f"  attempt {state.attempt_number}: {error}; trying again", flush=True)
 
 
-def _client(patience: Patience) -> httpx.Client:
-    timeout = httpx.Timeout(patience.read_s, connect=patience.connect_s)
+def _client(read_timeout_s: float) -> httpx.Client:
+    timeout = httpx.Timeout(read_timeout_s, connect=CONNECT_TIMEOUT_S)
     try:
-        # identity: lengths and positions then count the file's own bytes
+        # identity: lengths and positions count the bytes of the file, not of a compressed transfer
         return httpx.Client(timeout=timeout, follow_redirects=True, headers={"Accept-Encoding": "identity"})
     except (ValueError, ImportError, OSError) as error:  # proxies, certificates
         raise SourceUnavailable(f"the network settings cannot be used ({error})") from error
 
 
-def _attempt(client: httpx.Client, url: str, part: Path, max_bytes: int, patience: Patience) -> None:
-    start, validator = _arrived(part)
+def _attempt(client: httpx.Client, url: str, part: Path, max_bytes: int, read_timeout_s: float) -> None:
+    start, validator = _resume_state(part)
     headers = {"Range": f"bytes={start}-", "If-Range": validator} if start else {}
     try:
         with client.stream("GET", url, headers=headers) as response:
             _check_status(response, part)
-            start = _begin(response, part, start, validator)
-            _store(response, part, start, max_bytes, patience)
+            start = _prepare_part(response, part, start, validator)
+            _append_body(response, part, start, max_bytes, read_timeout_s)
     except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.TooManyRedirects) as error:
-        raise SourceUnavailable(f"cannot be asked ({error})") from error
+        raise SourceUnavailable(f"cannot be requested ({error})") from error
     except httpx.TimeoutException as error:
-        raise _Passing("timed out") from error
+        raise _TransientError("timed out") from error
     except httpx.RequestError as error:
-        raise _Passing(f"the connection failed ({str(error) or type(error).__name__})") from error
+        raise _TransientError(f"the connection failed ({str(error) or type(error).__name__})") from error
 
 
 def _check_status(response: httpx.Response, part: Path) -> None:
     status = response.status_code
-    said = f"answered {status} {response.reason_phrase}".rstrip()
+    message = f"answered {status} {response.reason_phrase}".rstrip()
     if status == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
-        forget(part)
-        raise _Passing(said)
-    if status in PASSING:
-        after = response.headers.get("Retry-After", "")
-        raise _Passing(said, float(after) if after.isdecimal() else 0.0)
+        remove_part(part)
+        raise _TransientError(message)
+    if status in RETRYABLE_STATUSES:
+        retry_after = response.headers.get("Retry-After", "")
+        raise _TransientError(message, float(retry_after) if retry_after.isdecimal() else 0.0)
     if status not in (httpx.codes.OK, httpx.codes.PARTIAL_CONTENT):
-        raise SourceUnavailable(said)
+        raise SourceUnavailable(message)
 
 
-def _begin(response: httpx.Response, part: Path, start: int, validator: str) -> int:
-    """Position in the file at which the response begins; the part file is made to end there."""
-    ours = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
+def _prepare_part(response: httpx.Response, part: Path, start: int, validator: str) -> int:
+    """Prepares the part file for the body of `response`, and returns the position of the body in the whole file."""
+    content_range = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
     if response.status_code == httpx.codes.PARTIAL_CONTENT:
-        same = _validator(response) in ("", validator)
-        if ours is None or int(ours[1]) != start or not same:
-            forget(part)
-            raise _Passing("sent another piece than the one asked for")
+        is_same_file = _validator(response) in ("", validator)
+        if content_range is None or int(content_range[1]) != start or not is_same_file:
+            remove_part(part)
+            raise _TransientError("sent another range than requested")
         return start
-    forget(part)
+    remove_part(part)
     part.touch()
     _validator_file(part).write_text(_validator(response), encoding="utf-8")
     return 0
 
 
-def _store(response: httpx.Response, part: Path, start: int, max_bytes: int, patience: Patience) -> None:
-    """Append the response's body to the part file."""
+def _append_body(response: httpx.Response, part: Path, start: int, max_bytes: int, read_timeout_s: float) -> None:
+    """Appends the body of `response` to the part file."""
     announced = response.headers.get("Content-Length", "")
     total = start + int(announced) if announced.isdecimal() else None
     _check_size(total or start, max_bytes)
     began, size = time.monotonic(), start
-    with part.open("ab") as file, _progress(part.name, start, total) as show:
+    with part.open("ab") as file, _progress(part.name, start, total) as update:
         for piece in response.iter_raw():
             size += len(piece)
             _check_size(size, max_bytes)
             file.write(piece)
-            show(size)
+            update(size)
             elapsed_s = time.monotonic() - began
-            if elapsed_s > patience.read_s and size - start < SLOWEST * elapsed_s:
-                raise _Passing(f"sent fewer than {SLOWEST:,} bytes a second")
+            if elapsed_s > read_timeout_s and size - start < MIN_BYTES_PER_S * elapsed_s:
+                raise _TransientError(f"sent fewer than {MIN_BYTES_PER_S:,} bytes a second")
     if total is not None and size < total:
-        raise _Passing(f"sent {size:,} of {total:,} bytes")
+        raise _TransientError(f"sent {size:,} of {total:,} bytes")
 
 
 def _check_size(size: int, max_bytes: int) -> None:
@@ -183,7 +168,7 @@ def _check_size(size: int, max_bytes: int) -> None:
 
 
 def _validator(response: httpx.Response) -> str:
-    """What tells this version of the file from others; empty if nothing does. Weak ETags do not."""
+    """Returns the strong ETag or the modification time, which identify a version of the file, or ""."""
     etag: str = response.headers.get("ETag", "")
     return etag if etag and not etag.startswith("W/") else response.headers.get("Last-Modified", "")
 
@@ -192,8 +177,8 @@ def _validator_file(part: Path) -> Path:
     return part.with_name(f"{part.name}.version")
 
 
-def _arrived(part: Path) -> tuple[int, str]:
-    """Bytes that need not be asked for again, and the validator of the file they belong to."""
+def _resume_state(part: Path) -> tuple[int, str]:
+    """Returns the number of received bytes and the validator of their file, or (0, "") to start over."""
     try:
         size, validator = part.stat().st_size, _validator_file(part).read_text(encoding="utf-8")
     except (FileNotFoundError, UnicodeDecodeError):
@@ -203,11 +188,11 @@ def _arrived(part: Path) -> tuple[int, str]:
 
 @contextmanager
 def _progress(name: str, start: int, total: int | None) -> Iterator[Callable[[int], None]]:
-    """Function that shows how many bytes have arrived: a bar on a terminal, nothing in a log."""
+    """Yields a function that takes the number of received bytes; it updates a progress bar on a terminal."""
     if not sys.stderr.isatty():
         yield lambda size: None
         return
-    from rich.console import Console  # slow, and needed on a terminal alone
+    from rich.console import Console  # slow, and needed only on a terminal
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True), transient=True) as bar:

@@ -1,9 +1,9 @@
-"""Where a data set's file can be had, tried in order until one has it.
+"""Fetches the file of a data set from the first source that has it.
 
-    mirror of INKFLOW_MIRROR  ->  the data set's own address  ->  Keras's cache
+    mirror of INKFLOW_MIRROR  ->  the address in params.yaml  ->  Keras's cache
 
-A source that cannot be reached, or has no such file, gives way to the next one. A source that has
-the file, but a wrong one, ends the search: going on would hide a broken mirror, or worse.
+If a source cannot be reached or has no such file, the next one is tried. If a source has an invalid file, the download
+fails, because a fallback would hide a broken or malicious mirror.
 """
 
 import hashlib
@@ -15,125 +15,132 @@ from pathlib import Path
 
 from stages.base.errors import DataError, SourceUnavailable
 from stages.data.config import Dataset
-from stages.data.datasets import Arrays, blaming, check_digests, check_stated, read_arrays
+from stages.data.datasets import Arrays, check_digests, check_shape_and_range, error_context, read_arrays
 from stages.download.digits import load_digits
-from stages.download.http_download import Patience, fetch, forget, shown
+from stages.download.http_download import READ_TIMEOUT_S, fetch, redacted_url, remove_part
 
-MIRROR = "INKFLOW_MIRROR"  # names a folder or base address that holds <name>.npz
-DOWNLOADS = Path(".inkflow/downloads")  # unfinished downloads wait here for the next attempt
+MIRROR = "INKFLOW_MIRROR"  # environment variable: a folder or base address that holds <name>.npz
+DOWNLOADS = Path(".inkflow/downloads")  # part files of unfinished downloads
 
 
 @dataclass(frozen=True)
 class Source:
-    """One place to look: `place` is an address or a path, `label` says it to people."""
+    """One source: `location` is an address or a path, `label` is its name in messages."""
 
     label: str
-    place: str
-
-    @property
-    def is_address(self) -> bool:
-        """Whether the network is needed."""
-        return self.place.lower().startswith(("http://", "https://"))
+    location: str
 
 
-def obtain(name: str, dataset: Dataset, patience: Patience, downloads: Path = DOWNLOADS) -> Arrays:
-    """The four arrays of `dataset`, checked, from the first source that has them.
+def fetch_arrays(
+    name: str, dataset: Dataset, read_timeout_s: float = READ_TIMEOUT_S, downloads: Path = DOWNLOADS
+) -> Arrays:
+    """Returns the arrays of `dataset` from the first source that has them, after checking them.
 
     Raises:
-        DataError: a source has the file, but the file is not what it should be.
-        SourceUnavailable: no source has it.
+        DataError: a source has an invalid file.
+        SourceUnavailable: no source has the file.
     """
     if dataset.embedded:
         arrays = _checked(load_digits(), dataset)
-        print(f"{name}: comes with scikit-learn, no network needed", flush=True)
+        print(f"{name}: included in scikit-learn, no network needed", flush=True)
         return arrays
-    missed = []
-    for source in sources(name, dataset, os.environ):
+    failures = []
+    for source in list_sources(name, dataset, os.environ):
+        remedy = f"fix or remove this source, or set {MIRROR} to one that holds the right {name}.npz"
         try:
-            arrays = _from(source, name, dataset, patience, downloads)
-        except SourceUnavailable as reason:
-            print(f"{source.label}: not used, {reason}", flush=True)
-            missed.append(f"{source.label}: {reason}")
+            with (
+                error_context(source.label, remedy),
+                local_file(source, name, dataset.max_bytes, read_timeout_s, downloads) as path,
+            ):
+                arrays = _checked(read_source(path, dataset), dataset)
+        except SourceUnavailable as error:
+            print(f"{source.label}: not used, {error}", flush=True)
+            failures.append(f"{source.label}: {error}")
             continue
         print(f"{source.label}: used, its content is as expected", flush=True)
         return arrays
     raise SourceUnavailable(
-        f"cannot get {name} ({'; '.join(missed)}): set {MIRROR} to a folder or address that holds "
-        f"{name}.npz, or use the digits that need no network: inkflow run --dataset digits"
+        f"cannot get {name} ({'; '.join(failures)}): set {MIRROR} to a folder or address that holds "
+        f"{name}.npz, or use the digits, which need no network: inkflow run --dataset digits"
     )
 
 
-def sources(name: str, dataset: Dataset, environment: Mapping[str, str]) -> list[Source]:
-    """The places to look, in order."""
-    found = []
+def list_sources(name: str, dataset: Dataset, environment: Mapping[str, str]) -> list[Source]:
+    """Returns the sources of the file in the order in which they are tried."""
+    sources = []
     if mirror := environment.get(MIRROR, "").strip():
-        found.append(_mirror(mirror, name))
+        sources.append(_mirror(mirror, name))
     if dataset.url:
-        found.append(Source(shown(dataset.url), dataset.url))
-    home = _expanded(environment.get("KERAS_HOME") or "~/.keras")
+        sources.append(Source(redacted_url(dataset.url), dataset.url))
+    home = _expand_user(environment.get("KERAS_HOME") or "~/.keras")
     cached = home / "datasets" / f"{name}.npz"
-    return [*found, Source(f"Keras's cache {cached}", str(cached))]
+    return [*sources, Source(f"Keras's cache {cached}", str(cached))]
 
 
 def _mirror(mirror: str, name: str) -> Source:
-    plain = Source("", mirror)
-    if plain.is_address:
-        place = f"{mirror.rstrip('/')}/{name}.npz"
-        return Source(f"mirror {shown(place)}", place)
-    path = _expanded(mirror) / f"{name}.npz"
+    if _is_url(mirror):
+        url = f"{mirror.rstrip('/')}/{name}.npz"
+        return Source(f"mirror {redacted_url(url)}", url)
+    path = _expand_user(mirror) / f"{name}.npz"
     return Source(f"mirror {path}", str(path))
 
 
-def _expanded(path: str) -> Path:
-    """`path` with ~ replaced, where this machine's user has a home."""
+def _is_url(location: str) -> bool:
+    return location.lower().startswith(("http://", "https://"))
+
+
+def _expand_user(path: str) -> Path:
+    """Replaces ~ in `path`, if the user has a home folder."""
     with suppress(RuntimeError):
         return Path(path).expanduser()
     return Path(path)
 
 
-def _from(source: Source, name: str, dataset: Dataset, patience: Patience, downloads: Path) -> Arrays:
-    remedy = f"mend or remove that source, or set {MIRROR} to one that holds the right {name}.npz"
-    with blaming(source.label, remedy), _local(source, name, dataset, patience, downloads) as path:
-        return _checked(arrays_of(path, dataset), dataset)
-
-
-def arrays_of(path: Path, dataset: Dataset) -> Arrays:
-    """The arrays of the npz file `path`, checked by all but their digests.
+def read_source(path: Path, dataset: Dataset) -> Arrays:
+    """Reads the arrays of the npz file `path` and checks all but their digests, shape and range.
 
     Raises:
-        DataError: what is wrong, without the name of the file.
+        DataError: the file is invalid; the message does not name it.
     """
     return read_arrays(
-        path, dataset.max_bytes, dataset.stated_classes, floats=dataset.pixels is not None, weights=dataset.is_weighted
+        path, dataset.max_bytes, dataset.class_count, floats=dataset.pixels is not None, weights=dataset.has_weights
     )
 
 
 def _checked(arrays: Arrays, dataset: Dataset) -> Arrays:
     if dataset.sha256:
         check_digests(arrays, dataset.sha256)
-    check_stated(arrays, dataset)
+    check_shape_and_range(arrays, dataset)
     return arrays
 
 
 @contextmanager
-def _local(source: Source, name: str, dataset: Dataset, patience: Patience, downloads: Path) -> Iterator[Path]:
-    """The source's file as a path on this machine; a download is removed once it was read."""
-    if not source.is_address:
-        yield _readable(Path(source.place), dataset.max_bytes)
+def local_file(source: Source, name: str, max_bytes: int, read_timeout_s: float, downloads: Path) -> Iterator[Path]:
+    """Yields the path of the source's file on this machine. A download is removed at the end of the block.
+
+    Raises:
+        DataError: the file is larger than `max_bytes`; the message does not name it.
+        SourceUnavailable: the source cannot be reached or has no such file.
+        OutputError: the download cannot be written.
+    """
+    if not _is_url(source.location):
+        path = Path(source.location)
+        _check_readable(path, max_bytes)
+        yield path
         return
-    part = downloads / f"{name}-{hashlib.sha256(source.place.encode()).hexdigest()[:12]}.part"
+    part = downloads / f"{name}-{hashlib.sha256(source.location.encode()).hexdigest()[:12]}.part"
     try:
-        fetch(source.place, part, dataset.max_bytes, patience)
+        fetch(source.location, part, max_bytes, read_timeout_s)
     except DataError:
-        forget(part)
+        remove_part(part)
         raise
     try:
         yield part
     finally:
-        forget(part)
+        remove_part(part)
 
 
-def _readable(path: Path, max_bytes: int) -> Path:
+def _check_readable(path: Path, max_bytes: int) -> None:
     try:
         with path.open("rb"):
             size = path.stat().st_size
@@ -143,4 +150,3 @@ def _readable(path: Path, max_bytes: int) -> Path:
         raise SourceUnavailable(f"cannot be read ({error.strerror})") from error
     if size > max_bytes:
         raise DataError(f"the file has {size:,} bytes, expected at most {max_bytes:,} (max_bytes)")
-    return path

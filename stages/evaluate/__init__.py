@@ -1,1 +1,1 @@
-"""Stage `evaluate`: examines an exported model on the raw test images."""
+"""Stage `evaluate`: evaluates an exported model on the raw test images."""

@@ -1,4 +1,4 @@
-"""`python -m stages.evaluate`: Runs the stage."""
+"""`python -m stages.evaluate`: runs the stage."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""What a model says of the test samples, and how right it is: measures and tables for each task."""
+"""Predictions of a model for the test samples, and their metrics and table, for each task."""
 
 from typing import Any, NamedTuple, TypeAlias
 
@@ -8,31 +8,31 @@ from numpy.typing import NDArray
 
 from stages.model.tasks import Task
 
-LEAST = 1e-7  # probability below which the loss does not grow any more
+MIN_PROBABILITY = 1e-7  # lower probabilities count as this one in the loss
 
 
-class Answers(NamedTuple):
-    """Probabilities float32 (n, classes) of each sample, and the true labels, int32 (n,); of two_class 0 or 1."""
+class ClassPredictions(NamedTuple):
+    """Probabilities float32 (n, classes), and the true labels int32 (n,); for two_class 0 or 1."""
 
     probabilities: NDArray[np.float32]
     labels: NDArray[np.int32]
 
     @property
     def predicted(self) -> NDArray[np.int32]:
-        """The class with the largest probability, the first of equals (n,)."""
+        """The class with the largest probability, the first of equal ones (n,)."""
         predicted: NDArray[np.int32] = self.probabilities.argmax(axis=1).astype(np.int32)
         return predicted
 
     @property
     def losses(self) -> NDArray[np.float64]:
-        """Cross-entropy of each sample in natural units (n,)."""
+        """Cross-entropy of each sample in nats (n,)."""
         of_label = self.probabilities[np.arange(len(self.labels)), self.labels]
-        losses: NDArray[np.float64] = -np.log(np.clip(of_label.astype(np.float64), LEAST, 1.0))
+        losses: NDArray[np.float64] = -np.log(np.clip(of_label.astype(np.float64), MIN_PROBABILITY, 1.0))
         return losses
 
 
-class Values(NamedTuple):
-    """Predicted numbers float32 (n,), the true labels, int32 (n,), and the number of each label (classes,)."""
+class RegressionPredictions(NamedTuple):
+    """Predicted numbers float32 (n,), the true labels int32 (n,), and the number of each label (classes,)."""
 
     values: NDArray[np.float32]
     labels: NDArray[np.int32]
@@ -40,13 +40,17 @@ class Values(NamedTuple):
 
     @property
     def targets(self) -> NDArray[np.float64]:
-        """The numbers to predict (n,)."""
+        """The true numbers (n,)."""
         return self.numbers[self.labels]
 
     @property
     def predicted(self) -> NDArray[np.int32]:
-        """The label whose number is nearest (n,)."""
-        return Task("regression", values=tuple(self.numbers)).nearest(self.values, len(self.numbers)).astype(np.int32)
+        """The label with the nearest number (n,)."""
+        return (
+            Task("regression", values=tuple(self.numbers))
+            .nearest_labels(self.values, len(self.numbers))
+            .astype(np.int32)
+        )
 
     @property
     def losses(self) -> NDArray[np.float64]:
@@ -55,78 +59,75 @@ class Values(NamedTuple):
         return losses
 
 
-AnyAnswers: TypeAlias = Answers | Values
+Predictions: TypeAlias = ClassPredictions | RegressionPredictions
 
 
-def answers_of(outputs: NDArray[np.float32], labels: NDArray[Any], task: Task, classes: int) -> AnyAnswers:
-    """What `outputs` (n, width) of an exported model mean, beside the labels (n,) of the data set."""
-    known = task.labels(labels).astype(np.int32)
+def make_predictions(outputs: NDArray[np.float32], labels: NDArray[Any], task: Task, classes: int) -> Predictions:
+    """Returns the predictions from the `outputs` (n, width) of an exported model and the data set's labels (n,)."""
+    task_labels = task.task_labels(labels).astype(np.int32)
     if task.kind == "regression":
-        return Values(outputs[:, 0], known, task.numbers(classes))
-    return Answers(outputs, known)
+        return RegressionPredictions(outputs[:, 0], task_labels, task.label_values(classes))
+    return ClassPredictions(outputs, task_labels)
 
 
-def measure(answers: AnyAnswers, task: Task | None = None) -> dict[str, Any]:
-    """Content of metrics.json: accuracy, mean loss, what else suits the task, and counts.
+def compute_metrics(predictions: Predictions, task: Task | None = None) -> dict[str, Any]:
+    """Returns the content of metrics.json: accuracy, mean loss, the metrics of the task, and counts.
 
-    The loss is the mean cross-entropy, of a regression the mean squared error. A predicted number counts as right when
-    that of the label is the nearest, so that all models of a data set can be compared by their errors.
+    The loss is the mean cross-entropy, for a regression the mean squared error. A predicted number is correct if the
+    label's number is the nearest one, so that all models of a data set can be compared by their errors.
     """
-    samples = len(answers.labels)
-    correct = int((answers.predicted == answers.labels).sum())
+    samples = len(predictions.labels)
+    correct = int((predictions.predicted == predictions.labels).sum())
     return {
         "accuracy": correct / samples,
-        "loss": float(answers.losses.mean()),
-        **_of_task(answers, task or Task()),
+        "loss": float(predictions.losses.mean()),
+        **_task_metrics(predictions, task or Task()),
         "errors": samples - correct,
         "samples": samples,
     }
 
 
-def _of_task(answers: AnyAnswers, task: Task) -> dict[str, float]:
-    if isinstance(answers, Values):
-        return {"mae": float(np.abs(answers.values.astype(np.float64) - answers.targets).mean())}
+def _task_metrics(predictions: Predictions, task: Task) -> dict[str, float]:
+    if isinstance(predictions, RegressionPredictions):
+        return {"mae": float(np.abs(predictions.values.astype(np.float64) - predictions.targets).mean())}
     if task.kind == "two_class":
-        precision, recall, f1 = (float(values[1]) for values in class_scores(answers))
+        precision, recall, f1 = (float(values[1]) for values in class_scores(predictions))
         return {"precision": precision, "recall": recall, "f1": f1}
-    return {"macro_f1": macro_f1(answers)}
+    return {"macro_f1": macro_f1(predictions)}
 
 
-def class_scores(answers: Answers) -> tuple[NDArray[np.float64], ...]:
-    """Precision, recall and F1 of each class (classes,): TP / (TP + FP), TP / (TP + FN), and their harmonic mean.
+def class_scores(predictions: ClassPredictions) -> tuple[NDArray[np.float64], ...]:
+    """Returns precision, recall and F1 of each class (classes,): TP / (TP + FP), TP / (TP + FN), harmonic mean.
 
-    0 where a class is never said, or never there.
+    A score is 0 for a class that is never predicted, or that no sample has.
     """
-    classes = answers.probabilities.shape[1]
-    labels, predicted = answers.labels, answers.predicted
-    each = (labels[predicted == labels], labels, predicted)
-    true, actual, said = (np.bincount(which, minlength=classes) for which in each)
-    return true / np.maximum(said, 1), true / np.maximum(actual, 1), 2 * true / np.maximum(actual + said, 1)
+    classes = predictions.probabilities.shape[1]
+    labels, predicted = predictions.labels, predictions.predicted
+    groups = (labels[predicted == labels], labels, predicted)
+    true, actual, positive = (np.bincount(group, minlength=classes) for group in groups)
+    return true / np.maximum(positive, 1), true / np.maximum(actual, 1), 2 * true / np.maximum(actual + positive, 1)
 
 
-def macro_f1(answers: Answers) -> float:
-    """Mean over the classes, of those that occur, of F1."""
-    classes = answers.probabilities.shape[1]
-    occur = np.bincount(np.concatenate([answers.labels, answers.predicted]), minlength=classes) > 0
-    return float(class_scores(answers)[2][occur].mean())
+def macro_f1(predictions: ClassPredictions) -> float:
+    """Returns the mean F1 of the classes that occur among the labels or the predictions."""
+    classes = predictions.probabilities.shape[1]
+    occur = np.bincount(np.concatenate([predictions.labels, predictions.predicted]), minlength=classes) > 0
+    return float(class_scores(predictions)[2][occur].mean())
 
 
-def prediction_table(answers: AnyAnswers) -> Any:
-    """Arrow table with one row a test sample.
+def prediction_table(predictions: Predictions) -> Any:
+    """Returns an Arrow table with one row per test sample.
 
-    The probabilities of all classes are p0, p1, ...; a regression has its value and the target instead.
+    The probabilities of all classes are p0, p1, ...; a regression has the value and the target instead.
     """
     columns = {
-        "index": np.arange(len(answers.labels), dtype=np.int32),
-        "label": answers.labels,
-        "predicted": answers.predicted,
+        "index": np.arange(len(predictions.labels), dtype=np.int32),
+        "label": predictions.labels,
+        "predicted": predictions.predicted,
     }
-    if isinstance(answers, Values):
-        own = {"value": answers.values, "target": answers.targets.astype(np.float32)}
-        return pa.table({**columns, **own, "loss": answers.losses.astype(np.float32)})
-    columns |= {
-        "probability": answers.probabilities.max(axis=1),
-        "loss": answers.losses.astype(np.float32),
-        **{f"p{number}": column for number, column in enumerate(answers.probabilities.T)},
-    }
-    return pa.table(columns)
+    losses = predictions.losses.astype(np.float32)
+    if isinstance(predictions, RegressionPredictions):
+        targets = predictions.targets.astype(np.float32)
+        return pa.table({**columns, "value": predictions.values, "target": targets, "loss": losses})
+    probabilities = {f"p{number}": column for number, column in enumerate(predictions.probabilities.T)}
+    return pa.table(columns | {"probability": predictions.probabilities.max(axis=1), "loss": losses, **probabilities})

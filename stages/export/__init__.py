@@ -1,1 +1,1 @@
-"""`inkflow export`: a trained model as LiteRT or SavedModel."""
+"""`inkflow export`: writes a trained model as LiteRT or SavedModel."""

@@ -1,4 +1,4 @@
-"""A trained model as LiteRT or SavedModel: raw pixels to answers, as its ONNX, and checked before it is kept."""
+"""Exports a trained model as LiteRT or SavedModel, from raw pixels to predictions, and compares it with Keras."""
 
 import json
 import os
@@ -7,91 +7,85 @@ import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stages.base.errors import DataError, InkflowError, InvalidInput, ModelError
-from stages.base.files import EPOCH, replacing, replacing_folder
+from stages.base.files import ZIP_EPOCH, replacing, replacing_folder
 from stages.export.formats import FORMATS
-from stages.inference.onnx_session import answer, open_model, open_session, task_in
+from stages.inference.onnx_session import open_model, open_session, predict, read_task
 from stages.model.compatibility import OUTPUTS, OutputName, TaskName
 from stages.model.tasks import Task
 from stages.predict.classifier import find_model
 from stages.report.records import Training, read_record
 from stages.samples.prepared import Prepared, TrainingData, raw_pixels, read_training_data
-from stages.train.device import load_keras, without_greetings
+from stages.train.device import load_keras, without_cuda_messages, without_startup_messages
 
-COMPARED = 1000  # validation images on which the export must agree with Keras
-TOLERANCE = 1e-5  # largest difference of an answer, both in float32: that of the ONNX export
+CHECKED_SAMPLES = 1000  # validation images on which the export must agree with Keras
+TOLERANCE = 1e-5  # largest difference of a prediction, both in float32: that of the ONNX export
+METADATA_FILE = "inkflow.json"  # in the zip of the LiteRT file, or in assets.extra of the SavedModel
+LABELS_FILE = "labels.txt"  # a name for each output, one a line, as tools for LiteRT expect
 
-
-CARD = "inkflow.json"  # what is known of the model, in the LiteRT file's zip or the SavedModel's assets.extra
-LABELS = "labels.txt"  # a name for each answer, one a line: what tools for LiteRT look for
-
-
-class Kind(NamedTuple):
-    """What the numbers that a network gives are."""
-
-    task: TaskName
-    output: OutputName
+Metadata = dict[str, Any]
+Predict = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
-Card = dict[str, Any]
-
-
-Answers = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-
-
-def export(model: str, form: str, data: Path, out: Path | None = None) -> tuple[Path, float]:
-    """Write `model` in the format `form`; `data` is what it was trained on, prepared.
+def export(model: str, export_format: str, data: Path, out: Path | None = None) -> tuple[Path, float]:
+    """Writes `model` in `export_format`; `data` is the folder of the prepared data that it was trained on.
 
     Returns:
-        What was written, and the largest difference of an answer from Keras.
+        The path written, and the largest difference of a prediction from that of Keras.
 
     Raises:
         InvalidInput: the model or the data cannot be read, or do not belong together.
-        InkflowError: the export does not do what Keras does; nothing was written.
-        OutputError: it cannot be written.
+        InkflowError: the exported model differs from Keras; nothing was written.
+        OutputError: the path cannot be written.
     """
     path = find_model(model, "model.keras")
-    known = read_training_data(data)
-    serving = _serving(path, known)
-    pixels = raw_pixels(np.asarray(known.validation.images[:COMPARED]), known.prepared)
+    training_data = read_training_data(data)
+    serving = _load_serving_model(path, training_data)
+    pixels = raw_pixels(np.asarray(training_data.validation.images[:CHECKED_SAMPLES]), training_data.prepared)
     expected = serving.predict(pixels, batch_size=len(pixels), verbose=0)
-    _check_belongs(path, data, known, pixels, expected)
-    card = _card(path, known.prepared)
-    target = out or path.with_name(FORMATS[form])
-    writer = replacing(target) if form == "litert" else replacing_folder(target)
+    _check_data_fits(path, data, training_data, pixels, expected)
+    metadata = _metadata(path, training_data.prepared)
+    target = out or path.with_name(FORMATS[export_format])
+    writer = replacing(target) if export_format == "litert" else replacing_folder(target)
     with writer as temporary:
-        write = _write_litert if form == "litert" else _write_saved_model
-        answers = write(serving, temporary, card)
-        difference = _check(answers(pixels), expected, form)
+        write = _write_litert if export_format == "litert" else _write_saved_model
+        exported = write(serving, temporary, metadata)
+        difference = _difference(exported(pixels), expected)
+        if not difference <= TOLERANCE:
+            raise InkflowError(
+                f"the predictions of the {export_format} export differ by {difference:.2g} from those of Keras, "
+                f"expected at most {TOLERANCE:g}; nothing was written: please report the parameters"
+            )
     return target, difference
 
 
-def _serving(path: Path, known: TrainingData) -> Any:
-    """Keras model from raw pixels to answers, of the network in the file `path`."""
-    os.environ["KERAS_BACKEND"] = "tensorflow"  # whose formats these are, whatever trained the network
+def _load_serving_model(path: Path, data: TrainingData) -> Any:
+    """Returns the Keras model from raw pixels to predictions of the network in the file `path`."""
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # both formats are TensorFlow's, whatever backend trained the network
     load_keras()
-    import keras  # slow: only when all else is there
+    import keras  # slow: after the checks of the input
 
-    from stages.train.export import model_files
+    from stages.train.export import model_files  # imports Keras
 
     try:
-        network = keras.saving.load_model(path, compile=False)
+        with without_cuda_messages():
+            network = keras.saving.load_model(path, compile=False)
     except (OSError, ValueError, TypeError, LookupError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ModelError(f"{path}: is not a Keras model ({reason}); train it again") from error
     shape = tuple(network.input_shape[1:])
-    if shape != tuple(known.prepared.shape):
-        raise ModelError(f"{path}: takes images of shape {shape}, but the data has {known.prepared.shape}")
-    return model_files.serving(network, known.prepared, _kind(path, network))
+    if shape != tuple(data.prepared.shape):
+        raise ModelError(f"{path}: takes images of shape {shape}, but the data has {data.prepared.shape}")
+    return model_files.serving_model(network, data.prepared, *_task_and_output(path, network))
 
 
-def _kind(path: Path, network: Any) -> Kind:
-    """What the network in the file `path` gives; training.json beside it says what a single number means."""
+def _task_and_output(path: Path, network: Any) -> tuple[TaskName, OutputName]:
+    """Returns task and output of the network in the file `path`; for a single output, the task is in training.json."""
     inner = next((layer for layer in network.layers if hasattr(layer, "layers")), network)  # of test-time augmentation
     linear = inner.layers[-1].get_config().get("activation") == "linear"
     task: TaskName = "multiclass"
@@ -99,109 +93,105 @@ def _kind(path: Path, network: Any) -> Kind:
         try:
             task = read_record(path.with_name("training.json"), Training).task
         except DataError as error:
-            raise ModelError(f"{path}: what its one output means stands beside it: {error}") from error
+            raise ModelError(f"{path}: has one output, so training.json must name its task: {error}") from error
     if task == "regression":
-        return Kind(task, "linear")  # or softplus, which is a part of the network
-    return Kind(task, "logits" if linear else OUTPUTS[task][0])
+        return task, "linear"  # softplus too: it is a part of the network
+    return task, "logits" if linear else OUTPUTS[task][0]
 
 
-def _card(path: Path, prepared: Prepared) -> Card:
-    """What a reader of the export has to know: names of the answers, range and shape of the pixels.
+def _metadata(path: Path, prepared: Prepared) -> Metadata:
+    """Returns what a reader of the export must know: names of the outputs, range and shape of the pixels.
 
-    What a two-class model calls positive, and which numbers a regression's labels are, its ONNX tells.
+    The positive classes of a two-class model and the numbers of a regression come from the ONNX file beside it.
     """
-    examined = path.with_name("model.onnx")
-    task = task_in(open_session(examined), examined) if examined.exists() else Task()
+    onnx_file = path.with_name("model.onnx")
+    task = read_task(open_session(onnx_file), onnx_file) if onnx_file.exists() else Task()
     names = prepared.class_names or tuple(map(str, range(prepared.classes)))
-    answers = {"values": task.numbers(prepared.classes).tolist()}
-    return {
-        "task": task.kind,
-        "pixels": prepared.pixels.model_dump(),
-        "shape": prepared.raw_shape,
-        **(answers if task.kind == "regression" else {"class_names": task.names(names)}),
-    }
+    if task.kind == "regression":
+        outputs: Metadata = {"values": task.label_values(prepared.classes).tolist()}
+    else:
+        outputs = {"class_names": task.class_names(names)}
+    return {"task": task.kind, "pixels": prepared.pixels.model_dump(), "shape": prepared.raw_shape, **outputs}
 
 
-def _files(card: Card) -> dict[str, str]:
-    """Content by name of the files that tell of a model."""
-    files = {CARD: json.dumps(card, indent=2, ensure_ascii=False) + "\n"}
-    return files | ({LABELS: "".join(f"{name}\n" for name in card["class_names"])} if "class_names" in card else {})
+def _metadata_files(metadata: Metadata) -> dict[str, str]:
+    """Returns the content of the metadata files by name."""
+    files = {METADATA_FILE: json.dumps(metadata, indent=2, ensure_ascii=False) + "\n"}
+    if "class_names" in metadata:
+        files[LABELS_FILE] = "".join(f"{name}\n" for name in metadata["class_names"])
+    return files
 
 
-def _check_belongs(
-    path: Path, data: Path, known: TrainingData, pixels: NDArray[np.float32], expected: NDArray[np.float32]
+def _check_data_fits(
+    path: Path, folder: Path, data: TrainingData, pixels: NDArray[np.float32], expected: NDArray[np.float32]
 ) -> None:
-    """See that the ONNX beside the model, which is what was examined, gives what Keras gives on this data."""
-    examined = path.with_name("model.onnx")
-    if not examined.exists():
+    """Checks that the ONNX file beside the model, which was evaluated, predicts on this data the same as Keras.
+
+    Raises:
+        InvalidInput: the predictions differ.
+    """
+    onnx_file = path.with_name("model.onnx")
+    if not onnx_file.exists():
         return
-    session = open_model(examined, known.prepared.raw_shape, known.prepared.classes)
-    given = answer(session, examined, pixels)
-    difference = _difference(given, expected) if given.shape == expected.shape else np.inf
+    session = open_model(onnx_file, data.prepared.raw_shape, data.prepared.classes)
+    predictions = predict(session, onnx_file, pixels)
+    difference = _difference(predictions, expected) if predictions.shape == expected.shape else np.inf
     if not difference <= TOLERANCE:
         raise InvalidInput(
-            f"{path}: with {data} it gives answers {difference:.2g} off those of {examined.name}, expected at "
-            f"most {TOLERANCE:g}: the data was prepared otherwise than for this model; run `inkflow run` first"
+            f"{path}: its predictions with {folder} differ by {difference:.2g} from those of {onnx_file.name}, "
+            f"expected at most {TOLERANCE:g}: the data was prepared otherwise than for this model; "
+            "run `inkflow run` first"
         )
 
 
-def _difference(given: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
-    """Largest difference of an answer, relative to the largest answer where that is above 1 (values may be large)."""
-    return float(np.abs(given - expected).max() / max(1.0, float(np.abs(expected).max())))
+def _difference(predictions: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
+    """Returns the largest difference of a prediction, relative to the largest one where that is above 1."""
+    return float(np.abs(predictions - expected).max() / max(1.0, float(np.abs(expected).max())))
 
 
-def _check(given: NDArray[np.float32], expected: NDArray[np.float32], form: str) -> float:
-    difference = _difference(given, expected)
-    if not difference <= TOLERANCE:
-        raise InkflowError(
-            f"the {form} export gives answers {difference:.2g} off those of Keras, "
-            f"expected at most {TOLERANCE:g}; nothing was written: please report the parameters"
-        )
-    return difference
+def _write_litert(serving: Any, path: Path, metadata: Metadata) -> Predict:
+    """Writes LiteRT to the file `path` and returns the function that predicts with it.
 
-
-def _write_litert(serving: Any, path: Path, card: Card) -> Answers:
-    """Write LiteRT to the file `path`, and give what answers with it.
-
-    What is known of it follows as a zip, as LiteRT's own metadata tools append files: LiteRT reads on without it.
+    The metadata follow as a zip file, as LiteRT's own metadata tools append files; LiteRT ignores it.
     """
-    import tensorflow as tf  # slow, and loaded by now
+    import tensorflow as tf  # slow, and already imported here
 
     with tempfile.TemporaryDirectory() as folder:
         exported = Path(folder, "exported.tflite")  # Keras writes to this suffix alone
         serving.export(str(exported), "litert", verbose=False)
         path.write_bytes(exported.read_bytes())
     with zipfile.ZipFile(path, "a") as archive:
-        for name, text in _files(card).items():
-            archive.writestr(zipfile.ZipInfo(name, EPOCH), text)
+        for name, text in _metadata_files(metadata).items():
+            archive.writestr(zipfile.ZipInfo(name, ZIP_EPOCH), text)
 
-    def answers(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    def run(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         with warnings.catch_warnings():
-            # It moves to a package of its own; until then this one does the same.
+            # The interpreter moves to a package of its own; this one does the same.
             warnings.filterwarnings("ignore", r"\s*Warning: tf.lite.Interpreter is deprecated", UserWarning)
             interpreter = tf.lite.Interpreter(str(path))
-        place, result = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
-        interpreter.resize_tensor_input(place, pixels.shape)
+        input_index = interpreter.get_input_details()[0]["index"]
+        output_index = interpreter.get_output_details()[0]["index"]
+        interpreter.resize_tensor_input(input_index, pixels.shape)
         try:
-            with without_greetings():
+            with without_startup_messages():
                 interpreter.allocate_tensors()
-        except RuntimeError as error:  # operations that LiteRT has only with TensorFlow beside it
+        except RuntimeError as error:  # an operation that LiteRT has only together with TensorFlow
             reason = " ".join(str(error).split()).partition(". ")[0]
             raise InkflowError(f"LiteRT cannot run this model ({reason}); choose --format saved_model") from error
-        interpreter.set_tensor(place, pixels)
+        interpreter.set_tensor(input_index, pixels)
         interpreter.invoke()
-        return np.asarray(interpreter.get_tensor(result))
+        return np.asarray(interpreter.get_tensor(output_index))
 
-    return answers
+    return run
 
 
-def _write_saved_model(serving: Any, folder: Path, card: Card) -> Answers:
-    """Write a SavedModel to `folder`, with what is known of it where such files go, and give what answers with it."""
-    import tensorflow as tf  # slow, and loaded by now
+def _write_saved_model(serving: Any, folder: Path, metadata: Metadata) -> Predict:
+    """Writes a SavedModel with its metadata to `folder` and returns the function that predicts with it."""
+    import tensorflow as tf  # slow, and already imported here
 
     serving.export(str(folder), "tf_saved_model", verbose=False)
     (folder / "assets.extra").mkdir()
-    for name, text in _files(card).items():
+    for name, text in _metadata_files(metadata).items():
         (folder / "assets.extra" / name).write_text(text, encoding="utf-8")
     loaded = tf.saved_model.load(str(folder))
     return lambda pixels: np.asarray(loaded.serve(pixels))

@@ -1,1 +1,1 @@
-"""An exported model at work: ONNX Runtime on pixels, whoever made the model; nothing it says goes unchecked."""
+"""Runs exported models with ONNX Runtime and validates their outputs."""

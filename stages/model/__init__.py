@@ -1,1 +1,1 @@
-"""Models as parameters: kinds of network, tasks, losses, and which of them go together. Trains nothing."""
+"""Models as parameters: kinds of networks, tasks, losses, and their compatibility. Trains nothing."""

@@ -1,4 +1,4 @@
-"""Which loss, task and output go together, how a label is then written, and why the others do not."""
+"""Which losses and outputs each task can use, how each loss encodes labels, and why other combinations fail."""
 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
@@ -21,115 +21,115 @@ LossName = Literal[
     "categorical_hinge",
     "cosine_similarity",
 ]
-# integer: (n,); one_hot: (n, classes) of 0 and 1; signs: (n, classes) of -1 and 1; binary: (n, 1) of 0 and 1, which
-# Keras's hinge losses turn into -1 and 1 themselves; scalar: (n, 1) of the numbers that labels stand for
+# integer: (n,); one_hot: (n, classes) of 0 and 1; signs: (n, classes) of -1 and 1; binary: (n, 1) of 0 and 1 (Keras's
+# hinge losses convert these to -1 and 1); scalar: (n, 1), the target value of each label
 Encoding = Literal["integer", "one_hot", "signs", "binary", "scalar"]
 
 
-class Fit(NamedTuple):
-    """How labels are written for a loss, and the outputs that the loss can judge."""
+class LossSpec(NamedTuple):
+    """The encoding of labels that a loss needs, and the outputs that it accepts."""
 
     encoding: Encoding
     outputs: tuple[OutputName, ...]
 
 
-OUTPUTS: dict[TaskName, tuple[OutputName, ...]] = {
+OUTPUTS: dict[TaskName, tuple[OutputName, ...]] = {  # the first one is the default
     "multiclass": ("softmax", "logits"),
     "two_class": ("sigmoid", "logits"),
     "regression": ("linear", "softplus"),
 }
-LOSSES: dict[TaskName, LossName] = {  # when none is chosen
+DEFAULT_LOSSES: dict[TaskName, LossName] = {
     "multiclass": "sparse_categorical_crossentropy",
     "two_class": "binary_crossentropy",
     "regression": "mean_squared_error",
 }
-FITS: dict[TaskName, dict[LossName, Fit]] = {
+COMPATIBLE_LOSSES: dict[TaskName, dict[LossName, LossSpec]] = {
     "multiclass": {
-        "sparse_categorical_crossentropy": Fit("integer", ("softmax", "logits")),
-        "categorical_crossentropy": Fit("one_hot", ("softmax", "logits")),
-        "binary_crossentropy": Fit("one_hot", ("softmax", "logits")),
-        "cosine_similarity": Fit("one_hot", ("softmax", "logits")),
-        "categorical_hinge": Fit("one_hot", ("logits",)),
-        "hinge": Fit("signs", ("logits",)),
-        "squared_hinge": Fit("signs", ("logits",)),
-        "kl_divergence": Fit("one_hot", ("softmax",)),
-        "poisson": Fit("one_hot", ("softmax",)),
-        "mean_squared_error": Fit("one_hot", ("softmax",)),
-        "mean_absolute_error": Fit("one_hot", ("softmax",)),
-        "mean_squared_logarithmic_error": Fit("one_hot", ("softmax",)),
-        "log_cosh": Fit("one_hot", ("softmax",)),
+        "sparse_categorical_crossentropy": LossSpec("integer", ("softmax", "logits")),
+        "categorical_crossentropy": LossSpec("one_hot", ("softmax", "logits")),
+        "binary_crossentropy": LossSpec("one_hot", ("softmax", "logits")),
+        "cosine_similarity": LossSpec("one_hot", ("softmax", "logits")),
+        "categorical_hinge": LossSpec("one_hot", ("logits",)),
+        "hinge": LossSpec("signs", ("logits",)),
+        "squared_hinge": LossSpec("signs", ("logits",)),
+        "kl_divergence": LossSpec("one_hot", ("softmax",)),
+        "poisson": LossSpec("one_hot", ("softmax",)),
+        "mean_squared_error": LossSpec("one_hot", ("softmax",)),
+        "mean_absolute_error": LossSpec("one_hot", ("softmax",)),
+        "mean_squared_logarithmic_error": LossSpec("one_hot", ("softmax",)),
+        "log_cosh": LossSpec("one_hot", ("softmax",)),
     },
     "two_class": {
-        "binary_crossentropy": Fit("binary", ("sigmoid", "logits")),
-        "hinge": Fit("binary", ("logits",)),
-        "squared_hinge": Fit("binary", ("logits",)),
-        "poisson": Fit("binary", ("sigmoid",)),
-        "mean_squared_error": Fit("binary", ("sigmoid",)),
-        "mean_absolute_error": Fit("binary", ("sigmoid",)),
-        "mean_squared_logarithmic_error": Fit("binary", ("sigmoid",)),
-        "log_cosh": Fit("binary", ("sigmoid",)),
+        "binary_crossentropy": LossSpec("binary", ("sigmoid", "logits")),
+        "hinge": LossSpec("binary", ("logits",)),
+        "squared_hinge": LossSpec("binary", ("logits",)),
+        "poisson": LossSpec("binary", ("sigmoid",)),
+        "mean_squared_error": LossSpec("binary", ("sigmoid",)),
+        "mean_absolute_error": LossSpec("binary", ("sigmoid",)),
+        "mean_squared_logarithmic_error": LossSpec("binary", ("sigmoid",)),
+        "log_cosh": LossSpec("binary", ("sigmoid",)),
     },
     "regression": {
-        "mean_squared_error": Fit("scalar", ("linear", "softplus")),
-        "mean_absolute_error": Fit("scalar", ("linear", "softplus")),
-        "mean_absolute_percentage_error": Fit("scalar", ("linear", "softplus")),
-        "mean_squared_logarithmic_error": Fit("scalar", ("linear", "softplus")),
-        "log_cosh": Fit("scalar", ("linear", "softplus")),
-        "poisson": Fit("scalar", ("softplus",)),
+        "mean_squared_error": LossSpec("scalar", ("linear", "softplus")),
+        "mean_absolute_error": LossSpec("scalar", ("linear", "softplus")),
+        "mean_absolute_percentage_error": LossSpec("scalar", ("linear", "softplus")),
+        "mean_squared_logarithmic_error": LossSpec("scalar", ("linear", "softplus")),
+        "log_cosh": LossSpec("scalar", ("linear", "softplus")),
+        "poisson": LossSpec("scalar", ("softplus",)),
     },
 }
-HINGES = ("hinge", "squared_hinge", "categorical_hinge")
+HINGE_LOSSES = ("hinge", "squared_hinge", "categorical_hinge")
 CROSSENTROPIES = ("sparse_categorical_crossentropy", "categorical_crossentropy", "binary_crossentropy", "kl_divergence")
 
-SMOOTHED: dict[TaskName, LossName] = {  # where labels can be smoothed
+SMOOTHABLE_LOSSES: dict[TaskName, LossName] = {  # with label smoothing
     "multiclass": "categorical_crossentropy",
     "two_class": "binary_crossentropy",
 }
 
 
-def misfit(task: TaskName, output: OutputName, loss: LossName) -> str | None:
-    """Why `task`, `output` and `loss` cannot be trained together, with what to choose; None when they can."""
+def find_incompatibility(task: TaskName, output: OutputName, loss: LossName) -> str | None:
+    """Returns why `task`, `output` and `loss` cannot be combined, and the alternatives; None if they can."""
     if output not in OUTPUTS[task]:
-        return f"`output: {output}` does not go with `task: {task}`: {_wrong_output(task, output)}"
-    fit = FITS[task].get(loss)
-    if fit is None:
-        return f"`loss: {loss}` does not go with `task: {task}`: {_wrong_loss(task, loss)}"
-    if output not in fit.outputs:
-        reason = _wrong_kind(loss)
-        return f"`loss: {loss}` does not go with `output: {output}`: {reason}; choose {_either(fit.outputs)}"
+        return f"`output: {output}` is not compatible with `task: {task}`: {_output_reason(task, output)}"
+    spec = COMPATIBLE_LOSSES[task].get(loss)
+    if spec is None:
+        return f"`loss: {loss}` is not compatible with `task: {task}`: {_loss_reason(task, loss)}"
+    if output not in spec.outputs:
+        reason = f"{_loss_requirement(loss)}; choose {_either(spec.outputs)}"
+        return f"`loss: {loss}` is not compatible with `output: {output}`: {reason}"
     return None
 
 
-def _wrong_output(task: TaskName, output: OutputName) -> str:
+def _output_reason(task: TaskName, output: OutputName) -> str:
     choice = f"choose {_either(OUTPUTS[task])}"
     if task == "two_class" and output == "softmax":
         return f"the softmax of a single output is always 1; {choice}"
     if task == "multiclass":
-        return f"it does not give one probability a class, with the sum 1; {choice}"
+        return f"it does not give one probability per class with the sum 1; {choice}"
     if task == "two_class":
         return f"it does not give a probability from 0 to 1; {choice}"
-    return f"a number to predict is neither a probability nor a score; {choice}"
+    return f"a predicted value is neither a probability nor a score; {choice}"
 
 
-def _wrong_loss(task: TaskName, loss: LossName) -> str:
-    choice = f"choose {_either(tuple(FITS[task]))}"
+def _loss_reason(task: TaskName, loss: LossName) -> str:
+    choice = f"choose {_either(tuple(COMPATIBLE_LOSSES[task]))}"
     if loss == "mean_absolute_percentage_error":
-        return f"it divides by the target, and a class that is not the right one has 0; {choice}"
-    if task == "regression" and loss in (*HINGES, *CROSSENTROPIES):
-        return f"it compares classes, and a number to predict has none; {choice}"
+        return f"it divides by the target, which is 0 for every wrong class; {choice}"
+    if task == "regression" and loss in (*HINGE_LOSSES, *CROSSENTROPIES):
+        return f"it compares classes, and a regression has none; {choice}"
     if loss == "cosine_similarity":
-        return f"between single numbers it sees the sign alone; {choice}"
+        return f"of two single numbers it compares only the signs; {choice}"
     if loss == "kl_divergence":
-        return f"of a single output it sees the positive samples alone; {choice}"
-    return f"it compares one output a class, and there is a single one; {choice}"
+        return f"with a single output it ignores the negative samples; {choice}"
+    return f"it needs one output per class, and this task has a single output; {choice}"
 
 
-def _wrong_kind(loss: LossName) -> str:
-    if loss in HINGES:
-        return "it wants scores without bounds, with a margin of 1 between right and wrong"
+def _loss_requirement(loss: LossName) -> str:
+    if loss in HINGE_LOSSES:
+        return "it needs unbounded scores, with a margin of 1 between right and wrong"
     if loss == "poisson":
         return "it takes the logarithm of the output, which must be above 0"
-    return "it compares the output with 0 and 1, so that it must be a probability"
+    return "it compares the output with 0 and 1, so the output must be a probability"
 
 
 def _either(names: Sequence[str]) -> str:

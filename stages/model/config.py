@@ -1,4 +1,4 @@
-"""The sections of params.yaml about models: one for each kind of network."""
+"""Sections of params.yaml about models, with one class for each kind of network."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
@@ -6,247 +6,264 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from stages.base.config import Section
-from stages.model.compatibility import LOSSES, OUTPUTS, SMOOTHED, LossName, OutputName, TaskName, misfit
+from stages.model.compatibility import (
+    DEFAULT_LOSSES,
+    OUTPUTS,
+    SMOOTHABLE_LOSSES,
+    LossName,
+    OutputName,
+    TaskName,
+    find_incompatibility,
+)
 from stages.model.optimizer_config import Optimizer
 
 Activation = Literal["relu", "sigmoid", "tanh", "softmax", "none"]
 Units = Annotated[int, Field(ge=1, le=8192)]
 Label = Annotated[int, Field(ge=0, le=99)]
-PoolDropout = Annotated[
-    float, Field(ge=0, lt=1, description="share of the features silenced in training after each pooling")
-]
+PoolDropout = Annotated[float, Field(ge=0, lt=1, description="dropout rate after each pooling layer")]
 ClassWeight = Annotated[float, Field(ge=0, le=1e6)]
 
 
-def _unique(labels: list[int]) -> list[int]:
+def _check_unique(labels: list[int]) -> list[int]:
     if len(set(labels)) < len(labels):
         raise ValueError(f"got {labels}, expected each label once")
     return labels
 
 
-Labels = Annotated[list[Label], Field(min_length=1, max_length=99), AfterValidator(_unique)]
+Labels = Annotated[list[Label], Field(min_length=1, max_length=99), AfterValidator(_check_unique)]
 
 
 class Augmentation(Section):
-    """Random changes of the training images, another at each look; none in what is exported."""
+    """Random changes of the training images, different in each epoch. The exported model has none."""
 
-    rotation: float = Field(0.0, ge=0, le=180, description="by at most this many degrees, either way")
-    zoom: float = Field(0.0, ge=0, lt=1, description="larger or smaller by at most this share")
-    shift: float = Field(0.0, ge=0, lt=1, description="by at most this share of the height and the width")
+    rotation: float = Field(0.0, ge=0, le=180, description="largest rotation in degrees, in both directions")
+    zoom: float = Field(0.0, ge=0, lt=1, description="largest change of size, as a share, in both directions")
+    shift: float = Field(0.0, ge=0, lt=1, description="largest shift, as a share of the height and of the width")
     elastic: float = Field(
         0.0,
         ge=0,
         lt=0.25,
-        description="bent: places are moved by about this share of the height and the width, "
-        "neighbours alike; above 0.12 images fold over themselves",
+        description="elastic distortion: size of the smooth displacements, as a share of the height and of the width; "
+        "above 0.12 images fold over themselves",
     )
 
 
 class TestTimeAugmentation(Section):
-    """Copies of an image whose answers are averaged with its own, by the model that ships; not while it learns."""
+    """Changed copies of an image; the exported model averages its outputs over them. The training has none."""
 
-    rotation: float = Field(0.0, ge=0, le=180, description="two copies, turned by so many degrees either way")
-    zoom: float = Field(0.0, ge=0, lt=1, description="two copies, larger and smaller by this share")
-    shift: float = Field(0.0, ge=0, lt=1, description="four copies, moved by this share of the height or the width")
+    rotation: float = Field(0.0, ge=0, le=180, description="adds two copies, rotated by plus and minus so many degrees")
+    zoom: float = Field(0.0, ge=0, lt=1, description="adds two copies, enlarged and reduced by this share")
+    shift: float = Field(
+        0.0, ge=0, lt=1, description="adds four copies, shifted by this share of the height or of the width"
+    )
 
     @model_validator(mode="after")
     def _has_copies(self) -> Self:
         if not (self.rotation or self.zoom or self.shift):
-            raise ValueError("asks for no copies: give rotation, zoom or shift, or null for none")
+            raise ValueError("has no copies; set rotation, zoom or shift above 0, or choose null")
         return self
 
 
 class EarlyStopping(Section):
-    """When to stop because the validation loss does not fall any more."""
+    """Stops the training when the validation loss no longer decreases."""
 
-    patience: int = Field(ge=1, le=10_000, description="epochs without a lower validation loss before the end")
-    min_delta: float = Field(0.0, ge=0, le=1e6, description="what counts as lower: by more than this")
+    patience: int = Field(ge=1, le=10_000, description="epochs without a lower validation loss before the stop")
+    min_delta: float = Field(
+        0.0, ge=0, le=1e6, description="a validation loss counts as lower if it decreases by more than this"
+    )
 
 
 class ModelBase(Section):
-    """What every model has, whatever its network."""
+    """Keys of every kind of network."""
 
     task: TaskName = Field(
         "multiclass",
-        description="`multiclass`: which label; `two_class`: whether the label is one of `positive`; "
-        "`regression`: the number that the label stands for",
+        description="`multiclass` predicts the label; `two_class` predicts whether the label is one of `positive`; "
+        "`regression` predicts the value of the label",
     )
     positive: Labels | None = Field(None, description="for two_class: the labels of the positive class")
     values: list[float] | None = Field(
-        None, min_length=2, max_length=100, description="for regression: the number of each label; the label when null"
+        None, min_length=2, max_length=100, description="for regression: value of each label; null means the label"
     )
-    units: list[Units] = Field(max_length=16, description="width of each hidden dense layer")
-    activation: Activation = Field("relu", description="of the hidden layers; recurrent ones keep tanh")
+    units: list[Units] = Field(max_length=16, description="units of each hidden dense layer")
+    activation: Activation = Field(
+        "relu", description="activation function of the hidden layers; recurrent layers always use tanh"
+    )
     form: Literal["sequential", "functional"] = Field(
-        "sequential", description="a stack of layers, or a graph of layers, which can have branches"
+        "sequential", description="Keras model type; only `functional` can have branches"
     )
-    skip: bool = Field(False, description="for functional: each hidden dense layer passes its input on beside its own")
+    skip: bool = Field(
+        False, description="for functional: concatenate the input of each hidden dense layer with its output"
+    )
     batch_normalisation: bool = Field(False, description="between each hidden layer and its activation")
     dropout: float = Field(
-        0.0, ge=0, lt=1, description="share of hidden dense units (or, without these, features) silenced in training"
+        0.0, ge=0, lt=1, description="dropout rate of the hidden dense layers, or of the features if there are none"
     )
-    l1: float = Field(0.0, ge=0, le=1, description="penalty on the size of the weights, added to the loss")
-    l2: float = Field(0.0, ge=0, le=1, description="penalty on the squares of the weights, added to the loss")
-    augmentation: Augmentation | None = Field(None, description="random changes of the training images; none when null")
+    l1: float = Field(0.0, ge=0, le=1, description="L1 penalty on the weights")
+    l2: float = Field(0.0, ge=0, le=1, description="L2 penalty on the weights")
+    augmentation: Augmentation | None = Field(
+        None, description="random changes of the training images; null means none"
+    )
     test_time_augmentation: TestTimeAugmentation | None = Field(
-        None, description="copies of an image over which the shipped model averages; none when null"
+        None, description="copies of an image over which the exported model averages; null means none"
     )
     output: OutputName = Field(
         "softmax",
-        description="what the last layer gives in training; for two_class `sigmoid`, for regression `linear` if absent",
+        description="output of the last layer in training; the default is `sigmoid` for two_class and `linear` for "
+        "regression",
     )
     optimizer: Optimizer
     loss: LossName = Field(
         "sparse_categorical_crossentropy",
-        description="labels are written as it needs them; `binary_crossentropy` for two_class, "
-        "`mean_squared_error` for regression if absent",
+        description="loss function; labels are encoded as it needs them; the default is `binary_crossentropy` for "
+        "two_class and `mean_squared_error` for regression",
     )
     label_smoothing: float = Field(
         0.0,
         ge=0,
         lt=1,
-        description="share of a label that is spread over all classes, for categorical_crossentropy "
-        "and binary_crossentropy",
+        description="label smoothing, for categorical_crossentropy and binary_crossentropy: share of the label that is "
+        "spread over all classes",
     )
     class_weights: list[ClassWeight] | None = Field(
-        None, min_length=2, max_length=100, description="weight in the loss of the samples of each class; 1 when null"
+        None, min_length=2, max_length=100, description="weight of each class in the loss; null means 1"
     )
-    balance: bool = Field(False, description="class weights that let each class count as much as any other")
-    batch_size: int = Field(ge=1, le=65536, description="samples a step")
+    balance: bool = Field(False, description="set the class weights so that all classes have the same total weight")
+    batch_size: int = Field(ge=1, le=65536, description="samples per step")
     epochs: int = Field(ge=1, le=10_000, description="passes over the training samples")
-    shuffle: bool = Field(True, description="another order of the samples in each epoch; that of the data when false")
-    early_stopping: EarlyStopping | None = Field(None, description="when to stop before `epochs`; never when null")
+    shuffle: bool = Field(True, description="shuffle the samples in each epoch; false keeps their order")
+    early_stopping: EarlyStopping | None = Field(None, description="condition to stop before `epochs`; null means none")
     keep: Literal["last", "best"] = Field(
-        "last", description="the weights after the last epoch, or after that with the lowest validation loss"
+        "last", description="weights to export: of the last epoch, or of the epoch with the lowest validation loss"
     )
-    seed: int = Field(0, ge=0, lt=2**32, description="of weights, order, dropout and augmentation")
+    seed: int = Field(0, ge=0, lt=2**32, description="seed of initial weights, shuffling, dropout and augmentation")
     precision: Literal["auto", "float32", "bfloat16", "mixed"] = Field(
         "auto",
-        description="`float32`; `bfloat16`, alias `mixed`: products in bfloat16, weights in float32; "
-        "`auto`: bfloat16 for convolutions where the processor or GPU has it natively, else float32",
+        description="`bfloat16`, alias `mixed`: products in bfloat16, weights in float32; `auto`: `bfloat16` if the "
+        "network has convolutions and the processor or GPU computes bfloat16 natively, else `float32`",
     )
     device: Literal["auto", "cpu", "gpu"] = Field(
-        "auto", description="`gpu` fails where none is visible; `auto` uses one"
+        "auto", description="`auto` uses a GPU if there is one; `gpu` fails without one"
     )
     threads: int | None = Field(
-        None, ge=1, le=1024, description="threads that compute: results depend on it; all processors when null"
+        None, ge=1, le=1024, description="computing threads; the results depend on it; null means all processors"
     )
 
     @model_validator(mode="before")
     @classmethod
-    def _follow_the_task(cls, content: Any) -> Any:
-        """Output and loss that are not chosen follow from the task."""
+    def _set_task_defaults(cls, content: Any) -> Any:
+        """Sets the default output and loss of the task."""
         task = content.get("task") if isinstance(content, Mapping) else None
-        if not isinstance(task, str) or task not in LOSSES:
+        if not isinstance(task, str) or task not in DEFAULT_LOSSES:
             return content
-        return {"output": OUTPUTS[task][0], "loss": LOSSES[task], **content}
+        return {"output": OUTPUTS[task][0], "loss": DEFAULT_LOSSES[task], **content}
 
     @model_validator(mode="after")
-    def _pairs_fit(self) -> Self:
-        for mistake in (misfit(self.task, self.output, self.loss), *self._task_misfits(), *self._form_misfits()):
-            if mistake:
-                raise ValueError(mistake)
+    def _check_combinations(self) -> Self:
+        incompatibility = find_incompatibility(self.task, self.output, self.loss)
+        for message in (incompatibility, *self._task_errors(), *self._form_errors()):
+            if message:
+                raise ValueError(message)
         return self
 
-    def _task_misfits(self) -> list[str]:
-        """What of the keys that belong to one task stands in another, or is not there."""
-        found = []
+    def _task_errors(self) -> list[str]:
+        """Messages about keys that the task needs or does not allow."""
+        messages = []
         if self.positive is None and self.task == "two_class":
-            found.append("`task: two_class` needs `positive`, the labels of the positive class")
+            messages.append("`task: two_class` needs `positive`, the labels of the positive class")
         if self.positive is not None and self.task != "two_class":
-            found.append(f"`positive` goes with `task: two_class`, not with {self.task}")
+            messages.append(f"`positive` needs `task: two_class`, got {self.task}")
         if self.values is not None and self.task != "regression":
-            found.append(f"`values` goes with `task: regression`, not with {self.task}")
-        return (
-            found
-            + self._smoothing_misfits()
-            + self._weight_misfits()
-            + (self._value_misfits() if self.task == "regression" else [])
-        )
+            messages.append(f"`values` needs `task: regression`, got {self.task}")
+        messages += self._smoothing_errors() + self._weight_errors()
+        return messages + (self._value_errors() if self.task == "regression" else [])
 
-    def _smoothing_misfits(self) -> list[str]:
-        fitting = SMOOTHED.get(self.task)
-        if not self.label_smoothing or self.loss == fitting:
+    def _smoothing_errors(self) -> list[str]:
+        loss = SMOOTHABLE_LOSSES.get(self.task)
+        if not self.label_smoothing or self.loss == loss:
             return []
-        if fitting is None:
-            return [f"`label_smoothing` does not go with `task: {self.task}`: a number to predict has no classes"]
-        return [f"`label_smoothing` does not go with `loss: {self.loss}`; choose {fitting}"]
+        if loss is None:
+            return [f"`label_smoothing` is not compatible with `task: {self.task}`: a regression has no classes"]
+        return [f"`label_smoothing` is not compatible with `loss: {self.loss}`; choose {loss}"]
 
-    def _weight_misfits(self) -> list[str]:
-        weights, chosen = self.class_weights, "class_weights" if self.class_weights else "balance"
+    def _weight_errors(self) -> list[str]:
+        weights, key = self.class_weights, "class_weights" if self.class_weights else "balance"
         if self.task == "regression" and (weights or self.balance):
-            return [f"`{chosen}` does not go with `task: regression`: a number to predict has no classes"]
+            return [f"`{key}` is not compatible with `task: regression`: a regression has no classes"]
         if weights and self.balance:
             return ["`class_weights` and `balance` both set the weights of the classes; choose one"]
         if weights and not any(weights):
-            return ["`class_weights` are all 0: nothing would be learnt"]
+            return ["`class_weights` are all 0, expected at least one above 0"]
         if weights and self.task == "two_class" and len(weights) != 2:
-            return [f"`class_weights` has {len(weights)} numbers, expected 2: for the other labels, for `positive`"]
+            return [f"`class_weights` has {len(weights)} numbers, expected 2: of the negative and the positive class"]
         return []
 
-    def _value_misfits(self) -> list[str]:
-        """Losses that cannot judge some numbers; label 0 stands for 0 where `values` does not say else."""
-        least = min(self.values or [0.0])
-        if self.loss == "mean_absolute_percentage_error" and 0.0 in (self.values or [0.0]):
-            return [f"`loss: {self.loss}` divides by the target, and a label stands for 0; give `values` without 0"]
-        if self.loss == "mean_squared_logarithmic_error" and least < 0:
-            return [f"`loss: {self.loss}` takes logarithms, and a label stands for {least:g}; give `values` from 0 on"]
-        if self.output == "softplus" and least < 0:
-            return [f"`output: softplus` is above 0, and a label stands for {least:g}; choose linear"]
+    def _value_errors(self) -> list[str]:
+        """Messages about target values outside the domain of the loss; without `values`, label 0 has the value 0."""
+        values = self.values or [0.0]
+        if self.loss == "mean_absolute_percentage_error" and 0.0 in values:
+            return [f"`loss: {self.loss}` divides by the target, but a label has the value 0; set `values` without 0"]
+        if self.loss == "mean_squared_logarithmic_error" and min(values) < 0:
+            return [
+                f"`loss: {self.loss}` takes logarithms, but a label has the value {min(values):g}; "
+                "set `values` of 0 or more"
+            ]
+        if self.output == "softplus" and min(values) < 0:
+            return [f"`output: softplus` is above 0, but a label has the value {min(values):g}; choose linear"]
         return []
 
-    def _form_misfits(self) -> list[str]:
-        found = [f"`{key}` is of hidden layers, and `units` has none" for key in self._without_effect()]
+    def _form_errors(self) -> list[str]:
+        messages = [f"`{key}` applies to hidden layers, but `units` is empty" for key in self._unused_keys()]
         if self.skip and self.form != "functional":
-            found.append("`skip` needs `form: functional`: a stack of layers has no branches")
+            messages.append("`skip` needs `form: functional`: a sequential model has no branches")
         if self.skip and not self.units:
-            found.append("`skip` leads past hidden dense layers, and `units` has none")
-        return found
+            messages.append("`skip` applies to hidden dense layers, but `units` is empty")
+        return messages
 
-    def _without_effect(self) -> list[str]:
-        """Keys that would change nothing in a network of this kind."""
+    def _unused_keys(self) -> list[str]:
+        """Keys that are set but have no effect on this kind of network."""
         return []
 
 
 class DenseModel(ModelBase):
-    """Flatten, then hidden dense layers."""
+    """A fully connected network: flatten, then hidden dense layers."""
 
-    network: Literal["dense"] = Field(description="the kind of network")
+    network: Literal["dense"] = Field(description="kind of network")
 
-    def _without_effect(self) -> list[str]:
-        chosen = [key for key in ("l1", "l2", "batch_normalisation") if getattr(self, key)]
-        return [] if self.units else chosen
+    def _unused_keys(self) -> list[str]:
+        keys = [key for key in ("l1", "l2", "batch_normalisation") if getattr(self, key)]
+        return [] if self.units else keys
 
 
 class CnnModel(ModelBase):
-    """Convolution and max-pooling in turn, then hidden dense layers."""
+    """A convolutional network: blocks of convolutions and max-pooling, then hidden dense layers."""
 
-    network: Literal["cnn"] = Field(description="the kind of network")
-    filters: list[Units] = Field(min_length=1, max_length=8, description="channels of each convolution")
-    kernel_size: int = Field(3, ge=1, le=15, description="side of the convolution window, in pixels")
-    padding: Literal["valid", "same"] = Field("valid", description="`same`: a convolution keeps the size of the image")
-    repeat: int = Field(1, ge=1, le=4, description="convolutions before each pooling")
+    network: Literal["cnn"] = Field(description="kind of network")
+    filters: list[Units] = Field(min_length=1, max_length=8, description="filters of the convolutions in each block")
+    kernel_size: int = Field(3, ge=1, le=15, description="side of the convolution kernel, in pixels")
+    padding: Literal["valid", "same"] = Field("valid", description="`same` keeps the size of the image")
+    repeat: int = Field(1, ge=1, le=4, description="convolutions before each pooling layer")
     pool_size: int = Field(2, ge=1, le=8, description="side of the pooling window, in pixels")
     pool_dropout: PoolDropout = 0.0
 
 
 class Conv1dModel(ModelBase):
-    """The image as a sequence of rows: convolution along it and max-pooling in turn, then hidden dense layers."""
+    """A 1D convolutional network over the rows of an image: convolutions and max-pooling, then hidden dense layers."""
 
-    network: Literal["conv1d"] = Field(description="the kind of network")
-    filters: list[Units] = Field(min_length=1, max_length=8, description="channels of each convolution")
-    kernel_size: int = Field(3, ge=1, le=15, description="length of the convolution window, in rows")
-    padding: Literal["valid", "same"] = Field("valid", description="`same`: a convolution keeps the number of rows")
+    network: Literal["conv1d"] = Field(description="kind of network")
+    filters: list[Units] = Field(min_length=1, max_length=8, description="filters of each convolution")
+    kernel_size: int = Field(3, ge=1, le=15, description="length of the convolution kernel, in rows")
+    padding: Literal["valid", "same"] = Field("valid", description="`same` keeps the number of rows")
     pool_size: int = Field(2, ge=1, le=8, description="length of the pooling window, in rows")
     pool_dropout: PoolDropout = 0.0
 
 
 class RecurrentModel(ModelBase):
-    """The image as a sequence of rows, read by recurrent layers from the top, then hidden dense layers."""
+    """A recurrent network over the rows of an image, from the top to the bottom, then hidden dense layers."""
 
-    network: Literal["recurrent"] = Field(description="the kind of network")
-    cell: Literal["simple_rnn", "lstm", "gru"] = Field("lstm", description="the kind of recurrent layer")
-    recurrent_units: list[Units] = Field(min_length=1, max_length=8, description="width of each recurrent layer")
+    network: Literal["recurrent"] = Field(description="kind of network")
+    cell: Literal["simple_rnn", "lstm", "gru"] = Field("lstm", description="kind of recurrent layer")
+    recurrent_units: list[Units] = Field(min_length=1, max_length=8, description="units of each recurrent layer")
 
 
 Model = Annotated[DenseModel | CnnModel | Conv1dModel | RecurrentModel, Field(discriminator="network")]

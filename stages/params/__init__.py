@@ -1,1 +1,1 @@
-"""The whole schema of params.yaml, assembled from the rooms' sections, and what is generated from it."""
+"""The whole schema of params.yaml, assembled from the sections of the rooms, and the files generated from it."""

@@ -1,6 +1,6 @@
-"""Writes what follows from the schema of params.yaml: params.schema.json and docs/parameters.md.
+"""Generates params.schema.json and docs/parameters.md from the schema of params.yaml.
 
-`python -m stages.params.generate` writes both; with `--check` it writes nothing and fails when one of them is stale.
+`python -m stages.params.generate` writes both files; with `--check` it writes nothing and fails if a file is stale.
 """
 
 import argparse
@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from stages.base.errors import InvalidInput, exit_with
+from stages.base.errors import EXIT_DONE, InvalidInput, exit_with
 from stages.base.files import write_text
 from stages.params.schema import Params
 
@@ -39,35 +39,35 @@ HEADINGS = {
 INTRODUCTION = """\
 # Parameters
 
-Every key of `params.yaml`. `make schema` writes this page from `stages/params/schema.py` and the sections that it
-assembles; do not edit it. Names (NAME) are lower-case letters, digits and `_` after a letter, at most 40: they become
-file names and shell words. A mistake stops every command before it does anything.
+All keys of `params.yaml`. `make schema` generates this page from `stages/params/schema.py` and the sections that it
+imports; do not edit it. A NAME consists of lower-case letters, digits and `_`, starts with a letter, and has at most 40
+characters, because it becomes a file name and a shell word. Every command checks the file first and stops at a mistake.
 """
 
 
 def json_schema() -> dict[str, Any]:
-    """JSON Schema (draft 2020-12) of params.yaml; a name that breaks the rules for names is refused."""
-    schema: dict[str, Any] = _closed(Params.model_json_schema())
+    """Returns the JSON Schema (draft 2020-12) of params.yaml. It rejects invalid names, as pydantic does."""
+    schema: dict[str, Any] = _reject_other_names(Params.model_json_schema())
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
-def _closed(node: Any) -> Any:
-    """`node` with every mapping of names open to names of the right form alone, as pydantic checks them."""
+def _reject_other_names(node: Any) -> Any:
+    """Returns `node` with `additionalProperties: false` in every mapping that has a pattern for its names."""
     if isinstance(node, list):
-        return [_closed(part) for part in node]
+        return [_reject_other_names(item) for item in node]
     if not isinstance(node, dict):
         return node
-    closed = {key: _closed(part) for key, part in node.items()}
-    return closed | {"additionalProperties": False} if "patternProperties" in closed else closed
+    result = {key: _reject_other_names(value) for key, value in node.items()}
+    return result | {"additionalProperties": False} if "patternProperties" in result else result
 
 
 def parameters_page(schema: Mapping[str, Any]) -> str:
-    """docs/parameters.md: one table a section of `schema`."""
+    """Returns the text of docs/parameters.md, with one table for each section of `schema`."""
     sections = {"Params": schema, **schema["$defs"]}
-    missing = sorted(sections.keys() ^ HEADINGS.keys())
-    if missing:
+    different = sorted(sections.keys() ^ HEADINGS.keys())
+    if different:
         raise InvalidInput(
-            f"the headings in stages/params/generate.py differ from the schema in the sections {', '.join(missing)}"
+            f"the headings in stages/params/generate.py differ from the schema in the sections {', '.join(different)}"
         )
     return "\n".join([INTRODUCTION, *(_table(heading, sections[name]) for name, heading in HEADINGS.items())])
 
@@ -81,28 +81,28 @@ def _table(heading: str, section: Mapping[str, Any]) -> str:
 
 def _row(key: str, field: Mapping[str, Any], required: bool) -> str:
     default = "required" if required else f"`{json.dumps(field.get('default', {}))}`"
-    cells = (f"`{key}`", _allowed(field), default, field.get("description", ""))
+    cells = (f"`{key}`", _allowed_values(field), default, field.get("description", ""))
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-def _allowed(field: Mapping[str, Any]) -> str:
-    """What `field` may be, in words."""
+def _allowed_values(field: Mapping[str, Any]) -> str:
+    """Describes the allowed values of `field`."""
     choices = field.get("anyOf") or field.get("oneOf")
     if choices:
-        return " or ".join(_allowed(choice) for choice in choices)
+        return " or ".join(_allowed_values(choice) for choice in choices)
     if "enum" in field or "const" in field:
         return ", ".join(f"`{value}`" for value in field.get("enum", [field.get("const")]))
     if "$ref" in field:
         return HEADINGS[field["$ref"].rsplit("/", 1)[1]].split(" with ")[-1]
     if field.get("type") == "array":
-        return f"a list of {_count(field)}{_allowed(field['items'])}"
+        return f"a list of {_item_count(field)}{_allowed_values(field['items'])}"
     if "patternProperties" in field:
         (value,) = field["patternProperties"].values()
-        return f"names, each with {_allowed(value)}"
+        return f"names, each with {_allowed_values(value)}"
     return f"{field.get('type', 'anything')}{_limits(field)}"
 
 
-def _count(field: Mapping[str, Any]) -> str:
+def _item_count(field: Mapping[str, Any]) -> str:
     least, most = field.get("minItems", 0), field.get("maxItems")
     if least == most:
         return f"{least}: "
@@ -111,13 +111,13 @@ def _count(field: Mapping[str, Any]) -> str:
 
 def _limits(field: Mapping[str, Any]) -> str:
     words = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "to", "exclusiveMaximum": "below"}
-    said = [f"{word} {field[key]}" for key, word in words.items() if key in field]
-    said += [f"that matches `{field['pattern']}`"] if "pattern" in field else []
-    return "".join(f" {part}" for part in said)
+    limits = [f" {word} {field[key]}" for key, word in words.items() if key in field]
+    limits += [f" that matches `{field['pattern']}`"] if "pattern" in field else []
+    return "".join(limits)
 
 
-def files() -> dict[Path, str]:
-    """What the files that follow from the schema should hold."""
+def generated_files() -> dict[Path, str]:
+    """Returns the texts of the generated files."""
     schema = json_schema()
     return {
         SCHEMA_PATH: json.dumps(schema, indent=2, ensure_ascii=False) + "\n",
@@ -125,37 +125,27 @@ def files() -> dict[Path, str]:
     }
 
 
-def stale(root: Path) -> list[Path]:
-    """Those of the files below `root` that are missing or not what the schema says."""
+def stale_files(root: Path) -> list[Path]:
+    """Returns the generated files that are missing below `root` or differ from the schema."""
     return [
         path
-        for path, text in files().items()
+        for path, text in generated_files().items()
         if not (root / path).is_file() or (root / path).read_text(encoding="utf-8") != text
     ]
 
 
-def check(root: Path) -> None:
-    """Do nothing when all files below `root` are fresh.
-
-    Raises:
-        InvalidInput: one is stale.
-    """
-    names = ", ".join(str(path) for path in stale(root))
-    if names:
-        raise InvalidInput(f"{names}: not what stages/params/schema.py says; write it again with `make schema`")
-
-
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write or check the files in the working directory."""
+    """Writes or checks the generated files in the working directory."""
     parser = argparse.ArgumentParser(prog="python -m stages.params.generate", description=main.__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; fail when a file is stale")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if a file is stale")
     if parser.parse_args(argv).check:
-        check(Path())
-        return 0
-    for path, text in files().items():
+        if stale := ", ".join(map(str, stale_files(Path()))):
+            raise InvalidInput(f"{stale}: differs from stages/params/schema.py; run `make schema` to write it again")
+        return EXIT_DONE
+    for path, text in generated_files().items():
         write_text(path, text)
         print(f"wrote {path}", flush=True)
-    return 0
+    return EXIT_DONE
 
 
 if __name__ == "__main__":

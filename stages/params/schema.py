@@ -1,7 +1,6 @@
-"""The schema of params.yaml: what may be chosen, and what each choice may be.
+"""The schema of params.yaml, assembled from the sections of the rooms.
 
-One frozen model a section; those of data, optimizers and models stand in modules of their own. A mistake is said as
-one sentence with the key path, the value and what is allowed.
+Each section is a frozen model. Each mistake becomes one sentence with the key path, the value and the allowed values.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,29 +12,29 @@ from pydantic import Field, ValidationError, model_validator
 from stages.base.config import Name, Section, read_yaml
 from stages.base.errors import ParamsError
 from stages.base.suggestions import did_you_mean
-from stages.base.validation_messages import sentences
+from stages.base.validation_messages import error_messages
 from stages.data.config import Dataset, Prepare
 from stages.model.config import Model
-from stages.model.feasibility import misfits
+from stages.model.feasibility import feasibility_errors
 from stages.report.config import Gates, Report
 from stages.samples.pixels import Crop
 
 
 class Params(Section):
-    """All of params.yaml."""
+    """The whole params.yaml."""
 
-    dataset: Name = Field(description="the data set to use, one of `datasets`")
-    datasets: dict[Name, Dataset] = Field(min_length=1, description="the data sets that can be chosen")
-    prepare: Prepare = Field(description="from raw pixels to what a network reads")
-    models: dict[Name, Model] = Field(min_length=1, description="the models to train and compare")
+    dataset: Name = Field(description="data set to use, one of `datasets`")
+    datasets: dict[Name, Dataset] = Field(min_length=1, description="available data sets")
+    prepare: Prepare = Field(description="conversion of raw pixels to network inputs")
+    models: dict[Name, Model] = Field(min_length=1, description="models to train and compare")
     more_models: dict[Name, Model] = Field(
-        default_factory=dict, description="models kept ready: `inkflow run --with NAME` adds one to `models`"
+        default_factory=dict, description="more models, not trained; `inkflow run --with NAME` copies one to `models`"
     )
-    report: Report = Field(description="what the report shows")
-    gates: Gates = Field(default_factory=Gates, description="what a model must reach before it may ship")
+    report: Report = Field(description="content of the report")
+    gates: Gates = Field(default_factory=Gates, description="limits that a model must meet before its release")
 
     @model_validator(mode="after")
-    def _known_names(self) -> Self:
+    def _check_datasets(self) -> Self:
         known = ", ".join(self.datasets)
         if self.dataset not in self.datasets:
             hint = did_you_mean(self.dataset, self.datasets)
@@ -48,59 +47,55 @@ class Params(Section):
         return self
 
     @model_validator(mode="after")
-    def _known_models(self) -> Self:
-        every = {name: gate.not_worse_than for name, gate in self.gates.models.items()}
-        named = {*every, *every.values(), self.gates.every.not_worse_than} - {None}
-        for name in sorted(str(name) for name in named if name not in self.models):
+    def _check_gate_models(self) -> Self:
+        references = {name: gate.not_worse_than for name, gate in self.gates.models.items()}
+        names = {*references, *references.values(), self.gates.every.not_worse_than} - {None}
+        for name in sorted(str(name) for name in names if name not in self.models):
             hint = did_you_mean(name, self.models)
             raise ValueError(f"`gates` names {name!r}, which is not in `models`; {hint}known: {', '.join(self.models)}")
         return self
 
     @property
-    def chosen(self) -> Dataset:
-        """The data set that `dataset` names."""
+    def selected_dataset(self) -> Dataset:
+        """The data set with the name in `dataset`."""
         return self.datasets[self.dataset]
 
 
 def load_params(path: Path | str = "params.yaml") -> Params:
-    """Read and check params.yaml.
+    """Reads and validates params.yaml.
 
     Raises:
-        ParamsError: the file is missing, is not YAML, or has mistakes: all of them, one sentence each.
+        ParamsError: the file is missing or invalid; one message for each mistake.
     """
     return check_params(read_yaml(path), path)
 
 
 def check_params(content: Any, path: Path | str = "params.yaml") -> Params:
-    """Params from the parsed `content` of `path`.
+    """Validates the parsed `content` of the file `path`.
 
     Raises:
-        ParamsError: one sentence for each mistake.
+        ParamsError: the content is invalid; one message for each mistake.
     """
     if not isinstance(content, Mapping):
-        raise ParamsError(str(path), [f"needs sections {', '.join(_required())}, got {content!r}"])
+        required = [name for name, field in Params.model_fields.items() if field.is_required()]
+        raise ParamsError(str(path), [f"needs sections {', '.join(required)}, got {content!r}"])
     try:
         params = Params.model_validate(content)
     except ValidationError as error:
-        raise ParamsError(str(path), sentences(error, Params)) from error
-    if mistakes := list(_data_misfits(params)):
-        raise ParamsError(str(path), mistakes)
+        raise ParamsError(str(path), error_messages(error, Params)) from error
+    if messages := list(_dataset_errors(params)):
+        raise ParamsError(str(path), messages)
     return params
 
 
-def _required() -> list[str]:
-    return [name for name, field in Params.model_fields.items() if field.is_required()]
-
-
-def _data_misfits(params: Params) -> Iterator[str]:
-    """What cannot be done with images and classes as the chosen data set states them, a sentence each."""
-    dataset, crop = params.chosen, params.prepare.crop or Crop(top=0, bottom=0, left=0, right=0)
-    shape = None
+def _dataset_errors(params: Params) -> Iterator[str]:
+    """Yields a message for each crop or model that is not possible with the selected data set."""
+    dataset, crop = params.selected_dataset, params.prepare.crop or Crop()
+    size = None
     if dataset.shape:
         height, width = dataset.shape[:2]
-        wrong = crop.misfits(height, width)
-        yield from (f"prepare.crop {mistake}" for mistake in wrong)
-        if not wrong:
-            shape = (height - crop.top - crop.bottom, width - crop.left - crop.right)
+        messages = crop.size_errors(height, width)
+        yield from (f"prepare.crop {message}" for message in messages)
+        size = None if messages else crop.cropped_size(height, width)
     for name, model in params.models.items():
-        yield from (f"models.{name}: {mistake}" for mistake in misfits(model, shape, dataset.stated_classes))
+        yield from (f"models.{name}: {message}" for message in feasibility_errors(model, size, dataset.class_count))

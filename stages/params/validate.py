@@ -1,7 +1,7 @@
-"""Stage `validate`: checks all of params.yaml, before any other stage runs.
+"""Stage `validate`: checks the whole params.yaml, before all other stages.
 
-The other stages depend on the file that it writes. Its content never changes, so a run of this stage makes no other
-stage run; a mistake anywhere in params.yaml stops all of them.
+All other stages depend on its output file. The content of this file is constant, so a change of params.yaml reruns no
+other stage; a mistake anywhere in params.yaml stops all of them.
 """
 
 import argparse
@@ -16,12 +16,12 @@ CONTENT = "params.yaml is valid\n"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Check all of params.yaml and write a file of constant content."""
+    """Checks the whole params.yaml and writes a file with constant content."""
     parser = argparse.ArgumentParser(prog="python -m stages.params", description=main.__doc__)
     parser.add_argument("--params", default="params.yaml", help="default: %(default)s")
-    parser.add_argument("--out", type=Path, required=True, help="file to write")
-    given = parser.parse_args(argv)
-    load_params(given.params)
-    write_text(given.out, CONTENT)
+    parser.add_argument("--out", type=Path, required=True, help="output file")
+    arguments = parser.parse_args(argv)
+    load_params(arguments.params)
+    write_text(arguments.out, CONTENT)
     print(CONTENT.strip(), flush=True)
     return EXIT_DONE

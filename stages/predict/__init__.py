@@ -1,1 +1,1 @@
-"""`inkflow predict` and the batch job `score`: image files of any origin, classified by an exported model."""
+"""`inkflow predict` and the batch job `score`: classify image files with an exported model."""

@@ -1,4 +1,4 @@
-"""`python -m stages.predict`: classifies images."""
+"""`python -m stages.predict`: classifies images with a trained model."""
 
 import sys
 

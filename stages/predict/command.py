@@ -1,6 +1,6 @@
-"""Classify images with a trained model: ONNX Runtime, no TensorFlow.
+"""The command line of `inkflow predict`: classifies images with ONNX Runtime, without TensorFlow.
 
-This module is light, so that `inkflow predict --help` answers at once; `stages.predict.predict` does the work.
+This module imports little, so that `inkflow predict --help` responds at once; `stages.predict.predict` does the work.
 """
 
 import argparse
@@ -12,79 +12,74 @@ from pathlib import Path
 
 from stages.base.errors import EXIT_FAILED, InvalidInput, OutputError
 
-PARQUET = b"PAR1"  # with which a Parquet file begins
-DESCRIPTION = """Say which class each image shows, how sure that is, and what comes second.
+PARQUET_MAGIC = b"PAR1"
+DESCRIPTION = """Print the most probable class of each image, its probability, and the second most probable class.
 
 MODEL is a name (models/NAME/model.onnx) or the path of an ONNX model of this project.
 FILE is a PNG, JPEG, WebP, npz or npy file, a folder of them, or - for standard input.
 
-Photographs and scans of a digit are brought into the form of MNIST's images first: grey, light on dark, trimmed, scaled
-and centred by mass. Arrays (npz, npy) that have the model's size already are taken as they are. --raw switches it off:
-every image must then have the model's size, and its pixels go in unchanged.
+Photographs and scans of a digit are first converted to the form of MNIST's images: grey, light on dark, trimmed, scaled
+and centred by mass. Arrays (npz, npy) that already have the model's size are used as they are. --raw switches the
+conversion off: then every image has to have the model's size, and its pixels are used unchanged.
 """
-EPILOG = """exit codes: 0 all inputs were classified; 2 some could not be: the others are done
+EPILOG = """exit codes: 0: all inputs were classified; 2: some inputs could not be classified, all others were
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Give `parser` the arguments of this program."""
+    """Adds the arguments of `inkflow predict` to `parser`."""
     parser.description, parser.epilog = DESCRIPTION, EPILOG
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("model", metavar="MODEL", help="name or path of a model")
     parser.add_argument("files", metavar="FILE", nargs="+", help="images, arrays, folders; - is standard input")
-    parser.add_argument("--raw", action="store_true", help="take pixels as they are, of the model's size")
+    parser.add_argument("--raw", action="store_true", help="use pixels as they are; images need the model's size")
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="one JSON object a line, for bad inputs too")
-    form.add_argument("--csv", action="store_true", help="CSV with a line of names")
+    form.add_argument("--json", action="store_true", help="print one JSON object a line, for rejected inputs too")
+    form.add_argument("--csv", action="store_true", help="print CSV with a header")
     parser.add_argument("--parquet", metavar="PATH", help="write a Parquet file")
 
 
-def predict(given: argparse.Namespace) -> int:
-    """Classify what the parsed arguments name; gives the exit code."""
-    if given.parquet:
-        _check_target(Path(given.parquet), given.files)
-    from stages.predict import predict  # late: NumPy and ONNX Runtime cost more than all the rest
+def predict(arguments: argparse.Namespace) -> int:
+    """Classifies the images that the parsed `arguments` name, and returns the exit code."""
+    if arguments.parquet:
+        _check_parquet_path(Path(arguments.parquet), arguments.files)
+    from stages.predict import predict  # late: NumPy and ONNX Runtime take longer than everything else
 
-    form = "json" if given.json else "csv" if given.csv else "parquet" if given.parquet else "text"
-    _take_any_letter()
+    form = "json" if arguments.json else "csv" if arguments.csv else "parquet" if arguments.parquet else "text"
+    if isinstance(sys.stdout, io.TextIOWrapper):  # file names may hold letters that its encoding lacks
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        code = predict.predict(given.model, given.files, given.raw, form, given.parquet)
+        code = predict.predict(arguments.model, arguments.files, arguments.raw, form, arguments.parquet)
         sys.stdout.flush()
         return code
-    except OSError as error:  # of standard output: what is read has errors of its own
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python tries again when it ends
-        if isinstance(error, BrokenPipeError):  # the reader has seen enough, as `head` does
+    except OSError as error:  # of standard output: errors of input files are handled by the reader
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it once more at exit
+        if isinstance(error, BrokenPipeError):  # the reader has closed the pipe, as `head` does
             return EXIT_FAILED
         raise OutputError("standard output", error) from error
 
 
-def _take_any_letter() -> None:
-    """Have standard output escape what its encoding lacks, as names of files may need; standard error always does."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
-
-
-def _check_target(path: Path, files: Sequence[str]) -> None:
-    """Refuse to write over what is no Parquet file: `--parquet a.png b.png` most likely lacks its PATH.
+def _check_parquet_path(path: Path, files: Sequence[str]) -> None:
+    """Checks that `path` overwrites no other kind of file: in `--parquet a.png b.png` the path was forgotten.
 
     Raises:
-        InvalidInput: with what the path is.
+        InvalidInput: The path is a folder, an input, or an existing file that is not a Parquet file.
     """
     if path.is_dir():
-        raise InvalidInput(f"--parquet {path}: is a folder; name a file in it, such as {path / 'answers.parquet'}")
+        raise InvalidInput(f"--parquet {path}: is a folder; name a file in it, such as {path / 'predictions.parquet'}")
     if str(path) in files or (path.exists() and not _is_parquet(path)):
-        raise InvalidInput(f"--parquet {path}: is no Parquet file, and would be written over; name another path")
+        raise InvalidInput(f"--parquet {path}: is not a Parquet file, and would be overwritten; name another path")
 
 
 def _is_parquet(path: Path) -> bool:
     if not path.is_file():
         return False
     with path.open("rb") as file:
-        return file.read(len(PARQUET)) == PARQUET
+        return file.read(len(PARQUET_MAGIC)) == PARQUET_MAGIC
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Classify images with a trained model."""
+    """Classifies images with a trained model."""
     parser = argparse.ArgumentParser("python -m stages.predict")
     add_arguments(parser)
     return predict(parser.parse_args(argv))

@@ -1,7 +1,7 @@
-"""Reading images that nobody vouches for: a file that cannot be used becomes one sentence, never a crash.
+"""Reads images from untrusted files: a file that cannot be used becomes a RejectedInput, never an exception.
 
-PNG, JPEG and WebP with Pillow; npz and npy in pieces. What a file is, is told by its first bytes, never by its name.
-Sizes are looked at before anything is unpacked.
+Pillow reads PNG, JPEG and WebP; npz and npy files are read in chunks. The format follows from a file's first bytes,
+not from its name. Sizes are checked before anything is decompressed.
 """
 
 import os
@@ -21,15 +21,15 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from stages.base.errors import DataError
-from stages.predict.image_arrays import MAX_PIXELS, Images, Refusal, array_images, images_in
+from stages.predict.image_arrays import MAX_PIXELS, Images, RejectedInput, count_array_images, read_arrays
 
 FORMATS = ("PNG", "JPEG", "WEBP")
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".npz", ".npy")  # that are looked at in a folder
-MAX_SIDE = 100_000  # a picture can be within MAX_PIXELS and still be one endless line
-MAX_STREAM = 1_000_000_000  # bytes of standard input, which is kept in a temporary file
-ENOUGH = 640  # pixels of the shorter side; of a larger picture so many are kept, or up to twice as many
-START = 16  # bytes by which a file's kind is told
-FOREIGN = (  # kind, place and mark of files that people try
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".npz", ".npy")  # of the files that are read in a folder
+MAX_SIDE = 100_000  # an image within MAX_PIXELS can still be a single row
+MAX_STDIN_BYTES = 1_000_000_000  # standard input is copied to a temporary file
+MIN_SHORT_SIDE = 640  # a larger image is reduced until its shorter side has 1 to 2 times as many pixels
+SIGNATURE_BYTES = 16  # of a file, which tell its format
+OTHER_SIGNATURES = (  # format, offset and bytes of files that are often tried
     ("GIF", 0, b"GIF8"),
     ("TIFF", 0, b"II*\0"),
     ("TIFF", 0, b"MM\0*"),
@@ -39,48 +39,48 @@ FOREIGN = (  # kind, place and mark of files that people try
     ("HEIC", 4, b"ftypmif1"),
     ("AVIF", 4, b"ftypavif"),
 )
-ARRAYS = (b"PK", b"\x93NUMPY")  # how npz and npy files begin
-# What Pillow raises on damaged files; its decoders promise nothing.
-DAMAGED = (
+ARRAY_SIGNATURES = (b"PK", b"\x93NUMPY")  # npz and npy
+# Exceptions of Pillow on damaged files; its decoders document none.
+DECODER_ERRORS = (
     OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, EOFError,
     AssertionError, RuntimeError, MemoryError, struct.error, zlib.error,
 )  # fmt: skip
 
 
-def found(arguments: Iterable[str]) -> Iterator[str | Refusal]:
-    """The files that `arguments` name: folders are walked in order of names, for files with one of SUFFIXES."""
+def expand_paths(arguments: Iterable[str]) -> Iterator[str | RejectedInput]:
+    """Yields the files that `arguments` name; for a folder, the files below it with one of SUFFIXES, sorted by name."""
     for argument in arguments:
-        if argument != "-" and os.path.isdir(argument):  # noqa: PTH112 (a Path takes no name with a zero byte)
+        if argument != "-" and os.path.isdir(argument):  # noqa: PTH112 (Path refuses a name with a zero byte)
             yield from _walk(argument)
         else:
             yield argument
 
 
-def read(name: str) -> Iterator[Images | Refusal]:
-    """The images of the file `name` (`-`: standard input), in pieces; a Refusal ends a file that is damaged."""
+def read_images(name: str) -> Iterator[Images | RejectedInput]:
+    """Yields the images of the file `name` in chunks; `-` is standard input. A RejectedInput ends a damaged file."""
     try:
-        with _on_disk(name) as path:
-            yield from _content(path, name)
+        with _local_file(name) as path:
+            yield from _decode(path, name)
     except DataError as error:
-        yield Refusal(name, str(error))
+        yield RejectedInput(name, str(error))
 
 
-def count(name: str) -> int:
-    """About how many images the file `name` holds, for a progress bar: 1 where it cannot be told beforehand."""
+def count_images(name: str) -> int:
+    """Returns about how many images the file `name` holds, for a progress bar; 1 if that is unknown."""
     if name == "-":
         return 1
     try:
-        path = regular(name)
-        return images_in(path) if _start(path).startswith(ARRAYS) else 1
+        path = regular_file(name)
+        return count_array_images(path) if _signature(path).startswith(ARRAY_SIGNATURES) else 1
     except DataError:
         return 1
 
 
-def regular(name: str) -> Path:
-    """Path of the regular file `name`: a device or a pipe could go on for ever.
+def regular_file(name: str) -> Path:
+    """Returns the path of the regular file `name`; a device or a pipe could be endless.
 
     Raises:
-        DataError: it is none, or cannot be read.
+        DataError: `name` is not a regular file, or cannot be read.
     """
     path = Path(name)
     try:
@@ -90,46 +90,52 @@ def regular(name: str) -> Path:
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror})") from error
     except ValueError as error:
-        raise DataError("is no name of a file: it holds a zero byte") from error
+        raise DataError("is not a valid file name: it holds a zero byte") from error
     if not stat.S_ISREG(mode):
         raise DataError("is neither a file nor a folder")
     return path
 
 
-def printable(name: str) -> str:
-    """`name` on one line for a terminal: what is not printable, and what is no text, as escapes."""
-    if name.isprintable():  # nearly always
-        return name
-    return "".join(letter if letter.isprintable() else _escape(letter) for letter in name)
+def escape_unprintable(text: str) -> str:
+    """Returns `text` on one line, safe for a terminal, with unprintable characters and undecodable bytes escaped."""
+    if text.isprintable():  # the usual case, and faster
+        return text
+    return "".join(letter if letter.isprintable() else _escape(letter) for letter in text)
 
 
 def _escape(letter: str) -> str:
     number = ord(letter)
-    if 0xDC80 <= number <= 0xDCFF:  # a byte of a name that is not UTF-8, as Python carries it
+    if 0xDC80 <= number <= 0xDCFF:  # a byte of a file name that is not UTF-8 (PEP 383)
         return f"\\x{number - 0xDC00:02x}"
     return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
 
 
-def _walk(folder: str) -> Iterator[str | Refusal]:
-    any_found = False
-    problems: list[OSError] = []
-    for place, folders, files in os.walk(folder, onerror=problems.append):
+def short_message(error: BaseException) -> str:
+    """Returns the message of a library's exception on one line of at most 100 characters, or its type."""
+    text = " ".join(escape_unprintable(str(error)).split())[:100]
+    return text or type(error).__name__
+
+
+def _walk(folder: str) -> Iterator[str | RejectedInput]:
+    is_empty = True
+    errors: list[OSError] = []
+    for parent, folders, files in os.walk(folder, onerror=errors.append):
         folders.sort()
         for file in sorted(files):
             if file.lower().endswith(SUFFIXES):
-                any_found = True
-                yield os.path.join(place, file)  # noqa: PTH118 (names of any bytes)
-    for problem in problems:
-        yield Refusal(str(problem.filename), f"the folder cannot be read ({problem.strerror})")
-    if not any_found and not problems:
-        yield Refusal(folder, f"the folder holds no image, expected files with {', '.join(SUFFIXES)}")
+                is_empty = False
+                yield os.path.join(parent, file)  # noqa: PTH118 (names of any bytes)
+    for error in errors:
+        yield RejectedInput(str(error.filename), f"the folder cannot be read ({error.strerror})")
+    if is_empty and not errors:
+        yield RejectedInput(folder, f"the folder holds no image, expected files with {', '.join(SUFFIXES)}")
 
 
 @contextmanager
-def _on_disk(name: str) -> Iterator[Path]:
-    """Path of a regular file with the content of `name`, for as long as the block lasts."""
+def _local_file(name: str) -> Iterator[Path]:
+    """Yields the path of a regular file with the content of `name`, until the block ends."""
     if name != "-":
-        yield regular(name)
+        yield regular_file(name)
         return
     with tempfile.NamedTemporaryFile() as file:
         _copy(sys.stdin.buffer, file)
@@ -137,106 +143,98 @@ def _on_disk(name: str) -> Iterator[Path]:
 
 
 def _copy(source: IO[bytes], target: Any) -> None:
-    done = 0
-    while piece := source.read(1 << 20):
-        done += len(piece)
-        if done > MAX_STREAM:
-            raise DataError(f"it has more than {MAX_STREAM:,} bytes, which is the limit")
-        target.write(piece)
+    size = 0
+    while block := source.read(1 << 20):
+        size += len(block)
+        if size > MAX_STDIN_BYTES:
+            raise DataError(f"has more than {MAX_STDIN_BYTES:,} bytes, which is the limit")
+        target.write(block)
     target.flush()
 
 
-def _content(path: Path, name: str) -> Iterator[Images | Refusal]:
-    start = _start(path)
-    if not start:
+def _decode(path: Path, name: str) -> Iterator[Images | RejectedInput]:
+    signature = _signature(path)
+    if not signature:
         raise DataError("is empty")
-    if start.startswith(ARRAYS):
-        yield from array_images(path, name)
+    if signature.startswith(ARRAY_SIGNATURES):
+        yield from read_arrays(path, name)
     else:
-        yield Images([name], picture(path)[np.newaxis], of_array=False)
+        yield Images([name], _read_picture(path)[np.newaxis], from_array=False)
 
 
-def _start(path: Path) -> bytes:
+def _signature(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            return file.read(START)
+            return file.read(SIGNATURE_BYTES)
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror})") from error
 
 
-def picture(path: Path) -> NDArray[np.uint8]:
-    """Pixels (h, w) or (h, w, 3) of a PNG, JPEG or WebP file, upright, on paper where it is transparent.
+def _read_picture(path: Path) -> NDArray[np.uint8]:
+    """Returns the pixels (h, w) or (h, w, 3) of a PNG, JPEG or WebP file, upright and without transparency.
 
     Raises:
-        DataError: the file cannot be used.
+        DataError: The file cannot be used.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what Pillow warns of is refused below, or harmless
+            warnings.simplefilter("ignore")  # Pillow's warnings are harmless, or become a DataError below
             with Image.open(path, formats=FORMATS) as image:
-                _check_frame(image)
-                image.draft(None, (ENOUGH, ENOUGH))
-                return _flat(image)
+                _check_size_and_frames(image)
+                image.draft(None, (MIN_SHORT_SIDE, MIN_SHORT_SIDE))
+                return _to_8_bit(image)
     except UnidentifiedImageError as error:
-        raise DataError(_foreign(_start(path))) from error
+        raise DataError(_unknown_format(_signature(path))) from error
     except Image.DecompressionBombError as error:
-        raise DataError(f"has far too many pixels, expected at most {MAX_PIXELS:,} in all ({_brief(error)})") from error
-    except DAMAGED as error:
-        raise DataError(f"is damaged, cut short or too large ({_brief(error)})") from error
+        raise DataError(
+            f"has far too many pixels, expected at most {MAX_PIXELS:,} in all ({short_message(error)})"
+        ) from error
+    except DECODER_ERRORS as error:
+        raise DataError(f"is damaged, cut short or too large ({short_message(error)})") from error
 
 
-def _foreign(start: bytes) -> str:
-    """What is wrong with a file that begins with `start`, which is nothing that is read here."""
-    kinds = [kind for kind, place, mark in FOREIGN if start[place:].startswith(mark)]
-    if kinds:
-        return f"is a {kinds[0]} file, expected PNG, JPEG, WebP, npz or npy; convert it first"
-    shown = start[:8].decode("ascii", "replace")
-    begins = repr(shown) if shown.isascii() and shown.isprintable() else f"the bytes {start[:8].hex(' ')}"
-    return f"is not a PNG, JPEG, WebP, npz or npy file, or its header is damaged: it begins with {begins}"
+def _unknown_format(signature: bytes) -> str:
+    """Returns the sentence about a file in another format, which begins with `signature`."""
+    formats = [kind for kind, offset, start in OTHER_SIGNATURES if signature[offset:].startswith(start)]
+    if formats:
+        return f"is a {formats[0]} file, expected PNG, JPEG, WebP, npz or npy; convert it first"
+    text = signature[:8].decode("ascii", "replace")
+    start = repr(text) if text.isascii() and text.isprintable() else f"the bytes {signature[:8].hex(' ')}"
+    return f"is not a PNG, JPEG, WebP, npz or npy file, or its header is damaged: it begins with {start}"
 
 
-def _check_frame(image: Image.Image) -> None:
+def _check_size_and_frames(image: Image.Image) -> None:
     width, height = image.size
     if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
         raise DataError(f"has {width:,} x {height:,} pixels, expected at most {MAX_PIXELS:,} in all")
     frames = getattr(image, "n_frames", 1)
-    if frames > 1 and image.format != "MPO":  # a telephone's JPEG: the photograph, then previews or depth
+    if frames > 1 and image.format != "MPO":  # the JPEG of a phone: the photograph, then previews or a depth map
         raise DataError(f"is animated ({frames} frames), expected one picture")
 
 
-def _flat(image: Image.Image) -> NDArray[np.uint8]:
-    """The picture as grey or colour of 8 bits; `image` itself is turned, as a copy could take 200 MB."""
+def _to_8_bit(image: Image.Image) -> NDArray[np.uint8]:
+    """Returns the picture as 8-bit grey or RGB; rotates `image` itself upright, as a copy could take 200 MB."""
     ImageOps.exif_transpose(image, in_place=True)
-    upright = image
-    factor = min(upright.size) // ENOUGH
-    if upright.mode in ("I", "I;16", "I;16B", "I;16L", "F"):
-        return _eight_bits(np.asarray(upright))
-    if upright.mode == "P":
-        upright = upright.convert("RGBA" if "transparency" in upright.info else "RGB")
-    elif upright.mode in ("LA", "La", "RGBa") or "transparency" in upright.info:
-        upright = upright.convert("RGBA")
-    elif upright.mode not in ("L", "RGB", "RGBA"):
-        upright = upright.convert("L" if upright.mode == "1" else "RGB")
+    factor = min(image.size) // MIN_SHORT_SIDE
+    if image.mode in ("I", "I;16", "I;16B", "I;16L", "F"):
+        values = np.asarray(image).astype(np.float32) / 257
+        return np.clip(values, 0, 255).round().astype(np.uint8)
+    if image.mode == "P":
+        image = image.convert("RGBA" if "transparency" in image.info else "RGB")
+    elif image.mode in ("LA", "La", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+    elif image.mode not in ("L", "RGB", "RGBA"):
+        image = image.convert("L" if image.mode == "1" else "RGB")
     if factor > 1:
-        upright = upright.reduce(factor)
-    return np.asarray(_on_paper(upright) if upright.mode == "RGBA" else upright, np.uint8)
+        image = image.reduce(factor)
+    return np.asarray(_on_background(image) if image.mode == "RGBA" else image, np.uint8)
 
 
-def _on_paper(image: Image.Image) -> Image.Image:
-    """`image` on white, or on black where what is drawn is light: white strokes would vanish on white."""
+def _on_background(image: Image.Image) -> Image.Image:
+    """Returns `image` (RGBA) on white, or on black if its strokes are light: they would vanish on white."""
     alpha = np.asarray(image.getchannel("A"), np.float32)
     grey = np.asarray(image.convert("RGB").convert("L"), np.float32)
     weight = float(alpha.sum())
-    light = weight > 0 and float((grey * alpha).sum()) / weight > 127.5 and bool((alpha < 128).any())
-    paper = Image.new("RGBA", image.size, (0, 0, 0, 255) if light else (255, 255, 255, 255))
-    return Image.alpha_composite(paper, image).convert("RGB")
-
-
-def _eight_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """Grey of 16 bits as 8."""
-    return np.clip(values.astype(np.float32) / 257, 0, 255).round().astype(np.uint8)
-
-
-def _brief(error: BaseException) -> str:
-    text = " ".join(printable(str(error)).split())[:100]
-    return text or type(error).__name__
+    is_light = weight > 0 and float((grey * alpha).sum()) / weight > 127.5 and bool((alpha < 128).any())
+    background = Image.new("RGBA", image.size, (0, 0, 0, 255) if is_light else (255, 255, 255, 255))
+    return Image.alpha_composite(background, image).convert("RGB")

@@ -1,4 +1,7 @@
-"""What `inkflow predict` does: files in, one answer an image out, in memory that does not grow with their number."""
+"""The work of `inkflow predict`: reads images, classifies them in batches, and writes one result an image.
+
+Memory does not grow with the number of images.
+"""
 
 import csv
 import json
@@ -10,99 +13,103 @@ from typing import Any
 
 from stages.base.errors import EXIT_DONE, EXIT_INVALID, OutputError
 from stages.base.files import replacing
-from stages.predict.classifier import Answer, find_model, open_classifier
-from stages.predict.image_arrays import Images, Refusal
-from stages.predict.image_files import count, found, printable, read
+from stages.predict.classifier import Prediction, find_model, open_classifier
+from stages.predict.image_arrays import Images, RejectedInput
+from stages.predict.image_files import count_images, escape_unprintable, expand_paths, read_images
 
-Results = list[Answer | Refusal]
+Results = list[Prediction | RejectedInput]
 Write = Callable[[Results], None]
-ROWS = 10_000  # in a group of a Parquet file: of small groups each has a head of its own
+ROW_GROUP = 10_000  # rows of a row group in a Parquet file: each group has a header
 
 
-def predict(model: str, arguments: Sequence[str], raw: bool, form: str, parquet: str | None) -> int:
-    """Classify the files that `arguments` name and say it in `form`; gives the exit code.
+def predict(model: str, files: Sequence[str], raw: bool, form: str, parquet: str | None) -> int:
+    """Classifies `files`, writes the results, and returns the exit code.
+
+    Args:
+        model: Name or path of a model.
+        files: Images, arrays and folders; - is standard input.
+        raw: Use pixels as they are.
+        form: Format of standard output: text, csv or json.
+        parquet: Path of a Parquet file to write instead.
 
     Raises:
-        InkflowError: the model cannot be used, or the Parquet file cannot be written.
+        InkflowError: The model cannot be used, or the Parquet file cannot be written.
     """
     classifier = open_classifier(find_model(model))
-    good = bad = 0
-    with _writer(form, parquet) as write, _progress(arguments, beside=parquet is not None) as advance:
-        for results in classifier.answers(_pieces(arguments), raw):
+    total = rejected = 0
+    with _writer(form, parquet) as write, _progress(files, parquet is not None) as advance:
+        for results in classifier.predict(_read_all(files), raw):
             write(results)
-            refused = [result for result in results if isinstance(result, Refusal)]
-            for refusal in refused:
-                print(printable(f"error: {refusal.name}: {refusal.reason}"), file=sys.stderr)
-            bad += len(refused)
-            good += len(results) - len(refused)
+            for result in results:
+                if isinstance(result, RejectedInput):
+                    print(escape_unprintable(f"error: {result.name}: {result.reason}"), file=sys.stderr)
+                    rejected += 1
+            total += len(results)
             advance(len(results))
-    if bad:
-        print(f"{bad} of {good + bad} inputs could not be classified", file=sys.stderr)
-    return EXIT_INVALID if bad else EXIT_DONE
+    if rejected:
+        print(f"{rejected} of {total} inputs could not be classified", file=sys.stderr)
+    return EXIT_INVALID if rejected else EXIT_DONE
 
 
-def _pieces(arguments: Sequence[str]) -> Iterator[Images | Refusal]:
-    for name in found(arguments):
-        if isinstance(name, Refusal):
+def _read_all(files: Sequence[str]) -> Iterator[Images | RejectedInput]:
+    for name in expand_paths(files):
+        if isinstance(name, RejectedInput):
             yield name
         else:
-            yield from read(name)
+            yield from read_images(name)
 
 
 @contextmanager
 def _writer(form: str, parquet: str | None) -> Iterator[Write]:
-    """What takes the results, some at a time."""
+    """Yields the function that writes a batch of results."""
     if parquet is not None:
-        with _parquet(Path(parquet)) as write:
+        with _parquet_writer(Path(parquet)) as write:
             yield write
     elif form == "csv":
         lines = csv.writer(sys.stdout, lineterminator="\n")
-        lines.writerow(Answer._fields)
-        yield lambda results: lines.writerows(_row(result) for result in results if isinstance(result, Answer))
+        lines.writerow(Prediction._fields)
+        yield lambda results: lines.writerows(_row(result) for result in results if isinstance(result, Prediction))
     else:
-        say = _json if form == "json" else _text
-        yield lambda results: print("".join(map(say, results)), end="", flush=True)
+        format_result = _json_line if form == "json" else _text_line
+        yield lambda results: print("".join(map(format_result, results)), end="", flush=True)
 
 
-def _row(answer: Answer) -> tuple[Any, ...]:
-    """What CSV and Parquet hold; the labels come from the model's file, which may hold anything."""
-    return tuple(printable(part) if isinstance(part, str) else part for part in answer)
+def _row(prediction: Prediction) -> tuple[Any, ...]:
+    """Returns the row for CSV and Parquet; the labels come from the model's file and can hold any character."""
+    return tuple(escape_unprintable(value) if isinstance(value, str) else value for value in prediction)
 
 
-def _text(result: Answer | Refusal) -> str:
-    """One line for a person; a refusal is said on standard error."""
-    if isinstance(result, Refusal):
+def _text_line(result: Prediction | RejectedInput) -> str:
+    if isinstance(result, RejectedInput):  # it is on standard error
         return ""
-    first, second = (printable(name) for name in (result.label, result.runner_up))
-    return (
-        f"{printable(result.name)}  {first}  {result.probability:.4f}  "
-        f"(then {second}  {result.runner_up_probability:.4f})\n"
-    )
+    name, label, runner_up = map(escape_unprintable, (result.name, result.label, result.runner_up))
+    return f"{name}  {label}  {result.probability:.4f}  (then {runner_up}  {result.runner_up_probability:.4f})\n"
 
 
-def _json(result: Answer | Refusal) -> str:
-    named = {"name": result.name, "error": result.reason} if isinstance(result, Refusal) else result._asdict()
-    return json.dumps(named) + "\n"
+def _json_line(result: Prediction | RejectedInput) -> str:
+    if isinstance(result, RejectedInput):
+        return json.dumps({"name": result.name, "error": result.reason}) + "\n"
+    return json.dumps(result._asdict()) + "\n"
 
 
 @contextmanager
-def _parquet(path: Path) -> Iterator[Write]:
-    """A Parquet file at `path` that is there when all is done, and not before.
+def _parquet_writer(path: Path) -> Iterator[Write]:
+    """Yields a function that writes results to the Parquet file `path`, which appears when the block ends.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: The file cannot be written.
     """
-    import pyarrow as pa  # slow, and only for Parquet
+    import pyarrow as pa  # late: slow, and only for Parquet
     import pyarrow.parquet as pq
 
     text, number = pa.string(), pa.float32()
-    kinds = dict(zip(Answer._fields, (text, text, number, text, number), strict=True))
-    schema = pa.schema(list(kinds.items()))
+    schema = pa.schema(list(zip(Prediction._fields, (text, text, number, text, number), strict=True)))
     rows: list[dict[str, Any]] = []
 
-    def write(results: Results, least: int = ROWS) -> None:
-        rows.extend(dict(zip(kinds, _row(result), strict=True)) for result in results if isinstance(result, Answer))
-        if len(rows) < least:
+    def write(results: Results, min_rows: int = ROW_GROUP) -> None:
+        predictions = (result for result in results if isinstance(result, Prediction))
+        rows.extend(dict(zip(Prediction._fields, _row(prediction), strict=True)) for prediction in predictions)
+        if len(rows) < min_rows:
             return
         try:
             table.write_table(pa.Table.from_pylist(rows, schema))
@@ -112,21 +119,24 @@ def _parquet(path: Path) -> Iterator[Write]:
 
     with replacing(path) as temporary, pq.ParquetWriter(temporary, schema) as table:
         yield write
-        write([], least=1)
+        write([], min_rows=1)
 
 
 @contextmanager
-def _progress(arguments: Sequence[str], beside: bool) -> Iterator[Callable[[int], None]]:
-    """A bar on standard error, where somebody looks at it and the answers, unless `beside` in a file, do not go by."""
-    going_by = sys.stdout.isatty() and not beside
-    if not sys.stderr.isatty() or going_by or (len(arguments) == 1 and arguments[0] == "-"):
+def _progress(files: Sequence[str], to_file: bool) -> Iterator[Callable[[int], None]]:
+    """Yields a function that advances a progress bar on standard error by a number of images.
+
+    There is no bar if standard error is not a terminal, or if results scroll over the terminal unless `to_file`.
+    """
+    scrolls = sys.stdout.isatty() and not to_file
+    if not sys.stderr.isatty() or scrolls or (len(files) == 1 and files[0] == "-"):
         yield lambda _: None
         return
-    from rich.console import Console  # costs time, and one picture needs no bar
+    from rich.console import Console  # late: slow, and one picture needs no bar
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-    total = sum(1 if isinstance(name, Refusal) else count(name) for name in found(arguments))
+    total = sum(1 if isinstance(name, RejectedInput) else count_images(name) for name in expand_paths(files))
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("images", total=total)
-        yield lambda done: bar.advance(task, done)
+        yield lambda count: bar.advance(task, count)

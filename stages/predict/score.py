@@ -1,4 +1,4 @@
-"""Score a folder of images as a batch job: what was scored before is passed over, bad files are listed beside.
+"""The batch job `score`: adds the predictions of new files in a folder to a Parquet table, and lists rejected files.
 
 folder + model.onnx -> scores.parquet  scores.errors.csv
 """
@@ -8,7 +8,7 @@ import csv
 import hashlib
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,9 +18,9 @@ import pyarrow.parquet as pq
 
 from stages.base.errors import EXIT_DONE, DataError, InvalidInput, exit_with
 from stages.base.files import replacing
-from stages.predict.classifier import Answer, Classifier, find_model, open_classifier
-from stages.predict.image_arrays import Refusal
-from stages.predict.image_files import found, printable, read, regular
+from stages.predict.classifier import Classifier, Prediction, find_model, open_classifier
+from stages.predict.image_arrays import RejectedInput
+from stages.predict.image_files import escape_unprintable, expand_paths, read_images, regular_file, short_message
 
 TEXT, NUMBER = pa.string(), pa.float32()
 SCHEMA = pa.schema(
@@ -28,86 +28,99 @@ SCHEMA = pa.schema(
         "file": TEXT,  # path below the folder
         "sha256": TEXT,  # of the file
         "model_sha256": TEXT,
-        "raw": pa.bool_(),  # pixels as they were, or centred first
-        "image": TEXT,  # the file's name, with the place in it where the file is an array
+        "raw": pa.bool_(),  # whether pixels were used as they are
+        "image": TEXT,  # the file's name, with the index of the image if the file is an array
         "label": TEXT,
         "probability": NUMBER,
         "runner_up": TEXT,
         "runner_up_probability": NUMBER,
     }
 )
-ROWS = 10_000  # that are kept as Python objects, which take ten times the room
 KEY = ("file", "sha256", "model_sha256", "raw")
+MAX_ROWS = 10_000  # kept as Python objects, which take ten times the memory of Arrow's
 
 
-class Tally(NamedTuple):
-    """How many files came to what."""
+class ScoreCounts(NamedTuple):
+    """Numbers of files by outcome."""
 
     scored: int
     known: int
-    bad: int
+    rejected: int
 
     def __str__(self) -> str:
-        """For the log, and for the state of the flow's run."""
-        return f"{self.scored} files scored, {self.known} were scored before, {self.bad} could not be"
+        """Returns the message for the log and for the state of the flow run."""
+        return f"{self.scored} files scored, {self.known} were scored before, {self.rejected} could not be scored"
 
 
-def score(model: str, folder: Path, out: Path, raw: bool = False) -> Tally:
-    """Add to the table `out` what `model` says of the images in `folder`; earlier rows stay.
+def score(model: str, folder: Path, out: Path, raw: bool = False) -> ScoreCounts:
+    """Adds the predictions of `model` for new images in `folder` to the table `out`; earlier rows stay.
 
     Raises:
-        InvalidInput: the model, the folder or the table cannot be read.
-        OutputError: the results cannot be written; the earlier ones are untouched.
+        InvalidInput: The model, the folder or the table cannot be read.
+        OutputError: The results cannot be written; the earlier ones are unchanged.
     """
     if not folder.is_dir():
-        raise InvalidInput(f"{folder}: is no folder of images; make it, or name another one")
+        raise InvalidInput(f"{folder}: is not a folder; create it, or name another one")
     classifier = open_classifier(find_model(model))
-    before = read_table(out)
-    known = set(zip(*(before[name].to_pylist() for name in KEY), strict=True))
-    harvest = Harvest(classifier, raw, digest(classifier.path))
-    for name in _files(folder, harvest):
-        harvest.take(name, os.path.relpath(name, folder), known)
-    with replacing(out) as table, replacing(errors_beside(out)) as errors:
-        pq.write_table(pa.concat_tables([before, harvest.table()]), table)
-        write_errors(errors, harvest.bad)
-    return Tally(harvest.scored, harvest.known, len(harvest.bad))
+    earlier = _read_table(out)
+    known = set(zip(*(earlier[name].to_pylist() for name in KEY), strict=True))
+    scorer = Scorer(classifier, raw, file_sha256(classifier.path), known)
+    for name in expand_paths([str(folder)]):
+        if not isinstance(name, RejectedInput):
+            scorer.add(name, os.path.relpath(name, folder))
+        elif name.name != str(folder) or not os.access(folder, os.R_OK):  # an empty folder is no mistake
+            scorer.rejected.append(name)
+    with replacing(out) as table, replacing(out.with_suffix(".errors.csv")) as errors:
+        pq.write_table(pa.concat_tables([earlier, scorer.table()]), table)
+        _write_errors(errors, scorer.rejected)
+    return scorer.counts
 
 
 @dataclass
-class Harvest:
-    """What one run finds: new rows, bad files, counts."""
+class Scorer:
+    """Scores files one by one, and collects the rows of the table and the rejected files.
+
+    Attributes:
+        known: The values of KEY of the files that were scored before.
+    """
 
     classifier: Classifier
     raw: bool
     model_sha256: str
-    scored: int = 0
-    known: int = 0
-    bad: list[Refusal] = field(default_factory=list)
+    known: set[tuple[Any, ...]]
+    rejected: list[RejectedInput] = field(default_factory=list)
+    _scored: int = 0
+    _skipped: int = 0
     _rows: list[dict[str, Any]] = field(default_factory=list)
     _tables: list[Any] = field(default_factory=list)
 
-    def take(self, name: str, file: str, known: set[tuple[Any, ...]]) -> None:
-        """Score the file `name`, which the table calls `file`; if a part of it is bad, none of its rows are kept."""
+    @property
+    def counts(self) -> ScoreCounts:
+        """The numbers of files so far."""
+        return ScoreCounts(self._scored, self._skipped, len(self.rejected))
+
+    def add(self, name: str, file: str) -> None:
+        """Scores the file `name`, called `file` in the table; rejects all of its images if one is rejected."""
         try:
-            key = (printable(file), digest(regular(name)), self.model_sha256, self.raw)
+            key = (escape_unprintable(file), file_sha256(regular_file(name)), self.model_sha256, self.raw)
         except DataError as error:
-            self.bad.append(Refusal(file, str(error)))
+            self.rejected.append(RejectedInput(file, str(error)))
             return
-        if key in known:
-            self.known += 1
+        if key in self.known:
+            self._skipped += 1
             return
-        results = [result for some in self.classifier.answers(read(name), self.raw) for result in some]
-        refused = [result for result in results if isinstance(result, Refusal)]
-        if refused:
-            self.bad.append(Refusal(file + refused[0].name.removeprefix(name), refused[0].reason))
+        results = [result for batch in self.classifier.predict(read_images(name), self.raw) for result in batch]
+        rejected = [result for result in results if isinstance(result, RejectedInput)]
+        if rejected:
+            self.rejected.append(RejectedInput(file + rejected[0].name.removeprefix(name), rejected[0].reason))
             return
-        self.scored += 1
-        self._rows += [_row(key, name, result) for result in results if isinstance(result, Answer)]
-        if len(self._rows) >= ROWS:
+        self._scored += 1
+        self._rows += [_row(key, name, result) for result in results if isinstance(result, Prediction)]
+        if len(self._rows) >= MAX_ROWS:
             self._pack()
 
     def table(self) -> Any:
-        """The new rows as an Arrow table."""
+        """Returns the new rows as an Arrow table."""
         self._pack()
         return pa.concat_tables(self._tables)
 
@@ -116,57 +129,44 @@ class Harvest:
         self._rows = []
 
 
-def errors_beside(out: Path) -> Path:
-    """Where the files are listed that could not be scored this time."""
-    return out.with_suffix(".errors.csv")
-
-
-def read_table(path: Path) -> Any:
-    """Arrow table of what was scored before, empty if nothing was.
+def _read_table(path: Path) -> Any:
+    """Returns the Arrow table of earlier results, empty if there are none.
 
     Raises:
-        DataError: the file is not such a table.
+        DataError: The file is not such a table.
     """
     if not path.exists():
         return SCHEMA.empty_table()
     try:
         table = pq.read_table(path)
     except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{path}: is no Parquet file ({_first_line(error)}); move it away, then run again") from error
+        raise DataError(
+            f"{path}: is not a Parquet file ({short_message(error)}); move it away, then run again"
+        ) from error
     if table.schema != SCHEMA:
-        raise DataError(f"{path}: has other columns than the results have; move it away, then run again")
+        raise DataError(f"{path}: has other columns than a table of results; move it away, then run again")
     return table
 
 
-def write_errors(path: Path, bad: Sequence[Refusal]) -> None:
-    """Write one line a file that could not be scored; what is not printable in names is escaped."""
+def _write_errors(path: Path, rejected: Sequence[RejectedInput]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         lines = csv.writer(file, lineterminator="\n")
-        lines.writerow(Refusal._fields)
-        lines.writerows((printable(refusal.name), printable(refusal.reason)) for refusal in bad)
+        lines.writerow(RejectedInput._fields)
+        lines.writerows(map(escape_unprintable, item) for item in rejected)
 
 
-def _files(folder: Path, harvest: Harvest) -> Iterator[str]:
-    """Regular files and links below `folder`; an empty folder is no mistake: nothing came in."""
-    for name in found([str(folder)]):
-        if not isinstance(name, Refusal):
-            yield name
-        elif name.name != str(folder) or not os.access(folder, os.R_OK):
-            harvest.bad.append(name)
+def _row(key: tuple[Any, ...], name: str, prediction: Prediction) -> dict[str, Any]:
+    image = key[0] + escape_unprintable(prediction.name.removeprefix(name))
+    label, runner_up = escape_unprintable(prediction.label), escape_unprintable(prediction.runner_up)
+    values = (*key, image, label, prediction.probability, runner_up, prediction.runner_up_probability)
+    return dict(zip(SCHEMA.names, values, strict=True))
 
 
-def _row(key: tuple[Any, ...], name: str, answer: Answer) -> dict[str, Any]:
-    _, label, probability, runner_up, second = answer
-    image = key[0] + printable(answer.name.removeprefix(name))
-    said = (printable(label), probability, printable(runner_up), second)  # the model's file may call them anything
-    return dict(zip(SCHEMA.names, (*key, image, *said), strict=True))
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file's content, in hex.
+def file_sha256(path: Path) -> str:
+    """Returns the SHA-256 of a file's content, in hex.
 
     Raises:
-        DataError: it cannot be read.
+        DataError: The file cannot be read.
     """
     try:
         with path.open("rb") as file:
@@ -175,20 +175,16 @@ def digest(path: Path) -> str:
         raise DataError(f"cannot be read ({error.strerror})") from error
 
 
-def _first_line(error: BaseException) -> str:
-    return str(error).partition("\n")[0][:200]
-
-
 def main(argv: Sequence[str] | None = None) -> int:
-    """Score a folder of images; files that were scored before are passed over."""
+    """Scores the images of a folder; skips files that were scored before."""
     parser = argparse.ArgumentParser(prog="python -m stages.predict.score", description=main.__doc__)
     parser.add_argument("--model", required=True, help="name or path of a model")
     parser.add_argument("--folder", type=Path, required=True, help="images, arrays, and folders of them")
     parser.add_argument("--out", type=Path, required=True, help="Parquet file to write, or to add to")
-    parser.add_argument("--raw", action="store_true", help="take pixels as they are, of the model's size")
-    given = parser.parse_args(argv)
-    tally = score(given.model, given.folder, given.out, given.raw)
-    print(f"score: {tally}", flush=True)
+    parser.add_argument("--raw", action="store_true", help="use pixels as they are; images need the model's size")
+    arguments = parser.parse_args(argv)
+    counts = score(arguments.model, arguments.folder, arguments.out, arguments.raw)
+    print(f"score: {counts}", flush=True)
     return EXIT_DONE
 
 

@@ -1,4 +1,4 @@
-"""`python -m stages.prepare`: Runs the stage."""
+"""`python -m stages.prepare`: runs the stage."""
 
 import sys
 

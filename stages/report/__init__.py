@@ -1,1 +1,1 @@
-"""Stage `report`: what the other stages wrote, checked against each other, judged, and made readable."""
+"""Stage `report`: checks the files of the other stages, compares the models, and writes page, summary and tables."""

@@ -1,4 +1,4 @@
-"""Hold the models against the quality gates of params.yaml: the judgement as JSON, whatever it is.
+"""Check the models against the quality gates of params.yaml, and write the results as JSON.
 
 python -m stages.report.check_gates --out gates.json
 """
@@ -12,35 +12,35 @@ from pathlib import Path
 from stages.base.errors import EXIT_DONE, exit_with
 from stages.base.files import write_text
 from stages.report.config import load_report_params
-from stages.report.facts import Folders, gather_facts
-from stages.report.gates import Judgement, judge
+from stages.report.gates import GateResults, check_models
+from stages.report.gather import Folders, gather_facts
 
 
-def judged(root: Path, accepted: Path | None = None) -> Judgement:
-    """The judgement on the run below `root`, also against the `accepted` run where one is given.
+def check_run(root: Path, accepted: Path | None = None) -> GateResults:
+    """Checks the models of the run in `root`, also against those of the `accepted` run where one is given.
 
     Raises:
         InvalidInput: a file is missing, broken, or belongs to another run.
     """
     params = load_report_params(root / "params.yaml")
-    facts = gather_facts(params, Folders.below(root))
-    before = None
+    facts = gather_facts(params, Folders.of_project(root))
+    accepted_models = None
     if accepted is not None:
-        earlier = gather_facts(load_report_params(accepted / "params.yaml"), Folders.below(accepted))
-        before = {model.name: model for model in earlier.models}
-    return judge(facts, params.gates, before)
+        accepted_facts = gather_facts(load_report_params(accepted / "params.yaml"), Folders.of_project(accepted))
+        accepted_models = {model.name: model for model in accepted_facts.models}
+    return check_models(facts, params.gates, accepted_models)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Hold the models against the quality gates of params.yaml."""
+    """Check the models against the quality gates of params.yaml."""
     parser = argparse.ArgumentParser(prog="python -m stages.report.check_gates", description=main.__doc__)
     parser.add_argument("--out", type=Path, required=True, help="file to write")
-    parser.add_argument("--root", type=Path, default=Path(), help="folder of the run; the current one by default")
-    parser.add_argument("--accepted", type=Path, help="folder of a run that was accepted: no model may be worse")
-    given = parser.parse_args(argv)
-    record = judged(given.root, given.accepted).record()
-    write_text(given.out, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
-    print(f"gates: {'passed' if record['passed'] else 'failed'}", flush=True)
+    parser.add_argument("--root", type=Path, default=Path(), help="folder of the run (default: the current folder)")
+    parser.add_argument("--accepted", type=Path, help="folder of an accepted run: no model may be worse than there")
+    arguments = parser.parse_args(argv)
+    results = check_run(arguments.root, arguments.accepted)
+    write_text(arguments.out, json.dumps(results.record(), indent=2, ensure_ascii=False) + "\n")
+    print(f"gates: {'failed' if results.failed else 'passed'}", flush=True)
     return EXIT_DONE
 
 

@@ -1,4 +1,4 @@
-"""Compare two runs of the pipeline, model by model, on the same test images: a page, and the table as JSON.
+"""Compare two versions of the project model by model, on the same test images: a page, and the table as JSON.
 
 python -m stages.report.compare_runs --old main=FOLDER --new workspace=FOLDER --out FOLDER
 """
@@ -6,7 +6,7 @@ python -m stages.report.compare_runs --old main=FOLDER --new workspace=FOLDER --
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,132 +15,124 @@ import numpy as np
 
 from stages.base.errors import EXIT_DONE, DataError, InvalidInput, exit_with
 from stages.base.files import write_text
-from stages.report import model_comparison
 from stages.report.config import load_report_params
-from stages.report.facts import Facts, Folders, arrange, gather_facts
-from stages.report.model_facts import ModelFacts, Trained, ValueFacts
+from stages.report.facts import Facts, arrange
+from stages.report.gather import Folders, gather_facts
+from stages.report.model_comparison import Verdict, version_verdict, versions_verdict
+from stages.report.models.model_facts import ModelFacts
+from stages.report.models.pairs import Pair, compare, corrected
 from stages.report.page.page import render_page
-from stages.report.statistics.paired_tests import Pair, compare, compare_values, corrected
 
 
-class Side(NamedTuple):
-    """One of the two runs: what people call it, and where its files are."""
+class Version(NamedTuple):
+    """A version of the project: its name on the page, and the folder of its run."""
 
     name: str
     root: Path
 
 
 class Comparison(NamedTuple):
-    """Both runs' models side by side, and each model that both have against itself."""
+    """The models of two versions, and the tests of each model's new version against its old one."""
 
     facts: Facts
-    changes: tuple[Pair, ...]  # the new version first
-    models: tuple[str, ...]  # those of `changes`
-    unchanged: tuple[str, ...]  # the same bytes and answers in both runs: nothing to test
+    changes: Mapping[str, Pair]  # by model, the new version first
+    unchanged: tuple[str, ...]  # models with the same bytes and predictions, which need no test
 
     @property
-    def verdict(self) -> model_comparison.Verdict:
-        """What became better or worse, in verdicts."""
-        return model_comparison.changed(self.models, self.changes, self.unchanged)
+    def verdict(self) -> Verdict:
+        """The models that became better or worse."""
+        return versions_verdict(self.changes, self.unchanged)
 
 
-def compare_runs(old: Side, new: Side) -> Comparison:
-    """Both runs in one set of facts; models are called `name@side`, unchanged ones `name`, once.
+def compare_runs(old: Version, new: Version) -> Comparison:
+    """Compares two versions; changed models are named `name@version`, unchanged ones `name` and listed once.
 
     Raises:
-        InvalidInput: a file is missing or broken, or the runs were examined on different test images.
+        InvalidInput: a file is missing or broken, or the versions were evaluated on different test images.
     """
-    before, after = _facts_of(old), _facts_of(new)
-    same = np.array_equal(before.data.arrays.x_test, after.data.arrays.x_test)
-    if not same or not np.array_equal(before.data.arrays.y_test, after.data.arrays.y_test):
+    old_facts, new_facts = _facts(old), _facts(new)
+    old_arrays, new_arrays = old_facts.data.arrays, new_facts.data.arrays
+    same_images = np.array_equal(old_arrays.x_test, new_arrays.x_test)
+    if not same_images or not np.array_equal(old_arrays.y_test, new_arrays.y_test):
         raise DataError(
-            f"{old.name} was examined on {before.data.description.name}, {new.name} on {after.data.description.name}: "
-            "other test images; only scores on the same ones can be compared"
+            f"{old.name} was evaluated on {old_facts.data.description.name}, {new.name} on "
+            f"{new_facts.data.description.name}: the test images differ, expected the same test images in both versions"
         )
-    olds, news = ({model.name: model for model in facts.models} for facts in (before, after))
-    same_models = tuple(name for name in news if name in olds and _unchanged(news[name], olds[name]))
-    both = tuple(name for name in news if name in olds and name not in same_models)
-    pairs = [_pair(_called(news[name], new), _called(olds[name], old)) for name in both]
-    found = [(name, pair) for name, pair in zip(both, pairs, strict=True) if pair]
-    models = [_called(model, side) for side, run in ((new, news), (old, olds)) for model in run.values()
-              if model.name not in same_models]  # fmt: skip
-    facts = arrange([*models, *(news[name] for name in same_models)], after.data, after.settings)
-    return Comparison(facts, corrected([pair for _, pair in found]), tuple(name for name, _ in found), same_models)
+    old_models, new_models = ({model.name: model for model in facts.models} for facts in (old_facts, new_facts))
+    unchanged = tuple(name for name in new_models if name in old_models and _same(new_models[name], old_models[name]))
+    new_changed, old_changed = _rename(new_models, new, unchanged), _rename(old_models, old, unchanged)
+    pairs = {
+        name: pair
+        for name, model in new_changed.items()
+        if name in old_changed and (pair := compare(model, old_changed[name]))
+    }
+    models = [*new_changed.values(), *old_changed.values(), *(new_models[name] for name in unchanged)]
+    facts = arrange(models, new_facts.data, new_facts.params)
+    return Comparison(facts, dict(zip(pairs, corrected(list(pairs.values())), strict=True)), unchanged)
 
 
-def _facts_of(side: Side) -> Facts:
-    return gather_facts(load_report_params(side.root / "params.yaml"), Folders.below(side.root))
+def _facts(version: Version) -> Facts:
+    return gather_facts(load_report_params(version.root / "params.yaml"), Folders.of_project(version.root))
 
 
-def _called(model: Trained, side: Side) -> Trained:
-    return replace(model, name=f"{model.name}@{side.name}")
+def _rename(models: Mapping[str, ModelFacts], version: Version, unchanged: Sequence[str]) -> dict[str, ModelFacts]:
+    """Returns the changed models with the version in their names, by their original names."""
+    changed = {name: model for name, model in models.items() if name not in unchanged}
+    return {name: replace(model, name=f"{name}@{version.name}") for name, model in changed.items()}
 
 
-def _unchanged(new: Trained, old: Trained) -> bool:
+def _same(new: ModelFacts, old: ModelFacts) -> bool:
     return new.onnx.sha256 == old.onnx.sha256 and new.predictions.equals(old.predictions)
 
 
-def _pair(new: Trained, old: Trained) -> Pair | None:
-    if isinstance(new, ModelFacts) and isinstance(old, ModelFacts) and np.array_equal(new.labels, old.labels):
-        return compare(new, old)
-    if isinstance(new, ValueFacts) and isinstance(old, ValueFacts) and np.array_equal(new.labels, old.labels):
-        return compare_values(new, old)
-    return None
-
-
 def record(comparison: Comparison) -> dict[str, Any]:
-    """The comparison for programs and terminals: scores are accuracies or mean absolute errors."""
-    scores = {model.name: _score(model) for model in comparison.facts.models}
+    """Returns the content of compare.json; scores are accuracies or mean absolute errors."""
     rows = [
         {
             "model": name,
-            "old": scores[pair.second],
-            "new": scores[pair.first],
-            "difference": pair.difference,
-            "low": pair.interval.low,
-            "high": pair.interval.high,
-            "p": pair.p,
+            "old": pair.second.score,
+            "new": pair.first.score,
+            "difference": pair.test.difference,
+            "low": pair.test.interval.low,
+            "high": pair.test.interval.high,
+            "p": pair.test.p,
             "corrected_p": pair.corrected_p,
-            "verdict": model_comparison.change(pair),
+            "verdict": version_verdict(pair),
         }
-        for name, pair in zip(comparison.models, comparison.changes, strict=True)
+        for name, pair in comparison.changes.items()
     ]
-    paired = {name for pair in comparison.changes for name in (pair.first, pair.second)}
+    paired = {model.name for pair in comparison.changes.values() for model in (pair.first, pair.second)}
+    names = {model.name for model in comparison.facts.models}
     headline, evidence = comparison.verdict
     return {
         "headline": headline,
         "evidence": evidence,
         "models": rows,
         "unchanged": list(comparison.unchanged),
-        "without_counterpart": sorted(set(scores) - paired - set(comparison.unchanged)),
+        "without_counterpart": sorted(names - paired - set(comparison.unchanged)),
     }
 
 
-def _score(model: Trained) -> float:
-    if isinstance(model, ModelFacts):
-        return model.exam.accuracy
-    assert isinstance(model, ValueFacts)  # there is no third kind
-    return model.mean_error
-
-
-def _side(text: str) -> Side:
+def _parse_version(text: str) -> Version:
     name, equals, folder = text.rpartition("=")
     if not (name and equals and folder):
         raise InvalidInput(f"{text}: expected NAME=FOLDER")
-    return Side(name, Path(folder))
+    return Version(name, Path(folder))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Compare two runs, model by model, on the same test images."""
+    """Compare two versions of the project model by model, on the same test images."""
     parser = argparse.ArgumentParser(prog="python -m stages.report.compare_runs", description=main.__doc__)
-    parser.add_argument("--old", required=True, metavar="NAME=FOLDER", help="the earlier run")
-    parser.add_argument("--new", required=True, metavar="NAME=FOLDER", help="the later run")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write index.html and compare.json to")
-    given = parser.parse_args(argv)
-    found = compare_runs(_side(given.old), _side(given.new))
-    page = render_page(found.facts, None, "comparison", found.verdict, found.changes)
-    write_text(given.out / "index.html", page)
-    write_text(given.out / "compare.json", json.dumps(record(found), indent=2, ensure_ascii=False) + "\n")
+    parser.add_argument("--old", required=True, metavar="NAME=FOLDER", help="the older version")
+    parser.add_argument("--new", required=True, metavar="NAME=FOLDER", help="the newer version")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the outputs index.html and compare.json")
+    arguments = parser.parse_args(argv)
+    comparison = compare_runs(_parse_version(arguments.old), _parse_version(arguments.new))
+    changes = list(comparison.changes.values())
+    page = render_page(comparison.facts, None, "comparison", comparison.verdict, changes)
+    write_text(arguments.out / "index.html", page)
+    content = json.dumps(record(comparison), indent=2, ensure_ascii=False)
+    write_text(arguments.out / "compare.json", content + "\n")
     return EXIT_DONE
 
 

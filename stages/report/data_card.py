@@ -1,26 +1,30 @@
-"""What the data set is like: pixels, classes, and images that occur more than once."""
+"""Facts about the data set: description, pixel statistics, class counts and duplicate images."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from stages.data.datasets import Arrays
+from stages.data.config import Dataset
+from stages.data.datasets import Arrays, Description
+from stages.report.records import Preparation
+from stages.report.statistics.intervals import Labels
 from stages.samples.pixels import Pixels
 
 Images = npt.NDArray[Any]  # bytes, or floats in a stated range
-CHUNK = 4096  # images at once: bounds the memory that the sums take
+CHUNK = 4096  # images processed at once, which bounds the memory
 
 
 class ByteImages(NamedTuple):
-    """Raw images (n, h, w) or (n, h, w, c), of which each comes as bytes, black 0 and white 255."""
+    """Raw images (n, h, w) or (n, h, w, c) that are read as bytes, black 0 and white 255."""
 
-    images: npt.NDArray[Any]
+    images: Images
     pixels: Pixels
 
-    def of(self, index: int) -> npt.NDArray[np.uint8]:
-        """The image `index`."""
+    def image(self, index: int) -> npt.NDArray[np.uint8]:
+        """Returns the image `index` as uint8."""
         image, (low, high) = self.images[index], (self.pixels.low, self.pixels.high)
         if image.dtype == np.uint8 and (low, high) == (0, 255):
             return np.asarray(image, np.uint8)
@@ -29,64 +33,79 @@ class ByteImages(NamedTuple):
 
 
 @dataclass(frozen=True)
-class PixelFacts:
-    """Statistics of all pixels of a part, as they come."""
+class PixelStatistics:
+    """Statistics of all raw pixels of a part."""
 
     mean: float
     deviation: float
-    least: float
-    most: float
-    empty: float  # share of pixels that are black
+    minimum: float
+    maximum: float
+    black: float  # share of pixels that are black
 
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Images that are equal to the last pixel."""
+    """Images that are equal in every pixel."""
 
     shared: tuple[tuple[int, int], ...]  # (test index, first equal training index)
-    conflicting: int  # of `shared`: with another label
+    conflicting: int  # number of `shared` pairs with different labels
     within_training: int  # images that repeat an earlier one of their part
     within_test: int
 
 
-def pixel_facts(images: Images, black: float = 0.0) -> PixelFacts:
-    """Sums over `images`: of bytes exact, whole numbers until the end."""
-    if images.dtype != np.uint8:
-        return _float_facts(images, black)
-    counts = np.zeros(256, np.int64)
-    for start in range(0, len(images), CHUNK):
-        counts += np.bincount(images[start : start + CHUNK].ravel(), minlength=256)
-    values, total = np.arange(256), int(counts.sum())
-    mean = float(values @ counts) / total
-    variance = float((values - mean) ** 2 @ counts) / total
-    present = np.flatnonzero(counts)
-    return PixelFacts(
-        mean, variance**0.5, int(present[0]), int(present[-1]), float(counts[values == black].sum() / total)
-    )
+@dataclass(frozen=True)
+class Data:
+    """The data set that the models were trained and evaluated on; `arrays` are the raw ones."""
+
+    description: Description
+    prepared: Preparation
+    arrays: Arrays
+    source: Dataset
+
+    def class_counts(self, labels: Labels) -> list[int]:
+        """Returns the number of `labels` of each class."""
+        return [int(number) for number in np.bincount(labels, minlength=self.description.classes)]
+
+    @cached_property
+    def duplicates(self) -> Duplicates:
+        """Images that occur more than once."""
+        return find_duplicates(self.arrays)
+
+    @cached_property
+    def pixels(self) -> dict[str, PixelStatistics]:
+        """Pixel statistics of the training and the test part."""
+        black = self.description.pixels.low
+        parts = {"training": self.arrays.x_train, "test": self.arrays.x_test}
+        return {name: pixel_statistics(images, black) for name, images in parts.items()}
+
+    @property
+    def training_images(self) -> ByteImages:
+        """Images of the training part, for display."""
+        return ByteImages(self.arrays.x_train, self.description.pixels)
+
+    @property
+    def test_images(self) -> ByteImages:
+        """Images of the test part, for display."""
+        return ByteImages(self.arrays.x_test, self.description.pixels)
 
 
-def _float_facts(images: Images, black: float) -> PixelFacts:
-    """In two passes, the second of squared distances from the mean."""
-    chunks = [slice(start, start + CHUNK) for start in range(0, len(images), CHUNK)]
-    mean = sum(float(images[chunk].sum(dtype=np.float64)) for chunk in chunks) / images.size
-    squares = sum(float(((images[chunk].astype(np.float64) - mean) ** 2).sum()) for chunk in chunks)
-    empty = sum(int(np.count_nonzero(images[chunk] == black)) for chunk in chunks)
-    return PixelFacts(
-        mean, (squares / images.size) ** 0.5, float(images.min()), float(images.max()), empty / images.size
-    )
+def pixel_statistics(images: Images, black: float = 0.0) -> PixelStatistics:
+    """Returns the statistics of all pixels, in two passes: the mean, then the squared distances from it."""
+    chunks = [images[start : start + CHUNK] for start in range(0, len(images), CHUNK)]
+    mean = sum(float(chunk.sum(dtype=np.float64)) for chunk in chunks) / images.size
+    squares = sum(float(((chunk.astype(np.float64) - mean) ** 2).sum()) for chunk in chunks)
+    black_pixels = sum(int(np.count_nonzero(chunk == black)) for chunk in chunks)
+    deviation = (squares / images.size) ** 0.5
+    return PixelStatistics(mean, deviation, float(images.min()), float(images.max()), black_pixels / images.size)
 
 
 def find_duplicates(arrays: Arrays) -> Duplicates:
-    """Images of the test part that stand in the training part too, and repetitions in each part."""
-    training, test = _keys(arrays.x_train), _keys(arrays.x_test)
+    """Returns test images that are also training images, and the numbers of repeated images in each part."""
+    # Whole images as keys: a digest could collide.
+    training, test = ([image.tobytes() for image in images] for images in (arrays.x_train, arrays.x_test))
     first: dict[bytes, int] = {}
     for index, key in enumerate(training):
         first.setdefault(key, index)
     shared = tuple((index, first[key]) for index, key in enumerate(test) if key in first)
     conflicting = sum(int(arrays.y_test[one]) != int(arrays.y_train[other]) for one, other in shared)
     return Duplicates(shared, conflicting, len(training) - len(first), len(test) - len(set(test)))
-
-
-def _keys(images: Images) -> list[bytes]:
-    """The bytes of each image: equal keys are equal images, without any chance of a collision."""
-    return [image.tobytes() for image in images]

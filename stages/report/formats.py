@@ -1,59 +1,66 @@
-"""Numbers as a person would say them."""
+"""Numbers and lists as text."""
 
 from collections.abc import Sequence
 
-from stages.report.statistics.intervals import Interval
-
 
 def percent(share: float) -> str:
-    """0.98765 as 98.77%; rounding never claims 100% for less."""
+    """Formats 0.98765 as 98.77%; a share below 1 is never rounded to 100%."""
     text = f"{share:.2%}"
     return "99.99%" if text == "100.00%" and share < 1 else text
 
 
-def count(quantity: int) -> str:
-    """10000 as 10,000."""
+def count(quantity: float) -> str:
+    """Formats 10000 as 10,000."""
     return f"{quantity:,}"
 
 
-def plural(quantity: int, thing: str) -> str:
-    """1 error, 2 errors."""
-    return f"{count(quantity)} {thing}{'' if quantity == 1 else 's'}"
+def plural(quantity: int, noun: str) -> str:
+    """Formats 1 error, 2 errors."""
+    return f"{count(quantity)} {noun}{'' if quantity == 1 else 's'}"
 
 
 def points(gap: float) -> str:
-    """Percentage points with a sign, a true minus where negative."""
-    text = f"{gap:+.2f}".replace("-", "−")  # noqa: RUF001 - the typographic minus is meant
+    """Formats percentage points with a sign, with a minus sign instead of a hyphen where negative."""
+    text = _with_minus(f"{gap:+.2f}")
     return text[1:] if text[1:] == "0.00" else text
 
 
-def chance(p: float) -> str:
-    """A p-value, on one line, with no more digits than matter."""
+def share_points(share: float) -> str:
+    """Formats a difference of two shares in percentage points."""
+    return points(100 * share)
+
+
+def four_decimals(value: float) -> str:
+    """Formats a value with four decimals, with a minus sign instead of a hyphen where negative."""
+    return _with_minus(f"{value:.4f}")
+
+
+def p_value(p: float) -> str:
+    """Formats a p-value with at most 3 digits, without a line break."""
     if p < 0.001:
         return "p\u00a0<\u00a00.001"
     return f"p\u00a0=\u00a0{p:.3f}" if p < 0.1 else f"p\u00a0=\u00a0{p:.2f}"  # 0.049 and 0.051 differ
 
 
-def listed(words: Sequence[str], last: str = "and") -> str:
-    """a, b and c."""
-    return f" {last} ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
+def enumerate_words(words: Sequence[str], conjunction: str = "and") -> str:
+    """Formats a list as a, b and c."""
+    return f" {conjunction} ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
 
 
-def span(interval: Interval) -> str:
-    """An interval of shares in percentage points."""
-    return f"{points(100 * interval.low)} to {points(100 * interval.high)}"
+def times(number_of_times: int) -> str:
+    """Formats a frequency as once, twice, 3 times."""
+    return {1: "once", 2: "twice"}.get(number_of_times, f"{count(number_of_times)} times")
 
 
-def times(often: int) -> str:
-    """How often."""
-    return {1: "once", 2: "twice"}.get(often, f"{count(often)} times")
-
-
-def megabytes(size: int) -> str:
-    """Bytes as a person says them."""
+def file_size(size: int) -> str:
+    """Formats bytes as MB, or as kB below 100,000."""
     return f"{size / 1e6:.2f} MB" if size >= 100_000 else f"{size / 1e3:.1f} kB"
 
 
 def number(value: float) -> str:
-    """A value in four significant digits, a true minus where negative."""
-    return f"{value:.4g}".replace("-", "−")  # noqa: RUF001 - the typographic minus is meant
+    """Formats a value with four significant digits, with a minus sign instead of a hyphen where negative."""
+    return _with_minus(f"{value:.4g}")
+
+
+def _with_minus(text: str) -> str:
+    return text.replace("-", "−")  # noqa: RUF001 - the typographic minus is meant

@@ -1,4 +1,4 @@
-"""Measure on this machine how long exported models take for one image and for a batch.
+"""Measure the latency and throughput of exported models on this machine.
 
 models/NAME/model.onnx + data/raw (test part) -> .inkflow/timings/latency@NAME.json, .inkflow/timings/machine.json
 """
@@ -15,31 +15,31 @@ from stages.base.files import write_json
 from stages.base.machine import available_cores, processor_name
 from stages.base.timings import TIMINGS, record
 from stages.data.datasets import ARRAYS_FILE, DESCRIPTION_FILE, open_part, read_description
-from stages.inference.onnx_session import answer, open_model
+from stages.inference.onnx_session import open_model, predict
 
-MACHINE = "machine.json"  # what the figures were measured on
+MACHINE = "machine.json"  # processor and cores of the machine
 BATCH = 1000  # images
-SINGLE_RUNS, BATCH_RUNS = 200, 5  # of which the median counts
+SINGLE_RUNS, BATCH_RUNS = 200, 5  # the result is their median
 
 
 def measure(model: Path, raw: Path) -> dict[str, float]:
-    """Median milliseconds for one image, median images a second in batches.
+    """Returns the median milliseconds for one image, and the median images per second in batches.
 
     Raises:
-        ModelError: the model cannot be read or does not fit the data.
-        DataError: the data set is missing or not what it should be.
+        ModelError: the model cannot be read, or expects other images.
+        DataError: the data set is missing or invalid.
     """
     classes = read_description(raw / DESCRIPTION_FILE).classes
     with open_part(raw / ARRAYS_FILE, "test") as (images, _):
         pixels = next(iter(images.chunks(BATCH)))
         session = open_model(model, images.shape[1:], classes)
-    one = _median_s(lambda: answer(session, model, pixels[:1]), SINGLE_RUNS)
-    many = _median_s(lambda: answer(session, model, pixels), BATCH_RUNS)
+    one = _median_s(lambda: predict(session, model, pixels[:1]), SINGLE_RUNS)
+    many = _median_s(lambda: predict(session, model, pixels), BATCH_RUNS)
     return {"one_ms": 1000 * one, "images_per_s": len(pixels) / many, "batch": len(pixels)}
 
 
 def _median_s(work: Callable[[], object], runs: int) -> float:
-    work()  # the first time is slower
+    work()  # warm-up
     times = []
     for _ in range(runs):
         start = time.perf_counter()
@@ -49,16 +49,16 @@ def _median_s(work: Callable[[], object], runs: int) -> float:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure how long exported models take on this machine."""
+    """Measure the latency and throughput of exported models on this machine."""
     parser = argparse.ArgumentParser(prog="python -m stages.report.latency", description=main.__doc__)
     parser.add_argument("models", nargs="+", type=Path, metavar="MODEL", help="folders with a model.onnx")
-    parser.add_argument("--raw", type=Path, default=Path("data/raw"), help="what the download stage wrote")
-    parser.add_argument("--out", type=Path, default=TIMINGS, help="folder to write to")
-    given = parser.parse_args(argv)
-    write_json(given.out / MACHINE, {"processor": processor_name(), "cores": available_cores()})
-    for folder in given.models:
-        figures = measure(folder / "model.onnx", given.raw)
-        record("latency", folder.name, folder / "model.onnx", figures, given.out)
+    parser.add_argument("--raw", type=Path, default=Path("data/raw"), help="folder of the stage download")
+    parser.add_argument("--out", type=Path, default=TIMINGS, help="output folder")
+    arguments = parser.parse_args(argv)
+    write_json(arguments.out / MACHINE, {"processor": processor_name(), "cores": available_cores()})
+    for folder in arguments.models:
+        figures = measure(folder / "model.onnx", arguments.raw)
+        record("latency", folder.name, folder / "model.onnx", figures, arguments.out)
         print(f"{folder.name}: {figures['one_ms']:.2f} ms an image, {figures['images_per_s']:.0f} images/s", flush=True)
     return EXIT_DONE
 

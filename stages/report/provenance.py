@@ -1,4 +1,4 @@
-"""Where a result comes from: digests of files, versions of programs."""
+"""Digests of files, and versions of the libraries that compute the report."""
 
 import hashlib
 from dataclasses import dataclass
@@ -7,32 +7,32 @@ from pathlib import Path
 
 from stages.report.records import unreadable
 
-PACKAGES = ("numpy", "pandas", "scipy", "scikit-learn", "statsmodels", "matplotlib", "onnxruntime")
+LIBRARIES = ("numpy", "pandas", "scipy", "scikit-learn", "statsmodels", "matplotlib", "onnxruntime")
 
 
 @dataclass(frozen=True)
-class File:
-    """A file by what it holds."""
+class FileDigest:
+    """Name, size and SHA-256 of a file."""
 
     name: str
     size: int  # bytes
     sha256: str
 
 
-def describe_file(path: Path) -> File:
-    """Size and digest of the file `path`.
+def file_digest(path: Path) -> FileDigest:
+    """Returns name, size and SHA-256 of the file `path`.
 
     Raises:
-        DataError: it cannot be read.
+        DataError: the file cannot be read.
     """
     try:
         with path.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        return File(path.name, path.stat().st_size, digest)
+        return FileDigest(path.name, path.stat().st_size, digest)
     except OSError as error:
         raise unreadable(path, error) from error
 
 
-def versions() -> dict[str, str]:
-    """The programs that work out the report's numbers."""
-    return {name: version(name) for name in PACKAGES}
+def library_versions() -> dict[str, str]:
+    """Returns the versions of the libraries that compute the report's figures."""
+    return {name: version(name) for name in LIBRARIES}

@@ -1,4 +1,4 @@
-"""The files that the other stages wrote, read and checked each for itself."""
+"""Reads and checks the files that the other stages wrote, each file by itself."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,24 +13,24 @@ from stages.model.compatibility import TaskName
 from stages.model.tasks import Task
 
 ROUNDING = 1e-6  # by which a float32 probability may exceed 1
-SUM_TOLERANCE = 1e-3  # of the sum of a row's probabilities, as in the examination
-MEND = "run `inkflow run` to make it again"
+SUM_TOLERANCE = 1e-3  # of the sum of a row's probabilities, as in the stage `evaluate`
+REMEDY = "run `inkflow run` to recreate it"
 
 
 class Record(BaseModel):
-    """A JSON file of another stage; keys that the report does not need are passed over."""
+    """A JSON file of another stage; keys that the report does not need are ignored."""
 
     model_config = ConfigDict(frozen=True, strict=True, allow_inf_nan=False)
 
 
-class Samples(Record):
+class SampleCounts(Record):
     """Sizes of the parts that the training stage reads."""
 
     train: int = Field(ge=1)
     validation: int = Field(ge=1)
 
 
-class PreparedCard(Record):
+class Preparation(Record):
     """data/prepared/prepared.json: a network reads (pixel - offset) / scale of the cropped image."""
 
     dataset: str
@@ -40,18 +40,18 @@ class PreparedCard(Record):
     normalise: str
     offset: float
     scale: float
-    samples: Samples
+    samples: SampleCounts
 
 
-class Part(Record):
-    """Mean loss on one part of the data, and the share of right answers (of a regression, of nearest labels)."""
+class PartScores(Record):
+    """Mean loss on one part of the data, and the accuracy (of a regression, the accuracy of the nearest labels)."""
 
     loss: float
     accuracy: float | None = Field(None, ge=0, le=1)
 
 
 class Device(Record):
-    """What the training ran on."""
+    """The processor or GPU that ran the training."""
 
     kind: str
     name: str
@@ -64,17 +64,17 @@ class Training(Record):
     task: TaskName = "multiclass"
     parameters: int = Field(ge=0)
     epochs: int = Field(ge=1)
-    kept_epoch: int | None = Field(None, ge=1)  # the last one where nothing is said
+    kept_epoch: int | None = Field(None, ge=1)  # None: the last epoch
     device: Device
     threads: int | None = None
     precision: str
     versions: dict[str, str]
-    train: Part
-    validation: Part
+    train: PartScores
+    validation: PartScores
 
 
-class Exam(Record):
-    """evaluation/NAME/metrics.json of a classifier: the exported model on the test images."""
+class Evaluation(Record):
+    """evaluation/NAME/metrics.json of a classifier: scores of the exported model on the test images."""
 
     loss: float
     accuracy: float = Field(ge=0, le=1)
@@ -86,10 +86,10 @@ AnyRecord = TypeVar("AnyRecord", bound=Record)
 
 
 def read_record(path: Path, kind: type[AnyRecord]) -> AnyRecord:
-    """The JSON file at `path` as a `kind`.
+    """Reads the JSON file `path` as a `kind`.
 
     Raises:
-        DataError: it is missing, is not JSON, or lacks what the report needs.
+        DataError: the file is missing, is not JSON, or lacks a key that the report needs.
     """
     try:
         return kind.model_validate_json(path.read_bytes())
@@ -97,82 +97,84 @@ def read_record(path: Path, kind: type[AnyRecord]) -> AnyRecord:
         raise unreadable(path, error) from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise DataError(f"{path}: {where}: {first['msg']}; {MEND}") from error
+        key = ".".join(map(str, first["loc"])) or "the file"
+        raise DataError(f"{path}: {key}: {first['msg']}; {REMEDY}") from error
 
 
 def read_history(path: Path, training: Training) -> pd.DataFrame:
-    """history.csv: a row for each epoch of `training`, columns `epoch`, loss and metric, each also as `val_`.
+    """Reads history.csv: a row for each epoch, with the columns `epoch`, loss and metric, the last two also as `val_`.
 
     Raises:
-        DataError: it is missing, is not such a table, or has another number of epochs.
+        DataError: the file is missing, lacks a column, or has another number of epochs than `training`.
     """
     try:
         history = pd.read_csv(path)
     except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
         raise unreadable(path, error) from error
     metric = "mae" if training.task == "regression" else "accuracy"
-    needed = ["loss", metric, "val_loss", f"val_{metric}"]
-    lacking = [name for name in needed if name not in history or history[name].dtype.kind not in "fi"]
-    if lacking:
-        raise DataError(f"{path}: needs columns of numbers named {', '.join(lacking)}; {MEND}")
+    required = ["loss", metric, "val_loss", f"val_{metric}"]
+    missing = [name for name in required if name not in history or history[name].dtype.kind not in "fi"]
+    if missing:
+        raise DataError(f"{path}: missing numeric columns: {', '.join(missing)}; {REMEDY}")
     if "epoch" not in history or history["epoch"].tolist() != list(range(1, training.epochs + 1)):
-        raise DataError(f"{path}: expected epochs 1 to {training.epochs}, as training.json says; {MEND}")
+        raise DataError(f"{path}: expected epochs 1 to {training.epochs}, as in training.json; {REMEDY}")
     return history
 
 
 def read_predictions(path: Path, labels: np.ndarray, classes: int) -> pd.DataFrame:
-    """predictions.parquet of a classifier: label, predicted, probability, loss and p0, p1, ...; a row a test image.
+    """Reads predictions.parquet of a classifier: label, predicted, probability, loss, p0, p1, ... of each image.
 
-    `labels` (n,) are those of the test images as its task has them, and so are `classes`.
+    The expected `labels` (n,) and the number of `classes` are those of the model's task.
 
     Raises:
-        DataError: it is missing, is no such table, or belongs to other test images.
+        DataError: the file is missing, lacks a column, or belongs to other test images.
     """
     predictions = _read_table(path, ["label", "predicted", "probability", "loss"], labels, classes)
     if not predictions["probability"].between(0, 1 + ROUNDING).all():
-        raise DataError(f"{path}: probability: expected numbers from 0 to 1; {MEND}")
-    said = sum(name.startswith("p") and name[1:].isdigit() for name in map(str, predictions))
-    if said != classes:
-        raise DataError(f"{path}: expected columns p0 to p{classes - 1}, got {said} of them; {MEND}")
+        raise DataError(f"{path}: column probability: expected numbers from 0 to 1; {REMEDY}")
+    columns = sum(name.startswith("p") and name[1:].isdigit() for name in map(str, predictions))
+    if columns != classes:
+        raise DataError(f"{path}: got {columns} columns of probabilities, expected p0 to p{classes - 1}; {REMEDY}")
     sums = predictions[[f"p{number}" for number in range(classes)]].sum(axis=1)
     if not sums.between(1 - SUM_TOLERANCE, 1 + SUM_TOLERANCE).all():
-        raise DataError(f"{path}: expected probabilities with the sum 1 in each row; {MEND}")
+        raise DataError(f"{path}: expected probabilities with the sum 1 in each row; {REMEDY}")
     return predictions
 
 
 def read_values(path: Path, labels: np.ndarray, classes: int, task: Task) -> pd.DataFrame:
-    """predictions.parquet of a regression: label, predicted (the nearest), value, target and loss, a row a test image.
+    """Reads predictions.parquet of a regression: label, predicted (the nearest), value, target and loss of each image.
+
+    The expected `labels` (n,) and the number of `classes` are those of the data set.
 
     Raises:
-        DataError: it is missing, is no such table, or belongs to other test images or numbers.
+        DataError: the file is missing, lacks a column, or belongs to other test images or numbers.
     """
     values = _read_table(path, ["label", "predicted", "value", "target", "loss"], labels, classes)
     if not np.isfinite(values[["value", "target"]].to_numpy(np.float64)).all():
-        raise DataError(f"{path}: expected numbers under value and target; {MEND}")
-    if not np.allclose(values["target"], task.numbers(classes)[labels]):
-        raise DataError(f"{path}: target: expected what params.yaml says of the labels; {MEND}")
+        raise DataError(f"{path}: columns value and target: expected finite numbers; {REMEDY}")
+    if not np.allclose(values["target"], task.label_values(classes)[labels]):
+        raise DataError(f"{path}: column target: expected the numbers that params.yaml gives to the labels; {REMEDY}")
     return values
 
 
-def _read_table(path: Path, needed: Sequence[str], labels: np.ndarray, classes: int) -> pd.DataFrame:
+def _read_table(path: Path, required: Sequence[str], labels: np.ndarray, classes: int) -> pd.DataFrame:
     try:
         table = pd.read_parquet(path)
     except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
         raise unreadable(path, error) from error
-    lacking = [name for name in needed if name not in table]
-    if lacking:
-        raise DataError(f"{path}: needs columns named {', '.join(lacking)}; {MEND}")
+    missing = [name for name in required if name not in table]
+    if missing:
+        raise DataError(f"{path}: missing columns: {', '.join(missing)}; {REMEDY}")
     if not np.array_equal(table["label"], labels):
-        raise DataError(f"{path}: its labels are not those of the {len(labels)} test images; {MEND}")
+        raise DataError(f"{path}: column label: expected the labels of the {len(labels)} test images; {REMEDY}")
     if not table["predicted"].isin(range(classes)).all():
-        raise DataError(f"{path}: predicted: expected classes 0 to {classes - 1}; {MEND}")
+        raise DataError(f"{path}: column predicted: expected classes 0 to {classes - 1}; {REMEDY}")
     return table
 
 
 def unreadable(path: Path, error: Exception) -> DataError:
-    """The error to raise when `path` is missing or is not what its name says."""
+    """Returns the error to raise when `path` is missing or cannot be parsed."""
     if isinstance(error, FileNotFoundError):
-        return DataError(f"{path}: not found; {MEND}")
+        return DataError(f"{path}: not found; {REMEDY}")
     reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-    return DataError(f"{path}: cannot be read: {reason}; {MEND}")
+    return DataError(f"{path}: cannot be read: {reason}; {REMEDY}")

@@ -1,4 +1,4 @@
-"""Write the report: one self-contained page, a short summary, tables for programs.
+"""Write the report: a self-contained page, a short summary, and tables for programs.
 
 python -m stages.report --out reports
 """
@@ -16,8 +16,8 @@ from stages.base.errors import EXIT_DONE
 from stages.base.files import replacing
 from stages.report import tables
 from stages.report.config import ReportParams, load_report_params
-from stages.report.facts import Folders, gather_facts
-from stages.report.gates import judge
+from stages.report.gates import check_models
+from stages.report.gather import Folders, gather_facts
 from stages.report.model_comparison import verdict
 from stages.report.page.page import render_page
 from stages.report.summary import render_summary
@@ -26,27 +26,27 @@ PLOTS = Path("plots")
 
 
 def report(params: ReportParams, folders: Folders, out: Path) -> str:
-    """Write the page, the summary, the tables, the gates and the plots to `out`; returns the verdict in one line.
+    """Writes the page, the summary, the tables, the gates and the plots to `out`, and returns the verdict in one line.
 
     Raises:
         DataError: a file of another stage is missing, broken, or belongs to another run.
         OutputError: `out` cannot be written.
     """
     facts = gather_facts(params, folders)
-    judgement = judge(facts, params.gates)
+    results = check_models(facts, params.gates)
     texts = {
-        Path("index.html"): render_page(facts, judgement),
-        Path("summary.md"): render_summary(facts, judgement),
+        Path("index.html"): render_page(facts, results),
+        Path("summary.md"): render_summary(facts, results),
         Path("metrics.csv"): _csv(tables.metrics(facts)),
         Path("metrics.json"): _json(tables.metrics_json(facts)),
-        Path("gates.json"): _json(judgement.record()),
+        Path("gates.json"): _json(results.record()),
         **{PLOTS / name: _csv(table) for name, table in tables.plots(facts).items()},
     }
     contents = {path: text.encode() for path, text in texts.items()}
     contents[Path("metrics.parquet")] = tables.metrics_parquet(facts)
     contents[PLOTS / "scores.png"] = tables.picture(facts)
     _write_all({out / path: content for path, content in contents.items()})
-    return verdict(facts).headline
+    return verdict(facts.lead).headline
 
 
 def _csv(table: pd.DataFrame) -> str:
@@ -58,7 +58,7 @@ def _json(content: Mapping[str, Any]) -> str:
 
 
 def _write_all(contents: Mapping[Path, bytes]) -> None:
-    """Write every file or, when one of them cannot be written, none."""
+    """Writes all files, or none when one of them cannot be written."""
     with ExitStack() as pending:
         for path, content in contents.items():
             temporary = pending.enter_context(replacing(path))
@@ -66,24 +66,24 @@ def _write_all(contents: Mapping[Path, bytes]) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Command line of the stage."""
-    options = _parser().parse_args(argv)
-    params = load_report_params(options.params)
-    folders = Folders(options.raw, options.prepared, options.models, options.evaluation)
-    print(f"report: {report(params, folders, options.out)}", flush=True)
-    print(f"report: written to {options.out / 'index.html'}", flush=True)
+    """Run the stage from the command line."""
+    arguments = _parser().parse_args(argv)
+    params = load_report_params(arguments.params)
+    folders = Folders(arguments.raw, arguments.prepared, arguments.models, arguments.evaluation)
+    print(f"report: {report(params, folders, arguments.out)}", flush=True)
+    print(f"report: written to {arguments.out / 'index.html'}", flush=True)
     return EXIT_DONE
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m stages.report",
-        description="Write the report: one self-contained page, a short summary, a table.",
+        description="Write the report: a self-contained page, a short summary, and tables.",
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder to write to")
-    parser.add_argument("--raw", type=Path, default=Path("data/raw"), help="what download wrote")
-    parser.add_argument("--prepared", type=Path, default=Path("data/prepared"), help="what prepare wrote")
-    parser.add_argument("--models", type=Path, default=Path("models"), help="what train wrote")
-    parser.add_argument("--evaluation", type=Path, default=Path("evaluation"), help="what evaluate wrote")
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="the parameters")
+    parser.add_argument("--out", type=Path, required=True, help="output folder")
+    parser.add_argument("--raw", type=Path, default=Path("data/raw"), help="folder of the stage download")
+    parser.add_argument("--prepared", type=Path, default=Path("data/prepared"), help="folder of the stage prepare")
+    parser.add_argument("--models", type=Path, default=Path("models"), help="folder of the stage train")
+    parser.add_argument("--evaluation", type=Path, default=Path("evaluation"), help="folder of the stage evaluate")
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="file with the parameters")
     return parser

@@ -1,166 +1,134 @@
-"""What the report says of one model or of the data, as a person would; page and summary share every sentence."""
-
-from collections.abc import Sequence
+"""Sentences about one model or the data set, which page and summary share."""
 
 import numpy as np
 
-from stages.report.facts import Facts
-from stages.report.formats import count, number, percent, plural, times
-from stages.report.model_facts import ModelFacts, Trained, ValueFacts
-from stages.report.statistics.intervals import frequent_confusions
+from stages.report.data_card import Data
+from stages.report.formats import count, percent, plural, times
+from stages.report.models.classifier import Classifier
+from stages.report.models.model_facts import ModelFacts
+from stages.report.statistics.scores import frequent_confusions
 
-SLIGHT_POINTS = 1.0  # a real gap below this many percentage points is called slight
-CONFUSIONS = 3  # named in words for each model
+MAX_CONFUSIONS = 3  # named for each model
 
 
-def calibration(model: ModelFacts) -> str:
-    """How far the probabilities can be believed, as the bins show it."""
-    bins, n, sure = model.scores.reliability, model.exam.samples, model.scores.confidence
+def calibration(model: Classifier) -> str:
+    """Describes how well the probabilities agree with the accuracy in the bins."""
+    bins, samples, confidence = model.scores.reliability, model.evaluation.samples, model.scores.confidence
     inside = bins["confidence"].between(bins["low95"], bins["high95"])
-    parts = [
-        f"On average the probability given and the share right lie {100 * model.scores.calibration_error:.2f} points"
-        " apart (expected calibration error).",
-        f"In {inside.sum()} of {plural(len(bins), 'bin')}, with {percent(bins.loc[inside, 'images'].sum() / n)} of the"
-        " images, the mean probability lies within the 95% interval of the share right.",
+    sentences = [
+        "Mean distance between predicted probability and accuracy (expected calibration error):"
+        f" {100 * model.scores.calibration_error:.2f} points.",
+        f"In {inside.sum()} of {plural(len(bins), 'bin')}, with {percent(bins.loc[inside, 'images'].sum() / samples)}"
+        " of the images, the mean probability lies within the 95% interval of the accuracy.",
     ]
     if not inside.all():
         outside = bins.loc[~inside]
         weights = outside["images"] * (outside["accuracy"] - outside["confidence"]).abs()
-        far = outside.iloc[int(weights.argmax())]
-        images, right = int(far["images"]), round(far["images"] * far["accuracy"])
-        parts.append(
-            f"What weighs most outside: of {plural(images, 'image')} with {far['confidence']:.1%} on average"
-            f" {count(right)} {'is' if right == 1 else 'are'} right"
-            f" ({far['accuracy']:.1%}, interval {far['low95']:.1%} to {far['high95']:.1%})."
+        worst = outside.iloc[int(weights.argmax())]
+        images, correct = int(worst["images"]), round(worst["images"] * worst["accuracy"])
+        sentences.append(
+            f"The bin with the largest deviation, weighted by images: of {plural(images, 'image')} with a mean"
+            f" probability of {worst['confidence']:.1%}, {count(correct)} {'is' if correct == 1 else 'are'} classified"
+            f" correctly ({worst['accuracy']:.1%}, interval {worst['low95']:.1%} to {worst['high95']:.1%})."
         )
     low, high = model.interval
-    lean = "above" if sure > high else "below" if sure < low else "within"
-    called = {"above": ": too sure", "below": ": not sure enough", "within": ""}[lean]
-    parts.append(f"Over all images it gives {percent(sure)}, {lean} the interval of its accuracy{called}.")
-    return " ".join(parts)
+    position = "above" if confidence > high else "below" if confidence < low else "within"
+    conclusion = {"above": ": overconfident", "below": ": underconfident", "within": ""}[position]
+    sentences.append(
+        f"The mean probability over all images is {percent(confidence)}, {position} the interval of the test accuracy"
+        f"{conclusion}."
+    )
+    return " ".join(sentences)
 
 
-def duplicates(facts: Facts) -> str:
-    """Whether test images stand among the training images, in words."""
-    found = facts.data.duplicates
-    if not found.shared:
-        return "No test image is equal to a training image."
-    share = percent(len(found.shared) / len(facts.data.arrays.y_test))
-    other = f", {count(found.conflicting)} of them with another label" if found.conflicting else ""
-    n = count(len(found.shared))
-    return f"{n} test images ({share}) are equal to a training image to the last pixel{other}: the scores flatter."
+def duplicates(data: Data) -> str:
+    """Describes the test images that are also training images."""
+    shared, conflicting = len(data.duplicates.shared), data.duplicates.conflicting
+    if not shared:
+        return "No test image is identical to a training image."
+    share = percent(shared / len(data.arrays.y_test))
+    images = f"{plural(shared, 'test image')} ({share}) {'is' if shared == 1 else 'are'} identical to training images"
+    labels = f" ({count(conflicting)} of them with another label)" if conflicting else ""
+    return f"{images}{labels}: the scores are too optimistic."
 
 
-def repeated(facts: Facts) -> str:
-    """How many images occur more than once in their part."""
-    training, test = facts.data.duplicates.within_training, facts.data.duplicates.within_test
+def repetitions(data: Data) -> str:
+    """Describes the images that occur more than once in their part."""
+    training, test = data.duplicates.within_training, data.duplicates.within_test
     if not training and not test:
-        return "None occurs twice in its part."
-    return f"{plural(training, 'training image')} and {plural(test, 'test image')} repeat another of their part."
+        return "No image occurs twice in its part."
+    return f"{plural(training, 'training image')} and {plural(test, 'test image')} repeat another image of their part."
 
 
-def device(model: Trained) -> str:
-    """What a model was trained on."""
-    on, threads = model.training.device, model.training.threads
-    noted = [on.kind.upper(), on.name, plural(threads, "thread") if threads and on.kind == "cpu" else ""]
-    return ", ".join(filter(None, noted))
+def device(model: ModelFacts) -> str:
+    """Describes the device of the training."""
+    used, threads = model.training.device, model.training.threads
+    parts = [used.kind.upper(), used.name, plural(threads, "thread") if threads and used.kind == "cpu" else ""]
+    return ", ".join(filter(None, parts))
 
 
-def stand_in(facts: Facts) -> str | None:
-    """The warning that the numbers are not from the data set that was asked for."""
-    wanted = facts.data.description.stand_in_for
-    if wanted is None:
+def stand_in(data: Data) -> str | None:
+    """Returns the warning that the data set is only a stand-in for another one; None where it is not."""
+    original, used = data.description.stand_in_for, data.description.name
+    if original is None:
         return None
-    used = facts.data.description.name
-    source = f"These numbers are from {used}, a stand-in for {wanted}"
-    return f"{source}: do not compare them with results on {wanted}."
+    return f"These numbers are from {used}, a stand-in for {original}: do not compare them with results on {original}."
 
 
-def overfitting(model: ModelFacts) -> str | None:
-    """What to call the gap when chance does not explain it."""
-    if not model.overfits:
-        return None
-    return "over-fits slightly" if model.gap < SLIGHT_POINTS else "over-fits"
-
-
-def best_epoch(model: Trained) -> int | None:
-    """The epoch with the lowest validation loss; None when that was never a number."""
+def best_epoch(model: ModelFacts) -> int | None:
+    """Returns the epoch with the lowest validation loss; None where every validation loss is NaN."""
     losses = model.history["val_loss"].to_numpy()
     return None if np.isnan(losses).all() else int(np.nanargmin(losses)) + 1
 
 
-def turning_point(model: Trained) -> str:
-    """When the validation loss was lowest, and what that says."""
+def validation_loss(model: ModelFacts) -> str:
+    """Describes the epoch with the lowest validation loss, and what follows from it."""
     best, last = best_epoch(model), len(model.history)
     if best is None:
         return "The validation loss was never a number: the training diverged."
     if last == 1:
-        return "One epoch alone shows no trend."
+        return "A single epoch shows no trend."
     if best == last:
-        return f"Validation loss was lowest after the last epoch{_what_next(model)}."
+        return f"The validation loss was lowest after the last epoch{_more_epochs(model)}."
     kept = f"the weights of epoch {model.training.kept_epoch} were kept" if model.params.keep == "best" else None
-    return f"Validation loss was lowest after epoch {best} of {last}; {kept or 'training on did not lower it'}."
+    return f"The validation loss was lowest after epoch {best} of {last}; {kept or 'later epochs did not lower it'}."
 
 
-def _what_next(model: Trained) -> str:
-    """What a loss that was lowest at the end says of more epochs."""
+def _more_epochs(model: ModelFacts) -> str:
     schedule = model.params.optimizer.schedule
     if schedule is None or schedule.name == "constant":
         return ": more epochs may help"
-    return f", where the {schedule.name.replace('_', '-')} schedule had the learning rate at its lowest"
+    return f", where the {schedule.name.replace('_', '-')} schedule has its lowest learning rate"
 
 
-def confusions(model: ModelFacts, class_names: Sequence[str]) -> list[str]:
-    """The most frequent confusions, each as a phrase."""
-    cells = frequent_confusions(model.confusion, CONFUSIONS)
-    return [f"{class_names[cell.actual]} read as {class_names[cell.predicted]} ({times(cell.times)})" for cell in cells]
+def confusions(model: Classifier) -> list[str]:
+    """Describes the most frequent confusions, each as a phrase."""
+    names, cells = model.class_names, frequent_confusions(model.confusion, MAX_CONFUSIONS)
+    return [f"{names[cell.actual]} predicted as {names[cell.predicted]} ({times(cell.images)})" for cell in cells]
 
 
-def heading(model: Trained, quantity: str) -> str:
-    """What a learning curve is called."""
+def curve_title(model: ModelFacts, quantity: str) -> str:
+    """Returns the title of a learning curve."""
     if quantity == "loss":
         return f"Loss ({model.params.loss.removeprefix('sparse_').replace('_', ' ')})"
     return {"mae": "Mean absolute error"}.get(quantity, quantity.capitalize())
 
 
-def limits(model: Trained) -> str:
-    """What a model cannot do, for its card."""
+def curve_description(model: ModelFacts, quantity: str) -> str:
+    """Returns the alternative text of a learning curve."""
+    last, best = len(model.history), best_epoch(model)
+    curves = {"training": model.history[quantity], "validation": model.history[f"val_{quantity}"]}
+    spans = [f"{part} from {values.iloc[0]:.4f} to {values.iloc[-1]:.4f}" for part, values in curves.items()]
+    mark = f"; best epoch {best}" if best else ""
+    return f"{curve_title(model, quantity)} of {model.name} over {last} epochs: {', '.join(spans)}{mark}."
+
+
+def limitations(model: ModelFacts) -> str:
+    """Describes the limits of a model, for its card."""
     network = {
-        "dense": "A dense network reads each pixel by its place: shifted or scaled images are read worse.",
-        "cnn": "Convolutions forgive small shifts; turned or much larger images are read worse.",
-        "conv1d": "Its convolutions run down the rows: shifts to the side and turned images are read worse.",
-        "recurrent": "It reads the rows from the top: shifts to the side and turned images are read worse.",
+        "dense": "A dense network depends on the position of each pixel: shifted or scaled images are predicted worse.",
+        "cnn": "Convolutions tolerate small shifts; rotated or much larger images are predicted worse.",
+        "conv1d": "Its convolutions run over the rows: rotation and sideways shifts make predictions worse.",
+        "recurrent": "It reads the rows from the top: rotation and sideways shifts make predictions worse.",
     }[model.params.network]
-    given = "gives a value" if isinstance(model, ValueFacts) else "names one of its classes"
-    return f"Measured on this data set alone. Whatever it is shown, it {given}, a blot too. {network}"
-
-
-def scores(model: Trained) -> str:
-    """What a model reached on the test images, for its card."""
-    if isinstance(model, ValueFacts):
-        low, high = map(number, model.interval)
-        return (
-            f"On {plural(len(model.misses), 'test image')}: mean absolute error {number(model.mean_error)}"
-            f" (95% interval {low} to {high}), root mean square {number(model.root_error)}, R² {model.explained:.4f}"
-        )
-    assert isinstance(model, ModelFacts)  # there is no third kind
-    low, high = map(percent, model.interval)
-    return (
-        f"On {plural(model.exam.samples, 'test image')}: accuracy {percent(model.exam.accuracy)} (95% interval {low} to"
-        f" {high}, Wilson), log-loss {model.exam.loss:.4f}, Brier score {model.scores.brier:.4f}, calibration error"
-        f" {model.scores.calibration_error:.4f}"
-    )
-
-
-def curve(model: Trained, quantity: str) -> str:
-    """What a learning curve shows, for those who do not see it."""
-    last, marked = len(model.history), best_epoch(model)
-    spans = [
-        f"{part} from {values.iloc[0]:.4f} to {values.iloc[-1]:.4f}"
-        for part, values in (
-            ("training", model.history[quantity]),
-            ("validation", model.history[f"val_{quantity}"]),
-        )
-    ]
-    best = f"; best epoch {marked}" if marked else ""
-    return f"{heading(model, quantity)} of {model.name} over {last} epochs: {', '.join(spans)}{best}."
+    return f"Measured on this data set only. Even for an unsuitable image it predicts {model.output}. {network}"

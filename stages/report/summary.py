@@ -1,123 +1,78 @@
-"""reports/summary.md: the page in brief, for a pull request or a CI log."""
+"""reports/summary.md: the page in short, for a pull request or a CI log."""
 
 import html
 import re
 
 from stages.report import formats, model_comparison, sentences
-from stages.report.facts import Facts, Group, ValueGroup
-from stages.report.gates import Judgement
-from stages.report.model_facts import ModelFacts, ValueFacts
+from stages.report.data_card import Data
+from stages.report.facts import Facts, ModelGroup
+from stages.report.gates import GateResults
 
-ROWS = 36  # of all tables: with them the summary stays under 60 lines
-HEAD = (
-    "| Model | Test accuracy | 95% interval | Errors | Log-loss | Brier | Macro F1 | Calibration error"
-    " | Training accuracy | Gap (points) | Epochs | Parameters | Size |",
-    "|---|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
-)
-VALUES_HEAD = (
-    "| Model | Mean absolute error | 95% interval | Root mean square | R² | Epochs | Parameters | Size |",
-    "|---|---:|---|---:|---:|---:|---:|---:|",
-)
+MAX_ROWS = 36  # of all tables, which keeps the summary below 60 lines
 
 
-def render_summary(facts: Facts, judgement: Judgement | None = None) -> str:
-    """The report as GitHub-flavoured Markdown of fewer than 60 lines."""
-    said, about = model_comparison.verdict(facts), facts.data.description
-    lines = [f"## {_escape(said.headline)}", "", *_banner(facts), *_gates(judgement), _escape(said.evidence)]
-    room = ROWS
-    groups: list[Group | ValueGroup] = [*facts.groups, *facts.values]
-    for group in groups:
-        lines += ["", *_table(group, max(room, 0))]
+def render_summary(facts: Facts, results: GateResults) -> str:
+    """Returns the report as GitHub-flavoured Markdown of fewer than 60 lines."""
+    verdict, about = model_comparison.verdict(facts.lead), facts.data.description
+    lines = [f"## {_escape(verdict.headline)}", "", *_stand_in(facts.data), *_gates(results), _escape(verdict.evidence)]
+    room, shown = MAX_ROWS, 0
+    for group in facts.groups:
+        rows = max(0, min(room, len(group.models)))
+        lines += _table(group, rows)
+        shown += rows
         room -= len(group.models) + 3
-    left_out = len(facts.models) - sum(line.startswith("| `") for line in lines)
+    omitted = len(facts.models) - shown
     return "\n".join(
         [
             *lines,
-            *(["", f"{left_out} more in `reports/metrics.csv`."] if left_out > 0 else []),
+            *(["", f"{omitted} more in `reports/metrics.csv`."] if omitted else []),
             "",
             f"Data: {_escape(about.title)}, {formats.count(len(facts.data.arrays.y_test))} test images."
-            f" {_escape(sentences.duplicates(facts))} Everything else is in `reports/index.html`.",
+            f" {_escape(sentences.duplicates(facts.data))} All details: `reports/index.html`.",
             *_confusions(facts),
             "",
         ]
     )
 
 
-def _gates(judgement: Judgement | None) -> list[str]:
-    if judgement is None:
-        return []
-    passed = sum(check.status == "passed" for check in judgement.checks)
-    failed = [f"{check.model}, {check.gate}: {check.sentence}" for check in judgement.failed[:3]]
-    said = f"Quality gates: {passed} passed, {len(judgement.failed)} failed"
-    return [f"**{said}**: {_escape('; '.join(failed))}." if failed else f"{said}.", ""]
-
-
-def _table(group: Group | ValueGroup, rows: int) -> list[str]:
-    if not rows:
-        return []
-    if isinstance(group, Group):
-        return [*HEAD, *map(_row, group.models[:rows])]
-    return [*VALUES_HEAD, *map(_value_row, group.models[:rows])]
-
-
-def _banner(facts: Facts) -> list[str]:
-    warning = sentences.stand_in(facts)
+def _stand_in(data: Data) -> list[str]:
+    warning = sentences.stand_in(data)
     if warning is None:
         return []
-    wanted = facts.data.description.stand_in_for
     return [
         "> [!WARNING]",
         f"> **{_escape(warning)}**",
-        f"> For the real data set: `inkflow run --dataset {wanted}`",
+        f"> For the original data set: `inkflow run --dataset {data.description.stand_in_for}`",
         "",
     ]
 
 
-def _row(model: ModelFacts) -> str:
-    training, exam = model.training, model.exam
-    gap = formats.points(model.gap)
-    note = sentences.overfitting(model)
-    cells = (
-        f"`{model.name}`",
-        formats.percent(exam.accuracy),
-        f"{formats.percent(model.interval.low)} to {formats.percent(model.interval.high)}",
-        formats.count(exam.errors),
-        f"{exam.loss:.4f}",
-        f"{model.scores.brier:.4f}",
-        f"{model.scores.macro_f1:.4f}",
-        f"{model.scores.calibration_error:.4f}",
-        formats.percent(model.training_accuracy),
-        f"{gap}, {note}" if note else gap,
-        formats.count(training.epochs),
-        formats.count(training.parameters),
-        formats.megabytes(model.onnx.size),
-    )
-    return f"| {' | '.join(cells)} |"
+def _gates(results: GateResults) -> list[str]:
+    summary = f"Quality gates: {results.summary}"
+    failed = [f"{check.model}, {check.gate}: {check.sentence}" for check in results.failed[:3]]
+    return [f"**{summary}**: {_escape('; '.join(failed))}." if failed else f"{summary}.", ""]
 
 
-def _value_row(model: ValueFacts) -> str:
-    cells = (
-        f"`{model.name}`",
-        formats.number(model.mean_error),
-        " to ".join(map(formats.number, model.interval)),
-        formats.number(model.root_error),
-        f"{model.explained:.4f}",
-        formats.count(model.training.epochs),
-        formats.count(model.training.parameters),
-        formats.megabytes(model.onnx.size),
-    )
-    return f"| {' | '.join(cells)} |"
+def _table(group: ModelGroup, rows: int) -> list[str]:
+    if not rows:
+        return []
+    cells = group.best.cells
+    alignment = ["---:", "---", *["---:"] * (len(cells) - 2)]
+    table = [["Model", *(cell.heading for cell in cells)], ["---", *alignment]]
+    for model in group.models[:rows]:
+        texts = [f"{cell.text}, {cell.note}" if cell.note else cell.text for cell in model.cells]
+        table.append([f"`{model.name}`", *texts])
+    return ["", *(f"| {' | '.join(row)} |" for row in table)]
 
 
 def _confusions(facts: Facts) -> list[str]:
-    if not facts.groups:
-        return []
-    best = facts.groups[0].best
-    said = sentences.confusions(best, best.class_names)
-    return ["", f"Errors of `{best.name}`: {_escape(formats.listed(said))}."] if said else []
+    for best in facts.lead_classifiers[:1]:
+        if confusions := sentences.confusions(best):
+            return ["", f"Errors of `{best.name}`: {_escape(formats.enumerate_words(confusions))}."]
+    return []
 
 
 def _escape(text: str) -> str:
-    """`text` on one line, with what HTML or Markdown would act upon made harmless."""
+    """Returns `text` on one line, with the special characters of HTML and Markdown escaped."""
     plain = html.escape(" ".join(text.split()), quote=False)
     return re.sub(r"([\\`*\[\]|~#]|\b_|_\b)", r"\\\1", plain)

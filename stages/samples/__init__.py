@@ -1,1 +1,1 @@
-"""Samples as networks read them: range of pixels, crop, random order, and the arrays that `prepare` writes."""
+"""Samples as network inputs: pixel range, crop, random order, and the arrays that the stage `prepare` writes."""

@@ -1,6 +1,6 @@
-"""An array in a .npy file whose rows are read as they are wanted, without the file becoming part of the memory.
+"""Reads rows of a .npy file on demand, without mapping the file into memory.
 
-A memory map would count each page that was ever touched as resident; reading at a place does not.
+The pages of a memory map count as resident memory once they are touched; positional reads do not.
 """
 
 import math
@@ -13,29 +13,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-ALIGNMENT = 64  # bytes: memory that begins so TensorFlow can use as it is
+ALIGNMENT = 64  # bytes; TensorFlow uses memory with this alignment without a copy
 
 
-def aligned(shape: Sequence[int], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """An array without content whose memory begins at a multiple of ALIGNMENT."""
+def empty_aligned(shape: Sequence[int], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Returns an uninitialised array whose memory starts at a multiple of ALIGNMENT."""
     size = math.prod(shape) * dtype.itemsize
     memory = np.empty(size + ALIGNMENT, np.uint8)
     start = -memory.ctypes.data % ALIGNMENT
     return memory[start : start + size].view(dtype).reshape(shape)
 
 
-class Stored:
-    """The rows (n, ...) of a .npy file in C order; reading some needs no more memory than they take.
+class NpyReader:
+    """Array-like access to the rows (n, ...) of a .npy file in C order. Only the requested rows are in memory.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is not such a file.
+        ValueError: the file is no .npy file, or its array is a scalar or not in C order.
     """
 
     def __init__(self, path: Path) -> None:
         mapped = np.load(path, mmap_mode="r", allow_pickle=False)
         if not isinstance(mapped, np.memmap) or not mapped.ndim or not mapped.flags.c_contiguous:
-            raise ValueError(f"{mapped.dtype} of shape {mapped.shape} is not rows that lie one after another")
+            raise ValueError(f"got {mapped.dtype} of shape {mapped.shape}, expected an array with rows in C order")
         self.shape: tuple[int, ...] = mapped.shape
         self.dtype = mapped.dtype
         self.nbytes = mapped.nbytes
@@ -49,26 +49,26 @@ class Stored:
         return self.shape[0]
 
     def __getitem__(self, rows: Any) -> NDArray[Any]:
-        """A copy of these rows: a slice without a step, or indices (k,).
+        """Returns a copy of the rows of a slice without a step, or of indices (k,).
 
         Raises:
-            OSError: the file has become shorter than it was.
+            OSError: the file is shorter than its header says.
         """
         if isinstance(rows, slice):
             first, stop, _ = rows.indices(len(self))
-            found = aligned((max(0, stop - first), *self.shape[1:]), self.dtype)
-            self._fill(found.data.cast("B"), first)
-            return found
-        found = aligned((len(rows), *self.shape[1:]), self.dtype)
-        lines = found.data.cast("B")
-        for place, row in enumerate(rows.tolist()):
-            self._fill(lines[place * self._row_bytes : (place + 1) * self._row_bytes], row)
-        return found
+            result = empty_aligned((max(0, stop - first), *self.shape[1:]), self.dtype)
+            self._read_into(result.data.cast("B"), first)
+            return result
+        result = empty_aligned((len(rows), *self.shape[1:]), self.dtype)
+        buffer = result.data.cast("B")
+        for index, row in enumerate(rows.tolist()):
+            self._read_into(buffer[index * self._row_bytes : (index + 1) * self._row_bytes], row)
+        return result
 
-    def _fill(self, target: memoryview, row: int) -> None:
+    def _read_into(self, buffer: memoryview, row: int) -> None:
         offset, done = self._start + row * self._row_bytes, 0
-        while done < len(target):
-            count = os.preadv(self._file, [target[done:]], offset + done)
+        while done < len(buffer):
+            count = os.preadv(self._file, [buffer[done:]], offset + done)
             if not count:
-                raise OSError(f"{self._name} ends before its row {row}")
+                raise OSError(f"{self._name} ends before row {row}")
             done += count

@@ -1,4 +1,4 @@
-"""What training reads: the training and validation parts, and in which order."""
+"""Training data: the training and validation parts that the stage `prepare` writes, and the order of the samples."""
 
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -9,18 +9,18 @@ from pydantic import BaseModel, ConfigDict
 
 from stages.base.errors import DataError
 from stages.base.files import read_json
-from stages.samples.npy_reader import Stored
+from stages.samples.npy_reader import NpyReader
 from stages.samples.pixels import Crop, Pixels
 from stages.samples.sampling import random_order
 
-RESIDENT_BYTES = 256 * 2**20  # of a part's images: larger ones stay on disk and are read in turn
+RESIDENT_BYTES = 256 * 2**20  # images of a part up to this size are loaded; larger ones are read batch by batch
 REMEDY = "run the prepare stage again: python -m stages.prepare --raw data/raw --out data/prepared"
 
 
 class Prepared(BaseModel):
-    """What prepared.json says: network input = (pixel - offset) / scale, after the crop.
+    """Content of prepared.json. The network input is (pixel - offset) / scale, after the crop.
 
-    `pixels` is the range of raw pixels, `class_names` has a name for each label, both as the data set has them.
+    `pixels` is the range of the raw pixels and `class_names` has one name for each label, both as in the data set.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -36,7 +36,7 @@ class Prepared(BaseModel):
 
 
 class Images(Protocol):
-    """float32 (n, h, w, c): an array, or a file of which rows are read when they are asked for."""
+    """float32 (n, h, w, c): an array, or a file whose rows are read on demand."""
 
     @property
     def nbytes(self) -> int:
@@ -48,12 +48,12 @@ class Images(Protocol):
         ...
 
     def __getitem__(self, rows: Any, /) -> NDArray[np.float32]:
-        """The images of a slice or of indices (k,)."""
+        """Returns the images of a slice or of indices (k,)."""
         ...
 
 
 class Part(NamedTuple):
-    """Images as a network reads them, labels int64 (n,), and weights float32 (n,) where single samples have some."""
+    """Network inputs, labels int64 (n,), and sample weights float32 (n,) if the data set has them."""
 
     images: Images
     labels: NDArray[np.int64]
@@ -61,7 +61,7 @@ class Part(NamedTuple):
 
 
 class TrainingData(NamedTuple):
-    """The samples to learn from, those to watch the learning with, and what was done to both."""
+    """The training part, the validation part, and how both were prepared."""
 
     prepared: Prepared
     train: Part
@@ -69,17 +69,17 @@ class TrainingData(NamedTuple):
 
 
 def read_training_data(folder: Path) -> TrainingData:
-    """What the prepare stage wrote to `folder`; images stay on disk until they are used.
+    """Reads the output of the prepare stage from `folder`. The images stay on disk until they are used.
 
     Raises:
-        DataError: a file is missing or not what it should be.
+        DataError: a file is missing or invalid.
     """
-    prepared = read_prepared(folder / "prepared.json")
+    prepared = read_json(folder / "prepared.json", Prepared, REMEDY)
     return TrainingData(prepared, *(_read_part(folder, part, prepared) for part in ("train", "validation")))
 
 
-def in_memory(data: TrainingData) -> TrainingData:
-    """`data` with the images that fit read, as training wants them; larger parts stay on disk."""
+def load_into_memory(data: TrainingData) -> TrainingData:
+    """Returns `data` with the images of each part loaded if they take at most RESIDENT_BYTES."""
     parts = (
         part._replace(images=part.images[:]) if part.images.nbytes <= RESIDENT_BYTES else part
         for part in (data.train, data.validation)
@@ -87,27 +87,13 @@ def in_memory(data: TrainingData) -> TrainingData:
     return TrainingData(data.prepared, *parts)
 
 
-def read_prepared(path: Path) -> Prepared:
-    """What was done to the pixels.
-
-    Raises:
-        DataError: the file is missing or not what the prepare stage writes.
-    """
-    return read_json(path, Prepared, REMEDY)
-
-
 def sample_order(seed: int, epoch: int, samples: int) -> NDArray[np.int64]:
-    """Permutation of `samples` indices: a function of the seed and the epoch (from 0) alone."""
+    """Returns a permutation of `samples` indices that depends only on the seed and the epoch (from 0)."""
     return random_order([seed, epoch], samples)
 
 
-def one_hot(labels: NDArray[np.int64], classes: int) -> NDArray[np.float32]:
-    """Vectors (n, classes) with a 1 at the label and 0 elsewhere."""
-    return np.eye(classes, dtype=np.float32)[labels]
-
-
 def raw_pixels(images: NDArray[np.float32], prepared: Prepared) -> NDArray[np.float32]:
-    """Raw pixels (n, *raw_shape) of prepared `images`, with 0 where the crop took pixels away."""
+    """Converts network inputs back to raw pixels (n, *raw_shape); the pixels that the crop removed are 0."""
     height, width = prepared.raw_shape[:2]
     crop = prepared.crop
     raw = np.zeros((len(images), height, width, prepared.shape[2]), np.float32)
@@ -117,26 +103,27 @@ def raw_pixels(images: NDArray[np.float32], prepared: Prepared) -> NDArray[np.fl
 
 
 def _read_part(folder: Path, part: str, prepared: Prepared) -> Part:
-    images, labels = (_stored(folder / f"{name}_{part}.npy") for name in "xy")
-    _check(folder, part, prepared, images, found := labels[:])
+    images, labels = _open(folder / f"x_{part}.npy"), _open(folder / f"y_{part}.npy")[:]
+    _check(folder, part, prepared, images, labels)
     weights = folder / f"w_{part}.npy"
-    return Part(images, found, _weights(weights, len(found)) if weights.exists() else None)
+    return Part(images, labels, _read_weights(weights, len(labels)) if weights.exists() else None)
 
 
-def _weights(path: Path, samples: int) -> NDArray[np.float32]:
-    found: NDArray[Any] = _stored(path)[:]
-    if found.dtype != np.float32 or found.shape != (samples,):
+def _read_weights(path: Path, samples: int) -> NDArray[np.float32]:
+    weights: NDArray[Any] = _open(path)[:]
+    if weights.dtype != np.float32 or weights.shape != (samples,):
         raise DataError(
-            f"{path}: holds {found.dtype} of shape {found.shape}, expected float32 of ({samples},); {REMEDY}"
+            f"{path}: holds {weights.dtype} of shape {weights.shape}, expected float32 of ({samples},); {REMEDY}"
         )
-    return found
+    return weights
 
 
-def _check(folder: Path, part: str, prepared: Prepared, images: Stored, labels: NDArray[Any]) -> None:
-    if labels.dtype != np.int64 or labels.ndim != 1 or not _in_range(labels, prepared.classes):
+def _check(folder: Path, part: str, prepared: Prepared, images: NpyReader, labels: NDArray[Any]) -> None:
+    are_integers = labels.dtype == np.int64 and labels.ndim == 1 and len(labels) > 0
+    if not are_integers or labels.min() < 0 or labels.max() >= prepared.classes:
         raise DataError(
             f"{folder}: y_{part}.npy holds {labels.dtype} of shape {labels.shape}, "
-            f"expected a row of int64 from 0 to {prepared.classes - 1}, at least one; {REMEDY}"
+            f"expected at least one int64 label from 0 to {prepared.classes - 1}; {REMEDY}"
         )
     expected = (len(labels), *prepared.shape)
     if images.dtype != np.float32 or images.shape != expected:
@@ -146,13 +133,9 @@ def _check(folder: Path, part: str, prepared: Prepared, images: Stored, labels: 
         )
 
 
-def _in_range(labels: NDArray[np.int64], classes: int) -> bool:
-    return bool(len(labels) and labels.min() >= 0 and labels.max() < classes)
-
-
-def _stored(path: Path) -> Stored:
+def _open(path: Path) -> NpyReader:
     try:
-        return Stored(path)
+        return NpyReader(path)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}); {REMEDY}") from error
     except (ValueError, EOFError) as error:

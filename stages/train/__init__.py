@@ -1,1 +1,1 @@
-"""Stage `train`: trains one model and writes what ships: Keras and ONNX files, history, facts."""
+"""Stage `train`: trains one model and writes its Keras and ONNX files, its history and a summary of the training."""

@@ -1,4 +1,4 @@
-"""`python -m stages.train`: Runs the stage."""
+"""`python -m stages.train`: runs the stage."""
 
 import sys
 

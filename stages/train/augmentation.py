@@ -1,4 +1,4 @@
-"""Random rotation, zoom, shift and bend of the training images; what ships has none of it."""
+"""Random rotation, zoom, shift and elastic distortion of training images, as one Keras layer."""
 
 import math
 from typing import Any
@@ -8,90 +8,93 @@ from keras import ops
 
 from stages.model.config import Augmentation
 
-KNOTS = 4  # along each side: the places whose random moves a bend goes through
+CONTROL_POINTS = 4  # per side of the coarse grid of random displacements in an elastic distortion
 
 
-class Distortion(keras.layers.Layer):  # type: ignore[misc]  # Keras carries no types
-    """Turns, scales, moves and bends each image of a training batch at random, in one resampling.
+class Distortion(keras.layers.Layer):  # type: ignore[misc]  # Keras has no type hints
+    """Rotates, zooms, shifts and elastically distorts each image of a training batch at random, in one resampling.
 
-    Bilinear; what comes in from outside takes the nearest pixel of the edge. A bend moves the knots of a coarse grid
-    and all pixels between them smoothly (bicubic). Such elastic distortions of handwriting come from Simard, Steinkraus
-    and Platt (2003, doi 10.1109/ICDAR.2003.1227801), the coarse grid from Ronneberger, Fischer and Brox (2015,
-    arXiv 1505.04597).
+    Interpolation is bilinear; coordinates outside the image take the nearest pixel of the edge. An elastic distortion
+    displaces the control points of a coarse grid and interpolates the displacement of each pixel (bicubic). Elastic
+    distortions of handwriting come from Simard, Steinkraus and Platt (2003, doi 10.1109/ICDAR.2003.1227801), the
+    coarse grid from Ronneberger, Fischer and Brox (2015, arXiv 1505.04597).
     """
 
-    def __init__(self, chosen: Augmentation, seed: int, **options: Any) -> None:
+    def __init__(self, augmentation: Augmentation, seed: int, **options: Any) -> None:
         super().__init__(**options)
-        self.chosen = chosen
+        self.augmentation = augmentation
         self.generator = keras.random.SeedGenerator(seed)
 
     def call(self, images: Any, training: bool = False) -> Any:
-        """Images (n, h, w, c), changed while training and as they are otherwise."""
+        """Returns the images (n, h, w, c): distorted if `training`, else unchanged."""
         if not training:
             return images
         height, width = images.shape[1:3]
-        angle, zoom, down, right = (
-            self._draw(images, reach)
-            for reach in (self._radians, self.chosen.zoom, self.chosen.shift, self.chosen.shift)
+        limits = (
+            math.radians(self.augmentation.rotation),
+            self.augmentation.zoom,
+            self.augmentation.shift,
+            self.augmentation.shift,
         )
-        changes = matrices(angle, 1 + zoom, down * height, right * width, (height, width))
-        if not self.chosen.elastic:  # TensorFlow has one kernel for all that keeps lines straight
-            return ops.image.affine_transform(images, changes, interpolation="bilinear", fill_mode="nearest")
-        return resample(images, origins(changes, (height, width)) + self._bend(images))
+        angle, zoom, down, right = (self._uniform(images, limit) for limit in limits)
+        transforms = affine_transforms(angle, 1 + zoom, down * height, right * width, (height, width))
+        if not self.augmentation.elastic:  # TensorFlow has one kernel for affine transforms
+            return ops.image.affine_transform(images, transforms, interpolation="bilinear", fill_mode="nearest")
+        return resample(images, source_coordinates(transforms, (height, width)) + self._displacements(images))
 
-    @property
-    def _radians(self) -> float:
-        return math.radians(self.chosen.rotation)
+    def _uniform(self, images: Any, limit: float, *shape: int) -> Any:
+        """Returns random numbers from -limit to limit, (n, *shape): independent ones for each of the n images."""
+        return keras.random.uniform((ops.shape(images)[0], *shape), -limit, limit, seed=self.generator)
 
-    def _draw(self, images: Any, reach: float, *shape: int) -> Any:
-        """A number from -reach to reach for each image (n,), or so many of this shape (n, *shape)."""
-        return keras.random.uniform((ops.shape(images)[0], *shape), -reach, reach, seed=self.generator)
-
-    def _bend(self, images: Any) -> Any:
-        """How far from its place each pixel is taken: below and to the right, in pixels (n, h, w, 2)."""
+    def _displacements(self, images: Any) -> Any:
+        """Returns the elastic displacement of each pixel in pixels, y and x, (n, h, w, 2)."""
         size = images.shape[1:3]
-        knots = self._draw(images, self.chosen.elastic, KNOTS, KNOTS, 2) * ops.cast(size, "float32")
-        return ops.image.resize(knots, size, interpolation="bicubic", data_format="channels_last")
+        grid = self._uniform(images, self.augmentation.elastic, CONTROL_POINTS, CONTROL_POINTS, 2)
+        return ops.image.resize(
+            grid * ops.cast(size, "float32"), size, interpolation="bicubic", data_format="channels_last"
+        )
 
 
-def matrices(angle: Any, scale: Any, down: Any, right: Any, size: tuple[int, int]) -> Any:
-    """Transforms (n, 8), as `keras.ops.image.affine_transform` takes them.
+def affine_transforms(angle: Any, scale: Any, down: Any, right: Any, size: tuple[int, int]) -> Any:
+    """Returns affine transforms (n, 8) in the format of `keras.ops.image.affine_transform`.
 
     Args:
-        angle: radians (n,), clockwise as the image is seen, around its centre.
+        angle: rotation around the centre in radians (n,), clockwise as the image is displayed.
         scale: (n,), above 1 enlarges.
-        down: pixels (n,).
-        right: pixels (n,).
-        size: height and width, in pixels.
+        down: shift in pixels (n,).
+        right: shift in pixels (n,).
+        size: height and width of the images, in pixels.
     """
-    middle_y, middle_x = ((side - 1) / 2 for side in size)
+    centre_y, centre_x = ((side - 1) / 2 for side in size)
     cos, sin, zero = ops.cos(angle) / scale, ops.sin(angle) / scale, ops.zeros_like(angle)
-    # The place (x, y) of a new pixel comes from the old place: back by the shift, then turned back around the centre.
-    from_x = middle_x - cos * (middle_x + right) - sin * (middle_y + down)
-    from_y = middle_y + sin * (middle_x + right) - cos * (middle_y + down)
-    return ops.stack([cos, sin, from_x, -sin, cos, from_y, zero, zero], axis=1)
+    # A transform maps output to input coordinates: it undoes the shift, then the rotation around the centre.
+    offset_x = centre_x - cos * (centre_x + right) - sin * (centre_y + down)
+    offset_y = centre_y + sin * (centre_x + right) - cos * (centre_y + down)
+    return ops.stack([cos, sin, offset_x, -sin, cos, offset_y, zero, zero], axis=1)
 
 
-def origins(changes: Any, size: tuple[int, int]) -> Any:
-    """Where each pixel of the new images comes from: y and x in the old ones, in pixels (n, h, w, 2).
+def source_coordinates(transforms: Any, size: tuple[int, int]) -> Any:
+    """Returns the input coordinates of each output pixel, y and x in pixels, (n, h, w, 2).
 
     Args:
-        changes: transforms (n, 8), as of `matrices`.
-        size: height and width, in pixels.
+        transforms: (n, 8), from `affine_transforms`.
+        size: height and width of the images, in pixels.
     """
     y, x = ops.meshgrid(*(ops.arange(side, dtype="float32") for side in size), indexing="ij")
-    a, b, c, d, e, f = ops.unstack(changes[:, :6, None, None], axis=1)
+    a, b, c, d, e, f = ops.unstack(transforms[:, :6, None, None], axis=1)
     return ops.stack([d * x + e * y + f, a * x + b * y + c], axis=-1)
 
 
-def resample(images: Any, places: Any) -> Any:
-    """Images (n, h, w, c) whose pixels are taken from `places` in the given ones: y and x, in pixels (n, h, w, 2)."""
+def resample(images: Any, coordinates: Any) -> Any:
+    """Returns images (n, h, w, c) sampled from `images` at `coordinates`: y and x in pixels, (n, h, w, 2)."""
 
-    def one(given: tuple[Any, Any]) -> Any:
-        image, place = given
-        where = ops.moveaxis(place, -1, 0)
-        channels = (image[..., number] for number in range(image.shape[-1]))
-        taken = [ops.image.map_coordinates(channel, where, order=1, fill_mode="nearest") for channel in channels]
-        return ops.stack(taken, axis=-1)
+    def resample_image(image_and_coordinates: tuple[Any, Any]) -> Any:
+        image, points = image_and_coordinates
+        points = ops.moveaxis(points, -1, 0)
+        channels = [
+            ops.image.map_coordinates(image[..., channel], points, order=1, fill_mode="nearest")
+            for channel in range(image.shape[-1])
+        ]
+        return ops.stack(channels, axis=-1)
 
-    return ops.vectorized_map(one, (images, places))
+    return ops.vectorized_map(resample_image, (images, coordinates))

@@ -1,7 +1,8 @@
-"""Where a training stands, an epoch at a time on disk, for the next run to go on after a kill or a power cut.
+"""Checkpoints: the state of a training after its last epoch, on disk, to resume from after a kill or a power failure.
 
-A file is a line with the SHA-256 of what follows, then an npz file: the state's arrays, those of the best epoch, the
-history. Its name holds a key, the hash of all that decides the training's result: nothing else ever reads it.
+A file is a line with the SHA-256 of the rest, then an npz file: the arrays of the training state, the weights of the
+best epoch, the history. Its name has a key, the hash of everything that decides the training's result: no other
+training reads it.
 """
 
 import hashlib
@@ -22,40 +23,43 @@ from numpy.typing import NDArray
 from stages.base.errors import OutputError
 from stages.train.progress import Epoch
 
-FOLDER = Path(".inkflow/checkpoints")  # outside of what DVC removes before a stage
-PARTIAL = ".partial"
-KEPT_DAYS = 14  # then a checkpoint that nobody came back for goes
+DEFAULT_FOLDER = Path(".inkflow/checkpoints")  # outside of the outputs, which DVC removes before a stage
+TEMPORARY_SUFFIX = ".partial"
+MAX_AGE_DAYS = 14
 
 Arrays = Sequence[NDArray[Any]]
 
 
 class Checkpoint(NamedTuple):
-    """Where a training stands at the end of an epoch."""
+    """The state of a training at the end of an epoch."""
 
     history: Sequence[Epoch]
     state: Arrays  # weights, random states, optimizer
-    best: Arrays  # weights of the best epoch so far; empty where the last ones are kept
-    fit_s: float = 0.0  # that it took so far, in all its pieces
+    best: Arrays  # weights of the best epoch so far; empty if the model keeps the last ones
+    fit_s: float = 0.0  # duration so far, over all resumed runs
 
 
-class Checkpoints:
-    """The checkpoint of one training, which `name` and the facts in `key` make out; at most one file."""
+class CheckpointFile:
+    """The checkpoint of one training, at most one file, identified by the training's `name` and `key`."""
 
     def __init__(self, folder: Path, name: str, key: str) -> None:
         self.path = folder / f"{name}-{key[:32]}.checkpoint"
 
     def load(self) -> Checkpoint | None:
-        """The last one saved; None where there is none, or it is damaged, which is said and set aside."""
+        """Returns the last checkpoint saved, or None if there is none.
+
+        A damaged file gives None too: it is renamed, with a warning on standard error.
+        """
         try:
             return decode(self.path.read_bytes())
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
-            aside = self.path.with_suffix(".damaged")
+            damaged = self.path.with_suffix(".damaged")
             with suppress(OSError):
-                self.path.replace(aside)
+                self.path.replace(damaged)
             print(
-                f"warning: the checkpoint {self.path} cannot be used ({error}); it was renamed to {aside.name}, "
+                f"warning: the checkpoint {self.path} cannot be used ({error}); it was renamed to {damaged.name}, "
                 "and the training starts from the beginning",
                 file=sys.stderr,
                 flush=True,
@@ -63,12 +67,12 @@ class Checkpoints:
             return None
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Put it in place of the last one; a power cut leaves either this one or that one.
+        """Replaces the last checkpoint atomically: a power failure leaves the old or the new one, whole.
 
         Raises:
             OutputError: the folder is full, read-only, or not a folder.
         """
-        temporary = self.path.with_suffix(PARTIAL)  # what a kill leaves is written over by the next run
+        temporary = self.path.with_suffix(TEMPORARY_SUFFIX)  # a fixed name: the next run overwrites a leftover
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with temporary.open("wb") as file:
@@ -82,28 +86,28 @@ class Checkpoints:
             raise OutputError(self.path, error) from error
 
     def remove(self) -> None:
-        """Take the file away: the training's outputs are written."""
-        for path in (self.path, self.path.with_suffix(PARTIAL)):
+        """Removes the file, once the training's outputs are written."""
+        for path in (self.path, self.path.with_suffix(TEMPORARY_SUFFIX)):
             with suppress(OSError):
                 path.unlink(missing_ok=True)
 
 
-def remove_old(folder: Path, days: float = KEPT_DAYS) -> None:
-    """Remove what lies in the folder of checkpoints for longer than `days`."""
+def remove_old(folder: Path, days: float = MAX_AGE_DAYS) -> None:
+    """Removes checkpoints of `folder` that are older than `days`."""
     oldest = time.time() - days * 24 * 60 * 60
     for path in folder.glob("*-*.*"):
-        with suppress(OSError):  # gone meanwhile, or not ours to remove: no reason to stop
+        with suppress(OSError):  # removed by another process, or owned by another user
             if path.stat().st_mtime < oldest:
                 path.unlink()
 
 
-def key_of(facts: Mapping[str, Any]) -> str:
-    """SHA-256 of `facts`, which JSON can hold, as hex."""
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+def checkpoint_key(inputs: Mapping[str, Any]) -> str:
+    """Returns the SHA-256 of `inputs`, a JSON-serialisable mapping, as hex."""
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
 
 def encode(checkpoint: Checkpoint) -> bytes:
-    """Content of a file."""
+    """Returns the content of a checkpoint file."""
     content = io.BytesIO()
     arrays = {
         **{f"state_{number}": array for number, array in enumerate(checkpoint.state)},
@@ -116,24 +120,24 @@ def encode(checkpoint: Checkpoint) -> bytes:
 
 
 def decode(content: bytes) -> Checkpoint:
-    """What `encode` wrote.
+    """Returns the checkpoint that `encode` wrote.
 
     Raises:
-        ValueError: it is not that, to the bit.
+        ValueError: the content is damaged or not a checkpoint.
     """
     digest, _, packed = content.partition(b"\n")
     if hashlib.sha256(packed).hexdigest().encode() != digest:
         raise ValueError("its content does not match its checksum")
     try:
         with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
-            found = {kind: _numbered(arrays, kind) for kind in ("state", "best")}
+            state, best = (_numbered_arrays(arrays, kind) for kind in ("state", "best"))
             history = [Epoch(int(line[0]), *map(float, line[1:])) for line in arrays["history"]]
             fit_s = float(arrays["fit_s"])
     except (KeyError, TypeError, zipfile.BadZipFile) as error:
         raise ValueError(f"it does not hold a training's state: {error}") from error
-    return Checkpoint(history, found["state"], found["best"], fit_s)
+    return Checkpoint(history, state, best, fit_s)
 
 
-def _numbered(arrays: Mapping[str, NDArray[Any]], kind: str) -> list[NDArray[Any]]:
+def _numbered_arrays(arrays: Mapping[str, NDArray[Any]], kind: str) -> list[NDArray[Any]]:
     count = sum(name.startswith(f"{kind}_") for name in arrays)
     return [arrays[f"{kind}_{number}"] for number in range(count)]

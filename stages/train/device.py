@@ -1,144 +1,155 @@
-"""Keras with its backend, loaded quietly, the device it computes on, and in which precision."""
+"""Keras and its backend without their start-up messages, the device that they compute on, and the precision."""
 
 import gc
 import os
+import re
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from stages.base.errors import DeviceMissing
 from stages.base.machine import available_cores, processor_name
 from stages.model.config import Model
 from stages.train.backends.backend import load_backend
 
-# What TensorFlow's C++ says whenever it is loaded, before any log level counts.
-GREETINGS = (
+# Lines that TensorFlow's C++ prints when it is loaded, before any log level applies.
+STARTUP_MESSAGES = (
     b"INFO: ",  # LiteRT's delegates
     b"WARNING: All log messages before absl",
     b"I0000",
 )
-# What Keras and TensorFlow import where it is installed, 4 s together, for parts that nobody here uses.
+# Messages of CUDA, except fatal ones, in both of TensorFlow's log formats. Without a GPU there is for example:
+# E0000 00:00:1795837172.946946 30844 cuda_platform.cc:52] failed call to cuInit: INTERNAL: CUDA error ...
+CUDA_MESSAGE = re.compile(rb"(?:[IWE]\d{4} |\d{4}-\d\d-\d\d .*: [IWE] ).*\bcuda\w*\.cc:\d+\] ")
+# One of these paths exists where there is an NVIDIA GPU: on Linux, in a container, in WSL 2, on Jetson.
+NVIDIA_DRIVER = ("/proc/driver/nvidia/version", "/dev/nvidiactl", "/dev/dxg", "/dev/nvmap")
+# Packages that Keras and TensorFlow import where they are installed, 4 s together, for features unused here.
 UNUSED = ("sklearn", "pandas", "matplotlib")
 UNUSED_BY_TENSORFLOW = ("jax", "scipy")
-NATIVE_BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}  # as Linux names what x86 and Arm processors can do
+NATIVE_BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}  # Linux's names of the features of x86 and Arm processors
 
-Wanted = Literal["auto", "cpu", "gpu"]
+DeviceChoice = Literal["auto", "cpu", "gpu"]
 Precision = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True)
 class Device:
-    """What computes: equal bits can be expected of equal devices with as many threads."""
+    """A device that computes; equal devices with equally many threads give equal bits."""
 
     kind: Literal["cpu", "gpu"]
     name: str
     threads: int
-    bfloat16: bool = False  # computes with it natively
-
-    def as_dict(self) -> dict[str, Any]:
-        """The facts for training.json."""
-        return asdict(self)
+    bfloat16: bool = False  # supported natively
 
     def __str__(self) -> str:
-        """For the log."""
+        """Returns the device as the log shows it."""
         return f"{self.kind} ({self.name}, {self.threads} threads)"
 
 
 def load_keras() -> None:
-    """Import Keras and its backend without their chatter; takes seconds: check all else before."""
+    """Imports Keras and its backend without start-up messages; this takes seconds, so validate all input before."""
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # errors that matter come as exceptions
-    os.environ.pop("TF_NUM_INTRAOP_THREADS", None)  # `threads` of the model says it, and is what is recorded
-    with without_greetings(), ExitStack() as without:
-        unused = UNUSED_BY_TENSORFLOW if os.environ["KERAS_BACKEND"] == "tensorflow" else ()
-        for module in (*UNUSED, *unused):
-            without.enter_context(_hidden(module))
-        without.enter_context(_uncollected())
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # relevant errors are raised as exceptions
+    os.environ.pop("TF_NUM_INTRAOP_THREADS", None)  # the model's `threads`, which is recorded, decides alone
+    unused = UNUSED + (UNUSED_BY_TENSORFLOW if os.environ["KERAS_BACKEND"] == "tensorflow" else ())
+    with without_startup_messages(), _blocked_imports(unused), _gc_disabled():
         import keras  # noqa: F401  (loading it is the purpose)
 
 
-def set_up_device(wanted: Wanted = "auto", threads: int | None = None) -> Device:
-    """Use the first GPU alone and let its memory grow, or the CPU with so many `threads` (all processors when None).
+def set_up_device(choice: DeviceChoice = "auto", threads: int | None = None) -> Device:
+    """Selects the first GPU, with memory growth, or the CPU with `threads` threads (all processors if None).
 
-    To be called before Keras computes anything. Equal trainings then give equal bits on either.
+    Call it before Keras computes anything. Equal trainings then give equal bits on either device.
 
     Raises:
-        DeviceMissing: a GPU is wanted, and the backend sees none.
+        DeviceMissing: `choice` is gpu, and the backend finds none.
     """
     backend = load_backend()
-    backend.prepare(threads)
-    found = None if wanted == "cpu" else backend.first_gpu()
-    if wanted == "gpu" and found is None:
-        raise DeviceMissing(backend.why_no_gpu())
-    count = threads or available_cores()
-    if found is None:
-        backend.use_cpu()
-        return Device("cpu", processor_name(), count, _processor_has_bfloat16())
-    backend.use_gpu()
-    return Device("gpu", found.name, count, found.bfloat16)
+    with without_cuda_messages():
+        backend.configure(threads)
+        gpu = None if choice == "cpu" else backend.first_gpu()
+        if choice == "gpu" and gpu is None:
+            raise DeviceMissing(backend.explain_missing_gpu())
+        count = threads or available_cores()
+        if gpu is None:
+            backend.use_cpu()
+            return Device("cpu", processor_name(), count, _processor_has_bfloat16())
+        backend.use_gpu()
+        return Device("gpu", gpu.name, count, gpu.bfloat16)
 
 
 def choose_precision(model: Model, device: Device) -> Precision:
-    """What the layers of `model` compute in on `device`.
+    """Returns the precision of the layers of `model` on `device`.
 
-    `auto` takes bfloat16 for convolutions alone: products of small matrices take as long in either.
+    `auto` is bfloat16 only for convolutions: products of small matrices take the same time in both.
     """
     if model.precision in ("bfloat16", "mixed"):
         return "bfloat16"
-    convolves = model.network in ("cnn", "conv1d")
-    return "bfloat16" if model.precision == "auto" and convolves and device.bfloat16 else "float32"
+    convolutional = model.network in ("cnn", "conv1d")
+    return "bfloat16" if model.precision == "auto" and convolutional and device.bfloat16 else "float32"
 
 
 def _processor_has_bfloat16() -> bool:
-    facts = Path("/proc/cpuinfo")
-    if not facts.exists():
+    cpuinfo = Path("/proc/cpuinfo")
+    if not cpuinfo.exists():
         return False
-    lines = facts.read_text(encoding="utf-8").splitlines()
-    flags = (line.partition(":")[2].split() for line in lines if line.startswith(("flags", "Features")))
-    return not NATIVE_BFLOAT16.isdisjoint(next(flags, []))
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines()
+    features = (line.partition(":")[2].split() for line in lines if line.startswith(("flags", "Features")))
+    return not NATIVE_BFLOAT16.isdisjoint(next(features, []))
 
 
 @contextmanager
-def _uncollected() -> Iterator[None]:
-    """No search for unused objects within the block: thousands of modules are made, and all stay; saves 1 s."""
-    wanted = gc.isenabled()
+def _gc_disabled() -> Iterator[None]:
+    """Disables garbage collection within the block: an import makes many objects that all stay; saves 1 s."""
+    enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        if wanted:
+        if enabled:
             gc.enable()
 
 
 @contextmanager
-def _hidden(module: str) -> Iterator[None]:
-    """Make `import module` fail within the block, unless it is already imported."""
-    if module in sys.modules:
-        yield
-        return
-    sys.modules[module] = None  # type: ignore[assignment]  # Python's documented way to forbid an import
+def _blocked_imports(modules: Sequence[str]) -> Iterator[None]:
+    """Makes the import of `modules` fail within the block, except of those already imported."""
+    blocked = [module for module in modules if module not in sys.modules]
+    sys.modules.update(dict.fromkeys(blocked))  # type: ignore[arg-type]  # None blocks an import, as Python documents
     try:
         yield
     finally:
-        del sys.modules[module]
+        for module in blocked:
+            del sys.modules[module]
 
 
 @contextmanager
-def without_greetings() -> Iterator[None]:
-    """Hold back standard error, that of C++ too; at the end pass on all but the greetings."""
+def without_startup_messages() -> Iterator[None]:
+    """Removes start-up messages from standard error, also those of C++; writes the other lines when the block ends."""
+    ignore_cuda = not has_nvidia_driver()
     sys.stderr.flush()
-    terminal = os.dup(2)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as captured:
+        os.dup2(captured.fileno(), 2)
         try:
             yield
         finally:
             sys.stderr.flush()
-            os.dup2(terminal, 2)
-            os.close(terminal)
-            held.seek(0)
-            os.write(2, b"".join(line for line in held if not line.startswith(GREETINGS)))
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            captured.seek(0)
+            lines = (line for line in captured if not line.startswith(STARTUP_MESSAGES))
+            os.write(2, b"".join(line for line in lines if not (ignore_cuda and CUDA_MESSAGE.match(line))))
+
+
+def without_cuda_messages() -> AbstractContextManager[None]:
+    """Removes CUDA's messages about a missing GPU; where there is a GPU, all messages appear, at once."""
+    return nullcontext() if has_nvidia_driver() else without_startup_messages()
+
+
+def has_nvidia_driver() -> bool:
+    """Returns whether this machine has an NVIDIA GPU with its driver."""
+    return any(Path(path).exists() for path in NVIDIA_DRIVER)

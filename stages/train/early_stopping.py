@@ -1,4 +1,4 @@
-"""When a training ends, and which epoch's weights it keeps: functions of the validation losses alone."""
+"""Early stopping and the best epoch: functions of the validation losses alone."""
 
 from collections.abc import Sequence
 
@@ -6,19 +6,19 @@ from stages.model.config import EarlyStopping
 
 
 def best_epoch(losses: Sequence[float]) -> int:
-    """Index of the epoch with the lowest validation loss, the first of equals."""
+    """Returns the index of the epoch with the lowest validation loss, the first of equal ones."""
     return min(range(len(losses)), key=losses.__getitem__)
 
 
-def should_stop(losses: Sequence[float], chosen: EarlyStopping | None) -> bool:
-    """Whether the last `patience` of these validation losses, one an epoch, brought nothing lower.
+def should_stop(losses: Sequence[float], early_stopping: EarlyStopping | None) -> bool:
+    """Returns whether the last `patience` of these validation losses, one per epoch, brought no lower one.
 
-    A loss counts as lower when it is below the lowest so far by more than `min_delta`, as in Keras.
+    A loss counts as lower if it is below the lowest so far by more than `min_delta`, as in Keras.
     """
-    if chosen is None:
+    if early_stopping is None:
         return False
     lowest, waited = float("inf"), 0
     for loss in losses:
-        lower = loss < lowest - chosen.min_delta
+        lower = loss < lowest - early_stopping.min_delta
         lowest, waited = (loss, 0) if lower else (lowest, waited + 1)
-    return waited >= chosen.patience
+    return waited >= early_stopping.patience

@@ -1,9 +1,10 @@
-"""All that decides a training's result, as facts to be hashed."""
+"""Everything that decides a training's result, as the content of its checkpoint's key."""
 
 import hashlib
 import importlib.metadata
 import platform
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,32 +14,32 @@ from stages.train.device import Device
 PACKAGES = ("keras", "tensorflow", "jax", "jaxlib", "numpy")
 
 
-def facts(name: str, model: Model, data: dict[str, str], device: Device, precision: str) -> dict[str, Any]:
-    """What went into the training of `model`, called `name`, on files with the digests `data`."""
+def training_inputs(name: str, model: Model, data: dict[str, str], device: Device, precision: str) -> dict[str, Any]:
+    """Returns the inputs of the training of `model`, called `name`, on files with the digests `data`."""
     return {
         "name": name,
         "parameters": model.model_dump(mode="json"),
         "data": data,
-        "code": code(),
-        "versions": {"python": platform.python_version(), **versions()},
-        "device": device.as_dict(),
+        "code": module_digests(),
+        "versions": {"python": platform.python_version(), **package_versions()},
+        "device": asdict(device),
         "precision": precision,
     }
 
 
-def digests(folder: Path) -> dict[str, str]:
-    """SHA-256 of each file of a folder, by name."""
-    found = {}
+def file_digests(folder: Path) -> dict[str, str]:
+    """Returns the SHA-256 of each file of `folder`, by name."""
+    digests = {}
     for path in sorted(folder.iterdir()):
         with path.open("rb") as file:
-            found[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return found
+            digests[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return digests
 
 
-def code() -> dict[str, str]:
-    """SHA-256 of each module of `stages` that this process has imported, by name.
+def module_digests() -> dict[str, str]:
+    """Returns the SHA-256 of each module of `stages` that this process has imported, by name.
 
-    When a training asks, it has imported all that it needs: tests/stages/train/test_fingerprint.py sees to it.
+    The training calls it after its last import: tests/stages/train/test_fingerprint.py checks that.
     """
     return {
         name: hashlib.sha256(Path(module.__file__).read_bytes()).hexdigest()
@@ -47,12 +48,12 @@ def code() -> dict[str, str]:
     }
 
 
-def versions() -> dict[str, str]:
-    """Versions of the packages that compute, where they are installed."""
-    found = {}
+def package_versions() -> dict[str, str]:
+    """Returns the versions of the installed packages that compute."""
+    versions = {}
     for name in PACKAGES:
         try:
-            found[name] = importlib.metadata.version(name)
+            versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return versions

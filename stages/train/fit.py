@@ -1,8 +1,9 @@
-"""Teaching a network: one pass over the samples after another, each to be taken up again where it was cut off."""
+"""Trains a compiled network epoch by epoch, resumes it from a checkpoint, and scores it."""
 
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import keras
@@ -15,19 +16,27 @@ from stages.model.tasks import task_of
 from stages.samples.prepared import Part, TrainingData, sample_order
 from stages.train.backends.backend import load_backend
 from stages.train.backends.interface import Loop
-from stages.train.batches import Batches, feed
-from stages.train.checkpoints import Checkpoint, Checkpoints
+from stages.train.batches import Batches, make_batches
+from stages.train.checkpoints import Checkpoint, CheckpointFile
 from stages.train.early_stopping import best_epoch, should_stop
 from stages.train.losses import make_loss, make_metric, metric_name
 from stages.train.optimizers import make_optimizer
 from stages.train.progress import Epoch, ProgressReporter
 
-STEPS_PER_CALL = 256  # steps before Python hears of it: often enough for a bar, too seldom to cost anything
-EVALUATION_BATCH = 1000  # samples; changes nothing but speed and rounding
+STEPS_PER_CALL = 256  # steps between two updates of the progress bar: more would not be faster
+EVALUATION_BATCH = 1000  # samples; affects only speed and rounding
 
 
-class Lesson(NamedTuple):
-    """A compiled network that learns as the model, which is called `name`, says."""
+class FitResult(NamedTuple):
+    """The history of a training, and its duration in seconds over all resumed runs."""
+
+    history: list[Epoch]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """Trains the compiled `network` of `model`, called `name`, one epoch at a time."""
 
     name: str
     model: Model
@@ -35,124 +44,123 @@ class Lesson(NamedTuple):
     loop: Loop
     train: Batches
     validation: Batches
-    watch: ProgressReporter
+    progress: ProgressReporter
 
+    def run_epoch(self, epoch: int) -> Epoch:
+        """Trains on all training samples once, then scores the validation samples; `epoch` counts from 0.
 
-class Fitted(NamedTuple):
-    """What a training was: each epoch, and the seconds that all its pieces took together."""
+        Raises:
+            InvalidInput: a loss is not finite.
+        """
+        model, samples = self.model, self.train.samples
+        order = sample_order(model.seed, epoch, samples) if model.shuffle else np.arange(samples)
+        self.network.reset_metrics()
+        step = 0
+        for arrays, indices in self.train.batches(order, model.batch_size, STEPS_PER_CALL):
+            bad_step = self.loop.train(arrays, indices)
+            loss, metric = _loss_and_metric(self.network, model, samples)
+            if bad_step is not None:
+                raise self._diverged("loss", loss, f"in epoch {epoch + 1}, by step {step + bad_step + 1}")
+            step += len(indices)
+            self.progress.step(epoch + 1, step, loss, metric)
+        result = Epoch(epoch + 1, loss, metric, *_evaluate(self.network, self.loop, self.validation, model))
+        if not math.isfinite(result.val_loss):
+            raise self._diverged("validation loss", result.val_loss, f"after epoch {epoch + 1}")
+        return result
 
-    history: list[Epoch]
-    seconds: float
+    def _diverged(self, quantity: str, loss: float, when: str) -> InvalidInput:
+        return InvalidInput(
+            f"models.{self.name}: the {quantity} became {loss} {when}, "
+            "expected a finite number; choose a smaller optimizer.learning_rate"
+        )
 
 
 def compile_network(network: Any, model: Model, samples: int) -> None:
-    """Give `network`, which is to learn from so many `samples`, its optimizer, loss and metric."""
+    """Compiles `network` with the optimizer, loss and metric of `model`, for a training part of `samples` samples."""
     network.compile(
         optimizer=make_optimizer(model.optimizer, model.epochs, math.ceil(samples / model.batch_size)),
         loss=make_loss(model),
         metrics=[make_metric(model)],
-        jit_compile=False,  # the loop compiles
+        jit_compile=False,  # the backend's loop compiles
     )
     network.optimizer.build(network.trainable_variables)
 
 
-def fit(network: Any, data: TrainingData, name: str, model: Model, checkpoints: Checkpoints | None = None) -> Fitted:
-    """Train the compiled `network` for all epochs of `model`, called `name`, or until early stopping.
+def fit(
+    network: Any, data: TrainingData, name: str, model: Model, checkpoint_file: CheckpointFile | None = None
+) -> FitResult:
+    """Trains the compiled `network` for all epochs of `model`, called `name`, or until early stopping.
 
-    It goes on from a checkpoint where a fitting one is. At the end the network has the weights of the last epoch or of
-    the best one, as the model's `keep` says.
+    It resumes from the checkpoint, if there is one. In the end the network has the weights of the last or of the best
+    epoch, as the model's `keep` says.
 
     Raises:
-        InvalidInput: the loss is not finite any more.
+        InvalidInput: a loss is not finite.
     """
     start = time.perf_counter()
-    saved = checkpoints.load() if checkpoints else None
-    start -= saved.fit_s if saved else 0
-    history = _take_up(network, saved, name) if saved else []
-    best = saved.best if saved else []
+    history, best = list[Epoch](), list[NDArray[Any]]()
+    if checkpoint_file and (checkpoint := checkpoint_file.load()):
+        start -= checkpoint.fit_s
+        history, best = _restore(network, checkpoint, name), list(checkpoint.best)
     loop, classes = load_backend().make_loop(network), data.prepared.classes
-    feeds = feed(loop, data.train, model, classes, weighted=True), feed(loop, data.validation, model, classes)
+    train = make_batches(loop, data.train, model, classes, weighted=True)
+    validation = make_batches(loop, data.validation, model, classes)
     steps = math.ceil(len(data.train.labels) / model.batch_size)
-    with ProgressReporter(model.epochs, steps, metric_name(model)) as watch:
-        lesson = Lesson(name, model, network, loop, *feeds, watch)
+    with ProgressReporter(model.epochs, steps, metric_name(model)) as progress:
+        trainer = Trainer(name, model, network, loop, train, validation, progress)
         while len(history) < model.epochs and not should_stop(_losses(history), model.early_stopping):
-            history.append(fit_epoch(lesson, len(history)))
-            watch.epoch(history[-1])
+            history.append(trainer.run_epoch(len(history)))
+            progress.epoch(history[-1])
             if model.keep == "best" and best_epoch(_losses(history)) == len(history) - 1:
                 best = network.get_weights()
-            if checkpoints:
-                checkpoints.save(Checkpoint(history, _state(network), best, time.perf_counter() - start))
+            if checkpoint_file:
+                checkpoint_file.save(Checkpoint(history, _state(network), best, time.perf_counter() - start))
     if best:
         network.set_weights(best)
-    return Fitted(history, time.perf_counter() - start)
-
-
-def fit_epoch(lesson: Lesson, epoch: int) -> Epoch:
-    """One pass over the training samples, in an order of our own; `epoch` counts from 0.
-
-    Raises:
-        InvalidInput: the loss is not finite any more.
-    """
-    network, model, train = lesson.network, lesson.model, lesson.train
-    order = sample_order(model.seed, epoch, train.samples) if model.shuffle else np.arange(train.samples)
-    network.reset_metrics()
-    step = 0
-    for held, rows in train.batches(order, model.batch_size, STEPS_PER_CALL):
-        bad = lesson.loop.train(held, rows)
-        if bad is not None:
-            loss, _ = _results(network, model, train.samples)
-            raise InvalidInput(_diverged(lesson.name, "loss", loss, f"in epoch {epoch + 1}, by step {step + bad + 1}"))
-        step += len(rows)
-        lesson.watch.step(epoch + 1, step, *_results(network, model, train.samples))
-    done = Epoch(
-        epoch + 1, *_results(network, model, train.samples), *_test(network, lesson.loop, lesson.validation, model)
-    )
-    if not math.isfinite(done.val_loss):
-        raise InvalidInput(_diverged(lesson.name, "validation loss", done.val_loss, f"after epoch {epoch + 1}"))
-    return done
+    return FitResult(history, time.perf_counter() - start)
 
 
 def score(network: Any, part: Part, model: Model, classes: int) -> dict[str, float]:
-    """Loss, metric and accuracy of `network` on `part`, dropout off."""
-    judge = keras.Model(network.inputs, network.outputs)  # `network` stays without a loss, as it is to be saved
-    judge.compile(loss=make_loss(model), metrics=[make_metric(model)], jit_compile=False)
-    loop = load_backend().make_loop(judge)
-    found = _test(judge, loop, feed(loop, part, model, classes), model)
-    scores = dict(zip(("loss", metric_name(model)), found, strict=True))
-    return scores | ({"accuracy": _near(judge, part, model, classes)} if model.task == "regression" else {})
+    """Returns loss, metric and accuracy of `network` on `part`, without dropout."""
+    copy = keras.Model(network.inputs, network.outputs)  # `network`, which will be saved, stays uncompiled
+    copy.compile(loss=make_loss(model), metrics=[make_metric(model)], jit_compile=False)
+    loop = load_backend().make_loop(copy)
+    results = _evaluate(copy, loop, make_batches(loop, part, model, classes), model)
+    scores = dict(zip(("loss", metric_name(model)), results, strict=True))
+    if model.task == "regression":
+        scores["accuracy"] = _nearest_label_accuracy(copy, part, model, classes)
+    return scores
 
 
-def _near(network: Any, part: Part, model: Model, classes: int) -> float:
-    """Share of the samples for which the number of the right label is the nearest to what `network` predicts."""
-    right = 0
+def _nearest_label_accuracy(network: Any, part: Part, model: Model, classes: int) -> float:
+    """Returns the fraction of samples whose label has the number nearest to the predicted one."""
+    correct = 0
     for start in range(0, len(part.labels), EVALUATION_BATCH):
         rows = slice(start, start + EVALUATION_BATCH)
         values = np.asarray(network.predict_on_batch(part.images[rows]))[:, 0]
-        right += int((task_of(model).nearest(values, classes) == part.labels[rows]).sum())
-    return right / len(part.labels)
+        correct += int((task_of(model).nearest_labels(values, classes) == part.labels[rows]).sum())
+    return correct / len(part.labels)
 
 
-def _test(network: Any, loop: Loop, part: Batches, model: Model) -> tuple[float, float]:
+def _evaluate(network: Any, loop: Loop, part: Batches, model: Model) -> tuple[float, float]:
+    """Returns loss and metric of `network` on all samples of `part`, without dropout."""
     network.reset_metrics()
-    for held, rows in part.batches(np.arange(part.samples), EVALUATION_BATCH, STEPS_PER_CALL):
-        loop.test(held, rows)
-    return _results(network, model, part.samples)
+    for arrays, indices in part.batches(np.arange(part.samples), EVALUATION_BATCH, STEPS_PER_CALL):
+        loop.test(arrays, indices)
+    return _loss_and_metric(network, model, part.samples)
 
 
-def _results(network: Any, model: Model, samples: int) -> tuple[float, float]:
-    """Loss, and accuracy or what else the task is measured by."""
-    found, name = network.get_metrics_result(), metric_name(model)
-    share = float(found[name])
-    return float(found["loss"]), exact_share(share, samples) if name == "accuracy" else share
-
-
-def exact_share(share: float, samples: int) -> float:
-    """The share of `samples` that float32 `share` stands for: a whole number of them."""
-    return round(share * samples) / samples if math.isfinite(share) else share
+def _loss_and_metric(network: Any, model: Model, samples: int) -> tuple[float, float]:
+    """Returns the current loss and metric; an accuracy is rounded to the nearest multiple of 1 / samples."""
+    results, name = network.get_metrics_result(), metric_name(model)
+    metric = float(results[name])
+    if name == "accuracy" and math.isfinite(metric):
+        metric = round(metric * samples) / samples  # what float32 stands for
+    return float(results["loss"]), metric
 
 
 def _state(network: Any) -> list[NDArray[Any]]:
-    """All that a training changes: weights, the states of random layers, and the optimizer's variables."""
+    """Returns copies of everything that a training changes: weights, states of random layers, optimizer variables."""
     return [np.array(keras.ops.convert_to_numpy(variable)) for variable in _variables(network)]
 
 
@@ -160,20 +168,13 @@ def _variables(network: Any) -> Sequence[Any]:
     return [*network.variables, *network.optimizer.variables]
 
 
-def _take_up(network: Any, saved: Checkpoint, name: str) -> list[Epoch]:
-    """Put the network where the checkpoint left it; the history so far."""
-    for variable, value in zip(_variables(network), saved.state, strict=True):
+def _restore(network: Any, checkpoint: Checkpoint, name: str) -> list[Epoch]:
+    """Sets the variables of `network` to those of the checkpoint and returns its history."""
+    for variable, value in zip(_variables(network), checkpoint.state, strict=True):
         variable.assign(value)
-    print(f"{name}: goes on from a checkpoint, after epoch {len(saved.history)}", flush=True)
-    return list(saved.history)
+    print(f"{name}: resumes from the checkpoint of epoch {len(checkpoint.history)}", flush=True)
+    return list(checkpoint.history)
 
 
 def _losses(history: Sequence[Epoch]) -> list[float]:
     return [epoch.val_loss for epoch in history]
-
-
-def _diverged(name: str, what: str, loss: float, when: str) -> str:
-    return (
-        f"models.{name}: the {what} became {loss} {when}, "
-        "expected a finite number; choose a smaller optimizer.learning_rate"
-    )

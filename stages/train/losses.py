@@ -1,4 +1,4 @@
-"""Keras's losses and metrics for what params.yaml names."""
+"""Keras losses and metrics of a model in params.yaml."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ WITH_LOGITS = ("sparse_categorical_crossentropy", "categorical_crossentropy", "b
 
 
 def make_loss(model: ModelBase) -> Any:
-    """Keras loss for the model's output; labels are to be written as `tasks.encode` writes them."""
+    """Returns the Keras loss of the model, for labels encoded by `tasks.encode`."""
     options: dict[str, Any] = {"from_logits": model.output == "logits"} if model.loss in WITH_LOGITS else {}
     if model.label_smoothing:
         options["label_smoothing"] = model.label_smoothing
@@ -35,21 +35,21 @@ def make_loss(model: ModelBase) -> Any:
 
 
 def metric_name(model: ModelBase) -> str:
-    """What is watched beside the loss: accuracy, or the mean absolute error (mae) of a regression."""
+    """Returns the name of the model's metric: accuracy, or mae (mean absolute error) for a regression."""
     return "mae" if model.task == "regression" else "accuracy"
 
 
 def make_metric(model: ModelBase) -> Any:
-    """Keras metric called `metric_name`: of encoded labels and outputs, without weights of classes.
+    """Returns the Keras metric called `metric_name(model)`, for encoded labels, without class weights.
 
-    Accuracy is the share of samples whose largest output is at the label, or of two_class that lie on the right
-    side: of 0.5 for probabilities, of 0 for scores.
+    Accuracy is the fraction of samples whose largest output is at the label. For two_class it is the fraction on the
+    correct side of the threshold: 0.5 for probabilities, 0 for scores.
     """
-    name, encoding = metric_name(model), encoding_of(model)
+    name = metric_name(model)
     if model.task == "regression":
         return keras.metrics.MeanAbsoluteError(name=name)
-    if encoding == "integer":
+    if encoding_of(model) == "integer":
         return keras.metrics.SparseCategoricalAccuracy(name=name)
     if model.task == "multiclass":
-        return keras.metrics.CategoricalAccuracy(name=name)  # arg-max on both sides: -1 and 1 will do
+        return keras.metrics.CategoricalAccuracy(name=name)  # compares argmax: labels may be -1 and 1
     return keras.metrics.BinaryAccuracy(name=name, threshold=0.5 if model.output == "sigmoid" else 0.0)

@@ -1,6 +1,6 @@
-"""The networks: each one a literal list of layers from its parameters.
+"""The networks: each one a literal list of Keras layers built from the model's parameters.
 
-A list within the list is a branch: what it makes is joined with what it was given. Only a graph has branches.
+A list within the list is a branch: its output is concatenated with its input. Only functional models have branches.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,164 +12,169 @@ from keras import layers
 from stages.model.config import CnnModel, Conv1dModel, DenseModel, Model, ModelBase, RecurrentModel
 from stages.model.tasks import outputs_of
 
-Layers: TypeAlias = list[Any]  # Keras carries no types
+Layers: TypeAlias = list[Any]  # Keras has no type hints
 Shape: TypeAlias = tuple[int, ...]
 
 CELLS = {"simple_rnn": layers.SimpleRNN, "lstm": layers.LSTM, "gru": layers.GRU}
-LAST = {"softmax": "softmax", "sigmoid": "sigmoid", "logits": None, "linear": None, "softplus": "softplus"}
 
 
 def build(model: Model, shape: Shape, classes: int, policy: str = "float32") -> Any:
-    """Keras model from float32 (n, *shape) to (n, classes), or (n, 1) for tasks with a single output.
+    """Builds the Keras model from float32 (n, *shape) to (n, classes), or (n, 1) for tasks with a single output.
 
-    The seed gives its first weights; `policy` is Keras's name for what the layers compute in.
+    The model's seed decides the initial weights; `policy` is the Keras dtype policy of the layers.
     """
-    keras.utils.clear_session()  # else layers are named by how many this process has made
+    keras.utils.clear_session()  # resets the counters in layer names
     keras.config.set_dtype_policy(policy)
     keras.utils.set_random_seed(model.seed)
-    parts = NETWORKS[type(model)](model, shape, classes)
+    sequence = NETWORKS[type(model)](model, shape, classes)
     if model.form == "sequential":
-        return keras.Sequential([keras.Input(shape), *parts], name=model.network)
+        return keras.Sequential([keras.Input(shape), *sequence], name=model.network)
     images = keras.Input(shape)
-    return keras.Model(images, graph(parts, images), name=model.network)
+    return keras.Model(images, apply_layers(sequence, images), name=model.network)
 
 
 def float32_copy(network: Any) -> Any:
-    """The same layers with the same weights, not compiled, all of which compute in float32."""
+    """Returns an uncompiled copy of `network` with the same weights, all layers of which compute in float32."""
     keras.config.set_dtype_policy("float32")
     config = network.get_config()
-    for layer, facts in zip(network.layers, config["layers"][-len(network.layers) :], strict=True):
+    for layer, entry in zip(network.layers, config["layers"][-len(network.layers) :], strict=True):
         if layer.dtype_policy is network.dtype_policy:  # else a policy of its own: the last layer's is float32
-            facts["config"]["dtype"] = None  # Keras's default: the policy that was set
+            entry["config"]["dtype"] = None  # Keras's default: the global policy
     copy = type(network).from_config(config)
     copy.set_weights(network.get_weights())
     return copy
 
 
-def graph(parts: Sequence[Any], value: Any) -> Any:
-    """What `parts`, one after the other, make of `value`."""
-    for part in parts:
-        value = layers.Concatenate()([value, graph(part, value)]) if isinstance(part, list) else part(value)
+def apply_layers(sequence: Sequence[Any], value: Any) -> Any:
+    """Returns the output of the layers and branches in `sequence`, applied to `value` one after the other."""
+    for part in sequence:
+        value = layers.Concatenate()([value, apply_layers(part, value)]) if isinstance(part, list) else part(value)
     return value
 
 
 def dense(model: DenseModel, shape: Shape, classes: int) -> Layers:
-    """Layers of a multi-layer perceptron."""
+    """Returns the layers of a multi-layer perceptron."""
     return [
         layers.Flatten(),
-        *hidden(model),
-        output(model, classes),
+        *hidden_layers(model),
+        output_layer(model, classes),
     ]
 
 
 def cnn(model: CnnModel, shape: Shape, classes: int) -> Layers:
-    """Layers of a convolutional network."""
+    """Returns the layers of a convolutional network."""
     return [
         *(
             layer
             for filters in model.filters
             for layer in (
-                *convolutions(model, filters),
+                *convolution_layers(model, filters),
                 layers.MaxPooling2D(model.pool_size),
-                *silenced(model.pool_dropout),
+                *dropout_layers(model.pool_dropout),
             )
         ),
         layers.Flatten(),
-        *hidden(model),
-        output(model, classes),
+        *hidden_layers(model),
+        output_layer(model, classes),
     ]
 
 
-def convolutions(model: CnnModel, filters: int) -> Layers:
-    """The convolutions before one pooling."""
-    each = (
-        activated(layers.Conv2D, model, filters, kernel_size=model.kernel_size, padding=model.padding)
+def convolution_layers(model: CnnModel, filters: int) -> Layers:
+    """Returns the convolutions before one pooling."""
+    blocks = (
+        layer_with_activation(layers.Conv2D, model, filters, kernel_size=model.kernel_size, padding=model.padding)
         for _ in range(model.repeat)
     )
-    return [layer for convolution in each for layer in convolution]
+    return [layer for block in blocks for layer in block]
 
 
 def conv1d(model: Conv1dModel, shape: Shape, classes: int) -> Layers:
-    """Layers of a convolutional network along the rows of an image."""
+    """Returns the layers of a convolutional network along the rows of an image."""
     return [
-        rows(shape),
+        rows_as_sequence(shape),
         *(
             layer
             for filters in model.filters
             for layer in (
-                *activated(layers.Conv1D, model, filters, kernel_size=model.kernel_size, padding=model.padding),
+                *layer_with_activation(
+                    layers.Conv1D, model, filters, kernel_size=model.kernel_size, padding=model.padding
+                ),
                 layers.MaxPooling1D(model.pool_size),
-                *silenced(model.pool_dropout),
+                *dropout_layers(model.pool_dropout),
             )
         ),
         layers.Flatten(),
-        *hidden(model),
-        output(model, classes),
+        *hidden_layers(model),
+        output_layer(model, classes),
     ]
 
 
 def recurrent(model: RecurrentModel, shape: Shape, classes: int) -> Layers:
-    """Layers of a recurrent network that reads the rows of an image from the top; the last state goes on."""
+    """Returns the layers of a recurrent network over the rows of an image, top to bottom; its last state is used."""
     *inner, last = model.recurrent_units
     cell, penalty = CELLS[model.cell], {"kernel_regularizer": regularizer(model)}
     return [
-        rows(shape),
+        rows_as_sequence(shape),
         *(cell(units, return_sequences=True, **penalty) for units in inner),
         cell(last, **penalty),
         *([layers.BatchNormalization()] if model.batch_normalisation else []),
-        *hidden(model),
-        output(model, classes),
+        *hidden_layers(model),
+        output_layer(model, classes),
     ]
 
 
-def rows(shape: Shape) -> Any:
-    """An image (h, w, c) as a sequence of h rows of w * c features."""
+def rows_as_sequence(shape: Shape) -> Any:
+    """Returns the layer that reshapes images (h, w, c) to sequences of h rows of w * c features."""
     height, width, channels = shape
     return layers.Reshape((height, width * channels))
 
 
-def hidden(model: ModelBase) -> Layers:
-    """Hidden dense layers, each with its dropout where there is one, each a branch with `skip`."""
-    drop = [] if model.units else silenced(model.dropout)
+def hidden_layers(model: ModelBase) -> Layers:
+    """Returns the hidden dense layers, each followed by its dropout; with `skip` each is a branch.
+
+    Without hidden layers the dropout, if any, applies to the features.
+    """
+    dropout = [] if model.units else dropout_layers(model.dropout)
     blocks = [
         [
-            *activated(layers.Dense, model, units),
-            *silenced(model.dropout),
+            *layer_with_activation(layers.Dense, model, units),
+            *dropout_layers(model.dropout),
         ]
         for units in model.units
     ]
-    return blocks if model.skip else [*drop, *(layer for block in blocks for layer in block)]
+    return blocks if model.skip else [*dropout, *(layer for block in blocks for layer in block)]
 
 
-def silenced(share: float) -> Layers:
-    """Dropout of this share, where there is any."""
-    return [layers.Dropout(share)] if share else []
+def dropout_layers(rate: float) -> Layers:
+    """Returns a dropout layer, or nothing if `rate` is 0."""
+    return [layers.Dropout(rate)] if rate else []
 
 
-def activated(kind: Any, model: ModelBase, width: int, **options: Any) -> Layers:
-    """A hidden layer of a `kind` with its activation, and batch normalisation between the two where chosen."""
+def layer_with_activation(layer_class: Any, model: ModelBase, width: int, **options: Any) -> Layers:
+    """Returns a hidden layer with its activation, and batch normalisation between them if the model has it."""
     options["kernel_regularizer"] = regularizer(model)
     if not model.batch_normalisation:
-        return [kind(width, activation=activation(model), **options)]
+        return [layer_class(width, activation=hidden_activation(model), **options)]
     return [
-        kind(width, use_bias=False, **options),  # the normalisation has a bias
+        layer_class(width, use_bias=False, **options),  # the normalisation has a bias
         layers.BatchNormalization(),
-        layers.Activation(activation(model)),
+        layers.Activation(hidden_activation(model)),
     ]
 
 
-def output(model: ModelBase, classes: int) -> Any:
-    """The last layer: probabilities, scores, or a number."""
-    return layers.Dense(outputs_of(model, classes), activation=LAST[model.output], dtype="float32")
+def output_layer(model: ModelBase, classes: int) -> Any:
+    """Returns the last layer, whose output is probabilities, scores, or a number."""
+    activation = None if model.output in ("logits", "linear") else model.output
+    return layers.Dense(outputs_of(model, classes), activation=activation, dtype="float32")
 
 
-def activation(model: ModelBase) -> str | None:
-    """Keras's name for the hidden layers' activation; None makes them linear."""
+def hidden_activation(model: ModelBase) -> str | None:
+    """Returns Keras's name of the hidden layers' activation, or None for linear layers."""
     return None if model.activation == "none" else model.activation
 
 
 def regularizer(model: ModelBase) -> Any:
-    """Penalty on the weights of a layer, or None."""
+    """Returns the penalty on a layer's weights, or None."""
     return keras.regularizers.L1L2(model.l1, model.l2) if model.l1 or model.l2 else None
 
 

@@ -1,4 +1,4 @@
-"""What a training writes: the network that ships, how it was trained, and how well it does."""
+"""The outputs of a training: the Keras and ONNX files of the network, its history, and a summary of the training."""
 
 import csv
 from collections.abc import Iterable, Sequence
@@ -19,25 +19,26 @@ from stages.train.fit import score
 from stages.train.losses import metric_name
 from stages.train.networks import float32_copy
 from stages.train.progress import Epoch, columns
-from stages.train.test_time_augmentation import with_views
+from stages.train.test_time_augmentation import with_test_time_augmentation
 
 OUTPUTS = ("model.keras", "model.onnx", "history.csv", "training.json")
-COMPARED = 1000  # validation samples on which the export must agree with what was trained
+CHECKED_SAMPLES = 1000  # validation samples on which the exported model must agree with the trained one
 
 
-def shipped_network(network: Any, model: Model, data: TrainingData, precision: Precision) -> Any:
-    """The network that ships: the trained weights in float32, with test-time augmentation where the model has it.
+def inference_network(network: Any, model: Model, data: TrainingData, precision: Precision) -> Any:
+    """Returns the network to export: the trained weights in float32, with the model's test-time augmentation, if any.
 
     Raises:
-        InkflowError: in float32 it does not do what was trained in bfloat16.
+        InkflowError: the float32 network differs too much from the one trained in bfloat16.
     """
-    shipped = float32_copy(network)
+    exported = float32_copy(network)
     if precision != "float32":
-        model_files.check_rounding(network, shipped, data.validation.images[:COMPARED])
-    return with_views(shipped, model.test_time_augmentation) if model.test_time_augmentation else shipped
+        model_files.check_rounding(network, exported, data.validation.images[:CHECKED_SAMPLES])
+    augmentation = model.test_time_augmentation
+    return with_test_time_augmentation(exported, augmentation) if augmentation else exported
 
 
-def record(
+def training_summary(
     network: Any,
     name: str,
     model: Model,
@@ -46,7 +47,7 @@ def record(
     precision: str,
     history: Sequence[Epoch],
 ) -> dict[str, Any]:
-    """Content of fit.json: what was trained, with what, and how well what ships does, dropout off."""
+    """Returns the content of training.json: model, device, versions, and the scores of the exported `network`."""
     parts = {"train": data.train, "validation": data.validation}
     backend = keras.backend.backend()
     return {
@@ -59,32 +60,32 @@ def record(
         "device": {"kind": device.kind, "name": device.name},
         "threads": device.threads,
         "precision": precision,
-        "versions": {"keras": keras.__version__, "backend": f"{backend} {fingerprint.versions()[backend]}"},
+        "versions": {"keras": keras.__version__, "backend": f"{backend} {fingerprint.package_versions()[backend]}"},
         **{key: score(network, part, model, data.prepared.classes) for key, part in parts.items()},
         "samples": {key: len(part.labels) for key, part in parts.items()},
     }
 
 
 def kept_epoch(model: Model, history: Sequence[Epoch]) -> int:
-    """The epoch, from 1, after which the weights are those that were kept."""
+    """Returns the epoch, from 1, whose weights were kept."""
     return best_epoch([epoch.val_loss for epoch in history]) + 1 if model.keep == "best" else len(history)
 
 
-def write(
+def write_outputs(
     network: Any,
     model: Model,
     data: TrainingData,
     history: Iterable[Epoch],
-    facts: dict[str, Any],
+    summary: dict[str, Any],
     out: Path,
 ) -> None:
-    """Write all OUTPUTS to the folder `out`, or none; the export must do what `network` does.
+    """Writes all OUTPUTS to the folder `out`, or none, and checks that the ONNX model agrees with `network`.
 
     Raises:
-        InkflowError: the exported model does not do what the trained one does.
+        InkflowError: the ONNX model differs from `network`.
         OutputError: the folder is full, read-only, or not a folder.
     """
-    images = data.validation.images[:COMPARED]
+    images = data.validation.images[:CHECKED_SAMPLES]
     with ExitStack() as files:
         paths = {name: files.enter_context(replacing(out / name)) for name in OUTPUTS}
         model_files.save_keras(network, paths["model.keras"])
@@ -94,11 +95,11 @@ def write(
             onnx_subprocess.save_onnx(paths["model.keras"], data.prepared, model, paths["model.onnx"])
         model_files.check_agreement(network, paths["model.onnx"], images, data.prepared, model)
         write_history(paths["history.csv"], history, metric_name(model))
-        write_json(paths["training.json"], facts)
+        write_json(paths["training.json"], summary)
 
 
 def write_history(path: Path, history: Iterable[Epoch], metric: str) -> None:
-    """Write one line an epoch; `metric` is the name of what was watched beside the loss."""
+    """Writes history.csv, one line per epoch; `metric` is the name of the model's metric."""
     with path.open("w", encoding="utf-8", newline="") as file:
         lines = csv.writer(file, lineterminator="\n")
         lines.writerow(columns(metric))

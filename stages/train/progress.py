@@ -1,4 +1,4 @@
-"""How training says how far it is: one plain line an epoch, and a live bar where a person looks."""
+"""Progress of a training: one plain line per epoch, and a live bar on a terminal."""
 
 import sys
 from typing import NamedTuple, Self
@@ -8,7 +8,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 
 class Epoch(NamedTuple):
-    """One line of history.csv; `epoch` counts from 1, `metric` is accuracy, or what else the task is measured by."""
+    """One line of history.csv; `epoch` counts from 1, `metric` is accuracy or the task's other metric."""
 
     epoch: int
     loss: float
@@ -18,7 +18,7 @@ class Epoch(NamedTuple):
 
 
 def columns(metric: str) -> tuple[str, ...]:
-    """Names of an epoch's fields where the metric is called `metric`."""
+    """Returns the column names of history.csv for a metric called `metric`."""
     return ("epoch", "loss", metric, "val_loss", f"val_{metric}")
 
 
@@ -36,26 +36,26 @@ class ProgressReporter:
             console=console,
             disable=not console.is_terminal,
             transient=True,
-            redirect_stdout=sys.stdout.isatty(),  # else the log's lines would go to the bar
+            redirect_stdout=sys.stdout.isatty(),  # if not a terminal, its lines must not go to the bar's console
         )
         self._task = self._bar.add_task("training", total=epochs * steps, epoch=1, epochs=epochs, loss=0.0, metric=0.0)
 
     def __enter__(self) -> Self:
-        """Start the bar."""
+        """Starts the bar."""
         self._bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Take the bar away."""
+        """Removes the bar."""
         self._bar.stop()
 
     def step(self, epoch: int, step: int, loss: float, metric: float) -> None:
-        """Show that `step` steps of `epoch` are done; both count from 1."""
+        """Updates the bar: `step` steps of `epoch` are done; both count from 1."""
         done = (epoch - 1) * self._steps + step
         self._bar.update(self._task, completed=done, epoch=epoch, loss=loss, metric=metric)
 
     def epoch(self, result: Epoch) -> None:
-        """Say how an epoch went."""
-        named = list(zip(columns(self._metric), result, strict=True))[1:]
-        numbers = "  ".join(f"{name} {value:.4f}" for name, value in named)
+        """Prints the line of an epoch."""
+        values = list(zip(columns(self._metric), result, strict=True))[1:]
+        numbers = "  ".join(f"{name} {value:.4f}" for name, value in values)
         print(f"epoch {result.epoch}/{self._epochs}  {numbers}", flush=True)

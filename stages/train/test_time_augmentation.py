@@ -1,4 +1,4 @@
-"""Test-time augmentation: a network that looks at an image in several ways, and gives the mean of what it says."""
+"""Test-time augmentation: a network that averages its outputs over an image and transformed copies of it."""
 
 import functools
 import math
@@ -11,11 +11,11 @@ from keras import ops
 from numpy.typing import NDArray
 
 from stages.model.config import TestTimeAugmentation
-from stages.train.augmentation import matrices, origins
+from stages.train.augmentation import affine_transforms, source_coordinates
 
 
 class View(NamedTuple):
-    """How an image is changed: as the arguments of `augmentation.matrices`, the shifts as shares of its sides."""
+    """A transform of an image: the arguments of `affine_transforms`, with the shifts as fractions of its sides."""
 
     angle: float = 0.0
     scale: float = 1.0
@@ -23,51 +23,52 @@ class View(NamedTuple):
     right: float = 0.0
 
 
-def copies_of(chosen: TestTimeAugmentation) -> list[View]:
-    """The image turned either way, smaller and larger, moved each way."""
-    angle, zoom, shift = math.radians(chosen.rotation), chosen.zoom, chosen.shift
-    turned = [View(angle=-angle), View(angle=angle)] if angle else []
+def augmented_views(augmentation: TestTimeAugmentation) -> list[View]:
+    """Returns the views beside the image itself: rotated either way, smaller and larger, shifted in each direction."""
+    angle, zoom, shift = math.radians(augmentation.rotation), augmentation.zoom, augmentation.shift
+    rotated = [View(angle=-angle), View(angle=angle)] if angle else []
     zoomed = [View(scale=1 - zoom), View(scale=1 + zoom)] if zoom else []
-    moved = [View(down=-shift), View(down=shift), View(right=-shift), View(right=shift)] if shift else []
-    return [*turned, *zoomed, *moved]
+    shifted = [View(down=-shift), View(down=shift), View(right=-shift), View(right=shift)] if shift else []
+    return [*rotated, *zoomed, *shifted]
 
 
-def with_views(network: Any, chosen: TestTimeAugmentation) -> Any:
-    """Keras model of the same input, output and weights: the mean of what `network` gives for an image and its copies.
+def with_test_time_augmentation(network: Any, augmentation: TestTimeAugmentation) -> Any:
+    """Returns a Keras model with the input, output and weights of `network` that averages over the views of an image.
 
-    As Krizhevsky, Sutskever and Hinton averaged over ten crops (ImageNet Classification with Deep Convolutional Neural
-    Networks, 2012), though of logits where the network gives these. It is made of Keras's own operations, so that its
-    file opens without this module; one copy after the other, so that it needs little more memory than `network`.
+    Krizhevsky, Sutskever and Hinton averaged over ten crops (ImageNet Classification with Deep Convolutional Neural
+    Networks, 2012). Here the outputs are averaged, which are logits if the network's output is logits. The model has
+    only Keras's own operations, so that its file loads without this module. It computes one view after the other, so
+    that it needs little more memory than `network`.
     """
     images = keras.Input(network.input_shape[1:])
-    seen = [images, *(resampled(images, view) for view in copies_of(chosen))]
-    mean = keras.layers.Average()([network(view) for view in seen])
+    views = [images, *(transform(images, view) for view in augmented_views(augmentation))]
+    mean = keras.layers.Average()([network(view) for view in views])
     return keras.Model(images, mean, name=f"{network.name}_of_views")
 
 
-def resampled(images: Any, view: View) -> Any:
-    """Images (n, h, w, c) changed as `view` says, by operations that any reader of a model knows."""
+def transform(images: Any, view: View) -> Any:
+    """Returns images (n, h, w, c) transformed by `view`, with operations that every format of a model supports."""
     height, width, channels = images.shape[1:]
     pixels = ops.reshape(images, (-1, height * width, channels))
-    corners = zip(*neighbours(view, (height, width)), strict=True)
-    parts = (ops.take(pixels, places, axis=1) * shares[:, np.newaxis] for places, shares in corners)
-    return ops.reshape(functools.reduce(operator.add, parts), (-1, height, width, channels))
+    neighbours = zip(*bilinear_neighbours(view, (height, width)), strict=True)
+    terms = (ops.take(pixels, indices, axis=1) * weights[:, np.newaxis] for indices, weights in neighbours)
+    return ops.reshape(functools.reduce(operator.add, terms), (-1, height, width, channels))
 
 
-def neighbours(view: View, size: tuple[int, int]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """Of which four pixels, and of how much of each, the pixels of a view are made (bilinear, edges continued).
+def bilinear_neighbours(view: View, size: tuple[int, int]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Returns the four input pixels of each output pixel and their weights: bilinear, with the nearest pixel outside.
 
     Returns:
-        Places in the image, row after row, int32 (4, height * width), and their shares, float32 of that shape.
+        Indices into the flattened image, int32 (4, height * width), and the weights, float32 of the same shape.
     """
     angle, scale, down, right = np.array(view, np.float32)[:, np.newaxis]
-    changes = matrices(angle, scale, down * size[0], right * size[1], size)
-    origin = np.asarray(ops.convert_to_numpy(origins(changes, size)), np.float64).reshape(-1, 2)
+    transforms = affine_transforms(angle, scale, down * size[0], right * size[1], size)
+    coordinates = np.asarray(ops.convert_to_numpy(source_coordinates(transforms, size)), np.float64).reshape(-1, 2)
     last = np.array(size) - 1
-    inside = np.clip(origin, 0, last)
+    inside = np.clip(coordinates, 0, last)
     first = np.floor(inside).astype(np.int32)
-    further = inside - first
+    fraction = inside - first
     corners = [(0, 0), (0, 1), (1, 0), (1, 1)]
-    places = [np.minimum(first + corner, last) @ [size[1], 1] for corner in corners]
-    shares = [np.where(corner, further, 1 - further).prod(axis=-1) for corner in corners]
-    return np.array(places, np.int32), np.array(shares, np.float32)
+    indices = [np.minimum(first + corner, last) @ [size[1], 1] for corner in corners]
+    weights = [np.where(corner, fraction, 1 - fraction).prod(axis=-1) for corner in corners]
+    return np.array(indices, np.int32), np.array(weights, np.float32)

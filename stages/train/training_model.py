@@ -1,4 +1,4 @@
-"""What learns in the place of a network: around it the augmentation, in it the fastest kernels of the backend."""
+"""Builds the training model: the network behind its augmentation layer, with fused kernels if the backend has them."""
 
 from typing import Any
 
@@ -9,16 +9,15 @@ from stages.train.augmentation import Distortion
 from stages.train.backends.backend import load_backend
 
 
-def training_network(network: Any, model: ModelBase) -> Any:
-    """What is to be compiled and fitted: `network` itself, or what learns faster or more by the same weights.
+def build_training_model(network: Any, model: ModelBase) -> Any:
+    """Returns the model to compile and fit; it shares the weights of `network`, which is the model to export.
 
-    Train the one, save and export the other. The randomness of the augmentation comes from a
-    `keras.random.SeedGenerator` made from the model's seed, whose state is a variable of the returned network
-    (among its `variables`, as are those of Dropout): a training that is to go on exactly must save it too.
+    The random numbers of the augmentation come from a `keras.random.SeedGenerator` with the model's seed. Its state is
+    one of the `variables` of the returned model, like those of Dropout: an exact checkpoint must contain it.
     """
-    learner = load_backend().with_fast_kernels(network)
+    trained = load_backend().with_fused_kernels(network)
     if model.augmentation is None:
-        return learner
+        return trained
     images = keras.Input(network.input_shape[1:], name="images")
     distorted = Distortion(model.augmentation, model.seed, name="augmentation", dtype="float32")(images)
-    return keras.Model(images, learner(distorted), name=f"training_{network.name}")
+    return keras.Model(images, trained(distorted), name=f"training_{network.name}")

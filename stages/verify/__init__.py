@@ -1,1 +1,1 @@
-"""`inkflow verify`: files that should be the same, compared by bytes and by values."""
+"""`inkflow verify`: compares files that should be equal, by bytes and by values."""

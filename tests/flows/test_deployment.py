@@ -1,4 +1,4 @@
-"""Deployments: deployed to a real server, picked up by a real worker, run as a schedule or an event runs them."""
+"""Deploys the flows to a real server, and runs them on a real worker as a schedule or an event does."""
 
 import asyncio
 import json
@@ -21,22 +21,22 @@ from prefect_docker.worker import DockerWorker  # type: ignore[import-untyped]
 from prefect_kubernetes.worker import KubernetesWorker  # type: ignore[import-untyped]
 from ruamel.yaml import YAML
 
-from flows.engine.processes.process_trees import end_trees
+from flows.engine.processes.process_trees import terminate_trees
 from flows.prefect_server import pull_steps
 from flows.prefect_server.environment import HEARTBEAT
-from flows.prefect_server.pools import template
+from flows.prefect_server.pools import base_job_template
 from tests.conftest import Project, Toy, wait_until
 from tests.flows.dvc_repo.test_remotes import commit
-from tests.flows.test_pipeline import settled
+from tests.flows.test_pipeline import finished_run
 from tests.support.prefect_api import api
 from tests.support.root import ROOT
 
-pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(900)]  # as a busy machine needs
+pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(900)]  # a busy machine is slow
 
 
 @pytest.fixture
 def environment(prefect_url: str, tmp_path: Path) -> dict[str, str]:
-    """What `prefect` needs to find the server, and a worker's stages to find the project's modules."""
+    """Return the environment in which `prefect` finds the server, and stages find the project's modules."""
     settings = {
         "PREFECT_API_URL": prefect_url,
         "PREFECT_HOME": str(tmp_path / "home"),
@@ -46,16 +46,16 @@ def environment(prefect_url: str, tmp_path: Path) -> dict[str, str]:
 
 
 def prefect(*arguments: str, environment: dict[str, str]) -> str:
-    """Output of a `prefect` command."""
+    """Run a `prefect` command and return its output."""
     command = ["prefect", "--no-prompt", *arguments]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    process = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180)
+    assert process.returncode == 0, process.stdout + process.stderr
+    return process.stdout
 
 
 @pytest.fixture
 def worker(environment: dict[str, str], tmp_path: Path) -> Iterator[Path]:
-    """A process worker on the pool `local`; its log."""
+    """Run a process worker on the pool `local`, and return the path of its log."""
     log = tmp_path / "worker.log"
     command = ["prefect", "worker", "start", "--pool", "local", "--type", "process", "--name", "tester"]
     with log.open("w") as stream:
@@ -63,12 +63,12 @@ def worker(environment: dict[str, str], tmp_path: Path) -> Iterator[Path]:
         try:
             yield log
         finally:
-            end_trees([process.pid])  # a worker that is asked alone waits for its runs, however long
+            terminate_trees([process.pid])  # a worker that gets a signal waits for its runs without a limit
             process.wait()
 
 
 def test_nightly(project: Project, environment: dict[str, str], worker: Path, prefect_url: str) -> None:
-    """Deployed, triggered, executed by the worker, pushed to the remote; the second time all is Cached."""
+    """The worker executes a triggered run and pushes to the remote; in a second run all stages are Cached."""
     remote = project.folder.parent / "remote"
     subprocess.run(["dvc", "remote", "add", "--default", "store", str(remote)], check=True, capture_output=True)
     wait_until(lambda: httpx.get(f"{prefect_url}/work_pools/local").status_code == 200, timeout_s=60)
@@ -77,7 +77,7 @@ def test_nightly(project: Project, environment: dict[str, str], worker: Path, pr
     assert deployment["schedules"][0]["schedule"]["cron"] == "0 2 * * *"
     trigger = ["deployment", "run", "inkflow/nightly", "--watch", "--watch-timeout", "240"]
     prefect(*trigger, "--param", 'targets=["evaluate@dense"]', environment=environment)
-    first = settled(prefect_url, 7)
+    first = finished_run(prefect_url, 7)
     assert first.flow_run["state_name"] == "Completed", worker.read_text()
     assert first.flow_run["deployment_id"] == deployment["id"]
     assert set(first.states) == {"pull", "validate", "download", "prepare", "train@dense", "evaluate@dense", "push"}
@@ -86,44 +86,43 @@ def test_nightly(project: Project, environment: dict[str, str], worker: Path, pr
     assert "Data and pipelines are up to date." in status
     assert {path.name for path in remote.iterdir()} == {"files", "runs"}
     prefect(*trigger, "--param", 'targets=["evaluate@dense"]', environment=environment)
-    second = settled(prefect_url, 7).states
+    second = finished_run(prefect_url, 7).states
     assert [second.pop(name) for name in ("pull", "push")] == ["Completed"] * 2
     assert set(second.values()) == {"Cached"}
 
 
 def test_a_fresh_clone_restores_all(diamond: Toy, environment: dict[str, str], prefect_url: str) -> None:
-    """What one clone ran and pushed, the next run in a fresh clone restores, although its commit knows nothing of it:
-    every stage ends Cached, none runs.
+    """A run in a fresh clone restores the results that another clone pushed, although its commit does not record them:
+    every stage ends Cached, and none runs.
     """
     diamond.write({".gitignore": "/*.runs\n/.inkflow\n/out\n/left\n/right\n/joined\n"})
     subprocess.run(["dvc", "remote", "add", "-q", "-d", "store", str(diamond.folder / "../store")], check=True)
     commit(diamond.folder)
     program = "from flows.scheduled import scheduled; print(scheduled(return_state=True).message)"
-    said = {}
+    messages = {}
     for name in ("first", "second"):
         folder = diamond.folder.with_name(name)
         subprocess.run(["git", "clone", "--quiet", str(diamond.folder), str(folder)], check=True)
         command = [sys.executable, "-c", program]
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
-        said[name] = done.stdout.strip()
-    assert said == {"first": "4 of 4 stages ran", "second": "0 of 4 stages ran, 4 restored"}
-    states = settled(prefect_url, 6).states
+        process = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
+        messages[name] = process.stdout.strip()
+    assert messages == {"first": "4 of 4 stages ran", "second": "0 of 4 stages ran, 4 restored"}
+    states = finished_run(prefect_url, 6).states
     assert [states.pop(name) for name in ("pull", "push")] == ["Completed"] * 2
     assert set(states.values()) == {"Cached"}
     assert not list(folder.glob("*.runs"))
 
 
 def test_every_deployment_has_a_checked_form(project: Project, environment: dict[str, str], prefect_url: str) -> None:
-    """`prefect deploy --all` takes all of prefect.yaml; each parameter has a type and a description, which are kept.
+    """`prefect deploy --all` accepts prefect.yaml; the server has a type and a description of each parameter.
 
-    Runs of each send their heartbeat often.
+    The runs of each deployment send heartbeats at the shorter interval.
     """
     prefect("work-pool", "create", "--overwrite", "--type", "process", "local", environment=environment)
     prefect("work-pool", "create", "--overwrite", "--type", "process", "gpu", environment=environment)
     prefect("deploy", "--all", environment=environment)
     entries = YAML(typ="safe").load((ROOT / "prefect.yaml").read_text())["deployments"]
-    found = api(prefect_url, "POST", "/deployments/filter")
-    deployed = {entry["name"]: entry for entry in found}
+    deployed = {entry["name"]: entry for entry in api(prefect_url, "POST", "/deployments/filter")}
     assert {entry["name"] for entry in entries} <= set(deployed)
     for name in (entry["name"] for entry in entries):
         assert deployed[name]["enforce_parameter_schema"], name
@@ -142,38 +141,40 @@ WORKERS: list[type[BaseWorker[Any, Any, Any]]] = [ProcessWorker, DockerWorker, K
 
 
 @pytest.mark.parametrize("worker", WORKERS, ids=lambda worker: worker.type)
-def test_templates_are_what_the_workers_publish(worker: type[BaseWorker[Any, Any, Any]]) -> None:
-    """A template has the worker's variables as the installed version publishes them, none of its job left out."""
-    mine, theirs = template(ROOT, worker.type), worker.get_default_base_job_template()
-    jsonschema.Draft202012Validator.check_schema(mine["variables"])
-    assert set(mine["job_configuration"]) == set(theirs["job_configuration"])
-    given, known = mine["variables"]["properties"], theirs["variables"]["properties"]
-    for name in set(given) & set(known):
-        assert {**given[name], "default": None} == {**known[name], "default": None}, name
-    assert set(known) - set(given) <= {"container_create_kwargs"}  # the GPUs of a container are told by it
-    assert given["env"]["default"] == HEARTBEAT
-    names = set(re.findall(r"\{\{ (\w+) \}\}", json.dumps(mine["job_configuration"])))
-    assert names == set(given)
-    defaults = {name: entry["default"] for name, entry in given.items() if entry.get("default") is not None}
-    jsonschema.validate(defaults, mine["variables"])
+def test_templates_match_the_installed_workers(worker: type[BaseWorker[Any, Any, Any]]) -> None:
+    """A template has the variables of the installed worker's default template, and its complete job configuration."""
+    ours, default = base_job_template(ROOT, worker.type), worker.get_default_base_job_template()
+    jsonschema.Draft202012Validator.check_schema(ours["variables"])
+    assert set(ours["job_configuration"]) == set(default["job_configuration"])
+    variables, known = ours["variables"]["properties"], default["variables"]["properties"]
+    for name in set(variables) & set(known):
+        assert {**variables[name], "default": None} == {**known[name], "default": None}, name
+    assert set(known) - set(variables) <= {
+        "container_create_kwargs"
+    }  # our template sets the GPUs of a container with it
+    assert variables["env"]["default"] == HEARTBEAT
+    names = set(re.findall(r"\{\{ (\w+) \}\}", json.dumps(ours["job_configuration"])))
+    assert names == set(variables)
+    defaults = {name: entry["default"] for name, entry in variables.items() if entry.get("default") is not None}
+    jsonschema.validate(defaults, ours["variables"])
 
 
 def job(worker: type[BaseWorker[Any, Any, Any]], **variables: object) -> Any:
-    """What the worker makes of our template and a run's variables, checked by its own model."""
-    mine = template(ROOT, worker.type)
-    defaults = {name: entry["default"] for name, entry in mine["variables"]["properties"].items() if "default" in entry}
-    return worker.job_configuration.model_validate(apply_values(mine["job_configuration"], defaults | variables))
+    """Return the job that the worker builds from our template and a run's variables, validated by its own model."""
+    ours = base_job_template(ROOT, worker.type)
+    defaults = {name: entry["default"] for name, entry in ours["variables"]["properties"].items() if "default" in entry}
+    return worker.job_configuration.model_validate(apply_values(ours["job_configuration"], defaults | variables))
 
 
 def test_docker_jobs_ask_for_a_gpu() -> None:
-    """Docker gets a device request for one GPU, which docker-py understands, unless a run wants none."""
-    [asked] = HostConfig("1.43", **job(DockerWorker).container_create_kwargs)["DeviceRequests"]
-    assert (asked["Driver"], asked["Count"], asked["Capabilities"]) == ("nvidia", 1, [["gpu"]])
+    """The Docker job has a device request for one GPU that docker-py accepts; an empty variable `gpus` removes it."""
+    [request] = HostConfig("1.43", **job(DockerWorker).container_create_kwargs)["DeviceRequests"]
+    assert (request["Driver"], request["Count"], request["Capabilities"]) == ("nvidia", 1, [["gpu"]])
     assert job(DockerWorker, gpus=[]).container_create_kwargs["device_requests"] == []
 
 
 def test_kubernetes_jobs_ask_for_a_gpu() -> None:
-    """The job's container is limited to one GPU, goes to nodes that have some, and gets the secret's variables."""
+    """The Kubernetes job asks for one GPU, tolerates the taint of GPU nodes, and gets the secret's variables."""
     pod = job(KubernetesWorker).job_manifest["spec"]["template"]["spec"]
     [container] = pod["containers"]
     assert container["resources"]["limits"]["nvidia.com/gpu"] == 1
@@ -184,7 +185,7 @@ def test_kubernetes_jobs_ask_for_a_gpu() -> None:
 
 
 def test_runs_are_pinned_to_a_commit(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a repository named, a run clones it at the commit of the deployment, whatever came after."""
+    """With a repository, a run clones it at the commit of the deployment and ignores later commits."""
     commit = ["git", "-c", "user.name=tester", "-c", "user.email=tester@localhost", "commit", "--quiet", "-m", "x"]
     for number in range(2):
         project.write({"number.txt": f"{number}\n"})
@@ -193,16 +194,16 @@ def test_runs_are_pinned_to_a_commit(project: Project, tmp_path: Path, monkeypat
     first = subprocess.run(["git", "rev-parse", "HEAD~1"], capture_output=True, text=True, check=True).stdout.strip()
     (tmp_path / "run").mkdir()
     monkeypatch.chdir(tmp_path / "run")
-    found = asyncio.run(pull_steps.project(str(project.folder), f"file://{project.folder}", first))
-    assert (Path(found["directory"]) / "number.txt").read_text() == "0\n"
-    assert Path.cwd() == Path(found["directory"])
+    result = asyncio.run(pull_steps.project(str(project.folder), f"file://{project.folder}", first))
+    assert (Path(result["directory"]) / "number.txt").read_text() == "0\n"
+    assert Path.cwd() == Path(result["directory"])
     assert asyncio.run(pull_steps.project(str(project.folder))) == {"directory": str(project.folder)}
     with pytest.raises(ValueError, match="expected a commit to check out"):
         asyncio.run(pull_steps.project(str(project.folder), "https://git.example/x.git", ""))
 
 
 @pytest.mark.parametrize(
-    ("kept", "address"),
+    ("repository", "address"),
     [
         ("https://git.example/x.git", "https://git.example/x.git"),
         ("ssh://git@git.example/x.git", "ssh://git@git.example/x.git"),
@@ -212,10 +213,10 @@ def test_runs_are_pinned_to_a_commit(project: Project, tmp_path: Path, monkeypat
         (None, "ssh://git:hunter22@git.example/x.git"),
     ],
 )
-def test_no_secret_is_kept_in_a_deployment(kept: str | None, address: str) -> None:
-    """A repository's address with a password or token is refused, deployed or run, and not said."""
-    if kept is not None:
-        assert pull_steps.address(address) == {"repository": kept}
+def test_no_secret_is_stored_in_a_deployment(repository: str | None, address: str) -> None:
+    """A repository address with a password or token is refused at deployment and at a run, with a masked message."""
+    if repository is not None:
+        assert pull_steps.address(address) == {"repository": repository}
         return
     with pytest.raises(ValueError, match=r"credential helper or an SSH key") as deployed:
         pull_steps.address(address)
@@ -224,10 +225,10 @@ def test_no_secret_is_kept_in_a_deployment(kept: str | None, address: str) -> No
     assert "hunter22" not in f"{deployed.value} {run.value}"
 
 
-def test_dockerfile_copies_what_is_there() -> None:
-    """Every file that the image copies is there, and .dockerignore lets it through; no other is sent to the builder."""
+def test_dockerfile_copies_existing_files() -> None:
+    """Every file that the image copies exists, and .dockerignore admits these files and no others."""
     copied = [line.split()[1:-1] for line in (ROOT / "Dockerfile").read_text().splitlines() if line.startswith("COPY ")]
-    let_through = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    admitted = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     names = [name for names in copied for name in names]
-    assert {name.split("/")[0] for name in names} == let_through
+    assert {name.split("/")[0] for name in names} == admitted
     assert all((ROOT / name).exists() for name in names)

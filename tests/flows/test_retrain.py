@@ -1,4 +1,4 @@
-"""Retraining on new data: seen at their source, told as an event once, taken by a run that the event starts."""
+"""Retrains on new data: detects a change at the source, sends one event, and runs the flow that it triggers."""
 
 import json
 import os
@@ -40,22 +40,22 @@ stages:
     deps: [stages/download/download.py]
     outs: [data/raw/dataset.npz, data/raw/dataset.json]
 """
-LAST = 599  # training sample that gets another label
+LAST = 599  # index of the training sample whose label changes
 
 
 @pytest.fixture(autouse=True)
 def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with digits in the place of MNIST; the file."""
+    """Set a mirror that has digits in place of MNIST, and return the path of its file."""
     monkeypatch.setenv("INKFLOW_MIRROR", str(tmp_path / "mirror"))
     (tmp_path / "mirror").mkdir()
     path = tmp_path / "mirror" / "mnist.npz"
-    put(path)
+    write_dataset(path)
     return path
 
 
-def put(path: Path, label: int | None = None) -> dict[str, str]:
-    """Write digits there, the last training sample with another `label`; the digests."""
-    arrays = {name: array[:600] for name, array in load_digits().named().items()}
+def write_dataset(path: Path, label: int | None = None) -> dict[str, str]:
+    """Write digits, the last training sample with another `label` if given, and return the digests."""
+    arrays = {name: array[:600] for name, array in load_digits().by_name().items()}
     if label is not None:
         arrays["y_train"] = arrays["y_train"].copy()
         arrays["y_train"][LAST] = label
@@ -65,82 +65,86 @@ def put(path: Path, label: int | None = None) -> dict[str, str]:
 
 @pytest.fixture
 def short(project: Project, mirror: Path) -> Project:
-    """A copy of the project that downloads and does no more, on the data of the mirror."""
+    """Return a copy of the project with the stage `download` alone, on the data of the mirror."""
     project.write({"dvc.yaml": GRAPH})
-    project.set({"dataset": "mnist", "datasets.mnist.sha256": put(mirror)})
+    project.set({"dataset": "mnist", "datasets.mnist.sha256": write_dataset(mirror)})
     return project
 
 
 def digests_of(project: Project) -> Any:
-    """Digests in params.yaml."""
+    """Return the digests in params.yaml."""
     return YAML(typ="safe").load(project.read("params.yaml"))["datasets"]["mnist"]["sha256"]
 
 
 @pytest.mark.server
-def test_news_that_were_lost_are_told_again(
+def test_a_refused_event_is_sent_again(
     short: Project, mirror: Path, prefect_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """News that the server does not take are told at the next look; those that it took, once."""
-    put(mirror, label=5)
-    with Between(prefect_url).running() as between, temporary_settings({PREFECT_API_URL: between.url}):
-        between.takes_events = False
-        states = [watched()]
-        between.takes_events = True
-        states += [watched(), watched()]
+    """An event that the server refused is sent by the next check; an accepted event is sent once."""
+    write_dataset(mirror, label=5)
+    with EventProxy(prefect_url).running() as proxy, temporary_settings({PREFECT_API_URL: proxy.url}):
+        proxy.accepts_events = False
+        states = [check_source()]
+        proxy.accepts_events = True
+        states += [check_source(), check_source()]
     assert [state.is_completed() for state in states] == [False, True, True]
-    assert "the next look tells" in str(states[0].message)
-    assert between.told == ["mnist"]
+    assert "the next check sends it" in str(states[0].message)
+    assert proxy.datasets == ["mnist"]
 
 
-def watched() -> State[Any]:
-    """Look for new data outside of a run."""
+def check_source() -> State[Any]:
+    """Call the flow `watch-data` outside of a flow run, and return its state."""
     with disable_run_logger():
-        found: State[Any] = watch_data.fn()
-    return found
+        state: State[Any] = watch_data.fn()
+    return state
 
 
-class Between:
-    """Stands before Prefect's server and hands all but events on: those it takes itself, or none while it shall not.
+class EventProxy:
+    """A proxy of a Prefect server that accepts or refuses events itself and forwards all other requests.
 
-    An event that reached the server could start a run of an automation that another test makes later.
+    An event that reached the server could trigger an automation that another test creates later.
+
+    Attributes:
+        accepts_events: accept events; else they are refused.
+        datasets: data sets of the accepted events.
     """
 
     def __init__(self, server: str) -> None:
-        self.takes_events = True
-        self.told: list[str] = []  # data sets that events named which were taken
+        self.accepts_events = True
+        self.datasets: list[str] = []
         self._server = server
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._http.server_port}/api"
 
     @contextmanager
-    def running(self) -> Iterator["Between"]:
-        """Serve as long as the block lasts."""
+    def running(self) -> Iterator["EventProxy"]:
+        """Serve until the block ends."""
         with serving(self._http):
             yield self
 
     def answer(self, request: BaseHTTPRequestHandler) -> httpx.Response:
-        """What the server says, or that it does not take an event."""
+        """Return the server's response, or our own for an event."""
         content = request.rfile.read(int(request.headers.get("Content-Length", 0)))
         path = request.path.removeprefix("/api")
-        if path == "/events" and not self.takes_events:
+        if path == "/events" and not self.accepts_events:
             return httpx.Response(400)
         if path == "/events":
-            self.told += [event["resource"]["prefect.resource.name"] for event in json.loads(content)]
+            self.datasets += [event["resource"]["prefect.resource.name"] for event in json.loads(content)]
             return httpx.Response(204)
         headers = {"Content-Type": request.headers.get("Content-Type", "application/json")}
         return httpx.request(request.command, self._server + path, content=content, headers=headers, timeout=60)
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
-        between = self
+        proxy = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                answer = between.answer(self)
-                self.send_response(answer.status_code)
+                response = proxy.answer(self)
+                self.send_response(response.status_code)
                 self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(answer.content)))
+                self.send_header("Content-Length", str(len(response.content)))
                 self.end_headers()
-                self.wfile.write(answer.content)
+                self.wfile.write(response.content)
 
             do_POST = do_PATCH = do_PUT = do_DELETE = do_GET  # noqa: N815 - http.server's names
 
@@ -152,106 +156,106 @@ class Between:
 
 @pytest.mark.server
 @pytest.mark.slow
-@pytest.mark.timeout(900)  # as a busy machine needs
+@pytest.mark.timeout(900)  # a busy machine is slow
 def test_new_data_start_a_run(
     short: Project, mirror: Path, worker: Path, environment: dict[str, str], prefect_url: str
 ) -> None:
-    """New data at the source are told once; the run that this starts writes their digests and takes them."""
+    """New data trigger one run of `retrain`, which writes their digests into params.yaml and downloads them."""
     wait_until(lambda: httpx.get(f"{prefect_url}/work_pools/local").status_code == 200, timeout_s=60)
     prefect("deploy", "--name", "retrain-on-new-data", environment=environment)
-    known = digests_of(short)
+    old = digests_of(short)
     with temporary_settings({PREFECT_API_URL: prefect_url}):
-        watched()
-    assert retrained(prefect_url) == []
-    new = put(mirror, label=7)
-    assert new != known
-    look(environment)
-    wait_until(lambda: [run["state_name"] for run in retrained(prefect_url)] == ["Completed"], timeout_s=120)
+        check_source()
+    assert retrain_runs(prefect_url) == []
+    new = write_dataset(mirror, label=7)
+    assert new != old
+    run_watch_data(environment)
+    wait_until(lambda: [run["state_name"] for run in retrain_runs(prefect_url)] == ["Completed"], timeout_s=120)
     assert digests_of(short) == new
     description = json.loads(short.read("data/raw/dataset.json"))
     assert description["arrays"]["y_train"]["sha256"] == new["y_train"]
     with temporary_settings({PREFECT_API_URL: prefect_url}):
-        watched()
-    assert len(retrained(prefect_url)) == 1
-    again = retrained(prefect_url)[0]["deployment_id"]
-    run = api(prefect_url, "POST", f"/deployments/{again}/create_flow_run")["id"]
+        check_source()
+    assert len(retrain_runs(prefect_url)) == 1
+    deployment = retrain_runs(prefect_url)[0]["deployment_id"]
+    run = api(prefect_url, "POST", f"/deployments/{deployment}/create_flow_run")["id"]
     wait_until(lambda: state(prefect_url, run)["name"] == "Cached", timeout_s=120)
     assert state(prefect_url, run)["message"].startswith("nothing to do: ")
 
 
 @pytest.mark.server
-def test_new_data_that_another_clone_took(short: Project, mirror: Path, tmp_path: Path, prefect_url: str) -> None:
-    """What a run made of the new data in one clone and pushed, a run in a fresh clone restores."""
+def test_a_fresh_clone_restores_the_retraining(short: Project, mirror: Path, tmp_path: Path, prefect_url: str) -> None:
+    """A run in a fresh clone restores the results on new data that another clone pushed."""
     subprocess.run(["dvc", "remote", "add", "-q", "-d", "store", str(tmp_path / "store")], check=True)
     commit(short.folder)
-    put(mirror, label=9)
+    write_dataset(mirror, label=9)
     program = "from flows.retrain import retrain; print(retrain(return_state=True).message)"
     environment = os.environ | {"PREFECT_API_URL": prefect_url, "PREFECT_HOME": str(tmp_path / "home")}
-    said = []
+    messages = []
     for name in ("first", "second"):
         folder = tmp_path / name
         subprocess.run(["git", "clone", "--quiet", str(short.folder), str(folder)], check=True)
         command = [sys.executable, "-c", program]
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
-        said.append(done.stdout.strip())
-    assert said == ["1 of 1 stages ran", "0 of 1 stages ran, 1 restored"]
+        process = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
+        messages.append(process.stdout.strip())
+    assert messages == ["1 of 1 stages ran", "0 of 1 stages ran, 1 restored"]
 
 
-def look(environment: dict[str, str]) -> None:
-    """Look for new data, as the schedule does."""
+def run_watch_data(environment: dict[str, str]) -> None:
+    """Run the flow `watch-data`, as its schedule does."""
     program = "from flows.retrain import watch_data; print(watch_data(return_state=True).message)"
     subprocess.run([sys.executable, "-c", program], env=environment, check=True, capture_output=True)
 
 
-def retrained(url: str) -> list[dict[str, Any]]:
-    """Runs of the deployment that takes new data."""
-    wanted = {"deployments": {"name": {"any_": ["retrain-on-new-data"]}}}
-    found: list[dict[str, Any]] = api(url, "POST", "/flow_runs/filter", wanted)
-    return found
+def retrain_runs(url: str) -> list[dict[str, Any]]:
+    """Return the runs of the deployment `retrain-on-new-data`."""
+    body = {"deployments": {"name": {"any_": ["retrain-on-new-data"]}}}
+    runs: list[dict[str, Any]] = api(url, "POST", "/flow_runs/filter", body)
+    return runs
 
 
 def state(url: str, run: str) -> Any:
-    """State of a run."""
+    """Return the state of a run."""
     return api(url, "GET", f"/flow_runs/{run}")["state"]
 
 
-def said(capsys: pytest.CaptureFixture[str]) -> Any:
-    """What the program printed."""
+def printed_json(capsys: pytest.CaptureFixture[str]) -> Any:
+    """Return the JSON value that the program printed."""
     return json.loads(capsys.readouterr().out)
 
 
-def test_digests_of_a_folder_and_of_an_address(
+def test_digests_of_a_folder_and_an_address(
     short: Project, mirror: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The mirror is looked at, folder or address; what is there stands beside what params.yaml says."""
-    new = put(mirror, label=3)
+    """The program prints the digests at the mirror, a folder or an address, and those of params.yaml."""
+    new = write_dataset(mirror, label=3)
     assert source_digests.main([]) == 0
-    of_folder = said(capsys)
-    assert of_folder["present"] == new
-    assert of_folder["recorded"] == digests_of(short)
+    folder_digests = printed_json(capsys)
+    assert folder_digests["present"] == new
+    assert folder_digests["recorded"] == digests_of(short)
     with Server().running() as server:
-        server.told(serve(mirror.read_bytes()))
+        server.respond_with(serve(mirror.read_bytes()))
         monkeypatch.setenv("INKFLOW_MIRROR", server.url)
         assert source_digests.main([]) == 0
-    assert said(capsys)["present"] == new
+    assert printed_json(capsys)["present"] == new
 
 
-def test_an_embedded_data_set_never_changes(short: Project, capsys: pytest.CaptureFixture[str]) -> None:
-    """The digits come with a library: there is no source to look at."""
+def test_an_embedded_data_set_has_no_source(short: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    """The digits are part of a library: they have no source, and their digests match."""
     assert source_digests.main(["--dataset", "digits"]) == 0
-    found = said(capsys)
-    assert found["source"] is None
-    assert found["present"] == found["recorded"]
+    digests = printed_json(capsys)
+    assert digests["source"] is None
+    assert digests["present"] == digests["recorded"]
 
 
-def test_an_older_copy_elsewhere_is_no_news(short: Project, mirror: Path) -> None:
-    """Without the mirror's file nothing is said of other sources, whatever they have."""
+def test_other_sources_are_not_read(short: Project, mirror: Path) -> None:
+    """If the mirror has no file, the program fails and does not read other sources."""
     mirror.unlink()
     with pytest.raises(SourceUnavailable, match="there is no such file"):
         source_digests.main([])
 
 
 def test_unknown_data_set(short: Project) -> None:
-    """A name that params.yaml does not have is refused with those that it has."""
+    """A name that params.yaml does not have is refused, with the known names."""
     with pytest.raises(InvalidInput, match="there is no key 'mnits'; did you mean 'mnist'\\? known: mnist, digits"):
         source_digests.main(["--dataset", "mnits"])

@@ -1,4 +1,4 @@
-"""docs/deploy.md: its commands do what it says, and Prefect's page shows a run with its artifacts."""
+"""The commands in docs/deploy.md, and the page of a run with its artifacts in Prefect."""
 
 import os
 import re
@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.farm, pytest.mar
 
 @pytest.fixture(scope="module")
 def cloned(tmp_path_factory: pytest.TempPathFactory, shared_cache: Path) -> Project:
-    """The project as a fresh clone has it, committed, with one tiny model; `inkflow` is its own code."""
+    """A committed copy of the project with one tiny model, whose `inkflow` command runs its own code."""
     folder = tmp_path_factory.mktemp("deploy") / "project"
     folder.mkdir()
     project = Project(folder, shared_cache)
@@ -30,22 +30,22 @@ def cloned(tmp_path_factory: pytest.TempPathFactory, shared_cache: Path) -> Proj
     script = f'#!/bin/sh\nexec "{BIN}/python" -m flows "$@"\n'
     project.write({"../bin/inkflow": script})
     (folder.parent / "bin" / "inkflow").chmod(0o755)
-    person = ["-c", "user.name=tester", "-c", "user.email=tester@localhost"]
+    identity = ["-c", "user.name=tester", "-c", "user.email=tester@localhost"]
     subprocess.run(["git", "add", "--all"], cwd=folder, check=True)
-    subprocess.run(["git", *person, "commit", "--quiet", "-m", "x"], cwd=folder, check=True)
+    subprocess.run(["git", *identity, "commit", "--quiet", "-m", "x"], cwd=folder, check=True)
     return project
 
 
 @pytest.fixture(scope="module")
 def up(cloned: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    """`inkflow up` in it, where every command of the page was run."""
+    """A running `inkflow up` in this copy."""
     with running_up(cloned.folder, tmp_path_factory.mktemp("log") / "up.log") as up:
         yield up
 
 
 @pytest.fixture(scope="module")
-def done(up: Up) -> "subprocess.CompletedProcess[str]":
-    """All tested blocks of the page, one after another in one shell."""
+def result(up: Up) -> "subprocess.CompletedProcess[str]":
+    """The result of all tested blocks of the page, run one after another in one shell."""
     blocks = BLOCK.findall((ROOT / "docs" / "deploy.md").read_text(encoding="utf-8"))
     assert len(blocks) >= 6
     settings = environment(
@@ -59,16 +59,16 @@ def done(up: Up) -> "subprocess.CompletedProcess[str]":
     script = "set -euxo pipefail\n" + "\n".join(blocks)
     log = up.folder.parent / "commands.log"
     with log.open("w") as stream:
-        ended = subprocess.run(["bash", "-c", script], cwd=up.folder, env=settings, stdout=stream, stderr=stream)
-    return subprocess.CompletedProcess(ended.args, ended.returncode, log.read_text())
+        result = subprocess.run(["bash", "-c", script], cwd=up.folder, env=settings, stdout=stream, stderr=stream)
+    return subprocess.CompletedProcess(result.args, result.returncode, log.read_text())
 
 
-def test_every_command_does_what_it_says(done: "subprocess.CompletedProcess[str]", up: Up) -> None:
-    """Every tested block ends well; the runs completed, results are in the remote, the event started its run."""
-    assert done.returncode == 0, done.stdout[-3000:] + up.logs[-3000:]
+def test_all_commands_succeed(result: "subprocess.CompletedProcess[str]", up: Up) -> None:
+    """All tested blocks succeed: the runs are completed, the remote has the results, and the event started its run."""
+    assert result.returncode == 0, result.stdout[-3000:] + up.logs[-3000:]
     first, second = up.runs("nightly")
     assert (first["state_name"], second["state_name"]) == ("Completed", "Completed")
-    wait_until(lambda: len(up.tasks(second)) == 8, timeout_s=60)
+    wait_until(lambda: len(up.tasks(second)) == 9, timeout_s=60)
     tasks = up.tasks(second)
     assert [tasks.pop(name) for name in ("pull", "push")] == ["Completed"] * 2
     assert {state for name, state in tasks.items() if name != "gates"} == {"Cached"}
@@ -84,29 +84,29 @@ def test_every_command_does_what_it_says(done: "subprocess.CompletedProcess[str]
 @pytest.mark.browser
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
 def test_the_page_shows_the_run_with_its_artifacts(
-    done: "subprocess.CompletedProcess[str]", up: Up, tmp_path: Path
+    result: "subprocess.CompletedProcess[str]", up: Up, tmp_path: Path
 ) -> None:
-    """A person who opens the run sees its tasks and, among its artifacts, the report; the network is not asked."""
+    """The page of a run shows its tasks and, among its artifacts, the report, without requests to the network."""
     run = up.runs("nightly")[0]
-    outside: list[str] = []
+    external_urls: list[str] = []
 
-    def only_here(route: Route) -> None:
-        here = route.request.url.startswith(("http://127.0.0.1:", "data:", "blob:"))
-        outside.extend([] if here else [route.request.url])
-        (route.continue_ if here else route.abort)()
+    def block_external(route: Route) -> None:
+        is_local = route.request.url.startswith(("http://127.0.0.1:", "data:", "blob:"))
+        external_urls.extend([] if is_local else [route.request.url])
+        (route.continue_ if is_local else route.abort)()
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1280, "height": 900})
-        page.route("**/*", only_here)
-        see_run(page, up, run["id"], run["name"])
+        page.route("**/*", block_external)
+        open_run(page, up, run["id"], run["name"])
         page.screenshot(path=os.environ.get("INKFLOW_SCREENSHOT", str(tmp_path / "prefect.png")))
         browser.close()
-    assert outside == []
+    assert external_urls == []
 
 
-def see_run(page: Page, up: Up, run: str, name: str) -> None:
-    """Open a run, see its tasks, then its artifacts."""
+def open_run(page: Page, up: Up, run: str, name: str) -> None:
+    """Opens the page of a run and waits for its tasks and artifacts."""
     page.goto(f"http://127.0.0.1:{up.port}/runs/flow-run/{run}")
     page.get_by_text(name).first.wait_for(timeout=60_000)
     page.get_by_text("Task Runs", exact=True).click()

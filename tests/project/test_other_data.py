@@ -1,4 +1,4 @@
-"""Other data than MNIST, and other tasks than telling all classes apart, through the programs of all stages."""
+"""Other data sets and other tasks than MNIST classification, with the programs of all stages."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ from stages.base.errors import EXIT_INVALID, exit_with
 from stages.data.datasets import digest
 from stages.download import download
 from stages.evaluate import evaluate
-from stages.predict.classifier import Answer, open_classifier
+from stages.predict.classifier import Prediction, open_classifier
 from stages.predict.image_arrays import Images
 from stages.prepare import prepare
 from stages.report import report
@@ -24,13 +24,13 @@ keras = pytest.importorskip("keras")  # after tests.support.learning, which load
 
 from stages.train import training  # noqa: E402  (like the others, but beside Keras)
 
-# Keras reads TensorFlow's variables with np.array(), which NumPy 2 warns of: theirs to mend.
+# Keras reads TensorFlow's variables with np.array(), and NumPy 2 warns about it.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 
 NAMES = ["red", "green", "blue"]
-CHANGES = {"rotation": 5.0, "shift": 0.05}
+AUGMENTATION = {"rotation": 5.0, "shift": 0.05}
 MODELS: dict[str, dict[str, Any]] = {
-    "colours": settings("cnn", filters=[6], epochs=4, batch_normalisation=True, augmentation=CHANGES, keep="best"),
+    "colours": settings("cnn", filters=[6], epochs=4, batch_normalisation=True, augmentation=AUGMENTATION, keep="best"),
     "is_red": settings(task="two_class", positive=[0], epochs=4, balance=True),
     "hinged": settings(loss="squared_hinge", output="logits", epochs=4),
     "how_blue": settings("recurrent", task="regression", values=[0.0, 0.5, 1.0], epochs=4),
@@ -38,7 +38,7 @@ MODELS: dict[str, dict[str, Any]] = {
 
 
 def colours(count: int, seed: int, kind: str) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-    """Noise (count, 16, 12, 3) in which the channel of the label is bright: bytes, or floats from -1 to 1."""
+    """Returns noise (count, 16, 12, 3) with a bright channel for the label: bytes, or floats from -1 to 1."""
     random = np.random.default_rng(seed)
     labels = (np.arange(count) % 3).astype(np.uint8)
     images = random.integers(0, 150, (count, 16, 12, 3), np.uint8)
@@ -47,9 +47,9 @@ def colours(count: int, seed: int, kind: str) -> tuple[NDArray[Any], NDArray[np.
 
 
 class Project:
-    """A folder with params.yaml for a colour data set in a mirror, and the programs of the stages."""
+    """A folder with a params.yaml for a data set of colour images in a mirror; runs the stages in it."""
 
-    def __init__(self, folder: Path, kind: str, models: dict[str, Any], **stated: Any) -> None:
+    def __init__(self, folder: Path, kind: str, models: dict[str, Any], **section: Any) -> None:
         self.models = models
         train_part, test_part = colours(150, 1, kind), colours(45, 2, kind)
         arrays = dict(zip(("x_train", "y_train", "x_test", "y_test"), (*train_part, *test_part), strict=True))
@@ -58,7 +58,7 @@ class Project:
             "title": "Colours",
             "url": "http://127.0.0.1:9/colours.npz",
             "sha256": {name: digest(array) for name, array in arrays.items()},
-            **stated,
+            **section,
         }
         content = {
             "dataset": "colours",
@@ -70,22 +70,22 @@ class Project:
         Path("params.yaml").write_text(json.dumps(content))
 
     def fetch(self) -> int:
-        """Exit code of the download stage."""
+        """Runs the download stage and returns its exit code."""
         return exit_with(lambda: download.main(["--out", "data/raw"]))
 
     def run(self) -> None:
-        """All stages, one after the other."""
+        """Runs all stages."""
         assert self.fetch() == 0
         assert prepare.main(["--raw", "data/raw", "--out", "data/prepared"]) == 0
         for name in self.models:
             assert training.main(["--model", name, "--data", "data/prepared", "--out", f"models/{name}"]) == 0
-            given = ["--model", f"models/{name}/model.onnx", "--raw", "data/raw", "--out", f"evaluation/{name}"]
-            assert evaluate.main(given) == 0
+            arguments = ["--model", f"models/{name}/model.onnx", "--raw", "data/raw", "--out", f"evaluation/{name}"]
+            assert evaluate.main(arguments) == 0
         assert report.main(["--out", "reports"]) == 0
 
 
 def metrics_of(name: str) -> dict[str, float]:
-    """metrics.json of a model."""
+    """Returns the content of metrics.json of a model."""
     content: dict[str, float] = json.loads(Path(f"evaluation/{name}/metrics.json").read_text())
     return content
 
@@ -99,7 +99,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_colour_images_of_three_named_classes(folder: Path) -> None:
-    """16x12 colour images with class names go through all stages, for every task, and are learnt."""
+    """Models of every task learn 16x12 colour images with class names, and all stages succeed."""
     Project(folder, "uint8", MODELS, class_names=NAMES, shape=[16, 12, 3]).run()
     assert json.loads(Path("data/raw/dataset.json").read_text())["class_names"] == NAMES
     for name in MODELS:
@@ -114,15 +114,15 @@ def test_colour_images_of_three_named_classes(folder: Path) -> None:
     assert all(name in page for name in (*NAMES, "not red"))
 
 
-def test_two_class_and_regression_ship_what_they_say(folder: Path) -> None:
-    """model.onnx of two_class gives two probabilities, that of a regression one value; both say their task."""
+def test_exported_models_of_two_class_and_regression(folder: Path) -> None:
+    """model.onnx of two_class gives two probabilities, and of a regression one value; both name their task."""
     models = {name: MODELS[name] | {"epochs": 1} for name in ("is_red", "how_blue")}
     Project(folder, "uint8", models).run()
     pixels = colours(45, 2, "uint8")[0].astype(np.float32)
     sessions = {name: onnxruntime.InferenceSession(f"models/{name}/model.onnx") for name in models}
-    (both,) = sessions["is_red"].run(["probabilities"], {"pixels": pixels})
-    assert both.shape == (45, 2)
-    assert np.allclose(both.sum(axis=1), 1)
+    (probabilities,) = sessions["is_red"].run(["probabilities"], {"pixels": pixels})
+    assert probabilities.shape == (45, 2)
+    assert np.allclose(probabilities.sum(axis=1), 1)
     (values,) = sessions["how_blue"].run(["values"], {"pixels": pixels})
     assert values.shape == (45, 1)
     table = pd.read_parquet("evaluation/how_blue/predictions.parquet")
@@ -136,39 +136,39 @@ def test_two_class_and_regression_ship_what_they_say(folder: Path) -> None:
 
 
 def test_predict_names_the_two_classes(folder: Path) -> None:
-    """The first answer of a two-class model is `not ...`, even where the data set has two classes itself."""
+    """The first class of a two-class model is `not ...`, even if the data set has two classes."""
     Project(folder, "uint8", {"is_red": MODELS["is_red"] | {"epochs": 1}}, class_names=NAMES).run()
     assert open_classifier(Path("models/is_red/model.onnx")).class_names == ("not red", "red")
     description = Path("data/raw/dataset.json")
     description.write_text(json.dumps(json.loads(description.read_text()) | {"class_names": NAMES[:2]}))
     assert open_classifier(Path("models/is_red/model.onnx")).class_names == ("not red", "red")
-    description.unlink()  # the model carries its names
+    description.unlink()  # the model file has the names
     assert open_classifier(Path("models/is_red/model.onnx")).class_names == ("not red", "red")
 
 
 @pytest.mark.parametrize("kind", ["float32", "float64"])
-def test_floats_in_a_stated_range(folder: Path, kind: str) -> None:
-    """Float pixels from -1 to 1 are learnt and examined as bytes are."""
+def test_float_pixels(folder: Path, kind: str) -> None:
+    """Models are trained and evaluated on float pixels from -1 to 1 as on bytes."""
     models = {"colours": settings("dense", epochs=3)}
     Project(folder, kind, models, pixels={"low": -1, "high": 1}).run()
     assert metrics_of("colours")["accuracy"] > 0.7
-    done = json.loads(Path("data/prepared/prepared.json").read_text())
-    learnt = np.load("data/prepared/x_train.npy")
-    assert learnt.mean(dtype=np.float64) == pytest.approx(0, abs=1e-5)
-    assert learnt.std(dtype=np.float64) == pytest.approx(1, abs=1e-5)
-    assert -1 < done["offset"] < 1
+    info = json.loads(Path("data/prepared/prepared.json").read_text())
+    inputs = np.load("data/prepared/x_train.npy")
+    assert inputs.mean(dtype=np.float64) == pytest.approx(0, abs=1e-5)
+    assert inputs.std(dtype=np.float64) == pytest.approx(1, abs=1e-5)
+    assert -1 < info["offset"] < 1
     images, _ = colours(45, 2, "uint8")
-    pieces = [Images([str(number) for number in range(45)], images, of_array=True)]
+    pieces = [Images([str(number) for number in range(45)], images, from_array=True)]
     answers = [
-        one for some in open_classifier(Path("models/colours/model.onnx")).answers(pieces, raw=True) for one in some
+        one for some in open_classifier(Path("models/colours/model.onnx")).predict(pieces, raw=True) for one in some
     ]
-    said = [int(answer.label) for answer in answers if isinstance(answer, Answer)]
-    examined = pd.read_parquet("evaluation/colours/predictions.parquet")["predicted"]
-    assert (examined == said).all()  # pictures come as bytes, and are brought to the range
+    labels = [int(answer.label) for answer in answers if isinstance(answer, Prediction)]
+    predicted = pd.read_parquet("evaluation/colours/predictions.parquet")["predicted"]
+    assert (predicted == labels).all()  # image files have bytes, which are scaled to the range
 
 
 @pytest.mark.parametrize(
-    ("kind", "stated", "sentence"),
+    ("kind", "section", "message"),
     [
         ("float32", {}, "x_train has pixels of type float32, expected uint8, or one of float16"),
         ("float32", {"pixels": {"low": 0, "high": 1}}, "expected 0 to 1 (`pixels`)"),
@@ -178,11 +178,11 @@ def test_floats_in_a_stated_range(folder: Path, kind: str) -> None:
         ("uint8", {"class_names": ["red", "green"]}, "holds the label 2, expected 0 to 1"),
     ],
 )
-def test_data_that_are_not_as_stated_are_refused(
-    folder: Path, capsys: pytest.CaptureFixture[str], kind: str, stated: dict[str, Any], sentence: str
+def test_data_must_match_params(
+    folder: Path, capsys: pytest.CaptureFixture[str], kind: str, section: dict[str, Any], message: str
 ) -> None:
     """Type, range, shape and number of classes are checked against params.yaml before anything is written."""
-    project = Project(folder, kind, {"dense": settings()}, **stated)
+    project = Project(folder, kind, {"dense": settings()}, **section)
     assert project.fetch() == EXIT_INVALID
-    assert sentence in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert not Path("data").exists()

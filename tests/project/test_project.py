@@ -1,4 +1,4 @@
-"""The whole project on small data: the pipeline, its cache and its records, as a user of it sees them."""
+"""The whole project on small data: the pipeline, its cache and its metrics, as its users see them."""
 
 import json
 import re
@@ -14,25 +14,25 @@ pytestmark = [pytest.mark.server, pytest.mark.slow]
 
 
 def dvc(*arguments: str) -> str:
-    """Output of a `dvc` command in the current folder."""
+    """Returns the output of a `dvc` command in the current folder."""
     return subprocess.run(["dvc", *arguments], capture_output=True, text=True, check=True).stdout
 
 
 def marked(output: str, mark: str) -> set[str]:
-    """Stages that `inkflow run` marked with `mark`: + ran, < restored, = unchanged."""
+    """Returns the stages with a mark in the output of `inkflow run`: + ran, < restored, = unchanged."""
     return set(re.findall(rf"^\{mark} (\S+)", output, flags=re.MULTILINE))
 
 
 @pytest.fixture
 def done(project: Project, inkflow: Inkflow) -> Project:
-    """The project with everything up to date: trained by the first test that asks, restored for the others."""
+    """The project with all stages up to date; the first test trains the models, and the others restore them."""
     run = inkflow("run", folder=project.folder)
     assert run.returncode == 0, run.stdout + run.stderr
     return project
 
 
-def test_run_leaves_a_report(done: Project) -> None:
-    """`inkflow run` ends with a report of the models named in params.yaml."""
+def test_run_writes_a_report(done: Project) -> None:
+    """`inkflow run` writes a report of the models in params.yaml."""
     assert "dense" in done.read("reports/index.html")
     assert {line.split(",")[0] for line in done.read("reports/metrics.csv").splitlines()[1:]} == {
         "dense",
@@ -41,8 +41,8 @@ def test_run_leaves_a_report(done: Project) -> None:
     assert len(done.read("reports/summary.md").splitlines()) < 60
 
 
-def test_nothing_left_to_do(done: Project, inkflow: Inkflow) -> None:
-    """At once afterwards `dvc repro` and `inkflow run` execute nothing, and `dvc status` is clean."""
+def test_second_run_executes_nothing(done: Project, inkflow: Inkflow) -> None:
+    """After a run, `dvc repro` and `inkflow run` execute nothing, and `dvc status` is clean."""
     assert "Data and pipelines are up to date." in dvc("repro")
     assert "Data and pipelines are up to date." in dvc("status")
     assert "Nothing to do" in inkflow("run", folder=done.folder).stdout
@@ -56,7 +56,7 @@ def test_dvc_repro_first(project: Project, inkflow: Inkflow) -> None:
 
 @pytest.mark.parametrize("key", ["gates.every.gap_points", "report.smoothing", "models.cnn.epochs"])
 def test_a_mistake_anywhere_stops_dvc_repro(done: Project, key: str) -> None:
-    """`dvc repro` of one stage says a mistake in a section that it does not read, and runs nothing."""
+    """`dvc repro` of one stage reports a mistake in a section of another stage, and runs nothing."""
     before = (done.folder / "dvc.lock").read_bytes()
     done.set({key: -1, "prepare.validation": 0.2})
     run = subprocess.run(["dvc", "repro", "prepare"], capture_output=True, text=True, check=False)
@@ -67,17 +67,17 @@ def test_a_mistake_anywhere_stops_dvc_repro(done: Project, key: str) -> None:
 
 
 def test_one_parameter(done: Project, inkflow: Inkflow) -> None:
-    """A changed parameter runs exactly what depends on it; set back, all is restored and nothing trains."""
+    """A changed parameter runs exactly its dependent stages; changed back, they are restored."""
     changed = inkflow("run", "--set", "models.dense.epochs=3", folder=done.folder)
-    assert marked(changed.stdout, "+") == {"train@dense", "evaluate@dense", "report"}
+    assert marked(changed.stdout, "+") == {"validate", "train@dense", "evaluate@dense", "report"}
     assert "models.dense.epochs 2 → 3" in changed.stdout
     back = inkflow("run", "--set", "models.dense.epochs=2", folder=done.folder)
     assert marked(back.stdout, "+") == set()
-    assert marked(back.stdout, "<") == {"train@dense", "evaluate@dense", "report"}
+    assert marked(back.stdout, "<") == {"validate", "train@dense", "evaluate@dense", "report"}
 
 
-def test_deleted_model_comes_back(done: Project, inkflow: Inkflow) -> None:
-    """A deleted folder of a model is restored without training."""
+def test_deleted_model_is_restored(done: Project, inkflow: Inkflow) -> None:
+    """A deleted model folder is restored without training."""
     before = (done.folder / "models/cnn/model.keras").read_bytes()
     subprocess.run(["rm", "-r", "models/cnn"], check=True)
     again = inkflow("run", folder=done.folder)
@@ -87,7 +87,7 @@ def test_deleted_model_comes_back(done: Project, inkflow: Inkflow) -> None:
 
 
 def test_removed_model_leaves_the_report(done: Project, inkflow: Inkflow) -> None:
-    """A model removed from params.yaml is gone from the report, though its files are still there."""
+    """The report has no model that was removed from params.yaml, although its files still exist."""
     models = {
         "dense": {
             "network": "dense",
@@ -104,37 +104,37 @@ def test_removed_model_leaves_the_report(done: Project, inkflow: Inkflow) -> Non
     assert "cnn" not in done.read("reports/summary.md")
 
 
-def test_dvc_shows_something(done: Project) -> None:
-    """`dvc metrics show`, `dvc plots show` and `dvc exp show` know the models."""
+def test_dvc_shows_metrics_and_plots(done: Project) -> None:
+    """`dvc metrics show`, `dvc plots show` and `dvc exp show` have the results of the models."""
     subprocess.run(["git", "add", "-A"], check=True)
     subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "x"], check=True)
-    metrics = json.loads(dvc("metrics", "show", "--json"))[""]["data"]  # DVC names the workspace so
+    metrics = json.loads(dvc("metrics", "show", "--json"))[""]["data"]  # DVC's key of the workspace
     assert 0 < metrics["evaluation/cnn/metrics.json"]["data"]["accuracy"] < 1
     plots = json.loads(dvc("plots", "show", "--json"))["data"]
     assert any("history.csv" in name for name in plots)
     assert any("confusion.csv" in name for name in plots)
-    shown = dvc("exp", "show", "--csv", "--no-pager")
-    assert "evaluation/cnn/metrics.json:accuracy" in shown
-    assert "models.dense.epochs" in shown
+    table = dvc("exp", "show", "--csv", "--no-pager")
+    assert "evaluation/cnn/metrics.json:accuracy" in table
+    assert "models.dense.epochs" in table
 
 
 def test_git_stays_clean(done: Project) -> None:
-    """A run leaves nothing for git but dvc.lock and the metrics, and rewrites no .gitignore."""
+    """A run adds only dvc.lock and the metrics to git, and changes no .gitignore."""
     status = subprocess.run(["git", "status", "--short"], capture_output=True, text=True, check=True).stdout
     subprocess.run(["git", "add", "-A"], check=True)
     new = subprocess.run(["git", "diff", "--cached", "--name-only"], capture_output=True, text=True, check=True).stdout
-    made = {name for name in new.splitlines() if not (ROOT / name).exists()}
+    added = {name for name in new.splitlines() if not (ROOT / name).exists()}
     metrics = {f"{folder}/metrics.json" for folder in ("evaluation/cnn", "evaluation/dense", "reports")}
-    assert made <= {"dvc.lock", *metrics}, status
+    assert added <= {"dvc.lock", *metrics}, status
 
 
 def test_fallback(project: Project, inkflow: Inkflow) -> None:
-    """A data set that cannot be had gives way to the fallback, loudly: at the start, the end, in the report."""
+    """The fallback replaces an unavailable data set, with notices at the start, at the end and in the report."""
     project.set({"dataset": "mnist", "datasets.mnist.url": "http://127.0.0.1:9/mnist.npz"})
     home = str(project.folder / "no-keras-cache")
     run = inkflow("run", "--fallback", "digits", folder=project.folder, INKFLOW_MIRROR="", KERAS_HOME=home)
     assert run.returncode == 0, run.stdout + run.stderr
-    assert "mnist CANNOT BE HAD HERE" in run.stdout
+    assert "mnist IS NOT AVAILABLE HERE" in run.stdout
     assert run.stdout.count("THIS RUN IS ON digits") == 2
     last = run.stdout.rstrip().splitlines()[-1]
     assert last.startswith("Results: reports/index.html, reports/summary.md, reports/metrics.csv")
@@ -147,7 +147,7 @@ def test_fallback(project: Project, inkflow: Inkflow) -> None:
 
 
 @pytest.mark.parametrize(
-    ("setting", "sentence"),
+    ("setting", "message"),
     [
         ("models.dense.epochs=-1", "models.dense.epochs: got -1, expected 1 or more"),
         ("models.dense.epoch=3", "models.dense.epoch: unknown key; did you mean 'epochs'?"),
@@ -159,17 +159,17 @@ def test_fallback(project: Project, inkflow: Inkflow) -> None:
         ("dataset=2020-13-45", "'2020-13-45' is not a YAML value"),
     ],
 )
-def test_bad_settings(project: Project, inkflow: Inkflow, setting: str, sentence: str) -> None:
-    """A bad --set is one sentence and exit code 2; params.yaml stays as it was."""
+def test_bad_settings(project: Project, inkflow: Inkflow, setting: str, message: str) -> None:
+    """An invalid --set ends with exit code 2 and a message, and params.yaml stays unchanged."""
     before = project.read("params.yaml")
     run = inkflow("run", "--set", setting, folder=project.folder)
     assert (run.returncode, run.stdout) == (2, "")
-    assert sentence in run.stderr
+    assert message in run.stderr
     assert project.read("params.yaml") == before
 
 
-def test_model_kept_ready(project: Project, inkflow: Inkflow) -> None:
-    """--with puts a model of `more_models` beside those that are trained, once; an unknown one is refused by name."""
+def test_model_of_more_models(project: Project, inkflow: Inkflow) -> None:
+    """--with copies a model of `more_models` to `models` once, and rejects an unknown name."""
     project.set({"more_models": {"ready": SMALL_MODELS["dense"] | {"units": [8]}}})
     unknown = inkflow("run", "--with", "redy", folder=project.folder)
     assert (unknown.returncode, unknown.stdout) == (2, "")
@@ -184,6 +184,6 @@ def test_model_kept_ready(project: Project, inkflow: Inkflow) -> None:
 
 
 def test_bad_dataset(project: Project, inkflow: Inkflow) -> None:
-    """An unknown data set is refused with the names that there are."""
+    """The message about an unknown data set has the known names."""
     assert "known: mnist, digits" in inkflow("run", "--dataset", "mnits", folder=project.folder).stderr
     assert "known: mnist, digits" in inkflow("run", "--fallback", "mnits", folder=project.folder).stderr

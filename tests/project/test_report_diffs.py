@@ -12,25 +12,25 @@ pytestmark = pytest.mark.slow
 
 
 def commit(message: str) -> None:
-    """Commit everything in the current folder."""
+    """Commits all files in the current folder."""
     subprocess.run(["git", "add", "-A"], check=True)
     subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", message], check=True)
 
 
 def dvc(*arguments: str) -> Any:
-    """What a `dvc` command in the current folder says as JSON."""
-    done = subprocess.run(["dvc", *arguments, "--json"], capture_output=True, text=True, check=True)
-    return json.loads(done.stdout)
+    """Returns the JSON output of a `dvc` command in the current folder."""
+    result = subprocess.run(["dvc", *arguments, "--json"], capture_output=True, text=True, check=True)
+    return json.loads(result.stdout)
 
 
 def points(plots: Any, column: str) -> list[tuple[str, float]]:
-    """Commit and value of each point of the only plot there is."""
+    """Returns the commit and the value of each point of the only plot."""
     (plot,) = plots
     return [(row["rev"], float(row[column])) for row in plot["content"]["data"]["values"]]
 
 
-def test_two_commits_are_told_apart(project: Project) -> None:
-    """After a changed parameter both commands show the model's figures and a plot, those of either commit."""
+def test_two_commits_are_compared(project: Project) -> None:
+    """After a change of a parameter, both commands show the metrics and plots of both commits."""
     project.set({"models": {"dense": SMALL_MODELS["dense"]}})
     run_engine()
     commit("two epochs")
@@ -40,8 +40,8 @@ def test_two_commits_are_told_apart(project: Project) -> None:
     commit("three epochs")
     after = json.loads(project.read("reports/metrics.json"))["dense"]
     metrics = dvc("metrics", "diff", "HEAD~1", "HEAD")
-    told = metrics["reports/metrics.json"]["dense.test_loss"]
-    assert (told["old"], told["new"]) == (before["test_loss"], after["test_loss"])
+    loss = metrics["reports/metrics.json"]["dense.test_loss"]
+    assert (loss["old"], loss["new"]) == (before["test_loss"], after["test_loss"])
     assert "loss" in metrics["evaluation/dense/metrics.json"]
     plots = dvc("plots", "diff", "HEAD~1", "HEAD")["data"]
     epochs = [("HEAD~1", 1), ("HEAD~1", 2), ("HEAD", 1), ("HEAD", 2), ("HEAD", 3)]

@@ -1,4 +1,4 @@
-"""What the download tests share beside their fixtures."""
+"""Helpers of the download tests."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,21 +12,21 @@ RAW = Path("data/raw")
 ARGUMENTS = ["--out", str(RAW), "--timeout", "0.4"]
 UNAVAILABLE, INVALID, FAILED = 69, 2, 1
 
-Refusal = Callable[[], tuple[int, str]]
+RunFailing = Callable[[], tuple[int, str]]
 
 
-def outputs() -> dict[str, bytes]:
-    """Run the stage, which must succeed; what it wrote."""
+def run_download() -> dict[str, bytes]:
+    """Runs the stage, which must succeed, and returns its output files."""
     assert download.main(ARGUMENTS) == 0
     return snapshot(RAW)
 
 
 def parts() -> list[Path]:
-    """What unfinished downloads left."""
+    """Returns the files of unfinished downloads."""
     return sorted(Path(".inkflow/downloads").glob("*"))
 
 
-def in_mirror(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Name `folder` as the mirror; the file that it is to hold."""
+def set_mirror(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Sets INKFLOW_MIRROR to `folder`, and returns the path of the data set in it."""
     monkeypatch.setenv("INKFLOW_MIRROR", str(folder))
     return folder / "tiny.npz"

@@ -1,4 +1,4 @@
-"""A real HTTP receiver on loopback that keeps what is posted to it."""
+"""A real HTTP server on loopback that records the JSON posted to it."""
 
 import json
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from tests.support.loopback import serving
 
 
 class Receiver:
-    """What was posted, in order, as JSON; and the headers that came with it."""
+    """The posted JSON bodies and their request headers, in order."""
 
     def __init__(self) -> None:
         self.posted: list[dict[str, Any]] = []
@@ -20,7 +20,7 @@ class Receiver:
 
     @contextmanager
     def running(self) -> Iterator["Receiver"]:
-        """Listen as long as the block lasts."""
+        """Serves until the block ends."""
         with serving(self._http):
             yield self
 
@@ -35,6 +35,6 @@ def _handler(receiver: Receiver) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
 
         def log_message(self, format: str, *args: object) -> None:
-            """Keep quiet."""
+            """Prints nothing."""
 
     return Handler

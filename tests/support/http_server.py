@@ -1,4 +1,4 @@
-"""A real HTTP server on loopback that misbehaves as it is told, one behaviour a request."""
+"""A real HTTP server on loopback with configurable responses and errors, one for each request."""
 
 import re
 import threading
@@ -13,9 +13,9 @@ Behaviour = Callable[[BaseHTTPRequestHandler], None]
 
 
 class Server:
-    """What the server was told, and what it was asked.
+    """The server and its received requests.
 
-    `behaviours` are used up one a request; the last one stays.
+    Each request consumes one of `behaviours`; the last one is used for all further requests.
     """
 
     def __init__(self) -> None:
@@ -27,12 +27,12 @@ class Server:
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self.url = f"http://127.0.0.1:{self._http.server_port}"
 
-    def told(self, *behaviours: Behaviour) -> None:
-        """From now on behave like this."""
+    def respond_with(self, *behaviours: Behaviour) -> None:
+        """Sets the behaviours of the next requests."""
         self.behaviours = list(behaviours)
 
     def next(self, request: BaseHTTPRequestHandler) -> Behaviour:
-        """Note the request; how to behave to it."""
+        """Records the request and returns its behaviour."""
         with self._lock:
             self.paths.append(request.path)
             self.headers.append(dict(request.headers.items()))
@@ -40,7 +40,7 @@ class Server:
 
     @contextmanager
     def running(self) -> Iterator["Server"]:
-        """Serve as long as the block lasts."""
+        """Serves until the end of the block."""
         with serving(self._http):
             try:
                 yield self
@@ -48,7 +48,7 @@ class Server:
                 self.released.set()
 
     def stall(self, content: bytes, after: int) -> Behaviour:
-        """Promise all of `content`, send `after` bytes, then nothing, and keep the line open."""
+        """Announces all of `content`, sends `after` bytes, then nothing, and keeps the connection open."""
 
         def behave(request: BaseHTTPRequestHandler) -> None:
             _head(request, 200, {"Content-Length": str(len(content))})
@@ -58,7 +58,7 @@ class Server:
         return behave
 
     def trickle(self, content: bytes, pause_s: float) -> Behaviour:
-        """Send one byte at a time."""
+        """Sends one byte at a time."""
 
         def behave(request: BaseHTTPRequestHandler) -> None:
             _head(request, 200, {"Content-Length": str(len(content))})
@@ -71,10 +71,10 @@ class Server:
 
 
 def serve(content: bytes, etag: str = '"one"', *, ranges: bool = True, length: bool = True) -> Behaviour:
-    """Send `content`, or the piece asked for; without `ranges` always all of it."""
+    """Sends `content` or the requested range; without `ranges` always all of it."""
 
     def behave(request: BaseHTTPRequestHandler) -> None:
-        start = _asked(request, etag) if ranges else 0
+        start = _requested_start(request, etag) if ranges else 0
         headers = {"ETag": etag} if etag else {}
         if length:
             headers["Content-Length"] = str(len(content) - start)
@@ -87,7 +87,7 @@ def serve(content: bytes, etag: str = '"one"', *, ranges: bool = True, length: b
 
 
 def truncate(content: bytes, after: int, etag: str = '"one"') -> Behaviour:
-    """Promise all of `content`, send `after` bytes, close the connection."""
+    """Announces all of `content`, sends `after` bytes, and closes the connection."""
 
     def behave(request: BaseHTTPRequestHandler) -> None:
         _head(request, 200, {"Content-Length": str(len(content)), "ETag": etag})
@@ -96,20 +96,20 @@ def truncate(content: bytes, after: int, etag: str = '"one"') -> Behaviour:
     return behave
 
 
-def wrong_piece(content: bytes, etag: str, start: int) -> Behaviour:
-    """Send the piece from `start` on as 206, whatever was asked for, under whatever condition."""
+def wrong_range(content: bytes, etag: str, start: int) -> Behaviour:
+    """Sends the range from `start` on as 206, whatever the request."""
 
     def behave(request: BaseHTTPRequestHandler) -> None:
         piece = content[start:]
-        where = f"bytes {start}-{len(content) - 1}/{len(content)}"
-        _head(request, 206, {"Content-Length": str(len(piece)), "ETag": etag, "Content-Range": where})
+        content_range = f"bytes {start}-{len(content) - 1}/{len(content)}"
+        _head(request, 206, {"Content-Length": str(len(piece)), "ETag": etag, "Content-Range": content_range})
         request.wfile.write(piece)
 
     return behave
 
 
 def status(code: int, **headers: str) -> Behaviour:
-    """Answer with this status; header names with _ for -."""
+    """Answers with a status; header names have _ instead of -."""
 
     def behave(request: BaseHTTPRequestHandler) -> None:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -118,8 +118,8 @@ def status(code: int, **headers: str) -> Behaviour:
     return behave
 
 
-def slowly(behaviour: Behaviour, pause_s: float) -> Behaviour:
-    """Behave like that after a pause."""
+def delayed(behaviour: Behaviour, pause_s: float) -> Behaviour:
+    """Runs `behaviour` after a pause."""
 
     def behave(request: BaseHTTPRequestHandler) -> None:
         time.sleep(pause_s)
@@ -129,11 +129,11 @@ def slowly(behaviour: Behaviour, pause_s: float) -> Behaviour:
 
 
 def hang_up(request: BaseHTTPRequestHandler) -> None:
-    """Close the connection without an answer."""
+    """Closes the connection without an answer."""
     request.close_connection = True
 
 
-def _asked(request: BaseHTTPRequestHandler, etag: str) -> int:
+def _requested_start(request: BaseHTTPRequestHandler, etag: str) -> int:
     piece = re.fullmatch(r"bytes=(\d+)-", request.headers.get("Range", ""))
     condition = request.headers.get("If-Range", etag)
     return int(piece[1]) if piece and condition == etag else 0
@@ -150,10 +150,10 @@ def _head(request: BaseHTTPRequestHandler, code: int, headers: dict[str, str]) -
 def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            with suppress(ConnectionError):  # a client that gives up is what some tests are about
+            with suppress(ConnectionError):  # some tests make the client close the connection
                 server.next(self)(self)
 
         def log_message(self, format: str, *args: object) -> None:
-            """Keep quiet."""
+            """Writes no log."""
 
     return Handler

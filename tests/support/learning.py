@@ -1,4 +1,4 @@
-"""Small data to learn from, made by the real stages, and models that learn it in a moment."""
+"""Small training data, written by the real stages, and models that learn them in seconds."""
 
 import json
 from pathlib import Path
@@ -15,27 +15,27 @@ from stages.prepare.prepare import prepare
 from stages.samples.prepared import TrainingData, read_training_data
 from stages.train.device import load_keras
 
-load_keras()  # as the train stage does it: without scikit-learn, without noise
+load_keras()  # like the train stage: without scikit-learn and without log output
 
 CLASSES = 4
 
 
 class Folders(NamedTuple):
-    """What the download and the prepare stage wrote."""
+    """The output folders of the download stage and the prepare stage."""
 
     raw: Path
     prepared: Path
 
     @property
     def data(self) -> TrainingData:
-        """The prepared data."""
+        """The training data in the folder `prepared`."""
         return read_training_data(self.prepared)
 
 
 def patterns(
     count: int, shape: tuple[int, ...] = (12, 14), seed: int = 1
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Noise with a bright row whose place is the label: images uint8 (count, *shape), labels (count,)."""
+    """Returns noise with a bright row whose position encodes the label: uint8 (count, *shape) and (count,)."""
     random = np.random.default_rng(seed)
     labels = (np.arange(count) % CLASSES).astype(np.uint8)
     images = random.integers(0, 120, (count, *shape), np.uint8)
@@ -44,21 +44,21 @@ def patterns(
 
 
 def write_data(folder: Path, shape: tuple[int, ...] = (12, 14), **prepared: Any) -> Folders:
-    """Make a data set of 240 training and 60 test images, and prepare it; `prepared` as in params.yaml."""
+    """Writes and prepares a data set of 240 training and 60 test images; `prepared` as in params.yaml."""
     folders = Folders(folder / "raw", folder / "prepared")
     arrays = Arrays(*patterns(240, shape), *patterns(60, shape, seed=2))
-    facts = describe("patterns", Dataset.model_validate({"title": "Patterns", "embedded": "digits"}), arrays)
-    write_dataset(folders.raw, arrays, facts)
+    description = describe("patterns", Dataset.model_validate({"title": "Patterns", "embedded": "digits"}), arrays)
+    write_dataset(folders.raw, arrays, description)
     prepare(folders.raw, folders.prepared, Prepare.model_validate({"validation": 0.25} | prepared))
     return folders
 
 
 def settings(network: str = "dense", **changes: Any) -> dict[str, Any]:
-    """A model as params.yaml says it."""
-    own = {"cnn": {"filters": [4]}, "conv1d": {"filters": [8]}, "recurrent": {"recurrent_units": [12]}}
+    """Returns the section of a model in params.yaml."""
+    required = {"cnn": {"filters": [4]}, "conv1d": {"filters": [8]}, "recurrent": {"recurrent_units": [12]}}
     return {
         "network": network,
-        **own.get(network, {}),
+        **required.get(network, {}),
         "units": [16],
         "optimizer": {"name": "adam", "learning_rate": 0.01},
         "batch_size": 16,
@@ -68,13 +68,13 @@ def settings(network: str = "dense", **changes: Any) -> dict[str, Any]:
 
 
 def make_model(network: str = "dense", **changes: Any) -> Model:
-    """The model of these settings, checked."""
+    """Returns the validated model of these settings."""
     model: Model = TypeAdapter(Model).validate_python(settings(network, **changes))
     return model
 
 
 def write_params(path: Path, **models: Any) -> Path:
-    """params.yaml with these models."""
+    """Writes a params.yaml with these models."""
     content = {
         "dataset": "patterns",
         "datasets": {"patterns": {"title": "Patterns", "embedded": "digits"}},

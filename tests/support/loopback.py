@@ -1,4 +1,4 @@
-"""A real HTTP server on loopback, for the length of a block: what the tests' own servers share."""
+"""Shared code of the test servers: a real HTTP server on loopback for the length of a block."""
 
 import json
 import threading
@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @contextmanager
 def serving(http: ThreadingHTTPServer) -> Iterator[None]:
-    """Serve in a thread as long as the block lasts, then close."""
+    """Serves in a thread until the end of the block."""
     thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
@@ -21,10 +21,10 @@ def serving(http: ThreadingHTTPServer) -> Iterator[None]:
 
 
 class JsonHandler(BaseHTTPRequestHandler):
-    """Answers with JSON, and keeps quiet about it."""
+    """A request handler that answers with JSON and writes no log."""
 
     def answer(self, code: int, content: object) -> None:
-        """Send `content` with the status `code`."""
+        """Sends `content` with the status `code`."""
         data = json.dumps(content).encode()
         self.send_response(code)
         self.send_header("Content-Length", str(len(data)))
@@ -32,4 +32,4 @@ class JsonHandler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Keep quiet."""
+        """Writes no log."""

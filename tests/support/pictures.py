@@ -1,6 +1,7 @@
-"""Images to classify: drawn digits, scans of them, a small model that knows them, and files that are no use."""
+"""Images to classify: drawn digits, scans of them, a small model that classifies them, and invalid files."""
 
 import io
+import json
 import struct
 import zipfile
 import zlib
@@ -18,31 +19,31 @@ from scipy import ndimage
 SIZE = 28
 
 
-def draw(digit: int, height: int = 200, place: tuple[int, int] = (0, 0)) -> Image.Image:
-    """A printed digit, white on black, about `height` pixels high, on a page 1.6 times as large."""
+def draw(digit: int, height: int = 200, offset: tuple[int, int] = (0, 0)) -> Image.Image:
+    """Returns a printed digit, white on black, about `height` pixels high, on a page 1.6 times as large."""
     side = int(1.6 * height)
     page = Image.new("L", (side, side))
     font = ImageFont.load_default(size=height * 1.3)
-    middle = (side / 2 + place[0], side / 2 + place[1])
-    ImageDraw.Draw(page).text(middle, str(digit), fill=255, font=font, anchor="mm")
+    centre = (side / 2 + offset[0], side / 2 + offset[1])
+    ImageDraw.Draw(page).text(centre, str(digit), fill=255, font=font, anchor="mm")
     return page
 
 
 def template(digit: int) -> NDArray[np.float64]:
-    """The digit in MNIST's form (28, 28) by other means than ours: SciPy finds the box, scales and moves it."""
+    """Returns the digit in the form of MNIST (28, 28), made with SciPy instead of our code."""
     ink = np.asarray(draw(digit), np.float64)
-    inside = ink[ndimage.find_objects((ink > 127).astype(int))[0]]
-    factor = 20 / max(inside.shape)
-    small = np.clip(ndimage.zoom(ndimage.gaussian_filter(inside, 0.4 / factor), factor, order=1), 0, 255)
+    box = ink[ndimage.find_objects((ink > 127).astype(int))[0]]
+    factor = 20 / max(box.shape)
+    small = np.clip(ndimage.zoom(ndimage.gaussian_filter(box, 0.4 / factor), factor, order=1), 0, 255)
     field = np.zeros((SIZE, SIZE))
     field[: small.shape[0], : small.shape[1]] = small
-    move = SIZE / 2 - np.array(ndimage.center_of_mass(field))
-    moved: NDArray[np.float64] = ndimage.shift(field, np.round(move), order=0)
-    return moved
+    shift = SIZE / 2 - np.array(ndimage.center_of_mass(field))
+    centred: NDArray[np.float64] = ndimage.shift(field, np.round(shift), order=0)
+    return centred
 
 
 def scan(digit: int, seed: int, *, dark_on_light: bool = True) -> Image.Image:
-    """A photograph of a drawn digit: tinted paper in uneven light, noise, dust, a wide margin, turned a little."""
+    """Returns a photograph of a digit: tinted paper in uneven light, noise, dust, a wide margin, slightly rotated."""
     random = np.random.default_rng(seed)
     page = draw(digit, int(random.integers(90, 260)))
     page = page.rotate(float(random.uniform(-6, 6)), Image.Resampling.BICUBIC)
@@ -59,7 +60,7 @@ def scan(digit: int, seed: int, *, dark_on_light: bool = True) -> Image.Image:
 
 
 def write_model(path: Path, weights: NDArray[Any], biases: NDArray[Any], names: list[str] | None = None) -> Path:
-    """An ONNX model: softmax(pixels (n, 28, 28) as vectors @ weights + biases)."""
+    """Writes an ONNX model: softmax(pixels (n, 28, 28) as vectors @ weights + biases)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     kind, classes = TensorProto.FLOAT, len(biases)
     graph = helper.make_graph(
@@ -79,25 +80,23 @@ def write_model(path: Path, weights: NDArray[Any], biases: NDArray[Any], names: 
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)], ir_version=8)
     if names is not None:
-        import json
-
         helper.set_model_props(model, {"class_names": json.dumps(names)})
     onnx.save(model, path)
     return path
 
 
 def write_reader(path: Path, names: list[str] | None = None) -> Path:
-    """A model that knows the drawn digits: of x and the templates t, all blurred by B, the nearest t wins.
+    """Writes a model for the drawn digits: the class of x is its nearest template t, after both are blurred by B.
 
-    -|Bx - Bt|² is, but for what is the same for all t, 2 x·BBt - |Bt|², as B is symmetric: linear in x.
+    The blur is symmetric, so -|Bx - Bt|² is 2 x·BBt - |Bt|² plus a term without t: linear in x.
     """
     blurred = [ndimage.gaussian_filter(template(digit) / 255, 1) for digit in range(10)]
-    weights = np.stack([ndimage.gaussian_filter(once, 1).ravel() for once in blurred], axis=1)
-    return write_model(path, 2 * weights / 255, -np.array([(once**2).sum() for once in blurred]), names)
+    weights = np.stack([ndimage.gaussian_filter(image, 1).ravel() for image in blurred], axis=1)
+    return write_model(path, 2 * weights / 255, -np.array([(image**2).sum() for image in blurred]), names)
 
 
 def png(width: int, height: int, rows: bytes = b"") -> bytes:
-    """A grey PNG that says it is so large, whatever its rows are."""
+    """Returns a grey PNG whose header has this size, whatever its rows are."""
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
     parts = [
@@ -107,28 +106,28 @@ def png(width: int, height: int, rows: bytes = b"") -> bytes:
 
 
 def encoded(image: Image.Image, form: str, **options: Any) -> bytes:
-    """`image` as a file of the format `form`."""
+    """Returns `image` as a file of the format `form`."""
     file = io.BytesIO()
     image.save(file, form, **options)
     return file.getvalue()
 
 
 def npz(**arrays: NDArray[Any]) -> bytes:
-    """The arrays as an npz file."""
+    """Returns the arrays as an npz file."""
     file = io.BytesIO()
     np.savez_compressed(file, allow_pickle=True, **arrays)
     return file.getvalue()
 
 
 def npy(array: NDArray[Any]) -> bytes:
-    """The array as an npy file."""
+    """Returns the array as an npy file."""
     file = io.BytesIO()
     np.save(file, array)
     return file.getvalue()
 
 
 def good_files() -> dict[str, bytes]:
-    """A small good file of each kind."""
+    """Returns a small valid file of each format."""
     picture = draw(3, 40).convert("RGB")
     images = np.stack([template(digit) for digit in range(3)]).astype(np.uint8)
     return {
@@ -141,7 +140,7 @@ def good_files() -> dict[str, bytes]:
 
 
 def zip_bomb() -> bytes:
-    """An npz whose array unpacks to 8 GB of zeros, or says so."""
+    """Returns an npz file whose directory says that its array unpacks to 4 GB."""
     content = bytearray(npz(x=np.zeros((4, 28, 28), np.uint8)))
     record = content.index(b"PK\x01\x02")
     content[record + 24 : record + 28] = (0xF0000000).to_bytes(4, "little")
@@ -149,31 +148,31 @@ def zip_bomb() -> bytes:
 
 
 def huge_jpeg(content: bytes, side: int) -> bytes:
-    """A JPEG that says it has `side` pixels a side."""
+    """Returns a JPEG whose header has `side` pixels a side."""
     frame = content.index(b"\xff\xc0")  # start of frame: length, precision, height, width
     return content[: frame + 5] + struct.pack(">HH", side, side) + content[frame + 9 :]
 
 
 def huge_webp(content: bytes, side: int) -> bytes:
-    """A lossy WebP that says it has `side` pixels a side."""
+    """Returns a lossy WebP whose header has `side` pixels a side."""
     frame = content.index(b"\x9d\x01\x2a")  # start code of a key frame: width, height
     return content[: frame + 3] + struct.pack("<HH", side, side) + content[frame + 7 :]
 
 
 def odd_modes() -> tuple[bytes, bytes, bytes]:
-    """Good pictures of 16 bits, in CMYK, and with alpha."""
+    """Returns valid pictures with 16 bits, in CMYK, and with alpha."""
     page = draw(3, 40)
     deep = encoded(Image.fromarray(np.asarray(page).astype(np.uint16) * 257), "PNG")
     return deep, encoded(page.convert("RGB").convert("CMYK"), "JPEG"), encoded(page.convert("RGBA"), "PNG")
 
 
 def pickled() -> bytes:
-    """An npy file that would run code if it were unpickled."""
+    """Returns an npy file with pickled Python objects."""
     return npy(np.array([{"a": 1}, None], object))
 
 
 def zip_of_text() -> bytes:
-    """A zip file without an array."""
+    """Returns a zip file without an array."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("readme.txt", "no array")
@@ -188,7 +187,7 @@ def _damage(content: bytes, keep: float) -> bytes:
 
 
 def bad_arrays() -> dict[str, Maker]:
-    """Makers of npy and npz files without images."""
+    """Returns functions that make npy and npz files without images."""
     return {
         "pickle": lambda _: pickled(),
         "words": lambda _: npy(np.array([["a", "b"]])),
@@ -209,7 +208,7 @@ def bad_arrays() -> dict[str, Maker]:
 
 
 def garbage() -> Iterator[tuple[str, bytes]]:
-    """387 files that cannot be classified, with names that would do harm if they were trusted."""
+    """Yields 387 files that cannot be classified, with names that do harm in a careless program."""
     random = np.random.default_rng(8)
     good = good_files()
     deep, printed, clear = odd_modes()
@@ -247,8 +246,8 @@ def garbage() -> Iterator[tuple[str, bytes]]:
         **bad_arrays(),
     }  # fmt: skip
     for number in range(9):
-        for place, (kind, make) in enumerate(makers.items()):
-            suffix = (".png", ".npz", ".webp", ".jpg", ".npy")[(number + place) % 5]
+        for index, (kind, make) in enumerate(makers.items()):
+            suffix = (".png", ".npz", ".webp", ".jpg", ".npy")[(number + index) % 5]
             yield f"{NAMES[number]}{kind}-{number}{suffix}", make(random)
 
 

@@ -1,4 +1,4 @@
-"""A real PostgreSQL server on loopback, with a password, for the length of a block."""
+"""A real PostgreSQL server on loopback with a password, for the length of a block."""
 
 import os
 import shutil
@@ -16,23 +16,23 @@ NOBODY = 65534  # PostgreSQL refuses to run as root
 USER, PASSWORD = "prefect", "opensesame"
 
 
-def found(name: str) -> str | None:
-    """Path of one of PostgreSQL's programs; None where it is not installed."""
+def find_program(name: str) -> str | None:
+    """Returns the path of a program of PostgreSQL, or None if it is not installed."""
     folders = sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True)
     return shutil.which(name, path=os.pathsep.join([os.environ["PATH"], *folders]))
 
 
 @contextmanager
 def running_postgres() -> Iterator[str]:
-    """Address of an empty database, with user and password."""
-    # Not in a folder of pytest's: it closes those to others at the start of each session.
+    """Yields the address of an empty database, with user and password."""
+    # Not in a folder of pytest, which only its owner can read.
     with tempfile.TemporaryDirectory() as name, _running_in(Path(name)) as url:
         yield url
 
 
 @contextmanager
 def _running_in(folder: Path) -> Iterator[str]:
-    initdb, postgres = found("initdb"), found("postgres")
+    initdb, postgres = find_program("initdb"), find_program("postgres")
     assert initdb and postgres
     secret = folder / "secret"
     secret.write_text(PASSWORD)
@@ -44,8 +44,8 @@ def _running_in(folder: Path) -> Iterator[str]:
         for path in (folder, secret):
             os.chown(path, NOBODY, NOBODY)
         options |= {"user": NOBODY, "group": NOBODY, "extra_groups": []}
-    made = ["--pgdata", str(folder / "data"), "--auth", "scram-sha-256", "--username", USER, "--pwfile", str(secret)]
-    subprocess.run([initdb, *made, "--no-sync"], check=True, **options)
+    cluster = ["--pgdata", str(folder / "data"), "--auth", "scram-sha-256", "--username", USER, "--pwfile", str(secret)]
+    subprocess.run([initdb, *cluster, "--no-sync"], check=True, **options)
     listen = ["-D", str(folder / "data"), "-h", "127.0.0.1", "-p", str(port), "-k", str(folder), "-F"]
     with subprocess.Popen([postgres, *listen], **options) as server:
         try:

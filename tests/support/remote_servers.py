@@ -1,4 +1,4 @@
-"""Real servers for DVC remotes on loopback: OpenSSH with keys of its own, and moto's, which speaks S3."""
+"""Real servers for DVC remotes on loopback: OpenSSH with its own keys, and the S3 server of moto."""
 
 import os
 import shutil
@@ -15,14 +15,14 @@ import pytest
 
 from tests.conftest import wait_until
 
-START_S = 120.0  # on a busy machine
+START_S = 120.0  # timeout of a start on a busy machine
 SECRET = "correct-horse-battery"
-PRIVILEGES = Path("/run/sshd")  # sshd wants this empty folder when root starts it
+PRIVILEGE_FOLDER = Path("/run/sshd")  # sshd needs this empty folder if root starts it
 
 
 @dataclass(frozen=True)
 class SshServer:
-    """An OpenSSH server on loopback, and a key that it accepts."""
+    """An OpenSSH server on loopback, a key that it accepts, and one that it rejects."""
 
     port: int
     key: Path
@@ -31,13 +31,13 @@ class SshServer:
 
     @property
     def url(self) -> str:
-        """A folder there, as a DVC remote."""
+        """Address of a folder on the server, for a DVC remote."""
         return f"ssh://127.0.0.1:{self.port}{self.folder}"
 
 
 @contextmanager
 def ssh_server(home: Path) -> Iterator[SshServer]:
-    """An OpenSSH server with its files in `home`; nothing of the user's is read or written."""
+    """Starts an OpenSSH server with its files in `home`; it uses no files of the user."""
     program = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
     if program is None:
         pytest.skip("needs OpenSSH's server (Debian: openssh-server)")
@@ -53,7 +53,7 @@ def ssh_server(home: Path) -> Iterator[SshServer]:
         "MaxStartups": "100",
     }  # fmt: skip
     (home / "sshd_config").write_text("".join(f"{name} {value}\n" for name, value in settings.items()))
-    with _privileges(), (home / "log").open("w") as log:
+    with _privilege_folder(), (home / "log").open("w") as log:
         process = subprocess.Popen([program, "-D", "-e", "-f", str(home / "sshd_config")], stderr=log)
         try:
             wait_until(lambda: _listens(server.port), START_S)
@@ -64,16 +64,16 @@ def ssh_server(home: Path) -> Iterator[SshServer]:
 
 
 @contextmanager
-def _privileges() -> Iterator[None]:
-    """The folder that Debian's service makes before it starts sshd, where there is none yet."""
+def _privilege_folder() -> Iterator[None]:
+    """Creates the folder that Debian's service creates before it starts sshd."""
     if os.getuid() == 0:
-        PRIVILEGES.mkdir(mode=0o755, exist_ok=True)  # stays: another server may stand on it
+        PRIVILEGE_FOLDER.mkdir(mode=0o755, exist_ok=True)  # not removed, because another server may use it
     yield
 
 
 @contextmanager
 def s3_server(home: Path) -> Iterator[str]:
-    """Address of a server that speaks S3, with a bucket `inkflow`."""
+    """Starts an S3 server with a bucket `inkflow`, and yields its address."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     command = [str(Path(sys.executable).with_name("moto_server")), "-H", "127.0.0.1", "-p", str(port)]
@@ -81,7 +81,7 @@ def s3_server(home: Path) -> Iterator[str]:
         process = subprocess.Popen(command, stdout=log, stderr=log)
         try:
             wait_until(lambda: _answers(url), START_S)
-            httpx.put(f"{url}/inkflow", timeout=START_S).raise_for_status()  # S3's way to make a bucket
+            httpx.put(f"{url}/inkflow", timeout=START_S).raise_for_status()  # creates a bucket
             yield url
         finally:
             process.terminate()
@@ -89,7 +89,7 @@ def s3_server(home: Path) -> Iterator[str]:
 
 
 def free_port() -> int:
-    """A port on which nothing listens."""
+    """Returns a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -1,4 +1,4 @@
-"""A finished run for the report to read: real digits, real classifiers, the files of the other stages."""
+"""A finished run as input of the report: real digits, real classifiers, and the files of the other stages."""
 
 import csv
 import json
@@ -17,7 +17,7 @@ from sklearn.neural_network import MLPClassifier
 from stages.data.datasets import Arrays, describe, write_dataset
 from stages.report.config import ReportParams, load_report_params
 
-HIDDEN = {"dense": (64,), "dense_small": (6,), "cnn": (64, 32)}
+HIDDEN_LAYERS = {"dense": (64,), "dense_small": (6,), "cnn": (64, 32)}
 DIGITS = {"title": "Digits & co", "licence": "CC BY 4.0", "embedded": "digits", "stand_in_for": "mnist"}
 MNIST = {
     "title": "MNIST",
@@ -27,7 +27,7 @@ MNIST = {
 
 
 class Run:
-    """A project folder with params.yaml and everything that the report reads."""
+    """A project folder with params.yaml and all files that the report reads."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -35,65 +35,66 @@ class Run:
 
     @property
     def params(self) -> ReportParams:
-        """What params.yaml says now."""
+        """The present content of params.yaml."""
         return load_report_params(self.root / "params.yaml")
 
     def arguments(self) -> list[str]:
-        """Command line that reads this run and writes to `out`."""
+        """Returns the arguments of a report that reads this run and writes to `out`."""
         folders = ("data/raw", "data/prepared", "models", "evaluation")
-        named = {f"--{Path(folder).name}": self.root / folder for folder in folders}
-        named |= {"--out": self.out, "--params": self.root / "params.yaml"}
-        return [str(part) for pair in named.items() for part in pair]
+        options = {f"--{Path(folder).name}": self.root / folder for folder in folders}
+        options |= {"--out": self.out, "--params": self.root / "params.yaml"}
+        return [str(part) for pair in options.items() for part in pair]
 
     def edit(self, name: str, **changes: Any) -> None:
-        """Change keys of a JSON file (params.yaml is one too)."""
+        """Changes keys of a JSON file; params.yaml is one, too."""
         path = self.root / name
         path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
 def finish_run(
-    root: Path, arrays: Arrays, hidden: Mapping[str, Sequence[int]], dataset: str = "digits", epochs: int = 4
+    root: Path, arrays: Arrays, hidden_layers: Mapping[str, Sequence[int]], dataset: str = "digits", epochs: int = 4
 ) -> Run:
-    """Learn with a perceptron for each of `hidden` and leave the files of all stages under `root`."""
+    """Trains a perceptron for each item of `hidden_layers`, and writes the files of all stages to `root`."""
     run = Run(root)
-    (root / ".dvc").mkdir(parents=True, exist_ok=True)  # a project's folder, as the verbs look for it
-    settings = {
+    (root / ".dvc").mkdir(parents=True, exist_ok=True)  # marks the folder as a project for the commands
+    params = {
         "dataset": dataset,
         "datasets": {"mnist": MNIST, "digits": DIGITS},
         "prepare": {"normalise": "unit"},
-        "models": {name: model_settings(name, layers, epochs) for name, layers in hidden.items()},
+        "models": {name: model_params(name, layers, epochs) for name, layers in hidden_layers.items()},
         "report": {},
     }
-    write(root / "params.yaml", settings)
-    write_dataset(root / "data/raw", arrays, describe(dataset, run.params.chosen, arrays))
-    x, x_held, y, y_held = train_test_split(arrays.x_train, arrays.y_train, test_size=0.1, random_state=0)
-    write(root / "data/prepared/prepared.json", prepared_card(dataset, arrays, len(x), len(x_held)))
-    for name, layers in hidden.items():
-        learner = learn(root / "models" / name, layers, epochs, (flat(x), y), (flat(x_held), y_held))
-        examine(root / "evaluation" / name, learner, arrays)
+    write_json(root / "params.yaml", params)
+    write_dataset(root / "data/raw", arrays, describe(dataset, run.params.dataset_params, arrays))
+    x, x_validation, y, y_validation = train_test_split(arrays.x_train, arrays.y_train, test_size=0.1, random_state=0)
+    write_json(root / "data/prepared/prepared.json", preparation(dataset, arrays, len(x), len(x_validation)))
+    for name, layers in hidden_layers.items():
+        parts = (flatten(x), y), (flatten(x_validation), y_validation)
+        network = train_network(root / "models" / name, layers, epochs, *parts)
+        evaluate_network(root / "evaluation" / name, network, arrays)
     return run
 
 
 def small_digits() -> Arrays:
-    """scikit-learn's digits, 8x8: 1,347 to train with and 450 to test with."""
+    """Returns scikit-learn's 8x8 digits: 1,347 training and 450 test images."""
     digits = load_digits()
     images = (digits.images * 255 / 16).astype(np.uint8)
     x, x_test, y, y_test = train_test_split(images, digits.target.astype(np.uint8), test_size=0.25, random_state=0)
     return Arrays(x, y, x_test, y_test)
 
 
-def model_settings(name: str, layers: Sequence[int], epochs: int) -> dict[str, Any]:
-    """A section of params.yaml for one model."""
-    kind: dict[str, Any] = {"network": "dense"}
+def model_params(name: str, layers: Sequence[int], epochs: int) -> dict[str, Any]:
+    """Returns the section of params.yaml for one model."""
+    network: dict[str, Any] = {"network": "dense"}
     if name.startswith("cnn"):
-        kind = {"network": "cnn", "filters": [32, 64]}
+        network = {"network": "cnn", "filters": [32, 64]}
     return {
-        **kind, "units": list(layers), "optimizer": {"name": "adam"}, "batch_size": 32, "epochs": epochs
+        **network, "units": list(layers), "optimizer": {"name": "adam"}, "batch_size": 32, "epochs": epochs
     }  # fmt: skip
 
 
-def prepared_card(dataset: str, arrays: Arrays, train: int, validation: int) -> dict[str, Any]:
-    """What prepare writes beside its arrays."""
+def preparation(dataset: str, arrays: Arrays, train: int, validation: int) -> dict[str, Any]:
+    """Returns the content of prepared.json."""
     height, width = arrays.x_train.shape[1:3]
     return {
         "dataset": dataset,
@@ -112,25 +113,25 @@ def prepared_card(dataset: str, arrays: Arrays, train: int, validation: int) -> 
 Part = tuple[NDArray[Any], NDArray[Any]]
 
 
-def learn(folder: Path, layers: Sequence[int], epochs: int, train: Part, held: Part) -> MLPClassifier:
-    """Fit epoch by epoch; leave history.csv and training.json."""
-    learner = MLPClassifier(layers, batch_size=32, random_state=0)
+def train_network(folder: Path, layers: Sequence[int], epochs: int, train: Part, validation: Part) -> MLPClassifier:
+    """Trains a perceptron epoch by epoch, and writes the files of the stage `train`."""
+    network = MLPClassifier(layers, batch_size=32, random_state=0)
     rows = []
     for epoch in range(1, epochs + 1):
-        learner.partial_fit(*train, classes=range(10))
-        scores = {**score(learner, train, ""), **score(learner, held, "val_")}
+        network.partial_fit(*train, classes=range(10))
+        scores = {**score(network, train, ""), **score(network, validation, "val_")}
         rows.append({"epoch": epoch, **scores})
     folder.mkdir(parents=True)
     for name in ("model.keras", "model.onnx"):
-        (folder / name).write_bytes(b"".join(part.tobytes() for part in learner.coefs_))
+        (folder / name).write_bytes(b"".join(part.tobytes() for part in network.coefs_))
     pd.DataFrame(rows).to_csv(folder / "history.csv", index=False)
     last = rows[-1]
-    write(
+    write_json(
         folder / "training.json",
         {
             "model": folder.name,
             "network": "dense",
-            "parameters": sum(part.size for part in (*learner.coefs_, *learner.intercepts_)),
+            "parameters": sum(part.size for part in (*network.coefs_, *network.intercepts_)),
             "epochs": epochs,
             "device": {"kind": "cpu", "name": "Test CPU"},
             "precision": "float32",
@@ -138,20 +139,20 @@ def learn(folder: Path, layers: Sequence[int], epochs: int, train: Part, held: P
             "versions": {"keras": "3.15.0", "backend": "tensorflow 2.21.0"},
             "train": {"loss": last["loss"], "accuracy": last["accuracy"]},
             "validation": {"loss": last["val_loss"], "accuracy": last["val_accuracy"]},
-            "samples": {"train": len(train[0]), "validation": len(held[0])},
+            "samples": {"train": len(train[0]), "validation": len(validation[0])},
         },
     )
-    return learner
+    return network
 
 
-def examine(folder: Path, learner: MLPClassifier, arrays: Arrays) -> None:
-    """Leave metrics.json, predictions.parquet and confusion.csv."""
-    probabilities = learner.predict_proba(flat(arrays.x_test)).astype(np.float32)
+def evaluate_network(folder: Path, network: MLPClassifier, arrays: Arrays) -> None:
+    """Writes the files of the stage `evaluate`."""
+    probabilities = network.predict_proba(flatten(arrays.x_test)).astype(np.float32)
     labels = arrays.y_test.astype(np.int32)
     predicted = probabilities.argmax(axis=1).astype(np.int32)
     losses = -np.log(np.clip(probabilities[np.arange(len(labels)), labels], 1e-7, 1))
     wrong = int((predicted != labels).sum())
-    write(
+    write_json(
         folder / "metrics.json",
         {
             "accuracy": 1 - wrong / len(labels),
@@ -168,18 +169,18 @@ def examine(folder: Path, learner: MLPClassifier, arrays: Arrays) -> None:
         csv.writer(stream).writerows([("actual", "predicted"), *zip(labels, predicted, strict=True)])
 
 
-def score(learner: MLPClassifier, part: Part, prefix: str) -> dict[str, float]:
-    """Loss and accuracy on one part, under names of history.csv."""
-    loss = log_loss(part[1], learner.predict_proba(part[0]))
-    return {f"{prefix}loss": float(loss), f"{prefix}accuracy": float(learner.score(*part))}
+def score(network: MLPClassifier, part: Part, prefix: str) -> dict[str, float]:
+    """Returns loss and accuracy on one part, by their columns in history.csv."""
+    loss = log_loss(part[1], network.predict_proba(part[0]))
+    return {f"{prefix}loss": float(loss), f"{prefix}accuracy": float(network.score(*part))}
 
 
-def flat(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Pixels as a network reads them, float32 (n, h * w) in [0, 1]."""
+def flatten(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Returns the pixels as input of a network, float32 (n, h * w) in [0, 1]."""
     return images.reshape(len(images), -1).astype(np.float32) / np.float32(255)
 
 
-def write(path: Path, content: Mapping[str, Any]) -> None:
-    """JSON, in folders made as needed."""
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes a JSON file and the missing folders of its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content))

@@ -1,4 +1,4 @@
-"""Takes the pictures of the report that stand in docs/, from the page with this machine's figures.
+"""Takes the screenshots of the report in docs/, from the page with the timings of this machine.
 
 inkflow report && python -m tests.support.screenshots
 """
@@ -12,8 +12,8 @@ from tests.support.root import ROOT
 
 PAGE = ROOT / ".inkflow/report/index.html"
 CHROMIUM = "/usr/bin/chromium"
-# What each picture shows: width, colours, and the heading that it begins with; the top of the page where there is none.
-PICTURES: dict[str, tuple[int, Literal["light", "dark"], str | None]] = {
+# Width, colour scheme and first heading of each screenshot; None is the top of the page.
+SCREENSHOTS: dict[str, tuple[int, Literal["light", "dark"], str | None]] = {
     "report": (1280, "light", None),
     "report-dark": (1280, "dark", None),
     "report-model": (1280, "light", "model-cnn"),
@@ -23,17 +23,17 @@ HEIGHT = 1180
 
 
 def main() -> int:
-    """Take them all."""
+    """Takes all screenshots."""
     if not PAGE.exists():
-        print(f"error: {PAGE} is not there; run `inkflow report` to make it", file=sys.stderr)
+        print(f"error: {PAGE} is missing; run `inkflow report` to write it", file=sys.stderr)
         return 2
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        for name, (width, colours, begins) in PICTURES.items():
+        for name, (width, colours, heading) in SCREENSHOTS.items():
             page = browser.new_page(viewport={"width": width, "height": HEIGHT}, color_scheme=colours)
             page.goto(PAGE.as_uri())
-            if begins:
-                page.locator(f"#{begins} > details").evaluate("part => { part.open = true; part.scrollIntoView() }")
+            if heading:
+                page.locator(f"#{heading} > details").evaluate("part => { part.open = true; part.scrollIntoView() }")
             page.screenshot(path=ROOT / "docs" / f"{name}.png")
             page.close()
         browser.close()

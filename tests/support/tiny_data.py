@@ -1,4 +1,4 @@
-"""Small data sets, right and wrong, and the parameters that go with them."""
+"""Small valid and invalid data sets, and parameters for them."""
 
 import json
 import zipfile
@@ -17,7 +17,7 @@ Changes = Mapping[str, NDArray[Any] | None]
 
 
 def tiny_arrays(train: int = 40, test: int = 12, shape: tuple[int, ...] = (8, 9)) -> dict[str, NDArray[Any]]:
-    """Random pixels, and labels that go round 0 to 3."""
+    """Returns random pixels, and labels 0 to 3 in turn."""
     random = np.random.default_rng(5)
     arrays: dict[str, NDArray[Any]] = {}
     for part, count in (("train", train), ("test", test)):
@@ -27,15 +27,15 @@ def tiny_arrays(train: int = 40, test: int = 12, shape: tuple[int, ...] = (8, 9)
 
 
 def save(path: Path, changes: Changes | None = None, *, compress: bool = True) -> Path:
-    """Write the tiny data set as npz, some arrays replaced, or left out where None."""
+    """Writes the tiny data set as npz; `changes` replaces arrays, and None removes one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     arrays = {key: array for key, array in (tiny_arrays() | dict(changes or {})).items() if array is not None}
     (np.savez_compressed if compress else np.savez)(path, allow_pickle=True, **arrays)
     return path
 
 
-def claim(path: Path, name: str, size: int) -> None:
-    """Make the zip directory of `path` say that the entry unpacks to `size` bytes."""
+def set_claimed_size(path: Path, name: str, size: int) -> None:
+    """Changes the unpacked size of the entry `name` in the zip directory of `path`."""
     content = bytearray(path.read_bytes())
     record = content.index(b"PK\x01\x02")
     while content[record + 46 : record + 46 + len(name)] != name.encode():
@@ -45,17 +45,17 @@ def claim(path: Path, name: str, size: int) -> None:
 
 
 def replace_entry(path: Path, name: str, content: bytes, compression: int = zipfile.ZIP_STORED) -> None:
-    """Write other bytes for one entry of the zip file `path`."""
+    """Replaces the content of the entry `name` of the zip file `path`."""
     with zipfile.ZipFile(path) as archive:
         entries = {entry: archive.read(entry) for entry in archive.namelist()}
     with zipfile.ZipFile(path, "w") as archive:
         for entry, old in entries.items():
-            chosen = entry == name
-            archive.writestr(entry, content if chosen else old, compression if chosen else None)
+            is_replaced = entry == name
+            archive.writestr(entry, content if is_replaced else old, compression if is_replaced else None)
 
 
 def write_params(folder: Path, url: str = "http://127.0.0.1:9/tiny.npz", **changes: Any) -> None:
-    """params.yaml for the tiny data set, whose digests are right; `changes` are of `tiny` or `prepare`."""
+    """Writes a params.yaml for the tiny data set; `changes` are keys of `prepare`, or the keys `tiny` and `dataset`."""
     digests = {name: digest(array) for name, array in tiny_arrays().items()}
     tiny = {"title": "Tiny", "url": url, "sha256": digests} | changes.pop("tiny", {})
     digits = {"title": "Digits", "embedded": "digits", "stand_in_for": "tiny"}
@@ -72,19 +72,19 @@ def write_params(folder: Path, url: str = "http://127.0.0.1:9/tiny.npz", **chang
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
-    """Every file under `folder`, hidden ones too, with its bytes."""
+    """Returns the bytes of every file under `folder`, including hidden ones."""
     files = (path for path in sorted(folder.rglob("*")) if path.is_file())
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
-def refusal(
+def expect_error(
     main: Callable[[list[str]], int], arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> tuple[int, str]:
-    """Exit code and the one sentence on standard error of a stage that must fail."""
+    """Runs a stage that must fail, and returns its exit code and its message of one line on standard error."""
     capsys.readouterr()
     code = exit_with(lambda: main(arguments))
-    sentence = capsys.readouterr().err
-    assert sentence.startswith("error: ")
-    assert sentence.count("\n") == 1
-    assert "Traceback" not in sentence
-    return code, sentence
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert "Traceback" not in error
+    return code, error

@@ -1,4 +1,4 @@
-"""`inkflow up` as a person starts it, for tests: in a folder, with its own port, ended with the block."""
+"""`inkflow up` as a process for tests: in a folder, on its own port, stopped when the block ends."""
 
 import os
 import signal
@@ -13,24 +13,24 @@ from typing import Any
 import httpx
 
 from flows.prefect_server.environment import DATABASE, PASSWORD
-from flows.prefect_server.supervisor import nothing_left
+from flows.prefect_server.watchdog import marked_pids
 from tests.conftest import wait_until
 from tests.support.prefect_api import api
 from tests.support.root import ROOT
 
-START_S = 240.0  # on a machine with two cores that are busy
+START_S = 240.0  # on a busy machine with two cores
 END_S = 60.0
 CODE = {"PYTHONPATH": str(ROOT)}
-HIDDEN = ("PREFECT_API_URL", "PREFECT_HOME", "PREFECT_API_AUTH_STRING", PASSWORD, DATABASE)
+SERVER_VARIABLES = ("PREFECT_API_URL", "PREFECT_HOME", "PREFECT_API_AUTH_STRING", PASSWORD, DATABASE)
 
 
 def environment(**more: str) -> dict[str, str]:
-    """This process's environment without what names another server."""
-    return {name: value for name, value in os.environ.items() if name not in HIDDEN} | CODE | more
+    """Returns this process's environment without the variables that select another server."""
+    return {name: value for name, value in os.environ.items() if name not in SERVER_VARIABLES} | CODE | more
 
 
 class Up:
-    """A running `inkflow up`."""
+    """A running `inkflow up`, and its Prefect API."""
 
     def __init__(self, process: "subprocess.Popen[str]", folder: Path, port: int, log: Path) -> None:
         self.process, self.folder, self.port, self._log = process, folder, port, log
@@ -38,69 +38,68 @@ class Up:
         self.auth: tuple[str, str] | None = None
 
     @property
-    def said(self) -> str:
-        """What it printed."""
+    def output(self) -> str:
+        """Everything that `inkflow up` printed."""
         return self._log.read_text()
 
     @property
     def logs(self) -> str:
-        """What its processes printed."""
+        """Everything that the server and the workers printed."""
         return "\n".join(path.read_text() for path in (self.folder / ".inkflow/up").glob("*.log"))
 
     def get(self, path: str) -> Any:
-        """What the API answers."""
-        return self._ask("GET", path, {})
+        """Returns the API's response to a GET request."""
+        return self._request("GET", path, {})
 
     def post(self, path: str, **content: object) -> Any:
-        """What the API answers to `content`."""
-        return self._ask("POST", path, content)
+        """Returns the API's response to a POST request with the JSON body `content`."""
+        return self._request("POST", path, content)
 
     def patch(self, path: str, **content: object) -> None:
-        """Change something."""
-        self._ask("PATCH", path, content)
+        """Sends a PATCH request with the JSON body `content`."""
+        self._request("PATCH", path, content)
 
-    def _ask(self, method: str, path: str, content: Mapping[str, object]) -> Any:
+    def _request(self, method: str, path: str, content: Mapping[str, object]) -> Any:
         return api(self.api, method, path, content, self.auth)
 
     def runs(self, deployment: str, state: str | None = None) -> list[dict[str, Any]]:
-        """Runs of a deployment that have started, oldest first; those in `state` alone."""
-        named = {"name": {"any_": [deployment]}}
+        """Returns the started runs of a deployment, oldest first; with `state`, only those in that state."""
+        deployments = {"name": {"any_": [deployment]}}
         started = {"start_time": {"is_null_": False}}
-        found: list[dict[str, Any]] = self.post(
-            "/flow_runs/filter", deployments=named, flow_runs=started, sort="START_TIME_ASC"
+        runs: list[dict[str, Any]] = self.post(
+            "/flow_runs/filter", deployments=deployments, flow_runs=started, sort="START_TIME_ASC"
         )
-        return [run for run in found if state in (None, run["state_name"])]
+        return [run for run in runs if state in (None, run["state_name"])]
 
     def tasks(self, run: dict[str, Any]) -> dict[str, str]:
-        """State of each task of a run, by name."""
-        found = self.post("/task_runs/filter", flow_runs={"id": {"any_": [run["id"]]}})
-        return {task["name"]: task["state_name"] for task in found}
+        """Returns the state of each task of a run, by task name."""
+        tasks = self.post("/task_runs/filter", flow_runs={"id": {"any_": [run["id"]]}})
+        return {task["name"]: task["state_name"] for task in tasks}
 
     def start(self, deployment: str, **parameters: object) -> str:
-        """Start a deployment (FLOW/NAME) now; the run's id."""
-        found = self.get(f"/deployments/name/{deployment}")
-        return str(self.post(f"/deployments/{found['id']}/create_flow_run", parameters=parameters)["id"])
+        """Starts a run of a deployment (FLOW/NAME) and returns the run's id."""
+        identifier = self.get(f"/deployments/name/{deployment}")["id"]
+        return str(self.post(f"/deployments/{identifier}/create_flow_run", parameters=parameters)["id"])
 
     def state(self, run: str) -> str:
-        """Name of a run's state."""
+        """Returns the name of a run's state."""
         return str(self.get(f"/flow_runs/{run}")["state_name"])
 
     def wait_for(self, run: str, *states: str) -> None:
-        """Wait until a run is in one of `states`."""
+        """Waits until a run is in one of `states`."""
         try:
             wait_until(lambda: self.state(run) in states, timeout_s=300)
         except TimeoutError as error:
             raise AssertionError(f"{self.get(f'/flow_runs/{run}')['state']}\n{self.logs}") from error
 
     def end(self, number: signal.Signals) -> int:
-        """Send it a signal; its exit code."""
+        """Sends a signal to `inkflow up` and returns its exit code."""
         self.process.send_signal(number)
         return self.process.wait(END_S)
 
-    def leaves_nothing(self) -> bool:
-        """Whether no process of it is left, and nobody listens: one that ends may still hold its port for a moment."""
-        wait_until(lambda: nothing_left(self.folder, END_S) and not self._listens(), timeout_s=END_S)
-        return not self._listens()
+    def wait_until_gone(self) -> None:
+        """Waits until no process of this `inkflow up` exists and its port is free, or raises TimeoutError."""
+        wait_until(lambda: not marked_pids(f":{self.folder}") and not self._listens(), timeout_s=END_S)
 
     def _listens(self) -> bool:
         with socket.socket() as probe:
@@ -109,7 +108,7 @@ class Up:
 
 @contextmanager
 def running_up(folder: Path, log: Path, arguments: Sequence[str] = (), **more: str) -> Iterator[Up]:
-    """`inkflow up` in `folder` until the block ends."""
+    """Runs `inkflow up` in `folder` until the block ends."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -120,23 +119,23 @@ def running_up(folder: Path, log: Path, arguments: Sequence[str] = (), **more: s
         )
     up = Up(process, folder, port, log)
     try:
-        wait_until(lambda: "Ctrl-C ends" in up.said or process.poll() is not None, timeout_s=START_S)
-        assert process.poll() is None, up.said + up.logs
+        wait_until(lambda: "Ctrl-C ends" in up.output or process.poll() is not None, timeout_s=START_S)
+        assert process.poll() is None, up.output + up.logs
         yield up
     finally:
         if process.poll() is None:
             process.terminate()
             process.wait(END_S)
-        assert nothing_left(folder, END_S)
+        up.wait_until_gone()
 
 
-def start_in(folder: Path, *arguments: str, **more: str) -> "subprocess.CompletedProcess[str]":
-    """`inkflow up` that is expected to end at once."""
+def run_up(folder: Path, *arguments: str, **more: str) -> "subprocess.CompletedProcess[str]":
+    """Runs an `inkflow up` that is expected to end at once."""
     command = [sys.executable, "-m", "flows", "up", *arguments]
     return subprocess.run(command, cwd=folder, env=environment(**more), capture_output=True, text=True, timeout=120)
 
 
 def preflight(api: str, origin: str) -> httpx.Response:
-    """What a browser asks before it lets a page of `origin` post JSON."""
-    asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
-    return httpx.options(f"{api}/deployments/filter", headers={"Origin": origin, **asked}, timeout=60)
+    """Sends the CORS preflight request of a browser whose page of `origin` wants to post JSON."""
+    headers = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
+    return httpx.options(f"{api}/deployments/filter", headers={"Origin": origin, **headers}, timeout=60)

@@ -1,1 +1,1 @@
-"""What a person at a terminal sees of a run."""
+"""Displays the events of a run on the terminal: as plain lines, or with a progress bar for each running stage."""

@@ -1,6 +1,5 @@
-"""The display on a terminal: below the lines, the stages that run now, with their progress and what is left."""
+"""Displays a run on a terminal: lines as everywhere, and below them a progress bar for each running stage."""
 
-import sys
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -8,7 +7,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.text import Text
 
 from flows.engine.display.plain import Display
-from flows.engine.display.progress_parser import steps
+from flows.engine.display.progress_parser import parse_progress
 from flows.engine.types import Result
 
 STYLES = {
@@ -23,13 +22,8 @@ STYLES = {
 }
 
 
-def is_terminal() -> bool:
-    """True when a person looks at standard output."""
-    return sys.stdout.isatty()
-
-
 class LiveDisplay(Display):
-    """Lines as on any display, and below them a row for each stage that runs."""
+    """Prints the events of a run as lines, above a progress bar for each running stage."""
 
     def __init__(self, names: Sequence[str], console: Console | None = None) -> None:
         super().__init__(names)
@@ -37,48 +31,49 @@ class LiveDisplay(Display):
             SpinnerColumn(),
             TextColumn("{task.description}", style="bold"),
             BarColumn(),
-            TextColumn("{task.fields[told]}"),
+            TextColumn("{task.fields[status]}"),
             TimeElapsedColumn(),
             TextColumn("left:"),
             TimeRemainingColumn(),
             console=console,
             transient=True,
         )
-        self._rows: dict[str, TaskID] = {}
+        self._bars: dict[str, TaskID] = {}
         self._progress.start()
 
     def started(self, stage: str, expected_s: float | None) -> None:
-        """Show a row for `stage`."""
+        """Adds a progress bar for `stage`."""
         super().started(stage, expected_s)
-        self._remove(stage)  # of an earlier try
-        told = f"about {expected_s:.0f} s" if expected_s else ""
-        self._rows[stage] = self._progress.add_task(stage, total=None, told=told)
+        self._remove_bar(stage)  # of an earlier attempt
+        status = f"about {expected_s:.0f} s" if expected_s else ""
+        self._bars[stage] = self._progress.add_task(stage, total=None, status=status)
 
     def line(self, stage: str, text: str) -> None:
-        """Print the line, and move the stage's bar when it tells how far the stage is."""
+        """Prints the line, and updates the progress bar if the line reports progress."""
         super().line(stage, text)
-        told, row = steps(text), self._rows.get(stage)
-        if told and row is not None:
-            self._progress.update(row, completed=told[0], total=told[1], told=f"{told[0]} of {told[1]}")
+        progress, bar = parse_progress(text), self._bars.get(stage)
+        if progress and bar is not None:
+            done, total = progress
+            self._progress.update(bar, completed=done, total=total, status=f"{done} of {total}")
 
     def result(self, result: Result) -> None:
-        """Take the stage's row away and print what became of it."""
-        self._remove(result.stage)
+        """Removes the progress bar and prints the result."""
+        self._remove_bar(result.stage)
         super().result(result)
 
     def failure(self, stage: str, message: str) -> None:
-        """Take the stage's row away and print its failure."""
-        self._remove(stage)
+        """Removes the progress bar and prints the failure."""
+        self._remove_bar(stage)
         super().failure(stage, message)
 
     def close(self) -> None:
-        """Take the rows away."""
+        """Removes all progress bars."""
         self._progress.stop()
 
-    def _remove(self, stage: str) -> None:
-        row = self._rows.pop(stage, None)
-        if row is not None:
-            self._progress.remove_task(row)
+    def _remove_bar(self, stage: str) -> None:
+        bar = self._bars.pop(stage, None)
+        if bar is not None:
+            self._progress.remove_task(bar)
 
     def _write(self, text: str) -> None:
         self._progress.console.print(Text(text, style=STYLES.get(text[:1], "")), soft_wrap=True)

@@ -1,4 +1,4 @@
-"""What a person at a terminal sees of a run: one line an event, with the stage's name before it."""
+"""Prints the events of a run as plain lines, each with the name of its stage."""
 
 import os
 import sys
@@ -12,64 +12,70 @@ from flows.core.redaction import mask
 from flows.engine.types import Outcome, Result
 
 MARKS = {Outcome.UNCHANGED: "=", Outcome.RESTORED: "<", Outcome.RECORDED: "*", Outcome.RAN: "+"}
-WHY = "runs: "  # how the engine begins a stage's first line, with the reasons: they are not said again at its end
+REASONS_PREFIX = "runs: "  # of the first line of a stage, which the engine adds; the reasons are then not repeated
 
 
 class Display:
-    """Prints events as plain lines."""
+    """Prints the events of a run as plain lines."""
 
     def __init__(self, names: Sequence[str] = (), stream: TextIO | None = None) -> None:
+        """Creates a display.
+
+        Args:
+            names: names of all stages, which set the width of the first column.
+            stream: the output; standard output when None.
+        """
         self._width = max((len(name) for name in names), default=0)
         self._stream = stream or sys.stdout
         if isinstance(self._stream, TextIOWrapper):
-            self._stream.reconfigure(errors="replace")  # a terminal that cannot show an arrow is no reason to fail
-        self._began: set[str] = set()  # stages of which no line has come yet
-        self._reasoned: set[str] = set()  # stages whose first line said why they run
+            self._stream.reconfigure(errors="replace")  # a character that the terminal lacks must not stop the run
+        self._without_lines: set[str] = set()  # stages that have started and printed no line yet
+        self._with_reasons: set[str] = set()  # stages whose first line has the reasons
 
     def started(self, stage: str, expected_s: float | None) -> None:
-        """A stage began to run; how long it took before, where that is known."""
-        self._began.add(stage)
+        """A stage started; `expected_s` is its expected duration in seconds, None if that is unknown."""
+        self._without_lines.add(stage)
 
     def line(self, stage: str, text: str) -> None:
-        """A line that a stage printed; its error sentence comes with its failure."""
-        if stage in self._began:
-            self._began.remove(stage)
-            (self._reasoned.add if text.startswith(WHY) else self._reasoned.discard)(stage)
+        """A stage printed a line; `error: ` lines are left out, since `failure` prints them."""
+        if stage in self._without_lines:
+            self._without_lines.remove(stage)
+            (self._with_reasons.add if text.startswith(REASONS_PREFIX) else self._with_reasons.discard)(stage)
         if not text.startswith("error: "):
             self._print(f"  {stage:<{self._width}} | {text}")
 
     def result(self, result: Result) -> None:
-        """What became of a stage."""
-        said = replace(result, reasons=()).sentence if result.stage in self._reasoned else result.sentence
-        self._print(f"{MARKS[result.outcome]} {result.stage:<{self._width}}   {said}")
+        """A stage is up to date."""
+        message = (replace(result, reasons=()) if result.stage in self._with_reasons else result).message
+        self._print(f"{MARKS[result.outcome]} {result.stage:<{self._width}}   {message}")
 
     def failure(self, stage: str, message: str) -> None:
-        """A stage that failed."""
-        said = message.removeprefix(f"{stage} ").removeprefix(f"{stage}: ")
-        self._print(f"x {stage:<{self._width}}   {said}")
+        """A stage failed."""
+        message = message.removeprefix(f"{stage} ").removeprefix(f"{stage}: ")
+        self._print(f"x {stage:<{self._width}}   {message}")
 
     def not_run(self, stage: str, cause: str) -> None:
-        """A stage that stands behind a failure."""
+        """A stage does not run, because of another stage."""
         self._print(f"- {stage:<{self._width}}   not run, since {cause}")
 
     def note(self, text: str) -> None:
-        """Something about the run itself."""
+        """Prints a line about the run itself."""
         self._print(text)
 
     def notice(self, text: str) -> None:
-        """Something that nobody may miss, in a frame."""
+        """Prints an important message about the run, in a frame."""
         rule = "!" * min(78, max(map(len, text.splitlines())))
         self._print(f"{rule}\n{text}\n{rule}")
 
     def close(self) -> None:
-        """Nothing more will come."""
+        """Ends the display; no events follow."""
 
     def _print(self, text: str) -> None:
-        """Print `text`. When the reader went away, as `| head` does, the run goes on, and nobody hears of it."""
+        """Prints `text` without secrets; the run goes on silently if the reader has gone away, as with `| head`."""
         try:
             self._write(mask(text))
         except OSError:
-            with suppress(OSError):  # what is written from now on, by whomever, goes nowhere
+            with suppress(OSError):  # discards all further output of this process, of libraries too
                 os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
 
     def _write(self, text: str) -> None:
@@ -77,7 +83,7 @@ class Display:
 
 
 class SilentDisplay(Display):
-    """A display for runs that nobody watches: a worker's, whose logs Prefect keeps."""
+    """Prints nothing, for runs without a terminal: on a worker, whose logs Prefect keeps."""
 
     def _print(self, text: str) -> None:
         pass

@@ -1,11 +1,11 @@
-"""How far a stage is, read from its own lines: `epoch 3/10 ...`, `step 40 of 200`."""
+"""Parses the progress of a stage from a line of its output: `epoch 3/10 ...`, `step 40 of 200`."""
 
 import re
 
 STEP = re.compile(r"\b(?:epoch|step|batch) (\d+)(?:/| of )(\d+)", re.IGNORECASE)
 
 
-def steps(text: str) -> tuple[int, int] | None:
-    """(steps done, steps in all) that a line of a stage's output tells; None when it tells none."""
-    found = STEP.search(text)
-    return (int(found[1]), int(found[2])) if found and int(found[2]) else None
+def parse_progress(line: str) -> tuple[int, int] | None:
+    """Returns (steps done, total steps) from a line of a stage's output; None if the line reports no progress."""
+    match = STEP.search(line)
+    return (int(match[1]), int(match[2])) if match and int(match[2]) else None

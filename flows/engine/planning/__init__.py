@@ -1,1 +1,1 @@
-"""What would run, be restored or stay, and why: pure functions of what is known of a graph."""
+"""Plans a run: which stages would run, be restored or stay unchanged, and why. Pure functions of facts."""

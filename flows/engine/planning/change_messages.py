@@ -1,72 +1,68 @@
-"""Why a stage is not as recorded, in words: `models.cnn.epochs 10 → 3`, `stages/train/training.py changed`."""
+"""Changes of a stage against its record, and their wording: `models.cnn.epochs 10 → 3`, `in changed`."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-WORDS = {"modified": "changed", "deleted": "missing", "new": "new", "not in cache": "not in the cache"}
-ABSENT = object()
+STATE_WORDS = {"modified": "changed", "deleted": "missing", "new": "new", "not in cache": "not in the cache"}
+ABSENT = object()  # in place of a parameter value that does not exist
+MAX_NAMED = 3  # changes that are described one by one
+MAX_VALUE_LENGTH = 40  # characters of a parameter value
 
 
 @dataclass(frozen=True)
 class Change:
-    """One thing that is not as recorded: a file, a parameter, the command."""
+    """A difference between a stage and its record.
 
-    what: str
+    Attributes:
+        name: the file, the parameter, or `the command`; empty for a statement on the whole stage.
+        state: DVC's word for the difference, or `value` for a parameter with another value.
+        old: the recorded value of a parameter.
+        new: the present value of a parameter.
+    """
+
+    name: str
     state: str
     old: Any = ABSENT
     new: Any = ABSENT
 
 
-NAMED = 3  # files that are named one by one
-
-NEVER_RUN = Change("it", "not recorded yet")
-ALWAYS = Change("it", "always runs")
-FORCED = Change("--force", "asked for")
-HOW_TO_GET = "`dvc pull` or `inkflow run --pull` brings it"
+NEVER_RUN = Change("", "not recorded yet")
+ALWAYS = Change("", "always runs")
+FORCED = Change("", "forced with --force")
+PULL_HINT = "fetch it with `dvc pull` or `inkflow run --pull`"
 
 
-def sentence(change: Change) -> str:
-    """`change` in a few words."""
-    if change in (NEVER_RUN, ALWAYS):
-        return change.state
+def describe(change: Change) -> str:
+    """Returns `change` in a few words."""
     if change.state == "value":
-        return f"{change.what} {_shown(change.old)} → {_shown(change.new)}"
-    return f"{change.what} {WORDS.get(change.state, change.state)}"
+        return f"{change.name} {_shorten(change.old)} → {_shorten(change.new)}"
+    return f"{change.name} {STATE_WORDS.get(change.state, change.state)}".lstrip()
 
 
-def summed_up(changes: Sequence[Change], kind: str) -> list[Change]:
-    """`changes` of several things of one kind, such as outputs, as one for each state."""
-    states = dict.fromkeys(change.state for change in changes)
-    groups = [[change for change in changes if change.state == state] for state in states]
-    return [group[0] if len(group) == 1 else Change(f"{len(group)} {kind}", group[0].state) for group in groups]
+def count_by_state(changes: Sequence[Change], kind: str) -> list[Change]:
+    """Replaces several changes with the same state by one with their number: `3 outputs missing` for kind `outputs`."""
+    return [group[0] if len(group) == 1 else Change(f"{len(group)} {kind}", state) for state, group in _groups(changes)]
 
 
-def brief(changes: Sequence[Change], kind: str) -> list[Change]:
-    """`changes` as they are, or the first of each state with the number of the others where they are many."""
-    states = dict.fromkeys(change.state for change in changes)
-    groups = [[change for change in changes if change.state == state] for state in states]
-    return [change for group in groups for change in (group if len(group) <= NAMED else [_with_others(group, kind)])]
+def abbreviate(changes: Sequence[Change], kind: str) -> list[Change]:
+    """Replaces many changes with the same state by one with their number: `a.py and 4 more files changed`."""
+    abbreviated: list[Change] = []
+    for state, group in _groups(changes):
+        many = len(group) > MAX_NAMED
+        abbreviated += [Change(f"{group[0].name} and {len(group) - 1} more {kind}", state)] if many else group
+    return abbreviated
 
 
-def few_values(changes: Sequence[Change]) -> list[Change]:
-    """`changes` of parameters as they are, or the first with the number of the others where they are many."""
-    if len(changes) <= NAMED:
+def abbreviate_parameters(changes: Sequence[Change]) -> list[Change]:
+    """Replaces many changes of parameters by the first ones and one with the number of the others."""
+    if len(changes) <= MAX_NAMED:
         return list(changes)
-    return [*changes[: NAMED - 1], Change(f"{len(changes) - NAMED + 1} more parameters", "modified")]
-
-
-def one_and_others(names: Sequence[str]) -> str:
-    """`names`, or where they are more than two the last, which in a graph is the nearest, and how many others."""
-    return " and ".join(names) if len(names) <= 2 else f"{names[-1]} and {len(names) - 1} others"
-
-
-def _with_others(group: Sequence[Change], kind: str) -> Change:
-    return Change(f"{group[0].what} and {len(group) - 1} more {kind}", group[0].state)
+    return [*changes[: MAX_NAMED - 1], Change(f"{len(changes) - MAX_NAMED + 1} more parameters", "modified")]
 
 
 def value_changes(key: str, old: Any, new: Any) -> Iterator[Change]:
-    """The leaves in which two parameter values differ."""
+    """Yields a change for each leaf in which two parameter values differ."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for name in dict.fromkeys([*old, *new]):
             yield from value_changes(f"{key}.{name}", old.get(name, ABSENT), new.get(name, ABSENT))
@@ -74,10 +70,18 @@ def value_changes(key: str, old: Any, new: Any) -> Iterator[Change]:
         yield Change(key, "value", old, new)
 
 
-def _shown(value: Any) -> str:
+def _groups(changes: Sequence[Change]) -> list[tuple[str, list[Change]]]:
+    """Returns the changes of each state, in the order in which the states first occur."""
+    groups: dict[str, list[Change]] = {}
+    for change in changes:
+        groups.setdefault(change.state, []).append(change)
+    return list(groups.items())
+
+
+def _shorten(value: Any) -> str:
     if value is ABSENT:
         return "absent"
     if isinstance(value, Mapping):
         return f"{{{', '.join(value)}}}"
     text = str(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."
+    return text if len(text) <= MAX_VALUE_LENGTH else f"{text[: MAX_VALUE_LENGTH - 3]}..."

@@ -1,21 +1,23 @@
-"""What would run, be restored or stay, and why: a pure function of facts, carried downstream truthfully.
+"""Plans a run: decides for each stage whether it would run, be restored or stay, and why. A pure function of facts.
 
-download ── unchanged
-└─ prepare ── run: prepare.crop none → {top: 7, ...}
-└─ train@cnn ── may run: depends on what prepare gives
-└─ report ── may run: depends on what train@cnn gives
+Each decision passes the expected hashes of its outputs on to the stages downstream:
+
+    download ── unchanged
+    └─ prepare ── run: prepare.crop none → {top, bottom, left, right}
+       └─ train@cnn ── may run: depends on the outputs of prepare
+          └─ report ── may run: depends on the outputs of train@cnn
 """
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from flows.engine.planning.change_messages import FORCED, HOW_TO_GET, Change, one_and_others, sentence
+from flows.engine.planning.change_messages import FORCED, PULL_HINT, describe
 from flows.engine.planning.stage_facts import Cache, Dependency, Facts, Hashes
 
 
 class Verdict(StrEnum):
-    """What will happen to a stage."""
+    """What a run would do with a stage."""
 
     UNCHANGED = "unchanged"
     RESTORE = "restore"
@@ -27,7 +29,14 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Decision:
-    """What will happen to one stage, why, and the hashes of its outputs afterwards where they can be told."""
+    """The plan for one stage.
+
+    Attributes:
+        stage: name of the stage.
+        verdict: what a run would do.
+        reasons: why it would not leave the stage unchanged.
+        outputs: hashes of the outputs after the run; None if they are unknown.
+    """
 
     stage: str
     verdict: Verdict
@@ -36,78 +45,73 @@ class Decision:
 
 
 def plan(facts: Sequence[Facts], cache: Cache, *, force: bool = False, fixed: Collection[str] = ()) -> list[Decision]:
-    """A decision for each of `facts`, which come in the order of the graph.
+    """Returns a decision for each stage.
 
     Args:
-        facts: one a stage, each after those of the stages it waits for.
-        cache: answers which outputs are at hand for which inputs.
+        facts: the facts about the stages, each after those about its upstream stages.
+        cache: the cache from which stages can be restored.
         force: run every stage that can run.
-        fixed: names of stages whose outputs are the same each time they succeed.
+        fixed: names of the stages that give the same outputs each time they succeed.
     """
-    decided: dict[str, Decision] = {}
+    decisions: dict[str, Decision] = {}
     for stage in facts:
-        decision = _decide(stage, decided, cache, force)
+        decision = _decide(stage, decisions, cache, force)
         if decision.outputs is None and decision.stage in fixed and len(stage.recorded) == len(stage.stage.outputs):
             decision = replace(decision, outputs=stage.recorded)
-        decided[stage.stage.name] = decision
-    return list(decided.values())
+        decisions[decision.stage] = decision
+    return list(decisions.values())
 
 
-def _decide(facts: Facts, decided: Mapping[str, Decision], cache: Cache, force: bool) -> Decision:
+def _decide(facts: Facts, decisions: Mapping[str, Decision], cache: Cache, force: bool) -> Decision:
     name = facts.stage.name
     if facts.tracked:
         return _decide_tracked(facts, cache)
     if force or facts.always:
-        return Decision(name, Verdict.RUN, _words([*([FORCED] if force else []), *facts.changes]))
-    expected = {dependency: _expected(dependency, decided, cache) for dependency in facts.dependencies}
+        return Decision(name, Verdict.RUN, tuple(map(describe, [*([FORCED] if force else []), *facts.changes])))
+    expected = {dependency: _expected_hash(dependency, decisions, cache) for dependency in facts.dependencies}
     unknown = [dependency for dependency, content in expected.items() if content is None]
     if unknown:
-        return Decision(name, Verdict.MAY_RUN, (*_words(facts.own), *_givers(unknown, decided)))
+        return Decision(name, Verdict.MAY_RUN, (*map(describe, facts.own), _describe_unknown(unknown, decisions)))
     changes = facts.changes_with(expected)
     if not changes:
         return Decision(name, Verdict.UNCHANGED, outputs=facts.recorded)
-    held = cache.restorable(name, {item.path: content for item, content in expected.items() if content})
-    verdict = Verdict.RUN if held is None else Verdict.RESTORE
-    return Decision(name, verdict, _words(changes), held)
+    outputs = cache.restorable(name, {item.path: content for item, content in expected.items() if content})
+    verdict = Verdict.RUN if outputs is None else Verdict.RESTORE
+    return Decision(name, verdict, tuple(map(describe, changes)), outputs)
 
 
 def _decide_tracked(facts: Facts, cache: Cache) -> Decision:
-    """A stage that never runs: what is missing comes back, where it is at hand; what was edited is recorded anew."""
-    name, reasons = facts.stage.name, _words(facts.changes)
+    """Decides for a stage that never runs: missing outputs are restored if possible, edited ones are recorded."""
+    name, reasons = facts.stage.name, tuple(map(describe, facts.changes))
     if not reasons:
         return Decision(name, Verdict.UNCHANGED, outputs=facts.recorded)
     missing = {*facts.recorded, *facts.stage.outputs} - set(facts.present)
     if missing and cache.restorable(name, {}) is None:
-        return Decision(name, Verdict.MISSING, (*reasons, HOW_TO_GET))
+        return Decision(name, Verdict.MISSING, (*reasons, PULL_HINT))
     edited = facts.own or any(facts.recorded.get(path) != content for path, content in facts.present.items())
     verdict = Verdict.RESTORE if missing and not edited else Verdict.RECORD
     return Decision(name, verdict, reasons, {**facts.recorded, **facts.present})
 
 
-def _expected(dependency: Dependency, decided: Mapping[str, Decision], cache: Cache) -> str | None:
-    """Content hash that `dependency` will have when its reader's turn comes; None when nobody can tell yet."""
-    makers = [decided[name] for name in dependency.producers if name in decided]
-    if all(maker.verdict is Verdict.UNCHANGED for maker in makers):
+def _expected_hash(dependency: Dependency, decisions: Mapping[str, Decision], cache: Cache) -> str | None:
+    """Returns the hash that `dependency` will have when its reader is due; None if it is not known yet."""
+    producers = [decisions[name] for name in dependency.producers if name in decisions]
+    if all(producer.verdict is Verdict.UNCHANGED for producer in producers):
         return dependency.present
-    if any(maker.outputs is None for maker in makers):
-        return None
-    return cache.composed(
-        dependency.path, {path: content for maker in makers for path, content in (maker.outputs or {}).items()}
-    )
+    outputs: dict[str, str] = {}
+    for producer in producers:
+        if producer.outputs is None:
+            return None
+        outputs |= producer.outputs
+    return cache.composed(dependency.path, outputs)
 
 
-def _givers(unknown: Sequence[Dependency], decided: Mapping[str, Decision]) -> list[str]:
-    givers = dict.fromkeys(
-        name
-        for dependency in unknown
-        for name in dependency.producers
-        if name in decided and decided[name].verdict in (Verdict.RUN, Verdict.MAY_RUN, Verdict.MISSING)
-    )
-    if not givers:
-        return ["depends on what is restored"]
-    names = [name for name in decided if name in givers]
-    return [f"depends on what {one_and_others(names)} {'give' if len(names) > 1 else 'gives'}"]
-
-
-def _words(changes: Sequence[Change]) -> tuple[str, ...]:
-    return tuple(sentence(change) for change in changes)
+def _describe_unknown(unknown: Sequence[Dependency], decisions: Mapping[str, Decision]) -> str:
+    """Returns why the content of these dependencies is unknown; of many stages it names the nearest one."""
+    producers = {name for dependency in unknown for name in dependency.producers}
+    verdicts = (Verdict.RUN, Verdict.MAY_RUN, Verdict.MISSING)
+    names = [name for name, decision in decisions.items() if name in producers and decision.verdict in verdicts]
+    if not names:
+        return "depends on restored outputs"
+    nearest = " and ".join(names) if len(names) <= 2 else f"{names[-1]} and {len(names) - 1} others"
+    return f"depends on the outputs of {nearest}"

@@ -1,32 +1,32 @@
-"""The graph as dvc.lock has it, whether its outputs lie here or not: what a clone without data can be asked."""
+"""The graph as dvc.lock records it, independent of the workspace: lets a clone without data check its dvc.lock."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from flows.engine.planning.stage_facts import Cache, Dependency, Facts, Hashes
 
-NOT_HERE = ("deleted", "not in cache")
+MISSING_STATES = ("deleted", "not in cache")
 
 
 def as_recorded(facts: Sequence[Facts], cache: Cache) -> list[Facts]:
-    """`facts` as they would be if each stage's outputs lay here as dvc.lock names them.
+    """Returns `facts` as if the outputs of all stages were present as dvc.lock records them.
 
-    A plan from them is all `unchanged` just when dvc.lock belongs to the code and parameters that lie here: what a
-    stage read is then what the stage before it wrote. A file inside a folder whose list is in no cache here is taken as
-    recorded; the folder itself is compared.
+    A plan from the returned facts is `unchanged` for all stages exactly when dvc.lock matches the present code and
+    parameters: each stage has read what the stages before it wrote. A file in a folder whose list is in no local cache
+    counts as recorded; the folder itself is compared.
     """
     written = {stage.stage.name: stage.recorded for stage in facts}
     return [
         replace(
             stage,
-            dependencies=tuple(_with_content(item, written, cache) for item in stage.dependencies),
-            outputs=tuple(change for change in stage.outputs if change.state not in NOT_HERE),
+            dependencies=tuple(_with_recorded_content(item, written, cache) for item in stage.dependencies),
+            outputs=tuple(change for change in stage.outputs if change.state not in MISSING_STATES),
         )
         for stage in facts
     ]
 
 
-def _with_content(item: Dependency, written: Mapping[str, Hashes], cache: Cache) -> Dependency:
+def _with_recorded_content(item: Dependency, written: Mapping[str, Hashes], cache: Cache) -> Dependency:
     outputs = {path: content for name in item.producers for path, content in written.get(name, {}).items()}
     try:
         return replace(item, present=cache.composed(item.path, outputs) if outputs else item.present)

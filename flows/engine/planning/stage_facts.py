@@ -1,4 +1,4 @@
-"""What DVC knows of a graph at one moment: all that a plan is made from."""
+"""The facts about a graph from which a plan is made: recorded hashes, present hashes, changes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,12 +7,19 @@ from typing import Protocol
 from flows.engine.planning.change_messages import ALWAYS, NEVER_RUN, Change
 from flows.engine.types import Stage
 
-Hashes = Mapping[str, str]  # content hash by path, as DVC names both
+Hashes = Mapping[str, str]  # DVC's content hash by path
 
 
 @dataclass(frozen=True)
 class Dependency:
-    """Something that a stage reads and that other stages make, wholly or in part."""
+    """A dependency of a stage that other stages produce, as a whole or in part.
+
+    Attributes:
+        path: path of the file or folder.
+        producers: names of the stages that produce it.
+        recorded: its hash in dvc.lock; None if it has no record.
+        present: its hash in the workspace; None if it does not exist.
+    """
 
     path: str
     producers: tuple[str, ...]
@@ -20,7 +27,7 @@ class Dependency:
     present: str | None
 
     def change(self, content: str | None) -> Change | None:
-        """What is different from the record when its content is `content`; None when nothing is."""
+        """Returns the change against the record if the hash is `content`; None if they are equal."""
         if content == self.recorded:
             return None
         return Change(self.path, "deleted" if content is None else "modified")
@@ -28,15 +35,17 @@ class Dependency:
 
 @dataclass(frozen=True)
 class Facts:
-    """One stage as it stands: recorded in dvc.lock, and present in the workspace.
+    """The facts about one stage.
 
     Attributes:
-        own: what changed that no other stage makes: parameters, the command, files of the project.
-        outputs: what changed of its outputs: missing, edited, not in the cache.
+        stage: the stage.
+        own: changes of parameters, of the command, and of files that no stage produces.
+        dependencies: the files that other stages produce.
+        outputs: changes of its outputs: missing, edited, not in the cache.
         recorded: hash of each output in dvc.lock.
-        present: hash of each output in the workspace, for what DVC only tracks and for frozen stages.
-        always: it runs each time, whatever changed.
-        tracked: its outputs are data that nobody makes, or it is frozen: it is never run.
+        present: hash of each output in the workspace, for tracked data and frozen stages.
+        always: the stage runs each time, even without changes.
+        tracked: the stage never runs: its outputs are data that DVC only tracks, or it is frozen.
     """
 
     stage: Stage
@@ -50,28 +59,28 @@ class Facts:
 
     @property
     def changes(self) -> tuple[Change, ...]:
-        """All that is not as recorded, taking what other stages make as it lies there."""
+        """All changes against the record, with the dependencies as they are in the workspace."""
         return self.changes_with({item: item.present for item in self.dependencies})
 
     def changes_with(self, contents: Mapping[Dependency, str | None]) -> tuple[Change, ...]:
-        """All that is not as recorded when what other stages make has these `contents`."""
+        """Returns all changes against the record if the dependencies have the hashes `contents`."""
         if NEVER_RUN in self.own:
             return (NEVER_RUN,)
         edited = [item.change(content) for item, content in contents.items()]
-        ran = [ALWAYS] if self.always else []
-        return (*ran, *self.own, *filter(None, edited), *self.outputs)
+        always = [ALWAYS] if self.always else []
+        return (*always, *self.own, *filter(None, edited), *self.outputs)
 
 
 def nothing_to_do(facts: Sequence[Facts]) -> bool:
-    """True when every stage is as recorded."""
+    """True if no stage has changes against its record."""
     return all(not stage.changes for stage in facts)
 
 
 class Cache(Protocol):
-    """The questions that a plan asks of DVC's cache."""
+    """The part of DVC's cache that a plan uses."""
 
     def restorable(self, stage: str, dependencies: Hashes) -> Hashes | None:
-        """Hash of each output that the cache holds of `stage` for these dependencies; None when it holds none."""
+        """Returns the hashes of the cached outputs of `stage` for these dependencies; None if the cache lacks them."""
 
     def composed(self, path: str, outputs: Hashes) -> str | None:
-        """Hash that `path` will have once `outputs` lie in the workspace; None when that cannot be told."""
+        """Returns the hash of `path` once `outputs` are in the workspace; None if it cannot be computed."""

@@ -1,1 +1,1 @@
-"""Commands of stages as processes: started, listened to, forked from a process with imports ready, ended."""
+"""Starts the processes of stages, forks them from processes that have imported their modules, and terminates them."""

@@ -1,6 +1,6 @@
-"""Stages as forks of a process that has imported what they compute with: imports are paid once a run, not once a stage.
+"""Starts stages as forks of processes that have imported their modules, so that a run imports them only once.
 
-It does for a command of the form `python -m MODULE ARGUMENT...` what the shell would; all others are left to the shell.
+Only commands of the form `python -m MODULE ARGUMENT...` become forks; the shell runs all others.
 """
 
 import os
@@ -19,40 +19,40 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from flows.engine.processes.fork_protocol import POLL_S, is_ours, is_readable, next_number, order_fork
-from flows.engine.processes.process_trees import GRACE_S, end_trees
+from flows.engine.processes.fork_protocol import POLL_S, is_readable, is_same_user, receive_int, request_fork
+from flows.engine.processes.process_trees import GRACE_S, terminate_trees
 from flows.engine.resources import GPUS
 
-IMPORT_S = 120.0  # that a stage waits for imports, on a busy machine
+IMPORT_TIMEOUT_S = 120.0  # on a busy machine
 PROGRAM = Path(__file__).with_name("stage_fork_server.py")
-PLAIN = re.compile(r"python3? -m [\w.]+( [\w@%+=:,./ -]+)?")  # nothing in it that a shell would read otherwise
+PLAIN_COMMAND = re.compile(r"python3? -m [\w.]+( [\w@%+=:,./ -]+)?")  # has no characters that a shell interprets
 PLAIN_SHELLS = ("sh", "dash", "bash")
-OF_A_STAGE = re.compile(f"DVC_.*|PREFECT_.*|PWD|{GPUS}")  # variables that may differ, and that no import reads
+STAGE_VARIABLES = re.compile(f"DVC_.*|PREFECT_.*|PWD|{GPUS}")  # differ between stages and affect no import
 
 
-class Key(NamedTuple):
-    """What one process can be forked for: modules that are imported, in an environment."""
+class ServerKey(NamedTuple):
+    """Modules and an environment: stages with the same key can be forks of the same process."""
 
     modules: tuple[str, ...]
     environment: frozenset[tuple[str, str]]
 
     @classmethod
     def of(cls, modules: Sequence[str], environment: Mapping[str, str]) -> Self:
-        """The key of a stage with this environment."""
-        shared = {name: value for name, value in environment.items() if not OF_A_STAGE.fullmatch(name)}
+        """Returns the key of a stage, without the variables that may differ between stages."""
+        shared = {name: value for name, value in environment.items() if not STAGE_VARIABLES.fullmatch(name)}
         return cls(tuple(modules), frozenset(shared.items()))
 
 
 class Fork:
-    """A stage's process, as `subprocess.Popen` would have it."""
+    """A forked process, with the part of the interface of `subprocess.Popen` that the engine uses."""
 
     def __init__(self, pid: int, connection: socket.socket, output: int) -> None:
         self.pid, self._connection = pid, connection
-        self.stdout = open(output, encoding="utf-8", errors="replace")  # noqa: SIM115 - closed with the block
+        self.stdout = open(output, encoding="utf-8", errors="replace")  # noqa: SIM115 - closed by __exit__
 
     def wait(self) -> int:
-        """Its exit code, when it has ended; a signal's number, negative, where one ended it."""
-        code = next_number(self._connection)
+        """Waits for the process to end, and returns its exit code; a negative signal number if a signal ended it."""
+        code = receive_int(self._connection)
         return -signal.SIGKILL if code is None else code
 
     def __enter__(self) -> Self:
@@ -64,23 +64,23 @@ class Fork:
 
 
 class ForkServerProcess:
-    """A process that imports modules and is forked then."""
+    """A process that imports modules and then forks on request."""
 
-    def __init__(self, key: Key, folder: Path) -> None:
-        self._is_late = False  # somebody waited too long for what it imports
+    def __init__(self, key: ServerKey, folder: Path) -> None:
+        self._is_late = False  # the imports took longer than IMPORT_TIMEOUT_S
         with ExitStack() as stack:
             listener = stack.enter_context(socket.socket(socket.AF_UNIX))
-            listener.bind("")  # a name that the system chooses; no file, it goes with the process
+            listener.bind("")  # an abstract address that the system chooses; it disappears with the process
             listener.listen(128)
-            self._name = listener.getsockname()
-            self._words = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `end`
+            self._address = listener.getsockname()
+            self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `terminate`
             self._process = subprocess.Popen(
                 [sys.executable, str(PROGRAM), str(os.getpid()), str(listener.fileno()), str(folder), *key.modules],
                 cwd=folder,
                 env=dict(key.environment),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=self._words,
+                stderr=self._stderr,
                 pass_fds=[listener.fileno()],
                 start_new_session=True,
             )
@@ -88,70 +88,71 @@ class ForkServerProcess:
     def fork(
         self, arguments: Sequence[str], environment: Mapping[str, str], folder: str, is_wanted: Callable[[], bool]
     ) -> Fork | None:
-        """A process that does what `python *arguments` does, when all is imported; None where there is none.
+        """Waits for the imports, and returns a fork that does what `python *arguments` does.
 
-        That is waited for as long as it `is_wanted`.
+        Returns:
+            The fork; None if the server cannot fork, or if `is_wanted` returned False during the wait.
         """
         with ExitStack() as stack:
             connection = stack.enter_context(socket.socket(socket.AF_UNIX))
-            if connection.connect_ex(self._name) or not is_ours(connection):
+            if connection.connect_ex(self._address) or not is_same_user(connection):
                 return None
-            ours, theirs = os.pipe()
-            stack.callback(os.close, ours)
-            order_fork(connection, arguments, environment, folder, [theirs, theirs])
-            os.close(theirs)
-            end = time.monotonic() + IMPORT_S
+            read_end, write_end = os.pipe()
+            stack.callback(os.close, read_end)
+            request_fork(connection, arguments, environment, folder, [write_end, write_end])
+            os.close(write_end)
+            deadline = time.monotonic() + IMPORT_TIMEOUT_S
             while not is_readable(connection, POLL_S):
-                if time.monotonic() > end:
+                if time.monotonic() > deadline:
                     self._is_late = True
                 if self._is_late or not is_wanted():
                     return None
-            pid = next_number(connection)
+            pid = receive_int(connection)
             if pid is None:
-                with suppress(subprocess.TimeoutExpired):  # it takes a moment to end
+                with suppress(subprocess.TimeoutExpired):  # so that `failure` finds the exit code
                     self._process.wait(GRACE_S)
                 return None
             stack.pop_all()
-            return Fork(pid, connection, ours)
+            return Fork(pid, connection, read_end)
 
     @property
-    def fault(self) -> str:
-        """Why it cannot be used; empty where it made room for newer code."""
+    def failure(self) -> str:
+        """Why the process cannot be used; empty if it runs, or ended because its code is outdated."""
         if self._is_late:
-            return f"not imported after {IMPORT_S:g} s"
+            return f"not imported after {IMPORT_TIMEOUT_S:g} s"
         if not self._process.poll():
             return ""
-        self._words.seek(0)
-        said = self._words.read().decode(errors="replace").splitlines()
-        return said[-1] if said else f"exit code {self._process.returncode}"
+        self._stderr.seek(0)
+        lines = self._stderr.read().decode(errors="replace").splitlines()
+        return lines[-1] if lines else f"exit code {self._process.returncode}"
 
-    def end(self) -> None:
-        """End it, and its forks where there are any."""
-        end_trees([self._process.pid])
+    def terminate(self) -> None:
+        """Terminates the process and its forks."""
+        terminate_trees([self._process.pid])
         self._process.wait()
-        self._words.close()
+        self._stderr.close()
 
 
 class ForkClient:
-    """The processes that stages of one engine are forks of; calls come from many threads."""
+    """The fork servers of one engine, by modules and environment; called from many threads."""
 
-    def __init__(self, folder: Path, note: Callable[[str], None]) -> None:
-        self._folder, self._note = folder, note
-        self._there: dict[Key, ForkServerProcess | None] = {}  # None: it could not be used
-        self._lock, self._closed = threading.Lock(), False
+    def __init__(self, folder: Path, log: Callable[[str], None]) -> None:
+        self._folder, self._log = folder, log
+        self._servers: dict[ServerKey, ForkServerProcess | None] = {}  # None: the server failed
+        self._lock, self._is_closed = threading.Lock(), False
 
-    def prepare(self, modules: Sequence[str], environment: Mapping[str, str]) -> None:
-        """Have `modules` imported for stages with this environment; comes back at once."""
-        key = Key.of(modules, environment)
+    def preload(self, modules: Sequence[str], environment: Mapping[str, str]) -> None:
+        """Starts a fork server for stages with these modules and this environment; does not wait for its imports."""
+        key = ServerKey.of(modules, environment)
         with self._lock:
-            if self._closed or not modules or key in self._there or not sys.platform.startswith("linux"):
+            if self._is_closed or not modules or key in self._servers or not sys.platform.startswith("linux"):
                 return
             try:
-                self._there[key] = ForkServerProcess(key, self._folder)
+                self._servers[key] = ForkServerProcess(key, self._folder)
                 return
             except OSError as error:
-                self._there[key], fault = None, error
-        self._tell(key, str(fault))
+                self._servers[key], failure = None, error
+        self._log_failure(key, str(failure))
 
     def start(
         self,
@@ -161,42 +162,45 @@ class ForkClient:
         folder: str,
         is_wanted: Callable[[], bool],
     ) -> Fork | None:
-        """The command `line` as a fork; None where nothing was prepared for it, or where it needs a shell."""
-        key = Key.of(modules, environment)
-        prefork = self._there.get(key)
-        if prefork is None or not _means_us(line, environment):
+        """Starts the command `line` as a fork; returns None if there is no server for it, or if it needs a shell."""
+        key = ServerKey.of(modules, environment)
+        server = self._servers.get(key)
+        if server is None or not _is_plain_python(line, environment):
             return None
-        fork = prefork.fork(shlex.split(line)[1:], {**environment, "PWD": folder}, folder, is_wanted)
+        fork = server.fork(shlex.split(line)[1:], {**environment, "PWD": folder}, folder, is_wanted)
         if fork is None and is_wanted():
-            self._give_up(key, prefork)
+            self._disable_failed(key, server)
         return fork
 
-    def _give_up(self, key: Key, prefork: ForkServerProcess) -> None:
-        """Say once that something cannot be imported."""
-        with self._lock:
-            if self._there.get(key) is not prefork or not (fault := prefork.fault):  # it made room, or was ended
-                return
-            self._there[key] = None
-        prefork.end()
-        self._tell(key, fault)
-
-    def _tell(self, key: Key, fault: str) -> None:
-        self._note(f"preload: {' '.join(key.modules)}: {fault}; stages start without it")
-
     def close(self) -> None:
-        """End them all; who waits for one of them waits no longer, and none can be prepared any more."""
+        """Terminates all servers, which ends waits for them; none can be started afterwards."""
         with self._lock:
-            self._closed = True
-            there = [prefork for prefork in self._there.values() if prefork is not None]
-            self._there.clear()
-        for prefork in there:
-            prefork.end()
+            self._is_closed = True
+            servers = [server for server in self._servers.values() if server is not None]
+            self._servers.clear()
+        for server in servers:
+            server.terminate()
+
+    def _disable_failed(self, key: ServerKey, server: ForkServerProcess) -> None:
+        """Terminates a server that has failed, and logs the failure once."""
+        with self._lock:
+            if self._servers.get(key) is not server or not (failure := server.failure):
+                return
+            self._servers[key] = None
+        server.terminate()
+        self._log_failure(key, failure)
+
+    def _log_failure(self, key: ServerKey, failure: str) -> None:
+        self._log(f"preload: {' '.join(key.modules)}: {failure}; stages start without it")
 
 
-def _means_us(line: str, environment: Mapping[str, str]) -> bool:
-    """Whether a shell would start this very Python with a module, and do no more: read no file of its own, too."""
+def _is_plain_python(line: str, environment: Mapping[str, str]) -> bool:
+    """True if a shell would only start this Python interpreter with a module, without reading a file of its own."""
     shell = Path(environment.get("SHELL") or "sh").name
-    if not PLAIN.fullmatch(line) or shell not in PLAIN_SHELLS or (shell == "bash" and "BASH_ENV" in environment):
+    reads_file = shell == "bash" and "BASH_ENV" in environment
+    if not PLAIN_COMMAND.fullmatch(line) or shell not in PLAIN_SHELLS or reads_file:
         return False
-    found, here = shutil.which(line.split()[0], path=environment.get("PATH")), Path(sys.executable)
-    return found is not None and Path(found).parent == here.parent and Path(found).resolve() == here.resolve()
+    program, interpreter = shutil.which(line.split()[0], path=environment.get("PATH")), Path(sys.executable)
+    if program is None:
+        return False
+    return Path(program).parent == interpreter.parent and Path(program).resolve() == interpreter.resolve()

@@ -1,4 +1,8 @@
-"""What a process of which others are forks is asked for, and by whom. Imports nothing that takes time."""
+"""The protocol between a process that asks for forks and a fork server; imports only modules that load quickly.
+
+The client connects to the server's socket and sends one request. The server answers with the process id of the fork,
+and after the end of the fork with its exit code. A closed connection tells either side that the other one is gone.
+"""
 
 import json
 import os
@@ -8,49 +12,50 @@ import struct
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
-NUMBER = struct.Struct("!i")
+INT32 = struct.Struct("!i")
 POLL_S = 0.1
 
 
-def order_fork(
+def request_fork(
     connection: socket.socket,
     arguments: Sequence[str],
     environment: Mapping[str, str],
     folder: str,
     outputs: Sequence[int],
 ) -> None:
-    """Ask the other end for a fork that does what `python *arguments` does; `next_number` tells its process number.
+    """Requests a fork that does what `python *arguments` does; `receive_int` then returns its process id.
 
-    The fork has this environment, this folder, and the open files `outputs` as its standard output and error.
+    Args:
+        connection: socket that is connected to the server.
+        arguments: command line after `python`.
+        environment: environment of the fork.
+        folder: working directory of the fork.
+        outputs: file descriptors for the fork's standard output and standard error.
     """
-    told = {"arguments": list(arguments), "environment": dict(environment), "folder": folder}
-    order = json.dumps(told).encode()
-    with suppress(OSError):  # gone: the next number tells
-        socket.send_fds(connection, [NUMBER.pack(len(order))], list(outputs))
-        connection.sendall(order)
+    content = {"arguments": list(arguments), "environment": dict(environment), "folder": folder}
+    request = json.dumps(content).encode()
+    with suppress(OSError):  # the server is gone: `receive_int` then returns None
+        socket.send_fds(connection, [INT32.pack(len(request))], list(outputs))
+        connection.sendall(request)
 
 
-def next_number(connection: socket.socket) -> int | None:
-    """The next number that the other end tells: a fork's own, then its exit code; None when it is gone."""
-    told = b""
+def receive_int(connection: socket.socket) -> int | None:
+    """Waits for the next number from the server, and returns it; None if the server is gone."""
     with suppress(OSError):
-        while len(told) < NUMBER.size:
-            part = connection.recv(NUMBER.size - len(told))
-            if not part:
-                return None
-            told += part
-        return int(NUMBER.unpack(told)[0])
+        data = connection.recv(INT32.size, socket.MSG_WAITALL)
+        if len(data) == INT32.size:
+            return int(INT32.unpack(data)[0])
     return None
 
 
 def is_readable(connection: socket.socket, wait_s: float) -> bool:
-    """Whether the other end said something, or went, within so many seconds."""
-    poll = select.poll()  # select() itself knows the first 1024 descriptors alone
+    """True if the other side sends something, or closes the connection, within `wait_s` seconds."""
+    poll = select.poll()  # select.select() supports only the first 1024 file descriptors
     poll.register(connection, select.POLLIN)
     return bool(poll.poll(wait_s * 1000))
 
 
-def is_ours(connection: socket.socket) -> bool:
-    """True when the other end belongs to the same user: names of this kind are open to all."""
+def is_same_user(connection: socket.socket) -> bool:
+    """True if the other side belongs to the same user: every user can connect to an abstract socket."""
     peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     return bool(struct.unpack("3i", peer)[1] == os.getuid())

@@ -1,4 +1,4 @@
-"""Ending processes with everything that they started."""
+"""Terminates processes together with all processes that they started."""
 
 import os
 from collections.abc import Callable
@@ -6,40 +6,39 @@ from contextlib import suppress
 
 import psutil
 
-GRACE_S = 3.0  # between the request to end and the end
-ROUNDS = 3  # what was being started while we looked is found the next time
+GRACE_S = 3.0  # between SIGTERM and SIGKILL
+MAX_ROUNDS = 3  # a process may be starting while the processes are listed; the next round finds it
 
 
-def end_trees(pids: list[int]) -> None:
-    """End processes with all their descendants, also those in other groups: asked first, forced after a while."""
-    found: dict[int, psutil.Process] = {}
+def terminate_trees(pids: list[int]) -> None:
+    """Terminates processes with all their descendants and the members of their process groups.
+
+    Sends SIGTERM to all of them, and SIGKILL to those that still run after GRACE_S.
+    """
+    processes: dict[int, psutil.Process] = {}
     for pid in pids:
         with suppress(psutil.Error):
             process = psutil.Process(pid)
-            found |= {child.pid: child for child in [*process.children(recursive=True), process]}
-        found |= {member.pid: member for member in _group(pid)}
-    alive = list(found.values())
-    for ask in (psutil.Process.terminate, psutil.Process.kill):
+            processes |= {child.pid: child for child in [*process.children(recursive=True), process]}
+        processes |= {member.pid: member for member in _group_members(pid)}
+    alive = list(processes.values())
+    for send_signal in (psutil.Process.terminate, psutil.Process.kill):
         for process in alive:
             with suppress(psutil.Error):
-                ask(process)
+                send_signal(process)
         _, alive = psutil.wait_procs(alive, timeout=GRACE_S)
 
 
-def end_found(find: Callable[[], list[int]]) -> int:
-    """End what `find` finds, until it finds no more; how many there were."""
-    count = 0
-    for _ in range(ROUNDS):
-        pids = find()
-        if not pids:
+def terminate_all(find: Callable[[], list[int]]) -> None:
+    """Terminates the processes that `find` returns, and calls it again until it returns none."""
+    for _ in range(MAX_ROUNDS):
+        if not (pids := find()):
             break
-        count += len(pids)
-        end_trees(pids)
-    return count
+        terminate_trees(pids)
 
 
-def _group(pid: int) -> list[psutil.Process]:
-    """Members of the process group that `pid` led, which may have ended itself."""
+def _group_members(pid: int) -> list[psutil.Process]:
+    """Returns the processes in the process group that `pid` leads or led: it may have ended itself."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, 0)
         members = [process for process in psutil.process_iter() if _group_of(process.pid) == pid]

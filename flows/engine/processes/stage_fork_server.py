@@ -1,10 +1,10 @@
-"""Imports what stages compute with, then forks one process for each stage.
+"""Imports the modules that stages need, then forks one process for each stage.
 
     python .../stage_fork_server.py PARENT LISTENER FOLDER PRELOAD...
 
-`fork_client` starts it by its path, with the environment of a stage; it ends with its PARENT, once all is imported.
-LISTENER is the number of an open socket; a PRELOAD is a module, or `module:function` to be called. Modules of the
-project in FOLDER are forgotten before the first fork, so that a stage always reads its own code from disk.
+`fork_client` runs this file by its path, with the environment of a stage. It ends with the process PARENT, once its
+imports are done. LISTENER is the number of an open socket. PRELOAD is a module, or `module:function` to call. Modules
+of the project in FOLDER are unloaded before the first fork, so that each stage reads its own code from disk.
 """
 
 import gc
@@ -19,63 +19,61 @@ from pathlib import Path
 from typing import NoReturn
 
 LIBRARIES = tuple(str(Path(prefix, "lib")) for prefix in (sys.prefix, sys.base_prefix))
-OURS = ("flows", "stages")
-HANG = ("onnxruntime",)  # they start a thread when they are imported, and wait for it in a fork for ever
+OWN_PACKAGES = ("flows", "stages")
+UNSAFE = ("onnxruntime",)  # they start a thread at import and wait for it, and a fork has no such thread
 
 
-def preload(wanted: str) -> None:
-    """Import a module, and call its function where one is named."""
-    module, _, function = wanted.partition(":")
+def preload(name: str) -> None:
+    """Imports a module, and calls its function if `name` is `module:function`."""
+    module, _, function = name.partition(":")
     imported = import_module(module)
     if function:
         getattr(imported, function)()
 
 
-def forget_ours() -> None:
-    """Let nothing of this package stay imported: the project's modules may have the same names."""
+def unload_own_packages() -> None:
+    """Unloads the packages of this program: modules of the project may have the same names."""
     for name in list(sys.modules):
-        if name.partition(".")[0] in OURS:
+        if name.partition(".")[0] in OWN_PACKAGES:
             del sys.modules[name]
 
 
-def forget_project(folder: str) -> list[str]:
-    """Let no code of the project in `folder` stay imported; the files of it."""
-    found = {
-        name: getattr(module, "__file__", None) for name, module in list(sys.modules.items()) if name != "__main__"
-    }
-    own = {
+def unload_project(folder: str) -> list[str]:
+    """Unloads the modules of the project in `folder`, and returns their files."""
+    files = {
         name: file
-        for name, file in found.items()
-        if file and Path(folder) in Path(file).parents and not file.startswith(LIBRARIES)
+        for name, module in list(sys.modules.items())
+        if name != "__main__" and (file := getattr(module, "__file__", None))
+        if Path(folder) in Path(file).parents and not file.startswith(LIBRARIES)
     }
-    for name, file in own.items():
+    for name, file in files.items():
         if file.endswith(tuple(EXTENSION_SUFFIXES)):
-            sys.exit(f"{name} is compiled: it cannot be read from disk once more")
+            sys.exit(f"{name} is an extension module, which a process cannot import twice")
         del sys.modules[name]
-    return list(own.values())
+    return list(files.values())
 
 
 def main() -> NoReturn:
-    """Import what is named, then serve; in each fork, do what `python -m` does."""
+    """Imports the modules and serves; runs the module of a stage in each fork, as `python -m` does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent, number, folder, *wanted = sys.argv[1:]
+    parent, listener, folder, *names = sys.argv[1:]
     path = sys.path[:]
     sys.path.insert(0, str(Path(__file__).parents[3]))
-    from flows.engine.processes.fork_server import ForkServer
+    from flows.engine.processes.fork_server import ForkServer  # late: the path is set only now
 
-    server = ForkServer(socket.socket(fileno=int(number)), lambda: os.getppid() == int(parent))
-    forget_ours()
+    server = ForkServer(socket.socket(fileno=int(listener)), lambda: os.getppid() == int(parent))
+    unload_own_packages()
     sys.path[:] = path if sys.flags.safe_path else [folder, *path[1:]]
-    for each in wanted:
-        preload(each)
-    if unfit := [name for name in HANG if name in sys.modules]:
-        sys.exit(f"{unfit[0]} would wait for ever in a fork")
-    files = forget_project(folder)
+    for name in names:
+        preload(name)
+    if unsafe := [name for name in UNSAFE if name in sys.modules]:
+        sys.exit(f"{unsafe[0]} hangs in a forked process")
+    files = unload_project(folder)
     gc.collect()
-    gc.freeze()  # else the first search for unused objects in a fork would write to all pages
-    module, *arguments = server.serve(files).arguments[1:]  # after -m
+    gc.freeze()  # else the first garbage collection in a fork would write to all memory pages
+    module, *arguments = server.serve(files).arguments[1:]  # without -m
     if numpy := sys.modules.get("numpy"):
-        numpy.random.seed()  # as Python's own generator does: no two processes draw the same
+        numpy.random.seed()  # else all forks would draw the same numbers; Python reseeds its own generator
     if not sys.flags.safe_path:
         sys.path[0] = str(Path.cwd())
     sys.argv = [module, *arguments]

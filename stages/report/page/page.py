@@ -1,7 +1,7 @@
-"""The page reports/index.html: one file that needs no other and no network."""
+"""Renders the page reports/index.html: one file that needs no other file and no network."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,69 +9,65 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from stages.model.config import Model
 from stages.report import formats, model_comparison, provenance, sentences
-from stages.report.facts import Facts, Group
-from stages.report.gates import Judgement
-from stages.report.model_facts import ModelFacts, Trained
+from stages.report.facts import Facts, ModelGroup
+from stages.report.gates import GateResults
+from stages.report.models.classifier import SLIGHT_POINTS, Classifier
+from stages.report.models.model_facts import ModelFacts
+from stages.report.models.pairs import Pair
 from stages.report.page import example_images, plots
-from stages.report.page.png import album, heat_uri, is_ink, png_uri
-from stages.report.statistics.intervals import frequent_confusions, smoothed_from
-from stages.report.statistics.paired_tests import Pair
+from stages.report.page.png import encode_image, encode_images, heatmap, is_grey
+from stages.report.statistics.scores import frequent_confusions
+from stages.report.statistics.smoothing import min_smoothed_epochs
 
 TEMPLATES = Path(__file__).parent / "templates"
-MATRIX_CLASSES = 30  # with more the confusion matrix is a picture, and its largest cells a table
-OPEN_MODELS = 6  # of more models, the details of the others wait behind their names
-COMPARED = 10  # comparisons that stand open; the others wait behind a line
-SHOWN_PAIRS = 4  # comparisons with the best whose images are shown
-FEW = 8  # images in a gallery of a comparison
+DISAGREEMENTS = 4  # comparisons with the best model whose images are shown
+DISAGREEMENT_IMAGES = 8  # in each gallery of a comparison
 
 
 def render_page(
     facts: Facts,
-    judgement: Judgement | None = None,
+    results: GateResults | None = None,
     title: str = "report",
     verdict: model_comparison.Verdict | None = None,
     changes: Sequence[Pair] = (),
 ) -> str:
-    """The report as HTML: everything escaped, the same bytes for the same facts.
+    """Returns the report as HTML: all texts escaped, the same bytes for the same facts.
 
-    A comparison of two runs brings a verdict of its own, and the pairs of versions.
+    Args:
+        facts: the facts to show.
+        results: results of the quality gates, where the gates were checked.
+        title: name of the page.
+        verdict: verdict to show instead of that on the leading models, in a comparison of versions.
+        changes: new versions of models against their old ones, in a comparison of versions.
     """
-    return (
-        _environment()
-        .get_template("page.html.j2")
-        .render(
-            facts=facts,
-            title=title,
-            data=facts.data,
-            about=facts.data.description,
-            style=Markup((TEMPLATES / "page.css").read_text(encoding="utf-8")),
-            script=Markup((TEMPLATES / "page.js").read_text(encoding="utf-8")),
-            verdict=verdict or model_comparison.verdict(facts),
-            changes=changes,
-            stand_in=sentences.stand_in(facts),
-            judgement=judgement,
-            sentences=sentences,
-            model_comparison=model_comparison,
-            example_images=example_images,
-            programs=provenance.versions(),
-            scale=_scale,
-            smoothed_from=smoothed_from(facts.settings.smoothing),
-            longest=max(len(model.history) for model in facts.models),
-            curves=lambda model: _curves(model, facts.settings.smoothing),
-            reliability=_reliability,
-            scatter=lambda model: Markup(plots.values_diagram(model.labels, model.values, f"{model.name}-values")),
-            shown=lambda group: [example_images.disagreement(group, pair, FEW) for pair in _shown(group)],
-            heat=_heat,
-            heat_picture=lambda model: heat_uri(_strength(model)),
-            confused=_confused,
-            lookup=_lookup(facts),
-            settings_of=_settings_of,
-            MATRIX_CLASSES=MATRIX_CLASSES,
-            OPEN_MODELS=OPEN_MODELS,
-            COMPARED=COMPARED,
-        )
+    template = _environment().get_template("page.html.j2")
+    return template.render(
+        facts=facts,
+        results=results,
+        title=title,
+        verdict=verdict or model_comparison.verdict(facts.lead),
+        changes=changes,
+        data=facts.data,
+        about=facts.data.description,
+        style=Markup((TEMPLATES / "page.css").read_text(encoding="utf-8")),
+        script=Markup((TEMPLATES / "page.js").read_text(encoding="utf-8")),
+        sentences=sentences,
+        model_comparison=model_comparison,
+        versions=provenance.library_versions(),
+        smoothed_epochs=min_smoothed_epochs(facts.params.smoothing),
+        longest_history=max(len(model.history) for model in facts.models),
+        curves=lambda model: _curves(model, facts.params.smoothing),
+        plots=plots,
+        example_images=example_images,
+        frequent_confusions=frequent_confusions,
+        scale=_scale,
+        disagreements=_disagreements,
+        strength=_strength,
+        heatmap=heatmap,
+        lookup=_lookup(facts),
+        params_of=lambda model: _flatten(model.params.model_dump(exclude_none=True)),
+        slight_points=int(SLIGHT_POINTS),
     )
 
 
@@ -84,108 +80,83 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(
-        percent=formats.percent,
-        count=formats.count,
-        points=formats.points,
-        listed=formats.listed,
-        number=formats.number,
-        bytes=formats.megabytes,
-        chance=formats.chance,
-        plural=formats.plural,
-        span=formats.span,
-        png=png_uri,
-        ink=is_ink,
-        breakable=_breakable,
-        json=_embedded_json,
-    )
+    texts = (formats.percent, formats.count, formats.enumerate_words, formats.number, formats.file_size)
+    filters = (*texts, formats.p_value, formats.plural, encode_image, is_grey, breakable, embedded_json)
+    environment.filters |= {function.__name__: function for function in filters}
     return environment
 
 
-def _scale(models: Sequence[Any]) -> Any:
-    """Where a score lies, in percent of the width that holds every model's interval."""
+def _scale(models: Sequence[ModelFacts]) -> Callable[[float], float]:
+    """Returns the position of a score, in percent of the width that holds the intervals of all models."""
     low = min(model.interval.low for model in models)
     width = max(model.interval.high for model in models) - low
     return lambda score: round(4 + 92 * (score - low) / (width or 1.0), 2)
 
 
-def _curves(model: Trained, smoothing: float) -> Iterator[tuple[str, Markup]]:
-    """Alternative text and SVG of each learning curve."""
-    bold = smoothing if len(model.history) >= smoothed_from(smoothing) else None
-    measured = [name for name in model.history if name != "epoch" and f"val_{name}" in model.history]
-    for quantity in map(str, measured):
-        best = sentences.best_epoch(model)
-        heading = sentences.heading(model, quantity)
-        svg = plots.learning_curve(model.history, quantity, heading, bold, f"{model.name}-{quantity}", best)
-        # Markup: Matplotlib's own output, drawn from numbers and fixed words alone.
-        yield sentences.curve(model, quantity), Markup(svg)
+def _curves(model: ModelFacts, smoothing: float) -> Iterator[tuple[str, Markup]]:
+    """Yields alternative text and SVG of each learning curve."""
+    factor = smoothing if len(model.history) >= min_smoothed_epochs(smoothing) else None
+    for quantity in map(str, model.history):
+        if quantity != "epoch" and f"val_{quantity}" in model.history:
+            best, title = sentences.best_epoch(model), sentences.curve_title(model, quantity)
+            svg = plots.learning_curve(model.history, quantity, title, factor, f"{model.name}-{quantity}", best)
+            yield sentences.curve_description(model, quantity), svg
 
 
-def _reliability(model: ModelFacts) -> Markup:
-    return Markup(plots.reliability_diagram(model.scores.reliability, f"{model.name}-reliability"))
+def _disagreements(group: ModelGroup) -> list[example_images.Disagreement]:
+    """Returns the images behind comparisons of classifiers with the best one."""
+    pairs = [pair for pair in group.against_best if pair.test.agreement]
+    return [example_images.disagreement(pair, DISAGREEMENT_IMAGES) for pair in pairs[:DISAGREEMENTS]]
 
 
-def _shown(group: Group) -> list[Any]:
-    return list(group.against_best.values())[:SHOWN_PAIRS]
-
-
-def _strength(model: ModelFacts) -> np.ndarray:
+def _strength(model: Classifier) -> np.ndarray:
+    """Returns the colour strength of each cell of the confusion matrix in [0, 1], by the square root of its errors."""
     errors = np.where(np.eye(model.classes, dtype=bool), 0, model.confusion)
     return np.asarray(np.sqrt(errors / max(1, errors.max())))
 
 
-def _heat(model: ModelFacts) -> list[list[str]]:
-    """How strongly to colour each cell of the confusion matrix: errors only, by square root."""
-    return [[f"{cell:.2f}" for cell in row] for row in _strength(model)]
-
-
-def _confused(model: ModelFacts, limit: int) -> list[Any]:
-    return frequent_confusions(model.confusion, limit)
-
-
 def _lookup(facts: Facts) -> dict[str, Any]:
-    """What the page's script needs to show the images behind a cell: each image once, and the answers to it."""
-    images = album(facts.data.test_images, example_images.by_need(facts.classifiers))
+    """Returns the images of all cells of the confusion matrices, each once, and their predictions, for the script."""
+    images = encode_images(facts.data.test_images, example_images.images_of_cells(facts.classifiers))
     models: dict[str, Any] = {}
     for model in facts.classifiers:
-        behind = {
+        cells = {
             cell: [index for index in indexes if str(index) in images]
-            for cell, indexes in example_images.cells(model).items()
+            for cell, indexes in example_images.images_by_cell(model).items()
         }
-        shown = [index for indexes in behind.values() for index in indexes]
         models[model.name] = {
-            "cells": behind,
-            "sure": example_images.shares(model, shown),
+            "cells": cells,
+            "probabilities": {
+                str(index): round(float(model.confidence[index]), 4) for indexes in cells.values() for index in indexes
+            },
             "names": list(model.class_names),
         }
-    return {"ink": is_ink(facts.data.arrays.x_test[0]), "images": images, "models": models}
+    return {"grey": is_grey(facts.data.arrays.x_test[0]), "images": images, "models": models}
 
 
-def _embedded_json(content: Any) -> Markup:
-    """`content` as JSON inside a script element, which no text in it can end."""
+def embedded_json(content: Any) -> Markup:
+    """Returns `content` as JSON for a script element, which no text in it can close."""
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
 
-def _breakable(name: str) -> Markup:
-    """`name`, escaped, with leave to break the line after each underscore and before an @."""
+def breakable(name: str) -> Markup:
+    """Returns `name` escaped, with possible line breaks after each underscore and before an @."""
     return escape(name).replace("_", Markup("_<wbr>")).replace("@", Markup("<wbr>@"))
 
 
-def _settings_of(model: Model) -> dict[str, str]:
-    """The parameters of a model as params.yaml has them, defaults included, one value a key."""
-    settings: dict[str, str] = {}
-    waiting = list(model.model_dump(exclude_none=True).items())
-    while waiting:
-        key, value = waiting.pop(0)
-        if isinstance(value, dict):
-            waiting = [(f"{key}.{inner}", item) for inner, item in value.items()] + waiting
+def _flatten(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Returns parameters as text, nested keys joined by dots."""
+    texts: dict[str, str] = {}
+    for key, value in params.items():
+        if isinstance(value, Mapping):
+            texts |= _flatten(value, f"{prefix}{key}.")
         else:
-            settings[key] = _plain(value)
-    return settings
+            texts[prefix + key] = _param_text(value)
+    return texts
 
 
-def _plain(value: Any) -> str:
+def _param_text(value: Any) -> str:
     if isinstance(value, list):
-        return ", ".join(map(_plain, value)) or "none"
+        return ", ".join(map(_param_text, value)) or "none"
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -10,51 +10,48 @@ from PIL import Image
 
 from stages.report.data_card import ByteImages
 
-Images = NDArray[np.uint8]
+Pixels = NDArray[np.uint8]
 
 LARGEST_SIDE = 96  # pixels; larger images are shown smaller
-ALBUM_BYTES = 1_500_000  # of base64: with it a page of five models stays well below 5 MB
+IMAGES_BYTES = 1_500_000  # of base64, which keeps a page of five models well below 5 MB
 
 
-def png(image: Images) -> str:
-    """One raw image (h, w) or (h, w, c) as base64: colour as is, grey as black ink on clear paper."""
-    if image.ndim == 3 and image.shape[-1] == 1:
-        image = image[..., 0]
-    pixels = np.dstack([np.zeros_like(image), image]) if image.ndim == 2 else image
-    picture = Image.fromarray(np.ascontiguousarray(pixels))
+def encode_image(image: Pixels) -> str:
+    """Returns a raw image (h, w) or (h, w, c) as PNG in base64: colour unchanged, grey as black on transparent."""
+    if is_grey(image):
+        grey = image.reshape(image.shape[:2])
+        image = np.dstack([np.zeros_like(grey), grey])
+    picture = Image.fromarray(np.ascontiguousarray(image))
     if max(picture.size) > LARGEST_SIDE:
         picture.thumbnail((LARGEST_SIDE, LARGEST_SIDE))
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG", optimize=True)
-    return base64.b64encode(buffer.getvalue()).decode("ascii")
+    return _encode(picture)
 
 
-def png_uri(image: Images) -> str:
-    """The same as a data URI."""
-    return f"data:image/png;base64,{png(image)}"
-
-
-def is_ink(image: Images) -> bool:
-    """Whether the image is grey, and so drawn as ink that dark pages turn white."""
+def is_grey(image: Pixels) -> bool:
+    """Returns whether the image has one channel; dark pages draw such images in white."""
     return image.ndim == 2 or image.shape[-1] == 1
 
 
-def heat_uri(strength: np.ndarray) -> str:
-    """A picture with a pixel for each cell, red as strong as `strength` (n, n) in 0 to 1 says, as a data URI."""
+def heatmap(strength: NDArray[np.floating]) -> str:
+    """Returns a PNG in base64 with a pixel for each cell of `strength` (n, n) in [0, 1], from transparent to red."""
     alpha = np.round(255 * strength).astype(np.uint8)
     red = np.broadcast_to(np.array([200, 40, 40], np.uint8), (*alpha.shape, 3))
-    buffer = io.BytesIO()
-    Image.fromarray(np.dstack([red, alpha])).save(buffer, "PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+    return _encode(Image.fromarray(np.dstack([red, alpha])))
 
 
-def album(images: ByteImages, indexes: Iterable[int], budget: int = ALBUM_BYTES) -> dict[str, str]:
-    """As many of the images as fit into `budget` bytes, in the order of `indexes`: index to base64."""
-    found: dict[str, str] = {}
+def encode_images(images: ByteImages, indexes: Iterable[int], budget: int = IMAGES_BYTES) -> dict[str, str]:
+    """Returns the images of `indexes` in base64 by index, in this order, as many as fit into `budget` bytes."""
+    encoded: dict[str, str] = {}
     for index in indexes:
-        text = png(images.of(index))
+        text = encode_image(images.image(index))
         budget -= len(text)
         if budget < 0:
             break
-        found[str(index)] = text
-    return found
+        encoded[str(index)] = text
+    return encoded
+
+
+def _encode(picture: Image.Image) -> str:
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", optimize=True)
+    return base64.b64encode(buffer.getvalue()).decode("ascii")

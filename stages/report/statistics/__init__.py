@@ -1,1 +1,1 @@
-"""Intervals, tests and scores, worked out by SciPy, statsmodels and scikit-learn. Knows no files and no models."""
+"""Intervals, paired tests and scores, computed with SciPy, statsmodels and scikit-learn; reads no files."""

@@ -1,96 +1,100 @@
-"""Two models on the same test images: what only one of them gets right, and whether that is more than chance."""
+"""Paired tests of two models on the same test images."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from itertools import combinations
-from typing import Protocol
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
-from scipy.stats import ttest_rel
+from scipy.stats import binomtest, ttest_rel
+from statsmodels.stats.multitest import multipletests
 
-from stages.report.statistics.intervals import Agreement, Interval, Mask, holm, mcnemar_p, paired_difference
+from stages.report.statistics.intervals import Floats, Interval, Mask, wilson_interval
 
-EXACT = 1e-12  # relative difference below which two numbers are the same but for rounding
-SIGNIFICANT = 0.05  # Holm-corrected p below which a difference counts as shown
-
-
-class Classifier(Protocol):
-    """What a comparison needs of a model that names classes."""
-
-    @property
-    def name(self) -> str: ...  # noqa: D102
-
-    @property
-    def right(self) -> Mask: ...  # noqa: D102
+ROUNDING = 1e-12  # relative difference below which two numbers differ by rounding alone
+SIGNIFICANT = 0.05  # p-value below which a difference is significant
 
 
-class Regressor(Protocol):
-    """What a comparison needs of a model that gives values."""
+class Agreement(NamedTuple):
+    """Numbers of test images that both, one or neither of two models predict correctly."""
 
-    @property
-    def name(self) -> str: ...  # noqa: D102
+    both: int
+    only_first: int
+    only_second: int
+    neither: int
 
-    @property
-    def misses(self) -> npt.NDArray[np.float64]: ...  # noqa: D102
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two models, the better one first where one is better; the difference is the first's score less the second's."""
-
-    first: str
-    second: str
-    difference: float
-    interval: Interval
-    p: float  # of this comparison alone
-    corrected_p: float  # Holm's, for all comparisons of its group, or of its `inkflow compare`
-    seen: Agreement | None = None  # None for values, which are not right or wrong
-
-    @property
-    def shown(self) -> bool:
-        """Whether the test images show a difference."""
-        return self.corrected_p < SIGNIFICANT
-
-    @property
-    def more_errors(self) -> int:
-        """Of the second model."""
-        return self.seen.only_first - self.seen.only_second if self.seen else 0
+    @classmethod
+    def of(cls, first: Mask, second: Mask) -> "Agreement":
+        """Counts the images from two masks of correct predictions, bool (n,)."""
+        parts = (first & second, first & ~second, second & ~first, ~first & ~second)
+        return cls(*(int(part.sum()) for part in parts))
 
 
-def compare(first: Classifier, second: Classifier) -> Pair:
-    """The exact McNemar test of two classifiers, uncorrected."""
-    seen = Agreement.of(first.right, second.right)
-    p = mcnemar_p(seen.only_first, seen.only_second)
-    difference = (seen.only_first - seen.only_second) / sum(seen)
-    return Pair(first.name, second.name, difference, paired_difference(seen), p, p, seen)
+class PairedTest(NamedTuple):
+    """Result of a paired test of a first model against a second one."""
+
+    difference: float  # positive where the first model is better
+    interval: Interval  # 95% interval of the difference
+    p: float  # two-sided, not corrected for other tests
+    agreement: Agreement | None = None  # of classifiers only
 
 
-def compare_values(first: Regressor, second: Regressor) -> Pair:
-    """The paired t test of how far two models miss, uncorrected; the difference is the second's error less."""
-    gain = second.misses - first.misses
-    rounding = EXACT * float(max(first.misses.max(), second.misses.max()))
-    if np.ptp(gain) <= rounding:  # one and the same difference everywhere: no spread for a t test
-        same = float(gain[0]) if abs(gain[0]) > rounding else 0.0
-        p = min(1.0, 2 * 0.5 ** len(gain)) if same else 1.0  # the sign test's: each image says the same
-        return Pair(first.name, second.name, same, Interval(same, same), p, p)
-    test = ttest_rel(second.misses, first.misses)
+def mcnemar_test(first: Mask, second: Mask) -> PairedTest:
+    """Returns the exact McNemar test of two masks of correct predictions (n,); the difference is in accuracy."""
+    agreement = Agreement.of(first, second)
+    difference = (agreement.only_first - agreement.only_second) / sum(agreement)
+    p = mcnemar_p(agreement.only_first, agreement.only_second)
+    return PairedTest(difference, paired_difference(agreement), p, agreement)
+
+
+def paired_t_test(first: Floats, second: Floats) -> PairedTest:
+    """Returns the paired t test of two models' absolute errors (n,); the difference is second less first."""
+    gain = second - first
+    rounding = ROUNDING * float(max(first.max(), second.max()))
+    if np.ptp(gain) <= rounding:  # a constant difference has no spread, so the sign test takes the place of the t test
+        constant = float(gain[0]) if abs(gain[0]) > rounding else 0.0
+        p = min(1.0, 2 * 0.5 ** len(gain)) if constant else 1.0
+        return PairedTest(constant, Interval(constant, constant), p)
+    test = ttest_rel(second, first)
     low, high = test.confidence_interval()
-    p = float(test.pvalue)
-    return Pair(first.name, second.name, float(gain.mean()), Interval(float(low), float(high)), p, p)
+    return PairedTest(float(gain.mean()), Interval(float(low), float(high)), float(test.pvalue))
 
 
-def corrected(pairs: Sequence[Pair]) -> tuple[Pair, ...]:
-    """The pairs with their p-values corrected for how many there are."""
-    values = holm([pair.p for pair in pairs])
-    return tuple(replace(pair, corrected_p=p) for pair, p in zip(pairs, values, strict=True))
+def mcnemar_p(only_first: int, only_second: int) -> float:
+    """Returns the two-sided p-value of the exact McNemar test, from the images that only one model predicts correctly.
+
+    For equally good models each such image is a toss of a fair coin (McNemar 1947). Without such images p is 1.
+    """
+    tosses = only_first + only_second
+    return float(binomtest(only_first, tosses).pvalue) if tosses else 1.0
 
 
-def every_pair(models: Sequence[Classifier]) -> tuple[Pair, ...]:
-    """Each two of `models`, in their order."""
-    return corrected([compare(*two) for two in combinations(models, 2)])
+def paired_difference(agreement: Agreement) -> Interval:
+    """Returns the 95% interval of the first model's accuracy minus the second's, on the same images.
+
+    Newcombe's square-and-add of Wilson's intervals (Newcombe 1998, method 10).
+    """
+    n = sum(agreement)
+    first, second = agreement.both + agreement.only_first, agreement.both + agreement.only_second
+    one, other = wilson_interval(first, n), wilson_interval(second, n)
+    shares, phi = (first / n, second / n), _phi(agreement)
+    difference = shares[0] - shares[1]
+    below = _square_and_add(shares[0] - one.low, other.high - shares[1], phi)
+    above = _square_and_add(one.high - shares[0], shares[1] - other.low, phi)
+    return Interval(difference - below, difference + above)
 
 
-def every_pair_of_values(models: Sequence[Regressor]) -> tuple[Pair, ...]:
-    """Each two of `models` that give values, in their order."""
-    return corrected([compare_values(*two) for two in combinations(models, 2)])
+def _phi(agreement: Agreement) -> float:
+    """Newcombe's phi, with his continuity correction that moves a positive one towards 0."""
+    both, only_first, only_second, neither = agreement
+    cross = both * neither - only_first * only_second
+    corrected = max(cross - sum(agreement) / 2, 0) if cross > 0 else cross
+    margins = float(both + only_first) * (only_second + neither) * (both + only_second) * (only_first + neither)
+    return corrected / margins**0.5 if margins else 0.0
+
+
+def _square_and_add(one: float, other: float, phi: float) -> float:
+    return float(max(one**2 - 2 * phi * one * other + other**2, 0.0) ** 0.5)
+
+
+def holm_correction(p_values: Sequence[float]) -> list[float]:
+    """Returns the p-values corrected so that all tests together have a 5% error rate at most (Holm 1979)."""
+    return [float(p) for p in multipletests(p_values, method="holm")[1]] if p_values else []

@@ -1,1 +1,1 @@
-"""The libraries that compute a training: TensorFlow or JAX, each with its device and its inner loop."""
+"""Backends of a training, TensorFlow and JAX: each has its device functions and its training loop."""

@@ -1,4 +1,4 @@
-"""Kernels of TensorFlow's that do at once what Keras does in several steps, each of which walks through memory."""
+"""Batch normalisation in one TensorFlow kernel: Keras takes several steps, each of which reads the whole batch."""
 
 from typing import Any
 
@@ -7,15 +7,15 @@ import tensorflow as tf
 from keras import ops
 
 
-def with_fused_normalisation(network: Any) -> Any:
-    """The same layers, those that normalise images replaced by such as learn faster; itself where there are none.
+def with_fused_batch_norm(network: Any) -> Any:
+    """Returns the same layers, those that normalise images with a fused kernel; the network itself if it has none.
 
-    On a GPU it stays as it is: nobody measured it there.
+    On a GPU the network stays as it is: the kernel was not measured there.
     """
     if tf.config.get_visible_devices("GPU") or not any(map(_can_be_fused, network.layers)):
         return network
     return keras.models.clone_model(
-        network, clone_function=lambda layer: FusedNormalisation(layer) if _can_be_fused(layer) else layer
+        network, clone_function=lambda layer: FusedBatchNormalization(layer) if _can_be_fused(layer) else layer
     )
 
 
@@ -23,16 +23,16 @@ def _can_be_fused(layer: Any) -> bool:
     return isinstance(layer, keras.layers.BatchNormalization) and layer.input_spec.ndim == 4
 
 
-class FusedNormalisation(keras.layers.Layer):  # type: ignore[misc]  # Keras carries no types
-    """A layer of Keras's that normalises each channel over a batch: by the same variables and the same mathematics."""
+class FusedBatchNormalization(keras.layers.Layer):  # type: ignore[misc]  # Keras has no type hints
+    """Computes a Keras BatchNormalization layer, `plain`, with its variables, in one kernel during training."""
 
     def __init__(self, plain: Any) -> None:
         super().__init__(name=f"fused_{plain.name}", dtype=plain.dtype_policy)
         self.plain = plain
         self.built = True
 
-    def call(self, images: Any, training: bool = False, **_: Any) -> Any:  # a mask, None, in a graph of layers
-        """Images (n, h, w, c): with the batch's mean and variance while training, else with those that it followed."""
+    def call(self, images: Any, training: bool = False, **_: Any) -> Any:  # functional models pass a mask, None
+        """Returns images (n, h, w, c) normalised by the batch's statistics in training, else by the moving ones."""
         plain = self.plain
         if not training:
             return plain(images, training=False)
@@ -44,10 +44,10 @@ class FusedNormalisation(keras.layers.Layer):  # type: ignore[misc]  # Keras car
             variance=tf.zeros(0),
             epsilon=plain.epsilon,
         )
-        values = ops.cast(ops.size(images) // ops.size(mean), "float32")  # of each channel
-        self._follow(plain.moving_mean, mean)
-        self._follow(plain.moving_variance, variance * (values - 1) / values)  # the kernel divides by one less
+        values = ops.cast(ops.size(images) // ops.size(mean), "float32")  # per channel
+        self._update(plain.moving_mean, mean)
+        self._update(plain.moving_variance, variance * (values - 1) / values)  # the kernel divides by values - 1
         return outputs
 
-    def _follow(self, moving: Any, found: Any) -> None:
-        moving.assign(moving * self.plain.momentum + found * (1 - self.plain.momentum))
+    def _update(self, moving: Any, value: Any) -> None:
+        moving.assign(moving * self.plain.momentum + value * (1 - self.plain.momentum))

@@ -1,4 +1,4 @@
-"""What training asks of the library that computes, TensorFlow or JAX."""
+"""Interface of a backend, TensorFlow or JAX."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
@@ -6,55 +6,56 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-Rows = NDArray[np.int32]
+BatchIndices = NDArray[np.int32]
 
 
 class Gpu(NamedTuple):
-    """A GPU that can be used."""
+    """A GPU that the backend can use."""
 
     name: str
-    bfloat16: bool  # computes with it natively
+    bfloat16: bool  # supported natively
 
 
 class Loop(Protocol):
-    """Many steps of Keras's own training between two visits of Python, on arrays that the device holds."""
+    """Runs many of Keras's training steps on arrays on the device, without returning to Python in between."""
 
-    def hold(self, arrays: Sequence[NDArray[Any]]) -> Sequence[Any]:
-        """The arrays on the device: images, targets and, where samples have them, weights."""
+    def to_device(self, arrays: Sequence[NDArray[Any]]) -> Sequence[Any]:
+        """Returns `arrays` on the device: images, targets and, optionally, sample weights."""
         ...
 
-    def train(self, held: Sequence[Any], rows: Rows) -> int | None:
-        """Train the network with one step for each line of `rows` (steps, batch), indices into `held`.
+    def train(self, arrays: Sequence[Any], indices: BatchIndices) -> int | None:
+        """Trains the network with one step per line of `indices` (steps, batch), indices into `arrays`.
 
-        Returns: the first step, from 0, after which the mean loss is not finite; None when it always was.
+        Returns:
+            The first step, from 0, after which the mean loss is not finite, or None if there is none.
         """
         ...
 
-    def test(self, held: Sequence[Any], rows: Rows) -> None:
-        """Add these batches to the network's metrics, dropout off."""
+    def test(self, arrays: Sequence[Any], indices: BatchIndices) -> None:
+        """Adds these batches to the network's metrics, without dropout."""
         ...
 
 
 class Backend(Protocol):
-    """What training asks of a backend's module."""
+    """Functions of a backend's module."""
 
-    def prepare(self, threads: int | None) -> None:
-        """Set all that has to be set before the first computation: threads, float32 that is float32."""
+    def configure(self, threads: int | None) -> None:
+        """Applies all settings needed before the first computation: threads, full float32 precision."""
 
     def first_gpu(self) -> Gpu | None:
-        """The first GPU that it sees."""
+        """Returns the first visible GPU."""
 
     def use_gpu(self) -> None:
-        """Compute on the first GPU, and let its memory grow."""
+        """Computes on the first GPU, with memory growth."""
 
     def use_cpu(self) -> None:
-        """Compute on the processor."""
+        """Computes on the CPU."""
 
-    def why_no_gpu(self) -> str:
-        """Why it sees no GPU, and what to do."""
+    def explain_missing_gpu(self) -> str:
+        """Returns why no GPU is visible, and what to do."""
 
-    def with_fast_kernels(self, network: Any) -> Any:
-        """The same layers and variables, where the backend has faster kernels for training; else the network itself."""
+    def with_fused_kernels(self, network: Any) -> Any:
+        """Returns the same layers and variables with faster kernels for training, or the network itself."""
 
     def make_loop(self, network: Any) -> Loop:
-        """The loop of the compiled `network`."""
+        """Returns the loop of the compiled `network`."""

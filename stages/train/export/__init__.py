@@ -1,1 +1,1 @@
-"""What a training ships: the network as Keras and as ONNX files, equal weights as equal bytes."""
+"""Writes the trained network as Keras and ONNX files; equal weights give equal bytes."""

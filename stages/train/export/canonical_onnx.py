@@ -1,4 +1,4 @@
-"""ONNX models that are the same bytes when they compute the same: order and names from the structure alone."""
+"""Canonical ONNX models: order and names depend on the graph's structure alone, so equal models have equal bytes."""
 
 import itertools
 from collections.abc import Iterator, Mapping
@@ -8,15 +8,15 @@ import onnx
 from stages.model.tasks import METADATA, Task
 
 
-def canonical_onnx(model: onnx.ModelProto, task: Task, about: Mapping[str, str] | None = None) -> onnx.ModelProto:
-    """`model` with its `task` and what else is known `about` it, and names from its structure alone.
+def canonical_onnx(model: onnx.ModelProto, task: Task, metadata: Mapping[str, str] | None = None) -> onnx.ModelProto:
+    """Changes `model` in place: canonical order and names, and its `task` and `metadata` as properties.
 
-    Those of tf2onnx count on in a process.
+    The names of tf2onnx contain a counter that runs through the whole process.
     """
     graph = model.graph
     names = {"": "", graph.input[0].name: "pixels", graph.output[0].name: task.output}
-    _sort(graph)
-    onnx.helper.set_model_props(model, {METADATA: task.to_json(), **(about or {})})
+    _sort_nodes(graph)
+    onnx.helper.set_model_props(model, {METADATA: task.to_json(), **(metadata or {})})
     graph.name, graph.doc_string = "inkflow", ""
     _rename(graph, names, itertools.count())
     for value in (*graph.input, *graph.output):
@@ -24,51 +24,54 @@ def canonical_onnx(model: onnx.ModelProto, task: Task, about: Mapping[str, str] 
     return model
 
 
-def _sort(graph: onnx.GraphProto) -> None:
-    """Bring nodes into the order in which the outputs need them; tf2onnx orders by names that count on."""
+def _sort_nodes(graph: onnx.GraphProto) -> None:
+    """Sorts the nodes in the order in which the outputs need them, and removes unused ones.
+
+    The order of tf2onnx depends on its names.
+    """
     for node in graph.node:
         for inner in _inner_graphs(node):
-            _sort(inner)
-    _settle_copies(graph)
-    makers = {value: number for number, node in enumerate(graph.node) for value in node.output}
-    needs = [[makers[value] for value in _taken(node) if value in makers] for node in graph.node]
+            _sort_nodes(inner)
+    _order_copied_outputs(graph)
+    producers = {value: number for number, node in enumerate(graph.node) for value in node.output}
+    inputs = [[producers[value] for value in _values_read(node) if value in producers] for node in graph.node]
     order: dict[int, None] = {}
-    waiting = [makers[value.name] for value in reversed(graph.output) if value.name in makers]
-    while waiting:
-        needed = [number for number in needs[waiting[-1]] if number not in order]
-        if needed:
-            waiting += reversed(needed)
+    pending = [producers[value.name] for value in reversed(graph.output) if value.name in producers]
+    while pending:
+        missing = [number for number in inputs[pending[-1]] if number not in order]
+        if missing:
+            pending += reversed(missing)
         else:
-            order.setdefault(waiting.pop())
+            order.setdefault(pending.pop())
     nodes = [graph.node[number] for number in order]
     del graph.node[:]
     graph.node.extend(nodes)
 
 
-def _settle_copies(graph: onnx.GraphProto) -> None:
-    """Where a value and its copy are both outputs, put the value first and let nothing else read the copy.
+def _order_copied_outputs(graph: onnx.GraphProto) -> None:
+    """Where a value and its copy are both outputs, puts the value first and lets no node read the copy.
 
-    Which of the two counters of a loop is the copy changes from export to export; they are equal.
+    A loop has two equal counters; which of them tf2onnx makes the copy changes from export to export.
     """
-    places = {value.name: place for place, value in enumerate(graph.output)}
-    for copy in graph.node:
-        if copy.op_type != "Identity" or copy.input[0] not in places or copy.output[0] not in places:
+    positions = {value.name: position for position, value in enumerate(graph.output)}
+    for identity in graph.node:
+        if identity.op_type != "Identity" or not {identity.input[0], identity.output[0]} <= positions.keys():
             continue
-        original, twin = copy.input[0], copy.output[0]
-        first, second = sorted((places[original], places[twin]))
-        graph.output[first].name, graph.output[second].name = original, twin
+        original, copy = identity.input[0], identity.output[0]
+        first, second = sorted((positions[original], positions[copy]))
+        graph.output[first].name, graph.output[second].name = original, copy
         for node in graph.node:
-            for place, value in enumerate(node.input):
-                if value == twin:
-                    node.input[place] = original
+            for position, value in enumerate(node.input):
+                if value == copy:
+                    node.input[position] = original
 
 
-def _taken(node: onnx.NodeProto) -> Iterator[str]:
-    """Values that a node takes, those that its inner graphs take from outside too."""
+def _values_read(node: onnx.NodeProto) -> Iterator[str]:
+    """Yields the values that a node reads, including those that its inner graphs read from outside."""
     yield from node.input
     for graph in _inner_graphs(node):
         for inner in graph.node:
-            yield from _taken(inner)
+            yield from _values_read(inner)
         yield from (value.name for value in graph.output)
 
 
@@ -78,24 +81,24 @@ def _inner_graphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
 
 
 def _rename(graph: onnx.GraphProto, names: dict[str, str], numbers: Iterator[int]) -> None:
-    """Number nodes and values in the order of computation, those of inner graphs too."""
+    """Numbers nodes and values in the order of computation, including those of inner graphs."""
     for node in graph.node:
         node.name = f"{node.op_type}_{next(numbers)}"
         node.doc_string = ""
         if not node.domain:
-            node.ClearField("domain")  # said or unsaid, it is ONNX's own
-        for place, value in enumerate(node.input):
-            node.input[place] = names.setdefault(value, f"{node.name}_input_{place}")
-        for place, inner in enumerate(_inner_graphs(node)):
-            inner.name = f"{node.name}_graph_{place}"
+            node.ClearField("domain")  # an explicit empty domain and none both mean ONNX's own
+        for position, value in enumerate(node.input):
+            node.input[position] = names.setdefault(value, f"{node.name}_input_{position}")
+        for position, inner in enumerate(_inner_graphs(node)):
+            inner.name = f"{node.name}_graph_{position}"
             _rename(inner, names, numbers)
-        for place, value in enumerate(node.output):
-            node.output[place] = names.setdefault(value, f"{node.name}_output_{place}")
+        for position, value in enumerate(node.output):
+            node.output[position] = names.setdefault(value, f"{node.name}_output_{position}")
     for value in (*graph.input, *graph.output, *graph.initializer):
         value.name = names.setdefault(value.name, f"unused_{len(names)}")
     for value in (*graph.input, *graph.output):
-        for side in value.type.tensor_type.shape.dim:
-            if side.HasField("dim_param"):  # a size that is open, under a name with a number
-                side.ClearField("dim_param")
+        for dimension in value.type.tensor_type.shape.dim:
+            if dimension.HasField("dim_param"):  # an open size, whose name contains a counter
+                dimension.ClearField("dim_param")
     graph.initializer.sort(key=lambda value: value.name)
     del graph.value_info[:]

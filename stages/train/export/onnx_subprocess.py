@@ -1,4 +1,4 @@
-"""The ONNX export in a process of its own with TensorFlow, where another backend trained: one exporter for all."""
+"""The ONNX export in a subprocess with TensorFlow, for trainings on another backend: one exporter for all backends."""
 
 import argparse
 import json
@@ -17,43 +17,43 @@ from stages.train.device import load_keras
 
 
 def save_onnx(keras_file: Path, prepared: Prepared, model: ModelBase, path: Path) -> None:
-    """Write the network in `keras_file`, trained as `model` says, as ONNX.
+    """Writes the network in `keras_file`, trained as `model`, as ONNX.
 
     Raises:
         InkflowError: the export failed.
     """
-    facts = json.dumps(
+    inputs = json.dumps(
         {"prepared": prepared.model_dump(mode="json"), "model": model.model_dump(mode="json", exclude_unset=True)}
     )
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", __name__, str(keras_file.resolve()), str(path.resolve())],
-        input=facts,
+        input=inputs,
         env=os.environ | {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": ""},
         cwd=Path(__file__).parents[3],
         capture_output=True,
         text=True,
         check=False,
     )
-    if done.returncode:
-        last = (done.stderr.strip() or "no message").splitlines()[-1]
-        raise InkflowError(f"the export with TensorFlow failed: {last}; is TensorFlow installed here?")
+    if process.returncode:
+        reason = (process.stderr.strip() or "no message").splitlines()[-1]
+        raise InkflowError(f"the export with TensorFlow failed: {reason}; check that TensorFlow is installed")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Export a .keras file as ONNX; standard input holds what was prepared and the model, as JSON."""
+    """Exports a .keras file as ONNX; standard input has the preparation and the model as JSON."""
     parser = argparse.ArgumentParser(prog="python -m stages.train.export.onnx_subprocess", description=main.__doc__)
     parser.add_argument("keras_file", type=Path)
     parser.add_argument("onnx_file", type=Path)
-    given = parser.parse_args(argv)
-    facts = json.load(sys.stdin)
+    arguments = parser.parse_args(argv)
+    inputs = json.load(sys.stdin)
+    model: Model = TypeAdapter(Model).validate_python(inputs["model"])
+    prepared = Prepared.model_validate(inputs["prepared"])
     load_keras()
-    import keras  # slow: after what can be refused at once
+    import keras  # slow, and only quiet after load_keras
 
-    from stages.train.export import model_files
+    from stages.train.export import model_files  # imports Keras
 
-    model: Model = TypeAdapter(Model).validate_python(facts["model"])
-    prepared = Prepared.model_validate_json(json.dumps(facts["prepared"]))
-    model_files.save_onnx(keras.saving.load_model(given.keras_file), prepared, model, given.onnx_file)
+    model_files.save_onnx(keras.saving.load_model(arguments.keras_file), prepared, model, arguments.onnx_file)
     return 0
 
 

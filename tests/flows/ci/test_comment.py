@@ -19,19 +19,19 @@ VARIABLES = ("GITHUB_ACTIONS", "GITLAB_CI", "GITHUB_TOKEN", "GH_TOKEN")
 
 @pytest.fixture(autouse=True)
 def no_ci(monkeypatch: pytest.MonkeyPatch) -> None:
-    """These tests may be part of a job themselves."""
+    """Removes the variables of a CI job in which these tests may run."""
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
 
 
 def lane(*arguments: str) -> int:
-    """Exit code of `inkflow ci ...` here."""
+    """Runs `inkflow ci ...` in this process and returns the exit code."""
     return inkflow_here(["ci", *arguments])
 
 
 @pytest.fixture
 def comments() -> Iterator[Comments]:
-    """A server that keeps comments."""
+    """A running server of comments."""
     with Comments().running() as server:
         yield server
 
@@ -40,7 +40,7 @@ def comments() -> Iterator[Comments]:
 def job(
     request: pytest.FixtureRequest, comments: Comments, tmp_path: Path, toy: Toy, monkeypatch: pytest.MonkeyPatch
 ) -> str:
-    """The environment of a job for request 7; the name of the variable with the token."""
+    """Sets the environment of a job for request 7; returns the name of the variable with the token."""
     if request.param == "GitHub":
         event = tmp_path / "event.json"
         event.write_text(json.dumps({"pull_request": {"number": 7}}))
@@ -61,22 +61,22 @@ def job(
 
 @pytest.mark.usefixtures("job")
 def test_one_comment(comments: Comments, toy: Toy) -> None:
-    """The first time a comment is written, with the summaries of both lanes and no secret; later it is written anew,
-    also where it stands behind many others.
+    """The first job creates a comment with the summaries of both lanes and no secret; later jobs update it, also when
+    it comes after many other comments.
     """
     for number in range(1, 151):
-        comments.bodies[number] = f"somebody's words, who quotes {MARK}"
+        comments.bodies[number] = f"a comment of a user that quotes {MARK}"
     assert lane("comment") == 0
     assert len(comments.bodies) == 151
     assert comments.bodies[151] == f"{MARK}\n\n### check\n\n### run ***"
     toy.write({".inkflow/ci/run.md": "### run again\n"})
     assert lane("comment") == 0
     assert len(comments.bodies) == 151
-    assert comments.bodies[151].endswith("### run again") and comments.bodies[1].startswith("somebody")
+    assert comments.bodies[151].endswith("### run again") and comments.bodies[1].startswith("a comment of a user")
 
 
 def test_comment_that_is_refused(comments: Comments, job: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A token that may not write, or none: a sentence that says what is missing."""
+    """Without write permission, the error names the missing permission; without a token, no comment is written."""
     monkeypatch.setenv(job, "a-token-that-may-not")
     with pytest.raises(CommentFailed, match="was answered 403: the token needs"):
         lane("comment")
@@ -87,7 +87,7 @@ def test_comment_that_is_refused(comments: Comments, job: str, monkeypatch: pyte
 
 @pytest.mark.parametrize("job", ["GitHub"], indirect=True)
 def test_comment_without_a_server(job: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A service that is away is one sentence."""
+    """A service that cannot be reached is reported in one sentence."""
     monkeypatch.setenv("GITHUB_API_URL", f"http://127.0.0.1:{free_port()}")
     with pytest.raises(CommentFailed, match=r"127\.0\.0\.1 cannot be reached"):
         lane("comment")
@@ -95,29 +95,29 @@ def test_comment_without_a_server(job: str, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize("job", ["GitHub"], indirect=True)
 def test_long_summary_is_cut(job: str, comments: Comments, toy: Toy) -> None:
-    """A summary longer than GitHub takes is cut, and says so."""
+    """A summary longer than GitHub's limit is cut, and a note at the end says so."""
     toy.write({".inkflow/ci/run.md": "x" * 100_000})
     assert lane("comment") == 0
     assert len(comments.bodies[1]) < 65_536 and comments.bodies[1].endswith("the rest is on the job's page)")
 
 
-def test_comment_where_there_is_nothing_to_comment(
+def test_no_comment_without_a_pull_request(
     toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """On a person's machine and in a job for a branch nothing is done, and that is said."""
+    """On a user's machine and in a job for a branch, a line says why no comment is written."""
     assert lane("comment") == 0
-    assert "no comment: this is no job of GitHub or GitLab" in capsys.readouterr().out
+    assert "no comment: this is not a job of GitHub or GitLab" in capsys.readouterr().out
     event = tmp_path / "event.json"
     event.write_text(json.dumps({"schedule": "0 2 * * *"}))
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     monkeypatch.setenv("GITHUB_EVENT_PATH", str(event))
     assert lane("comment") == 0
-    assert "no comment: this job is for no pull request" in capsys.readouterr().out
+    assert "no comment: this job has no pull request" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("job")
 def test_comment_without_a_summary(toy: Toy) -> None:
-    """Without a summary there is nothing to say: bad input."""
+    """A job without a summary is bad input."""
     for path in toy.folder.glob(".inkflow/ci/*"):
         path.unlink()
     with pytest.raises(InvalidInput, match="there is no summary"):

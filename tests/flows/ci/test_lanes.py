@@ -1,4 +1,4 @@
-"""CI: the lanes on small projects and on ours, the workflow files by their schemas."""
+"""The lanes of CI on small projects and on this one, and the workflow files against their schemas."""
 
 import os
 import re
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from flows.ci.summary import Step, Verdict, junit, markdown
+from flows.ci.summary import Status, Step, junit, markdown
 from flows.cli.main import main as inkflow_here
 from flows.dvc_repo import remotes
 from tests.conftest import SMALL_MODELS, Inkflow, Project, Toy, run_engine
@@ -26,14 +26,14 @@ VARIABLES = ("GITHUB_ACTIONS", "GITLAB_CI", "GITHUB_STEP_SUMMARY", "INKFLOW_SSH_
 
 @pytest.fixture(autouse=True)
 def no_ci(monkeypatch: pytest.MonkeyPatch) -> None:
-    """These tests may be part of a job themselves."""
+    """Removes the variables of a CI job in which these tests may run."""
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture
 def finished(toy: Toy, tmp_path: Path) -> Toy:
-    """A committed project with a folder as remote that has all; also the current folder."""
+    """A committed project in the current folder, with a DVC remote in a folder that has all outputs."""
     ignored = "/*.runs\n/.inkflow\n/out\n/joined\n"
     toy.write({"dvc.yaml": PIPELINE.replace("cmd: >-\n      echo", "params: [speed]\n    cmd: >-\n      echo")})
     toy.write({"in": "one\n", "params.yaml": "speed: 1\n", ".gitignore": ignored})
@@ -45,33 +45,33 @@ def finished(toy: Toy, tmp_path: Path) -> Toy:
 
 
 def lane(*arguments: str) -> int:
-    """Exit code of `inkflow ci ...` here."""
+    """Runs `inkflow ci ...` in this process and returns the exit code."""
     return inkflow_here(["ci", *arguments])
 
 
 def steps(name: str) -> dict[str, str]:
-    """What became of each step of a lane, by its JUnit file."""
-    kinds = {"failure": "failed", "skipped": "skipped"}
+    """Returns the status of each step of a lane, from its JUnit file."""
+    statuses = {"failure": "failed", "skipped": "skipped"}
     cases = ElementTree.parse(f".inkflow/ci/{name}.xml").getroot()
-    return {case.attrib["name"]: kinds[case[0].tag] if len(case) else "passed" for case in cases}
+    return {case.attrib["name"]: statuses[case[0].tag] if len(case) else "passed" for case in cases}
 
 
 def test_check_passes_in_a_clone_without_data(finished: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a fresh clone, without data or training, a lock that belongs to the code passes, and the plan is empty."""
+    """In a fresh clone without data, a lock that matches the code passes, and the recorded plan is empty."""
     folder = second(finished)
     monkeypatch.chdir(folder)
     assert lane("check") == 0
     assert steps("check") == {"schema": "skipped", "secrets": "passed", "lock": "passed", "remote": "passed"}
     assert inkflow_here(["plan", "--recorded", "--exit-code"]) == 0
-    assert inkflow_here(["plan", "--exit-code"]) == 3  # its outputs do not lie here
+    assert inkflow_here(["plan", "--exit-code"]) == 3  # the clone has no outputs
     assert not list(folder.glob("*.runs")) and not (folder / "out").exists()
 
 
 @pytest.mark.parametrize(
-    ("edit", "said"),
+    ("edit", "messages"),
     [
         ({"params.yaml": "speed: 2\n"}, ["join: speed 1 → 2"]),
-        ({"in": "two\n"}, ["source: in changed", "join: depends on what source gives"]),
+        ({"in": "two\n"}, ["source: in changed", "join: depends on the outputs of source"]),
         ({"dvc.yaml": PIPELINE.replace("echo two", "echo three")}, ["source: the command changed"]),
         ({"score.json": '{"lines": 3}\n'}, ["join: score.json changed"]),
     ],
@@ -79,23 +79,23 @@ def test_check_passes_in_a_clone_without_data(finished: Toy, monkeypatch: pytest
 def test_stale_lock(
     finished: Toy,
     edit: dict[str, str],
-    said: list[str],
+    messages: list[str],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """What was edited without a run makes the check fail, with the stages and why."""
+    """An edit without a run makes the check fail; the messages name the stages and the reasons."""
     finished.write(edit)
     commit(finished.folder)
     monkeypatch.chdir(second(finished))
     assert lane("check") == 1
     out = capsys.readouterr().out
-    assert all(f"failed  lock     {sentence}" in out for sentence in said), out
+    assert all(f"failed  lock     {message}" in out for message in messages), out
     assert steps("check")["lock"] == "failed"
     assert inkflow_here(["plan", "--recorded", "--exit-code"]) == 3
 
 
-def test_lock_whose_stages_do_not_fit_each_other(finished: Toy, capsys: pytest.CaptureFixture[str]) -> None:
-    """A lock in which a stage read what the stage before it did not write, as a bad merge leaves it, is stale."""
+def test_inconsistent_lock(finished: Toy, capsys: pytest.CaptureFixture[str]) -> None:
+    """A lock is stale if a stage's input differs from the output that the lock records for it, as after a bad merge."""
     written = re.search(r"joined\n\s+hash: md5\n\s+md5: (\w+)", finished.read("dvc.lock"))
     assert written
     folder_hash = re.findall(r"md5: (\w+\.dir)", finished.read("dvc.lock"))[0]
@@ -105,7 +105,7 @@ def test_lock_whose_stages_do_not_fit_each_other(finished: Toy, capsys: pytest.C
 
 
 def test_missing_output_in_the_remote(finished: Toy, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """An output that the remote lost is named with its stage; the cache here does not hide it."""
+    """An output that is missing in the remote is named with its stage, also if the local cache has it."""
     for path in (tmp_path / "store/files").rglob("*"):
         if path.is_file() and path.read_bytes() == b"one\ntwo\n":
             path.unlink()
@@ -116,8 +116,8 @@ def test_missing_output_in_the_remote(finished: Toy, tmp_path: Path, capsys: pyt
     assert steps("check")["remote"] == "skipped"
 
 
-def test_without_a_remote_steps_say_so(finished: Toy, capsys: pytest.CaptureFixture[str]) -> None:
-    """Without a DVC remote the step is skipped with a sentence, not failed."""
+def test_check_without_a_remote(finished: Toy, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a DVC remote, the step is skipped with a message; it does not fail."""
     subprocess.run(["dvc", "remote", "remove", "-q", "store"], check=True)
     assert lane("check") == 0
     assert "skipped remote   no DVC remote is configured" in capsys.readouterr().out
@@ -133,7 +133,7 @@ def test_without_a_remote_steps_say_so(finished: Toy, capsys: pytest.CaptureFixt
     ],
 )
 def test_tracked_secret(finished: Toy, option: str, lines: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """A credential in a tracked configuration of DVC makes the check fail, without saying it; a local one does not."""
+    """A credential in a tracked DVC configuration fails the check, which does not print it; a local one is allowed."""
     remote = f"['remote \"far\"']\n    {lines}\n"
     finished.write({".dvc/config.local": remote})
     assert lane("check", "--no-remote") == 0
@@ -147,7 +147,7 @@ def test_tracked_secret(finished: Toy, option: str, lines: str, capsys: pytest.C
 
 
 def test_summary_on_the_page_of_the_job(finished: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a job of GitHub the summary is added to the job's page."""
+    """In a GitHub job, the summary is appended to the job's page."""
     page = tmp_path / "page.md"
     page.write_text("before\n")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(page))
@@ -155,9 +155,9 @@ def test_summary_on_the_page_of_the_job(finished: Toy, tmp_path: Path, monkeypat
     assert page.read_text() == "before\n" + Path(".inkflow/ci/check.md").read_text()
 
 
-def test_what_a_stage_says_makes_no_markdown() -> None:
-    """A cell holds what a stage said: no columns, no tags, no lines of its own; JUnit stays XML."""
-    step = Step("run", Verdict.FAILED, ("a | b <img src=x>\nc & d", "second"))
+def test_messages_are_escaped() -> None:
+    """A message makes no columns, tags or lines of its own in the Markdown table; the JUnit file stays valid XML."""
+    step = Step("run", Status.FAILED, ("a | b <img src=x>\nc & d", "second"))
     text = markdown("run", [step])
     assert "| run | failed | a \\| b &lt;img src=x> c &amp; d<br>second |" in text
     assert text.startswith("### inkflow ci run: failed at run\n")
@@ -167,10 +167,10 @@ def test_what_a_stage_says_makes_no_markdown() -> None:
 
 @pytest.mark.server
 @pytest.mark.slow
-@pytest.mark.timeout(900)  # a training and three runs, on a machine that does much else
+@pytest.mark.timeout(900)  # a training and three runs, on a busy machine
 def test_run_lane(project: Project, inkflow: Inkflow, tmp_path: Path) -> None:
-    """Our pipeline: a green day runs and pushes, the next clone restores all; a gate that fails makes the lane fail,
-    and the summary with the report is still there.
+    """The lane runs this pipeline and pushes, and the next clone restores all of it. A failed gate makes the lane fail,
+    and the summary still includes the report.
     """
     project.set({"models": {"dense": SMALL_MODELS["dense"]}})
     project.set({"gates": {"every": {"lower_bound": 0.1}, "models": {}}, "datasets.digits.stand_in_for": None})
@@ -189,7 +189,7 @@ def test_run_lane(project: Project, inkflow: Inkflow, tmp_path: Path) -> None:
     project.folder = folder
     project.write({".dvc/config.local": f"[cache]\n    dir = {tmp_path / 'empty'}\n"})
     again = inkflow("ci", "run", folder=folder)
-    assert again.returncode == 0 and "0 of 5 stages ran, 5 restored" in again.stdout, again.stdout
+    assert again.returncode == 0 and "0 of 6 stages ran, 6 restored" in again.stdout, again.stdout
     project.set({"gates": {"every": {"lower_bound": 1.0}, "models": {}}})
     failed = inkflow("ci", "run", "--push", folder=folder)
     assert failed.returncode == 1
@@ -203,7 +203,7 @@ def test_run_lane(project: Project, inkflow: Inkflow, tmp_path: Path) -> None:
 
 
 def test_run_lane_of_a_stage_that_fails(finished: Toy, capsys: pytest.CaptureFixture[str], prefect_url: str) -> None:
-    """A failing stage makes the lane fail in its own words; earlier results are not judged in its place."""
+    """A failed stage makes the lane fail with the stage's message; the gates are not checked on earlier outputs."""
     finished.write(
         {
             "dvc.yaml": finished.read("dvc.yaml").replace(
@@ -225,7 +225,7 @@ def test_run_lane_of_a_stage_that_fails(finished: Toy, capsys: pytest.CaptureFix
     ids=["GitHub", "GitLab", "Dependabot"],
 )
 def test_files_fit_the_published_schemas(schema: str, files: list[Path], tmp_path: Path) -> None:
-    """The workflow files fit the schemas of GitHub and GitLab; a misspelt key would not."""
+    """The workflow files are valid under the schemas of GitHub and GitLab; a file with a misspelt key is not."""
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema]
     done = subprocess.run([*command, *map(str, files)], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
@@ -235,20 +235,20 @@ def test_files_fit_the_published_schemas(schema: str, files: list[Path], tmp_pat
 
 
 def jobs() -> list[tuple[str, dict[str, Any]]]:
-    """Each job of GitHub's files, with a name for it."""
+    """Returns each job of the GitHub workflows, with a name for messages."""
     parsed = {path: YAML(typ="safe", pure=True).load(path.read_text()) for path in WORKFLOWS}
     return [(f"{path.name}:{name}", job) for path, content in parsed.items() for name, job in content["jobs"].items()]
 
 
-def test_workflows_give_away_no_rights() -> None:
-    """Rights are read-only but for the comment, whose job runs agreed code; no event runs foreign code with secrets;
-    actions are pinned by hash; credentials do not stay in the checkout; every job has a time limit.
+def test_workflows_have_minimal_permissions() -> None:
+    """Permissions are read-only, except for the comment job, which runs the code of the base branch. No event runs code
+    of a fork with secrets. Actions are pinned by hash, the checkout keeps no credentials, every job has a time limit.
     """
     for path in WORKFLOWS:
         content = YAML(typ="safe", pure=True).load(path.read_text())
         assert content["permissions"] == {"contents": "read"}
         assert "pull_request_target" not in content["on"] and "workflow_run" not in content["on"]
-        assert not re.search(r"run:.*\$\{\{", path.read_text()), "an expression in a command is a hole"
+        assert not re.search(r"run:.*\$\{\{", path.read_text()), "an expression in a command allows injection"
     for name, job in jobs():
         used = [step["uses"] for step in job["steps"] if "uses" in step]
         assert all(re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40}", use) for use in used), name
@@ -263,8 +263,8 @@ def test_workflows_give_away_no_rights() -> None:
             assert checkouts[0]["with"]["ref"] == "${{ github.event.pull_request.base.sha }}"
 
 
-def test_files_only_call_what_people_call() -> None:
-    """The jobs' commands are targets of make that there are, and .ci/run."""
+def test_jobs_call_make_targets() -> None:
+    """The jobs' commands are existing make targets and .ci/run, which users can call too."""
     gitlab = YAML(typ="safe", pure=True).load(GITLAB.read_text())
     commands = [step["run"] for _, job in jobs() for step in job["steps"] if "run" in step]
     commands += [line for job in gitlab.values() if isinstance(job, dict) for line in job.get("script", [])]

@@ -1,4 +1,4 @@
-"""`make ci`: the lanes one after another; and who may use the DVC remote."""
+"""`make ci` runs all lanes; pull requests of forks do not use the DVC remote."""
 
 import os
 import shutil
@@ -12,8 +12,8 @@ from tests.support.root import ROOT
 
 @pytest.mark.parametrize("broken", [None, "tests", "check", "run"])
 def test_make_ci_does_every_lane(broken: str | None, tmp_path: Path) -> None:
-    """`make ci` goes through all lanes whatever becomes of one, says what became of each, and fails when one did; more
-    arguments are for the run lane alone.
+    """`make ci` runs all lanes also after one failed, prints the result of each, and fails if one did. ARGS is passed
+    to the run lane alone.
     """
     shutil.copy(ROOT / "Makefile", tmp_path)
     commands = {".ci/run": "tests", ".ci/setup": "setup", ".venv/bin/inkflow": "$2"}
@@ -37,9 +37,9 @@ def test_make_ci_does_every_lane(broken: str | None, tmp_path: Path) -> None:
     assert "--jobs" not in next(line for line in done.stdout.splitlines() if line.startswith("began tests"))
 
 
-def test_only_foreign_requests_leave_the_remote_out() -> None:
-    """Who is foreign is told by the repository that a pull request comes from: one that is a fork of another has pull
-    requests of its own too.
+def test_only_pull_requests_of_forks_skip_the_remote() -> None:
+    """The workflow compares the pull request's repository with its own. The flag `fork` would be wrong: a repository
+    that is itself a fork has pull requests of its own.
     """
     text = (ROOT / ".github/workflows/pipeline.yml").read_text()
     assert "head.repo.fork" not in text

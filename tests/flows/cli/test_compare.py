@@ -1,4 +1,4 @@
-"""`inkflow compare`: two versions of the project side by side, through git and DVC's cache."""
+"""`inkflow compare`: compares two versions of the project, with files from git and DVC's cache."""
 
 import json
 import shutil
@@ -12,7 +12,7 @@ from flows.cli.compare import compare
 from flows.cli.main import main as inkflow
 from flows.core.errors import RevisionUnusable
 from stages.base.errors import DataError
-from stages.report.compare_runs import Side, compare_runs
+from stages.report.compare_runs import Version, compare_runs
 from tests.conftest import Toy
 from tests.support.html_page import Page
 from tests.support.report_data import Run, finish_run, small_digits
@@ -21,13 +21,13 @@ from tests.support.root import ROOT
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Digits and two models; to be read only."""
+    """A finished run on digits with two models; the tests only read it."""
     return finish_run(tmp_path_factory.mktemp("finished"), small_digits(), {"cnn": (64,), "dense": (4,)}, epochs=3)
 
 
 @pytest.fixture
 def versions(finished: Run, toy: Toy, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """A repository, also the current folder: tag `before`, then a working tree in which `dense` answers as `cnn`."""
+    """A repository, also the current folder: tag `before`, then a working tree in which `dense` predicts as `cnn`."""
     shutil.copytree(finished.root, toy.folder, dirs_exist_ok=True)
     toy.write({".gitignore": "/.inkflow\n"})
     outputs = [f"{top}/{name}" for top in ("models", "evaluation") for name in ("cnn", "dense")]
@@ -46,53 +46,53 @@ def versions(finished: Run, toy: Toy, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 def test_versions_side_by_side(versions: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    """A model that became better is called so, with its figures; one of the same bytes is named once, as unchanged."""
+    """A better model is reported as better, with its figures; a model with equal bytes is named once, as unchanged."""
     assert inkflow(["compare", "before", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    rows = {row["model"]: row for row in found["models"]}
-    assert list(rows) == ["dense"] and found["unchanged"] == ["cnn"] and found["without_counterpart"] == []
+    comparison = json.loads(capsys.readouterr().out)
+    rows = {row["model"]: row for row in comparison["models"]}
+    assert list(rows) == ["dense"] and comparison["unchanged"] == ["cnn"] and comparison["without_counterpart"] == []
     assert rows["dense"]["verdict"] == "better" and rows["dense"]["low"] > 0
-    assert rows["dense"]["corrected_p"] == rows["dense"]["p"]  # what did not change is no test to correct for
-    assert found["headline"] == "dense became better"
+    assert rows["dense"]["corrected_p"] == rows["dense"]["p"]  # an unchanged model is no further test
+    assert comparison["headline"] == "dense became better"
     page = Page((versions.root / ".inkflow/compare/index.html").read_text())
     assert page.text("h1") == "dense became better"
     assert "Unchanged, the same bytes: cnn." in page.text("p", css="evidence")
     assert sorted(page.panels()) == ["cnn", "dense@before", "dense@workspace"]
     assert inkflow(["compare", "before"]) == 0
-    told = capsys.readouterr().out
-    assert "dense became better" in told and told.count("cnn") == 1
+    output = capsys.readouterr().out
+    assert "dense became better" in output and output.count("cnn") == 1
 
 
 def test_two_commits(versions: Run) -> None:
-    """The same commit twice has no change, and not a row for each model; the working tree is not looked at."""
-    found = compare(versions.root, "before", "HEAD")
-    assert found["headline"] == "Nothing changed" and found["models"] == []
-    assert found["evidence"] == "Unchanged, the same bytes: cnn and dense."
+    """A commit compared with itself has no changes and no rows; the working tree is not read."""
+    comparison = compare(versions.root, "before", "HEAD")
+    assert comparison["headline"] == "Nothing changed" and comparison["models"] == []
+    assert comparison["evidence"] == "Unchanged, the same bytes: cnn and dense."
 
 
 def test_accepted_version_as_a_gate(versions: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    """`inkflow check --against REV` passes while no model became worse."""
+    """`inkflow check --against REV` passes if no model became worse."""
     assert inkflow(["check", "--against", "before"]) == 0
     assert "not worse than the accepted version" in " ".join(capsys.readouterr().out.split())
 
 
 def test_unknown_version(versions: Run) -> None:
-    """A revision that is not there is one sentence."""
+    """An unknown revision is an error of one sentence."""
     with pytest.raises(RevisionUnusable, match="nowhere: no such version"):
         compare(versions.root, "nowhere")
 
 
-def test_files_that_are_gone(versions: Run) -> None:
-    """A version whose files no cache holds is named with the file and what to do."""
+def test_files_in_no_cache(versions: Run) -> None:
+    """A version whose files are in no cache is an error that names a file and what to do."""
     shutil.rmtree(".dvc/cache")
     with pytest.raises(RevisionUnusable, match=r"before: .* neither in git, the cache nor a remote"):
         compare(versions.root, "before")
 
 
 def test_other_test_images(finished: Run, tmp_path: Path) -> None:
-    """Versions that were examined on other images are not compared, though the labels are the same."""
+    """Versions that were evaluated on different images are not compared, even if the labels are equal."""
     digits = small_digits()
     mirrored = digits._replace(x_test=np.ascontiguousarray(digits.x_test[:, :, ::-1]))
     other = finish_run(tmp_path, mirrored, {"cnn": (8,)}, epochs=1)
-    with pytest.raises(DataError, match="other test images; only scores on the same ones can be compared"):
-        compare_runs(Side("old", finished.root), Side("new", other.root))
+    with pytest.raises(DataError, match="expected the same test images in both versions"):
+        compare_runs(Version("old", finished.root), Version("new", other.root))

@@ -1,4 +1,4 @@
-"""`inkflow prune`: old things go, and no version of the project loses anything."""
+"""`inkflow prune`: removes old entries, and no object that a version of the project needs."""
 
 import os
 import random
@@ -13,9 +13,9 @@ from dvc.repo import Repo
 
 from flows.cli.arguments import age, size
 from flows.cli.main import main
-from flows.core.file_lock import only_run_here
-from flows.dvc_repo.experiments import FOLDER as CLONES
-from flows.dvc_repo.run_cache_gc import held_cache, needed
+from flows.core.file_lock import run_lock
+from flows.dvc_repo.experiments import CLONES
+from flows.dvc_repo.run_cache_gc import locked_cache, referenced_hashes
 from stages.base.errors import InvalidInput
 from tests.conftest import Toy, run_engine
 from tests.support.root import ROOT
@@ -40,20 +40,20 @@ stages:
 
 
 def git(*arguments: str) -> str:
-    """Output of git in the current folder."""
-    person = ["-c", "user.name=tester", "-c", "user.email=tester@localhost", "-c", "commit.gpgsign=false"]
-    return subprocess.run(["git", *person, *arguments], check=True, capture_output=True, text=True).stdout.strip()
+    """Run git in the current folder and return its output."""
+    identity = ["-c", "user.name=tester", "-c", "user.email=tester@localhost", "-c", "commit.gpgsign=false"]
+    return subprocess.run(["git", *identity, *arguments], check=True, capture_output=True, text=True).stdout.strip()
 
 
 def commit(text: str) -> None:
-    """Commit all that git may know."""
+    """Commit all files that git does not ignore."""
     git("add", "--all")
     git("commit", "--quiet", "--allow-empty", "-m", text)
 
 
 @pytest.fixture
 def history(toy: Toy) -> Toy:
-    """A project with a graph that has a folder and a figure which git keeps, run once and committed."""
+    """A project with a folder as output and a metric that git tracks, run once and committed."""
     toy.write({"dvc.yaml": GRAPH, "params.yaml": "knobs: {speed: 0}\n", "in": "one\n"})
     toy.write({".gitignore": "*.runs\n.inkflow\n"})
     assert run_engine().error is None
@@ -62,13 +62,13 @@ def history(toy: Toy) -> Toy:
 
 
 def version(toy: Toy, dice: random.Random) -> None:
-    """Bring another version of inputs and parameters up to date."""
+    """Write random inputs and parameters, and run the stages."""
     toy.write({"in": f"{dice.randrange(4)}\n", "params.yaml": f"knobs: {{speed: {dice.randrange(4)}}}\n"})
     assert run_engine().error is None
 
 
 def random_history(toy: Toy, dice: random.Random) -> list[str]:
-    """Versions on branches, tags, as experiment and stash, and some that nothing names; the names of those that are."""
+    """Make versions, each on a branch, a tag, an experiment or on no reference; return the names of the references."""
     names = [git("symbolic-ref", "--short", "HEAD")]
     for number in range(5):
         if dice.random() < 0.4:
@@ -92,18 +92,18 @@ def random_history(toy: Toy, dice: random.Random) -> list[str]:
 
 
 def cache_files() -> set[Path]:
-    """Files of DVC's cache."""
+    """Return the files in DVC's cache."""
     return {path for path in Path(".dvc/cache").rglob("*") if path.is_file() and path.name != "inkflow.lock"}
 
 
 def prune(*arguments: str) -> None:
-    """Call the verb, which must succeed."""
+    """Run `inkflow prune`, which must succeed."""
     assert main(["prune", *arguments]) == 0
 
 
 @pytest.mark.parametrize("seed", range(2))
 def test_every_version_comes_back_without_running(history: Toy, seed: int) -> None:
-    """After everything that may go is gone, each branch, tag and experiment is restored and no stage runs."""
+    """After a prune of all ages, each branch, tag and experiment can be restored without running a stage."""
     dice = random.Random(seed)
     names = random_history(history, dice)
     assert run_engine().error is None
@@ -115,15 +115,15 @@ def test_every_version_comes_back_without_running(history: Toy, seed: int) -> No
         if dice.random() < 0.5:
             with Repo() as repo:
                 repo.checkout(force=True)
-        session = run_engine()
-        assert session.error is None
-        assert list(session.ran) == [], name
+        run = run_engine()
+        assert run.error is None
+        assert list(run.ran) == [], name
         with Repo() as repo:
             assert repo.status() == {}, name
 
 
-def test_what_nothing_names_is_gone(history: Toy) -> None:
-    """A version that no branch has goes with its run-cache entries; running it again is running it."""
+def test_unreferenced_version_is_removed(history: Toy) -> None:
+    """A version on no branch is removed with its run-cache entries; afterwards its stages run again."""
     before = cache_files()
     history.write({"in": "forgotten\n"})
     assert run_engine().error is None
@@ -138,8 +138,8 @@ def test_what_nothing_names_is_gone(history: Toy) -> None:
     assert list(run_engine().ran) == ["source", "folder", "figures"]
 
 
-def test_young_ones_stay(history: Toy) -> None:
-    """What is younger than the age stays, though no branch has it."""
+def test_young_entries_stay(history: Toy) -> None:
+    """Entries younger than the given age stay, although no branch has them."""
     history.write({"in": "young\n"})
     assert run_engine().error is None
     git("checkout", "--quiet", "--force", "HEAD", "--", ".")
@@ -149,8 +149,8 @@ def test_young_ones_stay(history: Toy) -> None:
     assert cache_files() == before
 
 
-def test_oldest_go_first_until_the_size_fits(history: Toy) -> None:
-    """With --keep-size alone the oldest entries go, and no more than needed."""
+def test_oldest_entries_are_removed_until_the_size_fits(history: Toy) -> None:
+    """With --keep-size alone, the oldest entries are removed, and no more than needed."""
     for number, word in enumerate(["old\n", "new\n"], 1):
         history.write({"in": word * 1000})
         assert run_engine().error is None
@@ -169,26 +169,26 @@ def test_oldest_go_first_until_the_size_fits(history: Toy) -> None:
     assert len(run_engine().ran) == 1
 
 
-def test_workspace_stash_and_other_trees_count(history: Toy, tmp_path: Path) -> None:
-    """What an uncommitted dvc.lock, a stash or another working tree of the repository needs stays as well."""
+def test_workspace_stash_and_worktrees_are_kept(history: Toy, tmp_path: Path) -> None:
+    """Objects that an uncommitted dvc.lock, a stash or another git worktree needs stay."""
     history.write({"in": "stashed\n"})
     assert run_engine().error is None
     git("stash", "--quiet")
     git("worktree", "add", "--quiet", "--detach", str(tmp_path / "tree"))
-    history.write({"in": "here\n"})
+    history.write({"in": "uncommitted\n"})
     assert run_engine().error is None
     (tmp_path / "tree" / "dvc.lock").write_text("outs: [{md5: 0123456789abcdef0123456789abcdef}]\n")
-    here = (history.folder / "dvc.lock").read_text()
-    kept = needed(history.folder)
-    assert "0123456789abcdef0123456789abcdef" in kept
+    lock = (history.folder / "dvc.lock").read_text()
+    hashes = referenced_hashes(history.folder)
+    assert "0123456789abcdef0123456789abcdef" in hashes
     before = cache_files()
     prune("--older-than", "0")
     assert cache_files() == before
-    assert (history.folder / "dvc.lock").read_text() == here
+    assert (history.folder / "dvc.lock").read_text() == lock
 
 
-def test_checkpoints_and_downloads_go_by_age(history: Toy) -> None:
-    """Old checkpoints and unfinished downloads go, young ones stay."""
+def test_old_checkpoints_and_downloads_are_removed(history: Toy) -> None:
+    """Old checkpoints and unfinished downloads are removed, young ones stay."""
     old, young = Path(".inkflow/checkpoints/cnn-0.checkpoint"), Path(".inkflow/downloads/mnist.part")
     for path in (old, young):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -201,8 +201,8 @@ def test_checkpoints_and_downloads_go_by_age(history: Toy) -> None:
     assert young.exists()
 
 
-def test_a_cache_that_others_may_use_is_left_alone(history: Toy, tmp_path: Path) -> None:
-    """A cache outside the project is refused until somebody names who uses it; what those need stays."""
+def test_shared_cache_needs_its_projects(history: Toy, tmp_path: Path) -> None:
+    """A cache outside the project is refused unless --also-for names its projects; objects that these need stay."""
     shared = tmp_path / "shared"
     history.write({".dvc/config.local": f"[cache]\n    dir = {shared}\n"})
     assert run_engine(force=True).error is None
@@ -218,25 +218,25 @@ def test_a_cache_that_others_may_use_is_left_alone(history: Toy, tmp_path: Path)
     assert before <= {path for path in shared.rglob("*") if path.is_file()}
 
 
-def test_others_that_use_the_cache_are_waited_for(history: Toy, tmp_path: Path) -> None:
-    """Nothing goes while a run is under way in a project that uses the same cache, or in a clone of its sweep."""
+def test_prune_waits_for_other_projects(history: Toy, tmp_path: Path) -> None:
+    """Nothing is removed during a run in a project that uses the same cache, or during its sweep."""
     other = tmp_path / "other"
     subprocess.run(["git", "clone", "--quiet", str(history.folder), str(other)], check=True)
     (other / CLONES).mkdir(parents=True)
     command = [sys.executable, "-m", "flows", "prune", "--older-than", "0", "--also-for", str(other)]
     settings = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
-    for place in (other, other / CLONES):
-        with only_run_here(place, print):
+    for folder in (other, other / CLONES):
+        with run_lock(folder, print):
             process = subprocess.Popen(command, env=settings, stdout=subprocess.PIPE, text=True)
             assert process.stdout is not None
-            said = process.stdout.readline()
+            message = process.stdout.readline()
             waits = process.poll() is None
         process.communicate(timeout=60)
-        assert (said[:24], waits, process.returncode) == ("Another run is under way", True, 0)
+        assert (message[:24], waits, process.returncode) == ("Another run is under way", True, 0)
 
 
 def test_broken_git_removes_nothing(history: Toy) -> None:
-    """Where git cannot say what is needed, nothing is removed."""
+    """If git cannot list the versions of the project, nothing is removed."""
     before = cache_files()
     head = history.folder / ".git" / "refs" / "heads" / git("symbolic-ref", "--short", "HEAD")
     head.write_text("0123456789012345678901234567890123456789\n")
@@ -245,18 +245,18 @@ def test_broken_git_removes_nothing(history: Toy) -> None:
     assert cache_files() == before
 
 
-def test_sizes_and_ages_are_read(history: Toy) -> None:
-    """Units count as people write them; the cache's size is that of its files."""
+def test_sizes_and_ages(history: Toy) -> None:
+    """Ages and sizes are parsed with their units; the size of the cache is that of its files."""
     readings: Sequence[tuple[str, float]] = [("30d", 2_592_000), ("12h", 43_200), ("0", 0), ("2w", 1_209_600)]
     assert [age(text).total_seconds() for text, _ in readings] == [seconds for _, seconds in readings]
     assert [size(text) for text in ("10G", "500MB", "1.5k", "0")] == [10**10, 500_000_000, 1500, 0]
-    with held_cache(history.folder) as cache:
+    with locked_cache(history.folder) as cache:
         assert cache.size() == sum(path.stat().st_size for path in cache_files())
 
 
 @pytest.mark.parametrize("argument", [["--older-than", "soon"], ["--keep-size", "-1"], ["--older-than", "nan"]])
 def test_bad_arguments_are_refused(history: Toy, argument: list[str]) -> None:
-    """A number that is none ends with code 2."""
-    with pytest.raises(SystemExit) as ended:
+    """An invalid age or size ends with exit code 2."""
+    with pytest.raises(SystemExit) as exit_info:
         main(["prune", *argument])
-    assert ended.value.code == 2
+    assert exit_info.value.code == 2

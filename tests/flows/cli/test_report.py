@@ -1,4 +1,4 @@
-"""`inkflow report`: a copy of the page with this machine's figures, which never touches the tracked one."""
+"""`inkflow report`: writes a copy of the page with the figures of this machine, and leaves the tracked page alone."""
 
 import hashlib
 import json
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from flows.cli.main import main as inkflow
-from flows.cli.report import fill, machine
+from flows.cli.report import fill_page, machine_figures
 from flows.core.commit import describe, is_recorded
 from stages.base import timings
 from stages.base.errors import InvalidInput
@@ -21,7 +21,7 @@ from tests.support.root import ROOT
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Digits, one model whose ONNX file works, and the report; the tests only add to it."""
+    """A finished run on digits with one working ONNX file and the report; the tests only add files to it."""
     run = finish_run(tmp_path_factory.mktemp("finished"), small_digits(), {"dense": (8,)}, epochs=1)
     save_model(run.root / "models/dense/model.onnx", (8, 8), 10)
     assert report.main(run.arguments()) == 0
@@ -30,35 +30,34 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture
 def run(finished: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """`finished`, as the current folder."""
+    """The run `finished`, as the current folder."""
     monkeypatch.chdir(finished.root)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     return finished
 
 
 def test_figures_are_measured_and_the_page_stays(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    """Latencies are measured once, fit time comes from the record of the training; reports/ is untouched."""
+    """Latencies are measured once, the fit time comes from the record of the training, and reports/ does not change."""
     page = (run.out / "index.html").read_bytes()
     timings.record("train", "dense", Path("models/dense/model.onnx"), {"fit_s": 12.5})
     assert inkflow(["report", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert processor_name() in told["facts"]["This machine"] and processor_name() in told["note"]
-    figures = told["models"]["dense"]
+    output = json.loads(capsys.readouterr().out)
+    assert processor_name() in output["facts"]["This machine"] and processor_name() in output["note"]
+    figures = output["models"]["dense"]
     assert figures["fit_s"] == 12.5 and figures["one_ms"] > 0 and figures["images_per_s"] > 0
-    again = machine(Path())["models"]["dense"]
-    assert again == figures
+    assert machine_figures(Path())["models"]["dense"] == figures
     assert (run.out / "index.html").read_bytes() == page
     assert '"fit_s": 12.5' in Path(".inkflow/report/index.html").read_text()
 
 
 def test_another_models_record_does_not_count(run: Run) -> None:
-    """A record of a model with other bytes is passed over."""
+    """The record of a model with other bytes is ignored."""
     timings.record("train", "dense", Path("params.yaml"), {"fit_s": 99.0})
-    assert "fit_s" not in machine(Path())["models"]["dense"]
+    assert "fit_s" not in machine_figures(Path())["models"]["dense"]
 
 
-def test_results_of_another_commit_are_called_so(tmp_path: Path) -> None:
-    """The commit stands alone where dvc.lock names this very page, else with the words that its results are others."""
+def test_results_of_another_commit_are_marked(tmp_path: Path) -> None:
+    """The commit has a note unless dvc.lock records this page: its results are then those of another commit."""
     git = ["git", "-c", "user.name=t", "-c", "user.email=t@t"]
     (tmp_path / "reports").mkdir()
     (tmp_path / "reports/index.html").write_text("<p>page</p>")
@@ -69,14 +68,14 @@ def test_results_of_another_commit_are_called_so(tmp_path: Path) -> None:
     for command in (["init", "-q"], ["add", "params.yaml", "dvc.lock"], ["commit", "-qm", "one"]):
         subprocess.run([*git, *command], cwd=tmp_path, check=True)
     commit = describe(tmp_path)
-    assert machine(tmp_path)["version"] == machine(tmp_path)["facts"]["Commit"] == commit
+    assert machine_figures(tmp_path)["version"] == machine_figures(tmp_path)["facts"]["Commit"] == commit
     (tmp_path / "reports/index.html").write_text("<p>of another commit</p>")
-    assert machine(tmp_path)["facts"]["Commit"] == f"{commit}, not the results of this commit"
+    assert machine_figures(tmp_path)["facts"]["Commit"] == f"{commit}, not the results of this commit"
 
 
 @pytest.mark.parametrize("lock", ["<<<<<<< HEAD\n a: [", "stages: 3", "[]", "stages: {report: 3}", None])
-def test_a_lock_that_says_nothing(tmp_path: Path, lock: str | None) -> None:
-    """Without a dvc.lock, or with a broken one, no page is taken for recorded."""
+def test_missing_or_broken_lock(tmp_path: Path, lock: str | None) -> None:
+    """Without a dvc.lock, or with a broken one, no page counts as recorded."""
     (tmp_path / "page").write_text("x")
     if lock is not None:
         (tmp_path / "dvc.lock").write_text(lock)
@@ -84,17 +83,17 @@ def test_a_lock_that_says_nothing(tmp_path: Path, lock: str | None) -> None:
 
 
 def test_no_page_yet(tmp_path: Path) -> None:
-    """Without a report, or with one of another version, it is said what to do."""
-    with pytest.raises(InvalidInput, match="run `inkflow run` to make it"):
-        fill(tmp_path, {})
+    """A missing page, or one of another version, is an error that names the command to run."""
+    with pytest.raises(InvalidInput, match="run `inkflow run` to write it"):
+        fill_page(tmp_path, {})
     (tmp_path / "reports").mkdir()
     (tmp_path / "reports/index.html").write_text("<p>old</p>")
     with pytest.raises(InvalidInput, match="another version of Inkflow"):
-        fill(tmp_path, {})
+        fill_page(tmp_path, {})
 
 
-def test_record_that_cannot_be_written_is_no_failure(tmp_path: Path) -> None:
-    """Where there is a file in place of the folder, the work goes on without a record."""
+def test_unwritable_record_is_no_failure(tmp_path: Path) -> None:
+    """If a file is in the place of the folder of records, the work continues without a record."""
     (tmp_path / "model.onnx").write_bytes(b"x")
     (tmp_path / "timings").write_text("")
     timings.record("train", "dense", tmp_path / "model.onnx", {"fit_s": 1.0}, tmp_path / "timings")
@@ -102,7 +101,7 @@ def test_record_that_cannot_be_written_is_no_failure(tmp_path: Path) -> None:
 
 
 def test_dirty_mark(tmp_path: Path) -> None:
-    """The commit is told, with a mark where tracked files differ; outside of git there is none."""
+    """The commit is marked if tracked files differ from it; outside of git there is none."""
     assert describe(tmp_path) == ""
     git = ["git", "-c", "user.name=t", "-c", "user.email=t@t"]
     (tmp_path / "file").write_text("one")

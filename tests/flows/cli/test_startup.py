@@ -1,4 +1,4 @@
-"""Programs answer at once: --help and bad input never wait for a large import."""
+"""Programs start fast: `--help` and errors about bad input never wait for a large import."""
 
 import os
 import subprocess
@@ -9,55 +9,55 @@ import pytest
 
 from tests.support.root import ROOT
 
-LEARNING = {"tensorflow", "keras"}
+TRAINING = {"tensorflow", "keras"}
 ORCHESTRATION = {"prefect", "dvc"}
 SLOW = {"numpy", "pandas", "pydantic", "psutil", "rich", "ruamel"}
-# Runs a module as `python -m` does, then says which modules were imported.
-WITNESS = """
+# Runs a module as `python -m` does, then prints the names of the imported packages.
+IMPORT_RECORDER = """
 import runpy, sys
 module, sys.argv = sys.argv[1], sys.argv[1:]
 code = 0
 try:
     runpy.run_module(module, run_name="__main__", alter_sys=True)
-except SystemExit as ended:
-    code = ended.code or 0
+except SystemExit as error:
+    code = error.code or 0
 print("IMPORTED", *sorted({name.split(".")[0] for name in sys.modules}))
 sys.exit(code)
 """
 
 
 def imported_by(*arguments: str) -> tuple[subprocess.CompletedProcess[str], set[str]]:
-    """The ended process of `python -m <arguments>`, and the top-level packages it imported."""
+    """Runs `python -m ARGUMENTS`; returns the ended process and the top-level packages that it imported."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", WITNESS, *arguments]
-    ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
-    last = ended.stdout.rstrip().rpartition("\n")[2].split()
-    assert last[:1] == ["IMPORTED"], ended.stderr
-    return ended, set(last[1:])
+    command = [sys.executable, "-c", IMPORT_RECORDER, *arguments]
+    process = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+    last = process.stdout.rstrip().rpartition("\n")[2].split()
+    assert last[:1] == ["IMPORTED"], process.stderr
+    return process, set(last[1:])
 
 
 @pytest.mark.parametrize("program", ["download", "prepare", "train", "evaluate", "report", "params"])
 def test_stage_help(program: str) -> None:
-    """`python -m stages.X --help` ends well, shows the usage, imports no learning nor orchestration."""
-    ended, imported = imported_by(f"stages.{program}", "--help")
-    assert ended.returncode == 0
-    assert "usage:" in ended.stdout
-    assert imported.isdisjoint(LEARNING | ORCHESTRATION)
+    """`python -m stages.X --help` shows the usage and imports no package for training or orchestration."""
+    process, imported = imported_by(f"stages.{program}", "--help")
+    assert process.returncode == 0
+    assert "usage:" in process.stdout
+    assert imported.isdisjoint(TRAINING | ORCHESTRATION)
 
 
-def test_the_witness_sees_imports() -> None:
-    """The helper of these tests does notice a large import: it would not pass by blindness."""
+def test_large_imports_are_recorded() -> None:
+    """The helper of these tests records a large import, so the other tests can fail."""
     _, imported = imported_by("dvc", "--version")
     assert "dvc" in imported
 
 
 @pytest.mark.parametrize("verb", [[], ["run"]], ids=["inkflow", "run"])
 def test_inkflow_help_is_light(verb: list[str]) -> None:
-    """`inkflow --help` and a verb's --help import nothing large, no verb's work either: they answer at once."""
-    ended, imported = imported_by("flows", *verb, "--help")
-    assert ended.returncode == 0
-    assert "usage: inkflow" in ended.stdout
-    assert imported.isdisjoint(LEARNING | ORCHESTRATION | SLOW)
+    """`inkflow --help` and the `--help` of a verb import no large package and not the module that runs the verb."""
+    process, imported = imported_by("flows", *verb, "--help")
+    assert process.returncode == 0
+    assert "usage: inkflow" in process.stdout
+    assert imported.isdisjoint(TRAINING | ORCHESTRATION | SLOW)
 
 
 @pytest.mark.parametrize(
@@ -70,15 +70,15 @@ def test_inkflow_help_is_light(verb: list[str]) -> None:
         ("train", ["--model", "absent", "--data", "{tmp}/absent", "--out", "{tmp}/out"], "models"),
     ],
 )
-def test_bad_params_are_said_without_tensorflow(
+def test_invalid_params_are_reported_without_tensorflow(
     program: str, arguments: list[str], missing: str, tmp_path: Path
 ) -> None:
-    """A params.yaml that lacks what a program reads ends it with code 2 before TensorFlow is imported."""
+    """A params.yaml without a section that a program reads ends it with code 2 before TensorFlow is imported."""
     (tmp_path / "params.yaml").write_text("dataset: mnist\n")
     filled = [argument.format(tmp=tmp_path) for argument in arguments]
-    ended, imported = imported_by(f"stages.{program}", *filled, "--params", str(tmp_path / "params.yaml"))
-    assert ended.returncode == 2
-    assert f"{missing}: is missing; add it" in ended.stderr
-    assert "Traceback" not in ended.stderr
-    assert imported.isdisjoint(LEARNING)
+    process, imported = imported_by(f"stages.{program}", *filled, "--params", str(tmp_path / "params.yaml"))
+    assert process.returncode == 2
+    assert f"{missing}: is missing; add it" in process.stderr
+    assert "Traceback" not in process.stderr
+    assert imported.isdisjoint(TRAINING)
     assert not (tmp_path / "out").exists()

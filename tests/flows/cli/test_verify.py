@@ -1,4 +1,4 @@
-"""`inkflow verify`: what is run again, what of it is the same, and that nothing else is touched."""
+"""`inkflow verify`: which stages run again, how their outputs compare, and that nothing else changes."""
 
 import io
 import json
@@ -63,7 +63,7 @@ else:
 
 
 class Verified(Toy):
-    """A committed project, brought up to date, whose stages note their runs outside of it."""
+    """A committed project that is up to date, whose stages log their runs in a file outside of it."""
 
     def __init__(self, folder: Path, log: Path) -> None:
         super().__init__(folder)
@@ -76,31 +76,31 @@ class Verified(Toy):
         self._log.unlink()
 
     def git(self, *arguments: str) -> str:
-        """What git prints."""
+        """Runs git in the project and returns its output."""
         return subprocess.run(["git", *arguments], cwd=self.folder, check=True, capture_output=True, text=True).stdout
 
-    def again(self) -> list[str]:
-        """Stages that ran since the project was made."""
+    def runs_again(self) -> list[str]:
+        """Returns the names of the stages that ran since the project was created."""
         return sorted(self._log.read_text().split()) if self._log.exists() else []
 
     def state(self) -> tuple[dict[str, bytes], str]:
-        """Every file but what git and DVC keep for themselves, the cache's files included; git's view of it."""
-        kept = {
+        """Returns the bytes of every file outside of git's and DVC's internal folders, and git's status."""
+        files = {
             str(path.relative_to(self.folder)): path.read_bytes()
             for path in sorted(self.folder.rglob("*"))
             if path.is_file() and path.relative_to(self.folder).parts[:2] not in {(".dvc", "tmp")}
             if path.relative_to(self.folder).parts[0] not in {".git", ".inkflow"}
         }
-        return kept, self.git("status", "--porcelain")
+        return files, self.git("status", "--porcelain")
 
     def left_behind(self) -> list[str]:
-        """Clean folders that still lie there."""
+        """Returns the clean folders that still exist."""
         return [path.name for path in (self.folder / ".dvc/tmp/inkflow").glob("*") if (path / ".git").exists()]
 
 
 @pytest.fixture
 def verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Verified]:
-    """The project, which is also the current folder."""
+    """The project, which is also the current folder; restores the signal handlers afterwards."""
     folder = tmp_path / "verified"
     folder.mkdir()
     monkeypatch.chdir(folder)
@@ -112,12 +112,12 @@ def verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Verifi
 
 
 def verdicts(capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
-    """Verdict by output, from what `--json` printed."""
+    """Returns the verdicts that `--json` printed, by output."""
     return {row["output"]: row["verdict"] for row in json.loads(capsys.readouterr().out)["outputs"]}
 
 
 def test_everything(verified: Verified, capsys: pytest.CaptureFixture[str]) -> None:
-    """Every stage runs anew though the cache has it all; each output has its verdict; the workspace keeps its bytes."""
+    """Every stage runs again although the cache has its outputs; each gets a verdict; the workspace is unchanged."""
     before = verified.state()
     assert main(["verify", "--json"]) == 1
     assert verdicts(capsys) == {
@@ -126,32 +126,32 @@ def test_everything(verified: Verified, capsys: pytest.CaptureFixture[str]) -> N
         "noisy.json": "within tolerance",
         "random": "different",
     }
-    assert verified.again() == ["exact", "noisy", "random", "reordered"]
+    assert verified.runs_again() == ["exact", "noisy", "random", "reordered"]
     assert (verified.state(), verified.left_behind()) == (before, [])
 
 
 def test_named_stages_alone(verified: Verified, capsys: pytest.CaptureFixture[str]) -> None:
-    """Named stages run on the workspace's inputs, and no other runs; a stage between them is taken as it lies there."""
+    """Only the named stages run, on the inputs in the workspace; stages between them keep their outputs."""
     assert main(["verify", "exact", "noisy", "--json"]) == 0
     assert verdicts(capsys) == {"exact.txt": "same bytes", "noisy.json": "within tolerance"}
-    assert verified.again() == ["exact", "noisy"]
+    assert verified.runs_again() == ["exact", "noisy"]
     assert main(["verify", "exact", "random", "--json"]) == 1
-    assert verified.again() == ["exact", "exact", "noisy", "random"]
+    assert verified.runs_again() == ["exact", "exact", "noisy", "random"]
     assert main(["verify", "noisy", "--tolerance", "1e-15", "--json"]) == 1
 
 
 def test_table(verified: Verified, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A person reads a line an output, with the largest difference, and the counts; no word is cut in two."""
+    """The text has a line for each output, the largest difference, and counts; no word is broken."""
     monkeypatch.setenv("COLUMNS", "20")
     assert main(["verify", "exact", "random"]) == 1
-    said = capsys.readouterr().out
-    assert "numbers.json: [1]: differs by" in said
-    assert "  same bytes        exact.txt\n" in said
-    assert "2 outputs: 1 same bytes, 1 different" in said
+    output = capsys.readouterr().out
+    assert "numbers.json: [1]: differs by" in output
+    assert "  same bytes        exact.txt\n" in output
+    assert "2 outputs: 1 same bytes, 1 different" in output
 
 
 def test_uncommitted_and_untracked_inputs(verified: Verified, capsys: pytest.CaptureFixture[str]) -> None:
-    """What runs is the workspace as it is: edits that are not committed, and inputs that git does not know."""
+    """Stages run on the workspace as it is, with uncommitted edits and untracked inputs."""
     graph = GRAPH.replace("deps: [in]", "deps: [in, notes]").replace("cp in exact.txt", "cat in notes > exact.txt")
     verified.write({"in": "edited\n", "notes": "untracked\n", "dvc.yaml": graph})
     run_engine("exact")
@@ -160,15 +160,15 @@ def test_uncommitted_and_untracked_inputs(verified: Verified, capsys: pytest.Cap
 
 
 def test_workspace_must_be_up_to_date(verified: Verified) -> None:
-    """Outputs of other inputs are nothing to compare with: one sentence says what to do, and nothing runs."""
+    """Outputs of other inputs are an error of one sentence that names the command to run; no stage runs."""
     verified.write({"in": "edited\n"})
     with pytest.raises(InvalidInput, match=r"not up to date.*: exact; `inkflow run exact` first, then verify"):
         main(["verify", "exact"])
-    assert verified.again() == []
+    assert verified.runs_again() == []
 
 
 def test_failure(verified: Verified, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stage that fails when it runs again is told with its own words; nothing is left behind."""
+    """If a stage fails in the second run, its own message is reported and no folder is left."""
     monkeypatch.setenv("INKFLOW_TEST_PAUSE", "soon")
     before = verified.state()
     with pytest.raises(StageFailed, match=r"noisy failed .*could not convert"):
@@ -177,43 +177,43 @@ def test_failure(verified: Verified, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_interrupt(verified: Verified) -> None:
-    """Ctrl-C ends what runs and removes the clean folder; the workspace stays as it is."""
+    """Ctrl-C ends the running stages and removes the clean folder; the workspace does not change."""
     before = verified.state()
     environment = os.environ | {"PYTHONPATH": str(ROOT), "INKFLOW_TEST_PAUSE": "300"}
     command = [sys.executable, "-m", "flows", "verify"]
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as verify:
-        wait_until(lambda: "noisy" in verified.again() or "reordered" in verified.again(), timeout_s=60)
+        wait_until(lambda: "noisy" in verified.runs_again() or "reordered" in verified.runs_again(), timeout_s=60)
         verify.send_signal(signal.SIGINT)
-        _, said = verify.communicate(timeout=60)
-    assert (verify.returncode, said) == (130, "interrupted\n")
+        _, errors = verify.communicate(timeout=60)
+    assert (verify.returncode, errors) == (130, "interrupted\n")
     assert (verified.state(), verified.left_behind()) == (before, [])
 
 
 def save_npz(path: Path, values: np.ndarray) -> None:
-    """Compressed or not by the path's name, so that the same values have other bytes."""
+    """Writes an npz file, compressed if its name is b: equal values then have different bytes."""
     (np.savez_compressed if path.stem == "b" else np.savez)(path, weights=values)
 
 
 def save_npy(path: Path, values: np.ndarray) -> None:
-    """In one version of the format or another."""
+    """Writes an npy file; its name decides the version of the format."""
     with path.open("wb") as file:
         np.lib.format.write_array(file, values, version=(2, 0) if path.stem == "b" else (1, 0))
 
 
 def save_csv(path: Path, values: np.ndarray) -> None:
-    """With or without superfluous digits."""
+    """Writes a CSV file, with superfluous digits if its name is b."""
     path.write_text("x\n" + "\n".join(f"{value:.17f}" if path.stem == "b" else repr(float(value)) for value in values))
 
 
 def save_parquet(path: Path, values: np.ndarray) -> None:
-    """With one compression or another."""
+    """Writes a Parquet file; its name decides the compression."""
     pd.DataFrame({"x": values}).to_parquet(path, compression="gzip" if path.stem == "b" else "snappy")
 
 
 def save_onnx(path: Path, values: np.ndarray) -> None:
-    """One node with weights; the producer is named by the path."""
+    """Writes an ONNX model with one node with weights; its name is the producer."""
     weights = onnx.numpy_helper.from_array(values, "w")
     value = onnx.helper.make_tensor_value_info
     ends = [value("x", onnx.TensorProto.DOUBLE, [4])], [value("y", onnx.TensorProto.DOUBLE, [4])]
@@ -222,7 +222,7 @@ def save_onnx(path: Path, values: np.ndarray) -> None:
 
 
 def save_keras(path: Path, values: np.ndarray) -> None:
-    """An archive as Keras writes it; its date is the path's name."""
+    """Writes an archive as Keras does; its name is the date."""
     weights = io.BytesIO()
     with h5py.File(weights, "w") as file:
         file["layers/dense/vars/0"] = values
@@ -232,21 +232,21 @@ def save_keras(path: Path, values: np.ndarray) -> None:
         archive.writestr("model.weights.h5", weights.getvalue())
 
 
-def test_an_onnx_model_that_means_something_else(tmp_path: Path) -> None:
-    """The same weights under other names of classes are another model."""
+def test_onnx_models_with_different_class_names(tmp_path: Path) -> None:
+    """Models with equal weights and different class names are different."""
     for stem, names in (("a", "cat, dog"), ("b", "dog, cat")):
         save_onnx(tmp_path / f"{stem}.onnx", np.ones(4))
         model = onnx.load(tmp_path / f"{stem}.onnx")
         model.metadata_props.add(key="class_names", value=names)
         onnx.save(model, tmp_path / f"{stem}.onnx")
-    found = compare(tmp_path / "a.onnx", tmp_path / "b.onnx", TOLERANCE)
-    assert found.verdict is Verdict.DIFFERENT
-    assert "class_names" in found.detail
+    comparison = compare(tmp_path / "a.onnx", tmp_path / "b.onnx", TOLERANCE)
+    assert comparison.verdict is Verdict.DIFFERENT
+    assert "class_names" in comparison.detail
 
 
 @pytest.mark.parametrize("save", [save_npz, save_npy, save_csv, save_parquet, save_onnx, save_keras])
 def test_kinds(save: Callable[[Path, np.ndarray], None], tmp_path: Path) -> None:
-    """Every kind of file with values: another form of the same, noise, and what is really different."""
+    """Each file format: equal values in different bytes, values within the tolerance, and different values."""
     one, other = (tmp_path / f"{stem}.{save.__name__.removeprefix('save_')}" for stem in "ab")
     values = np.array([0.5, 2000.25, -3.0, 0.0])
     save(one, values)
@@ -269,28 +269,28 @@ def test_kinds(save: Callable[[Path, np.ndarray], None], tmp_path: Path) -> None
         ({"a": [1, 2]}, {"a": [1, 2.0]}, Verdict.SAME_VALUES, ""),
         ({"a": [1, 10**9]}, {"a": [1, 10**9 + 1]}, Verdict.DIFFERENT, "a[1]: 1000000000 became 1000000001"),
         ({"a": 1}, {"a": True}, Verdict.DIFFERENT, "a: 1 became True"),
-        ({"a": 1}, {"b": 1}, Verdict.DIFFERENT, "a: gone"),
+        ({"a": 1}, {"b": 1}, Verdict.DIFFERENT, "a: removed"),
         ([1, 2], [1], Verdict.DIFFERENT, "2 items became 1"),
         ({"a": {"b": "x"}}, {"a": {"b": "y"}}, Verdict.DIFFERENT, "a.b: 'x' became 'y'"),
         ([1e9], [1e9 + 500], Verdict.WITHIN_TOLERANCE, "[0]: differs by 5e-07"),
         ([float("nan"), float("inf")], [float("nan"), float("inf")], Verdict.SAME_VALUES, ""),
-        ([float("nan")], [1.0], Verdict.DIFFERENT, "[0]: other content"),
+        ([float("nan")], [1.0], Verdict.DIFFERENT, "[0]: the content differs"),
     ],
 )
 def test_json(one: Any, other: Any, verdict: Verdict, detail: str, tmp_path: Path) -> None:
-    """Numbers with a fraction may differ a little; whole numbers, texts, keys and lengths may not."""
+    """Floats may differ within the tolerance; integers, texts, keys and lengths may not."""
     (tmp_path / "a.json").write_text(json.dumps(one))
     (tmp_path / "b.json").write_text(json.dumps(other, indent=3))
-    found = compare(tmp_path / "a.json", tmp_path / "b.json", TOLERANCE)
-    assert (found.verdict, found.detail) == (verdict, detail)
+    comparison = compare(tmp_path / "a.json", tmp_path / "b.json", TOLERANCE)
+    assert (comparison.verdict, comparison.detail) == (verdict, detail)
 
 
 def test_folders(tmp_path: Path) -> None:
-    """A folder is as different as the worst of its files; a file that only one has makes it different."""
+    """The verdict of a folder is the worst verdict of its files; a file that only one folder has makes it different."""
     for name in ("one", "other"):
         (tmp_path / name / "deep").mkdir(parents=True)
         (tmp_path / name / "deep" / "a.json").write_text("[1]" if name == "one" else "[ 1 ]")
     assert compare(tmp_path / "one", tmp_path / "other", TOLERANCE).verdict is Verdict.SAME_VALUES
     (tmp_path / "other" / "new.txt").touch()
-    found = compare(tmp_path / "one", tmp_path / "other", TOLERANCE)
-    assert (found.verdict, found.detail) == (Verdict.DIFFERENT, "new.txt: there is only one of the two")
+    comparison = compare(tmp_path / "one", tmp_path / "other", TOLERANCE)
+    assert (comparison.verdict, comparison.detail) == (Verdict.DIFFERENT, "new.txt: only one of the two exists")

@@ -1,4 +1,4 @@
-"""Secrets: of whatever kind, wherever a stage puts them, people and machines read `***` in their place."""
+"""Redaction: secrets of every kind appear as `***` in all output of a run."""
 
 import base64
 import json
@@ -12,7 +12,7 @@ from configobj import ConfigObj  # type: ignore[import-untyped]
 
 from flows.core.redaction import mask, secrets_in_config
 from tests.conftest import Inkflow, Project, wait_until
-from tests.flows.test_pipeline import settled
+from tests.flows.test_pipeline import finished_run
 from tests.support.prefect_api import api
 
 SECRET = "correct-horse+battery/staple"
@@ -20,7 +20,7 @@ SECRET = "correct-horse+battery/staple"
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No configuration of DVC but the test's."""
+    """Hides all DVC configuration except the files of the test."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DVC_GLOBAL_CONFIG_DIR", str(tmp_path / "user"))
     monkeypatch.setenv("DVC_SYSTEM_CONFIG_DIR", str(tmp_path / "system"))
@@ -35,20 +35,20 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )  # fmt: skip
 def test_variables_by_name(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The value of a variable whose name says that it is secret is hidden, also within other text."""
+    """The value of a variable whose name marks a secret is hidden, also within other text."""
     monkeypatch.setenv(name, SECRET)
     assert mask(f"a {SECRET}, b={SECRET}") == "a ***, b=***"
 
 
 @pytest.mark.parametrize("name", ["KEYBOARD", "PWD", "OLDPWD", "MONKEY", "TOKENIZERS_PARALLELISM", "AUTHOR", "HOME"])
 def test_other_variables_are_shown(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name that only looks like one hides nothing."""
+    """A variable with a similar name does not hide its value."""
     monkeypatch.setenv(name, SECRET)
     assert mask(SECRET) == SECRET
 
 
-def test_what_would_hide_everything_is_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Values below five characters, switches and names of files stay readable."""
+def test_short_values_switches_and_paths_are_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Values below five characters, switches and paths are not hidden."""
     monkeypatch.setenv("A_TOKEN", "true")
     monkeypatch.setenv("B_TOKEN", "False")
     monkeypatch.setenv("C_TOKEN", "")
@@ -67,7 +67,7 @@ def test_what_would_hide_everything_is_shown(monkeypatch: pytest.MonkeyPatch, tm
     ],
 )
 def test_forms(form: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A secret is hidden as it is, quoted for an address, in JSON and in Base64."""
+    """A secret is hidden as plain text, quoted for a URL, in JSON and in Base64."""
     secret = 'quote " and / and +'
     monkeypatch.setenv("TOKEN", secret)
     shown = mask(form(secret))
@@ -75,13 +75,13 @@ def test_forms(form: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_lines_of_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each line of a secret of many lines is hidden: a log has one line a record."""
+    """Each line of a secret with several lines is hidden, since a log record has one line."""
     monkeypatch.setenv("SSH_KEY", "-----BEGIN-----\nabcdefgh\nijklmnop\n-----END-----\n")
     assert mask("it read ijklmnop") == "it read ***"
 
 
 def test_user_and_password(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of `user:password` the password is hidden by itself too."""
+    """The password of `user:password` is hidden on its own too."""
     monkeypatch.setenv("PREFECT_API_AUTH_STRING", "admin:hunter22")
     assert mask("wrong password hunter22") == "wrong password ***"
 
@@ -96,28 +96,28 @@ def test_user_and_password(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_addresses(text: str, shown: str) -> None:
-    """A password in an address is hidden wherever the address comes from."""
+    """A password in a URL is hidden, whatever the source of the URL."""
     assert mask(text) == shown
 
 
 def test_password_of_an_address_in_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A password that an address in the environment holds is hidden by itself too."""
+    """The password of a URL in the environment is hidden on its own too."""
     monkeypatch.setenv("DATABASE_URL", "postgresql://me:hunter%2F22@host/db")
     assert mask("no entry for hunter/22") == "no entry for ***"
 
 
-@pytest.mark.parametrize("place", [".dvc/config.local", "user/config", "system/config"])
-def test_configuration_of_dvc(place: str, tmp_path: Path) -> None:
-    """Credentials in DVC's configuration are hidden, as soon as they are there."""
+@pytest.mark.parametrize("name", [".dvc/config.local", "user/config", "system/config"])
+def test_configuration_of_dvc(name: str, tmp_path: Path) -> None:
+    """Credentials in DVC's configuration are hidden as soon as the file exists."""
     assert mask(SECRET) == SECRET
-    path = tmp_path / place
+    path = tmp_path / name
     path.parent.mkdir(parents=True)
     path.write_text(f"['remote \"store\"']\n    url = s3://x\n    secret_access_key = {SECRET}\n")
     assert mask(f"{SECRET} s3://x") == "*** s3://x"
 
 
-def test_names_of_what_a_configuration_holds() -> None:
-    """Credentials are told from other options."""
+def test_credentials_in_a_configuration() -> None:
+    """Credentials are distinguished from other options."""
     text = (
         "['remote \"a\"']\n    url = ssh://me:hunter22@h/x\n    password = 'pw pw'\n    keyfile = /k\n    user = me\n"
     )
@@ -136,7 +136,7 @@ def test_names_of_what_a_configuration_holds() -> None:
     ],
 )
 def test_spellings_that_dvc_reads(line: str, tmp_path: Path) -> None:
-    """However DVC lets a credential be written down, it is found, without the comment behind it."""
+    """A credential is found in every syntax that DVC reads, without the comment after it."""
     text = f"['remote \"a\"']\n{line}\n    user = me\n"
     path = tmp_path / "config"
     path.write_text(text)
@@ -145,14 +145,14 @@ def test_spellings_that_dvc_reads(line: str, tmp_path: Path) -> None:
 
 
 def test_log_records(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """Log records of any library say no secret, not in their arguments and not in a traceback."""
+    """Log records of any library contain no secret, neither in their arguments nor in a traceback."""
     from flows.core.redaction import mask_logs
 
     monkeypatch.setenv("TOKEN", SECRET)
     before = logging.getLogRecordFactory()
     mask_logs()
     try:
-        mask_logs()  # twice is once
+        mask_logs()  # a second call has no effect
         logging.getLogger("other").warning("sent %s with %d", SECRET, 3)
         try:
             raise ValueError(f"bad {SECRET}")
@@ -165,7 +165,7 @@ def test_log_records(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureF
 
 
 def test_masking_is_cheap(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What secrets there are is not found out anew for each line."""
+    """The pattern of secrets is not built again for each line."""
     from flows.core.redaction import _pattern
 
     monkeypatch.setenv("TOKEN", SECRET)
@@ -205,34 +205,34 @@ Path("reports/gates.json").write_text(json.dumps({"passed": False, "note": "", "
 
 
 @pytest.mark.server
-def test_nothing_of_a_run_tells_a_secret(project: Project, inkflow: Inkflow, prefect_url: str) -> None:
-    """A stage prints its secret, fails with it and writes it into the summary: neither the terminal nor Prefect's logs,
-    states and artifacts have it.
+def test_no_output_of_a_run_contains_a_secret(project: Project, inkflow: Inkflow, prefect_url: str) -> None:
+    """A stage prints a secret, fails with it and writes it into the summary: it is neither on the terminal nor in
+    Prefect's logs, states and artifacts.
     """
     project.write({"dvc.yaml": LEAKS, "leak.py": LEAK})
     secret = "correct-horse-battery"
     first = inkflow("run", "fails", folder=project.folder, STORE_PASSWORD=secret)
     assert first.returncode == 1 and "error: fails failed (exit code 1): cannot log in with ***" in first.stderr
-    kept = told(prefect_url, 1)
+    records = newest_run(prefect_url, 1)
     second = inkflow("run", "report", folder=project.folder, STORE_PASSWORD=secret)
     assert second.returncode == 1 and "m, g: ***" in second.stderr and "| using ***" in second.stdout
-    kept += told(prefect_url, 2)
-    assert kept.count("***") >= 6
-    assert "made with ***" in kept and "using ***" in kept and "cannot log in with ***" in kept
-    assert secret not in first.stdout + first.stderr + second.stdout + second.stderr + kept
+    records += newest_run(prefect_url, 2)
+    assert records.count("***") >= 6
+    assert "made with ***" in records and "using ***" in records and "cannot log in with ***" in records
+    assert secret not in first.stdout + first.stderr + second.stdout + second.stderr + records
 
 
-def told(url: str, tasks: int) -> str:
-    """All that the server knows of the newest flow run: the run, its tasks, their states, logs and artifacts."""
-    run = settled(url, tasks)
-    mine = {"flow_runs": {"id": {"any_": [run.flow_run["id"]]}}}
+def newest_run(url: str, tasks: int) -> str:
+    """Returns the server's records of the newest flow run as JSON: run, tasks, states, logs and artifacts."""
+    run = finished_run(url, tasks)
+    run_filter = {"flow_runs": {"id": {"any_": [run.flow_run["id"]]}}}
 
-    def ask(what: str, **body: object) -> list[Any]:
-        found: list[Any] = api(url, "POST", f"/{what}/filter", body)
-        return found
+    def query(kind: str, **body: object) -> list[Any]:
+        records: list[Any] = api(url, "POST", f"/{kind}/filter", body)
+        return records
 
     def logs() -> list[Any]:
-        return ask("logs", logs={"flow_run_id": {"any_": [run.flow_run["id"]]}})
+        return query("logs", logs={"flow_run_id": {"any_": [run.flow_run["id"]]}})
 
-    wait_until(lambda: len(logs()) > 1, timeout_s=30)  # they come in batches
-    return json.dumps([run.flow_run, list(run.tasks.values()), logs(), ask("artifacts", **mine)])
+    wait_until(lambda: len(logs()) > 1, timeout_s=30)  # Prefect sends them in batches
+    return json.dumps([run.flow_run, list(run.tasks.values()), logs(), query("artifacts", **run_filter)])

@@ -1,4 +1,4 @@
-"""DVC remotes: a folder, a real OpenSSH server and a real server of S3, set up by the very lines of docs/remotes.md."""
+"""DVC remotes: a folder, a real OpenSSH server and a real S3 server, configured with the lines of docs/remotes.md."""
 
 import os
 import re
@@ -36,21 +36,21 @@ KINDS = ("folder", "ssh", "s3")
 
 @pytest.fixture(scope="module")
 def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
-    """An OpenSSH server."""
+    """Start an OpenSSH server."""
     with ssh_server(tmp_path_factory.mktemp("sshd")) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of a server that speaks S3."""
+    """Start an S3 server, and yield its URL."""
     with s3_server(tmp_path_factory.mktemp("s3")) as url:
         yield url
 
 
 @pytest.fixture
 def clone(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> Toy:
-    """A committed project whose stages ran; also the current folder. Credentials of S3 are in the environment."""
+    """A committed project whose stages ran; it is the current folder. The environment has credentials for S3."""
     toy.write({"dvc.yaml": PIPELINE, "in": "one\n", ".gitignore": "/*.runs\n/.inkflow\n/out\n/joined\n"})
     assert run_engine().error is None
     commit(toy.folder)
@@ -61,7 +61,7 @@ def clone(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> Toy:
 
 
 def commit(folder: Path) -> None:
-    """Commit all that git does not ignore."""
+    """Commit all files that git does not ignore."""
     subprocess.run(["git", "add", "-A"], cwd=folder, check=True)
     command = ["git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-q", "-m", "x", "--allow-empty"]
     subprocess.run(command, cwd=folder, check=True)
@@ -69,9 +69,9 @@ def commit(folder: Path) -> None:
 
 @pytest.fixture
 def set_up(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., None]:
-    """Set a remote up in a folder with the lines of docs/remotes.md, the addresses there replaced by real ones."""
+    """Return a function that configures a remote with the lines of docs/remotes.md, with real addresses."""
 
-    def do(kind: str, folder: Path, address: str | None = None, key: str | None = None) -> None:
+    def configure(kind: str, folder: Path, address: str | None = None, key: str | None = None) -> None:
         page = (ROOT / "docs/remotes.md").read_text()
         block = re.search(rf"```sh {kind}\n(.*?)```", page, re.DOTALL)
         assert block, f"docs/remotes.md has no block {kind}"
@@ -88,23 +88,23 @@ def set_up(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., None
             lines = lines.replace("s3://inkflow/store", address or f"s3://inkflow/{tmp_path.name}")
         subprocess.run(["sh", "-e", "-c", lines], cwd=folder, check=True)
 
-    return do
+    return configure
 
 
-def called(*arguments: str, preexec_fn: Callable[[], None] | None = None) -> subprocess.CompletedProcess[str]:
-    """What `inkflow` does here, where no Prefect server is needed: there is nothing to run."""
+def call(*arguments: str, preexec_fn: Callable[[], None] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run `inkflow` in the current folder without a Prefect server, which it does not need if no stage runs."""
     command = [sys.executable, "-m", "flows", *arguments]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}  # our modules, in another folder
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}  # the modules of this repository
     return subprocess.run(command, preexec_fn=preexec_fn, env=environment, capture_output=True, text=True)
 
 
 def user() -> str:
-    """Who runs the tests."""
+    """Return the name of the user who runs the tests."""
     return subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout.strip()
 
 
 def second(clone: Toy) -> Path:
-    """Another clone of the project, as another machine has it."""
+    """Clone the project, as on another machine, and return the clone's folder."""
     folder = clone.folder.with_name("second")
     shutil.rmtree(folder, ignore_errors=True)
     subprocess.run(["git", "clone", "-q", str(clone.folder), str(folder)], check=True)
@@ -117,11 +117,11 @@ def second(clone: Toy) -> Path:
 @pytest.mark.server
 @pytest.mark.parametrize("kind", KINDS)
 def test_another_clone_restores_all(kind: str, clone: Toy, set_up: Callable[..., None], inkflow: Inkflow) -> None:
-    """`inkflow run --push` in one clone, `inkflow run --pull` in another: all is restored, nothing runs there, not even
-    where only the run cache knows the result.
+    """After `inkflow run --push` in one clone, `inkflow run --pull` in another restores all stages and runs none, even
+    if only the run cache has the result.
     """
     set_up(kind, clone.folder)
-    clone.write({"in": "other\n"})  # dvc.lock, as committed, does not know what comes of this
+    clone.write({"in": "other\n"})  # the committed dvc.lock has no result for this input
     assert run_engine().error is None
     subprocess.run(["git", "checkout", "-q", "dvc.lock"], check=True)
     commit(clone.folder)
@@ -139,7 +139,7 @@ def test_another_clone_restores_all(kind: str, clone: Toy, set_up: Callable[...,
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_push_and_pull(kind: str, clone: Toy, set_up: Callable[..., None]) -> None:
-    """What is sent is there; sent again nothing is; another clone gets it; targets limit both."""
+    """Pushed files are in the remote; a second push sends none; another clone pulls them; targets limit both."""
     set_up(kind, clone.folder)
     commit(clone.folder)
     assert remotes.missing_in_remote(Path()) == {"source": ["out"], "join": ["joined"]}
@@ -158,36 +158,36 @@ def test_push_and_pull(kind: str, clone: Toy, set_up: Callable[..., None]) -> No
 
 
 def test_missing_outputs_have_names(clone: Toy, set_up: Callable[..., None], tmp_path: Path) -> None:
-    """A single file that is gone from a folder in the remote makes the output missing, whatever DVC remembers."""
+    """An output is missing if the remote lacks one file of its folder, although DVC's index says otherwise."""
     set_up("folder", clone.folder)
     commit(clone.folder)
     remotes.push(Path())
     assert remotes.missing_in_remote(Path()) == {}
-    [gone] = [
+    [path] = [
         path for path in (tmp_path / "store/files").rglob("*") if path.is_file() and path.read_bytes() == b"two\n"
     ]
-    gone.unlink()
+    path.unlink()
     assert remotes.missing_in_remote(second(clone)) == {"source": ["out"]} == remotes.missing_in_remote(Path())
 
 
-def test_half_an_entry_is_none(clone: Toy, set_up: Callable[..., None], tmp_path: Path) -> None:
-    """An entry of the run cache that a killed sender left half is not taken; the next push mends it."""
+def test_truncated_entry_is_ignored(clone: Toy, set_up: Callable[..., None], tmp_path: Path) -> None:
+    """A run-cache entry that a killed process left truncated is not pulled; the next push replaces it."""
     set_up("folder", clone.folder)
     commit(clone.folder)
     remotes.push_run_cache(Path())
     entry = next(path for path in (tmp_path / "store/runs").rglob("*") if path.is_file())
-    whole = entry.read_bytes()
+    content = entry.read_bytes()
     folder = second(clone)
-    for end in (20, *(place + 1 for place in range(whole.rindex(b"md5")) if whole[place] == ord("\n"))):
-        entry.write_bytes(whole[:end])
+    for end in (20, *(index + 1 for index in range(content.rindex(b"md5")) if content[index] == ord("\n"))):
+        entry.write_bytes(content[:end])
         assert remotes.pull_run_cache(folder) <= 1  # the other one, once
     assert entry.name not in {path.name for path in (folder / ".dvc/cache/runs").rglob("*")}
-    assert remotes.push_run_cache(Path()) == 1 and entry.read_bytes() == whole
+    assert remotes.push_run_cache(Path()) == 1 and entry.read_bytes() == content
     assert remotes.pull_run_cache(folder) == 1
 
 
-def test_an_entry_without_its_outputs_stays_here(clone: Toy, set_up: Callable[..., None]) -> None:
-    """What the cache here has no more, the remote's run cache does not promise."""
+def test_entry_without_its_outputs_is_not_pushed(clone: Toy, set_up: Callable[..., None]) -> None:
+    """A run-cache entry is not pushed if the local cache lacks its outputs."""
     set_up("folder", clone.folder)
     shutil.rmtree(".dvc/cache/files")
     assert remotes.push_run_cache(Path()) == 0
@@ -209,14 +209,14 @@ def test_one_sentence(
     set_up: Callable[..., None],
     request: pytest.FixtureRequest,
 ) -> None:
-    """A wrong key, a server that is away, a bucket that is not there: one sentence, exit code 1, nothing lost."""
+    """A wrong key, an unreachable server and a missing bucket cause one sentence and exit code 1; nothing is lost."""
     if "key" in wrong:
         wrong = {"key": str(request.getfixturevalue("sshd").other_key)}
     if wrong.get("address") == "port":
         wrong = {"address": f"ssh://127.0.0.1:{free_port()}/store"}
     set_up(kind, clone.folder, **wrong)
     before = (clone.read("dvc.lock"), clone.read("joined"))
-    run = called("run", "--pull")
+    run = call("run", "--pull")
     assert run.returncode == 1, run.stdout
     assert sentence in run.stderr and run.stderr.count("\n") == 1, run.stderr
     for work in (remotes.push, remotes.push_run_cache, remotes.missing_in_remote):
@@ -229,7 +229,7 @@ def test_one_sentence(
 def test_s3_without_credentials_or_server(
     clone: Toy, set_up: Callable[..., None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """S3 without credentials, and a server of S3 that is away, are one sentence each."""
+    """Missing credentials and an unreachable S3 server cause one sentence each."""
     set_up("s3", clone.folder)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
@@ -244,7 +244,7 @@ def test_s3_without_credentials_or_server(
 
 
 def test_full_remote(clone: Toy, set_up: Callable[..., None], tmp_path: Path) -> None:
-    """A remote that takes no more is one sentence and exit code 1; when it has room, the same command goes on."""
+    """A full remote causes one sentence and exit code 1; when it has space, the same command succeeds."""
     clone.write({"in": "x" * 3_000_000})
     assert run_engine().error is None
     set_up("folder", clone.folder)
@@ -252,21 +252,21 @@ def test_full_remote(clone: Toy, set_up: Callable[..., None], tmp_path: Path) ->
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
 
-    run = called("run", "--push", preexec_fn=limit)
+    run = call("run", "--push", preexec_fn=limit)
     assert run.returncode == 1, run.stdout + run.stderr
     assert run.stderr.startswith("error: the DVC remote store (") and run.stderr.count("\n") == 1, run.stderr
     assert "File too large" in run.stderr
     assert remotes.missing_in_remote(Path()) != {}
-    again = called("run", "--push")
+    again = call("run", "--push")
     assert again.returncode == 0, again.stderr
     assert remotes.missing_in_remote(Path()) == {}
 
 
 def test_no_remote(clone: Toy) -> None:
-    """Without a remote, what needs one says so with exit code 2, before anything runs."""
+    """Without a remote, commands that need one end with exit code 2 before a stage runs."""
     clone.write({"in": "changed\n"})
     for option in ("--pull", "--push"):
-        run = called("run", option)
+        run = call("run", option)
         assert run.returncode == 2 and "no DVC remote is configured" in run.stderr
     assert clone.runs("source") == 1
     with pytest.raises(NoRemote):
@@ -275,8 +275,8 @@ def test_no_remote(clone: Toy) -> None:
 
 @pytest.mark.parametrize("as_file", [False, True], ids=["text", "file"])
 def test_key_from_the_environment(as_file: bool, clone: Toy, set_up: Callable[..., None], sshd: SshServer) -> None:
-    """A key that CI keeps as a secret, text or file, opens an SSH remote: it lies in a private file that git does not
-    track.
+    """A key that CI provides as a secret, as text or file, gives access to an SSH remote. It is written to a file that
+    only the user may read and that git does not track.
     """
     set_up("ssh", clone.folder, key="/nowhere")
     use_key(clone.folder, str(sshd.key) if as_file else sshd.key.read_text().strip())
@@ -284,5 +284,5 @@ def test_key_from_the_environment(as_file: bool, clone: Toy, set_up: Callable[..
     path = clone.folder / ".dvc/tmp/inkflow_key"
     assert path.stat().st_mode & 0o777 == 0o600
     assert "PRIVATE KEY" not in clone.read(".dvc/config") + clone.read(".dvc/config.local")
-    shown = subprocess.run(["git", "status", "--porcelain", "-uall"], capture_output=True, text=True, check=True)
-    assert "key" not in shown.stdout
+    status = subprocess.run(["git", "status", "--porcelain", "-uall"], capture_output=True, text=True, check=True)
+    assert "key" not in status.stdout

@@ -1,4 +1,4 @@
-"""The truth about stages: what DVC knows, through the one module that talks to it."""
+"""`Repository` agrees with DVC: what is unchanged, what is restored, what runs, and what dvc.lock records."""
 
 import subprocess
 
@@ -12,25 +12,25 @@ from tests.conftest import DIAMOND, Toy, run_engine
 
 
 def repro(*names: str, force: bool = False) -> dict[str, Result]:
-    """Bring everything up to date in a fresh look at the repository; the first error is raised."""
-    session = run_engine(*names, force=force)
-    if session.error:
-        raise session.error
-    return {result.stage: result for result in session.results}
+    """Run the engine on a newly opened repository, and return the results by stage; raise the first error."""
+    run = run_engine(*names, force=force)
+    if run.error:
+        raise run.error
+    return {result.stage: result for result in run.results}
 
 
 def outcomes(results: dict[str, Result]) -> set[Outcome]:
-    """The different outcomes in `results`."""
+    """Return the distinct outcomes in `results`."""
     return {result.outcome for result in results.values()}
 
 
 def dvc(*arguments: str) -> str:
-    """Output of a `dvc` command."""
+    """Run a `dvc` command and return its output."""
     return subprocess.run(["dvc", *arguments], capture_output=True, text=True, check=True).stdout
 
 
 def test_order_and_upstream(diamond: Toy) -> None:
-    """Stages come after what they wait for, by DVC's own addresses."""
+    """Stages come after those that they depend on, and have DVC's addresses as names."""
     stages = {stage.name: stage for stage in Repository().stages()}
     assert next(iter(stages)) == "source"
     assert list(stages)[-1] == "join"
@@ -38,7 +38,7 @@ def test_order_and_upstream(diamond: Toy) -> None:
 
 
 def test_targets(diamond: Toy) -> None:
-    """A target is a stage, a group, or an output; each brings what it needs and no more."""
+    """A target is a stage, a group or an output; it selects the stages that it depends on, and no others."""
     repository = Repository()
     assert [stage.name for stage in repository.stages(["side@left"])] == ["source", "side@left"]
     assert {stage.name for stage in repository.stages(["side"])} == {"source", "side@left", "side@right"}
@@ -46,13 +46,13 @@ def test_targets(diamond: Toy) -> None:
 
 
 def test_unknown_target(diamond: Toy) -> None:
-    """A typo gets the nearest name."""
+    """The error for an unknown target suggests the most similar name."""
     with pytest.raises(UnknownStage, match="unknown stage 'side@lift'; did you mean 'side@left'"):
         Repository().stages(["side@lift"])
 
 
 def test_first_run_then_nothing(diamond: Toy) -> None:
-    """Everything runs once, then `dvc status` is clean and nothing runs."""
+    """All stages run once; then `dvc status` reports no change, and no stage runs."""
     assert outcomes(repro()) == {Outcome.RAN}
     assert "up to date" in dvc("status")
     assert nothing_to_do(Repository().facts())
@@ -61,7 +61,7 @@ def test_first_run_then_nothing(diamond: Toy) -> None:
 
 
 def test_dvc_repro_agrees(diamond: Toy) -> None:
-    """What we ran, `dvc repro` does not run again; what it ran, we do not."""
+    """`dvc repro` does not run stages that the engine ran, and the engine does not run stages that it ran."""
     repro()
     dvc("repro")
     assert diamond.runs("source") == 1
@@ -72,16 +72,16 @@ def test_dvc_repro_agrees(diamond: Toy) -> None:
 
 
 def test_same_lock_as_dvc(diamond: Toy) -> None:
-    """dvc.lock is the same bytes as the one that `dvc repro` writes."""
+    """dvc.lock has the same bytes as the one that `dvc repro` writes."""
     repro()
-    ours = diamond.read("dvc.lock")
+    expected = diamond.read("dvc.lock")
     (diamond.folder / "dvc.lock").unlink()
     dvc("repro", "--force")
-    assert diamond.read("dvc.lock") == ours
+    assert diamond.read("dvc.lock") == expected
 
 
-def test_parameter_there_and_back(diamond: Toy) -> None:
-    """A changed parameter runs its stage, says from what to what; set back, the stage is restored."""
+def test_parameter_changed_and_reverted(diamond: Toy) -> None:
+    """A changed parameter runs its stage, with old and new value as the reason; reverted, the stage is restored."""
     repro()
     diamond.write({"params.yaml": "knobs: {speed: 2}\n"})
     results = repro()
@@ -92,8 +92,8 @@ def test_parameter_there_and_back(diamond: Toy) -> None:
     assert diamond.runs("source") == 2
 
 
-def test_content_there_and_back(diamond: Toy) -> None:
-    """New content runs everything behind it; the old content restores everything."""
+def test_content_changed_and_reverted(diamond: Toy) -> None:
+    """New content runs all stages that depend on it; the old content restores them."""
     repro()
     diamond.write({"in": "two\n"})
     assert outcomes(repro()) == {Outcome.RAN}
@@ -104,8 +104,8 @@ def test_content_there_and_back(diamond: Toy) -> None:
     assert diamond.runs("join") == 2
 
 
-def test_deleted_output_comes_back(diamond: Toy) -> None:
-    """A deleted output is restored without a run, and only it."""
+def test_deleted_output_is_restored(diamond: Toy) -> None:
+    """A deleted output is restored without a run; other stages are unchanged."""
     repro()
     (diamond.folder / "left").unlink()
     results = repro()
@@ -115,7 +115,7 @@ def test_deleted_output_comes_back(diamond: Toy) -> None:
 
 
 def test_never_restored_for_new_inputs(diamond: Toy) -> None:
-    """Old outputs are not passed off for new inputs, even where they lie in the cache."""
+    """The recorded outputs are not restored for new inputs, although the cache has them."""
     repro()
     (diamond.folder / "out").unlink()
     diamond.write({"in": "new\n"})
@@ -124,14 +124,14 @@ def test_never_restored_for_new_inputs(diamond: Toy) -> None:
 
 
 def test_force(diamond: Toy) -> None:
-    """--force runs what is unchanged."""
+    """--force runs unchanged stages."""
     repro()
     assert outcomes(repro(force=True)) == {Outcome.RAN}
     assert "up to date" in dvc("status")
 
 
 def test_failure_records_nothing(diamond: Toy) -> None:
-    """A failing stage gives its own message and exit code, and dvc.lock stays as it was."""
+    """A failed stage raises an error with its message and exit code, and dvc.lock does not change."""
     repro()
     before = diamond.read("dvc.lock")
     diamond.write({"fail": "echo error: no paper >&2; exit 7", "dvc.yaml": DIAMOND.replace("cp in out", "sh fail")})
@@ -142,21 +142,21 @@ def test_failure_records_nothing(diamond: Toy) -> None:
 
 
 def test_missing_dependency(diamond: Toy) -> None:
-    """A file that a stage reads and that nobody makes is named."""
+    """The error for a missing input names the file."""
     (diamond.folder / "in").unlink()
     with pytest.raises(DvcFailed, match="in"):
         repro()
 
 
 def test_missing_output(diamond: Toy) -> None:
-    """A command that does not write what it promised is a failure that names the file."""
+    """A command that does not write an output fails, and the error names the output."""
     diamond.write({"dvc.yaml": DIAMOND.replace("cp in out", "true")})
     with pytest.raises(DvcFailed, match="output 'out' does not exist"):
         repro()
 
 
 def test_input_edited_while_running(diamond: Toy) -> None:
-    """An input edited while its stage runs: nothing is recorded, and the next run does it again."""
+    """If an input is edited while its stage runs, nothing is recorded, and the next run runs the stage."""
     diamond.write({"dvc.yaml": DIAMOND.replace("cp in out", "cp in out; echo edited > in")})
     with pytest.raises(InputsChanged, match="source: in changed while it ran"):
         repro("source")
@@ -166,14 +166,14 @@ def test_input_edited_while_running(diamond: Toy) -> None:
 
 
 def test_broken_graph(toy: Toy) -> None:
-    """A dvc.yaml that is no graph is said in one sentence."""
+    """An invalid dvc.yaml raises an error of Inkflow."""
     toy.write({"dvc.yaml": "stages:\n  a:\n    cmd: true\n    dep: [x]\n"})
     with pytest.raises(PipelineInvalid, match="DVC cannot read the pipeline"):
         Repository()
 
 
-def test_list_of_files_in_use_cut_off(diamond: Toy) -> None:
-    """A process killed while it wrote DVC's `rwlock` leaves it empty, and DVC useless; a run mends that."""
+def test_truncated_rwlock(diamond: Toy) -> None:
+    """A process that is killed while it writes DVC's `rwlock` leaves it empty, which breaks DVC; a run repairs it."""
     repro("source")
     diamond.write({".dvc/tmp/rwlock": ""})
     assert repro()["join"].outcome is Outcome.RAN

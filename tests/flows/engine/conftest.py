@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import pytest
 
 from tests.conftest import Toy
-from tests.flows.engine.toys import stage_processes
+from tests.flows.engine.helpers import stage_processes
 
 
 @pytest.fixture
-def no_stray(toy: Toy) -> Iterator[None]:
-    """After the test nothing runs any more that a stage started."""
+def no_orphans(toy: Toy) -> Iterator[None]:
+    """Fails if a process of a stage runs after the test."""
     yield
     assert stage_processes(toy.folder) == []

@@ -1,4 +1,4 @@
-"""Failures, retries, time limits, inputs that change meanwhile: nothing wrong is recorded, nothing is left over."""
+"""Failures, retries, time limits, changed inputs: no wrong result is recorded, and no process or output is left."""
 
 import os
 import time
@@ -14,7 +14,7 @@ from flows.engine.processes.command_runner import CommandRunner
 from flows.engine.run import Run
 from flows.engine.types import Command, Outcome
 from tests.conftest import Toy, run_engine
-from tests.flows.engine.toys import locks, outcomes, plan_here, stage_processes, status, succeeded
+from tests.flows.engine.helpers import locks, make_plan, outcomes, stage_processes, status, succeeded
 
 WATCHED = """
 stages:
@@ -28,7 +28,7 @@ stages:
 
 
 @pytest.mark.parametrize(
-    ("edit", "named"),
+    ("edit", "name"),
     [
         ("echo new > in", "in"),
         ("cp in kept; echo new > in; cp kept in", "in"),
@@ -41,8 +41,8 @@ stages:
         ("rm in; mkdir in; touch in/y", "in"),
     ],
 )
-def test_inputs_are_frozen_at_start(toy: Toy, edit: str, named: str) -> None:
-    """What a stage reads is edited while it runs: it fails and names it, nothing is recorded, and it is done again."""
+def test_input_changes_while_stage_runs(toy: Toy, edit: str, name: str) -> None:
+    """A stage whose input changes while it runs fails and names the input; it is not recorded, and runs again."""
     toy.write(
         {
             "dvc.yaml": WATCHED.format(edit="true"),
@@ -58,7 +58,7 @@ def test_inputs_are_frozen_at_start(toy: Toy, edit: str, named: str) -> None:
     toy.write({"dvc.yaml": WATCHED.format(edit="test -e once || { touch once; " + edit + "; }")})
     run = run_engine()
     assert isinstance(run.error, InputsChanged)
-    assert str(run.error).startswith(f"reader: {named} changed while it ran"), run.error
+    assert str(run.error).startswith(f"reader: {name} changed while it ran"), run.error
     assert (locks(toy.folder), run_cache(toy.folder)) == (before, cached)
     if (toy.folder / "in").is_dir():
         (toy.folder / "in/y").unlink()
@@ -68,8 +68,8 @@ def test_inputs_are_frozen_at_start(toy: Toy, edit: str, named: str) -> None:
     assert status() == {}
 
 
-def test_files_that_dvc_ignores_are_no_inputs(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stage that imports from a folder it depends on writes `__pycache__` there: DVC ignores it, and so do we."""
+def test_ignored_files_are_no_inputs(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that DVC ignores may change while a stage runs, such as `__pycache__` in a folder that is an input."""
     monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
     command = """python -c 'import pkg.mod; open("out", "w").write("1")'"""
     files = {".dvcignore": "__pycache__\n", "pkg/mod.py": "", "pkg/data": "one\n"}
@@ -79,26 +79,26 @@ def test_files_that_dvc_ignores_are_no_inputs(toy: Toy, monkeypatch: pytest.Monk
     assert status() == {}
 
 
-def test_input_edited_while_it_is_recorded(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An input edited at the last moment never gets the result of what it was before: what is compared is recorded."""
+def test_input_changes_while_stage_is_recorded(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An input that changes during the recording is never recorded with the result of its earlier content."""
     toy.write({"dvc.yaml": "stages:\n  a: {cmd: cp in a, deps: [in], outs: [a]}\n", "in": "one\n"})
     hash_inputs, hashed_after_the_command = Stage.save_deps, 0
 
-    def edit_before_the_second(stage: Stage, allow_missing: bool = False) -> None:
+    def edit_before_second_hash(stage: Stage, allow_missing: bool = False) -> None:
         nonlocal hashed_after_the_command
         hashed_after_the_command += (toy.folder / "a").exists()
         if hashed_after_the_command == 2:
             toy.write({"in": "two\n"})
         hash_inputs(stage, allow_missing)
 
-    monkeypatch.setattr(Stage, "save_deps", edit_before_the_second)
+    monkeypatch.setattr(Stage, "save_deps", edit_before_second_hash)
     run_engine()
     entry = YAML(typ="safe").load(toy.read("dvc.lock"))["stages"]["a"]
     assert entry["deps"][0]["md5"] == entry["outs"][0]["md5"]
 
 
 def run_cache(folder: Path) -> set[str]:
-    """Names of the run cache's entries."""
+    """Returns the names of the entries in the run cache."""
     return {path.name for path in (folder / ".dvc/cache/runs").rglob("*") if path.is_file()}
 
 
@@ -111,33 +111,33 @@ stages:
 """
 
 
-def failing(toy: Toy, failure: str, *, given: str = "one\n", keep_going: bool = False, **policy: object) -> Run:
-    """A run in which stage `a` does `failure`."""
-    toy.write({"dvc.yaml": FAILING.format(failure=failure), "in": given})
+def failing(toy: Toy, failure: str, *, content: str = "one\n", keep_going: bool = False, **policy: object) -> Run:
+    """Returns a run in which stage `a` runs the shell command `failure`."""
+    toy.write({"dvc.yaml": FAILING.format(failure=failure), "in": content})
     policies = Policies.model_validate({"stages": {"a": policy}})
     return run_engine(jobs=2, keep_going=keep_going, policies=policies)
 
 
-@pytest.mark.parametrize(("code", "tries"), [(69, 3), (75, 3), (1, 1), (2, 1), (130, 1)])
-def test_retries(toy: Toy, code: int, tries: int) -> None:
-    """Only what can pass by itself is tried again, as often as the policy says."""
+@pytest.mark.parametrize(("code", "attempts"), [(69, 3), (75, 3), (1, 1), (2, 1), (130, 1)])
+def test_retries(toy: Toy, code: int, attempts: int) -> None:
+    """Only failures that may be temporary are retried, as often as the policy says."""
     run = failing(toy, f"exit {code}", retries=2)
     assert isinstance(run.error, StageFailed)
-    assert toy.runs("a") == tries
+    assert toy.runs("a") == attempts
 
 
 def test_retry_that_succeeds(toy: Toy) -> None:
-    """A stage that succeeds with its second try is as good as any."""
+    """A stage that succeeds at its second attempt is recorded."""
     run = failing(toy, "test $(wc -l < a.runs) = 2 || exit 75; echo 1 > a; echo 2 > a2", retries=2)
     assert outcomes(succeeded(run))["a"] is Outcome.RAN
     assert status() == {}
     assert toy.runs("a") == 2
 
 
-@pytest.mark.usefixtures("no_stray")
+@pytest.mark.usefixtures("no_orphans")
 @pytest.mark.parametrize("command", ["sleep 60", "(sleep 60 & sleep 60)", "setsid sleep 60", "trap '' TERM; sleep 60"])
 def test_time_limit(toy: Toy, command: str) -> None:
-    """A stage that takes longer than its limit ends with all that it started, and fails."""
+    """A stage that exceeds its time limit fails, and all processes that it started are terminated."""
     started = time.monotonic()
     run = failing(toy, command, timeout_s=0.7)
     assert isinstance(run.error, StageTimedOut)
@@ -145,8 +145,8 @@ def test_time_limit(toy: Toy, command: str) -> None:
     assert stage_processes(toy.folder) == []
 
 
-def test_nobody_can_hear(toy: Toy) -> None:
-    """A stage that says more than a pipe holds ends well, also when whoever hears it fails with each line."""
+def test_failing_output_callback(toy: Toy) -> None:
+    """A stage that prints more than a pipe holds succeeds, even if the callback for its output fails with each line."""
 
     def fail(text: str) -> None:
         if not text.startswith("> "):
@@ -158,25 +158,25 @@ def test_nobody_can_hear(toy: Toy) -> None:
     assert toy.read("a") == "done\n"
 
 
-@pytest.mark.usefixtures("no_stray")
-def test_left_behind_on_success(toy: Toy) -> None:
-    """What a stage leaves in the background when it ends well is ended, even where it holds our pipe."""
+@pytest.mark.usefixtures("no_orphans")
+def test_background_processes_after_success(toy: Toy) -> None:
+    """Background processes of a stage that succeeds are terminated, even if they hold its output pipe open."""
     run = failing(toy, "echo 1 > a; echo 2 > a2; sleep 60 & setsid sleep 60 & true")
     assert outcomes(succeeded(run))["a"] is Outcome.RAN
 
 
 def test_keep_going(toy: Toy) -> None:
-    """With keep_going all runs that does not depend on the failure; without, nothing more starts."""
+    """After a failure no stage starts; with keep_going, those stages start that do not depend on the failed one."""
     run = failing(toy, "exit 1", keep_going=True)
     assert (list(run.errors), run.not_run) == (["a"], {"b": "a failed"})
     assert set(run.ran) == {"other", "after"}
-    again = failing(toy, "exit 3", given="two\n")
+    again = failing(toy, "exit 3", content="two\n")
     assert set(again.not_run) == {"b", "after"}
 
 
 @pytest.mark.parametrize("failure", ["echo half > a; exit 1", "echo half > a", "rm -f a; exit 1"])
-def test_failure_brings_outputs_back(toy: Toy, failure: str) -> None:
-    """A failed stage leaves its earlier outputs as they were, dvc.lock too; also when it wrote one of two outputs."""
+def test_failure_restores_outputs(toy: Toy, failure: str) -> None:
+    """After a failure the earlier outputs and dvc.lock are restored, even if the stage wrote one of two outputs."""
     succeeded(failing(toy, "cat in > a; echo 2 > a2"))
     before = locks(toy.folder)
     run = failing(toy, failure)
@@ -184,7 +184,7 @@ def test_failure_brings_outputs_back(toy: Toy, failure: str) -> None:
     assert (toy.read("a"), toy.read("a2")) == ("one\n", "2\n")
     assert locks(toy.folder) == before
     toy.write({"dvc.yaml": FAILING.format(failure="cat in > a; echo 2 > a2")})
-    assert {decision.verdict for decision in plan_here().values()} == {"unchanged"}
+    assert {decision.verdict for decision in make_plan().values()} == {"unchanged"}
 
 
 GPUS = """
@@ -200,7 +200,7 @@ stages:
 
 
 def test_gpus_and_threads(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of stages that take a GPU each, as many run at once as there are GPUs, each with its own and its threads."""
+    """Of stages that take a GPU each, as many run at once as there are GPUs, each with its own GPU and its threads."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     toy.write({"dvc.yaml": GPUS, "in": "one\n"})
@@ -210,6 +210,6 @@ def test_gpus_and_threads(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
         start, gpu, threads, end = toy.read(name).split()
         assert int(threads) == max(1, len(os.sched_getaffinity(0)) // 4)
         spans.append((float(start), float(end), gpu))
-    together = [[other for other in spans if other[0] <= span[0] < other[1]] for span in spans]
-    assert max(map(len, together)) == 2
-    assert all(len({gpu for _, _, gpu in group}) == len(group) for group in together)
+    concurrent = [[other for other in spans if other[0] <= span[0] < other[1]] for span in spans]
+    assert max(map(len, concurrent)) == 2
+    assert all(len({gpu for _, _, gpu in group}) == len(group) for group in concurrent)

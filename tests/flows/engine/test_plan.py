@@ -1,11 +1,11 @@
-"""The plan as a table of cases: facts in, decisions out."""
+"""The plan as a table of cases, from facts to decisions."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import pytest
 
-from flows.engine.planning.change_messages import NEVER_RUN, Change, few_values, sentence
+from flows.engine.planning.change_messages import NEVER_RUN, Change, abbreviate_parameters, describe
 from flows.engine.planning.plan import Decision, Verdict, plan
 from flows.engine.planning.stage_facts import Dependency, Facts, Hashes
 from flows.engine.types import Stage
@@ -15,152 +15,153 @@ FASTER = Change("speed", "value", 1, 2)
 
 
 @dataclass
-class Shelf:
-    """What a cache holds, written down: outputs by stage and dependencies, folders by what was put into them."""
+class FakeCache:
+    """A cache with fixed content: outputs by stage and dependencies, folder hashes by path and content."""
 
-    held: Mapping[tuple[str, str], Hashes] = field(default_factory=dict)
+    outputs: Mapping[tuple[str, str], Hashes] = field(default_factory=dict)
     folders: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
     def restorable(self, stage: str, dependencies: Hashes) -> Hashes | None:
-        """Outputs of `stage` for these dependencies, written as `path=hash,path=hash`."""
-        return self.held.get((stage, _written(dependencies)))
+        """Returns the outputs of `stage` for these dependencies, which the key has as `path=hash,path=hash`."""
+        return self.outputs.get((stage, _key(dependencies)))
 
     def composed(self, path: str, outputs: Hashes) -> str | None:
-        """Hash of `path` among `outputs`, or of a folder that holds them."""
-        return outputs.get(path) or self.folders.get((path, _written(outputs)))
+        """Returns the hash of `path` in `outputs`, or of a folder with these outputs."""
+        return outputs.get(path) or self.folders.get((path, _key(outputs)))
 
 
-def _written(hashes: Hashes) -> str:
+def _key(hashes: Hashes) -> str:
     return ",".join(f"{path}={value}" for path, value in sorted(hashes.items()))
 
 
 def first(*own: Change, outputs: tuple[Change, ...] = (), always: bool = False) -> Facts:
-    """A stage `a` that makes `a` from files of the project."""
+    """Returns the facts of a stage `a` that makes `a` from files of the project."""
     return Facts(Stage("a"), own=own, outputs=outputs, recorded={"a": "a1"}, always=always)
 
 
 def second(*own: Change, recorded: str = "a1", present: str | None = "a1", always: bool = False) -> Facts:
-    """A stage `b` that makes `b` from `a`."""
-    read = Dependency("a", ("a",), recorded, present)
-    return Facts(Stage("b", ("a",)), own=own, dependencies=(read,), recorded={"b": "b1"}, always=always)
+    """Returns the facts of a stage `b` that makes `b` from `a`."""
+    dependency = Dependency("a", ("a",), recorded, present)
+    return Facts(Stage("b", ("a",)), own=own, dependencies=(dependency,), recorded={"b": "b1"}, always=always)
 
 
 def third() -> Facts:
-    """A stage `c` that makes `c` from `b`."""
-    read = Dependency("b", ("b",), "b1", "b1")
-    return Facts(Stage("c", ("b",)), dependencies=(read,), recorded={"c": "c1"})
+    """Returns the facts of a stage `c` that makes `c` from `b`."""
+    dependency = Dependency("b", ("b",), "b1", "b1")
+    return Facts(Stage("c", ("b",)), dependencies=(dependency,), recorded={"c": "c1"})
 
 
-def verdicts(facts: list[Facts], shelf: Shelf | None = None, *, force: bool = False) -> str:
-    """The verdicts in order, as one line."""
-    return ", ".join(decision.verdict for decision in plan(facts, shelf or Shelf(), force=force))
+def verdicts(facts: list[Facts], cache: FakeCache) -> str:
+    """Returns the verdicts in order, as one line."""
+    return ", ".join(decision.verdict for decision in plan(facts, cache))
 
 
-A2 = Shelf({("a", ""): {"a": "a2"}})
-A2_B2 = Shelf({("a", ""): {"a": "a2"}, ("b", "a=a2"): {"b": "b2"}})
-A1_B1 = Shelf({("a", ""): {"a": "a1"}, ("b", "a=a1"): {"b": "b1"}})
+EMPTY = FakeCache()
+A2 = FakeCache({("a", ""): {"a": "a2"}})
+A2_B2 = FakeCache({("a", ""): {"a": "a2"}, ("b", "a=a2"): {"b": "b2"}})
+A1_B1 = FakeCache({("a", ""): {"a": "a1"}, ("b", "a=a1"): {"b": "b1"}})
 MISSING = (Change("a", "deleted"),)
 
 
 @pytest.mark.parametrize(
-    ("facts", "shelf", "expected"),
+    ("facts", "cache", "expected"),
     [
-        pytest.param([first(), second(), third()], Shelf(), "unchanged, unchanged, unchanged", id="nothing changed"),
-        pytest.param([first(NEVER_RUN)], Shelf(), "run", id="never run"),
-        pytest.param([first(EDITED), second(), third()], Shelf(), "run, may run, may run", id="what a run gives"),
+        pytest.param([first(), second(), third()], EMPTY, "unchanged, unchanged, unchanged", id="nothing changed"),
+        pytest.param([first(NEVER_RUN)], EMPTY, "run", id="never run"),
+        pytest.param([first(EDITED), second(), third()], EMPTY, "run, may run, may run", id="downstream of a run"),
         pytest.param([first(EDITED), second(), third()], A2, "restore, run, may run", id="restored to other content"),
         pytest.param([first(EDITED), second(), third()], A2_B2, "restore, restore, run", id="restored all the way"),
         pytest.param([first(EDITED), second(), third()], A1_B1, "restore, unchanged, unchanged", id="same content"),
         pytest.param([first(outputs=MISSING), second(present=None)], A1_B1, "restore, unchanged", id="deleted output"),
-        pytest.param([first(outputs=MISSING), second(present=None)], Shelf(), "run, may run", id="lost output"),
-        pytest.param([first(), second(FASTER), third()], Shelf(), "unchanged, run, may run", id="parameter in between"),
-        pytest.param([first(), second(recorded="a0")], Shelf(), "unchanged, run", id="recorded for other content"),
+        pytest.param([first(outputs=MISSING), second(present=None)], EMPTY, "run, may run", id="lost output"),
+        pytest.param([first(), second(FASTER), third()], EMPTY, "unchanged, run, may run", id="parameter in between"),
+        pytest.param([first(), second(recorded="a0")], EMPTY, "unchanged, run", id="recorded for other content"),
         pytest.param([first(always=True), second()], A1_B1, "run, may run", id="always changed upstream"),
         pytest.param([first(), second(always=True)], A1_B1, "unchanged, run", id="always changed at the end"),
-        pytest.param([first(EDITED), second(always=True)], Shelf(), "run, run", id="always changed behind a run"),
-        pytest.param([first(EDITED), second(NEVER_RUN)], Shelf(), "run, may run", id="both new"),
+        pytest.param([first(EDITED), second(always=True)], EMPTY, "run, run", id="always changed downstream of a run"),
+        pytest.param([first(EDITED), second(NEVER_RUN)], EMPTY, "run, may run", id="both new"),
     ],
 )
-def test_verdicts(facts: list[Facts], shelf: Shelf, expected: str) -> None:
-    """What happens to each stage follows from what is recorded, present and cached."""
-    assert verdicts(facts, shelf) == expected
+def test_verdicts(facts: list[Facts], cache: FakeCache, expected: str) -> None:
+    """The verdicts follow from the recorded, present and cached hashes."""
+    assert verdicts(facts, cache) == expected
 
 
 def test_force() -> None:
-    """With force all runs that can, for the reasons that there are, and tracked data stays."""
+    """With force all stages run that can, with their reasons, and tracked data stays unchanged."""
     data = Facts(Stage("in.dvc"), recorded={"in": "i1"}, tracked=True)
     decisions = plan([data, first(FASTER), second()], A1_B1, force=True)
     assert [decision.verdict for decision in decisions] == [Verdict.UNCHANGED, Verdict.RUN, Verdict.RUN]
-    assert decisions[1].reasons == ("--force asked for", "speed 1 → 2")
+    assert decisions[1].reasons == ("forced with --force", "speed 1 → 2")
 
 
 def test_reasons() -> None:
-    """A decision says what changed from what to what, and behind a run whose result it depends on."""
-    ran, waits = plan([first(EDITED, FASTER), second()], Shelf())
-    assert ran.reasons == ("in changed", "speed 1 → 2")
-    assert waits.reasons == ("depends on what a gives",)
-    _, kept = plan([first(EDITED), second(FASTER)], Shelf())
-    assert kept.reasons == ("speed 1 → 2", "depends on what a gives")
+    """A decision names each change with old and new value, and downstream of a run the stage that it depends on."""
+    upstream, downstream = plan([first(EDITED, FASTER), second()], EMPTY)
+    assert upstream.reasons == ("in changed", "speed 1 → 2")
+    assert downstream.reasons == ("depends on the outputs of a",)
+    _, downstream = plan([first(EDITED), second(FASTER)], EMPTY)
+    assert downstream.reasons == ("speed 1 → 2", "depends on the outputs of a")
 
 
-def test_many_reasons_are_summed_up() -> None:
-    """A stage that waits for many is told of the nearest and how many others, one with many changes of a few."""
+def test_many_reasons_are_abbreviated() -> None:
+    """Of many upstream stages the nearest one is named, of many changed parameters the first two, with a number."""
     outputs = [Dependency(f"out{number}", (f"s{number}",), "1", "1") for number in range(14)]
     makers = [Facts(Stage(f"s{number}"), own=(EDITED,), recorded={f"out{number}": "1"}) for number in range(14)]
-    for count, words in ((1, "s0 gives"), (2, "s0 and s1 give"), (14, "s13 and 13 others give")):
+    for count, names in ((1, "s0"), (2, "s0 and s1"), (14, "s13 and 13 others")):
         reader = Facts(Stage("report"), dependencies=tuple(outputs[:count]))
-        assert plan([*makers, reader], Shelf())[-1].reasons == (f"depends on what {words}",)
+        assert plan([*makers, reader], EMPTY)[-1].reasons == (f"depends on the outputs of {names}",)
     changes = [Change(f"knob{number}", "value", 1, 2) for number in range(9)]
-    assert few_values(changes[:3]) == changes[:3]
-    said = [sentence(change) for change in few_values(changes)]
-    assert said == ["knob0 1 → 2", "knob1 1 → 2", "7 more parameters changed"]
+    assert abbreviate_parameters(changes[:3]) == changes[:3]
+    descriptions = [describe(change) for change in abbreviate_parameters(changes)]
+    assert descriptions == ["knob0 1 → 2", "knob1 1 → 2", "7 more parameters changed"]
 
 
-def test_never_run_is_reason_enough() -> None:
-    """A new stage is not told to differ from a record that it does not have."""
-    assert plan([first(NEVER_RUN, EDITED)], Shelf())[0].reasons == ("not recorded yet",)
+def test_never_run_is_the_only_reason() -> None:
+    """A stage without a record has no other reason."""
+    assert plan([first(NEVER_RUN, EDITED)], EMPTY)[0].reasons == ("not recorded yet",)
 
 
 def test_frozen_or_tracked() -> None:
-    """What never runs stays, comes back when it is missing, and when edited gives its new content downstream."""
-    read = Dependency("in", ("in.dvc",), "i1", "i1")
-    reader = Facts(Stage("a", ("in.dvc",)), dependencies=(read,), recorded={"a": "a1"})
+    """Tracked data stays unchanged, is restored if it is missing, and passes edited content on downstream."""
+    dependency = Dependency("in", ("in.dvc",), "i1", "i1")
+    reader = Facts(Stage("a", ("in.dvc",)), dependencies=(dependency,), recorded={"a": "a1"})
     same = Facts(Stage("in.dvc"), recorded={"in": "i1"}, present={"in": "i1"}, tracked=True)
     missing = Facts(Stage("in.dvc"), outputs=(Change("in", "deleted"),), recorded={"in": "i1"}, tracked=True)
     edited = Facts(
         Stage("in.dvc"), outputs=(Change("in", "modified"),), recorded={"in": "i1"}, present={"in": "i2"}, tracked=True
     )
-    assert verdicts([same, reader]) == "unchanged, unchanged"
-    assert verdicts([missing, reader], Shelf({("in.dvc", ""): {"in": "i1"}})) == "restore, unchanged"
-    assert verdicts([edited, reader]) == "record, run"
+    assert verdicts([same, reader], EMPTY) == "unchanged, unchanged"
+    assert verdicts([missing, reader], FakeCache({("in.dvc", ""): {"in": "i1"}})) == "restore, unchanged"
+    assert verdicts([edited, reader], EMPTY) == "record, run"
 
 
-def test_tracked_data_that_is_nowhere() -> None:
-    """Data that no cache holds is not promised: the plan says how to get it, and what reads it may run."""
-    read = Dependency("in", ("in.dvc",), "i1", None)
-    reader = Facts(Stage("a", ("in.dvc",)), dependencies=(read,), recorded={"a": "a1"})
+def test_unavailable_tracked_data() -> None:
+    """For tracked data in no cache the plan says how to get it, and the stage that reads it may run."""
+    dependency = Dependency("in", ("in.dvc",), "i1", None)
+    reader = Facts(Stage("a", ("in.dvc",)), dependencies=(dependency,), recorded={"a": "a1"})
     lost = Facts(Stage("in.dvc"), outputs=(Change("in", "not in cache"),), recorded={"in": "i1"}, tracked=True)
-    data, waits = plan([lost, reader], Shelf())
-    assert (data.verdict, waits.verdict) == (Verdict.MISSING, Verdict.MAY_RUN)
-    assert data.reasons == ("in not in the cache", "`dvc pull` or `inkflow run --pull` brings it")
-    assert waits.reasons == ("depends on what in.dvc gives",)
+    data, downstream = plan([lost, reader], EMPTY)
+    assert (data.verdict, downstream.verdict) == (Verdict.MISSING, Verdict.MAY_RUN)
+    assert data.reasons == ("in not in the cache", "fetch it with `dvc pull` or `inkflow run --pull`")
+    assert downstream.reasons == ("depends on the outputs of in.dvc",)
 
 
 def test_folder_with_outputs_of_others() -> None:
-    """A folder that others write into has the content that the cache composes of theirs; else its reader may run."""
-    read = Dependency("shop", ("p", "q"), "shop1.dir", "shop1.dir")
-    count = Facts(Stage("count", ("p", "q")), dependencies=(read,), recorded={"counted": "c1"})
+    """The hash of a folder that several stages write into comes from the cache; if unknown, its reader may run."""
+    dependency = Dependency("shop", ("p", "q"), "shop1.dir", "shop1.dir")
+    count = Facts(Stage("count", ("p", "q")), dependencies=(dependency,), recorded={"counted": "c1"})
     p = Facts(Stage("p"), own=(EDITED,), recorded={"shop/p": "p1"})
     q = Facts(Stage("q"), recorded={"shop/q": "q1"})
-    shelf = Shelf({("p", ""): {"shop/p": "p2"}}, {("shop", "shop/p=p2,shop/q=q1"): "shop2.dir"})
-    assert verdicts([p, q, count], shelf) == "restore, unchanged, run"
-    again = Shelf(shelf.held, {("shop", "shop/p=p2,shop/q=q1"): "shop1.dir"})
-    assert verdicts([p, q, count], again) == "restore, unchanged, unchanged"
-    unknown = plan([p, q, count], Shelf(shelf.held))[2]
-    assert unknown == Decision("count", Verdict.MAY_RUN, ("depends on what is restored",))
+    cache = FakeCache({("p", ""): {"shop/p": "p2"}}, {("shop", "shop/p=p2,shop/q=q1"): "shop2.dir"})
+    assert verdicts([p, q, count], cache) == "restore, unchanged, run"
+    same = FakeCache(cache.outputs, {("shop", "shop/p=p2,shop/q=q1"): "shop1.dir"})
+    assert verdicts([p, q, count], same) == "restore, unchanged, unchanged"
+    unknown = plan([p, q, count], FakeCache(cache.outputs))[2]
+    assert unknown == Decision("count", Verdict.MAY_RUN, ("depends on restored outputs",))
 
 
 def test_upstream_that_is_not_planned() -> None:
-    """What a stage outside of the plan makes is taken as it lies there."""
-    assert verdicts([second(present="a2")]) == "run"
-    assert verdicts([second()]) == "unchanged"
+    """Outputs of a stage outside of the plan are used as they are in the workspace."""
+    assert verdicts([second(present="a2")], EMPTY) == "run"
+    assert verdicts([second()], EMPTY) == "unchanged"

@@ -1,4 +1,4 @@
-"""Which stages may start: slots, GPUs, order, failures. No clock, no process."""
+"""Which stages the scheduler starts: order, slots, GPUs, failures. Needs no clock and no process."""
 
 from collections.abc import Sequence
 
@@ -22,25 +22,25 @@ DIAMOND = (
 def scheduler(
     stages: Sequence[Stage] = DIAMOND, jobs: int = 4, gpus: Sequence[int] = (), **policies: StagePolicy
 ) -> Scheduler:
-    """A scheduler with the default policy for all but the named stages."""
+    """Returns a scheduler with the default policy for all stages that are not in `policies`."""
     return Scheduler(stages, {stage.name: policies.get(stage.name, StagePolicy()) for stage in stages}, jobs, gpus)
 
 
 def startable(state: Scheduler) -> list[str]:
-    """Names of all that may start now, which then run."""
+    """Starts all stages that may start, and returns their names."""
     return [stage.name for stage, _ in started(state)]
 
 
 def started(state: Scheduler) -> list[tuple[Stage, Allocation]]:
-    """All that may start now, with what it holds."""
-    found = []
-    while (ready := state.start_next()) is not None:
-        found.append(ready)
-    return found
+    """Starts all stages that may start, and returns them with their allocations."""
+    ready = []
+    while (stage := state.start_next()) is not None:
+        ready.append(stage)
+    return ready
 
 
 def test_order() -> None:
-    """A stage starts when all that it waits for is done, and not before; independent ones start together."""
+    """A stage starts when all its upstream stages are done, and not before; independent stages start together."""
     state = scheduler()
     assert startable(state) == ["source"]
     state.finish("source")
@@ -52,25 +52,25 @@ def test_order() -> None:
 
 
 def test_upstream_that_is_not_part_of_the_run() -> None:
-    """A stage does not wait for one that this run knows nothing of."""
+    """A stage does not wait for an upstream stage that is not part of the run."""
     assert startable(scheduler([Stage("left", ("source",))])) == ["left"]
 
 
 def test_slots() -> None:
-    """No more run than there are slots, and a stage takes as many as its policy says."""
+    """The running stages hold at most all slots, each as many as its policy says."""
     stages = [Stage(name) for name in "abc"]
     assert startable(scheduler(stages, jobs=2)) == ["a", "b"]
     assert startable(scheduler(stages, jobs=2, a=StagePolicy(slots=2))) == ["a"]
 
 
-def test_a_wide_stage_is_passed_by_narrow_ones() -> None:
-    """What does not fit now keeps nothing from starting that fits."""
+def test_stage_that_does_not_fit() -> None:
+    """A stage that does not fit in the free slots does not delay a stage that fits."""
     stages = [Stage(name) for name in "abc"]
     assert startable(scheduler(stages, jobs=2, b=StagePolicy(slots=2))) == ["a", "c"]
 
 
 def test_more_slots_than_there_are() -> None:
-    """A stage that asks for more than there is gets all of it, alone."""
+    """A stage that asks for more slots than there are gets all of them, and runs alone."""
     state = scheduler([Stage("a"), Stage("b")], jobs=2, a=StagePolicy(slots=9))
     assert started(state) == [(Stage("a"), Allocation(2, ()))]
     state.finish("a")
@@ -78,12 +78,12 @@ def test_more_slots_than_there_are() -> None:
 
 
 def test_gpus() -> None:
-    """Each GPU has one stage at a time; its number goes with the stage and comes back with its end."""
+    """Each GPU is allocated to one stage at a time, and is free again when the stage ends."""
     stages, gpu = [Stage(name) for name in "abc"], StagePolicy(gpus=1)
     state = scheduler(stages, gpus=[3, 7], a=gpu, b=gpu, c=gpu)
-    assert [held.gpus for _, held in started(state)] == [(3,), (7,)]
+    assert [allocation.gpus for _, allocation in started(state)] == [(3,), (7,)]
     state.finish("a")
-    assert [held.gpus for _, held in started(state)] == [(3,)]
+    assert [allocation.gpus for _, allocation in started(state)] == [(3,)]
 
 
 @pytest.mark.parametrize(
@@ -97,22 +97,22 @@ def test_gpus() -> None:
     ],
 )
 def test_gpus_by_name(monkeypatch: pytest.MonkeyPatch, visible: str, names: list[str]) -> None:
-    """GPUs are handed out by the names that CUDA_VISIBLE_DEVICES has for them, each by a number of its own."""
+    """Each GPU in CUDA_VISIBLE_DEVICES has a number of its own, and a stage gets it by its name."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     numbers = resources.gpus()
     assert len(set(numbers)) == len(names)
-    handed = [resources.environment(1, 1, (number,))["CUDA_VISIBLE_DEVICES"] for number in numbers]
-    assert handed == names
+    variables = [resources.environment(1, 1, (number,))["CUDA_VISIBLE_DEVICES"] for number in numbers]
+    assert variables == names
 
 
-def test_no_gpu_there() -> None:
-    """On a machine without GPUs a stage that asks for some runs all the same, with none."""
+def test_machine_without_gpus() -> None:
+    """On a machine without GPUs a stage that asks for GPUs runs without them."""
     state = scheduler([Stage("a")], a=StagePolicy(gpus=2))
     assert started(state) == [(Stage("a"), Allocation(1, ()))]
 
 
-def test_failure_behind() -> None:
-    """All that stands behind a failure will not run, each with the one that failed; the rest still may."""
+def test_stages_downstream_of_a_failure() -> None:
+    """Stages downstream of a failed one are skipped and name it; the other stages still run."""
     state = scheduler([*DIAMOND, Stage("apart")], jobs=1)
     state.start_next()
     assert state.fail("source") == {"left": "source", "right": "source", "join": "source"}
@@ -120,7 +120,7 @@ def test_failure_behind() -> None:
 
 
 def test_two_failures() -> None:
-    """What stands behind two failures is told of once, with the first."""
+    """A stage downstream of two failed ones is skipped once, and names the first."""
     state = scheduler()
     state.start_next()
     state.finish("source")
@@ -131,7 +131,7 @@ def test_two_failures() -> None:
 
 
 def test_stop() -> None:
-    """After a stop nothing starts any more, and what runs may end."""
+    """After `stop` no stage starts, and the running stages can end."""
     state = scheduler()
     state.start_next()
     assert state.stop() == ("left", "right", "join")
@@ -141,7 +141,7 @@ def test_stop() -> None:
 
 @st.composite
 def graphs(draw: st.DrawFn) -> list[Stage]:
-    """Stages, each waiting for some of those before it."""
+    """Draws stages, each with some of the earlier ones as upstream."""
     stages: list[Stage] = []
     for number in range(draw(st.integers(1, 9))):
         upstream = draw(st.lists(st.sampled_from([stage.name for stage in stages] or [""]), unique=True, max_size=3))
@@ -151,24 +151,24 @@ def graphs(draw: st.DrawFn) -> list[Stage]:
 
 @given(st.data(), graphs(), st.integers(1, 4), st.integers(0, 3))
 def test_any_graph(data: st.DataObject, stages: list[Stage], jobs: int, gpu_count: int) -> None:
-    """Whatever ends or fails in whatever order: never more slots than jobs nor a GPU twice, and all end once."""
+    """In any order of ends and failures, no slot or GPU is allocated twice, and each stage ends exactly once."""
     policy = st.builds(StagePolicy, slots=st.integers(1, 5), gpus=st.integers(0, 4))
     state = Scheduler(stages, {stage.name: data.draw(policy) for stage in stages}, jobs, list(range(gpu_count)))
-    held: dict[str, Allocation] = {}
+    allocations: dict[str, Allocation] = {}
     ended: list[str] = []
     done: set[str] = set()
     while True:
         for stage, allocation in started(state):
             assert set(stage.upstream) <= done
-            held[stage.name] = allocation
-        taken = [gpu for allocation in held.values() for gpu in allocation.gpus]
-        assert sum(allocation.slots for allocation in held.values()) <= jobs
-        assert len(taken) == len(set(taken)) <= gpu_count
-        assert set(state.running) == set(held)
-        if not held:
+            allocations[stage.name] = allocation
+        gpus = [gpu for allocation in allocations.values() for gpu in allocation.gpus]
+        assert sum(allocation.slots for allocation in allocations.values()) <= jobs
+        assert len(gpus) == len(set(gpus)) <= gpu_count
+        assert set(state.running) == set(allocations)
+        if not allocations:
             break
-        name = data.draw(st.sampled_from(sorted(held)))
-        del held[name]
+        name = data.draw(st.sampled_from(sorted(allocations)))
+        del allocations[name]
         ended.append(name)
         if data.draw(st.integers(0, 3)):
             state.finish(name)

@@ -1,4 +1,4 @@
-"""`inkflow prune` and a Prefect server that is busy: what its SQLite could not do now it does a moment later."""
+"""`inkflow prune` on a Prefect server: it retries while the server's SQLite database is locked."""
 
 import os
 from collections import Counter
@@ -10,25 +10,25 @@ from pathlib import Path
 import pytest
 
 from flows.prefect_server.environment import DATABASE
-from flows.prefect_server.old_runs import prune_records
-from flows.prefect_server.up_settings import ADDRESS, STATE
+from flows.prefect_server.old_runs import prune_flow_runs
+from flows.prefect_server.up_settings import ADDRESS_FILE, HOME
 from tests.support.loopback import JsonHandler, serving
 
-REFUSALS = 2  # of each request, before it is answered
+REFUSALS = 2  # of each request, before it succeeds
 
 
-class Records:
-    """Flow runs by their ids, behind a server that says 503 to each request a few times first."""
+class PrefectApi:
+    """A server with three flow runs that answers each request with the status `code` a few times first."""
 
     def __init__(self, code: int) -> None:
         self.runs = {"one", "two", "three"}
-        self.refused: Counter[str] = Counter()
+        self.requests: Counter[str] = Counter()
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self, code))
         self.serving = serving(self._http)
         self.url = f"http://127.0.0.1:{self._http.server_port}/api"
 
-    def answer(self, request: str) -> object:
-        """What Prefect's API answers."""
+    def respond(self, request: str) -> object:
+        """Returns the response of Prefect's API; removes a run on DELETE."""
         if request == "POST /api/flow_runs/count":
             return len(self.runs)
         if request == "POST /api/flow_runs/filter":
@@ -37,73 +37,71 @@ class Records:
         return None
 
 
-def _handler(records: Records, code: int) -> type[BaseHTTPRequestHandler]:
+def _handler(api: PrefectApi, code: int) -> type[BaseHTTPRequestHandler]:
     class Handler(JsonHandler, BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.answer(200, True)
 
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
-            self._do()
+            self._respond()
 
         def do_DELETE(self) -> None:
-            self._do()
+            self._respond()
 
-        def _do(self) -> None:
+        def _respond(self) -> None:
             request = f"{self.command} {self.path}"
-            records.refused[request] += 1
-            if records.refused[request] <= REFUSALS:
+            api.requests[request] += 1
+            if api.requests[request] <= REFUSALS:
                 self.answer(code, {"exception_message": "Service Unavailable"})
             else:
-                self.answer(200, records.answer(request))
+                self.answer(200, api.respond(request))
 
     return Handler
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A project's folder in which `inkflow up` runs, as far as can be seen there."""
-    (tmp_path / STATE).mkdir(parents=True)
+    """A project folder with the folder of `inkflow up`."""
+    (tmp_path / HOME).mkdir(parents=True)
     return tmp_path
 
 
 @pytest.fixture
-def busy(root: Path) -> Iterator[Records]:
-    """A server that is busy for a moment."""
-    records = Records(503)
-    with records.serving:
-        (root / STATE / ADDRESS).write_text(records.url)
-        yield records
+def busy(root: Path) -> Iterator[PrefectApi]:
+    """A running server that answers 503 at first."""
+    api = PrefectApi(503)
+    with api.serving:
+        (root / HOME / ADDRESS_FILE).write_text(api.url)
+        yield api
 
 
-def test_a_busy_server_is_asked_again(root: Path, busy: Records) -> None:
-    """Every old run goes, and is counted, although each request is refused at first."""
-    found = prune_records(root, timedelta(), dry_run=False)
-    assert (found.flow_runs, found.note, busy.runs) == (3, None, set())
-    assert set(busy.refused) > {"POST /api/flow_runs/count", "DELETE /api/flow_runs/one"}
+def test_requests_to_a_busy_server_are_repeated(root: Path, busy: PrefectApi) -> None:
+    """Every old run is removed and counted, although the server refuses each request at first."""
+    result = prune_flow_runs(root, timedelta(), dry_run=False)
+    assert (result.flow_runs, result.note, busy.runs) == (3, None, set())
+    assert set(busy.requests) > {"POST /api/flow_runs/count", "DELETE /api/flow_runs/one"}
 
 
-def test_a_server_that_refuses_is_told_of(root: Path) -> None:
-    """An answer that will not change by waiting is not waited for: the note says it, and nothing is counted."""
-    records = Records(500)
-    with records.serving:
-        (root / STATE / ADDRESS).write_text(records.url)
-        found = prune_records(root, timedelta(), dry_run=False)
-    assert (found.flow_runs, records.runs) == (0, {"one", "two", "three"})
-    assert found.note is not None
-    assert "could not be looked at" in found.note
-    assert "500" in found.note
+def test_an_error_of_the_server_is_reported(root: Path) -> None:
+    """An error other than 503 is not retried: the note names it, and no run is counted or removed."""
+    api = PrefectApi(500)
+    with api.serving:
+        (root / HOME / ADDRESS_FILE).write_text(api.url)
+        result = prune_flow_runs(root, timedelta(), dry_run=False)
+    assert (result.flow_runs, api.runs) == (0, {"one", "two", "three"})
+    assert result.note is not None
+    assert "could not be pruned" in result.note
+    assert "500" in result.note
 
 
 @pytest.mark.server
 def test_another_database_is_left_alone(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A database that the environment names for a server of its own is not looked into: only the records in the folder
-    are the project's.
-    """
-    (root / STATE / "prefect.db").touch()
+    """Only the database in the project's folder is pruned, not the one that the environment configures for a server."""
+    (root / HOME / "prefect.db").touch()
     monkeypatch.setenv(DATABASE, f"sqlite+aiosqlite:///{tmp_path / 'other.db'}")
-    found = prune_records(root, timedelta(), dry_run=True)
-    assert (found.flow_runs, found.note) == (0, None)
+    result = prune_flow_runs(root, timedelta(), dry_run=True)
+    assert (result.flow_runs, result.note) == (0, None)
     assert not (tmp_path / "other.db").exists()
-    assert (root / STATE / "prefect.db").stat().st_size > 0
+    assert (root / HOME / "prefect.db").stat().st_size > 0
     assert os.environ[DATABASE].endswith("other.db")

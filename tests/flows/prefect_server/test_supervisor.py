@@ -1,4 +1,4 @@
-"""Processes that `inkflow up` keeps up: which die too often, and which only now and then."""
+"""The supervisor of `inkflow up`: which dead processes are restarted, and which end `inkflow up`."""
 
 import time
 from collections.abc import Iterator
@@ -7,41 +7,40 @@ from pathlib import Path
 import pytest
 
 from flows.prefect_server import supervisor
-from flows.prefect_server.supervisor import RESTARTS, Child
+from flows.prefect_server.supervisor import MAX_RESTARTS, SupervisedProcess
 from stages.base.errors import InkflowError
 
 
 @pytest.fixture
-def child(tmp_path: Path) -> Iterator[Child]:
-    """A process that ends at once, and complains; it was started."""
+def worker(tmp_path: Path) -> Iterator[SupervisedProcess]:
+    """A started process that ends at once with an error message."""
     (tmp_path / "short.py").write_text("raise SystemExit('no luck')\n")
-    child = Child("worker", ["short"], {"PYTHONPATH": str(tmp_path)}, tmp_path / "log")
-    child.start(tmp_path)
-    yield child
-    assert child.process is not None
-    child.process.wait(30)
+    worker = SupervisedProcess("worker", ["short"], {"PYTHONPATH": str(tmp_path)}, tmp_path, tmp_path / "log")
+    yield worker
+    worker.process.wait(30)
 
 
-def die(child: Child, root: Path, times: int) -> None:
-    """Let it end and be started again so often."""
+def restart(worker: SupervisedProcess, times: int) -> None:
+    """Waits for the end of the process and restarts it, several times."""
     for _ in range(times):
-        assert child.process is not None
-        child.process.wait(30)
-        assert child.ensure(root)
+        worker.process.wait(30)
+        assert worker.restart_if_dead()
 
 
-def test_what_dies_again_and_again_is_given_up(child: Child, tmp_path: Path) -> None:
-    """After so many restarts one soon after another the process does not stay up: its last words are said."""
-    die(child, tmp_path, RESTARTS)
+def test_process_that_dies_again_and_again_is_given_up(worker: SupervisedProcess) -> None:
+    """After MAX_RESTARTS restarts in short order, the process is not restarted; the error shows the end of its log."""
+    restart(worker, MAX_RESTARTS)
     with pytest.raises(InkflowError, match=r"worker does not stay up: .*no luck"):
-        die(child, tmp_path, 1)
+        restart(worker, 1)
 
 
-def test_what_dies_now_and_then_is_started_again(child: Child, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process that was up for a while before it died is started again, however often that was before."""
-    die(child, tmp_path, RESTARTS)
-    monkeypatch.setattr(supervisor, "STEADY_S", 0.2)  # ten minutes otherwise
+def test_process_that_dies_now_and_then_is_restarted(
+    worker: SupervisedProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that was up for STABLE_S is restarted, however many restarts came before."""
+    restart(worker, MAX_RESTARTS)
+    monkeypatch.setattr(supervisor, "STABLE_S", 0.2)  # ten minutes otherwise
     time.sleep(0.3)
-    die(child, tmp_path, 1)
+    restart(worker, 1)
     monkeypatch.undo()
-    die(child, tmp_path, RESTARTS - 1)
+    restart(worker, MAX_RESTARTS - 1)

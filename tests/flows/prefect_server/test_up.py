@@ -1,4 +1,4 @@
-"""`inkflow up`: everything starts with one command, does its work by itself, and goes without a trace."""
+"""`inkflow up`: starts everything with one command, runs schedules and automations, and leaves no process behind."""
 
 import json
 import signal
@@ -16,18 +16,18 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Origin
 
-from flows.prefect_server.automations import SILENT
+from flows.prefect_server.automations import CRASH_AUTOMATION
 from flows.prefect_server.environment import DATABASE, HEARTBEAT, HEARTBEAT_S
 from flows.prefect_server.up_settings import WEBHOOK, check_database
 from stages.base.errors import InkflowError
 from tests.conftest import DIAMOND, Toy, wait_until
 from tests.support.http_receiver import Receiver
 from tests.support.postgres import PASSWORD as DATABASE_PASSWORD
-from tests.support.postgres import found, running_postgres
+from tests.support.postgres import find_program, running_postgres
 from tests.support.root import ROOT
-from tests.support.up_process import Up, environment, preflight, running_up, start_in
+from tests.support.up_process import Up, environment, preflight, run_up, running_up
 
-pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(900)]  # as a busy machine needs
+pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(900)]  # on a busy machine
 
 SLOW = "  slow: {cmd: 'test -e started || (touch started; sleep 600); touch slow', deps: [late], outs: [slow]}\n"
 DEPLOYMENTS = """
@@ -52,7 +52,7 @@ deployments:
 """
 SECRET = "hunter2"
 ALLOWED = "Access-Control-Allow-Origin"
-QUICKLY = {  # Prefect looks for late runs every few seconds, and calls them late sooner
+SHORT_DELAYS = {  # seconds after which Prefect looks for late runs and marks them: shorter than its defaults
     "PREFECT_SERVER_SERVICES_LATE_RUNS_LOOP_SECONDS": "1",
     "PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS": "5",
 }
@@ -60,19 +60,19 @@ QUICKLY = {  # Prefect looks for late runs every few seconds, and calls them lat
 
 @pytest.fixture(scope="module")
 def receiver() -> Iterator[Receiver]:
-    """Where the webhook leads."""
+    """The server that the webhook calls."""
     with Receiver().running() as receiver:
         yield receiver
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Toy:
-    """A small project with a schedule of a few seconds."""
+    """A project with schedules, shared by the tests of this module."""
     return scheduled(tmp_path_factory.mktemp("up") / "toy")
 
 
 def scheduled(folder: Path) -> Toy:
-    """Such a project in a new folder."""
+    """Makes a small project with a schedule of a few seconds in a new folder."""
     folder.mkdir()
     toy = Toy(folder)
     toy.write({"dvc.yaml": DIAMOND + SLOW, "params.yaml": "knobs: {speed: 1}\n", "in": "one\n", "late": "x\n"})
@@ -83,47 +83,49 @@ def scheduled(folder: Path) -> Toy:
 
 @pytest.fixture(scope="module")
 def up(project: Toy, receiver: Receiver, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    """`inkflow up` in that project, with a webhook."""
-    url = f"http://hook:{SECRET}@127.0.0.1:{receiver.port}/told"
+    """`inkflow up` in the shared project, with a webhook."""
+    url = f"http://hook:{SECRET}@127.0.0.1:{receiver.port}/hook"
     log = tmp_path_factory.mktemp("log") / "up.log"
-    with running_up(project.folder, log, **{WEBHOOK: url}, **QUICKLY) as up:
+    with running_up(project.folder, log, **{WEBHOOK: url}, **SHORT_DELAYS) as up:
         yield up
 
 
 def test_schedule_fires_by_itself_and_is_cached(up: Up, project: Toy) -> None:
-    """Nobody starts anything: the worker takes what the schedule gives; first it runs, then all is Cached."""
+    """The worker runs what the schedule starts: in the first run the stages run, in the second all are Cached."""
     wait_until(lambda: len(up.runs("often", "Completed")) >= 2, timeout_s=180)
     wait_until(lambda: len(up.tasks(up.runs("often")[1])) == 4, timeout_s=60)
     first, second, *_ = up.runs("often")
     assert set(up.tasks(first).values()) == {"Completed"}
     assert up.tasks(second) == dict.fromkeys(["source", "side@left", "side@right", "join"], "Cached")
     assert [project.runs(name) for name in ("source", "left", "right", "join")] == [1, 1, 1, 1]
-    up.patch(f"/deployments/{up.get('/deployments/name/inkflow/often')['id']}", paused=True)  # rest for other tests
+    up.patch(
+        f"/deployments/{up.get('/deployments/name/inkflow/often')['id']}", paused=True
+    )  # the other tests need the worker
 
 
 def test_failed_run_calls_the_webhook(up: Up, receiver: Receiver) -> None:
-    """A nightly run that fails is told with its deployment, state and message; the address's password is nowhere."""
+    """A failed nightly run posts its deployment, state and message; no log shows the password in the webhook's URL."""
     run = up.start("inkflow/nightly", targets=["no-such-stage"])
     up.wait_for(run, "Failed")
-    wait_until(lambda: any(said["state"] == "Failed" for said in receiver.posted), timeout_s=60)
-    [said] = [said for said in receiver.posted if said["state"] == "Failed"]
-    assert said["deployment"] == "nightly"
-    assert "unknown stage 'no-such-stage'" in said["message"]
-    assert said["text"].startswith("Inkflow: nightly Failed unknown stage")
-    assert said["url"].endswith(run)
+    wait_until(lambda: any(posted["state"] == "Failed" for posted in receiver.posted), timeout_s=60)
+    [posted] = [posted for posted in receiver.posted if posted["state"] == "Failed"]
+    assert posted["deployment"] == "nightly"
+    assert "unknown stage 'no-such-stage'" in posted["message"]
+    assert posted["text"].startswith("Inkflow: nightly Failed unknown stage")
+    assert posted["url"].endswith(run)
     assert receiver.headers[0]["Authorization"].startswith("Basic ")
-    assert SECRET not in up.said + up.logs
+    assert SECRET not in up.output + up.logs
 
 
-def test_what_it_starts_does_not_know_the_webhook(up: Up) -> None:
-    """The webhook's address, by which anybody may write into a chat, reaches no server, worker, run or stage."""
-    below = psutil.Process(up.process.pid).children(recursive=True)
-    assert len(below) >= 3
-    assert [process.pid for process in below if process.is_running() and WEBHOOK in process.environ()] == []
+def test_started_processes_do_not_know_the_webhook(up: Up) -> None:
+    """No server, worker, run or stage has the webhook's URL, with which anyone can post, in its environment."""
+    descendants = psutil.Process(up.process.pid).children(recursive=True)
+    assert len(descendants) >= 3
+    assert [process.pid for process in descendants if process.is_running() and WEBHOOK in process.environ()] == []
 
 
 def test_killed_run_is_crashed_and_starts_again(up: Up, project: Toy, receiver: Receiver) -> None:
-    """The process of a run is killed: the run is marked as crashed, told, started again, and completes."""
+    """A run whose process is killed is marked as crashed, calls the webhook, is restarted, and completes."""
     run = up.start("inkflow/nightly", targets=["slow"])
     wait_until(lambda: (project.folder / "started").exists(), timeout_s=120)
     for process in psutil.process_iter(["environ"]):
@@ -132,54 +134,54 @@ def test_killed_run_is_crashed_and_starts_again(up: Up, project: Toy, receiver: 
             process.kill()
     up.wait_for(run, "Completed")
     assert up.get(f"/flow_runs/{run}")["run_count"] == 2
-    assert any(said["state"] == "Crashed" and said["url"].endswith(run) for said in receiver.posted)
+    assert any(posted["state"] == "Crashed" and posted["url"].endswith(run) for posted in receiver.posted)
     assert (project.folder / "slow").exists()
 
 
 def test_late_run_calls_the_webhook(up: Up, receiver: Receiver) -> None:
-    """A nightly run that nobody starts in time is told as late."""
+    """A nightly run that no worker starts in time calls the webhook as late."""
     up.patch("/work_pools/local", is_paused=True)
     run = up.start("inkflow/nightly")
     try:
-        wait_until(lambda: any(said["state"] == "Late" for said in receiver.posted), timeout_s=90)
+        wait_until(lambda: any(posted["state"] == "Late" for posted in receiver.posted), timeout_s=90)
     finally:
         up.patch("/work_pools/local", is_paused=False)
-    assert any(said["state"] == "Late" and said["url"].endswith(run) for said in receiver.posted)
+    assert any(posted["state"] == "Late" and posted["url"].endswith(run) for posted in receiver.posted)
     up.wait_for(run, "Completed")
 
 
 def test_other_pages_are_refused(up: Up) -> None:
-    """A page of the web that a person has open may not ask the server for anything; the server's own page may."""
+    """The server refuses requests of an open web page of another origin, and accepts those of its own page."""
     foreign, own = (
         [preflight(up.api, origin), httpx.post(f"{up.api}/flow_runs/count", json={}, headers={"Origin": origin})]
         for origin in ("https://evil.example", f"http://127.0.0.1:{up.port}")
     )
-    assert [answer.headers.get(ALLOWED) for answer in foreign] == [None, None]
-    assert [answer.status_code for answer in foreign] == [403, 403]
-    assert [answer.headers[ALLOWED] for answer in own] == [f"http://127.0.0.1:{up.port}"] * 2
+    assert [response.headers.get(ALLOWED) for response in foreign] == [None, None]
+    assert [response.status_code for response in foreign] == [403, 403]
+    assert [response.headers[ALLOWED] for response in own] == [f"http://127.0.0.1:{up.port}"] * 2
     assert own[0].status_code == 200
 
 
 @pytest.mark.parametrize("content_type", [None, "text/plain"])
-def test_what_needs_no_permission_starts_nothing(up: Up, content_type: str | None) -> None:
-    """A page may send some requests without being let to; none of them makes a run."""
+def test_requests_without_preflight_start_no_run(up: Up, content_type: str | None) -> None:
+    """A page of another origin creates no run with the requests that a browser sends without a CORS preflight."""
     deployment = up.get("/deployments/name/inkflow/nightly")["id"]
     headers = {"Origin": "https://evil.example"} | ({"Content-Type": content_type} if content_type else {})
     url = f"{up.api}/deployments/{deployment}/create_flow_run"
     assert httpx.post(url, content=b"{}", headers=headers).status_code == 403
 
 
-@pytest.mark.parametrize(("page", "let_in"), [("https://evil.example", False), (None, True)])
-def test_web_sockets_ask_for_no_permission_either(up: Up, page: str | None, let_in: bool) -> None:
-    """A foreign page opens no socket, over which it could say that data are new; the server's own page does."""
+@pytest.mark.parametrize(("page", "is_accepted"), [("https://evil.example", False), (None, True)])
+def test_web_sockets_of_other_pages_are_refused(up: Up, page: str | None, is_accepted: bool) -> None:
+    """A page of another origin opens no web socket, over which it could emit events; the server's own page does."""
     origin = Origin(page or f"http://127.0.0.1:{up.port}")
     url = f"ws://127.0.0.1:{up.port}/api/events/in"
-    with nullcontext() if let_in else pytest.raises(InvalidStatus, match="403"), connect(url, origin=origin):
+    with nullcontext() if is_accepted else pytest.raises(InvalidStatus, match="403"), connect(url, origin=origin):
         pass
 
 
 def test_healthy_run_of_any_client_is_safe(up: Up) -> None:
-    """A client that was told nothing may miss two of its heartbeats; `inkflow run` sends them more often."""
+    """A client with Prefect's default interval may miss two heartbeats; `inkflow run` sends heartbeats more often."""
     program = (
         "from prefect.settings.models.flows import FlowsSettings; print(FlowsSettings().heartbeat_frequency)\n"
         "from flows.cli.interactive_run import set_prefect_defaults; set_prefect_defaults()\n"
@@ -190,81 +192,81 @@ def test_healthy_run_of_any_client_is_safe(up: Up) -> None:
         settings.pop(name, None)
     done = subprocess.run([sys.executable, "-c", program], env=settings, capture_output=True, text=True, check=True)
     default, ours = map(int, done.stdout.split())
-    [automation] = [found for found in up.post("/automations/filter") if found["name"] == SILENT]
-    assert automation["trigger"]["within"] >= 3 * default > 3 * ours == 3 * HEARTBEAT_S
+    automations = {automation["name"]: automation for automation in up.post("/automations/filter")}
+    assert automations[CRASH_AUTOMATION]["trigger"]["within"] >= 3 * default > 3 * ours == 3 * HEARTBEAT_S
 
 
-def test_silent_run_is_crashed(up: Up) -> None:
-    """A run without a process or worker that could speak for it is marked as crashed once its heartbeats stop."""
+def test_run_without_heartbeat_is_crashed(up: Up) -> None:
+    """A run without a process and a worker is marked as crashed once its heartbeats stop."""
     program = (
         "from prefect import get_client, flow; from prefect.events import emit_event\n"
-        "from prefect.states import Running; from flows.prefect_server.automations import set_up\n"
+        "from prefect.states import Running; from flows.prefect_server.automations import create_automations\n"
         "idle = flow(lambda: None, name='idle')\n"
         "with get_client(sync_client=True) as client:\n"
-        "    set_up(client, None, 4)\n"
+        "    create_automations(client, None, 4)\n"
         "    run = client.create_flow_run(idle, state=Running())\n"
         "emit_event('prefect.flow-run.heartbeat', {'prefect.resource.id': f'prefect.flow-run.{run.id}'})\n"
         "print(run.id)\n"
     )
-    run = answer_of(program, up).split()[-1]
+    run = output_of(program, up).split()[-1]
     up.wait_for(run, "Crashed")
     assert "no heartbeat" in up.get(f"/flow_runs/{run}")["state"]["message"]
 
 
-def answer_of(program: str, up: Up) -> str:
-    """What a program prints that has the server."""
+def output_of(program: str, up: Up) -> str:
+    """Returns the output of a Python program that uses the server."""
     settings = environment(PREFECT_API_URL=up.api, PREFECT_HOME=str(up.folder / "home"))
     done = subprocess.run([sys.executable, "-c", program], env=settings, capture_output=True, text=True, check=True)
     return done.stdout
 
 
-def test_a_pool_that_is_there_stays_as_it_is(up: Up) -> None:
-    """What a person set for a pool, its limit and its variables, outlives the next `inkflow up`."""
+def test_existing_pool_stays_as_it_is(up: Up) -> None:
+    """A limit and variables that a user set for a pool are kept by the next `inkflow up`."""
     template = up.get("/work_pools/local")["base_job_template"]
     template["variables"]["properties"]["env"]["default"]["MINE"] = "1"
     up.patch("/work_pools/local", concurrency_limit=7, base_job_template=template)
     program = (
-        "from pathlib import Path; from prefect import get_client; from flows.prefect_server.pools import create\n"
-        "with get_client(sync_client=True) as client: create(client, Path(), 'local')\n"
+        "from pathlib import Path; from prefect import get_client; from flows.prefect_server.pools import create_pool\n"
+        "with get_client(sync_client=True) as client: create_pool(client, Path(), 'local')\n"
     )
-    answer_of(program, up)
-    found = up.get("/work_pools/local")
-    assert (found["concurrency_limit"], found["base_job_template"]) == (7, template)
+    output_of(program, up)
+    pool = up.get("/work_pools/local")
+    assert (pool["concurrency_limit"], pool["base_job_template"]) == (7, template)
 
 
-def test_nobody_else_can_read_what_it_keeps(up: Up) -> None:
-    """The folder with database and logs is closed to other users, also one that an older version left open."""
+def test_other_users_cannot_read_the_folder(up: Up) -> None:
+    """The folder with database and logs is closed to other users, also if an older version made it readable."""
     assert (up.folder / ".inkflow/up").stat().st_mode & 0o777 == 0o700
 
 
-def test_a_second_one_in_the_folder_is_refused(up: Up) -> None:
-    """Two in one folder would share a database: the second one says so and ends."""
-    done = start_in(up.folder)
+def test_second_process_in_the_folder_is_refused(up: Up) -> None:
+    """A second `inkflow up` in the same folder, which would share the database, ends with an error."""
+    done = run_up(up.folder)
     assert done.returncode == 1
-    assert done.stderr.startswith("error: `inkflow up` runs already in ")
+    assert done.stderr.startswith("error: `inkflow up` already runs in ")
 
 
-def test_ctrl_c_leaves_nothing_and_keeps_the_records(up: Up, project: Toy) -> None:
-    """Ctrl-C ends server, worker and runs; the records stay, and `inkflow prune` frees those of old runs."""
+def test_ctrl_c_ends_all_processes_and_keeps_the_database(up: Up, project: Toy) -> None:
+    """Ctrl-C ends server, worker and runs; the database stays, and `inkflow prune` removes old runs from it."""
     assert up.runs("often", "Completed")
-    assert up.end(signal.SIGINT) == 0, up.said
-    assert up.leaves_nothing()
-    assert "Traceback" not in up.said
+    assert up.end(signal.SIGINT) == 0, up.output
+    up.wait_until_gone()
+    assert "Traceback" not in up.output
     command = [sys.executable, "-m", "flows", "prune", "--older-than", "0", "--also-for", ".", "--json"]
     done = subprocess.run(command, cwd=project.folder, env=environment(), capture_output=True, check=True)
     with closing(sqlite3.connect(project.folder / ".inkflow/up/prefect.db")) as database:
         ended = "state_type IN ('COMPLETED', 'FAILED', 'CANCELLED', 'CRASHED')"
-        [left] = database.execute(f"SELECT count(*) FROM flow_run WHERE {ended}").fetchone()
-    told = json.loads(done.stdout)
-    assert told["flow_runs"] >= 2, told
-    assert left == 0
+        [remaining] = database.execute(f"SELECT count(*) FROM flow_run WHERE {ended}").fetchone()
+    result = json.loads(done.stdout)
+    assert result["flow_runs"] >= 2, result
+    assert remaining == 0
 
 
-@pytest.mark.skipif(found("postgres") is None, reason="needs PostgreSQL: apt-get install postgresql")
-def test_for_others_with_a_password_on_postgresql_and_killed(tmp_path: Path) -> None:
-    """Not on loopback alone, it wants a password, which its worker has; killed outright, it leaves nothing either.
+@pytest.mark.skipif(find_program("postgres") is None, reason="needs PostgreSQL: apt-get install postgresql")
+def test_password_and_postgresql_and_kill(tmp_path: Path) -> None:
+    """Off loopback, the server requires a password, which its worker has; a kill leaves no process behind either.
 
-    What it knows is in the database that it was told; the password of that is nowhere.
+    The runs are in the configured database; no log or process shows that database's password.
     """
     project = scheduled(tmp_path / "toy")
     with (
@@ -276,23 +278,23 @@ def test_for_others_with_a_password_on_postgresql_and_killed(tmp_path: Path) -> 
         assert httpx.post(f"{up.api}/flow_runs/count", json={}).status_code == 401
         name, _, password = path.read_text().partition(":")
         up.auth = (name, password)
-        assert password not in up.said + up.logs
-        assert "in .inkflow/up/auth" in up.said
+        assert password not in up.output + up.logs
+        assert "in .inkflow/up/auth" in up.output
         up.wait_for(up.start("inkflow/nightly"), "Completed")
-        assert len(up.runs("nightly")) == 1  # of the named database, which was empty
+        assert len(up.runs("nightly")) == 1  # the configured database was empty before
         commands = [process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])]
         assert DATABASE_PASSWORD not in str(commands)
         [worker] = [process for process in psutil.Process(up.process.pid).children(True) if is_worker(process)]
         assert DATABASE not in worker.environ()
-        assert DATABASE_PASSWORD not in up.said + up.logs
+        assert DATABASE_PASSWORD not in up.output + up.logs
         with pytest.raises(InkflowError, match="does not answer") as refused:
             check_database(url.replace(DATABASE_PASSWORD, "guessed"))
         assert "guessed" not in str(refused.value)
         up.process.kill()
         up.process.wait()
-        assert up.leaves_nothing()
+        up.wait_until_gone()
 
 
 def is_worker(process: psutil.Process) -> bool:
-    """Whether it is a worker of Prefect, not what holds it."""
+    """Returns whether this is a Prefect worker itself, not the setpriv process that starts it."""
     return process.cmdline()[1:5] == ["-m", "prefect", "worker", "start"]

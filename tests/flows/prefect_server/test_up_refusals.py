@@ -1,4 +1,4 @@
-"""`inkflow up`: nonsense is refused in a sentence, with nothing started; the server of one run refuses other pages."""
+"""`inkflow up` refuses bad input in one sentence, before anything starts; a temporary server refuses other pages."""
 
 import socket
 
@@ -9,9 +9,9 @@ from flows.prefect_server.environment import DATABASE, ORIGINS, PASSWORD
 from flows.prefect_server.server import Server
 from flows.prefect_server.temporary_server import APP
 from tests.conftest import Toy, wait_until
-from tests.support.up_process import HIDDEN, start_in
+from tests.support.up_process import SERVER_VARIABLES, run_up
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # as a busy machine needs
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # on a busy machine
 
 SECRET = "hunter2"
 DEPLOYMENTS = """
@@ -24,8 +24,8 @@ deployments:
 
 @pytest.mark.server
 def test_other_pages_are_refused_by_a_temporary_server(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The server of one run is the one of `inkflow up`, which knows its own origin alone."""
-    for name in HIDDEN:
+    """A temporary server allows its own origin alone, as the server of `inkflow up` does."""
+    for name in SERVER_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PREFECT_HOME", str(toy.folder / "home"))
     with Server(toy.folder) as server:
@@ -34,28 +34,28 @@ def test_other_pages_are_refused_by_a_temporary_server(toy: Toy, monkeypatch: py
 
 
 def servers() -> list[psutil.Process]:
-    """Temporary servers of this process; one that is being started is nothing for a moment."""
+    """Returns the temporary servers of this process; a process that just started has no command line for a moment."""
     return [process for process in psutil.Process().children() if APP in process.cmdline()]
 
 
 def test_port_that_is_taken(toy: Toy) -> None:
-    """One sentence, and nothing started."""
+    """A port in use is reported in one sentence, and nothing starts."""
     toy.write({"prefect.yaml": DEPLOYMENTS})
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        done = start_in(toy.folder, "--port", str(port))
+        done = run_up(toy.folder, "--port", str(port))
     assert done.returncode == 1
-    assert done.stderr.startswith(f"error: 127.0.0.1:{port} cannot be listened on (Address already in use);")
+    assert done.stderr.startswith(f"error: cannot listen on 127.0.0.1:{port} (Address already in use);")
     assert len(done.stderr.splitlines()) == 1
 
 
 def test_database_that_does_not_answer(toy: Toy) -> None:
-    """One sentence with the database's address, without its password."""
+    """A database that is down is reported in one sentence with its URL, without the password."""
     toy.write({"prefect.yaml": DEPLOYMENTS})
     url = f"postgresql+asyncpg://me:{SECRET}@127.0.0.1:9/prefect"
-    done = start_in(toy.folder, "--port", "4299", "--database", url)
+    done = run_up(toy.folder, "--port", "4299", "--database", url)
     assert done.returncode == 1
     assert done.stderr.startswith("error: the database postgresql+asyncpg://me:***@127.0.0.1:9/prefect does not answer")
     assert len(done.stderr.splitlines()) == 1
@@ -72,9 +72,9 @@ def test_database_that_does_not_answer(toy: Toy) -> None:
     ],
 )
 def test_broken_deployments(toy: Toy, content: str, sentence: str) -> None:
-    """What is wrong with prefect.yaml is said before anything starts."""
+    """A mistake in prefect.yaml is reported before anything starts."""
     toy.write({"prefect.yaml": content})
-    done = start_in(toy.folder)
+    done = run_up(toy.folder)
     assert done.returncode == 2
     assert sentence in done.stderr
     assert len(done.stderr.splitlines()) == 1
@@ -89,16 +89,16 @@ def test_broken_deployments(toy: Toy, content: str, sentence: str) -> None:
             f"{DATABASE}: got mysql://x:***@y/z; expected postgresql+asyncpg://",
         ),
         (["--database", "mysql://x/y"], {}, "--database: got mysql://x/y; expected postgresql+asyncpg://"),
-        (["--webhook", "ftp://x"], {}, "the webhook is no address: expected http"),
+        (["--webhook", "ftp://x"], {}, "the webhook is not a URL: expected http"),
         (["--port", "70000"], {}, "--port: got 70000, expected 1 to 65535"),
-        (["--host", "no such host"], {}, "--host: no such host is no address of this machine"),
+        (["--host", "no such host"], {}, "--host: no such host is not an address of this machine"),
         ([], {PASSWORD: SECRET}, "expected NAME:PASSWORD, got no colon"),
     ],
 )
 def test_bad_arguments(toy: Toy, arguments: list[str], more: dict[str, str], sentence: str) -> None:
-    """Each mistake in the arguments is one sentence and code 2."""
+    """Each mistake in the arguments is reported in one sentence, with exit code 2."""
     toy.write({"prefect.yaml": DEPLOYMENTS})
-    done = start_in(toy.folder, *(["--port", "4298"] if "--port" not in arguments else []), *arguments, **more)
+    done = run_up(toy.folder, *(["--port", "4298"] if "--port" not in arguments else []), *arguments, **more)
     assert done.returncode == 2, done.stderr
     assert sentence in done.stderr
     assert SECRET not in done.stderr

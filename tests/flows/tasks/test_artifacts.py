@@ -1,4 +1,4 @@
-"""What Prefect's page of a flow run shows of the report, on a real server."""
+"""Publishes the report as artifacts of a flow run on a real server."""
 
 import json
 import platform
@@ -9,22 +9,22 @@ from typing import Any
 
 import pytest
 
-from flows.tasks.artifacts import pictures, table
+from flows.tasks.artifacts import metrics_table, plots_as_markdown
 from tests.support.prefect_api import api
 from tests.support.report_data import Run, finish_run, small_digits
 from tests.support.report_shapes import shaped_run
 from tests.support.root import ROOT
 
-# In a process of its own: Prefect reads its settings when it is imported.
+# Runs in its own process: Prefect reads its settings when it is imported.
 PROGRAM = """
 import sys
 from pathlib import Path
 from prefect import flow
-from flows.tasks.artifacts import publish
+from flows.tasks.artifacts import publish_report
 
 @flow(name="artifacts")
 def published(root: str) -> None:
-    publish(Path(root))
+    publish_report(Path(root))
 
 published(sys.argv[1])
 """
@@ -32,7 +32,7 @@ published(sys.argv[1])
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Digits, two models, the report written; to be read only."""
+    """Return a finished run on digits with two models and a report; tests only read it."""
     from stages.report import report
 
     run = finish_run(tmp_path_factory.mktemp("finished"), small_digits(), {"dense": (32,), "cnn": (16,)}, epochs=2)
@@ -41,18 +41,18 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 @pytest.mark.server
-def test_summary_table_link_and_picture_reach_the_server(
+def test_summary_table_link_and_plot_reach_the_server(
     finished: Run, prefect_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A flow run carries the summary with a picture inline, the table of models, and the link to the page."""
+    """A flow run has the summary with an inline plot, the table of models, and the link to the page as artifacts."""
     monkeypatch.setenv("PREFECT_API_URL", prefect_url)
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
     command = [sys.executable, "-c", PROGRAM, str(finished.root)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-    found: list[dict[str, Any]] = api(
+    artifacts: list[dict[str, Any]] = api(
         prefect_url, "POST", "/artifacts/filter", {"flows": {"name": {"any_": ["artifacts"]}}}
     )
-    latest = {entry["key"]: entry for entry in found}
+    latest = {entry["key"]: entry for entry in artifacts}
     assert set(latest) == {"inkflow-summary", "inkflow-models", "inkflow-report"}
     assert all(entry["flow_run_id"] for entry in latest.values())
     summary = (finished.out / "summary.md").read_text()
@@ -61,25 +61,27 @@ def test_summary_table_link_and_picture_reach_the_server(
     rows = json.loads(latest["inkflow-models"]["data"])
     assert {row["model"] for row in rows} == {"dense", "cnn"}
     page = finished.out / "index.html"
-    assert latest["inkflow-report"]["data"] == f"[`{page}`]({page.as_uri()})"  # browsers do not follow it: to be copied
+    assert (
+        latest["inkflow-report"]["data"] == f"[`{page}`]({page.as_uri()})"
+    )  # browsers do not follow it; the text is to be copied
     assert platform.node() in latest["inkflow-report"]["description"]
 
 
 def test_table_of_values(tmp_path: Path) -> None:
-    """Models that give values have their error's interval, root mean square and R², as metrics.csv has them."""
+    """The table of regression models has the error's interval, root mean square and R² of metrics.csv."""
     from stages.report import report
 
     run = shaped_run(tmp_path, 2, 10, "regression")
     assert report.main(run.arguments()) == 0
     best = json.loads((run.out / "metrics.json").read_text())["model_00"]
-    (row, _) = table(tmp_path)
+    (row, _) = metrics_table(tmp_path)
     names = ("mean_absolute_error_low", "mean_absolute_error_high", "root_mean_squared_error", "r2")
     shown = [float(row[name]) for name in ("error from", "error to", "root mean square", "R²")]
     assert shown == pytest.approx([best[name] for name in names], rel=1e-5)
 
 
-def test_table_shows_what_there_is(finished: Run, tmp_path: Path) -> None:
-    """Columns that no model has are left out; without a report there is nothing."""
-    rows = table(finished.root)
+def test_table_without_values(finished: Run, tmp_path: Path) -> None:
+    """The table has no empty columns; without a report, table and plots are empty."""
+    rows = metrics_table(finished.root)
     assert "mean absolute error" not in rows[0] and float(rows[0]["test accuracy"]) > 0.5
-    assert table(tmp_path) == [] and pictures(tmp_path) == ""
+    assert metrics_table(tmp_path) == [] and plots_as_markdown(tmp_path) == ""

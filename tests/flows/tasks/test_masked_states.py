@@ -1,4 +1,4 @@
-"""Secrets in what flows leave on the Prefect server, on workers too: states, reports and logs have `***` instead."""
+"""Masks secrets in the states, reports and logs that flows write to the Prefect server, on workers too."""
 
 import json
 import os
@@ -10,10 +10,10 @@ import pytest
 from ruamel.yaml import YAML
 
 from flows.core.errors import Interrupted, OrderUnusable, StageFailed
-from flows.tasks.failure_state import failed
-from flows.workers.stage_report import Ending, ending_of
+from flows.tasks.failure_state import failure_state
+from flows.workers.stage_report import ExitStatus, describe_error
 from stages.base.errors import InkflowError
-from tests.flows.test_pipeline import settled
+from tests.flows.test_pipeline import finished_run
 from tests.support.prefect_api import api
 from tests.support.root import ROOT
 
@@ -23,25 +23,25 @@ SECRET = "correct-horse+battery/staple"
 @pytest.mark.parametrize(
     ("error", "state", "ending"),
     [
-        (InkflowError(f"s: no entry for {SECRET}"), "FAILED", Ending.BROKEN),
-        (StageFailed("s", 3, ["epoch 1", f"error: no entry for {SECRET}"]), "FAILED", Ending.FAILED),
-        (OrderUnusable(f"git fetch: https://me:{SECRET}@host"), "FAILED", Ending.REFUSED),
-        (Interrupted(f"train@{SECRET}"), "CANCELLED", Ending.INTERRUPTED),
+        (InkflowError(f"s: no entry for {SECRET}"), "FAILED", ExitStatus.BROKEN),
+        (StageFailed("s", 3, ["epoch 1", f"error: no entry for {SECRET}"]), "FAILED", ExitStatus.FAILED),
+        (OrderUnusable(f"git fetch: https://me:{SECRET}@host"), "FAILED", ExitStatus.REFUSED),
+        (Interrupted(f"train@{SECRET}"), "CANCELLED", ExitStatus.INTERRUPTED),
     ],
 )
 def test_states_and_reports_of_errors(
-    error: InkflowError, state: str, ending: Ending, monkeypatch: pytest.MonkeyPatch
+    error: InkflowError, state: str, ending: ExitStatus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What an error says becomes a state, and a worker's report, without the secrets in it."""
+    """The message of an error appears in a state and in a worker's report without its secrets."""
     monkeypatch.setenv("TOKEN", SECRET)
-    ended, (kind, _, words) = failed(error), ending_of(error)
-    assert (ended.type.value, kind) == (state, ending)
-    for said in (ended.message, words):
-        assert said and SECRET not in said and "***" in said
+    final, (status, _, words) = failure_state(error), describe_error(error)
+    assert (final.type.value, status) == (state, ending)
+    for message in (final.message, words):
+        assert message and SECRET not in message and "***" in message
 
 
 def test_every_deployed_flow_masks_its_logs() -> None:
-    """Whatever module a worker imports for a flow, from then on log records say no secret."""
+    """Importing the module of any deployed flow masks secrets in log records from then on."""
     with (ROOT / "prefect.yaml").open() as file:
         entries = [entry["entrypoint"] for entry in YAML(typ="safe").load(file)["deployments"]]
     modules = {
@@ -59,15 +59,15 @@ for module in sys.argv[1:]:
     print(module, getattr(logging.getLogRecordFactory(), "masks", False))
 """
     command = [sys.executable, "-c", code, *sorted(modules)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert len(modules) >= 5
-    assert done.stdout.splitlines() == [f"{module} True" for module in sorted(modules)]
+    assert process.stdout.splitlines() == [f"{module} True" for module in sorted(modules)]
 
 
 @pytest.mark.server
-def test_nothing_of_a_worker_tells_a_secret(tmp_path: Path, prefect_url: str) -> None:
-    """A worker cannot fetch an order's commit from an address with a password: the state, the report and the logs of
-    its run have `***` there.
+def test_a_worker_masks_secrets_in_addresses(tmp_path: Path, prefect_url: str) -> None:
+    """If a worker cannot fetch a commit from an address with a password, the state, report and logs of its run have
+    `***` in place of the password.
     """
     source = "http://me:hunter2222@127.0.0.1:9/project.git"
     code = (
@@ -83,12 +83,12 @@ def test_nothing_of_a_worker_tells_a_secret(tmp_path: Path, prefect_url: str) ->
         "INKFLOW_WORKER_HOME": str(tmp_path / "worker"),
         "PYTHONPATH": str(ROOT),
     }
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=200)
-    assert done.returncode == 0, done.stderr
-    run = settled(prefect_url, 0).flow_run
+    process = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=200)
+    assert process.returncode == 0, process.stderr
+    run = finished_run(prefect_url, 0).flow_run
     report = api(prefect_url, "POST", "/artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}})
-    kept = json.dumps([run["state"], report]) + done.stdout + done.stderr
+    text = json.dumps([run["state"], report]) + process.stdout + process.stderr
     assert run["state"]["type"] == "FAILED"
     assert len(report) == 1 and "http://me:***@127.0.0.1:9/project.git" in json.dumps(report)
     assert "http://me:***@127.0.0.1:9/project.git" in run["state"]["message"]
-    assert "hunter2222" not in kept
+    assert "hunter2222" not in text

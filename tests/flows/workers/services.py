@@ -1,4 +1,4 @@
-"""Real servers for stages on other machines: OpenSSH and Prefect on loopback, each with its own folder."""
+"""Runs real OpenSSH and Prefect servers on loopback, each with its own folder, and hosts with separate homes."""
 
 import getpass
 import os
@@ -32,14 +32,14 @@ Subsystem sftp internal-sftp
 
 
 def free_port() -> int:
-    """A port on loopback that nobody listens on."""
+    """Return a free port on loopback."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
-def program(name: str, *folders: str) -> str:
-    """Path of a system's program, or the test is skipped."""
+def find_program(name: str, *folders: str) -> str:
+    """Return the path of a system program; skip the test if it is not installed."""
     path = shutil.which(name, path=os.pathsep.join([os.environ["PATH"], "/usr/sbin", *folders]))
     if path is None:
         pytest.skip(f"{name} is not installed")
@@ -47,41 +47,41 @@ def program(name: str, *folders: str) -> str:
 
 
 class Service:
-    """A process that can be ended and started again, with all that it started."""
+    """A server process that can be killed, with its descendants, and started again."""
 
-    def __init__(self, command: Sequence[str], log: Path, ready: Callable[[], bool], **options: object) -> None:
-        self._command, self._log, self._ready, self._options = command, log, ready, options
+    def __init__(self, command: Sequence[str], log: Path, is_ready: Callable[[], bool], **options: object) -> None:
+        self._command, self._log, self._is_ready, self._options = command, log, is_ready, options
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start, and wait until it answers."""
+        """Start the process and wait until it is ready."""
         self.launch()
         self.wait_until_ready()
 
     def launch(self) -> None:
-        """Start."""
+        """Start the process."""
         with self._log.open("a") as log:
             self.process = subprocess.Popen(  # type: ignore[call-overload]
                 self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, **self._options
             )
 
     def wait_until_ready(self) -> None:
-        """Wait until it answers."""
+        """Wait until the process is ready."""
         try:
-            wait_until(self._ready, timeout_s=120)
+            wait_until(self._is_ready, timeout_s=120)
         except TimeoutError:
             raise AssertionError(f"{self._command[0]} did not start: {self._log.read_text()[-3000:]}") from None
 
     def stop(self) -> None:
-        """End it; without grace, as a failing machine does."""
+        """Kill the process and its descendants, as a machine failure does."""
         if self.process is not None:
-            end_tree(self.process.pid)
+            kill_tree(self.process.pid)
             self.process.wait(timeout=30)
             self.process = None
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """At work as long as the block lasts."""
+        """Run the process until the block ends."""
         self.start()
         try:
             yield
@@ -89,8 +89,8 @@ class Service:
             self.stop()
 
 
-def end_tree(pid: int) -> None:
-    """Kill a process and all that descends from it."""
+def kill_tree(pid: int) -> None:
+    """Kill a process and all its descendants."""
     try:
         process = psutil.Process(pid)
         family = [process, *process.children(recursive=True)]
@@ -104,40 +104,40 @@ def end_tree(pid: int) -> None:
     psutil.wait_procs(family, timeout=30)
 
 
-def answers(port: int) -> bool:
-    """True when somebody listens on the port."""
+def is_listening(port: int) -> bool:
+    """Return True if a server listens on the port."""
     with socket.socket() as probe:
         probe.settimeout(2)
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 class Sshd(Service):
-    """An OpenSSH server with keys of its own; files are reached by SFTP."""
+    """An OpenSSH server with its own keys, which serves files by SFTP."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
         self.folder, self.port = folder, free_port()
         for name in ("host", "user"):
-            command = [program("ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
+            command = [find_program("ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
             subprocess.run(command, check=True)
         (folder / "config").write_text(CONFIG.format(port=self.port, folder=folder))
         if os.getuid() == 0:
             Path("/run/sshd").mkdir(exist_ok=True)
-        command = [program("sshd"), "-D", "-e", "-f", str(folder / "config")]
-        super().__init__(command, folder / "log", lambda: answers(self.port))
+        command = [find_program("sshd"), "-D", "-e", "-f", str(folder / "config")]
+        super().__init__(command, folder / "log", lambda: is_listening(self.port))
 
     def url(self, path: Path) -> str:
-        """Address of a folder as a DVC remote."""
+        """Return the address of a folder as a DVC remote."""
         return f"ssh://{getpass.getuser()}@127.0.0.1:{self.port}{path}"
 
     def write_config(self, home: Path) -> None:
-        """Tell OpenSSH's clients of somebody whose home is there how to log in."""
+        """Write the configuration with which OpenSSH clients log in, for a user with the folder `home`."""
         (home / ".ssh").mkdir(parents=True, exist_ok=True)
         (home / ".ssh/config").write_text(f"Host 127.0.0.1\n    IdentityFile {self.folder}/user\n")
 
 
 class PrefectServer(Service):
-    """A Prefect server that keeps what it knows in `database`."""
+    """A Prefect server with the database at the URL `database`."""
 
     def __init__(self, folder: Path, database: str, settings: Mapping[str, str] | None = None) -> None:
         folder.mkdir()
@@ -162,7 +162,7 @@ class PrefectServer(Service):
 
 
 class Host:
-    """One machine of several: a home of its own, nothing of the others' but what goes over the network."""
+    """A machine with its own home, which shares nothing with other hosts but the network."""
 
     def __init__(self, folder: Path, server: PrefectServer) -> None:
         folder.mkdir(parents=True)
@@ -173,7 +173,7 @@ class Host:
             "PREFECT_HOME": str(folder / ".prefect"),
             "PREFECT_API_URL": server.url,
             "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONPATH": str(ROOT),  # this checkout's flows, as an installed package
+            "PYTHONPATH": str(ROOT),  # the flows of this checkout, in place of an installed package
             "DO_NOT_TRACK": "1",
             "TMPDIR": str(folder),
         }
@@ -192,8 +192,8 @@ class Host:
             timeout=timeout_s,
         )
 
-    def do(self, *command: str, folder: Path | None = None) -> str:
-        """Output of a command that has to succeed."""
-        done = self.run(*command, folder=folder)
-        assert done.returncode == 0, f"{' '.join(command)}: {done.stdout}{done.stderr}"
-        return done.stdout
+    def check_output(self, *command: str, folder: Path | None = None) -> str:
+        """Run a command that has to succeed, and return its output."""
+        process = self.run(*command, folder=folder)
+        assert process.returncode == 0, f"{' '.join(command)}: {process.stdout}{process.stderr}"
+        return process.stdout

@@ -1,4 +1,4 @@
-"""The project's own models, trained in the pool: the same bytes as a local run's."""
+"""Trains the project's models in a pool: the outputs have the same bytes as those of a local run."""
 
 import hashlib
 import re
@@ -13,13 +13,13 @@ pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.farm]
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """SHA-256 of each file that the pipeline made."""
+    """Return the SHA-256 of each model file and evaluation file of the pipeline."""
     files = [path for name in ("models", "evaluation") for path in (folder / name).rglob("*") if path.is_file()]
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 TINY: dict[str, object] = {"optimizer": {"name": "adam"}, "batch_size": 64, "epochs": 1}
-MODELS: dict[str, dict[str, object]] = {  # the five of params.yaml, small
+MODELS: dict[str, dict[str, object]] = {  # small versions of the five models in params.yaml
     "dense": {"network": "dense", "units": [16]} | TINY,
     "dense_small": {"network": "dense", "units": [8]} | TINY,
     "dense_dropout": {"network": "dense", "units": [16], "dropout": 0.2} | TINY,
@@ -31,19 +31,19 @@ LOCAL = ("evaluate@dense_dropout", "evaluate@cnn")
 
 @pytest.mark.timeout(900)
 def test_same_bytes(clones: Clones, project: Project) -> None:
-    """A cold run sends the five trainings to workers, and uses both; here nothing was trained. They gave what a local
-    run gives, byte for byte.
+    """A run without a cache sends the five trainings to both workers and trains nothing locally; a local run writes
+    the same bytes.
     """
     project.set({"models": MODELS})
-    here = clones.publish(project, {"train@*": {"pool": POOL}})
+    pooled = clones.publish(project, {"train@*": {"pool": POOL}})
     output = clones.inkflow("run", "--jobs", "1")
     assert clones.states() == ["COMPLETED"] * len(MODELS)
     assert set(re.findall(r"ran on worker (\w+) of pool", output)) == {"one", "two"}
     assert "up to date" in clones.status()
-    assert not (here.folder / ".inkflow/checkpoints").exists()
-    local = clones.another(clones.folder / "local")
-    clones.begin("run", *LOCAL, "--local", "--jobs", "1", folder=local.folder).wait(timeout_s=600)
-    assert len(clones.sent()) == len(MODELS)
-    made = digests(local.folder)
-    assert len(made) >= 2 * len(LOCAL)
-    assert made.items() <= digests(here.folder).items()
+    assert not (pooled.folder / ".inkflow/checkpoints").exists()
+    local = clones.clone_to(clones.folder / "local")
+    clones.start("run", *LOCAL, "--local", "--jobs", "1", folder=local.folder).wait(timeout_s=600)
+    assert len(clones.sent_runs()) == len(MODELS)
+    local_digests = digests(local.folder)
+    assert len(local_digests) >= 2 * len(LOCAL)
+    assert local_digests.items() <= digests(pooled.folder).items()

@@ -1,4 +1,4 @@
-"""What a worker is sent: the newest commit that it can fetch, everything since as a patch, and no file unseen."""
+"""Orders and their checkout: the newest commit that a worker can fetch, later changes as a patch, no unknown files."""
 
 import os
 import platform
@@ -13,21 +13,23 @@ from flows.engine.scheduler import Scheduler
 from flows.engine.types import Stage
 from flows.workers.code_checkout import check_out
 from flows.workers.executor import Executor
-from flows.workers.order import MAX_PATCH_BYTES, Order, other_versions, source_of, versions_of
-from flows.workers.stage_report import Ending, Report, ending_of
+from flows.workers.order import MAX_PATCH_BYTES, Order, code_fields, installed_versions, version_differences
+from flows.workers.stage_report import ExitStatus, Report, describe_error
 from stages.base.errors import InkflowError
 
-PERSON = ("-c", "user.name=tester", "-c", "user.email=tester@localhost")
+GIT_IDENTITY = ("-c", "user.name=tester", "-c", "user.email=tester@localhost")
 
 
 def git(folder: Path, *arguments: str) -> str:
-    """Output of a git command."""
-    return subprocess.run(["git", *PERSON, *arguments], cwd=folder, capture_output=True, text=True, check=True).stdout
+    """Return the output of a git command."""
+    return subprocess.run(
+        ["git", *GIT_IDENTITY, *arguments], cwd=folder, capture_output=True, text=True, check=True
+    ).stdout
 
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """A clone of a repository with one commit and the project in a folder below its top."""
+    """Return the project's folder in a clone of a repository with one commit."""
     origin = tmp_path / "origin"
     (origin / "sub").mkdir(parents=True)
     git(origin, "init", "--quiet")
@@ -40,12 +42,12 @@ def clone(tmp_path: Path) -> Path:
 
 
 def order(folder: Path, *files: str) -> Order:
-    """An order for a stage that reads `files`."""
-    return Order(stage="s", run_key="k", **source_of(folder, files, "s"))
+    """Return an order for a stage that reads `files`."""
+    return Order(stage="s", run_key="k", **code_fields(folder, files, "s"))
 
 
-def test_what_was_committed_and_edited_since_goes_along(clone: Path, tmp_path: Path) -> None:
-    """An unpushed commit, edits, new and binary files reach the worker; dvc.lock does not; twice is the same."""
+def test_unpushed_commits_and_edits_are_sent(clone: Path, tmp_path: Path) -> None:
+    """Unpushed commits, edits, new and binary files reach the worker, dvc.lock does not; a second checkout is equal."""
     base = git(clone, "rev-parse", "HEAD").strip()
     (clone / "a").write_text("two\n")
     (clone / "b").write_bytes(bytes(range(256)))
@@ -56,8 +58,8 @@ def test_what_was_committed_and_edited_since_goes_along(clone: Path, tmp_path: P
     sent = order(clone, "a", "b")
     assert (sent.commit, sent.folder) == (base, "sub/")
     for _ in range(2):
-        (tmp_path / "place").mkdir(exist_ok=True)
-        root = check_out(sent, tmp_path / "home", tmp_path / "place")
+        (tmp_path / "stage").mkdir(exist_ok=True)
+        root = check_out(sent, tmp_path / "home", tmp_path / "stage")
         assert (root / "a").read_text() == "three\n"
         assert (root / "b").read_bytes() == bytes(range(256))
         assert (root / "dvc.lock").read_text() == "lock\n"
@@ -65,11 +67,11 @@ def test_what_was_committed_and_edited_since_goes_along(clone: Path, tmp_path: P
     assert order(clone, "a").commit == git(clone, "rev-parse", "HEAD").strip()
 
 
-def test_a_file_that_git_ignores_is_sent_more_than_once(clone: Path, tmp_path: Path) -> None:
-    """A file that was added although git ignores it reaches the worker with each order, as it is then, and is gone
-    there when it is gone here; what a stage made that git ignores stays.
+def test_ignored_files_that_were_added_are_sent_with_each_order(clone: Path, tmp_path: Path) -> None:
+    """A tracked file that matches .gitignore reaches the worker with each order in its current form, and is removed
+    there once it is removed here; ignored outputs of a stage stay.
     """
-    (tmp_path / "place").mkdir()
+    (tmp_path / "stage").mkdir()
     (clone / ".gitignore").write_text("*.ignored\n")
     git(clone, "add", ".gitignore")
     git(clone, "commit", "--quiet", "--message", "ignore")
@@ -78,27 +80,27 @@ def test_a_file_that_git_ignores_is_sent_more_than_once(clone: Path, tmp_path: P
     git(clone, "add", "--force", "new.ignored")
     for text in ("one\n", "one\n", "two\n"):
         (clone / "new.ignored").write_text(text)
-        root = check_out(order(clone, "new.ignored"), tmp_path / "home", tmp_path / "place")
+        root = check_out(order(clone, "new.ignored"), tmp_path / "home", tmp_path / "stage")
         assert (root / "new.ignored").read_text() == text
         (root / "made.ignored").touch()
     git(clone, "rm", "--quiet", "--force", "new.ignored")
-    root = check_out(order(clone), tmp_path / "home", tmp_path / "place")
+    root = check_out(order(clone), tmp_path / "home", tmp_path / "stage")
     assert [path.name for path in root.glob("*.ignored")] == ["made.ignored"]
 
 
-def test_a_branch_may_take_the_place_of_another(clone: Path, tmp_path: Path) -> None:
-    """`feature` is deleted and `feature/x` pushed, and the other way round: the worker goes on."""
-    (tmp_path / "place").mkdir()
-    for before, branch in ((None, "feature"), ("feature", "feature/x"), ("feature/x", "feature")):
-        if before:
-            git(clone, "push", "--quiet", "origin", f":refs/heads/{before}")
-        (clone / "a").write_text(f"{branch} after {before}\n")
+def test_a_branch_may_replace_a_prefix_of_its_name(clone: Path, tmp_path: Path) -> None:
+    """If `feature` is deleted and `feature/x` pushed, or the reverse, the worker still fetches both."""
+    (tmp_path / "stage").mkdir()
+    for previous, branch in ((None, "feature"), ("feature", "feature/x"), ("feature/x", "feature")):
+        if previous:
+            git(clone, "push", "--quiet", "origin", f":refs/heads/{previous}")
+        (clone / "a").write_text(f"{branch} after {previous}\n")
         git(clone, "commit", "--quiet", "--all", "--message", branch)
         git(clone, "push", "--quiet", "origin", f"HEAD:refs/heads/{branch}")
         sent = order(clone, "a")
         assert sent.commit == git(clone, "rev-parse", "HEAD").strip()
-        root = check_out(sent, tmp_path / "home", tmp_path / "place")
-        assert (root / "a").read_text() == f"{branch} after {before}\n"
+        root = check_out(sent, tmp_path / "home", tmp_path / "stage")
+        assert (root / "a").read_text() == f"{branch} after {previous}\n"
 
 
 @pytest.mark.parametrize(
@@ -114,8 +116,8 @@ def test_a_branch_may_take_the_place_of_another(clone: Path, tmp_path: Path) -> 
     ],
     ids=lambda setting: next(iter(setting)),
 )
-def test_settings_of_git_change_no_patch(clone: Path, tmp_path: Path, setting: dict[str, str]) -> None:
-    """However somebody wants to see differences, the worker gets the same files."""
+def test_git_settings_do_not_change_the_patch(clone: Path, tmp_path: Path, setting: dict[str, str]) -> None:
+    """Whatever the user's settings for `git diff` are, the worker gets the same files."""
     (clone.parent / ".gitattributes").write_text("* diff=upper\n")
     (clone.parent / "above").write_text("new\n")
     git(clone, "add", "--all", ":/")
@@ -125,8 +127,8 @@ def test_settings_of_git_change_no_patch(clone: Path, tmp_path: Path, setting: d
         git(clone, "config", name, value)
     sent = order(clone, "a")
     assert sent == plain
-    (tmp_path / "place").mkdir()
-    root = check_out(sent, tmp_path / "home", tmp_path / "place")
+    (tmp_path / "stage").mkdir()
+    root = check_out(sent, tmp_path / "home", tmp_path / "stage")
     assert ((root / "a").read_text(), (root.parent / "above").read_text()) == ("two\n", "new\n")
 
 
@@ -141,19 +143,19 @@ def test_settings_of_git_change_no_patch(clone: Path, tmp_path: Path, setting: d
         ("git@host:p.git", "git@host:p.git"),
     ],
 )
-def test_no_secret_is_sent(clone: Path, origin: str, source: str) -> None:
-    """A password or token in the address of origin is not part of the order."""
+def test_no_credentials_are_sent(clone: Path, origin: str, source: str) -> None:
+    """The order does not contain a password or token from the address of origin."""
     git(clone, "remote", "set-url", "origin", origin)
     assert order(clone).source == source
 
 
-def test_what_no_worker_can_see_is_refused(clone: Path, tmp_path: Path) -> None:
-    """A file that git does not know is named, a patch that is too large is said; no commit is said."""
+def test_unsendable_code_is_refused(clone: Path, tmp_path: Path) -> None:
+    """An untracked file, too large a patch and a missing commit each give an error that says so."""
     (clone / "new").write_text("new\n")
-    with pytest.raises(CannotBeSent, match=r"it reads new, which git does not know.*`git add` it"):
+    with pytest.raises(CannotBeSent, match=r"it reads new, which git does not track.*`git add` it"):
         order(clone, "a", "new")
     (clone / "a").write_bytes(os.urandom(MAX_PATCH_BYTES))
-    with pytest.raises(CannotBeSent, match="of which a worker takes at most 300,000; commit and push it"):
+    with pytest.raises(CannotBeSent, match="an order holds at most 300,000; commit and push them"):
         order(clone, "a")
     git(tmp_path, "init", "--quiet", "empty")
     with pytest.raises(CannotBeSent, match="commit first"):
@@ -164,43 +166,45 @@ def test_what_no_worker_can_see_is_refused(clone: Path, tmp_path: Path) -> None:
     "error",
     [StageFailed("s", 69, ["error: away"]), StageTimedOut("s", 3.0), Interrupted("s"), InkflowError("s: broken")],
 )
-def test_an_error_crosses_whole(error: InkflowError) -> None:
-    """An error of a worker is the same error here: class, exit code and words."""
-    ending, code, words = ending_of(error)
+def test_errors_survive_the_report(error: InkflowError) -> None:
+    """An error that a worker reports has the same class, exit code and message on the orchestrator."""
+    ending, code, words = describe_error(error)
     report = Report.from_table(Report("w", "s", ending=ending, code=code, words=words).to_table())
     assert report is not None
-    again = report.error(3.0)
-    assert type(again) is type(error)
-    assert again.exit_code == error.exit_code
-    if ending is not Ending.BROKEN:
-        assert str(again) == str(error)
+    restored = report.error(3.0)
+    assert type(restored) is type(error)
+    assert restored.exit_code == error.exit_code
+    if ending is not ExitStatus.BROKEN:
+        assert str(restored) == str(error)
 
 
 def test_versions_are_compared_by_name(clone: Path) -> None:
-    """Other versions are told with both, the same ones are not; the third number of Python's does not count."""
-    here = order(clone).model_copy(update={"versions": versions_of(["python", "numpy", "no-such-package"])})
-    assert other_versions(here) == ""
-    other = here.model_copy(update={"versions": {**here.versions, "numpy": "0.1"}})
-    assert other_versions(other).endswith("instead of 0.1")
+    """Differences name both versions, and equal versions are not listed; Python's third number is ignored."""
+    equal = order(clone).model_copy(update={"versions": installed_versions(["python", "numpy", "no-such-package"])})
+    assert version_differences(equal) == ""
+    other = equal.model_copy(update={"versions": {**equal.versions, "numpy": "0.1"}})
+    assert version_differences(other).endswith("instead of 0.1")
     major, minor, _ = platform.python_version_tuple()
-    for python, said in ((f"{major}.{minor}", ""), ("3.2", f"python {major}.{minor} instead of 3.2")):
-        assert other_versions(here.model_copy(update={"versions": {"python": python}})) == said
+    for python, differences in ((f"{major}.{minor}", ""), ("3.2", f"python {major}.{minor} instead of 3.2")):
+        assert version_differences(equal.model_copy(update={"versions": {"python": python}})) == differences
 
 
 @pytest.mark.parametrize("slots", ["abc", "0", "1.5"])
-def test_slots_have_to_be_a_number(slots: str, clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker whose slots are no number refuses what it is sent, and says what they should be."""
+def test_invalid_slots_are_refused(slots: str, clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker whose INKFLOW_WORKER_SLOTS is not a positive number refuses orders, and says what it expects."""
     monkeypatch.setenv("INKFLOW_WORKER_SLOTS", slots)
-    with pytest.raises(OrderUnusable, match=f"INKFLOW_WORKER_SLOTS is '{slots}', and has to be a whole number from 1"):
+    with pytest.raises(
+        OrderUnusable, match=f"INKFLOW_WORKER_SLOTS is '{slots}', expected a whole number of at least 1"
+    ):
         Executor(order(clone), print).run()
 
 
 def test_stages_in_pools_take_no_jobs() -> None:
-    """With one job, all stages of a pool start at once, beside one that runs here."""
+    """With one job, all stages of a pool start at once, in parallel with one local stage."""
     stages = [Stage(name) for name in ("a", "p@1", "p@2", "b")]
     policies = Policies(stages={"p@*": StagePolicy(pool="gpu", slots=4, gpus=2)})
     scheduler = Scheduler(stages, {stage.name: policies.of(stage.name) for stage in stages}, jobs=1, gpus=[0])
     while scheduler.start_next():
         pass
     assert set(scheduler.running) == {"a", "p@1", "p@2"}
-    assert policies.all_here().of("p@1").pool is None
+    assert policies.without_pools().of("p@1").pool is None

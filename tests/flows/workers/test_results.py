@@ -1,4 +1,4 @@
-"""A single result through a DVC remote: given by one clone, taken by another that never ran it."""
+"""Transfers the result of a stage through a DVC remote, from the clone that ran it to one that did not."""
 
 import os
 import shutil
@@ -11,12 +11,12 @@ import httpx
 import pytest
 from ruamel.yaml import YAML
 
-from flows.core.errors import RemoteUnusable
+from flows.core.errors import TransferFailed
 from flows.dvc_repo.repository import Repository
 from flows.dvc_repo.stage_transfer import WorkerProject
 from flows.engine.types import Outcome, Result
 from tests.conftest import Toy, run_engine
-from tests.flows.workers.services import Service, answers, free_port
+from tests.flows.workers.services import Service, free_port, is_listening
 
 STAGES = """
 stages:
@@ -30,20 +30,20 @@ stages:
 
 @pytest.fixture
 def s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """DVC's settings for a bucket of a server that speaks S3."""
+    """Run an S3 server and return DVC's settings for a bucket on it."""
     for name, value in {"ACCESS_KEY_ID": "key", "SECRET_ACCESS_KEY": "secret", "DEFAULT_REGION": "us-east-1"}.items():
         monkeypatch.setenv(f"AWS_{name}", value)
     port = free_port()
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with Service(command, tmp_path / "moto.log", lambda: answers(port), env=dict(os.environ)).running():
+    with Service(command, tmp_path / "moto.log", lambda: is_listening(port), env=dict(os.environ)).running():
         url = f"http://127.0.0.1:{port}"
         httpx.put(f"{url}/bucket", timeout=30).raise_for_status()
         yield f"s3://bucket/some/folder\n    endpointurl = {url}"
 
 
 @pytest.mark.parametrize("kind", ["folder", "s3"])
-def test_a_result_crosses(toy: Toy, tmp_path: Path, kind: str, request: pytest.FixtureRequest) -> None:
-    """Folder, file and metric come back as they were; an entry that is cut off does not count."""
+def test_a_result_is_transferred(toy: Toy, tmp_path: Path, kind: str, request: pytest.FixtureRequest) -> None:
+    """Folder, file and metric come back unchanged; a truncated entry of the run cache is ignored."""
     url = str(tmp_path / "remote") if kind == "folder" else request.getfixturevalue("s3")
     (tmp_path / "remote").mkdir()
     toy.write({"dvc.yaml": STAGES, "in": "one\n"})
@@ -51,9 +51,9 @@ def test_a_result_crosses(toy: Toy, tmp_path: Path, kind: str, request: pytest.F
     assert run_engine("s").ran == ["s"]
     with Repository() as repository:
         key = repository.run_key("s")
-    workplace = WorkerProject(toy.folder, 5, threading.Event())
-    workplace.give("s", key)
-    workplace.close()
+    project = WorkerProject(toy.folder, 5, threading.Event())
+    project.push_result("s", key)
+    project.close()
     for name in (".dvc/cache", "folder"):
         shutil.rmtree(toy.folder / name)
     for name in ("dvc.lock", "out", "m.json"):
@@ -64,27 +64,27 @@ def test_a_result_crosses(toy: Toy, tmp_path: Path, kind: str, request: pytest.F
         transfer, stage = repository.transfer(5, threading.Event()), repository.stages()[0]
         assert not transfer.fetch("s", "0" * 64)
         assert transfer.fetch("s", key)
-        settled = repository.settle(stage)
+        settled = repository.try_restore(stage)
         assert isinstance(settled, Result)
         assert settled.outcome is Outcome.RESTORED
     assert (toy.read("folder/b"), toy.read("m.json"), toy.read("out")) == ("one\n", "1\n", "one\n")
 
 
-def test_an_unreachable_remote_is_said(toy: Toy) -> None:
-    """A remote that stays away fails after the stated patience, with its own words."""
+def test_an_unreachable_remote_fails(toy: Toy) -> None:
+    """A remote that stays unreachable fails after the given time, with its own message."""
     toy.write({"dvc.yaml": STAGES, "in": "one\n"})
     url = f"ssh://nobody@127.0.0.1:{free_port()}/nowhere"
     toy.write({".dvc/config": f"[core]\n    remote = r\n['remote \"r\"']\n    url = {url}\n"})
     with Repository() as repository:
         transfer = repository.transfer(1, threading.Event())
-        with pytest.raises(RemoteUnusable, match=r"s: the DVC remote could not be asked .*; `dvc push`"):
+        with pytest.raises(TransferFailed, match=r"s: the DVC remote could not look up .*; `dvc push`"):
             transfer.fetch("s", "0" * 64)
 
 
 @pytest.mark.parametrize("out", ["folder", "out"])
-def test_a_result_whose_contents_are_gone_is_none(toy: Toy, tmp_path: Path, out: str) -> None:
-    """`dvc gc --cloud` leaves entries of the run cache without their contents: there is no earlier result then, and
-    whoever needs the contents hears that the remote has them no more; nothing is a fault of ours.
+def test_a_result_without_contents_is_ignored(toy: Toy, tmp_path: Path, out: str) -> None:
+    """`dvc gc --cloud` leaves entries of the run cache whose contents are gone: they are not a result, and a stage that
+    needs the contents fails with a message that the remote lacks them.
     """
     stages = STAGES.replace("[folder, out]", f"[{out}]")
     toy.write({"dvc.yaml": stages, "in": "one\n"})
@@ -92,29 +92,29 @@ def test_a_result_whose_contents_are_gone_is_none(toy: Toy, tmp_path: Path, out:
     assert run_engine("s").ran == ["s"]
     with Repository() as repository:
         key, transfer = repository.run_key("s"), repository.transfer(5, threading.Event())
-        workplace = WorkerProject(toy.folder, 5, threading.Event())
-        workplace.give("s", key)
+        project = WorkerProject(toy.folder, 5, threading.Event())
+        project.push_result("s", key)
         assert transfer.fetch("s", key)
         shutil.rmtree(tmp_path / "remote/files")
         shutil.rmtree(toy.folder / ".dvc/cache/files")
         assert not transfer.fetch("s", key)
         outs = YAML(typ="safe").load(toy.read("dvc.lock"))["stages"]["s"]["outs"]
         (value,) = [entry["md5"] for entry in outs if entry["path"] == out]
-        with pytest.raises(RemoteUnusable, match="s: the DVC remote could not give what the stage needs: it does not"):
-            workplace.lay_out("s", {out: value})
-        workplace.close()
+        with pytest.raises(TransferFailed, match="s: the DVC remote could not provide the stage's data: some of it"):
+            project.checkout_inputs("s", {out: value})
+        project.close()
 
 
-def test_what_the_cache_lost_cannot_be_sent(toy: Toy, tmp_path: Path) -> None:
-    """A folder that the cache here has no more is said in a sentence when it is to be sent."""
+def test_a_result_missing_in_the_cache_cannot_be_pushed(toy: Toy, tmp_path: Path) -> None:
+    """Pushing a folder that the local cache has lost fails with one sentence."""
     toy.write({"dvc.yaml": STAGES, "in": "one\n"})
     toy.write({".dvc/config": f"[core]\n    remote = r\n['remote \"r\"']\n    url = {tmp_path / 'remote'}\n"})
     assert run_engine("s").ran == ["s"]
     with Repository() as repository:
         key = repository.run_key("s")
-    workplace = WorkerProject(toy.folder, 5, threading.Event())
+    project = WorkerProject(toy.folder, 5, threading.Event())
     for path in (toy.folder / ".dvc/cache/files").rglob("*.dir"):
         path.unlink()
-    with pytest.raises(RemoteUnusable, match="s: the DVC remote could not take what the stage needs: the cache here"):
-        workplace.give("s", key)
-    workplace.close()
+    with pytest.raises(TransferFailed, match="s: the DVC remote could not store the stage's data: the local cache"):
+        project.push_result("s", key)
+    project.close()

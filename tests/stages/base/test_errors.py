@@ -1,4 +1,4 @@
-"""Errors say what helps against them."""
+"""Messages of output errors, and their remedies."""
 
 import os
 import resource
@@ -14,32 +14,32 @@ from tests.support.root import ROOT
 
 
 @pytest.mark.parametrize(
-    ("place", "advice"),
+    ("path", "remedy"),
     [
-        ("folder", "Is a directory; it is a folder: name a file in it"),
-        ("file/x.txt", "File exists; a part of its path is a file: name another path"),
+        ("folder", "Is a directory; the path is a folder: choose a file in it"),
+        ("file/x.txt", "File exists; a part of the path is a file: choose another path"),
         ("x" * 300, "File name too long; choose a shorter name"),
-        ("/proc/x.txt", "No such file or directory; name another path"),
+        ("/proc/x.txt", "No such file or directory; choose another path"),
     ],
 )
-def test_output_error_advises_what_fits(tmp_path: Path, place: str, advice: str) -> None:
-    """Nobody is told to free space where a folder stands in the way."""
+def test_output_error_has_a_suitable_remedy(tmp_path: Path, path: str, remedy: str) -> None:
+    """The remedy of an output error depends on its cause."""
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").touch()
     with pytest.raises(OutputError) as caught:
-        write_text(tmp_path / place, "text")
-    assert str(caught.value) == f"cannot write {tmp_path / place}: {advice}"
+        write_text(tmp_path / path, "text")
+    assert str(caught.value) == f"cannot write {tmp_path / path}: {remedy}"
 
 
-def test_output_that_grows_beyond_a_limit(tmp_path: Path) -> None:
-    """A file that may not grow as large as it should leaves the earlier one, and says which limit it is."""
+def test_output_above_a_size_limit(tmp_path: Path) -> None:
+    """A write above the file size limit keeps the earlier file, and the error names the limit."""
     (tmp_path / "x.txt").write_text("earlier")
     code = (
         "import signal, sys\nfrom pathlib import Path\nfrom stages.base.errors import exit_with\n"
         "from stages.base.files import write_text\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "sys.exit(exit_with(lambda: write_text(Path('x.txt'), 'a' * 100_000)))"
     )
-    ended = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
@@ -48,8 +48,8 @@ def test_output_that_grows_beyond_a_limit(tmp_path: Path) -> None:
         text=True,
         timeout=60,
     )
-    assert ended.returncode == 1
-    assert ended.stderr == (
+    assert result.returncode == 1
+    assert result.stderr == (
         "error: cannot write x.txt: File too large; raise the limit on the size of files (ulimit -f), then run again\n"
     )
     assert [path.name for path in tmp_path.iterdir()] == ["x.txt"]

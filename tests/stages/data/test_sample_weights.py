@@ -1,4 +1,4 @@
-"""Weights of single samples: an array of the data set, from its source to the loss."""
+"""Sample weights of a data set, from their source to the loss."""
 
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from stages.base.errors import DataError
 from stages.data.config import Dataset, Prepare
 from stages.data.datasets import ARRAYS_FILE, Arrays, describe, digest, read_arrays, write_dataset
-from stages.download.http_download import Patience
-from stages.download.sources import obtain
+from stages.download.sources import fetch_arrays
 from stages.model.tasks import sample_weights
 from stages.prepare.prepare import prepare
 from stages.samples.prepared import read_training_data
@@ -22,39 +21,38 @@ keras = pytest.importorskip("keras")  # after tests.support.learning, which load
 from stages.train import fit, networks  # noqa: E402  (import Keras)
 
 SAMPLES = 240
-# What is wrong with an array of weights, and what the sentence must say.
-HARMS: dict[str, tuple[Any, str]] = {
-    "negative": (lambda good: np.where(np.arange(SAMPLES) == 7, -1, good), "negative, not finite, or all 0"),
-    "nan": (lambda good: np.where(np.arange(SAMPLES) == 7, np.nan, good), "negative, not finite, or all 0"),
-    "all 0": (lambda good: 0 * good, "negative, not finite, or all 0"),
-    "short": (lambda good: good[1:], r"w_train has shape \(239,\) .*expected numbers of shape \(240,\)"),
-    "text": (lambda good: good.astype("U8"), "w_train has shape .* type <U8"),
+# A function that makes weights invalid, and the expected message.
+INVALID_WEIGHTS: dict[str, tuple[Any, str]] = {
+    "negative": (lambda weights: np.where(np.arange(SAMPLES) == 7, -1, weights), "negative, not finite, or all 0"),
+    "nan": (lambda weights: np.where(np.arange(SAMPLES) == 7, np.nan, weights), "negative, not finite, or all 0"),
+    "all 0": (lambda weights: 0 * weights, "negative, not finite, or all 0"),
+    "short": (lambda weights: weights[1:], r"w_train has shape \(239,\) .*expected numbers of shape \(240,\)"),
+    "text": (lambda weights: weights.astype("U8"), "w_train has shape .* type <U8"),
 }
 
 
 def arrays(weights: NDArray[Any] | None) -> dict[str, NDArray[Any]]:
-    """Patterns of four classes, with weights for the training samples."""
-    made = Arrays(*patterns(SAMPLES), *patterns(60, seed=2), weights)
-    return made.named()
+    """Returns patterns of four classes, with `weights` for the training samples."""
+    return Arrays(*patterns(SAMPLES), *patterns(60, seed=2), weights).by_name()
 
 
-def dataset(content: dict[str, NDArray[Any]], **stated: Any) -> Dataset:
-    """The section of params.yaml for these arrays."""
+def dataset(content: dict[str, NDArray[Any]]) -> Dataset:
+    """Returns the section of params.yaml for these arrays."""
     digests = {name: digest(array) for name, array in content.items()}
     url = "http://127.0.0.1:9/patterns.npz"
-    return Dataset.model_validate({"title": "Patterns", "url": url, "sha256": digests | stated})
+    return Dataset.model_validate({"title": "Patterns", "url": url, "sha256": digests})
 
 
-def test_they_come_from_the_source_to_the_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Samples of one class that weigh nothing are not learnt, the others are; those held out take no weights along."""
+def test_weights_reach_the_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A class whose samples have weight 0 is not learnt, and the others are; the validation part has no weights."""
     content = arrays(np.where(patterns(SAMPLES)[1] == 2, 0, 1).astype(np.float32))
     np.savez(tmp_path / "patterns.npz", allow_pickle=False, **content)
     monkeypatch.setenv("INKFLOW_MIRROR", str(tmp_path))
-    chosen = dataset(content)
-    found = obtain("patterns", chosen, Patience())
-    write_dataset(tmp_path / "raw", found, describe("patterns", chosen, found))
-    settings = Prepare.model_validate({"samples": [10, 230], "validation": 0.25})
-    prepare(tmp_path / "raw", tmp_path / "prepared", settings)
+    section = dataset(content)
+    fetched = fetch_arrays("patterns", section)
+    write_dataset(tmp_path / "raw", fetched, describe("patterns", section, fetched))
+    params = Prepare.model_validate({"samples": [10, 230], "validation": 0.25})
+    prepare(tmp_path / "raw", tmp_path / "prepared", params)
     data = read_training_data(tmp_path / "prepared")
     assert data.train.weights is not None and data.validation.weights is None
     assert np.array_equal(data.train.weights, np.where(data.train.labels == 2, 0, 1))
@@ -62,42 +60,42 @@ def test_they_come_from_the_source_to_the_loss(tmp_path: Path, monkeypatch: pyte
     network = networks.build(model, data.prepared.shape, 4)
     fit.compile_network(network, model, len(data.train.labels))
     fit.fit(network, data, "tried", model)
-    said = network.predict(data.validation.images[:], verbose=0).argmax(axis=1)
-    right = said == data.validation.labels
-    assert not (said == 2).any()
-    assert right[data.validation.labels != 2].mean() >= 0.95
+    predicted = network.predict(data.validation.images[:], verbose=0).argmax(axis=1)
+    correct = predicted == data.validation.labels
+    assert not (predicted == 2).any()
+    assert correct[data.validation.labels != 2].mean() >= 0.95
 
 
 def test_weights_of_samples_and_classes_multiply() -> None:
-    """A sample counts as much as its own weight times that of its class."""
+    """The weight of a sample in the loss is its own weight times the weight of its class."""
     labels, own = np.array([0, 1, 1]), np.array([1, 2, 0.5], np.float32)
     weighted = make_model(class_weights=[3.0, 4.0])
     assert sample_weights(labels, weighted, 2, own) == pytest.approx([3, 8, 2])
     assert sample_weights(labels, make_model(), 2, own) == pytest.approx(own)
 
 
-@pytest.mark.parametrize("harm", HARMS)
-def test_bad_weights_are_refused(tmp_path: Path, harm: str) -> None:
-    """Each mistake is said, with the array's name."""
-    spoil, sentence = HARMS[harm]
+@pytest.mark.parametrize("kind", INVALID_WEIGHTS)
+def test_invalid_weights_are_rejected(tmp_path: Path, kind: str) -> None:
+    """Each kind of invalid weights has its message."""
+    change, message = INVALID_WEIGHTS[kind]
     content = arrays(np.ones(SAMPLES, np.float32))
-    np.savez(tmp_path / ARRAYS_FILE, allow_pickle=False, **content | {"w_train": spoil(content["w_train"])})
-    with pytest.raises(DataError, match=sentence):
+    np.savez(tmp_path / ARRAYS_FILE, allow_pickle=False, **content | {"w_train": change(content["w_train"])})
+    with pytest.raises(DataError, match=message):
         read_arrays(tmp_path / ARRAYS_FILE, 10**9, weights=True)
 
 
-def test_weights_that_are_stated_and_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file without the weights that params.yaml states, or with others, is not the data set."""
+def test_weights_must_match_params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file without weights or with other weights than in params.yaml is rejected."""
     content = arrays(np.ones(SAMPLES, np.float32))
     monkeypatch.setenv("INKFLOW_MIRROR", str(tmp_path))
-    for there in (arrays(None), content | {"w_train": 2 * content["w_train"]}):
-        np.savez(tmp_path / "patterns.npz", allow_pickle=False, **there)
+    for wrong in (arrays(None), content | {"w_train": 2 * content["w_train"]}):
+        np.savez(tmp_path / "patterns.npz", allow_pickle=False, **wrong)
         with pytest.raises(DataError, match="w_train"):
-            obtain("patterns", dataset(content), Patience())
+            fetch_arrays("patterns", dataset(content))
 
 
-def test_without_them_nothing_changes(tmp_path: Path) -> None:
-    """A data set without weights is written as before, and an array that nobody stated is left alone."""
+def test_undeclared_weights_are_ignored(tmp_path: Path) -> None:
+    """An array of weights in the file is ignored if params.yaml does not declare it."""
     content = arrays(np.ones(SAMPLES, np.float32))
     np.savez(tmp_path / ARRAYS_FILE, allow_pickle=False, **content)
-    assert set(read_arrays(tmp_path / ARRAYS_FILE, 10**9).named()) == {"x_train", "y_train", "x_test", "y_test"}
+    assert set(read_arrays(tmp_path / ARRAYS_FILE, 10**9).by_name()) == {"x_train", "y_train", "x_test", "y_test"}

@@ -1,4 +1,4 @@
-"""A project whose data set lies on a server on loopback."""
+"""Fixtures: a project with a data set on a local HTTP server."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,21 +6,21 @@ from pathlib import Path
 import pytest
 
 from stages.download import download
-from tests.support.download_project import ARGUMENTS, RAW, Refusal
+from tests.support.download_project import ARGUMENTS, RAW, RunFailing
 from tests.support.http_server import Server
-from tests.support.tiny_data import refusal, save, snapshot, write_params
+from tests.support.tiny_data import expect_error, save, snapshot, write_params
 
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    """A server that answers 404 until it is told otherwise."""
+    """A local server that answers 404 by default."""
     with Server().running() as running:
         yield running
 
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Server) -> Path:
-    """The current folder: params.yaml whose data set lies on the server, an empty Keras cache, no mirror."""
+    """The current folder, with a params.yaml whose data set is on the server; empty Keras cache, no mirror."""
     folder = tmp_path / "project"
     folder.mkdir()
     monkeypatch.chdir(folder)
@@ -34,20 +34,20 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Server) -> 
 
 @pytest.fixture
 def content(tmp_path: Path) -> bytes:
-    """The right file."""
-    return save(tmp_path / "right.npz").read_bytes()
+    """The bytes of a valid file."""
+    return save(tmp_path / "valid.npz").read_bytes()
 
 
 @pytest.fixture
-def refused(project: Path, capsys: pytest.CaptureFixture[str]) -> Refusal:
-    """Run the stage, which must fail with one sentence and leave earlier outputs as they were."""
+def run_failing(project: Path, capsys: pytest.CaptureFixture[str]) -> RunFailing:
+    """Runs the stage, which must fail with a message of one line and keep the earlier outputs."""
     RAW.mkdir(parents=True)
     for name in ("dataset.npz", "dataset.json"):
         (RAW / name).write_text(f"earlier {name}")
 
     def call() -> tuple[int, str]:
         before = snapshot(RAW)
-        result = refusal(download.main, ARGUMENTS, capsys)
+        result = expect_error(download.main, ARGUMENTS, capsys)
         assert snapshot(RAW) == before
         return result
 

@@ -1,15 +1,13 @@
-"""The embedded digits, and the choice of the samples that are held out."""
+"""The digits of scikit-learn, and the selection of held-out samples."""
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from stages.data.datasets import (
-    digest,
-)
+from stages.data.datasets import digest
 from stages.download.digits import enlarge, load_digits
-from stages.samples.sampling import held_out
+from stages.samples.sampling import held_out_mask
 
 DIGITS = {
     "x_train": "7720816ae861b3b6b424895d8f2f7e0a13527fb18a2330a3a3c740531eb9c2eb",
@@ -20,9 +18,9 @@ DIGITS = {
 
 
 def test_digits_are_the_same_everywhere() -> None:
-    """The embedded digits have these bytes on every machine: 1,437 and 360 images as MNIST's are."""
+    """The digits have the same bytes on every machine: 1,437 and 360 images in the form of MNIST."""
     digits = load_digits()
-    assert {name: digest(array) for name, array in digits.named().items()} == DIGITS
+    assert {name: digest(array) for name, array in digits.by_name().items()} == DIGITS
     assert digits.x_train.shape == (1437, 28, 28)
     assert digits.x_test.shape == (360, 28, 28)
     assert digits.x_train.dtype == digits.y_train.dtype == np.uint8
@@ -31,26 +29,26 @@ def test_digits_are_the_same_everywhere() -> None:
 
 
 def test_enlargement_agrees_with_pillow() -> None:
-    """The integer enlargement is bilinear: Pillow's, in floating point, differs by rounding alone."""
+    """The integer enlargement differs from Pillow's bilinear enlargement in floating point only by rounding."""
     small = np.random.default_rng(1).integers(0, 17, (8, 8))
-    wanted = Image.fromarray(small.astype(np.float32)).resize((20, 20), Image.Resampling.BILINEAR)
-    ours = enlarge(small[None])[0, 4:24, 4:24]
-    assert np.abs(np.asarray(wanted) * 255 / 16 - ours).max() <= 0.501
+    expected = Image.fromarray(small.astype(np.float32)).resize((20, 20), Image.Resampling.BILINEAR)
+    result = enlarge(small[None])[0, 4:24, 4:24]
+    assert np.abs(np.asarray(expected) * 255 / 16 - result).max() <= 0.501
 
 
 @given(labels=st.lists(st.integers(0, 5), min_size=1, max_size=80), share=st.floats(0, 1), seed=st.integers(0, 9))
 def test_held_out_samples_keep_the_shares(labels: list[int], share: float, seed: int) -> None:
-    """Exactly as many are held out as asked for, and of each class its share, to within one sample."""
+    """Exactly `count` samples are held out, and each class keeps its share to within one sample."""
     array, count = np.array(labels), round(share * len(labels))
-    chosen = held_out(array, count, seed)
-    assert chosen.sum() == count
+    mask = held_out_mask(array, count, seed)
+    assert mask.sum() == count
     for label in set(labels):
-        fair = count * labels.count(label) / len(labels)
-        assert abs(chosen[array == label].sum() - fair) <= 1
+        expected = count * labels.count(label) / len(labels)
+        assert abs(mask[array == label].sum() - expected) <= 1
 
 
 def test_held_out_samples_follow_the_seed() -> None:
-    """The same seed holds out the same samples; another seed holds out others."""
+    """The same seed selects the same samples; another seed selects others."""
     labels = np.arange(100) % 4
-    assert np.array_equal(held_out(labels, 20, 1), held_out(labels, 20, 1))
-    assert not np.array_equal(held_out(labels, 20, 1), held_out(labels, 20, 2))
+    assert np.array_equal(held_out_mask(labels, 20, 1), held_out_mask(labels, 20, 1))
+    assert not np.array_equal(held_out_mask(labels, 20, 1), held_out_mask(labels, 20, 2))

@@ -1,132 +1,117 @@
-"""The download stage on bad lines: servers that fail, stall, break off, or change the file."""
+"""The download stage with unreliable servers, which fail, stall, truncate or change the file."""
 
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.support.download_project import (
-    INVALID,
-    UNAVAILABLE,
-    Refusal,
-    outputs,
-    parts,
-)
-from tests.support.http_server import (
-    Behaviour,
-    Server,
-    hang_up,
-    serve,
-    slowly,
-    status,
-    truncate,
-    wrong_piece,
-)
+from tests.support.download_project import INVALID, UNAVAILABLE, RunFailing, parts, run_download
+from tests.support.http_server import Behaviour, Server, delayed, hang_up, serve, status, truncate, wrong_range
 from tests.support.tiny_data import write_params
 
 
 @pytest.mark.parametrize(
-    ("behaviour", "words", "asked"),
+    ("behaviour", "message", "requests"),
     [
         (status(404), "answered 404 Not Found", 1),
         (status(403), "answered 403 Forbidden", 1),
         (status(500), "answered 500 Internal Server Error", 3),
         (status(429), "answered 429 Too Many Requests", 3),
         (hang_up, "the connection failed", 3),
-        (slowly(status(200), 1.5), "timed out", 3),
-        (status(302, Location="/tiny.npz"), "cannot be asked (Exceeded maximum allowed redirects.)", 21),
-        (status(302, Location="ftp://x/tiny.npz"), "cannot be asked", 1),
+        (delayed(status(200), 1.5), "timed out", 3),
+        (status(302, Location="/tiny.npz"), "cannot be requested (Exceeded maximum allowed redirects.)", 21),
+        (status(302, Location="ftp://x/tiny.npz"), "cannot be requested", 1),
         (truncate(bytes(5_000), 100, etag=""), "the connection failed", 3),
-        (wrong_piece(bytes(5_000), '"one"', 7), "sent another piece than the one asked for", 3),
+        (wrong_range(bytes(5_000), '"one"', 7), "sent another range than requested", 3),
         (status(416), "answered 416", 3),
     ],
 )
 def test_bad_server_makes_a_source_unavailable(
-    refused: Refusal, server: Server, behaviour: Behaviour, words: str, asked: int
+    run_failing: RunFailing, server: Server, behaviour: Behaviour, message: str, requests: int
 ) -> None:
-    """What may pass is tried three times, what will not once; then one sentence says what the server did."""
-    server.told(behaviour)
-    code, sentence = refused()
+    """A transient error is retried twice, a permanent error never; the message names the error of the server."""
+    server.respond_with(behaviour)
+    code, error = run_failing()
     assert code == UNAVAILABLE
-    assert words in sentence
-    assert len(server.paths) == asked
+    assert message in error
+    assert len(server.paths) == requests
 
 
-def test_nobody_there(refused: Refusal, project: Path) -> None:
-    """A port where nobody listens makes the source unavailable."""
+def test_closed_port(run_failing: RunFailing, project: Path) -> None:
+    """A closed port makes the source unavailable."""
     write_params(project, "http://127.0.0.1:9/tiny.npz")
-    code, sentence = refused()
-    assert (code, "the connection failed" in sentence) == (UNAVAILABLE, True)
+    code, error = run_failing()
+    assert (code, "the connection failed" in error) == (UNAVAILABLE, True)
 
 
 @pytest.mark.parametrize("url", ["http://", "http://[::1", "https://127.0.0.1:99999/x"])
-def test_impossible_mirror_addresses_give_way(refused: Refusal, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
-    """An address that is none makes the mirror unavailable; it is no crash."""
+def test_invalid_mirror_address_is_skipped(run_failing: RunFailing, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """An invalid address makes the mirror unavailable, without a traceback."""
     monkeypatch.setenv("INKFLOW_MIRROR", url)
-    assert refused()[0] == UNAVAILABLE
+    assert run_failing()[0] == UNAVAILABLE
 
 
-def test_broken_proxy_settings_are_named(refused: Refusal, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Proxy variables are heeded, so a wrong one is said."""
+def test_invalid_proxy_settings(run_failing: RunFailing, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proxy variables are used, and an invalid one is named in the message."""
     monkeypatch.setenv("NO_PROXY", "")
-    monkeypatch.setenv("HTTP_PROXY", "carrier-pigeon://loft")
-    code, sentence = refused()
-    assert (code, "network settings cannot be used" in sentence) == (UNAVAILABLE, True)
+    monkeypatch.setenv("HTTP_PROXY", "unknown-scheme://proxy")
+    code, error = run_failing()
+    assert (code, "network settings cannot be used" in error) == (UNAVAILABLE, True)
 
 
-def test_stalled_connection_ends_in_seconds(refused: Refusal, server: Server, content: bytes) -> None:
-    """A server that stops in the middle of the body costs three time-outs, not an afternoon."""
-    server.told(server.stall(content, 100))
+def test_stalled_connection_ends_in_seconds(run_failing: RunFailing, server: Server, content: bytes) -> None:
+    """A server that stops in the middle of the body costs only three timeouts."""
+    server.respond_with(server.stall(content, 100))
     begin = time.monotonic()
-    code, sentence = refused()
-    assert (code, "timed out" in sentence) == (UNAVAILABLE, True)
+    code, error = run_failing()
+    assert (code, "timed out" in error) == (UNAVAILABLE, True)
     assert time.monotonic() - begin < 10
 
 
-def test_trickle_counts_as_stalled(refused: Refusal, server: Server, content: bytes) -> None:
-    """A byte now and then keeps no time-out at bay."""
-    server.told(server.trickle(content, 0.05))
-    code, sentence = refused()
-    assert (code, "fewer than 1,000 bytes a second" in sentence) == (UNAVAILABLE, True)
+def test_slow_transfer_counts_as_stalled(run_failing: RunFailing, server: Server, content: bytes) -> None:
+    """A server that sends single bytes does not prevent a timeout."""
+    server.respond_with(server.trickle(content, 0.05))
+    code, error = run_failing()
+    assert (code, "fewer than 1,000 bytes a second" in error) == (UNAVAILABLE, True)
 
 
-def test_two_failures_are_survived(project: Path, server: Server, content: bytes) -> None:
-    """500 twice, then the file: the stage succeeds."""
-    server.told(status(500), status(503, Retry_After="1"), serve(content))
-    outputs()
+def test_two_errors_are_retried(project: Path, server: Server, content: bytes) -> None:
+    """The stage succeeds after two server errors."""
+    server.respond_with(status(500), status(503, Retry_After="1"), serve(content))
+    run_download()
     assert len(server.paths) == 3
 
 
-def test_retry_after_is_heeded(project: Path, server: Server, content: bytes) -> None:
-    """A server that asks for a second of peace gets it."""
-    server.told(status(429, Retry_After="2"), serve(content))
+def test_retry_after_is_respected(project: Path, server: Server, content: bytes) -> None:
+    """The stage waits as long as the server requests."""
+    server.respond_with(status(429, Retry_After="2"), serve(content))
     begin = time.monotonic()
-    outputs()
+    run_download()
     assert time.monotonic() - begin >= 2
 
 
 def test_redirect_is_followed(project: Path, server: Server, content: bytes) -> None:
-    """A file that moved is found."""
-    server.told(status(302, Location="/elsewhere"), serve(content))
-    outputs()
+    """A redirect to another path is followed."""
+    server.respond_with(status(302, Location="/elsewhere"), serve(content))
+    run_download()
     assert server.paths == ["/tiny.npz", "/elsewhere"]
 
 
 def test_truncated_body_is_resumed(project: Path, server: Server, content: bytes) -> None:
-    """After a break only the rest is asked for, if the file is still the same."""
-    server.told(truncate(content, 1_000), serve(content))
-    outputs()
+    """After a truncated body, only the rest of an unchanged file is requested."""
+    server.respond_with(truncate(content, 1_000), serve(content))
+    run_download()
     assert server.headers[1]["Range"] == "bytes=1000-"
     assert server.headers[1]["If-Range"] == '"one"'
 
 
-def test_later_run_resumes(refused: Refusal, project: Path, server: Server, content: bytes) -> None:
-    """What arrived before the stage gave up is not fetched again by the next run."""
-    server.told(truncate(content, 1_000), status(404))
-    assert refused()[0] == UNAVAILABLE
+def test_later_run_resumes(run_failing: RunFailing, project: Path, server: Server, content: bytes) -> None:
+    """The next run does not request the bytes that a failed run has received."""
+    server.respond_with(truncate(content, 1_000), status(404))
+    assert run_failing()[0] == UNAVAILABLE
     assert [path.stat().st_size for path in parts()] == [1_000, 5]
-    server.told(serve(content))
-    outputs()
+    server.respond_with(serve(content))
+    run_download()
     assert server.headers[-1]["Range"] == "bytes=1000-"
     assert parts() == []
 
@@ -137,32 +122,32 @@ def test_later_run_resumes(refused: Refusal, project: Path, server: Server, cont
     ids=["no ranges", "changed", "weak"],
 )
 def test_server_that_cannot_resume(project: Path, server: Server, content: bytes, etag: str, ranges: bool) -> None:
-    """Where the rest cannot be had alone, the whole file is taken anew."""
-    server.told(truncate(content, 1_000), serve(content, etag, ranges=ranges))
-    outputs()
+    """Without support for ranges, after a change, or with a weak ETag, the whole file is downloaded again."""
+    server.respond_with(truncate(content, 1_000), serve(content, etag, ranges=ranges))
+    run_download()
     assert len(server.paths) == 2
 
 
-def test_piece_of_another_file_is_not_joined(project: Path, server: Server, content: bytes) -> None:
-    """A 206 with another ETag, or from another position, makes the download start over."""
-    server.told(truncate(content, 1_000), wrong_piece(content, '"two"', 1_000), serve(content))
-    outputs()
+def test_range_of_another_file_is_not_appended(project: Path, server: Server, content: bytes) -> None:
+    """A response 206 with another ETag makes the download start over."""
+    server.respond_with(truncate(content, 1_000), wrong_range(content, '"two"', 1_000), serve(content))
+    run_download()
     assert "Range" not in server.headers[2]
 
 
 def test_without_etag_there_is_no_range(project: Path, server: Server, content: bytes) -> None:
-    """A file that cannot be told from its successor is fetched whole."""
-    server.told(truncate(content, 1_000, etag=""), serve(content, etag=""))
-    outputs()
+    """Without an ETag, the whole file is requested again."""
+    server.respond_with(truncate(content, 1_000, etag=""), serve(content, etag=""))
+    run_download()
     assert "Range" not in server.headers[1]
 
 
 @pytest.mark.parametrize("length", [True, False])
-def test_size_limit_holds_while_streaming(refused: Refusal, project: Path, server: Server, length: bool) -> None:
-    """A file above max_bytes is refused, announced or not, and does not stay on the disk."""
+def test_size_limit_holds_while_streaming(run_failing: RunFailing, project: Path, server: Server, length: bool) -> None:
+    """A file above max_bytes is rejected, with or without Content-Length, and its part file is removed."""
     write_params(project, f"{server.url}/tiny.npz", tiny={"max_bytes": 4_000})
-    server.told(serve(bytes(100_000), length=length))
-    code, sentence = refused()
+    server.respond_with(serve(bytes(100_000), length=length))
+    code, error = run_failing()
     assert code == INVALID
-    assert "expected at most 4,000 (max_bytes)" in sentence
+    assert "expected at most 4,000 (max_bytes)" in error
     assert parts() == []

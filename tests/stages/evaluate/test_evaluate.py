@@ -1,4 +1,4 @@
-"""The exam of an exported model: right by hand, the same bytes every time, refused where senseless."""
+"""The evaluate stage: correct metrics, equal bytes every time, and refusal of unsuitable models."""
 
 import json
 import math
@@ -19,11 +19,11 @@ from sklearn.metrics import f1_score
 from stages.data.config import Dataset
 from stages.data.datasets import Arrays, describe, write_dataset
 from stages.evaluate.evaluate import OUTPUTS, evaluate, main
-from stages.evaluate.metrics import Answers, macro_f1, measure
+from stages.evaluate.metrics import ClassPredictions, compute_metrics, macro_f1
 from tests.support.root import ROOT
-from tests.support.tiny_data import refusal, snapshot, write_params
+from tests.support.tiny_data import expect_error, snapshot
 
-# The first four pixels of each of five test images; the made model says softmax(pixels / 10).
+# The first four pixels of each of five test images; the model predicts softmax(pixels / 10).
 PIXELS = [(30, 0, 0, 0), (0, 20, 0, 0), (0, 20, 0, 10), (0, 0, 0, 0), (0, 0, 10, 250)]
 LABELS = [0, 1, 3, 0, 2]
 PREDICTED = [0, 1, 1, 0, 3]
@@ -32,12 +32,12 @@ LOSSES = [
     math.log(math.exp(2) + 3) - 2,
     math.log(math.exp(2) + math.exp(1) + 2) - 1,
     math.log(4),
-    -math.log(1e-7),  # e^-24 is below the least probability that counts
+    -math.log(1e-7),  # e^-24 is below MIN_PROBABILITY
 ]
 
 
 def save_model(path: Path, shape: tuple[int, ...] = (8, 8), classes: int = 4, scale: float = 0.1) -> Path:
-    """Write an ONNX model whose probabilities are softmax(scale * the first pixels)."""
+    """Writes an ONNX model whose probabilities are softmax(scale * the first pixels)."""
     size = math.prod(shape)
     weights = np.eye(size, classes, dtype=np.float32) * np.float32(scale)
     nodes = [
@@ -51,7 +51,7 @@ def save_model(path: Path, shape: tuple[int, ...] = (8, 8), classes: int = 4, sc
 def save_graph(
     path: Path, nodes: list[Any], shape: tuple[int, ...], classes: int, constants: dict[str, NDArray[Any]]
 ) -> Path:
-    """Write these nodes as an ONNX model from pixels to probabilities."""
+    """Writes `nodes` as an ONNX model from pixels to probabilities."""
     graph = helper.make_graph(
         nodes,
         "made",
@@ -64,8 +64,8 @@ def save_graph(
     return path
 
 
-class Exam:
-    """A data set of five test images, and the command line of the stage."""
+class Evaluation:
+    """A data set of five test images, a model, and the arguments of the stage."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.raw, self.out = folder, folder / "raw", folder / "out"
@@ -78,39 +78,38 @@ class Exam:
         facts = describe("made", Dataset.model_validate({"title": "Made", "embedded": "digits"}), arrays)
         facts = facts.model_copy(update={"class_names": ("nought", "one, too", "two", "three")})
         write_dataset(self.raw, arrays, facts)
-        write_params(folder)
 
     @property
     def arguments(self) -> list[str]:
-        """What to call the stage with."""
-        given = {"model": self.model, "raw": self.raw, "out": self.out, "params": self.folder / "params.yaml"}
-        return [part for name, path in given.items() for part in (f"--{name}", str(path))]
+        """The command-line arguments of the stage."""
+        paths = {"model": self.model, "raw": self.raw, "out": self.out}
+        return [part for name, path in paths.items() for part in (f"--{name}", str(path))]
 
 
 @pytest.fixture
-def exam(tmp_path: Path) -> Exam:
-    """Five test images and a model of which every answer is known."""
-    return Exam(tmp_path)
+def evaluation(tmp_path: Path) -> Evaluation:
+    """Five test images and a model whose predictions are known."""
+    return Evaluation(tmp_path)
 
 
-def test_metrics_are_right_by_hand(exam: Exam, capsys: pytest.CaptureFixture[str]) -> None:
-    """Accuracy, loss, errors and F1 are those worked out on paper, and the log says them."""
-    assert main(exam.arguments) == 0
-    metrics = json.loads((exam.out / "metrics.json").read_text())
+def test_metrics_are_right_by_hand(evaluation: Evaluation, capsys: pytest.CaptureFixture[str]) -> None:
+    """Accuracy, loss, errors and F1 are those computed by hand, and the log shows them."""
+    assert main(evaluation.arguments) == 0
+    metrics = json.loads((evaluation.out / "metrics.json").read_text())
     assert (metrics["accuracy"], metrics["errors"], metrics["samples"]) == (3 / 5, 2, 5)
     assert metrics["loss"] == pytest.approx(sum(LOSSES) / 5, abs=1e-6)
     assert metrics["macro_f1"] == pytest.approx((1 + 2 / 3 + 0 + 0) / 4)
     assert capsys.readouterr().out.startswith("accuracy 0.6  loss ")
-    assert sorted(path.name for path in exam.out.iterdir()) == sorted(OUTPUTS)
+    assert sorted(path.name for path in evaluation.out.iterdir()) == sorted(OUTPUTS)
 
 
-def test_predictions_are_right_by_hand(exam: Exam) -> None:
+def test_predictions_are_right_by_hand(evaluation: Evaluation) -> None:
     """The table has label, prediction, its probability, loss and all probabilities of each image."""
-    evaluate(exam.model, exam.raw, exam.out)
-    table = pd.read_parquet(exam.out / "predictions.parquet")
+    evaluate(evaluation.model, evaluation.raw, evaluation.out)
+    table = pd.read_parquet(evaluation.out / "predictions.parquet")
     types = {name: str(kind) for name, kind in table.dtypes.items()}
-    whole = dict.fromkeys(("index", "label", "predicted"), "int32")
-    assert types == whole | dict.fromkeys(("probability", "loss", "p0", "p1", "p2", "p3"), "float32")
+    integers = dict.fromkeys(("index", "label", "predicted"), "int32")
+    assert types == integers | dict.fromkeys(("probability", "loss", "p0", "p1", "p2", "p3"), "float32")
     assert table["index"].tolist() == [0, 1, 2, 3, 4]
     assert table["label"].tolist() == LABELS
     assert table["predicted"].tolist() == PREDICTED
@@ -121,52 +120,52 @@ def test_predictions_are_right_by_hand(exam: Exam) -> None:
     assert table["probability"].to_numpy() == pytest.approx(probabilities.max(axis=1), abs=1e-6)
 
 
-def test_confusion_has_class_names(exam: Exam) -> None:
-    """confusion.csv names both classes of each image, also where a name has a comma."""
-    evaluate(exam.model, exam.raw, exam.out)
-    table = pd.read_csv(exam.out / "confusion.csv")
+def test_confusion_has_class_names(evaluation: Evaluation) -> None:
+    """confusion.csv has the names of both classes of each image, also a name with a comma."""
+    evaluate(evaluation.model, evaluation.raw, evaluation.out)
+    table = pd.read_csv(evaluation.out / "confusion.csv")
     names = ("nought", "one, too", "two", "three")
     assert table["actual"].tolist() == [names[label] for label in LABELS]
     assert table["predicted"].tolist() == [names[predicted] for predicted in PREDICTED]
 
 
-def test_same_bytes_in_another_process(exam: Exam) -> None:
-    """The exam repeated in another process gives the same bytes, and imports neither TensorFlow nor Keras."""
-    evaluate(exam.model, exam.raw, exam.out)
-    first = snapshot(exam.out)
+def test_same_bytes_in_another_process(evaluation: Evaluation) -> None:
+    """The evaluation in another process gives the same bytes, and imports neither TensorFlow nor Keras."""
+    evaluate(evaluation.model, evaluation.raw, evaluation.out)
+    first = snapshot(evaluation.out)
     program = (
         "import sys; from stages.evaluate.evaluate import main; code = main(sys.argv[1:])\n"
         "assert not {'tensorflow', 'keras', 'sklearn'} & set(sys.modules)\n"
         "sys.exit(code)"
     )
-    command = [sys.executable, "-c", program, *exam.arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert snapshot(exam.out) == first
+    command = [sys.executable, "-c", program, *evaluation.arguments]
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (process.returncode, process.stderr) == (0, "")
+    assert snapshot(evaluation.out) == first
 
 
 def test_f1_is_that_of_scikit_learn() -> None:
-    """The mean F1 agrees with an independent implementation, classes that never occur included."""
+    """The mean F1 equals that of scikit-learn, also with classes that never occur."""
     random = np.random.default_rng(3)
     labels = random.choice([0, 1, 2, 5], 200).astype(np.int32)
     probabilities = random.dirichlet(np.ones(7), 200).astype(np.float32)
-    probabilities[:, 3] = 0  # neither true nor said
-    answers = Answers(probabilities, labels)
-    expected = f1_score(labels, answers.predicted, average="macro", zero_division=0)
-    assert macro_f1(answers) == pytest.approx(expected, abs=1e-12)
+    probabilities[:, 3] = 0  # never actual, never predicted
+    predictions = ClassPredictions(probabilities, labels)
+    expected = f1_score(labels, predictions.predicted, average="macro", zero_division=0)
+    assert macro_f1(predictions) == pytest.approx(expected, abs=1e-12)
 
 
-@pytest.mark.parametrize("right", [0, 1, 6, 7])
-def test_accuracy_is_a_share_of_whole_samples(right: int) -> None:
-    """Accuracy is exactly the quotient of two counts, from none right to all right."""
-    labels = np.array([0] * right + [1] * (7 - right), np.int32)
-    metrics = measure(Answers(np.tile(np.array([0.75, 0.25], np.float32), (7, 1)), labels))
-    assert metrics["accuracy"] == right / 7
-    assert metrics["errors"] == 7 - right
+@pytest.mark.parametrize("correct", [0, 1, 6, 7])
+def test_accuracy_is_exact(correct: int) -> None:
+    """Accuracy is exactly the quotient of two counts, from no to all samples correct."""
+    labels = np.array([0] * correct + [1] * (7 - correct), np.int32)
+    metrics = compute_metrics(ClassPredictions(np.tile(np.array([0.75, 0.25], np.float32), (7, 1)), labels))
+    assert metrics["accuracy"] == correct / 7
+    assert metrics["errors"] == 7 - correct
 
 
 def nan_model(path: Path) -> Path:
-    """A model that divides 0 by 0."""
+    """Writes a model that divides 0 by 0."""
     nodes = [
         helper.make_node("ReduceSum", ["pixels", "axes"], ["sum"], keepdims=0),
         helper.make_node("Sub", ["sum", "sum"], ["zero"]),
@@ -179,7 +178,7 @@ def nan_model(path: Path) -> Path:
 
 
 def logits_model(path: Path) -> Path:
-    """A model without its softmax."""
+    """Writes a model without softmax."""
     nodes = [
         helper.make_node("Reshape", ["pixels", "flat"], ["row"]),
         helper.make_node("MatMul", ["row", "weights"], ["probabilities"]),
@@ -189,7 +188,7 @@ def logits_model(path: Path) -> Path:
 
 
 def failing_model(path: Path) -> Path:
-    """A model that is valid, but cannot cut five images into rows of seven pixels."""
+    """Writes a valid model that fails on five images, which it cannot reshape into rows of seven pixels."""
     nodes = [
         helper.make_node("Reshape", ["pixels", "flat"], ["row"]),
         helper.make_node("MatMul", ["row", "weights"], ["probabilities"]),
@@ -198,31 +197,31 @@ def failing_model(path: Path) -> Path:
     return save_graph(path, nodes, (8, 8), 4, {"flat": np.array([-1, 7]), "weights": weights})
 
 
-def cut(path: Path) -> Path:
-    """Leave the first half of the file."""
+def truncate(path: Path) -> Path:
+    """Truncates the file to its first half."""
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     return path
 
 
 def remove(path: Path) -> Path:
-    """Leave no file."""
+    """Removes the file."""
     path.unlink()
     return path
 
 
 def random_bytes(path: Path) -> Path:
-    """What is no ONNX at all."""
+    """Writes random bytes."""
     path.write_bytes(np.random.default_rng(0).bytes(2000))
     return path
 
 
 @pytest.mark.parametrize(
-    ("harm", "message"),
+    ("damage", "message"),
     [
         (remove, "cannot be read (No such file or directory)"),
         (random_bytes, "is not a valid ONNX model"),
         (lambda path: path.write_bytes(b""), "is not a valid ONNX model"),
-        (cut, "is not a valid ONNX model"),
+        (truncate, "is not a valid ONNX model"),
         (
             lambda path: save_model(path, (9, 8)),
             "has an input of shape (batch, 9, 8), expected one of float32 (batch, 8, 8)",
@@ -238,32 +237,32 @@ def random_bytes(path: Path) -> Path:
         (failing_model, "fails on images"),
     ],
 )
-def test_unfit_model_is_refused(
-    exam: Exam, harm: Callable[[Path], Any], message: str, capsys: pytest.CaptureFixture[str]
+def test_unsuitable_model_is_refused(
+    evaluation: Evaluation, damage: Callable[[Path], Any], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A model that is missing, damaged, or for other data: one sentence, exit code 2, no file touched."""
-    exam.out.mkdir()
-    (exam.out / "metrics.json").write_text("the old ones")
-    harm(exam.model)
-    code, sentence = refusal(main, exam.arguments, capsys)
+    """A model that is missing, damaged, or for other data gives one sentence and exit code 2; no file is written."""
+    evaluation.out.mkdir()
+    (evaluation.out / "metrics.json").write_text("earlier")
+    damage(evaluation.model)
+    code, sentence = expect_error(main, evaluation.arguments, capsys)
     assert code == 2
     assert message in sentence
-    assert str(exam.model) in sentence
-    assert snapshot(exam.out) == {"metrics.json": b"the old ones"}
+    assert str(evaluation.model) in sentence
+    assert snapshot(evaluation.out) == {"metrics.json": b"earlier"}
 
 
-def test_missing_data_is_refused(exam: Exam, capsys: pytest.CaptureFixture[str]) -> None:
-    """Without the data set the sentence says how to get it."""
-    (exam.raw / "dataset.npz").unlink()
-    code, sentence = refusal(main, exam.arguments, capsys)
+def test_missing_data_is_refused(evaluation: Evaluation, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without the data set the error names the command that downloads it."""
+    (evaluation.raw / "dataset.npz").unlink()
+    code, sentence = expect_error(main, evaluation.arguments, capsys)
     assert code == 2
     assert "python -m stages.download" in sentence
 
 
-def test_folder_that_cannot_be(exam: Exam, capsys: pytest.CaptureFixture[str]) -> None:
-    """Where the output folder would lie there is a file: one sentence, and the file stays."""
-    exam.out.write_text("a file")
-    code, sentence = refusal(main, exam.arguments, capsys)
+def test_file_in_place_of_the_output_folder(evaluation: Evaluation, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file in place of the output folder is reported in one sentence, and the file stays."""
+    evaluation.out.write_text("a file")
+    code, sentence = expect_error(main, evaluation.arguments, capsys)
     assert code == 1
     assert "cannot write" in sentence
-    assert exam.out.read_text() == "a file"
+    assert evaluation.out.read_text() == "a file"

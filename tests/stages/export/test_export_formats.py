@@ -1,4 +1,4 @@
-"""`inkflow export`: LiteRT and SavedModel do what Keras does, or are not kept."""
+"""`inkflow export`: LiteRT and SavedModel predict the same as Keras, or are not written."""
 
 import json
 import zipfile
@@ -23,13 +23,13 @@ from stages.samples.prepared import read_training_data  # noqa: E402  (as the ot
 from stages.train import networks  # noqa: E402  (import Keras)
 from stages.train.export import model_files  # noqa: E402  (import Keras)
 
-# Keras reads TensorFlow's variables with np.array(), which NumPy 2 warns of: theirs to mend.
+# Keras reads TensorFlow's variables with np.array(), which NumPy 2 warns about.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 
 
 @pytest.fixture
 def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder, with prepared data and a model `cnn` that gives logits, cropped and standardised."""
+    """The current folder, with prepared data, cropped and standardised, and a model `cnn` with logits."""
     monkeypatch.chdir(tmp_path)
     folders: Folders = write_data(tmp_path / "data", crop={"top": 1, "left": 2}, normalise="standard")
     prepared = folders.data.prepared
@@ -41,33 +41,33 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(*arguments: str) -> int:
-    """Exit code of `inkflow export`."""
+    """Returns the exit code of `inkflow export`."""
     return exit_with(lambda: main(["export", *arguments]))
 
 
-@pytest.mark.parametrize("form", ["litert", "saved_model"])
-def test_export_does_what_the_onnx_does(work: Path, capfd: pytest.CaptureFixture[str], form: str) -> None:
-    """From raw pixels the export gives what the ONNX model gives, for any number of images, and says how near Keras."""
-    assert run("cnn", "--format", form) == 0
-    said = capfd.readouterr()  # of C++ too
-    assert said.out.count("\n") == 1 and "off those of Keras" in said.out
-    assert said.err == ""
+@pytest.mark.parametrize("export_format", ["litert", "saved_model"])
+def test_export_agrees_with_onnx(work: Path, capfd: pytest.CaptureFixture[str], export_format: str) -> None:
+    """The export predicts the same as the ONNX model, for any number of images, and prints its difference."""
+    assert run("cnn", "--format", export_format) == 0
+    output = capfd.readouterr()  # also that of C++
+    assert output.out.count("\n") == 1 and "from those of Keras" in output.out
+    assert output.err == ""
     pixels = np.random.default_rng(1).integers(0, 256, (7, 12, 14)).astype(np.float32)
     session = onnxruntime.InferenceSession("models/cnn/model.onnx")
     expected = session.run(None, {"pixels": pixels})[0]
-    if form == "saved_model":
+    if export_format == "saved_model":
         loaded = tf.saved_model.load("models/cnn/saved_model")
-        given = loaded.serve(pixels).numpy()
+        predictions = loaded.serve(pixels).numpy()
     else:
         with pytest.warns(UserWarning, match="Interpreter is deprecated"):
             interpreter = tf.lite.Interpreter("models/cnn/model.tflite")
-        (given,) = interpreter.get_signature_runner("serving_default")(pixels=pixels).values()
-    assert np.abs(given - expected).max() < 1e-5
+        (predictions,) = interpreter.get_signature_runner("serving_default")(pixels=pixels).values()
+    assert np.abs(predictions - expected).max() < 1e-5
     assert sorted(path.name for path in (work / "models/cnn").iterdir() if path.name.startswith(".")) == []
 
 
 def test_litert_that_cannot_run_is_refused(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A recurrent network needs operations that LiteRT alone does not have: one sentence, and nothing is written."""
+    """A recurrent network, whose operations LiteRT lacks, is refused in one sentence, and nothing is written."""
     model, folder = make_model("recurrent"), work / "models/rows"
     prepared = read_training_data(work / "data/prepared").prepared
     folder.mkdir()
@@ -77,13 +77,13 @@ def test_litert_that_cannot_run_is_refused(work: Path, capsys: pytest.CaptureFix
     assert [path.name for path in folder.iterdir()] == ["model.keras"]
 
 
-@pytest.mark.parametrize("form", ["litert", "saved_model"])
-def test_export_tells_of_its_data_set(work: Path, form: str) -> None:
-    """Names of the classes, range and shape of the pixels go with the export, where its tools look for such things."""
+@pytest.mark.parametrize("export_format", ["litert", "saved_model"])
+def test_export_carries_facts_of_its_data_set(work: Path, export_format: str) -> None:
+    """The export contains the class names and the range and shape of the pixels, where its tools expect them."""
     path = work / "data/prepared/prepared.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"class_names": ["ant", "bee", "cät", "dog"]}))
-    assert run("cnn", "--format", form, "--out", "out") == 0
-    inside = zipfile.Path("out") if form == "litert" else work / "out/assets.extra"
+    assert run("cnn", "--format", export_format, "--out", "out") == 0
+    inside = zipfile.Path("out") if export_format == "litert" else work / "out/assets.extra"
     assert json.loads((inside / "inkflow.json").read_text("utf-8")) == {
         "task": "multiclass",
         "pixels": {"low": 0, "high": 255},
@@ -95,7 +95,7 @@ def test_export_tells_of_its_data_set(work: Path, form: str) -> None:
 
 @pytest.mark.parametrize("task", [{"task": "two_class", "positive": [1, 2]}, {"task": "regression"}])
 def test_other_tasks(work: Path, capsys: pytest.CaptureFixture[str], task: dict[str, Any]) -> None:
-    """A network with one output gives what its ONNX gives: training.json beside it says what the number means."""
+    """A network with one output predicts the same as its ONNX file; training.json beside it names its task."""
     prepared = read_training_data(work / "data/prepared").prepared
     model, folder = make_model(**task), work / "models/other"
     network = networks.build(model, prepared.shape, prepared.classes)
@@ -117,31 +117,31 @@ def test_other_tasks(work: Path, capsys: pytest.CaptureFixture[str], task: dict[
     assert run("other", "--format", "saved_model") == 0
     pixels = np.random.default_rng(1).integers(0, 256, (7, 12, 14)).astype(np.float32)
     expected = onnxruntime.InferenceSession(folder / "model.onnx").run(None, {"pixels": pixels})[0]
-    card = json.loads((folder / "saved_model/assets.extra/inkflow.json").read_text())
-    told = {"class_names": ["not 1, 2", "1, 2"]} if model.task == "two_class" else {"values": [0, 1, 2, 3]}
-    assert card == {"task": model.task, "pixels": {"low": 0, "high": 255}, "shape": [12, 14]} | told
-    loaded = tf.saved_model.load(folder / "saved_model")  # its variables live as long as it does
-    given = loaded.serve(pixels).numpy()
-    assert given.shape == expected.shape == (7, 2 if model.task == "two_class" else 1)
-    assert np.abs(given - expected).max() < 1e-4
+    metadata = json.loads((folder / "saved_model/assets.extra/inkflow.json").read_text())
+    outputs = {"class_names": ["not 1, 2", "1, 2"]} if model.task == "two_class" else {"values": [0, 1, 2, 3]}
+    assert metadata == {"task": model.task, "pixels": {"low": 0, "high": 255}, "shape": [12, 14]} | outputs
+    loaded = tf.saved_model.load(folder / "saved_model")  # a reference to it keeps its variables alive
+    predictions = loaded.serve(pixels).numpy()
+    assert predictions.shape == expected.shape == (7, 2 if model.task == "two_class" else 1)
+    assert np.abs(predictions - expected).max() < 1e-4
 
 
-@pytest.mark.parametrize("form", ["litert", "saved_model"])
-def test_difference_is_not_kept(work: Path, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
-    """An export that differs from Keras leaves the earlier file as it was, and nothing else."""
-    monkeypatch.setattr(exporting, "TOLERANCE", -1)  # nothing is near enough
-    (work / "models/cnn/model.onnx").unlink()  # which would be compared before
-    target = work / "out" / FORMATS[form]
+@pytest.mark.parametrize("export_format", ["litert", "saved_model"])
+def test_different_export_is_not_written(work: Path, monkeypatch: pytest.MonkeyPatch, export_format: str) -> None:
+    """An export that differs from Keras is not written; the earlier file stays."""
+    monkeypatch.setattr(exporting, "TOLERANCE", -1)  # no difference is small enough
+    (work / "models/cnn/model.onnx").unlink()  # otherwise it is compared first
+    target = work / "out" / FORMATS[export_format]
     target.parent.mkdir()
-    (target.write_text if form == "litert" else lambda _: target.mkdir())("earlier")
-    with pytest.raises(InkflowError, match="off those of Keras, expected at most -1; nothing was written"):
-        exporting.export("cnn", form, work / "data/prepared", target)
+    (target.write_text if export_format == "litert" else lambda _: target.mkdir())("earlier")
+    with pytest.raises(InkflowError, match="from those of Keras, expected at most -1; nothing was written"):
+        exporting.export("cnn", export_format, work / "data/prepared", target)
     assert [path.name for path in target.parent.iterdir()] == [target.name]
-    assert target.read_text() == "earlier" if form == "litert" else not list(target.iterdir())
+    assert target.read_text() == "earlier" if export_format == "litert" else not list(target.iterdir())
 
 
-def test_data_of_another_run(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Data that was prepared otherwise than for this model is noticed, by what the ONNX model gives."""
+def test_data_of_another_run_is_refused(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Data that was prepared otherwise than for this model is refused, by the predictions of the ONNX model."""
     write_data(work / "other", crop={"bottom": 1, "right": 2}, normalise="unit")
     assert run("cnn", "--format", "litert", "--data", "other/prepared") == 2
     assert "prepared otherwise" in capsys.readouterr().err
@@ -150,8 +150,8 @@ def test_data_of_another_run(work: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "takes images of shape (11, 12, 1)" in capsys.readouterr().err
 
 
-def test_bad_models(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A model that is not there or broken is one sentence."""
+def test_invalid_models_are_refused(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A missing or invalid model is reported in one sentence."""
     (work / "models/bad").mkdir()
     (work / "models/bad/model.keras").write_bytes(b"nonsense")
     for name, sentence in (("absent", "known: bad, cnn"), ("bad", "is not a Keras model")):

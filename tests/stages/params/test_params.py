@@ -1,8 +1,10 @@
-"""params.yaml: every mistake is said in one sentence before any work, and editors can find it too."""
+"""params.yaml: every mistake has a message of one sentence before any work, and editors detect it too."""
 
 import copy
+import functools
 import importlib
 import json
+import operator
 import shutil
 import subprocess
 import sys
@@ -32,21 +34,19 @@ REMOVED = object()
 
 @pytest.fixture
 def content() -> dict[str, Any]:
-    """The project's own params.yaml, parsed: to be spoilt."""
+    """The parsed params.yaml of the project, for changes by the tests."""
     parsed: dict[str, Any] = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     return copy.deepcopy(parsed)
 
 
-def spoil(content: dict[str, Any], path: str, value: object) -> dict[str, Any]:
-    """`content` with `value` at the dotted `path`; without that key when `value` is REMOVED."""
+def change(content: dict[str, Any], path: str, value: object) -> dict[str, Any]:
+    """Sets `value` at the `path` of keys separated by /, or removes the key if `value` is REMOVED."""
     *parents, last = path.split("/")
-    here = content
-    for key in parents:
-        here = here[key]
+    section = functools.reduce(operator.getitem, parents, content)
     if value is REMOVED:
-        del here[last]
+        del section[last]
     else:
-        here[last] = value
+        section[last] = value
     return content
 
 
@@ -58,7 +58,7 @@ DENSE: Mapping[str, Any] = {
     "epochs": 1,
 }
 
-# Where (keys separated by /), the wrong value, and what the sentence must say.
+# Keys separated by /, an invalid value, and the expected message.
 MISTAKES = [
     ("models/dense/epoch", 5, "models.dense.epoch: unknown key; did you mean 'epochs'?"),
     ("modles", {}, "modles: unknown key; did you mean 'models'?"),
@@ -97,7 +97,7 @@ MISTAKES = [
     ("datasets/mnist/sha256/x_train", "abc", "datasets.mnist.sha256.x_train: got 'abc'"),
     ("report/smoothing", 1.0, "report.smoothing: got 1.0, expected a number below 1"),
 ]
-# What a JSON Schema cannot say: one key must fit another.
+# Mistakes that JSON Schema cannot detect, because they concern two keys.
 JOINT_MISTAKES = [
     (
         "dataset",
@@ -108,33 +108,33 @@ JOINT_MISTAKES = [
     ("datasets/mnist/sha256", REMOVED, "needs `sha256`"),
     ("datasets/mnist/embedded", "digits", "needs exactly one of `url` and `embedded`"),
     ("datasets/digits/stand_in_for", "letters", "`datasets.digits.stand_in_for` is 'letters'"),
-    ("models/dense_dropout/optimizer/momentum", 0.9, "`momentum` goes with sgd or rmsprop, not with adam"),
-    ("models/cnn/optimizer/nesterov", True, "`nesterov` goes with sgd, not with adam"),
+    ("models/dense_dropout/optimizer/momentum", 0.9, "`momentum` needs sgd or rmsprop, got adam"),
+    ("models/cnn/optimizer/nesterov", True, "`nesterov` needs sgd, got adam"),
 ]
 
 
-@pytest.mark.parametrize(("path", "value", "sentence"), MISTAKES + JOINT_MISTAKES)
-def test_a_mistake_is_one_sentence(content: dict[str, Any], path: str, value: object, sentence: str) -> None:
-    """Each mistake names the key path, the value and what is allowed, in one sentence that names the file."""
+@pytest.mark.parametrize(("path", "value", "expected"), MISTAKES + JOINT_MISTAKES)
+def test_a_mistake_has_one_message(content: dict[str, Any], path: str, value: object, expected: str) -> None:
+    """The message about a mistake has the file, the key path, the value and the allowed values, in one sentence."""
     with pytest.raises(ParamsError) as caught:
-        check_params(spoil(content, path, value), "params.yaml")
-    (mistake,) = caught.value.mistakes
-    assert sentence in mistake
-    assert str(caught.value) == f"params.yaml: {mistake}"
-    assert "\n" not in mistake
+        check_params(change(content, path, value), "params.yaml")
+    (message,) = caught.value.messages
+    assert expected in message
+    assert str(caught.value) == f"params.yaml: {message}"
+    assert "\n" not in message
 
 
 def test_all_mistakes_at_once(content: dict[str, Any]) -> None:
-    """Two mistakes give two sentences: nobody mends them one run at a time."""
-    spoil(content, "models/dense/epochs", -1)
-    spoil(content, "report/smoothing", 2.0)
+    """Two mistakes have two messages in one run."""
+    change(content, "models/dense/epochs", -1)
+    change(content, "report/smoothing", 2.0)
     with pytest.raises(ParamsError) as caught:
         check_params(content)
-    assert len(caught.value.mistakes) == 2
+    assert len(caught.value.messages) == 2
 
 
 @pytest.mark.parametrize(
-    ("text", "sentence"),
+    ("text", "message"),
     [
         (b"", "needs sections dataset, datasets, prepare, models, report, got None"),
         (b"- a\n- b\n", "needs sections"),
@@ -143,33 +143,33 @@ def test_all_mistakes_at_once(content: dict[str, Any]) -> None:
         (b"dataset: \xff\xfe\n", "cannot be read"),
         (b"dataset: 2020-13-45\n", "is not valid YAML"),
     ],
-    ids=["empty", "list", "broken", "duplicate key", "not UTF-8", "no day"],
+    ids=["empty", "list", "broken", "duplicate key", "not UTF-8", "invalid date"],
 )
-def test_a_file_that_is_no_mapping(tmp_path: Path, text: bytes, sentence: str) -> None:
-    """An empty file, other YAML, broken YAML, a key given twice and other bytes are each refused by name."""
+def test_a_file_without_sections(tmp_path: Path, text: bytes, message: str) -> None:
+    """An empty file, a list, invalid YAML, a duplicate key and other bytes each have their message."""
     path = tmp_path / "params.yaml"
     path.write_bytes(text)
     with pytest.raises(ParamsError) as caught:
         load_params(path)
     assert str(caught.value).startswith(f"{path}: ")
-    assert sentence in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
-    """A params.yaml that is not there is said with what to do."""
+    """The message about a missing params.yaml has a remedy."""
     with pytest.raises(ParamsError, match="not found; run from the project's folder or name the file"):
         load_params(tmp_path / "params.yaml")
 
 
 def test_params_cannot_be_changed(content: dict[str, Any]) -> None:
-    """What was checked stays what it is."""
+    """Validated parameters are frozen."""
     params = check_params(content)
     with pytest.raises(ValidationError, match="frozen"):
         params.dataset = "digits"  # type: ignore[misc]
 
 
-def test_the_five_systems() -> None:
-    """params.yaml holds the documents' five systems: layers, optimizer, batch size and epochs."""
+def test_the_five_models() -> None:
+    """params.yaml has five models with these layers, optimizers, batch sizes and epochs."""
     models = load_params(ROOT / "params.yaml").models
     assert {
         name: (model.network, model.units, model.optimizer.name, model.batch_size, model.epochs, model.output)
@@ -184,7 +184,7 @@ def test_the_five_systems() -> None:
 
 
 @pytest.mark.parametrize(
-    ("program", "path", "value", "sentence"),
+    ("program", "path", "value", "message"),
     [
         ("params", "models/dense/epochs", -1, "models.dense.epochs: got -1, expected 1 or more"),
         ("params", "gates/every/accuracy", 1, "gates.every.accuracy: unknown key; allowed: lower_bound"),
@@ -201,82 +201,82 @@ def test_every_program_stops_before_any_work(
     program: str,
     path: str,
     value: object,
-    sentence: str,
+    message: str,
     content: dict[str, Any],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """A mistake in what a stage's program reads of params.yaml ends it with code 2, one sentence, nothing written."""
+    """A mistake in a section that a stage reads stops it with code 2 and one message, before it writes a file."""
     monkeypatch.chdir(tmp_path)
-    Path("params.yaml").write_text(json.dumps(spoil(content, path, value)))
+    Path("params.yaml").write_text(json.dumps(change(content, path, value)))
     main: Callable[[list[str]], int] = importlib.import_module(f"stages.{program}.__main__").main
     assert exit_with(lambda: main(ARGUMENTS[program])) == EXIT_INVALID
-    said = capsys.readouterr().err
-    assert said.startswith(f"error: params.yaml: {sentence}") and said.count("\n") == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: params.yaml: {message}") and error.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
 
 
-def test_the_command_refuses_a_bad_file(content: dict[str, Any], tmp_path: Path) -> None:
-    """`inkflow run` says the same sentence with exit code 2 and no traceback."""
-    (tmp_path / "params.yaml").write_text(json.dumps(spoil(content, "models/dense/epochs", -1)))
+def test_the_command_rejects_an_invalid_file(content: dict[str, Any], tmp_path: Path) -> None:
+    """`inkflow run` prints the same message with exit code 2 and no traceback."""
+    (tmp_path / "params.yaml").write_text(json.dumps(change(content, "models/dense/epochs", -1)))
     shutil.copy(ROOT / "dvc.yaml", tmp_path)
     shutil.copy(ROOT / generate.SCHEMA_PATH, tmp_path)
     (tmp_path / ".dvc").mkdir()
     shutil.copy(ROOT / ".dvc" / "config", tmp_path / ".dvc")
     subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
     command = [sys.executable, "-m", "flows", "run"]
-    ended = subprocess.run(
+    result = subprocess.run(
         command,
         cwd=tmp_path,
         env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,
     )
-    assert ended.returncode == EXIT_INVALID
-    assert "models.dense.epochs: got -1, expected 1 or more" in ended.stderr
-    assert "Traceback" not in ended.stderr + ended.stdout
+    assert result.returncode == EXIT_INVALID
+    assert "models.dense.epochs: got -1, expected 1 or more" in result.stderr
+    assert "Traceback" not in result.stderr + result.stdout
 
 
 def test_json_schema_accepts_params(content: dict[str, Any]) -> None:
-    """The schema is itself valid, and the project's params.yaml satisfies it."""
+    """The JSON Schema is valid, and the project's params.yaml conforms to it."""
     validator = jsonschema.Draft202012Validator(generate.json_schema())
     validator.check_schema(generate.json_schema())
     validator.validate(content)
 
 
-@pytest.mark.parametrize(("path", "value", "sentence"), MISTAKES)
-def test_json_schema_refuses_the_same(content: dict[str, Any], path: str, value: object, sentence: str) -> None:
-    """An editor marks each mistake that a run would refuse, as far as one key alone is wrong."""
-    spoiled = spoil(content, path, value)
-    assert not jsonschema.Draft202012Validator(generate.json_schema()).is_valid(spoiled), sentence
+@pytest.mark.parametrize(("path", "value", "message"), MISTAKES)
+def test_json_schema_rejects_the_same(content: dict[str, Any], path: str, value: object, message: str) -> None:
+    """The JSON Schema rejects each mistake that concerns a single key, so that an editor can mark it."""
+    invalid = change(content, path, value)
+    assert not jsonschema.Draft202012Validator(generate.json_schema()).is_valid(invalid), message
 
 
 def test_params_name_their_schema() -> None:
-    """params.yaml points editors to the schema that lies beside it."""
+    """The first line of params.yaml names its schema for editors."""
     first = (ROOT / "params.yaml").read_text(encoding="utf-8").splitlines()[0]
     assert first == f"# yaml-language-server: $schema={generate.SCHEMA_PATH}"
 
 
 def test_generated_files_are_fresh() -> None:
-    """params.schema.json and docs/parameters.md are what stages/params/schema.py says; `make schema` writes them."""
-    assert generate.stale(ROOT) == []
+    """params.schema.json and docs/parameters.md match stages/params/schema.py; `make schema` writes them."""
+    assert generate.stale_files(ROOT) == []
 
 
-def test_stale_files_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The check fails for missing and for edited files, names them, and passes once they are written."""
+def test_stale_files_are_detected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The check fails for missing and edited files, names them, and succeeds after they are written."""
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InvalidInput, match=r"params\.schema\.json, docs/parameters\.md: not what"):
+    with pytest.raises(InvalidInput, match=r"params\.schema\.json, docs/parameters\.md: differs"):
         generate.main(["--check"])
     assert generate.main([]) == 0
     assert generate.main(["--check"]) == 0
     generate.DOCS_PATH.write_text("edited")
-    with pytest.raises(InvalidInput, match=r"^docs/parameters\.md: not what"):
+    with pytest.raises(InvalidInput, match=r"^docs/parameters\.md: differs"):
         generate.main(["--check"])
 
 
-def test_every_key_is_explained() -> None:
-    """Each key of params.yaml stands in docs/parameters.md."""
+def test_every_key_is_documented() -> None:
+    """docs/parameters.md has every key of params.yaml."""
     page = (ROOT / generate.DOCS_PATH).read_text(encoding="utf-8")
     sections = [generate.json_schema(), *generate.json_schema()["$defs"].values()]
     keys = {key for section in sections for key in section["properties"]}

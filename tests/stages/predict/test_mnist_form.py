@@ -1,4 +1,4 @@
-"""Digits of any origin in MNIST's form, compared with SciPy and with MNIST itself."""
+"""The conversion of digits to the form of MNIST, compared with SciPy and with MNIST itself."""
 
 import os
 from pathlib import Path
@@ -17,24 +17,24 @@ from tests.support.pictures import draw, scan, template
 
 
 def grey(image: Image.Image) -> NDArray[np.uint8]:
-    """Pixels (h, w)."""
+    """Returns the grey pixels (h, w)."""
     return np.asarray(image.convert("L"))
 
 
 @pytest.mark.parametrize("digit", range(10))
 @pytest.mark.parametrize("dark_on_light", [True, False])
 def test_scan_becomes_the_template(digit: int, dark_on_light: bool) -> None:
-    """A scan in the form of MNIST is like the template that SciPy makes of the clean drawing, whichever is darker."""
-    field = mnist_form.to_field(grey(scan(digit, digit, dark_on_light=dark_on_light)), 28, 28)
-    smooth = ndimage.gaussian_filter(field, 1).ravel()  # strokes that lie a pixel apart are still alike
+    """A scan, dark on light or light on dark, becomes like the template that SciPy makes of the clean drawing."""
+    field = mnist_form.to_mnist_form(grey(scan(digit, digit, dark_on_light=dark_on_light)), 28, 28)
+    smooth = ndimage.gaussian_filter(field, 1).ravel()  # so that strokes a pixel apart still correlate
     others = [ndimage.gaussian_filter(template(other), 1).ravel() for other in range(10)]
-    alike = [float(np.corrcoef(smooth, other)[0, 1]) for other in others]
-    assert int(np.argmax(alike)) == digit
-    assert alike[digit] > 0.8
+    correlations = [float(np.corrcoef(smooth, other)[0, 1]) for other in others]
+    assert int(np.argmax(correlations)) == digit
+    assert correlations[digit] > 0.8
 
 
 def lit(kind: str, digit: int) -> NDArray[np.uint8]:
-    """A dark digit on paper in light that no plane describes, or with the table around the paper, as grey pixels."""
+    """Returns the grey pixels of a dark digit on paper in uneven light, or with a table around the paper."""
     ink = np.asarray(draw(digit, 250), np.float64) / 255
     page = 235 - 190 * ink
     down, right = np.meshgrid(*(np.linspace(-1, 1, side) for side in ink.shape), indexing="ij")
@@ -50,49 +50,49 @@ def lit(kind: str, digit: int) -> NDArray[np.uint8]:
 
 @pytest.mark.parametrize("kind", ["hard shadow", "vignette", "table"])
 @pytest.mark.parametrize("digit", range(10))
-def test_patchy_light(kind: str, digit: int) -> None:
-    """The edge of a shadow or of the paper is no ink: the digit is found beside it, across it and within it."""
-    smooth = ndimage.gaussian_filter(mnist_form.to_field(lit(kind, digit), 28, 28), 1).ravel()
+def test_uneven_light(kind: str, digit: int) -> None:
+    """The digit is found, although the edge of a shadow or of the paper lies beside it, across it or around it."""
+    smooth = ndimage.gaussian_filter(mnist_form.to_mnist_form(lit(kind, digit), 28, 28), 1).ravel()
     assert np.corrcoef(smooth, ndimage.gaussian_filter(template(digit), 1).ravel())[0, 1] > 0.7
 
 
-def test_half_in_shadow_is_no_digit() -> None:
-    """A page with a shadow over a half and nothing on it shows nothing."""
+def test_shadow_is_no_digit() -> None:
+    """An empty page with a shadow over one half is rejected."""
     empty = np.full((300, 300), 220.0)
     empty[:, :140] *= 0.5
     with pytest.raises(DataError, match="shows nothing"):
-        mnist_form.to_field(empty.astype(np.uint8), 28, 28)
+        mnist_form.to_mnist_form(empty.astype(np.uint8), 28, 28)
 
 
 @pytest.mark.parametrize("size", [(28, 28), (40, 32), (56, 56), (8, 8)])
 @pytest.mark.parametrize("digit", [1, 4, 8])
 def test_box_and_mass(size: tuple[int, int], digit: int) -> None:
-    """The longer side takes 20/28 of the field; SciPy finds the centre of mass within half a pixel of the middle."""
-    field = mnist_form.to_field(255 - grey(draw(digit, 150, place=(30, -25))), *size)
+    """The digit's longer side is 20/28 of the field; by SciPy, its mass is within half a pixel of the centre."""
+    field = mnist_form.to_mnist_form(255 - grey(draw(digit, 150, offset=(30, -25))), *size)
     assert field.shape == size
     assert field.dtype == np.float32
     assert (field.min(), field.max()) == (0, 255)
     box = ndimage.find_objects((field > 0).astype(int))[0]
     assert max(part.stop - part.start for part in box) == round(20 / 28 * min(size))
-    away = np.array(ndimage.center_of_mass(field)) - np.array(size) / 2
-    assert np.abs(away).max() <= 0.5 + 1e-6
+    offset = np.array(ndimage.center_of_mass(field)) - np.array(size) / 2
+    assert np.abs(offset).max() <= 0.5 + 1e-6
 
 
 def test_form_is_kept() -> None:
-    """What has the form already stays as it is, so that centring twice is centring once."""
-    once = mnist_form.to_field(grey(scan(5, 3)), 28, 28).round().astype(np.uint8)
-    assert mnist_form.has_form(once)
-    assert np.array_equal(mnist_form.to_field(once, 28, 28), once)
-    assert not mnist_form.has_form(255 - once)
-    assert not mnist_form.has_form(np.roll(once, 4, axis=1))
-    assert not mnist_form.has_form(np.zeros((28, 28), np.uint8))
+    """An image that has the form keeps its pixels, so a second conversion changes nothing."""
+    once = mnist_form.to_mnist_form(grey(scan(5, 3)), 28, 28).round().astype(np.uint8)
+    assert mnist_form.has_mnist_form(once)
+    assert np.array_equal(mnist_form.to_mnist_form(once, 28, 28), once)
+    assert not mnist_form.has_mnist_form(255 - once)
+    assert not mnist_form.has_mnist_form(np.roll(once, 4, axis=1))
+    assert not mnist_form.has_mnist_form(np.zeros((28, 28), np.uint8))
 
 
 def test_thin_strokes_are_widened() -> None:
-    """A line of one pixel on a large page does not vanish when it is scaled down."""
+    """A line one pixel wide on a large page stays visible after scaling."""
     page = np.full((400, 300), 250, np.uint8)
     page[50:350, 150] = 10
-    field = mnist_form.to_field(page, 28, 28)
+    field = mnist_form.to_mnist_form(page, 28, 28)
     assert field.max() == 255
     assert 1.0 <= field.sum() / 255 / 20 <= 3.5  # mean width of the stroke, in pixels
 
@@ -110,18 +110,18 @@ def test_thin_strokes_are_widened() -> None:
     ids=["black", "white", "noise", "shadow", "pixel", "line"],
 )
 def test_nothing_to_see(page: NDArray[np.uint8]) -> None:
-    """Blank paper, noise and a shadow are refused, not read as a digit."""
+    """Blank paper, noise and a shadow are rejected."""
     with pytest.raises(DataError, match="shows nothing"):
-        mnist_form.to_field(page, 28, 28)
+        mnist_form.to_mnist_form(page, 28, 28)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 70), st.integers(1, 70), st.floats(0, 1))
 def test_any_image(seed: int, height: int, width: int, share: float) -> None:
-    """Whatever the pixels are: a field in 0..255 of the size asked for, or the sentence."""
+    """Any pixels give a field of the requested size in 0..255, or a DataError."""
     random = np.random.default_rng(seed)
     image = np.where(random.random((height, width)) < share, random.integers(0, 256, (height, width)), 0)
     try:
-        field = mnist_form.to_field(image.astype(np.uint8), 28, 28)
+        field = mnist_form.to_mnist_form(image.astype(np.uint8), 28, 28)
     except DataError as error:
         assert str(error).startswith(("shows nothing", "shows no digit"))
     else:
@@ -131,22 +131,22 @@ def test_any_image(seed: int, height: int, width: int, share: float) -> None:
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 30), st.integers(1, 30), st.floats(0.1, 0.9))
-def test_pieces_are_scipys(seed: int, height: int, width: int, share: float) -> None:
-    """The connected pieces are those that SciPy finds."""
+def test_components_are_scipys(seed: int, height: int, width: int, share: float) -> None:
+    """The connected components are the same as SciPy's."""
     mask = np.random.default_rng(seed).random((height, width)) < share
     if not mask.any():
         return
     labels, count = ndimage.label(mask, np.ones((3, 3)))
     sizes = np.bincount(labels.ravel())[1:]
-    kept = np.isin(labels, 1 + np.flatnonzero(sizes >= mnist_form.SPECK * sizes.max()))
+    expected = np.isin(labels, 1 + np.flatnonzero(sizes >= mnist_form.MIN_COMPONENT_SHARE * sizes.max()))
     assert count >= 1
-    assert np.array_equal(mnist_form.largest_pieces(mask), kept)
+    assert np.array_equal(mnist_form.largest_components(mask), expected)
 
 
 @pytest.mark.mnist
 @pytest.mark.skipif(not os.environ.get("INKFLOW_MIRROR"), reason="needs mnist.npz in the folder INKFLOW_MIRROR")
 def test_mnist_has_the_form() -> None:
-    """Real MNIST has the form that is claimed of it: all but a few images in ten thousand are left as they are."""
+    """More than 99.9 % of MNIST's test images have the form, and so keep their pixels."""
     with np.load(Path(os.environ["INKFLOW_MIRROR"], "mnist.npz")) as arrays:
         images = arrays["x_test"]
-    assert np.mean([mnist_form.has_form(image) for image in images]) > 0.999
+    assert np.mean([mnist_form.has_mnist_form(image) for image in images]) > 0.999

@@ -1,4 +1,4 @@
-"""`inkflow predict` as a person uses it: every form of input and output, 387 bad files, time and memory."""
+"""`inkflow predict` from the command line: all input and output formats, 387 invalid files, time and memory."""
 
 import csv
 import io
@@ -16,20 +16,20 @@ from PIL import Image
 
 from flows.cli.main import main
 from stages.base.errors import exit_with
-from stages.predict.image_files import printable
+from stages.predict.image_files import escape_unprintable
 from tests.support.pictures import draw, encoded, garbage, npy, npz, scan, template, write_model, write_reader
 from tests.support.root import ROOT
 
 WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
-# Runs the command and says what it cost and imported.
-WITNESS = """
+# Runs the command, and prints the peak of its memory and the imported packages.
+MEASURE_PROGRAM = """
 import sys
 from pathlib import Path
 from flows.cli.main import main
 code = main(sys.argv[1:])
-tops = sorted({name.split(".")[0] for name in sys.modules})
+packages = sorted({name.split(".")[0] for name in sys.modules})
 peak = Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]  # in KiB
-print(peak, *tops, file=sys.stderr)
+print(peak, *packages, file=sys.stderr)
 sys.exit(code)
 """
 
@@ -43,18 +43,18 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def predict(*arguments: str) -> int:
-    """Exit code of `inkflow predict`."""
+    """Runs `inkflow predict` in this process and returns the exit code."""
     return exit_with(lambda: main(["predict", *arguments]))
 
 
 def rows(capsys: pytest.CaptureFixture[str]) -> list[dict[str, str]]:
-    """What `--json` printed."""
+    """Returns the objects that `--json` printed."""
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP"])
 def test_scans_are_recognised(work: Path, capsys: pytest.CaptureFixture[str], form: str) -> None:
-    """Photographs of all ten digits, dark on light and light on dark, are read right in every format."""
+    """Photographs of all ten digits, dark on light and light on dark, are classified correctly in every format."""
     for digit in range(10):
         for dark in (True, False):
             (work / f"{digit}{dark}").write_bytes(encoded(scan(digit, 20 + digit, dark_on_light=dark), form))
@@ -63,18 +63,18 @@ def test_scans_are_recognised(work: Path, capsys: pytest.CaptureFixture[str], fo
     assert [(row["name"], row["label"]) for row in rows(capsys)] == [(name, name[0]) for name in names]
 
 
-def test_parquet_writes_over_no_picture(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`--parquet` before its PATH was given takes a picture for it: refused, and the picture is as it was."""
+def test_parquet_overwrites_no_picture(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--parquet` without its PATH, which takes the first picture for it, is refused; the picture stays."""
     for name in ("one.png", "two.png"):
         (work / name).write_bytes(encoded(draw(1), "PNG"))
     before = (work / "one.png").read_bytes()
     assert predict("reader", "--parquet", "one.png", "two.png") == 2
-    assert "one.png: is no Parquet file, and would be written over" in capsys.readouterr().err
+    assert "one.png: is not a Parquet file, and would be overwritten" in capsys.readouterr().err
     assert (work / "one.png").read_bytes() == before
 
 
 def test_text_names_the_runner_up(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A line says name, label, probability, the second label and its probability."""
+    """A line of text has the name, the label, its probability, the second label and its probability."""
     (work / "seven.png").write_bytes(encoded(draw(7), "PNG"))
     write_model(work / "three.onnx", np.zeros((784, 3)), np.log([0.1, 0.6, 0.3]), ["ant", "bee", "cat"])
     assert predict("three.onnx", "seven.png") == 0
@@ -82,7 +82,7 @@ def test_text_names_the_runner_up(work: Path, capsys: pytest.CaptureFixture[str]
 
 
 def test_class_names(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Names come from the model, else from the data set beside it if they fit, else they are numbers."""
+    """Class names come from the model, else from the data set if their number fits, else they are numbers."""
     (work / "seven.png").write_bytes(encoded(draw(7), "PNG"))
     (work / "data/raw").mkdir(parents=True)
     (work / "data/raw/dataset.json").write_text(json.dumps({"class_names": WORDS}))
@@ -94,29 +94,29 @@ def test_class_names(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_forms_agree(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """JSON, CSV and Parquet hold the same answers, a bad file beside them or not."""
+    """JSON, CSV and Parquet hold the same predictions, also with an invalid file among the inputs."""
     (work / "x.npy").write_bytes(npy(np.stack([template(digit) for digit in range(10)]).astype(np.uint8)))
     (work / "bad.png").write_bytes(b"")
     assert predict("reader", "x.npy", "bad.png", "--json") == 2
-    said = rows(capsys)
-    assert said.pop() == {"name": "bad.png", "error": "is empty"}
+    objects = rows(capsys)
+    assert objects.pop() == {"name": "bad.png", "error": "is empty"}
     assert predict("reader", "x.npy", "bad.png", "--csv") == 2
     table = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert predict("reader", "x.npy", "bad.png", "--parquet", "out/x.parquet") == 2
     assert capsys.readouterr().out == ""
     parquet = pq.read_table("out/x.parquet").to_pylist()
-    assert [row["label"] for row in said] == [str(digit) for digit in range(10)]
-    for one, two, three in zip(said, table, parquet, strict=True):
+    assert [row["label"] for row in objects] == [str(digit) for digit in range(10)]
+    for one, two, three in zip(objects, table, parquet, strict=True):
         assert one["name"] == two["name"] == three["name"]
         assert one["runner_up"] == two["runner_up"] == three["runner_up"]
         assert float(one["probability"]) == float(two["probability"]) == pytest.approx(three["probability"])
 
 
 def test_raw(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """--raw takes pixels as they are, and refuses another size."""
+    """--raw uses pixels as they are, and rejects images of another size."""
     (work / "as-it-is.png").write_bytes(encoded(draw(7, 17).resize((28, 28)), "PNG"))
     (work / "large.png").write_bytes(encoded(draw(7), "PNG"))
-    brightness = np.repeat([[-1.0, 1.0]], 784, axis=0) / 784 / 255  # says how bright the pixels are, and nothing else
+    brightness = np.repeat([[-1.0, 1.0]], 784, axis=0) / 784 / 255  # the output depends on the mean brightness alone
     write_model(work / "bright.onnx", brightness, np.zeros(2))
     assert predict("bright.onnx", "--raw", "--json", "as-it-is.png", "large.png") == 2
     first, second = rows(capsys)
@@ -126,21 +126,21 @@ def test_raw(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_blank_images_get_no_label(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """An image on which nothing is drawn is a bad input, in an array, as a picture, with --raw too; others are read."""
+    """A blank image is rejected, in an array, as a picture, and with --raw; the other images are classified."""
     images = np.stack([np.zeros((28, 28)), template(7), np.full((28, 28), 255), template(7) / 30])
     (work / "x.npy").write_bytes(npy(images.round().astype(np.uint8)))
     (work / "blank.png").write_bytes(encoded(Image.new("L", (28, 28)), "PNG"))
-    for raw, read in ((), [1]), (("--raw",), [1, 3]):  # pixels as they are may be faint
+    for raw, classified in ((), [1]), (("--raw",), [1, 3]):  # raw pixels may be faint
         assert predict("reader", "--json", "x.npy", "blank.png", *raw) == 2
-        found = rows(capsys)
-        assert [row["name"] for row in found] == ["x.npy[0]", "x.npy[1]", "x.npy[2]", "x.npy[3]", "blank.png"]
-        assert [place for place, row in enumerate(found) if "label" in row] == read
-        assert found[1]["label"] == "7"
-        assert all("shows nothing" in row["error"] for row in found if "error" in row)
+        objects = rows(capsys)
+        assert [row["name"] for row in objects] == ["x.npy[0]", "x.npy[1]", "x.npy[2]", "x.npy[3]", "blank.png"]
+        assert [number for number, row in enumerate(objects) if "label" in row] == classified
+        assert objects[1]["label"] == "7"
+        assert all("shows nothing" in row["error"] for row in objects if "error" in row)
 
 
 def test_many_images_in_one_file(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """10,000 images in an npz file: each gets its answer, in order, those that one matrix product gives."""
+    """Each of 10,000 images in an npz file gets the label of one NumPy matrix product, in order."""
     random = np.random.default_rng(2)
     pixels = random.integers(0, 256, (10_000, 28, 28), np.uint8)
     weights, biases = random.normal(0, 1e-4, (784, 10)), random.normal(0, 0.1, 10)
@@ -155,28 +155,28 @@ def test_many_images_in_one_file(work: Path, capsys: pytest.CaptureFixture[str])
     assert np.mean([int(row["runner_up"]) == second for row, second in zip(table, expected[:, -2], strict=True)]) > 0.99
 
 
-def test_300_bad_files(work: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """387 files of garbage with hostile names: each gets its sentence, on one line, and the good one its answer."""
+def test_387_invalid_files(work: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Each of 387 invalid files with hostile names gets an error of one line; the valid file gets its prediction."""
     folder = work / "bad"
     folder.mkdir()
     names = []
-    for place, (name, content) in enumerate(garbage()):
-        path = folder / f"{place:03}{name.replace('/', '_')}"
+    for number, (name, content) in enumerate(garbage()):
+        path = folder / f"{number:03}{name.replace('/', '_')}"
         path.write_bytes(content)
         names.append(str(path.relative_to(work)))
     assert len(names) >= 300
     (folder / "good.png").write_bytes(encoded(scan(4, 1), "PNG"))
     assert predict("reader", "--csv", "bad") == 2
     output = capfd.readouterr()
-    (answer,) = csv.DictReader(io.StringIO(output.out))
-    assert (answer["name"], answer["label"]) == ("bad/good.png", "4")
-    *said, summary = output.err.splitlines()
-    assert summary == f"{len(said)} of {len(said) + 1} inputs could not be classified"
-    assert "".join(said).isprintable()
-    assert all(line.startswith("error: bad/") for line in said)
+    (prediction,) = csv.DictReader(io.StringIO(output.out))
+    assert (prediction["name"], prediction["label"]) == ("bad/good.png", "4")
+    *errors, summary = output.err.splitlines()
+    assert summary == f"{len(errors)} of {len(errors) + 1} inputs could not be classified"
+    assert "".join(errors).isprintable()
+    assert all(line.startswith("error: bad/") for line in errors)
     for name in names:
-        about = [line for line in said if line.startswith(f"error: {printable(name)}")]
-        assert len(about) >= 1, name
+        matching = [line for line in errors if line.startswith(f"error: {escape_unprintable(name)}")]
+        assert matching, name
     assert "Traceback" not in output.err
     assert not (work / "harm").exists()
 
@@ -189,15 +189,15 @@ def test_300_bad_files(work: Path, capfd: pytest.CaptureFixture[str]) -> None:
         (("a\0b", "x"), "there is no model"),
         (("broken.onnx", "x"), "is not a valid ONNX model"),
         (("folder", "x"), "the folder 'folder' holds no model.onnx; known: reader"),
-        (("models/reader/model.keras", "x"), "is a Keras model, expected an ONNX model; give models/reader/model.onnx"),
-        (("models/reader/saved_model", "x"), "is a SavedModel, expected an ONNX model; give models/reader/model.onnx"),
+        (("models/reader/model.keras", "x"), "is a Keras model, expected an ONNX model; use models/reader/model.onnx"),
+        (("models/reader/saved_model", "x"), "is a SavedModel, expected an ONNX model; use models/reader/model.onnx"),
         (("lonely.tflite", "x"), "lonely.tflite: is a LiteRT model, expected an ONNX model, such as model.onnx"),
         (("reader", "good.png", "--parquet", "folder"), "--parquet folder: is a folder; name a file in it"),
         (("reader", "good.png", "--parquet", "broken.onnx/x.parquet"), "cannot write broken.onnx/x.parquet"),
     ],
 )
 def test_bad_models(work: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str) -> None:
-    """A model that is not there or broken, and a result that cannot be written, are one sentence."""
+    """A missing or broken model, and a result that cannot be written, are reported in one sentence."""
     (work / "broken.onnx").write_bytes(b"nonsense")
     (work / "folder").mkdir()
     (work / "models/reader/saved_model").mkdir()
@@ -211,16 +211,16 @@ def test_bad_models(work: Path, capsys: pytest.CaptureFixture[str], arguments: l
 
 
 def call(work: Path, *arguments: str, **options: bytes) -> subprocess.CompletedProcess[bytes]:
-    """`inkflow predict` as a process of its own."""
-    command = [sys.executable, "-c", WITNESS, "predict", *arguments]
+    """Runs `inkflow predict` as a process that also prints its peak of memory and its imports."""
+    command = [sys.executable, "-c", MEASURE_PROGRAM, "predict", *arguments]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     return subprocess.run(command, cwd=work, env=environment, capture_output=True, timeout=60, **options)  # type: ignore[call-overload,no-any-return]
 
 
-def test_one_picture_is_quick_and_small(work: Path) -> None:
-    """One PNG, and one from standard input: a second of work at most, within 250 MB, without TensorFlow or pandas.
+def test_one_picture_is_fast_and_light(work: Path) -> None:
+    """One PNG, from a file or standard input, takes less than 1 s and 250 MB, and imports no TensorFlow or pandas.
 
-    What is held is the processor's time, which other programs do not lengthen; benchmarks/predict.py has the clock's.
+    The limit is on processor time, which other programs do not lengthen; benchmarks/predict.py measures wall time.
     """
     (work / "seven.png").write_bytes(encoded(scan(7, 1), "PNG"))
     times = []
@@ -239,7 +239,7 @@ def test_one_picture_is_quick_and_small(work: Path) -> None:
 
 
 def test_memory_does_not_grow(work: Path) -> None:
-    """60,000 images take as little memory as 6,000, but for 30 MB."""
+    """60,000 images take at most 30 MB more memory than 6,000."""
     random = np.random.default_rng(1)
     peaks = []
     for count in (6_000, 60_000):
@@ -250,7 +250,7 @@ def test_memory_does_not_grow(work: Path) -> None:
     assert peaks[1] - peaks[0] < 30_000
 
 
-def test_reader_that_stops_early(work: Path) -> None:
+def test_closed_pipe(work: Path) -> None:
     """`inkflow predict ... | head -1` ends without a traceback."""
     (work / "x.npy").write_bytes(npy(np.repeat(template(7)[None].astype(np.uint8), 30_000, axis=0)))
     line = f"{sys.executable} -m flows predict reader x.npy | head -1"
@@ -261,8 +261,8 @@ def test_reader_that_stops_early(work: Path) -> None:
 
 @pytest.mark.parametrize("form", ["--csv", "--json"])
 @pytest.mark.parametrize("count", [1, 3000])
-def test_full_disk(work: Path, form: str, count: int) -> None:
-    """Standard output that takes no more, at the first line or at the last, is one sentence and exit code 1."""
+def test_full_device(work: Path, form: str, count: int) -> None:
+    """Standard output on a full device, at the first or at the last line, gives one sentence and exit code 1."""
     (work / "x.npy").write_bytes(npy(np.repeat(template(7)[None].astype(np.uint8), count, axis=0)))
     command = [sys.executable, "-m", "flows", "predict", "reader", "x.npy", form]
     with Path("/dev/full").open("wb") as full:
@@ -274,12 +274,12 @@ def test_full_disk(work: Path, form: str, count: int) -> None:
             stderr=subprocess.PIPE,
             timeout=60,
         )
-    said = b"error: cannot write standard output: No space left on device; free space there, then run again\n"
-    assert (run.returncode, run.stderr) == (1, said)
+    message = b"error: cannot write standard output: No space left on device; free disk space, then run again\n"
+    assert (run.returncode, run.stderr) == (1, message)
 
 
 def test_help_is_light(work: Path) -> None:
-    """`inkflow predict --help` and `inkflow export --help` answer without NumPy."""
+    """`inkflow predict --help` and `inkflow export --help` do not import NumPy."""
     code = (
         "import sys\nfrom flows.cli.main import main\ntry: main(sys.argv[1:])\nfinally: print('numpy' in sys.modules)"
     )

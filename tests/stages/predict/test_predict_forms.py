@@ -1,4 +1,4 @@
-"""What `inkflow predict` writes: hostile names of classes, terminals of other alphabets, Parquet, the progress bar."""
+"""The output of `inkflow predict`: hostile class names, limited encodings, Parquet, and the progress bar."""
 
 import csv
 import io
@@ -27,13 +27,13 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def write_digits(work: Path, count: int) -> None:
-    """So many images of the ten digits in turn, as x.npy."""
+    """Writes `count` images of the ten digits in turn to x.npy."""
     ten = np.stack([template(digit) for digit in range(10)]).astype(np.uint8)
     (work / "x.npy").write_bytes(npy(np.resize(ten, (count, 28, 28))))
 
 
 def test_hostile_class_names(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Names of classes that a model's file holds are escaped in CSV and Parquet: no colours, no lone surrogate."""
+    """Class names from a model's file are escaped in CSV and Parquet: no control sequences, no lone surrogates."""
     write_reader(work / "models/hostile/model.onnx", ["\x1b[31m", "\ud800", *"23456789"])
     write_digits(work, 10)
     expected = ["\\x1b[31m", "\\ud800", *"23456789"]
@@ -46,21 +46,21 @@ def test_hostile_class_names(work: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 
 @pytest.mark.parametrize("form", [(), ("--csv",), ("--json",)], ids=["text", "csv", "json"])
-def test_a_terminal_of_another_alphabet(work: Path, form: tuple[str, ...]) -> None:
-    """Where standard output knows Latin letters alone, the others in names come as escapes."""
+def test_output_encoding_without_some_letters(work: Path, form: tuple[str, ...]) -> None:
+    """If standard output can encode only Latin letters, other letters in names are escaped."""
     for name in ("zwölf 数.png", "bad 数.png"):
         (work / name).write_bytes(encoded(scan(7, 1), "PNG") if name[0] == "z" else b"")
     command = [sys.executable, "-m", "flows", "predict", "reader", "zwölf 数.png", "bad 数.png", *form]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "latin-1", "PYTHONUTF8": "0"}
     run = subprocess.run(command, cwd=work, env=environment, capture_output=True, timeout=60)
-    said = "zw\\u00f6lf \\u6570.png" if form == ("--json",) else "zwölf \\u6570.png"
-    assert said.encode("latin-1") in run.stdout
+    name = "zw\\u00f6lf \\u6570.png" if form == ("--json",) else "zwölf \\u6570.png"
+    assert name.encode("latin-1") in run.stdout
     assert run.returncode == 2 and b"Traceback" not in run.stderr
     assert b"bad \\u6570.png: is empty" in run.stderr
 
 
 def test_parquet_has_large_row_groups(work: Path) -> None:
-    """25,000 rows lie in groups of some 10,000, all of them, in order; a bad file beside them makes no group."""
+    """25,000 rows are written in order in three row groups of about 10,000; an invalid file adds none."""
     write_digits(work, 25_000)
     (work / "bad.png").write_bytes(b"")
     assert exit_with(lambda: main(["predict", "reader", "x.npy", "bad.png", "--parquet", "x.parquet"])) == 2
@@ -71,31 +71,33 @@ def test_parquet_has_large_row_groups(work: Path) -> None:
     assert table["label"] == [str(number % 10) for number in range(25_000)]
 
 
-def at_a_terminal(work: Path, *arguments: str) -> str:
-    """What `inkflow predict reader x.npy` shows where output and errors both go to a terminal."""
-    ours, theirs = pty.openpty()
+def terminal_output(work: Path, *arguments: str) -> str:
+    """Runs `inkflow predict reader x.npy` in a terminal, and returns everything that the terminal shows."""
+    reader, terminal = pty.openpty()
     command = [sys.executable, "-m", "flows", "predict", "reader", "x.npy", *arguments]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "80"}
-    with subprocess.Popen(command, cwd=work, env=environment, stdout=theirs, stderr=theirs, stdin=theirs) as program:
-        os.close(theirs)
-        shown = b""
-        while piece := _read(ours):
-            shown += piece
-    os.close(ours)
+    with subprocess.Popen(
+        command, cwd=work, env=environment, stdout=terminal, stderr=terminal, stdin=terminal
+    ) as program:
+        os.close(terminal)
+        output = b""
+        while block := _read(reader):
+            output += block
+    os.close(reader)
     assert program.returncode == 0
-    return shown.decode()
+    return output.decode()
 
 
-def _read(terminal: int) -> bytes:
-    """What comes next; nothing when the program has ended, which Linux says with an error."""
+def _read(reader: int) -> bytes:
+    """Returns the next bytes, none after the end of the program, which Linux reports as an error."""
     try:
-        return os.read(terminal, 65536)
+        return os.read(reader, 65536)
     except OSError:
         return b""
 
 
-def test_progress_is_shown_where_answers_do_not_go_by(work: Path) -> None:
-    """At a terminal `--parquet` shows how far it is, as nothing else is printed; answers on the terminal are enough."""
+def test_progress_bar_only_without_results_on_the_terminal(work: Path) -> None:
+    """In a terminal, `--parquet` shows a progress bar; a run that prints results to the terminal shows none."""
     write_digits(work, 2_000)
-    assert "/2000" in at_a_terminal(work, "--parquet", "x.parquet")
-    assert "/2000" not in at_a_terminal(work, "--csv")
+    assert "/2000" in terminal_output(work, "--parquet", "x.parquet")
+    assert "/2000" not in terminal_output(work, "--csv")

@@ -1,4 +1,4 @@
-"""The batch job: a folder in, a Parquet table out; nothing is scored twice, nothing bad is fatal."""
+"""The batch job `score`: writes a Parquet table, scores no file twice, and continues after invalid files."""
 
 import csv
 import os
@@ -20,7 +20,7 @@ from tests.support.tiny_data import snapshot
 
 @pytest.fixture
 def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder, with the model `reader` and three good files in `inbox`."""
+    """The current folder, with the model `reader` and three valid files in `inbox`."""
     monkeypatch.chdir(tmp_path)
     write_reader(tmp_path / "models/reader/model.onnx")
     (tmp_path / "inbox/deep").mkdir(parents=True)
@@ -31,39 +31,39 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(*arguments: str, model: str = "reader") -> int:
-    """Exit code of the program."""
+    """Runs the program in this process and returns the exit code."""
     return exit_with(
         lambda: score.main([f"--model={model}", "--folder=inbox", "--out=scores/scores.parquet", *arguments])
     )
 
 
 def table() -> list[dict[str, object]]:
-    """The rows of the result."""
+    """Returns the rows of the table."""
     rows: list[dict[str, object]] = pq.read_table("scores/scores.parquet").to_pylist()
     return rows
 
 
 def errors() -> list[list[str]]:
-    """The lines of the list of bad files."""
+    """Returns the lines of the list of rejected files."""
     with Path("scores/scores.errors.csv").open(newline="") as file:
         return list(csv.reader(file))
 
 
 def test_folder_becomes_a_table(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Each image has a row with its answer; the files' hashes are SHA-256."""
+    """The table has a row with the prediction of each image, and the SHA-256 of its file."""
     assert run() == 0
-    assert capsys.readouterr().out == "score: 3 files scored, 0 were scored before, 0 could not be\n"
+    assert capsys.readouterr().out == "score: 3 files scored, 0 were scored before, 0 could not be scored\n"
     assert {(row["file"], row["image"], row["label"]) for row in table()} == {
         ("two.png", "two.png", "2"),
         ("deep/five.jpg", "deep/five.jpg", "5"),
         ("x.npy", "x.npy[0]", "7"),
     }
-    assert {row["sha256"] for row in table()} == {score.digest(path) for path in work.glob("inbox/**/*.*")}
+    assert {row["sha256"] for row in table()} == {score.file_sha256(path) for path in work.glob("inbox/**/*.*")}
     assert errors() == [["name", "reason"]]
 
 
 def test_nothing_is_scored_twice(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Only a new file, changed content, another model or --raw is work; earlier rows stay."""
+    """A file is scored again only after its content, the model or --raw changed; earlier rows stay."""
     assert run() == 0
     first = table()
     assert run() == 0
@@ -77,22 +77,23 @@ def test_nothing_is_scored_twice(work: Path, capsys: pytest.CaptureFixture[str])
     write_model(work / "models/other/model.onnx", np.zeros((784, 10)), np.zeros(10))
     assert run(model="other") == 0
     assert run("--raw", model="other") == 0
-    said = capsys.readouterr().out.splitlines()
-    assert said[1] == "score: 0 files scored, 3 were scored before, 0 could not be"
-    assert said[2] == "score: 2 files scored, 1 were scored before, 0 could not be"
-    assert said[3] == "score: 3 files scored, 0 were scored before, 0 could not be"
-    assert said[4] == "score: 0 files scored, 0 were scored before, 3 could not be"  # none has the model's size
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == "score: 0 files scored, 3 were scored before, 0 could not be scored"
+    assert lines[2] == "score: 2 files scored, 1 were scored before, 0 could not be scored"
+    assert lines[3] == "score: 3 files scored, 0 were scored before, 0 could not be scored"
+    assert lines[4] == "score: 0 files scored, 0 were scored before, 3 could not be scored"  # none has the model's size
 
 
 def test_bad_files_are_listed(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Bad files do no harm: they are listed with a sentence each, tried again, and gone from the list when mended."""
+    """Invalid files are listed with one sentence each, tried again at the next run, and unlisted once they are gone."""
     os.mkfifo(work / "inbox/pipe.png")
-    bad = [(name, content) for name, content in garbage() if name.endswith((".png", ".npy"))][:60]
-    for place, (name, content) in enumerate(bad):
-        (work / f"inbox/{place:02}{name.replace('/', '_')}").write_bytes(content)
+    files = [(name, content) for name, content in garbage() if name.endswith((".png", ".npy"))][:60]
+    for number, (name, content) in enumerate(files):
+        (work / f"inbox/{number:02}{name.replace('/', '_')}").write_bytes(content)
     for scored in (3, 0):
         assert run() == 0
-        assert f"score: {scored} files scored, {3 - scored} were scored before, 61 could" in capsys.readouterr().out
+        counts = f"{scored} files scored, {3 - scored} were scored before, 61 could not be scored"
+        assert f"score: {counts}" in capsys.readouterr().out
         assert len(table()) == 3
         listed = errors()
         assert len(listed) == 62
@@ -105,7 +106,7 @@ def test_bad_files_are_listed(work: Path, capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_hostile_class_names(work: Path) -> None:
-    """Names of classes that a model's file holds are escaped, so that any text can be written and read."""
+    """Class names from a model's file are escaped, so that any name can be written and read."""
     write_reader(work / "models/hostile/model.onnx", ["\x1b[31m", "\ud800", *"23456789"])
     (work / "inbox/one.png").write_bytes(encoded(scan(1, 3), "PNG"))
     (work / "inbox/zero.png").write_bytes(encoded(scan(0, 3), "PNG"))
@@ -116,7 +117,7 @@ def test_hostile_class_names(work: Path) -> None:
 
 
 def test_empty_inbox(work: Path) -> None:
-    """A folder in which nothing lies is no mistake, one that is not there is."""
+    """An empty folder gives an empty table; a missing folder is an error."""
     for path in work.glob("inbox/**/*.*"):
         path.unlink()
     assert run() == 0
@@ -127,7 +128,7 @@ def test_empty_inbox(work: Path) -> None:
 
 
 def test_foreign_result_is_left_alone(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A file at the result's place that is no such table is refused and stays as it is."""
+    """An existing file that is not a table of results is an error and stays unchanged."""
     (work / "scores").mkdir()
     for content in (b"not parquet", None):
         if content is None:
@@ -143,7 +144,7 @@ def test_foreign_result_is_left_alone(work: Path, capsys: pytest.CaptureFixture[
 @pytest.mark.server
 @pytest.mark.slow
 def test_flow(work: Path, prefect_url: str) -> None:
-    """The flow `score` ends Completed with the counts, bad files or not, and Failed with the sentence."""
+    """The flow `score` ends Completed with the counts, also with invalid files, and Failed with the error."""
     (work / "inbox/bad.png").write_bytes(b"")
     (work / "inbox/$(touch harm) 'x'.png").write_bytes(encoded(draw(4), "PNG"))
     code = (
@@ -156,7 +157,7 @@ def test_flow(work: Path, prefect_url: str) -> None:
     environment = os.environ | {"PREFECT_API_URL": prefect_url, "PYTHONPATH": root, "PREFECT_HOME": str(work / "home")}
     ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=200)
     lines = [line for line in ended.stderr.splitlines() if line.startswith(("Completed|", "Failed|"))]
-    assert lines[0] == "Completed|4 files scored, 0 were scored before, 1 could not be"
-    assert lines[1].startswith("Failed|score failed (exit code 2): no such; folder: is no folder of images")
+    assert lines[0] == "Completed|4 files scored, 0 were scored before, 1 could not be scored"
+    assert lines[1].startswith("Failed|score failed (exit code 2): no such; folder: is not a folder")
     assert len(table()) == 4
     assert not (work / "harm").exists()

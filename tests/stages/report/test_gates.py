@@ -1,4 +1,4 @@
-"""Quality gates: each one passes and fails where it should, and `inkflow check` says so to people, programs and CI."""
+"""Quality gates: each one passes and fails at its limit, and `inkflow check` reports it to users, programs and CI."""
 
 import json
 import re
@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from flows.cli.main import main as inkflow
 from flows.core.errors import GatesFailed, ProgramFailed
-from flows.core.gates import enforce, judge
+from flows.core.gates import enforce_gates, evaluate_gates
 from stages.base.errors import InvalidInput, ParamsError
 from stages.report import check_gates, report
-from stages.report.gates import beside
+from stages.report.gates import format_beside
 from tests.support.report_data import Run, finish_run, small_digits
 from tests.support.report_shapes import shaped_run
 from tests.support.root import ROOT
@@ -26,7 +26,7 @@ from tests.support.root import ROOT
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Digits, a good and a poor model; to be read only. The data stand in for nothing."""
+    """A run with digits, a good and a poor model; read-only. The data set is no stand-in."""
     run = finish_run(tmp_path_factory.mktemp("finished"), small_digits(), {"cnn": (64,), "dense": (2,)})
     run.edit("data/raw/dataset.json", stand_in_for=None)
     return run
@@ -34,17 +34,17 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture
 def run(finished: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """A copy of `finished` to spoil; also the current folder."""
+    """A copy of `finished` that a test may change, as the current folder."""
     shutil.copytree(finished.root, tmp_path / "run")
     monkeypatch.chdir(tmp_path / "run")
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))  # programs are run in that folder
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))  # programs run in that folder
     return Run(tmp_path / "run")
 
 
 def checks(run: Run, **limits: Any) -> dict[tuple[str, str], str]:
-    """Status of each gate of each model under `gates: {every: limits}`."""
+    """Returns the status of each gate of each model with `gates: {every: limits}`."""
     run.edit("params.yaml", gates={"every": limits})
-    return {(check.model, check.gate): check.status for check in check_gates.judged(run.root).checks}
+    return {(check.model, check.gate): check.status for check in check_gates.check_run(run.root).checks}
 
 
 @pytest.mark.parametrize(
@@ -59,22 +59,22 @@ def checks(run: Run, **limits: Any) -> dict[tuple[str, str], str]:
     ],
 )
 def test_limits(run: Run, limits: dict[str, Any], status: str) -> None:
-    """A model is on the right side of a limit or not."""
+    """A figure above a minimum or below a maximum passes, any other fails."""
     assert checks(run, **limits)["cnn", next(iter(limits))] == status
 
 
 @settings(deadline=None)
 @given(st.floats(0, 1), st.floats(0, 1) | st.sampled_from([0.94, 0.03]))
-def test_figures_are_rounded_on_their_own_side(got: float, limit: float) -> None:
-    """A figure that stands beside its limit, rounded, is still below, equal or above it as it was."""
-    text = beside(got, limit)
+def test_rounding_does_not_cross_the_limit(got: float, limit: float) -> None:
+    """A rounded figure is below, at or above its limit like the exact one."""
+    text = format_beside(got, limit)
     assert (float(text) < limit, float(text) > limit) == (got < limit, got > limit)
     assert float(text) == pytest.approx(got, rel=1e-3)
 
 
-def test_figures_have_no_more_digits_than_it_takes() -> None:
-    """Four digits as a rule, more where they would step over the limit, words where there is no figure."""
-    assert [beside(0.98950168, 0.94), beside(0.93999, 0.94), beside(float("nan"), 3)] == [
+def test_rounding_keeps_few_digits() -> None:
+    """Figures have four digits, more where they would cross the limit, and words where there is no figure."""
+    assert [format_beside(0.98950168, 0.94), format_beside(0.93999, 0.94), format_beside(float("nan"), 3)] == [
         "0.9895",
         "0.93999",
         "not known",
@@ -84,41 +84,41 @@ def test_figures_have_no_more_digits_than_it_takes() -> None:
 def test_gap(run: Run) -> None:
     """A training accuracy far above the test accuracy fails."""
     run.edit("models/dense/training.json", train={"loss": 0.0, "accuracy": 1.0})
-    found = checks(run, gap_points=10)
-    assert (found["dense", "gap_points"], found["cnn", "gap_points"]) == ("failed", "passed")
+    statuses = checks(run, gap_points=10)
+    assert (statuses["dense", "gap_points"], statuses["cnn", "gap_points"]) == ("failed", "passed")
 
 
 def test_worse_than_the_accepted_model(run: Run) -> None:
-    """A model that the test images show to be worse fails; one is not held against itself."""
-    found = checks(run, not_worse_than="cnn")
-    assert found["dense", "not_worse_than"] == "failed"
-    assert ("cnn", "not_worse_than") not in found
+    """A significantly worse model fails; a model is not compared with itself."""
+    statuses = checks(run, not_worse_than="cnn")
+    assert statuses["dense", "not_worse_than"] == "failed"
+    assert ("cnn", "not_worse_than") not in statuses
 
 
 def test_own_limits_replace_single_keys(run: Run) -> None:
-    """What stands under a model's name replaces the same key of `every`, and no other."""
+    """A key under a model's name replaces the same key of `every`, and no other key."""
     own = {"dense": {"lower_bound": 0.0}}
     run.edit("params.yaml", gates={"every": {"lower_bound": 1.0, "gap_points": 100}, "models": own})
-    found = {(check.model, check.gate): check.status for check in check_gates.judged(run.root).checks}
-    assert found["dense", "lower_bound"] == "passed" and found["cnn", "lower_bound"] == "failed"
-    assert found["dense", "gap_points"] == "passed"
+    statuses = {(check.model, check.gate): check.status for check in check_gates.check_run(run.root).checks}
+    assert statuses["dense", "lower_bound"] == "passed" and statuses["cnn", "lower_bound"] == "failed"
+    assert statuses["dense", "gap_points"] == "passed"
 
 
-def be_perfect(run: Run, name: str) -> None:
-    """Let a model read every test image right."""
+def make_perfect(run: Run, name: str) -> None:
+    """Replaces the predictions of a model by the labels."""
     path = run.root / f"evaluation/{name}/predictions.parquet"
     table = pd.read_parquet(path)
-    sure = np.eye(10, dtype=np.float32)[table["label"]]
-    columns = {f"p{digit}": sure[:, digit] for digit in range(10)}
+    probabilities = np.eye(10, dtype=np.float32)[table["label"]]
+    columns = {f"p{digit}": probabilities[:, digit] for digit in range(10)}
     table.assign(predicted=table["label"], probability=np.float32(1), loss=np.float32(0), **columns).to_parquet(path)
     run.edit(f"evaluation/{name}/metrics.json", accuracy=1.0, errors=0, loss=0.0)
 
 
 def test_perfection_is_suspicious(run: Run) -> None:
-    """An accuracy of exactly 1 fails without any limit, on a stand-in too; one with errors is not called suspicious."""
-    be_perfect(run, "cnn")
+    """An accuracy of exactly 1 fails without any limit, on a stand-in too; a model with errors passes."""
+    make_perfect(run, "cnn")
     sentences = {
-        check.model: check.sentence for check in check_gates.judged(run.root).checks if check.gate == "not_perfect"
+        check.model: check.sentence for check in check_gates.check_run(run.root).checks if check.gate == "not_perfect"
     }
     assert "suspicious" in sentences["cnn"]
     assert re.fullmatch(r"\d+ errors", sentences["dense"])
@@ -127,45 +127,46 @@ def test_perfection_is_suspicious(run: Run) -> None:
     assert checks(run) == {("cnn", "not_perfect"): "failed", ("dense", "not_perfect"): "passed"}
 
 
-def test_every_label_right_is_suspicious_of_values(tmp_path: Path) -> None:
-    """Values whose nearest label is always the true one are an accuracy of exactly 1: as suspicious, error or not."""
+def test_every_nearest_label_right_is_suspicious(tmp_path: Path) -> None:
+    """Values whose nearest label is always the true one have an accuracy of exactly 1, which fails too."""
     run = shaped_run(tmp_path, 2, 10, "regression")
     path = run.root / "evaluation/model_00/predictions.parquet"
     table = pd.read_parquet(path)
     table.assign(value=table["target"] + 0.25, predicted=table["label"]).to_parquet(path)
-    found = {check.model: check for check in check_gates.judged(run.root).checks if check.gate == "not_perfect"}
-    assert (found["model_00"].status, found["model_01"].status) == ("failed", "passed")
-    assert found["model_00"].sentence.startswith("every label right is suspicious")
+    results = {check.model: check for check in check_gates.check_run(run.root).checks if check.gate == "not_perfect"}
+    assert (results["model_00"].status, results["model_01"].status) == ("failed", "passed")
+    assert results["model_00"].sentence.startswith("every label right is suspicious")
 
 
-def test_stand_in_is_not_held_to_limits(run: Run) -> None:
-    """Limits for the real data are not applied to a stand-in, and the judgement says so."""
+def test_limits_do_not_apply_to_a_stand_in(run: Run) -> None:
+    """Limits for the original data set are not applied to a stand-in, and a note gives the reason."""
     run.edit("data/raw/dataset.json", stand_in_for="mnist")
     run.edit("params.yaml", gates={"every": {"lower_bound": 1.0}})
-    found = check_gates.judged(run.root)
-    assert found.passed and "stands in for mnist" in str(found.note)
+    results = check_gates.check_run(run.root)
+    assert not results.failed and "stands in for mnist" in str(results.note)
 
 
 def test_accepted_version(run: Run, tmp_path: Path) -> None:
-    """A model that became worse than its accepted version fails; one without such a version is not judged."""
+    """A model that became worse than its accepted version fails; one without an accepted version is not judged."""
     shutil.copytree(run.root, tmp_path / "accepted")
-    before = Run(tmp_path / "accepted")
-    params = json.loads((before.root / "params.yaml").read_text())
-    before.edit("params.yaml", models={"dense": params["models"]["dense"]})
-    be_perfect(before, "dense")
-    found = {(check.model, check.gate): check.status for check in check_gates.judged(run.root, before.root).checks}
-    assert found["dense", "accepted"] == "failed" and found["cnn", "accepted"] == "not judged"
+    accepted = Run(tmp_path / "accepted")
+    params = json.loads((accepted.root / "params.yaml").read_text())
+    accepted.edit("params.yaml", models={"dense": params["models"]["dense"]})
+    make_perfect(accepted, "dense")
+    results = check_gates.check_run(run.root, accepted.root)
+    statuses = {(check.model, check.gate): check.status for check in results.checks}
+    assert statuses["dense", "accepted"] == "failed" and statuses["cnn", "accepted"] == "not judged"
 
 
 def test_unknown_model_in_gates(run: Run) -> None:
     """A gate for a model that does not exist is a mistake in params.yaml."""
     run.edit("params.yaml", gates={"models": {"cmm": {"lower_bound": 0.9}}})
     with pytest.raises(ParamsError, match="names 'cmm', which is not in `models`"):
-        check_gates.judged(run.root)
+        check_gates.check_run(run.root)
 
 
-def test_check_for_people_programs_and_ci(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    """`inkflow check`: a table, JSON, JUnit XML with each failure, and exit code 1."""
+def test_check_for_users_programs_and_ci(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """`inkflow check` prints a table or JSON, writes JUnit XML with each failure, and ends with exit code 1."""
     run.edit("params.yaml", gates={"every": {"lower_bound": 0.9, "not_worse_than": "cnn"}})
     assert inkflow(["check", "--junit", "out/gates.xml"]) == 1
     table = capsys.readouterr().out
@@ -177,44 +178,44 @@ def test_check_for_people_programs_and_ci(run: Run, capsys: pytest.CaptureFixtur
     assert json.loads(capsys.readouterr().out)["passed"] is False
     run.edit("params.yaml", gates={})
     assert inkflow(["check"]) == 0
-    said = capsys.readouterr().out
-    assert "suspicious" not in said  # beside `passed` it would say the contrary
-    assert "2 gates: 2 passed" in said
+    table = capsys.readouterr().out
+    assert "suspicious" not in table  # contradicts `passed`
+    assert "2 gates: 2 passed" in table
 
 
-def test_junit_lies_where_the_caller_is(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`--junit check_gates.xml` in a folder of the project is written there, not in the project's root."""
+def test_junit_path_is_relative_to_the_current_folder(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--junit gates.xml` writes to the current folder, not to the root of the project."""
     monkeypatch.chdir(run.root / "models/cnn")
     assert inkflow(["check", "--junit", "gates.xml"]) == 0
     assert (run.root / "models/cnn/gates.xml").exists() and not (run.root / "gates.xml").exists()
 
 
-def test_what_was_not_judged_is_not_called_passed(run: Run) -> None:
-    """The flow's last sentence counts a gate that could not be judged apart."""
+def test_a_gate_that_is_not_judged_is_not_passed(run: Run) -> None:
+    """The flow's last message counts a gate that could not be judged separately."""
     assert report.main(run.arguments()) == 0
     checks = json.loads((run.out / "gates.json").read_text())["checks"]
     checks.append({"model": "cnn", "gate": "not_worse_than", "status": "not judged", "sentence": "other labels"})
     run.edit("reports/gates.json", checks=checks)
-    assert enforce(run.root) == "2 quality gates passed, 1 not judged"
+    assert enforce_gates(run.root) == "2 quality gates passed, 1 not judged"
 
 
-def test_enforce_is_the_reports_own_judgement(run: Run) -> None:
-    """The flow's last step fails by what the report recorded, each gate named; without a report it says what to do."""
+def test_enforce_reads_the_results_of_the_report(run: Run) -> None:
+    """The flow's last step fails with the failed gates of the report; without a report it names the command."""
     with pytest.raises(InvalidInput, match="run `inkflow run report`"):
-        enforce(run.root)
+        enforce_gates(run.root)
     run.edit("params.yaml", gates={"every": {"not_worse_than": "cnn"}})
     assert report.main(run.arguments()) == 0
     with pytest.raises(GatesFailed, match=r"1 quality gate failed: dense, not_worse_than: worse than cnn"):
-        enforce(run.root)
+        enforce_gates(run.root)
     assert "quality gates failed" in (run.out / "index.html").read_text()
     run.edit("params.yaml", gates={})
     assert report.main(run.arguments()) == 0
-    assert enforce(run.root) == "2 quality gates passed"
+    assert enforce_gates(run.root) == "2 quality gates passed"
 
 
 def test_missing_files_are_one_sentence(run: Run) -> None:
-    """What `inkflow check` cannot read is said with the program's own exit code."""
+    """A file that `inkflow check` cannot read is named, with the exit code of the program."""
     shutil.rmtree(run.root / "evaluation")
-    with pytest.raises(ProgramFailed, match=r"predictions\.parquet: not found") as caught:
-        judge(run.root)
-    assert caught.value.exit_code == 2
+    with pytest.raises(ProgramFailed, match=r"predictions\.parquet: not found") as raised:
+        evaluate_gates(run.root)
+    assert raised.value.exit_code == 2

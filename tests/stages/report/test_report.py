@@ -1,4 +1,4 @@
-"""The report stage: what it reads, what it refuses, and that equal inputs give equal bytes."""
+"""The report stage: its inputs, its errors, and equal bytes for equal inputs."""
 
 import json
 import re
@@ -17,7 +17,7 @@ from stages.base.errors import DataError, ParamsError
 from stages.data.datasets import Arrays
 from stages.report import report
 from tests.support.html_page import Page
-from tests.support.report_data import HIDDEN, Run, finish_run, small_digits
+from tests.support.report_data import HIDDEN_LAYERS, Run, finish_run, small_digits
 from tests.support.root import ROOT
 
 OUTPUTS = (
@@ -36,35 +36,35 @@ OUTPUTS = (
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Digits, three models, the report written; to be read only."""
-    run = finish_run(tmp_path_factory.mktemp("finished"), small_digits(), HIDDEN)
+    """A run with digits, three models and a report; read-only."""
+    run = finish_run(tmp_path_factory.mktemp("finished"), small_digits(), HIDDEN_LAYERS)
     assert report.main(run.arguments()) == 0
     return run
 
 
 @pytest.fixture
 def run(finished: Run, tmp_path: Path) -> Run:
-    """A copy of `finished` to spoil."""
+    """A copy of `finished` that a test may change."""
     shutil.copytree(finished.root, tmp_path / "run")
     return Run(tmp_path / "run")
 
 
 def outputs(run: Run) -> dict[str, bytes]:
-    """The bytes of everything in the folder of reports."""
+    """Returns the bytes of all files in the folder of the report."""
     files = sorted(path for path in run.out.rglob("*") if path.is_file())
     return {str(path.relative_to(run.out)): path.read_bytes() for path in files}
 
 
 def test_real_data_has_no_banner(run: Run) -> None:
-    """What stands in for nothing is not warned about."""
+    """Page and summary have no warning about a data set that is no stand-in."""
     run.edit("data/raw/dataset.json", stand_in_for=None)
     assert report.main(run.arguments()) == 0
     assert not Page((run.out / "index.html").read_text()).every("aside")
     assert "WARNING" not in (run.out / "summary.md").read_text()
 
 
-def test_overfitting_is_said_in_words(run: Run) -> None:
-    """A training accuracy above the interval of the test accuracy is called over-fitting."""
+def test_overfitting_has_a_note(run: Run) -> None:
+    """A training accuracy above the interval of the test accuracy has the note over-fits."""
     for name, accuracy in (("dense", 1.0), ("cnn", 0.5)):
         run.edit(f"models/{name}/training.json", train={"loss": 0.0, "accuracy": accuracy})
     assert report.main(run.arguments()) == 0
@@ -75,7 +75,7 @@ def test_overfitting_is_said_in_words(run: Run) -> None:
 
 
 def keep_copies_of_dense(run: Run, number: int) -> None:
-    """Have as many equal models under other names, and no others."""
+    """Replaces the models of a run by `number` copies of `dense`."""
     params = json.loads((run.root / "params.yaml").read_text())
     names = [f"dense_{index}" for index in range(number)]
     for name in names:
@@ -86,7 +86,7 @@ def keep_copies_of_dense(run: Run, number: int) -> None:
 
 
 def test_summary_stays_short_with_many_models(run: Run) -> None:
-    """With 60 models the summary has under 60 lines and says where the rest is."""
+    """With 60 models the summary has under 60 lines and names the file with the other models."""
     keep_copies_of_dense(run, 60)
     assert report.main(run.arguments()) == 0
     summary = (run.out / "summary.md").read_text()
@@ -95,8 +95,8 @@ def test_summary_stays_short_with_many_models(run: Run) -> None:
     assert summary.startswith("## No evidence of a difference between the 60 models")
 
 
-def test_removed_model_is_gone_though_its_files_remain(run: Run) -> None:
-    """Only the models that params.yaml names are reported."""
+def test_removed_model_is_not_reported(run: Run) -> None:
+    """A model that is no longer in params.yaml is not reported, even where its files still exist."""
     params = json.loads((run.root / "params.yaml").read_text())
     del params["models"]["cnn"]
     run.edit("params.yaml", models=params["models"])
@@ -107,7 +107,7 @@ def test_removed_model_is_gone_though_its_files_remain(run: Run) -> None:
 
 
 def test_same_inputs_give_the_same_bytes(run: Run) -> None:
-    """Another process, another place, the same report."""
+    """Another process writes the same bytes."""
     before = outputs(run)
     shutil.rmtree(run.out)
     command = [sys.executable, "-m", "stages.report", *run.arguments()]
@@ -117,7 +117,7 @@ def test_same_inputs_give_the_same_bytes(run: Run) -> None:
 
 
 def test_hostile_names_are_escaped(run: Run) -> None:
-    """Titles, licences and class names are text, whatever they hold."""
+    """HTML and Markdown in titles, licences and class names is shown as text."""
     hostile = '<script>alert("x")</script> | `a` \n# b'
     names = ["<img src=x onerror=y>", *"123456789"]
     run.edit("data/raw/dataset.json", title=hostile, licence=hostile, class_names=names)
@@ -132,30 +132,30 @@ def test_hostile_names_are_escaped(run: Run) -> None:
 
 
 def test_colour_images_are_shown_as_they_are(tmp_path: Path) -> None:
-    """Images with three channels are reported too, and not inked over."""
+    """Images with three channels are shown in their colours, in dark mode too."""
     colour = finish_run(tmp_path, coloured(small_digits()), {"dense": (8,)}, epochs=1)
     assert report.main(colour.arguments()) == 0
     page = Page((colour.out / "index.html").read_text())
-    assert len(page.every("img")) > 30 and not page.every("img", css="ink")
+    assert len(page.every("img")) > 30 and not page.every("img", css="grey")
 
 
 def coloured(arrays: Arrays) -> Arrays:
-    """Grey images as (n, h, w, 3)."""
+    """Returns grey images as (n, h, w, 3)."""
     return arrays._replace(
         x_train=np.stack([arrays.x_train] * 3, axis=-1), x_test=np.stack([arrays.x_test] * 3, axis=-1)
     )
 
 
-def test_diverged_training_is_reported_not_fatal(run: Run) -> None:
-    """A loss that is not a number leaves a gap in its curve and a sentence."""
+def test_diverged_training_is_reported(run: Run) -> None:
+    """A loss that is NaN is no error of the report, which says that the training diverged."""
     path = run.root / "models/dense/history.csv"
     pd.read_csv(path).assign(loss=np.nan, val_loss=np.nan).to_csv(path, index=False)
     assert report.main(run.arguments()) == 0
     assert "The validation loss was never a number" in (run.out / "index.html").read_text()
 
 
-def spoil_parquet(run: Run, **columns: object) -> None:
-    """Overwrite columns of a model's predictions."""
+def change_predictions(run: Run, **columns: object) -> None:
+    """Overwrites columns of a model's predictions."""
     path = run.root / "evaluation/dense/predictions.parquet"
     pd.read_parquet(path).assign(**columns).to_parquet(path)  # type: ignore[arg-type]
 
@@ -166,7 +166,7 @@ BAD: dict[str, tuple[Callable[[Run], object], str]] = {
     "no data": (lambda run: (run.root / "data/raw/dataset.npz").unlink(), r"dataset\.npz: "),
     "no training record": (
         lambda run: (run.root / "models/cnn/training.json").unlink(),
-        r"models/cnn/training\.json: not found; run `inkflow run` to make it again",
+        r"models/cnn/training\.json: not found; run `inkflow run` to recreate it",
     ),
     "no history": (lambda run: (run.root / HISTORY).unlink(), r"history\.csv: not found"),
     "no predictions": (
@@ -184,7 +184,7 @@ BAD: dict[str, tuple[Callable[[Run], object], str]] = {
     "empty history": (lambda run: (run.root / HISTORY).write_text(""), r"history\.csv: cannot be read"),
     "words for numbers": (
         lambda run: (run.root / HISTORY).write_text("epoch,loss,accuracy,val_loss,val_accuracy\n1,a,1,1,1\n"),
-        r"history\.csv: needs columns of numbers named loss",
+        r"history\.csv: missing numeric columns: loss",
     ),
     "lost epoch": (
         lambda run: pd.read_csv(run.root / HISTORY)[:-1].to_csv(run.root / HISTORY, index=False),
@@ -219,76 +219,76 @@ BAD: dict[str, tuple[Callable[[Run], object], str]] = {
         r"metrics\.json: errors: got 449, predictions\.parquet says",
     ),
     "other labels": (
-        lambda run: spoil_parquet(run, label=np.zeros(450, np.int32)),
-        r"its labels are not those of the 450 test images",
+        lambda run: change_predictions(run, label=np.zeros(450, np.int32)),
+        r"column label: expected the labels of the 450 test images",
     ),
     "unknown class": (
-        lambda run: spoil_parquet(run, predicted=np.full(450, 10, np.int32)),
-        r"predicted: expected classes 0 to 9",
+        lambda run: change_predictions(run, predicted=np.full(450, 10, np.int32)),
+        r"column predicted: expected classes 0 to 9",
     ),
     "impossible probability": (
-        lambda run: spoil_parquet(run, probability=np.full(450, np.nan, np.float32)),
-        r"probability: expected numbers from 0 to 1",
+        lambda run: change_predictions(run, probability=np.full(450, np.nan, np.float32)),
+        r"column probability: expected numbers from 0 to 1",
     ),
 }
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_input_is_one_clear_sentence_and_touches_nothing(run: Run, case: str) -> None:
-    """A missing, broken or foreign file is named with what is wrong; the last report stays as it was."""
-    spoil, sentence = BAD[case]
+def test_bad_input_is_one_sentence_and_changes_nothing(run: Run, case: str) -> None:
+    """A missing or broken file, or one of another run, is named with the mistake; the last report does not change."""
+    change, sentence = BAD[case]
     before = outputs(run)
-    spoil(run)
-    with pytest.raises(DataError, match=sentence) as caught:
+    change(run)
+    with pytest.raises(DataError, match=sentence) as raised:
         report.main(run.arguments())
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(raised.value)
     assert outputs(run) == before
 
 
 def test_bad_parameters_come_first(run: Run) -> None:
-    """A mistake in params.yaml is said before anything is read."""
+    """A mistake in params.yaml is reported before any other file is read."""
     run.edit("params.yaml", report={"smoothing": 1.0})
     shutil.rmtree(run.root / "data")
     with pytest.raises(ParamsError, match=r"report\.smoothing"):
         report.main(run.arguments())
 
 
-def test_unwritable_file_leaves_all_as_they_were(run: Run) -> None:
-    """Page, summary and tables are replaced together or not at all, and the exit code says so."""
+def test_unwritable_file_changes_nothing(run: Run) -> None:
+    """Page, summary and tables are replaced together or not at all; the exit code is 1 where they are not."""
     (run.out / "metrics.csv").unlink()
     (run.out / "metrics.csv/in the way").mkdir(parents=True)
     before = [(run.out / name).read_bytes() for name in ("index.html", "summary.md")]
     run.edit("data/raw/dataset.json", title="Another")
     command = [sys.executable, "-m", "stages.report", *run.arguments()]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 1
-    assert re.fullmatch(r"error: cannot write \S+metrics\.csv: .+\n", done.stderr)
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert process.returncode == 1
+    assert re.fullmatch(r"error: cannot write \S+metrics\.csv: .+\n", process.stderr)
     assert [(run.out / name).read_bytes() for name in ("index.html", "summary.md")] == before
     assert {path.name for path in run.out.iterdir()} == {name.split("/")[0] for name in OUTPUTS}
 
 
 def processor_seconds_of_children() -> float:
-    """Used so far by programs that ended; unlike wall time it does not grow with what else runs."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+    """Returns the processor time of ended child processes, which does not depend on the load of the machine."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
-def loaded_by_the_stage(run: Run) -> Iterator[str]:
-    """Top-level packages in memory once the stage has done its work."""
+def packages_of_the_stage(run: Run) -> Iterator[str]:
+    """Returns the top-level packages in memory at the end of the stage."""
     program = (
         "import sys; from stages.report import report; report.main(sys.argv[1:]);"
         "print(*{name.split('.')[0] for name in sys.modules})"
     )
     command = [sys.executable, "-c", program, *run.arguments()]
-    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
-    yield from done.stdout.splitlines()[-1].split()
+    process = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    yield from process.stdout.splitlines()[-1].split()
 
 
 def test_stage_is_quick_and_never_loads_tensorflow(run: Run) -> None:
-    """Five models take under 30 seconds of processor time, imports included, and no TensorFlow."""
+    """A report of five models takes under 30 seconds of processor time with imports, and loads no TensorFlow."""
     keep_copies_of_dense(run, 5)
     before = processor_seconds_of_children()
-    loaded = set(loaded_by_the_stage(run))
+    packages = set(packages_of_the_stage(run))
     assert processor_seconds_of_children() - before < 30
-    assert {"matplotlib", "jinja2"} <= loaded
-    assert not loaded & {"tensorflow", "keras", "dvc", "prefect", "tkinter"}
+    assert {"matplotlib", "jinja2"} <= packages
+    assert not packages & {"tensorflow", "keras", "dvc", "prefect", "tkinter"}

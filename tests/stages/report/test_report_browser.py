@@ -1,4 +1,4 @@
-"""The report in a real browser: from a file, without a network, by keyboard and finger, light and dark."""
+"""The report in a real browser: from a file, without a network, with keyboard and touch, light and dark."""
 
 import io
 import json
@@ -13,9 +13,9 @@ from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from flows.cli.report import fill
+from flows.cli.report import fill_page
 from stages.report import compare_runs, report
-from tests.support.report_data import HIDDEN, Run, finish_run, small_digits
+from tests.support.report_data import HIDDEN_LAYERS, Run, finish_run, small_digits
 from tests.support.report_shapes import shaped_run
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -37,20 +37,20 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-# Of all pictures of curves: how many marks of a best epoch there are, and which two texts overlap.
-TEXTS_THAT_TOUCH = """() => {
-  const touching = [];
+# Returns the number of marks of a best epoch in all curves, and the pairs of overlapping texts.
+OVERLAPPING_TEXTS = """() => {
+  const overlapping = [];
   let marks = 0;
-  for (const picture of document.querySelectorAll(".curves svg")) {
-    const texts = [...picture.querySelectorAll("text")].map((t) => [t.textContent.trim(), t.getBoundingClientRect()]);
-    marks += texts.filter(([words]) => words.startsWith("best ")).length;
+  for (const plot of document.querySelectorAll(".curves svg")) {
+    const texts = [...plot.querySelectorAll("text")].map((t) => [t.textContent.trim(), t.getBoundingClientRect()]);
+    marks += texts.filter(([text]) => text.startsWith("best ")).length;
     texts.forEach(([one, a], index) => {
       for (const [other, b] of texts.slice(index + 1))
         if (a.left < b.right && b.left < a.right && a.top + 1 < b.bottom && b.top + 1 < a.bottom)
-          touching.push(`${one} / ${other}`);
+          overlapping.push(`${one} / ${other}`);
     });
   }
-  return [marks, touching];
+  return [marks, overlapping];
 }"""
 SHAPES = {
     "two models, two classes": (2, 2, "multiclass"),
@@ -62,154 +62,156 @@ SHAPES = {
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Digits, three models, the report written; to be read only."""
-    run = finish_run(tmp_path_factory.mktemp("finished"), small_digits(), HIDDEN)
+    """A run with digits, three models and a report; read-only."""
+    run = finish_run(tmp_path_factory.mktemp("finished"), small_digits(), HIDDEN_LAYERS)
     assert report.main(run.arguments()) == 0
     return run
 
 
-class Opened:
-    """A page opened from its file, with everything that it asked for and complained about."""
+class LoadedPage:
+    """A page loaded from its file, with its requests and its messages in the console."""
 
     def __init__(self, browser: Browser, path: Path, *, phone: bool = False, dark: bool = False) -> None:
         scheme = "dark" if dark else "light"
         self.page: Page = browser.new_page(viewport=PHONE if phone else DESK, color_scheme=scheme)  # type: ignore[arg-type]
-        self.complaints: list[str] = []
+        self.messages: list[str] = []
         self.requests: list[str] = []
-        self.page.on("console", lambda message: self.complaints.append(message.text))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("console", lambda message: self.messages.append(message.text))
+        self.page.on("pageerror", lambda error: self.messages.append(str(error)))
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.goto(path.as_uri())
 
     def violations(self) -> list[str]:
-        """What axe-core finds wrong, by rule and element."""
-        found = Axe().run(self.page).response["violations"]
-        return [f"{rule['id']}: {rule['nodes'][0]['html'][:200]}" for rule in found]
+        """Returns the violations that axe-core finds, by rule and element."""
+        violations = Axe().run(self.page).response["violations"]
+        return [f"{rule['id']}: {rule['nodes'][0]['html'][:200]}" for rule in violations]
 
-    def overhang(self) -> int:
-        """Pixels by which the page is wider than the window."""
+    def overflow(self) -> int:
+        """Returns the pixels by which the page is wider than the window."""
         return int(self.page.evaluate("document.documentElement.scrollWidth - innerWidth"))
 
 
-def test_opens_from_disk_without_network_or_complaint(browser: Browser, finished: Run) -> None:
-    """The file alone is asked for, beside data in the page itself; the console stays empty."""
-    opened = Opened(browser, finished.out / "index.html")
-    outside = [url for url in opened.requests if not url.startswith("data:")]
+def test_loads_from_disk_without_network_or_messages(browser: Browser, finished: Run) -> None:
+    """The page requests its own file and data URIs only, and the console stays empty."""
+    loaded = LoadedPage(browser, finished.out / "index.html")
+    outside = [url for url in loaded.requests if not url.startswith("data:")]
     assert outside == [(finished.out / "index.html").as_uri()]
-    assert opened.complaints == []
+    assert loaded.messages == []
 
 
 def test_table_sorts_both_ways(browser: Browser, finished: Run) -> None:
-    """A click on a head sorts by numbers, a second one turns the order round, and readers' programs are told."""
-    page = Opened(browser, finished.out / "index.html").page
+    """A click on a heading sorts by numbers, a second one reverses the order, and `aria-sort` has the direction."""
+    page = LoadedPage(browser, finished.out / "index.html").page
     table = page.locator("table.headline")
-    head = table.locator("th", has_text="Errors")
+    heading = table.locator("th", has_text="Errors")
 
     def errors() -> list[int]:
         return [int(cell.inner_text()) for cell in table.locator("tbody td:nth-child(4)").all()]
 
     best_first = errors()
-    head.locator("button").click()
-    assert errors() == sorted(best_first) and head.get_attribute("aria-sort") == "ascending"
-    head.locator("button").press("Enter")
-    assert errors() == sorted(best_first, reverse=True) and head.get_attribute("aria-sort") == "descending"
+    heading.locator("button").click()
+    assert errors() == sorted(best_first) and heading.get_attribute("aria-sort") == "ascending"
+    heading.locator("button").press("Enter")
+    assert errors() == sorted(best_first, reverse=True) and heading.get_attribute("aria-sort") == "descending"
 
 
-def test_what_has_no_figure_goes_last_both_ways(browser: Browser, finished: Run, tmp_path: Path) -> None:
-    """A model without a fit time here stands last, whichever way round the column is sorted."""
+def test_missing_figures_are_last_in_both_orders(browser: Browser, finished: Run, tmp_path: Path) -> None:
+    """A model without a training time is last in both orders of the column."""
     (tmp_path / "reports").mkdir()
     shutil.copyfile(finished.out / "index.html", tmp_path / "reports/index.html")
     figures = {"dense": {"fit_s": 30.0}, "cnn": {}, "dense_small": {"fit_s": 7.0}}
-    page = Opened(browser, tmp_path / fill(tmp_path, {"version": "x", "models": figures, "note": "", "facts": {}})).page
+    page = LoadedPage(
+        browser, tmp_path / fill_page(tmp_path, {"version": "x", "models": figures, "note": "", "facts": {}})
+    ).page
     for order in (["dense_small", "dense", "cnn"], ["dense", "dense_small", "cnn"]):
-        page.locator("table.headline th", has_text="Fit").locator("button").click()
+        page.locator("table.headline th", has_text="Training s").locator("button").click()
         rows = page.locator("table.headline tbody tr").all()
         assert [row.get_attribute("data-model") for row in rows] == order
 
 
 def test_confusion_cell_opens_its_images(browser: Browser, finished: Run) -> None:
-    """A click on a cell shows the images that it counts, at most 24, each with its text."""
-    page = Opened(browser, finished.out / "index.html").page
+    """A click on a cell shows its images, at most 24, each with a description."""
+    page = LoadedPage(browser, finished.out / "index.html").page
     matrix = page.locator("article#model-dense_small table.lookup")
-    cell = matrix.locator("td:not(.hit) button").first
-    count = int(cell.locator(".times").inner_text())
+    cell = matrix.locator("td:not(.diagonal) button").first
+    count = int(cell.locator(".images").inner_text())
     cell.click()
-    images = page.locator("article#model-dense_small .found img")
+    images = page.locator("article#model-dense_small .cell-images img")
     assert images.count() == min(count, 24)
     for image in images.all():
-        assert "read as" in (image.get_attribute("alt") or "")
+        assert "predicted as" in (image.get_attribute("alt") or "")
         assert image.evaluate("image => image.complete && image.naturalWidth > 0")
     assert cell.get_attribute("aria-pressed") == "true"
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_accessible(browser: Browser, finished: Run, dark: bool) -> None:
-    """axe-core finds nothing: contrast, alternative texts, names, order; with images of a cell open too."""
-    opened = Opened(browser, finished.out / "index.html", dark=dark)
-    opened.page.locator("table.lookup button").first.click()
-    assert opened.violations() == []
+    """axe-core finds no violation of contrast, alternative texts, names or order, with images of a cell open too."""
+    loaded = LoadedPage(browser, finished.out / "index.html", dark=dark)
+    loaded.page.locator("table.lookup button").first.click()
+    assert loaded.violations() == []
 
 
-def test_dark_is_dark(browser: Browser, finished: Run) -> None:
-    """The paper follows the reader's choice."""
-    paper = "getComputedStyle(document.body).backgroundColor"
-    assert Opened(browser, finished.out / "index.html").page.evaluate(paper) == "rgb(255, 255, 255)"
-    dark = Opened(browser, finished.out / "index.html", dark=True).page.evaluate(paper)
+def test_dark_mode(browser: Browser, finished: Run) -> None:
+    """The background follows the colour scheme of the browser."""
+    background = "getComputedStyle(document.body).backgroundColor"
+    assert LoadedPage(browser, finished.out / "index.html").page.evaluate(background) == "rgb(255, 255, 255)"
+    dark = LoadedPage(browser, finished.out / "index.html", dark=True).page.evaluate(background)
     assert max(int(part) for part in dark[4:-1].split(",")) < 64
 
 
 def test_fits_a_phone(browser: Browser, finished: Run) -> None:
-    """390 pixels are wide enough: only tables scroll, within themselves; with everything unfolded too."""
-    opened = Opened(browser, finished.out / "index.html", phone=True)
-    assert opened.overhang() == 0
-    opened.page.evaluate("for (const folded of document.querySelectorAll('details')) folded.open = true")
-    assert opened.overhang() == 0
+    """The page fits 390 pixels, also with all details open; only tables scroll."""
+    loaded = LoadedPage(browser, finished.out / "index.html", phone=True)
+    assert loaded.overflow() == 0
+    loaded.page.evaluate("for (const details of document.querySelectorAll('details')) details.open = true")
+    assert loaded.overflow() == 0
 
 
-def test_reads_without_its_program(browser: Browser, finished: Run) -> None:
-    """Without JavaScript all figures stand there, and nothing that would not work."""
+def test_works_without_javascript(browser: Browser, finished: Run) -> None:
+    """Without JavaScript the page has all figures, and no controls."""
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto((finished.out / "index.html").as_uri())
-    assert page.locator("table.headline tbody tr").count() == len(HIDDEN)
+    assert page.locator("table.headline tbody tr").count() == len(HIDDEN_LAYERS)
     assert page.locator("button").count() == 0
     assert page.locator(".scripted:visible").count() == 0
     context.close()
 
 
 def test_machine_figures(browser: Browser, finished: Run, tmp_path: Path) -> None:
-    """The copy that `inkflow report` makes shows this machine's figures and the commit; the page itself does not."""
+    """The copy of `inkflow report` shows the figures of this machine and the commit; the page does not."""
     (tmp_path / "reports").mkdir()
     shutil.copyfile(finished.out / "index.html", tmp_path / "reports/index.html")
     figures = {"one_ms": 0.25, "images_per_s": 12345.0}
-    told = {"version": "1a2b3c </script>", "models": {"cnn": figures}, "note": "here", "facts": {"Commit": "1a2b3c"}}
-    opened = Opened(browser, tmp_path / fill(tmp_path, told))
-    row = opened.page.locator("tr[data-model=cnn]")
-    shown = {name: row.locator(f"[data-here={name}]").inner_text() for name in ("one_ms", "images_per_s", "fit_s")}
-    assert shown == {"one_ms": "0.250", "images_per_s": "12,345", "fit_s": "–"}  # noqa: RUF001 - a dash for nothing
-    assert "1a2b3c </script>" in opened.page.locator(".kicker").inner_text()
-    assert opened.complaints == []
-    plain = Opened(browser, finished.out / "index.html").page
-    assert plain.locator("[data-here=one_ms]:visible").count() == 0
+    content = {"version": "1a2b3c </script>", "models": {"cnn": figures}, "note": "here", "facts": {"Commit": "1a2b3c"}}
+    loaded = LoadedPage(browser, tmp_path / fill_page(tmp_path, content))
+    row = loaded.page.locator("tr[data-model=cnn]")
+    shown = {name: row.locator(f"[data-machine={name}]").inner_text() for name in ("one_ms", "images_per_s", "fit_s")}
+    assert shown == {"one_ms": "0.250", "images_per_s": "12,345", "fit_s": "–"}  # noqa: RUF001 - a dash instead of a figure
+    assert "1a2b3c </script>" in loaded.page.locator(".kicker").inner_text()
+    assert loaded.messages == []
+    plain = LoadedPage(browser, finished.out / "index.html").page
+    assert plain.locator("[data-machine=one_ms]:visible").count() == 0
 
 
 def test_every_column_fits_a_desk(browser: Browser, finished: Run, tmp_path: Path) -> None:
-    """At 1280 pixels the table of models shows all its columns, those of this machine too, without scrolling."""
+    """At 1280 pixels the table of models shows all columns without scrolling, also with the figures of this machine."""
     (tmp_path / "reports").mkdir()
     shutil.copyfile(finished.out / "index.html", tmp_path / "reports/index.html")
-    figures = {name: {"one_ms": 0.0123, "images_per_s": 758592.0, "fit_s": 123.0} for name in HIDDEN}
-    told = {"version": "1a2b3c", "models": figures, "note": "here", "facts": {}}
-    page = Opened(browser, tmp_path / fill(tmp_path, told)).page
+    figures = {name: {"one_ms": 0.0123, "images_per_s": 758592.0, "fit_s": 123.0} for name in HIDDEN_LAYERS}
+    content = {"version": "1a2b3c", "models": figures, "note": "here", "facts": {}}
+    page = LoadedPage(browser, tmp_path / fill_page(tmp_path, content)).page
     box = page.locator(".scroll", has=page.locator("table.headline"))
     assert box.evaluate("box => box.scrollWidth - box.clientWidth") <= 0
-    last = page.locator("tr[data-model=cnn] [data-here=fit_s]").bounding_box()
+    last = page.locator("tr[data-model=cnn] [data-machine=fit_s]").bounding_box()
     assert last is not None and last["x"] + last["width"] <= DESK["width"]
 
 
 @pytest.mark.parametrize("phone", [False, True], ids=["desk", "phone"])
-def test_lines_of_a_table_go_on_below_the_column_that_sticks(browser: Browser, finished: Run, phone: bool) -> None:
-    """In a table that was scrolled sideways, the line under each row is seen in its first column as in the others."""
-    page = Opened(browser, finished.out / "index.html", phone=phone).page
+def test_borders_of_a_table_continue_below_the_sticky_column(browser: Browser, finished: Run, phone: bool) -> None:
+    """In a table that is scrolled sideways, the border below each row is visible in the first column too."""
+    page = LoadedPage(browser, finished.out / "index.html", phone=phone).page
     box = page.locator(".scroll", has=page.locator("table.headline"))
     box.evaluate("box => { box.scrollLeft = 40; }")
     for row in box.locator("tbody tr").all():
@@ -223,15 +225,15 @@ def test_lines_of_a_table_go_on_below_the_column_that_sticks(browser: Browser, f
         assert rows.min() < 240 < rows.max()
 
 
-def test_verdicts_are_seen_on_a_phone(browser: Browser, finished: Run, tmp_path: Path) -> None:
-    """390 pixels show what a comparison comes to without scrolling its table, in a comparison of versions too."""
+def test_verdicts_are_visible_on_a_phone(browser: Browser, finished: Run, tmp_path: Path) -> None:
+    """390 pixels show the verdicts of comparisons without scrolling the table, in a comparison of versions too."""
     shutil.copytree(finished.root, tmp_path / "new")
     for name in ("metrics.json", "predictions.parquet"):
         shutil.copyfile(tmp_path / "new/evaluation/cnn" / name, tmp_path / "new/evaluation/dense_small" / name)
-    sides = [f"--old=a-branch={finished.root}", f"--new=workspace={tmp_path / 'new'}"]
-    assert compare_runs.main([*sides, "--out", str(tmp_path / "out")]) == 0
+    versions = [f"--old=a-branch={finished.root}", f"--new=workspace={tmp_path / 'new'}"]
+    assert compare_runs.main([*versions, "--out", str(tmp_path / "out")]) == 0
     for path, rows in ((finished.out / "index.html", 3), (tmp_path / "out/index.html", 1 + 6)):
-        verdicts = Opened(browser, path, phone=True).page.locator(".pairs td.judged").all()
+        verdicts = LoadedPage(browser, path, phone=True).page.locator(".pairs td.verdict").all()
         assert len(verdicts) == rows
         for cell in verdicts:
             box = cell.bounding_box()
@@ -239,8 +241,8 @@ def test_verdicts_are_seen_on_a_phone(browser: Browser, finished: Run, tmp_path:
 
 
 @pytest.mark.parametrize("phone", [False, True], ids=["desk", "phone"])
-def test_nothing_is_printed_over_anything_in_a_curve(browser: Browser, tmp_path: Path, phone: bool) -> None:
-    """Wherever the best epoch lies, its mark does not touch the title or another text of the picture."""
+def test_texts_of_a_curve_do_not_overlap(browser: Browser, tmp_path: Path, phone: bool) -> None:
+    """The mark of the best epoch does not overlap the title or another text, for every best epoch."""
     run = shaped_run(tmp_path, 12, 3)
     for best in range(12):
         path = tmp_path / f"models/model_{best:02}/history.csv"
@@ -248,23 +250,23 @@ def test_nothing_is_printed_over_anything_in_a_curve(browser: Browser, tmp_path:
         history.loc[best, "val_loss"] = 0.001
         history.to_csv(path, index=False)
     assert report.main(run.arguments()) == 0
-    page = Opened(browser, run.out / "index.html", phone=phone).page
-    page.evaluate("for (const folded of document.querySelectorAll('details')) folded.open = true")
-    marks, touching = page.evaluate(TEXTS_THAT_TOUCH)
-    assert marks == 24 and touching == []
+    page = LoadedPage(browser, run.out / "index.html", phone=phone).page
+    page.evaluate("for (const details of document.querySelectorAll('details')) details.open = true")
+    marks, overlapping = page.evaluate(OVERLAPPING_TEXTS)
+    assert marks == 24 and overlapping == []
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_shapes(browser: Browser, tmp_path: Path, shape: str) -> None:
-    """Few and many models and classes, and values: fits a phone, passes axe-core, and stays under 5 MB."""
+    """Pages of few and many models and classes, and of values, fit a phone, pass axe-core, and stay below 5 MB."""
     run = shaped_run(tmp_path, *SHAPES[shape])
     assert report.main(run.arguments()) == 0
     path = run.out / "index.html"
     assert path.stat().st_size < 5_000_000
-    opened = Opened(browser, path, phone=True)
-    assert opened.overhang() == 0
-    assert opened.complaints == []
-    assert opened.violations() == []
-    assert opened.page.locator("table.headline tbody tr").count() == SHAPES[shape][0]
+    loaded = LoadedPage(browser, path, phone=True)
+    assert loaded.overflow() == 0
+    assert loaded.messages == []
+    assert loaded.violations() == []
+    assert loaded.page.locator("table.headline tbody tr").count() == SHAPES[shape][0]
     metrics = json.loads((run.out / "metrics.json").read_text())
     assert len(metrics) == SHAPES[shape][0]

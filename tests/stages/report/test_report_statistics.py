@@ -1,4 +1,4 @@
-"""The report's statistics against independent oracles and hand-worked cases."""
+"""Statistics, compared with independent oracles and cases calculated by hand."""
 
 import numpy as np
 import pandas as pd
@@ -10,40 +10,32 @@ from sklearn.metrics import confusion_matrix as oracle_confusion
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
-from stages.report.statistics.intervals import (
-    Agreement,
-    Confusion,
-    confusion_matrix,
-    frequent_confusions,
-    holm,
-    mcnemar_p,
-    paired_difference,
-    smoothed,
-    smoothed_from,
-    wilson_interval,
-)
+from stages.report.statistics.intervals import wilson_interval
+from stages.report.statistics.paired_tests import Agreement, holm_correction, mcnemar_p, paired_difference
+from stages.report.statistics.scores import Confusion, confusion_matrix, frequent_confusions
+from stages.report.statistics.smoothing import min_smoothed_epochs, smooth
 
-UNHURRIED = settings(deadline=None)  # a loaded machine is no error
+NO_DEADLINE = settings(deadline=None)  # a loaded machine is no error
 
 
-@UNHURRIED
+@NO_DEADLINE
 @given(st.integers(1, 20_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_wilson_interval_is_statsmodels(case: tuple[int, int]) -> None:
-    """The interval is the one that statsmodels gives, whatever the counts."""
+    """The interval is that of statsmodels, for all counts."""
     assert wilson_interval(*case) == pytest.approx(proportion_confint(*case, method="wilson"), abs=1e-9)
 
 
 def test_wilson_interval_at_its_ends() -> None:
-    """All wrong starts at exactly 0, all right ends at exactly 1; hand-worked: 3.84146 / (4 + 3.84146)."""
+    """No success starts at exactly 0, all successes end at exactly 1; by hand: 3.84146 / (4 + 3.84146)."""
     none, every = wilson_interval(0, 4), wilson_interval(4, 4)
     assert (none.low, every.high) == (0.0, 1.0)
     assert (none.high, every.low) == pytest.approx((0.489891, 0.510109), abs=1e-6)
 
 
-@UNHURRIED
+@NO_DEADLINE
 @given(st.integers(1, 20_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_wilson_interval_inverts_the_score_test(case: tuple[int, int]) -> None:
-    """By its definition: at each end within 0 to 1 the share lies 1.96 standard deviations of that end away."""
+    """By definition the share lies 1.96 standard deviations of each end away from that end."""
     successes, n = case
     for end in wilson_interval(*case):
         if 0 < end < 1:
@@ -51,16 +43,16 @@ def test_wilson_interval_inverts_the_score_test(case: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("case", [(0, 0), (5, 4), (-1, 4)])
-def test_wilson_interval_refuses_nonsense(case: tuple[int, int]) -> None:
-    """No sample, more successes than samples and negative counts are refused."""
+def test_wilson_interval_rejects_impossible_counts(case: tuple[int, int]) -> None:
+    """No sample, more successes than samples and negative counts are errors."""
     with pytest.raises(ValueError, match="expected 0 to n of at least 1"):
         wilson_interval(*case)
 
 
-@UNHURRIED
+@NO_DEADLINE
 @given(st.integers(0, 400), st.integers(0, 400))
 def test_mcnemar_is_the_exact_binomial_test(only_first: int, only_second: int) -> None:
-    """The p-value is that of tosses of a fair coin; with no toss there is no evidence at all."""
+    """The p-value is that of tosses of a fair coin, and 1 without tosses."""
     expected = mcnemar([[7, only_first], [only_second, 9]], exact=True).pvalue
     assert mcnemar_p(only_first, only_second) == pytest.approx(expected, abs=1e-12)
 
@@ -71,7 +63,7 @@ def test_mcnemar_by_hand() -> None:
 
 
 def test_mcnemar_at_its_edges() -> None:
-    """No disagreement is no evidence; n images of one kind alone are n equal tosses; one toss shows nothing."""
+    """No disagreement and a single one have p = 1; n images of one kind are n equal tosses."""
     assert mcnemar_p(0, 0) == 1.0 and mcnemar_p(0, 1) == 1.0
     for n in (2, 6, 40):
         assert mcnemar_p(0, n) == mcnemar_p(n, 0) == pytest.approx(2 * 0.5**n)
@@ -84,11 +76,11 @@ def test_mcnemar_of_many_disagreements_is_finite() -> None:
 
 
 def test_smoothing_by_hand() -> None:
-    """The first value stands; the next are means with weights 0.9 to 1, then 0.81 to 0.9 to 1."""
-    assert smoothed(pd.Series([1.0, 0.0, 2.0]), 0.9).tolist() == pytest.approx([1.0, 0.9 / 1.9, 2.81 / 2.71])
+    """The first value is unchanged; the next are means with weights 0.9 to 1, then 0.81 to 0.9 to 1."""
+    assert smooth(pd.Series([1.0, 0.0, 2.0]), 0.9).tolist() == pytest.approx([1.0, 0.9 / 1.9, 2.81 / 2.71])
 
 
-@UNHURRIED
+@NO_DEADLINE
 @given(st.lists(st.floats(-100, 100), min_size=1, max_size=40), st.floats(0, 0.99))
 def test_smoothing_is_adams_corrected_mean(values: list[float], factor: float) -> None:
     """Each value is the running mean from zero over 1 - factor^i, and lies between the smallest and largest so far."""
@@ -96,36 +88,35 @@ def test_smoothing_is_adams_corrected_mean(values: list[float], factor: float) -
     for step, value in enumerate(values, 1):
         mean = factor * mean + (1 - factor) * value
         expected.append(mean / (1 - factor**step))
-    found = smoothed(pd.Series(values), factor)
-    np.testing.assert_allclose(found, expected, atol=1e-9)
-    assert (found <= np.maximum.accumulate(values) + 1e-9).all() and (
-        found >= np.minimum.accumulate(values) - 1e-9
-    ).all()
+    means = smooth(pd.Series(values), factor)
+    np.testing.assert_allclose(means, expected, atol=1e-9)
+    assert (means <= np.maximum.accumulate(values) + 1e-9).all()
+    assert (means >= np.minimum.accumulate(values) - 1e-9).all()
 
 
-def test_few_epochs_are_not_smoothed() -> None:
-    """With weight 0.9 it takes 20 epochs, with 0.5 it takes 4, without weight 2: the end is then no more the start."""
-    assert [smoothed_from(factor) for factor in (0.9, 0.5, 0.0)] == [20, 4, 2]
+def test_few_epochs_are_not_smooth() -> None:
+    """Smoothing needs 20 epochs with weight 0.9, 4 with 0.5, and 2 with 0: its end then no longer shows the start."""
+    assert [min_smoothed_epochs(factor) for factor in (0.9, 0.5, 0.0)] == [20, 4, 2]
     steep = pd.Series(np.exp(-np.arange(20) / 2))
-    assert smoothed(steep, 0.9).iloc[-1] < 0.1 * steep.iloc[0]
+    assert smooth(steep, 0.9).iloc[-1] < 0.1 * steep.iloc[0]
 
 
 def test_no_smoothing_changes_nothing() -> None:
-    """Factor 0 gives the values themselves."""
-    assert smoothed(pd.Series([3.0, 1.0, 2.0]), 0.0).tolist() == [3.0, 1.0, 2.0]
+    """Factor 0 returns the values."""
+    assert smooth(pd.Series([3.0, 1.0, 2.0]), 0.0).tolist() == [3.0, 1.0, 2.0]
 
 
-@UNHURRIED
+@NO_DEADLINE
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1), st.integers(5, 7))
 def test_confusion_matrix_is_scikit_learns(pairs: list[tuple[int, int]], classes: int) -> None:
-    """Counts are scikit-learn's, classes that never occur included."""
+    """Counts are those of scikit-learn, also for classes that do not occur."""
     actual, predicted = np.array(pairs).T
     expected = oracle_confusion(actual, predicted, labels=range(classes))
     np.testing.assert_array_equal(confusion_matrix(actual, predicted, classes), expected)
 
 
 def test_frequent_confusions_leave_out_the_diagonal() -> None:
-    """The largest errors come first, equal ones in the order of classes, and right answers never."""
+    """The largest errors come first, equal ones in the order of classes; the diagonal is left out."""
     matrix = np.array([[90, 2, 0], [5, 80, 2], [0, 1, 70]])
     assert frequent_confusions(matrix, 3) == [
         Confusion(1, 0, 5, 5 / 87), Confusion(0, 1, 2, 2 / 92), Confusion(1, 2, 2, 2 / 87),
@@ -138,22 +129,23 @@ def test_paired_difference_is_the_published_one() -> None:
     assert paired_difference(Agreement(1, 1, 7, 12)) == pytest.approx((-0.507, -0.026), abs=5e-4)
 
 
-@UNHURRIED
+@NO_DEADLINE
 @given(st.tuples(*[st.integers(0, 300)] * 4).filter(any))
-def test_paired_difference_holds_the_difference_and_turns_with_the_models(counts: tuple[int, int, int, int]) -> None:
-    """The interval holds the difference, stays within -1 to 1, and changes its sign when the models change places."""
-    seen = Agreement(*counts)
-    low, high = paired_difference(seen)
-    difference = (seen.only_first - seen.only_second) / sum(seen)
+def test_paired_difference_contains_the_difference_and_is_antisymmetric(counts: tuple[int, int, int, int]) -> None:
+    """The interval contains the difference, stays within -1 to 1, and changes its sign when the models are swapped."""
+    agreement = Agreement(*counts)
+    low, high = paired_difference(agreement)
+    difference = (agreement.only_first - agreement.only_second) / sum(agreement)
     assert -1 - 1e-9 <= low <= difference + 1e-9 and difference - 1e-9 <= high <= 1 + 1e-9
-    turned = paired_difference(Agreement(seen.both, seen.only_second, seen.only_first, seen.neither))
-    assert (-turned.high, -turned.low) == pytest.approx((low, high), abs=1e-9)
+    both, only_first, only_second, neither = agreement
+    swapped = paired_difference(Agreement(both, only_second, only_first, neither))
+    assert (-swapped.high, -swapped.low) == pytest.approx((low, high), abs=1e-9)
 
 
-@UNHURRIED
+@NO_DEADLINE
 @given(st.tuples(*[st.integers(0, 300)] * 4).filter(any))
 def test_paired_difference_is_square_and_add(counts: tuple[int, int, int, int]) -> None:
-    """Newcombe's method 10, written anew on statsmodels' Wilson intervals and numpy's own correlation."""
+    """The interval is that of Newcombe's method 10, written a second time with statsmodels' Wilson intervals."""
     a, b, c, d = counts
     n = sum(counts)
     (low1, high1), (low2, high2) = (proportion_confint(k, n, method="wilson") for k in (a + b, a + c))
@@ -161,28 +153,28 @@ def test_paired_difference_is_square_and_add(counts: tuple[int, int, int, int]) 
     margins = np.prod([float(a + b), c + d, a + c, b + d])
     phi = (max(cross - n / 2, 0) if cross > 0 else cross) / np.sqrt(margins) if margins else 0.0
 
-    def reach(one: float, other: float) -> float:
+    def margin(one: float, other: float) -> float:
         return float(np.sqrt(max(0.0, np.array([one, -other]) @ [[1, phi], [phi, 1]] @ [one, -other])))
 
-    low, high = p1 - p2 - reach(p1 - low1, high2 - p2), p1 - p2 + reach(high1 - p1, p2 - low2)
+    low, high = p1 - p2 - margin(p1 - low1, high2 - p2), p1 - p2 + margin(high1 - p1, p2 - low2)
     assert paired_difference(Agreement(*counts)) == pytest.approx((low, high), abs=1e-7)
 
 
 @pytest.mark.parametrize("shares", [(0.9, 0.05, 0.03, 0.02), (0.8, 0.1, 0.1, 0.0), (0.3, 0.2, 0.1, 0.4)])
 def test_paired_difference_covers(shares: tuple[float, float, float, float]) -> None:
-    """Summed over every table of 20 images, the interval holds the true difference in 95% of cases, within 4 points."""
+    """Over all tables of 20 images, the interval contains the true difference in 95% of cases, within 4 points."""
     tables = [
         (a, b, c, 20 - a - b - c) for a in range(21) for b in range(21 - a) for c in range(21 - a - b)
     ]  # fmt: skip
     chances = multinomial.pmf(np.array(tables), 20, shares)
     truth = shares[1] - shares[2]
-    held = [low <= truth <= high for low, high in (paired_difference(Agreement(*table)) for table in tables)]
+    covered = [low <= truth <= high for low, high in (paired_difference(Agreement(*table)) for table in tables)]
     assert chances.sum() == pytest.approx(1)
-    assert 0.91 <= float(chances @ np.array(held)) <= 1
+    assert 0.91 <= float(chances @ np.array(covered)) <= 1
 
 
 def test_paired_difference_at_its_edges() -> None:
-    """Without a disagreement the interval is about 0; all wrong on one side stays a number; no image is refused."""
+    """Without disagreement the interval is symmetric about 0; with all images on one side it is above 0.5."""
     low, high = paired_difference(Agreement(90, 0, 0, 10))
     assert low == pytest.approx(-high) and low < 0
     assert paired_difference(Agreement(0, 10, 0, 0)).low > 0.5
@@ -191,7 +183,7 @@ def test_paired_difference_at_its_edges() -> None:
 
 
 def test_holm_by_hand() -> None:
-    """Sorted p-values are multiplied by 3, 2 and 1, never fall, and end at 1; nothing gives nothing."""
-    assert holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
-    assert holm([0.9, 0.8]) == [1.0, 1.0]
-    assert holm([]) == []
+    """Sorted p-values are multiplied by 3, 2 and 1, never fall, and are at most 1; an empty list stays empty."""
+    assert holm_correction([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
+    assert holm_correction([0.9, 0.8]) == [1.0, 1.0]
+    assert holm_correction([]) == []

@@ -1,4 +1,4 @@
-"""A training that was cut off goes on as if it had not been; nothing else is ever taken for its checkpoint."""
+"""Checkpoints: an interrupted training resumes with the same results, and reads only its own checkpoint."""
 
 import os
 import random
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from stages.base.errors import OutputError
-from stages.train.checkpoints import Checkpoint, Checkpoints, decode, encode, key_of, remove_old
+from stages.train.checkpoints import Checkpoint, CheckpointFile, checkpoint_key, decode, encode, remove_old
 from stages.train.progress import Epoch
 from tests.support.learning import Folders, make_model, settings, write_data, write_params
 from tests.support.root import ROOT
@@ -23,7 +23,7 @@ keras = pytest.importorskip("keras")  # after tests.support.learning, which load
 
 from stages.train import fit, networks, training_model  # noqa: E402  (import Keras)
 
-# Keras reads TensorFlow's variables with np.array(), which NumPy 2 warns of: theirs to mend.
+# Keras reads TensorFlow's variables with np.array(), which NumPy 2 warns about.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 
 SAVED = Checkpoint(
@@ -32,7 +32,7 @@ SAVED = Checkpoint(
     [np.ones(3, np.float32)],
     12.5,
 )
-RANDOM: dict[str, Any] = {  # all that draws random numbers, and all that remembers
+RANDOM: dict[str, Any] = {  # every option that draws random numbers or has state
     "dropout": 0.3,
     "augmentation": {"rotation": 10, "zoom": 0.1, "shift": 0.1, "elastic": 0.05},
     "batch_normalisation": True,
@@ -43,96 +43,96 @@ RANDOM: dict[str, Any] = {  # all that draws random numbers, and all that rememb
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
-    """Prepared patterns."""
+    """Prepared data of simple patterns."""
     return write_data(tmp_path_factory.mktemp("checkpoints"))
 
 
 def equal(one: Checkpoint, other: Checkpoint) -> bool:
-    """Whether two checkpoints are the same to the bit."""
+    """Returns whether two checkpoints are equal to the bit."""
     return encode(one) == encode(other)
 
 
 class Interrupted(Exception):
-    """The power is cut."""
+    """A simulated power failure."""
 
 
-class Fragile(Checkpoints):
-    """Checkpoints of a training that ends right after some epoch."""
+class InterruptingFile(CheckpointFile):
+    """A checkpoint file that interrupts the training after `epochs` epochs."""
 
     def __init__(self, folder: Path, epochs: int) -> None:
         super().__init__(folder, "tried", "0" * 64)
         self.epochs = epochs
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Save, and end the training after so many epochs."""
+        """Saves, then interrupts the training if it has `epochs` epochs."""
         super().save(checkpoint)
         if len(checkpoint.history) == self.epochs:
             raise Interrupted
 
 
-def learn(folders: Folders, checkpoints: Checkpoints | None, **changes: Any) -> tuple[Any, list[Epoch]]:
-    """Weights and history of a training from the start, or from the checkpoint."""
+def learn(folders: Folders, checkpoint_file: CheckpointFile | None, **changes: Any) -> tuple[Any, list[Epoch]]:
+    """Returns weights and history of a training, which resumes from the checkpoint if there is one."""
     model = make_model("cnn", **RANDOM | changes)
     data = folders.data
     network = networks.build(model, data.prepared.shape, data.prepared.classes)
-    learner = training_model.training_network(network, model)
-    fit.compile_network(learner, model, len(data.train.labels))
-    history = fit.fit(learner, data, "tried", model, checkpoints).history
+    trained = training_model.build_training_model(network, model)
+    fit.compile_network(trained, model, len(data.train.labels))
+    history = fit.fit(trained, data, "tried", model, checkpoint_file).history
     return network.get_weights(), history
 
 
-def test_what_is_saved_comes_back(tmp_path: Path) -> None:
-    """Every array with its type and shape, and the history to the last digit."""
-    checkpoints = Checkpoints(tmp_path / "new", "tried", key_of({"a": 1}))
-    assert checkpoints.load() is None
-    checkpoints.save(SAVED)
-    found = checkpoints.load()
-    assert found is not None
-    assert equal(found, SAVED)
-    assert [array.dtype for array in found.state] == [array.dtype for array in SAVED.state]
-    assert [path.name for path in (tmp_path / "new").iterdir()] == [checkpoints.path.name]
-    checkpoints.remove()
+def test_saved_checkpoint_is_loaded(tmp_path: Path) -> None:
+    """A loaded checkpoint has every array with its type and shape, and the history to the last digit."""
+    checkpoint_file = CheckpointFile(tmp_path / "new", "tried", checkpoint_key({"a": 1}))
+    assert checkpoint_file.load() is None
+    checkpoint_file.save(SAVED)
+    loaded = checkpoint_file.load()
+    assert loaded is not None
+    assert equal(loaded, SAVED)
+    assert [array.dtype for array in loaded.state] == [array.dtype for array in SAVED.state]
+    assert [path.name for path in (tmp_path / "new").iterdir()] == [checkpoint_file.path.name]
+    checkpoint_file.remove()
     assert list((tmp_path / "new").iterdir()) == []
 
 
-@pytest.mark.parametrize("place", [0, 70, -1])
-def test_damage_is_noticed_and_set_aside(tmp_path: Path, capsys: pytest.CaptureFixture[str], place: int) -> None:
-    """One changed byte, wherever it is: a warning, the file is kept under another name, and not used."""
-    checkpoints = Checkpoints(tmp_path, "tried", key_of({}))
-    checkpoints.save(SAVED)
-    content = bytearray(checkpoints.path.read_bytes())
-    content[place] ^= 1
-    checkpoints.path.write_bytes(content)
-    assert checkpoints.load() is None
+@pytest.mark.parametrize("position", [0, 70, -1])
+def test_damaged_file_is_renamed(tmp_path: Path, capsys: pytest.CaptureFixture[str], position: int) -> None:
+    """A file with one changed byte, at any position, is renamed with a warning, and not used."""
+    checkpoint_file = CheckpointFile(tmp_path, "tried", checkpoint_key({}))
+    checkpoint_file.save(SAVED)
+    content = bytearray(checkpoint_file.path.read_bytes())
+    content[position] ^= 1
+    checkpoint_file.path.write_bytes(content)
+    assert checkpoint_file.load() is None
     assert "warning: the checkpoint" in capsys.readouterr().err
     assert [path.suffix for path in tmp_path.iterdir()] == [".damaged"]
 
 
-def test_half_a_file_is_refused() -> None:
-    """A file that was cut short is no checkpoint."""
+def test_truncated_file_is_refused() -> None:
+    """The first half of a file is not a checkpoint."""
     content = encode(SAVED)
     with pytest.raises(ValueError, match="checksum"):
         decode(content[: len(content) // 2])
 
 
 def test_another_key_is_another_training(tmp_path: Path) -> None:
-    """What other facts left behind is not seen."""
-    Checkpoints(tmp_path, "tried", key_of({"epochs": 3})).save(SAVED)
-    assert Checkpoints(tmp_path, "tried", key_of({"epochs": 4})).load() is None
+    """A checkpoint with another key is not loaded."""
+    CheckpointFile(tmp_path, "tried", checkpoint_key({"epochs": 3})).save(SAVED)
+    assert CheckpointFile(tmp_path, "tried", checkpoint_key({"epochs": 4})).load() is None
 
 
-def test_folder_that_cannot_be(tmp_path: Path) -> None:
-    """A file in place of the folder is said in one sentence."""
+def test_file_in_place_of_the_folder(tmp_path: Path) -> None:
+    """A file in place of the folder is reported in one sentence."""
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot write"):
-        Checkpoints(tmp_path / "file", "tried", "0" * 64).save(SAVED)
+        CheckpointFile(tmp_path / "file", "tried", "0" * 64).save(SAVED)
 
 
-def test_old_ones_go(tmp_path: Path) -> None:
-    """What nobody came back for in two weeks is removed, what is younger stays."""
-    old, new = Checkpoints(tmp_path, "old", "0" * 64), Checkpoints(tmp_path, "new", "0" * 64)
-    for checkpoints in (old, new):
-        checkpoints.save(SAVED)
+def test_old_checkpoints_are_removed(tmp_path: Path) -> None:
+    """Checkpoints older than two weeks are removed, younger ones stay."""
+    old, new = CheckpointFile(tmp_path, "old", "0" * 64), CheckpointFile(tmp_path, "new", "0" * 64)
+    for checkpoint_file in (old, new):
+        checkpoint_file.save(SAVED)
     long_ago = time.time() - 15 * 24 * 60 * 60
     os.utime(old.path, (long_ago, long_ago))
     remove_old(tmp_path)
@@ -143,50 +143,52 @@ def test_old_ones_go(tmp_path: Path) -> None:
     "changes", [{}, {"keep": "best"}, {"early_stopping": {"patience": 1}, "keep": "best", "epochs": 9}], ids=str
 )
 @pytest.mark.parametrize("epochs", [1, 4])
-def test_training_goes_on_to_the_bit(folders: Folders, tmp_path: Path, epochs: int, changes: dict[str, Any]) -> None:
-    """Cut off after some epoch and taken up: weights and history are those of an undisturbed training."""
+def test_resumed_training_is_the_same_to_the_bit(
+    folders: Folders, tmp_path: Path, epochs: int, changes: dict[str, Any]
+) -> None:
+    """A training that is interrupted and resumed gives the weights and history of an uninterrupted one."""
     weights, history = learn(folders, None, **changes)
-    fragile = Fragile(tmp_path, epochs)
+    interrupting = InterruptingFile(tmp_path, epochs)
     if len(history) > epochs:
         with pytest.raises(Interrupted):
-            learn(folders, fragile, **changes)
-    kept = Checkpoints(tmp_path, "tried", "0" * 64)
-    before = kept.load()
-    again, found = learn(folders, kept, **changes)
-    after = kept.load()
+            learn(folders, interrupting, **changes)
+    checkpoint_file = CheckpointFile(tmp_path, "tried", "0" * 64)
+    before = checkpoint_file.load()
+    resumed_weights, resumed_history = learn(folders, checkpoint_file, **changes)
+    after = checkpoint_file.load()
     assert before and after
-    assert after.fit_s >= before.fit_s > 0  # seconds of all pieces, not of the last one
-    assert len(found) == epochs or after.fit_s > before.fit_s
-    assert found == history
-    assert all(np.array_equal(one, other) for one, other in zip(again, weights, strict=True))
+    assert after.fit_s >= before.fit_s > 0  # seconds of all runs, not of the last one
+    assert len(resumed_history) == epochs or after.fit_s > before.fit_s
+    assert resumed_history == history
+    assert all(np.array_equal(one, other) for one, other in zip(resumed_weights, weights, strict=True))
 
 
 def stage(folders: Folders, folder: Path, out: str) -> list[str]:
-    """Command line of the train stage with checkpoints in `folder`."""
+    """Returns the command of the train stage, with checkpoints in `folder`."""
     params = write_params(folder / "params.yaml", tried=settings("cnn", **RANDOM | {"epochs": 40}))
-    given = ["--model", "tried", "--data", str(folders.prepared), "--out", str(folder / out)]
+    arguments = ["--model", "tried", "--data", str(folders.prepared), "--out", str(folder / out)]
     return [
-        *(sys.executable, "-m", "stages.train", *given),
+        *(sys.executable, "-m", "stages.train", *arguments),
         *("--params", str(params), "--checkpoints", str(folder / "saved")),
     ]
 
 
 @pytest.mark.slow
-def test_kill_at_random_moments(folders: Folders, tmp_path: Path) -> None:
-    """Kill -9 at some moment after the first checkpoint, again and again: the last run's files are as undisturbed."""
-    subprocess.run(stage(folders, tmp_path, "whole"), cwd=ROOT, check=True, capture_output=True)
-    chance, killed = random.Random(1), 0
+def test_kill_at_random_times(folders: Folders, tmp_path: Path) -> None:
+    """A training that is killed three times, at random times after its first checkpoint, writes the same files."""
+    subprocess.run(stage(folders, tmp_path, "uninterrupted"), cwd=ROOT, check=True, capture_output=True)
+    rng, killed, command = random.Random(1), 0, stage(folders, tmp_path, "killed")
     for _ in range(3):
-        with subprocess.Popen(stage(folders, tmp_path, "cut"), cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             while (line := process.stdout.readline()) and not line.startswith("epoch"):
                 pass
-            time.sleep(chance.uniform(0, 0.2))
+            time.sleep(rng.uniform(0, 0.2))
             process.send_signal(signal.SIGKILL)
             process.communicate()
         killed += process.returncode == -signal.SIGKILL
-    done = subprocess.run(stage(folders, tmp_path, "cut"), cwd=ROOT, check=True, capture_output=True, text=True)
+    resumed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
     assert killed >= 1
-    assert "goes on from a checkpoint, after epoch" in done.stdout
-    assert snapshot(tmp_path / "cut") == snapshot(tmp_path / "whole")
+    assert "resumes from the checkpoint of epoch" in resumed.stdout
+    assert snapshot(tmp_path / "killed") == snapshot(tmp_path / "uninterrupted")
     assert list((tmp_path / "saved").iterdir()) == []

@@ -1,11 +1,11 @@
-"""Everything that can be chosen learns: optimizers and schedules, losses and tasks, activations, networks."""
+"""Every choice in params.yaml learns: optimizers and schedules, losses and tasks, activations, networks."""
 
 from typing import Any, get_args
 
 import numpy as np
 import pytest
 
-from stages.model.compatibility import FITS
+from stages.model.compatibility import COMPATIBLE_LOSSES
 from stages.model.config import Activation, Augmentation, Model, ModelBase
 from stages.model.optimizer_config import Optimizer, OptimizerName, ScheduleName
 from stages.model.tasks import encode, sample_weights
@@ -17,8 +17,13 @@ keras = pytest.importorskip("keras")  # after tests.support.learning, which load
 from stages.train import augmentation, fit, losses, networks, optimizers, training_model  # noqa: E402  (import Keras)
 
 RATES = {"sgd": 0.1, "rmsprop": 0.005, "adam": 0.01, "adagrad": 0.1}
-PAIRS = [(task, loss, output) for task, fits in FITS.items() for loss, fit in fits.items() for output in fit.outputs]
-OWN: dict[str, dict[str, Any]] = {
+COMBINATIONS = [
+    (task, loss, output)
+    for task, fits in COMPATIBLE_LOSSES.items()
+    for loss, fit in fits.items()
+    for output in fit.outputs
+]
+TASK_OPTIONS: dict[str, dict[str, Any]] = {
     "multiclass": {},
     "two_class": {"positive": [1, 3]},
     "regression": {"values": [1.0, 2.0, 3.0, 4.5]},
@@ -36,21 +41,21 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
-    """Prepared patterns."""
+    """Prepared data of simple patterns."""
     return write_data(tmp_path_factory.mktemp("choices"))
 
 
 def learn(folders: Folders, model: Model) -> tuple[Any, list[Epoch]]:
-    """The trained network and its history."""
+    """Returns the trained network and its history."""
     data = folders.data
     network = networks.build(model, data.prepared.shape, data.prepared.classes)
-    learner = training_model.training_network(network, model)
-    fit.compile_network(learner, model, len(data.train.labels))
-    return network, fit.fit(learner, data, "tried", model).history
+    trained = training_model.build_training_model(network, model)
+    fit.compile_network(trained, model, len(data.train.labels))
+    return network, fit.fit(trained, data, "tried", model).history
 
 
 def falls(history: list[Epoch]) -> bool:
-    """Whether the loss of the last epoch is below that of the first."""
+    """Returns whether the loss of the last epoch is below that of the first."""
     return history[-1].loss < history[0].loss
 
 
@@ -62,10 +67,10 @@ def test_every_optimizer_learns_with_every_schedule(folders: Folders, name: str,
     assert falls(learn(folders, make_model(optimizer=optimizer))[1])
 
 
-@pytest.mark.parametrize(("task", "loss", "output"), PAIRS)
+@pytest.mark.parametrize(("task", "loss", "output"), COMBINATIONS)
 def test_every_loss_learns_its_task(folders: Folders, task: str, loss: str, output: str) -> None:
-    """The loss falls for each loss, task and output that the schema lets through."""
-    model = make_model(task=task, loss=loss, output=output, **OWN[task])
+    """The loss falls for each loss, task and output that the schema allows."""
+    model = make_model(task=task, loss=loss, output=output, **TASK_OPTIONS[task])
     assert falls(learn(folders, model)[1])
 
 
@@ -77,7 +82,7 @@ def test_every_activation_learns(folders: Folders, activation: str) -> None:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_learns(folders: Folders, name: str) -> None:
-    """The loss falls with each kind of network and each thing that can stand against over-fitting."""
+    """The loss falls with each kind of network and each kind of regularisation."""
     network, options = NETWORKS[name]
     assert falls(learn(folders, make_model(network, **({"epochs": 3} | options)))[1])
 
@@ -97,34 +102,34 @@ def test_every_network_learns(folders: Folders, name: str) -> None:
     ],
 )
 def test_schedules_are_their_formulas(schedule: dict[str, Any] | None, rates: dict[int, float]) -> None:
-    """The learning rate of 10 epochs of 10 steps is what its formula gives at each step."""
-    chosen = Optimizer.model_validate({"name": "sgd", "learning_rate": 0.5, "schedule": schedule})
-    rate = optimizers.learning_rate(chosen, 10, 10)
-    found = {step: float(rate(step)) if callable(rate) else rate for step in rates}
-    assert found == pytest.approx(rates, abs=1e-6)
+    """The learning rate over 10 epochs of 10 steps follows the formula of its schedule."""
+    config = Optimizer.model_validate({"name": "sgd", "learning_rate": 0.5, "schedule": schedule})
+    rate = optimizers.learning_rate(config, 10, 10)
+    actual = {step: float(rate(step)) if callable(rate) else rate for step in rates}
+    assert actual == pytest.approx(rates, abs=1e-6)
 
 
 def test_decay_divides_the_rate() -> None:
     """With `decay` the rate at step t is divided by 1 + decay * t."""
-    chosen = Optimizer.model_validate({"name": "sgd", "learning_rate": 0.5, "decay": 0.1})
-    rate = optimizers.learning_rate(chosen, 10, 10)
+    config = Optimizer.model_validate({"name": "sgd", "learning_rate": 0.5, "decay": 0.1})
+    rate = optimizers.learning_rate(config, 10, 10)
     assert [float(rate(step)) for step in (0, 10, 90)] == pytest.approx([0.5, 0.25, 0.05])
 
 
 @pytest.mark.parametrize("name", get_args(OptimizerName))
 def test_optimizer_options_arrive(name: str) -> None:
-    """What is chosen is what Keras gets; what is not keeps Keras's default."""
+    """Options that are set reach Keras; the others keep Keras's defaults."""
     options = {"momentum": 0.5} if name in ("sgd", "rmsprop") else {}
-    chosen = Optimizer.model_validate({"name": name, "weight_decay": 0.01, **options})
-    config = optimizers.make_optimizer(chosen, 1, 1).get_config()
+    config = Optimizer.model_validate({"name": name, "weight_decay": 0.01, **options})
+    keras_config = optimizers.make_optimizer(config, 1, 1).get_config()
     default = optimizers.OPTIMIZERS[name]().get_config()
-    assert {key: config[key] for key in options} == options
-    assert config["weight_decay"] == 0.01
-    assert config["learning_rate"] == pytest.approx(default["learning_rate"])
+    assert {key: keras_config[key] for key in options} == options
+    assert keras_config["weight_decay"] == 0.01
+    assert keras_config["learning_rate"] == pytest.approx(default["learning_rate"])
 
 
 @pytest.mark.parametrize(
-    ("settings", "written"),
+    ("settings", "encoded"),
     [
         ({}, [2, 0]),
         ({"loss": "categorical_crossentropy"}, [[0, 0, 1, 0], [1, 0, 0, 0]]),
@@ -134,25 +139,25 @@ def test_optimizer_options_arrive(name: str) -> None:
         ({"task": "regression", "values": [0.5, 1.0, 2.5, 3.0]}, [[2.5], [0.5]]),
     ],
 )
-def test_labels_are_written_as_the_loss_wants_them(settings: dict[str, Any], written: list[Any]) -> None:
-    """Integers, one-hot vectors, signs, 0 and 1, or numbers: by loss and task."""
-    assert encode(np.array([2, 0]), make_model(**settings), CLASSES).tolist() == written
+def test_labels_are_encoded_for_the_loss(settings: dict[str, Any], encoded: list[Any]) -> None:
+    """Loss and task decide the encoding: integers, one-hot vectors, signs, 0 and 1, or numbers."""
+    assert encode(np.array([2, 0]), make_model(**settings), CLASSES).tolist() == encoded
 
 
 def test_label_smoothing_spreads_a_share_over_all_classes() -> None:
-    """The loss of a sure answer is that of the smoothed label, by hand; without smoothing it is next to nothing."""
+    """The loss of a certain prediction is that of the smoothed label, by hand; without smoothing it is near 0."""
     label, scores = np.eye(CLASSES, dtype=np.float32)[[1]], np.full((1, CLASSES), -10.0, np.float32)
     scores[0, 1] = 10
-    for share, wanted in ((0.0, 0.0), (0.2, 0.2 * 20 * (CLASSES - 1) / CLASSES)):
-        model = make_model(loss="categorical_crossentropy", output="logits", label_smoothing=share)
-        assert float(losses.make_loss(model)(label, scores)) == pytest.approx(wanted, abs=1e-4)
+    for smoothing, expected in ((0.0, 0.0), (0.2, 0.2 * 20 * (CLASSES - 1) / CLASSES)):
+        model = make_model(loss="categorical_crossentropy", output="logits", label_smoothing=smoothing)
+        assert float(losses.make_loss(model)(label, scores)) == pytest.approx(expected, abs=1e-4)
 
 
-def test_class_weights_weigh_samples() -> None:
-    """Stated weights are those of each sample's class; balanced ones give each class the same sum."""
+def test_sample_weights_follow_class_weights() -> None:
+    """Each sample has the weight of its class; balanced weights give each class the same sum."""
     labels = np.array([0, 0, 0, 1])
-    stated = sample_weights(labels, make_model(class_weights=[1.0, 2.0, 0.0, 1.0]), CLASSES)
-    assert stated is not None and stated.tolist() == [1, 1, 1, 2]
+    explicit = sample_weights(labels, make_model(class_weights=[1.0, 2.0, 0.0, 1.0]), CLASSES)
+    assert explicit is not None and explicit.tolist() == [1, 1, 1, 2]
     for model in (make_model(balance=True), make_model(task="two_class", positive=[1], balance=True)):
         weights = sample_weights(labels, model, CLASSES)
         assert weights is not None
@@ -160,32 +165,32 @@ def test_class_weights_weigh_samples() -> None:
     assert sample_weights(labels, make_model(), CLASSES) is None
 
 
-def test_weightless_classes_are_not_learnt(folders: Folders) -> None:
-    """A class of weight 0 is never said, though its samples are there."""
+def test_classes_of_weight_0_are_not_learnt(folders: Folders) -> None:
+    """A class of weight 0 is never predicted, although the data has samples of it."""
     network, _ = learn(folders, make_model(class_weights=[1.0, 1.0, 1.0, 0.0], epochs=4))
-    said = network.predict(np.asarray(folders.data.validation.images[:60]), verbose=0).argmax(axis=1)
-    assert set(said) == {0, 1, 2}
+    predicted = network.predict(np.asarray(folders.data.validation.images[:60]), verbose=0).argmax(axis=1)
+    assert set(predicted) == {0, 1, 2}
 
 
 def test_early_stopping_and_the_best_epoch(folders: Folders) -> None:
     """Training stops when the validation loss has not fallen for `patience` epochs, and keeps the best weights."""
     data = folders.data
-    wrong = data.validation._replace(labels=(data.validation.labels + 1) % CLASSES)  # the more is learnt, the worse
+    wrong = data.validation._replace(labels=(data.validation.labels + 1) % CLASSES)  # learning raises the loss
     model = make_model(early_stopping={"patience": 2}, keep="best", epochs=30)
     network = networks.build(model, data.prepared.shape, CLASSES)
     fit.compile_network(network, model, len(data.train.labels))
     history = fit.fit(network, data._replace(validation=wrong), "tried", model).history
-    watched = [epoch.val_loss for epoch in history]
+    losses_by_epoch = [epoch.val_loss for epoch in history]
     assert len(history) < 30
-    assert watched.index(min(watched)) == len(history) - 3
+    assert losses_by_epoch.index(min(losses_by_epoch)) == len(history) - 3
     network.compile(loss=losses.make_loss(model))
     images, labels = (np.asarray(part[:60]) for part in (wrong.images, wrong.labels))
-    assert network.evaluate(images, labels, verbose=0)[0] == pytest.approx(min(watched), rel=1e-5)
+    assert network.evaluate(images, labels, verbose=0)[0] == pytest.approx(min(losses_by_epoch), rel=1e-5)
 
 
 @pytest.mark.parametrize("changes", [{"rotation": 10.0, "zoom": 0.1, "shift": 0.1}, {"elastic": 0.05}])
-def test_augmentation_is_for_training_alone(folders: Folders, changes: dict[str, float]) -> None:
-    """The network that ships has no trace of it; the same seed changes images alike, and they are changed."""
+def test_augmentation_applies_only_to_training(folders: Folders, changes: dict[str, float]) -> None:
+    """The exported network has no augmentation layer; equal seeds give equal trainings, which augmentation changes."""
     model = make_model("cnn", augmentation=changes)
     first, history = learn(folders, model)
     again, repeated = learn(folders, model)
@@ -195,18 +200,18 @@ def test_augmentation_is_for_training_alone(folders: Folders, changes: dict[str,
     assert [layer.name for layer in first.layers] == ["conv2d", "max_pooling2d", "flatten", "dense", "dense_1"]
 
 
-def test_distortions_are_their_geometry() -> None:
+def test_distortions_follow_their_geometry() -> None:
     """A shift moves whole pixels, half a turn is both mirrors, a zoom of 2 doubles distances from the centre."""
     image = np.arange(30, dtype=np.float32).reshape(1, 5, 6, 1)
 
     def changed(**changes: float) -> Any:
-        given = {"angle": 0.0, "scale": 1.0, "down": 0.0, "right": 0.0} | changes
-        parts = {key: np.array([value], np.float32) for key, value in given.items()}
-        matrix = augmentation.matrices(**parts, size=(5, 6))
-        found = np.asarray(keras.ops.image.affine_transform(image, matrix, "bilinear", "nearest"))[0, ..., 0]
-        by_place = augmentation.resample(image, augmentation.origins(matrix, (5, 6)))  # the other way, for bends
-        assert np.allclose(np.asarray(by_place)[0, ..., 0], found, atol=1e-4)
-        return found
+        values = {"angle": 0.0, "scale": 1.0, "down": 0.0, "right": 0.0} | changes
+        arguments = {key: np.array([value], np.float32) for key, value in values.items()}
+        transforms = augmentation.affine_transforms(**arguments, size=(5, 6))
+        result = np.asarray(keras.ops.image.affine_transform(image, transforms, "bilinear", "nearest"))[0, ..., 0]
+        coordinates = augmentation.source_coordinates(transforms, (5, 6))  # as for elastic distortions
+        assert np.allclose(np.asarray(augmentation.resample(image, coordinates))[0, ..., 0], result, atol=1e-4)
+        return result
 
     plain = image[0, ..., 0]
     assert np.allclose(changed(), plain)
@@ -215,21 +220,21 @@ def test_distortions_are_their_geometry() -> None:
     assert np.allclose(changed(scale=2.0)[2, 0:6], 12 + 2.5 + (np.arange(6) - 2.5) / 2)
 
 
-def test_bends_are_smooth_and_small() -> None:
-    """Of two images with a slope down in one colour and to the right in the other: each place moves, and not far."""
+def test_elastic_distortions_are_smooth_and_small() -> None:
+    """Displacements are smooth and limited, and differ between images and between y and x, the two channels."""
     slope = np.arange(40, dtype=np.float32)
     image = np.stack(np.meshgrid(slope, slope, indexing="ij"), axis=-1)
-    chosen = Augmentation(elastic=0.1)
-    bent = np.asarray(augmentation.Distortion(chosen, seed=0)(np.stack([image, image]), training=True))
-    moves = (bent - image)[:, 8:-8, 8:-8]  # the edge stops what would come from beyond it
-    assert 1 < np.abs(moves).max() < 1.3 * 0.1 * 40  # a cubic goes a little beyond its knots
-    assert all(np.abs(np.diff(moves, axis=axis)).max() < 1 for axis in (1, 2))
-    assert np.abs(moves[0] - moves[1]).max() > 1
-    assert np.abs(moves[..., 0] - moves[..., 1]).max() > 1
+    layer = augmentation.Distortion(Augmentation(elastic=0.1), seed=0)
+    distorted = np.asarray(layer(np.stack([image, image]), training=True))
+    displacements = (distorted - image)[:, 8:-8, 8:-8]  # near the edge they are cut off
+    assert 1 < np.abs(displacements).max() < 1.3 * 0.1 * 40  # bicubic interpolation overshoots a little
+    assert all(np.abs(np.diff(displacements, axis=axis)).max() < 1 for axis in (1, 2))
+    assert np.abs(displacements[0] - displacements[1]).max() > 1
+    assert np.abs(displacements[..., 0] - displacements[..., 1]).max() > 1
 
 
 def test_penalties_are_part_of_the_loss(folders: Folders) -> None:
-    """L1 and L2 penalties stand in the losses of the network, by their formulas."""
+    """The losses of the network contain the L1 and L2 penalties, by their formulas."""
     model: ModelBase = make_model(l1=0.01, l2=0.1)
     network = networks.build(model, (12, 14, 1), CLASSES)  # type: ignore[arg-type]
     weights = network.layers[1].get_weights()[0]

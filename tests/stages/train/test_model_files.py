@@ -1,4 +1,4 @@
-"""What ships: right without Keras, in agreement with it, and the same bytes for the same weights."""
+"""Exported model files: correct without Keras, in agreement with it, and equal bytes for equal weights."""
 
 import itertools
 import json
@@ -26,12 +26,12 @@ keras = pytest.importorskip("keras")  # after tests.support.learning, which load
 from stages.train import fit, networks  # noqa: E402  (import Keras)
 from stages.train.export import model_files  # noqa: E402  (import Keras)
 
-# Keras reads TensorFlow's variables with np.array(), which NumPy 2 warns of: theirs to mend.
+# Keras reads TensorFlow's variables with np.array(), which NumPy 2 warns about.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 
 
 def untrained(folders: Folders, model: Model) -> Any:
-    """A network with its first weights, biases drawn too so that none can hide."""
+    """Returns a network with random weights and biases, so that an ignored bias is noticed."""
     prepared = folders.data.prepared
     network = networks.build(model, prepared.shape, prepared.classes)
     random = np.random.default_rng(0)
@@ -39,15 +39,15 @@ def untrained(folders: Folders, model: Model) -> Any:
     return network
 
 
-def answer(path: Path, pixels: NDArray[Any]) -> NDArray[Any]:
-    """Probabilities of an exported model."""
+def predict(path: Path, pixels: NDArray[Any]) -> NDArray[Any]:
+    """Returns the probabilities of an exported model."""
     session = onnxruntime.InferenceSession(path.read_bytes())
     result: NDArray[Any] = session.run(["probabilities"], {"pixels": pixels.astype(np.float32)})[0]
     return result
 
 
 def by_hand(network: Any, pixels: NDArray[Any], mean: float, deviation: float) -> NDArray[Any]:
-    """Probabilities of a network with one hidden layer for cropped pixels, in float64 with NumPy alone."""
+    """Returns the probabilities of a network with one hidden layer for cropped pixels, computed by NumPy in float64."""
     first, first_bias, last, last_bias = (np.asarray(weight, np.float64) for weight in network.get_weights())
     values = ((pixels - mean) / deviation).reshape(len(pixels), -1)
     values = np.maximum(values @ first + first_bias, 0) @ last + last_bias
@@ -60,7 +60,7 @@ def by_hand(network: Any, pixels: NDArray[Any], mean: float, deviation: float) -
 @pytest.mark.parametrize("shape", [(12, 14), (12, 14, 3)])
 @pytest.mark.parametrize("normalise", ["unit", "standard"])
 def test_raw_pixels_in_probabilities_out(tmp_path: Path, shape: tuple[int, ...], output: str, normalise: str) -> None:
-    """Crop, normalisation, reshape and softmax are inside: NumPy, given the raw pixels, finds the same."""
+    """The model contains crop, normalisation, reshape and softmax: NumPy computes the same from the raw pixels."""
     crop = {"top": 1, "bottom": 2, "left": 3, "right": 4}
     folders = write_data(tmp_path, shape, crop=crop, normalise=normalise)
     model = make_model(output=output)
@@ -68,16 +68,16 @@ def test_raw_pixels_in_probabilities_out(tmp_path: Path, shape: tuple[int, ...],
     prepared = folders.data.prepared
     model_files.save_onnx(network, prepared, model, tmp_path / "model.onnx")
     with np.load(folders.raw / "dataset.npz") as arrays:
-        pixels, learnt = arrays["x_test"], arrays["x_train"]
+        pixels, training_pixels = arrays["x_test"], arrays["x_train"]
     mean, deviation = (0.0, 255.0) if normalise == "unit" else (prepared.offset, prepared.scale)
-    assert abs(mean - learnt[:, 1:-2, 3:-4].mean()) < 2 or normalise == "unit"
+    assert abs(mean - training_pixels[:, 1:-2, 3:-4].mean()) < 2 or normalise == "unit"
     expected = by_hand(network, pixels[:, 1:-2, 3:-4].astype(np.float64), mean, deviation)
-    assert np.abs(answer(tmp_path / "model.onnx", pixels) - expected).max() < 1e-5
+    assert np.abs(predict(tmp_path / "model.onnx", pixels) - expected).max() < 1e-5
 
 
 @pytest.mark.parametrize("output", ["softmax", "logits"])
 def test_export_agrees_with_keras(tmp_path: Path, output: str) -> None:
-    """A CNN, cropped and standardised, gives what Keras gives, and for any number of images."""
+    """The ONNX file of a CNN on cropped, standardised images agrees with Keras, for any number of images."""
     folders = write_data(tmp_path, crop={"top": 1, "left": 2}, normalise="standard")
     model = make_model("cnn", output=output, dropout=0.3)
     network = untrained(folders, model)
@@ -85,45 +85,45 @@ def test_export_agrees_with_keras(tmp_path: Path, output: str) -> None:
     model_files.save_onnx(network, prepared, model, path)
     images = folders.data.validation.images[:]
     assert model_files.check_agreement(network, path, images, prepared, model) <= model_files.TOLERANCE
-    assert answer(path, np.zeros((1, 12, 14))).shape == (1, 4)
-    assert answer(path, np.zeros((7, 12, 14))).shape == (7, 4)
+    assert predict(path, np.zeros((1, 12, 14))).shape == (1, 4)
+    assert predict(path, np.zeros((7, 12, 14))).shape == (7, 4)
 
 
-def test_port_names_and_shapes(tmp_path: Path) -> None:
-    """One input `pixels` of the raw shape, one output `probabilities`, the batch open in both."""
+def test_names_and_shapes_of_input_and_output(tmp_path: Path) -> None:
+    """The model has one input `pixels` of the raw shape and one output `probabilities`, for any batch size."""
     folders = write_data(tmp_path)
     model_files.save_onnx(untrained(folders, make_model()), folders.data.prepared, make_model(), tmp_path / "m.onnx")
     model = onnx.load(tmp_path / "m.onnx")
     onnx.checker.check_model(model, full_check=True)
     session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
-    ports = [(port.name, port.type, port.shape) for port in (*session.get_inputs(), *session.get_outputs())]
-    assert ports == [
+    tensors = [(tensor.name, tensor.type, tensor.shape) for tensor in (*session.get_inputs(), *session.get_outputs())]
+    assert tensors == [
         ("pixels", "tensor(float)", ["batch", 12, 14]),
         ("probabilities", "tensor(float)", ["batch", 4]),
     ]
 
 
-def test_model_tells_of_its_data_set(tmp_path: Path) -> None:
-    """Whoever has the ONNX file alone finds the names of its classes, the range of its pixels and its task."""
+def test_model_carries_facts_of_its_data_set(tmp_path: Path) -> None:
+    """The ONNX file contains the class names, the range of pixels and the task."""
     folders = write_data(tmp_path)
     names = ("ant", "bee", "cät", "dog")
     prepared = folders.data.prepared.model_copy(update={"class_names": names, "pixels": Pixels(low=-1, high=1)})
     model_files.save_onnx(untrained(folders, make_model()), prepared, make_model(), tmp_path / "m.onnx")
-    found = onnxruntime.InferenceSession(tmp_path / "m.onnx").get_modelmeta().custom_metadata_map
-    assert json.loads(found["class_names"]) == list(names)
-    assert json.loads(found["pixels"]) == {"low": -1, "high": 1}
+    metadata = onnxruntime.InferenceSession(tmp_path / "m.onnx").get_modelmeta().custom_metadata_map
+    assert json.loads(metadata["class_names"]) == list(names)
+    assert json.loads(metadata["pixels"]) == {"low": -1, "high": 1}
     classifier = open_classifier(tmp_path / "m.onnx")
-    assert (classifier.class_names, classifier.pixels) == (names, (-1, 1))
+    assert (classifier.class_names, classifier.pixel_range) == (names, (-1, 1))
 
 
-def test_difference_is_noticed(tmp_path: Path) -> None:
-    """An exported model that is not what was trained is refused."""
+def test_difference_is_refused(tmp_path: Path) -> None:
+    """An exported model that differs from the trained one is refused."""
     folders = write_data(tmp_path)
     network, prepared = untrained(folders, make_model()), folders.data.prepared
     model_files.save_onnx(network, prepared, make_model(), tmp_path / "model.onnx")
     network.set_weights([weight * 1.01 for weight in network.get_weights()])
     images = folders.data.validation.images[:]
-    with pytest.raises(InkflowError, match="off those of Keras, expected at most 1e-05"):
+    with pytest.raises(InkflowError, match=r"differ by .* from those of Keras, expected at most 1e-05"):
         model_files.check_agreement(network, tmp_path / "model.onnx", images, prepared, make_model())
 
 
@@ -136,7 +136,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_equal_weights_give_equal_bytes(tmp_path: Path, name: str) -> None:
-    """Two exports in one process, of two equal networks, are the same bytes; other weights are not."""
+    """Exports of two equal networks in one process have equal bytes; other weights give other bytes."""
     folders = write_data(tmp_path)
     contents = []
     for number, seed in enumerate((1, 1, 2)):
@@ -151,8 +151,8 @@ def test_equal_weights_give_equal_bytes(tmp_path: Path, name: str) -> None:
     assert contents[0][1] != contents[2][1]
 
 
-def test_keras_file_holds_no_moment(tmp_path: Path) -> None:
-    """The .keras file has no date, no zip times and no memory addresses, and Keras loads it."""
+def test_keras_file_has_no_date(tmp_path: Path) -> None:
+    """The .keras file has no date, no times of zip entries and no memory addresses, and Keras loads it."""
     folders = write_data(tmp_path)
     network, path = untrained(folders, make_model()), tmp_path / "model.keras"
     model_files.save_keras(network, path)
@@ -165,8 +165,8 @@ def test_keras_file_holds_no_moment(tmp_path: Path) -> None:
     assert np.array_equal(loaded.predict(images, verbose=0), network.predict(images, verbose=0))
 
 
-def test_names_inside_branches_follow(tmp_path: Path) -> None:
-    """Values that inner graphs take from outside are renamed with them: the model computes as before."""
+def test_values_of_inner_graphs_are_renamed(tmp_path: Path) -> None:
+    """Values that inner graphs read from outside get the new names too: the model computes the same."""
     kind = TensorProto.FLOAT
     branches = {
         f"{name}_branch": helper.make_graph(
@@ -192,6 +192,6 @@ def test_names_inside_branches_follow(tmp_path: Path) -> None:
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)], ir_version=8)
     (tmp_path / "m.onnx").write_bytes(canonical_onnx(model, Task()).SerializeToString())
-    assert answer(tmp_path / "m.onnx", np.array([[1.0, 2.0]])).tolist() == [[6.0, 12.0]]
+    assert predict(tmp_path / "m.onnx", np.array([[1.0, 2.0]])).tolist() == [[6.0, 12.0]]
     inner = [node.output[0] for attribute in model.graph.node[1].attribute for node in attribute.g.node]
     assert all(name.endswith("output_0") for name in itertools.chain(inner, model.graph.node[0].output))

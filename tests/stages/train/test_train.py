@@ -17,13 +17,13 @@ from stages.base.machine import available_cores
 from stages.train.training import main
 from tests.support.learning import Folders, settings, write_data, write_params
 from tests.support.root import ROOT
-from tests.support.tiny_data import refusal, snapshot
+from tests.support.tiny_data import expect_error, snapshot
 
 keras = pytest.importorskip("keras")  # after tests.support.learning, which loads it quietly
 
 from stages.train.outputs import OUTPUTS  # noqa: E402  (imports Keras)
 
-# Keras reads TensorFlow's variables with np.array(), which NumPy 2 warns of: theirs to mend.
+# Keras reads TensorFlow's variables with np.array(), which NumPy 2 warns about.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 
 CNN = settings("cnn", output="logits", dropout=0.3, epochs=3)
@@ -31,33 +31,33 @@ CNN = settings("cnn", output="logits", dropout=0.3, epochs=3)
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
-    """Prepared patterns, cropped and standardised."""
+    """Prepared data of simple patterns, cropped and standardised."""
     return write_data(tmp_path_factory.mktemp("train"), crop={"top": 1}, normalise="standard")
 
 
 def arguments(folders: Folders, out: Path, name: str = "cnn", **models: object) -> list[str]:
-    """Command line of the stage, with a params.yaml beside `out`."""
+    """Returns the arguments of the stage, with a params.yaml beside `out`."""
     params = write_params(out.parent / "params.yaml", **(models or {"cnn": CNN}))
-    saved = out.parent / "saved"  # of its own: two workers of the test suite may train the same model
-    places = {"--data": folders.prepared, "--out": out, "--checkpoints": saved, "--params": params}
-    return ["--model", name, *(str(part) for pair in places.items() for part in pair)]
+    checkpoints = out.parent / "checkpoints"  # not shared: two processes of the test suite may train the same model
+    paths = {"--data": folders.prepared, "--out": out, "--checkpoints": checkpoints, "--params": params}
+    return ["--model", name, *(str(part) for option in paths.items() for part in option)]
 
 
 @pytest.fixture(scope="module")
 def trained(folders: Folders, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder with the outputs of one training."""
+    """The folder with the outputs of one training."""
     out = tmp_path_factory.mktemp("trained") / "models" / "cnn"
     out.parent.mkdir()
     assert main(arguments(folders, out)) == 0
     return out
 
 
-def test_outputs_are_there(trained: Path) -> None:
-    """Exactly the four files, and no temporary ones."""
+def test_outputs_are_complete(trained: Path) -> None:
+    """The folder has exactly the four outputs, and no temporary files."""
     assert sorted(path.name for path in trained.iterdir()) == sorted(OUTPUTS)
 
 
-def test_history_has_a_line_an_epoch(trained: Path) -> None:
+def test_history_has_a_line_per_epoch(trained: Path) -> None:
     """history.csv counts epochs from 1, and the loss falls."""
     with (trained / "history.csv").open() as file:
         lines = list(csv.DictReader(file))
@@ -66,28 +66,28 @@ def test_history_has_a_line_an_epoch(trained: Path) -> None:
     assert list(lines[0]) == ["epoch", "loss", "accuracy", "val_loss", "val_accuracy"]
 
 
-def test_training_json_says_what_was_done(trained: Path, folders: Folders) -> None:
-    """training.json tells model, size, device, versions and scores, and nothing of time or place."""
+def test_training_json_summarises_the_training(trained: Path, folders: Folders) -> None:
+    """training.json has model, size, device, versions and scores, but no times and no paths."""
     text = (trained / "training.json").read_text()
-    facts = json.loads(text)
-    assert {key: facts[key] for key in ("model", "network", "epochs")} == {
+    summary = json.loads(text)
+    assert {key: summary[key] for key in ("model", "network", "epochs")} == {
         "model": "cnn",
         "network": "cnn",
         "epochs": 3,
     }
-    assert facts["precision"] in ("float32", "bfloat16")
-    assert facts["threads"] == available_cores()
-    assert facts["parameters"] == (9 + 1) * 4 + (4 * 6 * 4 + 1) * 16 + 17 * 4
-    assert facts["samples"] == {"train": 180, "validation": 60}
-    assert facts["device"]["kind"] in ("cpu", "gpu")
-    assert facts["versions"]["keras"] == keras.__version__
-    assert facts["train"].keys() == facts["validation"].keys() == {"loss", "accuracy"}
+    assert summary["precision"] in ("float32", "bfloat16")
+    assert summary["threads"] == available_cores()
+    assert summary["parameters"] == (9 + 1) * 4 + (4 * 6 * 4 + 1) * 16 + 17 * 4
+    assert summary["samples"] == {"train": 180, "validation": 60}
+    assert summary["device"]["kind"] in ("cpu", "gpu")
+    assert summary["versions"]["keras"] == keras.__version__
+    assert summary["train"].keys() == summary["validation"].keys() == {"loss", "accuracy"}
     assert not re.search(r"20\d\d-\d\d|seconds|duration", text)
     assert str(folders.prepared.parent) not in text
 
 
-def test_both_models_say_the_same(trained: Path, folders: Folders) -> None:
-    """model.keras on prepared images and model.onnx on raw ones give the same probabilities."""
+def test_both_models_predict_the_same(trained: Path, folders: Folders) -> None:
+    """model.keras on prepared images and model.onnx on raw images predict the same probabilities."""
     data = folders.data
     with np.load(folders.raw / "dataset.npz") as arrays:
         raw = arrays["x_test"]
@@ -95,25 +95,24 @@ def test_both_models_say_the_same(trained: Path, folders: Folders) -> None:
     logits = keras.saving.load_model(trained / "model.keras").predict(inputs.astype(np.float32), verbose=0)
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     session = onnxruntime.InferenceSession(trained / "model.onnx")
-    shipped = session.run(None, {"pixels": raw.astype(np.float32)})[0]
-    assert np.abs(shipped - powers / powers.sum(axis=1, keepdims=True)).max() < 1e-5
+    probabilities = session.run(None, {"pixels": raw.astype(np.float32)})[0]
+    assert np.abs(probabilities - powers / powers.sum(axis=1, keepdims=True)).max() < 1e-5
 
 
 @pytest.mark.slow
 def test_another_process_gives_the_same_bytes(trained: Path, folders: Folders, tmp_path: Path) -> None:
-    """The same training in another process gives all files byte for byte, and a plain log."""
-    given = arguments(folders, tmp_path / "cnn")
-    done = subprocess.run(
-        [sys.executable, "-m", "stages.train", *given],
+    """The same training in another process gives all files byte for byte, with a plain log."""
+    process = subprocess.run(
+        [sys.executable, "-m", "stages.train", *arguments(folders, tmp_path / "cnn")],
         cwd=ROOT,
         env=os.environ | {"PYTHONHASHSEED": "77"},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (process.returncode, process.stderr) == (0, "")
     assert snapshot(tmp_path / "cnn") == snapshot(trained)
-    lines = done.stdout.splitlines()
+    lines = process.stdout.splitlines()
     assert re.fullmatch(r"cnn: training on [cg]pu \(.+ threads\) in (float32|bfloat16)", lines[0])
     number = r"\d+\.\d{4}"
     epoch = rf"epoch 1/3  loss {number}  accuracy {number}  val_loss {number}  val_accuracy {number}"
@@ -121,82 +120,80 @@ def test_another_process_gives_the_same_bytes(trained: Path, folders: Folders, t
     assert len(lines) == 5
 
 
-def test_diverging_training_leaves_what_was_there(
+def test_diverging_training_keeps_earlier_outputs(
     folders: Folders, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A training whose loss becomes infinite fails with one sentence and touches no file."""
+    """A training whose loss becomes infinite fails with one sentence and writes no file."""
     out = tmp_path / "wild"
     out.mkdir()
-    (out / "model.onnx").write_bytes(b"the old one")
+    (out / "model.onnx").write_bytes(b"earlier")
     optimizer = {"name": "sgd", "learning_rate": 10.0, "momentum": 0.99}
     wild = settings(units=[64] * 8, activation="none", output="logits", optimizer=optimizer, epochs=50)
-    code, sentence = refusal(main, arguments(folders, out, "wild", wild=wild), capsys)
+    code, sentence = expect_error(main, arguments(folders, out, "wild", wild=wild), capsys)
     assert code == 2
     assert re.search(r"models\.wild: the loss became (nan|inf) in epoch 1", sentence)
-    assert snapshot(out) == {"model.onnx": b"the old one"}
+    assert snapshot(out) == {"model.onnx": b"earlier"}
 
 
 def test_diverging_training_keeps_its_last_good_checkpoint(
     folders: Folders, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A training that becomes infinite in a later epoch goes on from the epoch before it, and says the same again."""
+    """A training that diverges in a later epoch resumes from the epoch before, and fails with the same error again."""
     rising = {"name": "one_cycle", "start": 0.0, "warmup": 0.99}
     optimizer = {"name": "sgd", "learning_rate": 1.0, "schedule": rising}
     wild = settings(task="regression", units=[], optimizer=optimizer, epochs=50)
-    out, saved = tmp_path / "wild", tmp_path / "checkpoints"
-    given = [*arguments(folders, out, "wild", wild=wild), "--checkpoints", str(saved)]
-    first = refusal(main, given, capsys)
-    with pytest.raises(InvalidInput) as found:
-        main(given)
-    assert first == (2, f"error: {found.value}\n")
-    epoch = re.search(r"models\.wild: the (?:validation )?loss became \S+ (?:in|after) epoch (\d+)", str(found.value))
+    argv = arguments(folders, tmp_path / "wild", "wild", wild=wild)
+    first = expect_error(main, argv, capsys)
+    with pytest.raises(InvalidInput) as second:
+        main(argv)
+    assert first == (2, f"error: {second.value}\n")
+    epoch = re.search(r"models\.wild: the (?:validation )?loss became \S+ (?:in|after) epoch (\d+)", str(second.value))
     assert epoch
-    assert f"wild: goes on from a checkpoint, after epoch {int(epoch[1]) - 1}\n" in capsys.readouterr().out
+    assert f"wild: resumes from the checkpoint of epoch {int(epoch[1]) - 1}\n" in capsys.readouterr().out
 
 
 def test_unknown_model_is_named(folders: Folders, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A model that params.yaml does not have is refused with the nearest one it has."""
-    code, sentence = refusal(main, arguments(folders, tmp_path / "out", "cn"), capsys)
+    """A model that is not in params.yaml is refused, with the most similar name in it."""
+    code, sentence = expect_error(main, arguments(folders, tmp_path / "out", "cn"), capsys)
     assert code == 2
     assert "models: there is no key 'cn'; did you mean 'cnn'? known: cnn" in sentence
     assert not (tmp_path / "out").exists()
 
 
 def test_too_small_images_are_refused(folders: Folders, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Convolutions that leave nothing of an image are refused before anything is trained."""
+    """Images too small for the convolutions are refused before the training."""
     deep = settings("cnn", filters=[4, 4, 4])
-    code, sentence = refusal(main, arguments(folders, tmp_path / "out", "deep", deep=deep), capsys)
+    code, sentence = expect_error(main, arguments(folders, tmp_path / "out", "deep", deep=deep), capsys)
     assert code == 2
-    assert "models.deep: of images with 11x14 pixels nothing is left after convolution 3 of 3" in sentence
+    assert "models.deep: images with 11x14 pixels are too small: nothing is left after convolution 3 of 3" in sentence
 
 
-def test_largest_fitting_network_is_not_refused(
+def test_largest_fitting_network_is_trained(
     folders: Folders, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One convolution less fits, and trains."""
+    """A network with one convolution less fits and is trained."""
     fits = settings("cnn", filters=[2, 2], epochs=1)
     assert main(arguments(folders, tmp_path / "out", "fits", fits=fits)) == 0
 
 
-def test_folder_that_cannot_be(folders: Folders, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Where the output folder would lie there is a file: one sentence, before anything is trained."""
+def test_file_in_place_of_the_folder(folders: Folders, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file in place of the output folder is reported in one sentence, before the training."""
     (tmp_path / "out").write_text("a file")
-    code, sentence = refusal(main, arguments(folders, tmp_path / "out"), capsys)
+    code, sentence = expect_error(main, arguments(folders, tmp_path / "out"), capsys)
     assert code == 1
     assert "cannot write" in sentence
     assert (tmp_path / "out").read_text() == "a file"
 
 
 @pytest.mark.parametrize("case", ["help", "parameters", "data"])
-def test_mistakes_do_not_wait_for_tensorflow(folders: Folders, tmp_path: Path, case: str) -> None:
-    """Help, bad parameters and missing data are answered without importing Keras or TensorFlow."""
-    given = (
-        arguments(folders, tmp_path / "out", bad={"network": "cnn"})
-        if case == "parameters"
-        else (
-            ["--help"] if case == "help" else arguments(folders._replace(prepared=tmp_path / "none"), tmp_path / "out")
-        )
-    )
+def test_input_is_validated_before_tensorflow_is_imported(folders: Folders, tmp_path: Path, case: str) -> None:
+    """Help, invalid parameters and missing data are reported without importing Keras or TensorFlow."""
+    if case == "help":
+        argv = ["--help"]
+    elif case == "parameters":
+        argv = arguments(folders, tmp_path / "out", bad={"network": "cnn"})
+    else:
+        argv = arguments(folders._replace(prepared=tmp_path / "none"), tmp_path / "out")
     program = (
         "import sys; from stages.base.errors import exit_with; from stages.train.training import main\n"
         "try: code = exit_with(lambda: main(sys.argv[1:]))\n"
@@ -204,13 +201,13 @@ def test_mistakes_do_not_wait_for_tensorflow(folders: Folders, tmp_path: Path, c
         "assert not {'keras', 'tensorflow', 'onnxruntime'} & set(sys.modules)\n"
         "sys.exit(code)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program, *given],
+    process = subprocess.run(
+        [sys.executable, "-c", program, *argv],
         cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=30,
         check=False,
     )
-    assert done.returncode == (0 if case == "help" else 2)
-    assert "Traceback" not in done.stderr
+    assert process.returncode == (0 if case == "help" else 2)
+    assert "Traceback" not in process.stderr

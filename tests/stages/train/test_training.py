@@ -1,4 +1,4 @@
-"""Learning: every choice works, the order of samples is ours, and what cannot go on stops."""
+"""Training: losses, scores, sample order, repeatability, divergence, and refusal of invalid data."""
 
 import io
 import json
@@ -11,7 +11,8 @@ from rich.console import Console
 
 from stages.base.errors import DataError, InvalidInput
 from stages.model.config import Model
-from stages.samples.prepared import Part, one_hot, raw_pixels, read_training_data, sample_order
+from stages.model.tasks import encode
+from stages.samples.prepared import Part, raw_pixels, read_training_data, sample_order
 from stages.train.progress import Epoch, ProgressReporter, columns
 from tests.support.learning import Folders, make_model, patterns, write_data
 
@@ -22,21 +23,21 @@ from stages.train import fit, networks, training_model  # noqa: E402  (import Ke
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
-    """Prepared patterns."""
+    """Prepared data of simple patterns."""
     return write_data(tmp_path_factory.mktemp("training"))
 
 
 def learn(folders: Folders, model: Model) -> tuple[Any, list[Epoch]]:
-    """The trained network and its history."""
+    """Returns the trained network and its history."""
     data = folders.data
     network = networks.build(model, data.prepared.shape, data.prepared.classes)
-    network = training_model.training_network(network, model)
+    network = training_model.build_training_model(network, model)
     fit.compile_network(network, model, len(data.train.labels))
     return network, fit.fit(network, data, "tried", model).history
 
 
-def test_losses_and_outputs_are_one_mathematics(folders: Folders) -> None:
-    """Integer or one-hot labels, probabilities or logits: the same history but for rounding."""
+def test_equivalent_losses_and_outputs(folders: Folders) -> None:
+    """Integer or one-hot labels, probabilities or logits: the history is the same except for rounding."""
     histories = [
         np.array(learn(folders, make_model(loss=loss, output=output))[1])
         for loss in ("sparse_categorical_crossentropy", "categorical_crossentropy")
@@ -48,7 +49,7 @@ def test_losses_and_outputs_are_one_mathematics(folders: Folders) -> None:
 
 
 def test_patterns_are_learnt(folders: Folders) -> None:
-    """A few epochs learn what a person sees at once; the score says it of both parts."""
+    """A CNN learns the patterns in a few epochs; `score` gives the validation scores of the history."""
     model = make_model("cnn", epochs=6, dropout=0.1)
     network, history = learn(folders, model)
     score = fit.score(network, folders.data.validation, model, 4)
@@ -58,7 +59,7 @@ def test_patterns_are_learnt(folders: Folders) -> None:
 
 
 def test_score_is_the_mean_cross_entropy(folders: Folders) -> None:
-    """Loss and accuracy are those that NumPy finds from the network's probabilities."""
+    """Loss and accuracy are those that NumPy computes from the network's probabilities."""
     model = make_model()
     network, _ = learn(folders, model)
     images, labels = folders.data.validation.images[:], folders.data.validation.labels
@@ -68,15 +69,15 @@ def test_score_is_the_mean_cross_entropy(folders: Folders) -> None:
     assert score["accuracy"] == (probabilities.argmax(axis=1) == labels).sum() / len(labels)
 
 
-def test_training_repeats_itself(folders: Folders) -> None:
-    """One seed, one history, dropout included; another seed gives another one."""
+def test_training_is_repeatable(folders: Folders) -> None:
+    """The same seed gives the same history, also with dropout; another seed gives another one."""
     first, again, other = (learn(folders, make_model(dropout=0.5, seed=seed))[1] for seed in (3, 3, 4))
     assert first == again
     assert first != other
 
 
 def test_infinite_loss_stops_the_training(folders: Folders) -> None:
-    """A loss that is not a number ends the training with a sentence that names model and epoch."""
+    """A loss that is not finite stops the training with a sentence that names model and epoch."""
     data = folders.data
     huge = data._replace(train=Part(data.train.images[:] * np.float32(3e38), data.train.labels))
     model = make_model(output="logits")
@@ -87,7 +88,7 @@ def test_infinite_loss_stops_the_training(folders: Folders) -> None:
 
 
 def test_infinite_validation_loss_stops_the_training(folders: Folders) -> None:
-    """A loss that only the validation samples bring to infinity ends the training after its first epoch."""
+    """A loss that is infinite only on the validation samples stops the training after its first epoch."""
     data = folders.data
     huge = data._replace(validation=Part(data.validation.images[:] * np.float32(3e38), data.validation.labels))
     model = make_model(task="regression")
@@ -98,28 +99,29 @@ def test_infinite_validation_loss_stops_the_training(folders: Folders) -> None:
 
 
 def test_order_is_a_function_of_seed_and_epoch() -> None:
-    """Every epoch sees every sample once, in an order that seed and epoch alone decide."""
+    """Every epoch has every sample once, in an order that depends on seed and epoch alone."""
     assert sample_order(0, 0, 8).tolist() == sample_order(0, 0, 8).tolist() == [3, 2, 1, 6, 0, 7, 4, 5]
     orders = {tuple(sample_order(seed, epoch, 50)) for seed in range(3) for epoch in range(3)}
     assert len(orders) == 9
     assert all(sorted(order) == list(range(50)) for order in orders)
 
 
-def test_samples_keep_their_order_where_that_is_wanted(folders: Folders) -> None:
-    """Without shuffling each epoch has the order of the data: the same weights again, other ones than with it."""
-    trained = [learn(folders, make_model(shuffle=wanted))[0].get_weights() for wanted in (False, False, True)]
-    kept, again, shuffled = ([weight.tobytes() for weight in weights] for weights in trained)
-    assert kept == again != shuffled
+def test_samples_keep_their_order_without_shuffling(folders: Folders) -> None:
+    """Without shuffling the weights are repeatable, and others than with shuffling."""
+    networks = [learn(folders, make_model(shuffle=shuffle))[0] for shuffle in (False, False, True)]
+    ordered, again, shuffled = ([weight.tobytes() for weight in network.get_weights()] for network in networks)
+    assert ordered == again != shuffled
 
 
 def test_one_hot_vectors() -> None:
-    """A 1 at the label, 0 elsewhere."""
-    assert one_hot(np.array([2, 0]), 3).tolist() == [[0, 0, 1], [1, 0, 0]]
+    """A one-hot vector is 1 at the label and 0 elsewhere."""
+    model = make_model(loss="categorical_crossentropy")
+    assert encode(np.array([2, 0]), model, 3).tolist() == [[0, 0, 1], [1, 0, 0]]
 
 
 @pytest.mark.parametrize("shape", [(12, 14), (12, 14, 1), (12, 14, 3)])
 def test_preparation_can_be_undone(tmp_path: Path, shape: tuple[int, ...]) -> None:
-    """Raw pixels come back from prepared ones, with black where the crop took them away."""
+    """`raw_pixels` restores raw pixels from prepared images, with black in place of the cropped pixels."""
     crop = {"top": 1, "bottom": 2, "left": 3, "right": 4}
     data = write_data(tmp_path, shape, crop=crop, normalise="standard").data
     raw = raw_pixels(data.validation.images[:], data.prepared)
@@ -129,20 +131,20 @@ def test_preparation_can_be_undone(tmp_path: Path, shape: tuple[int, ...]) -> No
     assert all(image[1:-2, 3:-4].round().astype(np.uint8).tobytes() in originals for image in raw)
 
 
-def cut_short(folder: Path) -> None:
-    """Leave the first half of a file."""
+def truncate(folder: Path) -> None:
+    """Truncates x_train.npy to its first half."""
     path = folder / "x_train.npy"
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
 def change_shape(folder: Path) -> None:
-    """Write prepared.json for other images."""
+    """Writes prepared.json for images of another shape."""
     content = json.loads((folder / "prepared.json").read_text())
     (folder / "prepared.json").write_text(json.dumps(content | {"shape": [3, 3, 1]}))
 
 
 @pytest.mark.parametrize(
-    ("harm", "message"),
+    ("damage", "message"),
     [
         (lambda folder: (folder / "prepared.json").unlink(), r"prepared\.json: cannot be read"),
         (lambda folder: (folder / "prepared.json").write_text("{}"), "classes is not as expected"),
@@ -161,39 +163,39 @@ def change_shape(folder: Path) -> None:
             lambda folder: np.save(folder / "x_train.npy", np.zeros((180, 12, 14, 1))),
             "x_train.npy holds float64",
         ),
-        (cut_short, "x_train"),
+        (truncate, "x_train"),
         (change_shape, r"expected float32 of \(180, 3, 3, 1\)"),
     ],
 )
-def test_unfit_data_is_refused(tmp_path: Path, harm: Any, message: str) -> None:
-    """Prepared data that is missing, damaged or of another kind is refused, with what to run."""
+def test_invalid_data_is_refused(tmp_path: Path, damage: Any, message: str) -> None:
+    """Prepared data that is missing, damaged or of another type is refused, with the command to run."""
     folder = write_data(tmp_path).prepared
-    harm(folder)
+    damage(folder)
     with pytest.raises(DataError, match=rf"(?s){message}.*stages\.prepare"):
         read_training_data(folder)
 
 
-def test_log_has_a_line_an_epoch(capsys: pytest.CaptureFixture[str]) -> None:
-    """Without a terminal there is one plain line an epoch and nothing else."""
-    with ProgressReporter(epochs=3, steps=10) as watch:
-        watch.step(1, 10, 0.5, 0.75)
-        watch.epoch(Epoch(1, 0.5, 0.75, 0.25, 1.0))
+def test_log_has_a_line_per_epoch(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a terminal the log has one plain line per epoch and nothing else."""
+    with ProgressReporter(epochs=3, steps=10) as progress:
+        progress.step(1, 10, 0.5, 0.75)
+        progress.epoch(Epoch(1, 0.5, 0.75, 0.25, 1.0))
     line = "epoch 1/3  loss 0.5000  accuracy 0.7500  val_loss 0.2500  val_accuracy 1.0000\n"
     assert capsys.readouterr() == (line, "")
 
 
 def test_terminal_has_a_bar() -> None:
-    """On a terminal a bar shows epoch, loss, accuracy and the time that is left."""
+    """On a terminal a bar shows epoch, loss, accuracy and the remaining time."""
     screen = io.StringIO()
-    with ProgressReporter(epochs=3, steps=10, console=Console(file=screen, force_terminal=True, width=100)) as watch:
-        watch.step(2, 5, 0.5, 0.75)
+    with ProgressReporter(epochs=3, steps=10, console=Console(file=screen, force_terminal=True, width=100)) as progress:
+        progress.step(2, 5, 0.5, 0.75)
     assert "epoch 2/3" in screen.getvalue()
     assert "loss 0.5000  accuracy 0.7500" in screen.getvalue()
     assert "-:--:--" in screen.getvalue() or "0:00" in screen.getvalue()
 
 
-def test_epoch_is_the_line_of_the_history() -> None:
-    """The columns of history.csv are those that the report and DVC's plots read."""
+def test_columns_of_the_history() -> None:
+    """history.csv has the columns that the report and DVC's plots read."""
     assert columns("accuracy") == ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
     assert columns("mae") == ("epoch", "loss", "mae", "val_loss", "val_mae")
     assert len(Epoch._fields) == 5

@@ -1,4 +1,4 @@
-"""Data that nobody makes, and what a remote holds: the plan promises what then happens, no more and no less."""
+"""Tracked data, and results in a DVC remote: the run does exactly what the plan says."""
 
 import json
 import shutil
@@ -14,14 +14,14 @@ from flows.engine.policy import Policies
 from flows.engine.run import Options, Run
 from flows.engine.types import Outcome
 from tests.conftest import Toy, run_engine
-from tests.flows.engine.shapes import CHAIN, FOLDERS
-from tests.flows.engine.toys import dvc, forget_cache, outcomes, plan_here, run_as_planned, status, succeeded
+from tests.flows.engine.graphs import CHAIN, FOLDERS
+from tests.flows.engine.helpers import delete_cache, dvc, make_plan, outcomes, run_as_planned, status, succeeded
 
-LOST = "in.dvc: in is not in the cache; `dvc pull` or `inkflow run --pull` brings it"
+LOST = "in.dvc: in is not in the cache; fetch it with `dvc pull` or `inkflow run --pull`"
 
 
 def run_with_pull() -> Run:
-    """A run that may restore from the remote."""
+    """Returns a finished run that could restore from the remote."""
     run, repository = Run(options=Options(jobs=2)), Repository(pull=True)
     engine = Engine(repository, Policies(), run)
     engine.start(repository.stages())
@@ -30,15 +30,15 @@ def run_with_pull() -> Run:
 
 
 def planned(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, str]:
-    """Verdict of each stage, as `inkflow plan --json` prints it."""
+    """Returns the verdict of each stage, from `inkflow plan --json`."""
     capsys.readouterr()
     assert main(["plan", "--json", *arguments]) == 0
     return {stage["stage"]: stage["verdict"] for stage in json.loads(capsys.readouterr().out)["stages"]}
 
 
-def lose_all(toy: Toy) -> None:
-    """Empty the cache and the workspace: only the remote has results."""
-    forget_cache(toy.folder)
+def delete_results(toy: Toy) -> None:
+    """Deletes the cache and the outputs, so that only the remote has results."""
+    delete_cache(toy.folder)
     for name in ("tree", "inner", "whole", "part", "a", "b", "c"):
         path = toy.folder / name
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
@@ -46,12 +46,12 @@ def lose_all(toy: Toy) -> None:
 
 @pytest.mark.parametrize("files", [CHAIN, FOLDERS], ids=["chain", "folders"])
 def test_plan_with_the_remote(toy: Toy, capsys: pytest.CaptureFixture[str], files: dict[str, str]) -> None:
-    """What only the remote holds is planned to run, with --pull to be restored, as `run --pull` then does."""
+    """Results that only the remote has are planned to run; with --pull to be restored, as by `run --pull`."""
     toy.write(files)
     dvc("remote", "add", "-d", "store", str(toy.folder.with_name("store")))
     results = run_as_planned()
     dvc("push", "--run-cache")
-    lose_all(toy)
+    delete_results(toy)
     assert set(planned(capsys).values()) == {"run", "may run"}
     assert planned(capsys, "--pull") == dict.fromkeys(results, "restore")
     assert not any((toy.folder / ".dvc/cache/files").rglob("*"))
@@ -59,28 +59,28 @@ def test_plan_with_the_remote(toy: Toy, capsys: pytest.CaptureFixture[str], file
     assert status() == {}
 
 
-def test_plan_with_a_remote_that_lacks_some(toy: Toy, capsys: pytest.CaptureFixture[str]) -> None:
-    """An entry of the run cache whose content the remote lost is not counted on."""
+def test_plan_with_an_incomplete_remote(toy: Toy, capsys: pytest.CaptureFixture[str]) -> None:
+    """The plan does not rely on an entry of the run cache whose content the remote lacks."""
     toy.write(CHAIN)
     store = toy.folder.with_name("store")
     dvc("remote", "add", "-d", "store", str(store))
     run_as_planned()
     dvc("push", "--run-cache")
-    lose_all(toy)
+    delete_results(toy)
     shutil.rmtree(store / "files")
     assert planned(capsys, "--pull") == {"a": "run", "b": "may run", "c": "may run"}
 
 
 def test_tracked_data_in_no_cache(toy: Toy) -> None:
-    """Data that only the remote has is not promised, the run says how to get it, and a run with --pull gets it."""
+    """Tracked data that only the remote has is planned as missing; the run says how to get it, and --pull gets it."""
     toy.write(FOLDERS)
     dvc("remote", "add", "-d", "store", str(toy.folder.with_name("store")))
     dvc("add", "in")
     run_as_planned()
     dvc("push")
     (toy.folder / "in").unlink()
-    forget_cache(toy.folder)
-    assert plan_here()["in.dvc"].verdict is Verdict.MISSING
+    delete_cache(toy.folder)
+    assert make_plan()["in.dvc"].verdict is Verdict.MISSING
     error = run_engine().error
     assert isinstance(error, DvcFailed)
     assert str(error) == LOST
@@ -88,20 +88,20 @@ def test_tracked_data_in_no_cache(toy: Toy) -> None:
     assert toy.read("in") == "one\n"
 
 
-def test_edited_data_has_its_own_words(toy: Toy) -> None:
-    """Edited data is recorded, not restored: the plan and the run say so."""
+def test_edited_data(toy: Toy) -> None:
+    """Edited tracked data is recorded, not restored, in the plan and in the run."""
     toy.write(CHAIN)
     dvc("add", "in")
     run_as_planned()
     (toy.folder / "in").unlink()
     toy.write({"in": "two\n"})
-    assert plan_here()["in.dvc"].verdict is Verdict.RECORD
-    assert succeeded(run_engine())["in.dvc"].sentence == "recorded as it lies there: in changed"
+    assert make_plan()["in.dvc"].verdict is Verdict.RECORD
+    assert succeeded(run_engine())["in.dvc"].message == "recorded without running: in changed"
 
 
 def test_stage_without_inputs_and_outputs(toy: Toy) -> None:
-    """There is nothing to record of it: what is said is that it always runs, the first time and later."""
+    """Such a stage has no record, and its reason is that it always runs, the first time and later."""
     toy.write({"dvc.yaml": "stages:\n  talk: {cmd: echo hello}\n"})
     for _ in range(2):
-        assert plan_here()["talk"].reasons == ("always runs",)
+        assert make_plan()["talk"].reasons == ("always runs",)
         assert run_as_planned()["talk"].reasons == ("always runs",)

@@ -1,4 +1,4 @@
-"""Small projects whose stages run in a pool."""
+"""Defines a small project whose trainings run in a pool."""
 
 from tests.conftest import Toy
 
@@ -28,8 +28,8 @@ grep "^$1:" params.yaml >> $1.model
 """
 
 
-def write(toy: Toy, before: str = "sleep 1;") -> Toy:
-    """Source → train@p, train@q, train@r → join; each training does `before` first."""
+def write_project(toy: Toy, before: str = "sleep 1;") -> Toy:
+    """Write the project source → train@p, train@q, train@r → join; each training runs the command `before` first."""
     toy.write(
         {
             "dvc.yaml": STAGES,

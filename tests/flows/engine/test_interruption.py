@@ -1,4 +1,4 @@
-"""Requests to end, kills, and others at work meanwhile: the next run puts all right."""
+"""Interrupts, kills and other processes during a run: the next run completes correctly."""
 
 import json
 import os
@@ -16,7 +16,7 @@ import pytest
 
 from flows.engine.types import Outcome
 from tests.conftest import Inkflow, Toy, run_engine, wait_until
-from tests.flows.engine.toys import locks, outcomes, run_as_planned, stage_processes, status, succeeded
+from tests.flows.engine.helpers import locks, outcomes, run_as_planned, stage_processes, status, succeeded
 from tests.support.root import ROOT
 
 RUN = [sys.executable, "-c", "from tests.conftest import run_engine as r; s = r(jobs=4); print(s.summary); s.error"]
@@ -37,19 +37,19 @@ stages:
 
 
 def slow(seconds: float) -> dict[str, str]:
-    """First → two slow ones, each with a grandchild → last."""
+    """Returns a project with the graph first → two slow stages, each with a grandchild process → last."""
     return {"dvc.yaml": SLOW.replace("${seconds}", str(seconds)), "in": "one\n"}
 
 
 def engine_process(folder: Path) -> "subprocess.Popen[str]":
-    """A process that runs the engine, and nothing but the engine, in `folder`."""
+    """Starts a process that runs the engine alone, without Prefect, in `folder`."""
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     return subprocess.Popen(RUN, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 @contextmanager
 def inkflow_process(folder: Path, url: str, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
-    """`inkflow run` in a process of its own, which the test may do anything to; gone with the block."""
+    """Starts `inkflow run` as a process, and kills it at the end of the block."""
     environment = os.environ | {"PREFECT_API_URL": url, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "flows", "run", *arguments]
     with subprocess.Popen(
@@ -61,45 +61,45 @@ def inkflow_process(folder: Path, url: str, *arguments: str) -> Iterator["subpro
             process.kill()
 
 
-@pytest.mark.usefixtures("no_stray")
+@pytest.mark.usefixtures("no_orphans")
 @pytest.mark.parametrize("victim", ["engine", "stage", "grandchild"])
 def test_killed(toy: Toy, victim: str) -> None:
-    """Kill -9 of the engine, a stage or a grandchild at a random moment: the next run ends right."""
+    """After kill -9 of the engine, a stage or a grandchild at a random moment, the next run completes correctly."""
     toy.write(slow(0.4))
     for round_ in range(2):
         toy.write({"in": f"round {round_}\n"})
         kill_one(toy.folder, victim, random.Random(f"{victim} {round_}").uniform(0.0, 0.9))
-        run_as_planned_after_a_kill()
+        complete_after_kill()
         assert toy.read("last") == f"p\nround {round_}\nq\nround {round_}\n"
         assert status() == {}
 
 
 def kill_one(folder: Path, victim: str, after_s: float) -> None:
-    """Start a run, wait until its stages run and then `after_s`, and kill -9 the victim."""
+    """Starts a run, waits until its stages run and then `after_s`, and kills the victim."""
     with engine_process(folder) as engine:
         wait_until(lambda: bool(stage_processes(folder)) or engine.poll() is not None, timeout_s=60)
         time.sleep(after_s)
-        found = stage_processes(folder)
+        processes = stage_processes(folder)
         if victim == "engine":
             engine.kill()
-        elif found:
-            chosen = found[-1] if victim == "grandchild" else found[0]
-            with suppress(psutil.NoSuchProcess):  # it may have ended by itself since it was found
-                chosen.kill()
+        elif processes:
+            process = processes[-1] if victim == "grandchild" else processes[0]
+            with suppress(psutil.NoSuchProcess):  # it may have ended by itself meanwhile
+                process.kill()
         engine.communicate(timeout=60)
 
 
-def run_as_planned_after_a_kill() -> None:
-    """The run after a kill does all that is left, and the one after it nothing."""
+def complete_after_kill() -> None:
+    """Runs twice after a kill: the first run completes the work, the second one has nothing to do."""
     succeeded(run_engine(jobs=4))
     assert set(outcomes(run_as_planned()).values()) == {Outcome.UNCHANGED}
 
 
 @pytest.mark.server
-@pytest.mark.usefixtures("no_stray")
+@pytest.mark.usefixtures("no_orphans")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_asked_to_end(toy: Toy, inkflow: Inkflow, prefect_url: str, number: signal.Signals) -> None:
-    """Ctrl-C: exit code 130, one line, no half output, dvc.lock as it was, nothing left running; then all is well."""
+def test_interrupt(toy: Toy, inkflow: Inkflow, prefect_url: str, number: signal.Signals) -> None:
+    """Ctrl-C: exit code 130, one line, outputs and dvc.lock as before, no process left; the next run completes."""
     toy.write(slow(0.1))
     succeeded(run_engine(jobs=2))
     before = locks(toy.folder)
@@ -121,9 +121,9 @@ def test_asked_to_end(toy: Toy, inkflow: Inkflow, prefect_url: str, number: sign
 
 
 @pytest.mark.server
-@pytest.mark.usefixtures("no_stray")
+@pytest.mark.usefixtures("no_orphans")
 def test_killed_flow(toy: Toy, inkflow: Inkflow, prefect_url: str) -> None:
-    """Kill -9 of `inkflow run` itself: its stages end with it or with the next run, which ends right."""
+    """After kill -9 of `inkflow run`, its stages end at the latest with the next run, which completes correctly."""
     toy.write(slow(3))
     with inkflow_process(toy.folder, prefect_url):
         wait_until(lambda: (toy.folder / "slow-p.runs").exists(), timeout_s=60)
@@ -134,9 +134,9 @@ def test_killed_flow(toy: Toy, inkflow: Inkflow, prefect_url: str) -> None:
 
 
 @pytest.mark.server
-@pytest.mark.usefixtures("no_stray")
+@pytest.mark.usefixtures("no_orphans")
 def test_plan_after_a_kill(toy: Toy, inkflow: Inkflow, prefect_url: str) -> None:
-    """A killed run had put outputs aside: with the edit taken back, the plan has nothing to do, and so has the run."""
+    """The outputs that a killed run backed up come back: once the edit is undone, plan and run have nothing to do."""
     toy.write(slow(0.1))
     succeeded(run_engine(jobs=2))
     toy.write(slow(30))
@@ -150,20 +150,20 @@ def test_plan_after_a_kill(toy: Toy, inkflow: Inkflow, prefect_url: str) -> None
 
 @pytest.mark.server
 def test_two_runs_at_once(toy: Toy, inkflow: Inkflow, prefect_url: str) -> None:
-    """A second `inkflow run` in the folder waits for the first, and then has nothing to do."""
+    """A second `inkflow run` in the same folder waits for the first one, and then has nothing to do."""
     toy.write(slow(4))
     with inkflow_process(toy.folder, prefect_url) as first:
         wait_until(lambda: (toy.folder / "first.runs").exists(), timeout_s=60)
         second = inkflow("run", folder=toy.folder)
         assert first.wait(timeout=60) == 0
     assert second.returncode == 0
-    assert "waiting for its end" in second.stdout
+    assert "waiting for it to end" in second.stdout
     assert "Nothing to do" in second.stdout
     assert toy.runs("last") == 1
 
 
-def test_status_meanwhile(toy: Toy) -> None:
-    """`dvc status` in a terminal, over and over during 20 parallel runs: neither side ever meets a lock error."""
+def test_status_during_runs(toy: Toy) -> None:
+    """Repeated `dvc status` during 20 parallel runs causes no lock error on either side."""
     toy.write(slow(0.1))
     watcher = subprocess.Popen(
         ["sh", "-c", WATCHER], cwd=toy.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -174,9 +174,9 @@ def test_status_meanwhile(toy: Toy) -> None:
             succeeded(run_engine(jobs=4))
     finally:
         (toy.folder / "stop").touch()
-        said, _ = watcher.communicate(timeout=60)
-    assert watcher.returncode == 0, said
-    assert said.splitlines()[-1].startswith("looked ")
+        out, _ = watcher.communicate(timeout=60)
+    assert watcher.returncode == 0, out
+    assert out.splitlines()[-1].startswith("finished ")
     assert status() == {}
 
 
@@ -185,5 +185,5 @@ while ! test -e stop; do
     dvc status || exit 1
     rounds=x$rounds
 done
-echo looked $rounds
+echo finished $rounds
 """

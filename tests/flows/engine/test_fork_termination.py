@@ -1,4 +1,4 @@
-"""How forked stages end: by themselves, at a limit, on request, with a kill; nothing of them stays."""
+"""The end of forked stages: exit, time limit, interrupt, kill; no process is left in any case."""
 
 import os
 import signal
@@ -14,11 +14,11 @@ from flows.core.errors import Interrupted, StageFailed, StageTimedOut
 from flows.engine.processes.command_runner import CommandRunner
 from flows.engine.types import Command
 from tests.conftest import Toy, wait_until
-from tests.flows.engine.forking import EXECUTION, GRAPH, LIBRARY, ON_LINUX, OWN, PRELOAD, PROGRAM, processes, say
-from tests.flows.engine.toys import stage_processes
+from tests.flows.engine.fork_helpers import EXECUTION, GRAPH, LIBRARY, ON_LINUX, OWN, PRELOAD, PROGRAM, output, runner
+from tests.flows.engine.helpers import stage_processes
 from tests.support.root import ROOT
 
-__all__ = ["processes"]  # a fixture
+__all__ = ["runner"]  # a fixture
 
 pytestmark = ON_LINUX
 
@@ -27,19 +27,19 @@ pytestmark = ON_LINUX
     ("body", "code", "last"),
     [
         ("import sys; print('error: bad'); sys.exit(3)", 3, "error: bad"),
-        ("raise SystemExit('said so')", 1, "said so"),
+        ("raise SystemExit('message')", 1, "message"),
         ("1 / 0", 1, "ZeroDivisionError: division by zero"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", -9, None),
     ],
 )
-def test_ends_badly(toy: Toy, processes: CommandRunner, body: str, code: int, last: str | None) -> None:
-    """Exit codes and last words are those of the program, however it ended; the next one is not touched by it."""
+def test_failure(toy: Toy, runner: CommandRunner, body: str, code: int, last: str | None) -> None:
+    """For each kind of failure, exit code and last line are those of the program, and the next stage becomes a fork."""
     toy.write({"bad.py": body})
     with pytest.raises(StageFailed) as failed:
-        say(processes, "python -m bad", toy.folder)
+        output(runner, "python -m bad", toy.folder)
     assert failed.value.code == code
     assert (failed.value.lines[-1] if failed.value.lines else None) == last
-    assert say(processes, "python -m program out", toy.folder)[0] == "loaded"
+    assert output(runner, "python -m program out", toy.folder)[0] == "loaded"
 
 
 ESCAPES = f"""
@@ -57,78 +57,78 @@ while os.getpid() != main or "ends" not in sys.argv or len(list(pathlib.Path().g
 
 
 def escaped(folder: Path) -> list[int]:
-    """Processes of the program that are still there."""
+    """Returns the processes of the program that still run."""
     numbers = [int(path.name.removeprefix("pid-")) for path in folder.glob("pid-*")]
     assert len(numbers) == 2
     return [number for number in numbers if psutil.pid_exists(number)]
 
 
-def test_time_limit(toy: Toy, processes: CommandRunner) -> None:
-    """A stage that takes too long ends with all that it started, also what left its group and its parent."""
+def test_time_limit(toy: Toy, runner: CommandRunner) -> None:
+    """At its time limit a stage is terminated with all its processes, even those outside of its group and tree."""
     toy.write({"escapes.py": ESCAPES})
-    say(processes, "python -m program out", toy.folder)  # all is imported
-    said: list[str] = []
+    output(runner, "python -m program out", toy.folder)  # waits for the imports
+    lines: list[str] = []
     command = Command("a", ("python -m escapes",), str(toy.folder), {"DVC_STAGE": "a"}, PRELOAD)
     with pytest.raises(StageTimedOut):
-        processes.run(command, said.append, timeout_s=5.0)
-    assert said[1:] == ["loaded", "loaded"]
+        runner.run(command, lines.append, timeout_s=5.0)
+    assert lines[1:] == ["loaded", "loaded"]
     assert escaped(toy.folder) == []
 
 
-def test_left_behind_on_success(toy: Toy, processes: CommandRunner) -> None:
-    """What a stage leaves running when it ends well is ended before its outputs are recorded."""
+def test_background_processes_after_success(toy: Toy, runner: CommandRunner) -> None:
+    """Background processes of a stage that succeeds are terminated before its outputs are recorded."""
     toy.write({"escapes.py": ESCAPES})
-    assert set(say(processes, "python -m escapes ends", toy.folder)) == {"loaded"}
+    assert set(output(runner, "python -m escapes ends", toy.folder)) == {"loaded"}
     assert escaped(toy.folder) == []
 
 
-def test_ended_while_forks_run(toy: Toy, processes: CommandRunner) -> None:
-    """The end of a fork ends nothing of the others; `end_all`, as of Ctrl-C, ends those with all that they started."""
+def test_terminate_while_forks_run(toy: Toy, runner: CommandRunner) -> None:
+    """The end of one fork leaves the others running; `terminate` ends them with all processes that they started."""
     toy.write({"escapes.py": ESCAPES})
-    processes.prepare(PRELOAD, {})
+    runner.preload(PRELOAD, {})
     command = Command("b", ("python -m escapes",), str(toy.folder), {"DVC_STAGE": "b"}, PRELOAD)
     with ThreadPoolExecutor(1) as thread:
-        run = thread.submit(processes.run, command, lambda _: None)
+        run = thread.submit(runner.run, command, lambda _: None)
         wait_until(lambda: len(list(toy.folder.glob("pid-*"))) == 2, 60)
-        assert say(processes, "python -m program out", toy.folder)[0] == "loaded"
+        assert output(runner, "python -m program out", toy.folder)[0] == "loaded"
         assert len(escaped(toy.folder)) == 2
-        processes.end_all()
+        runner.terminate()
         assert isinstance(run.exception(20), Interrupted)
     assert escaped(toy.folder) == []
 
 
-def test_the_process_itself_is_killed(toy: Toy, processes: CommandRunner) -> None:
-    """Forks go with the process that they are forks of; the stage fails, the next one starts the ordinary way."""
-    toy.write({"slow.py": "import time; open('began', 'w').close(); time.sleep(60)"})
-    processes.prepare(PRELOAD, {})
+def test_fork_server_is_killed(toy: Toy, runner: CommandRunner) -> None:
+    """Forks die with their fork server; the stage fails, and the next one starts without a fork."""
+    toy.write({"slow.py": "import time; open('started', 'w').close(); time.sleep(60)"})
+    runner.preload(PRELOAD, {})
     command = Command("a", ("python -m slow",), str(toy.folder), {"DVC_STAGE": "a"}, PRELOAD)
     with ThreadPoolExecutor(1) as thread:
-        run = thread.submit(processes.run, command, lambda _: None)
-        wait_until((toy.folder / "began").exists, 60)
+        run = thread.submit(runner.run, command, lambda _: None)
+        wait_until((toy.folder / "started").exists, 60)
         server, fork = sorted(stage_processes(toy.folder), key=lambda process: process.ppid() != os.getpid())
         server.kill()
         assert isinstance(run.exception(20), StageFailed)
         wait_until(lambda: not fork.is_running(), 20)
-    assert say(processes, "python -m program out", toy.folder)[0] == "not loaded"
+    assert output(runner, "python -m program out", toy.folder)[0] == "not loaded"
 
 
-def test_ended_while_something_is_imported(toy: Toy) -> None:
-    """A run that is ended waits for no import."""
-    toy.write({"own.py": "import time; open('began', 'w').close(); time.sleep(120)"})
-    processes = CommandRunner(toy.folder)
-    processes.prepare(["own"], {})
+def test_terminate_during_imports(toy: Toy) -> None:
+    """An interrupted run does not wait for imports."""
+    toy.write({"own.py": "import time; open('started', 'w').close(); time.sleep(120)"})
+    runner = CommandRunner(toy.folder)
+    runner.preload(["own"], {})
     command = Command("a", ("python -m own",), str(toy.folder), {}, ("own",))
     with ThreadPoolExecutor(1) as thread:
-        run = thread.submit(processes.run, command, lambda _: None)
-        wait_until((toy.folder / "began").exists, 60)
-        processes.end_all()
+        run = thread.submit(runner.run, command, lambda _: None)
+        wait_until((toy.folder / "started").exists, 60)
+        runner.terminate()
         assert isinstance(run.exception(20), Interrupted)
     assert stage_processes(toy.folder) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_engine_is_ended(toy: Toy, number: signal.Signals) -> None:
-    """Forks and the process that they are forks of go with their engine, however it ends."""
+def test_engine_is_killed(toy: Toy, number: signal.Signals) -> None:
+    """Forks and their fork server die with the engine, whichever signal ends it."""
     slow = PROGRAM + "import time; time.sleep(60)\n"
     toy.write({"dvc.yaml": GRAPH, "execution.yaml": EXECUTION, "own.py": OWN, "program.py": slow, "in": "one\n"})
     program = (
@@ -138,7 +138,7 @@ def test_engine_is_ended(toy: Toy, number: signal.Signals) -> None:
     with subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(ROOT)}) as engine:
         try:
             wait_until(lambda: (toy.folder / "a").exists() and (toy.folder / "b").exists(), 60)
-            assert len(stage_processes(toy.folder)) == 3  # two forks, and what they are forks of
+            assert len(stage_processes(toy.folder)) == 3  # two forks and their fork server
             engine.send_signal(number)
             engine.wait(60)
             wait_until(lambda: stage_processes(toy.folder) == [], 30)

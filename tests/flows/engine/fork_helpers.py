@@ -1,4 +1,4 @@
-"""What the tests of forked stages share: a program that says how it was started, and commands in a toy."""
+"""Helpers for the tests of forked stages: a program that writes how it was started, and a command runner."""
 
 import sys
 from collections.abc import Iterator
@@ -9,11 +9,11 @@ import pytest
 from flows.engine.processes.command_runner import CommandRunner
 from flows.engine.types import Command
 from tests.conftest import Toy
-from tests.flows.engine.toys import stage_processes
+from tests.flows.engine.helpers import stage_processes
 
-ON_LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="stages are forked on Linux alone")
-LIBRARY = "wsgiref.util"  # one of Python's that nobody else imports
-PRELOAD = ("own", "own:prepare")  # a project's module, and a function of it
+ON_LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="stages are forked on Linux only")
+LIBRARY = "wsgiref.util"  # a standard module that no other module imports
+PRELOAD = ("own", "own:prepare")  # a module of the project, and a function in it
 OWN = f"""
 VALUE = 1
 
@@ -44,19 +44,19 @@ EXECUTION = 'stages: {"each@*": {preload: [own, "own:prepare"]}}\n'
 
 
 @pytest.fixture
-def processes(toy: Toy) -> Iterator[CommandRunner]:
-    """Commands in a toy with a program; at the end nothing is left of them."""
+def runner(toy: Toy) -> Iterator[CommandRunner]:
+    """A command runner in a project with the program; fails if a process runs after the test."""
     toy.write({"own.py": OWN, "program.py": PROGRAM})
-    found = CommandRunner(toy.folder)
-    yield found
-    found.close()
+    command_runner = CommandRunner(toy.folder)
+    yield command_runner
+    command_runner.close()
     assert stage_processes(toy.folder) == []
 
 
-def say(processes: CommandRunner, line: str, folder: Path, **environment: str) -> list[str]:
-    """What a command says whose modules were imported ahead."""
-    said: list[str] = []
-    processes.prepare(PRELOAD, environment)
+def output(runner: CommandRunner, line: str, folder: Path, **environment: str) -> list[str]:
+    """Runs a command whose modules are preloaded, and returns its output lines."""
+    lines: list[str] = []
+    runner.preload(PRELOAD, environment)
     command = Command("a", (line,), str(folder), {"DVC_STAGE": "a", **environment}, PRELOAD)
-    processes.run(command, said.append, timeout_s=60)
-    return said[1:]
+    runner.run(command, lines.append, timeout_s=60)
+    return lines[1:]

@@ -1,4 +1,4 @@
-"""What a run shows, on a terminal, to a reader that goes away, and in Prefect."""
+"""The output of a run: to a terminal, to a reader that goes away, and to Prefect."""
 
 import io
 import os
@@ -20,27 +20,27 @@ from flows.engine.display.live import LiveDisplay
 from flows.engine.display.plain import Display
 from flows.engine.types import Outcome, Result
 from tests.conftest import Inkflow, Toy, wait_until
-from tests.flows.engine.test_ends import slow
-from tests.flows.engine.toys import status
+from tests.flows.engine.helpers import status
+from tests.flows.engine.test_interruption import slow
 from tests.support.root import ROOT
 
 TO_STANDARD_OUTPUT = """
-from flows.engine.display.plain import Display
 from flows.dvc_repo.repository import Repository
-from flows.engine import Engine
-from flows.engine.run import Options, Session
+from flows.engine.display.plain import Display
+from flows.engine.engine import Engine
 from flows.engine.policy import Policies
-engine = Engine(Repository(), Policies(), Session(Display()), Options())
-engine.start([])
-list(engine.watches())
-engine.close()
+from flows.engine.run import Run
+repository = Repository()
+engine = Engine(repository, Policies(), Run(display=Display()))
+engine.start(repository.stages())
+engine.wait()
 print("the end")
 """
 HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"  # the cursor
 
 
 def test_reader_goes_away(toy: Toy) -> None:
-    """`inkflow run | head -1`: the run goes on to its end, however much its stages say."""
+    """With `| head -1`, the run completes, however much its stages print."""
     toy.write({"dvc.yaml": "stages:\n  a: {cmd: seq -f %0100g 3000; cp in a, deps: [in], outs: [a]}\n", "in": "one\n"})
     command = [sys.executable, "-c", TO_STANDARD_OUTPUT]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -57,8 +57,8 @@ def test_reader_goes_away(toy: Toy) -> None:
     assert status() == {}
 
 
-def test_characters_that_a_terminal_lacks() -> None:
-    """What the encoding of standard output cannot show is replaced."""
+def test_characters_that_the_encoding_lacks() -> None:
+    """Characters that the encoding of standard output lacks are replaced."""
     bytes_ = io.BytesIO()
     stream = io.TextIOWrapper(bytes_, encoding="ascii")
     Display(stream=stream).note("epochs 5 → 3")
@@ -67,7 +67,7 @@ def test_characters_that_a_terminal_lacks() -> None:
 
 @contextmanager
 def live() -> Iterator[tuple[LiveDisplay, io.StringIO]]:
-    """A live display, and what it writes to its terminal."""
+    """Yields a live display and the stream to which it writes."""
     stream = io.StringIO()
     display = LiveDisplay(["train", "eval"], Console(file=stream, force_terminal=True, width=100))
     try:
@@ -76,45 +76,45 @@ def live() -> Iterator[tuple[LiveDisplay, io.StringIO]]:
         display.close()
 
 
-def test_rows() -> None:
-    """Below the lines stands a row for each stage that runs, with its steps; one that is tried again has one."""
+def test_progress_bars() -> None:
+    """Each running stage has one progress bar with its steps below the lines, also after a failed attempt."""
     with live() as (display, stream):
 
-        def rows() -> str:
+        def bars() -> str:
             time.sleep(0.5)  # they are drawn ten times a second
-            display.note("a mark")
-            return stream.getvalue().rpartition("a mark")[2].partition("\r")[0]
+            display.note("a note")
+            return stream.getvalue().rpartition("a note")[2].partition("\r")[0]
 
         display.started("train", None)
         display.line("train", "epoch 3 of 10")
-        below = rows()
-        assert (below.count("train"), "3 of 10" in below) == (1, True)
+        text = bars()
+        assert (text.count("train"), "3 of 10" in text) == (1, True)
         display.started("train", None)
         display.started("eval", 7.0)
-        below = rows()
-        assert (below.count("train"), below.count("eval"), "3 of 10" in below) == (1, 1, False)
+        text = bars()
+        assert (text.count("train"), text.count("eval"), "3 of 10" in text) == (1, 1, False)
         display.result(Result("train", Outcome.RAN))
-        below = rows()
-        assert (below.count("train"), below.count("eval")) == (0, 1)
+        text = bars()
+        assert (text.count("train"), text.count("eval")) == (0, 1)
         display.failure("eval", "eval failed: no memory")
-        assert "eval" not in rows()
+        assert "eval" not in bars()
     assert stream.getvalue().rfind(SHOW) > stream.getvalue().rfind(HIDE) >= 0
 
 
 @pytest.mark.server
 @pytest.mark.parametrize("when", ["loading", "running"])
 def test_cursor_after_ctrl_c(toy: Toy, prefect_url: str, when: str) -> None:
-    """Ctrl-C on a terminal gives the cursor back, also while Prefect is loading."""
+    """Ctrl-C on a terminal restores the cursor, also while Prefect loads."""
     toy.write(slow(60))
-    terminal, ours = pty.openpty()
+    terminal, child_side = pty.openpty()
     environment = os.environ | {"PREFECT_API_URL": prefect_url, "PYTHONPATH": str(ROOT), "TERM": "xterm"}
-    shown: list[bytes] = []
+    chunks: list[bytes] = []
     command = [sys.executable, "-m", "flows", "run"]
-    with subprocess.Popen(command, env=environment, stdout=ours, stderr=subprocess.PIPE) as process:
-        os.close(ours)
-        reader = threading.Thread(target=read_all, args=(terminal, shown))
+    with subprocess.Popen(command, env=environment, stdout=child_side, stderr=subprocess.PIPE) as process:
+        os.close(child_side)
+        reader = threading.Thread(target=read_all, args=(terminal, chunks))
         reader.start()
-        wait_until(lambda: HIDE.encode() in b"".join(shown), timeout_s=60)
+        wait_until(lambda: HIDE.encode() in b"".join(chunks), timeout_s=60)
         if when == "running":
             wait_until(lambda: toy.runs("slow-p") == 1, timeout_s=60)
             with pytest.raises(subprocess.TimeoutExpired):
@@ -123,16 +123,16 @@ def test_cursor_after_ctrl_c(toy: Toy, prefect_url: str, when: str) -> None:
         process.communicate(timeout=60)
         reader.join(10)
     os.close(terminal)
-    screen = b"".join(shown).decode()
+    screen = b"".join(chunks).decode()
     assert process.returncode == 130, screen
     assert screen.rfind(SHOW) > screen.rfind(HIDE) >= 0
 
 
-def read_all(terminal: int, shown: list[bytes]) -> None:
-    """Read until the other side is closed, which a terminal says by an error."""
+def read_all(terminal: int, chunks: list[bytes]) -> None:
+    """Reads until the other side is closed, which a terminal reports with an error."""
     try:
         while data := os.read(terminal, 65536):
-            shown.append(data)
+            chunks.append(data)
     except OSError:
         return
 
@@ -146,42 +146,45 @@ stages:
 
 @pytest.mark.server
 def test_progress_in_prefect(toy: Toy, inkflow: Inkflow, prefect_url: str) -> None:
-    """Prefect shows a stage that ended well at 100 %, and one that failed as far as it came."""
+    """Prefect shows a stage that succeeded at 100 %, and a failed one at its last progress."""
     toy.write({"dvc.yaml": STEPS, "in": "one\n"})
     assert inkflow("run", "--keep-going", folder=toy.folder).returncode == 1
-    wanted = {"artifacts": {"key": {"any_": ["progress-good", "progress-bad"]}}}
-    found = httpx.post(f"{prefect_url}/artifacts/filter", json=wanted).raise_for_status().json()
-    assert {artifact["key"]: artifact["data"] for artifact in found} == {"progress-good": 100.0, "progress-bad": 30.0}
+    query = {"artifacts": {"key": {"any_": ["progress-good", "progress-bad"]}}}
+    artifacts = httpx.post(f"{prefect_url}/artifacts/filter", json=query).raise_for_status().json()
+    assert {artifact["key"]: artifact["data"] for artifact in artifacts} == {
+        "progress-good": 100.0,
+        "progress-bad": 30.0,
+    }
 
 
-class Refusing(BaseHTTPRequestHandler):
-    """A server that has nothing for anybody."""
+class RefusingHandler(BaseHTTPRequestHandler):
+    """Refuses every request."""
 
     def do_POST(self) -> None:
-        """Refuse."""
+        """Sends 403."""
         self.send_error(403)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Logs nothing."""
 
 
 def test_progress_that_a_server_refuses() -> None:
-    """An artifact that cannot be made is said once, and is no failure of the task."""
-    from prefect.settings import PREFECT_API_URL, temporary_settings  # late: it reads its settings when it is loaded
+    """An artifact that cannot be created is logged once, and does not fail the task."""
+    from prefect.settings import PREFECT_API_URL, temporary_settings  # late: Prefect reads its settings at import
 
     from flows.tasks.progress_artifact import ProgressArtifact
 
-    said: list[str] = []
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
+    messages: list[str] = []
+    server = ThreadingHTTPServer(("127.0.0.1", 0), RefusingHandler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{server.server_port}/api"}):
-            progress = ProgressArtifact("train", said.append)
+            progress = ProgressArtifact("train", messages.append)
             progress.update("epoch 1 of 2")
             progress.update("epoch 2 of 2")
             progress.close()
     finally:
         server.shutdown()
         server.server_close()
-    assert len(said) == 1
-    assert said[0].startswith("the progress of train cannot be shown: ")
+    assert len(messages) == 1
+    assert messages[0].startswith("the progress of train cannot be shown: ")

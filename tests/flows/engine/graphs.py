@@ -1,7 +1,7 @@
-"""Graphs of many shapes, as the files that make them. Each command appends a line to `<name>.runs`.
+"""Graphs of many shapes, each as the files of its project. Each command appends a line to `<name>.runs`.
 
-Stages that may be without their cached outputs at the same time write different contents: what one of them gives, DVC
-would find in its cache for the other.
+Stages that can lose their cached outputs at the same time write different contents. Otherwise DVC would find the output
+of one stage in its cache for the other.
 """
 
 CHAIN = {
@@ -229,7 +229,7 @@ stages:
     "in": "one\n",
 }
 
-SHAPES = {
+GRAPHS = {
     "chain": CHAIN,
     "written backwards": WRITTEN_BACKWARDS,
     "wide": WIDE,

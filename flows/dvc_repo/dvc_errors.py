@@ -1,0 +1,64 @@
+"""Messages of DVC's errors: a chain of causes in one sentence, and the errors that DVC logs instead of raising."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from flows.core.redaction import mask
+
+TRANSFER_LOGGER = "dvc_data.hashfile.transfer"
+LOGGERS = ("dvc", "dvc_data", "dvc_objects", TRANSFER_LOGGER)
+
+
+class ErrorCollector(logging.Handler):
+    """Collects the exceptions that DVC logs. A failed transfer raises only the number of failed files."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.errors: list[BaseException] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Add the exception of `record`, if it has one."""
+        if record.exc_info and record.exc_info[1] is not None:
+            self.errors.append(record.exc_info[1])
+
+    @contextmanager
+    def capture(self) -> Iterator[None]:
+        """Collect errors within the block; DVC's own handlers, which would print them, are detached meanwhile."""
+        loggers = [logging.getLogger(name) for name in LOGGERS]
+        before = [(logger.level, logger.propagate, logger.handlers) for logger in loggers]
+        for logger in loggers:
+            self._attach(logger)
+        try:
+            yield
+        finally:
+            for logger, (level, propagate, handlers) in zip(loggers, before, strict=True):
+                logger.setLevel(level)
+                logger.propagate, logger.handlers = propagate, handlers
+
+    def attach_to_transfers(self) -> None:
+        """Collect the errors of transfers from now on, in all threads, whose `capture` blocks would overlap."""
+        self._attach(logging.getLogger(TRANSFER_LOGGER))
+
+    def _attach(self, logger: logging.Logger) -> None:
+        logger.setLevel(logging.ERROR)
+        logger.propagate = False
+        logger.handlers = [self]
+
+
+def describe_error(error: BaseException) -> str:
+    """Return the messages of an error and of its causes, each once, without secrets."""
+    messages: list[str] = []
+    for cause in _causes(error):
+        message = " ".join(str(cause).split()) or type(cause).__name__
+        if not any(message in earlier for earlier in messages):
+            messages.append(message)
+    return mask(": ".join(messages))
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield `error` and the exceptions that led to it, as a traceback would show them."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)

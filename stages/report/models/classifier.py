@@ -1,0 +1,151 @@
+"""A model that predicts classes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from stages.report.formats import count, four_decimals, percent, plural, points, share_points
+from stages.report.models.model_facts import Answer, Cell, Column, ModelFacts
+from stages.report.records import Evaluation
+from stages.report.statistics.intervals import Counts, Floats, Interval, Labels, wilson_interval
+from stages.report.statistics.paired_tests import PairedTest, mcnemar_test
+from stages.report.statistics.scores import Scores, confusion_matrix, score
+
+SLIGHT_POINTS = 1.0  # over-fitting with a gap below this many percentage points is called slight
+
+
+@dataclass(frozen=True)
+class Classifier(ModelFacts):
+    """A model that predicts the probability of each class."""
+
+    evaluation: Evaluation
+    class_names: Sequence[str]
+
+    kind = "classifier"
+    output = "a class"
+    label_column = "label"
+    score_name = "Test accuracy"
+    plot_metric = "test_accuracy"
+    format_score = staticmethod(percent)
+    format_difference = staticmethod(share_points)
+    difference_unit = " points"
+    test_name = "McNemar"
+    columns = (
+        Column("Errors", "test_errors", count),
+        Column("Log-loss", "test_loss", four_decimals),
+        Column("Brier", "brier", four_decimals),
+        Column("Macro F1", "macro_f1", four_decimals),
+        Column("Calibration error", "calibration_error", four_decimals),
+        Column("Training accuracy", "training_accuracy", percent),
+        Column("Gap (points)", "gap_points", points),
+    )
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    @cached_property
+    def predicted(self) -> Labels:
+        """The predicted class of each test image (n,)."""
+        return self.predictions["predicted"].to_numpy()
+
+    @cached_property
+    def confidence(self) -> Floats:
+        """Probability of the predicted class of each test image (n,)."""
+        return self.predictions["probability"].to_numpy()
+
+    @cached_property
+    def probabilities(self) -> Floats:
+        """Probability of each class (n, classes), normalised to the sum 1 in each row."""
+        raw = self.predictions[[f"p{number}" for number in range(self.classes)]].to_numpy(np.float64)
+        return np.asarray(raw / raw.sum(axis=1, keepdims=True))
+
+    @property
+    def rank_key(self) -> tuple[float, ...]:
+        """Errors, then the loss."""
+        return self.evaluation.errors, self.evaluation.loss
+
+    @property
+    def score(self) -> float:
+        """Test accuracy."""
+        return self.evaluation.accuracy
+
+    @cached_property
+    def interval(self) -> Interval:
+        """95% interval of the test accuracy (Wilson)."""
+        return wilson_interval(int(self.correct.sum()), len(self.correct))
+
+    @cached_property
+    def confusion(self) -> Counts:
+        """Confusion matrix (classes, classes): actual by predicted class."""
+        return confusion_matrix(self.labels, self.predicted, self.classes)
+
+    @cached_property
+    def scores(self) -> Scores:
+        """Brier score, F1, calibration, and the scores of each class."""
+        return score(self.labels, self.predicted, self.probabilities)
+
+    @property
+    def training_accuracy(self) -> float:
+        """Training accuracy of the kept weights without dropout; NaN where the training does not record it."""
+        return np.nan if self.training.train.accuracy is None else self.training.train.accuracy
+
+    @property
+    def gap_points(self) -> float:
+        """Training accuracy minus test accuracy, in percentage points."""
+        return 100 * (self.training_accuracy - self.evaluation.accuracy)
+
+    @property
+    def overfitting(self) -> str:
+        """A note where the training accuracy lies above the interval of the test accuracy; else empty."""
+        if not self.training_accuracy > self.interval.high:  # NaN is not above it
+            return ""
+        return "over-fits slightly" if self.gap_points < SLIGHT_POINTS else "over-fits"
+
+    @property
+    def test_metrics(self) -> dict[str, Any]:
+        """The figures on the test images, by their column in metrics.csv."""
+        return {
+            "test_accuracy": self.evaluation.accuracy,
+            "test_accuracy_low": self.interval.low,
+            "test_accuracy_high": self.interval.high,
+            "test_loss": self.evaluation.loss,
+            "test_errors": self.evaluation.errors,
+            "test_samples": self.evaluation.samples,
+            "brier": self.scores.brier,
+            "macro_f1": self.scores.macro_f1,
+            "calibration_error": self.scores.calibration_error,
+            "training_accuracy": self.training_accuracy,
+            "validation_accuracy": self.training.validation.accuracy,
+            "gap_points": self.gap_points,
+        }
+
+    def paired_test(self, other: "Classifier") -> PairedTest:
+        """Returns the exact McNemar test against another classifier of the same test images."""
+        return mcnemar_test(self.correct, other.correct)
+
+    def answer(self, index: int | np.integer) -> Answer:
+        """Returns the predicted class of the test image `index`, with its probability."""
+        label, predicted = self.class_names[self.labels[index]], self.class_names[self.predicted[index]]
+        return Answer(int(index), label, predicted, bool(self.correct[index]), float(self.confidence[index]))
+
+    def worst_errors(self, limit: int) -> list[Answer]:
+        """Returns the errors with the largest loss, largest first; of equal ones the earlier image."""
+        losses = self.predictions["loss"].to_numpy()
+        wrong = np.flatnonzero(~self.correct)
+        return [self.answer(index) for index in wrong[np.argsort(-losses[wrong], kind="stable")][:limit]]
+
+    @property
+    def errors_text(self) -> str:
+        """The number of wrong predictions."""
+        return plural(self.evaluation.errors, "error")
+
+    @property
+    def test_cells(self) -> list[Cell]:
+        """The figures on the test images in the table of models, the last one with a note on over-fitting."""
+        *cells, gap = super().test_cells
+        return [*cells, gap._replace(note=self.overfitting)]

@@ -1,0 +1,179 @@
+"""The interface of a trained model: its files, its figures on the test images, and their texts."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from stages.model.compatibility import TaskName
+from stages.model.config import Model
+from stages.report.formats import count, file_size
+from stages.report.provenance import FileDigest
+from stages.report.records import Training
+from stages.report.statistics.intervals import Interval, Mask
+from stages.report.statistics.paired_tests import PairedTest
+
+TASKS: tuple[TaskName, ...] = ("multiclass", "two_class", "regression")  # in the order of the report
+UNKNOWN = "–"  # noqa: RUF001 - a dash instead of a figure
+
+
+class Column(NamedTuple):
+    """A column of the table of models."""
+
+    heading: str
+    metric: str  # its name in metrics.csv
+    format: Callable[[float], str]
+
+
+class Cell(NamedTuple):
+    """A figure of a model in the table of models."""
+
+    heading: str
+    text: str
+    value: float  # the key to sort by
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A test image with its label and a prediction, as text."""
+
+    index: int
+    label: str
+    predicted: str
+    correct: bool = False
+    probability: float | None = None  # of the predicted class; None for values
+
+
+@dataclass(frozen=True)
+class ModelFacts(ABC):
+    """A trained model with its predictions of the test images; a subclass for each kind of prediction."""
+
+    name: str
+    params: Model
+    training: Training
+    history: pd.DataFrame
+    predictions: pd.DataFrame
+    files: Mapping[str, FileDigest]  # files of the training stage, by name
+
+    kind: ClassVar[str]  # name of the template that shows a model of this class
+    output: ClassVar[str]
+    label_column: ClassVar[str]  # of the predictions
+    score_name: ClassVar[str]
+    plot_metric: ClassVar[str]  # the column of metrics.csv in DVC's plot of all models: at most 1, larger is better
+    format_score: ClassVar["staticmethod[[float], str]"]
+    format_difference: ClassVar["staticmethod[[float], str]"]  # of two scores, without the unit
+    difference_unit: ClassVar[str]
+    test_name: ClassVar[str]  # of the paired test
+    columns: ClassVar[tuple[Column, ...]]  # figures on the test images in the table of models, beside the score
+
+    @property
+    def onnx(self) -> FileDigest:
+        """The exported model, which was evaluated."""
+        return self.files["model.onnx"]
+
+    @property
+    def labels(self) -> npt.NDArray[Any]:
+        """The true class or value of each test image (n,)."""
+        return self.predictions[self.label_column].to_numpy()
+
+    @cached_property
+    def correct(self) -> Mask:
+        """Mask of the correct predictions, bool (n,); a value is correct when its nearest label is the true one."""
+        return np.asarray(self.predictions["label"] == self.predictions["predicted"])
+
+    @property
+    def group_key(self) -> tuple[int, bytes]:
+        """Sort key of the task and the labels, equal for models that can be compared."""
+        return TASKS.index(self.training.task), self.labels.tobytes()
+
+    @property
+    @abstractmethod
+    def rank_key(self) -> tuple[float, ...]:
+        """Sort key among models that can be compared, lowest for the best model: the errors, then other figures."""
+
+    @property
+    @abstractmethod
+    def score(self) -> float:
+        """The figure on the test images that ranks models of this class."""
+
+    @property
+    @abstractmethod
+    def interval(self) -> Interval:
+        """95% interval of the score."""
+
+    @property
+    @abstractmethod
+    def test_metrics(self) -> dict[str, Any]:
+        """The figures on the test images, by their column in metrics.csv."""
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """All figures, by their column in metrics.csv."""
+        return self.test_metrics | {
+            "training_loss": self.training.train.loss,
+            "validation_loss": self.training.validation.loss,
+            "parameters": self.training.parameters,
+            "onnx_bytes": self.onnx.size,
+        }
+
+    @abstractmethod
+    def paired_test(self, other: Self) -> PairedTest:
+        """Tests this model against another one on the same test images."""
+
+    @abstractmethod
+    def answer(self, index: int | np.integer) -> Answer:
+        """Returns the prediction of the test image `index`."""
+
+    @abstractmethod
+    def worst_errors(self, limit: int) -> list[Answer]:
+        """Returns the worst errors, at most `limit`, worst first."""
+
+    @property
+    def interval_text(self) -> str:
+        """The 95% interval of the score."""
+        return " to ".join(self.format_score(end) for end in self.interval)
+
+    @property
+    def result(self) -> str:
+        """The score as the predicate of a sentence."""
+        return f"has a {self.score_name.lower()} of {self.format_score(self.score)}"
+
+    @property
+    def errors_text(self) -> str:
+        """The errors on the test images."""
+        return f"{self.score_name.lower()} {self.format_score(self.score)}"
+
+    @property
+    def suspicion(self) -> str | None:
+        """A warning about a result that is too good to be true; None for other results."""
+        if not self.correct.all() and self.rank_key[0]:
+            return None
+        perfect = "every label right" if self.rank_key[0] else "no error at all"
+        return f"{perfect} is suspicious: look for test images among the training images"
+
+    @property
+    def test_cells(self) -> list[Cell]:
+        """The figures on the test images in the table of models, score and interval first."""
+        figures = [(column, self.test_metrics[column.metric]) for column in self.columns]
+        return [
+            Cell(self.score_name, self.format_score(self.score), self.score),
+            Cell("95% interval", self.interval_text, self.interval.low),
+            *(Cell(column.heading, UNKNOWN if math.isnan(x) else column.format(x), x) for column, x in figures),
+        ]
+
+    @property
+    def cells(self) -> list[Cell]:
+        """The row of the model in the table of models."""
+        return [
+            *self.test_cells,
+            Cell("Epochs", count(self.training.epochs), self.training.epochs),
+            Cell("Parameters", count(self.training.parameters), self.training.parameters),
+            Cell("Size", file_size(self.onnx.size), self.onnx.size),
+        ]
