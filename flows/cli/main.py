@@ -90,6 +90,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments, unrecognized = parser.parse_known_args(words)
     if unrecognized:
         arguments.parser.reject(unrecognized)
+    if any(name.startswith("GIT_") for name in os.environ):
+        from flows.core.git import forget_caller  # late: few processes are started by git
+
+        forget_caller()
     if not VERBS[arguments.verb].anywhere:
         enter_project()
     return call(arguments.verb, arguments)

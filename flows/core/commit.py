@@ -7,15 +7,21 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from flows.core.git import git_text
+from flows.core.errors import GitFailed
+from flows.core.git import git_text, head_commit, is_in_repository
 
 LOCK = "dvc.lock"
 
 
 def describe(root: Path) -> str:
     """Returns the short hash of the commit, and marks it where tracked files differ; an empty text outside of git."""
-    commit = git_text(["rev-parse", "--short=10", "HEAD"], root, check=False)
-    changes = git_text(["status", "--porcelain", "--untracked-files=no"], root, check=False)
+    if not is_in_repository(root):
+        return ""
+    try:
+        commit = head_commit(root)[:10]
+        changes = git_text(["status", "--porcelain", "--untracked-files=no"], root)
+    except GitFailed as error:
+        return f"unknown ({error})"
     return f"{commit} with changes" if commit and changes else commit
 
 

@@ -1,29 +1,34 @@
 """Clones of a project, in which stages run without changing it, and DVC experiments made in them.
 
 A clone has the commit that is checked out, with the uncommitted changes of tracked files when `ProjectClones` was
-created. It shares git's objects and, unless it has a cache of its own, DVC's cache with the project, so that a result
-of one clone can be restored in all. Clones lie in .dvc/tmp, which git and DVC ignore.
+created, submodules included (`flows.core.git_snapshot`). It shares git's objects and, unless it has a cache of its
+own, DVC's cache with the project, so that a result of one clone can be restored in all. Clones lie in .dvc/tmp, which
+git and DVC ignore.
 """
 
 import shutil
 import threading
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from dvc.config import Config, merge
+from dvc.config import merge
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
 from flows.core.errors import DvcFailed, PipelineInvalid
+from flows.core.git import git_names, git_text, is_in_repository, run_git
+from flows.core.git_snapshot import take_snapshot
+from flows.dvc_repo.dvc_config import write_local_config
 from flows.dvc_repo.dvc_facts import files_of, path_of
-from flows.dvc_repo.git import git, git_succeeds
 from flows.engine.processes.command_runner import terminate_orphans
 from stages.base.errors import InvalidInput
 
 CLONES = Path(".dvc/tmp/inkflow")
 NO_GC = ("-c", "gc.auto=0", "-c", "maintenance.auto=false")  # clones use the project's objects
+LOCK_FILES = ":(glob)**/dvc.lock"
 IDENTITY = {"user.name": "Inkflow", "user.email": "inkflow@localhost"}  # where git has none, as in a container
 
 
@@ -39,14 +44,15 @@ class ProjectClones:
                 merge(self._config, repo.config.load_one("local"))
         except DvcException as error:
             raise PipelineInvalid(f"DVC cannot read the pipeline: {error}") from error
-        if not git_succeeds(self._root, "rev-parse", "--verify", "HEAD"):
-            raise InvalidInput("the project is cloned from a git commit, and there is none yet; commit first")
+        if not is_in_repository(self._root):
+            raise InvalidInput(f"{self._root} is in no git repository, and clones need one; `git init`, then commit")
+        top = git_text(["rev-parse", "--show-toplevel"], self._root)
         self.folder = self._root / CLONES
-        self._head = git(self._root, "rev-parse", "HEAD")
-        self._prefix = git(self._root, "rev-parse", "--show-prefix")
-        self._identity = {key: value for key, value in IDENTITY.items() if not git_succeeds(self._root, "config", key)}
-        options = [word for key, value in self._identity.items() for word in ("-c", f"{key}={value}")]
-        self._snapshot = git(self._root, *options, "stash", "create") or self._head
+        self._prefix = git_text(["rev-parse", "--show-prefix"], self._root)
+        self._identity = {
+            key: value for key, value in IDENTITY.items() if not git_text(["config", key], self._root, allowed=[1])
+        }
+        self._snapshot = take_snapshot(Path(top))
         self._fetch_lock = threading.Lock()
 
     def remove_leftovers(self) -> None:
@@ -61,12 +67,9 @@ class ProjectClones:
         """Yield the project's folder in a new clone, which is removed at the end of the block."""
         clone = self.folder / name
         try:
-            top = git(self._root, "rev-parse", "--show-toplevel")
-            git(self._root, "clone", "--quiet", "--shared", "--no-checkout", "--no-tags", top, str(clone))
-            git(clone, "update-ref", "--no-deref", "HEAD", self._head)
-            git(clone, "read-tree", "-u", "--reset", self._snapshot)
+            self._snapshot.clone(clone)
             for key, value in self._identity.items():
-                git(clone, "config", key, value)
+                run_git(["config", key, value], clone)
             project = clone / self._prefix
             self._configure(project, str(project / ".dvc" / "cache") if own_cache else self._cache)
             yield project
@@ -75,9 +78,12 @@ class ProjectClones:
 
     def fetch_experiment(self, project: Path, name: str) -> None:
         """Fetch the experiment `name` from the clone at `project` into the project's git repository."""
-        ref = f"refs/exps/{self._head[:2]}/{self._head[2:]}/{name}"
+        head = self._snapshot.head
+        ref = f"refs/exps/{head[:2]}/{head[2:]}/{name}"
+        source = git_text(["rev-parse", "--show-toplevel"], project)
+        options = ["--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules"]
         with self._fetch_lock:
-            git(self._root, *NO_GC, "fetch", "--quiet", "--no-write-fetch-head", str(project), f"+{ref}:{ref}")
+            run_git([*NO_GC, "fetch", *options, source, f"+{ref}:{ref}"], self._root)
 
     def prepare_rerun(self, project: Path, names: Collection[str]) -> None:
         """Prepare the clone at `project` for running the stages `names`: remove their outputs, copy their inputs."""
@@ -94,10 +100,10 @@ class ProjectClones:
 
     def _configure(self, project: Path, cache: str) -> None:
         """Configure DVC in a clone: the project's settings, with absolute paths, and `cache`."""
-        with Config(str(project / ".dvc"), validate=False).edit("local", validate=False) as config:
-            merge(config, self._config)
-            config["cache"]["dir"] = cache
-            config["core"]["site_cache_dir"] = str(project / ".dvc" / "tmp" / "site")
+        config = deepcopy(self._config)
+        config["cache"]["dir"] = cache
+        config["core"]["site_cache_dir"] = str(project / ".dvc" / "tmp" / "site")
+        write_local_config(project, config)
 
 
 def save_experiment(name: str, targets: Sequence[str], outputs: Sequence[str]) -> None:
@@ -111,11 +117,13 @@ def save_experiment(name: str, targets: Sequence[str], outputs: Sequence[str]) -
     Raises:
         DvcFailed: DVC could not save it.
     """
-    untracked = git(Path(), "ls-files", "-z", "--others", "--", *outputs).split("\0") if outputs else []
+    patterns = [LOCK_FILES, *(f":(literal){output}" for output in outputs)]
+    untracked = git_names(["ls-files", "-z", "--others", "--", *patterns], Path())
     try:
         with Repo() as repo:
             uncached = {str(out) for out in repo.index.outs if not out.use_cache}
-            included = [path for path in untracked if path in uncached]
+            # DVC itself adds a new dvc.lock only at the top of the git repository.
+            included = [path for path in untracked if path in uncached or Path(path).name == "dvc.lock"]
             repo.experiments.save(targets=list(targets), name=name, force=True, include_untracked=included)
     except DvcException as error:
         raise DvcFailed(f"DVC cannot save the experiment {name}: {error}") from error

@@ -122,9 +122,10 @@ class RepoLock:
                 break
             except LockError:  # after the three seconds for which DVC itself waits
                 wait.check("another process holds DVC's lock")
-        if self._watch is None:
+        if self._watch is None and not self._repo.config["core"].get("hardlink_lock"):  # such a lock's file is removed
             self._watch = FileOpenWatch(Path(self._repo.lock.files[0]))
-        self._watch.was_opened()  # clears the event of our own acquisition
+        if self._watch is not None:
+            self._watch.was_opened()  # clears the event of our own acquisition
 
     def _release(self) -> None:
         """Release the lock, for `PAUSE_S` if another process has tried to acquire it: it polls, and needs the time."""

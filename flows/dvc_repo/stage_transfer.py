@@ -15,6 +15,7 @@ from dvc.stage import Stage as DvcStage
 from dvc_data.hashfile.hash_info import HashInfo
 
 from flows.core.errors import CannotBeSent, DvcFailed
+from flows.dvc_repo.dvc_config import write_local_config
 from flows.dvc_repo.dvc_facts import HASH, can_be_cached, files_of, overlap, path_of, run_key
 from flows.dvc_repo.remote_results import Remote
 
@@ -130,7 +131,8 @@ class WorkerProject:
 
 def configure(root: Path, home: Path, remote_folders: Mapping[str, str]) -> None:
     """Configure DVC in the clone at `root`: the cache of the worker at `home`, and the remotes that are folders."""
-    with Config(str(root / ".dvc"), validate=False).edit("local", validate=False) as config:
-        config["cache"] = {"dir": str(home / "cache"), "type": "reflink,hardlink,copy"}
-        config.setdefault("core", {})["site_cache_dir"] = str(home / "site")
-        config["remote"] = {name: {"url": url} for name, url in remote_folders.items()}
+    config = Config(str(root / ".dvc"), validate=False).load_one("local")
+    config["cache"] = {"dir": str(home / "cache"), "type": "reflink,hardlink,copy"}
+    config["core"]["site_cache_dir"] = str(home / "site")
+    config["remote"] = {name: {"url": url} for name, url in remote_folders.items()}
+    write_local_config(root, config)

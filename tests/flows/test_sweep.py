@@ -6,16 +6,21 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from dvc.repo import Repo
 
+from flows.core.git import git_text, head_commit, run_git
 from flows.dvc_repo.experiments import ProjectClones
+from flows.engine.display.plain import SilentDisplay
 from flows.experiments.grid import Combination, parse_combinations
+from flows.experiments.sweep_runner import SweepRunner, Trial
 from stages.base.errors import InvalidInput
 from tests.conftest import Inkflow, Toy, wait_until
+from tests.flows.core.test_git import PERSON, make_repository
 from tests.support.root import ROOT
 
 RUNS = "INKFLOW_TEST_RUNS"  # folder with a file for each stage, to which each run appends a line
@@ -184,6 +189,47 @@ def test_clone_is_a_snapshot(sweep_project: SweepProject) -> None:
         assert (clone / "score.sh").read_text() == "edited"
         assert (clone / "in").read_text() == "one\n"
     assert sweep_project.read("score.sh") == "edited once more"
+
+
+def run_sweep(root: Path, *grid: str, targets: Sequence[str] = ()) -> list[Trial]:
+    """Runs a sweep without Prefect and returns its trials."""
+    runner = SweepRunner(root, parse_combinations(grid, [], None), targets, 2, SilentDisplay())
+    runner.start()
+    for _ in runner.events():
+        pass
+    runner.close()
+    return runner.trials
+
+
+def test_project_below_the_top_of_its_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A project in a folder of a repository, with a submodule and letters beyond ASCII in its path, is swept like any
+    other; its index keeps its bytes and its experiments keep the submodule.
+    """
+    top, project = tmp_path / "mönö 日本 a b", tmp_path / "mönö 日本 a b" / "proj"
+    library = make_repository(tmp_path / "library", "begin")
+    (library / "k.txt").write_text("7\n")
+    run_git(["add", "--all"], library)
+    run_git([*PERSON, "commit", "--quiet", "--message", "k"], library)
+    make_repository(top, "begin")
+    project.mkdir()
+    monkeypatch.chdir(project)
+    Repo.init(subdir=True).close()
+    command = "cat lib/k.txt params.yaml > a.txt"
+    (project / "params.yaml").write_text("lr: 1\n")
+    (project / "dvc.yaml").write_text(f"stages: {{a: {{cmd: '{command}', params: [lr], deps: [lib], outs: [a.txt]}}}}")
+    run_git(["-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(library), "lib"], project)
+    run_git(["add", "--all"], project)
+    run_git([*PERSON, "commit", "--quiet", "--message", "project"], project)
+    os.utime(project / "params.yaml", (2e9, 2e9))
+    index = (top / ".git/index").read_bytes()
+    trials = run_sweep(project, "lr=2,3")
+    assert [(trial.state, str(trial.error or "")) for trial in trials] == [("ran", "")] * 2
+    assert (top / ".git/index").read_bytes() == index
+    head = head_commit(project)
+    experiment = f"refs/exps/{head[:2]}/{head[2:]}/lr=3"
+    assert git_text(["show", f"{experiment}:proj/params.yaml"], project) == "lr: 3"
+    assert git_text(["ls-tree", experiment, "lib"], project) == git_text(["ls-tree", "HEAD", "lib"], project) != ""
+    assert f"size: {len('7') + len('lr: 3') + 2}" in git_text(["show", f"{experiment}:proj/dvc.lock"], project)
 
 
 @pytest.mark.parametrize(
