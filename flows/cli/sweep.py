@@ -64,7 +64,7 @@ def _row(trial: Trial) -> dict[str, Any]:
     """Returns one trial as `--json` prints it."""
     return {
         "combination": dict(trial.combination.settings),
-        "experiment": None if trial.error else trial.combination.experiment,
+        "experiment": None if trial.error else trial.experiment,
         "state": trial.state,
         "metrics": trial.metrics,
         "message": str(trial.error or trial.summary),
@@ -85,7 +85,7 @@ def _print_table(trials: Sequence[Trial]) -> None:
         table.add_column(column, overflow="fold", justify="right" if column in names else "left")
     for trial, metrics in zip(trials, flat, strict=True):
         numbers = [_format_metric(metrics.get(name)) for name in names]
-        table.add_row(trial.combination.experiment, trial.state, *numbers)
+        table.add_row(trial.experiment, trial.state, *numbers)
     Console().print(table)
     for trial in trials:
         if trial.error:

@@ -6,6 +6,7 @@ own, DVC's cache with the project, so that a result of one clone can be restored
 git and DVC ignore.
 """
 
+import hashlib
 import shutil
 import threading
 from collections.abc import Collection, Iterator, Sequence
@@ -17,10 +18,13 @@ from typing import Any
 from dvc.config import merge
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
+from ruamel.yaml.error import YAMLError
 
 from flows.core.errors import DvcFailed, PipelineInvalid
-from flows.core.git import git_names, git_text, is_in_repository, run_git
+from flows.core.git import git_names, git_succeeds, git_text, is_in_repository, run_git
 from flows.core.git_snapshot import take_snapshot
+from flows.core.params_edit import PATH as PARAMS
+from flows.core.yaml_edit import parse_yaml
 from flows.dvc_repo.dvc_config import write_local_config
 from flows.dvc_repo.dvc_facts import files_of, path_of
 from flows.engine.processes.command_runner import terminate_orphans
@@ -76,14 +80,35 @@ class ProjectClones:
         finally:
             shutil.rmtree(clone, ignore_errors=True)
 
-    def fetch_experiment(self, project: Path, name: str) -> None:
-        """Fetch the experiment `name` from the clone at `project` into the project's git repository."""
+    def fetch_experiment(self, project: Path, name: str) -> str:
+        """Fetch the experiment `name` from the clone at `project` into the project's git repository.
+
+        Returns:
+            Its name there: an experiment of that name is replaced if it has the same parameters; if not, the new one
+            gets a name with a digest of its parameters.
+        """
         head = self._snapshot.head
-        ref = f"refs/exps/{head[:2]}/{head[2:]}/{name}"
+        folder = f"refs/exps/{head[:2]}/{head[2:]}"
         source = git_text(["rev-parse", "--show-toplevel"], project)
         options = ["--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules"]
         with self._fetch_lock:
-            run_git([*NO_GC, "fetch", *options, source, f"+{ref}:{ref}"], self._root)
+            parameters, target = self._parameters(f"{folder}/{name}", project), name
+            is_taken = git_succeeds(["show-ref", "--verify", f"{folder}/{name}"], self._root)
+            if is_taken and self._parameters(f"{folder}/{name}", self._root) != parameters:
+                target = f"{name}-{hashlib.sha256(repr(parameters).encode()).hexdigest()[:8]}"
+            run_git([*NO_GC, "fetch", *options, source, f"+{folder}/{name}:{folder}/{target}"], self._root)
+        return target
+
+    def _parameters(self, revision: str, folder: Path) -> Any:
+        """Return the content of params.yaml in a revision of the repository around `folder`; None without one."""
+        name = f"{self._prefix}{PARAMS}"
+        if not git_names(["ls-tree", "-z", "--full-tree", "--name-only", revision, "--", name], folder):
+            return None
+        text = git_text(["show", f"{revision}:{name}"], folder)
+        try:
+            return parse_yaml(text)
+        except (YAMLError, ValueError):
+            return text  # of an experiment that another program made
 
     def prepare_rerun(self, project: Path, names: Collection[str]) -> None:
         """Prepare the clone at `project` for running the stages `names`: remove their outputs, copy their inputs."""

@@ -21,7 +21,7 @@ from flows.engine.display.plain import Display
 from flows.engine.processes.command_runner import MARK, TAIL_LINES, die_with_parent, mark
 from flows.engine.stage_events import StageEvents
 from flows.engine.types import Outcome, Result, Stage
-from flows.experiments.grid import Combination
+from flows.experiments.grid import Combination, parameter_keys
 from flows.experiments.trial_process import TrialOrder
 from stages.base.errors import InkflowError
 
@@ -31,9 +31,16 @@ PROGRAM = "import sys; sys.path.insert(0, sys.argv.pop()); from flows.experiment
 
 @dataclass
 class Trial:
-    """One combination and its result; `metrics` has the content of metrics files, by path."""
+    """One combination and its result.
+
+    Attributes:
+        combination: the parameters.
+        experiment: name of the DVC experiment.
+        metrics: content of metrics files, by path.
+    """
 
     combination: Combination
+    experiment: str
     outcome: Outcome | None = None
     summary: str = ""
     error: InkflowError | None = None
@@ -60,7 +67,8 @@ class SweepRunner:
         jobs: int | None,
         display: Display,
     ) -> None:
-        self.trials = [Trial(combination) for combination in combinations]
+        keys = parameter_keys(root)
+        self.trials = [Trial(combination, combination.experiment(keys)) for combination in combinations]
         self.crash: BaseException | None = None  # unexpected exception of the sweep itself
         self._targets = targets
         self._jobs = jobs or resources.cores()
@@ -129,7 +137,7 @@ class SweepRunner:
                 raise Interrupted(name)
             with self._clones.clone(f"trial-{number}") as project:
                 self._run_process(project, trial, events)
-                self._clones.fetch_experiment(project, trial.combination.experiment)
+                trial.experiment = self._clones.fetch_experiment(project, trial.experiment)
         except InkflowError as error:
             trial.error = error
             events.put(error)
@@ -178,7 +186,7 @@ class SweepRunner:
         return TrialOrder(
             name=trial.combination.name,
             settings=trial.combination.settings,
-            experiment=trial.combination.experiment,
+            experiment=trial.experiment,
             targets=tuple(self._targets),
             shared_slots=str(self._clones.folder.resolve() / "sharing"),
             jobs=self._jobs,

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from dvc.repo import Repo
 from flows.core.git import git_text, head_commit, run_git
 from flows.dvc_repo.experiments import ProjectClones
 from flows.engine.display.plain import SilentDisplay
-from flows.experiments.grid import Combination, parse_combinations
+from flows.experiments.grid import Combination, parameter_keys, parse_combinations
 from flows.experiments.sweep_runner import SweepRunner, Trial
 from stages.base.errors import InvalidInput
 from tests.conftest import Inkflow, Toy, wait_until
@@ -280,20 +281,50 @@ def test_combinations(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "name", "experiment"),
     [
-        ({"m.lr": 0.001, "m.size": 32}, "m.lr=0.001 m.size=32", "lr=0.001,size=32"),
+        ({"m.lr": 0.001, "m.size": 32}, "m.lr=0.001 m.size=32", "m.lr=0.001,size=32"),
         ({"m.lr": 1, "n.lr": 2}, "m.lr=1 n.lr=2", "m.lr=1,n.lr=2"),
         ({"m.on": True, "m.x": None}, "m.on=true m.x=null", "on=true,x=null"),
+        ({"lr": 3}, "lr=3", "lr=3"),
+        ({"m": 4}, "m=4", "m=4"),
     ],
 )
 def test_names(settings: dict[str, Any], name: str, experiment: str) -> None:
-    """A combination is named by its settings; its experiment by the last parts of the keys, if these are distinct."""
-    assert (Combination(settings).name, Combination(settings).experiment) == (name, experiment)
+    """A combination is named by its settings; its experiment by the shortest ends of the keys that no other key has."""
+    known = ["m", "m.lr", "m.size", "n", "n.lr", "lr"]
+    assert (Combination(settings).name, Combination(settings).experiment(known)) == (name, experiment)
+
+
+def test_keys_of_parameters(tmp_path: Path) -> None:
+    """Sections, parameters in them, and items of lists are keys."""
+    (tmp_path / "params.yaml").write_text("a: {b: 1, c: [2, {d: 3}]}\n5: x\n")
+    assert parameter_keys(tmp_path) == ["a", "a.b", "a.c", "a.c.0", "a.c.1", "a.c.1.d", "5"]
+
+
+def test_experiments_of_other_parameters_stay(sweep_project: SweepProject) -> None:
+    """An experiment is replaced by one with the same parameters alone: equal names of other ones get a digest."""
+    first = run_sweep(sweep_project.folder, "score.plus=1", targets=["score"])
+    again = run_sweep(sweep_project.folder, "score.plus=1", targets=["score"])
+    sweep_project.write({"params.yaml": PARAMS.replace("by: 1", "by: 8")})
+    other = run_sweep(sweep_project.folder, "score.plus=1,'1'", targets=["score"])
+    assert [trial.error for trial in [*first, *again, *other]] == [None] * 4
+    names = {trial.experiment for trial in other}
+    assert first[0].experiment == again[0].experiment == "plus=1"
+    assert len(names) == 2 and all(re.fullmatch(r"plus=1-[0-9a-f]{8}", name) for name in names)
+    head = sweep_project.git("rev-parse", "HEAD")
+    for name, by in (("plus=1", 1), *((name, 8) for name in names)):
+        text = sweep_project.git("show", f"refs/exps/{head[:2]}/{head[2:]}/{name}:params.yaml")
+        assert f"by: {by}" in text
 
 
 def test_unsafe_names_stay_distinct() -> None:
     """Characters that a git reference cannot hold are replaced, and a digest keeps such names distinct."""
-    one, other = (Combination({"m.units": units}).experiment for units in ([4, 8], [[4], 8]))
+    one, other = (Combination({"m.units": units}).experiment([]) for units in ([4, 8], [[4], 8]))
     assert one != other
-    for name in (one, other, Combination({"k": "a" * 300}).experiment, Combination({"k": "a..b~/@{.lock"}).experiment):
+    for name in (
+        one,
+        other,
+        Combination({"k": "a" * 300}).experiment([]),
+        Combination({"k": "a..b~/@{.lock"}).experiment([]),
+    ):
         subprocess.run(["git", "check-ref-format", f"refs/exps/{name}"], check=True)
         assert len(name) < 120
