@@ -101,7 +101,10 @@ def check(verb: argparse.ArgumentParser) -> None:
 
 def compare(verb: argparse.ArgumentParser) -> None:
     """Adds the arguments of `inkflow compare`."""
-    verb.description = "Compare the models of two versions on the same test images, in a table and on a page."
+    verb.description = (
+        "Compare the models of two versions on the same test images, in a table and on a page. In another DVC project: "
+        "show which parameters, metrics and outputs differ."
+    )
     verb.add_argument("old", metavar="REV", help="a commit, branch, tag or experiment")
     verb.add_argument("new", metavar="REV2", nargs="?", help="another one; by default the files in the workspace")
     verb.add_argument("--json", action="store_true", help="print the comparison as JSON")

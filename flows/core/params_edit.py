@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml.error import YAMLError
 
+from flows.core.project import merge_conflict
 from flows.core.yaml_edit import parse_yaml, set_value
 from stages.base.errors import InvalidInput
 from stages.base.files import write_text
@@ -42,13 +43,30 @@ def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
     return dict(_parse(setting) for setting in settings)
 
 
+def has_schema(root: Path) -> bool:
+    """Returns True if the project at `root` has our models: params.yaml with the schema of `stages.params`."""
+    return (root / SCHEMA).exists()
+
+
+def require_schema(root: Path, verb: str) -> None:
+    """Raises InvalidInput if the project at `root` has no models that the verb could look at."""
+    if not has_schema(root):
+        raise InvalidInput(
+            f"`inkflow {verb}` reads the models of Inkflow's own pipeline, which {root.resolve()} is not: it has no "
+            f"{SCHEMA}; `inkflow compare REV` and `dvc metrics show` work in every DVC project"
+        )
+
+
 def load_project_params(root: Path) -> "Params | None":
     """Loads and checks the params.yaml below `root`; None in a project without our schema, whose file may be anything.
 
     Raises:
         ParamsError: the file is missing or has mistakes.
+        InvalidInput: a file that defines a run has a merge conflict.
     """
-    if not (root / SCHEMA).exists():
+    if conflict := merge_conflict(root):
+        raise InvalidInput(conflict)
+    if not has_schema(root):
         return None
     from stages.params.schema import load_params  # late: see above
 

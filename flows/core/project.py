@@ -5,6 +5,8 @@ from pathlib import Path
 
 from stages.base.errors import InvalidInput
 
+CONFLICT = b"<<<<<<< "  # the first line of a merge conflict begins with this
+MERGED_FILES = ("dvc.yaml", "dvc.lock", "params.yaml", "execution.yaml")
 MIRROR = "INKFLOW_MIRROR"  # a variable with the folder or base URL of data sets
 
 
@@ -22,3 +24,17 @@ def enter_project() -> None:
     if mirror and "://" not in mirror:
         os.environ[MIRROR] = str(Path(mirror).absolute())  # stages also run in other folders: the clones of a sweep
     os.chdir(root)
+
+
+def merge_conflict(root: Path) -> str | None:
+    """Returns a message about a merge conflict in one of the files below `root` that define a run; None without one."""
+    for name in MERGED_FILES:
+        try:
+            content = (root / name).read_bytes()
+        except OSError:
+            continue
+        if content.startswith(CONFLICT) or b"\n" + CONFLICT in content:
+            take = f"take one side with `git checkout --ours {name}` or `--theirs`"
+            advice = f"{take}, then `inkflow run`" if name == "dvc.lock" else f"edit it, or {take}"
+            return f"{name} has a merge conflict, a line that begins with {CONFLICT.decode().strip()}: {advice}"
+    return None

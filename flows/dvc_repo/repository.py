@@ -19,6 +19,7 @@ from dvc.stage import Stage as DvcStage
 from dvc_data.hashfile.hash_info import HashInfo
 
 from flows.core.errors import DvcFailed, InputsChanged, Interrupted, PipelineInvalid, UnknownStage
+from flows.core.project import merge_conflict
 from flows.dvc_repo.cache_lookup import CacheLookup
 from flows.dvc_repo.dvc_errors import describe_error
 from flows.dvc_repo.dvc_facts import (
@@ -64,7 +65,8 @@ class Repository:
             repair_rwlock(self._repo)
             self._graph: nx.DiGraph[DvcStage] = active_graph(self._repo.index.graph)
         except DvcException as error:
-            raise PipelineInvalid(f"DVC cannot read the pipeline: {describe_error(error)}") from error
+            problem = merge_conflict(Path(root)) or f"DVC cannot read the pipeline: {describe_error(error)}"
+            raise PipelineInvalid(problem) from error
         except OSError as error:
             raise OutputError(error.filename or root, error) from error
         if only is not None:

@@ -9,6 +9,7 @@ from dvc.scm import RevError, SCMError
 from ruamel.yaml import YAML
 
 from flows.core.errors import RevisionUnusable
+from flows.dvc_repo.version_diff import ensure_versions
 
 # Inputs of the report.
 DATA_FILES = ("data/raw/dataset.json", "data/raw/dataset.npz", "data/prepared/prepared.json")
@@ -26,12 +27,16 @@ def fetch_run(root: Path, revision: str, target: Path) -> None:
 
     Raises:
         RevisionUnusable: the revision does not exist, or no cache has one of its files.
+        GitFailed: git refuses to read the repository.
     """
+    ensure_versions(root)
     shutil.rmtree(target, ignore_errors=True)
     try:
         files = DVCFileSystem(str(root), rev=revision)
         _copy(files, "params.yaml", target, revision)
         params = YAML(typ="safe", pure=True).load((target / "params.yaml").read_text(encoding="utf-8"))
+        if not (isinstance(params, dict) and isinstance(params.get("models"), dict)):
+            raise RevisionUnusable(f"{revision}: its params.yaml has no `models`; name a version of this pipeline")
         names = [pattern.format(name=name) for name in params["models"] for pattern in MODEL_FILES]
         for name in (*DATA_FILES, *names):
             _copy(files, name, target, revision)

@@ -14,7 +14,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from flows.core.params_edit import PATH, edit_params, parse_settings
+from flows.core.params_edit import PATH, edit_params, load_project_params, parse_settings
 from flows.core.yaml_edit import parse_yaml
 from stages.base.errors import InvalidInput
 
@@ -94,6 +94,7 @@ def check_combinations(combinations: Sequence[Combination], root: Path) -> None:
     Raises:
         InvalidInput: the first combination that is not, with the reason.
     """
+    load_project_params(root)  # mistakes that are there already belong to no combination
     for combination in combinations:
         try:
             edit_params(combination.settings, root)
