@@ -60,21 +60,24 @@ def run_flow(name: str, body: Callable[[], State[Any]], arguments: dict[str, Any
     return state
 
 
-def run_stages(engine: Engine) -> State[Any]:
+def run_stages(engine: Engine, *, edit: bool = True) -> State[Any]:
     """Follow the stages of a started `engine` with a task each, inside a flow, and return the flow's final state.
 
     If the chosen data set is unavailable and the run has a fallback, the stages run once more with the fallback.
+
+    Args:
+        engine: the engine.
+        edit: write the fallback into params.yaml; if False, the caller runs the stages once more.
     """
     run = engine.run
     try:
         _run_tasks(engine)
-        if run.params and run.fallback not in (None, run.params.dataset) and _is_unavailable(run):
-            _show_notice(run, fallback_notice(run.params.dataset, str(run.fallback)))
-            run.reset()
+        if edit and needs_fallback(run):
+            start_fallback(run)
             run.params = apply_settings({"dataset": run.fallback}, Path())
             _run_tasks(start_engine(run))
         if run.params and not run.errors and any(result.stage == REPORT for result in run.results):
-            publish_report(Path())
+            publish_report(Path(), link=not run.in_clone)
             gates_task(run)(return_state=True)
     except InkflowError as error:
         run.errors[RUN_ITSELF] = error
@@ -103,6 +106,18 @@ def _run_tasks(engine: Engine) -> None:
     wait(futures)
     if notice and not run.errors:
         _show_notice(run, notice)
+
+
+def needs_fallback(run: Run) -> bool:
+    """Return True if the data set of `run` is unavailable, and the run has another one as its fallback."""
+    return bool(run.params and run.fallback not in (None, run.params.dataset)) and _is_unavailable(run)
+
+
+def start_fallback(run: Run) -> None:
+    """Show that the fallback of `run` replaces its data set, and remove the results and errors of the first pass."""
+    assert run.params is not None and run.fallback is not None
+    _show_notice(run, fallback_notice(run.params.dataset, run.fallback, in_clone=run.in_clone))
+    run.reset()
 
 
 def _is_unavailable(run: Run) -> bool:

@@ -3,7 +3,8 @@
     watch-data, on a schedule ── data changed? ──> event inkflow.data.changed ──> retrain-on-new-data
                                        any other sender of the event ──^
 
-The event carries no data: each flow reads the digests from the source itself.
+The event carries no data: each flow reads the digests from the source itself. `retrain` runs in a clone of the project;
+a person decides whether params.yaml gets the new digests, with `dvc exp apply`.
 """
 
 import json
@@ -114,7 +115,7 @@ def send_event(digests: SourceDigests) -> None:
 
 @flow(name="retrain", persist_result=False)
 def retrain(dataset: str | None = None, fallback: str | None = None, push: bool = True) -> State[Any]:
-    """Write the digests of the data at their source into params.yaml, and bring the stages up to date.
+    """Bring the stages up to date with the digests of the data at their source, and record a DVC experiment.
 
     Args:
         dataset: one of `datasets` in params.yaml; the chosen one if empty.

@@ -6,12 +6,14 @@ if TYPE_CHECKING:  # the schema takes 0.12 s to import, and other DVC projects d
     from stages.params.schema import Params
 
 
-def fallback_notice(dataset: str, fallback: str) -> str:
-    """Returns the notice that `dataset` is not available and `fallback` replaces it."""
-    return (
-        f"{dataset} IS NOT AVAILABLE HERE, for the reason above. The run continues with {fallback}.\n"
-        f"params.yaml now names {fallback}; go back with: inkflow run --dataset {dataset}"
+def fallback_notice(dataset: str, fallback: str, *, in_clone: bool) -> str:
+    """Returns the notice that `dataset` is not available and `fallback` replaces it, in a clone or in params.yaml."""
+    consequence = (
+        f"params.yaml still names {dataset}: the result becomes a DVC experiment."
+        if in_clone
+        else f"params.yaml now names {fallback}; go back with: inkflow run --dataset {dataset}"
     )
+    return f"{dataset} IS NOT AVAILABLE HERE, for the reason above. The run continues with {fallback}.\n{consequence}"
 
 
 def stand_in_notice(params: "Params | None") -> str | None:

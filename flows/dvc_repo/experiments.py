@@ -80,6 +80,15 @@ class ProjectClones:
         finally:
             shutil.rmtree(clone, ignore_errors=True)
 
+    def copy_origin(self, project: Path) -> None:
+        """Give the clone at `project` the project's own origin, from which workers of pools fetch commits."""
+        origin = git_text(["config", "--get", "remote.origin.url"], self._root, allowed=[1])  # 1: there is none
+        if origin:
+            folder, branches = self._snapshot.top / origin, "refs/remotes/origin/*"
+            run_git(["config", "remote.origin.url", str(folder.resolve()) if folder.exists() else origin], project)
+            fetch = [*NO_GC, "fetch", "--quiet", "--prune", "--no-tags", "--no-recurse-submodules"]
+            run_git([*fetch, str(self._snapshot.top), f"+{branches}:{branches}"], project)
+
     def fetch_experiment(self, project: Path, name: str) -> str:
         """Fetch the experiment `name` from the clone at `project` into the project's git repository.
 

@@ -44,6 +44,7 @@ class Run:
         display: prints the events of the run.
         params: the parameters of the project; None in a project without our schema.
         fallback: name of the data set that replaces the chosen one if that is unavailable.
+        in_clone: True in a clone of the project, where parameters hold for this run alone.
         temporary_server: True if the Prefect server lives as long as the run; such a server has no work pools.
         results: results of the stages that are up to date.
         errors: errors by stage, in the order in which they occurred.
@@ -55,6 +56,7 @@ class Run:
     display: Display = field(default_factory=SilentDisplay)
     params: "Params | None" = None
     fallback: str | None = None
+    in_clone: bool = False
     temporary_server: bool = False
     results: list[Result] = field(default_factory=list)
     errors: dict[str, InkflowError] = field(default_factory=dict)

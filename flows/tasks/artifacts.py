@@ -21,10 +21,11 @@ COLUMNS = {
 }  # fmt: skip
 
 
-def publish_report(root: Path) -> None:
+def publish_report(root: Path, *, link: bool = True) -> None:
     """Create the artifacts of the report in `root` for the current flow run; missing files are skipped.
 
-    Artifacts are versions under a key: Prefect's page of a key shows how it changed from run to run.
+    Artifacts are versions under a key: Prefect's page of a key shows how it changed from run to run. Without `link`, no
+    artifact names the page, as in a clone that is removed after its run.
     """
     if (root / SUMMARY).is_file():
         text = mask((root / SUMMARY).read_text(encoding="utf-8"))
@@ -32,7 +33,7 @@ def publish_report(root: Path) -> None:
     rows = metrics_table(root)
     if rows:
         create_table_artifact(rows, "inkflow-models", "Scores on the test images")
-    if (root / PAGE).is_file():
+    if link and (root / PAGE).is_file():
         page = (root / PAGE).resolve()
         # Browsers do not open a file from a web page: the link's text is the path, to be copied.
         description = f"The full report, a file on {platform.node()}: copy the path and open it there"

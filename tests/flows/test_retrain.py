@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -160,9 +161,12 @@ class EventProxy:
 def test_new_data_start_a_run(
     short: Project, mirror: Path, worker: Path, environment: dict[str, str], prefect_url: str
 ) -> None:
-    """New data trigger one run of `retrain`, which writes their digests into params.yaml and downloads them."""
+    """New data trigger one run of `retrain`, which downloads them in a clone and records a DVC experiment; params.yaml
+    has their digests once the experiment is applied.
+    """
     wait_until(lambda: httpx.get(f"{prefect_url}/work_pools/local").status_code == 200, timeout_s=60)
     prefect("deploy", "--name", "retrain-on-new-data", environment=environment)
+    commit(short.folder)
     old = digests_of(short)
     with temporary_settings({PREFECT_API_URL: prefect_url}):
         check_source()
@@ -171,6 +175,10 @@ def test_new_data_start_a_run(
     assert new != old
     run_watch_data(environment)
     wait_until(lambda: [run["state_name"] for run in retrain_runs(prefect_url)] == ["Completed"], timeout_s=120)
+    assert digests_of(short) == old
+    [run] = retrain_runs(prefect_url)
+    [name] = re.findall(r"the result is the DVC experiment (\S+) in", state(prefect_url, run["id"])["message"])
+    subprocess.run(["dvc", "exp", "apply", "-q", name], check=True)
     assert digests_of(short) == new
     description = json.loads(short.read("data/raw/dataset.json"))
     assert description["arrays"]["y_train"]["sha256"] == new["y_train"]
@@ -198,7 +206,8 @@ def test_a_fresh_clone_restores_the_retraining(short: Project, mirror: Path, tmp
         command = [sys.executable, "-c", program]
         process = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
         messages.append(process.stdout.strip())
-    assert messages == ["1 of 1 stages ran", "0 of 1 stages ran, 1 restored"]
+    counts = [message.partition(";")[0] for message in messages]
+    assert counts == ["1 of 1 stages ran", "0 of 1 stages ran, 1 restored"]
 
 
 def run_watch_data(environment: dict[str, str]) -> None:
