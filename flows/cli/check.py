@@ -11,7 +11,7 @@ from rich.text import Text
 
 from flows.cli.output import print_json
 from flows.core.gates import count_statuses, evaluate_gates, junit
-from flows.core.params_edit import require_schema
+from flows.core.params_edit import require_models
 from stages.base.errors import EXIT_DONE, EXIT_FAILED
 from stages.base.files import write_text
 
@@ -20,7 +20,7 @@ COLOURS = {"passed": "green", "failed": "bold red", "not judged": "dim"}
 
 def check(arguments: argparse.Namespace) -> int:
     """Evaluates the gates, prints or writes the results, and returns the exit code: 1 if a gate failed."""
-    require_schema(Path(), "check")
+    require_models(Path(), "check")
     record = evaluate_against(Path(), arguments.against)
     if arguments.junit:
         write_text(arguments.junit, junit(record))

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.cli.output import open_page, print_json
-from flows.core.params_edit import has_schema, load_project_params
+from flows.core.params_edit import has_models, load_project_params
 from flows.core.stage_program import run_program
 from stages.base.errors import EXIT_DONE, InvalidInput
 
@@ -30,7 +30,7 @@ def show_comparison(arguments: argparse.Namespace) -> int:
     Raises:
         InvalidInput: a version or the page is not available.
     """
-    if not has_schema(Path()):
+    if not has_models(Path()):
         return _show_differences(arguments)
     comparison = compare(Path(), arguments.old, arguments.new)
     page = OUT / "index.html"

@@ -13,7 +13,7 @@ from typing import Any
 
 from flows.cli.output import open_page, print_json
 from flows.core.commit import describe, is_recorded
-from flows.core.params_edit import require_schema
+from flows.core.params_edit import require_models
 from flows.core.stage_program import run_program
 from stages.base.errors import EXIT_DONE, InvalidInput
 from stages.base.files import write_text
@@ -28,7 +28,7 @@ SLOT = '<script type="application/json" id="machine">null</script>'
 
 def report(arguments: argparse.Namespace) -> int:
     """Writes the page with the figures of this machine, and returns the exit code."""
-    require_schema(Path(), "report")
+    require_models(Path(), "report")
     figures = machine_figures(Path())
     page = fill_page(Path(), figures)
     if arguments.json:

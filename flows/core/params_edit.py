@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # the schema takes 0.12 s to import, and other DVC projects d
 
 PATH = Path("params.yaml")
 SCHEMA = Path("params.schema.json")  # marks a project whose params.yaml has the schema of `stages.params`
+OUR_SECTIONS = {"dataset", "datasets", "models", "report"}
 
 
 @dataclass(frozen=True)
@@ -43,17 +44,24 @@ def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
     return dict(_parse(setting) for setting in settings)
 
 
-def has_schema(root: Path) -> bool:
-    """Returns True if the project at `root` has our models: params.yaml with the schema of `stages.params`."""
-    return (root / SCHEMA).exists()
+def has_models(root: Path) -> bool:
+    """Returns True if the params.yaml below `root` has the sections of our models, or its schema lies beside it."""
+    if (root / SCHEMA).exists():
+        return True
+    try:
+        content = parse_yaml((root / PATH).read_text(encoding="utf-8"))
+    except (OSError, ValueError, YAMLError):
+        return False
+    return isinstance(content, dict) and content.keys() >= OUR_SECTIONS
 
 
-def require_schema(root: Path, verb: str) -> None:
+def require_models(root: Path, verb: str) -> None:
     """Raises InvalidInput if the project at `root` has no models that the verb could look at."""
-    if not has_schema(root):
+    if not has_models(root):
         raise InvalidInput(
-            f"`inkflow {verb}` reads the models of Inkflow's own pipeline, which {root.resolve()} is not: it has no "
-            f"{SCHEMA}; `inkflow compare REV` and `dvc metrics show` work in every DVC project"
+            f"`inkflow {verb}` reads the models of Inkflow's own pipeline, which {root.resolve()} is not: expected "
+            f"{', '.join(sorted(OUR_SECTIONS))} in {PATH}; `inkflow compare REV` and `dvc metrics show` work in every "
+            "DVC project"
         )
 
 
@@ -66,7 +74,7 @@ def load_project_params(root: Path) -> "Params | None":
     """
     if conflict := merge_conflict(root):
         raise InvalidInput(conflict)
-    if not has_schema(root):
+    if not (root / SCHEMA).exists():
         return None
     from stages.params.schema import load_params  # late: see above
 
