@@ -45,8 +45,8 @@ class Snapshot:
             GitFailed: git cannot clone.
             InkflowError: a file that git stores in another form has changed since the snapshot.
         """
-        options = ["--shared", "--no-checkout", "--no-tags", "--no-recurse-submodules", "--no-reject-shallow"]
-        run_git(["clone", "--quiet", *options, str(self.top), str(target)], self.top)
+        options = ["--shared", "--no-checkout", "--no-tags", "--no-recurse-submodules"]
+        run_git(["-c", "clone.rejectShallow=false", "clone", "--quiet", *options, str(self.top), str(target)], self.top)
         shutil.rmtree(target / ".git/hooks", ignore_errors=True)  # from the user's template
         run_git(["update-ref", "--no-deref", "HEAD", self.head], target)
         filters = self._copy_conversions(target)
