@@ -18,7 +18,7 @@ from dvc.repo import Repo
 from dvc.stage import Stage as DvcStage
 from dvc_data.hashfile.hash_info import HashInfo
 
-from flows.core.errors import DvcFailed, InputsChanged, Interrupted, PipelineInvalid, UnknownStage
+from flows.core.errors import DvcFailed, InputsChanged, PipelineInvalid, UnknownStage
 from flows.dvc_repo.cache_lookup import CacheLookup
 from flows.dvc_repo.dvc_errors import describe_error
 from flows.dvc_repo.dvc_facts import (
@@ -80,8 +80,11 @@ class Repository:
         self._lock = RepoLock(self._repo)
 
     def close(self) -> None:
-        """Write the records that are not written yet, and close DVC's databases."""
-        self.flush()
+        """End the run, if there was one, and close DVC's databases."""
+        try:
+            self._lockfile.finish()
+        except Exception as error:  # noqa: BLE001 - git's library has errors of its own; the results are recorded
+            self._lock.log(f"git cannot stage DVC's files (core.autostage): {describe_error(error)}; use `git add`")
         self._lock.close()
         self._repo.close()
 
@@ -171,23 +174,9 @@ class Repository:
             self._lock.run(name, lambda: self._abandon(name), cleanup=True)
 
     def expect(self, names: Sequence[str]) -> None:
-        """Prepare a run in which the stages `names` may be recorded: new ones keep the graph's order in dvc.lock."""
+        """Prepare a run in which the stages `names` may be recorded: new ones get the graph's order in dvc.lock."""
         restore_all(self.root)
         self._lockfile.expect([self._by_name[name] for name in names])
-
-    def skip(self, name: str) -> None:
-        """Declare that stage `name` will not be recorded, so that no other stage waits for its place in dvc.lock."""
-        self._lockfile.skip(self._by_name[name])
-
-    def flush(self) -> None:
-        """Write all recorded stages into dvc.lock; after an interrupt, unless the lock stays held too long."""
-        if self._lockfile.is_empty:
-            return
-        try:
-            self._lock.run("dvc.lock", self._lockfile.flush, cleanup=True)
-        except Interrupted:
-            self._lockfile.discard()
-            self._lock.log("dvc.lock was not written; the next run restores the finished stages from the run cache")
 
     def _try_restore(self, stage: Stage, force: bool) -> Result | tuple[str, ...]:
         dvc_stage, name = self._by_name[stage.name], stage.name
@@ -224,9 +213,9 @@ class Repository:
         if all(out.use_cache or out.is_metric or out.is_plot for out in stage.outs):
             self._repo.stage_cache.save(stage)
         stage.commit()
+        self._lockfile.add(stage)
         del self._begun[name]
         discard_backup(self.root, name)
-        self._lockfile.add(stage)
 
     def _abandon(self, name: str) -> None:
         stage, (_, recorded) = self._by_name[name], self._begun.pop(name)

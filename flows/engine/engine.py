@@ -119,7 +119,6 @@ class Engine:
             policies = {stage.name: self.policies.of(stage.name) for stage in stages}
             self._preloads = PreloadScheduler(stages, policies, self._preload)
             self._run_stages(Scheduler(stages, policies, self._jobs, resources.gpus()))
-            self._repository.flush()
             self._timings.save()
         except BaseException as error:  # noqa: BLE001 - `events` raises it in the caller's thread
             self._commands.terminate()
@@ -232,14 +231,11 @@ class Engine:
         events.put(text)
 
     def _handle_result(self, scheduler: Scheduler, result: Result) -> None:
-        if result.outcome is Outcome.UNCHANGED:
-            self._repository.skip(result.stage)
         self.run.results.append(result)
         self.run.display.result(result)
         scheduler.finish(result.stage)
 
     def _handle_error(self, scheduler: Scheduler, name: str, error: InkflowError) -> None:
-        self._repository.skip(name)
         self.run.errors[name] = error
         self.run.display.failure(name, str(error))
         skipped = scheduler.fail(name)
@@ -248,7 +244,6 @@ class Engine:
         verb = "was interrupted" if isinstance(error, Interrupted) else "failed"
         for stage, failed in skipped.items():
             cause = f"{failed} {verb}"
-            self._repository.skip(stage)
             self.run.not_run[stage] = cause
             self.run.display.not_run(stage, cause)
             events = StageEvents(Stage(stage))
