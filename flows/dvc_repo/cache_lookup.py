@@ -16,6 +16,7 @@ from dvc_data.hashfile.meta import Meta
 from dvc_data.hashfile.tree import Tree
 from dvc_objects.errors import ObjectFormatError
 
+from flows.dvc_repo.damaged_objects import find_damaged
 from flows.dvc_repo.dvc_facts import HASH, can_be_cached, overlap, path_of, run_key, temporary_hashes, value_of
 from flows.dvc_repo.remote_results import is_complete_entry, remote_failed, run_cache_folder
 from flows.engine.planning.stage_facts import Hashes
@@ -38,8 +39,9 @@ class CacheLookup:
         dvc_stage = self._stages[stage]
         recorded = {path_of(out): value_of(out.hash_info) for out in dvc_stage.outs}
         if dvc_stage.cmd is None or dvc_stage.frozen:
-            missing = [recorded[path_of(out)] for out in dvc_stage.outs if not out.exists]
-            return recorded if all(value and self._is_available(value) for value in missing) else None
+            missing = {out: recorded[path_of(out)] for out in dvc_stage.outs if not out.exists}
+            are_available = all(value and self._is_available(value, out.remote) for out, value in missing.items())
+            return recorded if are_available else None
         with temporary_hashes(dvc_stage):
             before = [dep.hash_info for dep in dvc_stage.deps]
             try:
@@ -48,10 +50,14 @@ class CacheLookup:
             except DvcException:
                 return None
             is_same = before == [dep.hash_info for dep in dvc_stage.deps] and not dvc_stage.changed_stage()
-            if not can_be_cached(dvc_stage):
+            is_recorded = is_same and all(recorded.values())
+            if not can_be_cached(dvc_stage) and not (self._pull and is_recorded and _are_cached(dvc_stage)):
                 return None
-            outputs = recorded if is_same and all(recorded.values()) else self._entry_outputs(dvc_stage)
-        return outputs if outputs and all(map(self._is_available, outputs.values())) else None
+            outputs = recorded if is_recorded else self.entry_outputs(dvc_stage)
+        remotes = {path_of(out): out.remote for out in dvc_stage.outs}
+        if outputs and all(self._is_available(value, remotes[path]) for path, value in outputs.items()):
+            return outputs
+        return None
 
     def composed(self, path: str, outputs: Hashes) -> str | None:
         """Return the hash that `path` will have once `outputs` are in the workspace; None if it is unknown."""
@@ -75,8 +81,8 @@ class CacheLookup:
         newest = max(entries, key=lambda file: file.stat().st_mtime, default=None)
         return newest if newest and is_complete_entry(newest) else None
 
-    def _entry_outputs(self, stage: DvcStage) -> Hashes | None:
-        """Outputs that the run cache has for the stage's present hashes."""
+    def entry_outputs(self, stage: DvcStage) -> Hashes | None:
+        """Return the outputs that the run cache has for the stage's present hashes; None if there is no entry."""
         entry = self.newest_entry(stage)
         if entry is None:
             return None
@@ -108,27 +114,29 @@ class CacheLookup:
         tree.digest()
         return value_of(tree.hash_info)
 
-    def _is_available(self, value: str) -> bool:
+    def _is_available(self, value: str, remote: str | None) -> bool:
         """True when the content with this hash can be restored; for a folder, with all its files."""
         cache = self._repo.cache.local
         try:
             check(cache, load(cache, HashInfo(HASH, value)))
         except (FileNotFoundError, ObjectFormatError):
-            return self._pull and self._is_in_remote(value)
-        return True
+            return self._pull and self._is_in_remote(value, remote)
+        return not find_damaged(cache, [value]) or (self._pull and self._is_in_remote(value, remote))
 
-    def _is_in_remote(self, value: str) -> bool:
+    def _is_in_remote(self, value: str, remote: str | None) -> bool:
         """True when the remote has those objects of the content with this hash that the local cache lacks."""
         try:
-            files = [value_of(item) for _, _, item in self._folder_files(value)] if value.endswith(".dir") else []
-            missing = {value, *files} - set(self._repo.cache.local.oids_exist([value, *files]))
-            return missing <= set(self._remote_odb().oids_exist(list(missing)))
+            odb, cache = self._repo.cloud.get_remote_odb(remote, "status"), self._repo.cache.local
+            files = [value_of(item) for _, _, item in self._folder_files(value, odb)] if value.endswith(".dir") else []
+            present = set(cache.oids_exist([value, *files])) - set(find_damaged(cache, [value]))
+            missing = {value, *files} - present
+            return missing <= set(odb.oids_exist(list(missing)))
         except FileNotFoundError:
             return False
         except Exception as error:  # each kind of remote has a library with its own errors
             raise remote_failed(self._repo, error) from error
 
-    def _folder_files(self, value: str) -> Iterator[tuple[tuple[str, ...], Any, HashInfo]]:
+    def _folder_files(self, value: str, odb: Any = None) -> Iterator[tuple[tuple[str, ...], Any, HashInfo]]:
         """Path, metadata and hash of each file in the folder with this hash.
 
         Raises:
@@ -139,10 +147,13 @@ class CacheLookup:
         except FileNotFoundError:
             if not self._pull:
                 raise
-            yield from Tree.load(self._remote_odb(), HashInfo(HASH, value))
+            odb = odb or self._repo.cloud.get_remote_odb(command="status")
+            yield from Tree.load(odb, HashInfo(HASH, value))
 
-    def _remote_odb(self) -> Any:
-        return self._repo.cloud.get_remote_odb(command="status")
+
+def _are_cached(stage: DvcStage) -> bool:
+    """True if a pull brings all missing outputs of the stage."""
+    return all(out.use_cache or out.exists for out in stage.outs)
 
 
 def _set_hash(dep: Any, dependencies: Hashes) -> None:

@@ -40,7 +40,7 @@ class RepoLock:
     """The lock of one opened repository, used by many threads, of which one at a time holds it."""
 
     def __init__(self, repo: Repo) -> None:
-        self.log: Callable[[str], None] = _print_to_stderr
+        self.log: Callable[[str], None] = print_to_stderr
         self.stop_event = threading.Event()  # set when the run is interrupted
         self._repo = repo
         self._shared_lock = Path(repo.stage_cache.cache_dir).parent / "inkflow.lock"  # of all users of the cache
@@ -154,5 +154,6 @@ class _Wait:
             self._lock.log(f"{self._name} waits: {reason}")
 
 
-def _print_to_stderr(text: str) -> None:
+def print_to_stderr(text: str) -> None:
+    """Print a line for the user."""
     print(text, file=sys.stderr, flush=True)  # standard output may be JSON

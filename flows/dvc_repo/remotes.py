@@ -2,7 +2,7 @@
 
     push            uploads the outputs in dvc.lock
     push_run_cache  uploads run-cache entries, each after the outputs that it names
-    pull_run_cache  downloads the entries alone; a stage's outputs are downloaded when it is restored (`fetch_result`)
+    pull_run_cache  downloads the entries alone; a stage's outputs are downloaded when it is restored
     pull            downloads the outputs in dvc.lock and puts them into the workspace
 
 An error of a remote's library becomes one sentence without credentials, and exit code 1. A failed transfer changes
@@ -32,9 +32,18 @@ from dvc_objects.fs.local import LocalFileSystem
 
 from flows.core.errors import NoRemote, UnknownStage
 from flows.core.file_lock import exclusive_lock
+from flows.dvc_repo.damaged_objects import set_damaged_aside
 from flows.dvc_repo.dvc_errors import ErrorCollector
-from flows.dvc_repo.dvc_facts import HASH, path_of
-from flows.dvc_repo.remote_results import RUNS, RUNS_HASH, default_remote_of, is_complete_entry, remote_failed
+from flows.dvc_repo.dvc_facts import HASH, path_of, value_of
+from flows.dvc_repo.locking import print_to_stderr
+from flows.dvc_repo.remote_results import (
+    RUNS,
+    RUNS_HASH,
+    default_remote_of,
+    is_complete_entry,
+    remote_failed,
+    verify_downloads,
+)
 from stages.base.errors import InkflowError
 
 T = TypeVar("T")
@@ -76,6 +85,9 @@ def pull(root: Path, targets: Sequence[str] = ()) -> int:
         NoRemote, RemoteFailed, UnknownStage: nothing changed in the workspace.
     """
     with _open_repo(root) as repo:
+        for out in repo.index.outs:
+            if out.use_cache and out.hash_info:
+                set_damaged_aside(repo, out.local_cache, [value_of(out.hash_info)], print_to_stderr)
         result = _retry_while_locked(lambda: repo.pull(targets=_paths(repo, targets)))
         return int(result.get("stats", {}).get("fetched", 0))
 
@@ -132,20 +144,6 @@ def pull_run_cache(root: Path) -> int:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.move(Path(folder) / name, target)
         return len(complete)
-
-
-def fetch_result(repo: Repo, stage: DvcStage) -> bool:
-    """Download the outputs that the run cache names for the present inputs of `stage`.
-
-    Returns:
-        False if a download fails: the stage then runs instead.
-    """
-    try:
-        with _translated_errors(repo):
-            repo.stage_cache.restore(stage, pull=True)
-    except InkflowError:
-        return False
-    return True
 
 
 def missing_in_remote(root: Path) -> dict[str, list[str]]:
@@ -264,6 +262,7 @@ def _retry_while_locked(action: Callable[[], T]) -> T:
 @contextmanager
 def _open_repo(root: Path) -> Iterator[Repo]:
     with Repo(str(root)) as repo, _translated_errors(repo):
+        verify_downloads(repo)
         yield repo
 
 

@@ -16,10 +16,10 @@ import networkx as nx
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc.stage import Stage as DvcStage
-from dvc_data.hashfile.hash_info import HashInfo
 
 from flows.core.errors import DvcFailed, InputsChanged, PipelineInvalid, UnknownStage
 from flows.dvc_repo.cache_lookup import CacheLookup
+from flows.dvc_repo.damaged_objects import contents, set_damaged_output_aside
 from flows.dvc_repo.dvc_errors import describe_error
 from flows.dvc_repo.dvc_facts import (
     SavedHashes,
@@ -35,8 +35,8 @@ from flows.dvc_repo.dvc_facts import (
 from flows.dvc_repo.input_snapshot import Snapshot, changed_inputs, take_snapshot
 from flows.dvc_repo.lockfile import LockfileWriter, repair_rwlock
 from flows.dvc_repo.locking import RepoLock
-from flows.dvc_repo.remote_results import Remote
-from flows.dvc_repo.remotes import fetch_result
+from flows.dvc_repo.remote_results import Remote, verify_downloads
+from flows.dvc_repo.restoration import Restoration
 from flows.dvc_repo.stage_transfer import StageTransfer
 from flows.engine.output_backup import backup_outputs, discard_backup, is_outdated, restore_all, restore_outputs
 from flows.engine.planning.change_messages import PULL_HINT, describe
@@ -61,6 +61,7 @@ class Repository:
         """
         try:
             self._repo = Repo(str(root))
+            verify_downloads(self._repo)
             repair_rwlock(self._repo)
             self._graph: nx.DiGraph[DvcStage] = active_graph(self._repo.index.graph)
         except DvcException as error:
@@ -78,6 +79,7 @@ class Repository:
         self._lockfile = LockfileWriter(self._repo, self._order)
         self._begun: dict[str, tuple[Snapshot, SavedHashes]] = {}
         self._lock = RepoLock(self._repo)
+        self._restoration = Restoration(self._repo, self.cache, self._lockfile, self._lock, pull=pull)
 
     def close(self) -> None:
         """End the run, if there was one, and close DVC's databases."""
@@ -188,9 +190,9 @@ class Repository:
         if facts.tracked:
             return Result(name, self._update_tracked(dvc_stage, name), reasons)
         self._lock.ensure_unused(dvc_stage)
-        if force or facts.always or not self._restore_outputs(dvc_stage):
-            return reasons
-        return Result(name, Outcome.RESTORED, reasons)
+        if not force and not facts.always and self._restoration.restore(dvc_stage):
+            return Result(name, Outcome.RESTORED, reasons)
+        return reasons
 
     def _begin(self, name: str) -> Command:
         stage = self._by_name[name]
@@ -210,6 +212,8 @@ class Repository:
         (before, _), after = self._begun[name], take_snapshot(stage)  # `after` has the hashes that are recorded
         if changed := changed_inputs(before, after):
             raise InputsChanged(name, changed)
+        for out in stage.outs:  # else DVC links the output to a damaged object of the same name
+            set_damaged_output_aside(out, contents(out), self._lock.log)
         if all(out.use_cache or out.is_metric or out.is_plot for out in stage.outs):
             self._repo.stage_cache.save(stage)
         stage.commit()
@@ -239,31 +243,12 @@ class Repository:
 
     def _checkout(self, out: Any, name: str) -> None:
         """Check out a tracked output; with `pull`, from the remote too."""
+        set_damaged_output_aside(out, contents(out), self._lock.log)
         if self._pull and out.hash_info and out.changed_cache():
-            Remote(self._repo, 0.0, self._lock.stop_event).pull(name, [value_of(out.hash_info)])
+            Remote(self._repo, 0.0, self._lock.stop_event).pull(name, [value_of(out.hash_info)], out.remote)
         if out.changed_cache():
             raise DvcFailed(f"{name}: {path_of(out)} is not in the cache; {PULL_HINT}")
         out.checkout()
-
-    def _restore_outputs(self, stage: DvcStage) -> bool:
-        """Restore the outputs that belong to the present inputs of `stage`; False if the cache lacks them."""
-        with temporary_hashes(stage) as keep:
-            if stage.changed_stage() or not stage.deps_cached():
-                stage.save_deps()
-                for out in stage.outs:
-                    out.hash_info = HashInfo()  # else DVC takes the recorded outputs for those of the new inputs
-            if not all(out.hash_info for out in stage.outs) and self.cache.newest_entry(stage) is None:
-                return False
-            try:
-                self._repo.stage_cache.restore(stage, dry=True)
-            except DvcException:  # not in the run cache, or a missing dependency, which `begin` reports
-                if not (self._pull and fetch_result(self._repo, stage)):
-                    return False
-            with self._lockfile.ordered_gitignore(stage):
-                stage.run()
-            keep()  # only now: if a file is in use, an error ends the block, and it runs again
-            self._lockfile.add(stage)
-            return True
 
     def _stages_of(self, target: str) -> list[DvcStage]:
         if target in self._by_name:

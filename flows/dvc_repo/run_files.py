@@ -9,6 +9,9 @@ from dvc.scm import RevError, SCMError
 from ruamel.yaml import YAML
 
 from flows.core.errors import RevisionUnusable
+from flows.dvc_repo.damaged_objects import set_damaged_aside
+from flows.dvc_repo.dvc_facts import value_of
+from flows.dvc_repo.locking import print_to_stderr
 
 # Inputs of the report.
 DATA_FILES = ("data/raw/dataset.json", "data/raw/dataset.npz", "data/prepared/prepared.json")
@@ -43,9 +46,17 @@ def fetch_run(root: Path, revision: str, target: Path) -> None:
         raise RevisionUnusable(f"{revision}: cannot be read: {error}") from error
 
 
+def _set_damaged_aside(files: DVCFileSystem, name: str) -> None:
+    """Set the file's object in the cache aside if it is damaged; the file then comes from the remote."""
+    entry = (files.info(name).get("dvc_info") or {}).get("entry")
+    if entry is not None and entry.hash_info:
+        set_damaged_aside(files.repo, files.repo.cache.local, [value_of(entry.hash_info)], print_to_stderr)
+
+
 def _copy(files: DVCFileSystem, name: str, target: Path, revision: str) -> None:
     try:
         (target / name).parent.mkdir(parents=True, exist_ok=True)
+        _set_damaged_aside(files, name)
         files.get_file(name, str(target / name))
     except OSError as error:  # FileNotFoundError, and the errors of remotes
         raise RevisionUnusable(

@@ -16,7 +16,7 @@ from dvc_data.hashfile.hash_info import HashInfo
 
 from flows.core.errors import CannotBeSent, DvcFailed
 from flows.dvc_repo.dvc_facts import HASH, can_be_cached, files_of, overlap, path_of, run_key
-from flows.dvc_repo.remote_results import Remote
+from flows.dvc_repo.remote_results import Remote, verify_downloads
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,7 @@ class WorkerProject:
 
     def __init__(self, root: Path, wait_s: float, stop_event: threading.Event) -> None:
         self._repo = Repo(str(root))
+        verify_downloads(self._repo)
         self._remote = Remote(self._repo, wait_s, stop_event)
 
     def checkout_inputs(self, stage: str, inputs: Mapping[str, str]) -> None:
