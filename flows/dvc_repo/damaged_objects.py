@@ -58,6 +58,16 @@ def set_damaged_output_aside(out: Any, values: Collection[str], log: Callable[[s
         set_damaged_aside(out.repo, out.local_cache, [value for value in values if value], log)
 
 
+def mend_cache(repo: Repo, log: Callable[[str], None]) -> None:
+    """Set damaged objects of recorded outputs aside, and replace those whose content the workspace has."""
+    with repo.lock:
+        for out in repo.index.outs:
+            if out.use_cache and out.hash_info and out.protocol == "local":
+                set_damaged_output_aside(out, [value_of(out.hash_info)], log)
+                if out.changed_cache() and not out.workspace_status():
+                    out.commit()
+
+
 def contents(out: Any) -> set[str]:
     """Return the hashes of an output's object and of its files, as far as they are loaded."""
     files = {value_of(item) for _, _, item in out.obj} if isinstance(out.obj, Tree) else set()

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import networkx as nx
 from dvc.config import Config
@@ -49,6 +50,12 @@ class StageTransfer:
         """Raise NoRemote or CannotBeSent if the result of stage `name` could not be transferred back."""
         self._remote.ensure_configured(name)
         stage = self._by_name[name]
+        for out in [*stage.outs, *self._used_outputs(stage)]:
+            if out.remote or not out.can_push:
+                option = f"`remote: {out.remote}`" if out.remote else "`push: false`"
+                raise CannotBeSent(
+                    name, f"{path_of(out)} has {option} in dvc.yaml; remove `pool` from the stage's policy"
+                )
         is_stored = all(out.use_cache or out.is_metric or out.is_plot for out in stage.outs)
         if not (can_be_cached(stage) and is_stored):
             raise CannotBeSent(
@@ -64,7 +71,7 @@ class StageTransfer:
         with self._locked():
             stage = self._by_name[name]
             outputs = [out for upstream in self._graph.successors(stage) for out in upstream.outs]
-            used = [out for out in outputs if any(overlap(dep.fs_path, out.fs_path) for dep in stage.deps)]
+            used = self._used_outputs(stage)
             inputs = {path_of(out): str(out.hash_info.value) for out in used if out.use_cache and out.hash_info}
             files = [path_of(out) for out in used if not out.use_cache]
             for dep in stage.deps:
@@ -74,6 +81,11 @@ class StageTransfer:
                     files += files_of(dep)
             definition = str(Path(stage.path).relative_to(stage.repo.root_dir))
             return StageInputs(run_key(stage), inputs, sorted({definition, *files}))
+
+    def _used_outputs(self, stage: DvcStage) -> list[Any]:
+        """Outputs of other stages that the stage reads."""
+        outputs = [out for upstream in self._graph.successors(stage) for out in upstream.outs]
+        return [out for out in outputs if any(overlap(dep.fs_path, out.fs_path) for dep in stage.deps)]
 
     def push_inputs(self, name: str, inputs: StageInputs) -> None:
         """Push the outputs of other stages that stage `name` reads to the remote."""
