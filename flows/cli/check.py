@@ -11,6 +11,7 @@ from rich.text import Text
 
 from flows.cli.output import print_json
 from flows.core.gates import count_statuses, evaluate_gates, junit
+from flows.engine.output_backup import earlier_outputs
 from stages.base.errors import EXIT_DONE, EXIT_FAILED
 from stages.base.files import write_text
 
@@ -36,13 +37,18 @@ def evaluate_against(root: Path, revision: str | None) -> dict[str, Any]:
         ProgramFailed: a file is missing or broken.
         RevisionUnusable: the revision does not exist, or its files are not available.
     """
-    if revision is None:
-        return evaluate_gates(root)
+    with earlier_outputs(root) as outputs:
+        if revision is None:
+            return evaluate_gates(outputs)
+        return _evaluate_against(outputs, root, revision)
+
+
+def _evaluate_against(outputs: Path, root: Path, revision: str) -> dict[str, Any]:
     from flows.dvc_repo.run_files import fetch_run  # late: DVC takes 0.5 s to import
 
     with tempfile.TemporaryDirectory() as folder:
         fetch_run(root, revision, Path(folder))
-        return evaluate_gates(root, Path(folder))
+        return evaluate_gates(outputs, Path(folder))
 
 
 def print_gates(record: dict[str, Any], console: Console) -> None:

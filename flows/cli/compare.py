@@ -14,6 +14,7 @@ from rich.text import Text
 from flows.cli.output import open_page, print_json
 from flows.core.params_edit import load_project_params
 from flows.core.stage_program import run_program
+from flows.engine.output_backup import earlier_outputs
 from stages.base.errors import EXIT_DONE
 
 OUT = Path(".inkflow/compare")
@@ -46,11 +47,11 @@ def compare(root: Path, old: str, new: str | None = None) -> dict[str, Any]:
 
     if new is None:
         load_project_params(root)  # reports mistakes in params.yaml before any work
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, earlier_outputs(root) as outputs:
         folders = {"old": Path(folder) / "old", "new": Path(folder) / "new"}
         fetch_run(root, old, folders["old"])
         if new is None:
-            folders["new"] = root.resolve()
+            folders["new"] = outputs.resolve()
         else:
             fetch_run(root, new, folders["new"])
         labels = {"old": _label(old), "new": _label(new or WORKSPACE)}

@@ -1,15 +1,18 @@
 """Backups of a stage's earlier outputs: made before the stage runs, restored when it fails.
 
-A killed run leaves its backups, and the next run restores them before it starts. If dvc.lock has another entry for the
-stage by then, as after a `dvc repro`, the outputs in the workspace are newer, and the backup is discarded instead.
+The backup of an output keeps its path, below `.inkflow/aside/STAGE/outputs`: while the stage runs, `stages/predict` and
+`earlier_outputs` read it there. A killed run leaves its backups, and the next run restores them before it starts. If
+dvc.lock has another entry for the stage by then, as after a `dvc repro`, the outputs in the workspace are newer, and
+the backup is discarded instead.
 """
 
 import errno
 import json
 import os
 import shutil
-from collections.abc import Sequence
-from contextlib import suppress
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -18,7 +21,7 @@ from urllib.parse import quote, unquote
 from stages.base.files import write_json
 
 FOLDER = Path(".inkflow/aside")
-LIST = "paths.json"
+LIST, OUTPUTS = "paths.json", "outputs"
 
 
 def backup_outputs(root: Path, stage: str, paths: Sequence[str]) -> None:
@@ -27,25 +30,53 @@ def backup_outputs(root: Path, stage: str, paths: Sequence[str]) -> None:
     folder = _folder(root, stage)
     existing = [path for path in paths if os.path.lexists(root / path)]
     write_json(folder / LIST, {"paths": existing, "stage": stage, "entry": _lock_entry(root, stage)})
-    for number, path in enumerate(existing):
-        _move(root / path, folder / str(number))
+    for path in existing:
+        backup = _backup_path(folder, path)
+        backup.parent.mkdir(parents=True, exist_ok=True)
+        _move(root / path, backup)
 
 
 def restore_outputs(root: Path, stage: str) -> None:
     """Moves the outputs in the backup of `stage` back, over those of a failed run; discards an outdated backup."""
     folder = _folder(root, stage)
     paths = [] if is_outdated(root, stage) else _read_list(folder)["paths"]
-    for number, path in enumerate(paths):
-        if os.path.lexists(folder / str(number)):  # else the run was killed before it moved this output
+    for path in paths:
+        backup = _backup_path(folder, path)
+        if os.path.lexists(backup):  # else the run was killed before it moved this output
             _remove(root / path)
             (root / path).parent.mkdir(parents=True, exist_ok=True)
-            _move(folder / str(number), root / path)
+            _move(backup, root / path)
     discard_backup(root, stage)
 
 
 def has_backups(root: Path) -> bool:
     """True while stages run in the project at `root`, and after a run that was killed."""
     return (root / FOLDER).is_dir() and any((root / FOLDER).iterdir())
+
+
+@contextmanager
+def earlier_outputs(root: Path) -> Iterator[Path]:
+    """Yields a folder to read the outputs of the project at `root` from: `root` itself if no stage is running.
+
+    While stages run, it is a temporary folder of links, in which the outputs in backups have their own places.
+    """
+    folders = [folder for folder in (root / FOLDER).glob("*") if not is_outdated(root, unquote(folder.name))]
+    backups = {Path(path): _backup_path(folder, path) for folder in folders for path in _read_list(folder)["paths"]}
+    existing = {path: backup.absolute() for path, backup in backups.items() if os.path.lexists(backup)}
+    inside = {path: backup for path, backup in existing.items() if path.parts[0] != ".."}
+    if not inside:
+        yield root
+        return
+    parents = {parent for path in inside for parent in path.parents}
+    with tempfile.TemporaryDirectory() as folder:
+        for parent in sorted(parents):
+            (Path(folder) / parent).mkdir(exist_ok=True)
+            for entry in (root / parent).iterdir() if (root / parent).is_dir() else ():
+                if parent / entry.name not in inside.keys() | parents:
+                    (Path(folder) / parent / entry.name).symlink_to(entry.absolute())
+        for path, backup in inside.items():
+            (Path(folder) / path).symlink_to(backup)
+        yield Path(folder)
 
 
 def restore_all(root: Path) -> None:
@@ -68,6 +99,11 @@ def is_outdated(root: Path, stage: str) -> bool:
 
 def _folder(root: Path, stage: str) -> Path:
     return root / FOLDER / quote(stage, safe="")
+
+
+def _backup_path(folder: Path, path: str) -> Path:
+    """Returns the place of an output in a backup: its own path, or one name for an output outside of the project."""
+    return folder / OUTPUTS / (quote(path, safe="") if path.startswith("..") else path)
 
 
 def _read_list(folder: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from stages.base.errors import DataError, InvalidInput, ModelError
 from stages.base.suggestions import did_you_mean
 from stages.inference.onnx_session import open_session, predict_probabilities, read_task
 from stages.model.tasks import CLASS_NAMES, PIXELS
+from stages.predict.earlier_outputs import ASIDE, OUTPUTS, original, readable
 from stages.predict.image_arrays import Images, RejectedInput
 from stages.predict.mnist_form import MIN_CONTRAST, to_mnist_form
 
@@ -158,15 +159,18 @@ def _to_grey(pixels: NDArray[Any], dimensions: int) -> NDArray[Any]:
 def find_model(model: str, file: str = "model.onnx") -> Path:
     """Returns the file of `model`: the name of a folder in MODELS, a folder, or a file.
 
+    While the model is trained again, it is the earlier file.
+
     Raises:
         InvalidInput: There is no such model, or it has another format than `file`.
     """
-    for path in (Path(model), Path(model) / file, MODELS / model / file):
+    for path in map(readable, (Path(model), Path(model) / file, MODELS / model / file)):
         if _is_file(path):
             _check_format(path, file)
             return path
     _check_format(Path(model), file)
-    known = sorted(path.parent.name for path in MODELS.glob(f"*/{file}"))
+    places = (*MODELS.glob(f"*/{file}"), *ASIDE.glob(f"*/{OUTPUTS}/{MODELS}/*/{file}"))
+    known = sorted({path.parent.name for path in places})
     hint = did_you_mean(model, known)
     models = f"known: {', '.join(known)}" if known else f"{MODELS} holds none: train one with `inkflow run`"
     problem = f"the folder {model!r} holds no {file}" if _is_folder(model) else f"there is no model {model!r}"
@@ -228,9 +232,10 @@ def _model_metadata(session: Any) -> dict[str, Any]:
 
 def _dataset_metadata(path: Path) -> dict[str, Any]:
     """Returns the content of data/raw/dataset.json in the project of the model file `path`, {} if there is none."""
-    parents = path.absolute().parents
+    parents = original(path.absolute()).parents
+    description = parents[min(2, len(parents) - 1)] / "data" / "raw" / "dataset.json"
     try:
-        metadata = json.loads((parents[min(2, len(parents) - 1)] / "data" / "raw" / "dataset.json").read_bytes())
+        metadata = json.loads(readable(description).read_bytes())
     except (OSError, ValueError, RecursionError):
         return {}
     return metadata if isinstance(metadata, dict) else {}

@@ -14,6 +14,7 @@ from typing import Any
 from stages.base.errors import EXIT_DONE, EXIT_INVALID, OutputError
 from stages.base.files import replacing
 from stages.predict.classifier import Prediction, find_model, open_classifier
+from stages.predict.earlier_outputs import use_readable
 from stages.predict.image_arrays import Images, RejectedInput
 from stages.predict.image_files import count_images, escape_unprintable, expand_paths, read_images
 
@@ -35,7 +36,7 @@ def predict(model: str, files: Sequence[str], raw: bool, form: str, parquet: str
     Raises:
         InkflowError: The model cannot be used, or the Parquet file cannot be written.
     """
-    classifier = open_classifier(find_model(model))
+    classifier = use_readable(lambda: find_model(model), open_classifier)
     total = rejected = 0
     with _writer(form, parquet) as write, _progress(files, parquet is not None) as advance:
         for results in classifier.predict(_read_all(files), raw):

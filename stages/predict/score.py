@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from stages.base.errors import EXIT_DONE, DataError, InvalidInput, exit_with
 from stages.base.files import replacing
 from stages.predict.classifier import Classifier, Prediction, find_model, open_classifier
+from stages.predict.earlier_outputs import use_readable
 from stages.predict.image_arrays import RejectedInput
 from stages.predict.image_files import escape_unprintable, expand_paths, read_images, regular_file, short_message
 
@@ -61,10 +62,12 @@ def score(model: str, folder: Path, out: Path, raw: bool = False) -> ScoreCounts
     """
     if not folder.is_dir():
         raise InvalidInput(f"{folder}: is not a folder; create it, or name another one")
-    classifier = open_classifier(find_model(model))
+    classifier, model_sha256 = use_readable(
+        lambda: find_model(model), lambda path: (open_classifier(path), file_sha256(path))
+    )
     earlier = _read_table(out)
     known = set(zip(*(earlier[name].to_pylist() for name in KEY), strict=True))
-    scorer = Scorer(classifier, raw, file_sha256(classifier.path), known)
+    scorer = Scorer(classifier, raw, model_sha256, known)
     for name in expand_paths([str(folder)]):
         if not isinstance(name, RejectedInput):
             scorer.add(name, os.path.relpath(name, folder))

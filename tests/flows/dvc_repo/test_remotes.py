@@ -6,16 +6,14 @@ import resource
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from flows.core.errors import CannotBeSent, NoRemote, RemoteFailed, UnknownStage
+from flows.core.errors import NoRemote, RemoteFailed, UnknownStage
 from flows.dvc_repo import remotes
 from flows.dvc_repo.remote_key import use_key
-from flows.dvc_repo.repository import Repository
 from tests.conftest import Inkflow, Toy, run_engine
 from tests.support.remote_servers import SECRET, SshServer, free_port, s3_server, ssh_server
 from tests.support.root import ROOT
@@ -288,46 +286,3 @@ def test_key_from_the_environment(as_file: bool, clone: Toy, set_up: Callable[..
     assert "PRIVATE KEY" not in clone.read(".dvc/config") + clone.read(".dvc/config.local")
     status = subprocess.run(["git", "status", "--porcelain", "-uall"], capture_output=True, text=True, check=True)
     assert "key" not in status.stdout
-
-
-def test_private_outputs_stay_here(clone: Toy, tmp_path: Path) -> None:
-    """Outputs with `push: false` are in no remote, neither by themselves nor as a part of a run-cache entry, also those
-    of earlier runs; none counts as missing in the remote.
-    """
-    subprocess.run(["dvc", "remote", "add", "-q", "-d", "store", str(tmp_path / "store")], check=True)
-    clone.write({"dvc.yaml": PIPELINE.replace("outs: [joined]", "outs: [joined: {push: false}]")})
-    before = clone.read("joined")
-    clone.write({"in": "two\n"})
-    assert run_engine().error is None
-    remotes.push_all(Path())
-    sent = {path.read_text() for path in (tmp_path / "store").rglob("*") if path.is_file()}
-    assert not sent & {before, clone.read("joined")}
-    assert not any("joined" in text for text in sent)
-    assert remotes.missing_in_remote(Path()) == {}
-
-
-def test_push_replaces_damaged_objects(clone: Toy, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A damaged object of the cache is not sent: the output in the workspace is added again."""
-    subprocess.run(["dvc", "remote", "add", "-q", "-d", "store", str(tmp_path / "store")], check=True)
-    digest = re.search(r"path: joined\s+hash: md5\s+md5: (\w+)", clone.read("dvc.lock"))
-    assert digest
-    name = f"files/md5/{digest[1][:2]}/{digest[1][2:]}"
-    path = clone.folder / ".dvc/cache" / name
-    path.chmod(0o644)
-    path.write_text("damaged")
-    path.chmod(0o444)
-    remotes.push(Path())
-    assert (tmp_path / "store" / name).read_text() == clone.read("joined")
-    assert "was damaged" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("option", ["push: false", "remote: store"])
-def test_private_outputs_are_not_sent_to_workers(clone: Toy, tmp_path: Path, option: str) -> None:
-    """A stage of a pool that writes or reads an output with `push: false` or `remote` is refused, with the option."""
-    subprocess.run(["dvc", "remote", "add", "-q", "-d", "store", str(tmp_path / "store")], check=True)
-    clone.write({"dvc.yaml": PIPELINE.replace("outs: [out]", f"outs: [out: {{{option}}}]")})
-    with Repository() as repository:
-        transfer = repository.transfer(0.0, threading.Event())
-        for stage in ("source", "join"):
-            with pytest.raises(CannotBeSent, match=f"out has `{option}` in dvc.yaml"):
-                transfer.ensure_possible(stage)
