@@ -32,14 +32,14 @@ from flows.dvc_repo.dvc_facts import (
     temporary_hashes,
     value_of,
 )
-from flows.dvc_repo.input_snapshot import Snapshot, changed_inputs, take_snapshot
+from flows.dvc_repo.input_snapshot import Snapshot, compare_snapshots, take_snapshot
 from flows.dvc_repo.lockfile import LockfileWriter, repair_rwlock
 from flows.dvc_repo.locking import RepoLock
 from flows.dvc_repo.remote_results import Remote
 from flows.dvc_repo.remotes import fetch_result
 from flows.dvc_repo.stage_transfer import StageTransfer
 from flows.engine.output_backup import backup_outputs, discard_backup, is_outdated, restore_all, restore_outputs
-from flows.engine.planning.change_messages import PULL_HINT, describe
+from flows.engine.planning.change_messages import PULL_HINT, describe, name_some
 from flows.engine.planning.stage_facts import Facts
 from flows.engine.types import Command, Outcome, Result, Stage
 from stages.base.errors import OutputError
@@ -219,8 +219,14 @@ class Repository:
         with self._lockfile.ordered_gitignore(stage):
             stage.save(run_cache=False)
         (before, _), after = self._begun[name], take_snapshot(stage)  # `after` has the hashes that are recorded
-        if changed := changed_inputs(before, after):
+        outputs = [str(out.fs_path) for other in self._order for out in other.outs]
+        changed, added = compare_snapshots(before, after, outputs, self.root)
+        if changed:
             raise InputsChanged(name, changed)
+        if added:
+            self._lock.log(
+                f"{name}: {name_some(sorted(added))} appeared in its inputs while it ran; recorded with them"
+            )
         if all(out.use_cache or out.is_metric or out.is_plot for out in stage.outs):
             self._repo.stage_cache.save(stage)
         stage.commit()

@@ -54,6 +54,12 @@ def abbreviate(changes: Sequence[Change], kind: str) -> list[Change]:
     return abbreviated
 
 
+def name_some(names: Sequence[str]) -> str:
+    """Returns the first names, and the number of the others: `a, b, c and 4 more`."""
+    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    return f"{', '.join(names[:MAX_NAMED])}{more}"
+
+
 def abbreviate_parameters(changes: Sequence[Change]) -> list[Change]:
     """Replaces many changes of parameters by the first ones and one with the number of the others."""
     if len(changes) <= MAX_NAMED:
