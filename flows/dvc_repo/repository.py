@@ -197,7 +197,7 @@ class Repository:
         if not changes and (facts.tracked or not force):
             return Result(name, Outcome.UNCHANGED)
         if facts.tracked:
-            return Result(name, self._update_tracked(dvc_stage, name), reasons)
+            return Result(name, self._update_tracked(dvc_stage, name, is_renewed=facts.renewed), reasons)
         self._lock.ensure_unused(dvc_stage)
         if force or facts.always or not self._restore_outputs(dvc_stage):
             return reasons
@@ -243,10 +243,13 @@ class Repository:
             restore_outputs(self.root, name)
         set_hashes(stage, recorded)
 
-    def _update_tracked(self, stage: DvcStage, name: str) -> Outcome:
-        """Update a stage that never runs, tracked data or frozen: restore missing outputs, record edited ones."""
+    def _update_tracked(self, stage: DvcStage, name: str, *, is_renewed: bool) -> Outcome:
+        """Update a stage that never runs, tracked data or frozen: restore missing outputs, record edited ones.
+
+        `is_renewed` is True for an import whose source has changed: DVC imports it again.
+        """
         for out in stage.outs:
-            if not out.exists:  # edited outputs must not be overwritten
+            if not out.exists and not is_renewed:  # edited outputs must not be overwritten
                 self._checkout(out, name)
         if not stage.status():
             return Outcome.RESTORED
