@@ -11,7 +11,7 @@ from typing import Any
 from prefect import Flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.events.worker import EventsWorker
-from prefect.futures import PrefectFuture, wait
+from prefect.futures import wait
 from prefect.logging.handlers import APILogWorker
 from prefect.states import Completed
 
@@ -25,7 +25,7 @@ from flows.prefect_server.server import configured_url
 from flows.tasks.artifacts import publish_report
 from flows.tasks.failure_state import failure_state
 from flows.tasks.gates_task import gates_task
-from flows.tasks.stage_task import stage_task
+from flows.tasks.stage_task import Future, submit_stage
 from flows.workers.dispatch import Dispatcher
 from flows.workers.local_engine import start_engine
 from stages.base.errors import EXIT_UNAVAILABLE, InkflowError
@@ -87,11 +87,13 @@ def _run_tasks(engine: Engine) -> None:
     notice = stand_in_notice(run.params)
     if notice:
         _show_notice(run, notice)
-    futures: list[PrefectFuture[State[Any]]] = []
+    futures: dict[str, Future] = {}
     try:
         engine.connect_pools(Dispatcher(engine.policies.workers, None if run.temporary_server else configured_url()))
         for events in engine.events():
-            futures.append(stage_task(events, engine.policies.of(events.stage.name)).submit())
+            stage = events.stage
+            upstream = [futures[name] for name in stage.upstream if name in futures]
+            futures[stage.name] = submit_stage(events, engine.policies.of(stage.name), upstream)
     except KeyboardInterrupt:
         engine.interrupt()
         run.errors.setdefault(RUN_ITSELF, Interrupted("the run"))
@@ -100,7 +102,7 @@ def _run_tasks(engine: Engine) -> None:
         raise
     finally:
         engine.close()
-    wait(futures)
+    wait(list(futures.values()))
     if notice and not run.errors:
         _show_notice(run, notice)
 

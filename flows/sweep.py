@@ -14,7 +14,7 @@ from flows.engine.policy import StagePolicy
 from flows.experiments.grid import Combination, check_combinations
 from flows.experiments.sweep_runner import SweepRunner
 from flows.pipeline import run_flow
-from flows.tasks.stage_task import stage_task
+from flows.tasks.stage_task import submit_stage
 
 NAME = "sweep"
 
@@ -44,7 +44,7 @@ def run_trials(runner: SweepRunner) -> State[Any]:
     futures: list[PrefectFuture[State[Any]]] = []
     try:
         for events in runner.events():
-            futures.append(stage_task(events, StagePolicy()).submit())
+            futures.append(submit_stage(events, StagePolicy()))
     except KeyboardInterrupt:
         runner.interrupt()
     except BaseException:

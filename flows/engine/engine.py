@@ -64,6 +64,7 @@ class Engine:
         self._stop_event = self._commands.stop_event
         repository.configure_waiting(run.display.note, self._stop_event)
         self._timings = Timings(repository.root)
+        self._stages: dict[str, Stage] = {}
         self._started: queue.Queue[StageEvents | None] = queue.Queue()
         self._finished: queue.Queue[tuple[StageEvents, Result | InkflowError]] = queue.Queue()
         self._crash: BaseException | None = None
@@ -71,6 +72,7 @@ class Engine:
 
     def start(self, stages: Sequence[Stage]) -> None:
         """Starts to bring `stages`, each after its upstream stages, up to date; does not wait for them."""
+        self._stages = {stage.name: stage for stage in stages}
         self._thread = threading.Thread(target=self._run, args=[stages], name="engine", daemon=True)
         self._thread.start()
 
@@ -251,6 +253,6 @@ class Engine:
             self._repository.skip(stage)
             self.run.not_run[stage] = cause
             self.run.display.not_run(stage, cause)
-            events = StageEvents(Stage(stage))
+            events = StageEvents(self._stages[stage])
             events.put(NotRun(cause))
             self._started.put(events)
