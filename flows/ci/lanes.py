@@ -13,6 +13,7 @@ from pathlib import Path
 from flows.ci.summary import Status, Step, write_summary
 from flows.core.gates import evaluate_gates, failed_gates, junit
 from flows.core.params_edit import SCHEMA, edit_params
+from flows.core.project import make_state_folder
 from flows.core.redaction import secrets_in_config
 from flows.core.stage_program import run_program
 from flows.dvc_repo.remote_key import use_key
@@ -75,6 +76,7 @@ def _run_step(name: str, action: Callable[[], StepResult]) -> Step:
 
 
 def _finish(lane: str, steps: Sequence[Step], out: Path, report: str = "") -> int:
+    make_state_folder(Path())
     write_summary(lane, steps, out, report)
     return EXIT_FAILED if any(step.status is Status.FAILED for step in steps) else EXIT_DONE
 

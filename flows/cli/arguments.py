@@ -23,6 +23,7 @@ def run(verb: argparse.ArgumentParser) -> None:
     """Adds the arguments of `inkflow run`."""
     verb.description = "Bring the stages up to date."
     _add_stages(verb)
+    _add_selection(verb)
     verb.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="edit params.yaml first")
     verb.add_argument(
         "--with",
@@ -46,6 +47,7 @@ def plan(verb: argparse.ArgumentParser) -> None:
     """Adds the arguments of `inkflow plan`."""
     verb.description = "Show which stages would run, be restored from the cache or stay, and why. Runs nothing."
     _add_stages(verb)
+    _add_selection(verb)
     verb.add_argument("--force", action="store_true", help="plan for `run --force`")
     verb.add_argument("--pull", action="store_true", help="plan for `run --pull`: pull the remote's run cache")
     verb.add_argument("--json", action="store_true", help="print the plan as JSON")
@@ -221,6 +223,15 @@ def size(text: str) -> int:
 
 def _add_stages(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("stages", nargs="*", metavar="STAGE", help="stages or groups (train@cnn, train); all by default")
+
+
+def _add_selection(verb: argparse.ArgumentParser) -> None:
+    """Adds the options of `dvc repro` that select stages."""
+    verb.add_argument("--glob", action="store_true", help="names of stages may have wildcards: 'train*'")
+    verb.add_argument("-R", "--recursive", action="store_true", help="a folder stands for all stages below it")
+    scope = verb.add_mutually_exclusive_group()
+    scope.add_argument("--downstream", action="store_true", help="the stages, and all that depend on them")
+    scope.add_argument("-s", "--single-item", action="store_true", help="the stages alone")
 
 
 def _add_jobs(verb: argparse.ArgumentParser) -> None:

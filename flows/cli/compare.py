@@ -13,6 +13,7 @@ from rich.text import Text
 
 from flows.cli.output import open_page, print_json
 from flows.core.params_edit import load_project_params
+from flows.core.project import make_state_folder
 from flows.core.stage_program import run_program
 from stages.base.errors import EXIT_DONE
 
@@ -55,6 +56,7 @@ def compare(root: Path, old: str, new: str | None = None) -> dict[str, Any]:
             fetch_run(root, new, folders["new"])
         labels = {"old": _label(old), "new": _label(new or WORKSPACE)}
         options = [f"--{side}={labels[side]}={path}" for side, path in folders.items()]
+        make_state_folder(root)
         run_program("report.compare_runs", [*options, "--out", OUT], root)
     comparison: dict[str, Any] = json.loads((root / OUT / "compare.json").read_text(encoding="utf-8"))
     return comparison

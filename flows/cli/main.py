@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from flows.cli.verbs import VERBS, add_arguments, call
 from flows.core.project import enter_project
-from stages.base.errors import EXIT_DONE, InkflowError, exit_with
+from stages.base.errors import EXIT_DONE, EXIT_FAILED, InkflowError, OutputError, exit_with
 from stages.base.suggestions import did_you_mean
 
 EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE, as shells report it
@@ -32,6 +32,18 @@ EXAMPLES = """examples:
   inkflow verify train@cnn                      run a stage again elsewhere and compare its outputs
 """
 
+OPTIONS_OF_DVC = {
+    "--allow-missing": "`inkflow plan --recorded` needs no data, and `inkflow run --pull` restores them",
+    "--all-pipelines": "without a stage, `inkflow run` brings all stages of all dvc.yaml up to date",
+    "--pipeline": "name the last stages of the pipeline, or no stage for all pipelines",
+    "--force-downstream": "add --force to --downstream",
+    "--dry": "use `inkflow plan`",
+    "--interactive": "use `inkflow plan` first",
+    "--no-run-cache": "use --force",
+    "--no-commit": "outputs are always cached; `dvc gc` removes them",
+    "--ignore-errors": "use --keep-going",
+}
+
 
 class Parser(argparse.ArgumentParser):
     """An argument parser that suggests the nearest name for an unknown verb, choice or option."""
@@ -48,6 +60,8 @@ class Parser(argparse.ArgumentParser):
 
     def reject(self, unrecognized: Sequence[str]) -> NoReturn:
         """Exits with the usage and a message about arguments that the parser does not recognize."""
+        if hint := OPTIONS_OF_DVC.get(unrecognized[0]):
+            self.error(f"{unrecognized[0]} of `dvc repro` does not exist here: {hint}")
         known = [option for option in self._option_string_actions if option.startswith("--")]
         hint = did_you_mean(unrecognized[0].partition("=")[0], known)
         self.error(f"unrecognized arguments: {' '.join(unrecognized)}; {hint}".rstrip("; "))
@@ -55,11 +69,38 @@ class Parser(argparse.ArgumentParser):
 
 def console() -> None:
     """Runs the command and exits: the entry point of the console script."""
+    _open_closed_streams()
     try:
-        sys.exit(exit_with(_redacted_main))
+        code = exit_with(_redacted_main)
+        sys.stdout.flush()
+        sys.exit(code)
     except BrokenPipeError:  # the reader closed the pipe, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         sys.exit(EXIT_BROKEN_PIPE)
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        _discard_output()
+        print(f"error: {OutputError('standard output', error)}", file=sys.stderr)
+        sys.exit(EXIT_FAILED)
+
+
+def _open_closed_streams() -> None:
+    """Opens standard streams that the caller closed, as some daemons do, on the null device.
+
+    Otherwise the next file that is opened would get the number of the stream, and processes would print into it.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            file = os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
+            setattr(sys, name, os.fdopen(file, "r" if name == "stdin" else "w", encoding="utf-8"))
+
+
+def _discard_output() -> None:
+    """Discards what is still to be written to standard output."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _redacted_main() -> int:
@@ -91,7 +132,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if unrecognized:
         arguments.parser.reject(unrecognized)
     if not VERBS[arguments.verb].anywhere:
-        enter_project()
+        arguments.folder = enter_project()
     return call(arguments.verb, arguments)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.cli.output import print_json
+from flows.cli.selection import selection
 from flows.core.params_edit import load_project_params
 from flows.dvc_repo import remotes
 from flows.dvc_repo.repository import Repository
@@ -43,12 +44,13 @@ def show_plan(arguments: argparse.Namespace) -> int:
         # Standard output holds the plan alone.
         print(f"DVC remote: {count} new entries of the run cache pulled", file=sys.stderr)
     with Repository(pull=arguments.pull) as repository:
-        facts = repository.facts(arguments.stages)
+        facts = repository.facts(*selection(arguments, repository))
         if arguments.recorded:
             facts = as_recorded(facts, repository.cache)
         fixed = [stage.stage.name for stage in facts if policies.of(stage.stage.name).fixed_outputs]
         decisions = plan(facts, repository.cache, force=arguments.force, fixed=fixed)
-    rows = [_row(decision, Timings(root), policies) for decision in decisions]
+    timings = Timings(root)
+    rows = [_row(decision, timings, policies) for decision in decisions]
     if arguments.json:
         print_json({"stages": rows})
     else:

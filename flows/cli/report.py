@@ -13,6 +13,7 @@ from typing import Any
 
 from flows.cli.output import open_page, print_json
 from flows.core.commit import describe, is_recorded
+from flows.core.project import make_state_folder
 from flows.core.stage_program import run_program
 from stages.base.errors import EXIT_DONE, InvalidInput
 from stages.base.files import write_text
@@ -51,6 +52,7 @@ def fill_page(root: Path, figures: dict[str, Any]) -> Path:
     if page.count(SLOT) != 1:
         raise InvalidInput(f"{PAGE}: was written by another version of Inkflow; run `inkflow run` to write it again")
     text = json.dumps(figures, ensure_ascii=False).replace("<", "\\u003c")
+    make_state_folder(root)
     write_text(root / COPY, page.replace(SLOT, SLOT.replace("null", text)))
     return COPY
 
@@ -113,7 +115,7 @@ def _read(path: Path) -> dict[str, Any]:
     """Returns the JSON object in the file `path`; empty if there is none."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 

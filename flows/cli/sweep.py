@@ -30,7 +30,7 @@ def sweep(arguments: argparse.Namespace) -> int:
     check_combinations(trial_settings, root)
     load_policies(root)
     with Repository(root) as repository:
-        repository.stages(arguments.stages)
+        arguments.stages = repository.resolve(arguments.stages, arguments.folder)
     display = SilentDisplay() if arguments.json else Display([settings.name for settings in trial_settings])
     runner = SweepRunner(root, trial_settings, arguments.stages, arguments.jobs, display)
     with Server(root) as server:

@@ -1,5 +1,7 @@
-"""Notices of a run that does not use the data set that was asked for."""
+"""Notices of a run that does not use the data set that was asked for, and notes on files that are not used."""
 
+import functools
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # the schema takes 0.12 s to import, and other DVC projects do not need it
@@ -23,3 +25,9 @@ def stand_in_notice(params: "Params | None") -> str | None:
         f"THIS RUN IS ON {params.dataset}, NOT ON {real}: its figures say nothing about {real}.\n"
         f"To run on the real data set: inkflow run --dataset {real}"
     )
+
+
+@functools.cache
+def note_once(text: str) -> None:
+    """Prints a note to standard error, since standard output may be JSON; the same note only once in a process."""
+    print(f"note: {text}", file=sys.stderr, flush=True)

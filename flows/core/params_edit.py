@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml.error import YAMLError
 
+from flows.core.notices import note_once
 from flows.core.yaml_edit import parse_yaml, set_value
 from stages.base.errors import InvalidInput
 from stages.base.files import write_text
@@ -17,6 +18,7 @@ if TYPE_CHECKING:  # the schema takes 0.12 s to import, and other DVC projects d
 
 PATH = Path("params.yaml")
 SCHEMA = Path("params.schema.json")  # marks a project whose params.yaml has the schema of `stages.params`
+OWN_KEYS = ("datasets", "prepare", "models", "more_models")  # by which our schema is recognised
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ def load_project_params(root: Path) -> "Params | None":
     Raises:
         ParamsError: the file is missing or has mistakes.
     """
-    if not (root / SCHEMA).exists():
+    if not _has_schema(root):
         return None
     from stages.params.schema import load_params  # late: see above
 
@@ -89,6 +91,17 @@ def edit_params(settings: Mapping[str, Any], root: Path) -> ParamsEdit:
     if params is not None and text != before:
         params = _check(text)
     return ParamsEdit(before, text, params)
+
+
+def _has_schema(root: Path) -> bool:
+    """True if our schema lies below `root`; a file of that name with other keys is another program's."""
+    if not (root / SCHEMA).exists():
+        return False
+    text = (root / SCHEMA).read_text(encoding="utf-8", errors="replace")
+    is_ours = all(f'"{key}":' in text for key in OWN_KEYS)
+    if not is_ours:
+        note_once(f"{SCHEMA} is not the schema of Inkflow, so {PATH} is not checked")
+    return is_ours
 
 
 def _check(text: str) -> "Params":

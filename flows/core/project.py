@@ -3,13 +3,17 @@
 import os
 from pathlib import Path
 
-from stages.base.errors import InvalidInput
+from stages.base.errors import InvalidInput, OutputError
 
+STATE = Path(".inkflow")  # the folder of what Inkflow keeps on this machine
 MIRROR = "INKFLOW_MIRROR"  # a variable with the folder or base URL of data sets
 
 
-def enter_project() -> None:
+def enter_project() -> Path:
     """Changes into the root of the DVC project that contains the current folder: its files hold paths from there.
+
+    Returns:
+        The folder that was the current one, relative to the root.
 
     Raises:
         InvalidInput: no DVC project contains the current folder.
@@ -22,3 +26,19 @@ def enter_project() -> None:
     if mirror and "://" not in mirror:
         os.environ[MIRROR] = str(Path(mirror).absolute())  # stages also run in other folders: the clones of a sweep
     os.chdir(root)
+    return folder.relative_to(root)
+
+
+def make_state_folder(root: Path) -> None:
+    """Creates .inkflow in the project at `root`, with files for git and DVC that say that they ignore all in it.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    try:
+        (root / STATE).mkdir(exist_ok=True)
+        for name in (".gitignore", ".dvcignore"):
+            if not (root / STATE / name).exists():
+                (root / STATE / name).write_text("*\n", encoding="utf-8")
+    except OSError as error:
+        raise OutputError(root / STATE, error) from error

@@ -20,6 +20,7 @@ from dvc_data.hashfile.meta import Meta
 from dvc_data.hashfile.tree import Tree
 from dvc_objects.errors import ObjectFormatError
 
+from flows.dvc_repo.dvc_errors import converted_errors
 from flows.dvc_repo.dvc_facts import (
     HASH,
     can_be_cached,
@@ -54,7 +55,7 @@ class CacheLookup:
         if dvc_stage.cmd is None or dvc_stage.frozen:
             missing = [recorded[path_of(out)] for out in dvc_stage.outs if not out.exists]
             return recorded if all(value and self._is_available(value) for value in missing) else None
-        with temporary_hashes(dvc_stage):
+        with converted_errors(self._repo.root_dir), temporary_hashes(dvc_stage):
             before = [dep.hash_info for dep in dvc_stage.deps]
             try:
                 for dep in dvc_stage.deps:

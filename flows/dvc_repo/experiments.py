@@ -12,13 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from dvc.config import Config, merge
+from dvc.config import merge
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
 from flows.core.errors import DvcFailed, PipelineInvalid
 from flows.dvc_repo.dvc_facts import files_of, path_of
 from flows.dvc_repo.git import git, git_succeeds
+from flows.dvc_repo.local_config import write_local_config
 from flows.engine.processes.command_runner import terminate_orphans
 from stages.base.errors import InvalidInput
 
@@ -94,10 +95,10 @@ class ProjectClones:
 
     def _configure(self, project: Path, cache: str) -> None:
         """Configure DVC in a clone: the project's settings, with absolute paths, and `cache`."""
-        with Config(str(project / ".dvc"), validate=False).edit("local", validate=False) as config:
-            merge(config, self._config)
-            config["cache"]["dir"] = cache
-            config["core"]["site_cache_dir"] = str(project / ".dvc" / "tmp" / "site")
+        site = str(project / ".dvc" / "tmp" / "site")
+        config = {section: dict(options) for section, options in self._config.items()}
+        merge(config, {"cache": {"dir": cache}, "core": {"site_cache_dir": site}})
+        write_local_config(project, config)
 
 
 def save_experiment(name: str, targets: Sequence[str], outputs: Sequence[str]) -> None:

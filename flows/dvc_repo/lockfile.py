@@ -7,12 +7,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import networkx as nx
 from dvc.dvcfile import Lockfile
+from dvc.exceptions import DvcException
 from dvc.lock import make_lock
 from dvc.repo import Repo
 from dvc.stage import PipelineStage
 from dvc.stage import Stage as DvcStage
 
+from flows.core.notices import note_once
 from stages.base.files import write_text
 
 MAX_WRITE_SHARE = 0.1  # of the run's time; a lock file of a hundred stages takes a fifth of a second
@@ -116,6 +119,26 @@ def _is_recorded(stage: DvcStage) -> bool:
     return any(entry.hash_info for entry in [*stage.deps, *stage.outs])
 
 
+def load_graph(repo: Repo) -> "nx.DiGraph[DvcStage]":
+    """Return the graph of the project; remove lock files without any content, on which DVC fails.
+
+    A full disk or a power failure leaves such a file. The run cache still has the results.
+    """
+    graph: nx.DiGraph[DvcStage]
+    try:
+        graph = repo.index.graph
+    except DvcException:
+        paths = [path for path in Path(repo.root_dir).rglob("dvc.lock") if not path.read_bytes().strip()]
+        if not paths:
+            raise
+        for path in paths:
+            note_once(f"{path.relative_to(repo.root_dir)} was empty, and is removed")
+            path.unlink()
+        repo._reset()
+        graph = repo.index.graph
+    return graph
+
+
 def repair_rwlock(repo: Repo) -> None:
     """Remove DVC's list of files in use if a killed process left it incomplete: DVC would fail on it."""
     path = Path(repo.tmp_dir) / "rwlock"
@@ -125,7 +148,7 @@ def repair_rwlock(repo: Repo) -> None:
     with make_lock(f"{path}.lock", tmp_dir=repo.tmp_dir, hardlink_lock=hardlink):
         try:
             json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
+        except (ValueError, RecursionError):
             path.unlink()
         except FileNotFoundError:
             return

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from dvc.exceptions import DvcException
 from dvc.lock import LockError
 from dvc.repo import Repo
 from dvc.rwlock import rwlock
@@ -21,9 +20,8 @@ from dvc.stage import Stage as DvcStage
 
 from flows.core.errors import DvcFailed, Interrupted
 from flows.core.file_lock import exclusive_lock
-from flows.dvc_repo.dvc_errors import describe_error
+from flows.dvc_repo.dvc_errors import converted_errors, describe_error
 from flows.dvc_repo.inotify import FileOpenWatch
-from stages.base.errors import OutputError
 
 POLL_S = 0.5  # DVC's own interval
 MAX_DELAY_S = 0.5  # of another process before the lock is free for PAUSE_S; it gives up after three seconds
@@ -77,19 +75,16 @@ class RepoLock:
             if self._repo.lock.is_locked:
                 yield
                 return
-            try:
-                self._acquire(wait or _Wait(self, "the run", cleanup=False))
-                with exclusive_lock(self._shared_lock):
-                    yield
-            except LockError as error:
-                raise RepositoryBusy(describe_error(error)) from error
-            except DvcException as error:
-                raise DvcFailed(describe_error(error)) from error
-            except OSError as error:
-                raise OutputError(error.filename or self._repo.root_dir, error) from error
-            finally:
-                if self._repo.lock.is_locked:
-                    self._release()
+            with converted_errors(self._repo.root_dir):
+                try:
+                    self._acquire(wait or _Wait(self, "the run", cleanup=False))
+                    with exclusive_lock(self._shared_lock):
+                        yield
+                except LockError as error:
+                    raise RepositoryBusy(describe_error(error)) from error
+                finally:
+                    if self._repo.lock.is_locked:
+                        self._release()
 
     def ensure_unused(self, stage: DvcStage) -> None:
         """Ensure that no `dvc` process uses the stage's outputs or writes its inputs: it may be running the stage.

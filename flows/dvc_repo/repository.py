@@ -18,7 +18,8 @@ from dvc.repo import Repo
 from dvc.stage import Stage as DvcStage
 from dvc_data.hashfile.hash_info import HashInfo
 
-from flows.core.errors import DvcFailed, InputsChanged, Interrupted, PipelineInvalid, UnknownStage
+from flows.core.errors import DvcFailed, InputsChanged, Interrupted, PipelineInvalid
+from flows.dvc_repo.addresses import stages_at
 from flows.dvc_repo.cache_lookup import CacheLookup
 from flows.dvc_repo.dvc_errors import describe_error
 from flows.dvc_repo.dvc_facts import (
@@ -33,7 +34,7 @@ from flows.dvc_repo.dvc_facts import (
     value_of,
 )
 from flows.dvc_repo.input_snapshot import Snapshot, compare_snapshots, take_snapshot
-from flows.dvc_repo.lockfile import LockfileWriter, repair_rwlock
+from flows.dvc_repo.lockfile import LockfileWriter, load_graph, repair_rwlock
 from flows.dvc_repo.locking import RepoLock
 from flows.dvc_repo.remote_results import Remote
 from flows.dvc_repo.remotes import fetch_result
@@ -41,7 +42,7 @@ from flows.dvc_repo.stage_transfer import StageTransfer
 from flows.engine.output_backup import backup_outputs, discard_backup, is_outdated, restore_all, restore_outputs
 from flows.engine.planning.change_messages import PULL_HINT, describe, name_some
 from flows.engine.planning.stage_facts import Facts
-from flows.engine.types import Command, Outcome, Result, Stage
+from flows.engine.types import Command, Outcome, Result, Scope, Stage
 from stages.base.errors import OutputError
 
 for name in ("dvc", "dvc_data", "dvc_objects"):
@@ -62,7 +63,7 @@ class Repository:
         try:
             self._repo = Repo(str(root))
             repair_rwlock(self._repo)
-            self._graph: nx.DiGraph[DvcStage] = active_graph(self._repo.index.graph)
+            self._graph: nx.DiGraph[DvcStage] = active_graph(load_graph(self._repo))
         except DvcException as error:
             raise PipelineInvalid(f"DVC cannot read the pipeline: {describe_error(error)}") from error
         except OSError as error:
@@ -95,14 +96,17 @@ class Repository:
         """Log waits for other processes with `log`, and end them when `stop_event` is set."""
         self._lock.log, self._lock.stop_event = log, stop_event
 
-    def stages(self, targets: Sequence[str] = ()) -> list[Stage]:
-        """Return `targets` (all stages when empty) and the stages they depend on, each after those it depends on.
+    def stages(self, targets: Sequence[str] = (), scope: Scope = Scope.UPSTREAM) -> list[Stage]:
+        """Return `targets` (all stages when empty) and those in their `scope`, each after those it depends on.
 
         Raises:
-            UnknownStage: a target is neither a stage, a group of stages (`train`) nor an output.
+            UnknownStage: a target is neither a stage, a group of stages (`train`), their file nor an output.
         """
-        selected = [stage for target in targets for stage in self._stages_of(target)] or self._order
-        needed = set(selected).union(*(nx.descendants(self._graph, stage) for stage in selected))
+        selected = [stage for target in targets for stage in stages_at(target, self._order, self.root)] or self._order
+        needed = set(selected)
+        if scope is not Scope.SINGLE:
+            reached = nx.descendants if scope is Scope.UPSTREAM else nx.ancestors  # edges lead to upstream stages
+            needed = needed.union(*(reached(self._graph, stage) for stage in selected))
         return [
             Stage(
                 stage.addressing,
@@ -113,14 +117,21 @@ class Repository:
             if stage in needed
         ]
 
-    def resolve(self, targets: Sequence[str]) -> list[str]:
-        """Return the names of the stages of `targets`, without those they depend on; all when empty."""
-        return [stage.addressing for target in targets for stage in self._stages_of(target)] or list(self._by_name)
+    def resolve(
+        self, targets: Sequence[str], folder: Path = Path(), *, glob: bool = False, recursive: bool = False
+    ) -> list[str]:
+        """Return the names of the stages at the addresses `targets`, given from `folder`; see `stages_at`."""
+        found = [
+            stage
+            for target in targets
+            for stage in stages_at(target, self._order, self.root, folder, glob=glob, recursive=recursive)
+        ]
+        return list(dict.fromkeys(stage.addressing for stage in found))
 
-    def facts(self, targets: Sequence[str] = ()) -> list[Facts]:
-        """Return what DVC knows of the stages that `stages(targets)` returns, in the same order."""
+    def facts(self, targets: Sequence[str] = (), scope: Scope = Scope.UPSTREAM) -> list[Facts]:
+        """Return what DVC knows of the stages that `stages(targets, scope)` returns, in the same order."""
         with self._lock.locked():
-            return [self._inspector.facts(self._by_name[stage.name], stage) for stage in self.stages(targets)]
+            return [self._inspector.facts(self._by_name[stage.name], stage) for stage in self.stages(targets, scope)]
 
     def try_restore(self, stage: Stage, *, force: bool = False) -> Result | tuple[str, ...]:
         """Restore the outputs of `stage` from the cache, unless it is unchanged or must run.
@@ -284,13 +295,3 @@ class Repository:
             keep()  # only now: if a file is in use, an error ends the block, and it runs again
             self._lockfile.add(stage)
             return True
-
-    def _stages_of(self, target: str) -> list[DvcStage]:
-        if target in self._by_name:
-            return [self._by_name[target]]
-        group = [stage for name, stage in self._by_name.items() if name.startswith(f"{target}@")]
-        path = str(Path.cwd() / target)
-        owners = [stage for stage in self._order if any(str(out.fs_path) == path for out in stage.outs)]
-        if not group and not owners:
-            raise UnknownStage(target, list(self._by_name))
-        return group or owners

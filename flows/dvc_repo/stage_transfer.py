@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import networkx as nx
-from dvc.config import Config
 from dvc.dependency import ParamsDependency
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
@@ -16,6 +15,7 @@ from dvc_data.hashfile.hash_info import HashInfo
 
 from flows.core.errors import CannotBeSent, DvcFailed
 from flows.dvc_repo.dvc_facts import HASH, can_be_cached, files_of, overlap, path_of, run_key
+from flows.dvc_repo.local_config import write_local_config
 from flows.dvc_repo.remote_results import Remote
 
 
@@ -130,7 +130,9 @@ class WorkerProject:
 
 def configure(root: Path, home: Path, remote_folders: Mapping[str, str]) -> None:
     """Configure DVC in the clone at `root`: the cache of the worker at `home`, and the remotes that are folders."""
-    with Config(str(root / ".dvc"), validate=False).edit("local", validate=False) as config:
-        config["cache"] = {"dir": str(home / "cache"), "type": "reflink,hardlink,copy"}
-        config.setdefault("core", {})["site_cache_dir"] = str(home / "site")
-        config["remote"] = {name: {"url": url} for name, url in remote_folders.items()}
+    config = {
+        "cache": {"dir": str(home / "cache"), "type": "reflink,hardlink,copy"},
+        "core": {"site_cache_dir": str(home / "site")},
+        "remote": {name: {"url": url} for name, url in remote_folders.items()},
+    }
+    write_local_config(root, config)

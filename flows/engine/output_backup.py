@@ -13,8 +13,9 @@ from contextlib import suppress
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
+from flows.engine.types import file_name, split_address
 from stages.base.files import write_json
 
 FOLDER = Path(".inkflow/aside")
@@ -52,7 +53,7 @@ def restore_all(root: Path) -> None:
     """Restores the backups that a killed run left in the project at `root`."""
     with suppress(FileNotFoundError):
         for folder in list((root / FOLDER).iterdir()):
-            restore_outputs(root, unquote(folder.name))
+            restore_outputs(root, _read_list(folder).get("stage", unquote(folder.name)))
 
 
 def discard_backup(root: Path, stage: str) -> None:
@@ -67,19 +68,19 @@ def is_outdated(root: Path, stage: str) -> bool:
 
 
 def _folder(root: Path, stage: str) -> Path:
-    return root / FOLDER / quote(stage, safe="")
+    return root / FOLDER / file_name(stage)
 
 
 def _read_list(folder: Path) -> dict[str, Any]:
     try:
         return {"paths": [], **json.loads((folder / LIST).read_text(encoding="utf-8"))}
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return {"paths": []}  # the run was killed before the list was complete, and so before it moved an output
 
 
 def _lock_entry(root: Path, stage: str) -> list[str] | None:
     """Returns the lines of the entry of `stage` in dvc.lock; None without one. Parsing the file as YAML is slow."""
-    file, _, name = stage.rpartition(":")
+    file, name = split_address(stage)
     try:
         lines = (root / (file or "dvc.yaml")).with_suffix(".lock").read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
@@ -87,12 +88,13 @@ def _lock_entry(root: Path, stage: str) -> list[str] | None:
     start = next((number for number, line in enumerate(lines) if _is_key(line, name)), None)
     if start is None:
         return None
-    entry = takewhile(lambda line: not line or line.startswith("   "), lines[start + 1 :])
+    entry = takewhile(lambda line: not line or line.startswith(("   ", "  : ")), lines[start + 1 :])
     return [line for line in entry if line]
 
 
 def _is_key(line: str, stage: str) -> bool:
-    return line.startswith("  ") and line[2:3] != " " and line.strip().rstrip(":").strip("'\"") == stage
+    key = line.strip().removeprefix("? ").removesuffix(":")  # YAML marks long keys with a question mark
+    return line.startswith("  ") and line[2:3] != " " and key.strip("'\"") == stage
 
 
 def _move(source: Path, target: Path) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from flows.engine.display.plain import Display, SilentDisplay
-from flows.engine.types import Outcome, Result
+from flows.engine.types import Outcome, Result, Scope
 from stages.base.errors import InkflowError
 
 if TYPE_CHECKING:  # importing the schema takes an eighth of a second, which a project without one saves
@@ -25,6 +25,7 @@ class Options:
         keep_going: after a failure, run the stages that do not depend on the failed one.
         local: run no stage in a work pool.
         pull: restore outputs from the DVC remote too.
+        scope: the stages that are brought up to date beside the targets.
     """
 
     jobs: int | None = None
@@ -32,6 +33,7 @@ class Options:
     keep_going: bool = False
     local: bool = False
     pull: bool = False
+    scope: Scope = Scope.UPSTREAM
 
 
 @dataclass
@@ -39,7 +41,7 @@ class Run:
     """One run.
 
     Attributes:
-        targets: stages to bring up to date with all their dependencies; all stages when empty.
+        targets: stages to bring up to date, with those in the options' scope; all stages when empty.
         options: the options of the run.
         display: prints the events of the run.
         params: the parameters of the project; None in a project without our schema.

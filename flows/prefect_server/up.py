@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from flows.core.errors import ServerUnreachable
+from flows.core.project import make_state_folder
 from flows.core.redaction import mask
 from flows.prefect_server.environment import DATABASE, PASSWORD
 from flows.prefect_server.server import check_health
@@ -81,7 +82,7 @@ def _stop_event() -> threading.Event:
 def _lock(root: Path) -> Iterator[None]:
     """Holds the lock of `inkflow up` in `root`; the system releases it even if this process is killed."""
     path = root / ".inkflow" / "up.lock"
-    path.parent.mkdir(exist_ok=True)
+    make_state_folder(root)
     with path.open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,5 +1,6 @@
 """Shows the progress of a stage as a progress artifact of its Prefect task."""
 
+import hashlib
 import re
 from collections.abc import Callable
 from uuid import UUID
@@ -7,6 +8,8 @@ from uuid import UUID
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
 from flows.engine.display.progress_parser import parse_progress
+
+MAX_KEY = 100  # characters
 
 
 class ProgressArtifact:
@@ -46,7 +49,16 @@ class ProgressArtifact:
 
     def _send(self, percent: float) -> None:
         if self._id is None:
-            key = re.sub(r"[^a-z0-9]+", "-", f"progress-{self._stage}".lower()).strip("-")
-            self._id = create_progress_artifact(progress=percent, key=key, description=f"Progress of {self._stage}")  # type: ignore[assignment]
+            self._id = create_progress_artifact(
+                progress=percent, key=_key(self._stage), description=f"Progress of {self._stage}"
+            )  # type: ignore[assignment]
         else:
             update_progress_artifact(self._id, progress=percent)
+
+
+def _key(stage: str) -> str:
+    """Returns the artifact's key, for which Prefect allows small letters, digits and dashes."""
+    key = re.sub(r"[^a-z0-9]+", "-", f"progress-{stage}".lower()).strip("-")
+    if stage.isascii() and len(key) <= MAX_KEY:
+        return key
+    return f"{key[: MAX_KEY - 9]}-{hashlib.sha256(stage.encode()).hexdigest()[:8]}"

@@ -5,10 +5,10 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
-from urllib.parse import quote
 
 from flows.core.errors import OrderUnusable
 from flows.core.file_lock import exclusive_lock
+from flows.engine.types import file_name
 from flows.workers.order import Order, unpack_patch
 
 HOME_VARIABLE = "INKFLOW_WORKER_HOME"
@@ -23,7 +23,7 @@ def worker_home() -> Path:
 
 def stage_folder(order: Order, home: Path) -> Path:
     """Return the folder of the order's stage below `home`: a clone per stage, so that no stage waits for another."""
-    return home / "work" / _digest(order.source) / quote(order.stage, safe="")
+    return home / "work" / _digest(order.source) / file_name(order.stage)
 
 
 def check_out(order: Order, home: Path, folder: Path) -> Path:

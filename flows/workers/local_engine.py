@@ -27,5 +27,5 @@ def start_engine(run: Run) -> Engine:
     """
     repository = Repository(pull=run.options.pull)
     engine = make_engine(repository, run)
-    engine.start(repository.stages(run.targets))
+    engine.start(repository.stages(run.targets, run.options.scope))
     return engine
