@@ -12,7 +12,7 @@ from pathlib import Path
 
 from flows.ci.summary import Status, Step, write_summary
 from flows.core.gates import evaluate_gates, failed_gates, junit
-from flows.core.params_edit import SCHEMA, edit_params
+from flows.core.params_edit import SCHEMA, edit_params, has_schema
 from flows.core.project import make_state_folder
 from flows.core.redaction import secrets_in_config
 from flows.core.stage_program import run_program
@@ -82,7 +82,7 @@ def _finish(lane: str, steps: Sequence[Step], out: Path, report: str = "") -> in
 
 
 def _check_schema(root: Path) -> StepResult:
-    if not (root / SCHEMA).exists():
+    if not has_schema(root):
         return Status.SKIPPED, [f"this project has no {SCHEMA}"]
     edit_params({}, root)
     run_program("params.generate", ["--check"], root)
@@ -160,7 +160,7 @@ def _is_current(root: Path) -> bool:
 
 
 def _check_gates(root: Path, out: Path, current: bool) -> StepResult:
-    if not (root / SCHEMA).exists():
+    if not has_schema(root):
         return Status.SKIPPED, ["this project has no gates"]
     if not current:
         return Status.SKIPPED, ["the outputs are not up to date"]

@@ -60,7 +60,7 @@ class Parser(argparse.ArgumentParser):
 
     def reject(self, unrecognized: Sequence[str]) -> NoReturn:
         """Exits with the usage and a message about arguments that the parser does not recognize."""
-        if hint := OPTIONS_OF_DVC.get(unrecognized[0]):
+        if self.prog.endswith((" run", " plan")) and (hint := OPTIONS_OF_DVC.get(unrecognized[0])):
             self.error(f"{unrecognized[0]} of `dvc repro` does not exist here: {hint}")
         known = [option for option in self._option_string_actions if option.startswith("--")]
         hint = did_you_mean(unrecognized[0].partition("=")[0], known)
@@ -78,7 +78,7 @@ def console() -> None:
         _discard_output()
         sys.exit(EXIT_BROKEN_PIPE)
     except OSError as error:
-        if error.filename is not None:
+        if not _is_output_broken():
             raise
         _discard_output()
         print(f"error: {OutputError('standard output', error)}", file=sys.stderr)
@@ -90,12 +90,19 @@ def _open_closed_streams() -> None:
 
     Otherwise the next file that is opened would get the number of the stream, and processes would print into it.
     """
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        try:
-            os.fstat(number)
-        except OSError:
-            file = os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:  # as Python sets it then
+            file = os.open(os.devnull, os.O_RDWR)  # gets the lowest free number
             setattr(sys, name, os.fdopen(file, "r" if name == "stdin" else "w", encoding="utf-8"))
+
+
+def _is_output_broken() -> bool:
+    """True if what is still to be written to standard output cannot be written."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        return True
+    return False
 
 
 def _discard_output() -> None:

@@ -50,7 +50,7 @@ def load_project_params(root: Path) -> "Params | None":
     Raises:
         ParamsError: the file is missing or has mistakes.
     """
-    if not _has_schema(root):
+    if not has_schema(root):
         return None
     from stages.params.schema import load_params  # late: see above
 
@@ -93,9 +93,9 @@ def edit_params(settings: Mapping[str, Any], root: Path) -> ParamsEdit:
     return ParamsEdit(before, text, params)
 
 
-def _has_schema(root: Path) -> bool:
-    """True if our schema lies below `root`; a file of that name with other keys is another program's."""
-    if not (root / SCHEMA).exists():
+def has_schema(root: Path) -> bool:
+    """Returns True if our schema lies below `root`; a file of that name with other keys is another program's."""
+    if not (root / SCHEMA).is_file():
         return False
     text = (root / SCHEMA).read_text(encoding="utf-8", errors="replace")
     is_ours = all(f'"{key}":' in text for key in OWN_KEYS)

@@ -1,6 +1,7 @@
 """The DVC project that contains the current folder."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from stages.base.errors import InvalidInput, OutputError
@@ -30,15 +31,16 @@ def enter_project() -> Path:
 
 
 def make_state_folder(root: Path) -> None:
-    """Creates .inkflow in the project at `root`, with files for git and DVC that say that they ignore all in it.
+    """Creates .inkflow in the project at `root`, with files that let git and DVC ignore all in it.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: it cannot be created.
     """
     try:
         (root / STATE).mkdir(exist_ok=True)
-        for name in (".gitignore", ".dvcignore"):
-            if not (root / STATE / name).exists():
-                (root / STATE / name).write_text("*\n", encoding="utf-8")
     except OSError as error:
         raise OutputError(root / STATE, error) from error
+    for name in (".gitignore", ".dvcignore"):
+        if not (root / STATE / name).exists():
+            with suppress(OSError):  # a folder that cannot be written is reported when it matters
+                (root / STATE / name).write_text("*\n", encoding="utf-8")

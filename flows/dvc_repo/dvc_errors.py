@@ -71,10 +71,16 @@ def converted_errors(root: Path | str) -> Iterator[None]:
     except OSError as error:
         path = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else Path(root)
         if path.is_symlink() and not path.exists():
+            target = _printable(path.readlink())
             raise DvcFailed(
-                f"{path} is a link to {path.readlink()}, which does not exist; remove it, or list it in .dvcignore"
+                f"{_printable(path)} is a link to {target}, which does not exist; remove it, or list it in .dvcignore"
             ) from error
-        raise OutputError(path, error) from error
+        raise OutputError(_printable(path), error) from error
+
+
+def _printable(path: Path) -> str:
+    """Return the path as text without the surrogates that stand for bytes beyond UTF-8, which JSON cannot have."""
+    return bytes(path).decode(errors="backslashreplace")
 
 
 def describe_error(error: BaseException) -> str:
