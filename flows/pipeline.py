@@ -4,13 +4,21 @@ A task ends `Cached` if DVC found the stage unchanged or restored it, `Completed
 own message, and `Not run` after a failure upstream. Prefect's result caching is disabled: DVC's cache is the only one.
 """
 
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
+import httpx
 from prefect import Flow, get_run_logger
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
+from prefect.context import FlowRunContext
 from prefect.events.worker import EventsWorker
+from prefect.exceptions import PrefectException
 from prefect.futures import PrefectFuture, wait
 from prefect.logging.handlers import APILogWorker
 from prefect.states import Completed
@@ -19,6 +27,7 @@ from flows.core.errors import Interrupted, StageFailed
 from flows.core.notices import fallback_notice, stand_in_notice
 from flows.core.params_edit import apply_settings
 from flows.core.redaction import mask_logs
+from flows.engine.display.plain import Display
 from flows.engine.engine import Engine
 from flows.engine.run import RUN_ITSELF, Run
 from flows.prefect_server.server import configured_url
@@ -32,7 +41,8 @@ from stages.base.errors import EXIT_UNAVAILABLE, InkflowError
 
 NAME = "inkflow"
 REPORT = "report"  # the stage whose outputs are published and whose gates are checked
-FLUSH_S = 10.0
+FLUSH_S = 8.0  # for logs and events at the end of a run
+CANCELLATION_POLL_S = 2.0
 
 mask_logs()
 
@@ -42,22 +52,53 @@ def run_as_flow(engine: Engine, arguments: dict[str, Any]) -> State[Any]:
 
     `arguments` are shown as the run's parameters.
     """
-    return run_flow(NAME, lambda: run_stages(engine), arguments)
+    return run_flow(NAME, lambda: run_stages(engine), arguments, engine.run.display)
 
 
-def run_flow(name: str, body: Callable[[], State[Any]], arguments: dict[str, Any]) -> State[Any]:
+def run_flow(name: str, body: Callable[[], State[Any]], arguments: dict[str, Any], display: Display) -> State[Any]:
     """Call `body` in a run of the flow `name`, and return its final state.
 
-    Logs and events are sent before it returns, since a temporary server ends right after the run.
+    Logs and events are sent before it returns, since a temporary server ends right after the run. `display` says so if
+    the server has not accepted all of them within FLUSH_S.
     """
 
     def flow_function(arguments: dict[str, Any]) -> State[Any]:
         return body()
 
     state: State[Any] = Flow(fn=flow_function, name=name, persist_result=False)(arguments, return_state=True)
-    APILogWorker.drain_all(timeout=FLUSH_S)
-    EventsWorker.drain_all(timeout=FLUSH_S)
+    deadline = time.monotonic() + FLUSH_S
+    for worker, content in ((APILogWorker, "log lines"), (EventsWorker, "events")):
+        answer = worker.drain_all(timeout=max(0.0, deadline - time.monotonic()))
+        if isinstance(answer, tuple) and answer[1]:  # futures that are not done
+            display.note(f"Prefect accepted only a part of the {content} of this run within {FLUSH_S:g} s")
     return state
+
+
+@contextmanager
+def watch_for_cancellation(interrupt: Callable[[], object]) -> Iterator[None]:
+    """Call `interrupt` if the flow run of this context is cancelled in Prefect before the block ends.
+
+    A deployed run needs no watch: its worker ends the process.
+    """
+    context = FlowRunContext.get()
+    run = context.flow_run if context else None
+    ended = threading.Event()
+
+    def watch(run_id: UUID) -> None:
+        with get_client(sync_client=True) as client:
+            while not ended.wait(CANCELLATION_POLL_S):
+                with suppress(httpx.HTTPError, OSError, PrefectException):  # the next poll may succeed
+                    state = client.read_flow_run(run_id).state
+                    if state is not None and (state.is_cancelling() or state.is_cancelled()):
+                        interrupt()
+                        return
+
+    if run is not None and run.deployment_id is None:
+        threading.Thread(target=watch, args=[run.id], name="cancellation", daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
 
 
 def run_stages(engine: Engine) -> State[Any]:
@@ -90,8 +131,9 @@ def _run_tasks(engine: Engine) -> None:
     futures: list[PrefectFuture[State[Any]]] = []
     try:
         engine.connect_pools(Dispatcher(engine.policies.workers, None if run.temporary_server else configured_url()))
-        for events in engine.events():
-            futures.append(stage_task(events, engine.policies.of(events.stage.name)).submit())
+        with watch_for_cancellation(engine.interrupt):
+            for events in engine.events():
+                futures.append(stage_task(events, engine.policies.of(events.stage.name)).submit())
     except KeyboardInterrupt:
         engine.interrupt()
         run.errors.setdefault(RUN_ITSELF, Interrupted("the run"))

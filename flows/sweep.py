@@ -13,7 +13,7 @@ from flows.engine.display.plain import SilentDisplay
 from flows.engine.policy import StagePolicy
 from flows.experiments.grid import Combination, check_combinations
 from flows.experiments.sweep_runner import SweepRunner
-from flows.pipeline import run_flow
+from flows.pipeline import run_flow, watch_for_cancellation
 from flows.tasks.stage_task import stage_task
 
 NAME = "sweep"
@@ -35,7 +35,7 @@ def sweep(combinations: list[dict[str, Any]], targets: list[str] | None = None, 
 
 def sweep_as_flow(runner: SweepRunner, arguments: dict[str, Any]) -> None:
     """Run the trials of `runner` as a run of the flow; `arguments` are shown as its parameters."""
-    run_flow(NAME, lambda: run_trials(runner), arguments)
+    run_flow(NAME, lambda: run_trials(runner), arguments, runner.display)
 
 
 def run_trials(runner: SweepRunner) -> State[Any]:
@@ -43,8 +43,9 @@ def run_trials(runner: SweepRunner) -> State[Any]:
     runner.start()
     futures: list[PrefectFuture[State[Any]]] = []
     try:
-        for events in runner.events():
-            futures.append(stage_task(events, StagePolicy()).submit())
+        with watch_for_cancellation(runner.interrupt):
+            for events in runner.events():
+                futures.append(stage_task(events, StagePolicy()).submit())
     except KeyboardInterrupt:
         runner.interrupt()
     except BaseException:

@@ -1,16 +1,16 @@
 """A run in this process with output on the terminal: the engine starts first, and Prefect joins once it is imported."""
 
 import os
-import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from flows.core.signals import TERMINATION_SIGNALS, raise_keyboard_interrupt
+from flows.core.errors import Interrupted
+from flows.core.signals import call_in_thread, ignore_termination
 from flows.dvc_repo.repository import Repository
+from flows.engine.display.buffered import BufferedDisplay
 from flows.engine.display.plain import Display
 from flows.engine.engine import Engine
 from flows.engine.run import Run
@@ -18,9 +18,10 @@ from flows.engine.types import Stage
 from flows.prefect_server.environment import HEARTBEAT
 from flows.prefect_server.server import Server
 from flows.workers.local_engine import make_engine
-from stages.base.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED
+from stages.base.errors import EXIT_DONE, EXIT_FAILED
 
 SUFFIX_ORDER = (".html", ".md")  # pages before texts before all other outputs
+INTERRUPTED_DISPLAY_S = 2.0  # after an interrupt, for lines that are not displayed yet
 MAX_NAMED = 3  # outputs at the end of a run
 PREFECT_SETTINGS = {
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # the display writes to the terminal, Prefect to its server
@@ -39,55 +40,50 @@ def interactive_run(repository: Repository, stages: Sequence[Stage], run: Run) -
         InkflowError: the first error of the run.
     """
     with Server(repository.root) as server:
-        run.display = _make_display([stage.name for stage in stages])
+        run.display = BufferedDisplay(_make_display([stage.name for stage in stages]))
         run.temporary_server = server.is_temporary
         engine = make_engine(repository, run)
+        is_interrupted = True
         try:
             run.display.note(server.announcement)
-            engine.start(stages)
-            state = _run_flow(engine, server)
+            state = _run_flow(engine, stages, server)
             run.display.note(run.summary)
             if run.error is None:
                 run.display.note(f"Results: {name_outputs(stages)}")
+            is_interrupted = isinstance(run.error, Interrupted)
         finally:
-            run.display.close()
+            run.display.close(INTERRUPTED_DISPLAY_S if is_interrupted else None)
     if run.error is not None:
         raise run.error
     return EXIT_DONE if state.is_completed() else EXIT_FAILED
 
 
-def _run_flow(engine: Engine, server: Server) -> Any:
-    """Runs the flow that reports the run of a started `engine`, and returns its final state."""
+def _run_flow(engine: Engine, stages: Sequence[Stage], server: Server) -> Any:
+    """Starts `engine` on `stages`, runs the flow that reports its run, and returns the flow's final state."""
     run = engine.run
     try:
-        with _exit_on_signals(engine, server, run.display):
-            set_prefect_defaults()
-            from flows.pipeline import run_as_flow  # late: Prefect takes 2 s to import, and reads its settings then
+        engine.start(stages)
+        load_prefect(server)
+        from flows.pipeline import run_as_flow  # late: imported by load_prefect
 
-            server.wait_until_ready()
         return run_as_flow(engine, {"targets": list(run.targets), "fallback": run.fallback, **asdict(run.options)})
     except BaseException:
+        ignore_termination()
         engine.interrupt()
         engine.close()
         raise
 
 
-@contextmanager
-def _exit_on_signals(engine: Engine, server: Server, display: Display) -> Iterator[None]:
-    """Ends the process on SIGINT or SIGTERM during the block, without an exception: an import could swallow it."""
+def load_prefect(server: Server) -> None:
+    """Imports Prefect with our settings, and waits until `server` responds; an interrupt ends it at once."""
+    set_prefect_defaults()
 
-    def exit_now(*_: object) -> None:
-        engine.interrupt()
-        engine.close()
-        server.stop()
-        display.close()  # shows the cursor again
-        print("interrupted", file=sys.stderr, flush=True)
-        os._exit(EXIT_INTERRUPTED)
+    def load() -> None:
+        import flows.pipeline  # noqa: F401 - late: Prefect takes 2 s to import, and reads its settings then
 
-    for number in TERMINATION_SIGNALS:
-        signal.signal(number, exit_now)
-    yield
-    raise_keyboard_interrupt()
+        server.wait_until_ready()
+
+    call_in_thread(load)
 
 
 def set_prefect_defaults() -> None:

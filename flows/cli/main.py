@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from flows.cli.verbs import VERBS, add_arguments, call
 from flows.core.project import enter_project
+from flows.core.signals import exit_now, raise_keyboard_interrupt, repair_inherited_state
 from stages.base.errors import EXIT_DONE, InkflowError, exit_with
 from stages.base.suggestions import did_you_mean
 
@@ -55,11 +56,15 @@ class Parser(argparse.ArgumentParser):
 
 def console() -> None:
     """Runs the command and exits: the entry point of the console script."""
+    repair_inherited_state()
+    raise_keyboard_interrupt()
     try:
-        sys.exit(exit_with(_redacted_main))
+        code = exit_with(_redacted_main)
+        sys.stdout.flush()
     except BrokenPipeError:  # the reader closed the pipe, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(EXIT_BROKEN_PIPE)
+        code = EXIT_BROKEN_PIPE
+    exit_now(code)
 
 
 def _redacted_main() -> int:

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from flows.cli.interactive_run import set_prefect_defaults
+from flows.cli.interactive_run import INTERRUPTED_DISPLAY_S, load_prefect
 from flows.cli.output import print_json
-from flows.core.signals import raise_keyboard_interrupt
+from flows.core.signals import ignore_termination
 from flows.dvc_repo.repository import Repository
+from flows.engine.display.buffered import BufferedDisplay
 from flows.engine.display.plain import Display, SilentDisplay
 from flows.engine.policy import load_policies
 from flows.experiments.grid import check_combinations, parse_combinations
@@ -31,31 +32,39 @@ def sweep(arguments: argparse.Namespace) -> int:
     load_policies(root)
     with Repository(root) as repository:
         repository.stages(arguments.stages)
-    display = SilentDisplay() if arguments.json else Display([settings.name for settings in trial_settings])
+    display = SilentDisplay() if arguments.json else BufferedDisplay(Display([item.name for item in trial_settings]))
     runner = SweepRunner(root, trial_settings, arguments.stages, arguments.jobs, display)
-    with Server(root) as server:
-        display.note(f"{server.announcement}\n{len(trial_settings)} combinations; the workspace does not change")
-        _run_flow(runner, server, arguments)
-    display.note(runner.summary)
+    is_interrupted = True
+    try:
+        with Server(root) as server:
+            display.note(f"{server.announcement}\n{len(trial_settings)} combinations; the workspace does not change")
+            _run_flow(runner, server, arguments)
+        display.note(runner.summary)
+        is_interrupted = any(trial.state == "not run" for trial in runner.trials)
+    finally:
+        display.close(INTERRUPTED_DISPLAY_S if is_interrupted else None)
     trials = runner.trials
     if arguments.json:
         print_json({"trials": [_row(trial) for trial in trials]})
     else:
         _print_table(trials)
-    if any(trial.state == "not run" for trial in trials):
+    if is_interrupted:
         return EXIT_INTERRUPTED
     return EXIT_FAILED if any(trial.error for trial in trials) else EXIT_DONE
 
 
 def _run_flow(runner: SweepRunner, server: Server, arguments: argparse.Namespace) -> None:
     """Runs the trials as tasks of a Prefect flow."""
-    raise_keyboard_interrupt()
-    set_prefect_defaults()
-    from flows.sweep import sweep_as_flow  # late: Prefect takes 2 s to import, and reads its settings then
+    load_prefect(server)
+    from flows.sweep import sweep_as_flow  # late: needs Prefect
 
-    server.wait_until_ready()
     combinations = [dict(trial.combination.settings) for trial in runner.trials]
-    sweep_as_flow(runner, {"combinations": combinations, "targets": arguments.stages, "jobs": arguments.jobs})
+    try:
+        sweep_as_flow(runner, {"combinations": combinations, "targets": arguments.stages, "jobs": arguments.jobs})
+    except BaseException:
+        ignore_termination()
+        runner.interrupt()
+        raise
     if runner.crash is not None:
         raise runner.crash
 

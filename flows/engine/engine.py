@@ -60,7 +60,7 @@ class Engine:
         self._pools = pools
         self._shared_slots = shared_slots
         self._jobs = run.options.jobs or resources.cores()
-        self._commands = CommandRunner(repository.root, run.display.note)
+        self._commands = CommandRunner(repository.root, run.display.note, run.display.wait_for_room)
         self._stop_event = self._commands.stop_event
         repository.configure_waiting(run.display.note, self._stop_event)
         self._timings = Timings(repository.root)

@@ -6,8 +6,11 @@ import queue
 import subprocess
 import sys
 import threading
+import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,13 +21,15 @@ from flows.core.file_lock import run_lock
 from flows.dvc_repo.experiments import ProjectClones
 from flows.engine import resources
 from flows.engine.display.plain import Display
-from flows.engine.processes.command_runner import MARK, TAIL_LINES, die_with_parent, mark
+from flows.engine.processes.command_runner import MARK, die_with_parent, mark
+from flows.engine.processes.stage_output import POLL_S, TAIL_LINES
 from flows.engine.stage_events import StageEvents
 from flows.engine.types import Outcome, Result, Stage
 from flows.experiments.grid import Combination
 from flows.experiments.trial_process import TrialOrder
 from stages.base.errors import InkflowError
 
+END_S = 30.0  # for a trial to terminate its stages
 # Imports modules of this installation, not of the clone, and leaves PYTHONPATH alone, which stages would inherit.
 PROGRAM = "import sys; sys.path.insert(0, sys.argv.pop()); from flows.experiments.trial_process import main; main()"
 
@@ -64,7 +69,7 @@ class SweepRunner:
         self.crash: BaseException | None = None  # unexpected exception of the sweep itself
         self._targets = targets
         self._jobs = jobs or resources.cores()
-        self._display = display
+        self.display = display
         self._clones = ProjectClones(root)
         self._started: queue.Queue[StageEvents | None] = queue.Queue()
         self._running: list[subprocess.Popen[str]] = []
@@ -97,6 +102,11 @@ class SweepRunner:
             self._stop_event.set()
             for process in self._running:
                 process.terminate()  # not killed: a trial terminates its stages itself
+        deadline = time.monotonic() + END_S
+        for process in list(self._running):
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, deadline - time.monotonic()))
+            process.kill()  # its stages die with it
         self.close()
 
     def close(self) -> None:
@@ -108,7 +118,7 @@ class SweepRunner:
         folder = self._clones.folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with run_lock(folder, self._display.note):
+            with run_lock(folder, self.display.note):
                 self._clones.remove_leftovers()
                 with ThreadPoolExecutor(self._jobs, thread_name_prefix="trial") as pool:
                     futures = [pool.submit(self._run_trial, *item) for item in enumerate(self.trials)]
@@ -133,14 +143,14 @@ class SweepRunner:
         except InkflowError as error:
             trial.error = error
             events.put(error)
-            self._display.failure(name, str(error))
+            self.display.failure(name, str(error))
         except BaseException as error:
             events.put(InkflowError(f"{name}: unexpected error of the sweep: {error!r}"))
             raise
         else:
             result = Result(name, trial.outcome or Outcome.UNCHANGED, (trial.summary,))
             events.put(result)
-            self._display.result(result)
+            self.display.result(result)
 
     def _run_process(self, project: Path, trial: Trial, events: StageEvents) -> None:
         """Run the trial as a process in its clone, and handle the events that it prints.
@@ -167,12 +177,16 @@ class SweepRunner:
             assert process.stdin is not None and process.stdout is not None
             process.stdin.write(self._order(trial).to_json())
             process.stdin.close()
-            lines = [self._handle_line(text, trial, events) for text in process.stdout]
+            lines: deque[str] = deque(maxlen=TAIL_LINES)
+            for text in filter(str.strip, process.stdout):
+                lines.append(self._handle_line(text, trial, events))
+                while not (self._stop_event.is_set() or self.display.wait_for_room(POLL_S)):
+                    pass
         self._running.remove(process)
         if trial.outcome is None:
             if self._stop_event.is_set():
                 raise trial.error or Interrupted(name)
-            raise trial.error or StageFailed(name, process.returncode, lines[-TAIL_LINES:])
+            raise trial.error or StageFailed(name, process.returncode, list(lines))
 
     def _order(self, trial: Trial) -> TrialOrder:
         return TrialOrder(
@@ -187,10 +201,7 @@ class SweepRunner:
 
     def _handle_line(self, text: str, trial: Trial, events: StageEvents) -> str:
         """Handle one line that a trial printed, an event or output of a library, and return its content."""
-        try:
-            kind, content = json.loads(text)
-        except ValueError:
-            kind, content = "result", text.rstrip("\n")
+        kind, content = parse_event(text)
         if kind == "done":
             trial.outcome, trial.summary = Outcome(content["outcome"]), content["summary"]
             trial.metrics = content["metrics"]
@@ -201,5 +212,17 @@ class SweepRunner:
         else:
             events.put(content)
             if kind == "line":
-                self._display.line(trial.combination.name, content)
+                self.display.line(trial.combination.name, content)
         return str(content)
+
+
+def parse_event(text: str) -> tuple[str, Any]:
+    """Returns kind and content of an event; a line of a library, which may be JSON too, is a `result`."""
+    try:
+        event = json.loads(text)
+    except (ValueError, RecursionError):
+        event = None
+    match event:
+        case ["done", {"outcome": _, "summary": _, "metrics": _}] | ["failed" | "ended" | "line" | "result", str()]:
+            return event[0], event[1]
+    return "result", text.rstrip("\n")

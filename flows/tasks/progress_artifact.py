@@ -25,8 +25,8 @@ class ProgressArtifact:
         self._is_broken = False
 
     def update(self, text: str) -> None:
-        """Update the progress from a line of the stage's output, if it reports any."""
-        progress = parse_progress(text)
+        """Update the progress from the last line of `text`, output of the stage, that reports any."""
+        progress = next(filter(None, map(parse_progress, reversed(text.splitlines()))), None)
         if progress:
             self._set(100.0 * progress[0] / progress[1])
 

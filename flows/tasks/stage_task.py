@@ -23,11 +23,11 @@ def stage_task(events: StageEvents, policy: StagePolicy) -> Task[[], State[Any]]
         logger = get_run_logger()
         progress = ProgressArtifact(name, logger.warning)
 
-        def on_line(text: str) -> None:
+        def on_text(text: str) -> None:
             logger.info(text)
             progress.update(text)
 
-        endings.append(events.follow(on_line))
+        endings.append(events.follow(on_text))
         if isinstance(endings[-1], Result):
             progress.close()
         return _state(endings[-1])

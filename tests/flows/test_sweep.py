@@ -14,8 +14,10 @@ import pytest
 
 from flows.dvc_repo.experiments import ProjectClones
 from flows.experiments.grid import Combination, parse_combinations
+from flows.experiments.sweep_runner import parse_event
 from stages.base.errors import InvalidInput
 from tests.conftest import Inkflow, Toy, wait_until
+from tests.flows.engine.test_interruption import cancel_running_flow
 from tests.support.root import ROOT
 
 RUNS = "INKFLOW_TEST_RUNS"  # folder with a file for each stage, to which each run appends a line
@@ -159,14 +161,15 @@ def test_failure_does_not_stop_others(sweep_project: SweepProject, inkflow: Inkf
 
 
 @pytest.mark.server
-def test_interrupt(sweep_project: SweepProject, prefect_url: str, tmp_path: Path) -> None:
-    """Ctrl-C terminates running trials, removes the clones, and leaves the workspace unchanged."""
+@pytest.mark.parametrize("by", ["Ctrl-C", "Prefect"])
+def test_interrupt(sweep_project: SweepProject, prefect_url: str, tmp_path: Path, by: str) -> None:
+    """Ctrl-C and a cancellation in Prefect end running trials, remove the clones, and leave the workspace unchanged."""
     before, status = sweep_project.contents(), sweep_project.git("status", "--porcelain")
     environment = os.environ | {"PREFECT_API_URL": prefect_url, "PREFECT_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "flows", "sweep", "--grid", "pause=300,301", "--jobs", "2"]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as sweep:
         wait_until(lambda: sweep_project.ran("scale") == 2, timeout_s=60)
-        sweep.send_signal(signal.SIGINT)
+        cancel_running_flow(prefect_url, "sweep") if by == "Prefect" else sweep.send_signal(signal.SIGINT)
         out, _ = sweep.communicate(timeout=60)
     assert sweep.returncode == 130, out
     assert (sweep_project.contents(), sweep_project.git("status", "--porcelain")) == (before, status)
@@ -251,3 +254,19 @@ def test_unsafe_names_stay_distinct() -> None:
     for name in (one, other, Combination({"k": "a" * 300}).experiment, Combination({"k": "a..b~/@{.lock"}).experiment):
         subprocess.run(["git", "check-ref-format", f"refs/exps/{name}"], check=True)
         assert len(name) < 120
+
+
+LIBRARY_LINES = ("5", "null", "[1, 2]", '["done", 3]', '["line", 5]', "a {", "[" * 5000)
+
+
+@pytest.mark.parametrize(
+    ("line", "event"),
+    [
+        ('["line", "a | text"]\n', ("line", "a | text")),
+        ('["ended", "a was interrupted"]\n', ("ended", "a was interrupted")),
+        *((f"{text}\n", ("result", text)) for text in LIBRARY_LINES),
+    ],
+)
+def test_lines_of_libraries(line: str, event: tuple[str, str]) -> None:
+    """A line that a library prints in a trial is no event, whatever JSON it is."""
+    assert parse_event(line) == event
