@@ -31,7 +31,7 @@ from flows.engine.shared_slots import SharedSlots
 from flows.engine.stage_events import FailedAttempt, NotRun, StageEvents
 from flows.engine.timings import Timings
 from flows.engine.types import Command, Outcome, Result, Stage
-from stages.base.errors import InkflowError
+from stages.base.errors import InkflowError, OutputError
 
 
 class Engine:
@@ -120,13 +120,19 @@ class Engine:
             self._preloads = PreloadScheduler(stages, policies, self._preload)
             self._run_stages(Scheduler(stages, policies, self._jobs, resources.gpus()))
             self._repository.flush()
-            self._timings.save()
+            self._save_timings()
         except BaseException as error:  # noqa: BLE001 - `events` raises it in the caller's thread
             self._commands.terminate()
             self._crash = error
         finally:
             self._commands.close()
             self._started.put(None)
+
+    def _save_timings(self) -> None:
+        try:
+            self._timings.save()
+        except OutputError as error:  # only estimates depend on them
+            self.run.display.note(f"the durations of the stages are not saved: {error}")
 
     def _preload(self, policy: StagePolicy) -> None:
         """Starts to import the modules of stages with this policy."""

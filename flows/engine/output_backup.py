@@ -5,6 +5,7 @@ stage by then, as after a `dvc repro`, the outputs in the workspace are newer, a
 """
 
 import errno
+import glob
 import json
 import os
 import shutil
@@ -14,6 +15,8 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
+
+import psutil
 
 from stages.base.files import write_json
 
@@ -26,14 +29,20 @@ def backup_outputs(root: Path, stage: str, paths: Sequence[str]) -> None:
     discard_backup(root, stage)
     folder = _folder(root, stage)
     existing = [path for path in paths if os.path.lexists(root / path)]
-    write_json(folder / LIST, {"paths": existing, "stage": stage, "entry": _lock_entry(root, stage)})
+    content = {"paths": existing, "outputs": list(paths), "stage": stage, "entry": _lock_entry(root, stage)}
+    write_json(folder / LIST, content)
     for number, path in enumerate(existing):
         _move(root / path, folder / str(number))
 
 
 def restore_outputs(root: Path, stage: str) -> None:
-    """Moves the outputs in the backup of `stage` back, over those of a failed run; discards an outdated backup."""
+    """Moves the outputs in the backup of `stage` back, over those of a failed run; discards an outdated backup.
+
+    Removes the temporary files that a killed program of `stages` left beside its outputs.
+    """
     folder = _folder(root, stage)
+    for path in _read_list(folder)["outputs"]:
+        _remove_temporary_files(root / path, (folder / LIST).stat().st_mtime_ns)
     paths = [] if is_outdated(root, stage) else _read_list(folder)["paths"]
     for number, path in enumerate(paths):
         if os.path.lexists(folder / str(number)):  # else the run was killed before it moved this output
@@ -72,9 +81,23 @@ def _folder(root: Path, stage: str) -> Path:
 
 def _read_list(folder: Path) -> dict[str, Any]:
     try:
-        return {"paths": [], **json.loads((folder / LIST).read_text(encoding="utf-8"))}
+        return {"paths": [], "outputs": [], **json.loads((folder / LIST).read_text(encoding="utf-8"))}
     except (OSError, ValueError, TypeError):
-        return {"paths": []}  # the run was killed before the list was complete, and so before it moved an output
+        return {
+            "paths": [],
+            "outputs": [],
+        }  # the run was killed before the list was complete, and so before it moved an output
+
+
+def _remove_temporary_files(output: Path, since_ns: int) -> None:
+    """Removes the files that `stages.base.files` writes beside `output`, if they are newer and their process ended."""
+    pattern = f".{glob.escape(output.stem)}-*{glob.escape(output.suffix)}"
+    for path in [output.with_name(f".{output.name}.new"), *output.parent.glob(pattern)]:
+        number = path.name.removeprefix(f".{output.stem}-").removesuffix(output.suffix)
+        is_ours = path.suffix == ".new" or (number.isdecimal() and not psutil.pid_exists(int(number)))
+        with suppress(OSError):
+            if is_ours and path.stat().st_mtime_ns >= since_ns:
+                _remove(path)
 
 
 def _lock_entry(root: Path, stage: str) -> list[str] | None:
