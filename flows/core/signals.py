@@ -3,9 +3,11 @@
 import os
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import NoReturn
 
 TERMINATION_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -31,7 +33,8 @@ def repair_inherited_state() -> None:
     """Corrects what a parent process, such as a service manager, may leave unusable.
 
     Opens closed standard streams, since the next file would get their number; and stops ignoring SIGCHLD, since the
-    exit codes of children would be lost.
+    exit codes of children would be lost. An account without a home and a name, as in containers, gets a home in the
+    temporary folder, and its number as its name: DVC and Prefect need both.
     """
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
@@ -40,6 +43,21 @@ def repair_inherited_state() -> None:
         except OSError:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # gets the lowest free number, this one
             setattr(sys, name, os.fdopen(descriptor, "r" if name == "stdin" else "w", closefd=False))
+    try:
+        Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = _temporary_home()
+        os.environ.setdefault("LOGNAME", str(os.getuid()))
+
+
+def _temporary_home() -> str:
+    """Returns a folder that belongs to this user; the same one in each process, unless another user has taken it."""
+    folder = Path(tempfile.gettempdir(), f"inkflow-home-{os.getuid()}")
+    with suppress(OSError):
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if folder.lstat().st_uid == os.getuid():
+            return str(folder)
+    return tempfile.mkdtemp(prefix=f"{folder.name}-")
 
 
 def call_in_thread(action: Callable[[], object]) -> None:

@@ -1,5 +1,6 @@
 """The output of stages: complete for a slow reader; its last lines are in the message; no run waits for it for ever."""
 
+import getpass
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from flows.core.errors import StageFailed, StageTimedOut
+from flows.core.signals import repair_inherited_state
 from flows.engine import stage_events
 from flows.engine.display.buffered import BufferedDisplay
 from flows.engine.display.plain import Display
@@ -209,3 +211,21 @@ def test_nohup() -> None:
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     ignoring = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", sys.executable, "-c", code]
     assert subprocess.run(ignoring, env=environment, capture_output=True, text=True, check=True).stdout == "True\n"
+
+
+def test_account_without_a_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An account that is in no list of users gets a home that nobody else can read, and a name."""
+
+    def unknown(number: int) -> None:
+        raise KeyError(number)
+
+    for name in ("HOME", "LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.setenv(name, "")  # so that it is restored
+        monkeypatch.delenv(name)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    for _ in range(2):
+        repair_inherited_state()
+        assert Path.home() == tmp_path / f"inkflow-home-{os.getuid()}"
+        assert Path.home().stat().st_mode & 0o777 == 0o700
+        assert getpass.getuser() == str(os.getuid())
