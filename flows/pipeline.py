@@ -27,6 +27,7 @@ from flows.core.errors import Interrupted, StageFailed
 from flows.core.notices import fallback_notice, stand_in_notice
 from flows.core.params_edit import apply_settings
 from flows.core.redaction import mask_logs
+from flows.core.signals import ignore_termination, raise_keyboard_interrupt
 from flows.engine.display.plain import Display
 from flows.engine.engine import Engine
 from flows.engine.run import RUN_ITSELF, Run
@@ -135,7 +136,9 @@ def _run_tasks(engine: Engine) -> None:
             for events in engine.events():
                 futures.append(stage_task(events, engine.policies.of(events.stage.name)).submit())
     except KeyboardInterrupt:
+        ignore_termination()  # Prefect's own handler would raise too
         engine.interrupt()
+        raise_keyboard_interrupt()
         run.errors.setdefault(RUN_ITSELF, Interrupted("the run"))
     except BaseException:
         engine.interrupt()

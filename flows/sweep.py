@@ -9,6 +9,7 @@ from prefect.futures import PrefectFuture, wait
 from prefect.states import Cancelled, Completed, Failed
 
 from flows.core.errors import Interrupted
+from flows.core.signals import ignore_termination, raise_keyboard_interrupt
 from flows.engine.display.plain import SilentDisplay
 from flows.engine.policy import StagePolicy
 from flows.experiments.grid import Combination, check_combinations
@@ -47,7 +48,9 @@ def run_trials(runner: SweepRunner) -> State[Any]:
             for events in runner.events():
                 futures.append(stage_task(events, StagePolicy()).submit())
     except KeyboardInterrupt:
+        ignore_termination()  # Prefect's own handler would raise too
         runner.interrupt()
+        raise_keyboard_interrupt()
     except BaseException:
         runner.interrupt()
         raise

@@ -1,26 +1,38 @@
 """Signals and standard streams of commands that a person or a service may start and interrupt."""
 
+import math
 import os
 import signal
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
 TERMINATION_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+REPEAT_S = 10.0  # people press Ctrl-C twice, and service managers send SIGTERM and SIGHUP
 
 
 def raise_keyboard_interrupt() -> None:
     """Makes the termination signals raise KeyboardInterrupt in the main thread, so that all have the effect of Ctrl-C.
 
-    SIGHUP stays ignored if it is, as under `nohup`.
+    SIGHUP stays ignored if it is, as under `nohup`. Signals within REPEAT_S of one that has raised are ignored, since
+    they would end the clean-up.
     """
+    raised_at = -math.inf
+
+    def handle(*_: object) -> None:
+        nonlocal raised_at
+        if time.monotonic() > raised_at + REPEAT_S:
+            raised_at = time.monotonic()
+            raise KeyboardInterrupt
+
     for number in TERMINATION_SIGNALS:
         if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, signal.default_int_handler)
+            signal.signal(number, handle)
 
 
 def ignore_termination() -> None:

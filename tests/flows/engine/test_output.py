@@ -205,6 +205,23 @@ def test_interrupt_during_an_import(number: signal.Signals) -> None:
             process.kill()
 
 
+def test_second_signal() -> None:
+    """A second signal does not end the clean-up that the first one started."""
+    code = """
+import os, signal
+from flows.core.signals import raise_keyboard_interrupt
+raise_keyboard_interrupt()
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+except KeyboardInterrupt:
+    os.kill(os.getpid(), signal.SIGTERM)
+    print("cleaned up")
+"""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "cleaned up\n"
+
+
 def test_nohup() -> None:
     """SIGHUP stays ignored if the caller ignores it."""
     code = "from flows.core import signals as s; s.raise_keyboard_interrupt(); print(s.signal.getsignal(1) == 1)"
