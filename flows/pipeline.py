@@ -8,30 +8,29 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from prefect import Flow, get_run_logger
+from prefect import get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.events.worker import EventsWorker
 from prefect.futures import PrefectFuture, wait
 from prefect.logging.handlers import APILogWorker
 from prefect.states import Completed
 
-from flows.core.errors import Interrupted, StageFailed
-from flows.core.notices import fallback_notice, stand_in_notice
-from flows.core.params_edit import apply_settings
-from flows.core.redaction import mask_logs
+from flows.core.errors import Interrupted
+from flows.core.notices import stand_in_notice
+from flows.core.redaction import mask, mask_logs
 from flows.engine.engine import Engine
 from flows.engine.run import RUN_ITSELF, Run
-from flows.prefect_server.server import configured_url
+from flows.prefect_server.server_check import configured_url
 from flows.tasks.artifacts import publish_report
 from flows.tasks.failure_state import failure_state
 from flows.tasks.gates_task import gates_task
+from flows.tasks.own_settings import own_flow
 from flows.tasks.stage_task import stage_task
 from flows.workers.dispatch import Dispatcher
-from flows.workers.local_engine import start_engine
-from stages.base.errors import EXIT_UNAVAILABLE, InkflowError
+from flows.workers.local_engine import complete_run
+from flows.workers.pool_stages import NoDispatcher
 
 NAME = "inkflow"
-REPORT = "report"  # the stage whose outputs are published and whose gates are checked
 FLUSH_S = 10.0
 
 mask_logs()
@@ -54,31 +53,26 @@ def run_flow(name: str, body: Callable[[], State[Any]], arguments: dict[str, Any
     def flow_function(arguments: dict[str, Any]) -> State[Any]:
         return body()
 
-    state: State[Any] = Flow(fn=flow_function, name=name, persist_result=False)(arguments, return_state=True)
+    state: State[Any] = own_flow(name)(flow_function)(arguments, return_state=True)
     APILogWorker.drain_all(timeout=FLUSH_S)
     EventsWorker.drain_all(timeout=FLUSH_S)
     return state
 
 
 def run_stages(engine: Engine) -> State[Any]:
-    """Follow the stages of a started `engine` with a task each, inside a flow, and return the flow's final state.
-
-    If the chosen data set is unavailable and the run has a fallback, the stages run once more with the fallback.
-    """
+    """Follow the stages of a started `engine` with a task each, inside a flow, and return the flow's final state."""
     run = engine.run
-    try:
-        _run_tasks(engine)
-        if run.params and run.fallback not in (None, run.params.dataset) and _is_unavailable(run):
-            _show_notice(run, fallback_notice(run.params.dataset, str(run.fallback)))
-            run.reset()
-            run.params = apply_settings({"dataset": run.fallback}, Path())
-            _run_tasks(start_engine(run))
-        if run.params and not run.errors and any(result.stage == REPORT for result in run.results):
-            publish_report(Path())
-            gates_task(run)(return_state=True)
-    except InkflowError as error:
-        run.errors[RUN_ITSELF] = error
+    complete_run(engine, _run_tasks, lambda: _finish(run), lambda notice: _show_notice(run, notice))
     return Completed(message=run.summary) if run.error is None else failure_state(run.error)
+
+
+def _finish(run: Run) -> None:
+    """Publish the report, and check its gates in a task; artifacts that the server does not take stop nothing."""
+    try:
+        publish_report(Path())
+    except Exception as error:  # noqa: BLE001 - Prefect's client documents no errors
+        _show_notice(run, f"the report is not on Prefect's page: {mask(' '.join(str(error).split()))}")
+    gates_task(run)(return_state=True)
 
 
 def _run_tasks(engine: Engine) -> None:
@@ -89,7 +83,8 @@ def _run_tasks(engine: Engine) -> None:
         _show_notice(run, notice)
     futures: list[PrefectFuture[State[Any]]] = []
     try:
-        engine.connect_pools(Dispatcher(engine.policies.workers, None if run.temporary_server else configured_url()))
+        workers, server = engine.policies.workers, str(configured_url())
+        engine.connect_pools(NoDispatcher() if run.temporary_server else Dispatcher(workers, server))
         for events in engine.events():
             futures.append(stage_task(events, engine.policies.of(events.stage.name)).submit())
     except KeyboardInterrupt:
@@ -103,12 +98,6 @@ def _run_tasks(engine: Engine) -> None:
     wait(futures)
     if notice and not run.errors:
         _show_notice(run, notice)
-
-
-def _is_unavailable(run: Run) -> bool:
-    """Return True if a stage failed because the source of its data is unavailable."""
-    failures = (error for error in run.errors.values() if isinstance(error, StageFailed))
-    return any(error.code == EXIT_UNAVAILABLE for error in failures)
 
 
 def _show_notice(run: Run, notice: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
-from prefect import flow, get_client, get_run_logger
+from prefect import get_client, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.events import Event, Resource
 from prefect.exceptions import PrefectHTTPStatusError
@@ -24,6 +24,7 @@ from flows.core.stage_program import run_program
 from flows.engine.run import Options, Run
 from flows.scheduled import run_with_settings
 from flows.tasks.failure_state import failure_state
+from flows.tasks.own_settings import own_flow
 from flows.tasks.remote_sync import pull_run_cache, push_results
 from stages.base.errors import InkflowError
 
@@ -69,7 +70,7 @@ def read_source_digests(dataset: str | None, root: Path = Path()) -> SourceDiges
     return SourceDigests(**json.loads(mask(run_program("download.source_digests", arguments, root))))
 
 
-@flow(name="watch-data", persist_result=False)
+@own_flow("watch-data")
 def watch_data(dataset: str | None = None) -> State[Any]:
     """Check whether the data at their source changed, and send one event `inkflow.data.changed` per change.
 
@@ -112,7 +113,7 @@ def send_event(digests: SourceDigests) -> None:
         client.request("POST", "/events", json=[event.model_dump(mode="json")]).raise_for_status()
 
 
-@flow(name="retrain", persist_result=False)
+@own_flow("retrain")
 def retrain(dataset: str | None = None, fallback: str | None = None, push: bool = True) -> State[Any]:
     """Write the digests of the data at their source into params.yaml, and bring the stages up to date.
 

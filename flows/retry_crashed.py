@@ -3,18 +3,19 @@
 from typing import Annotated, Any
 from uuid import UUID
 
-from prefect import flow, get_client
+from prefect import get_client
 from prefect.client.schemas.objects import State
 from prefect.states import AwaitingRetry, Completed
 from prefect.types import DateTime
 from pydantic import Field
 
 from flows.core.redaction import mask_logs
+from flows.tasks.own_settings import own_flow
 
 mask_logs()
 
 
-@flow(name="retry-crashed", persist_result=False)
+@own_flow("retry-crashed")
 def retry_crashed(run: str, tries: Annotated[int, Field(ge=1, le=100)] = 3) -> State[Any]:
     """Start a crashed run again; the stages that it finished are cached.
 

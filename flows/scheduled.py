@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-from prefect import flow
 from prefect.client.schemas.objects import State
 from pydantic import Field
 
@@ -12,12 +11,13 @@ from flows.core.params_edit import apply_settings
 from flows.engine.run import Options, Run
 from flows.pipeline import NAME, run_stages
 from flows.tasks.failure_state import failure_state
+from flows.tasks.own_settings import own_flow
 from flows.tasks.remote_sync import pull_run_cache, push_results
 from flows.workers.local_engine import start_engine
 from stages.base.errors import InkflowError
 
 
-@flow(name=NAME, persist_result=False)
+@own_flow(NAME)
 def scheduled(
     targets: list[str] | None = None,
     settings: dict[str, Any] | None = None,

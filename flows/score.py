@@ -4,7 +4,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from prefect import flow, get_run_logger
+from prefect import get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
@@ -12,12 +12,13 @@ from flows.core.redaction import mask_logs
 from flows.engine.processes.command_runner import CommandRunner
 from flows.engine.types import Command
 from flows.tasks.failure_state import failure_state
+from flows.tasks.own_settings import own_flow
 from stages.base.errors import InkflowError
 
 mask_logs()
 
 
-@flow(name="score", persist_result=False)
+@own_flow("score")
 def score(model: str, folder: str = "inbox", out: str = "scores/scores.parquet", raw: bool = False) -> State[Any]:
     """Classify the images of a folder; files that were scored before are skipped, unreadable ones are listed.
 

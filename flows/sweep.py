@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture, wait
 from prefect.states import Cancelled, Completed, Failed
@@ -14,12 +13,13 @@ from flows.engine.policy import StagePolicy
 from flows.experiments.grid import Combination, check_combinations
 from flows.experiments.sweep_runner import SweepRunner
 from flows.pipeline import run_flow
+from flows.tasks.own_settings import own_flow
 from flows.tasks.stage_task import stage_task
 
 NAME = "sweep"
 
 
-@flow(name=NAME, persist_result=False)
+@own_flow(NAME)
 def sweep(combinations: list[dict[str, Any]], targets: list[str] | None = None, jobs: int | None = None) -> State[Any]:
     """Run combinations of parameters in parallel, and record each as a DVC experiment.
 

@@ -38,6 +38,7 @@ def run(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--force", action="store_true", help="run the stages even if nothing changed")
     verb.add_argument("--keep-going", action="store_true", help="after a failure, run all independent stages")
     verb.add_argument("--local", action="store_true", help="run every stage on this machine, whatever its pool")
+    verb.add_argument("--no-server", action="store_true", help="run without Prefect: faster, but shown on no page")
     verb.add_argument("--pull", action="store_true", help="pull the run cache of the DVC remote first")
     verb.add_argument("--push", action="store_true", help="push results and run cache to the DVC remote afterwards")
 

@@ -7,45 +7,44 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
+from flows.core.errors import ServerUnreachable
 from flows.core.signals import TERMINATION_SIGNALS, raise_keyboard_interrupt
 from flows.dvc_repo.repository import Repository
 from flows.engine.display.plain import Display
 from flows.engine.engine import Engine
 from flows.engine.run import Run
 from flows.engine.types import Stage
-from flows.prefect_server.environment import HEARTBEAT
 from flows.prefect_server.server import Server
-from flows.workers.local_engine import make_engine
-from stages.base.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED
+from flows.workers.local_engine import complete_without_server, make_engine
+from stages.base.errors import EXIT_DONE, EXIT_INTERRUPTED
 
 SUFFIX_ORDER = (".html", ".md")  # pages before texts before all other outputs
 MAX_NAMED = 3  # outputs at the end of a run
-PREFECT_SETTINGS = {
-    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # the display writes to the terminal, Prefect to its server
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    **HEARTBEAT,
-}
 
 
-def interactive_run(repository: Repository, stages: Sequence[Stage], run: Run) -> int:
+def interactive_run(repository: Repository, stages: Sequence[Stage], run: Run, *, with_server: bool = True) -> int:
     """Brings `stages` up to date and returns the exit code.
 
-    The engine starts before Prefect is imported, so that stages run during the import.
+    The engine starts before Prefect is imported, so that stages run during the import. The run does not depend on a
+    temporary server; it needs none if `with_server` is False.
 
     Raises:
         PolicyInvalid, ServerUnreachable: before anything starts.
         InkflowError: the first error of the run.
     """
-    with Server(repository.root) as server:
+    with Server(repository.root, is_wanted=with_server) as server:
         run.display = _make_display([stage.name for stage in stages])
         run.temporary_server = server.is_temporary
         engine = make_engine(repository, run)
         try:
             run.display.note(server.announcement)
             engine.start(stages)
-            state = _run_flow(engine, server)
+            if with_server:
+                _run_flow(engine, server)
+            if not run.has_ended:
+                raise_keyboard_interrupt()
+                complete_without_server(engine)
             run.display.note(run.summary)
             if run.error is None:
                 run.display.note(f"Results: {name_outputs(stages)}")
@@ -53,19 +52,26 @@ def interactive_run(repository: Repository, stages: Sequence[Stage], run: Run) -
             run.display.close()
     if run.error is not None:
         raise run.error
-    return EXIT_DONE if state.is_completed() else EXIT_FAILED
+    return EXIT_DONE
 
 
-def _run_flow(engine: Engine, server: Server) -> Any:
-    """Runs the flow that reports the run of a started `engine`, and returns its final state."""
+def _run_flow(engine: Engine, server: Server) -> None:
+    """Runs the flow that reports the run of a started `engine`; notes why, if there is no server for it."""
     run = engine.run
     try:
-        with _exit_on_signals(engine, server, run.display):
-            set_prefect_defaults()
+        with _exit_on_signals(engine, server, run.display), server.settings():
             from flows.pipeline import run_as_flow  # late: Prefect takes 2 s to import, and reads its settings then
 
             server.wait_until_ready()
-        return run_as_flow(engine, {"targets": list(run.targets), "fallback": run.fallback, **asdict(run.options)})
+        run_as_flow(engine, {"targets": list(run.targets), "fallback": run.fallback, **asdict(run.options)})
+    except ServerUnreachable as error:
+        note_lost_server(error, run.display)
+    except Exception:
+        if server.responds():
+            engine.interrupt()
+            engine.close()
+            raise
+        note_lost_server(server.failure(), run.display)
     except BaseException:
         engine.interrupt()
         engine.close()
@@ -90,10 +96,9 @@ def _exit_on_signals(engine: Engine, server: Server, display: Display) -> Iterat
     raise_keyboard_interrupt()
 
 
-def set_prefect_defaults() -> None:
-    """Puts our Prefect settings into the environment, unless the user set others; call it before Prefect's import."""
-    for name, value in PREFECT_SETTINGS.items():
-        os.environ.setdefault(name, value)
+def note_lost_server(error: ServerUnreachable, display: Display) -> None:
+    """Shows that a run goes on without its server, and why."""
+    display.notice(f"{error}; the run goes on without it")
 
 
 def name_outputs(stages: Sequence[Stage]) -> str:

@@ -60,7 +60,7 @@ def _run(arguments: argparse.Namespace, edit: ParamsEdit) -> int:
     from flows.cli.interactive_run import interactive_run  # late: not needed if there is nothing to do
 
     run = Run(arguments.stages, options, params=edit.params, fallback=arguments.fallback)
-    return interactive_run(repository, [stage.stage for stage in facts], run)
+    return interactive_run(repository, [stage.stage for stage in facts], run, with_server=not arguments.no_server)
 
 
 @contextmanager

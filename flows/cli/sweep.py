@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from flows.cli.interactive_run import set_prefect_defaults
+from flows.cli.interactive_run import note_lost_server
 from flows.cli.output import print_json
 from flows.core.signals import raise_keyboard_interrupt
 from flows.dvc_repo.repository import Repository
@@ -50,12 +50,17 @@ def sweep(arguments: argparse.Namespace) -> int:
 def _run_flow(runner: SweepRunner, server: Server, arguments: argparse.Namespace) -> None:
     """Runs the trials as tasks of a Prefect flow."""
     raise_keyboard_interrupt()
-    set_prefect_defaults()
-    from flows.sweep import sweep_as_flow  # late: Prefect takes 2 s to import, and reads its settings then
-
-    server.wait_until_ready()
+    with server.settings():
+        from flows.sweep import sweep_as_flow  # late: Prefect takes 2 s to import, and reads its settings then
     combinations = [dict(trial.combination.settings) for trial in runner.trials]
-    sweep_as_flow(runner, {"combinations": combinations, "targets": arguments.stages, "jobs": arguments.jobs})
+    try:
+        server.wait_until_ready()
+        sweep_as_flow(runner, {"combinations": combinations, "targets": arguments.stages, "jobs": arguments.jobs})
+    except Exception:
+        if runner.crash is None and server.responds():
+            raise
+        note_lost_server(server.failure(), runner.display)
+        runner.run()
     if runner.crash is not None:
         raise runner.crash
 

@@ -83,6 +83,7 @@ class Engine:
         """Yields the events of each stage when the stage starts or is skipped, until all stages have ended."""
         while (events := self._started.get()) is not None:
             yield events
+        self._started.put(None)  # for further calls
         if self._crash is not None:
             raise self._crash
 

@@ -48,6 +48,7 @@ class Run:
         results: results of the stages that are up to date.
         errors: errors by stage, in the order in which they occurred.
         not_run: causes by name of the stages that did not run because of a failure.
+        has_ended: True once all stages have ended and the gates were checked.
     """
 
     targets: Sequence[str] = ()
@@ -59,6 +60,7 @@ class Run:
     results: list[Result] = field(default_factory=list)
     errors: dict[str, InkflowError] = field(default_factory=dict)
     not_run: dict[str, str] = field(default_factory=dict)
+    has_ended: bool = False
 
     def reset(self) -> None:
         """Removes all results and errors, for another pass over the stages."""

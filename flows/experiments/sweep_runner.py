@@ -64,8 +64,9 @@ class SweepRunner:
         self.crash: BaseException | None = None  # unexpected exception of the sweep itself
         self._targets = targets
         self._jobs = jobs or resources.cores()
-        self._display = display
+        self.display = display
         self._clones = ProjectClones(root)
+        self._environment = dict(os.environ)  # the caller's, before this process adds settings for Prefect
         self._started: queue.Queue[StageEvents | None] = queue.Queue()
         self._running: list[subprocess.Popen[str]] = []
         self._lock = threading.Lock()
@@ -77,10 +78,20 @@ class SweepRunner:
         self._thread = threading.Thread(target=self._run, name="sweep", daemon=True)
         self._thread.start()
 
+    def run(self) -> None:
+        """Run the trials, or wait for those that `start` has started; Ctrl-C interrupts them."""
+        if self._thread is None:
+            self.start()
+        try:
+            self.close()
+        except KeyboardInterrupt:
+            self.interrupt()
+
     def events(self) -> Iterator[StageEvents]:
         """Yield the events of each trial when it starts, until all trials have ended."""
         while (events := self._started.get()) is not None:
             yield events
+        self._started.put(None)  # for further calls
         if self.crash is not None:
             raise self.crash
 
@@ -108,7 +119,7 @@ class SweepRunner:
         folder = self._clones.folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with run_lock(folder, self._display.note):
+            with run_lock(folder, self.display.note):
                 self._clones.remove_leftovers()
                 with ThreadPoolExecutor(self._jobs, thread_name_prefix="trial") as pool:
                     futures = [pool.submit(self._run_trial, *item) for item in enumerate(self.trials)]
@@ -133,14 +144,14 @@ class SweepRunner:
         except InkflowError as error:
             trial.error = error
             events.put(error)
-            self._display.failure(name, str(error))
+            self.display.failure(name, str(error))
         except BaseException as error:
             events.put(InkflowError(f"{name}: unexpected error of the sweep: {error!r}"))
             raise
         else:
             result = Result(name, trial.outcome or Outcome.UNCHANGED, (trial.summary,))
             events.put(result)
-            self._display.result(result)
+            self.display.result(result)
 
     def _run_process(self, project: Path, trial: Trial, events: StageEvents) -> None:
         """Run the trial as a process in its clone, and handle the events that it prints.
@@ -155,7 +166,7 @@ class SweepRunner:
             process = subprocess.Popen(
                 die_with_parent([sys.executable, "-P", "-c", PROGRAM, str(CODE)]),
                 cwd=project,
-                env=os.environ | {MARK: mark(project)},
+                env=self._environment | {MARK: mark(project)},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -201,5 +212,5 @@ class SweepRunner:
         else:
             events.put(content)
             if kind == "line":
-                self._display.line(trial.combination.name, content)
+                self.display.line(trial.combination.name, content)
         return str(content)

@@ -13,15 +13,14 @@ import httpx
 
 from flows.core.errors import ServerUnreachable
 from flows.prefect_server.api_client import connect, request
-from flows.prefect_server.environment import DATABASE, PASSWORD
-from flows.prefect_server.server import Server, check_health
+from flows.prefect_server.environment import PASSWORD
+from flows.prefect_server.server import DATABASE_FILE, Server
+from flows.prefect_server.server_check import check_health
 from flows.prefect_server.up_settings import ADDRESS_FILE, AUTH_FILE, HOME
 from stages.base.errors import InkflowError
 
-DATABASE_FILE = "prefect.db"
 FINAL_STATES = ("COMPLETED", "FAILED", "CANCELLED", "CRASHED")
 PAGE_SIZE = 100
-OTHER_SERVERS = ("PREFECT_API_URL", "PREFECT_HOME", "PREFECT_PROFILE", DATABASE)  # each may select another database
 
 
 @dataclass(frozen=True)
@@ -66,18 +65,12 @@ def _running_url(address: Path) -> str | None:
 @contextmanager
 def _api_client(root: Path, home: Path, url: str | None) -> Iterator[httpx.Client]:
     """Yields a client of the server at `url`, or of a temporary server on the database in `home`."""
-    saved = {name: os.environ.pop(name, None) for name in OTHER_SERVERS}
-    os.environ["PREFECT_HOME"] = str(home)
-    try:
-        with ExitStack() as stack:
-            if url is None:
-                server = stack.enter_context(Server(root))
-                server.wait_until_ready()
-                url = str(server.url)
-            yield stack.enter_context(connect(url, _credentials(home)))
-    finally:
-        os.environ.pop("PREFECT_HOME")
-        os.environ.update({name: value for name, value in saved.items() if value is not None})
+    with ExitStack() as stack:
+        if url is None:
+            server = stack.enter_context(Server(root, home))
+            server.wait_until_ready()
+            url = str(server.url)
+        yield stack.enter_context(connect(url, _credentials(home)))
 
 
 def _credentials(home: Path) -> tuple[str, str] | None:

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from flows.core.errors import ServerUnreachable
 from flows.core.redaction import mask
-from flows.prefect_server.environment import DATABASE, PASSWORD
-from flows.prefect_server.server import check_health
+from flows.prefect_server.environment import DATABASE, PASSWORD, variables_set
+from flows.prefect_server.server_check import check_health
 from flows.prefect_server.supervisor import Supervisor
 from flows.prefect_server.up_settings import (
     ADDRESS_FILE,
@@ -34,6 +34,8 @@ from stages.base.errors import EXIT_DONE, InkflowError, InvalidInput
 APP = "flows.prefect_server.same_origin:create_app"
 START_TIMEOUT_S = 180.0  # of the server, on a busy machine, with a new database
 POLL_S = 0.5
+QUIET = {"PREFECT_LOGGING_LEVEL": "ERROR"}  # for processes that start no run
+PLAIN = {"COLUMNS": "500", "NO_COLOR": "1"}
 
 
 def up(arguments: argparse.Namespace) -> int:
@@ -113,24 +115,24 @@ def _wait_for_server(settings: Settings, supervisor: Supervisor, stop: threading
 def _start_workers(settings: Settings, supervisor: Supervisor) -> list[str]:
     """Creates the pools and automations, starts a worker for each pool, and returns the names of the pools."""
     environment = settings.client_environment()
-    os.environ.update(environment)  # Prefect reads its settings at import
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "ERROR")
-    from prefect import get_client
-    from prefect.exceptions import PrefectHTTPStatusError
+    with variables_set(environment | QUIET):  # workers and runs do not inherit them
+        from prefect import get_client
+        from prefect.exceptions import PrefectHTTPStatusError
 
-    from flows.prefect_server.automations import create_automations
-    from flows.prefect_server.pools import create_pool, pool_names
+        from flows.prefect_server.automations import create_automations
+        from flows.prefect_server.pools import create_pool, pool_names
 
-    names = pool_names(settings.root, read_deployments(settings.root))
-    try:
-        with get_client(sync_client=True) as client:
-            for name in names:
-                create_pool(client, settings.root, name)
-                worker = ["prefect", "worker", "start", "--pool", name, "--type", "process", "--name", f"{name} of up"]
-                supervisor.add(f"worker-{name}", worker, environment)
-            create_automations(client, settings.webhook)
-    except PrefectHTTPStatusError as error:
-        raise InkflowError(f"Prefect's server refused a request: {mask(' '.join(str(error).split()))}") from error
+        names = pool_names(settings.root, read_deployments(settings.root))
+        try:
+            with get_client(sync_client=True) as client:
+                for name in names:
+                    create_pool(client, settings.root, name)
+                create_automations(client, settings.webhook)
+        except PrefectHTTPStatusError as error:
+            raise InkflowError(f"Prefect's server refused a request: {mask(' '.join(str(error).split()))}") from error
+    for name in names:
+        worker = ["prefect", "worker", "start", "--pool", name, "--type", "process", "--name", f"{name} of up"]
+        supervisor.add(f"worker-{name}", worker, environment)
     return names
 
 
@@ -143,7 +145,7 @@ def _deploy(settings: Settings, supervisor: Supervisor) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
         cwd=settings.root,
-        env=os.environ | settings.client_environment() | supervisor.environment | {"COLUMNS": "500", "NO_COLOR": "1"},
+        env=os.environ | settings.client_environment() | supervisor.environment | QUIET | PLAIN,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -16,7 +16,16 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from flows.core.code_path import python_path
-from flows.prefect_server.environment import DATABASE, HEARTBEAT, ORIGINS, PASSWORD
+from flows.prefect_server.environment import (
+    DATABASE,
+    HEARTBEAT,
+    NO_ANALYTICS,
+    ORIGINS,
+    PASSWORD,
+    RUN_LOGS,
+    certificate_variables,
+    loopback_variables,
+)
 from stages.base.errors import InkflowError, InvalidInput
 
 HOME = Path(".inkflow/up")  # PREFECT_HOME of the server and the workers
@@ -59,8 +68,11 @@ class Settings:
         environment = {
             "PREFECT_API_URL": self.api_url,
             "PREFECT_HOME": str(self.home),
-            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            **NO_ANALYTICS,
             **HEARTBEAT,
+            **RUN_LOGS,
+            **loopback_variables(),
+            **certificate_variables(),
             "PREFECT_WORKER_QUERY_SECONDS": "2",
             "PYTHONPATH": python_path(),
             "DO_NOT_TRACK": "1",

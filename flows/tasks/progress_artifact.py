@@ -1,12 +1,15 @@
 """Shows the progress of a stage as a progress artifact of its Prefect task."""
 
 import re
+import time
 from collections.abc import Callable
 from uuid import UUID
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
 from flows.engine.display.progress_parser import parse_progress
+
+INTERVAL_S = 5.0  # between updates: each is an event in the server's database, which a run of hours would fill
 
 
 class ProgressArtifact:
@@ -23,12 +26,14 @@ class ProgressArtifact:
         self._log = log
         self._id: UUID | None = None
         self._is_broken = False
+        self._sent_at = -INTERVAL_S
 
     def update(self, text: str) -> None:
-        """Update the progress from a line of the stage's output, if it reports any."""
+        """Update the progress from a line of the stage's output, if it reports any and the last update is not new."""
         progress = parse_progress(text)
-        if progress:
+        if progress and time.monotonic() - self._sent_at >= INTERVAL_S:
             self._set(100.0 * progress[0] / progress[1])
+            self._sent_at = time.monotonic()
 
     def close(self) -> None:
         """Set the progress to 100 percent, for a stage that succeeded."""

@@ -3,7 +3,6 @@
 from typing import Any
 
 from prefect import Task, get_run_logger
-from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed
 
@@ -11,6 +10,7 @@ from flows.engine.policy import StagePolicy
 from flows.engine.stage_events import EndEvent, FailedAttempt, NotRun, StageEvents
 from flows.engine.types import Outcome, Result
 from flows.tasks.failure_state import failure_state
+from flows.tasks.own_settings import own_task
 from flows.tasks.progress_artifact import ProgressArtifact
 
 
@@ -32,12 +32,9 @@ def stage_task(events: StageEvents, policy: StagePolicy) -> Task[[], State[Any]]
             progress.close()
         return _state(endings[-1])
 
-    return Task(
-        fn=body,
-        name=name,
-        task_run_name=name,
-        cache_policy=NO_CACHE,
-        persist_result=False,
+    return own_task(
+        name,
+        body,
         retries=policy.retries,
         retry_condition_fn=lambda *_: isinstance(endings[-1], FailedAttempt),
     )

@@ -16,6 +16,7 @@ from flows.dvc_repo.experiments import ProjectClones
 from flows.experiments.grid import Combination, parse_combinations
 from stages.base.errors import InvalidInput
 from tests.conftest import Inkflow, Toy, wait_until
+from tests.flows.test_pipeline import finished_run
 from tests.support.root import ROOT
 
 RUNS = "INKFLOW_TEST_RUNS"  # folder with a file for each stage, to which each run appends a line
@@ -105,8 +106,10 @@ def sweep_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S
 
 
 @pytest.mark.server
-def test_grid_as_experiments(sweep_project: SweepProject, inkflow: Inkflow) -> None:
-    """Each cell is an experiment with its metrics; shared stages run once; the workspace does not change."""
+def test_grid_as_experiments(sweep_project: SweepProject, inkflow: Inkflow, prefect_url: str) -> None:
+    """Each cell is an experiment with its metrics and a task with its output; shared stages run once; the workspace
+    does not change.
+    """
     sweep_project.write({"in": "edited\n", "notes.txt": "untracked\n"})
     before, status = sweep_project.contents(), sweep_project.git("status", "--porcelain")
     done = inkflow(
@@ -121,6 +124,8 @@ def test_grid_as_experiments(sweep_project: SweepProject, inkflow: Inkflow) -> N
         "by=2,plus=10": "12", "by=2,plus=20": "22", "by=3,plus=10": "13", "by=3,plus=20": "23",
     }  # fmt: skip
     assert "by=3,plus=20  ran" in done.stdout
+    run = finished_run(prefect_url, 4)
+    wait_until(lambda: any("sh score.sh 20" in line for line in run.log("scale.by=3 score.plus=20")), timeout_s=30)
 
 
 @pytest.mark.server

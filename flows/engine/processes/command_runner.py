@@ -40,6 +40,7 @@ class CommandRunner:
             log: called with a message if modules cannot be preloaded.
         """
         self._root, self._forks = root, ForkClient(root, log)
+        self._inherited = dict(os.environ)  # the caller's, before this process adds settings for Prefect
         self._running: dict[str, Process] = {}
         self._timed_out: set[str] = set()
         self.stop_event = threading.Event()
@@ -143,9 +144,9 @@ class CommandRunner:
             terminate_trees([process.pid])
 
     def _environment(self) -> dict[str, str]:
-        """Returns the environment of this process, in which `python` is its own interpreter."""
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-        return os.environ | {"PATH": path, "PYTHONUNBUFFERED": "1", MARK: mark(self._root)}
+        """Returns the environment of the caller, in which `python` is this process's interpreter."""
+        path = f"{Path(sys.executable).parent}{os.pathsep}{self._inherited.get('PATH', os.defpath)}"
+        return self._inherited | {"PATH": path, "PYTHONUNBUFFERED": "1", MARK: mark(self._root)}
 
 
 def terminate_orphans(root: Path) -> list[str]:
