@@ -17,6 +17,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from flows.prefect_server.environment import ORIGINS, PASSWORD
+from flows.prefect_server.sqlite_transactions import use_waiting_transactions
 
 POLICY_VIOLATION = 1008  # close code of RFC 6455
 
@@ -43,5 +44,6 @@ def create_app() -> ASGIApp:
 
     With a password no check is needed: other pages do not know it.
     """
+    use_waiting_transactions()
     app = create_prefect_app()
     return app if os.environ.get(PASSWORD) else SameOriginMiddleware(app, frozenset(os.environ[ORIGINS].split(",")))

@@ -3,10 +3,13 @@
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from flows.prefect_server.api_client import connect
+from flows.prefect_server.server import Server as RunServer
 from tests.conftest import DIAMOND, Inkflow, Toy
 from tests.flows.dvc_repo.test_remotes import commit
 from tests.support.http_server import Server, text
@@ -109,6 +112,21 @@ def test_callers_settings_do_not_reach_the_server_nor_ours_the_stages(toy: Toy) 
     seen = json.loads(toy.read("seen"))
     names = ("PREFECT_", "NO_PROXY", "no_proxy", *variables)
     assert {name: value for name, value in seen.items() if name.startswith(names)} == variables
+
+
+def test_clients_of_sqlite_wait_for_each_other(tmp_path: Path) -> None:
+    """Several clients that write at the same time are all served; none is told that the database is locked."""
+    with RunServer(tmp_path, tmp_path / "home") as server:
+        server.wait_until_ready()
+        flow = api(str(server.url), "POST", "/flows/", {"name": "load"})["id"]
+
+        def write(_: int) -> set[int]:
+            with connect(str(server.url)) as client:
+                run = {"flow_id": flow, "state": {"type": "RUNNING"}}
+                return {client.post("/flow_runs/", json=run).status_code for _ in range(12)}
+
+        with ThreadPoolExecutor(6) as pool:
+            assert set().union(*pool.map(write, range(6))) == {201}
 
 
 @pytest.mark.parametrize(
