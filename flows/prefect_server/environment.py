@@ -7,7 +7,7 @@ back afterwards: stages, workers and runs inherit the environment of the caller,
 import ipaddress
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from urllib.parse import urlsplit
 
@@ -61,9 +61,9 @@ def certificate_variables() -> dict[str, str]:
 
 
 def is_loopback(url: str) -> bool:
-    """Returns True if the host of `url` is this machine."""
-    host = urlsplit(url).hostname or ""
-    try:
+    """Returns True if the host of `url` is this machine; False for text that is no URL."""
+    host = ""
+    with suppress(ValueError):
+        host = urlsplit(url).hostname or ""
         return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    return host == "localhost"

@@ -148,7 +148,8 @@ class Server:
         if code is None:
             return ServerUnreachable(None, f"it does not respond; its log is {self._home / LOG_FILE}")
         log = (self._home / LOG_FILE).read_text(encoding="utf-8", errors="replace")
-        reasons = [f"it ended with exit code {code}", *log.splitlines()[-1:], *REASON.findall(log)]
+        lines = [line for line in log.splitlines() if line and not line.startswith("Warning!")]
+        reasons = [f"it ended with exit code {code}", *lines[-1:], *REASON.findall(log)]
         return ServerUnreachable(None, f"{mask(reasons[-1])}; its log is {self._home / LOG_FILE}")
 
     def _start(self) -> None:

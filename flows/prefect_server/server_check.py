@@ -108,9 +108,9 @@ def _certificates() -> ssl.SSLContext | bool:
 
 def _way(url: str) -> str:
     """Names the proxy that requests to `url` go through; empty without one."""
-    if is_loopback(url):
+    scheme, _, rest = url.partition("://")
+    if is_loopback(url) or urllib.request.proxy_bypass(rest.partition("/")[0]):
         return ""
-    scheme = url.partition(":")[0]
     names = [name for name in os.environ if name.lower() in (f"{scheme}_proxy", PROXIES[-1]) and os.environ[name]]
     return f" (through the proxy of {' and '.join(names)})" if names else ""
 

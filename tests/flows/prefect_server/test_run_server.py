@@ -1,6 +1,7 @@
 """The Prefect server of a run: a named one is checked before any work, a temporary one is not needed for the work."""
 
 import json
+import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,7 @@ import pytest
 
 from flows.prefect_server.api_client import connect
 from flows.prefect_server.server import Server as RunServer
-from tests.conftest import DIAMOND, Inkflow, Toy
+from tests.conftest import DIAMOND, Inkflow, Toy, wait_until
 from tests.flows.dvc_repo.test_remotes import commit
 from tests.support.http_server import Server, text
 from tests.support.prefect_api import api
@@ -86,6 +87,28 @@ def test_home_that_cannot_be_written(diamond: Toy) -> None:
     assert diamond.runs("join") == 1
 
 
+def test_sweep_without_its_server(diamond: Toy) -> None:
+    """A sweep whose temporary server cannot start says so once, runs all combinations and records them."""
+    diamond.write({".inkflow/prefect": "a file", ".gitignore": "/*.runs\n/.inkflow\n/out\n/left\n/right\n/joined\n"})
+    commit(diamond.folder)
+    command = [sys.executable, "-m", "flows", "sweep", "--grid", "knobs.speed=2,3"]
+    done = subprocess.run(command, cwd=diamond.folder, env=environment(), capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stdout.count(WITHOUT)) == (0, 1), done.stdout + done.stderr
+    assert "2 combinations: 2 ran" in done.stdout
+
+
+def test_ctrl_c_without_server(toy: Toy) -> None:
+    """Ctrl-C ends a run without a server and its stage, with the exit code of an interruption."""
+    toy.write({"dvc.yaml": "stages: {long: {cmd: touch started; sleep 600; touch end, outs: [end]}}\n"})
+    command = [sys.executable, "-m", "flows", "run", "--no-server"]
+    with subprocess.Popen(command, cwd=toy.folder, env=environment(), stderr=subprocess.PIPE, text=True) as process:
+        wait_until(lambda: (toy.folder / "started").exists(), timeout_s=60)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors == "error: long was interrupted before it finished\n"
+
+
 def test_server_that_dies(toy: Toy) -> None:
     """If the temporary server dies in the middle, the run goes on, says so once, and ends with its own exit code."""
     stages = "stages:\n  kill: {cmd: python kill.py; touch killed, outs: [killed]}\n"
@@ -156,6 +179,7 @@ def test_named_server_is_no_prefect_server(
     [
         ("http://192.0.2.1/api", {"HTTP_PROXY": DEAD}, "through the proxy of HTTP_PROXY"),
         ("https://192.0.2.1/api", {"SSL_CERT_FILE": "/nowhere/x.pem"}, "SSL_CERT_FILE=/nowhere/x.pem: No such file"),
+        ("http://[nonsense/api", {}, "cannot be used"),
         ("192.0.2.1", {}, "missing an 'http://' or 'https://' protocol"),
     ],
 )
