@@ -12,7 +12,7 @@ UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 UNIT_BYTES = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 UP_EXAMPLES = """examples:
   inkflow up                                                     reachable from this machine only
-  inkflow up --webhook https://chat.example/hooks/...            called when a nightly run fails or is late
+  inkflow up --webhook https://chat.example/hooks/...            called when an unattended run fails, or works again
   inkflow up --host 0.0.0.0                                      reachable from other machines, with a password
   inkflow up --database postgresql+asyncpg://db/prefect          set a URL with a password in the variable
                                                                  PREFECT_SERVER_DATABASE_CONNECTION_URL
@@ -154,7 +154,7 @@ def up(verb: argparse.ArgumentParser) -> None:
         help="postgresql+asyncpg://...; set a URL with a password in PREFECT_SERVER_DATABASE_CONNECTION_URL, which "
         "`ps` does not show; default: that variable, else SQLite in .inkflow/up",
     )
-    verb.add_argument("--webhook", metavar="URL", help="URL to call when a nightly run fails, crashes or is late")
+    verb.add_argument("--webhook", metavar="URL", help="URL to call when an unattended run fails, is late, or works again")
 
 
 def prune(verb: argparse.ArgumentParser) -> None:

@@ -13,10 +13,12 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flows.core.errors import ServerUnreachable
 from flows.core.redaction import mask
 from flows.prefect_server.environment import DATABASE, PASSWORD
+from flows.prefect_server.notifier import Notifier
 from flows.prefect_server.server import check_health
 from flows.prefect_server.supervisor import Supervisor
 from flows.prefect_server.up_settings import (
@@ -26,14 +28,20 @@ from flows.prefect_server.up_settings import (
     HOME,
     WEBHOOK,
     Settings,
+    read_deployment_file,
     read_deployments,
     read_settings,
 )
 from stages.base.errors import EXIT_DONE, InkflowError, InvalidInput
 
+if TYPE_CHECKING:  # the import of Prefect takes two seconds
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.objects import FlowRun
+
 APP = "flows.prefect_server.same_origin:create_app"
 START_TIMEOUT_S = 180.0  # of the server, on a busy machine, with a new database
 POLL_S = 0.5
+NOTIFIED = "notified.json"  # in HOME: what the webhook was told
 
 
 def up(arguments: argparse.Namespace) -> int:
@@ -47,17 +55,18 @@ def up(arguments: argparse.Namespace) -> int:
     stop = _stop_event()
     with _lock(root):
         settings = read_settings(arguments, root)
-        for name in (DATABASE, WEBHOOK):  # secrets for the server and its webhook block, not for runs
+        for name in (DATABASE, WEBHOOK):  # secrets for the server and for this process, not for runs
             os.environ.pop(name, None)
         address = settings.home / ADDRESS_FILE
         address.unlink(missing_ok=True)
-        with Supervisor(root, settings.home) as supervisor:
+        with Supervisor(root, settings.home) as supervisor, _notifications(settings):
             supervisor.add("server", _server_arguments(settings), settings.server_environment())
             print(f"Starting Prefect's server at {settings.ui_url} ...", flush=True)
             _wait_for_server(settings, supervisor, stop)
             if not stop.is_set():
-                pools = _start_workers(settings, supervisor)
+                pools, dead_runs = _start_workers(settings, supervisor)
                 _deploy(settings, supervisor)
+                _mark_dead_runs(dead_runs)
                 print(_instructions(settings, pools), flush=True)
                 address.write_text(settings.api_url, encoding="utf-8")
             while not stop.wait(POLL_S):
@@ -110,38 +119,43 @@ def _wait_for_server(settings: Settings, supervisor: Supervisor, stop: threading
     raise InkflowError(f"Prefect's server does not respond after {START_TIMEOUT_S:g} s; its log is {log}")
 
 
-def _start_workers(settings: Settings, supervisor: Supervisor) -> list[str]:
-    """Creates the pools and automations, starts a worker for each pool, and returns the names of the pools."""
+def _start_workers(settings: Settings, supervisor: Supervisor) -> tuple[list[str], list["FlowRun"]]:
+    """Creates the pools and automations, and starts a worker for each pool.
+
+    Returns:
+        The names of the pools, and the runs that died with an earlier `inkflow up`.
+    """
     environment = settings.client_environment()
     os.environ.update(environment)  # Prefect reads its settings at import
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "ERROR")
-    from prefect import get_client
-    from prefect.exceptions import PrefectHTTPStatusError
-
-    from flows.prefect_server.automations import create_automations
+    from flows.prefect_server.automations import set_up_automations
+    from flows.prefect_server.dead_runs import find_dead_runs, worker_name
     from flows.prefect_server.pools import create_pool, pool_names
 
     names = pool_names(settings.root, read_deployments(settings.root))
-    try:
-        with get_client(sync_client=True) as client:
-            for name in names:
-                create_pool(client, settings.root, name)
-                worker = ["prefect", "worker", "start", "--pool", name, "--type", "process", "--name", f"{name} of up"]
-                supervisor.add(f"worker-{name}", worker, environment)
-            create_automations(client, settings.webhook)
-    except PrefectHTTPStatusError as error:
-        raise InkflowError(f"Prefect's server refused a request: {mask(' '.join(str(error).split()))}") from error
-    return names
+    with _prefect_client() as client:
+        for name in names:
+            create_pool(client, settings.root, name)
+        dead_runs = find_dead_runs(client, settings.root, names)
+        set_up_automations(client)
+    for name in names:
+        worker = ["prefect", "worker", "start", "--pool", name, "--type", "process"]
+        supervisor.add(f"worker-{name}", [*worker, "--name", worker_name(settings.root, name)], environment)
+    return names, dead_runs
 
 
 def _deploy(settings: Settings, supervisor: Supervisor) -> None:
-    """Runs `prefect deploy --all`.
+    """Runs `prefect deploy --all` with what a person has set on Prefect's page.
 
     Raises:
         InvalidInput: prefect.yaml cannot be deployed; the message is Prefect's.
     """
+    from flows.prefect_server.deployments import finish_deployments, write_deployments
+
+    with _prefect_client() as client:
+        file = write_deployments(client, read_deployment_file(settings.root), settings.home)
     done = subprocess.run(
-        [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
+        [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(file)],
         cwd=settings.root,
         env=os.environ | settings.client_environment() | supervisor.environment | {"COLUMNS": "500", "NO_COLOR": "1"},
         stdin=subprocess.DEVNULL,
@@ -154,17 +168,60 @@ def _deploy(settings: Settings, supervisor: Supervisor) -> None:
         raise InvalidInput(
             f"{DEPLOYMENTS} cannot be deployed: {mask(lines[-1] if lines else 'Prefect gave no reason')}"
         )
+    with _prefect_client() as client:
+        finish_deployments(client, read_deployments(settings.root), settings.home)
+
+
+def _mark_dead_runs(runs: Sequence["FlowRun"]) -> None:
+    """Marks the runs that died with an earlier `inkflow up`; the deployments are there that start them again."""
+    from flows.prefect_server.dead_runs import mark_dead_runs
+
+    with _prefect_client() as client:
+        if names := mark_dead_runs(client, runs):
+            print(f"Ended with an earlier `inkflow up`, now marked as crashed: {', '.join(names)}", flush=True)
+
+
+@contextmanager
+def _prefect_client() -> Iterator["SyncPrefectClient"]:
+    """Yields a client of the server.
+
+    Raises:
+        InkflowError: The server refused a request.
+    """
+    from prefect import get_client
+    from prefect.exceptions import PrefectHTTPStatusError
+
+    try:
+        with get_client(sync_client=True) as client:
+            yield client
+    except PrefectHTTPStatusError as error:
+        raise InkflowError(f"Prefect's server refused a request: {mask(' '.join(str(error).split()))}") from error
+
+
+@contextmanager
+def _notifications(settings: Settings) -> Iterator[None]:
+    """Calls the webhook during the block, if there is one."""
+    if settings.webhook is None:
+        yield
+        return
+    notifier = Notifier(settings.api_url, settings.password, settings.webhook, settings.home / NOTIFIED)
+    notifier.start()
+    try:
+        yield
+    finally:
+        notifier.stop()
 
 
 def _instructions(settings: Settings, pools: Sequence[str]) -> str:
     """Returns the text that tells the user where everything is, once it runs."""
     password, export = _password_hints(settings) if settings.password else ([], [])
+    webhook = "called when an unattended run fails" if settings.webhook else "none; set --webhook URL"
     return "\n".join(
         [
             "",
             f"Prefect's page:  {settings.ui_url}",
             f"Pools:           {', '.join(pools)}, with a worker each; the logs are in {HOME}",
-            f"Webhook:         {'called when a nightly run fails' if settings.webhook else 'none; set --webhook URL'}",
+            f"Webhook:         {webhook}",
             *password,
             "",
             "In another terminal:",

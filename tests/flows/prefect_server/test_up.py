@@ -200,10 +200,10 @@ def test_run_without_heartbeat_is_crashed(up: Up) -> None:
     """A run without a process and a worker is marked as crashed once its heartbeats stop."""
     program = (
         "from prefect import get_client, flow; from prefect.events import emit_event\n"
-        "from prefect.states import Running; from flows.prefect_server.automations import create_automations\n"
+        "from prefect.states import Running; from flows.prefect_server.automations import set_up_automations\n"
         "idle = flow(lambda: None, name='idle')\n"
         "with get_client(sync_client=True) as client:\n"
-        "    create_automations(client, None, 4)\n"
+        "    set_up_automations(client, 4)\n"
         "    run = client.create_flow_run(idle, state=Running())\n"
         "emit_event('prefect.flow-run.heartbeat', {'prefect.resource.id': f'prefect.flow-run.{run.id}'})\n"
         "print(run.id)\n"
