@@ -7,6 +7,7 @@ The event carries no data: each flow reads the digests from the source itself.
 """
 
 import json
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from prefect.exceptions import PrefectHTTPStatusError
 from prefect.states import Completed
 from prefect.variables import Variable
 
+from flows.core.errors import ProgramFailed
 from flows.core.redaction import mask
 from flows.core.stage_program import run_program
 from flows.engine.run import Options, Run
@@ -62,11 +64,22 @@ class SourceDigests(NamedTuple):
 def read_source_digests(dataset: str | None, root: Path = Path()) -> SourceDigests:
     """Read the digests of `dataset`, or of the chosen one if None, from the mirror if one is set, else its address.
 
+    Changed data are prepared in a temporary folder on trial, so that data that no run could use are an error here.
+
     Raises:
-        ProgramFailed: the source is unavailable, or has no valid data set.
+        ProgramFailed: the source is unavailable, or has no data set that the stages `download` and `prepare` accept.
     """
-    arguments = ["--dataset", dataset] if dataset else []
-    return SourceDigests(**json.loads(mask(run_program("download.source_digests", arguments, root))))
+    with tempfile.TemporaryDirectory() as folder:
+        raw, prepared = Path(folder) / "raw", Path(folder) / "prepared"
+        arguments: list[str | Path] = ["--out", raw, *(["--dataset", dataset] if dataset else [])]
+        digests = SourceDigests(**json.loads(mask(run_program("download.source_digests", arguments, root))))
+        if digests.changed:
+            try:
+                run_program("prepare", ["--raw", raw, "--out", prepared], root)
+            except ProgramFailed as error:
+                reason = str(error).replace(f"{raw}/", "")
+                raise ProgramFailed(f"{digests.sentence}, but cannot be used: {reason}", error.exit_code) from error
+    return digests
 
 
 @flow(name="watch-data", persist_result=False)

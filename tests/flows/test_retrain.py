@@ -18,7 +18,7 @@ from prefect.logging import disable_run_logger
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from ruamel.yaml import YAML
 
-from flows.retrain import watch_data
+from flows.retrain import retrain, watch_data
 from stages.base.errors import InvalidInput, SourceUnavailable
 from stages.data.datasets import digest
 from stages.download import source_digests
@@ -90,6 +90,36 @@ def test_a_refused_event_is_sent_again(
     assert [state.is_completed() for state in states] == [False, True, True]
     assert "the next check sends it" in str(states[0].message)
     assert proxy.datasets == ["mnist"]
+
+
+@pytest.mark.server
+@pytest.mark.parametrize(
+    ("arrays", "reason"),
+    [
+        ({"x_train": np.zeros((600, 20, 28), np.uint8), "x_test": np.zeros((9, 20, 28), np.uint8)}, "`shape`"),
+        ({"x_train": np.zeros((600, 28, 28), np.float32)}, "pixels of type float32"),
+        ({"x_train": np.zeros((2, 28, 28), np.uint8), "y_train": np.arange(2)}, "prepare.samples is [0, 600]"),
+    ],
+    ids=["shape", "type", "samples"],
+)
+def test_bad_new_data_change_nothing(
+    short: Project, mirror: Path, prefect_url: str, arrays: dict[str, np.ndarray[Any, Any]], reason: str
+) -> None:
+    """New data that `download` or `prepare` would refuse fail the check: no event is sent, and no digest is written."""
+    before = short.read("params.yaml")
+    good = load_digits().by_name() | {"x_train": load_digits().x_train[:600], "y_train": load_digits().y_train[:600]}
+    good |= {"x_test": good["x_test"][:9], "y_test": good["y_test"][:9]}
+    np.savez(mirror, allow_pickle=False, **good | arrays)
+    with EventProxy(prefect_url).running() as proxy, temporary_settings({PREFECT_API_URL: proxy.url}):
+        states = [check_source(), check_source()]
+        with disable_run_logger():
+            states.append(retrain.fn())
+    assert [state.is_failed() for state in states] == [True, True, True]
+    assert [state.message for state in states] == [states[0].message] * 3
+    assert reason in str(states[0].message)
+    assert "/tmp" not in str(states[0].message).replace(str(mirror), "")
+    assert proxy.datasets == []
+    assert short.read("params.yaml") == before
 
 
 def check_source() -> State[Any]:
