@@ -11,6 +11,7 @@ from prefect.states import Completed
 from flows.core.redaction import mask_logs
 from flows.engine.processes.command_runner import CommandRunner
 from flows.engine.types import Command
+from flows.tasks.artifacts import publish_scores
 from flows.tasks.failure_state import failure_state
 from stages.base.errors import InkflowError
 
@@ -24,7 +25,7 @@ def score(model: str, folder: str = "inbox", out: str = "scores/scores.parquet",
     Args:
         model: name of a trained model, or path of its ONNX file.
         folder: folder with images, arrays and further folders of them.
-        out: Parquet file to write or extend; unreadable files are listed in the .errors.csv file beside it.
+        out: Parquet file (.parquet) to write or extend; unreadable files are listed in the .errors.csv file beside it.
         raw: use pixels unchanged, in the size of the model, instead of centring digits like those of MNIST.
     """
     logger = get_run_logger()
@@ -41,4 +42,6 @@ def score(model: str, folder: str = "inbox", out: str = "scores/scores.parquet",
     except InkflowError as error:
         logger.error(str(error))
         return failure_state(error)
-    return Completed(message=lines[-1].removeprefix("score: "))
+    counts, rejected = lines[-1].removeprefix("score: "), Path(out).with_suffix(".errors.csv")
+    publish_scores(counts, Path(out), rejected)
+    return Completed(message=counts if ", 0 could not" in counts else f"{counts}, see {rejected}")

@@ -1,4 +1,4 @@
-"""Publishes the report as artifacts of a flow run: summary with plots, table of models, link to the page."""
+"""Publishes artifacts of a flow run: summary, plots, table and page of the report; numbers and files of a score."""
 
 import base64
 import csv
@@ -19,6 +19,28 @@ COLUMNS = {
     "mean_absolute_error_low": "error from", "mean_absolute_error_high": "error to",
     "root_mean_squared_error": "root mean square", "r2": "R²", "parameters": "parameters",
 }  # fmt: skip
+
+MAX_REJECTED = 200  # files in the artifact of a score; the list beside the table has all of them
+
+
+def publish_scores(counts: str, table: Path, rejected: Path) -> None:
+    """Create the artifact of a score for the current flow run: `counts`, the paths of both files, the rejected files.
+
+    Args:
+        counts: the numbers of files by outcome.
+        table: the Parquet file of predictions.
+        rejected: the CSV file with the columns name and reason of the files that could not be scored.
+    """
+    with rejected.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))[1:]
+    lines = [f"{counts}.", f"Predictions: `{table.resolve()}` on {platform.node()}"]
+    if rows:
+        lines.append(f"Files that could not be scored: `{rejected.resolve()}`")
+        items = [(name.replace("`", "'"), reason) for name, reason in rows[:MAX_REJECTED]]
+        lines.append("\n".join(f"- `{name}`: {reason}" for name, reason in items))
+    if len(rows) > MAX_REJECTED:
+        lines.append(f"and {len(rows) - MAX_REJECTED} more")
+    create_markdown_artifact(mask("\n\n".join(lines)), "inkflow-scores", "The last score of a folder")
 
 
 def publish_report(root: Path) -> None:

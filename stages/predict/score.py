@@ -23,8 +23,10 @@ from stages.predict.image_arrays import RejectedInput
 from stages.predict.image_files import escape_unprintable, expand_paths, read_images, regular_file, short_message
 
 TEXT, NUMBER = pa.string(), pa.float32()
+SUFFIX = ".parquet"
 SCHEMA = pa.schema(
     {
+        "folder": TEXT,  # below the current folder or absolute; null in rows of earlier versions
         "file": TEXT,  # path below the folder
         "sha256": TEXT,  # of the file
         "model_sha256": TEXT,
@@ -36,7 +38,8 @@ SCHEMA = pa.schema(
         "runner_up_probability": NUMBER,
     }
 )
-KEY = ("file", "sha256", "model_sha256", "raw")
+EARLIER_SCHEMA = SCHEMA.remove(0)
+KEY = ("folder", "file", "sha256", "model_sha256", "raw")
 MAX_ROWS = 10_000  # kept as Python objects, which take ten times the memory of Arrow's
 
 
@@ -56,15 +59,17 @@ def score(model: str, folder: Path, out: Path, raw: bool = False) -> ScoreCounts
     """Adds the predictions of `model` for new images in `folder` to the table `out`; earlier rows stay.
 
     Raises:
-        InvalidInput: The model, the folder or the table cannot be read.
+        InvalidInput: The model, the folder or the table cannot be read, or the table's name has another suffix.
         OutputError: The results cannot be written; the earlier ones are unchanged.
     """
     if not folder.is_dir():
         raise InvalidInput(f"{folder}: is not a folder; create it, or name another one")
+    if out.suffix != SUFFIX:
+        raise InvalidInput(f"{out}: the table is a Parquet file, expected a name that ends in {SUFFIX}")
     classifier = open_classifier(find_model(model))
     earlier = _read_table(out)
     known = set(zip(*(earlier[name].to_pylist() for name in KEY), strict=True))
-    scorer = Scorer(classifier, raw, file_sha256(classifier.path), known)
+    scorer = Scorer(classifier, raw, file_sha256(classifier.path), _folder_name(folder), known)
     for name in expand_paths([str(folder)]):
         if not isinstance(name, RejectedInput):
             scorer.add(name, os.path.relpath(name, folder))
@@ -81,12 +86,14 @@ class Scorer:
     """Scores files one by one, and collects the rows of the table and the rejected files.
 
     Attributes:
+        folder: The folder's name in the table.
         known: The values of KEY of the files that were scored before.
     """
 
     classifier: Classifier
     raw: bool
     model_sha256: str
+    folder: str
     known: set[tuple[Any, ...]]
     rejected: list[RejectedInput] = field(default_factory=list)
     _scored: int = 0
@@ -102,11 +109,11 @@ class Scorer:
     def add(self, name: str, file: str) -> None:
         """Scores the file `name`, called `file` in the table; rejects all of its images if one is rejected."""
         try:
-            key = (escape_unprintable(file), file_sha256(regular_file(name)), self.model_sha256, self.raw)
+            key = (self.folder, escape_unprintable(file), file_sha256(regular_file(name)), self.model_sha256, self.raw)
         except DataError as error:
             self.rejected.append(RejectedInput(file, str(error)))
             return
-        if key in self.known:
+        if key in self.known or (None, *key[1:]) in self.known:
             self._skipped += 1
             return
         results = [result for batch in self.classifier.predict(read_images(name), self.raw) for result in batch]
@@ -143,9 +150,17 @@ def _read_table(path: Path) -> Any:
         raise DataError(
             f"{path}: is not a Parquet file ({short_message(error)}); move it away, then run again"
         ) from error
+    if table.schema == EARLIER_SCHEMA:
+        return table.add_column(0, SCHEMA.field(0), pa.nulls(len(table), TEXT))
     if table.schema != SCHEMA:
         raise DataError(f"{path}: has other columns than a table of results; move it away, then run again")
     return table
+
+
+def _folder_name(folder: Path) -> str:
+    """Returns the same name for every spelling of `folder`: its path below the current folder, or else absolute."""
+    path, here = folder.resolve(), Path.cwd()
+    return escape_unprintable(str(path.relative_to(here) if path.is_relative_to(here) else path))
 
 
 def _write_errors(path: Path, rejected: Sequence[RejectedInput]) -> None:
@@ -156,7 +171,7 @@ def _write_errors(path: Path, rejected: Sequence[RejectedInput]) -> None:
 
 
 def _row(key: tuple[Any, ...], name: str, prediction: Prediction) -> dict[str, Any]:
-    image = key[0] + escape_unprintable(prediction.name.removeprefix(name))
+    image = key[1] + escape_unprintable(prediction.name.removeprefix(name))
     label, runner_up = escape_unprintable(prediction.label), escape_unprintable(prediction.runner_up)
     values = (*key, image, label, prediction.probability, runner_up, prediction.runner_up_probability)
     return dict(zip(SCHEMA.names, values, strict=True))
