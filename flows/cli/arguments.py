@@ -154,7 +154,7 @@ def up(verb: argparse.ArgumentParser) -> None:
         help="postgresql+asyncpg://...; set a URL with a password in PREFECT_SERVER_DATABASE_CONNECTION_URL, which "
         "`ps` does not show; default: that variable, else SQLite in .inkflow/up",
     )
-    verb.add_argument("--webhook", metavar="URL", help="URL to call when an unattended run fails, is late, or works again")
+    verb.add_argument("--webhook", metavar="URL", help="URL to call when an unattended run fails or works again")
 
 
 def prune(verb: argparse.ArgumentParser) -> None:

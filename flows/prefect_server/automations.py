@@ -43,9 +43,9 @@ def crash_automation(heartbeat_s: int = DEFAULT_HEARTBEAT_S) -> AutomationCore:
 
 
 def set_up_automations(client: SyncPrefectClient, heartbeat_s: int = DEFAULT_HEARTBEAT_S) -> None:
-    """Creates the automation on the server, or updates it in place: its watches of running runs go on.
+    """Creates the automation on the server, or updates it in place if its condition has changed.
 
-    Whether it is switched on stays as a person set it.
+    An equal one is left alone, and so its watches of running runs go on. A person's switch stays in any case.
     """
     automation = crash_automation(heartbeat_s)
     existing = next(iter(client.read_automations_by_name(CRASH_AUTOMATION)), None)
@@ -56,8 +56,5 @@ def set_up_automations(client: SyncPrefectClient, heartbeat_s: int = DEFAULT_HEA
     if existing is None:
         client.create_automation(automation)
     elif (existing.trigger, existing.actions) != (automation.trigger, automation.actions):
-        path = {"id": existing.id}
-        stored = client.request("GET", "/automations/{id}", path_params=path).json()
-        content = automation.model_dump(mode="json") | {"enabled": existing.enabled}
-        content["trigger"]["id"] = stored["trigger"]["id"]  # a watch of a run is found by it
-        client.request("PUT", "/automations/{id}", path_params=path, json=content).raise_for_status()
+        content = automation.model_dump(mode="json", include={"name", "description", "trigger", "actions"})
+        client.request("PUT", "/automations/{id}", path_params={"id": existing.id}, json=content)

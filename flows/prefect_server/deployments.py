@@ -14,40 +14,53 @@ from typing import Any
 from prefect.client.orchestration import SyncPrefectClient
 from ruamel.yaml import YAML
 
+from flows.prefect_server.up_settings import DEPLOYMENTS
 from stages.base.files import write_text
 
-FILE = "prefect.yaml"  # in the folder of `inkflow up`
+FILE = "prefect.yaml"  # in the folder of `inkflow up`; Prefect wants this suffix
 DEPLOYED = "schedules.json"  # in the same folder: the schedules of prefect.yaml at the last deployment
 
 
-def write_deployments(client: SyncPrefectClient, content: Mapping[str, Any], home: Path) -> Path:
-    """Writes prefect.yaml's `content`, with what a person has set, into a file in `home`, and returns its path."""
-    entries = content["deployments"]
-    names = [entry["name"] for entry in entries]
-    response = client.request("POST", "/deployments/filter", json={"deployments": {"name": {"any_": names}}})
-    existing = {(item["name"], item["entrypoint"]): item for item in response.json()}
+def write_deployments(client: SyncPrefectClient, root: Path, home: Path) -> Path:
+    """Writes the prefect.yaml of `root`, with what a person has set, into a file in `home`, and returns its path."""
+    content = _read_file(root)
+    existing = {(item["name"], item["entrypoint"]): item for item in _existing(client, content["deployments"])}
     deployed = _read_deployed(home)
     kept = []
-    for entry in entries:
+    for entry in content["deployments"]:
         found = existing.get((entry["name"], entry["entrypoint"]))
         kept.append(_with_settings(client, entry, found, deployed) if found else entry)
     path = home / FILE
-    with path.open("w", encoding="utf-8") as file:
-        YAML(typ="safe", pure=True).dump(dict(content) | {"deployments": kept}, file)
+    # JSON is YAML too, and means the same in every version of YAML.
+    write_text(path, json.dumps(dict(content) | {"deployments": kept}, ensure_ascii=False, default=str))
     return path
 
 
-def finish_deployments(client: SyncPrefectClient, entries: Sequence[Mapping[str, Any]], home: Path) -> None:
+def finish_deployments(client: SyncPrefectClient, root: Path, home: Path) -> None:
     """Lets the server refuse unknown parameters of new runs, and remembers the deployed schedules."""
-    names = [entry["name"] for entry in entries]
-    for item in client.request("POST", "/deployments/filter", json={"deployments": {"name": {"any_": names}}}).json():
+    entries = _read_file(root)["deployments"]
+    for item in _existing(client, entries):
         schema = item["parameter_openapi_schema"]
         if item["enforce_parameter_schema"] and schema and "additionalProperties" not in schema:
             content = {"parameter_openapi_schema": schema | {"additionalProperties": False}}
-            client.request(
-                "PATCH", "/deployments/{id}", path_params={"id": item["id"]}, json=content
-            ).raise_for_status()
+            client.request("PATCH", "/deployments/{id}", path_params={"id": item["id"]}, json=content)
     write_text(home / DEPLOYED, json.dumps({entry["name"]: _schedules(entry) for entry in entries}))
+
+
+def _read_file(root: Path) -> Mapping[str, Any]:
+    """Returns the content of prefect.yaml as Prefect reads it, with YAML 1.1: `yes` and `on` are true."""
+    yaml = YAML(typ="safe", pure=True)
+    yaml.version = (1, 1)
+    content: Mapping[str, Any] = yaml.load((root / DEPLOYMENTS).read_text(encoding="utf-8"))
+    return content
+
+
+def _existing(client: SyncPrefectClient, entries: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Returns the deployments on the server that have the name and the entry point of one of `entries`."""
+    wanted = {(entry["name"], entry["entrypoint"]) for entry in entries}
+    filters = {"deployments": {"name": {"any_": [name for name, _ in wanted]}}}
+    found: list[Mapping[str, Any]] = client.request("POST", "/deployments/filter", json=filters).json()
+    return [item for item in found if (item["name"], item["entrypoint"]) in wanted]
 
 
 def _with_settings(

@@ -17,6 +17,7 @@ import httpx
 from flows.core.redaction import mask
 from flows.prefect_server.api_client import connect, request
 from flows.prefect_server.crashes import ERROR_LEVEL, GAVE_UP, crash_reason
+from stages.base.errors import InkflowError
 from stages.base.files import write_text
 
 BAD = ("Failed", "Crashed", "TimedOut", "Late", GAVE_UP)
@@ -30,6 +31,7 @@ WAITING_S = 1800.0  # of a run for its turn, before it is posted
 REPEAT_S = 6 * 3600.0  # after which the same failure of the same deployment is posted again
 KEEP_S = 7 * 86400.0  # records of what was posted
 POST_TIMEOUT_S = 10.0
+UNREACHABLE = (httpx.HTTPError, httpx.InvalidURL)
 IS_TEMPORARY = frozenset({408, 429, *range(500, 600)})  # answers of the webhook after which it is called again
 
 
@@ -43,15 +45,13 @@ class Notifier(threading.Thread):
         self._auth = (name, secret) if password else None
         self._end = threading.Event()
         self._is_noted = False
-        self._record = _read_record(path)
+        self._record, self._written = _read_record(path), ""
 
     def run(self) -> None:
         """Looks for new events every POLL_S."""
         with connect(self._api_url, self._auth) as api, httpx.Client(timeout=POST_TIMEOUT_S) as hook:
             while not self._end.wait(POLL_S):
-                with suppress(
-                    httpx.HTTPError
-                ):  # the server is busy or starts again; what was not posted is tried again
+                with suppress(*UNREACHABLE, InkflowError):  # what was not posted or recorded is tried again
                     self.poll(api, hook)
 
     def stop(self) -> None:
@@ -76,7 +76,9 @@ class Notifier(threading.Thread):
         finally:
             _forget(record["seen"], 2 * LATENESS_S, record["since"])
             _forget(record["posted"], KEEP_S, record["since"])
-            write_text(self._path, json.dumps(record))
+            if (text := json.dumps(record)) != self._written:
+                write_text(self._path, text)
+                self._written = text
 
     def _handle(self, event: Mapping[str, Any], api: httpx.Client, hook: httpx.Client) -> None:
         """Posts a failure, or the first success after one; remembers since when a run waits."""
@@ -105,7 +107,7 @@ class Notifier(threading.Thread):
             if now - datetime.fromisoformat(since) >= timedelta(seconds=waiting_s):
                 response = api.get(f"/flow_runs/{run}")
                 if response.is_success and response.json()["state_name"] == WAITING:
-                    message = f"waits since {since[:16]} UTC: an earlier run of {deployment} has not ended"
+                    message = f"waits for more than {waiting_s / 60:g} minutes: an earlier run has not ended"
                     key = f"{run}-waiting"
                     self._post_failure(hook, now.isoformat(), (key, deployment, run, name, WAITING, message))
                 del waiting[run]
@@ -139,7 +141,7 @@ class Notifier(threading.Thread):
             if response.status_code in IS_TEMPORARY:
                 response.raise_for_status()
             problem = "" if response.is_success else f"it answered {response.status_code}"
-        except httpx.HTTPError as error:  # its text may have the address
+        except UNREACHABLE as error:  # its text may have the address
             self._note(f"{type(error).__name__}; it is tried again")
             raise
         self._note(problem)
@@ -182,9 +184,10 @@ def _read_record(path: Path) -> dict[str, Any]:
         "failing": {},  # the last failure of each deployment that has not succeeded since, and its time
         "waiting": {},  # since when a run waits, by its id, with its deployment and name
     }
-    with suppress(OSError, ValueError):
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(content, dict) and content.keys() == record.keys():
+    with suppress(OSError, ValueError, TypeError, AttributeError):
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        datetime.fromisoformat(content["since"])
+        if content.keys() == record.keys():
             return content
     return record
 

@@ -28,7 +28,6 @@ from flows.prefect_server.up_settings import (
     HOME,
     WEBHOOK,
     Settings,
-    read_deployment_file,
     read_deployments,
     read_settings,
 )
@@ -153,7 +152,7 @@ def _deploy(settings: Settings, supervisor: Supervisor) -> None:
     from flows.prefect_server.deployments import finish_deployments, write_deployments
 
     with _prefect_client() as client:
-        file = write_deployments(client, read_deployment_file(settings.root), settings.home)
+        file = write_deployments(client, settings.root, settings.home)
     done = subprocess.run(
         [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(file)],
         cwd=settings.root,
@@ -169,7 +168,7 @@ def _deploy(settings: Settings, supervisor: Supervisor) -> None:
             f"{DEPLOYMENTS} cannot be deployed: {mask(lines[-1] if lines else 'Prefect gave no reason')}"
         )
     with _prefect_client() as client:
-        finish_deployments(client, read_deployments(settings.root), settings.home)
+        finish_deployments(client, settings.root, settings.home)
 
 
 def _mark_dead_runs(runs: Sequence["FlowRun"]) -> None:

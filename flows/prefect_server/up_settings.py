@@ -118,13 +118,7 @@ def _read_or_create_password(path: Path) -> str:
 
 
 def read_deployments(root: Path) -> list[Mapping[str, Any]]:
-    """Returns the deployments of prefect.yaml, checked; errors are those of `read_deployment_file`."""
-    entries: list[Mapping[str, Any]] = read_deployment_file(root)["deployments"]
-    return entries
-
-
-def read_deployment_file(root: Path) -> Mapping[str, Any]:
-    """Returns the content of prefect.yaml, whose deployments are checked.
+    """Returns the deployments of prefect.yaml, checked.
 
     Raises:
         InvalidInput: The file is missing, is not valid YAML, or has an incomplete deployment.
@@ -145,7 +139,7 @@ def read_deployment_file(root: Path) -> Mapping[str, Any]:
             raise InvalidInput(f"{DEPLOYMENTS}: deployment {entry.get('name')}: there is no file {file}")
         if missing:
             raise InvalidInput(f"{DEPLOYMENTS}: deployment {number} has no {' and no '.join(missing)}")
-    return dict(content)
+    return entries
 
 
 def check_database(url: str, source: str = "--database") -> None:

@@ -94,9 +94,8 @@ def test_late_and_waiting_runs_are_told_with_a_reason(told: Told) -> None:
         told.set_state(run, Scheduled(name=WAITING))
     assert told.poll() == []
     told.set_state(waited, Running())
-    [(deployment, state, message)] = told.poll(waiting_s=0)
-    assert (deployment, state) == ("nightly", WAITING)
-    assert message.endswith("UTC: an earlier run of nightly has not ended")
+    message = "waits for more than 0 minutes: an earlier run has not ended"
+    assert told.poll(waiting_s=0) == [("nightly", WAITING, message)]
     assert told.poll(waiting_s=0) == []
 
 
