@@ -18,7 +18,7 @@ from prefect.states import Completed
 from flows.core.errors import Interrupted, StageFailed
 from flows.core.notices import fallback_notice, stand_in_notice
 from flows.core.params_edit import apply_settings
-from flows.core.redaction import mask_logs
+from flows.core.redaction import mask_content, mask_logs
 from flows.engine.engine import Engine
 from flows.engine.run import RUN_ITSELF, Run
 from flows.prefect_server.server import configured_url
@@ -54,7 +54,9 @@ def run_flow(name: str, body: Callable[[], State[Any]], arguments: dict[str, Any
     def flow_function(arguments: dict[str, Any]) -> State[Any]:
         return body()
 
-    state: State[Any] = Flow(fn=flow_function, name=name, persist_result=False)(arguments, return_state=True)
+    state: State[Any] = Flow(fn=flow_function, name=name, persist_result=False)(
+        mask_content(arguments), return_state=True
+    )
     APILogWorker.drain_all(timeout=FLUSH_S)
     EventsWorker.drain_all(timeout=FLUSH_S)
     return state

@@ -7,9 +7,8 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
-from flows.cli.output import print_json
+from flows.cli.output import print_json, shown
 from flows.core.gates import count_statuses, evaluate_gates, junit
 from stages.base.errors import EXIT_DONE, EXIT_FAILED
 from stages.base.files import write_text
@@ -49,10 +48,10 @@ def print_gates(record: dict[str, Any], console: Console) -> None:
     """Prints the gate results as a table."""
     table = Table("model", "gate", "result", "figures", box=None, pad_edge=False)
     for check in record["checks"]:
-        result = Text(check["status"], COLOURS[check["status"]])
-        table.add_row(Text(check["model"]), Text(check["gate"].replace("_", " ")), result, Text(check["sentence"]))
+        result = shown(check["status"], COLOURS[check["status"]])
+        table.add_row(shown(check["model"]), shown(check["gate"].replace("_", " ")), result, shown(check["sentence"]))
     console.print(table)
     if record["note"]:
-        console.print(Text(record["note"]))
+        console.print(shown(record["note"]))
     counts = ", ".join(f"{number} {status}" for status, number in count_statuses(record).items() if number)
     console.print(f"{len(record['checks'])} gates: {counts or 'none is set'}")

@@ -9,9 +9,8 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
-from flows.cli.output import open_page, print_json
+from flows.cli.output import open_page, print_json, shown
 from flows.core.params_edit import load_project_params
 from flows.core.stage_program import run_program
 from stages.base.errors import EXIT_DONE
@@ -67,18 +66,18 @@ def _label(revision: str) -> str:
 
 def print_comparison(comparison: dict[str, Any], console: Console) -> None:
     """Prints the comparison as a table."""
-    console.print(Text(comparison["headline"], "bold"))
+    console.print(shown(comparison["headline"], "bold"))
     table = Table("model", "old", "new", "difference", "95% interval", "p (Holm)", "verdict", box=None, pad_edge=False)
     for row in comparison["models"]:
-        verdict = Text(row["verdict"], COLOURS.get(row["verdict"], "dim"))
+        verdict = shown(row["verdict"], COLOURS.get(row["verdict"], "dim"))
         figures = [f"{row[key]:.4f}" for key in ("old", "new")]
         interval = f"{row['low']:+.4f} to {row['high']:+.4f}"
         table.add_row(
-            Text(row["model"]), *figures, f"{row['difference']:+.4f}", interval, f"{row['corrected_p']:.3g}", verdict
+            shown(row["model"]), *figures, f"{row['difference']:+.4f}", interval, f"{row['corrected_p']:.3g}", verdict
         )
     if comparison["models"]:
         console.print(table)
     if comparison["unchanged"]:
-        console.print(Text(f"Unchanged, the same bytes: {', '.join(comparison['unchanged'])}"))
+        console.print(shown(f"Unchanged, the same bytes: {', '.join(comparison['unchanged'])}"))
     if comparison["without_counterpart"]:
-        console.print(Text(f"Without counterpart: {', '.join(comparison['without_counterpart'])}"))
+        console.print(shown(f"Without counterpart: {', '.join(comparison['without_counterpart'])}"))

@@ -55,11 +55,21 @@ class Parser(argparse.ArgumentParser):
 
 def console() -> None:
     """Runs the command and exits: the entry point of the console script."""
+    sys.excepthook = _print_exception
     try:
         sys.exit(exit_with(_redacted_main))
     except BrokenPipeError:  # the reader closed the pipe, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_BROKEN_PIPE)
+
+
+def _print_exception(*error: Any) -> None:
+    """Prints the traceback of an unexpected error, with secrets masked."""
+    import traceback  # late, as below
+
+    from flows.core.redaction import mask
+
+    print(mask("".join(traceback.format_exception(*error))), end="", file=sys.stderr)
 
 
 def _redacted_main() -> int:

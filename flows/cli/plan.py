@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from flows.cli.output import print_json
+from flows.cli.output import print_json, shown
 from flows.core.params_edit import load_project_params
 from flows.dvc_repo import remotes
 from flows.dvc_repo.repository import Repository
@@ -72,7 +72,6 @@ def _row(decision: Decision, timings: Timings, policies: Policies) -> dict[str, 
 def _print_table(rows: Sequence[dict[str, Any]]) -> None:
     from rich.console import Console  # late: --json needs no table
     from rich.table import Table
-    from rich.text import Text
 
     table = Table(box=None, pad_edge=False)
     pools = ["pool"] if any(row["pool"] for row in rows) else []
@@ -80,10 +79,10 @@ def _print_table(rows: Sequence[dict[str, Any]]) -> None:
         table.add_column(name, overflow="fold", no_wrap=True)  # only the reasons are wrapped
     table.add_column("why", overflow="fold")
     for row in rows:
-        verdict = Text(row["verdict"], style=STYLES[Verdict(row["verdict"])])
-        why = Text(", ".join(row["reasons"]))
+        verdict = shown(row["verdict"], STYLES[Verdict(row["verdict"])])
+        why = shown(", ".join(row["reasons"]))
         pool = [row["pool"] or "here"] if pools else []
-        table.add_row(row["stage"], verdict, _format_duration(row["expected_s"]), *pool, why)
+        table.add_row(shown(row["stage"]), verdict, _format_duration(row["expected_s"]), *pool, why)
     console = Console()
     console.print(table)
     console.print(_summary(rows))

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from flows.cli.interactive_run import set_prefect_defaults
-from flows.cli.output import print_json
+from flows.cli.output import print_json, shown
+from flows.core.redaction import mask
 from flows.core.signals import raise_keyboard_interrupt
 from flows.dvc_repo.repository import Repository
 from flows.engine.display.plain import Display, SilentDisplay
@@ -85,11 +86,11 @@ def _print_table(trials: Sequence[Trial]) -> None:
         table.add_column(column, overflow="fold", justify="right" if column in names else "left")
     for trial, metrics in zip(trials, flat, strict=True):
         numbers = [_format_metric(metrics.get(name)) for name in names]
-        table.add_row(trial.combination.experiment, trial.state, *numbers)
+        table.add_row(shown(trial.combination.experiment), trial.state, *numbers)
     Console().print(table)
     for trial in trials:
         if trial.error:
-            print(f"{trial.state}: {trial.combination.name}: {trial.error}")
+            print(mask(f"{trial.state}: {trial.combination.name}: {trial.error}"))
     if any(not trial.error for trial in trials):
         print("\n`dvc exp show` compares them; `dvc exp apply NAME` copies one into the workspace")
 

@@ -9,7 +9,7 @@ from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import Any
 
-from flows.cli.output import print_json
+from flows.cli.output import print_json, shown
 from flows.core.code_path import CODE
 from flows.core.file_lock import run_lock
 from flows.core.params_edit import load_project_params
@@ -130,18 +130,17 @@ def _compare(root: Path, project: Path, stages: Sequence[Stage], tolerance: floa
 def _print_rows(rows: Sequence[dict[str, Any]]) -> None:
     """Prints a line for each output below its stage; a table would break long paths in the middle of a word."""
     from rich.console import Console  # late: --json needs no colours
-    from rich.text import Text
 
     console, stage = Console(), None
     indent = " " * (max(map(len, STYLES)) + 4)
     for row in rows:
         if row["stage"] != stage:
             stage = row["stage"]
-            console.print(Text(stage, "bold"), soft_wrap=True)
-        verdict = Text(f"  {row['verdict']:<{len(indent) - 2}}", STYLES[row["verdict"]])
-        console.print(verdict.append(row["output"], "default"), soft_wrap=True)
+            console.print(shown(stage, "bold"), soft_wrap=True)
+        verdict = shown(f"  {row['verdict']:<{len(indent) - 2}}", STYLES[row["verdict"]])
+        console.print(verdict.append(shown(row["output"], "default")), soft_wrap=True)
         if row["detail"]:
-            console.print(Text(f"{indent}{row['detail']}"), soft_wrap=True)
+            console.print(shown(f"{indent}{row['detail']}"), soft_wrap=True)
     verdicts = [row["verdict"] for row in rows]
     counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in STYLES if verdict in verdicts)
     console.print(f"\n{len(rows)} output{'s' * (len(rows) != 1)}: {counts or 'none'}", soft_wrap=True)

@@ -7,6 +7,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed
 
+from flows.core.redaction import mask
 from flows.engine.policy import StagePolicy
 from flows.engine.stage_events import EndEvent, FailedAttempt, NotRun, StageEvents
 from flows.engine.types import Outcome, Result
@@ -16,7 +17,7 @@ from flows.tasks.progress_artifact import ProgressArtifact
 
 def stage_task(events: StageEvents, policy: StagePolicy) -> Task[[], State[Any]]:
     """Return a task that follows the events of a stage; it has the stage's name, and a retry per failed try."""
-    name = events.stage.name
+    name = mask(events.stage.name)  # a combination of a sweep has its values in its name
     endings: list[EndEvent] = []
 
     def body() -> State[Any]:
@@ -48,5 +49,5 @@ def _state(ending: EndEvent) -> State[Any]:
         return Cancelled(name="Not run", message=f"not run, since {ending.cause}")
     if isinstance(ending, Result):
         name = "Completed" if ending.outcome is Outcome.RAN else "Cached"
-        return Completed(name=name, message=ending.message)
+        return Completed(name=name, message=mask(ending.message))
     return failure_state(ending.error if isinstance(ending, FailedAttempt) else ending)

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stages.base.errors import DataError, SourceUnavailable
+from stages.base.shown_text import shown_text, shown_url
 from stages.data.config import Dataset
 from stages.data.datasets import Arrays, check_digests, check_shape_and_range, error_context, read_arrays
 from stages.download.digits import load_digits
-from stages.download.http_download import READ_TIMEOUT_S, fetch, redacted_url, remove_part
+from stages.download.http_download import READ_TIMEOUT_S, fetch, remove_part
 
 MIRROR = "INKFLOW_MIRROR"  # environment variable: a folder or base address that holds <name>.npz
 DOWNLOADS = Path(".inkflow/downloads")  # part files of unfinished downloads
@@ -54,7 +55,7 @@ def fetch_arrays(
             ):
                 arrays = _checked(read_source(path, dataset), dataset)
         except SourceUnavailable as error:
-            print(f"{source.label}: not used, {error}", flush=True)
+            print(shown_text(f"{source.label}: not used, {error}"), flush=True)
             failures.append(f"{source.label}: {error}")
             continue
         print(f"{source.label}: used, its content is as expected", flush=True)
@@ -71,7 +72,7 @@ def list_sources(name: str, dataset: Dataset, environment: Mapping[str, str]) ->
     if mirror := environment.get(MIRROR, "").strip():
         sources.append(_mirror(mirror, name))
     if dataset.url:
-        sources.append(Source(redacted_url(dataset.url), dataset.url))
+        sources.append(Source(shown_url(dataset.url), dataset.url))
     home = _expand_user(environment.get("KERAS_HOME") or "~/.keras")
     cached = home / "datasets" / f"{name}.npz"
     return [*sources, Source(f"Keras's cache {cached}", str(cached))]
@@ -80,7 +81,7 @@ def list_sources(name: str, dataset: Dataset, environment: Mapping[str, str]) ->
 def _mirror(mirror: str, name: str) -> Source:
     if _is_url(mirror):
         url = f"{mirror.rstrip('/')}/{name}.npz"
-        return Source(f"mirror {redacted_url(url)}", url)
+        return Source(f"mirror {shown_url(url)}", url)
     path = _expand_user(mirror) / f"{name}.npz"
     return Source(f"mirror {path}", str(path))
 

@@ -8,13 +8,14 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TypeAlias
 
 import psutil
 
 from flows.core.errors import Interrupted, StageFailed, StageTimedOut
-from flows.core.redaction import mask
+from flows.core.redaction import mask, masked_lines
 from flows.engine.processes.fork_client import Fork, ForkClient
 from flows.engine.processes.process_trees import GRACE_S, terminate_trees
 from flows.engine.types import Command
@@ -195,9 +196,10 @@ def _is_orphan(engine_mark: str, root: Path) -> bool:
 
 
 def _read_output(process: Process, tail: deque[str], on_line: Callable[[str], None]) -> None:
-    assert process.stdout is not None
-    for text in process.stdout:
-        tail.append(mask(text.rstrip("\n")))
+    assert isinstance(process.stdout, TextIOWrapper)
+    process.stdout.reconfigure(newline="")  # keeps carriage returns, which `masked_lines` needs
+    for text in masked_lines(process.stdout):
+        tail.append(text)
         with suppress(Exception):  # go on reading if `on_line` fails: a full pipe would block the stage
             on_line(tail[-1])
 
