@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from flows.cli.verbs import VERBS, add_arguments, call
 from flows.core.project import enter_project
-from stages.base.errors import EXIT_DONE, InkflowError, exit_with
+from stages.base.errors import EXIT_DONE, InkflowError, InvalidInput, exit_with
 from stages.base.suggestions import did_you_mean
 
 EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE, as shells report it
@@ -81,6 +81,11 @@ def _redacted_main() -> int:
 
         error.args = (mask(str(error)),)
         raise
+    except RecursionError as error:  # raised by the parsers of DVC too
+        raise InvalidInput(
+            "a file of the project is nested too deep to be read: look at dvc.yaml, dvc.lock, params.yaml and "
+            "execution.yaml, and restore the damaged one"
+        ) from error
     except ModuleNotFoundError as error:
         from flows.core.extras import missing_package  # late: only errors need it
 

@@ -4,10 +4,10 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from flows.core.git import git_text
+from stages.base.yaml_text import parse_yaml
 
 LOCK = "dvc.lock"
 
@@ -22,7 +22,7 @@ def describe(root: Path) -> str:
 def is_recorded(root: Path, output: Path) -> bool:
     """Returns True if the file `output` below `root` has the MD5 hash that dvc.lock records for it."""
     try:
-        lock = YAML(typ="safe", pure=True).load((root / LOCK).read_text(encoding="utf-8"))
+        lock = parse_yaml((root / LOCK).read_text(encoding="utf-8"))
         digest = hashlib.md5((root / output).read_bytes(), usedforsecurity=False).hexdigest()  # the hash that DVC uses
     except (OSError, ValueError, YAMLError):  # dvc.lock or the file is missing or broken
         return False

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml.error import YAMLError
 
-from flows.core.yaml_edit import parse_yaml, set_value
+from flows.core.yaml_edit import set_value
 from stages.base.errors import InvalidInput
 from stages.base.files import write_text
 from stages.base.suggestions import did_you_mean, unknown_name_message
+from stages.base.yaml_text import parse_yaml
 
 if TYPE_CHECKING:  # the schema takes 0.12 s to import, and other DVC projects do not need it
     from stages.params.schema import Params

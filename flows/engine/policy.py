@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from flows.core.errors import PolicyInvalid
 from stages.base.validation_messages import error_messages
+from stages.base.yaml_text import parse_yaml
 
 PATH = Path("execution.yaml")
 PACKAGES = ("python", "keras", "tensorflow", "jax", "jaxlib", "numpy", "scipy", "onnx", "tf2onnx", "onnxruntime")
@@ -93,8 +93,8 @@ def load_policies(root: Path) -> Policies:
     if not path.exists():
         return Policies()
     try:
-        content: Any = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, YAMLError) as error:
+        content: Any = parse_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, YAMLError) as error:
         raise PolicyInvalid(f"{PATH} cannot be read: {' '.join(str(error).split())}") from error
     try:
         return Policies.model_validate(content if isinstance(content, Mapping) else {"stages": content or {}})

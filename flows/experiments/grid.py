@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from flows.core.params_edit import edit_params, parse_settings
 from stages.base.errors import InvalidInput
+from stages.base.yaml_text import parse_yaml
 
 MAX_NAME_LENGTH = 100  # git stores an experiment in a file of that name
 UNSAFE = re.compile(r"[^A-Za-z0-9_=,.+-]+|\.{2,}|\.lock\b")  # not valid in a git reference, or special in a shell
@@ -83,7 +83,7 @@ def _parse_axis(text: str) -> tuple[str, list[Any]]:
     if not (key and equals and values.strip()):
         raise InvalidInput(f"--grid {text}: expected KEY=V1,V2, for example models.cnn.batch_size=32,128")
     try:
-        return key, list(YAML(typ="safe", pure=True).load(f"[{values}]"))
+        return key, list(parse_yaml(f"[{values}]"))
     except (YAMLError, ValueError) as error:  # ValueError: an invalid date or number
         raise InvalidInput(f"--grid {text}: {values!r} are not YAML values with commas between them") from error
 

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from flows.core.code_path import python_path
 from flows.prefect_server.environment import DATABASE, HEARTBEAT, ORIGINS, PASSWORD
 from stages.base.errors import InkflowError, InvalidInput
+from stages.base.yaml_text import parse_yaml
 
 HOME = Path(".inkflow/up")  # PREFECT_HOME of the server and the workers
 WEBHOOK = "INKFLOW_WEBHOOK"
@@ -124,10 +124,10 @@ def read_deployments(root: Path) -> list[Mapping[str, Any]]:
         InvalidInput: The file is missing, is not valid YAML, or has an incomplete deployment.
     """
     try:
-        content = YAML(typ="safe", pure=True).load((root / DEPLOYMENTS).read_text(encoding="utf-8"))
+        content = parse_yaml((root / DEPLOYMENTS).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InvalidInput(f"{root} has no {DEPLOYMENTS}: nothing to deploy; see docs/deploy.md") from error
-    except (OSError, UnicodeDecodeError, YAMLError) as error:
+    except (OSError, ValueError, YAMLError) as error:
         raise InvalidInput(f"{DEPLOYMENTS} cannot be read: {' '.join(str(error).split())}") from error
     entries = content.get("deployments") if isinstance(content, Mapping) else None
     if not isinstance(entries, list) or not entries or not all(isinstance(entry, Mapping) for entry in entries):

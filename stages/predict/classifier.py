@@ -1,6 +1,7 @@
 """Classifies images with an exported model: finds and opens the model, fits images to its input, runs it in batches."""
 
 import json
+import math
 import os.path
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ from stages.predict.mnist_form import MIN_CONTRAST, to_mnist_form
 
 MODELS = Path("models")
 BATCH = 64  # images: of 16 to 512 the fastest here, by a third; larger batches exceed the processor's cache
+MAX_VALUES, MAX_CLASSES = 4_000_000, 65_536  # of an input image, and of an output: a batch has to fit into memory
+MAX_GOT = 300  # characters of a model's inputs and outputs in a message
+MAX_PIXEL_VALUE = 1e30  # of black and white: float32 holds it
 FORMATS = {  # of model files, by suffix
     ".onnx": "an ONNX model", ".keras": "a Keras model", ".tflite": "a LiteRT model", ".h5": "an HDF5 file",
     ".pb": "a SavedModel",
@@ -201,17 +205,20 @@ def open_classifier(path: Path) -> Classifier:
 
 
 def _image_shape_and_classes(path: Path, session: Any) -> tuple[tuple[int, ...], int]:
+    counts = len(session.get_inputs()), len(session.get_outputs())
     ports = (*session.get_inputs(), *session.get_outputs())
     shapes = [tuple(port.shape[1:]) for port in ports]
     is_fixed = all(isinstance(side, int) and side > 0 for shape in shapes for side in shape)
-    if len(ports) == 2 and is_fixed and all(port.type == "tensor(float)" for port in ports):
+    if counts == (1, 1) and is_fixed and all(port.type == "tensor(float)" for port in ports):
         image, output = shapes
-        if len(output) == 1 and output[0] > 1 and (len(image) == 2 or (len(image) == 3 and image[2] in (1, 3))):
+        is_image = len(image) == 2 or (len(image) == 3 and image[2] in (1, 3))
+        if is_image and math.prod(image) <= MAX_VALUES and len(output) == 1 and 1 < output[0] <= MAX_CLASSES:
             return image, output[0]
     got = ", ".join(f"{port.name} {port.type} {port.shape}" for port in ports)
     raise ModelError(
-        f"{path}: is not a classifier of images: got {got}, expected one input of float32 (batch, h, w) or "
-        "(batch, h, w, 1 or 3) and one output of float32 (batch, classes)"
+        f"{path}: is not a classifier of images: got {got[:MAX_GOT]}, expected one input of float32 (batch, h, w) or "
+        f"(batch, h, w, 1 or 3) of at most {MAX_VALUES:,} values and one output of float32 (batch, classes) of at most "
+        f"{MAX_CLASSES:,}"
     )
 
 
@@ -238,9 +245,10 @@ def _dataset_metadata(path: Path) -> dict[str, Any]:
 
 def _pixel_range(metadata: dict[str, Any]) -> tuple[float, float]:
     try:
-        return float(metadata[PIXELS]["low"]), float(metadata[PIXELS]["high"])
-    except (LookupError, TypeError, ValueError):
+        low, high = float(metadata[PIXELS]["low"]), float(metadata[PIXELS]["high"])
+    except (LookupError, TypeError, ValueError, OverflowError):
         return 0.0, 255.0
+    return (low, high) if max(abs(low), abs(high)) <= MAX_PIXEL_VALUE else (0.0, 255.0)  # not for NaN either
 
 
 def _class_names(path: Path, session: Any, classes: int, metadata: dict[str, Any]) -> tuple[str, ...]:

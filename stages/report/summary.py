@@ -3,6 +3,7 @@
 import html
 import re
 
+from stages.base.shown_text import remove_controls
 from stages.report import formats, model_comparison, sentences
 from stages.report.data_card import Data
 from stages.report.facts import Facts, ModelGroup
@@ -74,5 +75,5 @@ def _confusions(facts: Facts) -> list[str]:
 
 def _escape(text: str) -> str:
     """Returns `text` on one line, with the special characters of HTML and Markdown escaped."""
-    plain = html.escape(" ".join(text.split()), quote=False)
+    plain = html.escape(" ".join(remove_controls(text).split()), quote=False)
     return re.sub(r"([\\`*\[\]|~#]|\b_|_\b)", r"\\\1", plain)
