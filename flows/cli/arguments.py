@@ -146,7 +146,7 @@ def up(verb: argparse.ArgumentParser) -> None:
         "Ctrl-C stops all of them; their data stay in .inkflow/up for the next start."
     )
     verb.epilog = UP_EXAMPLES
-    verb.add_argument("--host", default="127.0.0.1", help="address to listen on; any except loopback needs a password")
+    verb.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     verb.add_argument("--port", type=int, default=DEFAULT_PORT, help="default: %(default)s")
     verb.add_argument(
         "--database",
@@ -154,6 +154,7 @@ def up(verb: argparse.ArgumentParser) -> None:
         help="postgresql+asyncpg://...; set a URL with a password in PREFECT_SERVER_DATABASE_CONNECTION_URL, which "
         "`ps` does not show; default: that variable, else SQLite in .inkflow/up",
     )
+    verb.add_argument("--open", action="store_true", help="open Prefect's page in the browser, with the password")
     verb.add_argument("--webhook", metavar="URL", help="URL to call when a nightly run fails, crashes or is late")
 
 

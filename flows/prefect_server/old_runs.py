@@ -13,9 +13,9 @@ import httpx
 
 from flows.core.errors import ServerUnreachable
 from flows.prefect_server.api_client import connect, request
+from flows.prefect_server.credentials import ADDRESS_FILE, AUTH_FILE, HOME
 from flows.prefect_server.environment import DATABASE, PASSWORD
 from flows.prefect_server.server import Server, check_health
-from flows.prefect_server.up_settings import ADDRESS_FILE, AUTH_FILE, HOME
 from stages.base.errors import InkflowError
 
 DATABASE_FILE = "prefect.db"

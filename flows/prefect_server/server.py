@@ -20,6 +20,7 @@ from flows.core.code_path import python_path
 from flows.core.errors import ServerUnreachable
 from flows.engine.processes.command_runner import MARK, die_with_parent, mark
 from flows.engine.processes.process_trees import terminate_trees
+from flows.prefect_server.credentials import use_password
 from flows.prefect_server.environment import ORIGINS
 from flows.prefect_server.temporary_server import APP, SETTINGS
 
@@ -49,6 +50,7 @@ class Server:
             ServerUnreachable: The configured server does not respond.
         """
         if self.url is not None:
+            use_password(self._root, self.url)
             check_health(self.url)
             return self
         port = _free_port()

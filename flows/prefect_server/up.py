@@ -10,25 +10,18 @@ import signal
 import subprocess
 import sys
 import threading
+import webbrowser
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from flows.core.errors import ServerUnreachable
 from flows.core.redaction import mask
+from flows.prefect_server.credentials import ADDRESS_FILE, AUTH_FILE, HOME, LOCK, PAGE_FILE, write_page
 from flows.prefect_server.environment import DATABASE, PASSWORD
 from flows.prefect_server.server import check_health
 from flows.prefect_server.supervisor import Supervisor
-from flows.prefect_server.up_settings import (
-    ADDRESS_FILE,
-    AUTH_FILE,
-    DEPLOYMENTS,
-    HOME,
-    WEBHOOK,
-    Settings,
-    read_deployments,
-    read_settings,
-)
+from flows.prefect_server.up_settings import DEPLOYMENTS, WEBHOOK, Settings, read_deployments, read_settings
 from stages.base.errors import EXIT_DONE, InkflowError, InvalidInput
 
 APP = "flows.prefect_server.same_origin:create_app"
@@ -60,11 +53,15 @@ def up(arguments: argparse.Namespace) -> int:
                 _deploy(settings, supervisor)
                 print(_instructions(settings, pools), flush=True)
                 address.write_text(settings.api_url, encoding="utf-8")
+                page = write_page(settings.home, settings.ui_url, settings.password)
+                if arguments.open and not webbrowser.open(page.as_uri()):
+                    print(f"no browser could be started here; open {HOME / PAGE_FILE} yourself", flush=True)
             while not stop.wait(POLL_S):
                 for name in supervisor.restart_dead():
                     print(f"{name} died and was restarted", flush=True)
             print("Stopping ...", flush=True)
             address.unlink(missing_ok=True)
+            (settings.home / PAGE_FILE).unlink(missing_ok=True)
     print(f"Stopped. The database and the logs stay in {HOME} for the next start.", flush=True)
     return EXIT_DONE
 
@@ -80,7 +77,7 @@ def _stop_event() -> threading.Event:
 @contextmanager
 def _lock(root: Path) -> Iterator[None]:
     """Holds the lock of `inkflow up` in `root`; the system releases it even if this process is killed."""
-    path = root / ".inkflow" / "up.lock"
+    path = root / LOCK
     path.parent.mkdir(exist_ok=True)
     with path.open("a") as file:
         try:
@@ -158,11 +155,11 @@ def _deploy(settings: Settings, supervisor: Supervisor) -> None:
 
 def _instructions(settings: Settings, pools: Sequence[str]) -> str:
     """Returns the text that tells the user where everything is, once it runs."""
-    password, export = _password_hints(settings) if settings.password else ([], [])
+    password, export = _password_hints(settings)
     return "\n".join(
         [
             "",
-            f"Prefect's page:  {settings.ui_url}",
+            f"Prefect's page:  {settings.ui_url}; {HOME / PAGE_FILE} opens it with the password, as --open does",
             f"Pools:           {', '.join(pools)}, with a worker each; the logs are in {HOME}",
             f"Webhook:         {'called when a nightly run fails' if settings.webhook else 'none; set --webhook URL'}",
             *password,
@@ -179,7 +176,10 @@ def _instructions(settings: Settings, pools: Sequence[str]) -> str:
 
 
 def _password_hints(settings: Settings) -> tuple[list[str], list[str]]:
-    """Returns the line that names the password's source, and the shell command that exports it."""
+    """Returns the line that names the password's source, and the shell command that exports it.
+
+    `inkflow run` in this folder finds the password itself; Prefect's commands need the variable.
+    """
     file = HOME / AUTH_FILE
     path = settings.root / file
     if path.exists() and path.read_text(encoding="utf-8").strip() == settings.password:

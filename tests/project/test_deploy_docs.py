@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, Route, sync_playwright
 
+from flows.prefect_server.credentials import HOME, PAGE_FILE
 from tests.conftest import BIN, Project, wait_until
 from tests.support.root import ROOT
 from tests.support.up_process import Up, environment, running_up
@@ -91,7 +92,7 @@ def test_the_page_shows_the_run_with_its_artifacts(
     external_urls: list[str] = []
 
     def block_external(route: Route) -> None:
-        is_local = route.request.url.startswith(("http://127.0.0.1:", "data:", "blob:"))
+        is_local = route.request.url.startswith(("http://127.0.0.1:", "data:", "blob:", "file:"))
         external_urls.extend([] if is_local else [route.request.url])
         (route.continue_ if is_local else route.abort)()
 
@@ -107,6 +108,8 @@ def test_the_page_shows_the_run_with_its_artifacts(
 
 def open_run(page: Page, up: Up, run: str, name: str) -> None:
     """Opens the page of a run and waits for its tasks and artifacts."""
+    page.goto((up.folder / HOME / PAGE_FILE).as_uri())  # logs in
+    page.get_by_text("Dashboard").first.wait_for(timeout=60_000)
     page.goto(f"http://127.0.0.1:{up.port}/runs/flow-run/{run}")
     page.get_by_text(name).first.wait_for(timeout=60_000)
     page.get_by_text("Task Runs", exact=True).click()

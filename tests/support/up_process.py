@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 
+from flows.prefect_server.credentials import AUTH_FILE, HOME
 from flows.prefect_server.environment import DATABASE, PASSWORD
 from flows.prefect_server.watchdog import marked_pids
 from tests.conftest import wait_until
@@ -35,7 +36,21 @@ class Up:
     def __init__(self, process: "subprocess.Popen[str]", folder: Path, port: int, log: Path) -> None:
         self.process, self.folder, self.port, self._log = process, folder, port, log
         self.api = f"http://127.0.0.1:{port}/api"
-        self.auth: tuple[str, str] | None = None
+
+    @property
+    def auth(self) -> tuple[str, str]:
+        """Name and password of the server, as `inkflow up` keeps them."""
+        name, _, password = (self.folder / HOME / AUTH_FILE).read_text().partition(":")
+        return name, password
+
+    def client_environment(self) -> dict[str, str]:
+        """Returns the environment of a client of the server."""
+        home = str(self.folder / "home")
+        return environment(PREFECT_API_URL=self.api, PREFECT_API_AUTH_STRING=":".join(self.auth), PREFECT_HOME=home)
+
+    def count_runs(self, **headers: str) -> httpx.Response:
+        """Returns the response to a request with `headers` for the number of flow runs."""
+        return httpx.post(f"{self.api}/flow_runs/count", json={}, headers=headers, auth=self.auth, timeout=60)
 
     @property
     def output(self) -> str:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from flows.prefect_server.credentials import ADDRESS_FILE, HOME
 from flows.prefect_server.environment import DATABASE
 from flows.prefect_server.old_runs import prune_flow_runs
-from flows.prefect_server.up_settings import ADDRESS_FILE, HOME
 from tests.support.loopback import JsonHandler, serving
 
 REFUSALS = 2  # of each request, before it succeeds

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
-from websockets.typing import Origin
+from websockets.typing import Origin, Subprotocol
 
 from flows.prefect_server.automations import CRASH_AUTOMATION
 from flows.prefect_server.environment import DATABASE, HEARTBEAT, HEARTBEAT_S
@@ -153,7 +153,7 @@ def test_late_run_calls_the_webhook(up: Up, receiver: Receiver) -> None:
 def test_other_pages_are_refused(up: Up) -> None:
     """The server refuses requests of an open web page of another origin, and accepts those of its own page."""
     foreign, own = (
-        [preflight(up.api, origin), httpx.post(f"{up.api}/flow_runs/count", json={}, headers={"Origin": origin})]
+        [preflight(up.api, origin), up.count_runs(Origin=origin)]
         for origin in ("https://evil.example", f"http://127.0.0.1:{up.port}")
     )
     assert [response.headers.get(ALLOWED) for response in foreign] == [None, None]
@@ -168,7 +168,7 @@ def test_requests_without_preflight_start_no_run(up: Up, content_type: str | Non
     deployment = up.get("/deployments/name/inkflow/nightly")["id"]
     headers = {"Origin": "https://evil.example"} | ({"Content-Type": content_type} if content_type else {})
     url = f"{up.api}/deployments/{deployment}/create_flow_run"
-    assert httpx.post(url, content=b"{}", headers=headers).status_code == 403
+    assert httpx.post(url, content=b"{}", headers=headers, auth=up.auth).status_code == 403
 
 
 @pytest.mark.parametrize(("page", "is_accepted"), [("https://evil.example", False), (None, True)])
@@ -176,7 +176,8 @@ def test_web_sockets_of_other_pages_are_refused(up: Up, page: str | None, is_acc
     """A page of another origin opens no web socket, over which it could emit events; the server's own page does."""
     origin = Origin(page or f"http://127.0.0.1:{up.port}")
     url = f"ws://127.0.0.1:{up.port}/api/events/in"
-    with nullcontext() if is_accepted else pytest.raises(InvalidStatus, match="403"), connect(url, origin=origin):
+    refused = nullcontext() if is_accepted else pytest.raises(InvalidStatus, match="403")
+    with refused, connect(url, origin=origin, subprotocols=[Subprotocol("prefect")]):
         pass
 
 
@@ -215,8 +216,9 @@ def test_run_without_heartbeat_is_crashed(up: Up) -> None:
 
 def output_of(program: str, up: Up) -> str:
     """Returns the output of a Python program that uses the server."""
-    settings = environment(PREFECT_API_URL=up.api, PREFECT_HOME=str(up.folder / "home"))
-    done = subprocess.run([sys.executable, "-c", program], env=settings, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=up.client_environment(), capture_output=True, text=True, check=True
+    )
     return done.stdout
 
 
@@ -276,9 +278,7 @@ def test_password_and_postgresql_and_kill(tmp_path: Path) -> None:
         path = project.folder / ".inkflow/up/auth"
         assert path.stat().st_mode & 0o777 == 0o600
         assert httpx.post(f"{up.api}/flow_runs/count", json={}).status_code == 401
-        name, _, password = path.read_text().partition(":")
-        up.auth = (name, password)
-        assert password not in up.output + up.logs
+        assert up.auth[1] not in up.output + up.logs
         assert "in .inkflow/up/auth" in up.output
         up.wait_for(up.start("inkflow/nightly"), "Completed")
         assert len(up.runs("nightly")) == 1  # the configured database was empty before
