@@ -50,7 +50,7 @@ class SameOriginMiddleware:
         host, origin = headers.get("host", ""), headers.get("origin")
         if ANY_HOST not in self._hosts and _host_name(host) not in self._hosts:
             return "this server is not used under this name; to allow it, add it to INKFLOW_HOSTS of `inkflow up`"
-        if origin is None or origin in self._origins or urlsplit(origin).netloc.lower() == host.lower():
+        if origin is None or origin in self._origins or origin.partition("://")[2].lower() == host.lower():
             return None
         return "pages of other origins are refused"
 
