@@ -92,13 +92,18 @@ def test_the_page_shows_the_run_with_its_artifacts(
     external_urls: list[str] = []
 
     def block_external(route: Route) -> None:
-        is_local = route.request.url.startswith(("http://127.0.0.1:", "data:", "blob:", "file:"))
+        is_local = route.request.url.startswith(("http://127.0.0.1:", "data:", "blob:"))
         external_urls.extend([] if is_local else [route.request.url])
         (route.continue_ if is_local else route.abort)()
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        context = browser.new_context(viewport={"width": 1280, "height": 900})
+        log_in = context.new_page()
+        log_in.goto((up.folder / HOME / PAGE_FILE).as_uri())
+        log_in.get_by_text("Dashboard").first.wait_for(timeout=60_000)
+        log_in.close()
+        page = context.new_page()
         page.route("**/*", block_external)
         open_run(page, up, run["id"], run["name"])
         page.screenshot(path=os.environ.get("INKFLOW_SCREENSHOT", str(tmp_path / "prefect.png")))
@@ -108,8 +113,6 @@ def test_the_page_shows_the_run_with_its_artifacts(
 
 def open_run(page: Page, up: Up, run: str, name: str) -> None:
     """Opens the page of a run and waits for its tasks and artifacts."""
-    page.goto((up.folder / HOME / PAGE_FILE).as_uri())  # logs in
-    page.get_by_text("Dashboard").first.wait_for(timeout=60_000)
     page.goto(f"http://127.0.0.1:{up.port}/runs/flow-run/{run}")
     page.get_by_text(name).first.wait_for(timeout=60_000)
     page.get_by_text("Task Runs", exact=True).click()
