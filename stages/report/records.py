@@ -69,6 +69,7 @@ class Training(Record):
     threads: int | None = None
     precision: str
     versions: dict[str, str]
+    environment: dict[str, str] = {}  # variables of the machine that can change results
     train: PartScores
     validation: PartScores
 
