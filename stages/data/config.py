@@ -71,7 +71,9 @@ class Dataset(Section):
     )
     class_names: ClassNames | None = Field(None, description="name of each label, from 0; null means the labels")
     pixels: Pixels | None = Field(
-        None, description="range of the pixels; null means 0 to 255; required for pixels that are not uint8"
+        None,
+        description="range of the pixels; null means 0 to 255; required for pixels of type uint16, float16, float32 or "
+        "float64; only these types and uint8 are accepted",
     )
     max_bytes: int = Field(
         1_000_000_000,

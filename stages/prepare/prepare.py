@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from stages.base.config import load_section
 from stages.base.errors import EXIT_DONE, InvalidInput
 from stages.base.files import replacing_folder, write_json
 from stages.data.config import Prepare
+from stages.data.data_warnings import ImageScan, label_warnings
 from stages.data.datasets import (
     ARRAYS_FILE,
     DESCRIPTION_FILE,
@@ -60,6 +62,8 @@ class Plan:
 def prepare(raw: Path, out: Path, params: Prepare) -> dict[str, Any]:
     """Writes the folder `out` from the data set in the folder `raw`, and returns the content of prepared.json.
 
+    What is likely a mistake in the data, but can be meant, becomes a warning on standard error.
+
     x_train.npy and x_validation.npy: float32 (n, h, w, c); y_train.npy and y_validation.npy: int64 (n,);
     w_train.npy: float32 (n,), if the data set has sample weights; prepared.json: shapes, crop and normalisation.
 
@@ -88,10 +92,13 @@ def prepare(raw: Path, out: Path, params: Prepare) -> dict[str, Any]:
             "validation_seed": params.seed if params.held_out == "random" else None,
         }
         with replacing_folder(out) as folder:
-            _write_images(folder, images, plan, offset, scale)
+            scan = _write_images(folder, images, plan, offset, scale)
             _write_labels(folder, labels, plan)
             _write_weights(folder, raw / ARRAYS_FILE, plan, len(labels))
             write_json(folder / "prepared.json", info)
+        learnt = labels[plan.start : plan.stop][~plan.validation]
+    for warning in (*label_warnings(learnt, description.class_names), *scan.warnings("training", plan.pixels)):
+        print(f"warning: {warning}", file=sys.stderr, flush=True)
     return info
 
 
@@ -209,7 +216,8 @@ def moments(counts: NDArray[np.int64]) -> tuple[float, float]:
     return total / number, math.sqrt((number * squares - total**2) / number**2)
 
 
-def _write_images(folder: Path, images: Entry, plan: Plan, offset: float, scale: float) -> None:
+def _write_images(folder: Path, images: Entry, plan: Plan, offset: float, scale: float) -> ImageScan:
+    scan = ImageScan()
     with (folder / "x_train.npy").open("wb") as train, (folder / "x_validation.npy").open("wb") as validation:
         for file, count in zip((train, validation), plan.samples.values(), strict=True):
             header = {"descr": "<f4", "fortran_order": False, "shape": (count, *plan.shape)}
@@ -218,6 +226,8 @@ def _write_images(folder: Path, images: Entry, plan: Plan, offset: float, scale:
             scaled = normalise(pixels, offset, scale).astype("<f4", copy=False)
             train.write(scaled[~held_out].tobytes())
             validation.write(scaled[held_out].tobytes())
+            scan.add(pixels)
+    return scan
 
 
 def _write_labels(folder: Path, labels: NDArray[Any], plan: Plan) -> None:

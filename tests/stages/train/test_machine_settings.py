@@ -11,6 +11,7 @@ import pytest
 
 from stages.base.errors import InvalidInput
 from stages.report.page.plots import scores_picture
+from stages.report.statistics.intervals import Interval
 from stages.train.device import Device
 from stages.train.fingerprint import training_inputs
 from stages.train.machine_settings import fixed_settings, remaining_settings
@@ -90,7 +91,7 @@ def test_matplotlibrc_changes_no_picture() -> None:
     """A user's settings of Matplotlib leave the picture of the scores as it is."""
 
     def picture() -> bytes:
-        return scores_picture(["a", "b"], [0.9, 0.8], [(0.85, 0.95), (0.7, 0.85)], "Test accuracy")
+        return scores_picture(["a", "b"], [0.9, 0.8], [Interval(0.85, 0.95), Interval(0.7, 0.85)], "Test accuracy")
 
     plain = picture()
     with mpl.rc_context({"font.size": 20, "lines.markeredgewidth": 7, "savefig.dpi": 31, "axes.linewidth": 5}):
