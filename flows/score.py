@@ -18,7 +18,9 @@ mask_logs()
 
 
 @flow(name="score", persist_result=False)
-def score(model: str, folder: str = "inbox", out: str = "scores/scores.parquet", raw: bool = False) -> State[Any]:
+def score(
+    model: str, folder: str = "inbox", out: str = "scores/scores.parquet", raw: bool = False, anyway: bool = False
+) -> State[Any]:
     """Classify the images of a folder; files that were scored before are skipped, unreadable ones are listed.
 
     Args:
@@ -26,6 +28,7 @@ def score(model: str, folder: str = "inbox", out: str = "scores/scores.parquet",
         folder: folder with images, arrays and further folders of them.
         out: Parquet file to write or extend; unreadable files are listed in the .errors.csv file beside it.
         raw: use pixels unchanged, in the size of the model, instead of centring digits like those of MNIST.
+        anyway: use the model although it failed a quality gate.
     """
     logger = get_run_logger()
     lines: list[str] = []
@@ -35,7 +38,8 @@ def score(model: str, folder: str = "inbox", out: str = "scores/scores.parquet",
         logger.info(line)
 
     words = ["python", "-m", "stages.predict.score", f"--model={model}", f"--folder={folder}", f"--out={out}"]
-    command = Command("score", (shlex.join([*words, *(["--raw"] if raw else [])]),), ".")
+    words += [f"--{name}" for name, is_set in (("raw", raw), ("anyway", anyway)) if is_set]
+    command = Command("score", (shlex.join(words),), ".")
     try:
         CommandRunner(Path()).run(command, on_line)
     except InkflowError as error:

@@ -14,7 +14,7 @@ from PIL import Image
 from stages.base.errors import DataError, InvalidInput, ModelError
 from stages.base.suggestions import did_you_mean
 from stages.inference.onnx_session import open_session, predict_probabilities, read_task
-from stages.model.tasks import CLASS_NAMES, PIXELS
+from stages.model.tasks import CLASS_NAMES, PIXELS, STAND_IN
 from stages.predict.image_arrays import Images, RejectedInput
 from stages.predict.mnist_form import MIN_CONTRAST, to_mnist_form
 
@@ -50,6 +50,7 @@ class Classifier:
         shape: Shape of an input image: (h, w) or (h, w, 1 or 3).
         class_names: Names of the classes, in the order of the model's output.
         pixel_range: The values of black and white in the model's input.
+        stand_in_for: The data set for which that of the model's training is only a stand-in, if it is one.
     """
 
     path: Path
@@ -57,6 +58,7 @@ class Classifier:
     shape: tuple[int, ...]
     class_names: tuple[str, ...]
     pixel_range: tuple[float, float]
+    stand_in_for: str | None = None
 
     @property
     def is_colour(self) -> bool:
@@ -197,7 +199,9 @@ def open_classifier(path: Path) -> Classifier:
     session = open_session(path)
     shape, classes = _image_shape_and_classes(path, session)
     metadata = _dataset_metadata(path) | _model_metadata(session)
-    return Classifier(path, session, shape, _class_names(path, session, classes, metadata), _pixel_range(metadata))
+    names, stand_in = _class_names(path, session, classes, metadata), metadata.get(STAND_IN)
+    stand_in_for = stand_in[:100] if isinstance(stand_in, str) and stand_in else None
+    return Classifier(path, session, shape, names, _pixel_range(metadata), stand_in_for)
 
 
 def _image_shape_and_classes(path: Path, session: Any) -> tuple[tuple[int, ...], int]:
@@ -216,9 +220,9 @@ def _image_shape_and_classes(path: Path, session: Any) -> tuple[tuple[int, ...],
 
 
 def _model_metadata(session: Any) -> dict[str, Any]:
-    """Returns the class names and pixel range in the model's metadata; leaves out an entry that is not valid JSON."""
+    """Returns the facts of the data set in the model's metadata; leaves out an entry that is not valid JSON."""
     metadata = {}
-    for key in (CLASS_NAMES, PIXELS):
+    for key in (CLASS_NAMES, PIXELS, STAND_IN):
         try:
             metadata[key] = json.loads(session.get_modelmeta().custom_metadata_map[key])
         except (KeyError, ValueError, RecursionError):

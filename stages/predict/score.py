@@ -18,9 +18,19 @@ import pyarrow.parquet as pq
 
 from stages.base.errors import EXIT_DONE, DataError, InvalidInput, exit_with
 from stages.base.files import replacing
+from stages.model.tasks import STAND_IN
 from stages.predict.classifier import Classifier, Prediction, find_model, open_classifier
 from stages.predict.image_arrays import RejectedInput
-from stages.predict.image_files import escape_unprintable, expand_paths, read_images, regular_file, short_message
+from stages.predict.image_files import (
+    LeftOut,
+    escape_unprintable,
+    expand_paths,
+    read_images,
+    regular_file,
+    report_left_out,
+    short_message,
+)
+from stages.predict.model_standing import check_gates, stand_in_warning
 
 TEXT, NUMBER = pa.string(), pa.float32()
 SCHEMA = pa.schema(
@@ -34,8 +44,10 @@ SCHEMA = pa.schema(
         "probability": NUMBER,
         "runner_up": TEXT,
         "runner_up_probability": NUMBER,
+        "stand_in_for": TEXT,  # data set for which that of the model's training is a stand-in; null if it is none
     }
 )
+EARLIER_NAMES = SCHEMA.names[:-1]  # the columns of tables from before `stand_in_for`
 KEY = ("file", "sha256", "model_sha256", "raw")
 MAX_ROWS = 10_000  # kept as Python objects, which take ten times the memory of Arrow's
 
@@ -52,8 +64,10 @@ class ScoreCounts(NamedTuple):
         return f"{self.scored} files scored, {self.known} were scored before, {self.rejected} could not be scored"
 
 
-def score(model: str, folder: Path, out: Path, raw: bool = False) -> ScoreCounts:
+def score(model: str, folder: Path, out: Path, raw: bool = False, anyway: bool = False) -> ScoreCounts:
     """Adds the predictions of `model` for new images in `folder` to the table `out`; earlier rows stay.
+
+    With `anyway`, a model that failed a quality gate is used too.
 
     Raises:
         InvalidInput: The model, the folder or the table cannot be read.
@@ -61,12 +75,18 @@ def score(model: str, folder: Path, out: Path, raw: bool = False) -> ScoreCounts
     """
     if not folder.is_dir():
         raise InvalidInput(f"{folder}: is not a folder; create it, or name another one")
-    classifier = open_classifier(find_model(model))
+    path = find_model(model)
+    check_gates(path, anyway)
+    classifier = open_classifier(path)
+    if classifier.stand_in_for:
+        print(f"warning: {stand_in_warning(path, classifier.stand_in_for)}", file=sys.stderr)
     earlier = _read_table(out)
     known = set(zip(*(earlier[name].to_pylist() for name in KEY), strict=True))
     scorer = Scorer(classifier, raw, file_sha256(classifier.path), known)
     for name in expand_paths([str(folder)]):
-        if not isinstance(name, RejectedInput):
+        if isinstance(name, LeftOut):
+            report_left_out(name)
+        elif not isinstance(name, RejectedInput):
             scorer.add(name, os.path.relpath(name, folder))
         elif name.name != str(folder) or not os.access(folder, os.R_OK):  # an empty folder is no mistake
             scorer.rejected.append(name)
@@ -115,7 +135,9 @@ class Scorer:
             self.rejected.append(RejectedInput(file + rejected[0].name.removeprefix(name), rejected[0].reason))
             return
         self._scored += 1
-        self._rows += [_row(key, name, result) for result in results if isinstance(result, Prediction)]
+        stand_in = self.classifier.stand_in_for and escape_unprintable(self.classifier.stand_in_for)
+        predictions = (result for result in results if isinstance(result, Prediction))
+        self._rows += [_row(key, name, prediction) | {STAND_IN: stand_in} for prediction in predictions]
         if len(self._rows) >= MAX_ROWS:
             self._pack()
 
@@ -143,6 +165,8 @@ def _read_table(path: Path) -> Any:
         raise DataError(
             f"{path}: is not a Parquet file ({short_message(error)}); move it away, then run again"
         ) from error
+    if table.schema.names == EARLIER_NAMES:
+        table = table.append_column(SCHEMA.field(STAND_IN), pa.nulls(len(table), TEXT))
     if table.schema != SCHEMA:
         raise DataError(f"{path}: has other columns than a table of results; move it away, then run again")
     return table
@@ -159,7 +183,7 @@ def _row(key: tuple[Any, ...], name: str, prediction: Prediction) -> dict[str, A
     image = key[0] + escape_unprintable(prediction.name.removeprefix(name))
     label, runner_up = escape_unprintable(prediction.label), escape_unprintable(prediction.runner_up)
     values = (*key, image, label, prediction.probability, runner_up, prediction.runner_up_probability)
-    return dict(zip(SCHEMA.names, values, strict=True))
+    return dict(zip(EARLIER_NAMES, values, strict=True))
 
 
 def file_sha256(path: Path) -> str:
@@ -182,8 +206,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, required=True, help="images, arrays, and folders of them")
     parser.add_argument("--out", type=Path, required=True, help="Parquet file to write, or to add to")
     parser.add_argument("--raw", action="store_true", help="use pixels as they are; images need the model's size")
+    parser.add_argument("--anyway", action="store_true", help="use the model although it failed a quality gate")
     arguments = parser.parse_args(argv)
-    counts = score(arguments.model, arguments.folder, arguments.out, arguments.raw)
+    counts = score(arguments.model, arguments.folder, arguments.out, arguments.raw, arguments.anyway)
     print(f"score: {counts}", flush=True)
     return EXIT_DONE
 

@@ -82,6 +82,7 @@ def prepare(raw: Path, out: Path, params: Prepare) -> dict[str, Any]:
             "classes": description.classes,
             "class_names": description.class_names,
             "pixels": description.pixels.model_dump(),
+            **({"stand_in_for": description.stand_in_for} if description.stand_in_for else {}),
             "raw_shape": plan.raw_shape,
             "shape": plan.shape,
             "crop": plan.crop.model_dump(),
