@@ -60,7 +60,10 @@ def _table(group: ModelGroup, rows: int) -> list[str]:
     alignment = ["---:", "---", *["---:"] * (len(cells) - 2)]
     table = [["Model", *(cell.heading for cell in cells)], ["---", *alignment]]
     for model in group.models[:rows]:
-        texts = [f"{cell.text}, {cell.note}" if cell.note else cell.text for cell in model.cells]
+        texts = [
+            ", ".join(filter(None, (f"{cell.text} ({cell.ends})" if cell.ends else cell.text, cell.note)))
+            for cell in model.cells
+        ]
         table.append([f"`{model.name}`", *texts])
     return ["", *(f"| {' | '.join(row)} |" for row in table)]
 
