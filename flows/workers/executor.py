@@ -11,6 +11,7 @@ All files are in one folder of the machine (INKFLOW_WORKER_HOME, else ~/.inkflow
 import os
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from flows.core.errors import Interrupted, OrderUnusable
@@ -73,12 +74,11 @@ class Executor:
             os.chdir(root)  # DVC reads the current folder
             configure(root, home, order.remote_folder)
             policies = load_policies(root)
-            project = WorkerProject(root, policies.workers.remote_wait_s, self._cancelled)
-            project.checkout_inputs(order.stage, order.inputs)
-            self._run_stage(root, policies, slots)
-            self.activity = "pushing the result"
-            project.push_result(order.stage, order.run_key)
-            project.close()
+            with closing(WorkerProject(root, policies.workers.remote_wait_s, self._cancelled)) as project:
+                project.checkout_inputs(order.stage, order.inputs)
+                self._run_stage(root, policies, slots)
+                self.activity = "pushing the result"
+                project.push_result(order.stage, order.run_key)
 
     def interrupt(self) -> None:
         """End the stage with all processes that it started."""

@@ -48,11 +48,7 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _check_gate_models(self) -> Self:
-        references = {name: gate.not_worse_than for name, gate in self.gates.models.items()}
-        names = {*references, *references.values(), self.gates.every.not_worse_than} - {None}
-        for name in sorted(str(name) for name in names if name not in self.models):
-            hint = did_you_mean(name, self.models)
-            raise ValueError(f"`gates` names {name!r}, which is not in `models`; {hint}known: {', '.join(self.models)}")
+        self.gates.check_names(self.models)
         return self
 
     @property
