@@ -141,7 +141,7 @@ def write_dataset(folder: Path, arrays: Arrays, description: Description) -> Non
     json_path, npz_path = folder / DESCRIPTION_FILE, folder / ARRAYS_FILE
     with replacing(json_path) as new_json, replacing(npz_path) as new_npz:
         new_json.write_text(description.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        _write_npz(new_npz, arrays)
+        write_npz(new_npz, arrays.by_name())
 
 
 def describe(name: str, dataset: DatasetParams, arrays: Arrays) -> Description:
@@ -275,9 +275,10 @@ def _limit(path: Path) -> int:
     return max(MAX_BYTES, path.stat().st_size) if path.exists() else MAX_BYTES
 
 
-def _write_npz(path: Path, arrays: Arrays) -> None:
+def write_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Writes `arrays` to the npz file `path`, uncompressed. Equal arrays give equal bytes."""
     with zipfile.ZipFile(path, "w") as archive:
-        for name, array in sorted(arrays.by_name().items()):
+        for name, array in sorted(arrays.items()):
             entry = zipfile.ZipInfo(f"{name}.npy", ZIP_EPOCH)
             entry.external_attr = 0o644 << 16
             entry.file_size = array.nbytes + 128  # approximate; zipfile uses it to choose zip or zip64

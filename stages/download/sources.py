@@ -66,22 +66,27 @@ def fetch_arrays(
 
 
 def list_sources(name: str, dataset: Dataset, environment: Mapping[str, str]) -> list[Source]:
-    """Returns the sources of the file in the order in which they are tried."""
+    """Returns the sources of the data set's file in the order in which they are tried."""
+    return file_sources(f"{name}.npz", dataset.url, environment)
+
+
+def file_sources(file: str, url: str | None, environment: Mapping[str, str]) -> list[Source]:
+    """Returns the sources of the file with the name `file`, in the order in which they are tried."""
     sources = []
     if mirror := environment.get(MIRROR, "").strip():
-        sources.append(_mirror(mirror, name))
-    if dataset.url:
-        sources.append(Source(redacted_url(dataset.url), dataset.url))
+        sources.append(_mirror(mirror, file))
+    if url:
+        sources.append(Source(redacted_url(url), url))
     home = _expand_user(environment.get("KERAS_HOME") or "~/.keras")
-    cached = home / "datasets" / f"{name}.npz"
+    cached = home / "datasets" / file
     return [*sources, Source(f"Keras's cache {cached}", str(cached))]
 
 
-def _mirror(mirror: str, name: str) -> Source:
+def _mirror(mirror: str, file: str) -> Source:
     if _is_url(mirror):
-        url = f"{mirror.rstrip('/')}/{name}.npz"
+        url = f"{mirror.rstrip('/')}/{file}"
         return Source(f"mirror {redacted_url(url)}", url)
-    path = _expand_user(mirror) / f"{name}.npz"
+    path = _expand_user(mirror) / file
     return Source(f"mirror {path}", str(path))
 
 

@@ -22,8 +22,10 @@ from stages.data.datasets import (
     open_part,
     read_description,
 )
+from stages.data.groups import GROUPS_FILE, read_groups
 from stages.data.npz import Entry
 from stages.data.sample_weights import WEIGHTS, check_weights, read_weights
+from stages.prepare.held_out_groups import count_groups, held_out_groups
 from stages.samples.pixels import Crop, Pixels
 from stages.samples.sampling import held_out_mask
 
@@ -71,7 +73,8 @@ def prepare(raw: Path, out: Path, params: Prepare) -> dict[str, Any]:
     description = read_description(raw / DESCRIPTION_FILE)
     with open_part(raw / ARRAYS_FILE, "train") as (images, labels):
         check_labels("y_train", labels, description.classes)
-        plan = make_plan(images.shape, labels, params, description.pixels)
+        groups = read_groups(raw / GROUPS_FILE, len(labels)) if params.held_out == "groups" else None
+        plan = make_plan(images.shape, labels, params, description.pixels, groups and groups.train)
         offset, scale = _normalisation(images, plan, params.normalise)
         info = {
             "dataset": description.name,
@@ -85,8 +88,10 @@ def prepare(raw: Path, out: Path, params: Prepare) -> dict[str, Any]:
             "offset": offset,
             "scale": scale,
             "samples": plan.samples,
-            "validation_seed": params.seed if params.held_out == "random" else None,
+            "validation_seed": None if params.held_out == "last" else params.seed,
         }
+        if groups:
+            info["groups"] = count_groups(groups, plan.validation, plan.start)
         with replacing_folder(out) as folder:
             _write_images(folder, images, plan, offset, scale)
             _write_labels(folder, labels, plan)
@@ -95,8 +100,16 @@ def prepare(raw: Path, out: Path, params: Prepare) -> dict[str, Any]:
     return info
 
 
-def make_plan(shape: Sequence[int], labels: NDArray[Any], params: Prepare, pixels: Pixels) -> Plan:
+def make_plan(
+    shape: Sequence[int],
+    labels: NDArray[Any],
+    params: Prepare,
+    pixels: Pixels,
+    groups: NDArray[np.int32] | None = None,
+) -> Plan:
     """Plans the preparation of images of `shape`, (n, h, w) or (n, h, w, c), with `labels` (n,) and range `pixels`.
+
+    `groups` (n,) is needed where `params.held_out` is `groups`.
 
     Raises:
         InvalidInput: the crop leaves no pixel, or the split leaves no sample in a part.
@@ -118,7 +131,11 @@ def make_plan(shape: Sequence[int], labels: NDArray[Any], params: Prepare, pixel
         )
     if messages := crop.size_errors(height, width):
         raise InvalidInput(f"prepare.crop {messages[0]}")
-    mask = _held_out_mask(labels[start:stop], validation, params)
+    if groups is not None:
+        mask = held_out_groups(labels[start:stop], groups[start:stop], params.validation, params.seed)
+        _check_learnable(labels[start:stop], mask, "choose another seed, a smaller share, or random")
+    else:
+        mask = _held_out_mask(labels[start:stop], validation, params)
     channels = shape[3] if len(shape) == 4 else 1
     return Plan(start, mask, crop, tuple(shape[1:]), (*crop.cropped_size(height, width), channels), pixels)
 
@@ -127,13 +144,18 @@ def _held_out_mask(labels: NDArray[Any], count: int, params: Prepare) -> NDArray
     """Returns a mask, bool (n,), of the held-out samples among the samples with `labels` (n,)."""
     if params.held_out == "random":
         return held_out_mask(labels, count, params.seed)
-    start = len(labels) - count
-    if missing := sorted(set(labels[start:].tolist()) - set(labels[:start].tolist())):
+    mask = np.arange(len(labels)) >= len(labels) - count
+    _check_learnable(labels, mask, "choose random for data in the order of their labels")
+    return mask
+
+
+def _check_learnable(labels: NDArray[Any], mask: NDArray[np.bool_], remedy: str) -> None:
+    """Checks that each label has a sample that is not held out."""
+    if missing := np.setdiff1d(labels[mask], labels[~mask]).tolist():
         raise InvalidInput(
-            f"prepare.held_out is last, but the last {count:,} samples hold all samples of label {missing[0]}, so "
-            "it cannot be learnt; choose random for data in the order of their labels"
+            f"the {int(mask.sum()):,} samples of prepare.held_out hold all samples of label {missing[0]}, so it cannot "
+            f"be learnt; {remedy}"
         )
-    return np.arange(len(labels)) >= start
 
 
 def normalise(pixels: NDArray[Any], offset: float, scale: float) -> NDArray[np.float32]:
@@ -244,5 +266,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     shape = "x".join(map(str, info["shape"]))
     for part, count in info["samples"].items():
         print(f"{part}: {count:,} samples of {shape}", flush=True)
+    if groups := info.get("groups"):
+        print(f"groups: {groups['train']:,} for training, {groups['validation']:,} for validation, no group in both")
     print(f"pixels: (pixel - {info['offset']:g}) / {info['scale']:g}", flush=True)
     return EXIT_DONE
