@@ -1,4 +1,7 @@
-"""`cnn_best`, the model that is kept ready in params.yaml: test accuracy and time of fit, a quarter of an hour."""
+"""`cnn_best`, the model that is kept ready in params.yaml: test accuracy and time of fit, a quarter of an hour.
+
+Test scores took part in the choice of its recipe (docs/decisions.md), so this score is no estimate for new images.
+"""
 
 from benchmarks import common
 

@@ -16,6 +16,7 @@ import httpx
 from ruamel.yaml import YAML
 
 from flows.prefect_server.api_client import request
+from flows.prefect_server.credentials import AUTH_FILE, HOME
 
 ROOT = Path(__file__).parents[1]
 PORT = 4277
@@ -40,7 +41,7 @@ def main() -> int:
                     if not line:
                         return 1
                 ready = time.monotonic()
-                state = _run()
+                state = _run((project / HOME / AUTH_FILE).read_text(encoding="utf-8"))
                 done = time.monotonic()
             finally:
                 up.send_signal(signal.SIGINT)
@@ -62,9 +63,10 @@ def _shorten(project: Path) -> None:
         YAML().dump(content, file)
 
 
-def _run() -> str:
+def _run(password: str) -> str:
     """Start the deployment; the name of the state in which it ends."""
-    with httpx.Client(base_url=f"http://127.0.0.1:{PORT}/api", timeout=60) as client:
+    name, _, secret = password.partition(":")
+    with httpx.Client(base_url=f"http://127.0.0.1:{PORT}/api", timeout=60, auth=(name, secret)) as client:
         deployment = request(client, "GET", "/deployments/name/inkflow/nightly").json()["id"]
         run = request(client, "POST", f"/deployments/{deployment}/create_flow_run").json()["id"]
         end = time.monotonic() + LIMIT_S

@@ -4,35 +4,38 @@ A task ends `Cached` if DVC found the stage unchanged or restored it, `Completed
 own message, and `Not run` after a failure upstream. Prefect's result caching is disabled: DVC's cache is the only one.
 """
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from prefect import Flow, get_run_logger
+from prefect import get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.events.worker import EventsWorker
-from prefect.futures import PrefectFuture, wait
+from prefect.futures import wait
 from prefect.logging.handlers import APILogWorker
 from prefect.states import Completed
 
-from flows.core.errors import Interrupted, StageFailed
-from flows.core.notices import fallback_notice, stand_in_notice
-from flows.core.params_edit import apply_settings
-from flows.core.redaction import mask_logs
+from flows.core.errors import Interrupted
+from flows.core.notices import stand_in_notice
+from flows.core.redaction import mask, mask_content, mask_logs
+from flows.core.signals import ignore_termination, raise_keyboard_interrupt
+from flows.engine.display.plain import Display
 from flows.engine.engine import Engine
 from flows.engine.run import RUN_ITSELF, Run
-from flows.prefect_server.server import configured_url
+from flows.prefect_server.server_check import configured_url
 from flows.tasks.artifacts import publish_report
+from flows.tasks.cancellation import watch_for_cancellation
 from flows.tasks.failure_state import failure_state
 from flows.tasks.gates_task import gates_task
-from flows.tasks.stage_task import stage_task
+from flows.tasks.own_settings import own_flow
+from flows.tasks.stage_task import Future, submit_stage
 from flows.workers.dispatch import Dispatcher
-from flows.workers.local_engine import start_engine
-from stages.base.errors import EXIT_UNAVAILABLE, InkflowError
+from flows.workers.local_engine import complete_run
+from flows.workers.pool_stages import NoDispatcher
 
 NAME = "inkflow"
-REPORT = "report"  # the stage whose outputs are published and whose gates are checked
-FLUSH_S = 10.0
+FLUSH_S = 8.0  # for logs and events at the end of a run
 
 mask_logs()
 
@@ -42,43 +45,47 @@ def run_as_flow(engine: Engine, arguments: dict[str, Any]) -> State[Any]:
 
     `arguments` are shown as the run's parameters.
     """
-    return run_flow(NAME, lambda: run_stages(engine), arguments)
+    return run_flow(NAME, lambda: run_stages(engine), arguments, engine.run.display)
 
 
-def run_flow(name: str, body: Callable[[], State[Any]], arguments: dict[str, Any]) -> State[Any]:
+def run_flow(name: str, body: Callable[[], State[Any]], arguments: dict[str, Any], display: Display) -> State[Any]:
     """Call `body` in a run of the flow `name`, and return its final state.
 
-    Logs and events are sent before it returns, since a temporary server ends right after the run.
+    Logs and events are sent before it returns, since a temporary server ends right after the run. `display` says so if
+    the server has not accepted all of them within FLUSH_S.
     """
 
     def flow_function(arguments: dict[str, Any]) -> State[Any]:
         return body()
 
-    state: State[Any] = Flow(fn=flow_function, name=name, persist_result=False)(arguments, return_state=True)
-    APILogWorker.drain_all(timeout=FLUSH_S)
-    EventsWorker.drain_all(timeout=FLUSH_S)
+    state: State[Any] = own_flow(name)(flow_function)(mask_content(arguments), return_state=True)
+    deadline = time.monotonic() + FLUSH_S
+    for worker, content in ((APILogWorker, "log lines"), (EventsWorker, "events")):
+        answer = worker.drain_all(timeout=max(0.0, deadline - time.monotonic()))
+        if isinstance(answer, tuple) and answer[1]:  # futures that are not done
+            display.note(f"Prefect accepted only a part of the {content} of this run within {FLUSH_S:g} s")
     return state
 
 
-def run_stages(engine: Engine) -> State[Any]:
+def run_stages(engine: Engine, *, edit: bool = True) -> State[Any]:
     """Follow the stages of a started `engine` with a task each, inside a flow, and return the flow's final state.
 
-    If the chosen data set is unavailable and the run has a fallback, the stages run once more with the fallback.
+    Args:
+        engine: the engine.
+        edit: write a fallback data set into params.yaml; if False, the caller runs the stages once more.
     """
     run = engine.run
-    try:
-        _run_tasks(engine)
-        if run.params and run.fallback not in (None, run.params.dataset) and _is_unavailable(run):
-            _show_notice(run, fallback_notice(run.params.dataset, str(run.fallback)))
-            run.reset()
-            run.params = apply_settings({"dataset": run.fallback}, Path())
-            _run_tasks(start_engine(run))
-        if run.params and not run.errors and any(result.stage == REPORT for result in run.results):
-            publish_report(Path())
-            gates_task(run)(return_state=True)
-    except InkflowError as error:
-        run.errors[RUN_ITSELF] = error
+    complete_run(engine, _run_tasks, lambda: _finish(run), lambda notice: show_notice(run, notice), edit=edit)
     return Completed(message=run.summary) if run.error is None else failure_state(run.error)
+
+
+def _finish(run: Run) -> None:
+    """Publish the report, and check its gates in a task; artifacts that the server does not take stop nothing."""
+    try:
+        publish_report(Path(), link=not run.in_clone)
+    except Exception as error:  # noqa: BLE001 - Prefect's client documents no errors
+        show_notice(run, f"the report is not on Prefect's page: {mask(' '.join(str(error).split()))}")
+    gates_task(run)(return_state=True)
 
 
 def _run_tasks(engine: Engine) -> None:
@@ -86,31 +93,32 @@ def _run_tasks(engine: Engine) -> None:
     run = engine.run
     notice = stand_in_notice(run.params)
     if notice:
-        _show_notice(run, notice)
-    futures: list[PrefectFuture[State[Any]]] = []
+        show_notice(run, notice)
+    futures: dict[str, Future] = {}
     try:
-        engine.connect_pools(Dispatcher(engine.policies.workers, None if run.temporary_server else configured_url()))
-        for events in engine.events():
-            futures.append(stage_task(events, engine.policies.of(events.stage.name)).submit())
+        workers, server = engine.policies.workers, str(configured_url())
+        engine.connect_pools(NoDispatcher() if run.temporary_server else Dispatcher(workers, server))
+        with watch_for_cancellation(engine.interrupt):
+            for events in engine.events():
+                stage = events.stage
+                upstream = [futures[name] for name in stage.upstream if name in futures]
+                futures[stage.name] = submit_stage(events, engine.policies.of(stage.name), upstream)
     except KeyboardInterrupt:
+        ignore_termination()  # Prefect's own handler would raise too
         engine.interrupt()
+        raise_keyboard_interrupt()
         run.errors.setdefault(RUN_ITSELF, Interrupted("the run"))
     except BaseException:
         engine.interrupt()
         raise
     finally:
         engine.close()
-    wait(futures)
+    wait(list(futures.values()))
     if notice and not run.errors:
-        _show_notice(run, notice)
+        show_notice(run, notice)
 
 
-def _is_unavailable(run: Run) -> bool:
-    """Return True if a stage failed because the source of its data is unavailable."""
-    failures = (error for error in run.errors.values() if isinstance(error, StageFailed))
-    return any(error.code == EXIT_UNAVAILABLE for error in failures)
-
-
-def _show_notice(run: Run, notice: str) -> None:
+def show_notice(run: Run, notice: str) -> None:
+    """Show `notice` in the log of the flow run and on the display of `run`."""
     get_run_logger().warning(notice)
     run.display.notice(notice)

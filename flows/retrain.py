@@ -3,27 +3,31 @@
     watch-data, on a schedule ── data changed? ──> event inkflow.data.changed ──> retrain-on-new-data
                                        any other sender of the event ──^
 
-The event carries no data: each flow reads the digests from the source itself.
+The event carries no data: each flow reads the digests from the source itself. `retrain` runs in a clone of the project;
+a person decides whether params.yaml gets the new digests, with `dvc exp apply`.
 """
 
 import json
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
-from prefect import flow, get_client, get_run_logger
+from prefect import get_client, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.events import Event, Resource
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.states import Completed
 from prefect.variables import Variable
 
+from flows.core.errors import ProgramFailed
 from flows.core.redaction import mask
 from flows.core.stage_program import run_program
 from flows.engine.run import Options, Run
 from flows.scheduled import run_with_settings
 from flows.tasks.failure_state import failure_state
+from flows.tasks.own_settings import own_flow
 from flows.tasks.remote_sync import pull_run_cache, push_results
 from stages.base.errors import InkflowError
 
@@ -62,14 +66,25 @@ class SourceDigests(NamedTuple):
 def read_source_digests(dataset: str | None, root: Path = Path()) -> SourceDigests:
     """Read the digests of `dataset`, or of the chosen one if None, from the mirror if one is set, else its address.
 
+    Changed data are prepared in a temporary folder on trial, so that data that no run could use are an error here.
+
     Raises:
-        ProgramFailed: the source is unavailable, or has no valid data set.
+        ProgramFailed: the source is unavailable, or has no data set that the stages `download` and `prepare` accept.
     """
-    arguments = ["--dataset", dataset] if dataset else []
-    return SourceDigests(**json.loads(mask(run_program("download.source_digests", arguments, root))))
+    with tempfile.TemporaryDirectory() as folder:
+        raw, prepared = Path(folder) / "raw", Path(folder) / "prepared"
+        arguments: list[str | Path] = ["--out", raw, *(["--dataset", dataset] if dataset else [])]
+        digests = SourceDigests(**json.loads(mask(run_program("download.source_digests", arguments, root))))
+        if digests.changed:
+            try:
+                run_program("prepare", ["--raw", raw, "--out", prepared], root)
+            except ProgramFailed as error:
+                reason = str(error).replace(f"{raw}/", "")
+                raise ProgramFailed(f"{digests.sentence}, but cannot be used: {reason}", error.exit_code) from error
+    return digests
 
 
-@flow(name="watch-data", persist_result=False)
+@own_flow("watch-data")
 def watch_data(dataset: str | None = None) -> State[Any]:
     """Check whether the data at their source changed, and send one event `inkflow.data.changed` per change.
 
@@ -112,9 +127,9 @@ def send_event(digests: SourceDigests) -> None:
         client.request("POST", "/events", json=[event.model_dump(mode="json")]).raise_for_status()
 
 
-@flow(name="retrain", persist_result=False)
+@own_flow("retrain")
 def retrain(dataset: str | None = None, fallback: str | None = None, push: bool = True) -> State[Any]:
-    """Write the digests of the data at their source into params.yaml, and bring the stages up to date.
+    """Bring the stages up to date with the digests of the data at their source, and record a DVC experiment.
 
     Args:
         dataset: one of `datasets` in params.yaml; the chosen one if empty.

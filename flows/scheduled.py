@@ -1,23 +1,27 @@
 """Runs the pipeline as a deployed flow: pulls DVC's run cache before the stages, and pushes the results afterwards."""
 
+from contextlib import chdir
 from pathlib import Path
 from typing import Annotated, Any
 
-from prefect import flow
 from prefect.client.schemas.objects import State
 from pydantic import Field
 
 from flows.core.file_lock import run_lock
-from flows.core.params_edit import apply_settings
-from flows.engine.run import Options, Run
-from flows.pipeline import NAME, run_stages
+from flows.core.params_edit import apply_settings, edit_params, load_project_params
+from flows.dvc_repo.experiments import ProjectClones, save_experiment
+from flows.dvc_repo.repository import Repository
+from flows.engine.run import GATES, Options, Run
+from flows.experiments.grid import Combination, check_combinations, parameter_keys
+from flows.pipeline import NAME, run_stages, show_notice
 from flows.tasks.failure_state import failure_state
+from flows.tasks.own_settings import own_flow
 from flows.tasks.remote_sync import pull_run_cache, push_results
-from flows.workers.local_engine import start_engine
+from flows.workers.local_engine import needs_fallback, start_engine, start_fallback
 from stages.base.errors import InkflowError
 
 
-@flow(name=NAME, persist_result=False)
+@own_flow(NAME)
 def scheduled(
     targets: list[str] | None = None,
     settings: dict[str, Any] | None = None,
@@ -32,9 +36,9 @@ def scheduled(
 
     Args:
         targets: stages to bring up to date with everything they need, for example `train@cnn`; all if empty.
-        settings: parameters to change in params.yaml, for example `{"models.dense.epochs": 3}`.
-        dataset: data set to use, one of `datasets` in params.yaml.
-        fallback: data set to use if the chosen one is unavailable.
+        settings: parameters for this run alone, for example `{"models.dense.epochs": 3}`; recorded as an experiment.
+        dataset: data set for this run alone, one of `datasets` in params.yaml.
+        fallback: data set for this run alone if the chosen one is unavailable.
         force: run the stages even if nothing changed.
         jobs: maximum number of stages that run at the same time; the number of cores if empty.
         keep_going: after a failure, run the stages that do not depend on the failed one.
@@ -47,10 +51,58 @@ def scheduled(
 
 
 def run_with_settings(settings: dict[str, Any], run: Run) -> State[Any]:
-    """Write `settings` into params.yaml and run the stages of `run`, inside a flow; return the flow's final state."""
+    """Bring the stages of `run` up to date, inside a flow, and return the flow's final state.
+
+    Settings hold for this run alone, since all runs of a deployment share one working tree: with settings that differ
+    from params.yaml, and with a fallback data set, the stages run in a clone, and the result is a DVC experiment.
+    """
     try:
+        if settings and _is_change(settings):
+            return _run_in_clone(settings, run)
         with run_lock(Path(), run.display.note):
-            run.params = apply_settings(settings, Path())
-            return run_stages(start_engine(run))
+            run.params = load_project_params(Path())
+            state = run_stages(start_engine(run), edit=False)
+        if not needs_fallback(run):
+            return state
+        run.in_clone = True
+        start_fallback(run, lambda notice: show_notice(run, notice))
+        return _run_in_clone({"dataset": run.fallback}, run)
     except InkflowError as error:
         return failure_state(error)
+
+
+def _is_change(settings: dict[str, Any]) -> bool:
+    """Return True if `settings` differ from params.yaml.
+
+    Raises:
+        InvalidInput: a setting is invalid.
+    """
+    check_combinations([Combination(settings)], Path())
+    return edit_params(settings, Path()).is_change
+
+
+def _run_in_clone(settings: dict[str, Any], run: Run) -> State[Any]:
+    """Run the stages of `run` with `settings` in a clone, and record the result as a DVC experiment of the project.
+
+    Raises:
+        InkflowError: the project cannot be cloned.
+    """
+    root = Path.cwd()
+    clones, run.in_clone = ProjectClones(root), True
+    clones.folder.mkdir(parents=True, exist_ok=True)
+    with run_lock(clones.folder, run.display.note):
+        clones.remove_leftovers()
+        with clones.clone("run") as project:
+            clones.copy_origin(project)
+            with chdir(project):  # DVC works in the current folder
+                run.params = apply_settings(settings, Path())
+                state = run_stages(start_engine(run))
+                if set(run.errors) - {GATES}:
+                    return state
+                name = Combination(settings).experiment(parameter_keys(root))
+                with Repository() as repository:
+                    outputs = [output for stage in repository.stages(run.targets) for output in stage.outputs]
+                save_experiment(name, run.targets, outputs)
+            name = clones.fetch_experiment(project, name)
+    where = f"the result is the DVC experiment {name} in {root}, `dvc exp apply {name}` copies it into the workspace"
+    return state.model_copy(update={"message": f"{state.message}; {where}"})

@@ -4,28 +4,33 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from prefect import flow, get_run_logger
+from prefect import get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from flows.core.redaction import mask_logs
 from flows.engine.processes.command_runner import CommandRunner
 from flows.engine.types import Command
+from flows.tasks.artifacts import publish_scores
 from flows.tasks.failure_state import failure_state
+from flows.tasks.own_settings import own_flow
 from stages.base.errors import InkflowError
 
 mask_logs()
 
 
-@flow(name="score", persist_result=False)
-def score(model: str, folder: str = "inbox", out: str = "scores/scores.parquet", raw: bool = False) -> State[Any]:
+@own_flow("score")
+def score(
+    model: str, folder: str = "inbox", out: str = "scores/scores.parquet", raw: bool = False, anyway: bool = False
+) -> State[Any]:
     """Classify the images of a folder; files that were scored before are skipped, unreadable ones are listed.
 
     Args:
         model: name of a trained model, or path of its ONNX file.
         folder: folder with images, arrays and further folders of them.
-        out: Parquet file to write or extend; unreadable files are listed in the .errors.csv file beside it.
+        out: Parquet file (.parquet) to write or extend; unreadable files are listed in the .errors.csv file beside it.
         raw: use pixels unchanged, in the size of the model, instead of centring digits like those of MNIST.
+        anyway: use the model although it failed a quality gate.
     """
     logger = get_run_logger()
     lines: list[str] = []
@@ -35,10 +40,13 @@ def score(model: str, folder: str = "inbox", out: str = "scores/scores.parquet",
         logger.info(line)
 
     words = ["python", "-m", "stages.predict.score", f"--model={model}", f"--folder={folder}", f"--out={out}"]
-    command = Command("score", (shlex.join([*words, *(["--raw"] if raw else [])]),), ".")
+    words += [f"--{name}" for name, is_set in (("raw", raw), ("anyway", anyway)) if is_set]
+    command = Command("score", (shlex.join(words),), ".")
     try:
         CommandRunner(Path()).run(command, on_line)
     except InkflowError as error:
         logger.error(str(error))
         return failure_state(error)
-    return Completed(message=lines[-1].removeprefix("score: "))
+    counts, rejected = lines[-1].removeprefix("score: "), Path(out).with_suffix(".errors.csv")
+    publish_scores(counts, Path(out), rejected)
+    return Completed(message=counts if ", 0 could not" in counts else f"{counts}, see {rejected}")

@@ -3,23 +3,25 @@
 from pathlib import Path
 from typing import Any
 
-from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture, wait
 from prefect.states import Cancelled, Completed, Failed
 
 from flows.core.errors import Interrupted
+from flows.core.signals import ignore_termination, raise_keyboard_interrupt
 from flows.engine.display.plain import SilentDisplay
 from flows.engine.policy import StagePolicy
 from flows.experiments.grid import Combination, check_combinations
 from flows.experiments.sweep_runner import SweepRunner
 from flows.pipeline import run_flow
-from flows.tasks.stage_task import stage_task
+from flows.tasks.cancellation import watch_for_cancellation
+from flows.tasks.own_settings import own_flow
+from flows.tasks.stage_task import submit_stage
 
 NAME = "sweep"
 
 
-@flow(name=NAME, persist_result=False)
+@own_flow(NAME)
 def sweep(combinations: list[dict[str, Any]], targets: list[str] | None = None, jobs: int | None = None) -> State[Any]:
     """Run combinations of parameters in parallel, and record each as a DVC experiment.
 
@@ -35,7 +37,7 @@ def sweep(combinations: list[dict[str, Any]], targets: list[str] | None = None, 
 
 def sweep_as_flow(runner: SweepRunner, arguments: dict[str, Any]) -> None:
     """Run the trials of `runner` as a run of the flow; `arguments` are shown as its parameters."""
-    run_flow(NAME, lambda: run_trials(runner), arguments)
+    run_flow(NAME, lambda: run_trials(runner), arguments, runner.display)
 
 
 def run_trials(runner: SweepRunner) -> State[Any]:
@@ -43,10 +45,13 @@ def run_trials(runner: SweepRunner) -> State[Any]:
     runner.start()
     futures: list[PrefectFuture[State[Any]]] = []
     try:
-        for events in runner.events():
-            futures.append(stage_task(events, StagePolicy()).submit())
+        with watch_for_cancellation(runner.interrupt):
+            for events in runner.events():
+                futures.append(submit_stage(events, StagePolicy()))
     except KeyboardInterrupt:
+        ignore_termination()  # Prefect's own handler would raise too
         runner.interrupt()
+        raise_keyboard_interrupt()
     except BaseException:
         runner.interrupt()
         raise

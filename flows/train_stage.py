@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from prefect import flow, get_run_logger
+from prefect import get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.logging.loggers import PrefectLogAdapter
 from prefect.states import Completed
 
 from flows.core.redaction import mask_logs
 from flows.tasks.failure_state import failure_state
+from flows.tasks.own_settings import own_flow
 from flows.workers.executor import Executor
 from flows.workers.heartbeat import Heartbeat
 from flows.workers.order import Order
@@ -18,7 +19,7 @@ from stages.base.errors import InkflowError
 mask_logs()
 
 
-@flow(name="train-stage", persist_result=False, validate_parameters=True)
+@own_flow("train-stage")
 def train_stage(order: Order) -> State[Any]:
     """Run one stage with the orchestrator's commit, parameters and inputs.
 

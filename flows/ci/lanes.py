@@ -12,7 +12,9 @@ from pathlib import Path
 
 from flows.ci.summary import Status, Step, write_summary
 from flows.core.gates import evaluate_gates, failed_gates, junit
-from flows.core.params_edit import SCHEMA, edit_params
+from flows.core.git import git_names
+from flows.core.params_edit import SCHEMA, edit_params, has_schema
+from flows.core.project import make_state_folder
 from flows.core.redaction import secrets_in_config
 from flows.core.stage_program import run_program
 from flows.dvc_repo.remote_key import use_key
@@ -21,6 +23,7 @@ from flows.dvc_repo.repository import Repository
 from flows.engine.planning.plan import Verdict, plan
 from flows.engine.planning.recorded_graph import as_recorded
 from flows.engine.planning.stage_facts import nothing_to_do
+from flows.engine.policy import load_policies
 from stages.base.errors import EXIT_DONE, EXIT_FAILED, InkflowError
 from stages.base.files import write_text
 
@@ -75,12 +78,13 @@ def _run_step(name: str, action: Callable[[], StepResult]) -> Step:
 
 
 def _finish(lane: str, steps: Sequence[Step], out: Path, report: str = "") -> int:
+    make_state_folder(Path())
     write_summary(lane, steps, out, report)
     return EXIT_FAILED if any(step.status is Status.FAILED for step in steps) else EXIT_DONE
 
 
 def _check_schema(root: Path) -> StepResult:
-    if not (root / SCHEMA).exists():
+    if not has_schema(root):
         return Status.SKIPPED, [f"this project has no {SCHEMA}"]
     edit_params({}, root)
     run_program("params.generate", ["--check"], root)
@@ -93,20 +97,23 @@ def _check_secrets(root: Path) -> StepResult:
         f"{name} is tracked by git and holds a credential ({option}): remove it, revoke the credential, and put a new "
         "one into the environment or into .dvc/config.local (`dvc remote modify --local`)"
         for name in names
-        for option in secrets_in_config((root / name).read_text(encoding="utf-8"))
+        for option in secrets_in_config((root / name).read_text(encoding="utf-8", errors="replace"))
     ]
     return (Status.FAILED, mistakes) if mistakes else (Status.PASSED, ["no tracked configuration holds a credential"])
 
 
 def _tracked(root: Path, *patterns: str) -> list[str]:
     """Returns the existing files below `root` that git tracks and that match one of `patterns`."""
-    done = subprocess.run(["git", "ls-files", "-z", "--", *patterns], cwd=root, capture_output=True, text=True)
-    return [name for name in done.stdout.split("\0") if name and (root / name).is_file()]
+    names = git_names(["ls-files", "-z", "--", *patterns], root)
+    return [name for name in names if (root / name).is_file()]
 
 
 def _check_lock(root: Path) -> StepResult:
+    policies = load_policies(root)
     with Repository(root) as repository:
-        decisions = plan(as_recorded(repository.facts(), repository.cache), repository.cache)
+        facts = as_recorded(repository.facts(), repository.cache)
+        fixed = [stage.stage.name for stage in facts if policies.of(stage.stage.name).fixed_outputs]
+        decisions = plan(facts, repository.cache, fixed=fixed)
     stale = [decision for decision in decisions if decision.verdict is not Verdict.UNCHANGED]
     if not stale:
         return Status.PASSED, [f"dvc.lock matches the code and parameters: all {len(decisions)} stages"]
@@ -158,7 +165,7 @@ def _is_current(root: Path) -> bool:
 
 
 def _check_gates(root: Path, out: Path, current: bool) -> StepResult:
-    if not (root / SCHEMA).exists():
+    if not has_schema(root):
         return Status.SKIPPED, ["this project has no gates"]
     if not current:
         return Status.SKIPPED, ["the outputs are not up to date"]
@@ -171,10 +178,7 @@ def _check_gates(root: Path, out: Path, current: bool) -> StepResult:
 
 def _check_record(root: Path) -> StepResult:
     """Reports whether the run changed dvc.lock or params.yaml; passes in both cases."""
-    done = subprocess.run(
-        ["git", "status", "--porcelain", "--", "dvc.lock", "params.yaml"], cwd=root, capture_output=True, text=True
-    )
-    changed = [line[3:] for line in done.stdout.splitlines()]
+    changed = [line[3:] for line in git_names(["status", "--porcelain", "-z", "--", "dvc.lock", "params.yaml"], root)]
     if not changed:
         return Status.PASSED, ["dvc.lock is as committed"]
     return Status.PASSED, [

@@ -12,7 +12,7 @@ UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 UNIT_BYTES = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 UP_EXAMPLES = """examples:
   inkflow up                                                     reachable from this machine only
-  inkflow up --webhook https://chat.example/hooks/...            called when a nightly run fails or is late
+  inkflow up --webhook https://chat.example/hooks/...            called when an unattended run fails, or works again
   inkflow up --host 0.0.0.0                                      reachable from other machines, with a password
   inkflow up --database postgresql+asyncpg://db/prefect          set a URL with a password in the variable
                                                                  PREFECT_SERVER_DATABASE_CONNECTION_URL
@@ -23,6 +23,7 @@ def run(verb: argparse.ArgumentParser) -> None:
     """Adds the arguments of `inkflow run`."""
     verb.description = "Bring the stages up to date."
     _add_stages(verb)
+    _add_selection(verb)
     verb.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="edit params.yaml first")
     verb.add_argument(
         "--with",
@@ -38,6 +39,7 @@ def run(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--force", action="store_true", help="run the stages even if nothing changed")
     verb.add_argument("--keep-going", action="store_true", help="after a failure, run all independent stages")
     verb.add_argument("--local", action="store_true", help="run every stage on this machine, whatever its pool")
+    verb.add_argument("--no-server", action="store_true", help="run without Prefect: faster, but shown on no page")
     verb.add_argument("--pull", action="store_true", help="pull the run cache of the DVC remote first")
     verb.add_argument("--push", action="store_true", help="push results and run cache to the DVC remote afterwards")
 
@@ -46,6 +48,7 @@ def plan(verb: argparse.ArgumentParser) -> None:
     """Adds the arguments of `inkflow plan`."""
     verb.description = "Show which stages would run, be restored from the cache or stay, and why. Runs nothing."
     _add_stages(verb)
+    _add_selection(verb)
     verb.add_argument("--force", action="store_true", help="plan for `run --force`")
     verb.add_argument("--pull", action="store_true", help="plan for `run --pull`: pull the remote's run cache")
     verb.add_argument("--json", action="store_true", help="print the plan as JSON")
@@ -101,7 +104,10 @@ def check(verb: argparse.ArgumentParser) -> None:
 
 def compare(verb: argparse.ArgumentParser) -> None:
     """Adds the arguments of `inkflow compare`."""
-    verb.description = "Compare the models of two versions on the same test images, in a table and on a page."
+    verb.description = (
+        "Compare the models of two versions on the same test images, in a table and on a page. In another DVC project: "
+        "show which parameters, metrics and outputs differ."
+    )
     verb.add_argument("old", metavar="REV", help="a commit, branch, tag or experiment")
     verb.add_argument("new", metavar="REV2", nargs="?", help="another one; by default the files in the workspace")
     verb.add_argument("--json", action="store_true", help="print the comparison as JSON")
@@ -146,7 +152,7 @@ def up(verb: argparse.ArgumentParser) -> None:
         "Ctrl-C stops all of them; their data stay in .inkflow/up for the next start."
     )
     verb.epilog = UP_EXAMPLES
-    verb.add_argument("--host", default="127.0.0.1", help="address to listen on; any except loopback needs a password")
+    verb.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     verb.add_argument("--port", type=int, default=DEFAULT_PORT, help="default: %(default)s")
     verb.add_argument(
         "--database",
@@ -154,7 +160,8 @@ def up(verb: argparse.ArgumentParser) -> None:
         help="postgresql+asyncpg://...; set a URL with a password in PREFECT_SERVER_DATABASE_CONNECTION_URL, which "
         "`ps` does not show; default: that variable, else SQLite in .inkflow/up",
     )
-    verb.add_argument("--webhook", metavar="URL", help="URL to call when a nightly run fails, crashes or is late")
+    verb.add_argument("--open", action="store_true", help="open Prefect's page in the browser, with the password")
+    verb.add_argument("--webhook", metavar="URL", help="URL to call when an unattended run fails or works again")
 
 
 def prune(verb: argparse.ArgumentParser) -> None:
@@ -221,6 +228,15 @@ def size(text: str) -> int:
 
 def _add_stages(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("stages", nargs="*", metavar="STAGE", help="stages or groups (train@cnn, train); all by default")
+
+
+def _add_selection(verb: argparse.ArgumentParser) -> None:
+    """Adds the options of `dvc repro` that select stages."""
+    verb.add_argument("--glob", action="store_true", help="names of stages may have wildcards: 'train*'")
+    verb.add_argument("-R", "--recursive", action="store_true", help="a folder stands for all stages below it")
+    scope = verb.add_mutually_exclusive_group()
+    scope.add_argument("--downstream", action="store_true", help="the stages, and all that depend on them")
+    scope.add_argument("-s", "--single-item", action="store_true", help="the stages alone")
 
 
 def _add_jobs(verb: argparse.ArgumentParser) -> None:

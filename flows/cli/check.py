@@ -7,10 +7,11 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
-from flows.cli.output import print_json
+from flows.cli.output import print_json, shown
 from flows.core.gates import count_statuses, evaluate_gates, junit
+from flows.core.params_edit import require_models
+from flows.engine.output_backup import earlier_outputs
 from stages.base.errors import EXIT_DONE, EXIT_FAILED
 from stages.base.files import write_text
 
@@ -19,6 +20,7 @@ COLOURS = {"passed": "green", "failed": "bold red", "not judged": "dim"}
 
 def check(arguments: argparse.Namespace) -> int:
     """Evaluates the gates, prints or writes the results, and returns the exit code: 1 if a gate failed."""
+    require_models(Path(), "check")
     record = evaluate_against(Path(), arguments.against)
     if arguments.junit:
         write_text(arguments.junit, junit(record))
@@ -36,23 +38,28 @@ def evaluate_against(root: Path, revision: str | None) -> dict[str, Any]:
         ProgramFailed: a file is missing or broken.
         RevisionUnusable: the revision does not exist, or its files are not available.
     """
-    if revision is None:
-        return evaluate_gates(root)
+    with earlier_outputs(root) as outputs:
+        if revision is None:
+            return evaluate_gates(outputs)
+        return _evaluate_against(outputs, root, revision)
+
+
+def _evaluate_against(outputs: Path, root: Path, revision: str) -> dict[str, Any]:
     from flows.dvc_repo.run_files import fetch_run  # late: DVC takes 0.5 s to import
 
     with tempfile.TemporaryDirectory() as folder:
         fetch_run(root, revision, Path(folder))
-        return evaluate_gates(root, Path(folder))
+        return evaluate_gates(outputs, Path(folder))
 
 
 def print_gates(record: dict[str, Any], console: Console) -> None:
     """Prints the gate results as a table."""
     table = Table("model", "gate", "result", "figures", box=None, pad_edge=False)
     for check in record["checks"]:
-        result = Text(check["status"], COLOURS[check["status"]])
-        table.add_row(Text(check["model"]), Text(check["gate"].replace("_", " ")), result, Text(check["sentence"]))
+        result = shown(check["status"], COLOURS[check["status"]])
+        table.add_row(shown(check["model"]), shown(check["gate"].replace("_", " ")), result, shown(check["sentence"]))
     console.print(table)
     if record["note"]:
-        console.print(Text(record["note"]))
+        console.print(shown(record["note"]))
     counts = ", ".join(f"{number} {status}" for status, number in count_statuses(record).items() if number)
     console.print(f"{len(record['checks'])} gates: {counts or 'none is set'}")

@@ -23,7 +23,7 @@ from flows.core.params_edit import load_project_params
 from flows.core.project import MIRROR
 from flows.core.redaction import mask
 from flows.engine import resources
-from flows.prefect_server.server import check_health, configured_url
+from flows.prefect_server.server_check import check_health, check_server, configured_url
 from stages.base.errors import EXIT_DONE, EXIT_FAILED, InkflowError
 
 FINE, NOTE, WRONG = "fine", "note", "wrong"
@@ -112,6 +112,10 @@ def server(root: Path) -> Finding:
         check_health(url)
     except ServerUnreachable:
         return Finding("Prefect server", WRONG, f"{mask(url)} does not answer", "inkflow up, or unset PREFECT_API_URL")
+    try:
+        check_server(url)
+    except ServerUnreachable as error:
+        return Finding("Prefect server", WRONG, str(error), "correct or unset PREFECT_API_URL")
     return Finding("Prefect server", FINE, f"{mask(url)} answers")
 
 

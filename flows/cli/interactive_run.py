@@ -1,99 +1,106 @@
 """A run in this process with output on the terminal: the engine starts first, and Prefect joins once it is imported."""
 
-import os
-import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-from flows.core.signals import TERMINATION_SIGNALS, raise_keyboard_interrupt
+from flows.core.errors import Interrupted, ServerUnreachable
+from flows.core.signals import call_in_thread, ignore_termination
 from flows.dvc_repo.repository import Repository
+from flows.engine.display.buffered import BufferedDisplay
 from flows.engine.display.plain import Display
 from flows.engine.engine import Engine
 from flows.engine.run import Run
 from flows.engine.types import Stage
-from flows.prefect_server.environment import HEARTBEAT
 from flows.prefect_server.server import Server
-from flows.workers.local_engine import make_engine
-from stages.base.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED
+from flows.workers.local_engine import complete_without_server, make_engine
+from stages.base.errors import EXIT_DONE
 
 SUFFIX_ORDER = (".html", ".md")  # pages before texts before all other outputs
+INTERRUPTED_DISPLAY_S = 2.0  # after an interrupt, for lines that are not displayed yet
 MAX_NAMED = 3  # outputs at the end of a run
-PREFECT_SETTINGS = {
-    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # the display writes to the terminal, Prefect to its server
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    **HEARTBEAT,
-}
 
 
-def interactive_run(repository: Repository, stages: Sequence[Stage], run: Run) -> int:
+def interactive_run(repository: Repository, stages: Sequence[Stage], run: Run, *, with_server: bool = True) -> int:
     """Brings `stages` up to date and returns the exit code.
 
-    The engine starts before Prefect is imported, so that stages run during the import.
+    The engine starts before Prefect is imported, so that stages run during the import. The run does not depend on a
+    temporary server; it needs none if `with_server` is False.
 
     Raises:
         PolicyInvalid, ServerUnreachable: before anything starts.
         InkflowError: the first error of the run.
     """
-    with Server(repository.root) as server:
-        run.display = _make_display([stage.name for stage in stages])
+    with Server(repository.root, is_wanted=with_server) as server:
+        run.display = BufferedDisplay(_make_display([stage.name for stage in stages]))
         run.temporary_server = server.is_temporary
         engine = make_engine(repository, run)
+        is_interrupted = True
         try:
             run.display.note(server.announcement)
-            engine.start(stages)
-            state = _run_flow(engine, server)
+            _follow(engine, stages, server if with_server else None)
             run.display.note(run.summary)
             if run.error is None:
                 run.display.note(f"Results: {name_outputs(stages)}")
+            is_interrupted = isinstance(run.error, Interrupted)
         finally:
-            run.display.close()
+            run.display.close(INTERRUPTED_DISPLAY_S if is_interrupted else None)
     if run.error is not None:
         raise run.error
-    return EXIT_DONE if state.is_completed() else EXIT_FAILED
+    return EXIT_DONE
 
 
-def _run_flow(engine: Engine, server: Server) -> Any:
-    """Runs the flow that reports the run of a started `engine`, and returns its final state."""
-    run = engine.run
+def _follow(engine: Engine, stages: Sequence[Stage], server: Server | None) -> None:
+    """Starts `engine` on `stages` and follows it to its end, with `server` as long as that responds."""
     try:
-        with _exit_on_signals(engine, server, run.display):
-            set_prefect_defaults()
-            from flows.pipeline import run_as_flow  # late: Prefect takes 2 s to import, and reads its settings then
-
-            server.wait_until_ready()
-        return run_as_flow(engine, {"targets": list(run.targets), "fallback": run.fallback, **asdict(run.options)})
+        engine.start(stages)
+        if server is not None:
+            _run_flow(engine, server)
+        if not engine.run.has_ended:
+            complete_without_server(engine)
     except BaseException:
+        ignore_termination()
         engine.interrupt()
         engine.close()
         raise
 
 
-@contextmanager
-def _exit_on_signals(engine: Engine, server: Server, display: Display) -> Iterator[None]:
-    """Ends the process on SIGINT or SIGTERM during the block, without an exception: an import could swallow it."""
+def _run_flow(engine: Engine, server: Server) -> None:
+    """Runs the flow that reports the run of a started `engine`; notes why, if there is no server for it."""
+    run = engine.run
+    try:
+        load_prefect(server)
+        from flows.pipeline import run_as_flow  # late: imported by load_prefect
 
-    def exit_now(*_: object) -> None:
-        engine.interrupt()
-        engine.close()
-        server.stop()
-        display.close()  # shows the cursor again
-        print("interrupted", file=sys.stderr, flush=True)
-        os._exit(EXIT_INTERRUPTED)
-
-    for number in TERMINATION_SIGNALS:
-        signal.signal(number, exit_now)
-    yield
-    raise_keyboard_interrupt()
+        run_as_flow(engine, {"targets": list(run.targets), "fallback": run.fallback, **asdict(run.options)})
+    except ServerUnreachable as error:
+        note_lost_server(error, run.display)
+    except Exception:
+        if server.responds():
+            raise
+        note_lost_server(server.failure(), run.display)
 
 
-def set_prefect_defaults() -> None:
-    """Puts our Prefect settings into the environment, unless the user set others; call it before Prefect's import."""
-    for name, value in PREFECT_SETTINGS.items():
-        os.environ.setdefault(name, value)
+def load_prefect(server: Server) -> None:
+    """Imports Prefect with our settings, and waits until `server` responds; an interrupt ends it at once.
+
+    Raises:
+        ServerUnreachable: the temporary server cannot be used.
+    """
+
+    def load() -> None:
+        import flows.pipeline  # noqa: F401 - late: Prefect takes 2 s to import, and reads its settings then
+
+        server.wait_until_ready()
+
+    with server.settings():
+        call_in_thread(load)
+
+
+def note_lost_server(error: ServerUnreachable, display: Display) -> None:
+    """Shows that a run goes on without its server, and why."""
+    display.notice(f"{error}; the run goes on without it")
 
 
 def name_outputs(stages: Sequence[Stage]) -> str:

@@ -1,6 +1,7 @@
 """The `inkflow` command: parses the arguments and calls the verb. Exit codes: 0 done, 1 failed, 2 invalid input."""
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -8,9 +9,11 @@ from typing import Any, NoReturn
 
 from flows.cli.verbs import VERBS, add_arguments, call
 from flows.core.project import enter_project
-from stages.base.errors import EXIT_DONE, InkflowError, exit_with
+from flows.core.signals import exit_now, raise_keyboard_interrupt, repair_inherited_state
+from stages.base.errors import EXIT_DONE, EXIT_FAILED, InkflowError, InvalidInput, OutputError, exit_with
 from stages.base.suggestions import did_you_mean
 
+WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)  # of standard output
 EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE, as shells report it
 SHORT_USAGE = """usage: inkflow VERB [options]
 
@@ -32,6 +35,18 @@ EXAMPLES = """examples:
   inkflow verify train@cnn                      run a stage again elsewhere and compare its outputs
 """
 
+OPTIONS_OF_DVC = {
+    "--allow-missing": "`inkflow plan --recorded` needs no data, and `inkflow run --pull` restores them",
+    "--all-pipelines": "without a stage, `inkflow run` brings all stages of all dvc.yaml up to date",
+    "--pipeline": "name the last stages of the pipeline, or no stage for all pipelines",
+    "--force-downstream": "add --force to --downstream",
+    "--dry": "use `inkflow plan`",
+    "--interactive": "use `inkflow plan` first",
+    "--no-run-cache": "use --force",
+    "--no-commit": "outputs are always cached; `dvc gc` removes them",
+    "--ignore-errors": "use --keep-going",
+}
+
 
 class Parser(argparse.ArgumentParser):
     """An argument parser that suggests the nearest name for an unknown verb, choice or option."""
@@ -48,6 +63,8 @@ class Parser(argparse.ArgumentParser):
 
     def reject(self, unrecognized: Sequence[str]) -> NoReturn:
         """Exits with the usage and a message about arguments that the parser does not recognize."""
+        if self.prog.endswith((" run", " plan")) and (hint := OPTIONS_OF_DVC.get(unrecognized[0])):
+            self.error(f"{unrecognized[0]} of `dvc repro` does not exist here: {hint}")
         known = [option for option in self._option_string_actions if option.startswith("--")]
         hint = did_you_mean(unrecognized[0].partition("=")[0], known)
         self.error(f"unrecognized arguments: {' '.join(unrecognized)}; {hint}".rstrip("; "))
@@ -55,11 +72,41 @@ class Parser(argparse.ArgumentParser):
 
 def console() -> None:
     """Runs the command and exits: the entry point of the console script."""
+    sys.excepthook = _print_exception
+    repair_inherited_state()
+    raise_keyboard_interrupt()
+    exit_now(_exit_code())
+
+
+def _exit_code() -> int:
+    """Runs the command; returns its exit code, also where standard output cannot be written."""
     try:
-        sys.exit(exit_with(_redacted_main))
+        code = exit_with(_redacted_main)
+        sys.stdout.flush()
     except BrokenPipeError:  # the reader closed the pipe, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(EXIT_BROKEN_PIPE)
+        _discard_output()
+        return EXIT_BROKEN_PIPE
+    except OSError as error:
+        if error.errno not in WRITE_ERRORS or error.filename is not None:  # of another file
+            raise
+        _discard_output()
+        print(f"error: {OutputError('standard output', error)}", file=sys.stderr)
+        return EXIT_FAILED
+    return code
+
+
+def _discard_output() -> None:
+    """Discards what is still to be written to standard output."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _print_exception(*error: Any) -> None:
+    """Prints the traceback of an unexpected error, with secrets masked."""
+    import traceback  # late, as below
+
+    from flows.core.redaction import mask
+
+    print(mask("".join(traceback.format_exception(*error))), end="", file=sys.stderr)
 
 
 def _redacted_main() -> int:
@@ -71,6 +118,11 @@ def _redacted_main() -> int:
 
         error.args = (mask(str(error)),)
         raise
+    except RecursionError as error:  # raised by the parsers of DVC too
+        raise InvalidInput(
+            "a file of the project is nested too deep to be read: look at dvc.yaml, dvc.lock, params.yaml and "
+            "execution.yaml, and restore the damaged one"
+        ) from error
     except ModuleNotFoundError as error:
         from flows.core.extras import missing_package  # late: only errors need it
 
@@ -90,8 +142,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments, unrecognized = parser.parse_known_args(words)
     if unrecognized:
         arguments.parser.reject(unrecognized)
+    if any(name.startswith("GIT_") for name in os.environ):
+        from flows.core.git import forget_caller  # late: few processes are started by git
+
+        forget_caller()
     if not VERBS[arguments.verb].anywhere:
-        enter_project()
+        arguments.folder = enter_project()
     return call(arguments.verb, arguments)
 
 

@@ -3,14 +3,25 @@
 import json
 import webbrowser
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from flows.core.redaction import mask, mask_content
 from stages.base.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 
 def print_json(content: Any) -> None:
-    """Prints `content` as indented JSON."""
-    print(json.dumps(content, indent=2, ensure_ascii=False))
+    """Prints `content` as indented JSON, with secrets masked."""
+    print(json.dumps(mask_content(content), indent=2, ensure_ascii=False))
+
+
+def shown(text: str, style: str = "") -> "Text":
+    """Returns `text` for a Rich console, with secrets masked, and without markup: file names hold brackets too."""
+    from rich.text import Text  # late: --json needs no console
+
+    return Text(mask(text), style)
 
 
 def open_page(page: Path) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from flows.cli.output import print_json
+from flows.cli.output import print_json, shown
+from flows.cli.selection import selection
 from flows.core.params_edit import load_project_params
 from flows.dvc_repo import remotes
 from flows.dvc_repo.repository import Repository
@@ -43,12 +44,13 @@ def show_plan(arguments: argparse.Namespace) -> int:
         # Standard output holds the plan alone.
         print(f"DVC remote: {count} new entries of the run cache pulled", file=sys.stderr)
     with Repository(pull=arguments.pull) as repository:
-        facts = repository.facts(arguments.stages)
+        facts = repository.facts(*selection(arguments, repository))
         if arguments.recorded:
             facts = as_recorded(facts, repository.cache)
         fixed = [stage.stage.name for stage in facts if policies.of(stage.stage.name).fixed_outputs]
         decisions = plan(facts, repository.cache, force=arguments.force, fixed=fixed)
-    rows = [_row(decision, Timings(root), policies) for decision in decisions]
+    timings = Timings(root)
+    rows = [_row(decision, timings, policies) for decision in decisions]
     if arguments.json:
         print_json({"stages": rows})
     else:
@@ -72,7 +74,6 @@ def _row(decision: Decision, timings: Timings, policies: Policies) -> dict[str, 
 def _print_table(rows: Sequence[dict[str, Any]]) -> None:
     from rich.console import Console  # late: --json needs no table
     from rich.table import Table
-    from rich.text import Text
 
     table = Table(box=None, pad_edge=False)
     pools = ["pool"] if any(row["pool"] for row in rows) else []
@@ -80,10 +81,10 @@ def _print_table(rows: Sequence[dict[str, Any]]) -> None:
         table.add_column(name, overflow="fold", no_wrap=True)  # only the reasons are wrapped
     table.add_column("why", overflow="fold")
     for row in rows:
-        verdict = Text(row["verdict"], style=STYLES[Verdict(row["verdict"])])
-        why = Text(", ".join(row["reasons"]))
+        verdict = shown(row["verdict"], STYLES[Verdict(row["verdict"])])
+        why = shown(", ".join(row["reasons"]))
         pool = [row["pool"] or "here"] if pools else []
-        table.add_row(row["stage"], verdict, _format_duration(row["expected_s"]), *pool, why)
+        table.add_row(shown(row["stage"]), verdict, _format_duration(row["expected_s"]), *pool, why)
     console = Console()
     console.print(table)
     console.print(_summary(rows))

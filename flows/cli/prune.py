@@ -3,7 +3,7 @@
 import argparse
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import timedelta
@@ -56,10 +56,11 @@ def prune(arguments: argparse.Namespace) -> int:
     max_age: timedelta | None = arguments.older_than
     if max_age is None and arguments.keep_size is None:
         max_age = age(DEFAULT_AGE)
+    log: Callable[[str], None] = (lambda _: None) if arguments.json else print
     projects = sorted({root, *(path.resolve() for path in arguments.also_for)})
     with ExitStack() as locks:
         for folder in _run_folders(projects):  # no branch names the outputs of a running stage yet
-            locks.enter_context(run_lock(folder, (lambda _: None) if arguments.json else print))
+            locks.enter_context(run_lock(folder, log))
         recover(root)
         with locked_cache(root) as cache:
             _check_sharing(cache, root, arguments.also_for)
@@ -73,7 +74,9 @@ def prune(arguments: argparse.Namespace) -> int:
         if not arguments.dry_run:
             for path in leftovers:
                 path.unlink(missing_ok=True)
-    records = PrunedFlowRuns(0, None) if max_age is None else prune_flow_runs(root, max_age, arguments.dry_run)
+    records = PrunedFlowRuns(0, None)
+    if max_age is not None:
+        records = prune_flow_runs(root, max_age, arguments.dry_run, log)
     result = PruneResult(
         arguments.dry_run, len(selection.entries), len(selection.objects), selection.before - selection.after,
         selection.after, len(leftovers), leftover_bytes, records.flow_runs, records.note,

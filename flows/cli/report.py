@@ -13,6 +13,8 @@ from typing import Any
 
 from flows.cli.output import open_page, print_json
 from flows.core.commit import describe, is_recorded
+from flows.core.params_edit import require_models
+from flows.core.project import make_state_folder
 from flows.core.stage_program import run_program
 from stages.base.errors import EXIT_DONE, InvalidInput
 from stages.base.files import write_text
@@ -27,6 +29,7 @@ SLOT = '<script type="application/json" id="machine">null</script>'
 
 def report(arguments: argparse.Namespace) -> int:
     """Writes the page with the figures of this machine, and returns the exit code."""
+    require_models(Path(), "report")
     figures = machine_figures(Path())
     page = fill_page(Path(), figures)
     if arguments.json:
@@ -51,6 +54,7 @@ def fill_page(root: Path, figures: dict[str, Any]) -> Path:
     if page.count(SLOT) != 1:
         raise InvalidInput(f"{PAGE}: was written by another version of Inkflow; run `inkflow run` to write it again")
     text = json.dumps(figures, ensure_ascii=False).replace("<", "\\u003c")
+    make_state_folder(root)
     write_text(root / COPY, page.replace(SLOT, SLOT.replace("null", text)))
     return COPY
 
@@ -113,7 +117,7 @@ def _read(path: Path) -> dict[str, Any]:
     """Returns the JSON object in the file `path`; empty if there is none."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 

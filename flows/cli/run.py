@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from flows.cli.selection import selection
 from flows.core.errors import RemoteFailed, ServerUnreachable
 from flows.core.file_lock import run_lock
 from flows.core.notices import stand_in_notice
@@ -49,9 +50,10 @@ def _settings(arguments: argparse.Namespace, root: Path) -> dict[str, Any]:
 
 def _run(arguments: argparse.Namespace, edit: ParamsEdit) -> int:
     """Runs the stages that are not up to date, and returns the exit code."""
-    options = Options(arguments.jobs, arguments.force, arguments.keep_going, arguments.local, arguments.pull)
-    repository = Repository(pull=options.pull)
-    facts = repository.facts(arguments.stages)
+    repository = Repository(pull=arguments.pull)
+    targets, scope = selection(arguments, repository)
+    options = Options(arguments.jobs, arguments.force, arguments.keep_going, arguments.local, arguments.pull, scope)
+    facts = repository.facts(targets, scope)
     if not options.force and nothing_to_do(facts):
         repository.close()
         _report_nothing_to_do(len(facts), stand_in_notice(edit.params))
@@ -59,8 +61,8 @@ def _run(arguments: argparse.Namespace, edit: ParamsEdit) -> int:
     gc.enable()
     from flows.cli.interactive_run import interactive_run  # late: not needed if there is nothing to do
 
-    run = Run(arguments.stages, options, params=edit.params, fallback=arguments.fallback)
-    return interactive_run(repository, [stage.stage for stage in facts], run)
+    run = Run(targets, options, params=edit.params, fallback=arguments.fallback)
+    return interactive_run(repository, [stage.stage for stage in facts], run, with_server=not arguments.no_server)
 
 
 @contextmanager

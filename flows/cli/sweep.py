@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from flows.cli.interactive_run import set_prefect_defaults
-from flows.cli.output import print_json
-from flows.core.signals import raise_keyboard_interrupt
+from flows.cli.interactive_run import INTERRUPTED_DISPLAY_S, load_prefect, note_lost_server
+from flows.cli.output import print_json, shown
+from flows.core.redaction import mask
+from flows.core.signals import ignore_termination
 from flows.dvc_repo.repository import Repository
+from flows.engine.display.buffered import BufferedDisplay
 from flows.engine.display.plain import Display, SilentDisplay
 from flows.engine.policy import load_policies
 from flows.experiments.grid import check_combinations, parse_combinations
@@ -30,32 +32,46 @@ def sweep(arguments: argparse.Namespace) -> int:
     check_combinations(trial_settings, root)
     load_policies(root)
     with Repository(root) as repository:
-        repository.stages(arguments.stages)
-    display = SilentDisplay() if arguments.json else Display([settings.name for settings in trial_settings])
+        arguments.stages = repository.resolve(arguments.stages, arguments.folder)
+    display = SilentDisplay() if arguments.json else BufferedDisplay(Display([item.name for item in trial_settings]))
     runner = SweepRunner(root, trial_settings, arguments.stages, arguments.jobs, display)
-    with Server(root) as server:
-        display.note(f"{server.announcement}\n{len(trial_settings)} combinations; the workspace does not change")
-        _run_flow(runner, server, arguments)
-    display.note(runner.summary)
+    is_interrupted = True
+    try:
+        with Server(root) as server:
+            display.note(f"{server.announcement}\n{len(trial_settings)} combinations; the workspace does not change")
+            _run_flow(runner, server, arguments)
+        display.note(runner.summary)
+        is_interrupted = any(trial.state == "not run" for trial in runner.trials)
+    finally:
+        display.close(INTERRUPTED_DISPLAY_S if is_interrupted else None)
     trials = runner.trials
     if arguments.json:
         print_json({"trials": [_row(trial) for trial in trials]})
     else:
         _print_table(trials)
-    if any(trial.state == "not run" for trial in trials):
+    if is_interrupted:
         return EXIT_INTERRUPTED
     return EXIT_FAILED if any(trial.error for trial in trials) else EXIT_DONE
 
 
 def _run_flow(runner: SweepRunner, server: Server, arguments: argparse.Namespace) -> None:
     """Runs the trials as tasks of a Prefect flow."""
-    raise_keyboard_interrupt()
-    set_prefect_defaults()
-    from flows.sweep import sweep_as_flow  # late: Prefect takes 2 s to import, and reads its settings then
-
-    server.wait_until_ready()
     combinations = [dict(trial.combination.settings) for trial in runner.trials]
-    sweep_as_flow(runner, {"combinations": combinations, "targets": arguments.stages, "jobs": arguments.jobs})
+    try:
+        try:
+            load_prefect(server)
+            from flows.sweep import sweep_as_flow  # late: needs Prefect
+
+            sweep_as_flow(runner, {"combinations": combinations, "targets": arguments.stages, "jobs": arguments.jobs})
+        except Exception:
+            if runner.crash is None and server.responds():
+                raise
+            note_lost_server(server.failure(), runner.display)
+            runner.run()
+    except BaseException:
+        ignore_termination()
+        runner.interrupt()
+        raise
     if runner.crash is not None:
         raise runner.crash
 
@@ -64,7 +80,7 @@ def _row(trial: Trial) -> dict[str, Any]:
     """Returns one trial as `--json` prints it."""
     return {
         "combination": dict(trial.combination.settings),
-        "experiment": None if trial.error else trial.combination.experiment,
+        "experiment": None if trial.error else trial.experiment,
         "state": trial.state,
         "metrics": trial.metrics,
         "message": str(trial.error or trial.summary),
@@ -85,11 +101,11 @@ def _print_table(trials: Sequence[Trial]) -> None:
         table.add_column(column, overflow="fold", justify="right" if column in names else "left")
     for trial, metrics in zip(trials, flat, strict=True):
         numbers = [_format_metric(metrics.get(name)) for name in names]
-        table.add_row(trial.combination.experiment, trial.state, *numbers)
+        table.add_row(shown(trial.experiment), trial.state, *numbers)
     Console().print(table)
     for trial in trials:
         if trial.error:
-            print(f"{trial.state}: {trial.combination.name}: {trial.error}")
+            print(mask(f"{trial.state}: {trial.combination.name}: {trial.error}"))
     if any(not trial.error for trial in trials):
         print("\n`dvc exp show` compares them; `dvc exp apply NAME` copies one into the workspace")
 

@@ -38,7 +38,7 @@ VERBS = {
     ),
     "report": Verb("write the report with the timings of this machine and the commit", "flows.cli.report:report"),
     "check": Verb("check the models against the quality gates", "flows.cli.check:check"),
-    "compare": Verb("compare the models of two commits or experiments", "flows.cli.compare:show_comparison"),
+    "compare": Verb("compare two commits or experiments", "flows.cli.compare:show_comparison"),
     "ci": Verb("run a lane of CI: check, run, or the comment on a pull request", "flows.cli.ci:ci"),
     "up": Verb("start a Prefect server, pools, workers and deployments, until Ctrl-C", "flows.prefect_server.up:up"),
     "prune": Verb("remove the files of old runs: run cache, checkpoints, Prefect's records", "flows.cli.prune:prune"),

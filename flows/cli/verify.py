@@ -9,7 +9,7 @@ from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import Any
 
-from flows.cli.output import print_json
+from flows.cli.output import print_json, shown
 from flows.core.code_path import CODE
 from flows.core.file_lock import run_lock
 from flows.core.params_edit import load_project_params
@@ -22,7 +22,7 @@ from flows.engine.planning.change_messages import ALWAYS
 from flows.engine.policy import load_policies
 from flows.engine.processes.command_runner import die_with_parent
 from flows.engine.run import Options, Run
-from flows.engine.types import Stage
+from flows.engine.types import Scope, Stage
 from stages.base.errors import EXIT_DONE, EXIT_FAILED, InkflowError, InvalidInput
 
 DIFFERENT = "different"  # the only verdict of stages.verify that makes `inkflow verify` fail
@@ -41,7 +41,7 @@ def verify(arguments: argparse.Namespace) -> int:
     load_project_params(root)  # reports mistakes in params.yaml before any work
     display = SilentDisplay() if arguments.json else Display()
     with run_lock(root, display.note):  # no run may change the outputs meanwhile
-        stages = _stages_to_verify(arguments.stages)
+        stages = _stages_to_verify(arguments.stages, arguments.folder)
         count = "1 stage runs" if len(stages) == 1 else f"{len(stages)} stages run"
         display.note(f"{count} again in a clean folder; the workspace does not change")
         with _clean_folder(root, stages, display) as project:
@@ -54,15 +54,16 @@ def verify(arguments: argparse.Namespace) -> int:
     return EXIT_FAILED if any(row["verdict"] == DIFFERENT for row in rows) else EXIT_DONE
 
 
-def _stages_to_verify(targets: Sequence[str]) -> list[Stage]:
-    """Returns the stages to verify: those of `targets` that have a command; all if `targets` is empty.
+def _stages_to_verify(targets: Sequence[str], folder: Path) -> list[Stage]:
+    """Returns the stages with a command at the addresses `targets`, given from `folder`; all if `targets` is empty.
 
     Raises:
         InvalidInput: a stage is not up to date or writes outside of the project, or no stage has a command.
     """
     with Repository() as repository:
-        names = set(repository.resolve(targets))
-        facts = [each for each in repository.facts(targets) if each.stage.name in names and not each.tracked]
+        names = repository.resolve(targets, folder)
+        scope = Scope.SINGLE if names else Scope.UPSTREAM
+        facts = [each for each in repository.facts(names, scope) if not each.tracked]
     if not facts:
         raise InvalidInput(f"nothing to verify: no command makes {', '.join(targets) or 'any output of this project'}")
     stale = [each.stage.name for each in facts if set(each.changes) - {ALWAYS}]
@@ -130,18 +131,17 @@ def _compare(root: Path, project: Path, stages: Sequence[Stage], tolerance: floa
 def _print_rows(rows: Sequence[dict[str, Any]]) -> None:
     """Prints a line for each output below its stage; a table would break long paths in the middle of a word."""
     from rich.console import Console  # late: --json needs no colours
-    from rich.text import Text
 
     console, stage = Console(), None
     indent = " " * (max(map(len, STYLES)) + 4)
     for row in rows:
         if row["stage"] != stage:
             stage = row["stage"]
-            console.print(Text(stage, "bold"), soft_wrap=True)
-        verdict = Text(f"  {row['verdict']:<{len(indent) - 2}}", STYLES[row["verdict"]])
-        console.print(verdict.append(row["output"], "default"), soft_wrap=True)
+            console.print(shown(stage, "bold"), soft_wrap=True)
+        verdict = shown(f"  {row['verdict']:<{len(indent) - 2}}", STYLES[row["verdict"]])
+        console.print(verdict.append(shown(row["output"], "default")), soft_wrap=True)
         if row["detail"]:
-            console.print(Text(f"{indent}{row['detail']}"), soft_wrap=True)
+            console.print(shown(f"{indent}{row['detail']}"), soft_wrap=True)
     verdicts = [row["verdict"] for row in rows]
     counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in STYLES if verdict in verdicts)
     console.print(f"\n{len(rows)} output{'s' * (len(rows) != 1)}: {counts or 'none'}", soft_wrap=True)

@@ -4,25 +4,31 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from flows.core.git import git_text
+from flows.core.errors import GitFailed
+from flows.core.git import git_text, head_commit, is_in_repository
+from stages.base.yaml_text import parse_yaml
 
 LOCK = "dvc.lock"
 
 
 def describe(root: Path) -> str:
     """Returns the short hash of the commit, and marks it where tracked files differ; an empty text outside of git."""
-    commit = git_text(["rev-parse", "--short=10", "HEAD"], root, check=False)
-    changes = git_text(["status", "--porcelain", "--untracked-files=no"], root, check=False)
+    if not is_in_repository(root):
+        return ""
+    try:
+        commit = head_commit(root)[:10]
+        changes = git_text(["status", "--porcelain", "--untracked-files=no"], root)
+    except GitFailed as error:
+        return f"unknown ({error})"
     return f"{commit} with changes" if commit and changes else commit
 
 
 def is_recorded(root: Path, output: Path) -> bool:
     """Returns True if the file `output` below `root` has the MD5 hash that dvc.lock records for it."""
     try:
-        lock = YAML(typ="safe", pure=True).load((root / LOCK).read_text(encoding="utf-8"))
+        lock = parse_yaml((root / LOCK).read_text(encoding="utf-8"))
         digest = hashlib.md5((root / output).read_bytes(), usedforsecurity=False).hexdigest()  # the hash that DVC uses
     except (OSError, ValueError, YAMLError):  # dvc.lock or the file is missing or broken
         return False

@@ -84,13 +84,17 @@ class GitFailed(InkflowError):
 
 
 class ServerUnreachable(InkflowError):
-    """The Prefect server does not answer."""
+    """The Prefect server at `url` cannot be used; without `url`, the temporary one."""
 
-    def __init__(self, url: str | None, problem: BaseException) -> None:
-        server = f"the Prefect server at {url}" if url else "a temporary Prefect server"
+    def __init__(self, url: str | None, problem: object) -> None:
+        advice = (
+            "start it, correct PREFECT_API_URL, or unset it for a temporary one "
+            "(`prefect config unset PREFECT_API_URL` if a profile sets it)"
+        )
         super().__init__(
-            f"{server} cannot be reached ({problem}); start it with `prefect server start`, "
-            "or unset PREFECT_API_URL for a temporary one"
+            mask(f"the Prefect server at {url} cannot be used: {problem}; {advice}")
+            if url
+            else f"the temporary Prefect server cannot be used: {problem}"
         )
 
 

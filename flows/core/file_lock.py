@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-RUN_LOCK = Path(".inkflow/run.lock")
+from flows.core.project import STATE, make_state_folder
+
+RUN_LOCK = STATE / "run.lock"
 
 
 @contextmanager
@@ -16,7 +18,7 @@ def run_lock(root: Path, log: Callable[[str], None]) -> Iterator[None]:
     The system releases the lock if the process dies.
     """
     path = root / RUN_LOCK
-    path.parent.mkdir(exist_ok=True)
+    make_state_folder(root)
     with path.open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,55 +1,85 @@
-"""Runs git commands on the repository around a given folder.
+"""Runs git commands on the repository around a given folder: the only module that starts git.
 
 Every command runs without prompts, without standard input unless the caller passes some, and in its own session, so
-that Ctrl-C at the terminal does not interrupt it halfway. Variables with which git points its hooks to one repository
-are removed: a hook of another repository may have started this process.
+that Ctrl-C at the terminal does not interrupt it halfway. It writes nothing that its caller did not ask for: git's
+optional writes of the index are disabled. Variables with which git points its hooks to one repository are removed: a
+hook of another repository may have started this process.
 """
 
 import os
+import shutil
 import subprocess
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from flows.core.errors import GitFailed
 
-# The variables of `git rev-parse --local-env-vars` that name a repository or its parts; settings stay.
-REPOSITORY_VARIABLES = {
-    "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_COMMON_DIR", "GIT_DIR", "GIT_GRAFT_FILE", "GIT_IMPLICIT_WORK_TREE",
-    "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX", "GIT_SHALLOW_FILE", "GIT_WORK_TREE",
+# The variables of `git rev-parse --local-env-vars` that name a repository or its parts, and those that change how paths
+# are read or references are written. Settings in the environment stay: they may be all that lets git read a repository.
+LOCAL_VARIABLES = {
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_COMMON_DIR", "GIT_CONFIG", "GIT_DIR", "GIT_GLOB_PATHSPECS",
+    "GIT_GRAFT_FILE", "GIT_ICASE_PATHSPECS", "GIT_IMPLICIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_INTERNAL_SUPER_PREFIX",
+    "GIT_LITERAL_PATHSPECS", "GIT_NAMESPACE", "GIT_NOGLOB_PATHSPECS", "GIT_NO_REPLACE_OBJECTS", "GIT_OBJECT_DIRECTORY",
+    "GIT_PREFIX", "GIT_QUARANTINE_PATH", "GIT_REPLACE_REF_BASE", "GIT_SHALLOW_FILE", "GIT_WORK_TREE",
 }  # fmt: skip
-NO_PROMPTS = {"GIT_TERMINAL_PROMPT": "0"}
+SETTINGS = {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0"}
 
 
-def run_git(arguments: Sequence[str], cwd: Path, *, stdin: bytes = b"", check: bool = True) -> bytes:
+def forget_caller() -> None:
+    """Removes the variables that a git hook sets from the environment of this process and of those that it starts."""
+    for name in LOCAL_VARIABLES & os.environ.keys():
+        del os.environ[name]
+
+
+def run_git(
+    arguments: Sequence[str],
+    cwd: Path,
+    *,
+    stdin: bytes = b"",
+    allowed: Collection[int] = (),
+    index: Path | None = None,
+) -> bytes:
     """Runs `git ARGUMENTS` in the folder `cwd` and returns its standard output.
 
     Args:
         arguments: the command line after `git`.
         cwd: a folder of the repository.
         stdin: bytes for git's standard input.
-        check: if False, a failure returns empty bytes in place of an error.
+        allowed: exit codes besides 0 that are an answer and no error.
+        index: a file to use in place of the repository's index.
 
     Raises:
         GitFailed: git failed or is not installed.
     """
-    environment = {name: value for name, value in os.environ.items() if name not in REPOSITORY_VARIABLES} | NO_PROMPTS
+    environment = {name: value for name, value in os.environ.items() if name not in LOCAL_VARIABLES} | SETTINGS
+    if index is not None:
+        environment["GIT_INDEX_FILE"] = str(index)
     try:
-        return subprocess.run(
-            ["git", *arguments],
-            cwd=cwd, env=environment, input=stdin, capture_output=True, check=True, start_new_session=True,
-        ).stdout  # fmt: skip
-    except (OSError, subprocess.CalledProcessError) as error:
-        if check:
-            raise GitFailed(arguments, _reason(error)) from error
-        return b""
+        done = subprocess.run(
+            ["git", *arguments], cwd=cwd, env=environment, input=stdin, capture_output=True, start_new_session=True
+        )
+    except OSError as error:
+        raise GitFailed(arguments, str(error)) from error
+    if done.returncode and done.returncode not in allowed:
+        reason = " ".join(done.stderr.decode(errors="replace").split())
+        raise GitFailed(arguments, reason or f"exit code {done.returncode}")
+    return done.stdout
 
 
-def git_text(arguments: Sequence[str], cwd: Path, *, check: bool = True) -> str:
+def git_text(arguments: Sequence[str], cwd: Path, *, allowed: Collection[int] = (), index: Path | None = None) -> str:
     """Returns the output of `git ARGUMENTS` as text without trailing newlines; see `run_git`.
 
     Bytes that are not UTF-8 become surrogate escapes, as in Python's file names.
     """
-    return run_git(arguments, cwd, check=check).decode(errors="surrogateescape").rstrip("\n")
+    output = run_git(arguments, cwd, allowed=allowed, index=index)
+    return output.decode(errors="surrogateescape").rstrip("\n")
+
+
+def git_names(arguments: Sequence[str], cwd: Path, *, index: Path | None = None) -> list[str]:
+    """Returns the output of `git ARGUMENTS`, a command with the option `-z`, as a list; see `run_git`."""
+    return run_git(arguments, cwd, index=index).decode(errors="surrogateescape").split("\0")[:-1]
 
 
 def git_succeeds(arguments: Sequence[str], cwd: Path) -> bool:
@@ -61,8 +91,31 @@ def git_succeeds(arguments: Sequence[str], cwd: Path) -> bool:
     return True
 
 
-def _reason(error: OSError | subprocess.CalledProcessError) -> str:
-    """Returns git's own message on one line, or the system's if git could not be started."""
-    if isinstance(error, OSError):
-        return str(error)
-    return " ".join(error.stderr.decode(errors="replace").split()) or f"exit code {error.returncode}"
+def head_commit(cwd: Path) -> str:
+    """Returns the commit that is checked out; an empty text before the first commit.
+
+    Raises:
+        GitFailed: `cwd` is in no repository, or git refuses to read it.
+    """
+    return git_text(["rev-parse", "--verify", "--quiet", "HEAD"], cwd, allowed=[1])
+
+
+def is_in_repository(folder: Path) -> bool:
+    """Returns True if `folder` or a parent has a git repository, which git may still refuse to read."""
+    path = folder.resolve()
+    return any((parent / ".git").exists() for parent in (path, *path.parents))
+
+
+@contextmanager
+def refreshed_index(cwd: Path) -> Iterator[Path]:
+    """Yields a copy of the repository's index that knows the present times of all files; removes it afterwards.
+
+    The repository's own index keeps its bytes. In it, a file with a newer time and the same content may look changed.
+    """
+    original = cwd / git_text(["rev-parse", "--git-path", "index"], cwd)
+    with tempfile.TemporaryDirectory() as folder:
+        index = Path(folder) / "index"
+        if original.exists():
+            shutil.copy2(original, index)  # with its time: git compares the content of files that are not older
+        run_git(["update-index", "-q", "--refresh"], cwd, allowed=[1], index=index)  # 1: a file has changed
+        yield index

@@ -1,17 +1,21 @@
-"""Notices of a run that does not use the data set that was asked for."""
+"""Notices of a run that does not use the data set that was asked for, and notes on files that are not used."""
 
+import functools
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # the schema takes 0.12 s to import, and other DVC projects do not need it
     from stages.params.schema import Params
 
 
-def fallback_notice(dataset: str, fallback: str) -> str:
-    """Returns the notice that `dataset` is not available and `fallback` replaces it."""
-    return (
-        f"{dataset} IS NOT AVAILABLE HERE, for the reason above. The run continues with {fallback}.\n"
-        f"params.yaml now names {fallback}; go back with: inkflow run --dataset {dataset}"
+def fallback_notice(dataset: str, fallback: str, *, in_clone: bool) -> str:
+    """Returns the notice that `dataset` is not available and `fallback` replaces it, in a clone or in params.yaml."""
+    consequence = (
+        f"params.yaml still names {dataset}: the result becomes a DVC experiment."
+        if in_clone
+        else f"params.yaml now names {fallback}; go back with: inkflow run --dataset {dataset}"
     )
+    return f"{dataset} IS NOT AVAILABLE HERE, for the reason above. The run continues with {fallback}.\n{consequence}"
 
 
 def stand_in_notice(params: "Params | None") -> str | None:
@@ -23,3 +27,9 @@ def stand_in_notice(params: "Params | None") -> str | None:
         f"THIS RUN IS ON {params.dataset}, NOT ON {real}: its figures say nothing about {real}.\n"
         f"To run on the real data set: inkflow run --dataset {real}"
     )
+
+
+@functools.cache
+def note_once(text: str) -> None:
+    """Prints a note to standard error, since standard output may be JSON; the same note only once in a process."""
+    print(f"note: {text}", file=sys.stderr, flush=True)

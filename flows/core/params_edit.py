@@ -7,16 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml.error import YAMLError
 
-from flows.core.yaml_edit import parse_yaml, set_value
+from flows.core.notices import note_once
+from flows.core.project import merge_conflict
+from flows.core.yaml_edit import set_value
 from stages.base.errors import InvalidInput
 from stages.base.files import write_text
 from stages.base.suggestions import did_you_mean, unknown_name_message
+from stages.base.yaml_text import parse_yaml
 
 if TYPE_CHECKING:  # the schema takes 0.12 s to import, and other DVC projects do not need it
     from stages.params.schema import Params
 
 PATH = Path("params.yaml")
 SCHEMA = Path("params.schema.json")  # marks a project whose params.yaml has the schema of `stages.params`
+OWN_KEYS = ("datasets", "prepare", "models", "more_models")  # by which our schema is recognised
+OUR_SECTIONS = {"dataset", "datasets", "models", "report"}  # by which our params.yaml is recognised
 
 
 @dataclass(frozen=True)
@@ -42,13 +47,51 @@ def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
     return dict(_parse(setting) for setting in settings)
 
 
+def has_schema(root: Path) -> bool:
+    """Returns True if the project at `root` has the schema of `stages.params`.
+
+    A file of that name with other keys is another program's.
+    """
+    if not (root / SCHEMA).is_file():
+        return False
+    text = (root / SCHEMA).read_text(encoding="utf-8", errors="replace")
+    is_ours = all(f'"{key}":' in text for key in OWN_KEYS)
+    if not is_ours:
+        note_once(f"{SCHEMA} is not the schema of Inkflow, so {PATH} is not checked")
+    return is_ours
+
+
+def has_models(root: Path) -> bool:
+    """Returns True if the params.yaml below `root` has the sections of our models, or its schema lies beside it."""
+    if has_schema(root):
+        return True
+    try:
+        content = parse_yaml((root / PATH).read_text(encoding="utf-8"))
+    except (OSError, ValueError, YAMLError):
+        return False
+    return isinstance(content, dict) and content.keys() >= OUR_SECTIONS
+
+
+def require_models(root: Path, verb: str) -> None:
+    """Raises InvalidInput if the project at `root` has no models that the verb could look at."""
+    if not has_models(root):
+        raise InvalidInput(
+            f"`inkflow {verb}` reads the models of Inkflow's own pipeline, which {root.resolve()} is not: expected "
+            f"{', '.join(sorted(OUR_SECTIONS))} in {PATH}; `inkflow compare REV` and `dvc metrics show` work in every "
+            "DVC project"
+        )
+
+
 def load_project_params(root: Path) -> "Params | None":
     """Loads and checks the params.yaml below `root`; None in a project without our schema, whose file may be anything.
 
     Raises:
         ParamsError: the file is missing or has mistakes.
+        InvalidInput: a file that defines a run has a merge conflict.
     """
-    if not (root / SCHEMA).exists():
+    if conflict := merge_conflict(root):
+        raise InvalidInput(conflict)
+    if not has_schema(root):
         return None
     from stages.params.schema import load_params  # late: see above
 

@@ -1,15 +1,22 @@
 """The DVC project that contains the current folder."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
-from stages.base.errors import InvalidInput
+from stages.base.errors import InvalidInput, OutputError
 
+CONFLICT = b"<<<<<<< "  # the first line of a merge conflict begins with this
+MERGED_FILES = ("dvc.yaml", "dvc.lock", "params.yaml", "execution.yaml")
+STATE = Path(".inkflow")  # the folder of what Inkflow keeps on this machine
 MIRROR = "INKFLOW_MIRROR"  # a variable with the folder or base URL of data sets
 
 
-def enter_project() -> None:
+def enter_project() -> Path:
     """Changes into the root of the DVC project that contains the current folder: its files hold paths from there.
+
+    Returns:
+        The folder that was the current one, relative to the root.
 
     Raises:
         InvalidInput: no DVC project contains the current folder.
@@ -22,3 +29,34 @@ def enter_project() -> None:
     if mirror and "://" not in mirror:
         os.environ[MIRROR] = str(Path(mirror).absolute())  # stages also run in other folders: the clones of a sweep
     os.chdir(root)
+    return folder.relative_to(root)
+
+
+def make_state_folder(root: Path) -> None:
+    """Creates .inkflow in the project at `root`, with files that let git and DVC ignore all in it.
+
+    Raises:
+        OutputError: it cannot be created.
+    """
+    try:
+        (root / STATE).mkdir(exist_ok=True)
+    except OSError as error:
+        raise OutputError(root / STATE, error) from error
+    for name in (".gitignore", ".dvcignore"):
+        if not (root / STATE / name).exists():
+            with suppress(OSError):  # a folder that cannot be written is reported when it matters
+                (root / STATE / name).write_text("*\n", encoding="utf-8")
+
+
+def merge_conflict(root: Path) -> str | None:
+    """Returns a message about a merge conflict in one of the files below `root` that define a run; None without one."""
+    for name in MERGED_FILES:
+        try:
+            content = (root / name).read_bytes()
+        except OSError:
+            continue
+        if content.startswith(CONFLICT) or b"\n" + CONFLICT in content:
+            take = f"take one side with `git checkout --ours {name}` or `--theirs`"
+            advice = f"{take}, then `inkflow run`" if name == "dvc.lock" else f"edit it, or {take}"
+            return f"{name} has a merge conflict, a line that begins with {CONFLICT.decode().strip()}: {advice}"
+    return None

@@ -1,8 +1,11 @@
 """Replaces secrets with `***` in every text that a person or another service reads.
 
 Secrets are: the value of an environment variable whose name says so (`AWS_SECRET_ACCESS_KEY`, `GITHUB_TOKEN`), the
-value of a credential option in DVC's configuration, and a password in a URL. They are replaced in the lines of a stage
-before any display or log receives them, in log records, states, artifacts and errors.
+value of a credential option in DVC's configuration, and a password or token in a URL. They are replaced in the lines of
+a stage before any display or log receives them, in log records, states, artifacts and errors.
+
+`mask` is the only function that does so. It removes terminal control sequences first, which could divide a secret, and
+nothing may change a text after it.
 """
 
 import base64
@@ -12,17 +15,20 @@ import logging
 import os
 import re
 import urllib.parse
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, NamedTuple
 
-MASK = "***"
+from stages.base.shown_text import MASK, mask_urls, remove_controls, url_secrets
+
 MIN_LENGTH = 5  # characters: a shorter value would also hide parts of ordinary words
 # Words in the name of a variable. KEY counts as the last word only: KEY_BINDINGS holds no secret.
 SECRET_NAME = re.compile(
-    r"PASSWORD|PASSWD|PASSPHRASE|SECRET|(^|_)(PASS|PWD|TOKENS?|CREDENTIALS?|APIKEY|AUTH)(_|$)"
-    r"|(^|_)(KEY|KEY_ID)$"
-    r"|(^|_)AUTH_STRING$|CONNECTION_STRING$"
+    r"PASSWORD|PASSWD|PASSPHRASE|PASSCODE|SECRET|COOKIE|TOKENS?(_|$)|(API|ACCESS|PRIVATE)KEYS?(_|$)"
+    r"|(^|_)(PASS|PWD|PW|CREDENTIALS?|CREDS?|AUTH|AUTHORIZATION|BEARER|PAT|JWT|SAS|PSK)S?(_|$)"
+    r"|(^|_)KEYS?(_(ID|B64|BASE64|JSON|PEM|DATA))?$"
+    r"|CONNECTION_STRING$|(^|_)OTLP_(\w+_)?HEADERS$"
     r"|(^|_)WEBHOOK(_URL)?$",  # the URL of a webhook is enough to post to it
     re.IGNORECASE,
 )
@@ -39,16 +45,67 @@ OPTION = re.compile(
     r"""(?:"(?P<double>[^"\n]*)"|'(?P<single>[^'\n]*)'|(?P<plain>[^\s#"'][^#\n]*?)[ \t\r]*(?:\#|$))""",
     re.MULTILINE | re.IGNORECASE,
 )
-# `scheme://user:password@`, and a token in place of the user in an HTTP URL.
-URL_PASSWORD = re.compile(r"(?P<before>[A-Za-z][A-Za-z0-9+.-]*://[^\s/:@'\"]*:|https?://)(?P<password>[^\s/@'\"]+)@")
+_is_secret_name = functools.lru_cache(maxsize=1000)(SECRET_NAME.search)  # asked for each line of output
+LIST_NAME = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|COOKIE|HEADER)S$|COOKIE", re.IGNORECASE)  # several secrets
 SWITCH_VALUES = {"false", "none"}  # the variable only switches a feature off
+BASE64_WORD = re.compile(r"[A-Za-z0-9+/_-]{6,}={0,2}")
+MAX_PREFIX = 100  # characters of the start of a secret, at the end of a line that a carriage return cut
 
 
 def mask(text: str) -> str:
-    """Returns `text` with each secret replaced by `***`."""
-    pattern = _pattern(_sources())
-    hidden = pattern.sub(MASK, text) if pattern else text
-    return URL_PASSWORD.sub(rf"\g<before>{MASK}@", hidden) if "://" in hidden else hidden
+    """Returns `text` without terminal control sequences, and with each secret replaced by `***`."""
+    plain, encoded, _ = _patterns(_sources())
+    text = remove_controls(text)
+    if plain:
+        text = plain.sub(MASK, text)
+    if encoded and encoded.search(text):
+        text = BASE64_WORD.sub(lambda word: MASK if encoded.search(word[0]) else word[0], text)
+    return mask_urls(text)
+
+
+def mask_content(content: Any) -> Any:
+    """Returns `content`, made of mappings, sequences and values, with `mask` applied to all of its texts."""
+    if isinstance(content, str):
+        return mask(content)
+    if isinstance(content, Mapping):
+        return {mask_content(key): mask_content(value) for key, value in content.items()}
+    return [mask_content(item) for item in content] if isinstance(content, list | tuple) else content
+
+
+def masked_lines(chunks: Iterable[Sequence[str]]) -> Iterator[str]:
+    """Yields the lines of `chunks`, masked and without their ends.
+
+    A carriage return ends a line, since progress bars use it; but lines that hold one secret together become one line.
+
+    Args:
+        chunks: lines with their ends, as a text file with `newline=""` gives them; one call of `mask` takes a chunk of
+            them without carriage returns.
+    """
+    held: list[str] = []  # lines that end with a carriage return after the start of a secret
+    for chunk in chunks:
+        if held or any(text.endswith("\r") for text in chunk):
+            yield from _lines_with_returns(chunk, held)
+        elif chunk:
+            yield from mask("".join(chunk).replace("\r\n", "\n").removesuffix("\n")).split("\n")
+    yield from map(_masked_line, held)
+
+
+def _lines_with_returns(lines: Iterable[str], held: list[str]) -> Iterator[str]:
+    """Yields masked lines; `held` keeps those that end with a carriage return after the start of a secret."""
+    for text in lines:
+        joined = "".join([*held, text])
+        if held and mask(joined).count(MASK) > sum(mask(line).count(MASK) for line in [*held, text]):
+            yield _masked_line(joined)
+            held.clear()
+            continue
+        length = _prefix_length(joined) if text.endswith("\r") else 0
+        if length <= len(remove_controls(text.rstrip("\r\n"))):  # no secret continues from the held lines
+            yield from map(_masked_line, held)
+            held.clear()
+        if length:
+            held.append(text)
+        else:
+            yield _masked_line(text)
 
 
 def mask_logs() -> None:
@@ -63,6 +120,7 @@ def mask_logs() -> None:
             record.msg, record.args = mask(record.getMessage()), None
         if record.exc_info:
             record.exc_text = mask(logging.Formatter().formatException(record.exc_info))
+        record.stack_info = mask(record.stack_info) if record.stack_info else None
         return record
 
     masked_record.masks = True  # type: ignore[attr-defined]
@@ -75,23 +133,20 @@ def secrets_in_config(text: str) -> dict[str, str]:
         match["name"].lower(): match["double"] or match["single"] or match["plain"] or ""
         for match in OPTION.finditer(text)
     }
-    passwords = _url_passwords(text)
+    passwords = url_secrets(text)
     return secrets | ({"url": "\n".join(passwords)} if passwords else {})
 
 
 def _environment_secrets(environment: Mapping[str, str]) -> Iterator[str]:
     """Yields the values of variables whose name marks a secret, and the passwords in the URLs of any variable."""
     for name, value in environment.items():
-        if SECRET_NAME.search(name) and name not in NOT_SECRET and not _is_path(value):
+        if _is_secret_name(name) and name not in NOT_SECRET and not _is_path(value):
             yield value
             yield from value.split(":")[1:] if "AUTH" in name.upper() else ()  # user:password
-        for password in _url_passwords(value):
+            for item in re.split(r"[,;\s]+", value) if LIST_NAME.search(name) else ():
+                yield from (item, item.partition("=")[2])
+        for password in url_secrets(value):
             yield from (password, urllib.parse.unquote(password))
-
-
-def _url_passwords(text: str) -> list[str]:
-    """Returns the passwords in the URLs of `text`."""
-    return [match["password"] for match in URL_PASSWORD.finditer(text)]
 
 
 def _is_path(value: str) -> bool:
@@ -114,7 +169,7 @@ Sources = tuple[tuple[tuple[str, str], ...], tuple[tuple[str, int], ...]]
 
 def _sources() -> Sources:
     """Returns all sources of secrets: variables with their values, configuration files with their times in ns."""
-    variables = tuple((name, value) for name, value in os.environ.items() if SECRET_NAME.search(name) or "://" in value)
+    variables = tuple((name, value) for name, value in os.environ.items() if _is_secret_name(name) or "://" in value)
     files = []
     for path in _config_files():
         with suppress(OSError):
@@ -122,22 +177,59 @@ def _sources() -> Sources:
     return variables, tuple(files)
 
 
+class Patterns(NamedTuple):
+    """Patterns of all secrets: their texts, and the middle of their Base64 texts; and the starts of their texts."""
+
+    plain: re.Pattern[str] | None
+    encoded: re.Pattern[str] | None
+    prefixes: frozenset[str]
+
+
 @functools.lru_cache(maxsize=8)
-def _pattern(sources: Sources) -> re.Pattern[str] | None:
-    """Returns a pattern that matches every secret of `sources`, longest first; None if there are no secrets."""
+def _patterns(sources: Sources) -> Patterns:
+    """Returns the patterns of every secret of `sources`, longest first."""
     variables, files = sources
     secrets = set(_environment_secrets(dict(variables)))
     for name, _ in files:
         with suppress(OSError, UnicodeDecodeError):
             secrets |= set(secrets_in_config(Path(name).read_text(encoding="utf-8")).values())
-    forms = {form for secret in secrets for form in _forms(secret)}
-    return re.compile("|".join(map(re.escape, sorted(forms, key=len, reverse=True)))) if forms else None
+    pieces = {piece for secret in secrets for piece in _pieces(secret)}
+    forms = {form for piece in pieces for form in _forms(piece)}
+    prefixes = {form[:length] for form in forms for length in range(1, min(len(form), MAX_PREFIX + 1))}
+    encoded = {part for piece in pieces for part in _base64_parts(piece.encode(errors="surrogateescape"))}
+    return Patterns(_any_of(forms), _any_of(encoded), frozenset(prefixes))
 
 
-def _forms(secret: str) -> Iterable[str]:
-    """Yields the texts to replace for a secret: it and each of its lines, also as in URLs, JSON and Basic auth."""
-    pieces = {secret, *secret.splitlines()}
-    for piece in {piece.strip() for piece in pieces}:
-        if len(piece) >= MIN_LENGTH and piece.lower() not in SWITCH_VALUES:
-            yield from {piece, urllib.parse.quote(piece, safe=""), json.dumps(piece)[1:-1], repr(piece)[1:-1]}
-            yield base64.b64encode(piece.encode()).decode().rstrip("=")
+def _any_of(texts: Iterable[str]) -> re.Pattern[str] | None:
+    ordered = sorted(texts, key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, ordered))) if ordered else None
+
+
+def _pieces(secret: str) -> set[str]:
+    """Returns the secret and each of its lines, without texts that are too short to be replaced."""
+    pieces = {piece.strip() for piece in (secret, *secret.splitlines())}
+    return {piece for piece in pieces if len(piece) >= MIN_LENGTH and piece.lower() not in SWITCH_VALUES}
+
+
+def _forms(piece: str) -> Iterable[str]:
+    """Yields the texts to replace for a secret, without control characters: it as it is, and as in URLs and JSON."""
+    quoted = urllib.parse.quote(piece, safe="", errors="surrogateescape")
+    return filter(None, map(remove_controls, (piece, quoted, json.dumps(piece)[1:-1], repr(piece)[1:-1])))
+
+
+def _base64_parts(secret: bytes) -> Iterator[str]:
+    """Yields the Base64 characters that `secret` alone determines, after any bytes, as in the Base64 of user:secret."""
+    for before, skipped in ((0, 0), (1, 2), (2, 3)):
+        encoded = base64.b64encode(bytes(before) + secret)[skipped : (before + len(secret)) * 8 // 6].decode()
+        yield from {encoded, encoded.translate(str.maketrans("+/", "-_"))}
+
+
+def _masked_line(text: str) -> str:
+    return mask(text.rstrip("\r\n"))
+
+
+def _prefix_length(text: str) -> int:
+    """Returns the number of characters at the end of `text` that are the start of a secret."""
+    end = remove_controls(text[-10 * MAX_PREFIX :].rstrip("\r\n"))
+    prefixes = _patterns(_sources()).prefixes
+    return next((length for length in range(min(len(end), MAX_PREFIX), 0, -1) if end[-length:] in prefixes), 0)

@@ -1,39 +1,51 @@
 """Changes single values in a YAML text and keeps every other byte, comments and columns included."""
 
 import json
+import math
 import re
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from stages.base.errors import InvalidInput
 from stages.base.suggestions import unknown_name_message
+from stages.base.yaml_text import parse_yaml
 
 PLAIN = re.compile(r"[A-Za-z_][\w./+-]*")  # text without quotes, except the words that YAML reads as another type
+NEW_NAME = re.compile(r"[^\W\d][\w-]*|0|[1-9]\d{0,8}")
+MAX_REASON = 200  # characters of a parser's message
 NOT_TEXT = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
-
-
-def parse_yaml(text: str) -> Any:
-    """Parses a YAML text into plain Python values.
-
-    Raises:
-        YAMLError, ValueError: the text is not YAML; ValueError for an impossible date or number.
-    """
-    return YAML(typ="safe", pure=True).load(text)
 
 
 def set_value(text: str, key: str, value: Any) -> str:
     """Returns the YAML `text` with `value` at the dotted `key`; adds the last part of the key if it is missing.
 
     Raises:
-        InvalidInput: a parent of the key does not exist; the message lists the keys that do.
+        InvalidInput: a parent of the key does not exist, and the message lists the keys that do; the last part of the
+            key cannot be a new name; or `text` is not YAML.
     """
+    try:
+        changed = _with_value(text, key, value)
+        parse_yaml(changed)
+    except (YAMLError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:MAX_REASON] or type(error).__name__
+        raise InvalidInput(f"--set {key}: params.yaml is not valid YAML, or would not be: {reason}") from error
+    return changed
+
+
+def _with_value(text: str, key: str, value: Any) -> str:
     *parents, last = key.split(".")
     node = _root(text, key)
     for name in parents:
         node = _child(node, name, key)
     if isinstance(node, MappingNode) and last not in _names(node):
+        if not NEW_NAME.fullmatch(last) or last.lower() in NOT_TEXT:
+            raise InvalidInput(
+                f"--set {key}: there is no key {last!r}, and it cannot be a new one: expected a letter, then letters, "
+                "digits, _ and -"
+            )
         return _add(text, node, f"{last}: {_flow_text(value)}")
     old = _child(node, last, key)
     if _is_block(old):
@@ -48,11 +60,13 @@ def set_value(text: str, key: str, value: Any) -> str:
 def _flow_text(value: Any) -> str:
     """Returns `value` as YAML on one line."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {_flow_text(item)}" for key, item in value.items()) + "}"
+        return "{" + ", ".join(f"{_flow_text(key)}: {_flow_text(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(_flow_text(item) for item in value) + "]"
     if isinstance(value, str) and PLAIN.fullmatch(value) and value.lower() not in NOT_TEXT:
         return value
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"{value}".replace("inf", ".inf").replace("nan", ".nan")
     return json.dumps(value, ensure_ascii=False, default=str)  # a date becomes text, which the schema then checks
 
 

@@ -1,10 +1,14 @@
 """Looks up results in DVC's cache and remote for a plan, by the hashes that a stage's inputs will have."""
 
-from collections.abc import Iterator, Mapping
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from dvc.dependency import ParamsDependency
+from dvc.dependency.param import MissingParamsError, read_param_file
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc.stage import Stage as DvcStage
@@ -16,7 +20,18 @@ from dvc_data.hashfile.meta import Meta
 from dvc_data.hashfile.tree import Tree
 from dvc_objects.errors import ObjectFormatError
 
-from flows.dvc_repo.dvc_facts import HASH, can_be_cached, overlap, path_of, run_key, temporary_hashes, value_of
+from flows.dvc_repo.change_detection import (
+    HASH,
+    can_be_cached,
+    overlap,
+    parameters_text,
+    path_of,
+    run_key,
+    temporary_hashes,
+    value_of,
+)
+from flows.dvc_repo.damaged_objects import find_damaged
+from flows.dvc_repo.dvc_errors import converted_errors
 from flows.dvc_repo.remote_results import is_complete_entry, remote_failed, run_cache_folder
 from flows.engine.planning.stage_facts import Hashes
 
@@ -28,6 +43,7 @@ class CacheLookup:
         self._pull = pull
         self._repo = repo
         self._stages = stages
+        self._values: dict[str, dict[str, Any]] = {}  # of parameters in cached files, by their text
 
     def restorable(self, stage: str, dependencies: Hashes) -> Hashes | None:
         """Return the hash of each output that the cache has for `stage`, given the hashes of its dependencies.
@@ -38,20 +54,25 @@ class CacheLookup:
         dvc_stage = self._stages[stage]
         recorded = {path_of(out): value_of(out.hash_info) for out in dvc_stage.outs}
         if dvc_stage.cmd is None or dvc_stage.frozen:
-            missing = [recorded[path_of(out)] for out in dvc_stage.outs if not out.exists]
-            return recorded if all(value and self._is_available(value) for value in missing) else None
-        with temporary_hashes(dvc_stage):
+            missing = {out: recorded[path_of(out)] for out in dvc_stage.outs if not out.exists}
+            are_available = all(value and self._is_available(value, out.remote) for out, value in missing.items())
+            return recorded if are_available else None
+        with converted_errors(self._repo.root_dir), temporary_hashes(dvc_stage):
             before = [dep.hash_info for dep in dvc_stage.deps]
             try:
                 for dep in dvc_stage.deps:
-                    _set_hash(dep, dependencies)
+                    self._set_hash(dep, dependencies)
             except DvcException:
                 return None
             is_same = before == [dep.hash_info for dep in dvc_stage.deps] and not dvc_stage.changed_stage()
-            if not can_be_cached(dvc_stage):
+            is_recorded = is_same and all(recorded.values())
+            if not can_be_cached(dvc_stage) and not (self._pull and is_recorded and _are_cached(dvc_stage)):
                 return None
-            outputs = recorded if is_same and all(recorded.values()) else self._entry_outputs(dvc_stage)
-        return outputs if outputs and all(map(self._is_available, outputs.values())) else None
+            outputs = recorded if is_recorded else self.entry_outputs(dvc_stage)
+        remotes = {path_of(out): out.remote for out in dvc_stage.outs}
+        if outputs and all(self._is_available(value, remotes[path]) for path, value in outputs.items()):
+            return outputs
+        return None
 
     def composed(self, path: str, outputs: Hashes) -> str | None:
         """Return the hash that `path` will have once `outputs` are in the workspace; None if it is unknown."""
@@ -62,6 +83,22 @@ class CacheLookup:
             return files[path]
         inside = {name: value for name, value in files.items() if overlap(name, path)}
         return self._folder_hash(path, inside, outputs) if inside else None
+
+    def parameters(self, path: str, content: str, names: Sequence[str]) -> str | None:
+        """Return the parameters `names` (all when empty) in the version of the file `path` with the hash `content`.
+
+        Returns:
+            Their text; None if the local cache does not have the file, or it cannot be read.
+        """
+        cached = Path(self._repo.cache.local.oid_to_path(content))
+        with tempfile.TemporaryDirectory() as folder, suppress(OSError, DvcException):
+            copy = Path(folder) / Path(path).name  # its suffix is its format
+            shutil.copyfile(cached, copy)
+            values = read_param_file(self._repo.fs, str(copy), list(names), flatten=True)
+            text = parameters_text(values)
+            self._values[text] = values
+            return text
+        return None
 
     def newest_entry(self, stage: DvcStage) -> Path | None:
         """Return the newest run-cache entry for the stage's present hashes, which is the one that DVC restores.
@@ -75,8 +112,8 @@ class CacheLookup:
         newest = max(entries, key=lambda file: file.stat().st_mtime, default=None)
         return newest if newest and is_complete_entry(newest) else None
 
-    def _entry_outputs(self, stage: DvcStage) -> Hashes | None:
-        """Outputs that the run cache has for the stage's present hashes."""
+    def entry_outputs(self, stage: DvcStage) -> Hashes | None:
+        """Return the outputs that the run cache has for the stage's present hashes; None if there is no entry."""
         entry = self.newest_entry(stage)
         if entry is None:
             return None
@@ -89,46 +126,58 @@ class CacheLookup:
             if not value.endswith(".dir"):
                 yield path, value
                 continue
-            for key, _, hash_info in self._folder_files(value):
+            try:
+                files = list(self._folder_files(value))
+            except (FileNotFoundError, ObjectFormatError) as error:  # a folder that is not recorded yet
+                folder = self._build(path)
+                if value_of(folder.hash_info) != value:
+                    raise FileNotFoundError(path) from error
+                files = list(folder)
+            for key, _, hash_info in files:
                 yield "/".join([path, *key]), value_of(hash_info)
+
+    def _build(self, path: str) -> Any:
+        """The tree of the folder `path` in the workspace; an empty one if there is no such folder."""
+        folder = Path(self._repo.root_dir) / path
+        if not folder.is_dir():
+            return Tree()  # type: ignore[no-untyped-call]
+        cache, ignore = self._repo.cache.local, self._repo.dvcignore
+        return build(cache, str(folder), self._repo.fs, HASH, ignore=ignore, dry_run=True)[2]
 
     def _folder_hash(self, path: str, files: Hashes, outputs: Hashes) -> str | None:
         """Hash of the folder `path` in the workspace, if `files` replaced those that belong to `outputs`."""
-        folder = Path(self._repo.root_dir) / path
         tree: Any = Tree()  # type: ignore[no-untyped-call]
-        if folder.is_dir():
-            cache, ignore = self._repo.cache.local, self._repo.dvcignore
-            present: Any
-            _, _, present = build(cache, str(folder), self._repo.fs, HASH, ignore=ignore, dry_run=True)
-            for key, meta, hash_info in present:
-                if not any(overlap("/".join([path, *key]), output) for output in outputs):
-                    tree.add(key, meta, hash_info)
+        for key, meta, hash_info in self._build(path):
+            if not any(overlap("/".join([path, *key]), output) for output in outputs):
+                tree.add(key, meta, hash_info)
         for name, value in files.items():
             tree.add(Path(name).relative_to(path).parts, None, HashInfo(HASH, value))
         tree.digest()
         return value_of(tree.hash_info)
 
-    def _is_available(self, value: str) -> bool:
+    def _is_available(self, value: str, remote: str | None) -> bool:
         """True when the content with this hash can be restored; for a folder, with all its files."""
         cache = self._repo.cache.local
         try:
             check(cache, load(cache, HashInfo(HASH, value)))
         except (FileNotFoundError, ObjectFormatError):
-            return self._pull and self._is_in_remote(value)
-        return True
+            return self._pull and self._is_in_remote(value, remote)
+        return not find_damaged(cache, [value]) or (self._pull and self._is_in_remote(value, remote))
 
-    def _is_in_remote(self, value: str) -> bool:
+    def _is_in_remote(self, value: str, remote: str | None) -> bool:
         """True when the remote has those objects of the content with this hash that the local cache lacks."""
         try:
-            files = [value_of(item) for _, _, item in self._folder_files(value)] if value.endswith(".dir") else []
-            missing = {value, *files} - set(self._repo.cache.local.oids_exist([value, *files]))
-            return missing <= set(self._remote_odb().oids_exist(list(missing)))
+            odb, cache = self._repo.cloud.get_remote_odb(remote, "status"), self._repo.cache.local
+            files = [value_of(item) for _, _, item in self._folder_files(value, odb)] if value.endswith(".dir") else []
+            present = set(cache.oids_exist([value, *files])) - set(find_damaged(cache, [value]))
+            missing = {value, *files} - present
+            return missing <= set(odb.oids_exist(list(missing)))
         except FileNotFoundError:
             return False
         except Exception as error:  # each kind of remote has a library with its own errors
             raise remote_failed(self._repo, error) from error
 
-    def _folder_files(self, value: str) -> Iterator[tuple[tuple[str, ...], Any, HashInfo]]:
+    def _folder_files(self, value: str, odb: Any = None) -> Iterator[tuple[tuple[str, ...], Any, HashInfo]]:
         """Path, metadata and hash of each file in the folder with this hash.
 
         Raises:
@@ -139,15 +188,25 @@ class CacheLookup:
         except FileNotFoundError:
             if not self._pull:
                 raise
-            yield from Tree.load(self._remote_odb(), HashInfo(HASH, value))
+            odb = odb or self._repo.cloud.get_remote_odb(command="status")
+            yield from Tree.load(odb, HashInfo(HASH, value))
 
-    def _remote_odb(self) -> Any:
-        return self._repo.cloud.get_remote_odb(command="status")
+    def _set_hash(self, dep: Any, dependencies: Hashes) -> None:
+        """Give `dep` the content in `dependencies`, or else its present content."""
+        if isinstance(dep, ParamsDependency):
+            values = self._values.get(dependencies.get(f"{path_of(dep)}:{','.join(dep.params)}", ""))
+            if values is None:
+                dep.save()
+            elif any(name not in values for name in dep.params):
+                raise MissingParamsError(path_of(dep))
+            else:
+                dep.hash_info = HashInfo(dep.PARAM_PARAMS, values)  # type: ignore[arg-type]  # as in DVC's own code
+        elif dep.fs_path and path_of(dep) in dependencies:
+            dep.hash_info, dep.meta = HashInfo(HASH, dependencies[path_of(dep)]), Meta()  # metadata contains a hash too
+        else:
+            dep.save()
 
 
-def _set_hash(dep: Any, dependencies: Hashes) -> None:
-    """Give `dep` the hash in `dependencies`, or else that of its present content."""
-    if path_of(dep) in dependencies and not isinstance(dep, ParamsDependency):
-        dep.hash_info, dep.meta = HashInfo(HASH, dependencies[path_of(dep)]), Meta()  # metadata contains a hash too
-    else:
-        dep.save()
+def _are_cached(stage: DvcStage) -> bool:
+    """True if a pull brings all missing outputs of the stage."""
+    return all(out.use_cache or out.exists for out in stage.outs)

@@ -1,10 +1,16 @@
 """Messages of DVC's errors: a chain of causes in one sentence, and the errors that DVC logs instead of raising."""
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
+from dvc.exceptions import DvcException
+
+from flows.core.errors import DvcFailed
 from flows.core.redaction import mask
+from stages.base.errors import OutputError
 
 TRANSFER_LOGGER = "dvc_data.hashfile.transfer"
 LOGGERS = ("dvc", "dvc_data", "dvc_objects", TRANSFER_LOGGER)
@@ -44,6 +50,37 @@ class ErrorCollector(logging.Handler):
         logger.setLevel(logging.ERROR)
         logger.propagate = False
         logger.handlers = [self]
+
+
+@contextmanager
+def converted_errors(root: Path | str) -> Iterator[None]:
+    """Convert the errors of DVC in the block; those of files without a name, in the project at `root`.
+
+    Raises:
+        DvcFailed: DVC could not do it, or not with a file of this kind.
+        OutputError: a file cannot be read or written.
+    """
+    try:
+        yield
+    except DvcException as error:
+        raise DvcFailed(describe_error(error)) from error
+    except UnicodeEncodeError as error:
+        raise DvcFailed(
+            f"DVC cannot record {error.object!r}: the name is not UTF-8; rename the file, or list it in .dvcignore"
+        ) from error
+    except OSError as error:
+        path = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else Path(root)
+        if path.is_symlink() and not path.exists():
+            target = _printable(path.readlink())
+            raise DvcFailed(
+                f"{_printable(path)} is a link to {target}, which does not exist; remove it, or list it in .dvcignore"
+            ) from error
+        raise OutputError(_printable(path), error) from error
+
+
+def _printable(path: Path) -> str:
+    """Return the path as text without the surrogates that stand for bytes beyond UTF-8, which JSON cannot have."""
+    return bytes(path).decode(errors="backslashreplace")
 
 
 def describe_error(error: BaseException) -> str:

@@ -1,29 +1,38 @@
 """Clones of a project, in which stages run without changing it, and DVC experiments made in them.
 
 A clone has the commit that is checked out, with the uncommitted changes of tracked files when `ProjectClones` was
-created. It shares git's objects and, unless it has a cache of its own, DVC's cache with the project, so that a result
-of one clone can be restored in all. Clones lie in .dvc/tmp, which git and DVC ignore.
+created, submodules included (`flows.core.git_snapshot`). It shares git's objects and, unless it has a cache of its
+own, DVC's cache with the project, so that a result of one clone can be restored in all. Clones lie in .dvc/tmp, which
+git and DVC ignore.
 """
 
+import hashlib
 import shutil
 import threading
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from dvc.config import Config, merge
+from dvc.config import merge
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
+from ruamel.yaml.error import YAMLError
 
 from flows.core.errors import DvcFailed, PipelineInvalid
-from flows.dvc_repo.dvc_facts import files_of, path_of
-from flows.dvc_repo.git import git, git_succeeds
+from flows.core.git import git_names, git_succeeds, git_text, is_in_repository, run_git
+from flows.core.git_snapshot import take_snapshot
+from flows.core.params_edit import PATH as PARAMS
+from flows.dvc_repo.change_detection import files_of, path_of
+from flows.dvc_repo.dvc_config import write_local_config
 from flows.engine.processes.command_runner import terminate_orphans
 from stages.base.errors import InvalidInput
+from stages.base.yaml_text import parse_yaml
 
 CLONES = Path(".dvc/tmp/inkflow")
 NO_GC = ("-c", "gc.auto=0", "-c", "maintenance.auto=false")  # clones use the project's objects
+LOCK_FILES = ":(glob)**/dvc.lock"
 IDENTITY = {"user.name": "Inkflow", "user.email": "inkflow@localhost"}  # where git has none, as in a container
 
 
@@ -39,14 +48,15 @@ class ProjectClones:
                 merge(self._config, repo.config.load_one("local"))
         except DvcException as error:
             raise PipelineInvalid(f"DVC cannot read the pipeline: {error}") from error
-        if not git_succeeds(self._root, "rev-parse", "--verify", "HEAD"):
-            raise InvalidInput("the project is cloned from a git commit, and there is none yet; commit first")
+        if not is_in_repository(self._root):
+            raise InvalidInput(f"{self._root} is in no git repository, and clones need one; `git init`, then commit")
+        top = git_text(["rev-parse", "--show-toplevel"], self._root)
         self.folder = self._root / CLONES
-        self._head = git(self._root, "rev-parse", "HEAD")
-        self._prefix = git(self._root, "rev-parse", "--show-prefix")
-        self._identity = {key: value for key, value in IDENTITY.items() if not git_succeeds(self._root, "config", key)}
-        options = [word for key, value in self._identity.items() for word in ("-c", f"{key}={value}")]
-        self._snapshot = git(self._root, *options, "stash", "create") or self._head
+        self._prefix = git_text(["rev-parse", "--show-prefix"], self._root)
+        self._identity = {
+            key: value for key, value in IDENTITY.items() if not git_text(["config", key], self._root, allowed=[1])
+        }
+        self._snapshot = take_snapshot(Path(top))
         self._fetch_lock = threading.Lock()
 
     def remove_leftovers(self) -> None:
@@ -61,23 +71,53 @@ class ProjectClones:
         """Yield the project's folder in a new clone, which is removed at the end of the block."""
         clone = self.folder / name
         try:
-            top = git(self._root, "rev-parse", "--show-toplevel")
-            git(self._root, "clone", "--quiet", "--shared", "--no-checkout", "--no-tags", top, str(clone))
-            git(clone, "update-ref", "--no-deref", "HEAD", self._head)
-            git(clone, "read-tree", "-u", "--reset", self._snapshot)
+            self._snapshot.clone(clone)
             for key, value in self._identity.items():
-                git(clone, "config", key, value)
+                run_git(["config", key, value], clone)
             project = clone / self._prefix
             self._configure(project, str(project / ".dvc" / "cache") if own_cache else self._cache)
             yield project
         finally:
             shutil.rmtree(clone, ignore_errors=True)
 
-    def fetch_experiment(self, project: Path, name: str) -> None:
-        """Fetch the experiment `name` from the clone at `project` into the project's git repository."""
-        ref = f"refs/exps/{self._head[:2]}/{self._head[2:]}/{name}"
+    def copy_origin(self, project: Path) -> None:
+        """Give the clone at `project` the project's own origin, from which workers of pools fetch commits."""
+        origin = git_text(["config", "--get", "remote.origin.url"], self._root, allowed=[1])  # 1: there is none
+        if origin:
+            folder, branches = self._snapshot.top / origin, "refs/remotes/origin/*"
+            run_git(["config", "remote.origin.url", str(folder.resolve()) if folder.exists() else origin], project)
+            fetch = [*NO_GC, "fetch", "--quiet", "--prune", "--no-tags", "--no-recurse-submodules"]
+            run_git([*fetch, str(self._snapshot.top), f"+{branches}:{branches}"], project)
+
+    def fetch_experiment(self, project: Path, name: str) -> str:
+        """Fetch the experiment `name` from the clone at `project` into the project's git repository.
+
+        Returns:
+            Its name there: an experiment of that name is replaced if it has the same parameters; if not, the new one
+            gets a name with a digest of its parameters.
+        """
+        head = self._snapshot.head
+        folder = f"refs/exps/{head[:2]}/{head[2:]}"
+        source = git_text(["rev-parse", "--show-toplevel"], project)
+        options = ["--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules"]
         with self._fetch_lock:
-            git(self._root, *NO_GC, "fetch", "--quiet", "--no-write-fetch-head", str(project), f"+{ref}:{ref}")
+            parameters, target = self._parameters(f"{folder}/{name}", project), name
+            is_taken = git_succeeds(["show-ref", "--verify", f"{folder}/{name}"], self._root)
+            if is_taken and self._parameters(f"{folder}/{name}", self._root) != parameters:
+                target = f"{name}-{hashlib.sha256(repr(parameters).encode()).hexdigest()[:8]}"
+            run_git([*NO_GC, "fetch", *options, source, f"+{folder}/{name}:{folder}/{target}"], self._root)
+        return target
+
+    def _parameters(self, revision: str, folder: Path) -> Any:
+        """Return the content of params.yaml in a revision of the repository around `folder`; None without one."""
+        name = f"{self._prefix}{PARAMS}"
+        if not git_names(["ls-tree", "-z", "--full-tree", "--name-only", revision, "--", name], folder):
+            return None
+        text = git_text(["show", f"{revision}:{name}"], folder)
+        try:
+            return parse_yaml(text)
+        except (YAMLError, ValueError):
+            return text  # of an experiment that another program made
 
     def prepare_rerun(self, project: Path, names: Collection[str]) -> None:
         """Prepare the clone at `project` for running the stages `names`: remove their outputs, copy their inputs."""
@@ -94,10 +134,9 @@ class ProjectClones:
 
     def _configure(self, project: Path, cache: str) -> None:
         """Configure DVC in a clone: the project's settings, with absolute paths, and `cache`."""
-        with Config(str(project / ".dvc"), validate=False).edit("local", validate=False) as config:
-            merge(config, self._config)
-            config["cache"]["dir"] = cache
-            config["core"]["site_cache_dir"] = str(project / ".dvc" / "tmp" / "site")
+        config = deepcopy(self._config)
+        merge(config, {"cache": {"dir": cache}, "core": {"site_cache_dir": str(project / ".dvc" / "tmp" / "site")}})
+        write_local_config(project, config)
 
 
 def save_experiment(name: str, targets: Sequence[str], outputs: Sequence[str]) -> None:
@@ -111,11 +150,13 @@ def save_experiment(name: str, targets: Sequence[str], outputs: Sequence[str]) -
     Raises:
         DvcFailed: DVC could not save it.
     """
-    untracked = git(Path(), "ls-files", "-z", "--others", "--", *outputs).split("\0") if outputs else []
+    patterns = [LOCK_FILES, *(f":(literal){output}" for output in outputs)]
+    untracked = git_names(["ls-files", "-z", "--others", "--", *patterns], Path())
     try:
         with Repo() as repo:
             uncached = {str(out) for out in repo.index.outs if not out.use_cache}
-            included = [path for path in untracked if path in uncached]
+            # DVC itself adds a new dvc.lock only at the top of the git repository.
+            included = [path for path in untracked if path in uncached or Path(path).name == "dvc.lock"]
             repo.experiments.save(targets=list(targets), name=name, force=True, include_untracked=included)
     except DvcException as error:
         raise DvcFailed(f"DVC cannot save the experiment {name}: {error}") from error

@@ -1,17 +1,35 @@
 """Snapshots of a stage's inputs: taken when the stage starts, and compared when it ends."""
 
+from collections.abc import Collection, Iterable, Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from dvc.dependency import ParamsDependency
 from dvc.stage import Stage as DvcStage
+from dvc_data.hashfile.tree import Tree
+
+from flows.core.errors import GitFailed
+from flows.core.git import run_git
+from flows.dvc_repo.change_detection import overlap, value_of
 
 Snapshot = dict[str, Any]
-MTIME = "time of "  # key prefix; a file that was edited and reverted has its old content, but a new modification time
+BY_PRODUCT_FOLDERS = {"__pycache__", ".ipynb_checkpoints", ".pytest_cache", ".mypy_cache", ".ruff_cache"}
+# Lock and journal files of programs that read the folder, caches of Python, and what editors and file systems leave.
+BY_PRODUCT_FILES = (
+    "*.pyc", "*.lock", "*.lck", ".~lock.*", "*-journal", "*-wal", "*-shm", ".*.sw?", "*~", ".DS_Store", ".nfs*",
+)  # fmt: skip
+
+
+class Changes(NamedTuple):
+    """What differs between two snapshots: names of inputs with other content, and files that are new in a folder."""
+
+    changed: list[str]
+    added: list[str]
 
 
 def take_snapshot(stage: DvcStage) -> Snapshot:
-    """Return the hash and modification time of each input file or folder, and the value of each parameter."""
+    """Return the hash of each input file, the list of files of each folder, and the value of each parameter."""
     snapshot: Snapshot = {}
     for dep in stage.deps:
         value = dep.hash_info.value
@@ -19,21 +37,70 @@ def take_snapshot(stage: DvcStage) -> Snapshot:
             file = "" if str(dep) == ParamsDependency.DEFAULT_PARAMS_FILE else f"{dep}:"
             snapshot |= {f"{file}{key}": content for key, content in value.items()}
             continue
-        snapshot[str(dep)] = value
-        snapshot[f"{MTIME}{dep}"] = _mtime_ns(dep)
+        tree = getattr(dep, "obj", None)
+        snapshot[str(dep)] = tree if isinstance(tree, Tree) else value
     return snapshot
 
 
-def _mtime_ns(dep: Any) -> int:
-    """Modification time of the file, or of the newest file in the folder; 0 when it does not exist locally.
+def compare_snapshots(before: Snapshot, after: Snapshot, outputs: Collection[str], root: Path) -> Changes:
+    """Return the differences between two snapshots.
 
-    Files that DVC ignores are no inputs: a stage that imports its modules writes `__pycache__` beside them.
+    In a folder these do not count: by-products of programs that only read it, such as `__pycache__`, and files that git
+    ignores. DVC's hash covers both, unless `.dvcignore` lists them.
+
+    Args:
+        before: the earlier snapshot.
+        after: the later snapshot.
+        outputs: absolute paths of the outputs of all stages. They count although git ignores them.
+        root: the project's folder.
     """
-    files = dep.repo.dvcignore.find(dep.fs, dep.fs_path) if Path(dep.fs_path).is_dir() else [dep.fs_path]
-    return max((file.stat().st_mtime_ns for file in map(Path, files) if file.is_file()), default=0)
+    changed, added = [], []
+    for name in dict.fromkeys([*before, *after]):
+        old, new = before.get(name), after.get(name)
+        if not (isinstance(old, Tree) and isinstance(new, Tree)):
+            changed += [name] if old != new else []
+        elif old.hash_info != new.hash_info:
+            old_files, new_files = _files(old), _files(new)
+            names = _without_ignored(Path(name), _different(old_files, new_files), outputs, root)
+            changed += [name] if any(file in old_files for file in names) else []
+            added += [f"{name}/{file}" for file in names if file not in old_files]
+    return Changes(changed, added)
 
 
-def changed_inputs(before: Snapshot, after: Snapshot) -> list[str]:
-    """Return the names of the inputs that differ between two snapshots."""
-    keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
-    return list(dict.fromkeys(key.removeprefix(MTIME) for key in keys))
+def _files(tree: Tree) -> dict[str, str]:
+    return {"/".join(key): value_of(hash_info) for key, _, hash_info in tree}
+
+
+def _different(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+    return [file for file in {**old, **new} if old.get(file) != new.get(file) and not _is_by_product(file)]
+
+
+def _is_by_product(file: str) -> bool:
+    *folders, name = file.split("/")
+    is_in_folder = not BY_PRODUCT_FOLDERS.isdisjoint(folders)
+    return is_in_folder or any(fnmatchcase(name, pattern) for pattern in BY_PRODUCT_FILES)
+
+
+def _without_ignored(folder: Path, files: list[str], outputs: Collection[str], root: Path) -> list[str]:
+    """Return those of `files` in `folder` that git does not ignore, outputs of stages, and all if `folder` is ignored.
+
+    An input that git ignores as a whole is data, as the folders are that DVC tracks.
+    """
+    paths = {file: str((folder / file).absolute()) for file in files}
+    whole = str(folder.absolute())
+    ignored = _ignored_by_git([whole, *paths.values()], root) if paths else set()
+    if whole in ignored:
+        return files
+    return [
+        file for file, path in paths.items() if path not in ignored or any(overlap(path, output) for output in outputs)
+    ]
+
+
+def _ignored_by_git(paths: Iterable[str], root: Path) -> set[str]:
+    """Return the paths that git ignores; none where git does not answer, as outside of a git repository."""
+    names = "\0".join(paths).encode(errors="surrogateescape")
+    try:
+        ignored = run_git(["check-ignore", "-z", "--stdin"], root, stdin=names, allowed=[1])  # 1: it ignores none
+    except GitFailed:
+        return set()
+    return set(ignored.decode(errors="surrogateescape").split("\0"))

@@ -1,42 +1,60 @@
-"""Writes dvc.lock atomically, seldom and in DVC's own order, and repairs DVC's `rwlock`."""
+"""Writes dvc.lock: each finished stage at once, atomically and in DVC's own order; and repairs DVC's `rwlock`."""
 
 import json
+import os
+import re
 import shutil
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from dvc.dvcfile import Lockfile
+import networkx as nx
+from dvc.exceptions import DvcException
 from dvc.lock import make_lock
 from dvc.repo import Repo
+from dvc.scm import NoSCM
 from dvc.stage import PipelineStage
 from dvc.stage import Stage as DvcStage
+from dvc.stage.serialize import to_lockfile
+from dvc.utils.serialize import dumps_yaml, loads_yaml, modify_yaml
+from ruamel.yaml.comments import CommentedMap
+from ruamel.yaml.error import YAMLError
 
-from stages.base.files import write_text
+from flows.core.notices import note_once
+from stages.base.files import write_json, write_text
 
-MAX_WRITE_SHARE = 0.1  # of the run's time; a lock file of a hundred stages takes a fifth of a second
+EMPTY = "schema: '2.0'\nstages:\n"
+FOREIGN = re.compile(r"^[#%\t]|^---|[:\-\[{,?] +[&*]\w", re.MULTILINE)  # comments and aliases, which DVC never writes
 
 
 class LockfileWriter:
-    """Collects finished stages and writes them into dvc.lock.
+    """Writes each finished stage into dvc.lock at once, so that neither a kill nor `dvc gc` loses its result.
 
-    New entries are written in the order of the graph, whatever the order in which the stages finish: an entry waits
-    until those before it are written. Meanwhile, the run cache has the result.
+    New entries get the order of the graph, whatever the order in which the stages finish: a stage that finishes late
+    is inserted before those that come after it in the graph. A run that is killed leaves the names of its new entries
+    in a file, so that the next run puts the missing ones between them.
     """
 
     def __init__(self, repo: Repo, order: Sequence[DvcStage]) -> None:
         self._repo = repo
         self._positions = {stage: number for number, stage in enumerate(order)}
-        self._expected: list[DvcStage] = []  # stages without an entry in dvc.lock
-        self._finished: list[DvcStage] = []  # stages to write
+        self._new: dict[Path, dict[str, int]] = {}  # positions of the entries that this run adds to each dvc.lock
+        self._names_file = Path(repo.tmp_dir) / "inkflow_new_entries.json"
         self._ignore_positions: dict[Path, dict[str, int]] = {}  # of the lines that this run added to each .gitignore
-        self._written_at = 0.0
-        self._write_s = 0.0
 
     def expect(self, stages: Sequence[DvcStage]) -> None:
-        """Reserve the places of those `stages` that have no entry in dvc.lock yet."""
-        self._expected = [stage for stage in stages if isinstance(stage, PipelineStage) and not _is_recorded(stage)]
+        """Prepare a run in which `stages` may be recorded."""
+        earlier: set[str] = set()
+        with suppress(OSError, ValueError):
+            earlier = set(json.loads(self._names_file.read_text(encoding="utf-8"))["stages"])
+        pipeline = [stage for stage in stages if isinstance(stage, PipelineStage)]
+        recorded = {path: _recorded_names(path) for path in {_lock_path(stage) for stage in pipeline}}
+        new = [stage for stage in pipeline if stage.name not in recorded[_lock_path(stage)]]
+        new += [stage for stage in self._positions if stage.addressing in earlier and stage not in new]
+        for stage in new:
+            self._new.setdefault(_lock_path(stage), {})[stage.name] = self._positions[stage]
+        if new:
+            write_json(self._names_file, {"stages": [stage.addressing for stage in new]})
 
     @contextmanager
     def ordered_gitignore(self, stage: DvcStage) -> Iterator[None]:
@@ -54,66 +72,132 @@ class LockfileWriter:
                 write_text(path, "".join(f"{line}\n" for line in ordered))
 
     def add(self, stage: DvcStage) -> None:
-        """Add a finished stage, which is written now or later."""
+        """Write the entry of a finished stage."""
         if not isinstance(stage, PipelineStage):
             stage.dump(update_pipeline=False)
             return
-        self._finished.append(stage)
-        if time.monotonic() - self._written_at >= self._write_s / MAX_WRITE_SHARE:
-            self._write(self._writable())
-
-    def skip(self, stage: DvcStage) -> None:
-        """Release the place of a stage that was unchanged, failed, or is not part of this run."""
-        if stage in self._expected:
-            self._expected.remove(stage)
-
-    @property
-    def is_empty(self) -> bool:
-        """True when no stage waits to be written."""
-        return not self._finished
-
-    def discard(self) -> None:
-        """Discard the stages that are not written yet."""
-        self._finished.clear()
-
-    def flush(self) -> None:
-        """Write all finished stages, those before which others are missing too."""
-        self._write(self._finished)
-
-    def _writable(self) -> list[DvcStage]:
-        """Finished stages that have an entry already, or whose predecessors are all finished."""
-        missing = [self._positions[stage] for stage in self._expected if stage not in self._finished]
-        limit = min(missing, default=len(self._positions))
-        return [stage for stage in self._finished if stage not in self._expected or self._positions[stage] < limit]
-
-    def _write(self, stages: Sequence[DvcStage]) -> None:
-        if not stages:
+        path, entry = _lock_path(stage), to_lockfile(stage)
+        new = self._new.get(path, {})
+        later = {name for name, position in new.items() if position > self._positions[stage]}
+        text = path.read_text(encoding="utf-8") if path.exists() else EMPTY
+        changed = put_entry(text or EMPTY, stage.name, dumps_yaml({"stages": entry}).partition("\n")[2], later)
+        if changed == text:
             return
-        started = time.monotonic()
-        for dvc_file in {stage.path for stage in stages}:
-            own = [stage for stage in stages if stage.path == dvc_file]
-            self._write_file(Path(dvc_file).with_suffix(".lock"), sorted(own, key=self._positions.__getitem__))
-        written = set(stages)
-        self._finished = [stage for stage in self._finished if stage not in written]
-        self._expected = [stage for stage in self._expected if stage not in written]
-        self._written_at = time.monotonic()
-        self._write_s = self._written_at - started
+        temporary = path.with_name(f".{path.name}.new")  # a killed run may have left an incomplete one
+        temporary.write_text(text if changed is None else changed, encoding="utf-8", newline="\n")
+        if changed is None:
+            _put_entry_slowly(temporary, stage.name, entry[stage.name], later)
+        if path.exists():
+            shutil.copymode(path, temporary)
+        temporary.replace(path)
+        self._repo.scm_context.track_file(os.path.relpath(path))
 
-    def _write_file(self, target: Path, stages: list[DvcStage]) -> None:
-        temporary = target.with_name(f".{target.name}.new")
-        temporary.unlink(missing_ok=True)  # a killed run may have left an incomplete one
-        if target.exists():
-            shutil.copyfile(target, temporary)
-        Lockfile(self._repo, str(temporary)).dump_stages(stages)
-        temporary.replace(target)
+    def finish(self) -> None:
+        """End the run, which was not killed; with `core.autostage`, stage the changed files of DVC in git."""
+        if self._new:
+            self._names_file.unlink(missing_ok=True)
+        context = self._repo.scm_context
+        if context.autostage and not isinstance(context.scm, NoSCM):
+            context.track_changed_files()
+        context.files_to_track = set()
+
+
+def put_entry(text: str, name: str, entry: str, later: Collection[str]) -> str | None:
+    """Return the content of a dvc.lock with another entry; parsing it as YAML would take a second for 200 stages.
+
+    Args:
+        text: the content.
+        name: name of the entry's stage.
+        entry: the lines of the entry, indented, which replace an earlier entry of that name.
+        later: names of entries; a new entry is inserted before the first of them, else at the end.
+
+    Returns:
+        None if the file has another form than the one that DVC writes.
+    """
+    lines = text.splitlines(keepends=True)
+    places = _entry_lines(text, lines)
+    if places is None or list(_entry_lines(EMPTY + entry, (EMPTY + entry).splitlines(keepends=True)) or ()) != [name]:
+        return None
+    end = next(
+        (n for n in range(lines.index("stages:\n") + 1, len(lines)) if not lines[n].startswith((" ", "\n"))), None
+    )
+    starts = [*places.values(), len(lines) if end is None else end]
+    if name in places:
+        start = places[name]
+        stop = starts[starts.index(start) + 1]
+    else:
+        start = stop = next((line for other, line in places.items() if other in later), starts[-1])
+    return "".join([*lines[:start], entry, *lines[stop:]])
+
+
+def _entry_lines(text: str, lines: Sequence[str]) -> dict[str, int] | None:
+    """Return the number of the first line of each entry by name; None if DVC did not write the file."""
+    if FOREIGN.search(text) or "stages:\n" not in lines or not text.endswith("\n"):
+        return None
+    places: dict[str, int] = {}
+    first = lines.index("stages:\n") + 1
+    for number, line in enumerate(lines[first:], first):
+        if not line.startswith((" ", "\n")):
+            break
+        if number == first and line.startswith("   "):
+            return None
+        if line.startswith("  ") and line[2] not in " :\n":
+            key = line.strip().removeprefix("? ") if line.startswith("  ? ") else line.strip().removesuffix(":")
+            if key == line.strip():  # no mapping in block style
+                return None
+            places[loads_yaml(key) if key[0] in "'\"" else key] = number
+    return places
+
+
+def _put_entry_slowly(path: Path, name: str, entry: object, later: Collection[str]) -> None:
+    """Write an entry like `put_entry`, into a file of any form that DVC can read."""
+    with modify_yaml(str(path)) as content:
+        content["schema"] = "2.0"
+        stages = content["stages"] = content.get("stages") or CommentedMap()
+        if name in stages:
+            stages[name] = entry
+        else:
+            stages.insert(next((n for n, other in enumerate(stages) if other in later), len(stages)), name, entry)
+
+
+def _lock_path(stage: DvcStage) -> Path:
+    """Path of the dvc.lock that has the stage's entry; of the file itself if it is a link."""
+    return Path(stage.path).with_suffix(".lock").resolve()
+
+
+def _recorded_names(path: Path) -> Collection[str]:
+    """Names of the entries in a dvc.lock; without DVC's lock, so that it can be incomplete, which costs the order."""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    places = _entry_lines(text, text.splitlines(keepends=True))
+    if places is not None:
+        return places
+    with suppress(YAMLError, AttributeError):
+        return (loads_yaml(text) or {}).get("stages") or {}
+    return ()
 
 
 def _lines(path: Path) -> list[str]:
     return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
 
-def _is_recorded(stage: DvcStage) -> bool:
-    return any(entry.hash_info for entry in [*stage.deps, *stage.outs])
+def load_graph(repo: Repo) -> "nx.DiGraph[DvcStage]":
+    """Return the graph of the project; remove lock files without any content, on which DVC fails.
+
+    A full disk or a power failure leaves such a file. The run cache still has the results.
+    """
+    graph: nx.DiGraph[DvcStage]
+    try:
+        graph = repo.index.graph
+    except DvcException:
+        paths = [path for path in Path(repo.root_dir).rglob("dvc.lock") if not path.read_bytes().strip()]
+        if not paths:
+            raise
+        for path in paths:
+            note_once(f"{path.relative_to(repo.root_dir)} was empty, and is removed")
+            path.unlink()
+        repo._reset()
+        graph = repo.index.graph
+    return graph
 
 
 def repair_rwlock(repo: Repo) -> None:
@@ -125,7 +209,7 @@ def repair_rwlock(repo: Repo) -> None:
     with make_lock(f"{path}.lock", tmp_dir=repo.tmp_dir, hardlink_lock=hardlink):
         try:
             json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
+        except (ValueError, RecursionError):
             path.unlink()
         except FileNotFoundError:
             return

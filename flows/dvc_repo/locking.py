@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from dvc.exceptions import DvcException
 from dvc.lock import LockError
 from dvc.repo import Repo
 from dvc.rwlock import rwlock
@@ -21,9 +20,8 @@ from dvc.stage import Stage as DvcStage
 
 from flows.core.errors import DvcFailed, Interrupted
 from flows.core.file_lock import exclusive_lock
-from flows.dvc_repo.dvc_errors import describe_error
+from flows.dvc_repo.dvc_errors import converted_errors, describe_error
 from flows.dvc_repo.inotify import FileOpenWatch
-from stages.base.errors import OutputError
 
 POLL_S = 0.5  # DVC's own interval
 MAX_DELAY_S = 0.5  # of another process before the lock is free for PAUSE_S; it gives up after three seconds
@@ -40,7 +38,7 @@ class RepoLock:
     """The lock of one opened repository, used by many threads, of which one at a time holds it."""
 
     def __init__(self, repo: Repo) -> None:
-        self.log: Callable[[str], None] = _print_to_stderr
+        self.log: Callable[[str], None] = print_to_stderr
         self.stop_event = threading.Event()  # set when the run is interrupted
         self._repo = repo
         self._shared_lock = Path(repo.stage_cache.cache_dir).parent / "inkflow.lock"  # of all users of the cache
@@ -77,19 +75,16 @@ class RepoLock:
             if self._repo.lock.is_locked:
                 yield
                 return
-            try:
-                self._acquire(wait or _Wait(self, "the run", cleanup=False))
-                with exclusive_lock(self._shared_lock):
-                    yield
-            except LockError as error:
-                raise RepositoryBusy(describe_error(error)) from error
-            except DvcException as error:
-                raise DvcFailed(describe_error(error)) from error
-            except OSError as error:
-                raise OutputError(error.filename or self._repo.root_dir, error) from error
-            finally:
-                if self._repo.lock.is_locked:
-                    self._release()
+            with converted_errors(self._repo.root_dir):
+                try:
+                    self._acquire(wait or _Wait(self, "the run", cleanup=False))
+                    with exclusive_lock(self._shared_lock):
+                        yield
+                except LockError as error:
+                    raise RepositoryBusy(describe_error(error)) from error
+                finally:
+                    if self._repo.lock.is_locked:
+                        self._release()
 
     def ensure_unused(self, stage: DvcStage) -> None:
         """Ensure that no `dvc` process uses the stage's outputs or writes its inputs: it may be running the stage.
@@ -122,9 +117,10 @@ class RepoLock:
                 break
             except LockError:  # after the three seconds for which DVC itself waits
                 wait.check("another process holds DVC's lock")
-        if self._watch is None:
+        if self._watch is None and not self._repo.config["core"].get("hardlink_lock"):  # such a lock's file is removed
             self._watch = FileOpenWatch(Path(self._repo.lock.files[0]))
-        self._watch.was_opened()  # clears the event of our own acquisition
+        if self._watch is not None:
+            self._watch.was_opened()  # clears the event of our own acquisition
 
     def _release(self) -> None:
         """Release the lock, for `PAUSE_S` if another process has tried to acquire it: it polls, and needs the time."""
@@ -154,5 +150,6 @@ class _Wait:
             self._lock.log(f"{self._name} waits: {reason}")
 
 
-def _print_to_stderr(text: str) -> None:
+def print_to_stderr(text: str) -> None:
+    """Print a line for the user."""
     print(text, file=sys.stderr, flush=True)  # standard output may be JSON

@@ -23,8 +23,10 @@ from dvc_data.hashfile.tree import Tree
 from dvc_objects.errors import ObjectFormatError
 
 from flows.core.errors import Interrupted, NoRemote, RemoteFailed, TransferFailed
+from flows.dvc_repo.change_detection import HASH
+from flows.dvc_repo.damaged_objects import set_damaged_aside
 from flows.dvc_repo.dvc_errors import ErrorCollector, describe_error
-from flows.dvc_repo.dvc_facts import HASH
+from flows.dvc_repo.locking import print_to_stderr
 
 RUNS = "runs"  # DVC's folder for the run cache, in caches and in remotes
 RUNS_HASH = "md5-dos2unix"  # of the object database that holds the run cache
@@ -72,13 +74,18 @@ class Remote:
                 self._retry(stage, operation, lambda: _raise_for_failures(self._repo.cloud.push(objects)))
                 self._pushed |= missing
 
-    def pull(self, stage: str, hashes: Collection[str]) -> None:
+    def pull(self, stage: str, hashes: Collection[str], name: str | None = None) -> None:
         """Pull the objects with these hashes into the cache, and the files of folders among them.
+
+        Args:
+            stage: the stage, for messages.
+            hashes: the hashes.
+            name: the remote of the stage's output; the default one if None.
 
         Raises:
             TransferFailed: the remote cannot be used, or lacks an object.
         """
-        if not self._fetch(stage, hashes):
+        if not self.fetch(stage, hashes, name):
             raise TransferFailed(stage, "provide the stage's data", "some of it is no longer there")
 
     def push_run(self, stage: str, key: str) -> None:
@@ -101,23 +108,25 @@ class Remote:
         if name is None:
             return False
         entry = load_yaml(str(run_cache_folder(self._repo, key) / name))
-        return self._fetch(stage, _output_hashes(entry))
+        return self.fetch(stage, _output_hashes(entry))
 
-    def _fetch(self, stage: str, hashes: Collection[str]) -> bool:
-        """Pull objects; False if the remote lacks one, as after `dvc gc --cloud`: DVC raises no error for that."""
+    def fetch(self, stage: str, hashes: Collection[str], name: str | None = None) -> bool:
+        """Pull objects like `pull`; False if the remote lacks one, or has it damaged: DVC raises no error for that."""
         with self._lock:
             objects = _hash_infos(hashes)
-            self._pull_objects(stage, objects)
+            set_damaged_aside(self._repo, self._repo.cache.local, hashes, print_to_stderr)
+            self._pull_objects(stage, objects, name)
             try:
                 files = self._files_of_folders(hashes)
             except (FileNotFoundError, ObjectFormatError):
                 return False
             if files:
-                self._pull_objects(stage, files)
+                self._pull_objects(stage, files, name)
             return all(self._repo.cache.local.exists(item.value) for item in objects | files)
 
-    def _pull_objects(self, stage: str, objects: set[HashInfo]) -> None:
-        self._retry(stage, "provide the stage's data", lambda: _raise_for_failures(self._repo.cloud.pull(objects)))
+    def _pull_objects(self, stage: str, objects: set[HashInfo], name: str | None) -> None:
+        pull = partial(self._repo.cloud.pull, objects, remote=name)
+        self._retry(stage, "provide the stage's data", lambda: _raise_for_failures(pull()))
 
     def _files_of_folders(self, hashes: Collection[str]) -> set[HashInfo]:
         """Hashes of the files in those of `hashes` that are folders and in the cache."""
@@ -175,6 +184,12 @@ def default_remote_of(repo: Repo) -> tuple[str, str]:
     """Return the name and URL of the default remote; both are empty if none is configured."""
     name = str(repo.config["core"].get("remote") or "")
     return name, str(repo.config["remote"].get(name, {}).get("url", ""))
+
+
+def verify_downloads(repo: Repo) -> None:
+    """Make DVC verify the hashes of downloaded objects, as its setting `verify` of a remote does."""
+    for remote in repo.config["remote"].values():
+        remote["verify"] = True
 
 
 def remote_failed(repo: Repo, error: BaseException) -> RemoteFailed:

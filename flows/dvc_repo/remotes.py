@@ -2,7 +2,7 @@
 
     push            uploads the outputs in dvc.lock
     push_run_cache  uploads run-cache entries, each after the outputs that it names
-    pull_run_cache  downloads the entries alone; a stage's outputs are downloaded when it is restored (`fetch_result`)
+    pull_run_cache  downloads the entries alone; a stage's outputs are downloaded when it is restored
     pull            downloads the outputs in dvc.lock and puts them into the workspace
 
 An error of a remote's library becomes one sentence without credentials, and exit code 1. A failed transfer changes
@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from dvc.config import ConfigError, NoRemoteError, RemoteConfigError
 from dvc.exceptions import DvcException
+from dvc.fs import HTTPFileSystem
 from dvc.lock import LockError
 from dvc.repo import Repo
 from dvc.stage import Stage as DvcStage
@@ -32,9 +33,18 @@ from dvc_objects.fs.local import LocalFileSystem
 
 from flows.core.errors import NoRemote, UnknownStage
 from flows.core.file_lock import exclusive_lock
+from flows.dvc_repo.change_detection import HASH, path_of
+from flows.dvc_repo.damaged_objects import mend_cache
 from flows.dvc_repo.dvc_errors import ErrorCollector
-from flows.dvc_repo.dvc_facts import HASH, path_of
-from flows.dvc_repo.remote_results import RUNS, RUNS_HASH, default_remote_of, is_complete_entry, remote_failed
+from flows.dvc_repo.locking import print_to_stderr
+from flows.dvc_repo.remote_results import (
+    RUNS,
+    RUNS_HASH,
+    default_remote_of,
+    is_complete_entry,
+    remote_failed,
+    verify_downloads,
+)
 from stages.base.errors import InkflowError
 
 T = TypeVar("T")
@@ -66,6 +76,7 @@ def push(root: Path, targets: Sequence[str] = ()) -> int:
         NoRemote, RemoteFailed, UnknownStage: nothing changed locally.
     """
     with _open_repo(root) as repo:
+        _retry_while_locked(lambda: mend_cache(repo, print_to_stderr))
         return int(_retry_while_locked(lambda: repo.push(targets=_paths(repo, targets))))
 
 
@@ -76,6 +87,7 @@ def pull(root: Path, targets: Sequence[str] = ()) -> int:
         NoRemote, RemoteFailed, UnknownStage: nothing changed in the workspace.
     """
     with _open_repo(root) as repo:
+        _retry_while_locked(lambda: mend_cache(repo, print_to_stderr))
         result = _retry_while_locked(lambda: repo.pull(targets=_paths(repo, targets)))
         return int(result.get("stats", {}).get("fetched", 0))
 
@@ -83,19 +95,26 @@ def pull(root: Path, targets: Sequence[str] = ()) -> int:
 def push_run_cache(root: Path) -> int:
     """Upload the run-cache entries that the remote lacks, after their outputs, and return the number of entries.
 
-    Entries whose outputs are not in the local cache are skipped.
+    Entries whose outputs are not in the local cache, or have `push: false`, are skipped. Outputs go to their `remote`.
 
     Raises:
         NoRemote, RemoteFailed: nothing changed locally.
     """
     with _open_repo(root) as repo:
+        if not _can_have_run_cache(repo):
+            return 0
         local, remote = _run_caches(repo)
+        private = {out.def_path for out in repo.index.outs if not out.can_push}
+        remotes = {out.def_path: out.remote for out in repo.index.outs if out.remote}
         remote_sizes = _entry_sizes(remote)
         names = [name for name, size in _entry_sizes(local).items() if remote_sizes.get(name) != size]
-        outputs = {name: _outputs(Path(local.path) / RUNS / name) for name in names}
-        present = _present(repo, {item for items in outputs.values() for item in items or ()})
-        ready = {name: items for name, items in outputs.items() if items and set(items) <= present}
-        _upload(repo, {item for items in ready.values() for item in items})
+        found = {name: _outputs(Path(local.path) / RUNS / name) for name in names}
+        outputs = {name: items for name, items in found.items() if items and not private & set(items)}
+        present = _present(repo, {item for items in outputs.values() for item in items.values()})
+        ready = {name: items for name, items in outputs.items() if set(items.values()) <= present}
+        for destination in {None, *remotes.values()}:
+            contents = [item for items in ready.values() for item in items.items()]
+            _upload(repo, {item for path, item in contents if remotes.get(path) == destination}, destination)
         sources = [str(Path(local.path) / RUNS / name) for name in ready]
         if sources:
             copy(local.fs, sources, remote.fs, [_entry_path(remote, name) for name in ready])
@@ -119,6 +138,8 @@ def pull_run_cache(root: Path) -> int:
         NoRemote, RemoteFailed: the local run cache did not change.
     """
     with _open_repo(root) as repo, tempfile.TemporaryDirectory(dir=repo.tmp_dir) as folder:
+        if not _can_have_run_cache(repo):
+            return 0
         local, remote = _run_caches(repo)
         known = _entry_sizes(local)
         names = [name for name in _entry_sizes(remote) if name not in known]
@@ -134,20 +155,6 @@ def pull_run_cache(root: Path) -> int:
         return len(complete)
 
 
-def fetch_result(repo: Repo, stage: DvcStage) -> bool:
-    """Download the outputs that the run cache names for the present inputs of `stage`.
-
-    Returns:
-        False if a download fails: the stage then runs instead.
-    """
-    try:
-        with _translated_errors(repo):
-            repo.stage_cache.restore(stage, pull=True)
-    except InkflowError:
-        return False
-    return True
-
-
 def missing_in_remote(root: Path) -> dict[str, list[str]]:
     """Return the outputs in dvc.lock that the remote lacks, wholly or in part, by stage.
 
@@ -155,19 +162,21 @@ def missing_in_remote(root: Path) -> dict[str, list[str]]:
         NoRemote, RemoteFailed: the remote cannot be used.
     """
     with _open_repo(root) as repo:
-        odb = repo.cloud.get_remote_odb(command="status")
         outputs = {
-            (_address(stage), path_of(out)): HashInfo(HASH, out.hash_info.value)
+            (_address(stage), path_of(out)): (out.remote, HashInfo(HASH, out.hash_info.value))
             for stage in repo.index.stages
             for out in stage.outs
-            if out.use_cache and out.hash_info
+            if out.use_cache and out.can_push and out.hash_info
         }
-        contents = {key: [*_folder_files(repo, odb, item), item] for key, item in outputs.items()}
-        present = set(odb.oids_exist({item.value for items in contents.values() for item in items}))
         missing: dict[str, list[str]] = {}
-        for (stage, path), items in contents.items():
-            if any(item.value not in present for item in items):
-                missing.setdefault(stage, []).append(path)
+        for remote in {name for name, _ in outputs.values()}:
+            odb = repo.cloud.get_remote_odb(remote, "status")
+            items = {key: item for key, (name, item) in outputs.items() if name == remote}
+            contents = {key: [*_folder_files(repo, odb, item), item] for key, item in items.items()}
+            present = set(odb.oids_exist({item.value for files in contents.values() for item in files}))
+            for (stage, path), files in contents.items():
+                if any(item.value not in present for item in files):
+                    missing.setdefault(stage, []).append(path)
         return missing
 
 
@@ -203,6 +212,12 @@ def _folder_files(repo: Repo, odb: Any, item: HashInfo) -> list[HashInfo]:
     return []
 
 
+def _can_have_run_cache(repo: Repo) -> bool:
+    """False for remotes with versions of files instead of hashes, and for HTTP: DVC has no run cache there either."""
+    remote = repo.cloud.get_remote()
+    return not (remote.worktree or remote.fs.version_aware or isinstance(remote.fs, HTTPFileSystem))
+
+
 def _run_caches(repo: Repo) -> tuple[Any, Any]:
     """Object databases that hold the run cache: the local one and the remote's."""
     return repo.cache.legacy, repo.cloud.get_remote_odb(command="push --run-cache", hash_name=RUNS_HASH)
@@ -227,11 +242,11 @@ def _entry_sizes(odb: Any) -> dict[str, int]:
     return {odb.fs.relpath(odb.fs.join(path), runs): int(info["size"]) for path, info in infos.items()}
 
 
-def _outputs(entry: Path) -> list[HashInfo] | None:
-    """Outputs that a run-cache entry names; None for an incomplete entry, which a killed process may leave."""
+def _outputs(entry: Path) -> dict[str, HashInfo] | None:
+    """Outputs by path that a run-cache entry names; None for an incomplete entry, which a killed process may leave."""
     if not is_complete_entry(entry):
         return None
-    return [HashInfo(HASH, out[HASH]) for out in load_yaml(str(entry))["outs"]]
+    return {out["path"]: HashInfo(HASH, out[HASH]) for out in load_yaml(str(entry))["outs"]}
 
 
 def _present(repo: Repo, items: set[HashInfo]) -> set[HashInfo]:
@@ -242,9 +257,9 @@ def _present(repo: Repo, items: set[HashInfo]) -> set[HashInfo]:
     return {item for item, group in contents.items() if set(group) <= exists}
 
 
-def _upload(repo: Repo, items: set[HashInfo]) -> None:
-    """Upload objects of the local cache, folders with all their files."""
-    cache, odb = repo.cache.local, repo.cloud.get_remote_odb(command="push")
+def _upload(repo: Repo, items: set[HashInfo], remote: str | None) -> None:
+    """Upload objects of the local cache, folders with all their files, to a remote, the default one if None."""
+    cache, odb = repo.cache.local, repo.cloud.get_remote_odb(remote, "push")
     contents = {content for item in items for content in [*_folder_files(repo, cache, item), item]}
     if contents:
         result = transfer(cache, odb, contents, cache_odb=cache)
@@ -264,6 +279,7 @@ def _retry_while_locked(action: Callable[[], T]) -> T:
 @contextmanager
 def _open_repo(root: Path) -> Iterator[Repo]:
     with Repo(str(root)) as repo, _translated_errors(repo):
+        verify_downloads(repo)
         yield repo
 
 

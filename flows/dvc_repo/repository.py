@@ -16,12 +16,12 @@ import networkx as nx
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc.stage import Stage as DvcStage
-from dvc_data.hashfile.hash_info import HashInfo
 
-from flows.core.errors import DvcFailed, InputsChanged, Interrupted, PipelineInvalid, UnknownStage
+from flows.core.errors import DvcFailed, InputsChanged, PipelineInvalid
+from flows.core.project import merge_conflict
+from flows.dvc_repo.addresses import stages_at
 from flows.dvc_repo.cache_lookup import CacheLookup
-from flows.dvc_repo.dvc_errors import describe_error
-from flows.dvc_repo.dvc_facts import (
+from flows.dvc_repo.change_detection import (
     SavedHashes,
     StageInspector,
     active_graph,
@@ -32,16 +32,18 @@ from flows.dvc_repo.dvc_facts import (
     temporary_hashes,
     value_of,
 )
-from flows.dvc_repo.input_snapshot import Snapshot, changed_inputs, take_snapshot
-from flows.dvc_repo.lockfile import LockfileWriter, repair_rwlock
+from flows.dvc_repo.damaged_objects import contents, set_damaged_output_aside
+from flows.dvc_repo.dvc_errors import describe_error
+from flows.dvc_repo.input_snapshot import Snapshot, compare_snapshots, take_snapshot
+from flows.dvc_repo.lockfile import LockfileWriter, load_graph, repair_rwlock
 from flows.dvc_repo.locking import RepoLock
-from flows.dvc_repo.remote_results import Remote
-from flows.dvc_repo.remotes import fetch_result
+from flows.dvc_repo.remote_results import Remote, verify_downloads
+from flows.dvc_repo.restoration import Restoration
 from flows.dvc_repo.stage_transfer import StageTransfer
 from flows.engine.output_backup import backup_outputs, discard_backup, is_outdated, restore_all, restore_outputs
-from flows.engine.planning.change_messages import PULL_HINT, describe
+from flows.engine.planning.change_messages import PULL_HINT, describe, name_some
 from flows.engine.planning.stage_facts import Facts
-from flows.engine.types import Command, Outcome, Result, Stage
+from flows.engine.types import Command, Outcome, Result, Scope, Stage
 from stages.base.errors import OutputError
 
 for name in ("dvc", "dvc_data", "dvc_objects"):
@@ -61,10 +63,12 @@ class Repository:
         """
         try:
             self._repo = Repo(str(root))
+            verify_downloads(self._repo)
             repair_rwlock(self._repo)
-            self._graph: nx.DiGraph[DvcStage] = active_graph(self._repo.index.graph)
+            self._graph: nx.DiGraph[DvcStage] = active_graph(load_graph(self._repo))
         except DvcException as error:
-            raise PipelineInvalid(f"DVC cannot read the pipeline: {describe_error(error)}") from error
+            problem = merge_conflict(Path(root)) or f"DVC cannot read the pipeline: {describe_error(error)}"
+            raise PipelineInvalid(problem) from error
         except OSError as error:
             raise OutputError(error.filename or root, error) from error
         if only is not None:
@@ -78,10 +82,14 @@ class Repository:
         self._lockfile = LockfileWriter(self._repo, self._order)
         self._begun: dict[str, tuple[Snapshot, SavedHashes]] = {}
         self._lock = RepoLock(self._repo)
+        self._restoration = Restoration(self._repo, self.cache, self._lockfile, self._lock, pull=pull)
 
     def close(self) -> None:
-        """Write the records that are not written yet, and close DVC's databases."""
-        self.flush()
+        """End the run, if there was one, and close DVC's databases."""
+        try:
+            self._lockfile.finish()
+        except Exception as error:  # noqa: BLE001 - git's library has errors of its own; the results are recorded
+            self._lock.log(f"git cannot stage DVC's files (core.autostage): {describe_error(error)}; use `git add`")
         self._lock.close()
         self._repo.close()
 
@@ -95,14 +103,17 @@ class Repository:
         """Log waits for other processes with `log`, and end them when `stop_event` is set."""
         self._lock.log, self._lock.stop_event = log, stop_event
 
-    def stages(self, targets: Sequence[str] = ()) -> list[Stage]:
-        """Return `targets` (all stages when empty) and the stages they depend on, each after those it depends on.
+    def stages(self, targets: Sequence[str] = (), scope: Scope = Scope.UPSTREAM) -> list[Stage]:
+        """Return `targets` (all stages when empty) and those in their `scope`, each after those it depends on.
 
         Raises:
-            UnknownStage: a target is neither a stage, a group of stages (`train`) nor an output.
+            UnknownStage: a target is neither a stage, a group of stages (`train`), their file nor an output.
         """
-        selected = [stage for target in targets for stage in self._stages_of(target)] or self._order
-        needed = set(selected).union(*(nx.descendants(self._graph, stage) for stage in selected))
+        selected = [stage for target in targets for stage in stages_at(target, self._order, self.root)] or self._order
+        needed = set(selected)
+        if scope is not Scope.SINGLE:
+            reached = nx.descendants if scope is Scope.UPSTREAM else nx.ancestors  # edges lead to upstream stages
+            needed = needed.union(*(reached(self._graph, stage) for stage in selected))
         return [
             Stage(
                 stage.addressing,
@@ -113,14 +124,21 @@ class Repository:
             if stage in needed
         ]
 
-    def resolve(self, targets: Sequence[str]) -> list[str]:
-        """Return the names of the stages of `targets`, without those they depend on; all when empty."""
-        return [stage.addressing for target in targets for stage in self._stages_of(target)] or list(self._by_name)
+    def resolve(
+        self, targets: Sequence[str], folder: Path = Path(), *, glob: bool = False, recursive: bool = False
+    ) -> list[str]:
+        """Return the names of the stages at the addresses `targets`, given from `folder`; see `stages_at`."""
+        found = [
+            stage
+            for target in targets
+            for stage in stages_at(target, self._order, self.root, folder, glob=glob, recursive=recursive)
+        ]
+        return list(dict.fromkeys(stage.addressing for stage in found))
 
-    def facts(self, targets: Sequence[str] = ()) -> list[Facts]:
-        """Return what DVC knows of the stages that `stages(targets)` returns, in the same order."""
+    def facts(self, targets: Sequence[str] = (), scope: Scope = Scope.UPSTREAM) -> list[Facts]:
+        """Return what DVC knows of the stages that `stages(targets, scope)` returns, in the same order."""
         with self._lock.locked():
-            return [self._inspector.facts(self._by_name[stage.name], stage) for stage in self.stages(targets)]
+            return [self._inspector.facts(self._by_name[stage.name], stage) for stage in self.stages(targets, scope)]
 
     def try_restore(self, stage: Stage, *, force: bool = False) -> Result | tuple[str, ...]:
         """Restore the outputs of `stage` from the cache, unless it is unchanged or must run.
@@ -171,23 +189,9 @@ class Repository:
             self._lock.run(name, lambda: self._abandon(name), cleanup=True)
 
     def expect(self, names: Sequence[str]) -> None:
-        """Prepare a run in which the stages `names` may be recorded: new ones keep the graph's order in dvc.lock."""
+        """Prepare a run in which the stages `names` may be recorded: new ones get the graph's order in dvc.lock."""
         restore_all(self.root)
         self._lockfile.expect([self._by_name[name] for name in names])
-
-    def skip(self, name: str) -> None:
-        """Declare that stage `name` will not be recorded, so that no other stage waits for its place in dvc.lock."""
-        self._lockfile.skip(self._by_name[name])
-
-    def flush(self) -> None:
-        """Write all recorded stages into dvc.lock; after an interrupt, unless the lock stays held too long."""
-        if self._lockfile.is_empty:
-            return
-        try:
-            self._lock.run("dvc.lock", self._lockfile.flush, cleanup=True)
-        except Interrupted:
-            self._lockfile.discard()
-            self._lock.log("dvc.lock was not written; the next run restores the finished stages from the run cache")
 
     def _try_restore(self, stage: Stage, force: bool) -> Result | tuple[str, ...]:
         dvc_stage, name = self._by_name[stage.name], stage.name
@@ -197,11 +201,11 @@ class Repository:
         if not changes and (facts.tracked or not force):
             return Result(name, Outcome.UNCHANGED)
         if facts.tracked:
-            return Result(name, self._update_tracked(dvc_stage, name), reasons)
+            return Result(name, self._update_tracked(dvc_stage, name, is_renewed=facts.renewed), reasons)
         self._lock.ensure_unused(dvc_stage)
-        if force or facts.always or not self._restore_outputs(dvc_stage):
-            return reasons
-        return Result(name, Outcome.RESTORED, reasons)
+        if not force and not facts.always and self._restoration.restore(dvc_stage):
+            return Result(name, Outcome.RESTORED, reasons)
+        return reasons
 
     def _begin(self, name: str) -> Command:
         stage = self._by_name[name]
@@ -219,14 +223,22 @@ class Repository:
         with self._lockfile.ordered_gitignore(stage):
             stage.save(run_cache=False)
         (before, _), after = self._begun[name], take_snapshot(stage)  # `after` has the hashes that are recorded
-        if changed := changed_inputs(before, after):
+        outputs = [str(out.fs_path) for other in self._order for out in other.outs]
+        changed, added = compare_snapshots(before, after, outputs, self.root)
+        if changed:
             raise InputsChanged(name, changed)
+        if added:
+            self._lock.log(
+                f"{name}: {name_some(sorted(added))} appeared in its inputs while it ran; recorded with them"
+            )
+        for out in stage.outs:  # else DVC links the output to a damaged object of the same name
+            set_damaged_output_aside(out, contents(out), self._lock.log)
         if all(out.use_cache or out.is_metric or out.is_plot for out in stage.outs):
             self._repo.stage_cache.save(stage)
         stage.commit()
+        self._lockfile.add(stage)
         del self._begun[name]
         discard_backup(self.root, name)
-        self._lockfile.add(stage)
 
     def _abandon(self, name: str) -> None:
         stage, (_, recorded) = self._by_name[name], self._begun.pop(name)
@@ -237,10 +249,13 @@ class Repository:
             restore_outputs(self.root, name)
         set_hashes(stage, recorded)
 
-    def _update_tracked(self, stage: DvcStage, name: str) -> Outcome:
-        """Update a stage that never runs, tracked data or frozen: restore missing outputs, record edited ones."""
+    def _update_tracked(self, stage: DvcStage, name: str, *, is_renewed: bool) -> Outcome:
+        """Update a stage that never runs, tracked data or frozen: restore missing outputs, record edited ones.
+
+        `is_renewed` is True for an import whose source has changed: DVC imports it again.
+        """
         for out in stage.outs:
-            if not out.exists:  # edited outputs must not be overwritten
+            if not out.exists and not is_renewed:  # edited outputs must not be overwritten
                 self._checkout(out, name)
         if not stage.status():
             return Outcome.RESTORED
@@ -250,38 +265,9 @@ class Repository:
 
     def _checkout(self, out: Any, name: str) -> None:
         """Check out a tracked output; with `pull`, from the remote too."""
+        set_damaged_output_aside(out, contents(out), self._lock.log)
         if self._pull and out.hash_info and out.changed_cache():
-            Remote(self._repo, 0.0, self._lock.stop_event).pull(name, [value_of(out.hash_info)])
+            Remote(self._repo, 0.0, self._lock.stop_event).pull(name, [value_of(out.hash_info)], out.remote)
         if out.changed_cache():
             raise DvcFailed(f"{name}: {path_of(out)} is not in the cache; {PULL_HINT}")
         out.checkout()
-
-    def _restore_outputs(self, stage: DvcStage) -> bool:
-        """Restore the outputs that belong to the present inputs of `stage`; False if the cache lacks them."""
-        with temporary_hashes(stage) as keep:
-            if stage.changed_stage() or not stage.deps_cached():
-                stage.save_deps()
-                for out in stage.outs:
-                    out.hash_info = HashInfo()  # else DVC takes the recorded outputs for those of the new inputs
-            if not all(out.hash_info for out in stage.outs) and self.cache.newest_entry(stage) is None:
-                return False
-            try:
-                self._repo.stage_cache.restore(stage, dry=True)
-            except DvcException:  # not in the run cache, or a missing dependency, which `begin` reports
-                if not (self._pull and fetch_result(self._repo, stage)):
-                    return False
-            with self._lockfile.ordered_gitignore(stage):
-                stage.run()
-            keep()  # only now: if a file is in use, an error ends the block, and it runs again
-            self._lockfile.add(stage)
-            return True
-
-    def _stages_of(self, target: str) -> list[DvcStage]:
-        if target in self._by_name:
-            return [self._by_name[target]]
-        group = [stage for name, stage in self._by_name.items() if name.startswith(f"{target}@")]
-        path = str(Path.cwd() / target)
-        owners = [stage for stage in self._order if any(str(out.fs_path) == path for out in stage.outs)]
-        if not group and not owners:
-            raise UnknownStage(target, list(self._by_name))
-        return group or owners

@@ -17,9 +17,9 @@ from dvc.exceptions import DvcException
 from dvc.lock import LockError
 from dvc.repo import Repo
 
-from flows.core.errors import DvcFailed, PipelineInvalid
+from flows.core.errors import DvcFailed, GitFailed, PipelineInvalid
 from flows.core.file_lock import exclusive_lock
-from flows.dvc_repo.git import git
+from flows.core.git import git_names, git_text, run_git
 from stages.base.errors import InvalidInput
 
 DVC_FILES = ("dvc.lock", ".dvc")  # endings of the names of files that contain hashes
@@ -115,13 +115,13 @@ def referenced_hashes(root: Path) -> frozenset[str]:
         hashes = {value for path in _worktree_files(root) for value in _hashes(path.read_bytes())}
         blobs: dict[str, None] = {}
         for commit in _commits(root):
-            for line in git(root, "ls-tree", "-r", "-z", "--full-tree", commit).split("\0"):
+            for line in git_names(["ls-tree", "-r", "-z", "--full-tree", commit], root):
                 facts, _, name = line.partition("\t")
                 if name.endswith(DVC_FILES):
                     blobs[facts.split()[2]] = None
         for blob in blobs:
-            hashes |= set(_hashes(git(root, "cat-file", "blob", blob).encode(errors="surrogateescape")))
-    except DvcFailed as error:
+            hashes |= set(_hashes(run_git(["cat-file", "blob", blob], root)))
+    except GitFailed as error:
         raise InvalidInput(
             f"git cannot list the versions of the project, whose results have to stay ({error}); nothing was removed"
         ) from error
@@ -130,9 +130,10 @@ def referenced_hashes(root: Path) -> frozenset[str]:
 
 def _commits(root: Path) -> list[str]:
     """Commits of all references, worktrees and stashes."""
-    heads = git(root, "rev-list", "--no-walk", "--all").split()
-    trees = [line.split()[1] for line in git(root, "worktree", "list", "--porcelain").splitlines() if _is_head(line)]
-    stashes = git(root, "stash", "list", "--format=%H").split()
+    heads = git_text(["rev-list", "--no-walk", "--all"], root).split()
+    lines = git_text(["worktree", "list", "--porcelain"], root).splitlines()
+    trees = [line.split()[1] for line in lines if _is_head(line)]
+    stashes = git_text(["stash", "list", "--format=%H"], root).split()
     return list(dict.fromkeys([*heads, *trees, *stashes]))
 
 
@@ -142,13 +143,14 @@ def _is_head(line: str) -> bool:
 
 def _worktree_files(root: Path) -> Sequence[Path]:
     """DVC files in all worktrees of the repository, with their uncommitted content."""
-    lines = git(root, "worktree", "list", "--porcelain").splitlines()
+    lines = git_text(["worktree", "list", "--porcelain"], root).splitlines()
     trees = [Path(line.removeprefix("worktree ")) for line in lines if line.startswith("worktree ")]
     files = []
     for tree in {*trees, root.resolve()}:
         if tree.is_dir():
-            names = git(tree, "ls-files", "-z", "--cached", "--others", "--", *(f"*{end}" for end in DVC_FILES))
-            files += [tree / name for name in names.split("\0") if name and (tree / name).is_file()]
+            patterns = [f"*{end}" for end in DVC_FILES]
+            names = git_names(["ls-files", "-z", "--cached", "--others", "--", *patterns], tree)
+            files += [tree / name for name in names if (tree / name).is_file()]
     return files
 
 

@@ -9,6 +9,10 @@ from dvc.scm import RevError, SCMError
 from ruamel.yaml import YAML
 
 from flows.core.errors import RevisionUnusable
+from flows.dvc_repo.change_detection import value_of
+from flows.dvc_repo.damaged_objects import set_damaged_aside
+from flows.dvc_repo.locking import print_to_stderr
+from flows.dvc_repo.version_diff import ensure_versions
 
 # Inputs of the report.
 DATA_FILES = ("data/raw/dataset.json", "data/raw/dataset.npz", "data/prepared/prepared.json")
@@ -26,12 +30,16 @@ def fetch_run(root: Path, revision: str, target: Path) -> None:
 
     Raises:
         RevisionUnusable: the revision does not exist, or no cache has one of its files.
+        GitFailed: git refuses to read the repository.
     """
+    ensure_versions(root)
     shutil.rmtree(target, ignore_errors=True)
     try:
         files = DVCFileSystem(str(root), rev=revision)
         _copy(files, "params.yaml", target, revision)
         params = YAML(typ="safe", pure=True).load((target / "params.yaml").read_text(encoding="utf-8"))
+        if not (isinstance(params, dict) and isinstance(params.get("models"), dict)):
+            raise RevisionUnusable(f"{revision}: its params.yaml has no `models`; name a version of this pipeline")
         names = [pattern.format(name=name) for name in params["models"] for pattern in MODEL_FILES]
         for name in (*DATA_FILES, *names):
             _copy(files, name, target, revision)
@@ -43,9 +51,17 @@ def fetch_run(root: Path, revision: str, target: Path) -> None:
         raise RevisionUnusable(f"{revision}: cannot be read: {error}") from error
 
 
+def _set_damaged_aside(files: DVCFileSystem, name: str) -> None:
+    """Set the file's object in the cache aside if it is damaged; the file then comes from the remote."""
+    entry = (files.info(name).get("dvc_info") or {}).get("entry")
+    if entry is not None and entry.hash_info:
+        set_damaged_aside(files.repo, files.repo.cache.local, [value_of(entry.hash_info)], print_to_stderr)
+
+
 def _copy(files: DVCFileSystem, name: str, target: Path, revision: str) -> None:
     try:
         (target / name).parent.mkdir(parents=True, exist_ok=True)
+        _set_damaged_aside(files, name)
         files.get_file(name, str(target / name))
     except OSError as error:  # FileNotFoundError, and the errors of remotes
         raise RevisionUnusable(

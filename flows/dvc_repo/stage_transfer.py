@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import networkx as nx
 from dvc.config import Config
@@ -15,8 +16,9 @@ from dvc.stage import Stage as DvcStage
 from dvc_data.hashfile.hash_info import HashInfo
 
 from flows.core.errors import CannotBeSent, DvcFailed
-from flows.dvc_repo.dvc_facts import HASH, can_be_cached, files_of, overlap, path_of, run_key
-from flows.dvc_repo.remote_results import Remote
+from flows.dvc_repo.change_detection import HASH, can_be_cached, files_of, overlap, path_of, run_key
+from flows.dvc_repo.dvc_config import write_local_config
+from flows.dvc_repo.remote_results import Remote, verify_downloads
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,12 @@ class StageTransfer:
         """Raise NoRemote or CannotBeSent if the result of stage `name` could not be transferred back."""
         self._remote.ensure_configured(name)
         stage = self._by_name[name]
+        for out in [*stage.outs, *self._used_outputs(stage)]:
+            if out.remote or not out.can_push:
+                option = f"`remote: {out.remote}`" if out.remote else "`push: false`"
+                raise CannotBeSent(
+                    name, f"{path_of(out)} has {option} in dvc.yaml; remove `pool` from the stage's policy"
+                )
         is_stored = all(out.use_cache or out.is_metric or out.is_plot for out in stage.outs)
         if not (can_be_cached(stage) and is_stored):
             raise CannotBeSent(
@@ -64,7 +72,7 @@ class StageTransfer:
         with self._locked():
             stage = self._by_name[name]
             outputs = [out for upstream in self._graph.successors(stage) for out in upstream.outs]
-            used = [out for out in outputs if any(overlap(dep.fs_path, out.fs_path) for dep in stage.deps)]
+            used = self._used_outputs(stage)
             inputs = {path_of(out): str(out.hash_info.value) for out in used if out.use_cache and out.hash_info}
             files = [path_of(out) for out in used if not out.use_cache]
             for dep in stage.deps:
@@ -74,6 +82,11 @@ class StageTransfer:
                     files += files_of(dep)
             definition = str(Path(stage.path).relative_to(stage.repo.root_dir))
             return StageInputs(run_key(stage), inputs, sorted({definition, *files}))
+
+    def _used_outputs(self, stage: DvcStage) -> list[Any]:
+        """Outputs of other stages that the stage reads."""
+        outputs = [out for upstream in self._graph.successors(stage) for out in upstream.outs]
+        return [out for out in outputs if any(overlap(dep.fs_path, out.fs_path) for dep in stage.deps)]
 
     def push_inputs(self, name: str, inputs: StageInputs) -> None:
         """Push the outputs of other stages that stage `name` reads to the remote."""
@@ -102,6 +115,7 @@ class WorkerProject:
 
     def __init__(self, root: Path, wait_s: float, stop_event: threading.Event) -> None:
         self._repo = Repo(str(root))
+        verify_downloads(self._repo)
         self._remote = Remote(self._repo, wait_s, stop_event)
 
     def checkout_inputs(self, stage: str, inputs: Mapping[str, str]) -> None:
@@ -130,7 +144,8 @@ class WorkerProject:
 
 def configure(root: Path, home: Path, remote_folders: Mapping[str, str]) -> None:
     """Configure DVC in the clone at `root`: the cache of the worker at `home`, and the remotes that are folders."""
-    with Config(str(root / ".dvc"), validate=False).edit("local", validate=False) as config:
-        config["cache"] = {"dir": str(home / "cache"), "type": "reflink,hardlink,copy"}
-        config.setdefault("core", {})["site_cache_dir"] = str(home / "site")
-        config["remote"] = {name: {"url": url} for name, url in remote_folders.items()}
+    config = Config(str(root / ".dvc"), validate=False).load_one("local")
+    config["cache"] = {"dir": str(home / "cache"), "type": "reflink,hardlink,copy"}
+    config["core"]["site_cache_dir"] = str(home / "site")
+    config["remote"] = {name: {"url": url} for name, url in remote_folders.items()}
+    write_local_config(root, config)

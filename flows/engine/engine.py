@@ -17,7 +17,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from flows.core.errors import Interrupted, is_retryable
+from flows.core.errors import Interrupted
 from flows.engine import resources
 from flows.engine.display.plain import REASONS_PREFIX
 from flows.engine.interfaces import Pools, Repository
@@ -25,6 +25,7 @@ from flows.engine.planning.change_messages import FORCED, describe
 from flows.engine.policy import Policies, StagePolicy
 from flows.engine.preload_scheduler import PreloadScheduler
 from flows.engine.processes.command_runner import CommandRunner, terminate_orphans
+from flows.engine.retries import with_retries
 from flows.engine.run import Run
 from flows.engine.scheduler import Allocation, Scheduler
 from flows.engine.shared_slots import SharedSlots
@@ -60,10 +61,11 @@ class Engine:
         self._pools = pools
         self._shared_slots = shared_slots
         self._jobs = run.options.jobs or resources.cores()
-        self._commands = CommandRunner(repository.root, run.display.note)
+        self._commands = CommandRunner(repository.root, run.display.note, run.display.wait_for_room)
         self._stop_event = self._commands.stop_event
         repository.configure_waiting(run.display.note, self._stop_event)
         self._timings = Timings(repository.root)
+        self._stages: dict[str, Stage] = {}
         self._started: queue.Queue[StageEvents | None] = queue.Queue()
         self._finished: queue.Queue[tuple[StageEvents, Result | InkflowError]] = queue.Queue()
         self._crash: BaseException | None = None
@@ -71,6 +73,7 @@ class Engine:
 
     def start(self, stages: Sequence[Stage]) -> None:
         """Starts to bring `stages`, each after its upstream stages, up to date; does not wait for them."""
+        self._stages = {stage.name: stage for stage in stages}
         self._thread = threading.Thread(target=self._run, args=[stages], name="engine", daemon=True)
         self._thread.start()
 
@@ -83,6 +86,7 @@ class Engine:
         """Yields the events of each stage when the stage starts or is skipped, until all stages have ended."""
         while (events := self._started.get()) is not None:
             yield events
+        self._started.put(None)  # for further calls
         if self._crash is not None:
             raise self._crash
 
@@ -119,7 +123,6 @@ class Engine:
             policies = {stage.name: self.policies.of(stage.name) for stage in stages}
             self._preloads = PreloadScheduler(stages, policies, self._preload)
             self._run_stages(Scheduler(stages, policies, self._jobs, resources.gpus()))
-            self._repository.flush()
             self._timings.save()
         except BaseException as error:  # noqa: BLE001 - `events` raises it in the caller's thread
             self._commands.terminate()
@@ -154,23 +157,14 @@ class Engine:
 
     def _run_stage(self, events: StageEvents, allocation: Allocation) -> None:
         """Brings one stage up to date, with the retries of its policy."""
-        policy = self.policies.of(events.stage.name)
-        for retries_left in reversed(range(policy.retries + 1)):
-            try:
-                outcome: Result | InkflowError = self._attempt(events, allocation)
-            except InkflowError as error:
-                outcome = error
-            except BaseException as error:  # noqa: BLE001 - otherwise the run would wait for this stage for ever
-                outcome = InkflowError(f"{events.stage.name}: internal error of the engine: {error!r}")
-                outcome.__cause__ = error
-            if isinstance(outcome, Result) or not retries_left or not is_retryable(outcome):
-                break
-            wait = f"next attempt in {policy.retry_delay_s:g} s"
-            self._add_line(events, f"failed: {outcome}; {wait}, {retries_left} more attempts")
-            events.put(FailedAttempt(outcome))
-            if self._stop_event.wait(policy.retry_delay_s):
-                outcome = Interrupted(events.stage.name)
-                break
+        name = events.stage.name
+
+        def on_failure(error: InkflowError, message: str) -> None:
+            self._add_line(events, message)
+            events.put(FailedAttempt(error))
+
+        attempt = partial(self._attempt, events, allocation)
+        outcome = with_retries(name, self.policies.of(name), attempt, on_failure, self._stop_event)
         self._finished.put((events, outcome))
 
     def _attempt(self, events: StageEvents, allocation: Allocation) -> Result:
@@ -232,14 +226,11 @@ class Engine:
         events.put(text)
 
     def _handle_result(self, scheduler: Scheduler, result: Result) -> None:
-        if result.outcome is Outcome.UNCHANGED:
-            self._repository.skip(result.stage)
         self.run.results.append(result)
         self.run.display.result(result)
         scheduler.finish(result.stage)
 
     def _handle_error(self, scheduler: Scheduler, name: str, error: InkflowError) -> None:
-        self._repository.skip(name)
         self.run.errors[name] = error
         self.run.display.failure(name, str(error))
         skipped = scheduler.fail(name)
@@ -248,9 +239,8 @@ class Engine:
         verb = "was interrupted" if isinstance(error, Interrupted) else "failed"
         for stage, failed in skipped.items():
             cause = f"{failed} {verb}"
-            self._repository.skip(stage)
             self.run.not_run[stage] = cause
             self.run.display.not_run(stage, cause)
-            events = StageEvents(Stage(stage))
+            events = StageEvents(self._stages[stage])
             events.put(NotRun(cause))
             self._started.put(events)

@@ -38,14 +38,8 @@ class Repository(Protocol):
     def abandon(self, name: str) -> None:
         """Undoes `begin` for stage `name`, which failed: restores its earlier outputs."""
 
-    def skip(self, name: str) -> None:
-        """Declares that stage `name` will not be recorded."""
-
-    def flush(self) -> None:
-        """Writes the records that are not written yet."""
-
     def close(self) -> None:
-        """Writes the records that are not written yet, and closes the repository."""
+        """Ends the run and closes the repository."""
 
 
 class Pools(Protocol):

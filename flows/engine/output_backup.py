@@ -1,24 +1,31 @@
 """Backups of a stage's earlier outputs: made before the stage runs, restored when it fails.
 
-A killed run leaves its backups, and the next run restores them before it starts. If dvc.lock has another entry for the
-stage by then, as after a `dvc repro`, the outputs in the workspace are newer, and the backup is discarded instead.
+The backup of an output keeps its path, below `.inkflow/aside/STAGE/outputs`: while the stage runs, `stages/predict` and
+`earlier_outputs` read it there. A killed run leaves its backups, and the next run restores them before it starts. If
+dvc.lock has another entry for the stage by then, as after a `dvc repro`, the outputs in the workspace are newer, and
+the backup is discarded instead.
 """
 
 import errno
+import glob
 import json
 import os
 import shutil
-from collections.abc import Sequence
-from contextlib import suppress
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
+import psutil
+
+from flows.engine.types import file_name, split_address
 from stages.base.files import write_json
 
 FOLDER = Path(".inkflow/aside")
-LIST = "paths.json"
+LIST, OUTPUTS = "paths.json", "outputs"
 
 
 def backup_outputs(root: Path, stage: str, paths: Sequence[str]) -> None:
@@ -26,20 +33,29 @@ def backup_outputs(root: Path, stage: str, paths: Sequence[str]) -> None:
     discard_backup(root, stage)
     folder = _folder(root, stage)
     existing = [path for path in paths if os.path.lexists(root / path)]
-    write_json(folder / LIST, {"paths": existing, "stage": stage, "entry": _lock_entry(root, stage)})
-    for number, path in enumerate(existing):
-        _move(root / path, folder / str(number))
+    content = {"paths": existing, "outputs": list(paths), "stage": stage, "entry": _lock_entry(root, stage)}
+    write_json(folder / LIST, content)
+    for path in existing:
+        backup = _backup_path(folder, path)
+        backup.parent.mkdir(parents=True, exist_ok=True)
+        _move(root / path, backup)
 
 
 def restore_outputs(root: Path, stage: str) -> None:
-    """Moves the outputs in the backup of `stage` back, over those of a failed run; discards an outdated backup."""
+    """Moves the outputs in the backup of `stage` back, over those of a failed run; discards an outdated backup.
+
+    Removes the temporary files that a killed program of `stages` left beside its outputs.
+    """
     folder = _folder(root, stage)
+    for path in _read_list(folder)["outputs"]:
+        _remove_temporary_files(root / path, (folder / LIST).stat().st_mtime_ns)
     paths = [] if is_outdated(root, stage) else _read_list(folder)["paths"]
-    for number, path in enumerate(paths):
-        if os.path.lexists(folder / str(number)):  # else the run was killed before it moved this output
+    for path in paths:
+        backup = _backup_path(folder, path)
+        if os.path.lexists(backup):  # else the run was killed before it moved this output
             _remove(root / path)
             (root / path).parent.mkdir(parents=True, exist_ok=True)
-            _move(folder / str(number), root / path)
+            _move(backup, root / path)
     discard_backup(root, stage)
 
 
@@ -48,11 +64,36 @@ def has_backups(root: Path) -> bool:
     return (root / FOLDER).is_dir() and any((root / FOLDER).iterdir())
 
 
+@contextmanager
+def earlier_outputs(root: Path) -> Iterator[Path]:
+    """Yields a folder to read the outputs of the project at `root` from: `root` itself if no stage is running.
+
+    While stages run, it is a temporary folder of links, in which the outputs in backups have their own places.
+    """
+    folders = [folder for folder in (root / FOLDER).glob("*") if not is_outdated(root, unquote(folder.name))]
+    backups = {Path(path): _backup_path(folder, path) for folder in folders for path in _read_list(folder)["paths"]}
+    existing = {path: backup.absolute() for path, backup in backups.items() if os.path.lexists(backup)}
+    inside = {path: backup for path, backup in existing.items() if path.parts[0] != ".."}
+    if not inside:
+        yield root
+        return
+    parents = {parent for path in inside for parent in path.parents}
+    with tempfile.TemporaryDirectory() as folder:
+        for parent in sorted(parents):
+            (Path(folder) / parent).mkdir(exist_ok=True)
+            for entry in (root / parent).iterdir() if (root / parent).is_dir() else ():
+                if parent / entry.name not in inside.keys() | parents:
+                    (Path(folder) / parent / entry.name).symlink_to(entry.absolute())
+        for path, backup in inside.items():
+            (Path(folder) / path).symlink_to(backup)
+        yield Path(folder)
+
+
 def restore_all(root: Path) -> None:
     """Restores the backups that a killed run left in the project at `root`."""
     with suppress(FileNotFoundError):
         for folder in list((root / FOLDER).iterdir()):
-            restore_outputs(root, unquote(folder.name))
+            restore_outputs(root, _read_list(folder).get("stage", unquote(folder.name)))
 
 
 def discard_backup(root: Path, stage: str) -> None:
@@ -67,19 +108,35 @@ def is_outdated(root: Path, stage: str) -> bool:
 
 
 def _folder(root: Path, stage: str) -> Path:
-    return root / FOLDER / quote(stage, safe="")
+    return root / FOLDER / file_name(stage)
+
+
+def _backup_path(folder: Path, path: str) -> Path:
+    """Returns the place of an output in a backup: its own path, or one name for an output outside of the project."""
+    return folder / OUTPUTS / (quote(path, safe="") if path.startswith("..") else path)
 
 
 def _read_list(folder: Path) -> dict[str, Any]:
     try:
-        return {"paths": [], **json.loads((folder / LIST).read_text(encoding="utf-8"))}
-    except (OSError, ValueError, TypeError):
-        return {"paths": []}  # the run was killed before the list was complete, and so before it moved an output
+        return {"paths": [], "outputs": [], **json.loads((folder / LIST).read_text(encoding="utf-8"))}
+    except (OSError, ValueError, TypeError, RecursionError):
+        return {"paths": [], "outputs": []}  # killed before the list was complete, and so before it moved an output
+
+
+def _remove_temporary_files(output: Path, since_ns: int) -> None:
+    """Removes the files that `stages.base.files` writes beside `output`, if they are newer and their process ended."""
+    pattern = f".{glob.escape(output.stem)}-*{glob.escape(output.suffix)}"
+    for path in [output.with_name(f".{output.name}.new"), *output.parent.glob(pattern)]:
+        number = path.name.removeprefix(f".{output.stem}-").removesuffix(output.suffix)
+        is_ours = path.suffix == ".new" or (number.isdecimal() and not psutil.pid_exists(int(number)))
+        with suppress(OSError):
+            if is_ours and path.stat().st_mtime_ns >= since_ns:
+                _remove(path)
 
 
 def _lock_entry(root: Path, stage: str) -> list[str] | None:
     """Returns the lines of the entry of `stage` in dvc.lock; None without one. Parsing the file as YAML is slow."""
-    file, _, name = stage.rpartition(":")
+    file, name = split_address(stage)
     try:
         lines = (root / (file or "dvc.yaml")).with_suffix(".lock").read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
@@ -87,12 +144,13 @@ def _lock_entry(root: Path, stage: str) -> list[str] | None:
     start = next((number for number, line in enumerate(lines) if _is_key(line, name)), None)
     if start is None:
         return None
-    entry = takewhile(lambda line: not line or line.startswith("   "), lines[start + 1 :])
+    entry = takewhile(lambda line: not line or line.startswith(("   ", "  : ")), lines[start + 1 :])
     return [line for line in entry if line]
 
 
 def _is_key(line: str, stage: str) -> bool:
-    return line.startswith("  ") and line[2:3] != " " and line.strip().rstrip(":").strip("'\"") == stage
+    key = line.strip().removeprefix("? ").removesuffix(":")  # YAML marks long keys with a question mark
+    return line.startswith("  ") and line[2:3] != " " and key.strip("'\"") == stage
 
 
 def _move(source: Path, target: Path) -> None:

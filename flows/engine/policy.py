@@ -2,16 +2,18 @@
 
 import re
 from collections.abc import Mapping
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from flows.core.errors import PolicyInvalid
+from flows.core.notices import note_once
 from stages.base.validation_messages import error_messages
+from stages.base.yaml_text import parse_yaml
 
 PATH = Path("execution.yaml")
 PACKAGES = ("python", "keras", "tensorflow", "jax", "jaxlib", "numpy", "scipy", "onnx", "tf2onnx", "onnxruntime")
@@ -84,7 +86,7 @@ class Policies(BaseModel):
 
 
 def load_policies(root: Path) -> Policies:
-    """Reads execution.yaml in the folder `root`; returns the defaults if there is none.
+    """Reads execution.yaml in the folder `root`; returns the defaults if there is none, or if it is another program's.
 
     Raises:
         PolicyInvalid: the file is not YAML, or has mistakes: one sentence each.
@@ -93,11 +95,35 @@ def load_policies(root: Path) -> Policies:
     if not path.exists():
         return Policies()
     try:
-        content: Any = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, YAMLError) as error:
+        text = path.read_text(encoding="utf-8", errors="replace")
+        content: Any = parse_yaml(text)
+    except (OSError, ValueError, YAMLError) as error:
+        if isinstance(error, YAMLError) and not re.search(r"^(stages|workers)\s*:", text, re.MULTILINE):
+            return _ignore()
         raise PolicyInvalid(f"{PATH} cannot be read: {' '.join(str(error).split())}") from error
+    if not content or (isinstance(content, Mapping) and not any(content.values())):
+        return Policies()
+    if not _has_policies(content):
+        return _ignore()
     try:
-        return Policies.model_validate(content if isinstance(content, Mapping) else {"stages": content or {}})
+        return Policies.model_validate(content)
     except ValidationError as error:
         mistakes = error_messages(error, Policies)
         raise PolicyInvalid("\n".join(f"{PATH}: {mistake}" for mistake in mistakes)) from error
+
+
+def _has_policies(content: Any) -> bool:
+    """True if a section has a key of ours, or one nearly like it: other programs may use the name of the file."""
+    for key, section in content.items() if isinstance(content, Mapping) else ():
+        nearest = get_close_matches(str(key), Policies.model_fields, n=1)
+        if nearest and isinstance(section, Mapping):
+            model, entries = (StagePolicy, section.values()) if nearest == ["stages"] else (Workers, [section])
+            names = [str(name) for entry in entries if isinstance(entry, Mapping) for name in entry]
+            if any(get_close_matches(name, model.model_fields, n=1) for name in names):
+                return True
+    return False
+
+
+def _ignore() -> Policies:
+    note_once(f"{PATH} has no policy of Inkflow for a stage or for workers, so it is ignored")
+    return Policies()

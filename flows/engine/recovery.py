@@ -18,7 +18,8 @@ def recover(root: Path) -> None:
 
 def recover_if_idle(root: Path) -> None:
     """Calls `recover`, unless a run is in progress in the working tree at `root`."""
-    if (root / RUN_LOCK).exists():
-        with (root / RUN_LOCK).open("a") as file, suppress(BlockingIOError):
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            recover(root)
+    if not has_backups(root):
+        return
+    with (root / RUN_LOCK).open("a") as file, suppress(BlockingIOError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        recover(root)

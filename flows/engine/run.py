@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from flows.engine.display.plain import Display, SilentDisplay
-from flows.engine.types import Outcome, Result
+from flows.engine.types import Outcome, Result, Scope
 from stages.base.errors import InkflowError
 
 if TYPE_CHECKING:  # importing the schema takes an eighth of a second, which a project without one saves
@@ -25,6 +25,7 @@ class Options:
         keep_going: after a failure, run the stages that do not depend on the failed one.
         local: run no stage in a work pool.
         pull: restore outputs from the DVC remote too.
+        scope: the stages that are brought up to date beside the targets.
     """
 
     jobs: int | None = None
@@ -32,6 +33,7 @@ class Options:
     keep_going: bool = False
     local: bool = False
     pull: bool = False
+    scope: Scope = Scope.UPSTREAM
 
 
 @dataclass
@@ -39,15 +41,17 @@ class Run:
     """One run.
 
     Attributes:
-        targets: stages to bring up to date with all their dependencies; all stages when empty.
+        targets: stages to bring up to date, with those in the options' scope; all stages when empty.
         options: the options of the run.
         display: prints the events of the run.
         params: the parameters of the project; None in a project without our schema.
         fallback: name of the data set that replaces the chosen one if that is unavailable.
+        in_clone: True in a clone of the project, where parameters hold for this run alone.
         temporary_server: True if the Prefect server lives as long as the run; such a server has no work pools.
         results: results of the stages that are up to date.
         errors: errors by stage, in the order in which they occurred.
         not_run: causes by name of the stages that did not run because of a failure.
+        has_ended: True once all stages have ended and the gates were checked.
     """
 
     targets: Sequence[str] = ()
@@ -55,10 +59,12 @@ class Run:
     display: Display = field(default_factory=SilentDisplay)
     params: "Params | None" = None
     fallback: str | None = None
+    in_clone: bool = False
     temporary_server: bool = False
     results: list[Result] = field(default_factory=list)
     errors: dict[str, InkflowError] = field(default_factory=dict)
     not_run: dict[str, str] = field(default_factory=dict)
+    has_ended: bool = False
 
     def reset(self) -> None:
         """Removes all results and errors, for another pass over the stages."""

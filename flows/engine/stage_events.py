@@ -1,11 +1,17 @@
 """The events of one stage, from the engine to another thread: output lines, failed attempts, the end."""
 
-import queue
-from collections.abc import Callable
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from flows.engine.types import Result, Stage
 from stages.base.errors import InkflowError
+
+MAX_WAITING = 100_000  # lines that wait for a follower, as while Prefect loads; older ones are left out
+MAX_SINGLE = 1000  # lines of an attempt that are passed on one by one; then blocks, which a server stores faster
+BLOCK_LENGTH = 20_000  # characters
+BLOCK_S = 1.0  # in which lines are gathered for blocks
 
 
 @dataclass(frozen=True)
@@ -30,14 +36,60 @@ class StageEvents:
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
-        self._queue: queue.Queue[str | EndEvent] = queue.Queue()
+        self._waiting: deque[str | EndEvent] = deque()
+        self._left_out = 0
+        self._changed = threading.Condition()
 
     def put(self, event: str | EndEvent) -> None:
         """Adds a line of the stage's output, or the event that ends an attempt."""
-        self._queue.put(event)
+        with self._changed:
+            if len(self._waiting) >= MAX_WAITING and isinstance(self._waiting[0], str):
+                self._waiting.popleft()
+                self._left_out += 1
+            self._waiting.append(event)
+            self._changed.notify_all()
 
-    def follow(self, on_line: Callable[[str], object]) -> EndEvent:
-        """Calls `on_line` with each line until an attempt ends, and returns its end; call it again for the next one."""
-        while isinstance(event := self._queue.get(), str):
-            on_line(event)
-        return event
+    def follow(self, on_text: Callable[[str], object]) -> EndEvent:
+        """Calls `on_text` with each line until an attempt ends, and returns its end; call it again for the next one.
+
+        Of many lines, the later ones are joined by line feeds. If some were left out, a line says how many.
+        """
+        count = 0
+        while True:
+            left_out, lines, ending = self._take(gather=count > MAX_SINGLE)
+            if left_out:
+                on_text(f"{left_out} lines of output are left out here: there were more than {MAX_WAITING} at a time")
+            count += len(lines)
+            for text in lines if count <= MAX_SINGLE else _blocks(lines):
+                on_text(text)
+            if ending is not None:
+                return ending
+
+    def _take(self, *, gather: bool) -> tuple[int, list[str], EndEvent | None]:
+        """Waits for events; returns the number of lines left out, the next lines, and the end of the attempt if any."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting)
+            if gather:
+                self._changed.wait_for(lambda: not isinstance(self._waiting[-1], str), BLOCK_S)
+            left_out, self._left_out = self._left_out, 0
+            lines: list[str] = []
+            while self._waiting:
+                event = self._waiting.popleft()
+                if not isinstance(event, str):
+                    return left_out, lines, event
+                lines.append(event)
+            return left_out, lines, None
+
+
+def _blocks(lines: Sequence[str]) -> Iterator[str]:
+    """Yields the lines joined to blocks."""
+    block: list[str] = []
+    length = 0
+    for line in lines:
+        if block and length + len(line) > BLOCK_LENGTH:
+            yield "\n".join(block)
+            block, length = [], 0
+        block.append(line)
+        length += len(line) + 1
+    if block:
+        yield "\n".join(block)

@@ -1,9 +1,12 @@
 """Durations of stages on this machine, in an untracked file: a plan and the display estimate from them."""
 
 import json
+import math
 from pathlib import Path
 from statistics import median
 
+from flows.core.notices import note_once
+from stages.base.errors import OutputError
 from stages.base.files import write_json
 
 PATH = Path(".inkflow/timings.json")
@@ -26,14 +29,24 @@ class Timings:
         self._seconds[stage] = [*self._seconds.get(stage, []), round(seconds, 3)][-MAX_RUNS:]
 
     def save(self) -> None:
-        """Writes the file."""
-        write_json(self._path, self._seconds)
+        """Writes the file; without it only estimates are missing, so that a failure is no error of the run."""
+        try:
+            write_json(self._path, self._seconds)
+        except OutputError as error:
+            note_once(f"the durations of this run are not kept: {error}")
 
 
 def _read(path: Path) -> dict[str, list[float]]:
     """Returns the durations in the file; none if it is missing or damaged, since only estimates depend on it."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        return {str(name): [float(value) for value in values] for name, values in content.items()}
-    except (OSError, ValueError, TypeError, AttributeError):
+        seconds = {str(name): [float(value) for value in values] for name, values in content.items()}
+        if all(math.isfinite(value) for values in seconds.values() for value in values):
+            return seconds
+        reason = "a duration is not a finite number"
+    except FileNotFoundError:
         return {}
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        reason = str(error)
+    note_once(f"{PATH} cannot be read ({reason}), so no durations are expected")
+    return {}

@@ -1,8 +1,12 @@
 """Types that the engine shares with the other rooms: stages, commands, outcomes and results."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from urllib.parse import quote
+
+MAX_FILE_NAME = 200  # bytes; file systems allow 255
 
 
 class Outcome(StrEnum):
@@ -12,6 +16,14 @@ class Outcome(StrEnum):
     RESTORED = "restored from the run cache"
     RECORDED = "recorded without running"  # tracked data or a frozen stage whose content was edited by hand
     RAN = "ran"
+
+
+class Scope(StrEnum):
+    """The stages that a run brings up to date, beside its targets."""
+
+    UPSTREAM = "upstream"  # all that the targets depend on
+    DOWNSTREAM = "downstream"  # all that depend on the targets
+    SINGLE = "single"  # none
 
 
 @dataclass(frozen=True)
@@ -69,3 +81,17 @@ class Result:
         """The outcome with its reasons, for a log line or for the message of a Prefect state."""
         outcome = f"{self.outcome} on {self.location}" if self.location else str(self.outcome)
         return f"{outcome}: {', '.join(self.reasons)}" if self.reasons else outcome
+
+
+def split_address(address: str) -> tuple[str, str]:
+    """Returns the path of the dvc.yaml in the address of a stage, empty if it names none, and the name of the stage."""
+    folder, marker, name = address.partition("dvc.yaml:")  # names of stages can have a colon too: `train@a:b`
+    return (f"{folder}dvc.yaml", name) if marker and (not folder or folder.endswith("/")) else ("", address)
+
+
+def file_name(stage: str) -> str:
+    """Returns a file name for the stage with this address; a long address is shortened, with a digest."""
+    name = quote(stage, safe="")
+    if len(name) <= MAX_FILE_NAME:
+        return name
+    return f"{name[: MAX_FILE_NAME - 17]}-{hashlib.sha256(stage.encode()).hexdigest()[:16]}"

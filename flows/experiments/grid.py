@@ -5,16 +5,17 @@ import itertools
 import json
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from flows.core.params_edit import edit_params, parse_settings
+from flows.core.params_edit import PATH, edit_params, load_project_params, parse_settings
 from stages.base.errors import InvalidInput
+from stages.base.yaml_text import parse_yaml
 
 MAX_NAME_LENGTH = 100  # git stores an experiment in a file of that name
 UNSAFE = re.compile(r"[^A-Za-z0-9_=,.+-]+|\.{2,}|\.lock\b")  # not valid in a git reference, or special in a shell
@@ -31,16 +32,38 @@ class Combination:
         """Name for messages: `models.cnn.learning_rate=0.001 models.cnn.batch_size=32`."""
         return " ".join(f"{key}={_format(value)}" for key, value in self.settings.items())
 
-    @property
-    def experiment(self) -> str:
-        """Name of the DVC experiment, equal for equal settings: `learning_rate=0.001,batch_size=32`."""
-        short = [key.rpartition(".")[2] for key in self.settings]
-        keys = short if len(set(short)) == len(short) else list(self.settings)
-        plain = ",".join(f"{key}={_format(value)}" for key, value in zip(keys, self.settings.values(), strict=True))
+    def experiment(self, known: Collection[str]) -> str:
+        """Name of the DVC experiment, equal for equal settings: `cnn.learning_rate=0.001,batch_size=32`.
+
+        Args:
+            known: dotted keys of all parameters; a key is shortened to its last parts, as long as no other has them.
+        """
+        counts = Counter(suffix for key in {*known, *self.settings} for suffix in _suffixes(key))
+        short = {key: next((suffix for suffix in _suffixes(key) if counts[suffix] == 1), key) for key in self.settings}
+        plain = ",".join(f"{short[key]}={_format(value)}" for key, value in self.settings.items())
         name = UNSAFE.sub("_", plain).strip("-.")
         if name == plain and len(name) <= MAX_NAME_LENGTH:
             return name
         return f"{name[:MAX_NAME_LENGTH]}-{hashlib.sha256(self.name.encode()).hexdigest()[:8]}"
+
+
+def parameter_keys(root: Path) -> list[str]:
+    """Returns the dotted keys of all parameters in the params.yaml below `root`, sections included."""
+    path = root / PATH
+    return list(_keys(parse_yaml(path.read_text(encoding="utf-8")))) if path.exists() else []
+
+
+def _keys(content: Any, parent: str = "") -> Iterator[str]:
+    items: Iterable[tuple[Any, Any]] = content.items() if isinstance(content, dict) else ()
+    for name, value in enumerate(content) if isinstance(content, list) else items:
+        yield f"{parent}{name}"
+        yield from _keys(value, f"{parent}{name}.")
+
+
+def _suffixes(key: str) -> list[str]:
+    """Returns the ends of a dotted key, the shortest first: `c`, `b.c`, `a.b.c`."""
+    parts = key.split(".")
+    return [".".join(parts[-count:]) for count in range(1, len(parts) + 1)]
 
 
 def parse_combinations(grid: Sequence[str], listed: Sequence[str], file: Path | None) -> list[Combination]:
@@ -70,6 +93,7 @@ def check_combinations(combinations: Sequence[Combination], root: Path) -> None:
     Raises:
         InvalidInput: the first combination that is not, with the reason.
     """
+    load_project_params(root)  # mistakes that are there already belong to no combination
     for combination in combinations:
         try:
             edit_params(combination.settings, root)
@@ -83,7 +107,7 @@ def _parse_axis(text: str) -> tuple[str, list[Any]]:
     if not (key and equals and values.strip()):
         raise InvalidInput(f"--grid {text}: expected KEY=V1,V2, for example models.cnn.batch_size=32,128")
     try:
-        return key, list(YAML(typ="safe", pure=True).load(f"[{values}]"))
+        return key, list(parse_yaml(f"[{values}]"))
     except (YAMLError, ValueError) as error:  # ValueError: an invalid date or number
         raise InvalidInput(f"--grid {text}: {values!r} are not YAML values with commas between them") from error
 

@@ -6,8 +6,11 @@ import queue
 import subprocess
 import sys
 import threading
+import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,22 +21,31 @@ from flows.core.file_lock import run_lock
 from flows.dvc_repo.experiments import ProjectClones
 from flows.engine import resources
 from flows.engine.display.plain import Display
-from flows.engine.processes.command_runner import MARK, TAIL_LINES, die_with_parent, mark
+from flows.engine.processes.command_runner import MARK, die_with_parent, mark
+from flows.engine.processes.stage_output import POLL_S, TAIL_LINES
 from flows.engine.stage_events import StageEvents
 from flows.engine.types import Outcome, Result, Stage
-from flows.experiments.grid import Combination
+from flows.experiments.grid import Combination, parameter_keys
 from flows.experiments.trial_process import TrialOrder
 from stages.base.errors import InkflowError
 
+END_S = 30.0  # for a trial to terminate its stages
 # Imports modules of this installation, not of the clone, and leaves PYTHONPATH alone, which stages would inherit.
 PROGRAM = "import sys; sys.path.insert(0, sys.argv.pop()); from flows.experiments.trial_process import main; main()"
 
 
 @dataclass
 class Trial:
-    """One combination and its result; `metrics` has the content of metrics files, by path."""
+    """One combination and its result.
+
+    Attributes:
+        combination: the parameters.
+        experiment: name of the DVC experiment.
+        metrics: content of metrics files, by path.
+    """
 
     combination: Combination
+    experiment: str
     outcome: Outcome | None = None
     summary: str = ""
     error: InkflowError | None = None
@@ -60,12 +72,14 @@ class SweepRunner:
         jobs: int | None,
         display: Display,
     ) -> None:
-        self.trials = [Trial(combination) for combination in combinations]
+        keys = parameter_keys(root)
+        self.trials = [Trial(combination, combination.experiment(keys)) for combination in combinations]
         self.crash: BaseException | None = None  # unexpected exception of the sweep itself
         self._targets = targets
         self._jobs = jobs or resources.cores()
-        self._display = display
+        self.display = display
         self._clones = ProjectClones(root)
+        self._environment = dict(os.environ)  # the caller's, before this process adds settings for Prefect
         self._started: queue.Queue[StageEvents | None] = queue.Queue()
         self._running: list[subprocess.Popen[str]] = []
         self._lock = threading.Lock()
@@ -77,10 +91,20 @@ class SweepRunner:
         self._thread = threading.Thread(target=self._run, name="sweep", daemon=True)
         self._thread.start()
 
+    def run(self) -> None:
+        """Run the trials, or wait for those that `start` has started; Ctrl-C interrupts them."""
+        if self._thread is None:
+            self.start()
+        try:
+            self.close()
+        except KeyboardInterrupt:
+            self.interrupt()
+
     def events(self) -> Iterator[StageEvents]:
         """Yield the events of each trial when it starts, until all trials have ended."""
         while (events := self._started.get()) is not None:
             yield events
+        self._started.put(None)  # for further calls
         if self.crash is not None:
             raise self.crash
 
@@ -97,6 +121,11 @@ class SweepRunner:
             self._stop_event.set()
             for process in self._running:
                 process.terminate()  # not killed: a trial terminates its stages itself
+        deadline = time.monotonic() + END_S
+        for process in list(self._running):
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, deadline - time.monotonic()))
+            process.kill()  # its stages die with it
         self.close()
 
     def close(self) -> None:
@@ -108,7 +137,7 @@ class SweepRunner:
         folder = self._clones.folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with run_lock(folder, self._display.note):
+            with run_lock(folder, self.display.note):
                 self._clones.remove_leftovers()
                 with ThreadPoolExecutor(self._jobs, thread_name_prefix="trial") as pool:
                     futures = [pool.submit(self._run_trial, *item) for item in enumerate(self.trials)]
@@ -129,18 +158,18 @@ class SweepRunner:
                 raise Interrupted(name)
             with self._clones.clone(f"trial-{number}") as project:
                 self._run_process(project, trial, events)
-                self._clones.fetch_experiment(project, trial.combination.experiment)
+                trial.experiment = self._clones.fetch_experiment(project, trial.experiment)
         except InkflowError as error:
             trial.error = error
             events.put(error)
-            self._display.failure(name, str(error))
+            self.display.failure(name, str(error))
         except BaseException as error:
             events.put(InkflowError(f"{name}: unexpected error of the sweep: {error!r}"))
             raise
         else:
             result = Result(name, trial.outcome or Outcome.UNCHANGED, (trial.summary,))
             events.put(result)
-            self._display.result(result)
+            self.display.result(result)
 
     def _run_process(self, project: Path, trial: Trial, events: StageEvents) -> None:
         """Run the trial as a process in its clone, and handle the events that it prints.
@@ -155,7 +184,7 @@ class SweepRunner:
             process = subprocess.Popen(
                 die_with_parent([sys.executable, "-P", "-c", PROGRAM, str(CODE)]),
                 cwd=project,
-                env=os.environ | {MARK: mark(project)},
+                env=self._environment | {MARK: mark(project)},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -167,18 +196,22 @@ class SweepRunner:
             assert process.stdin is not None and process.stdout is not None
             process.stdin.write(self._order(trial).to_json())
             process.stdin.close()
-            lines = [self._handle_line(text, trial, events) for text in process.stdout]
+            lines: deque[str] = deque(maxlen=TAIL_LINES)
+            for text in filter(str.strip, process.stdout):
+                lines.append(self._handle_line(text, trial, events))
+                while not (self._stop_event.is_set() or self.display.wait_for_room(POLL_S)):
+                    pass
         self._running.remove(process)
         if trial.outcome is None:
             if self._stop_event.is_set():
                 raise trial.error or Interrupted(name)
-            raise trial.error or StageFailed(name, process.returncode, lines[-TAIL_LINES:])
+            raise trial.error or StageFailed(name, process.returncode, list(lines))
 
     def _order(self, trial: Trial) -> TrialOrder:
         return TrialOrder(
             name=trial.combination.name,
             settings=trial.combination.settings,
-            experiment=trial.combination.experiment,
+            experiment=trial.experiment,
             targets=tuple(self._targets),
             shared_slots=str(self._clones.folder.resolve() / "sharing"),
             jobs=self._jobs,
@@ -187,10 +220,7 @@ class SweepRunner:
 
     def _handle_line(self, text: str, trial: Trial, events: StageEvents) -> str:
         """Handle one line that a trial printed, an event or output of a library, and return its content."""
-        try:
-            kind, content = json.loads(text)
-        except ValueError:
-            kind, content = "result", text.rstrip("\n")
+        kind, content = parse_event(text)
         if kind == "done":
             trial.outcome, trial.summary = Outcome(content["outcome"]), content["summary"]
             trial.metrics = content["metrics"]
@@ -201,5 +231,17 @@ class SweepRunner:
         else:
             events.put(content)
             if kind == "line":
-                self._display.line(trial.combination.name, content)
+                self.display.line(trial.combination.name, content)
         return str(content)
+
+
+def parse_event(text: str) -> tuple[str, Any]:
+    """Returns kind and content of an event; a line of a library, which may be JSON too, is a `result`."""
+    try:
+        event = json.loads(text)
+    except (ValueError, RecursionError):
+        event = None
+    match event:
+        case ["done", {"outcome": _, "summary": _, "metrics": _}] | ["failed" | "ended" | "line" | "result", str()]:
+            return event[0], event[1]
+    return "result", text.rstrip("\n")

@@ -5,17 +5,18 @@ It is a process of its own because DVC uses the current folder. Each event is a 
 
 import json
 import os
-import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
 from flows.core.errors import Interrupted
 from flows.core.params_edit import apply_settings
+from flows.core.signals import raise_keyboard_interrupt
 from flows.dvc_repo.experiments import save_experiment
 from flows.dvc_repo.repository import Repository
+from flows.engine.display.buffered import BufferedDisplay
 from flows.engine.display.plain import Display
 from flows.engine.engine import Engine
 from flows.engine.policy import load_policies
@@ -49,9 +50,10 @@ class EventDisplay(Display):
         super().__init__()
         self._stream = stream
 
-    def line(self, stage: str, text: str) -> None:
-        """Send a line that a stage printed."""
-        self.send("line", f"{stage} | {text}")
+    def print_lines(self, lines: Iterable[tuple[str, str]]) -> None:
+        """Send lines that stages printed."""
+        for stage, text in lines:
+            self.send("line", f"{stage} | {text}")
 
     def result(self, result: Result) -> None:
         """Send the result of a stage."""
@@ -66,8 +68,8 @@ class EventDisplay(Display):
         self.send("result", f"{stage}: not run, since {cause}")
 
     def send(self, kind: str, content: object) -> None:
-        """Send one event."""
-        print(json.dumps([kind, content], default=str), file=self._stream, flush=True)
+        """Send one event; the line feed before it ends a line of a library, which may lack its own."""
+        print(f"\n{json.dumps([kind, content], default=str)}", file=self._stream, flush=True)
 
     def _print(self, text: str) -> None:
         self.send("line", text)
@@ -78,8 +80,7 @@ def main() -> None:
     events = EventDisplay(os.fdopen(os.dup(1), "w"))
     os.dup2(2, 1)  # output of libraries must not look like events
     order = TrialOrder(**json.loads(sys.stdin.read()))
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
+    raise_keyboard_interrupt()
     try:
         events.send("done", _run(order, events))
     except KeyboardInterrupt:
@@ -91,7 +92,8 @@ def main() -> None:
 def _run(order: TrialOrder, events: EventDisplay) -> dict[str, Any]:
     """Bring the stages up to date with the order's settings, save the experiment, and return the content of `done`."""
     apply_settings(order.settings, Path())
-    run, repository = Run(order.targets, Options(order.jobs, local=True), events), Repository()
+    display = BufferedDisplay(events)
+    run, repository = Run(order.targets, Options(order.jobs, local=True), display), Repository()
     stages = repository.stages(order.targets)
     outputs = [output for stage in stages for output in stage.outputs]
     shared_slots = SharedSlots(Path(order.shared_slots), order.jobs, order.gpus)
@@ -108,6 +110,7 @@ def _run(order: TrialOrder, events: EventDisplay) -> dict[str, Any]:
         raise
     finally:
         engine.close()
+        display.close()  # so that `done` is the last event
     if run.error is not None:
         raise run.error
     save_experiment(order.experiment, order.targets, outputs)

@@ -1,35 +1,24 @@
-"""Automations of Prefect's server: crash runs without a heartbeat, call a webhook when a scheduled run fails."""
+"""The automation of Prefect's server that marks runs without a heartbeat as crashed."""
 
+from contextlib import suppress
 from datetime import timedelta
-from typing import Any
 
-from prefect.blocks.webhook import Webhook
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import StateType
-from prefect.events.actions import CallWebhook, ChangeFlowRunState
+from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
-from pydantic import SecretStr
+from prefect.exceptions import ObjectNotFound
 
-# Names by which automations of an earlier `inkflow up` are found and replaced; they never change.
-CRASH_AUTOMATION = "inkflow: runs that fell silent"
-WEBHOOK_AUTOMATION = "inkflow: a nightly run went wrong"
-WEBHOOK_BLOCK = "inkflow-webhook"
+CRASH_AUTOMATION = "inkflow: runs that fell silent"  # the name by which an earlier one is found; it never changes
+# What earlier versions stored for the webhook: `flows.prefect_server.notifier` calls it now.
+RETIRED_AUTOMATION, RETIRED_BLOCK = "inkflow: a nightly run went wrong", "inkflow-webhook"
 HEARTBEAT_EVENT = "prefect.flow-run.heartbeat"
 FINAL_EVENTS = {
     f"prefect.flow-run.{name}" for name in ("Completed", "Cached", "Failed", "Cancelled", "Crashed", "TimedOut")
 }
 DEFAULT_HEARTBEAT_S = 180  # Prefect's default, and so the longest interval of clients that set none
 MISSED_HEARTBEATS = 3  # before a run counts as dead
-UNATTENDED_DEPLOYMENTS = ["nightly", "retrain-on-new-data"]
-PAYLOAD = """{
-  "text": {{ ["Inkflow:", deployment.name, flow_run.state.name, flow_run.state.message or ""] | join(" ") | tojson }},
-  "deployment": {{ deployment.name | tojson }},
-  "run": {{ flow_run.name | tojson }},
-  "state": {{ flow_run.state.name | tojson }},
-  "message": {{ (flow_run.state.message or "") | tojson }},
-  "url": {{ (flow_run | ui_url or "") | tojson }}
-}"""
 
 
 def crash_automation(heartbeat_s: int = DEFAULT_HEARTBEAT_S) -> AutomationCore:
@@ -53,37 +42,19 @@ def crash_automation(heartbeat_s: int = DEFAULT_HEARTBEAT_S) -> AutomationCore:
     )
 
 
-def webhook_automation(block: Any) -> AutomationCore:
-    """Returns the automation that calls a webhook when an unattended run fails, crashes or is late.
+def set_up_automations(client: SyncPrefectClient, heartbeat_s: int = DEFAULT_HEARTBEAT_S) -> None:
+    """Creates the automation on the server, or updates it in place if its condition has changed.
 
-    Args:
-        block: The id of the webhook's block on the server.
+    An equal one is left alone, and so its watches of running runs go on. A person's switch stays in any case.
     """
-    return AutomationCore(
-        name=WEBHOOK_AUTOMATION,
-        description="A nightly run that fails, crashes or is late calls the webhook.",
-        trigger=EventTrigger(
-            expect={f"prefect.flow-run.{name}" for name in ("Failed", "Crashed", "TimedOut", "Late")},
-            match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
-            match_related=ResourceSpecification(
-                {"prefect.resource.role": "deployment", "prefect.resource.name": UNATTENDED_DEPLOYMENTS}
-            ),
-            posture=Posture.Reactive,
-            threshold=1,
-            within=timedelta(0),
-        ),
-        actions=[CallWebhook(block_document_id=block, payload=PAYLOAD)],
-    )
-
-
-def create_automations(client: SyncPrefectClient, webhook: str | None, heartbeat_s: int = DEFAULT_HEARTBEAT_S) -> None:
-    """Creates the automations on the server in place of earlier ones; the webhook automation needs a `webhook` URL."""
-    automations = [crash_automation(heartbeat_s)]
-    if webhook:
-        block = Webhook(url=SecretStr(webhook), headers={"Content-Type": "application/json"})
-        automations.append(webhook_automation(block.save(WEBHOOK_BLOCK, overwrite=True)))
-    for name in (CRASH_AUTOMATION, WEBHOOK_AUTOMATION):
-        for existing in client.read_automations_by_name(name):
-            client.delete_automation(existing.id)
-    for automation in automations:
+    automation = crash_automation(heartbeat_s)
+    existing = next(iter(client.read_automations_by_name(CRASH_AUTOMATION)), None)
+    for retired in client.read_automations_by_name(RETIRED_AUTOMATION):
+        client.delete_automation(retired.id)
+    with suppress(ObjectNotFound):
+        client.delete_block_document(client.read_block_document_by_name(RETIRED_BLOCK, "webhook").id)
+    if existing is None:
         client.create_automation(automation)
+    elif (existing.trigger, existing.actions) != (automation.trigger, automation.actions):
+        content = automation.model_dump(mode="json", include={"name", "description", "trigger", "actions"})
+        client.request("PUT", "/automations/{id}", path_params={"id": existing.id}, json=content)

@@ -1,7 +1,70 @@
-"""Environment variables that configure Prefect."""
+"""Environment variables that configure Prefect, in this process and in those that Inkflow starts.
+
+Prefect reads its settings when it is imported. So the settings for this process are set during the import and taken
+back afterwards: stages, workers and runs inherit the environment of the caller, not ours.
+"""
+
+import ipaddress
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
+from urllib.parse import urlsplit
 
 DATABASE = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
 PASSWORD = "PREFECT_SERVER_API_AUTH_STRING"
+HOSTS = "INKFLOW_UP_HOSTS"  # for our middleware: the names under which requests may address the server
 ORIGINS = "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS"  # Prefect's default allows every web page
 HEARTBEAT_S = 30  # between heartbeats of our runs: Prefect's minimum; its default is 180
 HEARTBEAT = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S)}
+RUN_LOGS = {"PREFECT_LOGGING_LEVEL": "INFO", "PREFECT_LOGGING_TO_API_ENABLED": "true"}  # whatever a person prefers
+NO_ANALYTICS = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
+PROXIES = ("http_proxy", "https_proxy", "all_proxy")
+
+
+@contextmanager
+def variables_set(variables: Mapping[str, str | None]) -> Iterator[None]:
+    """Sets environment variables during the block, or removes those that are None; then restores the earlier ones."""
+    before = {name: os.environ.get(name) for name in variables}
+    _set(variables)
+    try:
+        yield
+    finally:
+        _set(before)
+
+
+def _set(variables: Mapping[str, str | None]) -> None:
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
+def loopback_variables() -> dict[str, str]:
+    """Returns the variables with which clients reach loopback without the caller's proxy."""
+    proxies = {name: value for name, value in os.environ.items() if name.lower() in PROXIES and value}
+    variables = {}
+    if proxies:
+        exempt = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+        names = ",".join(dict.fromkeys([*filter(None, exempt.split(",")), *LOOPBACK_NAMES]))
+        variables = {"no_proxy": names, "NO_PROXY": names}
+    if find_spec("socksio") is None:  # httpx then refuses to start, even for addresses that need no proxy
+        variables |= {name: "" for name, value in proxies.items() if value.startswith("socks")}
+    return variables
+
+
+def certificate_variables() -> dict[str, str]:
+    """Returns the variable that clears a missing SSL_CERT_FILE: Prefect opens the file even for `http://`."""
+    path = os.environ.get("SSL_CERT_FILE")
+    return {"SSL_CERT_FILE": ""} if path and not os.access(path, os.R_OK) else {}
+
+
+def is_loopback(url: str) -> bool:
+    """Returns True if the host of `url` is this machine; False for text that is no URL."""
+    host = ""
+    with suppress(ValueError):
+        host = urlsplit(url).hostname or ""
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"

@@ -1,8 +1,8 @@
-"""Removal of old flow runs from the database of `inkflow up`, through its server or a temporary one."""
+"""Removal of old flow runs from the databases of `inkflow up` and of temporary servers, through a server."""
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,15 +13,14 @@ import httpx
 
 from flows.core.errors import ServerUnreachable
 from flows.prefect_server.api_client import connect, request
-from flows.prefect_server.environment import DATABASE, PASSWORD
-from flows.prefect_server.server import Server, check_health
-from flows.prefect_server.up_settings import ADDRESS_FILE, AUTH_FILE, HOME
+from flows.prefect_server.credentials import ADDRESS_FILE, AUTH_FILE, HOME
+from flows.prefect_server.environment import PASSWORD
+from flows.prefect_server.server import DATABASE_FILE, Server
+from flows.prefect_server.server import HOME as RUN_HOME
+from flows.prefect_server.server_check import check_health
 from stages.base.errors import InkflowError
 
-DATABASE_FILE = "prefect.db"
 FINAL_STATES = ("COMPLETED", "FAILED", "CANCELLED", "CRASHED")
-PAGE_SIZE = 100
-OTHER_SERVERS = ("PREFECT_API_URL", "PREFECT_HOME", "PREFECT_PROFILE", DATABASE)  # each may select another database
 
 
 @dataclass(frozen=True)
@@ -32,26 +31,42 @@ class PrunedFlowRuns:
     note: str | None
 
 
-def prune_flow_runs(root: Path, age: timedelta, dry_run: bool) -> PrunedFlowRuns:
-    """Removes flow runs that ended longer than `age` ago, with their task runs and logs; `dry_run` only counts them."""
-    home = root / HOME
-    url = _running_url(home / ADDRESS_FILE)
-    if url is None and not (home / DATABASE_FILE).exists():
-        return PrunedFlowRuns(0, None)
+def prune_flow_runs(
+    root: Path, age: timedelta, dry_run: bool, log: Callable[[str], None] = lambda _: None
+) -> PrunedFlowRuns:
+    """Removes flow runs that ended longer than `age` ago, with their task runs and logs; `dry_run` only counts them.
+
+    Both databases of the project are pruned: that of `inkflow up`, and that of the temporary servers. `log` is called
+    with the progress.
+    """
     before = (datetime.now(UTC) - min(age, timedelta(days=36_500))).isoformat()
     run_filter = {"end_time": {"before_": before}, "state": {"type": {"any_": list(FINAL_STATES)}}}
-    try:
-        with _api_client(root, home, url) as client:
-            count: int = request(client, "POST", "/flow_runs/count", flow_runs=run_filter).json()
-            while not dry_run and (runs := _first_page(client, run_filter)):
-                for run in runs:
-                    request(client, "DELETE", f"/flow_runs/{run['id']}")
-    except (httpx.HTTPError, InkflowError) as error:
-        return PrunedFlowRuns(0, f"the flow runs could not be pruned ({error}); start `inkflow up`, then prune again")
-    if url is None and not dry_run:
-        with closing(sqlite3.connect(home / DATABASE_FILE)) as database:
-            database.execute("VACUUM")
+    count = 0
+    for home, url in ((root / HOME, _running_url(root / HOME / ADDRESS_FILE)), (root / RUN_HOME, None)):
+        if url is None and not (home / DATABASE_FILE).exists():
+            continue
+        try:
+            with _api_client(root, home, url) as client:
+                found: int = request(client, "POST", "/flow_runs/count", flow_runs=run_filter).json()
+                if not dry_run:
+                    _delete(client, run_filter, found, log)
+        except (httpx.HTTPError, InkflowError) as error:
+            note = f"the flow runs could not be pruned ({error}); start `inkflow up`, then prune again"
+            return PrunedFlowRuns(count, note)
+        count += found
+        if url is None and not dry_run:
+            with closing(sqlite3.connect(home / DATABASE_FILE)) as database:
+                database.execute("VACUUM")
     return PrunedFlowRuns(count, None)
+
+
+def _delete(client: httpx.Client, run_filter: dict[str, Any], count: int, log: Callable[[str], None]) -> None:
+    """Deletes the runs in batches: one transaction for each, so that the server can write in between."""
+    done = 0
+    while deleted := request(client, "POST", "/flow_runs/bulk_delete", flow_runs=run_filter).json()["deleted"]:
+        done += len(deleted)
+        if done < count:
+            log(f"Prefect: {done} of {count} flow runs removed ...")
 
 
 def _running_url(address: Path) -> str | None:
@@ -66,18 +81,12 @@ def _running_url(address: Path) -> str | None:
 @contextmanager
 def _api_client(root: Path, home: Path, url: str | None) -> Iterator[httpx.Client]:
     """Yields a client of the server at `url`, or of a temporary server on the database in `home`."""
-    saved = {name: os.environ.pop(name, None) for name in OTHER_SERVERS}
-    os.environ["PREFECT_HOME"] = str(home)
-    try:
-        with ExitStack() as stack:
-            if url is None:
-                server = stack.enter_context(Server(root))
-                server.wait_until_ready()
-                url = str(server.url)
-            yield stack.enter_context(connect(url, _credentials(home)))
-    finally:
-        os.environ.pop("PREFECT_HOME")
-        os.environ.update({name: value for name, value in saved.items() if value is not None})
+    with ExitStack() as stack:
+        if url is None:
+            server = stack.enter_context(Server(root, home))
+            server.wait_until_ready()
+            url = str(server.url)
+        yield stack.enter_context(connect(url, _credentials(home)))
 
 
 def _credentials(home: Path) -> tuple[str, str] | None:
@@ -85,9 +94,3 @@ def _credentials(home: Path) -> tuple[str, str] | None:
     password = os.environ.get(PASSWORD) or (path.read_text().strip() if path.exists() else "")
     name, _, secret = password.partition(":")
     return (name, secret) if password else None
-
-
-def _first_page(client: httpx.Client, run_filter: dict[str, Any]) -> list[dict[str, Any]]:
-    response = request(client, "POST", "/flow_runs/filter", flow_runs=run_filter, limit=PAGE_SIZE)
-    runs: list[dict[str, Any]] = response.json()
-    return runs

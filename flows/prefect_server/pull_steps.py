@@ -48,6 +48,6 @@ async def project(folder: str, repository: str | None = None, commit: str | None
         return dict(set_working_directory(folder))
     if not commit:
         raise ValueError(f"{repository}: got no commit, expected a commit to check out; deploy from a git repository")
-    clone = await agit_clone(str(repository), commit_sha=commit)
+    clone = await agit_clone(str(repository), commit_sha=commit, include_submodules=True)
     os.chdir(clone["directory"])
     return {"directory": str(Path.cwd())}

@@ -1,47 +1,72 @@
-"""Prefect's server, which refuses requests of web pages of other origins.
+"""Prefect's server, which refuses other host names, and requests of web pages of other origins.
 
 Started by `uvicorn --factory flows.prefect_server.same_origin:create_app`.
 
-Without a password, everyone who reaches the server can start runs, and every open web page can reach loopback.
-CORS does not stop such a page. Prefect accepts JSON under any content type, and a browser sends some content types
-without asking for permission; it asks for none for web sockets either. But a browser sends the header Origin with
-each such request, and other clients do not.
+The server of `inkflow up` has a password; the temporary one of a run has none, and every open web page can reach
+loopback. CORS does not stop such a page. Prefect accepts JSON under any content type, and a browser sends some content
+types without asking for permission; it asks for none for web sockets either. But a browser sends the header Origin with
+each such request, and other clients do not. A page can also give its own name the address of this machine (DNS
+rebinding), so that the origins agree: then the header Host has that name.
 """
 
 import os
 from collections.abc import Set as AbstractSet
+from urllib.parse import urlsplit
 
 from prefect.server.api.server import create_app as create_prefect_app
 from starlette.datastructures import Headers
-from starlette.responses import PlainTextResponse
+from starlette.responses import HTMLResponse, PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from flows.prefect_server.environment import ORIGINS, PASSWORD
+from flows.prefect_server.credentials import LOGIN_PAGE, LOGIN_PATH
+from flows.prefect_server.environment import HOSTS, ORIGINS
+from flows.prefect_server.sqlite_transactions import use_waiting_transactions
 
 POLICY_VIOLATION = 1008  # close code of RFC 6455
+ANY_HOST = "*"
 
 
 class SameOriginMiddleware:
-    """Refuses HTTP and web socket requests from pages of origins other than `origins`."""
+    """Refuses HTTP and web socket requests to hosts other than `hosts`, and from pages of other origins.
 
-    def __init__(self, app: ASGIApp, origins: AbstractSet[str]) -> None:
-        self._app, self._origins = app, origins
+    A page has the same origin if the request goes to its host, or if it is one of `origins`.
+    """
+
+    def __init__(self, app: ASGIApp, origins: AbstractSet[str], hosts: AbstractSet[str]) -> None:
+        self._app, self._origins, self._hosts = app, origins, hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes a request on to the app, or refuses it."""
-        origin = Headers(scope=scope).get("origin") if scope["type"] in ("http", "websocket") else None
-        if origin is None or origin in self._origins:
+        refusal = self._refusal(Headers(scope=scope)) if scope["type"] in ("http", "websocket") else None
+        if refusal is None and scope["type"] == "http" and scope["path"] == LOGIN_PATH:
+            await HTMLResponse(LOGIN_PAGE)(scope, receive, send)
+        elif refusal is None:
             await self._app(scope, receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": POLICY_VIOLATION})
         else:
-            await PlainTextResponse("pages of other origins are refused", 403)(scope, receive, send)
+            await PlainTextResponse(refusal, 403)(scope, receive, send)
+
+    def _refusal(self, headers: Headers) -> str | None:
+        host, origin = headers.get("host", ""), headers.get("origin")
+        if ANY_HOST not in self._hosts and _host_name(host) not in self._hosts:
+            return "this server is not used under this name; to allow it, add it to INKFLOW_HOSTS of `inkflow up`"
+        if origin is None or origin in self._origins or origin.partition("://")[2].lower() == host.lower():
+            return None
+        return "pages of other origins are refused"
+
+
+def _host_name(host: str) -> str | None:
+    """Returns the name in a header Host, without the port."""
+    try:
+        return urlsplit(f"//{host}").hostname
+    except ValueError:
+        return None
 
 
 def create_app() -> ASGIApp:
-    """Returns Prefect's server; without a password, it refuses pages of other origins.
-
-    With a password no check is needed: other pages do not know it.
-    """
-    app = create_prefect_app()
-    return app if os.environ.get(PASSWORD) else SameOriginMiddleware(app, frozenset(os.environ[ORIGINS].split(",")))
+    """Returns Prefect's server behind the middleware."""
+    use_waiting_transactions()
+    origins = os.environ[ORIGINS].split(",")
+    hosts = os.environ[HOSTS].split(",") if HOSTS in os.environ else [urlsplit(origin).hostname for origin in origins]
+    return SameOriginMiddleware(create_prefect_app(), frozenset(origins), frozenset(filter(None, hosts)))

@@ -1,76 +1,91 @@
 """The Prefect server of a run: the configured one, or a temporary one for the length of the run.
 
 Inkflow starts the temporary server itself instead of leaving that to Prefect. So the server boots while stages already
-run, Ctrl-C at a terminal does not reach it, and it dies with this process even if this process is killed.
+run, Ctrl-C at a terminal does not reach it, and it dies with this process even if this process is killed. It has a home
+of its own and none of the caller's settings for Prefect.
 """
 
+import logging
 import os
+import re
 import socket
 import subprocess
 import sys
 import time
-import tomllib
-import urllib.error
-import urllib.request
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
 from flows.core.code_path import python_path
 from flows.core.errors import ServerUnreachable
+from flows.core.redaction import mask
 from flows.engine.processes.command_runner import MARK, die_with_parent, mark
 from flows.engine.processes.process_trees import terminate_trees
-from flows.prefect_server.environment import ORIGINS
+from flows.prefect_server.credentials import CLIENT_PASSWORD, find_password
+from flows.prefect_server.environment import (
+    DATABASE,
+    HEARTBEAT,
+    NO_ANALYTICS,
+    ORIGINS,
+    RUN_LOGS,
+    certificate_variables,
+    is_loopback,
+    loopback_variables,
+    variables_set,
+)
+from flows.prefect_server.server_check import check_health, check_server, configured_url
 from flows.prefect_server.temporary_server import APP, SETTINGS
 
-HEALTH_TIMEOUT_S = 10.0
-START_TIMEOUT_S = 120.0  # of a temporary server, on a busy machine
+HOME = Path(".inkflow/prefect")  # PREFECT_HOME of temporary servers; to make a new database takes seconds
+DATABASE_FILE = "prefect.db"
+LOG_FILE = "server.log"
+START_TIMEOUT_S = 60.0  # of a temporary server, on a busy machine
 POLL_S = 0.1
-
-
-def configured_url() -> str | None:
-    """Returns PREFECT_API_URL from the environment or from Prefect's active profile, None if neither sets it."""
-    return os.environ.get("PREFECT_API_URL") or _profile_url()
+MAX_RETRIES = 2  # of a request to the temporary server: with Prefect's 5, its death would delay the end by a minute
+CONSOLE_LEVEL = "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"
+REASON = re.compile(r"^[\w.]*(?:Error|Exception)\b.*", re.MULTILINE)  # in the log: the last line of a traceback
 
 
 class Server:
-    """A context manager for the Prefect server of a run; stops a temporary server when the block ends."""
+    """A context manager for the Prefect server of a run; stops a temporary server when the block ends.
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    Attributes:
+        url: The API's address; None without a server.
+        is_temporary: False for a configured server.
+    """
+
+    def __init__(self, root: Path, home: Path | None = None, *, is_wanted: bool = True) -> None:
+        """Starts nothing yet.
+
+        Args:
+            root: The folder of the project.
+            home: The home of a temporary server; it is then started even if a server is configured.
+            is_wanted: False for a run without a server.
+        """
+        self._root, self._is_wanted = root, is_wanted
+        self._home = (home or root / HOME).absolute()
         self._process: subprocess.Popen[bytes] | None = None
-        self.url = configured_url()
+        self._start_error: OSError | None = None
+        self._password: str | None = None
+        self.url = configured_url() if is_wanted and home is None else None
         self.is_temporary = self.url is None
 
     def __enter__(self) -> Self:
-        """Checks that the configured server responds, or begins to start a temporary one.
+        """Checks that the configured server is a Prefect server, or begins to start a temporary one.
 
         Raises:
-            ServerUnreachable: The configured server does not respond.
+            ServerUnreachable: The configured server cannot be used.
         """
         if self.url is not None:
-            check_health(self.url)
-            return self
-        port = _free_port()
-        command = [sys.executable, "-m", "uvicorn", "--factory", APP]
-        command += ["--host", "127.0.0.1", "--port", str(port), "--log-level", "critical", "--lifespan", "on"]
-        settings = SETTINGS | {
-            "PREFECT_UI_ENABLED": "0",
-            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-            "PYTHONPATH": python_path(),
-            ORIGINS: f"http://127.0.0.1:{port}",
-            MARK: mark(self._root),
-        }
-        self._process = subprocess.Popen(
-            die_with_parent(command),
-            env=os.environ | settings,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        self.url = f"http://127.0.0.1:{port}/api"
-        os.environ["PREFECT_API_URL"] = self.url
+            self._password = find_password(self._root, self.url)
+            with variables_set(self._login()):
+                check_server(self.url)
+        elif self._is_wanted:
+            try:
+                self._start()
+            except OSError as error:
+                self._start_error = error
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -81,12 +96,32 @@ class Server:
         if self._process is not None:
             terminate_trees([self._process.pid])
             self._process.wait()
-            os.environ.pop("PREFECT_API_URL", None)
 
     @property
     def announcement(self) -> str:
         """The line that tells the user which server shows the run."""
+        if not self._is_wanted:
+            return "Prefect server: none"
         return "Prefect server: a temporary one, for this run" if self.is_temporary else f"Prefect server: {self.url}"
+
+    @contextmanager
+    def settings(self) -> Iterator[None]:
+        """Sets the variables with which this process uses the server: Prefect has to be imported in the block."""
+        variables: dict[str, str | None] = {}
+        if self.is_temporary:  # no setting of the caller, whose profile may name another server
+            variables = dict.fromkeys(name for name in os.environ if name.startswith("PREFECT_"))
+            variables |= {"PREFECT_HOME": str(self._home), "PREFECT_CLIENT_MAX_RETRIES": str(MAX_RETRIES)}
+        logging.raiseExceptions = False  # of records that a lost server does not take: the display names it once
+        variables |= RUN_LOGS | NO_ANALYTICS | HEARTBEAT | {"PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL"}
+        # The display writes to the terminal, Prefect to its server.
+        variables |= {CONSOLE_LEVEL: os.environ.get(CONSOLE_LEVEL, "CRITICAL"), "PREFECT_API_URL": self.url}
+        variables |= self._login()
+        if self.url and is_loopback(self.url):
+            os.environ.update(loopback_variables())  # for good: clients look for proxies whenever they are made
+        if self.url and self.url.startswith("http:"):
+            variables |= certificate_variables()
+        with variables_set(variables):
+            yield
 
     def wait_until_ready(self) -> None:
         """Waits until the temporary server responds.
@@ -95,39 +130,66 @@ class Server:
             ServerUnreachable: The server exited, or does not respond within START_TIMEOUT_S.
         """
         deadline = time.monotonic() + START_TIMEOUT_S
-        while self._process is not None:
-            try:
-                check_health(str(self.url))
-                return
-            except ServerUnreachable:
-                if time.monotonic() > deadline or self._process.poll() is not None:
-                    raise ServerUnreachable(None, OSError("it did not start")) from None
-                time.sleep(POLL_S)
+        while self.is_temporary and not self.responds():
+            if self._process is None or self._process.poll() is not None or time.monotonic() > deadline:
+                raise self.failure()
+            time.sleep(POLL_S)
 
+    def responds(self) -> bool:
+        """Returns True if the server responds."""
+        try:
+            check_health(str(self.url))
+        except ServerUnreachable:
+            return False
+        return True
 
-def check_health(url: str) -> None:
-    """Checks that the Prefect server at `url` responds.
+    def failure(self) -> ServerUnreachable:
+        """Returns the error of a server that does not respond, with the reason if it is known."""
+        if not self.is_temporary:
+            return ServerUnreachable(self.url, "it no longer responds")
+        if self._process is None:
+            return ServerUnreachable(None, self._start_error or "it was not started")
+        code = self._process.poll()
+        if code is None:
+            return ServerUnreachable(None, f"it does not respond; its log is {self._home / LOG_FILE}")
+        log = (self._home / LOG_FILE).read_text(encoding="utf-8", errors="replace")
+        lines = [line for line in log.splitlines() if line and not line.startswith("Warning!")]
+        reasons = [f"it ended with exit code {code}", *lines[-1:], *REASON.findall(log)]
+        return ServerUnreachable(None, f"{mask(reasons[-1])}; its log is {self._home / LOG_FILE}")
 
-    Raises:
-        ServerUnreachable: The server does not respond.
-    """
-    try:
-        with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=HEALTH_TIMEOUT_S):
-            pass
-    except urllib.error.HTTPError:
-        pass  # the server responds; Prefect's client sends credentials, which this request lacks
-    except (OSError, ValueError) as error:
-        raise ServerUnreachable(url, error) from error
+    def _login(self) -> dict[str, str]:
+        """Returns the variable with the password of the `inkflow up` in this folder, if it is the configured server."""
+        return {CLIENT_PASSWORD: self._password} if self._password else {}
 
-
-def _profile_url() -> str | None:
-    """Returns PREFECT_API_URL of the active profile; reads the file, as the import of Prefect takes two seconds."""
-    path = Path(os.environ.get("PREFECT_HOME") or Path.home() / ".prefect") / "profiles.toml"
-    with suppress(OSError, tomllib.TOMLDecodeError, AttributeError, KeyError):
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-        profile = content["profiles"][os.environ.get("PREFECT_PROFILE") or content["active"]]
-        return str(profile["PREFECT_API_URL"])
-    return None
+    def _start(self) -> None:
+        self._home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        port = _free_port()
+        command = [sys.executable, "-m", "uvicorn", "--factory", APP]
+        command += ["--host", "127.0.0.1", "--port", str(port), "--log-level", "error", "--lifespan", "on"]
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+        settings = {
+            **SETTINGS,
+            **NO_ANALYTICS,
+            **loopback_variables(),
+            **certificate_variables(),
+            "PREFECT_HOME": str(self._home),
+            DATABASE: f"sqlite+aiosqlite:///{self._home / DATABASE_FILE}",
+            "PREFECT_UI_ENABLED": "0",
+            "PYTHONPATH": python_path(),
+            ORIGINS: f"http://127.0.0.1:{port}",
+            MARK: mark(self._root),
+        }
+        with (self._home / LOG_FILE).open("wb") as log:
+            self._process = subprocess.Popen(
+                die_with_parent(command),
+                cwd=self._home,  # a prefect.toml of the project is not for this server
+                env=inherited | settings,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self.url = f"http://127.0.0.1:{port}/api"
 
 
 def _free_port() -> int:

@@ -10,30 +10,33 @@ import signal
 import subprocess
 import sys
 import threading
+import webbrowser
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flows.core.errors import ServerUnreachable
+from flows.core.project import make_state_folder
 from flows.core.redaction import mask
-from flows.prefect_server.environment import DATABASE, PASSWORD
-from flows.prefect_server.server import check_health
+from flows.prefect_server.credentials import ADDRESS_FILE, AUTH_FILE, HOME, LOCK, PAGE_FILE, write_page
+from flows.prefect_server.environment import DATABASE, PASSWORD, loopback_variables, variables_set
+from flows.prefect_server.notifier import Notifier
+from flows.prefect_server.server_check import check_health
 from flows.prefect_server.supervisor import Supervisor
-from flows.prefect_server.up_settings import (
-    ADDRESS_FILE,
-    AUTH_FILE,
-    DEPLOYMENTS,
-    HOME,
-    WEBHOOK,
-    Settings,
-    read_deployments,
-    read_settings,
-)
+from flows.prefect_server.up_settings import DEPLOYMENTS, WEBHOOK, Settings, read_deployments, read_settings
 from stages.base.errors import EXIT_DONE, InkflowError, InvalidInput
+
+if TYPE_CHECKING:  # the import of Prefect takes two seconds
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.objects import FlowRun
 
 APP = "flows.prefect_server.same_origin:create_app"
 START_TIMEOUT_S = 180.0  # of the server, on a busy machine, with a new database
 POLL_S = 0.5
+NOTIFIED = "notified.json"  # in HOME: what the webhook was told
+QUIET = {"PREFECT_LOGGING_LEVEL": "ERROR"}  # for processes that start no run
+PLAIN = {"COLUMNS": "500", "NO_COLOR": "1"}
 
 
 def up(arguments: argparse.Namespace) -> int:
@@ -47,24 +50,29 @@ def up(arguments: argparse.Namespace) -> int:
     stop = _stop_event()
     with _lock(root):
         settings = read_settings(arguments, root)
-        for name in (DATABASE, WEBHOOK):  # secrets for the server and its webhook block, not for runs
+        for name in (DATABASE, WEBHOOK):  # secrets for the server and for this process, not for runs
             os.environ.pop(name, None)
         address = settings.home / ADDRESS_FILE
         address.unlink(missing_ok=True)
-        with Supervisor(root, settings.home) as supervisor:
+        with Supervisor(root, settings.home) as supervisor, _notifications(settings):
             supervisor.add("server", _server_arguments(settings), settings.server_environment())
             print(f"Starting Prefect's server at {settings.ui_url} ...", flush=True)
             _wait_for_server(settings, supervisor, stop)
             if not stop.is_set():
-                pools = _start_workers(settings, supervisor)
+                pools, dead_runs = _start_workers(settings, supervisor)
                 _deploy(settings, supervisor)
+                _mark_dead_runs(dead_runs)
                 print(_instructions(settings, pools), flush=True)
                 address.write_text(settings.api_url, encoding="utf-8")
+                page = write_page(settings.home, settings.ui_url, settings.password)
+                if arguments.open and not webbrowser.open(page.as_uri()):
+                    print(f"no browser could be started here; open {HOME / PAGE_FILE} yourself", flush=True)
             while not stop.wait(POLL_S):
                 for name in supervisor.restart_dead():
                     print(f"{name} died and was restarted", flush=True)
             print("Stopping ...", flush=True)
             address.unlink(missing_ok=True)
+            (settings.home / PAGE_FILE).unlink(missing_ok=True)
     print(f"Stopped. The database and the logs stay in {HOME} for the next start.", flush=True)
     return EXIT_DONE
 
@@ -80,8 +88,8 @@ def _stop_event() -> threading.Event:
 @contextmanager
 def _lock(root: Path) -> Iterator[None]:
     """Holds the lock of `inkflow up` in `root`; the system releases it even if this process is killed."""
-    path = root / ".inkflow" / "up.lock"
-    path.parent.mkdir(exist_ok=True)
+    path = root / LOCK
+    make_state_folder(root)
     with path.open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -110,40 +118,44 @@ def _wait_for_server(settings: Settings, supervisor: Supervisor, stop: threading
     raise InkflowError(f"Prefect's server does not respond after {START_TIMEOUT_S:g} s; its log is {log}")
 
 
-def _start_workers(settings: Settings, supervisor: Supervisor) -> list[str]:
-    """Creates the pools and automations, starts a worker for each pool, and returns the names of the pools."""
+def _start_workers(settings: Settings, supervisor: Supervisor) -> tuple[list[str], list["FlowRun"]]:
+    """Creates the pools and automations, and starts a worker for each pool.
+
+    Returns:
+        The names of the pools, and the runs that died with an earlier `inkflow up`.
+    """
     environment = settings.client_environment()
-    os.environ.update(environment)  # Prefect reads its settings at import
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "ERROR")
-    from prefect import get_client
-    from prefect.exceptions import PrefectHTTPStatusError
+    with variables_set(environment | QUIET):  # Prefect reads its settings here; workers and runs do not inherit them
+        from flows.prefect_server.automations import set_up_automations
+        from flows.prefect_server.dead_runs import find_dead_runs, worker_name
+        from flows.prefect_server.pools import create_pool, pool_names
 
-    from flows.prefect_server.automations import create_automations
-    from flows.prefect_server.pools import create_pool, pool_names
-
-    names = pool_names(settings.root, read_deployments(settings.root))
-    try:
-        with get_client(sync_client=True) as client:
+        names = pool_names(settings.root, read_deployments(settings.root))
+        with _prefect_client() as client:
             for name in names:
                 create_pool(client, settings.root, name)
-                worker = ["prefect", "worker", "start", "--pool", name, "--type", "process", "--name", f"{name} of up"]
-                supervisor.add(f"worker-{name}", worker, environment)
-            create_automations(client, settings.webhook)
-    except PrefectHTTPStatusError as error:
-        raise InkflowError(f"Prefect's server refused a request: {mask(' '.join(str(error).split()))}") from error
-    return names
+            dead_runs = find_dead_runs(client, settings.root, names)
+            set_up_automations(client)
+    for name in names:
+        worker = ["prefect", "worker", "start", "--pool", name, "--type", "process"]
+        supervisor.add(f"worker-{name}", [*worker, "--name", worker_name(settings.root, name)], environment)
+    return names, dead_runs
 
 
 def _deploy(settings: Settings, supervisor: Supervisor) -> None:
-    """Runs `prefect deploy --all`.
+    """Runs `prefect deploy --all` with what a person has set on Prefect's page.
 
     Raises:
         InvalidInput: prefect.yaml cannot be deployed; the message is Prefect's.
     """
+    from flows.prefect_server.deployments import finish_deployments, write_deployments
+
+    with _prefect_client() as client:
+        file = write_deployments(client, settings.root, settings.home)
     done = subprocess.run(
-        [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
+        [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(file)],
         cwd=settings.root,
-        env=os.environ | settings.client_environment() | supervisor.environment | {"COLUMNS": "500", "NO_COLOR": "1"},
+        env=os.environ | settings.client_environment() | supervisor.environment | QUIET | PLAIN,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -154,17 +166,60 @@ def _deploy(settings: Settings, supervisor: Supervisor) -> None:
         raise InvalidInput(
             f"{DEPLOYMENTS} cannot be deployed: {mask(lines[-1] if lines else 'Prefect gave no reason')}"
         )
+    with _prefect_client() as client:
+        finish_deployments(client, settings.root, settings.home)
+
+
+def _mark_dead_runs(runs: Sequence["FlowRun"]) -> None:
+    """Marks the runs that died with an earlier `inkflow up`; the deployments are there that start them again."""
+    from flows.prefect_server.dead_runs import mark_dead_runs
+
+    with _prefect_client() as client:
+        if names := mark_dead_runs(client, runs):
+            print(f"Ended with an earlier `inkflow up`, now marked as crashed: {', '.join(names)}", flush=True)
+
+
+@contextmanager
+def _prefect_client() -> Iterator["SyncPrefectClient"]:
+    """Yields a client of the server.
+
+    Raises:
+        InkflowError: The server refused a request.
+    """
+    from prefect import get_client
+    from prefect.exceptions import PrefectHTTPStatusError
+
+    try:
+        with variables_set(loopback_variables()), get_client(sync_client=True) as client:
+            yield client
+    except PrefectHTTPStatusError as error:
+        raise InkflowError(f"Prefect's server refused a request: {mask(' '.join(str(error).split()))}") from error
+
+
+@contextmanager
+def _notifications(settings: Settings) -> Iterator[None]:
+    """Calls the webhook during the block, if there is one."""
+    if settings.webhook is None:
+        yield
+        return
+    notifier = Notifier(settings.api_url, settings.password, settings.webhook, settings.home / NOTIFIED)
+    notifier.start()
+    try:
+        yield
+    finally:
+        notifier.stop()
 
 
 def _instructions(settings: Settings, pools: Sequence[str]) -> str:
     """Returns the text that tells the user where everything is, once it runs."""
-    password, export = _password_hints(settings) if settings.password else ([], [])
+    password, export = _password_hints(settings)
+    webhook = "called when an unattended run fails" if settings.webhook else "none; set --webhook URL"
     return "\n".join(
         [
             "",
-            f"Prefect's page:  {settings.ui_url}",
+            f"Prefect's page:  {settings.ui_url}; {HOME / PAGE_FILE} opens it with the password, as --open does",
             f"Pools:           {', '.join(pools)}, with a worker each; the logs are in {HOME}",
-            f"Webhook:         {'called when a nightly run fails' if settings.webhook else 'none; set --webhook URL'}",
+            f"Webhook:         {webhook}",
             *password,
             "",
             "In another terminal:",
@@ -179,7 +234,10 @@ def _instructions(settings: Settings, pools: Sequence[str]) -> str:
 
 
 def _password_hints(settings: Settings) -> tuple[list[str], list[str]]:
-    """Returns the line that names the password's source, and the shell command that exports it."""
+    """Returns the line that names the password's source, and the shell command that exports it.
+
+    `inkflow run` in this folder finds the password itself; Prefect's commands need the variable.
+    """
     file = HOME / AUTH_FILE
     path = settings.root / file
     if path.exists() and path.read_text(encoding="utf-8").strip() == settings.password:

@@ -4,7 +4,6 @@ import argparse
 import asyncio
 import ipaddress
 import os
-import secrets
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,17 +11,27 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ruamel.yaml import YAML
+import psutil
 from ruamel.yaml.error import YAMLError
 
 from flows.core.code_path import python_path
-from flows.prefect_server.environment import DATABASE, HEARTBEAT, ORIGINS, PASSWORD
+from flows.prefect_server.credentials import AUTH_FILE, HOME, close_folder, read_or_create_password
+from flows.prefect_server.environment import (
+    DATABASE,
+    HEARTBEAT,
+    HOSTS,
+    NO_ANALYTICS,
+    ORIGINS,
+    PASSWORD,
+    RUN_LOGS,
+    certificate_variables,
+    loopback_variables,
+)
 from stages.base.errors import InkflowError, InvalidInput
+from stages.base.yaml_text import parse_yaml
 
-HOME = Path(".inkflow/up")  # PREFECT_HOME of the server and the workers
 WEBHOOK = "INKFLOW_WEBHOOK"
-ADDRESS_FILE = "address"  # in HOME: the API's URL, while the server runs
-AUTH_FILE = "auth"  # in HOME: NAME:PASSWORD
+MORE_HOSTS = "INKFLOW_HOSTS"  # further names of this machine under which the server may be used, with commas between
 DEPLOYMENTS = Path("prefect.yaml")
 DATABASE_TIMEOUT_S = 10.0
 
@@ -35,7 +44,7 @@ class Settings:
     host: str
     port: int
     database: str | None
-    password: str | None
+    password: str
     webhook: str | None
 
     @property
@@ -59,8 +68,11 @@ class Settings:
         environment = {
             "PREFECT_API_URL": self.api_url,
             "PREFECT_HOME": str(self.home),
-            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            **NO_ANALYTICS,
             **HEARTBEAT,
+            **RUN_LOGS,
+            **loopback_variables(),
+            **certificate_variables(),
             "PREFECT_WORKER_QUERY_SECONDS": "2",
             "PYTHONPATH": python_path(),
             "DO_NOT_TRACK": "1",
@@ -76,6 +88,7 @@ class Settings:
             "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
             "PREFECT_UI_URL": self.ui_url,
             ORIGINS: ",".join([self.ui_url, *(f"http://{name}:{self.port}" for name in ("127.0.0.1", "localhost"))]),
+            HOSTS: ",".join(sorted(_host_names(self.host))),
             "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,orphans",  # which pruned runs leave behind
         }
         environment |= {DATABASE: self.database} if self.database else {}
@@ -83,11 +96,11 @@ class Settings:
 
 
 def read_settings(arguments: argparse.Namespace, root: Path) -> Settings:
-    """Returns the settings from arguments and environment, checked; off loopback, always with a password.
+    """Returns the settings from arguments and environment, checked.
 
     Raises:
         InvalidInput: An address, a URL or prefect.yaml cannot be used.
-        InkflowError: The port is taken, or the database does not respond.
+        InkflowError: The port is taken, the database does not respond, or the folder belongs to another user.
     """
     root = root.resolve()
     read_deployments(root)
@@ -101,20 +114,9 @@ def read_settings(arguments: argparse.Namespace, root: Path) -> Settings:
     password = os.environ.get(PASSWORD) or None
     if password and ":" not in password:
         raise InvalidInput(f"{PASSWORD}: expected NAME:PASSWORD, got no colon")
-    (root / HOME).mkdir(mode=0o700, parents=True, exist_ok=True)
-    (root / HOME).chmod(0o700)  # older versions made the folder readable for other users
-    if not password and not _is_loopback(arguments.host):
-        password = _read_or_create_password(root / HOME / AUTH_FILE)
+    close_folder(root / HOME)
+    password = password or read_or_create_password(root / HOME / AUTH_FILE)
     return Settings(root, arguments.host, arguments.port, database, password, webhook)
-
-
-def _read_or_create_password(path: Path) -> str:
-    """Returns NAME:PASSWORD from the file `path`; creates the file, readable by this user only, if it is missing."""
-    if not path.exists():
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(f"inkflow:{secrets.token_urlsafe(24)}")
-    path.chmod(0o600)
-    return path.read_text(encoding="utf-8").strip()
 
 
 def read_deployments(root: Path) -> list[Mapping[str, Any]]:
@@ -124,10 +126,10 @@ def read_deployments(root: Path) -> list[Mapping[str, Any]]:
         InvalidInput: The file is missing, is not valid YAML, or has an incomplete deployment.
     """
     try:
-        content = YAML(typ="safe", pure=True).load((root / DEPLOYMENTS).read_text(encoding="utf-8"))
+        content = parse_yaml((root / DEPLOYMENTS).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InvalidInput(f"{root} has no {DEPLOYMENTS}: nothing to deploy; see docs/deploy.md") from error
-    except (OSError, UnicodeDecodeError, YAMLError) as error:
+    except (OSError, ValueError, YAMLError) as error:
         raise InvalidInput(f"{DEPLOYMENTS} cannot be read: {' '.join(str(error).split())}") from error
     entries = content.get("deployments") if isinstance(content, Mapping) else None
     if not isinstance(entries, list) or not entries or not all(isinstance(entry, Mapping) for entry in entries):
@@ -181,6 +183,16 @@ async def _connect(url: str) -> None:
         raise OSError(str(error)) from error
     finally:
         await engine.dispose()
+
+
+def _host_names(host: str) -> set[str]:
+    """Returns the names under which requests may address a server that listens on `host`."""
+    names = {host, "127.0.0.1", "localhost", "::1"}
+    if not _is_loopback(host):
+        addresses = [item.address for items in psutil.net_if_addrs().values() for item in items]
+        names |= {socket.gethostname(), *(address.partition("%")[0] for address in addresses)}
+    names |= {name.strip() for name in os.environ.get(MORE_HOSTS, "").split(",")}
+    return {name.lower() for name in names if name}
 
 
 def _is_loopback(host: str) -> bool:

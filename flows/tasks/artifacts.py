@@ -1,4 +1,4 @@
-"""Publishes the report as artifacts of a flow run: summary with plots, table of models, link to the page."""
+"""Publishes artifacts of a flow run: summary, plots, table and page of the report; numbers and files of a score."""
 
 import base64
 import csv
@@ -20,11 +20,34 @@ COLUMNS = {
     "root_mean_squared_error": "root mean square", "r2": "R²", "parameters": "parameters",
 }  # fmt: skip
 
+MAX_REJECTED = 200  # files in the artifact of a score; the list beside the table has all of them
 
-def publish_report(root: Path) -> None:
+
+def publish_scores(counts: str, table: Path, rejected: Path) -> None:
+    """Create the artifact of a score for the current flow run: `counts`, the paths of both files, the rejected files.
+
+    Args:
+        counts: the numbers of files by outcome.
+        table: the Parquet file of predictions.
+        rejected: the CSV file with the columns name and reason of the files that could not be scored.
+    """
+    with rejected.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))[1:]
+    lines = [f"{counts}.", f"Predictions: `{table.resolve()}` on {platform.node()}"]
+    if rows:
+        lines.append(f"Files that could not be scored: `{rejected.resolve()}`")
+        items = [(name.replace("`", "'"), reason) for name, reason in rows[:MAX_REJECTED]]
+        lines.append("\n".join(f"- `{name}`: {reason}" for name, reason in items))
+    if len(rows) > MAX_REJECTED:
+        lines.append(f"and {len(rows) - MAX_REJECTED} more")
+    create_markdown_artifact(mask("\n\n".join(lines)), "inkflow-scores", "The last score of a folder")
+
+
+def publish_report(root: Path, *, link: bool = True) -> None:
     """Create the artifacts of the report in `root` for the current flow run; missing files are skipped.
 
-    Artifacts are versions under a key: Prefect's page of a key shows how it changed from run to run.
+    Artifacts are versions under a key: Prefect's page of a key shows how it changed from run to run. Without `link`, no
+    artifact names the page, as in a clone that is removed after its run.
     """
     if (root / SUMMARY).is_file():
         text = mask((root / SUMMARY).read_text(encoding="utf-8"))
@@ -32,7 +55,7 @@ def publish_report(root: Path) -> None:
     rows = metrics_table(root)
     if rows:
         create_table_artifact(rows, "inkflow-models", "Scores on the test images")
-    if (root / PAGE).is_file():
+    if link and (root / PAGE).is_file():
         page = (root / PAGE).resolve()
         # Browsers do not open a file from a web page: the link's text is the path, to be copied.
         description = f"The full report, a file on {platform.node()}: copy the path and open it there"

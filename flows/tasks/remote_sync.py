@@ -4,13 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from prefect import Task
-from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from flows.dvc_repo import remotes
 from flows.tasks.failure_state import failure_state
+from flows.tasks.own_settings import own_task
 from stages.base.errors import InkflowError
 
 PULL, PUSH = "pull", "push"
@@ -51,9 +50,6 @@ def _run_task(name: str, transfer: Callable[[], str]) -> State[Any]:
         except InkflowError as error:
             return failure_state(error)
 
-    task = Task(
-        fn=body, name=name, task_run_name=name, cache_policy=NO_CACHE, persist_result=False,
-        retries=RETRIES, retry_delay_seconds=RETRY_DELAY_S,
-    )  # fmt: skip
+    task = own_task(name, body, retries=RETRIES, retry_delay_seconds=RETRY_DELAY_S)
     state: State[Any] = task(return_state=True)
     return state

@@ -3,12 +3,12 @@
 import hashlib
 import os
 import shutil
-import subprocess
 from pathlib import Path
-from urllib.parse import quote
 
-from flows.core.errors import OrderUnusable
+from flows.core.errors import GitFailed, OrderUnusable
 from flows.core.file_lock import exclusive_lock
+from flows.core.git import git_succeeds, run_git
+from flows.engine.types import file_name
 from flows.workers.order import Order, unpack_patch
 
 HOME_VARIABLE = "INKFLOW_WORKER_HOME"
@@ -23,7 +23,7 @@ def worker_home() -> Path:
 
 def stage_folder(order: Order, home: Path) -> Path:
     """Return the folder of the order's stage below `home`: a clone per stage, so that no stage waits for another."""
-    return home / "work" / _digest(order.source) / quote(order.stage, safe="")
+    return home / "work" / _digest(order.source) / file_name(order.stage)
 
 
 def check_out(order: Order, home: Path, folder: Path) -> Path:
@@ -76,8 +76,7 @@ def _fetch(order: Order, objects: Path) -> None:
 
 
 def _has_commit(objects: Path, commit: str) -> bool:
-    command = ["git", "cat-file", "-e", f"{commit}^{{commit}}"]
-    return subprocess.run(command, cwd=objects, capture_output=True, check=False).returncode == 0
+    return git_succeeds(["cat-file", "-e", f"{commit}^{{commit}}"], objects)
 
 
 def _git(folder: Path, *arguments: str, stdin: bytes = b"") -> None:
@@ -86,14 +85,10 @@ def _git(folder: Path, *arguments: str, stdin: bytes = b"") -> None:
     Raises:
         OrderUnusable: the command failed; the message is git's own.
     """
-    environment = os.environ | {"GIT_TERMINAL_PROMPT": "0"}  # a worker has no terminal for a password
-    process = subprocess.run(
-        ["git", *arguments], cwd=folder, env=environment, input=stdin, capture_output=True, check=False
-    )
-    if process.returncode:
-        message = " ".join(process.stderr.decode(errors="replace").split()) or f"exit code {process.returncode}"
-        verb = next(word for word in arguments if not word.startswith("-") and "=" not in word)
-        raise OrderUnusable(f"git {verb}: {message}")
+    try:
+        run_git(arguments, folder, stdin=stdin)
+    except GitFailed as error:
+        raise OrderUnusable(str(error)) from error
 
 
 def _digest(source: str) -> str:

@@ -39,12 +39,12 @@ class WorkerLost(Exception):
 class Dispatcher:
     """Sends stages to work pools and waits for their results, for one run of the flow."""
 
-    def __init__(self, workers: Workers, server: str | None) -> None:
+    def __init__(self, workers: Workers, server: str) -> None:
         """Create a dispatcher, inside the run of the flow.
 
         Args:
             workers: settings that hold for the workers of all pools.
-            server: URL of the Prefect server's API; None if the run has a temporary server, which has no pools.
+            server: URL of the Prefect server's API.
         """
         self._workers = workers
         self._server = server
@@ -65,9 +65,6 @@ class Dispatcher:
         Raises:
             InkflowError: the stage failed, no worker runs it, or `cancelled` was set.
         """
-        if self._server is None:
-            advice = "name one with PREFECT_API_URL or `prefect config set PREFECT_API_URL=URL`"
-            raise PoolUnusable(order.stage, pool, "no Prefect server is named", advice)
         for resends_left in reversed(range(self._workers.resends + 1)):
             with self._monitored_run(order, pool, log, cancelled) as run:
                 try:

@@ -19,7 +19,6 @@ from flows.core.file_lock import exclusive_lock, run_lock
 from flows.dvc_repo.repository import Repository
 from flows.dvc_repo.stage_transfer import WorkerProject, configure
 from flows.engine import resources
-from flows.engine.display.plain import SilentDisplay
 from flows.engine.engine import Engine
 from flows.engine.policy import Policies, load_policies
 from flows.engine.run import Options, Run
@@ -28,18 +27,6 @@ from flows.workers.code_checkout import check_out, stage_folder, worker_home
 from flows.workers.order import FORMAT, Order, version_differences
 
 SLOTS_VARIABLE = "INKFLOW_WORKER_SLOTS"  # stages that compute at a time on this machine; further ones only prepare
-
-
-class LogDisplay(SilentDisplay):
-    """Writes the lines of a stage to the log of its flow run; the orchestrator prints messages about events."""
-
-    def __init__(self, log: Callable[[str], object]) -> None:
-        super().__init__()
-        self._log = log
-
-    def line(self, stage: str, text: str) -> None:
-        """Write a line that the stage printed."""
-        self._log(text)
 
 
 class Executor:
@@ -116,17 +103,20 @@ class Executor:
             # The orchestrator handles retries.
             overrides = {"pool": None, "slots": 1, "retries": 0, "timeout_s": order.timeout_s}
             only = Policies(stages={order.stage: policies.of(order.stage).model_copy(update=overrides)})
-            run = Run(options=Options(jobs=slots, force=order.force, local=True), display=LogDisplay(self._log))
+            run = Run(options=Options(jobs=slots, force=order.force, local=True))
             self._engine = Engine(repository, only, run, shared_slots=self._shared_slots)
             if self._cancelled.is_set():
                 raise Interrupted(order.stage)
             self.activity = "running"
             self._engine.start(repository.stages([order.stage]))
             try:
-                self._engine.wait()
+                for events in self._engine.events():
+                    events.follow(self._log)  # the stage has no retries here
             except BaseException:  # raised by a signal from Prefect's worker
                 self.interrupt()
                 raise
+            finally:
+                self._engine.close()
         if run.error is not None:
             raise run.error
 

@@ -33,7 +33,9 @@ class LogReader:
             records = client.read_logs(log_filter, limit=PAGE_SIZE, sort=LogSort.TIMESTAMP_ASC)
             new = [record for record in records if record.id not in read]
             read |= {record.id: record.timestamp for record in new}
-            lines += [record.message for record in new if record.name.endswith(f".{STAGE_LOGGER}")]
+            for record in new:
+                if record.name.endswith(f".{STAGE_LOGGER}"):
+                    lines += record.message.split("\n")
             if len(records) < PAGE_SIZE:
                 break
             since = records[-1].timestamp if new else records[-1].timestamp + timedelta(microseconds=1)

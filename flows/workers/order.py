@@ -2,7 +2,6 @@
 
 import base64
 import platform
-import subprocess
 import zlib
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -12,6 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 from pydantic import BaseModel, ConfigDict, Field
 
 from flows.core.errors import CannotBeSent
+from flows.core.git import git_names, git_text, head_commit, refreshed_index, run_git
 
 FORMAT = 1
 MAX_PATCH_BYTES = 300_000  # compressed and encoded; Prefect's server accepts parameters of half a megabyte
@@ -54,19 +54,27 @@ def code_fields(root: Path, files: Sequence[str], stage: str) -> dict[str, str]:
 
     Raises:
         CannotBeSent: there is no commit, git does not track one of the files, or the patch is too large.
+        GitFailed: git cannot read the repository.
     """
-    if not _git(root, "rev-parse", "--verify", "--quiet", "HEAD"):
+    if not head_commit(root):
         raise CannotBeSent(stage, "the repository has no commit that a worker could check out; commit first")
+    submodules = _in_submodules(root, files)
+    if submodules:
+        raise CannotBeSent(
+            stage,
+            f"it reads {', '.join(submodules)} in a git submodule, which workers lack; copy the files",
+        )
     untracked = _untracked(root, files)
     if untracked:
         raise CannotBeSent(
             stage, f"it reads {', '.join(untracked)}, which git does not track and a worker would lack; `git add` it"
         )
-    origin = _git(root, "config", "--get", "remote.origin.url")
-    commit = _newest_pushed_commit(root) if origin else _git(root, "rev-parse", "HEAD")
+    origin = git_text(["config", "--get", "remote.origin.url"], root, allowed=[1])  # 1: there is none
+    commit = _newest_pushed_commit(root) if origin else head_commit(root)
     if not commit:
         raise CannotBeSent(stage, f"{origin} has no commit from the history of this branch; `git push` first")
-    difference = _git_bytes(root, *GIT_DIFF, commit, "--", ":/", *PATCH_EXCLUDES)
+    with refreshed_index(root) as index:
+        difference = run_git([*GIT_DIFF, commit, "--", ":/", *PATCH_EXCLUDES], root, index=index)
     patch = base64.b85encode(zlib.compress(difference, 9)).decode()
     if len(patch) > MAX_PATCH_BYTES:
         raise CannotBeSent(
@@ -74,12 +82,12 @@ def code_fields(root: Path, files: Sequence[str], stage: str) -> dict[str, str]:
             f"the changes since the commit {commit[:10]} take {len(patch):,} bytes, and an order holds at most "
             f"{MAX_PATCH_BYTES:,}; commit and push them",
         )
-    top = _git(root, "rev-parse", "--show-toplevel")
+    top = git_text(["rev-parse", "--show-toplevel"], root)
     return {
         "source": strip_credentials(origin) if _is_on_network(origin) else str((Path(top) / origin).resolve()),
         "commit": commit,
         "patch": patch,
-        "folder": _git(root, "rev-parse", "--show-prefix"),
+        "folder": git_text(["rev-parse", "--show-prefix"], root),
     }
 
 
@@ -122,31 +130,28 @@ def strip_credentials(address: str) -> str:
 
 def _newest_pushed_commit(root: Path) -> str:
     """Return the newest commit in the history of HEAD that origin is known to have; empty if it has none."""
-    unpushed = _git(root, "rev-list", "--boundary", "--topo-order", "HEAD", "--not", "--remotes=origin").split()
+    command = ["rev-list", "--boundary", "--topo-order", "HEAD", "--not", "--remotes=origin"]
+    unpushed = git_text(command, root).split()
     if not unpushed:
-        return _git(root, "rev-parse", "HEAD")
+        return head_commit(root)
     return next((line[1:] for line in unpushed if line.startswith("-")), "")
+
+
+def _in_submodules(root: Path, files: Sequence[str]) -> list[str]:
+    """Return those of `files` that are in a submodule of the repository."""
+    entries = git_names(["ls-files", "-z", "--stage"], root)
+    submodules = [entry.partition("\t")[2] for entry in entries if entry.startswith("160000 ")]
+    return [file for file in files if any(Path(file).is_relative_to(submodule) for submodule in submodules)]
 
 
 def _untracked(root: Path, files: Sequence[str]) -> list[str]:
     """Return those of `files` that git does not track."""
     if not files:
         return []
-    output = _git_bytes(root, "ls-files", "-z", "--", *[f":(literal){file}" for file in files])
-    tracked = set(output.decode(errors="replace").split("\0"))
+    tracked = set(git_names(["ls-files", "-z", "--", *[f":(literal){file}" for file in files]], root))
     return [file for file in files if file not in tracked]
 
 
 def _is_on_network(source: str) -> bool:
     """Return True for the address of a repository on another machine, `host:path` included; False for a folder."""
     return "://" in source or ":" in source.partition("/")[0]
-
-
-def _git(root: Path, *arguments: str) -> str:
-    """Return the output of a git command without surrounding white space; empty if the command fails."""
-    return _git_bytes(root, *arguments).decode(errors="replace").strip()
-
-
-def _git_bytes(root: Path, *arguments: str) -> bytes:
-    process = subprocess.run(["git", *arguments], cwd=root, capture_output=True, check=False)
-    return process.stdout if not process.returncode else b""

@@ -7,18 +7,35 @@ the remote. The `Dispatcher` is connected later: the engine starts before Prefec
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from flows.core.errors import Interrupted
+from flows.core.errors import Interrupted, PoolUnusable
 from flows.dvc_repo.repository import Repository
 from flows.dvc_repo.stage_transfer import StageTransfer
 from flows.engine.policy import Policies
 from flows.workers.order import Order, code_fields, installed_versions
 
-if TYPE_CHECKING:  # it imports Prefect, which takes 2 s
-    from flows.workers.dispatch import Dispatcher
-
 POLL_S = 0.05
+
+
+class Dispatcher(Protocol):
+    """Sends stages to work pools: `flows.workers.dispatch`, whose import of Prefect takes 2 s."""
+
+    def run(self, order: Order, pool: str, log: Callable[[str], None], cancelled: threading.Event) -> str:
+        """Have a worker of `pool` execute `order`, and return the worker's name."""
+
+
+class NoDispatcher:
+    """Refuses the stages of work pools, in a run without a named server: a temporary one has no pools."""
+
+    def run(self, order: Order, pool: str, log: Callable[[str], None], cancelled: threading.Event) -> str:
+        """Refuse `order`.
+
+        Raises:
+            PoolUnusable: always.
+        """
+        advice = "name one with PREFECT_API_URL or `prefect config set PREFECT_API_URL=URL`"
+        raise PoolUnusable(order.stage, pool, "no Prefect server is named", advice)
 
 
 @dataclass
@@ -27,12 +44,12 @@ class PoolStages:
 
     repository: Repository
     policies: Policies
-    _dispatcher: "Dispatcher | None" = None
+    _dispatcher: Dispatcher | None = None
     _connected: threading.Event = field(default_factory=threading.Event)
     _transfer: StageTransfer | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def connect(self, dispatcher: "Dispatcher") -> None:
+    def connect(self, dispatcher: Dispatcher) -> None:
         """Set the dispatcher, once Prefect is imported."""
         self._dispatcher = dispatcher
         self._connected.set()
@@ -79,7 +96,7 @@ class PoolStages:
                 self._transfer = self.repository.transfer(self.policies.workers.remote_wait_s, cancelled)
             return self._transfer
 
-    def _wait_for_dispatcher(self, stage: str, cancelled: threading.Event) -> "Dispatcher":
+    def _wait_for_dispatcher(self, stage: str, cancelled: threading.Event) -> Dispatcher:
         while not self._connected.wait(POLL_S):
             if cancelled.is_set():
                 raise Interrupted(stage)

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, TypeAdapter, ValidationError
-from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from stages.base.errors import ParamsError
 from stages.base.suggestions import unknown_name_message
 from stages.base.validation_messages import error_messages
+from stages.base.yaml_text import parse_yaml
 
 # Names become file names, shell words and DVC addresses (`train@<name>`).
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
@@ -33,7 +33,7 @@ def read_yaml(path: Path | str) -> Any:
         ParamsError: the file is missing or is not valid YAML.
     """
     try:
-        return YAML(typ="safe", pure=True).load(Path(path).read_text(encoding="utf-8"))
+        return parse_yaml(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ParamsError(str(path), ["not found; run from the project's folder or name the file"]) from error
     except (OSError, UnicodeDecodeError) as error:

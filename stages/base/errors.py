@@ -16,6 +16,8 @@ import errno
 import sys
 from collections.abc import Callable, Sequence
 
+from stages.base.shown_text import shown_text
+
 EXIT_DONE = 0
 EXIT_FAILED = 1
 EXIT_INVALID = 2
@@ -96,7 +98,7 @@ def exit_with(main: Callable[[], int]) -> int:
     try:
         return main()
     except InkflowError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {shown_text(str(error))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

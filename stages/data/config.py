@@ -49,6 +49,36 @@ ClassNames = Annotated[
 ]
 
 
+class GroupDigests(Section):
+    """SHA-256 of the groups of each part, int32 in little-endian order, as lower-case hex."""
+
+    train: Sha256
+    test: Sha256
+
+
+class PartNames(Section):
+    """One text for each part of the data."""
+
+    train: str = Field(min_length=1)
+    test: str = Field(min_length=1)
+
+
+class Groups(Section):
+    """Who or what each sample comes from, such as its writer. `prepare.held_out: groups` holds out whole groups."""
+
+    noun: str = Field("group", min_length=1, description="what a group is, in the singular, such as `writer`")
+    file: str = Field(pattern=r"^[\w.-]+\.npz$", description="npz file of the groups in the mirror or in Keras's cache")
+    arrays: PartNames = Field(
+        PartNames(train="g_train", test="g_test"),
+        description="names of the arrays in `file`: integers, one for each sample",
+    )
+    urls: PartNames | None = Field(
+        None, description="addresses of IDX files, packed by gzip, with a row of integers for each sample"
+    )
+    column: int = Field(0, ge=0, description="column of the group in the rows of `urls`")
+    sha256: GroupDigests = Field(description="digest of the groups of each part")
+
+
 class Dataset(Section):
     """One data set: four arrays of images and labels, and their source."""
 
@@ -57,6 +87,7 @@ class Dataset(Section):
     url: str | None = Field(None, pattern=r"^https?://\S+$", description="address of the npz file")
     embedded: Literal["digits"] | None = Field(None, description="data set that is part of a library")
     sha256: Digests | None = Field(None, description="digest of each array; required with `url`")
+    groups: Groups | None = Field(None, description="groups of the samples; fetched if `prepare.held_out` is `groups`")
     stand_in_for: Name | None = Field(None, description="data set for which this one is a stand-in")
     shape: ImageShape | None = Field(
         None,
@@ -71,7 +102,9 @@ class Dataset(Section):
     )
     class_names: ClassNames | None = Field(None, description="name of each label, from 0; null means the labels")
     pixels: Pixels | None = Field(
-        None, description="range of the pixels; null means 0 to 255; required for pixels that are not uint8"
+        None,
+        description="range of the pixels; null means 0 to 255; required for pixels of type uint16, float16, float32 or "
+        "float64; only these types and uint8 are accepted",
     )
     max_bytes: int = Field(
         1_000_000_000,
@@ -119,6 +152,15 @@ def load_dataset(path: Path | str = "params.yaml", name: str | None = None) -> t
     return selected, check_section(content, ["datasets", selected], Dataset, path)
 
 
+def load_held_out(path: Path | str = "params.yaml") -> str:
+    """Reads `prepare.held_out` from params.yaml.
+
+    Raises:
+        ParamsError: the section is missing or the value is invalid.
+    """
+    return str(check_section(read_yaml(path), ["prepare"], Prepare, path).held_out)
+
+
 def _check_range(samples: list[int]) -> list[int]:
     if samples[0] >= samples[1]:
         raise ValueError(f"got {samples}, expected start below stop")
@@ -127,6 +169,9 @@ def _check_range(samples: list[int]) -> list[int]:
 
 SampleIndex = Annotated[int, Field(ge=0)]
 SampleRange = Annotated[list[SampleIndex], Field(min_length=2, max_length=2), AfterValidator(_check_range)]
+
+
+HeldOut = Literal["random", "last", "groups"]
 
 
 class Prepare(Section):
@@ -140,9 +185,10 @@ class Prepare(Section):
         "unit", description="`unit`: scale pixels to [0, 1]; `standard`: scale pixels to mean 0, standard deviation 1"
     )
     validation: float = Field(0.1, gt=0, lt=1, description="share of the training samples held out for validation")
-    held_out: Literal["random", "last"] = Field(
+    held_out: HeldOut = Field(
         "random",
         description="`random`: stratified random samples; `last`: the last samples, as Keras's `validation_split`, "
-        "for data in the order of their origin",
+        "for data in the order of their origin; `groups`: whole groups, such as all samples of a writer, if the data "
+        "set has `groups`",
     )
-    seed: int = Field(0, ge=0, lt=2**32, description="seed of the selection, for `random`")
+    seed: int = Field(0, ge=0, lt=2**32, description="seed of the selection, for `random` and `groups`")

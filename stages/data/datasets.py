@@ -21,13 +21,13 @@ from stages.samples.pixels import Pixels
 
 ARRAYS_FILE = "dataset.npz"
 DESCRIPTION_FILE = "dataset.json"
-FLOATS = ("float16", "float32", "float64")  # pixel types that need `pixels`, their range, in params.yaml
+RANGED_TYPES = ("uint16", "float16", "float32", "float64")  # of pixels that need `pixels`, their range, in params.yaml
 MAX_BYTES = 1_000_000_000  # default limit of a file
 REMEDY = "run the download stage again: python -m stages.download --out data/raw"
 
 
 class Arrays(NamedTuple):
-    """Images (n, h, w) or (n, h, w, c), uint8 or float, and labels, integers (n,) from 0."""
+    """Images (n, h, w) or (n, h, w, c), uint8, uint16 or float, and labels, integers (n,) from 0."""
 
     x_train: NDArray[Any]
     y_train: NDArray[Any]
@@ -83,7 +83,7 @@ def read_arrays(
         path: the file.
         max_bytes: largest size of all arrays together.
         classes: number of classes; None means the largest training label plus 1.
-        floats: whether pixels may be floats; their range is not checked.
+        floats: whether pixels may be of the RANGED_TYPES; their range is not checked.
         weights: whether the file must have weights of the training samples.
 
     Raises:
@@ -93,7 +93,8 @@ def read_arrays(
         _check_headers(entries, floats)
         sample_weights = read_entry(entries[WEIGHTS], entries["y_train"].shape[0]) if weights else None
         images_and_labels = {name: _little_endian(entries[name].read()) for name in ARRAYS}
-        arrays = Arrays(**images_and_labels, w_train=sample_weights)
+        labels = {name: images_and_labels[name].reshape(-1) for name in ("y_train", "y_test")}  # (n, 1) becomes (n,)
+        arrays = Arrays(**images_and_labels | labels, w_train=sample_weights)
     check_labels("y_train", arrays.y_train, classes or CLASSES[1])
     check_labels("y_test", arrays.y_test, classes or count_classes(arrays.y_train))
     return arrays
@@ -120,7 +121,7 @@ def open_part(path: Path, part: str) -> Iterator[tuple[Entry, NDArray[Any]]]:
     with error_context(str(path), REMEDY), open_npz(path, names, _limit(path)) as entries:
         images, labels = (entries[name] for name in names)
         _check_part(images, labels, floats=True)
-        yield images, check_labels(labels.name, labels.read(), CLASSES[1])
+        yield images, check_labels(labels.name, labels.read().reshape(-1), CLASSES[1])
 
 
 def read_description(path: Path) -> Description:
@@ -141,7 +142,7 @@ def write_dataset(folder: Path, arrays: Arrays, description: Description) -> Non
     json_path, npz_path = folder / DESCRIPTION_FILE, folder / ARRAYS_FILE
     with replacing(json_path) as new_json, replacing(npz_path) as new_npz:
         new_json.write_text(description.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        _write_npz(new_npz, arrays)
+        write_npz(new_npz, arrays.by_name())
 
 
 def describe(name: str, dataset: DatasetParams, arrays: Arrays) -> Description:
@@ -218,7 +219,8 @@ def check_labels(name: str, labels: NDArray[Any], classes: int) -> NDArray[Any]:
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= classes:
         wrong = low if low < 0 else high
-        raise DataError(f"{name} holds the label {wrong}, expected 0 to {classes - 1}")
+        from_one = "; subtract 1 from all labels if they count from 1" if (low, high) == (1, classes) else ""
+        raise DataError(f"{name} holds the label {wrong}, expected 0 to {classes - 1}{from_one}")
     if name == "y_train" and high + 1 < CLASSES[0]:
         raise DataError(f"{name} holds only the label 0, expected at least {CLASSES[0]} classes")
     return labels
@@ -234,9 +236,9 @@ def _check_headers(entries: Mapping[str, Entry], floats: bool) -> None:
 
 def _check_part(images: Entry, labels: Entry, floats: bool) -> None:
     _check_images(images, floats)
-    if len(labels.shape) != 1 or labels.dtype.kind not in "iu":
+    if not labels.shape or labels.shape[1:] not in ((), (1,)) or labels.dtype.kind not in "iu":
         raise DataError(
-            f"{labels.name} has shape {labels.shape} and type {labels.dtype}, expected integers of shape (n,)"
+            f"{labels.name} has shape {labels.shape} and type {labels.dtype}, expected integers of shape (n,) or (n, 1)"
         )
     if images.shape[0] != labels.shape[0] or not labels.shape[0]:
         raise DataError(
@@ -247,11 +249,11 @@ def _check_part(images: Entry, labels: Entry, floats: bool) -> None:
 
 def _check_images(images: Entry, floats: bool) -> None:
     name, shape = images.name, images.shape
-    if images.dtype != np.uint8 and not (floats and images.dtype.name in FLOATS):
+    if images.dtype != np.uint8 and not (floats and images.dtype.name in RANGED_TYPES):
         nan = ", some of them not a number (NaN)" if _has_nan(images) else ""
         raise DataError(
             f"{name} has pixels of type {images.dtype}{nan}, "
-            f"expected uint8, or one of {', '.join(FLOATS)} with their range in params.yaml (`pixels`)"
+            f"expected uint8, or one of {', '.join(RANGED_TYPES)} with their range in params.yaml (`pixels`)"
         )
     if len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] not in CHANNELS):
         raise DataError(f"{name} has shape {shape}, expected (n, h, w) or (n, h, w, 1 or 3)")
@@ -275,9 +277,10 @@ def _limit(path: Path) -> int:
     return max(MAX_BYTES, path.stat().st_size) if path.exists() else MAX_BYTES
 
 
-def _write_npz(path: Path, arrays: Arrays) -> None:
+def write_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Writes `arrays` to the npz file `path`, uncompressed. Equal arrays give equal bytes."""
     with zipfile.ZipFile(path, "w") as archive:
-        for name, array in sorted(arrays.by_name().items()):
+        for name, array in sorted(arrays.items()):
             entry = zipfile.ZipInfo(f"{name}.npy", ZIP_EPOCH)
             entry.external_attr = 0o644 << 16
             entry.file_size = array.nbytes + 128  # approximate; zipfile uses it to choose zip or zip64

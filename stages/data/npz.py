@@ -25,6 +25,7 @@ from stages.base.errors import DataError
 
 READ_LIMIT = 1 << 20  # bytes per read; also the largest zip directory, about 10,000 entries
 HEADER_LIMIT = 1_000  # characters of an array header; NumPy writes about 70
+MAX_DIMENSIONS, MAX_SIDE = 8, 1 << 40
 # The compressions that NumPy writes; the size of the others cannot be bounded while unpacking.
 COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 ENCRYPTED = 0x1  # flag bit of a zip entry
@@ -208,7 +209,12 @@ def _check_entry(entry: Entry, declared: int, start: int) -> Entry:
     name, shape, dtype = entry.name, entry.shape, entry.dtype
     if dtype.hasobject:
         raise DataError(f"{name} holds pickled Python objects, which are never loaded")
-    if any(side < 0 for side in shape) or entry.nbytes != declared - start:
+    # Sides of other types and zero sides beside huge ones would pass the comparison of sizes.
+    if len(shape) > MAX_DIMENSIONS or not all(type(side) is int and 0 <= side <= MAX_SIDE for side in shape):
+        raise DataError(f"{name} has the shape {str(shape)[:80]}, expected at most {MAX_DIMENSIONS} whole numbers")
+    if not dtype.itemsize or dtype.subdtype:
+        raise DataError(f"{name} holds {dtype}, expected numbers")
+    if entry.nbytes != declared - start:
         raise DataError(f"{name} says {dtype} {shape}, but holds {declared - start:,} bytes")
     return entry
 

@@ -4,15 +4,26 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from stages.base.errors import EXIT_DONE
-from stages.data.config import Dataset, load_dataset
+from stages.base.errors import EXIT_DONE, InvalidInput
+from stages.data.config import Dataset, load_dataset, load_held_out
 from stages.data.datasets import Description, describe, write_dataset
+from stages.data.groups import GROUPS_FILE, write_groups
+from stages.download.fetch_groups import fetch_groups
 from stages.download.http_download import READ_TIMEOUT_S
 from stages.download.sources import fetch_arrays
 
 
-def download(name: str, dataset: Dataset, out: Path, read_timeout_s: float = READ_TIMEOUT_S) -> Description:
-    """Writes dataset.npz and dataset.json to the folder `out`. The files do not depend on the source.
+def download(
+    name: str, dataset: Dataset, out: Path, read_timeout_s: float = READ_TIMEOUT_S, *, with_groups: bool = False
+) -> Description:
+    """Writes dataset.npz, dataset.json and groups.npz to the folder `out`. The files do not depend on the source.
+
+    Args:
+        name: the data set's name.
+        dataset: its section in params.yaml.
+        out: the folder.
+        read_timeout_s: largest time without data, in seconds.
+        with_groups: whether the groups are fetched; else groups.npz has no arrays.
 
     Raises:
         DataError: a source has an invalid file.
@@ -21,7 +32,13 @@ def download(name: str, dataset: Dataset, out: Path, read_timeout_s: float = REA
     """
     arrays = fetch_arrays(name, dataset, read_timeout_s)
     description = describe(name, dataset, arrays)
+    if with_groups and not dataset.groups:
+        raise InvalidInput(
+            f"prepare.held_out is groups, but datasets.{name} has no `groups`; choose `random` or `last`"
+        )
+    groups = fetch_groups(dataset.groups, description, read_timeout_s) if with_groups and dataset.groups else None
     write_dataset(out, arrays, description)
+    write_groups(out / GROUPS_FILE, groups)
     return description
 
 
@@ -38,7 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     arguments = parser.parse_args(argv)
     name, dataset = load_dataset(arguments.params)
-    description = download(name, dataset, arguments.out, arguments.timeout)
+    with_groups = load_held_out(arguments.params) == "groups"
+    description = download(name, dataset, arguments.out, arguments.timeout, with_groups=with_groups)
     for array, info in description.arrays.items():
         print(f"{array}: {info.dtype} {info.shape}", flush=True)
     return EXIT_DONE

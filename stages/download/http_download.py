@@ -1,37 +1,31 @@
 """Downloads one file over HTTP with timeouts, retries, resumption and a size limit.
 
 The received bytes stay in a part file. The next attempt, in this run or in a later one, requests only the rest, on the
-condition (If-Range) that the file on the server is unchanged.
+condition (If-Range) that the file on the server is unchanged. `Exchange` bounds bytes and time of each attempt.
 """
 
 import re
 import sys
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from stages.base.errors import DataError, OutputError, SourceUnavailable
+from stages.base.shown_text import shown_text
+from stages.download.exchange import Exchange, TransientError
 
 CONNECT_TIMEOUT_S = 5.0
-READ_TIMEOUT_S = 10.0  # without data, or below MIN_BYTES_PER_S
-MIN_BYTES_PER_S = 1_000
+READ_TIMEOUT_S = 10.0  # without data, below MIN_BYTES_PER_S, or for the head of a response
 ATTEMPTS = 3
 FIRST_WAIT_S = 0.5  # upper limit of the first random wait; it doubles with each attempt
 MAX_WAIT_S = 10.0
 BACKOFF = wait_random_exponential(multiplier=FIRST_WAIT_S, max=MAX_WAIT_S)
+MAX_REDIRECTS = 20
+MAX_VALIDATOR_LENGTH = 1_000
 RETRYABLE_STATUSES = (408, 425, 429, 500, 502, 503, 504)
-
-
-class _TransientError(SourceUnavailable):
-    """One attempt failed, and the next one may succeed. `wait_s` is the wait that the server requests."""
-
-    def __init__(self, reason: str, wait_s: float = 0.0) -> None:
-        self.wait_s = min(wait_s, MAX_WAIT_S)
-        super().__init__(reason)
 
 
 def fetch(url: str, part: Path, max_bytes: int, read_timeout_s: float = READ_TIMEOUT_S) -> None:
@@ -43,7 +37,7 @@ def fetch(url: str, part: Path, max_bytes: int, read_timeout_s: float = READ_TIM
         OutputError: `part` cannot be written.
     """
     retrying = Retrying(
-        retry=retry_if_exception_type(_TransientError),
+        retry=retry_if_exception_type(TransientError),
         stop=stop_after_attempt(ATTEMPTS),
         wait=_wait_s,
         before_sleep=_log_retry,
@@ -52,14 +46,6 @@ def fetch(url: str, part: Path, max_bytes: int, read_timeout_s: float = READ_TIM
     with _client(read_timeout_s) as client, _write_errors(part):
         part.parent.mkdir(parents=True, exist_ok=True)
         retrying(_attempt, client, url, part, max_bytes, read_timeout_s)
-
-
-def redacted_url(url: str) -> str:
-    """Returns `url` without password and query, which may be secret."""
-    try:
-        return str(httpx.URL(url).copy_with(userinfo=b"", query=None, fragment=None))
-    except httpx.InvalidURL:
-        return url
 
 
 def remove_part(part: Path) -> None:
@@ -81,20 +67,21 @@ def _write_errors(part: Path) -> Iterator[None]:
 def _wait_s(state: RetryCallState) -> float:
     """Returns an exponential backoff with jitter, or the wait that the server requests if it is longer."""
     error = state.outcome.exception() if state.outcome else None
-    requested_s = error.wait_s if isinstance(error, _TransientError) else 0.0
-    return max(requested_s, BACKOFF(state))
+    requested_s = error.wait_s if isinstance(error, TransientError) else 0.0
+    return max(min(requested_s, MAX_WAIT_S), BACKOFF(state))
 
 
 def _log_retry(state: RetryCallState) -> None:
     error = state.outcome.exception() if state.outcome else None
-    print(f"  attempt {state.attempt_number}: {error}; trying again", flush=True)
+    print(f"  attempt {state.attempt_number}: {shown_text(str(error))}; trying again", flush=True)
 
 
 def _client(read_timeout_s: float) -> httpx.Client:
     timeout = httpx.Timeout(read_timeout_s, connect=CONNECT_TIMEOUT_S)
     try:
         # identity: lengths and positions count the bytes of the file, not of a compressed transfer
-        return httpx.Client(timeout=timeout, follow_redirects=True, headers={"Accept-Encoding": "identity"})
+        headers = {"Accept-Encoding": "identity"}
+        return httpx.Client(timeout=timeout, headers=headers, limits=httpx.Limits(max_keepalive_connections=0))
     except (ValueError, ImportError, OSError) as error:  # proxies, certificates
         raise SourceUnavailable(f"the network settings cannot be used ({error})") from error
 
@@ -102,17 +89,31 @@ def _client(read_timeout_s: float) -> httpx.Client:
 def _attempt(client: httpx.Client, url: str, part: Path, max_bytes: int, read_timeout_s: float) -> None:
     start, validator = _resume_state(part)
     headers = {"Range": f"bytes={start}-", "If-Range": validator} if start else {}
+    exchange = Exchange(read_timeout_s)
     try:
-        with client.stream("GET", url, headers=headers) as response:
+        request = client.build_request("GET", url, headers=headers, extensions={"trace": exchange.trace})
+        with closing(_follow_redirects(client, request, exchange)) as response:
             _check_status(response, part)
             start = _prepare_part(response, part, start, validator)
-            _append_body(response, part, start, max_bytes, read_timeout_s)
+            _append_body(response, part, start, max_bytes, exchange)
     except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.TooManyRedirects) as error:
         raise SourceUnavailable(f"cannot be requested ({error})") from error
     except httpx.TimeoutException as error:
-        raise _TransientError("timed out") from error
+        raise TransientError("timed out") from error
     except httpx.RequestError as error:
-        raise _TransientError(f"the connection failed ({str(error) or type(error).__name__})") from error
+        raise TransientError(f"the connection failed ({str(error) or type(error).__name__})") from error
+
+
+def _follow_redirects(client: httpx.Client, request: httpx.Request, exchange: Exchange) -> httpx.Response:
+    """Returns the first response that is no redirect; the bodies of redirects are not read, as httpx would do."""
+    for _ in range(MAX_REDIRECTS + 1):
+        exchange.open(request.url)
+        response = client.send(request, stream=True)
+        if response.next_request is None:
+            return response
+        response.close()
+        request = response.next_request
+    raise httpx.TooManyRedirects("Exceeded maximum allowed redirects.", request=request)
 
 
 def _check_status(response: httpx.Response, part: Path) -> None:
@@ -120,22 +121,22 @@ def _check_status(response: httpx.Response, part: Path) -> None:
     message = f"answered {status} {response.reason_phrase}".rstrip()
     if status == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
         remove_part(part)
-        raise _TransientError(message)
+        raise TransientError(message)
     if status in RETRYABLE_STATUSES:
         retry_after = response.headers.get("Retry-After", "")
-        raise _TransientError(message, float(retry_after) if retry_after.isdecimal() else 0.0)
+        raise TransientError(message, float(retry_after) if retry_after.isdecimal() else 0.0)
     if status not in (httpx.codes.OK, httpx.codes.PARTIAL_CONTENT):
         raise SourceUnavailable(message)
 
 
 def _prepare_part(response: httpx.Response, part: Path, start: int, validator: str) -> int:
     """Prepares the part file for the body of `response`, and returns the position of the body in the whole file."""
-    content_range = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
+    content_range = re.match(r"bytes (\d{1,18})-", response.headers.get("Content-Range", ""))
     if response.status_code == httpx.codes.PARTIAL_CONTENT:
         is_same_file = _validator(response) in ("", validator)
         if content_range is None or int(content_range[1]) != start or not is_same_file:
             remove_part(part)
-            raise _TransientError("sent another range than requested")
+            raise TransientError("sent another range than requested")
         return start
     remove_part(part)
     part.touch()
@@ -143,23 +144,22 @@ def _prepare_part(response: httpx.Response, part: Path, start: int, validator: s
     return 0
 
 
-def _append_body(response: httpx.Response, part: Path, start: int, max_bytes: int, read_timeout_s: float) -> None:
+def _append_body(response: httpx.Response, part: Path, start: int, max_bytes: int, exchange: Exchange) -> None:
     """Appends the body of `response` to the part file."""
     announced = response.headers.get("Content-Length", "")
     total = start + int(announced) if announced.isdecimal() else None
     _check_size(total or start, max_bytes)
-    began, size = time.monotonic(), start
+    size = start
+    exchange.start_body()
     with part.open("ab") as file, _progress(part.name, start, total) as update:
         for piece in response.iter_raw():
             size += len(piece)
+            exchange.body_bytes += len(piece)
             _check_size(size, max_bytes)
             file.write(piece)
             update(size)
-            elapsed_s = time.monotonic() - began
-            if elapsed_s > read_timeout_s and size - start < MIN_BYTES_PER_S * elapsed_s:
-                raise _TransientError(f"sent fewer than {MIN_BYTES_PER_S:,} bytes a second")
     if total is not None and size < total:
-        raise _TransientError(f"sent {size:,} of {total:,} bytes")
+        raise TransientError(f"sent {size:,} of {total:,} bytes")
 
 
 def _check_size(size: int, max_bytes: int) -> None:
@@ -170,7 +170,13 @@ def _check_size(size: int, max_bytes: int) -> None:
 def _validator(response: httpx.Response) -> str:
     """Returns the strong ETag or the modification time, which identify a version of the file, or ""."""
     etag: str = response.headers.get("ETag", "")
-    return etag if etag and not etag.startswith("W/") else response.headers.get("Last-Modified", "")
+    validator: str = etag if etag and not etag.startswith("W/") else response.headers.get("Last-Modified", "")
+    return validator if _is_sendable(validator) else ""
+
+
+def _is_sendable(validator: str) -> bool:
+    """Returns whether a request can hold `validator` in a header."""
+    return validator.isascii() and validator.isprintable() and len(validator) <= MAX_VALIDATOR_LENGTH
 
 
 def _validator_file(part: Path) -> Path:
@@ -183,7 +189,7 @@ def _resume_state(part: Path) -> tuple[int, str]:
         size, validator = part.stat().st_size, _validator_file(part).read_text(encoding="utf-8")
     except (FileNotFoundError, UnicodeDecodeError):
         return 0, ""
-    return (size, validator) if validator else (0, "")
+    return (size, validator) if validator and _is_sendable(validator) else (0, "")
 
 
 @contextmanager

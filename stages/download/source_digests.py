@@ -1,6 +1,7 @@
 """Prints the SHA-256 of each array of a data set at its source, and the values in params.yaml. Not a stage.
 
 Only the first source is read, which is the mirror if there is one: an older copy in another source is not a change.
+Data that the stage `download` would refuse are an error here. With --out, changed data are written as that stage does.
 """
 
 import argparse
@@ -13,16 +14,16 @@ from pathlib import Path
 
 from stages.base.errors import EXIT_DONE, SourceUnavailable, exit_with
 from stages.data.config import Dataset, load_dataset
-from stages.data.datasets import describe, error_context
+from stages.data.datasets import Arrays, check_shape_and_range, describe, error_context, write_dataset
 from stages.download.http_download import READ_TIMEOUT_S
 from stages.download.sources import Source, list_sources, local_file, read_source
 
 
-def digests(name: str, dataset: Dataset, source: Source) -> dict[str, str]:
-    """Returns the SHA-256 of each array in the file of `source`.
+def read_data(name: str, dataset: Dataset, source: Source) -> Arrays:
+    """Returns the arrays in the file of `source`, after the checks of the stage `download` except that of the digests.
 
     Raises:
-        DataError: the file is no valid data set.
+        DataError: the file is no valid data set, or not of the shape or range in params.yaml.
         SourceUnavailable: the source cannot be reached or has no such file.
     """
     remedy = "put a file with x_train, y_train, x_test and y_test at this source"
@@ -33,9 +34,10 @@ def digests(name: str, dataset: Dataset, source: Source) -> dict[str, str]:
             local_file(source, name, dataset.max_bytes, READ_TIMEOUT_S, Path(folder)) as path,
         ):
             arrays = read_source(path, dataset)
+            check_shape_and_range(arrays, dataset)
     except SourceUnavailable as error:
         raise SourceUnavailable(f"{source.label}: {error}; fix this source or use another mirror") from error
-    return {array: info.sha256 for array, info in describe(name, dataset, arrays).arrays.items()}
+    return arrays
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,13 +45,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m stages.download.source_digests", description=__doc__)
     parser.add_argument("--params", default="params.yaml", help="default: %(default)s")
     parser.add_argument("--dataset", help="one of `datasets`; default: the selected one")
+    parser.add_argument("--out", type=Path, help="folder for the data, if they differ from params.yaml")
     arguments = parser.parse_args(argv)
     name, dataset = load_dataset(arguments.params, arguments.dataset)
     recorded = dataset.sha256.model_dump(exclude_none=True) if dataset.sha256 else {}
     result = {"dataset": name, "source": None, "present": recorded, "recorded": recorded}
     if not dataset.embedded:
         source = list_sources(name, dataset, os.environ)[0]
-        result |= {"source": source.label, "present": digests(name, dataset, source)}
+        arrays = read_data(name, dataset, source)
+        description = describe(name, dataset, arrays)
+        present = {array: info.sha256 for array, info in description.arrays.items()}
+        result |= {"source": source.label, "present": present}
+        if arguments.out and present != recorded:
+            write_dataset(arguments.out, arrays, description)
     print(json.dumps(result))
     return EXIT_DONE
 

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stages.base.errors import DataError, SourceUnavailable
+from stages.base.shown_text import shown_text, shown_url
 from stages.data.config import Dataset
 from stages.data.datasets import Arrays, check_digests, check_shape_and_range, error_context, read_arrays
 from stages.download.digits import load_digits
-from stages.download.http_download import READ_TIMEOUT_S, fetch, redacted_url, remove_part
+from stages.download.http_download import READ_TIMEOUT_S, fetch, remove_part
 
 MIRROR = "INKFLOW_MIRROR"  # environment variable: a folder or base address that holds <name>.npz
 DOWNLOADS = Path(".inkflow/downloads")  # part files of unfinished downloads
@@ -54,7 +55,7 @@ def fetch_arrays(
             ):
                 arrays = _checked(read_source(path, dataset), dataset)
         except SourceUnavailable as error:
-            print(f"{source.label}: not used, {error}", flush=True)
+            print(shown_text(f"{source.label}: not used, {error}"), flush=True)
             failures.append(f"{source.label}: {error}")
             continue
         print(f"{source.label}: used, its content is as expected", flush=True)
@@ -66,22 +67,27 @@ def fetch_arrays(
 
 
 def list_sources(name: str, dataset: Dataset, environment: Mapping[str, str]) -> list[Source]:
-    """Returns the sources of the file in the order in which they are tried."""
+    """Returns the sources of the data set's file in the order in which they are tried."""
+    return file_sources(f"{name}.npz", dataset.url, environment)
+
+
+def file_sources(file: str, url: str | None, environment: Mapping[str, str]) -> list[Source]:
+    """Returns the sources of the file with the name `file`, in the order in which they are tried."""
     sources = []
     if mirror := environment.get(MIRROR, "").strip():
-        sources.append(_mirror(mirror, name))
-    if dataset.url:
-        sources.append(Source(redacted_url(dataset.url), dataset.url))
+        sources.append(_mirror(mirror, file))
+    if url:
+        sources.append(Source(shown_url(url), url))
     home = _expand_user(environment.get("KERAS_HOME") or "~/.keras")
-    cached = home / "datasets" / f"{name}.npz"
+    cached = home / "datasets" / file
     return [*sources, Source(f"Keras's cache {cached}", str(cached))]
 
 
-def _mirror(mirror: str, name: str) -> Source:
+def _mirror(mirror: str, file: str) -> Source:
     if _is_url(mirror):
-        url = f"{mirror.rstrip('/')}/{name}.npz"
-        return Source(f"mirror {redacted_url(url)}", url)
-    path = _expand_user(mirror) / f"{name}.npz"
+        url = f"{mirror.rstrip('/')}/{file}"
+        return Source(f"mirror {shown_url(url)}", url)
+    path = _expand_user(mirror) / file
     return Source(f"mirror {path}", str(path))
 
 

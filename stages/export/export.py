@@ -19,6 +19,7 @@ from stages.inference.onnx_session import open_model, open_session, predict, rea
 from stages.model.compatibility import OUTPUTS, OutputName, TaskName
 from stages.model.tasks import Task
 from stages.predict.classifier import find_model
+from stages.predict.earlier_outputs import original, readable, use_readable
 from stages.report.records import Training, read_record
 from stages.samples.prepared import Prepared, TrainingData, raw_pixels, read_training_data
 from stages.train.device import load_keras, without_cuda_messages, without_startup_messages
@@ -43,9 +44,9 @@ def export(model: str, export_format: str, data: Path, out: Path | None = None) 
         InkflowError: the exported model differs from Keras; nothing was written.
         OutputError: the path cannot be written.
     """
-    path = find_model(model, "model.keras")
-    training_data = read_training_data(data)
-    serving = _load_serving_model(path, training_data)
+    path = original(find_model(model, "model.keras"))
+    training_data = read_training_data(readable(data))
+    serving = use_readable(lambda: readable(path), lambda file: _load_serving_model(file, training_data))
     pixels = raw_pixels(np.asarray(training_data.validation.images[:CHECKED_SAMPLES]), training_data.prepared)
     expected = serving.predict(pixels, batch_size=len(pixels), verbose=0)
     _check_data_fits(path, data, training_data, pixels, expected)
@@ -104,7 +105,7 @@ def _metadata(path: Path, prepared: Prepared) -> Metadata:
 
     The positive classes of a two-class model and the numbers of a regression come from the ONNX file beside it.
     """
-    onnx_file = path.with_name("model.onnx")
+    onnx_file = readable(path.with_name("model.onnx"))
     task = read_task(open_session(onnx_file), onnx_file) if onnx_file.exists() else Task()
     names = prepared.class_names or tuple(map(str, range(prepared.classes)))
     if task.kind == "regression":
@@ -130,7 +131,7 @@ def _check_data_fits(
     Raises:
         InvalidInput: the predictions differ.
     """
-    onnx_file = path.with_name("model.onnx")
+    onnx_file = readable(path.with_name("model.onnx"))
     if not onnx_file.exists():
         return
     session = open_model(onnx_file, data.prepared.raw_shape, data.prepared.classes)

@@ -1,6 +1,9 @@
 """Runs an ONNX model of any origin with ONNX Runtime: validates its inputs, outputs and predictions."""
 
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +13,16 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as runtime
 
 from stages.base.errors import ModelError
+from stages.base.shown_text import remove_controls
 from stages.model.tasks import Task
 
 REMEDY = "train the model again: python -m stages.train"
 FATAL = 4  # log level of ONNX Runtime; lesser errors are raised as exceptions
 SUM_TOLERANCE = 1e-3  # of the sum of a sample's probabilities
+MAX_BYTES = 1 << 31  # of a model file: protobuf's own limit
+RUN_S, RUN_S_PER_IMAGE = 20.0, 1.0  # time limit of a run: far above that of any model, even on a busy machine
+POLL_S = 0.5
+EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
 
 # ONNX Runtime's exceptions have no common base but Exception.
 RUNTIME_ERRORS = (
@@ -26,7 +34,44 @@ RUNTIME_ERRORS = (
     runtime.NoSuchFile,
     runtime.NotImplemented,
     runtime.RuntimeException,
+    runtime.EPFail,
+    # Raised by its Python code, and by NumPy, on models of other inputs and outputs, and on texts that are not UTF-8.
+    ValueError,
+    TypeError,
+    LookupError,
+    MemoryError,
 )
+
+
+class _Watchdog:
+    """Stops runs that exceed their time limit. One thread watches all runs: one for each would slow short runs."""
+
+    def __init__(self) -> None:
+        self._runs: dict[int, tuple[float, Any]] = {}
+        self._thread: threading.Thread | None = None
+
+    @contextmanager
+    def limit(self, seconds: float) -> Iterator[Any]:
+        """Yields options for a run of ONNX Runtime within the block, which is stopped after `seconds`."""
+        options = onnxruntime.RunOptions()
+        self._runs[id(options)] = time.monotonic() + seconds, options
+        if self._thread is None or not self._thread.is_alive():  # a fork has no thread
+            self._thread = threading.Thread(target=self._watch, daemon=True)
+            self._thread.start()
+        try:
+            yield options
+        finally:
+            del self._runs[id(options)]
+
+    def _watch(self) -> None:
+        while True:
+            time.sleep(POLL_S)
+            for end, options in list(self._runs.values()):
+                if time.monotonic() > end:
+                    options.terminate = True
+
+
+_watchdog = _Watchdog()
 
 
 def open_model(path: Path, image_shape: Sequence[int], classes: int) -> Any:
@@ -54,11 +99,21 @@ def open_session(path: Path) -> Any:
     options.log_severity_level = FATAL
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads would occupy the cores
     try:
-        return onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+        # Without it, data outside of the model's file are read from the current folder.
+        options.add_session_config_entry(EXTERNAL_FOLDER, str(path.absolute().parent))
+        session = onnxruntime.InferenceSession(_read_bytes(path), options, providers=["CPUExecutionProvider"])
+        _ = session.get_modelmeta().custom_metadata_map, session.get_inputs(), session.get_outputs()  # decodes texts
+        return session
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror}); {REMEDY}") from error
     except RUNTIME_ERRORS as error:
         raise ModelError(f"{path}: is not a valid ONNX model ({_first_line(error)}); {REMEDY}") from error
+
+
+def _read_bytes(path: Path) -> bytes:
+    if (size := path.stat().st_size) > MAX_BYTES:
+        raise ValueError(f"it has {size:,} bytes, expected at most {MAX_BYTES:,}")
+    return path.read_bytes()
 
 
 def read_task(session: Any, path: Path) -> Task:
@@ -109,7 +164,7 @@ def predict_probabilities(session: Any, path: Path, pixels: NDArray[Any]) -> NDA
         ModelError: the model fails, or its outputs are not probabilities.
     """
     probabilities = _run(session, path, pixels)
-    if len(probabilities) != len(pixels) or not _are_probabilities(probabilities):
+    if probabilities.ndim != 2 or len(probabilities) != len(pixels) or not _are_probabilities(probabilities):
         raise ModelError(
             f"{path}: gives values of shape {probabilities.shape} for {len(pixels)} images, "
             f"not all of them probabilities, expected values from 0 to 1 with the sum 1 for each image; {REMEDY}"
@@ -118,11 +173,21 @@ def predict_probabilities(session: Any, path: Path, pixels: NDArray[Any]) -> NDA
 
 
 def _run(session: Any, path: Path, pixels: NDArray[Any]) -> NDArray[np.float32]:
-    try:
-        result = session.run(None, {session.get_inputs()[0].name: pixels.astype(np.float32)})[0]
-    except RUNTIME_ERRORS as error:
-        raise ModelError(f"{path}: fails on images ({_first_line(error)}); {REMEDY}") from error
-    return np.asarray(result, np.float32)
+    limit_s = RUN_S + RUN_S_PER_IMAGE * len(pixels)
+    with _watchdog.limit(limit_s) as options:
+        try:
+            result = session.run(None, {session.get_inputs()[0].name: pixels.astype(np.float32)}, options)[0]
+            values = np.asarray(result, np.float32)
+        except RUNTIME_ERRORS as error:
+            reason = f"stopped after {limit_s:g} s" if options.terminate else _first_line(error)
+            raise ModelError(f"{path}: fails on images ({reason}); {REMEDY}") from error
+    declared = session.get_outputs()[0].shape[1:]
+    is_declared = len(declared) == values.ndim - 1 and all(
+        size == side or not isinstance(size, int) for size, side in zip(declared, values.shape[1:], strict=False)
+    )
+    if not is_declared:  # ONNX Runtime itself only logs it
+        raise ModelError(f"{path}: gives values of shape {values.shape}, but declares (batch, {declared}); {REMEDY}")
+    return values
 
 
 def _are_probabilities(values: NDArray[np.float32]) -> bool:
@@ -156,4 +221,4 @@ def _shape_fits(model_shape: Sequence[int | str | None], shape: tuple[int, ...])
 
 
 def _first_line(error: BaseException) -> str:
-    return str(error).partition("\n")[0][:200]
+    return remove_controls(str(error).partition("\n")[0])[:200]

@@ -1,6 +1,7 @@
 """Tasks: the meaning of labels and outputs, the encoding of labels for a loss, and sample weights."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,9 @@ from stages.model.config import ModelBase
 
 METADATA = "inkflow.task"  # metadata keys of an exported model
 CLASS_NAMES = "class_names"  # names of the labels of the data set
+MAX_LABEL = 65_535  # more than any data set here has
 PIXELS = "pixels"  # pixel values of black and white in the input of the model
+STAND_IN = "stand_in_for"  # data set for which that of the training is only a stand-in; no entry for any other
 
 
 @dataclass(frozen=True)
@@ -74,11 +77,15 @@ class Task:
         try:
             content = json.loads(metadata.get(METADATA, "{}"))
             kind = content.get("kind", "multiclass")
-            positive = tuple(int(label) for label in content.get("positive", ()))
+            positive = tuple(content.get("positive", ()))
             values = tuple(float(value) for value in content.get("values", ()))
-        except (AttributeError, TypeError) as error:
+        except (AttributeError, TypeError, OverflowError, RecursionError) as error:
             raise ValueError(f"{METADATA} is not an object of lists") from error
-        if kind not in COMPATIBLE_LOSSES or (kind == "two_class") != bool(positive):
+        if not all(type(label) is int and 0 <= label <= MAX_LABEL for label in positive):
+            raise ValueError(f"{METADATA} has labels that are no whole numbers from 0 to {MAX_LABEL}")
+        if not all(map(math.isfinite, values)):
+            raise ValueError(f"{METADATA} has values that are not finite")
+        if not isinstance(kind, str) or kind not in COMPATIBLE_LOSSES or (kind == "two_class") != bool(positive):
             raise ValueError(f"{METADATA} names no known task")
         return cls(kind, positive, values)
 

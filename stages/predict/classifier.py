@@ -1,6 +1,7 @@
 """Classifies images with an exported model: finds and opens the model, fits images to its input, runs it in batches."""
 
 import json
+import math
 import os.path
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,12 +15,16 @@ from PIL import Image
 from stages.base.errors import DataError, InvalidInput, ModelError
 from stages.base.suggestions import did_you_mean
 from stages.inference.onnx_session import open_session, predict_probabilities, read_task
-from stages.model.tasks import CLASS_NAMES, PIXELS
+from stages.model.tasks import CLASS_NAMES, PIXELS, STAND_IN
+from stages.predict.earlier_outputs import ASIDE, OUTPUTS, original, readable
 from stages.predict.image_arrays import Images, RejectedInput
 from stages.predict.mnist_form import MIN_CONTRAST, to_mnist_form
 
 MODELS = Path("models")
 BATCH = 64  # images: of 16 to 512 the fastest here, by a third; larger batches exceed the processor's cache
+MAX_VALUES, MAX_CLASSES = 4_000_000, 65_536  # of an input image, and of an output: a batch has to fit into memory
+MAX_GOT = 300  # characters of a model's inputs and outputs in a message
+MAX_PIXEL_VALUE = 1e30  # of black and white: float32 holds it
 FORMATS = {  # of model files, by suffix
     ".onnx": "an ONNX model", ".keras": "a Keras model", ".tflite": "a LiteRT model", ".h5": "an HDF5 file",
     ".pb": "a SavedModel",
@@ -50,6 +55,7 @@ class Classifier:
         shape: Shape of an input image: (h, w) or (h, w, 1 or 3).
         class_names: Names of the classes, in the order of the model's output.
         pixel_range: The values of black and white in the model's input.
+        stand_in_for: The data set for which that of the model's training is only a stand-in, if it is one.
     """
 
     path: Path
@@ -57,6 +63,7 @@ class Classifier:
     shape: tuple[int, ...]
     class_names: tuple[str, ...]
     pixel_range: tuple[float, float]
+    stand_in_for: str | None = None
 
     @property
     def is_colour(self) -> bool:
@@ -158,15 +165,18 @@ def _to_grey(pixels: NDArray[Any], dimensions: int) -> NDArray[Any]:
 def find_model(model: str, file: str = "model.onnx") -> Path:
     """Returns the file of `model`: the name of a folder in MODELS, a folder, or a file.
 
+    While the model is trained again, it is the earlier file.
+
     Raises:
         InvalidInput: There is no such model, or it has another format than `file`.
     """
-    for path in (Path(model), Path(model) / file, MODELS / model / file):
+    for path in map(readable, (Path(model), Path(model) / file, MODELS / model / file)):
         if _is_file(path):
             _check_format(path, file)
             return path
     _check_format(Path(model), file)
-    known = sorted(path.parent.name for path in MODELS.glob(f"*/{file}"))
+    places = (*MODELS.glob(f"*/{file}"), *ASIDE.glob(f"*/{OUTPUTS}/{MODELS}/*/{file}"))
+    known = sorted({path.parent.name for path in places})
     hint = did_you_mean(model, known)
     models = f"known: {', '.join(known)}" if known else f"{MODELS} holds none: train one with `inkflow run`"
     problem = f"the folder {model!r} holds no {file}" if _is_folder(model) else f"there is no model {model!r}"
@@ -197,28 +207,33 @@ def open_classifier(path: Path) -> Classifier:
     session = open_session(path)
     shape, classes = _image_shape_and_classes(path, session)
     metadata = _dataset_metadata(path) | _model_metadata(session)
-    return Classifier(path, session, shape, _class_names(path, session, classes, metadata), _pixel_range(metadata))
+    names, stand_in = _class_names(path, session, classes, metadata), metadata.get(STAND_IN)
+    stand_in_for = stand_in[:100] if isinstance(stand_in, str) and stand_in else None
+    return Classifier(path, session, shape, names, _pixel_range(metadata), stand_in_for)
 
 
 def _image_shape_and_classes(path: Path, session: Any) -> tuple[tuple[int, ...], int]:
+    counts = len(session.get_inputs()), len(session.get_outputs())
     ports = (*session.get_inputs(), *session.get_outputs())
     shapes = [tuple(port.shape[1:]) for port in ports]
     is_fixed = all(isinstance(side, int) and side > 0 for shape in shapes for side in shape)
-    if len(ports) == 2 and is_fixed and all(port.type == "tensor(float)" for port in ports):
+    if counts == (1, 1) and is_fixed and all(port.type == "tensor(float)" for port in ports):
         image, output = shapes
-        if len(output) == 1 and output[0] > 1 and (len(image) == 2 or (len(image) == 3 and image[2] in (1, 3))):
+        is_image = len(image) == 2 or (len(image) == 3 and image[2] in (1, 3))
+        if is_image and math.prod(image) <= MAX_VALUES and len(output) == 1 and 1 < output[0] <= MAX_CLASSES:
             return image, output[0]
     got = ", ".join(f"{port.name} {port.type} {port.shape}" for port in ports)
     raise ModelError(
-        f"{path}: is not a classifier of images: got {got}, expected one input of float32 (batch, h, w) or "
-        "(batch, h, w, 1 or 3) and one output of float32 (batch, classes)"
+        f"{path}: is not a classifier of images: got {got[:MAX_GOT]}, expected one input of float32 (batch, h, w) or "
+        f"(batch, h, w, 1 or 3) of at most {MAX_VALUES:,} values and one output of float32 (batch, classes) of at most "
+        f"{MAX_CLASSES:,}"
     )
 
 
 def _model_metadata(session: Any) -> dict[str, Any]:
-    """Returns the class names and pixel range in the model's metadata; leaves out an entry that is not valid JSON."""
+    """Returns the facts of the data set in the model's metadata; leaves out an entry that is not valid JSON."""
     metadata = {}
-    for key in (CLASS_NAMES, PIXELS):
+    for key in (CLASS_NAMES, PIXELS, STAND_IN):
         try:
             metadata[key] = json.loads(session.get_modelmeta().custom_metadata_map[key])
         except (KeyError, ValueError, RecursionError):
@@ -228,9 +243,10 @@ def _model_metadata(session: Any) -> dict[str, Any]:
 
 def _dataset_metadata(path: Path) -> dict[str, Any]:
     """Returns the content of data/raw/dataset.json in the project of the model file `path`, {} if there is none."""
-    parents = path.absolute().parents
+    parents = original(path.absolute()).parents
+    description = parents[min(2, len(parents) - 1)] / "data" / "raw" / "dataset.json"
     try:
-        metadata = json.loads((parents[min(2, len(parents) - 1)] / "data" / "raw" / "dataset.json").read_bytes())
+        metadata = json.loads(readable(description).read_bytes())
     except (OSError, ValueError, RecursionError):
         return {}
     return metadata if isinstance(metadata, dict) else {}
@@ -238,9 +254,10 @@ def _dataset_metadata(path: Path) -> dict[str, Any]:
 
 def _pixel_range(metadata: dict[str, Any]) -> tuple[float, float]:
     try:
-        return float(metadata[PIXELS]["low"]), float(metadata[PIXELS]["high"])
-    except (LookupError, TypeError, ValueError):
+        low, high = float(metadata[PIXELS]["low"]), float(metadata[PIXELS]["high"])
+    except (LookupError, TypeError, ValueError, OverflowError):
         return 0.0, 255.0
+    return (low, high) if max(abs(low), abs(high)) <= MAX_PIXEL_VALUE else (0.0, 255.0)  # not for NaN either
 
 
 def _class_names(path: Path, session: Any, classes: int, metadata: dict[str, Any]) -> tuple[str, ...]:

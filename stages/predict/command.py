@@ -16,7 +16,8 @@ PARQUET_MAGIC = b"PAR1"
 DESCRIPTION = """Print the most probable class of each image, its probability, and the second most probable class.
 
 MODEL is a name (models/NAME/model.onnx) or the path of an ONNX model of this project.
-FILE is a PNG, JPEG, WebP, npz or npy file, a folder of them, or - for standard input.
+FILE is a PNG, JPEG, WebP, TIFF, BMP, GIF, npz or npy file, a folder of them, or - for standard input. Every file of a
+folder is classified, refused, or named on standard error as no picture.
 
 Photographs and scans of a digit are first converted to the form of MNIST's images: grey, light on dark, trimmed, scaled
 and centred by mass. Arrays (npz, npy) that already have the model's size are used as they are. --raw switches the
@@ -36,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print one JSON object a line, for rejected inputs too")
     form.add_argument("--csv", action="store_true", help="print CSV with a header")
+    parser.add_argument("--anyway", action="store_true", help="use the model although it failed a quality gate")
     parser.add_argument("--parquet", metavar="PATH", help="write a Parquet file")
 
 
@@ -49,7 +51,9 @@ def predict(arguments: argparse.Namespace) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # file names may hold letters that its encoding lacks
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        code = predict.predict(arguments.model, arguments.files, arguments.raw, form, arguments.parquet)
+        code = predict.predict(
+            arguments.model, arguments.files, arguments.raw, form, arguments.parquet, arguments.anyway
+        )
         sys.stdout.flush()
         return code
     except OSError as error:  # of standard output: errors of input files are handled by the reader

@@ -1,7 +1,7 @@
 """Reads images from untrusted files: a file that cannot be used becomes a RejectedInput, never an exception.
 
-Pillow reads PNG, JPEG and WebP; npz and npy files are read in chunks. The format follows from a file's first bytes,
-not from its name. Sizes are checked before anything is decompressed.
+Pillow reads PNG, JPEG, WebP, TIFF, BMP and GIF; npz and npy files are read in chunks. The format follows from a file's
+first bytes, not from its name. Sizes are checked before anything is decompressed.
 """
 
 import os
@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,22 +23,29 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from stages.base.errors import DataError
 from stages.predict.image_arrays import MAX_PIXELS, Images, RejectedInput, count_array_images, read_arrays
 
-FORMATS = ("PNG", "JPEG", "WEBP")
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".npz", ".npy")  # of the files that are read in a folder
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
+EXPECTED = "PNG, JPEG, WebP, TIFF, BMP, GIF, npz or npy"
+HEIC_SUFFIXES = (".heic", ".heif")
+# Files in a folder that are read, or refused; others only if they begin as a picture does.
+SUFFIXES = (
+    ".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".npz", ".npy", *HEIC_SUFFIXES, ".avif",
+)  # fmt: skip
+NO_PICTURE = "is no picture, and was left out"
+LINKED_FOLDER = "is a link to a folder, which is not followed; name it too"
 MAX_SIDE = 100_000  # an image within MAX_PIXELS can still be a single row
 MAX_STDIN_BYTES = 1_000_000_000  # standard input is copied to a temporary file
 MIN_SHORT_SIDE = 640  # a larger image is reduced until its shorter side has 1 to 2 times as many pixels
 SIGNATURE_BYTES = 16  # of a file, which tell its format
 OTHER_SIGNATURES = (  # format, offset and bytes of files that are often tried
-    ("GIF", 0, b"GIF8"),
-    ("TIFF", 0, b"II*\0"),
-    ("TIFF", 0, b"MM\0*"),
-    ("BMP", 0, b"BM"),
     ("PDF", 0, b"%PDF"),
     ("HEIC", 4, b"ftyphei"),
+    ("HEIC", 4, b"ftyphev"),
     ("HEIC", 4, b"ftypmif1"),
     ("AVIF", 4, b"ftypavif"),
 )
+PICTURE_SIGNATURES = (
+    b"\x89PNG", b"\xff\xd8\xff", b"RIFF", b"II*\0", b"MM\0*", b"GIF8", b"\x93NUMPY", b"BM",
+)  # fmt: skip
 ARRAY_SIGNATURES = (b"PK", b"\x93NUMPY")  # npz and npy
 # Exceptions of Pillow on damaged files; its decoders document none.
 DECODER_ERRORS = (
@@ -47,8 +54,18 @@ DECODER_ERRORS = (
 )  # fmt: skip
 
 
-def expand_paths(arguments: Iterable[str]) -> Iterator[str | RejectedInput]:
-    """Yields the files that `arguments` name; for a folder, the files below it with one of SUFFIXES, sorted by name."""
+class LeftOut(NamedTuple):
+    """The name of a file in a folder that is not read, and the reason: it is no mistake."""
+
+    name: str
+    reason: str
+
+
+def expand_paths(arguments: Iterable[str]) -> Iterator[str | RejectedInput | LeftOut]:
+    """Yields the files that `arguments` name; for a folder, every file below it, sorted by name.
+
+    Of a folder's files those with one of SUFFIXES, and those that begin as a picture does, are yielded by name.
+    """
     for argument in arguments:
         if argument != "-" and os.path.isdir(argument):  # noqa: PTH112 (Path refuses a name with a zero byte)
             yield from _walk(argument)
@@ -116,19 +133,44 @@ def short_message(error: BaseException) -> str:
     return text or type(error).__name__
 
 
-def _walk(folder: str) -> Iterator[str | RejectedInput]:
+def report_left_out(item: LeftOut) -> None:
+    """Prints the note about a file of a folder that is not read, on standard error."""
+    print(escape_unprintable(f"note: {item.name}: {item.reason}"), file=sys.stderr)
+
+
+def _walk(folder: str) -> Iterator[str | RejectedInput | LeftOut]:
     is_empty = True
     errors: list[OSError] = []
     for parent, folders, files in os.walk(folder, onerror=errors.append):
         folders.sort()
+        paths = [os.path.join(parent, name) for name in folders]  # noqa: PTH118 (names of any bytes)
+        yield from (LeftOut(path, LINKED_FOLDER) for path in paths if os.path.islink(path))  # noqa: PTH114
         for file in sorted(files):
-            if file.lower().endswith(SUFFIXES):
+            path = os.path.join(parent, file)  # noqa: PTH118
+            if file.lower().endswith(SUFFIXES) or _begins_as_a_picture(path):
                 is_empty = False
-                yield os.path.join(parent, file)  # noqa: PTH118 (names of any bytes)
+                yield path
+            else:
+                yield LeftOut(path, NO_PICTURE)
     for error in errors:
         yield RejectedInput(str(error.filename), f"the folder cannot be read ({error.strerror})")
     if is_empty and not errors:
         yield RejectedInput(folder, f"the folder holds no image, expected files with {', '.join(SUFFIXES)}")
+
+
+def _begins_as_a_picture(name: str) -> bool:
+    """Returns whether the first bytes of the file `name` are those of a picture; True if it cannot be read."""
+    if os.path.lexists(name) and not os.path.isfile(name):  # noqa: PTH113 (a pipe would block)
+        return not os.path.exists(name)  # noqa: PTH110 (a broken link is refused)
+    try:
+        signature = _signature(Path(name))
+    except DataError:
+        return True
+    if signature.startswith(b"BM"):
+        return signature[6:10] == bytes(4)  # reserved in a BMP file, and letters in a text
+    heic = any(signature[offset:].startswith(start) for kind, offset, start in OTHER_SIGNATURES if kind != "PDF")
+    webp = signature[8:12] == b"WEBP" if signature.startswith(b"RIFF") else True  # else a sound or a film
+    return heic or (signature.startswith(PICTURE_SIGNATURES) and webp)
 
 
 @contextmanager
@@ -159,7 +201,7 @@ def _decode(path: Path, name: str) -> Iterator[Images | RejectedInput]:
     if signature.startswith(ARRAY_SIGNATURES):
         yield from read_arrays(path, name)
     else:
-        yield Images([name], _read_picture(path)[np.newaxis], from_array=False)
+        yield Images([name], _read_picture(path, name)[np.newaxis], from_array=False)
 
 
 def _signature(path: Path) -> bytes:
@@ -170,8 +212,8 @@ def _signature(path: Path) -> bytes:
         raise DataError(f"cannot be read ({error.strerror})") from error
 
 
-def _read_picture(path: Path) -> NDArray[np.uint8]:
-    """Returns the pixels (h, w) or (h, w, 3) of a PNG, JPEG or WebP file, upright and without transparency.
+def _read_picture(path: Path, name: str) -> NDArray[np.uint8]:
+    """Returns the pixels (h, w) or (h, w, 3) of a file of one of FORMATS, upright and without transparency.
 
     Raises:
         DataError: The file cannot be used.
@@ -184,7 +226,7 @@ def _read_picture(path: Path) -> NDArray[np.uint8]:
                 image.draft(None, (MIN_SHORT_SIDE, MIN_SHORT_SIDE))
                 return _to_8_bit(image)
     except UnidentifiedImageError as error:
-        raise DataError(_unknown_format(_signature(path))) from error
+        raise DataError(_unknown_format(_signature(path), name)) from error
     except Image.DecompressionBombError as error:
         raise DataError(
             f"has far too many pixels, expected at most {MAX_PIXELS:,} in all ({short_message(error)})"
@@ -193,14 +235,19 @@ def _read_picture(path: Path) -> NDArray[np.uint8]:
         raise DataError(f"is damaged, cut short or too large ({short_message(error)})") from error
 
 
-def _unknown_format(signature: bytes) -> str:
-    """Returns the sentence about a file in another format, which begins with `signature`."""
+def _unknown_format(signature: bytes, name: str) -> str:
+    """Returns the sentence about the file `name` in another format, which begins with `signature`."""
     formats = [kind for kind, offset, start in OTHER_SIGNATURES if signature[offset:].startswith(start)]
+    if "HEIC" in formats or (not formats and name.lower().endswith(HEIC_SUFFIXES)):
+        is_heic = "is a HEIC file" if formats else "is named as a HEIC file"
+        return f"{is_heic}, which the package pillow-heif would read; expected {EXPECTED}; convert it first"
     if formats:
-        return f"is a {formats[0]} file, expected PNG, JPEG, WebP, npz or npy; convert it first"
+        return f"is a {formats[0]} file, expected {EXPECTED}; convert it first"
     text = signature[:8].decode("ascii", "replace")
     start = repr(text) if text.isascii() and text.isprintable() else f"the bytes {signature[:8].hex(' ')}"
-    return f"is not a PNG, JPEG, WebP, npz or npy file, or its header is damaged: it begins with {start}"
+    return (
+        f"is not a PNG, JPEG, WebP, TIFF, BMP, GIF, npz or npy file, or its header is damaged: it begins with {start}"
+    )
 
 
 def _check_size_and_frames(image: Image.Image) -> None:
@@ -209,16 +256,16 @@ def _check_size_and_frames(image: Image.Image) -> None:
         raise DataError(f"has {width:,} x {height:,} pixels, expected at most {MAX_PIXELS:,} in all")
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format != "MPO":  # the JPEG of a phone: the photograph, then previews or a depth map
-        raise DataError(f"is animated ({frames} frames), expected one picture")
+        kind = f"has {frames} pages" if image.format == "TIFF" else f"is animated ({frames} frames)"
+        raise DataError(f"{kind}, expected one picture")
 
 
 def _to_8_bit(image: Image.Image) -> NDArray[np.uint8]:
     """Returns the picture as 8-bit grey or RGB; rotates `image` itself upright, as a copy could take 200 MB."""
     ImageOps.exif_transpose(image, in_place=True)
     factor = min(image.size) // MIN_SHORT_SIDE
-    if image.mode in ("I", "I;16", "I;16B", "I;16L", "F"):
-        values = np.asarray(image).astype(np.float32) / 257
-        return np.clip(values, 0, 255).round().astype(np.uint8)
+    if image.mode.startswith(("I", "F")):
+        return _deep_to_8_bit(np.asarray(image).astype(np.float32), image.mode)
     if image.mode == "P":
         image = image.convert("RGBA" if "transparency" in image.info else "RGB")
     elif image.mode in ("LA", "La", "RGBa") or "transparency" in image.info:
@@ -228,6 +275,15 @@ def _to_8_bit(image: Image.Image) -> NDArray[np.uint8]:
     if factor > 1:
         image = image.reduce(factor)
     return np.asarray(_on_background(image) if image.mode == "RGBA" else image, np.uint8)
+
+
+def _deep_to_8_bit(values: NDArray[np.float32], mode: str) -> NDArray[np.uint8]:
+    """Returns grey `values` of 16 bits as 8 bits; those of 32 bits may be in 0..1 or 0..255 too."""
+    if not np.isfinite(values).all():
+        raise DataError("has pixels that are no finite numbers")
+    high = float(values.max())
+    factor = 1 / 257 if high > 255 or mode.startswith("I;16") else 1.0 if high > 1 or mode == "I" else 255.0
+    return np.asarray(np.clip(values * np.float32(factor), 0, 255).round(), np.uint8)
 
 
 def _on_background(image: Image.Image) -> Image.Image:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from stages.base.errors import DataError
+from stages.predict.components import count_inks, find_paper, largest_components
 
 BOX_SHARE = 20 / 28  # of the field's shorter side, for the digit
 SEARCH_SIDE = 256  # pixels of the longer side of the reduced image in which the ink is searched
@@ -25,11 +26,13 @@ MEDIAN_SIDE = 96  # the same in uneven light, where a running median is slow
 MIN_PLANE_SHARE = 0.8  # of the border that the plane of even light has to explain
 MIN_CONTRAST = 24  # of 255, between paper and ink
 NOISE_FACTOR = 5  # ink differs from the paper by at least so many standard deviations of the paper
-MIN_COMPONENT_SHARE = 0.05  # of the largest component of ink: smaller components are dirt
 MIN_STROKE = 2.0  # pixels in the box: MNIST's strokes are 2 to 3 wide
 MAX_STROKE_SHARE = 0.21  # of the longer side: wider ink may be the paper on a table
 MAX_STROKE_SHARE_UNEVEN = 0.17  # the same in uneven light: it may be a shadow
 BORDER_DIVISOR = 16  # the outer 16th of each side is taken for paper
+MIN_INK = 0.25  # of a pixel's ink, to belong to a stroke
+MAX_PAPERS = 2  # a note on a sheet on a table
+PAPER_EDGE = 7  # pixels of the reduced image: half of it is removed all around a paper
 UNCLEAR = "shows no digit that stands apart from the border: photograph it in even light, with a margin of paper"
 
 
@@ -39,7 +42,7 @@ def to_mnist_form(image: NDArray[np.uint8], height: int, width: int) -> NDArray[
     An image that already has the form and the size keeps its pixels.
 
     Raises:
-        DataError: Nothing stands out from the paper.
+        DataError: Nothing stands out from the paper, or more than one ink does.
     """
     if image.shape == (height, width) and has_mnist_form(image):
         return image.astype(np.float32)
@@ -68,30 +71,59 @@ def centre_of_mass(image: NDArray[np.generic]) -> NDArray[np.float64]:
     return centre
 
 
-def _find_ink(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _find_ink(image: NDArray[np.uint8], papers: int = MAX_PAPERS) -> NDArray[np.float32]:
     """Returns the ink in 0..1 of a reduced `image`; assumes even light first, then uneven light.
 
+    If the ink is rather a paper on a table, the ink on the paper is searched, on at most `papers` papers.
+
     Raises:
-        DataError: Nothing stands out from the paper under either assumption.
+        DataError: Nothing stands out from the paper under either assumption, or more than one ink does.
     """
     values = _reduced(image, SEARCH_SIDE)
     paper, is_even = plane_background(values)
-    wide_ink = None
+    ink = fallback = None
     with suppress(DataError):
         ink = separate_ink(values, paper)
-        if stroke_width(ink) <= (MAX_STROKE_SHARE if is_even else MAX_STROKE_SHARE_UNEVEN):
-            return ink
-        wide_ink = ink if is_even else None
+    if ink is not None:
+        masks = (ink > MIN_INK, np.abs(values - paper) > MIN_CONTRAST)  # the second one reaches into shadows
+        notes = (note for mask in masks if papers and (note := find_paper(mask)) is not None)
+        if (note := next(notes, None)) is not None:
+            return _find_ink(_on_paper(image, note), papers - 1)
+        is_one = count_inks(ink > MIN_INK) == 1
+        if (is_one or is_even) and stroke_width(ink) <= (MAX_STROKE_SHARE if is_even else MAX_STROKE_SHARE_UNEVEN):
+            return _one_ink(ink)
+        fallback = ink if is_even or not is_one else None  # in uneven light, parts may be the edges of shadows
     small = _reduced(image, MEDIAN_SIDE)
     try:
         ink = separate_ink(small, median_background(small))
         if np.concatenate([ink[0], ink[-1], ink[:, 0], ink[:, -1]]).any():
             raise DataError(UNCLEAR)
-        return ink
     except DataError:
-        if wide_ink is None:
+        if fallback is None:
             raise
-        return wide_ink
+        return _one_ink(fallback)
+    return _one_ink(ink)
+
+
+def _one_ink(ink: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Returns `ink` (h, w) in 0..1 if it is one.
+
+    Raises:
+        DataError: It consists of several parts that stand apart.
+    """
+    if (number := count_inks(ink > MIN_INK)) > 1:
+        raise DataError(f"shows {number} separate inks, expected one digit: crop the picture to a single digit")
+    return ink
+
+
+def _on_paper(image: NDArray[np.uint8], paper: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Returns the part of `image` with the `paper` (h, w), found in a reduced image; all around it is as bright."""
+    shrunk = Image.fromarray(paper).convert("L").filter(ImageFilter.MinFilter(PAPER_EDGE))
+    inside = np.asarray(shrunk.resize((image.shape[1], image.shape[0]), Image.Resampling.NEAREST)) > 0
+    rows, columns = (np.flatnonzero(inside.any(axis=axis)) for axis in (1, 0))
+    box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    white = int(_median(image[inside].astype(np.float32)))
+    return np.where(inside[box], image[box], white).astype(np.uint8)
 
 
 def separate_ink(grey: NDArray[np.float32], paper: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -160,15 +192,6 @@ def otsu_threshold(values: NDArray[np.float32]) -> float:
     sums = np.cumsum(counts * centres)
     distances = sums / np.maximum(below, 1) - (sums[-1] - sums) / np.maximum(above, 1)
     return float(edges[1:][np.argmax(below * above * distances**2)])
-
-
-def largest_components(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Returns `mask` (h, w) without small connected components: dust and the grain of the paper."""
-    labels = _label_components(mask)
-    sizes = np.bincount(labels.ravel())
-    sizes[0] = 0
-    large: NDArray[np.bool_] = (sizes >= MIN_COMPONENT_SHARE * sizes.max())[labels] & mask
-    return large
 
 
 def stroke_width(ink: NDArray[np.float32]) -> float:
@@ -242,32 +265,3 @@ def _outline_length(mask: NDArray[np.bool_]) -> int:
     """Returns the length of the border between True and False in pixels; a slanted line counts as its steps."""
     padded = np.pad(mask, 1).astype(np.int8)
     return int(np.abs(np.diff(padded, axis=0)).sum() + np.abs(np.diff(padded, axis=1)).sum())
-
-
-def _label_components(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Returns the number of each pixel's component (connected by side or corner), (h, w); 0 outside of `mask`.
-
-    Union-find over the runs of True in the rows.
-    """
-    steps = np.diff(np.pad(mask, ((0, 0), (1, 1))).astype(np.int8), axis=1)
-    rows, starts = (indices.tolist() for indices in np.nonzero(steps == 1))
-    ends = np.nonzero(steps == -1)[1].tolist()
-    parents = list(range(len(rows)))
-    first = 0  # the first run of the row above that ends at or after the start of the current run
-    for run, row in enumerate(rows):
-        while rows[first] < row - 1 or (rows[first] == row - 1 and ends[first] < starts[run]):
-            first += 1
-        other = first
-        while rows[other] == row - 1 and starts[other] <= ends[run]:
-            parents[_root(parents, other)] = _root(parents, run)
-            other += 1
-    labels = np.zeros(mask.shape, np.int64)
-    for run, row in enumerate(rows):
-        labels[row, starts[run] : ends[run]] = _root(parents, run) + 1
-    return labels
-
-
-def _root(parents: list[int], run: int) -> int:
-    while parents[run] != run:
-        parents[run] = run = parents[parents[run]]
-    return run

@@ -6,23 +6,32 @@ Memory does not grow with the number of images.
 import csv
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from stages.base.errors import EXIT_DONE, EXIT_INVALID, OutputError
 from stages.base.files import replacing
-from stages.predict.classifier import Prediction, find_model, open_classifier
+from stages.model.tasks import STAND_IN
+from stages.predict.classifier import Prediction
 from stages.predict.image_arrays import Images, RejectedInput
-from stages.predict.image_files import count_images, escape_unprintable, expand_paths, read_images
+from stages.predict.image_files import (
+    LeftOut,
+    count_images,
+    escape_unprintable,
+    expand_paths,
+    read_images,
+    report_left_out,
+)
+from stages.predict.model_standing import open_model
 
 Results = list[Prediction | RejectedInput]
 Write = Callable[[Results], None]
 ROW_GROUP = 10_000  # rows of a row group in a Parquet file: each group has a header
 
 
-def predict(model: str, files: Sequence[str], raw: bool, form: str, parquet: str | None) -> int:
+def predict(model: str, files: Sequence[str], raw: bool, form: str, parquet: str | None, anyway: bool = False) -> int:
     """Classifies `files`, writes the results, and returns the exit code.
 
     Args:
@@ -31,13 +40,15 @@ def predict(model: str, files: Sequence[str], raw: bool, form: str, parquet: str
         raw: Use pixels as they are.
         form: Format of standard output: text, csv or json.
         parquet: Path of a Parquet file to write instead.
+        anyway: Use the model although it failed a quality gate.
 
     Raises:
         InkflowError: The model cannot be used, or the Parquet file cannot be written.
     """
-    classifier = open_classifier(find_model(model))
+    classifier, _ = open_model(model, anyway)
+    marks = {STAND_IN: escape_unprintable(classifier.stand_in_for)} if classifier.stand_in_for else {}
     total = rejected = 0
-    with _writer(form, parquet) as write, _progress(files, parquet is not None) as advance:
+    with _writer(form, parquet, marks) as write, _progress(files, parquet is not None) as advance:
         for results in classifier.predict(_read_all(files), raw):
             write(results)
             for result in results:
@@ -55,23 +66,27 @@ def _read_all(files: Sequence[str]) -> Iterator[Images | RejectedInput]:
     for name in expand_paths(files):
         if isinstance(name, RejectedInput):
             yield name
+        elif isinstance(name, LeftOut):
+            report_left_out(name)
         else:
             yield from read_images(name)
 
 
 @contextmanager
-def _writer(form: str, parquet: str | None) -> Iterator[Write]:
-    """Yields the function that writes a batch of results."""
+def _writer(form: str, parquet: str | None, marks: Mapping[str, str]) -> Iterator[Write]:
+    """Yields the function that writes a batch of results; `marks` are columns with the same value in each row."""
     if parquet is not None:
-        with _parquet_writer(Path(parquet)) as write:
+        with _parquet_writer(Path(parquet), marks) as write:
             yield write
     elif form == "csv":
         lines = csv.writer(sys.stdout, lineterminator="\n")
-        lines.writerow(Prediction._fields)
-        yield lambda results: lines.writerows(_row(result) for result in results if isinstance(result, Prediction))
+        lines.writerow((*Prediction._fields, *marks))
+        yield lambda results: lines.writerows(
+            (*_row(result), *marks.values()) for result in results if isinstance(result, Prediction)
+        )
     else:
         format_result = _json_line if form == "json" else _text_line
-        yield lambda results: print("".join(map(format_result, results)), end="", flush=True)
+        yield lambda results: print("".join(format_result(result, marks) for result in results), end="", flush=True)
 
 
 def _row(prediction: Prediction) -> tuple[Any, ...]:
@@ -79,21 +94,23 @@ def _row(prediction: Prediction) -> tuple[Any, ...]:
     return tuple(escape_unprintable(value) if isinstance(value, str) else value for value in prediction)
 
 
-def _text_line(result: Prediction | RejectedInput) -> str:
+def _text_line(result: Prediction | RejectedInput, marks: Mapping[str, str]) -> str:
     if isinstance(result, RejectedInput):  # it is on standard error
         return ""
     name, label, runner_up = map(escape_unprintable, (result.name, result.label, result.runner_up))
-    return f"{name}  {label}  {result.probability:.4f}  (then {runner_up}  {result.runner_up_probability:.4f})\n"
+    mark = f"  [stand-in for {marks[STAND_IN]}]" if marks else ""
+    second = f"(then {runner_up}  {result.runner_up_probability:.4f})"
+    return f"{name}  {label}  {result.probability:.4f}  {second}{mark}\n"
 
 
-def _json_line(result: Prediction | RejectedInput) -> str:
+def _json_line(result: Prediction | RejectedInput, marks: Mapping[str, str]) -> str:
     if isinstance(result, RejectedInput):
         return json.dumps({"name": result.name, "error": result.reason}) + "\n"
-    return json.dumps(result._asdict()) + "\n"
+    return json.dumps(result._asdict() | dict(marks)) + "\n"
 
 
 @contextmanager
-def _parquet_writer(path: Path) -> Iterator[Write]:
+def _parquet_writer(path: Path, marks: Mapping[str, str]) -> Iterator[Write]:
     """Yields a function that writes results to the Parquet file `path`, which appears when the block ends.
 
     Raises:
@@ -103,12 +120,15 @@ def _parquet_writer(path: Path) -> Iterator[Write]:
     import pyarrow.parquet as pq
 
     text, number = pa.string(), pa.float32()
-    schema = pa.schema(list(zip(Prediction._fields, (text, text, number, text, number), strict=True)))
+    columns = dict(zip(Prediction._fields, (text, text, number, text, number), strict=True))
+    schema = pa.schema(columns | dict.fromkeys(marks, text))
     rows: list[dict[str, Any]] = []
 
     def write(results: Results, min_rows: int = ROW_GROUP) -> None:
         predictions = (result for result in results if isinstance(result, Prediction))
-        rows.extend(dict(zip(Prediction._fields, _row(prediction), strict=True)) for prediction in predictions)
+        rows.extend(
+            dict(zip(Prediction._fields, _row(prediction), strict=True)) | dict(marks) for prediction in predictions
+        )
         if len(rows) < min_rows:
             return
         try:
@@ -135,7 +155,7 @@ def _progress(files: Sequence[str], to_file: bool) -> Iterator[Callable[[int], N
     from rich.console import Console  # late: slow, and one picture needs no bar
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-    total = sum(1 if isinstance(name, RejectedInput) else count_images(name) for name in expand_paths(files))
+    total = sum(count_images(name) if isinstance(name, str) else 1 for name in expand_paths(files))
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("images", total=total)

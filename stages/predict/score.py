@@ -5,7 +5,6 @@ folder + model.onnx -> scores.parquet  scores.errors.csv
 
 import argparse
 import csv
-import hashlib
 import os
 import sys
 from collections.abc import Sequence
@@ -18,13 +17,25 @@ import pyarrow.parquet as pq
 
 from stages.base.errors import EXIT_DONE, DataError, InvalidInput, exit_with
 from stages.base.files import replacing
-from stages.predict.classifier import Classifier, Prediction, find_model, open_classifier
+from stages.model.tasks import STAND_IN
+from stages.predict.classifier import Classifier, Prediction
 from stages.predict.image_arrays import RejectedInput
-from stages.predict.image_files import escape_unprintable, expand_paths, read_images, regular_file, short_message
+from stages.predict.image_files import (
+    LeftOut,
+    escape_unprintable,
+    expand_paths,
+    read_images,
+    regular_file,
+    report_left_out,
+    short_message,
+)
+from stages.predict.model_standing import file_sha256, open_model
 
 TEXT, NUMBER = pa.string(), pa.float32()
+SUFFIX = ".parquet"
 SCHEMA = pa.schema(
     {
+        "folder": TEXT,  # below the current folder or absolute; null in rows of earlier versions
         "file": TEXT,  # path below the folder
         "sha256": TEXT,  # of the file
         "model_sha256": TEXT,
@@ -34,9 +45,11 @@ SCHEMA = pa.schema(
         "probability": NUMBER,
         "runner_up": TEXT,
         "runner_up_probability": NUMBER,
+        "stand_in_for": TEXT,  # data set for which that of the model's training is a stand-in; null if it is none
     }
 )
-KEY = ("file", "sha256", "model_sha256", "raw")
+ADDED = ("folder", STAND_IN)  # columns that tables of earlier versions lack
+KEY = ("folder", "file", "sha256", "model_sha256", "raw")
 MAX_ROWS = 10_000  # kept as Python objects, which take ten times the memory of Arrow's
 
 
@@ -52,21 +65,27 @@ class ScoreCounts(NamedTuple):
         return f"{self.scored} files scored, {self.known} were scored before, {self.rejected} could not be scored"
 
 
-def score(model: str, folder: Path, out: Path, raw: bool = False) -> ScoreCounts:
+def score(model: str, folder: Path, out: Path, raw: bool = False, anyway: bool = False) -> ScoreCounts:
     """Adds the predictions of `model` for new images in `folder` to the table `out`; earlier rows stay.
 
+    With `anyway`, a model that failed a quality gate is used too.
+
     Raises:
-        InvalidInput: The model, the folder or the table cannot be read.
+        InvalidInput: The model, the folder or the table cannot be read, or the table's name has another suffix.
         OutputError: The results cannot be written; the earlier ones are unchanged.
     """
     if not folder.is_dir():
         raise InvalidInput(f"{folder}: is not a folder; create it, or name another one")
-    classifier = open_classifier(find_model(model))
+    if out.suffix != SUFFIX:
+        raise InvalidInput(f"{out}: the table is a Parquet file, expected a name that ends in {SUFFIX}")
+    classifier, model_sha256 = open_model(model, anyway)
     earlier = _read_table(out)
     known = set(zip(*(earlier[name].to_pylist() for name in KEY), strict=True))
-    scorer = Scorer(classifier, raw, file_sha256(classifier.path), known)
+    scorer = Scorer(classifier, raw, model_sha256, _folder_name(folder), known)
     for name in expand_paths([str(folder)]):
-        if not isinstance(name, RejectedInput):
+        if isinstance(name, LeftOut):
+            report_left_out(name)
+        elif not isinstance(name, RejectedInput):
             scorer.add(name, os.path.relpath(name, folder))
         elif name.name != str(folder) or not os.access(folder, os.R_OK):  # an empty folder is no mistake
             scorer.rejected.append(name)
@@ -81,12 +100,14 @@ class Scorer:
     """Scores files one by one, and collects the rows of the table and the rejected files.
 
     Attributes:
+        folder: The folder's name in the table.
         known: The values of KEY of the files that were scored before.
     """
 
     classifier: Classifier
     raw: bool
     model_sha256: str
+    folder: str
     known: set[tuple[Any, ...]]
     rejected: list[RejectedInput] = field(default_factory=list)
     _scored: int = 0
@@ -102,11 +123,11 @@ class Scorer:
     def add(self, name: str, file: str) -> None:
         """Scores the file `name`, called `file` in the table; rejects all of its images if one is rejected."""
         try:
-            key = (escape_unprintable(file), file_sha256(regular_file(name)), self.model_sha256, self.raw)
+            key = (self.folder, escape_unprintable(file), file_sha256(regular_file(name)), self.model_sha256, self.raw)
         except DataError as error:
             self.rejected.append(RejectedInput(file, str(error)))
             return
-        if key in self.known:
+        if key in self.known or (None, *key[1:]) in self.known:
             self._skipped += 1
             return
         results = [result for batch in self.classifier.predict(read_images(name), self.raw) for result in batch]
@@ -115,7 +136,9 @@ class Scorer:
             self.rejected.append(RejectedInput(file + rejected[0].name.removeprefix(name), rejected[0].reason))
             return
         self._scored += 1
-        self._rows += [_row(key, name, result) for result in results if isinstance(result, Prediction)]
+        stand_in = self.classifier.stand_in_for and escape_unprintable(self.classifier.stand_in_for)
+        predictions = (result for result in results if isinstance(result, Prediction))
+        self._rows += [_row(key, name, prediction) | {STAND_IN: stand_in} for prediction in predictions]
         if len(self._rows) >= MAX_ROWS:
             self._pack()
 
@@ -143,9 +166,20 @@ def _read_table(path: Path) -> Any:
         raise DataError(
             f"{path}: is not a Parquet file ({short_message(error)}); move it away, then run again"
         ) from error
+    for name in ADDED:
+        if name not in table.schema.names:
+            table = table.append_column(SCHEMA.field(name), pa.nulls(len(table), TEXT))
+    if set(table.schema.names) == set(SCHEMA.names):
+        table = table.select(SCHEMA.names)
     if table.schema != SCHEMA:
         raise DataError(f"{path}: has other columns than a table of results; move it away, then run again")
     return table
+
+
+def _folder_name(folder: Path) -> str:
+    """Returns the same name for every spelling of `folder`: its path below the current folder, or else absolute."""
+    path, here = folder.resolve(), Path.cwd()
+    return escape_unprintable(str(path.relative_to(here) if path.is_relative_to(here) else path))
 
 
 def _write_errors(path: Path, rejected: Sequence[RejectedInput]) -> None:
@@ -156,23 +190,10 @@ def _write_errors(path: Path, rejected: Sequence[RejectedInput]) -> None:
 
 
 def _row(key: tuple[Any, ...], name: str, prediction: Prediction) -> dict[str, Any]:
-    image = key[0] + escape_unprintable(prediction.name.removeprefix(name))
+    image = key[1] + escape_unprintable(prediction.name.removeprefix(name))
     label, runner_up = escape_unprintable(prediction.label), escape_unprintable(prediction.runner_up)
     values = (*key, image, label, prediction.probability, runner_up, prediction.runner_up_probability)
-    return dict(zip(SCHEMA.names, values, strict=True))
-
-
-def file_sha256(path: Path) -> str:
-    """Returns the SHA-256 of a file's content, in hex.
-
-    Raises:
-        DataError: The file cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise DataError(f"cannot be read ({error.strerror})") from error
+    return dict(zip(SCHEMA.names[:-1], values, strict=True))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -182,8 +203,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, required=True, help="images, arrays, and folders of them")
     parser.add_argument("--out", type=Path, required=True, help="Parquet file to write, or to add to")
     parser.add_argument("--raw", action="store_true", help="use pixels as they are; images need the model's size")
+    parser.add_argument("--anyway", action="store_true", help="use the model although it failed a quality gate")
     arguments = parser.parse_args(argv)
-    counts = score(arguments.model, arguments.folder, arguments.out, arguments.raw)
+    counts = score(arguments.model, arguments.folder, arguments.out, arguments.raw, arguments.anyway)
     print(f"score: {counts}", flush=True)
     return EXIT_DONE
 

@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from stages.base.config import load_section
 from stages.base.errors import EXIT_DONE, InvalidInput
 from stages.base.files import replacing_folder, write_json
 from stages.data.config import Prepare
+from stages.data.data_warnings import ImageScan, label_warnings
 from stages.data.datasets import (
     ARRAYS_FILE,
     DESCRIPTION_FILE,
@@ -22,8 +24,10 @@ from stages.data.datasets import (
     open_part,
     read_description,
 )
+from stages.data.groups import GROUPS_FILE, read_groups
 from stages.data.npz import Entry
 from stages.data.sample_weights import WEIGHTS, check_weights, read_weights
+from stages.prepare.held_out_groups import count_groups, held_out_groups
 from stages.samples.pixels import Crop, Pixels
 from stages.samples.sampling import held_out_mask
 
@@ -60,6 +64,8 @@ class Plan:
 def prepare(raw: Path, out: Path, params: Prepare) -> dict[str, Any]:
     """Writes the folder `out` from the data set in the folder `raw`, and returns the content of prepared.json.
 
+    What is likely a mistake in the data, but can be meant, becomes a warning on standard error.
+
     x_train.npy and x_validation.npy: float32 (n, h, w, c); y_train.npy and y_validation.npy: int64 (n,);
     w_train.npy: float32 (n,), if the data set has sample weights; prepared.json: shapes, crop and normalisation.
 
@@ -71,13 +77,15 @@ def prepare(raw: Path, out: Path, params: Prepare) -> dict[str, Any]:
     description = read_description(raw / DESCRIPTION_FILE)
     with open_part(raw / ARRAYS_FILE, "train") as (images, labels):
         check_labels("y_train", labels, description.classes)
-        plan = make_plan(images.shape, labels, params, description.pixels)
+        groups = read_groups(raw / GROUPS_FILE, len(labels)) if params.held_out == "groups" else None
+        plan = make_plan(images.shape, labels, params, description.pixels, groups and groups.train)
         offset, scale = _normalisation(images, plan, params.normalise)
         info = {
             "dataset": description.name,
             "classes": description.classes,
             "class_names": description.class_names,
             "pixels": description.pixels.model_dump(),
+            **({"stand_in_for": description.stand_in_for} if description.stand_in_for else {}),
             "raw_shape": plan.raw_shape,
             "shape": plan.shape,
             "crop": plan.crop.model_dump(),
@@ -85,18 +93,31 @@ def prepare(raw: Path, out: Path, params: Prepare) -> dict[str, Any]:
             "offset": offset,
             "scale": scale,
             "samples": plan.samples,
-            "validation_seed": params.seed if params.held_out == "random" else None,
+            "validation_seed": None if params.held_out == "last" else params.seed,
         }
+        if groups:
+            info["groups"] = count_groups(groups, plan.validation, plan.start)
         with replacing_folder(out) as folder:
-            _write_images(folder, images, plan, offset, scale)
+            scan = _write_images(folder, images, plan, offset, scale)
             _write_labels(folder, labels, plan)
             _write_weights(folder, raw / ARRAYS_FILE, plan, len(labels))
             write_json(folder / "prepared.json", info)
+        learnt = labels[plan.start : plan.stop][~plan.validation]
+    for warning in (*label_warnings(learnt, description.class_names), *scan.warnings("training", plan.pixels)):
+        print(f"warning: {warning}", file=sys.stderr, flush=True)
     return info
 
 
-def make_plan(shape: Sequence[int], labels: NDArray[Any], params: Prepare, pixels: Pixels) -> Plan:
+def make_plan(
+    shape: Sequence[int],
+    labels: NDArray[Any],
+    params: Prepare,
+    pixels: Pixels,
+    groups: NDArray[np.int32] | None = None,
+) -> Plan:
     """Plans the preparation of images of `shape`, (n, h, w) or (n, h, w, c), with `labels` (n,) and range `pixels`.
+
+    `groups` (n,) is needed where `params.held_out` is `groups`.
 
     Raises:
         InvalidInput: the crop leaves no pixel, or the split leaves no sample in a part.
@@ -118,7 +139,11 @@ def make_plan(shape: Sequence[int], labels: NDArray[Any], params: Prepare, pixel
         )
     if messages := crop.size_errors(height, width):
         raise InvalidInput(f"prepare.crop {messages[0]}")
-    mask = _held_out_mask(labels[start:stop], validation, params)
+    if groups is not None:
+        mask = held_out_groups(labels[start:stop], groups[start:stop], params.validation, params.seed)
+        _check_learnable(labels[start:stop], mask, "choose another seed, a smaller share, or random")
+    else:
+        mask = _held_out_mask(labels[start:stop], validation, params)
     channels = shape[3] if len(shape) == 4 else 1
     return Plan(start, mask, crop, tuple(shape[1:]), (*crop.cropped_size(height, width), channels), pixels)
 
@@ -127,13 +152,18 @@ def _held_out_mask(labels: NDArray[Any], count: int, params: Prepare) -> NDArray
     """Returns a mask, bool (n,), of the held-out samples among the samples with `labels` (n,)."""
     if params.held_out == "random":
         return held_out_mask(labels, count, params.seed)
-    start = len(labels) - count
-    if missing := sorted(set(labels[start:].tolist()) - set(labels[:start].tolist())):
+    mask = np.arange(len(labels)) >= len(labels) - count
+    _check_learnable(labels, mask, "choose random for data in the order of their labels")
+    return mask
+
+
+def _check_learnable(labels: NDArray[Any], mask: NDArray[np.bool_], remedy: str) -> None:
+    """Checks that each label has a sample that is not held out."""
+    if missing := np.setdiff1d(labels[mask], labels[~mask]).tolist():
         raise InvalidInput(
-            f"prepare.held_out is last, but the last {count:,} samples hold all samples of label {missing[0]}, so "
-            "it cannot be learnt; choose random for data in the order of their labels"
+            f"the {int(mask.sum()):,} samples of prepare.held_out hold all samples of label {missing[0]}, so it cannot "
+            f"be learnt; {remedy}"
         )
-    return np.arange(len(labels)) >= start
 
 
 def normalise(pixels: NDArray[Any], offset: float, scale: float) -> NDArray[np.float32]:
@@ -209,7 +239,8 @@ def moments(counts: NDArray[np.int64]) -> tuple[float, float]:
     return total / number, math.sqrt((number * squares - total**2) / number**2)
 
 
-def _write_images(folder: Path, images: Entry, plan: Plan, offset: float, scale: float) -> None:
+def _write_images(folder: Path, images: Entry, plan: Plan, offset: float, scale: float) -> ImageScan:
+    scan = ImageScan()
     with (folder / "x_train.npy").open("wb") as train, (folder / "x_validation.npy").open("wb") as validation:
         for file, count in zip((train, validation), plan.samples.values(), strict=True):
             header = {"descr": "<f4", "fortran_order": False, "shape": (count, *plan.shape)}
@@ -218,6 +249,8 @@ def _write_images(folder: Path, images: Entry, plan: Plan, offset: float, scale:
             scaled = normalise(pixels, offset, scale).astype("<f4", copy=False)
             train.write(scaled[~held_out].tobytes())
             validation.write(scaled[held_out].tobytes())
+            scan.add(pixels)
+    return scan
 
 
 def _write_labels(folder: Path, labels: NDArray[Any], plan: Plan) -> None:
@@ -244,5 +277,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     shape = "x".join(map(str, info["shape"]))
     for part, count in info["samples"].items():
         print(f"{part}: {count:,} samples of {shape}", flush=True)
+    if groups := info.get("groups"):
+        print(f"groups: {groups['train']:,} for training, {groups['validation']:,} for validation, no group in both")
     print(f"pixels: (pixel - {info['offset']:g}) / {info['scale']:g}", flush=True)
     return EXIT_DONE

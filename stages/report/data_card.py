@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stages.data.config import Dataset
+from stages.data.data_warnings import ImageScan, label_warnings
 from stages.data.datasets import Arrays, Description
 from stages.report.records import Preparation
 from stages.report.statistics.intervals import Labels
@@ -77,6 +78,17 @@ class Data:
         black = self.description.pixels.low
         parts = {"training": self.arrays.x_train, "test": self.arrays.x_test}
         return {name: pixel_statistics(images, black) for name, images in parts.items()}
+
+    @cached_property
+    def warnings(self) -> list[str]:
+        """What is likely a mistake in the data, in one sentence each."""
+        found = list(label_warnings(self.arrays.y_train, self.description.class_names))
+        for part, images in (("training", self.arrays.x_train), ("test", self.arrays.x_test)):
+            scan = ImageScan()
+            for start in range(0, len(images), CHUNK):
+                scan.add(images[start : start + CHUNK])
+            found += scan.warnings(part, self.description.pixels)
+        return found
 
     @property
     def training_images(self) -> ByteImages:

@@ -38,6 +38,7 @@ class GateResults:
 
     checks: tuple[Check, ...]
     note: str | None  # the reason why limits were not applied
+    models: Mapping[str, str]  # SHA-256 of each model.onnx, so that a later model is not taken for this one
 
     @property
     def failed(self) -> list[Check]:
@@ -52,7 +53,8 @@ class GateResults:
 
     def record(self) -> dict[str, Any]:
         """Returns the content of gates.json."""
-        return {"passed": not self.failed, "note": self.note, "checks": [asdict(check) for check in self.checks]}
+        checks = [asdict(check) for check in self.checks]
+        return {"passed": not self.failed, "note": self.note, "models": dict(self.models), "checks": checks}
 
 
 def check_models(facts: Facts, gates: Gates, accepted: Mapping[str, ModelFacts] | None = None) -> GateResults:
@@ -74,7 +76,8 @@ def check_models(facts: Facts, gates: Gates, accepted: Mapping[str, ModelFacts] 
             checks.append(_not_worse("accepted", model, accepted.get(name), "the accepted version"))
     used = facts.data.description.name
     note = f"{used} only stands in for {original}: the limits are not applied" if original else None
-    return GateResults(tuple(checks), note)
+    digests = {name: model.files["model.onnx"].sha256 for name, model in models.items()}
+    return GateResults(tuple(checks), note, digests)
 
 
 def _not_perfect(model: ModelFacts) -> Check:

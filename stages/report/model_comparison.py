@@ -43,25 +43,33 @@ def _headline(group: ModelGroup) -> str:
     few = len(rivals) <= MAX_NAMED
     if any(pair.significant for pair in group.pairs if {pair.first.name, pair.second.name} <= set(rivals)):
         others = enumerate_words(rivals, "or") if few else f"{len(rivals)} others"
-        return f"No evidence that {best.name}, which {best.result}, is better than {others}"
+        return f"Not enough evidence that {best.name}, which {best.result}, is better than {others}"
     top = len(rivals) + 1
     if top == total > 2:
-        return f"No evidence of a difference between the {total} models"
+        return f"Not enough evidence of a difference between the {total} models"
     names = enumerate_words([best.name, *rivals]) if few else f"{best.name} and {len(rivals)} others"
-    return f"No evidence of a difference between {names}{f', the top {top} of {total} models' if top < total else ''}"
+    top_of = f", the top {top} of {total} models" if top < total else ""
+    return f"Not enough evidence of a difference between {names}{top_of}"
 
 
 def _runner_up(group: ModelGroup) -> str:
     if not group.against_best:
         return ""
     pair = group.against_best[0]
-    correction = f", Holm-corrected for {count(len(group.pairs))} comparisons" if len(group.models) > 2 else ""
+    several = len(group.models) > 2
+    correction = f", both Holm-corrected for {count(len(group.pairs))} comparisons" if several else ""
     test = f"{pair.first.test_name}, {p_value(pair.corrected_p)}{correction}"
-    score = f"{pair.second.name} is next with {pair.second.format_score(pair.second.score)}"
+    name, interval = pair.second.name, f"{_interval_name(several)} {pair.interval_text}"
     if not pair.test.difference:
-        return f"{pair.second.name} has the same score (difference {pair.interval_text}; {test})."
+        return f"{name} has the same score ({interval} of the difference; {test})."
+    score = f"{name} is next with {pair.second.format_score(pair.second.score)}"
     chance = "" if pair.significant else "; the difference may be chance"
-    return f"{score} (difference {pair.difference_text}, 95% interval {pair.interval_text}; {test}){chance}."
+    return f"{score} (difference {pair.difference_text}, {interval}; {test}){chance}."
+
+
+def _interval_name(several: bool) -> str:
+    """Returns the name of a difference's interval, which is wider than 95% where several comparisons are made."""
+    return "corrected interval" if several else "95% interval"
 
 
 def pair_verdict(pair: Pair) -> str:
@@ -92,16 +100,17 @@ def versions_verdict(changes: Mapping[str, Pair], unchanged: Sequence[str] = ())
     """
     verdicts = {name: version_verdict(pair) for name, pair in changes.items()}
     parts = [
-        f"{enumerate_words(names)} became {kind}"
-        for kind in ("better", "worse")
-        if (names := [name for name, verdict in verdicts.items() if verdict == kind])
+        f"{enumerate_words(names)} became {change}"
+        for change in ("better", "worse")
+        if (names := [name for name, verdict in verdicts.items() if verdict == change])
     ]
     if changes:
-        headline = enumerate_words(parts) or "No evidence of a change"
+        headline = enumerate_words(parts) or "Not enough evidence of a change"
     else:
         headline = "Nothing changed" if unchanged else "The two versions have no model in common"
+    kind = _interval_name(len(changes) > 1)
     figures = [
-        f"{name}: difference {pair.difference_text} (95% interval {pair.interval_text}; {p_value(pair.corrected_p)})."
+        f"{name}: difference {pair.difference_text} ({kind} {pair.interval_text}; {p_value(pair.corrected_p)})."
         for name, pair in list(changes.items())[:MAX_NAMED]
     ]
     same = [f"Unchanged, the same bytes: {enumerate_words(unchanged)}."] if unchanged else []

@@ -30,6 +30,15 @@ class SampleCounts(Record):
     validation: int = Field(ge=1)
 
 
+class GroupCounts(Record):
+    """Numbers of groups in each part, and of those that are in more than one part."""
+
+    train: int = Field(ge=1)
+    validation: int = Field(ge=1)
+    test: int = Field(ge=1)
+    shared: int = Field(ge=0)
+
+
 class Preparation(Record):
     """data/prepared/prepared.json: a network reads (pixel - offset) / scale of the cropped image."""
 
@@ -41,6 +50,7 @@ class Preparation(Record):
     offset: float
     scale: float
     samples: SampleCounts
+    groups: GroupCounts | None = None  # only where whole groups were held out
 
 
 class PartScores(Record):
@@ -69,6 +79,7 @@ class Training(Record):
     threads: int | None = None
     precision: str
     versions: dict[str, str]
+    environment: dict[str, str] = {}  # variables of the machine that can change results
     train: PartScores
     validation: PartScores
 

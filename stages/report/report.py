@@ -14,7 +14,7 @@ import pandas as pd
 
 from stages.base.errors import EXIT_DONE
 from stages.base.files import replacing
-from stages.report import tables
+from stages.report import metrics_files
 from stages.report.config import ReportParams, load_report_params
 from stages.report.gates import check_models
 from stages.report.gather import Folders, gather_facts
@@ -37,14 +37,14 @@ def report(params: ReportParams, folders: Folders, out: Path) -> str:
     texts = {
         Path("index.html"): render_page(facts, results),
         Path("summary.md"): render_summary(facts, results),
-        Path("metrics.csv"): _csv(tables.metrics(facts)),
-        Path("metrics.json"): _json(tables.metrics_json(facts)),
+        Path("metrics.csv"): _csv(metrics_files.metrics(facts)),
+        Path("metrics.json"): _json(metrics_files.metrics_json(facts)),
         Path("gates.json"): _json(results.record()),
-        **{PLOTS / name: _csv(table) for name, table in tables.plots(facts).items()},
+        **{PLOTS / name: _csv(table) for name, table in metrics_files.plots(facts).items()},
     }
     contents = {path: text.encode() for path, text in texts.items()}
-    contents[Path("metrics.parquet")] = tables.metrics_parquet(facts)
-    contents[PLOTS / "scores.png"] = tables.picture(facts)
+    contents[Path("metrics.parquet")] = metrics_files.metrics_parquet(facts)
+    contents[PLOTS / "scores.png"] = metrics_files.picture(facts)
     _write_all({out / path: content for path, content in contents.items()})
     return verdict(facts.lead).headline
 

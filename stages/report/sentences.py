@@ -52,6 +52,17 @@ def duplicates(data: Data) -> str:
     return f"{images}{labels}: the scores are too optimistic."
 
 
+def groups(data: Data) -> str:
+    """Describes the groups of each part, such as the writers, where whole groups were held out."""
+    counts = data.prepared.groups
+    if counts is None or data.source.groups is None:
+        return ""
+    noun = data.source.groups.noun
+    shared = f"{plural(counts.shared, noun)} in more than one part" if counts.shared else f"no {noun} in two parts"
+    parts = f"{count(counts.train)} for training, {count(counts.validation)} for validation, {count(counts.test)}"
+    return f"{parts} for the test; {shared}"
+
+
 def repetitions(data: Data) -> str:
     """Describes the images that occur more than once in their part."""
     training, test = data.duplicates.within_training, data.duplicates.within_test

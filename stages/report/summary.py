@@ -3,6 +3,7 @@
 import html
 import re
 
+from stages.base.shown_text import remove_controls
 from stages.report import formats, model_comparison, sentences
 from stages.report.data_card import Data
 from stages.report.facts import Facts, ModelGroup
@@ -60,7 +61,10 @@ def _table(group: ModelGroup, rows: int) -> list[str]:
     alignment = ["---:", "---", *["---:"] * (len(cells) - 2)]
     table = [["Model", *(cell.heading for cell in cells)], ["---", *alignment]]
     for model in group.models[:rows]:
-        texts = [f"{cell.text}, {cell.note}" if cell.note else cell.text for cell in model.cells]
+        texts = [
+            ", ".join(filter(None, (f"{cell.text} ({cell.ends})" if cell.ends else cell.text, cell.note)))
+            for cell in model.cells
+        ]
         table.append([f"`{model.name}`", *texts])
     return ["", *(f"| {' | '.join(row)} |" for row in table)]
 
@@ -74,5 +78,5 @@ def _confusions(facts: Facts) -> list[str]:
 
 def _escape(text: str) -> str:
     """Returns `text` on one line, with the special characters of HTML and Markdown escaped."""
-    plain = html.escape(" ".join(text.split()), quote=False)
+    plain = html.escape(" ".join(remove_controls(text).split()), quote=False)
     return re.sub(r"([\\`*\[\]|~#]|\b_|_\b)", r"\\\1", plain)

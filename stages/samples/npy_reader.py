@@ -5,6 +5,7 @@ The pages of a memory map count as resident memory once they are touched; positi
 
 import math
 import os
+import tokenize
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,7 +34,10 @@ class NpyReader:
     """
 
     def __init__(self, path: Path) -> None:
-        mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+        try:
+            mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (TypeError, LookupError, ArithmeticError, SyntaxError, RecursionError, tokenize.TokenError) as error:
+            raise ValueError(f"its header is invalid: {error}") from error
         if not isinstance(mapped, np.memmap) or not mapped.ndim or not mapped.flags.c_contiguous:
             raise ValueError(f"got {mapped.dtype} of shape {mapped.shape}, expected an array with rows in C order")
         self.shape: tuple[int, ...] = mapped.shape

@@ -20,7 +20,8 @@ REMEDY = "run the prepare stage again: python -m stages.prepare --raw data/raw -
 class Prepared(BaseModel):
     """Content of prepared.json. The network input is (pixel - offset) / scale, after the crop.
 
-    `pixels` is the range of the raw pixels and `class_names` has one name for each label, both as in the data set.
+    `pixels` is the range of the raw pixels, `class_names` has one name for each label, and `stand_in_for` is the data
+    set for which this one is a stand-in, all as in the data set.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -28,6 +29,7 @@ class Prepared(BaseModel):
     classes: int
     class_names: tuple[str, ...] = ()
     pixels: Pixels = Pixels()
+    stand_in_for: str | None = None
     raw_shape: tuple[int, ...]
     shape: tuple[int, int, int]
     crop: Crop

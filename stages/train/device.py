@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Literal
 
 from stages.base.errors import DeviceMissing
-from stages.base.machine import available_cores, processor_name
+from stages.base.machine import available_cores, processor_features, processor_name
 from stages.model.config import Model
 from stages.train.backends.backend import load_backend
+from stages.train.machine_settings import fixed_settings
 
 # Lines that TensorFlow's C++ prints when it is loaded, before any log level applies.
 STARTUP_MESSAGES = (
@@ -51,13 +52,18 @@ class Device:
 
 
 def load_keras() -> None:
-    """Imports Keras and its backend without start-up messages; this takes seconds, so validate all input before."""
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    """Imports Keras and its backend without start-up messages; this takes seconds, so validate all input before.
+
+    Settings of the machine that would change a training have no effect: see `stages.train.machine_settings`.
+
+    Raises:
+        InvalidInput: `KERAS_BACKEND` names a backend that is not supported.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # relevant errors are raised as exceptions
-    os.environ.pop("TF_NUM_INTRAOP_THREADS", None)  # the model's `threads`, which is recorded, decides alone
-    unused = UNUSED + (UNUSED_BY_TENSORFLOW if os.environ["KERAS_BACKEND"] == "tensorflow" else ())
-    with without_startup_messages(), _blocked_imports(unused), _gc_disabled():
-        import keras  # noqa: F401  (loading it is the purpose)
+    with fixed_settings(), without_startup_messages(), _gc_disabled():
+        unused = UNUSED + (UNUSED_BY_TENSORFLOW if os.environ["KERAS_BACKEND"] == "tensorflow" else ())
+        with _blocked_imports(unused):
+            import keras  # noqa: F401  (loading it is the purpose)
 
 
 def set_up_device(choice: DeviceChoice = "auto", threads: int | None = None) -> Device:
@@ -77,7 +83,7 @@ def set_up_device(choice: DeviceChoice = "auto", threads: int | None = None) -> 
         count = threads or available_cores()
         if gpu is None:
             backend.use_cpu()
-            return Device("cpu", processor_name(), count, _processor_has_bfloat16())
+            return Device("cpu", processor_name(), count, not NATIVE_BFLOAT16.isdisjoint(processor_features()))
         backend.use_gpu()
         return Device("gpu", gpu.name, count, gpu.bfloat16)
 
@@ -91,15 +97,6 @@ def choose_precision(model: Model, device: Device) -> Precision:
         return "bfloat16"
     convolutional = model.network in ("cnn", "conv1d")
     return "bfloat16" if model.precision == "auto" and convolutional and device.bfloat16 else "float32"
-
-
-def _processor_has_bfloat16() -> bool:
-    cpuinfo = Path("/proc/cpuinfo")
-    if not cpuinfo.exists():
-        return False
-    lines = cpuinfo.read_text(encoding="utf-8").splitlines()
-    features = (line.partition(":")[2].split() for line in lines if line.startswith(("flags", "Features")))
-    return not NATIVE_BFLOAT16.isdisjoint(next(features, []))
 
 
 @contextmanager

@@ -8,10 +8,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from stages.base.machine import vector_features
 from stages.model.config import Model
 from stages.train.device import Device
+from stages.train.machine_settings import remaining_settings
 
-PACKAGES = ("keras", "tensorflow", "jax", "jaxlib", "numpy")
+PACKAGES = (
+    "keras", "tensorflow", "jax", "jaxlib", "numpy", "ml-dtypes", "nvidia-cublas-cu12", "nvidia-cudnn-cu12",
+)  # fmt: skip
 
 
 def training_inputs(name: str, model: Model, data: dict[str, str], device: Device, precision: str) -> dict[str, Any]:
@@ -23,6 +27,8 @@ def training_inputs(name: str, model: Model, data: dict[str, str], device: Devic
         "code": module_digests(),
         "versions": {"python": platform.python_version(), **package_versions()},
         "device": asdict(device),
+        "processor": vector_features() if device.kind == "cpu" else [],
+        "environment": remaining_settings(),
         "precision": precision,
     }
 

@@ -17,6 +17,7 @@ from stages.train.early_stopping import best_epoch
 from stages.train.export import model_files, onnx_subprocess
 from stages.train.fit import score
 from stages.train.losses import metric_name
+from stages.train.machine_settings import remaining_settings
 from stages.train.networks import float32_copy
 from stages.train.progress import Epoch, columns
 from stages.train.test_time_augmentation import with_test_time_augmentation
@@ -49,7 +50,7 @@ def training_summary(
 ) -> dict[str, Any]:
     """Returns the content of training.json: model, device, versions, and the scores of the exported `network`."""
     parts = {"train": data.train, "validation": data.validation}
-    backend = keras.backend.backend()
+    backend, environment = keras.backend.backend(), remaining_settings()
     return {
         "model": name,
         "task": model.task,
@@ -61,6 +62,7 @@ def training_summary(
         "threads": device.threads,
         "precision": precision,
         "versions": {"keras": keras.__version__, "backend": f"{backend} {fingerprint.package_versions()[backend]}"},
+        **({"environment": environment} if environment else {}),
         **{key: score(network, part, model, data.prepared.classes) for key, part in parts.items()},
         "samples": {key: len(part.labels) for key, part in parts.items()},
     }

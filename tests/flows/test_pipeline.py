@@ -26,6 +26,13 @@ class LatestFlowRun:
         """State name of each task."""
         return {name: task["state_name"] for name, task in self.tasks.items()}
 
+    @property
+    def edges(self) -> dict[str, set[str]]:
+        """The tasks from which Prefect's drawing of the run has edges to each task."""
+        nodes = dict(api(self._url, "GET", f"/flow_runs/{self.flow_run['id']}/graph-v2")["nodes"])
+        names = {key: node["label"] for key, node in nodes.items()}
+        return {node["label"]: {names[parent["id"]] for parent in node["parents"]} for node in nodes.values()}
+
     def message(self, name: str) -> str:
         """Return the message of a task's state."""
         return str(self.tasks[name]["state"]["message"])
@@ -56,11 +63,15 @@ def test_completed_then_cached(diamond: Toy, inkflow: Inkflow, prefect_url: str)
     assert process.returncode == 0, process.stderr
     first = finished_run(prefect_url, 4)
     assert first.flow_run["state_name"] == "Completed"
+    assert first.edges == {
+        "source": set(), "side@left": {"source"}, "side@right": {"source"}, "join": {"side@left", "side@right"},
+    }  # fmt: skip
     assert first.states == dict.fromkeys(["source", "side@left", "side@right", "join"], "Completed")
     diamond.write({"params.yaml": "knobs: {speed: 2}\n"})
     (diamond.folder / "left").unlink()
     inkflow("run", folder=diamond.folder)
     second = finished_run(prefect_url, 4)
+    assert second.edges == first.edges
     assert second.states == {
         "source": "Completed", "side@left": "Cached", "side@right": "Cached", "join": "Cached",
     }  # fmt: skip
@@ -88,6 +99,7 @@ def test_failure(diamond: Toy, inkflow: Inkflow, prefect_url: str) -> None:
     assert "Traceback" not in process.stdout + process.stderr
     run = finished_run(prefect_url, 4)
     assert run.states == {"source": "Failed", "side@left": "Not run", "side@right": "Not run", "join": "Not run"}
+    assert run.edges["join"] == {"side@left", "side@right"}
     assert run.message("join") == "not run, since source failed"
     assert run.message("source") == "source failed (exit code 3): no paper"
     assert run.flow_run["state"]["message"] == run.message("source")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from prefect.logging import disable_run_logger
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from ruamel.yaml import YAML
 
-from flows.retrain import watch_data
+from flows.retrain import retrain, watch_data
 from stages.base.errors import InvalidInput, SourceUnavailable
 from stages.data.datasets import digest
 from stages.download import source_digests
@@ -92,6 +93,36 @@ def test_a_refused_event_is_sent_again(
     assert proxy.datasets == ["mnist"]
 
 
+@pytest.mark.server
+@pytest.mark.parametrize(
+    ("arrays", "reason"),
+    [
+        ({"x_train": np.zeros((600, 20, 28), np.uint8), "x_test": np.zeros((9, 20, 28), np.uint8)}, "`shape`"),
+        ({"x_train": np.zeros((600, 28, 28), np.float32)}, "pixels of type float32"),
+        ({"x_train": np.zeros((2, 28, 28), np.uint8), "y_train": np.arange(2)}, "prepare.samples is [0, 600]"),
+    ],
+    ids=["shape", "type", "samples"],
+)
+def test_bad_new_data_change_nothing(
+    short: Project, mirror: Path, prefect_url: str, arrays: dict[str, np.ndarray[Any, Any]], reason: str
+) -> None:
+    """New data that `download` or `prepare` would refuse fail the check: no event is sent, and no digest is written."""
+    before = short.read("params.yaml")
+    good = load_digits().by_name() | {"x_train": load_digits().x_train[:600], "y_train": load_digits().y_train[:600]}
+    good |= {"x_test": good["x_test"][:9], "y_test": good["y_test"][:9]}
+    np.savez(mirror, allow_pickle=False, **good | arrays)
+    with EventProxy(prefect_url).running() as proxy, temporary_settings({PREFECT_API_URL: proxy.url}):
+        states = [check_source(), check_source()]
+        with disable_run_logger():
+            states.append(retrain.fn())
+    assert [state.is_failed() for state in states] == [True, True, True]
+    assert [state.message for state in states] == [states[0].message] * 3
+    assert reason in str(states[0].message)
+    assert "/tmp" not in str(states[0].message).replace(str(mirror), "")
+    assert proxy.datasets == []
+    assert short.read("params.yaml") == before
+
+
 def check_source() -> State[Any]:
     """Call the flow `watch-data` outside of a flow run, and return its state."""
     with disable_run_logger():
@@ -160,9 +191,12 @@ class EventProxy:
 def test_new_data_start_a_run(
     short: Project, mirror: Path, worker: Path, environment: dict[str, str], prefect_url: str
 ) -> None:
-    """New data trigger one run of `retrain`, which writes their digests into params.yaml and downloads them."""
+    """New data trigger one run of `retrain`, which downloads them in a clone and records a DVC experiment; params.yaml
+    has their digests once the experiment is applied.
+    """
     wait_until(lambda: httpx.get(f"{prefect_url}/work_pools/local").status_code == 200, timeout_s=60)
     prefect("deploy", "--name", "retrain-on-new-data", environment=environment)
+    commit(short.folder)
     old = digests_of(short)
     with temporary_settings({PREFECT_API_URL: prefect_url}):
         check_source()
@@ -171,6 +205,10 @@ def test_new_data_start_a_run(
     assert new != old
     run_watch_data(environment)
     wait_until(lambda: [run["state_name"] for run in retrain_runs(prefect_url)] == ["Completed"], timeout_s=120)
+    assert digests_of(short) == old
+    [run] = retrain_runs(prefect_url)
+    [name] = re.findall(r"the result is the DVC experiment (\S+) in", state(prefect_url, run["id"])["message"])
+    subprocess.run(["dvc", "exp", "apply", "-q", name], check=True)
     assert digests_of(short) == new
     description = json.loads(short.read("data/raw/dataset.json"))
     assert description["arrays"]["y_train"]["sha256"] == new["y_train"]
@@ -198,7 +236,8 @@ def test_a_fresh_clone_restores_the_retraining(short: Project, mirror: Path, tmp
         command = [sys.executable, "-c", program]
         process = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
         messages.append(process.stdout.strip())
-    assert messages == ["1 of 1 stages ran", "0 of 1 stages ran, 1 restored"]
+    counts = [message.partition(";")[0] for message in messages]
+    assert counts == ["1 of 1 stages ran", "0 of 1 stages ran, 1 restored"]
 
 
 def run_watch_data(environment: dict[str, str]) -> None:

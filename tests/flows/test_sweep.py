@@ -3,19 +3,27 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from dvc.repo import Repo
 
+from flows.core.git import git_text, head_commit, run_git
 from flows.dvc_repo.experiments import ProjectClones
-from flows.experiments.grid import Combination, parse_combinations
+from flows.engine.display.plain import SilentDisplay
+from flows.experiments.grid import parse_combinations
+from flows.experiments.sweep_runner import SweepRunner, Trial
 from stages.base.errors import InvalidInput
 from tests.conftest import Inkflow, Toy, wait_until
+from tests.flows.core.test_git import PERSON, make_repository
+from tests.flows.engine.test_interruption import cancel_running_flow
+from tests.flows.test_pipeline import finished_run
 from tests.support.root import ROOT
 
 RUNS = "INKFLOW_TEST_RUNS"  # folder with a file for each stage, to which each run appends a line
@@ -105,8 +113,10 @@ def sweep_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S
 
 
 @pytest.mark.server
-def test_grid_as_experiments(sweep_project: SweepProject, inkflow: Inkflow) -> None:
-    """Each cell is an experiment with its metrics; shared stages run once; the workspace does not change."""
+def test_grid_as_experiments(sweep_project: SweepProject, inkflow: Inkflow, prefect_url: str) -> None:
+    """Each cell is an experiment with its metrics and a task with its output; shared stages run once; the workspace
+    does not change.
+    """
     sweep_project.write({"in": "edited\n", "notes.txt": "untracked\n"})
     before, status = sweep_project.contents(), sweep_project.git("status", "--porcelain")
     done = inkflow(
@@ -121,6 +131,8 @@ def test_grid_as_experiments(sweep_project: SweepProject, inkflow: Inkflow) -> N
         "by=2,plus=10": "12", "by=2,plus=20": "22", "by=3,plus=10": "13", "by=3,plus=20": "23",
     }  # fmt: skip
     assert "by=3,plus=20  ran" in done.stdout
+    run = finished_run(prefect_url, 4)
+    wait_until(lambda: any("sh score.sh 20" in line for line in run.log("scale.by=3 score.plus=20")), timeout_s=30)
 
 
 @pytest.mark.server
@@ -159,14 +171,15 @@ def test_failure_does_not_stop_others(sweep_project: SweepProject, inkflow: Inkf
 
 
 @pytest.mark.server
-def test_interrupt(sweep_project: SweepProject, prefect_url: str, tmp_path: Path) -> None:
-    """Ctrl-C terminates running trials, removes the clones, and leaves the workspace unchanged."""
+@pytest.mark.parametrize("by", ["Ctrl-C", "Prefect"])
+def test_interrupt(sweep_project: SweepProject, prefect_url: str, tmp_path: Path, by: str) -> None:
+    """Ctrl-C and a cancellation in Prefect end running trials, remove the clones, and leave the workspace unchanged."""
     before, status = sweep_project.contents(), sweep_project.git("status", "--porcelain")
     environment = os.environ | {"PREFECT_API_URL": prefect_url, "PREFECT_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "flows", "sweep", "--grid", "pause=300,301", "--jobs", "2"]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as sweep:
         wait_until(lambda: sweep_project.ran("scale") == 2, timeout_s=60)
-        sweep.send_signal(signal.SIGINT)
+        cancel_running_flow(prefect_url, "sweep") if by == "Prefect" else sweep.send_signal(signal.SIGINT)
         out, _ = sweep.communicate(timeout=60)
     assert sweep.returncode == 130, out
     assert (sweep_project.contents(), sweep_project.git("status", "--porcelain")) == (before, status)
@@ -184,6 +197,47 @@ def test_clone_is_a_snapshot(sweep_project: SweepProject) -> None:
         assert (clone / "score.sh").read_text() == "edited"
         assert (clone / "in").read_text() == "one\n"
     assert sweep_project.read("score.sh") == "edited once more"
+
+
+def run_sweep(root: Path, *grid: str, targets: Sequence[str] = ()) -> list[Trial]:
+    """Runs a sweep without Prefect and returns its trials."""
+    runner = SweepRunner(root, parse_combinations(grid, [], None), targets, 2, SilentDisplay())
+    runner.start()
+    for _ in runner.events():
+        pass
+    runner.close()
+    return runner.trials
+
+
+def test_project_below_the_top_of_its_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A project in a folder of a repository, with a submodule and letters beyond ASCII in its path, is swept like any
+    other; its index keeps its bytes and its experiments keep the submodule.
+    """
+    top, project = tmp_path / "mönö 日本 a b", tmp_path / "mönö 日本 a b" / "proj"
+    library = make_repository(tmp_path / "library", "begin")
+    (library / "k.txt").write_text("7\n")
+    run_git(["add", "--all"], library)
+    run_git([*PERSON, "commit", "--quiet", "--message", "k"], library)
+    make_repository(top, "begin")
+    project.mkdir()
+    monkeypatch.chdir(project)
+    Repo.init(subdir=True).close()
+    command = "cat lib/k.txt params.yaml > a.txt"
+    (project / "params.yaml").write_text("lr: 1\n")
+    (project / "dvc.yaml").write_text(f"stages: {{a: {{cmd: '{command}', params: [lr], deps: [lib], outs: [a.txt]}}}}")
+    run_git(["-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(library), "lib"], project)
+    run_git(["add", "--all"], project)
+    run_git([*PERSON, "commit", "--quiet", "--message", "project"], project)
+    os.utime(project / "params.yaml", (2e9, 2e9))
+    index = (top / ".git/index").read_bytes()
+    trials = run_sweep(project, "lr=2,3")
+    assert [(trial.state, str(trial.error or "")) for trial in trials] == [("ran", "")] * 2
+    assert (top / ".git/index").read_bytes() == index
+    head = head_commit(project)
+    experiment = f"refs/exps/{head[:2]}/{head[2:]}/lr=3"
+    assert git_text(["show", f"{experiment}:proj/params.yaml"], project) == "lr: 3"
+    assert git_text(["ls-tree", experiment, "lib"], project) == git_text(["ls-tree", "HEAD", "lib"], project) != ""
+    assert f"size: {len('7') + len('lr: 3') + 2}" in git_text(["show", f"{experiment}:proj/dvc.lock"], project)
 
 
 @pytest.mark.parametrize(
@@ -221,33 +275,17 @@ def test_no_commit_yet(toy: Toy) -> None:
         ProjectClones(toy.folder)
 
 
-def test_combinations(tmp_path: Path) -> None:
-    """Combinations are those listed and those in a file, each with each cell of the grid, in that order, each once."""
-    file = tmp_path / "some"
-    file.write_text("# two of them\na=1\n\na=2 c.d=x\na=1\n")
-    settings = [dict(combination.settings) for combination in parse_combinations(["b=[1, 2],[3]"], ["a=1"], file)]
-    assert settings == [
-        {"a": 1, "b": [1, 2]}, {"a": 1, "b": [3]}, {"a": 2, "c.d": "x", "b": [1, 2]}, {"a": 2, "c.d": "x", "b": [3]},
-    ]  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("settings", "name", "experiment"),
-    [
-        ({"m.lr": 0.001, "m.size": 32}, "m.lr=0.001 m.size=32", "lr=0.001,size=32"),
-        ({"m.lr": 1, "n.lr": 2}, "m.lr=1 n.lr=2", "m.lr=1,n.lr=2"),
-        ({"m.on": True, "m.x": None}, "m.on=true m.x=null", "on=true,x=null"),
-    ],
-)
-def test_names(settings: dict[str, Any], name: str, experiment: str) -> None:
-    """A combination is named by its settings; its experiment by the last parts of the keys, if these are distinct."""
-    assert (Combination(settings).name, Combination(settings).experiment) == (name, experiment)
-
-
-def test_unsafe_names_stay_distinct() -> None:
-    """Characters that a git reference cannot hold are replaced, and a digest keeps such names distinct."""
-    one, other = (Combination({"m.units": units}).experiment for units in ([4, 8], [[4], 8]))
-    assert one != other
-    for name in (one, other, Combination({"k": "a" * 300}).experiment, Combination({"k": "a..b~/@{.lock"}).experiment):
-        subprocess.run(["git", "check-ref-format", f"refs/exps/{name}"], check=True)
-        assert len(name) < 120
+def test_experiments_of_other_parameters_stay(sweep_project: SweepProject) -> None:
+    """An experiment is replaced by one with the same parameters alone: equal names of other ones get a digest."""
+    first = run_sweep(sweep_project.folder, "score.plus=1", targets=["score"])
+    again = run_sweep(sweep_project.folder, "score.plus=1", targets=["score"])
+    sweep_project.write({"params.yaml": PARAMS.replace("by: 1", "by: 8")})
+    other = run_sweep(sweep_project.folder, "score.plus=1,'1'", targets=["score"])
+    assert [trial.error for trial in [*first, *again, *other]] == [None] * 4
+    names = {trial.experiment for trial in other}
+    assert first[0].experiment == again[0].experiment == "plus=1"
+    assert len(names) == 2 and all(re.fullmatch(r"plus=1-[0-9a-f]{8}", name) for name in names)
+    head = sweep_project.git("rev-parse", "HEAD")
+    for name, by in (("plus=1", 1), *((name, 8) for name in names)):
+        text = sweep_project.git("show", f"refs/exps/{head[:2]}/{head[2:]}/{name}:params.yaml")
+        assert f"by: {by}" in text

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, Route, sync_playwright
 
+from flows.prefect_server.credentials import HOME, PAGE_FILE
 from tests.conftest import BIN, Project, wait_until
 from tests.support.root import ROOT
 from tests.support.up_process import Up, environment, running_up
@@ -97,7 +98,12 @@ def test_the_page_shows_the_run_with_its_artifacts(
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        context = browser.new_context(viewport={"width": 1280, "height": 900})
+        log_in = context.new_page()
+        log_in.goto((up.folder / HOME / PAGE_FILE).as_uri())
+        log_in.get_by_text("Dashboard").first.wait_for(timeout=60_000)
+        log_in.close()
+        page = context.new_page()
         page.route("**/*", block_external)
         open_run(page, up, run["id"], run["name"])
         page.screenshot(path=os.environ.get("INKFLOW_SCREENSHOT", str(tmp_path / "prefect.png")))

@@ -170,7 +170,7 @@ def test_float_pixels(folder: Path, kind: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "section", "message"),
     [
-        ("float32", {}, "x_train has pixels of type float32, expected uint8, or one of float16"),
+        ("float32", {}, "x_train has pixels of type float32, expected uint8, or one of uint16"),
         ("float32", {"pixels": {"low": 0, "high": 1}}, "expected 0 to 1 (`pixels`)"),
         ("uint8", {"pixels": {"low": 0, "high": 200}}, "expected 0 to 200 (`pixels`)"),
         ("uint8", {"shape": [16, 12]}, "images of shape (16, 12, 3), but `shape` is [16, 12]"),

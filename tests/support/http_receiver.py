@@ -10,11 +10,12 @@ from tests.support.loopback import serving
 
 
 class Receiver:
-    """The posted JSON bodies and their request headers, in order."""
+    """The posted JSON bodies and their request headers, in order; `status` is the answer to each."""
 
     def __init__(self) -> None:
         self.posted: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
+        self.status = 204
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self.port = self._http.server_port
 
@@ -31,7 +32,7 @@ def _handler(receiver: Receiver) -> type[BaseHTTPRequestHandler]:
             content = self.rfile.read(int(self.headers["Content-Length"]))
             receiver.headers.append(dict(self.headers.items()))
             receiver.posted.append(json.loads(content))
-            self.send_response(204)
+            self.send_response(receiver.status)
             self.end_headers()
 
         def log_message(self, format: str, *args: object) -> None:

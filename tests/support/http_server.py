@@ -118,6 +118,16 @@ def status(code: int, **headers: str) -> Behaviour:
     return behave
 
 
+def text(code: int, body: bytes) -> Behaviour:
+    """Answers with a status and a body."""
+
+    def behave(request: BaseHTTPRequestHandler) -> None:
+        _head(request, code, {"Content-Length": str(len(body))})
+        request.wfile.write(body)
+
+    return behave
+
+
 def delayed(behaviour: Behaviour, pause_s: float) -> Behaviour:
     """Runs `behaviour` after a pause."""
 

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 
+from flows.prefect_server.credentials import AUTH_FILE, HOME
 from flows.prefect_server.environment import DATABASE, PASSWORD
 from flows.prefect_server.watchdog import marked_pids
 from tests.conftest import wait_until
@@ -22,6 +24,11 @@ START_S = 240.0  # on a busy machine with two cores
 END_S = 60.0
 CODE = {"PYTHONPATH": str(ROOT)}
 SERVER_VARIABLES = ("PREFECT_API_URL", "PREFECT_HOME", "PREFECT_API_AUTH_STRING", PASSWORD, DATABASE)
+
+SHORT_DELAYS = {  # seconds after which Prefect looks for late runs and marks them: shorter than its defaults
+    "PREFECT_SERVER_SERVICES_LATE_RUNS_LOOP_SECONDS": "1",
+    "PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS": "5",
+}
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -35,7 +42,21 @@ class Up:
     def __init__(self, process: "subprocess.Popen[str]", folder: Path, port: int, log: Path) -> None:
         self.process, self.folder, self.port, self._log = process, folder, port, log
         self.api = f"http://127.0.0.1:{port}/api"
-        self.auth: tuple[str, str] | None = None
+
+    @property
+    def auth(self) -> tuple[str, str]:
+        """Name and password of the server, as `inkflow up` keeps them."""
+        name, _, password = (self.folder / HOME / AUTH_FILE).read_text().partition(":")
+        return name, password
+
+    def client_environment(self) -> dict[str, str]:
+        """Returns the environment of a client of the server."""
+        home = str(self.folder / "home")
+        return environment(PREFECT_API_URL=self.api, PREFECT_API_AUTH_STRING=":".join(self.auth), PREFECT_HOME=home)
+
+    def count_runs(self, **headers: str) -> httpx.Response:
+        """Returns the response to a request with `headers` for the number of flow runs."""
+        return httpx.post(f"{self.api}/flow_runs/count", json={}, headers=headers, auth=self.auth, timeout=60)
 
     @property
     def output(self) -> str:
@@ -76,6 +97,11 @@ class Up:
         tasks = self.post("/task_runs/filter", flow_runs={"id": {"any_": [run["id"]]}})
         return {task["name"]: task["state_name"] for task in tasks}
 
+    def lines(self, run: str) -> list[str]:
+        """Returns the messages in the log of a run and of its tasks, in the order of their time."""
+        logs = self.post("/logs/filter", logs={"flow_run_id": {"any_": [run]}}, sort="TIMESTAMP_ASC")
+        return [entry["message"] for entry in logs]
+
     def start(self, deployment: str, **parameters: object) -> str:
         """Starts a run of a deployment (FLOW/NAME) and returns the run's id."""
         identifier = self.get(f"/deployments/name/{deployment}")["id"]
@@ -91,6 +117,12 @@ class Up:
             wait_until(lambda: self.state(run) in states, timeout_s=300)
         except TimeoutError as error:
             raise AssertionError(f"{self.get(f'/flow_runs/{run}')['state']}\n{self.logs}") from error
+
+    def output_of(self, program: str) -> str:
+        """Returns the output of a Python program that uses the server."""
+        command = [sys.executable, "-c", program]
+        done = subprocess.run(command, env=self.client_environment(), capture_output=True, text=True, check=True)
+        return done.stdout
 
     def end(self, number: signal.Signals) -> int:
         """Sends a signal to `inkflow up` and returns its exit code."""
@@ -139,3 +171,8 @@ def preflight(api: str, origin: str) -> httpx.Response:
     """Sends the CORS preflight request of a browser whose page of `origin` wants to post JSON."""
     headers = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
     return httpx.options(f"{api}/deployments/filter", headers={"Origin": origin, **headers}, timeout=60)
+
+
+def is_worker(process: psutil.Process) -> bool:
+    """Returns whether this is a Prefect worker itself, not the setpriv process that starts it."""
+    return process.cmdline()[1:5] == ["-m", "prefect", "worker", "start"]

@@ -1,6 +1,6 @@
 """Displays a run on a terminal: lines as everywhere, and below them a progress bar for each running stage."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -48,13 +48,15 @@ class LiveDisplay(Display):
         status = f"about {expected_s:.0f} s" if expected_s else ""
         self._bars[stage] = self._progress.add_task(stage, total=None, status=status)
 
-    def line(self, stage: str, text: str) -> None:
-        """Prints the line, and updates the progress bar if the line reports progress."""
-        super().line(stage, text)
-        progress, bar = parse_progress(text), self._bars.get(stage)
-        if progress and bar is not None:
-            done, total = progress
-            self._progress.update(bar, completed=done, total=total, status=f"{done} of {total}")
+    def print_lines(self, lines: Iterable[tuple[str, str]]) -> None:
+        """Prints the lines, and updates the progress bars of stages whose lines report progress."""
+        lines = list(lines)
+        super().print_lines(lines)
+        for stage, text in lines:
+            progress, bar = parse_progress(text), self._bars.get(stage)
+            if progress and bar is not None:
+                done, total = progress
+                self._progress.update(bar, completed=done, total=total, status=f"{done} of {total}")
 
     def result(self, result: Result) -> None:
         """Removes the progress bar and prints the result."""
@@ -66,7 +68,7 @@ class LiveDisplay(Display):
         self._remove_bar(stage)
         super().failure(stage, message)
 
-    def close(self) -> None:
+    def close(self, timeout_s: float | None = None) -> None:
         """Removes all progress bars."""
         self._progress.stop()
 

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from io import TextIOWrapper
@@ -38,11 +38,19 @@ class Display:
 
     def line(self, stage: str, text: str) -> None:
         """A stage printed a line; `error: ` lines are left out, since `failure` prints them."""
-        if stage in self._without_lines:
-            self._without_lines.remove(stage)
-            (self._with_reasons.add if text.startswith(REASONS_PREFIX) else self._with_reasons.discard)(stage)
-        if not text.startswith("error: "):
-            self._print(f"  {stage:<{self._width}} | {text}")
+        self.print_lines([(stage, text)])
+
+    def print_lines(self, lines: Iterable[tuple[str, str]]) -> None:
+        """Stages printed lines, given as (stage, text); many at a time are faster than one by one."""
+        shown = []
+        for stage, text in lines:
+            if stage in self._without_lines:
+                self._without_lines.remove(stage)
+                (self._with_reasons.add if text.startswith(REASONS_PREFIX) else self._with_reasons.discard)(stage)
+            if not text.startswith("error: "):
+                shown.append(f"  {stage:<{self._width}} | {text}")
+        if shown:
+            self._print("\n".join(shown))
 
     def result(self, result: Result) -> None:
         """A stage is up to date."""
@@ -67,8 +75,12 @@ class Display:
         rule = "!" * min(78, max(map(len, text.splitlines())))
         self._print(f"{rule}\n{text}\n{rule}")
 
-    def close(self) -> None:
-        """Ends the display; no events follow."""
+    def wait_for_room(self, timeout_s: float) -> bool:
+        """Waits up to `timeout_s` until more lines can be displayed without delay; returns True then."""
+        return True
+
+    def close(self, timeout_s: float | None = None) -> None:
+        """Ends the display; no events follow. Waits up to `timeout_s`, if given, until all events are displayed."""
 
     def _print(self, text: str) -> None:
         """Prints `text` without secrets; the run goes on silently if the reader has gone away, as with `| head`."""

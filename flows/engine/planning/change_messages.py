@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from flows.core.redaction import mask
+
 STATE_WORDS = {"modified": "changed", "deleted": "missing", "new": "new", "not in cache": "not in the cache"}
 ABSENT = object()  # in place of a parameter value that does not exist
 MAX_NAMED = 3  # changes that are described one by one
@@ -54,6 +56,12 @@ def abbreviate(changes: Sequence[Change], kind: str) -> list[Change]:
     return abbreviated
 
 
+def name_some(names: Sequence[str]) -> str:
+    """Returns the first names, and the number of the others: `a, b, c and 4 more`."""
+    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    return f"{', '.join(names[:MAX_NAMED])}{more}"
+
+
 def abbreviate_parameters(changes: Sequence[Change]) -> list[Change]:
     """Replaces many changes of parameters by the first ones and one with the number of the others."""
     if len(changes) <= MAX_NAMED:
@@ -83,5 +91,5 @@ def _shorten(value: Any) -> str:
         return "absent"
     if isinstance(value, Mapping):
         return f"{{{', '.join(value)}}}"
-    text = str(value)
+    text = mask(str(value))  # the part of a secret that is left by a cut would be shown
     return text if len(text) <= MAX_VALUE_LENGTH else f"{text[: MAX_VALUE_LENGTH - 3]}..."

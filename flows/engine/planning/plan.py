@@ -75,7 +75,7 @@ def _decide(facts: Facts, decisions: Mapping[str, Decision], cache: Cache, force
     changes = facts.changes_with(expected)
     if not changes:
         return Decision(name, Verdict.UNCHANGED, outputs=facts.recorded)
-    outputs = cache.restorable(name, {item.path: content for item, content in expected.items() if content})
+    outputs = cache.restorable(name, {item.key: content for item, content in expected.items() if content})
     verdict = Verdict.RUN if outputs is None else Verdict.RESTORE
     return Decision(name, verdict, tuple(map(describe, changes)), outputs)
 
@@ -85,6 +85,8 @@ def _decide_tracked(facts: Facts, cache: Cache) -> Decision:
     name, reasons = facts.stage.name, tuple(map(describe, facts.changes))
     if not reasons:
         return Decision(name, Verdict.UNCHANGED, outputs=facts.recorded)
+    if facts.renewed:
+        return Decision(name, Verdict.RECORD, reasons)
     missing = {*facts.recorded, *facts.stage.outputs} - set(facts.present)
     if missing and cache.restorable(name, {}) is None:
         return Decision(name, Verdict.MISSING, (*reasons, PULL_HINT))
@@ -103,14 +105,16 @@ def _expected_hash(dependency: Dependency, decisions: Mapping[str, Decision], ca
         if producer.outputs is None:
             return None
         outputs |= producer.outputs
-    return cache.composed(dependency.path, outputs)
+    try:
+        return dependency.content(cache, outputs)
+    except FileNotFoundError:
+        return None
 
 
 def _describe_unknown(unknown: Sequence[Dependency], decisions: Mapping[str, Decision]) -> str:
     """Returns why the content of these dependencies is unknown; of many stages it names the nearest one."""
     producers = {name for dependency in unknown for name in dependency.producers}
-    verdicts = (Verdict.RUN, Verdict.MAY_RUN, Verdict.MISSING)
-    names = [name for name, decision in decisions.items() if name in producers and decision.verdict in verdicts]
+    names = [name for name, decision in decisions.items() if name in producers and decision.outputs is None]
     if not names:
         return "depends on restored outputs"
     nearest = " and ".join(names) if len(names) <= 2 else f"{names[-1]} and {len(names) - 1} others"

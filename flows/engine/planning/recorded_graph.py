@@ -29,6 +29,9 @@ def as_recorded(facts: Sequence[Facts], cache: Cache) -> list[Facts]:
 def _with_recorded_content(item: Dependency, written: Mapping[str, Hashes], cache: Cache) -> Dependency:
     outputs = {path: content for name in item.producers for path, content in written.get(name, {}).items()}
     try:
-        return replace(item, present=cache.composed(item.path, outputs) if outputs else item.present)
+        present = item.content(cache, outputs) if outputs else item.present
     except FileNotFoundError:
-        return replace(item, present=item.recorded)
+        present = item.recorded
+    if present is None and item.parameters is not None:
+        present = item.recorded  # dvc.lock has the values, and the hash of a file that is in no local cache
+    return replace(item, present=present)

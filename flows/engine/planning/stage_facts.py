@@ -1,10 +1,11 @@
 """The facts about a graph from which a plan is made: recorded hashes, present hashes, changes."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from flows.engine.planning.change_messages import ALWAYS, NEVER_RUN, Change
+from flows.engine.planning.change_messages import ABSENT, ALWAYS, NEVER_RUN, Change, value_changes
 from flows.engine.types import Stage
 
 Hashes = Mapping[str, str]  # DVC's content hash by path
@@ -14,23 +15,42 @@ Hashes = Mapping[str, str]  # DVC's content hash by path
 class Dependency:
     """A dependency of a stage that other stages produce, as a whole or in part.
 
+    The content of a file or folder is its hash; that of parameters is a JSON object of their values.
+
     Attributes:
         path: path of the file or folder.
         producers: names of the stages that produce it.
-        recorded: its hash in dvc.lock; None if it has no record.
-        present: its hash in the workspace; None if it does not exist.
+        recorded: its content in dvc.lock; None if it has no record.
+        present: its content in the workspace; None if it does not exist.
+        parameters: names of the parameters that are read from the file, empty for all; None for a file or folder.
     """
 
     path: str
     producers: tuple[str, ...]
     recorded: str | None
     present: str | None
+    parameters: tuple[str, ...] | None = None
 
-    def change(self, content: str | None) -> Change | None:
-        """Returns the change against the record if the hash is `content`; None if they are equal."""
-        if content == self.recorded:
-            return None
-        return Change(self.path, "deleted" if content is None else "modified")
+    @property
+    def key(self) -> str:
+        """The key in the contents of a stage's dependencies: a file can be read as a file and for its parameters."""
+        return self.path if self.parameters is None else f"{self.path}:{','.join(self.parameters)}"
+
+    def content(self, cache: "Cache", outputs: "Hashes") -> str | None:
+        """Returns the content once `outputs` are in the workspace; None if it is unknown."""
+        composed = cache.composed(self.path, outputs)
+        if composed is None or self.parameters is None:
+            return composed
+        return cache.parameters(self.path, composed, self.parameters)
+
+    def changes(self, content: str | None) -> Iterator[Change]:
+        """Yields the changes against the record if the content is `content`."""
+        if content is not None and self.recorded is not None and self.parameters is not None:
+            old, new = json.loads(self.recorded), json.loads(content)
+            for name in {**old, **new}:
+                yield from value_changes(name, old.get(name, ABSENT), new.get(name, ABSENT))
+        elif content != self.recorded:
+            yield Change(self.path, "deleted" if content is None else "modified")
 
 
 @dataclass(frozen=True)
@@ -46,6 +66,7 @@ class Facts:
         present: hash of each output in the workspace, for tracked data and frozen stages.
         always: the stage runs each time, even without changes.
         tracked: the stage never runs: its outputs are data that DVC only tracks, or it is frozen.
+        renewed: the source of an import has changed: a run imports it again, and the outputs are unknown until then.
     """
 
     stage: Stage
@@ -56,6 +77,7 @@ class Facts:
     present: Hashes = field(default_factory=dict)
     always: bool = False
     tracked: bool = False
+    renewed: bool = False
 
     @property
     def changes(self) -> tuple[Change, ...]:
@@ -66,9 +88,9 @@ class Facts:
         """Returns all changes against the record if the dependencies have the hashes `contents`."""
         if NEVER_RUN in self.own:
             return (NEVER_RUN,)
-        edited = [item.change(content) for item, content in contents.items()]
+        edited = [change for item, content in contents.items() for change in item.changes(content)]
         always = [ALWAYS] if self.always else []
-        return (*always, *self.own, *filter(None, edited), *self.outputs)
+        return (*always, *self.own, *edited, *self.outputs)
 
 
 def nothing_to_do(facts: Sequence[Facts]) -> bool:
@@ -83,4 +105,11 @@ class Cache(Protocol):
         """Returns the hashes of the cached outputs of `stage` for these dependencies; None if the cache lacks them."""
 
     def composed(self, path: str, outputs: Hashes) -> str | None:
-        """Returns the hash of `path` once `outputs` are in the workspace; None if it cannot be computed."""
+        """Returns the hash of `path` once `outputs` are in the workspace; None if it cannot be computed.
+
+        Raises:
+            FileNotFoundError: the list of files of a folder in `outputs` is not available.
+        """
+
+    def parameters(self, path: str, content: str, names: Sequence[str]) -> str | None:
+        """Returns the parameters `names` in the version of `path` with the hash `content`; None if it has no copy."""

@@ -5,9 +5,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
 
@@ -17,12 +15,13 @@ from flows.core.errors import Interrupted, StageFailed, StageTimedOut
 from flows.core.redaction import mask
 from flows.engine.processes.fork_client import Fork, ForkClient
 from flows.engine.processes.process_trees import GRACE_S, terminate_trees
+from flows.engine.processes.stage_output import StageOutput
 from flows.engine.types import Command
 
-TAIL_LINES = 50  # of a stage's output, for the message when it fails
 MARK = "INKFLOW_ENGINE"  # environment variable of all processes of an engine, by which they are found after its death
 SHELL_OPTIONS = {"bash": ["--noprofile", "--norc"], "zsh": ["--no-rcs"]}  # the same as DVC's
-Process: TypeAlias = subprocess.Popen[str] | Fork
+NO_SHELLS = ("nologin", "false", "true")  # of accounts that may not log in: they run no command
+Process: TypeAlias = subprocess.Popen[bytes] | Fork
 
 
 class CommandRunner:
@@ -32,14 +31,21 @@ class CommandRunner:
         stop_event: once it is set, no command starts.
     """
 
-    def __init__(self, root: Path, log: Callable[[str], None] = print) -> None:
+    def __init__(
+        self,
+        root: Path,
+        log: Callable[[str], None] = print,
+        wait_for_room: Callable[[float], bool] = lambda _: True,
+    ) -> None:
         """Creates the runner.
 
         Args:
             root: folder of the project.
             log: called with a message if modules cannot be preloaded.
+            wait_for_room: waits up to a number of seconds until more lines can be displayed; returns True then.
         """
-        self._root, self._forks = root, ForkClient(root, log)
+        self._root, self._forks, self._wait_for_room = root, ForkClient(root, log), wait_for_room
+        self._inherited = dict(os.environ)  # the caller's, before this process adds settings for Prefect
         self._running: dict[str, Process] = {}
         self._timed_out: set[str] = set()
         self.stop_event = threading.Event()
@@ -57,10 +63,13 @@ class CommandRunner:
             timer.daemon = True
             timer.start()
         try:
-            for line in command.lines:
-                on_line(mask(f"> {line}"))
-                code, tail = self._run_line(line, command, on_line)
-                self._raise_for_exit(command.stage, code, tail, timeout_s)
+            with StageOutput(on_line, self._wait_for_room, lambda: self._may_run(command.stage)) as output:
+                try:
+                    self._run_lines(command, output, on_line, timeout_s)
+                except BaseException:
+                    self._end_output(command, output, is_done=False)
+                    raise
+                self._end_output(command, output, is_done=len(command.lines) == 1)
         finally:
             if timer:
                 timer.cancel()
@@ -80,36 +89,55 @@ class CommandRunner:
         """Terminates the processes that have preloaded modules; may be called only when no command runs."""
         self._forks.close()
 
-    def _run_line(self, line: str, command: Command, on_line: Callable[[str], None]) -> tuple[int, list[str]]:
-        """Runs one line of `command`, and returns its exit code and the last lines of its output."""
+    def _run_lines(
+        self, command: Command, output: StageOutput, on_line: Callable[[str], None], timeout_s: float | None
+    ) -> None:
+        for number, line in enumerate(command.lines, start=1):
+            on_line(mask(f"> {line}"))
+            code = self._run_line(line, command, output, is_last=number == len(command.lines))
+            if self.stop_event.is_set():
+                raise Interrupted(command.stage)
+            if command.stage in self._timed_out:
+                raise StageTimedOut(command.stage, timeout_s or 0.0)
+            if code:
+                raise StageFailed(command.stage, code, list(output.tail))
+
+    def _run_line(self, line: str, command: Command, output: StageOutput, *, is_last: bool) -> int:
+        """Runs one line of `command`, waits until its output is read, and returns its exit code."""
         if self.stop_event.is_set():
             raise Interrupted(command.stage)
-        tail: deque[str] = deque(maxlen=TAIL_LINES)
-        started = self._start(line, command)
-        if started is None:
-            return 0, []
-        with started as process:
+        output.tail.clear()
+        process = self._start(line, command, output.write_end)
+        if process is None:
+            return 0
+        with process:
             self._running[command.stage] = process
-            if not self._may_run(command.stage):  # stopped while the process started
-                terminate_trees([process.pid])
-            reader = threading.Thread(target=_read_output, args=(process, tail, on_line), daemon=True)
-            reader.start()
             try:
+                if not self._may_run(command.stage):  # stopped while the process started
+                    terminate_trees([process.pid])
                 code = process.wait()
-                terminate_trees([process.pid])  # background processes would write to outputs that are being recorded
-                reader.join(GRACE_S)
-                if code or reader.is_alive():  # a process outside of group and tree may hold the pipe open
-                    terminate_trees(_stage_pids(mark(self._root), command.stage))
-                    reader.join(GRACE_S)
-                return code, list(tail)
+                if is_last or code:  # background processes would write to outputs that are being recorded
+                    terminate_trees([process.pid])
             finally:
                 del self._running[command.stage]
+        output.catch_up(is_last=is_last or code != 0)
+        return code
 
-    def _start(self, line: str, command: Command) -> Process | None:
+    def _end_output(self, command: Command, output: StageOutput, *, is_done: bool) -> None:
+        """Closes the output of `command`; terminates what it has left running, unless it `is_done` and nothing is left.
+
+        Finds processes outside of the last process group and tree too: they may hold the output open.
+        """
+        if not (is_done and output.close(GRACE_S)):
+            terminate_trees(_stage_pids(mark(self._root), command.stage))
+            output.close(GRACE_S)
+
+    def _start(self, line: str, command: Command, output: int) -> Process | None:
         """Starts one line of `command`, as a fork if possible; returns None if it may not run any more."""
         environment = self._environment() | dict(command.environment)
+        preload = command.preload if len(command.lines) == 1 else ()  # the end of a fork ends its background processes
         fork = self._forks.start(
-            line, command.preload, environment, command.folder, lambda: self._may_run(command.stage)
+            line, preload, environment, command.folder, output, lambda: self._may_run(command.stage)
         )
         if fork or not self._may_run(command.stage):  # the wait for the imports may have been long
             return fork
@@ -118,23 +146,13 @@ class CommandRunner:
             cwd=command.folder,
             env=environment,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # so that Ctrl-C reaches the engine alone, which terminates the stages in order
-            text=True,
-            errors="replace",
         )
 
     def _may_run(self, stage: str) -> bool:
         return not self.stop_event.is_set() and stage not in self._timed_out
-
-    def _raise_for_exit(self, stage: str, code: int, tail: list[str], timeout_s: float | None) -> None:
-        if self.stop_event.is_set():
-            raise Interrupted(stage)
-        if stage in self._timed_out:
-            raise StageTimedOut(stage, timeout_s or 0.0)
-        if code:
-            raise StageFailed(stage, code, tail)
 
     def _time_out(self, stage: str) -> None:
         self._timed_out.add(stage)
@@ -143,9 +161,9 @@ class CommandRunner:
             terminate_trees([process.pid])
 
     def _environment(self) -> dict[str, str]:
-        """Returns the environment of this process, in which `python` is its own interpreter."""
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-        return os.environ | {"PATH": path, "PYTHONUNBUFFERED": "1", MARK: mark(self._root)}
+        """Returns the environment of the caller, in which `python` is this process's interpreter."""
+        path = f"{Path(sys.executable).parent}{os.pathsep}{self._inherited.get('PATH', os.defpath)}"
+        return self._inherited | {"PATH": path, "PYTHONUNBUFFERED": "1", MARK: mark(self._root)}
 
 
 def terminate_orphans(root: Path) -> list[str]:
@@ -194,14 +212,9 @@ def _is_orphan(engine_mark: str, root: Path) -> bool:
         return True
 
 
-def _read_output(process: Process, tail: deque[str], on_line: Callable[[str], None]) -> None:
-    assert process.stdout is not None
-    for text in process.stdout:
-        tail.append(mask(text.rstrip("\n")))
-        with suppress(Exception):  # go on reading if `on_line` fails: a full pipe would block the stage
-            on_line(tail[-1])
-
-
 def _shell() -> list[str]:
+    """Returns the shell of the user; /bin/sh for accounts without one, as those of services are."""
     shell = os.environ.get("SHELL") or "/bin/sh"
+    if Path(shell).name in NO_SHELLS or shutil.which(shell) is None:
+        shell = "/bin/sh"
     return [shell, *SHELL_OPTIONS.get(Path(shell).name, [])]

@@ -46,9 +46,8 @@ class ServerKey(NamedTuple):
 class Fork:
     """A forked process, with the part of the interface of `subprocess.Popen` that the engine uses."""
 
-    def __init__(self, pid: int, connection: socket.socket, output: int) -> None:
+    def __init__(self, pid: int, connection: socket.socket) -> None:
         self.pid, self._connection = pid, connection
-        self.stdout = open(output, encoding="utf-8", errors="replace")  # noqa: SIM115 - closed by __exit__
 
     def wait(self) -> int:
         """Waits for the process to end, and returns its exit code; a negative signal number if a signal ended it."""
@@ -59,7 +58,6 @@ class Fork:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.stdout.close()
         self._connection.close()
 
 
@@ -86,9 +84,21 @@ class ForkServerProcess:
             )
 
     def fork(
-        self, arguments: Sequence[str], environment: Mapping[str, str], folder: str, is_wanted: Callable[[], bool]
+        self,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        folder: str,
+        output: int,
+        is_wanted: Callable[[], bool],
     ) -> Fork | None:
         """Waits for the imports, and returns a fork that does what `python *arguments` does.
+
+        Args:
+            arguments: command line after `python`.
+            environment: environment of the fork.
+            folder: working directory of the fork.
+            output: file descriptor for its standard output and standard error.
+            is_wanted: ends the wait when it returns False.
 
         Returns:
             The fork; None if the server cannot fork, or if `is_wanted` returned False during the wait.
@@ -97,10 +107,7 @@ class ForkServerProcess:
             connection = stack.enter_context(socket.socket(socket.AF_UNIX))
             if connection.connect_ex(self._address) or not is_same_user(connection):
                 return None
-            read_end, write_end = os.pipe()
-            stack.callback(os.close, read_end)
-            request_fork(connection, arguments, environment, folder, [write_end, write_end])
-            os.close(write_end)
+            request_fork(connection, arguments, environment, folder, [output, output])
             deadline = time.monotonic() + IMPORT_TIMEOUT_S
             while not is_readable(connection, POLL_S):
                 if time.monotonic() > deadline:
@@ -113,7 +120,7 @@ class ForkServerProcess:
                     self._process.wait(GRACE_S)
                 return None
             stack.pop_all()
-            return Fork(pid, connection, read_end)
+            return Fork(pid, connection)
 
     @property
     def failure(self) -> str:
@@ -160,6 +167,7 @@ class ForkClient:
         modules: Sequence[str],
         environment: Mapping[str, str],
         folder: str,
+        output: int,
         is_wanted: Callable[[], bool],
     ) -> Fork | None:
         """Starts the command `line` as a fork; returns None if there is no server for it, or if it needs a shell."""
@@ -167,7 +175,7 @@ class ForkClient:
         server = self._servers.get(key)
         if server is None or not _is_plain_python(line, environment):
             return None
-        fork = server.fork(shlex.split(line)[1:], {**environment, "PWD": folder}, folder, is_wanted)
+        fork = server.fork(shlex.split(line)[1:], {**environment, "PWD": folder}, folder, output, is_wanted)
         if fork is None and is_wanted():
             self._disable_failed(key, server)
         return fork

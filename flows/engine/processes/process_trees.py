@@ -13,13 +13,14 @@ MAX_ROUNDS = 3  # a process may be starting while the processes are listed; the 
 def terminate_trees(pids: list[int]) -> None:
     """Terminates processes with all their descendants and the members of their process groups.
 
-    Sends SIGTERM to all of them, and SIGKILL to those that still run after GRACE_S.
+    Sends SIGTERM to all of them, parents first, so that a shell does not go on with its next command when its child
+    has ended; and SIGKILL to those that still run after GRACE_S.
     """
     processes: dict[int, psutil.Process] = {}
     for pid in pids:
         with suppress(psutil.Error):
             process = psutil.Process(pid)
-            processes |= {child.pid: child for child in [*process.children(recursive=True), process]}
+            processes |= {child.pid: child for child in [process, *process.children(recursive=True)]}
         processes |= {member.pid: member for member in _group_members(pid)}
     alive = list(processes.values())
     for send_signal in (psutil.Process.terminate, psutil.Process.kill):

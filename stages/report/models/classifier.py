@@ -11,10 +11,10 @@ from stages.report.formats import count, four_decimals, percent, plural, points,
 from stages.report.models.model_facts import Answer, Cell, Column, ModelFacts
 from stages.report.records import Evaluation
 from stages.report.statistics.intervals import Counts, Floats, Interval, Labels, wilson_interval
-from stages.report.statistics.paired_tests import PairedTest, mcnemar_test
+from stages.report.statistics.paired_tests import SIGNIFICANT, PairedTest, mcnemar_test
 from stages.report.statistics.scores import Scores, confusion_matrix, score
 
-SLIGHT_POINTS = 1.0  # over-fitting with a gap below this many percentage points is called slight
+RISE = 1.05  # of the validation loss after its lowest epoch: smaller rises are noise
 
 
 @dataclass(frozen=True)
@@ -100,11 +100,17 @@ class Classifier(ModelFacts):
         return 100 * (self.training_accuracy - self.evaluation.accuracy)
 
     @property
+    def gap_interval(self) -> Interval:
+        """95% interval of the gap in percentage points, which follows from that of the test accuracy."""
+        return Interval(*(100 * (self.training_accuracy - end) for end in reversed(self.interval)))
+
+    @property
     def overfitting(self) -> str:
-        """A note where the training accuracy lies above the interval of the test accuracy; else empty."""
-        if not self.training_accuracy > self.interval.high:  # NaN is not above it
-            return ""
-        return "over-fits slightly" if self.gap_points < SLIGHT_POINTS else "over-fits"
+        """A note where the gap's interval lies above 0 and the validation loss rose by the kept epoch; else empty."""
+        losses = self.history["val_loss"].to_numpy()[: self.training.kept_epoch]
+        known = losses[~np.isnan(losses)]
+        rose = known.size and losses[-1] > RISE * known.min()  # NaN is not above it
+        return "over-fits" if rose and self.gap_interval.low > 0 else ""
 
     @property
     def test_metrics(self) -> dict[str, Any]:
@@ -124,9 +130,9 @@ class Classifier(ModelFacts):
             "gap_points": self.gap_points,
         }
 
-    def paired_test(self, other: "Classifier") -> PairedTest:
+    def paired_test(self, other: "Classifier", level: float = SIGNIFICANT) -> PairedTest:
         """Returns the exact McNemar test against another classifier of the same test images."""
-        return mcnemar_test(self.correct, other.correct)
+        return mcnemar_test(self.correct, other.correct, level)
 
     def answer(self, index: int | np.integer) -> Answer:
         """Returns the predicted class of the test image `index`, with its probability."""
@@ -146,6 +152,8 @@ class Classifier(ModelFacts):
 
     @property
     def test_cells(self) -> list[Cell]:
-        """The figures on the test images in the table of models, the last one with a note on over-fitting."""
+        """The figures on the test images in the table of models, the gap with its interval and a note."""
         *cells, gap = super().test_cells
-        return [*cells, gap._replace(note=self.overfitting)]
+        low, high = (points(end).removeprefix("+") for end in self.gap_interval)
+        ends = "" if np.isnan(self.gap_points) else f"{low} to {high}"
+        return [*cells, gap._replace(note=self.overfitting, ends=ends)]

@@ -17,7 +17,7 @@ from stages.report.formats import count, file_size
 from stages.report.provenance import FileDigest
 from stages.report.records import Training
 from stages.report.statistics.intervals import Interval, Mask
-from stages.report.statistics.paired_tests import PairedTest
+from stages.report.statistics.paired_tests import SIGNIFICANT, PairedTest
 
 TASKS: tuple[TaskName, ...] = ("multiclass", "two_class", "regression")  # in the order of the report
 UNKNOWN = "–"  # noqa: RUF001 - a dash instead of a figure
@@ -38,6 +38,7 @@ class Cell(NamedTuple):
     text: str
     value: float  # the key to sort by
     note: str = ""
+    ends: str = ""  # of the figure's interval
 
 
 @dataclass(frozen=True)
@@ -124,8 +125,8 @@ class ModelFacts(ABC):
         }
 
     @abstractmethod
-    def paired_test(self, other: Self) -> PairedTest:
-        """Tests this model against another one on the same test images."""
+    def paired_test(self, other: Self, level: float = SIGNIFICANT) -> PairedTest:
+        """Tests this model against another one on the same test images, at the significance `level`."""
 
     @abstractmethod
     def answer(self, index: int | np.integer) -> Answer:

@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 
 from stages.report.models.model_facts import ModelFacts
-from stages.report.statistics.paired_tests import SIGNIFICANT, PairedTest, holm_correction
+from stages.report.statistics.paired_tests import SIGNIFICANT, PairedTest, holm_correction, holm_levels
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Pair:
 
     first: ModelFacts
     second: ModelFacts
-    test: PairedTest
+    test: PairedTest  # its interval is at the level at which Holm's procedure tests this pair
     corrected_p: float  # Holm's, for all tests of its group, or of its `inkflow compare`
 
     @property
@@ -31,7 +31,7 @@ class Pair:
 
     @property
     def interval_text(self) -> str:
-        """The 95% interval of the difference, without its unit."""
+        """The interval of the difference, without its unit."""
         return " to ".join(self.first.format_difference(end) for end in self.test.interval)
 
 
@@ -50,6 +50,9 @@ def compare_all(models: Iterable[ModelFacts]) -> tuple[Pair, ...]:
 
 
 def corrected(pairs: Sequence[Pair]) -> tuple[Pair, ...]:
-    """Returns the pairs with their p-values corrected for the number of tests."""
-    p_values = holm_correction([pair.test.p for pair in pairs])
-    return tuple(replace(pair, corrected_p=p) for pair, p in zip(pairs, p_values, strict=True))
+    """Returns the pairs with p-values and intervals corrected for the number of tests."""
+    p_values = [pair.test.p for pair in pairs]
+    return tuple(
+        replace(pair, corrected_p=p, test=pair.first.paired_test(pair.second, level))
+        for pair, p, level in zip(pairs, holm_correction(p_values), holm_levels(p_values), strict=True)
+    )

@@ -12,7 +12,7 @@ from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_err
 from stages.report.formats import four_decimals, number
 from stages.report.models.model_facts import Answer, Column, ModelFacts
 from stages.report.statistics.intervals import Floats, Interval
-from stages.report.statistics.paired_tests import PairedTest, paired_t_test
+from stages.report.statistics.paired_tests import SIGNIFICANT, PairedTest, paired_t_test
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,9 @@ class Regressor(ModelFacts):
             "test_samples": len(self.labels),
         }
 
-    def paired_test(self, other: "Regressor") -> PairedTest:
+    def paired_test(self, other: "Regressor", level: float = SIGNIFICANT) -> PairedTest:
         """Returns the paired t test of the absolute errors against another regressor of the same values."""
-        return paired_t_test(self.absolute_errors, other.absolute_errors)
+        return paired_t_test(self.absolute_errors, other.absolute_errors, level)
 
     def answer(self, index: int | np.integer) -> Answer:
         """Returns the predicted value of the test image `index`."""

@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 from stages.report import formats, model_comparison, provenance, sentences
 from stages.report.facts import Facts, ModelGroup
 from stages.report.gates import GateResults
-from stages.report.models.classifier import SLIGHT_POINTS, Classifier
+from stages.report.models.classifier import RISE, Classifier
 from stages.report.models.model_facts import ModelFacts
 from stages.report.models.pairs import Pair
 from stages.report.page import example_images, plots
@@ -67,7 +67,7 @@ def render_page(
         heatmap=heatmap,
         lookup=_lookup(facts),
         params_of=lambda model: _flatten(model.params.model_dump(exclude_none=True)),
-        slight_points=int(SLIGHT_POINTS),
+        rise_percent=round(100 * (RISE - 1)),
     )
 
 

@@ -2,7 +2,8 @@
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import matplotlib as mpl
@@ -75,7 +76,7 @@ def learning_curve(
         salt: makes the identifiers unique in a page with several plots.
         best: epoch to mark.
     """
-    with mpl.rc_context({**STYLE, "svg.hashsalt": salt}):
+    with _style({"svg.hashsalt": salt}):
         figure = Figure(figsize=SIZE_INCHES, layout="constrained")
         axes = figure.add_subplot()
         _line(axes, history, f"val_{quantity}", factor, VALIDATION, "s")
@@ -95,7 +96,7 @@ def learning_curve(
 
 def reliability_diagram(bins: pd.DataFrame, salt: str) -> Markup:
     """Returns an SVG of each bin's accuracy with its 95% interval by the probability; below, the number of images."""
-    with mpl.rc_context({**STYLE, "svg.hashsalt": salt}):
+    with _style({"svg.hashsalt": salt}):
         figure = Figure(figsize=TALL_INCHES, layout="constrained")
         axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
         widths = bins["high"] - bins["low"]
@@ -116,7 +117,7 @@ def reliability_diagram(bins: pd.DataFrame, salt: str) -> Markup:
 
 def values_diagram(targets: NDArray[Any], values: NDArray[Any], salt: str, cells: int = 40) -> Markup:
     """Returns an SVG of predicted `values` (n,) by `targets` (n,) as a density of `cells` in each direction."""
-    with mpl.rc_context({**STYLE, "svg.hashsalt": salt}):
+    with _style({"svg.hashsalt": salt}):
         figure = Figure(figsize=TALL_INCHES, layout="constrained")
         axes = figure.add_subplot()
         true, predicted = targets.astype(float), values.astype(float)
@@ -138,7 +139,7 @@ def values_diagram(targets: NDArray[Any], values: NDArray[Any], salt: str, cells
 
 def scores_picture(names: Sequence[str], scores: Sequence[float], intervals: Sequence[Interval], label: str) -> bytes:
     """Returns a PNG on white of each model's score with its 95% interval, the first model on top."""
-    with mpl.rc_context({**STYLE, **PNG_STYLE}):
+    with _style(PNG_STYLE):
         figure = Figure(figsize=(7, 1.1 + 0.32 * len(names)), layout="constrained", dpi=110)
         axes = figure.add_subplot()
         rows = range(len(names), 0, -1)
@@ -152,6 +153,14 @@ def scores_picture(names: Sequence[str], scores: Sequence[float], intervals: Seq
         buffer = io.BytesIO()
         FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})
         return buffer.getvalue()
+
+
+@contextmanager
+def _style(settings: Mapping[str, Any]) -> Iterator[None]:
+    """Draws in STYLE and `settings` within the block; a `matplotlibrc` of the user has no effect."""
+    defaults = {name: value for name, value in mpl.rcParamsDefault.items() if name != "backend"}
+    with mpl.rc_context({**defaults, **STYLE, **settings}):
+        yield
 
 
 def _line(axes: Axes, history: pd.DataFrame, column: str, factor: float | None, colour: str, marker: str) -> None:

@@ -32,30 +32,53 @@ class PairedTest(NamedTuple):
     """Result of a paired test of a first model against a second one."""
 
     difference: float  # positive where the first model is better
-    interval: Interval  # 95% interval of the difference
+    interval: Interval  # of the difference, at the level of the test: it excludes 0 if and only if p is below it
     p: float  # two-sided, not corrected for other tests
     agreement: Agreement | None = None  # of classifiers only
 
 
-def mcnemar_test(first: Mask, second: Mask) -> PairedTest:
-    """Returns the exact McNemar test of two masks of correct predictions (n,); the difference is in accuracy."""
+def mcnemar_test(first: Mask, second: Mask, level: float = SIGNIFICANT) -> PairedTest:
+    """Returns the exact McNemar test of two masks of correct predictions (n,); the difference is in accuracy.
+
+    The interval is Newcombe's with a confidence of 1 - `level`. Where it and the exact test disagree about 0, the end
+    near 0 is that of the exact interval, which belongs to the test.
+    """
     agreement = Agreement.of(first, second)
-    difference = (agreement.only_first - agreement.only_second) / sum(agreement)
-    p = mcnemar_p(agreement.only_first, agreement.only_second)
-    return PairedTest(difference, paired_difference(agreement), p, agreement)
+    _, only_first, only_second, _ = agreement
+    difference = (only_first - only_second) / sum(agreement)
+    p, interval = mcnemar_p(only_first, only_second), paired_difference(agreement, 1 - level)
+    if (p < level) != _excludes_zero(interval):
+        exact = _conditional_difference(agreement, 1 - level)
+        interval = Interval(exact.low, interval.high) if difference > 0 else Interval(interval.low, exact.high)
+    return PairedTest(difference, interval, p, agreement)
 
 
-def paired_t_test(first: Floats, second: Floats) -> PairedTest:
-    """Returns the paired t test of two models' absolute errors (n,); the difference is second less first."""
+def paired_t_test(first: Floats, second: Floats, level: float = SIGNIFICANT) -> PairedTest:
+    """Returns the paired t test of two models' absolute errors (n,); the difference is second less first.
+
+    The confidence of the interval is 1 - `level`.
+    """
     gain = second - first
     rounding = ROUNDING * float(max(first.max(), second.max()))
     if np.ptp(gain) <= rounding:  # a constant difference has no spread, so the sign test takes the place of the t test
         constant = float(gain[0]) if abs(gain[0]) > rounding else 0.0
         p = min(1.0, 2 * 0.5 ** len(gain)) if constant else 1.0
-        return PairedTest(constant, Interval(constant, constant), p)
+        ends = (constant, constant) if p < level else (min(constant, 0.0), max(constant, 0.0))
+        return PairedTest(constant, Interval(*ends), p)
     test = ttest_rel(second, first)
-    low, high = test.confidence_interval()
+    low, high = test.confidence_interval(1 - level)
     return PairedTest(float(gain.mean()), Interval(float(low), float(high)), float(test.pvalue))
+
+
+def _excludes_zero(interval: Interval) -> bool:
+    return interval.low > 0 or interval.high < 0
+
+
+def _conditional_difference(agreement: Agreement, confidence: float) -> Interval:
+    """Returns the interval of the difference that inverts the exact test, given the number of images that differ."""
+    tosses = agreement.only_first + agreement.only_second
+    share = binomtest(agreement.only_first, tosses).proportion_ci(confidence, method="exact")
+    return Interval(*(tosses / sum(agreement) * (2 * float(end) - 1) for end in share))
 
 
 def mcnemar_p(only_first: int, only_second: int) -> float:
@@ -67,14 +90,14 @@ def mcnemar_p(only_first: int, only_second: int) -> float:
     return float(binomtest(only_first, tosses).pvalue) if tosses else 1.0
 
 
-def paired_difference(agreement: Agreement) -> Interval:
-    """Returns the 95% interval of the first model's accuracy minus the second's, on the same images.
+def paired_difference(agreement: Agreement, confidence: float = 0.95) -> Interval:
+    """Returns the interval of the first model's accuracy minus the second's, on the same images.
 
     Newcombe's square-and-add of Wilson's intervals (Newcombe 1998, method 10).
     """
     n = sum(agreement)
     first, second = agreement.both + agreement.only_first, agreement.both + agreement.only_second
-    one, other = wilson_interval(first, n), wilson_interval(second, n)
+    one, other = (wilson_interval(correct, n, confidence) for correct in (first, second))
     shares, phi = (first / n, second / n), _phi(agreement)
     difference = shares[0] - shares[1]
     below = _square_and_add(shares[0] - one.low, other.high - shares[1], phi)
@@ -98,3 +121,16 @@ def _square_and_add(one: float, other: float, phi: float) -> float:
 def holm_correction(p_values: Sequence[float]) -> list[float]:
     """Returns the p-values corrected so that all tests together have a 5% error rate at most (Holm 1979)."""
     return [float(p) for p in multipletests(p_values, method="holm")[1]] if p_values else []
+
+
+def holm_levels(p_values: Sequence[float]) -> list[float]:
+    """Returns the level at which Holm's procedure tests each p-value: it is significant if it is below its level.
+
+    The smallest one is tested at 5% / n, the next at 5% / (n - 1) and so on, until one is not significant; all others
+    are tested at the level of that one.
+    """
+    levels, level, is_open = [0.0] * len(p_values), SIGNIFICANT, True
+    for rank, number in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        level = SIGNIFICANT / (len(p_values) - rank) if is_open else level
+        levels[number], is_open = level, is_open and p_values[number] < level
+    return levels

@@ -17,7 +17,7 @@ from stages.base.errors import InkflowError
 from stages.base.files import canonical_zip
 from stages.model.compatibility import OutputName, TaskName
 from stages.model.config import ModelBase
-from stages.model.tasks import CLASS_NAMES, PIXELS, task_of
+from stages.model.tasks import CLASS_NAMES, PIXELS, STAND_IN, task_of
 from stages.samples.prepared import Prepared, raw_pixels
 from stages.train.export.canonical_onnx import canonical_onnx
 
@@ -57,8 +57,9 @@ def save_onnx(network: Any, prepared: Prepared, model: ModelBase, path: Path) ->
 
 
 def dataset_metadata(prepared: Prepared) -> dict[str, str]:
-    """Returns the facts of the data set that an ONNX model carries: the range of pixels and the class names."""
+    """Returns the facts of the data set that an ONNX model carries: pixels, class names, what it stands for."""
     metadata = {PIXELS: json.dumps(prepared.pixels.model_dump())}
+    metadata |= {STAND_IN: json.dumps(prepared.stand_in_for)} if prepared.stand_in_for else {}
     return metadata | ({CLASS_NAMES: json.dumps(prepared.class_names)} if prepared.class_names else {})
 
 

@@ -146,6 +146,27 @@ def test_tracked_secret(finished: Toy, option: str, lines: str, capsys: pytest.C
     assert "hunter22" not in shown + Path(".inkflow/ci/check.md").read_text()
 
 
+def test_a_check_that_cannot_look_fails(finished: Toy, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where git cannot list the tracked files, the search for secrets fails with git's own words."""
+    (finished.folder / ".git/index").write_bytes(b"broken" * 20)
+    assert lane("check", "--no-remote") == 1
+    assert re.search(r"failed  secrets  git ls-files: (error|fatal): ", capsys.readouterr().out)
+    assert steps("check")["secrets"] == "failed"
+
+
+@pytest.mark.parametrize("fixed", [True, False])
+def test_stages_with_fixed_outputs_are_expected_to_stay(
+    finished: Toy, fixed: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After a changed input, stages behind a stage with fixed outputs still match the lock."""
+    finished.write({"in": "other\n"})
+    finished.write({"execution.yaml": f"stages: {{source: {{fixed_outputs: {str(fixed).lower()}}}}}\n"})
+    assert lane("check", "--no-remote") == 1
+    shown = capsys.readouterr().out
+    assert "source: in changed" in shown
+    assert ("join: " in shown) is not fixed
+
+
 def test_summary_on_the_page_of_the_job(finished: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a GitHub job, the summary is appended to the job's page."""
     page = tmp_path / "page.md"

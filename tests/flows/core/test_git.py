@@ -1,11 +1,17 @@
 """Git commands: their output, their errors, and their independence of the caller's environment."""
 
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from flows.core.errors import GitFailed
-from flows.core.git import git_succeeds, git_text, run_git
+from flows.core.git import forget_caller, git_names, git_succeeds, git_text, head_commit, refreshed_index, run_git
+from tests.conftest import Toy
+from tests.support.root import ROOT
 
 PERSON = ("-c", "user.name=t", "-c", "user.email=t@t", "-c", "commit.gpgsign=false")
 
@@ -39,12 +45,14 @@ def test_file_names_that_are_not_utf8(repository: Path) -> None:
 
 
 def test_failure(repository: Path) -> None:
-    """A failure is an error with the command and git's own message, or empty output if the caller allows it."""
+    """A failure is an error with the command and git's own message; an exit code may be an answer instead."""
     command = ["-c", "core.pager=cat", "log", "nowhere"]
     with pytest.raises(GitFailed, match=r"^git log: fatal: ambiguous argument 'nowhere'") as error:
         run_git(command, repository)
     assert error.value.reason.startswith("fatal: ambiguous argument")
-    assert git_text(command, repository, check=False) == ""
+    assert git_text(["config", "--get", "no.such"], repository, allowed=[1]) == ""
+    with pytest.raises(GitFailed, match=r"^git config: exit code 1$"):
+        git_text(["config", "--get", "no.such"], repository)
     assert not git_succeeds(command, repository)
     assert git_succeeds(["log"], repository)
 
@@ -70,3 +78,66 @@ def test_outer_repository_is_ignored(repository: Path, tmp_path: Path, monkeypat
 def test_no_prompts(repository: Path) -> None:
     """Git never asks for a password at the terminal."""
     assert git_text(["-c", "alias.prompt=!printenv GIT_TERMINAL_PROMPT", "prompt"], repository) == "0"
+
+
+def test_variables_of_the_repository_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every variable that git calls local to a repository is dropped, except those that hold settings."""
+    settings = {"GIT_CONFIG_PARAMETERS", "GIT_CONFIG_COUNT"}
+    local = set(git_text(["rev-parse", "--local-env-vars"], ROOT).split()) - settings
+    for name in local | settings:
+        monkeypatch.setenv(name, "0")
+    forget_caller()
+    assert not local & os.environ.keys() and settings <= os.environ.keys()
+
+
+def test_head_commit(repository: Path, tmp_path: Path) -> None:
+    """The commit that is checked out; empty before the first one; an error where git cannot look."""
+    assert head_commit(repository) == git_text(["rev-parse", "HEAD"], repository)
+    run_git(["init", "--quiet", str(tmp_path / "new")], tmp_path)
+    assert head_commit(tmp_path / "new") == ""
+    (tmp_path / "none").mkdir()
+    with pytest.raises(GitFailed, match="not a git repository"):
+        head_commit(tmp_path / "none")
+
+
+def test_index_keeps_its_bytes(repository: Path) -> None:
+    """With a newer time and the same content, no file looks changed, and the index keeps its bytes."""
+    (repository / "a").write_text("a")
+    run_git(["add", "a"], repository)
+    os.utime(repository / "a", (2e9, 2e9))
+    before = (repository / ".git/index").read_bytes()
+    with refreshed_index(repository) as index:
+        assert git_names(["diff-files", "--name-only", "-z"], repository, index=index) == []
+    assert git_names(["diff-files", "--name-only", "-z"], repository) == ["a"]
+    git_text(["status", "--porcelain"], repository)
+    assert (repository / ".git/index").read_bytes() == before
+
+
+def test_a_change_within_the_same_tick_is_seen(repository: Path) -> None:
+    """A file that changed right after it was added, with the same size and time, looks changed in the copy too."""
+    (repository / "a").write_text("1")
+    run_git(["add", "a"], repository)
+    time_ns = (repository / ".git/index").stat().st_mtime_ns
+    os.utime(repository / "a", ns=(time_ns, time_ns))
+    run_git(["update-index", "--refresh"], repository)
+    (repository / "a").write_text("2")
+    os.utime(repository / "a", ns=(time_ns, time_ns))
+    os.utime(repository / ".git/index", ns=(time_ns, time_ns))
+    with refreshed_index(repository) as index:
+        assert git_names(["diff-files", "--name-only", "-z"], repository, index=index) == ["a"]
+
+
+def test_one_module_runs_git() -> None:
+    """No other module starts git: a command list or a shell line."""
+    pattern = re.compile(r"""[\[(]\s*f?["']git["']|["']git \w+.*shell=True""")
+    paths = [path for folder in ("flows", "stages") for path in (ROOT / folder).rglob("*.py")]
+    assert [path.name for path in paths if pattern.search(path.read_text())] == ["git.py"]
+
+
+def test_a_command_in_a_hook_forgets_the_hook(toy: Toy, tmp_path: Path) -> None:
+    """In a hook, whose variables name another index, a command of Inkflow and its stages see none of them."""
+    toy.write({"dvc.yaml": "stages: {s: {cmd: 'env > seen', outs: [seen]}}"})
+    program = "from flows.cli.main import main; import os; main(['plan']); print(os.environ.get('GIT_INDEX_FILE'))"
+    environment = os.environ | {"GIT_INDEX_FILE": str(tmp_path / "other"), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "None"

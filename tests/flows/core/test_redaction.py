@@ -31,7 +31,9 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         "AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID", "AWS_SESSION_TOKEN", "GITHUB_TOKEN", "DB_PASSWORD", "PGPASSWORD",
         "MYSQL_PWD", "PREFECT_API_AUTH_STRING", "PREFECT_API_KEY", "AZURE_STORAGE_CONNECTION_STRING", "api_key",
-        "SSH_PASSPHRASE", "MY_SECRETS", "GOOGLE_CREDENTIALS", "INKFLOW_SSH_KEY", "INKFLOW_WEBHOOK", "SLACK_WEBHOOK_URL",
+        "SSH_PASSPHRASE", "MY_SECRETS", "GH_PAT", "AZURE_DEVOPS_EXT_PAT", "API_KEYS", "SESSION_COOKIE", "JWT", "ID_JWT",
+        "NPMTOKEN", "APIKEY", "DEPLOY_KEY_BASE64", "AUTHORIZATION", "OTEL_EXPORTER_OTLP_HEADERS", "REGISTRY_CREDS",
+        "GOOGLE_CREDENTIALS", "INKFLOW_SSH_KEY", "INKFLOW_WEBHOOK", "SLACK_WEBHOOK_URL",
     ],
 )  # fmt: skip
 def test_variables_by_name(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,7 +42,22 @@ def test_variables_by_name(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert mask(f"a {SECRET}, b={SECRET}") == "a ***, b=***"
 
 
-@pytest.mark.parametrize("name", ["KEYBOARD", "PWD", "OLDPWD", "MONKEY", "TOKENIZERS_PARALLELISM", "AUTHOR", "HOME"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "KEYBOARD",
+        "PATH",
+        "PATTERN",
+        "GIT_AUTHOR_NAME",
+        "KEYS_FOLDER",
+        "PWD",
+        "OLDPWD",
+        "MONKEY",
+        "TOKENIZERS_PARALLELISM",
+        "AUTHOR",
+        "HOME",
+    ],
+)
 def test_other_variables_are_shown(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A variable with a similar name does not hide its value."""
     monkeypatch.setenv(name, SECRET)
@@ -93,6 +110,13 @@ def test_user_and_password(monkeypatch: pytest.MonkeyPatch) -> None:
         ("postgresql+asyncpg://me:h@host:5432/db", "postgresql+asyncpg://me:***@host:5432/db"),
         ("https://ghp_abc@github.com/x", "https://***@github.com/x"),
         ("ssh://me@host/x and http://host:80/a@b", "ssh://me@host/x and http://host:80/a@b"),
+        ("https://me:p@ss@host/x", "https://me:***@host/x"),
+        ("https://me:p/ss@host/x", "https://me:***@host/x"),
+        ("https://me:hunter22@host:no-port/x", "https://me:***@host:no-port/x"),
+        ("https://ghp_abc:x-oauth-basic@github.com/x", "https://***@github.com/x"),
+        ("https://h/x?a=1&token=abc&sig=a%2Bb#access_token=c", "https://h/x?a=1&token=***&sig=***#access_token=***"),
+        ("s3 https://h/x?X-Amz-Signature=ab12&X-Amz-Date=5", "s3 https://h/x?X-Amz-Signature=***&X-Amz-Date=5"),
+        ("https://h/x?config=a&monkey=b&page=2", "https://h/x?config=a&monkey=b&page=2"),
     ],
 )
 def test_addresses(text: str, shown: str) -> None:
@@ -166,14 +190,14 @@ def test_log_records(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureF
 
 def test_masking_is_cheap(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pattern of secrets is not built again for each line."""
-    from flows.core.redaction import _pattern
+    from flows.core.redaction import _patterns
 
     monkeypatch.setenv("TOKEN", SECRET)
     mask("once")
-    misses = _pattern.cache_info().misses
+    misses = _patterns.cache_info().misses
     for _ in range(100):
         mask("again")
-    assert _pattern.cache_info().misses == misses
+    assert _patterns.cache_info().misses == misses
 
 
 LEAKS = """
@@ -195,6 +219,7 @@ import os
 from pathlib import Path
 secret = os.environ["STORE_PASSWORD"]
 print("using", secret)
+print("coloured", secret[:6] + "\\x1b[0m" + secret[6:], "returned", secret[:6] + "\\r" + secret[6:])
 print("epoch 1 of 2", secret)
 Path("reports").mkdir(exist_ok=True)
 Path("reports/summary.md").write_text(f"# Summary\\n\\nmade with {secret}\\n")
@@ -215,7 +240,8 @@ def test_no_output_of_a_run_contains_a_secret(project: Project, inkflow: Inkflow
     assert first.returncode == 1 and "error: fails failed (exit code 1): cannot log in with ***" in first.stderr
     records = newest_run(prefect_url, 1)
     second = inkflow("run", "report", folder=project.folder, STORE_PASSWORD=secret)
-    assert second.returncode == 1 and "m, g: ***" in second.stderr and "| using ***" in second.stdout
+    assert second.returncode == 1 and "m, g: ***" in second.stderr
+    assert "| using ***" in second.stdout and "| coloured *** returned ***" in second.stdout
     records += newest_run(prefect_url, 2)
     assert records.count("***") >= 6
     assert "made with ***" in records and "using ***" in records and "cannot log in with ***" in records

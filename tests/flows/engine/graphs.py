@@ -204,6 +204,27 @@ stages:
     "in": "one\n",
 }
 
+MADE_PARAMETERS = {
+    "dvc.yaml": """
+stages:
+  gen:
+    cmd: 'echo >> gen.runs; echo "{lr: $(wc -c < in), deep: {er: [1]}}" > gen.yaml'
+    deps: [in]
+    params: [speed]
+    outs: [gen.yaml]
+  use: {cmd: echo >> use.runs; (echo use; cat gen.yaml) > use, params: [{gen.yaml: [lr]}], outs: [use]}
+  whole: {cmd: echo >> whole.runs; cat gen.yaml use > whole, deps: [use], params: [{gen.yaml: null}], outs: [whole]}
+  both:
+    cmd: echo >> both.runs; (echo both; cat gen.yaml) > both
+    deps: [gen.yaml]
+    params: [{gen.yaml: [deep.er]}]
+    outs: [both]
+  after: {cmd: echo >> after.runs; cat both use > after, deps: [both, use], outs: [after]}
+""",
+    "params.yaml": "speed: 1\n",
+    "in": "one\n",
+}
+
 COMMANDS = {
     "dvc.yaml": """
 stages:
@@ -242,5 +263,6 @@ GRAPHS = {
     "folders": FOLDERS,
     "shared folder": SHARED_FOLDER,
     "parameters": PARAMETERS,
+    "made parameters": MADE_PARAMETERS,
     "commands": COMMANDS,
 }

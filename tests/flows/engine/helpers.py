@@ -83,7 +83,8 @@ def status() -> dict[str, Any]:
 def locks(folder: Path) -> dict[str, str]:
     """Returns the text of each dvc.lock below `folder`, and of each .gitignore, which DVC writes too."""
     paths = sorted(path for name in ("dvc.lock", ".gitignore") for path in folder.rglob(name))
-    return {str(path.relative_to(folder)): path.read_text() for path in paths if ".dvc" not in path.parts}
+    ours = {".dvc", ".inkflow"}
+    return {str(path.relative_to(folder)): path.read_text() for path in paths if not ours & set(path.parts)}
 
 
 def counts(folder: Path) -> dict[str, int]:

@@ -14,14 +14,25 @@ from flows.engine.processes.command_runner import CommandRunner
 from flows.engine.run import Run
 from flows.engine.types import Command, Outcome
 from tests.conftest import Toy, run_engine
-from tests.flows.engine.helpers import locks, make_plan, outcomes, stage_processes, status, succeeded
+from tests.flows.engine.helpers import (
+    RecordingDisplay,
+    dvc,
+    dvc_repro,
+    locks,
+    make_plan,
+    outcomes,
+    stage_processes,
+    status,
+    succeeded,
+    twin,
+)
 
 WATCHED = """
 stages:
   reader:
     cmd: >-
       echo >> reader.runs; {edit}; cat folder/* > out
-    deps: [in, folder]
+    deps: [in, folder, ignored]
     params: [speed, {{other.yaml: [speed]}}, {{whole.yaml: null}}]
     outs: [out]
 """
@@ -31,13 +42,13 @@ stages:
     ("edit", "name"),
     [
         ("echo new > in", "in"),
-        ("cp in kept; echo new > in; cp kept in", "in"),
         ("echo 'speed: 2' > params.yaml", "speed"),
         ("echo 'speed: 2' > other.yaml", "other.yaml:speed"),
         ("echo 'pace: 2' >> whole.yaml", "whole.yaml:pace"),
         ("echo new > folder/x", "folder"),
-        ("echo new > folder/another", "folder"),
-        ("cp folder/x kept; echo new > folder/x; cp kept folder/x", "folder"),
+        ("rm folder/y", "folder"),
+        ("echo new > folder/tracked", "folder"),
+        ("echo new > ignored/x", "ignored"),
         ("rm in; mkdir in; touch in/y", "in"),
     ],
 )
@@ -48,11 +59,16 @@ def test_input_changes_while_stage_runs(toy: Toy, edit: str, name: str) -> None:
             "dvc.yaml": WATCHED.format(edit="true"),
             "in": "one\n",
             "folder/x": "x\n",
+            "folder/y": "y\n",
+            "folder/tracked": "data\n",
+            "ignored/x": "x\n",
+            ".gitignore": "/ignored\n",
             "params.yaml": "speed: 1\n",
             "other.yaml": "speed: 1\n",
             "whole.yaml": "speed: 1\n",
         }
     )
+    dvc("add", "folder/tracked")
     succeeded(run_engine())
     before, cached = locks(toy.folder), run_cache(toy.folder)
     toy.write({"dvc.yaml": WATCHED.format(edit="test -e once || { touch once; " + edit + "; }")})
@@ -60,12 +76,52 @@ def test_input_changes_while_stage_runs(toy: Toy, edit: str, name: str) -> None:
     assert isinstance(run.error, InputsChanged)
     assert str(run.error).startswith(f"reader: {name} changed while it ran"), run.error
     assert (locks(toy.folder), run_cache(toy.folder)) == (before, cached)
+    toy.write({"folder/tracked": "data\n"})  # else it is recorded, and a stage that is not the reader has a result
     if (toy.folder / "in").is_dir():
         (toy.folder / "in/y").unlink()
         (toy.folder / "in").rmdir()
         toy.write({"in": "new\n"})
-    assert outcomes(succeeded(run_engine())) == {"reader": Outcome.RAN}
+    assert outcomes(succeeded(run_engine()))["reader"] is Outcome.RAN
     assert status() == {}
+
+
+UNCHANGED_EDITS = [
+    "touch in folder/x",
+    "cp in kept; echo new > in; cp kept in",
+    "cp folder/x kept; echo new > folder/x; cp kept folder/x",
+    "echo new > folder/made.log; rm folder/old.log",
+    "mkdir -p folder/sub/__pycache__ folder/.ipynb_checkpoints; touch folder/*/__pycache__/x folder/.ipynb*/x",
+    "echo 1 > folder/x.lock; echo 1 > folder/db-journal",
+]
+
+
+@pytest.mark.parametrize("edit", UNCHANGED_EDITS)
+def test_by_products_are_no_changes(toy: Toy, edit: str) -> None:
+    """Equal content, ignored files and by-products are no changes of an input: the result is that of `dvc repro`."""
+    files = {".gitignore": "*.log\n", "folder/x": "x\n", "folder/old.log": "old\n", "in": "one\n"}
+    command = f"{edit}; cat in folder/x > out"
+    toy.write(files | {"dvc.yaml": f"stages:\n  use: {{cmd: {command}, deps: [in, folder], outs: [out]}}\n"})
+    copy = twin(toy.folder)
+    display = RecordingDisplay()
+    assert outcomes(succeeded(run_engine(display=display))) == {"use": Outcome.RAN}
+    assert display.notes == []
+    dvc_repro(copy)
+    assert locks(toy.folder) == locks(copy)
+    assert outcomes(succeeded(run_engine())) == {"use": Outcome.UNCHANGED}
+
+
+def test_new_file_in_an_input(toy: Toy) -> None:
+    """A file that a stage adds to its own input folder is recorded with it, as by `dvc repro`, and named once."""
+    command = "for n in 1 2 3 4 5; do echo > folder/new$n; done; cat folder/x > out"
+    toy.write({"dvc.yaml": f"stages:\n  use: {{cmd: {command}, deps: [folder], outs: [out]}}\n", "folder/x": "x\n"})
+    copy = twin(toy.folder)
+    display = RecordingDisplay()
+    succeeded(run_engine(display=display))
+    (note,) = display.notes
+    assert note.startswith("use: folder/new1, folder/new2, folder/new3 and 2 more appeared in its inputs")
+    dvc_repro(copy)
+    assert locks(toy.folder) == locks(copy)
+    assert outcomes(succeeded(run_engine())) == {"use": Outcome.UNCHANGED}
 
 
 def test_ignored_files_are_no_inputs(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from flows.engine.preload_scheduler import PreloadScheduler
 from flows.engine.processes.command_runner import CommandRunner
 from flows.engine.types import Command, Stage
 from tests.conftest import Toy, run_engine
-from tests.flows.engine.fork_helpers import EXECUTION, GRAPH, ON_LINUX, OWN, PROGRAM, output, runner
+from tests.flows.engine.fork_helpers import EXECUTION, GRAPH, LIBRARY, ON_LINUX, OWN, PROGRAM, output, runner
 from tests.flows.engine.helpers import RecordingDisplay, status, succeeded
 
 __all__ = ["runner"]  # a fixture
@@ -95,6 +95,38 @@ def test_import_fails(toy: Toy, monkeypatch: pytest.MonkeyPatch, module: str, ti
     runner.close()
     assert messages == [f"preload: {module}: {failure}; stages start without it"]
     assert toy.read("a") == toy.read("b").replace('"b"', '"a"')
+
+
+def test_package_without_init(toy: Toy, runner: CommandRunner) -> None:
+    """A module of a package without `__init__.py` is imported anew in a fork, like all modules of the project."""
+    use = "import pickle, sys, ns.shapes; from ns import shapes; import program\n"
+    use += "assert shapes is sys.modules['ns.shapes'] is ns.shapes; pickle.dumps(shapes.Shape())"
+    toy.write({"ns/shapes.py": f"import {LIBRARY}\nclass Shape: pass\n", "ns/use.py": use})
+    lines: list[str] = []
+    runner.preload(["ns.shapes"], {})
+    runner.run(Command("a", ("python -m ns.use out",), str(toy.folder), {}, ("ns.shapes",)), lines.append, 60)
+    assert lines[1:] == ["loaded", "to standard error"]
+
+
+@pytest.mark.parametrize(
+    "once",
+    [
+        "import multiprocessing as m; m.set_start_method('spawn')",
+        "import sys; assert not hasattr(sys, 'registered'); sys.registered = 1",
+    ],
+)
+def test_module_that_registers_something(toy: Toy, once: str) -> None:
+    """If a module of the project can be imported only once, the run says so, and stages start without a fork."""
+    toy.write({"own.py": OWN, "program.py": PROGRAM, "once.py": once, "use.py": "import once, program"})
+    messages: list[str] = []
+    lines: list[str] = []
+    runner = CommandRunner(toy.folder, messages.append)
+    runner.preload(["once"], {})
+    runner.run(Command("a", ("python -m use out",), str(toy.folder), {}, ("once",)), lines.append, 60)
+    runner.close()
+    assert lines[1:] == ["not loaded", "to standard error"]
+    assert len(messages) == 1
+    assert messages[0].startswith("preload: once: once cannot be imported twice: ")
 
 
 @pytest.mark.usefixtures("no_orphans")

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
@@ -97,7 +98,7 @@ def complete_after_kill() -> None:
 
 @pytest.mark.server
 @pytest.mark.usefixtures("no_orphans")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupt(toy: Toy, inkflow: Inkflow, prefect_url: str, number: signal.Signals) -> None:
     """Ctrl-C: exit code 130, one line, outputs and dvc.lock as before, no process left; the next run completes."""
     toy.write(slow(0.1))
@@ -118,6 +119,54 @@ def test_interrupt(toy: Toy, inkflow: Inkflow, prefect_url: str, number: signal.
     toy.write(slow(0.2))
     assert inkflow("run", folder=toy.folder).returncode == 0
     assert status() == {}
+
+
+@pytest.mark.server
+@pytest.mark.usefixtures("no_orphans")
+def test_cancelled_in_prefect(toy: Toy, prefect_url: str) -> None:
+    """A run that is cancelled on Prefect's page ends as after Ctrl-C, and its flow run is cancelled."""
+    toy.write(slow(600))
+    with inkflow_process(toy.folder, prefect_url) as process:
+        wait_until(lambda: toy.runs("slow-p") == 1, timeout_s=60)
+        run_id = cancel_running_flow(prefect_url, "inkflow")
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, out + err
+    state = httpx.get(f"{prefect_url}/flow_runs/{run_id}").raise_for_status().json()["state"]["type"]
+    assert state == "CANCELLED"
+    assert stage_processes(toy.folder) == []
+
+
+def cancel_running_flow(url: str, flow: str) -> str:
+    """Waits for a running flow run, cancels it, and returns its id."""
+    query = {
+        "flow_runs": {"state": {"type": {"any_": ["RUNNING"]}}},
+        "flows": {"name": {"any_": [flow]}},
+        "sort": "START_TIME_DESC",
+    }
+    found: list[str] = []
+
+    def find() -> bool:
+        answer = httpx.post(f"{url}/flow_runs/filter", json=query).raise_for_status().json()
+        found.extend(run["id"] for run in answer)
+        return bool(found)
+
+    wait_until(find, timeout_s=60)
+    state = {"state": {"type": "CANCELLING"}}
+    httpx.post(f"{url}/flow_runs/{found[0]}/set_state", json=state).raise_for_status()
+    return found[0]
+
+
+@pytest.mark.server
+def test_careless_parent(toy: Toy, prefect_url: str) -> None:
+    """With closed standard output and SIGCHLD ignored, as some daemons start commands, a failure is a failure."""
+    toy.write({"dvc.yaml": "stages:\n  a: {cmd: echo half > a; exit 7, outs: [a]}\n"})
+    start = "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
+    inkflow = [sys.executable, "-m", "flows", "run"]
+    command = ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-c", start, *inkflow]
+    environment = os.environ | {"PREFECT_API_URL": prefect_url, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (7, "error: a failed (exit code 7): it printed no message\n")
+    assert not (toy.folder / "dvc.lock").exists()
 
 
 @pytest.mark.server

@@ -1,6 +1,6 @@
 """The plan as a table of cases, from facts to decisions."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pytest
@@ -20,6 +20,7 @@ class FakeCache:
 
     outputs: Mapping[tuple[str, str], Hashes] = field(default_factory=dict)
     folders: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    files: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
     def restorable(self, stage: str, dependencies: Hashes) -> Hashes | None:
         """Returns the outputs of `stage` for these dependencies, which the key has as `path=hash,path=hash`."""
@@ -28,6 +29,10 @@ class FakeCache:
     def composed(self, path: str, outputs: Hashes) -> str | None:
         """Returns the hash of `path` in `outputs`, or of a folder with these outputs."""
         return outputs.get(path) or self.folders.get((path, _key(outputs)))
+
+    def parameters(self, path: str, content: str, names: Sequence[str]) -> str | None:
+        """Returns the parameters in the version of `path` with the hash `content`, if the cache has it."""
+        return self.files.get((path, content))
 
 
 def _key(hashes: Hashes) -> str:

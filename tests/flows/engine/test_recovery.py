@@ -14,8 +14,16 @@ from flows.engine.recovery import recover
 from flows.engine.types import Outcome
 from tests.conftest import Toy, run_engine, wait_until
 from tests.flows.engine.graphs import CHAIN
-from tests.flows.engine.helpers import dvc_repro, make_plan, outcomes, run_as_planned, status, succeeded
+from tests.flows.engine.helpers import (
+    dvc_repro,
+    make_plan,
+    outcomes,
+    run_as_planned,
+    status,
+    succeeded,
+)
 from tests.flows.engine.test_interruption import engine_process, slow
+from tests.support.root import ROOT
 
 MEMORY = Path("/dev/shm")
 
@@ -63,6 +71,19 @@ def test_kill_during_move_to_another_disk(tmp_path: Path, disk: Path) -> None:
     output_backup.restore_all(tmp_path)
     assert (disk / "file").read_text() == "whole"
     assert list(disk.iterdir()) == [disk / "file"]
+
+
+def test_temporary_files_of_a_killed_program(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A killed program's temporary files beside its outputs are removed; other hidden files stay."""
+    toy.write({"out/.model-2024.keras": "of a person"})
+    write = "import os; from stages.base.files import replacing; from pathlib import Path\n"
+    write += "with replacing(Path('out/model.keras')) as path: path.write_text('half'); os.kill(os.getpid(), 9)\n"
+    toy.write({"write.py": write, "dvc.yaml": "stages:\n  a: {cmd: python write.py, outs: [out/model.keras, out/b]}\n"})
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    assert run_engine().error is not None
+    assert sorted(path.name for path in (toy.folder / "out").iterdir() if path.name != ".gitignore") == [
+        ".model-2024.keras"
+    ]
 
 
 def test_newer_outputs_are_kept(toy: Toy) -> None:
@@ -119,3 +140,11 @@ def test_partial_run_cache_entry(toy: Toy, content: str) -> None:
     assert make_plan()["a"].verdict is Verdict.RUN
     assert outcomes(run_as_planned())["a"] is Outcome.RAN
     assert status() == {}
+
+
+def test_timings_that_cannot_be_written(toy: Toy, capsys: pytest.CaptureFixture[str]) -> None:
+    """A run whose stages succeed is not failed by a file of estimates that cannot be written."""
+    toy.write(CHAIN)
+    (toy.folder / ".inkflow/timings.json").mkdir(parents=True)
+    succeeded(run_engine())
+    assert "the durations of this run are not kept: " in capsys.readouterr().err

@@ -157,6 +157,28 @@ def test_progress_in_prefect(toy: Toy, inkflow: Inkflow, prefect_url: str) -> No
     }
 
 
+@pytest.mark.server
+def test_many_lines_in_prefect(toy: Toy, inkflow: Inkflow, prefect_url: str) -> None:
+    """Prefect gets each line of a stage once, however many there are, and the run ends without messages of Prefect."""
+    toy.write({"dvc.yaml": "stages:\n  many: {cmd: seq -f 'many %.0f' 20000; cp in many, deps: [in], outs: [many]}\n"})
+    toy.write({"in": "one\n"})
+    done = inkflow("run", folder=toy.folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    messages: list[str] = []
+    while len(page := read_logs(prefect_url, offset=len(messages))) == 200:
+        messages += page
+    lines = "\n".join([*messages, *page]).splitlines()
+    assert [line for line in lines if line.startswith("many ")] == [f"many {number}" for number in range(1, 20001)]
+
+
+def read_logs(url: str, offset: int) -> list[str]:
+    """Returns a page of the log of the newest run of a task `many`."""
+    tasks = {"task_runs": {"name": {"any_": ["many"]}}, "sort": "ID_DESC"}
+    (task, *_) = httpx.post(f"{url}/task_runs/filter", json=tasks).raise_for_status().json()
+    query = {"logs": {"task_run_id": {"any_": [task["id"]]}}, "sort": "TIMESTAMP_ASC", "offset": offset, "limit": 200}
+    return [log["message"] for log in httpx.post(f"{url}/logs/filter", json=query).raise_for_status().json()]
+
+
 class RefusingHandler(BaseHTTPRequestHandler):
     """Refuses every request."""
 

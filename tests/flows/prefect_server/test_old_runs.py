@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from flows.prefect_server.credentials import ADDRESS_FILE, HOME
 from flows.prefect_server.environment import DATABASE
 from flows.prefect_server.old_runs import prune_flow_runs
-from flows.prefect_server.up_settings import ADDRESS_FILE, HOME
 from tests.support.loopback import JsonHandler, serving
 
 REFUSALS = 2  # of each request, before it succeeds
@@ -28,13 +28,12 @@ class PrefectApi:
         self.url = f"http://127.0.0.1:{self._http.server_port}/api"
 
     def respond(self, request: str) -> object:
-        """Returns the response of Prefect's API; removes a run on DELETE."""
+        """Returns the response of Prefect's API; removes up to two runs with a request of `bulk_delete`."""
         if request == "POST /api/flow_runs/count":
             return len(self.runs)
-        if request == "POST /api/flow_runs/filter":
-            return [{"id": name} for name in sorted(self.runs)]
-        self.runs.remove(request.removeprefix("DELETE /api/flow_runs/"))
-        return None
+        deleted = sorted(self.runs)[:2]
+        self.runs.difference_update(deleted)
+        return {"deleted": deleted}
 
 
 def _handler(api: PrefectApi, code: int) -> type[BaseHTTPRequestHandler]:
@@ -44,9 +43,6 @@ def _handler(api: PrefectApi, code: int) -> type[BaseHTTPRequestHandler]:
 
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
-            self._respond()
-
-        def do_DELETE(self) -> None:
             self._respond()
 
         def _respond(self) -> None:
@@ -77,10 +73,12 @@ def busy(root: Path) -> Iterator[PrefectApi]:
 
 
 def test_requests_to_a_busy_server_are_repeated(root: Path, busy: PrefectApi) -> None:
-    """Every old run is removed and counted, although the server refuses each request at first."""
-    result = prune_flow_runs(root, timedelta(), dry_run=False)
+    """Every old run is removed and counted, although the server refuses each request at first; progress is shown."""
+    progress: list[str] = []
+    result = prune_flow_runs(root, timedelta(), dry_run=False, log=progress.append)
     assert (result.flow_runs, result.note, busy.runs) == (3, None, set())
-    assert set(busy.requests) > {"POST /api/flow_runs/count", "DELETE /api/flow_runs/one"}
+    assert progress == ["Prefect: 2 of 3 flow runs removed ..."]
+    assert set(busy.requests) == {"POST /api/flow_runs/count", "POST /api/flow_runs/bulk_delete"}
 
 
 def test_an_error_of_the_server_is_reported(root: Path) -> None:

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
-from websockets.typing import Origin
+from websockets.typing import Origin, Subprotocol
 
 from flows.prefect_server.automations import CRASH_AUTOMATION
 from flows.prefect_server.environment import DATABASE, HEARTBEAT, HEARTBEAT_S
@@ -25,10 +25,11 @@ from tests.support.http_receiver import Receiver
 from tests.support.postgres import PASSWORD as DATABASE_PASSWORD
 from tests.support.postgres import find_program, running_postgres
 from tests.support.root import ROOT
-from tests.support.up_process import Up, environment, preflight, run_up, running_up
+from tests.support.up_process import SHORT_DELAYS, Up, environment, is_worker, preflight, run_up, running_up
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(900)]  # on a busy machine
 
+LOUD = "  loud: {cmd: env > seen; echo epoch 1 of 2; echo epoch 2 of 2; cp late loud, deps: [late], outs: [loud]}\n"
 SLOW = "  slow: {cmd: 'test -e started || (touch started; sleep 600); touch slow', deps: [late], outs: [slow]}\n"
 DEPLOYMENTS = """
 deployments:
@@ -52,10 +53,6 @@ deployments:
 """
 SECRET = "hunter2"
 ALLOWED = "Access-Control-Allow-Origin"
-SHORT_DELAYS = {  # seconds after which Prefect looks for late runs and marks them: shorter than its defaults
-    "PREFECT_SERVER_SERVICES_LATE_RUNS_LOOP_SECONDS": "1",
-    "PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS": "5",
-}
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +72,7 @@ def scheduled(folder: Path) -> Toy:
     """Makes a small project with a schedule of a few seconds in a new folder."""
     folder.mkdir()
     toy = Toy(folder)
-    toy.write({"dvc.yaml": DIAMOND + SLOW, "params.yaml": "knobs: {speed: 1}\n", "in": "one\n", "late": "x\n"})
+    toy.write({"dvc.yaml": DIAMOND + SLOW + LOUD, "params.yaml": "knobs: {speed: 1}\n", "in": "one\n", "late": "x\n"})
     toy.write({"prefect.yaml": DEPLOYMENTS, "workers/process.json": (ROOT / "workers/process.json").read_text()})
     (folder / ".inkflow/up").mkdir(parents=True, mode=0o755)
     return toy
@@ -83,10 +80,11 @@ def scheduled(folder: Path) -> Toy:
 
 @pytest.fixture(scope="module")
 def up(project: Toy, receiver: Receiver, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    """`inkflow up` in the shared project, with a webhook."""
+    """`inkflow up` in the shared project, with a webhook, in the shell of a person with a proxy and quiet logs."""
     url = f"http://hook:{SECRET}@127.0.0.1:{receiver.port}/hook"
     log = tmp_path_factory.mktemp("log") / "up.log"
-    with running_up(project.folder, log, **{WEBHOOK: url}, **SHORT_DELAYS) as up:
+    shell = {"HTTP_PROXY": "http://127.0.0.1:9", "PREFECT_LOGGING_LEVEL": "ERROR"}
+    with running_up(project.folder, log, **{WEBHOOK: url}, **SHORT_DELAYS, **shell) as up:
         yield up
 
 
@@ -98,9 +96,20 @@ def test_schedule_fires_by_itself_and_is_cached(up: Up, project: Toy) -> None:
     assert set(up.tasks(first).values()) == {"Completed"}
     assert up.tasks(second) == dict.fromkeys(["source", "side@left", "side@right", "join"], "Cached")
     assert [project.runs(name) for name in ("source", "left", "right", "join")] == [1, 1, 1, 1]
+    wait_until(lambda: any("source.runs" in line for line in up.lines(first["id"])), timeout_s=60)
     up.patch(
         f"/deployments/{up.get('/deployments/name/inkflow/often')['id']}", paused=True
     )  # the other tests need the worker
+
+
+def test_run_shows_the_output_of_its_stages(up: Up, project: Toy) -> None:
+    """A run of a deployment has logs and progress in the API, whatever `inkflow up` sets for its own quiet."""
+    run = up.start("inkflow/nightly", targets=["loud"])
+    up.wait_for(run, "Completed")
+    wait_until(lambda: {"epoch 1 of 2", "epoch 2 of 2"} <= set(up.lines(run)), timeout_s=60)
+    [artifact] = up.post("/artifacts/filter", artifacts={"flow_run_id": {"any_": [run]}})
+    assert (artifact["key"], artifact["data"]) == ("progress-loud", 100.0)
+    assert "PREFECT_LOGGING_LEVEL=INFO" in project.read("seen")
 
 
 def test_failed_run_calls_the_webhook(up: Up, receiver: Receiver) -> None:
@@ -134,6 +143,7 @@ def test_killed_run_is_crashed_and_starts_again(up: Up, project: Toy, receiver: 
             process.kill()
     up.wait_for(run, "Completed")
     assert up.get(f"/flow_runs/{run}")["run_count"] == 2
+    wait_until(lambda: any("touch slow" in line for line in up.lines(run)), timeout_s=60)
     assert any(posted["state"] == "Crashed" and posted["url"].endswith(run) for posted in receiver.posted)
     assert (project.folder / "slow").exists()
 
@@ -153,7 +163,7 @@ def test_late_run_calls_the_webhook(up: Up, receiver: Receiver) -> None:
 def test_other_pages_are_refused(up: Up) -> None:
     """The server refuses requests of an open web page of another origin, and accepts those of its own page."""
     foreign, own = (
-        [preflight(up.api, origin), httpx.post(f"{up.api}/flow_runs/count", json={}, headers={"Origin": origin})]
+        [preflight(up.api, origin), up.count_runs(Origin=origin)]
         for origin in ("https://evil.example", f"http://127.0.0.1:{up.port}")
     )
     assert [response.headers.get(ALLOWED) for response in foreign] == [None, None]
@@ -168,7 +178,7 @@ def test_requests_without_preflight_start_no_run(up: Up, content_type: str | Non
     deployment = up.get("/deployments/name/inkflow/nightly")["id"]
     headers = {"Origin": "https://evil.example"} | ({"Content-Type": content_type} if content_type else {})
     url = f"{up.api}/deployments/{deployment}/create_flow_run"
-    assert httpx.post(url, content=b"{}", headers=headers).status_code == 403
+    assert httpx.post(url, content=b"{}", headers=headers, auth=up.auth).status_code == 403
 
 
 @pytest.mark.parametrize(("page", "is_accepted"), [("https://evil.example", False), (None, True)])
@@ -176,7 +186,8 @@ def test_web_sockets_of_other_pages_are_refused(up: Up, page: str | None, is_acc
     """A page of another origin opens no web socket, over which it could emit events; the server's own page does."""
     origin = Origin(page or f"http://127.0.0.1:{up.port}")
     url = f"ws://127.0.0.1:{up.port}/api/events/in"
-    with nullcontext() if is_accepted else pytest.raises(InvalidStatus, match="403"), connect(url, origin=origin):
+    refused = nullcontext() if is_accepted else pytest.raises(InvalidStatus, match="403")
+    with refused, connect(url, origin=origin, subprotocols=[Subprotocol("prefect")]):
         pass
 
 
@@ -184,8 +195,8 @@ def test_healthy_run_of_any_client_is_safe(up: Up) -> None:
     """A client with Prefect's default interval may miss two heartbeats; `inkflow run` sends heartbeats more often."""
     program = (
         "from prefect.settings.models.flows import FlowsSettings; print(FlowsSettings().heartbeat_frequency)\n"
-        "from flows.cli.interactive_run import set_prefect_defaults; set_prefect_defaults()\n"
-        "print(FlowsSettings().heartbeat_frequency)\n"
+        "from pathlib import Path; from flows.prefect_server.server import Server\n"
+        "with Server(Path()).settings(): print(FlowsSettings().heartbeat_frequency)\n"
     )
     settings = environment(PREFECT_HOME=str(up.folder / "home"))
     for name in HEARTBEAT:
@@ -200,24 +211,17 @@ def test_run_without_heartbeat_is_crashed(up: Up) -> None:
     """A run without a process and a worker is marked as crashed once its heartbeats stop."""
     program = (
         "from prefect import get_client, flow; from prefect.events import emit_event\n"
-        "from prefect.states import Running; from flows.prefect_server.automations import create_automations\n"
+        "from prefect.states import Running; from flows.prefect_server.automations import set_up_automations\n"
         "idle = flow(lambda: None, name='idle')\n"
         "with get_client(sync_client=True) as client:\n"
-        "    create_automations(client, None, 4)\n"
+        "    set_up_automations(client, 4)\n"
         "    run = client.create_flow_run(idle, state=Running())\n"
         "emit_event('prefect.flow-run.heartbeat', {'prefect.resource.id': f'prefect.flow-run.{run.id}'})\n"
         "print(run.id)\n"
     )
-    run = output_of(program, up).split()[-1]
+    run = up.output_of(program).split()[-1]
     up.wait_for(run, "Crashed")
     assert "no heartbeat" in up.get(f"/flow_runs/{run}")["state"]["message"]
-
-
-def output_of(program: str, up: Up) -> str:
-    """Returns the output of a Python program that uses the server."""
-    settings = environment(PREFECT_API_URL=up.api, PREFECT_HOME=str(up.folder / "home"))
-    done = subprocess.run([sys.executable, "-c", program], env=settings, capture_output=True, text=True, check=True)
-    return done.stdout
 
 
 def test_existing_pool_stays_as_it_is(up: Up) -> None:
@@ -229,7 +233,7 @@ def test_existing_pool_stays_as_it_is(up: Up) -> None:
         "from pathlib import Path; from prefect import get_client; from flows.prefect_server.pools import create_pool\n"
         "with get_client(sync_client=True) as client: create_pool(client, Path(), 'local')\n"
     )
-    output_of(program, up)
+    up.output_of(program)
     pool = up.get("/work_pools/local")
     assert (pool["concurrency_limit"], pool["base_job_template"]) == (7, template)
 
@@ -276,9 +280,7 @@ def test_password_and_postgresql_and_kill(tmp_path: Path) -> None:
         path = project.folder / ".inkflow/up/auth"
         assert path.stat().st_mode & 0o777 == 0o600
         assert httpx.post(f"{up.api}/flow_runs/count", json={}).status_code == 401
-        name, _, password = path.read_text().partition(":")
-        up.auth = (name, password)
-        assert password not in up.output + up.logs
+        assert up.auth[1] not in up.output + up.logs
         assert "in .inkflow/up/auth" in up.output
         up.wait_for(up.start("inkflow/nightly"), "Completed")
         assert len(up.runs("nightly")) == 1  # the configured database was empty before
@@ -293,8 +295,3 @@ def test_password_and_postgresql_and_kill(tmp_path: Path) -> None:
         up.process.kill()
         up.process.wait()
         up.wait_until_gone()
-
-
-def is_worker(process: psutil.Process) -> bool:
-    """Returns whether this is a Prefect worker itself, not the setpriv process that starts it."""
-    return process.cmdline()[1:5] == ["-m", "prefect", "worker", "start"]

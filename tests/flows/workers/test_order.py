@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.core.errors import CannotBeSent, Interrupted, OrderUnusable, StageFailed, StageTimedOut
+from flows.core.errors import CannotBeSent, GitFailed, Interrupted, OrderUnusable, StageFailed, StageTimedOut
 from flows.engine.policy import Policies, StagePolicy
 from flows.engine.scheduler import Scheduler
 from flows.engine.types import Stage
@@ -44,6 +44,26 @@ def clone(tmp_path: Path) -> Path:
 def order(folder: Path, *files: str) -> Order:
     """Return an order for a stage that reads `files`."""
     return Order(stage="s", run_key="k", **code_fields(folder, files, "s"))
+
+
+def test_files_in_a_submodule_are_refused(clone: Path, tmp_path: Path) -> None:
+    """A stage that reads a submodule is not sent: workers do not check out submodules. Other stages are."""
+    git(clone, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(tmp_path / "origin"), "lib")
+    with pytest.raises(CannotBeSent, match="it reads lib/sub/a in a git submodule, which workers lack"):
+        order(clone, "a", "lib/sub/a")
+    order(clone, "a")
+
+
+def test_git_that_cannot_answer(clone: Path) -> None:
+    """A failure of git is an error with git's own words, not an order without a patch. The index keeps its bytes."""
+    index = clone.parent / ".git/index"
+    before = index.read_bytes()
+    os.utime(clone / "a", (2e9, 2e9))
+    assert order(clone, "a").patch == order(clone).patch
+    assert index.read_bytes() == before
+    index.write_bytes(b"broken" * 20)
+    with pytest.raises(GitFailed, match=r"^git ls-files: (error|fatal): "):
+        order(clone, "a")
 
 
 def test_unpushed_commits_and_edits_are_sent(clone: Path, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def test_file_is_downloaded_from_its_address(
 ) -> None:
     """The address in params.yaml is requested once, the log has plain lines, and no part file remains."""
     server.respond_with(serve(content))
-    assert list(run_download()) == ["dataset.json", "dataset.npz"]
+    assert list(run_download()) == ["dataset.json", "dataset.npz", "groups.npz"]
     assert server.paths == ["/tiny.npz"]
     assert parts() == []
     output = capsys.readouterr()

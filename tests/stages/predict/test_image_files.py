@@ -140,8 +140,7 @@ def test_large_photographs_are_reduced(tmp_path: Path) -> None:
     ("content", "reason"),
     [
         (b"", "is empty"),
-        (b"GIF89a", "is a GIF file, expected PNG, JPEG, WebP, npz or npy; convert it first"),
-        (b"\0\0\0\x18ftypheic\0\0\0\0", "is a HEIC file"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0", "is a HEIC file, which the package pillow-heif would read"),
         (b"hello, world", "or its header is damaged: it begins with 'hello, w'"),
         (b"\x1b[31m\xff", "or its header is damaged: it begins with the bytes 1b 5b 33 31 6d ff"),
         (npy(np.zeros((0, 28, 28))), "is an empty array of shape (0, 28, 28): there is nothing to classify"),
@@ -243,12 +242,13 @@ def test_fortran_order_is_rejected_by_the_header(tmp_path: Path) -> None:
 
 
 def test_folders(tmp_path: Path) -> None:
-    """A folder stands for the images below it, sorted by name; other files are ignored."""
+    """A folder stands for the images below it, sorted by name; other files are named as left out."""
     for name in ("b/2.PNG", "b/1.jpg", "a.npz", "notes.txt", "c/d/3.webp"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"")
     names = [str(tmp_path / name) for name in ("a.npz", "b/1.jpg", "b/2.PNG", "c/d/3.webp")]
-    assert list(image_files.expand_paths([str(tmp_path), "x"])) == [*names, "x"]
+    notes = image_files.LeftOut(str(tmp_path / "notes.txt"), image_files.NO_PICTURE)
+    assert list(image_files.expand_paths([str(tmp_path), "x"])) == [names[0], notes, *names[1:], "x"]
     (tmp_path / "empty").mkdir()
     (rejected,) = image_files.expand_paths([str(tmp_path / "empty")])
     assert isinstance(rejected, RejectedInput)

@@ -13,7 +13,9 @@ import pytest
 
 from stages.base.errors import exit_with
 from stages.predict import score
+from stages.predict.model_standing import file_sha256
 from tests.support.pictures import draw, encoded, garbage, npy, scan, template, write_model, write_reader
+from tests.support.prefect_api import api
 from tests.support.root import ROOT
 from tests.support.tiny_data import snapshot
 
@@ -58,7 +60,7 @@ def test_folder_becomes_a_table(work: Path, capsys: pytest.CaptureFixture[str]) 
         ("deep/five.jpg", "deep/five.jpg", "5"),
         ("x.npy", "x.npy[0]", "7"),
     }
-    assert {row["sha256"] for row in table()} == {score.file_sha256(path) for path in work.glob("inbox/**/*.*")}
+    assert {row["sha256"] for row in table()} == {file_sha256(path) for path in work.glob("inbox/**/*.*")}
     assert errors() == [["name", "reason"]]
 
 
@@ -105,6 +107,36 @@ def test_bad_files_are_listed(work: Path, capsys: pytest.CaptureFixture[str]) ->
     assert errors() == [["name", "reason"]]
 
 
+def test_folders_in_one_table(work: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Each row names its folder, in one spelling; files of the same name in two folders are both scored."""
+    outside = tmp_path_factory.mktemp("outside")
+    for folder in (work / "inbox2", outside):
+        folder.mkdir(exist_ok=True)
+        (folder / "two.png").write_bytes((work / "inbox/two.png").read_bytes())
+    for name in ("inbox", "inbox2", f"{work}/inbox2", "./inbox2/../inbox2", str(outside)):
+        assert run(f"--folder={name}") == 0
+    assert [row["folder"] for row in table() if row["file"] == "two.png"] == ["inbox", "inbox2", str(outside)]
+
+
+def test_table_of_an_earlier_version(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A table without folders is extended; its files are not scored again."""
+    assert run() == 0
+    path = work / "scores/scores.parquet"
+    pq.write_table(pq.read_table(path).drop_columns(["folder"]), path)
+    (work / "inbox/one.png").write_bytes(encoded(scan(1, 3), "PNG"))
+    assert run() == 0
+    assert capsys.readouterr().out.splitlines()[1].startswith("score: 1 files scored, 3 were scored before")
+    assert [row["folder"] for row in table()] == [None, None, None, "inbox"]
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x", "x.parquet.gz", ".parquet"])
+def test_table_is_a_parquet_file(work: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    """Another format than Parquet is refused, before anything is scored."""
+    assert run(f"--out={name}") == 2
+    assert f"{name}: the table is a Parquet file, expected a name that ends in .parquet" in capsys.readouterr().err
+    assert not (work / name).exists()
+
+
 def test_hostile_class_names(work: Path) -> None:
     """Class names from a model's file are escaped, so that any name can be written and read."""
     write_reader(work / "models/hostile/model.onnx", ["\x1b[31m", "\ud800", *"23456789"])
@@ -144,7 +176,10 @@ def test_foreign_result_is_left_alone(work: Path, capsys: pytest.CaptureFixture[
 @pytest.mark.server
 @pytest.mark.slow
 def test_flow(work: Path, prefect_url: str) -> None:
-    """The flow `score` ends Completed with the counts, also with invalid files, and Failed with the error."""
+    """The flow `score` ends Completed with the counts and the list of invalid files, and Failed with the error.
+
+    Its artifact has the counts, the path of the table, and each invalid file with the reason.
+    """
     (work / "inbox/bad.png").write_bytes(b"")
     (work / "inbox/$(touch harm) 'x'.png").write_bytes(encoded(draw(4), "PNG"))
     code = (
@@ -157,7 +192,10 @@ def test_flow(work: Path, prefect_url: str) -> None:
     environment = os.environ | {"PREFECT_API_URL": prefect_url, "PYTHONPATH": root, "PREFECT_HOME": str(work / "home")}
     ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=200)
     lines = [line for line in ended.stderr.splitlines() if line.startswith(("Completed|", "Failed|"))]
-    assert lines[0] == "Completed|4 files scored, 0 were scored before, 1 could not be scored"
+    counts = "4 files scored, 0 were scored before, 1 could not be scored"
+    assert lines[0] == f"Completed|{counts}, see scores/scores.errors.csv"
+    text = api(prefect_url, "GET", "/artifacts/inkflow-scores/latest")["data"]
+    assert all(part in text for part in (counts, str(work / "scores/scores.parquet"), "- `bad.png`: "))
     assert lines[1].startswith("Failed|score failed (exit code 2): no such; folder: is not a folder")
     assert len(table()) == 4
     assert not (work / "harm").exists()

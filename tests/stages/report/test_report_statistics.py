@@ -11,7 +11,14 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
 from stages.report.statistics.intervals import wilson_interval
-from stages.report.statistics.paired_tests import Agreement, holm_correction, mcnemar_p, paired_difference
+from stages.report.statistics.paired_tests import (
+    Agreement,
+    holm_correction,
+    holm_levels,
+    mcnemar_p,
+    mcnemar_test,
+    paired_difference,
+)
 from stages.report.statistics.scores import Confusion, confusion_matrix, frequent_confusions
 from stages.report.statistics.smoothing import min_smoothed_epochs, smooth
 
@@ -171,6 +178,27 @@ def test_paired_difference_covers(shares: tuple[float, float, float, float]) -> 
     covered = [low <= truth <= high for low, high in (paired_difference(Agreement(*table)) for table in tables)]
     assert chances.sum() == pytest.approx(1)
     assert 0.91 <= float(chances @ np.array(covered)) <= 1
+
+
+@NO_DEADLINE
+@given(st.tuples(*[st.integers(0, 60)] * 4).filter(any), st.sampled_from([0.05, 0.01, 0.05 / 15]))
+def test_interval_of_mcnemar_agrees_with_the_test(counts: tuple[int, int, int, int], level: float) -> None:
+    """At any level the interval excludes 0 if and only if the exact test is significant, and holds the difference."""
+    _, only_first, only_second, _ = counts
+    first = np.repeat([True, True, False, False], counts)
+    second = np.repeat([True, False, True, False], counts)
+    test = mcnemar_test(first, second, level)
+    low, high = test.interval
+    assert (test.p < level) == (low > 0 or high < 0)
+    assert low - 1e-9 <= (only_first - only_second) / sum(counts) <= high + 1e-9
+
+
+@settings(NO_DEADLINE, max_examples=25)
+@given(st.lists(st.floats(0, 1) | st.sampled_from([0.0, 0.001, 0.01, 0.02]), min_size=1, max_size=20))
+def test_holm_levels_decide_as_corrected_p_values(p_values: list[float]) -> None:
+    """A p-value is below its level exactly where the corrected one is below 5%."""
+    decisions = zip(p_values, holm_levels(p_values), holm_correction(p_values), strict=True)
+    assert all((p < level) == (corrected < 0.05) or abs(corrected - 0.05) < 1e-9 for p, level, corrected in decisions)
 
 
 def test_paired_difference_at_its_edges() -> None:

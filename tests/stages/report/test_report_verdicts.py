@@ -54,7 +54,7 @@ def test_equal_errors_make_no_best_model(facts: Facts) -> None:
     """Two models with as many errors on different images are equal, and the headline names both."""
     tied = group(facts, a=range(10), b=range(20, 30))
     result = verdict(tied)
-    assert result.headline == "No evidence of a difference between a and b"
+    assert result.headline == "Not enough evidence of a difference between a and b"
     assert "b has the same score (" in result.evidence and "best" not in " ".join(result)
     assert pair_verdict(tied.pairs[0]) == version_verdict(tied.pairs[0]) == "level"
 
@@ -68,11 +68,11 @@ def test_errors_on_the_same_images_are_named(facts: Facts) -> None:
 def test_a_difference_that_may_be_chance_makes_no_best_model(facts: Facts) -> None:
     """The headline names the models that the test images cannot tell apart, without those that are clearly worse."""
     four = group(facts, a=range(10), b=range(5, 17), c=range(7, 20), poor=range(100))
-    assert verdict(four).headline == "No evidence of a difference between a, b and c, the top 3 of 4 models"
+    assert verdict(four).headline == "Not enough evidence of a difference between a, b and c, the top 3 of 4 models"
     assert leaders(four) == ["a", "b", "c"]
     assert verdict(four).evidence.endswith("); the difference may be chance.")
     three = group(facts, a=range(10), b=range(5, 17), c=range(7, 20))
-    assert verdict(three).headline == "No evidence of a difference between the 3 models"
+    assert verdict(three).headline == "Not enough evidence of a difference between the 3 models"
 
 
 def test_models_that_differ_are_never_called_equal(facts: Facts) -> None:
@@ -80,7 +80,7 @@ def test_models_that_differ_are_never_called_equal(facts: Facts) -> None:
     three = group(facts, best=range(20), middle=range(100, 122), last=range(100, 134))
     significant = {(pair.first.name, pair.second.name) for pair in three.pairs if pair.significant}
     assert significant == {("middle", "last")}
-    expected = "No evidence that best, which has a test accuracy of 95.56%, is better than middle or last"
+    expected = "Not enough evidence that best, which has a test accuracy of 95.56%, is better than middle or last"
     assert verdict(three).headline == expected
 
 
@@ -105,6 +105,40 @@ def test_models_of_other_labels_are_not_compared(facts: Facts) -> None:
     first, second = classifier(facts, "a", []), classifier(facts, "b", [])
     others = replace(second, predictions=second.predictions.assign(label=0))
     assert compare(first, second) is not None and compare(first, others) is None
+
+
+def test_interval_and_verdict_agree(facts: Facts) -> None:
+    """In a group of many models each interval excludes 0 exactly where the corrected p-value gives a verdict."""
+    models = {f"m{number}": range(10, 12 + 4 * number) for number in range(9)}
+    pairs = group(facts, **models).pairs
+    assert {pair.significant for pair in pairs} == {True, False}
+    for pair in pairs:
+        low, high = pair.test.interval
+        assert pair.significant == (low > 0 or high < 0), (pair.first.name, pair.second.name)
+        assert low <= pair.test.difference <= high
+
+
+def test_evidence_names_the_kind_of_interval(facts: Facts) -> None:
+    """One comparison has a 95% interval; the interval of several is called corrected, as the p-value is."""
+    assert ", 95% interval " in verdict(group(facts, a=range(10), b=range(20, 40))).evidence.partition("next")[2]
+    three = verdict(group(facts, a=range(10), b=range(20, 40), c=range(50, 80))).evidence
+    assert ", corrected interval " in three and "both Holm-corrected for 3 comparisons" in three
+
+
+def test_gap_has_an_interval_and_a_mark_only_where_the_validation_loss_rose(facts: Facts) -> None:
+    """The gap's interval is that of the test accuracy; a model over-fits if the loss also rose by the kept epoch."""
+    model = classifier(facts, "a", range(45))
+    exact = model.training.model_copy(update={"train": model.training.train.model_copy(update={"accuracy": 1.0})})
+    rising = replace(model, training=exact, history=model.history.assign(val_loss=[0.4, 0.5]))
+    low, high = proportion_confint(405, 450, method="wilson")
+    assert rising.gap_interval == pytest.approx((100 * (1 - high), 100 * (1 - low)))
+    assert rising.overfitting == rising.test_cells[-1].note == "over-fits"
+    assert rising.test_cells[-1].ends
+    kept = replace(rising, training=exact.model_copy(update={"kept_epoch": 1}))
+    level = replace(rising, history=model.history.assign(val_loss=[0.4, 0.41]))
+    equal = exact.model_copy(update={"train": exact.train.model_copy(update={"accuracy": 0.9})})
+    no_gap = replace(rising, training=equal)
+    assert [each.overfitting for each in (kept, level, no_gap)] == ["", "", ""]
 
 
 def t_test(first: Iterable[float], second: Iterable[float]) -> PairedTest:

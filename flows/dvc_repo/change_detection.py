@@ -1,5 +1,6 @@
 """Facts about stages, read from DVC's objects: what changed, what is recorded, and how DVC identifies it."""
 
+import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -46,24 +47,26 @@ class StageInspector:
         producers = {} if dvc_stage.frozen else self._producers(dvc_stage)
         outputs = [Change(name, state) for out in dvc_stage.outs for name, state in out.status().items()]
         entries = [*dvc_stage.deps, *dvc_stage.outs]
-        is_recorded = not entries or any(entry.hash_info for entry in entries)
+        is_recorded = not entries or any(_hash_info(entry) for entry in entries)
+        own = tuple(_own_changes(dvc_stage, producers)) if is_recorded else (NEVER_RUN,)
         tracked = dvc_stage.cmd is None or dvc_stage.frozen
         return Facts(
             stage=stage,
-            own=tuple(_own_changes(dvc_stage, producers)) if is_recorded else (NEVER_RUN,),
+            own=own,
             dependencies=tuple(_dependency(dep, names) for dep, names in producers.items()),
             outputs=tuple(count_by_state(outputs, "outputs")) if is_recorded else (),
             recorded={path_of(out): value_of(out.hash_info) for out in dvc_stage.outs if out.hash_info},
             present=_present(dvc_stage) if tracked else {},
             always=bool(dvc_stage.is_callback or dvc_stage.always_changed) and not dvc_stage.frozen,
             tracked=tracked,
+            renewed=bool(own and dvc_stage.is_import and not dvc_stage.frozen),
         )
 
     def _producers(self, dvc_stage: DvcStage) -> dict[Any, tuple[str, ...]]:
         """Dependencies that other stages produce, each with the names of those stages."""
         outputs = [(stage.addressing, out.fs_path) for stage in self._graph.successors(dvc_stage) for out in stage.outs]
         producers = {}
-        for dep in dvc_stage.deps:
+        for dep in filter(lambda dep: dep.fs_path, dvc_stage.deps):  # not `ds://` and databases
             names = dict.fromkeys(name for name, path in outputs if overlap(dep.fs_path, path))
             if names:
                 producers[dep] = tuple(names)
@@ -72,7 +75,8 @@ class StageInspector:
 
 def get_hashes(stage: DvcStage) -> SavedHashes:
     """Return the hash, metadata and object of each dependency and output, for `set_hashes`."""
-    return [(entry.hash_info, entry.meta, getattr(entry, "obj", None)) for entry in [*stage.deps, *stage.outs]]
+    entries = [*stage.deps, *stage.outs]
+    return [(_hash_info(entry), getattr(entry, "meta", None), getattr(entry, "obj", None)) for entry in entries]
 
 
 def set_hashes(stage: DvcStage, hashes: SavedHashes) -> None:
@@ -141,9 +145,12 @@ def _own_changes(stage: DvcStage, producers: Mapping[Any, object]) -> Iterator[C
         yield Change("the command", "modified")
     if stage.frozen:
         return
-    yield from abbreviate_parameters([change for dep in stage.params for change in _parameter_changes(dep)])
+    params = [dep for dep in stage.params if dep not in producers]
+    yield from abbreviate_parameters([change for dep in params for change in _parameter_changes(dep)])
     files = [dep for dep in stage.deps if dep not in producers and not isinstance(dep, ParamsDependency)]
-    yield from abbreviate([Change(name, state) for dep in files for name, state in dep.status().items()], "files")
+    yield from abbreviate(
+        [Change(name, state) for dep in files for name, state in (dep.status() or {}).items()], "files"
+    )
 
 
 def _parameter_changes(dep: ParamsDependency) -> Iterator[Change]:
@@ -152,7 +159,20 @@ def _parameter_changes(dep: ParamsDependency) -> Iterator[Change]:
         yield from value_changes(key, recorded.get(key, ABSENT), present.get(key, ABSENT))
 
 
+def parameters_text(values: Mapping[str, Any]) -> str:
+    """Return values of parameters as the content of a `Dependency`."""
+    return json.dumps(values, default=str)
+
+
+def _hash_info(entry: Any) -> Any:
+    return getattr(entry, "hash_info", None)  # a database has none
+
+
 def _dependency(dep: Any, producers: tuple[str, ...]) -> Dependency:
+    if isinstance(dep, ParamsDependency):
+        recorded = parameters_text(dep.hash_info.value) if dep.hash_info else None
+        values = parameters_text(dep.read_params()) if dep.exists else None
+        return Dependency(path_of(dep), producers, recorded, values, tuple(dep.params))
     present = value_of(dep.get_hash()) if dep.exists else None
     return Dependency(path_of(dep), producers, value_of(dep.hash_info) or None, present)
 

@@ -1,0 +1,86 @@
+"""Restores the outputs of stages that need not run, from DVC's cache and, with `--pull`, from its remotes."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+from dvc.stage import Stage as DvcStage
+from dvc.stage.cache import RunCacheNotFoundError
+from dvc_data.hashfile.hash_info import HashInfo
+
+from flows.dvc_repo.cache_lookup import CacheLookup
+from flows.dvc_repo.change_detection import can_be_cached, path_of, temporary_hashes, value_of
+from flows.dvc_repo.damaged_objects import set_damaged_output_aside
+from flows.dvc_repo.lockfile import LockfileWriter
+from flows.dvc_repo.locking import RepoLock
+from flows.dvc_repo.remote_results import Remote
+from stages.base.errors import InkflowError
+
+
+class Restoration:
+    """Restores outputs under DVC's lock, which the caller holds. Damaged objects of the cache are set aside before."""
+
+    def __init__(
+        self, repo: Repo, cache: CacheLookup, lockfile: LockfileWriter, lock: RepoLock, *, pull: bool = False
+    ) -> None:
+        self._repo = repo
+        self._cache = cache
+        self._lockfile = lockfile
+        self._lock = lock
+        self._pull = pull
+
+    def restore(self, stage: DvcStage) -> bool:
+        """Restore the outputs that belong to the present inputs of `stage`; False if no cache has them."""
+        return (self._pull and self._pull_recorded(stage)) or self._restore_cached(stage)
+
+    def _pull_recorded(self, stage: DvcStage) -> bool:
+        """Pull the missing outputs of a stage that is otherwise unchanged, as `dvc repro --pull`; False if that fails.
+
+        It needs no run cache, which DVC does not keep for stages without dependencies or with `persist`.
+        """
+        if stage.changed_stage() or stage.changed_deps() or stage.changed_outs(allow_missing=True):
+            return False
+        cached = {out: value_of(out.hash_info) for out in stage.outs if out.use_cache}
+        if not all(out in cached or out.exists for out in stage.outs) or not self._fetch(stage, cached):
+            return False
+        for out in cached:
+            out.checkout()
+        return True
+
+    def _restore_cached(self, stage: DvcStage) -> bool:
+        with temporary_hashes(stage) as keep:
+            if stage.changed_stage() or not stage.deps_cached():
+                stage.save_deps()
+                for out in stage.outs:
+                    out.hash_info = HashInfo()  # else DVC takes the recorded outputs for those of the new inputs
+            recorded = {path_of(out): value_of(out.hash_info) for out in stage.outs}
+            values = recorded if all(recorded.values()) else self._cache.entry_outputs(stage)
+            if values is None:
+                return False
+            for out in stage.outs:
+                set_damaged_output_aside(out, [values[path_of(out)]], self._lock.log)
+            try:
+                self._repo.stage_cache.restore(stage, dry=True)
+            except RunCacheNotFoundError:
+                if not (self._pull and can_be_cached(stage)):
+                    return False
+                if not self._fetch(stage, {out: values[path_of(out)] for out in stage.outs}):
+                    return False
+            except DvcException:  # a missing dependency, which `begin` reports
+                return False
+            with self._lockfile.ordered_gitignore(stage):
+                stage.run()
+            keep()  # only now: if a file is in use, an error ends the block, and it runs again
+            self._lockfile.add(stage)
+            return True
+
+    def _fetch(self, stage: DvcStage, values: Mapping[Any, str]) -> bool:
+        """Fetch the objects of outputs into the cache, each from its remote; False if that fails."""
+        remote = Remote(self._repo, 0.0, self._lock.stop_event)
+        for out, value in values.items():
+            set_damaged_output_aside(out, [value], self._lock.log)
+        try:
+            return all(remote.fetch(stage.addressing, [value], out.remote) for out, value in values.items())
+        except InkflowError:
+            return False

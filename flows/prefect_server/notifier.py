@@ -1,0 +1,205 @@
+"""Calls the webhook of `inkflow up` when an unattended run needs attention, and when its deployment works again.
+
+Reads the events of Prefect's server, and keeps a record of what was posted, so that each failure is posted once.
+Prefect's own webhook action posts up to four times if its server is busy, knows no recovery, and stores the address.
+"""
+
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from flows.core.redaction import mask
+from flows.prefect_server.api_client import connect, request
+from flows.prefect_server.crashes import ERROR_LEVEL, GAVE_UP, crash_reason
+from flows.prefect_server.environment import is_loopback
+from stages.base.errors import InkflowError
+from stages.base.files import write_text
+
+BAD = ("Failed", "Crashed", "TimedOut", "Late", GAVE_UP)
+GOOD = ("Completed", "Cached")
+WAITING = "AwaitingConcurrencySlot"
+EVENT_NAMES = [f"prefect.flow-run.{name}" for name in (*BAD, *GOOD, WAITING)]
+STAGE_FLOW = "train-stage"  # the run that sent the stage reports its failure
+POLL_S = 5.0
+LATENESS_S = 60.0  # after which the server has stored an event
+WAITING_S = 1800.0  # of a run for its turn, before it is posted
+REPEAT_S = 6 * 3600.0  # after which the same failure of the same deployment is posted again
+KEEP_S = 7 * 86400.0  # records of what was posted
+POST_TIMEOUT_S = 10.0
+UNREACHABLE = (httpx.HTTPError, httpx.InvalidURL)
+IS_TEMPORARY = frozenset({408, 429, *range(500, 600)})  # answers of the webhook after which it is called again
+
+
+class Notifier(threading.Thread):
+    """A thread that posts to the address `webhook` until `stop` is called; `path` is the record of what was posted."""
+
+    def __init__(self, api_url: str, password: str | None, webhook: str, path: Path) -> None:
+        super().__init__(name="notifier", daemon=True)
+        self._api_url, self._webhook, self._path = api_url, webhook, path
+        name, _, secret = (password or "").partition(":")
+        self._auth = (name, secret) if password else None
+        self._end = threading.Event()
+        self._is_noted = False
+        self._record, self._written = _read_record(path), ""
+
+    def run(self) -> None:
+        """Looks for new events every POLL_S."""
+        hook = httpx.Client(timeout=POST_TIMEOUT_S, trust_env=not is_loopback(self._webhook))
+        with connect(self._api_url, self._auth) as api, hook:
+            while not self._end.wait(POLL_S):
+                with suppress(*UNREACHABLE, InkflowError):  # what was not posted or recorded is tried again
+                    self.poll(api, hook)
+
+    def stop(self) -> None:
+        """Ends the thread."""
+        self._end.set()
+        self.join(POST_TIMEOUT_S)
+
+    def poll(self, api: httpx.Client, hook: httpx.Client, waiting_s: float = WAITING_S) -> None:
+        """Posts what happened since the last call, oldest first.
+
+        Raises:
+            httpx.HTTPError: The server or the webhook does not respond.
+        """
+        record = self._record
+        try:
+            for event in _events(api, datetime.fromisoformat(record["since"]) - timedelta(seconds=LATENESS_S)):
+                if event["id"] not in record["seen"]:
+                    self._handle(event, api, hook)
+                    record["seen"][event["id"]] = event["occurred"]
+                    record["since"] = max(record["since"], event["occurred"])
+            self._post_waiting(api, hook, waiting_s)
+        finally:
+            _forget(record["seen"], 2 * LATENESS_S, record["since"])
+            _forget(record["posted"], KEEP_S, record["since"])
+            if (text := json.dumps(record)) != self._written:
+                write_text(self._path, text)
+                self._written = text
+
+    def _handle(self, event: Mapping[str, Any], api: httpx.Client, hook: httpx.Client) -> None:
+        """Posts a failure, or the first success after one; remembers since when a run waits."""
+        related = {item["prefect.resource.role"]: item.get("prefect.resource.name") for item in event["related"]}
+        deployment = related.get("deployment")
+        if deployment is None or related.get("flow") == STAGE_FLOW:
+            return
+        resource, failing = event["resource"], self._record["failing"]
+        run = resource["prefect.resource.id"].removeprefix("prefect.flow-run.")
+        name, state = resource["prefect.resource.name"], resource["prefect.state-name"]
+        if state == WAITING:
+            self._record["waiting"].setdefault(run, [event["occurred"], deployment, name])
+            return
+        self._record["waiting"].pop(run, None)
+        message = _message(api, run, state, resource.get("prefect.state-message") or "")
+        if state not in GOOD:
+            self._post_failure(hook, event["occurred"], (event["id"], deployment, run, name, state, message))
+        elif deployment in failing:
+            self._post(hook, event["id"], deployment, run, name, state, f"works again: {message}".removesuffix(": "))
+            del failing[deployment]
+
+    def _post_waiting(self, api: httpx.Client, hook: httpx.Client, waiting_s: float) -> None:
+        """Posts the runs that have waited for their turn longer than `waiting_s`."""
+        waiting, now = self._record["waiting"], datetime.now(UTC)
+        for run, (since, deployment, name) in list(waiting.items()):
+            if now - datetime.fromisoformat(since) >= timedelta(seconds=waiting_s):
+                response = api.get(f"/flow_runs/{run}")
+                if response.is_success and response.json()["state_name"] == WAITING:
+                    message = f"waits for more than {waiting_s / 60:g} minutes: an earlier run has not ended"
+                    key = f"{run}-waiting"
+                    self._post_failure(hook, now.isoformat(), (key, deployment, run, name, WAITING, message))
+                del waiting[run]
+
+    def _post_failure(self, hook: httpx.Client, occurred: str, content: tuple[str, str, str, str, str, str]) -> None:
+        """Posts a failure, unless the same was posted of its run, or of its deployment within REPEAT_S."""
+        _, deployment, run, _, state, message = content
+        posted, failing, key = self._record["posted"], self._record["failing"], f"{run} {state}"
+        before, when = failing.get(deployment, ("", occurred))
+        is_repeated = before == f"{state} {message}" and _age_s(when, occurred) < REPEAT_S
+        if key not in posted and not is_repeated:
+            self._post(hook, *content)
+            failing[deployment] = [f"{state} {message}", occurred]
+        posted[key] = occurred
+
+    def _post(
+        self, hook: httpx.Client, key: str, deployment: str, run: str, name: str, state: str, message: str
+    ) -> None:
+        """Calls the webhook; `key` is the same for each try, so that the receiver can drop a repetition.
+
+        Raises:
+            httpx.HTTPError: It cannot be called now.
+        """
+        url = f"{self._api_url.removesuffix('/api')}/runs/flow-run/{run}"
+        text = " ".join(filter(None, ["Inkflow:", deployment, state, message]))
+        content = {"text": text, "deployment": deployment, "run": name, "state": state, "message": message}
+        try:
+            response = hook.post(
+                self._webhook, json=content | {"url": url, "key": key}, headers={"Idempotency-Key": key}
+            )
+            if response.status_code in IS_TEMPORARY:
+                response.raise_for_status()
+            problem = "" if response.is_success else f"it answered {response.status_code}"
+        except UNREACHABLE as error:  # its text may have the address
+            self._note(f"{type(error).__name__}; it is tried again")
+            raise
+        self._note(problem)
+
+    def _note(self, problem: str) -> None:
+        """Prints a problem of the webhook once, until it answers again."""
+        if problem and not self._is_noted:
+            print(f"The webhook cannot be called: {problem}", flush=True)
+        self._is_noted = bool(problem)
+
+
+def _message(api: httpx.Client, run: str, state: str, message: str) -> str:
+    """Returns the message of a run's state; for a late or crashed run also the reason, which Prefect's state lacks."""
+    if state == "Late" and not message:
+        return "no worker has started it since it was due"
+    if state == "Crashed":
+        of_run = {"flow_run_id": {"any_": [run]}, "level": {"ge_": ERROR_LEVEL}}
+        logs = request(api, "POST", "/logs/filter", logs=of_run, sort="TIMESTAMP_DESC").json()
+        message = crash_reason(message, [log["message"] for log in logs])
+    return mask(message)
+
+
+def _events(api: httpx.Client, since: datetime) -> Iterator[dict[str, Any]]:
+    """Yields the events EVENT_NAMES of flow runs since a time, oldest first."""
+    wanted = {"occurred": {"since": since.isoformat()}, "event": {"name": EVENT_NAMES}, "order": "ASC"}
+    page = request(api, "POST", "/events/filter", filter=wanted).json()
+    while True:
+        yield from page["events"]
+        if not page["next_page"]:
+            return
+        page = request(api, "GET", f"/events/filter/next?{httpx.URL(page['next_page']).query.decode()}").json()
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    """Returns the record in the file `path`; without a readable one, an empty record that begins now."""
+    record: dict[str, Any] = {
+        "since": (datetime.now(UTC) + timedelta(seconds=LATENESS_S)).isoformat(),  # nothing earlier is posted
+        "seen": {},  # when each event occurred that was handled, by its id
+        "posted": {},  # when each failure was posted, by run and state
+        "failing": {},  # the last failure of each deployment that has not succeeded since, and its time
+        "waiting": {},  # since when a run waits, by its id, with its deployment and name
+    }
+    with suppress(OSError, ValueError, TypeError, AttributeError):
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        datetime.fromisoformat(content["since"])
+        if content.keys() == record.keys():
+            return content
+    return record
+
+
+def _forget(times: dict[str, str], age_s: float, now: str) -> None:
+    """Removes the entries of `times` that are older than `age_s`."""
+    for key, occurred in list(times.items()):
+        if _age_s(occurred, now) > age_s:
+            del times[key]
+
+
+def _age_s(earlier: str, later: str) -> float:
+    return (datetime.fromisoformat(later) - datetime.fromisoformat(earlier)).total_seconds()

@@ -1,0 +1,126 @@
+"""Checks of a Prefect server without the import of Prefect, which takes two seconds."""
+
+import json
+import os
+import re
+import ssl
+import time
+import tomllib
+import urllib.error
+import urllib.request
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from flows.core.errors import ServerUnreachable
+from flows.prefect_server.environment import PROXIES, is_loopback
+
+TIMEOUT_S = 10.0
+MAX_ANSWER_BYTES = 64
+CLOUD = "https://api.prefect.cloud/"  # has no version
+VERSION = re.compile(rb'"\d+\.\d+[^"]*"')
+
+
+def configured_url() -> str | None:
+    """Returns PREFECT_API_URL from the environment or from Prefect's active profile, None if neither sets it."""
+    return _setting("PREFECT_API_URL")
+
+
+def check_health(url: str) -> None:
+    """Checks that a server responds at `url`.
+
+    Raises:
+        ServerUnreachable: The server does not respond.
+    """
+    proxies = urllib.request.ProxyHandler({} if is_loopback(url) else None)
+    try:
+        with urllib.request.build_opener(proxies).open(f"{url.rstrip('/')}/health", timeout=TIMEOUT_S):
+            pass
+    except urllib.error.HTTPError:
+        pass  # the server responds
+    except (OSError, ValueError) as error:
+        raise ServerUnreachable(url, error) from error
+
+
+def check_server(url: str) -> None:
+    """Checks that a Prefect server accepts the requests of Prefect's client at `url`: it tells its version.
+
+    Raises:
+        ServerUnreachable: It does not respond in time, refuses the credentials, or is another kind of server.
+    """
+    import httpx  # late: a run with a temporary server needs it later
+
+    try:
+        status, answer = _ask(url)
+    except (httpx.HTTPError, httpx.InvalidURL, ImportError, OSError, ValueError) as error:
+        raise ServerUnreachable(url, f"{str(error) or type(error).__name__}{_way(url)}") from error
+    if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+        raise ServerUnreachable(url, f"it refuses the login (status {status}); set PREFECT_API_AUTH_STRING or _API_KEY")
+    if status != httpx.codes.OK or not (VERSION.fullmatch(answer) or url.startswith(CLOUD)):
+        raise ServerUnreachable(
+            url, f"got status {status} and no version, expected Prefect's API, whose address ends in /api{_way(url)}"
+        )
+
+
+def _ask(url: str) -> tuple[int, bytes]:
+    """Returns status and first bytes of the server's answer to a request for its version."""
+    import httpx  # late, as above
+
+    headers: dict[str, str] = json.loads(_setting("PREFECT_CLIENT_CUSTOM_HEADERS") or "{}")
+    if key := _setting("PREFECT_API_KEY"):
+        headers["Authorization"] = f"Bearer {key}"
+    name, _, password = (_setting("PREFECT_API_AUTH_STRING") or "").partition(":")
+    options: dict[str, Any] = {"auth": (name, password)} if name else {}
+    if url.startswith("https:"):
+        options["verify"] = _certificates()
+    deadline = time.monotonic() + TIMEOUT_S
+    with httpx.Client(
+        headers=headers, timeout=TIMEOUT_S, trust_env=not is_loopback(url), follow_redirects=True, **options
+    ) as client:
+        path = "health" if url.startswith(CLOUD) else "admin/version"
+        with client.stream("GET", f"{url.rstrip('/')}/{path}") as response:
+            answer = b""
+            for part in response.iter_bytes(MAX_ANSWER_BYTES):
+                answer += part
+                if len(answer) > MAX_ANSWER_BYTES or time.monotonic() > deadline:
+                    break
+    return response.status_code, answer
+
+
+def _certificates() -> ssl.SSLContext | bool:
+    """Returns what Prefect's client verifies a server with; False if the user switched that off.
+
+    Raises:
+        OSError: The file with the certificates cannot be read; the message names the variable.
+    """
+    if (_setting("PREFECT_API_TLS_INSECURE_SKIP_VERIFY") or "").lower() in ("1", "true", "yes", "on"):
+        return False
+    for name in ("PREFECT_API_SSL_CERT_FILE", "SSL_CERT_FILE"):
+        if path := _setting(name):
+            try:
+                return ssl.create_default_context(cafile=path)
+            except OSError as error:
+                raise OSError(f"{name}={path}: {error.strerror or error}") from error
+    import certifi  # late: only https:// needs it
+
+    return ssl.create_default_context(cafile=certifi.where())
+
+
+def _way(url: str) -> str:
+    """Names the proxy that requests to `url` go through; empty without one."""
+    scheme, _, rest = url.partition("://")
+    if is_loopback(url) or urllib.request.proxy_bypass(rest.partition("/")[0]):
+        return ""
+    names = [name for name in os.environ if name.lower() in (f"{scheme}_proxy", PROXIES[-1]) and os.environ[name]]
+    return f" (through the proxy of {' and '.join(names)})" if names else ""
+
+
+def _setting(name: str) -> str | None:
+    """Returns a setting of Prefect from the environment or from the active profile, None if neither sets it."""
+    if value := os.environ.get(name):
+        return value
+    with suppress(OSError, RuntimeError, ValueError, AttributeError, KeyError):  # without a home, a RuntimeError
+        home = Path(os.environ.get("PREFECT_HOME") or Path.home() / ".prefect")
+        content = tomllib.loads((home / "profiles.toml").read_text(encoding="utf-8"))
+        return str(content["profiles"][os.environ.get("PREFECT_PROFILE") or content["active"]][name])
+    return None

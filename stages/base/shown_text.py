@@ -1,0 +1,62 @@
+"""Makes texts of any origin safe to show: without terminal control characters, without credentials in URLs."""
+
+import re
+
+MASK = "***"
+# Sequences first (ECMA-48: CSI, strings such as OSC, other escapes), then single characters: controls but tab and line
+# feed, invisible characters, line separators, and those that change the direction of text.
+CONTROLS = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-~]|[^\n\x08]\x08"
+    r"|[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
+    r"|[\U000e0000-\U000e007f]"
+)
+# From the scheme of a URL to its host. A password may hold @, and against the standard also / ? #.
+USER_INFO = re.compile(
+    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{0,30}://)"
+    r"(?:(?:(?<=https://)|(?<=http://))(?P<token>[^\s/:@'\"?#]{1,500})(?::(?:x-oauth-basic)?)?"  # in the user's place
+    r"|(?P<user>[^\s/:@'\"?#\[]{0,200}:)"
+    r"(?P<password>[^\s/'\"?#]{1,500}|(?!\d{1,5}(?:[/?#]|$))[^\s@'\"]{1,500}))@"
+)
+PARAMETER = re.compile(r"(?P<name>[?&;#](?P<key>[\w.-]{1,60})=)(?P<value>[^&#\s'\"<>]+)")
+SECRET_KEY = re.compile(
+    r"(sig|signature|token|secret|password|passwd|pwd|auth|authorization|credentials?|jwt|api_?key|access_?key(_?id)?)$"
+    r"|(^|[^a-z])(key|pass|pat|code|sas)$",
+    re.IGNORECASE,
+)
+
+
+def remove_controls(text: str) -> str:
+    """Returns `text` without terminal control sequences and without invisible characters."""
+    return text if text.isprintable() else CONTROLS.sub("", text.replace("\r\n", "\n"))
+
+
+def shown_text(text: str) -> str:
+    """Returns `text` as a terminal may get it: without control sequences, and with the secrets of URLs masked."""
+    return mask_urls(remove_controls(text))
+
+
+def mask_urls(text: str) -> str:
+    """Returns `text` with the passwords and tokens of its URLs replaced by `***`."""
+    if "://" in text:
+        text = USER_INFO.sub(_masked_user_info, text)
+    return PARAMETER.sub(_masked_parameter, text) if "=" in text else text
+
+
+def url_secrets(text: str) -> list[str]:
+    """Returns the passwords and tokens in the URLs of `text`."""
+    users = [match["password"] or match["token"] for match in USER_INFO.finditer(text)]
+    return users + [match["value"] for match in PARAMETER.finditer(text) if SECRET_KEY.search(match["key"])]
+
+
+def shown_url(url: str) -> str:
+    """Returns `url` without user, password, query and fragment, which may be secret; `url` may be invalid."""
+    bare = USER_INFO.sub(lambda match: match["scheme"], remove_controls(url))
+    return re.split("[?#]", bare, maxsplit=1)[0]
+
+
+def _masked_user_info(match: re.Match[str]) -> str:
+    return f"{match['scheme']}{match['user'] or ''}{MASK}@"
+
+
+def _masked_parameter(match: re.Match[str]) -> str:
+    return match["name"] + MASK if SECRET_KEY.search(match["key"]) else match[0]

@@ -1,0 +1,102 @@
+"""What the project of a model says about its use: gates that it failed, and whether its data were only a stand-in."""
+
+import hashlib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from stages.base.errors import DataError, ModelError
+from stages.predict.classifier import Classifier, find_model, open_classifier
+from stages.predict.earlier_outputs import original, readable, use_readable
+from stages.predict.image_files import escape_unprintable
+
+GATES = Path("reports/gates.json")  # written by the stage `report`
+
+
+def open_model(model: str, anyway: bool) -> tuple[Classifier, str]:
+    """Opens the classifier `model`, the earlier one while it is trained again; warns if its data were a stand-in.
+
+    Args:
+        model: the name of a trained model, its folder, or its ONNX file.
+        anyway: use it although it failed a quality gate.
+
+    Returns:
+        The classifier and the SHA-256 of its file.
+
+    Raises:
+        InvalidInput: There is no such model.
+        ModelError: The model cannot be used, or a gate failed.
+    """
+
+    def use(path: Path) -> tuple[Classifier, str]:
+        check_gates(path, anyway)
+        return open_classifier(path), file_sha256(path)
+
+    classifier, digest = use_readable(lambda: find_model(model), use)
+    if classifier.stand_in_for:
+        warning = stand_in_warning(original(classifier.path), classifier.stand_in_for)
+        print(f"warning: {warning}", file=sys.stderr)
+    return classifier, digest
+
+
+def check_gates(path: Path, anyway: bool) -> None:
+    """Checks that the model file `path` failed no quality gate; with `anyway`, a failed gate becomes a warning.
+
+    A model without a record of its gates is not judged.
+
+    Raises:
+        ModelError: A gate failed; the message names each.
+    """
+    failed = list(_failed_gates(path))
+    if not failed:
+        return
+    sentence = escape_unprintable(f"{original(path)}: failed its quality gate {'; and '.join(failed)}")
+    if not anyway:
+        raise ModelError(f"{sentence}; train a better model, or use this one with --anyway")
+    print(f"warning: {sentence}", file=sys.stderr)
+
+
+def stand_in_warning(path: Path, stand_in_for: str) -> str:
+    """Returns the sentence about a model that was trained on a stand-in for the data set `stand_in_for`."""
+    return escape_unprintable(
+        f"{path}: was trained on a stand-in for {stand_in_for}: do not take its answers for those of a model of "
+        f"{stand_in_for}"
+    )
+
+
+def _failed_gates(path: Path) -> Iterator[str]:
+    """Yields `gate: sentence` of the gates that the model failed, by the records of its project and of this folder.
+
+    A record is about files of the same content; an older one, without digests, about the models of its project.
+    """
+    parents = path.absolute().parents
+    own = parents[min(2, len(parents) - 1)]
+    for root in dict.fromkeys((own, Path().absolute())):
+        try:
+            record = json.loads(readable(root / GATES).read_bytes())
+            digests = record.get("models")
+            names = {path.parent.name} if digests is None and root == own else _names_by_digest(digests or {}, path)
+            for check in record["checks"]:
+                if check["status"] == "failed" and check["model"] in names:
+                    yield f"{check['gate']}: {check['sentence']}"
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, DataError):
+            continue  # a record that cannot be read judges no model
+
+
+def _names_by_digest(digests: dict[str, str], path: Path) -> set[str]:
+    digest = file_sha256(path)
+    return {name for name, recorded in digests.items() if recorded == digest}
+
+
+def file_sha256(path: Path) -> str:
+    """Returns the SHA-256 of a file's content, in hex.
+
+    Raises:
+        DataError: The file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"cannot be read ({error.strerror})") from error

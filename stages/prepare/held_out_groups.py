@@ -1,0 +1,69 @@
+"""Selects whole groups of samples for validation, such as all samples of a writer."""
+
+import warnings
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.base.errors import InvalidInput
+from stages.data.groups import Groups
+
+MAX_FOLDS = 50  # the time grows with folds times groups
+
+
+def held_out_groups(labels: NDArray[Any], groups: NDArray[Any], share: float, seed: int) -> NDArray[np.bool_]:
+    """Selects whole groups at random, with about `share` of the samples and about the same share of each class.
+
+    scikit-learn's `StratifiedGroupKFold` divides the groups into folds, and the first folds are selected.
+
+    Args:
+        labels: integers (n,).
+        groups: the group of each sample, integers (n,).
+        share: share of held-out samples, above 0 and below 1.
+        seed: seed of the selection.
+
+    Returns:
+        bool (n,), True for each held-out sample.
+
+    Raises:
+        InvalidInput: all samples are of one group.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold  # slow, and needed only for groups
+
+    count = len(np.unique(groups))
+    largest_class = int(np.unique(labels, return_counts=True)[1].max())
+    if min(count, largest_class) < 2:
+        raise InvalidInput(
+            "prepare.held_out is groups, but all samples are of one group, or each class has one sample; choose random "
+            "or last"
+        )
+    nearest = Fraction(share).limit_denominator(min(count, largest_class, MAX_FOLDS))
+    folds = max(nearest.denominator, 2)
+    selected = min(max(nearest.numerator, 1), folds - 1)
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    mask = np.zeros(len(labels), np.bool_)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of classes with fewer samples than folds
+        for number, (_, fold) in enumerate(splitter.split(labels, labels, groups)):
+            if number < selected:
+                mask[fold] = True
+    return mask
+
+
+def count_groups(groups: Groups, validation: NDArray[np.bool_], start: int = 0) -> dict[str, int]:
+    """Counts the groups of each part, and those that are in more than one part.
+
+    Args:
+        groups: the groups of all samples.
+        validation: the held-out samples, bool (n,), among the n training samples from `start` on.
+        start: index of the first selected training sample.
+    """
+    selected = groups.train[start : start + len(validation)]
+    parts = {"train": selected[~validation], "validation": selected[validation], "test": groups.test}
+    distinct = {name: np.unique(numbers) for name, numbers in parts.items()}
+    together = np.concatenate(list(distinct.values()))
+    return {name: len(numbers) for name, numbers in distinct.items()} | {
+        "shared": len(together) - len(np.unique(together))
+    }

@@ -1,0 +1,66 @@
+"""Keys and values of `--set` and `--grid` in any DVC project."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.core.params_edit import apply_settings, parse_settings
+from flows.core.yaml_edit import set_value
+from flows.experiments.grid import check_combinations, parse_combinations
+from stages.base.errors import InvalidInput
+from stages.base.yaml_text import parse_yaml
+
+TEXT = "a: 1\nb: 2  # two\nlist: [1, 2]\n"
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The current folder, with a params.yaml without our schema."""
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text(TEXT)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "%=0", "gates =0", "2020-99-99=1", "2020-01-01=1", "a.b[=1", "=1", "a", "a b=1", "c:=1", "#=1", "on=1", "a.=1",
+        ".a=1", "list.9=1", "list.x=1", "\udcff=1", "c=[", "c=2020-99-99", "c=" + "[" * 1_000, "\x1b[31m=1",
+    ],
+)  # fmt: skip
+def test_keys_that_are_no_keys(setting: str) -> None:
+    """Settings that are no key with a value are refused with one sentence, and the file stays as it is."""
+    with pytest.raises(InvalidInput) as caught:
+        apply_settings(parse_settings([setting]), Path())
+    assert "\n" not in str(caught.value)
+    with pytest.raises(InvalidInput):
+        check_combinations(parse_combinations([setting], [], None), Path())
+    assert Path("params.yaml").read_text() == TEXT
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("c", {"x: y": 1, "on": [True, None]}),
+        ("a", math.inf),
+        ("a", -math.inf),
+        ("new-key_2", "%"),
+        ("a", "\x1b[31m\u202e"),
+        ("7", 8),
+        ("a", "\xff"),
+    ],
+)
+def test_unusual_values_are_read_back(key: str, value: Any) -> None:
+    """What is written is read back as the same value, whatever characters it holds."""
+    content = parse_yaml(set_value(TEXT, key, value))
+    assert content.get(key, content.get(7)) == value
+
+
+@pytest.mark.parametrize("text", ["a: [", "a: " + "[" * 1_000 + "]" * 1_000, "- 1\n", "", "a: 1\na: 2\n"])
+def test_params_file_that_cannot_be_edited(text: str) -> None:
+    """A params.yaml that is broken, nested too deep or has no keys is named in one sentence."""
+    Path("params.yaml").write_text(text)
+    with pytest.raises(InvalidInput):
+        apply_settings({"b": 1}, Path())
+    assert Path("params.yaml").read_text() == text

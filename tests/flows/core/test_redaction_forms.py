@@ -1,0 +1,88 @@
+"""Redaction: secrets that control characters divide, within Base64, in lists, and in lines with carriage returns."""
+
+import base64
+import io
+import time
+import urllib.parse
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.core.redaction import mask, masked_lines
+
+SECRET = "correct-horse+battery/staple"
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hides all DVC configuration."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DVC_GLOBAL_CONFIG_DIR", str(tmp_path / "user"))
+    monkeypatch.setenv("DVC_SYSTEM_CONFIG_DIR", str(tmp_path / "system"))
+
+
+@pytest.mark.parametrize(
+    "divided",
+    [
+        "corr\x1b[0mect-horse+battery/staple",
+        "\x1b[1;31mcorrect-horse\x1b[0m+battery/staple",
+        "correct\x1b]8;;http://h\x07-horse+battery/staple",
+        "correct-ho\rrse+battery/staple",
+        "correct-horsX\x08e+battery/staple",
+        "correct\u200b-horse+bat\u202etery/staple",
+    ],
+)
+def test_control_characters_hide_no_secret(divided: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A secret is hidden that a colour code, a carriage return or an invisible character divides."""
+    monkeypatch.setenv("TOKEN", SECRET)
+    assert mask(f"a {divided} b") == "a *** b"
+
+
+@pytest.mark.parametrize("text", [f"bob:{SECRET}", f"x-access-token:{SECRET}", f"ab:{SECRET}\n", SECRET])
+@pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
+def test_base64_with_a_user(text: str, encode: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Base64 of a secret with any user before it is hidden as a whole."""
+    monkeypatch.setenv("MIRROR", f"https://someone:{urllib.parse.quote(SECRET, safe='')}@h/x")
+    assert mask(f"Basic {encode(text.encode()).decode()} and {encode(b'other text').decode()}") == (
+        f"Basic *** and {encode(b'other text').decode()}"
+    )
+
+
+def test_token_of_an_address_in_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The token in the query of a URL in the environment is hidden on its own too."""
+    monkeypatch.setenv("DATA_URL", "https://h/x?page=2&token=abc%2Bdef")
+    assert mask("got abc+def, abc%2Bdef of page 2") == "got ***, *** of page 2"
+
+
+def test_several_secrets_in_one_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of several keys in one variable is hidden on its own, and each value of a cookie."""
+    monkeypatch.setenv("API_KEYS", "first-key,second-key")
+    monkeypatch.setenv("COOKIE", "sid=abcdefgh; theme=dark-blue")
+    assert mask("second-key first-key abcdefgh") == "*** *** ***"
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("10 %\r20 %\rdone\n", ["10 %", "20 %", "done"]),
+        ("a\r\nb\n", ["a", "b"]),
+        ("1 c\r2 c\r3 c\rlast c", ["1 c", "2 c", "3 c", "last c"]),
+        ("correct-ho\rrse+battery/staple\nnext\n", ["***", "next"]),
+        ("a correct\r-horse+batt\rery/staple b\nnext\n", ["a *** b", "next"]),
+        ("x correct\r", ["x correct"]),
+    ],
+)
+def test_lines_with_carriage_returns(text: str, lines: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A carriage return ends a line, as in progress bars, unless the lines hold one secret together."""
+    monkeypatch.setenv("TOKEN", SECRET)
+    source = list(io.StringIO(text, newline=""))
+    assert list(masked_lines([source])) == list(masked_lines([line] for line in source)) == lines
+
+
+@pytest.mark.parametrize("hostile", ["a://b:" * 50_000, "\x1b[" * 100_000, "\x1b]" * 100_000, "&a=" * 100_000])
+def test_long_lines_are_masked_in_linear_time(hostile: str) -> None:
+    """A line of hundreds of thousands of characters that begin a URL or a control sequence is masked at once."""
+    begin = time.process_time()
+    mask(hostile)
+    assert time.process_time() - begin < 20  # quadratic time is minutes

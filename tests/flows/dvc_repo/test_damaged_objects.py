@@ -1,0 +1,159 @@
+"""Restored outputs have the content that their hash says, whatever happened to DVC's cache and remote."""
+
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from dvc.repo import Repo
+
+from flows.core.errors import DvcFailed
+from flows.dvc_repo import remotes
+from flows.dvc_repo.damaged_objects import find_damaged
+from flows.dvc_repo.repository import Repository
+from flows.engine.engine import Engine
+from flows.engine.policy import Policies
+from flows.engine.run import Options, Run
+from flows.engine.types import Outcome
+from tests.conftest import Toy
+from tests.flows.engine.helpers import OUTCOMES, RecordingDisplay, dvc, make_plan, outcomes, status, succeeded
+
+PIPELINE = """
+stages:
+  folder: {cmd: mkdir -p out/sub; cp in out/one; cp in out/sub/two; echo 2 >> out/sub/two, deps: [in], outs: [out]}
+  score: {cmd: 'echo ''{"x": 1}'' > score.json', deps: [in], metrics: [score.json: {cache: false}]}
+  last: {cmd: cat out/one > last; echo last >> last, deps: [out], outs: [last]}
+"""
+
+
+@pytest.fixture
+def project(toy: Toy, tmp_path: Path) -> Toy:
+    """A project whose stages ran, with a remote that is a folder."""
+    dvc("remote", "add", "-q", "-d", "store", str(tmp_path / "store"))
+    toy.write({"dvc.yaml": PIPELINE, "in": "one\n"})
+    succeeded(run())
+    return toy
+
+
+def run(*, pull: bool = False) -> Run:
+    """Bring all stages up to date."""
+    repository = Repository(pull=pull)
+    engine = Engine(repository, Policies(), result := Run(options=Options(jobs=1), display=RecordingDisplay()))
+    engine.start(repository.stages())
+    engine.wait()
+    return result
+
+
+def notes(result: Run) -> str:
+    """Return the notes on a run."""
+    assert isinstance(result.display, RecordingDisplay)
+    return "\n".join(result.display.notes)
+
+
+def damage(root: Path, digest: str) -> Path:
+    """Change a byte of an object below `root` and return its path."""
+    path = next(root.rglob(f"{digest[:2]}/{digest[2:]}"))
+    content = path.read_bytes()
+    path.chmod(0o644)
+    path.write_bytes(bytes([content[0] ^ 1]) + content[1:])
+    path.chmod(0o444)
+    return path
+
+
+def digests(folder: Path) -> Mapping[str, str]:
+    """Return the hash of each output in dvc.lock, and of each file in folders."""
+    with Repo(str(folder)) as repo:
+        found = {out.def_path: str(out.hash_info.value) for out in repo.index.outs}
+        tree = next(out for out in repo.index.outs if out.def_path == "out").get_obj()
+        assert tree is not None
+        return found | {"/".join(["out", *key]): str(item.value) for key, _, item in tree}
+
+
+@pytest.mark.parametrize(
+    ("name", "stage", "missing"),
+    [
+        ("last", "last", "last"),
+        ("out", "folder", "out"),
+        ("out/sub/two", "folder", "out"),
+        ("score.json", "score", "score.json"),
+    ],
+)
+def test_damaged_object_is_made_again(project: Toy, name: str, stage: str, missing: str) -> None:
+    """A damaged file, file of a folder, list of a folder or uncached metric is not restored: it is named and set aside,
+    and its stage runs, as the plan says; the next restoration has the right content.
+    """
+    names = ("last", "out/one", "out/sub/two", "score.json")
+    before = [project.read(name) for name in names]
+    digest = digests(project.folder)[name]
+    damage(project.folder / ".dvc/cache", digest)
+    subprocess.run(["rm", "-r", missing], check=True)
+    assert OUTCOMES[make_plan()[stage].verdict] is Outcome.RAN
+    result = run()
+    assert outcomes(succeeded(result))[stage] is Outcome.RAN
+    assert f"{digest[2:]} in DVC's cache was damaged" in notes(result)
+    assert (project.folder / ".dvc/cache/damaged" / digest).is_file()
+    subprocess.run(["rm", "-r", missing], check=True)
+    assert outcomes(succeeded(run()))[stage] is Outcome.RESTORED
+    assert [project.read(name) for name in names] == before
+    assert status() == {}
+
+
+def test_damaged_object_is_pulled(project: Toy) -> None:
+    """With `--pull`, a damaged object comes from the remote, for a stage and for tracked data."""
+    project.write({"data": "tracked\n"})
+    dvc("add", "-q", "data")
+    remotes.push(Path())
+    known = digests(project.folder)
+    for name in ("last", "data"):
+        damage(project.folder / ".dvc/cache", known[name])
+        (project.folder / name).unlink()
+    assert "DvcFailed" in repr(run().errors["data.dvc"])
+    assert set(outcomes(succeeded(run(pull=True))).values()) == {Outcome.UNCHANGED, Outcome.RESTORED}
+    assert (project.read("last"), project.read("data")) == ("one\nlast\n", "tracked\n")
+
+
+def test_damaged_remote(project: Toy, tmp_path: Path) -> None:
+    """An object that is damaged in the remote is not restored: the stage runs."""
+    remotes.push(Path())
+    damage(tmp_path / "store", digests(project.folder)["last"])
+    subprocess.run(["rm", "-r", "last", ".dvc/cache/files"], check=True)
+    assert outcomes(succeeded(run(pull=True)))["last"] is Outcome.RAN
+    assert project.read("last") == "one\nlast\n"
+
+
+def test_output_is_not_linked_to_a_damaged_object(project: Toy) -> None:
+    """A stage that runs and gives the content of a damaged object keeps its own content, where outputs are links."""
+    dvc("config", "cache.type", "symlink")
+    damage(project.folder / ".dvc/cache", digests(project.folder)["last"])
+    (project.folder / ".dvc/cache/runs").rename(project.folder / "runs")
+    (project.folder / "last").unlink()
+    (project.folder / "dvc.lock").unlink()
+    succeeded(run())
+    assert (project.folder / "last").is_symlink()
+    assert project.read("last") == "one\nlast\n"
+
+
+def test_object_that_cannot_be_moved(project: Toy) -> None:
+    """If the damaged object cannot be moved, the stage fails and the message says which file to delete."""
+    damage(project.folder / ".dvc/cache", digests(project.folder)["last"])
+    (project.folder / "last").unlink()
+    (project.folder / ".dvc/cache/damaged").write_text("")  # a file in the place of the folder; root ignores modes
+    error = run().errors["last"]
+    assert isinstance(error, DvcFailed)
+    assert "is damaged and cannot be moved" in str(error)
+    assert str(error).endswith("delete it")
+
+
+def test_content_is_hashed_once(project: Toy) -> None:
+    """An object with the time, inode and size of its last hashing is not read again."""
+    digest = digests(project.folder)["last"]
+    with Repo() as repo:
+        assert find_damaged(repo.cache.local, [digest]) == []
+        path = Path(repo.cache.local.oid_to_path(digest))
+        times = path.stat()
+        damage(project.folder / ".dvc/cache", digest)
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+        assert find_damaged(repo.cache.local, [digest]) == []
+        os.utime(path)
+        assert find_damaged(repo.cache.local, [digest]) == [digest]

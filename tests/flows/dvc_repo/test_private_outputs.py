@@ -1,0 +1,68 @@
+"""Outputs with `push: false` leave this machine in no way, and a push sends no damaged content."""
+
+import re
+import threading
+from pathlib import Path
+
+import pytest
+
+from flows.core.errors import CannotBeSent
+from flows.dvc_repo import remotes
+from flows.dvc_repo.repository import Repository
+from tests.conftest import Toy, run_engine
+from tests.flows.engine.helpers import dvc
+
+PRIVATE = """
+stages:
+  source: {cmd: mkdir -p out; cp in out/one, deps: [in], outs: [out]}
+  join: {cmd: cat out/one > joined; echo joined >> joined, deps: [out], outs: [joined]}
+"""
+
+
+@pytest.fixture
+def project(toy: Toy, tmp_path: Path) -> Toy:
+    """A project whose stages ran, with a remote that is a folder."""
+    dvc("remote", "add", "-q", "-d", "store", str(tmp_path / "store"))
+    toy.write({"dvc.yaml": PRIVATE, "in": "one\n"})
+    assert not run_engine().errors
+    return toy
+
+
+def test_private_outputs_stay_here(project: Toy, tmp_path: Path) -> None:
+    """Outputs with `push: false` are in no remote, neither by themselves nor as a part of a run-cache entry, also those
+    of earlier runs; none counts as missing in the remote.
+    """
+    project.write({"dvc.yaml": PRIVATE.replace("outs: [joined]", "outs: [joined: {push: false}]")})
+    before = project.read("joined")
+    project.write({"in": "two\n"})
+    assert run_engine().error is None
+    remotes.push_all(Path())
+    sent = {path.read_text() for path in (tmp_path / "store").rglob("*") if path.is_file()}
+    assert not sent & {before, project.read("joined")}
+    assert not any("joined" in text for text in sent)
+    assert remotes.missing_in_remote(Path()) == {}
+
+
+def test_push_replaces_damaged_objects(project: Toy, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A damaged object of the cache is not sent: the output in the workspace is added again."""
+    digest = re.search(r"path: joined\s+hash: md5\s+md5: (\w+)", project.read("dvc.lock"))
+    assert digest
+    name = f"files/md5/{digest[1][:2]}/{digest[1][2:]}"
+    path = project.folder / ".dvc/cache" / name
+    path.chmod(0o644)
+    path.write_text("damaged")
+    path.chmod(0o444)
+    remotes.push(Path())
+    assert (tmp_path / "store" / name).read_text() == project.read("joined")
+    assert "was damaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["push: false", "remote: store"])
+def test_private_outputs_are_not_sent_to_workers(project: Toy, tmp_path: Path, option: str) -> None:
+    """A stage of a pool that writes or reads an output with `push: false` or `remote` is refused, with the option."""
+    project.write({"dvc.yaml": PRIVATE.replace("outs: [out]", f"outs: [out: {{{option}}}]")})
+    with Repository() as repository:
+        transfer = repository.transfer(0.0, threading.Event())
+        for stage in ("source", "join"):
+            with pytest.raises(CannotBeSent, match=f"out has `{option}` in dvc.yaml"):
+                transfer.ensure_possible(stage)

@@ -1,0 +1,55 @@
+"""The combinations of a sweep: parsed from arguments and files, and the names of their experiments."""
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.experiments.grid import Combination, parameter_keys, parse_combinations
+
+
+def test_combinations(tmp_path: Path) -> None:
+    """Combinations are those listed and those in a file, each with each cell of the grid, in that order, each once."""
+    file = tmp_path / "some"
+    file.write_text("# two of them\na=1\n\na=2 c.d=x\na=1\n")
+    settings = [dict(combination.settings) for combination in parse_combinations(["b=[1, 2],[3]"], ["a=1"], file)]
+    assert settings == [
+        {"a": 1, "b": [1, 2]}, {"a": 1, "b": [3]}, {"a": 2, "c.d": "x", "b": [1, 2]}, {"a": 2, "c.d": "x", "b": [3]},
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("settings", "name", "experiment"),
+    [
+        ({"m.lr": 0.001, "m.size": 32}, "m.lr=0.001 m.size=32", "m.lr=0.001,size=32"),
+        ({"m.lr": 1, "n.lr": 2}, "m.lr=1 n.lr=2", "m.lr=1,n.lr=2"),
+        ({"m.on": True, "m.x": None}, "m.on=true m.x=null", "on=true,x=null"),
+        ({"lr": 3}, "lr=3", "lr=3"),
+        ({"m": 4}, "m=4", "m=4"),
+    ],
+)
+def test_names(settings: dict[str, Any], name: str, experiment: str) -> None:
+    """A combination is named by its settings; its experiment by the shortest ends of the keys that no other key has."""
+    known = ["m", "m.lr", "m.size", "n", "n.lr", "lr"]
+    assert (Combination(settings).name, Combination(settings).experiment(known)) == (name, experiment)
+
+
+def test_keys_of_parameters(tmp_path: Path) -> None:
+    """Sections, parameters in them, and items of lists are keys."""
+    (tmp_path / "params.yaml").write_text("a: {b: 1, c: [2, {d: 3}]}\n5: x\n")
+    assert parameter_keys(tmp_path) == ["a", "a.b", "a.c", "a.c.0", "a.c.1", "a.c.1.d", "5"]
+
+
+def test_unsafe_names_stay_distinct() -> None:
+    """Characters that a git reference cannot hold are replaced, and a digest keeps such names distinct."""
+    one, other = (Combination({"m.units": units}).experiment([]) for units in ([4, 8], [[4], 8]))
+    assert one != other
+    for name in (
+        one,
+        other,
+        Combination({"k": "a" * 300}).experiment([]),
+        Combination({"k": "a..b~/@{.lock"}).experiment([]),
+    ):
+        subprocess.run(["git", "check-ref-format", f"refs/exps/{name}"], check=True)
+        assert len(name) < 120

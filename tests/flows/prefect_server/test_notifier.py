@@ -1,0 +1,125 @@
+"""The webhook of `inkflow up`: tells each failure once, and that a deployment works again."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+from prefect import Flow, get_client
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.objects import State
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Completed, Crashed, Failed, Late, Running, Scheduled
+
+from flows.prefect_server.notifier import WAITING, Notifier
+from tests.conftest import wait_until
+from tests.support.http_receiver import Receiver
+
+pytestmark = pytest.mark.server
+
+
+class Told:
+    """A notifier of a real server and a receiver; the test calls `poll` instead of the thread."""
+
+    def __init__(
+        self, url: str, client: SyncPrefectClient, api: httpx.Client, receiver: Receiver, folder: Path
+    ) -> None:
+        self.client, self._api, self.receiver = client, api, receiver
+        self._arguments = (url, None, f"http://127.0.0.1:{receiver.port}/hook", folder / "notified.json")
+        self.restart()
+
+    def restart(self) -> None:
+        """Starts over with what the file has, as the next `inkflow up` does."""
+        self._notifier = Notifier(*self._arguments)
+
+    def create_run(self, deployment: str, flow_name: str = "told") -> UUID:
+        """Creates a run of a deployment without pool."""
+        flow_id = self.client.create_flow(Flow(lambda: None, name=flow_name))
+        identifier = self.client.create_deployment(flow_id, deployment)
+        return self.client.create_flow_run_from_deployment(identifier).id
+
+    def set_state(self, run: UUID, state: State[Any]) -> None:
+        """Sets the state of a run, and waits until the server has stored the event of it."""
+        result = self.client.set_flow_run_state(run, state, force=True)
+        assert result.state is not None
+        wanted = {"id": {"id": [str(result.state.id)]}}
+        wait_until(lambda: self._api.post("/events/filter", json={"filter": wanted}).json()["total"], timeout_s=60)
+
+    def poll(self, waiting_s: float = 600) -> list[tuple[str, str, str]]:
+        """Polls once, and returns deployment, state and message of each new post."""
+        before = len(self.receiver.posted)
+        with httpx.Client() as hook:
+            self._notifier.poll(self._api, hook, waiting_s)
+        return [(post["deployment"], post["state"], post["message"]) for post in self.receiver.posted[before:]]
+
+
+@pytest.fixture
+def told(prefect_url: str, tmp_path: Path) -> Iterator[Told]:
+    """A notifier with its receiver."""
+    settings = temporary_settings({PREFECT_API_URL: prefect_url})
+    with (
+        settings, get_client(sync_client=True) as client, httpx.Client(base_url=prefect_url) as api,
+        Receiver().running() as receiver,
+    ):  # fmt: skip
+        yield Told(prefect_url, client, api, receiver, tmp_path)
+
+
+def test_each_failure_is_told_once_and_so_is_the_recovery(told: Told) -> None:
+    """A failed run is one post, also after a restart; the same failure is not repeated; a success ends it."""
+    first, second, third = (told.create_run("score") for _ in range(3))
+    told.set_state(first, Failed(message="no model"))
+    assert told.poll() == [("score", "Failed", "no model")]
+    told.restart()
+    told.set_state(second, Failed(message="no model"))
+    assert told.poll() == []
+    told.set_state(third, Failed(message="no inbox"))
+    assert told.poll() == [("score", "Failed", "no inbox")]
+    told.set_state(third, Completed(message="3 files scored"))
+    assert told.poll() == [("score", "Completed", "works again: 3 files scored")]
+    told.set_state(second, Completed())
+    assert told.poll() == []
+    keys = [post["key"] for post in told.receiver.posted]
+    assert len(set(keys)) == 3
+    assert [headers["Idempotency-Key"] for headers in told.receiver.headers] == keys
+
+
+def test_late_and_waiting_runs_are_told_with_a_reason(told: Told) -> None:
+    """A late run has a message; a run that waits for its turn is told after a time, if it still waits."""
+    late, waits, waited = (told.create_run(name) for name in ("watch-data", "nightly", "nightly"))
+    told.set_state(late, Late())
+    assert told.poll() == [("watch-data", "Late", "no worker has started it since it was due")]
+    for run in (waits, waited):
+        told.set_state(run, Scheduled(name=WAITING))
+    assert told.poll() == []
+    told.set_state(waited, Running())
+    message = "waits for more than 0 minutes: an earlier run has not ended"
+    assert told.poll(waiting_s=0) == [("nightly", WAITING, message)]
+    assert told.poll(waiting_s=0) == []
+
+
+def test_repeated_crash_of_a_run_is_one_post(told: Told) -> None:
+    """A run that crashes again is not told again; a run of a single stage is left to the run that sent the stage."""
+    run, stage = told.create_run("nightly-2"), told.create_run("gpu", "train-stage")
+    for number in range(3):
+        told.set_state(run, Crashed(message=f"exit {number}"))
+    told.set_state(stage, Failed(message="x"))
+    assert told.poll() == [("nightly-2", "Crashed", "exit 0")]
+
+
+def test_webhook_that_does_not_answer_is_called_again(told: Told, capsys: pytest.CaptureFixture[str]) -> None:
+    """What the receiver did not take is sent later, in order and with the same key; the address is not printed."""
+    run = told.create_run("nightly-3")
+    told.set_state(run, Failed(message="first"))
+    told.receiver.status = 503
+    with pytest.raises(httpx.HTTPStatusError):
+        told.poll()
+    told.receiver.status = 204
+    told.set_state(run, Crashed(message="second"))
+    assert told.poll() == [("nightly-3", "Failed", "first"), ("nightly-3", "Crashed", "second")]
+    assert told.receiver.posted[0]["key"] == told.receiver.posted[1]["key"]
+    printed = capsys.readouterr().out
+    assert printed.startswith("The webhook cannot be called: HTTPStatusError; it is tried again")
+    assert "hook/" not in printed
+    assert "127.0.0.1" not in printed

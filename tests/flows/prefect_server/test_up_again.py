@@ -1,0 +1,153 @@
+"""The next start of `inkflow up`: marks runs that died with the last one, and keeps what a person set on its page."""
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from flows.prefect_server.automations import CRASH_AUTOMATION
+from flows.prefect_server.up_settings import WEBHOOK
+from flows.prefect_server.watchdog import marked_pids
+from tests.conftest import Toy, wait_until
+from tests.flows.prefect_server.test_up import DEPLOYMENTS, scheduled
+from tests.support.http_receiver import Receiver
+from tests.support.up_process import Up, running_up
+
+pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(900)]  # on a busy machine
+
+YEARLY, MONTHLY = "0 0 1 1 *", "0 0 1 * *"
+SCHEDULES = f"    schedules: [{{cron: '{YEARLY}', active: false}}]\n"
+QUEUE = "    concurrency_limit: {limit: 1, collision_strategy: ENQUEUE}\n"
+IDLE = """
+  - name: idle
+    entrypoint: flows.score.score
+    schedules: [{cron: '0 0 1 1 *'}]
+    triggers: [{type: event, name: idle trigger, expect: [never]}]
+    work_pool: {name: local}
+  - name: changed
+    entrypoint: flows.score.score
+    schedules: [{cron: '0 0 1 1 *'}]
+    work_pool: {name: local}
+"""
+
+
+@dataclass
+class Again:
+    """An `inkflow up` after one that was killed in a run, with what was before: a dead run, a waiting run, ids."""
+
+    up: Up
+    receiver: Receiver
+    project: Toy
+    dead: str
+    waiting: str
+    crash_automation: str
+
+
+@pytest.fixture(scope="module")
+def again(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Again]:
+    """`inkflow up`, its kill in the middle of a run with all of its processes, and its next start."""
+    folder = tmp_path_factory.mktemp("again")
+    project = scheduled(folder / "toy")
+    content = DEPLOYMENTS.replace("    parameters: {targets: [join]}\n", "    parameters: {targets: [join]}\n" + QUEUE)
+    content = content.replace("    schedules: [{interval: 4}]\n", SCHEDULES)
+    project.write({"prefect.yaml": content.replace(f"{QUEUE}  - name: retry", "  - name: retry") + IDLE})
+    with Receiver().running() as receiver:
+        settings = {WEBHOOK: f"http://127.0.0.1:{receiver.port}/hook"}
+        with running_up(project.folder, folder / "first.log", **settings) as up:
+            change_on_the_page(up)
+            automation = crash_automation(up)
+            dead = up.start("inkflow/nightly", targets=["slow"])
+            wait_until(lambda: (project.folder / "started").exists(), timeout_s=120)
+            waiting = up.start("inkflow/nightly")
+            wait_until(lambda: up.state(waiting) == "AwaitingConcurrencySlot", timeout_s=60)
+            assert up.state(dead) == "Running"
+            kill_all(up, dead)
+        text = (project.folder / "prefect.yaml").read_text()
+        position = text.index("name: changed")
+        project.write({"prefect.yaml": text[:position] + text[position:].replace(YEARLY, MONTHLY)})
+        with running_up(project.folder, folder / "second.log", **settings) as up:
+            yield Again(up, receiver, project, dead, waiting, automation)
+
+
+def change_on_the_page(up: Up) -> None:
+    """Does what a person does on Prefect's page: schedules on and off, a pause, a new schedule, a trigger off."""
+    often, idle = (up.get(f"/deployments/name/{name}") for name in ("inkflow/often", "score/idle"))
+    up.patch(f"/deployments/{often['id']}/schedules/{often['schedules'][0]['id']}", active=True)
+    cron = {"schedule": {"cron": MONTHLY}, "active": True}
+    httpx.post(
+        f"{up.api}/deployments/{often['id']}/schedules", json=[cron], auth=up.auth, timeout=60
+    ).raise_for_status()
+    up.patch(f"/deployments/{idle['id']}/schedules/{idle['schedules'][0]['id']}", active=False)
+    up.patch(f"/deployments/{idle['id']}", paused=True)
+    [trigger] = [item for item in up.post("/automations/filter") if item["name"] == "idle trigger"]
+    up.patch(f"/automations/{trigger['id']}", enabled=False)
+
+
+def crash_automation(up: Up) -> str:
+    """Returns the ids of the automation for runs without a heartbeat and of its trigger: running watches have both."""
+    [found] = [item for item in up.post("/automations/filter") if item["name"] == CRASH_AUTOMATION]
+    return f"{found['id']} {found['trigger']['id']}"
+
+
+def kill_all(up: Up, run: str) -> None:
+    """Kills `inkflow up` with all of its processes and those of `run` at once, as a power cut does."""
+    processes = [up.process.pid, *marked_pids(f":{up.folder}")]
+    for process in psutil.process_iter(["environ"]):
+        if (process.info["environ"] or {}).get("PREFECT__FLOW_RUN_ID") == run:
+            processes.append(process.pid)
+    for pid in processes:
+        with suppress(ProcessLookupError):
+            os.kill(pid, 9)
+    up.process.wait()
+
+
+def test_run_that_died_with_up_starts_again(again: Again) -> None:
+    """It is marked as crashed at once, gives up its slot, starts again and completes; each of this is told once."""
+    again.up.wait_for(again.waiting, "Completed")
+    again.up.wait_for(again.dead, "Completed")
+    assert again.up.get(f"/flow_runs/{again.dead}")["run_count"] == 2
+    assert "now marked as crashed: " in again.up.output
+    wait_until(lambda: "Completed" in told(again), timeout_s=60)
+    assert told(again) == ["Crashed", "Completed"]
+
+
+def told(again: Again) -> list[str]:
+    """Returns the states that the webhook got, in order."""
+    return [posted["state"] for posted in again.receiver.posted]
+
+
+def test_watches_of_runs_go_on(again: Again) -> None:
+    """The automation for runs without a heartbeat is kept: it goes on to watch the runs of other machines."""
+    assert crash_automation(again.up) == again.crash_automation
+
+
+def test_settings_of_prefects_page_are_kept(again: Again) -> None:
+    """Schedules, pauses and triggers stay as a person set them, except schedules that prefect.yaml has changed."""
+    often, idle, changed = (
+        again.up.get(f"/deployments/name/{name}") for name in ("inkflow/often", "score/idle", "score/changed")
+    )
+    assert schedules(often) == {YEARLY: True, MONTHLY: True}
+    assert schedules(idle) == {YEARLY: False}
+    assert schedules(changed) == {MONTHLY: True}
+    assert (often["paused"], idle["paused"], changed["paused"]) == (False, True, False)
+    triggers = {item["name"]: item["enabled"] for item in again.up.post("/automations/filter")}
+    assert (triggers["idle trigger"], triggers["retry-crashed__automation_1"]) == (False, True)
+
+
+def schedules(deployment: dict[str, Any]) -> dict[str, bool]:
+    """Returns for each schedule whether it is active."""
+    return {item["schedule"]["cron"]: item["active"] for item in deployment["schedules"]}
+
+
+def test_unknown_parameter_is_refused(again: Again) -> None:
+    """A run with a parameter that its flow does not have is refused when it is created."""
+    identifier = again.up.get("/deployments/name/inkflow/nightly")["id"]
+    url = f"{again.up.api}/deployments/{identifier}/create_flow_run"
+    answer = httpx.post(url, json={"parameters": {"fource": True}}, auth=again.up.auth, timeout=60)
+    assert answer.status_code == 409
+    assert "'fource' was unexpected" in answer.text

@@ -1,0 +1,93 @@
+"""Deployed runs: settings hold for one run, which works in a clone and is recorded as a DVC experiment."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import DIAMOND, Toy
+from tests.flows.dvc_repo.test_remotes import commit
+
+pytestmark = pytest.mark.server
+
+PROGRAM = """
+import json, sys
+from flows.scheduled import scheduled
+state = scheduled(**json.loads(sys.argv[1]), return_state=True)
+print(json.dumps([state.name, state.message]))
+"""
+
+
+class Deployed:
+    """A committed project as a deployment runs it."""
+
+    def __init__(self, toy: Toy, url: str, home: Path) -> None:
+        self.toy = toy
+        self._environment = os.environ | {"PREFECT_API_URL": url, "PREFECT_HOME": str(home)}
+
+    def run(self, **parameters: Any) -> list[str]:
+        """Runs the flow in a process and returns the name and the message of its final state."""
+        command = [sys.executable, "-c", PROGRAM, json.dumps(parameters)]
+        done = subprocess.run(command, cwd=self.toy.folder, env=self._environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        state: list[str] = json.loads(done.stdout.splitlines()[-1])
+        return state
+
+    def git(self, *arguments: str) -> str:
+        """Returns the output of a git command."""
+        return subprocess.run(["git", *arguments], check=True, capture_output=True, text=True).stdout.strip()
+
+    def experiments(self) -> dict[str, str]:
+        """Returns params.yaml of each experiment, by its name."""
+        references = self.git("for-each-ref", "--format=%(refname)", "refs/exps").splitlines()
+        return {name.rpartition("/")[2]: self.git("show", f"{name}:params.yaml") for name in references}
+
+    def files(self) -> dict[str, bytes]:
+        """Returns the content of the files in the workspace, without those of git, DVC and Inkflow."""
+        inner = {".git", ".dvc", ".inkflow"}
+        paths = [path for path in self.toy.folder.rglob("*") if path.is_file()]
+        relative = {str(path.relative_to(self.toy.folder)): path for path in paths}
+        return {name: path.read_bytes() for name, path in relative.items() if Path(name).parts[0] not in inner}
+
+
+@pytest.fixture
+def deployed(diamond: Toy, prefect_url: str, tmp_path: Path) -> Deployed:
+    """A committed project with the graph source → side@left, side@right → join; `source` writes its parameter."""
+    graph = DIAMOND.replace("cp in out", "test ${knobs.speed} != 13 && cat in params.yaml > out")
+    diamond.write({"dvc.yaml": graph, "params.yaml": "knobs:\n  speed: 1 # as committed\n"})
+    diamond.write({".gitignore": "/.inkflow\n/*.runs\n/out\n/left\n/right\n/joined\n"})
+    commit(diamond.folder)
+    return Deployed(diamond, prefect_url, tmp_path / "home")
+
+
+def test_settings_hold_for_one_run(deployed: Deployed) -> None:
+    """A run with settings leaves the workspace as it is, and says where its result is; the next run has none of it."""
+    before, head = deployed.files(), deployed.git("rev-parse", "HEAD")
+    name, message = deployed.run(settings={"knobs.speed": 400})
+    assert (name, message) == (
+        "Completed",
+        f"4 of 4 stages ran; the result is the DVC experiment speed=400 in {deployed.toy.folder}, "
+        "`dvc exp apply speed=400` copies it into the workspace",
+    )
+    assert (deployed.files(), deployed.git("status", "--porcelain")) == (before, "")
+    assert deployed.git("rev-parse", "HEAD") == head
+    assert deployed.experiments() == {"speed=400": "knobs:\n  speed: 400 # as committed"}
+    assert deployed.run(settings={"knobs.speed": 1}) == ["Completed", "4 of 4 stages ran"]  # as it is
+    assert "speed: 1 " in deployed.toy.read("joined")
+    subprocess.run(["dvc", "exp", "apply", "-q", "speed=400"], check=True)
+    assert "speed: 400 " in deployed.toy.read("joined")
+
+
+def test_a_failed_run_leaves_nothing(deployed: Deployed) -> None:
+    """A run with settings that fails leaves the parameters, and no experiment and no clone."""
+    before = deployed.files()
+    name, message = deployed.run(settings={"knobs.speed": 13}, targets=["source"])
+    assert (name, message.partition(":")[0]) == ("Failed", "source failed (exit code 1)")
+    name, message = deployed.run(settings={"knobs.sped": {"a": 1}, "nobs.x": 1})
+    assert (name, "did you mean 'knobs'?" in message) == ("Failed", True)
+    assert (deployed.files(), deployed.experiments()) == (before, {})
+    assert not list((deployed.toy.folder / ".dvc/tmp/inkflow").glob("run*"))

@@ -1,0 +1,106 @@
+"""The groups of a data set: their sources, their files, and what is rejected."""
+
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from stages.data.datasets import digest
+from stages.data.groups import GROUPS_FILE, read_groups
+from tests.support.download_project import INVALID, RAW, UNAVAILABLE, RunFailing, run_download, set_mirror
+from tests.support.http_server import Server, serve, status
+from tests.support.tiny_data import save, write_params
+
+TRAIN, TEST = np.arange(40, dtype="<i4") // 5, np.arange(12, dtype="<i4") // 4 + 100
+
+
+def idx(numbers: NDArray[Any], rows: int | None = None) -> bytes:
+    """Returns an IDX file of int32, packed by gzip, with `numbers` in the second of three columns."""
+    table = np.zeros((len(numbers), 3), ">i4")
+    table[:, 1] = numbers
+    header = bytes((0, 0, 0x0C, 2)) + (rows or len(numbers)).to_bytes(4) + (3).to_bytes(4)
+    return gzip.compress(header + table.tobytes())
+
+
+@pytest.fixture
+def groups(project: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A mirror with the data set but without its groups, which have addresses on the server; returns the mirror."""
+    save(set_mirror(project / "mirror", monkeypatch))
+    section = {
+        "noun": "writer",
+        "file": "tiny_writers.npz",
+        "arrays": {"train": "who_train", "test": "who_test"},
+        "urls": {"train": f"{server.url}/train.gz", "test": f"{server.url}/test.gz"},
+        "column": 1,
+        "sha256": {"train": digest(TRAIN), "test": digest(TEST)},
+    }
+    write_params(project, f"{server.url}/tiny.npz", tiny={"groups": section}, held_out="groups")
+    return project / "mirror"
+
+
+def test_sources_give_the_same_file(groups: Path, server: Server) -> None:
+    """The mirror goes first; the IDX files of the addresses, which may have more rows, give the same bytes."""
+    server.respond_with(serve(idx(TRAIN)), serve(idx(np.concatenate([TEST, TEST]))))
+    from_addresses = run_download()
+    assert server.paths == ["/train.gz", "/test.gz"]
+    np.savez(groups / "tiny_writers.npz", who_train=TRAIN.astype(np.int64), who_test=TEST)
+    assert run_download() == from_addresses
+    assert len(server.paths) == 2
+    assert [numbers.tolist() for numbers in read_groups(RAW / GROUPS_FILE, 40)] == [TRAIN.tolist(), TEST.tolist()]
+
+
+def test_groups_are_fetched_only_where_they_are_held_out(project: Path, groups: Path, server: Server) -> None:
+    """Without `held_out: groups`, groups.npz has no arrays and no source is asked."""
+    write_params(project, f"{server.url}/tiny.npz")
+    assert sorted(run_download()) == ["dataset.json", "dataset.npz", "groups.npz"]
+    assert server.paths == []
+    assert np.load(RAW / GROUPS_FILE).files == []
+
+
+def test_missing_groups(groups: Path, run_failing: RunFailing) -> None:
+    """If no source has the groups, the message names all of them and both remedies."""
+    code, error = run_failing()
+    assert code == UNAVAILABLE
+    for part in ("tiny_writers.npz: there is no such file", "/train.gz", "INKFLOW_MIRROR", "choose `random` or `last`"):
+        assert part in error
+
+
+@pytest.mark.parametrize(
+    ("train", "message"),
+    [
+        (lambda: idx(TRAIN[::-1]), "the groups of the train part have sha256"),
+        (lambda: idx(TRAIN[:39]), "it has 39 rows of 3 columns, expected at least 40 rows"),
+        (lambda: idx(TRAIN, rows=10**9)[:-12], "damaged or cut short"),
+        (lambda: idx(TRAIN[:30], rows=40), "it ends after 360 bytes of its rows, expected 480"),
+        (lambda: gzip.compress(b"\0\0\x08\1" + bytes(90)), "expected an IDX file of int32 with two dimensions"),
+        (lambda: b"not gzip", "damaged or cut short"),
+        (lambda: gzip.compress(b""), "it begins with b''"),
+    ],
+)
+def test_invalid_idx_file(
+    groups: Path, server: Server, run_failing: RunFailing, train: Callable[[], bytes], message: str
+) -> None:
+    """A source with an invalid file stops the stage in one sentence; earlier outputs stay."""
+    server.respond_with(serve(train(), etag=""), serve(idx(TEST)))
+    code, error = run_failing()
+    assert (code, message in error) == (INVALID, True), error
+
+
+@pytest.mark.parametrize(
+    ("numbers", "message"),
+    [
+        (TRAIN[:39], "who_train has shape (39,)"),
+        (TRAIN.astype(float), "type float64, expected integers of shape (40,)"),
+        (TRAIN.astype(np.int64) + 2**40, "expected numbers of 32 bits"),
+    ],
+)
+def test_invalid_npz_file(groups: Path, server: Server, run_failing: RunFailing, numbers: Any, message: str) -> None:
+    """The mirror's arrays are checked before anything is written."""
+    server.respond_with(status(404))
+    np.savez(groups / "tiny_writers.npz", who_train=numbers, who_test=TEST)
+    code, error = run_failing()
+    assert (code, message in error) == (INVALID, True), error

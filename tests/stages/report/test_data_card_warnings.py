@@ -1,0 +1,33 @@
+"""The data card of the report shows the warnings about the data set."""
+
+import json
+
+import numpy as np
+import pytest
+
+from stages.data.config import Dataset
+from stages.data.datasets import describe
+from stages.report.data_card import Data
+from stages.report.records import Preparation
+from tests.support.report_data import DIGITS, preparation, small_digits
+
+ARRAYS = small_digits()
+
+
+@pytest.mark.parametrize(
+    ("changes", "warnings"),
+    [
+        ({}, []),
+        ({"y_train": ARRAYS.y_train + 1, "y_test": ARRAYS.y_test + 1}, ["the training labels start at 1"]),
+        ({"x_train": ARRAYS.x_train // 200, "x_test": ARRAYS.x_test // 200}, ["training images are 0 to 1", "test"]),
+        ({"x_test": np.full_like(ARRAYS.x_test, 7)}, ["all 450 test images are equal"]),
+    ],
+    ids=["good", "from 1", "binary", "constant"],
+)
+def test_data_card_has_the_warnings(changes: dict[str, np.ndarray], warnings: list[str]) -> None:
+    """Each trap in the arrays of either part has its sentence in the data card; good data have none."""
+    arrays, source = ARRAYS._replace(**changes), Dataset.model_validate(DIGITS)
+    prepared = Preparation.model_validate_json(json.dumps(preparation("digits", arrays, 1200, 147)))
+    data = Data(describe("digits", source, arrays), prepared, arrays, source)
+    assert len(data.warnings) == len(warnings)
+    assert all(expected in got for got, expected in zip(data.warnings, warnings, strict=True))
