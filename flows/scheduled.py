@@ -96,9 +96,12 @@ def _run_in_clone(settings: dict[str, Any], run: Run) -> State[Any]:
             clones.copy_origin(project)
             with chdir(project):  # DVC works in the current folder
                 run.params = apply_settings(settings, Path())
+                dataset = run.params.dataset if run.params else None
                 state = run_stages(start_engine(run))
                 if set(run.errors) - {GATES}:
                     return state
+                if run.params and run.params.dataset != dataset:  # the fallback, which the name has to tell
+                    settings = settings | {"dataset": run.params.dataset}
                 name = Combination(settings).experiment(parameter_keys(root))
                 with Repository() as repository:
                     outputs = [output for stage in repository.stages(run.targets) for output in stage.outputs]

@@ -8,7 +8,7 @@ from prefect import get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from flows.core.redaction import mask_logs
+from flows.core.redaction import mask, mask_logs
 from flows.engine.processes.command_runner import CommandRunner
 from flows.engine.types import Command
 from flows.tasks.artifacts import publish_scores
@@ -48,5 +48,8 @@ def score(
         logger.error(str(error))
         return failure_state(error)
     counts, rejected = lines[-1].removeprefix("score: "), Path(out).with_suffix(".errors.csv")
-    publish_scores(counts, Path(out), rejected)
+    try:
+        publish_scores(counts, Path(out), rejected)
+    except Exception as error:  # noqa: BLE001 - Prefect's client documents no errors
+        logger.warning(f"the numbers are not on Prefect's page: {mask(' '.join(str(error).split()))}")
     return Completed(message=counts if ", 0 could not" in counts else f"{counts}, see {rejected}")

@@ -23,6 +23,8 @@ from flows.core.params_edit import load_project_params
 from flows.core.project import MIRROR
 from flows.core.redaction import mask
 from flows.engine import resources
+from flows.prefect_server.credentials import CLIENT_PASSWORD, find_password
+from flows.prefect_server.environment import variables_set
 from flows.prefect_server.server_check import check_health, check_server, configured_url
 from stages.base.errors import EXIT_DONE, EXIT_FAILED, InkflowError
 
@@ -113,7 +115,9 @@ def server(root: Path) -> Finding:
     except ServerUnreachable:
         return Finding("Prefect server", WRONG, f"{mask(url)} does not answer", "inkflow up, or unset PREFECT_API_URL")
     try:
-        check_server(url)
+        password = find_password(root, url)
+        with variables_set({CLIENT_PASSWORD: password} if password else {}):
+            check_server(url)
     except ServerUnreachable as error:
         return Finding("Prefect server", WRONG, str(error), "correct or unset PREFECT_API_URL")
     return Finding("Prefect server", FINE, f"{mask(url)} answers")
@@ -203,12 +207,12 @@ def _mirror_source(name: str) -> str | None:
 
 def _has_file(source: str) -> bool:
     """Returns True if the URL or path `source` can be read."""
-    if urlsplit(source).scheme not in ("http", "https"):
-        return Path(source).expanduser().is_file()
     try:
+        if urlsplit(source).scheme not in ("http", "https"):
+            return Path(source).expanduser().is_file()
         with httpx.stream("GET", source, timeout=DATA_S, follow_redirects=True) as response:
             return response.is_success
-    except (httpx.HTTPError, httpx.InvalidURL):
+    except (httpx.HTTPError, httpx.InvalidURL, ImportError, OSError, RuntimeError, ValueError):
         return False
 
 

@@ -53,7 +53,8 @@ def run_git(
     Raises:
         GitFailed: git failed or is not installed.
     """
-    environment = {name: value for name, value in os.environ.items() if name not in LOCAL_VARIABLES} | SETTINGS
+    names = set(os.environ) - LOCAL_VARIABLES
+    environment = {name: os.environ.get(name, "") for name in names} | SETTINGS  # a thread may remove a variable
     if index is not None:
         environment["GIT_INDEX_FILE"] = str(index)
     try:

@@ -79,13 +79,16 @@ def masked_lines(chunks: Iterable[Sequence[str]]) -> Iterator[str]:
 
     Args:
         chunks: lines with their ends, as a text file with `newline=""` gives them; one call of `mask` takes a chunk of
-            them without carriage returns.
+            them without carriage returns. An empty chunk says that nothing follows for now.
     """
     held: list[str] = []  # lines that end with a carriage return after the start of a secret
     for chunk in chunks:
-        if held or any(text.endswith("\r") for text in chunk):
+        if not chunk:
+            yield from map(_masked_line, held)
+            held.clear()
+        elif held or any(text.endswith("\r") for text in chunk):
             yield from _lines_with_returns(chunk, held)
-        elif chunk:
+        else:
             yield from mask("".join(chunk).replace("\r\n", "\n").removesuffix("\n")).split("\n")
     yield from map(_masked_line, held)
 
@@ -169,7 +172,8 @@ Sources = tuple[tuple[tuple[str, str], ...], tuple[tuple[str, int], ...]]
 
 def _sources() -> Sources:
     """Returns all sources of secrets: variables with their values, configuration files with their times in ns."""
-    variables = tuple((name, value) for name, value in os.environ.items() if _is_secret_name(name) or "://" in value)
+    items = ((name, os.environ.get(name, "")) for name in list(os.environ))  # another thread may remove a variable
+    variables = tuple((name, value) for name, value in items if _is_secret_name(name) or "://" in value)
     files = []
     for path in _config_files():
         with suppress(OSError):

@@ -189,15 +189,21 @@ def load_graph(repo: Repo) -> "nx.DiGraph[DvcStage]":
     try:
         graph = repo.index.graph
     except DvcException:
-        paths = [path for path in Path(repo.root_dir).rglob("dvc.lock") if not path.read_bytes().strip()]
-        if not paths:
+        if not _empty_lock_files(repo):
             raise
-        for path in paths:
-            note_once(f"{path.relative_to(repo.root_dir)} was empty, and is removed")
-            path.unlink()
+        with repo.lock:  # else another process may be writing the file at this moment
+            for path in _empty_lock_files(repo):
+                note_once(f"{path.relative_to(repo.root_dir)} was empty, and is removed")
+                path.unlink()
         repo._reset()
         graph = repo.index.graph
     return graph
+
+
+def _empty_lock_files(repo: Repo) -> list[Path]:
+    """Return the lock files without content, except those in clones of the project."""
+    paths = [path for path in Path(repo.root_dir).rglob("dvc.lock") if Path(str(repo.dvc_dir)) not in path.parents]
+    return [path for path in paths if not path.read_bytes().strip()]
 
 
 def repair_rwlock(repo: Repo) -> None:

@@ -70,7 +70,8 @@ def earlier_outputs(root: Path) -> Iterator[Path]:
 
     While stages run, it is a temporary folder of links, in which the outputs in backups have their own places.
     """
-    folders = [folder for folder in (root / FOLDER).glob("*") if not is_outdated(root, unquote(folder.name))]
+    stages = {folder: _read_list(folder).get("stage", unquote(folder.name)) for folder in (root / FOLDER).glob("*")}
+    folders = [folder for folder, stage in stages.items() if not is_outdated(root, stage)]
     backups = {Path(path): _backup_path(folder, path) for folder in folders for path in _read_list(folder)["paths"]}
     existing = {path: backup.absolute() for path, backup in backups.items() if os.path.lexists(backup)}
     inside = {path: backup for path, backup in existing.items() if path.parts[0] != ".."}

@@ -70,13 +70,16 @@ def find_password(root: Path, url: str) -> str | None:
         return None
     with suppress(OSError, UnicodeDecodeError, ValueError):
         address = (root / HOME / ADDRESS_FILE).read_text(encoding="utf-8")
-        if _place(url) == _place(address) and _is_running(root):
+        if _place(url) == _place(address) and is_running(root):
             return (root / HOME / AUTH_FILE).read_text(encoding="utf-8").strip()
     return None
 
 
-def _is_running(root: Path) -> bool:
-    """Returns whether `inkflow up` runs. A killed one leaves its address, which the server of another user may take."""
+def is_running(root: Path) -> bool:
+    """Returns whether the `inkflow up` in `root` runs.
+
+    A killed one leaves its address, which the server of another user may take.
+    """
     with (root / LOCK).open() as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

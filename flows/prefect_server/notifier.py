@@ -43,15 +43,18 @@ class Notifier(threading.Thread):
         super().__init__(name="notifier", daemon=True)
         self._api_url, self._webhook, self._path = api_url, webhook, path
         name, _, secret = (password or "").partition(":")
-        self._auth = (name, secret) if password else None
+        try:  # here and not in the thread: a proxy or certificate file of the environment may be unusable
+            self._api = connect(api_url, (name, secret) if password else None)
+            self._hook = httpx.Client(timeout=POST_TIMEOUT_S, trust_env=not is_loopback(webhook))
+        except (httpx.HTTPError, httpx.InvalidURL, ImportError, OSError, ValueError) as error:
+            raise InkflowError(f"the webhook cannot be called ({mask(str(error))}); correct the environment") from error
         self._end = threading.Event()
         self._is_noted = False
         self._record, self._written = _read_record(path), ""
 
     def run(self) -> None:
         """Looks for new events every POLL_S."""
-        hook = httpx.Client(timeout=POST_TIMEOUT_S, trust_env=not is_loopback(self._webhook))
-        with connect(self._api_url, self._auth) as api, hook:
+        with self._api as api, self._hook as hook:
             while not self._end.wait(POLL_S):
                 with suppress(*UNREACHABLE, InkflowError):  # what was not posted or recorded is tried again
                     self.poll(api, hook)

@@ -13,7 +13,7 @@ import httpx
 
 from flows.core.errors import ServerUnreachable
 from flows.prefect_server.api_client import connect, request
-from flows.prefect_server.credentials import ADDRESS_FILE, AUTH_FILE, HOME
+from flows.prefect_server.credentials import ADDRESS_FILE, AUTH_FILE, HOME, is_running
 from flows.prefect_server.environment import PASSWORD
 from flows.prefect_server.server import DATABASE_FILE, Server
 from flows.prefect_server.server import HOME as RUN_HOME
@@ -42,7 +42,7 @@ def prune_flow_runs(
     before = (datetime.now(UTC) - min(age, timedelta(days=36_500))).isoformat()
     run_filter = {"end_time": {"before_": before}, "state": {"type": {"any_": list(FINAL_STATES)}}}
     count = 0
-    for home, url in ((root / HOME, _running_url(root / HOME / ADDRESS_FILE)), (root / RUN_HOME, None)):
+    for home, url in ((root / HOME, _running_url(root)), (root / RUN_HOME, None)):
         if url is None and not (home / DATABASE_FILE).exists():
             continue
         try:
@@ -51,12 +51,11 @@ def prune_flow_runs(
                 if not dry_run:
                     _delete(client, run_filter, found, log)
         except (httpx.HTTPError, InkflowError) as error:
-            note = f"the flow runs could not be pruned ({error}); start `inkflow up`, then prune again"
+            note = f"the flow runs could not be pruned ({error}); repair the server or its database, then prune again"
             return PrunedFlowRuns(count, note)
         count += found
         if url is None and not dry_run:
-            with closing(sqlite3.connect(home / DATABASE_FILE)) as database:
-                database.execute("VACUUM")
+            _compact(home / DATABASE_FILE)
     return PrunedFlowRuns(count, None)
 
 
@@ -69,12 +68,21 @@ def _delete(client: httpx.Client, run_filter: dict[str, Any], count: int, log: C
             log(f"Prefect: {done} of {count} flow runs removed ...")
 
 
-def _running_url(address: Path) -> str | None:
+def _compact(database_file: Path) -> None:
+    """Removes the logs of deleted runs, which the server has only planned, and frees the space of the file."""
+    with suppress(sqlite3.Error), closing(sqlite3.connect(database_file)) as database:  # else at the next prune
+        database.execute("DELETE FROM log WHERE flow_run_id NOT IN (SELECT id FROM flow_run)")
+        database.commit()
+        database.execute("VACUUM")
+
+
+def _running_url(root: Path) -> str | None:
     """Returns the API URL of the running `inkflow up`, None if none runs: one that was killed leaves its file."""
     with suppress(OSError, ServerUnreachable):
-        url = address.read_text(encoding="utf-8").strip()
-        check_health(url)
-        return url
+        if is_running(root):
+            url = (root / HOME / ADDRESS_FILE).read_text(encoding="utf-8").strip()
+            check_health(url)
+            return url
     return None
 
 

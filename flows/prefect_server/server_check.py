@@ -10,7 +10,7 @@ import urllib.error
 import urllib.request
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from flows.core.errors import ServerUnreachable
 from flows.prefect_server.environment import PROXIES, is_loopback
@@ -32,9 +32,12 @@ def check_health(url: str) -> None:
     Raises:
         ServerUnreachable: The server does not respond.
     """
-    proxies = urllib.request.ProxyHandler({} if is_loopback(url) else None)
+    handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({} if is_loopback(url) else None)]
     try:
-        with urllib.request.build_opener(proxies).open(f"{url.rstrip('/')}/health", timeout=TIMEOUT_S):
+        if url.startswith("https:"):
+            context = _certificates() or ssl._create_unverified_context()  # as the user wants
+            handlers.append(urllib.request.HTTPSHandler(context=context))
+        with urllib.request.build_opener(*handlers).open(f"{url.rstrip('/')}/health", timeout=TIMEOUT_S):
             pass
     except urllib.error.HTTPError:
         pass  # the server responds
@@ -87,7 +90,7 @@ def _ask(url: str) -> tuple[int, bytes]:
     return response.status_code, answer
 
 
-def _certificates() -> ssl.SSLContext | bool:
+def _certificates() -> ssl.SSLContext | Literal[False]:
     """Returns what Prefect's client verifies a server with; False if the user switched that off.
 
     Raises:

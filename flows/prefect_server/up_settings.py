@@ -106,7 +106,7 @@ def read_settings(arguments: argparse.Namespace, root: Path) -> Settings:
     read_deployments(root)
     _check_port(arguments.host, arguments.port)
     webhook = arguments.webhook or os.environ.get(WEBHOOK) or None
-    if webhook and urlsplit(webhook).scheme not in ("http", "https"):
+    if webhook and not _is_web_url(webhook):
         raise InvalidInput("the webhook is not a URL: expected http://... or https://...")
     database = arguments.database or os.environ.get(DATABASE) or None
     if database:
@@ -195,6 +195,13 @@ def _host_names(host: str) -> set[str]:
     return {name.lower() for name in names if name}
 
 
+def _is_web_url(text: str) -> bool:
+    try:
+        return urlsplit(text).scheme in ("http", "https")
+    except ValueError:
+        return False
+
+
 def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -207,8 +214,9 @@ def _check_port(host: str, port: int) -> None:
         raise InvalidInput(f"--port: got {port}, expected 1 to 65535")
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    except OSError as error:
-        raise InvalidInput(f"--host: {host} is not an address of this machine ({error.strerror})") from error
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InvalidInput(f"--host: {host} is not an address of this machine ({reason})") from error
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

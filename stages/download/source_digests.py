@@ -10,11 +10,21 @@ import os
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 
 from stages.base.errors import EXIT_DONE, SourceUnavailable, exit_with
-from stages.data.config import Dataset, load_dataset
-from stages.data.datasets import Arrays, check_shape_and_range, describe, error_context, write_dataset
+from stages.data.config import Dataset, load_dataset, load_held_out
+from stages.data.datasets import (
+    Arrays,
+    Description,
+    check_shape_and_range,
+    describe,
+    error_context,
+    write_dataset,
+)
+from stages.data.groups import GROUPS_FILE, Groups, write_groups
+from stages.download.fetch_groups import fetch_groups
 from stages.download.http_download import READ_TIMEOUT_S
 from stages.download.sources import Source, list_sources, local_file, read_source
 
@@ -40,6 +50,14 @@ def read_data(name: str, dataset: Dataset, source: Source) -> Arrays:
     return arrays
 
 
+def _read_groups(params: str, dataset: Dataset, description: Description) -> Groups | None:
+    """Returns the groups, if whole groups are held out; standard output has the digests alone."""
+    if load_held_out(params) != "groups" or dataset.groups is None:
+        return None
+    with redirect_stdout(sys.stderr):
+        return fetch_groups(dataset.groups, description, READ_TIMEOUT_S)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Prints the digests as JSON and returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m stages.download.source_digests", description=__doc__)
@@ -57,7 +75,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         present = {array: info.sha256 for array, info in description.arrays.items()}
         result |= {"source": source.label, "present": present}
         if arguments.out and present != recorded:
+            groups = _read_groups(arguments.params, dataset, description)
             write_dataset(arguments.out, arrays, description)
+            write_groups(arguments.out / GROUPS_FILE, groups)
     print(json.dumps(result))
     return EXIT_DONE
 

@@ -70,7 +70,7 @@ def _failed_gates(path: Path) -> Iterator[str]:
 
     A record is about files of the same content; an older one, without digests, about the models of its project.
     """
-    parents = path.absolute().parents
+    parents = original(path.absolute()).parents
     own = parents[min(2, len(parents) - 1)]
     for root in dict.fromkeys((own, Path().absolute())):
         try:

@@ -73,9 +73,12 @@ class StageOutput:
         return not self._thread.is_alive()
 
     def _read(self) -> None:
-        for line in masked_lines(self._chunks()):
-            self._handle(line)
-        os.close(self._read_end)
+        try:
+            for line in masked_lines(self._chunks()):
+                self._handle(line)
+        finally:  # else `catch_up` would wait for ever
+            self._marker_read.set()
+            os.close(self._read_end)
 
     def _chunks(self) -> Iterator[list[str]]:
         """Yields lines with their ends; waits for the reader of the run after each chunk."""
@@ -86,7 +89,7 @@ class StageOutput:
             *lines, rest = LINE_END.split(rest + decoder.decode(data))
             if len(rest) > MAX_LINE:
                 lines, rest = [*lines, rest], ""
-            yield lines
+            yield from self._until_markers(lines)
             while self._is_throttled() and not self._wait_for_room(POLL_S):
                 pass
         if rest := rest + decoder.decode(b"", final=True):
@@ -95,13 +98,22 @@ class StageOutput:
     def _is_throttled(self) -> bool:
         return self._may_wait() and not self._unthrottled.is_set()
 
+    def _until_markers(self, lines: list[str]) -> Iterator[list[str]]:
+        """Yields `lines` without the markers, which `mask` could change; the text before one may lack its line feed."""
+        start, end = 0, f"{self._marker}\n"
+        for number, line in enumerate(lines):
+            if line.endswith(end):
+                text = line.removesuffix(end)
+                yield lines[start:number] + ([f"{text}\n"] if text else [])
+                yield []  # what has been held is complete
+                self._marker_read.set()
+                start = number + 1
+        if start < len(lines):
+            yield lines[start:]
+
     def _handle(self, line: str) -> None:
         if self._is_closed:  # written by a process that has escaped, after the end of the stage
             return
-        text = line.removesuffix(self._marker)  # the line before the marker may lack its line feed
-        if text or text == line:
-            self.tail.append(text)
-            with suppress(Exception):  # go on reading if `on_line` fails: a full pipe would block the stage
-                self._on_line(text)
-        if text != line:
-            self._marker_read.set()
+        self.tail.append(line)
+        with suppress(Exception):  # go on reading if `on_line` fails: a full pipe would block the stage
+            self._on_line(line)

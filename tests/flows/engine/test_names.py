@@ -33,6 +33,8 @@ def test_recovery(tmp_path: Path, name: str) -> None:
     """A backup that a killed run left is restored, unless dvc.lock has got another entry for the stage."""
     (tmp_path / "out").write_text("earlier")
     output_backup.backup_outputs(tmp_path, f"s@{name}", ["out"])
+    with output_backup.earlier_outputs(tmp_path) as folder:
+        assert (folder / "out").read_text() == "earlier"
     output_backup.restore_all(tmp_path)
     assert (tmp_path / "out").read_text() == "earlier"
     assert not output_backup.has_backups(tmp_path)

@@ -20,7 +20,7 @@ from flows.engine.processes.command_runner import CommandRunner
 from flows.engine.stage_events import StageEvents
 from flows.engine.types import Command, Outcome, Result, Stage
 from tests.conftest import Toy, run_engine, wait_until
-from tests.flows.engine.helpers import stage_processes, succeeded
+from tests.flows.engine.helpers import RecordingDisplay, stage_processes, succeeded
 from tests.support.root import ROOT
 
 RUN = """
@@ -61,6 +61,17 @@ def test_reader_that_comes_late(toy: Toy) -> None:
         f"  a | a line that is forty characters long {number:05}" for number in range(1, 2001)
     ]
     assert out.splitlines()[-1] == "the end"
+
+
+@pytest.mark.parametrize("end", ["http://h/lab?token=abcdef", "\033[", "dXNlcjpzZWNyZXQtd29yZA", "50 %\r", "secret-\r"])
+def test_end_that_masking_changes(toy: Toy, end: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stage ends, and its next command runs, whatever the unfinished last line of its output holds."""
+    monkeypatch.setenv("MY_SECRET", "secret-word")
+    (toy.folder / "end").write_bytes(end.encode())
+    toy.write({"dvc.yaml": "stages:\n  a:\n    cmd: [cat end, echo 1 > a]\n    deps: [end]\n    outs: [a]\n"})
+    display = RecordingDisplay()
+    assert succeeded(run_engine(display=display)) and toy.read("a") == "1\n"
+    assert not any("abcdef" in line or "dXNl" in line for line in display.lines if not line.startswith("> "))
 
 
 def test_much_output_then_a_failure(toy: Toy) -> None:

@@ -13,9 +13,9 @@ import pytest
 from onnx import helper
 
 from flows.cli.main import main
-from stages.base.errors import exit_with
+from stages.base.errors import ModelError, exit_with
 from stages.predict import score
-from stages.predict.model_standing import file_sha256
+from stages.predict.model_standing import file_sha256, open_model
 from stages.samples.prepared import Prepared
 from stages.train.export.model_files import dataset_metadata
 from tests.support.pictures import npy, template, write_reader
@@ -134,6 +134,19 @@ def test_copy_of_a_refused_model_is_refused(work: Path) -> None:
     write_gates(work, "failed", record={"models": {"reader": digest("models/reader/model.onnx")}})
     shutil.copy("models/reader/model.onnx", "copy.onnx")
     assert predict(model="copy.onnx") == 2
+
+
+def test_refused_model_while_it_is_trained_again(
+    work: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The earlier file of a model that is trained again is refused too, also from another folder."""
+    write_gates(work, "failed", record={"models": {"reader": digest("models/reader/model.onnx")}})
+    backup = work / ".inkflow/aside/train@reader/outputs/models"
+    backup.mkdir(parents=True)
+    shutil.move("models/reader", backup)
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    with pytest.raises(ModelError, match="failed its quality gate"):
+        open_model(str(work / "models/reader/model.onnx"), anyway=False)
 
 
 @pytest.mark.parametrize("content", [None, "passed", "other model", "other file", "[]", "{", '{"checks": [1]}'])
