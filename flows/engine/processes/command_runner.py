@@ -70,6 +70,8 @@ class CommandRunner:
                     self._end_output(command, output, is_done=False)
                     raise
                 self._end_output(command, output, is_done=len(command.lines) == 1)
+            if command.stage in self._timed_out:  # while a process that has left the group still wrote
+                raise StageTimedOut(command.stage, timeout_s or 0.0)
         finally:
             if timer:
                 timer.cancel()
