@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.prefect_server.credentials import ADDRESS_FILE, HOME
+from flows.core.file_lock import exclusive_lock
+from flows.prefect_server.credentials import ADDRESS_FILE, HOME, LOCK
 from flows.prefect_server.environment import DATABASE
 from flows.prefect_server.old_runs import prune_flow_runs
 from tests.support.loopback import JsonHandler, serving
@@ -67,7 +68,7 @@ def root(tmp_path: Path) -> Path:
 def busy(root: Path) -> Iterator[PrefectApi]:
     """A running server that answers 503 at first."""
     api = PrefectApi(503)
-    with api.serving:
+    with api.serving, exclusive_lock(root / LOCK):  # as `inkflow up` holds it
         (root / HOME / ADDRESS_FILE).write_text(api.url)
         yield api
 
@@ -84,13 +85,22 @@ def test_requests_to_a_busy_server_are_repeated(root: Path, busy: PrefectApi) ->
 def test_an_error_of_the_server_is_reported(root: Path) -> None:
     """An error other than 503 is not retried: the note names it, and no run is counted or removed."""
     api = PrefectApi(500)
-    with api.serving:
+    with api.serving, exclusive_lock(root / LOCK):  # as `inkflow up` holds it
         (root / HOME / ADDRESS_FILE).write_text(api.url)
         result = prune_flow_runs(root, timedelta(), dry_run=False)
     assert (result.flow_runs, api.runs) == (0, {"one", "two", "three"})
     assert result.note is not None
     assert "could not be pruned" in result.note
     assert "500" in result.note
+
+
+def test_server_at_the_address_of_a_killed_up_is_left_alone(root: Path) -> None:
+    """A killed `inkflow up` leaves its address; another server there gets no request and no password."""
+    api = PrefectApi(503)
+    with api.serving:
+        (root / HOME / ADDRESS_FILE).write_text(api.url)
+        assert prune_flow_runs(root, timedelta(), dry_run=False).flow_runs == 0
+    assert api.runs == {"one", "two", "three"} and not api.requests
 
 
 @pytest.mark.server
