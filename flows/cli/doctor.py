@@ -23,7 +23,7 @@ from flows.core.params_edit import load_project_params
 from flows.core.project import MIRROR
 from flows.core.redaction import mask
 from flows.engine import resources
-from flows.prefect_server.credentials import CLIENT_PASSWORD, find_password
+from flows.prefect_server.credentials import login_variables
 from flows.prefect_server.environment import variables_set
 from flows.prefect_server.server_check import check_health, check_server, configured_url
 from stages.base.errors import EXIT_DONE, EXIT_FAILED, InkflowError
@@ -115,8 +115,7 @@ def server(root: Path) -> Finding:
     except ServerUnreachable:
         return Finding("Prefect server", WRONG, f"{mask(url)} does not answer", "inkflow up, or unset PREFECT_API_URL")
     try:
-        password = find_password(root, url)
-        with variables_set({CLIENT_PASSWORD: password} if password else {}):
+        with variables_set(login_variables(root, url)):
             check_server(url)
     except ServerUnreachable as error:
         return Finding("Prefect server", WRONG, str(error), "correct or unset PREFECT_API_URL")

@@ -18,6 +18,7 @@ from dvc_objects.errors import ObjectFormatError
 from flows.core.errors import DvcFailed
 from flows.core.file_lock import exclusive_lock
 from flows.dvc_repo.change_detection import value_of
+from flows.dvc_repo.locking import cache_lock_path
 
 FOLDER = "damaged"  # in the cache; names of DVC's own folders have two characters
 
@@ -61,7 +62,7 @@ def set_damaged_output_aside(out: Any, values: Collection[str], log: Callable[[s
 
 def mend_cache(repo: Repo, log: Callable[[str], None]) -> None:
     """Set damaged objects of recorded outputs aside, and replace those whose content the workspace has."""
-    with repo.lock, exclusive_lock(Path(repo.stage_cache.cache_dir).parent / "inkflow.lock"):
+    with repo.lock, exclusive_lock(cache_lock_path(Path(repo.stage_cache.cache_dir).parent)):
         for out in repo.index.outs:
             if out.use_cache and out.hash_info and out.protocol == "local":
                 set_damaged_output_aside(out, [value_of(out.hash_info)], log)

@@ -34,6 +34,11 @@ class RepositoryBusy(DvcFailed):
     """Another process holds DVC's lock, or uses a file that an action needs."""
 
 
+def cache_lock_path(cache: Path) -> Path:
+    """Return the lock file of all users of the DVC cache in the folder `cache`; for `exclusive_lock`."""
+    return cache / "inkflow.lock"
+
+
 class RepoLock:
     """The lock of one opened repository, used by many threads, of which one at a time holds it."""
 
@@ -41,7 +46,7 @@ class RepoLock:
         self.log: Callable[[str], None] = print_to_stderr
         self.stop_event = threading.Event()  # set when the run is interrupted
         self._repo = repo
-        self._shared_lock = Path(repo.stage_cache.cache_dir).parent / "inkflow.lock"  # of all users of the cache
+        self._shared_lock = cache_lock_path(Path(repo.stage_cache.cache_dir).parent)
         self._thread_lock = threading.RLock()
         self._deadline = math.inf  # of actions that clean up after an interrupt
         self._watch: FileOpenWatch | None = None  # of DVC's lock file, which exists after the first acquisition

@@ -36,7 +36,7 @@ from flows.core.file_lock import exclusive_lock
 from flows.dvc_repo.change_detection import HASH, path_of
 from flows.dvc_repo.damaged_objects import mend_cache
 from flows.dvc_repo.dvc_errors import ErrorCollector
-from flows.dvc_repo.locking import print_to_stderr
+from flows.dvc_repo.locking import cache_lock_path, print_to_stderr
 from flows.dvc_repo.remote_results import (
     RUNS,
     RUNS_HASH,
@@ -147,7 +147,7 @@ def pull_run_cache(root: Path) -> int:
         if names:
             copy(remote.fs, [_entry_path(remote, name) for name in names], local.fs, [str(path) for path in paths])
         complete = [name for name, path in zip(names, paths, strict=True) if _outputs(path) is not None]
-        with exclusive_lock(Path(local.path) / "inkflow.lock"):  # DVC reads incomplete entries too
+        with exclusive_lock(cache_lock_path(Path(local.path))):  # DVC reads incomplete entries too
             for name in complete:
                 target = Path(local.path) / RUNS / name
                 target.parent.mkdir(parents=True, exist_ok=True)

@@ -20,6 +20,7 @@ from dvc.repo import Repo
 from flows.core.errors import DvcFailed, GitFailed, PipelineInvalid
 from flows.core.file_lock import exclusive_lock
 from flows.core.git import git_names, git_text, run_git
+from flows.dvc_repo.locking import cache_lock_path
 from stages.base.errors import InvalidInput
 
 DVC_FILES = ("dvc.lock", ".dvc")  # endings of the names of files that contain hashes
@@ -97,7 +98,7 @@ def locked_cache(root: Path) -> Iterator[Cache]:
     try:
         with Repo(str(root)) as repo:
             cache = Cache(repo)
-            with repo.lock, exclusive_lock(cache.folder / "inkflow.lock"):
+            with repo.lock, exclusive_lock(cache_lock_path(cache.folder)):
                 yield cache
     except LockError as error:
         raise DvcFailed(f"another DVC command is running; wait until it ends, then prune again ({error})") from error

@@ -75,6 +75,12 @@ def find_password(root: Path, url: str) -> str | None:
     return None
 
 
+def login_variables(root: Path, url: str) -> dict[str, str]:
+    """Returns the variable with which Prefect's client logs in to the `inkflow up` in `root`, if that serves `url`."""
+    password = find_password(root, url)
+    return {CLIENT_PASSWORD: password} if password else {}
+
+
 def is_running(root: Path) -> bool:
     """Returns whether the `inkflow up` in `root` runs.
 

@@ -63,8 +63,13 @@ def certificate_variables() -> dict[str, str]:
 
 def is_loopback(url: str) -> bool:
     """Returns True if the host of `url` is this machine; False for text that is no URL."""
-    host = ""
     with suppress(ValueError):
-        host = urlsplit(url).hostname or ""
+        return is_loopback_host(urlsplit(url).hostname or "")
+    return False
+
+
+def is_loopback_host(host: str) -> bool:
+    """Returns True if `host`, a name or an address, is this machine."""
+    with suppress(ValueError):
         return ipaddress.ip_address(host).is_loopback
     return host == "localhost"

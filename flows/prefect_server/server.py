@@ -22,7 +22,7 @@ from flows.core.errors import ServerUnreachable
 from flows.core.redaction import mask
 from flows.engine.processes.command_runner import MARK, die_with_parent, mark
 from flows.engine.processes.process_trees import terminate_trees
-from flows.prefect_server.credentials import CLIENT_PASSWORD, find_password
+from flows.prefect_server.credentials import login_variables
 from flows.prefect_server.environment import (
     DATABASE,
     HEARTBEAT,
@@ -67,7 +67,7 @@ class Server:
         self._home = (home or root / HOME).absolute()
         self._process: subprocess.Popen[bytes] | None = None
         self._start_error: OSError | None = None
-        self._password: str | None = None
+        self._login: dict[str, str] = {}  # with the password of the `inkflow up` in this folder
         self.url = configured_url() if is_wanted and home is None else None
         self.is_temporary = self.url is None
 
@@ -78,8 +78,8 @@ class Server:
             ServerUnreachable: The configured server cannot be used.
         """
         if self.url is not None:
-            self._password = find_password(self._root, self.url)
-            with variables_set(self._login()):
+            self._login = login_variables(self._root, self.url)
+            with variables_set(self._login):
                 check_server(self.url)
         elif self._is_wanted:
             try:
@@ -115,7 +115,7 @@ class Server:
         variables |= RUN_LOGS | NO_ANALYTICS | HEARTBEAT | {"PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL"}
         # The display writes to the terminal, Prefect to its server.
         variables |= {CONSOLE_LEVEL: os.environ.get(CONSOLE_LEVEL, "CRITICAL"), "PREFECT_API_URL": self.url}
-        variables |= self._login()
+        variables |= self._login
         if self.url and is_loopback(self.url):
             os.environ.update(loopback_variables())  # for good: clients look for proxies whenever they are made
         if self.url and self.url.startswith("http:"):
@@ -156,10 +156,6 @@ class Server:
         lines = [line for line in log.splitlines() if line and not line.startswith("Warning!")]
         reasons = [f"it ended with exit code {code}", *lines[-1:], *REASON.findall(log)]
         return ServerUnreachable(None, f"{mask(reasons[-1])}; its log is {self._home / LOG_FILE}")
-
-    def _login(self) -> dict[str, str]:
-        """Returns the variable with the password of the `inkflow up` in this folder, if it is the configured server."""
-        return {CLIENT_PASSWORD: self._password} if self._password else {}
 
     def _start(self) -> None:
         self._home.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import ipaddress
 import os
 import socket
 from collections.abc import Mapping
@@ -25,6 +24,7 @@ from flows.prefect_server.environment import (
     PASSWORD,
     RUN_LOGS,
     certificate_variables,
+    is_loopback_host,
     loopback_variables,
 )
 from stages.base.errors import InkflowError, InvalidInput
@@ -188,7 +188,7 @@ async def _connect(url: str) -> None:
 def _host_names(host: str) -> set[str]:
     """Returns the names under which requests may address a server that listens on `host`."""
     names = {host, "127.0.0.1", "localhost", "::1"}
-    if not _is_loopback(host):
+    if not is_loopback_host(host):
         addresses = [item.address for items in psutil.net_if_addrs().values() for item in items]
         names |= {socket.gethostname(), *(address.partition("%")[0] for address in addresses)}
     names |= {name.strip() for name in os.environ.get(MORE_HOSTS, "").split(",")}
@@ -200,13 +200,6 @@ def _is_web_url(text: str) -> bool:
         return urlsplit(text).scheme in ("http", "https")
     except ValueError:
         return False
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _check_port(host: str, port: int) -> None:

@@ -16,14 +16,7 @@ from tests.flows.test_pipeline import finished_run
 from tests.support.prefect_api import api
 
 SECRET = "correct-horse+battery/staple"
-
-
-@pytest.fixture(autouse=True)
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hides all DVC configuration except the files of the test."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("DVC_GLOBAL_CONFIG_DIR", str(tmp_path / "user"))
-    monkeypatch.setenv("DVC_SYSTEM_CONFIG_DIR", str(tmp_path / "system"))
+pytestmark = pytest.mark.usefixtures("elsewhere")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ import base64
 import io
 import time
 import urllib.parse
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,14 +11,7 @@ import pytest
 from flows.core.redaction import mask, masked_lines
 
 SECRET = "correct-horse+battery/staple"
-
-
-@pytest.fixture(autouse=True)
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hides all DVC configuration."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("DVC_GLOBAL_CONFIG_DIR", str(tmp_path / "user"))
-    monkeypatch.setenv("DVC_SYSTEM_CONFIG_DIR", str(tmp_path / "system"))
+pytestmark = pytest.mark.usefixtures("elsewhere")
 
 
 @pytest.mark.parametrize(
