@@ -67,7 +67,7 @@ class Node:
             read += f"; grep -h v: {' '.join(self.made)}"
         write = f"(echo {self.name} {self.comment}; {read})"
         if self.kind == "params":  # inputs with the same first digit give the same parameter in another file
-            write = f"{write} | sed 's/^/# /'; echo v: $({write} | cksum | cut -c1)"
+            write = f"{write} | sed 's/^/# /'; echo v: $( {write} | cksum | cut -c1)"
             write = f"({write})"
         command = f"mkdir -p {Path(self.file).parent}; {write} > {self.file}"
         if self.is_background:
