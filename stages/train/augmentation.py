@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from stages.model.config import Augmentation
+from stages.model.augmentation_config import Augmentation
 
 CONTROL_POINTS = 4  # per side of the coarse grid of random displacements in an elastic distortion
 

@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from stages.model.config import TestTimeAugmentation
+from stages.model.augmentation_config import TestTimeAugmentation
 from stages.train.augmentation import affine_transforms, source_coordinates
 
 

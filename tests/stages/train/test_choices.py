@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from stages.model.compatibility import COMPATIBLE_LOSSES
-from stages.model.config import Activation, Augmentation, Model, ModelBase
+from stages.model.augmentation_config import Augmentation
+from stages.model.config import Activation, Model, ModelBase
 from stages.model.optimizer_config import Optimizer, OptimizerName, ScheduleName
 from stages.model.tasks import encode, sample_weights
 from stages.train.progress import Epoch

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from stages.base.errors import EXIT_DONE
-from stages.model.config import TestTimeAugmentation as Config
+from stages.model.augmentation_config import TestTimeAugmentation as Config
 from stages.model.tasks import encode
 from stages.train.training import train
 from tests.stages.train.test_model_files import predict
