@@ -5,8 +5,8 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 
-from stages.model.compatibility import COMPATIBLE_LOSSES
 from stages.model.augmentation_config import Augmentation
+from stages.model.compatibility import COMPATIBLE_LOSSES
 from stages.model.config import Activation, Model, ModelBase
 from stages.model.optimizer_config import Optimizer, OptimizerName, ScheduleName
 from stages.model.tasks import encode, sample_weights
