@@ -29,7 +29,14 @@ BIN = Path(sys.executable).parent
 Inkflow = Callable[..., subprocess.CompletedProcess[str]]
 
 
-ONE_PROCESS = ("tests/flows/workers/", "tests/flows/prefect_server/test_up.py")
+UP = "tests/flows/prefect_server/test_up"
+ONE_PROCESS = (
+    "tests/flows/workers/",
+    f"{UP}.py",
+    f"{UP}_again.py",
+    f"{UP}_security.py",
+    "tests/project/test_project.py",
+)
 
 
 class GroupScheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
@@ -202,9 +209,10 @@ def run_engine(
 
 
 @pytest.fixture(scope="session")
-def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One DVC cache for all copies of the project: a test restores models that an earlier test trained."""
-    return tmp_path_factory.mktemp("cache")
+def shared_cache(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """One DVC cache for all copies of the project, of all test processes: a test restores what another one trained."""
+    base = tmp_path_factory.getbasetemp()
+    return (base if worker_id == "master" else base.parent) / "cache"
 
 
 @pytest.fixture

@@ -186,7 +186,7 @@ class EventProxy:
 
 
 @pytest.mark.server
-@pytest.mark.slow
+@pytest.mark.farm
 @pytest.mark.timeout(900)  # a busy machine is slow
 def test_new_data_start_a_run(
     short: Project, mirror: Path, worker: Path, environment: dict[str, str], prefect_url: str

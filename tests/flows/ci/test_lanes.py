@@ -187,7 +187,7 @@ def test_messages_are_escaped() -> None:
 
 
 @pytest.mark.server
-@pytest.mark.slow
+@pytest.mark.farm
 @pytest.mark.timeout(900)  # a training and three runs, on a busy machine
 def test_run_lane(project: Project, inkflow: Inkflow, tmp_path: Path) -> None:
     """The lane runs this pipeline and pushes, and the next clone restores all of it. A failed gate makes the lane fail,

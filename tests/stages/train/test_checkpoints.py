@@ -173,7 +173,7 @@ def stage(folders: Folders, folder: Path, out: str) -> list[str]:
     ]
 
 
-@pytest.mark.slow
+@pytest.mark.farm
 def test_kill_at_random_times(folders: Folders, tmp_path: Path) -> None:
     """A training that is killed three times, at random times after its first checkpoint, writes the same files."""
     subprocess.run(stage(folders, tmp_path, "uninterrupted"), cwd=ROOT, check=True, capture_output=True)

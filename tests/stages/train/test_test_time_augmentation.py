@@ -60,7 +60,7 @@ def test_first_view_is_the_image() -> None:
     [
         ("cnn", {"output": "logits", "batch_normalisation": True}),
         ("dense", {"task": "two_class", "positive": [1]}),
-        ("recurrent", {"task": "regression"}),
+        pytest.param("recurrent", {"task": "regression"}, marks=pytest.mark.farm),
         ("conv1d", {}),
     ],
 )
