@@ -18,13 +18,13 @@ from prefect.states import Completed
 
 from flows.core.errors import Interrupted
 from flows.core.notices import stand_in_notice
-from flows.core.redaction import mask, mask_content, mask_logs
+from flows.core.redaction import mask_content, mask_logs
 from flows.core.signals import ignore_termination, raise_keyboard_interrupt
 from flows.engine.display.plain import Display
 from flows.engine.engine import Engine
 from flows.engine.run import RUN_ITSELF, Run
 from flows.prefect_server.server_check import configured_url
-from flows.tasks.artifacts import publish_report
+from flows.tasks.artifacts import publish_report, publishing
 from flows.tasks.cancellation import watch_for_cancellation
 from flows.tasks.failure_state import failure_state
 from flows.tasks.gates_task import gates_task
@@ -81,10 +81,8 @@ def run_stages(engine: Engine, *, edit: bool = True) -> State[Any]:
 
 def _finish(run: Run) -> None:
     """Publish the report, and check its gates in a task; artifacts that the server does not take stop nothing."""
-    try:
+    with publishing("the report is", lambda notice: show_notice(run, notice)):
         publish_report(Path(), link=not run.in_clone)
-    except Exception as error:  # noqa: BLE001 - Prefect's client documents no errors
-        show_notice(run, f"the report is not on Prefect's page: {mask(' '.join(str(error).split()))}")
     gates_task(run)(return_state=True)
 
 

@@ -8,10 +8,10 @@ from prefect import get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from flows.core.redaction import mask, mask_logs
+from flows.core.redaction import mask_logs
 from flows.engine.processes.command_runner import CommandRunner
 from flows.engine.types import Command
-from flows.tasks.artifacts import publish_scores
+from flows.tasks.artifacts import publish_scores, publishing
 from flows.tasks.failure_state import failure_state
 from flows.tasks.own_settings import own_flow
 from stages.base.errors import InkflowError
@@ -48,8 +48,6 @@ def score(
         logger.error(str(error))
         return failure_state(error)
     counts, rejected = lines[-1].removeprefix("score: "), Path(out).with_suffix(".errors.csv")
-    try:
+    with publishing("the numbers are", logger.warning):
         publish_scores(counts, Path(out), rejected)
-    except Exception as error:  # noqa: BLE001 - Prefect's client documents no errors
-        logger.warning(f"the numbers are not on Prefect's page: {mask(' '.join(str(error).split()))}")
     return Completed(message=counts if ", 0 could not" in counts else f"{counts}, see {rejected}")

@@ -61,6 +61,13 @@ class Parser(argparse.ArgumentParser):
                 action, f"got {value!r}; {did_you_mean(str(value), known)}known: {', '.join(known)}"
             )
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Prints a help, usage or message; argparse ignores that standard output cannot be written."""
+        if file is not None and file is sys.stdout:
+            print(message, end="", flush=True)
+        else:
+            super()._print_message(message, file)
+
     def reject(self, unrecognized: Sequence[str]) -> NoReturn:
         """Exits with the usage and a message about arguments that the parser does not recognize."""
         if self.prog.endswith((" run", " plan")) and (hint := OPTIONS_OF_DVC.get(unrecognized[0])):

@@ -34,7 +34,8 @@ FIRST_DELAY_S, MAX_DELAY_S = 0.5, 8.0
 PERMANENT = ("No space left", "Disk quota", "Permission denied", "Access Denied", "AccessDenied", "NoSuchBucket")
 T = TypeVar("T")
 
-_transfer_errors = ErrorCollector()  # of one transfer at a time
+_transfer_errors = ErrorCollector()  # of the one transfer of this process that holds the lock
+_transfer_lock = threading.Lock()  # DVC's threads log the errors: a log record does not tell whose transfer it is of
 
 
 class Remote:
@@ -166,10 +167,11 @@ class Remote:
         """Run `action`, again while it fails and `wait_s` has not passed; return its result."""
         end, delay_s = time.monotonic() + self._wait_s, FIRST_DELAY_S
         while True:
-            _transfer_errors.errors.clear()
-            _transfer_errors.attach_to_transfers()
             try:
-                return action()
+                with _transfer_lock:
+                    _transfer_errors.errors.clear()
+                    _transfer_errors.attach_to_transfers()
+                    return action()
             except Exception as error:  # each kind of remote has a library with its own errors
                 cause = describe_error(error)
                 is_permanent = any(text in cause for text in PERMANENT)

@@ -19,6 +19,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from flows.prefect_server.credentials import LOGIN_PAGE, LOGIN_PATH
+from flows.prefect_server.cron_time_zones import use_standard_time_zones
 from flows.prefect_server.environment import HOSTS, ORIGINS
 from flows.prefect_server.sqlite_transactions import use_waiting_transactions
 
@@ -67,6 +68,7 @@ def _host_name(host: str) -> str | None:
 def create_app() -> ASGIApp:
     """Returns Prefect's server behind the middleware."""
     use_waiting_transactions()
+    use_standard_time_zones()
     origins = os.environ[ORIGINS].split(",")
     hosts = os.environ[HOSTS].split(",") if HOSTS in os.environ else [urlsplit(origin).hostname for origin in origins]
     return SameOriginMiddleware(create_prefect_app(), frozenset(origins), frozenset(filter(None, hosts)))

@@ -3,6 +3,8 @@
 import base64
 import csv
 import platform
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
@@ -21,6 +23,15 @@ COLUMNS = {
 }  # fmt: skip
 
 MAX_REJECTED = 200  # files in the artifact of a score; the list beside the table has all of them
+
+
+@contextmanager
+def publishing(content: str, show: Callable[[str], None]) -> Iterator[None]:
+    """Publishes artifacts in the block; if the server does not take them, `show` gets a notice about the `content`."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - Prefect's client documents no errors
+        show(f"{content} not on Prefect's page: {mask(' '.join(str(error).split()))}")
 
 
 def publish_scores(counts: str, table: Path, rejected: Path) -> None:

@@ -191,7 +191,7 @@ def test_closed_streams(one: Toy, redirections: str) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has this device")
-@pytest.mark.parametrize("arguments", ["plan", "plan --json"])
+@pytest.mark.parametrize("arguments", ["plan", "plan --json", "--help", "run --help", "--version", ""])
 def test_full_output(one: Toy, arguments: str) -> None:
     """An output that cannot be written is one sentence and exit code 1."""
     process = flows(arguments, ">/dev/full", one.folder)

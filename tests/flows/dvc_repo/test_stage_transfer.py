@@ -5,13 +5,16 @@ import shutil
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import chdir
 from pathlib import Path
 
 import httpx
 import pytest
+from dvc.repo import Repo
 from ruamel.yaml import YAML
 
 from flows.core.errors import TransferFailed
+from flows.dvc_repo.remote_results import Remote
 from flows.dvc_repo.repository import Repository
 from flows.dvc_repo.stage_transfer import WorkerProject
 from flows.engine.types import Outcome, Result
@@ -118,3 +121,45 @@ def test_a_result_missing_in_the_cache_cannot_be_pushed(toy: Toy, tmp_path: Path
     with pytest.raises(TransferFailed, match="s: the DVC remote could not store the stage's data: the local cache"):
         project.push_result("s", key)
     project.close()
+
+
+def test_errors_are_those_of_the_own_transfer(tmp_path: Path) -> None:
+    """Of two transfers at the same time, each reports the error of its own remote."""
+    slow, slow_hashes = broken_remote(tmp_path / "slow", 100)
+    quick, quick_hashes = broken_remote(tmp_path / "quick", 1)
+    is_over, messages = threading.Event(), []
+
+    def repeat() -> None:
+        while not is_over.is_set():
+            with pytest.raises(TransferFailed) as error:
+                quick.pull("quick", quick_hashes)
+            messages.append(str(error.value))
+
+    thread = threading.Thread(target=repeat)
+    thread.start()
+    try:
+        with pytest.raises(TransferFailed, match="Is a directory") as error:
+            slow.pull("slow", slow_hashes)
+    finally:
+        is_over.set()
+        thread.join()
+    assert "/quick/" not in str(error.value)
+    assert messages and not any("/slow/" in message or "Is a directory" not in message for message in messages)
+
+
+def broken_remote(folder: Path, count: int) -> tuple[Remote, list[str]]:
+    """Returns a remote with folders in the place of the first and the last of `count` objects, and their hashes."""
+    (folder / "project").mkdir(parents=True)
+    toy = Toy(folder / "project")
+    toy.write({f"data/{number}": f"{number}\n" for number in range(count)})
+    toy.write({".dvc/config": f"[core]\n    remote = r\n['remote \"r\"']\n    url = {folder / 'remote'}\n"})
+    with chdir(toy.folder):
+        with Repo() as repo:
+            repo.add("data")
+            repo.push()
+        objects = sorted(path for path in (folder / "remote").rglob("*") if path.is_file() and path.suffix != ".dir")
+        for path in {objects[0], objects[-1]}:
+            path.unlink()
+            path.mkdir()
+        shutil.rmtree(toy.folder / ".dvc/cache")
+    return Remote(Repo(str(toy.folder)), 0.0, threading.Event()), [path.parent.name + path.name for path in objects]

@@ -144,6 +144,19 @@ def schedules(deployment: dict[str, Any]) -> dict[str, bool]:
     return {item["schedule"]["cron"]: item["active"] for item in deployment["schedules"]}
 
 
+def test_cron_schedules_create_runs(again: Again) -> None:
+    """An active cron schedule has its next runs on the server; an inactive one, or a paused deployment, has none."""
+    wait_until(lambda: all(planned(again, name) for name in ("often", "changed")), timeout_s=120)
+    assert set(planned(again, "often")) == set(planned(again, "changed")) == {"01T00:00"}
+    assert planned(again, "idle") == []
+
+
+def planned(again: Again, deployment: str) -> list[str]:
+    """Returns day and time of each run that a schedule of the deployment has created."""
+    runs = again.up.post("/flow_runs/filter", deployments={"name": {"any_": [deployment]}})
+    return [run["expected_start_time"][8:16] for run in runs if run["auto_scheduled"]]
+
+
 def test_unknown_parameter_is_refused(again: Again) -> None:
     """A run with a parameter that its flow does not have is refused when it is created."""
     identifier = again.up.get("/deployments/name/inkflow/nightly")["id"]
