@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -87,12 +87,17 @@ def compile_network(network: Any, model: Model, samples: int) -> None:
 
 
 def fit(
-    network: Any, data: TrainingData, name: str, model: Model, checkpoint_file: CheckpointFile | None = None
+    network: Any,
+    data: TrainingData,
+    name: str,
+    model: Model,
+    checkpoint_file: CheckpointFile | None = None,
+    observers: Sequence[Callable[[Sequence[Epoch]], None]] = (),
 ) -> FitResult:
     """Trains the compiled `network` for all epochs of `model`, called `name`, or until early stopping.
 
     It resumes from the checkpoint, if there is one. In the end the network has the weights of the last or of the best
-    epoch, as the model's `keep` says.
+    epoch, as the model's `keep` says. The `observers` get the history so far, after each epoch and at a resumption.
 
     Raises:
         InvalidInput: a loss is not finite.
@@ -102,6 +107,7 @@ def fit(
     if checkpoint_file and (checkpoint := checkpoint_file.load()):
         start -= checkpoint.fit_s
         history, best = _restore(network, checkpoint, name), list(checkpoint.best)
+        _notify(observers, history)
     loop, classes = load_backend().make_loop(network), data.prepared.classes
     train = make_batches(loop, data.train, model, classes, weighted=True)
     validation = make_batches(loop, data.validation, model, classes)
@@ -115,9 +121,15 @@ def fit(
                 best = network.get_weights()
             if checkpoint_file:
                 checkpoint_file.save(Checkpoint(history, _state(network), best, time.perf_counter() - start))
+            _notify(observers, history)
     if best:
         network.set_weights(best)
     return FitResult(history, time.perf_counter() - start)
+
+
+def _notify(observers: Sequence[Callable[[Sequence[Epoch]], None]], history: Sequence[Epoch]) -> None:
+    for observer in observers:
+        observer(history)
 
 
 def score(network: Any, part: Part, model: Model, classes: int) -> dict[str, float]:

@@ -1,6 +1,5 @@
 """The outputs of a training: the Keras and ONNX files of the network, its history, and a summary of the training."""
 
-import csv
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,13 +15,13 @@ from stages.train.device import Device, Precision
 from stages.train.early_stopping import best_epoch
 from stages.train.export import model_files, onnx_subprocess
 from stages.train.fit import score
+from stages.train.live_history import HISTORY, OUTPUTS, write_history
 from stages.train.losses import metric_name
 from stages.train.machine_settings import remaining_settings
 from stages.train.networks import float32_copy
-from stages.train.progress import Epoch, columns
+from stages.train.progress import Epoch
 from stages.train.test_time_augmentation import with_test_time_augmentation
 
-OUTPUTS = ("model.keras", "model.onnx", "history.csv", "training.json")
 CHECKED_SAMPLES = 1000  # validation samples on which the exported model must agree with the trained one
 
 
@@ -96,13 +95,5 @@ def write_outputs(
         else:
             onnx_subprocess.save_onnx(paths["model.keras"], data.prepared, model, paths["model.onnx"])
         model_files.check_agreement(network, paths["model.onnx"], images, data.prepared, model)
-        write_history(paths["history.csv"], history, metric_name(model))
+        write_history(paths[HISTORY], history, metric_name(model))
         write_json(paths["training.json"], summary)
-
-
-def write_history(path: Path, history: Iterable[Epoch], metric: str) -> None:
-    """Writes history.csv, one line per epoch; `metric` is the name of the model's metric."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        lines = csv.writer(file, lineterminator="\n")
-        lines.writerow(columns(metric))
-        lines.writerows(history)

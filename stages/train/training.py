@@ -18,6 +18,7 @@ from stages.samples.prepared import TrainingData, load_into_memory, read_trainin
 from stages.train import fingerprint
 from stages.train.checkpoints import DEFAULT_FOLDER, CheckpointFile, checkpoint_key, remove_old
 from stages.train.device import choose_precision, load_keras, set_up_device
+from stages.train.live_history import live_history
 
 DTYPE_POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}  # Keras's names
 
@@ -38,7 +39,7 @@ def train(name: str, model: Model, folder: Path, out: Path, checkpoints: Path = 
     check_fits(name, model, data.prepared.shape, data.prepared.classes)
     check_writable(out)
     data, digests = _load_keras_and_data(folder, data)
-    from stages.train import fit, networks, outputs, training_model  # import Keras, which is slow: after the checks
+    from stages.train import fit, losses, networks, outputs, training_model  # import Keras, slowly: after the checks
 
     device = set_up_device(model.device, model.threads)
     precision = choose_precision(model, device)
@@ -49,11 +50,12 @@ def train(name: str, model: Model, folder: Path, out: Path, checkpoints: Path = 
     inputs = fingerprint.training_inputs(name, model, digests, device, precision)
     checkpoint_file = CheckpointFile(checkpoints, name, checkpoint_key(inputs))
     remove_old(checkpoints)
-    history, fit_s = fit.fit(trained, data, name, model, checkpoint_file)
-    print(f"{name}: fitted in {fit_s:.1f} s", flush=True)
-    exported = outputs.inference_network(network, model, data, precision)
-    summary = outputs.training_summary(exported, name, model, data, device, precision, history)
-    outputs.write_outputs(exported, model, data, history, summary, out)
+    with live_history(out, losses.metric_name(model)) as show:
+        history, fit_s = fit.fit(trained, data, name, model, checkpoint_file, [show])
+        print(f"{name}: fitted in {fit_s:.1f} s", flush=True)
+        exported = outputs.inference_network(network, model, data, precision)
+        summary = outputs.training_summary(exported, name, model, data, device, precision, history)
+        outputs.write_outputs(exported, model, data, history, summary, out)
     timings.record("train", name, out / "model.onnx", {"fit_s": fit_s})
     checkpoint_file.remove()
 

@@ -14,14 +14,13 @@ import pytest
 
 from stages.base.errors import InvalidInput
 from stages.base.machine import available_cores
+from stages.train.live_history import OUTPUTS
 from stages.train.training import main
 from tests.support.learning import Folders, settings, write_data, write_params
 from tests.support.root import ROOT
 from tests.support.tiny_data import expect_error, snapshot
 
 keras = pytest.importorskip("keras")  # after tests.support.learning, which loads it quietly
-
-from stages.train.outputs import OUTPUTS  # noqa: E402  (imports Keras)
 
 # Keras reads TensorFlow's variables with np.array(), which NumPy 2 warns about.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")

@@ -1,0 +1,61 @@
+"""history.csv, which grows while the model trains: each epoch replaces the file as a whole.
+
+DVC removes the outputs of a stage before it runs, and the engine moves them away, so the file grows at its own place,
+where DVC's plots read it. Where the outputs of an earlier training lie, as after the program was started by hand, they
+stay as they are until the new ones replace them together. The checkpoint has the history of an interrupted training.
+"""
+
+import csv
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from stages.base.errors import OutputError
+from stages.base.files import replacing
+from stages.train.progress import Epoch, columns
+
+HISTORY = "history.csv"
+OUTPUTS = ("model.keras", "model.onnx", HISTORY, "training.json")
+
+
+@contextmanager
+def live_history(out: Path, metric: str) -> Iterator[Callable[[Sequence[Epoch]], None]]:
+    """Yields a function that replaces history.csv in the folder `out`; removes the file if the training fails.
+
+    A file that cannot be written does not fail the training: the first time a warning says so.
+
+    Args:
+        out: the folder of the outputs; the function does nothing if it has other outputs than history.csv.
+        metric: the name of the model's metric.
+    """
+    path, is_live = out / HISTORY, not any((out / name).exists() for name in OUTPUTS if name != HISTORY)
+    reported = list[OutputError]()
+
+    def update(history: Sequence[Epoch]) -> None:
+        if not is_live or not history:
+            return
+        try:
+            with replacing(path) as temporary:
+                write_history(temporary, history, metric)
+        except OutputError as error:
+            if not reported:
+                print(f"warning: the live history is not shown ({error}); the training goes on", file=sys.stderr)
+                sys.stderr.flush()
+            reported.append(error)
+
+    try:
+        yield update
+    except BaseException:
+        with suppress(OSError):
+            if is_live:
+                path.unlink(missing_ok=True)
+        raise
+
+
+def write_history(path: Path, history: Iterable[Epoch], metric: str) -> None:
+    """Writes history.csv, one line per epoch; `metric` is the name of the model's metric."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        lines = csv.writer(file, lineterminator="\n")
+        lines.writerow(columns(metric))
+        lines.writerows(history)
