@@ -1,11 +1,11 @@
 """Evaluates an exported model as its users run it: raw test pixels in, probabilities or values out.
 
-model.onnx + data/raw (test part) -> metrics.json  predictions.parquet  confusion.csv
+model.onnx + seeds + data/raw (test part) -> metrics.json  predictions.parquet  confusion.csv
 """
 
 import argparse
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
+from stages.base.errors import ModelError
 from stages.base.files import replacing, write_json
 from stages.data.datasets import (
     ARRAYS_FILE,
@@ -29,8 +30,10 @@ OUTPUTS = ("metrics.json", "predictions.parquet", "confusion.csv")
 BATCH = 1000  # images; bounds memory, does not affect results
 
 
-def evaluate(model: Path, raw: Path, out: Path) -> dict[str, Any]:
+def evaluate(model: Path, raw: Path, out: Path, seeds: Path | None = None) -> dict[str, Any]:
     """Evaluates `model` on the test part in the folder `raw`; writes all OUTPUTS to `out`, or none.
+
+    The predictions get a column for each model in the folder `seeds`; see `seed_models`.
 
     Returns:
         The metrics.
@@ -41,10 +44,26 @@ def evaluate(model: Path, raw: Path, out: Path) -> dict[str, Any]:
         OutputError: the folder is full, read-only, or not a folder.
     """
     description = read_description(raw / DESCRIPTION_FILE)
-    predictions, task = predict_test_part(model, raw / ARRAYS_FILE, description.classes)
+    data, classes = raw / ARRAYS_FILE, description.classes
+    predictions, task = predict_test_part(model, data, classes)
     metrics = compute_metrics(predictions, task)
-    write_outputs(predictions, metrics, task.class_names(description.class_names), out)
+    by_seed = {seed: predict_test_part(path, data, classes)[0] for seed, path in seed_models(seeds).items()}
+    write_outputs(predictions, metrics, task.class_names(description.class_names), out, by_seed)
     return metrics
+
+
+def seed_models(folder: Path | None) -> dict[int, Path]:
+    """Returns the model of each seed in the folder `seeds` of a training, by seed: `folder/SEED/model.onnx`.
+
+    Raises:
+        ModelError: there is no such folder.
+    """
+    if folder is None:
+        return {}
+    if not folder.is_dir():
+        raise ModelError(f"{folder}: not found; train the model again: python -m stages.train")
+    seeds = sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal())
+    return {seed: folder / str(seed) / "model.onnx" for seed in seeds}
 
 
 def predict_test_part(model: Path, data: Path, classes: int) -> tuple[Predictions, Task]:
@@ -62,8 +81,14 @@ def predict_test_part(model: Path, data: Path, classes: int) -> tuple[Prediction
     return make_predictions(np.concatenate(outputs), labels, task, classes), task
 
 
-def write_outputs(predictions: Predictions, metrics: dict[str, Any], class_names: Sequence[str], out: Path) -> None:
-    """Writes the OUTPUTS to the folder `out`, all or none.
+def write_outputs(
+    predictions: Predictions,
+    metrics: dict[str, Any],
+    class_names: Sequence[str],
+    out: Path,
+    by_seed: Mapping[int, Predictions] | None = None,
+) -> None:
+    """Writes the OUTPUTS to the folder `out`, all or none; `by_seed` are the predictions of each seed.
 
     Raises:
         OutputError: the folder is full, read-only, or not a folder.
@@ -71,7 +96,7 @@ def write_outputs(predictions: Predictions, metrics: dict[str, Any], class_names
     with ExitStack() as files:
         paths = {name: files.enter_context(replacing(out / name)) for name in OUTPUTS}
         write_json(paths["metrics.json"], metrics)
-        pq.write_table(prediction_table(predictions), paths["predictions.parquet"])
+        pq.write_table(prediction_table(predictions, by_seed), paths["predictions.parquet"])
         write_confusion(paths["confusion.csv"], predictions, class_names)
 
 
@@ -88,9 +113,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Evaluates an exported model on the raw test images."""
     parser = argparse.ArgumentParser(prog="python -m stages.evaluate", description=main.__doc__)
     parser.add_argument("--model", type=Path, required=True, help="model.onnx of the train stage")
+    parser.add_argument("--seeds", type=Path, help="folder `seeds` of the train stage; default: none")
     parser.add_argument("--raw", type=Path, required=True, help="folder with the outputs of the download stage")
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
     arguments = parser.parse_args(argv)
-    metrics = evaluate(arguments.model, arguments.raw, arguments.out)
+    metrics = evaluate(arguments.model, arguments.raw, arguments.out, arguments.seeds)
     print("  ".join(f"{name} {value:.6g}" for name, value in metrics.items()), flush=True)
     return 0

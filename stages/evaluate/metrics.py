@@ -1,5 +1,6 @@
 """Predictions of a model for the test samples, and their metrics and table, for each task."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -115,19 +116,27 @@ def macro_f1(predictions: ClassPredictions) -> float:
     return float(class_scores(predictions)[2][occur].mean())
 
 
-def prediction_table(predictions: Predictions) -> Any:
+def prediction_table(predictions: Predictions, by_seed: Mapping[int, Predictions] | None = None) -> Any:
     """Returns an Arrow table with one row per test sample.
 
-    The probabilities of all classes are p0, p1, ...; a regression has the value and the target instead.
+    The probabilities of all classes are p0, p1, ...; a regression has the value and the target instead. For each seed
+    in `by_seed` there is a column seed_0, seed_1, ... with the predicted class or value of its model.
     """
     columns = {
         "index": np.arange(len(predictions.labels), dtype=np.int32),
         "label": predictions.labels,
         "predicted": predictions.predicted,
     }
+    seeds = {f"seed_{seed}": seed_answers(each) for seed, each in (by_seed or {}).items()}
     losses = predictions.losses.astype(np.float32)
     if isinstance(predictions, RegressionPredictions):
         targets = predictions.targets.astype(np.float32)
-        return pa.table({**columns, "value": predictions.values, "target": targets, "loss": losses})
+        return pa.table({**columns, "value": predictions.values, "target": targets, "loss": losses, **seeds})
     probabilities = {f"p{number}": column for number, column in enumerate(predictions.probabilities.T)}
-    return pa.table(columns | {"probability": predictions.probabilities.max(axis=1), "loss": losses, **probabilities})
+    confidence = {"probability": predictions.probabilities.max(axis=1)}
+    return pa.table({**columns, **confidence, "loss": losses, **probabilities, **seeds})
+
+
+def seed_answers(predictions: Predictions) -> NDArray[Any]:
+    """Returns the predicted values (n,) of a regression, else the predicted classes (n,)."""
+    return predictions.values if isinstance(predictions, RegressionPredictions) else predictions.predicted

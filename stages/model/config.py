@@ -31,7 +31,15 @@ def _check_unique(labels: list[int]) -> list[int]:
     return labels
 
 
+def _check_distinct(seeds: list[int]) -> list[int]:
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"got {seeds}, expected each seed once")
+    return seeds
+
+
 Labels = Annotated[list[Label], Field(min_length=1, max_length=99), AfterValidator(_check_unique)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Seeds = Annotated[list[Seed], Field(min_length=1, max_length=100), AfterValidator(_check_distinct)]
 
 
 class EarlyStopping(Section):
@@ -107,6 +115,11 @@ class ModelBase(Section):
         "last", description="weights to export: of the last epoch, or of the epoch with the lowest validation loss"
     )
     seed: int = Field(0, ge=0, lt=2**32, description="seed of initial weights, shuffling, dropout and augmentation")
+    seeds: Seeds | None = Field(
+        None,
+        description="instead of `seed`: one training for each of these seeds, from which the report compares recipes; "
+        "the model with the median validation loss is exported",
+    )
     precision: Literal["auto", "float32", "bfloat16", "mixed"] = Field(
         "auto",
         description="`bfloat16`, alias `mixed`: products in bfloat16, weights in float32; `auto`: `bfloat16` if the "
@@ -131,10 +144,19 @@ class ModelBase(Section):
     @model_validator(mode="after")
     def _check_combinations(self) -> Self:
         incompatibility = find_incompatibility(self.task, self.output, self.loss)
-        for message in (incompatibility, *self._task_errors(), *self._form_errors()):
+        for message in (incompatibility, *self._seed_errors(), *self._task_errors(), *self._form_errors()):
             if message:
                 raise ValueError(message)
         return self
+
+    def of_seed(self, seed: int) -> Self:
+        """Returns the model with this single seed."""
+        return self.model_copy(update={"seed": seed, "seeds": None})
+
+    def _seed_errors(self) -> list[str]:
+        if self.seeds is None or "seed" not in self.model_fields_set:
+            return []
+        return [f"`seed: {self.seed}` and `seeds` are both set, expected one of them; add the seed to `seeds`"]
 
     def _task_errors(self) -> list[str]:
         """Messages about keys that the task needs or does not allow."""

@@ -10,6 +10,7 @@ from stages.report.data_card import Data
 from stages.report.models.classifier import Classifier
 from stages.report.models.model_facts import ModelFacts
 from stages.report.models.pairs import Pair, compare_all
+from stages.report.models.recipes import RecipePair, compare_recipes
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,11 @@ class ModelGroup:
     def pairs(self) -> tuple[Pair, ...]:
         """Each two models, with p-values corrected for all of them."""
         return compare_all(self.models)
+
+    @cached_property
+    def recipe_pairs(self) -> tuple[RecipePair, ...]:
+        """Each two models as recipes, over all their seeds, with p-values corrected for all of them."""
+        return compare_recipes(self.pairs)
 
     @property
     def against_best(self) -> list[Pair]:

@@ -18,6 +18,7 @@ from stages.report.records import (
     Evaluation,
     Preparation,
     Training,
+    check_seeds,
     read_history,
     read_predictions,
     read_record,
@@ -77,12 +78,16 @@ def gather_model(name: str, params: ReportParams, folders: Folders, data: Data) 
     history = read_history(folder / "history.csv", training)
     paths = [folder / file for file in MODEL_FILES if (folder / file).exists() or file == "model.onnx"]
     files = {path.name: file_digest(path) for path in paths}
+    seeds = sorted(map(str, params.models[name].seeds or ()))
+    _check_equal(folder / "training.json", "seeds", sorted(training.seeds or ()), seeds, "params.yaml")
     task, classes, path = task_of(params.models[name]), data.description.classes, evaluation / "predictions.parquet"
     labels = task.task_labels(data.arrays.y_test)
     if task.kind == "regression":
         values = read_values(path, labels, classes, task)
+        check_seeds(path, values, seeds)
         return Regressor(name, params.models[name], training, history, values, files)
     predictions = read_predictions(path, labels, task.class_count(classes))
+    check_seeds(path, predictions, seeds)
     record, class_names = (
         read_record(evaluation / "metrics.json", Evaluation),
         task.class_names(data.description.class_names),

@@ -58,6 +58,7 @@ class PartScores(Record):
 
     loss: float
     accuracy: float | None = Field(None, ge=0, le=1)
+    mae: float | None = Field(None, ge=0)  # of a regression
 
 
 class Device(Record):
@@ -82,6 +83,8 @@ class Training(Record):
     environment: dict[str, str] = {}  # variables of the machine that can change results
     train: PartScores
     validation: PartScores
+    seed: int | None = None  # of the exported weights, where the model was trained with several seeds
+    seeds: dict[str, PartScores] | None = None  # the validation scores of each of these seeds
 
 
 class Evaluation(Record):
@@ -181,6 +184,21 @@ def _read_table(path: Path, required: Sequence[str], labels: np.ndarray, classes
     if not table["predicted"].isin(range(classes)).all():
         raise DataError(f"{path}: column predicted: expected classes 0 to {classes - 1}; {REMEDY}")
     return table
+
+
+def check_seeds(path: Path, predictions: pd.DataFrame, seeds: Sequence[str]) -> None:
+    """Checks that the `predictions` of `path` have a numeric column for each of the `seeds`, and no other one.
+
+    Raises:
+        DataError: they belong to a training with other seeds.
+    """
+    columns = [str(name) for name in predictions if str(name).startswith("seed_")]
+    wanted = [f"seed_{seed}" for seed in seeds]
+    if sorted(columns) != sorted(wanted):
+        found, expected = (", ".join(sorted(names)) or "none" for names in (columns, wanted))
+        raise DataError(f"{path}: columns of seeds: got {found}, expected {expected}; {REMEDY}")
+    if not np.isfinite(predictions[columns].to_numpy(np.float64)).all():
+        raise DataError(f"{path}: columns of seeds: expected finite numbers; {REMEDY}")
 
 
 def unreadable(path: Path, error: Exception) -> DataError:

@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import sys
 import time
 import zipfile
@@ -93,12 +94,12 @@ class CheckpointFile:
 
 
 def remove_old(folder: Path, days: float = MAX_AGE_DAYS) -> None:
-    """Removes checkpoints of `folder` that are older than `days`."""
+    """Removes checkpoints, and folders of finished seeds, of `folder` that are older than `days`."""
     oldest = time.time() - days * 24 * 60 * 60
     for path in folder.glob("*-*.*"):
         with suppress(OSError):  # removed by another process, or owned by another user
             if path.stat().st_mtime < oldest:
-                path.unlink()
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def checkpoint_key(inputs: Mapping[str, Any]) -> str:

@@ -1,13 +1,14 @@
 """The outputs of a training: the Keras and ONNX files of the network, its history, and a summary of the training."""
 
-from collections.abc import Iterable, Sequence
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import keras
 
-from stages.base.files import replacing, write_json
+from stages.base.files import replacing, replacing_folder, write_json
 from stages.model.config import Model
 from stages.samples.prepared import TrainingData
 from stages.train import fingerprint
@@ -22,6 +23,7 @@ from stages.train.networks import float32_copy
 from stages.train.progress import Epoch
 from stages.train.test_time_augmentation import with_test_time_augmentation
 
+SEEDS = "seeds"  # folder with a folder of the OUTPUTS for each seed; empty for a model with one seed
 CHECKED_SAMPLES = 1000  # validation samples on which the exported model must agree with the trained one
 
 
@@ -97,3 +99,31 @@ def write_outputs(
         model_files.check_agreement(network, paths["model.onnx"], images, data.prepared, model)
         write_history(paths[HISTORY], history, metric_name(model))
         write_json(paths["training.json"], summary)
+
+
+def copy_model(files: Mapping[str, Path], summary: dict[str, Any], out: Path) -> None:
+    """Writes all OUTPUTS to the folder `out`, or none: copies of `files`, by name, and the `summary`.
+
+    Raises:
+        OutputError: the folder is full, read-only, or not a folder.
+    """
+    with ExitStack() as pending:
+        for name in OUTPUTS:
+            path = pending.enter_context(replacing(out / name))
+            if name == "training.json":
+                write_json(path, summary)
+            else:
+                shutil.copyfile(files[name], path)
+
+
+def write_seeds(out: Path, seeds: Mapping[int, Mapping[str, Path]]) -> None:
+    """Writes the folder SEEDS in the folder `out`: a folder for each of the `seeds`, with copies of its files.
+
+    Raises:
+        OutputError: the folder is full, read-only, or not a folder.
+    """
+    with replacing_folder(out / SEEDS) as folder:
+        for seed, files in seeds.items():
+            (folder / str(seed)).mkdir()
+            for name in OUTPUTS:
+                shutil.copyfile(files[name], folder / str(seed) / name)

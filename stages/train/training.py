@@ -1,6 +1,6 @@
 """Trains one model on the training part and writes the model, its history and a summary.
 
-data/prepared (training and validation parts) -> model.keras  model.onnx  history.csv  training.json
+data/prepared (training and validation parts) -> model.keras  model.onnx  history.csv  training.json  seeds
 """
 
 import argparse
@@ -16,7 +16,7 @@ from stages.model.config import Model
 from stages.model.feasibility import feasibility_errors
 from stages.samples.prepared import TrainingData, load_into_memory, read_training_data
 from stages.train import fingerprint
-from stages.train.checkpoints import DEFAULT_FOLDER, CheckpointFile, checkpoint_key, remove_old
+from stages.train.checkpoints import DEFAULT_FOLDER, remove_old
 from stages.train.device import choose_precision, load_keras, set_up_device
 from stages.train.live_history import live_history
 
@@ -26,7 +26,8 @@ DTYPE_POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}  # Keras's
 def train(name: str, model: Model, folder: Path, out: Path, checkpoints: Path = DEFAULT_FOLDER) -> None:
     """Trains `model`, called `name`, on the data in `folder` and writes all outputs to the folder `out`, or none.
 
-    An interrupted training resumes from its checkpoint in the folder `checkpoints`.
+    An interrupted training resumes from its checkpoint in the folder `checkpoints`. A model with `seeds` is trained
+    once for each of them.
 
     Raises:
         DataError: a file of the data is missing or invalid.
@@ -39,25 +40,23 @@ def train(name: str, model: Model, folder: Path, out: Path, checkpoints: Path = 
     check_fits(name, model, data.prepared.shape, data.prepared.classes)
     check_writable(out)
     data, digests = _load_keras_and_data(folder, data)
-    from stages.train import fit, losses, networks, outputs, training_model  # import Keras, slowly: after the checks
+    from stages.train import losses, outputs  # import Keras, which is slow: after the checks
+    from stages.train.seeds.all_seeds import train_seeds
+    from stages.train.single_training import Trainings
 
     device = set_up_device(model.device, model.threads)
     precision = choose_precision(model, device)
-    print(f"{name}: training on {device} in {precision}", flush=True)
-    network = networks.build(model, data.prepared.shape, data.prepared.classes, DTYPE_POLICIES[precision])
-    trained = training_model.build_training_model(network, model)  # with the same weights as `network`
-    fit.compile_network(trained, model, len(data.train.labels))
-    inputs = fingerprint.training_inputs(name, model, digests, device, precision)
-    checkpoint_file = CheckpointFile(checkpoints, name, checkpoint_key(inputs))
     remove_old(checkpoints)
     with live_history(out, losses.metric_name(model)) as show:
-        history, fit_s = fit.fit(trained, data, name, model, checkpoint_file, [show])
-        print(f"{name}: fitted in {fit_s:.1f} s", flush=True)
-        exported = outputs.inference_network(network, model, data, precision)
-        summary = outputs.training_summary(exported, name, model, data, device, precision, history)
-        outputs.write_outputs(exported, model, data, history, summary, out)
-    timings.record("train", name, out / "model.onnx", {"fit_s": fit_s})
-    checkpoint_file.remove()
+        policy = DTYPE_POLICIES[precision]
+        trainings = Trainings(name, data, digests, device, precision, policy, checkpoints, [show])
+        if model.seeds is not None:
+            train_seeds(trainings, model, out)
+            return
+        trained = trainings.train(model, out)
+        outputs.write_seeds(out, {})
+    timings.record("train", name, out / "model.onnx", {"fit_s": trained.fit_s})
+    trained.checkpoint_file.remove()
 
 
 def _load_keras_and_data(folder: Path, data: TrainingData) -> tuple[TrainingData, dict[str, str]]:

@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from stages.report.formats import count, four_decimals, percent, plural, points, share_points
 from stages.report.models.model_facts import Answer, Cell, Column, ModelFacts
@@ -27,6 +28,8 @@ class Classifier(ModelFacts):
     kind = "classifier"
     output = "a class"
     label_column = "label"
+    answer_column = "predicted"
+    larger_is_better = True
     score_name = "Test accuracy"
     plot_metric = "test_accuracy"
     format_score = staticmethod(percent)
@@ -63,6 +66,10 @@ class Classifier(ModelFacts):
         """Probability of each class (n, classes), normalised to the sum 1 in each row."""
         raw = self.predictions[[f"p{number}" for number in range(self.classes)]].to_numpy(np.float64)
         return np.asarray(raw / raw.sum(axis=1, keepdims=True))
+
+    def image_scores(self, answers: npt.NDArray[Any]) -> Floats:
+        """Returns 1 for each right class, and 0 for each wrong one (n,)."""
+        return np.asarray(answers == self.labels, np.float64)
 
     @property
     def rank_key(self) -> tuple[float, ...]:

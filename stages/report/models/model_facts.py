@@ -16,7 +16,7 @@ from stages.model.config import Model
 from stages.report.formats import count, file_size
 from stages.report.provenance import FileDigest
 from stages.report.records import Training
-from stages.report.statistics.intervals import Interval, Mask
+from stages.report.statistics.intervals import Floats, Interval, Mask
 from stages.report.statistics.paired_tests import SIGNIFICANT, PairedTest
 
 TASKS: tuple[TaskName, ...] = ("multiclass", "two_class", "regression")  # in the order of the report
@@ -66,6 +66,8 @@ class ModelFacts(ABC):
     kind: ClassVar[str]  # name of the template that shows a model of this class
     output: ClassVar[str]
     label_column: ClassVar[str]  # of the predictions
+    answer_column: ClassVar[str]  # of the predictions: the predicted class or value
+    larger_is_better: ClassVar[bool]  # of the score
     score_name: ClassVar[str]
     plot_metric: ClassVar[str]  # the column of metrics.csv in DVC's plot of all models: at most 1, larger is better
     format_score: ClassVar["staticmethod[[float], str]"]
@@ -88,6 +90,21 @@ class ModelFacts(ABC):
     def correct(self) -> Mask:
         """Mask of the correct predictions, bool (n,); a value is correct when its nearest label is the true one."""
         return np.asarray(self.predictions["label"] == self.predictions["predicted"])
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds with which the model was trained, in order; none for a model with a single `seed`."""
+        return tuple(sorted(map(int, self.training.seeds or ())))
+
+    @cached_property
+    def seed_scores(self) -> Floats:
+        """Score of each seed, or of the only weights, on each test image (seeds, n); larger is better."""
+        columns = [f"seed_{seed}" for seed in self.seeds] or [self.answer_column]
+        return np.stack([self.image_scores(self.predictions[column].to_numpy()) for column in columns])
+
+    @abstractmethod
+    def image_scores(self, answers: npt.NDArray[Any]) -> Floats:
+        """Returns the score of each of the answers (n,) to the test images, larger for better."""
 
     @property
     def group_key(self) -> tuple[int, bytes]:

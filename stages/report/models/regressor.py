@@ -22,6 +22,8 @@ class Regressor(ModelFacts):
     kind = "regressor"
     output = "a value"
     label_column = "target"
+    answer_column = "value"
+    larger_is_better = False
     score_name = "Mean absolute error"
     plot_metric = "r2"
     format_score = staticmethod(number)
@@ -42,6 +44,10 @@ class Regressor(ModelFacts):
     def absolute_errors(self) -> Floats:
         """Absolute error of each test image (n,)."""
         return np.abs(self.values.astype(np.float64) - self.labels.astype(np.float64))
+
+    def image_scores(self, answers: npt.NDArray[Any]) -> Floats:
+        """Returns the absolute error of each value, negative (n,)."""
+        return -np.abs(answers.astype(np.float64) - self.labels.astype(np.float64))
 
     @property
     def rank_key(self) -> tuple[float, ...]:

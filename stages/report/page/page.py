@@ -12,6 +12,7 @@ from markupsafe import Markup, escape
 from stages.report import formats, model_comparison, provenance, sentences
 from stages.report.facts import Facts, ModelGroup
 from stages.report.gates import GateResults
+from stages.report.models import recipes
 from stages.report.models.classifier import RISE, Classifier
 from stages.report.models.model_facts import ModelFacts
 from stages.report.models.pairs import Pair
@@ -54,6 +55,8 @@ def render_page(
         script=Markup((TEMPLATES / "page.js").read_text(encoding="utf-8")),
         sentences=sentences,
         model_comparison=model_comparison,
+        recipes=recipes,
+        four_decimals=formats.four_decimals,
         versions=provenance.library_versions(),
         smoothed_epochs=min_smoothed_epochs(facts.params.smoothing),
         longest_history=max(len(model.history) for model in facts.models),

@@ -266,3 +266,29 @@ def test_file_in_place_of_the_output_folder(evaluation: Evaluation, capsys: pyte
     assert code == 1
     assert "cannot write" in sentence
     assert evaluation.out.read_text() == "a file"
+
+
+def test_each_seed_has_a_column_of_predictions(evaluation: Evaluation) -> None:
+    """The models in the folder of seeds are scored too, in the order of the seeds; the other outputs stay the same."""
+    evaluate(evaluation.model, evaluation.raw, evaluation.out)
+    alone = snapshot(evaluation.out)
+    for seed, scale in (("10", -0.1), ("2", 0.1)):
+        (evaluation.folder / "seeds" / seed).mkdir(parents=True)
+        save_model(evaluation.folder / "seeds" / seed / "model.onnx", scale=scale)
+    assert main([*evaluation.arguments, "--seeds", str(evaluation.folder / "seeds")]) == 0
+    table = pd.read_parquet(evaluation.out / "predictions.parquet")
+    assert list(table)[-2:] == ["seed_2", "seed_10"]
+    assert table["seed_2"].tolist() == PREDICTED != table["seed_10"].tolist()
+    unchanged = ("metrics.json", "confusion.csv")
+    assert all(snapshot(evaluation.out)[name] == alone[name] for name in unchanged)
+    assert main([*evaluation.arguments, "--seeds", str(evaluation.raw)]) == 0
+    assert snapshot(evaluation.out) == alone
+
+
+def test_a_missing_folder_of_seeds_is_an_error(evaluation: Evaluation, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder of seeds that does not exist, or a seed without a model, ends the stage before it writes anything."""
+    code, error = expect_error(main, [*evaluation.arguments, "--seeds", str(evaluation.folder / "none")], capsys)
+    assert code == 2 and "none: not found" in error
+    (evaluation.folder / "seeds/0").mkdir(parents=True)
+    code, error = expect_error(main, [*evaluation.arguments, "--seeds", str(evaluation.folder / "seeds")], capsys)
+    assert code == 2 and "model.onnx" in error and not evaluation.out.exists()

@@ -22,6 +22,8 @@ from tests.support.tiny_data import expect_error, snapshot
 
 keras = pytest.importorskip("keras")  # after tests.support.learning, which loads it quietly
 
+from stages.train.outputs import SEEDS  # noqa: E402  (imports Keras)
+
 # Keras reads TensorFlow's variables with np.array(), which NumPy 2 warns about.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 
@@ -52,8 +54,9 @@ def trained(folders: Folders, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_outputs_are_complete(trained: Path) -> None:
-    """The folder has exactly the four outputs, and no temporary files."""
-    assert sorted(path.name for path in trained.iterdir()) == sorted(OUTPUTS)
+    """The folder has exactly the four outputs and the folder of seeds, empty with one seed, and no temporary files."""
+    assert sorted(path.name for path in trained.iterdir()) == sorted([*OUTPUTS, SEEDS])
+    assert list((trained / SEEDS).iterdir()) == []
 
 
 def test_history_has_a_line_per_epoch(trained: Path) -> None:
