@@ -13,13 +13,16 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from flows.tasks.broken_output import ignore_broken_output
+
 P = ParamSpec("P")
 Returned = TypeVar("Returned")
 RESULTS = Path(".inkflow/results")  # stays empty; without a folder, Prefect loads the storage of a person's defaults
 
 
 def own_flow(name: str) -> Callable[[Callable[P, Returned]], Flow[P, Returned]]:
-    """Return a decorator that makes a flow of a function."""
+    """Return a decorator that makes a flow of a function; runs of the flow outlive the readers of their output."""
+    ignore_broken_output()
     # Without the limit of a person's defaults: a task only follows its stage.
     runner: Any = ThreadPoolTaskRunner(max_workers=sys.maxsize)
 

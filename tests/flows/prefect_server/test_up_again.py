@@ -16,7 +16,7 @@ from flows.prefect_server.watchdog import marked_pids
 from tests.conftest import Toy, wait_until
 from tests.flows.prefect_server.test_up import DEPLOYMENTS, scheduled
 from tests.support.http_receiver import Receiver
-from tests.support.up_process import Up, running_up
+from tests.support.up_process import Up, is_worker, running_up
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(900)]  # on a busy machine
 
@@ -33,6 +33,11 @@ IDLE = """
     entrypoint: flows.score.score
     schedules: [{cron: '0 0 1 1 *'}]
     work_pool: {name: local}
+"""
+PATIENT = """
+  patient:
+    cmd: touch patient.started; while ! test -e go; do sleep 0.1; done; seq --format 'line %g' 50; touch patient
+    outs: [patient]
 """
 
 
@@ -164,3 +169,19 @@ def test_unknown_parameter_is_refused(again: Again) -> None:
     answer = httpx.post(url, json={"parameters": {"fource": True}}, auth=again.up.auth, timeout=60)
     assert answer.status_code == 409
     assert "'fource' was unexpected" in answer.text
+
+
+def test_run_outlives_its_worker(again: Again) -> None:
+    """A run whose worker is killed goes on: it completes at its first start, and the API has its further output."""
+    up, project = again.up, again.project
+    project.write({"dvc.yaml": project.read("dvc.yaml") + PATIENT})
+    run = up.start("inkflow/nightly", targets=["patient"])
+    wait_until(lambda: (project.folder / "patient.started").exists(), timeout_s=120)
+    for process in psutil.Process(up.process.pid).children(recursive=True):
+        if is_worker(process):
+            process.kill()
+    wait_until(lambda: "worker-local died and was restarted" in up.output, timeout_s=60)
+    project.write({"go": ""})
+    up.wait_for(run, "Completed", "Failed", "Crashed")
+    assert (up.state(run), up.get(f"/flow_runs/{run}")["run_count"]) == ("Completed", 1)
+    wait_until(lambda: "line 50" in up.lines(run), timeout_s=60)
