@@ -158,14 +158,17 @@ def dataset(root: Path) -> Finding:
         return Finding("data set", FINE, f"{name} comes with scikit-learn")
     if _is_downloaded(root, name):
         return Finding("data set", FINE, f"{name} is in data/raw")
-    sources = [source for source in (_mirror_source(name), params.selected_dataset.url) if source]
+    path = params.selected_dataset.path
+    first = (str(root / path), _mirror_source(name)) if path else (_mirror_source(name), params.selected_dataset.url)
+    sources = [source for source in first if source]
     if source := next(filter(_has_file, sources), None):
         return Finding("data set", FINE, f"{name} is not here yet; {mask(source)} has it")
     cached = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "datasets" / f"{name}.npz"
-    if cached.is_file():
+    if cached.is_file() and not path:
         return Finding("data set", FINE, f"{name} is not here yet; Keras's cache has it")
     tried = ", ".join(map(mask, sources)) or "no source"
     fix = f"{MIRROR}=/folder/with/{name}.npz inkflow run, or inkflow run --fallback digits"
+    fix = f"inkflow data add {name} PATH --replace" if path else fix
     return Finding("data set", WRONG, f"{name} is not here, and {tried} does not have it or does not answer", fix)
 
 

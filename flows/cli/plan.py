@@ -8,6 +8,7 @@ from typing import Any
 
 from flows.cli.output import print_json, shown
 from flows.cli.selection import selection
+from flows.core.own_data import check_own_data
 from flows.core.params_edit import load_project_params
 from flows.dvc_repo import remotes
 from flows.dvc_repo.repository import Repository
@@ -36,7 +37,7 @@ def show_plan(arguments: argparse.Namespace) -> int:
         NoRemote, RemoteFailed: with `--pull`, the remote cannot be used.
     """
     root = Path()
-    load_project_params(root)  # reports mistakes in params.yaml before any work
+    check_own_data(load_project_params(root), root)  # reports mistakes in params.yaml before any work
     policies = load_policies(root)
     recover_if_idle(root)
     if arguments.pull:

@@ -11,6 +11,7 @@ from flows.cli.selection import selection
 from flows.core.errors import RemoteFailed, ServerUnreachable
 from flows.core.file_lock import run_lock
 from flows.core.notices import stand_in_notice
+from flows.core.own_data import check_own_data
 from flows.core.params_edit import PATH, ParamsEdit, check_dataset, edit_params, model_settings, parse_settings
 from flows.dvc_repo import remotes
 from flows.dvc_repo.repository import Repository
@@ -36,6 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
             recover(root)
             edit = edit_params(_settings(arguments, root), root)
             check_dataset(edit.params, arguments.fallback)
+            check_own_data(edit.params, root)
             with _written_params(edit, root), _remote_exchange(root, pull=arguments.pull, push=arguments.push):
                 return _run(arguments, edit)
     finally:

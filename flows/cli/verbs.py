@@ -30,6 +30,7 @@ VERBS = {
         "stages.predict.command:add_arguments",
         anywhere=True,
     ),
+    "data": Verb("add your own data as a data set", "flows.cli.data:data", "stages.own_data.arguments:add_arguments"),
     "export": Verb(
         "write a model as LiteRT or SavedModel",
         "stages.export.command:export_model",

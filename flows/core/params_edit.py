@@ -9,7 +9,7 @@ from ruamel.yaml.error import YAMLError
 
 from flows.core.notices import note_once
 from flows.core.project import merge_conflict
-from flows.core.yaml_edit import set_value
+from flows.core.yaml_edit import set_entry, set_value
 from stages.base.errors import InvalidInput
 from stages.base.files import write_text
 from stages.base.suggestions import did_you_mean, unknown_name_message
@@ -132,6 +132,20 @@ def edit_params(settings: Mapping[str, Any], root: Path) -> ParamsEdit:
     if params is not None and text != before:
         params = _check(text)
     return ParamsEdit(before, text, params)
+
+
+def edit_dataset(name: str, entry: dict[str, Any], root: Path, *, use: bool) -> ParamsEdit:
+    """Returns the params.yaml below `root` with the data set `name`, without writing it; `use` chooses it too.
+
+    Raises:
+        ParamsError: the file has mistakes, or would have them after the edit.
+        InvalidInput: the project has no data sets.
+    """
+    load_project_params(root)
+    before = (root / PATH).read_text(encoding="utf-8")
+    text = set_entry(before, "datasets", name, entry)
+    text = set_value(text, "dataset", name) if use else text
+    return ParamsEdit(before, text, _check(text))
 
 
 def _check(text: str) -> "Params":

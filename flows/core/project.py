@@ -28,6 +28,7 @@ def enter_project() -> Path:
     mirror = os.environ.get(MIRROR)
     if mirror and "://" not in mirror:
         os.environ[MIRROR] = str(Path(mirror).absolute())  # stages also run in other folders: the clones of a sweep
+    os.environ["INKFLOW_PROJECT"] = str(root)  # for the same reason: own data lie in the project alone
     os.chdir(root)
     return folder.relative_to(root)
 

@@ -12,19 +12,22 @@ from flows.core.extras import missing_package
 MISSING_MODULE = re.compile(r"^ModuleNotFoundError: No module named '([\w.]+)'$", re.MULTILINE)
 
 
-def run_program(name: str, arguments: Sequence[str | Path], root: Path = Path()) -> str:
+def run_program(name: str, arguments: Sequence[str | Path], root: Path = Path(), *, show: bool = False) -> str:
     """Runs `python -m stages.NAME ARGUMENTS` in the folder `root` and returns its standard output.
+
+    With `show`, the standard output is that of this process, and an empty text is returned.
 
     Raises:
         MissingPackage: it needs a package of an extra that is not installed.
         ProgramFailed: it failed; message and exit code are the program's own.
     """
     command = [sys.executable, "-m", f"stages.{name}", *map(str, arguments)]
-    process = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    output = None if show else subprocess.PIPE
+    process = subprocess.run(command, cwd=root, stdout=output, stderr=subprocess.PIPE, text=True)
     if process.returncode:
         lines = process.stderr.splitlines()
         absent = MISSING_MODULE.search(process.stderr)
         if absent and (missing := missing_package(absent[1])):
             raise missing
         raise ProgramFailed(error_message(lines) or "\n".join(lines[-3:]) or f"{name} failed", process.returncode)
-    return process.stdout
+    return process.stdout or ""

@@ -15,6 +15,7 @@ from stages.base.yaml_text import parse_yaml
 
 PLAIN = re.compile(r"[A-Za-z_][\w./+-]*")  # text without quotes, except the words that YAML reads as another type
 NEW_NAME = re.compile(r"[^\W\d][\w-]*|0|[1-9]\d{0,8}")
+SHORT = 100  # characters of a mapping on one line
 MAX_REASON = 200  # characters of a parser's message
 NOT_TEXT = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
 
@@ -33,6 +34,49 @@ def set_value(text: str, key: str, value: Any) -> str:
         reason = " ".join(str(error).split())[:MAX_REASON] or type(error).__name__
         raise InvalidInput(f"--set {key}: params.yaml is not valid YAML, or would not be: {reason}") from error
     return changed
+
+
+def set_entry(text: str, section: str, name: str, entry: dict[str, Any]) -> str:
+    """Returns the YAML `text` with the mapping `entry` as `section.name`, in lines of its own.
+
+    An entry of that name is changed key by key, with its comments, unless it has keys that `entry` has not: then its
+    lines are replaced.
+
+    Raises:
+        InvalidInput: the section does not exist, or `text` is not YAML.
+    """
+    node = _child(_root(text, section), section, section)
+    if not isinstance(node, MappingNode) or node.flow_style or not node.value:
+        return set_value(text, f"{section}.{name}", entry)
+    old = next((pair for pair in node.value if str(pair[0].value) == name), None)
+    if old is None:
+        indent = " " * node.value[0][0].start_mark.column
+        return _add(text, node, _block_text(name, entry, indent).removeprefix(indent))
+    if _is_block(old[1]) and _has_all_keys(entry, old[1]):
+        for key, value in entry.items():
+            is_nested = isinstance(value, dict) and any(str(child.value) == key for child, _ in old[1].value)
+            pairs = {f"{key}.{inner}": item for inner, item in value.items()} if is_nested else {key: value}
+            for path, item in pairs.items():
+                text = set_value(text, f"{section}.{name}.{path}", item)
+        return text
+    start = old[0].start_mark
+    return text[: start.index] + _block_text(name, entry, " " * start.column).lstrip() + text[_end(old[1]) :]
+
+
+def _has_all_keys(entry: Any, node: Node) -> bool:
+    """Returns whether `entry` has all keys of `node`, and of the mappings in it."""
+    return not isinstance(node, MappingNode) or (
+        isinstance(entry, dict)
+        and all(str(key.value) in entry and _has_all_keys(entry[str(key.value)], value) for key, value in node.value)
+    )
+
+
+def _block_text(name: str, value: Any, indent: str) -> str:
+    """Returns `name: value` as lines below each other, with short mappings on one line."""
+    flow = f"{indent}{name}: {_flow_text(value)}"
+    if not isinstance(value, dict) or (len(flow) <= SHORT and indent):
+        return flow
+    return "\n".join([f"{indent}{name}:", *(_block_text(key, item, f"{indent}  ") for key, item in value.items())])
 
 
 def _with_value(text: str, key: str, value: Any) -> str:

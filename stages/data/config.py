@@ -85,8 +85,13 @@ class Dataset(Section):
     title: str = Field(min_length=1, description="name in the report")
     licence: str = Field("not stated", min_length=1, description="licence and authors, shown in the report")
     url: str | None = Field(None, pattern=r"^https?://\S+$", description="address of the npz file")
+    path: str | None = Field(
+        None,
+        pattern=r"^[^/~\s].*$",
+        description="npz file, relative to the project; `inkflow data add` writes it and this entry from other forms",
+    )
     embedded: Literal["digits"] | None = Field(None, description="data set that is part of a library")
-    sha256: Digests | None = Field(None, description="digest of each array; required with `url`")
+    sha256: Digests | None = Field(None, description="digest of each array; required with `url` and `path`")
     groups: Groups | None = Field(None, description="groups of the samples; fetched if `prepare.held_out` is `groups`")
     stand_in_for: Name | None = Field(None, description="data set for which this one is a stand-in")
     shape: ImageShape | None = Field(
@@ -114,10 +119,12 @@ class Dataset(Section):
 
     @model_validator(mode="after")
     def _check_source(self) -> Self:
-        if (self.url is None) == (self.embedded is None):
-            raise ValueError("needs exactly one of `url` and `embedded`")
-        if self.url is not None and self.sha256 is None:
-            raise ValueError("needs `sha256`, the digest of each array, in addition to `url`")
+        given = [key for key in ("url", "path", "embedded") if getattr(self, key) is not None]
+        if len(given) != 1:
+            got = " and ".join(given) or "no source"
+            raise ValueError(f"has {got}, needs exactly one of `url`, `path` and `embedded`")
+        if self.embedded is None and self.sha256 is None:
+            raise ValueError(f"needs `sha256`, the digest of each array, in addition to `{given[0]}`")
         return self
 
     @model_validator(mode="after")

@@ -2,6 +2,8 @@
 
     mirror of INKFLOW_MIRROR  ->  the address in params.yaml  ->  Keras's cache
 
+A data set with a `path` is read from that file of the project, and from the mirror where the file is not.
+
 If a source cannot be reached or has no such file, the next one is tried. If a source has an invalid file, the download
 fails, because a fallback would hide a broken or malicious mirror.
 """
@@ -21,6 +23,7 @@ from stages.download.digits import load_digits
 from stages.download.http_download import READ_TIMEOUT_S, fetch, remove_part
 
 MIRROR = "INKFLOW_MIRROR"  # environment variable: a folder or base address that holds <name>.npz
+PROJECT = "INKFLOW_PROJECT"  # environment variable: the folder of the project, also where stages run in a clone of it
 DOWNLOADS = Path(".inkflow/downloads")  # part files of unfinished downloads
 
 
@@ -48,6 +51,8 @@ def fetch_arrays(
     failures = []
     for source in list_sources(name, dataset, os.environ):
         remedy = f"fix or remove this source, or set {MIRROR} to one that holds the right {name}.npz"
+        if dataset.path:
+            remedy = f"restore the file, or take it as it is now: inkflow data add {name} {dataset.path} --replace"
         try:
             with (
                 error_context(source.label, remedy),
@@ -60,6 +65,11 @@ def fetch_arrays(
             continue
         print(f"{source.label}: used, its content is as expected", flush=True)
         return arrays
+    if dataset.path:
+        raise SourceUnavailable(
+            f"cannot get {name} ({'; '.join(failures)}): restore the file (`dvc pull {dataset.path}` if DVC has it) or "
+            f"write it again with `inkflow data add {name} ... --replace`"
+        )
     raise SourceUnavailable(
         f"cannot get {name} ({'; '.join(failures)}): set {MIRROR} to a folder or address that holds "
         f"{name}.npz, or use the digits, which need no network: inkflow run --dataset digits"
@@ -68,6 +78,11 @@ def fetch_arrays(
 
 def list_sources(name: str, dataset: Dataset, environment: Mapping[str, str]) -> list[Source]:
     """Returns the sources of the data set's file in the order in which they are tried."""
+    if dataset.path:
+        path, mirror = Path(dataset.path), environment.get(MIRROR, "").strip()
+        if not path.exists():
+            path = Path(environment.get(PROJECT, "")) / path
+        return [Source(dataset.path, str(path)), *([_mirror(mirror, f"{name}.npz")] if mirror else [])]
     return file_sources(f"{name}.npz", dataset.url, environment)
 
 

@@ -106,7 +106,7 @@ JOINT_MISTAKES = [
     ),
     ("prepare/samples", [5, 5], "got [5, 5], expected start below stop"),
     ("datasets/mnist/sha256", REMOVED, "needs `sha256`"),
-    ("datasets/mnist/embedded", "digits", "needs exactly one of `url` and `embedded`"),
+    ("datasets/mnist/embedded", "digits", "has url and embedded, needs exactly one of `url`, `path` and `embedded`"),
     ("datasets/digits/stand_in_for", "letters", "`datasets.digits.stand_in_for` is 'letters'"),
     ("models/dense_dropout/optimizer/momentum", 0.9, "`momentum` needs sgd or rmsprop, got adam"),
     ("models/cnn/optimizer/nesterov", True, "`nesterov` needs sgd, got adam"),

@@ -1,0 +1,154 @@
+"""`inkflow data add`: adds data of many forms to params.yaml as a data set."""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from flows.core.file_lock import run_lock
+from flows.core.own_data import remember
+from flows.core.params_edit import PATH, ParamsEdit, edit_dataset, load_project_params, require_models
+from flows.core.stage_program import run_program
+from stages.base.config import Name
+from stages.base.errors import EXIT_DONE, InvalidInput, OutputError
+from stages.base.files import write_text
+
+OWN = Path("data/own")  # npz files of data sets that other forms were converted to
+NOT_READING = ("action", "dry_run", "folder", "licence", "parser", "replace", "title", "use", "verb")
+KEPT = ("title", "licence", "groups", "stand_in_for", "max_bytes")  # of an entry that is replaced, what the user wrote
+
+
+def data(arguments: argparse.Namespace) -> int:
+    """Adds a data set and returns the exit code.
+
+    Raises:
+        InvalidInput: the name is taken or not possible; params.yaml is as before.
+        ProgramFailed: the data cannot be used; nothing was written.
+    """
+    root = Path()
+    in_place = _in_project(arguments, root)
+    with run_lock(root, print):
+        old = _old_entry(arguments, root)
+        with _new_file(root, arguments.name) as (new, result):
+            sys.stdout.flush()
+            run_program("own_data", [_options(arguments, new, result, in_place is not None)], root, show=True)
+            if arguments.dry_run:
+                print("nothing was written (--dry-run)", flush=True)
+                return EXIT_DONE
+            found = json.loads(result.read_text(encoding="utf-8"))
+            copy = {"path": (OWN / f"{arguments.name}.npz").as_posix()}
+            source = in_place if in_place and found["unchanged"] else copy
+            entry = _entry(arguments, old, source, found)
+            edit = edit_dataset(arguments.name, entry, root, use=arguments.use)
+            _write(root, arguments.name, new, edit)
+    sources = [] if found["unchanged"] else [*arguments.paths, *arguments.test]
+    remember(root, arguments.name, _command(arguments), sources)
+    _print_result(arguments, source)
+    return EXIT_DONE
+
+
+def _entry(
+    arguments: argparse.Namespace, old: dict[str, Any], source: dict[str, str], found: dict[str, Any]
+) -> dict[str, Any]:
+    """Returns the new entry of the data set; of the `old` one, what does not come from the data stays."""
+    entry = {"title": arguments.name} | {key: old[key] for key in KEPT if key in old}
+    given = {"title": arguments.title, "licence": arguments.licence}
+    entry |= {key: text for key, text in given.items() if text} | source
+    is_same_file = found["unchanged"] and old.get("path") == source.get("path")
+    if is_same_file and len(old.get("class_names", ())) == found["entry"]["classes"]:
+        entry["class_names"] = old["class_names"]  # an npz file has none
+    new: dict[str, Any] = found["entry"]
+    return entry | new
+
+
+def _old_entry(arguments: argparse.Namespace, root: Path) -> dict[str, Any]:
+    """Returns the entry that is replaced; nothing for a new one.
+
+    Raises:
+        InvalidInput: the name is not possible, or taken and not to be replaced.
+    """
+    require_models(root, "data")
+    params = load_project_params(root)
+    try:
+        TypeAdapter(Name).validate_python(arguments.name)
+    except ValidationError as error:
+        raise InvalidInput(
+            f"got the name {arguments.name!r}, expected lower-case letters, digits and _, a letter first, at most 40"
+        ) from error
+    if params is None or arguments.name not in params.datasets:
+        return {}
+    if not (arguments.replace or arguments.dry_run):
+        raise InvalidInput(f"the data set {arguments.name} exists; choose another name, or replace it with --replace")
+    return params.datasets[arguments.name].model_dump(exclude_unset=True, exclude_none=True)
+
+
+def _options(arguments: argparse.Namespace, new: Path, result: Path, in_place: bool) -> str:
+    """Returns the options of the program as JSON; a dry run gets no path to write to."""
+    given = {key: value for key, value in vars(arguments).items() if key not in NOT_READING and value is not None}
+    given |= {"sheet": str(arguments.sheet) if arguments.sheet else None, "in_place": in_place}
+    return json.dumps(given | ({} if arguments.dry_run else {"out": str(new), "result": str(result)}))
+
+
+@contextmanager
+def _new_file(root: Path, name: str) -> Iterator[tuple[Path, Path]]:
+    """Yields the paths of a new npz file and of the program's result, which are removed after the block."""
+    new = root / OWN / f".{name}-{os.getpid()}.npz"
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            yield new, Path(folder) / "result.json"
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def _in_project(arguments: argparse.Namespace, root: Path) -> dict[str, str] | None:
+    """Returns the source of a single file that could be used where it is: an address, or a path in the project."""
+    if len(arguments.paths) != 1 or arguments.test:
+        return None
+    (location,) = arguments.paths
+    if location.lower().startswith(("http://", "https://")):
+        return {"url": location}
+    path, folder = Path(location).resolve(), root.resolve()
+    return {"path": path.relative_to(folder).as_posix()} if path.is_relative_to(folder) else None
+
+
+def _write(root: Path, name: str, new: Path, edit: ParamsEdit) -> None:
+    """Writes params.yaml, and moves the new npz file, if there is one, into its place.
+
+    Raises:
+        OutputError: one of them cannot be written; params.yaml is as before.
+    """
+    write_text(root / PATH, edit.text)
+    if new.exists():
+        target = root / OWN / f"{name}.npz"
+        try:
+            new.replace(target)
+        except OSError as error:
+            write_text(root / PATH, edit.before)
+            raise OutputError(target, error) from error
+
+
+def _command(arguments: argparse.Namespace) -> list[str]:
+    """Returns the command line that adds the same files again."""
+    command = ["inkflow", "data", "add", arguments.name, *arguments.paths]
+    for key, value in vars(arguments).items():
+        if key in (*NOT_READING, "name", "paths", "sheet") or value is None or value is False or value == []:
+            continue
+        words = [",".join(value)] if key == "class_names" else value if isinstance(value, list) else [value]
+        command += [f"--{key.replace('_', '-')}", *([] if value is True else map(str, words))]
+    return [*command, "--replace"]
+
+
+def _print_result(arguments: argparse.Namespace, source: dict[str, str]) -> None:
+    name = arguments.name
+    print(f"{PATH}: datasets.{name} written")
+    if path := source.get("path"):
+        is_copy = path == (OWN / f"{name}.npz").as_posix() and path not in map(str, arguments.paths)
+        print(f"{path}: {'a copy; ' * is_copy}git ignores it: `dvc add {path}` keeps versions, `dvc push` shares them")
+    print("the next `inkflow run` uses it" if arguments.use else f"use it: inkflow run --dataset {name}", flush=True)

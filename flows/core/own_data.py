@@ -1,0 +1,119 @@
+"""Notices that own data changed: the file of a data set with a `path`, and the files that it was made from.
+
+`.inkflow/own_data.json` keeps for each data set the command that added it, and what its files looked like then. Only
+files with another size or time are read again.
+"""
+
+import hashlib
+import json
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flows.core.notices import note_once
+from flows.core.project import STATE, make_state_folder
+from flows.core.stage_program import run_program
+from stages.base.errors import InvalidInput, OutputError
+from stages.base.files import write_json
+
+if TYPE_CHECKING:  # the schema takes 0.12 s to import
+    from stages.params.schema import Params
+
+RECORD = STATE / "own_data.json"
+BLOCK = 1 << 20
+
+
+def remember(root: Path, name: str, command: Sequence[str], sources: Sequence[str]) -> None:
+    """Records that `command` made the data set `name` from `sources`, which are not watched if one is an address."""
+    files = [Path(source) for source in sources]
+    seen = None
+    if all(path.exists() for path in files):
+        seen = {"files": [*sources], "times": _times(files), "content": _content(files)}
+    _write(root, _read(root) | {name: {"command": shlex.join(command), "sources": seen}})
+
+
+def check_own_data(params: "Params | None", root: Path) -> None:
+    """Compares the file of the chosen data set with params.yaml; notes if the files changed that it was made from.
+
+    Raises:
+        InvalidInput: the file has other content than params.yaml records.
+        ProgramFailed: the file is no data set that the stage `download` accepts.
+    """
+    if params is None or params.selected_dataset.path is None:
+        return
+    name, dataset = params.dataset, params.selected_dataset
+    path, record = root / params.selected_dataset.path, _read(root)
+    known = record.get(name, {})
+    recorded = dataset.sha256.model_dump(exclude_none=True) if dataset.sha256 else {}
+    checked = {"times": _times([path]), "sha256": recorded}
+    if path.is_file() and known.get("checked") != checked:
+        present = json.loads(run_program("download.source_digests", ["--dataset", name], root))["present"]
+        if different := [key for key, value in present.items() if recorded.get(key) != value]:
+            raise InvalidInput(
+                f"{dataset.path} has other content than datasets.{name}.sha256 in params.yaml records "
+                f"({', '.join(different)}): restore the file, or take it as it is now with "
+                f"`inkflow data add {name} {shlex.quote(dataset.path or '')} --replace`"
+            )
+        _write(root, record | {name: known | {"checked": checked}})
+    if _sources_changed(known.get("sources")):
+        note_once(
+            f"the files that {name} was made from have changed; the run uses the copy in {dataset.path}; to use them "
+            f"as they are now: {known['command']}"
+        )
+
+
+def _sources_changed(seen: Any) -> bool:
+    """Returns whether files are there with other content; files that are gone or cannot be read are no change."""
+    with suppress(OSError, TypeError, KeyError):
+        files = [Path(path) for path in seen["files"]]
+        if files and all(path.exists() for path in files) and _times(files) != seen["times"]:
+            return bool(_content(files) != seen["content"])
+    return False
+
+
+def _times(paths: Sequence[Path]) -> str:
+    """Returns a digest of names, sizes and times of the files."""
+    stats = ((name, path.stat()) for name, path in _files(paths))
+    return _digest(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode() for name, stat in stats)
+
+
+def _content(paths: Sequence[Path]) -> str:
+    """Returns a digest of names and content of the files."""
+    return _digest(piece for name, path in _files(paths) for piece in _pieces(name, path))
+
+
+def _pieces(name: str, path: Path) -> Iterator[bytes]:
+    yield f"{name}\0{path.stat().st_size}\0".encode()
+    with path.open("rb") as file:
+        while block := file.read(BLOCK):
+            yield block
+
+
+def _files(paths: Sequence[Path]) -> Iterator[tuple[str, Path]]:
+    """Yields the files of `paths` and below them, with their names from there, sorted."""
+    for path in paths:
+        found = sorted(child for child in path.rglob("*") if child.is_file()) if path.is_dir() else [path]
+        yield from ((ascii(str(child.relative_to(path.parent))), child) for child in found if child.exists())
+
+
+def _digest(pieces: Iterator[bytes]) -> str:
+    total = hashlib.sha256()
+    for piece in pieces:
+        total.update(piece)
+    return total.hexdigest()
+
+
+def _read(root: Path) -> dict[str, Any]:
+    try:
+        content = json.loads((root / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _write(root: Path, content: dict[str, Any]) -> None:
+    with suppress(OutputError):  # only speed is lost, and the note
+        make_state_folder(root)
+        write_json(root / RECORD, content)

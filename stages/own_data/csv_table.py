@@ -1,0 +1,192 @@
+"""CSV files with one image a line: a label and the pixels, with or without a header, as Kaggle gives them."""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from stages.base.errors import DataError
+from stages.data.config import CLASSES, SIDES
+from stages.own_data.files import Bounded, open_unpacked
+from stages.own_data.options import Options
+from stages.own_data.pieces import LABEL_WORDS, Piece, together, words
+
+MAX_LINE = 4_000_000  # bytes of the first line
+MAX_COLUMNS = 3 * SIDES[1] ** 2 + 10
+CHUNK_VALUES = 4_000_000
+IGNORED = {"id", "index", "usage", "unnamed", "split", "filename", "name"}  # columns that are no pixels
+REMEDY = "expected a label and then the pixels, one image a line"
+
+
+class Layout(NamedTuple):
+    """How the columns are read: their names, the index of the label and those of the pixels, and what line 1 is."""
+
+    names: list[str]
+    label: int
+    pixels: list[int]
+    has_header: bool
+    separator: str
+
+
+def read_csv(path: Path, name: str, part: str | None, options: Options) -> list[Piece]:
+    """Returns the piece of a CSV file.
+
+    Raises:
+        DataError: the file is no such table; the message has the line and the column, and does not name the file.
+    """
+    with open_unpacked(path) as file:
+        first = file.read(MAX_LINE)
+    layout = find_layout(first, options.label)
+    images: list[NDArray[Any]] = []
+    labels: list[NDArray[Any]] = []
+    with open_unpacked(path) as file:
+        try:
+            for chunk in pd.read_csv(
+                Bounded(file, options.max_bytes),  # type: ignore[call-overload]  # it reads bytes
+                sep=layout.separator,
+                header=None,
+                skiprows=int(layout.has_header),
+                chunksize=max(1, CHUNK_VALUES // len(layout.names)),
+                skipinitialspace=True,
+                keep_default_na=False,
+                na_values=[""],
+                low_memory=False,
+                encoding_errors="replace",
+            ):
+                _check_width(chunk, layout)
+                labels.append(_labels(chunk[layout.label], layout))
+                images.append(_pixels(chunk[layout.pixels], layout))
+        except (ValueError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+            reason = " ".join(str(error).split()).removeprefix("Error tokenizing data. C error: ")[:120]
+            raise DataError(f"is no table of equal lines ({reason}); {REMEDY}") from error
+    if not images:
+        raise DataError(f"has no line of pixels; {REMEDY}")
+    left_out = [
+        layout.names[column] for column in range(len(layout.names)) if column not in {layout.label, *layout.pixels}
+    ]
+    notes = [f"{name}: no pixels, and left out: {', '.join(left_out)}"] if left_out else []
+    return [Piece(name, part, together(images), together(labels), notes=notes)]
+
+
+def find_layout(start: bytes, label: str | None) -> Layout:
+    """Returns the layout of the table that begins with `start`.
+
+    Args:
+        start: the first lines, or the first line alone if it is long.
+        label: name or number of the label's column, if the user gave it.
+
+    Raises:
+        DataError: the label is not certain, or the file is no such table.
+    """
+    text = start.decode("utf-8-sig", "replace")
+    lines = text.splitlines()
+    separator = max(",;\t", key=lines[0].count) if lines else ","
+    separator = separator if separator in lines[0] else r"\s+"
+    rows = [_cells(line, separator) for line in lines[:200] if line.strip()]
+    rows = rows[:-1] if len(rows) == 200 or (len(start) == MAX_LINE and len(rows) > 1) else rows  # the last may be cut
+    first = rows[0] if rows else []
+    if not 2 <= len(first) <= MAX_COLUMNS:
+        raise DataError(f"has {len(first):,} columns in its first line, expected 2 to {MAX_COLUMNS:,}: {REMEDY}")
+    has_header = sum(not _is_number(cell) for cell in first) > 1
+    names = first if has_header else [str(number) for number in range(len(first))]
+    body = [row for row in rows[int(has_header) :] if len(row) == len(first)]
+    column = _label_column(names, body, has_header, label)
+    ignored = {i for i, cell in enumerate(names) if has_header and set(words(cell)) & IGNORED and i != column}
+    pixels = [i for i in range(len(names)) if i != column and i not in ignored]
+    return Layout(names, column, pixels, has_header, separator)
+
+
+def _cells(line: str, separator: str) -> list[str]:
+    if separator == r"\s+":
+        return line.split()
+    return [cell.strip() for cell in next(csv.reader(io.StringIO(line), delimiter=separator))]
+
+
+def _label_column(names: Sequence[str], body: Sequence[Sequence[str]], has_header: bool, label: str | None) -> int:
+    if label is not None:
+        if label in names:
+            return list(names).index(label)
+        if label.lstrip("-").isdigit() and -len(names) <= int(label) < len(names):
+            return int(label) % len(names)
+        raise DataError(f"has no column {label} (--label), but {', '.join(names[:4])}, ..., {names[-1]}")
+    if has_header:
+        named = [i for i, name in enumerate(names) if set(words(name)) & LABEL_WORDS]
+        if len(named) == 1:
+            return named[0]
+        got = "no column is named as a label" if not named else f"{len(named)} columns are named as labels"
+        raise DataError(
+            f"{got} in {', '.join(names[:4])}, ..., {names[-1]}; name it by --label COLUMN, or leave out a file "
+            "without labels, such as Kaggle's test.csv"
+        )
+    likely = [i for i in (0, len(names) - 1) if _is_likely_label([row[i] for row in body])]
+    if len(likely) == 1:
+        return likely[0]
+    got = "neither the first nor the last column" if not likely else "both the first and the last column"
+    raise DataError(
+        f"{got} could be the label, and there is no header; say it by --label 0 or --label {len(names) - 1}"
+    )
+
+
+def _is_likely_label(values: Sequence[str]) -> bool:
+    numbers = [value for value in values if _is_number(value)]
+    whole = all(float(value).is_integer() for value in numbers)
+    return whole and CLASSES[0] <= len(set(values)) <= CLASSES[1] and "" not in values
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _check_width(chunk: pd.DataFrame, layout: Layout) -> None:
+    if chunk.shape[1] != len(layout.names):
+        raise DataError(
+            f"has {chunk.shape[1]:,} columns, expected the {len(layout.names):,} of its first line; {REMEDY}"
+        )
+
+
+def _labels(column: "pd.Series[Any]", layout: Layout) -> NDArray[Any]:
+    if column.isna().any():
+        line = _line(column.index[column.isna()][0], layout)
+        raise DataError(f"line {line} has no label in column {layout.names[layout.label]}; add it or remove the line")
+    return column.to_numpy(dtype=np.str_) if column.dtype.kind not in "iufb" else column.to_numpy()
+
+
+def _pixels(chunk: pd.DataFrame, layout: Layout) -> NDArray[Any]:
+    """Returns the pixels (n, columns), as bytes where they are whole numbers from 0 to 255."""
+    for column in chunk.columns[[kind.kind not in "iufb" for kind in chunk.dtypes]]:
+        numbers = pd.to_numeric(chunk[column], errors="coerce")
+        bad = numbers.isna() & chunk[column].notna()
+        if bad.any():
+            index = chunk.index[bad][0]
+            text = str(chunk[column][index])[:20]
+            raise DataError(
+                f"line {_line(index, layout)} has {text!r} in column {layout.names[int(column)]}, expected the number "
+                "of a pixel; fix the line, or name the label's column by --label"
+            )
+        chunk = chunk.copy()
+        chunk[column] = numbers
+    values = chunk.to_numpy()
+    if values.dtype.kind == "f" and np.isnan(values).any():
+        row, place = (int(index[0]) for index in np.nonzero(np.isnan(values)))
+        column = layout.names[int(chunk.columns[place])]
+        raise DataError(
+            f"line {_line(chunk.index[row], layout)} has no number in column {column}; fix or remove the line"
+        )
+    is_bytes = values.min() >= 0 and values.max() <= 255 and (values.dtype.kind != "f" or (values % 1 == 0).all())
+    if is_bytes:
+        return values.astype(np.uint8)
+    return values.astype(np.float32) if values.dtype.kind == "f" else values
+
+
+def _line(index: Any, layout: Layout) -> int:
+    """Returns the number of a line in the file, counted from 1."""
+    return int(index) + 1 + int(layout.has_header)

@@ -1,0 +1,113 @@
+"""MATLAB files up to version 7, such as those of SVHN, USPS and EMNIST."""
+
+import math
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.io
+import scipy.sparse
+from numpy.typing import NDArray
+
+from stages.base.errors import DataError
+from stages.own_data.files import HDF5, START_BYTES
+from stages.own_data.npz_arrays import check_keys, chosen_keys, chosen_pieces
+from stages.own_data.options import Options
+from stages.own_data.pieces import KEYS_REMEDY, Piece, from_arrays, kind_of, shapes_text
+
+HEADER, TAG, COMPRESSED = 128, 8, 15  # bytes of a MAT file's header and of an element's tag; type of packed elements
+BLOCK = 1 << 20
+MAX_DEPTH = 4
+SVHN_ZERO = 10
+# scipy documents none of its errors on damaged files
+DAMAGE_ERRORS = (
+    OSError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, EOFError, NotImplementedError,
+    MemoryError, RuntimeError, zlib.error, scipy.io.matlab.MatReadError,
+)  # fmt: skip
+
+
+def read_matlab(path: Path, name: str, part: str | None, options: Options) -> list[Piece]:
+    """Returns the pieces of a MATLAB file; fields of structs are named with dots, such as `dataset.train.images`.
+
+    Raises:
+        DataError: the file is damaged, too large, of version 7.3, or has no arrays of these names; the message does
+            not name it.
+    """
+    _check_size(path, options.max_bytes)
+    try:
+        content = scipy.io.loadmat(path, simplify_cells=True)
+    except DAMAGE_ERRORS as error:
+        reason = " ".join(str(error).split())[:100] or type(error).__name__
+        raise DataError(f"is damaged or no MATLAB file ({reason}); save it again with `save -v7`") from error
+    arrays = dict(_arrays(content, "", options.max_bytes))
+    if chosen := chosen_keys(options):
+        check_keys([key for keys in chosen.values() for key in keys.values()], list(arrays))
+        return chosen_pieces(name, arrays, chosen)
+    known = {key: array for key, array in arrays.items() if kind_of(key) and array.dtype.kind in "buifUO"}
+    if not known:
+        raise DataError(f"has the arrays {shapes_text(arrays)}, none of which is named as images; {KEYS_REMEDY}")
+    pieces = from_arrays(name, known, part)
+    for piece in pieces:
+        if piece.images is None or piece.labels is None:
+            continue
+        if is_svhn(piece.images, piece.labels):
+            piece.labels = np.where(piece.labels == SVHN_ZERO, 0, piece.labels)
+            piece.notes.append(f"{name}: the label 10 stands for 0, as in SVHN")
+        side = math.isqrt(piece.images.shape[-1])
+        if "dataset" in content and piece.images.ndim == 2 and side**2 == piece.images.shape[1]:
+            piece.images = piece.images.reshape(-1, side, side).swapaxes(1, 2)
+            piece.notes.append(f"{name}: pixels are read column by column, as in EMNIST")
+    return pieces
+
+
+def is_svhn(images: NDArray[Any], labels: NDArray[Any]) -> bool:
+    """Returns whether a file has the form of SVHN: X (32, 32, 3, n), and labels 1 to 10, of which 10 stands for 0."""
+    return images.shape[:3] == (32, 32, 3) and images.ndim == 4 and set(np.unique(labels)) == set(range(1, 11))
+
+
+def _arrays(value: Any, name: str, max_bytes: int, depth: int = 0) -> Any:
+    """Yields names and arrays of at least one dimension, in structs too."""
+    if scipy.sparse.issparse(value) and value.shape[0] * value.shape[1] * value.dtype.itemsize <= max_bytes:
+        value = value.toarray()
+    if isinstance(value, dict) and depth < MAX_DEPTH:
+        for key, item in value.items():
+            if not key.startswith("__"):
+                yield from _arrays(item, f"{name}.{key}" if name else key, max_bytes, depth + 1)
+    elif isinstance(value, np.ndarray) and value.ndim:
+        yield name, value
+
+
+def _check_size(path: Path, max_bytes: int) -> None:
+    """Unpacks the elements of the file block by block and counts their bytes, since scipy has no limit.
+
+    Raises:
+        DataError: the file is of version 7.3, damaged, or unpacks to more than `max_bytes`.
+    """
+    with path.open("rb") as file:
+        start = file.read(START_BYTES)
+        if start.startswith((HDF5, b"MATLAB 7.3")):
+            raise DataError("is a MATLAB file of version 7.3 (HDF5), expected up to 7; save it with `save -v7`")
+        if not start.startswith(b"MATLAB"):
+            raise DataError("is no MATLAB file: its first word is not MATLAB; save it with `save -v7`")
+        order = "<" if start[HEADER - 2 : HEADER] == b"IM" else ">"
+        file.seek(HEADER)
+        total = 0
+        while len(tag := file.read(TAG)) == TAG:
+            kind, size = (int(number) for number in np.frombuffer(tag, f"{order}u4"))
+            data, unpacker = file.read(size), zlib.decompressobj()
+            if len(data) < size:
+                raise DataError("is cut short: its last array ends too early; download it again")
+            total += size
+            while kind == COMPRESSED and data and not unpacker.eof:
+                try:
+                    total += len(unpacker.decompress(data, BLOCK))
+                except zlib.error as error:
+                    raise DataError(f"is damaged ({error}); download it again") from error
+                data = unpacker.unconsumed_tail
+                if total > max_bytes:
+                    break
+            if total > max_bytes:
+                raise DataError(f"unpacks to more than {max_bytes:,} bytes; raise --max-bytes")
+        if tag:
+            raise DataError("is cut short: its last array ends too early; download it again")

@@ -1,0 +1,76 @@
+"""npz and npy files, with any names of arrays."""
+
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from stages.base.errors import DataError
+from stages.data.npz import array_names, open_npy, open_npz
+from stages.own_data.options import Options
+from stages.own_data.pieces import KEYS_REMEDY, TEST, TRAIN, Piece, from_arrays, kind_of, kind_of_shape
+
+MAX_ARRAYS = 100
+
+
+def read_npz(path: Path, name: str, part: str | None, options: Options) -> list[Piece]:
+    """Returns the pieces of an npz file.
+
+    Raises:
+        DataError: the file is damaged, too large, or has no arrays of these names; the message does not name it.
+    """
+    found = array_names(path)
+    if not 0 < len(found) <= MAX_ARRAYS:
+        raise DataError(
+            f"is a zip file with {len(found)} arrays, expected an npz file; unpack an archive and name its folder"
+        )
+    if chosen := chosen_keys(options):
+        wanted = [key for keys in chosen.values() for key in keys.values()]
+        check_keys(wanted, found)
+    else:
+        wanted = [key for key in found if kind_of(key)] if len(found) > 2 else found
+        if not wanted:
+            raise DataError(f"has the arrays {', '.join(found[:8])}, none of which is named as images; {KEYS_REMEDY}")
+    with open_npz(path, wanted, options.max_bytes) as entries:
+        arrays = {key: entry.read() for key, entry in entries.items()}
+    return chosen_pieces(name, arrays, chosen) if chosen else from_arrays(name, arrays, part)
+
+
+def read_npy(path: Path, name: str, part: str | None, options: Options) -> list[Piece]:
+    """Returns the piece of an npy file: labels if its name or its shape says so, else images.
+
+    Raises:
+        DataError: the file is damaged or too large; the message does not name it.
+    """
+    array = open_npy(path, "its array", options.max_bytes).read()
+    is_images = (kind_of(name) or kind_of_shape(array.shape)) == "x"
+    return [Piece(name, part, array if is_images else None, None if is_images else array)]
+
+
+def chosen_keys(options: Options) -> dict[str | None, dict[str, str]]:
+    """Returns the names of arrays that the options give: {part: {"x": key, "y": key}}.
+
+    The part is None if there is no test part: then a share of the training part is split off.
+
+    Raises:
+        DataError: images are named without labels, or labels without images.
+    """
+    keys = {part: {kind: key for kind in "xy" if (key := getattr(options, f"{kind}_{part}"))} for part in (TRAIN, TEST)}
+    for part, pair in keys.items():
+        if len(pair) == 1:
+            absent = "y" if "x" in pair else "x"
+            raise DataError(f"--{'x' if absent == 'y' else 'y'}-{part} is given, so --{absent}-{part} is needed too")
+    if keys[TEST] and not keys[TRAIN]:
+        raise DataError("--x-test and --y-test are given, so --x-train and --y-train are needed too")
+    return {part if keys[TEST] else None: pair for part, pair in keys.items() if pair}
+
+
+def check_keys(wanted: list[str], found: list[str]) -> None:
+    """Raises DataError if one of the names `wanted` is not in the file."""
+    if missing := [key for key in wanted if key not in found]:
+        raise DataError(f"has no array {missing[0]}, but {', '.join(found[:8])}; {KEYS_REMEDY}")
+
+
+def chosen_pieces(name: str, arrays: dict[str, NDArray[Any]], chosen: dict[str | None, dict[str, str]]) -> list[Piece]:
+    """Returns the pieces of the arrays that the user named."""
+    return [Piece(name, part, arrays[keys["x"]], arrays[keys["y"]]) for part, keys in chosen.items()]

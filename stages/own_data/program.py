@@ -1,0 +1,195 @@
+"""The program behind `inkflow data add`: reads the files, shows what it found, writes the npz file and the entry."""
+
+import os
+import resource
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from pydantic import ValidationError
+
+from stages.base.errors import EXIT_DONE, DataError, InvalidInput
+from stages.base.files import replacing, write_json
+from stages.base.shown_text import shown_text
+from stages.data.config import Dataset
+from stages.data.data_warnings import ImageScan, label_warnings
+from stages.data.datasets import check_shape_and_range, describe, read_arrays, write_npz
+from stages.own_data.assemble import Found, assemble
+from stages.own_data.contact_sheet import class_labels, summary_line, terminal_sheet, write_sheet
+from stages.own_data.files import File, form_of, list_files
+from stages.own_data.idx import read_idx
+from stages.own_data.npz_arrays import read_npy, read_npz
+from stages.own_data.options import Options
+from stages.own_data.pictures import read_folder
+from stages.own_data.pieces import TEST, TRAIN, Piece
+from stages.samples.pixels import Pixels
+
+MEMORY_FACTOR, MEMORY_BASE = 12, 4_000_000_000  # address space: images as float64 at most, and the libraries
+MAX_LISTED = 30  # classes
+FORM_NAMES = {
+    "npz": "npz", "npy": "npy", "idx": "IDX", "csv": "CSV", "mat": "MATLAB", "parquet": "Parquet",
+    "folder": "a folder of pictures",
+}  # fmt: skip
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Reads the options, which are one JSON object, adds the data, and returns the exit code."""
+    (text,) = sys.argv[1:] if argv is None else argv
+    try:
+        options = Options.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(key) for key in first["loc"]).replace("_", "-")
+        message = first["msg"].removeprefix("Value error, ")
+        raise InvalidInput(f"--{name}: {message}, got {first['input']}" if name else message) from error
+    with _limited_memory(options.max_bytes), ExitStack() as stack:
+        files = _files(options, stack)
+        found = _read(files, options)
+        unchanged = _unchanged(files, found, options)
+        entry = _entry(options.name, unchanged or found, options)
+        _show(options, files, found)
+        if options.sheet:
+            write_sheet(options.sheet, options.name, found)
+            print(f"contact sheet: {options.sheet}", flush=True)
+        if options.out and not unchanged:
+            with replacing(options.out) as temporary:
+                write_npz(temporary, found.arrays.by_name())
+        if options.result:
+            write_json(options.result, {"entry": entry, "unchanged": unchanged is not None})
+    return EXIT_DONE
+
+
+@contextmanager
+def _limited_memory(max_bytes: int) -> Iterator[None]:
+    """Bounds the memory of this process, for files that unpack to more than they say.
+
+    Raises:
+        DataError: the limit was reached.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    limit = MEMORY_BASE + MEMORY_FACTOR * max_bytes
+    resource.setrlimit(resource.RLIMIT_DATA, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
+    try:
+        yield
+    except MemoryError as error:
+        raise DataError(f"the data need more than {limit:,} bytes of memory; add fewer of them, or in parts") from error
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+def _files(options: Options, stack: ExitStack) -> list[File]:
+    part = TRAIN if options.test else None
+    files = [*list_files(options.paths, part, options.max_bytes, stack)]
+    return [*files, *list_files(options.test, TEST, options.max_bytes, stack)]
+
+
+def _read(files: Sequence[File], options: Options) -> Found:
+    pieces: list[Piece] = []
+    for file in files:
+        try:
+            pieces += _read_file(file, options)
+        except DataError as error:
+            prefix = "" if str(error).startswith((str(file.path), f"{file.name}:")) else f"{file.name}: "
+            raise DataError(f"{prefix}{error}") from error
+    return assemble(pieces, options)
+
+
+def _read_file(file: File, options: Options) -> list[Piece]:
+    path, name, part = file
+    # Late imports: pandas, SciPy and PyArrow are slow, and each is needed for one form.
+    match form_of(file):
+        case "folder":
+            return read_folder(path, part, options)
+        case "npz":
+            return read_npz(path, name, part, options)
+        case "npy":
+            return read_npy(path, name, part, options)
+        case "idx":
+            return read_idx(path, name, part, options.max_bytes)
+        case "mat":
+            from stages.own_data.matlab import read_matlab
+
+            return read_matlab(path, name, part, options)
+        case "parquet":
+            from stages.own_data.parquet import read_parquet
+
+            return read_parquet(path, name, part, options)
+        case _:
+            from stages.own_data.csv_table import read_csv
+
+            return read_csv(path, name, part, options)
+
+
+def _unchanged(files: Sequence[File], found: Found, options: Options) -> Found | None:
+    """Returns what the pipeline reads if it takes a single npz file as it is; None if it cannot."""
+    if not options.in_place or len(files) != 1 or found.changes or form_of(files[0]) != "npz":
+        return None
+    try:
+        arrays = read_arrays(files[0].path, options.max_bytes, found.classes, floats=found.pixels is not None)
+    except DataError:  # other names of arrays
+        return None
+    return found._replace(arrays=arrays)
+
+
+def _entry(name: str, found: Found, options: Options) -> dict[str, Any]:
+    """Returns the entry of params.yaml, without its source, title and licence.
+
+    Raises:
+        DataError: the pipeline would refuse the data.
+    """
+    entry: dict[str, Any] = {"shape": list(found.arrays.x_train.shape[1:]), "classes": found.classes}
+    if found.class_names:
+        entry["class_names"] = found.class_names
+    if found.pixels:
+        low, high = (int(value) if value.is_integer() else value for value in found.pixels)
+        entry["pixels"] = {"low": low, "high": high}
+    if options.max_bytes > Dataset.model_fields["max_bytes"].default:
+        entry["max_bytes"] = options.max_bytes
+    try:
+        dataset = Dataset.model_validate(entry | {"title": name, "embedded": "digits"})
+    except ValidationError as error:
+        first = error.errors()[0]
+        message = first["msg"].removeprefix("Value error, ")
+        raise DataError(f"{first['loc'][0] if first['loc'] else 'the entry'}: {message}; rename the classes, "
+                        "or name them by --class-names") from error  # fmt: skip
+    check_shape_and_range(found.arrays, dataset)
+    description = describe(name, dataset, found.arrays)
+    return entry | {"sha256": {key: info.sha256 for key, info in description.arrays.items()}}
+
+
+def _show(options: Options, files: Sequence[File], found: Found) -> None:
+    """Prints what was found: numbers, shapes, classes, and images where standard output is a terminal."""
+    forms = ", ".join(dict.fromkeys(FORM_NAMES[form_of(file)] for file in files))
+    print(shown_text(f"{options.name}: {forms}, {summary_line(found)}"))
+    names = class_labels(found)
+    counts = [
+        f"{names[label]} ({(found.arrays.y_train == label).sum():,} + {(found.arrays.y_test == label).sum():,})"
+        for label in range(min(found.classes, MAX_LISTED))
+    ]
+    more = f", and {found.classes - MAX_LISTED} more" if found.classes > MAX_LISTED else ""
+    print(f"  classes (training + test): {', '.join(counts)}{more}")
+    for sentence in found.changes + found.notes:
+        print(shown_text(f"  - {sentence}"))
+    for sentence in _warnings(found):
+        print(shown_text(f"  warning: {sentence}"))
+    if options.colour == "always" or (
+        options.colour == "auto" and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    ):
+        print()
+        for line in terminal_sheet(found, shutil.get_terminal_size().columns):
+            print(line)
+        print()
+    sys.stdout.flush()
+
+
+def _warnings(found: Found) -> Iterator[str]:
+    """Yields the warnings that the stage `prepare` would print."""
+    pixels = Pixels(low=found.pixels[0], high=found.pixels[1]) if found.pixels else Pixels()
+    yield from label_warnings(found.arrays.y_train, class_labels(found))
+    for part, images in (("training", found.arrays.x_train), ("test", found.arrays.x_test)):
+        scan = ImageScan()
+        for start in range(0, len(images), 1_000):
+            scan.add(images[start : start + 1_000])
+        yield from scan.warnings(part, pixels)

@@ -1,0 +1,217 @@
+"""`inkflow data add`: the entry in params.yaml, what stays as it was, and changed files."""
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ruamel.yaml import YAML
+
+from flows.cli.main import main
+from flows.core.own_data import check_own_data
+from flows.core.params_edit import load_project_params
+from stages.base.errors import InkflowError, InvalidInput
+from stages.download import download
+from tests.support.http_server import Server, serve
+from tests.support.own_forms import samples, write_csv, write_pictures
+from tests.support.root import ROOT
+
+X, Y = samples(40, 1, 4)
+NAMES = ("ant", "bee", "cat", "dog")
+PARAMS = """\
+dataset: tiny # chosen
+
+datasets:
+  tiny: # a comment
+    title: Tiny
+    embedded: digits
+
+  # the end of the data sets
+prepare: {}
+models:
+  dense: {network: dense, units: [4], optimizer: {name: adam}, batch_size: 8, epochs: 1} # quick
+report: {}
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a params.yaml with comments, in which the command runs."""
+    folder = tmp_path / "project"
+    (folder / ".dvc").mkdir(parents=True)
+    (folder / "params.yaml").write_text(PARAMS)
+    shutil.copyfile(ROOT / "params.schema.json", folder / "params.schema.json")
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.delenv("INKFLOW_MIRROR", raising=False)
+    monkeypatch.setenv("INKFLOW_PROJECT", "")  # restored after the test: the command sets it
+    return folder
+
+
+@pytest.fixture
+def pets(tmp_path: Path) -> Path:
+    """A folder of pictures, one folder a class."""
+    return write_pictures(tmp_path / "pets", X, Y, NAMES)
+
+
+def refused(*arguments: str) -> str:
+    """Runs `inkflow data add`, which must refuse; returns the sentence."""
+    with pytest.raises(InkflowError) as caught:
+        main(["data", "add", *arguments])
+    return str(caught.value)
+
+
+def check() -> None:
+    """Compares the chosen data set's files as `inkflow plan` and `inkflow run` do."""
+    check_own_data(load_project_params(Path()), Path())
+
+
+def test_adds_an_entry_and_keeps_every_other_line(project: Path, pets: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """The entry is added below the others, all other lines stay, and the stage `download` reads the data set."""
+    assert main(["data", "add", "pets", str(pets), "--title", "My pets: all", "--licence", "mine"]) == 0
+    text = (project / "params.yaml").read_text()
+    before = PARAMS.splitlines()
+    assert [line for line in text.splitlines() if line in before] == before
+    entry = YAML(typ="safe").load(text)["datasets"]["pets"]
+    digests = entry.pop("sha256")
+    assert entry == {
+        "title": "My pets: all", "licence": "mine", "path": "data/own/pets.npz", "shape": [9, 12], "classes": 4,
+        "class_names": [*NAMES],
+    }  # fmt: skip
+    assert len(digests) == 4
+    printed = capfd.readouterr().out
+    assert "32 training and 8 test images, 9 x 12, grey" in printed
+    assert "use it: inkflow run --dataset pets" in printed
+    assert main(["data", "add", "more", str(pets), "--use"]) == 0
+    assert load_project_params(project).dataset == "more"  # type: ignore[union-attr]
+    assert download.main(["--out", "data/raw"]) == 0
+    with np.load("data/raw/dataset.npz") as arrays:
+        assert np.isin(np.concatenate([arrays["x_train"], arrays["x_test"]]).sum(axis=(1, 2)), X.sum(axis=(1, 2))).all()
+
+
+def test_an_existing_name_needs_replace(project: Path, pets: Path, tmp_path: Path) -> None:
+    """Without --replace an entry stays; with it, its title and its comments stay, and the data are new."""
+    assert "the data set tiny exists; choose another name, or replace it with --replace" in refused("tiny", str(pets))
+    assert (project / "params.yaml").read_text() == PARAMS
+    main(["data", "add", "pets", str(pets), "--title", "Mine"])
+    path = project / "params.yaml"
+    path.write_text(path.read_text().replace("path: data/own/pets.npz", "path: data/own/pets.npz # by me"))
+    before = path.read_text()
+    write_pictures(pets, X[:4] // 2, Y[:4], NAMES)
+    assert main(["data", "add", "pets", str(pets), "--replace"]) == 0
+    after = path.read_text()
+    assert "# by me" in after and "title: Mine" in after
+    changed = [new for old, new in zip(before.splitlines(), after.splitlines(), strict=True) if old != new]
+    assert [line.split(":")[0].strip() for line in changed] == ["x_train", "x_test"] or len(changed) == 1
+    write_csv(tmp_path / "a.csv", samples(40, 2, 4, (8, 8))[0], Y)
+    assert main(["data", "add", "pets", str(tmp_path / "a.csv"), "--replace"]) == 0
+    entry = YAML(typ="safe").load(path.read_text())["datasets"]["pets"]
+    assert entry["title"] == "Mine" and "class_names" not in entry
+    assert "# the end of the data sets" in path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["Pets!"], "got the name 'Pets!', expected lower-case letters, digits and _"),
+        (["pets", "--test-share", "0"], "--test-share: Input should be greater than 0, got 0.0"),
+        (["pets", "--size", "4"], "has 4 x 4 pixels, expected 8 to 128 a side"),
+        (["pets", "--class-names", "a,b"], "--class-names has 2 names, but there are 4 classes"),
+        (["pets", "--size", "8", "9", "7"], "--size has 3 numbers, expected 1 or 2"),
+    ],
+)
+def test_nothing_is_written_when_anything_is_wrong(
+    project: Path, pets: Path, arguments: list[str], message: str
+) -> None:
+    """A mistake leaves params.yaml, data/ and the record as they were."""
+    assert message in refused(arguments[0], str(pets), *arguments[1:])
+    assert (project / "params.yaml").read_text() == PARAMS
+    assert [path for path in project.rglob("*") if path.suffix in (".npz", ".json")] == [project / "params.schema.json"]
+
+
+def test_a_data_set_that_no_model_can_use_is_not_chosen(project: Path, pets: Path) -> None:
+    """With --use, the whole params.yaml is checked first: a crop that leaves nothing refuses the data set."""
+    text = PARAMS.replace("prepare: {}", "prepare: {crop: {top: 9}}")
+    (project / "params.yaml").write_text(text)
+    assert "prepare.crop removes 9 and 0 rows" in refused("pets", str(pets), "--use")
+    assert (project / "params.yaml").read_text() == text
+    assert not (project / "data" / "own" / "pets.npz").exists()
+
+
+def test_dry_run_writes_the_sheet_alone(project: Path, pets: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """--dry-run shows what was found, writes the contact sheet if asked for, and nothing else."""
+    assert main(["data", "add", "pets", str(pets), "--dry-run", "--sheet", "sheet.png"]) == 0
+    assert (project / "sheet.png").read_bytes().startswith(b"\x89PNG")
+    assert "nothing was written" in capfd.readouterr().out
+    assert (project / "params.yaml").read_text() == PARAMS
+    assert not (project / "data").exists()
+
+
+def test_an_npz_file_of_the_right_form_is_used_where_it_is(project: Path, tmp_path: Path) -> None:
+    """Within the project its path is written, from an address the address; a file elsewhere is copied."""
+    arrays = {"x_train": X, "y_train": Y, "x_test": X[:8], "y_test": Y[:8]}
+    for path in (project / "my data.npz", tmp_path / "outside.npz"):
+        np.savez_compressed(path, allow_pickle=False, **arrays)
+    with Server().running() as server:
+        server.respond_with(serve((tmp_path / "outside.npz").read_bytes()))
+        main(["data", "add", "inside", "my data.npz", "--use"])
+        main(["data", "add", "outside", str(tmp_path / "outside.npz")])
+        main(["data", "add", "far", f"{server.url}/far.npz"])
+        params = load_project_params(project)
+        assert params is not None
+        assert params.datasets["inside"].path == "my data.npz"
+        assert params.datasets["outside"].path == "data/own/outside.npz"
+        assert params.datasets["far"].url == f"{server.url}/far.npz"
+    assert len({str(params.datasets[name].sha256) for name in ("inside", "outside", "far")}) == 1
+    assert download.main(["--out", "data/raw"]) == 0
+
+
+def test_changed_files_are_noticed(project: Path, pets: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A changed picture is a note with the command to add it; a changed npz file is an error with the remedy."""
+    main(["data", "add", "pets", str(pets), "--use", "--seed", "3"])
+    capfd.readouterr()
+    check()
+    os.utime(pets / "ant" / "0000.png")  # another time, but the same content
+    check()
+    assert capfd.readouterr().err == ""
+    (pets / "ant" / "0004.png").unlink()
+    check()
+    error = capfd.readouterr().err
+    assert "note: the files that pets was made from have changed" in error
+    assert f"inkflow data add pets {pets} --seed 3 --replace" in error
+    path = project / "data" / "own" / "pets.npz"
+    with np.load(path) as arrays:
+        changed = dict(arrays) | {"y_test": arrays["y_test"][::-1]}
+    np.savez(path, allow_pickle=False, **changed)
+    with pytest.raises(
+        InvalidInput, match=r"other content .* \(y_test\): restore .* with `inkflow data add pets data/own/"
+    ):
+        check()
+    assert main(["data", "add", "pets", "data/own/pets.npz", "--replace"]) == 0
+    check()
+    assert load_project_params(project).datasets["pets"].class_names == [*NAMES]  # type: ignore[union-attr]
+    path.unlink()
+    check()  # a run needs the file only if the stage `download` has to run, which then says so
+
+
+def test_a_missing_file_has_a_remedy(project: Path, pets: Path) -> None:
+    """The stage `download` says how to get a missing file back, and looks for it in the project and in the mirror."""
+    main(["data", "add", "pets", str(pets), "--use"])
+    Path("data/own/pets.npz").rename(project / "pets.npz")
+    with pytest.raises(InkflowError, match=r"dvc pull data/own/pets.npz.*inkflow data add pets \.\.\. --replace"):
+        download.main(["--out", "data/raw"])
+    os.environ["INKFLOW_MIRROR"] = str(project)
+    assert download.main(["--out", "data/raw"]) == 0
+
+
+def test_verify_reads_own_data_in_its_clone(
+    project: Path, pets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stage that runs in a clone of the project, as for `inkflow verify`, finds the file in the project."""
+    main(["data", "add", "pets", str(pets), "--use"])
+    clone = tmp_path / "clone"
+    clone.mkdir()
+    shutil.copyfile(project / "params.yaml", clone / "params.yaml")
+    monkeypatch.chdir(clone)
+    assert download.main(["--out", "data/raw"]) == 0

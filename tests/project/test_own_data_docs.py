@@ -1,0 +1,104 @@
+"""The commands in docs/own-data.md, from files as they are downloaded to a report."""
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stages.download.digits import load_digits
+from tests.conftest import BIN, Project
+from tests.support.own_forms import write_csv, write_idx, write_parquet, write_pictures, write_svhn
+from tests.support.root import ROOT
+
+BLOCK = re.compile(r"```sh\n# tested\n(.*?)```", re.DOTALL)
+MODEL: dict[str, Any] = {
+    "network": "dense", "units": [32], "optimizer": {"name": "adam"}, "batch_size": 16, "epochs": 12,
+}  # fmt: skip
+LETTERS = "ABCDEFGHIJ"
+
+
+def write_downloads(folder: Path) -> None:
+    """Writes scikit-learn's digits in all forms of the page."""
+    folder.mkdir(parents=True)
+    x, y, x_test, y_test, _ = load_digits()
+    write_pictures(folder / "letters", 255 - x[:300], y[:300], LETTERS)
+    np.savez_compressed(folder / "shapes.npz", imgs=x[:300], kinds=y[:300])
+    names = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
+    for name, array in zip(names, (x[:300], y[:300], x_test[:80], y_test[:80]), strict=True):
+        write_idx(folder / f"{name}-ubyte.gz", array)
+    write_csv(folder / "train.csv", x[:300], y[:300])
+    for part, images, labels in (("train", x[:300], y[:300]), ("test", x_test[:80], y_test[:80])):
+        write_parquet(folder / "hub" / f"{part}-00000-of-00001.parquet", images, labels.tolist(), LETTERS)
+        padded = np.pad(np.stack([images] * 3, -1), ((0, 0), (2, 2), (2, 2), (0, 0)))
+        write_svhn(folder / f"{part}_32x32.mat", padded, labels)
+
+
+def run_block(project: Project, block: str, home: Path) -> str:
+    """Runs the lines of a block of the page in the copy of the project, and returns what they printed."""
+    script = home / "bin" / "inkflow"
+    script.parent.mkdir(parents=True, exist_ok=True)
+    script.write_text(
+        f'#!/bin/sh\n[ "$1" = run ] && set -- "$@" --no-server\nexec "{BIN}/python" -m flows "$@"\n'
+    )  # no Prefect server: seconds a command
+    script.chmod(0o755)
+    settings = {"HOME": str(home), "PATH": f"{script.parent}{os.pathsep}{os.environ['PATH']}", "INKFLOW_MIRROR": ""}
+    done = subprocess.run(
+        ["bash", "-euxc", block], cwd=project.folder, env=os.environ | settings, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def prepared(project: Project, tmp_path: Path) -> Project:
+    """A copy of the project with one quick model, and the downloads in the home folder `tmp_path`/home."""
+    write_downloads(tmp_path / "home" / "Downloads")
+    gates: dict[str, Any] = {"every": {}, "models": {}}
+    project.set({"prepare.samples": None, "prepare.normalise": "standard", "models": {"dense": MODEL}, "gates": gates})
+    return project
+
+
+def blocks() -> list[str]:
+    """The tested blocks of the page."""
+    return BLOCK.findall((ROOT / "docs" / "own-data.md").read_text(encoding="utf-8"))
+
+
+def check_report(project: Project, dataset: str, names: str) -> None:
+    """The report is about `dataset`: its title, its class names, and a model that learnt something."""
+    page = (project.folder / "reports" / "index.html").read_text(encoding="utf-8")
+    description = json.loads((project.folder / "data" / "raw" / "dataset.json").read_text())
+    assert description["name"] == dataset
+    assert description["title"] in page
+    assert "".join(description["class_names"]) == names
+    accuracy = json.loads((project.folder / "evaluation" / "dense" / "metrics.json").read_text())["accuracy"]
+    assert 0.5 < accuracy <= 1, dataset
+
+
+def test_the_first_block(prepared: Project, tmp_path: Path) -> None:
+    """A folder of pictures becomes a report with its own class names, and predict answers with them."""
+    printed = run_block(prepared, blocks()[0], tmp_path / "home")
+    assert "letters: a folder of pictures, 240 training and 60 test images, 28 x 28, grey, uint8" in printed
+    check_report(prepared, "letters", LETTERS)
+    assert "Letters" in (prepared.folder / "reports" / "index.html").read_text(encoding="utf-8")
+    picture = sorted((tmp_path / "home" / "Downloads" / "letters" / "C").iterdir())[0]
+    answer = run_block(prepared, f"inkflow predict dense {picture} --json", tmp_path / "home")
+    assert json.loads(answer)["label"] in LETTERS
+
+
+@pytest.mark.slow
+@pytest.mark.farm
+@pytest.mark.timeout(900)
+def test_all_blocks(prepared: Project, tmp_path: Path) -> None:
+    """Each further form becomes a report by the page's own commands."""
+    expected = {"shapes": "0123456789", "fashion": "0123456789", "kaggle": "0123456789", "svhn": "0123456789"}
+    first, *others = blocks()
+    assert len(others) == 4
+    for block, (dataset, names) in zip(others, expected.items(), strict=True):
+        run_block(prepared, block, tmp_path / "home")
+        check_report(prepared, dataset, names)
+    assert "hub" in others[-1] and "inkflow data add letters" in first

@@ -1,0 +1,192 @@
+"""A file that cannot be used gets one sentence: what it is, what was expected, what to do. Nothing is written."""
+
+import gzip
+import json
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import scipy.io
+
+from tests.stages.own_data.conftest import Refuse
+from tests.support.own_forms import idx_bytes, png, samples, write_csv, write_idx, write_parquet, write_pictures
+
+X, Y = samples(30, 1)
+SQUARE = samples(30, 1, shape=(9, 9))[0]
+Make = Callable[[Path], Any]
+IDX = "train-images-idx3-ubyte"
+
+
+def write(name: str, content: bytes) -> Make:
+    """Returns a function that writes a file into a folder and returns its path."""
+
+    def make(folder: Path) -> Path:
+        (folder / name).write_bytes(content)
+        return folder / name
+
+    return make
+
+
+def npz(**arrays: Any) -> Make:
+    """Returns a function that writes an npz file."""
+
+    def make(folder: Path) -> Path:
+        np.savez_compressed(folder / "a.npz", allow_pickle=True, **arrays)
+        return folder / "a.npz"
+
+    return make
+
+
+def mat(**arrays: Any) -> Make:
+    """Returns a function that writes a MATLAB file."""
+
+    def make(folder: Path) -> Path:
+        scipy.io.savemat(folder / "a.mat", arrays, do_compression=True)
+        return folder / "a.mat"
+
+    return make
+
+
+def csv(change: Callable[[str], str], header: bool = True) -> Make:
+    """Returns a function that writes a CSV file with a changed text."""
+
+    def make(folder: Path) -> Path:
+        path = write_csv(folder / "a.csv", SQUARE, Y, header)
+        path.write_text(change(path.read_text()))
+        return path
+
+    return make
+
+
+def pictures(change: Callable[[Path], object]) -> Make:
+    """Returns a function that writes a folder of pictures and changes something in it."""
+
+    def make(folder: Path) -> Path:
+        write_pictures(folder / "p", X, Y, ("a", "b", "c"))
+        change(folder / "p")
+        return folder / "p"
+
+    return make
+
+
+def make_folder(path: Path) -> Path:
+    """Creates a folder and returns it."""
+    path.mkdir()
+    return path
+
+
+def table(**columns: Any) -> Make:
+    """Returns a function that writes a Parquet file."""
+
+    def make(folder: Path) -> Path:
+        pq.write_table(pa.table(columns), folder / "a.parquet")
+        return folder / "a.parquet"
+
+    return make
+
+
+def two_idx(folder: Path) -> list[Path]:
+    """Writes images and labels of unequal number."""
+    return [write_idx(folder / IDX, X), write_idx(folder / "train-labels-idx1-ubyte", Y[:20])]
+
+
+CASES: dict[str, tuple[Make, dict[str, Any], str]] = {
+    "no such file": (lambda folder: folder / "none.npz", {}, "none.npz: there is no such file or folder; name a file"),
+    "empty file": (write("a.csv", b""), {}, "a.csv: is empty"),
+    "truncated gz": (write(f"{IDX}.gz", gzip.compress(idx_bytes(X))[:-900]), {}, "is damaged or cut short (Compressed file ended"),  # noqa: E501
+    "short idx": (write(IDX, idx_bytes(X)[:-100]), {}, "ends after 3,140 of 3,240 bytes of its 30 rows; download it"),
+    "long idx": (write(IDX, idx_bytes(X) + b"12"), {}, "goes on after its 30 rows"),
+    "idx magic": (write(IDX, b"\0\0\x07\x03" + bytes(99)), {}, "begins with bytearray(b'\\x00\\x00\\x07\\x03'), expected an IDX"),  # noqa: E501
+    "huge idx": (write(IDX, b"\0\0\x08\x03" + b"\xff" * 12), {}, "says that it holds 79,228,162,458,924,105,385,300,197,375 bytes"),  # noqa: E501
+    "unequal idx": (two_idx, {}, "30 images and 20 labels, expected equal numbers"),
+    "images alone": (write(IDX, idx_bytes(X)), {}, "has images alone, and no file has their labels; name that file too"),  # noqa: E501
+    "csv text": (csv(lambda text: text.replace("\n1,", "\n1,abc,", 1).replace(",7\n", "\n")), {}, "no table of equal"),
+    "csv word": (csv(lambda text: text.replace("\n2,", "\n2,x", 1)), {}, "line 4 has 'x"),
+    "csv gap": (csv(lambda text: text.replace("\n2,", "\n2,,", 1).rsplit(",", 1)[0]), {}, "no table of equal lines"),
+    "csv no label": (csv(lambda text: text.replace("label", "other", 1)), {}, "no column is named as a label in other"),
+    "csv header alone": (csv(lambda text: text.split("\n")[0]), {}, "no table of equal lines (No columns"),
+    "csv no such label": (csv(str), {"label": "kind"}, "has no column kind (--label), but label, pixel0"),
+    "csv no square": (lambda folder: write_csv(folder / "a.csv", X, Y), {}, "108 pixels an image are no square; give"),
+    "csv wrong shape": (csv(str), {"shape": [9, 8]}, "81 pixels an image, but --shape 9 8 has 72"),
+    "csv not certain": (lambda folder: write_csv(folder / "a.csv", SQUARE // 100, Y, False), {}, "both the first and the last column could be the label"),  # noqa: E501
+    "csv bomb": (write("a.csv.gz", gzip.compress(b"1,2,3\n" * 100_000)), {"max_bytes": 5_000, "label": "0"}, "unpacks to more than 5,000"),  # noqa: E501
+    "npz without arrays": (npz(a=X, b=Y, c=Y), {}, "none of which is named as images; name the right ones by --x-train"),  # noqa: E501
+    "npz no such key": (npz(a=X, b=Y), {"x_train": "x", "y_train": "b"}, "has no array x, but a, b; name the right"),
+    "npz half the keys": (npz(a=X, b=Y), {"x_train": "a"}, "--x-train is given, so --y-train is needed too"),
+    "npz pickled": (npz(x=X, y=Y.astype(object)), {}, "y holds pickled Python objects, which are never loaded"),
+    "npz bomb": (npz(x=np.zeros((3000, 28, 28)), y=np.zeros(3000)), {"max_bytes": 1_000_000}, "expected at most 1,000,000"),  # noqa: E501
+    "zip of others": (write("a.zip", b"PK\x05\x06" + bytes(18)), {}, "is a zip file with 0 arrays, expected an npz"),
+    "unequal counts": (npz(x=X, y=Y[:29]), {}, "30 images and 29 labels, expected equal numbers"),
+    "one class": (npz(x=X, y=Y * 0), {}, "all labels are 0, expected at least 2 classes; add images of another one"),
+    "many classes": (npz(x=np.repeat(X, 5, 0), y=np.arange(150)), {}, "have 150 different values, such as 0 and 1"),
+    "labels of a regression": (npz(x=X, y=Y + 0.5), {}, "one label is 0.5, expected whole numbers or names"),
+    "unknown test label": (npz(x_train=X, y_train=Y, x_test=X, y_test=Y + 1), {}, "the test part has the label 3"),
+    "hidden test labels": (npz(x_train=X, y_train=Y, x_test=X, y_test=Y * 0.0 - 1), {}, "its labels are hidden"),
+    "not a number": (npz(x=np.where(X > 250, np.nan, X), y=Y), {}, "some pixels are not a number (NaN) or infinite"),
+    "range not certain": (npz(x=X * 7.3, y=Y), {}, "so black and white are not certain; give them, such as --pixels"),
+    "range too small": (npz(x=X, y=Y), {"pixels": [0, 99]}, "pixels are from 0 to 255, but --pixels is 0 99"),
+    "sides too small": (npz(x=X[:, :5], y=Y), {}, "images have 5 x 12 pixels, expected 8 to 128 a side; resize them"),
+    "five axes": (npz(x=X[..., None, None], y=Y), {}, "images have the shape (30, 9, 12, 1, 1), expected (n, h, w)"),
+    "names too few": (npz(x=X, y=Y), {"class_names": ["a"]}, "--class-names has 1 names, but there are 3 classes"),
+    "names twice": (npz(x=X, y=Y), {"class_names": ["a", "a", "b"]}, "class_names: holds 'a' more than once"),
+    "too few for a split": (npz(x=X[:3], y=Y[:3]), {}, "there are 3 images, of which 1 would be the test part"),
+    "share": (npz(x=X, y=Y), {"test_share": 1.5}, "--test-share: Input should be less than 1, got 1.5"),
+    "sizes": (npz(x_train=X, y_train=Y, x_test=X[:, 1:], y_test=Y), {}, "and those of the test part (8, 12), expected the"),  # noqa: E501
+    "mat without arrays": (mat(a=X), {}, "has the arrays a (30, 9, 12), none of which is named as images"),
+    "mat 7.3": (write("a.mat", b"MATLAB 7.3 MAT-file" + bytes(500)), {}, "version 7.3 (HDF5), expected up to 7; save it"),  # noqa: E501
+    "mat cut": (lambda folder: write("b.mat", mat(X=X, y=Y)(folder).read_bytes()[:-50])(folder), {}, "b.mat: is cut short"),  # noqa: E501
+    "mat bomb": (mat(X=np.zeros((900, 28, 28)), y=np.zeros(900)), {"max_bytes": 1_000_000}, "unpacks to more than 1,000,000"),  # noqa: E501
+    "no pictures": (lambda folder: folder, {}, "holds no file, expected npz, npy, IDX, CSV"),
+    "pictures without folders": (lambda folder: write("a.png", png(X[0]))(folder).parent, {}, "holds 1 files, but no folder"),  # noqa: E501
+    "one picture": (write("a.png", png(X[0])), {}, "a.png: is a single picture, expected npz, npy, IDX"),
+    "empty class": (pictures(lambda p: (p / "d").mkdir()), {}, "holds no picture, expected those of the class d"),
+    "no picture in a class": (pictures(lambda p: (p / "a" / "0000.png").rename(make_folder(p / "d") / "a.txt").write_text("a")), {}, "holds no"),  # noqa: E501
+    "damaged picture": (pictures(lambda p: (p / "a" / "z.png").write_bytes(png(X[0])[:60])), {}, "z.png: is damaged, cut"),  # noqa: E501
+    "two sizes": (pictures(lambda p: (p / "a" / "z.png").write_bytes(png(X[0, 1:]))), {}, "pictures have different sizes: a/0000.png has 9 x 12 and a/z.png 8 x 12 pixels; give one for all, such as --size 28"),  # noqa: E501
+    "large pictures": (lambda folder: write_pictures(folder / "p", np.zeros((6, 200, 200), np.uint8), Y[:6], "abc"), {}, "has 200 x 200 pixels, expected 8 to 128 a side; give --size 28"),  # noqa: E501
+    "class in one part": (lambda folder: [write_pictures(folder / "p" / "train", X, Y, "abc"), write_pictures(folder / "p" / "test", X, Y, "abd")][0].parent, {}, "the test part has the label 'd'"),  # noqa: E501
+    "parquet without pictures": (table(label=[1, 2], text=["a", "b"]), {}, "and no single one of pictures with their bytes"),  # noqa: E501
+    "parquet without labels": (table(image=[png(X[0])] * 2), {}, "and no single one of labels; expected a column of"),
+    "parquet of paths": (table(image=pa.array([{"bytes": None, "path": "a.png"}], pa.struct([("bytes", pa.binary()), ("path", pa.string())])), label=[1]), {}, "row 0 has no bytes of a picture, but its path"),  # noqa: E501
+    "parquet damaged": (lambda folder: write("b.parquet", write_parquet(folder / "a.parquet", X, Y.tolist()).read_bytes()[:-9])(folder), {}, "b.parquet: is damaged"),  # noqa: E501
+    "parquet of texts": (table(image=[b"no picture"] * 3, label=[0, 1, 2]), {}, "the picture of row 0 is not a PNG"),
+    "web page": (write("train.csv", b"<!DOCTYPE html><html>404</html>"), {}, "is a web page, expected npz"),
+    "pickle": (write("data.pkl", b"\x80\x04\x95abc"), {}, "is a Python pickle, expected npz"),
+    "unknown": (write("a.bin", bytes(range(128, 255))), {}, "begins with the bytes 80 81 82"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_one_sentence(tmp_path: Path, refuse: Refuse, case: str) -> None:
+    """A wrong file of each kind is refused in one sentence with the remedy."""
+    make, options, message = CASES[case]
+    (tmp_path / "in").mkdir()
+    made = make(tmp_path / "in")
+    assert message in refuse(*(made if isinstance(made, list) else [made]), **options)
+
+
+def test_hostile_matlab_files(tmp_path: Path, refuse: Refuse) -> None:
+    """Whatever bytes a MATLAB file has after its header, it is refused in one sentence."""
+    random = np.random.default_rng(0)
+    for number in range(20):
+        body = random.bytes(100)
+        packed = zlib.compress(body)
+        tag = np.array([15, len(packed)], "<u4").tobytes()
+        path = tmp_path / f"{number}.mat"
+        path.write_bytes(b"MATLAB 5.0 MAT-file".ljust(124) + b"\0\1IM" + tag + packed)
+        assert "save -v7" in refuse(path) or "KEY" in refuse(path)
+
+
+def test_an_address_without_an_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An address that does not answer has the exit code of an unavailable source."""
+    from stages.base.errors import exit_with
+    from stages.own_data.program import main
+
+    options = {"name": "own", "paths": ["http://127.0.0.1:9/a.npz"]}
+    assert exit_with(lambda: main([json.dumps(options)])) == 69
+    assert "check the address, or download the file by hand" in capsys.readouterr().err
