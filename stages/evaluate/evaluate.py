@@ -1,4 +1,4 @@
-"""Evaluates an exported model as its users run it: raw test pixels in, probabilities or values out.
+"""Evaluates an exported model as its users run it: raw test samples in, probabilities or values out.
 
 model.onnx + data/raw (test part) -> metrics.json  predictions.parquet  confusion.csv
 """
@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from stages.base.files import replacing, write_json
+from stages.base.sample_kinds import Kind
 from stages.data.datasets import (
     ARRAYS_FILE,
     DESCRIPTION_FILE,
@@ -41,20 +42,20 @@ def evaluate(model: Path, raw: Path, out: Path) -> dict[str, Any]:
         OutputError: the folder is full, read-only, or not a folder.
     """
     description = read_description(raw / DESCRIPTION_FILE)
-    predictions, task = predict_test_part(model, raw / ARRAYS_FILE, description.classes)
+    predictions, task = predict_test_part(model, raw / ARRAYS_FILE, description.classes, description.kind)
     metrics = compute_metrics(predictions, task)
     write_outputs(predictions, metrics, task.class_names(description.class_names), out)
     return metrics
 
 
-def predict_test_part(model: Path, data: Path, classes: int) -> tuple[Predictions, Task]:
+def predict_test_part(model: Path, data: Path, classes: int, kind: Kind = "image") -> tuple[Predictions, Task]:
     """Returns the predictions of `model` for the test part of `data`, which is read batch by batch, and its task.
 
     Raises:
         ModelError: the model cannot be read or does not fit the data.
         DataError: the data set is missing or invalid.
     """
-    with open_part(data, "test") as (images, labels):
+    with open_part(data, "test", kind) as (images, labels):
         check_labels("y_test", labels, classes)
         session = open_model(model, images.shape[1:], classes)
         outputs = [predict(session, model, pixels) for pixels in images.chunks(BATCH)]
