@@ -1,11 +1,12 @@
-"""Sections of params.yaml about data: the data sets, and the preparation of their images."""
+"""Sections of params.yaml about data: the data sets, and the preparation of their samples."""
 
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo, field_validator, model_validator
 
 from stages.base.config import Name, Section, check_section, read_yaml
+from stages.base.sample_kinds import MAX_VOCABULARY, Kind, shape_error
 from stages.samples.pixels import Crop, Pixels
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
@@ -31,7 +32,8 @@ class Digests(Section):
 
 def _check_shape(shape: list[int]) -> list[int]:
     low, high = SIDES
-    if not all(low <= side <= high for side in shape[:2]) or (len(shape) == 3 and shape[2] not in CHANNELS):
+    is_known = len(shape) == 2 or (len(shape) == 3 and shape[2] in CHANNELS)
+    if not is_known or not all(low <= side <= high for side in shape[:2]):
         raise ValueError(f"got {shape}, expected [height, width] of {low} to {high} pixels, or [height, width, 3]")
     return shape
 
@@ -43,7 +45,7 @@ def _check_distinct(names: list[str]) -> list[str]:
     return names
 
 
-ImageShape = Annotated[list[int], Field(min_length=2, max_length=3), AfterValidator(_check_shape)]
+SampleShape = Annotated[list[int], Field(min_length=1, max_length=3)]
 ClassNames = Annotated[
     list[ClassName], Field(min_length=CLASSES[0], max_length=CLASSES[1]), AfterValidator(_check_distinct)
 ]
@@ -80,7 +82,7 @@ class Groups(Section):
 
 
 class Dataset(Section):
-    """One data set: four arrays of images and labels, and their source."""
+    """One data set: four arrays of samples and labels, and their source."""
 
     title: str = Field(min_length=1, description="name in the report")
     licence: str = Field("not stated", min_length=1, description="licence and authors, shown in the report")
@@ -94,10 +96,19 @@ class Dataset(Section):
     sha256: Digests | None = Field(None, description="digest of each array; required with `url` and `path`")
     groups: Groups | None = Field(None, description="groups of the samples; fetched if `prepare.held_out` is `groups`")
     stand_in_for: Name | None = Field(None, description="data set for which this one is a stand-in")
-    shape: ImageShape | None = Field(
+    kind: Kind = Field(
+        "image",
+        description="what a sample is: `image`; `vector` of features; `sequence` of steps with features; `tokens`, a "
+        "sequence of integers below `vocabulary`, where 0 is padding",
+    )
+    vocabulary: int | None = Field(
+        None, ge=2, le=MAX_VOCABULARY, description="for tokens: their number, with that of the padding, 0"
+    )
+    shape: SampleShape | None = Field(
         None,
-        description="[height, width] or [height, width, channels] of an image; if set, a crop or a model that leaves "
-        "nothing of such an image is rejected before any stage runs",
+        description="[height, width] or [height, width, channels] of an image, [features] of a vector, [steps, "
+        "features] of a sequence, [steps] of tokens; if set, a crop or a model that leaves nothing of such a sample is "
+        "rejected before any stage runs",
     )
     classes: int | None = Field(
         None,
@@ -125,6 +136,25 @@ class Dataset(Section):
             raise ValueError(f"has {got}, needs exactly one of `url`, `path` and `embedded`")
         if self.embedded is None and self.sha256 is None:
             raise ValueError(f"needs `sha256`, the digest of each array, in addition to `{given[0]}`")
+        return self
+
+    @field_validator("shape")
+    @classmethod
+    def _check_sample_shape(cls, shape: list[int] | None, info: ValidationInfo) -> list[int] | None:
+        kind = info.data.get("kind", "image")
+        if shape is None or kind == "image":
+            return shape and _check_shape(shape)
+        if message := shape_error(kind, shape):
+            raise ValueError(message)
+        return shape
+
+    @model_validator(mode="after")
+    def _check_kind(self) -> Self:
+        if self.kind == "tokens" and self.vocabulary is None:
+            raise ValueError("needs `vocabulary`, the number of tokens, because `kind` is tokens")
+        for key, kinds in (("vocabulary", ("tokens",)), ("pixels", ("image",)), ("embedded", ("image",))):
+            if getattr(self, key) is not None and self.kind not in kinds:
+                raise ValueError(f"has `{key}`, which needs `kind: {kinds[0]}`, got {self.kind}; remove it")
         return self
 
     @model_validator(mode="after")
@@ -182,14 +212,16 @@ HeldOut = Literal["random", "last", "groups"]
 
 
 class Prepare(Section):
-    """Conversion of raw pixels to network inputs, and the validation split."""
+    """Conversion of raw samples to network inputs, and the validation split."""
 
     samples: SampleRange | None = Field(
         None, description="[start, stop): range of the training samples to use; null means all"
     )
-    crop: Crop | None = Field(None, description="pixels removed from each side; null means none")
+    crop: Crop | None = Field(None, description="for images: pixels removed from each side; null means none")
     normalise: Literal["unit", "standard"] = Field(
-        "unit", description="`unit`: scale pixels to [0, 1]; `standard`: scale pixels to mean 0, standard deviation 1"
+        "unit",
+        description="`unit`: scale pixels to [0, 1]; `standard`: scale pixels to mean 0, standard deviation 1; each "
+        "feature of vectors and sequences is scaled so, by constants of the training part; tokens are not scaled",
     )
     validation: float = Field(0.1, gt=0, lt=1, description="share of the training samples held out for validation")
     held_out: HeldOut = Field(

@@ -57,18 +57,18 @@ class ImageScan:
             )
 
 
-def label_warnings(labels: NDArray[Any], names: Sequence[str]) -> Iterator[str]:
-    """Yields the warnings about the training `labels` (n,) of the classes `names`."""
+def label_warnings(labels: NDArray[Any], names: Sequence[str], noun: str = "image") -> Iterator[str]:
+    """Yields the warnings about the training `labels` (n,) of the classes `names`; `noun` is what a sample is."""
     missing = np.flatnonzero(np.bincount(labels, minlength=len(names)) == 0).tolist()
     if missing == [0]:
         yield (
-            f"the training labels start at 1, so class {names[0]} has no training image and cannot be learnt; "
+            f"the training labels start at 1, so class {names[0]} has no training {noun} and cannot be learnt; "
             "subtract 1 from all labels if they count from 1"
         )
     elif missing:
         named = ", ".join(names[label] for label in missing[:MAX_NAMED]) + (", ..." if missing[MAX_NAMED:] else "")
         classes = f"class {named} has" if len(missing) == 1 else f"{len(missing)} classes ({named}) have"
         yield (
-            f"{classes} no training image and cannot be learnt; number the labels without gaps, or choose another "
+            f"{classes} no training {noun} and cannot be learnt; number the labels without gaps, or choose another "
             "range of samples"
         )

@@ -13,21 +13,22 @@ from pydantic import BaseModel, ConfigDict
 
 from stages.base.errors import DataError
 from stages.base.files import ZIP_EPOCH, read_json, replacing
-from stages.data.config import ARRAYS, CHANNELS, CLASSES, SIDES, Digests
+from stages.base.sample_kinds import KINDS, Kind
+from stages.data.config import ARRAYS, CLASSES, Digests
 from stages.data.config import Dataset as DatasetParams
 from stages.data.npz import Entry, open_npz
+from stages.data.sample_checks import check_header, check_samples
 from stages.data.sample_weights import WEIGHTS, read_entry
 from stages.samples.pixels import Pixels
 
 ARRAYS_FILE = "dataset.npz"
 DESCRIPTION_FILE = "dataset.json"
-RANGED_TYPES = ("uint16", "float16", "float32", "float64")  # of pixels that need `pixels`, their range, in params.yaml
 MAX_BYTES = 1_000_000_000  # default limit of a file
 REMEDY = "run the download stage again: python -m stages.download --out data/raw"
 
 
 class Arrays(NamedTuple):
-    """Images (n, h, w) or (n, h, w, c), uint8, uint16 or float, and labels, integers (n,) from 0."""
+    """Samples (n, ...) and labels, integers (n,) from 0. Images are (n, h, w) or (n, h, w, c), bytes or in a range."""
 
     x_train: NDArray[Any]
     y_train: NDArray[Any]
@@ -61,8 +62,20 @@ class Description(_FrozenModel):
     stand_in_for: str | None
     classes: int
     class_names: tuple[str, ...]
+    kind: Kind = "image"
+    vocabulary: int | None = None  # of tokens
     pixels: Pixels = Pixels()
     arrays: dict[str, ArrayInfo]
+
+    @property
+    def noun(self) -> str:
+        """The name of one sample."""
+        return KINDS[self.kind].noun
+
+    def to_json(self) -> str:
+        """Returns the content of dataset.json, without keys of other kinds of samples."""
+        others = {"kind", "vocabulary"} if self.kind == "image" else {"pixels"}
+        return self.model_dump_json(indent=2, exclude=others) + "\n"
 
 
 @contextmanager
@@ -75,7 +88,13 @@ def error_context(source: str, remedy: str) -> Iterator[None]:
 
 
 def read_arrays(
-    path: Path, max_bytes: int, classes: int | None = None, *, floats: bool = False, weights: bool = False
+    path: Path,
+    max_bytes: int,
+    classes: int | None = None,
+    *,
+    floats: bool = False,
+    weights: bool = False,
+    kind: Kind = "image",
 ) -> Arrays:
     """Reads the four arrays of an npz file and checks their shapes, types and labels.
 
@@ -85,12 +104,13 @@ def read_arrays(
         classes: number of classes; None means the largest training label plus 1.
         floats: whether pixels may be of the RANGED_TYPES; their range is not checked.
         weights: whether the file must have weights of the training samples.
+        kind: what a sample is.
 
     Raises:
         DataError: the file is invalid; the message does not name it.
     """
     with open_npz(path, (*ARRAYS, WEIGHTS) if weights else ARRAYS, max_bytes) as entries:
-        _check_headers(entries, floats)
+        _check_headers(entries, floats, kind)
         sample_weights = read_entry(entries[WEIGHTS], entries["y_train"].shape[0]) if weights else None
         images_and_labels = {name: _little_endian(entries[name].read()) for name in ARRAYS}
         labels = {name: images_and_labels[name].reshape(-1) for name in ("y_train", "y_test")}  # (n, 1) becomes (n,)
@@ -100,19 +120,19 @@ def read_arrays(
     return arrays
 
 
-def read_dataset(path: Path, classes: int | None = None) -> Arrays:
-    """Reads and checks the dataset.npz that the download stage wrote; `classes` as in `read_arrays`.
+def read_dataset(path: Path, classes: int | None = None, kind: Kind = "image") -> Arrays:
+    """Reads and checks the dataset.npz that the download stage wrote; `classes` and `kind` as in `read_arrays`.
 
     Raises:
         DataError: the file is missing or invalid.
     """
     with error_context(str(path), REMEDY):
-        return read_arrays(path, _limit(path), classes, floats=True)
+        return read_arrays(path, _limit(path), classes, floats=True, kind=kind)
 
 
 @contextmanager
-def open_part(path: Path, part: str) -> Iterator[tuple[Entry, NDArray[Any]]]:
-    """Yields the unread images and the labels of the `part` "train" or "test", for images larger than memory.
+def open_part(path: Path, part: str, kind: Kind = "image") -> Iterator[tuple[Entry, NDArray[Any]]]:
+    """Yields the unread samples and the labels of the `part` "train" or "test", for samples larger than memory.
 
     Raises:
         DataError: the file is missing or invalid, or the block raises a DataError.
@@ -120,7 +140,7 @@ def open_part(path: Path, part: str) -> Iterator[tuple[Entry, NDArray[Any]]]:
     names = (f"x_{part}", f"y_{part}")
     with error_context(str(path), REMEDY), open_npz(path, names, _limit(path)) as entries:
         images, labels = (entries[name] for name in names)
-        _check_part(images, labels, floats=True)
+        _check_part(images, labels, floats=True, kind=kind)
         yield images, check_labels(labels.name, labels.read().reshape(-1), CLASSES[1])
 
 
@@ -141,7 +161,7 @@ def write_dataset(folder: Path, arrays: Arrays, description: Description) -> Non
     """
     json_path, npz_path = folder / DESCRIPTION_FILE, folder / ARRAYS_FILE
     with replacing(json_path) as new_json, replacing(npz_path) as new_npz:
-        new_json.write_text(description.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        new_json.write_text(description.to_json(), encoding="utf-8")
         write_npz(new_npz, arrays.by_name())
 
 
@@ -155,6 +175,8 @@ def describe(name: str, dataset: DatasetParams, arrays: Arrays) -> Description:
         stand_in_for=dataset.stand_in_for,
         classes=classes,
         class_names=tuple(dataset.class_names or map(str, range(classes))),
+        kind=dataset.kind,
+        vocabulary=dataset.vocabulary,
         pixels=dataset.pixels or Pixels(),
         arrays={
             key: ArrayInfo(shape=array.shape, dtype=array.dtype.name, sha256=digest(array))
@@ -180,7 +202,7 @@ def check_digests(arrays: Arrays, expected: Digests) -> None:
 
 
 def check_shape_and_range(arrays: Arrays, dataset: DatasetParams) -> None:
-    """Compares shape and pixel range of the images with `shape` and `pixels` in params.yaml.
+    """Compares shape and values of the samples with `shape`, `pixels` and `vocabulary` in params.yaml.
 
     Raises:
         DataError: they differ.
@@ -189,20 +211,9 @@ def check_shape_and_range(arrays: Arrays, dataset: DatasetParams) -> None:
     for name in ("x_train", "x_test"):
         images = getattr(arrays, name)
         if dataset.shape and list(images.shape[1:]) != dataset.shape:
-            raise DataError(f"{name} has images of shape {images.shape[1:]}, but `shape` is {dataset.shape}")
-        check_range(name, images, pixels)
-
-
-def check_range(name: str, images: NDArray[Any], pixels: Pixels) -> None:
-    """Checks that all pixels are in the range `pixels`.
-
-    Raises:
-        DataError: a pixel is outside the range or not a number (NaN).
-    """
-    low, high = images.min(), images.max()  # NaN if any pixel is NaN
-    if not (pixels.low <= low and high <= pixels.high):
-        got = "some of them not a number (NaN)" if np.isnan(low) else f"from {low:g} to {high:g}"
-        raise DataError(f"{name} has pixels {got}, expected {pixels.low:g} to {pixels.high:g} (`pixels`)")
+            noun = KINDS[dataset.kind].noun
+            raise DataError(f"{name} has {noun}s of shape {images.shape[1:]}, but `shape` is {dataset.shape}")
+        check_samples(name, images, dataset.kind, pixels, dataset.vocabulary)
 
 
 def count_classes(labels: NDArray[Any]) -> int:
@@ -226,46 +237,25 @@ def check_labels(name: str, labels: NDArray[Any], classes: int) -> NDArray[Any]:
     return labels
 
 
-def _check_headers(entries: Mapping[str, Entry], floats: bool) -> None:
+def _check_headers(entries: Mapping[str, Entry], floats: bool, kind: Kind) -> None:
     for part in ("train", "test"):
-        _check_part(entries[f"x_{part}"], entries[f"y_{part}"], floats)
+        _check_part(entries[f"x_{part}"], entries[f"y_{part}"], floats, kind)
     train, test = (entries[name].shape[1:] for name in ("x_train", "x_test"))
     if train != test:
-        raise DataError(f"x_train has images of shape {train}, x_test of {test}, expected the same")
+        raise DataError(f"x_train has {KINDS[kind].noun}s of shape {train}, x_test of {test}, expected the same")
 
 
-def _check_part(images: Entry, labels: Entry, floats: bool) -> None:
-    _check_images(images, floats)
+def _check_part(images: Entry, labels: Entry, floats: bool, kind: Kind) -> None:
+    check_header(images, kind, floats=floats)
     if not labels.shape or labels.shape[1:] not in ((), (1,)) or labels.dtype.kind not in "iu":
         raise DataError(
             f"{labels.name} has shape {labels.shape} and type {labels.dtype}, expected integers of shape (n,) or (n, 1)"
         )
     if images.shape[0] != labels.shape[0] or not labels.shape[0]:
         raise DataError(
-            f"{images.name} has {images.shape[0]:,} images and {labels.name} "
+            f"{images.name} has {images.shape[0]:,} {KINDS[kind].noun}s and {labels.name} "
             f"{labels.shape[0]:,} labels, expected equal numbers, at least 1"
         )
-
-
-def _check_images(images: Entry, floats: bool) -> None:
-    name, shape = images.name, images.shape
-    if images.dtype != np.uint8 and not (floats and images.dtype.name in RANGED_TYPES):
-        nan = ", some of them not a number (NaN)" if _has_nan(images) else ""
-        raise DataError(
-            f"{name} has pixels of type {images.dtype}{nan}, "
-            f"expected uint8, or one of {', '.join(RANGED_TYPES)} with their range in params.yaml (`pixels`)"
-        )
-    if len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] not in CHANNELS):
-        raise DataError(f"{name} has shape {shape}, expected (n, h, w) or (n, h, w, 1 or 3)")
-    if not all(SIDES[0] <= side <= SIDES[1] for side in shape[1:3]):
-        low, high = SIDES
-        raise DataError(f"{name} has images of {shape[1:3]} pixels, expected {low} to {high}")
-
-
-def _has_nan(images: Entry) -> bool:
-    if images.dtype.kind != "f" or not images.shape or images.fortran:
-        return False
-    return any(bool(np.isnan(chunk).any()) for chunk in images.chunks(1_000))
 
 
 def _little_endian(array: NDArray[Any]) -> NDArray[Any]:

@@ -208,7 +208,10 @@ def _check_entry(entry: Entry, declared: int, start: int) -> Entry:
     """Returns `entry` if its header, which ends at `start`, matches the `declared` size of header and content."""
     name, shape, dtype = entry.name, entry.shape, entry.dtype
     if dtype.hasobject:
-        raise DataError(f"{name} holds pickled Python objects, which are never loaded")
+        raise DataError(
+            f"{name} holds pickled Python objects, which are never loaded; save one array of numbers, sequences of "
+            "different lengths padded with 0 to one length, as keras.utils.pad_sequences does"
+        )
     # Sides of other types and zero sides beside huge ones would pass the comparison of sizes.
     if len(shape) > MAX_DIMENSIONS or not all(type(side) is int and 0 <= side <= MAX_SIDE for side in shape):
         raise DataError(f"{name} has the shape {str(shape)[:80]}, expected at most {MAX_DIMENSIONS} whole numbers")

@@ -124,7 +124,12 @@ def read_source(path: Path, dataset: Dataset) -> Arrays:
         DataError: the file is invalid; the message does not name it.
     """
     return read_arrays(
-        path, dataset.max_bytes, dataset.class_count, floats=dataset.pixels is not None, weights=dataset.has_weights
+        path,
+        dataset.max_bytes,
+        dataset.class_count,
+        floats=dataset.pixels is not None,
+        weights=dataset.has_weights,
+        kind=dataset.kind,
     )
 
 

@@ -1,4 +1,4 @@
-"""Evaluates an exported model as its users run it: raw test pixels in, probabilities or values out.
+"""Evaluates an exported model as its users run it: raw test samples in, probabilities or values out.
 
 model.onnx + seeds + data/raw (test part) -> metrics.json  predictions.parquet  confusion.csv
 """
@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from stages.base.errors import ModelError
 from stages.base.files import replacing, write_json
+from stages.base.sample_kinds import Kind
 from stages.data.datasets import (
     ARRAYS_FILE,
     DESCRIPTION_FILE,
@@ -44,10 +45,10 @@ def evaluate(model: Path, raw: Path, out: Path, seeds: Path | None = None) -> di
         OutputError: the folder is full, read-only, or not a folder.
     """
     description = read_description(raw / DESCRIPTION_FILE)
-    data, classes = raw / ARRAYS_FILE, description.classes
-    predictions, task = predict_test_part(model, data, classes)
+    data, classes, kind = raw / ARRAYS_FILE, description.classes, description.kind
+    predictions, task = predict_test_part(model, data, classes, kind)
     metrics = compute_metrics(predictions, task)
-    by_seed = {seed: predict_test_part(path, data, classes)[0] for seed, path in seed_models(seeds).items()}
+    by_seed = {seed: predict_test_part(path, data, classes, kind)[0] for seed, path in seed_models(seeds).items()}
     write_outputs(predictions, metrics, task.class_names(description.class_names), out, by_seed)
     return metrics
 
@@ -66,14 +67,14 @@ def seed_models(folder: Path | None) -> dict[int, Path]:
     return {seed: folder / str(seed) / "model.onnx" for seed in seeds}
 
 
-def predict_test_part(model: Path, data: Path, classes: int) -> tuple[Predictions, Task]:
+def predict_test_part(model: Path, data: Path, classes: int, kind: Kind = "image") -> tuple[Predictions, Task]:
     """Returns the predictions of `model` for the test part of `data`, which is read batch by batch, and its task.
 
     Raises:
         ModelError: the model cannot be read or does not fit the data.
         DataError: the data set is missing or invalid.
     """
-    with open_part(data, "test") as (images, labels):
+    with open_part(data, "test", kind) as (images, labels):
         check_labels("y_test", labels, classes)
         session = open_model(model, images.shape[1:], classes)
         outputs = [predict(session, model, pixels) for pixels in images.chunks(BATCH)]

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from stages.base.errors import DataError, InkflowError, InvalidInput, ModelError
 from stages.base.files import ZIP_EPOCH, replacing, replacing_folder
+from stages.base.sample_kinds import KINDS
 from stages.export.formats import FORMATS
 from stages.inference.onnx_session import open_model, open_session, predict, read_task
 from stages.model.compatibility import OUTPUTS, OutputName, TaskName
@@ -81,7 +82,8 @@ def _load_serving_model(path: Path, data: TrainingData) -> Any:
         raise ModelError(f"{path}: is not a Keras model ({reason}); train it again") from error
     shape = tuple(network.input_shape[1:])
     if shape != tuple(data.prepared.shape):
-        raise ModelError(f"{path}: takes images of shape {shape}, but the data has {data.prepared.shape}")
+        noun = KINDS[data.prepared.kind].noun
+        raise ModelError(f"{path}: takes {noun}s of shape {shape}, but the data has {data.prepared.shape}")
     return model_files.serving_model(network, data.prepared, *_task_and_output(path, network))
 
 
@@ -101,7 +103,7 @@ def _task_and_output(path: Path, network: Any) -> tuple[TaskName, OutputName]:
 
 
 def _metadata(path: Path, prepared: Prepared) -> Metadata:
-    """Returns what a reader of the export must know: names of the outputs, range and shape of the pixels.
+    """Returns what a reader of the export must know: names of the outputs, shape of the samples, range of the pixels.
 
     The positive classes of a two-class model and the numbers of a regression come from the ONNX file beside it.
     """
@@ -112,7 +114,10 @@ def _metadata(path: Path, prepared: Prepared) -> Metadata:
         outputs: Metadata = {"values": task.label_values(prepared.classes).tolist()}
     else:
         outputs = {"class_names": task.class_names(names)}
-    return {"task": task.kind, "pixels": prepared.pixels.model_dump(), "shape": prepared.raw_shape, **outputs}
+    facts: Metadata = {"pixels": prepared.pixels.model_dump()}
+    if prepared.kind != "image":
+        facts = {"kind": prepared.kind, **({"vocabulary": prepared.vocabulary} if prepared.vocabulary else {})}
+    return {"task": task.kind, **facts, "shape": prepared.raw_shape, **outputs}
 
 
 def _metadata_files(metadata: Metadata) -> dict[str, str]:

@@ -22,6 +22,10 @@ Activation = Literal["relu", "sigmoid", "tanh", "softmax", "none"]
 Units = Annotated[int, Field(ge=1, le=8192)]
 Label = Annotated[int, Field(ge=0, le=99)]
 PoolDropout = Annotated[float, Field(ge=0, lt=1, description="dropout rate after each pooling layer")]
+Embedding = Annotated[
+    Units | None,
+    Field(description="for tokens: features that the network learns for each of them; null for other samples"),
+]
 ClassWeight = Annotated[float, Field(ge=0, le=1e6)]
 
 
@@ -218,9 +222,10 @@ class ModelBase(Section):
 
 
 class DenseModel(ModelBase):
-    """A fully connected network: flatten, then hidden dense layers."""
+    """A fully connected network: flatten (of tokens: the mean of their features), then hidden dense layers."""
 
     network: Literal["dense"] = Field(description="kind of network")
+    embedding: Embedding = None
 
     def _unused_keys(self) -> list[str]:
         keys = [key for key in ("l1", "l2", "batch_normalisation") if getattr(self, key)]
@@ -240,9 +245,10 @@ class CnnModel(ModelBase):
 
 
 class Conv1dModel(ModelBase):
-    """A 1D convolutional network over the rows of an image: convolutions and max-pooling, then hidden dense layers."""
+    """A 1D convolutional network over rows of an image or steps: convolutions and max-pooling, then dense layers."""
 
     network: Literal["conv1d"] = Field(description="kind of network")
+    embedding: Embedding = None
     filters: list[Units] = Field(min_length=1, max_length=8, description="filters of each convolution")
     kernel_size: int = Field(3, ge=1, le=15, description="length of the convolution kernel, in rows")
     padding: Literal["valid", "same"] = Field("valid", description="`same` keeps the number of rows")
@@ -251,9 +257,10 @@ class Conv1dModel(ModelBase):
 
 
 class RecurrentModel(ModelBase):
-    """A recurrent network over the rows of an image, from the top to the bottom, then hidden dense layers."""
+    """A recurrent network over the rows of an image, from the top, or over steps, then hidden dense layers."""
 
     network: Literal["recurrent"] = Field(description="kind of network")
+    embedding: Embedding = None
     cell: Literal["simple_rnn", "lstm", "gru"] = Field("lstm", description="kind of recurrent layer")
     recurrent_units: list[Units] = Field(min_length=1, max_length=8, description="units of each recurrent layer")
 

@@ -1,21 +1,27 @@
-"""Checks whether a model can be trained on images of a given size with a given number of classes."""
+"""Checks whether a model can be trained on samples of a given kind and size with a given number of classes."""
 
 from collections.abc import Iterator, Sequence
 
+from stages.base.sample_kinds import KINDS, Kind
 from stages.model.config import CnnModel, Conv1dModel, Model
+from stages.model.sample_fit import kind_errors
 
 ADVICE = "use fewer `filters`, a smaller kernel_size or pool_size, `padding: same`, or a smaller crop"
 
 
-def feasibility_errors(model: Model, size: Sequence[int] | None, classes: int | None) -> list[str]:
+def feasibility_errors(
+    model: Model, size: Sequence[int] | None, classes: int | None, kind: Kind = "image"
+) -> list[str]:
     """Returns one message for each reason why `model` cannot be trained on a data set.
 
     Args:
         model: a model whose section is valid.
-        size: height and width of an image after the crop, in pixels; None if unknown.
+        size: shape of a sample, of an image its height and width after the crop, in pixels; None if unknown.
         classes: number of classes of the data set; None if unknown.
+        kind: what a sample is.
     """
-    messages = [] if size is None else _size_errors(model, size)
+    messages = list(kind_errors(model, kind))
+    messages += [] if messages or size is None else _size_errors(model, size, kind)
     return messages + ([] if classes is None else list(_class_errors(model, classes)))
 
 
@@ -31,8 +37,8 @@ def _class_errors(model: Model, classes: int) -> Iterator[str]:
             yield f"`{key}` has {len(numbers)} numbers, expected {expected}, one for each class of the data set"
 
 
-def _size_errors(model: Model, size: Sequence[int]) -> list[str]:
-    """Checks that convolutions and poolings leave at least one pixel; other networks accept every size."""
+def _size_errors(model: Model, size: Sequence[int], kind: Kind) -> list[str]:
+    """Checks that convolutions and poolings leave at least one pixel or step; other networks accept every size."""
     if not isinstance(model, CnnModel | Conv1dModel):
         return []
     is_1d = isinstance(model, Conv1dModel)
@@ -42,8 +48,10 @@ def _size_errors(model: Model, size: Sequence[int]) -> list[str]:
     for number in range(1, len(model.filters) + 1):
         sides = [(side - reduction) // model.pool_size for side in sides]
         if min(sides) < 1:
+            least = f"nothing is left after convolution {number} of {len(model.filters)}, expected at least"
+            if kind != "image":
+                return [f"{KINDS[kind].noun}s of {size[0]} steps are too short: {least} 1 step; {ADVICE}"]
             return [
-                f"images with {size[0]}x{size[1]} pixels are too small: nothing is left after convolution {number} "
-                f"of {len(model.filters)}, expected at least {'1 row' if is_1d else '1x1'}; {ADVICE}"
+                f"images with {size[0]}x{size[1]} pixels are too small: {least} {'1 row' if is_1d else '1x1'}; {ADVICE}"
             ]
     return []

@@ -3,7 +3,7 @@
 Each section is a frozen model. Each mistake becomes one sentence with the key path, the value and the allowed values.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from stages.base.config import Name, Section, read_yaml
 from stages.base.errors import ParamsError
+from stages.base.sample_kinds import KINDS
 from stages.base.suggestions import did_you_mean
 from stages.base.validation_messages import error_messages
 from stages.data.config import Dataset, Prepare
@@ -87,16 +88,22 @@ def check_params(content: Any, path: Path | str = "params.yaml") -> Params:
 def _dataset_errors(params: Params) -> Iterator[str]:
     """Yields a message for each crop or model that is not possible with the selected data set."""
     dataset, crop = params.selected_dataset, params.prepare.crop or Crop()
-    size = None
+    size: Sequence[int] | None = None
     if params.prepare.held_out == "groups" and dataset.groups is None:
         yield (
             f"prepare.held_out is groups, but datasets.{params.dataset} has no `groups`; add them, or choose `random` "
             "or `last`"
         )
-    if dataset.shape:
+    if dataset.kind != "image":
+        size = dataset.shape
+        if params.prepare.crop:
+            noun = KINDS[dataset.kind].noun
+            yield f"prepare.crop is for images, but datasets.{params.dataset} has {noun}s; remove it"
+    elif dataset.shape:
         height, width = dataset.shape[:2]
         messages = crop.size_errors(height, width)
         yield from (f"prepare.crop {message}" for message in messages)
         size = None if messages else crop.cropped_size(height, width)
     for name, model in params.models.items():
-        yield from (f"models.{name}: {message}" for message in feasibility_errors(model, size, dataset.class_count))
+        messages = feasibility_errors(model, size, dataset.class_count, dataset.kind)
+        yield from (f"models.{name}: {message}" for message in messages)

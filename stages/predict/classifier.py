@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from stages.base.errors import DataError, InvalidInput, ModelError
+from stages.base.sample_kinds import KINDS
 from stages.base.suggestions import did_you_mean
 from stages.inference.onnx_session import open_session, predict_probabilities, read_task
-from stages.model.tasks import CLASS_NAMES, PIXELS, STAND_IN
+from stages.model.tasks import CLASS_NAMES, KIND, PIXELS, STAND_IN, VOCABULARY
 from stages.predict.earlier_outputs import ASIDE, OUTPUTS, original, readable
 from stages.predict.image_arrays import Images, RejectedInput
 from stages.predict.mnist_form import MIN_CONTRAST, to_mnist_form
+from stages.predict.sample_form import SampleForm
 
 MODELS = Path("models")
 BATCH = 64  # images: of 16 to 512 the fastest here, by a third; larger batches exceed the processor's cache
@@ -56,6 +58,7 @@ class Classifier:
         class_names: Names of the classes, in the order of the model's output.
         pixel_range: The values of black and white in the model's input.
         stand_in_for: The data set for which that of the model's training is only a stand-in, if it is one.
+        form: The form of the samples, if they are no images.
     """
 
     path: Path
@@ -64,6 +67,7 @@ class Classifier:
     class_names: tuple[str, ...]
     pixel_range: tuple[float, float]
     stand_in_for: str | None = None
+    form: SampleForm | None = None
 
     @property
     def is_colour(self) -> bool:
@@ -97,7 +101,10 @@ class Classifier:
     def _fit_to_input(self, images: Images, raw: bool) -> Iterator[Images | RejectedInput]:
         """Yields `images` in the model's shape: in slices where the size is right, else one by one."""
         size = self.shape[:2]
-        if raw and images.pixels.shape[1:3] != size:
+        if self.form is not None:
+            for start in range(0, len(images.names), BATCH):
+                yield Images(images.names[start : start + BATCH], images.pixels[start : start + BATCH], True)
+        elif raw and images.pixels.shape[1:3] != size:
             got, expected = (f"{width} x {height}" for height, width in (images.pixels.shape[1:3], size))
             reason = f"has {got} pixels, the model takes {expected}; leave out --raw to have it scaled"
             yield from (RejectedInput(name, reason) for name in images.names)
@@ -202,17 +209,30 @@ def open_classifier(path: Path) -> Classifier:
     """Returns the classifier in the ONNX file `path`.
 
     Raises:
-        ModelError: The file cannot be read, or is not a classifier of images.
+        ModelError: The file cannot be read, or is not a classifier.
     """
     session = open_session(path)
-    shape, classes = _image_shape_and_classes(path, session)
-    metadata = _dataset_metadata(path) | _model_metadata(session)
+    metadata = _model_metadata(session)
+    form = _sample_form(session, metadata)
+    shape, classes = _shape_and_classes(path, session, form)
+    if form is None:
+        metadata = _dataset_metadata(path) | metadata
     names, stand_in = _class_names(path, session, classes, metadata), metadata.get(STAND_IN)
     stand_in_for = stand_in[:100] if isinstance(stand_in, str) and stand_in else None
-    return Classifier(path, session, shape, names, _pixel_range(metadata), stand_in_for)
+    return Classifier(path, session, shape, names, _pixel_range(metadata), stand_in_for, form)
 
 
-def _image_shape_and_classes(path: Path, session: Any) -> tuple[tuple[int, ...], int]:
+def _sample_form(session: Any, metadata: dict[str, Any]) -> SampleForm | None:
+    """Returns the form of the samples that the model's metadata name; None for images, of which they say nothing."""
+    kind, vocabulary = metadata.get(KIND), metadata.get(VOCABULARY)
+    if not isinstance(kind, str) or kind not in KINDS or kind == "image":
+        return None
+    if (kind == "tokens") != (type(vocabulary) is int and vocabulary > 0):
+        return None
+    return SampleForm(kind, tuple(session.get_inputs()[0].shape[1:]), vocabulary)
+
+
+def _shape_and_classes(path: Path, session: Any, form: SampleForm | None) -> tuple[tuple[int, ...], int]:
     counts = len(session.get_inputs()), len(session.get_outputs())
     ports = (*session.get_inputs(), *session.get_outputs())
     shapes = [tuple(port.shape[1:]) for port in ports]
@@ -220,7 +240,8 @@ def _image_shape_and_classes(path: Path, session: Any) -> tuple[tuple[int, ...],
     if counts == (1, 1) and is_fixed and all(port.type == "tensor(float)" for port in ports):
         image, output = shapes
         is_image = len(image) == 2 or (len(image) == 3 and image[2] in (1, 3))
-        if is_image and math.prod(image) <= MAX_VALUES and len(output) == 1 and 1 < output[0] <= MAX_CLASSES:
+        is_known = is_image if form is None else len(image) == len(KINDS[form.kind].axes)
+        if is_known and math.prod(image) <= MAX_VALUES and len(output) == 1 and 1 < output[0] <= MAX_CLASSES:
             return image, output[0]
     got = ", ".join(f"{port.name} {port.type} {port.shape}" for port in ports)
     raise ModelError(
@@ -233,7 +254,7 @@ def _image_shape_and_classes(path: Path, session: Any) -> tuple[tuple[int, ...],
 def _model_metadata(session: Any) -> dict[str, Any]:
     """Returns the facts of the data set in the model's metadata; leaves out an entry that is not valid JSON."""
     metadata = {}
-    for key in (CLASS_NAMES, PIXELS, STAND_IN):
+    for key in (CLASS_NAMES, PIXELS, STAND_IN, KIND, VOCABULARY):
         try:
             metadata[key] = json.loads(session.get_modelmeta().custom_metadata_map[key])
         except (KeyError, ValueError, RecursionError):

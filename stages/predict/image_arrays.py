@@ -45,7 +45,7 @@ def read_arrays(path: Path, name: str) -> Iterator[Images | RejectedInput]:
     Raises:
         DataError: The file is damaged, or holds no array of images.
     """
-    with _image_arrays(path) as entries:
+    with open_arrays(path) as entries:
         if not entries:
             raise DataError("holds no array of images, expected one of shape (n, h, w) or (n, h, w, c)")
         for array, entry in entries.items():
@@ -62,12 +62,12 @@ def count_array_images(path: Path) -> int:
     Raises:
         DataError: The file is damaged.
     """
-    with _image_arrays(path) as entries:
+    with open_arrays(path) as entries:
         return sum(1 if _is_one_image(entry.shape) else entry.shape[0] for entry in entries.values())
 
 
 @contextmanager
-def _image_arrays(path: Path) -> Iterator[dict[str, Entry]]:
+def open_arrays(path: Path) -> Iterator[dict[str, Entry]]:
     """Yields the arrays of a file by name, without arrays of one dimension in an npz file, such as labels."""
     with path.open("rb") as file:
         is_npy = file.read(len(NPY_MAGIC)) == NPY_MAGIC

@@ -61,14 +61,16 @@ class LeftOut(NamedTuple):
     reason: str
 
 
-def expand_paths(arguments: Iterable[str]) -> Iterator[str | RejectedInput | LeftOut]:
+def expand_paths(
+    arguments: Iterable[str], suffixes: tuple[str, ...] = SUFFIXES
+) -> Iterator[str | RejectedInput | LeftOut]:
     """Yields the files that `arguments` name; for a folder, every file below it, sorted by name.
 
-    Of a folder's files those with one of SUFFIXES, and those that begin as a picture does, are yielded by name.
+    Of a folder's files those with one of `suffixes`, and those that begin as a picture does, are yielded by name.
     """
     for argument in arguments:
         if argument != "-" and os.path.isdir(argument):  # noqa: PTH112 (Path refuses a name with a zero byte)
-            yield from _walk(argument)
+            yield from _walk(argument, suffixes)
         else:
             yield argument
 
@@ -76,7 +78,7 @@ def expand_paths(arguments: Iterable[str]) -> Iterator[str | RejectedInput | Lef
 def read_images(name: str) -> Iterator[Images | RejectedInput]:
     """Yields the images of the file `name` in chunks; `-` is standard input. A RejectedInput ends a damaged file."""
     try:
-        with _local_file(name) as path:
+        with local_file(name) as path:
             yield from _decode(path, name)
     except DataError as error:
         yield RejectedInput(name, str(error))
@@ -88,7 +90,7 @@ def count_images(name: str) -> int:
         return 1
     try:
         path = regular_file(name)
-        return count_array_images(path) if _signature(path).startswith(ARRAY_SIGNATURES) else 1
+        return count_array_images(path) if file_signature(path).startswith(ARRAY_SIGNATURES) else 1
     except DataError:
         return 1
 
@@ -138,7 +140,7 @@ def report_left_out(item: LeftOut) -> None:
     print(escape_unprintable(f"note: {item.name}: {item.reason}"), file=sys.stderr)
 
 
-def _walk(folder: str) -> Iterator[str | RejectedInput | LeftOut]:
+def _walk(folder: str, suffixes: tuple[str, ...]) -> Iterator[str | RejectedInput | LeftOut]:
     is_empty = True
     errors: list[OSError] = []
     for parent, folders, files in os.walk(folder, onerror=errors.append):
@@ -147,7 +149,7 @@ def _walk(folder: str) -> Iterator[str | RejectedInput | LeftOut]:
         yield from (LeftOut(path, LINKED_FOLDER) for path in paths if os.path.islink(path))  # noqa: PTH114
         for file in sorted(files):
             path = os.path.join(parent, file)  # noqa: PTH118
-            if file.lower().endswith(SUFFIXES) or _begins_as_a_picture(path):
+            if file.lower().endswith(suffixes) or _begins_as_a_picture(path):
                 is_empty = False
                 yield path
             else:
@@ -155,7 +157,8 @@ def _walk(folder: str) -> Iterator[str | RejectedInput | LeftOut]:
     for error in errors:
         yield RejectedInput(str(error.filename), f"the folder cannot be read ({error.strerror})")
     if is_empty and not errors:
-        yield RejectedInput(folder, f"the folder holds no image, expected files with {', '.join(SUFFIXES)}")
+        what = "image" if suffixes == SUFFIXES else "sample"
+        yield RejectedInput(folder, f"the folder holds no {what}, expected files with {', '.join(suffixes)}")
 
 
 def _begins_as_a_picture(name: str) -> bool:
@@ -163,7 +166,7 @@ def _begins_as_a_picture(name: str) -> bool:
     if os.path.lexists(name) and not os.path.isfile(name):  # noqa: PTH113 (a pipe would block)
         return not os.path.exists(name)  # noqa: PTH110 (a broken link is refused)
     try:
-        signature = _signature(Path(name))
+        signature = file_signature(Path(name))
     except DataError:
         return True
     if signature.startswith(b"BM"):
@@ -174,7 +177,7 @@ def _begins_as_a_picture(name: str) -> bool:
 
 
 @contextmanager
-def _local_file(name: str) -> Iterator[Path]:
+def local_file(name: str) -> Iterator[Path]:
     """Yields the path of a regular file with the content of `name`, until the block ends."""
     if name != "-":
         yield regular_file(name)
@@ -195,7 +198,7 @@ def _copy(source: IO[bytes], target: Any) -> None:
 
 
 def _decode(path: Path, name: str) -> Iterator[Images | RejectedInput]:
-    signature = _signature(path)
+    signature = file_signature(path)
     if not signature:
         raise DataError("is empty")
     if signature.startswith(ARRAY_SIGNATURES):
@@ -204,7 +207,8 @@ def _decode(path: Path, name: str) -> Iterator[Images | RejectedInput]:
         yield Images([name], _read_picture(path, name)[np.newaxis], from_array=False)
 
 
-def _signature(path: Path) -> bytes:
+def file_signature(path: Path) -> bytes:
+    """Returns the first bytes of a file, which tell its format."""
     try:
         with path.open("rb") as file:
             return file.read(SIGNATURE_BYTES)
@@ -226,7 +230,7 @@ def _read_picture(path: Path, name: str) -> NDArray[np.uint8]:
                 image.draft(None, (MIN_SHORT_SIDE, MIN_SHORT_SIDE))
                 return _to_8_bit(image)
     except UnidentifiedImageError as error:
-        raise DataError(_unknown_format(_signature(path), name)) from error
+        raise DataError(_unknown_format(file_signature(path), name)) from error
     except Image.DecompressionBombError as error:
         raise DataError(
             f"has far too many pixels, expected at most {MAX_PIXELS:,} in all ({short_message(error)})"

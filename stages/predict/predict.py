@@ -14,16 +14,15 @@ from typing import Any
 from stages.base.errors import EXIT_DONE, EXIT_INVALID, OutputError
 from stages.base.files import replacing
 from stages.model.tasks import STAND_IN
-from stages.predict.classifier import Prediction
+from stages.predict.classifier import Classifier, Prediction
 from stages.predict.image_arrays import Images, RejectedInput
 from stages.predict.image_files import (
     LeftOut,
     count_images,
     escape_unprintable,
-    expand_paths,
-    read_images,
     report_left_out,
 )
+from stages.predict.inputs import expand, read
 from stages.predict.model_standing import open_model
 
 Results = list[Prediction | RejectedInput]
@@ -48,8 +47,8 @@ def predict(model: str, files: Sequence[str], raw: bool, form: str, parquet: str
     classifier, _ = open_model(model, anyway)
     marks = {STAND_IN: escape_unprintable(classifier.stand_in_for)} if classifier.stand_in_for else {}
     total = rejected = 0
-    with _writer(form, parquet, marks) as write, _progress(files, parquet is not None) as advance:
-        for results in classifier.predict(_read_all(files), raw):
+    with _writer(form, parquet, marks) as write, _progress(classifier, files, parquet is not None) as advance:
+        for results in classifier.predict(_read_all(classifier, files), raw):
             write(results)
             for result in results:
                 if isinstance(result, RejectedInput):
@@ -62,14 +61,14 @@ def predict(model: str, files: Sequence[str], raw: bool, form: str, parquet: str
     return EXIT_INVALID if rejected else EXIT_DONE
 
 
-def _read_all(files: Sequence[str]) -> Iterator[Images | RejectedInput]:
-    for name in expand_paths(files):
+def _read_all(classifier: Classifier, files: Sequence[str]) -> Iterator[Images | RejectedInput]:
+    for name in expand(classifier, files):
         if isinstance(name, RejectedInput):
             yield name
         elif isinstance(name, LeftOut):
             report_left_out(name)
         else:
-            yield from read_images(name)
+            yield from read(classifier, name)
 
 
 @contextmanager
@@ -143,7 +142,7 @@ def _parquet_writer(path: Path, marks: Mapping[str, str]) -> Iterator[Write]:
 
 
 @contextmanager
-def _progress(files: Sequence[str], to_file: bool) -> Iterator[Callable[[int], None]]:
+def _progress(classifier: Classifier, files: Sequence[str], to_file: bool) -> Iterator[Callable[[int], None]]:
     """Yields a function that advances a progress bar on standard error by a number of images.
 
     There is no bar if standard error is not a terminal, or if results scroll over the terminal unless `to_file`.
@@ -155,7 +154,9 @@ def _progress(files: Sequence[str], to_file: bool) -> Iterator[Callable[[int], N
     from rich.console import Console  # late: slow, and one picture needs no bar
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-    total = sum(count_images(name) if isinstance(name, str) else 1 for name in expand_paths(files))
+    total = None  # other samples are not counted in advance
+    if classifier.form is None:
+        total = sum(count_images(name) if isinstance(name, str) else 1 for name in expand(classifier, files))
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("images", total=total)

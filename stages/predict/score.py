@@ -23,12 +23,11 @@ from stages.predict.image_arrays import RejectedInput
 from stages.predict.image_files import (
     LeftOut,
     escape_unprintable,
-    expand_paths,
-    read_images,
     regular_file,
     report_left_out,
     short_message,
 )
+from stages.predict.inputs import expand, read
 from stages.predict.model_standing import file_sha256, open_model
 
 TEXT, NUMBER = pa.string(), pa.float32()
@@ -82,7 +81,7 @@ def score(model: str, folder: Path, out: Path, raw: bool = False, anyway: bool =
     earlier = _read_table(out)
     known = set(zip(*(earlier[name].to_pylist() for name in KEY), strict=True))
     scorer = Scorer(classifier, raw, model_sha256, _folder_name(folder), known)
-    for name in expand_paths([str(folder)]):
+    for name in expand(classifier, [str(folder)]):
         if isinstance(name, LeftOut):
             report_left_out(name)
         elif not isinstance(name, RejectedInput):
@@ -130,7 +129,9 @@ class Scorer:
         if key in self.known or (None, *key[1:]) in self.known:
             self._skipped += 1
             return
-        results = [result for batch in self.classifier.predict(read_images(name), self.raw) for result in batch]
+        results = [
+            result for batch in self.classifier.predict(read(self.classifier, name), self.raw) for result in batch
+        ]
         rejected = [result for result in results if isinstance(result, RejectedInput)]
         if rejected:
             self.rejected.append(RejectedInput(file + rejected[0].name.removeprefix(name), rejected[0].reason))

@@ -1,10 +1,11 @@
 """Stage `prepare`: validates, crops, splits, normalises and reshapes the training part of a data set."""
 
 import argparse
+import functools
 import math
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +15,24 @@ from numpy.typing import NDArray
 from stages.base.config import load_section
 from stages.base.errors import EXIT_DONE, InvalidInput
 from stages.base.files import replacing_folder, write_json
+from stages.base.sample_kinds import KINDS, Kind
 from stages.data.config import Prepare
 from stages.data.data_warnings import ImageScan, label_warnings
 from stages.data.datasets import (
     ARRAYS_FILE,
     DESCRIPTION_FILE,
     check_labels,
-    check_range,
     open_part,
     read_description,
 )
 from stages.data.groups import GROUPS_FILE, read_groups
 from stages.data.npz import Entry
+from stages.data.sample_checks import check_samples
 from stages.data.sample_weights import WEIGHTS, check_weights, read_weights
 from stages.prepare.held_out_groups import count_groups, held_out_groups
+from stages.prepare.normalisation import normalisation
 from stages.samples.pixels import Crop, Pixels
+from stages.samples.prepared import Constant, normalise
 from stages.samples.sampling import held_out_mask
 
 CHUNK_PIXELS = 1 << 20  # pixels in memory at once, for a data set of any size
@@ -39,20 +43,28 @@ class Plan:
     """Selection, split and crop of the training samples.
 
     `validation`, bool (n,), marks the held-out samples among the n samples from `start` on. `raw_shape` is (h, w) or
-    (h, w, c) before the crop, `shape` is (h, w, c) after the crop, and `pixels` is the range of the raw pixels.
+    (h, w, c) before the crop, `shape` is (h, w, c) after the crop, and `pixels` is the range of the raw pixels. Other
+    samples than images keep their shape, without a crop.
     """
 
     start: int
     validation: NDArray[np.bool_]
     crop: Crop
     raw_shape: tuple[int, ...]
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     pixels: Pixels
+    kind: Kind = "image"
+    vocabulary: int | None = None
 
     @property
     def stop(self) -> int:
         """Index after the last selected sample."""
         return self.start + len(self.validation)
+
+    @property
+    def facts_of_kind(self) -> dict[str, Any]:
+        """The kind of samples that are no images and, of tokens, the vocabulary."""
+        return {"kind": self.kind, **({"vocabulary": self.vocabulary} if self.vocabulary else {})}
 
     @property
     def samples(self) -> dict[str, int]:
@@ -66,8 +78,9 @@ def prepare(raw: Path, out: Path, params: Prepare) -> dict[str, Any]:
 
     What is likely a mistake in the data, but can be meant, becomes a warning on standard error.
 
-    x_train.npy and x_validation.npy: float32 (n, h, w, c); y_train.npy and y_validation.npy: int64 (n,);
-    w_train.npy: float32 (n,), if the data set has sample weights; prepared.json: shapes, crop and normalisation.
+    x_train.npy and x_validation.npy: float32 (n, h, w, c), or (n, ...) for other samples; y_train.npy and
+    y_validation.npy: int64 (n,); w_train.npy: float32 (n,), if the data set has sample weights; prepared.json: shapes,
+    crop and normalisation.
 
     Raises:
         DataError: the data set is missing or invalid.
@@ -75,21 +88,24 @@ def prepare(raw: Path, out: Path, params: Prepare) -> dict[str, Any]:
         OutputError: `out` cannot be written.
     """
     description = read_description(raw / DESCRIPTION_FILE)
-    with open_part(raw / ARRAYS_FILE, "train") as (images, labels):
+    kind = description.kind
+    with open_part(raw / ARRAYS_FILE, "train", kind) as (images, labels):
         check_labels("y_train", labels, description.classes)
         groups = read_groups(raw / GROUPS_FILE, len(labels)) if params.held_out == "groups" else None
-        plan = make_plan(images.shape, labels, params, description.pixels, groups and groups.train)
-        offset, scale = _normalisation(images, plan, params.normalise)
+        plan = make_plan(images.shape, labels, params, description.pixels, groups and groups.train, kind)
+        plan = replace(plan, vocabulary=description.vocabulary)
+        learnt_samples = functools.partial(_training_chunks, images, plan)
+        offset, scale = normalisation(learnt_samples, params.normalise, kind, plan.pixels)
         info = {
             "dataset": description.name,
             "classes": description.classes,
             "class_names": description.class_names,
-            "pixels": description.pixels.model_dump(),
+            **({"pixels": description.pixels.model_dump()} if kind == "image" else plan.facts_of_kind),
             **({"stand_in_for": description.stand_in_for} if description.stand_in_for else {}),
             "raw_shape": plan.raw_shape,
             "shape": plan.shape,
-            "crop": plan.crop.model_dump(),
-            "normalise": params.normalise,
+            **({"crop": plan.crop.model_dump()} if kind == "image" else {}),
+            "normalise": "none" if kind == "tokens" else params.normalise,
             "offset": offset,
             "scale": scale,
             "samples": plan.samples,
@@ -103,7 +119,8 @@ def prepare(raw: Path, out: Path, params: Prepare) -> dict[str, Any]:
             _write_weights(folder, raw / ARRAYS_FILE, plan, len(labels))
             write_json(folder / "prepared.json", info)
         learnt = labels[plan.start : plan.stop][~plan.validation]
-    for warning in (*label_warnings(learnt, description.class_names), *scan.warnings("training", plan.pixels)):
+    names, noun = description.class_names, description.noun
+    for warning in (*label_warnings(learnt, names, noun), *scan.warnings("training", plan.pixels)):
         print(f"warning: {warning}", file=sys.stderr, flush=True)
     return info
 
@@ -114,16 +131,17 @@ def make_plan(
     params: Prepare,
     pixels: Pixels,
     groups: NDArray[np.int32] | None = None,
+    kind: Kind = "image",
 ) -> Plan:
     """Plans the preparation of images of `shape`, (n, h, w) or (n, h, w, c), with `labels` (n,) and range `pixels`.
 
-    `groups` (n,) is needed where `params.held_out` is `groups`.
+    Samples of another `kind` have another shape, and no range. `groups` (n,) is needed where `params.held_out` is
+    `groups`.
 
     Raises:
         InvalidInput: the crop leaves no pixel, or the split leaves no sample in a part.
     """
-    count, height, width = shape[:3]
-    crop = params.crop or Crop()
+    count, crop = shape[0], params.crop or Crop()
     start, stop = params.samples or (0, count)
     if stop > count:
         raise InvalidInput(
@@ -137,15 +155,29 @@ def make_plan(
             f"{stop - start - validation:,} for training and {validation:,} for validation; "
             "choose a share or a range of samples that leaves at least 1 for both"
         )
-    if messages := crop.size_errors(height, width):
-        raise InvalidInput(f"prepare.crop {messages[0]}")
+    cropped = _cropped_shape(shape[1:], crop, kind)
     if groups is not None:
         mask = held_out_groups(labels[start:stop], groups[start:stop], params.validation, params.seed)
         _check_learnable(labels[start:stop], mask, "choose another seed, a smaller share, or random")
     else:
         mask = _held_out_mask(labels[start:stop], validation, params)
-    channels = shape[3] if len(shape) == 4 else 1
-    return Plan(start, mask, crop, tuple(shape[1:]), (*crop.cropped_size(height, width), channels), pixels)
+    return Plan(start, mask, crop, tuple(shape[1:]), cropped, pixels, kind)
+
+
+def _cropped_shape(shape: Sequence[int], crop: Crop, kind: Kind) -> tuple[int, ...]:
+    """Returns the shape of a network input from that of a sample.
+
+    Raises:
+        InvalidInput: the crop leaves no pixel, or the sample is no image.
+    """
+    if kind != "image":
+        if crop != Crop():
+            raise InvalidInput(f"prepare.crop is for images, but the data set has {KINDS[kind].noun}s; remove it")
+        return tuple(shape)
+    height, width, *channels = shape
+    if messages := crop.size_errors(height, width):
+        raise InvalidInput(f"prepare.crop {messages[0]}")
+    return (*crop.cropped_size(height, width), *(channels or [1]))
 
 
 def _held_out_mask(labels: NDArray[Any], count: int, params: Prepare) -> NDArray[np.bool_]:
@@ -166,11 +198,6 @@ def _check_learnable(labels: NDArray[Any], mask: NDArray[np.bool_], remedy: str)
         )
 
 
-def normalise(pixels: NDArray[Any], offset: float, scale: float) -> NDArray[np.float32]:
-    """Returns (pixels - offset) / scale, computed in float32 like in the exported models."""
-    return (pixels.astype(np.float32) - np.float32(offset)) / np.float32(scale)
-
-
 def _chunks(images: Entry, plan: Plan) -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]:
     """Yields chunks of the selected samples: cropped pixels (n, h, w, c) and the mask of the held-out ones (n,)."""
     rows = max(1, CHUNK_PIXELS // math.prod(plan.raw_shape))
@@ -180,66 +207,25 @@ def _chunks(images: Entry, plan: Plan) -> Iterator[tuple[NDArray[Any], NDArray[n
             return
         selected = chunk[max(plan.start - first, 0) : plan.stop - first]
         if len(selected):
-            check_range(images.name, selected, plan.pixels)
+            check_samples(images.name, selected, plan.kind, plan.pixels, plan.vocabulary)
             offset = max(first - plan.start, 0)
             yield _cropped(selected, plan), plan.validation[offset : offset + len(selected)]
 
 
+def _training_chunks(images: Entry, plan: Plan) -> Iterator[NDArray[Any]]:
+    """Yields the samples of `_chunks` that are not held out, without empty chunks."""
+    return (samples[~held_out] for samples, held_out in _chunks(images, plan) if not held_out.all())
+
+
 def _cropped(images: NDArray[Any], plan: Plan) -> NDArray[Any]:
+    if plan.kind != "image":
+        return images
     height, width, _ = plan.shape
     top, left = plan.crop.top, plan.crop.left
     return images[:, top : top + height, left : left + width].reshape(-1, *plan.shape)
 
 
-def _normalisation(images: Entry, plan: Plan, kind: str) -> tuple[float, float]:
-    """Returns offset and scale of the normalisation, computed from the training part only."""
-    if kind == "unit":
-        return plan.pixels.low, plan.pixels.span
-    mean, deviation = _moments_of_bytes(images, plan) if images.dtype == np.uint8 else _moments_of_floats(images, plan)
-    if not deviation:
-        raise InvalidInput(
-            f"prepare.normalise is standard, but every pixel is {mean:g}, so the standard deviation is 0; "
-            "choose unit, or another crop"
-        )
-    return mean, deviation
-
-
-def _moments_of_bytes(images: Entry, plan: Plan) -> tuple[float, float]:
-    counts = np.zeros(256, np.int64)
-    for pixels, held_out in _chunks(images, plan):
-        counts += np.bincount(pixels[~held_out].reshape(-1), minlength=256)
-    return moments(counts)
-
-
-def _moments_of_floats(images: Entry, plan: Plan) -> tuple[float, float]:
-    """Returns mean and standard deviation; sums over images are exact, so they do not depend on the chunks."""
-    number = plan.samples["train"] * math.prod(plan.shape)
-
-    def power_sum(centre: float, power: int) -> float:
-        return math.fsum(
-            image_sum
-            for pixels, held_out in _chunks(images, plan)
-            for image_sum in ((pixels[~held_out].astype(np.float64) - centre) ** power)
-            .reshape((~held_out).sum(), -1)
-            .sum(axis=1)
-        )
-
-    mean = power_sum(0.0, 1) / number
-    return mean, math.sqrt(power_sum(mean, 2) / number)
-
-
-def moments(counts: NDArray[np.int64]) -> tuple[float, float]:
-    """Returns mean and standard deviation of the values 0, 1, ..., which occur `counts` times.
-
-    The sums are exact (Python's integers), so the result does not depend on the order of summation.
-    """
-    number, total, squares = (
-        sum(int(count) * value**power for value, count in enumerate(counts)) for power in (0, 1, 2)
-    )
-    return total / number, math.sqrt((number * squares - total**2) / number**2)
-
-
-def _write_images(folder: Path, images: Entry, plan: Plan, offset: float, scale: float) -> ImageScan:
+def _write_images(folder: Path, images: Entry, plan: Plan, offset: Constant, scale: Constant) -> ImageScan:
     scan = ImageScan()
     with (folder / "x_train.npy").open("wb") as train, (folder / "x_validation.npy").open("wb") as validation:
         for file, count in zip((train, validation), plan.samples.values(), strict=True):
@@ -249,7 +235,8 @@ def _write_images(folder: Path, images: Entry, plan: Plan, offset: float, scale:
             scaled = normalise(pixels, offset, scale).astype("<f4", copy=False)
             train.write(scaled[~held_out].tobytes())
             validation.write(scaled[held_out].tobytes())
-            scan.add(pixels)
+            if plan.kind == "image":
+                scan.add(pixels)
     return scan
 
 
@@ -279,5 +266,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{part}: {count:,} samples of {shape}", flush=True)
     if groups := info.get("groups"):
         print(f"groups: {groups['train']:,} for training, {groups['validation']:,} for validation, no group in both")
-    print(f"pixels: (pixel - {info['offset']:g}) / {info['scale']:g}", flush=True)
+    if isinstance(info["offset"], float) and "kind" not in info:
+        print(f"pixels: (pixel - {info['offset']:g}) / {info['scale']:g}", flush=True)
     return EXIT_DONE

@@ -82,7 +82,10 @@ class Data:
     @cached_property
     def warnings(self) -> list[str]:
         """What is likely a mistake in the data, in one sentence each."""
-        found = list(label_warnings(self.arrays.y_train, self.description.class_names))
+        names, noun = self.description.class_names, self.description.noun
+        found = list(label_warnings(self.arrays.y_train, names, noun))
+        if self.description.kind != "image":
+            return found
         for part, images in (("training", self.arrays.x_train), ("test", self.arrays.x_test)):
             scan = ImageScan()
             for start in range(0, len(images), CHUNK):

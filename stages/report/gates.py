@@ -117,7 +117,7 @@ def _not_worse(gate: str, model: ModelFacts, other: ModelFacts | None, name: str
         return Check(model.name, gate, "not judged", f"{name} does not exist")
     pair = compare(model, other)
     if pair is None:
-        return Check(model.name, gate, "not judged", f"{name} was examined on other images or labels")
+        return Check(model.name, gate, "not judged", f"{name} was examined on other {model.noun}s or labels")
     worse = pair.test.difference < 0 and pair.test.p < SIGNIFICANT
     verdict = "worse than" if worse else "not worse than"
     sentence = f"{verdict} {name} ({model.test_name}, {p_value(pair.test.p)})"

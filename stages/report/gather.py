@@ -62,7 +62,7 @@ def gather_data(params: ReportParams, folders: Folders) -> Data:
     _check_equal(raw, "class_names", len(description.class_names), description.classes, "its `classes`")
     _check_equal(prepared_path, "dataset", prepared.dataset, description.name, raw)
     _check_equal(prepared_path, "classes", prepared.classes, description.classes, raw)
-    arrays = read_dataset(folders.raw / ARRAYS_FILE, description.classes)
+    arrays = read_dataset(folders.raw / ARRAYS_FILE, description.classes, description.kind)
     for name, array in arrays.by_name().items():
         described = description.arrays.get(name)
         _check_equal(raw, f"arrays.{name}.shape", described and described.shape, array.shape, ARRAYS_FILE)
@@ -85,14 +85,15 @@ def gather_model(name: str, params: ReportParams, folders: Folders, data: Data) 
     if task.kind == "regression":
         values = read_values(path, labels, classes, task)
         check_seeds(path, values, seeds)
-        return Regressor(name, params.models[name], training, history, values, files)
+        return Regressor(name, params.models[name], training, history, values, files, noun=data.description.noun)
     predictions = read_predictions(path, labels, task.class_count(classes))
     check_seeds(path, predictions, seeds)
     record, class_names = (
         read_record(evaluation / "metrics.json", Evaluation),
         task.class_names(data.description.class_names),
     )
-    model = Classifier(name, params.models[name], training, history, predictions, files, record, class_names)
+    facts = name, params.models[name], training, history, predictions, files, record, class_names
+    model = Classifier(*facts, noun=data.description.noun)
     _check_evaluation(evaluation / "metrics.json", model)
     return model
 

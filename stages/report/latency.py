@@ -29,10 +29,10 @@ def measure(model: Path, raw: Path) -> dict[str, float]:
         ModelError: the model cannot be read, or expects other images.
         DataError: the data set is missing or invalid.
     """
-    classes = read_description(raw / DESCRIPTION_FILE).classes
-    with open_part(raw / ARRAYS_FILE, "test") as (images, _):
+    description = read_description(raw / DESCRIPTION_FILE)
+    with open_part(raw / ARRAYS_FILE, "test", description.kind) as (images, _):
         pixels = next(iter(images.chunks(BATCH)))
-        session = open_model(model, images.shape[1:], classes)
+        session = open_model(model, images.shape[1:], description.classes)
     one = _median_s(lambda: predict(session, model, pixels[:1]), SINGLE_RUNS)
     many = _median_s(lambda: predict(session, model, pixels), BATCH_RUNS)
     return {"one_ms": 1000 * one, "images_per_s": len(pixels) / many, "batch": len(pixels)}

@@ -22,7 +22,7 @@ def verdict(group: ModelGroup) -> Verdict:
     best = group.best
     samples = count(len(best.predictions))
     sentences = [
-        f"On {samples} test images {best.name} {best.result} (95% interval {best.interval_text}).",
+        f"On {samples} test {best.noun}s {best.name} {best.result} (95% interval {best.interval_text}).",
         best.suspicion and f"{best.suspicion.capitalize()}.",
         _runner_up(group),
     ]
@@ -87,7 +87,7 @@ def version_verdict(pair: Pair) -> str:
 def _insignificant(pair: Pair) -> str:
     agreement = pair.test.agreement
     if agreement is not None and not agreement.only_first and not agreement.only_second:
-        return "right on the same images"
+        return f"right on the same {pair.first.noun}s"
     return "cannot tell" if pair.test.difference else "level"
 
 

@@ -40,15 +40,15 @@ class GroupCounts(Record):
 
 
 class Preparation(Record):
-    """data/prepared/prepared.json: a network reads (pixel - offset) / scale of the cropped image."""
+    """data/prepared/prepared.json: a network reads (value - offset) / scale, of an image after the crop."""
 
     dataset: str
     classes: int
     shape: tuple[int, ...]
-    crop: dict[Literal["top", "bottom", "left", "right"], int]
+    crop: dict[Literal["top", "bottom", "left", "right"], int] = {}  # of images
     normalise: str
-    offset: float
-    scale: float
+    offset: float | list[float]  # or one for each feature
+    scale: float | list[float]
     samples: SampleCounts
     groups: GroupCounts | None = None  # only where whole groups were held out
 

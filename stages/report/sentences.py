@@ -19,7 +19,7 @@ def calibration(model: Classifier) -> str:
         "Mean distance between predicted probability and accuracy (expected calibration error):"
         f" {100 * model.scores.calibration_error:.2f} points.",
         f"In {inside.sum()} of {plural(len(bins), 'bin')}, with {percent(bins.loc[inside, 'images'].sum() / samples)}"
-        " of the images, the mean probability lies within the 95% interval of the accuracy.",
+        f" of the {model.noun}s, the mean probability lies within the 95% interval of the accuracy.",
     ]
     if not inside.all():
         outside = bins.loc[~inside]
@@ -27,27 +27,28 @@ def calibration(model: Classifier) -> str:
         worst = outside.iloc[int(weights.argmax())]
         images, correct = int(worst["images"]), round(worst["images"] * worst["accuracy"])
         sentences.append(
-            f"The bin with the largest deviation, weighted by images: of {plural(images, 'image')} with a mean"
-            f" probability of {worst['confidence']:.1%}, {count(correct)} {'is' if correct == 1 else 'are'} classified"
-            f" correctly ({worst['accuracy']:.1%}, interval {worst['low95']:.1%} to {worst['high95']:.1%})."
+            f"The bin with the largest deviation, weighted by {model.noun}s: of {plural(images, model.noun)} with a"
+            f" mean probability of {worst['confidence']:.1%}, {count(correct)} {'is' if correct == 1 else 'are'}"
+            f" classified correctly ({worst['accuracy']:.1%}, interval {worst['low95']:.1%} to {worst['high95']:.1%})."
         )
     low, high = model.interval
     position = "above" if confidence > high else "below" if confidence < low else "within"
     conclusion = {"above": ": overconfident", "below": ": underconfident", "within": ""}[position]
     sentences.append(
-        f"The mean probability over all images is {percent(confidence)}, {position} the interval of the test accuracy"
-        f"{conclusion}."
+        f"The mean probability over all {model.noun}s is {percent(confidence)}, {position} the interval of the test"
+        f" accuracy{conclusion}."
     )
     return " ".join(sentences)
 
 
 def duplicates(data: Data) -> str:
     """Describes the test images that are also training images."""
-    shared, conflicting = len(data.duplicates.shared), data.duplicates.conflicting
+    shared, conflicting, noun = len(data.duplicates.shared), data.duplicates.conflicting, data.description.noun
     if not shared:
-        return "No test image is identical to a training image."
+        return f"No test {noun} is identical to a training {noun}."
     share = percent(shared / len(data.arrays.y_test))
-    images = f"{plural(shared, 'test image')} ({share}) {'is' if shared == 1 else 'are'} identical to training images"
+    are = "is" if shared == 1 else "are"
+    images = f"{plural(shared, f'test {noun}')} ({share}) {are} identical to training {noun}s"
     labels = f" ({count(conflicting)} of them with another label)" if conflicting else ""
     return f"{images}{labels}: the scores are too optimistic."
 
@@ -65,10 +66,25 @@ def groups(data: Data) -> str:
 
 def repetitions(data: Data) -> str:
     """Describes the images that occur more than once in their part."""
-    training, test = data.duplicates.within_training, data.duplicates.within_test
+    training, test, noun = data.duplicates.within_training, data.duplicates.within_test, data.description.noun
     if not training and not test:
-        return "No image occurs twice in its part."
-    return f"{plural(training, 'training image')} and {plural(test, 'test image')} repeat another image of their part."
+        return f"No {noun} occurs twice in its part."
+    parts = f"{plural(training, f'training {noun}')} and {plural(test, f'test {noun}')}"
+    return f"{parts} repeat another {noun} of their part."
+
+
+def unit(data: Data) -> str:
+    """Returns what the numbers of a sample are."""
+    return {"image": "pixels", "tokens": "tokens"}.get(data.description.kind, "features")
+
+
+def scaling(data: Data) -> str:
+    """Describes the scaling of samples that are no images."""
+    if data.description.kind == "tokens":
+        return "none: tokens are numbers of words"
+    if data.prepared.normalise == "unit":
+        return "unit: the range of each feature in the training part becomes 0 to 1"
+    return "standard: each feature of the training part gets the mean 0 and the standard deviation 1"
 
 
 def device(model: ModelFacts) -> str:
@@ -136,10 +152,13 @@ def curve_description(model: ModelFacts, quantity: str) -> str:
 
 def limitations(model: ModelFacts) -> str:
     """Describes the limits of a model, for its card."""
+    prefix = f"Measured on this data set only. Even for an unsuitable {model.noun} it predicts {model.output}."
+    if model.noun != "image":
+        return f"{prefix} Values unlike those of the training data make predictions worse."
     network = {
         "dense": "A dense network depends on the position of each pixel: shifted or scaled images are predicted worse.",
         "cnn": "Convolutions tolerate small shifts; rotated or much larger images are predicted worse.",
         "conv1d": "Its convolutions run over the rows: rotation and sideways shifts make predictions worse.",
         "recurrent": "It reads the rows from the top: rotation and sideways shifts make predictions worse.",
     }[model.params.network]
-    return f"Measured on this data set only. Even for an unsuitable image it predicts {model.output}. {network}"
+    return f"{prefix} {network}"

@@ -28,7 +28,7 @@ def render_summary(facts: Facts, results: GateResults) -> str:
             *lines,
             *(["", f"{omitted} more in `reports/metrics.csv`."] if omitted else []),
             "",
-            f"Data: {_escape(about.title)}, {formats.count(len(facts.data.arrays.y_test))} test images."
+            f"Data: {_escape(about.title)}, {formats.count(len(facts.data.arrays.y_test))} test {about.noun}s."
             f" {_escape(sentences.duplicates(facts.data))} All details: `reports/index.html`.",
             *_confusions(facts),
             "",

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from stages.base.errors import DataError
 from stages.base.files import read_json
+from stages.base.sample_kinds import Kind
 from stages.samples.npy_reader import NpyReader
 from stages.samples.pixels import Crop, Pixels
 from stages.samples.sampling import random_order
@@ -17,11 +18,16 @@ RESIDENT_BYTES = 256 * 2**20  # images of a part up to this size are loaded; lar
 REMEDY = "run the prepare stage again: python -m stages.prepare --raw data/raw --out data/prepared"
 
 
-class Prepared(BaseModel):
-    """Content of prepared.json. The network input is (pixel - offset) / scale, after the crop.
+Constant = float | list[float]  # for all values, or one for each feature
 
-    `pixels` is the range of the raw pixels, `class_names` has one name for each label, and `stand_in_for` is the data
-    set for which this one is a stand-in, all as in the data set.
+
+class Prepared(BaseModel):
+    """Content of prepared.json. The network input is (value - offset) / scale, after the crop.
+
+    `offset` and `scale` are numbers, or have a number for each feature of vectors and sequences; tokens keep their
+    values. `pixels` is the range of the raw pixels of images, `class_names` has one name for each label, `stand_in_for`
+    is the data set for which this one is a stand-in, `kind` is what a sample is, and `vocabulary` is the number of
+    tokens, all as in the data set.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -30,15 +36,22 @@ class Prepared(BaseModel):
     class_names: tuple[str, ...] = ()
     pixels: Pixels = Pixels()
     stand_in_for: str | None = None
+    kind: Kind = "image"
+    vocabulary: int | None = None
     raw_shape: tuple[int, ...]
-    shape: tuple[int, int, int]
-    crop: Crop
-    offset: float
-    scale: float
+    shape: tuple[int, ...]
+    crop: Crop = Crop()
+    offset: Constant
+    scale: Constant
+
+    @property
+    def input_name(self) -> str:
+        """Name of the input of exported models."""
+        return "pixels" if self.kind == "image" else "samples"
 
 
 class Images(Protocol):
-    """float32 (n, h, w, c): an array, or a file whose rows are read on demand."""
+    """Network inputs, float32 (n, h, w, c) or (n, ...): an array, or a file whose rows are read on demand."""
 
     @property
     def nbytes(self) -> int:
@@ -94,12 +107,24 @@ def sample_order(seed: int, epoch: int, samples: int) -> NDArray[np.int64]:
     return random_order([seed, epoch], samples)
 
 
+def normalise(samples: NDArray[Any], offset: Constant, scale: Constant) -> NDArray[np.float32]:
+    """Returns (value - offset) / scale of samples (n, ...), computed in float32 like in exported models."""
+    return (samples.astype(np.float32) - float32_constant(offset)) / float32_constant(scale)
+
+
+def float32_constant(constant: Constant) -> NDArray[np.float32]:
+    """Returns a constant of the normalisation as float32, () or (features,)."""
+    return np.asarray(constant, np.float32)
+
+
 def raw_pixels(images: NDArray[np.float32], prepared: Prepared) -> NDArray[np.float32]:
-    """Converts network inputs back to raw pixels (n, *raw_shape); the pixels that the crop removed are 0."""
+    """Converts network inputs back to raw samples (n, *raw_shape); the pixels that the crop removed are 0."""
+    if prepared.kind != "image":
+        return images * float32_constant(prepared.scale) + float32_constant(prepared.offset)
     height, width = prepared.raw_shape[:2]
     crop = prepared.crop
     raw = np.zeros((len(images), height, width, prepared.shape[2]), np.float32)
-    inside = images * np.float32(prepared.scale) + np.float32(prepared.offset)
+    inside = images * float32_constant(prepared.scale) + float32_constant(prepared.offset)
     raw[:, crop.top : height - crop.bottom, crop.left : width - crop.right] = inside
     return raw.reshape(len(images), *prepared.raw_shape)
 

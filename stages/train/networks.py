@@ -11,6 +11,7 @@ from keras import layers
 
 from stages.model.config import CnnModel, Conv1dModel, DenseModel, Model, ModelBase, RecurrentModel
 from stages.model.tasks import outputs_of
+from stages.train.embedding import embed
 
 Layers: TypeAlias = list[Any]  # Keras has no type hints
 Shape: TypeAlias = tuple[int, ...]
@@ -18,15 +19,17 @@ Shape: TypeAlias = tuple[int, ...]
 CELLS = {"simple_rnn": layers.SimpleRNN, "lstm": layers.LSTM, "gru": layers.GRU}
 
 
-def build(model: Model, shape: Shape, classes: int, policy: str = "float32") -> Any:
+def build(model: Model, shape: Shape, classes: int, policy: str = "float32", vocabulary: int | None = None) -> Any:
     """Builds the Keras model from float32 (n, *shape) to (n, classes), or (n, 1) for tasks with a single output.
 
-    The model's seed decides the initial weights; `policy` is the Keras dtype policy of the layers.
+    The model's seed decides the initial weights; `policy` is the Keras dtype policy of the layers, and `vocabulary` the
+    number of tokens where samples are sequences of them, integers (n, steps).
     """
     keras.utils.clear_session()  # resets the counters in layer names
     keras.config.set_dtype_policy(policy)
     keras.utils.set_random_seed(model.seed)
-    sequence = NETWORKS[type(model)](model, shape, classes)
+    first, features = embed(model, shape, vocabulary)
+    sequence = [*first, *NETWORKS[type(model)](model, features, classes)]
     if model.form == "sequential":
         return keras.Sequential([keras.Input(shape), *sequence], name=model.network)
     images = keras.Input(shape)
@@ -89,9 +92,9 @@ def convolution_layers(model: CnnModel, filters: int) -> Layers:
 
 
 def conv1d(model: Conv1dModel, shape: Shape, classes: int) -> Layers:
-    """Returns the layers of a convolutional network along the rows of an image."""
+    """Returns the layers of a convolutional network along the rows of an image, or along the steps of a sequence."""
     return [
-        rows_as_sequence(shape),
+        *rows_as_sequence(shape),
         *(
             layer
             for filters in model.filters
@@ -110,11 +113,11 @@ def conv1d(model: Conv1dModel, shape: Shape, classes: int) -> Layers:
 
 
 def recurrent(model: RecurrentModel, shape: Shape, classes: int) -> Layers:
-    """Returns the layers of a recurrent network over the rows of an image, top to bottom; its last state is used."""
+    """Returns the layers of a recurrent network over rows from the top, or over steps; its last state is used."""
     *inner, last = model.recurrent_units
     cell, penalty = CELLS[model.cell], {"kernel_regularizer": regularizer(model)}
     return [
-        rows_as_sequence(shape),
+        *rows_as_sequence(shape),
         *(cell(units, return_sequences=True, **penalty) for units in inner),
         cell(last, **penalty),
         *([layers.BatchNormalization()] if model.batch_normalisation else []),
@@ -123,10 +126,9 @@ def recurrent(model: RecurrentModel, shape: Shape, classes: int) -> Layers:
     ]
 
 
-def rows_as_sequence(shape: Shape) -> Any:
-    """Returns the layer that reshapes images (h, w, c) to sequences of h rows of w * c features."""
-    height, width, channels = shape
-    return layers.Reshape((height, width * channels))
+def rows_as_sequence(shape: Shape) -> Layers:
+    """Returns the layer that reshapes images (h, w, c) to sequences of h rows of w * c features; none for sequences."""
+    return [layers.Reshape((shape[0], shape[1] * shape[2]))] if len(shape) == 3 else []
 
 
 def hidden_layers(model: ModelBase) -> Layers:

@@ -51,7 +51,8 @@ class Trainings:
         """
         label, data = label or self.name, self.data
         print(f"{label}: training on {self.device} in {self.precision}", flush=True)
-        network = networks.build(model, data.prepared.shape, data.prepared.classes, self.policy)
+        prepared = data.prepared
+        network = networks.build(model, prepared.shape, prepared.classes, self.policy, prepared.vocabulary)
         trained = training_model.build_training_model(network, model)  # with the same weights as `network`
         fit.compile_network(trained, model, len(data.train.labels))
         checkpoint_file = CheckpointFile(self.checkpoints, self.name, self.key(model))

@@ -12,6 +12,7 @@ from pathlib import Path
 from stages.base import timings
 from stages.base.config import load_section
 from stages.base.errors import InvalidInput, OutputError
+from stages.base.sample_kinds import Kind
 from stages.model.config import Model
 from stages.model.feasibility import feasibility_errors
 from stages.samples.prepared import TrainingData, load_into_memory, read_training_data
@@ -37,7 +38,7 @@ def train(name: str, model: Model, folder: Path, out: Path, checkpoints: Path = 
         OutputError: a folder is full, read-only, or not a folder.
     """
     data = read_training_data(folder)
-    check_fits(name, model, data.prepared.shape, data.prepared.classes)
+    check_fits(name, model, data.prepared.shape, data.prepared.classes, data.prepared.kind)
     check_writable(out)
     data, digests = _load_keras_and_data(folder, data)
     from stages.train import losses, outputs  # import Keras, which is slow: after the checks
@@ -68,13 +69,13 @@ def _load_keras_and_data(folder: Path, data: TrainingData) -> tuple[TrainingData
         return images.result(), digests.result()
 
 
-def check_fits(name: str, model: Model, shape: Sequence[int], classes: int) -> None:
-    """Checks that the model can be trained on images (h, w, c) of `classes` classes.
+def check_fits(name: str, model: Model, shape: Sequence[int], classes: int, kind: Kind = "image") -> None:
+    """Checks that the model can be trained on samples of `shape`, images (h, w, c), of `classes` classes.
 
     Raises:
-        InvalidInput: the images are too small for the network, or a parameter does not fit the classes.
+        InvalidInput: the samples are of another kind or too small, or a parameter does not fit the classes.
     """
-    if mistakes := feasibility_errors(model, shape[:2], classes):
+    if mistakes := feasibility_errors(model, shape[:2], classes, kind):
         raise InvalidInput("; ".join(f"models.{name}: {mistake}" for mistake in mistakes))
 
 

@@ -3,7 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -62,6 +62,7 @@ class ModelFacts(ABC):
     history: pd.DataFrame
     predictions: pd.DataFrame
     files: Mapping[str, FileDigest]  # files of the training stage, by name
+    noun: str = field(default="image", kw_only=True)  # what a sample of the data set is
 
     kind: ClassVar[str]  # name of the template that shows a model of this class
     output: ClassVar[str]
@@ -174,7 +175,7 @@ class ModelFacts(ABC):
         if not self.correct.all() and self.rank_key[0]:
             return None
         perfect = "every label right" if self.rank_key[0] else "no error at all"
-        return f"{perfect} is suspicious: look for test images among the training images"
+        return f"{perfect} is suspicious: look for test {self.noun}s among the training {self.noun}s"
 
     @property
     def test_cells(self) -> list[Cell]:

@@ -120,6 +120,8 @@ def _strength(model: Classifier) -> np.ndarray:
 
 def _lookup(facts: Facts) -> dict[str, Any]:
     """Returns the images of all cells of the confusion matrices, each once, and their predictions, for the script."""
+    if facts.data.description.kind != "image":
+        return {"grey": True, "images": {}, "models": {}}
     images = encode_images(facts.data.test_images, example_images.images_of_cells(facts.classifiers))
     models: dict[str, Any] = {}
     for model in facts.classifiers:

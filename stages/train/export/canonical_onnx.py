@@ -8,13 +8,15 @@ import onnx
 from stages.model.tasks import METADATA, Task
 
 
-def canonical_onnx(model: onnx.ModelProto, task: Task, metadata: Mapping[str, str] | None = None) -> onnx.ModelProto:
+def canonical_onnx(
+    model: onnx.ModelProto, task: Task, metadata: Mapping[str, str] | None = None, input_name: str = "pixels"
+) -> onnx.ModelProto:
     """Changes `model` in place: canonical order and names, and its `task` and `metadata` as properties.
 
     The names of tf2onnx contain a counter that runs through the whole process.
     """
     graph = model.graph
-    names = {"": "", graph.input[0].name: "pixels", graph.output[0].name: task.output}
+    names = {"": "", graph.input[0].name: input_name, graph.output[0].name: task.output}
     _sort_nodes(graph)
     onnx.helper.set_model_props(model, {METADATA: task.to_json(), **(metadata or {})})
     graph.name, graph.doc_string = "inkflow", ""

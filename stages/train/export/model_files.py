@@ -17,8 +17,8 @@ from stages.base.errors import InkflowError
 from stages.base.files import canonical_zip
 from stages.model.compatibility import OutputName, TaskName
 from stages.model.config import ModelBase
-from stages.model.tasks import CLASS_NAMES, PIXELS, STAND_IN, task_of
-from stages.samples.prepared import Prepared, raw_pixels
+from stages.model.tasks import CLASS_NAMES, KIND, PIXELS, STAND_IN, VOCABULARY, task_of
+from stages.samples.prepared import Prepared, float32_constant, normalise, raw_pixels
 from stages.train.export.canonical_onnx import canonical_onnx
 
 OPSET = 15  # of ONNX: fixed, so that another version of tf2onnx gives the same operations
@@ -42,9 +42,10 @@ def save_keras(network: Any, path: Path) -> None:
 def save_onnx(network: Any, prepared: Prepared, model: ModelBase, path: Path) -> None:
     """Writes the serving model of `network`, trained as `model`, as ONNX with the input `pixels` (batch, *raw_shape).
 
-    The output is called `probabilities` or `values`; see `serving_model`.
+    For other samples than images the input is called `samples`. The output is called `probabilities` or `values`; see
+    `serving_model`.
     """
-    signature = [keras.InputSpec(shape=(None, *prepared.raw_shape), dtype="float32", name="pixels")]
+    signature = [keras.InputSpec(shape=(None, *prepared.raw_shape), dtype="float32", name=prepared.input_name)]
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         # Keras's patch of tf2onnx uses an alias that NumPy 2 warns about.
         warnings.filterwarnings("ignore", "In the future `np.object`", FutureWarning)
@@ -52,29 +53,42 @@ def save_onnx(network: Any, prepared: Prepared, model: ModelBase, path: Path) ->
         serving_model(network, prepared, model.task, model.output).export(
             str(exported), "onnx", verbose=False, input_signature=signature, opset_version=OPSET
         )
-        canonical = canonical_onnx(onnx.load(exported), task_of(model), dataset_metadata(prepared))
+        metadata = dataset_metadata(prepared)
+        canonical = canonical_onnx(onnx.load(exported), task_of(model), metadata, prepared.input_name)
     path.write_bytes(canonical.SerializeToString(deterministic=True))
 
 
 def dataset_metadata(prepared: Prepared) -> dict[str, str]:
-    """Returns the facts of the data set that an ONNX model carries: pixels, class names, what it stands for."""
-    metadata = {PIXELS: json.dumps(prepared.pixels.model_dump())}
+    """Returns the facts of the data set that an ONNX model carries: pixels or kind, class names, what it stands for."""
+    if prepared.kind == "image":
+        metadata = {PIXELS: json.dumps(prepared.pixels.model_dump())}
+    else:
+        metadata = {KIND: json.dumps(prepared.kind)}
+        metadata |= {VOCABULARY: json.dumps(prepared.vocabulary)} if prepared.vocabulary else {}
     metadata |= {STAND_IN: json.dumps(prepared.stand_in_for)} if prepared.stand_in_for else {}
     return metadata | ({CLASS_NAMES: json.dumps(prepared.class_names)} if prepared.class_names else {})
 
 
 def serving_model(network: Any, prepared: Prepared, task: TaskName, output: OutputName) -> Any:
-    """Returns a Keras model from raw pixels (n, *raw_shape) to predictions; `output` is what `network` gives.
+    """Returns a Keras model from raw samples (n, *raw_shape) to predictions; `output` is what `network` gives.
 
     Predictions are probabilities (n, classes), for two_class (n, 2) with the positive class last, or for a regression
     values (n, 1). Scores of a hinge loss are treated as logits: their order is right, the probabilities are a guess.
     """
+    samples = keras.Input(prepared.raw_shape, name=prepared.input_name)
+    result = network(_network_input(samples, prepared))
+    return keras.Model(samples, _predictions(result, task, output, keras.ops), name="serving")
+
+
+def _network_input(samples: Any, prepared: Prepared) -> Any:
+    """Returns the input of a network from raw `samples`, as the stage `prepare` computes it."""
+    if prepared.kind == "tokens":
+        return samples
+    if prepared.kind != "image":
+        return (samples - float32_constant(prepared.offset)) / float32_constant(prepared.scale)
     crop, (height, width) = prepared.crop, prepared.raw_shape[:2]
-    pixels = keras.Input(prepared.raw_shape, name="pixels")
-    inside = pixels[:, crop.top : height - crop.bottom, crop.left : width - crop.right]
-    normalised = (inside - prepared.offset) / prepared.scale
-    result = network(keras.layers.Reshape(prepared.shape)(normalised))
-    return keras.Model(pixels, _predictions(result, task, output, keras.ops), name="serving")
+    inside = samples[:, crop.top : height - crop.bottom, crop.left : width - crop.right]
+    return keras.layers.Reshape(prepared.shape)((inside - prepared.offset) / prepared.scale)
 
 
 def _predictions(result: Any, task: TaskName, output: OutputName, ops: Any) -> Any:
@@ -109,16 +123,19 @@ def check_agreement(
 ) -> float:
     """Returns the largest difference of a prediction between `network` and its ONNX file, on prepared `images`.
 
-    The ONNX model gets raw pixels, so that its preparation is compared with that of the prepare stage. The difference
+    The ONNX model gets raw samples, so that its preparation is compared with that of the prepare stage. The difference
     is relative to the largest prediction where that is above 1.
 
     Raises:
         InkflowError: the difference is above TOLERANCE.
     """
+    raw = raw_pixels(images, prepared)
+    if prepared.kind != "image":  # raw features are rounded, much where their mean is far from 0
+        images = normalise(raw, prepared.offset, prepared.scale)
     result = _outputs(network, images)
     trained, output = _predictions(result, model.task, model.output, _NumpyOps), task_of(model).output
     session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
-    exported = session.run([output], {"pixels": raw_pixels(images, prepared)})[0]
+    exported = session.run([output], {prepared.input_name: raw})[0]
     difference = float(np.abs(exported - trained).max() / max(1.0, np.abs(trained).max()))
     if not difference <= TOLERANCE:
         raise InkflowError(

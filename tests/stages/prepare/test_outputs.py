@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from stages.prepare import prepare
+from stages.prepare.normalisation import moments
 from tests.stages.prepare.conftest import ARGUMENTS, OUT, RunPrepare, write_raw
 from tests.support.root import ROOT
 from tests.support.tiny_data import snapshot, tiny_arrays, write_params
@@ -113,7 +114,7 @@ def test_standard_is_mean_0_and_deviation_1(run_prepare: RunPrepare) -> None:
 
 def test_moments_are_exact() -> None:
     """The values 1, 1, 4 have mean 2 and variance 2."""
-    assert prepare.moments(np.array([0, 2, 0, 0, 1])) == (2.0, 2.0**0.5)
+    assert moments(np.array([0, 2, 0, 0, 1])) == (2.0, 2.0**0.5)
 
 
 @pytest.mark.parametrize("samples", [[0, 8], [13, 29], [32, 40]])

@@ -46,7 +46,7 @@ def predict(path: Path, pixels: NDArray[Any]) -> NDArray[Any]:
     return result
 
 
-def by_hand(network: Any, pixels: NDArray[Any], mean: float, deviation: float) -> NDArray[Any]:
+def by_hand(network: Any, pixels: NDArray[Any], mean: Any, deviation: Any) -> NDArray[Any]:
     """Returns the probabilities of a network with one hidden layer for cropped pixels, computed by NumPy in float64."""
     first, first_bias, last, last_bias = (np.asarray(weight, np.float64) for weight in network.get_weights())
     values = ((pixels - mean) / deviation).reshape(len(pixels), -1)
