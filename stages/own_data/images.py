@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from stages.base.errors import DataError
 from stages.data.config import CHANNELS, SIDES
 from stages.data.data_warnings import MIN_USED_SHARE
-from stages.data.datasets import RANGED_TYPES
+from stages.data.sample_checks import RANGED_TYPES
 from stages.own_data.options import Options
 from stages.own_data.pictures import resized
 
