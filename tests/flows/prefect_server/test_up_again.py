@@ -39,6 +39,7 @@ PATIENT = """
     cmd: touch patient.started; while ! test -e go; do sleep 0.1; done; seq --format 'line %g' 50; touch patient
     outs: [patient]
 """
+ENDLESS = "  endless: {cmd: touch endless.started; sleep 3600, outs: [endless]}\n"
 
 
 @dataclass
@@ -101,11 +102,7 @@ def crash_automation(up: Up) -> str:
 
 def kill_all(up: Up, run: str) -> None:
     """Kills `inkflow up` with all of its processes and those of `run` at once, as a power cut does."""
-    processes = [up.process.pid, *marked_pids(f":{up.folder}")]
-    for process in psutil.process_iter(["environ"]):
-        if (process.info["environ"] or {}).get("PREFECT__FLOW_RUN_ID") == run:
-            processes.append(process.pid)
-    for pid in processes:
+    for pid in [up.process.pid, *marked_pids(f":{up.folder}"), *processes_of(run)]:
         with suppress(ProcessLookupError):
             os.kill(pid, 9)
     up.process.wait()
@@ -185,3 +182,33 @@ def test_run_outlives_its_worker(again: Again) -> None:
     up.wait_for(run, "Completed", "Failed", "Crashed")
     assert (up.state(run), up.get(f"/flow_runs/{run}")["run_count"]) == ("Completed", 1)
     wait_until(lambda: "line 50" in up.lines(run), timeout_s=60)
+
+
+def test_run_is_cancelled_after_the_server_died(again: Again) -> None:
+    """A run during which the server was killed and restarted ends Cancelled if a person cancels it afterwards."""
+    up, project = again.up, again.project
+    project.write({"dvc.yaml": project.read("dvc.yaml") + ENDLESS})
+    run = up.start("inkflow/nightly", targets=["endless"])
+    wait_until(lambda: (project.folder / "endless.started").exists(), timeout_s=120)
+    for process in psutil.Process(up.process.pid).children(recursive=True):
+        if "uvicorn" in process.cmdline():
+            process.kill()
+    wait_until(lambda: "server died and was restarted" in up.output and responds(up), timeout_s=180)
+    up.post(f"/flow_runs/{run}/set_state", state={"type": "CANCELLING"})
+    up.wait_for(run, "Cancelled", "Completed", "Failed", "Crashed")
+    assert up.state(run) == "Cancelled"
+    wait_until(lambda: not processes_of(run), timeout_s=60)
+
+
+def responds(up: Up) -> bool:
+    """Returns whether the server answers."""
+    try:
+        return up.count_runs().is_success
+    except httpx.HTTPError:
+        return False
+
+
+def processes_of(run: str) -> list[int]:
+    """Returns the ids of the processes of a run and of its stages."""
+    processes = psutil.process_iter(["environ"])
+    return [item.pid for item in processes if (item.info["environ"] or {}).get("PREFECT__FLOW_RUN_ID") == run]

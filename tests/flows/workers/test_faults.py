@@ -14,7 +14,7 @@ from tests.conftest import Toy, wait_until
 from tests.flows.workers.conftest import POOL, Clones
 from tests.flows.workers.projects import write_project
 
-pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.farm]
+pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.farm, pytest.mark.timeout(900)]  # on a busy machine
 
 IN_POOL = {"train@*": {"pool": POOL}}
 
