@@ -6,7 +6,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,10 @@ from flows.core.stage_program import run_program
 from stages.base.config import Name
 from stages.base.errors import EXIT_DONE, InvalidInput, OutputError
 from stages.base.files import write_text
+from stages.base.shown_text import url_secrets
 
 OWN = Path("data/own")  # npz files of data sets that other forms were converted to
+MADE = ("data", "models", "evaluation", "reports", ".inkflow")  # folders that the pipeline writes
 NOT_READING = ("action", "dry_run", "folder", "licence", "parser", "replace", "title", "use", "verb")
 KEPT = ("title", "licence", "groups", "stand_in_for", "max_bytes")  # of an entry that is replaced, what the user wrote
 
@@ -104,7 +106,8 @@ def _new_file(root: Path, name: str) -> Iterator[tuple[Path, Path]]:
         with tempfile.TemporaryDirectory() as folder:
             yield new, Path(folder) / "result.json"
     finally:
-        new.unlink(missing_ok=True)
+        with suppress(OSError):
+            new.unlink(missing_ok=True)
 
 
 def _in_project(arguments: argparse.Namespace, root: Path) -> dict[str, str] | None:
@@ -113,9 +116,13 @@ def _in_project(arguments: argparse.Namespace, root: Path) -> dict[str, str] | N
         return None
     (location,) = arguments.paths
     if location.lower().startswith(("http://", "https://")):
-        return {"url": location}
+        return None if url_secrets(location) else {"url": location}  # git tracks params.yaml
     path, folder = Path(location).resolve(), root.resolve()
-    return {"path": path.relative_to(folder).as_posix()} if path.is_relative_to(folder) else None
+    if not path.is_relative_to(folder):
+        return None
+    relative = path.relative_to(folder)
+    is_made = relative.parts[0] in MADE and relative.parent != OWN  # a run would replace it
+    return None if is_made else {"path": relative.as_posix()}
 
 
 def _write(root: Path, name: str, new: Path, edit: ParamsEdit) -> None:

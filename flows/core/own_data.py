@@ -28,10 +28,11 @@ BLOCK = 1 << 20
 def remember(root: Path, name: str, command: Sequence[str], sources: Sequence[str]) -> None:
     """Records that `command` made the data set `name` from `sources`, which are not watched if one is an address."""
     files = [Path(source) for source in sources]
-    seen = None
-    if all(path.exists() for path in files):
+    record: dict[str, Any] = {}
+    if files and all(path.exists() for path in files):
         seen = {"files": [*sources], "times": _times(files), "content": _content(files)}
-    _write(root, _read(root) | {name: {"command": shlex.join(command), "sources": seen}})
+        record = {"command": shlex.join(command), "sources": seen}
+    _write(root, _read(root) | {name: record})
 
 
 def check_own_data(params: "Params | None", root: Path) -> None:

@@ -69,7 +69,11 @@ def read_csv(path: Path, name: str, part: str | None, options: Options) -> list[
     left_out = [
         layout.names[column] for column in range(len(layout.names)) if column not in {layout.label, *layout.pixels}
     ]
-    notes = [f"{name}: no pixels, and left out: {', '.join(left_out)}"] if left_out else []
+    notes = (
+        [f"{name}: no pixels, and left out: {', '.join(column or 'a column without a name' for column in left_out)}"]
+        if left_out
+        else []
+    )
     return [Piece(name, part, together(images), together(labels), notes=notes)]
 
 
@@ -92,13 +96,22 @@ def find_layout(start: bytes, label: str | None) -> Layout:
     first = rows[0] if rows else []
     if not 2 <= len(first) <= MAX_COLUMNS:
         raise DataError(f"has {len(first):,} columns in its first line, expected 2 to {MAX_COLUMNS:,}: {REMEDY}")
-    has_header = sum(not _is_number(cell) for cell in first) > 1
+    has_header = _is_header(first, rows[1] if len(rows) > 1 else [])
     names = first if has_header else [str(number) for number in range(len(first))]
     body = [row for row in rows[int(has_header) :] if len(row) == len(first)]
     column = _label_column(names, body, has_header, label)
-    ignored = {i for i, cell in enumerate(names) if has_header and set(words(cell)) & IGNORED and i != column}
+    ignored = {
+        i for i, cell in enumerate(names) if has_header and i != column and (not cell or set(words(cell)) & IGNORED)
+    }
     pixels = [i for i in range(len(names)) if i != column and i not in ignored]
     return Layout(names, column, pixels, has_header, separator)
+
+
+def _is_header(first: Sequence[str], second: Sequence[str]) -> bool:
+    """Returns whether the first line has names: texts above numbers, or the name of a label."""
+    texts = [(i, cell) for i, cell in enumerate(first) if not _is_number(cell)]
+    above = [i for i, cell in texts if cell and i < len(second) and _is_number(second[i])]
+    return bool(above or any(set(words(cell)) & LABEL_WORDS for _, cell in texts)) or len(texts) == len(first)
 
 
 def _cells(line: str, separator: str) -> list[str]:

@@ -11,7 +11,7 @@ from stages.base.errors import DataError
 from stages.data.config import CLASSES
 from stages.own_data.pictures import natural_key
 
-NUMBER = re.compile(r"[+-]?\d{1,15}(\.0*)?")
+NUMBER = re.compile(r"-?(0|[1-9]\d{0,14})(\.0*)?")
 
 
 class Classes(NamedTuple):

@@ -17,7 +17,7 @@ from stages.own_data.pieces import IMAGE_WORDS, LABEL_WORDS, Piece, words
 from stages.predict.image_arrays import RejectedInput
 from stages.predict.image_files import read_images
 
-BATCH = 256  # rows
+BATCH = 32  # rows
 MAX_METADATA = 10_000_000  # bytes
 REMEDY = "expected a column of pictures {bytes, path} and one of labels; name them by --image and --label"
 

@@ -87,7 +87,11 @@ def read_folder(folder: Path, part: str | None, options: Options) -> list[Piece]
 
 def folders_in(folder: Path) -> list[Path]:
     """Returns the folders in `folder`, in the order of numbers if their names are numbers, without hidden ones."""
-    found = [child for child in folder.iterdir() if child.is_dir() and not child.is_symlink() and not is_hidden(child)]
+    found = [child for child in folder.iterdir() if child.is_dir() and not is_hidden(child)]
+    if links := [child for child in found if child.is_symlink()]:
+        raise DataError(
+            f"{links[0]}: is a link to a folder, which is not followed; copy the folder, or remove the link"
+        )
     if len(found) > MAX_FOLDERS:
         raise DataError(f"{folder}: holds {len(found):,} folders, expected one for each class, at most {MAX_FOLDERS:,}")
     return sorted(found, key=lambda path: natural_key(path.name))

@@ -36,9 +36,13 @@ FORM_NAMES = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Reads the options, which are one JSON object, adds the data, and returns the exit code."""
-    (text,) = sys.argv[1:] if argv is None else argv
+    words = sys.argv[1:] if argv is None else argv
+    if len(words) != 1:
+        raise InvalidInput(
+            f"got {len(words)} arguments, expected the options as one JSON object; use `inkflow data add`"
+        )
     try:
-        options = Options.model_validate_json(text)
+        options = Options.model_validate_json(words[0])
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(key) for key in first["loc"]).replace("_", "-")

@@ -17,7 +17,7 @@ from tests.support.root import ROOT
 
 BLOCK = re.compile(r"```sh\n# tested\n(.*?)```", re.DOTALL)
 MODEL: dict[str, Any] = {
-    "network": "dense", "units": [32], "optimizer": {"name": "adam"}, "batch_size": 16, "epochs": 12,
+    "network": "dense", "units": [32], "optimizer": {"name": "adam"}, "batch_size": 16, "epochs": 4,
 }  # fmt: skip
 LETTERS = "ABCDEFGHIJ"
 
@@ -31,7 +31,7 @@ def write_downloads(folder: Path) -> None:
     names = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
     for name, array in zip(names, (x[:300], y[:300], x_test[:80], y_test[:80]), strict=True):
         write_idx(folder / f"{name}-ubyte.gz", array)
-    write_csv(folder / "train.csv", x[:300], y[:300])
+    write_csv(folder / "train.csv", x[:500], y[:500])
     for part, images, labels in (("train", x[:300], y[:300]), ("test", x_test[:80], y_test[:80])):
         write_parquet(folder / "hub" / f"{part}-00000-of-00001.parquet", images, labels.tolist(), LETTERS)
         padded = np.pad(np.stack([images] * 3, -1), ((0, 0), (2, 2), (2, 2), (0, 0)))

@@ -158,11 +158,14 @@ def test_an_npz_file_of_the_right_form_is_used_where_it_is(project: Path, tmp_pa
         main(["data", "add", "inside", "my data.npz", "--use"])
         main(["data", "add", "outside", str(tmp_path / "outside.npz")])
         main(["data", "add", "far", f"{server.url}/far.npz"])
+        main(["data", "add", "secret", f"{server.url}/far.npz?token=abcdef123456"])
         params = load_project_params(project)
         assert params is not None
         assert params.datasets["inside"].path == "my data.npz"
         assert params.datasets["outside"].path == "data/own/outside.npz"
         assert params.datasets["far"].url == f"{server.url}/far.npz"
+        assert params.datasets["secret"].path == "data/own/secret.npz"  # git tracks params.yaml
+    assert "abcdef123456" not in (project / "params.yaml").read_text() + Path(".inkflow/own_data.json").read_text()
     assert len({str(params.datasets[name].sha256) for name in ("inside", "outside", "far")}) == 1
     assert download.main(["--out", "data/raw"]) == 0
 

@@ -114,6 +114,17 @@ def test_csv_leaves_out_what_is_no_pixel(tmp_path: Path, add: Add) -> None:
     assert "no pixels, and left out: id" in added.text
 
 
+def test_csv_of_pandas(tmp_path: Path, add: Add) -> None:
+    """The names of pandas, an index without a name and numbers as columns, are a header."""
+    frame = pd.DataFrame(TRAIN[0].reshape(30, -1))
+    frame.insert(0, "label", TRAIN[1])
+    frame.to_csv(tmp_path / "all.csv")
+    added = add(tmp_path / "all.csv", test=[str(tmp_path / "all.csv")], shape=SHAPE)
+    assert np.array_equal(added.arrays["x_train"], TRAIN[0])
+    assert np.array_equal(added.arrays["y_train"], TRAIN[1])
+    assert "left out: a column without a name" in added.text
+
+
 @pytest.mark.parametrize("form", ["png", "bmp", "gif"])
 def test_folders_of_pictures(tmp_path: Path, add: Add, form: str) -> None:
     """Folders a class below train and test give images and names of classes; foreign files are left out and named."""
