@@ -159,7 +159,8 @@ def _from_rows(rows: Sequence[tuple[int, list[str]]], name: str, form: SampleFor
             continue
         yield from _from_numbers(names, samples, form)
         names, samples = [], []
-        got = f"{len(row)} cells" if values is None else f"{len(row)} numbers"
+        wrong = next((cell for cell in row if _numbers([cell]) is None), None)
+        got = f"{len(row)} numbers" if wrong is None else f"the cell {wrong[:20]!r}"
         yield RejectedInput(
             f"{name}[{number}]",
             f"has {got}, expected {math.prod(form.shape)} numbers in a row, without labels: the model takes {form}",

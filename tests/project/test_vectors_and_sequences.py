@@ -86,7 +86,7 @@ def check_predictions(model: str, x_test: np.ndarray, y_test: np.ndarray, capsys
     np.savez(inbox / "b.npz", x_test=x_test, y_test=y_test)
     rows = x_test.reshape(len(x_test), -1)
     heading = ",".join(f"feature {number}" for number in range(rows.shape[1]))
-    np.savetxt(inbox / "c.csv", rows, "%r", ",", header=heading, comments="")
+    np.savetxt(inbox / "c.csv", rows, "%.9g", ",", header=heading, comments="")
     (inbox / "d.png").write_bytes(png(28, 28))
     capsys.readouterr()
     results = []

@@ -94,8 +94,8 @@ def learning_curve(
         return _inline(figure)
 
 
-def reliability_diagram(bins: pd.DataFrame, salt: str) -> Markup:
-    """Returns an SVG of each bin's accuracy with its 95% interval by the probability; below, the number of images."""
+def reliability_diagram(bins: pd.DataFrame, salt: str, noun: str = "image") -> Markup:
+    """Returns an SVG of each bin's accuracy with its 95% interval by the probability; below, the number of samples."""
     with _style({"svg.hashsalt": salt}):
         figure = Figure(figsize=TALL_INCHES, layout="constrained")
         axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
@@ -107,7 +107,7 @@ def reliability_diagram(bins: pd.DataFrame, salt: str) -> Markup:
         axes.set_ylim(0, 1.03)
         below.bar(bins["low"] + widths / 2, bins["images"], 0.92 * widths, color=TRAINING, alpha=0.6)
         below.yaxis.set_major_locator(MaxNLocator(2, integer=True))
-        below.set_ylabel("images")
+        below.set_ylabel(f"{noun}s")
         below.set_xlim(0, 1)
         below.set_xlabel("probability of the predicted class")
         for axis in (axes.yaxis, below.xaxis):
