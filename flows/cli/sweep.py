@@ -1,7 +1,8 @@
 """`inkflow sweep`: runs combinations of parameters in parallel and records each as a DVC experiment."""
 
 import argparse
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from flows.experiments.sweep_runner import SweepRunner, Trial
 from flows.prefect_server.server import Server
 from stages.base.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED
 
-MAX_METRICS = 8  # columns that fit a terminal; --json has all metrics
+MAX_METRICS = 6  # columns that fit a terminal; --json has all metrics
+LOSS_KEYS = {"loss", "label_smoothing", "l1", "l2"}  # parameters that give losses other values
 
 
 def sweep(arguments: argparse.Namespace) -> int:
@@ -44,11 +46,11 @@ def sweep(arguments: argparse.Namespace) -> int:
         is_interrupted = any(trial.state == "not run" for trial in runner.trials)
     finally:
         display.close(INTERRUPTED_DISPLAY_S if is_interrupted else None)
-    trials = runner.trials
+    trials, criterion = rank([_flat(trial.metrics) for trial in runner.trials], runner.trials)
     if arguments.json:
-        print_json({"trials": [_row(trial) for trial in trials]})
+        print_json({"ranked_by": criterion, "trials": [_row(trial) for trial in trials]})
     else:
-        _print_table(trials)
+        _print_table(trials, criterion)
     if is_interrupted:
         return EXIT_INTERRUPTED
     return EXIT_FAILED if any(trial.error for trial in trials) else EXIT_DONE
@@ -87,15 +89,49 @@ def _row(trial: Trial) -> dict[str, Any]:
     }
 
 
-def _print_table(trials: Sequence[Trial]) -> None:
+def rank(flat: Sequence[Mapping[str, Any]], trials: Sequence[Trial]) -> tuple[list[Trial], str | None]:
+    """Returns the trials, the lowest validation loss first, and the name of that metric.
+
+    If the trials have different loss functions, whose values cannot be compared, the highest validation accuracy is
+    first. Trials without the metric are last. If there is none, or several differ, such as those of several models, the
+    order stays as it is, without a name. Other metrics, as those of test images, never decide.
+
+    Args:
+        flat: the metrics of each trial, by name.
+        trials: the trials.
+    """
+    keys = {key.rpartition(".")[2] for trial in trials for key in trial.combination.settings}
+    kind, sign = ("loss", 1) if keys.isdisjoint(LOSS_KEYS) else ("accuracy", -1)
+    found = [name for name in columns(flat) if _is_validation(name) and name.endswith(kind)]
+    if len(found) != 1:
+        return list(trials), None
+    values = [(metrics.get(found[0]), number) for number, metrics in enumerate(flat)]
+    order = sorted(values, key=lambda item: (item[0] is None, sign * (item[0] or 0.0), item[1]))
+    return [trials[number] for _, number in order], found[0]
+
+
+def columns(flat: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Returns the metrics that help to compare trials, those of the validation part first.
+
+    A metric with the same value in all trials is left out, unless all are so, and a second one with the same values.
+    """
+    every = list(dict.fromkeys(name for metrics in flat for name in metrics))
+    values = {name: tuple(str(metrics.get(name)) for metrics in flat) for name in every}
+    differing = [name for name in every if len(set(values[name])) > 1] or every
+    ordered = sorted(differing, key=lambda name: not _is_validation(name))
+    return [name for name in ordered if next(each for each in ordered if values[each] == values[name]) == name]
+
+
+def _is_validation(name: str) -> bool:
+    return not {"validation", "val"}.isdisjoint(re.split(r"[^a-z]+", name.lower()))
+
+
+def _print_table(trials: Sequence[Trial], criterion: str | None) -> None:
     from rich.console import Console  # late: --json needs no table
     from rich.table import Table
 
     flat = [_flat(trial.metrics) for trial in trials]
-    every = list(dict.fromkeys(name for metrics in flat for name in metrics))
-    # A metric with the same value in all trials does not help to compare them.
-    differing = [name for name in every if len({str(metrics.get(name)) for metrics in flat}) > 1]
-    names = (differing or every)[:MAX_METRICS]
+    names = columns(flat)[:MAX_METRICS]
     table = Table(box=None, pad_edge=False)
     for column in ("experiment", "state", *names):
         table.add_column(column, overflow="fold", justify="right" if column in names else "left")
@@ -106,6 +142,8 @@ def _print_table(trials: Sequence[Trial]) -> None:
     for trial in trials:
         if trial.error:
             print(mask(f"{trial.state}: {trial.combination.name}: {trial.error}"))
+    if criterion:
+        print(f"\nin the order of {criterion}, which chooses; scores on test images only estimate the chosen trial's")
     if any(not trial.error for trial in trials):
         print("\n`dvc exp show` compares them; `dvc exp apply NAME` copies one into the workspace")
 

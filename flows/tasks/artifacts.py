@@ -15,7 +15,8 @@ SUMMARY, METRICS, PAGE = Path("reports/summary.md"), Path("reports/metrics.csv")
 PLOTS = Path("reports/plots")
 # Columns of metrics.csv in the table, each with its heading; the page shows the others.
 COLUMNS = {
-    "model": "model", "test_accuracy": "test accuracy", "test_accuracy_low": "from", "test_accuracy_high": "to",
+    "model": "model", "validation_loss": "validation loss",
+    "test_accuracy": "test accuracy", "test_accuracy_low": "from", "test_accuracy_high": "to",
     "test_errors": "errors", "test_loss": "log-loss", "calibration_error": "calibration error",
     "gap_points": "gap (points)", "mean_absolute_error": "mean absolute error",
     "mean_absolute_error_low": "error from", "mean_absolute_error_high": "error to",
@@ -65,7 +66,8 @@ def publish_report(root: Path, *, link: bool = True) -> None:
         create_markdown_artifact(text + plots_as_markdown(root), "inkflow-summary", "The report in brief")
     rows = metrics_table(root)
     if rows:
-        create_table_artifact(rows, "inkflow-models", "Scores on the test images")
+        description = "Models in the order of the validation part, which chooses, with their scores on the test images"
+        create_table_artifact(rows, "inkflow-models", description)
     if link and (root / PAGE).is_file():
         page = (root / PAGE).resolve()
         # Browsers do not open a file from a web page: the link's text is the path, to be copied.

@@ -8,21 +8,31 @@ from itertools import groupby
 from stages.report.config import Report
 from stages.report.data_card import Data
 from stages.report.models.classifier import Classifier
-from stages.report.models.model_facts import ModelFacts
+from stages.report.models.model_facts import Cell, ModelFacts
 from stages.report.models.pairs import Pair, compare_all
 from stages.report.models.recipes import RecipePair, compare_recipes
+from stages.report.ranking import Criterion, criterion, ranked
 
 
 @dataclass(frozen=True)
 class ModelGroup:
-    """Models with the same kind of prediction and the same test labels, the best first."""
+    """Models with the same kind of prediction and the same test labels, the best on the validation part first."""
 
     models: tuple[ModelFacts, ...]
 
     @property
     def best(self) -> ModelFacts:
-        """The model with the best score."""
+        """The model with the best validation score, which the validation part chooses."""
         return self.models[0]
+
+    @property
+    def criterion(self) -> Criterion:
+        """The validation score that ranks the models."""
+        return criterion(self.models)
+
+    def cells(self, model: ModelFacts) -> list[Cell]:
+        """The row of `model` in the table of models: the validation score that ranks, then its figures."""
+        return [self.criterion.cell(model), *model.cells]
 
     @property
     def kind(self) -> str:
@@ -76,6 +86,5 @@ class Facts:
 
 def arrange(models: Iterable[ModelFacts], data: Data, params: Report) -> Facts:
     """Returns the facts with `models` in groups that can be compared, the best of each group first."""
-    ranked = sorted(models, key=lambda model: (model.group_key, model.rank_key, model.name))
-    groups = groupby(ranked, lambda model: model.group_key)
-    return Facts(data, tuple(ModelGroup(tuple(members)) for _, members in groups), params)
+    groups = groupby(sorted(models, key=lambda model: model.group_key), lambda model: model.group_key)
+    return Facts(data, tuple(ModelGroup(tuple(ranked(members))) for _, members in groups), params)

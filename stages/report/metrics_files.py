@@ -14,14 +14,14 @@ CALIBRATION = ["confidence", "accuracy", "low95", "high95", "images"]
 
 
 def metrics(facts: Facts) -> pd.DataFrame:
-    """Returns a row for each model, the best first; accuracies as shares, the gap in points."""
+    """Returns a row for each model, the best on the validation part first; accuracies as shares, the gap in points."""
     return pd.DataFrame([_row(model) for model in facts.models])
 
 
 def metrics_json(facts: Facts) -> dict[str, dict[str, float]]:
-    """Returns the finite numbers of each model, which `dvc metrics diff` compares."""
+    """Returns a few figures of each model, which `dvc exp show` shows and `dvc metrics diff` compares."""
     return {
-        model.name: {key: value for key, value in model.metrics.items() if value is not None and math.isfinite(value)}
+        model.name: {key: value for key, value in model.summary_metrics.items() if math.isfinite(value)}
         for model in sorted(facts.models, key=lambda model: model.name)
     }
 
@@ -36,7 +36,7 @@ def metrics_parquet(facts: Facts) -> bytes:
 def plots(facts: Facts) -> dict[str, pd.DataFrame]:
     """Returns the tables that `dvc plots diff` draws, by file name.
 
-    A score of each model; recall of each class and calibration of the best classifier.
+    A score of each model; recall of each class and calibration of the classifier that the validation part chooses.
     """
     scores = sorted((model.name, model.test_metrics[model.plot_metric]) for model in facts.models)
     recall, bins = pd.DataFrame(columns=["class", "recall"]), pd.DataFrame(columns=CALIBRATION)

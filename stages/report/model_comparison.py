@@ -18,10 +18,11 @@ class Verdict(NamedTuple):
 
 
 def verdict(group: ModelGroup) -> Verdict:
-    """Returns the verdict on a group: its best model, or the best ones where the test images show no difference."""
+    """Returns the verdict on a group: the model chosen on the validation part, and what the test images say."""
     best = group.best
     samples = count(len(best.predictions))
     sentences = [
+        f"{best.name} {group.criterion.claim(best)}." if len(group.models) > 1 else "",
         f"On {samples} test {best.noun}s {best.name} {best.result} (95% interval {best.interval_text}).",
         best.suspicion and f"{best.suspicion.capitalize()}.",
         _runner_up(group),
@@ -30,14 +31,37 @@ def verdict(group: ModelGroup) -> Verdict:
 
 
 def leaders(group: ModelGroup) -> list[str]:
-    """Returns the names of the best model and of those that the test images do not show to be worse."""
-    return [group.best.name, *(pair.second.name for pair in group.against_best if not pair.significant)]
+    """Returns the names of the chosen model and of those that the test images do not show to be worse."""
+    return [group.best.name, *(pair.second.name for pair in group.against_best if not _is_worse(pair))]
+
+
+def _is_worse(pair: Pair) -> bool:
+    return pair.significant and pair.test.difference > 0
+
+
+def recipes(group: ModelGroup) -> str:
+    """Returns the verdicts on the recipes of a group; empty for a single model."""
+    tested = [pair for pair in group.recipe_pairs if pair.test]
+    if not tested:
+        return "One seed for each model: these are comparisons of weights, not of recipes." if group.pairs else ""
+    phrases = [
+        f"{pair.weights.first.name} and {pair.weights.second.name}: {pair.verdict}"
+        f" ({pair.difference_text}, interval {pair.interval_text})"
+        for pair in tested[:MAX_NAMED]
+    ]
+    more = f"; {len(tested) - MAX_NAMED} more on the page" if len(tested) > MAX_NAMED else ""
+    return f"Recipes, over all seeds: {'; '.join(phrases)}{more}."
 
 
 def _headline(group: ModelGroup) -> str:
     best, rivals, total = group.best, leaders(group)[1:], len(group.models)
     if total == 1:
         return f"{best.name} {best.result}"
+    better = [pair.second.name for pair in group.against_best if pair.significant and not _is_worse(pair)]
+    if better:
+        names = enumerate_words(better) if len(better) <= MAX_NAMED else f"{len(better)} others"
+        verb = "is" if len(better) == 1 else "are"
+        return f"{best.name} is the best on the validation part, but {names} {verb} better on the test images"
     if not rivals:
         return f"{best.name} is the best of {total} models: it {best.result}"
     few = len(rivals) <= MAX_NAMED
@@ -62,7 +86,7 @@ def _runner_up(group: ModelGroup) -> str:
     name, interval = pair.second.name, f"{_interval_name(several)} {pair.interval_text}"
     if not pair.test.difference:
         return f"{name} has the same score ({interval} of the difference; {test})."
-    score = f"{name} is next with {pair.second.format_score(pair.second.score)}"
+    score = f"{name} is next by {group.criterion.name}, with {pair.second.format_score(pair.second.score)}"
     chance = "" if pair.significant else "; the difference may be chance"
     return f"{score} (difference {pair.difference_text}, {interval}; {test}){chance}."
 

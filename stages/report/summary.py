@@ -15,7 +15,8 @@ MAX_ROWS = 36  # of all tables, which keeps the summary below 60 lines
 def render_summary(facts: Facts, results: GateResults) -> str:
     """Returns the report as GitHub-flavoured Markdown of fewer than 60 lines."""
     verdict, about = model_comparison.verdict(facts.lead), facts.data.description
-    lines = [f"## {_escape(verdict.headline)}", "", *_stand_in(facts.data), *_gates(results), _escape(verdict.evidence)]
+    lines = [f"## {_escape(verdict.headline)}", "", *_stand_in(facts.data), *_gates(results)]
+    lines.append(_escape(f"{verdict.evidence} {model_comparison.recipes(facts.lead)}"))
     room, shown = MAX_ROWS, 0
     for group in facts.groups:
         rows = max(0, min(room, len(group.models)))
@@ -57,13 +58,13 @@ def _gates(results: GateResults) -> list[str]:
 def _table(group: ModelGroup, rows: int) -> list[str]:
     if not rows:
         return []
-    cells = group.best.cells
-    alignment = ["---:", "---", *["---:"] * (len(cells) - 2)]
+    cells = group.cells(group.best)
+    alignment = ["---" if cell.role == "range" else "---:" for cell in cells]
     table = [["Model", *(cell.heading for cell in cells)], ["---", *alignment]]
     for model in group.models[:rows]:
         texts = [
             ", ".join(filter(None, (f"{cell.text} ({cell.ends})" if cell.ends else cell.text, cell.note)))
-            for cell in model.cells
+            for cell in group.cells(model)
         ]
         table.append([f"`{model.name}`", *texts])
     return ["", *(f"| {' | '.join(row)} |" for row in table)]

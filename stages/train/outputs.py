@@ -23,6 +23,7 @@ from stages.train.networks import float32_copy
 from stages.train.progress import Epoch
 from stages.train.test_time_augmentation import with_test_time_augmentation
 
+VALIDATION = "validation.json"  # the validation scores, which choose models and recipes, as metrics of DVC
 SEEDS = "seeds"  # folder with a folder of the OUTPUTS for each seed; empty for a model with one seed
 CHECKED_SAMPLES = 1000  # validation samples on which the exported model must agree with the trained one
 
@@ -114,6 +115,18 @@ def copy_model(files: Mapping[str, Path], summary: dict[str, Any], out: Path) ->
                 write_json(path, summary)
             else:
                 shutil.copyfile(files[name], path)
+
+
+def write_validation(out: Path, scores: Mapping[str, float], deviation: float | None = None) -> None:
+    """Writes VALIDATION to the folder `out`: loss and metric of `scores`, and the loss's `deviation` between seeds.
+
+    Raises:
+        OutputError: the folder is full, read-only, or not a folder.
+    """
+    loss, metric = list(scores)[:2]
+    content = {f"validation_{name}": scores[name] for name in (loss, metric)}
+    spread = {} if deviation is None else {"validation_loss_deviation": deviation}
+    write_json(out / VALIDATION, content | spread)
 
 
 def write_seeds(out: Path, seeds: Mapping[int, Mapping[str, Path]]) -> None:

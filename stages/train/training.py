@@ -1,6 +1,7 @@
 """Trains one model on the training part and writes the model, its history and a summary.
 
-data/prepared (training and validation parts) -> model.keras  model.onnx  history.csv  training.json  seeds
+data/prepared (training and validation parts) -> model.keras  model.onnx  history.csv  training.json
+                                               -> validation.json  seeds
 """
 
 import argparse
@@ -55,6 +56,7 @@ def train(name: str, model: Model, folder: Path, out: Path, checkpoints: Path = 
             train_seeds(trainings, model, out)
             return
         trained = trainings.train(model, out)
+        outputs.write_validation(out, trained.summary["validation"])
         outputs.write_seeds(out, {})
     timings.record("train", name, out / "model.onnx", {"fit_s": trained.fit_s})
     trained.checkpoint_file.remove()

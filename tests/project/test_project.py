@@ -116,6 +116,9 @@ def test_dvc_shows_metrics_and_plots(done: Project) -> None:
     table = dvc("exp", "show", "--csv", "--no-pager")
     assert "evaluation/cnn/metrics.json:accuracy" in table
     assert "models.dense.epochs" in table
+    names = table.splitlines()[0].split(",")
+    metrics_of_cnn = ("models/cnn/validation.json:validation_loss", "evaluation/cnn/metrics.json:accuracy")
+    assert names.index(metrics_of_cnn[0]) < names.index(metrics_of_cnn[1])
 
 
 def test_git_stays_clean(done: Project) -> None:

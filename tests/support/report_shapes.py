@@ -59,7 +59,7 @@ def write_training(folder: Path, task: str, accuracy: float, random: Generator) 
     (folder / "model.onnx").write_bytes(random.bytes(1000))
     falling = np.exp(-np.arange(12) / 4) + random.uniform(0, 0.05, 12)
     columns: dict[str, Any] = {"epoch": range(1, 13), "loss": falling, "val_loss": falling + 0.1}
-    scores: dict[str, float] = {"loss": 0.2}
+    scores: dict[str, float] = {"loss": 1.2 - accuracy}
     if task != "regression":
         columns |= {"accuracy": 1 - falling / 2, "val_accuracy": 0.9 - falling / 2}
         scores["accuracy"] = min(1.0, accuracy + 0.02)

@@ -1,5 +1,6 @@
 """A model that predicts classes."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +15,7 @@ from stages.report.records import Evaluation
 from stages.report.statistics.intervals import Counts, Floats, Interval, Labels, wilson_interval
 from stages.report.statistics.paired_tests import SIGNIFICANT, PairedTest, mcnemar_test
 from stages.report.statistics.scores import Scores, confusion_matrix, score
+from stages.report.statistics.spread import Spread
 
 RISE = 1.05  # of the validation loss after its lowest epoch: smaller rises are noise
 
@@ -30,6 +32,8 @@ class Classifier(ModelFacts):
     label_column = "label"
     answer_column = "predicted"
     larger_is_better = True
+    metric_name = "accuracy"
+    summary_columns = ("test_accuracy", "test_loss")
     score_name = "Test accuracy"
     plot_metric = "test_accuracy"
     format_score = staticmethod(percent)
@@ -72,9 +76,10 @@ class Classifier(ModelFacts):
         return np.asarray(answers == self.labels, np.float64)
 
     @property
-    def rank_key(self) -> tuple[float, ...]:
-        """Errors, then the loss."""
-        return self.evaluation.errors, self.evaluation.loss
+    def validation_metric(self) -> Spread:
+        """Validation accuracy of each seed; NaN where the training does not record it."""
+        scores = (part.accuracy for part in self._validation_parts)
+        return Spread(tuple(math.nan if score is None else score for score in scores))
 
     @property
     def score(self) -> float:
@@ -133,7 +138,6 @@ class Classifier(ModelFacts):
             "macro_f1": self.scores.macro_f1,
             "calibration_error": self.scores.calibration_error,
             "training_accuracy": self.training_accuracy,
-            "validation_accuracy": self.training.validation.accuracy,
             "gap_points": self.gap_points,
         }
 

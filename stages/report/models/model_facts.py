@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple, Self
@@ -15,9 +15,10 @@ from stages.model.compatibility import TaskName
 from stages.model.config import Model
 from stages.report.formats import count, file_size
 from stages.report.provenance import FileDigest
-from stages.report.records import Training
+from stages.report.records import PartScores, Training
 from stages.report.statistics.intervals import Floats, Interval, Mask
 from stages.report.statistics.paired_tests import SIGNIFICANT, PairedTest
+from stages.report.statistics.spread import Spread
 
 TASKS: tuple[TaskName, ...] = ("multiclass", "two_class", "regression")  # in the order of the report
 UNKNOWN = "–"  # noqa: RUF001 - a dash instead of a figure
@@ -39,6 +40,7 @@ class Cell(NamedTuple):
     value: float  # the key to sort by
     note: str = ""
     ends: str = ""  # of the figure's interval
+    role: str = "n"  # its class on the page: `score` and `range` are the score with its interval, `n` a number
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,8 @@ class ModelFacts(ABC):
     label_column: ClassVar[str]  # of the predictions
     answer_column: ClassVar[str]  # of the predictions: the predicted class or value
     larger_is_better: ClassVar[bool]  # of the score
+    metric_name: ClassVar[str]  # the score, without its part of the data
+    summary_columns: ClassVar[tuple[str, ...]]  # figures on the test images in metrics.json
     score_name: ClassVar[str]
     plot_metric: ClassVar[str]  # the column of metrics.csv in DVC's plot of all models: at most 1, larger is better
     format_score: ClassVar["staticmethod[[float], str]"]
@@ -113,14 +117,35 @@ class ModelFacts(ABC):
         return TASKS.index(self.training.task), self.labels.tobytes()
 
     @property
+    def score_spread(self) -> Spread:
+        """Score of each seed on the test images."""
+        sign = 1 if self.larger_is_better else -1
+        return Spread(tuple(sign * float(score) for score in self.seed_scores.mean(axis=1)))
+
+    @property
+    def validation_loss(self) -> Spread:
+        """Validation loss of each seed."""
+        return Spread(tuple(part.loss for part in self._validation_parts))
+
+    @property
     @abstractmethod
-    def rank_key(self) -> tuple[float, ...]:
-        """Sort key among models that can be compared, lowest for the best model: the errors, then other figures."""
+    def validation_metric(self) -> Spread:
+        """Validation accuracy, or mean absolute error, of each seed; NaN where the training does not record it."""
+
+    @property
+    def _validation_parts(self) -> Sequence[PartScores]:
+        seeds = self.training.seeds or {}
+        return tuple(seeds[str(seed)] for seed in self.seeds) or (self.training.validation,)
+
+    @property
+    def has_no_error(self) -> bool:
+        """Whether the predictions of all test images are exact."""
+        return bool(self.correct.all())
 
     @property
     @abstractmethod
     def score(self) -> float:
-        """The figure on the test images that ranks models of this class."""
+        """The main figure on the test images."""
 
     @property
     @abstractmethod
@@ -135,12 +160,32 @@ class ModelFacts(ABC):
     @property
     def metrics(self) -> dict[str, Any]:
         """All figures, by their column in metrics.csv."""
-        return self.test_metrics | {
+        name = f"validation_{self.metric_name.replace(' ', '_')}"
+        return {
+            "validation_loss": self.validation_loss.mean,
+            name: self.validation_metric.mean,
+            **self.test_metrics,
+            **(self._seed_metrics if self.seeds else {}),
             "training_loss": self.training.train.loss,
-            "validation_loss": self.training.validation.loss,
             "parameters": self.training.parameters,
             "onnx_bytes": self.onnx.size,
         }
+
+    @property
+    def _seed_metrics(self) -> dict[str, float]:
+        """The figures of a model with several seeds, by their column in metrics.csv."""
+        return {
+            "seeds": len(self.seeds),
+            "validation_loss_deviation": self.validation_loss.deviation,
+            "seeds_test_mean": self.score_spread.mean,
+            "seeds_test_deviation": self.score_spread.deviation,
+        }
+
+    @property
+    def summary_metrics(self) -> dict[str, float]:
+        """The few figures of metrics.json, which `dvc exp show` shows, those that may choose first."""
+        names = ("validation_loss", f"validation_{self.metric_name.replace(' ', '_')}", *self.summary_columns)
+        return {name: self.metrics[name] for name in names}
 
     @abstractmethod
     def paired_test(self, other: Self, level: float = SIGNIFICANT) -> PairedTest:
@@ -172,9 +217,9 @@ class ModelFacts(ABC):
     @property
     def suspicion(self) -> str | None:
         """A warning about a result that is too good to be true; None for other results."""
-        if not self.correct.all() and self.rank_key[0]:
+        if not (self.correct.all() or self.has_no_error):
             return None
-        perfect = "every label right" if self.rank_key[0] else "no error at all"
+        perfect = "no error at all" if self.has_no_error else "every label right"
         return f"{perfect} is suspicious: look for test {self.noun}s among the training {self.noun}s"
 
     @property
@@ -182,8 +227,8 @@ class ModelFacts(ABC):
         """The figures on the test images in the table of models, score and interval first."""
         figures = [(column, self.test_metrics[column.metric]) for column in self.columns]
         return [
-            Cell(self.score_name, self.format_score(self.score), self.score),
-            Cell("95% interval", self.interval_text, self.interval.low),
+            Cell(self.score_name, self.format_score(self.score), self.score, role="score"),
+            Cell("95% interval", self.interval_text, self.interval.low, role="range"),
             *(Cell(column.heading, UNKNOWN if math.isnan(x) else column.format(x), x) for column, x in figures),
         ]
 

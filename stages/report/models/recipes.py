@@ -10,26 +10,6 @@ from stages.report.statistics.recipe_tests import RecipeTest, recipe_test
 
 
 @dataclass(frozen=True)
-class Spread:
-    """Scores of the seeds of a model on one part of the data."""
-
-    scores: tuple[float, ...]
-
-    @property
-    def mean(self) -> float:
-        """Mean of the seeds."""
-        return sum(self.scores) / len(self.scores)
-
-    @property
-    def deviation(self) -> float | None:
-        """Standard deviation between seeds; None with a single seed."""
-        if len(self.scores) < 2:
-            return None
-        squares = sum((score - self.mean) ** 2 for score in self.scores)
-        return float((squares / (len(self.scores) - 1)) ** 0.5)
-
-
-@dataclass(frozen=True)
 class RecipePair:
     """The test of two recipes, beside that of their exported weights."""
 
@@ -61,18 +41,6 @@ class RecipePair:
         """The interval of the difference, without its unit; empty where there is no test."""
         ends = self.test.interval if self.test else ()
         return " to ".join(self.weights.first.format_difference(end) for end in ends)
-
-
-def score_spread(model: ModelFacts) -> Spread:
-    """Returns the scores of the model's seeds on the test images."""
-    sign = 1 if model.larger_is_better else -1
-    return Spread(tuple(sign * float(score) for score in model.seed_scores.mean(axis=1)))
-
-
-def loss_spread(model: ModelFacts) -> Spread:
-    """Returns the validation losses of the model's seeds."""
-    seeds = model.training.seeds or {}
-    return Spread(tuple(scores.loss for scores in seeds.values()) or (model.training.validation.loss,))
 
 
 def has_several_seeds(models: Iterable[ModelFacts]) -> bool:

@@ -1,5 +1,6 @@
 """A model that predicts values (regression)."""
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,6 +14,7 @@ from stages.report.formats import four_decimals, number
 from stages.report.models.model_facts import Answer, Column, ModelFacts
 from stages.report.statistics.intervals import Floats, Interval
 from stages.report.statistics.paired_tests import SIGNIFICANT, PairedTest, paired_t_test
+from stages.report.statistics.spread import Spread
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,8 @@ class Regressor(ModelFacts):
     label_column = "target"
     answer_column = "value"
     larger_is_better = False
+    metric_name = "mean absolute error"
+    summary_columns = ("mean_absolute_error", "r2")
     score_name = "Mean absolute error"
     plot_metric = "r2"
     format_score = staticmethod(number)
@@ -50,9 +54,14 @@ class Regressor(ModelFacts):
         return -np.abs(answers.astype(np.float64) - self.labels.astype(np.float64))
 
     @property
-    def rank_key(self) -> tuple[float, ...]:
-        """Mean absolute error."""
-        return (self.score,)
+    def validation_metric(self) -> Spread:
+        """Mean absolute error of each seed on the validation part; NaN where the training does not record it."""
+        return Spread(tuple(math.nan if part.mae is None else part.mae for part in self._validation_parts))
+
+    @property
+    def has_no_error(self) -> bool:
+        """Whether all values are exact."""
+        return self.score == 0
 
     @cached_property
     def score(self) -> float:

@@ -105,6 +105,8 @@ def export(shipped: int, finished: Seeds, out: Path) -> None:
         "between_seeds": spreads,
     }
     outputs.copy_model(finished[shipped], summary, out)
+    means = {name: spread["mean"] for name, spread in spreads.items()}
+    outputs.write_validation(out, means, spreads["loss"].get("deviation"))
     outputs.write_seeds(out, finished)
 
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from flows.tasks.artifacts import metrics_table, plots_as_markdown
@@ -73,7 +74,7 @@ def test_table_of_values(tmp_path: Path) -> None:
 
     run = shaped_run(tmp_path, 2, 10, "regression")
     assert report.main(run.arguments()) == 0
-    best = json.loads((run.out / "metrics.json").read_text())["model_00"]
+    best = pd.read_csv(run.out / "metrics.csv").iloc[0]
     (row, _) = metrics_table(tmp_path)
     names = ("mean_absolute_error_low", "mean_absolute_error_high", "root_mean_squared_error", "r2")
     shown = [float(row[name]) for name in ("error from", "error to", "root mean square", "R²")]

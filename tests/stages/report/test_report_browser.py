@@ -106,7 +106,7 @@ def test_table_sorts_both_ways(browser: Browser, finished: Run) -> None:
     heading = table.locator("th", has_text="Errors")
 
     def errors() -> list[int]:
-        return [int(cell.inner_text()) for cell in table.locator("tbody td:nth-child(4)").all()]
+        return [int(cell.inner_text()) for cell in table.locator("tbody td:nth-child(5)").all()]
 
     best_first = errors()
     heading.locator("button").click()

@@ -28,9 +28,9 @@ def page(finished: Run) -> Page:
 
 
 def ranked(run: Run) -> list[str]:
-    """Names of the models, fewest errors first, from the files of the evaluation."""
-    metrics = {path.parent.name: json.loads(path.read_text()) for path in run.root.glob("evaluation/*/metrics.json")}
-    return sorted(metrics, key=lambda name: (metrics[name]["errors"], metrics[name]["loss"]))
+    """Names of the models, the lowest validation loss first, from the files of the training."""
+    records = {path.parent.name: json.loads(path.read_text()) for path in run.root.glob("models/*/training.json")}
+    return sorted(records, key=lambda name: records[name]["validation"]["loss"])
 
 
 def headline_rows(page: Page) -> list[str]:
@@ -39,11 +39,12 @@ def headline_rows(page: Page) -> list[str]:
 
 
 def test_first_heading_is_the_verdict(finished: Run, page: Page) -> None:
-    """The first heading names the model with the fewest errors; number of images and interval follow it."""
+    """The first heading names the model of the lowest validation loss; loss, number of images and interval follow."""
     first = next(tag for tag, _, _ in page.elements if tag.startswith("h") and tag[1:].isdigit())
     assert first == "h1"
     assert ranked(finished)[0] in page.text("h1")
-    assert re.match(r"On 450 test images .+ \(95% interval ", page.text("p", css="evidence"))
+    choice = rf"{ranked(finished)[0]} has the lowest validation loss, \d\.\d{{4}}\. "
+    assert re.match(choice + r"On 450 test images .+ \(95% interval ", page.text("p", css="evidence"))
 
 
 def test_stand_in_has_a_banner_on_page_and_summary(finished: Run, page: Page) -> None:
@@ -155,7 +156,7 @@ def test_class_balance_is_that_of_the_arrays(page: Page) -> None:
 
 
 def test_metrics_csv_keeps_full_precision(finished: Run) -> None:
-    """metrics.csv has a row for each model, best first, with the unrounded numbers of the other stages."""
+    """metrics.csv has a row for each model, as the page has, with the unrounded numbers of the other stages."""
     table = pd.read_csv(finished.out / "metrics.csv", index_col="model")
     assert table.index.tolist() == ranked(finished)
     for name, row in table.iterrows():

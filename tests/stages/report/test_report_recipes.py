@@ -14,7 +14,6 @@ from scipy.stats import ttest_ind
 from benchmarks.recipe_verdicts import cases
 from stages.report.facts import ModelGroup
 from stages.report.gather import Folders, gather_facts
-from stages.report.models.recipes import score_spread
 from stages.report.report import main
 from stages.report.statistics.recipe_tests import recipe_test
 from tests.support.html_page import Page
@@ -91,6 +90,7 @@ def test_one_seed_tells_nothing_about_recipes(run: Run) -> None:
     assert main(run.arguments()) == 0
     text = page_text(run)
     assert "Each model was trained with one seed" in text and "cannot be told" in text
+    assert "One seed for each model: these are comparisons of weights" in (run.out / "summary.md").read_text()
     set_seeds(run, "a", [range(10)])
     set_seeds(run, "b", [range(200)] * 3)
     assert set(verdicts(run).values()) == {"cannot tell: one seed"}
@@ -112,6 +112,7 @@ def test_a_difference_is_of_recipes_or_only_of_these_weights(run: Run) -> None:
     assert main(run.arguments()) == 0
     text = page_text(run)
     assert "a is the better recipe" in text and "only these weights of c are better" in text
+    assert "Recipes, over all seeds: a and b: a is the better recipe (+" in (run.out / "summary.md").read_text()
 
 
 def test_the_spread_is_that_of_the_seeds(run: Run) -> None:
@@ -119,7 +120,7 @@ def test_the_spread_is_that_of_the_seeds(run: Run) -> None:
     errors = [10, 14, 30]
     set_seeds(run, "a", [range(count) for count in errors])
     (model,) = (model for model in lead(run).models if model.name == "a")
-    spread = score_spread(model)
+    spread = model.score_spread
     assert spread.mean == pytest.approx(1 - np.mean(errors) / N)
     assert spread.deviation == pytest.approx(np.std(errors, ddof=1) / N)
 

@@ -31,7 +31,10 @@ def facts(tmp_path_factory: pytest.TempPathFactory) -> Facts:
 
 
 def classifier(facts: Facts, name: str, wrong: Iterable[int]) -> Classifier:
-    """A model that predicts the next digit for the test images `wrong`, and all others correctly, each with 0.9."""
+    """A model that predicts the next digit for the test images `wrong`, and all others correctly, each with 0.9.
+
+    Its validation loss agrees: the model with the fewest errors is the one that the validation part chooses.
+    """
     (model,) = facts.classifiers
     predicted = model.labels.copy()
     predicted[list(wrong)] = (predicted[list(wrong)] + 1) % 10
@@ -41,7 +44,10 @@ def classifier(facts: Facts, name: str, wrong: Iterable[int]) -> Classifier:
     table = model.predictions.assign(predicted=predicted, probability=0.9, **columns)
     errors = int((predicted != model.labels).sum())
     scores = {"errors": errors, "accuracy": 1 - errors / N, "loss": errors / N}
-    return replace(model, name=name, predictions=table, evaluation=model.evaluation.model_copy(update=scores))
+    validation = model.training.validation.model_copy(update={"loss": errors / N})
+    training = model.training.model_copy(update={"validation": validation})
+    evaluation = model.evaluation.model_copy(update=scores)
+    return replace(model, name=name, training=training, predictions=table, evaluation=evaluation)
 
 
 def group(facts: Facts, **wrong: Iterable[int]) -> ModelGroup:
@@ -89,6 +95,38 @@ def test_a_significant_difference_makes_the_best_model(facts: Facts) -> None:
     two = group(facts, a=range(10), poor=range(100))
     assert verdict(two).headline == "a is the best of 2 models: it has a test accuracy of 97.78%"
     assert pair_verdict(two.pairs[0]) == "a is better" and leaders(two) == ["a"]
+
+
+def with_validation(model: Classifier, loss: float, accuracy: float = 0.9) -> Classifier:
+    """The model with these scores on the validation part."""
+    scores = model.training.validation.model_copy(update={"loss": loss, "accuracy": accuracy})
+    return replace(model, training=model.training.model_copy(update={"validation": scores}))
+
+
+def test_the_validation_part_chooses_and_the_test_images_do_not(facts: Facts) -> None:
+    """A model that only the test images favour is not the chosen one, and the headline says that it is better there."""
+    chosen, lucky = classifier(facts, "chosen", range(100)), classifier(facts, "lucky", range(10))
+    models = [with_validation(lucky, 0.3), with_validation(chosen, 0.2)]
+    two = arrange(models, facts.data, facts.params).lead
+    assert [model.name for model in two.models] == ["chosen", "lucky"] == leaders(two)
+    headline, evidence = verdict(two)
+    assert headline == "chosen is the best on the validation part, but lucky is better on the test images"
+    assert evidence.startswith("chosen has the lowest validation loss, 0.2000. On 450 test images chosen has a test")
+    assert "lucky is next by validation loss, with 97.78%" in evidence
+
+
+def test_losses_of_different_functions_do_not_rank(facts: Facts) -> None:
+    """Models with different loss functions are ranked by validation accuracy; sparse labels make no difference."""
+    first, second = classifier(facts, "a", range(10)), classifier(facts, "b", range(10))
+    models = [with_validation(first, 0.1, 0.8), with_validation(second, 0.9, 0.95)]
+    for loss, best, name in (
+        ("categorical_crossentropy", "a", "validation loss"),
+        ("mean_squared_error", "b", "validation accuracy"),
+    ):
+        other = replace(models[1], params=models[1].params.model_copy(update={"loss": loss}))
+        lead = arrange([models[0], other], facts.data, facts.params).lead
+        assert (lead.best.name, lead.criterion.name) == (best, name)
+    assert "b has the highest validation accuracy, 95.00%." in verdict(lead).evidence
 
 
 def test_all_errors_and_no_error(facts: Facts) -> None:

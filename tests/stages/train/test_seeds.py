@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from stages.base.errors import InvalidInput
@@ -99,6 +100,9 @@ def test_the_median_seed_is_exported(trained: Project) -> None:
     assert summary["seed"] == median
     assert {int(seed): scores["loss"] for seed, scores in summary["seeds"].items()} == losses
     assert summary["between_seeds"]["loss"]["mean"] == pytest.approx(sum(losses.values()) / 3)
+    metrics = trained.json("validation.json")
+    assert metrics["validation_loss"] == summary["between_seeds"]["loss"]["mean"]
+    assert metrics["validation_loss_deviation"] == pytest.approx(np.std(list(losses.values()), ddof=1))
     for name in set(OUTPUTS) - {"training.json"}:
         assert (trained.out / name).read_bytes() == (trained.out / "seeds" / str(median) / name).read_bytes()
     assert not list(trained.root.rglob("*.finished")) and not list(trained.root.rglob("*.checkpoint"))

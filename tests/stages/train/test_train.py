@@ -22,7 +22,7 @@ from tests.support.tiny_data import expect_error, snapshot
 
 keras = pytest.importorskip("keras")  # after tests.support.learning, which loads it quietly
 
-from stages.train.outputs import SEEDS  # noqa: E402  (imports Keras)
+from stages.train.outputs import SEEDS, VALIDATION  # noqa: E402  (imports Keras)
 
 # Keras reads TensorFlow's variables with np.array(), which NumPy 2 warns about.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
@@ -54,9 +54,12 @@ def trained(folders: Folders, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_outputs_are_complete(trained: Path) -> None:
-    """The folder has exactly the four outputs and the folder of seeds, empty with one seed, and no temporary files."""
-    assert sorted(path.name for path in trained.iterdir()) == sorted([*OUTPUTS, SEEDS])
+    """The folder has exactly the outputs, no temporary files, and with one seed an empty folder of seeds."""
+    assert sorted(path.name for path in trained.iterdir()) == sorted([*OUTPUTS, VALIDATION, SEEDS])
     assert list((trained / SEEDS).iterdir()) == []
+    scores = json.loads((trained / "training.json").read_text())["validation"]
+    metrics = json.loads((trained / VALIDATION).read_text())
+    assert list(metrics.items()) == [("validation_loss", scores["loss"]), ("validation_accuracy", scores["accuracy"])]
 
 
 def test_history_has_a_line_per_epoch(trained: Path) -> None:

@@ -1,0 +1,71 @@
+"""The table of a sweep: few columns, the validation part first, trials in its order."""
+
+from pathlib import Path
+
+from flows.cli.sweep import columns, rank
+from flows.experiments.grid import parse_combinations
+from flows.experiments.sweep_runner import Trial
+
+
+def trials(count: int) -> list[Trial]:
+    """Trials with the batch sizes 1, 2, ..."""
+    sizes = ",".join(map(str, range(1, count + 1)))
+    return [Trial(each, each.name) for each in parse_combinations([f"a={sizes}"], [], None)]
+
+
+def names(found: list[Trial]) -> list[object]:
+    """The batch sizes of trials."""
+    return [trial.combination.settings["a"] for trial in found]
+
+
+def test_trials_are_ranked_by_validation_loss_not_by_the_test_score() -> None:
+    """The lowest validation loss is first, whatever the test score says; a trial without one is last."""
+    flat: list[dict[str, float]] = [
+        {"accuracy": 0.99, "validation_loss": 0.3},
+        {},
+        {"accuracy": 0.97, "validation_loss": 0.1},
+        {"accuracy": 0.98, "validation_loss": 0.2},
+    ]
+    found, criterion = rank(flat, trials(4))
+    assert (names(found), criterion) == ([3, 4, 1, 2], "validation_loss")
+
+
+def test_different_loss_functions_are_ranked_by_accuracy() -> None:
+    """In a sweep over loss functions the highest validation accuracy is first: the values of the losses do not rank."""
+    combinations = parse_combinations(["models.dense.loss=poisson,mean_squared_error"], [], None)
+    flat = [{"validation_loss": 0.1, "validation_accuracy": 0.9}, {"validation_loss": 0.2, "validation_accuracy": 0.95}]
+    found, criterion = rank(flat, [Trial(each, each.name) for each in combinations])
+    assert found[0].combination.settings["models.dense.loss"] == "mean_squared_error"
+    assert criterion == "validation_accuracy"
+
+
+def test_without_one_validation_loss_the_order_stays() -> None:
+    """Test scores never rank, nor do the validation losses of several models or an equal one."""
+    tests = [{"accuracy": 0.9, "test_loss": 0.3}, {"accuracy": 0.99, "test_loss": 0.1}]
+    losses = ((0.3, 0.1), (0.2, 0.4))
+    several = [{"a.validation_loss": first, "b.validation_loss": second} for first, second in losses]
+    empty: list[dict[str, float]] = [{}, {}]
+    for flat in (tests, several, empty):
+        found, criterion = rank(flat, trials(2))
+        assert (names(found), criterion) == ([1, 2], None)
+
+
+def test_few_columns_with_the_validation_part_first() -> None:
+    """Columns that are equal in all trials or repeat another one are left out; `evaluation` is no validation."""
+    flat = [
+        {"evaluation:accuracy": 0.9, "samples": 10, "m:validation_loss": 0.2, "dense.validation_loss": 0.2},
+        {"evaluation:accuracy": 0.8, "samples": 10, "m:validation_loss": 0.1, "dense.validation_loss": 0.1},
+    ]
+    assert columns(flat) == ["m:validation_loss", "evaluation:accuracy"]
+    assert rank(flat, trials(2))[1] == "m:validation_loss"
+    assert columns(flat[:1]) == ["m:validation_loss", "evaluation:accuracy", "samples"]
+
+
+def test_lists_of_seeds_are_combinations(tmp_path: Path) -> None:
+    """A sweep takes lists of seeds as values: each list is one combination."""
+    file = tmp_path / "combinations.txt"
+    file.write_text("models.dense.seeds=[0,1]\nmodels.dense.seeds=[0,1,2]\n")
+    found = [dict(each.settings) for each in parse_combinations([], [], file)]
+    assert found == [{"models.dense.seeds": [0, 1]}, {"models.dense.seeds": [0, 1, 2]}]
+    grid = parse_combinations(["models.dense.seeds=[0,1],[0,1,2]"], [], None)
+    assert [dict(each.settings) for each in grid] == found
