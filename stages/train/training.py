@@ -12,13 +12,15 @@ from pathlib import Path
 from stages.base import timings
 from stages.base.config import load_section
 from stages.base.errors import InvalidInput, OutputError
+from stages.base.sinks import Sinks, running_sinks
 from stages.model.config import Model
 from stages.model.feasibility import feasibility_errors
 from stages.samples.prepared import TrainingData, load_into_memory, read_training_data
 from stages.train import fingerprint
 from stages.train.checkpoints import DEFAULT_FOLDER, CheckpointFile, checkpoint_key, remove_old
 from stages.train.device import choose_precision, load_keras, set_up_device
-from stages.train.live_history import live_history
+from stages.train.live_history import OUTPUTS, live_history
+from stages.train.progress import columns
 
 DTYPE_POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}  # Keras's names
 
@@ -38,6 +40,14 @@ def train(name: str, model: Model, folder: Path, out: Path, checkpoints: Path = 
     data = read_training_data(folder)
     check_fits(name, model, data.prepared.shape, data.prepared.classes)
     check_writable(out)
+    with running_sinks() as sinks:
+        _train(name, model, folder, data, out, checkpoints, sinks)
+        sinks.close("FINISHED", [str(out / file) for file in OUTPUTS])
+
+
+def _train(
+    name: str, model: Model, folder: Path, data: TrainingData, out: Path, checkpoints: Path, sinks: Sinks
+) -> None:
     data, digests = _load_keras_and_data(folder, data)
     from stages.train import fit, losses, networks, outputs, training_model  # import Keras, slowly: after the checks
 
@@ -50,8 +60,17 @@ def train(name: str, model: Model, folder: Path, out: Path, checkpoints: Path = 
     inputs = fingerprint.training_inputs(name, model, digests, device, precision)
     checkpoint_file = CheckpointFile(checkpoints, name, checkpoint_key(inputs))
     remove_old(checkpoints)
-    with live_history(out, losses.metric_name(model)) as show:
-        history, fit_s = fit.fit(trained, data, name, model, checkpoint_file, [show])
+    metric = losses.metric_name(model)
+    sinks.send(
+        name=name,
+        key=checkpoint_key(inputs),
+        is_resumed=checkpoint_file.path.exists(),
+        parameters=model.model_dump(mode="json"),
+        tags={"inkflow.data_sha256": checkpoint_key(digests), "inkflow.device": str(device)},
+        columns=columns(metric),
+    )
+    with live_history(out, metric) as show:
+        history, fit_s = fit.fit(trained, data, name, model, checkpoint_file, [show, sinks.send_rows])
         print(f"{name}: fitted in {fit_s:.1f} s", flush=True)
         exported = outputs.inference_network(network, model, data, precision)
         summary = outputs.training_summary(exported, name, model, data, device, precision, history)
