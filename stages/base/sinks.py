@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 from stages.base.errors import InvalidInput
@@ -34,13 +34,14 @@ class Sinks:
         if not names:
             return
         command = [sys.executable, "-m", "stages.sinks", *names, "--wait", str(self._wait_s)]
+        read_end, self._pipe = os.pipe()
         try:
-            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+            self._process = subprocess.Popen(command, stdin=read_end, stdout=subprocess.DEVNULL)
         except OSError as error:
             print(f"warning: {', '.join(names)}: no process could be started ({error})", file=sys.stderr, flush=True)
-            return
-        assert self._process.stdin
-        os.set_blocking(self._process.stdin.fileno(), False)
+        finally:
+            os.close(read_end)
+        os.set_blocking(self._pipe, False)
 
     def send(self, **message: Any) -> None:
         """Sends fields of `stages.sinks.state.State`; never waits or fails."""
@@ -54,28 +55,26 @@ class Sinks:
         self._sent = len(history)
 
     def close(self, status: str, files: Sequence[str] = ()) -> None:
-        """Sends how the stage has ended, and waits for the sinks."""
+        """Sends how the stage has ended, and waits for the sinks; a second call does nothing."""
         self.send(status=status, files=list(files))
-        if self._process is None:
+        process, self._process = self._process, None
+        if process is None:
             return
-        assert self._process.stdin
         deadline = time.monotonic() + self._wait_s
         while not self._write() and time.monotonic() < deadline:
-            select.select([], [self._process.stdin], [], END_S / 10)
-        with suppress(OSError):
-            self._process.stdin.close()
+            select.select([], [self._pipe], [], END_S / 10)
+        os.close(self._pipe)
         try:
-            self._process.wait(self._wait_s + END_S)
+            process.wait(self._wait_s + END_S)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+            process.kill()
+            process.wait()
 
     def _write(self) -> bool:
         """Writes as much as the pipe takes; returns whether nothing is left."""
-        assert self._process and self._process.stdin
         try:
             while self._unread:
-                self._unread = self._unread[os.write(self._process.stdin.fileno(), self._unread) :]
+                self._unread = self._unread[os.write(self._pipe, self._unread) :]
         except BlockingIOError:
             return False
         except OSError:  # the process has ended, and has said why
