@@ -14,6 +14,7 @@ import pandas as pd
 
 from stages.base.errors import EXIT_DONE
 from stages.base.files import replacing
+from stages.base.sinks import running_sinks
 from stages.report import metrics_files
 from stages.report.config import ReportParams, load_report_params
 from stages.report.gates import check_models
@@ -23,6 +24,7 @@ from stages.report.page.page import render_page
 from stages.report.summary import render_summary
 
 PLOTS = Path("plots")
+SENT = ("index.html", "summary.md", "metrics.json")  # to MLflow
 
 
 def report(params: ReportParams, folders: Folders, out: Path) -> str:
@@ -70,8 +72,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     params = load_report_params(arguments.params)
     folders = Folders(arguments.raw, arguments.prepared, arguments.models, arguments.evaluation)
-    print(f"report: {report(params, folders, arguments.out)}", flush=True)
-    print(f"report: written to {arguments.out / 'index.html'}", flush=True)
+    with running_sinks(["mlflow"]) as sinks:
+        print(f"report: {report(params, folders, arguments.out)}", flush=True)
+        print(f"report: written to {arguments.out / 'index.html'}", flush=True)
+        sinks.send(name="report", models={name: str(folders.models / name / "model.onnx") for name in params.models})
+        sinks.close("FINISHED", [str(arguments.out / name) for name in SENT])
     return EXIT_DONE
 
 

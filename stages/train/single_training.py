@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from stages.base.sinks import running_sinks
 from stages.model.config import Model
 from stages.samples.prepared import TrainingData
 from stages.train import fingerprint, fit, networks, outputs, training_model
 from stages.train.checkpoints import CheckpointFile, checkpoint_key
 from stages.train.device import Device, Precision
-from stages.train.progress import Epoch
+from stages.train.losses import metric_name
+from stages.train.progress import Epoch, columns
 
 
 class Trained(NamedTuple):
@@ -55,10 +57,22 @@ class Trainings:
         network = networks.build(model, prepared.shape, prepared.classes, self.policy, prepared.vocabulary)
         trained = training_model.build_training_model(network, model)  # with the same weights as `network`
         fit.compile_network(trained, model, len(data.train.labels))
-        checkpoint_file = CheckpointFile(self.checkpoints, self.name, self.key(model))
-        history, fit_s = fit.fit(trained, data, label, model, checkpoint_file, self.observers)
-        print(f"{label}: fitted in {fit_s:.1f} s", flush=True)
-        exported = outputs.inference_network(network, model, data, self.precision)
-        summary = outputs.training_summary(exported, self.name, model, data, self.device, self.precision, history)
-        outputs.write_outputs(exported, model, data, history, summary, out)
+        key = self.key(model)
+        checkpoint_file = CheckpointFile(self.checkpoints, self.name, key)
+        with running_sinks() as sinks:
+            sinks.send(
+                name=label,
+                key=key,
+                is_resumed=checkpoint_file.path.exists(),
+                parameters=model.model_dump(mode="json"),
+                tags={"inkflow.data_sha256": checkpoint_key(self.digests), "inkflow.device": str(self.device)},
+                columns=columns(metric_name(model)),
+            )
+            observers = [*self.observers, sinks.send_rows]
+            history, fit_s = fit.fit(trained, data, label, model, checkpoint_file, observers)
+            print(f"{label}: fitted in {fit_s:.1f} s", flush=True)
+            exported = outputs.inference_network(network, model, data, self.precision)
+            summary = outputs.training_summary(exported, self.name, model, data, self.device, self.precision, history)
+            outputs.write_outputs(exported, model, data, history, summary, out)
+            sinks.close("FINISHED", [str(out / file) for file in outputs.OUTPUTS])
         return Trained(summary, fit_s, checkpoint_file)
