@@ -15,7 +15,7 @@ from stages.base.suggestions import did_you_mean
 from stages.base.validation_messages import error_messages
 from stages.data.config import Dataset, Prepare
 from stages.model.config import Model
-from stages.model.feasibility import feasibility_errors
+from stages.model.feasibility import feasibility_errors, validation_errors
 from stages.report.config import Gates, Report
 from stages.samples.pixels import Crop
 
@@ -99,4 +99,6 @@ def _dataset_errors(params: Params) -> Iterator[str]:
         yield from (f"prepare.crop {message}" for message in messages)
         size = None if messages else crop.cropped_size(height, width)
     for name, model in params.models.items():
-        yield from (f"models.{name}: {message}" for message in feasibility_errors(model, size, dataset.class_count))
+        messages = feasibility_errors(model, size, dataset.class_count)
+        messages += validation_errors(model) if not params.prepare.validation else []
+        yield from (f"models.{name}: {message}" for message in messages)

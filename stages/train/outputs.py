@@ -1,6 +1,7 @@
 """The outputs of a training: the Keras and ONNX files of the network, its history, and a summary of the training."""
 
 import csv
+import math
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,9 +10,11 @@ from typing import Any
 import keras
 
 from stages.base.files import replacing, write_json
-from stages.model.config import Model
+from stages.model.config import CustomModel, Model
+from stages.model.metrics_config import further_metrics
 from stages.samples.prepared import TrainingData
 from stages.train import fingerprint
+from stages.train.custom.network import float32_network
 from stages.train.device import Device, Precision
 from stages.train.early_stopping import best_epoch
 from stages.train.export import model_files, onnx_subprocess
@@ -32,9 +35,12 @@ def inference_network(network: Any, model: Model, data: TrainingData, precision:
     Raises:
         InkflowError: the float32 network differs too much from the one trained in bfloat16.
     """
-    exported = float32_copy(network)
+    if isinstance(model, CustomModel):
+        exported = float32_network(network, model, data.prepared.shape, data.prepared.classes)
+    else:
+        exported = float32_copy(network)
     if precision != "float32":
-        model_files.check_rounding(network, exported, data.validation.images[:CHECKED_SAMPLES])
+        model_files.check_rounding(network, exported, data.held_out_images(CHECKED_SAMPLES))
     augmentation = model.test_time_augmentation
     return with_test_time_augmentation(exported, augmentation) if augmentation else exported
 
@@ -63,9 +69,36 @@ def training_summary(
         "precision": precision,
         "versions": {"keras": keras.__version__, "backend": f"{backend} {fingerprint.package_versions()[backend]}"},
         **({"environment": environment} if environment else {}),
-        **{key: score(network, part, model, data.prepared.classes) for key, part in parts.items()},
+        **{
+            key: score(network, part, model, data.prepared.classes) if len(part.labels) else None
+            for key, part in parts.items()
+        },
         "samples": {key: len(part.labels) for key, part in parts.items()},
     }
+
+
+def layer_table(network: Any) -> dict[str, Any]:
+    """Returns the rows of Keras's `summary` of `network`, without the views of test-time augmentation."""
+    return {
+        "layers": [
+            {
+                "name": layer.name,
+                "kind": type(layer).__name__,
+                "shape": _output_shape(layer),
+                "parameters": layer.count_params(),
+            }
+            for layer in network.layers
+        ],
+        "trainable_parameters": sum(math.prod(weight.shape) for weight in network.trainable_weights),
+    }
+
+
+def _output_shape(layer: Any) -> list[int | None] | None:
+    """Returns the shape of a layer's output; None where it has several."""
+    try:
+        return list(layer.output.shape)
+    except (AttributeError, ValueError):  # outputs in a list, or of more than one call
+        return None
 
 
 def kept_epoch(model: Model, history: Sequence[Epoch]) -> int:
@@ -87,7 +120,7 @@ def write_outputs(
         InkflowError: the ONNX model differs from `network`.
         OutputError: the folder is full, read-only, or not a folder.
     """
-    images = data.validation.images[:CHECKED_SAMPLES]
+    images = data.held_out_images(CHECKED_SAMPLES)
     with ExitStack() as files:
         paths = {name: files.enter_context(replacing(out / name)) for name in OUTPUTS}
         model_files.save_keras(network, paths["model.keras"])
@@ -96,13 +129,13 @@ def write_outputs(
         else:
             onnx_subprocess.save_onnx(paths["model.keras"], data.prepared, model, paths["model.onnx"])
         model_files.check_agreement(network, paths["model.onnx"], images, data.prepared, model)
-        write_history(paths["history.csv"], history, metric_name(model))
+        write_history(paths["history.csv"], history, columns(metric_name(model), further_metrics(model.metrics)))
         write_json(paths["training.json"], summary)
 
 
-def write_history(path: Path, history: Iterable[Epoch], metric: str) -> None:
-    """Writes history.csv, one line per epoch; `metric` is the name of the model's metric."""
+def write_history(path: Path, history: Iterable[Epoch], names: Sequence[str]) -> None:
+    """Writes history.csv, one line per epoch, with the columns `names`; values that are not known stay empty."""
     with path.open("w", encoding="utf-8", newline="") as file:
         lines = csv.writer(file, lineterminator="\n")
-        lines.writerow(columns(metric))
-        lines.writerows(history)
+        lines.writerow(names)
+        lines.writerows([["" if math.isnan(value) else value for value in epoch] for epoch in history])

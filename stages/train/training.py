@@ -13,10 +13,11 @@ from stages.base import timings
 from stages.base.config import load_section
 from stages.base.errors import InvalidInput, OutputError
 from stages.model.config import Model
-from stages.model.feasibility import feasibility_errors
+from stages.model.feasibility import feasibility_errors, validation_errors
 from stages.samples.prepared import TrainingData, load_into_memory, read_training_data
 from stages.train import fingerprint
 from stages.train.checkpoints import DEFAULT_FOLDER, CheckpointFile, checkpoint_key, remove_old
+from stages.train.custom.code import own_errors
 from stages.train.device import choose_precision, load_keras, set_up_device
 
 DTYPE_POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}  # Keras's names
@@ -35,24 +36,36 @@ def train(name: str, model: Model, folder: Path, out: Path, checkpoints: Path = 
         OutputError: a folder is full, read-only, or not a folder.
     """
     data = read_training_data(folder)
-    check_fits(name, model, data.prepared.shape, data.prepared.classes)
+    check_fits(name, model, data)
     check_writable(out)
     data, digests = _load_keras_and_data(folder, data)
+    with own_errors(name, model):
+        _train(name, model, data, digests, out, checkpoints)
+
+
+def _train(name: str, model: Model, data: TrainingData, digests: dict[str, str], out: Path, checkpoints: Path) -> None:
+    """Trains `model` on `data`, from files with the `digests`, as `train` does."""
     from stages.train import fit, networks, outputs, training_model  # import Keras, which is slow: after the checks
+    from stages.train.network_trial import check_network
 
     device = set_up_device(model.device, model.threads)
     precision = choose_precision(model, device)
     print(f"{name}: training on {device} in {precision}", flush=True)
+    if model.network == "custom":
+        check_network(name, networks.build(model, data.prepared.shape, data.prepared.classes), model, data)
     network = networks.build(model, data.prepared.shape, data.prepared.classes, DTYPE_POLICIES[precision])
     trained = training_model.build_training_model(network, model)  # with the same weights as `network`
     fit.compile_network(trained, model, len(data.train.labels))
     inputs = fingerprint.training_inputs(name, model, digests, device, precision)
     checkpoint_file = CheckpointFile(checkpoints, name, checkpoint_key(inputs))
     remove_old(checkpoints)
-    history, fit_s = fit.fit(trained, data, name, model, checkpoint_file)
+    if model.callbacks:
+        print(f"{name}: has callbacks, whose state no checkpoint holds: it does not resume after a kill", flush=True)
+    history, fit_s = fit.fit(trained, data, name, model, None if model.callbacks else checkpoint_file)
     print(f"{name}: fitted in {fit_s:.1f} s", flush=True)
     exported = outputs.inference_network(network, model, data, precision)
     summary = outputs.training_summary(exported, name, model, data, device, precision, history)
+    summary |= outputs.layer_table(network)
     outputs.write_outputs(exported, model, data, history, summary, out)
     timings.record("train", name, out / "model.onnx", {"fit_s": fit_s})
     checkpoint_file.remove()
@@ -67,13 +80,14 @@ def _load_keras_and_data(folder: Path, data: TrainingData) -> tuple[TrainingData
         return images.result(), digests.result()
 
 
-def check_fits(name: str, model: Model, shape: Sequence[int], classes: int) -> None:
-    """Checks that the model can be trained on images (h, w, c) of `classes` classes.
+def check_fits(name: str, model: Model, data: TrainingData) -> None:
+    """Checks that the model can be trained on `data`.
 
     Raises:
-        InvalidInput: the images are too small for the network, or a parameter does not fit the classes.
+        InvalidInput: the images are too small for the network, or a parameter does not fit the classes or the parts.
     """
-    if mistakes := feasibility_errors(model, shape[:2], classes):
+    mistakes = feasibility_errors(model, data.prepared.shape[:2], data.prepared.classes)
+    if mistakes := mistakes + ([] if len(data.validation.labels) else validation_errors(model)):
         raise InvalidInput("; ".join(f"models.{name}: {mistake}" for mistake in mistakes))
 
 
