@@ -19,6 +19,7 @@ COPY requirements.lock pyproject.toml README.md LICENSE ./
 COPY .ci/setup .ci/setup
 COPY flows flows
 COPY stages stages
+COPY custom custom
 
 ARG EXTRA=""
 RUN PYTHON=python3.12 .ci/setup .venv \

@@ -223,7 +223,9 @@ class Prepare(Section):
         description="`unit`: scale pixels to [0, 1]; `standard`: scale pixels to mean 0, standard deviation 1; each "
         "feature of vectors and sequences is scaled so, by constants of the training part; tokens are not scaled",
     )
-    validation: float = Field(0.1, gt=0, lt=1, description="share of the training samples held out for validation")
+    validation: float = Field(
+        0.1, ge=0, lt=1, description="share of the training samples held out for validation; 0: train on all samples"
+    )
     held_out: HeldOut = Field(
         "random",
         description="`random`: stratified random samples; `last`: the last samples, as Keras's `validation_split`, "

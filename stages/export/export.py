@@ -48,7 +48,7 @@ def export(model: str, export_format: str, data: Path, out: Path | None = None) 
     path = original(find_model(model, "model.keras"))
     training_data = read_training_data(readable(data))
     serving = use_readable(lambda: readable(path), lambda file: _load_serving_model(file, training_data))
-    pixels = raw_pixels(np.asarray(training_data.validation.images[:CHECKED_SAMPLES]), training_data.prepared)
+    pixels = raw_pixels(np.asarray(training_data.held_out_images(CHECKED_SAMPLES)), training_data.prepared)
     expected = serving.predict(pixels, batch_size=len(pixels), verbose=0)
     _check_data_fits(path, data, training_data, pixels, expected)
     metadata = _metadata(path, training_data.prepared)
@@ -72,9 +72,11 @@ def _load_serving_model(path: Path, data: TrainingData) -> Any:
     load_keras()
     import keras  # slow: after the checks of the input
 
+    from stages.train.custom.code import load_registered_code
     from stages.train.export import model_files  # imports Keras
 
     try:
+        load_registered_code(path)
         with without_cuda_messages():
             network = keras.saving.load_model(path, compile=False)
     except (OSError, ValueError, TypeError, LookupError) as error:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
+from stages.model.custom_code import is_code
+
 TaskName = Literal["multiclass", "two_class", "regression"]
 OutputName = Literal["softmax", "sigmoid", "logits", "linear", "softplus"]
 LossName = Literal[
@@ -78,6 +80,11 @@ COMPATIBLE_LOSSES: dict[TaskName, dict[LossName, LossSpec]] = {
         "poisson": LossSpec("scalar", ("softplus",)),
     },
 }
+ENCODINGS: dict[TaskName, Encoding] = {
+    "multiclass": "one_hot",
+    "two_class": "binary",
+    "regression": "scalar",
+}  # own losses
 HINGE_LOSSES = ("hinge", "squared_hinge", "categorical_hinge")
 CROSSENTROPIES = ("sparse_categorical_crossentropy", "categorical_crossentropy", "binary_crossentropy", "kl_divergence")
 
@@ -91,6 +98,8 @@ def find_incompatibility(task: TaskName, output: OutputName, loss: LossName) -> 
     """Returns why `task`, `output` and `loss` cannot be combined, and the alternatives; None if they can."""
     if output not in OUTPUTS[task]:
         return f"`output: {output}` is not compatible with `task: {task}`: {_output_reason(task, output)}"
+    if is_code(loss):
+        return None
     spec = COMPATIBLE_LOSSES[task].get(loss)
     if spec is None:
         return f"`loss: {loss}` is not compatible with `task: {task}`: {_loss_reason(task, loss)}"

@@ -16,11 +16,19 @@ from stages.model.compatibility import (
     TaskName,
     find_incompatibility,
 )
+from stages.model.custom_code import OR_CODE, CodeName
+from stages.model.layer_config import Constraint, Initializer
+from stages.model.metrics_config import MetricName, metric_errors
 from stages.model.optimizer_config import Optimizer
+from stages.model.short_forms import with_full_forms
 
 Activation = Literal["relu", "sigmoid", "tanh", "softmax", "none"]
 Units = Annotated[int, Field(ge=1, le=8192)]
 Label = Annotated[int, Field(ge=0, le=99)]
+Argument = bool | int | float | str | list[int] | list[float] | list[str] | None
+DECIDED_BY_BUILD = (
+    "units", "activation", "form", "skip", "batch_normalisation", "dropout", "l1", "l2", "initializer", "constraint",
+)  # fmt: skip
 PoolDropout = Annotated[float, Field(ge=0, lt=1, description="dropout rate after each pooling layer")]
 Embedding = Annotated[
     Units | None,
@@ -44,6 +52,8 @@ def _check_distinct(seeds: list[int]) -> list[int]:
 Labels = Annotated[list[Label], Field(min_length=1, max_length=99), AfterValidator(_check_unique)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Seeds = Annotated[list[Seed], Field(min_length=1, max_length=100), AfterValidator(_check_distinct)]
+
+Loss = Annotated[LossName, OR_CODE]
 
 
 class EarlyStopping(Section):
@@ -83,6 +93,10 @@ class ModelBase(Section):
     )
     l1: float = Field(0.0, ge=0, le=1, description="L1 penalty on the weights")
     l2: float = Field(0.0, ge=0, le=1, description="L2 penalty on the weights")
+    initializer: Initializer | None = Field(
+        None, description="initial weights of the hidden layers, by Keras's name; null means Keras's, glorot_uniform"
+    )
+    constraint: Constraint | None = Field(None, description="limit of the hidden layers' weights; null means none")
     augmentation: Augmentation | None = Field(
         None, description="random changes of the training images; null means none"
     )
@@ -95,10 +109,10 @@ class ModelBase(Section):
         "regression",
     )
     optimizer: Optimizer
-    loss: LossName = Field(
+    loss: Loss = Field(
         "sparse_categorical_crossentropy",
-        description="loss function; labels are encoded as it needs them; the default is `binary_crossentropy` for "
-        "two_class and `mean_squared_error` for regression",
+        description="loss function, or own code `custom.module:function`; labels are encoded as it needs them; the "
+        "default is `binary_crossentropy` for two_class and `mean_squared_error` for regression",
     )
     label_smoothing: float = Field(
         0.0,
@@ -107,6 +121,15 @@ class ModelBase(Section):
         description="label smoothing, for categorical_crossentropy and binary_crossentropy: share of the label that is "
         "spread over all classes",
     )
+    metrics: list[Annotated[MetricName, OR_CODE]] | None = Field(
+        None,
+        max_length=20,
+        description="further metrics to watch on training and validation samples, by Keras's names, or own code; "
+        "accuracy, or the mean absolute error of a regression, is always watched",
+    )
+    top_k: int | None = Field(
+        None, ge=1, le=100, description="for the metric top_k_categorical_accuracy: its k; null means 5"
+    )
     class_weights: list[ClassWeight] | None = Field(
         None, min_length=2, max_length=100, description="weight of each class in the loss; null means 1"
     )
@@ -114,6 +137,9 @@ class ModelBase(Section):
     batch_size: int = Field(ge=1, le=65536, description="samples per step")
     epochs: int = Field(ge=1, le=10_000, description="passes over the training samples")
     shuffle: bool = Field(True, description="shuffle the samples in each epoch; false keeps their order")
+    callbacks: list[CodeName] | None = Field(
+        None, max_length=20, description="own Keras callbacks, `custom.module:name`; null means none"
+    )
     early_stopping: EarlyStopping | None = Field(None, description="condition to stop before `epochs`; null means none")
     keep: Literal["last", "best"] = Field(
         "last", description="weights to export: of the last epoch, or of the epoch with the lowest validation loss"
@@ -139,7 +165,8 @@ class ModelBase(Section):
     @model_validator(mode="before")
     @classmethod
     def _set_task_defaults(cls, content: Any) -> Any:
-        """Sets the default output and loss of the task."""
+        """Writes short forms out, and sets the default output and loss of the task."""
+        content = with_full_forms(content, cls.model_fields)
         task = content.get("task") if isinstance(content, Mapping) else None
         if not isinstance(task, str) or task not in DEFAULT_LOSSES:
             return content
@@ -171,6 +198,7 @@ class ModelBase(Section):
             messages.append(f"`positive` needs `task: two_class`, got {self.task}")
         if self.values is not None and self.task != "regression":
             messages.append(f"`values` needs `task: regression`, got {self.task}")
+        messages += metric_errors(self.metrics or [], self.task, self.values or [0.0], self.top_k)
         messages += self._smoothing_errors() + self._weight_errors()
         return messages + (self._value_errors() if self.task == "regression" else [])
 
@@ -228,7 +256,7 @@ class DenseModel(ModelBase):
     embedding: Embedding = None
 
     def _unused_keys(self) -> list[str]:
-        keys = [key for key in ("l1", "l2", "batch_normalisation") if getattr(self, key)]
+        keys = [key for key in ("l1", "l2", "batch_normalisation", "initializer", "constraint") if getattr(self, key)]
         return [] if self.units else keys
 
 
@@ -265,4 +293,23 @@ class RecurrentModel(ModelBase):
     recurrent_units: list[Units] = Field(min_length=1, max_length=8, description="units of each recurrent layer")
 
 
-Model = Annotated[DenseModel | CnnModel | Conv1dModel | RecurrentModel, Field(discriminator="network")]
+class CustomModel(ModelBase):
+    """A network of your own: the Keras model that a function in the folder `custom` returns."""
+
+    network: Literal["custom"] = Field(description="kind of network")
+    build: CodeName = Field(
+        description="`custom.module:function`: gets the shape of an image and the number of outputs, returns a Keras "
+        "model"
+    )
+    arguments: dict[str, Argument] = Field(default_factory=dict, description="further arguments of `build`, by name")
+    units: list[Units] = Field([], description="has no effect, like the other keys of layers: `build` decides")
+
+    def _form_errors(self) -> list[str]:
+        return [
+            f"`{key}` has no effect on `network: custom`: `build` decides; remove it"
+            for key in DECIDED_BY_BUILD
+            if key in self.model_fields_set
+        ]
+
+
+Model = Annotated[DenseModel | CnnModel | Conv1dModel | RecurrentModel | CustomModel, Field(discriminator="network")]

@@ -25,12 +25,33 @@ def feasibility_errors(
     return messages + ([] if classes is None else list(_class_errors(model, classes)))
 
 
+def validation_errors(model: Model) -> list[str]:
+    """Returns one message for each key of `model` that needs validation samples, where there are none."""
+    schedule = model.optimizer.schedule
+    needing = {
+        "early_stopping": model.early_stopping is not None,
+        "keep: best": model.keep == "best",
+        "seeds": model.seeds is not None,  # the median validation loss chooses the seed
+        "optimizer.schedule reduce_on_plateau": schedule is not None and schedule.name == "reduce_on_plateau",
+    }
+    return [
+        f"`{key}` needs validation samples, but `prepare.validation` is 0; set it above 0, or remove the key"
+        for key, is_set in needing.items()
+        if is_set
+    ]
+
+
 def _class_errors(model: Model, classes: int) -> Iterator[str]:
     unknown = [label for label in model.positive or [] if label >= classes]
     if unknown:
         yield f"`positive` has the label {unknown[0]}, expected 0 to {classes - 1}, the labels of the data set"
     if model.positive and len(model.positive) == classes:
         yield f"`positive` has all {classes} labels, so the negative class is empty; remove at least one"
+    if "top_k_categorical_accuracy" in (model.metrics or []) and (model.top_k or 5) >= classes:
+        yield (
+            f"`metrics` has top_k_categorical_accuracy with k = {model.top_k or 5}, which is always 1 for {classes} "
+            f"classes; set `top_k` below {classes}, or remove it"
+        )
     for key, numbers in (("values", model.values), ("class_weights", model.class_weights)):
         expected = 2 if model.task == "two_class" else classes
         if numbers is not None and len(numbers) != expected:

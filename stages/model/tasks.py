@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.model.compatibility import COMPATIBLE_LOSSES, Encoding, TaskName
+from stages.model.compatibility import COMPATIBLE_LOSSES, ENCODINGS, Encoding, TaskName
 from stages.model.config import ModelBase
+from stages.model.custom_code import is_code
 
 METADATA = "inkflow.task"  # metadata keys of an exported model
 CLASS_NAMES = "class_names"  # names of the labels of the data set
@@ -98,6 +99,8 @@ def task_of(model: ModelBase) -> Task:
 
 def encoding_of(model: ModelBase) -> Encoding:
     """Returns the encoding of labels that the loss of `model` needs."""
+    if is_code(model.loss):
+        return ENCODINGS[model.task]
     return COMPATIBLE_LOSSES[model.task][model.loss].encoding
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from stages.base.errors import EXIT_DONE, InvalidInput, exit_with
 from stages.base.files import write_text
+from stages.model.short_forms import accept_short_forms
 from stages.params.schema import Params
 
 SCHEMA_PATH = Path("params.schema.json")
@@ -30,8 +31,10 @@ HEADINGS = {
     "CnnModel": "models.NAME with `network: cnn`",
     "Conv1dModel": "models.NAME with `network: conv1d`",
     "RecurrentModel": "models.NAME with `network: recurrent`",
+    "CustomModel": "models.NAME with `network: custom`",
     "Optimizer": "models.NAME.optimizer",
     "Schedule": "models.NAME.optimizer.schedule",
+    "Constraint": "models.NAME.constraint",
     "EarlyStopping": "models.NAME.early_stopping",
     "Augmentation": "models.NAME.augmentation",
     "TestTimeAugmentation": "models.NAME.test_time_augmentation",
@@ -123,7 +126,7 @@ def generated_files() -> dict[Path, str]:
     """Returns the texts of the generated files."""
     schema = json_schema()
     return {
-        SCHEMA_PATH: json.dumps(schema, indent=2, ensure_ascii=False) + "\n",
+        SCHEMA_PATH: json.dumps(accept_short_forms(schema), indent=2, ensure_ascii=False) + "\n",
         DOCS_PATH: parameters_page(schema),
     }
 

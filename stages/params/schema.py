@@ -16,7 +16,7 @@ from stages.base.suggestions import did_you_mean
 from stages.base.validation_messages import error_messages
 from stages.data.config import Dataset, Prepare
 from stages.model.config import Model
-from stages.model.feasibility import feasibility_errors
+from stages.model.feasibility import feasibility_errors, validation_errors
 from stages.report.config import Gates, Report
 from stages.samples.pixels import Crop
 
@@ -106,4 +106,5 @@ def _dataset_errors(params: Params) -> Iterator[str]:
         size = None if messages else crop.cropped_size(height, width)
     for name, model in params.models.items():
         messages = feasibility_errors(model, size, dataset.class_count, dataset.kind)
+        messages += validation_errors(model) if not params.prepare.validation else []
         yield from (f"models.{name}: {message}" for message in messages)

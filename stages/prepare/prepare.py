@@ -149,14 +149,16 @@ def make_plan(
             f"choose a stop of at most {count}"
         )
     validation = round((stop - start) * params.validation)
-    if not 0 < validation < stop - start:
+    if params.validation and not 0 < validation < stop - start:
         raise InvalidInput(
             f"prepare.validation {params.validation} of {stop - start:,} samples leaves "
             f"{stop - start - validation:,} for training and {validation:,} for validation; "
-            "choose a share or a range of samples that leaves at least 1 for both"
+            "choose a share or a range of samples that leaves at least 1 for both, or 0 to train on all"
         )
     cropped = _cropped_shape(shape[1:], crop, kind)
-    if groups is not None:
+    if not params.validation:
+        mask = np.zeros(stop - start, np.bool_)
+    elif groups is not None:
         mask = held_out_groups(labels[start:stop], groups[start:stop], params.validation, params.seed)
         _check_learnable(labels[start:stop], mask, "choose another seed, a smaller share, or random")
     else:

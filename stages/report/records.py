@@ -1,12 +1,13 @@
 """Reads and checks the files that the other stages wrote, each file by itself."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from stages.base.errors import DataError
 from stages.model.compatibility import TaskName
@@ -27,14 +28,14 @@ class SampleCounts(Record):
     """Sizes of the parts that the training stage reads."""
 
     train: int = Field(ge=1)
-    validation: int = Field(ge=1)
+    validation: int = Field(ge=0)
 
 
 class GroupCounts(Record):
     """Numbers of groups in each part, and of those that are in more than one part."""
 
     train: int = Field(ge=1)
-    validation: int = Field(ge=1)
+    validation: int = Field(ge=0)
     test: int = Field(ge=1)
     shared: int = Field(ge=0)
 
@@ -56,9 +57,17 @@ class Preparation(Record):
 class PartScores(Record):
     """Mean loss on one part of the data, and the accuracy (of a regression, the accuracy of the nearest labels)."""
 
+    model_config = ConfigDict(extra="allow")
+
     loss: float
     accuracy: float | None = Field(None, ge=0, le=1)
     mae: float | None = Field(None, ge=0)  # of a regression
+
+    @property
+    def further(self) -> dict[str, float]:
+        """The other metrics that the model watches, by name."""
+        extra = self.model_extra or {}
+        return {name: value for name, value in extra.items() if name != "mae" and isinstance(value, int | float)}
 
 
 class Device(Record):
@@ -66,6 +75,20 @@ class Device(Record):
 
     kind: str
     name: str
+
+
+class Layer(Record):
+    """A layer of the network, as in Keras's `summary`."""
+
+    name: str
+    kind: str
+    shape: tuple[int | None, ...] | None  # of the output; None for the number of samples
+    parameters: int = Field(ge=0)
+
+    @property
+    def shape_text(self) -> str:
+        """The shape of the output, as Keras writes it."""
+        return "" if self.shape is None else f"({', '.join(map(str, self.shape))})"
 
 
 class Training(Record):
@@ -81,10 +104,17 @@ class Training(Record):
     precision: str
     versions: dict[str, str]
     environment: dict[str, str] = {}  # variables of the machine that can change results
+    layers: tuple[Layer, ...] = ()
+    trainable_parameters: int | None = Field(None, ge=0)
     train: PartScores
-    validation: PartScores
+    validation: PartScores  # the loss is NaN where no sample was held out
     seed: int | None = None  # of the exported weights, where the model was trained with several seeds
     seeds: dict[str, PartScores] | None = None  # the validation scores of each of these seeds
+
+    @field_validator("validation", mode="before")
+    @classmethod
+    def _without_validation(cls, content: Any) -> Any:
+        return PartScores.model_construct(loss=math.nan) if content is None else content
 
 
 class Evaluation(Record):

@@ -1,5 +1,7 @@
 """Sentences about one model or the data set, which page and summary share."""
 
+import math
+
 import numpy as np
 
 from stages.report.data_card import Data
@@ -9,6 +11,14 @@ from stages.report.models.model_facts import ModelFacts
 from stages.report.statistics.scores import frequent_confusions
 
 MAX_CONFUSIONS = 3  # named for each model
+METRIC_TITLES = {
+    "mae": "Mean absolute error",
+    "auc": "AUC",
+    "f1_score": "F1 score",
+    "r2_score": "R²",
+    "top_k_categorical_accuracy": "Top-k accuracy",
+    "log_cosh_error": "Log-cosh error",
+}
 
 
 def calibration(model: Classifier) -> str:
@@ -111,6 +121,8 @@ def best_epoch(model: ModelFacts) -> int | None:
 def validation_loss(model: ModelFacts) -> str:
     """Describes the epoch with the lowest validation loss, and what follows from it."""
     best, last = best_epoch(model), len(model.history)
+    if math.isnan(model.training.validation.loss):
+        return "There is no validation loss: no sample was held out (prepare.validation is 0)."
     if best is None:
         return "The validation loss was never a number: the training diverged."
     if last == 1:
@@ -123,7 +135,7 @@ def validation_loss(model: ModelFacts) -> str:
 
 def _more_epochs(model: ModelFacts) -> str:
     schedule = model.params.optimizer.schedule
-    if schedule is None or schedule.name == "constant":
+    if schedule is None or schedule.name in ("constant", "reduce_on_plateau"):
         return ": more epochs may help"
     return f", where the {schedule.name.replace('_', '-')} schedule has its lowest learning rate"
 
@@ -138,14 +150,18 @@ def curve_title(model: ModelFacts, quantity: str) -> str:
     """Returns the title of a learning curve."""
     if quantity == "loss":
         return f"Loss ({model.params.loss.removeprefix('sparse_').replace('_', ' ')})"
-    return {"mae": "Mean absolute error"}.get(quantity, quantity.capitalize())
+    return METRIC_TITLES.get(quantity) or quantity.replace("_", " ").capitalize()
 
 
 def curve_description(model: ModelFacts, quantity: str) -> str:
     """Returns the alternative text of a learning curve."""
     last, best = len(model.history), best_epoch(model)
     curves = {"training": model.history[quantity], "validation": model.history[f"val_{quantity}"]}
-    spans = [f"{part} from {values.iloc[0]:.4f} to {values.iloc[-1]:.4f}" for part, values in curves.items()]
+    spans = [
+        f"{part} from {values.iloc[0]:.4f} to {values.iloc[-1]:.4f}"
+        for part, values in curves.items()
+        if values.notna().any()
+    ]
     mark = f"; best epoch {best}" if best else ""
     return f"{curve_title(model, quantity)} of {model.name} over {last} epochs: {', '.join(spans)}{mark}."
 
@@ -159,6 +175,7 @@ def limitations(model: ModelFacts) -> str:
         "dense": "A dense network depends on the position of each pixel: shifted or scaled images are predicted worse.",
         "cnn": "Convolutions tolerate small shifts; rotated or much larger images are predicted worse.",
         "conv1d": "Its convolutions run over the rows: rotation and sideways shifts make predictions worse.",
+        "custom": "What its own layers make of shifted, rotated or scaled images was not measured.",
         "recurrent": "It reads the rows from the top: rotation and sideways shifts make predictions worse.",
     }[model.params.network]
     return f"{prefix} {network}"

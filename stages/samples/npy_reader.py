@@ -61,7 +61,8 @@ class NpyReader:
         if isinstance(rows, slice):
             first, stop, _ = rows.indices(len(self))
             result = empty_aligned((max(0, stop - first), *self.shape[1:]), self.dtype)
-            self._read_into(result.data.cast("B"), first)
+            if result.size:  # a memoryview without bytes cannot be cast
+                self._read_into(result.data.cast("B"), first)
             return result
         result = empty_aligned((len(rows), *self.shape[1:]), self.dtype)
         buffer = result.data.cast("B")

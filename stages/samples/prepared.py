@@ -80,7 +80,11 @@ class TrainingData(NamedTuple):
 
     prepared: Prepared
     train: Part
-    validation: Part
+    validation: Part  # without samples where `prepare.validation` is 0
+
+    def held_out_images(self, count: int) -> NDArray[np.float32]:
+        """Returns the first images of the validation part; of the training part where no sample is held out."""
+        return (self.validation if len(self.validation.labels) else self.train).images[:count]
 
 
 def read_training_data(folder: Path) -> TrainingData:
@@ -146,8 +150,8 @@ def _read_weights(path: Path, samples: int) -> NDArray[np.float32]:
 
 
 def _check(folder: Path, part: str, prepared: Prepared, images: NpyReader, labels: NDArray[Any]) -> None:
-    are_integers = labels.dtype == np.int64 and labels.ndim == 1 and len(labels) > 0
-    if not are_integers or labels.min() < 0 or labels.max() >= prepared.classes:
+    are_integers = labels.dtype == np.int64 and labels.ndim == 1 and (len(labels) > 0 or part == "validation")
+    if not are_integers or labels.min(initial=0) < 0 or labels.max(initial=0) >= prepared.classes:
         raise DataError(
             f"{folder}: y_{part}.npy holds {labels.dtype} of shape {labels.shape}, "
             f"expected at least one int64 label from 0 to {prepared.classes - 1}; {REMEDY}"

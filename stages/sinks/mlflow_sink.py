@@ -2,6 +2,7 @@
 
 import getpass
 import json
+import math
 import os
 import re
 import socket
@@ -53,7 +54,8 @@ class MlflowSink:
             epoch, *values = row.values
             if epoch > self._logged:
                 named = zip(state.columns[1:], values, strict=True)
-                self._log(metrics=[(key, value, int(row.time_s * 1000), int(epoch)) for key, value in named])
+                known = [(key, value) for key, value in named if not math.isnan(value)]  # without validation samples
+                self._log(metrics=[(key, value, int(row.time_s * 1000), int(epoch)) for key, value in known])
                 self._logged = int(epoch)
         if state.status:
             self._finish(state)

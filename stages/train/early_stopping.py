@@ -1,8 +1,9 @@
-"""Early stopping and the best epoch: functions of the validation losses alone."""
+"""Early stopping, the best epoch, the learning rate on a plateau: functions of the validation losses alone."""
 
 from collections.abc import Sequence
 
 from stages.model.config import EarlyStopping
+from stages.model.optimizer_config import Schedule
 
 
 def best_epoch(losses: Sequence[float]) -> int:
@@ -22,3 +23,24 @@ def should_stop(losses: Sequence[float], early_stopping: EarlyStopping | None) -
         lower = loss < lowest - early_stopping.min_delta
         lowest, waited = (loss, 0) if lower else (lowest, waited + 1)
     return waited >= early_stopping.patience
+
+
+def plateau_share(losses: Sequence[float], schedule: Schedule) -> float:
+    """Returns the share of the first learning rate after epochs with these validation losses, as Keras reduces it.
+
+    The share is multiplied by `factor` after `patience` epochs without a lower loss, then `cooldown` epochs pass that
+    do not count; it stays at `end` or above.
+    """
+    patience, cooldown = schedule.patience or 10, schedule.cooldown or 0
+    min_delta = 1e-4 if schedule.min_delta is None else schedule.min_delta
+    share, lowest, waited, resting = 1.0, float("inf"), 0, 0
+    for loss in losses:
+        if resting:
+            resting, waited = resting - 1, 0
+        if loss < lowest - min_delta:
+            lowest, waited = loss, 0
+        elif not resting:
+            waited += 1
+            if waited >= patience:
+                share, waited, resting = max(share * schedule.factor, schedule.end), 0, cooldown
+    return share

@@ -10,6 +10,7 @@ from typing import Any
 
 from stages.base.machine import vector_features
 from stages.model.config import Model
+from stages.train.custom.code import code_digests
 from stages.train.device import Device
 from stages.train.machine_settings import remaining_settings
 
@@ -24,7 +25,7 @@ def training_inputs(name: str, model: Model, data: dict[str, str], device: Devic
         "name": name,
         "parameters": model.model_dump(mode="json"),
         "data": data,
-        "code": module_digests(),
+        "code": module_digests() | code_digests(model),
         "versions": {"python": platform.python_version(), **package_versions()},
         "device": asdict(device),
         "processor": vector_features() if device.kind == "cpu" else [],

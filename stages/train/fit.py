@@ -12,15 +12,18 @@ from numpy.typing import NDArray
 
 from stages.base.errors import InvalidInput
 from stages.model.config import Model
+from stages.model.metrics_config import further_metrics
 from stages.model.tasks import task_of
 from stages.samples.prepared import Part, TrainingData, sample_order
 from stages.train.backends.backend import load_backend
 from stages.train.backends.interface import Loop
 from stages.train.batches import Batches, make_batches
 from stages.train.checkpoints import Checkpoint, CheckpointFile
+from stages.train.custom.callbacks import Callbacks
 from stages.train.early_stopping import best_epoch, should_stop
 from stages.train.losses import make_loss, make_metric, metric_name
-from stages.train.optimizers import make_optimizer
+from stages.train.metrics import make_further_metrics, metric_values
+from stages.train.optimizers import make_optimizer, set_plateau_rate
 from stages.train.progress import Epoch, ProgressReporter
 
 STEPS_PER_CALL = 256  # steps between two updates of the progress bar: more would not be faster
@@ -43,7 +46,7 @@ class Trainer:
     network: Any
     loop: Loop
     train: Batches
-    validation: Batches
+    validation: Batches | None  # None where `prepare.validation` is 0
     progress: ProgressReporter
 
     def run_epoch(self, epoch: int) -> Epoch:
@@ -58,12 +61,15 @@ class Trainer:
         step = 0
         for arrays, indices in self.train.batches(order, model.batch_size, STEPS_PER_CALL):
             bad_step = self.loop.train(arrays, indices)
-            loss, metric = _loss_and_metric(self.network, model, samples)
+            loss, metric, *further = _loss_and_metrics(self.network, model, samples)
             if bad_step is not None:
                 raise self._diverged("loss", loss, f"in epoch {epoch + 1}, by step {step + bad_step + 1}")
             step += len(indices)
             self.progress.step(epoch + 1, step, loss, metric)
-        result = Epoch(epoch + 1, loss, metric, *_evaluate(self.network, self.loop, self.validation, model))
+        if self.validation is None:
+            return Epoch(epoch + 1, loss, metric, math.nan, math.nan, *further, *[math.nan] * len(further))
+        val_loss, val_metric, *val_further = _evaluate(self.network, self.loop, self.validation, model)
+        result = Epoch(epoch + 1, loss, metric, val_loss, val_metric, *further, *val_further)
         if not math.isfinite(result.val_loss):
             raise self._diverged("validation loss", result.val_loss, f"after epoch {epoch + 1}")
         return result
@@ -80,7 +86,7 @@ def compile_network(network: Any, model: Model, samples: int) -> None:
     network.compile(
         optimizer=make_optimizer(model.optimizer, model.epochs, math.ceil(samples / model.batch_size)),
         loss=make_loss(model),
-        metrics=[make_metric(model)],
+        metrics=[make_metric(model), *make_further_metrics(model)],
         jit_compile=False,  # the backend's loop compiles
     )
     network.optimizer.build(network.trainable_variables)
@@ -110,18 +116,27 @@ def fit(
         _notify(observers, history)
     loop, classes = load_backend().make_loop(network), data.prepared.classes
     train = make_batches(loop, data.train, model, classes, weighted=True)
-    validation = make_batches(loop, data.validation, model, classes)
+    validation = make_batches(loop, data.validation, model, classes) if len(data.validation.labels) else None
     steps = math.ceil(len(data.train.labels) / model.batch_size)
-    with ProgressReporter(model.epochs, steps, metric_name(model)) as progress:
+    further = further_metrics(model.metrics)
+    with ProgressReporter(model.epochs, steps, metric_name(model), further=further) as progress:
         trainer = Trainer(name, model, network, loop, train, validation, progress)
+        callbacks = Callbacks(model.callbacks or [], network, model.epochs, steps)
+        callbacks.train_begin()
         while len(history) < model.epochs and not should_stop(_losses(history), model.early_stopping):
+            set_plateau_rate(network.optimizer, model.optimizer, _losses(history))
+            callbacks.epoch_begin(len(history))
             history.append(trainer.run_epoch(len(history)))
             progress.epoch(history[-1])
+            callbacks.epoch_end(len(history) - 1, progress.logs(history[-1]))
             if model.keep == "best" and best_epoch(_losses(history)) == len(history) - 1:
                 best = network.get_weights()
             if checkpoint_file:
                 checkpoint_file.save(Checkpoint(history, _state(network), best, time.perf_counter() - start))
             _notify(observers, history)
+            if callbacks.stopped:
+                break
+        callbacks.train_end(progress.logs(history[-1]))
     if best:
         network.set_weights(best)
     return FitResult(history, time.perf_counter() - start)
@@ -133,12 +148,15 @@ def _notify(observers: Sequence[Callable[[Sequence[Epoch]], None]], history: Seq
 
 
 def score(network: Any, part: Part, model: Model, classes: int) -> dict[str, float]:
-    """Returns loss, metric and accuracy of `network` on `part`, without dropout."""
+    """Returns loss, metrics and accuracy of `network` on `part`, without dropout."""
     copy = keras.Model(network.inputs, network.outputs)  # `network`, which will be saved, stays uncompiled
-    copy.compile(loss=make_loss(model), metrics=[make_metric(model)], jit_compile=False)
+    metrics = [make_metric(model), *make_further_metrics(model)]
+    copy.compile(loss=make_loss(model), metrics=metrics, jit_compile=False)
     loop = load_backend().make_loop(copy)
     results = _evaluate(copy, loop, make_batches(loop, part, model, classes), model)
-    scores = dict(zip(("loss", metric_name(model)), results, strict=True))
+    further = zip(further_metrics(model.metrics), results[2:], strict=True)
+    scores = {"loss": results[0], metric_name(model): results[1]}
+    scores |= {name: value for name, value in further if math.isfinite(value)}  # R² of one sample is not known
     if model.task == "regression":
         scores["accuracy"] = _nearest_label_accuracy(copy, part, model, classes)
     return scores
@@ -154,21 +172,21 @@ def _nearest_label_accuracy(network: Any, part: Part, model: Model, classes: int
     return correct / len(part.labels)
 
 
-def _evaluate(network: Any, loop: Loop, part: Batches, model: Model) -> tuple[float, float]:
-    """Returns loss and metric of `network` on all samples of `part`, without dropout."""
+def _evaluate(network: Any, loop: Loop, part: Batches, model: Model) -> Sequence[float]:
+    """Returns loss and metrics of `network` on all samples of `part`, without dropout."""
     network.reset_metrics()
     for arrays, indices in part.batches(np.arange(part.samples), EVALUATION_BATCH, STEPS_PER_CALL):
         loop.test(arrays, indices)
-    return _loss_and_metric(network, model, part.samples)
+    return _loss_and_metrics(network, model, part.samples)
 
 
-def _loss_and_metric(network: Any, model: Model, samples: int) -> tuple[float, float]:
-    """Returns the current loss and metric; an accuracy is rounded to the nearest multiple of 1 / samples."""
+def _loss_and_metrics(network: Any, model: Model, samples: int) -> Sequence[float]:
+    """Returns the current loss and metrics; an accuracy is rounded to the nearest multiple of 1 / samples."""
     results, name = network.get_metrics_result(), metric_name(model)
     metric = float(results[name])
     if name == "accuracy" and math.isfinite(metric):
         metric = round(metric * samples) / samples  # what float32 stands for
-    return float(results["loss"]), metric
+    return [float(results["loss"]), metric, *metric_values(results, model)]
 
 
 def _state(network: Any) -> list[NDArray[Any]]:

@@ -6,6 +6,7 @@ stay as they are until the new ones replace them together. The checkpoint has th
 """
 
 import csv
+import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -13,21 +14,21 @@ from pathlib import Path
 
 from stages.base.errors import OutputError
 from stages.base.files import replacing
-from stages.train.progress import Epoch, columns
+from stages.train.progress import Epoch
 
 HISTORY = "history.csv"
 OUTPUTS = ("model.keras", "model.onnx", HISTORY, "training.json")
 
 
 @contextmanager
-def live_history(out: Path, metric: str) -> Iterator[Callable[[Sequence[Epoch]], None]]:
+def live_history(out: Path, names: Sequence[str]) -> Iterator[Callable[[Sequence[Epoch]], None]]:
     """Yields a function that replaces history.csv in the folder `out`; removes the file if the training fails.
 
     A file that cannot be written does not fail the training: the first time a warning says so.
 
     Args:
         out: the folder of the outputs; the function does nothing if it has other outputs than history.csv.
-        metric: the name of the model's metric.
+        names: the columns of the file.
     """
     path, is_live = out / HISTORY, not any((out / name).exists() for name in OUTPUTS if name != HISTORY)
     reported = list[OutputError]()
@@ -37,7 +38,7 @@ def live_history(out: Path, metric: str) -> Iterator[Callable[[Sequence[Epoch]],
             return
         try:
             with replacing(path) as temporary:
-                write_history(temporary, history, metric)
+                write_history(temporary, history, names)
         except OutputError as error:
             if not reported:
                 print(f"warning: the live history is not shown ({error}); the training goes on", file=sys.stderr)
@@ -53,9 +54,9 @@ def live_history(out: Path, metric: str) -> Iterator[Callable[[Sequence[Epoch]],
         raise
 
 
-def write_history(path: Path, history: Iterable[Epoch], metric: str) -> None:
-    """Writes history.csv, one line per epoch; `metric` is the name of the model's metric."""
+def write_history(path: Path, history: Iterable[Epoch], names: Sequence[str]) -> None:
+    """Writes history.csv, one line per epoch, with the columns `names`; values that are not known stay empty."""
     with path.open("w", encoding="utf-8", newline="") as file:
         lines = csv.writer(file, lineterminator="\n")
-        lines.writerow(columns(metric))
-        lines.writerows(history)
+        lines.writerow(names)
+        lines.writerows([["" if math.isnan(value) else value for value in epoch] for epoch in history])

@@ -5,7 +5,9 @@ from typing import Any
 import keras
 
 from stages.model.config import ModelBase
+from stages.model.custom_code import is_code
 from stages.model.tasks import encoding_of
+from stages.train.custom.parts import make_own_loss
 
 LOSSES = {
     "sparse_categorical_crossentropy": keras.losses.SparseCategoricalCrossentropy,
@@ -28,6 +30,8 @@ WITH_LOGITS = ("sparse_categorical_crossentropy", "categorical_crossentropy", "b
 
 def make_loss(model: ModelBase) -> Any:
     """Returns the Keras loss of the model, for labels encoded by `tasks.encode`."""
+    if is_code(model.loss):
+        return make_own_loss(model.loss)
     options: dict[str, Any] = {"from_logits": model.output == "logits"} if model.loss in WITH_LOGITS else {}
     if model.label_smoothing:
         options["label_smoothing"] = model.label_smoothing

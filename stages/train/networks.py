@@ -9,13 +9,21 @@ from typing import Any, TypeAlias
 import keras
 from keras import layers
 
-from stages.model.config import CnnModel, Conv1dModel, DenseModel, Model, ModelBase, RecurrentModel
+from stages.model.config import CnnModel, Conv1dModel, CustomModel, DenseModel, Model, ModelBase, RecurrentModel
 from stages.model.tasks import outputs_of
+from stages.train.custom.network import build_network
 from stages.train.embedding import embed
 
 Layers: TypeAlias = list[Any]  # Keras has no type hints
 Shape: TypeAlias = tuple[int, ...]
 
+INPUT_AXES = {layers.Conv1D: 2, layers.Conv2D: 3}  # other kernels are (inputs, units)
+CONSTRAINTS = {
+    "max_norm": keras.constraints.MaxNorm,
+    "min_max_norm": keras.constraints.MinMaxNorm,
+    "unit_norm": keras.constraints.UnitNorm,
+    "non_neg": keras.constraints.NonNeg,
+}
 CELLS = {"simple_rnn": layers.SimpleRNN, "lstm": layers.LSTM, "gru": layers.GRU}
 
 
@@ -28,6 +36,8 @@ def build(model: Model, shape: Shape, classes: int, policy: str = "float32", voc
     keras.utils.clear_session()  # resets the counters in layer names
     keras.config.set_dtype_policy(policy)
     keras.utils.set_random_seed(model.seed)
+    if isinstance(model, CustomModel):
+        return build_network(model, shape, classes)
     first, features = embed(model, shape, vocabulary)
     sequence = [*first, *NETWORKS[type(model)](model, features, classes)]
     if model.form == "sequential":
@@ -115,7 +125,7 @@ def conv1d(model: Conv1dModel, shape: Shape, classes: int) -> Layers:
 def recurrent(model: RecurrentModel, shape: Shape, classes: int) -> Layers:
     """Returns the layers of a recurrent network over rows from the top, or over steps; its last state is used."""
     *inner, last = model.recurrent_units
-    cell, penalty = CELLS[model.cell], {"kernel_regularizer": regularizer(model)}
+    cell, penalty = CELLS[model.cell], kernel_options(model)
     return [
         *rows_as_sequence(shape),
         *(cell(units, return_sequences=True, **penalty) for units in inner),
@@ -154,7 +164,7 @@ def dropout_layers(rate: float) -> Layers:
 
 def layer_with_activation(layer_class: Any, model: ModelBase, width: int, **options: Any) -> Layers:
     """Returns a hidden layer with its activation, and batch normalisation between them if the model has it."""
-    options["kernel_regularizer"] = regularizer(model)
+    options |= kernel_options(model, INPUT_AXES.get(layer_class, 1))
     if not model.batch_normalisation:
         return [layer_class(width, activation=hidden_activation(model), **options)]
     return [
@@ -173,6 +183,18 @@ def output_layer(model: ModelBase, classes: int) -> Any:
 def hidden_activation(model: ModelBase) -> str | None:
     """Returns Keras's name of the hidden layers' activation, or None for linear layers."""
     return None if model.activation == "none" else model.activation
+
+
+def kernel_options(model: ModelBase, input_axes: int = 1) -> dict[str, Any]:
+    """Returns penalty, initial values and limit of a kernel; `input_axes` of it lead to each unit or filter."""
+    options: dict[str, Any] = {"kernel_regularizer": regularizer(model)}
+    if model.initializer:
+        options["kernel_initializer"] = model.initializer
+    if model.constraint:
+        limits = model.constraint.model_dump(include={"max_value", "min_value"}, exclude_none=True)
+        axes = {} if model.constraint.name == "non_neg" else {"axis": list(range(input_axes))}
+        options["kernel_constraint"] = CONSTRAINTS[model.constraint.name](**limits, **axes)
+    return options
 
 
 def regularizer(model: ModelBase) -> Any:

@@ -1,5 +1,6 @@
 """The outputs of a training: the Keras and ONNX files of the network, its history, and a summary of the training."""
 
+import math
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -9,9 +10,11 @@ from typing import Any
 import keras
 
 from stages.base.files import replacing, replacing_folder, write_json
-from stages.model.config import Model
+from stages.model.config import CustomModel, Model
+from stages.model.metrics_config import further_metrics
 from stages.samples.prepared import TrainingData
 from stages.train import fingerprint
+from stages.train.custom.network import float32_network
 from stages.train.device import Device, Precision
 from stages.train.early_stopping import best_epoch
 from stages.train.export import model_files, onnx_subprocess
@@ -34,9 +37,12 @@ def inference_network(network: Any, model: Model, data: TrainingData, precision:
     Raises:
         InkflowError: the float32 network differs too much from the one trained in bfloat16.
     """
-    exported = float32_copy(network)
+    if isinstance(model, CustomModel):
+        exported = float32_network(network, model, data.prepared.shape, data.prepared.classes)
+    else:
+        exported = float32_copy(network)
     if precision != "float32":
-        model_files.check_rounding(network, exported, data.validation.images[:CHECKED_SAMPLES])
+        model_files.check_rounding(network, exported, data.held_out_images(CHECKED_SAMPLES))
     augmentation = model.test_time_augmentation
     return with_test_time_augmentation(exported, augmentation) if augmentation else exported
 
@@ -65,14 +71,46 @@ def training_summary(
         "precision": precision,
         "versions": {"keras": keras.__version__, "backend": f"{backend} {fingerprint.package_versions()[backend]}"},
         **({"environment": environment} if environment else {}),
-        **{key: score(network, part, model, data.prepared.classes) for key, part in parts.items()},
+        **{
+            key: score(network, part, model, data.prepared.classes) if len(part.labels) else None
+            for key, part in parts.items()
+        },
         "samples": {key: len(part.labels) for key, part in parts.items()},
     }
+
+
+def layer_table(network: Any) -> dict[str, Any]:
+    """Returns the rows of Keras's `summary` of `network`, without the views of test-time augmentation."""
+    return {
+        "layers": [
+            {
+                "name": layer.name,
+                "kind": type(layer).__name__,
+                "shape": _output_shape(layer),
+                "parameters": layer.count_params(),
+            }
+            for layer in network.layers
+        ],
+        "trainable_parameters": sum(math.prod(weight.shape) for weight in network.trainable_weights),
+    }
+
+
+def _output_shape(layer: Any) -> list[int | None] | None:
+    """Returns the shape of a layer's output; None where it has several."""
+    try:
+        return list(layer.output.shape)
+    except (AttributeError, ValueError):  # outputs in a list, or of more than one call
+        return None
 
 
 def kept_epoch(model: Model, history: Sequence[Epoch]) -> int:
     """Returns the epoch, from 1, whose weights were kept."""
     return best_epoch([epoch.val_loss for epoch in history]) + 1 if model.keep == "best" else len(history)
+
+
+def history_columns(model: Model) -> tuple[str, ...]:
+    """Returns the names of the columns of history.csv."""
+    return columns(metric_name(model), further_metrics(model.metrics))
 
 
 def write_outputs(
@@ -89,7 +127,7 @@ def write_outputs(
         InkflowError: the ONNX model differs from `network`.
         OutputError: the folder is full, read-only, or not a folder.
     """
-    images = data.validation.images[:CHECKED_SAMPLES]
+    images = data.held_out_images(CHECKED_SAMPLES)
     with ExitStack() as files:
         paths = {name: files.enter_context(replacing(out / name)) for name in OUTPUTS}
         model_files.save_keras(network, paths["model.keras"])
@@ -98,7 +136,7 @@ def write_outputs(
         else:
             onnx_subprocess.save_onnx(paths["model.keras"], data.prepared, model, paths["model.onnx"])
         model_files.check_agreement(network, paths["model.onnx"], images, data.prepared, model)
-        write_history(paths[HISTORY], history, metric_name(model))
+        write_history(paths[HISTORY], history, history_columns(model))
         write_json(paths["training.json"], summary)
 
 
@@ -117,14 +155,15 @@ def copy_model(files: Mapping[str, Path], summary: dict[str, Any], out: Path) ->
                 shutil.copyfile(files[name], path)
 
 
-def write_validation(out: Path, scores: Mapping[str, float], deviation: float | None = None) -> None:
+def write_validation(out: Path, scores: Mapping[str, float] | None, deviation: float | None = None) -> None:
     """Writes VALIDATION to the folder `out`: loss and metric of `scores`, and the loss's `deviation` between seeds.
+
+    Without validation samples there are no scores, and the file has no metric.
 
     Raises:
         OutputError: the folder is full, read-only, or not a folder.
     """
-    loss, metric = list(scores)[:2]
-    content = {f"validation_{name}": scores[name] for name in (loss, metric)}
+    content = {f"validation_{name}": scores[name] for name in list(scores)[:2]} if scores else {}
     spread = {} if deviation is None else {"validation_loss_deviation": deviation}
     write_json(out / VALIDATION, content | spread)
 

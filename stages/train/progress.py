@@ -1,32 +1,64 @@
 """Progress of a training: one plain line per epoch, and a live bar on a terminal."""
 
+import math
 import sys
-from typing import NamedTuple, Self
+from collections.abc import Sequence
+from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 
-class Epoch(NamedTuple):
-    """One line of history.csv; `epoch` counts from 1, `metric` is accuracy or the task's other metric."""
+class Epoch(tuple[float, ...]):
+    """One line of history.csv, in the order of `columns`: metrics beside the first one follow after `val_metric`."""
 
-    epoch: int
-    loss: float
-    metric: float
-    val_loss: float
-    val_metric: float
+    def __new__(cls, epoch: int, loss: float, metric: float, *others: float) -> Self:
+        """Builds the line of `epoch`, which counts from 1; `metric` is accuracy or the task's other metric."""
+        return super().__new__(cls, (epoch, loss, metric, *others))
+
+    @property
+    def epoch(self) -> int:
+        """Number of the epoch, from 1."""
+        return int(self[0])
+
+    @property
+    def loss(self) -> float:
+        """Mean training loss of the epoch."""
+        return self[1]
+
+    @property
+    def metric(self) -> float:
+        """Training accuracy of the epoch, or the task's other metric."""
+        return self[2]
+
+    @property
+    def val_loss(self) -> float:
+        """Validation loss after the epoch."""
+        return self[3]
+
+    @property
+    def val_metric(self) -> float:
+        """Validation accuracy after the epoch, or the task's other metric."""
+        return self[4]
 
 
-def columns(metric: str) -> tuple[str, ...]:
-    """Returns the column names of history.csv for a metric called `metric`."""
-    return ("epoch", "loss", metric, "val_loss", f"val_{metric}")
+def columns(metric: str, further: Sequence[str] = ()) -> tuple[str, ...]:
+    """Returns the column names of history.csv for a metric called `metric`, and `further` ones."""
+    return ("epoch", "loss", metric, "val_loss", f"val_{metric}", *further, *(f"val_{name}" for name in further))
 
 
 class ProgressReporter:
     """Shows the progress of `epochs` epochs of `steps` steps each, within a `with` block."""
 
-    def __init__(self, epochs: int, steps: int, metric: str = "accuracy", console: Console | None = None) -> None:
-        self._epochs, self._steps, self._metric = epochs, steps, metric
+    def __init__(
+        self,
+        epochs: int,
+        steps: int,
+        metric: str = "accuracy",
+        console: Console | None = None,
+        further: Sequence[str] = (),
+    ) -> None:
+        self._epochs, self._steps, self._columns = epochs, steps, columns(metric, further)
         console = console or Console(stderr=True)
         self._bar = Progress(
             TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
@@ -54,8 +86,12 @@ class ProgressReporter:
         done = (epoch - 1) * self._steps + step
         self._bar.update(self._task, completed=done, epoch=epoch, loss=loss, metric=metric)
 
+    def logs(self, result: Epoch) -> dict[str, float]:
+        """Returns the known values of an epoch by column, as Keras gives them to callbacks."""
+        values = zip(self._columns[1:], result[1:], strict=True)
+        return {name: value for name, value in values if not math.isnan(value)}
+
     def epoch(self, result: Epoch) -> None:
         """Prints the line of an epoch."""
-        values = list(zip(columns(self._metric), result, strict=True))[1:]
-        numbers = "  ".join(f"{name} {value:.4f}" for name, value in values)
+        numbers = "  ".join(f"{name} {value:.4f}" for name, value in self.logs(result).items())
         print(f"epoch {result.epoch}/{self._epochs}  {numbers}", flush=True)

@@ -11,8 +11,8 @@ from stages.samples.prepared import TrainingData
 from stages.train import fingerprint, fit, networks, outputs, training_model
 from stages.train.checkpoints import CheckpointFile, checkpoint_key
 from stages.train.device import Device, Precision
-from stages.train.losses import metric_name
-from stages.train.progress import Epoch, columns
+from stages.train.network_trial import check_network
+from stages.train.progress import Epoch
 
 
 class Trained(NamedTuple):
@@ -54,6 +54,8 @@ class Trainings:
         label, data = label or self.name, self.data
         print(f"{label}: training on {self.device} in {self.precision}", flush=True)
         prepared = data.prepared
+        if model.network == "custom":
+            check_network(self.name, networks.build(model, prepared.shape, prepared.classes), model, data)
         network = networks.build(model, prepared.shape, prepared.classes, self.policy, prepared.vocabulary)
         trained = training_model.build_training_model(network, model)  # with the same weights as `network`
         fit.compile_network(trained, model, len(data.train.labels))
@@ -66,13 +68,20 @@ class Trainings:
                 is_resumed=checkpoint_file.path.exists(),
                 parameters=model.model_dump(mode="json"),
                 tags={"inkflow.data_sha256": checkpoint_key(self.digests), "inkflow.device": str(self.device)},
-                columns=columns(metric_name(model)),
+                columns=outputs.history_columns(model),
             )
             observers = [*self.observers, sinks.send_rows]
-            history, fit_s = fit.fit(trained, data, label, model, checkpoint_file, observers)
+            if model.callbacks:
+                print(
+                    f"{label}: has callbacks, whose state no checkpoint holds: it does not resume after a kill",
+                    flush=True,
+                )
+            resumable = None if model.callbacks else checkpoint_file
+            history, fit_s = fit.fit(trained, data, label, model, resumable, observers)
             print(f"{label}: fitted in {fit_s:.1f} s", flush=True)
             exported = outputs.inference_network(network, model, data, self.precision)
             summary = outputs.training_summary(exported, self.name, model, data, self.device, self.precision, history)
+            summary |= outputs.layer_table(network)
             outputs.write_outputs(exported, model, data, history, summary, out)
             sinks.close("FINISHED", [str(out / file) for file in outputs.OUTPUTS])
         return Trained(summary, fit_s, checkpoint_file)

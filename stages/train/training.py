@@ -13,12 +13,12 @@ from pathlib import Path
 from stages.base import timings
 from stages.base.config import load_section
 from stages.base.errors import InvalidInput, OutputError
-from stages.base.sample_kinds import Kind
 from stages.model.config import Model
-from stages.model.feasibility import feasibility_errors
+from stages.model.feasibility import feasibility_errors, validation_errors
 from stages.samples.prepared import TrainingData, load_into_memory, read_training_data
 from stages.train import fingerprint
 from stages.train.checkpoints import DEFAULT_FOLDER, remove_old
+from stages.train.custom.code import own_errors
 from stages.train.device import choose_precision, load_keras, set_up_device
 from stages.train.live_history import live_history
 
@@ -39,17 +39,23 @@ def train(name: str, model: Model, folder: Path, out: Path, checkpoints: Path = 
         OutputError: a folder is full, read-only, or not a folder.
     """
     data = read_training_data(folder)
-    check_fits(name, model, data.prepared.shape, data.prepared.classes, data.prepared.kind)
+    check_fits(name, model, data)
     check_writable(out)
     data, digests = _load_keras_and_data(folder, data)
-    from stages.train import losses, outputs  # import Keras, which is slow: after the checks
+    with own_errors(name, model):
+        _train(name, model, data, digests, out, checkpoints)
+
+
+def _train(name: str, model: Model, data: TrainingData, digests: dict[str, str], out: Path, checkpoints: Path) -> None:
+    """Trains `model` on `data`, from files with the `digests`, as `train` does."""
+    from stages.train import outputs  # import Keras, which is slow: after the checks
     from stages.train.seeds.all_seeds import train_seeds
     from stages.train.single_training import Trainings
 
     device = set_up_device(model.device, model.threads)
     precision = choose_precision(model, device)
     remove_old(checkpoints)
-    with live_history(out, losses.metric_name(model)) as show:
+    with live_history(out, outputs.history_columns(model)) as show:
         policy = DTYPE_POLICIES[precision]
         trainings = Trainings(name, data, digests, device, precision, policy, checkpoints, [show])
         if model.seeds is not None:
@@ -71,13 +77,15 @@ def _load_keras_and_data(folder: Path, data: TrainingData) -> tuple[TrainingData
         return images.result(), digests.result()
 
 
-def check_fits(name: str, model: Model, shape: Sequence[int], classes: int, kind: Kind = "image") -> None:
-    """Checks that the model can be trained on samples of `shape`, images (h, w, c), of `classes` classes.
+def check_fits(name: str, model: Model, data: TrainingData) -> None:
+    """Checks that the model can be trained on `data`.
 
     Raises:
-        InvalidInput: the samples are of another kind or too small, or a parameter does not fit the classes.
+        InvalidInput: the samples are of another kind or too small, or a parameter does not fit the classes or the parts.
     """
-    if mistakes := feasibility_errors(model, shape[:2], classes, kind):
+    prepared = data.prepared
+    mistakes = feasibility_errors(model, prepared.shape[:2], prepared.classes, prepared.kind)
+    if mistakes := mistakes + ([] if len(data.validation.labels) else validation_errors(model)):
         raise InvalidInput("; ".join(f"models.{name}: {mistake}" for mistake in mistakes))
 
 

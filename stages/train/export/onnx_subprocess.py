@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 
 from stages.base.errors import InkflowError, exit_with
 from stages.model.config import Model, ModelBase
+from stages.model.custom_code import own_code
 from stages.samples.prepared import Prepared
 from stages.train.device import load_keras
 
@@ -23,7 +24,11 @@ def save_onnx(keras_file: Path, prepared: Prepared, model: ModelBase, path: Path
         InkflowError: the export failed.
     """
     inputs = json.dumps(
-        {"prepared": prepared.model_dump(mode="json"), "model": model.model_dump(mode="json", exclude_unset=True)}
+        {
+            "prepared": prepared.model_dump(mode="json"),
+            "model": model.model_dump(mode="json", exclude_unset=True),
+            "project": str(Path.cwd()),
+        }
     )
     process = subprocess.run(
         [sys.executable, "-m", __name__, str(keras_file.resolve()), str(path.resolve())],
@@ -51,8 +56,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     load_keras()
     import keras  # slow, and only quiet after load_keras
 
+    from stages.train.custom.code import load_code
     from stages.train.export import model_files  # imports Keras
 
+    os.chdir(inputs["project"])  # where the folder `custom` is
+    for name in own_code(model):
+        load_code(name)  # registers its layers
     model_files.save_onnx(keras.saving.load_model(arguments.keras_file), prepared, model, arguments.onnx_file)
     return 0
 

@@ -83,6 +83,10 @@ def test_training_json_summarises_the_training(trained: Path, folders: Folders) 
     assert summary["precision"] in ("float32", "bfloat16")
     assert summary["threads"] == available_cores()
     assert summary["parameters"] == (9 + 1) * 4 + (4 * 6 * 4 + 1) * 16 + 17 * 4
+    kinds = ["Conv2D", "MaxPooling2D", "Flatten", "Dense", "Dropout", "Dense"]
+    assert [layer["kind"] for layer in summary["layers"]] == kinds
+    assert [layer["shape"] for layer in summary["layers"]][2:] == [[None, 96], [None, 16], [None, 16], [None, 4]]
+    assert sum(layer["parameters"] for layer in summary["layers"]) == summary["trainable_parameters"]
     assert summary["samples"] == {"train": 180, "validation": 60}
     assert summary["device"]["kind"] in ("cpu", "gpu")
     assert summary["versions"]["keras"] == keras.__version__

@@ -198,4 +198,5 @@ def test_columns_of_the_history() -> None:
     """history.csv has the columns that the report and DVC's plots read."""
     assert columns("accuracy") == ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
     assert columns("mae") == ("epoch", "loss", "mae", "val_loss", "val_mae")
-    assert len(Epoch._fields) == 5
+    assert columns("mae", ["auc"]) == ("epoch", "loss", "mae", "val_loss", "val_mae", "auc", "val_auc")
+    assert len(columns("mae")) == len(Epoch(1, 0.5, 0.75, 0.25, 1.0)) == 5

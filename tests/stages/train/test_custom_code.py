@@ -1,0 +1,183 @@
+"""Own Keras code of the folder `custom`: networks, losses, metrics, optimizers, callbacks, and their files."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+from ruamel.yaml import YAML
+
+from stages.base.errors import InvalidInput
+from stages.train.custom.code import code_digests
+from stages.train.training import main
+from tests.support.learning import Folders, make_model, settings, write_data, write_params
+from tests.support.own_code import DENSE, SHAPE, learn, own_model, write_code
+from tests.support.root import ROOT
+
+keras = pytest.importorskip("keras")  # after tests.support.learning, which loads it quietly
+
+from stages.train import networks  # noqa: E402  (imports Keras)
+from stages.train.network_trial import check_network  # noqa: E402
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
+    """Prepared data of simple patterns."""
+    return write_data(tmp_path_factory.mktemp("custom"))
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    return tmp_path
+
+
+def test_the_page_of_the_documentation_runs(folders: Folders, project: Path) -> None:
+    """The model of docs/custom-models.md trains with the project's own example; its ONNX file needs no own code."""
+    page = (ROOT / "docs/custom-models.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    model = YAML(typ="safe").load(blocks[0])["models"]["mine"]
+    (project / "custom").symlink_to(ROOT / "custom")
+    params = write_params(project / "params.yaml", mine=model | {"epochs": 2})
+    arguments = f"--model mine --data {folders.prepared} --out out --checkpoints checkpoints --params {params}"
+    assert main(arguments.split()) == 0
+    assert (project / "out/history.csv").read_text().startswith("epoch,loss,accuracy,val_loss,val_accuracy,confidence,")
+    summary = json.loads((project / "out/training.json").read_text())
+    assert summary["network"] == "custom"
+    assert summary["layers"][-1]["kind"] == "Dense"
+    predict = (
+        "import onnxruntime, numpy, sys; session = onnxruntime.InferenceSession('out/model.onnx');"
+        "print(session.run(None, {'pixels': numpy.zeros((1, 12, 14), 'float32')})[0].shape)"
+        "; assert 'keras' not in sys.modules and 'custom' not in sys.modules"
+    )
+    result = subprocess.run([sys.executable, "-I", "-c", predict], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "(1, 4)"
+
+
+def test_own_layers_and_subclasses(folders: Folders, project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A registered layer of one's own is loaded again from model.keras; others warn or are refused."""
+    write_code(
+        project,
+        """
+        @keras.saving.register_keras_serializable()
+        class Twice(layers.Layer):
+            def call(self, values):
+                return 2 * values
+
+        def build(shape, classes, model):
+            parts = [layers.Flatten(), Twice(), layers.Dense(classes, activation=model.output, dtype="float32")]
+            return keras.Sequential(parts)
+
+        class Net(keras.Model):
+            def __init__(self, classes):
+                super().__init__()
+                self.last = layers.Dense(classes)
+
+            def call(self, images):
+                return self.last(ops.reshape(images, (-1, 12 * 14)))
+
+        class Thrice(layers.Layer):
+            def call(self, values):
+                return 3 * values
+
+        def subclass(shape, classes):
+            return Net(classes)
+
+        def unregistered(shape, classes):
+            return keras.Sequential([layers.Flatten(), Thrice(), layers.Dense(classes)])
+        """,
+    )
+    params = write_params(
+        project / "params.yaml",
+        mine={k: v for k, v in settings().items() if k != "units"}
+        | {"network": "custom", "build": "custom.own:build", "precision": "bfloat16", "epochs": 1},
+    )
+    arguments = f"--model mine --data {folders.prepared} --out out --checkpoints checkpoints --params {params}"
+    assert main(arguments.split()) == 0
+    assert "warning" not in capsys.readouterr().err
+    network = keras.saving.load_model("out/model.keras")
+    assert {layer.compute_dtype for layer in network.layers} == {"float32"}
+    session = onnxruntime.InferenceSession("out/model.onnx")
+    image = np.full((1, 12, 14), 100, np.float32)
+    (probabilities,) = session.run(None, {"pixels": image})
+    assert np.allclose(probabilities, np.asarray(network(image[..., None] / 255)), atol=1e-5)
+    model = own_model(build="custom.own:subclass", output="logits")
+    with pytest.raises(InvalidInput, match=r"that Keras cannot save .* give it get_config"):
+        check_network("mine", networks.build(model, SHAPE, 4), model, folders.data)
+    model = own_model(build="custom.own:unregistered", output="logits")
+    check_network("mine", networks.build(model, SHAPE, 4), model, folders.data)
+    assert "warning: models.mine: model.keras cannot be loaded again" in capsys.readouterr().err
+
+
+def test_callbacks_are_called_and_stop_the_training(folders: Folders, project: Path) -> None:
+    """Callbacks see the beginnings and ends of training and epochs, with model and logs, and can stop the training."""
+    write_code(
+        project,
+        DENSE
+        + """
+class Watch(keras.callbacks.Callback):
+    def on_train_begin(self, logs=None):
+        with open("calls", "a") as file:
+            file.write(f"train {self.params['epochs']} {self.params['steps']} ")
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.model.optimizer.learning_rate = 0.5 / (epoch + 1)
+
+    def on_epoch_end(self, epoch, logs=None):
+        rate = float(self.model.optimizer.learning_rate.numpy())
+        with open("calls", "a") as file:
+            file.write(f"{epoch} {rate} {sorted(logs)} ")
+        self.model.stop_training = epoch == 1
+
+    def on_train_end(self, logs=None):
+        with open("calls", "a") as file:
+            file.write("end")
+""",
+    )
+    assert len(learn(folders, own_model(epochs=5, callbacks=["custom.own:Watch"]))) == 2
+    columns = "['accuracy', 'loss', 'val_accuracy', 'val_loss']"
+    assert (project / "calls").read_text() == f"train 5 12 0 0.5 {columns} 1 0.25 {columns} end"
+
+
+def test_own_loss_gets_the_targets_of_the_task(folders: Folders, project: Path) -> None:
+    """An own loss that computes what Keras's does gives the same history; so do an own metric and optimizer."""
+    write_code(
+        project,
+        """
+        def loss(targets, outputs):
+            return keras.losses.categorical_crossentropy(targets, outputs)
+
+        def precise(targets, outputs):
+            return keras.metrics.categorical_accuracy(targets, outputs)
+
+        class Recall(keras.metrics.Recall):
+            pass
+
+        def optimizer(learning_rate, clipnorm):
+            return keras.optimizers.Adam(learning_rate, clipnorm=clipnorm)
+        """,
+    )
+    options = {"learning_rate": 0.01, "clipnorm": 1.0}
+    known = make_model(loss="categorical_crossentropy", metrics=["recall"], optimizer={"name": "adam"} | options)
+    metrics = ["custom.own:Recall", "custom.own:precise"]
+    own = make_model(loss="custom.own:loss", metrics=metrics, optimizer={"name": "custom.own:optimizer"} | options)
+    expected, got = (np.array(learn(folders, model)) for model in (known, own))
+    assert np.allclose(got[:, [0, 1, 2, 3, 4, 5, 7]], expected, atol=1e-6)
+    assert np.allclose(got[:, [6, 8]], expected[:, [2, 4]], atol=1e-6)
+
+
+def test_checkpoints_depend_on_own_code(project: Path) -> None:
+    """A changed file in `custom` changes the key of a training that uses own code, and of no other."""
+    write_code(project, DENSE)
+    before = code_digests(own_model())
+    (project / "custom/helper.py").write_text("")
+    assert before != code_digests(own_model())
+    assert code_digests(make_model()) == {}
