@@ -6,6 +6,7 @@ The names are those of Keras's own callback: `epoch_loss` of train and of valida
 """
 
 import json
+import math
 import os
 import shutil
 import sys
@@ -35,6 +36,8 @@ class TensorboardSink:
             self._open(state)
             for row in state.rows[self._shown :]:
                 for name, value in zip(state.columns[1:], row.values[1:], strict=True):
+                    if math.isnan(value):  # without validation samples
+                        continue
                     prefix = "val_" if name.startswith("val_") else ""
                     self._add(
                         PARTS[prefix], f"epoch_{name.removeprefix(prefix)}", value, int(row.values[0]), row.time_s

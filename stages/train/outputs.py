@@ -23,7 +23,7 @@ from stages.train.live_history import HISTORY, OUTPUTS, write_history
 from stages.train.losses import metric_name
 from stages.train.machine_settings import remaining_settings
 from stages.train.networks import float32_copy
-from stages.train.progress import Epoch
+from stages.train.progress import Epoch, columns
 from stages.train.test_time_augmentation import with_test_time_augmentation
 
 VALIDATION = "validation.json"  # the validation scores, which choose models and recipes, as metrics of DVC

@@ -11,6 +11,7 @@ from stages.samples.prepared import TrainingData
 from stages.train import fingerprint, fit, networks, outputs, training_model
 from stages.train.checkpoints import CheckpointFile, checkpoint_key
 from stages.train.device import Device, Precision
+from stages.train.live_history import OUTPUTS
 from stages.train.network_trial import check_network
 from stages.train.progress import Epoch
 
@@ -83,5 +84,5 @@ class Trainings:
             summary = outputs.training_summary(exported, self.name, model, data, self.device, self.precision, history)
             summary |= outputs.layer_table(network)
             outputs.write_outputs(exported, model, data, history, summary, out)
-            sinks.close("FINISHED", [str(out / file) for file in outputs.OUTPUTS])
+            sinks.close("FINISHED", [str(out / file) for file in OUTPUTS])
         return Trained(summary, fit_s, checkpoint_file)

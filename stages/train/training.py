@@ -81,7 +81,7 @@ def check_fits(name: str, model: Model, data: TrainingData) -> None:
     """Checks that the model can be trained on `data`.
 
     Raises:
-        InvalidInput: the samples are of another kind or too small, or a parameter does not fit the classes or the parts.
+        InvalidInput: the samples are of another kind or too small, or a parameter does not fit the classes or parts.
     """
     prepared = data.prepared
     mistakes = feasibility_errors(model, prepared.shape[:2], prepared.classes, prepared.kind)
