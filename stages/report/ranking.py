@@ -33,8 +33,10 @@ class Criterion(NamedTuple):
 
     def claim(self, model: ModelFacts) -> str:
         """Returns the value of `model`, which is the best one, as the predicate of a sentence."""
-        extreme = "highest" if self.larger_is_better else "lowest"
-        return f"has the {extreme} {self.name}, {self.format(model, self.spread(model).mean)}"
+        mean = self.spread(model).mean
+        if math.isnan(mean):
+            return "comes first by its name alone: no sample was held out to choose by"
+        return f"has the {'highest' if self.larger_is_better else 'lowest'} {self.name}, {self.format(model, mean)}"
 
 
 def criterion(models: Sequence[ModelFacts]) -> Criterion:
