@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from stages.base.errors import InvalidInput
@@ -22,7 +22,8 @@ from stages.sinks.state import State, flat
 URI, EXPERIMENT = "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # else its page may show views for chats
 CONNECT_S = 3.0
-BATCH = 100  # entries of a request: MLflow's limit for parameters
+BATCH = 100  # parameters or epochs of a request: MLflow takes 100 parameters and 1000 metrics
+Item = TypeVar("Item")
 SETTINGS = {  # unless the environment has them: MLflow itself would wait for minutes
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -50,13 +51,16 @@ class MlflowSink:
             for batch in _batches([*flat(state.parameters)]):
                 self._log(params=[(key, _text(value)) for key, value in batch])
             self._has_parameters = True
-        for row in state.rows:
-            epoch, *values = row.values
-            if epoch > self._logged:
-                named = zip(state.columns[1:], values, strict=True)
-                known = [(key, value) for key, value in named if not math.isnan(value)]  # without validation samples
-                self._log(metrics=[(key, value, int(row.time_s * 1000), int(epoch)) for key, value in known])
-                self._logged = int(epoch)
+        for rows in _batches([row for row in state.rows if row.values[0] > self._logged]):
+            self._log(
+                metrics=[
+                    (key, value, int(row.time_s * 1000), int(row.values[0]))
+                    for row in rows
+                    for key, value in zip(state.columns[1:], row.values[1:], strict=True)
+                    if not math.isnan(value)  # without validation samples
+                ]
+            )
+            self._logged = int(rows[-1].values[0])
         if state.status:
             self._finish(state)
 
@@ -71,7 +75,7 @@ class MlflowSink:
         run_id = str(runs[0].info.run_id)
         self._client.update_run(run_id, status="RUNNING")
         history = self._client.get_metric_history(run_id, state.columns[1])
-        self._logged, self._has_parameters = max((metric.step for metric in history), default=0), True
+        self._logged = max((metric.step for metric in history), default=0)
         return run_id
 
     def _create_run(self, state: State) -> str:
@@ -186,7 +190,7 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _batches(items: list[tuple[str, Any]]) -> Iterator[list[tuple[str, Any]]]:
+def _batches(items: list[Item]) -> Iterator[list[Item]]:
     for start in range(0, len(items), BATCH):
         yield items[start : start + BATCH]
 

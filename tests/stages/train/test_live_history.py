@@ -10,7 +10,7 @@ import pytest
 
 from stages.base.errors import exit_with
 from stages.train.live_history import live_history
-from stages.train.progress import Epoch
+from stages.train.progress import Epoch, columns
 from stages.train.training import main
 from tests.support.learning import Folders, settings, write_data, write_params
 from tests.support.root import ROOT
@@ -72,9 +72,9 @@ def test_earlier_outputs_stay_together(tmp_path: Path) -> None:
     """Beside the model of an earlier training its history stays, whether the training ends or fails."""
     for name in OUTPUTS:
         (tmp_path / name).write_text("earlier")
-    with live_history(tmp_path, "accuracy") as update:
+    with live_history(tmp_path, columns("accuracy")) as update:
         update(EPOCHS)
-    with pytest.raises(KeyboardInterrupt), live_history(tmp_path, "accuracy") as update:
+    with pytest.raises(KeyboardInterrupt), live_history(tmp_path, columns("accuracy")) as update:
         update(EPOCHS)
         raise KeyboardInterrupt
     assert snapshot(tmp_path) == dict.fromkeys(OUTPUTS, b"earlier")
@@ -82,7 +82,7 @@ def test_earlier_outputs_stay_together(tmp_path: Path) -> None:
 
 def test_failed_training_leaves_no_history(tmp_path: Path) -> None:
     """The history of a training that fails or is interrupted is removed; no history is written before an epoch."""
-    with pytest.raises(KeyboardInterrupt), live_history(tmp_path, "accuracy") as update:
+    with pytest.raises(KeyboardInterrupt), live_history(tmp_path, columns("accuracy")) as update:
         update([])
         assert not list(tmp_path.iterdir())
         update(EPOCHS[:1])
