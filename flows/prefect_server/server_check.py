@@ -83,7 +83,7 @@ def _ask(url: str) -> tuple[int, bytes]:
         path = "health" if url.startswith(CLOUD) else "admin/version"
         with client.stream("GET", f"{url.rstrip('/')}/{path}") as response:
             answer = b""
-            for part in response.iter_bytes(MAX_ANSWER_BYTES):
+            for part in response.iter_bytes(1):  # larger parts are waited for, beyond the deadline
                 answer += part
                 if len(answer) > MAX_ANSWER_BYTES or time.monotonic() > deadline:
                     break

@@ -4,11 +4,14 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from flows.core.errors import ServerUnreachable
+from flows.prefect_server import server_check
 from flows.prefect_server.api_client import connect
 from flows.prefect_server.server import Server as RunServer
 from tests.conftest import DIAMOND, Inkflow, Toy, wait_until
@@ -172,6 +175,17 @@ def test_named_server_is_no_prefect_server(
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: the Prefect server at {server.url}/api cannot be used: {expected}")
     assert (len(done.stderr.splitlines()), diamond.runs("source")) == (1, 0)
+
+
+def test_named_server_sends_slowly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer that arrives byte by byte is not waited for longer than the limit of the whole check."""
+    monkeypatch.setattr(server_check, "TIMEOUT_S", 2.0)
+    with Server().running() as server:
+        server.respond_with(server.trickle(b"x" * 64, 1.0))
+        start = time.monotonic()
+        with pytest.raises(ServerUnreachable, match="no version"):
+            server_check.check_server(f"{server.url}/api")
+    assert time.monotonic() - start < 32  # half of the time that the answer takes
 
 
 @pytest.mark.parametrize(
