@@ -141,10 +141,10 @@ class Dataset(Section):
     @field_validator("shape")
     @classmethod
     def _check_sample_shape(cls, shape: list[int] | None, info: ValidationInfo) -> list[int] | None:
-        kind = info.data.get("kind", "image")
-        if shape is None or kind == "image":
-            return shape and _check_shape(shape)
-        if message := shape_error(kind, shape):
+        kind = info.data.get("kind")  # None if it is wrong, which is said
+        if kind == "image" and shape is not None:
+            return _check_shape(shape)
+        if kind and shape is not None and (message := shape_error(kind, shape)):
             raise ValueError(message)
         return shape
 

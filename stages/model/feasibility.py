@@ -71,7 +71,8 @@ def _size_errors(model: Model, size: Sequence[int], kind: Kind) -> list[str]:
         if min(sides) < 1:
             least = f"nothing is left after convolution {number} of {len(model.filters)}, expected at least"
             if kind != "image":
-                return [f"{KINDS[kind].noun}s of {size[0]} steps are too short: {least} 1 step; {ADVICE}"]
+                advice = ADVICE.removesuffix(", or a smaller crop")
+                return [f"{KINDS[kind].noun}s of {size[0]} steps are too short: {least} 1 step; {advice}"]
             return [
                 f"images with {size[0]}x{size[1]} pixels are too small: {least} {'1 row' if is_1d else '1x1'}; {ADVICE}"
             ]

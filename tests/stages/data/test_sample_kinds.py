@@ -117,3 +117,9 @@ def test_mistakes_in_params(kind: str, changes: dict[str, Any], message: str) ->
     """Keys of one kind are refused for the others."""
     with pytest.raises(ValidationError, match=message):
         dataset(kind, **changes)
+
+
+def test_mistake_in_kind_is_said_once() -> None:
+    """A wrong kind says nothing about the shape, which may be right for the kind that was meant."""
+    with pytest.raises(ValidationError, match="1 validation error"):
+        dataset("vectors", shape=[64])
