@@ -91,6 +91,8 @@ def _load_serving_model(path: Path, data: TrainingData) -> Any:
 
 def _task_and_output(path: Path, network: Any) -> tuple[TaskName, OutputName]:
     """Returns task and output of the network in the file `path`; for a single output, the task is in training.json."""
+    if recorded := _recorded_output(path):
+        return recorded
     inner = next((layer for layer in network.layers if hasattr(layer, "layers")), network)  # of test-time augmentation
     linear = inner.layers[-1].get_config().get("activation") == "linear"
     task: TaskName = "multiclass"
@@ -102,6 +104,15 @@ def _task_and_output(path: Path, network: Any) -> tuple[TaskName, OutputName]:
     if task == "regression":
         return task, "linear"  # softplus too: it is a part of the network
     return task, "logits" if linear else OUTPUTS[task][0]
+
+
+def _recorded_output(path: Path) -> tuple[TaskName, OutputName] | None:
+    """Returns task and output from the training.json beside `path`, where it has the output: of own networks."""
+    try:
+        training = read_record(path.with_name("training.json"), Training)
+    except DataError:
+        return None
+    return (training.task, training.output) if training.output else None
 
 
 def _metadata(path: Path, prepared: Prepared) -> Metadata:

@@ -115,7 +115,8 @@ class Optimizer(Section):
     @model_validator(mode="after")
     def _check_options(self) -> Self:
         for option, names in OPTIONS.items():
-            if getattr(self, option) and self.name not in names and not is_code(self.name):
+            is_set = getattr(self, option) != type(self).model_fields[option].default
+            if is_set and self.name not in names and not is_code(self.name):
                 raise ValueError(f"`{option}` needs {' or '.join(names)}, got {self.name}")
         clips = [f"`{name}`" for name in CLIPS if getattr(self, name) is not None]
         if len(clips) > 1:

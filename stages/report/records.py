@@ -10,7 +10,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from stages.base.errors import DataError
-from stages.model.compatibility import TaskName
+from stages.model.compatibility import OutputName, TaskName
 from stages.model.tasks import Task
 
 ROUNDING = 1e-6  # by which a float32 probability may exceed 1
@@ -96,6 +96,7 @@ class Training(Record):
 
     model: str
     task: TaskName = "multiclass"
+    output: OutputName | None = None  # of an own network, whose last layer does not tell
     parameters: int = Field(ge=0)
     epochs: int = Field(ge=1)
     kept_epoch: int | None = Field(None, ge=1)  # None: the last epoch

@@ -63,6 +63,7 @@ def training_summary(
         "model": name,
         "task": model.task,
         "network": model.network,
+        **({"output": model.output} if isinstance(model, CustomModel) else {}),
         "parameters": network.count_params(),
         "epochs": len(history),
         "kept_epoch": kept_epoch(model, history),

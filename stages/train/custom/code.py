@@ -90,13 +90,14 @@ def own_errors(name: str, model: ModelBase) -> Iterator[None]:
     """
     try:
         yield
-    except (InkflowError, OSError):
+    except InkflowError as error:
+        if type(error) is InvalidInput and own_code(model) and not str(error).startswith("models."):
+            raise InvalidInput(f"models.{name}: {error}") from error
         raise
     except (Exception, SystemExit) as error:  # own code can raise anything
-        used = own_code(model)
-        if not used:
+        used, place = own_code(model), _place(error)
+        if not used or (isinstance(error, OSError) and not place):
             raise
-        place = _place(error)
         where = f"{place}: " if place else ""
         advice = "correct it" if place else f"check {', '.join(used)}"
         raise InvalidInput(f"models.{name}: {where}{_reason(error)}; {advice}, then run again") from error

@@ -166,3 +166,12 @@ def test_stage_is_a_program(run_prepare: RunPrepare) -> None:
         "pixels: (pixel - 0) / 255",
     ]
     assert result.stderr == ""
+
+
+@pytest.mark.parametrize("held_out", ["random", "last"])
+def test_no_sample_is_held_out(run_prepare: RunPrepare, held_out: str) -> None:
+    """With `validation: 0` all samples are for training, in their order, and the files of the validation are empty."""
+    result, raw = run_prepare(validation=0, held_out=held_out), tiny_arrays()
+    assert result["info"]["samples"] == {"train": 40, "validation": 0}
+    assert np.array_equal(result["y_train"], raw["y_train"])
+    assert (result["x_validation"].shape, result["y_validation"].shape) == ((0, 8, 9, 1), (0,))

@@ -62,39 +62,39 @@ def test_the_page_of_the_documentation_runs(folders: Folders, project: Path) -> 
     assert result.stdout.strip() == "(1, 4)"
 
 
+OWN_LAYERS = """
+@keras.saving.register_keras_serializable()
+class Twice(layers.Layer):
+    def call(self, values):
+        return 2 * values
+
+def build(shape, classes, model):
+    parts = [layers.Flatten(), Twice(), layers.Dense(classes, activation=model.output, dtype="float32")]
+    return keras.Sequential(parts)
+
+class Net(keras.Model):
+    def __init__(self, classes):
+        super().__init__()
+        self.last = layers.Dense(classes)
+
+    def call(self, images):
+        return self.last(ops.reshape(images, (-1, 12 * 14)))
+
+class Thrice(layers.Layer):
+    def call(self, values):
+        return 3 * values
+
+def subclass(shape, classes):
+    return Net(classes)
+
+def unregistered(shape, classes):
+    return keras.Sequential([layers.Flatten(), Thrice(), layers.Dense(classes)])
+"""
+
+
 def test_own_layers_and_subclasses(folders: Folders, project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A registered layer of one's own is loaded again from model.keras; others warn or are refused."""
-    write_code(
-        project,
-        """
-        @keras.saving.register_keras_serializable()
-        class Twice(layers.Layer):
-            def call(self, values):
-                return 2 * values
-
-        def build(shape, classes, model):
-            parts = [layers.Flatten(), Twice(), layers.Dense(classes, activation=model.output, dtype="float32")]
-            return keras.Sequential(parts)
-
-        class Net(keras.Model):
-            def __init__(self, classes):
-                super().__init__()
-                self.last = layers.Dense(classes)
-
-            def call(self, images):
-                return self.last(ops.reshape(images, (-1, 12 * 14)))
-
-        class Thrice(layers.Layer):
-            def call(self, values):
-                return 3 * values
-
-        def subclass(shape, classes):
-            return Net(classes)
-
-        def unregistered(shape, classes):
-            return keras.Sequential([layers.Flatten(), Thrice(), layers.Dense(classes)])
-        """,
-    )
+    write_code(project, OWN_LAYERS)
     params = write_params(
         project / "params.yaml",
         mine={k: v for k, v in settings().items() if k != "units"}

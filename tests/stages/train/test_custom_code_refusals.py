@@ -48,6 +48,7 @@ NETWORKS = {
     "raise ValueError('too few')": r"custom/own.py, line 4, in build: ValueError: too few; correct it",
     "import absent": r"custom/own.py, line 4, in build: ModuleNotFoundError: No module named 'absent'; correct it",
     "return keras.Sequential([layers.Dense(4), layers.Conv2D(2, 99)])": "custom/own.py|check custom.own:build",
+    "open('absent.txt')": "custom/own.py, line 4, in build: FileNotFoundError: .*absent.txt",
     "raise SystemExit(0)": "custom/own.py, line 4, in build: SystemExit: 0",
 }
 
@@ -60,6 +61,7 @@ def test_networks_that_do_not_fit(project: Path, code: str) -> None:
     with pytest.raises(InvalidInput, match=NETWORKS[code]) as refused, own_errors("mine", model):
         networks.build(model, SHAPE, 4)
     assert "\n" not in str(refused.value)
+    assert str(refused.value).startswith("models.mine: ")
 
 
 OUTPUTS = {

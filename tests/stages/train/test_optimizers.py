@@ -148,6 +148,7 @@ def test_initial_weights() -> None:
 
 REFUSED: dict[str, dict[str, Any]] = {
     r"`beta_1` needs adam or adamw or nadam or adamax, got sgd": {"optimizer": {"name": "sgd", "beta_1": 0.5}},
+    r"`beta_2` needs adam .*, got rmsprop": {"optimizer": {"name": "rmsprop", "beta_2": 0.0}},
     r"`clipnorm` and `clipvalue` limit .*; choose one": {
         "optimizer": {"name": "adam", "clipnorm": 1.0, "clipvalue": 1.0}
     },
