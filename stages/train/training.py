@@ -4,9 +4,12 @@ data/prepared (training and validation parts) -> model.keras  model.onnx  histor
 """
 
 import argparse
+import os
 import tempfile
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 from stages.base import timings
@@ -17,6 +20,7 @@ from stages.model.feasibility import feasibility_errors
 from stages.samples.prepared import TrainingData, load_into_memory, read_training_data
 from stages.train import fingerprint
 from stages.train.checkpoints import DEFAULT_FOLDER, CheckpointFile, checkpoint_key, remove_old
+from stages.train.deferred_imports import import_exporter
 from stages.train.device import choose_precision, load_keras, set_up_device
 
 DTYPE_POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}  # Keras's names
@@ -49,6 +53,7 @@ def train(name: str, model: Model, folder: Path, out: Path, checkpoints: Path = 
     inputs = fingerprint.training_inputs(name, model, digests, device, precision)
     checkpoint_file = CheckpointFile(checkpoints, name, checkpoint_key(inputs))
     remove_old(checkpoints)
+    threading.Thread(target=_import_exporter, daemon=True).start()  # while the fit computes
     history, fit_s = fit.fit(trained, data, name, model, checkpoint_file)
     print(f"{name}: fitted in {fit_s:.1f} s", flush=True)
     exported = outputs.inference_network(network, model, data, precision)
@@ -65,6 +70,13 @@ def _load_keras_and_data(folder: Path, data: TrainingData) -> tuple[TrainingData
         images = reader.submit(load_into_memory, data)
         load_keras()
         return images.result(), digests.result()
+
+
+def _import_exporter() -> None:
+    """Imports what the export needs, unless another process will export."""
+    if os.environ["KERAS_BACKEND"] == "tensorflow":
+        with suppress(ImportError):  # the export reports it
+            import_exporter()
 
 
 def check_fits(name: str, model: Model, shape: Sequence[int], classes: int) -> None:
