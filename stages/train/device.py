@@ -15,6 +15,7 @@ from stages.base.errors import DeviceMissing
 from stages.base.machine import available_cores, processor_features, processor_name
 from stages.model.config import Model
 from stages.train.backends.backend import load_backend
+from stages.train.deferred_imports import deferred_imports
 from stages.train.machine_settings import fixed_settings
 
 # Lines that TensorFlow's C++ prints when it is loaded, before any log level applies.
@@ -61,8 +62,9 @@ def load_keras() -> None:
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # relevant errors are raised as exceptions
     with fixed_settings(), without_startup_messages(), _gc_disabled():
-        unused = UNUSED + (UNUSED_BY_TENSORFLOW if os.environ["KERAS_BACKEND"] == "tensorflow" else ())
-        with _blocked_imports(unused):
+        tensorflow = os.environ["KERAS_BACKEND"] == "tensorflow"
+        unused = UNUSED + (UNUSED_BY_TENSORFLOW if tensorflow else ())
+        with _blocked_imports(unused), deferred_imports() if tensorflow else nullcontext():
             import keras  # noqa: F401  (loading it is the purpose)
 
 

@@ -5,9 +5,12 @@ data/prepared (training and validation parts) -> model.keras  model.onnx  histor
 """
 
 import argparse
+import os
 import tempfile
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 from stages.base import timings
@@ -19,6 +22,7 @@ from stages.samples.prepared import TrainingData, load_into_memory, read_trainin
 from stages.train import fingerprint
 from stages.train.checkpoints import DEFAULT_FOLDER, remove_old
 from stages.train.custom.code import own_errors
+from stages.train.deferred_imports import import_exporter
 from stages.train.device import choose_precision, load_keras, set_up_device
 from stages.train.live_history import live_history
 
@@ -55,6 +59,7 @@ def _train(name: str, model: Model, data: TrainingData, digests: dict[str, str],
     device = set_up_device(model.device, model.threads)
     precision = choose_precision(model, device)
     remove_old(checkpoints)
+    threading.Thread(target=_import_exporter, daemon=True).start()  # while the fit computes
     with live_history(out, outputs.history_columns(model)) as show:
         policy = DTYPE_POLICIES[precision]
         trainings = Trainings(name, data, digests, device, precision, policy, checkpoints, [show])
@@ -75,6 +80,13 @@ def _load_keras_and_data(folder: Path, data: TrainingData) -> tuple[TrainingData
         images = reader.submit(load_into_memory, data)
         load_keras()
         return images.result(), digests.result()
+
+
+def _import_exporter() -> None:
+    """Imports what the export needs, unless another process will export."""
+    if os.environ["KERAS_BACKEND"] == "tensorflow":
+        with suppress(ImportError):  # the export reports it
+            import_exporter()
 
 
 def check_fits(name: str, model: Model, data: TrainingData) -> None:

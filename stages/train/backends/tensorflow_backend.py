@@ -2,11 +2,13 @@
 
 import ctypes
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
 from stages.train.backends.fused_batch_norm import with_fused_batch_norm
 from stages.train.backends.interface import Gpu
+from stages.train.backends.late_relu import with_late_relu
 from stages.train.backends.tensorflow_loop import TensorFlowLoop
 
 DRIVER = Path("/proc/driver/nvidia/version")
@@ -20,7 +22,6 @@ BFLOAT16_SINCE = (8, 0)  # compute capability: Ampere
 INSTALL = "uv pip install --constraint requirements.lock --editable '.[gpu]'"
 
 make_loop = TensorFlowLoop
-with_fused_kernels = with_fused_batch_norm
 
 
 def configure(threads: int | None) -> None:
@@ -66,6 +67,11 @@ def explain_missing_gpu() -> str:
         if not _can_be_loaded(library):
             return f"{library} of {component} cannot be loaded; run {INSTALL}"
     return "TensorFlow finds none, although its libraries are installed; check nvidia-smi and CUDA_VISIBLE_DEVICES"
+
+
+def with_fused_kernels(network: Any) -> Any:
+    """Returns the same layers and variables with faster kernels for training, or the network itself."""
+    return with_fused_batch_norm(with_late_relu(network))
 
 
 def _can_be_loaded(library: str) -> bool:
