@@ -39,6 +39,7 @@ def train(name: str, model: Model, folder: Path, out: Path, checkpoints: Path = 
     check_writable(out)
     data, digests = _load_keras_and_data(folder, data)
     from stages.train import fit, networks, outputs, training_model  # import Keras, which is slow: after the checks
+    from stages.train.doubt import measurement
 
     device = set_up_device(model.device, model.threads)
     precision = choose_precision(model, device)
@@ -52,8 +53,9 @@ def train(name: str, model: Model, folder: Path, out: Path, checkpoints: Path = 
     history, fit_s = fit.fit(trained, data, name, model, checkpoint_file)
     print(f"{name}: fitted in {fit_s:.1f} s", flush=True)
     exported = outputs.inference_network(network, model, data, precision)
-    summary = outputs.training_summary(exported, name, model, data, device, precision, history)
-    outputs.write_outputs(exported, model, data, history, summary, out)
+    doubt = measurement.measure_doubt(exported, model, data)
+    summary = outputs.training_summary(exported, name, model, data, device, precision, history, doubt)
+    outputs.write_outputs(exported, model, data, history, summary, out, doubt)
     timings.record("train", name, out / "model.onnx", {"fit_s": fit_s})
     checkpoint_file.remove()
 

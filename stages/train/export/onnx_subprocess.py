@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import TypeAdapter
 
@@ -16,14 +17,18 @@ from stages.samples.prepared import Prepared
 from stages.train.device import load_keras
 
 
-def save_onnx(keras_file: Path, prepared: Prepared, model: ModelBase, path: Path) -> None:
-    """Writes the network in `keras_file`, trained as `model`, as ONNX.
+def save_onnx(keras_file: Path, prepared: Prepared, model: ModelBase, path: Path, doubt: dict[str, Any] | None) -> None:
+    """Writes the network in `keras_file`, trained as `model`, as ONNX; `doubt` is that of the network as JSON.
 
     Raises:
         InkflowError: the export failed.
     """
     inputs = json.dumps(
-        {"prepared": prepared.model_dump(mode="json"), "model": model.model_dump(mode="json", exclude_unset=True)}
+        {
+            "prepared": prepared.model_dump(mode="json"),
+            "model": model.model_dump(mode="json", exclude_unset=True),
+            "doubt": doubt,
+        }
     )
     process = subprocess.run(
         [sys.executable, "-m", __name__, str(keras_file.resolve()), str(path.resolve())],
@@ -40,7 +45,7 @@ def save_onnx(keras_file: Path, prepared: Prepared, model: ModelBase, path: Path
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exports a .keras file as ONNX; standard input has the preparation and the model as JSON."""
+    """Exports a .keras file as ONNX; standard input has preparation, model and doubt as JSON."""
     parser = argparse.ArgumentParser(prog="python -m stages.train.export.onnx_subprocess", description=main.__doc__)
     parser.add_argument("keras_file", type=Path)
     parser.add_argument("onnx_file", type=Path)
@@ -51,9 +56,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     load_keras()
     import keras  # slow, and only quiet after load_keras
 
-    from stages.train.export import model_files  # imports Keras
+    from stages.train.doubt.measurement import MeasuredDoubt  # imports Keras
+    from stages.train.export import model_files
 
-    model_files.save_onnx(keras.saving.load_model(arguments.keras_file), prepared, model, arguments.onnx_file)
+    doubt = MeasuredDoubt.from_json(inputs["doubt"]) if inputs["doubt"] else None
+    model_files.save_onnx(keras.saving.load_model(arguments.keras_file), prepared, model, arguments.onnx_file, doubt)
     return 0
 
 
