@@ -16,7 +16,7 @@ from stages.base.errors import DataError, InkflowError, InvalidInput, ModelError
 from stages.base.files import ZIP_EPOCH, replacing, replacing_folder
 from stages.base.sample_kinds import KINDS
 from stages.export.formats import FORMATS
-from stages.inference.onnx_session import open_model, open_session, predict, read_task
+from stages.inference.onnx_session import open_model, open_session, predict, read_doubt, read_task
 from stages.model.compatibility import OUTPUTS, OutputName, TaskName
 from stages.model.tasks import Task
 from stages.predict.classifier import find_model
@@ -86,7 +86,14 @@ def _load_serving_model(path: Path, data: TrainingData) -> Any:
     if shape != tuple(data.prepared.shape):
         noun = KINDS[data.prepared.kind].noun
         raise ModelError(f"{path}: takes {noun}s of shape {shape}, but the data has {data.prepared.shape}")
-    return model_files.serving_model(network, data.prepared, *_task_and_output(path, network))
+    return model_files.serving_model(network, data.prepared, *_task_and_output(path, network), _temperature(path))
+
+
+def _temperature(path: Path) -> float:
+    """Returns the temperature of the ONNX file beside the Keras model `path`; 1 if there is none."""
+    onnx_file = readable(path.with_name("model.onnx"))
+    doubt = read_doubt(open_session(onnx_file), onnx_file) if onnx_file.exists() else None
+    return doubt.temperature if doubt else 1.0
 
 
 def _task_and_output(path: Path, network: Any) -> tuple[TaskName, OutputName]:

@@ -14,6 +14,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as runtime
 
 from stages.base.errors import ModelError
 from stages.base.shown_text import remove_controls
+from stages.model.doubt import UNLIKENESS, Doubt
 from stages.model.tasks import Task
 
 REMEDY = "train the model again: python -m stages.train"
@@ -85,8 +86,14 @@ def open_model(path: Path, image_shape: Sequence[int], classes: int) -> Any:
     task = read_task(session, path)
     if any(label >= classes for label in task.positive) or len(task.values) not in (0, classes):
         raise ModelError(f"{path}: was trained for other labels than the {classes} of the data set; {REMEDY}")
-    _check_tensor(path, "output", session.get_outputs(), (task.output_width(classes),))
+    _check_tensor(path, "output", prediction_outputs(session), (task.output_width(classes),))
     return session
+
+
+def prediction_outputs(session: Any) -> list[Any]:
+    """Returns the outputs of the model without the unlikeness; a model of this project has one."""
+    outputs: list[Any] = session.get_outputs()
+    return outputs[:1] if len(outputs) == 2 and outputs[1].name == UNLIKENESS else outputs
 
 
 def open_session(path: Path) -> Any:
@@ -148,7 +155,7 @@ def predict_values(session: Any, path: Path, pixels: NDArray[Any]) -> NDArray[np
     Raises:
         ModelError: the model fails, or its outputs are not finite numbers.
     """
-    values = _run(session, path, pixels)
+    values = _run(session, path, pixels, session.get_outputs()[:1])[0]
     if values.shape != (len(pixels), 1) or not np.isfinite(values).all():
         raise ModelError(
             f"{path}: gives values of shape {values.shape} for {len(pixels)} images, "
@@ -163,7 +170,39 @@ def predict_probabilities(session: Any, path: Path, pixels: NDArray[Any]) -> NDA
     Raises:
         ModelError: the model fails, or its outputs are not probabilities.
     """
-    probabilities = _run(session, path, pixels)
+    return _checked_probabilities(path, pixels, _run(session, path, pixels, session.get_outputs()[:1])[0])
+
+
+def predict_with_unlikeness(
+    session: Any, path: Path, pixels: NDArray[Any]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Returns the probabilities (n, classes) and the unlikeness (n,) for raw `pixels` (n, *image_shape).
+
+    Raises:
+        ModelError: the model fails, its outputs are not probabilities, or it gives no unlikeness.
+    """
+    outputs = session.get_outputs()
+    ports = [outputs[0], *(port for port in outputs[1:] if port.name == UNLIKENESS)]
+    results = _run(session, path, pixels, ports)
+    if len(results) != 2 or results[1].shape != (len(pixels), 1) or np.isnan(results[1]).any():
+        got = f"values of shape {results[1].shape}, or some of them NaN" if len(results) == 2 else "none"
+        raise ModelError(f"{path}: gives {got} as {UNLIKENESS}, expected one number for each image; {REMEDY}")
+    return _checked_probabilities(path, pixels, results[0]), results[1][:, 0]
+
+
+def read_doubt(session: Any, path: Path) -> Doubt | None:
+    """Returns the thresholds of doubt in the metadata of the model of `path`; None for a model without them.
+
+    Raises:
+        ModelError: the metadata is invalid.
+    """
+    try:
+        return Doubt.from_metadata(session.get_modelmeta().custom_metadata_map)
+    except ValueError as error:
+        raise ModelError(f"{path}: has invalid metadata ({error}); {REMEDY}") from error
+
+
+def _checked_probabilities(path: Path, pixels: NDArray[Any], probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
     if probabilities.ndim != 2 or len(probabilities) != len(pixels) or not _are_probabilities(probabilities):
         raise ModelError(
             f"{path}: gives values of shape {probabilities.shape} for {len(pixels)} images, "
@@ -172,21 +211,23 @@ def predict_probabilities(session: Any, path: Path, pixels: NDArray[Any]) -> NDA
     return probabilities
 
 
-def _run(session: Any, path: Path, pixels: NDArray[Any]) -> NDArray[np.float32]:
-    limit_s = RUN_S + RUN_S_PER_IMAGE * len(pixels)
+def _run(session: Any, path: Path, pixels: NDArray[Any], ports: Sequence[Any]) -> list[NDArray[np.float32]]:
+    """Returns the outputs `ports` of the model; it computes no others."""
+    limit_s, inputs = RUN_S + RUN_S_PER_IMAGE * len(pixels), pixels.astype(np.float32)
     with _watchdog.limit(limit_s) as options:
         try:
-            result = session.run(None, {session.get_inputs()[0].name: pixels.astype(np.float32)}, options)[0]
-            values = np.asarray(result, np.float32)
+            results = session.run([port.name for port in ports], {session.get_inputs()[0].name: inputs}, options)
+            values = [np.asarray(result, np.float32) for result in results]
         except RUNTIME_ERRORS as error:
             reason = f"stopped after {limit_s:g} s" if options.terminate else _first_line(error)
             raise ModelError(f"{path}: fails on images ({reason}); {REMEDY}") from error
-    declared = session.get_outputs()[0].shape[1:]
-    is_declared = len(declared) == values.ndim - 1 and all(
-        size == side or not isinstance(size, int) for size, side in zip(declared, values.shape[1:], strict=False)
-    )
-    if not is_declared:  # ONNX Runtime itself only logs it
-        raise ModelError(f"{path}: gives values of shape {values.shape}, but declares (batch, {declared}); {REMEDY}")
+    for port, value in zip(ports, values, strict=True):
+        declared = port.shape[1:]
+        is_declared = len(declared) == value.ndim - 1 and all(
+            size == side or not isinstance(size, int) for size, side in zip(declared, value.shape[1:], strict=False)
+        )
+        if not is_declared:  # ONNX Runtime itself only logs it
+            raise ModelError(f"{path}: gives values of shape {value.shape}, but declares (batch, {declared}); {REMEDY}")
     return values
 
 

@@ -39,6 +39,7 @@ HEADINGS = {
     "Augmentation": "models.NAME.augmentation",
     "TestTimeAugmentation": "models.NAME.test_time_augmentation",
     "Report": "report",
+    "Predict": "predict",
     "Gates": "gates",
     "Gate": "gates.every and gates.models.NAME",
 }

@@ -16,6 +16,7 @@ from stages.base.suggestions import did_you_mean
 from stages.base.validation_messages import error_messages
 from stages.data.config import Dataset, Prepare
 from stages.model.config import Model
+from stages.model.doubt import Predict
 from stages.model.feasibility import feasibility_errors, validation_errors
 from stages.report.config import Gates, Report
 from stages.samples.pixels import Crop
@@ -32,6 +33,7 @@ class Params(Section):
         default_factory=dict, description="more models, not trained; `inkflow run --with NAME` copies one to `models`"
     )
     report: Report = Field(description="content of the report")
+    predict: Predict = Field(default_factory=Predict, description="answers of `inkflow predict` and `score`")
     gates: Gates = Field(default_factory=Gates, description="limits that a model must meet before its release")
 
     @model_validator(mode="after")

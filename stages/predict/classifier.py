@@ -15,8 +15,10 @@ from PIL import Image
 from stages.base.errors import DataError, InvalidInput, ModelError
 from stages.base.sample_kinds import KINDS
 from stages.base.suggestions import did_you_mean
-from stages.inference.onnx_session import open_session, predict_probabilities, read_task
+from stages.inference.onnx_session import open_session, prediction_outputs, read_task
+from stages.model.doubt import Thresholds
 from stages.model.tasks import CLASS_NAMES, KIND, PIXELS, STAND_IN, VOCABULARY
+from stages.predict.doubt import NO_THRESHOLDS, probabilities_and_unlikeness, read_thresholds, reason_of_doubt
 from stages.predict.earlier_outputs import ASIDE, OUTPUTS, original, readable
 from stages.predict.image_arrays import Images, RejectedInput
 from stages.predict.mnist_form import MIN_CONTRAST, to_mnist_form
@@ -38,13 +40,20 @@ _is_file, _is_folder = os.path.isfile, os.path.isdir
 
 
 class Prediction(NamedTuple):
-    """The most probable class of one image, and the second most probable one."""
+    """The most probable class of one image, the second most probable one, and the doubt about the answer.
+
+    `unsure` is None if the model states no thresholds; `reason` says why. `probabilities` are those of all classes.
+    """
 
     name: str
     label: str
     probability: float
     runner_up: str
     runner_up_probability: float
+    unsure: bool | None = None
+    reason: str = NO_THRESHOLDS
+    unlikeness: float | None = None
+    probabilities: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -59,6 +68,7 @@ class Classifier:
         pixel_range: The values of black and white in the model's input.
         stand_in_for: The data set for which that of the model's training is only a stand-in, if it is one.
         form: The form of the samples, if they are no images.
+        thresholds: Under these an answer is unsure; None if the model states none.
     """
 
     path: Path
@@ -68,6 +78,7 @@ class Classifier:
     pixel_range: tuple[float, float]
     stand_in_for: str | None = None
     form: SampleForm | None = None
+    thresholds: Thresholds | None = None
 
     @property
     def is_colour(self) -> bool:
@@ -150,18 +161,22 @@ class Classifier:
         self, pending: Sequence[RejectedInput | str], arrays: Sequence[NDArray[Any]]
     ) -> list[Prediction | RejectedInput]:
         """Returns a result for each item of `pending`: an input's rejection, or the name of an image in `arrays`."""
-        top_two = iter(self._top_two(np.concatenate(arrays)) if arrays else ())
-        return [item if isinstance(item, RejectedInput) else Prediction(item, *next(top_two)) for item in pending]
+        answers = iter(self._answers(np.concatenate(arrays)) if arrays else ())
+        return [item if isinstance(item, RejectedInput) else Prediction(item, *next(answers)) for item in pending]
 
-    def _top_two(self, pixels: NDArray[np.float32]) -> Iterator[tuple[str, float, str, float]]:
-        """Yields the two most probable classes of each image, with their probabilities."""
+    def _answers(self, pixels: NDArray[np.float32]) -> Iterator[tuple[Any, ...]]:
+        """Yields the fields of a Prediction after its name, for each image."""
         low, high = self.pixel_range
         scaled = pixels if (low, high) == (0, 255) else low + pixels * ((high - low) / 255)
-        probabilities = predict_probabilities(self.session, self.path, scaled)
+        probabilities, unlikeness = probabilities_and_unlikeness(self.session, self.path, scaled, self.thresholds)
         order = np.argsort(-probabilities, axis=1, kind="stable")[:, :2]
-        values = np.take_along_axis(probabilities, order, axis=1)
-        for (first, second), (high, low) in zip(order.tolist(), values.tolist(), strict=True):
-            yield self.class_names[first], high, self.class_names[second], low
+        for row, (first, second), unlike in zip(probabilities.tolist(), order.tolist(), unlikeness, strict=True):
+            doubt: tuple[Any, ...] = (None, NO_THRESHOLDS)
+            if self.thresholds:
+                reason = reason_of_doubt(row[first], unlike, self.thresholds)
+                doubt = (bool(reason), reason)
+            names = self.class_names
+            yield names[first], row[first], names[second], row[second], *doubt, unlike, tuple(row)
 
 
 def _to_grey(pixels: NDArray[Any], dimensions: int) -> NDArray[Any]:
@@ -219,7 +234,8 @@ def open_classifier(path: Path) -> Classifier:
         metadata = _dataset_metadata(path) | metadata
     names, stand_in = _class_names(path, session, classes, metadata), metadata.get(STAND_IN)
     stand_in_for = stand_in[:100] if isinstance(stand_in, str) and stand_in else None
-    return Classifier(path, session, shape, names, _pixel_range(metadata), stand_in_for, form)
+    thresholds = read_thresholds(path, session)
+    return Classifier(path, session, shape, names, _pixel_range(metadata), stand_in_for, form, thresholds)
 
 
 def _sample_form(session: Any, metadata: dict[str, Any]) -> SampleForm | None:
@@ -233,8 +249,8 @@ def _sample_form(session: Any, metadata: dict[str, Any]) -> SampleForm | None:
 
 
 def _shape_and_classes(path: Path, session: Any, form: SampleForm | None) -> tuple[tuple[int, ...], int]:
-    counts = len(session.get_inputs()), len(session.get_outputs())
-    ports = (*session.get_inputs(), *session.get_outputs())
+    outputs = prediction_outputs(session)
+    counts, ports = (len(session.get_inputs()), len(outputs)), (*session.get_inputs(), *outputs)
     shapes = [tuple(port.shape[1:]) for port in ports]
     is_fixed = all(isinstance(side, int) and side > 0 for shape in shapes for side in shape)
     if counts == (1, 1) and is_fixed and all(port.type == "tensor(float)" for port in ports):

@@ -24,6 +24,9 @@ and centred by mass. Arrays (npz, npy) that already have the model's size are us
 conversion off: then every image has to have the model's size, and its pixels are used unchanged.
 
 A model of vectors, sequences or tokens takes npy, npz and CSV files, with a sample in each row of a CSV file.
+
+An image with a low probability, or unlike the training images, is answered "unsure"; `predict.keep` in params.yaml says
+which share of digits is answered.
 """
 EPILOG = """exit codes: 0: all inputs were classified; 2: some inputs could not be classified, all others were
 """
@@ -39,7 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print one JSON object a line, for rejected inputs too")
     form.add_argument("--csv", action="store_true", help="print CSV with a header")
-    parser.add_argument("--anyway", action="store_true", help="use the model although it failed a quality gate")
+    parser.add_argument(
+        "--anyway", action="store_true", help="answer where the model is unsure, and use a model that failed a gate"
+    )
+    parser.add_argument("--all", action="store_true", help="print the probability of every class")
     parser.add_argument("--parquet", metavar="PATH", help="write a Parquet file")
 
 
@@ -54,7 +60,13 @@ def predict(arguments: argparse.Namespace) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = predict.predict(
-            arguments.model, arguments.files, arguments.raw, form, arguments.parquet, arguments.anyway
+            arguments.model,
+            arguments.files,
+            arguments.raw,
+            form,
+            arguments.parquet,
+            arguments.anyway,
+            arguments.all,
         )
         sys.stdout.flush()
         return code

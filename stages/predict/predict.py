@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from stages.base.errors import EXIT_DONE, EXIT_INVALID, OutputError
 from stages.base.files import replacing
@@ -30,7 +30,32 @@ Write = Callable[[Results], None]
 ROW_GROUP = 10_000  # rows of a row group in a Parquet file: each group has a header
 
 
-def predict(model: str, files: Sequence[str], raw: bool, form: str, parquet: str | None, anyway: bool = False) -> int:
+COLUMNS = Prediction._fields[:-1]  # of a table: each probability has a column of its own
+
+
+class Style(NamedTuple):
+    """What is written beside the fields of a Prediction.
+
+    Attributes:
+        marks: Columns with the same value in each row.
+        classes: Names of the classes whose probabilities are written; none without `--all`.
+        anyway: Write an answer where the model is unsure, too.
+    """
+
+    marks: Mapping[str, str]
+    classes: tuple[str, ...] = ()
+    anyway: bool = False
+
+
+def predict(
+    model: str,
+    files: Sequence[str],
+    raw: bool,
+    form: str,
+    parquet: str | None,
+    anyway: bool = False,
+    every_class: bool = False,
+) -> int:
     """Classifies `files`, writes the results, and returns the exit code.
 
     Args:
@@ -39,15 +64,17 @@ def predict(model: str, files: Sequence[str], raw: bool, form: str, parquet: str
         raw: Use pixels as they are.
         form: Format of standard output: text, csv or json.
         parquet: Path of a Parquet file to write instead.
-        anyway: Use the model although it failed a quality gate.
+        anyway: Answer where the model is unsure, and use a model that failed a quality gate.
+        every_class: Write the probability of every class.
 
     Raises:
         InkflowError: The model cannot be used, or the Parquet file cannot be written.
     """
     classifier, _ = open_model(model, anyway)
     marks = {STAND_IN: escape_unprintable(classifier.stand_in_for)} if classifier.stand_in_for else {}
+    style = Style(marks, classifier.class_names if every_class else (), anyway)
     total = rejected = 0
-    with _writer(form, parquet, marks) as write, _progress(classifier, files, parquet is not None) as advance:
+    with _writer(form, parquet, style) as write, _progress(classifier, files, parquet is not None) as advance:
         for results in classifier.predict(_read_all(classifier, files), raw):
             write(results)
             for result in results:
@@ -72,44 +99,62 @@ def _read_all(classifier: Classifier, files: Sequence[str]) -> Iterator[Images |
 
 
 @contextmanager
-def _writer(form: str, parquet: str | None, marks: Mapping[str, str]) -> Iterator[Write]:
-    """Yields the function that writes a batch of results; `marks` are columns with the same value in each row."""
+def _writer(form: str, parquet: str | None, style: Style) -> Iterator[Write]:
+    """Yields the function that writes a batch of results."""
     if parquet is not None:
-        with _parquet_writer(Path(parquet), marks) as write:
+        with _parquet_writer(Path(parquet), style) as write:
             yield write
     elif form == "csv":
         lines = csv.writer(sys.stdout, lineterminator="\n")
-        lines.writerow((*Prediction._fields, *marks))
+        lines.writerow((*COLUMNS, *style.marks, *_probability_columns(style)))
         yield lambda results: lines.writerows(
-            (*_row(result), *marks.values()) for result in results if isinstance(result, Prediction)
+            (
+                "" if value is None else str(value).lower() if isinstance(value, bool) else value
+                for value in row.values()
+            )
+            for row in (_row(result, style) for result in results if isinstance(result, Prediction))
         )
     else:
         format_result = _json_line if form == "json" else _text_line
-        yield lambda results: print("".join(format_result(result, marks) for result in results), end="", flush=True)
+        yield lambda results: print("".join(format_result(result, style) for result in results), end="", flush=True)
 
 
-def _row(prediction: Prediction) -> tuple[Any, ...]:
+def _probability_columns(style: Style) -> list[str]:
+    return [f"p{number}" for number in range(len(style.classes))]
+
+
+def _row(prediction: Prediction, style: Style) -> dict[str, Any]:
     """Returns the row for CSV and Parquet; the labels come from the model's file and can hold any character."""
-    return tuple(escape_unprintable(value) if isinstance(value, str) else value for value in prediction)
+    values = (escape_unprintable(value) if isinstance(value, str) else value for value in prediction[: len(COLUMNS)])
+    probabilities = zip(_probability_columns(style), prediction.probabilities, strict=False)
+    return dict(zip(COLUMNS, values, strict=True)) | dict(style.marks) | dict(probabilities)
 
 
-def _text_line(result: Prediction | RejectedInput, marks: Mapping[str, str]) -> str:
+def _text_line(result: Prediction | RejectedInput, style: Style) -> str:
     if isinstance(result, RejectedInput):  # it is on standard error
         return ""
     name, label, runner_up = map(escape_unprintable, (result.name, result.label, result.runner_up))
-    mark = f"  [stand-in for {marks[STAND_IN]}]" if marks else ""
+    mark = f"  [stand-in for {style.marks[STAND_IN]}]" if style.marks else ""
     second = f"(then {runner_up}  {result.runner_up_probability:.4f})"
-    return f"{name}  {label}  {result.probability:.4f}  {second}{mark}\n"
+    answer = f"{label}  {result.probability:.4f}  {second}"
+    if result.unsure and not style.anyway:
+        answer = f"unsure: {result.reason}  (perhaps {label}  {result.probability:.4f}, {second[1:]}"
+    pairs = zip(style.classes, result.probabilities, strict=False)
+    every = ", ".join(f"{escape_unprintable(word)}: {probability:.4f}" for word, probability in pairs)
+    return f"{name}  {answer}{f'  [{every}]' if every else ''}{mark}\n"
 
 
-def _json_line(result: Prediction | RejectedInput, marks: Mapping[str, str]) -> str:
+def _json_line(result: Prediction | RejectedInput, style: Style) -> str:
     if isinstance(result, RejectedInput):
-        return json.dumps({"name": result.name, "error": result.reason}) + "\n"
-    return json.dumps(result._asdict() | dict(marks)) + "\n"
+        return json.dumps({"name": result.name, "error": result.reason, "unsure": True}) + "\n"
+    fields: dict[str, Any] = dict(zip(COLUMNS, result, strict=False)) | dict(style.marks)
+    if style.classes:
+        fields["probabilities"] = dict(zip(style.classes, result.probabilities, strict=True))
+    return json.dumps(fields) + "\n"
 
 
 @contextmanager
-def _parquet_writer(path: Path, marks: Mapping[str, str]) -> Iterator[Write]:
+def _parquet_writer(path: Path, style: Style) -> Iterator[Write]:
     """Yields a function that writes results to the Parquet file `path`, which appears when the block ends.
 
     Raises:
@@ -119,15 +164,12 @@ def _parquet_writer(path: Path, marks: Mapping[str, str]) -> Iterator[Write]:
     import pyarrow.parquet as pq
 
     text, number = pa.string(), pa.float32()
-    columns = dict(zip(Prediction._fields, (text, text, number, text, number), strict=True))
-    schema = pa.schema(columns | dict.fromkeys(marks, text))
+    columns = dict(zip(COLUMNS, (text, text, number, text, number, pa.bool_(), text, number), strict=True))
+    schema = pa.schema(columns | dict.fromkeys(style.marks, text) | dict.fromkeys(_probability_columns(style), number))
     rows: list[dict[str, Any]] = []
 
     def write(results: Results, min_rows: int = ROW_GROUP) -> None:
-        predictions = (result for result in results if isinstance(result, Prediction))
-        rows.extend(
-            dict(zip(Prediction._fields, _row(prediction), strict=True)) | dict(marks) for prediction in predictions
-        )
+        rows.extend(_row(result, style) for result in results if isinstance(result, Prediction))
         if len(rows) < min_rows:
             return
         try:

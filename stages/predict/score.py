@@ -45,9 +45,12 @@ SCHEMA = pa.schema(
         "runner_up": TEXT,
         "runner_up_probability": NUMBER,
         "stand_in_for": TEXT,  # data set for which that of the model's training is a stand-in; null if it is none
+        "unsure": pa.bool_(),  # null if the model states no thresholds
+        "reason": TEXT,  # why it is unsure
+        "unlikeness": NUMBER,  # to the training images; null if the model does not measure it
     }
 )
-ADDED = ("folder", STAND_IN)  # columns that tables of earlier versions lack
+ADDED = ("folder", STAND_IN, "unsure", "reason", "unlikeness")  # columns that tables of earlier versions lack
 KEY = ("folder", "file", "sha256", "model_sha256", "raw")
 MAX_ROWS = 10_000  # kept as Python objects, which take ten times the memory of Arrow's
 
@@ -58,10 +61,14 @@ class ScoreCounts(NamedTuple):
     scored: int
     known: int
     rejected: int
+    unsure: int = 0  # images
 
     def __str__(self) -> str:
         """Returns the message for the log and for the state of the flow run."""
-        return f"{self.scored} files scored, {self.known} were scored before, {self.rejected} could not be scored"
+        unsure = f", {self.unsure} answers are unsure" if self.unsure else ""
+        return (
+            f"{self.scored} files scored, {self.known} were scored before, {self.rejected} could not be scored{unsure}"
+        )
 
 
 def score(model: str, folder: Path, out: Path, raw: bool = False, anyway: bool = False) -> ScoreCounts:
@@ -111,13 +118,14 @@ class Scorer:
     rejected: list[RejectedInput] = field(default_factory=list)
     _scored: int = 0
     _skipped: int = 0
+    _unsure: int = 0
     _rows: list[dict[str, Any]] = field(default_factory=list)
     _tables: list[Any] = field(default_factory=list)
 
     @property
     def counts(self) -> ScoreCounts:
         """The numbers of files so far."""
-        return ScoreCounts(self._scored, self._skipped, len(self.rejected))
+        return ScoreCounts(self._scored, self._skipped, len(self.rejected), self._unsure)
 
     def add(self, name: str, file: str) -> None:
         """Scores the file `name`, called `file` in the table; rejects all of its images if one is rejected."""
@@ -138,7 +146,8 @@ class Scorer:
             return
         self._scored += 1
         stand_in = self.classifier.stand_in_for and escape_unprintable(self.classifier.stand_in_for)
-        predictions = (result for result in results if isinstance(result, Prediction))
+        predictions = [result for result in results if isinstance(result, Prediction)]
+        self._unsure += sum(prediction.unsure is True for prediction in predictions)
         self._rows += [_row(key, name, prediction) | {STAND_IN: stand_in} for prediction in predictions]
         if len(self._rows) >= MAX_ROWS:
             self._pack()
@@ -169,7 +178,7 @@ def _read_table(path: Path) -> Any:
         ) from error
     for name in ADDED:
         if name not in table.schema.names:
-            table = table.append_column(SCHEMA.field(name), pa.nulls(len(table), TEXT))
+            table = table.append_column(SCHEMA.field(name), pa.nulls(len(table), SCHEMA.field(name).type))
     if set(table.schema.names) == set(SCHEMA.names):
         table = table.select(SCHEMA.names)
     if table.schema != SCHEMA:
@@ -194,7 +203,8 @@ def _row(key: tuple[Any, ...], name: str, prediction: Prediction) -> dict[str, A
     image = key[1] + escape_unprintable(prediction.name.removeprefix(name))
     label, runner_up = escape_unprintable(prediction.label), escape_unprintable(prediction.runner_up)
     values = (*key, image, label, prediction.probability, runner_up, prediction.runner_up_probability)
-    return dict(zip(SCHEMA.names[:-1], values, strict=True))
+    doubt = {"unsure": prediction.unsure, "reason": prediction.reason, "unlikeness": prediction.unlikeness}
+    return dict(zip(SCHEMA.names[: len(values)], values, strict=True)) | doubt
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -16,6 +16,7 @@ from stages.samples.prepared import TrainingData
 from stages.train import fingerprint
 from stages.train.custom.network import float32_network
 from stages.train.device import Device, Precision
+from stages.train.doubt.measurement import MeasuredDoubt
 from stages.train.early_stopping import best_epoch
 from stages.train.export import model_files, onnx_subprocess
 from stages.train.fit import score
@@ -55,8 +56,12 @@ def training_summary(
     device: Device,
     precision: str,
     history: Sequence[Epoch],
+    doubt: MeasuredDoubt | None = None,
 ) -> dict[str, Any]:
-    """Returns the content of training.json: model, device, versions, and the scores of the exported `network`."""
+    """Returns the content of training.json: model, device, versions, and the scores of the exported `network`.
+
+    The scores are those of the network itself, without its temperature.
+    """
     parts = {"train": data.train, "validation": data.validation}
     backend, environment = keras.backend.backend(), remaining_settings()
     return {
@@ -77,6 +82,7 @@ def training_summary(
             for key, part in parts.items()
         },
         "samples": {key: len(part.labels) for key, part in parts.items()},
+        **({"calibration": doubt.calibration.record()} if doubt else {}),
     }
 
 
@@ -121,6 +127,7 @@ def write_outputs(
     history: Iterable[Epoch],
     summary: dict[str, Any],
     out: Path,
+    doubt: MeasuredDoubt | None = None,
 ) -> None:
     """Writes all OUTPUTS to the folder `out`, or none, and checks that the ONNX model agrees with `network`.
 
@@ -133,10 +140,11 @@ def write_outputs(
         paths = {name: files.enter_context(replacing(out / name)) for name in OUTPUTS}
         model_files.save_keras(network, paths["model.keras"])
         if keras.backend.backend() == "tensorflow":
-            model_files.save_onnx(network, data.prepared, model, paths["model.onnx"])
+            model_files.save_onnx(network, data.prepared, model, paths["model.onnx"], doubt)
         else:
-            onnx_subprocess.save_onnx(paths["model.keras"], data.prepared, model, paths["model.onnx"])
-        model_files.check_agreement(network, paths["model.onnx"], images, data.prepared, model)
+            facts = doubt and doubt.to_json()
+            onnx_subprocess.save_onnx(paths["model.keras"], data.prepared, model, paths["model.onnx"], facts)
+        model_files.check_agreement(network, paths["model.onnx"], images, data.prepared, model, doubt)
         write_history(paths[HISTORY], history, history_columns(model))
         write_json(paths["training.json"], summary)
 

@@ -11,6 +11,7 @@ from stages.samples.prepared import TrainingData
 from stages.train import fingerprint, fit, networks, outputs, training_model
 from stages.train.checkpoints import CheckpointFile, checkpoint_key
 from stages.train.device import Device, Precision
+from stages.train.doubt.measurement import measure_doubt
 from stages.train.live_history import OUTPUTS
 from stages.train.network_trial import check_network
 from stages.train.progress import Epoch
@@ -73,16 +74,15 @@ class Trainings:
             )
             observers = [*self.observers, sinks.send_rows]
             if model.callbacks:
-                print(
-                    f"{label}: has callbacks, whose state no checkpoint holds: it does not resume after a kill",
-                    flush=True,
-                )
+                print(f"{label}: does not resume after a kill: no checkpoint has the callbacks' state", flush=True)
             resumable = None if model.callbacks else checkpoint_file
             history, fit_s = fit.fit(trained, data, label, model, resumable, observers)
             print(f"{label}: fitted in {fit_s:.1f} s", flush=True)
             exported = outputs.inference_network(network, model, data, self.precision)
-            summary = outputs.training_summary(exported, self.name, model, data, self.device, self.precision, history)
+            doubt = measure_doubt(exported, model, data)
+            facts = (self.device, self.precision, history, doubt)
+            summary = outputs.training_summary(exported, self.name, model, data, *facts)
             summary |= outputs.layer_table(network)
-            outputs.write_outputs(exported, model, data, history, summary, out)
+            outputs.write_outputs(exported, model, data, history, summary, out, doubt)
             sinks.close("FINISHED", [str(out / file) for file in OUTPUTS])
         return Trained(summary, fit_s, checkpoint_file)

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from stages.model.augmentation_config import TestTimeAugmentation
 from stages.train.augmentation import affine_transforms, source_coordinates
 
+AUGMENTED = "_of_views"  # at the end of the name of a network that averages over views
+
 
 class View(NamedTuple):
     """A transform of an image: the arguments of `affine_transforms`, with the shifts as fractions of its sides."""
@@ -43,7 +45,7 @@ def with_test_time_augmentation(network: Any, augmentation: TestTimeAugmentation
     images = keras.Input(network.input_shape[1:])
     views = [images, *(transform(images, view) for view in augmented_views(augmentation))]
     mean = keras.layers.Average()([network(view) for view in views])
-    return keras.Model(images, mean, name=f"{network.name}_of_views")
+    return keras.Model(images, mean, name=network.name + AUGMENTED)
 
 
 def transform(images: Any, view: View) -> Any:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 
 import onnx
 
+from stages.model.doubt import UNLIKENESS
 from stages.model.tasks import METADATA, Task
 
 
@@ -16,7 +17,8 @@ def canonical_onnx(
     The names of tf2onnx contain a counter that runs through the whole process.
     """
     graph = model.graph
-    names = {"": "", graph.input[0].name: input_name, graph.output[0].name: task.output}
+    outputs = zip((value.name for value in graph.output), (task.output, UNLIKENESS), strict=False)
+    names = {"": "", graph.input[0].name: input_name, **dict(outputs)}
     _sort_nodes(graph)
     onnx.helper.set_model_props(model, {METADATA: task.to_json(), **(metadata or {})})
     graph.name, graph.doc_string = "inkflow", ""

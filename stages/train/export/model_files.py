@@ -17,11 +17,16 @@ from stages.base.errors import InkflowError
 from stages.base.files import canonical_zip
 from stages.model.compatibility import OutputName, TaskName
 from stages.model.config import ModelBase
+from stages.model.doubt import METADATA as DOUBT
+from stages.model.doubt import UNLIKENESS
 from stages.model.tasks import CLASS_NAMES, KIND, PIXELS, STAND_IN, VOCABULARY, task_of
 from stages.samples.prepared import Prepared, float32_constant, normalise, raw_pixels
+from stages.train.doubt.measurement import MeasuredDoubt, Outputs, as_arrays, outputs_of
+from stages.train.doubt.unlikeness import Unlikeness
 from stages.train.export.canonical_onnx import canonical_onnx
 
 OPSET = 15  # of ONNX: fixed, so that another version of tf2onnx gives the same operations
+UNLIKENESS_TOLERANCE = 1e-3  # the same of the unlikeness, relative: a difference of large numbers
 TOLERANCE = 1e-5  # largest difference of a probability between Keras and ONNX, both in float32
 ROUNDING_TOLERANCE = 0.05  # of the outputs in bfloat16, relative to float32; one operation has 8 bits: 0.004
 FIXED_DATE = "1980-01-01@00:00:00"  # in Keras's format
@@ -39,21 +44,23 @@ def save_keras(network: Any, path: Path) -> None:
         canonical_zip(normalised, path)
 
 
-def save_onnx(network: Any, prepared: Prepared, model: ModelBase, path: Path) -> None:
+def save_onnx(
+    network: Any, prepared: Prepared, model: ModelBase, path: Path, doubt: MeasuredDoubt | None = None
+) -> None:
     """Writes the serving model of `network`, trained as `model`, as ONNX with the input `pixels` (batch, *raw_shape).
 
-    For other samples than images the input is called `samples`. The output is called `probabilities` or `values`; see
-    `serving_model`.
+    For other samples than images the input is called `samples`. The output is called `probabilities` or `values`; a
+    further one is the `unlikeness`. See `serving_model`.
     """
     signature = [keras.InputSpec(shape=(None, *prepared.raw_shape), dtype="float32", name=prepared.input_name)]
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         # Keras's patch of tf2onnx uses an alias that NumPy 2 warns about.
         warnings.filterwarnings("ignore", "In the future `np.object`", FutureWarning)
         exported = Path(folder, "exported.onnx")
-        serving_model(network, prepared, model.task, model.output).export(
-            str(exported), "onnx", verbose=False, input_signature=signature, opset_version=OPSET
-        )
-        metadata = dataset_metadata(prepared)
+        temperature = doubt.calibration.temperature if doubt else 1.0
+        serving = serving_model(network, prepared, model.task, model.output, temperature, doubt and doubt.unlikeness)
+        serving.export(str(exported), "onnx", verbose=False, input_signature=signature, opset_version=OPSET)
+        metadata = dataset_metadata(prepared) | ({DOUBT: doubt.doubt.to_json()} if doubt else {})
         canonical = canonical_onnx(onnx.load(exported), task_of(model), metadata, prepared.input_name)
     path.write_bytes(canonical.SerializeToString(deterministic=True))
 
@@ -69,15 +76,28 @@ def dataset_metadata(prepared: Prepared) -> dict[str, str]:
     return metadata | ({CLASS_NAMES: json.dumps(prepared.class_names)} if prepared.class_names else {})
 
 
-def serving_model(network: Any, prepared: Prepared, task: TaskName, output: OutputName) -> Any:
+def serving_model(
+    network: Any,
+    prepared: Prepared,
+    task: TaskName,
+    output: OutputName,
+    temperature: float = 1.0,
+    unlikeness: Unlikeness | None = None,
+) -> Any:
     """Returns a Keras model from raw samples (n, *raw_shape) to predictions; `output` is what `network` gives.
 
     Predictions are probabilities (n, classes), for two_class (n, 2) with the positive class last, or for a regression
-    values (n, 1). Scores of a hinge loss are treated as logits: their order is right, the probabilities are a guess.
+    values (n, 1). Logits are divided by the `temperature`. Scores of a hinge loss are treated as logits. With
+    `unlikeness`, that of the images (n, 1) is a second output.
     """
     samples = keras.Input(prepared.raw_shape, name=prepared.input_name)
-    result = network(_network_input(samples, prepared))
-    return keras.Model(samples, _predictions(result, task, output, keras.ops), name="serving")
+    inputs = _network_input(samples, prepared)
+    outputs = outputs_of(network, task, inputs) if unlikeness or temperature != 1 else Outputs(network(inputs))
+    predictions = _predictions(outputs, task, output, keras.ops, temperature)
+    if unlikeness is None:
+        return keras.Model(samples, predictions, name="serving")
+    measured = unlikeness.measure(outputs.features, outputs.logits, keras.ops)
+    return keras.Model(samples, [predictions, measured], name="serving")
 
 
 def _network_input(samples: Any, prepared: Prepared) -> Any:
@@ -91,8 +111,11 @@ def _network_input(samples: Any, prepared: Prepared) -> Any:
     return keras.layers.Reshape(prepared.shape)((inside - prepared.offset) / prepared.scale)
 
 
-def _predictions(result: Any, task: TaskName, output: OutputName, ops: Any) -> Any:
-    """Returns predictions from the `result` of a network; `ops` is keras.ops or _NumpyOps."""
+def _predictions(outputs: Outputs, task: TaskName, output: OutputName, ops: Any, temperature: float) -> Any:
+    """Returns predictions from the `outputs` of a network; `ops` is keras.ops or _NumpyOps."""
+    result = outputs.result
+    if temperature != 1:
+        return ops.softmax(outputs.to_calibrate(task, output, ops) / temperature)
     if task == "multiclass" and output == "logits":
         return ops.softmax(result)
     if task == "two_class":
@@ -105,6 +128,7 @@ class _NumpyOps:
     """The operations of `_predictions` in NumPy: an independent computation to compare the ONNX model with."""
 
     concatenate = staticmethod(np.concatenate)
+    log, maximum = staticmethod(np.log), staticmethod(np.maximum)
 
     @staticmethod
     def softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -119,7 +143,12 @@ class _NumpyOps:
 
 
 def check_agreement(
-    network: Any, path: Path, images: NDArray[np.float32], prepared: Prepared, model: ModelBase
+    network: Any,
+    path: Path,
+    images: NDArray[np.float32],
+    prepared: Prepared,
+    model: ModelBase,
+    doubt: MeasuredDoubt | None = None,
 ) -> float:
     """Returns the largest difference of a prediction between `network` and its ONNX file, on prepared `images`.
 
@@ -127,22 +156,29 @@ def check_agreement(
     is relative to the largest prediction where that is above 1.
 
     Raises:
-        InkflowError: the difference is above TOLERANCE.
+        InkflowError: the difference is above TOLERANCE, or that of the unlikeness above UNLIKENESS_TOLERANCE.
     """
     raw = raw_pixels(images, prepared)
     if prepared.kind != "image":  # raw features are rounded, much where their mean is far from 0
         images = normalise(raw, prepared.offset, prepared.scale)
-    result = _outputs(network, images)
-    trained, output = _predictions(result, model.task, model.output, _NumpyOps), task_of(model).output
+    temperature, unlikeness = (doubt.calibration.temperature, doubt.unlikeness) if doubt else (1.0, None)
+    outputs = as_arrays(outputs_of(network, model.task, images))
+    trained = {task_of(model).output: _predictions(outputs, model.task, model.output, _NumpyOps, temperature)}
+    tolerances = [TOLERANCE, UNLIKENESS_TOLERANCE]
+    if unlikeness:
+        trained[UNLIKENESS] = unlikeness.measure(outputs.features, outputs.logits, np)
     session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
-    exported = session.run([output], {prepared.input_name: raw})[0]
-    difference = float(np.abs(exported - trained).max() / max(1.0, np.abs(trained).max()))
-    if not difference <= TOLERANCE:
-        raise InkflowError(
-            f"the {output} of the exported ONNX model differ by {difference:.2g} from those of Keras, "
-            f"expected at most {TOLERANCE:g}; nothing was written: please report the parameters"
-        )
-    return difference
+    exported = session.run(list(trained), {prepared.input_name: raw})
+    differences = []
+    for (output, expected), got, tolerance in zip(trained.items(), exported, tolerances, strict=False):
+        difference = float(np.abs(got - expected).max() / max(1.0, np.abs(expected).max()))
+        if not difference <= tolerance:
+            raise InkflowError(
+                f"the {output} of the exported ONNX model differ by {difference:.2g} from those of Keras, "
+                f"expected at most {tolerance:g}; nothing was written: please report the parameters"
+            )
+        differences.append(difference)
+    return differences[0]
 
 
 def check_rounding(trained: Any, exported: Any, images: NDArray[np.float32]) -> float:

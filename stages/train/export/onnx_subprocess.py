@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import TypeAdapter
 
@@ -17,8 +18,8 @@ from stages.samples.prepared import Prepared
 from stages.train.device import load_keras
 
 
-def save_onnx(keras_file: Path, prepared: Prepared, model: ModelBase, path: Path) -> None:
-    """Writes the network in `keras_file`, trained as `model`, as ONNX.
+def save_onnx(keras_file: Path, prepared: Prepared, model: ModelBase, path: Path, doubt: dict[str, Any] | None) -> None:
+    """Writes the network in `keras_file`, trained as `model`, as ONNX; `doubt` is that of the network as JSON.
 
     Raises:
         InkflowError: the export failed.
@@ -28,6 +29,7 @@ def save_onnx(keras_file: Path, prepared: Prepared, model: ModelBase, path: Path
             "prepared": prepared.model_dump(mode="json"),
             "model": model.model_dump(mode="json", exclude_unset=True),
             "project": str(Path.cwd()),
+            "doubt": doubt,
         }
     )
     process = subprocess.run(
@@ -45,7 +47,7 @@ def save_onnx(keras_file: Path, prepared: Prepared, model: ModelBase, path: Path
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exports a .keras file as ONNX; standard input has the preparation and the model as JSON."""
+    """Exports a .keras file as ONNX; standard input has preparation, model and doubt as JSON."""
     parser = argparse.ArgumentParser(prog="python -m stages.train.export.onnx_subprocess", description=main.__doc__)
     parser.add_argument("keras_file", type=Path)
     parser.add_argument("onnx_file", type=Path)
@@ -57,12 +59,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     import keras  # slow, and only quiet after load_keras
 
     from stages.train.custom.code import load_code
-    from stages.train.export import model_files  # imports Keras
+    from stages.train.doubt.measurement import MeasuredDoubt  # imports Keras
+    from stages.train.export import model_files
 
     os.chdir(inputs["project"])  # where the folder `custom` is
     for name in own_code(model):
         load_code(name)  # registers its layers
-    model_files.save_onnx(keras.saving.load_model(arguments.keras_file), prepared, model, arguments.onnx_file)
+    doubt = MeasuredDoubt.from_json(inputs["doubt"]) if inputs["doubt"] else None
+    model_files.save_onnx(keras.saving.load_model(arguments.keras_file), prepared, model, arguments.onnx_file, doubt)
     return 0
 
 

@@ -19,8 +19,11 @@ from flows.cli.main import main  # noqa: E402  (as the others)
 from stages.base.errors import InkflowError, exit_with  # noqa: E402  (as the others)
 from stages.export import export as exporting  # noqa: E402  (imports Keras)
 from stages.export.formats import FORMATS  # noqa: E402  (as the others)
+from stages.model.doubt import Doubt  # noqa: E402  (as the others)
 from stages.samples.prepared import read_training_data  # noqa: E402  (as the others)
 from stages.train import networks  # noqa: E402  (import Keras)
+from stages.train.doubt.calibration import Calibration  # noqa: E402  (as the others)
+from stages.train.doubt.measurement import MeasuredDoubt  # noqa: E402  (imports Keras)
 from stages.train.export import model_files  # noqa: E402  (import Keras)
 
 # Keras reads TensorFlow's variables with np.array(), which NumPy 2 warns about.
@@ -29,14 +32,16 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't
 
 @pytest.fixture
 def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder, with prepared data, cropped and standardised, and a model `cnn` with logits."""
+    """The current folder, with prepared data, cropped and standardised, and a calibrated model `cnn` with logits."""
     monkeypatch.chdir(tmp_path)
     folders: Folders = write_data(tmp_path / "data", crop={"top": 1, "left": 2}, normalise="standard")
     prepared = folders.data.prepared
     network = networks.build(make_model("cnn", output="logits"), prepared.shape, prepared.classes)
     (tmp_path / "models/cnn").mkdir(parents=True)
     model_files.save_keras(network, tmp_path / "models/cnn/model.keras")
-    model_files.save_onnx(network, prepared, make_model("cnn", output="logits"), tmp_path / "models/cnn/model.onnx")
+    doubt = MeasuredDoubt(Calibration(2.0), Doubt(2.0))
+    model = make_model("cnn", output="logits")
+    model_files.save_onnx(network, prepared, model, tmp_path / "models/cnn/model.onnx", doubt)
     return tmp_path
 
 

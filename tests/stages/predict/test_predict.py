@@ -99,7 +99,7 @@ def test_forms_agree(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (work / "bad.png").write_bytes(b"")
     assert predict("reader", "x.npy", "bad.png", "--json") == 2
     objects = rows(capsys)
-    assert objects.pop() == {"name": "bad.png", "error": "is empty"}
+    assert objects.pop() == {"name": "bad.png", "error": "is empty", "unsure": True}
     assert predict("reader", "x.npy", "bad.png", "--csv") == 2
     table = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert predict("reader", "x.npy", "bad.png", "--parquet", "out/x.parquet") == 2

@@ -96,12 +96,13 @@ def test_training_json_summarises_the_training(trained: Path, folders: Folders) 
 
 
 def test_both_models_predict_the_same(trained: Path, folders: Folders) -> None:
-    """model.keras on prepared images and model.onnx on raw images predict the same probabilities."""
+    """model.keras on prepared images, with the temperature, and model.onnx on raw images predict the same."""
     data = folders.data
     with np.load(folders.raw / "dataset.npz") as arrays:
         raw = arrays["x_test"]
     inputs = (raw[:, 1:, :, None].astype(np.float32) - data.prepared.offset) / data.prepared.scale
     logits = keras.saving.load_model(trained / "model.keras").predict(inputs.astype(np.float32), verbose=0)
+    logits /= json.loads((trained / "training.json").read_text())["calibration"]["temperature"]
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     session = onnxruntime.InferenceSession(trained / "model.onnx")
     probabilities = session.run(None, {"pixels": raw.astype(np.float32)})[0]

@@ -1,0 +1,127 @@
+"""Measures the doubt of a trained network on the images that it was trained on and validated with."""
+
+from typing import Any, NamedTuple, Self
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from stages.model.compatibility import OutputName, TaskName
+from stages.model.config import ModelBase
+from stages.model.doubt import Doubt
+from stages.model.tasks import task_of
+from stages.samples.prepared import Part, TrainingData
+from stages.train.doubt.calibration import Calibration, class_logits, fit_temperature, two_logits
+from stages.train.doubt.thresholds import choose_thresholds
+from stages.train.doubt.unlikeness import Unlikeness, fit_unlikeness
+from stages.train.test_time_augmentation import AUGMENTED
+
+TRAIN_SAMPLES, VALIDATION_SAMPLES = 10_000, 20_000  # at most, evenly spaced: more cost time and change little
+BATCH = 1000
+EPSILON = 1e-7  # about the distance from 1 to the next lower float32
+
+Floats = NDArray[np.float64]
+
+
+class Outputs(NamedTuple):
+    """What a network says of images: its result, and features and logits (n, classes) of its last layer, if known.
+
+    `are_own` is whether the logits belong to the result, which is a mean over images in test-time augmentation.
+    """
+
+    result: Any
+    features: Any = None
+    logits: Any = None
+    are_own: bool = True
+
+    def to_calibrate(self, task: TaskName, output: OutputName, ops: Any) -> Any:
+        """Returns the logits (n, classes) that the temperature divides, or None; `output` is what the result is."""
+        if task == "multiclass":
+            return class_logits(self.result, output == "logits", ops)
+        if output == "logits":
+            return two_logits(self.result, ops)
+        return self.logits if self.are_own else None
+
+
+class MeasuredDoubt(NamedTuple):
+    """The doubt of a network: its calibration, the thresholds, and the measure of unlikeness, if it has one."""
+
+    calibration: Calibration
+    doubt: Doubt
+    unlikeness: Unlikeness | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the content for another process."""
+        unlikeness = self.unlikeness.to_lists() if self.unlikeness else None
+        return {"calibration": self.calibration, "doubt": self.doubt.__dict__, "unlikeness": unlikeness}
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Self:
+        """Returns what `to_json` has written."""
+        temperature, *lists = content["doubt"].values()
+        doubt = Doubt(temperature, *map(tuple, lists))
+        unlikeness = Unlikeness.from_lists(content["unlikeness"]) if content["unlikeness"] else None
+        return cls(Calibration(*content["calibration"]), doubt, unlikeness)
+
+
+def measure_doubt(network: Any, model: ModelBase, data: TrainingData) -> MeasuredDoubt | None:
+    """Returns the doubt of `network`, trained as `model` on `data`; a regression has no probabilities, so no doubt."""
+    if model.task == "regression":
+        return None
+    task, (train, train_labels) = task_of(model), _run(network, model, data.train, TRAIN_SAMPLES)
+    unlikeness = None
+    if train.features is not None:
+        unlikeness = fit_unlikeness(train.features, train.logits, task.task_labels(train_labels))
+    if not len(data.validation.labels):
+        return MeasuredDoubt(Calibration(note="not calibrated: there are no validation images"), Doubt(), unlikeness)
+    validation, labels = _run(network, model, data.validation, VALIDATION_SAMPLES)
+    logits = validation.to_calibrate(model.task, model.output, np)
+    calibration = Calibration(note="not calibrated: the network has no logits")
+    if logits is None:  # a mean of sigmoids: near 1 a float32 is too coarse for its logit
+        logits = two_logits(special.logit(np.clip(validation.result, EPSILON, 1 - EPSILON)), np)
+    else:
+        calibration = fit_temperature(logits, task.task_labels(labels))
+    scaled = (logits - logits.max(axis=1, keepdims=True)) / calibration.temperature
+    probability = 1 / np.exp(scaled).sum(axis=1)  # of the most probable class
+    measured = unlikeness.measure(validation.features, validation.logits, np)[:, 0] if unlikeness else None
+    return MeasuredDoubt(calibration, choose_thresholds(calibration.temperature, probability, measured), unlikeness)
+
+
+def outputs_of(network: Any, task: TaskName, images: Any) -> Outputs:
+    """Returns the outputs of `network` for `images`, an array or the input of a Keras model.
+
+    With test-time augmentation, features and logits are those of the image itself. A network that does not end in a
+    dense layer on features (n, d) has none.
+    """
+    is_augmented = network.name.endswith(AUGMENTED)  # networks of own code may have networks as layers, too
+    inner = next(layer for layer in network.layers if hasattr(layer, "layers")) if is_augmented else network
+    head = inner.layers[-1]
+    if not isinstance(head, keras.layers.Dense) or not head.use_bias or getattr(head.input, "ndim", 0) != 2:
+        return Outputs(network(images, training=False), are_own=False)
+    kernel, bias = head.get_weights()
+    logits = keras.ops.matmul(head.input, kernel) + bias
+    logits = two_logits(logits, keras.ops) if task == "two_class" else logits
+    parts = keras.Model(inner.inputs[0], [inner.outputs[0], head.input, logits])
+    result, features, logits = parts(images, training=False)
+    return Outputs(result if inner is network else network(images, training=False), features, logits, inner is network)
+
+
+def as_arrays(outputs: Outputs) -> Outputs:
+    """Returns `outputs` as float64 arrays."""
+    result, features, logits = (
+        None if part is None else np.asarray(keras.ops.convert_to_numpy(part), np.float64) for part in outputs[:3]
+    )
+    return Outputs(result, features, logits, outputs.are_own)
+
+
+def _run(network: Any, model: ModelBase, part: Part, samples: int) -> tuple[Outputs, NDArray[np.int64]]:
+    """Returns the outputs for at most `samples` images of `part`, as float64, and their labels."""
+    count = len(part.labels)
+    rows = np.arange(count) if count <= samples else np.linspace(0, count - 1, samples).round().astype(np.int64)
+    starts = range(0, len(rows), BATCH)
+    batches = [as_arrays(outputs_of(network, model.task, part.images[rows[start : start + BATCH]])) for start in starts]
+    result, features, logits = (
+        None if values[0] is None else np.concatenate(values) for values in list(zip(*batches, strict=True))[:3]
+    )
+    return Outputs(result, features, logits, batches[0].are_own), part.labels[rows]
