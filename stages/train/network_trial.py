@@ -37,7 +37,7 @@ def check_network(name: str, network: Any, model: CustomModel, data: TrainingDat
             if keras.backend.backend() == "tensorflow":
                 model_files.save_onnx(network, data.prepared, model, paths[1])
             else:
-                onnx_subprocess.save_onnx(paths[0], data.prepared, model, paths[1])
+                onnx_subprocess.save_onnx(paths[0], data.prepared, model, paths[1], None)
             model_files.check_agreement(network, paths[1], images, data.prepared, model)
         except Exception as error:  # of tf2onnx, Keras or ONNX Runtime, each with exceptions of its own
             reason = " ".join(str(error).split())[:300] or type(error).__name__

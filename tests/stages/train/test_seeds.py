@@ -16,7 +16,7 @@ from tests.support.tiny_data import expect_error, snapshot
 keras = pytest.importorskip("keras")  # after tests.support.learning, which loads it quietly
 
 from stages.train import fit  # noqa: E402  (imports Keras)
-from stages.train.outputs import OUTPUTS  # noqa: E402  (imports Keras)
+from stages.train.live_history import OUTPUTS  # noqa: E402  (imports Keras)
 from stages.train.seeds.all_seeds import median_seed  # noqa: E402  (imports Keras)
 
 # Keras reads TensorFlow's variables with np.array(), which NumPy 2 warns about.
