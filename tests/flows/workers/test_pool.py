@@ -9,7 +9,7 @@ from tests.conftest import Toy
 from tests.flows.workers.conftest import EMPTY_POOL, POOL, Clones
 from tests.flows.workers.projects import TRAIN, write_project
 
-pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.farm]
+pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.farm, pytest.mark.timeout(900)]  # on a busy machine
 
 IN_POOL = {"train@*": {"pool": POOL}}
 
@@ -69,8 +69,8 @@ def test_missing_prerequisites_are_refused(clones: Clones, toy: Toy) -> None:
     assert "no Prefect server is named" in output
     clones.farm.orchestrator.check_output("dvc", "remote", "default", "--unset", folder=project.folder)
     output = clones.inkflow("run", "train@p", code=2)
-    assert "train@p runs in a work pool, and data goes there and back by a DVC remote: no DVC remote" in output
-    assert "name one: `dvc remote add -d NAME URL` (docs/remotes.md), or run it here with" in output
+    assert "train@p runs in a work pool, which exchanges data through a DVC remote: no DVC remote is" in output
+    assert "add one: `dvc remote add -d NAME URL` (docs/remotes.md), or run it here with" in output
     assert clones.sent_runs() == []
 
 
