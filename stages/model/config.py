@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from stages.base.config import Section
 from stages.model.augmentation_config import Augmentation, TestTimeAugmentation
@@ -17,43 +17,16 @@ from stages.model.compatibility import (
     find_incompatibility,
 )
 from stages.model.custom_code import OR_CODE, CodeName
+from stages.model.field_types import Activation, Argument, ClassWeight, Embedding, Labels, PoolDropout, Seeds, Units
 from stages.model.layer_config import Constraint, Initializer
 from stages.model.metrics_config import MetricName, metric_errors
 from stages.model.optimizer_config import Optimizer
 from stages.model.short_forms import with_full_forms
 
-Activation = Literal["relu", "sigmoid", "tanh", "softmax", "none"]
-Units = Annotated[int, Field(ge=1, le=8192)]
-Label = Annotated[int, Field(ge=0, le=99)]
-Argument = bool | int | float | str | list[int] | list[float] | list[str] | None
+Loss = Annotated[LossName, OR_CODE]
 DECIDED_BY_BUILD = (
     "units", "activation", "form", "skip", "batch_normalisation", "dropout", "l1", "l2", "initializer", "constraint",
 )  # fmt: skip
-PoolDropout = Annotated[float, Field(ge=0, lt=1, description="dropout rate after each pooling layer")]
-Embedding = Annotated[
-    Units | None,
-    Field(description="for tokens: features that the network learns for each of them; null for other samples"),
-]
-ClassWeight = Annotated[float, Field(ge=0, le=1e6)]
-
-
-def _check_unique(labels: list[int]) -> list[int]:
-    if len(set(labels)) < len(labels):
-        raise ValueError(f"got {labels}, expected each label once")
-    return labels
-
-
-def _check_distinct(seeds: list[int]) -> list[int]:
-    if len(set(seeds)) < len(seeds):
-        raise ValueError(f"got {seeds}, expected each seed once")
-    return seeds
-
-
-Labels = Annotated[list[Label], Field(min_length=1, max_length=99), AfterValidator(_check_unique)]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
-Seeds = Annotated[list[Seed], Field(min_length=1, max_length=100), AfterValidator(_check_distinct)]
-
-Loss = Annotated[LossName, OR_CODE]
 
 
 class EarlyStopping(Section):

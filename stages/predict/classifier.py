@@ -22,7 +22,7 @@ from stages.predict.doubt import NO_THRESHOLDS, probabilities_and_unlikeness, re
 from stages.predict.earlier_outputs import ASIDE, OUTPUTS, original, readable
 from stages.predict.image_arrays import Images, RejectedInput
 from stages.predict.mnist_form import MIN_CONTRAST, to_mnist_form
-from stages.predict.sample_form import SampleForm
+from stages.predict.sample_form import SampleForm, sample_form
 
 MODELS = Path("models")
 BATCH = 64  # images: of 16 to 512 the fastest here, by a third; larger batches exceed the processor's cache
@@ -228,7 +228,7 @@ def open_classifier(path: Path) -> Classifier:
     """
     session = open_session(path)
     metadata = _model_metadata(session)
-    form = _sample_form(session, metadata)
+    form = sample_form(session, metadata)
     shape, classes = _shape_and_classes(path, session, form)
     if form is None:
         metadata = _dataset_metadata(path) | metadata
@@ -236,16 +236,6 @@ def open_classifier(path: Path) -> Classifier:
     stand_in_for = stand_in[:100] if isinstance(stand_in, str) and stand_in else None
     thresholds = read_thresholds(path, session)
     return Classifier(path, session, shape, names, _pixel_range(metadata), stand_in_for, form, thresholds)
-
-
-def _sample_form(session: Any, metadata: dict[str, Any]) -> SampleForm | None:
-    """Returns the form of the samples that the model's metadata name; None for images, of which they say nothing."""
-    kind, vocabulary = metadata.get(KIND), metadata.get(VOCABULARY)
-    if not isinstance(kind, str) or kind not in KINDS or kind == "image":
-        return None
-    if (kind == "tokens") != (type(vocabulary) is int and vocabulary > 0):
-        return None
-    return SampleForm(kind, tuple(session.get_inputs()[0].shape[1:]), vocabulary)
 
 
 def _shape_and_classes(path: Path, session: Any, form: SampleForm | None) -> tuple[tuple[int, ...], int]:

@@ -14,6 +14,7 @@ from stages.model.config import CustomModel, Model
 from stages.model.metrics_config import further_metrics
 from stages.samples.prepared import TrainingData
 from stages.train import fingerprint
+from stages.train.augmentation.test_time import with_test_time_augmentation
 from stages.train.custom.network import float32_network
 from stages.train.device import Device, Precision
 from stages.train.doubt.measurement import MeasuredDoubt
@@ -25,7 +26,6 @@ from stages.train.losses import metric_name
 from stages.train.machine_settings import remaining_settings
 from stages.train.networks import float32_copy
 from stages.train.progress import Epoch, columns
-from stages.train.test_time_augmentation import with_test_time_augmentation
 
 VALIDATION = "validation.json"  # the validation scores, which choose models and recipes, as metrics of DVC
 SEEDS = "seeds"  # folder with a folder of the OUTPUTS for each seed; empty for a model with one seed

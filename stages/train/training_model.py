@@ -5,7 +5,7 @@ from typing import Any
 import keras
 
 from stages.model.config import ModelBase
-from stages.train.augmentation import Distortion
+from stages.train.augmentation.distortion import Distortion
 from stages.train.backends.backend import load_backend
 
 

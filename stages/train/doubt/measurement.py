@@ -12,10 +12,10 @@ from stages.model.config import ModelBase
 from stages.model.doubt import Doubt
 from stages.model.tasks import task_of
 from stages.samples.prepared import Part, TrainingData
+from stages.train.augmentation.test_time import AUGMENTED
 from stages.train.doubt.calibration import Calibration, class_logits, fit_temperature, two_logits
 from stages.train.doubt.thresholds import choose_thresholds
 from stages.train.doubt.unlikeness import Unlikeness, fit_unlikeness
-from stages.train.test_time_augmentation import AUGMENTED
 
 TRAIN_SAMPLES, VALIDATION_SAMPLES = 10_000, 20_000  # at most, evenly spaced: more cost time and change little
 BATCH = 1000

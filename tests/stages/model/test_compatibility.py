@@ -46,7 +46,7 @@ MODELS = [
     (TWO | {"class_weights": [1.0, 1.0, 1.0]}, "has 3 numbers, expected 2: of the negative and the positive class"),
     ({"task": "two_class"}, "needs `positive`, the labels of the positive class"),
     ({"positive": [1]}, "`positive` needs `task: two_class`, got multiclass"),
-    (TWO | {"positive": [1, 1]}, "got [1, 1], expected each label once"),
+    (TWO | {"positive": [1, 1]}, "got [1, 1], expected each number once"),
     ({"values": [1.0, 2.0]}, "`values` needs `task: regression`, got multiclass"),
     ({"skip": True}, "`skip` needs `form: functional`: a sequential model has no branches"),
     ({"skip": True, "form": "functional", "units": []}, "`skip` applies to hidden dense layers, but `units` is empty"),

@@ -90,7 +90,7 @@ MISTAKES = [
     ("report", REMOVED, "report: is missing"),
     ("prepare", None, "prepare: "),
     ("prepare/validation", 1, "prepare.validation: got 1, expected a number below 1"),
-    ("prepare/validation", -0.1, "prepare.validation: got -0.1, expected 0 or more"),
+    ("prepare/validation", -0.1, "prepare.validation: got -0.1, expected 0.0 or more"),
     ("prepare/samples", [1], "prepare.samples: "),
     ("prepare/crop", {"top": -7}, "prepare.crop.top: got -7, expected 0 or more"),
     ("datasets/mnist/url", "ftp://example.org/mnist.npz", "datasets.mnist.url: got 'ftp://"),

@@ -7,7 +7,8 @@ import pytest
 
 from stages.model.augmentation_config import Augmentation
 from stages.model.compatibility import COMPATIBLE_LOSSES
-from stages.model.config import Activation, Model, ModelBase
+from stages.model.config import Model, ModelBase
+from stages.model.field_types import Activation
 from stages.model.optimizer_config import Optimizer, OptimizerName, ScheduleName
 from stages.model.tasks import encode, sample_weights
 from stages.train.progress import Epoch
@@ -15,7 +16,8 @@ from tests.support.learning import CLASSES, Folders, make_model, write_data
 
 keras = pytest.importorskip("keras")  # after tests.support.learning, which loads it quietly
 
-from stages.train import augmentation, fit, losses, networks, optimizers, training_model  # noqa: E402  (import Keras)
+from stages.train import fit, losses, networks, optimizers, training_model  # noqa: E402  (import Keras)
+from stages.train.augmentation import distortion  # noqa: E402  (imports Keras)
 
 RATES = {"sgd": 0.1, "rmsprop": 0.005, "adam": 0.01, "adagrad": 0.1}
 COMBINATIONS = [
@@ -208,10 +210,10 @@ def test_distortions_follow_their_geometry() -> None:
     def changed(**changes: float) -> Any:
         values = {"angle": 0.0, "scale": 1.0, "down": 0.0, "right": 0.0} | changes
         arguments = {key: np.array([value], np.float32) for key, value in values.items()}
-        transforms = augmentation.affine_transforms(**arguments, size=(5, 6))
+        transforms = distortion.affine_transforms(**arguments, size=(5, 6))
         result = np.asarray(keras.ops.image.affine_transform(image, transforms, "bilinear", "nearest"))[0, ..., 0]
-        coordinates = augmentation.source_coordinates(transforms, (5, 6))  # as for elastic distortions
-        assert np.allclose(np.asarray(augmentation.resample(image, coordinates))[0, ..., 0], result, atol=1e-4)
+        coordinates = distortion.source_coordinates(transforms, (5, 6))  # as for elastic distortions
+        assert np.allclose(np.asarray(distortion.resample(image, coordinates))[0, ..., 0], result, atol=1e-4)
         return result
 
     plain = image[0, ..., 0]
@@ -225,7 +227,7 @@ def test_elastic_distortions_are_smooth_and_small() -> None:
     """Displacements are smooth and limited, and differ between images and between y and x, the two channels."""
     slope = np.arange(40, dtype=np.float32)
     image = np.stack(np.meshgrid(slope, slope, indexing="ij"), axis=-1)
-    layer = augmentation.Distortion(Augmentation(elastic=0.1), seed=0)
+    layer = distortion.Distortion(Augmentation(elastic=0.1), seed=0)
     distorted = np.asarray(layer(np.stack([image, image]), training=True))
     displacements = (distorted - image)[:, 8:-8, 8:-8]  # near the edge they are cut off
     assert 1 < np.abs(displacements).max() < 1.3 * 0.1 * 40  # bicubic interpolation overshoots a little

@@ -164,7 +164,7 @@ def test_exported_model_has_temperature_and_unlikeness(tmp_path: Path, changes: 
     model, data = make_model("cnn", **changes), folders.data
     network = networks.build(model, data.prepared.shape, data.prepared.classes)
     if model.test_time_augmentation:
-        from stages.train.test_time_augmentation import with_test_time_augmentation  # imports Keras
+        from stages.train.augmentation.test_time import with_test_time_augmentation  # imports Keras
 
         network = with_test_time_augmentation(network, model.test_time_augmentation)
     measured = measure_doubt(network, model, data)

@@ -186,7 +186,7 @@ def test_a_seed_that_diverges_is_named(project: Project, capsys: pytest.CaptureF
     ("changes", "message"),
     [
         ({"seeds": [0, 1], "seed": 0}, "`seed: 0` and `seeds` are both set, expected one of them"),
-        ({"seeds": [1, 1]}, "expected each seed once"),
+        ({"seeds": [1, 1]}, "expected each number once"),
         ({"seeds": []}, "seeds"),
         ({"seeds": 5}, "seeds"),
         ({"seeds": [-1]}, "seeds.0"),

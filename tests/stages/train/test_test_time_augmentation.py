@@ -18,8 +18,8 @@ keras = pytest.importorskip("keras")  # after tests.support.learning, which load
 
 from stages.export import command  # noqa: E402  (import Keras)
 from stages.train import losses, networks  # noqa: E402  (import Keras)
-from stages.train.augmentation import affine_transforms  # noqa: E402
-from stages.train.test_time_augmentation import View, augmented_views, bilinear_neighbours, with_test_time_augmentation  # noqa: E402
+from stages.train.augmentation.distortion import affine_transforms  # noqa: E402
+from stages.train.augmentation.test_time import View, augmented_views, bilinear_neighbours, with_test_time_augmentation  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 ALL = {"rotation": 9.0, "zoom": 0.1, "shift": 0.05}

@@ -11,7 +11,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from stages.model.augmentation_config import TestTimeAugmentation
-from stages.train.augmentation import affine_transforms, source_coordinates
+from stages.train.augmentation.distortion import affine_transforms, source_coordinates
 
 AUGMENTED = "_of_views"  # at the end of the name of a network that averages over views
 

@@ -1,0 +1,1 @@
+"""Changed copies of images: in the training, and at test time in the exported model."""
