@@ -50,7 +50,8 @@ imports; do not edit it. A NAME consists of lower-case letters, digits and `_`, 
 characters, because it becomes a file name and a shell word. Every command checks the file first and stops at a mistake.
 
 Short forms of a model that can mean only one thing are taken: `optimizer: adam`, `loss: mse`, `units: 64`,
-`metrics: AUC`, `schedule: cosine`. Losses, metrics, optimizers and callbacks can be own code: see [custom models](custom-models.md).
+`metrics: AUC`, `schedule: cosine`. Losses, metrics, optimizers and callbacks can be own code: see
+[custom models](custom-models.md).
 """
 
 
