@@ -15,7 +15,6 @@ from stages.base.errors import DeviceMissing
 from stages.base.machine import available_cores, processor_features, processor_name
 from stages.model.config import Model
 from stages.train.backends.backend import load_backend
-from stages.train.deferred_imports import deferred_imports
 from stages.train.machine_settings import fixed_settings
 
 # Lines that TensorFlow's C++ prints when it is loaded, before any log level applies.
@@ -64,7 +63,7 @@ def load_keras() -> None:
     with fixed_settings(), without_startup_messages(), _gc_disabled():
         tensorflow = os.environ["KERAS_BACKEND"] == "tensorflow"
         unused = UNUSED + (UNUSED_BY_TENSORFLOW if tensorflow else ())
-        with _blocked_imports(unused), deferred_imports() if tensorflow else nullcontext():
+        with _blocked_imports(unused):
             import keras  # noqa: F401  (loading it is the purpose)
 
 

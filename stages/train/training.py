@@ -5,6 +5,7 @@ data/prepared (training and validation parts) -> model.keras  model.onnx  histor
 """
 
 import argparse
+import importlib
 import os
 import tempfile
 import threading
@@ -22,7 +23,6 @@ from stages.samples.prepared import TrainingData, load_into_memory, read_trainin
 from stages.train import fingerprint
 from stages.train.checkpoints import DEFAULT_FOLDER, remove_old
 from stages.train.custom.code import own_errors
-from stages.train.deferred_imports import import_exporter
 from stages.train.device import choose_precision, load_keras, set_up_device
 from stages.train.live_history import live_history
 
@@ -86,7 +86,7 @@ def _import_exporter() -> None:
     """Imports what the export needs, unless another process will export."""
     if os.environ["KERAS_BACKEND"] == "tensorflow":
         with suppress(ImportError):  # the export reports it
-            import_exporter()
+            importlib.import_module("tf2onnx.convert")
 
 
 def check_fits(name: str, model: Model, data: TrainingData) -> None:

@@ -44,7 +44,6 @@ class Classifier(ModelFacts):
         Column("Errors", "test_errors", count),
         Column("Log-loss", "test_loss", four_decimals),
         Column("Brier", "brier", four_decimals),
-        Column("Macro F1", "macro_f1", four_decimals),
         Column("Calibration error", "calibration_error", four_decimals),
         Column("Training accuracy", "training_accuracy", percent),
         Column("Gap (points)", "gap_points", points),

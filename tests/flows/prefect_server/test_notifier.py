@@ -85,6 +85,7 @@ def test_each_failure_is_told_once_and_so_is_the_recovery(told: Told) -> None:
     assert [headers["Idempotency-Key"] for headers in told.receiver.headers] == keys
 
 
+@pytest.mark.farm
 def test_late_and_waiting_runs_are_told_with_a_reason(told: Told) -> None:
     """A late run has a message; a run that waits for its turn is told after a time, if it still waits."""
     late, waits, waited = (told.create_run(name) for name in ("watch-data", "nightly", "nightly"))
@@ -99,6 +100,7 @@ def test_late_and_waiting_runs_are_told_with_a_reason(told: Told) -> None:
     assert told.poll(waiting_s=0) == []
 
 
+@pytest.mark.farm
 def test_repeated_crash_of_a_run_is_one_post(told: Told) -> None:
     """A run that crashes again is not told again; a run of a single stage is left to the run that sent the stage."""
     run, stage = told.create_run("nightly-2"), told.create_run("gpu", "train-stage")

@@ -148,6 +148,7 @@ def test_killed_run_is_crashed_and_starts_again(up: Up, project: Toy, receiver: 
     assert (project.folder / "slow").exists()
 
 
+@pytest.mark.farm
 def test_late_run_calls_the_webhook(up: Up, receiver: Receiver) -> None:
     """A nightly run that no worker starts in time calls the webhook as late."""
     up.patch("/work_pools/local", is_paused=True)
@@ -207,6 +208,7 @@ def test_healthy_run_of_any_client_is_safe(up: Up) -> None:
     assert automations[CRASH_AUTOMATION]["trigger"]["within"] >= 3 * default > 3 * ours == 3 * HEARTBEAT_S
 
 
+@pytest.mark.farm
 def test_run_without_heartbeat_is_crashed(up: Up) -> None:
     """A run without a process and a worker is marked as crashed once its heartbeats stop."""
     program = (

@@ -18,7 +18,7 @@ from tests.flows.prefect_server.test_up import DEPLOYMENTS, scheduled
 from tests.support.http_receiver import Receiver
 from tests.support.up_process import Up, is_worker, running_up
 
-pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(900)]  # on a busy machine
+pytestmark = [pytest.mark.server, pytest.mark.farm, pytest.mark.timeout(900)]  # on a busy machine
 
 YEARLY, MONTHLY = "0 0 1 1 *", "0 0 1 * *"
 SCHEDULES = f"    schedules: [{{cron: '{YEARLY}', active: false}}]\n"

@@ -19,7 +19,7 @@ keras = pytest.importorskip("keras")  # after tests.support.learning, which load
 from stages.train import fit, losses, networks, optimizers, training_model  # noqa: E402  (import Keras)
 from stages.train.augmentation import distortion  # noqa: E402  (imports Keras)
 
-RATES = {"sgd": 0.1, "rmsprop": 0.005, "adam": 0.01, "adagrad": 0.1}
+RATES = {"sgd": 0.1, "rmsprop": 0.005, "adagrad": 0.1}  # of the others 0.01
 COMBINATIONS = [
     (task, loss, output)
     for task, fits in COMPATIBLE_LOSSES.items()
@@ -62,11 +62,17 @@ def falls(history: list[Epoch]) -> bool:
     return history[-1].loss < history[0].loss
 
 
-@pytest.mark.parametrize("schedule", get_args(ScheduleName))
-@pytest.mark.parametrize("name", get_args(OptimizerName))
+@pytest.mark.parametrize(
+    ("name", "schedule"),
+    [
+        pytest.param(name, schedule, marks=() if name == "adam" or schedule == "constant" else pytest.mark.farm)
+        for name in get_args(OptimizerName)
+        for schedule in get_args(ScheduleName)
+    ],
+)
 def test_every_optimizer_learns_with_every_schedule(folders: Folders, name: str, schedule: str) -> None:
     """The loss falls with each optimizer and each schedule of its learning rate."""
-    optimizer = {"name": name, "learning_rate": RATES[name], "schedule": {"name": schedule}}
+    optimizer = {"name": name, "learning_rate": RATES.get(name, 0.01), "schedule": {"name": schedule}}
     assert falls(learn(folders, make_model(optimizer=optimizer))[1])
 
 

@@ -107,7 +107,7 @@ def test_own_layers_and_subclasses(folders: Folders, project: Path, capsys: pyte
     assert {layer.compute_dtype for layer in network.layers} == {"float32"}
     session = onnxruntime.InferenceSession("out/model.onnx")
     image = np.full((1, 12, 14), 100, np.float32)
-    (probabilities,) = session.run(None, {"pixels": image})
+    (probabilities,) = session.run(["probabilities"], {"pixels": image})
     assert np.allclose(probabilities, np.asarray(network(image[..., None] / 255)), atol=1e-5)
     model = own_model(build="custom.own:subclass", output="logits")
     with pytest.raises(InvalidInput, match=r"that Keras cannot save .* give it get_config"):

@@ -61,6 +61,7 @@ def test_key_contains_the_imported_modules(tmp_path: Path, changes: dict[str, An
     assert "stages.train.backends.jax_loop" not in modules["key"]
 
 
+@pytest.mark.farm
 def test_key_contains_the_code_of_its_backend(tmp_path: Path) -> None:
     """The key of a training with JAX contains the code of JAX's backend, not that of TensorFlow's."""
     pytest.importorskip("jax")

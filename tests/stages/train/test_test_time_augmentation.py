@@ -61,7 +61,7 @@ def test_first_view_is_the_image() -> None:
         ("cnn", {"output": "logits", "batch_normalisation": True}),
         ("dense", {"task": "two_class", "positive": [1]}),
         pytest.param("recurrent", {"task": "regression"}, marks=pytest.mark.farm),
-        ("conv1d", {}),
+        pytest.param("conv1d", {}, marks=pytest.mark.farm),
     ],
 )
 def test_exports_average_over_views(folders: Folders, tmp_path: Path, network: str, changes: dict[str, Any]) -> None:
