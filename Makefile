@@ -12,7 +12,7 @@ READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 ARGS ?=
 TESTS ?= tests
-BENCHMARKS ?= $(patsubst benchmarks/%.py,%,$(filter-out %/__init__.py %/common.py %/gpu.py,$(wildcard benchmarks/*.py)))
+BENCHMARKS ?= $(patsubst benchmarks/%.py,%,$(filter-out %/__init__.py %/common.py %/gpu.py %/pytorch.py %/recipes.py %/earlier.py,$(wildcard benchmarks/*.py)))
 
 # DVC runs `python -m stages...`: that python is the environment's.
 export PATH := $(CURDIR)/$(BIN):$(PATH)

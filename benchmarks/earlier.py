@@ -15,7 +15,7 @@ from typing import NamedTuple
 from benchmarks import common
 from benchmarks.support.measure import seconds_of
 
-COMMIT = "ecea8b3"  # of 2026-11-28, before the work on speed of issue 13
+COMMIT = "ecea8b3"  # of 2026-11-28, before the changes of docs/speed.md
 PARTS = {"alone": "at most 6 s on a quiet machine", "run": "ratio at most 0.75"}
 
 

@@ -49,11 +49,6 @@ class GroupScheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has n
         return next((group for group in ONE_PROCESS if nodeid.startswith(group)), nodeid)
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """Returns the number of test processes for `-n auto`: one more than processors, since many tests wait."""
-    return (os.cpu_count() or 1) + 1
-
-
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> GroupScheduling:
     """Tells xdist which process runs which test."""
     return GroupScheduling(config, log)

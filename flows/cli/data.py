@@ -52,7 +52,7 @@ def data(arguments: argparse.Namespace) -> int:
             _write(root, arguments.name, new, edit)
     sources = [] if found["unchanged"] else [*arguments.paths, *arguments.test]
     remember(root, arguments.name, _command(arguments), sources)
-    _print_result(arguments, source)
+    _print_result(arguments, source, source is copy)
     return EXIT_DONE
 
 
@@ -88,7 +88,13 @@ def _old_entry(arguments: argparse.Namespace, root: Path) -> dict[str, Any]:
         return {}
     if not (arguments.replace or arguments.dry_run):
         raise InvalidInput(f"the data set {arguments.name} exists; choose another name, or replace it with --replace")
-    return params.datasets[arguments.name].model_dump(exclude_unset=True, exclude_none=True)
+    old = params.datasets[arguments.name]
+    if old.kind != "image":
+        raise InvalidInput(
+            f"the data set {arguments.name} has the kind {old.kind}, and `inkflow data add` reads images; write its "
+            f"digests into params.yaml: python -m stages.download.source_digests --dataset {arguments.name}"
+        )
+    return old.model_dump(exclude_unset=True, exclude_none=True)
 
 
 def _options(arguments: argparse.Namespace, new: Path, result: Path, in_place: bool) -> str:
@@ -152,10 +158,10 @@ def _command(arguments: argparse.Namespace) -> list[str]:
     return [*command, "--replace"]
 
 
-def _print_result(arguments: argparse.Namespace, source: dict[str, str]) -> None:
+def _print_result(arguments: argparse.Namespace, source: dict[str, str], is_copy: bool) -> None:
     name = arguments.name
     print(f"{PATH}: datasets.{name} written")
     if path := source.get("path"):
-        is_copy = path == (OWN / f"{name}.npz").as_posix() and path not in map(str, arguments.paths)
-        print(f"{path}: {'a copy; ' * is_copy}git ignores it: `dvc add {path}` keeps versions, `dvc push` shares them")
+        ignored = "git ignores it: " if Path(path).parent == OWN else ""
+        print(f"{path}: {'a copy; ' * is_copy}{ignored}`dvc add {path}` keeps versions, `dvc push` shares them")
     print("the next `inkflow run` uses it" if arguments.use else f"use it: inkflow run --dataset {name}", flush=True)

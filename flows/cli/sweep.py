@@ -103,6 +103,8 @@ def rank(flat: Sequence[Mapping[str, Any]], trials: Sequence[Trial]) -> tuple[li
     keys = {key.rpartition(".")[2] for trial in trials for key in trial.combination.settings}
     kind, sign = ("loss", 1) if keys.isdisjoint(LOSS_KEYS) else ("accuracy", -1)
     found = [name for name in columns(flat) if _is_validation(name) and name.endswith(kind)]
+    if not found and kind == "accuracy":  # of a regression
+        found, sign = [name for name in columns(flat) if _is_validation(name) and name.endswith(("mae", "error"))], 1
     if len(found) != 1:
         return list(trials), None
     values = [(metrics.get(found[0]), number) for number, metrics in enumerate(flat)]

@@ -52,10 +52,11 @@ def check_own_data(params: "Params | None", root: Path) -> None:
     if path.is_file() and known.get("checked") != checked:
         present = json.loads(run_program("download.source_digests", ["--dataset", name], root))["present"]
         if different := [key for key, value in present.items() if recorded.get(key) != value]:
+            again = f"take it as it is now with `inkflow data add {name} {shlex.quote(dataset.path or '')} --replace`"
+            digests = f"write its digests there (`python -m stages.download.source_digests --dataset {name}`)"
             raise InvalidInput(
                 f"{dataset.path} has other content than datasets.{name}.sha256 in params.yaml records "
-                f"({', '.join(different)}): restore the file, or take it as it is now with "
-                f"`inkflow data add {name} {shlex.quote(dataset.path or '')} --replace`"
+                f"({', '.join(different)}): restore the file, or {again if dataset.kind == 'image' else digests}"
             )
         _write(root, record | {name: known | {"checked": checked}})
     if _sources_changed(known.get("sources")):

@@ -69,7 +69,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     recorded = dataset.sha256.model_dump(exclude_none=True) if dataset.sha256 else {}
     result = {"dataset": name, "source": None, "present": recorded, "recorded": recorded}
     if not dataset.embedded:
-        source = list_sources(name, dataset, os.environ)[0]
+        sources = list_sources(name, dataset, os.environ)
+        is_away = dataset.path and len(sources) > 1 and not Path(sources[0].location).is_file()
+        source = sources[1] if is_away else sources[0]
         arrays = read_data(name, dataset, source)
         description = describe(name, dataset, arrays)
         present = {array: info.sha256 for array, info in description.arrays.items()}

@@ -52,7 +52,9 @@ def fetch_arrays(
     for source in list_sources(name, dataset, os.environ):
         remedy = f"fix or remove this source, or set {MIRROR} to one that holds the right {name}.npz"
         if dataset.path:
-            remedy = f"restore the file, or take it as it is now: inkflow data add {name} {dataset.path} --replace"
+            digests = f"write its digests into params.yaml: python -m stages.download.source_digests --dataset {name}"
+            again = f"take it as it is now: inkflow data add {name} {dataset.path} --replace"
+            remedy = f"restore the file, or {again if dataset.kind == 'image' else digests}"
         try:
             with (
                 error_context(source.label, remedy),

@@ -271,7 +271,7 @@ class CustomModel(ModelBase):
 
     network: Literal["custom"] = Field(description="kind of network")
     build: CodeName = Field(
-        description="`custom.module:function`: gets the shape of an image and the number of outputs, returns a Keras "
+        description="`custom.module:function`: gets the shape of a sample and the number of outputs, returns a Keras "
         "model"
     )
     arguments: dict[str, Argument] = Field(default_factory=dict, description="further arguments of `build`, by name")

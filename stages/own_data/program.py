@@ -16,6 +16,8 @@ from stages.base.shown_text import shown_text
 from stages.data.config import Dataset
 from stages.data.data_warnings import ImageScan, label_warnings
 from stages.data.datasets import check_shape_and_range, describe, read_arrays, write_npz
+from stages.data.npz import array_names
+from stages.data.sample_weights import WEIGHTS
 from stages.own_data.assemble import Found, assemble
 from stages.own_data.contact_sheet import class_labels, summary_line, terminal_sheet, write_sheet
 from stages.own_data.files import File, form_of, list_files
@@ -130,8 +132,9 @@ def _unchanged(files: Sequence[File], found: Found, options: Options) -> Found |
     """Returns what the pipeline reads if it takes a single npz file as it is; None if it cannot."""
     if not options.in_place or len(files) != 1 or found.changes or form_of(files[0]) != "npz":
         return None
+    weights, floats = WEIGHTS in array_names(files[0].path), found.pixels is not None
     try:
-        arrays = read_arrays(files[0].path, options.max_bytes, found.classes, floats=found.pixels is not None)
+        arrays = read_arrays(files[0].path, options.max_bytes, found.classes, floats=floats, weights=weights)
     except DataError:  # other names of arrays
         return None
     return found._replace(arrays=arrays)

@@ -62,6 +62,10 @@ def ranked(models: Iterable[ModelFacts]) -> list[ModelFacts]:
 
 
 def _loss_function(model: ModelFacts) -> tuple[object, ...]:
-    """Returns what decides the values of the model's loss; sparse labels only encode the same loss differently."""
+    """Returns what decides the values of the model's loss; sparse labels only encode the same loss differently.
+
+    An own network may have penalties that are a part of its loss.
+    """
     params = model.params
-    return params.loss.removeprefix("sparse_"), params.label_smoothing, params.l1, params.l2
+    own = getattr(params, "build", None), str(getattr(params, "arguments", None))
+    return params.loss.removeprefix("sparse_"), params.label_smoothing, params.l1, params.l2, *own

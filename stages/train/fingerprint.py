@@ -16,6 +16,7 @@ from stages.train.machine_settings import remaining_settings
 
 PACKAGES = (
     "keras", "tensorflow", "jax", "jaxlib", "numpy", "ml-dtypes", "nvidia-cublas-cu12", "nvidia-cudnn-cu12",
+    "scipy", "onnx", "tf2onnx",
 )  # fmt: skip
 
 

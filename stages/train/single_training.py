@@ -43,7 +43,7 @@ class Trainings:
         inputs = fingerprint.training_inputs(self.name, model, self.digests, self.device, self.precision)
         return checkpoint_key(inputs)
 
-    def train(self, model: Model, out: Path, label: str = "") -> Trained:
+    def train(self, model: Model, out: Path, label: str = "", key: str = "") -> Trained:
         """Trains `model` with its `seed`, and writes the files of the model to the folder `out`, all or none.
 
         It resumes from its checkpoint, if there is one. Messages name the training `label`, by default the model.
@@ -61,7 +61,7 @@ class Trainings:
         network = networks.build(model, prepared.shape, prepared.classes, self.policy, prepared.vocabulary)
         trained = training_model.build_training_model(network, model)  # with the same weights as `network`
         fit.compile_network(trained, model, len(data.train.labels))
-        key = self.key(model)
+        key = key or self.key(model)
         checkpoint_file = CheckpointFile(self.checkpoints, self.name, key)
         with running_sinks() as sinks:
             sinks.send(

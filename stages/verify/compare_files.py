@@ -218,8 +218,15 @@ def _load_onnx(path: Path) -> Any:
         "weights": weights,
         "graph": str(model.graph),
         "opset": sorted(map(str, model.opset_import)),
-        "metadata": {entry.key: entry.value for entry in model.metadata_props},  # says what the outputs mean
+        "metadata": {entry.key: _metadata(entry.value) for entry in model.metadata_props},  # what the outputs mean
     }
+
+
+def _metadata(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _load_keras(path: Path) -> Any:

@@ -98,6 +98,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.farm
 def test_colour_images_of_three_named_classes(folder: Path) -> None:
     """Models of every task learn 16x12 colour images with class names, and all stages succeed."""
     Project(folder, "uint8", MODELS, class_names=NAMES, shape=[16, 12, 3]).run()

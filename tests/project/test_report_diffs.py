@@ -29,6 +29,7 @@ def points(plots: Any, column: str) -> list[tuple[str, float]]:
     return [(row["rev"], float(row[column])) for row in plot["content"]["data"]["values"]]
 
 
+@pytest.mark.farm
 def test_two_commits_are_compared(project: Project) -> None:
     """After a change of a parameter, both commands show the metrics and plots of both commits."""
     project.set({"models": {"dense": SMALL_MODELS["dense"]}})

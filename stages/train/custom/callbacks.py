@@ -3,6 +3,7 @@
 The loop runs many steps in one graph, so nothing can be called at a batch: such callbacks are refused.
 """
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -53,7 +54,7 @@ class Callbacks:
 
 def _make(name: str) -> Any:
     code = load_code(name)
-    callback = code() if callable(code) else code
+    callback = code() if callable(code) else copy.deepcopy(code)  # not shared between seeds
     if not isinstance(callback, keras.callbacks.Callback):
         raise InvalidInput(
             f"`callbacks: {name}` gives a {type(callback).__name__}, expected a keras.callbacks.Callback, or a "

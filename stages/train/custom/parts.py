@@ -49,4 +49,6 @@ def make_own_optimizer(name: str, options: Mapping[str, Any]) -> Any:
             f"`optimizer: {name}` gives a {type(optimizer).__name__}, expected a keras.optimizers.Optimizer, or a "
             "function that returns one"
         )
+    if optimizer is code:  # an instance in the module, which several seeds would share
+        return type(optimizer).from_config(optimizer.get_config())
     return optimizer

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize
 
-SMALLEST, LARGEST = 0.01, 100.0  # temperature
+SMALLEST, LARGEST = 0.1, 10.0  # temperature
+FEWEST = 50  # validation samples: of fewer, single answers would decide
 TINY = 1e-37  # of a probability: float32 holds its logarithm
 
 
@@ -35,6 +36,8 @@ def fit_temperature(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> C
     before = _loss(1.0, logits, labels)
     if (logits.argmax(axis=1) == labels).all():
         return Calibration(1.0, before, before, "not calibrated: no answer on the validation images is wrong")
+    if len(labels) < FEWEST:
+        return Calibration(1.0, before, before, f"not calibrated: fewer than {FEWEST} validation images")
     bounds = (math.log(SMALLEST), math.log(LARGEST))
     result = optimize.minimize_scalar(
         lambda power: _loss(math.exp(power), logits, labels), bounds=bounds, method="bounded", options={"xatol": 1e-6}

@@ -15,10 +15,11 @@ from stages.samples.prepared import Part, TrainingData
 from stages.train.augmentation.test_time import AUGMENTED
 from stages.train.doubt.calibration import Calibration, class_logits, fit_temperature, two_logits
 from stages.train.doubt.thresholds import choose_thresholds
-from stages.train.doubt.unlikeness import Unlikeness, fit_unlikeness
+from stages.train.doubt.unlikeness import MAX_FEATURES, Unlikeness, fit_unlikeness
 
 TRAIN_SAMPLES, VALIDATION_SAMPLES = 10_000, 20_000  # at most, evenly spaced: more cost time and change little
 BATCH = 1000
+KNOWN_ACTIVATIONS = (keras.activations.sigmoid, keras.activations.softmax, keras.activations.linear)
 EPSILON = 1e-7  # about the distance from 1 to the next lower float32
 
 Floats = NDArray[np.float64]
@@ -84,7 +85,7 @@ def measure_doubt(network: Any, model: ModelBase, data: TrainingData) -> Measure
         calibration = fit_temperature(logits, task.task_labels(labels))
     scaled = (logits - logits.max(axis=1, keepdims=True)) / calibration.temperature
     probability = 1 / np.exp(scaled).sum(axis=1)  # of the most probable class
-    measured = unlikeness.measure(validation.features, validation.logits, np)[:, 0] if unlikeness else None
+    measured = unlikeness.measure_all(validation.features, validation.logits) if unlikeness else None
     return MeasuredDoubt(calibration, choose_thresholds(calibration.temperature, probability, measured), unlikeness)
 
 
@@ -97,14 +98,28 @@ def outputs_of(network: Any, task: TaskName, images: Any) -> Outputs:
     is_augmented = network.name.endswith(AUGMENTED)  # networks of own code may have networks as layers, too
     inner = next(layer for layer in network.layers if hasattr(layer, "layers")) if is_augmented else network
     head = inner.layers[-1]
-    if not isinstance(head, keras.layers.Dense) or not head.use_bias or getattr(head.input, "ndim", 0) != 2:
+    if not _is_last_layer(head, inner):
         return Outputs(network(images, training=False), are_own=False)
     kernel, bias = head.get_weights()
     logits = keras.ops.matmul(head.input, kernel) + bias
     logits = two_logits(logits, keras.ops) if task == "two_class" else logits
-    parts = keras.Model(inner.inputs[0], [inner.outputs[0], head.input, logits])
-    result, features, logits = parts(images, training=False)
+    is_small = head.input.shape[-1] <= MAX_FEATURES
+    parts = keras.Model(inner.inputs[0], [inner.outputs[0], logits, *([head.input] if is_small else [])])
+    result, logits, *rest = parts(images, training=False)
+    features = rest[0] if rest else None
     return Outputs(result if inner is network else network(images, training=False), features, logits, inner is network)
+
+
+def _is_last_layer(head: Any, network: Any) -> bool:
+    """Returns whether `head` is a dense layer on features (n, d), called once, whose output is that of `network`."""
+    return (
+        isinstance(head, keras.layers.Dense)
+        and head.use_bias
+        and head.activation in KNOWN_ACTIVATIONS
+        and len(head._inbound_nodes) == 1
+        and head.output is network.outputs[0]
+        and getattr(head.input, "ndim", 0) == 2
+    )
 
 
 def as_arrays(outputs: Outputs) -> Outputs:

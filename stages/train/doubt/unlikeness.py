@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import linalg
 
 RIDGE = 0.01  # of the mean variance, added to each feature's: dead features have none
+SLICE = 1000  # samples whose distances to all classes are in memory at once
 MAX_FEATURES = 4096  # their covariance has the square of it as numbers
 
 Floats = NDArray[np.float64]
@@ -60,6 +61,11 @@ class Unlikeness(NamedTuple):
         energy = -largest - ops.log(ops.sum(ops.exp(logits - largest), axis=1, keepdims=True))
         return ops.min(to_classes, axis=1, keepdims=True) - to_all, energy
 
+    def measure_all(self, features: Floats, logits: Floats) -> Floats:
+        """Returns the unlikeness (n,) for many samples, slice by slice."""
+        slices = (slice(start, start + SLICE) for start in range(0, len(features), SLICE))
+        return np.concatenate([self.measure(features[rows], logits[rows], np)[:, 0] for rows in slices])
+
     def to_lists(self) -> dict[str, Any]:
         """Returns the arrays as lists, for JSON."""
         return {name: array.tolist() for name, array in self._asdict().items()}
@@ -97,8 +103,9 @@ def fit_unlikeness(features: Floats, logits: Floats, labels: NDArray[np.int64]) 
     projection *= signs  # an eigenvector is known but for its sign
     shares = 1 / (1 + np.maximum(values, 0))
     unscaled = Unlikeness(centre, projection, means @ projection, shares, np.zeros(2), np.ones(2))
-    values = unscaled.distance_and_energy(features, logits, np)
-    deviations = np.array([value.std() for value in values])
-    return unscaled._replace(
-        location=np.array([value.mean() for value in values]), spread=np.where(deviations > 0, deviations, 1.0)
-    )
+    slices = [slice(start, start + SLICE) for start in range(0, len(features), SLICE)]
+    parts = [unscaled.distance_and_energy(features[rows], logits[rows], np) for rows in slices]
+    distance_and_energy = [np.concatenate(part) for part in zip(*parts, strict=True)]
+    deviations = np.array([value.std() for value in distance_and_energy])
+    location = np.array([value.mean() for value in distance_and_energy])
+    return unscaled._replace(location=location, spread=np.where(deviations > 0, deviations, 1.0))

@@ -164,7 +164,7 @@ def check_agreement(
     temperature, unlikeness = (doubt.calibration.temperature, doubt.unlikeness) if doubt else (1.0, None)
     outputs = as_arrays(outputs_of(network, model.task, images))
     trained = {task_of(model).output: _predictions(outputs, model.task, model.output, _NumpyOps, temperature)}
-    tolerances = [TOLERANCE, UNLIKENESS_TOLERANCE]
+    tolerances = [TOLERANCE / min(1.0, temperature), UNLIKENESS_TOLERANCE]
     if unlikeness:
         trained[UNLIKENESS] = unlikeness.measure(outputs.features, outputs.logits, np)
     session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])

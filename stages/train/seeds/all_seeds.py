@@ -17,6 +17,7 @@ from stages.base import timings
 from stages.base.files import replacing_folder
 from stages.model.config import Model
 from stages.train import outputs
+from stages.train.custom.code import own_errors
 from stages.train.seeds.earlier_seeds import find_earlier
 from stages.train.seeds.finished import Files, files_in, is_finished, seal, summary_of
 from stages.train.single_training import Trainings
@@ -45,7 +46,7 @@ def train_seeds(trainings: Trainings, model: Model, out: Path) -> None:
         elif is_finished(files_in(folder), keys[seed]):
             print(f"{label}: kept from the interrupted run", flush=True)
         else:
-            fit_s[seed] = _train_one(trainings, single, folder, label)
+            fit_s[seed] = _train_one(trainings, single, folder, label, keys[seed])
         folders.append(folder)
         finished[seed] = kept.get(seed) or files_in(folder)
     shipped = median_seed({seed: summary_of(files) for seed, files in finished.items()})
@@ -60,8 +61,8 @@ def train_seeds(trainings: Trainings, model: Model, out: Path) -> None:
 def kept_seeds(folder: Path, keys: Mapping[int, str]) -> dict[int, Files]:
     """Returns the seeds of the earlier run with the output `folder` that need no training, by their fingerprints.
 
-    If the earlier run had all of these seeds, no other ones, and the same inputs, then nothing but `--force` can have
-    started the stage, and all seeds are trained again.
+    If the earlier run had all of these seeds, no other ones, and the same inputs, then `--force` may have started the
+    stage, and all seeds are trained again.
     """
     earlier = find_earlier(folder)
     kept: dict[int, Files] = {
@@ -70,11 +71,15 @@ def kept_seeds(folder: Path, keys: Mapping[int, str]) -> dict[int, Files]:
     return {} if len(kept) == len(keys) == len(earlier) else kept
 
 
-def _train_one(trainings: Trainings, model: Model, folder: Path, label: str) -> float:
-    """Trains `model` and writes its files to `folder`, all or none; returns the duration of the fit in seconds."""
+def _train_one(trainings: Trainings, model: Model, folder: Path, label: str, key: str) -> float:
+    """Trains `model` and writes its files to `folder`, all or none; returns the duration of the fit in seconds.
+
+    The fingerprint `key` is that of the start: files of code may change during the training.
+    """
     with replacing_folder(folder) as new:
-        trained = trainings.train(model, new, label)
-        seal(new, model.seed, trainings.key(model), trained.summary)
+        with own_errors(trainings.name, model):  # else an OSError of own code would be one of the folder
+            trained = trainings.train(model, new, label, key)
+        seal(new, model.seed, key, trained.summary)
     trained.checkpoint_file.remove()
     return trained.fit_s
 
@@ -97,7 +102,8 @@ def export(shipped: int, finished: Seeds, out: Path) -> None:
     """
     summaries = {seed: summary_of(files) for seed, files in finished.items()}
     validation = {seed: summary["validation"] for seed, summary in summaries.items()}
-    spreads = {name: _spread([scores[name] for scores in validation.values()]) for name in validation[shipped]}
+    names = [name for name in validation[shipped] if all(name in scores for scores in validation.values())]
+    spreads = {name: _spread([scores[name] for scores in validation.values()]) for name in names}
     summary = {
         **summaries[shipped],
         "seed": shipped,

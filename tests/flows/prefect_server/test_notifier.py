@@ -66,6 +66,7 @@ def told(prefect_url: str, tmp_path: Path) -> Iterator[Told]:
         yield Told(prefect_url, client, api, receiver, tmp_path)
 
 
+@pytest.mark.farm
 def test_each_failure_is_told_once_and_so_is_the_recovery(told: Told) -> None:
     """A failed run is one post, also after a restart; the same failure is not repeated; a success ends it."""
     first, second, third = (told.create_run("score") for _ in range(3))

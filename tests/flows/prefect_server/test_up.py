@@ -269,6 +269,7 @@ def test_ctrl_c_ends_all_processes_and_keeps_the_database(up: Up, project: Toy) 
 
 
 @pytest.mark.skipif(find_program("postgres") is None, reason="needs PostgreSQL: apt-get install postgresql")
+@pytest.mark.farm
 def test_password_and_postgresql_and_kill(tmp_path: Path) -> None:
     """Off loopback, the server requires a password, which its worker has; a kill leaves no process behind either.
 

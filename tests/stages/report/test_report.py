@@ -88,6 +88,7 @@ def keep_copies_of_dense(run: Run, number: int) -> None:
     run.edit("params.yaml", models=dict.fromkeys(names, params["models"]["dense"]))
 
 
+@pytest.mark.farm
 def test_summary_stays_short_with_many_models(run: Run) -> None:
     """With 60 models the summary has under 60 lines and names the file with the other models."""
     keep_copies_of_dense(run, 60)

@@ -256,7 +256,9 @@ def test_texts_of_a_curve_do_not_overlap(browser: Browser, tmp_path: Path, phone
     assert marks == 24 and overlapping == []
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(
+    "shape", [pytest.param(shape, marks=pytest.mark.farm if "twenty" in shape else ()) for shape in SHAPES]
+)
 def test_shapes(browser: Browser, tmp_path: Path, shape: str) -> None:
     """Pages of few and many models and classes, and of values, fit a phone, pass axe-core, and stay below 5 MB."""
     run = shaped_run(tmp_path, *SHAPES[shape])

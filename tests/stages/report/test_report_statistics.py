@@ -193,7 +193,7 @@ def test_interval_of_mcnemar_agrees_with_the_test(counts: tuple[int, int, int, i
     assert low - 1e-9 <= (only_first - only_second) / sum(counts) <= high + 1e-9
 
 
-@settings(NO_DEADLINE, max_examples=25)
+@settings(NO_DEADLINE, max_examples=10)
 @given(st.lists(st.floats(0, 1) | st.sampled_from([0.0, 0.001, 0.01, 0.02]), min_size=1, max_size=20))
 def test_holm_levels_decide_as_corrected_p_values(p_values: list[float]) -> None:
     """A p-value is below its level exactly where the corrected one is below 5%."""

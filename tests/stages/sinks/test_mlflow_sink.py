@@ -92,6 +92,7 @@ def test_training_and_report(server: MlflowServer, experiment: str, tmp_path: Pa
     assert server.history(report, "dense.test_accuracy") == server.history(run, "test_accuracy") == [(0, 0.75)]
 
 
+@pytest.mark.farm
 def test_resumed_training_continues_its_run(server: MlflowServer, experiment: str, tmp_path: Path) -> None:
     """The training that resumes a killed one goes on in its run, with each epoch once; another one has its own run."""
     command = [sys.executable, "-m", "stages.sinks", "mlflow", "--wait", str(WAIT_S)]

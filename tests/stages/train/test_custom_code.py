@@ -20,7 +20,9 @@ from tests.support.root import ROOT
 
 keras = pytest.importorskip("keras")  # after tests.support.learning, which loads it quietly
 
-from stages.train import networks  # noqa: E402  (imports Keras)
+from stages.train import networks, training_model  # noqa: E402  (import Keras)
+from stages.train.doubt.measurement import measure_doubt  # noqa: E402
+from stages.train.export import model_files  # noqa: E402
 from stages.train.network_trial import check_network  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
@@ -181,3 +183,40 @@ def test_checkpoints_depend_on_own_code(project: Path) -> None:
     (project / "custom/helper.py").write_text("")
     assert before != code_digests(own_model())
     assert code_digests(make_model()) == {}
+
+
+SHARED = """
+def build(shape, classes):
+    images, relu = keras.Input(shape), layers.Activation("relu")
+    maps = relu(layers.Conv2D(4, 3)(images))
+    pooled = layers.Flatten()(layers.MaxPooling2D()(maps))
+    hidden = relu(layers.Dense(8)(layers.Concatenate()([pooled, ops.mean(maps, (1, 2))])))
+    return keras.Model(images, layers.Dense(classes, activation="softmax")(hidden))
+
+def two_heads(shape, outputs):
+    images = keras.Input(shape)
+    flat = layers.Flatten()(images)
+    return keras.Model(images, ops.sigmoid(layers.Dense(outputs)(flat) + layers.Dense(outputs)(flat)))
+"""
+
+
+def test_network_that_shares_layers_trains_as_it_is(folders: Folders, project: Path) -> None:
+    """The fused kernels, which change layers in the training, are not used for an own network."""
+    write_code(project, SHARED)
+    model = own_model()
+    network = networks.build(model, SHAPE, 4)
+    assert training_model.build_training_model(network, model) is network
+
+
+def test_network_that_ends_in_an_operation_is_exported_as_it_is(folders: Folders, project: Path) -> None:
+    """The exported model gives the network's own probabilities, at most with a temperature, not those of one head."""
+    write_code(project, SHARED)
+    model = own_model(build="custom.own:two_heads", task="two_class", positive=[1, 2])
+    network = networks.build(model, SHAPE, 4)
+    doubt = measure_doubt(network, model, folders.data)
+    assert doubt is not None and doubt.unlikeness is None
+    model_files.save_onnx(network, folders.data.prepared, model, project / "model.onnx", doubt)
+    image = np.full((1, 12, 14), 100, np.float32)
+    session = onnxruntime.InferenceSession((project / "model.onnx").read_bytes())
+    (exported,) = session.run(["probabilities"], {"pixels": image})
+    assert exported[0, 1] == pytest.approx(float(np.asarray(network(image[..., None] / 255))[0, 0]), abs=1e-5)

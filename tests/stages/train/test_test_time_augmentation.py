@@ -58,7 +58,7 @@ def test_first_view_is_the_image() -> None:
 @pytest.mark.parametrize(
     ("network", "changes"),
     [
-        ("cnn", {"output": "logits", "batch_normalisation": True}),
+        pytest.param("cnn", {"output": "logits", "batch_normalisation": True}, marks=pytest.mark.farm),
         ("dense", {"task": "two_class", "positive": [1]}),
         pytest.param("recurrent", {"task": "regression"}, marks=pytest.mark.farm),
         pytest.param("conv1d", {}, marks=pytest.mark.farm),
