@@ -35,7 +35,7 @@ run: $(READY) ## run the pipeline; digits stand in where MNIST cannot be had; AR
 test: $(READY) ## run the tests; TESTS=tests/stages/params ARGS="-k name" for some of them
 	@python -m pytest -n auto -m "not farm" $(TESTS) $(ARGS)
 
-test-farm: $(READY) ## run the tests with several servers and workers: three clones as three machines, and docs/deploy.md
+test-farm: $(READY) ## run the long tests: several servers and workers, repeated and larger cases, docs/deploy.md
 	@python -m pytest -m farm $(TESTS) $(ARGS)
 
 test-newest: ## run the tests against the newest DVC and Prefect, in an environment of its own; say what broke

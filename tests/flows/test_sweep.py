@@ -136,6 +136,7 @@ def test_grid_as_experiments(sweep_project: SweepProject, inkflow: Inkflow, pref
 
 
 @pytest.mark.server
+@pytest.mark.farm
 def test_second_sweep_restores(sweep_project: SweepProject, inkflow: Inkflow) -> None:
     """Combinations of an earlier sweep are restored and run no command; new ones beside them run."""
     inkflow("sweep", "--grid", "scale.by=2,3", folder=sweep_project.folder)

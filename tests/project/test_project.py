@@ -86,6 +86,7 @@ def test_deleted_model_is_restored(done: Project, inkflow: Inkflow) -> None:
     assert (done.folder / "models/cnn/model.keras").read_bytes() == before
 
 
+@pytest.mark.farm
 def test_removed_model_leaves_the_report(done: Project, inkflow: Inkflow) -> None:
     """The report has no model that was removed from params.yaml, although its files still exist."""
     models = {

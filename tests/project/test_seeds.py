@@ -51,6 +51,7 @@ def test_one_more_seed_trains_one_model(project: Project, tmp_path: Path) -> Non
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.farm
 def test_the_engine_keeps_and_restores_seeds(project: Project, capfd: pytest.CaptureFixture[str]) -> None:
     """In a run a further seed trains one model; a list of seeds that was there before is restored without training."""
     project.set({"models.dense.seeds": [0, 1]})

@@ -45,6 +45,7 @@ def versions(finished: Run, toy: Toy, monkeypatch: pytest.MonkeyPatch) -> Run:
     return Run(toy.folder)
 
 
+@pytest.mark.farm
 def test_versions_side_by_side(versions: Run, capsys: pytest.CaptureFixture[str]) -> None:
     """A better model is reported as better, with its figures; a model with equal bytes is named once, as unchanged."""
     assert inkflow(["compare", "before", "--json"]) == 0

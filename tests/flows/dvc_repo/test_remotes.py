@@ -115,7 +115,9 @@ def second(clone: Toy) -> Path:
 
 
 @pytest.mark.server
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=pytest.mark.farm if kind == "ssh" else ()) for kind in KINDS]
+)
 def test_another_clone_restores_all(kind: str, clone: Toy, set_up: Callable[..., None], inkflow: Inkflow) -> None:
     """After `inkflow run --push` in one clone, `inkflow run --pull` in another restores all stages and runs none, even
     if only the run cache has the result.

@@ -98,7 +98,7 @@ def complete_after_kill() -> None:
 
 @pytest.mark.server
 @pytest.mark.usefixtures("no_orphans")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.farm), signal.SIGHUP])
 def test_interrupt(toy: Toy, inkflow: Inkflow, prefect_url: str, number: signal.Signals) -> None:
     """Ctrl-C: exit code 130, one line, outputs and dvc.lock as before, no process left; the next run completes."""
     toy.write(slow(0.1))
@@ -211,6 +211,7 @@ def test_two_runs_at_once(toy: Toy, inkflow: Inkflow, prefect_url: str) -> None:
     assert toy.runs("last") == 1
 
 
+@pytest.mark.farm
 def test_status_during_runs(toy: Toy) -> None:
     """Repeated `dvc status` during 20 parallel runs causes no lock error on either side."""
     toy.write(slow(0.1))

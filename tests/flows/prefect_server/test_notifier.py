@@ -111,6 +111,7 @@ def test_repeated_crash_of_a_run_is_one_post(told: Told) -> None:
     assert told.poll() == [("nightly-2", "Crashed", "exit 0")]
 
 
+@pytest.mark.farm
 def test_webhook_that_does_not_answer_is_called_again(told: Told, capsys: pytest.CaptureFixture[str]) -> None:
     """What the receiver did not take is sent later, in order and with the same key; the address is not printed."""
     run = told.create_run("nightly-3")

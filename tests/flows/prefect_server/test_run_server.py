@@ -112,6 +112,7 @@ def test_ctrl_c_without_server(toy: Toy) -> None:
     assert errors == "error: long was interrupted before it finished\n"
 
 
+@pytest.mark.farm
 def test_server_that_dies(toy: Toy) -> None:
     """If the temporary server dies in the middle, the run goes on, says so once, and ends with its own exit code."""
     stages = "stages:\n  kill: {cmd: python kill.py; touch killed, outs: [killed]}\n"
