@@ -1,7 +1,7 @@
 """The next start of `inkflow up`: marks runs that died with the last one, and keeps what a person set on its page."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -52,6 +52,19 @@ class Again:
     dead: str
     waiting: str
     crash_automation: str
+
+    def start_stage(self, name: str, stage: str) -> str:
+        """Adds `stage` to dvc.yaml, starts a run of it, waits for its file `NAME.started`, and returns the run's id."""
+        self.project.write({"dvc.yaml": self.project.read("dvc.yaml") + stage})
+        run = self.up.start("inkflow/nightly", targets=[name])
+        wait_until(lambda: (self.project.folder / f"{name}.started").exists(), timeout_s=120)
+        return run
+
+    def kill(self, is_victim: Callable[[psutil.Process], bool]) -> None:
+        """Kills those processes of `inkflow up` that `is_victim` names."""
+        for process in psutil.Process(self.up.process.pid).children(recursive=True):
+            if is_victim(process):
+                process.kill()
 
 
 @pytest.fixture(scope="module")
@@ -171,12 +184,8 @@ def test_unknown_parameter_is_refused(again: Again) -> None:
 def test_run_outlives_its_worker(again: Again) -> None:
     """A run whose worker is killed goes on: it completes at its first start, and the API has its further output."""
     up, project = again.up, again.project
-    project.write({"dvc.yaml": project.read("dvc.yaml") + PATIENT})
-    run = up.start("inkflow/nightly", targets=["patient"])
-    wait_until(lambda: (project.folder / "patient.started").exists(), timeout_s=120)
-    for process in psutil.Process(up.process.pid).children(recursive=True):
-        if is_worker(process):
-            process.kill()
+    run = again.start_stage("patient", PATIENT)
+    again.kill(is_worker)
     wait_until(lambda: "worker-local died and was restarted" in up.output, timeout_s=60)
     project.write({"go": ""})
     up.wait_for(run, "Completed", "Failed", "Crashed")
@@ -186,13 +195,8 @@ def test_run_outlives_its_worker(again: Again) -> None:
 
 def test_run_is_cancelled_after_the_server_died(again: Again) -> None:
     """A run during which the server was killed and restarted ends Cancelled if a person cancels it afterwards."""
-    up, project = again.up, again.project
-    project.write({"dvc.yaml": project.read("dvc.yaml") + ENDLESS})
-    run = up.start("inkflow/nightly", targets=["endless"])
-    wait_until(lambda: (project.folder / "endless.started").exists(), timeout_s=120)
-    for process in psutil.Process(up.process.pid).children(recursive=True):
-        if "uvicorn" in process.cmdline():
-            process.kill()
+    up, run = again.up, again.start_stage("endless", ENDLESS)
+    again.kill(lambda process: "uvicorn" in process.cmdline())
     wait_until(lambda: "server died and was restarted" in up.output and responds(up), timeout_s=180)
     up.post(f"/flow_runs/{run}/set_state", state={"type": "CANCELLING"})
     up.wait_for(run, "Cancelled", "Completed", "Failed", "Crashed")

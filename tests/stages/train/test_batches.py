@@ -7,18 +7,12 @@ import numpy as np
 import pytest
 
 from stages.samples.npy_reader import NpyReader, empty_aligned
-from tests.support.learning import Folders, make_model, write_data
+from tests.support.learning import Folders, make_model
 
 keras = pytest.importorskip("keras")  # after tests.support.learning, which loads it quietly
 
 from stages.train import batches, fit, networks  # noqa: E402  (import Keras)
 from stages.train.backends.backend import load_backend  # noqa: E402  (the same)
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
-    """Prepared data of simple patterns."""
-    return write_data(tmp_path_factory.mktemp("batches"))
 
 
 @pytest.mark.parametrize(("samples", "shapes"), [(7, [(2, 2), (1, 2), (1, 1)]), (8, [(2, 2), (2, 2)]), (1, [(1, 1)])])

@@ -15,7 +15,7 @@ import pytest
 from stages.base.errors import OutputError
 from stages.train.checkpoints import Checkpoint, CheckpointFile, checkpoint_key, decode, encode, remove_old
 from stages.train.progress import Epoch
-from tests.support.learning import Folders, make_model, settings, write_data, write_params
+from tests.support.learning import Folders, make_model, settings, write_params
 from tests.support.root import ROOT
 from tests.support.tiny_data import snapshot
 
@@ -39,12 +39,6 @@ RANDOM: dict[str, Any] = {  # every option that draws random numbers or has stat
     "optimizer": {"name": "adam", "learning_rate": 0.01, "schedule": {"name": "one_cycle"}},
     "epochs": 6,
 }
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
-    """Prepared data of simple patterns."""
-    return write_data(tmp_path_factory.mktemp("checkpoints"))
 
 
 def equal(one: Checkpoint, other: Checkpoint) -> bool:

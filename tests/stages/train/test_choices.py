@@ -12,7 +12,7 @@ from stages.model.field_types import Activation
 from stages.model.optimizer_config import Optimizer, OptimizerName, ScheduleName
 from stages.model.tasks import encode, sample_weights
 from stages.train.progress import Epoch
-from tests.support.learning import CLASSES, Folders, make_model, write_data
+from tests.support.learning import CLASSES, Folders, make_model
 
 keras = pytest.importorskip("keras")  # after tests.support.learning, which loads it quietly
 
@@ -40,12 +40,6 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "lstm": ("recurrent", {"cell": "lstm", "recurrent_units": [12, 12]}),
     "gru": ("recurrent", {"cell": "gru", "units": [], "dropout": 0.1}),
 }
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
-    """Prepared data of simple patterns."""
-    return write_data(tmp_path_factory.mktemp("choices"))
 
 
 def learn(folders: Folders, model: Model) -> tuple[Any, list[Epoch]]:

@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from stages.base.errors import InvalidInput
 from stages.train.custom.code import code_digests
 from stages.train.training import main
-from tests.support.learning import Folders, make_model, settings, write_data, write_params
+from tests.support.learning import Folders, make_model, settings, write_params
 from tests.support.own_code import DENSE, SHAPE, learn, own_model, write_code
 from tests.support.root import ROOT
 
@@ -25,21 +25,10 @@ from stages.train.doubt.measurement import measure_doubt  # noqa: E402
 from stages.train.export import model_files  # noqa: E402
 from stages.train.network_trial import check_network  # noqa: E402
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
-    """Prepared data of simple patterns."""
-    return write_data(tmp_path_factory.mktemp("custom"))
-
-
-@pytest.fixture(autouse=True)
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project in the current folder."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    return tmp_path
+pytestmark = [
+    pytest.mark.usefixtures("project"),
+    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"),
+]
 
 
 def test_the_page_of_the_documentation_runs(folders: Folders, project: Path) -> None:

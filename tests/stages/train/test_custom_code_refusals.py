@@ -1,6 +1,5 @@
 """Own Keras code that does not fit: each mistake is one sentence, with the line where a function fails."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from stages.base.errors import InvalidInput
 from stages.base.validation_messages import error_messages
 from stages.model.config import Model
 from stages.train.custom.code import own_errors
-from tests.support.learning import Folders, make_model, write_data
+from tests.support.learning import Folders, make_model
 from tests.support.own_code import SHAPE, learn, own_model, write_code
 
 pytest.importorskip("keras")
@@ -19,21 +18,10 @@ pytest.importorskip("keras")
 from stages.train import networks
 from stages.train.network_trial import check_network
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
-    """Prepared data of simple patterns."""
-    return write_data(tmp_path_factory.mktemp("custom"))
-
-
-@pytest.fixture(autouse=True)
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project in the current folder."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    return tmp_path
+pytestmark = [
+    pytest.mark.usefixtures("project"),
+    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"),
+]
 
 
 NETWORKS = {

@@ -12,7 +12,7 @@ from stages.base.errors import exit_with
 from stages.train.live_history import live_history
 from stages.train.progress import Epoch, columns
 from stages.train.training import main
-from tests.support.learning import Folders, settings, write_data, write_params
+from tests.support.learning import Folders, settings, write_params
 from tests.support.root import ROOT
 from tests.support.tiny_data import snapshot
 
@@ -21,12 +21,6 @@ EPOCHS = [Epoch(number, 1 / number, 0.5, 2 / number, 0.25) for number in (1, 2, 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 OUTPUTS = ("model.onnx", "history.csv")
 WAIT_S = 120
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
-    """Prepared data of simple patterns."""
-    return write_data(tmp_path_factory.mktemp("live"))
 
 
 def arguments(folders: Folders, folder: Path) -> list[str]:

@@ -15,7 +15,7 @@ from stages.base.validation_messages import error_messages
 from stages.model.config import Model
 from stages.model.feasibility import feasibility_errors
 from stages.train.training import main
-from tests.support.learning import Folders, make_model, settings, write_data, write_params
+from tests.support.learning import Folders, make_model, settings, write_params
 
 keras = pytest.importorskip("keras")  # after tests.support.learning, which loads it quietly
 
@@ -24,12 +24,6 @@ from stages.train import fit, networks  # noqa: E402  (import Keras)
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 
 CLASSIFIER = ["precision", "recall", "auc", "f1_score", "top_k_categorical_accuracy", "categorical_crossentropy"]
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
-    """Prepared data of simple patterns."""
-    return write_data(tmp_path_factory.mktemp("metrics"))
 
 
 def train(folders: Folders, tmp_path: Path, **changes: Any) -> Path:

@@ -14,7 +14,7 @@ from stages.model.optimizer_config import Optimizer, Schedule
 from stages.train.checkpoints import Checkpoint, CheckpointFile
 from stages.train.early_stopping import plateau_share
 from stages.train.progress import Epoch
-from tests.support.learning import Folders, make_model, write_data
+from tests.support.learning import Folders, make_model
 
 keras = pytest.importorskip("keras")  # after tests.support.learning, which loads it quietly
 
@@ -24,12 +24,6 @@ from stages.train.optimizers import make_optimizer  # noqa: E402
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 
 PLATEAU = {"name": "reduce_on_plateau", "factor": 0.5, "patience": 1, "min_delta": 0.5, "cooldown": 1}
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
-    """Prepared data of simple patterns."""
-    return write_data(tmp_path_factory.mktemp("optimizers"))
 
 
 class Interrupted(Exception):

@@ -10,7 +10,7 @@ import pytest
 
 from stages.base.errors import InvalidInput
 from stages.train.training import main
-from tests.support.learning import Folders, settings, write_data, write_params
+from tests.support.learning import Folders, settings, write_params
 from tests.support.tiny_data import expect_error, snapshot
 
 keras = pytest.importorskip("keras")  # after tests.support.learning, which loads it quietly
@@ -23,12 +23,6 @@ from stages.train.seeds.all_seeds import median_seed  # noqa: E402  (imports Ker
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 
 SEEDS = [0, 7, 4294967295]
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
-    """Prepared data of simple patterns."""
-    return write_data(tmp_path_factory.mktemp("seeds"))
 
 
 class Project:

@@ -21,12 +21,6 @@ keras = pytest.importorskip("keras")  # after tests.support.learning, which load
 from stages.train import fit, networks, training_model  # noqa: E402  (import Keras)
 
 
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
-    """Prepared data of simple patterns."""
-    return write_data(tmp_path_factory.mktemp("training"))
-
-
 def learn(folders: Folders, model: Model) -> tuple[Any, list[Epoch]]:
     """Returns the trained network and its history."""
     data = folders.data

@@ -1,0 +1,28 @@
+"""Fixtures of the tests of trainings."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.support.learning import Folders
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
+    """Prepared data of simple patterns."""
+    from tests.support.learning import write_data  # late: loads Keras, which not all tests of the folder do
+
+    return write_data(tmp_path_factory.mktemp("patterns"))
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty project in the current folder, whose folder `custom` may be imported."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    return tmp_path
