@@ -17,7 +17,7 @@ from flows.core.params_edit import SCHEMA, edit_params, has_schema
 from flows.core.project import make_state_folder
 from flows.core.redaction import secrets_in_config
 from flows.core.stage_program import run_program
-from flows.dvc_repo.remote_key import use_key
+from flows.dvc_repo.remote.key import use_key
 from flows.dvc_repo.remotes import default_remote, missing_in_remote
 from flows.dvc_repo.repository import Repository
 from flows.engine.planning.plan import Verdict, plan

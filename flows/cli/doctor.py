@@ -134,7 +134,7 @@ def remote(root: Path) -> Finding:
         return Finding("DVC remote", NOTE, "none: results stay on this machine", "dvc remote add --default NAME URL")
     try:
         process = subprocess.run(
-            [sys.executable, "-m", "flows.dvc_repo.remote_check"],
+            [sys.executable, "-m", "flows.dvc_repo.remote.check"],
             cwd=root, env=os.environ | {"PYTHONPATH": python_path()}, capture_output=True, text=True, timeout=REMOTE_S,
         )  # fmt: skip
     except subprocess.TimeoutExpired:

@@ -32,7 +32,7 @@ from flows.dvc_repo.change_detection import (
 )
 from flows.dvc_repo.damaged_objects import find_damaged
 from flows.dvc_repo.dvc_errors import converted_errors
-from flows.dvc_repo.remote_results import is_complete_entry, remote_failed, run_cache_folder
+from flows.dvc_repo.remote.results import is_complete_entry, remote_failed, run_cache_folder
 from flows.engine.planning.stage_facts import Hashes
 
 

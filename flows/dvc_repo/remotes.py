@@ -37,7 +37,7 @@ from flows.dvc_repo.change_detection import HASH, path_of
 from flows.dvc_repo.damaged_objects import mend_cache
 from flows.dvc_repo.dvc_errors import ErrorCollector
 from flows.dvc_repo.locking import cache_lock_path, print_to_stderr
-from flows.dvc_repo.remote_results import (
+from flows.dvc_repo.remote.results import (
     RUNS,
     RUNS_HASH,
     default_remote_of,

@@ -37,9 +37,9 @@ from flows.dvc_repo.dvc_errors import describe_error
 from flows.dvc_repo.input_snapshot import Snapshot, compare_snapshots, take_snapshot
 from flows.dvc_repo.lockfile import LockfileWriter, load_graph, repair_rwlock
 from flows.dvc_repo.locking import RepoLock
-from flows.dvc_repo.remote_results import Remote, verify_downloads
+from flows.dvc_repo.remote.results import Remote, verify_downloads
+from flows.dvc_repo.remote.stage_transfer import StageTransfer
 from flows.dvc_repo.restoration import Restoration
-from flows.dvc_repo.stage_transfer import StageTransfer
 from flows.engine.output_backup import backup_outputs, discard_backup, is_outdated, restore_all, restore_outputs
 from flows.engine.planning.change_messages import PULL_HINT, describe, name_some
 from flows.engine.planning.stage_facts import Facts

@@ -14,7 +14,7 @@ from flows.dvc_repo.change_detection import can_be_cached, path_of, temporary_ha
 from flows.dvc_repo.damaged_objects import set_damaged_output_aside
 from flows.dvc_repo.lockfile import LockfileWriter
 from flows.dvc_repo.locking import RepoLock
-from flows.dvc_repo.remote_results import Remote
+from flows.dvc_repo.remote.results import Remote
 from stages.base.errors import InkflowError
 
 

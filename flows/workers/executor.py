@@ -16,8 +16,8 @@ from pathlib import Path
 
 from flows.core.errors import Interrupted, OrderUnusable
 from flows.core.file_lock import exclusive_lock, run_lock
+from flows.dvc_repo.remote.stage_transfer import WorkerProject, configure
 from flows.dvc_repo.repository import Repository
-from flows.dvc_repo.stage_transfer import WorkerProject, configure
 from flows.engine import resources
 from flows.engine.engine import Engine
 from flows.engine.policy import Policies, load_policies

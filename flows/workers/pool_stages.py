@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from flows.core.errors import Interrupted, PoolUnusable
+from flows.dvc_repo.remote.stage_transfer import StageTransfer
 from flows.dvc_repo.repository import Repository
-from flows.dvc_repo.stage_transfer import StageTransfer
 from flows.engine.policy import Policies
 from flows.workers.order import Order, code_fields, installed_versions
 

@@ -13,7 +13,7 @@ import pytest
 
 from flows.core.errors import NoRemote, RemoteFailed, UnknownStage
 from flows.dvc_repo import remotes
-from flows.dvc_repo.remote_key import use_key
+from flows.dvc_repo.remote.key import use_key
 from tests.conftest import Inkflow, Toy, run_engine
 from tests.support.remote_servers import SECRET, SshServer, free_port, s3_server, ssh_server
 from tests.support.root import ROOT

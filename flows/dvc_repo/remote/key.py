@@ -5,7 +5,7 @@ from pathlib import Path
 
 from dvc.repo import Repo
 
-from flows.dvc_repo.remote_results import default_remote_of
+from flows.dvc_repo.remote.results import default_remote_of
 
 
 def use_key(root: Path, key: str) -> None:

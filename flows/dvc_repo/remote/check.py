@@ -1,4 +1,4 @@
-"""Checks that DVC's default remote can be reached: `python -m flows.dvc_repo.remote_check`.
+"""Checks that DVC's default remote can be reached: `python -m flows.dvc_repo.remote.check`.
 
 It is a program, so that its caller can terminate it when a connection hangs.
 """

@@ -14,9 +14,9 @@ from dvc.repo import Repo
 from ruamel.yaml import YAML
 
 from flows.core.errors import TransferFailed
-from flows.dvc_repo.remote_results import Remote
+from flows.dvc_repo.remote.results import Remote
+from flows.dvc_repo.remote.stage_transfer import WorkerProject
 from flows.dvc_repo.repository import Repository
-from flows.dvc_repo.stage_transfer import WorkerProject
 from flows.engine.types import Outcome, Result
 from tests.conftest import Toy, run_engine
 from tests.flows.workers.services import Service, free_port, is_listening

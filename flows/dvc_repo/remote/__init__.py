@@ -1,0 +1,1 @@
+"""A remote of DVC: its results, its reachability, its key, and the transfer of one stage's files."""
