@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import os
 import socket
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +76,7 @@ class Settings:
             **certificate_variables(),
             "PREFECT_WORKER_QUERY_SECONDS": "2",
             "PYTHONPATH": python_path(),
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
             "DO_NOT_TRACK": "1",
         }
         return environment | ({"PREFECT_API_AUTH_STRING": self.password} if self.password else {})

@@ -39,14 +39,15 @@ class ForkRequest(NamedTuple):
 class ForkServer:
     """Accepts requests on a socket and forks one process for each."""
 
-    def __init__(self, listener: socket.socket, is_needed: Callable[[], bool]) -> None:
+    def __init__(self, listener: socket.socket, is_needed: Callable[[], bool], *, outlive: bool = False) -> None:
         """Creates the server, before the modules are imported.
 
         Args:
             listener: the bound socket.
             is_needed: the server ends when it returns False.
+            outlive: forks that exist then are waited for, not terminated.
         """
-        self._listener, self._is_needed = listener, is_needed
+        self._listener, self._is_needed, self._outlive = listener, is_needed, outlive
         self._created_ns = time.time_ns()  # a file that changes from now on may have been read before its change
         self._forks: dict[int, socket.socket] = {}  # connection to the client, by process id
 
@@ -66,7 +67,7 @@ class ForkServer:
         try:
             with selectors.DefaultSelector() as self._selector:
                 self._selector.register(self._listener, selectors.EVENT_READ)
-                while self._is_needed() and (self._listener.fileno() >= 0 or self._forks):
+                while self._goes_on():
                     for key, _ in self._selector.select(POLL_S):
                         if key.fileobj is self._listener:
                             request = self._accept()
@@ -81,6 +82,11 @@ class ForkServer:
         finally:  # runs in a fork too, which has no forks of its own
             terminate_trees(list(self._forks))
         sys.exit(0)
+
+    def _goes_on(self) -> bool:
+        if self._outlive and self._forks:
+            return True
+        return self._is_needed() and (self._listener.fileno() >= 0 or bool(self._forks))
 
     def _accept(self) -> ForkRequest | None:
         """Accepts a request and forks; returns the request in the fork, with its environment, folder and output set."""
