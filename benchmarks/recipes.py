@@ -21,6 +21,7 @@ PART: dict[str, Any] = {"prepare.held_out": "groups", "prepare.validation": 1 / 
 RECIPES: dict[str, dict[str, Any]] = {
     "now": {},
     "no bends": {"augmentation.elastic": 0.0},
+    "shorter": {"epochs": 14},
     "longer": {"epochs": 42},
     "wider": {"filters": [32, 96, 192], "epochs": 24, "dropout": 0.5},
     "weight decay": {"optimizer.weight_decay": 0.1, "dropout": 0.5},
