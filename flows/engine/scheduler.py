@@ -28,6 +28,7 @@ class Scheduler:
     ) -> None:
         self._waiting = {stage.name: stage for stage in stages}
         self._policies = policies
+        self._policy_ids = {id(policies[stage.name]) for stage in stages}
         self._jobs = jobs
         self._free_slots = jobs
         self._free_gpus = list(gpus)
@@ -53,7 +54,7 @@ class Scheduler:
 
     def start_next(self) -> tuple[Stage, Allocation] | None:
         """Starts the next stage that may start, and returns it with its resources; None if no stage may start now."""
-        refused: set[int] = set()  # policies for which resources are lacking; most stages have the same one
+        refused: set[int] = set()  # ids of policies for which resources are lacking
         for index, position in enumerate(self._ready):
             stage = self._stages[position]
             policy = self._policies[stage.name]
@@ -63,6 +64,8 @@ class Scheduler:
                 self._allocations[stage.name] = allocation
                 return stage, allocation
             refused.add(id(policy))
+            if refused == self._policy_ids:  # of thousands of ready stages, the others need not be looked at
+                break
         return None
 
     def finish(self, name: str) -> None:
