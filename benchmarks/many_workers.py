@@ -8,20 +8,19 @@ of PostgreSQL and of the simulated workers; rows and bytes are those of the data
 """
 
 import argparse
-import asyncio
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import asyncpg
 import httpx
 import psutil
 
@@ -29,7 +28,7 @@ from benchmarks import common
 from benchmarks.dispatch import GIT, POOL
 from benchmarks.sqlite import OurServer
 from benchmarks.support.measure import NO_REPORTS, ROOT
-from tests.support.postgres import running_postgres
+from tests.support.postgres import find_program, running_postgres
 
 COUNTING = "benchmarks.support.counting_server:create_app"
 STAGES = """
@@ -80,13 +79,13 @@ def measure(folder: Path, database: str, stages: int, options: argparse.Namespac
         with _workers(folder, environment, options, content="one\np\n") as workers:
             parts["workers"] = workers
             before = {name: _processor_s(pid) for name, pid in parts.items()}
-            tables = asyncio.run(_tables(database))
+            tables, earlier = _tables(database), _requests(server.url)
             start = time.perf_counter()
             run_s, peak_mb = _run(project, environment)
             wall_s = time.perf_counter() - start
             spent = {"run": run_s} | {name: _processor_s(pid) - before[name] for name, pid in parts.items()}
-            requests = httpx.get(f"{server.url.removesuffix('/api')}/requests", timeout=60).json()
-            grown = _growth(tables, asyncio.run(_tables(database)))
+            requests = _requests(server.url) - earlier
+            grown = _growth(tables, _tables(database))
         _report(stages, options, SimpleNamespace(spent=spent, grown=grown, requests=requests, wall=wall_s, mb=peak_mb))
 
 
@@ -185,14 +184,19 @@ def _workers(folder: Path, environment: Mapping[str, str], options: argparse.Nam
             process.wait(timeout=60)
 
 
-async def _tables(database: str) -> dict[str, tuple[int, int]]:
+def _tables(database: str) -> dict[str, tuple[int, int]]:
     """Rows and bytes of each table, with its indexes."""
-    connection = await asyncpg.connect(database.replace("+asyncpg", ""))
-    try:
-        await connection.execute("analyze")
-        return {name: (rows, size) for name, rows, size in await connection.fetch(TABLES)}
-    finally:
-        await connection.close()
+    psql = find_program("psql")
+    assert psql
+    command = [psql, database.replace("+asyncpg", ""), "-At", "-F,", "-c", "analyze", "-c", TABLES]
+    answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    lines = (line.split(",") for line in answer.splitlines() if "," in line)
+    return {name: (int(rows), int(size)) for name, rows, size in lines}
+
+
+def _requests(url: str) -> Counter[str]:
+    """Requests so far to the server, by method and path."""
+    return Counter(httpx.get(f"{url.removesuffix('/api')}/requests", timeout=60).json())
 
 
 def _growth(before: Mapping[str, tuple[int, int]], after: Mapping[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
