@@ -59,6 +59,7 @@ def seconds_of(*command: str, folder: Path, environment: Mapping[str, str] | Non
     """Wall time of a command from its start to its end; RuntimeError with its words when it fails."""
     here = os.environ | {"PYTHONPATH": str(ROOT), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     here |= NO_REPORTS
+    here.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package has its bytecode, and so does ours after a run
     started = time.perf_counter()
     done = subprocess.run(
         command, cwd=folder, env=here | dict(environment or {}), capture_output=True, text=True, check=False

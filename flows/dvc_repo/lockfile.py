@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -21,10 +20,8 @@ from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
 
 from flows.core.notices import note_once
+from flows.dvc_repo.lock_text import EMPTY, LockText
 from stages.base.files import write_json, write_text
-
-EMPTY = "schema: '2.0'\nstages:\n"
-FOREIGN = re.compile(r"^[#%\t]|^---|[:\-\[{,?] +[&*]\w", re.MULTILINE)  # comments and aliases, which DVC never writes
 
 
 class LockfileWriter:
@@ -39,6 +36,7 @@ class LockfileWriter:
         self._repo = repo
         self._positions = {stage: number for number, stage in enumerate(order)}
         self._new: dict[Path, dict[str, int]] = {}  # positions of the entries that this run adds to each dvc.lock
+        self._written: dict[Path, tuple[str, LockText]] = {}  # the last text of each dvc.lock, and its parts
         self._names_file = Path(repo.tmp_dir) / "inkflow_new_entries.json"
         self._ignore_positions: dict[Path, dict[str, int]] = {}  # of the lines that this run added to each .gitignore
 
@@ -80,7 +78,9 @@ class LockfileWriter:
         new = self._new.get(path, {})
         later = {name for name, position in new.items() if position > self._positions[stage]}
         text = path.read_text(encoding="utf-8") if path.exists() else EMPTY
-        changed = put_entry(text or EMPTY, stage.name, dumps_yaml({"stages": entry}).partition("\n")[2], later)
+        before = self._parts(path, text or EMPTY)
+        parts = before and before.with_entry(stage.name, dumps_yaml({"stages": entry}).partition("\n")[2], later)
+        changed = None if parts is None else str(parts)
         if changed == text:
             return
         temporary = path.with_name(f".{path.name}.new")  # a killed run may have left an incomplete one
@@ -90,7 +90,14 @@ class LockfileWriter:
         if path.exists():
             shutil.copymode(path, temporary)
         temporary.replace(path)
+        if parts is not None and changed is not None:
+            self._written[path] = changed, parts
         self._repo.scm_context.track_file(os.path.relpath(path))
+
+    def _parts(self, path: Path, text: str) -> LockText | None:
+        """Return the parts of `text`, the content of `path`: those of the last entry if nobody changed the file."""
+        written, parts = self._written.get(path, (None, None))
+        return parts if written == text else LockText.parse(text)
 
     def finish(self) -> None:
         """End the run, which was not killed; with `core.autostage`, stage the changed files of DVC in git."""
@@ -102,55 +109,8 @@ class LockfileWriter:
         context.files_to_track = set()
 
 
-def put_entry(text: str, name: str, entry: str, later: Collection[str]) -> str | None:
-    """Return the content of a dvc.lock with another entry; parsing it as YAML would take a second for 200 stages.
-
-    Args:
-        text: the content.
-        name: name of the entry's stage.
-        entry: the lines of the entry, indented, which replace an earlier entry of that name.
-        later: names of entries; a new entry is inserted before the first of them, else at the end.
-
-    Returns:
-        None if the file has another form than the one that DVC writes.
-    """
-    lines = text.splitlines(keepends=True)
-    places = _entry_lines(text, lines)
-    if places is None or list(_entry_lines(EMPTY + entry, (EMPTY + entry).splitlines(keepends=True)) or ()) != [name]:
-        return None
-    end = next(
-        (n for n in range(lines.index("stages:\n") + 1, len(lines)) if not lines[n].startswith((" ", "\n"))), None
-    )
-    starts = [*places.values(), len(lines) if end is None else end]
-    if name in places:
-        start = places[name]
-        stop = starts[starts.index(start) + 1]
-    else:
-        start = stop = next((line for other, line in places.items() if other in later), starts[-1])
-    return "".join([*lines[:start], entry, *lines[stop:]])
-
-
-def _entry_lines(text: str, lines: Sequence[str]) -> dict[str, int] | None:
-    """Return the number of the first line of each entry by name; None if DVC did not write the file."""
-    if FOREIGN.search(text) or "stages:\n" not in lines or not text.endswith("\n"):
-        return None
-    places: dict[str, int] = {}
-    first = lines.index("stages:\n") + 1
-    for number, line in enumerate(lines[first:], first):
-        if not line.startswith((" ", "\n")):
-            break
-        if number == first and line.startswith("   "):
-            return None
-        if line.startswith("  ") and line[2] not in " :\n":
-            key = line.strip().removeprefix("? ") if line.startswith("  ? ") else line.strip().removesuffix(":")
-            if key == line.strip():  # no mapping in block style
-                return None
-            places[loads_yaml(key) if key[0] in "'\"" else key] = number
-    return places
-
-
 def _put_entry_slowly(path: Path, name: str, entry: object, later: Collection[str]) -> None:
-    """Write an entry like `put_entry`, into a file of any form that DVC can read."""
+    """Write an entry like `LockText.with_entry`, into a file of any form that DVC can read."""
     with modify_yaml(str(path)) as content:
         content["schema"] = "2.0"
         stages = content["stages"] = content.get("stages") or CommentedMap()
@@ -168,9 +128,9 @@ def _lock_path(stage: DvcStage) -> Path:
 def _recorded_names(path: Path) -> Collection[str]:
     """Names of the entries in a dvc.lock; without DVC's lock, so that it can be incomplete, which costs the order."""
     text = path.read_text(encoding="utf-8") if path.exists() else ""
-    places = _entry_lines(text, text.splitlines(keepends=True))
-    if places is not None:
-        return places
+    parts = LockText.parse(text)
+    if parts is not None:
+        return parts.entries
     with suppress(YAMLError, AttributeError):
         return (loads_yaml(text) or {}).get("stages") or {}
     return ()

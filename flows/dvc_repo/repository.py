@@ -76,6 +76,7 @@ class Repository:
         self.root = Path(self._repo.root_dir)
         self._order: list[DvcStage] = list(nx.dfs_postorder_nodes(self._graph))
         self._by_name: dict[str, DvcStage] = {stage.addressing: stage for stage in self._order}
+        self._outputs = [str(out.fs_path) for stage in self._order for out in stage.outs]
         self._inspector = StageInspector(self._graph)
         self._pull = pull
         self.cache = CacheLookup(self._repo, self._by_name, pull=pull)  # for planning, while no stage runs
@@ -223,8 +224,7 @@ class Repository:
         with self._lockfile.ordered_gitignore(stage):
             stage.save(run_cache=False)
         (before, _), after = self._begun[name], take_snapshot(stage)  # `after` has the hashes that are recorded
-        outputs = [str(out.fs_path) for other in self._order for out in other.outs]
-        changed, added = compare_snapshots(before, after, outputs, self.root)
+        changed, added = compare_snapshots(before, after, self._outputs, self.root)
         if changed:
             raise InputsChanged(name, changed)
         if added:

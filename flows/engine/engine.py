@@ -68,14 +68,22 @@ class Engine:
         self._stages: dict[str, Stage] = {}
         self._started: queue.Queue[StageEvents | None] = queue.Queue()
         self._finished: queue.Queue[tuple[StageEvents, Result | InkflowError]] = queue.Queue()
+        self._preparing: set[str] = set()  # stages that have started, and whose commands have not
+        self._prepared = threading.Condition()
         self._crash: BaseException | None = None
         self._thread: threading.Thread | None = None
 
     def start(self, stages: Sequence[Stage]) -> None:
         """Starts to bring `stages`, each after its upstream stages, up to date; does not wait for them."""
         self._stages = {stage.name: stage for stage in stages}
+        self._preparing.add("")  # until the first stages have started
         self._thread = threading.Thread(target=self._run, args=[stages], name="engine", daemon=True)
         self._thread.start()
+
+    def wait_until_computing(self, timeout_s: float) -> None:
+        """Waits up to `timeout_s` until the commands of all stages that have started run, or the stages have ended."""
+        with self._prepared:
+            self._prepared.wait_for(lambda: not self._preparing, timeout_s)
 
     def connect_pools(self, dispatcher: Any) -> None:
         """Gives the pools the dispatcher that sends stages to workers; stages of pools wait for it."""
@@ -129,6 +137,7 @@ class Engine:
             self._crash = error
         finally:
             self._commands.close()
+            self._set_prepared(*self._preparing)
             self._started.put(None)
 
     def _preload(self, policy: StagePolicy) -> None:
@@ -142,9 +151,11 @@ class Engine:
             while (ready := scheduler.start_next()) is not None:
                 stage, allocation = ready
                 events = StageEvents(stage)
+                self._preparing.add(stage.name)
                 self._started.put(events)
                 arguments = [events, allocation]
                 threading.Thread(target=self._run_stage, args=arguments, name=stage.name, daemon=True).start()
+            self._set_prepared("")
             if not scheduler.running:
                 return
             events, outcome = self._finished.get()
@@ -165,6 +176,7 @@ class Engine:
 
         attempt = partial(self._attempt, events, allocation)
         outcome = with_retries(name, self.policies.of(name), attempt, on_failure, self._stop_event)
+        self._set_prepared(name)
         self._finished.put((events, outcome))
 
     def _attempt(self, events: StageEvents, allocation: Allocation) -> Result:
@@ -213,6 +225,7 @@ class Engine:
     def _run_command(self, events: StageEvents, allocation: Allocation, command: Command) -> str:
         """Runs the command of a stage here or in its pool; returns the worker and pool, empty for this machine."""
         policy = self.policies.of(command.stage)
+        self._set_prepared(command.stage)
         add_line = partial(self._add_line, events)
         if policy.pool is not None and self._pools is not None:
             return self._pools.run(command.stage, add_line, self._stop_event, force=self.run.options.force)
@@ -220,6 +233,11 @@ class Engine:
         command = replace(command, environment={**variables, **command.environment}, preload=policy.preload)
         self._commands.run(command, add_line, policy.timeout_s)
         return ""
+
+    def _set_prepared(self, *names: str) -> None:
+        with self._prepared:
+            self._preparing.difference_update(names)
+            self._prepared.notify_all()
 
     def _add_line(self, events: StageEvents, text: str) -> None:
         self.run.display.line(events.stage.name, text)

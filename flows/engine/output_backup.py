@@ -8,6 +8,7 @@ the backup is discarded instead.
 
 import errno
 import glob
+import io
 import json
 import os
 import shutil
@@ -26,6 +27,7 @@ from stages.base.files import write_json
 
 FOLDER = Path(".inkflow/aside")
 LIST, OUTPUTS = "paths.json", "outputs"
+KEY_STARTS = ("", "'", '"', "? ", "? '", '? "')  # of keys in dvc.lock: YAML marks long ones with a question mark
 
 
 def backup_outputs(root: Path, stage: str, paths: Sequence[str]) -> None:
@@ -139,19 +141,24 @@ def _lock_entry(root: Path, stage: str) -> list[str] | None:
     """Returns the lines of the entry of `stage` in dvc.lock; None without one. Parsing the file as YAML is slow."""
     file, name = split_address(stage)
     try:
-        lines = (root / (file or "dvc.yaml")).with_suffix(".lock").read_text(encoding="utf-8").splitlines()
+        text = (root / (file or "dvc.yaml")).with_suffix(".lock").read_text(encoding="utf-8")
     except FileNotFoundError:
         return None
-    start = next((number for number, line in enumerate(lines) if _is_key(line, name)), None)
-    if start is None:
-        return None
-    entry = takewhile(lambda line: not line or line.startswith(("   ", "  : ")), lines[start + 1 :])
-    return [line for line in entry if line]
+    for start in KEY_STARTS:
+        position = -1
+        while (position := text.find(f"\n  {start}{name}", position + 1)) >= 0:
+            end = text.find("\n", position + 1)
+            if end >= 0 and _is_key(text[position:end], name):
+                lines = (line.removesuffix("\n") for line in io.StringIO(text[end + 1 :]))
+                return [
+                    line for line in takewhile(lambda line: not line or line.startswith(("   ", "  : ")), lines) if line
+                ]
+    return None
 
 
 def _is_key(line: str, stage: str) -> bool:
-    key = line.strip().removeprefix("? ").removesuffix(":")  # YAML marks long keys with a question mark
-    return line.startswith("  ") and line[2:3] != " " and key.strip("'\"") == stage
+    key = line.strip().removeprefix("? ").removesuffix(":")
+    return key.strip("'\"") == stage
 
 
 def _move(source: Path, target: Path) -> None:

@@ -50,6 +50,9 @@ class StagePolicy(BaseModel):
     )
 
 
+DEFAULT = StagePolicy()
+
+
 class Workers(BaseModel):
     """Settings for the workers of all pools."""
 
@@ -77,7 +80,7 @@ class Policies(BaseModel):
 
     def of(self, stage: str) -> StagePolicy:
         """Returns the policy of `stage`."""
-        return next((policy for pattern, policy in self.stages.items() if fnmatchcase(stage, pattern)), StagePolicy())
+        return next((policy for pattern, policy in self.stages.items() if fnmatchcase(stage, pattern)), DEFAULT)
 
     def without_pools(self) -> "Policies":
         """Returns the same policies for a run on this machine alone."""

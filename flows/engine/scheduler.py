@@ -3,6 +3,8 @@
 Pure bookkeeping: reads no clock and starts no process.
 """
 
+from bisect import insort
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -26,11 +28,18 @@ class Scheduler:
     ) -> None:
         self._waiting = {stage.name: stage for stage in stages}
         self._policies = policies
+        self._policy_ids = {id(policies[stage.name]) for stage in stages}
         self._jobs = jobs
         self._free_slots = jobs
         self._free_gpus = list(gpus)
         self._allocations: dict[str, Allocation] = {}
-        self._done: set[str] = set()
+        self._stages = list(stages)
+        self._upstream = {stage.name: {*stage.upstream} & self._waiting.keys() for stage in stages}  # those not done
+        self._downstream: dict[str, list[int]] = defaultdict(list)  # positions in the order of the graph
+        for position, stage in enumerate(stages):
+            for name in self._upstream[stage.name]:
+                self._downstream[name].append(position)
+        self._ready = [position for position, stage in enumerate(stages) if not self._upstream[stage.name]]
         self._causes: dict[str, str] = {}  # by a failed stage or one downstream of it: the name of the failed stage
 
     @property
@@ -45,19 +54,28 @@ class Scheduler:
 
     def start_next(self) -> tuple[Stage, Allocation] | None:
         """Starts the next stage that may start, and returns it with its resources; None if no stage may start now."""
-        for stage in self._waiting.values():
-            if all(name in self._done or not self._is_known(name) for name in stage.upstream):
-                allocation = self._allocate(self._policies[stage.name])
-                if allocation is not None:
-                    del self._waiting[stage.name]
-                    self._allocations[stage.name] = allocation
-                    return stage, allocation
+        refused: set[int] = set()  # ids of policies for which resources are lacking
+        for index, position in enumerate(self._ready):
+            stage = self._stages[position]
+            policy = self._policies[stage.name]
+            allocation = None if id(policy) in refused else self._allocate(policy)
+            if allocation is not None:
+                del self._ready[index], self._waiting[stage.name]
+                self._allocations[stage.name] = allocation
+                return stage, allocation
+            refused.add(id(policy))
+            if refused == self._policy_ids:  # of thousands of ready stages, the others need not be looked at
+                break
         return None
 
     def finish(self, name: str) -> None:
         """Marks the running stage `name` as done."""
         self._release(name)
-        self._done.add(name)
+        for position in self._downstream[name]:
+            upstream = self._upstream[self._stages[position].name]
+            upstream.discard(name)
+            if not upstream and self._stages[position].name in self._waiting:
+                insort(self._ready, position)
 
     def fail(self, name: str) -> dict[str, str]:
         """Marks the running stage `name` as failed.
@@ -79,10 +97,8 @@ class Scheduler:
         """Lets no further stage start, and returns the names of the stages that were waiting."""
         waiting = self.waiting
         self._waiting.clear()
+        self._ready.clear()
         return waiting
-
-    def _is_known(self, name: str) -> bool:
-        return name in self._waiting or name in self._allocations or name in self._causes
 
     def _allocate(self, policy: StagePolicy) -> Allocation | None:
         if policy.pool is not None:

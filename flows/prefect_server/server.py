@@ -25,7 +25,6 @@ from flows.engine.processes.process_trees import terminate_trees
 from flows.prefect_server.credentials import login_variables
 from flows.prefect_server.environment import (
     DATABASE,
-    HEARTBEAT,
     NO_ANALYTICS,
     ORIGINS,
     RUN_LOGS,
@@ -112,7 +111,7 @@ class Server:
             variables = dict.fromkeys(name for name in os.environ if name.startswith("PREFECT_"))
             variables |= {"PREFECT_HOME": str(self._home), "PREFECT_CLIENT_MAX_RETRIES": str(MAX_RETRIES)}
         logging.raiseExceptions = False  # of records that a lost server does not take: the display names it once
-        variables |= RUN_LOGS | NO_ANALYTICS | HEARTBEAT | {"PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL"}
+        variables |= RUN_LOGS | NO_ANALYTICS | {"PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL"}
         # The display writes to the terminal, Prefect to its server.
         variables |= {CONSOLE_LEVEL: os.environ.get(CONSOLE_LEVEL, "CRITICAL"), "PREFECT_API_URL": self.url}
         variables |= self._login

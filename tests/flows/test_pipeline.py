@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from flows.prefect_server.automations import HEARTBEAT_EVENT
 from tests.conftest import DIAMOND, Inkflow, Toy, wait_until
 from tests.support.prefect_api import api
 
@@ -88,6 +89,20 @@ def test_stage_output_in_the_log(diamond: Toy, inkflow: Inkflow, prefect_url: st
     run = finished_run(prefect_url, 1)
     wait_until(lambda: "epoch 1 of 2" in run.log("source"), timeout_s=30)
     assert run.states == {"source": "Completed"}
+
+
+def test_heartbeat(diamond: Toy, inkflow: Inkflow, prefect_url: str) -> None:
+    """A run sends the heartbeats by which the server notices a killed run; each names the run and its flow."""
+    assert inkflow("run", "source", folder=diamond.folder).returncode == 0
+    run = finished_run(prefect_url, 1).flow_run
+    resource = f"prefect.flow-run.{run['id']}"
+    body = {"filter": {"event": {"name": [HEARTBEAT_EVENT]}, "resource": {"id": [resource]}}}
+
+    def sent() -> list[dict[str, Any]]:
+        return list(api(prefect_url, "POST", "/events/filter", body)["events"])
+
+    wait_until(lambda: len(sent()) > 0, timeout_s=30)
+    assert [related["prefect.resource.id"] for related in sent()[0]["related"]] == [f"prefect.flow.{run['flow_id']}"]
 
 
 def test_failure(diamond: Toy, inkflow: Inkflow, prefect_url: str) -> None:
