@@ -6,11 +6,11 @@ run     run, gates, record                pulls and pushes if a DVC remote is co
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from flows.ci.summary import Status, Step, write_summary
+from flows.core.code_path import own_command
 from flows.core.gates import evaluate_gates, failed_gates, junit
 from flows.core.git import git_names
 from flows.core.params_edit import SCHEMA, edit_params, has_schema
@@ -140,7 +140,7 @@ def _run_pipeline(root: Path, arguments: Sequence[str], push: bool) -> StepResul
     """Runs `inkflow run` as a process and prints its lines as they come."""
     remote = default_remote(root) is not None
     options = ["--pull", *(["--push"] if push else [])] if remote else []
-    command = [sys.executable, "-m", "flows", "run", *options, *arguments]
+    command = own_command("flows", "run", *options, *arguments)
     messages = [] if remote else [f"{NO_REMOTE}: nothing is pulled or pushed"]
     with subprocess.Popen(
         command, cwd=root, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

@@ -19,6 +19,17 @@ UP_EXAMPLES = """examples:
 """
 
 
+def init(verb: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `inkflow init`."""
+    verb.description = (
+        "Add what is missing to the DVC project around this folder: ignore rules, execution.yaml, prefect.yaml. An "
+        "empty folder becomes a small project that runs. Shows each file; overwrites none."
+    )
+    verb.add_argument("--template", choices=("small", "digits"), help="start with this pipeline; digits: Inkflow's own")
+    verb.add_argument("--ci", action="append", default=[], choices=("github", "gitlab"), help="add a workflow of CI")
+    verb.add_argument("--dry-run", action="store_true", help="print what would be written, and write nothing")
+
+
 def run(verb: argparse.ArgumentParser) -> None:
     """Adds the arguments of `inkflow run`."""
     verb.description = "Bring the stages up to date."

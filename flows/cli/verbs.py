@@ -20,6 +20,7 @@ class Verb(NamedTuple):
 
 
 VERBS = {
+    "init": Verb("add what is missing to a DVC project, or make a small one", "flows.cli.init:init", anywhere=True),
     "run": Verb("bring the stages up to date", "flows.cli.run:run"),
     "plan": Verb("show which stages would run, be restored or stay unchanged, and why", "flows.cli.plan:show_plan"),
     "sweep": Verb("run combinations of parameters, each as a DVC experiment", "flows.cli.sweep:sweep"),

@@ -24,7 +24,9 @@ def enter_project() -> Path:
     folder = Path.cwd()
     root = next((parent for parent in (folder, *folder.parents) if (parent / ".dvc").is_dir()), None)
     if root is None:
-        raise InvalidInput(f"{folder} is in no DVC project; go to the project's folder, or create one with `dvc init`")
+        raise InvalidInput(
+            f"{folder} is in no DVC project; go to the project's folder, or make one with `inkflow init`"
+        )
     mirror = os.environ.get(MIRROR)
     if mirror and "://" not in mirror:
         os.environ[MIRROR] = str(Path(mirror).absolute())  # stages also run in other folders: the clones of a sweep

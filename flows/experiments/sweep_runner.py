@@ -4,7 +4,6 @@ import json
 import os
 import queue
 import subprocess
-import sys
 import threading
 import time
 from collections import deque
@@ -15,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flows.core.code_path import CODE
+from flows.core.code_path import own_command
 from flows.core.errors import Interrupted, StageFailed
 from flows.core.file_lock import run_lock
 from flows.dvc_repo.experiments import ProjectClones
@@ -30,8 +29,6 @@ from flows.experiments.trial_process import TrialOrder
 from stages.base.errors import InkflowError
 
 END_S = 30.0  # for a trial to terminate its stages
-# Imports modules of this installation, not of the clone, and leaves PYTHONPATH alone, which stages would inherit.
-PROGRAM = "import sys; sys.path.insert(0, sys.argv.pop()); from flows.experiments.trial_process import main; main()"
 
 
 @dataclass
@@ -182,7 +179,7 @@ class SweepRunner:
             if self._stop_event.is_set():
                 raise Interrupted(name)
             process = subprocess.Popen(
-                die_with_parent([sys.executable, "-P", "-c", PROGRAM, str(CODE)]),
+                die_with_parent(own_command("flows.experiments.trial_process")),
                 cwd=project,
                 env=self._environment | {MARK: mark(project)},
                 stdin=subprocess.PIPE,

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
-from flows.core.code_path import python_path
+from flows.core.code_path import CODE
 from flows.core.errors import ServerUnreachable
 from flows.core.redaction import mask
 from flows.engine.processes.command_runner import MARK, die_with_parent, mark
@@ -159,7 +159,7 @@ class Server:
     def _start(self) -> None:
         self._home.mkdir(mode=0o700, parents=True, exist_ok=True)
         port = _free_port()
-        command = [sys.executable, "-m", "uvicorn", "--factory", APP]
+        command = [sys.executable, "-m", "uvicorn", "--app-dir", str(CODE), "--factory", APP]
         command += ["--host", "127.0.0.1", "--port", str(port), "--log-level", "error", "--lifespan", "on"]
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
         settings = {
@@ -170,7 +170,6 @@ class Server:
             "PREFECT_HOME": str(self._home),
             DATABASE: f"sqlite+aiosqlite:///{self._home / DATABASE_FILE}",
             "PREFECT_UI_ENABLED": "0",
-            "PYTHONPATH": python_path(),
             ORIGINS: f"http://127.0.0.1:{port}",
             MARK: mark(self._root),
         }

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flows.core.code_path import CODE
 from flows.core.errors import ServerUnreachable
 from flows.core.project import make_state_folder
 from flows.core.redaction import mask
@@ -100,7 +101,7 @@ def _lock(root: Path) -> Iterator[None]:
 
 def _server_arguments(settings: Settings) -> list[str]:
     return [
-        "uvicorn", "--factory", APP, "--host", settings.host, "--port", str(settings.port),
+        "uvicorn", "--app-dir", str(CODE), "--factory", APP, "--host", settings.host, "--port", str(settings.port),
         "--log-level", "warning", "--lifespan", "on", "--timeout-graceful-shutdown", "3",
     ]  # fmt: skip
 
