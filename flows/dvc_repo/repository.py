@@ -204,7 +204,9 @@ class Repository:
             return Result(name, self._update_tracked(dvc_stage, name, is_renewed=facts.renewed), reasons)
         self._lock.ensure_unused(dvc_stage)
         if not force and not facts.always and self._restoration.restore(dvc_stage):
-            return Result(name, Outcome.RESTORED, reasons)
+            outputs = {path_of(out): value_of(out.hash_info) for out in dvc_stage.outs}
+            changes = facts.changes_when_restored(changes, outputs)
+            return Result(name, Outcome.RESTORED, tuple(map(describe, changes)))
         return reasons
 
     def _begin(self, name: str) -> Command:

@@ -74,6 +74,9 @@ class Policies(BaseModel):
 
     stages: dict[str, StagePolicy] = Field(default_factory=dict, description="policy by pattern of stage names")
     workers: Workers = Field(default_factory=Workers, description="settings for the workers of all pools")
+    other_results: Literal["restore", "run"] = Field(
+        "restore", description="of a stage whose recorded outputs no cache has: restore another result, or run"
+    )
 
     def of(self, stage: str) -> StagePolicy:
         """Returns the policy of `stage`."""
@@ -116,7 +119,9 @@ def _has_policies(content: Any) -> bool:
     """True if a section has a key of ours, or one nearly like it: other programs may use the name of the file."""
     for key, section in content.items() if isinstance(content, Mapping) else ():
         nearest = get_close_matches(str(key), Policies.model_fields, n=1)
-        if nearest and isinstance(section, Mapping):
+        if nearest == ["other_results"] and get_close_matches(str(key), nearest, cutoff=0.9):
+            return True
+        if nearest in (["stages"], ["workers"]) and isinstance(section, Mapping):
             model, entries = (StagePolicy, section.values()) if nearest == ["stages"] else (Workers, [section])
             names = [str(name) for entry in entries if isinstance(entry, Mapping) for name in entry]
             if any(get_close_matches(name, model.model_fields, n=1) for name in names):

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from flows.engine.planning.change_messages import ABSENT, ALWAYS, NEVER_RUN, Change, value_changes
+from flows.engine.planning.change_messages import ABSENT, ALWAYS, NEVER_RUN, OTHER_RESULT, Change, value_changes
 from flows.engine.types import Stage
 
 Hashes = Mapping[str, str]  # DVC's content hash by path
@@ -91,6 +91,11 @@ class Facts:
         edited = [change for item, content in contents.items() for change in item.changes(content)]
         always = [ALWAYS] if self.always else []
         return (*always, *self.own, *edited, *self.outputs)
+
+    def changes_when_restored(self, changes: tuple[Change, ...], outputs: Hashes) -> tuple[Change, ...]:
+        """Returns why a stage with `changes` is restored to `outputs`, which can be another result for equal inputs."""
+        is_other = outputs != self.recorded and outputs.keys() == self.recorded.keys()
+        return (OTHER_RESULT,) if is_other and changes == self.outputs else changes
 
 
 def nothing_to_do(facts: Sequence[Facts]) -> bool:
