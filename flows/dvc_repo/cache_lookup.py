@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dvc.dependency import ParamsDependency
 from dvc.dependency.param import MissingParamsError, read_param_file
@@ -37,7 +37,9 @@ from flows.dvc_repo.damaged_objects import find_damaged
 from flows.dvc_repo.dvc_errors import converted_errors
 from flows.dvc_repo.remote.results import is_complete_entry, remote_failed, run_cache_folder
 from flows.engine.planning.stage_facts import Hashes
-from flows.engine.policy import load_policies
+
+if TYPE_CHECKING:  # for the same reason as `load_policies` below
+    from flows.engine.environment.stage_environment import StageEnvironment
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,16 @@ class OtherResult:
 class CacheLookup:
     """Looks up results in DVC's local cache; with `pull`, also in the remote."""
 
-    def __init__(self, repo: Repo, stages: Mapping[str, DvcStage], *, pull: bool = False) -> None:
+    def __init__(
+        self,
+        repo: Repo,
+        stages: Mapping[str, DvcStage],
+        environment: "StageEnvironment | None" = None,
+        *,
+        pull: bool = False,
+    ) -> None:
         self._pull = pull
+        self._environment = environment
         self._repo = repo
         self._stages = stages
         self._values: dict[str, dict[str, Any]] = {}  # of parameters in cached files, by their text
@@ -92,7 +102,7 @@ class CacheLookup:
             if not can_be_cached(dvc_stage) and not (self._pull and is_recorded and _are_cached(dvc_stage)):
                 return None
             outputs = recorded if is_recorded else self.entry_outputs(dvc_stage)
-            if outputs and self._are_available(dvc_stage, outputs):
+            if outputs and self.allows(dvc_stage, outputs) and self._are_available(dvc_stage, outputs):
                 return outputs
             other = self.other_result(dvc_stage) if is_recorded else None
             return other.outputs if other else None
@@ -141,19 +151,30 @@ class CacheLookup:
     def other_result(self, stage: DvcStage) -> "OtherResult | None":
         """Return the newest complete result in the run cache for `stage`, which has its recorded inputs.
 
-        It is for a stage whose recorded outputs are in no cache: another machine may have made them.
+        It is for a stage whose recorded outputs are in no cache, since another machine may have made them, or were made
+        in an environment that execution.yaml does not allow.
 
         Returns:
             None if there is no such result, if execution.yaml has `other_results: run`, or if the workspace still has
             the recorded outputs, which another result would overwrite.
         """
-        if not can_be_cached(stage) or not any(out.workspace_status() for out in stage.outs):
+        is_allowed = self.allows(stage, {path_of(out): value_of(out.hash_info) for out in stage.outs})
+        if not can_be_cached(stage) or (is_allowed and not any(out.workspace_status() for out in stage.outs)):
             return None
-        for entry in self._entries(stage):
-            if is_complete_entry(entry) and self._are_available(stage, outputs := _outputs(stage, entry)):
-                is_wanted = load_policies(Path(self._repo.root_dir)).other_results == "restore"
-                return OtherResult(entry, outputs) if is_wanted else None
+        for entry in filter(is_complete_entry, self._entries(stage)):
+            outputs = _outputs(stage, entry)
+            if self.allows(stage, outputs, is_known=not is_allowed) and self._are_available(stage, outputs):
+                return OtherResult(entry, outputs) if self._restores_other_results() else None
         return None
+
+    def allows(self, stage: DvcStage, outputs: Hashes, *, is_known: bool = False) -> bool:
+        """Return True unless `outputs` of `stage` were made in an environment in which execution.yaml runs it again."""
+        return not self._environment or self._environment.allows(stage.addressing, outputs, is_known=is_known)
+
+    def _restores_other_results(self) -> bool:
+        from flows.engine.policy import load_policies  # late: it imports pydantic, which a run without changes saves
+
+        return load_policies(Path(self._repo.root_dir)).other_results == "restore"
 
     def _entries(self, stage: DvcStage) -> list[Path]:
         """Files of the run-cache entries for the stage's present hashes, the newest first."""

@@ -42,6 +42,8 @@ class Restoration:
         """
         if stage.changed_stage() or stage.changed_deps() or stage.changed_outs(allow_missing=True):
             return False
+        if not self._cache.allows(stage, {path_of(out): value_of(out.hash_info) for out in stage.outs}):
+            return False
         cached = {out: value_of(out.hash_info) for out in stage.outs if out.use_cache}
         if not all(out in cached or out.exists for out in stage.outs) or not self._fetch(stage, cached):
             return False
@@ -60,7 +62,8 @@ class Restoration:
             values = recorded if is_recorded else self._cache.entry_outputs(stage)
             if values is None:
                 return False
-            if not self._bring_into_cache(stage, values) and not (is_recorded and self._choose_other_result(stage)):
+            is_restored = self._cache.allows(stage, values) and self._bring_into_cache(stage, values)
+            if not is_restored and not (is_recorded and self._choose_other_result(stage)):
                 return False
             with self._lockfile.ordered_gitignore(stage):
                 stage.run()
@@ -83,7 +86,7 @@ class Restoration:
         return True
 
     def _choose_other_result(self, stage: DvcStage) -> bool:
-        """Make DVC restore another result for the recorded inputs, whose recorded outputs no cache has.
+        """Make DVC restore another result for the recorded inputs, whose recorded outputs cannot be restored.
 
         Returns:
             False if there is none, or it cannot be restored.
