@@ -31,6 +31,7 @@ SUMMARY = Path("reports/summary.md")
 NO_REMOTE = "no DVC remote is configured (docs/remotes.md)"
 # Lines of `inkflow run` that the step `run` repeats in its messages.
 REPEATED_PREFIXES = ("Nothing to do", "DVC remote: ", "error: ")
+RECORDS = ("dvc.lock", "environment.lock", "params.yaml")
 REPEATED_COUNT = " stages ran"
 
 StepResult = tuple[Status, Sequence[str]]  # with the messages
@@ -178,7 +179,7 @@ def _check_gates(root: Path, out: Path, current: bool) -> StepResult:
 
 def _check_record(root: Path) -> StepResult:
     """Reports whether the run changed dvc.lock or params.yaml; passes in both cases."""
-    changed = [line[3:] for line in git_names(["status", "--porcelain", "-z", "--", "dvc.lock", "params.yaml"], root)]
+    changed = [line[3:] for line in git_names(["status", "--porcelain", "-z", "--", *RECORDS], root)]
     if not changed:
         return Status.PASSED, ["dvc.lock is as committed"]
     return Status.PASSED, [

@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from flows.core.own_data import check_own_data
 from flows.core.params_edit import load_project_params
 from flows.dvc_repo import remotes
 from flows.dvc_repo.repository import Repository
+from flows.engine.environment.grades import Difference
+from flows.engine.environment.stage_environment import notices
 from flows.engine.planning.plan import Decision, Verdict, plan
 from flows.engine.planning.recorded_graph import as_recorded
 from flows.engine.policy import Policies, load_policies
@@ -44,23 +47,24 @@ def show_plan(arguments: argparse.Namespace) -> int:
         count = remotes.pull_run_cache(root)
         # Standard output holds the plan alone.
         print(f"DVC remote: {count} new entries of the run cache pulled", file=sys.stderr)
-    with Repository(pull=arguments.pull) as repository:
+    with Repository(pull=arguments.pull, policies=policies) as repository:
         facts = repository.facts(*selection(arguments, repository))
         if arguments.recorded:
             facts = as_recorded(facts, repository.cache)
         fixed = [stage.stage.name for stage in facts if policies.of(stage.stage.name).fixed_outputs]
         decisions = plan(facts, repository.cache, force=arguments.force, fixed=fixed)
     timings = Timings(root)
-    rows = [_row(decision, timings, policies) for decision in decisions]
+    found = {stage.stage.name: stage.differences for stage in facts}
+    rows = [_row(decision, timings, policies, found[decision.stage]) for decision in decisions]
     if arguments.json:
         print_json({"stages": rows})
     else:
-        _print_table(rows)
+        _print_table(rows, notices(found))
     unchanged = all(decision.verdict is Verdict.UNCHANGED for decision in decisions)
     return EXIT_DONE if unchanged or not arguments.exit_code else EXIT_WORK_TO_DO
 
 
-def _row(decision: Decision, timings: Timings, policies: Policies) -> dict[str, Any]:
+def _row(decision: Decision, timings: Timings, policies: Policies, differences: Sequence[Difference]) -> dict[str, Any]:
     """Returns one stage of the plan as `--json` prints it."""
     runs = decision.verdict in (Verdict.RUN, Verdict.MAY_RUN)
     return {
@@ -68,11 +72,12 @@ def _row(decision: Decision, timings: Timings, policies: Policies) -> dict[str, 
         "verdict": str(decision.verdict),
         "reasons": list(decision.reasons),
         "expected_s": timings.expected_s(decision.stage) if runs else 0.0,
+        "environment": [asdict(difference) for difference in differences],
         "pool": policies.of(decision.stage).pool,
     }
 
 
-def _print_table(rows: Sequence[dict[str, Any]]) -> None:
+def _print_table(rows: Sequence[dict[str, Any]], notes: Sequence[str]) -> None:
     from rich.console import Console  # late: --json needs no table
     from rich.table import Table
 
@@ -89,6 +94,8 @@ def _print_table(rows: Sequence[dict[str, Any]]) -> None:
     console = Console()
     console.print(table)
     console.print(_summary(rows))
+    for note in notes:
+        console.print(shown(f"note: {note}"), soft_wrap=True)
 
 
 def _summary(rows: Sequence[dict[str, Any]]) -> str:

@@ -9,15 +9,16 @@ another terminal can work meanwhile.
 import logging
 import threading
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import networkx as nx
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc.stage import Stage as DvcStage
 
-from flows.core.errors import DvcFailed, InputsChanged, PipelineInvalid
+from flows.core.errors import InputsChanged, PipelineInvalid
 from flows.core.project import merge_conflict
 from flows.dvc_repo.addresses import stages_at
 from flows.dvc_repo.cache_lookup import CacheLookup
@@ -37,14 +38,19 @@ from flows.dvc_repo.dvc_errors import describe_error
 from flows.dvc_repo.input_snapshot import Snapshot, compare_snapshots, take_snapshot
 from flows.dvc_repo.lockfile import LockfileWriter, load_graph, repair_rwlock
 from flows.dvc_repo.locking import RepoLock
-from flows.dvc_repo.remote.results import Remote, verify_downloads
+from flows.dvc_repo.remote.results import verify_downloads
 from flows.dvc_repo.remote.stage_transfer import StageTransfer
 from flows.dvc_repo.restoration import Restoration
+from flows.dvc_repo.tracked_data import TrackedData
 from flows.engine.output_backup import backup_outputs, discard_backup, is_outdated, restore_all, restore_outputs
-from flows.engine.planning.change_messages import PULL_HINT, describe, name_some
+from flows.engine.planning.change_messages import describe, name_some
 from flows.engine.planning.stage_facts import Facts
 from flows.engine.types import Command, Outcome, Result, Scope, Stage
 from stages.base.errors import OutputError
+
+if TYPE_CHECKING:  # it imports pydantic, which a run without changes saves
+    from flows.engine.environment.stage_environment import StageEnvironment
+    from flows.engine.policy import Policies
 
 for name in ("dvc", "dvc_data", "dvc_objects"):
     logging.getLogger(name).setLevel(logging.CRITICAL)  # the engine reports DVC's actions; this hides progress bars too
@@ -53,13 +59,25 @@ for name in ("dvc", "dvc_data", "dvc_objects"):
 class Repository:
     """A DVC repository with its graph, opened once for many stages."""
 
-    def __init__(self, root: Path | str = ".", only: Collection[str] | None = None, *, pull: bool = False) -> None:
+    def __init__(
+        self,
+        root: Path | str = ".",
+        only: Collection[str] | None = None,
+        *,
+        pull: bool = False,
+        policies: "Policies | None" = None,
+    ) -> None:
         """Open the repository at `root`.
 
         Args:
             root: the project's folder, or a folder in it.
             only: names of the stages to use; outputs of other stages are then inputs like any other file.
             pull: restore outputs from the DVC remote too.
+            policies: those of execution.yaml, if its section `environment` is compared and recorded.
+
+        Raises:
+            PipelineInvalid, PolicyInvalid: dvc.yaml, dvc.lock or environment.lock cannot be used, or a package that
+                execution.yaml names does not exist.
         """
         try:
             self._repo = Repo(str(root))
@@ -78,12 +96,26 @@ class Repository:
         self._by_name: dict[str, DvcStage] = {stage.addressing: stage for stage in self._order}
         self._outputs = [str(out.fs_path) for stage in self._order for out in stage.outs]
         self._inspector = StageInspector(self._graph)
-        self._pull = pull
-        self.cache = CacheLookup(self._repo, self._by_name, pull=pull)  # for planning, while no stage runs
+        self.policies = policies
+        self._environment = self._make_environment(policies)
+        # For planning, while no stage runs.
+        self.cache = CacheLookup(self._repo, self._by_name, self._environment, pull=pull)
         self._lockfile = LockfileWriter(self._repo, self._order)
         self._begun: dict[str, tuple[Snapshot, SavedHashes]] = {}
         self._lock = RepoLock(self._repo)
         self._restoration = Restoration(self._repo, self.cache, self._lockfile, self._lock, pull=pull)
+        self._tracked = TrackedData(self._repo, self._lockfile, self._lock, pull=pull)
+
+    def _make_environment(self, policies: "Policies | None") -> "StageEnvironment | None":
+        if policies is None or not policies.names_environment:
+            return None
+        from flows.engine.environment.stage_environment import StageEnvironment  # late: few projects name one
+
+        environment = StageEnvironment(
+            self.root, Path(self._repo.stage_cache.cache_dir).parent, policies.environment_of
+        )
+        environment.check(self._by_name)
+        return environment
 
     def close(self) -> None:
         """End the run, if there was one, and close DVC's databases."""
@@ -139,7 +171,7 @@ class Repository:
     def facts(self, targets: Sequence[str] = (), scope: Scope = Scope.UPSTREAM) -> list[Facts]:
         """Return what DVC knows of the stages that `stages(targets, scope)` returns, in the same order."""
         with self._lock.locked():
-            return [self._inspector.facts(self._by_name[stage.name], stage) for stage in self.stages(targets, scope)]
+            return [self._facts(stage) for stage in self.stages(targets, scope)]
 
     def try_restore(self, stage: Stage, *, force: bool = False) -> Result | tuple[str, ...]:
         """Restore the outputs of `stage` from the cache, unless it is unchanged or must run.
@@ -194,18 +226,28 @@ class Repository:
         restore_all(self.root)
         self._lockfile.expect([self._by_name[name] for name in names])
 
+    def _facts(self, stage: Stage) -> Facts:
+        facts = self._inspector.facts(self._by_name[stage.name], stage)
+        if self._environment is None or facts.tracked:
+            return facts
+        return replace(facts, differences=self._environment.differences(stage.name, facts.recorded))
+
     def _try_restore(self, stage: Stage, force: bool) -> Result | tuple[str, ...]:
         dvc_stage, name = self._by_name[stage.name], stage.name
-        facts = self._inspector.facts(dvc_stage, stage)
+        facts = self._facts(stage)
         changes = facts.changes
         reasons = tuple(describe(change) for change in changes)
         if not changes and (facts.tracked or not force):
             return Result(name, Outcome.UNCHANGED)
         if facts.tracked:
-            return Result(name, self._update_tracked(dvc_stage, name, is_renewed=facts.renewed), reasons)
+            return Result(name, self._tracked.update(dvc_stage, name, is_renewed=facts.renewed), reasons)
         self._lock.ensure_unused(dvc_stage)
         if not force and not facts.always and self._restoration.restore(dvc_stage):
-            return Result(name, Outcome.RESTORED, reasons)
+            outputs = _output_hashes(dvc_stage)
+            if self._environment is not None:
+                self._environment.restore(name, outputs)
+            changes = facts.changes_when_restored(changes, outputs)
+            return Result(name, Outcome.RESTORED, tuple(map(describe, changes)))
         return reasons
 
     def _begin(self, name: str) -> Command:
@@ -237,6 +279,8 @@ class Repository:
             self._repo.stage_cache.save(stage)
         stage.commit()
         self._lockfile.add(stage)
+        if self._environment is not None:
+            self._environment.record(name, _output_hashes(stage))
         del self._begun[name]
         discard_backup(self.root, name)
 
@@ -249,25 +293,6 @@ class Repository:
             restore_outputs(self.root, name)
         set_hashes(stage, recorded)
 
-    def _update_tracked(self, stage: DvcStage, name: str, *, is_renewed: bool) -> Outcome:
-        """Update a stage that never runs, tracked data or frozen: restore missing outputs, record edited ones.
 
-        `is_renewed` is True for an import whose source has changed: DVC imports it again.
-        """
-        for out in stage.outs:
-            if not out.exists and not is_renewed:  # edited outputs must not be overwritten
-                self._checkout(out, name)
-        if not stage.status():
-            return Outcome.RESTORED
-        stage.reproduce()
-        self._lockfile.add(stage)
-        return Outcome.RECORDED
-
-    def _checkout(self, out: Any, name: str) -> None:
-        """Check out a tracked output; with `pull`, from the remote too."""
-        set_damaged_output_aside(out, contents(out), self._lock.log)
-        if self._pull and out.hash_info and out.changed_cache():
-            Remote(self._repo, 0.0, self._lock.stop_event).pull(name, [value_of(out.hash_info)], out.remote)
-        if out.changed_cache():
-            raise DvcFailed(f"{name}: {path_of(out)} is not in the cache; {PULL_HINT}")
-        out.checkout()
+def _output_hashes(stage: DvcStage) -> dict[str, str]:
+    return {path_of(out): value_of(out.hash_info) for out in stage.outs}

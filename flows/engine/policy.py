@@ -12,11 +12,11 @@ from ruamel.yaml.error import YAMLError
 
 from flows.core.errors import PolicyInvalid
 from flows.core.notices import note_once
+from flows.engine.environment.grades import GRADES, PACKAGES, POLICIES, Settings, checked_settings
 from stages.base.validation_messages import error_messages
 from stages.base.yaml_text import parse_yaml
 
 PATH = Path("execution.yaml")
-PACKAGES = ("python", "keras", "tensorflow", "jax", "jaxlib", "numpy", "scipy", "onnx", "tf2onnx", "onnxruntime")
 PRELOAD = re.compile(r"[A-Za-z_][\w.]*(:[A-Za-z_]\w*)?")
 
 
@@ -29,6 +29,9 @@ def _check_preload(name: str) -> str:
 def _to_tuple(value: object) -> object:
     """Converts a list of YAML, which has no tuples: the models are frozen and strict."""
     return tuple(value) if isinstance(value, list) else value
+
+
+Environment = Annotated[Settings, BeforeValidator(checked_settings)]
 
 
 class StagePolicy(BaseModel):
@@ -45,6 +48,7 @@ class StagePolicy(BaseModel):
     preload: Annotated[tuple[Annotated[str, AfterValidator(_check_preload)], ...], BeforeValidator(_to_tuple)] = Field(
         (), description="modules to import, or module:function to call, once for all stages with the same list"
     )
+    environment: Environment = Field((), description="grades of the environment, in addition to those of all stages")
     fixed_outputs: bool = Field(
         False, description="whether all successful runs give the same outputs, as of a check; a plan relies on it"
     )
@@ -77,10 +81,24 @@ class Policies(BaseModel):
 
     stages: dict[str, StagePolicy] = Field(default_factory=dict, description="policy by pattern of stage names")
     workers: Workers = Field(default_factory=Workers, description="settings for the workers of all pools")
+    environment: Environment = Field((), description="grades of versions and of the processor, and the policy")
+    other_results: Literal["restore", "run"] = Field(
+        "restore", description="of a stage whose recorded outputs no cache has: restore another result, or run"
+    )
 
     def of(self, stage: str) -> StagePolicy:
         """Returns the policy of `stage`."""
         return next((policy for pattern, policy in self.stages.items() if fnmatchcase(stage, pattern)), DEFAULT)
+
+    @property
+    def names_environment(self) -> bool:
+        """True if the environment of a stage counts."""
+        return bool(self.environment or any(policy.environment for policy in self.stages.values()))
+
+    def environment_of(self, stage: str) -> dict[str, str]:
+        """Returns grades by name and the policy for `stage`; empty for a stage that a worker of a pool runs."""
+        policy = self.of(stage)
+        return {} if policy.pool else {**dict(self.environment), **dict(policy.environment)}
 
     def without_pools(self) -> "Policies":
         """Returns the same policies for a run on this machine alone."""
@@ -119,12 +137,24 @@ def _has_policies(content: Any) -> bool:
     """True if a section has a key of ours, or one nearly like it: other programs may use the name of the file."""
     for key, section in content.items() if isinstance(content, Mapping) else ():
         nearest = get_close_matches(str(key), Policies.model_fields, n=1)
-        if nearest and isinstance(section, Mapping):
+        if nearest == ["other_results"] and get_close_matches(str(key), nearest, cutoff=0.9):
+            return True
+        if nearest == ["environment"] and _is_environment(section):
+            return True
+        if nearest in (["stages"], ["workers"]) and isinstance(section, Mapping):
             model, entries = (StagePolicy, section.values()) if nearest == ["stages"] else (Workers, [section])
-            names = [str(name) for entry in entries if isinstance(entry, Mapping) for name in entry]
-            if any(get_close_matches(name, model.model_fields, n=1) for name in names):
-                return True
+            items = [item for entry in entries if isinstance(entry, Mapping) for item in entry.items()]
+            for name, value in items:
+                nearest = get_close_matches(str(name), model.model_fields, n=1)
+                if nearest and (nearest != ["environment"] or _is_environment(value)):
+                    return True
     return False
+
+
+def _is_environment(section: Any) -> bool:
+    """True if a value is a grade or a policy of ours, or nearly so: many programs have a key of this name."""
+    values = [str(value) for value in section.values()] if isinstance(section, Mapping) else []
+    return any(get_close_matches(value, [*GRADES, *POLICIES], n=1) for value in values)
 
 
 def _ignore() -> Policies:

@@ -93,11 +93,12 @@ def _run(order: TrialOrder, events: EventDisplay) -> dict[str, Any]:
     """Bring the stages up to date with the order's settings, save the experiment, and return the content of `done`."""
     apply_settings(order.settings, Path())
     display = BufferedDisplay(events)
-    run, repository = Run(order.targets, Options(order.jobs, local=True), display), Repository()
+    policies = load_policies(Path()).without_pools()
+    run, repository = Run(order.targets, Options(order.jobs, local=True), display), Repository(policies=policies)
     stages = repository.stages(order.targets)
     outputs = [output for stage in stages for output in stage.outputs]
     shared_slots = SharedSlots(Path(order.shared_slots), order.jobs, order.gpus)
-    engine = Engine(repository, load_policies(Path()), run, shared_slots=shared_slots)
+    engine = Engine(repository, policies, run, shared_slots=shared_slots)
     engine.start(stages)
     try:
         for _ in engine.events():

@@ -23,7 +23,7 @@ def make_engine(repository: Repository, run: Run) -> Engine:
     Raises:
         PolicyInvalid: execution.yaml has mistakes.
     """
-    policies = load_policies(Path(repository.root))
+    policies = repository.policies or load_policies(Path(repository.root))
     return Engine(repository, policies, run, PoolStages(repository, policies))
 
 
@@ -33,7 +33,8 @@ def start_engine(run: Run) -> Engine:
     Raises:
         PipelineInvalid, PolicyInvalid, UnknownStage: before any stage starts.
     """
-    repository = Repository(pull=run.options.pull)
+    policies = load_policies(Path())
+    repository = Repository(pull=run.options.pull, policies=policies.without_pools() if run.options.local else policies)
     engine = make_engine(repository, run)
     engine.start(repository.stages(run.targets, run.options.scope))
     return engine

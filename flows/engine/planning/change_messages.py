@@ -32,6 +32,7 @@ class Change:
 NEVER_RUN = Change("", "not recorded yet")
 ALWAYS = Change("", "always runs")
 FORCED = Change("", "forced with --force")
+OTHER_RESULT = Change("", "another result for the same inputs; dvc.lock names one that no cache here has")
 PULL_HINT = "fetch it with `dvc pull` or `inkflow run --pull`"
 
 

@@ -76,8 +76,10 @@ def _decide(facts: Facts, decisions: Mapping[str, Decision], cache: Cache, force
     if not changes:
         return Decision(name, Verdict.UNCHANGED, outputs=facts.recorded)
     outputs = cache.restorable(name, {item.key: content for item, content in expected.items() if content})
-    verdict = Verdict.RUN if outputs is None else Verdict.RESTORE
-    return Decision(name, verdict, tuple(map(describe, changes)), outputs)
+    if outputs is None:
+        return Decision(name, Verdict.RUN, tuple(map(describe, changes)))
+    changes = facts.changes_when_restored(changes, outputs)
+    return Decision(name, Verdict.RESTORE, tuple(map(describe, changes)), outputs)
 
 
 def _decide_tracked(facts: Facts, cache: Cache) -> Decision:

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from flows.engine.planning.change_messages import ABSENT, ALWAYS, NEVER_RUN, Change, value_changes
+from flows.engine.environment.grades import Difference
+from flows.engine.planning.change_messages import ABSENT, ALWAYS, NEVER_RUN, OTHER_RESULT, Change, value_changes
 from flows.engine.types import Stage
 
 Hashes = Mapping[str, str]  # DVC's content hash by path
@@ -66,6 +67,7 @@ class Facts:
         present: hash of each output in the workspace, for tracked data and frozen stages.
         always: the stage runs each time, even without changes.
         tracked: the stage never runs: its outputs are data that DVC only tracks, or it is frozen.
+        differences: how the environment of its recorded outputs differs from the present one.
         renewed: the source of an import has changed: a run imports it again, and the outputs are unknown until then.
     """
 
@@ -78,6 +80,13 @@ class Facts:
     always: bool = False
     tracked: bool = False
     renewed: bool = False
+    differences: tuple[Difference, ...] = ()
+
+    @property
+    def environment(self) -> tuple[Change, ...]:
+        """The differences of the environment that are reasons to run."""
+        reasons = [item for item in self.differences if item.policy == "rerun"]
+        return tuple(Change(item.name, f"{item.recorded} → {item.present}") for item in reasons)
 
     @property
     def changes(self) -> tuple[Change, ...]:
@@ -90,7 +99,12 @@ class Facts:
             return (NEVER_RUN,)
         edited = [change for item, content in contents.items() for change in item.changes(content)]
         always = [ALWAYS] if self.always else []
-        return (*always, *self.own, *edited, *self.outputs)
+        return (*always, *self.own, *edited, *self.environment, *self.outputs)
+
+    def changes_when_restored(self, changes: tuple[Change, ...], outputs: Hashes) -> tuple[Change, ...]:
+        """Returns why a stage with `changes` is restored to `outputs`, which can be another result for equal inputs."""
+        is_other = outputs != self.recorded and outputs.keys() == self.recorded.keys()
+        return (OTHER_RESULT,) if is_other and changes == self.outputs else changes
 
 
 def nothing_to_do(facts: Sequence[Facts]) -> bool:
