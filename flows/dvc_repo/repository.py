@@ -32,7 +32,9 @@ from flows.dvc_repo.change_detection import (
     temporary_hashes,
     value_of,
 )
+from flows.dvc_repo.code.cosmetic_changes import CosmeticChanges
 from flows.dvc_repo.code.graph_code import may_be_declared, stage_code
+from flows.dvc_repo.code.recording import Recording
 from flows.dvc_repo.damaged_objects import contents, set_damaged_output_aside
 from flows.dvc_repo.dvc_errors import describe_error
 from flows.dvc_repo.input_snapshot import Snapshot, compare_snapshots, take_snapshot
@@ -42,7 +44,7 @@ from flows.dvc_repo.remote.results import Remote, verify_downloads
 from flows.dvc_repo.remote.stage_transfer import StageTransfer
 from flows.dvc_repo.restoration import Restoration
 from flows.engine.output_backup import backup_outputs, discard_backup, is_outdated, restore_all, restore_outputs
-from flows.engine.planning.change_messages import PULL_HINT, describe, name_some
+from flows.engine.planning.change_messages import PULL_HINT, describe, name_some, without_cosmetic
 from flows.engine.planning.stage_facts import Facts
 from flows.engine.types import Command, Outcome, Result, Scope, Stage
 from flows.python_code.stage_code import StageCode
@@ -78,13 +80,15 @@ class Repository:
         self.root = Path(self._repo.root_dir)
         self._order: list[DvcStage] = list(nx.dfs_postorder_nodes(self._graph))
         self._by_name: dict[str, DvcStage] = {stage.addressing: stage for stage in self._order}
-        self._inspector = StageInspector(self._graph)
+        self._cosmetic = CosmeticChanges(self._repo)
+        self._inspector = StageInspector(self._graph, self._cosmetic.find)
         self._pull = pull
         self.cache = CacheLookup(self._repo, self._by_name, pull=pull)  # for planning, while no stage runs
         self._lockfile = LockfileWriter(self._repo, self._order)
         self._begun: dict[str, tuple[Snapshot, SavedHashes]] = {}
         self._lock = RepoLock(self._repo)
         self._restoration = Restoration(self._repo, self.cache, self._lockfile, self._lock, pull=pull)
+        self._recording = Recording(self._repo, self.cache, self._lockfile, self._cosmetic.old)
 
     def close(self) -> None:
         """End the run, if there was one, and close DVC's databases."""
@@ -209,13 +213,22 @@ class Repository:
         dvc_stage, name = self._by_name[stage.name], stage.name
         facts = self._inspector.facts(dvc_stage, stage)
         changes = facts.changes
-        reasons = tuple(describe(change) for change in changes)
+        effective = without_cosmetic(changes)
+        reasons = tuple(map(describe, effective or changes))
         if not changes and (facts.tracked or not force):
             return Result(name, Outcome.UNCHANGED)
         if facts.tracked:
             return Result(name, self._update_tracked(dvc_stage, name, is_renewed=facts.renewed), reasons)
         self._lock.ensure_unused(dvc_stage)
-        if not force and not facts.always and self._restoration.restore(dvc_stage):
+        if force:
+            return tuple(map(describe, effective))
+        if not effective:
+            is_recorded = self._recording.record_unchanged(dvc_stage, facts.cosmetic)
+            return Result(name, Outcome.UNCHANGED, reasons) if is_recorded else self._try_restore(stage, force)
+        if facts.cosmetic:
+            self._recording.add_run_cache_entry(dvc_stage, facts.cosmetic)
+        if not facts.always and self._restoration.restore(dvc_stage):
+            self._recording.keep_code(dvc_stage)
             return Result(name, Outcome.RESTORED, reasons)
         return reasons
 
@@ -245,10 +258,9 @@ class Repository:
             )
         for out in stage.outs:  # else DVC links the output to a damaged object of the same name
             set_damaged_output_aside(out, contents(out), self._lock.log)
-        if all(out.use_cache or out.is_metric or out.is_plot for out in stage.outs):
-            self._repo.stage_cache.save(stage)
+        self._recording.save_run(stage)
         stage.commit()
-        self._lockfile.add(stage)
+        self._recording.add_to_lock(stage)
         del self._begun[name]
         discard_backup(self.root, name)
 

@@ -48,6 +48,9 @@ class StagePolicy(BaseModel):
     fixed_outputs: bool = Field(
         False, description="whether all successful runs give the same outputs, as of a check; a plan relies on it"
     )
+    cosmetic: Literal["record", "run"] | None = Field(
+        None, description="what a change in comments, docstrings and formatting of its code does; that of all stages"
+    )
 
 
 class Workers(BaseModel):
@@ -74,6 +77,13 @@ class Policies(BaseModel):
 
     stages: dict[str, StagePolicy] = Field(default_factory=dict, description="policy by pattern of stage names")
     workers: Workers = Field(default_factory=Workers, description="settings for the workers of all pools")
+    cosmetic: Literal["record", "run"] = Field(
+        "record", description="what a change in comments, docstrings and formatting of code does, of all stages"
+    )
+
+    def runs_cosmetic_changes(self, stage: str) -> bool:
+        """Returns True if a change of comments in the code of `stage` makes it run, as every change does for DVC."""
+        return (self.of(stage).cosmetic or self.cosmetic) == "run"
 
     def of(self, stage: str) -> StagePolicy:
         """Returns the policy of `stage`."""
@@ -98,7 +108,7 @@ def load_policies(root: Path) -> Policies:
         text = path.read_text(encoding="utf-8", errors="replace")
         content: Any = parse_yaml(text)
     except (OSError, ValueError, YAMLError) as error:
-        if isinstance(error, YAMLError) and not re.search(r"^(stages|workers)\s*:", text, re.MULTILINE):
+        if isinstance(error, YAMLError) and not re.search(r"^(stages|workers|cosmetic)\s*:", text, re.MULTILINE):
             return _ignore()
         raise PolicyInvalid(f"{PATH} cannot be read: {' '.join(str(error).split())}") from error
     if not content or (isinstance(content, Mapping) and not any(content.values())):
@@ -116,6 +126,8 @@ def _has_policies(content: Any) -> bool:
     """True if a section has a key of ours, or one nearly like it: other programs may use the name of the file."""
     for key, section in content.items() if isinstance(content, Mapping) else ():
         nearest = get_close_matches(str(key), Policies.model_fields, n=1)
+        if nearest == ["cosmetic"]:
+            return True
         if nearest and isinstance(section, Mapping):
             model, entries = (StagePolicy, section.values()) if nearest == ["stages"] else (Workers, [section])
             names = [str(name) for entry in entries if isinstance(entry, Mapping) for name in entry]

@@ -54,6 +54,23 @@ class Dependency:
 
 
 @dataclass(frozen=True)
+class CosmeticChange:
+    """A change of a code dependency in comments, docstrings and formatting alone.
+
+    Attributes:
+        path: path of the file or folder.
+        files: the changed files.
+        recorded: its hash in dvc.lock.
+        present: its hash in the workspace.
+    """
+
+    path: str
+    files: tuple[str, ...]
+    recorded: str
+    present: str
+
+
+@dataclass(frozen=True)
 class Facts:
     """The facts about one stage.
 
@@ -66,6 +83,7 @@ class Facts:
         present: hash of each output in the workspace, for tracked data and frozen stages.
         always: the stage runs each time, even without changes.
         tracked: the stage never runs: its outputs are data that DVC only tracks, or it is frozen.
+        cosmetic: changes of its code that change no output; `own` has one entry for all of them.
         renewed: the source of an import has changed: a run imports it again, and the outputs are unknown until then.
     """
 
@@ -77,6 +95,7 @@ class Facts:
     present: Hashes = field(default_factory=dict)
     always: bool = False
     tracked: bool = False
+    cosmetic: tuple[CosmeticChange, ...] = ()
     renewed: bool = False
 
     @property
