@@ -20,7 +20,7 @@ from flows.core.stage_program import run_program
 from flows.dvc_repo.remote.key import use_key
 from flows.dvc_repo.remotes import default_remote, missing_in_remote
 from flows.dvc_repo.repository import Repository
-from flows.engine.planning.plan import Verdict, plan
+from flows.engine.planning.plan import plan
 from flows.engine.planning.recorded_graph import as_recorded
 from flows.engine.planning.stage_facts import nothing_to_do
 from flows.engine.policy import load_policies
@@ -115,7 +115,7 @@ def _check_lock(root: Path) -> StepResult:
         facts = as_recorded(repository.facts(), repository.cache)
         fixed = [stage.stage.name for stage in facts if policies.of(stage.stage.name).fixed_outputs]
         decisions = plan(facts, repository.cache, fixed=fixed)
-    stale = [decision for decision in decisions if decision.verdict is not Verdict.UNCHANGED]
+    stale = [decision for decision in decisions if decision.is_work]
     if not stale:
         return Status.PASSED, [f"dvc.lock matches the code and parameters: all {len(decisions)} stages"]
     return Status.FAILED, [

@@ -69,6 +69,20 @@ def plan(verb: argparse.ArgumentParser) -> None:
     )
 
 
+def deps(verb: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `inkflow deps`."""
+    verb.description = (
+        "Find the project files that the Python programs of the stages import, and compare them with the dependencies "
+        "in dvc.yaml. Runs nothing; docs/code-dependencies.md."
+    )
+    _add_stages(verb)
+    action = verb.add_mutually_exclusive_group()
+    action.add_argument("--check", action="store_true", help="exit with 1 if a dependency is missing or needless")
+    action.add_argument("--write", action="store_true", help="edit dvc.yaml; comments and order stay")
+    verb.add_argument("--strict", action="store_true", help="report also files in declared folders that are not needed")
+    verb.add_argument("--json", action="store_true", help="print the comparison as JSON")
+
+
 def sweep(verb: argparse.ArgumentParser) -> None:
     """Adds the arguments of `inkflow sweep`."""
     verb.description = (

@@ -60,8 +60,8 @@ def show_plan(arguments: argparse.Namespace) -> int:
         print_json({"stages": rows})
     else:
         _print_table(rows, notices(found))
-    unchanged = all(decision.verdict is Verdict.UNCHANGED for decision in decisions)
-    return EXIT_DONE if unchanged or not arguments.exit_code else EXIT_WORK_TO_DO
+    is_work = any(decision.is_work for decision in decisions)
+    return EXIT_WORK_TO_DO if is_work and arguments.exit_code else EXIT_DONE
 
 
 def _row(decision: Decision, timings: Timings, policies: Policies, differences: Sequence[Difference]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ VERBS = {
     "init": Verb("add what is missing to a DVC project, or make a small one", "flows.cli.init:init", anywhere=True),
     "run": Verb("bring the stages up to date", "flows.cli.run:run"),
     "plan": Verb("show which stages would run, be restored or stay unchanged, and why", "flows.cli.plan:show_plan"),
+    "deps": Verb("compare the code that stages declare in dvc.yaml with what they import", "flows.cli.deps:deps"),
     "sweep": Verb("run combinations of parameters, each as a DVC experiment", "flows.cli.sweep:sweep"),
     "verify": Verb("run stages again in a clean folder and compare the outputs", "flows.cli.verify:verify"),
     "predict": Verb(

@@ -33,6 +33,9 @@ from flows.dvc_repo.change_detection import (
     temporary_hashes,
     value_of,
 )
+from flows.dvc_repo.code.cosmetic_changes import CosmeticChanges
+from flows.dvc_repo.code.graph_code import may_be_declared, stage_code
+from flows.dvc_repo.code.recording import Recording
 from flows.dvc_repo.damaged_objects import contents, set_damaged_output_aside
 from flows.dvc_repo.dvc_errors import describe_error
 from flows.dvc_repo.input_snapshot import Snapshot, compare_snapshots, take_snapshot
@@ -43,9 +46,10 @@ from flows.dvc_repo.remote.stage_transfer import StageTransfer
 from flows.dvc_repo.restoration import Restoration
 from flows.dvc_repo.tracked_data import TrackedData
 from flows.engine.output_backup import backup_outputs, discard_backup, is_outdated, restore_all, restore_outputs
-from flows.engine.planning.change_messages import describe, name_some
+from flows.engine.planning.change_messages import describe, name_some, without_cosmetic
 from flows.engine.planning.stage_facts import Facts
 from flows.engine.types import Command, Outcome, Result, Scope, Stage
+from flows.python_code.stage_code import StageCode
 from stages.base.errors import OutputError
 
 if TYPE_CHECKING:  # it imports pydantic, which a run without changes saves
@@ -95,7 +99,8 @@ class Repository:
         self._order: list[DvcStage] = list(nx.dfs_postorder_nodes(self._graph))
         self._by_name: dict[str, DvcStage] = {stage.addressing: stage for stage in self._order}
         self._outputs = [str(out.fs_path) for stage in self._order for out in stage.outs]
-        self._inspector = StageInspector(self._graph)
+        self._cosmetic = CosmeticChanges(self._repo)
+        self._inspector = StageInspector(self._graph, self._cosmetic.find)
         self.policies = policies
         self._environment = self._make_environment(policies)
         # For planning, while no stage runs.
@@ -105,6 +110,7 @@ class Repository:
         self._lock = RepoLock(self._repo)
         self._restoration = Restoration(self._repo, self.cache, self._lockfile, self._lock, pull=pull)
         self._tracked = TrackedData(self._repo, self._lockfile, self._lock, pull=pull)
+        self._recording = Recording(self._repo, self.cache, self._lockfile, self._cosmetic.old)
 
     def _make_environment(self, policies: "Policies | None") -> "StageEnvironment | None":
         if policies is None or not policies.names_environment:
@@ -167,6 +173,16 @@ class Repository:
             for stage in stages_at(target, self._order, self.root, folder, glob=glob, recursive=recursive)
         ]
         return list(dict.fromkeys(stage.addressing for stage in found))
+
+    def code(self, targets: Sequence[str] = ()) -> list[StageCode]:
+        """Return what the graph says of the code of the stages `targets`, all stages when empty."""
+        names = set(targets)
+        codes = map(stage_code, self._order)
+        return [code for code in codes if code and (not names or code.name in names)]
+
+    def may_be_declared(self, folder: str) -> bool:
+        """Return True if a stage may depend on `folder`: none writes into it, and Python's caches are ignored."""
+        return may_be_declared(self._order, folder)
 
     def facts(self, targets: Sequence[str] = (), scope: Scope = Scope.UPSTREAM) -> list[Facts]:
         """Return what DVC knows of the stages that `stages(targets, scope)` returns, in the same order."""
@@ -236,17 +252,26 @@ class Repository:
         dvc_stage, name = self._by_name[stage.name], stage.name
         facts = self._facts(stage)
         changes = facts.changes
-        reasons = tuple(describe(change) for change in changes)
+        effective = without_cosmetic(changes)
+        reasons = tuple(map(describe, effective or changes))
         if not changes and (facts.tracked or not force):
             return Result(name, Outcome.UNCHANGED)
         if facts.tracked:
             return Result(name, self._tracked.update(dvc_stage, name, is_renewed=facts.renewed), reasons)
         self._lock.ensure_unused(dvc_stage)
-        if not force and not facts.always and self._restoration.restore(dvc_stage):
+        if force:
+            return tuple(map(describe, effective))
+        if not effective:
+            is_recorded = self._recording.record_unchanged(dvc_stage, facts.cosmetic)
+            return Result(name, Outcome.UNCHANGED, reasons) if is_recorded else self._try_restore(stage, force)
+        if facts.cosmetic:
+            self._recording.add_run_cache_entry(dvc_stage, facts.cosmetic)
+        if not facts.always and self._restoration.restore(dvc_stage):
+            self._recording.keep_code(dvc_stage)
             outputs = _output_hashes(dvc_stage)
             if self._environment is not None:
                 self._environment.restore(name, outputs)
-            changes = facts.changes_when_restored(changes, outputs)
+            changes = facts.changes_when_restored(effective, outputs)
             return Result(name, Outcome.RESTORED, tuple(map(describe, changes)))
         return reasons
 
@@ -275,10 +300,9 @@ class Repository:
             )
         for out in stage.outs:  # else DVC links the output to a damaged object of the same name
             set_damaged_output_aside(out, contents(out), self._lock.log)
-        if all(out.use_cache or out.is_metric or out.is_plot for out in stage.outs):
-            self._repo.stage_cache.save(stage)
+        self._recording.save_run(stage)
         stage.commit()
-        self._lockfile.add(stage)
+        self._recording.add_to_lock(stage)
         if self._environment is not None:
             self._environment.record(name, _output_hashes(stage))
         del self._begun[name]

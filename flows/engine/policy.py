@@ -52,6 +52,9 @@ class StagePolicy(BaseModel):
     fixed_outputs: bool = Field(
         False, description="whether all successful runs give the same outputs, as of a check; a plan relies on it"
     )
+    cosmetic: Literal["record", "run"] | None = Field(
+        None, description="what a change in comments, docstrings and formatting of its code does; that of all stages"
+    )
 
 
 DEFAULT = StagePolicy()
@@ -85,6 +88,13 @@ class Policies(BaseModel):
     other_results: Literal["restore", "run"] = Field(
         "restore", description="of a stage whose recorded outputs no cache has: restore another result, or run"
     )
+    cosmetic: Literal["record", "run"] = Field(
+        "record", description="what a change in comments, docstrings and formatting of code does, of all stages"
+    )
+
+    def runs_cosmetic_changes(self, stage: str) -> bool:
+        """Returns True if a change of comments in the code of `stage` makes it run, as every change does for DVC."""
+        return (self.of(stage).cosmetic or self.cosmetic) == "run"
 
     def of(self, stage: str) -> StagePolicy:
         """Returns the policy of `stage`."""
@@ -119,7 +129,7 @@ def load_policies(root: Path) -> Policies:
         text = path.read_text(encoding="utf-8", errors="replace")
         content: Any = parse_yaml(text)
     except (OSError, ValueError, YAMLError) as error:
-        if isinstance(error, YAMLError) and not re.search(r"^(stages|workers)\s*:", text, re.MULTILINE):
+        if isinstance(error, YAMLError) and not re.search(r"^(stages|workers|cosmetic)\s*:", text, re.MULTILINE):
             return _ignore()
         raise PolicyInvalid(f"{PATH} cannot be read: {' '.join(str(error).split())}") from error
     if not content or (isinstance(content, Mapping) and not any(content.values())):
@@ -140,6 +150,8 @@ def _has_policies(content: Any) -> bool:
         if nearest == ["other_results"] and get_close_matches(str(key), nearest, cutoff=0.9):
             return True
         if nearest == ["environment"] and _is_environment(section):
+            return True
+        if nearest == ["cosmetic"]:
             return True
         if nearest in (["stages"], ["workers"]) and isinstance(section, Mapping):
             model, entries = (StagePolicy, section.values()) if nearest == ["stages"] else (Workers, [section])

@@ -55,6 +55,23 @@ class Dependency:
 
 
 @dataclass(frozen=True)
+class CosmeticChange:
+    """A change of a code dependency in comments, docstrings and formatting alone.
+
+    Attributes:
+        path: path of the file or folder.
+        files: the changed files.
+        recorded: its hash in dvc.lock.
+        present: its hash in the workspace.
+    """
+
+    path: str
+    files: tuple[str, ...]
+    recorded: str
+    present: str
+
+
+@dataclass(frozen=True)
 class Facts:
     """The facts about one stage.
 
@@ -68,6 +85,7 @@ class Facts:
         always: the stage runs each time, even without changes.
         tracked: the stage never runs: its outputs are data that DVC only tracks, or it is frozen.
         differences: how the environment of its recorded outputs differs from the present one.
+        cosmetic: changes of its code that change no output; `own` has one entry for all of them.
         renewed: the source of an import has changed: a run imports it again, and the outputs are unknown until then.
     """
 
@@ -79,6 +97,7 @@ class Facts:
     present: Hashes = field(default_factory=dict)
     always: bool = False
     tracked: bool = False
+    cosmetic: tuple[CosmeticChange, ...] = ()
     renewed: bool = False
     differences: tuple[Difference, ...] = ()
 
