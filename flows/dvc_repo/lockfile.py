@@ -4,8 +4,8 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 import networkx as nx
@@ -35,8 +35,12 @@ class LockfileWriter:
     in a file, so that the next run puts the missing ones between them.
     """
 
-    def __init__(self, repo: Repo, order: Sequence[DvcStage]) -> None:
+    def __init__(
+        self, repo: Repo, order: Sequence[DvcStage], own_write: Callable[[Path], AbstractContextManager[None]]
+    ) -> None:
+        """Creates the writer; it writes each file in a block of `own_write`."""
         self._repo = repo
+        self._own_write = own_write
         self._positions = {stage: number for number, stage in enumerate(order)}
         self._new: dict[Path, dict[str, int]] = {}  # positions of the entries that this run adds to each dvc.lock
         self._names_file = Path(repo.tmp_dir) / "inkflow_new_entries.json"
@@ -48,11 +52,11 @@ class LockfileWriter:
         with suppress(OSError, ValueError):
             earlier = set(json.loads(self._names_file.read_text(encoding="utf-8"))["stages"])
         pipeline = [stage for stage in stages if isinstance(stage, PipelineStage)]
-        recorded = {path: _recorded_names(path) for path in {_lock_path(stage) for stage in pipeline}}
-        new = [stage for stage in pipeline if stage.name not in recorded[_lock_path(stage)]]
+        recorded = {path: _recorded_names(path) for path in {lock_path(stage) for stage in pipeline}}
+        new = [stage for stage in pipeline if stage.name not in recorded[lock_path(stage)]]
         new += [stage for stage in self._positions if stage.addressing in earlier and stage not in new]
         for stage in new:
-            self._new.setdefault(_lock_path(stage), {})[stage.name] = self._positions[stage]
+            self._new.setdefault(lock_path(stage), {})[stage.name] = self._positions[stage]
         if new:
             write_json(self._names_file, {"stages": [stage.addressing for stage in new]})
 
@@ -76,7 +80,7 @@ class LockfileWriter:
         if not isinstance(stage, PipelineStage):
             stage.dump(update_pipeline=False)
             return
-        path, entry = _lock_path(stage), to_lockfile(stage)
+        path, entry = lock_path(stage), to_lockfile(stage)
         new = self._new.get(path, {})
         later = {name for name, position in new.items() if position > self._positions[stage]}
         text = path.read_text(encoding="utf-8") if path.exists() else EMPTY
@@ -89,7 +93,8 @@ class LockfileWriter:
             _put_entry_slowly(temporary, stage.name, entry[stage.name], later)
         if path.exists():
             shutil.copymode(path, temporary)
-        temporary.replace(path)
+        with self._own_write(path):
+            temporary.replace(path)
         self._repo.scm_context.track_file(os.path.relpath(path))
 
     def finish(self) -> None:
@@ -118,10 +123,7 @@ def put_entry(text: str, name: str, entry: str, later: Collection[str]) -> str |
     places = _entry_lines(text, lines)
     if places is None or list(_entry_lines(EMPTY + entry, (EMPTY + entry).splitlines(keepends=True)) or ()) != [name]:
         return None
-    end = next(
-        (n for n in range(lines.index("stages:\n") + 1, len(lines)) if not lines[n].startswith((" ", "\n"))), None
-    )
-    starts = [*places.values(), len(lines) if end is None else end]
+    starts = [*places.values(), _end_of_entries(lines)]
     if name in places:
         start = places[name]
         stop = starts[starts.index(start) + 1]
@@ -149,6 +151,12 @@ def _entry_lines(text: str, lines: Sequence[str]) -> dict[str, int] | None:
     return places
 
 
+def _end_of_entries(lines: Sequence[str]) -> int:
+    """Return the number of the first line after the entries."""
+    first = lines.index("stages:\n") + 1
+    return next((n for n in range(first, len(lines)) if not lines[n].startswith((" ", "\n"))), len(lines))
+
+
 def _put_entry_slowly(path: Path, name: str, entry: object, later: Collection[str]) -> None:
     """Write an entry like `put_entry`, into a file of any form that DVC can read."""
     with modify_yaml(str(path)) as content:
@@ -160,7 +168,19 @@ def _put_entry_slowly(path: Path, name: str, entry: object, later: Collection[st
             stages.insert(next((n for n, other in enumerate(stages) if other in later), len(stages)), name, entry)
 
 
-def _lock_path(stage: DvcStage) -> Path:
+def entry_texts(path: Path) -> Mapping[str, str]:
+    """Return the entries of the dvc.lock at `path` by name, each as YAML."""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    lines = text.splitlines(keepends=True)
+    places = _entry_lines(text, lines)
+    if places is None:
+        content = loads_yaml(text) or {}
+        return {name: dumps_yaml({name: entry}) for name, entry in (content.get("stages") or {}).items()}
+    starts = [*places.values(), _end_of_entries(lines)]
+    return {name: "".join(lines[start:stop]) for name, start, stop in zip(places, starts, starts[1:], strict=False)}
+
+
+def lock_path(stage: DvcStage) -> Path:
     """Path of the dvc.lock that has the stage's entry; of the file itself if it is a link."""
     return Path(stage.path).with_suffix(".lock").resolve()
 

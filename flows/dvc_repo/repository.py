@@ -14,35 +14,36 @@ from typing import Any, Self
 
 import networkx as nx
 from dvc.exceptions import DvcException
+from dvc.lock import LockError
 from dvc.repo import Repo
 from dvc.stage import Stage as DvcStage
 
-from flows.core.errors import DvcFailed, InputsChanged, PipelineInvalid
+from flows.core.errors import DvcFailed, PipelineInvalid
 from flows.core.project import merge_conflict
 from flows.dvc_repo.addresses import stages_at
 from flows.dvc_repo.cache_lookup import CacheLookup
 from flows.dvc_repo.change_detection import (
-    SavedHashes,
     StageInspector,
     active_graph,
-    get_hashes,
     path_of,
     run_key,
-    set_hashes,
     temporary_hashes,
     value_of,
 )
+from flows.dvc_repo.concurrency.file_claims import FileClaims
+from flows.dvc_repo.concurrency.foreign_records import ForeignRecords
+from flows.dvc_repo.concurrency.running_stages import RunningStages
 from flows.dvc_repo.damaged_objects import contents, set_damaged_output_aside
 from flows.dvc_repo.dvc_errors import describe_error
-from flows.dvc_repo.input_snapshot import Snapshot, compare_snapshots, take_snapshot
 from flows.dvc_repo.lockfile import LockfileWriter, load_graph, repair_rwlock
-from flows.dvc_repo.locking import RepoLock
+from flows.dvc_repo.locking import RepoLock, RepositoryBusy
 from flows.dvc_repo.remote.results import Remote, verify_downloads
 from flows.dvc_repo.remote.stage_transfer import StageTransfer
 from flows.dvc_repo.restoration import Restoration
-from flows.engine.output_backup import backup_outputs, discard_backup, is_outdated, restore_all, restore_outputs
-from flows.engine.planning.change_messages import PULL_HINT, describe, name_some
+from flows.engine.output_backup import has_backup, has_backups, restore_all, restore_leftover
+from flows.engine.planning.change_messages import PULL_HINT, describe
 from flows.engine.planning.stage_facts import Facts
+from flows.engine.processes.command_runner import terminate_orphans
 from flows.engine.types import Command, Outcome, Result, Scope, Stage
 from stages.base.errors import OutputError
 
@@ -61,6 +62,7 @@ class Repository:
             only: names of the stages to use; outputs of other stages are then inputs like any other file.
             pull: restore outputs from the DVC remote too.
         """
+        self._foreign = ForeignRecords()
         try:
             self._repo = Repo(str(root))
             verify_downloads(self._repo)
@@ -79,9 +81,10 @@ class Repository:
         self._inspector = StageInspector(self._graph)
         self._pull = pull
         self.cache = CacheLookup(self._repo, self._by_name, pull=pull)  # for planning, while no stage runs
-        self._lockfile = LockfileWriter(self._repo, self._order)
-        self._begun: dict[str, tuple[Snapshot, SavedHashes]] = {}
+        self._lockfile = LockfileWriter(self._repo, self._order, self._foreign.own_write)
         self._lock = RepoLock(self._repo)
+        self._claims = FileClaims(self._repo)
+        self._running = RunningStages(self._repo, self._order, self._lockfile, self._lock, self._claims)
         self._restoration = Restoration(self._repo, self.cache, self._lockfile, self._lock, pull=pull)
 
     def close(self) -> None:
@@ -90,6 +93,7 @@ class Repository:
             self._lockfile.finish()
         except Exception as error:  # noqa: BLE001 - git's library has errors of its own; the results are recorded
             self._lock.log(f"git cannot stage DVC's files (core.autostage): {describe_error(error)}; use `git add`")
+        self._running.close()
         self._lock.close()
         self._repo.close()
 
@@ -171,9 +175,13 @@ class Repository:
             files = self._repo.metrics.show().get("", {}).get("data", {})
         return {name: entry["data"] for name, entry in files.items() if "data" in entry}
 
-    def begin(self, name: str) -> Command:
-        """Start stage `name`: take a snapshot of its inputs, back up its outputs, and return its command."""
-        return self._lock.run(name, lambda: self._begin(name))
+    def begin(self, name: str) -> Command | None:
+        """Start stage `name`: take a snapshot of its inputs, back up its outputs, and return its command.
+
+        Returns:
+            None if another process uses its files, or has recorded it since `try_restore`, which is to be asked again.
+        """
+        return self._lock.run(name, lambda: self._begin(self._by_name[name]))
 
     def record(self, name: str) -> None:
         """Finish stage `name`: hash and cache its outputs, and record it in the run cache and in dvc.lock.
@@ -181,20 +189,25 @@ class Repository:
         Raises:
             InputsChanged: an input has changed since `begin`; nothing is recorded.
         """
-        self._lock.run(name, lambda: self._record(name))
+        self._lock.run(name, lambda: self._running.record(self._by_name[name]))
 
     def abandon(self, name: str) -> None:
         """Undo `begin` for stage `name`, which failed or was interrupted: restore its earlier outputs."""
-        if name in self._begun:
-            self._lock.run(name, lambda: self._abandon(name), cleanup=True)
+        if name in self._running:
+            self._lock.run(name, lambda: self._running.abandon(self._by_name[name]), cleanup=True)
 
     def expect(self, names: Sequence[str]) -> None:
         """Prepare a run in which the stages `names` may be recorded: new ones get the graph's order in dvc.lock."""
-        restore_all(self.root)
+        if has_backups(self.root):
+            with self._lock.locked():
+                restore_all(self.root)
         self._lockfile.expect([self._by_name[name] for name in names])
 
     def _try_restore(self, stage: Stage, force: bool) -> Result | tuple[str, ...]:
         dvc_stage, name = self._by_name[stage.name], stage.name
+        self._claims.ensure_not_written(dvc_stage)
+        self._restore_leftover(name)
+        self._foreign.take_over(dvc_stage)
         facts = self._inspector.facts(dvc_stage, stage)
         changes = facts.changes
         reasons = tuple(describe(change) for change in changes)
@@ -202,52 +215,27 @@ class Repository:
             return Result(name, Outcome.UNCHANGED)
         if facts.tracked:
             return Result(name, self._update_tracked(dvc_stage, name, is_renewed=facts.renewed), reasons)
-        self._lock.ensure_unused(dvc_stage)
+        self._claims.ensure_unused(dvc_stage)
         if not force and not facts.always and self._restoration.restore(dvc_stage):
             return Result(name, Outcome.RESTORED, reasons)
         return reasons
 
-    def _begin(self, name: str) -> Command:
-        stage = self._by_name[name]
-        recorded = get_hashes(stage)
-        stage.save_deps()
-        self._begun[name] = take_snapshot(stage), recorded
-        backup_outputs(self.root, name, [path_of(out) for out in stage.outs if not out.persist])
-        stage.remove_outs()  # makes outputs with `persist` writable
-        lines = stage.cmd if isinstance(stage.cmd, list) else stage.cmd.splitlines()
-        environment = {"DVC_STAGE": name, "DVC_ROOT": str(self.root)}
-        return Command(name, tuple(lines), str(Path(stage.wdir).resolve()), environment)
+    def _restore_leftover(self, name: str) -> None:
+        """Restore the outputs of stage `name` from the backup that a killed run left."""
+        if has_backup(self.root, name):
+            terminate_orphans(self.root)
+            if not restore_leftover(self.root, name):
+                raise RepositoryBusy("another run in this folder is running it")
 
-    def _record(self, name: str) -> None:
-        stage = self._by_name[name]
-        with self._lockfile.ordered_gitignore(stage):
-            stage.save(run_cache=False)
-        (before, _), after = self._begun[name], take_snapshot(stage)  # `after` has the hashes that are recorded
-        outputs = [str(out.fs_path) for other in self._order for out in other.outs]
-        changed, added = compare_snapshots(before, after, outputs, self.root)
-        if changed:
-            raise InputsChanged(name, changed)
-        if added:
-            self._lock.log(
-                f"{name}: {name_some(sorted(added))} appeared in its inputs while it ran; recorded with them"
-            )
-        for out in stage.outs:  # else DVC links the output to a damaged object of the same name
-            set_damaged_output_aside(out, contents(out), self._lock.log)
-        if all(out.use_cache or out.is_metric or out.is_plot for out in stage.outs):
-            self._repo.stage_cache.save(stage)
-        stage.commit()
-        self._lockfile.add(stage)
-        del self._begun[name]
-        discard_backup(self.root, name)
-
-    def _abandon(self, name: str) -> None:
-        stage, (_, recorded) = self._by_name[name], self._begun.pop(name)
-        if is_outdated(self.root, name):  # another process has recorded the stage: the outputs are its own
-            discard_backup(self.root, name)
-        else:
-            stage.remove_outs()
-            restore_outputs(self.root, name)
-        set_hashes(stage, recorded)
+    def _begin(self, stage: DvcStage) -> Command | None:
+        if self._foreign.take_over(stage):
+            return None
+        try:
+            return self._running.begin(stage)
+        except LockError:
+            if stage.addressing in self._running:
+                self._running.abandon(stage)
+            return None
 
     def _update_tracked(self, stage: DvcStage, name: str, *, is_renewed: bool) -> Outcome:
         """Update a stage that never runs, tracked data or frozen: restore missing outputs, record edited ones.

@@ -34,7 +34,7 @@ class TrialOrder:
     settings: Mapping[str, Any]  # by dotted key of params.yaml
     experiment: str
     targets: tuple[str, ...]  # all stages when empty
-    shared_slots: str  # folder of the slots that all trials share
+    shared_slots: str  # folder of the slots that all trials and the runs of the project share
     jobs: int
     gpus: tuple[int, ...]
 
@@ -96,8 +96,9 @@ def _run(order: TrialOrder, events: EventDisplay) -> dict[str, Any]:
     run, repository = Run(order.targets, Options(order.jobs, local=True), display), Repository()
     stages = repository.stages(order.targets)
     outputs = [output for stage in stages for output in stage.outputs]
-    shared_slots = SharedSlots(Path(order.shared_slots), order.jobs, order.gpus)
-    engine = Engine(repository, load_policies(Path()), run, shared_slots=shared_slots)
+    policies = load_policies(Path())
+    shared_slots = SharedSlots(Path(order.shared_slots), order.jobs, order.gpus, policies.resources.total_memory())
+    engine = Engine(repository, policies, run, shared_slots=shared_slots)
     engine.start(stages)
     try:
         for _ in engine.events():
