@@ -18,7 +18,8 @@ from flows.engine.environment.stage_environment import notices
 from flows.engine.planning.plan import Decision, Verdict, plan
 from flows.engine.planning.recorded_graph import as_recorded
 from flows.engine.policy import Policies, load_policies
-from flows.engine.recovery import recover_if_idle
+from flows.engine.recovery import recover
+from flows.engine.resources import memory_text
 from flows.engine.timings import Timings
 from stages.base.errors import EXIT_DONE
 
@@ -42,7 +43,7 @@ def show_plan(arguments: argparse.Namespace) -> int:
     root = Path()
     check_own_data(load_project_params(root), root)  # reports mistakes in params.yaml before any work
     policies = load_policies(root)
-    recover_if_idle(root)
+    recover(root)
     if arguments.pull:
         count = remotes.pull_run_cache(root)
         # Standard output holds the plan alone.
@@ -67,13 +68,18 @@ def show_plan(arguments: argparse.Namespace) -> int:
 def _row(decision: Decision, timings: Timings, policies: Policies, differences: Sequence[Difference]) -> dict[str, Any]:
     """Returns one stage of the plan as `--json` prints it."""
     runs = decision.verdict in (Verdict.RUN, Verdict.MAY_RUN)
+    policy, total = policies.of(decision.stage), policies.resources.total_memory()
+    is_too_large = runs and policy.pool is None and policy.memory > total
+    too_large = f"needs {memory_text(policy.memory)} of memory, this machine has {memory_text(total)} for stages"
     return {
         "stage": decision.stage,
         "verdict": str(decision.verdict),
-        "reasons": list(decision.reasons),
+        "reasons": [*decision.reasons, *([too_large] if is_too_large else [])],
         "expected_s": timings.expected_s(decision.stage) if runs else 0.0,
         "environment": [asdict(difference) for difference in differences],
-        "pool": policies.of(decision.stage).pool,
+        "pool": policy.pool,
+        "memory": policy.memory,
+        "mutex": list(policy.mutex),
     }
 
 
@@ -82,15 +88,20 @@ def _print_table(rows: Sequence[dict[str, Any]], notes: Sequence[str]) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    pools = ["pool"] if any(row["pool"] for row in rows) else []
-    for name in ("stage", "verdict", "expected", *pools):
+    optional = [name for name in ("pool", "memory", "mutex") if any(row[name] for row in rows)]
+    for name in ("stage", "verdict", "expected", *optional):
         table.add_column(name, overflow="fold", no_wrap=True)  # only the reasons are wrapped
     table.add_column("why", overflow="fold")
     for row in rows:
         verdict = shown(row["verdict"], STYLES[Verdict(row["verdict"])])
         why = shown(", ".join(row["reasons"]))
-        pool = [row["pool"] or "here"] if pools else []
-        table.add_row(shown(row["stage"]), verdict, _format_duration(row["expected_s"]), *pool, why)
+        needs = {
+            "pool": row["pool"] or "here",
+            "memory": memory_text(row["memory"]) if row["memory"] else "",
+            "mutex": ", ".join(row["mutex"]),
+        }
+        duration = _format_duration(row["expected_s"])
+        table.add_row(shown(row["stage"]), verdict, duration, *(shown(needs[name]) for name in optional), why)
     console = Console()
     console.print(table)
     console.print(_summary(rows))

@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     gc.disable()  # DVC creates objects for the whole graph that all stay alive: without collections it is 10 % faster
     root = Path()
     try:
-        with run_lock(root, print):
+        with run_lock(root, print, shared=not _may_edit(arguments)):
             recover(root)
             edit = edit_params(_settings(arguments, root), root)
             check_dataset(edit.params, arguments.fallback)
@@ -45,6 +45,11 @@ def run(arguments: argparse.Namespace) -> int:
                 return _run(arguments, edit)
     finally:
         gc.enable()
+
+
+def _may_edit(arguments: argparse.Namespace) -> bool:
+    """Returns whether the run may change params.yaml, which other runs in the folder read: it is then alone there."""
+    return bool(arguments.set or arguments.with_models or arguments.dataset or arguments.fallback)
 
 
 def _settings(arguments: argparse.Namespace, root: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ InkflowError
 ├── GitFailed            a git command failed
 ├── ServerUnreachable    the Prefect server does not answer
 ├── ProgramFailed        a program that is no stage ended with an error; its exit code is kept
+├── NotEnoughMemory      a stage asks for more memory than this machine has
 ├── GatesFailed          a model failed a quality gate of params.yaml
 ├── RemoteFailed         the DVC remote cannot be reached or used
 ├── TransferFailed       the DVC remote could not send or store the files of one stage
@@ -143,6 +144,16 @@ class PoolUnusable(InvalidInput):
 
 class OrderUnusable(InvalidInput):
     """A worker cannot run a stage that was sent to it: other package versions, or a commit that it cannot fetch."""
+
+
+class NotEnoughMemory(InkflowError):
+    """A stage asks for more memory than this machine has for stages; it did not start."""
+
+    def __init__(self, stage: str, asked: str, total: str) -> None:
+        super().__init__(
+            f"{stage} did not start: execution.yaml asks for {asked} of memory, and this machine has {total} for "
+            "stages; lower `memory`, set `resources: {memory: ...}` there, or run the stage in a work pool"
+        )
 
 
 class PoolFailed(InkflowError):

@@ -3,8 +3,8 @@
 import json
 import os
 import shutil
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 import networkx as nx
@@ -32,8 +32,12 @@ class LockfileWriter:
     in a file, so that the next run puts the missing ones between them.
     """
 
-    def __init__(self, repo: Repo, order: Sequence[DvcStage]) -> None:
+    def __init__(
+        self, repo: Repo, order: Sequence[DvcStage], own_write: Callable[[Path], AbstractContextManager[None]]
+    ) -> None:
+        """Creates the writer; it writes each file in a block of `own_write`."""
         self._repo = repo
+        self._own_write = own_write
         self._positions = {stage: number for number, stage in enumerate(order)}
         self._new: dict[Path, dict[str, int]] = {}  # positions of the entries that this run adds to each dvc.lock
         self._written: dict[Path, tuple[str, LockText]] = {}  # the last text of each dvc.lock, and its parts
@@ -46,11 +50,11 @@ class LockfileWriter:
         with suppress(OSError, ValueError):
             earlier = set(json.loads(self._names_file.read_text(encoding="utf-8"))["stages"])
         pipeline = [stage for stage in stages if isinstance(stage, PipelineStage)]
-        recorded = {path: _recorded_names(path) for path in {_lock_path(stage) for stage in pipeline}}
-        new = [stage for stage in pipeline if stage.name not in recorded[_lock_path(stage)]]
+        recorded = {path: _recorded_names(path) for path in {lock_path(stage) for stage in pipeline}}
+        new = [stage for stage in pipeline if stage.name not in recorded[lock_path(stage)]]
         new += [stage for stage in self._positions if stage.addressing in earlier and stage not in new]
         for stage in new:
-            self._new.setdefault(_lock_path(stage), {})[stage.name] = self._positions[stage]
+            self._new.setdefault(lock_path(stage), {})[stage.name] = self._positions[stage]
         if new:
             write_json(self._names_file, {"stages": [stage.addressing for stage in new]})
 
@@ -74,7 +78,7 @@ class LockfileWriter:
         if not isinstance(stage, PipelineStage):
             stage.dump(update_pipeline=False)
             return
-        path, entry = _lock_path(stage), to_lockfile(stage)
+        path, entry = lock_path(stage), to_lockfile(stage)
         new = self._new.get(path, {})
         later = {name for name, position in new.items() if position > self._positions[stage]}
         text = path.read_text(encoding="utf-8") if path.exists() else EMPTY
@@ -89,7 +93,8 @@ class LockfileWriter:
             _put_entry_slowly(temporary, stage.name, entry[stage.name], later)
         if path.exists():
             shutil.copymode(path, temporary)
-        temporary.replace(path)
+        with self._own_write(path):
+            temporary.replace(path)
         if parts is not None and changed is not None:
             self._written[path] = changed, parts
         self._repo.scm_context.track_file(os.path.relpath(path))
@@ -120,7 +125,17 @@ def _put_entry_slowly(path: Path, name: str, entry: object, later: Collection[st
             stages.insert(next((n for n, other in enumerate(stages) if other in later), len(stages)), name, entry)
 
 
-def _lock_path(stage: DvcStage) -> Path:
+def entry_texts(path: Path) -> Mapping[str, str]:
+    """Return the entries of the dvc.lock at `path` by name, each as YAML."""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    parts = LockText.parse(text)
+    if parts is not None:
+        return parts.entries
+    content = loads_yaml(text) or {}
+    return {name: dumps_yaml({name: entry}) for name, entry in (content.get("stages") or {}).items()}
+
+
+def lock_path(stage: DvcStage) -> Path:
     """Path of the dvc.lock that has the stage's entry; of the file itself if it is a link."""
     return Path(stage.path).with_suffix(".lock").resolve()
 

@@ -15,39 +15,37 @@ from typing import TYPE_CHECKING, Any, Self
 
 import networkx as nx
 from dvc.exceptions import DvcException
+from dvc.lock import LockError
 from dvc.repo import Repo
 from dvc.stage import Stage as DvcStage
 
-from flows.core.errors import InputsChanged, PipelineInvalid
+from flows.core.errors import PipelineInvalid
 from flows.core.project import merge_conflict
 from flows.dvc_repo.addresses import stages_at
 from flows.dvc_repo.cache_lookup import CacheLookup
 from flows.dvc_repo.change_detection import (
-    SavedHashes,
     StageInspector,
     active_graph,
-    get_hashes,
-    path_of,
     run_key,
-    set_hashes,
     temporary_hashes,
-    value_of,
 )
 from flows.dvc_repo.code.cosmetic_changes import CosmeticChanges
 from flows.dvc_repo.code.graph_code import may_be_declared, stage_code
 from flows.dvc_repo.code.recording import Recording
-from flows.dvc_repo.damaged_objects import contents, set_damaged_output_aside
+from flows.dvc_repo.concurrency.file_claims import FileClaims
+from flows.dvc_repo.concurrency.foreign_records import ForeignRecords
+from flows.dvc_repo.concurrency.running_stages import RunningStages
 from flows.dvc_repo.dvc_errors import describe_error
-from flows.dvc_repo.input_snapshot import Snapshot, compare_snapshots, take_snapshot
 from flows.dvc_repo.lockfile import LockfileWriter, load_graph, repair_rwlock
-from flows.dvc_repo.locking import RepoLock
+from flows.dvc_repo.locking import RepoLock, RepositoryBusy
 from flows.dvc_repo.remote.results import verify_downloads
 from flows.dvc_repo.remote.stage_transfer import StageTransfer
 from flows.dvc_repo.restoration import Restoration
 from flows.dvc_repo.tracked_data import TrackedData
-from flows.engine.output_backup import backup_outputs, discard_backup, is_outdated, restore_all, restore_outputs
-from flows.engine.planning.change_messages import describe, name_some, without_cosmetic
+from flows.engine.output_backup import has_backup, has_backups, restore_all, restore_leftover
+from flows.engine.planning.change_messages import describe, without_cosmetic
 from flows.engine.planning.stage_facts import Facts
+from flows.engine.processes.command_runner import terminate_orphans
 from flows.engine.types import Command, Outcome, Result, Scope, Stage
 from flows.python_code.stage_code import StageCode
 from stages.base.errors import OutputError
@@ -83,6 +81,7 @@ class Repository:
             PipelineInvalid, PolicyInvalid: dvc.yaml, dvc.lock or environment.lock cannot be used, or a package that
                 execution.yaml names does not exist.
         """
+        self._foreign = ForeignRecords()
         try:
             self._repo = Repo(str(root))
             verify_downloads(self._repo)
@@ -98,19 +97,21 @@ class Repository:
         self.root = Path(self._repo.root_dir)
         self._order: list[DvcStage] = list(nx.dfs_postorder_nodes(self._graph))
         self._by_name: dict[str, DvcStage] = {stage.addressing: stage for stage in self._order}
-        self._outputs = [str(out.fs_path) for stage in self._order for out in stage.outs]
         self._cosmetic = CosmeticChanges(self._repo)
         self._inspector = StageInspector(self._graph, self._cosmetic.find)
         self.policies = policies
         self._environment = self._make_environment(policies)
         # For planning, while no stage runs.
         self.cache = CacheLookup(self._repo, self._by_name, self._environment, pull=pull)
-        self._lockfile = LockfileWriter(self._repo, self._order)
-        self._begun: dict[str, tuple[Snapshot, SavedHashes]] = {}
+        self._lockfile = LockfileWriter(self._repo, self._order, self._foreign.own_write)
+        self._recording = Recording(self._repo, self.cache, self._lockfile, self._cosmetic.old, self._environment)
         self._lock = RepoLock(self._repo)
+        self._claims = FileClaims(self._repo)
+        self._running = RunningStages(
+            self._repo, self._order, self._lockfile, self._lock, self._claims, self._recording
+        )
         self._restoration = Restoration(self._repo, self.cache, self._lockfile, self._lock, pull=pull)
         self._tracked = TrackedData(self._repo, self._lockfile, self._lock, pull=pull)
-        self._recording = Recording(self._repo, self.cache, self._lockfile, self._cosmetic.old)
 
     def _make_environment(self, policies: "Policies | None") -> "StageEnvironment | None":
         if policies is None or not policies.names_environment:
@@ -129,6 +130,7 @@ class Repository:
             self._lockfile.finish()
         except Exception as error:  # noqa: BLE001 - git's library has errors of its own; the results are recorded
             self._lock.log(f"git cannot stage DVC's files (core.autostage): {describe_error(error)}; use `git add`")
+        self._running.close()
         self._lock.close()
         self._repo.close()
 
@@ -220,9 +222,13 @@ class Repository:
             files = self._repo.metrics.show().get("", {}).get("data", {})
         return {name: entry["data"] for name, entry in files.items() if "data" in entry}
 
-    def begin(self, name: str) -> Command:
-        """Start stage `name`: take a snapshot of its inputs, back up its outputs, and return its command."""
-        return self._lock.run(name, lambda: self._begin(name))
+    def begin(self, name: str) -> Command | None:
+        """Start stage `name`: take a snapshot of its inputs, back up its outputs, and return its command.
+
+        Returns:
+            None if another process uses its files, or has recorded it since `try_restore`, which is to be asked again.
+        """
+        return self._lock.run(name, lambda: self._begin(self._by_name[name]))
 
     def record(self, name: str) -> None:
         """Finish stage `name`: hash and cache its outputs, and record it in the run cache and in dvc.lock.
@@ -230,16 +236,18 @@ class Repository:
         Raises:
             InputsChanged: an input has changed since `begin`; nothing is recorded.
         """
-        self._lock.run(name, lambda: self._record(name))
+        self._lock.run(name, lambda: self._running.record(self._by_name[name]))
 
     def abandon(self, name: str) -> None:
         """Undo `begin` for stage `name`, which failed or was interrupted: restore its earlier outputs."""
-        if name in self._begun:
-            self._lock.run(name, lambda: self._abandon(name), cleanup=True)
+        if name in self._running:
+            self._lock.run(name, lambda: self._running.abandon(self._by_name[name]), cleanup=True)
 
     def expect(self, names: Sequence[str]) -> None:
         """Prepare a run in which the stages `names` may be recorded: new ones get the graph's order in dvc.lock."""
-        restore_all(self.root)
+        if has_backups(self.root):
+            with self._lock.locked():
+                restore_all(self.root)
         self._lockfile.expect([self._by_name[name] for name in names])
 
     def _facts(self, stage: Stage) -> Facts:
@@ -250,6 +258,9 @@ class Repository:
 
     def _try_restore(self, stage: Stage, force: bool) -> Result | tuple[str, ...]:
         dvc_stage, name = self._by_name[stage.name], stage.name
+        self._claims.ensure_not_written(dvc_stage)
+        self._restore_leftover(name)
+        self._foreign.take_over(dvc_stage)
         facts = self._facts(stage)
         changes = facts.changes
         effective = without_cosmetic(changes)
@@ -258,7 +269,7 @@ class Repository:
             return Result(name, Outcome.UNCHANGED)
         if facts.tracked:
             return Result(name, self._tracked.update(dvc_stage, name, is_renewed=facts.renewed), reasons)
-        self._lock.ensure_unused(dvc_stage)
+        self._claims.ensure_unused(dvc_stage)
         if force:
             return tuple(map(describe, effective))
         if not effective:
@@ -267,56 +278,24 @@ class Repository:
         if facts.cosmetic:
             self._recording.add_run_cache_entry(dvc_stage, facts.cosmetic)
         if not facts.always and self._restoration.restore(dvc_stage):
-            self._recording.keep_code(dvc_stage)
-            outputs = _output_hashes(dvc_stage)
-            if self._environment is not None:
-                self._environment.restore(name, outputs)
+            outputs = self._recording.restored(dvc_stage)
             changes = facts.changes_when_restored(effective, outputs)
             return Result(name, Outcome.RESTORED, tuple(map(describe, changes)))
         return reasons
 
-    def _begin(self, name: str) -> Command:
-        stage = self._by_name[name]
-        recorded = get_hashes(stage)
-        stage.save_deps()
-        self._begun[name] = take_snapshot(stage), recorded
-        backup_outputs(self.root, name, [path_of(out) for out in stage.outs if not out.persist])
-        stage.remove_outs()  # makes outputs with `persist` writable
-        lines = stage.cmd if isinstance(stage.cmd, list) else stage.cmd.splitlines()
-        environment = {"DVC_STAGE": name, "DVC_ROOT": str(self.root)}
-        return Command(name, tuple(lines), str(Path(stage.wdir).resolve()), environment)
+    def _restore_leftover(self, name: str) -> None:
+        """Restore the outputs of stage `name` from the backup that a killed run left."""
+        if has_backup(self.root, name):
+            terminate_orphans(self.root)
+            if not restore_leftover(self.root, name):
+                raise RepositoryBusy("another run in this folder is running it")
 
-    def _record(self, name: str) -> None:
-        stage = self._by_name[name]
-        with self._lockfile.ordered_gitignore(stage):
-            stage.save(run_cache=False)
-        (before, _), after = self._begun[name], take_snapshot(stage)  # `after` has the hashes that are recorded
-        changed, added = compare_snapshots(before, after, self._outputs, self.root)
-        if changed:
-            raise InputsChanged(name, changed)
-        if added:
-            self._lock.log(
-                f"{name}: {name_some(sorted(added))} appeared in its inputs while it ran; recorded with them"
-            )
-        for out in stage.outs:  # else DVC links the output to a damaged object of the same name
-            set_damaged_output_aside(out, contents(out), self._lock.log)
-        self._recording.save_run(stage)
-        stage.commit()
-        self._recording.add_to_lock(stage)
-        if self._environment is not None:
-            self._environment.record(name, _output_hashes(stage))
-        del self._begun[name]
-        discard_backup(self.root, name)
-
-    def _abandon(self, name: str) -> None:
-        stage, (_, recorded) = self._by_name[name], self._begun.pop(name)
-        if is_outdated(self.root, name):  # another process has recorded the stage: the outputs are its own
-            discard_backup(self.root, name)
-        else:
-            stage.remove_outs()
-            restore_outputs(self.root, name)
-        set_hashes(stage, recorded)
-
-
-def _output_hashes(stage: DvcStage) -> dict[str, str]:
-    return {path_of(out): value_of(out.hash_info) for out in stage.outs}
+    def _begin(self, stage: DvcStage) -> Command | None:
+        if self._foreign.take_over(stage):
+            return None
+        try:
+            return self._running.begin(stage)
+        except LockError:
+            if stage.addressing in self._running:
+                self._running.abandon(stage)
+            return None

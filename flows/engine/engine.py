@@ -12,12 +12,12 @@ import queue
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from flows.core.errors import Interrupted
+from flows.core.errors import Interrupted, NotEnoughMemory
 from flows.engine import resources
 from flows.engine.display.plain import REASONS_PREFIX
 from flows.engine.interfaces import Pools, Repository
@@ -111,6 +111,8 @@ class Engine:
 
     def interrupt(self) -> None:
         """Terminates all running stages with all processes that they started, and waits for their end."""
+        if self._shared_slots is not None:
+            self._shared_slots.stop_event.set()
         self._commands.terminate()
         self._join()
 
@@ -130,7 +132,8 @@ class Engine:
             self._repository.expect([stage.name for stage in stages])
             policies = {stage.name: self.policies.of(stage.name) for stage in stages}
             self._preloads = PreloadScheduler(stages, policies, self._preload)
-            self._run_stages(Scheduler(stages, policies, self._jobs, resources.gpus()))
+            memory = self.policies.resources.total_memory()
+            self._run_stages(Scheduler(stages, policies, self._jobs, resources.gpus(), memory))
             self._timings.save()
         except BaseException as error:  # noqa: BLE001 - `events` raises it in the caller's thread
             self._commands.terminate()
@@ -184,19 +187,35 @@ class Engine:
         stage, force = events.stage, self.run.options.force
         if self._stop_event.is_set():
             raise Interrupted(stage.name)
-        answer = self._repository.try_restore(stage, force=force)
-        if not isinstance(answer, Result) and not force and self._fetch_from_pool(stage.name):
-            answer = self._repository.try_restore(stage)
-        if isinstance(answer, Result):
-            return answer
+        while True:
+            answer = self._repository.try_restore(stage, force=force)
+            if not isinstance(answer, Result) and not force and self._fetch_from_pool(stage.name):
+                answer = self._repository.try_restore(stage)
+            result = answer if isinstance(answer, Result) else self._execute_in_turn(events, allocation, answer)
+            if result is not None:
+                return result
+
+    def _check_memory(self, name: str) -> None:
+        """Raises NotEnoughMemory if stage `name` is to run here and asks for more memory than this machine has."""
+        policy, total = self.policies.of(name), self.policies.resources.total_memory()
+        if policy.pool is None and policy.memory > total:
+            raise NotEnoughMemory(name, resources.memory_text(policy.memory), resources.memory_text(total))
+
+    def _execute_in_turn(self, events: StageEvents, allocation: Allocation, reasons: tuple[str, ...]) -> Result | None:
+        """Runs a stage with resources that other engines leave; None if another process uses or has recorded it."""
+        name = events.stage.name
+        self._check_memory(name)
         if self._shared_slots is None:
-            return self._execute(events, allocation, answer)
-        with self._shared_slots.exclusive(self._repository.run_key(stage.name)):
-            answer = self._repository.try_restore(stage, force=force)  # another engine may have run it meanwhile
-            if isinstance(answer, Result):
-                return answer
-            with self._shared_slots.allocate(self.policies.of(stage.name)) as shared_allocation:
-                return self._execute(events, shared_allocation, answer)
+            return self._execute(events, allocation, reasons)
+        with ExitStack() as held:
+            if self._shared_slots.spans_clones:
+                held.enter_context(self._shared_slots.exclusive(self._repository.run_key(name)))
+                answer = self._repository.try_restore(events.stage, force=self.run.options.force)
+                if isinstance(answer, Result):  # another engine has run it meanwhile
+                    return answer
+                reasons = answer
+            shared_allocation = held.enter_context(self._shared_slots.allocate(self.policies.of(name)))
+            return self._execute(events, shared_allocation, reasons)
 
     def _fetch_from_pool(self, name: str) -> bool:
         """Fetches an earlier result of a stage that runs in a pool into the cache; False if there is none."""
@@ -204,15 +223,21 @@ class Engine:
             return False
         return self._pools.fetch(name, self._stop_event)
 
-    def _execute(self, events: StageEvents, allocation: Allocation, reasons: tuple[str, ...]) -> Result:
-        """Runs a stage and records its outputs; restores its earlier outputs if it fails."""
+    def _execute(self, events: StageEvents, allocation: Allocation, reasons: tuple[str, ...]) -> Result | None:
+        """Runs a stage and records its outputs; restores its earlier outputs if it fails.
+
+        Returns:
+            None if another process uses its files, or has recorded it since the reasons were found.
+        """
         stage = events.stage
         started_s = time.monotonic()
-        self.run.display.started(stage.name, self._timings.expected_s(stage.name))
-        self._add_line(events, f"{REASONS_PREFIX}{', '.join(reasons) or describe(FORCED)}")
         try:
             self._preloads.start(stage.name)
             command = self._repository.begin(stage.name)
+            if command is None:
+                return None
+            self.run.display.started(stage.name, self._timings.expected_s(stage.name))
+            self._add_line(events, f"{REASONS_PREFIX}{', '.join(reasons) or describe(FORCED)}")
             location = self._run_command(events, allocation, command)
             self._repository.record(stage.name)
         except BaseException:

@@ -29,8 +29,12 @@ class Repository(Protocol):
     def run_key(self, name: str) -> str:
         """Returns the run-cache key of stage `name`: equal in all clones for equal command, parameters and inputs."""
 
-    def begin(self, name: str) -> Command:
-        """Takes a snapshot of the inputs of stage `name`, backs up its outputs, and returns its command."""
+    def begin(self, name: str) -> Command | None:
+        """Takes a snapshot of the inputs of stage `name`, backs up its outputs, and returns its command.
+
+        Returns:
+            None if another process uses its files, or has recorded it since `try_restore`, which is to be asked again.
+        """
 
     def record(self, name: str) -> None:
         """Hashes, caches and records the outputs of stage `name`, which was begun."""

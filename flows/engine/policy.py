@@ -1,4 +1,4 @@
-"""The policies in execution.yaml, which say how each stage may run: slots, GPUs, retries, time limit, work pool."""
+"""The policies in execution.yaml, which say how each stage may run: slots, GPUs, memory, retries, time limit, pool."""
 
 import re
 from collections.abc import Mapping
@@ -7,16 +7,27 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+)
 from ruamel.yaml.error import YAMLError
 
 from flows.core.errors import PolicyInvalid
 from flows.core.notices import note_once
 from flows.engine.environment.grades import GRADES, PACKAGES, POLICIES, Settings, checked_settings
+from flows.engine.resources import machine_memory
 from stages.base.validation_messages import error_messages
 from stages.base.yaml_text import parse_yaml
 
 PATH = Path("execution.yaml")
+BYTES = TypeAdapter(ByteSize)
 PRELOAD = re.compile(r"[A-Za-z_][\w.]*(:[A-Za-z_]\w*)?")
 
 
@@ -34,6 +45,24 @@ def _to_tuple(value: object) -> object:
 Environment = Annotated[Settings, BeforeValidator(checked_settings)]
 
 
+def _to_bytes(value: object) -> int:
+    """Converts an amount of memory such as 4GiB, 512MB or a number of bytes."""
+    try:
+        return BYTES.validate_python(value, strict=True)
+    except ValidationError as error:
+        raise ValueError(
+            f"got {value!r}, expected an amount of memory, such as 4GiB, 512MB or a number of bytes"
+        ) from error
+
+
+def _to_names(value: object) -> object:
+    return (value,) if isinstance(value, str) else _to_tuple(value)
+
+
+Memory = Annotated[int, BeforeValidator(_to_bytes)]
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+
+
 class StagePolicy(BaseModel):
     """How one stage may run; the defaults hold for a stage that no pattern matches."""
 
@@ -41,6 +70,10 @@ class StagePolicy(BaseModel):
 
     slots: int = Field(1, ge=1, le=1024, description="slots of --jobs that it takes")
     gpus: int = Field(0, ge=0, le=64, description="GPUs that it takes, on a machine with GPUs")
+    memory: Memory = Field(0, description="memory that it takes, such as 4GiB; booked, not enforced")
+    mutex: Annotated[tuple[Name, ...], BeforeValidator(_to_names)] = Field(
+        (), description="names; stages that have one in common never run at the same time"
+    )
     retries: int = Field(0, ge=0, le=100, description="further attempts after a failure that may be temporary")
     retry_delay_s: float = Field(0.0, ge=0, le=86_400, description="wait before a further attempt, in seconds")
     timeout_s: float | None = Field(None, gt=0, description="time limit of one attempt, in seconds; none when null")
@@ -77,12 +110,27 @@ class Workers(BaseModel):
     )
 
 
+class Resources(BaseModel):
+    """What this machine gives to stages, where that is not all that it has."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    memory: Annotated[Memory, Field(gt=0)] | None = Field(
+        None, description="memory for all stages that run at a time; that of the machine when null"
+    )
+
+    def total_memory(self) -> int:
+        """Returns the bytes that the stages on this machine may ask for together."""
+        return machine_memory() if self.memory is None else self.memory
+
+
 class Policies(BaseModel):
     """The content of execution.yaml: policies by pattern of stage names; the first pattern that matches counts."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     stages: dict[str, StagePolicy] = Field(default_factory=dict, description="policy by pattern of stage names")
+    resources: Resources = Field(default_factory=Resources, description="what this machine gives to stages")
     workers: Workers = Field(default_factory=Workers, description="settings for the workers of all pools")
     environment: Environment = Field((), description="grades of versions and of the processor, and the policy")
     other_results: Literal["restore", "run"] = Field(
@@ -116,6 +164,10 @@ class Policies(BaseModel):
         return self.model_copy(update={"stages": local})
 
 
+SECTIONS: dict[str, type[BaseModel]] = {"stages": StagePolicy, "resources": Resources, "workers": Workers}
+OWN_SECTION = re.compile(r"^(stages|resources|workers|cosmetic|other_results)\s*:", re.MULTILINE)
+
+
 def load_policies(root: Path) -> Policies:
     """Reads execution.yaml in the folder `root`; returns the defaults if there is none, or if it is another program's.
 
@@ -129,7 +181,7 @@ def load_policies(root: Path) -> Policies:
         text = path.read_text(encoding="utf-8", errors="replace")
         content: Any = parse_yaml(text)
     except (OSError, ValueError, YAMLError) as error:
-        if isinstance(error, YAMLError) and not re.search(r"^(stages|workers|cosmetic)\s*:", text, re.MULTILINE):
+        if isinstance(error, YAMLError) and not OWN_SECTION.search(text):
             return _ignore()
         raise PolicyInvalid(f"{PATH} cannot be read: {' '.join(str(error).split())}") from error
     if not content or (isinstance(content, Mapping) and not any(content.values())):
@@ -153,8 +205,9 @@ def _has_policies(content: Any) -> bool:
             return True
         if nearest == ["cosmetic"]:
             return True
-        if nearest in (["stages"], ["workers"]) and isinstance(section, Mapping):
-            model, entries = (StagePolicy, section.values()) if nearest == ["stages"] else (Workers, [section])
+        if nearest and nearest[0] in SECTIONS and isinstance(section, Mapping):
+            model = SECTIONS[nearest[0]]
+            entries = section.values() if model is StagePolicy else [section]
             items = [item for entry in entries if isinstance(entry, Mapping) for item in entry.items()]
             for name, value in items:
                 nearest = get_close_matches(str(name), model.model_fields, n=1)

@@ -1,8 +1,9 @@
-"""Decides which stages may start: those whose upstream stages are done, within the slots and GPUs.
+"""Decides which stages may start: those whose upstream stages are done, within slots, memory, GPUs and mutexes.
 
 Pure bookkeeping: reads no clock and starts no process.
 """
 
+import sys
 from bisect import insort
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -14,17 +15,24 @@ from flows.engine.types import Stage
 
 @dataclass(frozen=True)
 class Allocation:
-    """The resources that a running stage holds: a number of slots of `--jobs`, and GPUs by number."""
+    """The resources that a running stage holds: slots of `--jobs`, GPUs by number, bytes of memory, mutexes."""
 
     slots: int
     gpus: tuple[int, ...]
+    memory: int = 0
+    mutexes: tuple[str, ...] = ()
 
 
 class Scheduler:
     """The state of a run: the stages that wait, run, are done, or do not run because of a failure."""
 
     def __init__(
-        self, stages: Sequence[Stage], policies: Mapping[str, StagePolicy], jobs: int, gpus: Sequence[int] = ()
+        self,
+        stages: Sequence[Stage],
+        policies: Mapping[str, StagePolicy],
+        jobs: int,
+        gpus: Sequence[int] = (),
+        memory: int = sys.maxsize,
     ) -> None:
         self._waiting = {stage.name: stage for stage in stages}
         self._policies = policies
@@ -32,6 +40,8 @@ class Scheduler:
         self._jobs = jobs
         self._free_slots = jobs
         self._free_gpus = list(gpus)
+        self._memory = self._free_memory = memory
+        self._mutexes: set[str] = set()
         self._allocations: dict[str, Allocation] = {}
         self._stages = list(stages)
         self._upstream = {stage.name: {*stage.upstream} & self._waiting.keys() for stage in stages}  # those not done
@@ -101,17 +111,25 @@ class Scheduler:
         return waiting
 
     def _allocate(self, policy: StagePolicy) -> Allocation | None:
-        if policy.pool is not None:
-            return Allocation(0, ())  # uses nothing of this machine; the pool limits how many run at once
-        slots = min(policy.slots, self._jobs)  # a stage that asks for more than there is gets all
-        gpus = min(policy.gpus, len(self._free_gpus) + sum(len(item.gpus) for item in self._allocations.values()))
-        if slots > self._free_slots or gpus > len(self._free_gpus):
+        """Takes what a stage asks for; one that asks for more slots, GPUs or memory than there are gets all."""
+        if not self._mutexes.isdisjoint(policy.mutex):
+            return None
+        slots = gpus = memory = 0
+        if policy.pool is None:  # else it uses nothing of this machine; the pool limits how many run at once
+            total_gpus = len(self._free_gpus) + sum(len(item.gpus) for item in self._allocations.values())
+            slots, gpus = min(policy.slots, self._jobs), min(policy.gpus, total_gpus)
+            memory = min(policy.memory, self._memory)
+        if slots > self._free_slots or gpus > len(self._free_gpus) or memory > self._free_memory:
             return None
         self._free_slots -= slots
+        self._free_memory -= memory
+        self._mutexes |= set(policy.mutex)
         allocated, self._free_gpus = tuple(self._free_gpus[:gpus]), self._free_gpus[gpus:]
-        return Allocation(slots, allocated)
+        return Allocation(slots, allocated, memory, policy.mutex)
 
     def _release(self, name: str) -> None:
         allocation = self._allocations.pop(name)
         self._free_slots += allocation.slots
+        self._free_memory += allocation.memory
+        self._mutexes -= set(allocation.mutexes)
         self._free_gpus = sorted([*self._free_gpus, *allocation.gpus])

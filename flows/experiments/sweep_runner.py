@@ -17,11 +17,13 @@ from typing import Any
 from flows.core.code_path import own_command
 from flows.core.errors import Interrupted, StageFailed
 from flows.core.file_lock import run_lock
+from flows.core.project import make_state_folder
 from flows.dvc_repo.experiments import ProjectClones
 from flows.engine import resources
 from flows.engine.display.plain import Display
 from flows.engine.processes.command_runner import MARK, die_with_parent, mark
 from flows.engine.processes.stage_output import POLL_S, TAIL_LINES
+from flows.engine.shared_slots import SHARING
 from flows.engine.stage_events import StageEvents
 from flows.engine.types import Outcome, Result, Stage
 from flows.experiments.grid import Combination, parameter_keys
@@ -76,6 +78,8 @@ class SweepRunner:
         self._jobs = jobs or resources.cores()
         self.display = display
         self._clones = ProjectClones(root)
+        self._shared_slots = root.resolve() / SHARING
+        make_state_folder(root)
         self._environment = dict(os.environ)  # the caller's, before this process adds settings for Prefect
         self._started: queue.Queue[StageEvents | None] = queue.Queue()
         self._running: list[subprocess.Popen[str]] = []
@@ -210,7 +214,7 @@ class SweepRunner:
             settings=trial.combination.settings,
             experiment=trial.experiment,
             targets=tuple(self._targets),
-            shared_slots=str(self._clones.folder.resolve() / "sharing"),
+            shared_slots=str(self._shared_slots),
             jobs=self._jobs,
             gpus=tuple(resources.gpus()),
         )

@@ -34,7 +34,7 @@ class TrialOrder:
     settings: Mapping[str, Any]  # by dotted key of params.yaml
     experiment: str
     targets: tuple[str, ...]  # all stages when empty
-    shared_slots: str  # folder of the slots that all trials share
+    shared_slots: str  # folder of the slots that all trials and the runs of the project share
     jobs: int
     gpus: tuple[int, ...]
 
@@ -97,7 +97,7 @@ def _run(order: TrialOrder, events: EventDisplay) -> dict[str, Any]:
     run, repository = Run(order.targets, Options(order.jobs, local=True), display), Repository(policies=policies)
     stages = repository.stages(order.targets)
     outputs = [output for stage in stages for output in stage.outputs]
-    shared_slots = SharedSlots(Path(order.shared_slots), order.jobs, order.gpus)
+    shared_slots = SharedSlots(Path(order.shared_slots), order.jobs, order.gpus, policies.resources.total_memory())
     engine = Engine(repository, policies, run, shared_slots=shared_slots)
     engine.start(stages)
     try:

@@ -5,6 +5,7 @@ run, Ctrl-C at a terminal does not reach it, and it dies with this process even 
 of its own and none of the caller's settings for Prefect.
 """
 
+import fcntl
 import logging
 import os
 import re
@@ -13,7 +14,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Self
 
@@ -39,6 +41,7 @@ from flows.prefect_server.temporary_server import APP, SETTINGS
 HOME = Path(".inkflow/prefect")  # PREFECT_HOME of temporary servers; to make a new database takes seconds
 DATABASE_FILE = "prefect.db"
 LOG_FILE = "server.log"
+HOME_LOCK = "in_use.lock"
 START_TIMEOUT_S = 60.0  # of a temporary server, on a busy machine
 POLL_S = 0.1
 MAX_RETRIES = 2  # of a request to the temporary server: with Prefect's 5, its death would delay the end by a minute
@@ -64,6 +67,7 @@ class Server:
         """
         self._root, self._is_wanted = root, is_wanted
         self._home = (home or root / HOME).absolute()
+        self._home_lock = ExitStack()
         self._process: subprocess.Popen[bytes] | None = None
         self._start_error: OSError | None = None
         self._login: dict[str, str] = {}  # with the password of the `inkflow up` in this folder
@@ -95,6 +99,7 @@ class Server:
         if self._process is not None:
             terminate_trees([self._process.pid])
             self._process.wait()
+        self._home_lock.close()
 
     @property
     def announcement(self) -> str:
@@ -156,8 +161,21 @@ class Server:
         reasons = [f"it ended with exit code {code}", *lines[-1:], *REASON.findall(log)]
         return ServerUnreachable(None, f"{mask(reasons[-1])}; its log is {self._home / LOG_FILE}")
 
+    def _lock_home(self) -> None:
+        """Creates the home and locks it; takes another one beside it if another run in the folder uses it."""
+        first = self._home
+        for number in count(2):
+            self._home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            file = self._home_lock.enter_context((self._home / HOME_LOCK).open("a"))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self._home = first.with_name(f"{first.name}-{number}")
+            else:
+                return
+
     def _start(self) -> None:
-        self._home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock_home()
         port = _free_port()
         command = [sys.executable, "-m", "uvicorn", "--app-dir", str(CODE), "--factory", APP]
         command += ["--host", "127.0.0.1", "--port", str(port), "--log-level", "error", "--lifespan", "on"]

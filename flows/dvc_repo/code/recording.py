@@ -1,7 +1,7 @@
 """Records stages whose code has changed in comments alone: in dvc.lock and in the run cache, without a run."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dvc.dependency import ParamsDependency
 from dvc.repo import Repo
@@ -20,30 +20,53 @@ from flows.dvc_repo.remote.results import run_cache_folder
 from flows.engine.planning.stage_facts import CosmeticChange
 from stages.base.files import replacing
 
+if TYPE_CHECKING:  # it imports pydantic, which a run without changes saves
+    from flows.engine.environment.stage_environment import StageEnvironment
+
 SIZES = ["size", "nfiles"]  # of an entry, which are no part of its name
 
 
 class Recording:
     """Writes records of stages under DVC's lock, which the caller holds."""
 
-    def __init__(self, repo: Repo, cache: CacheLookup, lockfile: LockfileWriter, old: OldContent) -> None:
+    def __init__(
+        self,
+        repo: Repo,
+        cache: CacheLookup,
+        lockfile: LockfileWriter,
+        old: OldContent,
+        environment: "StageEnvironment | None",
+    ) -> None:
         self._repo = repo
         self._cache = cache
         self._lockfile = lockfile
         self._old = old
+        self._environment = environment
 
     def save_run(self, stage: DvcStage) -> None:
         """Add the stage, with its present hashes, to the run cache."""
         if all(out.use_cache or out.is_metric or out.is_plot for out in stage.outs):
             self._repo.stage_cache.save(stage)
 
-    def add_to_lock(self, stage: DvcStage) -> None:
-        """Write the stage's present hashes into dvc.lock, and keep its code for later comparisons."""
-        self._lockfile.add(stage)
-        self.keep_code(stage)
+    def finished(self, stage: DvcStage) -> None:
+        """Record a stage that has run: in dvc.lock, with its environment; its code is kept for later comparisons."""
+        self._add_to_lock(stage)
+        if self._environment is not None:
+            self._environment.record(stage.addressing, output_hashes(stage))
 
-    def keep_code(self, stage: DvcStage) -> None:
-        """Keep the code of a stage that was just recorded for later comparisons."""
+    def restored(self, stage: DvcStage) -> dict[str, str]:
+        """Record the environment of a stage that was restored, keep its code, and return the hashes of its outputs."""
+        self._keep_code(stage)
+        outputs = output_hashes(stage)
+        if self._environment is not None:
+            self._environment.restore(stage.addressing, outputs)
+        return outputs
+
+    def _add_to_lock(self, stage: DvcStage) -> None:
+        self._lockfile.add(stage)
+        self._keep_code(stage)
+
+    def _keep_code(self, stage: DvcStage) -> None:
         for dep in stage.deps:
             self._old.keep(dep)
 
@@ -60,7 +83,7 @@ class Recording:
                 return False
             self.save_run(stage)
             keep()
-        self.add_to_lock(stage)
+        self._add_to_lock(stage)
         return True
 
     def add_run_cache_entry(self, stage: DvcStage, changes: Sequence[CosmeticChange]) -> None:
@@ -90,6 +113,11 @@ class Recording:
 
         with replacing(target) as temporary:
             dump_yaml(str(temporary), entry)
+
+
+def output_hashes(stage: DvcStage) -> dict[str, str]:
+    """Return the hash of each output by its path."""
+    return {path_of(out): value_of(out.hash_info) for out in stage.outs}
 
 
 def _hashes(stage: DvcStage) -> dict[str, Any]:
