@@ -35,6 +35,7 @@ from flows.dvc_repo.change_detection import (
 from flows.dvc_repo.damaged_objects import contents, set_damaged_output_aside
 from flows.dvc_repo.dvc_errors import describe_error
 from flows.dvc_repo.input_snapshot import Snapshot, compare_snapshots, take_snapshot
+from flows.dvc_repo.lineage import lineage_of
 from flows.dvc_repo.lockfile import LockfileWriter, load_graph, repair_rwlock
 from flows.dvc_repo.locking import RepoLock
 from flows.dvc_repo.remote.results import Remote, verify_downloads
@@ -43,7 +44,7 @@ from flows.dvc_repo.restoration import Restoration
 from flows.engine.output_backup import backup_outputs, discard_backup, is_outdated, restore_all, restore_outputs
 from flows.engine.planning.change_messages import PULL_HINT, describe, name_some
 from flows.engine.planning.stage_facts import Facts
-from flows.engine.types import Command, Outcome, Result, Scope, Stage
+from flows.engine.types import Command, Lineage, Outcome, Result, Scope, Stage
 from stages.base.errors import OutputError
 
 for name in ("dvc", "dvc_data", "dvc_objects"):
@@ -182,6 +183,10 @@ class Repository:
             InputsChanged: an input has changed since `begin`; nothing is recorded.
         """
         self._lock.run(name, lambda: self._record(name))
+
+    def lineage(self, name: str) -> Lineage:
+        """Return the contents of the outputs and dependencies of stage `name`, which this run recorded."""
+        return lineage_of(self._by_name[name])
 
     def abandon(self, name: str) -> None:
         """Undo `begin` for stage `name`, which failed or was interrupted: restore its earlier outputs."""

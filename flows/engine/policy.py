@@ -67,6 +67,26 @@ class Workers(BaseModel):
     )
 
 
+class QueueLimits(BaseModel):
+    """Limits of a work queue of a pool; a key that is None leaves what the server has."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    limit: int | None = Field(None, ge=1, le=10_000, description="flow runs of this queue at a time")
+    priority: int | None = Field(None, ge=1, le=10_000, description="runs of a queue with a lower number start first")
+
+
+class PoolLimits(BaseModel):
+    """Limits of a work pool, which `inkflow up` sets on its server; what is not named stays as it is there."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    limit: int | None = Field(
+        None, ge=1, le=10_000, description="flow runs of the pool at a time, over all of its workers"
+    )
+    queues: dict[str, QueueLimits] = Field(default_factory=dict, description="limits by name of a work queue")
+
+
 class Policies(BaseModel):
     """The content of execution.yaml: policies by pattern of stage names; the first pattern that matches counts."""
 
@@ -74,6 +94,10 @@ class Policies(BaseModel):
 
     stages: dict[str, StagePolicy] = Field(default_factory=dict, description="policy by pattern of stage names")
     workers: Workers = Field(default_factory=Workers, description="settings for the workers of all pools")
+    pools: dict[str, PoolLimits] = Field(default_factory=dict, description="limits by name of a work pool")
+    assets: bool = Field(
+        False, description="whether Prefect gets an event, with lineage, for each output that a run made"
+    )
 
     def of(self, stage: str) -> StagePolicy:
         """Returns the policy of `stage`."""
@@ -98,7 +122,7 @@ def load_policies(root: Path) -> Policies:
         text = path.read_text(encoding="utf-8", errors="replace")
         content: Any = parse_yaml(text)
     except (OSError, ValueError, YAMLError) as error:
-        if isinstance(error, YAMLError) and not re.search(r"^(stages|workers)\s*:", text, re.MULTILINE):
+        if isinstance(error, YAMLError) and not re.search(r"^(stages|workers|pools|assets)\s*:", text, re.MULTILINE):
             return _ignore()
         raise PolicyInvalid(f"{PATH} cannot be read: {' '.join(str(error).split())}") from error
     if not content or (isinstance(content, Mapping) and not any(content.values())):
@@ -116,8 +140,12 @@ def _has_policies(content: Any) -> bool:
     """True if a section has a key of ours, or one nearly like it: other programs may use the name of the file."""
     for key, section in content.items() if isinstance(content, Mapping) else ():
         nearest = get_close_matches(str(key), Policies.model_fields, n=1)
+        if nearest == ["assets"] and isinstance(section, bool):
+            return True
         if nearest and isinstance(section, Mapping):
-            model, entries = (StagePolicy, section.values()) if nearest == ["stages"] else (Workers, [section])
+            models: dict[str, type[BaseModel]] = {"stages": StagePolicy, "pools": PoolLimits}
+            by_name = models.get(nearest[0])
+            model, entries = (by_name or Workers), (section.values() if by_name else [section])
             names = [str(name) for entry in entries if isinstance(entry, Mapping) for name in entry]
             if any(get_close_matches(name, model.model_fields, n=1) for name in names):
                 return True

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from flows.core.errors import ServerUnreachable
 from flows.core.project import make_state_folder
 from flows.core.redaction import mask
+from flows.engine.policy import load_policies
 from flows.prefect_server.credentials import ADDRESS_FILE, AUTH_FILE, HOME, LOCK, PAGE_FILE, write_page
 from flows.prefect_server.environment import DATABASE, PASSWORD, loopback_variables, variables_set
 from flows.prefect_server.notifications.notifier import Notifier
@@ -130,12 +131,14 @@ def _start_workers(settings: Settings, supervisor: Supervisor) -> tuple[list[str
     with variables_set(environment | QUIET):  # Prefect reads its settings here; workers and runs do not inherit them
         from flows.prefect_server.automations import set_up_automations
         from flows.prefect_server.dead_runs import find_dead_runs, worker_name
-        from flows.prefect_server.pools import create_pool, pool_names
+        from flows.prefect_server.pools import create_pool, pool_names, set_limits
 
         names = pool_names(settings.root, read_deployments(settings.root))
         with _prefect_client() as client:
             for name in names:
                 create_pool(client, settings.root, name)
+            for name, limits in load_policies(settings.root).pools.items():
+                set_limits(client, name, limits)
             dead_runs = find_dead_runs(client, settings.root, names)
             set_up_automations(client)
     for name in names:
