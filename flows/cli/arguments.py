@@ -13,6 +13,7 @@ UNIT_BYTES = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 UP_EXAMPLES = """examples:
   inkflow up                                                     reachable from this machine only
   inkflow up --webhook https://chat.example/hooks/...            called when an unattended run fails, or works again
+  inkflow up --notify slack-webhook/on-call                      the same by a notification block of Prefect
   inkflow up --host 0.0.0.0                                      reachable from other machines, with a password
   inkflow up --database postgresql+asyncpg://db/prefect          set a URL with a password in the variable
                                                                  PREFECT_SERVER_DATABASE_CONNECTION_URL
@@ -187,6 +188,15 @@ def up(verb: argparse.ArgumentParser) -> None:
     )
     verb.add_argument("--open", action="store_true", help="open Prefect's page in the browser, with the password")
     verb.add_argument("--webhook", metavar="URL", help="URL to call when an unattended run fails or works again")
+    verb.add_argument(
+        "--notify",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="chat, mailbox or phone that gets the same: a URL of Apprise, such as ntfys://TOPIC, or a notification "
+        "block of Prefect, such as slack-webhook/on-call; may be repeated; INKFLOW_NOTIFY, which `ps` does not show, "
+        "takes several with spaces between",
+    )
 
 
 def prune(verb: argparse.ArgumentParser) -> None:

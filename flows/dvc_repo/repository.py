@@ -36,6 +36,7 @@ from flows.dvc_repo.concurrency.file_claims import FileClaims
 from flows.dvc_repo.concurrency.foreign_records import ForeignRecords
 from flows.dvc_repo.concurrency.running_stages import RunningStages
 from flows.dvc_repo.dvc_errors import describe_error
+from flows.dvc_repo.lineage import lineage_of
 from flows.dvc_repo.lockfile import LockfileWriter, load_graph, repair_rwlock
 from flows.dvc_repo.locking import RepoLock, RepositoryBusy
 from flows.dvc_repo.remote.results import verify_downloads
@@ -46,7 +47,7 @@ from flows.engine.output_backup import has_backup, has_backups, restore_all, res
 from flows.engine.planning.change_messages import describe, without_cosmetic
 from flows.engine.planning.stage_facts import Facts
 from flows.engine.processes.command_runner import terminate_orphans
-from flows.engine.types import Command, Outcome, Result, Scope, Stage
+from flows.engine.types import Command, Lineage, Outcome, Result, Scope, Stage
 from flows.python_code.stage_code import StageCode
 from stages.base.errors import OutputError
 
@@ -237,6 +238,10 @@ class Repository:
             InputsChanged: an input has changed since `begin`; nothing is recorded.
         """
         self._lock.run(name, lambda: self._running.record(self._by_name[name]))
+
+    def lineage(self, name: str) -> Lineage:
+        """Return the contents of the outputs and dependencies of stage `name`, which this run recorded."""
+        return lineage_of(self._by_name[name])
 
     def abandon(self, name: str) -> None:
         """Undo `begin` for stage `name`, which failed or was interrupted: restore its earlier outputs."""

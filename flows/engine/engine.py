@@ -245,7 +245,8 @@ class Engine:
                 self._repository.abandon(stage.name)
             raise
         self._timings.add(stage.name, time.monotonic() - started_s)
-        return Result(stage.name, Outcome.RAN, reasons, location)
+        lineage = self._repository.lineage(stage.name) if self.policies.assets and not self.run.in_clone else None
+        return Result(stage.name, Outcome.RAN, reasons, location, lineage)
 
     def _run_command(self, events: StageEvents, allocation: Allocation, command: Command) -> str:
         """Runs the command of a stage here or in its pool; returns the worker and pool, empty for this machine."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from flows.engine.types import Command, Result, Stage
+from flows.engine.types import Command, Lineage, Result, Stage
 
 
 class Repository(Protocol):
@@ -41,6 +41,9 @@ class Repository(Protocol):
 
     def abandon(self, name: str) -> None:
         """Undoes `begin` for stage `name`, which failed: restores its earlier outputs."""
+
+    def lineage(self, name: str) -> Lineage:
+        """Returns the recorded contents of the outputs and dependencies of stage `name`."""
 
     def close(self) -> None:
         """Ends the run and closes the repository."""

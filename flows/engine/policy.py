@@ -124,6 +124,26 @@ class Resources(BaseModel):
         return machine_memory() if self.memory is None else self.memory
 
 
+class QueueLimits(BaseModel):
+    """Limits of a work queue of a pool; a key that is None leaves what the server has."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    limit: int | None = Field(None, ge=1, le=10_000, description="flow runs of this queue at a time")
+    priority: int | None = Field(None, ge=1, le=10_000, description="runs of a queue with a lower number start first")
+
+
+class PoolLimits(BaseModel):
+    """Limits of a work pool, which `inkflow up` sets on its server; what is not named stays as it is there."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    limit: int | None = Field(
+        None, ge=1, le=10_000, description="flow runs of the pool at a time, over all of its workers"
+    )
+    queues: dict[str, QueueLimits] = Field(default_factory=dict, description="limits by name of a work queue")
+
+
 class Policies(BaseModel):
     """The content of execution.yaml: policies by pattern of stage names; the first pattern that matches counts."""
 
@@ -132,6 +152,10 @@ class Policies(BaseModel):
     stages: dict[str, StagePolicy] = Field(default_factory=dict, description="policy by pattern of stage names")
     resources: Resources = Field(default_factory=Resources, description="what this machine gives to stages")
     workers: Workers = Field(default_factory=Workers, description="settings for the workers of all pools")
+    pools: dict[str, PoolLimits] = Field(default_factory=dict, description="limits by name of a work pool")
+    assets: bool = Field(
+        False, description="whether Prefect gets an event, with lineage, for each output that a run made"
+    )
     environment: Environment = Field((), description="grades of versions and of the processor, and the policy")
     other_results: Literal["restore", "run"] = Field(
         "restore", description="of a stage whose recorded outputs no cache has: restore another result, or run"
@@ -164,8 +188,13 @@ class Policies(BaseModel):
         return self.model_copy(update={"stages": local})
 
 
-SECTIONS: dict[str, type[BaseModel]] = {"stages": StagePolicy, "resources": Resources, "workers": Workers}
-OWN_SECTION = re.compile(r"^(stages|resources|workers|cosmetic|other_results)\s*:", re.MULTILINE)
+SECTIONS: dict[str, type[BaseModel]] = {
+    "stages": StagePolicy,
+    "resources": Resources,
+    "workers": Workers,
+    "pools": PoolLimits,
+}
+OWN_SECTION = re.compile(r"^(stages|resources|workers|pools|assets|cosmetic|other_results)\s*:", re.MULTILINE)
 
 
 def load_policies(root: Path) -> Policies:
@@ -203,11 +232,11 @@ def _has_policies(content: Any) -> bool:
             return True
         if nearest == ["environment"] and _is_environment(section):
             return True
-        if nearest == ["cosmetic"]:
+        if nearest == ["cosmetic"] or (nearest == ["assets"] and isinstance(section, bool)):
             return True
         if nearest and nearest[0] in SECTIONS and isinstance(section, Mapping):
             model = SECTIONS[nearest[0]]
-            entries = section.values() if model is StagePolicy else [section]
+            entries = section.values() if model in (StagePolicy, PoolLimits) else [section]
             items = [item for entry in entries if isinstance(entry, Mapping) for item in entry.items()]
             for name, value in items:
                 nearest = get_close_matches(str(name), model.model_fields, n=1)
