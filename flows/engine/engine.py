@@ -177,7 +177,8 @@ class Engine:
             answer = self._repository.try_restore(stage)
         if isinstance(answer, Result):
             return answer
-        if self._shared_slots is None:
+        is_sent = self._pools is not None and self.policies.of(stage.name).pool is not None
+        if self._shared_slots is None or is_sent:  # a pool has limits of its own, and runs equal work once
             return self._execute(events, allocation, answer)
         with self._shared_slots.exclusive(self._repository.run_key(stage.name)):
             answer = self._repository.try_restore(stage, force=force)  # another engine may have run it meanwhile
