@@ -84,22 +84,6 @@ def deps(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--json", action="store_true", help="print the comparison as JSON")
 
 
-def sweep(verb: argparse.ArgumentParser) -> None:
-    """Adds the arguments of `inkflow sweep`."""
-    verb.description = (
-        "Run combinations of parameters in parallel, each recorded as a DVC experiment "
-        "(`dvc exp show`, `dvc exp apply NAME`). The workspace does not change."
-    )
-    _add_stages(verb)
-    verb.add_argument(
-        "--grid", action="append", default=[], metavar="KEY=V1,V2", help="values to combine with all others"
-    )
-    verb.add_argument("--list", action="append", default=[], metavar='"KEY=V KEY2=V"', help="one combination")
-    verb.add_argument("--from", type=_path, dest="file", metavar="FILE", help="a file with a combination on each line")
-    _add_jobs(verb)
-    verb.add_argument("--json", action="store_true", help="print the result of each combination as JSON")
-
-
 def verify(verb: argparse.ArgumentParser) -> None:
     """Adds the arguments of `inkflow verify`."""
     verb.description = (

@@ -24,7 +24,11 @@ VERBS = {
     "run": Verb("bring the stages up to date", "flows.cli.run:run"),
     "plan": Verb("show which stages would run, be restored or stay unchanged, and why", "flows.cli.plan:show_plan"),
     "deps": Verb("compare the code that stages declare in dvc.yaml with what they import", "flows.cli.deps:deps"),
-    "sweep": Verb("run combinations of parameters, each as a DVC experiment", "flows.cli.sweep:sweep"),
+    "sweep": Verb(
+        "run combinations of parameters, each as a DVC experiment",
+        "flows.cli.sweep:sweep",
+        "flows.cli.sweep_arguments:sweep",
+    ),
     "verify": Verb("run stages again in a clean folder and compare the outputs", "flows.cli.verify:verify"),
     "predict": Verb(
         "classify images with a trained model",

@@ -4,6 +4,7 @@ InkflowError
 ├── StageFailed          the program of a stage ended with an error; its exit code is kept
 ├── StageTimedOut        a stage exceeded its time limit
 ├── Interrupted          the run was interrupted
+├── Pruned               a trial of a search was ended early, since others are better
 ├── InputsChanged        an input of a stage changed while the stage ran
 ├── DvcFailed            DVC could not hash, cache, restore or record
 ├── GitFailed            a git command failed
@@ -62,6 +63,13 @@ class Interrupted(InkflowError):
 
     def __init__(self, stage: str) -> None:
         super().__init__(f"{stage} was interrupted before it finished")
+
+
+class Pruned(InkflowError):
+    """A trial of a search was ended early, since others are better: neither a failure nor an interruption."""
+
+    def __init__(self, trial: str, reason: str) -> None:
+        super().__init__(f"{trial}: pruned {reason}")
 
 
 class InputsChanged(InkflowError):

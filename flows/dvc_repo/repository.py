@@ -223,6 +223,10 @@ class Repository:
             files = self._repo.metrics.show().get("", {}).get("data", {})
         return {name: entry["data"] for name, entry in files.items() if "data" in entry}
 
+    def metric_files(self) -> dict[str, str]:
+        """Return the name of the stage that writes each metrics file of the graph, by path."""
+        return {str(out): stage.addressing for stage in self._order for out in stage.outs if out.is_metric}
+
     def begin(self, name: str) -> Command | None:
         """Start stage `name`: take a snapshot of its inputs, back up its outputs, and return its command.
 

@@ -208,7 +208,8 @@ class Engine:
         if self._shared_slots is None:
             return self._execute(events, allocation, reasons)
         with ExitStack() as held:
-            if self._shared_slots.spans_clones:
+            is_sent = self._pools is not None and self.policies.of(name).pool is not None
+            if self._shared_slots.spans_clones and not is_sent:  # a pool runs equal work once
                 held.enter_context(self._shared_slots.exclusive(self._repository.run_key(name)))
                 answer = self._repository.try_restore(events.stage, force=self.run.options.force)
                 if isinstance(answer, Result):  # another engine has run it meanwhile

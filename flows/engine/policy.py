@@ -182,6 +182,11 @@ class Policies(BaseModel):
         policy = self.of(stage)
         return {} if policy.pool else {**dict(self.environment), **dict(policy.environment)}
 
+    @property
+    def has_pools(self) -> bool:
+        """Whether a stage may run in a work pool."""
+        return any(policy.pool is not None for policy in self.stages.values())
+
     def without_pools(self) -> "Policies":
         """Returns the same policies for a run on this machine alone."""
         local = {pattern: policy.model_copy(update={"pool": None}) for pattern, policy in self.stages.items()}
