@@ -11,6 +11,7 @@ from prefect.states import Completed
 from flows.core.redaction import mask_logs
 from flows.engine.processes.command_runner import CommandRunner
 from flows.engine.types import Command
+from flows.registry.address import model_folder
 from flows.tasks.artifacts import publish_scores, publishing
 from flows.tasks.failure_state import failure_state
 from flows.tasks.own_settings import own_flow
@@ -26,7 +27,7 @@ def score(
     """Classify the images of a folder; files that were scored before are skipped, unreadable ones are listed.
 
     Args:
-        model: name of a trained model, or path of its ONNX file.
+        model: name of a trained model, MODEL@STAGE or MODEL@VERSION of the registry, or path of an ONNX file.
         folder: folder with images, arrays and further folders of them.
         out: Parquet file (.parquet) to write or extend; unreadable files are listed in the .errors.csv file beside it.
         raw: use pixels unchanged, in the size of the model, instead of centring digits like those of MNIST.
@@ -39,7 +40,12 @@ def score(
         lines.append(line)
         logger.info(line)
 
-    words = ["python", "-m", "stages.predict.score", f"--model={model}", f"--folder={folder}", f"--out={out}"]
+    try:
+        path = model_folder(model)
+    except InkflowError as error:
+        logger.error(str(error))
+        return failure_state(error)
+    words = ["python", "-m", "stages.predict.score", f"--model={path}", f"--folder={folder}", f"--out={out}"]
     words += [f"--{name}" for name, is_set in (("raw", raw), ("anyway", anyway)) if is_set]
     command = Command("score", (shlex.join(words),), ".")
     try:

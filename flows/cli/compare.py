@@ -18,6 +18,7 @@ from flows.core.params_edit import has_models, load_project_params
 from flows.core.project import make_state_folder
 from flows.core.stage_program import run_program
 from flows.engine.output_backup import earlier_outputs
+from flows.registry.address import revision
 from stages.base.errors import EXIT_DONE, InvalidInput
 
 OUT = Path(".inkflow/compare")
@@ -31,6 +32,8 @@ def show_comparison(arguments: argparse.Namespace) -> int:
     Raises:
         InvalidInput: a version or the page is not available.
     """
+    arguments.old = revision(arguments.old, Path())
+    arguments.new = arguments.new and revision(arguments.new, Path())
     if not has_models(Path()):
         return _show_differences(arguments)
     comparison = compare(Path(), arguments.old, arguments.new)

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, NamedTuple
 
+from flows.registry.address import model_folder
+
 
 class Verb(NamedTuple):
     """One verb: its help text, and the targets that run it and add its arguments."""
@@ -17,6 +19,7 @@ class Verb(NamedTuple):
     action: str  # action(arguments) -> exit code
     arguments: str = "flows.cli.arguments:{name}"  # arguments(parser); `{name}` is the verb
     anywhere: bool = False  # True if it runs in the caller's folder, which need not be in a DVC project
+    uses_model: bool = False  # True if its argument `model` may be a registered one: MODEL@STAGE, MODEL@VERSION
 
 
 VERBS = {
@@ -35,6 +38,7 @@ VERBS = {
         "stages.predict.command:predict",
         "stages.predict.command:add_arguments",
         anywhere=True,
+        uses_model=True,
     ),
     "data": Verb("add your own data as a data set", "flows.cli.data:data", "stages.own_data.arguments:add_arguments"),
     "export": Verb(
@@ -42,10 +46,31 @@ VERBS = {
         "stages.export.command:export_model",
         "stages.export.command:add_arguments",
         anywhere=True,
+        uses_model=True,
     ),
     "report": Verb("write the report with the timings of this machine and the commit", "flows.cli.report:report"),
     "check": Verb("check the models against the quality gates", "flows.cli.check:check"),
     "compare": Verb("compare two commits or experiments", "flows.cli.compare:show_comparison"),
+    "promote": Verb(
+        "register a model as a version, and give it a stage such as prod",
+        "flows.cli.registry:promote",
+        "flows.cli.registry_arguments:promote",
+    ),
+    "rollback": Verb(
+        "give a stage back to the version that held it before",
+        "flows.cli.registry:rollback",
+        "flows.cli.registry_arguments:rollback",
+    ),
+    "models": Verb(
+        "show the registered versions of the models",
+        "flows.cli.registry:models",
+        "flows.cli.registry_arguments:models",
+    ),
+    "trace": Verb(
+        "show where a model came from, by the SHA-256 of its file",
+        "flows.cli.registry:trace",
+        "flows.cli.registry_arguments:trace",
+    ),
     "ci": Verb("run a lane of CI: check, run, or the comment on a pull request", "flows.cli.ci:ci"),
     "up": Verb("start a Prefect server, pools, workers and deployments, until Ctrl-C", "flows.prefect_server.up:up"),
     "prune": Verb("remove the files of old runs: run cache, checkpoints, Prefect's records", "flows.cli.prune:prune"),
@@ -61,6 +86,8 @@ def add_arguments(name: str, parser: Any) -> None:
 
 def call(name: str, arguments: Any) -> int:
     """Runs the verb `name` and returns its exit code."""
+    if VERBS[name].uses_model:
+        arguments.model = model_folder(arguments.model)
     return int(_load(VERBS[name].action)(arguments))
 
 

@@ -12,6 +12,8 @@ InkflowError
 ├── ProgramFailed        a program that is no stage ended with an error; its exit code is kept
 ├── NotEnoughMemory      a stage asks for more memory than this machine has
 ├── GatesFailed          a model failed a quality gate of params.yaml
+├── RegistryFailed       GTO could not read or write the tags of the registry
+├── PromotionRefused     a model may not have the stage: uncommitted, outdated, failed or worse
 ├── RemoteFailed         the DVC remote cannot be reached or used
 ├── TransferFailed       the DVC remote could not send or store the files of one stage
 ├── CommentFailed        the comment on a pull or merge request could not be written
@@ -175,6 +177,14 @@ class TransferFailed(InkflowError):
         super().__init__(
             f"{stage}: the DVC remote could not {action}: {cause}; `dvc push` and `dvc pull` try it by hand"
         )
+
+
+class RegistryFailed(InkflowError):
+    """GTO could not read or write the tags of the registry; the message is its own."""
+
+
+class PromotionRefused(InkflowError):
+    """A model may not have the stage: it is not committed, outdated, failed a gate, or is worse than what holds it."""
 
 
 class GatesFailed(InkflowError):

@@ -21,18 +21,26 @@ def enter_project() -> Path:
     Raises:
         InvalidInput: no DVC project contains the current folder.
     """
-    folder = Path.cwd()
-    root = next((parent for parent in (folder, *folder.parents) if (parent / ".dvc").is_dir()), None)
-    if root is None:
-        raise InvalidInput(
-            f"{folder} is in no DVC project; go to the project's folder, or make one with `inkflow init`"
-        )
+    folder, root = Path.cwd(), find_project()
     mirror = os.environ.get(MIRROR)
     if mirror and "://" not in mirror:
         os.environ[MIRROR] = str(Path(mirror).absolute())  # stages also run in other folders: the clones of a sweep
     os.environ["INKFLOW_PROJECT"] = str(root)  # for the same reason: own data lie in the project alone
     os.chdir(root)
     return folder.relative_to(root)
+
+
+def find_project() -> Path:
+    """Returns the root of the DVC project that contains the current folder.
+
+    Raises:
+        InvalidInput: no DVC project contains it.
+    """
+    folder = Path.cwd()
+    for parent in (folder, *folder.parents):
+        if (parent / ".dvc").is_dir():
+            return parent
+    raise InvalidInput(f"{folder} is in no DVC project; go to the project's folder, or make one with `inkflow init`")
 
 
 def make_state_folder(root: Path) -> None:

@@ -1,6 +1,8 @@
 """Files of another version of the project, from git, DVC's cache or its remote."""
 
 import shutil
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from dvc.api import DVCFileSystem
@@ -47,6 +49,28 @@ def fetch_run(root: Path, revision: str, target: Path) -> None:
         raise RevisionUnusable(
             f"{revision}: no such version ({error}); `git log` and `dvc exp list` list the versions"
         ) from error
+    except DvcException as error:
+        raise RevisionUnusable(f"{revision}: cannot be read: {error}") from error
+
+
+def fetch_files(root: Path, revision: str, files: Mapping[str, Path]) -> None:
+    """Copy files as of `revision` from git, DVC's cache or its remote; each target is written as a whole.
+
+    Args:
+        root: the project's folder.
+        revision: a commit.
+        files: the path to copy to, by the path below `root`.
+
+    Raises:
+        RevisionUnusable: no cache and no remote has one of the files.
+    """
+    try:
+        source = DVCFileSystem(str(root), rev=revision)
+        for name, target in files.items():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+                _copy(source, name, Path(folder), revision)
+                (Path(folder) / name).replace(target)
     except DvcException as error:
         raise RevisionUnusable(f"{revision}: cannot be read: {error}") from error
 

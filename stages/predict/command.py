@@ -15,7 +15,8 @@ from stages.base.errors import EXIT_FAILED, InvalidInput, OutputError
 PARQUET_MAGIC = b"PAR1"
 DESCRIPTION = """Print the most probable class of each image, its probability, and the second most probable class.
 
-MODEL is a name (models/NAME/model.onnx) or the path of an ONNX model of this project.
+MODEL is a name (models/NAME/model.onnx), the path of an ONNX model of this project, or a registered model: MODEL@STAGE
+or MODEL@VERSION, such as cnn@prod.
 FILE is a PNG, JPEG, WebP, TIFF, BMP, GIF, npz or npy file, a folder of them, or - for standard input. Every file of a
 folder is classified, refused, or named on standard error as no picture.
 
@@ -36,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `inkflow predict` to `parser`."""
     parser.description, parser.epilog = DESCRIPTION, EPILOG
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("model", metavar="MODEL", help="name or path of a model")
+    parser.add_argument("model", metavar="MODEL", help="name or path of a model, or MODEL@STAGE")
     parser.add_argument("files", metavar="FILE", nargs="+", help="images, arrays, folders; - is standard input")
     parser.add_argument("--raw", action="store_true", help="use pixels as they are; images need the model's size")
     form = parser.add_mutually_exclusive_group()

@@ -12,6 +12,7 @@ from stages.predict.earlier_outputs import original, readable, use_readable
 from stages.predict.image_files import escape_unprintable
 
 GATES = Path("reports/gates.json")  # written by the stage `report`
+VERSION_RECORD = "version.json"  # beside the files of a registered model
 
 
 def open_model(model: str, anyway: bool) -> tuple[Classifier, str]:
@@ -65,11 +66,23 @@ def stand_in_warning(path: Path, stand_in_for: str) -> str:
     )
 
 
+def registered_as(path: Path) -> dict[str, str]:
+    """Returns version and commit of the model file `path`, as VERSION_RECORD beside it has them; empty without one."""
+    try:
+        record = json.loads(path.with_name(VERSION_RECORD).read_bytes())
+        return {"model_version": str(record["version"]), "model_commit": str(record["commit"])}
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return {}
+
+
 def _failed_gates(path: Path) -> Iterator[str]:
     """Yields `gate: sentence` of the gates that the model failed, by the records of its project and of this folder.
 
-    A record is about files of the same content; an older one, without digests, about the models of its project.
+    A record is about files of the same content; an older one, without digests, about the models of its project. The
+    gates of a registered model were checked when it was promoted.
     """
+    if registered_as(path):
+        return
     parents = original(path.absolute()).parents
     own = parents[min(2, len(parents) - 1)]
     for root in dict.fromkeys((own, Path().absolute())):

@@ -23,7 +23,7 @@ from stages.predict.image_files import (
     report_left_out,
 )
 from stages.predict.inputs import expand, read
-from stages.predict.model_standing import open_model
+from stages.predict.model_standing import open_model, registered_as
 
 Results = list[Prediction | RejectedInput]
 Write = Callable[[Results], None]
@@ -72,6 +72,7 @@ def predict(
     """
     classifier, _ = open_model(model, anyway)
     marks = {STAND_IN: escape_unprintable(classifier.stand_in_for)} if classifier.stand_in_for else {}
+    marks |= registered_as(classifier.path)
     style = Style(marks, classifier.class_names if every_class else (), anyway)
     total = rejected = 0
     with _writer(form, parquet, style) as write, _progress(classifier, files, parquet is not None) as advance:
@@ -134,7 +135,7 @@ def _text_line(result: Prediction | RejectedInput, style: Style) -> str:
     if isinstance(result, RejectedInput):  # it is on standard error
         return ""
     name, label, runner_up = map(escape_unprintable, (result.name, result.label, result.runner_up))
-    mark = f"  [stand-in for {style.marks[STAND_IN]}]" if style.marks else ""
+    mark = f"  [stand-in for {style.marks[STAND_IN]}]" if STAND_IN in style.marks else ""
     second = f"(then {runner_up}  {result.runner_up_probability:.4f})"
     answer = f"{label}  {result.probability:.4f}  {second}"
     if result.unsure and not style.anyway:

@@ -28,7 +28,7 @@ from stages.predict.image_files import (
     short_message,
 )
 from stages.predict.inputs import expand, read
-from stages.predict.model_standing import file_sha256, open_model
+from stages.predict.model_standing import file_sha256, open_model, registered_as
 
 TEXT, NUMBER = pa.string(), pa.float32()
 SUFFIX = ".parquet"
@@ -48,9 +48,19 @@ SCHEMA = pa.schema(
         "unsure": pa.bool_(),  # null if the model states no thresholds
         "reason": TEXT,  # why it is unsure
         "unlikeness": NUMBER,  # to the training images; null if the model does not measure it
+        "model_version": TEXT,  # in the registry; null for a model that is not registered
+        "model_commit": TEXT,
     }
 )
-ADDED = ("folder", STAND_IN, "unsure", "reason", "unlikeness")  # columns that tables of earlier versions lack
+ADDED = (
+    "folder",
+    STAND_IN,
+    "unsure",
+    "reason",
+    "unlikeness",
+    "model_version",
+    "model_commit",
+)  # columns that tables of earlier versions lack
 KEY = ("folder", "file", "sha256", "model_sha256", "raw")
 MAX_ROWS = 10_000  # kept as Python objects, which take ten times the memory of Arrow's
 
@@ -146,9 +156,10 @@ class Scorer:
             return
         self._scored += 1
         stand_in = self.classifier.stand_in_for and escape_unprintable(self.classifier.stand_in_for)
+        marks = {STAND_IN: stand_in} | registered_as(self.classifier.path)
         predictions = [result for result in results if isinstance(result, Prediction)]
         self._unsure += sum(prediction.unsure is True for prediction in predictions)
-        self._rows += [_row(key, name, prediction) | {STAND_IN: stand_in} for prediction in predictions]
+        self._rows += [_row(key, name, prediction) | marks for prediction in predictions]
         if len(self._rows) >= MAX_ROWS:
             self._pack()
 

@@ -1,0 +1,102 @@
+"""Artifacts that dvc.yaml names: their files, the stages that make them, and the hashes that dvc.lock has for them."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+from ruamel.yaml.error import YAMLError
+
+from flows.core.errors import PipelineInvalid
+from flows.dvc_repo.dvc_errors import describe_error
+from flows.dvc_repo.repository import Repository
+from flows.engine.planning.plan import Verdict, plan
+from flows.engine.types import Scope
+from stages.base.errors import InvalidInput
+from stages.base.suggestions import did_you_mean
+
+CachedFile = Callable[[str], Path | None]
+EXAMPLE = "artifacts: {{{name}: {{path: models/{name}/model.onnx, type: model}}}}"
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """An artifact of dvc.yaml.
+
+    Attributes:
+        name: its name in dvc.yaml.
+        path: its file or folder, below the project's folder.
+        stage: the name of the stage that makes it; empty for a file that DVC or Git tracks as it is.
+        hash: the hash that DVC records for it; empty if DVC does not track it.
+        data: hashes of the stage's inputs that are outputs of other stages, by path.
+    """
+
+    name: str
+    path: str
+    stage: str
+    hash: str
+    data: dict[str, str]
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What a version's tag records of the artifact."""
+        data = ", ".join(f"{path} {digest}" for path, digest in self.data.items())
+        return {"Path": self.path, "MD5": self.hash, "Data": data}
+
+
+def find_artifact(root: Path, name: str) -> Artifact:
+    """Returns the artifact `name` of the dvc.yaml in `root`.
+
+    Raises:
+        InvalidInput: dvc.yaml names no such artifact; the message says what to add.
+        PipelineInvalid: DVC cannot read the project.
+    """
+    try:
+        with Repo(str(root)) as repo:
+            artifacts = repo.artifacts.read().get("dvc.yaml", {})
+            if name not in artifacts:
+                known = f"known: {', '.join(artifacts)}" if artifacts else "it names none"
+                raise InvalidInput(
+                    f"dvc.yaml has no artifact {name!r}; {did_you_mean(name, list(artifacts))}{known}; add it: "
+                    + EXAMPLE.format(name=name)
+                )
+            path = artifacts[name].path
+            outs = {str(Path(out.fs_path).relative_to(repo.root_dir)): out for out in repo.index.outs}
+            out = outs.get(path)
+            if out is None:
+                return Artifact(name, path, "", "", {})
+            inputs = {str(dep): _value(dep.hash_info) for dep in out.stage.deps if str(dep) in outs}
+            return Artifact(name, path, out.stage.addressing, _value(out.hash_info), inputs)
+    except (DvcException, YAMLError) as error:
+        raise PipelineInvalid(f"DVC cannot read the project: {describe_error(error)}") from error
+
+
+@contextmanager
+def cached_files(root: Path) -> Iterator[CachedFile]:
+    """Yields a function that returns the file with an MD5 hash in the local cache; None if the cache has none."""
+    with Repo(str(root)) as repo:
+
+        def find(digest: str) -> Path | None:
+            path = Path(repo.cache.local.oid_to_path(digest)) if digest else Path()
+            return path if path.is_file() else None
+
+        yield find
+
+
+def outdated_stages(root: Path, artifact: Artifact) -> list[str]:
+    """Returns the stages before and after the artifact's own that would run, or are not in the workspace."""
+    if not artifact.stage:
+        return []
+    with Repository(root) as repository:
+        around = [repository.stages([artifact.stage], scope) for scope in (Scope.UPSTREAM, Scope.DOWNSTREAM)]
+        names = {stage.name for stages in around for stage in stages}
+        facts = [item for item in repository.facts() if item.stage.name in names]
+        decisions = plan(facts, repository.cache, force=False, fixed=[])
+    return [decision.stage for decision in decisions if decision.verdict is not Verdict.UNCHANGED]
+
+
+def _value(hash_info: Any) -> str:
+    return str(hash_info.value) if hash_info and hash_info.value else ""

@@ -1,0 +1,90 @@
+"""Judges whether a model may have a stage: by its quality gates, and against the version that holds the stage."""
+
+import csv
+import hashlib
+import json
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from flows.core.gates import evaluate_gates
+from flows.core.params_edit import has_models
+from flows.dvc_repo.artifacts import Artifact
+from flows.dvc_repo.run_files import fetch_run
+from flows.engine.output_backup import earlier_outputs
+from flows.registry.tags import ModelVersion
+
+SCORES = Path("reports/metrics.csv")
+ACCEPTED = "accepted"  # the gate that compares a model with its accepted version
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Why a model may not have a stage, and what the tag of its version records.
+
+    Attributes:
+        problems: sentences; empty if it may.
+        facts: trailers of the tag, by key.
+    """
+
+    problems: tuple[str, ...] = ()
+    facts: dict[str, str] = field(default_factory=dict)
+
+
+def judge(root: Path, artifact: Artifact, holder: ModelVersion | None) -> Judgement:
+    """Judges the artifact in the workspace by the gates of params.yaml, and against `holder` on the same test images.
+
+    In a project without models of Inkflow's own pipeline nothing is judged.
+
+    Raises:
+        RevisionUnusable: the files of `holder` are neither in the cache nor in a remote.
+        ProgramFailed: a file of the evaluation is missing or broken.
+    """
+    file = root / artifact.path
+    facts = {"Model-SHA256": _sha256(file)} if file.is_file() else {}
+    if not has_models(root):
+        return Judgement(facts=facts)
+    with tempfile.TemporaryDirectory() as folder, earlier_outputs(root) as outputs:
+        accepted = None
+        if holder is not None:
+            accepted = Path(folder)
+            fetch_run(root, holder.commit, accepted)
+        record = evaluate_gates(outputs, accepted)
+    checks = [check for check in record["checks"] if check["model"] == artifact.name]
+    if not checks:
+        return Judgement(facts=facts)
+    gates = [check for check in checks if check["gate"] != ACCEPTED]
+    comparison = next((check for check in checks if check["gate"] == ACCEPTED), None)
+    problems = [
+        f"{check['gate'].replace('_', ' ')}: {check['sentence']}" for check in gates if check["status"] == "failed"
+    ]
+    facts |= {"Gates": _counts(gates) + (f" ({record['note']})" if record["note"] else "")}
+    facts |= {"Scores": json.dumps(scores(root, artifact.name))}
+    if comparison is not None and holder is not None:
+        sentence = comparison["sentence"].replace("the accepted version", holder.version)
+        facts["Compared"] = sentence
+        if comparison["status"] != "passed":
+            problems.append(sentence)
+    return Judgement(tuple(problems), facts)
+
+
+def scores(root: Path, model: str) -> dict[str, Any]:
+    """Returns the scores of `model` with their intervals, as reports/metrics.csv has them; empty without one."""
+    try:
+        with (root / SCORES).open(encoding="utf-8", newline="") as file:
+            rows = [row for row in csv.DictReader(file) if row.get("model") == model]
+    except OSError:
+        return {}
+    wanted = ("validation_", "test_")
+    return {name: float(value) for row in rows for name, value in row.items() if name.startswith(wanted) and value}
+
+
+def _counts(checks: list[dict[str, Any]]) -> str:
+    statuses = [check["status"] for check in checks]
+    return ", ".join(f"{statuses.count(status)} {status}" for status in dict.fromkeys(statuses))
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

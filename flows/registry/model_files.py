@@ -1,0 +1,153 @@
+"""Finds the files of a registered model: `cnn@prod` by its stage, `cnn@v0.1.0` by its version.
+
+The files come from DVC's cache or remote, are checked by the hash that dvc.lock has at the version's commit, and stay
+in `.inkflow/models/MODEL@VERSION`, once for all that use them.
+"""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from ruamel.yaml.error import YAMLError
+
+from flows.core.errors import GitFailed, RegistryFailed
+from flows.core.git import git_text
+from flows.core.project import make_state_folder
+from flows.dvc_repo.run_files import fetch_files
+from flows.registry.tags import VERSION, ModelVersion, Registry, require_version
+from stages.base.errors import InvalidInput
+from stages.base.files import write_json
+from stages.base.suggestions import did_you_mean
+from stages.base.yaml_text import parse_yaml
+
+FOLDER = Path(".inkflow/models")
+RECORD = "version.json"  # beside the files: which version they are
+ADDRESS = re.compile(r"(?P<model>[^@/{}]+)@(?P<name>[^@/{}]+)")  # HEAD@{1} is Git's
+FILES = ("model.onnx", "model.keras", "training.json", "validation.json")  # beside the artifact, where they exist
+
+
+@dataclass(frozen=True)
+class RegisteredModel:
+    """A registered model with its files.
+
+    Attributes:
+        version: what the registry says of it.
+        path: the artifact's file.
+    """
+
+    version: ModelVersion
+    path: Path
+
+
+def is_address(text: str) -> bool:
+    """Returns True if `text` has the form MODEL@STAGE or MODEL@VERSION and is no file or folder."""
+    return ADDRESS.fullmatch(text) is not None and not Path(text).exists()
+
+
+def find_version(root: Path, address: str) -> ModelVersion:
+    """Returns the version at `address`.
+
+    Raises:
+        InvalidInput: there is no such model, stage or version; the message names those that exist.
+        GitFailed: the project is in no Git repository.
+    """
+    match = ADDRESS.fullmatch(address)
+    if match is None:
+        raise InvalidInput(f"{address}: expected MODEL@STAGE or MODEL@VERSION, such as cnn@prod")
+    model, name = match["model"], match["name"]
+    everything = Registry(root).versions()
+    versions = [item for item in everything if item.model == model]
+    if not versions:
+        known = sorted({item.model for item in everything})
+        names = f"{did_you_mean(model, known)}known: {', '.join(known)}" if known else "none is"
+        raise InvalidInput(f"{address}: no version of {model} is registered; {names}; `inkflow promote` registers one")
+    if VERSION.fullmatch(name):
+        return require_version(versions, model, name)
+    for item in versions:
+        if name in item.stages:
+            return item
+    stages = sorted({stage for item in versions for stage in item.stages})
+    known_stages = f"known: {', '.join(stages)}" if stages else "no version holds one"
+    raise InvalidInput(f"{address}: no version of {model} holds {name}; {did_you_mean(name, stages)}{known_stages}")
+
+
+def fetch_model(root: Path, address: str) -> RegisteredModel:
+    """Returns the model at `address` with its files, from `.inkflow/models`, DVC's cache or its remote.
+
+    Raises:
+        InvalidInput: there is no such model, stage or version.
+        RegistryFailed: the tag, dvc.lock and the files do not agree.
+        RevisionUnusable: no cache and no remote has the files.
+    """
+    version = find_version(root, address)
+    outputs, path = _recorded_outputs(root, version)
+    folder = FOLDER / f"{version.model}@{version.version}"
+    missing = [name for name, digest in outputs.items() if _md5(root / folder / Path(name).name) != digest]
+    if missing:
+        make_state_folder(root)
+        fetch_files(root, version.commit, {name: root / folder / Path(name).name for name in missing})
+    for name in missing:
+        if (found := _md5(root / folder / Path(name).name)) != outputs[name]:
+            (root / folder / Path(name).name).unlink(missing_ok=True)
+            raise RegistryFailed(
+                f"{address}: {name} has the hash {found}, expected {outputs[name]} of dvc.lock at "
+                f"{version.commit[:10]}; the remote's object is damaged: `dvc push` it from where it was made"
+            )
+    file = folder / PurePosixPath(path).name
+    write_json(root / folder / RECORD, _record(version, root / file))
+    return RegisteredModel(version, file)
+
+
+def _record(version: ModelVersion, file: Path) -> dict[str, Any]:
+    """Returns what the predictions of a registered model say about it.
+
+    Raises:
+        RegistryFailed: the file is not the one that the tag records.
+    """
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    if (expected := version.trailers.get("Model-SHA256", digest)) != digest:
+        raise RegistryFailed(
+            f"{version.model}@{version.version}: the tag says SHA-256 {expected}, the file has {digest}; the tag or "
+            "the history was changed: register the model again with `inkflow promote`"
+        )
+    return {"model": version.model, "version": version.version, "commit": version.commit, "sha256": digest}
+
+
+def _recorded_outputs(root: Path, version: ModelVersion) -> tuple[dict[str, str], str]:
+    """Returns the MD5 hashes that dvc.lock has at the version's commit for the model's files, and the artifact's path.
+
+    Raises:
+        RegistryFailed: dvc.lock or dvc.yaml at that commit has no such model, or another one than the tag records.
+    """
+    name = f"{version.model}@{version.version}"
+    try:
+        lock = parse_yaml(git_text(["show", f"{version.commit}:./dvc.lock"], root))
+        project = parse_yaml(git_text(["show", f"{version.commit}:./dvc.yaml"], root))
+        path = str(project["artifacts"][version.model]["path"])
+        outs = next(
+            {str(out["path"]): str(out.get("md5", "")) for out in stage["outs"]}
+            for stage in lock["stages"].values()
+            if path in {out["path"] for out in stage.get("outs", [])}
+        )
+    except (GitFailed, YAMLError, ValueError, LookupError, TypeError, AttributeError, StopIteration) as error:
+        raise RegistryFailed(
+            f"{name}: the files of commit {version.commit[:10]} name no output of DVC for it ({error}); "
+            "a version is an artifact of dvc.yaml that a stage makes"
+        ) from error
+    if (expected := version.trailers.get("MD5", outs[path])) != outs[path]:
+        raise RegistryFailed(
+            f"{name}: its tag says MD5 {expected}, dvc.lock at its commit {outs[path]}; the tag was moved: delete it, "
+            "and register the model again with `inkflow promote`"
+        )
+    beside = {str(PurePosixPath(path).parent / file) for file in FILES} | {path}
+    return {file: digest for file, digest in outs.items() if file in beside}, path
+
+
+def _md5(file: Path) -> str:
+    """Returns the hash that DVC has of a file; an empty text if it is missing."""
+    try:
+        return hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest()
+    except OSError:
+        return ""

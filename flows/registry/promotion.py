@@ -1,0 +1,201 @@
+"""Promotion of a model to a stage, and the way back."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from gto.constants import name_re
+from gto.versions import SemVer
+
+from flows.core.errors import PromotionRefused
+from flows.core.git import git_succeeds, git_text, head_commit, run_git
+from flows.dvc_repo import remotes
+from flows.dvc_repo.artifacts import Artifact, find_artifact, outdated_stages
+from flows.registry.judgement import judge
+from flows.registry.tags import (
+    ROLLED_BACK_FROM,
+    VERSION,
+    Assignment,
+    ModelVersion,
+    Registry,
+    require_version,
+    with_trailers,
+)
+from stages.base.errors import InvalidInput
+from stages.base.suggestions import did_you_mean
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """What a promotion or a rollback did: `version` holds `stage` now, and `before` held it, if any version did."""
+
+    model: str
+    stage: str
+    version: str
+    before: str | None
+    facts: dict[str, str]
+    pushed: bool
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns the promotion as `--json` prints it."""
+        return asdict(self)
+
+
+def promote(root: Path, model: str, stage: str, *, version: str | None, force: str | None, push: bool) -> Promotion:
+    """Registers the model at the commit that is checked out, unless it is a version already, and gives it the stage.
+
+    Args:
+        root: the project's folder.
+        model: the name of an artifact in dvc.yaml.
+        stage: such as prod.
+        version: the version's name, such as v1.0.0; the next patch without one.
+        force: a reason to promote a model that failed; it is recorded.
+        push: push the tags, and what the version needs to the DVC remote.
+
+    Raises:
+        PromotionRefused: the project is not committed or outdated, a gate failed, or the model is worse.
+        InvalidInput: there is no such artifact, or a name is not allowed.
+        RegistryFailed: the version exists at another commit.
+    """
+    check_stage(stage)
+    remote = check_remotes(root) if push else ""
+    if version is not None and not VERSION.fullmatch(version):
+        raise InvalidInput(f"--version {version}: expected a version such as v1.2.3")
+    artifact = find_artifact(root, model)
+    if not artifact.stage or not artifact.hash:
+        raise InvalidInput(
+            f"{model}: {artifact.path} is no output of a stage that dvc.lock records, expected one; run `inkflow run`, "
+            "or correct `path` under `artifacts` in dvc.yaml"
+        )
+    _check_committed(root, artifact)
+    registry = Registry(root)
+    versions, commit = registry.versions(model), head_commit(root)
+    holder = next((item for item in versions if stage in item.stages), None)
+    registered = next((item.version for item in versions if item.commit == commit), None)
+    if registered and version not in (None, registered):
+        raise InvalidInput(f"--version {version}: this commit is {model} {registered}; leave the option out")
+    if holder is not None and holder.version == registered:
+        raise InvalidInput(f"{model} {registered} holds {stage} already; there is nothing to do")
+    judgement = judge(root, artifact, holder)
+    if judgement.problems and not force:
+        raise PromotionRefused(
+            f"{model} is not promoted to {stage}: {'; '.join(judgement.problems)}; promote a better model, or give "
+            "the reason to do it nevertheless: --force REASON"
+        )
+    facts = artifact.facts | judgement.facts | ({"Forced": force} if force and judgement.problems else {})
+    if registered is None:
+        subject = f"{model} {version}" if version else f"Version of {model}"
+        registered = registry.register(model, commit, version, with_trailers(subject, facts))
+    reasons = {key: facts[key] for key in ("Gates", "Compared", "Forced") if key in facts}
+    _assign(registry, model, stage, registered, holder, reasons)
+    if push:
+        push_version(root, model, remote)
+    return Promotion(model, stage, registered, holder.version if holder else None, facts, push)
+
+
+def roll_back(root: Path, model: str | None, stage: str, *, push: bool) -> Promotion:
+    """Gives the stage back to the version that held it before the present one.
+
+    Args:
+        root: the project's folder.
+        model: the model; without it, the only one that holds the stage.
+        stage: such as prod.
+        push: push the tags.
+
+    Raises:
+        InvalidInput: no version held the stage before, or several models hold it.
+    """
+    check_stage(stage)
+    remote = check_remotes(root) if push else ""
+    registry = Registry(root)
+    holders = [item for item in registry.versions(model) if stage in item.stages]
+    if len(holders) != 1:
+        raise InvalidInput(_no_single_holder(registry, model, stage, holders))
+    [holder] = holders
+    earlier = _earlier(registry.history(holder.model, stage))
+    if earlier is None:
+        raise InvalidInput(f"{holder.model} {holder.version} is the first version in {stage}; there is no way back")
+    target = require_version(registry.versions(holder.model), holder.model, earlier)
+    _assign(registry, holder.model, stage, target.version, holder, {ROLLED_BACK_FROM: holder.version})
+    if push:
+        push_version(root, holder.model, remote)
+    return Promotion(holder.model, stage, target.version, holder.version, {}, push)
+
+
+def check_stage(stage: str) -> None:
+    """Checks the name of a stage.
+
+    Raises:
+        InvalidInput: it has other characters than letters, digits, - and _.
+    """
+    if not name_re.search(stage) or "/" in stage:
+        raise InvalidInput(f"{stage!r} is no name of a stage: expected letters, digits, - and _, such as prod")
+
+
+def check_remotes(root: Path) -> str:
+    """Returns the name of Git's remote, after a look for both remotes: before tags are made that cannot be pushed.
+
+    Raises:
+        NoRemote: the project has no DVC remote.
+        InvalidInput: the repository has no remote of that name.
+    """
+    remotes.require_remote(root)
+    name = git_text(["config", "--get", "remote.pushDefault"], root, allowed=[1]) or "origin"
+    if not git_succeeds(["remote", "get-url", name], root):
+        raise InvalidInput(f"--push: Git has no remote {name!r}; add it with `git remote add {name} URL`")
+    return name
+
+
+def push_version(root: Path, model: str, remote: str) -> None:
+    """Pushes the outputs of the working tree to the DVC remote, then the model's tags to Git's `remote`.
+
+    Raises:
+        RemoteFailed: the DVC remote cannot be used; no tag is pushed.
+        GitFailed: Git's remote cannot be used.
+    """
+    remotes.push(root)
+    registry = Registry(root)
+    names = git_text(["tag", "--list", registry.version_tag(model, "*"), registry.stage_tags(model)], root).splitlines()
+    run_git(["push", "--quiet", "--atomic", remote, *(f"refs/tags/{name}" for name in names)], root)
+
+
+def _assign(
+    registry: Registry, model: str, stage: str, version: str, holder: ModelVersion | None, facts: dict[str, str]
+) -> None:
+    """Gives `version` the stage; a newer holder loses it first, since GTO shows the newest version of a stage."""
+    if holder is not None and SemVer(holder.version) > SemVer(version):
+        registry.unassign(model, stage, holder.version, f"{model} {holder.version} leaves {stage}")
+    registry.assign(model, stage, version, with_trailers(f"{model} {version} is in {stage}", facts))
+
+
+def _check_committed(root: Path, artifact: Artifact) -> None:
+    changed = git_text(["status", "--porcelain", "--untracked-files=no"], root).splitlines()
+    if changed:
+        names = ", ".join(line[3:] for line in changed[:3]) + (" and others" if len(changed) > 3 else "")
+        raise PromotionRefused(f"{names}: not committed, and a version is a commit; commit them, then promote again")
+    if outdated := outdated_stages(root, artifact):
+        raise PromotionRefused(
+            f"{', '.join(outdated)}: not up to date at this commit; run `inkflow run`, commit dvc.lock, then promote "
+            "again"
+        )
+
+
+def _earlier(history: list[Assignment]) -> str | None:
+    """Returns the version to which a rollback leads; rollbacks in the history take back what they took back."""
+    stack: list[str] = []
+    for event in history:
+        if ROLLED_BACK_FROM in event.trailers and event.version in stack:
+            while stack[-1] != event.version:
+                stack.pop()
+        elif stack[-1:] != [event.version]:
+            stack.append(event.version)
+    return stack[-2] if len(stack) > 1 else None
+
+
+def _no_single_holder(registry: Registry, model: str | None, stage: str, holders: list[ModelVersion]) -> str:
+    if holders:
+        names = ", ".join(sorted(item.model for item in holders))
+        return f"{stage} is held by several models ({names}); name one: `inkflow rollback {stage} --model MODEL`"
+    stages = sorted({name for item in registry.versions(model) for name in item.stages})
+    known = f"known: {', '.join(stages)}" if stages else "no version holds one: `inkflow promote` gives one"
+    return f"no version{f' of {model}' if model else ''} holds {stage}; {did_you_mean(stage, stages)}{known}"

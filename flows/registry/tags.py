@@ -1,0 +1,194 @@
+"""Reads and writes the tags of the registry, with GTO: `cnn@v0.0.1` is a version, `cnn#prod#2` puts one in a stage.
+
+A version's tag carries facts in its message as `Key: value` lines (trailers, as `git interpret-trailers` has them).
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from gto.constants import SEPARATOR_IN_NAME
+from gto.exceptions import GTOException
+from gto.registry import GitRegistry
+from gto.versions import SemVer
+
+from flows.core.errors import GitFailed, RegistryFailed
+from flows.core.git import git_text
+from stages.base.errors import InvalidInput
+from stages.base.suggestions import did_you_mean
+
+VERSION = re.compile(r"v\d+\.\d+\.\d+([-+].*)?")
+ROLLED_BACK_FROM = "Rolled-back-from"  # trailer of an assignment
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """One event in the history of a stage: from `created_at` on it held `version`."""
+
+    version: str
+    created_at: datetime
+    author: str
+    trailers: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """A version of a model, as its tag records it.
+
+    Attributes:
+        model: the artifact's name in dvc.yaml.
+        version: such as v0.1.0.
+        commit: the commit that the tag marks.
+        created_at: the time of the tag.
+        author: who made the tag.
+        trailers: the facts in the tag's message, by key.
+        stages: the stages that hold this version now.
+    """
+
+    model: str
+    version: str
+    commit: str
+    created_at: datetime
+    author: str
+    trailers: Mapping[str, str]
+    stages: tuple[str, ...]
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """The scores that the tag records, with their intervals; empty if it records none."""
+        try:
+            scores = json.loads(self.trailers.get("Scores", "{}"))
+        except ValueError:
+            return {}
+        return scores if isinstance(scores, dict) else {}
+
+
+class Registry:
+    """The versions and stages of the models of one project."""
+
+    def __init__(self, root: Path) -> None:
+        """Opens the registry of the DVC project in `root`.
+
+        Raises:
+            GitFailed: the project is in no Git repository, or Git refuses to read it.
+        """
+        self._top = Path(git_text(["rev-parse", "--show-toplevel"], root))
+        folder = root.resolve().relative_to(self._top.resolve()).as_posix()
+        self._prefix = "" if folder == "." else f"{folder}{SEPARATOR_IN_NAME}"
+
+    def versions(self, model: str | None = None) -> list[ModelVersion]:
+        """Returns the registered versions of `model`, or of all models of the project, the newest version first."""
+        found = []
+        with self._open() as registry:
+            for name, artifact in registry.get_state().artifacts.items():
+                own = name.removeprefix(self._prefix)
+                if not name.startswith(self._prefix) or SEPARATOR_IN_NAME in own or model not in (None, own):
+                    continue
+                holders = artifact.get_vstages(registered_only=True)  # one version a stage, as `gto show` has it
+                registered = [item for item in artifact.versions if item.is_registered and item.is_active]
+                for item in sorted(registered, key=lambda item: SemVer(item.version), reverse=True):
+                    stages = tuple(sorted(name for name, [held] in holders.items() if held.version == item.version))
+                    facts = trailers(item.message)
+                    author = f"{item.author} <{item.author_email}>"
+                    found.append(
+                        ModelVersion(own, item.version, item.commit_hexsha, item.created_at, author, facts, stages)
+                    )
+        return found
+
+    def history(self, model: str, stage: str) -> list[Assignment]:
+        """Returns what the stage of `model` has held, the oldest first; empty if it never held a version."""
+        with self._open() as registry:
+            artifact = registry.get_state().artifacts.get(self._prefix + model)
+            versions = artifact.versions if artifact else []
+        events = [event for item in versions if stage in item.stages for event in item.stages[stage].assignments]
+        return [
+            Assignment(event.version, event.created_at, event.author, trailers(event.message))
+            for event in sorted(events, key=lambda event: (event.created_at, int(event.tag.rpartition("#")[2])))
+        ]
+
+    def register(self, model: str, commit: str, version: str | None, message: str) -> str:
+        """Makes the tag of a version at `commit` and returns the version: the next patch unless one is given."""
+        with self._open() as registry:
+            author, email = self._identity()
+            event = registry.register(
+                self._prefix + model, commit, version, message=message, simple=True, author=author, author_email=email
+            )
+            return str(event.version)
+
+    def assign(self, model: str, stage: str, version: str, message: str) -> str:
+        """Makes the tag that puts a version in a stage, and returns the tag's name."""
+        with self._open() as registry:
+            author, email = self._identity()
+            event = registry.assign(
+                self._prefix + model, stage, version, message=message, force=True, author=author, author_email=email
+            )
+            return str(event.tag)
+
+    def unassign(self, model: str, stage: str, version: str, message: str) -> None:
+        """Makes the tag that takes a version out of a stage."""
+        with self._open() as registry:
+            author, email = self._identity()
+            registry.unassign(self._prefix + model, stage, version, message=message, author=author, author_email=email)
+
+    def version_tag(self, model: str, version: str) -> str:
+        """Returns the name of a version's tag."""
+        return f"{self._prefix.replace(SEPARATOR_IN_NAME, '=')}{model}@{version}"
+
+    def stage_tags(self, model: str) -> str:
+        """Returns a pattern of the names of the tags that put versions of a model in stages."""
+        return f"{self._prefix.replace(SEPARATOR_IN_NAME, '=')}{model}#*"
+
+    @contextmanager
+    def _open(self) -> Iterator[GitRegistry]:
+        try:
+            with GitRegistry.from_url(str(self._top)) as registry:
+                yield registry
+        except GTOException as error:
+            raise RegistryFailed(f"the registry: {error}") from error
+
+    def _identity(self) -> tuple[str, str]:
+        """Returns name and address of the user, as Git would write them into a tag.
+
+        Raises:
+            InvalidInput: Git knows neither.
+        """
+        try:
+            name, _, rest = git_text(["var", "GIT_COMMITTER_IDENT"], self._top).partition(" <")
+        except GitFailed as error:
+            raise InvalidInput(
+                "Git does not know who you are, and a tag records that; set `git config user.name` and `user.email`"
+            ) from error
+        return name, rest.partition(">")[0]
+
+
+def trailers(message: str) -> dict[str, str]:
+    """Returns the `Key: value` lines at the end of a tag's message."""
+    lines = message.strip().rpartition("\n\n")[2].splitlines()
+    return {key: value.strip() for key, colon, value in (line.partition(":") for line in lines) if colon}
+
+
+def with_trailers(subject: str, facts: Mapping[str, str]) -> str:
+    """Returns the message of a tag: a sentence, and facts below it, each in one line."""
+    lines = [f"{key}: {' '.join(value.split())}" for key, value in facts.items() if value]
+    return "\n\n".join([subject, *(["\n".join(lines)] if lines else [])])
+
+
+def require_version(versions: Sequence[ModelVersion], model: str, version: str) -> ModelVersion:
+    """Returns the version of `model` with that name.
+
+    Raises:
+        InvalidInput: there is none; the message names those that exist.
+    """
+    known = [item.version for item in versions]
+    for item in versions:
+        if item.version == version:
+            return item
+    names = f"{did_you_mean(version, known)}known: {', '.join(known)}" if known else _NO_VERSION.format(model=model)
+    raise InvalidInput(f"{model} has no version {version}; {names}")
+
+
+_NO_VERSION = "`inkflow promote {model} STAGE` makes the first"

@@ -1,0 +1,241 @@
+"""Versions and stages of models are tags that GTO and DVC read; what is registered is what is committed."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flows.cli.main import main as inkflow
+from flows.core.errors import RegistryFailed, RevisionUnusable
+from flows.registry.model_files import fetch_model
+from stages.base.errors import InkflowError
+from tests.conftest import Project, Toy, run_engine
+from tests.flows.engine.helpers import dvc, succeeded
+
+PIPELINE = """
+stages:
+  train: {cmd: cat in > model.bin; echo 1 > other, deps: [in], outs: [model.bin, other]}
+  judge: {cmd: wc -c < model.bin > size, deps: [model.bin], outs: [size]}
+artifacts:
+  net: {path: model.bin, type: model}
+  second: {path: other, type: model}
+  untracked: {path: in, type: model}
+"""
+
+
+def git(*arguments: str) -> str:
+    """Runs git and returns its output."""
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+    return subprocess.run(["git", *identity, *arguments], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def commit(content: str) -> str:
+    """Makes a model of `content`, commits it, and returns the commit."""
+    Path("in").write_text(content)
+    succeeded(run_engine())
+    git("add", "--all")
+    git("commit", "-qm", content)
+    return git("rev-parse", "HEAD")
+
+
+@pytest.fixture
+def models(toy: Toy) -> Toy:
+    """A project with two models, whose first versions are committed."""
+    toy.write({"dvc.yaml": PIPELINE, ".gitignore": "/.inkflow\n"})
+    git("config", "user.name", "Ada")
+    git("config", "user.email", "ada@example.org")
+    commit("one")
+    return toy
+
+
+def listed(capsys: pytest.CaptureFixture[str]) -> dict[str, list[str]]:
+    """Returns the stages of each version that `inkflow models` lists."""
+    capsys.readouterr()
+    assert inkflow(["models", "--json"]) == 0
+    versions = json.loads(capsys.readouterr().out)["versions"]
+    return {f"{item['model']}@{item['version']}": item["stages"] for item in versions}
+
+
+def held(model: str) -> str:
+    """Returns the version that holds `prod`, according to GTO."""
+    shown = subprocess.run(["gto", "show", f"{model}#prod", "--json"], check=True, capture_output=True, text=True)
+    return str(json.loads(shown.stdout)[0]["version"])
+
+
+def error(*arguments: str) -> str:
+    """Returns the message of a command that fails."""
+    with pytest.raises(InkflowError) as raised:
+        inkflow(arguments)
+    return str(raised.value)
+
+
+def test_gto_and_dvc_read_what_was_promoted(models: Toy, capsys: pytest.CaptureFixture[str]) -> None:
+    """`inkflow models`, GTO and `dvc artifacts get` name the same version and commit, and content, of a stage."""
+    first = git("rev-parse", "HEAD")
+    assert inkflow(["promote", "net", "prod"]) == 0
+    second = commit("two")
+    assert inkflow(["promote", "net", "prod", "--version", "v1.0.0"]) == 0
+    assert listed(capsys) == {"net@v1.0.0": ["prod"], "net@v0.0.1": []}
+    assert held("net") == "v1.0.0"
+    assert [git("rev-list", "-n1", tag) for tag in ("net@v0.0.1", "net@v1.0.0")] == [first, second]
+    dvc("artifacts", "get", ".", "net", "--stage", "prod", "-o", "got")
+    assert Path("got").read_text() == "two"
+    assert "Ada <ada@example.org>" in git("for-each-ref", "--format=%(taggername) %(taggeremail)", "refs/tags")
+
+
+def test_rollback_leads_back_step_by_step(models: Toy) -> None:
+    """Each rollback gives the stage to the version before; GTO and DVC follow; the first version is the end."""
+    for content in ("one", "two", "three"):
+        if content != "one":
+            commit(content)
+        assert inkflow(["promote", "net", "prod"]) == 0
+    for version, content in (("v0.0.2", "two"), ("v0.0.1", "one")):
+        assert inkflow(["rollback", "prod"]) == 0
+        assert held("net") == version
+        dvc("artifacts", "get", ".", "net", "--stage", "prod", "-o", "got", "--force")
+        assert Path("got").read_text() == content
+    assert "v0.0.1 is the first version in prod" in error("rollback", "prod")
+    commit("four")
+    assert inkflow(["promote", "net", "prod"]) == 0
+    assert inkflow(["rollback", "prod"]) == 0
+    assert held("net") == "v0.0.1"  # what the last promotion replaced
+
+
+def test_only_what_is_committed_and_up_to_date(models: Toy) -> None:
+    """Changes that are not committed, and stages that would run, are named; no tag is made."""
+    Path("dvc.yaml").write_text(PIPELINE + "\n")
+    assert "dvc.yaml: not committed" in error("promote", "net", "prod")
+    git("commit", "-qam", "line")
+    Path("in").write_text("changed")
+    git("commit", "-qam", "input without a run")
+    assert "train, judge: not up to date" in error("promote", "net", "prod")
+    assert git("tag") == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["promote", "nett", "prod"], "no artifact 'nett'; did you mean 'net'? known: net, second, untracked"),
+        (["promote", "net", "pro d"], "'pro d' is no name of a stage"),
+        (["promote", "net", "prod", "--version", "1.0"], "--version 1.0: expected a version such as v1.2.3"),
+        (["promote", "untracked", "prod"], "untracked: in is no output of a stage"),
+        (["rollback", "prod"], "no version holds prod; no version holds one"),
+        (["predict", "net@prod", "in"], "net@prod: no version of net is registered; none is"),
+        (["trace", "xyz"], "'xyz' is no SHA-256"),
+        (["trace", "0123456789"], "no model here has a SHA-256 that begins with 0123456789"),
+    ],
+)
+def test_mistakes_get_a_sentence(models: Toy, arguments: list[str], message: str) -> None:
+    """A wrong name says what is known, and makes no tag."""
+    assert message in error(*arguments)
+    assert git("tag") == ""
+
+
+def test_a_stage_of_several_models(models: Toy, capsys: pytest.CaptureFixture[str]) -> None:
+    """A stage is one of each model: a rollback asks which model is meant; the version of a commit is made once."""
+    for model in ("net", "second"):
+        assert inkflow(["promote", model, "prod"]) == 0
+    assert inkflow(["promote", "net", "staging"]) == 0  # the same commit: the same version
+    assert listed(capsys) == {"net@v0.0.1": ["prod", "staging"], "second@v0.0.1": ["prod"]}
+    assert "held by several models (net, second)" in error("rollback", "prod")
+    assert "holds prod already" in error("promote", "net", "prod")
+    assert "this commit is net v0.0.1" in error("promote", "net", "test", "--version", "v2.0.0")
+
+
+def test_push_takes_files_before_tags(models: Toy, tmp_path: Path) -> None:
+    """With --push another clone has the tags and gets the model; without a DVC remote nothing is pushed."""
+    subprocess.run(["git", "init", "-q", "--bare", "-b", "main", str(tmp_path / "origin.git")], check=True)
+    git("remote", "add", "origin", str(tmp_path / "origin.git"))
+    assert "remote" in error("promote", "net", "prod", "--push")
+    assert git("tag") == ""
+    dvc("remote", "add", "-q", "-d", "store", str(tmp_path / "store"))
+    git("commit", "-qam", "remote")
+    assert inkflow(["promote", "net", "prod", "--push"]) == 0
+    git("push", "-q", "origin", "HEAD:main")
+    assert "refs/tags/net#prod#" in git("ls-remote", "--tags", "origin")
+    dvc("artifacts", "get", str(tmp_path / "origin.git"), "net", "--stage", "prod", "-o", str(tmp_path / "got"))
+    assert (tmp_path / "got").read_text() == "one"
+
+
+def test_in_a_folder_of_a_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A project below the root of its repository has its own names: tags as GTO has them, `sub=net@v0.0.1`."""
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    project = tmp_path / "sub"
+    project.mkdir()
+    monkeypatch.chdir(project)
+    dvc("init", "-q", "--subdir")
+    Path("dvc.yaml").write_text(PIPELINE)
+    Path(".gitignore").write_text("/.inkflow\n")
+    git("config", "user.name", "Ada")
+    git("config", "user.email", "ada@example.org")
+    commit("one")
+    assert inkflow(["promote", "net", "prod"]) == 0
+    assert sorted(git("tag").split()) == ["sub=net#prod#1", "sub=net@v0.0.1"]
+    dvc("artifacts", "get", str(tmp_path), "sub:net", "--stage", "prod", "-o", "got")
+    assert Path("got").read_text() == "one"
+
+
+@pytest.mark.slow
+@pytest.mark.farm
+@pytest.mark.timeout(900)
+def test_a_worse_model_is_refused(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    """A model that is worse on the same test images needs a reason, which its tag keeps; predictions name it."""
+    models = {
+        "dense": {"network": "dense", "units": [32], "optimizer": {"name": "adam"}, "batch_size": 32, "epochs": 8}
+    }
+    project.set({"models": models, "gates.every": {}})
+    git("config", "user.name", "Ada")
+    git("config", "user.email", "ada@example.org")
+    succeeded(run_engine())
+    git("add", "--all")
+    git("commit", "-qm", "good")
+    assert inkflow(["promote", "dense", "prod"]) == 0
+    project.set({"models.dense.epochs": 1})
+    succeeded(run_engine())
+    git("commit", "-qam", "worse")
+    assert "worse than v0.0.1 (McNemar" in error("promote", "dense", "prod")
+    assert inkflow(["promote", "dense", "prod", "--force", "a test"]) == 0
+    assert "Forced: a test" in git("for-each-ref", "--format=%(contents)", "refs/tags/dense@v0.0.2")
+    capsys.readouterr()
+    inbox = project.folder / "x.npy"
+    np.save(inbox, np.load("data/raw/dataset.npz")["x_test"][:2])
+    for version in ("v0.0.1", "v0.0.2"):
+        assert inkflow(["predict", f"dense@{version}", str(inbox), "--json"]) == 0
+        first = json.loads(capsys.readouterr().out.splitlines()[0])
+        assert first["model_version"] == version
+        assert first["model_commit"] == git("rev-list", "-n1", f"dense@{version}")
+    sha = Path(".inkflow/models/dense@v0.0.1/version.json").read_text().split('"sha256": "')[1][:64]
+    assert inkflow(["trace", sha[:12], "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["versions"] == [{"version": "v0.0.1", "stages": []}]
+    assert found["parameters"]["params.yaml"]["models.dense"]["epochs"] == 8
+    assert "data/prepared" in found["inputs"] and found["environment"]["versions"]
+
+
+@pytest.mark.parametrize("damage", ["copy", "cache", "tag"])
+def test_what_was_changed_afterwards_is_refused(models: Toy, damage: str) -> None:
+    """A changed copy is fetched again; a changed cache object without a remote and a moved tag are refused."""
+    assert inkflow(["promote", "net", "prod"]) == 0
+    copy = fetch_model(Path(), "net@prod").path
+    assert copy.read_text() == "one"
+    if damage == "copy":
+        copy.chmod(0o644)
+        copy.write_text("two")
+        assert fetch_model(Path(), "net@prod").path.read_text() == "one"
+        return
+    copy.unlink()
+    if damage == "cache":
+        digest = subprocess.run(["md5sum", "model.bin"], check=True, capture_output=True, text=True).stdout.split()[0]
+        cached = Path(".dvc/cache/files/md5") / digest[:2] / digest[2:]
+        cached.chmod(0o644)
+        cached.write_text("two")
+        with pytest.raises((RegistryFailed, RevisionUnusable)):
+            fetch_model(Path(), "net@prod")
+    else:
+        message = git("for-each-ref", "--format=%(contents)", "refs/tags/net@v0.0.1")
+        commit("two")
+        git("tag", "-f", "-a", "-m", message, "net@v0.0.1")
+        with pytest.raises(RegistryFailed, match="the tag was moved"):
+            fetch_model(Path(), "net@v0.0.1")
