@@ -31,7 +31,7 @@ from flows.dvc_repo.change_detection import (
 )
 from flows.dvc_repo.code.cosmetic_changes import CosmeticChanges
 from flows.dvc_repo.code.graph_code import may_be_declared, stage_code
-from flows.dvc_repo.code.recording import Recording
+from flows.dvc_repo.code.recording import Recording, stage_environment
 from flows.dvc_repo.concurrency.file_claims import FileClaims
 from flows.dvc_repo.concurrency.foreign_records import ForeignRecords
 from flows.dvc_repo.concurrency.running_stages import RunningStages
@@ -52,7 +52,6 @@ from flows.python_code.stage_code import StageCode
 from stages.base.errors import OutputError
 
 if TYPE_CHECKING:  # it imports pydantic, which a run without changes saves
-    from flows.engine.environment.stage_environment import StageEnvironment
     from flows.engine.policy import Policies
 
 for name in ("dvc", "dvc_data", "dvc_objects"):
@@ -101,7 +100,7 @@ class Repository:
         self._cosmetic = CosmeticChanges(self._repo)
         self._inspector = StageInspector(self._graph, self._cosmetic.find)
         self.policies = policies
-        self._environment = self._make_environment(policies)
+        self._environment = stage_environment(self._repo, policies, self._by_name)
         # For planning, while no stage runs.
         self.cache = CacheLookup(self._repo, self._by_name, self._environment, pull=pull)
         self._lockfile = LockfileWriter(self._repo, self._order, self._foreign.own_write)
@@ -113,17 +112,6 @@ class Repository:
         )
         self._restoration = Restoration(self._repo, self.cache, self._lockfile, self._lock, pull=pull)
         self._tracked = TrackedData(self._repo, self._lockfile, self._lock, pull=pull)
-
-    def _make_environment(self, policies: "Policies | None") -> "StageEnvironment | None":
-        if policies is None or not policies.names_environment:
-            return None
-        from flows.engine.environment.stage_environment import StageEnvironment  # late: few projects name one
-
-        environment = StageEnvironment(
-            self.root, Path(self._repo.stage_cache.cache_dir).parent, policies.environment_of
-        )
-        environment.check(self._by_name)
-        return environment
 
     def close(self) -> None:
         """End the run, if there was one, and close DVC's databases."""

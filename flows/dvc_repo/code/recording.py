@@ -1,6 +1,7 @@
 """Records stages whose code has changed in comments alone: in dvc.lock and in the run cache, without a run."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dvc.dependency import ParamsDependency
@@ -22,8 +23,25 @@ from stages.base.files import replacing
 
 if TYPE_CHECKING:  # it imports pydantic, which a run without changes saves
     from flows.engine.environment.stage_environment import StageEnvironment
+    from flows.engine.policy import Policies
 
 SIZES = ["size", "nfiles"]  # of an entry, which are no part of its name
+
+
+def stage_environment(repo: Repo, policies: "Policies | None", names: Collection[str]) -> "StageEnvironment | None":
+    """Return what compares and records the environment of the stages `names`; None if execution.yaml names none.
+
+    Raises:
+        PolicyInvalid: a package that execution.yaml names does not exist.
+    """
+    if policies is None or not policies.names_environment:
+        return None
+    from flows.engine.environment.stage_environment import StageEnvironment  # late: few projects name one
+
+    folder = Path(repo.stage_cache.cache_dir).parent
+    environment = StageEnvironment(Path(repo.root_dir), folder, policies.environment_of)
+    environment.check(names)
+    return environment
 
 
 class Recording:
