@@ -40,6 +40,8 @@ stages:
       deps: [in, p]
       outs: ["out-${{item}}"]
 """
+# With the default limits, a machine that is too slow for the simulation would lose its workers.
+EXECUTION = f"stages:\n  '*':\n    pool: {POOL}\nworkers: {{pool_wait_s: 3600, lost_after_s: 3600}}\n"
 TABLES = """
     select relname, n_live_tup, pg_total_relation_size(relid) from pg_stat_user_tables
 """
@@ -125,7 +127,7 @@ def make_project(folder: Path, stages: int) -> Path:
         "dvc.yaml": STAGES.format(names=", ".join(f"s{number}" for number in range(stages))),
         "in": "one\n",
         "p": "p\n",
-        "execution.yaml": f"stages:\n  '*':\n    pool: {POOL}\n",
+        "execution.yaml": EXECUTION,
         ".gitignore": "/out-*\n/.inkflow\n",
         ".dvc/config": f"[core]\n    remote = storage\n['remote \"storage\"']\n    url = {remote}\n",
     }

@@ -1,9 +1,11 @@
-"""Graphs of many stages against `dvc repro`: a run of trivial stages, a run with nothing to do, a plan.
+"""Graphs of many stages against `dvc repro`: the cost of a stage, a run with nothing to do, a plan, the memory.
 
     python -m benchmarks.scale --sizes 100 300 1000 3000 --dvc-limit 1000
 
+All stages are recorded beforehand; the runs that are measured are those of 25 trivial stages and of one, whose input
+has changed, at the end of the graph. The overhead a stage is the difference between these two, divided by 24.
 Both sides run in turn, in a project each, with a Prefect server for ours. Processor seconds of all processes of a
-command are the figure to compare, since other load of the machine hardly changes them; the server's are told apart.
+command are the figure to compare, since other load of the machine changes them least; the server's are told apart.
 """
 
 import argparse
@@ -26,10 +28,18 @@ from benchmarks.support.measure import NO_REPORTS, ROOT, prefect_server
 INKFLOW = (sys.executable, "-m", "flows")
 DVC = (sys.executable, "-m", "dvc", "repro", "--quiet")
 RUN = (*INKFLOW, "run", "--jobs", "8")
-LAYERS = 10
+COMMANDS = {"inkflow": RUN, "dvc": DVC}
+LAYERS = 4
+MANY = 25  # stages that run
+READERS = {"q": MANY, "r": 1}  # files, and how many stages run when one of them has changed
+LOG = ".inkflow.log"  # in the folder of a project
 SAMPLE_S = 0.1  # between two looks at the memory of a command
-WHATS = {"run": "run of {:,} trivial stages", "idle": "nothing to do, {:,} stages", "plan": "plan of {:,} stages"}
-TARGETS = {"run": "time a stage flat", "idle": "ratio at most 0.8", "plan": "none: see docs/scale.md"}
+WHATS = {
+    "run": f"run of {MANY} trivial stages, of {{:,}}",
+    "idle": "nothing to do, {:,} stages",
+    "plan": "plan of {:,} stages",
+}
+TARGETS = {"run": "overhead a stage flat", "idle": "ratio at most 0.8", "plan": "none: see docs/scale.md"}
 
 
 @dataclass(frozen=True)
@@ -70,35 +80,54 @@ def _size(text: str) -> int:
 
 def _measure_size(folder: Path, stages: int, *, with_dvc: bool, environment: Mapping[str, str]) -> None:
     """Measure both sides on graphs of this size."""
-    mine, other = folder / f"inkflow-{stages}", folder / f"dvc-{stages}"
-    for project in (mine, other) if with_dvc else (mine,):
-        graphs.layers(project, LAYERS, stages // LAYERS, 0)
-    before = _server_s()
-    run = _cost(RUN, mine, environment)
-    server_s = _server_s() - before
-    told = {"server_processor_ms_a_stage": _ms(server_s, stages)}
-    _report("run", stages, run, _cost(DVC, other, environment) if with_dvc else None, **told)
-    idle = _cost(RUN, mine, environment)
-    _report("idle", stages, idle, _cost(DVC, other, environment) if with_dvc else None)
-    _report("plan", stages, _cost((*INKFLOW, "plan"), mine, environment), None)
+    projects = {"inkflow": folder / f"inkflow-{stages}"} | ({"dvc": folder / f"dvc-{stages}"} if with_dvc else {})
+    for side, project in projects.items():
+        graphs.recorded_layers(project, LAYERS, stages // LAYERS, READERS)
+        _cost(COMMANDS[side], project, environment)  # hashes all files, which later runs need not
+    said = (projects["inkflow"] / LOG).read_text()
+    if "Nothing to do" not in said:
+        raise RuntimeError(f"the stages that were recorded here do not count as unchanged:\n{said[-3000:]}")
+    idle = {side: _cost(COMMANDS[side], project, environment) for side, project in projects.items()}
+    _report("idle", stages, idle)
+    _report("plan", stages, {"inkflow": _cost((*INKFLOW, "plan"), projects["inkflow"], environment)})
+    one, _ = _run_readers("r", projects, environment)
+    many, server_s = _run_readers("q", projects, environment)
+    overheads = {
+        f"{side}_overhead_ms_a_stage": _ms(many[side].processor_s - one[side].processor_s, MANY - 1)
+        for side in projects
+    }
+    _report("run", stages, many, **overheads, server_ms_a_stage=_ms(server_s["inkflow"], MANY))
 
 
-def _report(what: str, stages: int, mine: Cost, other: Cost | None, **told: object) -> None:
+def _run_readers(
+    name: str, projects: Mapping[str, Path], environment: Mapping[str, str]
+) -> tuple[dict[str, Cost], dict[str, float]]:
+    """Run the stages that read the file `name`: the cost by side, and the processor seconds of the server."""
+    costs, server_s = {}, {}
+    for side, project in projects.items():
+        (project / name).write_text("changed\n")
+        before = _server_s()
+        costs[side] = _cost(COMMANDS[side], project, environment)
+        server_s[side] = _server_s() - before
+    return costs, server_s
+
+
+def _ms(seconds: float, stages: int) -> float:
+    return round(1000 * seconds / stages, 1)
+
+
+def _report(what: str, stages: int, costs: Mapping[str, Cost], **told: object) -> None:
     """Print the line of one comparison; its ratio is that of processor seconds."""
-    sides = {"inkflow": mine} | ({"dvc": other} if other else {})
     names = {"inkflow": "inkflow plan" if what == "plan" else "inkflow run", "dvc": "dvc repro"}
     facts: dict[str, object] = {}
-    for side, cost in sides.items():
-        facts |= {
-            f"{side}_processor_s": round(cost.processor_s, 2),
-            f"{side}_ms_a_stage": _ms(cost.processor_s, stages),
-            f"{side}_peak_mb": round(cost.peak_mb),
-        }
+    for side, cost in costs.items():
+        facts |= {f"{side}_processor_s": round(cost.processor_s, 2), f"{side}_peak_mb": round(cost.peak_mb)}
+    if len(costs) > 1:
+        told["ratio"] = round(costs["inkflow"].processor_s / costs["dvc"].processor_s, 3)
     common.report(
         WHATS[what].format(stages),
         TARGETS[what],
-        seconds={names[side]: round(cost.wall_s, 2) for side, cost in sides.items()},
-        **({"ratio": round(mine.processor_s / other.processor_s, 3)} if other else {}),
+        seconds={names[side]: round(cost.wall_s, 2) for side, cost in costs.items()},
         runs=1,
         kind=what,
         stages=stages,
@@ -107,17 +136,13 @@ def _report(what: str, stages: int, mine: Cost, other: Cost | None, **told: obje
     )
 
 
-def _ms(seconds: float, stages: int) -> float:
-    return round(1000 * seconds / stages, 1)
-
-
 def _cost(command: tuple[str, ...], folder: Path, environment: Mapping[str, str]) -> Cost:
     """Run a command to its end and return what it took; RuntimeError if it fails."""
     settings = os.environ | {"PYTHONPATH": str(ROOT)} | NO_REPORTS | dict(environment)
     settings.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package has its bytecode
     started = time.perf_counter()
     with (
-        (folder / ".inkflow.log").open("w+") as log,
+        (folder / LOG).open("w+") as log,
         subprocess.Popen(
             command, cwd=folder, env=settings, stdin=subprocess.DEVNULL, stdout=log, stderr=log
         ) as process,

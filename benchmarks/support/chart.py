@@ -18,9 +18,9 @@ CHART = PAGE.with_name("scale.svg")
 COLOURS = {"inkflow": "#1f6f8b", "dvc": "#c8553d"}
 NAMES = {"inkflow": "inkflow", "dvc": "dvc repro"}
 PANELS = (
-    ("run", "ms_a_stage", "Run of trivial stages:\nprocessor time a stage, ms"),
+    ("run", "overhead_ms_a_stage", "Overhead of a stage that runs:\nprocessor time, ms"),
     ("idle", "processor_s", "Nothing to do:\nprocessor time, s"),
-    ("run", "peak_mb", "Run of trivial stages:\npeak memory, MB"),
+    ("run", "peak_mb", "Peak memory of a run, MB"),
 )
 
 

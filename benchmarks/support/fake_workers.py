@@ -23,6 +23,8 @@ from flows.workers.stage_report import ARTIFACT_TYPE, HEARTBEAT_S, STAGE_LOGGER,
 
 QUERY_S = 10.0  # between two looks for runs: Prefect's default
 WORKER_HEARTBEAT_S = 30.0
+TRIES = 10
+KEEP_S = 2.0  # for which an unused connection is kept; the server closes it after five seconds
 
 
 class FakeWorker:
@@ -52,7 +54,7 @@ class FakeWorker:
         """Do all that is seen of a run from outside."""
         order = run["parameters"]["order"]
         for path in (f"/deployments/{run['deployment_id']}", f"/flows/{run['flow_id']}", f"/flow_runs/{run['id']}"):
-            (await self._client.get(path)).raise_for_status()
+            await self._request("GET", path)
         await self._set_state(run["id"], "RUNNING")
         report = Report(self._name, order["stage"], "running")
         artifact = await self._post("/artifacts/", type=ARTIFACT_TYPE, data=report.to_table(), flow_run_id=run["id"])
@@ -60,7 +62,7 @@ class FakeWorker:
         while (left_s := ends - asyncio.get_running_loop().time()) > 0:
             await asyncio.sleep(min(HEARTBEAT_S, left_s))
             await self._send_report(artifact["id"], Report(self._name, order["stage"], "running", beat=int(left_s)))
-            (await self._client.get(f"/flow_runs/{run['id']}")).raise_for_status()
+            await self._request("GET", f"/flow_runs/{run['id']}")
         put_result(order, self._options.content)
         line = {"name": f"prefect.flow_runs.{STAGE_LOGGER}", "level": 20, "message": "done", "flow_run_id": run["id"]}
         await self._post("/logs/", [line | {"timestamp": _now()}])
@@ -69,8 +71,7 @@ class FakeWorker:
         await self._set_state(run["id"], "COMPLETED")
 
     async def _send_report(self, artifact: str, report: Report) -> None:
-        answer = await self._client.patch(f"/artifacts/{artifact}", json={"data": report.to_table()})
-        answer.raise_for_status()
+        await self._request("PATCH", f"/artifacts/{artifact}", {"data": report.to_table()})
 
     async def _set_state(self, run: str, state: str) -> bool:
         """Propose a state; False if the server rejects it, as when another worker was faster."""
@@ -78,9 +79,16 @@ class FakeWorker:
         return bool(answer["status"] == "ACCEPT")
 
     async def _post(self, path: str, body: Any = None, **content: Any) -> Any:
-        answer = await self._client.post(path, json=content if body is None else body)
-        answer.raise_for_status()
-        return answer.json() if answer.content else None
+        return await self._request("POST", path, content if body is None else body)
+
+    async def _request(self, method: str, path: str, body: Any = None) -> Any:
+        """Send a request, again after a lost connection as Prefect's client does; the JSON of the answer."""
+        for _ in range(TRIES):
+            with contextlib.suppress(httpx.TransportError):
+                answer = (await self._client.request(method, path, json=body)).raise_for_status()
+                return answer.json() if answer.content else None
+            await asyncio.sleep(1)
+        raise RuntimeError(f"{method} {path} got no answer in {TRIES} attempts")
 
 
 def put_result(order: dict[str, Any], content: str) -> None:
@@ -130,7 +138,9 @@ def _put(path: Path, content: str) -> None:
 
 async def work_all(options: argparse.Namespace) -> None:
     """Run the workers until the process ends."""
-    limits = httpx.Limits(max_connections=options.workers, max_keepalive_connections=options.workers)
+    limits = httpx.Limits(
+        max_connections=options.workers, max_keepalive_connections=options.workers, keepalive_expiry=KEEP_S
+    )
     url = os.environ["PREFECT_API_URL"]
     async with httpx.AsyncClient(base_url=url, timeout=300, limits=limits, trust_env=False) as client:
         delays = [QUERY_S * number / options.workers for number in range(options.workers)]

@@ -1,6 +1,6 @@
-"""Heartbeats of a flow run that this process started itself: Prefect's own thread of them ends a second too late.
+"""Sends the heartbeats of a flow run in place of Prefect, whose heartbeat thread delays the end of a run.
 
-Prefect's heartbeat thread sleeps in steps of a second, and the end of a flow waits for it: half a second in each run.
+Prefect's thread sleeps in steps of a second, and the end of a flow waits for it: half a second in each run.
 """
 
 import contextvars
@@ -22,9 +22,9 @@ def without_own_heartbeats() -> Iterator[None]:
 
 @contextmanager
 def run_heartbeat(event: str, interval_s: float) -> Iterator[None]:
-    """Send the event of Prefect's heartbeats for the flow run of this context until the block ends, which is at once.
+    """Send the heartbeats of this context's flow run during the block; the end of the block does not wait.
 
-    A server that knows the run by them marks it as crashed if they stop before its final state.
+    The server of `inkflow up` marks a run as crashed if they stop before the run has a final state.
 
     Args:
         event: name of the event.
