@@ -27,11 +27,11 @@ from flows.dvc_repo.change_detection import (
     StageInspector,
     active_graph,
     get_hashes,
+    output_hashes,
     path_of,
     run_key,
     set_hashes,
     temporary_hashes,
-    value_of,
 )
 from flows.dvc_repo.damaged_objects import contents, set_damaged_output_aside
 from flows.dvc_repo.dvc_errors import describe_error
@@ -42,6 +42,7 @@ from flows.dvc_repo.remote.results import verify_downloads
 from flows.dvc_repo.remote.stage_transfer import StageTransfer
 from flows.dvc_repo.restoration import Restoration
 from flows.dvc_repo.tracked_data import TrackedData
+from flows.engine.environment.records import LOCK as ENVIRONMENT_LOCK
 from flows.engine.output_backup import backup_outputs, discard_backup, is_outdated, restore_all, restore_outputs
 from flows.engine.planning.change_messages import describe, name_some
 from flows.engine.planning.stage_facts import Facts
@@ -242,9 +243,9 @@ class Repository:
             return Result(name, self._tracked.update(dvc_stage, name, is_renewed=facts.renewed), reasons)
         self._lock.ensure_unused(dvc_stage)
         if not force and not facts.always and self._restoration.restore(dvc_stage):
-            outputs = _output_hashes(dvc_stage)
-            if self._environment is not None:
-                self._environment.restore(name, outputs)
+            outputs = output_hashes(dvc_stage)
+            if self._environment is not None and self._environment.restore(name, outputs):
+                self._repo.scm_context.track_file(ENVIRONMENT_LOCK)
             changes = facts.changes_when_restored(changes, outputs)
             return Result(name, Outcome.RESTORED, tuple(map(describe, changes)))
         return reasons
@@ -279,8 +280,8 @@ class Repository:
             self._repo.stage_cache.save(stage)
         stage.commit()
         self._lockfile.add(stage)
-        if self._environment is not None:
-            self._environment.record(name, _output_hashes(stage))
+        if self._environment is not None and self._environment.record(name, output_hashes(stage)):
+            self._repo.scm_context.track_file(ENVIRONMENT_LOCK)
         del self._begun[name]
         discard_backup(self.root, name)
 
@@ -292,7 +293,3 @@ class Repository:
             stage.remove_outs()
             restore_outputs(self.root, name)
         set_hashes(stage, recorded)
-
-
-def _output_hashes(stage: DvcStage) -> dict[str, str]:
-    return {path_of(out): value_of(out.hash_info) for out in stage.outs}

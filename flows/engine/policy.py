@@ -116,7 +116,9 @@ def load_policies(root: Path) -> Policies:
         text = path.read_text(encoding="utf-8", errors="replace")
         content: Any = parse_yaml(text)
     except (OSError, ValueError, YAMLError) as error:
-        if isinstance(error, YAMLError) and not re.search(r"^(stages|workers)\s*:", text, re.MULTILINE):
+        if isinstance(error, YAMLError) and not re.search(
+            r"^(stages|workers|environment|other_results)\s*:", text, re.MULTILINE
+        ):
             return _ignore()
         raise PolicyInvalid(f"{PATH} cannot be read: {' '.join(str(error).split())}") from error
     if not content or (isinstance(content, Mapping) and not any(content.values())):
