@@ -91,12 +91,12 @@ class Restoration:
         Returns:
             False if there is none, or it cannot be restored.
         """
-        other = self._cache.other_result(stage)
-        if other is None:
-            return False
         try:
+            other = self._cache.other_result(stage)
+            if other is None:
+                return False
             other.make_newest()
-        except OSError:
+        except (OSError, InkflowError):  # a read-only cache, or a remote that fails: the stage can still run
             return False
         for out in stage.outs:
             out.hash_info = HashInfo()  # else DVC looks for the recorded outputs alone
