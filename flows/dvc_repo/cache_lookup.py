@@ -26,6 +26,7 @@ from dvc_objects.errors import ObjectFormatError
 from flows.dvc_repo.change_detection import (
     HASH,
     can_be_cached,
+    output_hashes,
     overlap,
     parameters_text,
     path_of,
@@ -85,7 +86,7 @@ class CacheLookup:
             Hashes by path; None if an output is not in the cache.
         """
         dvc_stage = self._stages[stage]
-        recorded = {path_of(out): value_of(out.hash_info) for out in dvc_stage.outs}
+        recorded = output_hashes(dvc_stage)
         if dvc_stage.cmd is None or dvc_stage.frozen:
             missing = {out: recorded[path_of(out)] for out in dvc_stage.outs if not out.exists}
             are_available = all(value and self._is_available(value, out.remote) for out, value in missing.items())
@@ -158,7 +159,7 @@ class CacheLookup:
             None if there is no such result, if execution.yaml has `other_results: run`, or if the workspace still has
             the recorded outputs, which another result would overwrite.
         """
-        is_allowed = self.allows(stage, {path_of(out): value_of(out.hash_info) for out in stage.outs})
+        is_allowed = self.allows(stage, output_hashes(stage))
         if not can_be_cached(stage) or (is_allowed and not any(out.workspace_status() for out in stage.outs)):
             return None
         for entry in filter(is_complete_entry, self._entries(stage)):

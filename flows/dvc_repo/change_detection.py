@@ -129,6 +129,11 @@ def path_of(entry: Any) -> str:
     return str(os.path.relpath(entry.fs_path, entry.repo.root_dir))
 
 
+def output_hashes(stage: DvcStage) -> Hashes:
+    """Return the hash of each output by path; an output without one has an empty text."""
+    return {path_of(out): value_of(out.hash_info) for out in stage.outs}
+
+
 def value_of(hash_info: HashInfo | None) -> str:
     """Return the hash as text; empty if there is none."""
     return str(hash_info.value) if hash_info else ""

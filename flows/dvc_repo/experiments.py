@@ -26,7 +26,6 @@ from flows.core.git_snapshot import take_snapshot
 from flows.core.params_edit import PATH as PARAMS
 from flows.dvc_repo.change_detection import files_of, path_of
 from flows.dvc_repo.dvc_config import write_local_config
-from flows.engine.environment.records import LOCK as ENVIRONMENT_LOCK
 from flows.engine.processes.command_runner import terminate_orphans
 from stages.base.errors import InvalidInput
 from stages.base.yaml_text import parse_yaml
@@ -165,15 +164,13 @@ def save_experiment(name: str, targets: Sequence[str], outputs: Sequence[str]) -
     Raises:
         DvcFailed: DVC could not save it.
     """
-    patterns = [LOCK_FILES, f":(literal){ENVIRONMENT_LOCK}", *(f":(literal){output}" for output in outputs)]
+    patterns = [LOCK_FILES, *(f":(literal){output}" for output in outputs)]
     untracked = git_names(["ls-files", "-z", "--others", "--", *patterns], Path())
     try:
         with Repo() as repo:
             uncached = {str(out) for out in repo.index.outs if not out.use_cache}
             # DVC itself adds a new dvc.lock only at the top of the git repository.
-            included = [
-                path for path in untracked if path in uncached or Path(path).name in ("dvc.lock", ENVIRONMENT_LOCK)
-            ]
+            included = [path for path in untracked if path in uncached or Path(path).name == "dvc.lock"]
             repo.experiments.save(targets=list(targets), name=name, force=True, include_untracked=included)
     except DvcException as error:
         raise DvcFailed(f"DVC cannot save the experiment {name}: {error}") from error

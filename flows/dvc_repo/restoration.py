@@ -10,7 +10,7 @@ from dvc.stage.cache import RunCacheNotFoundError
 from dvc_data.hashfile.hash_info import HashInfo
 
 from flows.dvc_repo.cache_lookup import CacheLookup
-from flows.dvc_repo.change_detection import can_be_cached, path_of, temporary_hashes, value_of
+from flows.dvc_repo.change_detection import can_be_cached, output_hashes, path_of, temporary_hashes, value_of
 from flows.dvc_repo.damaged_objects import set_damaged_output_aside
 from flows.dvc_repo.lockfile import LockfileWriter
 from flows.dvc_repo.locking import RepoLock
@@ -42,7 +42,7 @@ class Restoration:
         """
         if stage.changed_stage() or stage.changed_deps() or stage.changed_outs(allow_missing=True):
             return False
-        if not self._cache.allows(stage, {path_of(out): value_of(out.hash_info) for out in stage.outs}):
+        if not self._cache.allows(stage, output_hashes(stage)):
             return False
         cached = {out: value_of(out.hash_info) for out in stage.outs if out.use_cache}
         if not all(out in cached or out.exists for out in stage.outs) or not self._fetch(stage, cached):
@@ -57,7 +57,7 @@ class Restoration:
                 stage.save_deps()
                 for out in stage.outs:
                     out.hash_info = HashInfo()  # else DVC takes the recorded outputs for those of the new inputs
-            recorded = {path_of(out): value_of(out.hash_info) for out in stage.outs}
+            recorded = output_hashes(stage)
             is_recorded = all(recorded.values())
             values = recorded if is_recorded else self._cache.entry_outputs(stage)
             if values is None:
@@ -91,12 +91,12 @@ class Restoration:
         Returns:
             False if there is none, or it cannot be restored.
         """
-        other = self._cache.other_result(stage)
-        if other is None:
-            return False
         try:
+            other = self._cache.other_result(stage)
+            if other is None:
+                return False
             other.make_newest()
-        except OSError:
+        except (OSError, InkflowError):  # a read-only cache, or a remote that fails: the stage can still run
             return False
         for out in stage.outs:
             out.hash_info = HashInfo()  # else DVC looks for the recorded outputs alone

@@ -199,7 +199,9 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "workers": Workers,
     "pools": PoolLimits,
 }
-OWN_SECTION = re.compile(r"^(stages|resources|workers|pools|assets|cosmetic|other_results)\s*:", re.MULTILINE)
+OWN_SECTION = re.compile(
+    r"^(stages|resources|workers|pools|assets|cosmetic|environment|other_results)\s*:", re.MULTILINE
+)
 
 
 def load_policies(root: Path) -> Policies:

@@ -1,5 +1,6 @@
 """Runs the pipeline as a Prefect flow: states of tasks, logs, failures with the stage's own message."""
 
+import re
 from typing import Any
 
 import pytest
@@ -79,6 +80,24 @@ def test_completed_then_cached(diamond: Toy, inkflow: Inkflow, prefect_url: str)
     assert second.message("source") == "ran: knobs.speed 1 → 2"
     assert second.message("side@left") == "restored from the run cache: left missing"
     assert second.message("join") == "unchanged"
+
+
+def test_another_result(toy: Toy, inkflow: Inkflow, prefect_url: str) -> None:
+    """A stage that is restored to another result than dvc.lock names is `Cached`, and its message says so."""
+    toy.write(
+        {"dvc.yaml": "stages:\n  s: {cmd: cp chip out, deps: [in], outs: [out]}\n", "in": "1\n", "chip": "ours\n"}
+    )
+    assert inkflow("run", "--no-server", folder=toy.folder).returncode == 0
+    lock = toy.read("dvc.lock")
+    toy.write({"dvc.lock": re.sub(r"(path: out\n +hash: md5\n +md5: )\w+", rf"\g<1>{'a' * 32}", lock)})
+    process = inkflow("run", folder=toy.folder)
+    assert process.returncode == 0, process.stderr
+    run = finished_run(prefect_url, 1)
+    assert run.states == {"s": "Cached"}
+    assert run.message("s") == (
+        "restored from the run cache: another result for the same inputs; dvc.lock names one that no cache here has"
+    )
+    assert toy.read("dvc.lock") == lock
 
 
 def test_stage_output_in_the_log(diamond: Toy, inkflow: Inkflow, prefect_url: str) -> None:

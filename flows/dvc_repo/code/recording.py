@@ -14,10 +14,19 @@ from dvc_data.hashfile.hash_info import HashInfo
 from dvc_data.hashfile.meta import Meta
 
 from flows.dvc_repo.cache_lookup import CacheLookup
-from flows.dvc_repo.change_detection import HASH, can_be_cached, path_of, run_key, temporary_hashes, value_of
+from flows.dvc_repo.change_detection import (
+    HASH,
+    can_be_cached,
+    output_hashes,
+    path_of,
+    run_key,
+    temporary_hashes,
+    value_of,
+)
 from flows.dvc_repo.code.old_content import OldContent
 from flows.dvc_repo.lockfile import LockfileWriter
 from flows.dvc_repo.remote.results import run_cache_folder
+from flows.engine.environment.records import LOCK as ENVIRONMENT_LOCK
 from flows.engine.planning.stage_facts import CosmeticChange
 from stages.base.files import replacing
 
@@ -69,15 +78,15 @@ class Recording:
     def finished(self, stage: DvcStage) -> None:
         """Record a stage that has run: in dvc.lock, with its environment; its code is kept for later comparisons."""
         self._add_to_lock(stage)
-        if self._environment is not None:
-            self._environment.record(stage.addressing, output_hashes(stage))
+        if self._environment is not None and self._environment.record(stage.addressing, output_hashes(stage)):
+            self._repo.scm_context.track_file(ENVIRONMENT_LOCK)
 
     def restored(self, stage: DvcStage) -> dict[str, str]:
         """Record the environment of a stage that was restored, keep its code, and return the hashes of its outputs."""
         self._keep_code(stage)
         outputs = output_hashes(stage)
-        if self._environment is not None:
-            self._environment.restore(stage.addressing, outputs)
+        if self._environment is not None and self._environment.restore(stage.addressing, outputs):
+            self._repo.scm_context.track_file(ENVIRONMENT_LOCK)
         return outputs
 
     def _add_to_lock(self, stage: DvcStage) -> None:
@@ -131,11 +140,6 @@ class Recording:
 
         with replacing(target) as temporary:
             dump_yaml(str(temporary), entry)
-
-
-def output_hashes(stage: DvcStage) -> dict[str, str]:
-    """Return the hash of each output by its path."""
-    return {path_of(out): value_of(out.hash_info) for out in stage.outs}
 
 
 def _hashes(stage: DvcStage) -> dict[str, Any]:

@@ -37,41 +37,36 @@ class EnvironmentRecords:
         return {name for entry in self._read().values() for name in entry if name != DIGEST}
 
     def of(self, stage: str, outputs: Mapping[str, str]) -> Environment:
-        """Return the environment in which `outputs` of `stage` were made; empty if it is not known."""
+        """Return the environment in which `outputs`, hashes by path, of `stage` were made; empty if it is not known."""
         entry = self._read().get(stage, {})
         if entry.get(DIGEST) == _digest(outputs):
             return {name: value for name, value in entry.items() if name != DIGEST}
-        return self.made(outputs)
-
-    def made(self, outputs: Mapping[str, str]) -> Environment:
-        """Return the environment of outputs in this cache, given as hashes by path; empty if it is not known."""
         with suppress(OSError, ValueError):
             content = json.loads((self._history / _digest(outputs)).read_text(encoding="utf-8"))
             return {str(name): str(value) for name, value in content.items()} if isinstance(content, dict) else {}
         return {}
 
-    def add(self, stage: str, outputs: Mapping[str, str], environment: Environment) -> None:
-        """Record the environment in which `stage` has just made `outputs`; an empty one removes the entry."""
+    def add(self, stage: str, outputs: Mapping[str, str], environment: Environment) -> bool:
+        """Record the environment in which `stage` has just made `outputs`, in the cache too; see `put`."""
         if environment:
-            with suppress(
-                OSError, OutputError
-            ):  # the cache is read-only: the result itself could not be recorded either
+            with suppress(OSError, OutputError):  # in a read-only cache
                 self._history.mkdir(exist_ok=True)
                 write_text(self._history / _digest(outputs), json.dumps(environment, sort_keys=True))
-        self.put(stage, outputs, environment)
+        return self.put(stage, outputs, environment)
 
-    def put(self, stage: str, outputs: Mapping[str, str], environment: Environment) -> None:
-        """Write the entry of a stage, or remove it if the environment is empty, and leave the others as they are."""
+    def put(self, stage: str, outputs: Mapping[str, str], environment: Environment) -> bool:
+        """Write the entry of a stage, or remove it if the environment is empty; return True if the file changed."""
         entries = dict(self._read())
         entry = {DIGEST: _digest(outputs), **dict(sorted(environment.items()))} if environment else None
         if entries.get(stage) == entry:
-            return
+            return False
         if entry is None:
             del entries[stage]
         else:
             entries[stage] = entry
         lines = [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in sorted(entries.items())]
-        write_text(self._path, "{\n" + ",\n".join(lines) + "\n}\n")
+        write_text(self._path, "{\n" + ",\n".join(lines) + "\n}\n" if lines else "{}\n")
+        return True
 
     def _read(self) -> Mapping[str, dict[str, str]]:
         """The entries by stage.

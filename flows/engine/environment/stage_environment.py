@@ -56,14 +56,14 @@ class StageEnvironment:
             return False
         return all(difference.policy != "rerun" for difference in self.differences(stage, outputs))
 
-    def record(self, stage: str, outputs: Mapping[str, str]) -> None:
-        """Record the present environment as that of `stage`, which has just made `outputs`."""
+    def record(self, stage: str, outputs: Mapping[str, str]) -> bool:
+        """Record the present environment as that of `stage`, which has just made `outputs`; True if it was new."""
         names = [name for name in self._settings(stage) if name != POLICY]
-        self._records.add(stage, outputs, {name: self._version(name) for name in names})
+        return self._records.add(stage, outputs, {name: self._version(name) for name in names})
 
-    def restore(self, stage: str, outputs: Mapping[str, str]) -> None:
-        """Record the environment in which the restored `outputs` of `stage` were made, if it is known."""
-        self._records.put(stage, outputs, self._records.of(stage, outputs))
+    def restore(self, stage: str, outputs: Mapping[str, str]) -> bool:
+        """Record the environment in which restored `outputs` of `stage` were made, if known; True if it was new."""
+        return self._records.put(stage, outputs, self._records.of(stage, outputs))
 
     def _version(self, name: str) -> str:
         if name not in self._present:
