@@ -113,8 +113,8 @@ stages:
     project.write({"dvc.yaml": text, "src/shared.py": "C = 1\n", "src/a.txt": "", "src/b.txt": ""} | names)
     assert main(["deps", "--write"]) == 0
     written = project.read("dvc.yaml")
-    assert "    do:\n      deps:\n        - src/shared.py\n        - src/fit_${item}.py\n      cmd:" in written
-    assert "    deps:\n      - src/shared.py\n      - src/grid_${item.size}.py\n    matrix:" in written
+    assert "_${item}.py\n      deps:\n        - src/shared.py\n        - src/fit_${item}.py\n      outs:" in written
+    assert "[a]}\n    deps:\n      - src/shared.py\n      - src/grid_${item.size}.py\n    cmd:" in written
     assert 'deps: ["src/${key}.txt", src/plan.py, src/shared.py]' in written
     assert main(["deps", "--check"]) == 0
 
