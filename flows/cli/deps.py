@@ -9,6 +9,7 @@ from typing import Any
 from flows.cli.output import print_json
 from flows.core.errors import PipelineInvalid
 from flows.dvc_repo.repository import Repository
+from flows.python_code.cosmetic import CosmeticJudge
 from flows.python_code.deps_edit import Edit, Project, apply_edit, plan_edit, without_kept
 from flows.python_code.imports import ImportFinder
 from flows.python_code.stage_code import Finding, compare, python_files
@@ -30,16 +31,19 @@ def deps(arguments: argparse.Namespace) -> int:
         targets = repository.resolve(arguments.stages, arguments.folder)
         finder = ImportFinder(root, files)
         findings = [_compare(stage, finder, files) for stage in repository.code(targets)]
+        judge = CosmeticJudge(root, finder)
+        judgements = {item.stage.name: judge.judge(item.stage) for item in findings if item.files}
+        reasons = {name: reason for name, reason in judgements.items() if isinstance(reason, str)}
         project = Project(root, files, repository.may_be_declared)
         edits = _plan(findings, project) if arguments.write else []
     if edits:
         _write(edits, root)
     if arguments.json:
-        print_json({"stages": [_row(finding, strict=arguments.strict) for finding in findings]})
+        print_json({"stages": [_row(finding, reasons, strict=arguments.strict) for finding in findings]})
     elif arguments.write:
         _print_edits(edits)
     else:
-        _print_findings(findings, strict=arguments.strict)
+        _print_findings(findings, reasons, strict=arguments.strict)
     is_wrong = any(item.missing or item.needless or (arguments.strict and item.unused) for item in findings)
     return EXIT_FAILED if arguments.check and is_wrong else EXIT_DONE
 
@@ -91,7 +95,7 @@ def _read(path: Path) -> str:
     return path.read_bytes().decode()  # not as text, which would change the ends of lines
 
 
-def _row(finding: Finding, *, strict: bool) -> dict[str, Any]:
+def _row(finding: Finding, reasons: Mapping[str, str], *, strict: bool) -> dict[str, Any]:
     return {
         "stage": finding.stage.name,
         "file": finding.stage.file,
@@ -100,6 +104,7 @@ def _row(finding: Finding, *, strict: bool) -> dict[str, Any]:
         "needless": list(finding.needless),
         "dynamic": list(finding.dynamic),
         "not_looked_at": list(finding.unknown),
+        "comments_count": reasons.get(finding.stage.name),
         **({"unused": list(finding.unused)} if strict else {}),
     }
 
@@ -111,17 +116,22 @@ def _print_edits(edits: Sequence[Edit]) -> None:
     print(f"{len(edits)} entries changed" if edits else "Nothing to change: all stages declare their code")
 
 
-def _print_findings(findings: Sequence[Finding], *, strict: bool) -> None:
+def _print_findings(findings: Sequence[Finding], reasons: Mapping[str, str], *, strict: bool) -> None:
     for finding in findings:
         print(f"{finding.stage.name}: {'; '.join(_parts(finding, strict=strict)) or NOTHING_MISSING}")
-    notes = dict.fromkeys(note for finding in findings for note in finding.dynamic)
-    if notes:
-        print("\nImports of computed modules, which cannot be followed; declare what they load yourself:")
-        print("\n".join(f"  {note}" for note in notes))
-    others = dict.fromkeys(f"{item.stage.name}: {text}" for item in findings for text in item.unknown)
-    if others:
-        print("\nNot looked at, since it is no Python program of this project:")
-        print("\n".join(f"  {text}" for text in others))
+    notes = {
+        "Imports of computed modules, which cannot be followed; declare what they load yourself": [
+            note for finding in findings for note in finding.dynamic
+        ],
+        "Not looked at, since it is no Python program of this project": [
+            f"{item.stage.name}: {text}" for item in findings for text in item.unknown
+        ],
+        "A change of comments runs these stages": [f"{name}: {reason}" for name, reason in reasons.items()],
+    }
+    for title, texts in notes.items():
+        if texts:
+            print(f"\n{title}:")
+            print("\n".join(f"  {text}" for text in dict.fromkeys(texts)))
     wrong = sum(bool(item.missing or item.needless) for item in findings)
     if wrong:
         print(f"\n{wrong} of {len(findings)} stages declare other code than they import: `inkflow deps --write`")

@@ -91,7 +91,7 @@ def _find(root: Node, path: Sequence[str]) -> Node | None:
 
 
 def _create(text: str, parent: Node | None, path: Sequence[str], entries: Sequence[str]) -> str:
-    """Returns `text` with a new list after the first entry of the mapping `parent`."""
+    """Returns `text` with a new list in the mapping `parent`, after its first entry."""
     assert isinstance(parent, MappingNode) and parent.value
     name = path[-1]
     if parent.flow_style:
@@ -102,9 +102,12 @@ def _create(text: str, parent: Node | None, path: Sequence[str], entries: Sequen
     first = parent.value[0][0].start_mark
     indent = lines[first.line][: first.column]
     if indent.strip():
-        raise InvalidInput(f"{_dotted(path)} is missing, and its line has other text before it; add it by hand")
+        raise InvalidInput(f"{_dotted(path)} is missing, and its line has other text before it; edit it by hand")
     block = [f"{indent}{name}:{newline}", *(f"{indent}  - {_quoted(entry, flow=False)}{newline}" for entry in entries)]
-    return "".join([*lines[: first.line], *block, *lines[first.line :]])
+    place = parent.value[1][0].start_mark.line if len(parent.value) > 1 else first.line
+    while place > first.line + 1 and re.match(rf"{indent}#|\s*$", lines[place - 1]):  # comments on the next entry
+        place -= 1
+    return "".join([*lines[:place], *block, *lines[place:]])
 
 
 def _rewrite(text: str, node: SequenceNode, kept: Sequence[Node], add: Sequence[str], before: str | None) -> str:

@@ -16,39 +16,44 @@ from flows.python_code.readers import Readers, readers_in
 from flows.python_code.stage_code import StageCode, named_paths, python_files
 from flows.python_code.syntax import is_same_program
 
+Judge = Callable[[str, bytes, bytes], bool]
+
 
 class CosmeticJudge:
     """Judges changes of Python files in one project."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, finder: ImportFinder | None = None) -> None:
         self._root = root.resolve()
+        self._given = finder
 
     @cached_property
     def _finder(self) -> ImportFinder:
-        return ImportFinder(self._root, python_files(self._root))
+        return self._given or ImportFinder(self._root, python_files(self._root))
 
-    def judge(self, stage: StageCode) -> Callable[[str, bytes, bytes], bool] | None:
+    def judge(self, stage: StageCode) -> Judge | str:
         """Returns a function that tells for a path, its old and its new content, whether the change is cosmetic.
 
         Returns:
-            None if no change of the stage's code is cosmetic.
+            The reason if no change of the stage's code is cosmetic.
         """
         commands = parse_commands(stage.lines, stage.folder)
-        if any(isinstance(item, OtherCommand) and not item.is_harmless for item in commands):
-            return None
+        for item in commands:
+            if isinstance(item, OtherCommand) and not item.is_harmless:
+                return f"`{item.text}` is no Python program of this project"
         imports = [self._finder.imports_of(item) for item in commands if isinstance(item, Program)]
         if not imports or not all(item.is_own for item in imports):
-            return None
+            return "it runs no Python program of this project, or another one too"
         imported = {file for item in imports for file in item.files}
         declared = {
             file for file in self._finder.files if any(covers(path, file) for path in stage.dependencies)
         }  # what computed imports may load
         code = {file: self._readers(file) for file in imported | declared}
-        if any(readers.source for readers in code.values()):
-            return None
+        for file, readers in sorted(code.items()):
+            if readers.source:
+                return f"{file} may read source as text"
         read = _read_folders(code.values())
         if read is None:
-            return None
+            return "it searches Python files in an unknown folder"
         roots = [os.path.relpath(stage.folder / folder, self._root) for folder in read]
         data = {*named_paths(commands, self._root), *map(os.path.normpath, roots)}
         names = {name for readers in code.values() for name in readers.names}

@@ -1,6 +1,6 @@
 """Tells which changed dependencies of a stage have changed in comments, docstrings and formatting alone."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,10 @@ from flows.dvc_repo.code.graph_code import stage_code
 from flows.dvc_repo.code.old_content import Files, OldContent, folder_files, md5_of
 from flows.engine.planning.stage_facts import CosmeticChange
 from flows.engine.policy import Policies, load_policies
-from flows.python_code.cosmetic import CosmeticJudge
+from flows.python_code.cosmetic import CosmeticJudge, Judge
 
 HASH = "md5"
 CACHES = "__pycache__"  # by-products in a folder
-Judge = Callable[[str, bytes, bytes], bool]
 
 
 class CosmeticChanges:
@@ -46,7 +45,7 @@ class CosmeticChanges:
             return {}
         declared = stage_code(stage)
         judge = self._judge.judge(declared) if declared else None
-        if judge is None:
+        if judge is None or isinstance(judge, str):
             return {}
         found = {dep: self._change(dep, judge) for dep in plain}
         return {dep: change for dep, change in found.items() if change is not None}

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dvc.repo import Repo
@@ -47,7 +48,7 @@ def project(toy: Toy) -> Toy:
     return toy
 
 
-def report(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[str, dict[str, list[str]]]]:
+def report(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[str, dict[str, Any]]]:
     """Returns the exit code of `inkflow deps --json`, and its stages by name."""
     code = main(["deps", "--json", *arguments])
     return code, {row["stage"]: row for row in json.loads(capsys.readouterr().out)["stages"]}
@@ -64,6 +65,9 @@ def test_check_names_missing_and_needless_code(project: Toy, capsys: pytest.Capt
     assert stages["shell"]["not_looked_at"] == ["cat report.txt > copy".replace(" > ", " ")]
     assert main(["deps"]) == 0
     assert "report: missing: src/other.py; needless: src/lib" in capsys.readouterr().out
+    project.write({"src/train.py": "open(__file__)\n"})
+    _, stages = report(capsys, "train")
+    assert stages["train"]["comments_count"] == "src/train.py may read source as text"
 
 
 def test_write_edits_the_lists_and_nothing_else(project: Toy) -> None:
@@ -109,8 +113,8 @@ stages:
     project.write({"dvc.yaml": text, "src/shared.py": "C = 1\n", "src/a.txt": "", "src/b.txt": ""} | names)
     assert main(["deps", "--write"]) == 0
     written = project.read("dvc.yaml")
-    assert "    do:\n      deps:\n        - src/shared.py\n        - src/fit_${item}.py\n      cmd:" in written
-    assert "    deps:\n      - src/shared.py\n      - src/grid_${item.size}.py\n    matrix:" in written
+    assert "_${item}.py\n      deps:\n        - src/shared.py\n        - src/fit_${item}.py\n      outs:" in written
+    assert "[a]}\n    deps:\n      - src/shared.py\n      - src/grid_${item.size}.py\n    cmd:" in written
     assert 'deps: ["src/${key}.txt", src/plan.py, src/shared.py]' in written
     assert main(["deps", "--check"]) == 0
 
@@ -175,6 +179,7 @@ def test_computed_imports_make_nothing_needless(project: Toy, capsys: pytest.Cap
     )
     code, stages = report(capsys, "--check")
     assert code == 0
+    assert stages["b"]["comments_count"] is None
     assert stages["a"]["dynamic"] == ["src/other.py:2: importlib.import_module(sys.argv[1])"]
 
 

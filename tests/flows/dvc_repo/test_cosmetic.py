@@ -1,13 +1,18 @@
 """A change in comments, docstrings and formatting of a stage's code runs nothing, and is recorded."""
 
+import json
+import os
 import shutil
 import subprocess
+import sys
+from contextlib import chdir
 from pathlib import Path
 from random import Random
 
 import pytest
 from dvc.repo import Repo
 
+from flows.cli.main import main
 from flows.dvc_repo.repository import Repository
 from flows.engine.planning.plan import Decision, Verdict, plan
 from flows.engine.planning.stage_facts import nothing_to_do
@@ -53,23 +58,34 @@ def width( n ):
 '''
 
 
-@pytest.fixture
-def project(toy: Toy) -> Toy:
-    """A project that has run once, with its code committed."""
-    toy.write(
-        {
-            "dvc.yaml": GRAPH,
-            "src/train.py": TRAIN,
-            "src/lib/nets.py": NETS,
-            "data.txt": "1\n",
-            "params.yaml": "rate: 2\n",
-            ".dvcignore": "__pycache__\n",
-            ".gitignore": "__pycache__\n",
-        }
-    )
-    succeeded(run_engine())
-    commit()
+FILES = {
+    "dvc.yaml": GRAPH,
+    "src/train.py": TRAIN,
+    "src/lib/nets.py": NETS,
+    "data.txt": "1\n",
+    "params.yaml": "rate: 2\n",
+    ".dvcignore": "__pycache__\n",
+    ".gitignore": "__pycache__\n",
+}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a project that has run once, with its code committed."""
+    toy = Toy(tmp_path_factory.mktemp("finished"))
+    toy.write(FILES)
+    with chdir(toy.folder):
+        succeeded(run_engine())
+        commit()
     assert toy.read("model") == "32.0"
+    return toy.folder
+
+
+@pytest.fixture
+def project(finished: Path, toy: Toy, monkeypatch: pytest.MonkeyPatch) -> Toy:
+    """A copy of that project, which is also the current folder."""
+    monkeypatch.setenv("INKFLOW_PROJECT", str(toy.folder))  # not that of another test in this process
+    shutil.copytree(finished, toy.folder, dirs_exist_ok=True)
     return toy
 
 
@@ -127,6 +143,18 @@ def test_the_lock_is_that_of_dvc_commit(project: Toy) -> None:
     run_engine()
     subprocess.run(["dvc", "commit", "-q", "-f"], cwd=copy, check=True)
     assert (copy / "dvc.lock").read_text() == project.read("dvc.lock")
+
+
+def test_the_command_says_it_too(project: Toy, capsys: pytest.CaptureFixture[str]) -> None:
+    """`inkflow plan --json` has the reason, its exit code tells that dvc.lock is to be written, and a run prints it."""
+    project.write({"src/lib/nets.py": COMMENTED})
+    assert main(["plan", "--json", "--exit-code", "train"]) == 3
+    (row,) = json.loads(capsys.readouterr().out)["stages"]
+    assert (row["verdict"], row["reasons"]) == ("unchanged", ["comments only in src/lib/nets.py"])
+    command, environment = [sys.executable, "-m", "flows", "run", "--no-server"], os.environ | {"PYTHONPATH": str(ROOT)}
+    output = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    assert "= train    unchanged: comments only in src/lib/nets.py" in output
+    assert main(["plan", "--exit-code"]) == 0
 
 
 def test_code_runs(project: Toy) -> None:
@@ -255,6 +283,7 @@ def test_random_edits(project: Toy) -> None:
 
 
 @pytest.mark.farm
+@pytest.mark.timeout(1800)  # on a busy machine
 def test_200_random_edits_of_this_project(toy: Toy) -> None:
     """The plan is right about 200 random edits in the modules of a training, and a run does what it says.
 
