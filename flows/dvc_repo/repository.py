@@ -26,6 +26,7 @@ from flows.dvc_repo.change_detection import (
     StageInspector,
     active_graph,
     path_of,
+    recorded_hashes,
     run_key,
     temporary_hashes,
     value_of,
@@ -41,7 +42,7 @@ from flows.dvc_repo.remote.results import Remote, verify_downloads
 from flows.dvc_repo.remote.stage_transfer import StageTransfer
 from flows.dvc_repo.restoration import Restoration
 from flows.engine.output_backup import has_backup, has_backups, restore_all, restore_leftover
-from flows.engine.planning.change_messages import PULL_HINT, describe
+from flows.engine.planning.change_messages import PULL_HINT, Change, describe
 from flows.engine.planning.stage_facts import Facts
 from flows.engine.processes.command_runner import terminate_orphans
 from flows.engine.types import Command, Outcome, Result, Scope, Stage
@@ -142,7 +143,16 @@ class Repository:
     def facts(self, targets: Sequence[str] = (), scope: Scope = Scope.UPSTREAM) -> list[Facts]:
         """Return what DVC knows of the stages that `stages(targets, scope)` returns, in the same order."""
         with self._lock.locked():
-            return [self._inspector.facts(self._by_name[stage.name], stage) for stage in self.stages(targets, scope)]
+            return [self._facts(stage) for stage in self.stages(targets, scope)]
+
+    def _facts(self, stage: Stage) -> Facts:
+        """Return the facts of `stage`; files that another process is writing are not read."""
+        dvc_stage = self._by_name[stage.name]
+        try:
+            self._claims.ensure_not_written(dvc_stage)
+        except RepositoryBusy as error:
+            return Facts(stage, own=(Change("", str(error)),), recorded=recorded_hashes(dvc_stage))
+        return self._inspector.facts(dvc_stage, stage)
 
     def try_restore(self, stage: Stage, *, force: bool = False) -> Result | tuple[str, ...]:
         """Restore the outputs of `stage` from the cache, unless it is unchanged or must run.
