@@ -62,7 +62,7 @@ class StageInspector:
             own=own,
             dependencies=tuple(_dependency(dep, names) for dep, names in producers.items()),
             outputs=tuple(count_by_state(outputs, "outputs")) if is_recorded else (),
-            recorded={path_of(out): value_of(out.hash_info) for out in dvc_stage.outs if out.hash_info},
+            recorded=recorded_hashes(dvc_stage),
             present=_present(dvc_stage) if tracked else {},
             always=bool(dvc_stage.is_callback or dvc_stage.always_changed) and not dvc_stage.frozen,
             tracked=tracked,
@@ -79,6 +79,11 @@ class StageInspector:
             if names:
                 producers[dep] = tuple(names)
         return producers
+
+
+def recorded_hashes(stage: DvcStage) -> Hashes:
+    """Return the recorded hash of each output, by path."""
+    return {path_of(out): value_of(out.hash_info) for out in stage.outs if out.hash_info}
 
 
 def get_hashes(stage: DvcStage) -> SavedHashes:

@@ -4,12 +4,12 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import networkx as nx
 from dvc.exceptions import DvcException
-from dvc.lock import make_lock
+from dvc.lock import LockError, make_lock
 from dvc.repo import Repo
 from dvc.scm import NoSCM
 from dvc.stage import PipelineStage
@@ -158,20 +158,21 @@ def _lines(path: Path) -> list[str]:
 def load_graph(repo: Repo) -> "nx.DiGraph[DvcStage]":
     """Return the graph of the project; remove lock files without any content, on which DVC fails.
 
-    A full disk or a power failure leaves such a file. The run cache still has the results.
+    A full disk or a power failure leaves such a file. The run cache still has the results. DVC writes dvc.lock in
+    place: if it cannot be read, it is read again with DVC's lock, since another process may be writing it.
     """
     graph: nx.DiGraph[DvcStage]
     try:
         graph = repo.index.graph
     except DvcException:
-        if not _empty_lock_files(repo):
-            raise
-        with repo.lock:  # else another process may be writing the file at this moment
-            for path in _empty_lock_files(repo):
-                note_once(f"{path.relative_to(repo.root_dir)} was empty, and is removed")
-                path.unlink()
-        repo._reset()
-        graph = repo.index.graph
+        with ExitStack() as held:
+            with suppress(LockError):  # held for longer than a write takes: the file is complete by now
+                held.enter_context(repo.lock)
+                for path in _empty_lock_files(repo):
+                    note_once(f"{path.relative_to(repo.root_dir)} was empty, and is removed")
+                    path.unlink()
+            repo._reset()
+            graph = repo.index.graph
     return graph
 
 

@@ -26,6 +26,7 @@ from flows.dvc_repo.cache_lookup import CacheLookup
 from flows.dvc_repo.change_detection import (
     StageInspector,
     active_graph,
+    recorded_hashes,
     run_key,
     temporary_hashes,
 )
@@ -44,7 +45,7 @@ from flows.dvc_repo.remote.stage_transfer import StageTransfer
 from flows.dvc_repo.restoration import Restoration
 from flows.dvc_repo.tracked_data import TrackedData
 from flows.engine.output_backup import has_backup, has_backups, restore_all, restore_leftover
-from flows.engine.planning.change_messages import describe, without_cosmetic
+from flows.engine.planning.change_messages import Change, describe, without_cosmetic
 from flows.engine.planning.stage_facts import Facts
 from flows.engine.processes.command_runner import terminate_orphans
 from flows.engine.types import Command, Lineage, Outcome, Result, Scope, Stage
@@ -107,9 +108,8 @@ class Repository:
         self._recording = Recording(self._repo, self.cache, self._lockfile, self._cosmetic.old, self._environment)
         self._lock = RepoLock(self._repo)
         self._claims = FileClaims(self._repo)
-        self._running = RunningStages(
-            self._repo, self._order, self._lockfile, self._lock, self._claims, self._recording
-        )
+        running = (self._lockfile, self._lock, self._claims, self._recording)
+        self._running = RunningStages(self._repo, self._order, *running)
         self._restoration = Restoration(self._repo, self.cache, self._lockfile, self._lock, pull=pull)
         self._tracked = TrackedData(self._repo, self._lockfile, self._lock, pull=pull)
 
@@ -178,7 +178,16 @@ class Repository:
     def facts(self, targets: Sequence[str] = (), scope: Scope = Scope.UPSTREAM) -> list[Facts]:
         """Return what DVC knows of the stages that `stages(targets, scope)` returns, in the same order."""
         with self._lock.locked():
-            return [self._facts(stage) for stage in self.stages(targets, scope)]
+            return [self._planned_facts(stage) for stage in self.stages(targets, scope)]
+
+    def _planned_facts(self, stage: Stage) -> Facts:
+        """Return the facts of `stage`; files that another process is writing are not read."""
+        dvc_stage = self._by_name[stage.name]
+        try:
+            self._claims.ensure_not_written(dvc_stage)
+        except RepositoryBusy as error:
+            return Facts(stage, own=(Change("", str(error)),), recorded=recorded_hashes(dvc_stage))
+        return self._facts(stage)
 
     def try_restore(self, stage: Stage, *, force: bool = False) -> Result | tuple[str, ...]:
         """Restore the outputs of `stage` from the cache, unless it is unchanged or must run.

@@ -119,7 +119,7 @@ def restore_leftover(root: Path, stage: str) -> bool:
     try:
         with (folder / LIST).open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if (folder / LIST).exists():  # else another run has just restored it
+            if os.path.samestat(os.fstat(file.fileno()), (folder / LIST).stat()):  # else another run has restored it
                 restore_outputs(root, stage)
     except BlockingIOError:
         return False

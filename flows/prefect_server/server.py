@@ -67,6 +67,7 @@ class Server:
         """
         self._root, self._is_wanted = root, is_wanted
         self._home = (home or root / HOME).absolute()
+        self._is_home_given = home is not None
         self._home_lock = ExitStack()
         self._process: subprocess.Popen[bytes] | None = None
         self._start_error: OSError | None = None
@@ -166,6 +167,8 @@ class Server:
         first = self._home
         for number in count(2):
             self._home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if self._is_home_given:
+                return
             file = self._home_lock.enter_context((self._home / HOME_LOCK).open("a"))
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,6 +1,6 @@
 """Records stages whose code has changed in comments alone: in dvc.lock and in the run cache, without a run."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,7 +81,7 @@ class Recording:
         if self._environment is not None and self._environment.record(stage.addressing, output_hashes(stage)):
             self._repo.scm_context.track_file(ENVIRONMENT_LOCK)
 
-    def restored(self, stage: DvcStage) -> dict[str, str]:
+    def restored(self, stage: DvcStage) -> Mapping[str, str]:
         """Record the environment of a stage that was restored, keep its code, and return the hashes of its outputs."""
         self._keep_code(stage)
         outputs = output_hashes(stage)

@@ -8,16 +8,18 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
-from dvc.rwlock import RWLOCK_FILE, rwlock
+from dvc.rwlock import RWLOCK_FILE, RWLockFileCorruptedError, rwlock
 from dvc.stage import Stage as DvcStage
 
 from flows.dvc_repo.change_detection import overlap
+from flows.dvc_repo.lockfile import repair_rwlock
 from flows.dvc_repo.locking import RepositoryBusy
 
 
@@ -36,29 +38,36 @@ class FileClaims:
             RepositoryBusy: a process does.
         """
         reads, writes = _paths(stage)
-        used = [*([] if stage.frozen else reads), *writes]
-        for path, pid, command in self._foreign_writers():
-            if any(overlap(path, own) for own in used) and psutil.pid_exists(pid):
-                name = os.path.relpath(path, self._repo.root_dir)
-                raise RepositoryBusy(f"{name} is being written by another process ({command}, process id {pid})")
+        self._ensure_free([*([] if stage.frozen else reads), *writes], "write", "written")
 
     def ensure_unused(self, stage: DvcStage) -> None:
         """Ensure that no other process uses the outputs of `stage` or writes its inputs.
 
         Raises:
-            LockError: a process does.
+            RepositoryBusy: a process does.
         """
-        with ExitStack() as claim:
-            self._enter(claim, stage)
+        reads, writes = _paths(stage)
+        self._ensure_free([*reads, *writes], "write", "written")
+        self._ensure_free(writes, "read", "read")
 
     def claim(self, stage: DvcStage) -> None:
         """List the files of `stage` as in use until `release`.
 
+        What is written has the command as DVC's own functions call it, so that they accept it in this process. What is
+        read has a name for each stage: two stages that read a file end at different times.
+
         Raises:
             LockError: another process uses its outputs or writes its inputs.
         """
+        reads, writes = _paths(stage)
+        command = " ".join(sys.argv)
         with ExitStack() as claim:
-            self._enter(claim, stage)
+            try:
+                claim.enter_context(self._listed(command, [], writes))
+            except RWLockFileCorruptedError:  # another run was killed while it wrote the list
+                repair_rwlock(self._repo)
+                claim.enter_context(self._listed(command, [], writes))
+            claim.enter_context(self._listed(f"{command} ({stage.addressing})", reads, []))
             self._held[stage.addressing] = claim.pop_all()
 
     def release(self, stage: DvcStage) -> None:
@@ -68,26 +77,29 @@ class FileClaims:
             with suppress(DvcException, AssertionError, KeyError):  # a person has removed the list, as DVC advises
                 claim.close()
 
-    def _enter(self, claim: ExitStack, stage: DvcStage) -> None:
-        """List the files of `stage` until `claim` closes.
-
-        What is written has the command as DVC's own functions call it, so that they accept it in this process. What is
-        read has a name for each stage: two stages that read a file end at different times.
-        """
-        reads, writes = _paths(stage)
+    def _listed(self, command: str, reads: Sequence[str], writes: Sequence[str]) -> AbstractContextManager[None]:
         hardlink = self._repo.config["core"].get("hardlink_lock", False)
-        where, command = (self._repo.tmp_dir, self._repo.fs), " ".join(sys.argv)
-        claim.enter_context(rwlock(*where, command, [], writes, hardlink))
-        claim.enter_context(rwlock(*where, f"{command} ({stage.addressing})", reads, [], hardlink))
+        listed: AbstractContextManager[None] = rwlock(
+            self._repo.tmp_dir, self._repo.fs, command, reads, writes, hardlink
+        )
+        return listed
 
-    def _foreign_writers(self) -> list[tuple[str, int, str]]:
-        """Return path, process id and command of each file that a process other than this one writes."""
+    def _ensure_free(self, paths: Sequence[str], kind: str, done: str) -> None:
+        """Ensure that no other process has listed one of `paths` with this kind of use; changes nothing."""
+        for path, pid, command in self._foreign_entries(kind):
+            if any(overlap(path, own) for own in paths) and psutil.pid_exists(pid):
+                name = os.path.relpath(path, self._repo.root_dir)
+                raise RepositoryBusy(f"{name} is being {done} by another process ({command}, process id {pid})")
+
+    def _foreign_entries(self, kind: str) -> list[tuple[str, int, str]]:
+        """Return path, process id and command of each entry of another process."""
         try:
-            content = json.loads(self._path.read_text(encoding="utf-8"))
-            writers = [(str(path), int(info["pid"]), str(info["cmd"])) for path, info in content["write"].items()]
+            content: dict[str, Any] = json.loads(self._path.read_text(encoding="utf-8")).get(kind, {})
+            infos = [(path, info) for path, use in content.items() for info in (use if kind == "read" else [use])]
+            entries = [(path, int(info["pid"]), str(info["cmd"])) for path, info in infos]
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
             return []  # there is no list, or DVC does not accept it, which `claim` reports
-        return [writer for writer in writers if writer[1] != os.getpid()]
+        return [entry for entry in entries if entry[1] != os.getpid()]
 
 
 def _paths(stage: DvcStage) -> tuple[Sequence[str], Sequence[str]]:

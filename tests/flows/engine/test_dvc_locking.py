@@ -39,6 +39,18 @@ print("held", flush=True)
 input()
 """
 
+WRITE = """
+from dvc.repo import Repo
+r = Repo()
+text = open("dvc.lock").read()
+with r.lock, open("dvc.lock", "w") as file:
+    file.write(text[:9])
+    file.flush()
+    print("held", flush=True)
+    input()
+    file.write(text[9:])
+"""
+
 
 @contextmanager
 def locking_process(program: str) -> Iterator["subprocess.Popen[str]"]:
@@ -81,6 +93,18 @@ def test_beside_dvc_repro(toy: Toy, slow: str) -> None:
     assert toy.runs("a") == (1 if slow == "a" else 2)
     assert toy.read("b") == toy.read("in")
     assert status() == {}
+
+
+def test_lock_file_that_is_being_written(toy: Toy) -> None:
+    """A dvc.lock of which `dvc` has written a part is read when it is complete; it is no error and not removed."""
+    toy.write({"dvc.yaml": PAIR.format(a=0, b=0), "in": "one\n"})
+    succeeded(run_engine())
+    with locking_process(WRITE) as writer:
+        timer = threading.Timer(0.5, writer.communicate, ["\n"])
+        timer.start()
+        results = succeeded(run_engine())
+        timer.join()
+    assert set(outcomes(results).values()) == {Outcome.UNCHANGED}
 
 
 def test_recording_waits(toy: Toy) -> None:

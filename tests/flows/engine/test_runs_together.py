@@ -6,8 +6,9 @@ import pytest
 
 from flows.core.file_lock import run_lock
 from flows.engine.output_backup import has_backups
+from flows.engine.planning.plan import Verdict
 from tests.conftest import Toy, wait_until
-from tests.flows.engine.helpers import counts, status
+from tests.flows.engine.helpers import counts, make_plan, status
 from tests.flows.engine.test_beside_dvc import HELD, RUN, started
 from tests.flows.engine.test_interruption import slow
 
@@ -120,3 +121,17 @@ def test_run_that_edits_parameters_is_alone(toy: Toy, shared: bool) -> None:
             run.communicate(timeout=120)
             assert run.returncode == 0
     assert Path("b").exists() is shared
+
+
+def test_plan_beside_a_run(toy: Toy) -> None:
+    """A plan does not read the files that a run is writing: it names them, and the process that writes them."""
+    toy.write({"dvc.yaml": HELD, "in": "one\n"})
+    with started(*RUN) as run:
+        wait_until((toy.folder / "a.runs").exists, timeout_s=120)
+        decision = make_plan()["a"]
+        assert decision.verdict is Verdict.RUN
+        assert decision.reasons[0].startswith("a is being written by another process (")
+        assert decision.reasons[0].endswith(f"process id {run.pid})")
+        toy.write({"go": ""})
+        run.communicate(timeout=120)
+    assert {each.verdict for each in make_plan().values()} == {Verdict.UNCHANGED}
