@@ -93,10 +93,11 @@ class Notifier(threading.Thread):
                 outbox.deliver(self._save)
 
     def _save(self) -> None:
-        """Writes the record, if it has changed."""
+        """Writes the record, if it has changed; a full disk, which may be the message, stops no delivery."""
         if (text := json.dumps(self._record)) != self._written:
-            write_text(self._path, text)
-            self._written = text
+            with suppress(InkflowError):
+                write_text(self._path, text)
+                self._written = text
 
     def _handle(self, event: Mapping[str, Any], api: httpx.Client) -> None:
         """Posts a failure, or the first success after one; remembers since when a run waits."""

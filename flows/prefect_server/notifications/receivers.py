@@ -142,10 +142,12 @@ def open_receiver(text: str) -> Receiver:
         ) from error
     if not isinstance(block, NotificationBlock):
         raise InvalidInput(f"--notify: {text} is no notification block; expected one such as slack-webhook/on-call")
-    return BlockReceiver(text, key, block)
+    return BlockReceiver(shown(text), key, block)
 
 
 def shown(text: str) -> str:
-    """Returns what may be shown of a receiver: the name of its service."""
+    """Returns what may be shown of a receiver: the name of its service, or of the block."""
+    if BLOCK.fullmatch(text):
+        return text
     scheme, separator, _ = text.partition("://")
     return f"{scheme}://{MASK}" if separator and re.fullmatch(r"[\w+-]{1,20}", scheme) else "a text that is no URL"

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx
 import pytest
 from prefect.blocks.core import Block
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
@@ -83,7 +84,7 @@ def test_reason_has_no_secret(receiver: Receiver, scheme: str) -> None:
         open_receiver(url).send(POST)
     assert "403" in str(caught.value)
     assert SECRET not in str(caught.value) + shown(url)
-    assert shown(url) == f"{scheme}://***"
+    assert [shown(url), shown("slack-webhook/on-call")] == [f"{scheme}://***", "slack-webhook/on-call"]
 
 
 @pytest.mark.parametrize(
@@ -133,6 +134,17 @@ def test_post_that_nobody_takes_is_given_up(capsys: pytest.CaptureFixture[str]) 
     Outbox(open_receiver("ntfy://127.0.0.1:9/x"), waiting).deliver(lambda: None)  # type: ignore[arg-type]
     assert waiting == []
     assert "given up after a day: Inkflow: nightly Failed no model" in capsys.readouterr().out
+
+
+def test_record_that_cannot_be_written_stops_no_message(tmp_path: Path, receiver: Receiver) -> None:
+    """A message is delivered though its record cannot be written: a full disk may be what it tells."""
+    (tmp_path / "file").touch()
+    notifier = Notifier("http://127.0.0.1:9/api", None, tmp_path / "file" / "notified.json")
+    notifier.set_receivers([Webhook(f"http://127.0.0.1:{receiver.port}/hook")])
+    notifier._post("k1", "nightly", "1", "wise-owl", "Failed", "no space left")
+    with pytest.raises(httpx.ConnectError), notifier._api as api:
+        notifier.poll(api)
+    assert [post["message"] for post in receiver.posted] == ["no space left"]
 
 
 def test_record_of_an_earlier_version_is_kept(tmp_path: Path) -> None:
