@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # imports Optuna, which is an extra and takes a second
     from flows.experiments.search.search_trials import SearchTrials
 
 STUDIES, REPORTS = Path(".inkflow/search"), Path("reports/search")
+OTHER_REPORTS = Path(".inkflow/search-reports")  # where `reports` is an output of a stage
 ONLY_SEARCH = ("space", "objective", "direction", "trials", "prune", "timeout", "seed", "study", "storage", "history")
 ONLY_GRID = {"grid": "--grid", "list": "--list", "file": "--from"}
 TRIALS = 50
@@ -132,7 +133,7 @@ def _open_search(
         parallel=arguments.jobs or resources.cores(),
         timeout_s=None if timeout is None else timeout.total_seconds(),
         prune=bool(arguments.prune),
-        reports=root / REPORTS,
+        reports=root / (OTHER_REPORTS if any(REPORTS.is_relative_to(each) for each in outputs) else REPORTS),
     )
 
 

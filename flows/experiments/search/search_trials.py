@@ -4,7 +4,7 @@ import platform
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +106,7 @@ class SearchTrials:
             return
         assert isinstance(trial, SearchTrial)
         done = threading.Event()
-        watching = threading.Thread(target=self._follow, args=[trial, project, end, done], daemon=True)
+        watching = threading.Thread(target=self._try_to_follow, args=[trial, project, end, done], daemon=True)
         watching.start()
         try:
             yield
@@ -170,6 +170,10 @@ class SearchTrials:
     def _is_over(self) -> bool:
         late = self._deadline is not None and time.monotonic() > self._deadline
         return self._stop_event.is_set() or late or self.failure is not None
+
+    def _try_to_follow(self, trial: SearchTrial, project: Path, end: Callable[[], None], done: threading.Event) -> None:
+        with suppress(OSError):  # of the journal, as on a full disk: the end of the trial reports it
+            self._follow(trial, project, end, done)
 
     def _follow(self, trial: SearchTrial, project: Path, end: Callable[[], None], done: threading.Event) -> None:
         assert self.objective.history is not None

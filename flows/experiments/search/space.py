@@ -82,7 +82,8 @@ class Range:
     def text(self) -> str:
         """Returns the range as `--space` takes it."""
         flags = [":int" * self.integer, ":log" * self.log, f":step={self.step:g}" if self.step else ""]
-        return f"{self.key}={self.low!r}..{self.high!r}{''.join(flags)}"
+        low, high = (int(number) if number.is_integer() else number for number in (self.low, self.high))
+        return f"{self.key}={low!r}..{high!r}{''.join(flags)}"
 
 
 Dimension = Choice | Range

@@ -14,8 +14,8 @@ import json
 import os
 import random
 import uuid
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -138,8 +138,12 @@ class Study:
         return min(self.trials(TrialState.COMPLETE), key=lambda trial: (sign * trial.value, trial.number), default=None)
 
     def claim(self, count: int) -> Trial | None:
-        """Returns a trial to run: one whose process is dead, else a new one if there are fewer than `count`."""
-        with self._claims():
+        """Returns a trial to run: one whose process is dead, else a new one if there are fewer than `count`.
+
+        Raises:
+            OutputError: the journal cannot be written.
+        """
+        with self._writing(), self._claims():
             trials = self.trials()
             orphan = next((trial for trial in trials if self._is_orphan(trial)), None)
             if orphan is None and (len(trials) >= count or self.is_exhausted(trials)):
@@ -173,10 +177,15 @@ class Study:
         return len({json.dumps(settings, sort_keys=True, default=str) for settings in proposed}) >= size
 
     def tell(self, trial: Trial, state: TrialState, value: float | None, attributes: Mapping[str, Any]) -> None:
-        """Records the end of a trial."""
-        for name, content in attributes.items():
-            trial.set_user_attr(name, content)
-        self._study.tell(trial, value, state)
+        """Records the end of a trial.
+
+        Raises:
+            OutputError: the journal cannot be written.
+        """
+        with self._writing():
+            for name, content in attributes.items():
+                trial.set_user_attr(name, content)
+            self._study.tell(trial, value, state)
 
     @property
     def optuna_study(self) -> Any:
@@ -208,6 +217,13 @@ class Study:
                 f"{record.get(differing[0])}, got {self.definition.record()[differing[0]]}; name a new one with --study"
             )
         return study
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise OutputError(error.filename or self.folder, error) from error
 
     def _claims(self) -> Any:
         return exclusive_lock(self.folder / "claims.lock")

@@ -16,7 +16,7 @@ def test_ranges_and_choices() -> None:
     texts = ["a.b=1e-4..1e-2:log", "n=16..256:int", "d=0..1:step=0.25", "k=adam|sgd", "u=[32]|[64, 64]|null"]
     space = parse_space(texts)
     assert space[0] == Range("a.b", 1e-4, 1e-2, log=True)
-    assert space[1] == Range("n", 16, 256, integer=True)
+    assert space[1] == Range("n", 16.0, 256.0, integer=True)
     assert isinstance(space[4], Choice) and space[4].probes == [[32], [64, 64], None]
     assert [dimension.size for dimension in space] == [math.inf, 241, 5, 2, 3]
     assert parse_space([dimension.text() for dimension in space]) == space

@@ -115,7 +115,7 @@ def test_small_spaces_end(tmp_path: Path) -> None:
 def test_other_definitions_are_refused(tmp_path: Path) -> None:
     """A study keeps its space; another one in its folder is one sentence with both."""
     study_in(tmp_path)
-    with pytest.raises(InvalidInput, match=r"has another space: \['x=0.001\.\.1.0:log', 'k=a|b'\], got"):
+    with pytest.raises(InvalidInput, match=r"has another space: \['x=0.001\.\.1:log', 'k=a|b'\], got"):
         study_in(tmp_path, ["x=0.002..1:log"])
 
 
