@@ -21,6 +21,7 @@ COPY inkflow inkflow
 COPY flows flows
 COPY stages stages
 COPY custom custom
+COPY templates templates
 
 ARG EXTRA=""
 RUN PYTHON=python3.12 .ci/setup .venv \

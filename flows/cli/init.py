@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
@@ -22,7 +23,7 @@ from stages.base.files import replacing
 
 FOLDERS = ("stages", "custom", "workers", "src")  # of templates: shown as a whole
 DVC_IGNORE = ".dvcignore"
-NIGHTLY = b"flows.scheduled.scheduled"
+NIGHTLY = re.compile(rb"flows[./]scheduled(\.py:|\.)scheduled")  # an entry point
 
 
 def init(arguments: argparse.Namespace) -> int:
@@ -39,13 +40,12 @@ def init(arguments: argparse.Namespace) -> int:
         check_template(template, files)
     else:
         check_initialisable(found)
-    if found.has_dvc:
-        _load_stages(found.root)  # before anything is written
+    stages = _load_stages(found.root) if found.has_dvc else None  # before anything is written
     taken = {file.path for file in files}
     files = [*(file for file in engine_files(found) if file.path not in taken), *files]
     is_digits = template == "digits" or has_schema(found.root)
     package = "inkflow[train]" if is_digits else "inkflow"
-    files = [*(ci_file(service, found, package) for service in arguments.ci), *files]
+    files = [*(ci_file(service, found, package) for service in dict.fromkeys(arguments.ci)), *files]
     print(f"Project: {found.root}", flush=True)
     missing = _show(found, files)
     if arguments.dry_run:
@@ -53,7 +53,8 @@ def init(arguments: argparse.Namespace) -> int:
         return EXIT_DONE
     if missing:
         _write(found, files)
-    stages = _load_stages(found.root)
+    if stages is None or template:
+        stages = _load_stages(found.root)
     print(_next_steps(stages, is_digits, is_changed=missing), flush=True)
     return EXIT_DONE
 
@@ -110,7 +111,7 @@ def _shown_name(file: NewFile, root: Path) -> str:
 
 def _note(file: NewFile) -> str:
     """Returns what an existing file lacks."""
-    if file.path.name == "prefect.yaml" and file.path.is_file() and NIGHTLY not in file.path.read_bytes():
+    if file.path.name == "prefect.yaml" and file.path.is_file() and not NIGHTLY.search(file.path.read_bytes()):
         return "it has no deployment of inkflow.flows.scheduled.scheduled, as in docs/init.md"
     return "" if file.is_same or file.path.name != ".gitlab-ci.yml" else "add the jobs of docs/init.md to it"
 
@@ -145,7 +146,9 @@ def _place(file: NewFile) -> None:
         temporary.write_bytes(file.content)
         try:
             os.link(temporary, file.path)  # other than a rename, it replaces no file
-        except PermissionError:  # a file system without links
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without links
             with file.path.open("xb") as target:
                 target.write(file.content)
         finally:

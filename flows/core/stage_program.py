@@ -26,8 +26,8 @@ def run_program(name: str, arguments: Sequence[str | Path], root: Path = Path(),
     """
     module, words = f"stages.{name}", list(map(str, arguments))
     path = root.joinpath(*module.split("."))
-    is_own = not (path.is_dir() or path.with_name(f"{path.name}.py").is_file())  # the project has no such program
-    command = own_command(module, *words) if is_own else [sys.executable, "-m", module, *words]
+    is_in_project = path.is_dir() or path.with_name(f"{path.name}.py").is_file()
+    command = [sys.executable, "-m", module, *words] if is_in_project else own_command(module, *words)
     output = None if show else subprocess.PIPE
     process = subprocess.run(command, cwd=root, stdout=output, stderr=subprocess.PIPE, text=True)
     if process.returncode:

@@ -45,12 +45,16 @@ async def project(
         The folder, in the form that Prefect expects of a pull step.
 
     Raises:
-        ValueError: `repository` holds a password, or has no `commit`: the run's code could not be traced later.
+        ValueError: `repository` holds a password, or has no `commit`: the run's code could not be traced later; or
+            the commit has no folder `prefix`.
     """
     if not address(repository)["repository"]:
         return dict(set_working_directory(folder))
     if not commit:
         raise ValueError(f"{repository}: got no commit, expected a commit to check out; deploy from a git repository")
     clone = await agit_clone(str(repository), commit_sha=commit, include_submodules=True)
-    os.chdir(Path(clone["directory"], prefix or ""))
+    target = Path(clone["directory"], prefix or "")
+    if not target.is_dir():
+        raise ValueError(f"{repository}: commit {commit} has no folder {prefix}; commit it, and deploy again")
+    os.chdir(target)
     return {"directory": str(Path.cwd())}

@@ -188,8 +188,8 @@ def test_runs_are_pinned_to_a_commit(project: Project, tmp_path: Path, monkeypat
     """With a repository, a run clones it at the commit of the deployment and ignores later commits."""
     commit = ["git", "-c", "user.name=tester", "-c", "user.email=tester@localhost", "commit", "--quiet", "-m", "x"]
     for number in range(2):
-        project.write({"number.txt": f"{number}\n"})
-        subprocess.run(["git", "add", "number.txt"], check=True)
+        project.write({"number.txt": f"{number}\n", "below/number.txt": f"{number}\n"})
+        subprocess.run(["git", "add", "number.txt", "below/number.txt"], check=True)
         subprocess.run(commit, check=True)
     first = subprocess.run(["git", "rev-parse", "HEAD~1"], capture_output=True, text=True, check=True).stdout.strip()
     (tmp_path / "run").mkdir()
@@ -199,8 +199,11 @@ def test_runs_are_pinned_to_a_commit(project: Project, tmp_path: Path, monkeypat
     assert Path.cwd() == Path(result["directory"])
     (tmp_path / "second").mkdir()
     monkeypatch.chdir(tmp_path / "second")
-    below = asyncio.run(pull_steps.project(str(project.folder), f"file://{project.folder}", first, "stages/base/"))
-    assert (Path(below["directory"]) / "errors.py").is_file(), "the project is in a folder of the repository"
+    below = asyncio.run(pull_steps.project(str(project.folder), f"file://{project.folder}", first, "below/"))
+    assert Path.cwd() == Path(below["directory"]), "the project is in a folder of the repository"
+    assert Path("number.txt").read_text() == "0\n"
+    with pytest.raises(ValueError, match="has no folder other/; commit it, and deploy again"):
+        asyncio.run(pull_steps.project(str(project.folder), f"file://{project.folder}", first, "other/"))
     assert asyncio.run(pull_steps.project(str(project.folder))) == {"directory": str(project.folder)}
     with pytest.raises(ValueError, match="expected a commit to check out"):
         asyncio.run(pull_steps.project(str(project.folder), "https://git.example/x.git", ""))

@@ -12,6 +12,7 @@ import pytest
 from tests.conftest import Toy
 from tests.support.installation import Installation, install, tracked_files
 from tests.support.root import ROOT
+from tests.support.up_process import running_up
 
 # A project with packages `flows` and `stages` of its own: each stage writes the names that they have.
 OWN_PACKAGES = {
@@ -38,6 +39,12 @@ stages:
     ".gitignore": "__pycache__\n/module\n/script\n/preloaded\n",
 }
 OUTPUTS = ("module", "script", "preloaded")
+POOL = """
+  - name: other
+    entrypoint: inkflow.flows.train_stage.train_stage
+    pull: []
+    work_pool: {name: other}
+"""
 # The graph of DVC's example-get-started, with programs that are fast and need no package.
 GET_STARTED = {
     "params.yaml": """
@@ -171,6 +178,30 @@ def test_own_packages_in_a_sweep(installation: Installation, own_packages: Toy) 
     installation.run("inkflow", "sweep", "--grid", "n=1,2", folder=own_packages.folder, PYTHONPATH=".")
     installation.run("python", "-m", "dvc", "exp", "apply", "n=2", folder=own_packages.folder)
     assert imported(own_packages) == {"own flows, own stages"}
+
+
+@pytest.mark.farm
+@pytest.mark.server
+@pytest.mark.timeout(900)  # on a busy machine
+def test_own_packages_in_deployed_runs(installation: Installation, own_packages: Toy, tmp_path: Path) -> None:
+    """So do the stages of the `nightly` that `inkflow init` has written, here and on a worker of another pool."""
+    toy, bare = own_packages, tmp_path / "origin.git"
+    toy.write({"execution.yaml": "stages: {script: {pool: other}, preloaded: {preload: [stages.show]}}\n"})
+    installation.run("inkflow", "init", folder=toy.folder, PYTHONPATH=".")
+    toy.write({"prefect.yaml": toy.read("prefect.yaml") + POOL})
+    subprocess.run(["dvc", "remote", "add", "--quiet", "--default", "store", str(tmp_path / "store")], check=True)
+    commit(toy)
+    subprocess.run(["git", "clone", "--quiet", "--bare", ".", str(bare)], check=True)
+    subprocess.run(["git", "remote", "add", "--fetch", "origin", str(bare)], check=True, capture_output=True)
+    program = [installation.bin / "inkflow"]
+    worker = {"INKFLOW_WORKER_HOME": str(tmp_path / "worker"), "PATH": installation.environment()["PATH"]}
+    with running_up(toy.folder, tmp_path / "log", program=program, PYTHONPATH=".", **worker) as up:
+        run = up.start("inkflow/nightly")
+        up.wait_for(run, "Completed", "Failed", "Crashed")
+        assert up.state(run) == "Completed", "\n".join([*up.lines(run), up.logs])
+        [sent] = up.runs("other")
+        assert sent["state_name"] == "Completed"
+    assert imported(toy) == {"own flows, own stages"}
 
 
 def test_example_get_started(installation: Installation, tmp_path: Path) -> None:

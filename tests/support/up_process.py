@@ -22,6 +22,7 @@ from tests.support.root import ROOT
 
 START_S = 240.0  # on a busy machine with two cores
 END_S = 60.0
+PROGRAM = (sys.executable, "-m", "flows")
 CODE = {"PYTHONPATH": str(ROOT)}
 SERVER_VARIABLES = ("PREFECT_API_URL", "PREFECT_HOME", "PREFECT_API_AUTH_STRING", PASSWORD, DATABASE)
 
@@ -139,12 +140,14 @@ class Up:
 
 
 @contextmanager
-def running_up(folder: Path, log: Path, arguments: Sequence[str] = (), **more: str) -> Iterator[Up]:
-    """Runs `inkflow up` in `folder` until the block ends."""
+def running_up(
+    folder: Path, log: Path, arguments: Sequence[str] = (), program: Sequence[str | Path] = PROGRAM, **more: str
+) -> Iterator[Up]:
+    """Runs `inkflow up` in `folder` until the block ends; `program` is the `inkflow` to use."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "flows", "up", "--port", str(port), *arguments]
+    command = [*program, "up", "--port", str(port), *arguments]
     with log.open("w") as stream:
         process = subprocess.Popen(
             command, cwd=folder, env=environment(**more), stdout=stream, stderr=stream, text=True

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,10 +52,16 @@ class NewFile:
 
 
 def template_files(name: str, root: Path) -> list[NewFile]:
-    """Returns the files of the template `name`; dvc.yaml, which makes them a pipeline, is the last one."""
+    """Returns the files of the template `name`; dvc.yaml, which makes them a pipeline, is the last one.
+
+    Raises:
+        InvalidInput: this code was copied without the template.
+    """
     if name == "small":
         source = SOURCE / "templates" / "small"
         return [NewFile(root / path.relative_to(source), _read(path)) for path in _find(source, SMALL)]
+    if not (SOURCE / PIPELINE).is_file():
+        raise InvalidInput(f"the template digits is not in {SOURCE}, as in an image for workers; install the wheel")
     programs = sorted((CODE / "stages").rglob("*"))
     code = [path for path in programs if path.is_file() and "__pycache__" not in path.parts]
     files = {path.relative_to(CODE): _read(path) for path in code}
@@ -113,9 +120,13 @@ def ci_file(service: str, found: Surroundings, package: str) -> NewFile:
     folder = found.root.relative_to(repository).as_posix()
     install = f"pip install '{package}' && if [ -f requirements.txt ]; then pip install -r requirements.txt; fi"
     text = _read(SOURCE / "templates" / "engine" / f"{service}.yml").decode()
-    text = text.replace("INSTALL", json.dumps(install)).replace("FOLDER/dvc.lock", json.dumps(f"{folder}/dvc.lock"))
-    cd = json.dumps(f"cd '{folder}'")
-    text = text.replace("cd FOLDER", cd).replace("FOLDER", json.dumps(folder))
+    values = {
+        "INSTALL": install,
+        "FOLDER/dvc.lock": (Path(folder) / "dvc.lock").as_posix(),
+        "cd FOLDER": f"cd {shlex.quote(folder)}",
+        "FOLDER": folder,
+    }
+    text = re.sub("|".join(values), lambda match: json.dumps(values[match[0]], ensure_ascii=False), text)
     return NewFile(repository / CI_FILES[service], text.encode(), f"checks and runs the pipeline on {service}")
 
 

@@ -49,13 +49,17 @@ def look_around(folder: Path) -> Surroundings:
 
     Raises:
         PipelineInvalid: dvc.yaml is not YAML.
+        InvalidInput: the folder cannot be read.
         GitFailed: git refuses to read the repository.
     """
     folder = folder.resolve()
     dvc_root = next((parent for parent in (folder, *folder.parents) if (parent / ".dvc").is_dir()), None)
     root = dvc_root or folder
     repository = Path(git_text(["rev-parse", "--show-toplevel"], root)) if is_in_repository(root) else None
-    names = {path.name for path in root.iterdir() if not path.name.startswith(".")}
+    try:
+        names = {path.name for path in root.iterdir() if not path.name.startswith(".")}
+    except OSError as error:
+        raise InvalidInput(f"{root} cannot be read ({error.strerror}): give yourself the right to read it") from error
     others = frozenset(name for name in names if not name.lower().startswith(FIRST_FILES))
     has_pipeline = PIPELINE in names
     if has_pipeline:

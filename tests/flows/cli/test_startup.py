@@ -51,7 +51,7 @@ def test_large_imports_are_recorded() -> None:
     assert "dvc" in imported
 
 
-@pytest.mark.parametrize("verb", [[], ["run"]], ids=["inkflow", "run"])
+@pytest.mark.parametrize("verb", [[], ["run"], ["init"]], ids=["inkflow", "run", "init"])
 def test_inkflow_help_is_light(verb: list[str]) -> None:
     """`inkflow --help` and the `--help` of a verb import no large package and not the module that runs the verb."""
     process, imported = imported_by("flows", *verb, "--help")
