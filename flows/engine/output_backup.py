@@ -124,8 +124,9 @@ def restore_leftover(root: Path, stage: str) -> bool:
     except BlockingIOError:
         return False
     except FileNotFoundError:  # killed before it moved an output
-        if time.time() - folder.stat().st_mtime > INCOMPLETE_S:
-            discard_backup(root, stage)
+        with suppress(FileNotFoundError):
+            if time.time() - folder.stat().st_mtime > INCOMPLETE_S:
+                discard_backup(root, stage)
     return True
 
 

@@ -56,7 +56,10 @@ def _to_bytes(value: object) -> int:
 
 
 def _to_names(value: object) -> object:
-    return (value,) if isinstance(value, str) else _to_tuple(value)
+    """Converts a list of names, or a single name, to a tuple."""
+    if not isinstance(value, str | list | tuple):
+        raise ValueError(f"got {value!r}, expected a list of names, such as [database]")
+    return (value,) if isinstance(value, str) else tuple(value)
 
 
 Memory = Annotated[int, BeforeValidator(_to_bytes)]

@@ -69,6 +69,7 @@ def test_execution_yaml_of_another_program(one: Toy, capsys: pytest.CaptureFixtu
         ("stages: {a: {memory: 1.5}}\n", "stages.a.memory: got 1.5, expected .* such as 4GiB"),
         ("stages: {a: {mutex: [1]}}\n", "stages.a.mutex.* got 1, expected text"),
         ("stages: {a: {mutex: ['']}}\n", "stages.a.mutex"),
+        ("stages: {a: {mutex: 5}}\n", "stages.a.mutex: got 5, expected a list of names"),
         ("resources: {memory: 0}\n", "resources.memory: got 0, expected a number above 0"),
         ("resources: {memroy: 4GiB}\n", "did you mean 'memory'"),
     ],

@@ -1,5 +1,8 @@
 """Several runs in one folder share the work: each stage runs once, and what does not touch runs at the same time."""
 
+import random
+import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -135,3 +138,37 @@ def test_plan_beside_a_run(toy: Toy) -> None:
         toy.write({"go": ""})
         run.communicate(timeout=120)
     assert {each.verdict for each in make_plan().values()} == {Verdict.UNCHANGED}
+
+
+def test_round_with_a_kill(toy: Toy) -> None:
+    """Two runs of the same graph, of which one is killed at a random moment: the other one completes correctly."""
+    play_rounds(toy, 1)
+
+
+@pytest.mark.farm
+@pytest.mark.timeout(1800)
+def test_rounds_with_kills(toy: Toy) -> None:
+    """The same in 15 rounds with random offsets; in each third round none is killed, and each command runs once."""
+    play_rounds(toy, 15)
+
+
+def play_rounds(toy: Toy, rounds: int) -> None:
+    """Starts two runs at a random offset, kills the first one unless the round's number is a multiple of three."""
+    dice = random.Random(rounds)
+    for number in range(1, rounds + 1):
+        before = Counter(counts(toy.folder))
+        toy.write(slow(dice.uniform(0.1, 1.0)) | {"in": f"{number}\n"})
+        with started(*RUN, "--jobs=2") as first:
+            time.sleep(dice.uniform(0.0, 2.0))
+            with started(*RUN, "--jobs=2") as second:
+                if number % 3:
+                    time.sleep(dice.uniform(0.0, 4.0))
+                    first.kill()
+                outputs = [process.communicate(timeout=240)[0] for process in (first, second)]
+        assert second.returncode == 0, outputs
+        assert toy.read("last") == f"p\n{number}\nq\n{number}\n"
+        assert status() == {}
+        assert not has_backups(toy.folder)
+        runs = Counter(counts(toy.folder)) - before
+        assert set(runs) == {"first", "slow-p", "slow-q", "last"}
+        assert max(runs.values()) <= (2 if number % 3 else 1), (runs, outputs)

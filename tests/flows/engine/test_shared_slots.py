@@ -107,6 +107,29 @@ def test_large_stage_beside_small_ones(tmp_path: Path) -> None:
     assert done.is_set()
 
 
+def test_stage_in_a_pool(tmp_path: Path) -> None:
+    """A stage of a pool takes nothing of this machine but its mutexes, for which a stage here waits."""
+    pooled = StagePolicy(pool="gpu", slots=2, gpus=1, memory=MEMORY, mutex=("x",))
+    here = SharedSlots(tmp_path, 2, (0,), MEMORY)
+    with SharedSlots(tmp_path, 2, (0,), MEMORY).allocate(pooled) as allocation:
+        assert allocation == Allocation(0, (), 0, ("x",))
+        with here.allocate(StagePolicy(slots=2, gpus=1, memory=MEMORY)) as other:
+            assert other == Allocation(2, (0,), MEMORY)
+        started, done = threading.Event(), threading.Event()
+
+        def wait() -> None:
+            started.set()
+            with here.allocate(StagePolicy(mutex=("y", "x"))):
+                done.set()
+
+        thread = threading.Thread(target=wait, daemon=True)
+        thread.start()
+        assert started.wait(60)
+        assert not done.wait(0.2)
+    assert done.wait(60)
+    thread.join(60)
+
+
 def test_booking_of_a_dead_process(tmp_path: Path) -> None:
     """A booking of memory that nobody locks any more does not count."""
     (tmp_path / "memory-10-0").touch()

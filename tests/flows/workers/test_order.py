@@ -219,6 +219,14 @@ def test_invalid_slots_are_refused(slots: str, clone: Path, monkeypatch: pytest.
         Executor(order(clone), print).run()
 
 
+@pytest.mark.parametrize("memory", ["lots", "0", "-1", "4 parsecs"])
+def test_invalid_memory_is_refused(memory: str, clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker whose INKFLOW_WORKER_MEMORY is no amount of memory refuses orders, and says what it expects."""
+    monkeypatch.setenv("INKFLOW_WORKER_MEMORY", memory)
+    with pytest.raises(OrderUnusable, match=f"INKFLOW_WORKER_MEMORY is '{memory}', expected an amount of memory"):
+        Executor(order(clone), print).run()
+
+
 def test_stages_in_pools_take_no_jobs() -> None:
     """With one job, all stages of a pool start at once, in parallel with one local stage."""
     stages = [Stage(name) for name in ("a", "p@1", "p@2", "b")]
