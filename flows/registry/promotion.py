@@ -24,6 +24,8 @@ from flows.registry.tags import (
 from stages.base.errors import InvalidInput
 from stages.base.suggestions import did_you_mean
 
+REASONS = ("Gates", "Compared", "Forced")  # trailers of a version that the tag of its stage repeats
+
 
 @dataclass(frozen=True)
 class Promotion:
@@ -86,7 +88,7 @@ def promote(root: Path, model: str, stage: str, *, version: str | None, force: s
     if registered is None:
         subject = f"{model} {version}" if version else f"Version of {model}"
         registered = registry.register(model, commit, version, with_trailers(subject, facts))
-    reasons = {key: facts[key] for key in ("Gates", "Compared", "Forced") if key in facts}
+    reasons: dict[str, str] = {key: facts[key] for key in REASONS if key in facts}
     _assign(registry, model, stage, registered, holder, reasons)
     if push:
         push_version(root, model, remote)
