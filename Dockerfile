@@ -15,8 +15,9 @@ ENV PYTHONUNBUFFERED=1 \
     PATH=/opt/inkflow/.venv/bin:$PATH
 
 WORKDIR /opt/inkflow
-COPY requirements.lock pyproject.toml README.md LICENSE ./
+COPY requirements.lock pyproject.toml setup.py README.md LICENSE ./
 COPY .ci/setup .ci/setup
+COPY inkflow inkflow
 COPY flows flows
 COPY stages stages
 COPY custom custom

@@ -44,7 +44,7 @@ test-newest: ## run the tests against the newest DVC and Prefect, in an environm
 lint: $(READY) ## check style, types, generated files and what must not be in the repository
 	@ruff check .
 	@ruff format --check .
-	@mypy stages flows tests benchmarks
+	@mypy stages flows inkflow tests benchmarks
 	@lint-imports --no-cache --no-logo >$(VENV)/imports.log || { cat $(VENV)/imports.log; exit 1; }
 	@python -m stages.params.generate --check
 	@python -m tests.architecture.document --check
@@ -86,7 +86,7 @@ ci-comment: $(READY) ## the summaries of both lanes as one comment on the job's 
 	@inkflow ci comment
 
 clean: ## remove what tools leave behind; results, DVC's cache and .venv stay
-	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
+	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
 	@find . -path ./$(VENV) -prune -o -path ./.dvc -prune -o -name __pycache__ -type d -print0 | xargs -0 rm -rf
 
 distclean: clean ## clean, and remove .venv and what this machine remembers of runs too

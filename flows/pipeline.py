@@ -23,12 +23,15 @@ from flows.core.signals import ignore_termination, raise_keyboard_interrupt
 from flows.engine.display.plain import Display
 from flows.engine.engine import Engine
 from flows.engine.run import RUN_ITSELF, Run
+from flows.prefect_server.automations import HEARTBEAT_EVENT
+from flows.prefect_server.environment import HEARTBEAT_S
 from flows.prefect_server.server_check import configured_url
 from flows.tasks.artifacts import publish_report, publishing
 from flows.tasks.cancellation import watch_for_cancellation
 from flows.tasks.failure_state import failure_state
 from flows.tasks.gates_task import gates_task
 from flows.tasks.own_settings import own_flow
+from flows.tasks.run_heartbeat import run_heartbeat, without_own_heartbeats
 from flows.tasks.stage_task import Future, submit_stage
 from flows.workers.dispatch import Dispatcher
 from flows.workers.local_engine import complete_run
@@ -56,9 +59,11 @@ def run_flow(name: str, body: Callable[[], State[Any]], arguments: dict[str, Any
     """
 
     def flow_function(arguments: dict[str, Any]) -> State[Any]:
-        return body()
+        with run_heartbeat(HEARTBEAT_EVENT, HEARTBEAT_S):
+            return body()
 
-    state: State[Any] = own_flow(name)(flow_function)(mask_content(arguments), return_state=True)
+    with without_own_heartbeats():
+        state: State[Any] = own_flow(name)(flow_function)(mask_content(arguments), return_state=True)
     deadline = time.monotonic() + FLUSH_S
     for worker, content in ((APILogWorker, "log lines"), (EventsWorker, "events")):
         answer = worker.drain_all(timeout=max(0.0, deadline - time.monotonic()))

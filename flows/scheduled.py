@@ -59,7 +59,7 @@ def run_with_settings(settings: dict[str, Any], run: Run) -> State[Any]:
     try:
         if settings and _is_change(settings):
             return _run_in_clone(settings, run)
-        with run_lock(Path(), run.display.note):
+        with run_lock(Path(), run.display.note, shared=True):
             run.params = load_project_params(Path())
             state = run_stages(start_engine(run), edit=False)
         if not needs_fallback(run):

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from prefect import get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture, wait
 from prefect.states import Cancelled, Completed, Failed
@@ -11,9 +12,12 @@ from flows.core.errors import Interrupted
 from flows.core.signals import ignore_termination, raise_keyboard_interrupt
 from flows.engine.display.plain import SilentDisplay
 from flows.engine.policy import StagePolicy
-from flows.experiments.grid import Combination, check_combinations
+from flows.experiments.grid import Combination, check_combinations, parameter_keys
 from flows.experiments.sweep_runner import SweepRunner
+from flows.experiments.trials import GridTrials
 from flows.pipeline import run_flow
+from flows.prefect_server.server_check import configured_url
+from flows.tasks.artifacts import publish_search, publishing
 from flows.tasks.cancellation import watch_for_cancellation
 from flows.tasks.own_settings import own_flow
 from flows.tasks.stage_task import submit_stage
@@ -32,7 +36,9 @@ def sweep(combinations: list[dict[str, Any]], targets: list[str] | None = None, 
     """
     trials = [Combination(settings) for settings in combinations]
     check_combinations(trials, Path())
-    return run_trials(SweepRunner(Path(), trials, targets or [], jobs, SilentDisplay()))
+    runner = SweepRunner(Path(), GridTrials(trials, parameter_keys(Path())), targets or [], jobs, SilentDisplay())
+    runner.server = configured_url()
+    return run_trials(runner)
 
 
 def sweep_as_flow(runner: SweepRunner, arguments: dict[str, Any]) -> None:
@@ -56,7 +62,9 @@ def run_trials(runner: SweepRunner) -> State[Any]:
         runner.interrupt()
         raise
     wait(futures)
-    errors = [trial.error for trial in runner.trials if trial.error]
+    with publishing("the search is", get_run_logger().warning):
+        publish_search(runner.source.report())
+    errors = [trial.error for trial in runner.trials if trial.is_failure]
     if any(isinstance(error, Interrupted) for error in errors):
         return Cancelled(message=runner.summary)
     return Failed(message=runner.summary) if errors else Completed(message=runner.summary)

@@ -35,6 +35,7 @@ ONE_PROCESS = (
     f"{UP}.py",
     f"{UP}_again.py",
     f"{UP}_security.py",
+    "tests/project/test_installation.py",
     "tests/project/test_project.py",
 )
 

@@ -27,7 +27,7 @@ pull: [{{{PULL}: {{directory: "{{folder}}"}}}}]
 deployments:
   - name: bench
     entrypoint: flows.scheduled.scheduled
-    work_pool: {{name: bench, job_variables: {{command: python -m flows.workers.run_launcher}}}}
+    work_pool: {{name: bench, job_variables: {{command: python -m inkflow.flows.workers.run_launcher}}}}
 """
 
 

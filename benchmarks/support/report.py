@@ -25,6 +25,7 @@ time. The two sides of a comparison run alternately, so that other load of the m
 pairs, the ratio is the median of the ratios of the pairs. Each section is measured by one program:
 `make bench BENCHMARKS=engine` measures one section.
 """
+CHARTS = {"scale": "![processor time and memory by the number of stages](scale.svg)"}  # benchmarks/support/chart.py
 TABLE = ("| what | medians | ratio, first to second | target | runs |", "|---|---|---:|---|---:|")
 
 
@@ -73,7 +74,8 @@ def _section(name: str, found: Mapping[str, Any]) -> str:
     facts = found["machine"]
     packages = ", ".join(f"{package} {facts[package]}" for package in ("python", *PACKAGES))
     where = f"{facts['processor']}, {facts['cores']} cores, {facts['memory_gib']} GiB; {packages}."
-    return "\n".join([f"## {name}", "", where, "", *TABLE, *map(_row, found["measurements"]), ""])
+    chart = [CHARTS[name], ""] if name in CHARTS else []
+    return "\n".join([f"## {name}", "", where, "", *chart, *TABLE, *map(_row, found["measurements"]), ""])
 
 
 def _row(line: Mapping[str, Any]) -> str:
@@ -92,7 +94,7 @@ def _words(key: str) -> str:
     return key.replace("_", " ")
 
 
-_SHOWN = {"benchmark", "seconds", "all", "ratio", "target", "runs", "hardware"}
+_SHOWN = {"kind", "benchmark", "seconds", "all", "ratio", "target", "runs", "hardware"}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -6,11 +6,11 @@ run     run, gates, record                pulls and pushes if a DVC remote is co
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from flows.ci.summary import Status, Step, write_summary
+from flows.core.code_path import own_command
 from flows.core.gates import evaluate_gates, failed_gates, junit
 from flows.core.git import git_names
 from flows.core.params_edit import SCHEMA, edit_params, has_schema
@@ -20,7 +20,7 @@ from flows.core.stage_program import run_program
 from flows.dvc_repo.remote.key import use_key
 from flows.dvc_repo.remotes import default_remote, missing_in_remote
 from flows.dvc_repo.repository import Repository
-from flows.engine.planning.plan import Verdict, plan
+from flows.engine.planning.plan import plan
 from flows.engine.planning.recorded_graph import as_recorded
 from flows.engine.planning.stage_facts import nothing_to_do
 from flows.engine.policy import load_policies
@@ -31,6 +31,7 @@ SUMMARY = Path("reports/summary.md")
 NO_REMOTE = "no DVC remote is configured (docs/remotes.md)"
 # Lines of `inkflow run` that the step `run` repeats in its messages.
 REPEATED_PREFIXES = ("Nothing to do", "DVC remote: ", "error: ")
+RECORDS = ("dvc.lock", "environment.lock", "params.yaml")
 REPEATED_COUNT = " stages ran"
 
 StepResult = tuple[Status, Sequence[str]]  # with the messages
@@ -114,7 +115,7 @@ def _check_lock(root: Path) -> StepResult:
         facts = as_recorded(repository.facts(), repository.cache)
         fixed = [stage.stage.name for stage in facts if policies.of(stage.stage.name).fixed_outputs]
         decisions = plan(facts, repository.cache, fixed=fixed)
-    stale = [decision for decision in decisions if decision.verdict is not Verdict.UNCHANGED]
+    stale = [decision for decision in decisions if decision.is_work]
     if not stale:
         return Status.PASSED, [f"dvc.lock matches the code and parameters: all {len(decisions)} stages"]
     return Status.FAILED, [
@@ -140,7 +141,7 @@ def _run_pipeline(root: Path, arguments: Sequence[str], push: bool) -> StepResul
     """Runs `inkflow run` as a process and prints its lines as they come."""
     remote = default_remote(root) is not None
     options = ["--pull", *(["--push"] if push else [])] if remote else []
-    command = [sys.executable, "-m", "flows", "run", *options, *arguments]
+    command = own_command("flows", "run", *options, *arguments)
     messages = [] if remote else [f"{NO_REMOTE}: nothing is pulled or pushed"]
     with subprocess.Popen(
         command, cwd=root, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -178,7 +179,7 @@ def _check_gates(root: Path, out: Path, current: bool) -> StepResult:
 
 def _check_record(root: Path) -> StepResult:
     """Reports whether the run changed dvc.lock or params.yaml; passes in both cases."""
-    changed = [line[3:] for line in git_names(["status", "--porcelain", "-z", "--", "dvc.lock", "params.yaml"], root)]
+    changed = [line[3:] for line in git_names(["status", "--porcelain", "-z", "--", *RECORDS], root)]
     if not changed:
         return Status.PASSED, ["dvc.lock is as committed"]
     return Status.PASSED, [

@@ -13,10 +13,22 @@ UNIT_BYTES = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 UP_EXAMPLES = """examples:
   inkflow up                                                     reachable from this machine only
   inkflow up --webhook https://chat.example/hooks/...            called when an unattended run fails, or works again
+  inkflow up --notify slack-webhook/on-call                      the same by a notification block of Prefect
   inkflow up --host 0.0.0.0                                      reachable from other machines, with a password
   inkflow up --database postgresql+asyncpg://db/prefect          set a URL with a password in the variable
                                                                  PREFECT_SERVER_DATABASE_CONNECTION_URL
 """
+
+
+def init(verb: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `inkflow init`."""
+    verb.description = (
+        "Add what is missing to the DVC project around this folder: ignore rules, execution.yaml, prefect.yaml. An "
+        "empty folder becomes a small project that runs. Shows each file; overwrites none."
+    )
+    verb.add_argument("--template", choices=("small", "digits"), help="start with this pipeline; digits: Inkflow's own")
+    verb.add_argument("--ci", action="append", default=[], choices=("github", "gitlab"), help="add a workflow of CI")
+    verb.add_argument("--dry-run", action="store_true", help="print what would be written, and write nothing")
 
 
 def run(verb: argparse.ArgumentParser) -> None:
@@ -58,20 +70,18 @@ def plan(verb: argparse.ArgumentParser) -> None:
     )
 
 
-def sweep(verb: argparse.ArgumentParser) -> None:
-    """Adds the arguments of `inkflow sweep`."""
+def deps(verb: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `inkflow deps`."""
     verb.description = (
-        "Run combinations of parameters in parallel, each recorded as a DVC experiment "
-        "(`dvc exp show`, `dvc exp apply NAME`). The workspace does not change."
+        "Find the project files that the Python programs of the stages import, and compare them with the dependencies "
+        "in dvc.yaml. Runs nothing; docs/code-dependencies.md."
     )
     _add_stages(verb)
-    verb.add_argument(
-        "--grid", action="append", default=[], metavar="KEY=V1,V2", help="values to combine with all others"
-    )
-    verb.add_argument("--list", action="append", default=[], metavar='"KEY=V KEY2=V"', help="one combination")
-    verb.add_argument("--from", type=_path, dest="file", metavar="FILE", help="a file with a combination on each line")
-    _add_jobs(verb)
-    verb.add_argument("--json", action="store_true", help="print the result of each combination as JSON")
+    action = verb.add_mutually_exclusive_group()
+    action.add_argument("--check", action="store_true", help="exit with 1 if a dependency is missing or needless")
+    action.add_argument("--write", action="store_true", help="edit dvc.yaml; comments and order stay")
+    verb.add_argument("--strict", action="store_true", help="report also files in declared folders that are not needed")
+    verb.add_argument("--json", action="store_true", help="print the comparison as JSON")
 
 
 def verify(verb: argparse.ArgumentParser) -> None:
@@ -162,6 +172,15 @@ def up(verb: argparse.ArgumentParser) -> None:
     )
     verb.add_argument("--open", action="store_true", help="open Prefect's page in the browser, with the password")
     verb.add_argument("--webhook", metavar="URL", help="URL to call when an unattended run fails or works again")
+    verb.add_argument(
+        "--notify",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="chat, mailbox or phone that gets the same: a URL of Apprise, such as ntfys://TOPIC, or a notification "
+        "block of Prefect, such as slack-webhook/on-call; may be repeated; INKFLOW_NOTIFY, which `ps` does not show, "
+        "takes several with spaces between",
+    )
 
 
 def prune(verb: argparse.ArgumentParser) -> None:

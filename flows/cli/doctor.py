@@ -17,7 +17,7 @@ from packaging.markers import UndefinedEnvironmentName
 from packaging.requirements import InvalidRequirement, Requirement
 
 from flows.cli.output import print_json
-from flows.core.code_path import python_path
+from flows.core.code_path import own_command
 from flows.core.errors import ServerUnreachable
 from flows.core.params_edit import load_project_params
 from flows.core.project import MIRROR
@@ -134,9 +134,8 @@ def remote(root: Path) -> Finding:
         return Finding("DVC remote", NOTE, "none: results stay on this machine", "dvc remote add --default NAME URL")
     try:
         process = subprocess.run(
-            [sys.executable, "-m", "flows.dvc_repo.remote.check"],
-            cwd=root, env=os.environ | {"PYTHONPATH": python_path()}, capture_output=True, text=True, timeout=REMOTE_S,
-        )  # fmt: skip
+            own_command("flows.dvc_repo.remote.check"), cwd=root, capture_output=True, text=True, timeout=REMOTE_S
+        )
     except subprocess.TimeoutExpired:
         return Finding("DVC remote", WRONG, f"{name} did not answer within {REMOTE_S:g} s", f"dvc status -r {name}")
     if process.returncode == 0:

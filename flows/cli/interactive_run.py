@@ -19,14 +19,15 @@ from stages.base.errors import EXIT_DONE
 
 SUFFIX_ORDER = (".html", ".md")  # pages before texts before all other outputs
 INTERRUPTED_DISPLAY_S = 2.0  # after an interrupt, for lines that are not displayed yet
+PREPARATION_S = 0.5  # for the start of the first commands, which the import of Prefect would slow down
 MAX_NAMED = 3  # outputs at the end of a run
 
 
 def interactive_run(repository: Repository, stages: Sequence[Stage], run: Run, *, with_server: bool = True) -> int:
     """Brings `stages` up to date and returns the exit code.
 
-    The engine starts before Prefect is imported, so that stages run during the import. The run does not depend on a
-    temporary server; it needs none if `with_server` is False.
+    The engine starts before Prefect is imported, so that the first stages run during the import. The run does not
+    depend on a temporary server; it needs none if `with_server` is False.
 
     Raises:
         PolicyInvalid, ServerUnreachable: before anything starts.
@@ -70,6 +71,7 @@ def _run_flow(engine: Engine, server: Server) -> None:
     """Runs the flow that reports the run of a started `engine`; notes why, if there is no server for it."""
     run = engine.run
     try:
+        engine.wait_until_computing(PREPARATION_S)
         load_prefect(server)
         from flows.pipeline import run_as_flow  # late: imported by load_prefect
 

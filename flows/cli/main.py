@@ -17,6 +17,7 @@ WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE, as shells report it
 SHORT_USAGE = """usage: inkflow VERB [options]
 
+  inkflow init                 set up this DVC project, or a small one in an empty folder
   inkflow run                  bring all stages up to date; a second run does nothing
   inkflow plan                 show what would run, and why
   inkflow report --open        open the report about the models

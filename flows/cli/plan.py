@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,13 @@ from flows.core.own_data import check_own_data
 from flows.core.params_edit import load_project_params
 from flows.dvc_repo import remotes
 from flows.dvc_repo.repository import Repository
+from flows.engine.environment.grades import Difference
+from flows.engine.environment.stage_environment import notices
 from flows.engine.planning.plan import Decision, Verdict, plan
 from flows.engine.planning.recorded_graph import as_recorded
 from flows.engine.policy import Policies, load_policies
-from flows.engine.recovery import recover_if_idle
+from flows.engine.recovery import recover
+from flows.engine.resources import memory_text
 from flows.engine.timings import Timings
 from stages.base.errors import EXIT_DONE
 
@@ -39,56 +43,70 @@ def show_plan(arguments: argparse.Namespace) -> int:
     root = Path()
     check_own_data(load_project_params(root), root)  # reports mistakes in params.yaml before any work
     policies = load_policies(root)
-    recover_if_idle(root)
+    recover(root)
     if arguments.pull:
         count = remotes.pull_run_cache(root)
         # Standard output holds the plan alone.
         print(f"DVC remote: {count} new entries of the run cache pulled", file=sys.stderr)
-    with Repository(pull=arguments.pull) as repository:
+    with Repository(pull=arguments.pull, policies=policies) as repository:
         facts = repository.facts(*selection(arguments, repository))
         if arguments.recorded:
             facts = as_recorded(facts, repository.cache)
         fixed = [stage.stage.name for stage in facts if policies.of(stage.stage.name).fixed_outputs]
         decisions = plan(facts, repository.cache, force=arguments.force, fixed=fixed)
     timings = Timings(root)
-    rows = [_row(decision, timings, policies) for decision in decisions]
+    found = {stage.stage.name: stage.differences for stage in facts}
+    rows = [_row(decision, timings, policies, found[decision.stage]) for decision in decisions]
     if arguments.json:
         print_json({"stages": rows})
     else:
-        _print_table(rows)
-    unchanged = all(decision.verdict is Verdict.UNCHANGED for decision in decisions)
-    return EXIT_DONE if unchanged or not arguments.exit_code else EXIT_WORK_TO_DO
+        _print_table(rows, notices(found))
+    is_work = any(decision.is_work for decision in decisions)
+    return EXIT_WORK_TO_DO if is_work and arguments.exit_code else EXIT_DONE
 
 
-def _row(decision: Decision, timings: Timings, policies: Policies) -> dict[str, Any]:
+def _row(decision: Decision, timings: Timings, policies: Policies, differences: Sequence[Difference]) -> dict[str, Any]:
     """Returns one stage of the plan as `--json` prints it."""
     runs = decision.verdict in (Verdict.RUN, Verdict.MAY_RUN)
+    policy, total = policies.of(decision.stage), policies.resources.total_memory()
+    is_too_large = runs and policy.pool is None and policy.memory > total
+    too_large = f"needs {memory_text(policy.memory)} of memory, this machine has {memory_text(total)} for stages"
     return {
         "stage": decision.stage,
         "verdict": str(decision.verdict),
-        "reasons": list(decision.reasons),
+        "reasons": [*decision.reasons, *([too_large] if is_too_large else [])],
         "expected_s": timings.expected_s(decision.stage) if runs else 0.0,
-        "pool": policies.of(decision.stage).pool,
+        "environment": [asdict(difference) for difference in differences],
+        "pool": policy.pool,
+        "memory": policy.memory,
+        "mutex": list(policy.mutex),
     }
 
 
-def _print_table(rows: Sequence[dict[str, Any]]) -> None:
+def _print_table(rows: Sequence[dict[str, Any]], notes: Sequence[str]) -> None:
     from rich.console import Console  # late: --json needs no table
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    pools = ["pool"] if any(row["pool"] for row in rows) else []
-    for name in ("stage", "verdict", "expected", *pools):
+    optional = [name for name in ("pool", "memory", "mutex") if any(row[name] for row in rows)]
+    for name in ("stage", "verdict", "expected", *optional):
         table.add_column(name, overflow="fold", no_wrap=True)  # only the reasons are wrapped
     table.add_column("why", overflow="fold")
     for row in rows:
         verdict = shown(row["verdict"], STYLES[Verdict(row["verdict"])])
         why = shown(", ".join(row["reasons"]))
-        pool = [row["pool"] or "here"] if pools else []
-        table.add_row(shown(row["stage"]), verdict, _format_duration(row["expected_s"]), *pool, why)
+        needs = {
+            "pool": row["pool"] or "here",
+            "memory": memory_text(row["memory"]) if row["memory"] else "",
+            "mutex": ", ".join(row["mutex"]),
+        }
+        duration = _format_duration(row["expected_s"])
+        table.add_row(shown(row["stage"]), verdict, duration, *(shown(needs[name]) for name in optional), why)
     console = Console()
     console.print(table)
     console.print(_summary(rows))
+    for note in notes:
+        console.print(shown(f"note: {note}"), soft_wrap=True)
 
 
 def _summary(rows: Sequence[dict[str, Any]]) -> str:

@@ -2,10 +2,10 @@
 
 import argparse
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flows.cli.selection import selection
 from flows.core.errors import RemoteFailed, ServerUnreachable
@@ -16,11 +16,14 @@ from flows.core.params_edit import PATH, ParamsEdit, check_dataset, edit_params,
 from flows.dvc_repo import remotes
 from flows.dvc_repo.repository import Repository
 from flows.engine.display.plain import Display
-from flows.engine.planning.stage_facts import nothing_to_do
+from flows.engine.planning.stage_facts import Facts, nothing_to_do
 from flows.engine.recovery import recover
 from flows.engine.run import Options, Run
 from stages.base.errors import EXIT_DONE, InkflowError, InvalidInput
 from stages.base.files import write_text
+
+if TYPE_CHECKING:
+    from flows.engine.policy import Policies
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -33,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     gc.disable()  # DVC creates objects for the whole graph that all stay alive: without collections it is 10 % faster
     root = Path()
     try:
-        with run_lock(root, print):
+        with run_lock(root, print, shared=not _may_edit(arguments)):
             recover(root)
             edit = edit_params(_settings(arguments, root), root)
             check_dataset(edit.params, arguments.fallback)
@@ -44,6 +47,11 @@ def run(arguments: argparse.Namespace) -> int:
         gc.enable()
 
 
+def _may_edit(arguments: argparse.Namespace) -> bool:
+    """Returns whether the run may change params.yaml, which other runs in the folder read: it is then alone there."""
+    return bool(arguments.set or arguments.with_models or arguments.dataset or arguments.fallback)
+
+
 def _settings(arguments: argparse.Namespace, root: Path) -> dict[str, Any]:
     """Returns the settings of params.yaml that the arguments ask for."""
     dataset = {"dataset": arguments.dataset} if arguments.dataset else {}
@@ -52,10 +60,13 @@ def _settings(arguments: argparse.Namespace, root: Path) -> dict[str, Any]:
 
 def _run(arguments: argparse.Namespace, edit: ParamsEdit) -> int:
     """Runs the stages that are not up to date, and returns the exit code."""
-    repository = Repository(pull=arguments.pull)
+    policies = _environment_policies(Path(), local=arguments.local)
+    repository = Repository(pull=arguments.pull, policies=policies)
     targets, scope = selection(arguments, repository)
     options = Options(arguments.jobs, arguments.force, arguments.keep_going, arguments.local, arguments.pull, scope)
     facts = repository.facts(targets, scope)
+    if policies is not None:
+        _print_differences(facts)
     if not options.force and nothing_to_do(facts):
         repository.close()
         _report_nothing_to_do(len(facts), stand_in_notice(edit.params))
@@ -65,6 +76,26 @@ def _run(arguments: argparse.Namespace, edit: ParamsEdit) -> int:
 
     run = Run(targets, options, params=edit.params, fallback=arguments.fallback)
     return interactive_run(repository, [stage.stage for stage in facts], run, with_server=not arguments.no_server)
+
+
+def _environment_policies(root: Path, *, local: bool) -> "Policies | None":
+    """Returns the policies of execution.yaml, without pools if `local`; None if it has no section `environment`."""
+    path = root / "execution.yaml"
+    if not path.is_file() or b"environment" not in path.read_bytes():
+        return None
+    from flows.engine.policy import load_policies  # late: pydantic is not needed if there is nothing to do
+
+    policies = load_policies(root)
+    return policies.without_pools() if local else policies
+
+
+def _print_differences(facts: Sequence[Facts]) -> None:
+    """Prints how the environment differs from that of the recorded outputs, as far as that is no reason to run."""
+    from flows.engine.environment.stage_environment import notices  # late: few projects need it
+
+    display = Display()
+    for notice in notices({stage.stage.name: stage.differences for stage in facts}):
+        display.note(f"note: {notice}")
 
 
 @contextmanager

@@ -4,67 +4,112 @@ import argparse
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flows.cli.interactive_run import INTERRUPTED_DISPLAY_S, load_prefect, note_lost_server
 from flows.cli.output import print_json, shown
+from flows.cli.search import check_options, make_search, print_search
 from flows.core.redaction import mask
 from flows.core.signals import ignore_termination
 from flows.dvc_repo.repository import Repository
 from flows.engine.display.buffered import BufferedDisplay
 from flows.engine.display.plain import Display, SilentDisplay
 from flows.engine.policy import load_policies
-from flows.experiments.grid import check_combinations, parse_combinations
-from flows.experiments.sweep_runner import SweepRunner, Trial
+from flows.experiments.grid import check_combinations, parameter_keys, parse_combinations
+from flows.experiments.search.objective import LOSS_KEYS
+from flows.experiments.sweep_runner import SweepRunner
+from flows.experiments.trials import GridTrials, Trial
 from flows.prefect_server.server import Server
 from stages.base.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED
 
+if TYPE_CHECKING:  # imports Optuna, which is an extra and takes a second
+    from flows.experiments.search.search_trials import SearchTrials
+
 MAX_METRICS = 6  # columns that fit a terminal; --json has all metrics
-LOSS_KEYS = {"loss", "label_smoothing", "l1", "l2"}  # parameters that give losses other values
 
 
 def sweep(arguments: argparse.Namespace) -> int:
-    """Runs all combinations and returns the exit code.
+    """Runs all combinations, or those that a search proposes, and returns the exit code.
 
     Raises:
         InvalidInput: a combination, a parameter or a stage is invalid; no stage ran.
     """
     root = Path()
-    trial_settings = parse_combinations(arguments.grid, arguments.list, arguments.file)
-    check_combinations(trial_settings, root)
-    load_policies(root)
-    with Repository(root) as repository:
-        arguments.stages = repository.resolve(arguments.stages, arguments.folder)
-    display = SilentDisplay() if arguments.json else BufferedDisplay(Display([item.name for item in trial_settings]))
-    runner = SweepRunner(root, trial_settings, arguments.stages, arguments.jobs, display)
-    is_interrupted = True
+    check_options(arguments)
+    runner, search = _make_search(arguments, root) if arguments.search else (_make_grid(arguments, root), None)
+    display, is_interrupted = runner.display, True
     try:
         with Server(root) as server:
-            display.note(f"{server.announcement}\n{len(trial_settings)} combinations; the workspace does not change")
+            runner.server = None if server.is_temporary else server.url
+            planned = search.plan() if search else f"{len(runner.trials)} combinations"
+            display.note(f"{server.announcement}\n{planned}; the workspace does not change")
             _run_flow(runner, server, arguments)
         display.note(runner.summary)
         is_interrupted = any(trial.state == "not run" for trial in runner.trials)
     finally:
         display.close(INTERRUPTED_DISPLAY_S if is_interrupted else None)
+        if search:
+            search.study.close()
+    if search:
+        if search.failure:
+            raise search.failure
+        print_search(search, arguments)
+    else:
+        _print_grid(runner, arguments)
+    if is_interrupted:
+        return EXIT_INTERRUPTED
+    return EXIT_FAILED if any(trial.is_failure for trial in runner.trials) else EXIT_DONE
+
+
+def _make_grid(arguments: argparse.Namespace, root: Path) -> SweepRunner:
+    """Returns the runner of a grid."""
+    combinations = parse_combinations(arguments.grid, arguments.list, arguments.file)
+    check_combinations(combinations, root)
+    load_policies(root)
+    with Repository(root) as repository:
+        arguments.stages = repository.resolve(arguments.stages, arguments.folder)
+    display = _display([item.name for item in combinations], arguments)
+    source = GridTrials(combinations, parameter_keys(root))
+    return SweepRunner(root, source, arguments.stages, arguments.jobs, display, local=arguments.local)
+
+
+def _make_search(arguments: argparse.Namespace, root: Path) -> tuple[SweepRunner, "SearchTrials"]:
+    """Returns the runner and the trials of a search."""
+    policies = load_policies(root)
+    with Repository(root) as repository:
+        arguments.stages = repository.resolve(arguments.stages, arguments.folder)
+        search, clones = make_search(arguments, repository, policies)
+    display = _display([], arguments)
+    options = {"local": arguments.local, "clones": clones}
+    return SweepRunner(root, search, arguments.stages, arguments.jobs, display, **options), search
+
+
+def _display(names: Sequence[str], arguments: argparse.Namespace) -> Display:
+    return SilentDisplay() if arguments.json else BufferedDisplay(Display(names))
+
+
+def _print_grid(runner: SweepRunner, arguments: argparse.Namespace) -> None:
     trials, criterion = rank([_flat(trial.metrics) for trial in runner.trials], runner.trials)
     if arguments.json:
         print_json({"ranked_by": criterion, "trials": [_row(trial) for trial in trials]})
     else:
         _print_table(trials, criterion)
-    if is_interrupted:
-        return EXIT_INTERRUPTED
-    return EXIT_FAILED if any(trial.error for trial in trials) else EXIT_DONE
 
 
 def _run_flow(runner: SweepRunner, server: Server, arguments: argparse.Namespace) -> None:
     """Runs the trials as tasks of a Prefect flow."""
-    combinations = [dict(trial.combination.settings) for trial in runner.trials]
+    shown_arguments = {"targets": arguments.stages, "jobs": arguments.jobs}
+    if arguments.search:
+        names = ("search", "space", "objective", "trials", "prune", "study")
+        shown_arguments |= {name: getattr(arguments, name) for name in names}
+    else:
+        shown_arguments["combinations"] = [dict(trial.combination.settings) for trial in runner.trials]
     try:
         try:
             load_prefect(server)
             from flows.sweep import sweep_as_flow  # late: needs Prefect
 
-            sweep_as_flow(runner, {"combinations": combinations, "targets": arguments.stages, "jobs": arguments.jobs})
+            sweep_as_flow(runner, shown_arguments)
         except Exception:
             if runner.crash is None and server.responds():
                 raise

@@ -23,9 +23,15 @@ class Verb(NamedTuple):
 
 
 VERBS = {
+    "init": Verb("add what is missing to a DVC project, or make a small one", "flows.cli.init:init", anywhere=True),
     "run": Verb("bring the stages up to date", "flows.cli.run:run"),
     "plan": Verb("show which stages would run, be restored or stay unchanged, and why", "flows.cli.plan:show_plan"),
-    "sweep": Verb("run combinations of parameters, each as a DVC experiment", "flows.cli.sweep:sweep"),
+    "deps": Verb("compare the code that stages declare in dvc.yaml with what they import", "flows.cli.deps:deps"),
+    "sweep": Verb(
+        "run combinations of parameters, each as a DVC experiment",
+        "flows.cli.sweep:sweep",
+        "flows.cli.sweep_arguments:sweep",
+    ),
     "verify": Verb("run stages again in a clean folder and compare the outputs", "flows.cli.verify:verify"),
     "predict": Verb(
         "classify images with a trained model",
@@ -47,29 +53,29 @@ VERBS = {
     "compare": Verb("compare two commits or experiments", "flows.cli.compare:show_comparison"),
     "serve": Verb(
         "serve a model over HTTP: a page to draw on, and an interface for programs",
-        "flows.cli.serve:serve",
+        "flows.cli.models.serve:serve",
         "stages.serve.command:add_arguments",
         anywhere=True,
     ),
     "promote": Verb(
         "register a model as a version, and give it a stage such as prod",
-        "flows.cli.registry:promote",
-        "flows.cli.registry_arguments:promote",
+        "flows.cli.models.registry:promote",
+        "flows.cli.models.arguments:promote",
     ),
     "rollback": Verb(
         "give a stage back to the version that held it before",
-        "flows.cli.registry:rollback",
-        "flows.cli.registry_arguments:rollback",
+        "flows.cli.models.registry:rollback",
+        "flows.cli.models.arguments:rollback",
     ),
     "models": Verb(
         "show the registered versions of the models",
-        "flows.cli.registry:models",
-        "flows.cli.registry_arguments:models",
+        "flows.cli.models.registry:models",
+        "flows.cli.models.arguments:models",
     ),
     "trace": Verb(
         "show where a model came from, by the SHA-256 of its file",
-        "flows.cli.registry:trace",
-        "flows.cli.registry_arguments:trace",
+        "flows.cli.models.registry:trace",
+        "flows.cli.models.arguments:trace",
     ),
     "ci": Verb("run a lane of CI: check, run, or the comment on a pull request", "flows.cli.ci:ci"),
     "up": Verb("start a Prefect server, pools, workers and deployments, until Ctrl-C", "flows.prefect_server.up:up"),

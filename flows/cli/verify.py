@@ -3,14 +3,13 @@
 import argparse
 import json
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import Any
 
 from flows.cli.output import print_json, shown
-from flows.core.code_path import CODE
+from flows.core.code_path import own_command
 from flows.core.file_lock import run_lock
 from flows.core.params_edit import load_project_params
 from flows.core.signals import raise_keyboard_interrupt
@@ -113,8 +112,7 @@ def _compare(root: Path, project: Path, stages: Sequence[Stage], tolerance: floa
     """Compares the outputs by a program, since `flows` has no NumPy; returns a row for each, as in `--json`."""
     outputs = [(stage.name, name) for stage in stages for name in stage.outputs]
     process = subprocess.run(
-        die_with_parent([sys.executable, "-m", "stages.verify", "--tolerance", str(tolerance)]),
-        cwd=CODE,  # this code, not a module of that name in the project
+        die_with_parent(own_command("stages.verify", "--tolerance", str(tolerance))),
         input=json.dumps([(str(root / name), str(project / name)) for _, name in outputs]),
         capture_output=True,
         text=True,

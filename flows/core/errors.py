@@ -4,11 +4,13 @@ InkflowError
 ├── StageFailed          the program of a stage ended with an error; its exit code is kept
 ├── StageTimedOut        a stage exceeded its time limit
 ├── Interrupted          the run was interrupted
+├── Pruned               a trial of a search was ended early, since others are better
 ├── InputsChanged        an input of a stage changed while the stage ran
 ├── DvcFailed            DVC could not hash, cache, restore or record
 ├── GitFailed            a git command failed
 ├── ServerUnreachable    the Prefect server does not answer
 ├── ProgramFailed        a program that is no stage ended with an error; its exit code is kept
+├── NotEnoughMemory      a stage asks for more memory than this machine has
 ├── GatesFailed          a model failed a quality gate of params.yaml
 ├── RegistryFailed       GTO could not read or write the tags of the registry
 ├── PromotionRefused     a model may not have the stage: uncommitted, outdated, failed or worse
@@ -63,6 +65,13 @@ class Interrupted(InkflowError):
 
     def __init__(self, stage: str) -> None:
         super().__init__(f"{stage} was interrupted before it finished")
+
+
+class Pruned(InkflowError):
+    """A trial of a search was ended early, since others are better: neither a failure nor an interruption."""
+
+    def __init__(self, trial: str, reason: str) -> None:
+        super().__init__(f"{trial}: pruned {reason}")
 
 
 class InputsChanged(InkflowError):
@@ -145,6 +154,16 @@ class PoolUnusable(InvalidInput):
 
 class OrderUnusable(InvalidInput):
     """A worker cannot run a stage that was sent to it: other package versions, or a commit that it cannot fetch."""
+
+
+class NotEnoughMemory(InkflowError):
+    """A stage asks for more memory than this machine has for stages; it did not start."""
+
+    def __init__(self, stage: str, asked: str, total: str) -> None:
+        super().__init__(
+            f"{stage} did not start: execution.yaml asks for {asked} of memory, and this machine has {total} for "
+            "stages; lower `memory`, set `resources: {memory: ...}` there, or run the stage in a work pool"
+        )
 
 
 class PoolFailed(InkflowError):

@@ -1,30 +1,39 @@
-"""Locks between processes, on files: one run at a time in a working tree, one process at a time in a shared folder."""
+"""Locks between processes, on files: the runs of a working tree, one process at a time in a shared folder."""
 
 import fcntl
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import IO
 
 from flows.core.project import STATE, make_state_folder
 
 RUN_LOCK = STATE / "run.lock"
+QUEUE_LOCK = STATE / "run.queue"  # held while a process waits for the run lock: later ones wait behind it
+WAITING = "Another run is under way in this folder; waiting for it to end ..."
 
 
 @contextmanager
-def run_lock(root: Path, log: Callable[[str], None]) -> Iterator[None]:
+def run_lock(root: Path, log: Callable[[str], None], *, shared: bool = False) -> Iterator[None]:
     """Holds the run lock of the working tree at `root`, and calls `log` with a message if it has to wait for it.
 
     The system releases the lock if the process dies.
+
+    Args:
+        root: folder of the working tree.
+        log: receives the message.
+        shared: other processes may hold the lock too if they share it; False to be alone.
     """
-    path = root / RUN_LOCK
     make_state_folder(root)
-    with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            log("Another run is under way in this folder; waiting for it to end ...")
-            fcntl.flock(file, fcntl.LOCK_EX)
+    with ExitStack() as held:
+        lock, queue = (held.enter_context((root / path).open("a")) for path in (RUN_LOCK, QUEUE_LOCK))
+        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        if not (_try_lock(queue, fcntl.LOCK_EX) and _try_lock(lock, kind)):
+            log(WAITING)
+            fcntl.flock(queue, fcntl.LOCK_EX)
+            fcntl.flock(lock, kind)
+        fcntl.flock(queue, fcntl.LOCK_UN)
         yield
 
 
@@ -41,3 +50,11 @@ def exclusive_lock(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(file)
+
+
+def _try_lock(file: IO[str], kind: int) -> bool:
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -40,7 +40,7 @@ def find_project() -> Path:
     for parent in (folder, *folder.parents):
         if (parent / ".dvc").is_dir():
             return parent
-    raise InvalidInput(f"{folder} is in no DVC project; go to the project's folder, or create one with `dvc init`")
+    raise InvalidInput(f"{folder} is in no DVC project; go to the project's folder, or make one with `inkflow init`")
 
 
 def make_state_folder(root: Path) -> None:
@@ -66,8 +66,15 @@ def merge_conflict(root: Path) -> str | None:
             content = (root / name).read_bytes()
         except OSError:
             continue
-        if content.startswith(CONFLICT) or b"\n" + CONFLICT in content:
-            take = f"take one side with `git checkout --ours {name}` or `--theirs`"
-            advice = f"{take}, then `inkflow run`" if name == "dvc.lock" else f"edit it, or {take}"
-            return f"{name} has a merge conflict, a line that begins with {CONFLICT.decode().strip()}: {advice}"
+        if message := conflict_message(name, content):
+            return message
     return None
+
+
+def conflict_message(name: str, content: bytes) -> str | None:
+    """Returns a message about the merge conflict in a file with this name and content; None without one."""
+    if not (content.startswith(CONFLICT) or b"\n" + CONFLICT in content):
+        return None
+    take = f"take one side with `git checkout --ours {name}` or `--theirs`"
+    advice = f"{take}, then `inkflow run`" if name.endswith(".lock") else f"edit it, or {take}"
+    return f"{name} has a merge conflict, a line that begins with {CONFLICT.decode().strip()}: {advice}"

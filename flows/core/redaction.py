@@ -29,7 +29,7 @@ SECRET_NAME = re.compile(
     r"|(^|_)(PASS|PWD|PW|CREDENTIALS?|CREDS?|AUTH|AUTHORIZATION|BEARER|PAT|JWT|SAS|PSK)S?(_|$)"
     r"|(^|_)KEYS?(_(ID|B64|BASE64|JSON|PEM|DATA))?$"
     r"|CONNECTION_STRING$|(^|_)OTLP_(\w+_)?HEADERS$"
-    r"|(^|_)WEBHOOK(_URL)?$",  # the URL of a webhook is enough to post to it
+    r"|(^|_)WEBHOOK(_URL)?$|(^|_)NOTIFY$",  # the URL of a webhook is enough to post to it
     re.IGNORECASE,
 )
 NOT_SECRET = {"PWD", "OLDPWD"}  # folders
@@ -46,7 +46,7 @@ OPTION = re.compile(
     re.MULTILINE | re.IGNORECASE,
 )
 _is_secret_name = functools.lru_cache(maxsize=1000)(SECRET_NAME.search)  # asked for each line of output
-LIST_NAME = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|COOKIE|HEADER)S$|COOKIE", re.IGNORECASE)  # several secrets
+LIST_NAME = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|COOKIE|HEADER)S$|COOKIE|NOTIFY$", re.IGNORECASE)  # several secrets
 SWITCH_VALUES = {"false", "none"}  # the variable only switches a feature off
 BASE64_WORD = re.compile(r"[A-Za-z0-9+/_-]{6,}={0,2}")
 MAX_PREFIX = 100  # characters of the start of a secret, at the end of a line that a carriage return cut

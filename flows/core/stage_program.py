@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from flows.core.code_path import own_command
 from flows.core.errors import ProgramFailed, error_message
 from flows.core.extras import missing_package
 
@@ -15,13 +16,18 @@ MISSING_MODULE = re.compile(r"^ModuleNotFoundError: No module named '([\w.]+)'$"
 def run_program(name: str, arguments: Sequence[str | Path], root: Path = Path(), *, show: bool = False) -> str:
     """Runs `python -m stages.NAME ARGUMENTS` in the folder `root` and returns its standard output.
 
+    The program is the project's own, or that of this code where the project has none.
+
     With `show`, the standard output is that of this process, and an empty text is returned.
 
     Raises:
         MissingPackage: it needs a package of an extra that is not installed.
         ProgramFailed: it failed; message and exit code are the program's own.
     """
-    command = [sys.executable, "-m", f"stages.{name}", *map(str, arguments)]
+    module, words = f"stages.{name}", list(map(str, arguments))
+    path = root.joinpath(*module.split("."))
+    is_own = not (path.is_dir() or path.with_name(f"{path.name}.py").is_file())  # the project has no such program
+    command = own_command(module, *words) if is_own else [sys.executable, "-m", module, *words]
     output = None if show else subprocess.PIPE
     process = subprocess.run(command, cwd=root, stdout=output, stderr=subprocess.PIPE, text=True)
     if process.returncode:

@@ -1,11 +1,14 @@
 """Looks up results in DVC's cache and remote for a plan, by the hashes that a stage's inputs will have."""
 
+import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dvc.dependency import ParamsDependency
 from dvc.dependency.param import MissingParamsError, read_param_file
@@ -23,6 +26,7 @@ from dvc_objects.errors import ObjectFormatError
 from flows.dvc_repo.change_detection import (
     HASH,
     can_be_cached,
+    output_hashes,
     overlap,
     parameters_text,
     path_of,
@@ -35,12 +39,42 @@ from flows.dvc_repo.dvc_errors import converted_errors
 from flows.dvc_repo.remote.results import is_complete_entry, remote_failed, run_cache_folder
 from flows.engine.planning.stage_facts import Hashes
 
+if TYPE_CHECKING:  # for the same reason as `load_policies` below
+    from flows.engine.environment.stage_environment import StageEnvironment
+
+
+@dataclass(frozen=True)
+class OtherResult:
+    """A result that the run cache has for the recorded inputs of a stage, beside the one that dvc.lock names."""
+
+    entry: Path  # in the run cache
+    outputs: Hashes
+
+    def make_newest(self) -> None:
+        """Make the entry the newest one for its inputs: DVC restores the newest, even an incomplete one.
+
+        Raises:
+            OSError: the run cache is read-only.
+        """
+        others = [file.stat().st_mtime for file in self.entry.parent.iterdir() if file != self.entry]
+        if others and max(others) >= self.entry.stat().st_mtime:
+            mtime = max(time.time(), max(others) + 1)
+            os.utime(self.entry, (mtime, mtime))
+
 
 class CacheLookup:
     """Looks up results in DVC's local cache; with `pull`, also in the remote."""
 
-    def __init__(self, repo: Repo, stages: Mapping[str, DvcStage], *, pull: bool = False) -> None:
+    def __init__(
+        self,
+        repo: Repo,
+        stages: Mapping[str, DvcStage],
+        environment: "StageEnvironment | None" = None,
+        *,
+        pull: bool = False,
+    ) -> None:
         self._pull = pull
+        self._environment = environment
         self._repo = repo
         self._stages = stages
         self._values: dict[str, dict[str, Any]] = {}  # of parameters in cached files, by their text
@@ -52,7 +86,7 @@ class CacheLookup:
             Hashes by path; None if an output is not in the cache.
         """
         dvc_stage = self._stages[stage]
-        recorded = {path_of(out): value_of(out.hash_info) for out in dvc_stage.outs}
+        recorded = output_hashes(dvc_stage)
         if dvc_stage.cmd is None or dvc_stage.frozen:
             missing = {out: recorded[path_of(out)] for out in dvc_stage.outs if not out.exists}
             are_available = all(value and self._is_available(value, out.remote) for out, value in missing.items())
@@ -69,10 +103,10 @@ class CacheLookup:
             if not can_be_cached(dvc_stage) and not (self._pull and is_recorded and _are_cached(dvc_stage)):
                 return None
             outputs = recorded if is_recorded else self.entry_outputs(dvc_stage)
-        remotes = {path_of(out): out.remote for out in dvc_stage.outs}
-        if outputs and all(self._is_available(value, remotes[path]) for path, value in outputs.items()):
-            return outputs
-        return None
+            if outputs and self.allows(dvc_stage, outputs) and self._are_available(dvc_stage, outputs):
+                return outputs
+            other = self.other_result(dvc_stage) if is_recorded else None
+            return other.outputs if other else None
 
     def composed(self, path: str, outputs: Hashes) -> str | None:
         """Return the hash that `path` will have once `outputs` are in the workspace; None if it is unknown."""
@@ -107,18 +141,47 @@ class CacheLookup:
             The entry's file; None if there is no entry, or if a killed process left the newest one incomplete:
             DVC would read it as it is.
         """
-        folder = run_cache_folder(self._repo, run_key(stage))
-        entries = list(folder.iterdir()) if folder.is_dir() else []
-        newest = max(entries, key=lambda file: file.stat().st_mtime, default=None)
+        newest = next(iter(self._entries(stage)), None)
         return newest if newest and is_complete_entry(newest) else None
 
     def entry_outputs(self, stage: DvcStage) -> Hashes | None:
         """Return the outputs that the run cache has for the stage's present hashes; None if there is no entry."""
         entry = self.newest_entry(stage)
-        if entry is None:
+        return _outputs(stage, entry) if entry else None
+
+    def other_result(self, stage: DvcStage) -> "OtherResult | None":
+        """Return the newest complete result in the run cache for `stage`, which has its recorded inputs.
+
+        It is for a stage whose recorded outputs are in no cache, since another machine may have made them, or were made
+        in an environment that execution.yaml does not allow.
+
+        Returns:
+            None if there is no such result, if execution.yaml has `other_results: run`, or if the workspace still has
+            the recorded outputs, which another result would overwrite.
+        """
+        is_allowed = self.allows(stage, output_hashes(stage))
+        if not can_be_cached(stage) or (is_allowed and not any(out.workspace_status() for out in stage.outs)):
             return None
-        paths = {out.def_path: path_of(out) for out in stage.outs}
-        return {paths[out["path"]]: out[HASH] for out in load_yaml(str(entry))["outs"]}
+        for entry in filter(is_complete_entry, self._entries(stage)):
+            outputs = _outputs(stage, entry)
+            if self.allows(stage, outputs, is_known=not is_allowed) and self._are_available(stage, outputs):
+                return OtherResult(entry, outputs) if self._restores_other_results() else None
+        return None
+
+    def allows(self, stage: DvcStage, outputs: Hashes, *, is_known: bool = False) -> bool:
+        """Return True unless `outputs` of `stage` were made in an environment in which execution.yaml runs it again."""
+        return not self._environment or self._environment.allows(stage.addressing, outputs, is_known=is_known)
+
+    def _restores_other_results(self) -> bool:
+        from flows.engine.policy import load_policies  # late: it imports pydantic, which a run without changes saves
+
+        return load_policies(Path(self._repo.root_dir)).other_results == "restore"
+
+    def _entries(self, stage: DvcStage) -> list[Path]:
+        """Files of the run-cache entries for the stage's present hashes, the newest first."""
+        folder = run_cache_folder(self._repo, run_key(stage))
+        entries = folder.iterdir() if folder.is_dir() else ()
+        return sorted(entries, key=lambda file: file.stat().st_mtime, reverse=True)
 
     def _files(self, outputs: Hashes) -> Iterator[tuple[str, str]]:
         """Path and hash of each file in `outputs`, those in folders included."""
@@ -154,6 +217,10 @@ class CacheLookup:
             tree.add(Path(name).relative_to(path).parts, None, HashInfo(HASH, value))
         tree.digest()
         return value_of(tree.hash_info)
+
+    def _are_available(self, stage: DvcStage, outputs: Hashes) -> bool:
+        remotes = {path_of(out): out.remote for out in stage.outs}
+        return all(self._is_available(value, remotes[path]) for path, value in outputs.items())
 
     def _is_available(self, value: str, remote: str | None) -> bool:
         """True when the content with this hash can be restored; for a folder, with all its files."""
@@ -205,6 +272,12 @@ class CacheLookup:
             dep.hash_info, dep.meta = HashInfo(HASH, dependencies[path_of(dep)]), Meta()  # metadata contains a hash too
         else:
             dep.save()
+
+
+def _outputs(stage: DvcStage, entry: Path) -> Hashes:
+    """Hash of each output in a run-cache entry of `stage`, by path."""
+    paths = {out.def_path: path_of(out) for out in stage.outs}
+    return {paths[out["path"]]: out[HASH] for out in load_yaml(str(entry))["outs"]}
 
 
 def _are_cached(stage: DvcStage) -> bool:

@@ -15,17 +15,20 @@ from dvc_data.hashfile.hash_info import HashInfo
 
 from flows.engine.planning.change_messages import (
     ABSENT,
+    COSMETIC,
     NEVER_RUN,
     Change,
     abbreviate,
     abbreviate_parameters,
     count_by_state,
+    name_some,
     value_changes,
 )
-from flows.engine.planning.stage_facts import Dependency, Facts, Hashes
+from flows.engine.planning.stage_facts import CosmeticChange, Dependency, Facts, Hashes
 from flows.engine.types import Stage
 
 HASH = "md5"
+CosmeticFinder = Callable[[DvcStage, Sequence[Any]], dict[Any, CosmeticChange]]
 SavedHashes = Sequence[tuple[HashInfo, Any, Any]]  # hash, metadata and object of each dependency and output
 
 
@@ -39,8 +42,9 @@ def active_graph(graph: "nx.DiGraph[DvcStage]") -> "nx.DiGraph[DvcStage]":
 class StageInspector:
     """Compares the stages of a graph with their records in dvc.lock."""
 
-    def __init__(self, graph: "nx.DiGraph[DvcStage]") -> None:
+    def __init__(self, graph: "nx.DiGraph[DvcStage]", cosmetic: CosmeticFinder) -> None:
         self._graph = graph
+        self._cosmetic = cosmetic
 
     def facts(self, dvc_stage: DvcStage, stage: Stage) -> Facts:
         """Return the facts of `dvc_stage`, which the engine knows as `stage`."""
@@ -48,17 +52,21 @@ class StageInspector:
         outputs = [Change(name, state) for out in dvc_stage.outs for name, state in out.status().items()]
         entries = [*dvc_stage.deps, *dvc_stage.outs]
         is_recorded = not entries or any(_hash_info(entry) for entry in entries)
-        own = tuple(_own_changes(dvc_stage, producers)) if is_recorded else (NEVER_RUN,)
         tracked = dvc_stage.cmd is None or dvc_stage.frozen
+        states = _file_states(dvc_stage, producers) if is_recorded else {}
+        edited = [dep for dep, state in states.items() if "modified" in state.values()]
+        cosmetic = self._cosmetic(dvc_stage, edited) if edited and not tracked else {}
+        own = tuple(_own_changes(dvc_stage, producers, states, cosmetic)) if is_recorded else (NEVER_RUN,)
         return Facts(
             stage=stage,
             own=own,
             dependencies=tuple(_dependency(dep, names) for dep, names in producers.items()),
             outputs=tuple(count_by_state(outputs, "outputs")) if is_recorded else (),
-            recorded={path_of(out): value_of(out.hash_info) for out in dvc_stage.outs if out.hash_info},
+            recorded=recorded_hashes(dvc_stage),
             present=_present(dvc_stage) if tracked else {},
             always=bool(dvc_stage.is_callback or dvc_stage.always_changed) and not dvc_stage.frozen,
             tracked=tracked,
+            cosmetic=tuple(cosmetic.values()),
             renewed=bool(own and dvc_stage.is_import and not dvc_stage.frozen),
         )
 
@@ -71,6 +79,11 @@ class StageInspector:
             if names:
                 producers[dep] = tuple(names)
         return producers
+
+
+def recorded_hashes(stage: DvcStage) -> Hashes:
+    """Return the recorded hash of each output, by path."""
+    return {path_of(out): value_of(out.hash_info) for out in stage.outs if out.hash_info}
 
 
 def get_hashes(stage: DvcStage) -> SavedHashes:
@@ -121,6 +134,11 @@ def path_of(entry: Any) -> str:
     return str(os.path.relpath(entry.fs_path, entry.repo.root_dir))
 
 
+def output_hashes(stage: DvcStage) -> Hashes:
+    """Return the hash of each output by path; an output without one has an empty text."""
+    return {path_of(out): value_of(out.hash_info) for out in stage.outs}
+
+
 def value_of(hash_info: HashInfo | None) -> str:
     """Return the hash as text; empty if there is none."""
     return str(hash_info.value) if hash_info else ""
@@ -139,7 +157,20 @@ def overlap(one: str, other: str) -> bool:
     return one == other or one.startswith(f"{other}/") or other.startswith(f"{one}/")
 
 
-def _own_changes(stage: DvcStage, producers: Mapping[Any, object]) -> Iterator[Change]:
+def _file_states(stage: DvcStage, producers: Mapping[Any, object]) -> dict[Any, Mapping[str, str]]:
+    """DVC's status of each file and folder that no stage produces."""
+    if stage.frozen:
+        return {}
+    files = [dep for dep in stage.deps if dep not in producers and not isinstance(dep, ParamsDependency)]
+    return {dep: dep.status() or {} for dep in files}
+
+
+def _own_changes(
+    stage: DvcStage,
+    producers: Mapping[Any, object],
+    states: Mapping[Any, Mapping[str, str]],
+    cosmetic: Mapping[Any, CosmeticChange],
+) -> Iterator[Change]:
     """Changes of the command, of parameters, and of files that no stage produces."""
     if stage.changed_stage():
         yield Change("the command", "modified")
@@ -147,10 +178,12 @@ def _own_changes(stage: DvcStage, producers: Mapping[Any, object]) -> Iterator[C
         return
     params = [dep for dep in stage.params if dep not in producers]
     yield from abbreviate_parameters([change for dep in params for change in _parameter_changes(dep)])
-    files = [dep for dep in stage.deps if dep not in producers and not isinstance(dep, ParamsDependency)]
     yield from abbreviate(
-        [Change(name, state) for dep in files for name, state in (dep.status() or {}).items()], "files"
+        [Change(name, text) for dep, state in states.items() if dep not in cosmetic for name, text in state.items()],
+        "files",
     )
+    if cosmetic:
+        yield Change(name_some([file for change in cosmetic.values() for file in change.files]), COSMETIC)
 
 
 def _parameter_changes(dep: ParamsDependency) -> Iterator[Change]:

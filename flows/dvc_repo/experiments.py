@@ -89,8 +89,17 @@ class ProjectClones:
             fetch = [*NO_GC, "fetch", "--quiet", "--prune", "--no-tags", "--no-recurse-submodules"]
             run_git([*fetch, str(self._snapshot.top), f"+{branches}:{branches}"], project)
 
-    def fetch_experiment(self, project: Path, name: str) -> str:
+    def entries(self) -> list[str]:
+        """Return git's entries of the tracked files that a clone gets: mode, type and hash, a tab, and the path."""
+        return git_names(["ls-tree", "-r", "-z", self._snapshot.tree], self._root)
+
+    def fetch_experiment(self, project: Path, name: str, files: Collection[str] = ()) -> str:
         """Fetch the experiment `name` from the clone at `project` into the project's git repository.
+
+        Args:
+            project: the clone.
+            name: of the experiment.
+            files: files with parameters, besides params.yaml, that tell experiments apart.
 
         Returns:
             Its name there: an experiment of that name is replaced if it has the same parameters; if not, the new one
@@ -101,23 +110,28 @@ class ProjectClones:
         source = git_text(["rev-parse", "--show-toplevel"], project)
         options = ["--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules"]
         with self._fetch_lock:
-            parameters, target = self._parameters(f"{folder}/{name}", project), name
+            paths = [str(PARAMS), *(file for file in sorted(files) if file != str(PARAMS))]
+            parameters, target = self._parameters(f"{folder}/{name}", project, paths), name
             is_taken = git_succeeds(["show-ref", "--verify", f"{folder}/{name}"], self._root)
-            if is_taken and self._parameters(f"{folder}/{name}", self._root) != parameters:
+            if is_taken and self._parameters(f"{folder}/{name}", self._root, paths) != parameters:
                 target = f"{name}-{hashlib.sha256(repr(parameters).encode()).hexdigest()[:8]}"
             run_git([*NO_GC, "fetch", *options, source, f"+{folder}/{name}:{folder}/{target}"], self._root)
         return target
 
-    def _parameters(self, revision: str, folder: Path) -> Any:
-        """Return the content of params.yaml in a revision of the repository around `folder`; None without one."""
-        name = f"{self._prefix}{PARAMS}"
+    def _parameters(self, revision: str, folder: Path, paths: Sequence[str]) -> Any:
+        """Return the contents of files with parameters in a revision of the repository around `folder`."""
+        contents = [self._content(revision, folder, f"{self._prefix}{path}") for path in paths]
+        return contents[0] if len(contents) == 1 else contents
+
+    def _content(self, revision: str, folder: Path, name: str) -> Any:
+        """Return the content of the file `name` in a revision; None without one."""
         if not git_names(["ls-tree", "-z", "--full-tree", "--name-only", revision, "--", name], folder):
             return None
         text = git_text(["show", f"{revision}:{name}"], folder)
         try:
             return parse_yaml(text)
         except (YAMLError, ValueError):
-            return text  # of an experiment that another program made
+            return text  # of another format, or of an experiment that another program made
 
     def prepare_rerun(self, project: Path, names: Collection[str]) -> None:
         """Prepare the clone at `project` for running the stages `names`: remove their outputs, copy their inputs."""

@@ -2,15 +2,14 @@
 
 import json
 import os
-import re
 import shutil
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import networkx as nx
 from dvc.exceptions import DvcException
-from dvc.lock import make_lock
+from dvc.lock import LockError, make_lock
 from dvc.repo import Repo
 from dvc.scm import NoSCM
 from dvc.stage import PipelineStage
@@ -21,10 +20,8 @@ from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
 
 from flows.core.notices import note_once
+from flows.dvc_repo.lock_text import EMPTY, LockText
 from stages.base.files import write_json, write_text
-
-EMPTY = "schema: '2.0'\nstages:\n"
-FOREIGN = re.compile(r"^[#%\t]|^---|[:\-\[{,?] +[&*]\w", re.MULTILINE)  # comments and aliases, which DVC never writes
 
 
 class LockfileWriter:
@@ -35,10 +32,15 @@ class LockfileWriter:
     in a file, so that the next run puts the missing ones between them.
     """
 
-    def __init__(self, repo: Repo, order: Sequence[DvcStage]) -> None:
+    def __init__(
+        self, repo: Repo, order: Sequence[DvcStage], own_write: Callable[[Path], AbstractContextManager[None]]
+    ) -> None:
+        """Creates the writer; it writes each file in a block of `own_write`."""
         self._repo = repo
+        self._own_write = own_write
         self._positions = {stage: number for number, stage in enumerate(order)}
         self._new: dict[Path, dict[str, int]] = {}  # positions of the entries that this run adds to each dvc.lock
+        self._written: dict[Path, tuple[str, LockText]] = {}  # the last text of each dvc.lock, and its parts
         self._names_file = Path(repo.tmp_dir) / "inkflow_new_entries.json"
         self._ignore_positions: dict[Path, dict[str, int]] = {}  # of the lines that this run added to each .gitignore
 
@@ -48,11 +50,11 @@ class LockfileWriter:
         with suppress(OSError, ValueError):
             earlier = set(json.loads(self._names_file.read_text(encoding="utf-8"))["stages"])
         pipeline = [stage for stage in stages if isinstance(stage, PipelineStage)]
-        recorded = {path: _recorded_names(path) for path in {_lock_path(stage) for stage in pipeline}}
-        new = [stage for stage in pipeline if stage.name not in recorded[_lock_path(stage)]]
+        recorded = {path: _recorded_names(path) for path in {lock_path(stage) for stage in pipeline}}
+        new = [stage for stage in pipeline if stage.name not in recorded[lock_path(stage)]]
         new += [stage for stage in self._positions if stage.addressing in earlier and stage not in new]
         for stage in new:
-            self._new.setdefault(_lock_path(stage), {})[stage.name] = self._positions[stage]
+            self._new.setdefault(lock_path(stage), {})[stage.name] = self._positions[stage]
         if new:
             write_json(self._names_file, {"stages": [stage.addressing for stage in new]})
 
@@ -76,11 +78,13 @@ class LockfileWriter:
         if not isinstance(stage, PipelineStage):
             stage.dump(update_pipeline=False)
             return
-        path, entry = _lock_path(stage), to_lockfile(stage)
+        path, entry = lock_path(stage), to_lockfile(stage)
         new = self._new.get(path, {})
         later = {name for name, position in new.items() if position > self._positions[stage]}
         text = path.read_text(encoding="utf-8") if path.exists() else EMPTY
-        changed = put_entry(text or EMPTY, stage.name, dumps_yaml({"stages": entry}).partition("\n")[2], later)
+        before = self._parts(path, text or EMPTY)
+        parts = before and before.with_entry(stage.name, dumps_yaml({"stages": entry}).partition("\n")[2], later)
+        changed = None if parts is None else str(parts)
         if changed == text:
             return
         temporary = path.with_name(f".{path.name}.new")  # a killed run may have left an incomplete one
@@ -89,8 +93,16 @@ class LockfileWriter:
             _put_entry_slowly(temporary, stage.name, entry[stage.name], later)
         if path.exists():
             shutil.copymode(path, temporary)
-        temporary.replace(path)
+        with self._own_write(path):
+            temporary.replace(path)
+        if parts is not None and changed is not None:
+            self._written[path] = changed, parts
         self._repo.scm_context.track_file(os.path.relpath(path))
+
+    def _parts(self, path: Path, text: str) -> LockText | None:
+        """Return the parts of `text`, the content of `path`: those of the last entry if nobody changed the file."""
+        written, parts = self._written.get(path, (None, None))
+        return parts if written == text else LockText.parse(text)
 
     def finish(self) -> None:
         """End the run, which was not killed; with `core.autostage`, stage the changed files of DVC in git."""
@@ -102,55 +114,8 @@ class LockfileWriter:
         context.files_to_track = set()
 
 
-def put_entry(text: str, name: str, entry: str, later: Collection[str]) -> str | None:
-    """Return the content of a dvc.lock with another entry; parsing it as YAML would take a second for 200 stages.
-
-    Args:
-        text: the content.
-        name: name of the entry's stage.
-        entry: the lines of the entry, indented, which replace an earlier entry of that name.
-        later: names of entries; a new entry is inserted before the first of them, else at the end.
-
-    Returns:
-        None if the file has another form than the one that DVC writes.
-    """
-    lines = text.splitlines(keepends=True)
-    places = _entry_lines(text, lines)
-    if places is None or list(_entry_lines(EMPTY + entry, (EMPTY + entry).splitlines(keepends=True)) or ()) != [name]:
-        return None
-    end = next(
-        (n for n in range(lines.index("stages:\n") + 1, len(lines)) if not lines[n].startswith((" ", "\n"))), None
-    )
-    starts = [*places.values(), len(lines) if end is None else end]
-    if name in places:
-        start = places[name]
-        stop = starts[starts.index(start) + 1]
-    else:
-        start = stop = next((line for other, line in places.items() if other in later), starts[-1])
-    return "".join([*lines[:start], entry, *lines[stop:]])
-
-
-def _entry_lines(text: str, lines: Sequence[str]) -> dict[str, int] | None:
-    """Return the number of the first line of each entry by name; None if DVC did not write the file."""
-    if FOREIGN.search(text) or "stages:\n" not in lines or not text.endswith("\n"):
-        return None
-    places: dict[str, int] = {}
-    first = lines.index("stages:\n") + 1
-    for number, line in enumerate(lines[first:], first):
-        if not line.startswith((" ", "\n")):
-            break
-        if number == first and line.startswith("   "):
-            return None
-        if line.startswith("  ") and line[2] not in " :\n":
-            key = line.strip().removeprefix("? ") if line.startswith("  ? ") else line.strip().removesuffix(":")
-            if key == line.strip():  # no mapping in block style
-                return None
-            places[loads_yaml(key) if key[0] in "'\"" else key] = number
-    return places
-
-
 def _put_entry_slowly(path: Path, name: str, entry: object, later: Collection[str]) -> None:
-    """Write an entry like `put_entry`, into a file of any form that DVC can read."""
+    """Write an entry like `LockText.with_entry`, into a file of any form that DVC can read."""
     with modify_yaml(str(path)) as content:
         content["schema"] = "2.0"
         stages = content["stages"] = content.get("stages") or CommentedMap()
@@ -160,7 +125,17 @@ def _put_entry_slowly(path: Path, name: str, entry: object, later: Collection[st
             stages.insert(next((n for n, other in enumerate(stages) if other in later), len(stages)), name, entry)
 
 
-def _lock_path(stage: DvcStage) -> Path:
+def entry_texts(path: Path) -> Mapping[str, str]:
+    """Return the entries of the dvc.lock at `path` by name, each as YAML."""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    parts = LockText.parse(text)
+    if parts is not None:
+        return parts.entries
+    content = loads_yaml(text) or {}
+    return {name: dumps_yaml({name: entry}) for name, entry in (content.get("stages") or {}).items()}
+
+
+def lock_path(stage: DvcStage) -> Path:
     """Path of the dvc.lock that has the stage's entry; of the file itself if it is a link."""
     return Path(stage.path).with_suffix(".lock").resolve()
 
@@ -168,9 +143,9 @@ def _lock_path(stage: DvcStage) -> Path:
 def _recorded_names(path: Path) -> Collection[str]:
     """Names of the entries in a dvc.lock; without DVC's lock, so that it can be incomplete, which costs the order."""
     text = path.read_text(encoding="utf-8") if path.exists() else ""
-    places = _entry_lines(text, text.splitlines(keepends=True))
-    if places is not None:
-        return places
+    parts = LockText.parse(text)
+    if parts is not None:
+        return parts.entries
     with suppress(YAMLError, AttributeError):
         return (loads_yaml(text) or {}).get("stages") or {}
     return ()
@@ -183,20 +158,21 @@ def _lines(path: Path) -> list[str]:
 def load_graph(repo: Repo) -> "nx.DiGraph[DvcStage]":
     """Return the graph of the project; remove lock files without any content, on which DVC fails.
 
-    A full disk or a power failure leaves such a file. The run cache still has the results.
+    A full disk or a power failure leaves such a file. The run cache still has the results. DVC writes dvc.lock in
+    place: if it cannot be read, it is read again with DVC's lock, since another process may be writing it.
     """
     graph: nx.DiGraph[DvcStage]
     try:
         graph = repo.index.graph
     except DvcException:
-        if not _empty_lock_files(repo):
-            raise
-        with repo.lock:  # else another process may be writing the file at this moment
-            for path in _empty_lock_files(repo):
-                note_once(f"{path.relative_to(repo.root_dir)} was empty, and is removed")
-                path.unlink()
-        repo._reset()
-        graph = repo.index.graph
+        with ExitStack() as held:
+            with suppress(LockError):  # held for longer than a write takes: the file is complete by now
+                held.enter_context(repo.lock)
+                for path in _empty_lock_files(repo):
+                    note_once(f"{path.relative_to(repo.root_dir)} was empty, and is removed")
+                    path.unlink()
+            repo._reset()
+            graph = repo.index.graph
     return graph
 
 

@@ -15,8 +15,6 @@ from typing import TypeVar
 
 from dvc.lock import LockError
 from dvc.repo import Repo
-from dvc.rwlock import rwlock
-from dvc.stage import Stage as DvcStage
 
 from flows.core.errors import DvcFailed, Interrupted
 from flows.core.file_lock import exclusive_lock
@@ -90,17 +88,6 @@ class RepoLock:
                 finally:
                     if self._repo.lock.is_locked:
                         self._release()
-
-    def ensure_unused(self, stage: DvcStage) -> None:
-        """Ensure that no `dvc` process uses the stage's outputs or writes its inputs: it may be running the stage.
-
-        Raises:
-            LockError: a process does; `run` then waits for it.
-        """
-        reads, writes = ([entry.fs_path for entry in some if entry.fs_path] for some in (stage.deps, stage.outs))
-        hardlink = self._repo.config["core"].get("hardlink_lock", False)
-        with rwlock(self._repo.tmp_dir, self._repo.fs, " ".join(sys.argv), reads, writes, hardlink):
-            return
 
     def is_stopped(self, *, cleanup: bool) -> bool:
         """True when an action may wait no longer; the first call after an interrupt starts `CLEANUP_S`."""

@@ -9,42 +9,51 @@ another terminal can work meanwhile.
 import logging
 import threading
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import networkx as nx
 from dvc.exceptions import DvcException
+from dvc.lock import LockError
 from dvc.repo import Repo
 from dvc.stage import Stage as DvcStage
 
-from flows.core.errors import DvcFailed, InputsChanged, PipelineInvalid
+from flows.core.errors import PipelineInvalid
 from flows.core.project import merge_conflict
 from flows.dvc_repo.addresses import stages_at
 from flows.dvc_repo.cache_lookup import CacheLookup
 from flows.dvc_repo.change_detection import (
-    SavedHashes,
     StageInspector,
     active_graph,
-    get_hashes,
-    path_of,
+    recorded_hashes,
     run_key,
-    set_hashes,
     temporary_hashes,
-    value_of,
 )
-from flows.dvc_repo.damaged_objects import contents, set_damaged_output_aside
+from flows.dvc_repo.code.cosmetic_changes import CosmeticChanges
+from flows.dvc_repo.code.graph_code import may_be_declared, stage_code
+from flows.dvc_repo.code.recording import Recording, stage_environment
+from flows.dvc_repo.concurrency.file_claims import FileClaims
+from flows.dvc_repo.concurrency.foreign_records import ForeignRecords
+from flows.dvc_repo.concurrency.running_stages import RunningStages
 from flows.dvc_repo.dvc_errors import describe_error
-from flows.dvc_repo.input_snapshot import Snapshot, compare_snapshots, take_snapshot
+from flows.dvc_repo.lineage import lineage_of
 from flows.dvc_repo.lockfile import LockfileWriter, load_graph, repair_rwlock
-from flows.dvc_repo.locking import RepoLock
-from flows.dvc_repo.remote.results import Remote, verify_downloads
+from flows.dvc_repo.locking import RepoLock, RepositoryBusy
+from flows.dvc_repo.remote.results import verify_downloads
 from flows.dvc_repo.remote.stage_transfer import StageTransfer
 from flows.dvc_repo.restoration import Restoration
-from flows.engine.output_backup import backup_outputs, discard_backup, is_outdated, restore_all, restore_outputs
-from flows.engine.planning.change_messages import PULL_HINT, describe, name_some
+from flows.dvc_repo.tracked_data import TrackedData
+from flows.engine.output_backup import has_backup, has_backups, restore_all, restore_leftover
+from flows.engine.planning.change_messages import Change, describe, without_cosmetic
 from flows.engine.planning.stage_facts import Facts
-from flows.engine.types import Command, Outcome, Result, Scope, Stage
+from flows.engine.processes.command_runner import terminate_orphans
+from flows.engine.types import Command, Lineage, Outcome, Result, Scope, Stage
+from flows.python_code.stage_code import StageCode
 from stages.base.errors import OutputError
+
+if TYPE_CHECKING:  # it imports pydantic, which a run without changes saves
+    from flows.engine.policy import Policies
 
 for name in ("dvc", "dvc_data", "dvc_objects"):
     logging.getLogger(name).setLevel(logging.CRITICAL)  # the engine reports DVC's actions; this hides progress bars too
@@ -53,14 +62,27 @@ for name in ("dvc", "dvc_data", "dvc_objects"):
 class Repository:
     """A DVC repository with its graph, opened once for many stages."""
 
-    def __init__(self, root: Path | str = ".", only: Collection[str] | None = None, *, pull: bool = False) -> None:
+    def __init__(
+        self,
+        root: Path | str = ".",
+        only: Collection[str] | None = None,
+        *,
+        pull: bool = False,
+        policies: "Policies | None" = None,
+    ) -> None:
         """Open the repository at `root`.
 
         Args:
             root: the project's folder, or a folder in it.
             only: names of the stages to use; outputs of other stages are then inputs like any other file.
             pull: restore outputs from the DVC remote too.
+            policies: those of execution.yaml, if its section `environment` is compared and recorded.
+
+        Raises:
+            PipelineInvalid, PolicyInvalid: dvc.yaml, dvc.lock or environment.lock cannot be used, or a package that
+                execution.yaml names does not exist.
         """
+        self._foreign = ForeignRecords()
         try:
             self._repo = Repo(str(root))
             verify_downloads(self._repo)
@@ -76,13 +98,20 @@ class Repository:
         self.root = Path(self._repo.root_dir)
         self._order: list[DvcStage] = list(nx.dfs_postorder_nodes(self._graph))
         self._by_name: dict[str, DvcStage] = {stage.addressing: stage for stage in self._order}
-        self._inspector = StageInspector(self._graph)
-        self._pull = pull
-        self.cache = CacheLookup(self._repo, self._by_name, pull=pull)  # for planning, while no stage runs
-        self._lockfile = LockfileWriter(self._repo, self._order)
-        self._begun: dict[str, tuple[Snapshot, SavedHashes]] = {}
+        self._cosmetic = CosmeticChanges(self._repo)
+        self._inspector = StageInspector(self._graph, self._cosmetic.find)
+        self.policies = policies
+        self._environment = stage_environment(self._repo, policies, self._by_name)
+        # For planning, while no stage runs.
+        self.cache = CacheLookup(self._repo, self._by_name, self._environment, pull=pull)
+        self._lockfile = LockfileWriter(self._repo, self._order, self._foreign.own_write)
+        self._recording = Recording(self._repo, self.cache, self._lockfile, self._cosmetic.old, self._environment)
         self._lock = RepoLock(self._repo)
+        self._claims = FileClaims(self._repo)
+        running = (self._lockfile, self._lock, self._claims, self._recording)
+        self._running = RunningStages(self._repo, self._order, *running)
         self._restoration = Restoration(self._repo, self.cache, self._lockfile, self._lock, pull=pull)
+        self._tracked = TrackedData(self._repo, self._lockfile, self._lock, pull=pull)
 
     def close(self) -> None:
         """End the run, if there was one, and close DVC's databases."""
@@ -90,6 +119,7 @@ class Repository:
             self._lockfile.finish()
         except Exception as error:  # noqa: BLE001 - git's library has errors of its own; the results are recorded
             self._lock.log(f"git cannot stage DVC's files (core.autostage): {describe_error(error)}; use `git add`")
+        self._running.close()
         self._lock.close()
         self._repo.close()
 
@@ -135,10 +165,29 @@ class Repository:
         ]
         return list(dict.fromkeys(stage.addressing for stage in found))
 
+    def code(self, targets: Sequence[str] = ()) -> list[StageCode]:
+        """Return what the graph says of the code of the stages `targets`, all stages when empty."""
+        names = set(targets)
+        codes = map(stage_code, self._order)
+        return [code for code in codes if code and (not names or code.name in names)]
+
+    def may_be_declared(self, folder: str) -> bool:
+        """Return True if a stage may depend on `folder`: none writes into it, and Python's caches are ignored."""
+        return may_be_declared(self._order, folder)
+
     def facts(self, targets: Sequence[str] = (), scope: Scope = Scope.UPSTREAM) -> list[Facts]:
         """Return what DVC knows of the stages that `stages(targets, scope)` returns, in the same order."""
         with self._lock.locked():
-            return [self._inspector.facts(self._by_name[stage.name], stage) for stage in self.stages(targets, scope)]
+            return [self._planned_facts(stage) for stage in self.stages(targets, scope)]
+
+    def _planned_facts(self, stage: Stage) -> Facts:
+        """Return the facts of `stage`; files that another process is writing are not read."""
+        dvc_stage = self._by_name[stage.name]
+        try:
+            self._claims.ensure_not_written(dvc_stage)
+        except RepositoryBusy as error:
+            return Facts(stage, own=(Change("", str(error)),), recorded=recorded_hashes(dvc_stage))
+        return self._facts(stage)
 
     def try_restore(self, stage: Stage, *, force: bool = False) -> Result | tuple[str, ...]:
         """Restore the outputs of `stage` from the cache, unless it is unchanged or must run.
@@ -171,9 +220,17 @@ class Repository:
             files = self._repo.metrics.show().get("", {}).get("data", {})
         return {name: entry["data"] for name, entry in files.items() if "data" in entry}
 
-    def begin(self, name: str) -> Command:
-        """Start stage `name`: take a snapshot of its inputs, back up its outputs, and return its command."""
-        return self._lock.run(name, lambda: self._begin(name))
+    def metric_files(self) -> dict[str, str]:
+        """Return the name of the stage that writes each metrics file of the graph, by path."""
+        return {str(out): stage.addressing for stage in self._order for out in stage.outs if out.is_metric}
+
+    def begin(self, name: str) -> Command | None:
+        """Start stage `name`: take a snapshot of its inputs, back up its outputs, and return its command.
+
+        Returns:
+            None if another process uses its files, or has recorded it since `try_restore`, which is to be asked again.
+        """
+        return self._lock.run(name, lambda: self._begin(self._by_name[name]))
 
     def record(self, name: str) -> None:
         """Finish stage `name`: hash and cache its outputs, and record it in the run cache and in dvc.lock.
@@ -181,93 +238,70 @@ class Repository:
         Raises:
             InputsChanged: an input has changed since `begin`; nothing is recorded.
         """
-        self._lock.run(name, lambda: self._record(name))
+        self._lock.run(name, lambda: self._running.record(self._by_name[name]))
+
+    def lineage(self, name: str) -> Lineage:
+        """Return the contents of the outputs and dependencies of stage `name`, which this run recorded."""
+        return lineage_of(self._by_name[name])
 
     def abandon(self, name: str) -> None:
         """Undo `begin` for stage `name`, which failed or was interrupted: restore its earlier outputs."""
-        if name in self._begun:
-            self._lock.run(name, lambda: self._abandon(name), cleanup=True)
+        if name in self._running:
+            self._lock.run(name, lambda: self._running.abandon(self._by_name[name]), cleanup=True)
 
     def expect(self, names: Sequence[str]) -> None:
         """Prepare a run in which the stages `names` may be recorded: new ones get the graph's order in dvc.lock."""
-        restore_all(self.root)
+        if has_backups(self.root):
+            with self._lock.locked():
+                restore_all(self.root)
         self._lockfile.expect([self._by_name[name] for name in names])
+
+    def _facts(self, stage: Stage) -> Facts:
+        facts = self._inspector.facts(self._by_name[stage.name], stage)
+        if self._environment is None or facts.tracked:
+            return facts
+        return replace(facts, differences=self._environment.differences(stage.name, facts.recorded))
 
     def _try_restore(self, stage: Stage, force: bool) -> Result | tuple[str, ...]:
         dvc_stage, name = self._by_name[stage.name], stage.name
-        facts = self._inspector.facts(dvc_stage, stage)
+        self._claims.ensure_not_written(dvc_stage)
+        self._restore_leftover(name)
+        self._foreign.take_over(dvc_stage)
+        facts = self._facts(stage)
         changes = facts.changes
-        reasons = tuple(describe(change) for change in changes)
+        effective = without_cosmetic(changes)
+        reasons = tuple(map(describe, effective or changes))
         if not changes and (facts.tracked or not force):
             return Result(name, Outcome.UNCHANGED)
         if facts.tracked:
-            return Result(name, self._update_tracked(dvc_stage, name, is_renewed=facts.renewed), reasons)
-        self._lock.ensure_unused(dvc_stage)
-        if not force and not facts.always and self._restoration.restore(dvc_stage):
-            return Result(name, Outcome.RESTORED, reasons)
+            return Result(name, self._tracked.update(dvc_stage, name, is_renewed=facts.renewed), reasons)
+        self._claims.ensure_unused(dvc_stage)
+        if force:
+            return tuple(map(describe, effective))
+        if not effective:
+            is_recorded = self._recording.record_unchanged(dvc_stage, facts.cosmetic)
+            return Result(name, Outcome.UNCHANGED, reasons) if is_recorded else self._try_restore(stage, force)
+        if facts.cosmetic:
+            self._recording.add_run_cache_entry(dvc_stage, facts.cosmetic)
+        if not facts.always and self._restoration.restore(dvc_stage):
+            outputs = self._recording.restored(dvc_stage)
+            changes = facts.changes_when_restored(effective, outputs)
+            return Result(name, Outcome.RESTORED, tuple(map(describe, changes)))
         return reasons
 
-    def _begin(self, name: str) -> Command:
-        stage = self._by_name[name]
-        recorded = get_hashes(stage)
-        stage.save_deps()
-        self._begun[name] = take_snapshot(stage), recorded
-        backup_outputs(self.root, name, [path_of(out) for out in stage.outs if not out.persist])
-        stage.remove_outs()  # makes outputs with `persist` writable
-        lines = stage.cmd if isinstance(stage.cmd, list) else stage.cmd.splitlines()
-        environment = {"DVC_STAGE": name, "DVC_ROOT": str(self.root)}
-        return Command(name, tuple(lines), str(Path(stage.wdir).resolve()), environment)
+    def _restore_leftover(self, name: str) -> None:
+        """Restore the outputs of stage `name` from the backup that a killed run left."""
+        if has_backup(self.root, name):
+            terminate_orphans(self.root)
+            if not restore_leftover(self.root, name):
+                raise RepositoryBusy("another run in this folder is running it")
 
-    def _record(self, name: str) -> None:
-        stage = self._by_name[name]
-        with self._lockfile.ordered_gitignore(stage):
-            stage.save(run_cache=False)
-        (before, _), after = self._begun[name], take_snapshot(stage)  # `after` has the hashes that are recorded
-        outputs = [str(out.fs_path) for other in self._order for out in other.outs]
-        changed, added = compare_snapshots(before, after, outputs, self.root)
-        if changed:
-            raise InputsChanged(name, changed)
-        if added:
-            self._lock.log(
-                f"{name}: {name_some(sorted(added))} appeared in its inputs while it ran; recorded with them"
-            )
-        for out in stage.outs:  # else DVC links the output to a damaged object of the same name
-            set_damaged_output_aside(out, contents(out), self._lock.log)
-        if all(out.use_cache or out.is_metric or out.is_plot for out in stage.outs):
-            self._repo.stage_cache.save(stage)
-        stage.commit()
-        self._lockfile.add(stage)
-        del self._begun[name]
-        discard_backup(self.root, name)
-
-    def _abandon(self, name: str) -> None:
-        stage, (_, recorded) = self._by_name[name], self._begun.pop(name)
-        if is_outdated(self.root, name):  # another process has recorded the stage: the outputs are its own
-            discard_backup(self.root, name)
-        else:
-            stage.remove_outs()
-            restore_outputs(self.root, name)
-        set_hashes(stage, recorded)
-
-    def _update_tracked(self, stage: DvcStage, name: str, *, is_renewed: bool) -> Outcome:
-        """Update a stage that never runs, tracked data or frozen: restore missing outputs, record edited ones.
-
-        `is_renewed` is True for an import whose source has changed: DVC imports it again.
-        """
-        for out in stage.outs:
-            if not out.exists and not is_renewed:  # edited outputs must not be overwritten
-                self._checkout(out, name)
-        if not stage.status():
-            return Outcome.RESTORED
-        stage.reproduce()
-        self._lockfile.add(stage)
-        return Outcome.RECORDED
-
-    def _checkout(self, out: Any, name: str) -> None:
-        """Check out a tracked output; with `pull`, from the remote too."""
-        set_damaged_output_aside(out, contents(out), self._lock.log)
-        if self._pull and out.hash_info and out.changed_cache():
-            Remote(self._repo, 0.0, self._lock.stop_event).pull(name, [value_of(out.hash_info)], out.remote)
-        if out.changed_cache():
-            raise DvcFailed(f"{name}: {path_of(out)} is not in the cache; {PULL_HINT}")
-        out.checkout()
+    def _begin(self, stage: DvcStage) -> Command | None:
+        if self._foreign.take_over(stage):
+            return None
+        try:
+            return self._running.begin(stage)
+        except LockError:
+            if stage.addressing in self._running:
+                self._running.abandon(stage)
+            return None

@@ -10,11 +10,12 @@ from dvc.stage.cache import RunCacheNotFoundError
 from dvc_data.hashfile.hash_info import HashInfo
 
 from flows.dvc_repo.cache_lookup import CacheLookup
-from flows.dvc_repo.change_detection import can_be_cached, path_of, temporary_hashes, value_of
+from flows.dvc_repo.change_detection import can_be_cached, output_hashes, path_of, temporary_hashes, value_of
 from flows.dvc_repo.damaged_objects import set_damaged_output_aside
 from flows.dvc_repo.lockfile import LockfileWriter
 from flows.dvc_repo.locking import RepoLock
 from flows.dvc_repo.remote.results import Remote
+from flows.engine.planning.stage_facts import Hashes
 from stages.base.errors import InkflowError
 
 
@@ -41,6 +42,8 @@ class Restoration:
         """
         if stage.changed_stage() or stage.changed_deps() or stage.changed_outs(allow_missing=True):
             return False
+        if not self._cache.allows(stage, output_hashes(stage)):
+            return False
         cached = {out: value_of(out.hash_info) for out in stage.outs if out.use_cache}
         if not all(out in cached or out.exists for out in stage.outs) or not self._fetch(stage, cached):
             return False
@@ -54,26 +57,50 @@ class Restoration:
                 stage.save_deps()
                 for out in stage.outs:
                     out.hash_info = HashInfo()  # else DVC takes the recorded outputs for those of the new inputs
-            recorded = {path_of(out): value_of(out.hash_info) for out in stage.outs}
-            values = recorded if all(recorded.values()) else self._cache.entry_outputs(stage)
+            recorded = output_hashes(stage)
+            is_recorded = all(recorded.values())
+            values = recorded if is_recorded else self._cache.entry_outputs(stage)
             if values is None:
                 return False
-            for out in stage.outs:
-                set_damaged_output_aside(out, [values[path_of(out)]], self._lock.log)
-            try:
-                self._repo.stage_cache.restore(stage, dry=True)
-            except RunCacheNotFoundError:
-                if not (self._pull and can_be_cached(stage)):
-                    return False
-                if not self._fetch(stage, {out: values[path_of(out)] for out in stage.outs}):
-                    return False
-            except DvcException:  # a missing dependency, which `begin` reports
+            is_restored = self._cache.allows(stage, values) and self._bring_into_cache(stage, values)
+            if not is_restored and not (is_recorded and self._choose_other_result(stage)):
                 return False
             with self._lockfile.ordered_gitignore(stage):
                 stage.run()
             keep()  # only now: if a file is in use, an error ends the block, and it runs again
             self._lockfile.add(stage)
             return True
+
+    def _bring_into_cache(self, stage: DvcStage, values: Hashes) -> bool:
+        """Return True once the cache has the outputs with the hashes `values`; False if they cannot be restored."""
+        for out in stage.outs:
+            set_damaged_output_aside(out, [values[path_of(out)]], self._lock.log)
+        try:
+            self._repo.stage_cache.restore(stage, dry=True)
+        except RunCacheNotFoundError:
+            if not (self._pull and can_be_cached(stage)):
+                return False
+            return self._fetch(stage, {out: values[path_of(out)] for out in stage.outs})
+        except DvcException:  # a missing dependency, which `begin` reports
+            return False
+        return True
+
+    def _choose_other_result(self, stage: DvcStage) -> bool:
+        """Make DVC restore another result for the recorded inputs, whose recorded outputs cannot be restored.
+
+        Returns:
+            False if there is none, or it cannot be restored.
+        """
+        try:
+            other = self._cache.other_result(stage)
+            if other is None:
+                return False
+            other.make_newest()
+        except (OSError, InkflowError):  # a read-only cache, or a remote that fails: the stage can still run
+            return False
+        for out in stage.outs:
+            out.hash_info = HashInfo()  # else DVC looks for the recorded outputs alone
+        return self._bring_into_cache(stage, other.outputs)
 
     def _fetch(self, stage: DvcStage, values: Mapping[Any, str]) -> bool:
         """Fetch the objects of outputs into the cache, each from its remote; False if that fails."""

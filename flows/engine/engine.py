@@ -12,12 +12,12 @@ import queue
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from flows.core.errors import Interrupted
+from flows.core.errors import Interrupted, NotEnoughMemory
 from flows.engine import resources
 from flows.engine.display.plain import REASONS_PREFIX
 from flows.engine.interfaces import Pools, Repository
@@ -68,14 +68,22 @@ class Engine:
         self._stages: dict[str, Stage] = {}
         self._started: queue.Queue[StageEvents | None] = queue.Queue()
         self._finished: queue.Queue[tuple[StageEvents, Result | InkflowError]] = queue.Queue()
+        self._preparing: set[str] = set()  # stages that have started, and whose commands have not
+        self._prepared = threading.Condition()
         self._crash: BaseException | None = None
         self._thread: threading.Thread | None = None
 
     def start(self, stages: Sequence[Stage]) -> None:
         """Starts to bring `stages`, each after its upstream stages, up to date; does not wait for them."""
         self._stages = {stage.name: stage for stage in stages}
+        self._preparing.add("")  # until the first stages have started
         self._thread = threading.Thread(target=self._run, args=[stages], name="engine", daemon=True)
         self._thread.start()
+
+    def wait_until_computing(self, timeout_s: float) -> None:
+        """Waits up to `timeout_s` until the commands of all stages that have started run, or the stages have ended."""
+        with self._prepared:
+            self._prepared.wait_for(lambda: not self._preparing, timeout_s)
 
     def connect_pools(self, dispatcher: Any) -> None:
         """Gives the pools the dispatcher that sends stages to workers; stages of pools wait for it."""
@@ -103,6 +111,8 @@ class Engine:
 
     def interrupt(self) -> None:
         """Terminates all running stages with all processes that they started, and waits for their end."""
+        if self._shared_slots is not None:
+            self._shared_slots.stop_event.set()
         self._commands.terminate()
         self._join()
 
@@ -122,13 +132,15 @@ class Engine:
             self._repository.expect([stage.name for stage in stages])
             policies = {stage.name: self.policies.of(stage.name) for stage in stages}
             self._preloads = PreloadScheduler(stages, policies, self._preload)
-            self._run_stages(Scheduler(stages, policies, self._jobs, resources.gpus()))
+            memory = self.policies.resources.total_memory()
+            self._run_stages(Scheduler(stages, policies, self._jobs, resources.gpus(), memory))
             self._timings.save()
         except BaseException as error:  # noqa: BLE001 - `events` raises it in the caller's thread
             self._commands.terminate()
             self._crash = error
         finally:
             self._commands.close()
+            self._set_prepared(*self._preparing)
             self._started.put(None)
 
     def _preload(self, policy: StagePolicy) -> None:
@@ -142,9 +154,11 @@ class Engine:
             while (ready := scheduler.start_next()) is not None:
                 stage, allocation = ready
                 events = StageEvents(stage)
+                self._preparing.add(stage.name)
                 self._started.put(events)
                 arguments = [events, allocation]
                 threading.Thread(target=self._run_stage, args=arguments, name=stage.name, daemon=True).start()
+            self._set_prepared("")
             if not scheduler.running:
                 return
             events, outcome = self._finished.get()
@@ -165,6 +179,7 @@ class Engine:
 
         attempt = partial(self._attempt, events, allocation)
         outcome = with_retries(name, self.policies.of(name), attempt, on_failure, self._stop_event)
+        self._set_prepared(name)
         self._finished.put((events, outcome))
 
     def _attempt(self, events: StageEvents, allocation: Allocation) -> Result:
@@ -172,19 +187,36 @@ class Engine:
         stage, force = events.stage, self.run.options.force
         if self._stop_event.is_set():
             raise Interrupted(stage.name)
-        answer = self._repository.try_restore(stage, force=force)
-        if not isinstance(answer, Result) and not force and self._fetch_from_pool(stage.name):
-            answer = self._repository.try_restore(stage)
-        if isinstance(answer, Result):
-            return answer
+        while True:
+            answer = self._repository.try_restore(stage, force=force)
+            if not isinstance(answer, Result) and not force and self._fetch_from_pool(stage.name):
+                answer = self._repository.try_restore(stage)
+            result = answer if isinstance(answer, Result) else self._execute_in_turn(events, allocation, answer)
+            if result is not None:
+                return result
+
+    def _check_memory(self, name: str) -> None:
+        """Raises NotEnoughMemory if stage `name` is to run here and asks for more memory than this machine has."""
+        policy, total = self.policies.of(name), self.policies.resources.total_memory()
+        if policy.pool is None and policy.memory > total:
+            raise NotEnoughMemory(name, resources.memory_text(policy.memory), resources.memory_text(total))
+
+    def _execute_in_turn(self, events: StageEvents, allocation: Allocation, reasons: tuple[str, ...]) -> Result | None:
+        """Runs a stage with resources that other engines leave; None if another process uses or has recorded it."""
+        name = events.stage.name
+        self._check_memory(name)
         if self._shared_slots is None:
-            return self._execute(events, allocation, answer)
-        with self._shared_slots.exclusive(self._repository.run_key(stage.name)):
-            answer = self._repository.try_restore(stage, force=force)  # another engine may have run it meanwhile
-            if isinstance(answer, Result):
-                return answer
-            with self._shared_slots.allocate(self.policies.of(stage.name)) as shared_allocation:
-                return self._execute(events, shared_allocation, answer)
+            return self._execute(events, allocation, reasons)
+        with ExitStack() as held:
+            is_sent = self._pools is not None and self.policies.of(name).pool is not None
+            if self._shared_slots.spans_clones and not is_sent:  # a pool runs equal work once
+                held.enter_context(self._shared_slots.exclusive(self._repository.run_key(name)))
+                answer = self._repository.try_restore(events.stage, force=self.run.options.force)
+                if isinstance(answer, Result):  # another engine has run it meanwhile
+                    return answer
+                reasons = answer
+            shared_allocation = held.enter_context(self._shared_slots.allocate(self.policies.of(name)))
+            return self._execute(events, shared_allocation, reasons)
 
     def _fetch_from_pool(self, name: str) -> bool:
         """Fetches an earlier result of a stage that runs in a pool into the cache; False if there is none."""
@@ -192,15 +224,21 @@ class Engine:
             return False
         return self._pools.fetch(name, self._stop_event)
 
-    def _execute(self, events: StageEvents, allocation: Allocation, reasons: tuple[str, ...]) -> Result:
-        """Runs a stage and records its outputs; restores its earlier outputs if it fails."""
+    def _execute(self, events: StageEvents, allocation: Allocation, reasons: tuple[str, ...]) -> Result | None:
+        """Runs a stage and records its outputs; restores its earlier outputs if it fails.
+
+        Returns:
+            None if another process uses its files, or has recorded it since the reasons were found.
+        """
         stage = events.stage
         started_s = time.monotonic()
-        self.run.display.started(stage.name, self._timings.expected_s(stage.name))
-        self._add_line(events, f"{REASONS_PREFIX}{', '.join(reasons) or describe(FORCED)}")
         try:
             self._preloads.start(stage.name)
             command = self._repository.begin(stage.name)
+            if command is None:
+                return None
+            self.run.display.started(stage.name, self._timings.expected_s(stage.name))
+            self._add_line(events, f"{REASONS_PREFIX}{', '.join(reasons) or describe(FORCED)}")
             location = self._run_command(events, allocation, command)
             self._repository.record(stage.name)
         except BaseException:
@@ -208,11 +246,13 @@ class Engine:
                 self._repository.abandon(stage.name)
             raise
         self._timings.add(stage.name, time.monotonic() - started_s)
-        return Result(stage.name, Outcome.RAN, reasons, location)
+        lineage = self._repository.lineage(stage.name) if self.policies.assets and not self.run.in_clone else None
+        return Result(stage.name, Outcome.RAN, reasons, location, lineage)
 
     def _run_command(self, events: StageEvents, allocation: Allocation, command: Command) -> str:
         """Runs the command of a stage here or in its pool; returns the worker and pool, empty for this machine."""
         policy = self.policies.of(command.stage)
+        self._set_prepared(command.stage)
         add_line = partial(self._add_line, events)
         if policy.pool is not None and self._pools is not None:
             return self._pools.run(command.stage, add_line, self._stop_event, force=self.run.options.force)
@@ -220,6 +260,11 @@ class Engine:
         command = replace(command, environment={**variables, **command.environment}, preload=policy.preload)
         self._commands.run(command, add_line, policy.timeout_s)
         return ""
+
+    def _set_prepared(self, *names: str) -> None:
+        with self._prepared:
+            self._preparing.difference_update(names)
+            self._prepared.notify_all()
 
     def _add_line(self, events: StageEvents, text: str) -> None:
         self.run.display.line(events.stage.name, text)

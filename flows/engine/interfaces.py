@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from flows.engine.types import Command, Result, Stage
+from flows.engine.types import Command, Lineage, Result, Stage
 
 
 class Repository(Protocol):
@@ -29,14 +29,21 @@ class Repository(Protocol):
     def run_key(self, name: str) -> str:
         """Returns the run-cache key of stage `name`: equal in all clones for equal command, parameters and inputs."""
 
-    def begin(self, name: str) -> Command:
-        """Takes a snapshot of the inputs of stage `name`, backs up its outputs, and returns its command."""
+    def begin(self, name: str) -> Command | None:
+        """Takes a snapshot of the inputs of stage `name`, backs up its outputs, and returns its command.
+
+        Returns:
+            None if another process uses its files, or has recorded it since `try_restore`, which is to be asked again.
+        """
 
     def record(self, name: str) -> None:
         """Hashes, caches and records the outputs of stage `name`, which was begun."""
 
     def abandon(self, name: str) -> None:
         """Undoes `begin` for stage `name`, which failed: restores its earlier outputs."""
+
+    def lineage(self, name: str) -> Lineage:
+        """Returns the recorded contents of the outputs and dependencies of stage `name`."""
 
     def close(self) -> None:
         """Ends the run and closes the repository."""

@@ -1,19 +1,23 @@
 """Backups of a stage's earlier outputs: made before the stage runs, restored when it fails.
 
 The backup of an output keeps its path, below `.inkflow/aside/STAGE/outputs`: while the stage runs, `stages/predict` and
-`earlier_outputs` read it there. A killed run leaves its backups, and the next run restores them before it starts. If
-dvc.lock has another entry for the stage by then, as after a `dvc repro`, the outputs in the workspace are newer, and
-the backup is discarded instead.
+`earlier_outputs` read it there. The run locks the list of the backup's files until the stage has ended. A killed run
+leaves its backups, whose lists are not locked, and the next run restores them before it starts. If dvc.lock has another
+entry for the stage by then, as after a `dvc repro`, the outputs in the workspace are newer, and the backup is
+discarded instead.
 """
 
 import errno
+import fcntl
 import glob
+import io
 import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -22,23 +26,35 @@ from urllib.parse import quote, unquote
 import psutil
 
 from flows.engine.types import file_name, split_address
-from stages.base.files import write_json
 
 FOLDER = Path(".inkflow/aside")
 LIST, OUTPUTS = "paths.json", "outputs"
+KEY_STARTS = ("", "'", '"', "? ", "? '", '? "')  # of keys in dvc.lock: YAML marks long ones with a question mark
+INCOMPLETE_S = 60.0  # age of a backup without a list that is no longer being made
 
 
-def backup_outputs(root: Path, stage: str, paths: Sequence[str]) -> None:
-    """Moves the outputs of `stage` at `paths` below `root` into a backup, which replaces an earlier one."""
+def backup_outputs(root: Path, stage: str, paths: Sequence[str], running: ExitStack | None = None) -> None:
+    """Moves the outputs of `stage` at `paths` below `root` into a backup, which replaces an earlier one.
+
+    The backup counts as that of a running stage until `running` closes; without it, as one that a killed run left.
+    """
     discard_backup(root, stage)
     folder = _folder(root, stage)
     existing = [path for path in paths if os.path.lexists(root / path)]
     content = {"paths": existing, "outputs": list(paths), "stage": stage, "entry": _lock_entry(root, stage)}
-    write_json(folder / LIST, content)
-    for path in existing:
-        backup = _backup_path(folder, path)
-        backup.parent.mkdir(parents=True, exist_ok=True)
-        _move(root / path, backup)
+    folder.mkdir(parents=True)
+    with ExitStack() as lock:
+        file = lock.enter_context((folder / f".{LIST}").open("w", encoding="utf-8"))
+        fcntl.flock(file, fcntl.LOCK_EX)  # before the file has its name: an unlocked one is a leftover
+        json.dump(content, file)
+        file.flush()
+        Path(file.name).replace(folder / LIST)
+        for path in existing:
+            backup = _backup_path(folder, path)
+            backup.parent.mkdir(parents=True, exist_ok=True)
+            _move(root / path, backup)
+        if running is not None:
+            running.push(lock.pop_all())
 
 
 def restore_outputs(root: Path, stage: str) -> None:
@@ -91,10 +107,31 @@ def earlier_outputs(root: Path) -> Iterator[Path]:
 
 
 def restore_all(root: Path) -> None:
-    """Restores the backups that a killed run left in the project at `root`."""
+    """Restores the backups that killed runs left in the project at `root`, and not those of living ones."""
     with suppress(FileNotFoundError):
         for folder in list((root / FOLDER).iterdir()):
-            restore_outputs(root, _read_list(folder).get("stage", unquote(folder.name)))
+            restore_leftover(root, _read_list(folder).get("stage", unquote(folder.name)))
+
+
+def restore_leftover(root: Path, stage: str) -> bool:
+    """Restores the backup of `stage` if a killed run left it; returns False if its stage is running."""
+    folder = _folder(root, stage)
+    try:
+        with (folder / LIST).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(file.fileno()), (folder / LIST).stat()):  # else another run has restored it
+                restore_outputs(root, stage)
+    except BlockingIOError:
+        return False
+    except FileNotFoundError:  # killed before it moved an output
+        if time.time() - folder.stat().st_mtime > INCOMPLETE_S:
+            discard_backup(root, stage)
+    return True
+
+
+def has_backup(root: Path, stage: str) -> bool:
+    """True while `stage` runs in the project at `root`, and after its run was killed."""
+    return _folder(root, stage).exists()
 
 
 def discard_backup(root: Path, stage: str) -> None:
@@ -139,19 +176,24 @@ def _lock_entry(root: Path, stage: str) -> list[str] | None:
     """Returns the lines of the entry of `stage` in dvc.lock; None without one. Parsing the file as YAML is slow."""
     file, name = split_address(stage)
     try:
-        lines = (root / (file or "dvc.yaml")).with_suffix(".lock").read_text(encoding="utf-8").splitlines()
+        text = (root / (file or "dvc.yaml")).with_suffix(".lock").read_text(encoding="utf-8")
     except FileNotFoundError:
         return None
-    start = next((number for number, line in enumerate(lines) if _is_key(line, name)), None)
-    if start is None:
-        return None
-    entry = takewhile(lambda line: not line or line.startswith(("   ", "  : ")), lines[start + 1 :])
-    return [line for line in entry if line]
+    for start in KEY_STARTS:
+        position = -1
+        while (position := text.find(f"\n  {start}{name}", position + 1)) >= 0:
+            end = text.find("\n", position + 1)
+            if end >= 0 and _is_key(text[position:end], name):
+                lines = (line.removesuffix("\n") for line in io.StringIO(text[end + 1 :]))
+                return [
+                    line for line in takewhile(lambda line: not line or line.startswith(("   ", "  : ")), lines) if line
+                ]
+    return None
 
 
 def _is_key(line: str, stage: str) -> bool:
-    key = line.strip().removeprefix("? ").removesuffix(":")  # YAML marks long keys with a question mark
-    return line.startswith("  ") and line[2:3] != " " and key.strip("'\"") == stage
+    key = line.strip().removeprefix("? ").removesuffix(":")
+    return key.strip("'\"") == stage
 
 
 def _move(source: Path, target: Path) -> None:

@@ -32,6 +32,8 @@ class PreloadScheduler:
 
     def start(self, name: str) -> None:
         """Stage `name` starts: preloads for the stages that depend on it, and for those that need the same modules."""
+        if not self._pending:  # in most projects; to search a large graph for each stage would take long
+            return
         own, downstream = self._pending.get(name), nx.descendants(self._graph, name)
         for other, policy in list(self._pending.items()):
             is_same = own is not None and (own.preload, own.slots) == (policy.preload, policy.slots)

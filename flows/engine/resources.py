@@ -1,9 +1,14 @@
-"""The resources of this machine that stages share: cores and GPUs."""
+"""The resources of this machine that stages share: cores, memory and GPUs."""
 
 import os
 import zlib
+from collections.abc import Iterator
+from contextlib import suppress
 from itertools import takewhile
 from pathlib import Path
+
+import psutil
+from pydantic import ByteSize
 
 GPUS = "CUDA_VISIBLE_DEVICES"
 GPU_FOLDER = Path("/proc/driver/nvidia/gpus")
@@ -16,6 +21,33 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
+def machine_memory(proc: Path = Path("/proc/self/cgroup"), cgroups: Path = Path("/sys/fs/cgroup")) -> int:
+    """Returns the memory of this machine in bytes, or the limit of this process's control group if that is lower."""
+    return min([psutil.virtual_memory().total, *_memory_limits(proc, cgroups)])
+
+
+def _memory_limits(proc: Path, cgroups: Path) -> Iterator[int]:
+    """Yields the memory limits of this process's control group and of those around it, of versions 1 and 2.
+
+    In a container the group's path can be that on the host; the container's own group is then the top one.
+    """
+    try:
+        lines = proc.read_text(encoding="utf-8").splitlines()
+    except OSError:  # no Linux
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        top, name = (cgroups / "memory", "memory.limit_in_bytes") if controllers else (cgroups, "memory.max")
+        group = top / path.lstrip("/")
+        for folder in (group, *group.parents):
+            with suppress(OSError, ValueError):  # the top group has no limit; without one, the file has `max`
+                yield int((folder / name).read_text(encoding="utf-8"))
+            if folder == top:
+                break
+
+
 def gpus() -> list[int]:
     """Returns the numbers of the NVIDIA GPUs that this process may use; none without a driver.
 
@@ -25,6 +57,11 @@ def gpus() -> list[int]:
     if os.environ.get(GPUS) is not None:
         return list(_visible_gpus())
     return list(range(len(list(GPU_FOLDER.iterdir())))) if GPU_FOLDER.is_dir() else []
+
+
+def memory_text(count: int) -> str:
+    """Returns an amount of memory with its unit, as `4.0GiB`."""
+    return ByteSize(count).human_readable()
 
 
 def environment(slots: int, jobs: int, gpus: tuple[int, ...]) -> dict[str, str]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from flows.engine.display.plain import Display, SilentDisplay
+from flows.engine.planning.change_messages import OTHER_RESULT, describe
 from flows.engine.types import Outcome, Result, Scope
 from stages.base.errors import InkflowError
 
@@ -91,6 +92,8 @@ class Run:
         for outcome, word in ((Outcome.RESTORED, "restored"), (Outcome.RECORDED, "recorded")):
             count = sum(result.outcome is outcome for result in self.results)
             parts += [f"{count} {word}"] if count else []
+        others = sum(describe(OTHER_RESULT) in result.reasons for result in self.results)
+        parts += [f"{others} with another result than dvc.lock named"] if others else []
         parts += [f"{len(failed)} failed: {', '.join(failed)}"] if failed else []
         parts += [f"{len(self.not_run)} not run"] if self.not_run else []
         return ", ".join(parts)

@@ -1,8 +1,11 @@
-"""Decides which stages may start: those whose upstream stages are done, within the slots and GPUs.
+"""Decides which stages may start: those whose upstream stages are done, within slots, memory, GPUs and mutexes.
 
 Pure bookkeeping: reads no clock and starts no process.
 """
 
+import sys
+from bisect import insort
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,25 +15,41 @@ from flows.engine.types import Stage
 
 @dataclass(frozen=True)
 class Allocation:
-    """The resources that a running stage holds: a number of slots of `--jobs`, and GPUs by number."""
+    """The resources that a running stage holds: slots of `--jobs`, GPUs by number, bytes of memory, mutexes."""
 
     slots: int
     gpus: tuple[int, ...]
+    memory: int = 0
+    mutexes: tuple[str, ...] = ()
 
 
 class Scheduler:
     """The state of a run: the stages that wait, run, are done, or do not run because of a failure."""
 
     def __init__(
-        self, stages: Sequence[Stage], policies: Mapping[str, StagePolicy], jobs: int, gpus: Sequence[int] = ()
+        self,
+        stages: Sequence[Stage],
+        policies: Mapping[str, StagePolicy],
+        jobs: int,
+        gpus: Sequence[int] = (),
+        memory: int = sys.maxsize,
     ) -> None:
         self._waiting = {stage.name: stage for stage in stages}
         self._policies = policies
+        self._policy_ids = {id(policies[stage.name]) for stage in stages}
         self._jobs = jobs
         self._free_slots = jobs
         self._free_gpus = list(gpus)
+        self._memory = self._free_memory = memory
+        self._mutexes: set[str] = set()
         self._allocations: dict[str, Allocation] = {}
-        self._done: set[str] = set()
+        self._stages = list(stages)
+        self._upstream = {stage.name: {*stage.upstream} & self._waiting.keys() for stage in stages}  # those not done
+        self._downstream: dict[str, list[int]] = defaultdict(list)  # positions in the order of the graph
+        for position, stage in enumerate(stages):
+            for name in self._upstream[stage.name]:
+                self._downstream[name].append(position)
+        self._ready = [position for position, stage in enumerate(stages) if not self._upstream[stage.name]]
         self._causes: dict[str, str] = {}  # by a failed stage or one downstream of it: the name of the failed stage
 
     @property
@@ -45,19 +64,28 @@ class Scheduler:
 
     def start_next(self) -> tuple[Stage, Allocation] | None:
         """Starts the next stage that may start, and returns it with its resources; None if no stage may start now."""
-        for stage in self._waiting.values():
-            if all(name in self._done or not self._is_known(name) for name in stage.upstream):
-                allocation = self._allocate(self._policies[stage.name])
-                if allocation is not None:
-                    del self._waiting[stage.name]
-                    self._allocations[stage.name] = allocation
-                    return stage, allocation
+        refused: set[int] = set()  # ids of policies for which resources are lacking
+        for index, position in enumerate(self._ready):
+            stage = self._stages[position]
+            policy = self._policies[stage.name]
+            allocation = None if id(policy) in refused else self._allocate(policy)
+            if allocation is not None:
+                del self._ready[index], self._waiting[stage.name]
+                self._allocations[stage.name] = allocation
+                return stage, allocation
+            refused.add(id(policy))
+            if refused == self._policy_ids:  # of thousands of ready stages, the others need not be looked at
+                break
         return None
 
     def finish(self, name: str) -> None:
         """Marks the running stage `name` as done."""
         self._release(name)
-        self._done.add(name)
+        for position in self._downstream[name]:
+            upstream = self._upstream[self._stages[position].name]
+            upstream.discard(name)
+            if not upstream and self._stages[position].name in self._waiting:
+                insort(self._ready, position)
 
     def fail(self, name: str) -> dict[str, str]:
         """Marks the running stage `name` as failed.
@@ -79,23 +107,29 @@ class Scheduler:
         """Lets no further stage start, and returns the names of the stages that were waiting."""
         waiting = self.waiting
         self._waiting.clear()
+        self._ready.clear()
         return waiting
 
-    def _is_known(self, name: str) -> bool:
-        return name in self._waiting or name in self._allocations or name in self._causes
-
     def _allocate(self, policy: StagePolicy) -> Allocation | None:
-        if policy.pool is not None:
-            return Allocation(0, ())  # uses nothing of this machine; the pool limits how many run at once
-        slots = min(policy.slots, self._jobs)  # a stage that asks for more than there is gets all
-        gpus = min(policy.gpus, len(self._free_gpus) + sum(len(item.gpus) for item in self._allocations.values()))
-        if slots > self._free_slots or gpus > len(self._free_gpus):
+        """Takes what a stage asks for; one that asks for more slots, GPUs or memory than there are gets all."""
+        if not self._mutexes.isdisjoint(policy.mutex):
+            return None
+        slots = gpus = memory = 0
+        if policy.pool is None:  # else it uses nothing of this machine; the pool limits how many run at once
+            total_gpus = len(self._free_gpus) + sum(len(item.gpus) for item in self._allocations.values())
+            slots, gpus = min(policy.slots, self._jobs), min(policy.gpus, total_gpus)
+            memory = min(policy.memory, self._memory)
+        if slots > self._free_slots or gpus > len(self._free_gpus) or memory > self._free_memory:
             return None
         self._free_slots -= slots
+        self._free_memory -= memory
+        self._mutexes |= set(policy.mutex)
         allocated, self._free_gpus = tuple(self._free_gpus[:gpus]), self._free_gpus[gpus:]
-        return Allocation(slots, allocated)
+        return Allocation(slots, allocated, memory, policy.mutex)
 
     def _release(self, name: str) -> None:
         allocation = self._allocations.pop(name)
         self._free_slots += allocation.slots
+        self._free_memory += allocation.memory
+        self._mutexes -= set(allocation.mutexes)
         self._free_gpus = sorted([*self._free_gpus, *allocation.gpus])

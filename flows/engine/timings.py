@@ -19,6 +19,7 @@ class Timings:
     def __init__(self, root: Path) -> None:
         self._path = root / PATH
         self._seconds: dict[str, list[float]] = _read(self._path)
+        self._added: list[tuple[str, float]] = []
 
     def expected_s(self, stage: str) -> float | None:
         """Returns the median duration of the last runs of `stage`; None if it has not run on this machine."""
@@ -26,10 +27,16 @@ class Timings:
 
     def add(self, stage: str, seconds: float) -> None:
         """Adds a run of `stage`."""
-        self._seconds[stage] = [*self._seconds.get(stage, []), round(seconds, 3)][-MAX_RUNS:]
+        self._added.append((stage, round(seconds, 3)))
 
     def save(self) -> None:
-        """Writes the file; without it only estimates are missing, so that a failure is no error of the run."""
+        """Adds to the file, which another run in the folder may have written meanwhile.
+
+        Without it only estimates are missing, so that a failure is no error of the run.
+        """
+        self._seconds = _read(self._path)
+        for stage, seconds in self._added:
+            self._seconds[stage] = [*self._seconds.get(stage, []), seconds][-MAX_RUNS:]
         try:
             write_json(self._path, self._seconds)
         except OutputError as error:

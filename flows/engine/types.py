@@ -61,6 +61,23 @@ class Command:
 
 
 @dataclass(frozen=True)
+class Content:
+    """A file or folder of a stage: its path, DVC's hash of it (empty if DVC keeps none), its size in bytes if known."""
+
+    path: str
+    hash: str
+    size: int | None = None
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """The outputs of a stage that ran, and the files and folders from which it made them."""
+
+    outputs: tuple[Content, ...]
+    dependencies: tuple[Content, ...]
+
+
+@dataclass(frozen=True)
 class Result:
     """The result of a stage that is up to date.
 
@@ -69,12 +86,14 @@ class Result:
         outcome: how it was brought up to date.
         reasons: why it was not unchanged.
         location: the worker and pool that ran it; empty for this machine.
+        lineage: what it made of what, if it ran and the policies ask for it.
     """
 
     stage: str
     outcome: Outcome
     reasons: tuple[str, ...] = ()
     location: str = ""
+    lineage: Lineage | None = None
 
     @property
     def message(self) -> str:

@@ -13,7 +13,8 @@ from typing import Any
 
 from ruamel.yaml.error import YAMLError
 
-from flows.core.params_edit import PATH, edit_params, load_project_params, parse_settings
+from flows.core.params_edit import PATH, load_project_params, parse_settings
+from flows.experiments.settings import check_settings, split_key
 from stages.base.errors import InvalidInput
 from stages.base.yaml_text import parse_yaml
 
@@ -23,7 +24,7 @@ UNSAFE = re.compile(r"[^A-Za-z0-9_=,.+-]+|\.{2,}|\.lock\b")  # not valid in a gi
 
 @dataclass(frozen=True)
 class Combination:
-    """Values for some keys of params.yaml, used together."""
+    """Values for some keys of params.yaml, or of other files as `FILE:KEY`, used together."""
 
     settings: Mapping[str, Any]
 
@@ -62,7 +63,7 @@ def _keys(content: Any, parent: str = "") -> Iterator[str]:
 
 def _suffixes(key: str) -> list[str]:
     """Returns the ends of a dotted key, the shortest first: `c`, `b.c`, `a.b.c`."""
-    parts = key.split(".")
+    parts = split_key(key)[1].split(".")
     return [".".join(parts[-count:]) for count in range(1, len(parts) + 1)]
 
 
@@ -88,7 +89,7 @@ def parse_combinations(grid: Sequence[str], listed: Sequence[str], file: Path | 
 
 
 def check_combinations(combinations: Sequence[Combination], root: Path) -> None:
-    """Check that each combination is valid in the params.yaml below `root`; nothing is written.
+    """Check that each combination is valid in the project at `root`; nothing is written.
 
     Raises:
         InvalidInput: the first combination that is not, with the reason.
@@ -96,7 +97,7 @@ def check_combinations(combinations: Sequence[Combination], root: Path) -> None:
     load_project_params(root)  # mistakes that are there already belong to no combination
     for combination in combinations:
         try:
-            edit_params(combination.settings, root)
+            check_settings(combination.settings, root)
         except InvalidInput as error:
             raise InvalidInput(f"{combination.name}: {_message(error)}") from error
 

@@ -4,61 +4,34 @@ import json
 import os
 import queue
 import subprocess
-import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flows.core.code_path import CODE
-from flows.core.errors import Interrupted, StageFailed
+from flows.core.code_path import own_command
+from flows.core.errors import Interrupted, Pruned, StageFailed
 from flows.core.file_lock import run_lock
+from flows.core.project import make_state_folder
 from flows.dvc_repo.experiments import ProjectClones
 from flows.engine import resources
 from flows.engine.display.plain import Display
+from flows.engine.policy import load_policies
 from flows.engine.processes.command_runner import MARK, die_with_parent, mark
 from flows.engine.processes.stage_output import POLL_S, TAIL_LINES
+from flows.engine.shared_slots import SHARING
 from flows.engine.stage_events import StageEvents
 from flows.engine.types import Outcome, Result, Stage
-from flows.experiments.grid import Combination, parameter_keys
+from flows.experiments.settings import files_of
 from flows.experiments.trial_process import TrialOrder
+from flows.experiments.trials import Trial, TrialSource
 from stages.base.errors import InkflowError
 
 END_S = 30.0  # for a trial to terminate its stages
-# Imports modules of this installation, not of the clone, and leaves PYTHONPATH alone, which stages would inherit.
-PROGRAM = "import sys; sys.path.insert(0, sys.argv.pop()); from flows.experiments.trial_process import main; main()"
-
-
-@dataclass
-class Trial:
-    """One combination and its result.
-
-    Attributes:
-        combination: the parameters.
-        experiment: name of the DVC experiment.
-        metrics: content of metrics files, by path.
-    """
-
-    combination: Combination
-    experiment: str
-    outcome: Outcome | None = None
-    summary: str = ""
-    error: InkflowError | None = None
-    metrics: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def state(self) -> str:
-        """`ran`, `restored`, `failed`; `not run` if the sweep was interrupted."""
-        if self.error is not None and not isinstance(self.error, Interrupted):
-            return "failed"
-        if self.outcome is None:
-            return "not run"
-        return "ran" if self.outcome is Outcome.RAN else "restored"
 
 
 class SweepRunner:
@@ -67,18 +40,35 @@ class SweepRunner:
     def __init__(
         self,
         root: Path,
-        combinations: Sequence[Combination],
+        source: TrialSource,
         targets: Sequence[str],
         jobs: int | None,
         display: Display,
+        *,
+        local: bool = False,
+        clones: ProjectClones | None = None,
     ) -> None:
-        keys = parameter_keys(root)
-        self.trials = [Trial(combination, combination.experiment(keys)) for combination in combinations]
+        """Creates the runner.
+
+        Args:
+            root: the project.
+            source: decides which trials run.
+            targets: stages to bring up to date in each trial; all when empty.
+            jobs: slots for the stages of all trials together; the number of cores if None.
+            display: prints the events.
+            local: run all stages on this machine, whatever their pools.
+            clones: makes the clones; of the project as it is now if None.
+        """
+        self.source = source
         self.crash: BaseException | None = None  # unexpected exception of the sweep itself
+        self.server: str | None = None  # API of the Prefect server that has the pools
         self._targets = targets
         self._jobs = jobs or resources.cores()
         self.display = display
-        self._clones = ProjectClones(root)
+        self._pools = not local and load_policies(root).has_pools
+        self.clones = clones or ProjectClones(root)
+        self._shared_slots = root.resolve() / SHARING
+        make_state_folder(root)
         self._environment = dict(os.environ)  # the caller's, before this process adds settings for Prefect
         self._started: queue.Queue[StageEvents | None] = queue.Queue()
         self._running: list[subprocess.Popen[str]] = []
@@ -109,16 +99,22 @@ class SweepRunner:
             raise self.crash
 
     @property
+    def trials(self) -> list[Trial]:
+        """The trials that have started, and those that are known to follow."""
+        return self.source.trials
+
+    @property
     def summary(self) -> str:
         """Number of trials by state: `4 combinations: 3 ran, 1 restored`."""
         states = [trial.state for trial in self.trials]
         counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-        return f"{len(states)} combinations: {counts}"
+        return f"{len(states)} {self.source.noun}{': ' * bool(counts)}{counts}"
 
     def interrupt(self) -> None:
         """Terminate all trials with their stages; return when no process is left."""
         with self._lock:
             self._stop_event.set()
+            self.source.interrupt()
             for process in self._running:
                 process.terminate()  # not killed: a trial terminates its stages itself
         deadline = time.monotonic() + END_S
@@ -134,13 +130,14 @@ class SweepRunner:
             self._thread.join()
 
     def _run(self) -> None:
-        folder = self._clones.folder
+        folder = self.clones.folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with run_lock(folder, self.display.note):
-                self._clones.remove_leftovers()
-                with ThreadPoolExecutor(self._jobs, thread_name_prefix="trial") as pool:
-                    futures = [pool.submit(self._run_trial, *item) for item in enumerate(self.trials)]
+                self.clones.remove_leftovers()
+                parallel = self.source.parallel or self._jobs
+                with ThreadPoolExecutor(parallel, thread_name_prefix="trial") as pool:
+                    futures = [pool.submit(self._run_trials, number) for number in range(parallel)]
                 for future in futures:
                     future.result()
         except BaseException as error:  # noqa: BLE001 - raised again by `events`
@@ -148,21 +145,36 @@ class SweepRunner:
         finally:
             self._started.put(None)
 
+    def _run_trials(self, number: int) -> None:
+        """Run one trial after another, until the source has none left."""
+        while (trial := self.source.next()) is not None:
+            self._run_trial(number, trial)
+
     def _run_trial(self, number: int, trial: Trial) -> None:
         """Run one trial, and put its result into `trial` and its events."""
-        name = trial.combination.name
+        name = trial.name
         events = StageEvents(Stage(name))
         self._started.put(events)
         try:
             if self._stop_event.is_set():
                 raise Interrupted(name)
-            with self._clones.clone(f"trial-{number}") as project:
+            with self.clones.clone(f"trial-{number}") as project:
+                if self._pools:
+                    self.clones.copy_origin(project)
                 self._run_process(project, trial, events)
-                trial.experiment = self._clones.fetch_experiment(project, trial.experiment)
+                self.source.finish(trial, project)
+                trial.experiment = self.clones.fetch_experiment(
+                    project, trial.experiment, files_of(trial.combination.settings)
+                )
+            self.source.close(trial)
         except InkflowError as error:
             trial.error = error
+            self.source.close(trial)
             events.put(error)
-            self.display.failure(name, str(error))
+            if isinstance(error, Pruned):
+                self.display.note(f"- {error}")
+            else:
+                self.display.failure(name, str(error))
         except BaseException as error:
             events.put(InkflowError(f"{name}: unexpected error of the sweep: {error!r}"))
             raise
@@ -177,12 +189,12 @@ class SweepRunner:
         Raises:
             InkflowError: the trial failed.
         """
-        name = trial.combination.name
+        name = trial.name
         with self._lock:
             if self._stop_event.is_set():
                 raise Interrupted(name)
             process = subprocess.Popen(
-                die_with_parent([sys.executable, "-P", "-c", PROGRAM, str(CODE)]),
+                die_with_parent(own_command("flows.experiments.trial_process")),
                 cwd=project,
                 env=self._environment | {MARK: mark(project)},
                 stdin=subprocess.PIPE,
@@ -197,25 +209,30 @@ class SweepRunner:
             process.stdin.write(self._order(trial).to_json())
             process.stdin.close()
             lines: deque[str] = deque(maxlen=TAIL_LINES)
-            for text in filter(str.strip, process.stdout):
-                lines.append(self._handle_line(text, trial, events))
-                while not (self._stop_event.is_set() or self.display.wait_for_room(POLL_S)):
-                    pass
+            with self.source.watch(trial, project, process.terminate):
+                for text in filter(str.strip, process.stdout):
+                    lines.append(self._handle_line(text, trial, events))
+                    while not (self._stop_event.is_set() or self.display.wait_for_room(POLL_S)):
+                        pass
         self._running.remove(process)
         if trial.outcome is None:
+            if trial.pruned and not self._stop_event.is_set():
+                raise Pruned(name, trial.pruned)
             if self._stop_event.is_set():
                 raise trial.error or Interrupted(name)
             raise trial.error or StageFailed(name, process.returncode, list(lines))
 
     def _order(self, trial: Trial) -> TrialOrder:
         return TrialOrder(
-            name=trial.combination.name,
+            name=trial.name,
             settings=trial.combination.settings,
             experiment=trial.experiment,
             targets=tuple(self._targets),
-            shared_slots=str(self._clones.folder.resolve() / "sharing"),
+            shared_slots=str(self._shared_slots),
             jobs=self._jobs,
             gpus=tuple(resources.gpus()),
+            local=not self._pools,
+            server=self.server,
         )
 
     def _handle_line(self, text: str, trial: Trial, events: StageEvents) -> str:
@@ -227,11 +244,12 @@ class SweepRunner:
         elif kind == "failed":
             trial.error = InkflowError(content)
         elif kind == "ended":
-            trial.error = Interrupted(trial.combination.name)
+            trial.error = Interrupted(trial.name)
         else:
             events.put(content)
             if kind == "line":
-                self.display.line(trial.combination.name, content)
+                trial.running.add(str(content).partition(" | ")[0])
+                self.display.line(trial.name, content)
         return str(content)
 
 

@@ -12,17 +12,18 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from flows.core.errors import Interrupted
-from flows.core.params_edit import apply_settings
 from flows.core.signals import raise_keyboard_interrupt
 from flows.dvc_repo.experiments import save_experiment
 from flows.dvc_repo.repository import Repository
 from flows.engine.display.buffered import BufferedDisplay
 from flows.engine.display.plain import Display
 from flows.engine.engine import Engine
-from flows.engine.policy import load_policies
+from flows.engine.policy import Policies, load_policies
 from flows.engine.run import Options, Run
 from flows.engine.shared_slots import SharedSlots
 from flows.engine.types import Outcome, Result
+from flows.experiments.settings import apply_to_files
+from flows.workers.pool_stages import Dispatcher, NoDispatcher, PoolStages
 from stages.base.errors import InkflowError
 
 
@@ -31,12 +32,14 @@ class TrialOrder:
     """The order that the sweep sends to the process of a trial."""
 
     name: str  # of the combination
-    settings: Mapping[str, Any]  # by dotted key of params.yaml
+    settings: Mapping[str, Any]  # by dotted key of params.yaml, or FILE:KEY
     experiment: str
     targets: tuple[str, ...]  # all stages when empty
-    shared_slots: str  # folder of the slots that all trials share
+    shared_slots: str  # folder of the slots that all trials and the runs of the project share
     jobs: int
     gpus: tuple[int, ...]
+    local: bool  # run all stages here, whatever their pools
+    server: str | None  # API of the Prefect server with the pools; None if there is no server that lasts
 
     def to_json(self) -> str:
         """Return the order as `main` reads it."""
@@ -91,15 +94,20 @@ def main() -> None:
 
 def _run(order: TrialOrder, events: EventDisplay) -> dict[str, Any]:
     """Bring the stages up to date with the order's settings, save the experiment, and return the content of `done`."""
-    apply_settings(order.settings, Path())
+    apply_to_files(order.settings, Path())
     display = BufferedDisplay(events)
-    run, repository = Run(order.targets, Options(order.jobs, local=True), display), Repository()
+    policies = load_policies(Path())
+    policies = policies.without_pools() if order.local else policies
+    run, repository = Run(order.targets, Options(order.jobs, local=order.local), display), Repository(policies=policies)
     stages = repository.stages(order.targets)
     outputs = [output for stage in stages for output in stage.outputs]
-    shared_slots = SharedSlots(Path(order.shared_slots), order.jobs, order.gpus)
-    engine = Engine(repository, load_policies(Path()), run, shared_slots=shared_slots)
+    shared_slots = SharedSlots(Path(order.shared_slots), order.jobs, order.gpus, policies.resources.total_memory())
+    pools = None if order.local else PoolStages(repository, policies)
+    engine = Engine(repository, policies, run, pools, shared_slots)
     engine.start(stages)
     try:
+        if pools is not None:
+            pools.connect(_dispatcher(policies, order.server))
         for _ in engine.events():
             pass
         # Metrics of other stages belong to other parameters.
@@ -116,6 +124,15 @@ def _run(order: TrialOrder, events: EventDisplay) -> dict[str, Any]:
     save_experiment(order.experiment, order.targets, outputs)
     outcome = Outcome.RAN if run.ran else Outcome.RESTORED
     return {"outcome": outcome, "summary": run.summary, "metrics": metrics}
+
+
+def _dispatcher(policies: Policies, server: str | None) -> Dispatcher:
+    """Return the dispatcher to the pools of the Prefect server at the URL `server`; without one, a refusing one."""
+    if server is None:
+        return NoDispatcher()
+    from flows.workers.dispatch import Dispatcher as PrefectDispatcher  # late: Prefect takes 2 s to import
+
+    return PrefectDispatcher(policies.workers, server)
 
 
 if __name__ == "__main__":

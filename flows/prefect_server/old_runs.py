@@ -36,13 +36,14 @@ def prune_flow_runs(
 ) -> PrunedFlowRuns:
     """Removes flow runs that ended longer than `age` ago, with their task runs and logs; `dry_run` only counts them.
 
-    Both databases of the project are pruned: that of `inkflow up`, and that of the temporary servers. `log` is called
-    with the progress.
+    All databases of the project are pruned: that of `inkflow up`, and those of the temporary servers, of which runs at
+    the same time have one each. `log` is called with the progress.
     """
     before = (datetime.now(UTC) - min(age, timedelta(days=36_500))).isoformat()
     run_filter = {"end_time": {"before_": before}, "state": {"type": {"any_": list(FINAL_STATES)}}}
     count = 0
-    for home, url in ((root / HOME, _running_url(root)), (root / RUN_HOME, None)):
+    temporary = [root / RUN_HOME, *sorted(root.glob(f"{RUN_HOME}-*"))]
+    for home, url in ((root / HOME, _running_url(root)), *((home, None) for home in temporary)):
         if url is None and not (home / DATABASE_FILE).exists():
             continue
         try:

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.exceptions import ObjectNotFound
 
 from flows.engine import resources
-from flows.engine.policy import load_policies
+from flows.engine.policy import PoolLimits, load_policies
 from stages.base.errors import InkflowError, InvalidInput
+from stages.base.suggestions import did_you_mean
 
 TEMPLATES = Path("workers")  # <pool type>.json
 GPU_POOL = "gpu"  # each of its runs takes one GPU
@@ -22,10 +23,19 @@ def pool_names(root: Path, deployments: Sequence[Mapping[str, Any]]) -> list[str
 
     Raises:
         PolicyInvalid: execution.yaml has mistakes.
+        InvalidInput: execution.yaml has limits for a pool that nothing uses.
     """
+    policies = load_policies(root)
     of_deployments = [item["work_pool"]["name"] for item in deployments if (item.get("work_pool") or {}).get("name")]
-    of_stages = [policy.pool for policy in load_policies(root).stages.values() if policy.pool]
-    return list(dict.fromkeys([*of_deployments, *of_stages]))
+    of_stages = [policy.pool for policy in policies.stages.values() if policy.pool]
+    names = list(dict.fromkeys([*of_deployments, *of_stages]))
+    for name in policies.pools:
+        if name not in names:
+            raise InvalidInput(
+                f"execution.yaml: pools.{name}: no deployment and no stage uses this pool; {did_you_mean(name, names)}"
+                f"used: {', '.join(names) or 'none'}"
+            )
+    return names
 
 
 def base_job_template(root: Path, pool_type: str) -> dict[str, Any]:
@@ -63,3 +73,16 @@ def create_pool(client: SyncPrefectClient, root: Path, name: str) -> None:
         return
     if pool.type != "process":
         raise InkflowError(f"the work pool {name} has type {pool.type}, expected process; remove or rename it first")
+
+
+def set_limits(client: SyncPrefectClient, name: str, limits: PoolLimits) -> None:
+    """Sets the limits of the pool `name` and of its queues; a queue that does not exist is created."""
+    if limits.limit is not None:
+        client.update_work_pool(name, WorkPoolUpdate(concurrency_limit=limits.limit))
+    queues = {queue.name: queue.id for queue in client.read_work_queues(work_pool_name=name)} if limits.queues else {}
+    for queue, wanted in limits.queues.items():
+        if queue not in queues:
+            queues[queue] = client.create_work_queue(queue, work_pool_name=name).id
+        changes = {"concurrency_limit": wanted.limit, "priority": wanted.priority}
+        if changes := {key: value for key, value in changes.items() if value is not None}:
+            client.update_work_queue(queues[queue], **changes)

@@ -30,13 +30,16 @@ def address(repository: str | None = None) -> dict[str, str]:
     return {"repository": repository}
 
 
-async def project(folder: str, repository: str | None = None, commit: str | None = None) -> dict[str, str]:
+async def project(
+    folder: str, repository: str | None = None, commit: str | None = None, prefix: str | None = None
+) -> dict[str, str]:
     """Changes the current folder of a run to the project.
 
     Args:
         folder: The folder in which `prefect deploy` was called.
         repository: The git address to clone; empty for `folder` itself.
         commit: The commit to check out in the clone.
+        prefix: The project's folder in the clone; by default the clone itself.
 
     Returns:
         The folder, in the form that Prefect expects of a pull step.
@@ -49,5 +52,5 @@ async def project(folder: str, repository: str | None = None, commit: str | None
     if not commit:
         raise ValueError(f"{repository}: got no commit, expected a commit to check out; deploy from a git repository")
     clone = await agit_clone(str(repository), commit_sha=commit, include_submodules=True)
-    os.chdir(clone["directory"])
+    os.chdir(Path(clone["directory"], prefix or ""))
     return {"directory": str(Path.cwd())}

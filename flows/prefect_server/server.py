@@ -5,6 +5,7 @@ run, Ctrl-C at a terminal does not reach it, and it dies with this process even 
 of its own and none of the caller's settings for Prefect.
 """
 
+import fcntl
 import logging
 import os
 import re
@@ -13,11 +14,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Self
 
-from flows.core.code_path import python_path
+from flows.core.code_path import CODE
 from flows.core.errors import ServerUnreachable
 from flows.core.redaction import mask
 from flows.engine.processes.command_runner import MARK, die_with_parent, mark
@@ -25,7 +27,6 @@ from flows.engine.processes.process_trees import terminate_trees
 from flows.prefect_server.credentials import login_variables
 from flows.prefect_server.environment import (
     DATABASE,
-    HEARTBEAT,
     NO_ANALYTICS,
     ORIGINS,
     RUN_LOGS,
@@ -40,6 +41,7 @@ from flows.prefect_server.temporary_server import APP, SETTINGS
 HOME = Path(".inkflow/prefect")  # PREFECT_HOME of temporary servers; to make a new database takes seconds
 DATABASE_FILE = "prefect.db"
 LOG_FILE = "server.log"
+HOME_LOCK = "in_use.lock"
 START_TIMEOUT_S = 60.0  # of a temporary server, on a busy machine
 POLL_S = 0.1
 MAX_RETRIES = 2  # of a request to the temporary server: with Prefect's 5, its death would delay the end by a minute
@@ -65,6 +67,8 @@ class Server:
         """
         self._root, self._is_wanted = root, is_wanted
         self._home = (home or root / HOME).absolute()
+        self._is_home_given = home is not None
+        self._home_lock = ExitStack()
         self._process: subprocess.Popen[bytes] | None = None
         self._start_error: OSError | None = None
         self._login: dict[str, str] = {}  # with the password of the `inkflow up` in this folder
@@ -96,6 +100,7 @@ class Server:
         if self._process is not None:
             terminate_trees([self._process.pid])
             self._process.wait()
+        self._home_lock.close()
 
     @property
     def announcement(self) -> str:
@@ -112,7 +117,7 @@ class Server:
             variables = dict.fromkeys(name for name in os.environ if name.startswith("PREFECT_"))
             variables |= {"PREFECT_HOME": str(self._home), "PREFECT_CLIENT_MAX_RETRIES": str(MAX_RETRIES)}
         logging.raiseExceptions = False  # of records that a lost server does not take: the display names it once
-        variables |= RUN_LOGS | NO_ANALYTICS | HEARTBEAT | {"PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL"}
+        variables |= RUN_LOGS | NO_ANALYTICS | {"PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL"}
         # The display writes to the terminal, Prefect to its server.
         variables |= {CONSOLE_LEVEL: os.environ.get(CONSOLE_LEVEL, "CRITICAL"), "PREFECT_API_URL": self.url}
         variables |= self._login
@@ -157,10 +162,25 @@ class Server:
         reasons = [f"it ended with exit code {code}", *lines[-1:], *REASON.findall(log)]
         return ServerUnreachable(None, f"{mask(reasons[-1])}; its log is {self._home / LOG_FILE}")
 
+    def _lock_home(self) -> None:
+        """Creates the home and locks it; takes another one beside it if another run in the folder uses it."""
+        first = self._home
+        for number in count(2):
+            self._home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if self._is_home_given:
+                return
+            file = self._home_lock.enter_context((self._home / HOME_LOCK).open("a"))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self._home = first.with_name(f"{first.name}-{number}")
+            else:
+                return
+
     def _start(self) -> None:
-        self._home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock_home()
         port = _free_port()
-        command = [sys.executable, "-m", "uvicorn", "--factory", APP]
+        command = [sys.executable, "-m", "uvicorn", "--app-dir", str(CODE), "--factory", APP]
         command += ["--host", "127.0.0.1", "--port", str(port), "--log-level", "error", "--lifespan", "on"]
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
         settings = {
@@ -171,7 +191,6 @@ class Server:
             "PREFECT_HOME": str(self._home),
             DATABASE: f"sqlite+aiosqlite:///{self._home / DATABASE_FILE}",
             "PREFECT_UI_ENABLED": "0",
-            "PYTHONPATH": python_path(),
             ORIGINS: f"http://127.0.0.1:{port}",
             MARK: mark(self._root),
         }

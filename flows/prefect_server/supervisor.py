@@ -12,7 +12,7 @@ from typing import Self
 
 import psutil
 
-from flows.core.code_path import CODE
+from flows.core.code_path import own_command
 from flows.engine.processes.command_runner import die_with_parent, mark
 from flows.engine.processes.process_trees import terminate_trees
 from flows.prefect_server.watchdog import MARK, terminate_marked
@@ -86,9 +86,8 @@ class Supervisor:
         """Terminates the processes of an `inkflow up` that was killed with its watchdog, then starts a watchdog."""
         terminate_marked(f":{self._root}")
         self._watchdog = subprocess.Popen(
-            [sys.executable, "-m", "flows.prefect_server.watchdog", self._mark],
+            own_command("flows.prefect_server.watchdog", self._mark),
             cwd=self._root,
-            env=os.environ | {"PYTHONPATH": str(CODE)},
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -11,17 +11,20 @@ import subprocess
 import sys
 import threading
 import webbrowser
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flows.core.code_path import CODE
 from flows.core.errors import ServerUnreachable
 from flows.core.project import make_state_folder
 from flows.core.redaction import mask
+from flows.engine.policy import load_policies
 from flows.prefect_server.credentials import ADDRESS_FILE, AUTH_FILE, HOME, LOCK, PAGE_FILE, write_page
 from flows.prefect_server.environment import DATABASE, PASSWORD, loopback_variables, variables_set
-from flows.prefect_server.notifier import Notifier
+from flows.prefect_server.notifications.notifier import Notifier
+from flows.prefect_server.notifications.receivers import NOTIFY, Receiver, Webhook, open_receiver, shown
 from flows.prefect_server.server_check import check_health
 from flows.prefect_server.supervisor import Supervisor
 from flows.prefect_server.up_settings import DEPLOYMENTS, WEBHOOK, Settings, read_deployments, read_settings
@@ -48,18 +51,19 @@ def up(arguments: argparse.Namespace) -> int:
     """
     root = Path().resolve()
     stop = _stop_event()
-    with _lock(root):
+    with _lock(root), variables_set(loopback_variables()):
         settings = read_settings(arguments, root)
-        for name in (DATABASE, WEBHOOK):  # secrets for the server and for this process, not for runs
+        for name in (DATABASE, WEBHOOK, NOTIFY):  # secrets for the server and for this process, not for runs
             os.environ.pop(name, None)
         address = settings.home / ADDRESS_FILE
         address.unlink(missing_ok=True)
-        with Supervisor(root, settings.home) as supervisor, _notifications(settings):
+        with Supervisor(root, settings.home) as supervisor, _notifications(settings) as notify:
             supervisor.add("server", _server_arguments(settings), settings.server_environment())
             print(f"Starting Prefect's server at {settings.ui_url} ...", flush=True)
             _wait_for_server(settings, supervisor, stop)
             if not stop.is_set():
                 pools, dead_runs = _start_workers(settings, supervisor)
+                notify()
                 _deploy(settings, supervisor)
                 _mark_dead_runs(dead_runs)
                 print(_instructions(settings, pools), flush=True)
@@ -100,7 +104,7 @@ def _lock(root: Path) -> Iterator[None]:
 
 def _server_arguments(settings: Settings) -> list[str]:
     return [
-        "uvicorn", "--factory", APP, "--host", settings.host, "--port", str(settings.port),
+        "uvicorn", "--app-dir", str(CODE), "--factory", APP, "--host", settings.host, "--port", str(settings.port),
         "--log-level", "warning", "--lifespan", "on", "--timeout-graceful-shutdown", "3",
     ]  # fmt: skip
 
@@ -128,12 +132,14 @@ def _start_workers(settings: Settings, supervisor: Supervisor) -> tuple[list[str
     with variables_set(environment | QUIET):  # Prefect reads its settings here; workers and runs do not inherit them
         from flows.prefect_server.automations import set_up_automations
         from flows.prefect_server.dead_runs import find_dead_runs, worker_name
-        from flows.prefect_server.pools import create_pool, pool_names
+        from flows.prefect_server.pools import create_pool, pool_names, set_limits
 
         names = pool_names(settings.root, read_deployments(settings.root))
         with _prefect_client() as client:
             for name in names:
                 create_pool(client, settings.root, name)
+            for name, limits in load_policies(settings.root).pools.items():
+                set_limits(client, name, limits)
             dead_runs = find_dead_runs(client, settings.root, names)
             set_up_automations(client)
     for name in names:
@@ -190,22 +196,32 @@ def _prefect_client() -> Iterator["SyncPrefectClient"]:
     from prefect.exceptions import PrefectHTTPStatusError
 
     try:
-        with variables_set(loopback_variables()), get_client(sync_client=True) as client:
+        with get_client(sync_client=True) as client:
             yield client
     except PrefectHTTPStatusError as error:
         raise InkflowError(f"Prefect's server refused a request: {mask(' '.join(str(error).split()))}") from error
 
 
 @contextmanager
-def _notifications(settings: Settings) -> Iterator[None]:
-    """Calls the webhook during the block, if there is one."""
-    if settings.webhook is None:
-        yield
+def _notifications(settings: Settings) -> Iterator[Callable[[], None]]:
+    """Yields the function that starts the notifier, once Prefect is imported and its server has the blocks.
+
+    The notifier is made before: it posts what happens from now on.
+    """
+    if not settings.webhook and not settings.notify:
+        yield lambda: None
         return
-    notifier = Notifier(settings.api_url, settings.password, settings.webhook, settings.home / NOTIFIED)
-    notifier.start()
+    notifier = Notifier(settings.api_url, settings.password, settings.home / NOTIFIED)
+    receivers: list[Receiver] = [Webhook(settings.webhook)] if settings.webhook else []
+
+    def start() -> None:
+        with _prefect_client():
+            receivers.extend(map(open_receiver, settings.notify))
+        notifier.set_receivers(receivers)
+        notifier.start()
+
     try:
-        yield
+        yield start
     finally:
         notifier.stop()
 
@@ -213,13 +229,14 @@ def _notifications(settings: Settings) -> Iterator[None]:
 def _instructions(settings: Settings, pools: Sequence[str]) -> str:
     """Returns the text that tells the user where everything is, once it runs."""
     password, export = _password_hints(settings)
-    webhook = "called when an unattended run fails" if settings.webhook else "none; set --webhook URL"
+    told = [*(["the webhook"] if settings.webhook else []), *map(shown, settings.notify)]
+    messages = f"to {', '.join(told)}, when an unattended run fails" if told else "none; set --webhook or --notify"
     return "\n".join(
         [
             "",
             f"Prefect's page:  {settings.ui_url}; {HOME / PAGE_FILE} opens it with the password, as --open does",
             f"Pools:           {', '.join(pools)}, with a worker each; the logs are in {HOME}",
-            f"Webhook:         {webhook}",
+            f"Messages:        {messages}",
             *password,
             "",
             "In another terminal:",

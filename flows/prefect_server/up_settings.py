@@ -28,6 +28,7 @@ from flows.prefect_server.environment import (
     is_loopback_host,
     loopback_variables,
 )
+from flows.prefect_server.notifications.receivers import NOTIFY, check_receivers
 from stages.base.errors import InkflowError, InvalidInput
 from stages.base.yaml_text import parse_yaml
 
@@ -39,7 +40,7 @@ DATABASE_TIMEOUT_S = 10.0
 
 @dataclass(frozen=True)
 class Settings:
-    """The server's address, database, password and webhook, for the project at `root`."""
+    """The server's address, database, password and receivers of messages, for the project at `root`."""
 
     root: Path
     host: str
@@ -47,6 +48,7 @@ class Settings:
     database: str | None
     password: str
     webhook: str | None
+    notify: tuple[str, ...] = ()
 
     @property
     def home(self) -> Path:
@@ -110,6 +112,7 @@ def read_settings(arguments: argparse.Namespace, root: Path) -> Settings:
     webhook = arguments.webhook or os.environ.get(WEBHOOK) or None
     if webhook and not _is_web_url(webhook):
         raise InvalidInput("the webhook is not a URL: expected http://... or https://...")
+    notify = check_receivers([*arguments.notify, *os.environ.get(NOTIFY, "").split()])
     database = arguments.database or os.environ.get(DATABASE) or None
     if database:
         check_database(database, "--database" if arguments.database else DATABASE)
@@ -118,7 +121,7 @@ def read_settings(arguments: argparse.Namespace, root: Path) -> Settings:
         raise InvalidInput(f"{PASSWORD}: expected NAME:PASSWORD, got no colon")
     close_folder(root / HOME)
     password = password or read_or_create_password(root / HOME / AUTH_FILE)
-    return Settings(root, arguments.host, arguments.port, database, password, webhook)
+    return Settings(root, arguments.host, arguments.port, database, password, webhook, notify)
 
 
 def read_deployments(root: Path) -> list[Mapping[str, Any]]:

@@ -63,7 +63,7 @@ def publish_report(root: Path, *, link: bool = True) -> None:
     """
     if (root / SUMMARY).is_file():
         text = mask((root / SUMMARY).read_text(encoding="utf-8"))
-        create_markdown_artifact(text + plots_as_markdown(root), "inkflow-summary", "The report in brief")
+        create_markdown_artifact(text + plots_as_markdown(root / PLOTS), "inkflow-summary", "The report in brief")
     rows = metrics_table(root)
     if rows:
         description = "Models in the order of the validation part, which chooses, with their scores on the test images"
@@ -73,6 +73,13 @@ def publish_report(root: Path, *, link: bool = True) -> None:
         # Browsers do not open a file from a web page: the link's text is the path, to be copied.
         description = f"The full report, a file on {platform.node()}: copy the path and open it there"
         create_link_artifact(page.as_uri(), f"`{page}`", "inkflow-report", description)
+
+
+def publish_search(folder: Path | None) -> None:
+    """Create the artifact of a search for the current flow run: summary and pictures in `folder`, if there is one."""
+    if folder is not None:
+        text = mask((folder / SUMMARY.name).read_text(encoding="utf-8"))
+        create_markdown_artifact(text + plots_as_markdown(folder), "inkflow-search", "The search in brief")
 
 
 def metrics_table(root: Path) -> list[dict[str, str]]:
@@ -85,10 +92,10 @@ def metrics_table(root: Path) -> list[dict[str, str]]:
     return [{COLUMNS[name]: mask(_format(row[name])) for name in names} for row in rows]
 
 
-def plots_as_markdown(root: Path) -> str:
-    """Return the plots of the report as Markdown images with data URIs."""
+def plots_as_markdown(folder: Path) -> str:
+    """Return the pictures in the folder as Markdown images with data URIs."""
     lines = []
-    for path in sorted((root / PLOTS).glob("*.png")):
+    for path in sorted(folder.glob("*.png")):
         data = base64.b64encode(path.read_bytes()).decode("ascii")
         lines.append(f"\n![{path.stem}](data:image/png;base64,{data})\n")
     return "".join(lines)

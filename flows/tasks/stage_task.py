@@ -13,6 +13,7 @@ from flows.core.redaction import mask
 from flows.engine.policy import StagePolicy
 from flows.engine.stage_events import EndEvent, FailedAttempt, NotRun, StageEvents
 from flows.engine.types import Outcome, Result
+from flows.tasks.assets import emit_assets
 from flows.tasks.failure_state import failure_state
 from flows.tasks.own_settings import own_task
 from flows.tasks.progress_artifact import ProgressArtifact
@@ -51,6 +52,7 @@ def _stage_task(events: StageEvents, policy: StagePolicy) -> Task[[None], State[
         endings.append(events.follow(on_text))
         if isinstance(endings[-1], Result):
             progress.close()
+            emit_assets(endings[-1])
         return _state(endings[-1])
 
     return own_task(

@@ -5,7 +5,7 @@ All files are in one folder of the machine (INKFLOW_WORKER_HOME, else ~/.inkflow
     sources/<repository>.git      git objects, fetched once
     work/<repository>/<stage>     the clone in which the stage runs, with its checkpoints
     cache                         DVC cache of all clones
-    sharing                       locks of the stages that hold this machine's slots and GPUs
+    sharing                       locks of the stages that hold this machine's slots, memory, GPUs and mutexes
 """
 
 import os
@@ -14,18 +14,21 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from flows.core.errors import Interrupted, OrderUnusable
 from flows.core.file_lock import exclusive_lock, run_lock
 from flows.dvc_repo.remote.stage_transfer import WorkerProject, configure
 from flows.dvc_repo.repository import Repository
 from flows.engine import resources
 from flows.engine.engine import Engine
-from flows.engine.policy import Policies, load_policies
+from flows.engine.policy import Policies, Resources, load_policies
 from flows.engine.run import Options, Run
 from flows.engine.shared_slots import SharedSlots
 from flows.workers.code_checkout import check_out, stage_folder, worker_home
 from flows.workers.order import FORMAT, Order, version_differences
 
+MEMORY_VARIABLE = "INKFLOW_WORKER_MEMORY"  # what the stages on this machine may ask for together; all when unset
 SLOTS_VARIABLE = "INKFLOW_WORKER_SLOTS"  # stages that compute at a time on this machine; further ones only prepare
 
 
@@ -53,8 +56,8 @@ class Executor:
         """
         order, home = self._order, worker_home()
         self._check_compatibility()
-        slots = _slots()
-        self._shared_slots = SharedSlots(home / "sharing", slots, resources.gpus())
+        slots, memory = _slots(), _memory()
+        self._shared_slots = SharedSlots(home / "sharing", slots, resources.gpus(), memory.total_memory())
         folder = stage_folder(order, home)
         with exclusive_lock(folder / "lock"):  # an order for the same stage at another commit waits
             root = check_out(order, home, folder)
@@ -63,7 +66,7 @@ class Executor:
             policies = load_policies(root)
             with closing(WorkerProject(root, policies.workers.remote_wait_s, self._cancelled)) as project:
                 project.checkout_inputs(order.stage, order.inputs)
-                self._run_stage(root, policies, slots)
+                self._run_stage(root, policies, slots, memory)
                 self.activity = "pushing the result"
                 project.push_result(order.stage, order.run_key)
 
@@ -88,7 +91,7 @@ class Executor:
         if differences:
             self._log(f"warning: versions differ from the orchestrator's: {differences}")
 
-    def _run_stage(self, root: Path, policies: Policies, slots: int) -> None:
+    def _run_stage(self, root: Path, policies: Policies, slots: int, memory: Resources) -> None:
         """Run the stage with the engine, as a local run does."""
         order = self._order
         with run_lock(root, self._log):
@@ -102,7 +105,8 @@ class Executor:
                 )
             # The orchestrator handles retries.
             overrides = {"pool": None, "slots": 1, "retries": 0, "timeout_s": order.timeout_s}
-            only = Policies(stages={order.stage: policies.of(order.stage).model_copy(update=overrides)})
+            policy = policies.of(order.stage).model_copy(update=overrides)
+            only = Policies(stages={order.stage: policy}, resources=memory)
             run = Run(options=Options(jobs=slots, force=order.force, local=True))
             self._engine = Engine(repository, only, run, shared_slots=self._shared_slots)
             if self._cancelled.is_set():
@@ -119,6 +123,22 @@ class Executor:
                 self._engine.close()
         if run.error is not None:
             raise run.error
+
+
+def _memory() -> Resources:
+    """Return the memory that the stages on this machine may ask for together.
+
+    Raises:
+        OrderUnusable: the environment variable is not an amount of memory.
+    """
+    value = os.environ.get(MEMORY_VARIABLE) or None
+    try:
+        return Resources(memory=value)  # type: ignore[arg-type]  # parsed there
+    except ValidationError as error:
+        raise OrderUnusable(
+            f"{MEMORY_VARIABLE} is {value!r}, expected an amount of memory such as 12GiB; set it where the worker "
+            "starts, or unset it"
+        ) from error
 
 
 def _slots() -> int:

@@ -8,9 +8,11 @@ from flows.core.gates import enforce_gates
 from flows.core.notices import fallback_notice, stand_in_notice
 from flows.core.params_edit import apply_settings
 from flows.dvc_repo.repository import Repository
+from flows.engine import resources
 from flows.engine.engine import Engine
 from flows.engine.policy import load_policies
 from flows.engine.run import GATES, RUN_ITSELF, Run
+from flows.engine.shared_slots import SHARING, SharedSlots
 from flows.workers.pool_stages import NoDispatcher, PoolStages
 from stages.base.errors import EXIT_UNAVAILABLE, InkflowError
 
@@ -23,8 +25,10 @@ def make_engine(repository: Repository, run: Run) -> Engine:
     Raises:
         PolicyInvalid: execution.yaml has mistakes.
     """
-    policies = load_policies(Path(repository.root))
-    return Engine(repository, policies, run, PoolStages(repository, policies))
+    policies = repository.policies or load_policies(Path(repository.root))
+    jobs, memory = run.options.jobs or resources.cores(), policies.resources.total_memory()
+    shared = SharedSlots(repository.root / SHARING, jobs, resources.gpus(), memory, spans_clones=False)
+    return Engine(repository, policies, run, PoolStages(repository, policies), shared)
 
 
 def start_engine(run: Run) -> Engine:
@@ -33,7 +37,8 @@ def start_engine(run: Run) -> Engine:
     Raises:
         PipelineInvalid, PolicyInvalid, UnknownStage: before any stage starts.
     """
-    repository = Repository(pull=run.options.pull)
+    policies = load_policies(Path())
+    repository = Repository(pull=run.options.pull, policies=policies.without_pools() if run.options.local else policies)
     engine = make_engine(repository, run)
     engine.start(repository.stages(run.targets, run.options.scope))
     return engine

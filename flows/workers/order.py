@@ -19,7 +19,10 @@ GIT_DIFF = (  # in the form that `git apply` reads, whatever the user's settings
     "diff", "--binary", "--full-index", "--no-color", "--no-ext-diff", "--no-textconv", "--no-relative",
     "--src-prefix=a/", "--dst-prefix=b/", "--unified=3",
 )  # fmt: skip
-PATCH_EXCLUDES = (":(top,exclude)dvc.lock", ":(top,exclude)**/dvc.lock")  # its contents are sent as hashes
+# Contents of the one are sent as hashes, and a worker does not read the other.
+PATCH_EXCLUDES = tuple(
+    f":(top,exclude){name}" for name in ("dvc.lock", "**/dvc.lock", "environment.lock", "**/environment.lock")
+)
 
 
 class Order(BaseModel):

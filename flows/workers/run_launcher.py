@@ -14,6 +14,7 @@ import sys
 import time
 from contextlib import suppress
 
+from flows.core.code_path import own_command
 from flows.engine.processes.fork_protocol import is_same_user, receive_int, request_fork
 
 START_TIMEOUT_S = 60.0
@@ -75,7 +76,7 @@ def _start_fork_server(worker: int) -> "subprocess.Popen[bytes]":
     """Starts a fork server that holds none of this run's streams: the worker reads those until they are closed."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(RUN_VARIABLES)}
     return subprocess.Popen(
-        [sys.executable, "-m", "flows.workers.run_fork_server", str(worker)],
+        own_command("flows.workers.run_fork_server", str(worker)),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

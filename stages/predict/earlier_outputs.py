@@ -10,7 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-ASIDE, OUTPUTS, RUN_LOCK = Path(".inkflow/aside"), "outputs", Path(".inkflow/run.lock")
+ASIDE, OUTPUTS = Path(".inkflow/aside"), "outputs"
+LIST = "paths.json"  # of a backup: locked by the run while the stage runs
 T = TypeVar("T")
 _exists = os.path.exists  # Path.exists raises an error on a name that is too long; this returns False
 
@@ -21,7 +22,7 @@ def readable(path: Path) -> Path:
     for root in place.parents:
         for backup in (root / ASIDE).glob(f"*/{OUTPUTS}") if _exists(root / ASIDE) else ():
             earlier = backup / place.relative_to(root)
-            if _exists(earlier) and (_is_locked(root / RUN_LOCK) or not _exists(place)):
+            if _exists(earlier) and (_is_locked(backup.parent / LIST) or not _exists(place)):
                 return earlier
     return path
 
@@ -63,7 +64,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def _is_locked(path: Path) -> bool:
-    """Returns whether a run is under way: a killed one leaves outputs aside, which others may have made since."""
+    """Returns whether the stage runs: a killed run leaves outputs aside, which others may have made since."""
     try:
         with path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -59,6 +59,7 @@ def test_package_ships_its_data_files() -> None:
         path.relative_to(ROOT)
         for package, globs in patterns.items()
         for glob in globs
-        for path in (ROOT / package.replace(".", "/")).glob(glob)
+        for path in (ROOT / package.removeprefix("inkflow.").replace(".", "/")).glob(glob)
+        if package != "inkflow.project"  # what `inkflow init` copies
     }
     assert {path for path in beside if path.suffix != ".py"} == shipped

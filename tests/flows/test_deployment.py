@@ -197,6 +197,10 @@ def test_runs_are_pinned_to_a_commit(project: Project, tmp_path: Path, monkeypat
     result = asyncio.run(pull_steps.project(str(project.folder), f"file://{project.folder}", first))
     assert (Path(result["directory"]) / "number.txt").read_text() == "0\n"
     assert Path.cwd() == Path(result["directory"])
+    (tmp_path / "second").mkdir()
+    monkeypatch.chdir(tmp_path / "second")
+    below = asyncio.run(pull_steps.project(str(project.folder), f"file://{project.folder}", first, "stages/base/"))
+    assert (Path(below["directory"]) / "errors.py").is_file(), "the project is in a folder of the repository"
     assert asyncio.run(pull_steps.project(str(project.folder))) == {"directory": str(project.folder)}
     with pytest.raises(ValueError, match="expected a commit to check out"):
         asyncio.run(pull_steps.project(str(project.folder), "https://git.example/x.git", ""))

@@ -1,9 +1,11 @@
 """Runs the pipeline as a Prefect flow: states of tasks, logs, failures with the stage's own message."""
 
+import re
 from typing import Any
 
 import pytest
 
+from flows.prefect_server.automations import HEARTBEAT_EVENT
 from tests.conftest import DIAMOND, Inkflow, Toy, wait_until
 from tests.support.prefect_api import api
 
@@ -80,6 +82,24 @@ def test_completed_then_cached(diamond: Toy, inkflow: Inkflow, prefect_url: str)
     assert second.message("join") == "unchanged"
 
 
+def test_another_result(toy: Toy, inkflow: Inkflow, prefect_url: str) -> None:
+    """A stage that is restored to another result than dvc.lock names is `Cached`, and its message says so."""
+    toy.write(
+        {"dvc.yaml": "stages:\n  s: {cmd: cp chip out, deps: [in], outs: [out]}\n", "in": "1\n", "chip": "ours\n"}
+    )
+    assert inkflow("run", "--no-server", folder=toy.folder).returncode == 0
+    lock = toy.read("dvc.lock")
+    toy.write({"dvc.lock": re.sub(r"(path: out\n +hash: md5\n +md5: )\w+", rf"\g<1>{'a' * 32}", lock)})
+    process = inkflow("run", folder=toy.folder)
+    assert process.returncode == 0, process.stderr
+    run = finished_run(prefect_url, 1)
+    assert run.states == {"s": "Cached"}
+    assert run.message("s") == (
+        "restored from the run cache: another result for the same inputs; dvc.lock names one that no cache here has"
+    )
+    assert toy.read("dvc.lock") == lock
+
+
 def test_stage_output_in_the_log(diamond: Toy, inkflow: Inkflow, prefect_url: str) -> None:
     """The output of a stage appears in its task's log and, after its name, on the terminal."""
     diamond.write({"dvc.yaml": DIAMOND.replace("cp in out", "cp in out; echo epoch 1 of 2 >&2")})
@@ -88,6 +108,20 @@ def test_stage_output_in_the_log(diamond: Toy, inkflow: Inkflow, prefect_url: st
     run = finished_run(prefect_url, 1)
     wait_until(lambda: "epoch 1 of 2" in run.log("source"), timeout_s=30)
     assert run.states == {"source": "Completed"}
+
+
+def test_heartbeat(diamond: Toy, inkflow: Inkflow, prefect_url: str) -> None:
+    """A run sends the heartbeats by which the server notices a killed run; each names the run and its flow."""
+    assert inkflow("run", "source", folder=diamond.folder).returncode == 0
+    run = finished_run(prefect_url, 1).flow_run
+    resource = f"prefect.flow-run.{run['id']}"
+    body = {"filter": {"event": {"name": [HEARTBEAT_EVENT]}, "resource": {"id": [resource]}}}
+
+    def sent() -> list[dict[str, Any]]:
+        return list(api(prefect_url, "POST", "/events/filter", body)["events"])
+
+    wait_until(lambda: len(sent()) > 0, timeout_s=30)
+    assert [related["prefect.resource.id"] for related in sent()[0]["related"]] == [f"prefect.flow.{run['flow_id']}"]
 
 
 def test_failure(diamond: Toy, inkflow: Inkflow, prefect_url: str) -> None:

@@ -17,8 +17,9 @@ from dvc.repo import Repo
 from flows.core.git import git_text, head_commit, run_git
 from flows.dvc_repo.experiments import ProjectClones
 from flows.engine.display.plain import SilentDisplay
-from flows.experiments.grid import parse_combinations
-from flows.experiments.sweep_runner import SweepRunner, Trial
+from flows.experiments.grid import parameter_keys, parse_combinations
+from flows.experiments.sweep_runner import SweepRunner
+from flows.experiments.trials import GridTrials, Trial
 from stages.base.errors import InvalidInput
 from tests.conftest import Inkflow, Toy, wait_until
 from tests.flows.core.test_git import PERSON, make_repository
@@ -202,7 +203,8 @@ def test_clone_is_a_snapshot(sweep_project: SweepProject) -> None:
 
 def run_sweep(root: Path, *grid: str, targets: Sequence[str] = ()) -> list[Trial]:
     """Runs a sweep without Prefect and returns its trials."""
-    runner = SweepRunner(root, parse_combinations(grid, [], None), targets, 2, SilentDisplay())
+    source = GridTrials(parse_combinations(grid, [], None), parameter_keys(root))
+    runner = SweepRunner(root, source, targets, 2, SilentDisplay())
     runner.start()
     for _ in runner.events():
         pass

@@ -7,6 +7,7 @@ from typing import Any
 from flows.core.redaction import mask
 
 STATE_WORDS = {"modified": "changed", "deleted": "missing", "new": "new", "not in cache": "not in the cache"}
+COSMETIC = "comments only"  # the state of files that have changed in comments, docstrings and formatting alone
 ABSENT = object()  # in place of a parameter value that does not exist
 MAX_NAMED = 3  # changes that are described one by one
 MAX_VALUE_LENGTH = 40  # characters of a parameter value
@@ -32,6 +33,7 @@ class Change:
 NEVER_RUN = Change("", "not recorded yet")
 ALWAYS = Change("", "always runs")
 FORCED = Change("", "forced with --force")
+OTHER_RESULT = Change("", "another result for the same inputs; dvc.lock names one that no cache here has")
 PULL_HINT = "fetch it with `dvc pull` or `inkflow run --pull`"
 
 
@@ -39,7 +41,14 @@ def describe(change: Change) -> str:
     """Returns `change` in a few words."""
     if change.state == "value":
         return f"{change.name} {_shorten(change.old)} → {_shorten(change.new)}"
+    if change.state == COSMETIC:
+        return f"{COSMETIC} in {change.name}"
     return f"{change.name} {STATE_WORDS.get(change.state, change.state)}".lstrip()
+
+
+def without_cosmetic(changes: Sequence[Change]) -> tuple[Change, ...]:
+    """Returns the changes that can change outputs."""
+    return tuple(change for change in changes if change.state != COSMETIC)
 
 
 def count_by_state(changes: Sequence[Change], kind: str) -> list[Change]:

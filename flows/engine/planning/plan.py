@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from flows.engine.planning.change_messages import FORCED, PULL_HINT, describe
+from flows.engine.planning.change_messages import FORCED, PULL_HINT, describe, without_cosmetic
 from flows.engine.planning.stage_facts import Cache, Dependency, Facts, Hashes
 
 
@@ -34,7 +34,7 @@ class Decision:
     Attributes:
         stage: name of the stage.
         verdict: what a run would do.
-        reasons: why it would not leave the stage unchanged.
+        reasons: why it would not leave the stage unchanged; of an unchanged stage, why dvc.lock has to be written.
         outputs: hashes of the outputs after the run; None if they are unknown.
     """
 
@@ -42,6 +42,11 @@ class Decision:
     verdict: Verdict
     reasons: tuple[str, ...] = ()
     outputs: Hashes | None = None
+
+    @property
+    def is_work(self) -> bool:
+        """True if a run would do something: with comments changed, it records the new hash."""
+        return self.verdict is not Verdict.UNCHANGED or bool(self.reasons)
 
 
 def plan(facts: Sequence[Facts], cache: Cache, *, force: bool = False, fixed: Collection[str] = ()) -> list[Decision]:
@@ -67,17 +72,25 @@ def _decide(facts: Facts, decisions: Mapping[str, Decision], cache: Cache, force
     if facts.tracked:
         return _decide_tracked(facts, cache)
     if force or facts.always:
-        return Decision(name, Verdict.RUN, tuple(map(describe, [*([FORCED] if force else []), *facts.changes])))
+        forced = [FORCED] if force else []
+        return Decision(name, Verdict.RUN, tuple(map(describe, [*forced, *without_cosmetic(facts.changes)])))
     expected = {dependency: _expected_hash(dependency, decisions, cache) for dependency in facts.dependencies}
     unknown = [dependency for dependency, content in expected.items() if content is None]
     if unknown:
-        return Decision(name, Verdict.MAY_RUN, (*map(describe, facts.own), _describe_unknown(unknown, decisions)))
+        own = map(describe, without_cosmetic(facts.own))
+        return Decision(name, Verdict.MAY_RUN, (*own, _describe_unknown(unknown, decisions)))
     changes = facts.changes_with(expected)
-    if not changes:
-        return Decision(name, Verdict.UNCHANGED, outputs=facts.recorded)
-    outputs = cache.restorable(name, {item.key: content for item, content in expected.items() if content})
-    verdict = Verdict.RUN if outputs is None else Verdict.RESTORE
-    return Decision(name, verdict, tuple(map(describe, changes)), outputs)
+    effective = without_cosmetic(changes)
+    if not effective:
+        return Decision(name, Verdict.UNCHANGED, tuple(map(describe, changes)), facts.recorded)
+    contents = {item.key: content for item, content in expected.items() if content}
+    outputs = cache.restorable(name, contents)
+    if outputs is None and facts.cosmetic:
+        outputs = cache.restorable(name, contents | {item.path: item.recorded for item in facts.cosmetic})
+    if outputs is None:
+        return Decision(name, Verdict.RUN, tuple(map(describe, effective)))
+    effective = facts.changes_when_restored(effective, outputs)
+    return Decision(name, Verdict.RESTORE, tuple(map(describe, effective)), outputs)
 
 
 def _decide_tracked(facts: Facts, cache: Cache) -> Decision:

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from flows.engine.planning.change_messages import ABSENT, ALWAYS, NEVER_RUN, Change, value_changes
+from flows.engine.environment.grades import Difference
+from flows.engine.planning.change_messages import ABSENT, ALWAYS, NEVER_RUN, OTHER_RESULT, Change, value_changes
 from flows.engine.types import Stage
 
 Hashes = Mapping[str, str]  # DVC's content hash by path
@@ -54,6 +55,23 @@ class Dependency:
 
 
 @dataclass(frozen=True)
+class CosmeticChange:
+    """A change of a code dependency in comments, docstrings and formatting alone.
+
+    Attributes:
+        path: path of the file or folder.
+        files: the changed files.
+        recorded: its hash in dvc.lock.
+        present: its hash in the workspace.
+    """
+
+    path: str
+    files: tuple[str, ...]
+    recorded: str
+    present: str
+
+
+@dataclass(frozen=True)
 class Facts:
     """The facts about one stage.
 
@@ -66,6 +84,8 @@ class Facts:
         present: hash of each output in the workspace, for tracked data and frozen stages.
         always: the stage runs each time, even without changes.
         tracked: the stage never runs: its outputs are data that DVC only tracks, or it is frozen.
+        differences: how the environment of its recorded outputs differs from the present one.
+        cosmetic: changes of its code that change no output; `own` has one entry for all of them.
         renewed: the source of an import has changed: a run imports it again, and the outputs are unknown until then.
     """
 
@@ -77,7 +97,15 @@ class Facts:
     present: Hashes = field(default_factory=dict)
     always: bool = False
     tracked: bool = False
+    cosmetic: tuple[CosmeticChange, ...] = ()
     renewed: bool = False
+    differences: tuple[Difference, ...] = ()
+
+    @property
+    def environment(self) -> tuple[Change, ...]:
+        """The differences of the environment that are reasons to run."""
+        reasons = [item for item in self.differences if item.policy == "rerun"]
+        return tuple(Change(item.name, f"{item.recorded} → {item.present}") for item in reasons)
 
     @property
     def changes(self) -> tuple[Change, ...]:
@@ -90,7 +118,12 @@ class Facts:
             return (NEVER_RUN,)
         edited = [change for item, content in contents.items() for change in item.changes(content)]
         always = [ALWAYS] if self.always else []
-        return (*always, *self.own, *edited, *self.outputs)
+        return (*always, *self.own, *edited, *self.environment, *self.outputs)
+
+    def changes_when_restored(self, changes: tuple[Change, ...], outputs: Hashes) -> tuple[Change, ...]:
+        """Returns why a stage with `changes` is restored to `outputs`, which can be another result for equal inputs."""
+        is_other = outputs != self.recorded and outputs.keys() == self.recorded.keys()
+        return (OTHER_RESULT,) if is_other and changes == self.outputs else changes
 
 
 def nothing_to_do(facts: Sequence[Facts]) -> bool:

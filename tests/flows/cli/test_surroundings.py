@@ -64,6 +64,13 @@ def test_execution_yaml_of_another_program(one: Toy, capsys: pytest.CaptureFixtu
         ("workers: {resend: 1}\n", "did you mean 'resends'"),
         ("stages: {a: {slots: 2}\n", "cannot be read"),
         ("stages: {a: {slots: 2}}\ncluster: 3\n", "cluster: unknown key"),
+        ("stages: {a: {memory: 4 parsecs}}\n", r"stages.a.memory: got '4 parsecs', expected .* such as 4GiB"),
+        ("stages: {a: {memory: -1}}\n", "stages.a.memory: got -1"),
+        ("stages: {a: {memory: 1.5}}\n", "stages.a.memory: got 1.5, expected .* such as 4GiB"),
+        ("stages: {a: {mutex: [1]}}\n", "stages.a.mutex.* got 1, expected text"),
+        ("stages: {a: {mutex: ['']}}\n", "stages.a.mutex"),
+        ("resources: {memory: 0}\n", "resources.memory: got 0, expected a number above 0"),
+        ("resources: {memroy: 4GiB}\n", "did you mean 'memory'"),
     ],
 )
 def test_mistakes_in_our_execution_yaml(one: Toy, text: str, message: str) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from flows.cli.sweep import columns, rank
 from flows.experiments.grid import parse_combinations
-from flows.experiments.sweep_runner import Trial
+from flows.experiments.trials import Trial
 
 
 def trials(count: int) -> list[Trial]:

@@ -11,7 +11,7 @@ import pytest
 from dvc.repo import Repo
 from dvc.utils.serialize import dumps_yaml, loads_yaml
 
-from flows.dvc_repo.lockfile import EMPTY, put_entry
+from flows.dvc_repo.lock_text import EMPTY, LockText
 from flows.dvc_repo.repository import Repository
 from tests.conftest import Toy, run_engine, wait_until
 from tests.flows.engine.helpers import dvc_repro, locks, outcomes, status, succeeded, twin
@@ -90,7 +90,9 @@ def test_entries_are_those_of_dvc(name: str) -> None:
             name: {"cmd": cmd, "outs": [{"path": "a", "md5": "0"}]},
             "last": content["stages"]["last"],
         }
-        text = put_entry(text, name, entry(name, cmd), {"last"}) or ""
+        parts = LockText.parse(text)
+        assert parts is not None
+        text = str(parts.with_entry(name, entry(name, cmd), {"last"}))
         assert text == dumps_yaml({key: content[key] for key in ("schema", "stages", "datasets")})
 
 

@@ -28,12 +28,27 @@ stages:
 LOCK = "from dvc.repo import Repo; r = Repo(); r.lock.lock(); print('held', flush=True); input()"
 READ = """
 import pathlib
+import os
 from dvc.repo import Repo
-from dvc.rwlock import rwlock
+from dvc.rwlock import _edit_rwlock
 r = Repo()
-with rwlock(r.tmp_dir, r.fs, "a reader", [str(pathlib.Path("a").absolute())], [], False):
+entry = {"pid": os.getpid(), "cmd": "a reader"}
+with _edit_rwlock(r.tmp_dir, r.fs, False) as lock:
+    lock["read"][str(pathlib.Path("a").absolute())].append(entry)
+print("held", flush=True)
+input()
+"""
+
+WRITE = """
+from dvc.repo import Repo
+r = Repo()
+text = open("dvc.lock").read()
+with r.lock, open("dvc.lock", "w") as file:
+    file.write(text[:9])
+    file.flush()
     print("held", flush=True)
     input()
+    file.write(text[9:])
 """
 
 
@@ -74,14 +89,26 @@ def test_beside_dvc_repro(toy: Toy, slow: str) -> None:
         results = succeeded(run_engine())
         _, err = repro.communicate(timeout=60)
     assert repro.returncode == 0, err
-    assert results["a"].outcome is (Outcome.RESTORED if slow == "a" else Outcome.RAN)
+    assert results["a"].outcome is (Outcome.UNCHANGED if slow == "a" else Outcome.RAN)
     assert toy.runs("a") == (1 if slow == "a" else 2)
     assert toy.read("b") == toy.read("in")
     assert status() == {}
 
 
+def test_lock_file_that_is_being_written(toy: Toy) -> None:
+    """A dvc.lock of which `dvc` has written a part is read when it is complete; it is no error and not removed."""
+    toy.write({"dvc.yaml": PAIR.format(a=0, b=0), "in": "one\n"})
+    succeeded(run_engine())
+    with locking_process(WRITE) as writer:
+        timer = threading.Timer(0.5, writer.communicate, ["\n"])
+        timer.start()
+        results = succeeded(run_engine())
+        timer.join()
+    assert set(outcomes(results).values()) == {Outcome.UNCHANGED}
+
+
 def test_recording_waits(toy: Toy) -> None:
-    """The recording of a stage waits for a process that reads its output, and then succeeds."""
+    """The recording of a stage waits for a process that reads its output all the same, and then succeeds."""
     toy.write({"dvc.yaml": PAIR.format(a="0; while ! test -e go; do sleep 0.1; done", b=0), "in": "one\n"})
     with running_engine() as (engine, run, display):
         wait_until((toy.folder / "a.runs").exists, timeout_s=60)

@@ -199,21 +199,24 @@ def test_plan_after_a_kill(toy: Toy, inkflow: Inkflow, prefect_url: str) -> None
 
 @pytest.mark.server
 def test_two_runs_at_once(toy: Toy, inkflow: Inkflow, prefect_url: str) -> None:
-    """A second `inkflow run` in the same folder waits for the first one, and then has nothing to do."""
+    """A second `inkflow run` in the same folder waits for the stages that the first one runs, and runs none again."""
     toy.write(slow(4))
     with inkflow_process(toy.folder, prefect_url) as first:
         wait_until(lambda: (toy.folder / "first.runs").exists(), timeout_s=60)
         second = inkflow("run", folder=toy.folder)
         assert first.wait(timeout=60) == 0
     assert second.returncode == 0
-    assert "waiting for it to end" in second.stdout
-    assert "Nothing to do" in second.stdout
-    assert toy.runs("last") == 1
+    assert {name: toy.runs(name) for name in ("first", "slow-p", "slow-q", "last")} == dict.fromkeys(
+        ("first", "slow-p", "slow-q", "last"), 1
+    )
 
 
 @pytest.mark.farm
 def test_status_during_runs(toy: Toy) -> None:
-    """Repeated `dvc status` during 20 parallel runs causes no lock error on either side."""
+    """Repeated `dvc status` during 20 parallel runs causes no lock error of a run.
+
+    `dvc status` itself succeeds, or names the running stage that blocks it, as beside `dvc repro`.
+    """
     toy.write(slow(0.1))
     watcher = subprocess.Popen(
         ["sh", "-c", WATCHER], cwd=toy.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -232,7 +235,8 @@ def test_status_during_runs(toy: Toy) -> None:
 
 WATCHER = """
 while ! test -e stop; do
-    dvc status || exit 1
+    answer=$(dvc status 2>&1) ||
+        case $answer in *"is busy, it is being blocked by"*) ;; *) echo "$answer"; exit 1;; esac
     rounds=x$rounds
 done
 echo finished $rounds

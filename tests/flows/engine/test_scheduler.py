@@ -111,6 +111,33 @@ def test_machine_without_gpus() -> None:
     assert started(state) == [(Stage("a"), Allocation(1, ()))]
 
 
+def test_memory() -> None:
+    """The running stages book at most the memory that there is; one that asks for more gets all, and runs alone."""
+    stages, half = [Stage(name) for name in "abcd"], StagePolicy(memory=2**32)
+    policies = {"a": half, "b": half, "c": StagePolicy(memory=2**33), "d": StagePolicy()}
+    state = Scheduler(stages, policies, 4, memory=2**33)
+    assert startable(state) == ["a", "b", "d"]
+    state.finish("a")
+    assert startable(state) == []
+    state.finish("b")
+    assert startable(state) == ["c"]
+
+
+def test_mutex() -> None:
+    """Stages that share a name of a mutex run one after another, here and in a pool; others do not wait for them."""
+    stages = [Stage(name) for name in "abcd"]
+    policies = {
+        "a": StagePolicy(mutex=("database", "port")),
+        "b": StagePolicy(mutex=("port",), pool="gpu"),
+        "c": StagePolicy(mutex=("database",)),
+        "d": StagePolicy(mutex=("licence",)),
+    }
+    state = Scheduler(stages, policies, 4)
+    assert startable(state) == ["a", "d"]
+    state.finish("a")
+    assert startable(state) == ["b", "c"]
+
+
 def test_stages_downstream_of_a_failure() -> None:
     """Stages downstream of a failed one are skipped and name it; the other stages still run."""
     state = scheduler([*DIAMOND, Stage("apart")], jobs=1)
@@ -151,9 +178,12 @@ def graphs(draw: st.DrawFn) -> list[Stage]:
 
 @given(st.data(), graphs(), st.integers(1, 4), st.integers(0, 3))
 def test_any_graph(data: st.DataObject, stages: list[Stage], jobs: int, gpu_count: int) -> None:
-    """In any order of ends and failures, no slot or GPU is allocated twice, and each stage ends exactly once."""
-    policy = st.builds(StagePolicy, slots=st.integers(1, 5), gpus=st.integers(0, 4))
-    state = Scheduler(stages, {stage.name: data.draw(policy) for stage in stages}, jobs, list(range(gpu_count)))
+    """In any order of ends and failures, nothing is allocated twice, and each stage ends exactly once."""
+    names = st.lists(st.sampled_from("xyz"), max_size=3).map(tuple)
+    policy = st.builds(
+        StagePolicy, slots=st.integers(1, 5), gpus=st.integers(0, 4), memory=st.integers(0, 12), mutex=names
+    )
+    state = Scheduler(stages, {stage.name: data.draw(policy) for stage in stages}, jobs, list(range(gpu_count)), 9)
     allocations: dict[str, Allocation] = {}
     ended: list[str] = []
     done: set[str] = set()
@@ -164,6 +194,9 @@ def test_any_graph(data: st.DataObject, stages: list[Stage], jobs: int, gpu_coun
         gpus = [gpu for allocation in allocations.values() for gpu in allocation.gpus]
         assert sum(allocation.slots for allocation in allocations.values()) <= jobs
         assert len(gpus) == len(set(gpus)) <= gpu_count
+        assert sum(allocation.memory for allocation in allocations.values()) <= 9
+        mutexes = [name for allocation in allocations.values() for name in set(allocation.mutexes)]
+        assert len(mutexes) == len(set(mutexes))
         assert set(state.running) == set(allocations)
         if not allocations:
             break

@@ -1,6 +1,7 @@
 """The Prefect server of a run: a named one is checked before any work, a temporary one is not needed for the work."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -225,3 +226,18 @@ def test_persons_defaults_do_not_change_our_flows(diamond: Toy, inkflow: Inkflow
     logs = api(prefect_url, "POST", "/logs/filter", {"logs": {"flow_run_id": {"any_": [flow_run["id"]]}}})
     assert any("exit 3" in entry["message"] for entry in logs)
     assert not (diamond.folder / ".inkflow/results").exists()
+
+
+def test_two_temporary_servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The temporary servers of two runs in one folder have a home each, with a database each."""
+    for name, value in environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    homes = []
+    with RunServer(tmp_path) as one, RunServer(tmp_path) as other:
+        for server in (one, other):
+            with server.settings():
+                homes.append(Path(os.environ["PREFECT_HOME"]).name)
+    assert homes == ["prefect", "prefect-2"]
+    with RunServer(tmp_path) as third, third.settings():
+        assert Path(os.environ["PREFECT_HOME"]).name == "prefect"

@@ -18,6 +18,7 @@ from websockets.typing import Origin, Subprotocol
 
 from flows.prefect_server.automations import CRASH_AUTOMATION
 from flows.prefect_server.environment import DATABASE, HEARTBEAT, HEARTBEAT_S
+from flows.prefect_server.notifications.receivers import NOTIFY
 from flows.prefect_server.up_settings import WEBHOOK, check_database
 from stages.base.errors import InkflowError
 from tests.conftest import DIAMOND, Toy, wait_until
@@ -56,13 +57,6 @@ ALLOWED = "Access-Control-Allow-Origin"
 
 
 @pytest.fixture(scope="module")
-def receiver() -> Iterator[Receiver]:
-    """The server that the webhook calls."""
-    with Receiver().running() as receiver:
-        yield receiver
-
-
-@pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Toy:
     """A project with schedules, shared by the tests of this module."""
     return scheduled(tmp_path_factory.mktemp("up") / "toy")
@@ -79,12 +73,13 @@ def scheduled(folder: Path) -> Toy:
 
 
 @pytest.fixture(scope="module")
-def up(project: Toy, receiver: Receiver, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    """`inkflow up` in the shared project, with a webhook, in the shell of a person with a proxy and quiet logs."""
+def up(project: Toy, receiver: Receiver, phone: Receiver, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """`inkflow up` in the shared project, with two receivers, in the shell of a person with a proxy and quiet logs."""
     url = f"http://hook:{SECRET}@127.0.0.1:{receiver.port}/hook"
     log = tmp_path_factory.mktemp("log") / "up.log"
     shell = {"HTTP_PROXY": "http://127.0.0.1:9", "PREFECT_LOGGING_LEVEL": "ERROR"}
-    with running_up(project.folder, log, **{WEBHOOK: url}, **SHORT_DELAYS, **shell) as up:
+    receivers = {WEBHOOK: url, NOTIFY: f"ntfy://user:{SECRET}@127.0.0.1:{phone.port}/on-call"}
+    with running_up(project.folder, log, **receivers, **SHORT_DELAYS, **shell) as up:
         yield up
 
 
@@ -112,8 +107,8 @@ def test_run_shows_the_output_of_its_stages(up: Up, project: Toy) -> None:
     assert "PREFECT_LOGGING_LEVEL=INFO" in project.read("seen")
 
 
-def test_failed_run_calls_the_webhook(up: Up, receiver: Receiver) -> None:
-    """A failed nightly run posts its deployment, state and message; no log shows the password in the webhook's URL."""
+def test_failed_run_calls_the_webhook(up: Up, receiver: Receiver, phone: Receiver) -> None:
+    """A failed nightly run posts its deployment, state and message; no log shows the password in a receiver's URL."""
     run = up.start("inkflow/nightly", targets=["no-such-stage"])
     up.wait_for(run, "Failed")
     wait_until(lambda: any(posted["state"] == "Failed" for posted in receiver.posted), timeout_s=60)
@@ -123,14 +118,17 @@ def test_failed_run_calls_the_webhook(up: Up, receiver: Receiver) -> None:
     assert posted["text"].startswith("Inkflow: nightly Failed unknown stage")
     assert posted["url"].endswith(run)
     assert receiver.headers[0]["Authorization"].startswith("Basic ")
+    wait_until(lambda: any(pushed["title"] == "Inkflow: nightly Failed" for pushed in phone.posted), timeout_s=60)
+    assert "to the webhook, ntfy://***, when an unattended run fails" in up.output
     assert SECRET not in up.output + up.logs
 
 
-def test_started_processes_do_not_know_the_webhook(up: Up) -> None:
-    """No server, worker, run or stage has the webhook's URL, with which anyone can post, in its environment."""
+def test_started_processes_do_not_know_the_receivers(up: Up) -> None:
+    """No server, worker, run or stage has the URL of a receiver, with which anyone can post, in its environment."""
     descendants = psutil.Process(up.process.pid).children(recursive=True)
     assert len(descendants) >= 3
-    assert [process.pid for process in descendants if process.is_running() and WEBHOOK in process.environ()] == []
+    environments = [process.environ() for process in descendants if process.is_running()]
+    assert [names for names in environments if {WEBHOOK, NOTIFY} & names.keys()] == []
 
 
 def test_killed_run_is_crashed_and_starts_again(up: Up, project: Toy, receiver: Receiver) -> None:

@@ -6,6 +6,7 @@ import psutil
 import pytest
 
 from flows.prefect_server.environment import DATABASE, ORIGINS, PASSWORD
+from flows.prefect_server.notifications.receivers import NOTIFY
 from flows.prefect_server.server import Server
 from flows.prefect_server.temporary_server import APP
 from tests.conftest import Toy, wait_until
@@ -90,6 +91,8 @@ def test_broken_deployments(toy: Toy, content: str, sentence: str) -> None:
         ),
         (["--database", "mysql://x/y"], {}, "--database: got mysql://x/y; expected postgresql+asyncpg://"),
         (["--webhook", "ftp://x"], {}, "the webhook is not a URL: expected http"),
+        (["--notify", f"slack://{SECRET}"], {}, "--notify: got slack://***, expected a URL of Apprise"),
+        ([], {NOTIFY: f"ntfy://host/topic {SECRET}"}, "--notify: got a text that is no URL, expected a URL of Apprise"),
         (["--port", "70000"], {}, "--port: got 70000, expected 1 to 65535"),
         (["--host", "no such host"], {}, "--host: no such host is not an address of this machine"),
         ([], {PASSWORD: SECRET}, "expected NAME:PASSWORD, got no colon"),

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from flows.core.code_path import python_path
+from flows.core.code_path import own_command
 from flows.core.git import git_succeeds, git_text
 from flows.core.project import find_project, make_state_folder
 from flows.engine.processes.command_runner import die_with_parent
@@ -76,9 +76,8 @@ def _follow(root: Path, model: str, pointer: Path, command: list[str], fetch_s: 
 def _resolve(root: Path, model: str) -> Path:
     """Returns the folder with the files of a registered model; another process does it, since DVC takes 100 MB."""
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "flows.registry.resolve", model],
+        own_command("flows.registry.resolve", model),
         cwd=root,
-        env=os.environ | {"PYTHONPATH": python_path()},
         capture_output=True,
         text=True,
     )
@@ -99,13 +98,12 @@ def _command(arguments: argparse.Namespace, source: str, name: str | None) -> li
     options += [f"--host-name={item}" for item in arguments.host_name]
     options += [f"--name={name}"] if name else []
     options += ["--anyway"] if arguments.anyway else []
-    return [sys.executable, "-P", "-m", "stages.serve", *options, "--", source]
+    return own_command("stages.serve", *options, "--", source)
 
 
 def _start(command: list[str]) -> "subprocess.Popen[bytes]":
     """Starts the server; a signal to this process is passed on, and the server dies with it."""
-    environment = os.environ | {"PYTHONPATH": python_path()}
-    server = subprocess.Popen(die_with_parent(command), env=environment, start_new_session=True)
+    server = subprocess.Popen(die_with_parent(command), start_new_session=True)
 
     def forward(number: int, _: object) -> None:
         if server.poll() is None:

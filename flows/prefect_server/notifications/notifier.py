@@ -1,12 +1,12 @@
-"""Calls the webhook of `inkflow up` when an unattended run needs attention, and when its deployment works again.
+"""Tells the receivers of `inkflow up` when an unattended run needs attention, and when its deployment works again.
 
 Reads the events of Prefect's server, and keeps a record of what was posted, so that each failure is posted once.
-Prefect's own webhook action posts up to four times if its server is busy, knows no recovery, and stores the address.
+Prefect's own automations post up to four times if its server is busy, and know no recovery.
 """
 
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,7 +17,8 @@ import httpx
 from flows.core.redaction import mask
 from flows.prefect_server.api_client import connect, request
 from flows.prefect_server.crashes import ERROR_LEVEL, GAVE_UP, crash_reason
-from flows.prefect_server.environment import is_loopback
+from flows.prefect_server.notifications.outbox import Outbox
+from flows.prefect_server.notifications.receivers import POST_TIMEOUT_S, Receiver
 from stages.base.errors import InkflowError
 from stages.base.files import write_text
 
@@ -31,61 +32,74 @@ LATENESS_S = 60.0  # after which the server has stored an event
 WAITING_S = 1800.0  # of a run for its turn, before it is posted
 REPEAT_S = 6 * 3600.0  # after which the same failure of the same deployment is posted again
 KEEP_S = 7 * 86400.0  # records of what was posted
-POST_TIMEOUT_S = 10.0
 UNREACHABLE = (httpx.HTTPError, httpx.InvalidURL)
-IS_TEMPORARY = frozenset({408, 429, *range(500, 600)})  # answers of the webhook after which it is called again
 
 
 class Notifier(threading.Thread):
-    """A thread that posts to the address `webhook` until `stop` is called; `path` is the record of what was posted."""
+    """A thread that tells the receivers until `stop` is called; `path` is the record of what was posted."""
 
-    def __init__(self, api_url: str, password: str | None, webhook: str, path: Path) -> None:
+    def __init__(self, api_url: str, password: str | None, path: Path) -> None:
         super().__init__(name="notifier", daemon=True)
-        self._api_url, self._webhook, self._path = api_url, webhook, path
+        self._api_url, self._path = api_url, path
         name, _, secret = (password or "").partition(":")
         try:  # here and not in the thread: a proxy or certificate file of the environment may be unusable
             self._api = connect(api_url, (name, secret) if password else None)
-            self._hook = httpx.Client(timeout=POST_TIMEOUT_S, trust_env=not is_loopback(webhook))
         except (httpx.HTTPError, httpx.InvalidURL, ImportError, OSError, ValueError) as error:
-            raise InkflowError(f"the webhook cannot be called ({mask(str(error))}); correct the environment") from error
+            raise InkflowError(
+                f"Prefect's server cannot be read ({mask(str(error))}); correct the environment"
+            ) from error
         self._end = threading.Event()
-        self._is_noted = False
         self._record, self._written = _read_record(path), ""
+        self._outboxes: list[Outbox] = []
+
+    def set_receivers(self, receivers: Sequence[Receiver]) -> None:
+        """Sets the receivers; what waited for one that is no longer among them is dropped."""
+        waiting = self._record["waiting_posts"]
+        self._record["waiting_posts"] = {item.key: waiting.get(item.key, []) for item in receivers}
+        self._outboxes = [Outbox(item, self._record["waiting_posts"][item.key]) for item in receivers]
 
     def run(self) -> None:
         """Looks for new events every POLL_S."""
-        with self._api as api, self._hook as hook:
+        with self._api as api:
             while not self._end.wait(POLL_S):
-                with suppress(*UNREACHABLE, InkflowError):  # what was not posted or recorded is tried again
-                    self.poll(api, hook)
+                with suppress(*UNREACHABLE, InkflowError):  # what was not read or recorded is tried again
+                    self.poll(api)
 
     def stop(self) -> None:
         """Ends the thread."""
         self._end.set()
-        self.join(POST_TIMEOUT_S)
+        if self.is_alive():
+            self.join(POST_TIMEOUT_S)
 
-    def poll(self, api: httpx.Client, hook: httpx.Client, waiting_s: float = WAITING_S) -> None:
-        """Posts what happened since the last call, oldest first.
+    def poll(self, api: httpx.Client, waiting_s: float = WAITING_S) -> None:
+        """Posts what happened since the last call, oldest first, and what a receiver did not accept before.
 
         Raises:
-            httpx.HTTPError: The server or the webhook does not respond.
+            httpx.HTTPError: The server does not respond.
         """
         record = self._record
         try:
             for event in _events(api, datetime.fromisoformat(record["since"]) - timedelta(seconds=LATENESS_S)):
                 if event["id"] not in record["seen"]:
-                    self._handle(event, api, hook)
+                    self._handle(event, api)
                     record["seen"][event["id"]] = event["occurred"]
                     record["since"] = max(record["since"], event["occurred"])
-            self._post_waiting(api, hook, waiting_s)
+            self._post_waiting(api, waiting_s)
         finally:
             _forget(record["seen"], 2 * LATENESS_S, record["since"])
             _forget(record["posted"], KEEP_S, record["since"])
-            if (text := json.dumps(record)) != self._written:
+            self._save()
+            for outbox in self._outboxes:
+                outbox.deliver(self._save)
+
+    def _save(self) -> None:
+        """Writes the record, if it has changed; a full disk, which may be the message, stops no delivery."""
+        if (text := json.dumps(self._record)) != self._written:
+            with suppress(InkflowError):
                 write_text(self._path, text)
                 self._written = text
 
-    def _handle(self, event: Mapping[str, Any], api: httpx.Client, hook: httpx.Client) -> None:
+    def _handle(self, event: Mapping[str, Any], api: httpx.Client) -> None:
         """Posts a failure, or the first success after one; remembers since when a run waits."""
         related = {item["prefect.resource.role"]: item.get("prefect.resource.name") for item in event["related"]}
         deployment = related.get("deployment")
@@ -100,12 +114,12 @@ class Notifier(threading.Thread):
         self._record["waiting"].pop(run, None)
         message = _message(api, run, state, resource.get("prefect.state-message") or "")
         if state not in GOOD:
-            self._post_failure(hook, event["occurred"], (event["id"], deployment, run, name, state, message))
+            self._post_failure(event["occurred"], (event["id"], deployment, run, name, state, message))
         elif deployment in failing:
-            self._post(hook, event["id"], deployment, run, name, state, f"works again: {message}".removesuffix(": "))
+            self._post(event["id"], deployment, run, name, state, f"works again: {message}".removesuffix(": "))
             del failing[deployment]
 
-    def _post_waiting(self, api: httpx.Client, hook: httpx.Client, waiting_s: float) -> None:
+    def _post_waiting(self, api: httpx.Client, waiting_s: float) -> None:
         """Posts the runs that have waited for their turn longer than `waiting_s`."""
         waiting, now = self._record["waiting"], datetime.now(UTC)
         for run, (since, deployment, name) in list(waiting.items()):
@@ -114,48 +128,33 @@ class Notifier(threading.Thread):
                 if response.is_success and response.json()["state_name"] == WAITING:
                     message = f"waits for more than {waiting_s / 60:g} minutes: an earlier run has not ended"
                     key = f"{run}-waiting"
-                    self._post_failure(hook, now.isoformat(), (key, deployment, run, name, WAITING, message))
+                    self._post_failure(now.isoformat(), (key, deployment, run, name, WAITING, message))
                 del waiting[run]
 
-    def _post_failure(self, hook: httpx.Client, occurred: str, content: tuple[str, str, str, str, str, str]) -> None:
+    def _post_failure(self, occurred: str, content: tuple[str, str, str, str, str, str]) -> None:
         """Posts a failure, unless the same was posted of its run, or of its deployment within REPEAT_S."""
         _, deployment, run, _, state, message = content
         posted, failing, key = self._record["posted"], self._record["failing"], f"{run} {state}"
         before, when = failing.get(deployment, ("", occurred))
         is_repeated = before == f"{state} {message}" and _age_s(when, occurred) < REPEAT_S
         if key not in posted and not is_repeated:
-            self._post(hook, *content)
+            self._post(*content)
             failing[deployment] = [f"{state} {message}", occurred]
         posted[key] = occurred
 
-    def _post(
-        self, hook: httpx.Client, key: str, deployment: str, run: str, name: str, state: str, message: str
-    ) -> None:
-        """Calls the webhook; `key` is the same for each try, so that the receiver can drop a repetition.
-
-        Raises:
-            httpx.HTTPError: It cannot be called now.
-        """
-        url = f"{self._api_url.removesuffix('/api')}/runs/flow-run/{run}"
-        text = " ".join(filter(None, ["Inkflow:", deployment, state, message]))
-        content = {"text": text, "deployment": deployment, "run": name, "state": state, "message": message}
-        try:
-            response = hook.post(
-                self._webhook, json=content | {"url": url, "key": key}, headers={"Idempotency-Key": key}
-            )
-            if response.status_code in IS_TEMPORARY:
-                response.raise_for_status()
-            problem = "" if response.is_success else f"it answered {response.status_code}"
-        except UNREACHABLE as error:  # its text may have the address
-            self._note(f"{type(error).__name__}; it is tried again")
-            raise
-        self._note(problem)
-
-    def _note(self, problem: str) -> None:
-        """Prints a problem of the webhook once, until it answers again."""
-        if problem and not self._is_noted:
-            print(f"The webhook cannot be called: {problem}", flush=True)
-        self._is_noted = bool(problem)
+    def _post(self, key: str, deployment: str, run: str, name: str, state: str, message: str) -> None:
+        """Adds a post for each receiver; `key` is the same for each try, so that a repetition can be dropped."""
+        post = {
+            "text": " ".join(filter(None, ["Inkflow:", deployment, state, message])),
+            "deployment": deployment,
+            "run": name,
+            "state": state,
+            "message": message,
+            "url": f"{self._api_url.removesuffix('/api')}/runs/flow-run/{run}",
+            "key": key,
+        }
+        for waiting in self._record["waiting_posts"].values():
+            waiting.append([datetime.now(UTC).isoformat(), post])
 
 
 def _message(api: httpx.Client, run: str, state: str, message: str) -> str:
@@ -188,12 +187,13 @@ def _read_record(path: Path) -> dict[str, Any]:
         "posted": {},  # when each failure was posted, by run and state
         "failing": {},  # the last failure of each deployment that has not succeeded since, and its time
         "waiting": {},  # since when a run waits, by its id, with its deployment and name
+        "waiting_posts": {},  # what each receiver has not accepted yet, by its key: since when, and the post
     }
     with suppress(OSError, ValueError, TypeError, AttributeError):
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         datetime.fromisoformat(content["since"])
-        if content.keys() == record.keys():
-            return content
+        if content.keys() | {"waiting_posts"} == record.keys():  # an earlier version recorded no waiting posts
+            return record | content
     return record
 
 

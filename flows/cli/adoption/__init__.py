@@ -1,0 +1,1 @@
+"""What `inkflow init` finds in a folder, and the files that it adds."""

@@ -1,0 +1,175 @@
+"""`inkflow init`: makes a project of a folder, or adds what Inkflow can use to the DVC project that is there."""
+
+import argparse
+import os
+from importlib.util import find_spec
+from itertools import groupby
+from pathlib import Path
+
+from flows.cli.adoption.files import (
+    NewFile,
+    changes,
+    check_template,
+    ci_file,
+    engine_files,
+    template_files,
+)
+from flows.cli.adoption.surroundings import Surroundings, check_initialisable, look_around
+from flows.core.git import run_git
+from flows.core.params_edit import has_schema
+from stages.base.errors import EXIT_DONE, OutputError
+from stages.base.files import replacing
+
+FOLDERS = ("stages", "custom", "workers", "src")  # of templates: shown as a whole
+DVC_IGNORE = ".dvcignore"
+NIGHTLY = b"flows.scheduled.scheduled"
+
+
+def init(arguments: argparse.Namespace) -> int:
+    """Shows what is missing, writes it, and returns the exit code.
+
+    Raises:
+        InvalidInput: the folder or its dvc.yaml cannot be used; nothing was written.
+        InkflowError: git or DVC failed, or a file cannot be written; a later call continues.
+    """
+    found = look_around(Path())
+    template = arguments.template or _default_template(found)
+    files = template_files(template, found.root) if template else []
+    if template:
+        check_template(template, files)
+    else:
+        check_initialisable(found)
+    if found.has_dvc:
+        _load_stages(found.root)  # before anything is written
+    taken = {file.path for file in files}
+    files = [*(file for file in engine_files(found) if file.path not in taken), *files]
+    is_digits = template == "digits" or has_schema(found.root)
+    package = "inkflow[train]" if is_digits else "inkflow"
+    files = [*(ci_file(service, found, package) for service in arguments.ci), *files]
+    print(f"Project: {found.root}", flush=True)
+    missing = _show(found, files)
+    if arguments.dry_run:
+        print("nothing was written (--dry-run)" if missing else "Nothing to do.")
+        return EXIT_DONE
+    if missing:
+        _write(found, files)
+    stages = _load_stages(found.root)
+    print(_next_steps(stages, is_digits, is_changed=missing), flush=True)
+    return EXIT_DONE
+
+
+def _default_template(found: Surroundings) -> str | None:
+    """Returns the template of an empty folder, also of one in which an earlier call was killed."""
+    written = [*template_files("small", found.root), *engine_files(found)]
+    known = {file.path.relative_to(found.root).parts[0] for file in written}
+    return "small" if not found.has_pipeline and found.names <= known else None
+
+
+def _load_stages(root: Path) -> int:
+    """Returns the number of stages.
+
+    Raises:
+        PipelineInvalid: DVC cannot read them.
+    """
+    from flows.dvc_repo.repository import Repository  # late: DVC takes 0.5 s to import, which --help does not need
+
+    with Repository(root) as repository:
+        return len(repository.stages())
+
+
+def _show(found: Surroundings, files: list[NewFile]) -> bool:
+    """Prints what is to be done and what stays, and returns whether there is something to do."""
+    rows = [] if found.repository or found.has_dvc else [("run", "git init", "")]
+    rows += [] if found.has_dvc else [("run", "dvc init --subdir" if found.is_subfolder else "dvc init", "")]
+    additions = {file.path: rules for file, rules in changes(files)}
+    is_needed = bool(rows or additions)
+    for name, group in groupby(files, key=lambda file: _shown_name(file, found.root)):
+        members = list(group)
+        missing = [file for file in members if file.path in additions]
+        if len(members) > 1:
+            rows += [("write", name, f"{len(missing)} of {len(members)} files")] if missing else [("keep", name, "")]
+        elif not missing:
+            rows.append(("keep", name, _note(members[0])))
+        elif rules := additions[missing[0].path]:
+            more = f" and {len(rules) - 3} more rules" if len(rules) > 3 else ""
+            rows.append(("add to", name, " ".join(rules[:3]) + more))
+        else:
+            rows.append(("write", name, missing[0].purpose))
+    width = max((len(name) for _, name, _ in rows), default=0)
+    for action, name, text in rows:
+        print(f"  {action:6}  {name:{width}}  {text}".rstrip())
+    return is_needed
+
+
+def _shown_name(file: NewFile, root: Path) -> str:
+    """Returns the path from `root`; for programs of a template, their folder."""
+    name = os.path.relpath(file.path, root)
+    top = Path(name).parts[0]
+    return f"{top}/" if top in FOLDERS else name
+
+
+def _note(file: NewFile) -> str:
+    """Returns what an existing file lacks."""
+    if file.path.name == "prefect.yaml" and file.path.is_file() and NIGHTLY not in file.path.read_bytes():
+        return "it has no deployment of inkflow.flows.scheduled.scheduled, as in docs/init.md"
+    return "" if file.is_same or file.path.name != ".gitlab-ci.yml" else "add the jobs of docs/init.md to it"
+
+
+def _write(found: Surroundings, files: list[NewFile]) -> None:
+    """Initialises git and DVC where they are missing, and writes the files; never one that has appeared meanwhile."""
+    if not (found.repository or found.has_dvc):
+        run_git(["init", "--quiet"], found.root)
+    ignore = [file for file, _ in changes(files) if file.path.name == DVC_IGNORE and not file.is_there]
+    for file in ignore:
+        _place(file)  # else `dvc init` would write one with other content
+    if not found.has_dvc:
+        from flows.dvc_repo.creation import create_project  # late, as above
+
+        create_project(found.root, is_subfolder=found.is_subfolder)
+    for file, _ in changes(files):
+        if file.is_there:
+            _add_rules(file)
+        else:
+            _place(file)
+
+
+def _place(file: NewFile) -> None:
+    """Moves a complete file to its place.
+
+    Raises:
+        OutputError: it cannot be written, or something of this name has appeared.
+    """
+    temporary = file.path.with_name(f".{file.path.stem}-{os.getpid()}{file.path.suffix}")
+    try:
+        file.path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(file.content)
+        try:
+            os.link(temporary, file.path)  # other than a rename, it replaces no file
+        except PermissionError:  # a file system without links
+            with file.path.open("xb") as target:
+                target.write(file.content)
+        finally:
+            temporary.unlink()
+    except OSError as error:
+        raise OutputError(file.path, error) from error
+
+
+def _add_rules(file: NewFile) -> None:
+    """Appends the missing rules to an ignore file, with its line ends."""
+    old = file.path.read_bytes()
+    end = b"\r\n" if b"\r\n" in old else b"\n"
+    start = old if not old or old.endswith(b"\n") else old + end
+    with replacing(file.path.resolve()) as temporary:  # a link to a file stays one
+        temporary.write_bytes(start + b"".join(rule.encode() + end for rule in file.lacks))
+        temporary.chmod(file.path.stat().st_mode)
+
+
+def _next_steps(stages: int, is_digits: bool, *, is_changed: bool) -> str:
+    if not stages:
+        return "There is no stage yet: `dvc stage add` writes the first one into dvc.yaml."
+    lines = [] if is_changed else ["Nothing to do: everything is there."]
+    count = "1 stage" if stages == 1 else f"{stages} stages"
+    lines.append(f"{count}: `inkflow plan` shows what would run, `inkflow run` runs it, and `inkflow up` each night.")
+    if is_digits and not find_spec("tensorflow"):
+        lines.append("The stages need TensorFlow: pip install 'inkflow[train]'")
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""Verbs about registered models: versions and stages, their origin, and the server of a model."""

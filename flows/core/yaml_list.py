@@ -1,0 +1,142 @@
+"""Adds and removes entries of a list in a YAML text and keeps every other byte, comments included."""
+
+import json
+import re
+from collections.abc import Collection, Sequence
+
+from ruamel.yaml import YAML
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from stages.base.errors import InvalidInput
+
+PLAIN = re.compile(r"[\w.][\w./+@-]*")  # text without quotes
+NOT_TEXT = re.compile(r"(true|false|null|yes|no|on|off|[\d.]+)", re.IGNORECASE)
+KEEP = re.compile(r"#.*\binkflow: keep\b")  # a comment on the line of an entry that stays
+
+
+def kept_entries(text: str, path: Sequence[str]) -> set[str]:
+    """Returns the entries of the list at `path` whose line has the comment `# inkflow: keep`."""
+    node = _find(YAML().compose(text), path)
+    lines = text.splitlines()
+    entries = node.value if isinstance(node, SequenceNode) else []
+    return {str(item.value) for item in entries if KEEP.search(lines[item.start_mark.line])}
+
+
+def keys_at(text: str, path: Sequence[str]) -> list[str]:
+    """Returns the keys of the mapping at `path`.
+
+    Raises:
+        InvalidInput: it is shared through an anchor, or is no mapping.
+    """
+    node = _find(YAML().compose(text), path)
+    return [str(key.value) for key, _ in node.value] if isinstance(node, MappingNode) else []
+
+
+def edit_list(text: str, path: Sequence[str], add: Sequence[str], remove: Collection[str], before: str | None) -> str:
+    """Returns the YAML `text` with other entries in the list at `path`; creates the list if it is missing.
+
+    Args:
+        text: the text.
+        path: the keys of the mappings that lead to the list.
+        add: new entries.
+        remove: entries to remove.
+        before: the entry before which new ones are added; None for the end.
+
+    Raises:
+        InvalidInput: the list is shared through an anchor, or is no list.
+    """
+    root = YAML().compose(text)
+    node = _find(root, path)
+    if node is None:
+        return _create(text, _find(root, path[:-1]), path, add)
+    if not isinstance(node, SequenceNode):
+        raise InvalidInput(f"{_dotted(path)} is no list but {str(node.value)!r}; edit it by hand")
+    kept = [item for item in node.value if not (isinstance(item, ScalarNode) and item.value in remove)]
+    if node.flow_style or not (kept or add):
+        return _rewrite(text, node, kept, add, before)
+    newline = "\r\n" if "\r\n" in text else "\n"
+    lines = text.splitlines(keepends=True)
+    if not lines[-1].endswith("\n"):
+        lines[-1] += newline
+    indent = lines[node.start_mark.line][: node.start_mark.column]
+    added = [f"{indent}- {_quoted(entry, flow=False)}{newline}" for entry in add]
+    place = next((item.start_mark.line for item in node.value if item.value == before), None)
+    if place is None:
+        place = _last_line(node) + 1
+    dropped = {item.start_mark.line for item in node.value if item not in kept}
+    result = "".join(line for number, line in enumerate(lines[:place]) if number not in dropped) + "".join(added)
+    result += "".join(line for number, line in enumerate(lines[place:], place) if number not in dropped)
+    return result if text.endswith("\n") else result.removesuffix(newline)
+
+
+def _find(root: Node, path: Sequence[str]) -> Node | None:
+    """Returns the node at `path`; None if the last key is missing.
+
+    Raises:
+        InvalidInput: a node on the way is shared through an anchor, a merge key may have it, or it is missing.
+    """
+    node: Node = root
+    for number, name in enumerate(path, 1):
+        if not isinstance(node, MappingNode):
+            raise InvalidInput(f"{_dotted(path[: number - 1])} is no mapping in the file; edit it by hand")
+        found = next((pair for pair in node.value if str(pair[0].value) == name), None)
+        if found is None:
+            if number < len(path) or any(key.value == "<<" for key, _ in node.value):
+                raise InvalidInput(f"{_dotted(path[:number])} is not in the file itself; edit it by hand")
+            return None
+        key, node = found
+        if node.anchor or node.start_mark.index < key.start_mark.index:
+            raise InvalidInput(f"{_dotted(path[:number])} is shared through an anchor; edit it by hand")
+    return node
+
+
+def _create(text: str, parent: Node | None, path: Sequence[str], entries: Sequence[str]) -> str:
+    """Returns `text` with a new list in the mapping `parent`, after its first entry."""
+    assert isinstance(parent, MappingNode) and parent.value
+    name = path[-1]
+    if parent.flow_style:
+        end = parent.end_mark.index - 1
+        return f"{text[:end].rstrip()}, {name}: {_flow(entries)}{text[end:]}"
+    newline = "\r\n" if "\r\n" in text else "\n"
+    lines = text.splitlines(keepends=True)
+    first = parent.value[0][0].start_mark
+    indent = lines[first.line][: first.column]
+    if indent.strip():
+        raise InvalidInput(f"{_dotted(path)} is missing, and its line has other text before it; edit it by hand")
+    block = [f"{indent}{name}:{newline}", *(f"{indent}  - {_quoted(entry, flow=False)}{newline}" for entry in entries)]
+    place = parent.value[1][0].start_mark.line if len(parent.value) > 1 else first.line
+    while place > first.line + 1 and re.match(rf"{indent}#|\s*$", lines[place - 1]):  # comments on the next entry
+        place -= 1
+    return "".join([*lines[:place], *block, *lines[place:]])
+
+
+def _rewrite(text: str, node: SequenceNode, kept: Sequence[Node], add: Sequence[str], before: str | None) -> str:
+    """Returns `text` with the list on one line, or empty."""
+    texts = [text[item.start_mark.index : item.end_mark.index] for item in kept]
+    place = next((number for number, item in enumerate(kept) if item.value == before), len(kept))
+    texts[place:place] = [_quoted(entry, flow=True) for entry in add]
+    end = node.end_mark.index
+    if not node.flow_style:  # the end mark of a block includes the space after it
+        end = node.value[-1].end_mark.index
+    return f"{text[: node.start_mark.index]}[{', '.join(texts)}]{text[end:]}"
+
+
+def _flow(entries: Sequence[str]) -> str:
+    return f"[{', '.join(_quoted(entry, flow=True) for entry in entries)}]"
+
+
+def _quoted(entry: str, *, flow: bool) -> str:
+    """Returns an entry as YAML; an expression of a template needs no quotes in a block."""
+    plain = entry if flow else re.sub(r"\$\{[\w.]+\}", "x", entry)
+    is_plain = PLAIN.fullmatch(plain) and not NOT_TEXT.fullmatch(plain)
+    return entry if is_plain else json.dumps(entry, ensure_ascii=False)
+
+
+def _last_line(node: Node) -> int:
+    while isinstance(node, MappingNode | SequenceNode) and not node.flow_style and node.value:
+        node = node.value[-1][1] if isinstance(node, MappingNode) else node.value[-1]
+    return int(node.end_mark.line)
+
+
+def _dotted(path: Sequence[str]) -> str:
+    return ".".join(path) or "the file"

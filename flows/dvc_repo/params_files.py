@@ -1,0 +1,67 @@
+"""Files with parameters besides params.yaml, in the formats that DVC reads: YAML, JSON, TOML and Python."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from dvc.exceptions import DvcException
+from dvc.utils.serialize import LOADERS, MODIFIERS
+
+from stages.base.errors import InvalidInput
+from stages.base.suggestions import did_you_mean
+
+MAX_KEYS = 20  # in a message
+
+
+def read_params(path: Path) -> Any:
+    """Return the content of the file `path`, whose suffix names its format.
+
+    Raises:
+        InvalidInput: it is missing or cannot be read.
+    """
+    if not path.is_file():
+        raise InvalidInput(f"there is no file {path} with parameters; create it, or name another one as FILE:KEY")
+    try:
+        return LOADERS[path.suffix](str(path))
+    except (DvcException, OSError, ValueError) as error:
+        raise InvalidInput(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+
+
+def write_params(path: Path, settings: Mapping[str, Any]) -> None:
+    """Write values at dotted keys of the file `path`; its comments stay.
+
+    Raises:
+        InvalidInput: the file or one of the keys does not exist.
+    """
+    known = dict(leaves(read_params(path)))
+    for key in settings:
+        if key not in known:
+            names = ", ".join(list(known)[:MAX_KEYS])
+            raise InvalidInput(f"{path} has no key {key!r}; {did_you_mean(key, known)}known: {names or 'none'}")
+    with MODIFIERS[path.suffix](str(path)) as content:
+        for key, value in settings.items():
+            _set(content, key, value)
+    written = dict(leaves(read_params(path)))
+    for key, value in settings.items():
+        if written.get(key) != value:  # as of a text in Python, which DVC does not replace
+            raise InvalidInput(f"{path}: DVC cannot write {value!r} at {key!r}; move this parameter to a YAML file")
+
+
+def leaves(content: Any, parent: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the dotted keys of all values in `content`, sections and entries of lists included, with their values."""
+    items: Any = content.items() if isinstance(content, Mapping) else ()
+    for name, value in enumerate(content) if isinstance(content, list) else items:
+        yield f"{parent}{name}", value
+        yield from leaves(value, f"{parent}{name}.")
+
+
+def _set(content: Any, key: str, value: Any) -> None:
+    *parents, last = key.split(".")
+    for name in parents:
+        content = content[int(name) if isinstance(content, list) else _own(content, name)]
+    content[int(last) if isinstance(content, list) else _own(content, last)] = value
+
+
+def _own(content: Mapping[Any, Any], name: str) -> Any:
+    """Return the key of `content` that is written as `name`; it may be a number."""
+    return next((key for key in content if str(key) == name), name)

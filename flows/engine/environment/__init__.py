@@ -1,0 +1,1 @@
+"""The environment as an input of stages: what of it counts, where it is recorded, and what differs."""

@@ -1,0 +1,237 @@
+"""The objective of a search: one validation score in a file that a stage of the trial writes.
+
+Scores on test images, or in files and keys that are named after a test, choose nothing and are refused.
+"""
+
+import csv
+import math
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flows.core.params_edit import has_schema
+from flows.dvc_repo.params_files import leaves, read_params
+from flows.dvc_repo.repository import Repository
+from flows.engine.types import Stage
+from stages.base.errors import InvalidInput
+from stages.base.suggestions import did_you_mean
+
+TEST_WORDS = {"test", "tests", "testing"}
+LOW_WORDS = {"loss", "error", "errors", "mae", "mse", "rmse", "deviation", "perplexity", "entropy", "distance"}
+HIGH_WORDS = {"accuracy", "acc", "auc", "f1", "precision", "recall", "score", "r2", "prec", "correlation"}
+TABLES = {".csv": ",", ".tsv": "\t"}
+FORMATS = {*TABLES, ".json", ".yaml", ".yml", ".toml"}
+OWN_FILE, OWN_HISTORY = "validation.json", "history.csv"  # of each model of Inkflow's own pipeline
+TEST_STAGE = "evaluate"  # the group of stages of Inkflow's own pipeline that read the test images
+LOSS_KEYS = {"loss", "label_smoothing", "l1", "l2"}  # parameters that give losses other values
+EXAMPLE = "a score of the validation part, such as val_loss, or FILE:KEY"
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A score: the file and the key in it, the stage that writes the file, and the live history for pruning.
+
+    Attributes:
+        file: path of the file; in a table the last row counts.
+        key: dotted key, or column of a table.
+        stage: the stage with this output.
+        history: path and column of a table that grows while the stage runs; None if none is known.
+    """
+
+    file: str
+    key: str
+    stage: str
+    history: tuple[str, str] | None = None
+
+    @property
+    def name(self) -> str:
+        """`models/cnn/validation.json:validation_loss`."""
+        return f"{self.file}:{self.key}"
+
+    def read(self, project: Path) -> float:
+        """Returns the score of the trial that ran in the folder `project`.
+
+        Raises:
+            InvalidInput: the file or the key is missing, or the score is no finite number.
+        """
+        path = project / self.file
+        if not path.is_file():
+            raise InvalidInput(f"--objective {self.name}: {self.stage} wrote no file {self.file}")
+        if path.suffix in TABLES:
+            rows = list(read_table(path))
+            content: dict[str, Any] = {name: _number(text) for name, text in rows[-1].items()} if rows else {}
+        else:
+            content = dict(leaves(read_params(path)))
+        known = [key for key, value in content.items() if isinstance(value, int | float)]
+        if self.key not in known:
+            hint = f"{did_you_mean(self.key, known)}known: {', '.join(known[:20]) or 'none'}"
+            raise InvalidInput(f"--objective {self.name}: {self.file} has no number {self.key!r}; {hint}")
+        value = float(content[self.key])
+        if not math.isfinite(value):
+            raise InvalidInput(f"{self.name} is {value}, which cannot be compared")
+        return value
+
+
+def find_objective(
+    name: str, history: str | None, keys: Collection[str], targets: Sequence[str], repository: Repository
+) -> Objective:
+    """Returns the objective that `--objective` names.
+
+    Args:
+        name: `FILE:KEY`, or the name of a validation score, such as val_loss.
+        history: `FILE:COLUMN` of the live history; beside the objective's file if None.
+        keys: parameters of the space: they choose among the scores of several models.
+        targets: stages of a trial; all when empty.
+        repository: the project.
+
+    Raises:
+        InvalidInput: there is none, it is ambiguous, or it is a test score.
+    """
+    _refuse_test_words(name)
+    stages = repository.stages(targets)
+    is_own = has_schema(repository.root)
+    file, colon, key = name.rpartition(":")
+    file = str(Path(file)) if colon else ""
+    if not colon:
+        file, key = _find_score(name, keys, repository, {stage.name for stage in stages})
+    stage = _stage_of(file, name, stages)
+    if is_own:
+        _refuse_test_stages(name, stage, stages, keys)
+    return Objective(file, key, stage.name, _history(history, file, key, stage, is_own=is_own))
+
+
+def direction_of(name: str, given: str | None) -> str:
+    """Returns `minimize` or `maximize`: as given, or as the name of the objective says.
+
+    Raises:
+        InvalidInput: the name does not say.
+    """
+    found = set(_words(name.rpartition(":")[2]))
+    low, high = bool(found & LOW_WORDS), bool(found & HIGH_WORDS)
+    if given is None and low == high:
+        raise InvalidInput(f"--objective {name}: is less or more better? add --direction minimize or maximize")
+    return given or ("minimize" if low else "maximize")
+
+
+def read_table(path: Path) -> Iterator[dict[str, str]]:
+    """Yields the rows of a table; none while it cannot be read."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file, delimiter=TABLES[path.suffix]):
+                yield {name: value or "" for name, value in row.items() if name}
+    except (OSError, ValueError, csv.Error):
+        return
+
+
+def read_history(path: Path, column: str) -> list[float]:
+    """Returns the values of a column so far, nan where there is none."""
+    return [_number(row.get(column, "")) for row in read_table(path)]
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def _words(text: str) -> list[str]:
+    """Returns the words of a name, in small letters: `["val", "loss"]` for `valLoss` and `val_loss`."""
+    return re.findall(r"[a-z]+[0-9]*", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", text).lower())
+
+
+def _canonical(text: str) -> list[str]:
+    """Returns the words of a name, with the long word for `val`."""
+    return ["validation" if word == "val" else word for word in _words(text)]
+
+
+def _refuse_test_words(name: str) -> None:
+    if TEST_WORDS.intersection(_words(name)):
+        raise InvalidInput(f"--objective {name}: a test score chooses nothing, it only estimates; expected {EXAMPLE}")
+
+
+def _refuse_test_stages(name: str, stage: Stage, stages: Sequence[Stage], keys: Collection[str]) -> None:
+    """Refuses scores of the test images of Inkflow's own pipeline, and losses of different functions.
+
+    Raises:
+        InvalidInput: the score is one of them.
+    """
+    by_name = {each.name: each for each in stages}
+    pending, seen = [stage.name], set[str]()
+    while pending:
+        current = pending.pop()
+        seen.add(current)
+        pending += [upstream for upstream in by_name[current].upstream if upstream in by_name and upstream not in seen]
+    if any(each.partition("@")[0] == TEST_STAGE for each in seen):
+        raise InvalidInput(
+            f"--objective {name}: {stage.name} reads test scores, which choose nothing; expected {EXAMPLE}"
+        )
+    differing = [key for key in keys if key.rpartition(".")[2] in LOSS_KEYS]
+    if differing and "loss" in _words(name):
+        raise InvalidInput(
+            f"--objective {name}: {', '.join(differing)} changes the loss function, and values of different functions "
+            "cannot be compared; expected another score, such as val_accuracy"
+        )
+
+
+def _find_score(name: str, keys: Collection[str], repository: Repository, stages: Collection[str]) -> tuple[str, str]:
+    """Returns file and key of the score `name`: of the metrics files, or of the validation of a model."""
+    declared = [file for file, stage in repository.metric_files().items() if stage in stages]
+    if has_schema(repository.root):
+        found = {file: "_".join(_canonical(name)) for file in declared if Path(file).name == OWN_FILE}
+        if not _canonical(name)[:1] == ["validation"]:
+            raise InvalidInput(f"--objective {name}: this is no score of the validation part; expected {EXAMPLE}")
+        models = {key.split(".")[1] for key in keys if key.startswith("models.") and key.count(".") > 1}
+        found = {file: key for file, key in found.items() if not models or models & set(Path(file).parts)}
+    else:
+        found = _matching(name, repository.metrics())
+    if len(found) == 1:
+        return next(iter(found.items()))
+    some = ", ".join(f"{file}:{key}" for file, key in list(found.items())[:3])
+    problem = f"several files have it ({some})" if found else "no metrics file in the workspace has it"
+    raise InvalidInput(f"--objective {name}: {problem}; name one as FILE:KEY, or the stages to run")
+
+
+def _matching(name: str, metrics: Mapping[str, Any]) -> dict[str, str]:
+    """Returns the key of the score `name` in each metrics file that has it."""
+    found: dict[str, str] = {}
+    for file, content in metrics.items():
+        for key, value in leaves(content):
+            if isinstance(value, int | float) and _canonical(name) in (_canonical(key), _canonical(key.split(".")[-1])):
+                _refuse_test_words(f"{file}:{key}")
+                found.setdefault(file, key)
+    return found
+
+
+def _stage_of(file: str, name: str, stages: Sequence[Stage]) -> Stage:
+    """Returns the stage that writes `file`: its output, or a file in one."""
+    path = Path(file)
+    if path.suffix not in FORMATS:
+        raise InvalidInput(f"--objective {name}: got the file {file}, expected one of {', '.join(sorted(FORMATS))}")
+    for stage in stages:
+        if any(path.is_relative_to(output) for output in stage.outputs):
+            return stage
+    known = [output for stage in stages for output in stage.outputs if Path(output).suffix in FORMATS]
+    hint = f"{did_you_mean(file, known)}expected FILE:KEY, for example {known[0]}:KEY" if known else "there is none"
+    raise InvalidInput(f"--objective {name}: {file} is no output of the stages of a trial; {hint}")
+
+
+def _history(given: str | None, file: str, key: str, stage: Stage, *, is_own: bool) -> tuple[str, str] | None:
+    """Returns the live history: as given, the table of the objective itself, or that of a model of our own."""
+    if given is not None:
+        path, colon, column = given.rpartition(":")
+        if not colon or Path(path).suffix not in TABLES or not column:
+            raise InvalidInput(f"--history {given}: expected FILE:COLUMN, with a .csv or .tsv file")
+        if not any(Path(path).is_relative_to(output) for output in stage.outputs):
+            raise InvalidInput(f"--history {given}: {path} is no output of {stage.name}, which writes the objective")
+        _refuse_test_words(given)
+        return str(Path(path)), column
+    if Path(file).suffix in TABLES:
+        return file, key
+    beside = str(Path(file).with_name(OWN_HISTORY))
+    if beside in stage.outputs:
+        words = ("val" if word == "validation" else word for word in _canonical(key))
+        return beside, "_".join(words) if is_own else key
+    return None

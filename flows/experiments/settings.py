@@ -1,0 +1,78 @@
+"""Settings of a trial: `KEY` is a key of params.yaml, `FILE:KEY` one of another file with parameters."""
+
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from flows.core.params_edit import PATH, apply_settings, edit_params, has_schema
+from flows.dvc_repo.params_files import MAX_KEYS, leaves, read_params, write_params
+from stages.base.errors import InvalidInput
+from stages.base.suggestions import unknown_name_message
+
+FILE_KEY = re.compile(r"([^:]+\.(?:yaml|yml|json|toml|py)):(.+)")
+
+
+def split_key(key: str) -> tuple[str, str]:
+    """Returns the file and the key in it: `("params.yaml", "lr")` for `lr`, `("a.json", "lr")` for `a.json:lr`."""
+    match = FILE_KEY.fullmatch(key)
+    return (str(Path(match[1])), match[2]) if match else (str(PATH), key)
+
+
+def files_of(settings: Mapping[str, Any]) -> set[str]:
+    """Returns the files that `settings` change."""
+    return {split_key(key)[0] for key in settings}
+
+
+def by_file(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Returns the settings of each file, by their keys in it."""
+    files: dict[str, dict[str, Any]] = {}
+    for key, value in settings.items():
+        file, inner = split_key(key)
+        files.setdefault(file, {})[inner] = value
+    return files
+
+
+def apply_to_files(settings: Mapping[str, Any], root: Path) -> None:
+    """Writes `settings` into the files of the project at `root`.
+
+    Raises:
+        InvalidInput: a file or a key does not exist, or params.yaml would have mistakes.
+    """
+    for file, inner in by_file(settings).items():
+        if file == str(PATH):
+            apply_settings(inner, root)
+        else:
+            write_params(root / file, inner)
+
+
+def check_settings(settings: Mapping[str, Any], root: Path) -> None:
+    """Checks that `settings` could be written; writes nothing.
+
+    Raises:
+        InvalidInput: a file or a key does not exist, or params.yaml would have mistakes.
+    """
+    for file, inner in by_file(settings).items():
+        if file == str(PATH):
+            edit_params(inner, root)
+            continue
+        read_params(root / file)
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Path(folder) / Path(file).name
+            shutil.copyfile(root / file, copy)
+            write_params(copy, inner)
+
+
+def present_value(key: str, root: Path) -> Any:
+    """Returns the value at `key` in the project at `root`; None if a schema may know a key that the file lacks.
+
+    Raises:
+        InvalidInput: there is no such file or key.
+    """
+    file, inner = split_key(key)
+    values = dict(leaves(read_params(root / file)))
+    if inner not in values and not (file == str(PATH) and has_schema(root)):
+        raise InvalidInput(f"{file}: {unknown_name_message('key', inner, list(values)[:MAX_KEYS])}")
+    return values.get(inner)

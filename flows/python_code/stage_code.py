@@ -1,0 +1,107 @@
+"""Compares the code that the stages of a graph declare with the code that their programs import."""
+
+import os
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from flows.core.errors import GitFailed
+from flows.core.git import git_names
+from flows.python_code.commands import OtherCommand, Program, parse_commands
+from flows.python_code.cover import covers, uncovered
+from flows.python_code.imports import ImportFinder
+
+
+@dataclass(frozen=True)
+class StageCode:
+    """What DVC's graph says of the code of one stage.
+
+    Attributes:
+        name: DVC's address of the stage.
+        file: its dvc.yaml, relative to the project's folder.
+        entry: its name in that file, without the item of a template.
+        folder: its working directory.
+        lines: the shell lines of its command.
+        dependencies: the files and folders of the project that it declares, relative to the project's folder.
+        variables: the expressions of its template, `${item}`, with their values for this stage.
+    """
+
+    name: str
+    file: str
+    entry: str
+    folder: Path
+    lines: tuple[str, ...]
+    dependencies: tuple[str, ...]
+    variables: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The comparison of one stage.
+
+    Attributes:
+        stage: the stage.
+        files: the project files that its programs import.
+        missing: those of them in no dependency; a module that is empty or has only a docstring may be missing.
+        needless: declared code that no program of the stage imports.
+        unused: files in declared folders that no program of the stage imports.
+        dynamic: imports of computed modules, which cannot be followed.
+        unknown: commands that cannot be looked into.
+    """
+
+    stage: StageCode
+    files: frozenset[str] = frozenset()
+    missing: tuple[str, ...] = ()
+    needless: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
+    dynamic: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+
+def compare(stage: StageCode, finder: ImportFinder, python_files: Collection[str]) -> Finding:
+    """Compares what `stage` declares with what its programs import."""
+    commands = parse_commands(stage.lines, stage.folder)
+    files: set[str] = set()
+    dynamic: list[str] = []
+    unknown = [item.text for item in commands if isinstance(item, OtherCommand) and not item.is_harmless]
+    programs = [item for item in commands if isinstance(item, Program)]
+    for program in programs:
+        imports = finder.imports_of(program)
+        files |= imports.files
+        dynamic += imports.dynamic
+        unknown += [] if imports.is_own else [f"{program.name}, which is no file of this project"]
+    if not files:
+        return Finding(stage, unknown=tuple(unknown), dynamic=tuple(dynamic))
+    missing = uncovered(filter(finder.has_code, files), stage.dependencies)
+    code = [item for item in stage.dependencies if any(covers(item, file) for file in python_files)]
+    named = named_paths(commands, finder.root)
+    idle = [item for item in code if not any(covers(item, file) for file in files)]
+    is_certain = not dynamic and not unknown
+    needless = [item for item in idle if is_certain and not any(covers(item, n) or covers(n, item) for n in named)]
+    inside = {file for file in python_files if any(covers(item, file) for item in code if item not in idle)}
+    return Finding(
+        stage, frozenset(files), tuple(missing), tuple(needless), tuple(sorted(inside - files)), tuple(dynamic),
+        tuple(unknown),
+    )  # fmt: skip
+
+
+def named_paths(commands: Sequence[Program | OtherCommand], root: Path) -> set[str]:
+    """Returns the paths that commands name besides their programs, relative to the project: they may be data."""
+    words = [(item.folder, word) for item in commands if isinstance(item, Program) for word in item.arguments]
+    paths = [folder / part for folder, word in words for part in (word, word.partition("=")[2]) if part]
+    return {os.path.relpath(path, root) for path in paths}
+
+
+def python_files(root: Path) -> list[str]:
+    """Returns the Python files below `root` that git does not ignore, relative to it; without git, all visible ones."""
+    try:
+        names = git_names(["ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", "*.py"], root)
+        return sorted({name for name in names if (root / name).is_file()})
+    except GitFailed:
+        found: list[str] = []
+        for folder, folders, files in os.walk(root):
+            folders[:] = [
+                name for name in folders if name[0] != "." and not (Path(folder) / name / "pyvenv.cfg").exists()
+            ]
+            found += [os.path.relpath(Path(folder) / name, root) for name in files if name.endswith(".py")]
+        return sorted(found)

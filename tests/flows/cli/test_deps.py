@@ -1,0 +1,190 @@
+"""`inkflow deps` tells and writes the code that stages depend on."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dvc.repo import Repo
+
+from flows.cli.main import main
+from stages.base.errors import InvalidInput
+from tests.conftest import Toy
+from tests.support.root import ROOT
+
+PYTHON = {
+    "src/train.py": "from lib import nets, losses\n",
+    "src/lib/__init__.py": "",
+    "src/lib/nets.py": "import lib.losses\n",
+    "src/lib/losses.py": "A = 1\n",
+    "src/other.py": "B = 1\n",
+    "src/report.py": "import other\n",
+    ".dvcignore": "__pycache__\n",
+}
+GRAPH = """\
+# The graph.
+stages:
+  train: # trains
+    cmd: python src/train.py data.csv
+    deps:
+      - data.csv # the data
+    outs: [model]
+
+  report:
+    cmd: python src/report.py model
+    deps: [src/report.py, src/lib, model]  # in one line
+    outs: [report.txt]
+  shell:
+    cmd: cat report.txt > copy
+    deps: [report.txt]
+    outs: [copy]
+"""
+
+
+@pytest.fixture
+def project(toy: Toy) -> Toy:
+    """A project whose stages declare too little and too much."""
+    toy.write(PYTHON | {"dvc.yaml": GRAPH, "data.csv": "1\n"})
+    return toy
+
+
+def report(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[str, dict[str, Any]]]:
+    """Returns the exit code of `inkflow deps --json`, and its stages by name."""
+    code = main(["deps", "--json", *arguments])
+    return code, {row["stage"]: row for row in json.loads(capsys.readouterr().out)["stages"]}
+
+
+def test_check_names_missing_and_needless_code(project: Toy, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--check` fails and names what is missing and needless; data and shell commands are left alone."""
+    code, stages = report(capsys, "--check")
+    assert code == 1
+    assert stages["train"]["missing"] == ["src/lib/losses.py", "src/lib/nets.py", "src/train.py"]
+    assert stages["train"]["needless"] == []
+    assert stages["report"]["missing"] == ["src/other.py"]
+    assert stages["report"]["needless"] == ["src/lib"]
+    assert stages["shell"]["not_looked_at"] == ["cat report.txt > copy".replace(" > ", " ")]
+    assert main(["deps"]) == 0
+    assert "report: missing: src/other.py; needless: src/lib" in capsys.readouterr().out
+    project.write({"src/train.py": "open(__file__)\n"})
+    _, stages = report(capsys, "train")
+    assert stages["train"]["comments_count"] == "src/train.py may read source as text"
+
+
+def test_write_edits_the_lists_and_nothing_else(project: Toy) -> None:
+    """`--write` adds files, and folders all of whose files are needed; a second one changes nothing."""
+    assert main(["deps", "--write"]) == 0
+    expected = GRAPH.replace("      - data.csv", "      - src/lib\n      - src/train.py\n      - data.csv").replace(
+        "[src/report.py, src/lib, model]", "[src/report.py, src/other.py, model]"
+    )
+    assert project.read("dvc.yaml") == expected
+    assert main(["deps", "--check"]) == 0
+    assert main(["deps", "--write"]) == 0
+    assert project.read("dvc.yaml") == expected
+
+
+def test_no_folder_that_python_or_a_stage_writes_into(project: Toy) -> None:
+    """Without an ignore rule for Python's caches, and where outputs lie, files are declared one by one."""
+    project.write({".dvcignore": ""})
+    assert main(["deps", "--write", "train"]) == 0
+    assert "      - src/lib/losses.py\n      - src/lib/nets.py\n      - src/train.py\n" in project.read("dvc.yaml")
+    project.write({"dvc.yaml": GRAPH.replace("[model]", "[src/lib/model]"), ".dvcignore": "__pycache__\n"})
+    assert main(["deps", "--write", "train"]) == 0
+    assert "      - src/lib/losses.py\n      - src/lib/nets.py\n      - src/train.py\n" in project.read("dvc.yaml")
+
+
+def test_templates_get_expressions(project: Toy) -> None:
+    """A file of each item becomes an expression; a folder of the items' files would rerun all of them."""
+    text = """\
+stages:
+  fit:
+    foreach: [one, two]
+    do:
+      cmd: python src/fit_${item}.py
+      outs: ["${item}.bin"]
+  grid:
+    matrix: {size: [s, l], kind: [a]}
+    cmd: python src/grid_${item.size}.py ${item.kind}
+    outs: ["${key}.out"]
+  plan:
+    foreach: {a: {speed: 1}, b: {speed: 2}}
+    do: {cmd: "python src/plan.py ${item.speed}", deps: ["src/${key}.txt"], outs: ["plan-${key}"]}
+"""
+    names = {f"src/{name}.py": "import shared\n" for name in ("fit_one", "fit_two", "grid_s", "grid_l", "plan")}
+    project.write({"dvc.yaml": text, "src/shared.py": "C = 1\n", "src/a.txt": "", "src/b.txt": ""} | names)
+    assert main(["deps", "--write"]) == 0
+    written = project.read("dvc.yaml")
+    assert "_${item}.py\n      deps:\n        - src/shared.py\n        - src/fit_${item}.py\n      outs:" in written
+    assert "[a]}\n    deps:\n      - src/shared.py\n      - src/grid_${item.size}.py\n    cmd:" in written
+    assert 'deps: ["src/${key}.txt", src/plan.py, src/shared.py]' in written
+    assert main(["deps", "--check"]) == 0
+
+
+def test_files_in_other_folders_and_wdir(project: Toy) -> None:
+    """Paths are relative to the working directory of a stage, also of a dvc.yaml in a subfolder."""
+    project.write(
+        {
+            "sub/dvc.yaml": "stages:\n  s:\n    wdir: in\n    outs: [x]\n"
+            "    cmd: [python ../src/report.py, PYTHONPATH=../../src python a.py]\n",
+            "sub/in/a.py": "import lib.losses\n",
+            "dvc.yaml": "stages: {}\n",
+            "sub/src/report.py": "D = 1\n",
+        }
+    )
+    with pytest.raises(InvalidInput, match="unknown stage"):
+        main(["deps", "--write", "nothing"])
+    assert main(["deps", "--write"]) == 0
+    with Repo() as repo:
+        (stage,) = repo.index.stages
+        assert sorted(dep.def_path for dep in stage.deps) == ["../../src/lib/losses.py", "../src/report.py", "a.py"]
+
+
+def test_what_must_not_be_edited(project: Toy) -> None:
+    """Lists behind anchors and templates of whole lists are refused in a sentence; a marked entry stays."""
+    shared = (
+        "stages:\n  a: {cmd: python src/train.py, deps: &d [data.csv], outs: [a]}\n  b: {cmd: b, deps: *d, outs: [b]}\n"
+    )
+    project.write({"dvc.yaml": shared})
+    with pytest.raises(InvalidInput, match=r"stages.a.deps is shared through an anchor.*nothing was changed"):
+        main(["deps", "--write"])
+    assert project.read("dvc.yaml") == shared
+    whole = "vars: [{code: [data.csv]}]\nstages:\n  a: {cmd: python src/train.py, deps: '${code}', outs: [a]}\n"
+    project.write({"dvc.yaml": whole})
+    with pytest.raises(InvalidInput):
+        main(["deps", "--write"])
+    assert project.read("dvc.yaml") == whole
+    entries = "      - src/other.py\n      - src/lib # inkflow: keep\n"
+    kept = f"stages:\n  a:\n    cmd: python src/other.py\n    deps:\n{entries}"
+    project.write({"dvc.yaml": kept})
+    assert main(["deps", "--check"]) == 0
+
+
+def test_ends_of_lines_and_a_new_list_stay(project: Toy) -> None:
+    """A file with the line ends of Windows keeps them, and a last line without an end is a line."""
+    project.write({"dvc.yaml": ""})
+    Path("dvc.yaml").write_bytes(b"stages:\r\n  a:\r\n    cmd: python src/other.py\r\n    deps:\r\n    - data.csv")
+    assert main(["deps", "--write"]) == 0
+    assert Path("dvc.yaml").read_bytes() == (
+        b"stages:\r\n  a:\r\n    cmd: python src/other.py\r\n    deps:\r\n    - src/other.py\r\n    - data.csv"
+    )
+
+
+def test_computed_imports_make_nothing_needless(project: Toy, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder that a computed import may load is not needless, and neither is one that the command names."""
+    project.write(
+        {
+            "dvc.yaml": "stages:\n  a: {cmd: python src/other.py, deps: [src/other.py, src/lib]}\n"
+            "  b: {cmd: python src/report.py src/lib, deps: [src/report.py, src/other.py, src/lib]}\n",
+            "src/other.py": "import importlib, sys\nimportlib.import_module(sys.argv[1])\n",
+        }
+    )
+    code, stages = report(capsys, "--check")
+    assert code == 0
+    assert stages["b"]["comments_count"] is None
+    assert stages["a"]["dynamic"] == ["src/other.py:2: importlib.import_module(sys.argv[1])"]
+
+
+def test_this_project(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The rooms that dvc.yaml of this project declares are those that its programs import."""
+    monkeypatch.chdir(ROOT)
+    assert main(["deps", "--check"]) == 0
+    assert "train@cnn: " in capsys.readouterr().out

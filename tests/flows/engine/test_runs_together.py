@@ -1,0 +1,137 @@
+"""Several runs in one folder share the work: each stage runs once, and what does not touch runs at the same time."""
+
+from pathlib import Path
+
+import pytest
+
+from flows.core.file_lock import run_lock
+from flows.engine.output_backup import has_backups
+from flows.engine.planning.plan import Verdict
+from tests.conftest import Toy, wait_until
+from tests.flows.engine.helpers import counts, make_plan, status
+from tests.flows.engine.test_beside_dvc import HELD, RUN, started
+from tests.flows.engine.test_interruption import slow
+
+# Each of the two waits for the other's start, so both end only if they run at the same time.
+MEETING = """
+stages:
+  a: {cmd: "touch a.here; while ! test -e b.here; do sleep 0.1; done; cat in > a", deps: [in], outs: [a]}
+  b: {cmd: "touch b.here; while ! test -e a.here; do sleep 0.1; done; cat in in > b", deps: [in], outs: [b]}
+"""
+# Fails if another stage runs at the same time.
+ALONE = """
+stages:
+  s:
+    foreach: [k, l, m, n]
+    do:
+      cmd: echo >> s-${item}.runs; mkdir busy && sleep 0.3 && rmdir busy && echo ${item} | cat - in > ${item}
+      deps: [in]
+      outs: ["${item}"]
+"""
+
+
+def test_same_stages(toy: Toy) -> None:
+    """Of two runs of the same graph at once, each stage runs in one; the other waits for it and finds it unchanged."""
+    toy.write(slow(1))
+    with started(*RUN) as one, started(*RUN) as other:
+        outputs = [process.communicate(timeout=240)[0] for process in (one, other)]
+    assert (one.returncode, other.returncode) == (0, 0), outputs
+    assert set(counts(toy.folder).values()) == {1}
+    assert status() == {}
+
+
+def test_waiting_run_says_so(toy: Toy) -> None:
+    """A run that waits for a stage of another run names the file, and then finds the stage unchanged."""
+    toy.write({"dvc.yaml": HELD, "in": "one\n"})
+    with started(*RUN) as one:
+        wait_until((toy.folder / "a.runs").exists, timeout_s=120)
+        with started(*RUN, "a") as other:
+            assert other.stdout is not None
+            assert any("a waits: a is being written by another process" in line for line in other.stdout)
+            toy.write({"go": ""})
+            output, _ = other.communicate(timeout=120)
+        assert (one.wait(120), other.returncode) == (0, 0)
+    assert "a   unchanged" in output
+    assert "0 of 1 stages ran" in output
+    assert counts(toy.folder) == {"a": 1, "b": 1}
+
+
+def test_different_stages(toy: Toy) -> None:
+    """Runs of stages that share no files but inputs work at the same time; both are recorded."""
+    toy.write({"dvc.yaml": MEETING, "in": "one\n"})
+    with started(*RUN, "a") as one, started(*RUN, "b") as other:
+        outputs = [process.communicate(timeout=240)[0] for process in (one, other)]
+    assert (one.returncode, other.returncode) == (0, 0), outputs
+    assert status() == {}
+
+
+POLICIES = {
+    "slots": ("--jobs=1", ""),
+    "mutex": ("--jobs=4", "stages: {'*': {mutex: [folder]}}"),
+    "memory": ("--jobs=4", "resources: {memory: 1GiB}\nstages: {'*': {memory: 600MB}}"),
+}
+
+
+@pytest.mark.parametrize("kind", POLICIES)
+def test_shared_resources(toy: Toy, kind: str) -> None:
+    """Two runs in one folder share slots, mutexes and memory: where one stage takes all, one runs at a time in all."""
+    jobs, policies = POLICIES[kind]
+    toy.write({"dvc.yaml": ALONE, "in": "one\n", "execution.yaml": policies})
+    with started(*RUN, jobs, "s@k", "s@l") as one, started(*RUN, jobs, "s@m", "s@n") as other:
+        outputs = [process.communicate(timeout=240)[0] for process in (one, other)]
+    assert (one.returncode, other.returncode) == (0, 0), outputs
+    assert counts(toy.folder) == {f"s-{name}": 1 for name in "klmn"}
+    assert status() == {}
+
+
+def test_killed_run_beside_a_living_one(toy: Toy) -> None:
+    """If one of two runs is killed, the other ends its processes, runs its stage again, and keeps its own results."""
+    toy.write({"dvc.yaml": HELD, "in": "one\n", "go": ""})
+    with started(*RUN, "a") as run:
+        assert run.wait(120) == 0
+    (toy.folder / "go").unlink()
+    toy.write({"in": "two\n"})
+    with started(*RUN, "a") as victim:
+        wait_until(lambda: toy.runs("a") == 2, timeout_s=120)
+        with started(*RUN) as other:
+            assert other.stdout is not None
+            assert any("a waits: " in line for line in other.stdout)
+            assert has_backups(toy.folder)  # of the living run: the other one has left it alone
+            victim.kill()
+            victim.wait()
+            wait_until(lambda: toy.runs("a") == 3, timeout_s=120)
+            toy.write({"go": ""})
+            output, _ = other.communicate(timeout=120)
+    assert other.returncode == 0, output
+    assert "a | runs: in changed" in output
+    assert toy.read("b") == "two\n"
+    assert not has_backups(toy.folder)
+    assert status() == {}
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_run_that_edits_parameters_is_alone(toy: Toy, shared: bool) -> None:
+    """A run that may change params.yaml waits for the others, whose inputs it would change; a plain run does not."""
+    toy.write({"dvc.yaml": HELD, "in": "one\n", "go": "", "params.yaml": "speed: 1\n"})
+    edits = [] if shared else ["--set", "speed=2"]
+    with run_lock(Path(), print, shared=True), started(*RUN, *edits) as run:
+        assert run.stdout is not None
+        assert ("Another run is under way in this folder" in run.stdout.readline()) is not shared
+        if shared:
+            run.communicate(timeout=120)
+            assert run.returncode == 0
+    assert Path("b").exists() is shared
+
+
+def test_plan_beside_a_run(toy: Toy) -> None:
+    """A plan does not read the files that a run is writing: it names them, and the process that writes them."""
+    toy.write({"dvc.yaml": HELD, "in": "one\n"})
+    with started(*RUN) as run:
+        wait_until((toy.folder / "a.runs").exists, timeout_s=120)
+        decision = make_plan()["a"]
+        assert decision.verdict is Verdict.RUN
+        assert decision.reasons[0].startswith("a is being written by another process (")
+        assert decision.reasons[0].endswith(f"process id {run.pid})")
+        toy.write({"go": ""})
+        run.communicate(timeout=120)
+    assert {each.verdict for each in make_plan().values()} == {Verdict.UNCHANGED}

@@ -1,0 +1,112 @@
+"""`--objective`: a validation score of the trial; test scores are refused."""
+
+from pathlib import Path
+
+import pytest
+
+from flows.dvc_repo.repository import Repository
+from flows.experiments.search.objective import Objective, direction_of, find_objective, read_history
+from stages.base.errors import InvalidInput
+from tests.conftest import Toy
+from tests.support.root import ROOT
+
+DENSE = ["models.dense.units"]
+
+
+def find(name: str, keys: list[str], root: Path, history: str | None = None) -> Objective:
+    """Finds an objective among all stages of a project."""
+    with Repository(root) as repository:
+        return find_objective(name, history, keys, [], repository)
+
+
+def test_scores_of_this_project() -> None:
+    """A validation score is that of the exported model, with the history of the model whose parameters are searched."""
+    found = find("val_loss", DENSE, ROOT)
+    assert (found.name, found.stage) == ("models/dense/validation.json:validation_loss", "train@dense")
+    assert found.history == ("models/dense/history.csv", "val_loss")
+    assert find("val_accuracy", DENSE, ROOT).key == "validation_accuracy"
+    assert find("models/cnn/training.json:validation.loss", DENSE, ROOT).stage == "train@cnn"
+
+
+@pytest.mark.parametrize(
+    ("name", "keys", "message"),
+    [
+        ("val_loss", ["prepare.seed"], "several files have it"),
+        ("test_loss", DENSE, "a test score chooses nothing"),
+        ("loss", DENSE, "no score of the validation part"),
+        ("evaluation/dense/metrics.json:accuracy", DENSE, "evaluate@dense reads test scores"),
+        ("reports/metrics.json:dense.validation_loss", DENSE, "report reads test scores"),
+        ("models/dense/valid.json:loss", DENSE, "did you mean 'models/dense/validation.json'?"),
+        ("params.yaml:dataset", DENSE, "is no output of the stages"),
+        ("models/dense/model.onnx:x", DENSE, "expected one of"),
+        ("val_loss", ["models.dense.label_smoothing"], "changes the loss function"),
+    ],
+)
+def test_refused_here(name: str, keys: list[str], message: str) -> None:
+    """Scores that choose nothing, or cannot be found or compared, are refused in one sentence."""
+    with pytest.raises(InvalidInput) as raised:
+        find(name, keys, ROOT)
+    assert message in str(raised.value) and "\n" not in str(raised.value)
+
+
+@pytest.fixture
+def other(toy: Toy) -> Toy:
+    """A project of somebody else, whose scores lie in a metrics file and in a folder."""
+    toy.write(
+        {
+            "dvc.yaml": "stages:\n  fit:\n    cmd: 'true'\n    metrics: [m.json: {cache: false}]\n    outs: [live]\n",
+            "m.json": '{"auc": {"train": 1.0, "valid": 0.5, "test": 0.4}, "nothing": "x", "bad": NaN}',
+        }
+    )
+    return toy
+
+
+def test_scores_of_other_projects(other: Toy) -> None:
+    """A key of a metrics file, a file in an output folder, and a live history beside them are found by name."""
+    found = find("m.json:auc.valid", [], other.folder, "live/auc.tsv:auc")
+    assert (found.stage, found.read(other.folder), found.history) == ("fit", 0.5, ("live/auc.tsv", "auc"))
+    assert find("valid", [], other.folder).name == "m.json:auc.valid"
+    other.write({"live/a.csv": "step,val_auc\n1,0.5\n2,\n3,0.75\n"})
+    table = find("live/a.csv:val_auc", [], other.folder)
+    assert (table.read(other.folder), table.history) == (0.75, ("live/a.csv", "val_auc"))
+    assert str(read_history(other.folder / "live/a.csv", "val_auc")) == "[0.5, nan, 0.75]"
+    assert read_history(other.folder / "absent.csv", "a") == []
+
+
+@pytest.mark.parametrize("name", ["m.json:auc.test", "test_scores/m.json:auc", "testAuc", "auc-test"])
+def test_test_scores_of_other_projects(other: Toy, name: str) -> None:
+    """A file or key that is named after a test is refused in every project; `latest` is no such name."""
+    with pytest.raises(InvalidInput, match="a test score chooses nothing"):
+        find(name, [], other.folder)
+    with pytest.raises(InvalidInput, match="no metrics file in the workspace has it"):
+        find("latest", [], other.folder)
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("auc.vald", "has no number 'auc.vald'; did you mean 'auc.valid'?"),
+        ("nothing", "has no number"),
+        ("bad", "is nan, which"),
+    ],
+)
+def test_scores_that_are_missing(other: Toy, key: str, message: str) -> None:
+    """A score that is missing, is no number or is not finite is one sentence with the keys that exist."""
+    with pytest.raises(InvalidInput) as raised:
+        find(f"m.json:{key}", [], other.folder).read(other.folder)
+    assert message in str(raised.value)
+
+
+def test_histories_that_are_no_table(other: Toy) -> None:
+    """A history is FILE:COLUMN, a table among the outputs of the stage with the objective."""
+    for history in ("live", "live/a.json:a", "m.csv:a"):
+        with pytest.raises(InvalidInput, match="--history"):
+            find("m.json:auc.valid", [], other.folder, history)
+
+
+def test_direction() -> None:
+    """Losses and errors are minimized, accuracies maximized; other names need a direction."""
+    assert (direction_of("f:val_loss", None), direction_of("f:val.auc", None)) == ("minimize", "maximize")
+    assert direction_of("f:val_loss", "maximize") == "maximize"
+    with pytest.raises(InvalidInput, match="add --direction"):
+        direction_of("f:x", None)

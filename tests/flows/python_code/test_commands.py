@@ -1,0 +1,59 @@
+"""The Python programs that the command of a stage starts are found, in the forms that people write."""
+
+from pathlib import Path
+
+import pytest
+
+from flows.python_code.commands import OtherCommand, Program, parse_commands
+
+HERE = Path("/project")
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("python -m a.b --x 1", Program(HERE, module="a.b", arguments=("--x", "1"))),
+        ("python3.12 src/a.py in.csv > log", Program(HERE, script="src/a.py", arguments=("in.csv", "log"))),
+        ("/usr/bin/python -u -W error -Pm a", Program(HERE, module="a", safe_path=True)),
+        ("PYTHONPATH=src:lib SEED=1 python -ma", Program(HERE, module="a", search=("src", "lib"))),
+        ("env PYTHONPATH=src timeout 60 nice -n 5 python a.py", Program(HERE, script="a.py", search=("src",))),
+        ("PYTHONPATH=src python -I a.py", Program(HERE, script="a.py", safe_path=True)),
+        ("poetry run python -m a", Program(HERE, module="a")),
+        ("uv run --with numpy a.py -q", Program(HERE, script="a.py", arguments=("-q",))),
+        ("pdm run python a.py # a comment", Program(HERE, script="a.py")),
+        ("./tools/a.py x", Program(HERE, script="./tools/a.py", arguments=("x",))),
+        ('"${PYTHON:-python3}" a.py', Program(HERE, script="a.py")),
+        ("python -c 'import a; a.b()' 1", Program(HERE, code="import a; a.b()", arguments=("1",))),
+    ],
+)
+def test_programs_are_found(line: str, expected: Program) -> None:
+    """A program is found with its folder, its search path and its arguments."""
+    assert parse_commands([line], HERE) == [expected]
+
+
+def test_a_line_of_many_commands() -> None:
+    """`cd` and `export` hold for the commands after them on the line, and for no other line."""
+    lines = ["mkdir -p out && cd sub; export PYTHONPATH=lib && python a.py | tee log", "python b.py"]
+    assert parse_commands(lines, HERE) == [
+        OtherCommand("mkdir -p out"),
+        OtherCommand("cd sub"),
+        OtherCommand("export PYTHONPATH=lib"),
+        Program(HERE / "sub", script="a.py", search=("lib",)),
+        OtherCommand("tee log"),
+        Program(HERE, script="b.py"),
+    ]
+
+
+@pytest.mark.parametrize("line", ["bash run.sh", "jupyter nbconvert a.ipynb", "python - < a.py", "python 'a", "make"])
+def test_other_commands_are_none(line: str) -> None:
+    """What is no Python program, or not to be read, is another command."""
+    (command,) = parse_commands([line], HERE)
+    assert isinstance(command, OtherCommand)
+    assert not command.is_harmless
+
+
+def test_harmless_commands() -> None:
+    """Commands that read no file are told from those that may; a substitution may read any file."""
+    lines = ["mkdir -p a", "echo >> a.runs", "echo `cat a.py`", "echo $(cat b.py)", "set -e"]
+    commands = [item for item in parse_commands(lines, HERE) if isinstance(item, OtherCommand)]
+    assert [item.text for item in commands if not item.is_harmless] == ["echo `cat a.py`", "cat b.py"]

@@ -1,0 +1,126 @@
+"""Two versions of a file are the same program exactly if Python runs the same."""
+
+import pytest
+
+from flows.python_code.readers import readers_in
+from flows.python_code.syntax import is_same_program
+
+BASE = '''"""Doc."""
+import os
+from dataclasses import dataclass
+
+import lib
+
+
+@dataclass(frozen=True)
+class Point:
+    """A point."""
+
+    x: int = 1
+
+
+def f(a, b=2):
+    """Adds."""
+    text = "a" "b" + f"{a} and {b!r}"
+    return a + b * len(text)  # a sum
+
+
+@lib.tool
+def g():
+    """A prompt."""
+
+
+class Model(lib.Base):
+    """A description."""
+'''
+COSMETIC = [
+    ('"""Doc."""', ""),
+    ('"""Doc."""', "# a comment\n'''Another doc.'''"),
+    ('    """A point."""', "    # no doc"),
+    ('    """Adds."""\n', ""),
+    ('"a" "b"', '"ab"'),
+    ('"a" "b"', "'a' \\\n        'b'"),
+    ("return a + b * len(text)  # a sum", "return (a + (b * (len(text))))  # noqa: F401  # type: ignore"),
+    ("import os", "import os  # type: ignore"),
+    ("def f(a, b=2):", "def f(\n    a,\n    b = 2,\n):"),
+    ("    x: int = 1", "    x: int = 0x1"),
+    ("\n", "\r\n"),
+]
+EFFECTIVE = [
+    ("b=2", "b=3"),
+    ("b=2", "b=2.0"),
+    ("b=2", "b=True"),
+    ("a + b", "a - b"),
+    ("a + b * len(text)", "(a + b) * len(text)"),
+    ("{b!r}", "{b}"),
+    ("{a} and", "{a = } and"),
+    ('"a" "b"', '"a" " b"'),
+    ("frozen=True", "frozen=False"),
+    ("import os", ""),
+    ('"""A prompt."""', '"""Another prompt."""'),
+    ('"""A description."""', '"""Another."""'),
+    ("    x: int = 1", '    x: int = 1\n    "an attribute\'s text"'),
+    ("return a", "  return a"),
+]
+
+
+@pytest.mark.parametrize(("old", "new"), COSMETIC)
+def test_the_same_program(old: str, new: str) -> None:
+    """Comments, docstrings of Python's own kinds, quotes, parentheses, continuations and line ends change nothing."""
+    assert is_same_program(BASE.encode(), BASE.replace(old, new).encode())
+
+
+@pytest.mark.parametrize(("old", "new"), EFFECTIVE)
+def test_another_program(old: str, new: str) -> None:
+    """Constants, names, order, texts, debugging f-strings, and docstrings that a library may read count."""
+    assert not is_same_program(BASE.encode(), BASE.replace(old, new).encode())
+
+
+def test_docstrings_and_type_comments_that_are_read() -> None:
+    """On request docstrings and `# type:` comments are compared."""
+    assert not is_same_program(BASE.encode(), BASE.replace("Adds.", "Sums.").encode(), docstrings=True)
+    assert is_same_program(b"x = []\n", b"x = []  # type: list[int]\n")
+    assert not is_same_program(b"x = []\n", b"x = []  # type: list[int]\n", type_comments=True)
+
+
+def test_files_that_python_does_not_read() -> None:
+    """What is no Python, nested too deep or too long is never the same, unless it is equal byte for byte."""
+    for content in (b"def (", b"\xff", b"\0", b"-" * 200_000 + b"1", b"x = 1\n" * 400_000):
+        assert not is_same_program(content, content + b"# comment")
+        assert is_same_program(content, content)
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ("print(__doc__)", {"own_docstrings"}),
+        ("def main():\n    '''Doc.'''\nprint(main.__doc__)", {"own_docstrings"}),
+        ("import other\nprint(other.__doc__)", {"docstrings"}),
+        ("from inspect import getdoc", {"docstrings"}),
+        ("import fire", {"docstrings"}),
+        ("from inspect import getsource", {"source"}),
+        ("import linecache", {"source"}),
+        ("open(__file__).read()", {"source"}),
+        ("from pathlib import Path\nPath(__file__).resolve().read_text()", {"source"}),
+        ("from pathlib import Path\nPath(__file__).parent.joinpath('a.html').read_text()", set()),
+        ("import glob\nglob.glob('src/*.py')", {"folders"}),
+        ("import glob\nglob.glob('**/*.py')", {"source"}),
+        ("from pathlib import Path\nF = 'a'\nPath(F).rglob('*.py')", {"folders"}),
+        ("def f(p):\n    return p.suffix == '.py'", {"source"}),
+        ("open('a/b.py')", {"names"}),
+        ("import os\nprint(os.listdir('src'), os.listdir(x))", {"folders"}),
+        ("from pathlib import Path\nlist(Path('src').iterdir())", {"folders"}),
+        ("from pathlib import Path\nfrom a import F\nPath(F).rglob('*.py')", {"folder_names"}),
+        ("def f(folder):\n    return folder.glob('*.py'), folder.glob('*.png')", {"source"}),
+        ("import shutil\nshutil.make_archive('code', 'zip', 'src')", {"source"}),
+        ("import sys\nopen(sys.argv[0])", {"source"}),
+        ("import torch", {"type_comments"}),
+        ("def (", {"source"}),
+        ("x = 1", set()),
+    ],
+)
+def test_readers_of_source_are_recognised(code: str, found: set[str]) -> None:
+    """Code that reads docstrings, source or Python files is told from code that does not."""
+    readers = readers_in(code.encode())
+    kinds = {"source", "docstrings", "own_docstrings", "type_comments", "names", "folders", "folder_names"}
+    assert {kind for kind in kinds if getattr(readers, kind)} == found
