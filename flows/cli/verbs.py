@@ -51,6 +51,12 @@ VERBS = {
     "report": Verb("write the report with the timings of this machine and the commit", "flows.cli.report:report"),
     "check": Verb("check the models against the quality gates", "flows.cli.check:check"),
     "compare": Verb("compare two commits or experiments", "flows.cli.compare:show_comparison"),
+    "serve": Verb(
+        "serve a model over HTTP: a page to draw on, and an interface for programs",
+        "flows.cli.models.serve:serve",
+        "stages.serve.command:add_arguments",
+        anywhere=True,
+    ),
     "promote": Verb(
         "register a model as a version, and give it a stage such as prod",
         "flows.cli.models.registry:promote",

@@ -97,7 +97,7 @@ class Classifier:
         pending: list[RejectedInput | str] = []
         arrays: list[NDArray[Any]] = []
         for item in inputs:
-            for part in [item] if isinstance(item, RejectedInput) else self._fit_to_input(item, raw):
+            for part in [item] if isinstance(item, RejectedInput) else self.fit_to_input(item, raw):
                 if isinstance(part, RejectedInput):
                     pending.append(part)
                 else:
@@ -109,7 +109,7 @@ class Classifier:
         if pending:
             yield self._predict_batch(pending, arrays)
 
-    def _fit_to_input(self, images: Images, raw: bool) -> Iterator[Images | RejectedInput]:
+    def fit_to_input(self, images: Images, raw: bool) -> Iterator[Images | RejectedInput]:
         """Yields `images` in the model's shape: in slices where the size is right, else one by one."""
         size = self.shape[:2]
         if self.form is not None:
@@ -161,10 +161,10 @@ class Classifier:
         self, pending: Sequence[RejectedInput | str], arrays: Sequence[NDArray[Any]]
     ) -> list[Prediction | RejectedInput]:
         """Returns a result for each item of `pending`: an input's rejection, or the name of an image in `arrays`."""
-        answers = iter(self._answers(np.concatenate(arrays)) if arrays else ())
+        answers = iter(self.answers(np.concatenate(arrays)) if arrays else ())
         return [item if isinstance(item, RejectedInput) else Prediction(item, *next(answers)) for item in pending]
 
-    def _answers(self, pixels: NDArray[np.float32]) -> Iterator[tuple[Any, ...]]:
+    def answers(self, pixels: NDArray[np.float32]) -> Iterator[tuple[Any, ...]]:
         """Yields the fields of a Prediction after its name, for each image."""
         low, high = self.pixel_range
         scaled = pixels if (low, high) == (0, 255) else low + pixels * ((high - low) / 255)

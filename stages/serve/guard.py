@@ -1,0 +1,126 @@
+"""The gate of the server: limits of a request, its host and origin, and the token; counts every request."""
+
+import asyncio
+import hmac
+import json
+import time
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from stages.serve.metrics import Metrics
+from stages.serve.settings import Settings
+
+OPEN_PATHS = ("/", "/page.css", "/page.js", "/v2/health/live", "/v2/health/ready")  # need no token
+OTHER = "other"  # the path of requests that no route takes, in the metrics
+
+SECURITY_HEADERS = [
+    (b"content-security-policy", b"default-src 'self'; img-src 'self' data: blob:; frame-ancestors 'none'"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+]
+
+
+class Guard:
+    """Refuses requests that are too large, too slow, for another host, from another origin or without the token."""
+
+    def __init__(
+        self, app: ASGIApp, settings: Settings, metrics: Metrics, known: Callable[[Scope], str | None]
+    ) -> None:
+        """Creates the gate.
+
+        Args:
+            app: the application behind it.
+            settings: the limits.
+            metrics: counts the requests.
+            known: the route's path of a request, such as /v2/models/{name}; None if no route takes it.
+        """
+        self._app, self._settings, self._metrics, self._known = app, settings, metrics, known
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes a request on, or refuses it."""
+        if scope["type"] != "http":
+            if scope["type"] == "lifespan":
+                await self._app(scope, receive, send)
+            return
+        started, status = time.perf_counter(), [0]
+
+        async def send_and_note(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                status[0] = message["status"]
+                message["headers"] = [*message["headers"], *SECURITY_HEADERS]
+            await send(message)
+
+        body = self._refusal(scope) or await self._body(scope, receive)
+        if isinstance(body, bytes):
+            await self._app(scope, _replay(body, receive), send_and_note)
+        else:
+            await _refuse(*body, send_and_note)
+        self._metrics.request(self._known(scope) or OTHER, status[0], time.perf_counter() - started)
+
+    def _refusal(self, scope: Scope) -> tuple[int, str] | None:
+        headers, settings = Headers(scope=scope), self._settings
+        host, origin = headers.get("host", ""), headers.get("origin")
+        if settings.hosts and _host_name(host) not in settings.hosts:
+            return 421, "this server is not used under this name; name it with --host-name where the server starts"
+        if origin is not None and origin.partition("://")[2].lower() != host.lower():
+            return 403, "pages of other origins are refused"
+        if settings.token and scope["path"] not in OPEN_PATHS:
+            scheme, _, token = headers.get("authorization", "").partition(" ")
+            if scheme.lower() != "bearer" or not hmac.compare_digest(token.encode(), settings.token.encode()):
+                return 401, "expected the header `Authorization: Bearer TOKEN` with the server's token"
+        length = headers.get("content-length", "0")
+        if length.isdecimal() and int(length) > settings.max_body:
+            return 413, f"the body has {int(length):,} bytes, expected at most {settings.max_body:,}"
+        return None
+
+    async def _body(self, scope: Scope, receive: Receive) -> bytes | tuple[int, str]:
+        """Reads the body of a request in its time and size; otherwise returns what to answer."""
+        if scope["method"] in ("GET", "HEAD"):
+            return b""
+        chunks: list[bytes] = []
+        try:
+            async with asyncio.timeout(self._settings.timeout_s):
+                while True:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        return 400, "the client is gone"
+                    chunks.append(message.get("body", b""))
+                    if sum(map(len, chunks)) > self._settings.max_body:
+                        return 413, f"the body has more than {self._settings.max_body:,} bytes"
+                    if not message.get("more_body"):
+                        return b"".join(chunks)
+        except TimeoutError:
+            return 408, f"the body did not arrive within {self._settings.timeout_s:g} s"
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """Returns a function that gives the body, which was read already, and then what the client does."""
+    sent = False
+
+    async def give() -> Message:
+        nonlocal sent
+        if sent:
+            return await receive()
+        sent = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return give
+
+
+async def _refuse(status: int, reason: str, send: Send) -> None:
+    body = json.dumps({"error": reason}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    if status in (408, 413):  # the rest of the body is not read
+        headers.append((b"connection", b"close"))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _host_name(host: str) -> str | None:
+    try:
+        return urlsplit(f"//{host}").hostname
+    except ValueError:
+        return None

@@ -1,0 +1,163 @@
+"""The Open Inference Protocol, version 2: tensors in JSON, or behind it as bytes (the binary extension).
+
+https://github.com/kserve/open-inference-protocol, and Triton's extension for binary tensor data.
+"""
+
+import json
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.base.errors import DataError, InvalidInput
+from stages.predict.classifier import Prediction
+from stages.serve.served_model import ServedModel
+
+HEADER_LENGTH = "inference-header-content-length"
+INPUT = "image"
+TYPES: dict[str, np.dtype[Any]] = {
+    "FP32": np.dtype("<f4"), "FP64": np.dtype("<f8"), "FP16": np.dtype("<f2"), "UINT8": np.dtype("u1"),
+    "INT32": np.dtype("<i4"), "INT64": np.dtype("<i8"), "INT8": np.dtype("i1"), "UINT16": np.dtype("<u2"),
+    "INT16": np.dtype("<i2"), "UINT32": np.dtype("<u4"), "UINT64": np.dtype("<u8"),
+}  # fmt: skip
+OUTPUTS = ("probabilities", "label", "unsure")
+
+
+class InferRequest(NamedTuple):
+    """A request for an inference.
+
+    Attributes:
+        id: what the client called it; empty without a name.
+        pixels: float32 (n, *shape).
+        outputs: names of the outputs, and whether each is sent as bytes.
+    """
+
+    id: str
+    pixels: NDArray[np.float32]
+    outputs: dict[str, bool]
+
+
+def model_metadata(name: str, model: ServedModel) -> dict[str, Any]:
+    """Returns the metadata of the model: name, versions, inputs and outputs."""
+    shape, classes = model.classifier.shape, len(model.classifier.class_names)
+    return {
+        "name": name,
+        "versions": [model.version],
+        "platform": "onnxruntime_onnx",
+        "inputs": [{"name": INPUT, "datatype": "FP32", "shape": [-1, *shape]}],
+        "outputs": [
+            {"name": "probabilities", "datatype": "FP32", "shape": [-1, classes]},
+            {"name": "label", "datatype": "BYTES", "shape": [-1]},
+            {"name": "unsure", "datatype": "BOOL", "shape": [-1]},
+        ],
+    }
+
+
+def read_request(body: bytes, header_length: str | None, model: ServedModel, max_samples: int) -> InferRequest:
+    """Returns the request in `body`, whose JSON has `header_length` bytes if tensors follow it.
+
+    Raises:
+        InvalidInput: it does not follow the protocol, or does not fit the model; the message says how.
+    """
+    length = len(body) if header_length is None else _length(header_length, len(body))
+    try:
+        request = json.loads(body[:length])
+        [tensor] = request["inputs"]
+        shape = [int(number) for number in tensor["shape"]]
+        datatype, parameters = str(tensor["datatype"]), tensor.get("parameters") or {}
+        size = parameters.get("binary_data_size")
+        default = bool((request.get("parameters") or {}).get("binary_data_output", False))
+        wanted = request.get("outputs") or [{"name": name} for name in OUTPUTS]
+        outputs = {
+            str(item["name"]): bool((item.get("parameters") or {}).get("binary_data", default)) for item in wanted
+        }
+        name = str(request.get("id", ""))
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise InvalidInput(
+            f"the body is no inference request with one input ({error}): expected "
+            '{"inputs": [{"name": "image", "shape": [...], "datatype": "FP32", "data": [...]}]}'
+        ) from error
+    if unknown := outputs.keys() - set(OUTPUTS):
+        raise InvalidInput(f"unknown output {min(unknown)!r}; known: {', '.join(OUTPUTS)}")
+    expected = model.classifier.shape
+    if datatype not in TYPES:
+        raise InvalidInput(f"datatype {datatype!r}: expected one of {', '.join(TYPES)}")
+    if tuple(shape[1:]) != expected or not 0 < shape[0] <= max_samples:
+        raise InvalidInput(
+            f"shape {shape}: expected [n, {', '.join(map(str, expected))}] with n from 1 to {max_samples}"
+        )
+    values = _values(tensor, body[length:], size, TYPES[datatype], int(np.prod(shape)))
+    return InferRequest(name, values.reshape(shape), outputs)
+
+
+def _length(text: str, total: int) -> int:
+    if not text.isdecimal() or int(text) > total:
+        raise InvalidInput(
+            f"{HEADER_LENGTH}: got {text!r}, expected a number of at most {total}, the bytes of the body"
+        )
+    return int(text)
+
+
+def _values(
+    tensor: dict[str, Any], binary: bytes, size: object, dtype: np.dtype[Any], count: int
+) -> NDArray[np.float32]:
+    """Returns `count` values of a tensor as float32."""
+    if size is not None:
+        if size != len(binary) or len(binary) != count * dtype.itemsize:
+            raise InvalidInput(
+                f"the tensor has {len(binary)} bytes and binary_data_size {size!r}, expected {count * dtype.itemsize}"
+            )
+        values = np.frombuffer(binary, dtype)
+    else:
+        try:
+            values = np.asarray(tensor["data"], np.float64).reshape(-1)
+        except (KeyError, ValueError, TypeError, OverflowError) as error:
+            raise InvalidInput("`data` of the input is missing or no list of numbers") from error
+        if len(values) != count:
+            raise InvalidInput(f"`data` has {len(values)} values, expected {count} for this shape")
+    with np.errstate(over="ignore"):
+        found = values.astype(np.float32)
+    if not np.isfinite(found).all():
+        raise DataError("the input has values that are no finite numbers")
+    return found
+
+
+def write_response(
+    name: str, request: InferRequest, predictions: list[Prediction], model: ServedModel
+) -> tuple[bytes, dict[str, str]]:
+    """Returns the body and the headers of the answer."""
+    columns: dict[str, tuple[str, list[int], Any]] = {
+        "probabilities": (
+            "FP32",
+            [len(predictions), len(model.classifier.class_names)],
+            np.array([item.probabilities for item in predictions], "<f4"),
+        ),
+        "label": ("BYTES", [len(predictions)], [item.label for item in predictions]),
+        "unsure": ("BOOL", [len(predictions)], np.array([bool(item.unsure) for item in predictions])),
+    }
+    outputs, tensors = [], []
+    for output, as_bytes in request.outputs.items():
+        datatype, shape, values = columns[output]
+        entry: dict[str, Any] = {"name": output, "datatype": datatype, "shape": shape}
+        if as_bytes:
+            content = _bytes_tensor(values) if datatype == "BYTES" else values.tobytes()
+            entry["parameters"] = {"binary_data_size": len(content)}
+            tensors.append(content)
+        else:
+            entry["data"] = values if datatype == "BYTES" else values.reshape(-1).tolist()
+        outputs.append(entry)
+    answer: dict[str, Any] = {"model_name": name, "model_version": model.version, "outputs": outputs}
+    answer["parameters"] = model.identity
+    if request.id:
+        answer["id"] = request.id
+    header = json.dumps(answer).encode()
+    if not tensors:
+        return header, {"content-type": "application/json"}
+    headers = {"content-type": "application/octet-stream", HEADER_LENGTH: str(len(header))}
+    return header + b"".join(tensors), headers
+
+
+def _bytes_tensor(texts: list[str]) -> bytes:
+    """Returns texts as the protocol packs them: the length of each in 4 bytes, little-endian, then its bytes."""
+    parts = [text.encode() for text in texts]
+    return b"".join(len(part).to_bytes(4, "little") + part for part in parts)

@@ -1,0 +1,69 @@
+"""The routes of the Open Inference Protocol, version 2, below /v2."""
+
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+
+from stages.serve import inference_protocol as protocol
+from stages.serve.answers import answered
+from stages.serve.batching import Batcher
+from stages.serve.served_model import ModelSlot
+from stages.serve.settings import Settings
+
+
+def add_protocol(app: FastAPI, settings: Settings, slot: ModelSlot, batcher: Batcher) -> None:
+    """Adds the routes to `app`."""
+    _add_health(app)
+
+    def unknown(name: str, version: str | None) -> Response | None:
+        if name != settings.model:
+            return JSONResponse({"error": f"there is no model {name!r}; this server has {settings.model!r}"}, 404)
+        if version not in (None, slot.model.version):
+            return JSONResponse({"error": f"there is no version {version!r}; it is {slot.model.version!r}"}, 404)
+        return None
+
+    @app.get("/v2/models/{name}")
+    @app.get("/v2/models/{name}/versions/{version}")
+    async def metadata(name: str, version: str | None = None) -> Response:
+        """Inputs and outputs of the model."""
+        return unknown(name, version) or JSONResponse(protocol.model_metadata(name, slot.model))
+
+    @app.get("/v2/models/{name}/ready")
+    @app.get("/v2/models/{name}/versions/{version}/ready")
+    async def model_ready(name: str, version: str | None = None) -> Response:
+        """Answers when the model is ready."""
+        return unknown(name, version) or JSONResponse({"name": name, "ready": True})
+
+    @app.post("/v2/models/{name}/infer")
+    @app.post("/v2/models/{name}/versions/{version}/infer")
+    async def infer(request: Request, name: str, version: str | None = None) -> Response:
+        """Predictions for tensors: raw pixels in 0..255, in the model's shape."""
+        if (refused := unknown(name, version)) is not None:
+            return refused
+        body, length = await request.body(), request.headers.get(protocol.HEADER_LENGTH)
+
+        async def work() -> Response:
+            wanted = protocol.read_request(body, length, slot.model, settings.max_queue)
+            answer = await batcher.predict(wanted.pixels)
+            content, headers = protocol.write_response(name, wanted, answer.predictions, answer.model)
+            return Response(content, headers=headers)
+
+        return await answered(work)
+
+
+def _add_health(app: FastAPI) -> None:
+    @app.get("/v2")
+    async def server_metadata() -> dict[str, Any]:
+        """Name, version and extensions of the server."""
+        return {"name": "inkflow", "version": "2", "extensions": ["binary_tensor_data"]}
+
+    @app.get("/v2/health/live")
+    async def live() -> dict[str, bool]:
+        """Answers while the server runs."""
+        return {"live": True}
+
+    @app.get("/v2/health/ready")
+    async def ready() -> dict[str, bool]:
+        """Answers when the model is open: the server does not listen before."""
+        return {"ready": True}

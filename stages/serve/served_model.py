@@ -1,0 +1,118 @@
+"""The model that is served, and its exchange for another one while requests are answered."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.base.errors import InkflowError, InvalidInput
+from stages.predict.classifier import Classifier, Prediction, open_classifier
+from stages.predict.model_standing import check_gates, file_sha256, registered_as
+
+FILE = "model.onnx"
+POLL_S = 0.5
+UNREGISTERED = "workspace"  # the version of a model that is not in the registry
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """An open model, and what its answers say about it.
+
+    Attributes:
+        classifier: the model.
+        version: its version in the registry, else `workspace`.
+        commit: the version's commit; empty without one.
+        sha256: of its file.
+        card: what its training recorded; empty if that is not at hand.
+    """
+
+    classifier: Classifier
+    version: str
+    commit: str
+    sha256: str
+    card: dict[str, Any]
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What every answer carries."""
+        commit = {"model_commit": self.commit} if self.commit else {}
+        return {"model_version": self.version, "model_sha256": self.sha256} | commit
+
+    def answers(self, pixels: NDArray[np.float32]) -> list[Prediction]:
+        """Returns a prediction for each sample of `pixels` (n, *shape), in the scale 0..255."""
+        return [Prediction("", *fields) for fields in self.classifier.answers(pixels)]
+
+
+def open_served_model(folder: Path, *, anyway: bool = False) -> ServedModel:
+    """Opens the model in `folder` and asks it once, so that the first request does not wait.
+
+    Raises:
+        InvalidInput: there is no model, it cannot be used, or it failed a quality gate.
+    """
+    path = folder / FILE if folder.is_dir() else folder
+    check_gates(path, anyway)
+    classifier, registered = open_classifier(path), registered_as(path)
+    try:
+        card = json.loads(path.with_name("training.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        card = {}
+    model = ServedModel(
+        classifier,
+        registered.get("model_version", UNREGISTERED),
+        registered.get("model_commit", ""),
+        file_sha256(path),
+        card if isinstance(card, dict) else {},
+    )
+    model.answers(np.zeros((1, *classifier.shape), np.float32))
+    return model
+
+
+def folder_of(source: Path) -> Path:
+    """Returns the folder of the model to serve, which a JSON file may name.
+
+    Raises:
+        InvalidInput: the file names none.
+    """
+    if source.suffix != ".json":
+        return source
+    try:
+        return Path(str(json.loads(source.read_text(encoding="utf-8"))["folder"]))
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise InvalidInput(f"{source}: names no folder of a model; expected {{'folder': PATH}}") from error
+
+
+class ModelSlot:
+    """Holds the model; `follow` exchanges it when the source names another folder."""
+
+    def __init__(self, source: Path, *, anyway: bool = False) -> None:
+        """Opens the first model.
+
+        Raises:
+            InvalidInput: it cannot be used.
+        """
+        self._source, self._anyway = source, anyway
+        self._folder = folder_of(source)
+        self.model = open_served_model(self._folder, anyway=anyway)
+        self.reloads = 0
+
+    async def follow(self, log: Callable[[str], None]) -> None:
+        """Looks for another model until it is cancelled; one that cannot be used is reported, and the old one stays."""
+        failed: Path | None = None
+        while True:
+            await asyncio.sleep(POLL_S)
+            try:
+                folder = folder_of(self._source)
+                if folder in (self._folder, failed):
+                    continue
+                self.model = await asyncio.to_thread(open_served_model, folder, anyway=self._anyway)
+            except InkflowError as error:
+                failed = folder
+                log(f"the model in {folder} is not used, {self.model.version} stays: {error}")
+                continue
+            self._folder, self.reloads = folder, self.reloads + 1
+            log(f"now serving {self.model.version} ({self.model.sha256[:12]})")

@@ -1,0 +1,93 @@
+"""Runs the server with uvicorn: one process, one event loop."""
+
+import asyncio
+import os
+import socket
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from stages.base.errors import InkflowError, InvalidInput
+from stages.serve.app import create_app, log
+from stages.serve.served_model import ModelSlot
+from stages.serve.settings import LOOPBACK, TOKEN_VARIABLE, Settings
+
+HEADER_TIMEOUT_S = 10.0
+MAX_CONNECTIONS = 1000  # further ones are refused with 503
+
+
+class Protocol(H11Protocol):
+    """HTTP that closes connections on which no request arrives in time: uvicorn waits for its first one for ever."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Starts the clock of a connection."""
+        super().connection_made(transport)
+        self._clock = self.loop.call_later(HEADER_TIMEOUT_S, self._close_if_idle)
+
+    def handle_events(self) -> None:
+        """Handles what arrived; a complete request stops the clock."""
+        super().handle_events()
+        if self.cycle is not None:
+            self._clock.cancel()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stops the clock."""
+        self._clock.cancel()
+        super().connection_lost(exc)
+
+    def _close_if_idle(self) -> None:
+        if getattr(self, "cycle", None) is None and not self.transport.is_closing():
+            self.transport.close()
+
+
+def serve(settings: Settings, *, anyway: bool = False) -> None:
+    """Serves until a signal ends it; requests that run then are answered first.
+
+    Raises:
+        InvalidInput: the model or the address cannot be used.
+        InkflowError: the port is taken.
+    """
+    check_token(settings)
+    slot = ModelSlot(settings.source, anyway=anyway)
+    listener = _listen(settings)
+    host, port = listener.getsockname()[:2]
+    if slot.model.classifier.stand_in_for:
+        log(f"warning: trained on a stand-in for {slot.model.classifier.stand_in_for}")
+    name = f"[{host}]" if ":" in host else host
+    print(f"serving {settings.model} {slot.model.version} on http://{name}:{port}", flush=True)
+    options: dict[str, Any] = {"http": Protocol, "ws": "none", "log_level": "warning", "access_log": False}
+    config = uvicorn.Config(
+        create_app(settings, slot),
+        **options,
+        lifespan="on",
+        limit_concurrency=MAX_CONNECTIONS,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=int(settings.timeout_s),
+        server_header=False,
+    )
+    asyncio.run(uvicorn.Server(config).serve([listener]))
+
+
+def check_token(settings: Settings) -> None:
+    """Checks that a server that other machines can reach has a token.
+
+    Raises:
+        InvalidInput: it has none.
+    """
+    if settings.host not in LOOPBACK and not settings.token:
+        raise InvalidInput(
+            f"--host {settings.host}: other machines could use the model; set a token in {TOKEN_VARIABLE}, or leave "
+            "the option out to serve this machine alone"
+        )
+
+
+def _listen(settings: Settings) -> socket.socket:
+    try:
+        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+        return socket.create_server((settings.host, settings.port), family=family, backlog=1024)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+        raise InkflowError(
+            f"port {settings.port} of {settings.host} cannot be used ({reason}); choose another with --port"
+        ) from error
