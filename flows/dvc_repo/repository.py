@@ -33,7 +33,6 @@ from flows.dvc_repo.change_detection import (
     value_of,
 )
 from flows.dvc_repo.code.cosmetic_changes import CosmeticChanges
-from flows.dvc_repo.code.graph_code import may_be_declared, stage_code
 from flows.dvc_repo.code.recording import Recording
 from flows.dvc_repo.damaged_objects import contents, set_damaged_output_aside
 from flows.dvc_repo.dvc_errors import describe_error
@@ -47,7 +46,6 @@ from flows.engine.output_backup import backup_outputs, discard_backup, is_outdat
 from flows.engine.planning.change_messages import PULL_HINT, describe, name_some, without_cosmetic
 from flows.engine.planning.stage_facts import Facts
 from flows.engine.types import Command, Outcome, Result, Scope, Stage
-from flows.python_code.stage_code import StageCode
 from stages.base.errors import OutputError
 
 for name in ("dvc", "dvc_data", "dvc_objects"):
@@ -141,15 +139,10 @@ class Repository:
         ]
         return list(dict.fromkeys(stage.addressing for stage in found))
 
-    def code(self, targets: Sequence[str] = ()) -> list[StageCode]:
-        """Return what the graph says of the code of the stages `targets`, all stages when empty."""
-        names = set(targets)
-        codes = map(stage_code, self._order)
-        return [code for code in codes if code and (not names or code.name in names)]
-
-    def may_be_declared(self, folder: str) -> bool:
-        """Return True if a stage may depend on `folder`: none writes into it, and Python's caches are ignored."""
-        return may_be_declared(self._order, folder)
+    @property
+    def dvc_stages(self) -> Sequence[DvcStage]:
+        """DVC's own stages, each after those it depends on; for the other modules of this room."""
+        return self._order
 
     def facts(self, targets: Sequence[str] = (), scope: Scope = Scope.UPSTREAM) -> list[Facts]:
         """Return what DVC knows of the stages that `stages(targets, scope)` returns, in the same order."""
