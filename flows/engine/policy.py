@@ -126,7 +126,7 @@ def _has_policies(content: Any) -> bool:
     """True if a section has a key of ours, or one nearly like it: other programs may use the name of the file."""
     for key, section in content.items() if isinstance(content, Mapping) else ():
         nearest = get_close_matches(str(key), Policies.model_fields, n=1)
-        if nearest == ["cosmetic"]:
+        if nearest == ["cosmetic"] and isinstance(section, str):
             return True
         if nearest and isinstance(section, Mapping):
             model, entries = (StagePolicy, section.values()) if nearest == ["stages"] else (Workers, [section])

@@ -77,7 +77,7 @@ class CosmeticChanges:
         earlier, present = _without_caches(before), _without_caches(folder_files(tree))
         if earlier.keys() != present.keys():
             return {}
-        return {f"{path}/{name}": (md5, present[name]) for name, md5 in earlier.items() if present[name] != md5}
+        return {f"{path}/{name}": (md5, present[name]) for name, md5 in sorted(earlier.items()) if present[name] != md5}
 
     def _is_cosmetic(self, name: str, old_md5: str, new_md5: str, judge: "Judge") -> bool:
         old = self.old.file(name, old_md5) if name.endswith(".py") else None
