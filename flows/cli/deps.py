@@ -2,12 +2,14 @@
 
 import argparse
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from flows.cli.output import print_json
 from flows.core.errors import PipelineInvalid
+from flows.dvc_repo.code.graph_code import may_be_declared, stage_code
 from flows.dvc_repo.repository import Repository
 from flows.python_code.cosmetic import CosmeticJudge
 from flows.python_code.deps_edit import Edit, Project, apply_edit, plan_edit, without_kept
@@ -30,11 +32,13 @@ def deps(arguments: argparse.Namespace) -> int:
     with Repository() as repository:
         targets = repository.resolve(arguments.stages, arguments.folder)
         finder = ImportFinder(root, files)
-        findings = [_compare(stage, finder, files) for stage in repository.code(targets)]
+        stages = repository.dvc_stages
+        codes = [code for code in map(stage_code, stages) if code and (not targets or code.name in targets)]
+        findings = [_compare(code, finder, files) for code in codes]
         judge = CosmeticJudge(root, finder)
         judgements = {item.stage.name: judge.judge(item.stage) for item in findings if item.files}
         reasons = {name: reason for name, reason in judgements.items() if isinstance(reason, str)}
-        project = Project(root, files, repository.may_be_declared)
+        project = Project(root, files, partial(may_be_declared, stages))
         edits = _plan(findings, project) if arguments.write else []
     if edits:
         _write(edits, root)

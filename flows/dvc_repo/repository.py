@@ -31,7 +31,6 @@ from flows.dvc_repo.change_detection import (
     temporary_hashes,
 )
 from flows.dvc_repo.code.cosmetic_changes import CosmeticChanges
-from flows.dvc_repo.code.graph_code import may_be_declared, stage_code
 from flows.dvc_repo.code.recording import Recording, stage_environment
 from flows.dvc_repo.concurrency.file_claims import FileClaims
 from flows.dvc_repo.concurrency.foreign_records import ForeignRecords
@@ -49,7 +48,6 @@ from flows.engine.planning.change_messages import Change, describe, without_cosm
 from flows.engine.planning.stage_facts import Facts
 from flows.engine.processes.command_runner import terminate_orphans
 from flows.engine.types import Command, Lineage, Outcome, Result, Scope, Stage
-from flows.python_code.stage_code import StageCode
 from stages.base.errors import OutputError
 
 if TYPE_CHECKING:  # it imports pydantic, which a run without changes saves
@@ -165,15 +163,10 @@ class Repository:
         ]
         return list(dict.fromkeys(stage.addressing for stage in found))
 
-    def code(self, targets: Sequence[str] = ()) -> list[StageCode]:
-        """Return what the graph says of the code of the stages `targets`, all stages when empty."""
-        names = set(targets)
-        codes = map(stage_code, self._order)
-        return [code for code in codes if code and (not names or code.name in names)]
-
-    def may_be_declared(self, folder: str) -> bool:
-        """Return True if a stage may depend on `folder`: none writes into it, and Python's caches are ignored."""
-        return may_be_declared(self._order, folder)
+    @property
+    def dvc_stages(self) -> Sequence[DvcStage]:
+        """DVC's own stages, each after those it depends on; for the other modules of this room."""
+        return self._order
 
     def facts(self, targets: Sequence[str] = (), scope: Scope = Scope.UPSTREAM) -> list[Facts]:
         """Return what DVC knows of the stages that `stages(targets, scope)` returns, in the same order."""

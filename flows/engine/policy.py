@@ -242,7 +242,7 @@ def _has_policies(content: Any) -> bool:
             return True
         if nearest == ["environment"] and _is_environment(section):
             return True
-        if nearest == ["cosmetic"] or (nearest == ["assets"] and isinstance(section, bool)):
+        if (nearest, type(section)) in ((["cosmetic"], str), (["assets"], bool)):
             return True
         if nearest and nearest[0] in SECTIONS and isinstance(section, Mapping):
             model = SECTIONS[nearest[0]]

@@ -24,6 +24,7 @@ OPENERS = {"open", "read_text", "read_bytes", "getsize", "stat"}
 PATHS = {"Path", "PurePath", "resolve", "absolute", "abspath", "realpath", "expanduser"}
 GLOBS = {"glob", "rglob", "iglob"}
 LISTS = {"iterdir", "walk", "listdir", "scandir"}
+STARTERS = {"system", "popen", "Popen", "run", "call", "check_call", "check_output", "getoutput"}
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,16 @@ class _Visitor(ast.NodeVisitor):
             self._docstrings |= node.value == "__doc__"
             if node.value.endswith(".py") and not node.value.startswith(".") and "*" not in node.value:
                 self._texts.add(node.value)
+                self._source |= bool({"%", "{"} & set(node.value))
+
+    def visit_JoinedStr(self, node: ast.JoinedStr) -> None:
+        last = node.values[-1] if node.values else None
+        self._source |= isinstance(last, ast.Constant) and str(last.value).endswith(".py")
+        self.generic_visit(node)
+
+    def visit_BinOp(self, node: ast.BinOp) -> None:
+        self._source |= isinstance(node.op, ast.Add) and _is_suffix(node.right)
+        self.generic_visit(node)
 
     def visit_Compare(self, node: ast.Compare) -> None:
         self._source |= any(_is_suffix(item) for item in [node.left, *node.comparators])
@@ -140,6 +151,10 @@ class _Visitor(ast.NodeVisitor):
         self._source |= function == "endswith" and any(map(_is_suffix, node.args))
         if function in GLOBS | LISTS:
             self._add_search(node)
+        if function in STARTERS:
+            texts = [str(item.value) for item in ast.walk(node) if isinstance(item, ast.Constant)]
+            self._source |= any(".py" in text for text in texts)
+            self._folders |= {word for text in texts for word in text.split() if not word.startswith("-")}
         self.generic_visit(node)
 
     def visit_Subscript(self, node: ast.Subscript) -> None:

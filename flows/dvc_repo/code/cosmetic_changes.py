@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dvc.repo import Repo
 from dvc.stage import Stage as DvcStage
@@ -11,11 +11,12 @@ from dvc_data.hashfile.build import build
 from dvc_data.hashfile.tree import Tree
 
 from flows.dvc_repo.change_detection import path_of
-from flows.dvc_repo.code.graph_code import stage_code
 from flows.dvc_repo.code.old_content import Files, OldContent, folder_files, md5_of
 from flows.engine.planning.stage_facts import CosmeticChange
 from flows.engine.policy import Policies, load_policies
-from flows.python_code.cosmetic import CosmeticJudge, Judge
+
+if TYPE_CHECKING:
+    from flows.python_code.cosmetic import CosmeticJudge, Judge
 
 HASH = "md5"
 CACHES = "__pycache__"  # by-products in a folder
@@ -34,7 +35,9 @@ class CosmeticChanges:
         return load_policies(self._root)
 
     @cached_property
-    def _judge(self) -> CosmeticJudge:
+    def _judge(self) -> "CosmeticJudge":
+        from flows.python_code.cosmetic import CosmeticJudge  # late: seldom needed
+
         return CosmeticJudge(self._root)
 
     def find(self, stage: DvcStage, deps: Sequence[Any]) -> dict[Any, CosmeticChange]:
@@ -43,6 +46,8 @@ class CosmeticChanges:
         plain = [dep for dep in code if dep.isdir() or dep.fs_path.endswith(".py")]
         if not plain or self._policies.runs_cosmetic_changes(stage.addressing):
             return {}
+        from flows.dvc_repo.code.graph_code import stage_code  # late: seldom needed
+
         declared = stage_code(stage)
         judge = self._judge.judge(declared) if declared else None
         if judge is None or isinstance(judge, str):
@@ -50,7 +55,7 @@ class CosmeticChanges:
         found = {dep: self._change(dep, judge) for dep in plain}
         return {dep: change for dep, change in found.items() if change is not None}
 
-    def _change(self, dep: Any, judge: Judge) -> CosmeticChange | None:
+    def _change(self, dep: Any, judge: "Judge") -> CosmeticChange | None:
         """Return the change of one dependency; None if it is not cosmetic."""
         path, old = path_of(dep), str(dep.hash_info.value)
         cache, ignore = self._repo.cache.local, self._repo.dvcignore
@@ -72,9 +77,9 @@ class CosmeticChanges:
         earlier, present = _without_caches(before), _without_caches(folder_files(tree))
         if earlier.keys() != present.keys():
             return {}
-        return {f"{path}/{name}": (md5, present[name]) for name, md5 in earlier.items() if present[name] != md5}
+        return {f"{path}/{name}": (md5, present[name]) for name, md5 in sorted(earlier.items()) if present[name] != md5}
 
-    def _is_cosmetic(self, name: str, old_md5: str, new_md5: str, judge: Judge) -> bool:
+    def _is_cosmetic(self, name: str, old_md5: str, new_md5: str, judge: "Judge") -> bool:
         old = self.old.file(name, old_md5) if name.endswith(".py") else None
         try:
             new = (self._root / name).read_bytes()

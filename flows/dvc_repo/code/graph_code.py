@@ -1,7 +1,7 @@
 """Reads from DVC's graph what `inkflow deps` compares: commands, folders, declared files, expressions of templates."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ def stage_code(stage: DvcStage) -> StageCode | None:
     )
 
 
-def may_be_declared(stages: list[DvcStage], folder: str) -> bool:
+def may_be_declared(stages: Sequence[DvcStage], folder: str) -> bool:
     """Return True if a stage may depend on `folder`: no stage writes into it, and DVC ignores Python's caches there."""
     repo = stages[0].repo
     path = str(Path(repo.root_dir) / folder)

@@ -18,7 +18,6 @@ from dvc_data.hashfile.tree import Tree
 
 from flows.core.errors import GitFailed
 from flows.core.git import git_names, git_text, run_git
-from flows.python_code.imports import MAX_SIZE
 from stages.base.errors import OutputError
 from stages.base.files import replacing
 
@@ -28,6 +27,7 @@ MAX_REVISIONS = 300  # that are searched for a file, newest first
 FIRST = 8  # of them that are read at once; the others follow only if none of these is the one
 MAX_COMMITS = 60  # that are searched for a folder: each is listed as a whole
 MAX_FILES = 2000  # of a folder that is kept or searched
+MAX_SIZE = 2_000_000  # bytes of a file; longer ones are never compared
 MAX_KEPT = 5000  # objects in the store; the oldest are removed
 BLOB = "100"  # the mode of a file, not of a link or submodule, begins with this
 Files = dict[str, str]  # MD5 by path in a folder

@@ -20,7 +20,8 @@ from flows.engine.run import Run
 from flows.engine.types import Outcome
 from tests.conftest import Toy, run_engine
 from tests.flows.engine.helpers import counts, delete_cache, dvc_repro, make_plan, status, succeeded, twin
-from tests.support.random_edits import has_code, random_edit
+from tests.support.code_history import commit, forget_store
+from tests.support.random_edits import random_edit
 from tests.support.root import ROOT
 
 GRAPH = """
@@ -87,18 +88,6 @@ def project(finished: Path, toy: Toy, monkeypatch: pytest.MonkeyPatch) -> Toy:
     monkeypatch.setenv("INKFLOW_PROJECT", str(toy.folder))  # not that of another test in this process
     shutil.copytree(finished, toy.folder, dirs_exist_ok=True)
     return toy
-
-
-def commit() -> None:
-    """Commits all files."""
-    subprocess.run(["git", "add", "-A"], check=True)
-    identity = ["-c", "user.name=t", "-c", "user.email=t@t.example"]
-    subprocess.run(["git", *identity, "commit", "-qm", "all"], check=True)
-
-
-def forget_store() -> None:
-    """Removes what runs have kept beside git."""
-    shutil.rmtree(Path(".dvc/tmp/inkflow/code"), ignore_errors=True)
 
 
 def messages(run: Run) -> dict[str, str]:
@@ -280,41 +269,6 @@ def test_random_edits(project: Toy) -> None:
         project.write({edit.file: edit.text})
         assert (make_plan()["train"].verdict is Verdict.UNCHANGED) == edit.is_cosmetic, f"{number}: {edit}"
         project.write(texts)
-
-
-@pytest.mark.farm
-@pytest.mark.timeout(1800)  # on a busy machine
-def test_200_random_edits_of_this_project(toy: Toy) -> None:
-    """The plan is right about 200 random edits in the modules of a training, and a run does what it says.
-
-    A comment in each module of stages/train runs nothing.
-    """
-    shutil.copytree(ROOT / "stages", toy.folder / "stages", ignore=shutil.ignore_patterns("__pycache__"))
-    rooms = ["stages/base", "stages/model", "stages/samples", "stages/train"]
-    graph = f"""
-stages:
-  train: {{cmd: python -m stages.train --help > help.txt, deps: [{", ".join(rooms)}], outs: [help.txt]}}
-"""
-    toy.write({"dvc.yaml": graph, ".dvcignore": "__pycache__\n", ".gitignore": "__pycache__\n"})
-    succeeded(run_engine())
-    commit()
-    forget_store()
-    files = sorted(path for room in rooms for path in Path(room).rglob("*.py"))
-    texts = {str(path): path.read_text() for path in files if has_code(path.read_text())}
-    for number in range(200):
-        edit = random_edit(Random(number), texts)
-        toy.write({edit.file: edit.text})
-        assert (make_plan()["train"].verdict is Verdict.UNCHANGED) == edit.is_cosmetic, f"{number}: {edit}"
-        if edit.is_cosmetic and number % 5 == 0:
-            assert succeeded(run_engine())["train"].outcome is Outcome.UNCHANGED
-            assert status() == {}
-            texts[edit.file] = edit.text
-        toy.write({edit.file: texts[edit.file]})
-    trained = Path("stages/train").rglob("*.py")
-    toy.write({str(path): f"{path.read_text()}\n# a comment\n" for path in trained})
-    assert make_plan()["train"].verdict is Verdict.UNCHANGED
-    assert succeeded(run_engine())["train"].outcome is Outcome.UNCHANGED
-    assert status() == {}
 
 
 def test_nothing_is_looked_into_without_a_change(project: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
