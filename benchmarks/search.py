@@ -3,8 +3,8 @@
     python -m benchmarks.search kills --trials 50 --jobs 2    # `inkflow sweep`: every trial is there, once
     python -m benchmarks.search quality --studies 5           # scores of the same trainings in one process, no clones
 
-Scores are validation losses; the test images are not read. The grid has 50 points of the same space: ten learning rates
-by five numbers of units.
+Scores are validation losses; the test images are not read. The grid has 50 points of the same space: five learning
+rates by five numbers of units by two optimizers.
 """
 
 import argparse
@@ -34,8 +34,13 @@ from flows.experiments.search.study import Definition, Study
 RATE, UNITS, OPTIMIZER = "optimizer.learning_rate", "units", "optimizer.name"
 SPACE = {RATE: "1e-4..1e-2:log", UNITS: "16..256:int", OPTIMIZER: "adam|rmsprop"}
 MODEL = {"network": "dense", "units": [64], "optimizer": {"name": "adam"}, "batch_size": 128, "epochs": 5}
-RATES = [1e-4 * 100 ** (step / 9) for step in range(10)]
-GRID = [{RATE: rate, UNITS: units, OPTIMIZER: "rmsprop"} for rate in RATES for units in (16, 64, 128, 192, 256)]
+RATES = [1e-2 / 100 ** (step / 4) for step in range(5)]
+GRID = [
+    {RATE: rate, UNITS: units, OPTIMIZER: name}
+    for rate in RATES
+    for units in (16, 76, 136, 196, 256)
+    for name in ("adam", "rmsprop")
+]
 GIT = ["git", "-c", "user.name=benchmark", "-c", "user.email=benchmark@localhost"]
 STUDY = Path(".inkflow/search/benchmark/journal")
 

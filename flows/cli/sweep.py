@@ -46,6 +46,7 @@ def sweep(arguments: argparse.Namespace) -> int:
             _run_flow(runner, server, arguments)
         display.note(runner.summary)
         is_interrupted = any(trial.state == "not run" for trial in runner.trials)
+        is_interrupted |= bool(search and search.is_interrupted)
     finally:
         display.close(INTERRUPTED_DISPLAY_S if is_interrupted else None)
         if search:

@@ -77,6 +77,11 @@ class SearchTrials:
         self._lock = threading.Lock()
         self._report: Path | None = None
 
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether the search was interrupted, between two trials too."""
+        return self._stop_event.is_set()
+
     def next(self) -> Trial | None:
         """Returns the next trial; a known combination costs nothing: it gets the score of before."""
         while not self._is_over():
