@@ -20,7 +20,7 @@ NAMES = {"inkflow": "inkflow", "dvc": "dvc repro"}
 PANELS = (
     ("run", "overhead_ms_a_stage", "Overhead of a stage that runs:\nprocessor time, ms"),
     ("idle", "processor_s", "Nothing to do:\nprocessor time, s"),
-    ("run", "peak_mb", "Peak memory of a run, MB"),
+    ("idle", "peak_mb", "Nothing to do:\npeak memory, MB"),
 )
 
 
@@ -28,9 +28,14 @@ def draw(measurements: Sequence[Mapping[str, Any]]) -> None:
     """Write the chart of these lines of `python -m benchmarks.scale`."""
     with rc_context({"svg.hashsalt": "inkflow", "svg.fonttype": "none", "font.family": "sans-serif"}):
         figure = Figure(figsize=(11, 3.6), layout="constrained")
-        all_axes = figure.subplots(1, len(PANELS))
-        for axes, (kind, figure_name, title) in zip(all_axes, PANELS, strict=True):
-            _panel(axes, [line for line in measurements if line["kind"] == kind], figure_name, title)
+        panels = {
+            (figure_name, title): lines
+            for kind, figure_name, title in PANELS
+            if len(lines := [line for line in measurements if line["kind"] == kind]) > 1
+        }
+        all_axes = figure.subplots(1, len(panels))
+        for axes, ((figure_name, title), lines) in zip(all_axes, panels.items(), strict=True):
+            _panel(axes, lines, figure_name, title)
         figure.legend(*all_axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
         figure.savefig(CHART, metadata={"Date": None})
 
@@ -40,7 +45,7 @@ def _panel(axes: Axes, lines: Sequence[Mapping[str, Any]], figure_name: str, tit
     for side, colour in COLOURS.items():
         points = [(line["stages"], line[f"{side}_{figure_name}"]) for line in lines if f"{side}_{figure_name}" in line]
         axes.plot(*zip(*points, strict=True), "o-", color=colour, label=NAMES[side])
-    axes.set(xscale="log", xlabel="stages")
+    axes.set(xlabel="stages")
     axes.set_title(title, fontsize=10)
     axes.set_xticks(sorted({line["stages"] for line in lines}))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
