@@ -9,8 +9,8 @@ from pydantic import Field
 
 from flows.core.file_lock import run_lock
 from flows.core.params_edit import apply_settings, edit_params, load_project_params
-from flows.dvc_repo.experiments import ProjectClones, save_experiment
 from flows.dvc_repo.repository import Repository
+from flows.dvc_repo.versions.experiments import ProjectClones, save_experiment
 from flows.engine.run import GATES, Options, Run
 from flows.experiments.grid import Combination, check_combinations, parameter_keys
 from flows.pipeline import NAME, run_stages, show_notice

@@ -50,7 +50,7 @@ def show_comparison(arguments: argparse.Namespace) -> int:
 
 def _show_differences(arguments: argparse.Namespace) -> int:
     """Prints how the parameters, metrics and outputs of two versions of any DVC project differ."""
-    from flows.dvc_repo.version_diff import compare_versions  # late: DVC takes 0.5 s to import
+    from flows.dvc_repo.versions.version_diff import compare_versions  # late: DVC takes 0.5 s to import
 
     if arguments.open:
         raise InvalidInput("--open: only versions of Inkflow's own pipeline have a page; leave the option out")
@@ -93,7 +93,7 @@ def compare(root: Path, old: str, new: str | None = None) -> dict[str, Any]:
         RevisionUnusable: a revision does not exist, or its files are not available.
         ProgramFailed: the versions cannot be compared.
     """
-    from flows.dvc_repo.run_files import fetch_run  # late: DVC takes 0.5 s to import
+    from flows.dvc_repo.versions.run_files import fetch_run  # late: DVC takes 0.5 s to import
 
     if new is None:
         load_project_params(root)  # reports mistakes in params.yaml before any work

@@ -12,8 +12,8 @@ from pathlib import Path
 from flows.cli.arguments import DEFAULT_AGE, UNIT_BYTES, age
 from flows.cli.output import print_json
 from flows.core.file_lock import run_lock
-from flows.dvc_repo.experiments import CLONES
 from flows.dvc_repo.run_cache_gc import Cache, RunCacheEntry, locked_cache, referenced_hashes
+from flows.dvc_repo.versions.experiments import CLONES
 from flows.engine.recovery import recover
 from flows.prefect_server.old_runs import PrunedFlowRuns, prune_flow_runs
 from stages.base.errors import EXIT_DONE, InvalidInput

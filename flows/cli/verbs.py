@@ -29,8 +29,8 @@ VERBS = {
     "deps": Verb("compare the code that stages declare in dvc.yaml with what they import", "flows.cli.deps:deps"),
     "sweep": Verb(
         "run combinations of parameters, each as a DVC experiment",
-        "flows.cli.sweep:sweep",
-        "flows.cli.sweep_arguments:sweep",
+        "flows.cli.sweeps.sweep:sweep",
+        "flows.cli.sweeps.arguments:sweep",
     ),
     "verify": Verb("run stages again in a clean folder and compare the outputs", "flows.cli.verify:verify"),
     "predict": Verb(

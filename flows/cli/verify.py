@@ -13,8 +13,8 @@ from flows.core.code_path import own_command
 from flows.core.file_lock import run_lock
 from flows.core.params_edit import load_project_params
 from flows.core.signals import raise_keyboard_interrupt
-from flows.dvc_repo.experiments import ProjectClones
 from flows.dvc_repo.repository import Repository
+from flows.dvc_repo.versions.experiments import ProjectClones
 from flows.engine.display.plain import Display, SilentDisplay
 from flows.engine.engine import Engine
 from flows.engine.planning.change_messages import ALWAYS

@@ -37,7 +37,7 @@ from flows.dvc_repo.concurrency.foreign_records import ForeignRecords
 from flows.dvc_repo.concurrency.running_stages import RunningStages
 from flows.dvc_repo.dvc_errors import describe_error
 from flows.dvc_repo.lineage import lineage_of
-from flows.dvc_repo.lockfile import LockfileWriter, load_graph, repair_rwlock
+from flows.dvc_repo.lock.lockfile import LockfileWriter, load_graph, repair_rwlock
 from flows.dvc_repo.locking import RepoLock, RepositoryBusy
 from flows.dvc_repo.remote.results import verify_downloads
 from flows.dvc_repo.remote.stage_transfer import StageTransfer

@@ -12,7 +12,7 @@ from dvc_data.hashfile.hash_info import HashInfo
 from flows.dvc_repo.cache_lookup import CacheLookup
 from flows.dvc_repo.change_detection import can_be_cached, output_hashes, path_of, temporary_hashes, value_of
 from flows.dvc_repo.damaged_objects import set_damaged_output_aside
-from flows.dvc_repo.lockfile import LockfileWriter
+from flows.dvc_repo.lock.lockfile import LockfileWriter
 from flows.dvc_repo.locking import RepoLock
 from flows.dvc_repo.remote.results import Remote
 from flows.engine.planning.stage_facts import Hashes

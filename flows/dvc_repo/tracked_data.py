@@ -8,7 +8,7 @@ from dvc.stage import Stage as DvcStage
 from flows.core.errors import DvcFailed
 from flows.dvc_repo.change_detection import path_of, value_of
 from flows.dvc_repo.damaged_objects import contents, set_damaged_output_aside
-from flows.dvc_repo.lockfile import LockfileWriter
+from flows.dvc_repo.lock.lockfile import LockfileWriter
 from flows.dvc_repo.locking import RepoLock
 from flows.dvc_repo.remote.results import Remote
 from flows.engine.planning.change_messages import PULL_HINT

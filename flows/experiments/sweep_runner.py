@@ -17,7 +17,7 @@ from flows.core.code_path import own_command
 from flows.core.errors import Interrupted, Pruned, StageFailed
 from flows.core.file_lock import run_lock
 from flows.core.project import make_state_folder
-from flows.dvc_repo.experiments import ProjectClones
+from flows.dvc_repo.versions.experiments import ProjectClones
 from flows.engine import resources
 from flows.engine.display.plain import Display
 from flows.engine.policy import load_policies

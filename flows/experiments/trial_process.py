@@ -13,8 +13,8 @@ from typing import Any, TextIO
 
 from flows.core.errors import Interrupted
 from flows.core.signals import raise_keyboard_interrupt
-from flows.dvc_repo.experiments import save_experiment
 from flows.dvc_repo.repository import Repository
+from flows.dvc_repo.versions.experiments import save_experiment
 from flows.engine.display.buffered import BufferedDisplay
 from flows.engine.display.plain import Display
 from flows.engine.engine import Engine

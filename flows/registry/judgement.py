@@ -10,8 +10,8 @@ from typing import Any
 
 from flows.core.gates import evaluate_gates
 from flows.core.params_edit import has_models
-from flows.dvc_repo.artifacts import Artifact
-from flows.dvc_repo.run_files import fetch_run
+from flows.dvc_repo.versions.artifacts import Artifact
+from flows.dvc_repo.versions.run_files import fetch_run
 from flows.engine.output_backup import earlier_outputs
 from flows.registry.tags import ModelVersion
 

@@ -15,7 +15,7 @@ from ruamel.yaml.error import YAMLError
 from flows.core.errors import GitFailed, RegistryFailed
 from flows.core.git import git_text
 from flows.core.project import make_state_folder
-from flows.dvc_repo.run_files import fetch_files
+from flows.dvc_repo.versions.run_files import fetch_files
 from flows.registry.tags import VERSION, ModelVersion, Registry, require_version
 from stages.base.errors import InvalidInput
 from stages.base.files import write_json

@@ -10,7 +10,7 @@ from gto.versions import SemVer
 from flows.core.errors import PromotionRefused
 from flows.core.git import git_succeeds, git_text, head_commit, run_git
 from flows.dvc_repo import remotes
-from flows.dvc_repo.artifacts import Artifact, find_artifact, outdated_stages
+from flows.dvc_repo.versions.artifacts import Artifact, find_artifact, outdated_stages
 from flows.registry.judgement import judge
 from flows.registry.tags import (
     ROLLED_BACK_FROM,

@@ -11,7 +11,7 @@ from ruamel.yaml.error import YAMLError
 
 from flows.core.errors import GitFailed
 from flows.core.git import git_text
-from flows.dvc_repo.artifacts import CachedFile, cached_files
+from flows.dvc_repo.versions.artifacts import CachedFile, cached_files
 from flows.registry.tags import ModelVersion, Registry
 from stages.base.errors import InvalidInput
 from stages.base.yaml_text import parse_yaml

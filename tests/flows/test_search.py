@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.cli.search import make_search
-from flows.cli.sweep_arguments import sweep as add_arguments
+from flows.cli.sweeps.arguments import sweep as add_arguments
+from flows.cli.sweeps.search import make_search
 from flows.core.errors import Pruned
 from flows.dvc_repo.repository import Repository
 from flows.engine.display.plain import SilentDisplay

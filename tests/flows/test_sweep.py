@@ -15,7 +15,7 @@ import pytest
 from dvc.repo import Repo
 
 from flows.core.git import git_text, head_commit, run_git
-from flows.dvc_repo.experiments import ProjectClones
+from flows.dvc_repo.versions.experiments import ProjectClones
 from flows.engine.display.plain import SilentDisplay
 from flows.experiments.grid import parameter_keys, parse_combinations
 from flows.experiments.sweep_runner import SweepRunner

@@ -24,7 +24,7 @@ from flows.dvc_repo.change_detection import (
     value_of,
 )
 from flows.dvc_repo.code.old_content import OldContent
-from flows.dvc_repo.lockfile import LockfileWriter
+from flows.dvc_repo.lock.lockfile import LockfileWriter
 from flows.dvc_repo.remote.results import run_cache_folder
 from flows.engine.environment.records import LOCK as ENVIRONMENT_LOCK
 from flows.engine.planning.stage_facts import CosmeticChange

@@ -19,7 +19,7 @@ from dvc.rwlock import RWLOCK_FILE, RWLockFileCorruptedError, rwlock
 from dvc.stage import Stage as DvcStage
 
 from flows.dvc_repo.change_detection import overlap
-from flows.dvc_repo.lockfile import repair_rwlock
+from flows.dvc_repo.lock.lockfile import repair_rwlock
 from flows.dvc_repo.locking import RepositoryBusy
 
 

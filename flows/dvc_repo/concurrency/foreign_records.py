@@ -11,7 +11,7 @@ from dvc.stage import Stage as DvcStage
 from dvc.stage.loader import StageLoader
 from dvc.utils.serialize import loads_yaml
 
-from flows.dvc_repo.lockfile import entry_texts, lock_path
+from flows.dvc_repo.lock.lockfile import entry_texts, lock_path
 
 SLACK_NS = 2_000_000_000  # a file system may keep times by the second
 

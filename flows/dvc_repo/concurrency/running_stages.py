@@ -14,7 +14,7 @@ from flows.dvc_repo.code.recording import Recording
 from flows.dvc_repo.concurrency.file_claims import FileClaims
 from flows.dvc_repo.damaged_objects import contents, set_damaged_output_aside
 from flows.dvc_repo.input_snapshot import Snapshot, compare_snapshots, take_snapshot
-from flows.dvc_repo.lockfile import LockfileWriter
+from flows.dvc_repo.lock.lockfile import LockfileWriter
 from flows.dvc_repo.locking import RepoLock
 from flows.engine.output_backup import backup_outputs, discard_backup, is_outdated, restore_outputs
 from flows.engine.planning.change_messages import name_some

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from flows.cli.sweep import columns, rank
+from flows.cli.sweeps.sweep import columns, rank
 from flows.experiments.grid import parse_combinations
 from flows.experiments.trials import Trial
 

@@ -11,7 +11,7 @@ import pytest
 from dvc.repo import Repo
 from dvc.utils.serialize import dumps_yaml, loads_yaml
 
-from flows.dvc_repo.lock_text import EMPTY, LockText
+from flows.dvc_repo.lock.lock_text import EMPTY, LockText
 from flows.dvc_repo.repository import Repository
 from tests.conftest import Toy, run_engine, wait_until
 from tests.flows.engine.helpers import dvc_repro, locks, outcomes, status, succeeded, twin

@@ -20,7 +20,7 @@ from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
 
 from flows.core.notices import note_once
-from flows.dvc_repo.lock_text import EMPTY, LockText
+from flows.dvc_repo.lock.lock_text import EMPTY, LockText
 from stages.base.files import write_json, write_text
 
 

@@ -8,8 +8,8 @@ from flows.cli.output import print_json
 from flows.core.extras import MissingPackage
 from flows.core.project import make_state_folder
 from flows.core.redaction import mask
-from flows.dvc_repo.experiments import ProjectClones
 from flows.dvc_repo.repository import Repository
+from flows.dvc_repo.versions.experiments import ProjectClones
 from flows.engine import resources
 from flows.engine.policy import Policies
 from flows.experiments.grid import parameter_keys

@@ -14,7 +14,7 @@ from flows.core.errors import RevisionUnusable
 from flows.dvc_repo.change_detection import value_of
 from flows.dvc_repo.damaged_objects import set_damaged_aside
 from flows.dvc_repo.locking import print_to_stderr
-from flows.dvc_repo.version_diff import ensure_versions
+from flows.dvc_repo.versions.version_diff import ensure_versions
 
 # Inputs of the report.
 DATA_FILES = ("data/raw/dataset.json", "data/raw/dataset.npz", "data/prepared/prepared.json")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows.cli.interactive_run import INTERRUPTED_DISPLAY_S, load_prefect, note_lost_server
 from flows.cli.output import print_json, shown
-from flows.cli.search import check_options, make_search, print_search
+from flows.cli.sweeps.search import check_options, make_search, print_search
 from flows.core.redaction import mask
 from flows.core.signals import ignore_termination
 from flows.dvc_repo.repository import Repository

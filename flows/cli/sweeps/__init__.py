@@ -1,0 +1,1 @@
+"""`inkflow sweep`: its arguments, grids, and searches."""

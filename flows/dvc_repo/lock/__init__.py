@@ -1,0 +1,1 @@
+"""dvc.lock: its text, divided into entries, and the writer of entries."""

@@ -1,0 +1,1 @@
+"""Files and parameters of other versions of the project: artifacts, experiments, differences."""
