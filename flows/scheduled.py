@@ -12,6 +12,7 @@ from flows.core.params_edit import apply_settings, edit_params, load_project_par
 from flows.dvc_repo.repository import Repository
 from flows.dvc_repo.versions.experiments import ProjectClones, save_experiment
 from flows.engine.run import GATES, Options, Run
+from flows.engine.shared_slots import SHARING
 from flows.experiments.grid import Combination, check_combinations, parameter_keys
 from flows.pipeline import NAME, run_stages, show_notice
 from flows.tasks.failure_state import failure_state
@@ -88,7 +89,7 @@ def _run_in_clone(settings: dict[str, Any], run: Run) -> State[Any]:
         InkflowError: the project cannot be cloned.
     """
     root = Path.cwd()
-    clones, run.in_clone = ProjectClones(root), True
+    clones, run.in_clone, run.sharing = ProjectClones(root), True, root / SHARING
     clones.folder.mkdir(parents=True, exist_ok=True)
     with run_lock(clones.folder, run.display.note):
         clones.remove_leftovers()

@@ -9,6 +9,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from flows.core.redaction import mask_logs
+from flows.core.stage_program import program_command
 from flows.engine.processes.command_runner import CommandRunner
 from flows.engine.types import Command
 from flows.registry.address import model_folder
@@ -45,9 +46,9 @@ def score(
     except InkflowError as error:
         logger.error(str(error))
         return failure_state(error)
-    words = ["python", "-m", "stages.predict.score", f"--model={path}", f"--folder={folder}", f"--out={out}"]
+    words = [f"--model={path}", f"--folder={folder}", f"--out={out}"]
     words += [f"--{name}" for name, is_set in (("raw", raw), ("anyway", anyway)) if is_set]
-    command = Command("score", (shlex.join(words),), ".")
+    command = Command("score", (shlex.join(program_command("predict.score", words)),), ".")
     try:
         CommandRunner(Path()).run(command, on_line)
     except InkflowError as error:

@@ -13,6 +13,14 @@ from flows.core.extras import missing_package
 MISSING_MODULE = re.compile(r"^ModuleNotFoundError: No module named '([\w.]+)'$", re.MULTILINE)
 
 
+def program_command(name: str, arguments: Sequence[str | Path], root: Path = Path()) -> list[str]:
+    """Returns the command line of `python -m stages.NAME`: the project's program, or that of this code."""
+    module, words = f"stages.{name}", list(map(str, arguments))
+    path = root.joinpath(*module.split("."))
+    is_in_project = path.is_dir() or path.with_name(f"{path.name}.py").is_file()
+    return [sys.executable, "-m", module, *words] if is_in_project else own_command(module, *words)
+
+
 def run_program(name: str, arguments: Sequence[str | Path], root: Path = Path(), *, show: bool = False) -> str:
     """Runs `python -m stages.NAME ARGUMENTS` in the folder `root` and returns its standard output.
 
@@ -24,10 +32,7 @@ def run_program(name: str, arguments: Sequence[str | Path], root: Path = Path(),
         MissingPackage: it needs a package of an extra that is not installed.
         ProgramFailed: it failed; message and exit code are the program's own.
     """
-    module, words = f"stages.{name}", list(map(str, arguments))
-    path = root.joinpath(*module.split("."))
-    is_in_project = path.is_dir() or path.with_name(f"{path.name}.py").is_file()
-    command = [sys.executable, "-m", module, *words] if is_in_project else own_command(module, *words)
+    command = program_command(name, arguments, root)
     output = None if show else subprocess.PIPE
     process = subprocess.run(command, cwd=root, stdout=output, stderr=subprocess.PIPE, text=True)
     if process.returncode:

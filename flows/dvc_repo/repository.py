@@ -27,8 +27,6 @@ from flows.dvc_repo.change_detection import (
     StageInspector,
     active_graph,
     recorded_hashes,
-    run_key,
-    temporary_hashes,
 )
 from flows.dvc_repo.code.cosmetic_changes import CosmeticChanges
 from flows.dvc_repo.code.recording import Recording, stage_environment
@@ -100,14 +98,13 @@ class Repository:
         self._inspector = StageInspector(self._graph, self._cosmetic.find)
         self.policies = policies
         self._environment = stage_environment(self._repo, policies, self._by_name)
-        # For planning, while no stage runs.
         self.cache = CacheLookup(self._repo, self._by_name, self._environment, pull=pull)
         self._lockfile = LockfileWriter(self._repo, self._order, self._foreign.own_write)
         self._recording = Recording(self._repo, self.cache, self._lockfile, self._cosmetic.old, self._environment)
         self._lock = RepoLock(self._repo)
         self._claims = FileClaims(self._repo)
-        running = (self._lockfile, self._lock, self._claims, self._recording)
-        self._running = RunningStages(self._repo, self._order, *running)
+        parts = (self._lockfile, self._lock, self._claims, self._recording)
+        self._running = RunningStages(self._repo, self._order, *parts)
         self._restoration = Restoration(self._repo, self.cache, self._lockfile, self._lock, pull=pull)
         self._tracked = TrackedData(self._repo, self._lockfile, self._lock, pull=pull)
 
@@ -201,11 +198,14 @@ class Repository:
 
     def run_key(self, name: str) -> str:
         """Return the run-cache key of stage `name`: equal in all clones for equal command, parameters and inputs."""
+        return self.run_keys(name)[0]
+
+    def run_keys(self, name: str) -> list[str]:
+        """Return the run-cache key of stage `name`, and that of its code with the recorded comments."""
         with self._lock.locked():
             stage = self._by_name[name]
-            with temporary_hashes(stage):
-                stage.save_deps()
-                return run_key(stage)
+            changes = self._inspector.facts(stage, self.stages([name], Scope.SINGLE)[0]).cosmetic
+            return list(dict.fromkeys([self._recording.run_key(stage), self._recording.run_key(stage, changes)]))
 
     def metrics(self) -> dict[str, Any]:
         """Return the content of the workspace's metrics files, by path."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.engine.display.plain import Display, SilentDisplay
@@ -48,6 +49,7 @@ class Run:
         params: the parameters of the project; None in a project without our schema.
         fallback: name of the data set that replaces the chosen one if that is unavailable.
         in_clone: True in a clone of the project, where parameters hold for this run alone.
+        sharing: folder of the slots and mutexes that the run shares with those of another folder; None for its own.
         temporary_server: True if the Prefect server lives as long as the run; such a server has no work pools.
         results: results of the stages that are up to date.
         errors: errors by stage, in the order in which they occurred.
@@ -61,6 +63,7 @@ class Run:
     params: "Params | None" = None
     fallback: str | None = None
     in_clone: bool = False
+    sharing: Path | None = None
     temporary_server: bool = False
     results: list[Result] = field(default_factory=list)
     errors: dict[str, InkflowError] = field(default_factory=dict)

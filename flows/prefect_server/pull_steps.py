@@ -9,6 +9,7 @@ from pathlib import Path
 from prefect.deployments.steps.pull import agit_clone, set_working_directory
 
 from flows.core.redaction import mask
+from flows.engine.processes.stage_fork_server import unload_own_packages
 from flows.workers.order import strip_credentials
 
 
@@ -57,4 +58,6 @@ async def project(
     if not target.is_dir():
         raise ValueError(f"{repository}: commit {commit} has no folder {prefix}; commit it, and deploy again")
     os.chdir(target)
+    if (target / "flows").is_dir():  # of another commit: the flow imports these modules, not those of this worker
+        unload_own_packages()
     return {"directory": str(Path.cwd())}

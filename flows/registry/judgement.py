@@ -51,16 +51,17 @@ def judge(root: Path, artifact: Artifact, holder: ModelVersion | None) -> Judgem
             accepted = Path(folder)
             fetch_run(root, holder.commit, accepted)
         record = evaluate_gates(outputs, accepted)
-    checks = [check for check in record["checks"] if check["model"] == artifact.name]
+    model = Path(artifact.path).parent.name
+    checks = [check for check in record["checks"] if check["model"] == model]
     if not checks:
-        return Judgement(facts=facts)
+        return Judgement((f"no gate judges {artifact.path}: params.yaml has no model {model}",), facts)
     gates = [check for check in checks if check["gate"] != ACCEPTED]
     comparison = next((check for check in checks if check["gate"] == ACCEPTED), None)
     problems = [
         f"{check['gate'].replace('_', ' ')}: {check['sentence']}" for check in gates if check["status"] == "failed"
     ]
     facts |= {"Gates": _counts(gates) + (f" ({record['note']})" if record["note"] else "")}
-    facts |= {"Scores": json.dumps(scores(root, artifact.name))}
+    facts |= {"Scores": json.dumps(scores(root, model))}
     if comparison is not None and holder is not None:
         sentence = comparison["sentence"].replace("the accepted version", holder.version)
         facts["Compared"] = sentence

@@ -24,7 +24,7 @@ from stages.base.yaml_text import parse_yaml
 
 FOLDER = Path(".inkflow/models")
 RECORD = "version.json"  # beside the files: which version they are
-ADDRESS = re.compile(r"(?P<model>[^@/{}]+)@(?P<name>[^@/{}]+)")  # HEAD@{1} is Git's
+ADDRESS = re.compile(r"(?P<model>[^@{}]+)@(?P<name>[^@/{}]+)")  # HEAD@{1} is Git's
 FILES = ("model.onnx", "model.keras", "training.json", "validation.json")  # beside the artifact, where they exist
 
 
@@ -82,8 +82,8 @@ def fetch_model(root: Path, address: str) -> RegisteredModel:
         RevisionUnusable: no cache and no remote has the files.
     """
     version = find_version(root, address)
-    outputs, path = _recorded_outputs(root, version)
-    folder = FOLDER / f"{version.model}@{version.version}"
+    outputs, path = _checked_outputs(root, version)
+    folder = FOLDER / f"{version.model.replace('/', '=')}@{version.version}"
     missing = [name for name, digest in outputs.items() if _md5(root / folder / Path(name).name) != digest]
     if missing:
         make_state_folder(root)
@@ -115,17 +115,16 @@ def _record(version: ModelVersion, file: Path) -> dict[str, Any]:
     return {"model": version.model, "version": version.version, "commit": version.commit, "sha256": digest}
 
 
-def _recorded_outputs(root: Path, version: ModelVersion) -> tuple[dict[str, str], str]:
-    """Returns the MD5 hashes that dvc.lock has at the version's commit for the model's files, and the artifact's path.
+def recorded_outputs(root: Path, commit: str, model: str) -> tuple[dict[str, str], str]:
+    """Returns the MD5 hashes that dvc.lock has at `commit` for the model's files, and the artifact's path.
 
     Raises:
-        RegistryFailed: dvc.lock or dvc.yaml at that commit has no such model, or another one than the tag records.
+        RegistryFailed: dvc.lock or dvc.yaml at that commit has no such model.
     """
-    name = f"{version.model}@{version.version}"
     try:
-        lock = parse_yaml(git_text(["show", f"{version.commit}:./dvc.lock"], root))
-        project = parse_yaml(git_text(["show", f"{version.commit}:./dvc.yaml"], root))
-        path = str(project["artifacts"][version.model]["path"])
+        lock = parse_yaml(git_text(["show", f"{commit}:./dvc.lock"], root))
+        project = parse_yaml(git_text(["show", f"{commit}:./dvc.yaml"], root))
+        path = str(project["artifacts"][model]["path"])
         outs = next(
             {str(out["path"]): str(out.get("md5", "")) for out in stage["outs"]}
             for stage in lock["stages"].values()
@@ -133,16 +132,26 @@ def _recorded_outputs(root: Path, version: ModelVersion) -> tuple[dict[str, str]
         )
     except (GitFailed, YAMLError, ValueError, LookupError, TypeError, AttributeError, StopIteration) as error:
         raise RegistryFailed(
-            f"{name}: the files of commit {version.commit[:10]} name no output of DVC for it ({error}); "
-            "a version is an artifact of dvc.yaml that a stage makes"
+            f"{model}: dvc.lock and dvc.yaml of commit {commit[:10]} name no output of a stage for it; commit both "
+            "after `inkflow run`"
         ) from error
-    if (expected := version.trailers.get("MD5", outs[path])) != outs[path]:
-        raise RegistryFailed(
-            f"{name}: its tag says MD5 {expected}, dvc.lock at its commit {outs[path]}; the tag was moved: delete it, "
-            "and register the model again with `inkflow promote`"
-        )
     beside = {str(PurePosixPath(path).parent / file) for file in FILES} | {path}
     return {file: digest for file, digest in outs.items() if file in beside}, path
+
+
+def _checked_outputs(root: Path, version: ModelVersion) -> tuple[dict[str, str], str]:
+    """Returns what `recorded_outputs` does at the version's commit.
+
+    Raises:
+        RegistryFailed: the commit has no such model, or another one than the tag records.
+    """
+    outs, path = recorded_outputs(root, version.commit, version.model)
+    if (expected := version.trailers.get("MD5", outs[path])) != outs[path]:
+        raise RegistryFailed(
+            f"{version.model}@{version.version}: its tag says MD5 {expected}, dvc.lock at its commit {outs[path]}; the "
+            "tag was moved: delete it, and register the model again with `inkflow promote`"
+        )
+    return outs, path
 
 
 def _md5(file: Path) -> str:

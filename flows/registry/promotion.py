@@ -1,17 +1,18 @@
 """Promotion of a model to a stage, and the way back."""
 
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from gto.constants import name_re
-from gto.versions import SemVer
 
-from flows.core.errors import PromotionRefused
+from flows.core.errors import PromotionRefused, RegistryFailed
 from flows.core.git import git_succeeds, git_text, head_commit, run_git
 from flows.dvc_repo import remotes
 from flows.dvc_repo.versions.artifacts import Artifact, find_artifact, outdated_stages
 from flows.registry.judgement import judge
+from flows.registry.model_files import recorded_outputs
 from flows.registry.tags import (
     ROLLED_BACK_FROM,
     VERSION,
@@ -60,16 +61,14 @@ def promote(root: Path, model: str, stage: str, *, version: str | None, force: s
         RegistryFailed: the version exists at another commit.
     """
     check_stage(stage)
-    remote = check_remotes(root) if push else ""
     if version is not None and not VERSION.fullmatch(version):
         raise InvalidInput(f"--version {version}: expected a version such as v1.2.3")
+    remote = git_remote(root) if push else ""
     artifact = find_artifact(root, model)
-    if not artifact.stage or not artifact.hash:
-        raise InvalidInput(
-            f"{model}: {artifact.path} is no output of a stage that dvc.lock records, expected one; run `inkflow run`, "
-            "or correct `path` under `artifacts` in dvc.yaml"
-        )
     _check_committed(root, artifact)
+    if push:
+        remotes.require_remote(root)
+        fetch_tags(root, remote)
     registry = Registry(root)
     versions, commit = registry.versions(model), head_commit(root)
     holder = next((item for item in versions if stage in item.stages), None)
@@ -77,7 +76,10 @@ def promote(root: Path, model: str, stage: str, *, version: str | None, force: s
     if registered and version not in (None, registered):
         raise InvalidInput(f"--version {version}: this commit is {model} {registered}; leave the option out")
     if holder is not None and holder.version == registered:
-        raise InvalidInput(f"{model} {registered} holds {stage} already; there is nothing to do")
+        if push:  # of an earlier call, whose push failed
+            push_version(root, model, remote)
+            return Promotion(model, stage, registered, None, {}, True)
+        raise InvalidInput(f"{model} {registered} holds {stage} already; there is nothing to do but --push")
     judgement = judge(root, artifact, holder)
     if judgement.problems and not force:
         raise PromotionRefused(
@@ -89,7 +91,7 @@ def promote(root: Path, model: str, stage: str, *, version: str | None, force: s
         subject = f"{model} {version}" if version else f"Version of {model}"
         registered = registry.register(model, commit, version, with_trailers(subject, facts))
     reasons: dict[str, str] = {key: facts[key] for key in REASONS if key in facts}
-    _assign(registry, model, stage, registered, holder, reasons)
+    _assign(registry, model, stage, registered, reasons)
     if push:
         push_version(root, model, remote)
     return Promotion(model, stage, registered, holder.version if holder else None, facts, push)
@@ -102,25 +104,27 @@ def roll_back(root: Path, model: str | None, stage: str, *, push: bool) -> Promo
         root: the project's folder.
         model: the model; without it, the only one that holds the stage.
         stage: such as prod.
-        push: push the tags.
+        push: push the tags. A version that was pushed has its files in the DVC remote.
 
     Raises:
         InvalidInput: no version held the stage before, or several models hold it.
     """
     check_stage(stage)
-    remote = check_remotes(root) if push else ""
+    remote = git_remote(root) if push else ""
+    if push:
+        fetch_tags(root, remote)
     registry = Registry(root)
     holders = [item for item in registry.versions(model) if stage in item.stages]
     if len(holders) != 1:
         raise InvalidInput(_no_single_holder(registry, model, stage, holders))
     [holder] = holders
-    earlier = _earlier(registry.history(holder.model, stage))
+    earlier = _earlier(registry.history(holder.model, stage), holder.version)
     if earlier is None:
         raise InvalidInput(f"{holder.model} {holder.version} is the first version in {stage}; there is no way back")
     target = require_version(registry.versions(holder.model), holder.model, earlier)
-    _assign(registry, holder.model, stage, target.version, holder, {ROLLED_BACK_FROM: holder.version})
+    _assign(registry, holder.model, stage, target.version, {ROLLED_BACK_FROM: holder.version})
     if push:
-        push_version(root, holder.model, remote)
+        push_tags(root, holder.model, remote)
     return Promotion(holder.model, stage, target.version, holder.version, {}, push)
 
 
@@ -134,18 +138,25 @@ def check_stage(stage: str) -> None:
         raise InvalidInput(f"{stage!r} is no name of a stage: expected letters, digits, - and _, such as prod")
 
 
-def check_remotes(root: Path) -> str:
-    """Returns the name of Git's remote, after a look for both remotes: before tags are made that cannot be pushed.
+def git_remote(root: Path) -> str:
+    """Returns the name of Git's remote to push to: before tags are made that cannot be pushed.
 
     Raises:
-        NoRemote: the project has no DVC remote.
         InvalidInput: the repository has no remote of that name.
     """
-    remotes.require_remote(root)
     name = git_text(["config", "--get", "remote.pushDefault"], root, allowed=[1]) or "origin"
     if not git_succeeds(["remote", "get-url", name], root):
         raise InvalidInput(f"--push: Git has no remote {name!r}; add it with `git remote add {name} URL`")
     return name
+
+
+def fetch_tags(root: Path, remote: str) -> None:
+    """Fetches the tags of Git's `remote`, so that those made now follow what others have promoted.
+
+    Raises:
+        GitFailed: the remote cannot be reached, or has other tags of the same names; Git names them.
+    """
+    run_git(["fetch", "--quiet", "--tags", remote], root)
 
 
 def push_version(root: Path, model: str, remote: str) -> None:
@@ -156,25 +167,59 @@ def push_version(root: Path, model: str, remote: str) -> None:
         GitFailed: Git's remote cannot be used.
     """
     remotes.push(root)
+    push_tags(root, model, remote)
+
+
+def push_tags(root: Path, model: str, remote: str) -> None:
+    """Pushes the model's tags to Git's `remote`; a later call with --push repeats it.
+
+    Raises:
+        GitFailed: the remote cannot be used.
+    """
     registry = Registry(root)
     names = git_text(["tag", "--list", registry.version_tag(model, "*"), registry.stage_tags(model)], root).splitlines()
     run_git(["push", "--quiet", "--atomic", remote, *(f"refs/tags/{name}" for name in names)], root)
 
 
-def _assign(
-    registry: Registry, model: str, stage: str, version: str, holder: ModelVersion | None, facts: dict[str, str]
-) -> None:
-    """Gives `version` the stage; a newer holder loses it first, since GTO shows the newest version of a stage."""
-    if holder is not None and SemVer(holder.version) > SemVer(version):
-        registry.unassign(model, stage, holder.version, f"{model} {holder.version} leaves {stage}")
+def _assign(registry: Registry, model: str, stage: str, version: str, facts: dict[str, str]) -> None:
+    """Gives `version` the stage.
+
+    Raises:
+        RegistryFailed: GTO shows another version there afterwards, as it does if the clock went back.
+    """
+    history = registry.history(model, stage)
+    if history:  # the times of tags are whole seconds, and the later of two holds the stage
+        time.sleep(max(0.0, min(1.0, history[-1].created_at.timestamp() + 1 - time.time())))
     registry.assign(model, stage, version, with_trailers(f"{model} {version} is in {stage}", facts))
+    held = [item.version for item in registry.versions(model) if stage in item.stages]
+    if held != [version]:
+        raise RegistryFailed(
+            f"{model} {version} was assigned to {stage}, which holds {', '.join(held) or 'nothing'}: a tag has a later "
+            "time; correct the clock, and promote again"
+        )
 
 
 def _check_committed(root: Path, artifact: Artifact) -> None:
+    """Checks that the commit that is checked out has the artifact, up to date.
+
+    Raises:
+        InvalidInput: the artifact is no output of a stage.
+        PromotionRefused: something is not committed, or would run.
+    """
+    if not artifact.stage or not artifact.hash:
+        raise InvalidInput(
+            f"{artifact.name}: {artifact.path} is no output of a stage that dvc.lock records, expected one; run "
+            "`inkflow run`, or correct `path` under `artifacts` in dvc.yaml"
+        )
     changed = git_text(["status", "--porcelain", "--untracked-files=no"], root).splitlines()
     if changed:
         names = ", ".join(line[3:] for line in changed[:3]) + (" and others" if len(changed) > 3 else "")
         raise PromotionRefused(f"{names}: not committed, and a version is a commit; commit them, then promote again")
+    committed = recorded_outputs(root, "HEAD", artifact.name)
+    if committed[0].get(artifact.path) != artifact.hash:
+        raise PromotionRefused(
+            f"{artifact.path}: the dvc.lock of this commit does not have it; `git add` dvc.lock, commit, promote again"
+        )
     if outdated := outdated_stages(root, artifact):
         raise PromotionRefused(
             f"{', '.join(outdated)}: not up to date at this commit; run `inkflow run`, commit dvc.lock, then promote "
@@ -182,7 +227,7 @@ def _check_committed(root: Path, artifact: Artifact) -> None:
         )
 
 
-def _earlier(history: list[Assignment]) -> str | None:
+def _earlier(history: list[Assignment], holder: str) -> str | None:
     """Returns the version to which a rollback leads; rollbacks in the history take back what they took back."""
     stack: list[str] = []
     for event in history:
@@ -191,6 +236,8 @@ def _earlier(history: list[Assignment]) -> str | None:
                 stack.pop()
         elif stack[-1:] != [event.version]:
             stack.append(event.version)
+    while stack and stack[-1] != holder:  # taken out of the stage by others
+        stack.pop()
     return stack[-2] if len(stack) > 1 else None
 
 

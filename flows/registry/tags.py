@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from gto.constants import SEPARATOR_IN_NAME
+from gto.constants import SEPARATOR_IN_NAME, VersionSort
 from gto.exceptions import GTOException
 from gto.registry import GitRegistry
 from gto.versions import SemVer
+from scmrepo.exceptions import SCMError
 
 from flows.core.errors import GitFailed, RegistryFailed
 from flows.core.git import git_text
@@ -88,7 +89,8 @@ class Registry:
                 own = name.removeprefix(self._prefix)
                 if not name.startswith(self._prefix) or SEPARATOR_IN_NAME in own or model not in (None, own):
                     continue
-                holders = artifact.get_vstages(registered_only=True)  # one version a stage, as `gto show` has it
+                # One version a stage, the one assigned last, as `gto show` and `dvc artifacts get` have it.
+                holders = artifact.get_vstages(registered_only=True, sort=VersionSort.Timestamp)
                 registered = [item for item in artifact.versions if item.is_registered and item.is_active]
                 for item in sorted(registered, key=lambda item: SemVer(item.version), reverse=True):
                     stages = tuple(sorted(name for name, [held] in holders.items() if held.version == item.version))
@@ -100,10 +102,10 @@ class Registry:
         return found
 
     def history(self, model: str, stage: str) -> list[Assignment]:
-        """Returns what the stage of `model` has held, the oldest first; empty if it never held a version."""
+        """Returns what the stage of `model` has held, of versions that are registered still, the oldest first."""
         with self._open() as registry:
             artifact = registry.get_state().artifacts.get(self._prefix + model)
-            versions = artifact.versions if artifact else []
+            versions = [item for item in artifact.versions if item.is_active] if artifact else []
         events = [event for item in versions if stage in item.stages for event in item.stages[stage].assignments]
         return [
             Assignment(event.version, event.created_at, event.author, trailers(event.message))
@@ -128,12 +130,6 @@ class Registry:
             )
             return str(event.tag)
 
-    def unassign(self, model: str, stage: str, version: str, message: str) -> None:
-        """Makes the tag that takes a version out of a stage."""
-        with self._open() as registry:
-            author, email = self._identity()
-            registry.unassign(self._prefix + model, stage, version, message=message, author=author, author_email=email)
-
     def version_tag(self, model: str, version: str) -> str:
         """Returns the name of a version's tag."""
         return f"{self._prefix.replace(SEPARATOR_IN_NAME, '=')}{model}@{version}"
@@ -147,8 +143,11 @@ class Registry:
         try:
             with GitRegistry.from_url(str(self._top)) as registry:
                 yield registry
-        except GTOException as error:
-            raise RegistryFailed(f"the registry: {error}") from error
+        except (GTOException, SCMError, AttributeError, LookupError, ValueError) as error:  # of tags of others
+            raise RegistryFailed(
+                f"the registry cannot be read or written: {error}; `git for-each-ref refs/tags` lists the tags, delete "
+                "the one that is not of GTO's form"
+            ) from error
 
     def _identity(self) -> tuple[str, str]:
         """Returns name and address of the user, as Git would write them into a tag.

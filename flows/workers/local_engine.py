@@ -27,7 +27,13 @@ def make_engine(repository: Repository, run: Run) -> Engine:
     """
     policies = repository.policies or load_policies(Path(repository.root))
     jobs, memory = run.options.jobs or resources.cores(), policies.resources.total_memory()
-    shared = SharedSlots(repository.root / SHARING, jobs, resources.gpus(), memory, spans_clones=False)
+    shared = SharedSlots(
+        run.sharing or repository.root / SHARING,
+        jobs,
+        resources.gpus(),
+        memory,
+        spans_clones=run.sharing is not None,
+    )
     return Engine(repository, policies, run, PoolStages(repository, policies), shared)
 
 

@@ -4,7 +4,6 @@ import base64
 import platform
 import zlib
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -12,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from flows.core.errors import CannotBeSent
 from flows.core.git import git_names, git_text, head_commit, refreshed_index, run_git
+from flows.engine.environment.present import present_version
 
 FORMAT = 1
 MAX_PATCH_BYTES = 300_000  # compressed and encoded; Prefect's server accepts parameters of half a megabyte
@@ -106,10 +106,8 @@ def installed_versions(names: Sequence[str]) -> dict[str, str]:
     """
     versions = {}
     for name in names:
-        try:
-            versions[name] = ".".join(platform.python_version_tuple()[:2]) if name == "python" else version(name)
-        except PackageNotFoundError:
-            versions[name] = "not installed"
+        is_python = name == "python"
+        versions[name] = ".".join(platform.python_version_tuple()[:2]) if is_python else present_version(name)
     return versions
 
 

@@ -62,7 +62,7 @@ class PoolStages:
         """
         transfer = self._open(cancelled)
         transfer.ensure_possible(stage)
-        return transfer.fetch(stage, self.repository.run_key(stage))
+        return any(transfer.fetch(stage, key) for key in self.repository.run_keys(stage))
 
     def run(self, stage: str, log: Callable[[str], None], cancelled: threading.Event, *, force: bool) -> str:
         """Run `stage`, which was begun, on a worker of its pool, and put its outputs into the workspace.

@@ -67,12 +67,17 @@ def stand_in_warning(path: Path, stand_in_for: str) -> str:
 
 
 def registered_as(path: Path) -> dict[str, str]:
-    """Returns version and commit of the model file `path`, as VERSION_RECORD beside it has them; empty without one."""
+    """Returns version and commit of the model file `path`, as VERSION_RECORD beside it has them.
+
+    It is empty without a record, and if the record is of another file.
+    """
     try:
         record = json.loads(path.with_name(VERSION_RECORD).read_bytes())
-        return {"model_version": str(record["version"]), "model_commit": str(record["commit"])}
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        values = {"model_version": str(record["version"]), "model_commit": str(record["commit"])}
+        is_same = record["sha256"] == file_sha256(path)
+    except (OSError, ValueError, LookupError, TypeError, RecursionError, DataError):
         return {}
+    return {name: escape_unprintable(value) for name, value in values.items()} if is_same else {}
 
 
 def _failed_gates(path: Path) -> Iterator[str]:

@@ -97,7 +97,8 @@ def score(model: str, folder: Path, out: Path, raw: bool = False, anyway: bool =
     classifier, model_sha256 = open_model(model, anyway)
     earlier = _read_table(out)
     known = set(zip(*(earlier[name].to_pylist() for name in KEY), strict=True))
-    scorer = Scorer(classifier, raw, model_sha256, _folder_name(folder), known)
+    version = registered_as(classifier.path)
+    scorer = Scorer(classifier, raw, model_sha256, _folder_name(folder), known, version)
     for name in expand(classifier, [str(folder)]):
         if isinstance(name, LeftOut):
             report_left_out(name)
@@ -118,6 +119,7 @@ class Scorer:
     Attributes:
         folder: The folder's name in the table.
         known: The values of KEY of the files that were scored before.
+        version: Version and commit of a registered model.
     """
 
     classifier: Classifier
@@ -125,6 +127,7 @@ class Scorer:
     model_sha256: str
     folder: str
     known: set[tuple[Any, ...]]
+    version: dict[str, str] = field(default_factory=dict)
     rejected: list[RejectedInput] = field(default_factory=list)
     _scored: int = 0
     _skipped: int = 0
@@ -156,7 +159,7 @@ class Scorer:
             return
         self._scored += 1
         stand_in = self.classifier.stand_in_for and escape_unprintable(self.classifier.stand_in_for)
-        marks = {STAND_IN: stand_in} | registered_as(self.classifier.path)
+        marks = {STAND_IN: stand_in} | self.version
         predictions = [result for result in results if isinstance(result, Prediction)]
         self._unsure += sum(prediction.unsure is True for prediction in predictions)
         self._rows += [_row(key, name, prediction) | marks for prediction in predictions]

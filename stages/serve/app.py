@@ -8,7 +8,9 @@ from importlib import resources
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
+from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from starlette.types import ASGIApp, Scope
 
@@ -18,7 +20,7 @@ from stages.serve.batching import Batcher
 from stages.serve.description import describe_routes
 from stages.serve.guard import Guard
 from stages.serve.metrics import Metrics
-from stages.serve.pictures import as_png, read_picture
+from stages.serve.pictures import Decoder, as_png
 from stages.serve.protocol_routes import add_protocol
 from stages.serve.served_model import ModelSlot, ServedModel
 from stages.serve.settings import Settings
@@ -55,9 +57,15 @@ def create_app(settings: Settings, slot: ModelSlot) -> ASGIApp:
             metrics.text(settings.model, model.version, model.sha256), media_type="text/plain; version=0.0.4"
         )
 
-    @app.exception_handler(404)
-    async def not_found(request: Request, _: Exception) -> Response:
-        return JSONResponse({"error": f"there is no {request.url.path}; /docs lists what there is"}, 404)
+    @app.exception_handler(HTTPException)
+    async def refuse(request: Request, error: HTTPException) -> Response:
+        reason = "is unknown" if error.status_code == 404 else str(error.detail)
+        message = f"{request.method} {request.url.path}: {reason}; /docs lists what there is"
+        return JSONResponse({"error": message}, error.status_code, error.headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def refuse_query(_: Request, error: RequestValidationError) -> Response:
+        return JSONResponse({"error": "; ".join(str(item["msg"]) for item in error.errors())}, 400)
 
     def known(scope: Scope) -> str | None:
         return next((route.path for route in app.routes if route.matches(scope)[0] is Match.FULL), None)  # type: ignore[attr-defined]
@@ -102,6 +110,8 @@ def _add_page(app: FastAPI, settings: Settings, slot: ModelSlot) -> None:
 
 
 def _add_predict(app: FastAPI, settings: Settings, slot: ModelSlot, batcher: Batcher) -> None:
+    decoder = Decoder(settings)
+
     @app.post("/predict")
     async def predict(request: Request, seen: bool = False) -> Response:
         """Classifies the picture in the body: PNG, JPEG, WebP, TIFF, BMP or GIF.
@@ -111,7 +121,7 @@ def _add_predict(app: FastAPI, settings: Settings, slot: ModelSlot, batcher: Bat
         body, model = await request.body(), slot.model
 
         async def work() -> Response:
-            pixels = await asyncio.to_thread(read_picture, body, model.classifier, settings.max_pixels)
+            pixels = await decoder.read(body, model)
             answer = await batcher.predict(pixels)
             picture = {"seen": as_png(pixels[0])} if seen else {}
             return JSONResponse(_prediction(answer.predictions[0], answer.model) | picture)

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -45,6 +46,7 @@ class Batcher:
         self._count = 0  # samples that wait
         self._arrived = asyncio.Event()
         self._expected_s = 1.0  # of one sample, until it is known
+        self._thread = ThreadPoolExecutor(1, "model")
 
     async def predict(self, pixels: NDArray[np.float32]) -> Answer:
         """Returns the predictions for `pixels` (n, *shape).
@@ -94,20 +96,23 @@ class Batcher:
         return batch
 
     async def _answer(self, batch: list[_Request]) -> None:
-        model, started = self._slot.model, time.perf_counter()
-        pixels = batch[0].pixels if len(batch) == 1 else np.concatenate([request.pixels for request in batch])
+        model = self._slot.model
         try:
+            pixels = batch[0].pixels if len(batch) == 1 else np.concatenate([request.pixels for request in batch])
             if self._expected_s * len(pixels) < INLINE_S:
-                predictions = model.answers(pixels)
+                predictions, seconds = self._compute(model, pixels)
                 await asyncio.sleep(0)  # lets requests arrive
             else:
-                predictions = await asyncio.to_thread(model.answers, pixels)
-        except Exception as error:  # noqa: BLE001 - whatever ONNX Runtime raises belongs to these requests alone
-            for request in batch:
-                if not request.future.done():
-                    request.future.set_exception(error)
+                loop = asyncio.get_running_loop()
+                predictions, seconds = await loop.run_in_executor(self._thread, self._compute, model, pixels)
+        except Exception as error:  # noqa: BLE001 - whatever ONNX Runtime raises
+            if len(batch) > 1:  # it belongs to one of the requests
+                for request in batch:
+                    await self._answer([request])
+            elif not batch[0].future.done():
+                batch[0].future.set_exception(error)
             return
-        self._expected_s = (time.perf_counter() - started) / len(pixels)
+        self._expected_s = seconds / len(pixels)
         self._metrics.batch(len(pixels), predictions)
         start = 0
         for request in batch:
@@ -115,3 +120,9 @@ class Batcher:
             if not request.future.done():  # a client that is gone, or waited too long
                 request.future.set_result(Answer(predictions[start:end], model))
             start = end
+
+    def _compute(self, model: ServedModel, pixels: NDArray[np.float32]) -> tuple[list[Prediction], float]:
+        """Returns the predictions and the seconds that the model took; large requests in slices."""
+        started, size = time.perf_counter(), self._settings.max_batch
+        parts = [model.answers(pixels[start : start + size]) for start in range(0, len(pixels), size)]
+        return [prediction for part in parts for prediction in part], time.perf_counter() - started

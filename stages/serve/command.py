@@ -45,11 +45,21 @@ def settings(arguments: argparse.Namespace, source: Path, name: str) -> Settings
         arguments.host,
         arguments.port,
         os.environ.get(TOKEN_VARIABLE, ""),
-        () if arguments.host in ("0.0.0.0", "::") else tuple({*LOOPBACK, arguments.host, *arguments.host_name}),
+        _host_names(arguments),
         arguments.max_body,
         arguments.max_pixels,
         arguments.timeout,
         arguments.max_queue,
+    )
+
+
+def _host_names(arguments: argparse.Namespace) -> tuple[str, ...]:
+    """Returns the names under which the server may be reached; none for all, on all addresses without --host-name."""
+    is_everywhere = arguments.host in ("0.0.0.0", "::")
+    if is_everywhere and not arguments.host_name:
+        return ()
+    return tuple(
+        name.lower() for name in (*LOOPBACK, *arguments.host_name, *([] if is_everywhere else [arguments.host]))
     )
 
 
@@ -63,6 +73,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     source = Path(arguments.model)
     if source.suffix != ".json":
-        source = find_model(arguments.model).parent
-    serve(settings(arguments, source, source.name), anyway=arguments.anyway)
+        source = find_model(arguments.model)
+    serve(settings(arguments, source, source.parent.name), anyway=arguments.anyway)
     return EXIT_DONE

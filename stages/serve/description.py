@@ -6,7 +6,7 @@ from fastapi import FastAPI
 
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title><link rel="stylesheet" href="/page.css"></head>
+<title>{title}</title><link rel="icon" href="data:,"><link rel="stylesheet" href="/page.css"></head>
 <body class="docs"><main><h1>{title}</h1>
 <p><a href="/">Draw</a> · <a href="/openapi.json">OpenAPI description</a></p>
 <div class="scroll"><table><caption>Routes</caption><thead><tr><th scope="col">Method</th><th scope="col">Path</th>

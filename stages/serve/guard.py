@@ -5,6 +5,7 @@ import hmac
 import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -14,6 +15,8 @@ from stages.serve.metrics import Metrics
 from stages.serve.settings import Settings
 
 OPEN_PATHS = ("/", "/page.css", "/page.js", "/v2/health/live", "/v2/health/ready")  # need no token
+DRAIN_S = 2.0
+BODIES = 8  # of the largest size that may arrive at once
 OTHER = "other"  # the path of requests that no route takes, in the metrics
 
 SECURITY_HEADERS = [
@@ -38,6 +41,7 @@ class Guard:
             known: the route's path of a request, such as /v2/models/{name}; None if no route takes it.
         """
         self._app, self._settings, self._metrics, self._known = app, settings, metrics, known
+        self._held = 0  # bytes of bodies that arrive at this moment
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes a request on, or refuses it."""
@@ -54,11 +58,15 @@ class Guard:
             await send(message)
 
         body = self._refusal(scope) or await self._body(scope, receive)
-        if isinstance(body, bytes):
-            await self._app(scope, _replay(body, receive), send_and_note)
-        else:
-            await _refuse(*body, send_and_note)
-        self._metrics.request(self._known(scope) or OTHER, status[0], time.perf_counter() - started)
+        try:
+            if isinstance(body, bytes):
+                await self._app(scope, _replay(body, receive), send_and_note)
+            else:
+                if body[0] == 413:
+                    await self._drain(receive)
+                await _refuse(*body, send_and_note)
+        finally:
+            self._metrics.request(self._known(scope) or OTHER, status[0] or 500, time.perf_counter() - started)
 
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:
         headers, settings = Headers(scope=scope), self._settings
@@ -67,7 +75,8 @@ class Guard:
             return 421, "this server is not used under this name; name it with --host-name where the server starts"
         if origin is not None and origin.partition("://")[2].lower() != host.lower():
             return 403, "pages of other origins are refused"
-        if settings.token and scope["path"] not in OPEN_PATHS:
+        is_open = scope["path"] in OPEN_PATHS and scope["method"] in ("GET", "HEAD")
+        if settings.token and not is_open:
             scheme, _, token = headers.get("authorization", "").partition(" ")
             if scheme.lower() != "bearer" or not hmac.compare_digest(token.encode(), settings.token.encode()):
                 return 401, "expected the header `Authorization: Bearer TOKEN` with the server's token"
@@ -81,19 +90,38 @@ class Guard:
         if scope["method"] in ("GET", "HEAD"):
             return b""
         chunks: list[bytes] = []
+        size, limit = 0, self._settings.max_body
         try:
             async with asyncio.timeout(self._settings.timeout_s):
                 while True:
                     message = await receive()
                     if message["type"] == "http.disconnect":
                         return 400, "the client is gone"
-                    chunks.append(message.get("body", b""))
-                    if sum(map(len, chunks)) > self._settings.max_body:
-                        return 413, f"the body has more than {self._settings.max_body:,} bytes"
+                    chunk = message.get("body", b"")
+                    size += len(chunk)
+                    self._held += len(chunk)
+                    if size > limit:
+                        return 413, f"the body has more than {limit:,} bytes"
+                    if self._held > BODIES * limit:
+                        return 503, "too many large requests arrive at once; send it again"
+                    chunks.append(chunk)
                     if not message.get("more_body"):
                         return b"".join(chunks)
         except TimeoutError:
             return 408, f"the body did not arrive within {self._settings.timeout_s:g} s"
+        finally:
+            self._held -= size
+
+    async def _drain(self, receive: Receive) -> None:
+        """Reads on for a while: a client that still sends would not see the answer before the connection closes."""
+        size = 0
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_S):
+                while size <= self._settings.max_body:
+                    message = await receive()
+                    size += len(message.get("body", b""))
+                    if message["type"] == "http.disconnect" or not message.get("more_body"):
+                        return
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
@@ -113,7 +141,7 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 async def _refuse(status: int, reason: str, send: Send) -> None:
     body = json.dumps({"error": reason}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    if status in (408, 413):  # the rest of the body is not read
+    if status in (408, 413, 503):  # the rest of the body is not read
         headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
@@ -121,6 +149,6 @@ async def _refuse(status: int, reason: str, send: Send) -> None:
 
 def _host_name(host: str) -> str | None:
     try:
-        return urlsplit(f"//{host}").hostname
+        return urlsplit(f"//{host}").hostname  # in lower case
     except ValueError:
         return None

@@ -15,6 +15,8 @@ from stages.serve.served_model import ServedModel
 
 HEADER_LENGTH = "inference-header-content-length"
 INPUT = "image"
+MAX_JSON = 4_000_000  # bytes: parsing them takes a tenth of a second, in which no other request is answered
+MAX_VALUE = 1e9  # of an input: larger ones overflow in the first layer
 TYPES: dict[str, np.dtype[Any]] = {
     "FP32": np.dtype("<f4"), "FP64": np.dtype("<f8"), "FP16": np.dtype("<f2"), "UINT8": np.dtype("u1"),
     "INT32": np.dtype("<i4"), "INT64": np.dtype("<i8"), "INT8": np.dtype("i1"), "UINT16": np.dtype("<u2"),
@@ -60,6 +62,8 @@ def read_request(body: bytes, header_length: str | None, model: ServedModel, max
         InvalidInput: it does not follow the protocol, or does not fit the model; the message says how.
     """
     length = len(body) if header_length is None else _length(header_length, len(body))
+    if length > MAX_JSON:
+        raise InvalidInput(f"the JSON part has {length:,} bytes, expected at most {MAX_JSON:,}; send tensors as bytes")
     try:
         request = json.loads(body[:length])
         [tensor] = request["inputs"]
@@ -71,8 +75,12 @@ def read_request(body: bytes, header_length: str | None, model: ServedModel, max
         outputs = {
             str(item["name"]): bool((item.get("parameters") or {}).get("binary_data", default)) for item in wanted
         }
-        name = str(request.get("id", ""))
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        name = str(request.get("id") or "")
+        if any("classification" in (item.get("parameters") or {}) for item in wanted):
+            raise ValueError("classification of outputs is not supported")
+        if tensor["name"] != INPUT:
+            raise ValueError(f"got the input {tensor['name']!r}")
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise InvalidInput(
             f"the body is no inference request with one input ({error}): expected "
             '{"inputs": [{"name": "image", "shape": [...], "datatype": "FP32", "data": [...]}]}'
@@ -91,9 +99,9 @@ def read_request(body: bytes, header_length: str | None, model: ServedModel, max
 
 
 def _length(text: str, total: int) -> int:
-    if not text.isdecimal() or int(text) > total:
+    if not text.isdecimal() or len(text) > 12 or int(text) > total:
         raise InvalidInput(
-            f"{HEADER_LENGTH}: got {text!r}, expected a number of at most {total}, the bytes of the body"
+            f"{HEADER_LENGTH}: got {text[:20]!r}, expected a number of at most {total}, the bytes of the body"
         )
     return int(text)
 
@@ -117,8 +125,8 @@ def _values(
             raise InvalidInput(f"`data` has {len(values)} values, expected {count} for this shape")
     with np.errstate(over="ignore"):
         found = values.astype(np.float32)
-    if not np.isfinite(found).all():
-        raise DataError("the input has values that are no finite numbers")
+    if not (np.abs(found) <= MAX_VALUE).all():  # False for NaN
+        raise DataError(f"the input has values beyond {MAX_VALUE:g}, or that are no numbers")
     return found
 
 

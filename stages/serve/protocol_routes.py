@@ -1,5 +1,6 @@
 """The routes of the Open Inference Protocol, version 2, below /v2."""
 
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -16,12 +17,7 @@ def add_protocol(app: FastAPI, settings: Settings, slot: ModelSlot, batcher: Bat
     """Adds the routes to `app`."""
     _add_health(app)
 
-    def unknown(name: str, version: str | None) -> Response | None:
-        if name != settings.model:
-            return JSONResponse({"error": f"there is no model {name!r}; this server has {settings.model!r}"}, 404)
-        if version not in (None, slot.model.version):
-            return JSONResponse({"error": f"there is no version {version!r}; it is {slot.model.version!r}"}, 404)
-        return None
+    unknown = partial(_unknown, settings.model, slot)
 
     @app.get("/v2/models/{name}")
     @app.get("/v2/models/{name}/versions/{version}")
@@ -41,11 +37,15 @@ def add_protocol(app: FastAPI, settings: Settings, slot: ModelSlot, batcher: Bat
         """Predictions for tensors: raw pixels in 0..255, in the model's shape."""
         if (refused := unknown(name, version)) is not None:
             return refused
+        if request.headers.get("content-encoding", "identity") != "identity":
+            return JSONResponse({"error": "the body is compressed, expected it as it is"}, 415)
         body, length = await request.body(), request.headers.get(protocol.HEADER_LENGTH)
 
         async def work() -> Response:
             wanted = protocol.read_request(body, length, slot.model, settings.max_queue)
             answer = await batcher.predict(wanted.pixels)
+            if version not in (None, answer.model.version):  # the model was exchanged meanwhile
+                return unknown(name, version) or Response(status_code=409)
             content, headers = protocol.write_response(name, wanted, answer.predictions, answer.model)
             return Response(content, headers=headers)
 
@@ -67,3 +67,12 @@ def _add_health(app: FastAPI) -> None:
     async def ready() -> dict[str, bool]:
         """Answers when the model is open: the server does not listen before."""
         return {"ready": True}
+
+
+def _unknown(model: str, slot: ModelSlot, name: str, version: str | None) -> Response | None:
+    """Returns the answer to a request for another model or version than the one that is served."""
+    if name != model:
+        return JSONResponse({"error": f"there is no model {name!r}; this server has {model!r}"}, 404)
+    if version not in (None, slot.model.version):
+        return JSONResponse({"error": f"there is no version {version!r}; it is {slot.model.version!r}"}, 404)
+    return None

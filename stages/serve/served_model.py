@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.base.errors import InkflowError, InvalidInput
+from stages.base.errors import InvalidInput
 from stages.predict.classifier import Classifier, Prediction, open_classifier
 from stages.predict.model_standing import check_gates, file_sha256, registered_as
 
@@ -72,18 +72,19 @@ def open_served_model(folder: Path, *, anyway: bool = False) -> ServedModel:
     return model
 
 
-def folder_of(source: Path) -> Path:
-    """Returns the folder of the model to serve, which a JSON file may name.
+def read_source(source: Path) -> tuple[Path, str]:
+    """Returns the folder of the model to serve, which a JSON file may name, and the digest that the file names.
 
     Raises:
-        InvalidInput: the file names none.
+        InvalidInput: the file names no folder.
     """
     if source.suffix != ".json":
-        return source
+        return source, ""
     try:
-        return Path(str(json.loads(source.read_text(encoding="utf-8"))["folder"]))
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise InvalidInput(f"{source}: names no folder of a model; expected {{'folder': PATH}}") from error
+        content = json.loads(source.read_text(encoding="utf-8"))
+        return Path(str(content["folder"])), str(content.get("sha256", ""))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise InvalidInput(f'{source}: names no folder of a model; expected {{"folder": PATH}}') from error
 
 
 class ModelSlot:
@@ -96,23 +97,25 @@ class ModelSlot:
             InvalidInput: it cannot be used.
         """
         self._source, self._anyway = source, anyway
-        self._folder = folder_of(source)
-        self.model = open_served_model(self._folder, anyway=anyway)
+        self._opened = read_source(source)
+        self.model = open_served_model(self._opened[0], anyway=anyway)
         self.reloads = 0
 
     async def follow(self, log: Callable[[str], None]) -> None:
         """Looks for another model until it is cancelled; one that cannot be used is reported, and the old one stays."""
-        failed: Path | None = None
+        failed: tuple[Path, str] | None = None
         while True:
             await asyncio.sleep(POLL_S)
+            found = self._opened
             try:
-                folder = folder_of(self._source)
-                if folder in (self._folder, failed):
+                found = read_source(self._source)
+                if found in (self._opened, failed):
                     continue
-                self.model = await asyncio.to_thread(open_served_model, folder, anyway=self._anyway)
-            except InkflowError as error:
-                failed = folder
-                log(f"the model in {folder} is not used, {self.model.version} stays: {error}")
+                self.model = await asyncio.to_thread(open_served_model, found[0], anyway=self._anyway)
+            except Exception as error:  # noqa: BLE001 - the server goes on with the model that it has
+                if found != failed:
+                    log(f"the model in {found[0]} is not used, {self.model.version} stays: {error}")
+                failed = found
                 continue
-            self._folder, self.reloads = folder, self.reloads + 1
+            self._opened, failed, self.reloads = found, None, self.reloads + 1
             log(f"now serving {self.model.version} ({self.model.sha256[:12]})")

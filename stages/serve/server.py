@@ -13,32 +13,54 @@ from stages.serve.app import create_app, log
 from stages.serve.served_model import ModelSlot
 from stages.serve.settings import LOOPBACK, TOKEN_VARIABLE, Settings
 
-HEADER_TIMEOUT_S = 10.0
+IDLE_TIMEOUT_S = 10.0  # without a complete request
 MAX_CONNECTIONS = 1000  # further ones are refused with 503
 
 
 class Protocol(H11Protocol):
-    """HTTP that closes connections on which no request arrives in time: uvicorn waits for its first one for ever."""
+    """HTTP with a clock for idle connections: uvicorn has none before the first request, and stops it on any byte."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Starts the clock of a connection."""
         super().connection_made(transport)
-        self._clock = self.loop.call_later(HEADER_TIMEOUT_S, self._close_if_idle)
+        self._clock = self.loop.call_later(IDLE_TIMEOUT_S, self._close_if_idle)
 
-    def handle_events(self) -> None:
-        """Handles what arrived; a complete request stops the clock."""
-        super().handle_events()
-        if self.cycle is not None:
+    def data_received(self, data: bytes) -> None:
+        """Handles what arrived; the bytes of an incomplete request do not restart the clock."""
+        super().data_received(data)
+        if not self._is_idle():
             self._clock.cancel()
+        elif self._clock.cancelled():
+            self._clock = self.loop.call_later(IDLE_TIMEOUT_S, self._close_if_idle)
+
+    def on_response_complete(self) -> None:
+        """Starts the clock for the next request."""
+        super().on_response_complete()
+        self._clock.cancel()
+        self._clock = self.loop.call_later(IDLE_TIMEOUT_S, self._close_if_idle)
+
+    def pause_writing(self) -> None:
+        """Gives a client that does not read its answer as long as an idle one."""
+        super().pause_writing()
+        self._reader_clock = self.loop.call_later(IDLE_TIMEOUT_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Stops that clock."""
+        super().resume_writing()
+        self._reader_clock.cancel()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stops the clock."""
         self._clock.cancel()
         super().connection_lost(exc)
 
+    def _is_idle(self) -> bool:
+        cycle = getattr(self, "cycle", None)
+        return cycle is None or cycle.response_complete
+
     def _close_if_idle(self) -> None:
-        if getattr(self, "cycle", None) is None and not self.transport.is_closing():
-            self.transport.close()
+        if self._is_idle():
+            self.transport.abort()
 
 
 def serve(settings: Settings, *, anyway: bool = False) -> None:
@@ -62,7 +84,7 @@ def serve(settings: Settings, *, anyway: bool = False) -> None:
         **options,
         lifespan="on",
         limit_concurrency=MAX_CONNECTIONS,
-        timeout_keep_alive=30,
+        timeout_keep_alive=int(IDLE_TIMEOUT_S),
         timeout_graceful_shutdown=int(settings.timeout_s),
         server_header=False,
     )

@@ -85,11 +85,11 @@ class SweepProject(Toy):
         return len(path.read_text().splitlines()) if path.exists() else 0
 
     def contents(self) -> dict[str, bytes]:
-        """Return the content of each file in the workspace, except those of DVC and git."""
+        """Return the content of each file in the workspace, except those of DVC, git and Inkflow."""
         return {
             str(path.relative_to(self.folder)): path.read_bytes()
             for path in sorted(self.folder.rglob("*"))
-            if path.is_file() and path.relative_to(self.folder).parts[0] not in {".git", ".dvc"}
+            if path.is_file() and path.relative_to(self.folder).parts[0] not in {".git", ".dvc", ".inkflow"}
         }
 
     def remaining_clones(self) -> list[str]:

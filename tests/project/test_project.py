@@ -123,13 +123,13 @@ def test_dvc_shows_metrics_and_plots(done: Project) -> None:
 
 
 def test_git_stays_clean(done: Project) -> None:
-    """A run adds only dvc.lock and the metrics to git, and changes no .gitignore."""
+    """A run adds only dvc.lock, environment.lock and the metrics to git, and changes no .gitignore."""
     status = subprocess.run(["git", "status", "--short"], capture_output=True, text=True, check=True).stdout
     subprocess.run(["git", "add", "-A"], check=True)
     new = subprocess.run(["git", "diff", "--cached", "--name-only"], capture_output=True, text=True, check=True).stdout
     added = {name for name in new.splitlines() if not (ROOT / name).exists()}
     metrics = {f"{folder}/metrics.json" for folder in ("evaluation/cnn", "evaluation/dense", "reports")}
-    assert added <= {"dvc.lock", *metrics}, status
+    assert added <= {"dvc.lock", "environment.lock", *metrics}, status
 
 
 def test_fallback(project: Project, inkflow: Inkflow) -> None:

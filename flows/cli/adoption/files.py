@@ -123,6 +123,7 @@ def ci_file(service: str, found: Surroundings, package: str) -> NewFile:
     values = {
         "INSTALL": install,
         "FOLDER/dvc.lock": (Path(folder) / "dvc.lock").as_posix(),
+        "FOLDER/environment.lock": (Path(folder) / "environment.lock").as_posix(),
         "cd FOLDER": f"cd {shlex.quote(folder)}",
         "FOLDER": folder,
     }

@@ -10,15 +10,16 @@ import time
 from pathlib import Path
 
 from flows.core.code_path import own_command
-from flows.core.git import git_succeeds, git_text
+from flows.core.git import git_text, run_git
 from flows.core.project import find_project, make_state_folder
 from flows.engine.processes.command_runner import die_with_parent
-from flows.registry.model_files import is_address
+from flows.registry.model_files import RECORD, is_address
 from flows.registry.tags import VERSION
 from stages.base.errors import EXIT_DONE, InkflowError
 from stages.base.files import write_json
 
-POLL_S = 1.0
+POLL_S, MAX_PAUSE_S = 1.0, 60.0
+FETCH_TIMEOUT_S = 600.0
 OPTIONS = ("host", "port", "max_body", "max_pixels", "timeout", "max_queue")
 
 
@@ -39,7 +40,7 @@ def serve(arguments: argparse.Namespace) -> int:
         return _run(_command(arguments, str(folder), name))
     make_state_folder(root)
     pointer = root / ".inkflow" / "serve" / f"{os.getpid()}.json"
-    write_json(pointer, {"folder": str(folder)})
+    write_json(pointer, _pointer(root, folder))
     try:
         return _follow(root, model, pointer, _command(arguments, str(pointer), name), arguments.fetch)
     finally:
@@ -49,28 +50,31 @@ def serve(arguments: argparse.Namespace) -> int:
 def _follow(root: Path, model: str, pointer: Path, command: list[str], fetch_s: float | None) -> int:
     """Runs the server, and points it to another folder when the stage gets another version."""
     server = _start(command)
-    tags, fetched = _tags(root), time.monotonic()
-    while server.poll() is None:
+    tags, fetched, pause_s = _tags(root), time.monotonic(), POLL_S
+    while True:
         try:
-            server.wait(POLL_S)
-            break
+            return _exit_code(server.wait(pause_s))
         except subprocess.TimeoutExpired:
             pass
-        if fetch_s is not None and time.monotonic() - fetched >= fetch_s:
-            fetched = time.monotonic()
-            if not git_succeeds(["fetch", "--quiet", "--tags"], root):
-                print("serve: the tags of Git's remote cannot be fetched; the next try follows", file=sys.stderr)
-        if (found := _tags(root)) == tags:
-            continue
-        tags = found
         try:
-            folder = str(_resolve(root, model))
-        except InkflowError as error:
-            print(f"serve: {error}; the version so far stays", file=sys.stderr, flush=True)
-            continue
-        if json.loads(pointer.read_text(encoding="utf-8"))["folder"] != folder:
-            write_json(pointer, {"folder": folder})
-    return server.returncode
+            if fetch_s is not None and time.monotonic() - fetched >= fetch_s:
+                fetched = time.monotonic()
+                run_git(["fetch", "--quiet", "--tags"], root)
+            if (found := _tags(root)) != tags:
+                content = _pointer(root, _resolve(root, model))
+                if json.loads(pointer.read_text(encoding="utf-8")) != content:
+                    write_json(pointer, content)
+                tags = found
+            pause_s = POLL_S
+        except (InkflowError, OSError, ValueError, subprocess.TimeoutExpired) as error:
+            pause_s = min(MAX_PAUSE_S, 2 * pause_s)
+            print(f"serve: {error}; the version so far stays, the next look follows", file=sys.stderr, flush=True)
+
+
+def _pointer(root: Path, folder: Path) -> dict[str, str]:
+    """Returns what the server is pointed to: a folder, and the digest of its model."""
+    record = json.loads((root / folder / RECORD).read_text(encoding="utf-8"))
+    return {"folder": str(folder), "sha256": record["sha256"]}
 
 
 def _resolve(root: Path, model: str) -> Path:
@@ -80,6 +84,7 @@ def _resolve(root: Path, model: str) -> Path:
         cwd=root,
         capture_output=True,
         text=True,
+        timeout=FETCH_TIMEOUT_S,
     )
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
@@ -115,5 +120,9 @@ def _start(command: list[str]) -> "subprocess.Popen[bytes]":
 
 
 def _run(command: list[str]) -> int:
-    code = _start(command).wait()
+    return _exit_code(_start(command).wait())
+
+
+def _exit_code(code: int) -> int:
+    """Returns the exit code of a server; one that was asked to end has done its work."""
     return EXIT_DONE if code in (-signal.SIGINT, -signal.SIGTERM) else code

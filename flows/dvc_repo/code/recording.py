@@ -1,6 +1,7 @@
 """Records stages whose code has changed in comments alone: in dvc.lock and in the run cache, without a run."""
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,9 +10,8 @@ from dvc.repo import Repo
 from dvc.stage import Stage as DvcStage
 from dvc.stage.serialize import to_single_stage_lockfile
 from dvc.utils import dict_sha256
-from dvc.utils.serialize import dump_yaml, load_yaml
+from dvc.utils.serialize import dump_yaml
 from dvc_data.hashfile.hash_info import HashInfo
-from dvc_data.hashfile.meta import Meta
 
 from flows.dvc_repo.cache_lookup import CacheLookup
 from flows.dvc_repo.change_detection import (
@@ -21,13 +21,13 @@ from flows.dvc_repo.change_detection import (
     path_of,
     run_key,
     temporary_hashes,
-    value_of,
 )
 from flows.dvc_repo.code.old_content import OldContent
 from flows.dvc_repo.lock.lockfile import LockfileWriter
 from flows.dvc_repo.remote.results import run_cache_folder
 from flows.engine.environment.records import LOCK as ENVIRONMENT_LOCK
 from flows.engine.planning.stage_facts import CosmeticChange
+from stages.base.errors import InkflowError
 from stages.base.files import replacing
 
 if TYPE_CHECKING:  # it imports pydantic, which a run without changes saves
@@ -113,33 +113,38 @@ class Recording:
         self._add_to_lock(stage)
         return True
 
+    def run_key(self, stage: DvcStage, changes: Sequence[CosmeticChange] = ()) -> str:
+        """Return the run-cache key of `stage`, with the recorded hashes of files with `changes` in comments."""
+        recorded = {change.path: change.recorded for change in changes}
+        with temporary_hashes(stage):
+            stage.save_deps()
+            for dep in _files(stage):
+                if path_of(dep) in recorded:
+                    dep.hash_info = HashInfo(HASH, recorded[path_of(dep)])
+            return run_key(stage)
+
     def add_run_cache_entry(self, stage: DvcStage, changes: Sequence[CosmeticChange]) -> None:
-        """Add an entry for the present code to the run cache, if there is one for the code with other comments."""
+        """Add an entry for the present code to the run cache, of the result of the code with other comments.
+
+        It is the result that a plan names: of several ones that which dvc.lock has, or the one that policies allow.
+        """
         if not can_be_cached(stage):
             return
         recorded = {change.path: change.recorded for change in changes}
-        with temporary_hashes(stage):
-            before = [value_of(dep.hash_info) for dep in _files(stage)]
-            stage.save_deps()
-            key, entry = run_key(stage), to_single_stage_lockfile(stage)
-            if self._cache.newest_entry(stage) is not None:
+        with suppress(InkflowError):  # a remote that fails: the stage can run
+            if self._cache.restorable(stage.addressing, {}) is not None:
                 return
-            for dep in _files(stage):
-                if path_of(dep) in recorded:
-                    dep.hash_info, dep.meta = HashInfo(HASH, recorded[path_of(dep)]), Meta()
-            is_recorded = before == [value_of(dep.hash_info) for dep in _files(stage)] and not stage.changed_stage()
-            earlier = self._cache.newest_entry(stage)
-            if earlier is not None:
-                outs = load_yaml(str(earlier))["outs"]
-            elif is_recorded and all(out.hash_info for out in stage.outs):
-                outs = to_single_stage_lockfile(stage)["outs"]
-            else:
+            found = self._cache.restorable(stage.addressing, recorded)
+            if found is None:
                 return
-        entry["outs"] = outs
-        target = run_cache_folder(self._repo, key) / str(dict_sha256(entry, exclude=SIZES))
-
-        with replacing(target) as temporary:
-            dump_yaml(str(temporary), entry)
+            with temporary_hashes(stage):
+                stage.save_deps()
+                key, entry = run_key(stage), to_single_stage_lockfile(stage)
+            outs = sorted(stage.outs, key=lambda out: str(out.def_path))
+            entry["outs"] = [{"path": out.def_path, "hash": HASH, HASH: found[path_of(out)]} for out in outs]
+            target = run_cache_folder(self._repo, key) / str(dict_sha256(entry, exclude=SIZES))
+            with replacing(target) as temporary:
+                dump_yaml(str(temporary), entry)
 
 
 def _hashes(stage: DvcStage) -> dict[str, Any]:

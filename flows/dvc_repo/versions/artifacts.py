@@ -1,5 +1,6 @@
 """Artifacts that dvc.yaml names: their files, the stages that make them, and the hashes that dvc.lock has for them."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from ruamel.yaml.error import YAMLError
 from flows.core.errors import PipelineInvalid
 from flows.dvc_repo.dvc_errors import describe_error
 from flows.dvc_repo.repository import Repository
-from flows.engine.planning.plan import Verdict, plan
+from flows.engine.planning.plan import plan
 from flows.engine.types import Scope
 from stages.base.errors import InvalidInput
 from stages.base.suggestions import did_you_mean
@@ -64,7 +65,7 @@ def find_artifact(root: Path, name: str) -> Artifact:
                     + EXAMPLE.format(name=name)
                 )
             path = artifacts[name].path
-            outs = {str(Path(out.fs_path).relative_to(repo.root_dir)): out for out in repo.index.outs}
+            outs = {os.path.relpath(out.fs_path, repo.root_dir): out for out in repo.index.outs}
             out = outs.get(path)
             if out is None:
                 return Artifact(name, path, "", "", {})
@@ -95,7 +96,7 @@ def outdated_stages(root: Path, artifact: Artifact) -> list[str]:
         names = {stage.name for stages in around for stage in stages}
         facts = [item for item in repository.facts() if item.stage.name in names]
         decisions = plan(facts, repository.cache, force=False, fixed=[])
-    return [decision.stage for decision in decisions if decision.verdict is not Verdict.UNCHANGED]
+    return [decision.stage for decision in decisions if decision.is_work]
 
 
 def _value(hash_info: Any) -> str:

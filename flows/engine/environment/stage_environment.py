@@ -63,7 +63,8 @@ class StageEnvironment:
 
     def restore(self, stage: str, outputs: Mapping[str, str]) -> bool:
         """Record the environment in which restored `outputs` of `stage` were made, if known; True if it was new."""
-        return self._records.put(stage, outputs, self._records.of(stage, outputs))
+        known = self._records.of(stage, outputs) if self._settings(stage) else {}
+        return self._records.put(stage, outputs, known)
 
     def _version(self, name: str) -> str:
         if name not in self._present:

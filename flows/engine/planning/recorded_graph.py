@@ -13,7 +13,7 @@ def as_recorded(facts: Sequence[Facts], cache: Cache) -> list[Facts]:
 
     A plan from the returned facts is `unchanged` for all stages exactly when dvc.lock matches the present code and
     parameters: each stage has read what the stages before it wrote. A file in a folder whose list is in no local cache
-    counts as recorded; the folder itself is compared.
+    counts as recorded; the folder itself is compared. The environment does not count.
     """
     written = {stage.stage.name: stage.recorded for stage in facts}
     return [
@@ -21,6 +21,7 @@ def as_recorded(facts: Sequence[Facts], cache: Cache) -> list[Facts]:
             stage,
             dependencies=tuple(_with_recorded_content(item, written, cache) for item in stage.dependencies),
             outputs=tuple(change for change in stage.outputs if change.state not in MISSING_STATES),
+            differences=(),
         )
         for stage in facts
     ]

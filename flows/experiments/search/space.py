@@ -19,6 +19,8 @@ from stages.base.yaml_text import parse_yaml
 EXAMPLES = "expected KEY=LOW..HIGH, with :log, :int or :step=X, or KEY=A|B, as in models.dense.units=16..256:int"
 DIGITS = 6  # significant ones of a proposed number
 
+LOCKS = ("dvc.lock", "environment.lock")  # records of results, which each run changes
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -147,8 +149,9 @@ def base_digest(entries: Iterable[str], outputs: Collection[str], space: Sequenc
     for dimension in space:
         file, key = split_key(dimension.key)
         searched.setdefault(file, set()).add(key)
-    results = {"dvc.lock", *searched, *outputs}
-    files = sorted(entry for entry in entries if not _is_below(entry.partition("\t")[2], results))
+    paths = {entry: entry.partition("\t")[2] for entry in entries}
+    results = {*searched, *outputs, *(path for path in paths.values() if Path(path).name in LOCKS)}
+    files = sorted(entry for entry, path in paths.items() if not _is_below(path, results))
     parameters = [
         (file, key, str(value))
         for file, keys in sorted(searched.items())

@@ -1,0 +1,98 @@
+"""The page of `inkflow serve` in a real browser: a drawn 7 is read as 7, on a desk and a phone, light and dark."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.support.model_server import model_server
+from tests.support.pictures import draw, encoded, write_reader
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+SIZES = {"phone": {"width": 390, "height": 844}, "desk": {"width": 1280, "height": 900}}
+SEVEN = [(0.28, 0.25), (0.72, 0.25), (0.45, 0.8)]  # the corners of a 7, in shares of the canvas
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium"),
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Headless Chromium."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """A client of a server of the model `reader`."""
+    folder = tmp_path_factory.mktemp("serve")
+    write_reader(folder / "models/reader/model.onnx")
+    with model_server(folder, "reader") as client:
+        yield client
+
+
+def draw_with_mouse(page: Page, corners: list[tuple[float, float]]) -> None:
+    """Draws a line through `corners` on the canvas."""
+    page.locator("#canvas").scroll_into_view_if_needed()
+    box = page.locator("#canvas").bounding_box()
+    assert box is not None
+    points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in corners]
+    page.mouse.move(*points[0])
+    page.mouse.down()
+    for point in points[1:]:
+        page.mouse.move(*point, steps=12)
+    page.mouse.up()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", SIZES)
+def test_a_drawn_digit_is_read(browser: Browser, client: httpx.Client, size: str, scheme: str) -> None:
+    """The answer and ten bars appear; nothing is wider than the screen, axe-core and the console find nothing."""
+    errors: list[str] = []
+    page = browser.new_page(viewport=SIZES[size], color_scheme=scheme)  # type: ignore[arg-type]
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(str(client.base_url))
+    expect(page.locator("#model")).to_contain_text("reader")
+    draw_with_mouse(page, SEVEN)
+    expect(page.locator("#answer.result")).to_be_visible(timeout=30_000)
+    assert page.locator("#bars tr").count() == 10
+    assert "7" in page.locator("#answer").inner_text() + page.locator("#note").inner_text()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert Axe().run(page).response["violations"] == []
+    page.get_by_role("button", name="Clear").click()
+    assert page.locator("#bars tr").count() == 0
+    assert errors == []
+    page.close()
+
+
+def test_an_uploaded_picture(browser: Browser, client: httpx.Client, tmp_path: Path) -> None:
+    """A picture that is uploaded is answered; one that shows nothing gets the reason."""
+    page = browser.new_page()
+    page.goto(str(client.base_url))
+    (tmp_path / "four.png").write_bytes(encoded(draw(4), "PNG"))
+    page.set_input_files("#file", tmp_path / "four.png")
+    expect(page.locator("#answer")).to_have_text("4", timeout=30_000)
+    (tmp_path / "blank.png").write_bytes(encoded(Image.new("L", (40, 40), 255), "PNG"))
+    page.set_input_files("#file", tmp_path / "blank.png")
+    expect(page.locator("#answer")).to_contain_text("No answer: ", timeout=30_000)
+    page.close()
+
+
+def test_the_routes_are_described(browser: Browser, client: httpx.Client) -> None:
+    """/docs lists the routes without scripts; axe-core finds nothing."""
+    page = browser.new_page()
+    page.goto(f"{client.base_url}/docs")
+    expect(page.get_by_text("/v2/models/{name}/infer")).to_be_visible()
+    assert Axe().run(page).response["violations"] == []
+    page.close()
