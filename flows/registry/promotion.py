@@ -60,9 +60,7 @@ def promote(root: Path, model: str, stage: str, *, version: str | None, force: s
         InvalidInput: there is no such artifact, or a name is not allowed.
         RegistryFailed: the version exists at another commit.
     """
-    check_stage(stage)
-    if version is not None and not VERSION.fullmatch(version):
-        raise InvalidInput(f"--version {version}: expected a version such as v1.2.3")
+    check_names(stage, version)
     remote = git_remote(root) if push else ""
     artifact = find_artifact(root, model)
     _check_committed(root, artifact)
@@ -109,7 +107,7 @@ def roll_back(root: Path, model: str | None, stage: str, *, push: bool) -> Promo
     Raises:
         InvalidInput: no version held the stage before, or several models hold it.
     """
-    check_stage(stage)
+    check_names(stage)
     remote = git_remote(root) if push else ""
     if push:
         fetch_tags(root, remote)
@@ -128,12 +126,14 @@ def roll_back(root: Path, model: str | None, stage: str, *, push: bool) -> Promo
     return Promotion(holder.model, stage, target.version, holder.version, {}, push)
 
 
-def check_stage(stage: str) -> None:
-    """Checks the name of a stage.
+def check_names(stage: str, version: str | None = None) -> None:
+    """Checks the names of a stage and of a version.
 
     Raises:
-        InvalidInput: it has other characters than letters, digits, - and _.
+        InvalidInput: the stage has other characters than letters, digits, - and _; the version has another form.
     """
+    if version is not None and not VERSION.fullmatch(version):
+        raise InvalidInput(f"--version {version}: expected a version such as v1.2.3")
     if not name_re.search(stage) or "/" in stage:
         raise InvalidInput(f"{stage!r} is no name of a stage: expected letters, digits, - and _, such as prod")
 

@@ -109,7 +109,7 @@ def test_below_the_root_of_git(empty: Path, capsys: pytest.CaptureFixture[str]) 
     github, gitlab = (YAML(typ="safe").load((empty / name).read_text()) for name in workflows.values())
     assert github["defaults"]["run"]["working-directory"] == "my models/digits"
     assert gitlab["default"]["before_script"][0] == "cd 'my models/digits'"
-    assert gitlab["run"]["artifacts"]["paths"] == ["my models/digits/dvc.lock"]
+    assert gitlab["run"]["artifacts"]["paths"] == [f"my models/digits/{name}.lock" for name in ("dvc", "environment")]
 
 
 def test_without_git(empty: Path) -> None:
