@@ -32,9 +32,9 @@ from flows.experiments.search.space import parse_space
 from flows.experiments.search.study import Definition, Study
 
 RATE, UNITS, OPTIMIZER = "optimizer.learning_rate", "units", "optimizer.name"
-SPACE = {RATE: "1e-4..1e-2:log", UNITS: "16..256:int", OPTIMIZER: "adam|rmsprop"}
+SPACE = {RATE: "1e-4..1e-1:log", UNITS: "16..256:int", OPTIMIZER: "adam|rmsprop"}
 MODEL = {"network": "dense", "units": [64], "optimizer": {"name": "adam"}, "batch_size": 128, "epochs": 5}
-RATES = [1e-2 / 100 ** (step / 4) for step in range(5)]
+RATES = [1e-1 / 1000 ** (step / 4) for step in range(5)]
 GRID = [
     {RATE: rate, UNITS: units, OPTIMIZER: name}
     for rate in RATES
