@@ -67,6 +67,7 @@ def worker(environment: dict[str, str], tmp_path: Path) -> Iterator[Path]:
             process.wait()
 
 
+@pytest.mark.farm
 def test_nightly(project: Project, environment: dict[str, str], worker: Path, prefect_url: str) -> None:
     """The worker executes a triggered run and pushes to the remote; in a second run all stages are Cached."""
     remote = project.folder.parent / "remote"

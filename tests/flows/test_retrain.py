@@ -222,6 +222,7 @@ def test_new_data_start_a_run(
 
 
 @pytest.mark.server
+@pytest.mark.farm
 def test_a_fresh_clone_restores_the_retraining(short: Project, mirror: Path, tmp_path: Path, prefect_url: str) -> None:
     """A run in a fresh clone restores the results on new data that another clone pushed."""
     subprocess.run(["dvc", "remote", "add", "-q", "-d", "store", str(tmp_path / "store")], check=True)

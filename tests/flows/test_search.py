@@ -160,6 +160,7 @@ def test_trials_are_experiments(project: SearchProject) -> None:
     assert text.split() == ["x:", str(longer.study.settings(best)["space.yaml:x"]), "#", "of", "the", "fit"]
 
 
+@pytest.mark.farm
 def test_pruned_trials(project: SearchProject) -> None:
     """A trial whose live history is worse is ended early: its state is no failure, and it is no experiment."""
     project.write({"params.yaml": "wait: worse\n"})
@@ -244,7 +245,7 @@ def test_state_of_pruned_trials() -> None:
 
 @pytest.mark.server
 @pytest.mark.slow
-@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("end", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.farm)])
 def test_killed_search_continues(
     project: SearchProject, inkflow: Inkflow, prefect_url: str, tmp_path: Path, end: signal.Signals
 ) -> None:

@@ -173,6 +173,7 @@ def test_own_packages(installation: Installation, own_packages: Toy) -> None:
 
 @pytest.mark.slow
 @pytest.mark.server
+@pytest.mark.farm
 def test_own_packages_in_a_sweep(installation: Installation, own_packages: Toy) -> None:
     """The trials of a sweep, which is shown on a Prefect server of our own, import the packages of their project."""
     installation.run("inkflow", "sweep", "--grid", "n=1,2", folder=own_packages.folder, PYTHONPATH=".")

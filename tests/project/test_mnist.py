@@ -19,6 +19,7 @@ pytestmark = [
 ]
 
 
+@pytest.mark.farm
 def test_one_epoch_of_dense(project: Project, inkflow: Inkflow) -> None:
     """One epoch of `dense` on real MNIST reaches a plausible accuracy, and the data set has the recorded bytes."""
     dense = {"network": "dense", "units": [512], "optimizer": {"name": "rmsprop"}, "batch_size": 128, "epochs": 1}

@@ -66,6 +66,7 @@ def test_a_mistake_anywhere_stops_dvc_repro(done: Project, key: str) -> None:
     assert (done.folder / "dvc.lock").read_bytes() == before
 
 
+@pytest.mark.farm
 def test_one_parameter(done: Project, inkflow: Inkflow) -> None:
     """A changed parameter runs exactly its dependent stages; changed back, they are restored."""
     changed = inkflow("run", "--set", "models.dense.epochs=3", folder=done.folder)
@@ -132,6 +133,7 @@ def test_git_stays_clean(done: Project) -> None:
     assert added <= {"dvc.lock", "environment.lock", *metrics}, status
 
 
+@pytest.mark.farm
 def test_fallback(project: Project, inkflow: Inkflow) -> None:
     """The fallback replaces an unavailable data set, with notices at the start, at the end and in the report."""
     project.set({"dataset": "mnist", "datasets.mnist.url": "http://127.0.0.1:9/mnist.npz"})

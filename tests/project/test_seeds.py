@@ -32,6 +32,7 @@ def commit(folder: Path) -> None:
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.farm
 def test_one_more_seed_trains_one_model(project: Project, tmp_path: Path) -> None:
     """With `dvc repro` a further seed trains one model, also in a new clone after `dvc pull`."""
     project.set({"models.dense.seeds": [0, 1]})

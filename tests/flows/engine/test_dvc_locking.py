@@ -79,7 +79,7 @@ def running_engine() -> Iterator[tuple[Engine, Run, RecordingDisplay]]:
         engine.close()
 
 
-@pytest.mark.parametrize("slow", ["a", "b"])
+@pytest.mark.parametrize("slow", ["a", pytest.param("b", marks=pytest.mark.farm)])
 def test_beside_dvc_repro(toy: Toy, slow: str) -> None:
     """While `dvc repro` runs a stage, that stage waits for it, and so does a stage that writes its input."""
     toy.write({"dvc.yaml": PAIR.format(**{"a": 0, "b": 0, slow: 4}), "in": "one\n"})
@@ -134,6 +134,7 @@ def test_wait_is_logged_and_interrupted(toy: Toy) -> None:
     assert not (toy.folder / "a.runs").exists()
 
 
+@pytest.mark.farm
 def test_interrupt_while_the_lock_is_held(toy: Toy) -> None:
     """An interrupt waits for a limited time for DVC's lock, and the next run restores the earlier outputs."""
     toy.write({"dvc.yaml": PAIR.format(a=0, b=0), "in": "one\n"})

@@ -102,7 +102,7 @@ def test_progress_bars() -> None:
 
 
 @pytest.mark.server
-@pytest.mark.parametrize("when", ["loading", "running"])
+@pytest.mark.parametrize("when", ["loading", pytest.param("running", marks=pytest.mark.farm)])
 def test_cursor_after_ctrl_c(toy: Toy, prefect_url: str, when: str) -> None:
     """Ctrl-C on a terminal restores the cursor, also while Prefect loads."""
     toy.write(slow(60))

@@ -131,6 +131,7 @@ def test_started_processes_do_not_know_the_receivers(up: Up) -> None:
     assert [names for names in environments if {WEBHOOK, NOTIFY} & names.keys()] == []
 
 
+@pytest.mark.farm
 def test_killed_run_is_crashed_and_starts_again(up: Up, project: Toy, receiver: Receiver) -> None:
     """A run whose process is killed is marked as crashed, calls the webhook, is restarted, and completes."""
     run = up.start("inkflow/nightly", targets=["slow"])

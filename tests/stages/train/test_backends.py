@@ -31,6 +31,7 @@ def test_jax_uses_the_recorded_number_of_threads() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.farm
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 def test_each_backend_trains_and_exports(tmp_path: Path, backend: str) -> None:
     """A CNN with every random option, batch normalisation and one-cycle learns the patterns and is exported."""

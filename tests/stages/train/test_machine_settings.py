@@ -42,6 +42,7 @@ def train(folders: Folders, folder: Path, environment: dict[str, str]) -> dict[s
     return snapshot(folder / "out")
 
 
+@pytest.mark.farm
 def test_settings_of_the_machine_change_no_byte(tmp_path: Path) -> None:
     """A keras.json and variables of all libraries give the files that an empty home gives; no keras.json is written."""
     folders = write_data(tmp_path / "data")

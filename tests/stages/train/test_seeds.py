@@ -128,6 +128,7 @@ def test_seeds_set_aside_by_a_run_are_kept(trained: Project, capsys: pytest.Capt
     assert trained.train(capsys, seeds=[*SEEDS, 1]) == ["1"]
 
 
+@pytest.mark.farm
 def test_a_seed_with_a_changed_file_or_other_inputs_is_trained(
     trained: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -59,7 +59,7 @@ def test_first_view_is_the_image() -> None:
     ("network", "changes"),
     [
         pytest.param("cnn", {"output": "logits", "batch_normalisation": True}, marks=pytest.mark.farm),
-        ("dense", {"task": "two_class", "positive": [1]}),
+        pytest.param("dense", {"task": "two_class", "positive": [1]}, marks=pytest.mark.farm),
         pytest.param("recurrent", {"task": "regression"}, marks=pytest.mark.farm),
         pytest.param("conv1d", {}, marks=pytest.mark.farm),
     ],
