@@ -21,8 +21,9 @@ class Protocol(H11Protocol):
     """HTTP with a clock for idle connections: uvicorn has none before the first request, and stops it on any byte."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Starts the clock of a connection."""
+        """Starts the clock of a connection, and sends each answer at once: asyncio does so for some sockets only."""
         super().connection_made(transport)
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._clock = self.loop.call_later(IDLE_TIMEOUT_S, self._close_if_idle)
 
     def data_received(self, data: bytes) -> None:
