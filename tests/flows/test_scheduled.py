@@ -16,7 +16,7 @@ pytestmark = pytest.mark.server
 
 PROGRAM = """
 import json, sys
-from flows.scheduled import scheduled
+from inkflow.flows.scheduled import scheduled
 state = scheduled(**json.loads(sys.argv[1]), return_state=True)
 print(json.dumps([state.name, state.message]))
 """
