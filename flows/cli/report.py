@@ -5,14 +5,13 @@ for them, which is filled in the copy in .inkflow/report/.
 """
 
 import argparse
-import hashlib
 import json
 import platform
 from pathlib import Path
 from typing import Any
 
 from flows.cli.output import open_page, print_json
-from flows.core.commit import describe, is_recorded
+from flows.core.commit import describe, file_sha256, is_recorded
 from flows.core.params_edit import require_models
 from flows.core.project import make_state_folder
 from flows.core.stage_program import run_program
@@ -66,7 +65,7 @@ def machine_figures(root: Path) -> dict[str, Any]:
     """
     names = list(load_params(root / "params.yaml").models)
     files = {name: root / "models" / name / "model.onnx" for name in names}
-    digests = {name: _digest(path) for name, path in files.items() if path.is_file()}
+    digests = {name: file_sha256(path) for name, path in files.items() if path.is_file()}
     facts = _read(root / MACHINE)
     unmeasured = [
         Path("models") / name
@@ -120,7 +119,3 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -35,6 +35,12 @@ def is_recorded(root: Path, output: Path) -> bool:
     return digest in [out.get("md5") for out in _outputs(lock) if out.get("path") == output.as_posix()]
 
 
+def file_sha256(path: Path) -> str:
+    """Returns the SHA-256 of a file in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _outputs(lock: Any) -> list[dict[str, Any]]:
     """Returns the outputs of all stages in the parsed dvc.lock; an empty list if it has another structure."""
     try:

@@ -2,8 +2,7 @@
 
 DVC decides whether a stage is unchanged or can be restored; it hashes, caches and records. The engine runs only the
 command of a stage, between `begin` and `record` (or `abandon`), so that it can run stages in parallel, observe and
-terminate them. A method that reads or writes DVC's records holds DVC's lock while it does so, and no longer: `dvc` in
-another terminal can work meanwhile.
+terminate them. A method holds DVC's lock while it reads or writes DVC's records: `dvc` can work in between.
 """
 
 import logging
@@ -198,14 +197,15 @@ class Repository:
 
     def run_key(self, name: str) -> str:
         """Return the run-cache key of stage `name`: equal in all clones for equal command, parameters and inputs."""
-        return self.run_keys(name)[0]
+        with self._lock.locked():
+            return self._recording.run_key(self._by_name[name])
 
     def run_keys(self, name: str) -> list[str]:
         """Return the run-cache key of stage `name`, and that of its code with the recorded comments."""
         with self._lock.locked():
             stage = self._by_name[name]
-            changes = self._inspector.facts(stage, self.stages([name], Scope.SINGLE)[0]).cosmetic
-            return list(dict.fromkeys([self._recording.run_key(stage), self._recording.run_key(stage, changes)]))
+            facts = self._inspector.facts(stage, *self.stages([name], Scope.SINGLE))
+            return self._recording.run_keys(stage, facts.cosmetic)
 
     def metrics(self) -> dict[str, Any]:
         """Return the content of the workspace's metrics files, by path."""

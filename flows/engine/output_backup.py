@@ -69,7 +69,7 @@ def restore_outputs(root: Path, stage: str) -> None:
     for path in paths:
         backup = _backup_path(folder, path)
         if os.path.lexists(backup):  # else the run was killed before it moved this output
-            _remove(root / path)
+            remove_path(root / path)
             (root / path).parent.mkdir(parents=True, exist_ok=True)
             _move(backup, root / path)
     discard_backup(root, stage)
@@ -170,7 +170,7 @@ def _remove_temporary_files(output: Path, since_ns: int) -> None:
         is_ours = path.suffix == ".new" or (number.isdecimal() and not psutil.pid_exists(int(number)))
         with suppress(OSError):
             if is_ours and path.stat().st_mtime_ns >= since_ns:
-                _remove(path)
+                remove_path(path)
 
 
 def _lock_entry(root: Path, stage: str) -> list[str] | None:
@@ -205,10 +205,10 @@ def _move(source: Path, target: Path) -> None:
         if error.errno != errno.EXDEV:
             raise
         partial = target.with_name(f".{target.name}.moving")  # a kill can leave it; `source` is then still complete
-        _remove(partial)
+        remove_path(partial)
         _copy(source, partial)
         partial.rename(target)
-        _remove(source)
+        remove_path(source)
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -218,7 +218,8 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copy2(source, target, follow_symlinks=False)
 
 
-def _remove(path: Path) -> None:
+def remove_path(path: Path) -> None:
+    """Removes a file, a link or a folder with all in it; a missing file is no error."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

@@ -1,13 +1,13 @@
 """Judges whether a model may have a stage: by its quality gates, and against the version that holds the stage."""
 
 import csv
-import hashlib
 import json
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from flows.core.commit import file_sha256
 from flows.core.gates import evaluate_gates
 from flows.core.params_edit import has_models
 from flows.dvc_repo.versions.artifacts import Artifact
@@ -42,7 +42,7 @@ def judge(root: Path, artifact: Artifact, holder: ModelVersion | None) -> Judgem
         ProgramFailed: a file of the evaluation is missing or broken.
     """
     file = root / artifact.path
-    facts = {"Model-SHA256": _sha256(file)} if file.is_file() else {}
+    facts = {"Model-SHA256": file_sha256(file)} if file.is_file() else {}
     if not has_models(root):
         return Judgement(facts=facts)
     with tempfile.TemporaryDirectory() as folder, earlier_outputs(root) as outputs:
@@ -84,8 +84,3 @@ def scores(root: Path, model: str) -> dict[str, Any]:
 def _counts(checks: list[dict[str, Any]]) -> str:
     statuses = [check["status"] for check in checks]
     return ", ".join(f"{statuses.count(status)} {status}" for status in dict.fromkeys(statuses))
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -12,6 +12,7 @@ from typing import Any
 
 from ruamel.yaml.error import YAMLError
 
+from flows.core.commit import file_sha256
 from flows.core.errors import GitFailed, RegistryFailed
 from flows.core.git import git_text
 from flows.core.project import make_state_folder
@@ -106,7 +107,7 @@ def _record(version: ModelVersion, file: Path) -> dict[str, Any]:
     Raises:
         RegistryFailed: the file is not the one that the tag records.
     """
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    digest = file_sha256(file)
     if (expected := version.trailers.get("Model-SHA256", digest)) != digest:
         raise RegistryFailed(
             f"{version.model}@{version.version}: the tag says SHA-256 {expected}, the file has {digest}; the tag or "

@@ -1,6 +1,5 @@
 """Where a model came from: from the SHA-256 of its file to the commit, parameters, data, code and environment."""
 
-import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from typing import Any
 
 from ruamel.yaml.error import YAMLError
 
+from flows.core.commit import file_sha256
 from flows.core.errors import GitFailed
 from flows.core.git import git_text
 from flows.dvc_repo.versions.artifacts import CachedFile, cached_files
@@ -130,7 +130,7 @@ def _digest(cached: CachedFile, out: dict[str, Any], digits: str) -> str | None:
     file = cached(str(out.get("md5", ""))) if str(out.get("path", "")).endswith(SUFFIX) else None
     if file is None:
         return None
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    digest = file_sha256(file)
     return digest if digest.startswith(digits) else None
 
 

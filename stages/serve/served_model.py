@@ -99,7 +99,6 @@ class ModelSlot:
         self._source, self._anyway = source, anyway
         self._opened = read_source(source)
         self.model = open_served_model(self._opened[0], anyway=anyway)
-        self.reloads = 0
 
     async def follow(self, log: Callable[[str], None]) -> None:
         """Looks for another model until it is cancelled; one that cannot be used is reported, and the old one stays."""
@@ -117,5 +116,5 @@ class ModelSlot:
                     log(f"the model in {found[0]} is not used, {self.model.version} stays: {error}")
                 failed = found
                 continue
-            self._opened, failed, self.reloads = found, None, self.reloads + 1
+            self._opened, failed = found, None
             log(f"now serving {self.model.version} ({self.model.sha256[:12]})")

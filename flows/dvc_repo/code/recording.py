@@ -123,6 +123,10 @@ class Recording:
                     dep.hash_info = HashInfo(HASH, recorded[path_of(dep)])
             return run_key(stage)
 
+    def run_keys(self, stage: DvcStage, changes: Sequence[CosmeticChange]) -> list[str]:
+        """Return the run-cache key of `stage`, and with `changes` also that of the code with the recorded comments."""
+        return [self.run_key(stage), *([self.run_key(stage, changes)] if changes else [])]
+
     def add_run_cache_entry(self, stage: DvcStage, changes: Sequence[CosmeticChange]) -> None:
         """Add an entry for the present code to the run cache, of the result of the code with other comments.
 

@@ -26,6 +26,7 @@ from flows.core.git_snapshot import take_snapshot
 from flows.core.params_edit import PATH as PARAMS
 from flows.dvc_repo.change_detection import files_of, path_of
 from flows.dvc_repo.dvc_config import write_local_config
+from flows.engine.output_backup import remove_path
 from flows.engine.processes.command_runner import terminate_orphans
 from stages.base.errors import InvalidInput
 from stages.base.yaml_text import parse_yaml
@@ -140,7 +141,7 @@ class ProjectClones:
             outputs = [path_of(out) for stage in stages for out in stage.outs]
             inputs = {path for stage in stages for dep in stage.deps for path in files_of(dep)}
         for output in outputs:
-            _remove(project / output)
+            remove_path(project / output)
         for path in sorted(inputs):
             if not any(Path(path).is_relative_to(output) for output in outputs) and not (project / path).exists():
                 (project / path).parent.mkdir(parents=True, exist_ok=True)
@@ -174,10 +175,3 @@ def save_experiment(name: str, targets: Sequence[str], outputs: Sequence[str]) -
             repo.experiments.save(targets=list(targets), name=name, force=True, include_untracked=included)
     except DvcException as error:
         raise DvcFailed(f"DVC cannot save the experiment {name}: {error}") from error
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)

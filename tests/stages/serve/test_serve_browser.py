@@ -1,6 +1,5 @@
 """The page of `inkflow serve` in a real browser: a drawn 7 is read as 7, on a desk and a phone, light and dark."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,28 +7,23 @@ import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
+from tests.support.chromium import NEEDS_CHROMIUM, open_chromium
 from tests.support.model_server import model_server
 from tests.support.pictures import draw, encoded, write_reader
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 SIZES = {"phone": {"width": 390, "height": 844}, "desk": {"width": 1280, "height": 900}}
 SEVEN = [(0.28, 0.25), (0.72, 0.25), (0.45, 0.8)]  # the corners of a 7, in shares of the canvas
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium"),
-]
+pytestmark = NEEDS_CHROMIUM
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Headless Chromium."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with open_chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
