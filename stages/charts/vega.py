@@ -6,6 +6,8 @@ from typing import Any
 
 import vl_convert
 
+EXPOSE = "window.vega = vega; window.vegaLite = vegaLite; window.vegaEmbed = vegaEmbed;"
+
 
 @cache
 def javascript() -> str:
@@ -13,7 +15,7 @@ def javascript() -> str:
 
     The script sets `vega`, `vegaLite` and `vegaEmbed` on `window`, and loads nothing.
     """
-    script: str = vl_convert.javascript_bundle(None)
+    script: str = vl_convert.javascript_bundle(EXPOSE)
     return script.replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
