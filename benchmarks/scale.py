@@ -1,11 +1,12 @@
 """Graphs of many stages against `dvc repro`: the cost of a stage, a run with nothing to do, a plan, the memory.
 
     python -m benchmarks.scale --sizes 100 300 1000 3000 --dvc-limit 1000
+    python -m benchmarks.scale --sizes 1000 --whole    # every stage runs, nothing is recorded beforehand
 
-All stages are recorded beforehand; the runs that are measured are those of 25 trivial stages and of one, whose input
-has changed, at the end of the graph. The overhead a stage is the difference between these two, divided by 24.
-Both sides run in turn, in a project each, with a Prefect server for ours. Processor seconds of all processes of a
-command are the figure to compare, since other load of the machine changes them least; the server's are told apart.
+Without --whole, all stages are recorded beforehand; the runs that are measured are those of 25 trivial stages and of
+one, whose input has changed, at the end of the graph. The overhead a stage is the difference between these two, divided
+by 24. Both sides run in turn, in a project each, with a Prefect server for ours. Processor seconds of all processes of
+a command are the figure to compare, since other load of the machine changes them least; the server's are told apart.
 """
 
 import argparse
@@ -38,8 +39,14 @@ WHATS = {
     "run": f"run of {MANY} trivial stages, of {{:,}}",
     "idle": "nothing to do, {:,} stages",
     "plan": "plan of {:,} stages",
+    "whole": "whole run of {:,} trivial stages",
 }
-TARGETS = {"run": "overhead a stage flat", "idle": "ratio at most 0.8", "plan": "none: see docs/scale.md"}
+TARGETS = {
+    "run": "overhead a stage flat",
+    "idle": "ratio at most 0.8",
+    "plan": "none: see docs/scale.md",
+    "whole": "overhead a stage flat",
+}
 
 
 @dataclass(frozen=True)
@@ -58,8 +65,9 @@ def main() -> None:
         folder = Path(scratch)
         with prefect_server(folder / "prefect") as environment:
             environment["DVC_SITE_CACHE_DIR"] = str(folder / "site")
+            measure = _measure_whole if options.whole else _measure_size
             for stages in options.sizes:
-                _measure_size(folder, stages, with_dvc=stages <= options.dvc_limit, environment=environment)
+                measure(folder, stages, with_dvc=stages <= options.dvc_limit, environment=environment)
 
 
 def _options() -> argparse.Namespace:
@@ -68,6 +76,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--dvc-limit", type=int, default=1000, help="largest size that `dvc repro` runs too: it takes minutes"
     )
+    parser.add_argument("--whole", action="store_true", help="measure a run of all stages, from nothing")
     return parser.parse_args()
 
 
@@ -97,6 +106,18 @@ def _measure_size(folder: Path, stages: int, *, with_dvc: bool, environment: Map
         for side in projects
     }
     _report("run", stages, many, **overheads, server_ms_a_stage=_ms(server_s["inkflow"], MANY))
+
+
+def _measure_whole(folder: Path, stages: int, *, with_dvc: bool, environment: Mapping[str, str]) -> None:
+    """Run all stages of a graph of this size on both sides, in projects without records."""
+    costs: dict[str, Cost] = {}
+    before = _server_s()
+    for side in ("inkflow", "dvc") if with_dvc else ("inkflow",):
+        project = folder / f"whole-{side}-{stages}"
+        graphs.layers(project, LAYERS, stages // LAYERS, 0)
+        costs[side] = _cost(COMMANDS[side], project, environment)
+    each = {f"{side}_ms_a_stage": _ms(cost.processor_s, stages) for side, cost in costs.items()}
+    _report("whole", stages, costs, **each, server_ms_a_stage=_ms(_server_s() - before, stages))
 
 
 def _run_readers(
