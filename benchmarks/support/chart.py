@@ -47,6 +47,7 @@ def _panel(axes: Axes, lines: Sequence[Mapping[str, Any]], figure_name: str, tit
         axes.plot(*zip(*points, strict=True), "o-", color=colour, label=NAMES[side])
     axes.set(xlabel="stages")
     axes.set_title(title, fontsize=10)
+    axes.set_xscale("log")  # sizes differ by a factor of 30: their labels would touch
     axes.set_xticks(sorted({line["stages"] for line in lines}))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.minorticks_off()
