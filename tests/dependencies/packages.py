@@ -87,10 +87,11 @@ def normal(name: str) -> str:
 
 def licence(found: metadata.PackageMetadata) -> str:
     """The licence that the metadata of a package state: an expression, else classifiers, else the field of old."""
-    if expression := found.get("License-Expression"):
-        return expression
-    classifiers = [text.rpartition(" :: ")[2] for text in found.get_all("Classifier", []) if "License ::" in text]
-    stated = [text for text in classifiers if text in SPDX] or [(found.get("License") or "").split("\n")[0].strip()]
+    if expressions := found.get_all("License-Expression"):
+        return str(expressions[0])
+    classifiers = [text.rpartition(" :: ")[2] for text in found.get_all("Classifier") or [] if "License ::" in text]
+    field = [str(text).split("\n")[0].strip() for text in found.get_all("License") or [""]]
+    stated = [text for text in classifiers if text in SPDX] or field
     return " OR ".join(dict.fromkeys(SPDX.get(text, text) for text in stated))
 
 
