@@ -6,7 +6,10 @@ from functools import cache
 from importlib import metadata
 from typing import NamedTuple
 
-from license_expression import ExpressionError, get_spdx_licensing
+from license_expression import (  # type: ignore[import-untyped]  # comes with pip-audit
+    ExpressionError,
+    get_spdx_licensing,
+)
 
 from tests.support.root import ROOT
 
