@@ -2,7 +2,7 @@
 #   docker build --tag inkflow:cpu .
 #   docker build --tag inkflow:gpu --build-arg EXTRA=gpu .
 # TensorFlow brings CUDA as packages; of the host it needs the driver alone (NVIDIA Container Toolkit).
-FROM python:3.12-slim-bookworm
+FROM python:3.12-slim-bookworm@sha256:782412e85d0f0984994c290652577d4018aff08145c85b262bb63dc0c7522254
 
 # git clones the commit that a run is pinned to; openssh-client reaches DVC remotes over SSH; tini passes on signals
 RUN apt-get update \

@@ -21,7 +21,7 @@ unexport VIRTUAL_ENV PYTHONHOME
 # TensorFlow's download is large: a slow line needs more than uv's 30 seconds.
 export UV_HTTP_TIMEOUT ?= 180
 
-.PHONY: help setup run test test-farm test-newest lint bench schema architecture lock ci ci-check ci-run ci-comment clean distclean
+.PHONY: help setup run test test-farm test-newest lint bench schema architecture licences bill audit lock ci ci-check ci-run ci-comment clean distclean
 
 help: ## list the targets
 	@echo "usage: make TARGET"
@@ -48,6 +48,7 @@ lint: $(READY) ## check style, types, generated files and what must not be in th
 	@lint-imports --no-cache --no-logo >$(VENV)/imports.log || { cat $(VENV)/imports.log; exit 1; }
 	@python -m stages.params.generate --check
 	@python -m tests.architecture.document --check
+	@python -m tests.dependencies.document --check
 	@.ci/no-addresses
 
 bench: $(READY) ## measure, and write docs/benchmarks.md; BENCHMARKS="engine predict" for some, ARGS="--runs 3" for these
@@ -60,6 +61,15 @@ schema: $(READY) ## write params.schema.json and docs/parameters.md from the sch
 
 architecture: $(READY) ## write the drawing and the tables of docs/architecture.md from the code
 	@python -m tests.architecture.document
+
+licences: $(READY) ## write docs/dependencies.md, the licences of the locked packages
+	@python -m tests.dependencies.document
+
+bill: $(READY) ## write sbom.cdx.json, a software bill of materials (CycloneDX) of the locked packages
+	@python -m tests.dependencies.document --bill sbom.cdx.json
+
+audit: $(READY) ## compare the locked packages with the known vulnerabilities; needs the network
+	@python -m pip_audit --strict --requirement requirements.lock --disable-pip --no-deps --progress-spinner off
 
 lock: $(READY) ## resolve the dependencies again and write requirements.lock; ARGS=--upgrade for newer ones
 	@UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile --quiet --universal --generate-hashes \

@@ -2,6 +2,7 @@
 
 InkflowError
 ├── StageFailed          the program of a stage ended with an error; its exit code is kept
+├── UndeclaredInputs     a stage has read files of the project that are not among its dependencies
 ├── StageTimedOut        a stage exceeded its time limit
 ├── Interrupted          the run was interrupted
 ├── Pruned               a trial of a search was ended early, since others are better
@@ -46,6 +47,10 @@ class StageFailed(InkflowError):
         self.exit_code = code if code > 0 else EXIT_FAILED
         message = error_message(lines) or "\n".join(lines[-1:]) or "it printed no message"
         super().__init__(f"{stage} failed (exit code {code}): {message}")
+
+
+class UndeclaredInputs(InkflowError):
+    """A stage has read files of the project that are not among its dependencies; its policy forbids it."""
 
 
 class StageTimedOut(InkflowError):

@@ -21,6 +21,7 @@ from flows.core.errors import Interrupted, NotEnoughMemory
 from flows.engine import resources
 from flows.engine.display.plain import REASONS_PREFIX
 from flows.engine.interfaces import Pools, Repository
+from flows.engine.opened_files.record import UndeclaredCheck
 from flows.engine.planning.change_messages import FORCED, describe
 from flows.engine.policy import Policies, StagePolicy
 from flows.engine.preload_scheduler import PreloadScheduler
@@ -257,8 +258,11 @@ class Engine:
         if policy.pool is not None and self._pools is not None:
             return self._pools.run(command.stage, add_line, self._stop_event, force=self.run.options.force)
         variables = resources.environment(allocation.slots, self._jobs, allocation.gpus)
+        check = UndeclaredCheck(self._repository.root, command.stage, self.policies.of_undeclared(command.stage))
+        variables |= check.begin()
         command = replace(command, environment={**variables, **command.environment}, preload=policy.preload)
         self._commands.run(command, add_line, policy.timeout_s)
+        check.end(command, add_line)
         return ""
 
     def _set_prepared(self, *names: str) -> None:

@@ -91,6 +91,9 @@ class StagePolicy(BaseModel):
     cosmetic: Literal["record", "run"] | None = Field(
         None, description="what a change in comments, docstrings and formatting of its code does; that of all stages"
     )
+    undeclared: Literal["warn", "fail", "ignore"] | None = Field(
+        None, description="what a read file of the project does that is no dependency; that of all stages"
+    )
 
 
 DEFAULT = StagePolicy()
@@ -166,10 +169,17 @@ class Policies(BaseModel):
     cosmetic: Literal["record", "run"] = Field(
         "record", description="what a change in comments, docstrings and formatting of code does, of all stages"
     )
+    undeclared: Literal["warn", "fail", "ignore"] = Field(
+        "warn", description="what a file of the project does that a stage reads and does not name as a dependency"
+    )
 
     def runs_cosmetic_changes(self, stage: str) -> bool:
         """Returns True if a change of comments in the code of `stage` makes it run, as every change does for DVC."""
         return (self.of(stage).cosmetic or self.cosmetic) == "run"
+
+    def of_undeclared(self, stage: str) -> str:
+        """Returns what happens when `stage` has read a file of the project that is no dependency of it."""
+        return self.of(stage).undeclared or self.undeclared
 
     def of(self, stage: str) -> StagePolicy:
         """Returns the policy of `stage`."""
@@ -203,7 +213,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "pools": PoolLimits,
 }
 OWN_SECTION = re.compile(
-    r"^(stages|resources|workers|pools|assets|cosmetic|environment|other_results)\s*:", re.MULTILINE
+    r"^(stages|resources|workers|pools|assets|cosmetic|environment|other_results|undeclared)\s*:", re.MULTILINE
 )
 
 
@@ -242,7 +252,7 @@ def _has_policies(content: Any) -> bool:
             return True
         if nearest == ["environment"] and _is_environment(section):
             return True
-        if (nearest, type(section)) in ((["cosmetic"], str), (["assets"], bool)):
+        if (nearest, type(section)) in ((["cosmetic"], str), (["undeclared"], str), (["assets"], bool)):
             return True
         if nearest and nearest[0] in SECTIONS and isinstance(section, Mapping):
             model = SECTIONS[nearest[0]]

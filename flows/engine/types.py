@@ -51,6 +51,7 @@ class Command:
         folder: working directory.
         environment: variables that are added to the environment.
         preload: modules that may be imported ahead, in a process of which the command is then a fork.
+        declared: paths of the dependencies, files with parameters and outputs of the stage in the project.
     """
 
     stage: str
@@ -58,6 +59,7 @@ class Command:
     folder: str
     environment: Mapping[str, str] = field(default_factory=dict)
     preload: tuple[str, ...] = ()
+    declared: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

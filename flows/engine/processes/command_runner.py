@@ -13,6 +13,7 @@ import psutil
 
 from flows.core.errors import Interrupted, StageFailed, StageTimedOut
 from flows.core.redaction import mask
+from flows.engine.opened_files.record import python_path
 from flows.engine.processes.fork_client import Fork, ForkClient
 from flows.engine.processes.process_trees import GRACE_S, terminate_trees
 from flows.engine.processes.stage_output import StageOutput
@@ -163,9 +164,10 @@ class CommandRunner:
             terminate_trees([process.pid])
 
     def _environment(self) -> dict[str, str]:
-        """Returns the environment of the caller, in which `python` is this process's interpreter."""
+        """Returns the environment of the caller, with this process's `python`, which notes what it opens."""
         path = f"{Path(sys.executable).parent}{os.pathsep}{self._inherited.get('PATH', os.defpath)}"
-        return self._inherited | {"PATH": path, "PYTHONUNBUFFERED": "1", MARK: mark(self._root)}
+        own = {"PATH": path, "PYTHONPATH": python_path(self._inherited.get("PYTHONPATH"))}
+        return self._inherited | own | {"PYTHONUNBUFFERED": "1", MARK: mark(self._root)}
 
 
 def terminate_orphans(root: Path) -> list[str]:

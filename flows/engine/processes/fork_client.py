@@ -27,7 +27,7 @@ IMPORT_TIMEOUT_S = 120.0  # on a busy machine
 PROGRAM = Path(__file__).with_name("stage_fork_server.py")
 PLAIN_COMMAND = re.compile(r"python3? -m [\w.]+( [\w@%+=:,./ -]+)?")  # has no characters that a shell interprets
 PLAIN_SHELLS = ("sh", "dash", "bash")
-STAGE_VARIABLES = re.compile(f"DVC_.*|PREFECT_.*|PWD|{GPUS}")  # differ between stages and affect no import
+STAGE_VARIABLES = re.compile(f"DVC_.*|INKFLOW_OPENED|PREFECT_.*|PWD|{GPUS}")  # of a stage; they affect no import
 
 
 class ServerKey(NamedTuple):

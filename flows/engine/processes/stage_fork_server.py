@@ -21,7 +21,7 @@ from types import ModuleType
 from typing import NoReturn
 
 LIBRARIES = tuple(str(Path(prefix, "lib")) for prefix in (sys.prefix, sys.base_prefix))
-OWN_PACKAGES = ("flows", "stages")
+OWN_PACKAGES = ("flows", "sitecustomize", "stages")
 UNSAFE = ("onnxruntime",)  # they start a thread at import and wait for it, and a fork has no such thread
 
 
@@ -94,7 +94,8 @@ def main() -> NoReturn:
     parent, listener, folder, *names = sys.argv[1:]
     path = sys.path[:]
     sys.path.insert(0, str(Path(__file__).parents[3]))
-    from flows.engine.processes.fork_server import ForkServer  # late: the path is set only now
+    from flows.engine.opened_files.site import sitecustomize  # late: the path is set only now
+    from flows.engine.processes.fork_server import ForkServer
 
     server = ForkServer(socket.socket(fileno=int(listener)), lambda: os.getppid() == int(parent))
     unload_own_packages()
@@ -108,6 +109,7 @@ def main() -> NoReturn:
     gc.collect()
     gc.freeze()  # else the first garbage collection in a fork would write to all memory pages
     module, *arguments = server.serve(files).arguments[1:]  # without -m
+    sitecustomize.install()
     if numpy := sys.modules.get("numpy"):
         numpy.random.seed()  # else all forks would draw the same numbers; Python reseeds its own generator
     if not sys.flags.safe_path:
