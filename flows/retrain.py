@@ -39,6 +39,7 @@ from flows.retraining.branch import Branch, branch_name, check_free, write_branc
 from flows.retraining.comparison import Comparison, as_lines, compare_with_commit
 from flows.retraining.request import Retraining, propose
 from flows.scheduled import run_with_settings
+from flows.status.renewal import renews_status
 from flows.tasks.failure_state import failure_state
 from flows.tasks.own_settings import own_flow
 from flows.tasks.remote_sync import pull_run_cache, push_here, push_results
@@ -110,6 +111,7 @@ def read_source_digests(dataset: str | None, root: Path = Path()) -> SourceDiges
 
 
 @own_flow("watch-data")
+@renews_status
 def watch_data(dataset: str | None = None) -> State[Any]:
     """Check whether the data at their source changed, and send one event `inkflow.data.changed` per change.
 
@@ -153,6 +155,7 @@ def send_event(digests: SourceDigests) -> None:
 
 
 @own_flow("retrain")
+@renews_status
 def retrain(
     dataset: str | None = None, fallback: str | None = None, push: bool = True, branch: bool = False
 ) -> State[Any]:
