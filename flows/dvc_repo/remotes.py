@@ -69,19 +69,6 @@ def require_remote(root: Path) -> None:
         raise NoRemote
 
 
-def has_objects(root: Path, digests: Sequence[str]) -> set[str]:
-    """Return those of the hashes whose objects the default remote has; none of them without a remote.
-
-    Raises:
-        RemoteFailed: the remote cannot be read.
-    """
-    with _open_repo(root) as repo:
-        if not default_remote_of(repo)[0]:
-            return set()
-        remote = repo.cloud.get_remote_odb(command="status", hash_name=HASH)
-        return {digest for digest in digests if remote.exists(digest)}
-
-
 def push(root: Path, targets: Sequence[str] = ()) -> int:
     """Upload the outputs of `targets` (all when empty) that dvc.lock names, and return the number of uploaded files.
 

@@ -65,20 +65,16 @@ def _missing(root: Path, digests: list[str]) -> dict[str, str]:
 
     The remote is asked for REMOTE_S at most.
     """
-    from flows.dvc_repo.versions.artifacts import cached_files  # late: DVC takes 0.5 s to import
+    from flows.dvc_repo.versions.artifacts import cached_files, in_remote  # late: DVC takes 0.5 s to import
 
     with cached_files(root) as find:
         absent = [digest for digest in digests if digest and find(digest) is None]
     states = dict.fromkeys(absent, "not known")
 
     def ask() -> None:
-        from flows.dvc_repo.remotes import has_objects  # late, as above
-
-        try:
-            found = has_objects(root, absent)
-        except InkflowError:
-            return
-        states.update({digest: "in the remote" if digest in found else "missing" for digest in absent})
+        found = in_remote(root, absent)
+        if found is not None:
+            states.update({digest: "in the remote" if digest in found else "missing" for digest in absent})
 
     if absent:
         thread = Thread(target=ask, name="remote", daemon=True)
