@@ -21,7 +21,7 @@ unexport VIRTUAL_ENV PYTHONHOME
 # TensorFlow's download is large: a slow line needs more than uv's 30 seconds.
 export UV_HTTP_TIMEOUT ?= 180
 
-.PHONY: help setup run test test-farm test-newest lint bench schema architecture licences bill audit lock ci ci-check ci-run ci-comment clean distclean
+.PHONY: help setup run test test-farm test-newest lint bench schema architecture licences bill audit lock ci ci-check ci-run ci-comment ci-promote clean distclean
 
 help: ## list the targets
 	@echo "usage: make TARGET"
@@ -94,6 +94,9 @@ ci-run: $(READY) ## the pipeline with the DVC remote, where there is one, and th
 
 ci-comment: $(READY) ## the summaries of both lanes as one comment on the job's pull or merge request
 	@inkflow ci comment
+
+ci-promote: $(READY) ## after the merge of a branch retrain/...: promote its models; ARGS names the stage, prod without
+	@inkflow ci promote $(ARGS)
 
 clean: ## remove what tools leave behind; results, DVC's cache and .venv stay
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info

@@ -26,6 +26,7 @@ from flows.engine.run import RUN_ITSELF, Run
 from flows.prefect_server.automations import HEARTBEAT_EVENT
 from flows.prefect_server.environment import HEARTBEAT_S
 from flows.prefect_server.server_check import configured_url
+from flows.status.renewal import renews_status
 from flows.tasks.artifacts import publish_report, publishing
 from flows.tasks.cancellation import watch_for_cancellation
 from flows.tasks.failure_state import failure_state
@@ -48,7 +49,12 @@ def run_as_flow(engine: Engine, arguments: dict[str, Any]) -> State[Any]:
 
     `arguments` are shown as the run's parameters.
     """
-    return run_flow(NAME, lambda: run_stages(engine), arguments, engine.run.display)
+
+    def body() -> State[Any]:
+        return run_stages(engine)
+
+    renewing = body if engine.run.temporary_server else renews_status(body)  # whose page ends with the run
+    return run_flow(NAME, renewing, arguments, engine.run.display)
 
 
 def run_flow(name: str, body: Callable[[], State[Any]], arguments: dict[str, Any], display: Display) -> State[Any]:

@@ -4,12 +4,13 @@
                                        any other sender of the event ──^
 
 The event carries no data: each flow reads the digests from the source itself. `retrain` runs in a clone of the project;
-a person decides whether params.yaml gets the new digests, with `dvc exp apply`.
+a person decides whether params.yaml gets the new digests, with `dvc exp apply` or by merging the branch.
 """
 
 import json
 import tempfile
 from collections.abc import Mapping
+from contextlib import chdir
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,18 +19,33 @@ from prefect import get_client, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.events import Event, Resource
 from prefect.exceptions import PrefectHTTPStatusError
-from prefect.states import Completed
+from prefect.states import Completed, Failed
 from prefect.variables import Variable
+from ruamel.yaml.error import YAMLError
 
 from flows.core.errors import ProgramFailed
+from flows.core.file_lock import run_lock
+from flows.core.git import git_text
+from flows.core.params_edit import PATH as PARAMS
+from flows.core.params_edit import apply_settings
 from flows.core.redaction import mask
 from flows.core.stage_program import run_program
-from flows.engine.run import Options, Run
+from flows.dvc_repo.repository import Repository
+from flows.dvc_repo.versions.experiments import ProjectClones, stage_results
+from flows.engine.run import GATES, Options, Run
+from flows.engine.shared_slots import SHARING
+from flows.pipeline import run_stages
+from flows.retraining.branch import Branch, branch_name, check_free, write_branch
+from flows.retraining.comparison import Comparison, as_lines, compare_with_commit
+from flows.retraining.request import Retraining, propose
 from flows.scheduled import run_with_settings
+from flows.status.renewal import renews_status
 from flows.tasks.failure_state import failure_state
 from flows.tasks.own_settings import own_flow
-from flows.tasks.remote_sync import pull_run_cache, push_results
-from stages.base.errors import InkflowError
+from flows.tasks.remote_sync import pull_run_cache, push_here, push_results
+from flows.workers.local_engine import start_engine
+from stages.base.errors import InkflowError, InvalidInput
+from stages.base.yaml_text import parse_yaml
 
 DATA_CHANGED = "inkflow.data.changed"
 
@@ -53,6 +69,16 @@ class SourceDigests(NamedTuple):
     def changed(self) -> Mapping[str, str]:
         """Digests at the source that differ from params.yaml."""
         return {name: value for name, value in self.present.items() if self.recorded.get(name) != value}
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """The digests at the source, by their keys in params.yaml."""
+        return {f"datasets.{self.dataset}.sha256.{name}": value for name, value in self.present.items()}
+
+    @property
+    def public_sentence(self) -> str:
+        """The comparison in one sentence without the source, which may be a folder of this machine."""
+        return f"{', '.join(self.changed)} of {self.dataset} changed at the source"
 
     @property
     def sentence(self) -> str:
@@ -85,6 +111,7 @@ def read_source_digests(dataset: str | None, root: Path = Path()) -> SourceDiges
 
 
 @own_flow("watch-data")
+@renews_status
 def watch_data(dataset: str | None = None) -> State[Any]:
     """Check whether the data at their source changed, and send one event `inkflow.data.changed` per change.
 
@@ -128,22 +155,98 @@ def send_event(digests: SourceDigests) -> None:
 
 
 @own_flow("retrain")
-def retrain(dataset: str | None = None, fallback: str | None = None, push: bool = True) -> State[Any]:
+@renews_status
+def retrain(
+    dataset: str | None = None, fallback: str | None = None, push: bool = True, branch: bool = False
+) -> State[Any]:
     """Bring the stages up to date with the digests of the data at their source, and record a DVC experiment.
 
     Args:
         dataset: one of `datasets` in params.yaml; the chosen one if empty.
         fallback: data set to use if this one becomes unavailable before it is downloaded.
         push: push outputs and run cache to DVC's default remote, if there is one.
+        branch: commit the result to a branch `retrain/...` in place of an experiment, and open a pull or merge request
+            for it, where Git has a remote and the environment the token of a forge.
     """
     try:
         digests = read_source_digests(dataset)
+        get_run_logger().info(digests.sentence)
+        if not digests.changed:
+            return Completed(name="Cached", message=f"nothing to do: {digests.sentence}")
+        chosen = _committed_dataset(Path()) if branch else None
+        if chosen == digests.dataset:
+            return _retrain_to_branch(digests, fallback, push)
     except InkflowError as error:
         return failure_state(error)
-    get_run_logger().info(digests.sentence)
-    if not digests.changed:
-        return Completed(name="Cached", message=f"nothing to do: {digests.sentence}")
-    settings = {f"datasets.{digests.dataset}.sha256.{name}": value for name, value in digests.present.items()}
-    edits = settings | {"dataset": digests.dataset}
+    if branch:
+        get_run_logger().warning(
+            f"no branch is made, but an experiment: the committed params.yaml chooses {chosen}, not {digests.dataset}"
+        )
+    edits = digests.settings | {"dataset": digests.dataset}
     state = run_with_settings(edits, Run(options=Options(pull=pull_run_cache()), fallback=fallback))
     return push_results(state) if push else state
+
+
+def _committed_dataset(root: Path) -> object:
+    """Return the data set that params.yaml chooses at the commit that is checked out; None if it chooses none."""
+    try:
+        params = parse_yaml(git_text(["show", f"HEAD:./{PARAMS}"], root))
+    except (YAMLError, ValueError) as error:
+        raise InvalidInput(f"the committed {PARAMS} cannot be read: {error}; commit a readable one") from error
+    return params.get("dataset") if isinstance(params, dict) else None
+
+
+def _retrain_to_branch(digests: SourceDigests, fallback: str | None, push: bool) -> State[Any]:
+    """Run the stages with new digests in a clone of the commit, and make a branch of the result.
+
+    Raises:
+        InkflowError: the project cannot be cloned, or the branch cannot be made.
+    """
+    if fallback:
+        raise InvalidInput(f"fallback {fallback}: a branch is for the new data themselves; leave out one of the two")
+    root, log = Path.cwd(), get_run_logger()
+    name = branch_name(digests.dataset, digests.present)
+    check_free(root, name)
+    clones = ProjectClones(root, committed=True)
+    clones.folder.mkdir(parents=True, exist_ok=True)
+    run = Run(options=Options(pull=pull_run_cache()), in_clone=True, sharing=root / SHARING)
+    with run_lock(clones.folder, run.display.note):
+        clones.remove_leftovers()
+        with clones.clone("run") as project:
+            clones.copy_origin(project)
+            with chdir(project):
+                run.params = apply_settings(digests.settings, Path())
+                state = run_stages(start_engine(run))
+                if set(run.errors) - {GATES}:
+                    return state
+                made = _commit(root, name, clones.commit, digests)
+                if made is None:
+                    return state.model_copy(update={"message": f"{state.message}; the result is as committed"})
+                branch, comparison = made
+                log.info("\n".join(as_lines(comparison)))
+                where = f"{state.message}; committed to the branch {branch.name} in {root}"
+                pushed = push_here() if push else None
+    if pushed is not None and not pushed.is_completed():
+        return Failed(message=f"{where}; it is only here, since its files were not pushed: {pushed.message}")
+    if not push:
+        return state.model_copy(update={"message": f"{where}; it is only here, since push is false"})
+    files = "Its files are in the DVC remote" if pushed else "No DVC remote is configured: its files are on one machine"
+    done = Retraining(digests.dataset, digests.public_sentence, files, comparison)
+    try:
+        message = f"{where}; {propose(root, branch, done)}"
+    except InkflowError as error:
+        return Failed(message=mask(f"{where}; {error}"))
+    return state.model_copy(update={"message": mask(message)})
+
+
+def _commit(root: Path, name: str, base: str, digests: SourceDigests) -> tuple[Branch, Comparison] | None:
+    """Commit the results in the current folder, a clone, to the branch; return None if they are those of `base`."""
+    with Repository() as repository:
+        outputs = [output for stage in repository.stages([]) for output in stage.outputs]
+    tree = stage_results(outputs)
+    if tree == git_text(["rev-parse", f"{base}^{{tree}}"], root):
+        return None
+    comparison = compare_with_commit(Path(), base)
+    message = Retraining(digests.dataset, digests.public_sentence, "", comparison).commit_message
+    digest = name.rpartition("-")[2]
+    return write_branch(root, Path(), name, base, tree, message, digest), comparison

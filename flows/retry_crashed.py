@@ -14,12 +14,14 @@ from pydantic import Field
 
 from flows.core.redaction import mask, mask_logs
 from flows.prefect_server.crashes import ERROR_LEVEL, GAVE_UP, crash_reason
+from flows.status.renewal import renews_status
 from flows.tasks.own_settings import own_flow
 
 mask_logs()
 
 
 @own_flow("retry-crashed")
+@renews_status
 def retry_crashed(run: str, tries: Annotated[int, Field(ge=1, le=100)] = 3) -> State[Any]:
     """Start a crashed run again; the stages that it finished are cached.
 

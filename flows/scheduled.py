@@ -15,6 +15,7 @@ from flows.engine.run import GATES, Options, Run
 from flows.engine.shared_slots import SHARING
 from flows.experiments.grid import Combination, check_combinations, parameter_keys
 from flows.pipeline import NAME, run_stages, show_notice
+from flows.status.renewal import renews_status
 from flows.tasks.failure_state import failure_state
 from flows.tasks.own_settings import own_flow
 from flows.tasks.remote_sync import pull_run_cache, push_results
@@ -23,6 +24,7 @@ from stages.base.errors import InkflowError
 
 
 @own_flow(NAME)
+@renews_status
 def scheduled(
     targets: list[str] | None = None,
     settings: dict[str, Any] | None = None,

@@ -13,6 +13,7 @@ from flows.core.stage_program import program_command
 from flows.engine.processes.command_runner import CommandRunner
 from flows.engine.types import Command
 from flows.registry.address import model_folder
+from flows.status.renewal import renews_status
 from flows.tasks.artifacts import publish_scores, publishing
 from flows.tasks.failure_state import failure_state
 from flows.tasks.own_settings import own_flow
@@ -22,6 +23,7 @@ mask_logs()
 
 
 @own_flow("score")
+@renews_status
 def score(
     model: str, folder: str = "inbox", out: str = "scores/scores.parquet", raw: bool = False, anyway: bool = False
 ) -> State[Any]:

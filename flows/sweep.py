@@ -17,6 +17,7 @@ from flows.experiments.sweep_runner import SweepRunner
 from flows.experiments.trials import GridTrials
 from flows.pipeline import run_flow
 from flows.prefect_server.server_check import configured_url
+from flows.status.renewal import renews_status
 from flows.tasks.artifacts import publish_search, publishing
 from flows.tasks.cancellation import watch_for_cancellation
 from flows.tasks.own_settings import own_flow
@@ -26,6 +27,7 @@ NAME = "sweep"
 
 
 @own_flow(NAME)
+@renews_status
 def sweep(combinations: list[dict[str, Any]], targets: list[str] | None = None, jobs: int | None = None) -> State[Any]:
     """Run combinations of parameters in parallel, and record each as a DVC experiment.
 

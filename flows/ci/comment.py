@@ -6,23 +6,17 @@ such a job, a line says that no comment is written.
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import httpx
-
-from flows.core.errors import CommentFailed
+from flows.ci import forge
+from flows.core.errors import CommentFailed, ForgeFailed
 from flows.core.redaction import mask
 from stages.base.errors import EXIT_DONE, InvalidInput
 
 MARK = "<!-- inkflow ci -->"  # invisible first line by which the comment is found again
-TIMEOUT_S = 30.0
-CONNECT_RETRIES = 3
 MAX_CHARACTERS = 60_000  # GitHub accepts 65,536
-PAGE_SIZE = 100
-MAX_PAGES = 50
 
 
 @dataclass(frozen=True)
@@ -74,35 +68,18 @@ def _comment_body(files: Sequence[Path]) -> str:
 
 def _write_comment(api: CommentApi, body: str) -> str:
     """Creates the comment, or updates the existing one; returns a line that says which."""
-    transport = httpx.HTTPTransport(retries=CONNECT_RETRIES)
     try:
-        with httpx.Client(headers=dict(api.headers), timeout=TIMEOUT_S, transport=transport) as client:
-            number = next((item["id"] for item in _list_comments(client, api) if item["body"].startswith(MARK)), None)
+        with forge.client(api.headers) as session:
+            comments = forge.pages(session, api.permission, api.list_url)
+            number = next((item["id"] for item in comments if item["body"].startswith(MARK)), None)
             if number is None:
-                _request(client, api, "POST", api.list_url, json={"body": body})
+                forge.request(session, api.permission, "POST", api.list_url, json={"body": body})
                 return "comment created"
-            _request(client, api, api.update_method, f"{api.item_url}/{number}", json={"body": body})
+            url = f"{api.item_url}/{number}"
+            forge.request(session, api.permission, api.update_method, url, json={"body": body})
             return "comment updated"
-    except httpx.HTTPError as error:
-        raise CommentFailed(f"{httpx.URL(api.list_url).host} cannot be reached ({error})") from error
-
-
-def _list_comments(client: httpx.Client, api: CommentApi) -> Iterator[dict[str, Any]]:
-    for page in range(1, MAX_PAGES + 1):
-        comments = _request(client, api, "GET", api.list_url, params={"per_page": PAGE_SIZE, "page": page})
-        yield from comments
-        if len(comments) < PAGE_SIZE:
-            return
-
-
-def _request(client: httpx.Client, api: CommentApi, method: str, url: str, **content: Any) -> Any:
-    response = client.request(method, url, **content)
-    if not response.is_success:
-        raise CommentFailed(f"{method} {url} was answered {response.status_code}: the token needs {api.permission}")
-    try:
-        return response.json()
-    except ValueError as error:
-        raise CommentFailed(f"{method} {url} was answered with something that is not JSON") from error
+    except ForgeFailed as error:
+        raise CommentFailed(str(error)) from error
 
 
 def _find_comment_api(environment: Mapping[str, str]) -> CommentApi | str:
@@ -118,13 +95,12 @@ def _github_api(environment: Mapping[str, str]) -> CommentApi | str:
     number = _pull_request(Path(environment.get("GITHUB_EVENT_PATH", "")))
     if number is None:
         return "this job has no pull request"
-    token = environment.get("GITHUB_TOKEN") or environment.get("GH_TOKEN")
+    token = forge.github_token(environment)
     if not token:
         return "GITHUB_TOKEN is not set"
-    issues = f"{environment['GITHUB_API_URL']}/repos/{environment['GITHUB_REPOSITORY']}/issues"
-    headers = {"Authorization": f"Bearer {token}", "Accept": "application/vnd.github+json"}
-    permission = "the permission `pull-requests: write`"
-    return CommentApi(f"{issues}/{number}/comments", f"{issues}/comments", headers, "PATCH", permission)
+    repository = forge.github_forge(environment["GITHUB_API_URL"], environment["GITHUB_REPOSITORY"], token)
+    issues, permission = f"{repository.url}/issues", "the permission `pull-requests: write`"
+    return CommentApi(f"{issues}/{number}/comments", f"{issues}/comments", repository.headers, "PATCH", permission)
 
 
 def _pull_request(event: Path) -> int | None:
@@ -143,5 +119,6 @@ def _gitlab_api(environment: Mapping[str, str]) -> CommentApi | str:
     token = environment.get("INKFLOW_GITLAB_TOKEN")
     if not token:
         return "INKFLOW_GITLAB_TOKEN is not set; a job's own token cannot write comments (docs/ci.md)"
-    notes = f"{environment['CI_API_V4_URL']}/projects/{environment['CI_PROJECT_ID']}/merge_requests/{number}/notes"
-    return CommentApi(notes, notes, {"PRIVATE-TOKEN": token}, "PUT", "the scope `api` and the role Reporter")
+    project = forge.gitlab_forge(environment["CI_API_V4_URL"], environment["CI_PROJECT_ID"], token)
+    notes = f"{project.url}/merge_requests/{number}/notes"
+    return CommentApi(notes, notes, project.headers, "PUT", "the scope `api` and the role Reporter")

@@ -153,6 +153,9 @@ def ci(verb: argparse.ArgumentParser) -> None:
         "(GitLab) of this job. Later calls update that comment. Elsewhere, print the reason and do nothing.",
     )
     lane.add_argument("files", nargs="*", type=Path, help=f"summaries (default: those in {CI_FOLDER})")
+    text = "after the merge of a branch retrain/..., promote the models that hold STAGE"
+    lane = lanes.add_parser("promote", help=text, description=f"{text[0].upper()}{text[1:]}, and push the tags.")
+    lane.add_argument("stage", nargs="?", metavar="STAGE", default="prod", help="(default: prod)")
 
 
 def up(verb: argparse.ArgumentParser) -> None:

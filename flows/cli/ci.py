@@ -15,4 +15,8 @@ def ci(arguments: argparse.Namespace) -> int:
     if arguments.lane == "run":
         run_arguments = arguments.arguments[1:] if arguments.arguments[:1] == ["--"] else arguments.arguments
         return run_lane(Path(), arguments.out, run_arguments, push=arguments.push)
+    if arguments.lane == "promote":
+        from flows.cli.models.merged import promote_merged  # late: GTO takes 0.3 s to import
+
+        return promote_merged(Path(), arguments.stage)
     return comment(arguments.files or sorted(CI_FOLDER.glob("*.md")))

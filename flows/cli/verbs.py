@@ -79,6 +79,11 @@ VERBS = {
     ),
     "ci": Verb("run a lane of CI: check, run, or the comment on a pull request", "flows.cli.ci:ci"),
     "up": Verb("start a Prefect server, pools, workers and deployments, until Ctrl-C", "flows.prefect_server.up:up"),
+    "status": Verb(
+        "show what is in use, what runs and waits, and what needs a person",
+        "flows.cli.status:status",
+        "flows.cli.status:add_arguments",
+    ),
     "prune": Verb("remove the files of old runs: run cache, checkpoints, Prefect's records", "flows.cli.prune:prune"),
     "doctor": Verb("check this machine, and show how to fix problems", "flows.cli.doctor:doctor"),
     "completion": Verb("print the completion script of a shell", "flows.cli.completion:completion", anywhere=True),

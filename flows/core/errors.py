@@ -17,7 +17,9 @@ InkflowError
 ├── PromotionRefused     a model may not have the stage: uncommitted, outdated, failed or worse
 ├── RemoteFailed         the DVC remote cannot be reached or used
 ├── TransferFailed       the DVC remote could not send or store the files of one stage
-├── CommentFailed        the comment on a pull or merge request could not be written
+├── ForgeFailed          GitHub or GitLab refused a request, could not be reached, or answered with something else
+│   └── CommentFailed    the comment on a pull or merge request could not be written
+├── BranchKept           the branch of a retraining could not be pushed, or its request not be opened
 ├── PoolFailed           no worker of a work pool finished a stage
 └── InvalidInput
     ├── CannotBeSent     a stage cannot run in a work pool: a worker cannot get its inputs or return its outputs
@@ -224,11 +226,26 @@ class RemoteFailed(InkflowError):
         )
 
 
-class CommentFailed(InkflowError):
+class ForgeFailed(InkflowError):
+    """GitHub or GitLab refused a request with the HTTP status `code`, could not be reached, or answered otherwise."""
+
+    def __init__(self, reason: str, code: int | None = None) -> None:
+        self.code = code
+        super().__init__(mask(reason))
+
+
+class CommentFailed(ForgeFailed):
     """The comment on a pull or merge request could not be written."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__(mask(f"the comment could not be written: {reason}"))
+        super().__init__(f"the comment could not be written: {reason}")
+
+
+class BranchKept(InkflowError):
+    """The local branch of a retraining is complete, but could not be pushed, or its request could not be opened."""
+
+    def __init__(self, branch: str, problem: object) -> None:
+        super().__init__(mask(f"the branch {branch} is kept here, but {problem}"))
 
 
 def error_message(lines: Iterable[str]) -> str:

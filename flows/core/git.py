@@ -40,6 +40,7 @@ def run_git(
     stdin: bytes = b"",
     allowed: Collection[int] = (),
     index: Path | None = None,
+    timeout_s: float | None = None,
 ) -> bytes:
     """Runs `git ARGUMENTS` in the folder `cwd` and returns its standard output.
 
@@ -49,9 +50,10 @@ def run_git(
         stdin: bytes for git's standard input.
         allowed: exit codes besides 0 that are an answer and no error.
         index: a file to use in place of the repository's index.
+        timeout_s: seconds after which git is ended, for commands that wait for a remote.
 
     Raises:
-        GitFailed: git failed or is not installed.
+        GitFailed: git failed, was ended, or is not installed.
     """
     names = set(os.environ) - LOCAL_VARIABLES
     environment = {name: os.environ.get(name, "") for name in names} | SETTINGS  # a thread may remove a variable
@@ -59,8 +61,16 @@ def run_git(
         environment["GIT_INDEX_FILE"] = str(index)
     try:
         done = subprocess.run(
-            ["git", *arguments], cwd=cwd, env=environment, input=stdin, capture_output=True, start_new_session=True
+            ["git", *arguments],
+            cwd=cwd,
+            env=environment,
+            input=stdin,
+            capture_output=True,
+            start_new_session=True,
+            timeout=timeout_s,
         )
+    except subprocess.TimeoutExpired as error:
+        raise GitFailed(arguments, f"the remote has not answered within {timeout_s:g} s") from error
     except OSError as error:
         raise GitFailed(arguments, str(error)) from error
     if done.returncode and done.returncode not in allowed:

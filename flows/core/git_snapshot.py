@@ -7,7 +7,7 @@ tree. The repository keeps its HEAD, index and configuration; a snapshot adds ob
 
 import hashlib
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,7 +114,22 @@ def take_snapshot(top: Path) -> Snapshot:
     return Snapshot(top, head, tree, files, {name: take_snapshot(top / name) for name in paths})
 
 
-def _entries(top: Path, tree: str) -> Iterator[Sequence[str]]:
+def committed_snapshot(top: Path) -> Snapshot:
+    """Returns a snapshot of the commit that is checked out, without later changes of the working tree at `top`.
+
+    Raises:
+        GitFailed: git cannot read the repository.
+        InvalidInput: there is no commit yet, or there are merge conflicts.
+    """
+    present = take_snapshot(top)
+    tree = git_text(["rev-parse", f"{present.head}^{{tree}}"], top)
+    changed = {name for _, _, name in set(_entries(top, present.tree)) - set(_entries(top, tree))}
+    files = {name: digest for name, digest in present.files.items() if name not in changed}
+    submodules = {name: committed_snapshot(top / name) for name in present.submodules if name not in changed}
+    return Snapshot(top, present.head, tree, files, submodules)
+
+
+def _entries(top: Path, tree: str) -> Iterator[tuple[str, str, str]]:
     """Yields mode, object and path of each entry of `tree`."""
     for line in git_names(["ls-tree", "-r", "-z", "--full-tree", tree], top):
         facts, _, name = line.partition("\t")

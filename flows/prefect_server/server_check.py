@@ -69,16 +69,9 @@ def _ask(url: str) -> tuple[int, bytes]:
     """Returns status and first bytes of the server's answer to a request for its version."""
     import httpx  # late, as above
 
-    headers: dict[str, str] = json.loads(_setting("PREFECT_CLIENT_CUSTOM_HEADERS") or "{}")
-    if key := _setting("PREFECT_API_KEY"):
-        headers["Authorization"] = f"Bearer {key}"
-    name, _, password = (_setting("PREFECT_API_AUTH_STRING") or "").partition(":")
-    options: dict[str, Any] = {"auth": (name, password)} if name else {}
-    if url.startswith("https:"):
-        options["verify"] = _certificates()
     deadline = time.monotonic() + TIMEOUT_S
     with httpx.Client(
-        headers=headers, timeout=TIMEOUT_S, trust_env=not is_loopback(url), follow_redirects=True, **options
+        timeout=TIMEOUT_S, trust_env=not is_loopback(url), follow_redirects=True, **login_options(url)
     ) as client:
         path = "health" if url.startswith(CLOUD) else "admin/version"
         with client.stream("GET", f"{url.rstrip('/')}/{path}") as response:
@@ -88,6 +81,21 @@ def _ask(url: str) -> tuple[int, bytes]:
                 if len(answer) > MAX_ANSWER_BYTES or time.monotonic() > deadline:
                     break
     return response.status_code, answer
+
+
+def login_options(url: str) -> dict[str, Any]:
+    """Returns the options of an httpx client that log in to the server at `url` as Prefect's own client does.
+
+    Raises:
+        OSError: The file with the certificates cannot be read; the message names the variable.
+        ValueError: The custom headers are not JSON.
+    """
+    headers: dict[str, str] = json.loads(_setting("PREFECT_CLIENT_CUSTOM_HEADERS") or "{}")
+    if key := _setting("PREFECT_API_KEY"):
+        headers["Authorization"] = f"Bearer {key}"
+    name, _, password = (_setting("PREFECT_API_AUTH_STRING") or "").partition(":")
+    options: dict[str, Any] = {"headers": headers} | ({"auth": (name, password)} if name else {})
+    return options | ({"verify": _certificates()} if url.startswith("https:") else {})
 
 
 def _certificates() -> ssl.SSLContext | Literal[False]:

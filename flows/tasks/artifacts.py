@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from prefect import get_run_logger
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+from prefect.context import FlowRunContext
 
 from flows.core.redaction import mask
 
@@ -33,6 +35,19 @@ def publishing(content: str, show: Callable[[str], None]) -> Iterator[None]:
         yield
     except Exception as error:  # noqa: BLE001 - Prefect's client documents no errors
         show(f"{content} not on Prefect's page: {mask(' '.join(str(error).split()))}")
+
+
+def publish_status(markdown: str) -> None:
+    """Create the artifact of the status for the current flow run: the newest version of its key is the present one."""
+    create_markdown_artifact(markdown, "inkflow-status", "What is in use, what runs and waits, what needs a person")
+
+
+def current_run() -> tuple[str, Callable[[str], None]] | None:
+    """Return the id of the current flow run and a function that writes a line into its log; None outside of a run."""
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None:
+        return None
+    return str(context.flow_run.id), get_run_logger().warning
 
 
 def publish_scores(counts: str, table: Path, rejected: Path) -> None:

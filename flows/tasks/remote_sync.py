@@ -35,10 +35,18 @@ def push_results(state: State[Any]) -> State[Any]:
 
     Nothing is pushed after a failed run, or without a default remote.
     """
-    if not state.is_completed() or remotes.default_remote(Path()) is None:
+    push = push_here() if state.is_completed() else None
+    if push is None or push.is_completed():
         return state
-    push = _run_task(PUSH, lambda: remotes.push_all(Path()))
-    return state if push.is_completed() else Failed(message=f"{state.message}; not pushed: {push.message}")
+    return Failed(message=f"{state.message}; not pushed: {push.message}")
+
+
+def push_here() -> State[Any] | None:
+    """Push outputs and run cache of the project in the current folder; return the state of the push.
+
+    None without a default remote.
+    """
+    return None if remotes.default_remote(Path()) is None else _run_task(PUSH, lambda: remotes.push_all(Path()))
 
 
 def _run_task(name: str, transfer: Callable[[], str]) -> State[Any]:

@@ -1,7 +1,7 @@
 """Artifacts that dvc.yaml names: their files, the stages that make them, and the hashes that dvc.lock has for them."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,9 @@ from dvc.repo import Repo
 from ruamel.yaml.error import YAMLError
 
 from flows.core.errors import PipelineInvalid
+from flows.dvc_repo.change_detection import HASH
 from flows.dvc_repo.dvc_errors import describe_error
+from flows.dvc_repo.remote.results import default_remote_of
 from flows.dvc_repo.repository import Repository
 from flows.engine.planning.plan import plan
 from flows.engine.types import Scope
@@ -85,6 +87,18 @@ def cached_files(root: Path) -> Iterator[CachedFile]:
             return path if path.is_file() else None
 
         yield find
+
+
+def in_remote(root: Path, digests: Sequence[str]) -> set[str] | None:
+    """Returns those of the MD5 hashes whose objects the default remote has, none without one; None if it is away."""
+    try:
+        with Repo(str(root)) as repo:
+            if not default_remote_of(repo)[0]:
+                return set()
+            remote = repo.cloud.get_remote_odb(command="status", hash_name=HASH)
+            return {digest for digest in digests if remote.exists(digest)}
+    except Exception:  # noqa: BLE001 - each kind of remote has a library with its own errors
+        return None
 
 
 def outdated_stages(root: Path, artifact: Artifact) -> list[str]:

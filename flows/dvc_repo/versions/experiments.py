@@ -22,7 +22,7 @@ from ruamel.yaml.error import YAMLError
 
 from flows.core.errors import DvcFailed, PipelineInvalid
 from flows.core.git import git_names, git_succeeds, git_text, is_in_repository, run_git
-from flows.core.git_snapshot import take_snapshot
+from flows.core.git_snapshot import committed_snapshot, take_snapshot
 from flows.core.params_edit import PATH as PARAMS
 from flows.dvc_repo.change_detection import files_of, path_of
 from flows.dvc_repo.dvc_config import write_local_config
@@ -34,13 +34,15 @@ from stages.base.yaml_text import parse_yaml
 CLONES = Path(".dvc/tmp/inkflow")
 NO_GC = ("-c", "gc.auto=0", "-c", "maintenance.auto=false")  # clones use the project's objects
 LOCK_FILES = ":(glob)**/dvc.lock"
+ENVIRONMENT_LOCK = "environment.lock"
 IDENTITY = {"user.name": "Inkflow", "user.email": "inkflow@localhost"}  # where git has none, as in a container
 
 
 class ProjectClones:
     """Makes clones of a project as it is when this object is created."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, committed: bool = False) -> None:
+        """Reads the project at `root`; with `committed`, clones have the files of its commit, without later changes."""
         try:
             with Repo(str(root)) as repo:
                 self._root = Path(repo.root_dir)
@@ -57,7 +59,7 @@ class ProjectClones:
         self._identity = {
             key: value for key, value in IDENTITY.items() if not git_text(["config", key], self._root, allowed=[1])
         }
-        self._snapshot = take_snapshot(Path(top))
+        self._snapshot = committed_snapshot(Path(top)) if committed else take_snapshot(Path(top))
         self._fetch_lock = threading.Lock()
 
     def remove_leftovers(self) -> None:
@@ -89,6 +91,11 @@ class ProjectClones:
             run_git(["config", "remote.origin.url", str(folder.resolve()) if folder.exists() else origin], project)
             fetch = [*NO_GC, "fetch", "--quiet", "--prune", "--no-tags", "--no-recurse-submodules"]
             run_git([*fetch, str(self._snapshot.top), f"+{branches}:{branches}"], project)
+
+    @property
+    def commit(self) -> str:
+        """The commit of the project that clones have checked out."""
+        return self._snapshot.head
 
     def entries(self) -> list[str]:
         """Return git's entries of the tracked files that a clone gets: mode, type and hash, a tab, and the path."""
@@ -165,13 +172,32 @@ def save_experiment(name: str, targets: Sequence[str], outputs: Sequence[str]) -
     Raises:
         DvcFailed: DVC could not save it.
     """
-    patterns = [LOCK_FILES, *(f":(literal){output}" for output in outputs)]
-    untracked = git_names(["ls-files", "-z", "--others", "--", *patterns], Path())
     try:
         with Repo() as repo:
-            uncached = {str(out) for out in repo.index.outs if not out.use_cache}
-            # DVC itself adds a new dvc.lock only at the top of the git repository.
-            included = [path for path in untracked if path in uncached or Path(path).name == "dvc.lock"]
+            included = _untracked_results(repo, outputs)
             repo.experiments.save(targets=list(targets), name=name, force=True, include_untracked=included)
     except DvcException as error:
         raise DvcFailed(f"DVC cannot save the experiment {name}: {error}") from error
+
+
+def stage_results(outputs: Sequence[str]) -> str:
+    """Add the state of the project in the current folder, which is a clone, to the index; return Git's tree of it.
+
+    Args:
+        outputs: outputs of the stages that ran; untracked ones that DVC does not cache are added.
+    """
+    with Repo() as repo:
+        included = _untracked_results(repo, outputs)
+    run_git(["add", "--update", "--", "."], Path())
+    if included:
+        run_git(["add", "--force", "--", *(f":(literal){path}" for path in included)], Path())
+    return git_text(["write-tree"], Path())
+
+
+def _untracked_results(repo: Repo, outputs: Sequence[str]) -> list[str]:
+    """Return the untracked files that belong to a commit of the `outputs`: dvc.lock, and what DVC does not cache."""
+    patterns = [LOCK_FILES, ENVIRONMENT_LOCK, *(f":(literal){output}" for output in outputs)]
+    untracked = git_names(["ls-files", "-z", "--others", "--", *patterns], Path())
+    uncached = {str(out) for out in repo.index.outs if not out.use_cache}
+    # DVC itself adds a new dvc.lock only at the top of the git repository.
+    return [path for path in untracked if path in uncached or Path(path).name in ("dvc.lock", ENVIRONMENT_LOCK)]

@@ -1,0 +1,77 @@
+"""`inkflow ci promote`: promotes the models of a retraining whose pull or merge request was merged."""
+
+import os
+from pathlib import Path
+
+from flows.ci import forge
+from flows.ci.pull_request import PullRequests
+from flows.core.redaction import mask
+from flows.dvc_repo import remotes
+from flows.dvc_repo.versions.artifacts import find_artifact
+from flows.registry.promotion import check_names, promote
+from flows.registry.tags import ModelVersion, Registry
+from flows.retraining.branch import PREFIX
+from stages.base.errors import EXIT_DONE, EXIT_FAILED, InkflowError
+
+
+def promote_merged(root: Path, stage: str) -> int:
+    """Promotes each model that holds the stage, if this job's commit is the merge of a retraining.
+
+    A model whose file has not changed keeps its version. One that is refused does not stop the others.
+
+    Raises:
+        ForgeFailed: the forge refuses, or cannot be reached.
+        RemoteFailed: the DVC remote cannot be read.
+    """
+    check_names(stage)
+    reason = _no_retraining()
+    if reason:
+        print(f"no promotion: {reason}")
+        return EXIT_DONE
+    if remotes.default_remote(root) is not None:
+        remotes.pull(root)
+    holders = [item for item in Registry(root).versions() if stage in item.stages]
+    if not holders:
+        print(f"no promotion: no version holds {stage}; `inkflow promote MODEL {stage} --push` gives it the first time")
+    return EXIT_FAILED if [item for item in holders if not _promote(root, item, stage)] else EXIT_DONE
+
+
+def _no_retraining() -> str | None:
+    """Returns why this job's commit is no merge of a retraining; None if it is."""
+    job = forge.forge_of_job(os.environ)
+    if isinstance(job, str):
+        return job
+    repository, commit = job
+    forge.lend_token(repository, _push_address())
+    with forge.client(repository.headers) as session:
+        merged = PullRequests(session, repository).merged_branches(commit)
+    if any(branch.startswith(PREFIX) for branch in merged):
+        return None
+    return f"commit {commit[:10]} is no merge of a branch {PREFIX}..."
+
+
+def _push_address() -> str:
+    """Returns the address to which this job's tags are pushed.
+
+    GitLab's own clone has an address with the job's token, which may not push: git is given the project's plain one.
+    """
+    project = os.environ.get("CI_PROJECT_URL")
+    if os.environ.get("GITLAB_CI") and project:
+        forge.set_git_option("remote.origin.pushurl", f"{project}.git")
+        return f"{project}.git"
+    return f"{os.environ.get('GITHUB_SERVER_URL', '')}/{os.environ.get('GITHUB_REPOSITORY', '')}"
+
+
+def _promote(root: Path, holder: ModelVersion, stage: str) -> bool:
+    """Promotes the model that holds the stage; prints a line, and returns False if the model is refused."""
+    model = holder.model
+    try:
+        if find_artifact(root, model).hash == holder.trailers.get("MD5"):
+            print(f"{model} {holder.version} stays in {stage}: its file has not changed")
+            return True
+        done = promote(root, model, stage, version=None, force=None, push=True)
+    except InkflowError as error:
+        print(mask(f"{model} {holder.version} stays in {stage}: {error}"))
+        return False
+    print(f"{model} {done.version} is in {stage} in place of {holder.version}")
+    return True

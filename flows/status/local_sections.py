@@ -1,0 +1,100 @@
+"""Sections from files of the project: its data, its gates, its runs on this machine, its disk."""
+
+import hashlib
+import json
+import shutil
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from flows.core.commit import file_sha256
+from flows.core.file_lock import is_run_locked
+from flows.core.gates import RECORD, count_statuses, failed_gates
+from flows.status.parts import Need, Section, duration
+
+DESCRIPTION = Path("data/raw/dataset.json")
+RWLOCK = Path(".dvc/tmp/rwlock")
+CLONES = Path(".dvc/tmp/inkflow")  # of sweeps, and of runs with parameters of their own
+FULL = 0.95  # share of a disk that is used
+RESERVE = 2_000_000_000  # bytes: above it a nearly full disk still takes a run
+
+
+def data_section(root: Path, now: datetime) -> Section | None:
+    """The data set in the workspace: its name, the digest of its arrays, and since when it lies there."""
+    path = root / DESCRIPTION
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+        digests = {name: array["sha256"] for name, array in sorted(description["arrays"].items())}
+        name = str(description["name"])
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return None
+    digest = hashlib.sha256(json.dumps(digests).encode()).hexdigest()
+    since = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    facts = {"name": name, "digest": digest, "arrays": digests, "since": since.isoformat(timespec="seconds")}
+    return Section("data", (f"{name} {digest[:10]}, here for {duration((now - since).total_seconds())}",), facts)
+
+
+def gates_section(root: Path) -> Section | None:
+    """The gates of the present workspace, as the stage `report` recorded them."""
+    try:
+        record = json.loads((root / RECORD).read_text(encoding="utf-8"))
+        failed, counts = failed_gates(record), count_statuses(record)
+        other = [name for name, digest in record["models"].items() if _is_other(root, name, digest)]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return None
+    numbers = ", ".join(f"{number} {status}" for status, number in counts.items() if number) or "none is set"
+    facts = {"passed": not failed, "counts": counts, "failed": failed, "outdated": other}
+    if other:
+        line = f"of earlier models ({', '.join(other[:3])} changed since): `inkflow run report`"
+        return Section("gates", (line,), facts)
+    if not failed:
+        return Section("gates", (numbers,), facts)
+    what = f"{len(failed)} gate{'s' * (len(failed) > 1)} failed: {failed[0]}"
+    need = Need(what, "`inkflow check` lists them; `inkflow report --open`")
+    return Section("gates", (numbers, *failed), facts, (need,))
+
+
+def _is_other(root: Path, model: str, digest: str) -> bool:
+    path = root / "models" / model / "model.onnx"
+    return path.is_file() and file_sha256(path) != digest
+
+
+def local_runs(root: Path) -> list[str]:
+    """Returns a line for each process that runs stages of this project, and for a run that is under way in it."""
+    writers: dict[int, list[str]] = {}
+    with suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
+        for path, use in json.loads((root / RWLOCK).read_text(encoding="utf-8")).get("write", {}).items():
+            writers.setdefault(int(use["pid"]), []).append(Path(path).name)
+    lines = [
+        f"process {pid} writes {', '.join(sorted(names)[:3])}{' and more' if len(names) > 3 else ''}"
+        for pid, names in sorted(writers.items())
+        if psutil.pid_exists(pid)
+    ]
+    if not lines and is_run_locked(root):
+        lines = ["a run is under way in this folder"]
+    return [*lines, *(["a sweep, or a run in a clone, is under way"] if is_run_locked(root / CLONES) else [])]
+
+
+def disk_section(root: Path) -> Section | None:
+    """The room on the disk of DVC's cache; counting a large cache would take too long."""
+    cache = next((path for path in (root / ".dvc/cache", root) if path.exists()), root)
+    try:
+        usage = shutil.disk_usage(cache)
+    except OSError:
+        return None
+    line = f"{_size(usage.free)} free of {_size(usage.total)}, where the project lies"
+    is_full = usage.used / usage.total > FULL and usage.free < RESERVE
+    needs = [Need(f"the disk is full: {_size(usage.free)} free", "`inkflow prune --older-than 30d --dry-run`")]
+    facts: Any = {"free_bytes": usage.free, "total_bytes": usage.total}
+    return Section("disk", (line,), facts, tuple(needs if is_full else []))
+
+
+def _size(number: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if number < 1000:
+            return f"{number:.3g} {unit}"
+        number /= 1000
+    return f"{number:.3g} TB"

@@ -1,0 +1,199 @@
+"""What a Prefect server knows: deployments, their last runs, what runs and waits, pools and workers.
+
+The answers are kept in `.inkflow/status.json`, so that a status without the server can say what was known last.
+"""
+
+import json
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from flows.core.project import make_state_folder
+from flows.core.redaction import mask, mask_content
+from flows.prefect_server.credentials import ADDRESS_FILE, HOME, find_password, is_running
+from flows.prefect_server.environment import is_loopback
+from flows.prefect_server.server_check import configured_url, login_options
+from stages.base.files import write_text
+
+KEPT = Path(".inkflow/status.json")
+ANSWER_S = 1.5  # for the first answer: a server that is away is told at once
+REST_S = 20.0  # for all others: a server that answers may be busy
+MAX_DEPLOYMENTS = 20
+LIMIT = 200  # of Prefect, for one request
+GOOD, BAD = ["COMPLETED"], ["FAILED", "CRASHED"]
+ACTIVE = ["RUNNING", "PENDING", "CANCELLING", "PAUSED"]
+INNER_FLOWS = ("retry-crashed", "train-stage")  # their runs belong to other runs
+
+RUN_KEYS = {"id", "of", "state", "message", "started", "ended", "due", "pool"}
+KEYS = {  # of the kept answers, in the file of which anything may stand
+    "deployments": {"name", "paused", "scheduled", "created", "last_good", "last_bad"},
+    "active": RUN_KEYS, "scheduled": RUN_KEYS, "pools": {"name", "paused", "workers"},
+}  # fmt: skip
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ServerFacts:
+    """The answers of a server.
+
+    Attributes:
+        url: its address; None if no server is configured.
+        problem: why it gave no answers; empty if it did.
+        at: the time of the answers, which are older than the status if there is a problem; None without answers.
+        deployments: each with its name, its flow, its schedules and its last good and last bad run.
+        active: runs that have started.
+        scheduled: runs that are to start, the first one first.
+        pools: the work pools, each with its workers.
+    """
+
+    url: str | None
+    problem: str
+    at: datetime | None
+    deployments: list[Json]
+    active: list[Json]
+    scheduled: list[Json]
+    pools: list[Json]
+
+
+def read_server(root: Path, own_run: Json | None = None) -> ServerFacts:
+    """Returns what the project's server knows now; without an answer, what it said last.
+
+    Args:
+        root: the project.
+        own_run: id and final state of the flow run that asks, which the server still sees running.
+    """
+    url = find_url(root)
+    if url is None:
+        return _kept(root, None, "no Prefect server is configured")
+    try:
+        with _client(root, url) as client:
+            answers = _ask(client, own_run)
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        reason = " ".join(str(error).split("\n")[0].split()) or type(error).__name__
+        return _kept(root, url, f"{mask(url)} gives no answer ({mask(reason)})")
+    at = datetime.now(UTC)
+    with suppress(OSError):
+        make_state_folder(root)
+        write_text(root / KEPT, json.dumps(mask_content(answers | {"at": at.isoformat()})))
+    return ServerFacts(url, "", at, **answers)
+
+
+def find_url(root: Path) -> str | None:
+    """Returns the address of the configured server, or else of the `inkflow up` that runs in this folder."""
+    if url := configured_url():
+        return url
+    with suppress(OSError, UnicodeDecodeError):
+        address = (root / HOME / ADDRESS_FILE).read_text(encoding="utf-8").strip()
+        return address if is_running(root) else None
+    return None
+
+
+def _client(root: Path, url: str) -> httpx.Client:
+    options = login_options(url)
+    password = find_password(root, url)
+    if password and "auth" not in options:
+        name, _, secret = password.partition(":")
+        options["auth"] = (name, secret)
+    return httpx.Client(base_url=url, timeout=ANSWER_S, trust_env=not is_loopback(url), **options)
+
+
+def _kept(root: Path, url: str | None, problem: str) -> ServerFacts:
+    """Returns the last answers, with the problem."""
+    empty: dict[str, list[Json]] = {"deployments": [], "active": [], "scheduled": [], "pools": []}
+    try:
+        content = json.loads((root / KEPT).read_text(encoding="utf-8"))
+        at = datetime.fromisoformat(content.pop("at"))
+        if all({*item} >= KEYS[kind] for kind, items in content.items() for item in items) and {*content} == {*empty}:
+            return ServerFacts(url, problem, at, **content)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        pass  # there is none, or it was cut
+    return ServerFacts(url, problem, None, **empty)
+
+
+def _ask(client: httpx.Client, own_run: Json | None) -> dict[str, list[Json]]:
+    deadline = time.monotonic() + REST_S
+
+    def post(path: str, **content: Any) -> list[Json]:
+        response = client.post(path, json=content).raise_for_status()
+        client.timeout = httpx.Timeout(max(0.1, deadline - time.monotonic()))
+        return [item for item in response.json() if isinstance(item, dict)]
+
+    deployments = post("/deployments/filter", limit=LIMIT, sort="NAME_ASC")
+    flows = {item["id"]: item["name"] for item in post("/flows/filter", limit=LIMIT)}
+    names = {item["id"]: f"{flows.get(item['flow_id'], '?')}/{item['name']}" for item in deployments}
+
+    def runs(states: list[str], sort: str, limit: int, deployment: str | None = None) -> list[Json]:
+        scope = {"deployments": {"id": {"any_": [deployment]}}} if deployment else {}
+        wanted = {"state": {"type": {"any_": states}}}
+        return [
+            _run(item, names, flows)
+            for item in post("/flow_runs/filter", flow_runs=wanted, sort=sort, limit=limit, **scope)
+        ]
+
+    shown = []
+    for item in [item for item in deployments if flows.get(item["flow_id"]) not in INNER_FLOWS][:MAX_DEPLOYMENTS]:
+        last = {kind: next(iter(runs(states, "END_TIME_DESC", 1, item["id"])), None) for kind, states in _KINDS}
+        shown.append(_deployment(item, names[item["id"]], last))
+    active = runs(ACTIVE, "START_TIME_ASC", 50)
+    _end_own(own_run, active, shown)
+    scheduled = runs(["SCHEDULED"], "NEXT_SCHEDULED_START_TIME_ASC", LIMIT)
+    pools = [_pool(pool, post(f"/work_pools/{pool['name']}/workers/filter")) for pool in post("/work_pools/filter")]
+    return {"deployments": shown, "active": active, "scheduled": scheduled, "pools": pools}
+
+
+_KINDS = (("last_good", GOOD), ("last_bad", BAD))
+
+
+def _run(item: Json, names: Json, flows: Json) -> Json:
+    """Returns what a status shows of a flow run."""
+    state = item.get("state") or {}
+    deployment = item.get("deployment_id")
+    return {
+        "id": item["id"],
+        "name": item["name"],
+        "of": names.get(str(deployment)) or f"{flows.get(str(item.get('flow_id')), '?')}/{item['name']}",
+        "state": str(state.get("name") or state.get("type") or "unknown"),
+        "message": mask(" ".join(str(state.get("message") or "").split())),
+        "started": item.get("start_time"),
+        "ended": item.get("end_time"),
+        "due": item.get("next_scheduled_start_time") or item.get("expected_start_time"),
+        "pool": item.get("work_pool_name"),
+    }
+
+
+def _pool(item: Json, workers: list[Json]) -> Json:
+    found = [
+        {"name": worker["name"], "online": worker.get("status") == "ONLINE", "seen": worker.get("last_heartbeat_time")}
+        for worker in workers
+    ]
+    return {"name": item["name"], "paused": bool(item.get("is_paused")), "type": item.get("type"), "workers": found}
+
+
+def _deployment(item: Json, name: str, last: Json) -> Json:
+    schedules = [entry for entry in item.get("schedules") or [] if entry.get("active")]
+    return {
+        "name": name,
+        "paused": bool(item.get("paused")),
+        "scheduled": bool(schedules),
+        "created": item.get("created"),
+        "pool": item.get("work_pool_name"),
+        **last,
+    }
+
+
+def _end_own(own: Json | None, active: list[Json], deployments: list[Json]) -> None:
+    """Moves the run that asks from the active ones to the last ones of its deployment, with its final state."""
+    for run in [run for run in active if own and run["id"] == own["id"]]:
+        assert own is not None
+        active.remove(run)
+        ended = run | {"state": own["state"], "message": own["message"], "ended": datetime.now(UTC).isoformat()}
+        kind = "last_good" if own["type"] in GOOD else "last_bad" if own["type"] in BAD else None
+        for item in deployments:
+            if kind and item["name"] == run["of"]:
+                item[kind] = ended

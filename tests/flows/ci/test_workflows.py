@@ -1,0 +1,79 @@
+"""The workflow files of GitHub and GitLab, against their schemas and our own rules."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests.support.root import ROOT
+
+WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
+GITLAB = ROOT / ".gitlab-ci.yml"
+DEPENDABOT = ROOT / ".github/dependabot.yml"
+
+
+@pytest.mark.parametrize(
+    ("schema", "files"),
+    [("vendor.github-workflows", WORKFLOWS), ("vendor.gitlab-ci", [GITLAB]), ("vendor.dependabot", [DEPENDABOT])],
+    ids=["GitHub", "GitLab", "Dependabot"],
+)
+def test_files_fit_the_published_schemas(schema: str, files: list[Path], tmp_path: Path) -> None:
+    """The workflow files are valid under the schemas of GitHub and GitLab; a file with a misspelt key is not."""
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema]
+    done = subprocess.run([*command, *map(str, files)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    broken = tmp_path / files[-1].name
+    broken.write_text(files[-1].read_text().replace("timeout", "tmeout").replace("schedule", "shedule"))
+    assert subprocess.run([*command, str(broken)], capture_output=True).returncode == 1
+
+
+def jobs() -> list[tuple[str, dict[str, Any]]]:
+    """Returns each job of the GitHub workflows, with a name for messages."""
+    parsed = {path: YAML(typ="safe", pure=True).load(path.read_text()) for path in WORKFLOWS}
+    return [(f"{path.name}:{name}", job) for path, content in parsed.items() for name, job in content["jobs"].items()]
+
+
+def test_workflows_have_minimal_permissions() -> None:
+    """Permissions are read-only, except for the comment job, which runs the code of the base branch, and for the
+    promotion, which runs after a push to the default branch. No event runs code of a fork with secrets. Actions are
+    pinned by hash, the checkout keeps no credentials, every job has a time limit.
+    """
+    for path in WORKFLOWS:
+        content = YAML(typ="safe", pure=True).load(path.read_text())
+        assert content["permissions"] == {"contents": "read"}
+        assert "pull_request_target" not in content["on"] and "workflow_run" not in content["on"]
+        assert not re.search(r"run:.*\$\{\{", path.read_text()), "an expression in a command allows injection"
+    for name, job in jobs():
+        used = [step["uses"] for step in job["steps"] if "uses" in step]
+        assert all(re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40}", use) for use in used), name
+        checkouts = [step for step in job["steps"] if "checkout@" in step.get("uses", "")]
+        assert all(step["with"]["persist-credentials"] is False for step in checkouts), name
+        assert job["timeout-minutes"] <= 60, name
+        if name == "pipeline.yml:promote":  # pushes tags, for code that was merged
+            assert job["permissions"] == {"contents": "write", "pull-requests": "read"}
+            assert job["if"] == "github.event_name == 'push'"
+        elif "permissions" in job:
+            assert (name, job["permissions"]) == (
+                "pipeline.yml:comment",
+                {"contents": "read", "pull-requests": "write"},
+            )
+            assert checkouts[0]["with"]["ref"] == "${{ github.event.pull_request.base.sha }}"
+
+
+def test_jobs_call_make_targets() -> None:
+    """The jobs' commands are existing make targets and .ci/run, which users can call too."""
+    gitlab = YAML(typ="safe", pure=True).load(GITLAB.read_text())
+    commands = [step["run"] for _, job in jobs() for step in job["steps"] if "run" in step]
+    commands += [line for job in gitlab.values() if isinstance(job, dict) for line in job.get("script", [])]
+    assert len(commands) == 13
+    for command in commands:
+        target = re.fullmatch(
+            r"make (ci-[a-z]+|test-newest)( ARGS=\"\$(LANE|CHECK)_ARGS\")?|\.ci/run( test-farm)?", command
+        )
+        assert target, command
+        if target[1]:
+            assert subprocess.run(["make", "--dry-run", target[1]], cwd=ROOT, capture_output=True).returncode == 0

@@ -1,0 +1,154 @@
+"""`inkflow status` in real projects: with a Prefect server, without one, and with models in stages."""
+
+import json
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.cli.main import main as inkflow
+from flows.core.file_lock import run_lock
+from flows.status.collect import collect
+from tests.conftest import Toy
+from tests.flows.registry.test_promotion import models
+from tests.support.prefect_api import api
+from tests.support.remote_servers import free_port
+
+__all__ = ["models"]  # fixture
+
+
+@pytest.fixture(autouse=True)
+def no_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Removes a server that the environment configures."""
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect-home"))
+
+
+def shown(capsys: pytest.CaptureFixture[str], code: int, *options: str) -> str:
+    """Returns the output of `inkflow status`, which has to end with this exit code."""
+    capsys.readouterr()
+    assert inkflow(["status", *options]) == code
+    return capsys.readouterr().out
+
+
+def needs(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """Returns what needs a person, according to the JSON."""
+    return [item["what"] for item in json.loads(shown(capsys, 3, "--json"))["needs"]]
+
+
+def test_an_empty_project(toy: Toy, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without server, data, models and gates nothing needs a person; the JSON lacks what the project lacks."""
+    assert "nothing needs a person\n" in shown(capsys, 0) and not Path(".inkflow/status.json").exists()
+    content = json.loads(shown(capsys, 0, "--json"))
+    assert content["schema"] == 1 and content["needs"] == [] and content["nightly"] is None
+    assert content["server"] == {"url": None, "problem": "no Prefect server is configured", "as_of": None}
+    assert not {"data", "models", "gates"} & content.keys()
+
+
+@pytest.mark.parametrize("kind", ["closed", "silent", "other"])
+def test_a_server_that_is_away(
+    toy: Toy, kind: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that refuses, says nothing, or is no Prefect server is a need in one line; local facts are shown."""
+    kept = {"closed": '{"at": "cut off', "silent": json.dumps({"at": "2026-11-28", "active": ["x"]}), "other": "[]"}
+    toy.write({".inkflow/status.json": kept[kind]})
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = free_port() if kind == "closed" else listener.getsockname()[1]
+        address = "not a url" if kind == "other" else f"http://127.0.0.1:{port}/api"
+        monkeypatch.setenv("PREFECT_API_URL", address)
+        text = shown(capsys, 3)
+    assert f"! {address} gives no answer (" in text and "runs      not known without the server" in text
+
+
+def test_gates_and_data(toy: Toy, capsys: pytest.CaptureFixture[str]) -> None:
+    """A failed gate of the present models needs a person; one of earlier models is told as such; a cut file is none."""
+    check = {"model": "cnn", "gate": "lower_bound", "status": "failed", "sentence": "0.9, expected 0.94"}
+    record: dict[str, Any] = {"passed": False, "note": None, "models": {"cnn": "0" * 64}, "checks": [check]}
+    arrays = {"x_train": {"sha256": "1"}, "y_train": {"sha256": "2"}}
+    toy.write({
+        "reports/gates.json": json.dumps(record),
+        "data/raw/dataset.json": json.dumps({"name": "digits", "arrays": arrays}),
+    })  # fmt: skip
+    assert needs(capsys) == ["1 gate failed: cnn, lower_bound: 0.9, expected 0.94"]
+    assert "data      digits " in shown(capsys, 3)
+    toy.write({"models/cnn/model.onnx": "another model"})
+    assert "gates     of earlier models (cnn changed since): `inkflow run report`" in shown(capsys, 0)
+    passed = record | {"models": {}, "passed": True, "checks": [check | {"status": "passed"}]}
+    toy.write({"reports/gates.json": json.dumps(passed)})
+    assert "gates     1 passed\n" in shown(capsys, 0)
+    toy.write({"reports/gates.json": "{", "data/raw/dataset.json": "[]"})
+    assert not {"data", "gates"} & json.loads(shown(capsys, 0, "--json")).keys()
+
+
+def test_runs_of_this_folder(toy: Toy, capsys: pytest.CaptureFixture[str]) -> None:
+    """A run under way in the folder is shown without a server, and does not wait for the status."""
+    with run_lock(toy.folder, print, shared=True):
+        assert "a run is under way in this folder" in shown(capsys, 0)
+    assert "under way" not in shown(capsys, 0)
+
+
+def test_a_promoted_version_without_its_model(
+    models: Toy, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The version of each stage is shown; it needs a person once neither the cache nor a remote has its model."""
+    assert inkflow(["promote", "net", "prod"]) == 0
+    assert "models    prod: net v0.0.1 of " in shown(capsys, 0)
+    subprocess.run(["dvc", "remote", "add", "-q", "-d", "store", str(tmp_path / "store")], check=True)
+    subprocess.run(["dvc", "push", "-q"], check=True)
+    cache = Path(subprocess.run(["dvc", "cache", "dir"], check=True, capture_output=True, text=True).stdout.strip())
+    shutil.rmtree(cache / "files")
+    [model] = json.loads(shown(capsys, 0, "--json"))["models"]
+    assert (model["stage"], model["version"], model["files"]) == ("prod", "v0.0.1", "in the remote")
+    shutil.rmtree(tmp_path / "store")
+    assert needs(capsys) == ["net v0.0.1 is in prod, and its model is in no cache and no remote"]
+
+
+@pytest.fixture
+def nightly(prefect_url: str) -> Iterator[str]:
+    """A deployment `inkflow-of-status/nightly` on a real server; returns its id."""
+    flow = api(prefect_url, "POST", "/flows/", {"name": "inkflow-of-status"})["id"]
+    created = api(prefect_url, "POST", "/deployments/", {"name": "nightly", "flow_id": flow})["id"]
+    yield str(created)
+    api(prefect_url, "DELETE", f"/deployments/{created}")
+
+
+@pytest.mark.server
+def test_with_a_server(
+    toy: Toy, nightly: str, prefect_url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Last good and last failed run come from the server; the run that asks counts as ended; what was known is kept."""
+    monkeypatch.setenv("PREFECT_API_URL", prefect_url)
+    flow = api(prefect_url, "GET", f"/deployments/{nightly}")["flow_id"]
+
+    def start(kind: str, message: str) -> str:
+        body = {"flow_id": flow, "deployment_id": nightly, "state": {"type": "RUNNING"}}
+        identifier = str(api(prefect_url, "POST", "/flow_runs/", body)["id"])
+        state = {"type": kind, "message": message}
+        api(prefect_url, "POST", f"/flow_runs/{identifier}/set_state", {"state": state, "force": True})
+        return identifier
+
+    start("COMPLETED", "all good")
+    status = collect(toy.folder)
+    assert status.as_json()["nightly"]["last_good"]["message"] == "all good"
+    start("FAILED", "the | reason")
+    assert "inkflow-of-status/nightly failed 0 s ago: the | reason" in " ".join(
+        need.what.replace(age_of(need.what), "0 s ago") for need in collect(toy.folder).needs
+    )
+    own = {"id": start("RUNNING", ""), "type": "COMPLETED", "state": "Completed", "message": "mine"}
+    ended = collect(toy.folder, own_run=own).as_json()
+    assert ended["nightly"]["last_good"]["message"] == "mine"
+    assert own["id"] not in [run["id"] for run in ended["runs"]["running"]]
+    monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{free_port()}/api")
+    kept = json.loads(shown(capsys, 3, "--json"))
+    assert kept["nightly"]["last_good"]["message"] == "mine" and "gives no answer" in kept["server"]["problem"]
+    assert datetime.fromisoformat(kept["server"]["as_of"]) <= datetime.now(UTC)
+
+
+def age_of(text: str) -> str:
+    """Returns the age in a need."""
+    return text.partition("failed ")[2].partition(":")[0]
