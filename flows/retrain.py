@@ -29,6 +29,7 @@ from flows.scheduled import run_with_settings
 from flows.tasks.failure_state import failure_state
 from flows.tasks.own_settings import own_flow
 from flows.tasks.remote_sync import pull_run_cache, push_results
+from flows.tasks.run_name import name_run
 from stages.base.errors import InkflowError
 
 DATA_CHANGED = "inkflow.data.changed"
@@ -96,6 +97,7 @@ def watch_data(dataset: str | None = None) -> State[Any]:
     except InkflowError as error:
         return failure_state(error)
     get_run_logger().info(digests.sentence)
+    name_run(digests.dataset, f"{len(digests.changed)} arrays changed" if digests.changed else "data unchanged")
     variable = f"inkflow_data_{digests.dataset.replace('-', '_').lower()}"
     if Variable.get(variable, default=None) == dict(digests.present):  # an earlier check has sent the event
         return Completed(message=digests.sentence)

@@ -118,5 +118,5 @@ def open_run(page: Page, up: Up, run: str, name: str) -> None:
     page.get_by_text("Task Runs", exact=True).click()
     page.get_by_text("train@dense").first.wait_for(timeout=60_000)
     page.get_by_text("Artifacts", exact=True).last.click()
-    page.get_by_text("inkflow-summary").first.wait_for(timeout=60_000)
+    page.get_by_text("inkflow-brief").first.wait_for(timeout=60_000)
     page.get_by_text("inkflow-models").first.wait_for(timeout=60_000)
