@@ -107,4 +107,5 @@ distclean: clean ## clean, and remove .venv and what this machine remembers of r
 
 $(READY): requirements.lock pyproject.toml .ci/setup
 	@.ci/setup "$(VENV)"
+	@if [ -d .dvc ]; then inkflow plots; fi
 	@touch $@

@@ -33,9 +33,10 @@ from flows.tasks.failure_state import failure_state
 from flows.tasks.gates_task import gates_task
 from flows.tasks.own_settings import own_flow
 from flows.tasks.run_heartbeat import run_heartbeat, without_own_heartbeats
+from flows.tasks.run_name import name_run, run_subject
 from flows.tasks.stage_task import Future, submit_stage
 from flows.workers.dispatch import Dispatcher
-from flows.workers.local_engine import complete_run
+from flows.workers.local_engine import REPORT, complete_run
 from flows.workers.pool_stages import NoDispatcher
 
 NAME = "inkflow"
@@ -86,24 +87,32 @@ def run_stages(engine: Engine, *, edit: bool = True) -> State[Any]:
         edit: write a fallback data set into params.yaml; if False, the caller runs the stages once more.
     """
     run = engine.run
-    complete_run(engine, _run_tasks, lambda: _finish(run), lambda notice: show_notice(run, notice), edit=edit)
+    futures: dict[str, Future] = {}
+    name_run(run_subject(run), engine.count)
+    complete_run(
+        engine,
+        lambda engine: _run_tasks(engine, futures),
+        lambda: _finish(run, futures[REPORT]),
+        lambda notice: show_notice(run, notice),
+        edit=edit,
+    )
+    name_run(run_subject(run), run.counts)
     return Completed(message=run.summary) if run.error is None else failure_state(run.error)
 
 
-def _finish(run: Run) -> None:
-    """Publish the report, and check its gates in a task; artifacts that the server does not take stop nothing."""
+def _finish(run: Run, report: Future) -> None:
+    """Publish the report of a task, and check its gates in the next one; artifacts that are not taken stop nothing."""
     with publishing("the report is", lambda notice: show_notice(run, notice)):
         publish_report(Path(), link=not run.in_clone)
-    gates_task(run)(return_state=True)
+    gates_task(run)(return_state=True, wait_for=[report])
 
 
-def _run_tasks(engine: Engine) -> None:
-    """Submit a task for each stage when it starts, and wait for all of them; errors are added to the run."""
+def _run_tasks(engine: Engine, futures: dict[str, Future]) -> None:
+    """Submit a task for each stage when it starts, and wait for all `futures`; errors are added to the run."""
     run = engine.run
     notice = stand_in_notice(run.params)
     if notice:
         show_notice(run, notice)
-    futures: dict[str, Future] = {}
     try:
         workers, server = engine.policies.workers, str(configured_url())
         engine.connect_pools(NoDispatcher() if run.temporary_server else Dispatcher(workers, server))

@@ -43,6 +43,7 @@ from flows.status.renewal import renews_status
 from flows.tasks.failure_state import failure_state
 from flows.tasks.own_settings import own_flow
 from flows.tasks.remote_sync import pull_run_cache, push_here, push_results
+from flows.tasks.run_name import name_run
 from flows.workers.local_engine import start_engine
 from stages.base.errors import InkflowError, InvalidInput
 from stages.base.yaml_text import parse_yaml
@@ -123,6 +124,7 @@ def watch_data(dataset: str | None = None) -> State[Any]:
     except InkflowError as error:
         return failure_state(error)
     get_run_logger().info(digests.sentence)
+    name_run(digests.dataset, f"{len(digests.changed)} arrays changed" if digests.changed else "data unchanged")
     variable = f"inkflow_data_{digests.dataset.replace('-', '_').lower()}"
     if Variable.get(variable, default=None) == dict(digests.present):  # an earlier check has sent the event
         return Completed(message=digests.sentence)

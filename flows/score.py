@@ -17,6 +17,7 @@ from flows.status.renewal import renews_status
 from flows.tasks.artifacts import publish_scores, publishing
 from flows.tasks.failure_state import failure_state
 from flows.tasks.own_settings import own_flow
+from flows.tasks.run_name import name_run
 from stages.base.errors import InkflowError
 
 mask_logs()
@@ -57,6 +58,7 @@ def score(
         logger.error(str(error))
         return failure_state(error)
     counts, rejected = lines[-1].removeprefix("score: "), Path(out).with_suffix(".errors.csv")
+    name_run(model, counts)
     with publishing("the numbers are", logger.warning):
         publish_scores(counts, Path(out), rejected)
     return Completed(message=counts if ", 0 could not" in counts else f"{counts}, see {rejected}")

@@ -21,6 +21,7 @@ from flows.status.renewal import renews_status
 from flows.tasks.artifacts import publish_search, publishing
 from flows.tasks.cancellation import watch_for_cancellation
 from flows.tasks.own_settings import own_flow
+from flows.tasks.run_name import name_run
 from flows.tasks.stage_task import submit_stage
 
 NAME = "sweep"
@@ -51,6 +52,7 @@ def sweep_as_flow(runner: SweepRunner, arguments: dict[str, Any]) -> None:
 def run_trials(runner: SweepRunner) -> State[Any]:
     """Run the trials of `runner` with a task each, inside a flow, and return the flow's final state."""
     runner.start()
+    name_run(NAME, runner.summary)
     futures: list[PrefectFuture[State[Any]]] = []
     try:
         with watch_for_cancellation(runner.interrupt):
@@ -66,6 +68,7 @@ def run_trials(runner: SweepRunner) -> State[Any]:
     wait(futures)
     with publishing("the search is", get_run_logger().warning):
         publish_search(runner.source.report())
+    name_run(NAME, runner.summary)
     errors = [trial.error for trial in runner.trials if trial.is_failure]
     if any(isinstance(error, Interrupted) for error in errors):
         return Cancelled(message=runner.summary)

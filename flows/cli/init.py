@@ -83,6 +83,7 @@ def _show(found: Surroundings, files: list[NewFile]) -> bool:
     rows = [] if found.repository or found.has_dvc else [("run", "git init", "")]
     rows += [] if found.has_dvc else [("run", "dvc init --subdir" if found.is_subfolder else "dvc init", "")]
     additions = {file.path: rules for file, rules in changes(files)}
+    rows += [("write", ".dvc/config.local", "pages of `dvc plots` without a network")] if _lacks_plots(found) else []
     is_needed = bool(rows or additions)
     for name, group in groupby(files, key=lambda file: _shown_name(file, found.root)):
         members = list(group)
@@ -132,6 +133,17 @@ def _write(found: Surroundings, files: list[NewFile]) -> None:
             _add_rules(file)
         else:
             _place(file)
+    if _lacks_plots(found):
+        from flows.cli.adoption.plots import write_template  # late, as above
+
+        write_template(found.root)
+
+
+def _lacks_plots(found: Surroundings) -> bool:
+    """Returns True if the pages of `dvc plots` need a network, and the library that changes this is installed."""
+    from flows.cli.adoption.plots import lacks_template  # late, as above
+
+    return lacks_template(found.root)
 
 
 def _place(file: NewFile) -> None:

@@ -49,6 +49,11 @@ VERBS = {
         uses_model=True,
     ),
     "report": Verb("write the report with the timings of this machine and the commit", "flows.cli.report:report"),
+    "plots": Verb(
+        "make the pages of `dvc plots` work without a network",
+        "flows.cli.adoption.plots:plots",
+        "flows.cli.adoption.arguments:plots",
+    ),
     "check": Verb("check the models against the quality gates", "flows.cli.check:check"),
     "compare": Verb("compare two commits or experiments", "flows.cli.compare:show_comparison"),
     "serve": Verb(

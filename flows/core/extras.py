@@ -5,7 +5,8 @@ from importlib.metadata import PackageNotFoundError, requires
 
 from stages.base.errors import InvalidInput
 
-DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn"}  # where the import has another name
+# Where the import has another name:
+DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn", "vl_convert": "vl-convert-python"}
 REQUIREMENT = re.compile(r"^([\w-]+).*;\s*extra\s*==\s*[\"'](\w+)[\"']")
 
 

@@ -81,6 +81,11 @@ class Engine:
         self._thread = threading.Thread(target=self._run, args=[stages], name="engine", daemon=True)
         self._thread.start()
 
+    @property
+    def count(self) -> str:
+        """The number of stages of the run: `9 stages`."""
+        return "1 stage" if len(self._stages) == 1 else f"{len(self._stages)} stages"
+
     def wait_until_computing(self, timeout_s: float) -> None:
         """Waits up to `timeout_s` until the commands of all stages that have started run, or the stages have ended."""
         with self._prepared:

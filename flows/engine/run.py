@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flows.core.errors import Interrupted
 from flows.engine.display.plain import Display, SilentDisplay
 from flows.engine.planning.change_messages import OTHER_RESULT, describe
 from flows.engine.types import Outcome, Result, Scope
@@ -85,6 +86,20 @@ class Run:
     def error(self) -> InkflowError | None:
         """The first error; None if there is none."""
         return next(iter(self.errors.values()), None)
+
+    @property
+    def counts(self) -> str:
+        """The counts of the run as a name: `3 ran, 12 unchanged`."""
+        outcomes = [result.outcome for result in self.results]
+        words = {Outcome.RAN: "ran", Outcome.RESTORED: "restored", Outcome.RECORDED: "recorded"}
+        counts = {word: outcomes.count(outcome) for outcome, word in words.items()}
+        errors = [error for name, error in self.errors.items() if name not in (RUN_ITSELF, GATES)]
+        interrupted = sum(isinstance(error, Interrupted) for error in errors)
+        counts |= {"unchanged": outcomes.count(Outcome.UNCHANGED), "failed": len(errors) - interrupted}
+        counts |= {"interrupted": interrupted, "not run": len(self.not_run)}
+        parts = [f"{count} {word}" for word, count in counts.items() if count]
+        parts += ["gates failed"] if GATES in self.errors else []
+        return ", ".join(parts) or "no stage"
 
     @property
     def summary(self) -> str:

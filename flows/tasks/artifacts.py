@@ -15,6 +15,7 @@ from flows.core.redaction import mask
 
 SUMMARY, METRICS, PAGE = Path("reports/summary.md"), Path("reports/metrics.csv"), Path("reports/index.html")
 PLOTS = Path("reports/plots")
+BRIEF = "inkflow-brief"  # Prefect's page sorts the artifacts of a run by key: this one is the first
 # Columns of metrics.csv in the table, each with its heading; the page shows the others.
 COLUMNS = {
     "model": "model", "validation_loss": "validation loss",
@@ -78,7 +79,7 @@ def publish_report(root: Path, *, link: bool = True) -> None:
     """
     if (root / SUMMARY).is_file():
         text = mask((root / SUMMARY).read_text(encoding="utf-8"))
-        create_markdown_artifact(text + plots_as_markdown(root / PLOTS), "inkflow-summary", "The report in brief")
+        create_markdown_artifact(with_plots(text, root / PLOTS), BRIEF, "The report in brief, with its chart")
     rows = metrics_table(root)
     if rows:
         description = "Models in the order of the validation part, which chooses, with their scores on the test images"
@@ -94,7 +95,7 @@ def publish_search(folder: Path | None) -> None:
     """Create the artifact of a search for the current flow run: summary and pictures in `folder`, if there is one."""
     if folder is not None:
         text = mask((folder / SUMMARY.name).read_text(encoding="utf-8"))
-        create_markdown_artifact(text + plots_as_markdown(folder), "inkflow-search", "The search in brief")
+        create_markdown_artifact(with_plots(text, folder), "inkflow-search", "The search in brief")
 
 
 def metrics_table(root: Path) -> list[dict[str, str]]:
@@ -105,6 +106,12 @@ def metrics_table(root: Path) -> list[dict[str, str]]:
         rows = list(csv.DictReader(file))
     names = [name for name in COLUMNS if any(row.get(name) for row in rows)]
     return [{COLUMNS[name]: mask(_format(row[name])) for name in names} for row in rows]
+
+
+def with_plots(text: str, folder: Path) -> str:
+    """Return the Markdown `text` as Prefect's page shows it: the plots in `folder` after its title, readable alerts."""
+    title, end, rest = text.partition("\n") if text.startswith("#") else ("", "", text)
+    return f"{title}{end}{plots_as_markdown(folder)}{rest}".replace("> [!WARNING]", "> **Warning**")
 
 
 def plots_as_markdown(folder: Path) -> str:

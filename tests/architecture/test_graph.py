@@ -50,6 +50,15 @@ def test_stages_watch_whole_sections() -> None:
         assert watched(stage) <= allowed | single.get(stage, set()), stage
 
 
+def test_each_model_is_an_artifact_and_has_a_curve() -> None:
+    """The plot of all learning curves and the artifacts have exactly the models of params.yaml."""
+    document = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
+    models = set(YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text(encoding="utf-8"))["models"])
+    (curves,) = document["plots"]
+    assert set(curves["Learning curves"]["y"]) == {f"models/{name}/history.csv" for name in models}
+    assert set(document["artifacts"]) == models
+
+
 def test_all_stages_wait_for_the_validation() -> None:
     """A mistake anywhere in params.yaml stops every stage."""
     assert dvc_stages()["validate"]["outs"] == [VALID]

@@ -2,20 +2,19 @@
 
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, Route, sync_playwright
+from playwright.sync_api import Page, Route
 
 from flows.prefect_server.credentials import HOME, PAGE_FILE
 from tests.conftest import BIN, Project, wait_until
+from tests.support.chromium import NEEDS_CHROMIUM, open_chromium
 from tests.support.root import ROOT
 from tests.support.up_process import Up, environment, running_up
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 BLOCK = re.compile(r"```sh\n# tested\n(.*?)```", re.DOTALL)
 MODEL = {"network": "dense", "units": [16], "optimizer": {"name": "adam"}, "batch_size": 32, "epochs": 1}
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.farm, pytest.mark.timeout(1200)]  # many commands
@@ -83,12 +82,11 @@ def test_all_commands_succeed(result: "subprocess.CompletedProcess[str]", up: Up
 
 
 @pytest.mark.browser
-@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
-def test_the_page_shows_the_run_with_its_artifacts(
-    result: "subprocess.CompletedProcess[str]", up: Up, tmp_path: Path
-) -> None:
+@NEEDS_CHROMIUM[1]
+def test_the_page_shows_the_run_with_its_artifacts(result: "subprocess.CompletedProcess[str]", up: Up) -> None:
     """The page of a run shows its tasks and, among its artifacts, the report, without requests to the network."""
     run = up.runs("nightly")[0]
+    assert re.match(r"digits: \d+ (ran|restored)", run["name"])
     external_urls: list[str] = []
 
     def block_external(route: Route) -> None:
@@ -96,8 +94,7 @@ def test_the_page_shows_the_run_with_its_artifacts(
         external_urls.extend([] if is_local else [route.request.url])
         (route.continue_ if is_local else route.abort)()
 
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with open_chromium() as browser:
         context = browser.new_context(viewport={"width": 1280, "height": 900})
         log_in = context.new_page()
         log_in.goto((up.folder / HOME / PAGE_FILE).as_uri())
@@ -106,8 +103,6 @@ def test_the_page_shows_the_run_with_its_artifacts(
         page = context.new_page()
         page.route("**/*", block_external)
         open_run(page, up, run["id"], run["name"])
-        page.screenshot(path=os.environ.get("INKFLOW_SCREENSHOT", str(tmp_path / "prefect.png")))
-        browser.close()
     assert external_urls == []
 
 
@@ -118,5 +113,5 @@ def open_run(page: Page, up: Up, run: str, name: str) -> None:
     page.get_by_text("Task Runs", exact=True).click()
     page.get_by_text("train@dense").first.wait_for(timeout=60_000)
     page.get_by_text("Artifacts", exact=True).last.click()
-    page.get_by_text("inkflow-summary").first.wait_for(timeout=60_000)
+    page.get_by_text("inkflow-brief").first.wait_for(timeout=60_000)
     page.get_by_text("inkflow-models").first.wait_for(timeout=60_000)

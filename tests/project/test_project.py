@@ -113,6 +113,7 @@ def test_dvc_shows_metrics_and_plots(done: Project) -> None:
     metrics = json.loads(dvc("metrics", "show", "--json"))[""]["data"]  # DVC's key of the workspace
     assert 0 < metrics["evaluation/cnn/metrics.json"]["data"]["accuracy"] < 1
     plots = json.loads(dvc("plots", "show", "--json"))["data"]
+    assert {row["filename"] for row in plots["Learning curves"][0]["content"]["data"]["values"]} >= {"cnn/history.csv"}
     assert any("history.csv" in name for name in plots)
     assert any("confusion.csv" in name for name in plots)
     table = dvc("exp", "show", "--csv", "--no-pager")

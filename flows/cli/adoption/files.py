@@ -18,7 +18,7 @@ IGNORE_FILES = (".gitignore", ".dvcignore")
 # This project, with its programs. pyproject.toml puts these files into the wheel.
 DIGITS = (
     "params.yaml", "params.schema.json", "execution.yaml", "prefect.yaml", "prefect.toml", "docs/parameters.md",
-    "custom/*.py", "workers/*.json", *IGNORE_FILES, PIPELINE,
+    "custom/*.py", "workers/*.json", ".dvc/plots/*.json", *IGNORE_FILES, PIPELINE,
 )  # fmt: skip
 SMALL = ("params.yaml", "src/*.py", *IGNORE_FILES, PIPELINE)
 OWN_FLOW = re.compile(r"\bflows/(\w+)\.py:(\w+)")  # an entry point in this project's folder

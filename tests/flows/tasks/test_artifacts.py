@@ -54,11 +54,15 @@ def test_summary_table_link_and_plot_reach_the_server(
         prefect_url, "POST", "/artifacts/filter", {"flows": {"name": {"any_": ["artifacts"]}}}
     )
     latest = {entry["key"]: entry for entry in artifacts}
-    assert set(latest) == {"inkflow-summary", "inkflow-models", "inkflow-report"}
+    assert set(latest) == {"inkflow-brief", "inkflow-models", "inkflow-report"}
     assert all(entry["flow_run_id"] for entry in latest.values())
     summary = (finished.out / "summary.md").read_text()
-    assert latest["inkflow-summary"]["data"].startswith(summary)
-    assert "](data:image/png;base64," in latest["inkflow-summary"]["data"]
+    assert min(latest) == "inkflow-brief", "Prefect's page sorts by key"
+    title, chart, *rest = latest["inkflow-brief"]["data"].split("\n", 3)
+    assert summary.startswith(f"{title}\n") and title.startswith("## ")
+    assert (chart, rest[0][:34]) == ("", "![scores](data:image/png;base64,iV")
+    assert "[!WARNING]" in summary and "[!WARNING]" not in rest[1]
+    assert rest[1].endswith(summary.rpartition("[!WARNING]")[2])
     rows = json.loads(latest["inkflow-models"]["data"])
     assert {row["model"] for row in rows} == {"dense", "cnn"}
     page = finished.out / "index.html"
