@@ -44,7 +44,7 @@ test-newest: ## run the tests against the newest DVC and Prefect, in an environm
 lint: $(READY) ## check style, types, generated files and what must not be in the repository
 	@ruff check .
 	@ruff format --check .
-	@mypy stages flows inkflow tests benchmarks
+	@mypy stages flows inkflow tests benchmarks examples
 	@lint-imports --no-cache --no-logo >$(VENV)/imports.log || { cat $(VENV)/imports.log; exit 1; }
 	@python -m stages.params.generate --check
 	@python -m tests.architecture.document --check
