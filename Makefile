@@ -21,7 +21,7 @@ unexport VIRTUAL_ENV PYTHONHOME
 # TensorFlow's download is large: a slow line needs more than uv's 30 seconds.
 export UV_HTTP_TIMEOUT ?= 180
 
-.PHONY: help setup run test test-farm test-newest lint bench schema architecture lock ci ci-check ci-run ci-comment clean distclean
+.PHONY: help setup run test test-farm test-newest lint bench schema architecture docs lock ci ci-check ci-run ci-comment clean distclean
 
 help: ## list the targets
 	@echo "usage: make TARGET"
@@ -60,6 +60,9 @@ schema: $(READY) ## write params.schema.json and docs/parameters.md from the sch
 
 architecture: $(READY) ## write the drawing and the tables of docs/architecture.md from the code
 	@python -m tests.architecture.document
+
+docs: $(READY) ## build the documentation site into site/; ARGS=serve serves it while you write
+	@NO_MKDOCS_2_WARNING=1 python -m mkdocs $(or $(ARGS),build --strict --quiet)
 
 lock: $(READY) ## resolve the dependencies again and write requirements.lock; ARGS=--upgrade for newer ones
 	@UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile --quiet --universal --generate-hashes \
