@@ -4,7 +4,7 @@ Only the names in `__all__` are stable: they change with a new minor version at 
 works as `inkflow run --no-server` does: same cache, same dvc.lock, same quality gates, no Prefect.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import chdir, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -29,8 +29,8 @@ from flows.workers.local_engine import complete_without_server, make_engine
 from stages.base.errors import InkflowError, InvalidInput
 
 __all__ = [
-    "Decision", "Event", "InkflowError", "InvalidInput", "Kind", "Outcome", "Project", "Result", "Run", "UnknownStage",
-    "Verdict",
+    "Decision", "Event", "InkflowError", "InvalidInput", "Kind", "Outcome", "Project", "Result", "RunResult",
+    "UnknownStage", "Verdict",
 ]  # fmt: skip
 
 
@@ -60,6 +60,33 @@ class Event:
     stage: str = ""
     text: str = ""
     result: Result | None = None
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A run whose stages have all ended.
+
+    Attributes:
+        results: the results of the stages that are up to date, in the order in which they ended.
+        errors: errors by stage, the first one first; `gates` for failed quality gates, `run` for one of no stage.
+        not_run: causes, by name of the stages that did not run because of a failure.
+        summary: the counts in one line: `3 of 16 stages ran, 2 restored, 1 failed: train@cnn`.
+    """
+
+    results: Sequence[Result]
+    errors: Mapping[str, InkflowError]
+    not_run: Mapping[str, str]
+    summary: str
+
+    @property
+    def ran(self) -> list[str]:
+        """The names of the stages that ran, not restored ones."""
+        return [result.stage for result in self.results if result.outcome is Outcome.RAN]
+
+    @property
+    def error(self) -> InkflowError | None:
+        """The first error; None if there is none."""
+        return next(iter(self.errors.values()), None)
 
 
 class Project:
@@ -110,15 +137,15 @@ class Project:
         force: bool = False,
         keep_going: bool = False,
         pull: bool = False,
-    ) -> Run:
-        """Brings stages up to date, and returns the run when all have ended. Ctrl-C interrupts it.
+    ) -> RunResult:
+        """Brings stages up to date, and returns their results when all have ended. Ctrl-C interrupts it.
 
         Args:
             targets: stages, with those that they depend on; all stages by default.
             settings: values for dotted keys of params.yaml, which is edited first: `{"models.dense.epochs": 3}`.
             on_event: called with each event, in a thread of the run, one event at a time. If it raises, it is not
                 called again, and the exception is raised at the end of the run.
-            check: raise the first error; otherwise all errors are in `errors` of the run.
+            check: raise the first error; otherwise all errors are in `errors` of the result.
             jobs: number of stages at a time; None for one per core.
             force: run the stages even if nothing changed.
             keep_going: after a failure, run the stages that do not depend on the failed one.
@@ -140,7 +167,7 @@ class Project:
                 _complete(run, on_event)
         if check and run.error is not None:
             raise run.error
-        return run
+        return RunResult(tuple(run.results), dict(run.errors), dict(run.not_run), run.summary)
 
     def metrics(self) -> dict[str, Any]:
         """Returns the content of the project's metrics files, by path."""

@@ -2,10 +2,12 @@
 
 import argparse
 from collections.abc import Iterator
+from functools import partial
 
 from flows.cli.main import make_parser
 from flows.cli.verbs import VERBS
 
+WIDTH = 84  # characters of a usage
 HEAD = """# Commands
 
 This page is made from the parsers of `inkflow`: it says what `inkflow VERB --help` says. Exit codes: 0 done, 1 failed,
@@ -39,10 +41,11 @@ def reference() -> str:
 
 def _section(words: str, parser: argparse.ArgumentParser) -> str:
     level = "##" + "#" * words.count(" ")
-    usage = " ".join(parser.format_usage().removeprefix("usage: ").split())
+    parser.formatter_class = partial(argparse.RawDescriptionHelpFormatter, width=WIDTH)
+    usage = parser.format_usage().removeprefix("usage: ").strip()
     text = f"\n{level} inkflow {words}\n\n{(parser.description or '').strip()}\n\n```text\n{usage}\n```\n"
     if rows := list(_rows(parser)):
-        text += "\n| argument | meaning | default |\n|---|---|---|\n" + "".join(rows)
+        text += "\n| argument | meaning |\n|---|---|\n" + "".join(rows)
     return text + (f"\n```text\n{parser.epilog.strip()}\n```\n" if parser.epilog else "")
 
 
@@ -51,16 +54,12 @@ def _rows(parser: argparse.ArgumentParser) -> Iterator[str]:
         if isinstance(action, argparse._HelpAction | argparse._SubParsersAction) or action.help == argparse.SUPPRESS:
             continue
         values = f"{{{','.join(map(str, action.choices))}}}" if action.choices else str(action.metavar or action.dest)
-        if not action.option_strings:
-            name = values if action.choices else str(action.metavar or action.dest)
-        else:
-            name = ", ".join(action.option_strings) + ("" if action.nargs == 0 else f" {values.upper()}")
-        if action.choices and action.option_strings:
-            name = f"{', '.join(action.option_strings)} {values}"
-        default = action.default
-        is_shown = default not in (None, False, True, [], argparse.SUPPRESS) and "(default" not in (action.help or "")
-        yield f"| `{_cell(name)}` | {_cell(action.help or '')} | {f'`{_cell(default)}`' if is_shown else ''} |\n"
+        name = ", ".join(action.option_strings) + ("" if action.nargs == 0 else f" {values}")
+        meaning = action.help or ""
+        if action.default not in (None, False, True, [], argparse.SUPPRESS) and "default" not in meaning:
+            meaning += f" (default: {action.default})"
+        yield f"| `{_cell(name.strip())}` | {_cell(meaning)} |\n"
 
 
-def _cell(value: object) -> str:
-    return str(value).replace("|", "\\|").replace("%%", "%").replace("\n", " ")
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("%%", "%").replace("\n", " ")

@@ -25,8 +25,9 @@ PYTHON = """# Python
 
 The names of `inkflow.engine`, which are stable; [Use from Python](../python.md) shows them in use.
 
-::: inkflow.engine
 """
+VALUES = ("Kind", "Verdict", "Outcome")  # whose members are the documentation
+NAMES = ("Project", "RunResult", "Event", "Kind", "Decision", "Verdict", "Result", "Outcome", "InkflowError")
 SOURCE = re.compile(r"\[(\d)\] (?=\[)")  # of a list of sources: two pairs of brackets are a link by reference
 LINK = re.compile(r"(\]\()([^)\s:#]+)((?:#[^)\s]*)?\))")
 MERMAID = re.compile(r"^```mermaid\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -37,7 +38,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Adds the pages that are made from files outside of docs/, from the parsers and from docstrings."""
     texts = {page: (ROOT / name).read_text(encoding="utf-8") for name, page in PAGES.items() if (ROOT / name).is_file()}
     texts["license.md"] = f"# License\n\n```text\n{texts['license.md']}\n```\n"
-    texts |= {"reference/commands.md": reference(), "reference/python.md": PYTHON}
+    texts |= {"reference/commands.md": reference(), "reference/python.md": PYTHON + "".join(map(_directive, NAMES))}
     for path in sorted((ROOT / "examples").glob("*.py")):
         source = path.read_text(encoding="utf-8")
         texts[_source_page(f"examples/{path.name}")] = f"# examples/{path.name}\n\n```python\n{source}```\n"
@@ -62,6 +63,12 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
 
     markdown = MERMAID.sub(lambda match: _drawn(match[1]), LINK.sub(link, SOURCE.sub(r"\\[\1\\] ", markdown)))
     return WALLS.sub(lambda match: draw_walls(match[1], layers(match[1])), markdown)
+
+
+def _directive(name: str) -> str:
+    """Returns the lines by which mkdocstrings writes about one name."""
+    options = "\n    options: {show_if_no_docstring: true}" if name in VALUES else ""
+    return f"::: inkflow.engine.{name}{options}\n\n"
 
 
 def _drawn(text: str) -> str:

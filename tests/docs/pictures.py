@@ -16,6 +16,7 @@ from stages.base.errors import InvalidInput
 
 CHARACTER, LINE, PADDING = 7.4, 17, 12  # pixels at 13 px: width of a letter, height of a line, inside a box
 COLUMN_GAP, ROW_GAP, WRAP = 32, 18, 15  # WRAP: letters in a line of a box
+SMALLEST = 0.8  # of its size: a picture that needs more room scrolls
 NODE = re.compile(r'(?P<id>[\w@]+)(?:\["(?P<label>[^"]+)"\])?')
 EDGE = re.compile(r'\s*(\w+(?:\["[^"]+"\])?)\s*(<-->|-->)\s*(\w+(?:\["[^"]+"\])?)\s*')
 MESSAGE = re.compile(r"(?P<from>\w+)(?P<arrow>-->>|->>)(?P<to>\w+):\s*(?P<text>.+)")
@@ -126,23 +127,27 @@ def draw_sequence(text: str) -> str:
             raise InvalidInput(f"a sequence diagram has the line {line.strip()!r}, expected `a->>b: text`")
     gap, row, top = 190, 40, 30
     centres = {name: 70 + gap * index for index, name in enumerate(names)}
-    width, height = 140 + gap * (len(names) - 1) + 130, top + row * (len(messages) + 1)
+    width, height = 140 + gap * (len(names) - 1), top + row * (len(messages) + 1)
     parts = [f'<line class="life" x1="{x}" y1="{top}" x2="{x}" y2="{height - 6}"/>' for x in centres.values()]
     parts += [_box((x - 66, 1, 132, top), [names[name]]) for name, x in centres.items()]
     for number, (start, end, is_dashed, message) in enumerate(messages, 1):
         y = top + row * number
-        parts.append(_message(centres[start], centres[end], y, message, is_dashed=is_dashed))
+        is_last = start == list(names)[-1]
+        parts.append(_message(centres[start], centres[end], y, message, is_dashed=is_dashed, is_last=is_last))
     description = "; ".join(f"{names[start]} to {names[end]}: {message}" for start, end, _, message in messages)
     return _svg(width, height, parts, description)
 
 
-def _message(start: float, end: float, y: float, text: str, *, is_dashed: bool) -> str:
+def _message(start: float, end: float, y: float, text: str, *, is_dashed: bool, is_last: bool) -> str:
+    """Returns an arrow with its text; a message to itself has it on the side where there is room."""
     kind = "edge dashed" if is_dashed else "edge"
     if start == end:
-        path = f"M{start} {y - 8} h22 v12 h-18"
-        return f'<path class="{kind}" d="{path}" marker-end="url(#tip)"/>{_text(start + 28, y + 3, text, "start")}'
+        side = -1 if is_last else 1
+        path = f"M{start:g} {y - 8:g} h{22 * side} v12 h{-18 * side}"
+        words = _text(start + 28 * side, y + 3, text, "end" if is_last else "start")
+        return f'<path class="{kind}" d="{path}" marker-end="url(#tip)"/>{words}'
     tip = end - 3 if end > start else end + 3
-    line = f'<path class="{kind}" d="M{start} {y} H{tip}" marker-end="url(#tip)"/>'
+    line = f'<path class="{kind}" d="M{start:g} {y:g} H{tip:g}" marker-end="url(#tip)"/>'
     return line + _text(min(start, end) + 8, y - 5, text, "start")
 
 
@@ -162,7 +167,8 @@ def _box(box: tuple[float, float, float, float], lines: Sequence[str]) -> str:
     x, y, width, height = box
     first = y + height / 2 - (len(lines) - 1) * LINE / 2 + 4.5
     texts = [_text(x + width / 2, first + number * LINE, line) for number, line in enumerate(lines)]
-    return f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="5"/>' + "".join(texts)
+    rectangle = f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="5"/>'
+    return f"<g>{rectangle}{''.join(texts)}</g>"
 
 
 def _edge(boxes: Sequence[tuple[float, float, float, float]], is_double: bool) -> str:
@@ -195,6 +201,7 @@ def _svg(width: float, height: float, parts: Iterable[str], description: str) ->
         '<defs><marker id="tip" viewBox="0 0 8 8" refX="6" refY="4" markerWidth="7" markerHeight="7" '
         'orient="auto-start-reverse"><path d="M0 0 L8 4 L0 8 z"/></marker></defs>'
     )
-    size = f'viewBox="0 0 {width:g} {height:g}" style="max-width:{width:g}px"'
+    limits = f"max-width:{width:g}px;min-width:{SMALLEST * width:g}px"
+    size = f'viewBox="0 0 {width:g} {height:g}" style="{limits}"'
     label = f'role="img" aria-label="{_plain(description)}"'
     return f'<div class="picture" tabindex="0"><svg {size} {label}>{tip}{"".join(parts)}</svg></div>'
