@@ -21,7 +21,7 @@ unexport VIRTUAL_ENV PYTHONHOME
 # TensorFlow's download is large: a slow line needs more than uv's 30 seconds.
 export UV_HTTP_TIMEOUT ?= 180
 
-.PHONY: help setup run test test-farm test-newest lint bench schema architecture licences bill audit lock ci ci-check ci-run ci-comment ci-promote clean distclean
+.PHONY: help setup run test test-farm test-newest lint bench schema architecture docs licences bill audit lock ci ci-check ci-run ci-comment ci-promote clean distclean
 
 help: ## list the targets
 	@echo "usage: make TARGET"
@@ -44,7 +44,7 @@ test-newest: ## run the tests against the newest DVC and Prefect, in an environm
 lint: $(READY) ## check style, types, generated files and what must not be in the repository
 	@ruff check .
 	@ruff format --check .
-	@mypy stages flows inkflow tests benchmarks
+	@mypy stages flows inkflow tests benchmarks examples
 	@lint-imports --no-cache --no-logo >$(VENV)/imports.log || { cat $(VENV)/imports.log; exit 1; }
 	@python -m stages.params.generate --check
 	@python -m tests.architecture.document --check
@@ -70,6 +70,9 @@ bill: $(READY) ## write sbom.cdx.json, a software bill of materials (CycloneDX) 
 
 audit: $(READY) ## compare the locked packages with the known vulnerabilities; needs the network
 	@python -m pip_audit --strict --requirement requirements.lock --disable-pip --no-deps --progress-spinner off
+
+docs: $(READY) ## build the documentation site into site/; ARGS=serve serves it while you write
+	@NO_MKDOCS_2_WARNING=1 python -m mkdocs $(or $(ARGS),build --strict --quiet)
 
 lock: $(READY) ## resolve the dependencies again and write requirements.lock; ARGS=--upgrade for newer ones
 	@UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile --quiet --universal --generate-hashes \

@@ -8,11 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.cli.selection import selection
-from flows.core.errors import RemoteFailed, ServerUnreachable
+from flows.core.errors import RemoteFailed
 from flows.core.file_lock import run_lock
 from flows.core.notices import stand_in_notice
 from flows.core.own_data import check_own_data
-from flows.core.params_edit import PATH, ParamsEdit, check_dataset, edit_params, model_settings, parse_settings
+from flows.core.params_edit import (
+    ParamsEdit,
+    check_dataset,
+    edit_params,
+    model_settings,
+    parse_settings,
+    written_params,
+)
 from flows.dvc_repo import remotes
 from flows.dvc_repo.repository import Repository
 from flows.engine.display.plain import Display
@@ -20,7 +27,6 @@ from flows.engine.planning.stage_facts import Facts, nothing_to_do
 from flows.engine.recovery import recover
 from flows.engine.run import Options, Run
 from stages.base.errors import EXIT_DONE, InkflowError, InvalidInput
-from stages.base.files import write_text
 
 if TYPE_CHECKING:
     from flows.engine.policy import Policies
@@ -41,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
             edit = edit_params(_settings(arguments, root), root)
             check_dataset(edit.params, arguments.fallback)
             check_own_data(edit.params, root)
-            with _written_params(edit, root), _remote_exchange(root, pull=arguments.pull, push=arguments.push):
+            with written_params(edit, root), _remote_exchange(root, pull=arguments.pull, push=arguments.push):
                 return _run(arguments, edit)
     finally:
         gc.enable()
@@ -127,19 +133,6 @@ def _remote_exchange(root: Path, *, pull: bool, push: bool) -> Iterator[None]:
 
 def _push(root: Path) -> None:
     print(f"DVC remote: {remotes.push_all(root)}", flush=True)
-
-
-@contextmanager
-def _written_params(edit: ParamsEdit, root: Path) -> Iterator[None]:
-    """Writes the edit of params.yaml, and restores the file if the block refuses to run."""
-    if edit.is_change:
-        write_text(root / PATH, edit.text)
-    try:
-        yield
-    except (InvalidInput, ServerUnreachable):
-        if edit.is_change:
-            write_text(root / PATH, edit.before)
-        raise
 
 
 def _report_nothing_to_do(count: int, notice: str | None) -> None:

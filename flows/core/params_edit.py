@@ -1,12 +1,14 @@
 """Edits params.yaml for `--set`, `--with` and `--dataset`: keeps comments, checks the result before writing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml.error import YAMLError
 
+from flows.core.errors import ServerUnreachable
 from flows.core.notices import note_once
 from flows.core.project import merge_conflict
 from flows.core.yaml_edit import set_entry, set_value
@@ -132,6 +134,19 @@ def edit_params(settings: Mapping[str, Any], root: Path) -> ParamsEdit:
     if params is not None and text != before:
         params = _check(text)
     return ParamsEdit(before, text, params)
+
+
+@contextmanager
+def written_params(edit: ParamsEdit, root: Path) -> Iterator[None]:
+    """Writes the edit of params.yaml below `root`, and restores the file if the block refuses to run."""
+    if edit.is_change:
+        write_text(root / PATH, edit.text)
+    try:
+        yield
+    except (InvalidInput, ServerUnreachable):
+        if edit.is_change:
+            write_text(root / PATH, edit.before)
+        raise
 
 
 def edit_dataset(name: str, entry: dict[str, Any], root: Path, *, use: bool) -> ParamsEdit:

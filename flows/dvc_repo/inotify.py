@@ -8,11 +8,12 @@ IN_OPEN = 0x20  # of <sys/inotify.h>
 
 
 class FileOpenWatch:
-    """Watches one file. If no inotify instance is left, the watch reports no opens."""
+    """Watches one file. Without inotify (macOS), or if no instance is left, the watch reports no opens."""
 
     def __init__(self, path: Path) -> None:
         libc = ctypes.CDLL(None)
-        self._descriptor = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        has_inotify = hasattr(libc, "inotify_init1")
+        self._descriptor = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC) if has_inotify else -1
         if self._descriptor >= 0:
             libc.inotify_add_watch(self._descriptor, os.fsencode(path), IN_OPEN)
 

@@ -10,6 +10,8 @@ from pathlib import Path
 import psutil
 from pydantic import ByteSize
 
+from stages.base.machine import available_cores
+
 GPUS = "CUDA_VISIBLE_DEVICES"
 GPU_FOLDER = Path("/proc/driver/nvidia/gpus")
 # Variables that the numeric libraries read; a stage that sets its own number of threads overrides them.
@@ -18,7 +20,7 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 
 def cores() -> int:
     """Returns the number of processor cores that this process may use."""
-    return len(os.sched_getaffinity(0))
+    return available_cores()
 
 
 def machine_memory(proc: Path = Path("/proc/self/cgroup"), cgroups: Path = Path("/sys/fs/cgroup")) -> int:

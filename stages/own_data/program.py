@@ -5,7 +5,7 @@ import resource
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 from pydantic import ValidationError
@@ -76,7 +76,8 @@ def _limited_memory(max_bytes: int) -> Iterator[None]:
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     limit = MEMORY_BASE + MEMORY_FACTOR * max_bytes
-    resource.setrlimit(resource.RLIMIT_DATA, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
+    with suppress(ValueError):  # macOS may refuse it, and bounds nothing then
+        resource.setrlimit(resource.RLIMIT_DATA, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
     try:
         yield
     except MemoryError as error:

@@ -1,0 +1,223 @@
+"""Every command that a page shows exists: our verbs, options, targets and programs, and those of DVC and Prefect."""
+
+import argparse
+import contextlib
+import io
+import re
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+
+import pytest
+from dvc.cli.parser import get_main_parser
+from prefect.cli import app as prefect_app
+
+from flows.cli.verbs import VERBS
+from tests.docs.commands import parsers
+from tests.docs.shell_blocks import pages, typed_commands
+from tests.support.root import ROOT
+
+# Programs of others, and words of the shell, that pages use as anybody knows them.
+OTHERS = {
+    "cat", "cd", "curl", "docker", "export", "git", "grep", "kubectl", "mlflow", "pip", "source", "tensorboard", "true",
+}  # fmt: skip
+ASSIGNMENT = re.compile(r"[A-Z_]+=.*")
+INLINE = re.compile(r"(?<!`)`((?:inkflow|make|dvc|python -m|python examples/) ?[^`]*)`(?!`)")
+ELLIPSIS = re.compile(r"^\.\.\.$|^\[.*\]$|^[A-Z_@]+$")  # what the reader fills in
+
+
+def words(text: str) -> Iterator[list[str]]:
+    """Yields the words of each command in a text of the shell; comments and redirections are left out."""
+    pending = ""
+    for line in text.splitlines():
+        pending += line
+        if pending.endswith("\\"):
+            pending = pending[:-1] + " "
+            continue
+        try:
+            lexer = shlex.shlex(pending, posix=True, punctuation_chars="();<>|&")
+            lexer.whitespace_split = True
+            tokens = list(lexer)
+        except ValueError:  # a quotation goes on in the next line
+            pending += "\n"
+            continue
+        pending = ""
+        yield from _commands(tokens)
+    assert not pending.strip(), f"an open quotation: {pending}"
+
+
+def _commands(tokens: Sequence[str]) -> Iterator[list[str]]:
+    command: list[str] = []
+    is_target = False  # of a redirection
+    for token in [*tokens, ";"]:
+        if set(token) <= set("();|&"):
+            if command:
+                yield command
+            command = []
+        elif set(token) <= set("<>&"):
+            is_target = True
+            if command and command[-1].isdigit():
+                command.pop()
+        elif is_target:
+            is_target = False
+        elif command or not ASSIGNMENT.fullmatch(token):
+            command.append(token)
+
+
+def problem(command: Sequence[str]) -> str:
+    """Returns what is wrong with a command; an empty text if all that it names exists."""
+    name, *rest = command
+    if name in ("inkflow", "dvc", "prefect", "make", "python"):
+        return {"inkflow": _inkflow, "dvc": _dvc, "prefect": _prefect, "make": _make, "python": _python}[name](rest)
+    return "" if name in OTHERS else f"{name} is neither a command of this project nor one of OTHERS"
+
+
+@cache
+def verbs() -> dict[str, argparse.ArgumentParser]:
+    """Returns the parsers of `inkflow`, by their words."""
+    return parsers()
+
+
+def _inkflow(rest: list[str]) -> str:
+    if not rest or rest[0].startswith("-"):
+        return "" if rest in ([], ["--help"], ["--version"]) else f"inkflow has no option {rest[0]}"
+    verb = " ".join(rest[:2]) if " ".join(rest[:2]) in verbs() else rest[0]
+    if verb not in verbs():
+        return f"inkflow has no verb {verb}"
+    return _unknown_option(verbs()[verb], rest[len(verb.split()) :]) or _parse(verbs()[verb], rest[len(verb.split()) :])
+
+
+def _unknown_option(parser: argparse.ArgumentParser, rest: Sequence[str]) -> str:
+    for word in rest:
+        if word == "--":
+            return ""
+        if word.startswith("--") and word.partition("=")[0] not in parser._option_string_actions:
+            return f"{parser.prog} has no option {word}"
+    return ""
+
+
+def _parse(parser: argparse.ArgumentParser, rest: list[str]) -> str:
+    """Parses a whole command, unless the reader has to fill something in."""
+    if any(ELLIPSIS.match(word) or "..." in word for word in rest):
+        return ""
+    message = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(message), contextlib.redirect_stdout(message):
+            _, left = parser.parse_known_args(rest)
+    except SystemExit as end:
+        return message.getvalue().strip() if end.code else ""
+    return f"{parser.prog} does not know {left}" if left else ""
+
+
+def _dvc(rest: list[str]) -> str:
+    if any(ELLIPSIS.match(word) for word in rest):
+        rest = rest[:1]
+    message = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(message), contextlib.redirect_stdout(message):
+            get_main_parser().parse_args(rest)
+    except SystemExit as end:
+        return f"dvc {' '.join(rest)}: {message.getvalue().strip()[-200:]}" if end.code else ""
+    except Exception as error:  # noqa: BLE001 - DVC's own for its usage
+        return f"dvc {' '.join(rest)}: {error}"
+    return ""
+
+
+def _prefect(rest: list[str]) -> str:
+    verb = [word for word in rest[:2] if re.fullmatch("[a-z-]+", word) and not word.startswith("-")]
+    help_text = _prefect_help(*verb) or _prefect_help(*verb[:1])
+    unknown = [word for word in rest if word.startswith("--") and word.partition("=")[0] not in help_text]
+    return "" if help_text and not unknown else f"prefect {' '.join(rest)}: not known: {unknown or verb}"
+
+
+@cache
+def _prefect_help(*verb: str) -> str:
+    """Returns the help of a verb of Prefect; an empty text if it has no such verb."""
+    output = io.StringIO()
+    before, sys.argv = sys.argv, ["prefect", *verb, "--help"]
+    try:
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+            prefect_app()
+    except SystemExit as end:
+        return "" if end.code else output.getvalue()
+    finally:
+        sys.argv = before
+    return output.getvalue()
+
+
+def _make(rest: list[str]) -> str:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    unknown = [word for word in rest if "=" not in word and word not in targets and not ELLIPSIS.match(word)]
+    return f"make has no target {unknown[0]}" if unknown else ""
+
+
+def _python(rest: list[str]) -> str:
+    if rest[0] == "-m":
+        if rest[1] in ("venv", "prefect", "mlflow", "pkg.mod") or ELLIPSIS.match(rest[1]):  # of others, and examples
+            return ""
+        path = ROOT.joinpath(*rest[1].removeprefix("inkflow.").split("."))
+        files = [file for file in (path.with_suffix(".py"), path / "__main__.py") if file.is_file()]
+        if not files:
+            return f"there is no program {rest[1]}"
+        folder = files[0].parent
+        sources = "".join(file.read_text(encoding="utf-8") for file in folder.glob("*.py"))
+        unknown = [word for word in rest[2:] if word.startswith("--") and f'"{word}"' not in sources]
+        return f"{rest[1]} has no option {unknown[0]}" if unknown and unknown[0] != "--help" else ""
+    return "" if rest[0] == "-" or (ROOT / rest[0]).is_file() else f"there is no program {rest[0]}"
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
+def test_every_command_exists(page: Path) -> None:
+    """Each command in a block has its verb, its options and the values that its parser accepts."""
+    problems = {
+        shlex.join(command): reason
+        for text in typed_commands(page)
+        for command in words(text)
+        if (reason := problem(command))
+    }
+    assert problems == {}
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
+def test_commands_in_sentences_exist(page: Path) -> None:
+    """A command that a sentence names has its verb and its options; values may be left out there."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    problems = {}
+    for match in INLINE.finditer(text):
+        try:
+            commands = list(words(" ".join(match[1].replace("\\|", "|").split())))
+        except AssertionError:  # a quotation that the sentence cuts
+            continue
+        for command in commands:
+            name, *rest = command
+            if name == "inkflow" and rest and rest[0] in VERBS:
+                reason = _unknown_option(verbs()[rest[0]], rest[1:]) if " ".join(rest[:2]) not in verbs() else ""
+            elif name in ("make", "python", "inkflow"):
+                reason = problem(command)
+            else:
+                continue
+            if reason:
+                problems[match[1]] = reason
+    assert problems == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("inkflow rum", "no verb rum"),
+        ("inkflow run --sett a=1", "no option --sett"),
+        ("inkflow run --jobs two", "two"),
+        ("cd x && inkflow plan --jsn # why", "no option --jsn"),
+        ("make tests", "no target tests"),
+        ("python -m stages.trian", "no program stages.trian"),
+        ("python examples/none.py", "no program examples/none.py"),
+        ("dvc reproo", "dvc reproo"),
+        ("prefect work-poool ls", "not known"),
+        ("inkfow run", "inkfow is neither"),
+    ],
+)
+def test_mistakes_in_pages_are_found(text: str, reason: str) -> None:
+    """A command that does not exist is named: the test above would fail."""
+    assert reason in " ".join(problem(command) for command in words(text))
