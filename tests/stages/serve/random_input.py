@@ -48,7 +48,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         found = attack(Path(folder), given.seconds, given.seed)
     print(json.dumps(found, indent=1))
-    return 1 if found["wrong"] or not found["asked"] or found["hung"] or "500" in found["statuses"] else 0
+    return (
+        1
+        if found["wrong"] or not found["asked"] or found["hung"] or found["tracebacks"] or "500" in found["statuses"]
+        else 0
+    )
 
 
 def attack(folder: Path, seconds: float, seed: int) -> dict[str, Any]:
@@ -81,7 +85,7 @@ def attack(folder: Path, seconds: float, seed: int) -> dict[str, Any]:
         "slowest_s": round(healthy.slowest_s, 2),
         "wrong": healthy.wrong[:10] + ([] if alive else ["the server is gone"]),
         "tracebacks": log.count("Traceback"),
-        "log": log[-2000:] if "Traceback" in log else "",
+        "log": log[log.find("Traceback") :][:3000] if "Traceback" in log else "",
     }
 
 

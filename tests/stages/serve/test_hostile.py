@@ -5,6 +5,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from itertools import chain, repeat
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -23,10 +24,16 @@ Attack = Callable[[httpx.Client], bytes | int]
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    """A client of a server of the model `reader` with small limits."""
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the model `reader`."""
     folder = tmp_path_factory.mktemp("hostile")
     write_reader(folder / "models/reader/model.onnx")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def client(folder: Path) -> Iterator[httpx.Client]:
+    """A client of a server of this model with small limits."""
     with model_server(folder, "reader", "--max-body=4000000", "--max-pixels=4000000", "--timeout=5") as client:
         yield client
 
@@ -107,6 +114,13 @@ def smuggled(client: httpx.Client) -> bytes:
     return found
 
 
+def broken_chunk(client: httpx.Client) -> bytes:
+    """A chunk whose size is no number, after a good start; and line noise behind an answered request."""
+    exchange(client, [head(client, "GET /v2/health/live") + b"\x00\x01\r\n\r\n"])
+    start = head(client, "POST /predict", "Transfer-Encoding: chunked") + b"3\r\nabc\r\n"
+    return exchange(client, [start, b"zz\r\nabc\r\n"], pause_s=0.2)
+
+
 def injected(client: httpx.Client) -> bytes:
     """Line ends in a name, which must not become headers of the answer."""
     found = exchange(client, [head(client, "GET /v2/models/x%0d%0aSet-Cookie:%20a=b")])
@@ -147,6 +161,7 @@ ATTACKS: dict[str, tuple[Attack, set[int]]] = {
     "a header with a line end": (lines("GET /", "X: a\nY: b"), {200, 400}),
     "two lengths": (post("/predict", b"abc", "Content-Length: 30"), {400}),
     "a length and chunks": (smuggled, {400}),
+    "a broken chunk": (broken_chunk, {400}),
     "another method": (lines("DELETE /predict"), {405}),
     "no method": (lines("\x01\x02 /predict"), {400}),
     "a web socket": (
@@ -168,8 +183,11 @@ def healthy_requests() -> list[tuple[str, dict[str, Any], str]]:
     return [*tensors, *pictures]
 
 
-def test_a_healthy_client_is_answered_all_the_time(client: httpx.Client) -> None:
-    """Each attack gets the answer that it should, and each answer to the healthy client is right meanwhile."""
+def test_a_healthy_client_is_answered_all_the_time(client: httpx.Client, folder: Path) -> None:
+    """Each attack gets the answer that it should, and each answer to the healthy client is right meanwhile.
+
+    The server logs no error, and nothing for each request: that would fill its disk.
+    """
     found: dict[str, int] = {}
 
     def attack(name: str) -> None:
@@ -186,3 +204,4 @@ def test_a_healthy_client_is_answered_all_the_time(client: httpx.Client) -> None
     assert healthy.wrong == []
     assert healthy.asked > 0
     assert client.get("/v2/health/live").status_code == 200
+    assert len((folder / "serve.log").read_text(encoding="utf-8").splitlines()) == 1
