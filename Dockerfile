@@ -1,8 +1,9 @@
-# One image for workers and the runs they start, with or without GPU:
+# One image for workers and the runs they start, with or without GPU, and a small one for `inkflow serve`:
 #   docker build --tag inkflow:cpu .
 #   docker build --tag inkflow:gpu --build-arg EXTRA=gpu .
+#   docker build --tag inkflow:serve --target serve .
 # TensorFlow brings CUDA as packages; of the host it needs the driver alone (NVIDIA Container Toolkit).
-FROM python:3.12-slim-bookworm@sha256:782412e85d0f0984994c290652577d4018aff08145c85b262bb63dc0c7522254
+FROM python:3.12-slim-bookworm@sha256:782412e85d0f0984994c290652577d4018aff08145c85b262bb63dc0c7522254 AS base
 
 # git clones the commit that a run is pinned to; openssh-client reaches DVC remotes over SSH; tini passes on signals
 RUN apt-get update \
@@ -23,6 +24,28 @@ COPY stages stages
 COPY custom custom
 COPY templates templates
 
+RUN useradd --create-home --uid 1000 inkflow
+
+# The server needs no TensorFlow. MODEL@STAGE needs git, DVC and its remotes.
+FROM base AS serve
+RUN python3.12 -m venv .venv \
+    && sed -n '/^uv==/,/^ *# via/p' requirements.lock >/tmp/uv.txt \
+    && .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r /tmp/uv.txt \
+    && .venv/bin/uv pip install --quiet --python .venv/bin/python --constraint requirements.lock \
+         --editable '.[predict,s3,ssh]' \
+    && rm -rf ~/.cache /tmp/uv.txt
+
+ENV DVC_NO_ANALYTICS=1 \
+    DVC_SITE_CACHE_DIR=/tmp/dvc
+
+USER 1000
+WORKDIR /project
+EXPOSE 8080
+
+ENTRYPOINT ["tini", "-g", "--", "inkflow", "serve"]
+CMD ["--help"]
+
+FROM base AS worker
 ARG EXTRA=""
 RUN PYTHON=python3.12 .ci/setup .venv \
     && if [ -n "$EXTRA" ]; then \
@@ -30,7 +53,6 @@ RUN PYTHON=python3.12 .ci/setup .venv \
        fi \
     && rm -rf ~/.cache
 
-RUN useradd --create-home --uid 1000 inkflow
 USER inkflow
 WORKDIR /home/inkflow
 

@@ -21,7 +21,7 @@ from stages.serve.description import describe_routes
 from stages.serve.guard import Guard
 from stages.serve.metrics import Metrics
 from stages.serve.pictures import Decoder, as_png
-from stages.serve.protocol_routes import add_protocol
+from stages.serve.protocol_routes import INFER, INFER_PATH, DirectInference, add_protocol
 from stages.serve.served_model import ModelSlot, ServedModel
 from stages.serve.settings import Settings
 
@@ -47,7 +47,7 @@ def create_app(settings: Settings, slot: ModelSlot) -> ASGIApp:
     app = FastAPI(title=f"Inkflow: {settings.model}", lifespan=lifespan, docs_url=None, redoc_url=None)
     _add_page(app, settings, slot)
     _add_predict(app, settings, slot, batcher)
-    add_protocol(app, settings, slot, batcher)
+    infer = add_protocol(app, settings, slot, batcher)
 
     @app.get("/metrics")
     async def read_metrics() -> Response:
@@ -68,9 +68,11 @@ def create_app(settings: Settings, slot: ModelSlot) -> ASGIApp:
         return JSONResponse({"error": "; ".join(str(item["msg"]) for item in error.errors())}, 400)
 
     def known(scope: Scope) -> str | None:
+        if INFER_PATH.fullmatch(scope["path"]):
+            return INFER
         return next((route.path for route in app.routes if route.matches(scope)[0] is Match.FULL), None)  # type: ignore[attr-defined]
 
-    return Guard(app, settings, metrics, known)
+    return Guard(DirectInference(app, infer), settings, metrics, known)
 
 
 def log(message: str) -> None:

@@ -80,6 +80,8 @@ class Guard:
             scheme, _, token = headers.get("authorization", "").partition(" ")
             if scheme.lower() != "bearer" or not hmac.compare_digest(token.encode(), settings.token.encode()):
                 return 401, "expected the header `Authorization: Bearer TOKEN` with the server's token"
+        if "content-length" in headers and "transfer-encoding" in headers:  # a proxy may end the request elsewhere
+            return 400, "the request states two lengths, expected either Content-Length or Transfer-Encoding"
         length = headers.get("content-length", "0")
         if length.isdecimal() and int(length) > settings.max_body:
             return 413, f"the body has {int(length):,} bytes, expected at most {settings.max_body:,}"
@@ -141,7 +143,7 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 async def _refuse(status: int, reason: str, send: Send) -> None:
     body = json.dumps({"error": reason}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    if status in (408, 413, 503):  # the rest of the body is not read
+    if status in (400, 408, 413, 503):  # the rest of the body is not read
         headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

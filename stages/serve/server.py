@@ -5,6 +5,7 @@ import os
 import socket
 from typing import Any
 
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -50,6 +51,16 @@ class Protocol(H11Protocol):
         super().resume_writing()
         self._reader_clock.cancel()
 
+    def send_400_response(self, msg: str) -> None:
+        """Refuses what is no HTTP, such as a wrong chunk in a body: the request that it belongs to gets no answer."""
+        if not self._is_idle():
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            super().send_400_response(msg)
+        else:
+            self.transport.close()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Stops the clock."""
         self._clock.cancel()
@@ -79,7 +90,7 @@ def serve(settings: Settings, *, anyway: bool = False) -> None:
         log(f"warning: trained on a stand-in for {slot.model.classifier.stand_in_for}")
     name = f"[{host}]" if ":" in host else host
     print(f"serving {settings.model} {slot.model.version} on http://{name}:{port}", flush=True)
-    options: dict[str, Any] = {"http": Protocol, "ws": "none", "log_level": "warning", "access_log": False}
+    options: dict[str, Any] = {"http": Protocol, "ws": "none", "log_level": "error", "access_log": False}
     config = uvicorn.Config(
         create_app(settings, slot),
         **options,

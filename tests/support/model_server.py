@@ -18,17 +18,40 @@ START_S = 60.0
 
 @contextmanager
 def model_server(folder: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> Iterator[httpx.Client]:
-    """Serves a model of the project in `folder`; the client's URL is the server's, its log is `serve.log`."""
-    variables = {**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})}
-    command = [sys.executable, "-P", "-m", "stages.serve", "--port=0", *arguments]
-    with (folder / "serve.log").open("w") as log:
-        process = subprocess.Popen(command, cwd=folder, env=variables, stdout=log, stderr=log)
+    """Serves a model of the project in `folder`; the client's URL is the server's, its log is `serve.log`.
+
+    The port is a free one unless `arguments` name one.
+    """
+    process = start_server(folder, "stages.serve", *arguments, environment=environment)
     try:
         with httpx.Client(base_url=_url(process, folder / "serve.log"), timeout=30, trust_env=False) as client:
             yield client
     finally:
         process.terminate()
         process.wait(timeout=30)
+
+
+@contextmanager
+def following_server(folder: Path, *arguments: str) -> Iterator[tuple[httpx.Client, "subprocess.Popen[bytes]"]]:
+    """Runs `inkflow serve`, which follows a stage, as `model_server` does; yields its process too."""
+    process = start_server(folder, "flows", "serve", *arguments)
+    try:
+        with httpx.Client(base_url=_url(process, folder / "serve.log"), timeout=60, trust_env=False) as client:
+            yield client, process
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+
+
+def start_server(
+    folder: Path, module: str, *arguments: str, environment: Mapping[str, str] | None = None
+) -> "subprocess.Popen[bytes]":
+    """Starts a module that serves a model, and returns its process."""
+    variables = {**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})}
+    port = [] if any(argument.startswith("--port") for argument in arguments) else ["--port=0"]
+    command = [sys.executable, "-P", "-m", module, *arguments, *port]
+    with (folder / "serve.log").open("w") as log:
+        return subprocess.Popen(command, cwd=folder, env=variables, stdout=log, stderr=log)
 
 
 def _url(process: "subprocess.Popen[bytes]", log: Path) -> str:

@@ -9,6 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
+
 from flows.core.code_path import own_command
 from flows.core.git import git_text, run_git
 from flows.core.project import find_project, make_state_folder
@@ -40,6 +42,7 @@ def serve(arguments: argparse.Namespace) -> int:
         return _run(_command(arguments, str(folder), name))
     make_state_folder(root)
     pointer = root / ".inkflow" / "serve" / f"{os.getpid()}.json"
+    _remove_left_pointers(pointer.parent)
     write_json(pointer, _pointer(root, folder))
     try:
         return _follow(root, model, pointer, _command(arguments, str(pointer), name), arguments.fetch)
@@ -75,6 +78,13 @@ def _pointer(root: Path, folder: Path) -> dict[str, str]:
     """Returns what the server is pointed to: a folder, and the digest of its model."""
     record = json.loads((root / folder / RECORD).read_text(encoding="utf-8"))
     return {"folder": str(folder), "sha256": record["sha256"]}
+
+
+def _remove_left_pointers(folder: Path) -> None:
+    """Removes the files of servers that were killed."""
+    for path in folder.glob("*.json"):
+        if not (path.stem.isdecimal() and psutil.pid_exists(int(path.stem))):
+            path.unlink(missing_ok=True)
 
 
 def _resolve(root: Path, model: str) -> Path:

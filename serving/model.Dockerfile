@@ -1,0 +1,5 @@
+# An image with one version of a model in it, on top of `inkflow:serve`. The folder of the version is the context:
+#   docker build --tag digits:v0.1.0 --file serving/model.Dockerfile "$(python -m flows.registry.resolve cnn@v0.1.0)"
+FROM inkflow:serve
+COPY --chmod=444 . /model
+CMD ["/model", "--name=cnn", "--host=0.0.0.0"]

@@ -1,0 +1,124 @@
+"""`inkflow serve MODEL@STAGE` in a project: the stage moves under load, and the server is killed."""
+
+import signal
+import subprocess
+import threading
+from collections import Counter
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from flows.cli.main import main as inkflow
+from tests.conftest import Toy, wait_until
+from tests.stages.serve.test_serve import tensor
+from tests.support.model_server import following_server
+from tests.support.registered_reader import MODEL, commit_version, reader
+
+__all__ = ["reader"]  # the fixture
+
+REQUESTS, CLIENTS = 2000, 8
+INFER = "/v2/models/reader/infer"
+
+
+class Load:
+    """Clients that ask until there were REQUESTS requests and `enough` says so; counts versions, and notes mistakes.
+
+    Each answer has to have the labels of the version that it names.
+    """
+
+    def __init__(self, client: httpx.Client, marks: dict[str, str]) -> None:
+        self._url, self._marks = client.base_url, marks
+        self.enough = threading.Event()
+        self.versions: Counter[str] = Counter()
+        self.wrong: list[str] = []
+        self._threads = [threading.Thread(target=self._ask, args=(number,)) for number in range(CLIENTS)]
+
+    def __enter__(self) -> "Load":
+        """Starts the clients."""
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Waits until they have asked enough."""
+        self.enough.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _ask(self, digit: int) -> None:
+        with httpx.Client(base_url=self._url, timeout=60, trust_env=False) as client:
+            while not self.enough.is_set() or self.versions.total() < REQUESTS:
+                try:
+                    answer = client.post(INFER, json=tensor([digit]))
+                    found = answer.json()
+                    version = str(found["model_version"])
+                    [label] = next(output["data"] for output in found["outputs"] if output["name"] == "label")
+                    if answer.status_code != 200 or label != f"{self._marks[version]} {digit}":
+                        self.wrong.append(answer.text[:200])
+                    self.versions[version] += 1
+                except (httpx.HTTPError, LookupError, ValueError) as error:
+                    self.wrong.append(repr(error))
+                    return
+
+
+def version(client: httpx.Client) -> str:
+    """The version that the server has now."""
+    return str(client.get("/card").json()["model_version"])
+
+
+def test_the_stage_moves_while_two_thousand_requests_run(reader: Toy) -> None:
+    """Promotion and rollback change the model of a server under load; no request fails, and none gets a mixture."""
+    assert inkflow(["promote", "reader", "prod"]) == 0
+    with following_server(reader.folder, "reader@prod") as (client, _):
+        assert version(client) == "v0.0.1"
+        commit_version("two")
+        with Load(client, {"v0.0.1": "one", "v0.0.2": "two"}) as load:
+            wait_until(lambda: load.versions["v0.0.1"] > 100 or bool(load.wrong), timeout_s=120)
+            assert inkflow(["promote", "reader", "prod"]) == 0
+            wait_until(lambda: load.versions["v0.0.2"] > 100 or bool(load.wrong), timeout_s=120)
+            before = load.versions["v0.0.1"]
+            assert inkflow(["rollback", "prod"]) == 0
+            wait_until(lambda: load.versions["v0.0.1"] > before + 100 or bool(load.wrong), timeout_s=120)
+        assert load.wrong == []
+        assert load.versions.total() >= REQUESTS and set(load.versions) == {"v0.0.1", "v0.0.2"}
+        assert version(client) == "v0.0.1"
+
+
+def test_a_tampered_version_does_not_come_into_use(reader: Toy) -> None:
+    """If the stage moves to a version whose file was changed, the server says so and keeps the one that it has."""
+    assert inkflow(["promote", "reader", "prod"]) == 0
+    with following_server(reader.folder, "reader@prod") as (client, _):
+        commit_version("two")
+        digest = subprocess.run(["md5sum", MODEL], check=True, capture_output=True, text=True).stdout.split()[0]
+        cached = Path(".dvc/cache/files/md5") / digest[:2] / digest[2:]
+        content = cached.read_bytes()
+        assert inkflow(["promote", "reader", "staging"]) == 0
+        cached.chmod(0o644)
+        cached.write_bytes(b"tampered")
+        subprocess.run(["gto", "assign", "reader", "--version", "v0.0.2", "--stage", "prod"], check=True)
+        log = reader.folder / "serve.log"
+        wait_until(lambda: "the version so far stays" in log.read_text(), timeout_s=120)
+        assert "neither in git, the cache nor a remote" in log.read_text()
+        assert version(client) == "v0.0.1"
+        cached.write_bytes(content)  # mended: the server takes it by itself
+        wait_until(lambda: version(client) == "v0.0.2", timeout_s=120)
+
+
+@pytest.mark.parametrize("victim", ["server", "follower"])
+def test_a_killed_server_starts_again(reader: Toy, victim: str) -> None:
+    """After a kill -9 of one of its two processes the other one ends too; the next start has the port and the model."""
+    assert inkflow(["promote", "reader", "prod"]) == 0
+    with following_server(reader.folder, "reader@prod") as (client, process):
+        port = client.base_url.port
+        [server] = psutil.Process(process.pid).children()
+        (server if victim == "server" else process).send_signal(signal.SIGKILL)
+        assert process.wait(timeout=60) != 0
+        server.wait(timeout=60)
+    left = list((reader.folder / ".inkflow/serve").glob("*.json"))
+    assert len(left) == (1 if victim == "follower" else 0)
+    with following_server(reader.folder, "reader@prod", f"--port={port}") as (client, process):
+        assert client.post(INFER, json=tensor([7])).json()["model_version"] == "v0.0.1"
+        assert [path.stem for path in (reader.folder / ".inkflow/serve").glob("*.json")] == [str(process.pid)]
+    assert list((reader.folder / ".inkflow/serve").glob("*.json")) == []

@@ -1,0 +1,87 @@
+"""The files in serving/: what a cluster runs is what `inkflow serve` understands and answers."""
+
+import json
+import shlex
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from kubernetes_asyncio.client import ApiClient
+from ruamel.yaml import YAML
+
+from tests.support.model_server import model_server
+from tests.support.pictures import draw, encoded, write_reader
+from tests.support.root import ROOT
+
+MANIFEST = ROOT / "serving" / "kubernetes.yaml"
+POD = "10.1.2.3:8080"  # the name under which the kubelet asks
+
+
+def objects() -> dict[str, Any]:
+    """The objects of the manifest, by kind."""
+    loaded = YAML(typ="safe", pure=True).load_all(MANIFEST.read_text(encoding="utf-8"))
+    return {item["kind"]: item for item in loaded}
+
+
+def pod() -> Any:
+    """The pod of the Deployment."""
+    return objects()["Deployment"]["spec"]["template"]["spec"]
+
+
+def test_the_manifest_is_one_of_kubernetes() -> None:
+    """Each key of the manifest is one of Kubernetes's published models, and each required one is there."""
+    client: Any = object.__new__(ApiClient)  # its models alone: a whole one wants an event loop
+    client.configuration = SimpleNamespace(client_side_validation=True)
+    for kind, model in (("Deployment", "V1Deployment"), ("Service", "V1Service")):
+        content = json.loads(json.dumps(objects()[kind]))
+        typed = client.deserialize(SimpleNamespace(data=json.dumps(content)), model)
+        assert client.sanitize_for_serialization(typed) == content
+
+
+def test_the_pod_may_do_little() -> None:
+    """No container runs as root, writes outside of its volumes, or gets more rights; the token comes from a Secret."""
+    assert pod()["securityContext"]["runAsNonRoot"] and not pod()["automountServiceAccountToken"]
+    for container in (*pod()["initContainers"], *pod()["containers"]):
+        limits = container["securityContext"]
+        assert limits["readOnlyRootFilesystem"] and not limits["allowPrivilegeEscalation"]
+        assert limits["capabilities"] == {"drop": ["ALL"]}
+        assert container["resources"]["requests"] and container["resources"]["limits"]["memory"]
+    [server] = pod()["containers"]
+    assert server["envFrom"] == [{"secretRef": {"name": "inkflow-serve"}}]
+    assert "TOKEN" not in json.dumps(objects())
+    service = objects()["Service"]["spec"]
+    assert service["selector"] == objects()["Deployment"]["spec"]["selector"]["matchLabels"]
+
+
+def test_a_server_with_these_arguments_answers_the_probes(tmp_path: Path) -> None:
+    """Started as the manifest and the image start it, the server answers all probes without the token, and only them.
+
+    The kubelet asks under the pod's address.
+    """
+    write_reader(tmp_path / "model" / "model.onnx")
+    dockerfile = (ROOT / "serving" / "model.Dockerfile").read_text(encoding="utf-8")
+    baked = json.loads(dockerfile.partition("CMD ")[2])
+    [server] = pod()["containers"]
+    following = [argument for argument in server["args"][1:] if not argument.startswith(("--fetch", "--port"))]
+    assert following == [argument for argument in baked[1:] if not argument.startswith("--name")]
+    environment = {"INKFLOW_SERVE_TOKEN": "secret"}
+    with model_server(tmp_path, str(tmp_path / "model"), *baked[1:], environment=environment) as client:
+        for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+            path = server[probe]["httpGet"]["path"]
+            assert client.get(path, headers={"Host": POD}).status_code == 200, probe
+        picture, headers = encoded(draw(7), "PNG"), {"Host": POD}
+        assert client.post("/predict", content=picture, headers=headers).status_code == 401
+        headers["Authorization"] = "Bearer secret"
+        assert client.post("/predict", content=picture, headers=headers).json()["label"] == "7"
+        assert client.get("/v2/models/cnn", headers=headers).status_code == 200
+
+
+def test_the_image_has_a_target_for_the_server() -> None:
+    """The target `serve` runs `inkflow serve` as another user than root; the worker stays the last, the default."""
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
+    stages = {stage.partition("\n")[0].split()[-1]: stage for stage in text.split("\nFROM ")[1:]}
+    assert list(stages)[-1] == "worker"
+    lines = dict(line.split(" ", 1) for line in stages["serve"].splitlines() if line[:1].isupper())
+    assert json.loads(lines["ENTRYPOINT"])[-2:] == ["inkflow", "serve"]
+    assert lines["USER"] == str(pod()["securityContext"]["runAsUser"])
+    assert ".[predict,s3,ssh]" in shlex.split(lines["RUN"])
