@@ -64,7 +64,10 @@ class RunRecord:
         self._lines.pop(result.stage, None)
         if result.outcome is Outcome.UNCHANGED:
             return
-        outputs = {content.path: content.hash for content in lineage.outputs} if lineage else {}
+        outputs, inputs = (
+            {content.path: content.hash for content in part}
+            for part in ((lineage.outputs, lineage.dependencies) if lineage else ((), ()))
+        )
         self._add(
             "ended",
             stage=result.stage,
@@ -72,6 +75,7 @@ class RunRecord:
             reasons=list(result.reasons),
             location=result.location,
             outputs=outputs,
+            inputs=inputs,
         )
 
     def failed(self, stage: str, error: InkflowError, not_run: Iterable[str]) -> None:
