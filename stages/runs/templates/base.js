@@ -30,7 +30,7 @@ const state = { q: "", base: data.baseline, tick: [], open: [], show: "", sort: 
 function readAddress() {
   const given = new URLSearchParams(location.hash.slice(1));
   const list = (name) => (given.get(name) ? given.get(name).split(",").map(decodeURIComponent) : []);
-  const find = (name) => (rows.find((row) => row.id === name) ?? rows.find((row) => row.id.startsWith(name) && name.length >= SHORT_HASH))?.id;
+  const find = (name) => (rows.find((row) => row.id === name || row.name === name) ?? rows.find((row) => row.id.startsWith(name) && name.length >= SHORT_HASH))?.id;
   state.q = given.get("q") ?? "";
   state.base = (given.get("base") && find(given.get("base"))) || data.baseline;
   state.tick = list("tick").map(find).filter(Boolean).slice(0, 2);

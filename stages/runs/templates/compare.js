@@ -23,14 +23,15 @@ function drawComparison() {
   if (box.hidden) return box.replaceChildren();
   const [old, fresh] = inOrder(...state.tick);
   const close = el("button", { type: "button", className: "plain", onclick: () => change({ tick: [] }) }, "Close");
-  box.replaceChildren(
+  const parts = [
     el("div", { className: "line" }, el("h3", { id: "compare-title" }, label(old), el("span", { className: "arrow" }, " → "), label(fresh)), close),
     differences(old, fresh),
     modelsTable(old, fresh),
     el("div", { className: "columns" }, curvesOf(old, fresh), timesOf(old, fresh)),
     imagesOf(old, fresh),
     commandLine("On the command line", `inkflow compare ${reference(old)} ${reference(fresh)}`),
-  );
+  ];
+  box.replaceChildren(...parts.filter(Boolean));
 }
 
 function reference(row) {
@@ -119,7 +120,7 @@ function curvePoints(history, facts) {
   return column ? history[column].map((value, place) => ({ ...facts, value, epoch: history.epoch?.[place] ?? place + 1 })).filter((point) => point.value !== null) : [];
 }
 
-const palette = () => [0, 1, 2, 3, 4, 5].map((place) => colour(`--s${place}`));
+const palette = () => [2, 3, 4, 5, 1, 0].map((place) => colour(`--s${place}`));
 
 function timesOf(old, fresh) {
   const find = (row) => new Map(row.stages.map((stage) => [stage.name, stage]));

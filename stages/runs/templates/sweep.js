@@ -37,7 +37,7 @@ function scaleOf(values, key) {
   return smallest > 0 && largest / smallest > 30 ? "log" : "linear";
 }
 
-const text = (value) => (typeof value === "number" ? number(value, 3) : written(value));
+const text = (value) => (typeof value === "number" && !Number.isInteger(value) ? number(value, 3) : written(value));
 
 function dots(box, [key], values) {
   const numeric = isNumeric(values, key);
@@ -68,20 +68,18 @@ function heatMap(box, [one, two], values) {
   const order = (key) => [...points].sort((p, q) => (typeof p[key] === "number" && typeof q[key] === "number" ? p[key] - q[key] : String(p[key]).localeCompare(String(q[key]), "en", { numeric: true })));
   const xs = [...new Set(order("a").map((cell) => cell.x))], ys = [...new Set(order("b").map((cell) => cell.y))].reverse();
   if (points.length < 0.3 * xs.length * ys.length) return parallel(box, [one, two], values);
-  const scores = points.map((cell) => cell.score).sort((a, b) => a - b), middle = scores[Math.floor(scores.length / 2)];
-  const smaller = hasModels || data.metrics[0]?.smaller;
-  const dark = smaller ? `datum.score < ${middle}` : `datum.score > ${middle}`;
+  points.forEach((cell, place) => { cell.rank = 1 - place / Math.max(1, points.length - 1); }); // the best is 1
   const x = { field: "x", type: "ordinal", sort: xs, title: plainKey(one), axis: { labelAngle: 0, orient: "bottom" } };
   const y = { field: "y", type: "ordinal", sort: ys, title: plainKey(two) };
   return chart(box, `${objective()} by ${plainKey(one)} and ${plainKey(two)}`, () => ({
     data: { values: points },
-    title: `${objective()} by two parameters`,
+    title: `${objective()}: the darker, the better`,
     width: Math.min(innerWidth - 120, Math.max(220, 84 * xs.length)), height: Math.max(90, 32 * ys.length),
     encoding: { x, y },
     layer: [
-      { mark: { type: "rect", cornerRadius: 2 }, encoding: { color: { field: "score", type: "quantitative", legend: null, scale: { range: smaller ? [colour("--training"), colour("--tint")] : [colour("--tint"), colour("--training")], type: "quantile" } }, tooltip: [{ field: "name" }, { field: "score", title: objective(), format: ".4g" }, { field: "test", title: "test errors" }] } },
+      { mark: { type: "rect", stroke: colour("--tint"), strokeWidth: 2 }, encoding: { color: { field: "rank", type: "quantitative", legend: null, scale: { domain: [0, 1], range: [colour("--paper"), colour("--training")] } }, tooltip: [{ field: "name" }, { field: "score", title: objective(), format: ".4g" }, { field: "test", title: "test errors" }] } },
       { transform: [{ filter: "datum.best" }], mark: { type: "rect", filled: false, strokeWidth: 3, stroke: colour("--validation") } },
-      { mark: { type: "text", fontSize: 11 }, encoding: { text: { field: "score", type: "quantitative", format: ".3g" }, color: { condition: { test: `${dark}`, value: colour("--paper") }, value: colour("--ink") } } },
+      { mark: { type: "text", fontSize: 11 }, encoding: { text: { field: "score", type: "quantitative", format: ".3g" }, color: { condition: { test: "datum.rank > 0.55", value: colour("--paper") }, value: colour("--ink") } } },
     ],
   }));
 }

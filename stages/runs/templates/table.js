@@ -25,11 +25,11 @@ function pin(id) {
   tell(`${label(byId.get(id))} is the baseline`);
 }
 
-function chip(key, [old, value], model) {
+function chip(key, [old, value], model, isSingle) {
   const [before, now] = [written(old), written(value)];
   const whole = `${key} ${before} → ${now}`;
   const cut = (part) => (part.length > 24 ? `${part.slice(0, 22)}…` : part);
-  return el("span", { className: "chip", title: whole }, `${shortest(model ? key.replace(`models.${model}.`, "") : key)} `, el("span", { className: "old" }, cut(before)), " → ", cut(now));
+  return el("span", { className: "chip", title: whole }, `${shortest(model ? key.replace(`models.${model}.`, "") : key)} `, ...(isSingle ? [] : [el("span", { className: "old" }, cut(before)), " → "]), cut(now));
 }
 
 const shortest = (key) => {
@@ -45,8 +45,7 @@ function axisFor(list) {
   const map = log ? Math.log : (value) => value;
   const width = map(high) - map(low) || 1;
   const place = (value) => 3 + (94 * (map(value) - map(low))) / width;
-  const middle = log ? Math.sqrt(low * high) : (low + high) / 2;
-  return { place, ticks: low === high ? [low] : [low, middle, high] };
+  return { place, ticks: low === high ? [low] : [low, high] };
 }
 
 const tickText = (value) => (measure().id === "test" && hasModels && value <= 1 && rows.some((row) => row.models[row.best]?.test?.rate !== undefined) ? `${number(100 * value, 2)}%` : number(value, 2));
@@ -158,7 +157,7 @@ function sweepLine(sweep, members, longest) {
     el("th", { scope: "row" }, el("div", { className: "what" }, button, base ? el("span", { className: "fine" }, `on ${base.name}`) : null)),
     el("td", { className: "when" }, when(members.reduce((a, b) => (a.when > b.when ? a : b))).slice(0, 10)),
     el("td", { className: "seconds" }, el("span", { className: "bar" }, el("span", { className: "parts" }), el("span", { className: "time" }, sumSeconds(members)))),
-    el("td", { className: "changes" }, el("div", { className: "chips" }, el("span", { className: "fine" }, "best: "), ...Object.entries(best.changed).slice(0, 3).map(([key, values]) => chip(key, values, modelOf(sweep))))),
+    el("td", { className: "changes" }, el("div", { className: "chips" }, el("span", { className: "fine" }, "best: "), ...Object.entries(best.changed).slice(0, 3).map(([key, values]) => chip(key, values, modelOf(sweep), true)))),
     el("td", { className: "best" }, el("span", { className: "model" }, hasModels ? best.best || "–" : ""), dot(best)),
     el("td", { className: "n score" }, own?.text ?? "–"), el("td", { className: "verdicts" }, verdictCell(best)),
     el("td", { className: "gates" }, failed ? el("span", { className: "bad" }, `${failed} failed`) : gatesCell(best)));

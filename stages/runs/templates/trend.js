@@ -56,7 +56,7 @@ function drawTrend() {
 }
 
 const xOf = () => ({ field: "at", type: "quantitative", title: null, scale: { domain: [0.5, commits.length + 0.5], nice: false }, axis: { grid: false, tickMinStep: 1, format: "d", values: tickNumbers(), labelExpr: "''", ticks: false } });
-const yOf = (log, isShare) => ({ field: "value", type: "quantitative", title: null, scale: { type: log ? "log" : "linear", zero: false, nice: true }, axis: { tickCount: 4, format: isShare ? "~%" : "~g" } });
+const yOf = (log, isShare) => ({ field: "value", type: "quantitative", title: null, scale: log ? { type: "log", nice: true } : { zero: false, nice: true }, axis: { tickCount: 4, format: isShare ? "~%" : "~g" } });
 
 function tickNumbers() {
   const step = Math.ceil(commits.length / 12);
