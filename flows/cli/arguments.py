@@ -99,9 +99,15 @@ def verify(verb: argparse.ArgumentParser) -> None:
 
 def report(verb: argparse.ArgumentParser) -> None:
     """Adds the arguments of `inkflow report`."""
-    verb.description = "Write the report with this machine's timings and the commit to .inkflow/report/index.html."
+    verb.description = (
+        "Write the report with this machine's timings and the commit to .inkflow/report/index.html. With --runs, in "
+        "any DVC project: a page over all commits, branches, tags and experiments, .inkflow/report/runs.html."
+    )
     verb.add_argument("--open", action="store_true", help="open it in the browser")
-    verb.add_argument("--json", action="store_true", help="print the figures of this machine as JSON")
+    verb.add_argument("--json", action="store_true", help="print the figures as JSON: of this machine, or of all runs")
+    verb.add_argument("--runs", action="store_true", help="write the page over all versions of the project")
+    verb.add_argument("--baseline", metavar="REV", help="with --runs: compare all others with this version")
+    verb.add_argument("--limit", type=_count, metavar="N", help="with --runs: the newest N commits (default: 1000)")
 
 
 def check(verb: argparse.ArgumentParser) -> None:

@@ -27,7 +27,14 @@ SLOT = '<script type="application/json" id="machine">null</script>'
 
 
 def report(arguments: argparse.Namespace) -> int:
-    """Writes the page with the figures of this machine, and returns the exit code."""
+    """Writes the page with the figures of this machine, or the page over all runs, and returns the exit code."""
+    if arguments.runs:
+        from flows.cli.runs.report_runs import report_runs  # late: the report itself needs nothing of it
+
+        return report_runs(arguments)
+    for option in ("baseline", "limit"):
+        if getattr(arguments, option) is not None:
+            raise InvalidInput(f"--{option} belongs to the page over all runs; add --runs, or leave --{option} out")
     require_models(Path(), "report")
     figures = machine_figures(Path())
     page = fill_page(Path(), figures)

@@ -28,6 +28,7 @@ from flows.engine.preload_scheduler import PreloadScheduler
 from flows.engine.processes.command_runner import CommandRunner, terminate_orphans
 from flows.engine.retries import with_retries
 from flows.engine.run import Run
+from flows.engine.run_record import RunRecord
 from flows.engine.scheduler import Allocation, Scheduler
 from flows.engine.shared_slots import SharedSlots
 from flows.engine.stage_events import FailedAttempt, NotRun, StageEvents
@@ -66,6 +67,7 @@ class Engine:
         self._stop_event = self._commands.stop_event
         repository.configure_waiting(run.display.note, self._stop_event)
         self._timings = Timings(repository.root)
+        self._record = RunRecord(repository.root, run.targets)
         self._stages: dict[str, Stage] = {}
         self._started: queue.Queue[StageEvents | None] = queue.Queue()
         self._finished: queue.Queue[tuple[StageEvents, Result | InkflowError]] = queue.Queue()
@@ -136,11 +138,13 @@ class Engine:
             for name in terminate_orphans(self._repository.root):
                 self.run.display.note(f"terminated {name}, which a killed run had left running")
             self._repository.expect([stage.name for stage in stages])
+            self._record.begin(stages)
             policies = {stage.name: self.policies.of(stage.name) for stage in stages}
             self._preloads = PreloadScheduler(stages, policies, self._preload)
             memory = self.policies.resources.total_memory()
             self._run_stages(Scheduler(stages, policies, self._jobs, resources.gpus(), memory))
             self._timings.save()
+            self._record.end()
         except BaseException as error:  # noqa: BLE001 - `events` raises it in the caller's thread
             self._commands.terminate()
             self._crash = error
@@ -244,6 +248,7 @@ class Engine:
             if command is None:
                 return None
             self.run.display.started(stage.name, self._timings.expected_s(stage.name))
+            self._record.started(stage.name)
             self._add_line(events, f"{REASONS_PREFIX}{', '.join(reasons) or describe(FORCED)}")
             location = self._run_command(events, allocation, command)
             self._repository.record(stage.name)
@@ -277,10 +282,12 @@ class Engine:
 
     def _add_line(self, events: StageEvents, text: str) -> None:
         self.run.display.line(events.stage.name, text)
+        self._record.line(events.stage.name, text)
         events.put(text)
 
     def _handle_result(self, scheduler: Scheduler, result: Result) -> None:
         self.run.results.append(result)
+        self._record.ended(result, self._repository.lineage(result.stage) if result.outcome is Outcome.RAN else None)
         self.run.display.result(result)
         scheduler.finish(result.stage)
 
@@ -290,6 +297,7 @@ class Engine:
         skipped = scheduler.fail(name)
         if not self.run.options.keep_going:
             skipped |= dict.fromkeys(scheduler.stop(), name)
+        self._record.failed(name, error, skipped)
         verb = "was interrupted" if isinstance(error, Interrupted) else "failed"
         for stage, failed in skipped.items():
             cause = f"{failed} {verb}"

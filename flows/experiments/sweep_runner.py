@@ -23,6 +23,7 @@ from flows.engine.display.plain import Display
 from flows.engine.policy import load_policies
 from flows.engine.processes.command_runner import MARK, die_with_parent, mark
 from flows.engine.processes.stage_output import POLL_S, TAIL_LINES
+from flows.engine.run_record import adopt_records
 from flows.engine.shared_slots import SHARING
 from flows.engine.stage_events import StageEvents
 from flows.engine.types import Outcome, Result, Stage
@@ -62,12 +63,13 @@ class SweepRunner:
         self.source = source
         self.crash: BaseException | None = None  # unexpected exception of the sweep itself
         self.server: str | None = None  # API of the Prefect server that has the pools
+        self._root = root.resolve()
         self._targets = targets
         self._jobs = jobs or resources.cores()
         self.display = display
         self._pools = not local and load_policies(root).has_pools
         self.clones = clones or ProjectClones(root)
-        self._shared_slots = root.resolve() / SHARING
+        self._shared_slots = self._root / SHARING
         make_state_folder(root)
         self._environment = dict(os.environ)  # the caller's, before this process adds settings for Prefect
         self._started: queue.Queue[StageEvents | None] = queue.Queue()
@@ -161,7 +163,10 @@ class SweepRunner:
             with self.clones.clone(f"trial-{number}") as project:
                 if self._pools:
                     self.clones.copy_origin(project)
-                self._run_process(project, trial, events)
+                try:
+                    self._run_process(project, trial, events)
+                finally:
+                    adopt_records(project, self._root, trial.experiment)
                 self.source.finish(trial, project)
                 trial.experiment = self.clones.fetch_experiment(
                     project, trial.experiment, files_of(trial.combination.settings)

@@ -1,0 +1,1 @@
+"""`inkflow report --runs`: one page over commits, branches, tags and experiments."""

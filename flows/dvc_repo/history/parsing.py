@@ -1,0 +1,266 @@
+"""Parses dvc.lock, dvc.yaml, parameters and metrics of old versions; parts that many versions share are parsed once."""
+
+import json
+import math
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache, lru_cache
+from pathlib import PurePosixPath
+from posixpath import join, normpath
+from typing import Any
+
+from dvc.utils.serialize import loads_yaml
+from ruamel.yaml.error import YAMLError
+
+from flows.dvc_repo.lock.lock_text import EMPTY, LockText
+
+TOP_KEY = re.compile(r"^(?=[^\s#\-])", re.MULTILINE)
+WHOLE = re.compile(r"(^|[:\-\[{,?] *)[&*]\w|^---|^ *\?|<<:|^\t", re.MULTILINE)  # YAML that cannot be divided
+INNER_KEY = re.compile(r"^  (?=[^\s#\-])", re.MULTILINE)
+PARAMS = re.compile(r"^    params:\n((?:      .*\n|\n)*)", re.MULTILINE)
+FILES = re.compile(r"^    (deps|outs):\n((?:    - .*\n|      .*\n)*)", re.MULTILINE)
+PLAIN_HEAD = re.compile(r"  \S.*:\n    cmd:.*\n(?:    - .*\n|      .*\n)*")
+LINE = re.compile(r"    (?:- |  )(\w+): ([\w./][^#:'\"&*\n]*)\n")
+HASHES = ("md5", "etag", "checksum", "version_id")
+MAX_LEAVES = 5000  # of a file with parameters or metrics
+
+
+class Unreadable(ValueError):
+    """A file of an old version cannot be parsed; the message says why."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A stage in dvc.lock: hashes of dependencies and outputs by path."""
+
+    command: str
+    deps: Mapping[str, str]
+    outs: Mapping[str, str]
+    params: str  # as written in dvc.lock: equal for equal parameters
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A dvc.yaml: patterns of metrics and working folder by the name of a stage, and the files named at its top."""
+
+    metrics: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    folders: Mapping[str, str] = field(default_factory=dict)
+    top_metrics: tuple[str, ...] = ()
+    params_files: tuple[str, ...] = ()
+
+
+@lru_cache(maxsize=4096)
+def parse_lock(content: bytes) -> Mapping[str, Entry]:
+    """Returns the entries of a dvc.lock by the name of the stage.
+
+    Raises:
+        Unreadable: it is not YAML, or has a merge conflict.
+    """
+    text = _text(content)
+    lock = LockText.parse(text)
+    if lock is not None:
+        return {name: _entry(name, entry) for name, entry in lock.entries.items()}
+    stages = _mapping(_load(text), "dvc.lock").get("stages") or {}
+    return {str(name): _as_entry(item, "") for name, item in _mapping(stages, "stages").items()}
+
+
+@cache
+def _entry(name: str, text: str) -> Entry:
+    """Returns the entry with this text; the values of its parameters, most of the text, are not parsed."""
+    found = PARAMS.search(text)
+    params, rest = found[1] if found else "", PARAMS.sub("", text)
+    head = FILES.sub("", rest)
+    plain_files = {kind: _plain_hashes(lines) for kind, lines in FILES.findall(rest)}
+    if None not in plain_files.values() and PLAIN_HEAD.fullmatch(head):
+        deps, outs = plain_files.get("deps") or {}, plain_files.get("outs") or {}
+        return Entry(head, deps, outs, params)
+    stages = _mapping(_mapping(_load(EMPTY + rest), "dvc.lock").get("stages"), "stages")
+    return _as_entry(next(iter(stages.values()), None), params)
+
+
+def _plain_hashes(lines: str) -> dict[str, str] | None:
+    """Returns hashes by path from lines in the plain form that DVC writes; None where they need a parser of YAML."""
+    found: dict[str, str] = {}
+    path, position = "", 0
+    for match in LINE.finditer(lines):
+        if match.start() != position:
+            return None
+        position, key = match.end(), match[1]
+        if lines[match.start() + 4] == "-":
+            if key != "path":
+                return None
+            path = match[2].strip()
+            found[path] = ""
+        elif key in HASHES and path:
+            found[path] = found[path] or match[2].strip()
+    return found if position == len(lines) else None
+
+
+def _as_entry(content: Any, params: str) -> Entry:
+    entry = _mapping(content, "a stage of dvc.lock")
+    command = entry.get("cmd")
+    lines = [str(line) for line in command] if isinstance(command, list) else [str(command or "")]
+    deps, outs = _hashes(entry.get("deps")), _hashes(entry.get("outs"))
+    return Entry("\n".join(lines), deps, outs, params or str(entry.get("params") or ""))
+
+
+def _hashes(items: Any) -> dict[str, str]:
+    if not isinstance(items, list):
+        return {}
+    found = {}
+    for item in items:
+        if isinstance(item, Mapping) and "path" in item:
+            found[str(item["path"])] = next((str(item[key]) for key in HASHES if item.get(key)), "")
+    return found
+
+
+@lru_cache(maxsize=512)
+def parse_pipeline(content: bytes) -> Pipeline:
+    """Returns what a dvc.yaml says about metrics, parameters and folders; templates stay as they are.
+
+    Raises:
+        Unreadable: it is not YAML.
+    """
+    top = _mapping(_load(_text(content)), "dvc.yaml")
+    stages = top.get("stages")
+    metrics, folders, files = {}, {}, set(_paths(top.get("params")))
+    for name, item in stages.items() if isinstance(stages, Mapping) else ():
+        stage = item.get("do", item) if isinstance(item, Mapping) else {}
+        if not isinstance(stage, Mapping):
+            continue
+        metrics[str(name)] = tuple(_paths(stage.get("metrics")))
+        if isinstance(stage.get("wdir"), str) and "${" not in stage["wdir"]:
+            folders[str(name)] = stage["wdir"]
+        listed = stage.get("params")
+        params = [entry for entry in listed if isinstance(entry, Mapping)] if isinstance(listed, list) else []
+        files |= {normpath(join(folders.get(str(name), ""), str(key))) for entry in params for key in entry}
+    return Pipeline(metrics, folders, tuple(_paths(top.get("metrics"))), tuple(sorted(files)))
+
+
+def _paths(items: Any) -> Iterator[str]:
+    for item in items if isinstance(items, list) else [items] if isinstance(items, str) else ():
+        if isinstance(item, Mapping):
+            yield from map(str, item)
+        elif isinstance(item, str):
+            yield item
+
+
+def parse_values(path: str, content: bytes) -> Any:
+    """Returns the content of a file with parameters or metrics: YAML, JSON or TOML by its suffix.
+
+    Raises:
+        Unreadable: it cannot be parsed, or has another format.
+    """
+    suffix = PurePosixPath(path).suffix
+    text = _text(content)
+    try:
+        if suffix == ".json":
+            return json.loads(text)
+        if suffix == ".toml":
+            return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Unreadable(_short(error)) from error
+    if suffix not in (".yaml", ".yml"):
+        raise Unreadable(f"files {suffix or 'without a suffix'} are not read")
+    return _load(text) if WHOLE.search(text) else _load_sections(text, TOP_KEY)
+
+
+def _load_sections(text: str, key: re.Pattern[str]) -> Any:
+    """Parses YAML section by section, since versions share most of them; as a whole where it cannot be divided."""
+    starts = [match.start() for match in key.finditer(text)]
+    if not starts or (text[: starts[0]].strip() and not text[: starts[0]].lstrip().startswith("#")):
+        return _load(text)
+    sections = [text[start:end] for start, end in zip(starts, [*starts[1:], len(text)], strict=True)]
+    try:
+        parsed = [_load_section(section) if key is TOP_KEY else _load(section) for section in sections]
+    except Unreadable:
+        return _load(text)
+    keys = [name for part in parsed if isinstance(part, Mapping) for name in part]
+    if len(keys) != len(parsed) or len(set(map(str, keys))) < len(keys):
+        return _load(text)
+    return {name: value for part in parsed for name, value in part.items()}
+
+
+def _load_section(text: str) -> Any:
+    """Parses a section of a file; its own sections one by one if it is a mapping."""
+    header, _, body = text.partition("\n")
+    if re.fullmatch(r"\w+: *(#.*)?", header) and INNER_KEY.match(body):
+        return {header.partition(":")[0]: _load_sections(body, INNER_KEY)}
+    return _load(text)
+
+
+def _load(text: str) -> Any:
+    """Parses YAML as DVC does.
+
+    Raises:
+        Unreadable: it is not YAML.
+    """
+    content, problem = _loaded(text)
+    if problem:
+        raise Unreadable(problem)
+    return content
+
+
+@lru_cache(maxsize=20_000)
+def _loaded(text: str) -> tuple[Any, str]:
+    """Returns the content of a YAML text and an empty text, or None and what is wrong with it."""
+    try:
+        return loads_yaml(text), ""
+    except (YAMLError, ValueError, TypeError, AttributeError, LookupError, RecursionError, AssertionError) as error:
+        return None, _short(error)
+
+
+def leaves(content: Any, parent: str = "") -> dict[str, Any]:
+    """Returns the values in `content` by dotted key; lists of plain values are values, as `units: [64, 64]`."""
+    found: dict[str, Any] = {}
+    _add_leaves(content, parent, found)
+    return found
+
+
+def _add_leaves(content: Any, key: str, found: dict[str, Any]) -> None:
+    if len(found) >= MAX_LEAVES:
+        return
+    if isinstance(content, Mapping) and content:
+        for name, value in content.items():
+            _add_leaves(value, f"{key}.{name}" if key else str(name), found)
+    elif isinstance(content, list) and any(isinstance(item, Mapping | list) for item in content):
+        for number, value in enumerate(content):
+            _add_leaves(value, f"{key}.{number}" if key else str(number), found)
+    elif key:
+        found[key] = plain(content)
+
+
+def plain(value: Any) -> Any:
+    """Returns a value as JSON can hold it: dates and numbers that are not finite become text."""
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    return str(value) if not isinstance(value, Mapping) else {}
+
+
+def _mapping(content: Any, name: str) -> Mapping[Any, Any]:
+    if isinstance(content, Mapping):
+        return content
+    if content is None:
+        return {}
+    raise Unreadable(f"{name}: got {type(content).__name__}, expected a mapping")
+
+
+def _text(content: bytes) -> str:
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise Unreadable("it is not UTF-8") from error
+    if text.startswith("<<<<<<< ") or "\n<<<<<<< " in text:
+        raise Unreadable("it has a merge conflict")
+    return text
+
+
+def _short(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip() and not line.startswith(("NOTE", "#"))]
+    return "; ".join(lines[:2])[:200] or type(error).__name__

@@ -1,0 +1,210 @@
+"""Records of the runs on this machine, in untracked files: what `inkflow report --runs` shows beside Git and DVC.
+
+.inkflow/runs/ID.jsonl          a line of JSON for each event: begin, started, ended, failed, not_run, end
+.inkflow/runs/ID/STAGE.log      the last lines of a stage that failed
+
+A line is appended at once, so a run that is killed leaves its events; it has no `end`. A run in which nothing runs, is
+restored or fails leaves no file. A run must not fail because of its record.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from flows.core.errors import GitFailed, Interrupted
+from flows.core.git import head_commit
+from flows.core.notices import note_once
+from flows.core.redaction import mask
+from flows.engine.types import Lineage, Outcome, Result, Stage, file_name, split_address
+from stages.base.errors import InkflowError
+
+FOLDER = Path(".inkflow/runs")
+MAX_RECORDS = 1000  # older ones are removed
+MAX_LINES = 1000  # of a failed stage
+MAX_PARAMS = 200_000  # bytes of params.yaml
+KILLED = (-9, 137)  # exit codes of a stage that got SIGKILL, as when memory ran out
+
+
+class RunRecord:
+    """The record of one run."""
+
+    def __init__(self, root: Path, targets: Sequence[str]) -> None:
+        self._root, self._targets = root, list(targets)
+        started = time.time()
+        stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(started))
+        self._path = root / FOLDER / f"{stamp}-{os.getpid()}-{time.monotonic_ns() % 10**6:06d}.jsonl"
+        self._begin: dict[str, Any] | None = {"event": "begin", "at": started, "pid": os.getpid()}
+        self._stages: Sequence[Stage] = ()
+        self._lines: dict[str, deque[str]] = {}
+
+    def begin(self, stages: Sequence[Stage]) -> None:
+        """Keeps the stages of the run; the file is written with the first event."""
+        self._stages = stages
+
+    def started(self, stage: str) -> None:
+        """Adds that the command of `stage` starts."""
+        self._lines[stage] = deque(maxlen=MAX_LINES)
+        self._add("started", stage=stage)
+
+    def line(self, stage: str, text: str) -> None:
+        """Keeps a line that `stage` printed, for its log if it fails."""
+        if stage in self._lines:
+            self._lines[stage].append(text)
+
+    def ended(self, result: Result, lineage: Lineage | None) -> None:
+        """Adds how `result.stage` was brought up to date; `lineage` if it ran."""
+        self._lines.pop(result.stage, None)
+        if result.outcome is Outcome.UNCHANGED:
+            return
+        outputs, inputs = (
+            {content.path: content.hash for content in part}
+            for part in ((lineage.outputs, lineage.dependencies) if lineage else ((), ()))
+        )
+        self._add(
+            "ended",
+            stage=result.stage,
+            outcome=result.outcome.name.lower(),
+            reasons=list(result.reasons),
+            location=result.location,
+            outputs=outputs,
+            inputs=inputs,
+        )
+
+    def failed(self, stage: str, error: InkflowError, not_run: Iterable[str]) -> None:
+        """Adds that `stage` failed, and which stages do not run because of it; writes its last lines to a log."""
+        lines = [mask(line) for line in self._lines.pop(stage, ())]
+        log = self._path.with_suffix("") / f"{file_name(stage)}.log"
+        if lines:
+            with suppress(OSError):
+                log.parent.mkdir(parents=True, exist_ok=True)
+                log.write_text("\n".join(lines) + "\n", encoding="utf-8", errors="replace")
+        self._add(
+            "failed",
+            stage=stage,
+            error=mask(str(error)),
+            interrupted=isinstance(error, Interrupted),
+            killed=getattr(error, "code", 0) in KILLED,
+            lines=lines[-20:],
+            log=str(FOLDER / self._path.stem / log.name) if lines else "",
+            not_run=list(not_run),
+        )
+
+    def end(self) -> None:
+        """Adds the end of the run, with the digest of each dvc.lock."""
+        if self._begin is None:
+            files = {Path(split_address(stage.name)[0] or "dvc.yaml") for stage in self._stages}
+            paths = sorted(str(file.with_name("dvc.lock")) for file in files)
+            self._add("end", locks={path: digest for path in paths if (digest := _sha256(self._root / path))})
+
+    def _add(self, event: str, **content: Any) -> None:
+        """Appends an event; before the first one, the beginning of the run."""
+        events = [{"event": event, "at": time.time(), **content}]
+        try:
+            if self._begin is not None:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                _remove_old(self._path.parent)
+                events.insert(0, self._begin | self._facts())
+                self._begin = None
+            with self._path.open("a", encoding="utf-8") as file:
+                file.writelines(json.dumps(item, ensure_ascii=False, default=str) + "\n" for item in events)
+        except (OSError, UnicodeError) as error:
+            note_once(f"this run is not recorded for `inkflow report --runs`: {error}")
+
+    def _facts(self) -> dict[str, Any]:
+        """Returns what the run is of: targets, commit and parameters."""
+        facts: dict[str, Any] = {"targets": self._targets, "stages": [stage.name for stage in self._stages]}
+        with suppress(GitFailed):
+            facts["commit"] = head_commit(self._root)
+        with suppress(OSError, UnicodeError):
+            content = (self._root / "params.yaml").read_bytes()
+            if len(content) <= MAX_PARAMS:
+                facts["params"] = mask(content.decode())
+        return facts
+
+
+def adopt_records(clone: Path, root: Path, experiment: str) -> None:
+    """Copies the records of a trial from its clone to the project at `root`, with the name of its experiment."""
+    for path in sorted((clone / FOLDER).glob("*.jsonl")):
+        with suppress(OSError):
+            (root / FOLDER).mkdir(parents=True, exist_ok=True)
+            name = {"event": "experiment", "name": experiment}
+            (root / FOLDER / path.name).write_text(
+                path.read_text(encoding="utf-8") + json.dumps(name, ensure_ascii=False) + "\n", encoding="utf-8"
+            )
+            if path.with_suffix("").is_dir():
+                shutil.copytree(path.with_suffix(""), root / FOLDER / path.stem, dirs_exist_ok=True)
+
+
+def read_records(root: Path) -> list[dict[str, Any]]:
+    """Returns the records below `root`, the oldest first: `id`, the begin's keys, `events`, and `state`.
+
+    The state is `done`, `failed`, `stopped` (interrupted by a person), `killed` or `running`. Damaged lines are left
+    out.
+    """
+    records = []
+    for path in sorted((root / FOLDER).glob("*.jsonl")):
+        events = list(_events(path))
+        if events and events[0]["event"] == "begin":
+            begin = {key: value for key, value in events[0].items() if key != "event"}
+            names = [event["name"] for event in events if event["event"] == "experiment" and "name" in event]
+            experiment = str(names[-1]) if names else ""
+            events = events[1:]
+            records.append(
+                begin | {"id": path.stem, "experiment": experiment, "events": events, "state": _state(begin, events)}
+            )
+    return sorted(records, key=lambda record: float(record["at"]))
+
+
+def _events(path: Path) -> Iterable[dict[str, Any]]:
+    with suppress(OSError):
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            with suppress(ValueError, RecursionError):
+                event = json.loads(line)
+                if isinstance(event, dict) and isinstance(event.get("event"), str):
+                    is_timed = isinstance(event.get("at"), int | float)
+                    if is_timed or event["event"] == "experiment":
+                        yield event
+
+
+def _state(begin: dict[str, Any], events: Sequence[dict[str, Any]]) -> str:
+    failures = [event for event in events if event["event"] == "failed"]
+    if failures:
+        if all(event.get("interrupted") for event in failures):
+            return "stopped"
+        return "killed" if any(event.get("killed") for event in failures) else "failed"
+    if any(event["event"] == "end" for event in events):
+        return "done"
+    return "running" if _is_alive(begin.get("pid"), float(begin["at"])) else "killed"
+
+
+def _is_alive(pid: Any, since: float) -> bool:
+    """Returns whether the process that began a record at the time `since` still runs."""
+    import psutil  # late: needed only for records without an end
+
+    try:
+        return bool(psutil.Process(int(pid)).create_time() <= since + 1)
+    except (psutil.Error, TypeError, ValueError):
+        return False
+
+
+def _remove_old(folder: Path) -> None:
+    names = sorted(path.stem for path in folder.glob("*.jsonl") if re.match(r"\d{8}T\d{6}-", path.name))
+    for name in names[: max(0, len(names) - MAX_RECORDS + 1)]:
+        with suppress(OSError):
+            (folder / f"{name}.jsonl").unlink()
+        shutil.rmtree(folder / name, ignore_errors=True)
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return ""

@@ -1,0 +1,118 @@
+"""What the page shows: rows with scores, intervals and verdicts, curves, predictions and images."""
+
+import csv
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from stages.runs import predictions as predicted
+from stages.runs.predictions import Predictions
+from stages.runs.scores import best_model, metric_names, model_scores
+from stages.runs.sprite import sprite
+
+DATASET = "data/raw/dataset.npz"
+MAX_IMAGES = 400
+MAX_EPOCHS = 120  # points of a curve
+
+Row = dict[str, Any]
+
+
+def page_content(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the content of the page from the facts that `flows` collected."""
+    rows: list[Row] = facts["versions"]
+    for row in rows:
+        _add_scores(row, {**facts["constants"], **row["params"]})
+    _number_commits(rows)
+    files = facts["files"]
+    hashes = dict.fromkeys(m["predictions"] for row in rows for m in row["models"].values() if "predictions" in m)
+    predictions = predicted.read_predictions({digest: files[digest] for digest in hashes if digest in files})
+    baseline = facts.get("baseline") or _default_baseline(rows)
+    _add_verdicts(rows, baseline, predictions)
+    histories = dict.fromkeys(m["history"] for row in rows for m in row["models"].values() if "history" in m)
+    return {
+        "project": facts["project"],
+        "baseline": baseline,
+        "constants": facts["constants"],
+        "rows": rows,
+        "sweeps": facts["sweeps"],
+        "metrics": metric_names(rows),
+        "predictions": predicted.encode(predictions),
+        "labels": predicted.encode_labels(predictions),
+        "histories": {digest: _curve(Path(files[digest])) for digest in histories if digest in files},
+        "images": _images(rows, predictions, files),
+    }
+
+
+def _add_scores(row: Row, params: Mapping[str, Any]) -> None:
+    """Replaces the scores of the models by those for the page, and adds the best one and the data's digest."""
+    files = {name: {k: m[k] for k in ("predictions", "history") if k in m} for name, m in row["models"].items()}
+    row["models"] = {name: model_scores(model) | files[name] for name, model in row["models"].items()}
+    row["best"] = best_model(row["models"], params)
+    row["data"] = row["data"].get(DATASET) or "".join(f"{path}={row['data'][path]} " for path in sorted(row["data"]))
+
+
+def _number_commits(rows: list[Row]) -> None:
+    """Adds the place of each commit in the trend, from 1 on, and gives experiments and runs that of their commit."""
+    numbers: dict[str, int] = {}
+    for row in rows:
+        if row["kind"] in ("commit", "workspace"):
+            numbers[row["id"]] = row["number"] = len(numbers) + 1
+    for row in rows:
+        if "number" not in row:
+            row["number"] = numbers.get(row["base"], len(numbers))
+
+
+def _default_baseline(rows: list[Row]) -> str:
+    """Returns the version that is checked out; if it has no scores, the last commit that has some."""
+    scored = [row for row in rows if row["kind"] == "commit" and (row["best"] or row["metrics"])]
+    head = next((row for row in scored if row["head"]), None)
+    chosen = head or (scored[-1] if scored else None)
+    return str(chosen["id"]) if chosen else ""
+
+
+def _add_verdicts(rows: list[Row], baseline: str, predictions: Mapping[str, Predictions]) -> None:
+    """Adds the paired test of each version's best model against the baseline's best model."""
+    old = next((row for row in rows if row["id"] == baseline), None)
+    reference = predictions.get(_best_predictions(old)) if old else None
+    for row in rows:
+        row["verdict"] = None if row is old else predicted.compare(predictions.get(_best_predictions(row)), reference)
+
+
+def _best_predictions(row: Row) -> str:
+    return str(row["models"].get(row["best"], {}).get("predictions", ""))
+
+
+def _curve(path: Path) -> dict[str, list[float | None]]:
+    """Returns the columns of a history.csv, thinned out; empty if it cannot be read."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            table = list(csv.DictReader(file))
+    except (OSError, UnicodeError, csv.Error):
+        return {}
+    step = math.ceil(len(table) / MAX_EPOCHS) or 1
+    kept = [row for number, row in enumerate(table) if number % step == 0 or number == len(table) - 1]
+    return {str(name): [_number(row[name]) for row in kept] for name in (table[0] if table else ())}
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        value = float(text or "nan")
+    except ValueError:
+        return None
+    return float(f"{value:.5g}") if math.isfinite(value) else None
+
+
+def _images(rows: list[Row], predictions: Mapping[str, Predictions], files: Mapping[str, str]) -> dict[str, Any]:
+    """Returns the images that versions disagree on, by the digest of the labels, where the data are in the cache."""
+    found: dict[str, Any] = {}
+    for row in reversed(rows):
+        item = predictions.get(_best_predictions(row))
+        path = files.get(row["data"])
+        if item is None or path is None or item.is_regression or item.digest in found:
+            continue
+        indexes = predicted.disputed(predictions, item.digest, MAX_IMAGES)
+        images = predicted.open_images(Path(path), len(item.labels)) if indexes else None
+        if images is not None:
+            found[item.digest] = {"indexes": indexes, **sprite(images[indexes])}
+    return found

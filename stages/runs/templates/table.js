@@ -1,0 +1,278 @@
+// The table: a line for each version, sweeps as groups, one tab stop with arrow keys inside.
+
+const MAX_CHIPS = 4;
+const GROUPS = ["download", "prepare", "train", "evaluate", "report"];
+let query = parseQuery("");
+let current = null; // the line that has the tab stop
+let axis = null;
+
+function change(changes) {
+  Object.assign(state, changes);
+  writeAddress();
+  drawAll();
+}
+
+const toggled = (list, id) => (list.includes(id) ? list.filter((other) => other !== id) : [...list, id]);
+
+function tick(id) {
+  const ticked = state.tick.includes(id) ? state.tick.filter((other) => other !== id) : [...state.tick, id].slice(-2);
+  change({ tick: ticked });
+  tell(ticked.length === 2 ? "Two versions ticked; their comparison is above the table" : `${ticked.length} ticked`);
+}
+
+function pin(id) {
+  change({ base: id });
+  tell(`${label(byId.get(id))} is the baseline`);
+}
+
+function chip(key, [old, value], model, isSingle) {
+  const [before, now] = [written(old), written(value)];
+  const whole = `${key} ${before} → ${now}`;
+  const cut = (part) => (part.length > 24 ? `${part.slice(0, 22)}…` : part);
+  return el("span", { className: "chip", title: whole }, `${shortest(model ? key.replace(`models.${model}.`, "") : key)} `, ...(isSingle ? [] : [el("span", { className: "old" }, cut(before)), " → "]), cut(now));
+}
+
+const shortest = (key) => {
+  const plain = plainKey(key);
+  return plain.length > 34 ? `…${plain.slice(-33)}` : plain;
+};
+
+function axisFor(list) {
+  const scores = list.map((row) => score(row)).filter(Boolean);
+  if (!scores.length) return null;
+  const low = Math.min(...scores.map((item) => item.low ?? item.value)), high = Math.max(...scores.map((item) => item.high ?? item.value));
+  const log = low > 0 && high / low > 5;
+  const map = log ? Math.log : (value) => value;
+  const width = map(high) - map(low) || 1;
+  const place = (value) => 3 + (94 * (map(value) - map(low))) / width;
+  return { place, ticks: low === high ? [low] : [low, high] };
+}
+
+const tickText = (value) => (measure().id === "test" && hasModels && value <= 1 && rows.some((row) => row.models[row.best]?.test?.rate !== undefined) ? `${number(100 * value, 2)}%` : number(value, 2));
+
+function dot(row) {
+  const own = score(row);
+  if (!own || !axis) return el("span", { className: "none" }, "–");
+  const at = axis.place(own.value);
+  const range = own.low === undefined ? null : el("i", { className: "range", style: `left:${axis.place(own.low)}%;width:${Math.max(0.5, axis.place(own.high) - axis.place(own.low))}%` });
+  const base = byId.get(state.base), reference = base && base !== row ? score(base) : null;
+  const mark = reference && el("i", { className: "base", style: `left:${axis.place(reference.value)}%` });
+  const title = own.low === undefined ? own.text : `${own.text}, 95% interval ${percent(own.low)} to ${percent(own.high)}`;
+  return el("span", { className: "axis", title }, mark, range, el("i", { className: "dot", style: `left:${at}%` }));
+}
+
+function bar(row, longest) {
+  const timed = row.stages.filter((stage) => stage.seconds);
+  if (!timed.length) return el("span", { className: "none" }, seconds(row.seconds));
+  const parts = timed.map((stage) => {
+    const group = stage.name.split("@")[0].split(":").at(-1), place = GROUPS.indexOf(group);
+    const part = el("i", { className: `part${stage.cached ? " cached" : ""}`, title: `${stage.name} ${seconds(stage.seconds)}${stage.cached ? ", cached" : ""}` });
+    part.style.cssText = `width:${(100 * stage.seconds) / longest}%;--part:var(--s${(place < 0 ? group.length : place) % 6})`;
+    return part;
+  });
+  return el("span", { className: "bar" }, el("span", { className: "parts" }, ...parts), el("span", { className: "time" }, seconds(row.seconds)));
+}
+
+const total = (row) => row.stages.reduce((sum, stage) => sum + (stage.seconds ?? 0), 0);
+
+function verdictCell(row) {
+  const base = byId.get(state.base);
+  if (row.id === state.base) return el("span", { className: "pin" }, "baseline");
+  const test = againstBaseline(row);
+  if (test) return el("span", { title: `p ${test.p.toPrecision(2)}` }, `${hasClasses(row) ? points(test.difference) : number(test.difference)} `, verdictMark(test.verdict));
+  const [own, other] = [score(row), base && score(base)];
+  if (!own || !other) return el("span", { className: "none" }, "–");
+  if (row.data !== base.data && row.dataset !== base.dataset) return el("span", { className: "fine" }, "other data");
+  const difference = own.value - other.value;
+  const shown = own.low === undefined ? number(difference) : points(difference);
+  return el("span", { className: "fine", title: "no paired test: predictions are not in DVC's cache" }, `${difference > 0 && own.low === undefined ? "+" : ""}${shown}`);
+}
+
+const hasClasses = (row) => row.models[row.best]?.test?.rate !== undefined;
+
+function gatesCell(row) {
+  const { gates } = row;
+  if (!gates) return el("span", { className: "none" }, "–");
+  if (gates.failed) return el("span", { className: "bad", title: gates.checks.map((check) => `${check.model} ${check.gate} ${check.sentence}`).join("\n") }, `${gates.failed} failed`);
+  const others = gates.not_judged ? `, ${gates.not_judged} not judged` : "";
+  return gates.passed ? el("span", {}, `${gates.passed} passed${others}`) : el("span", { className: "fine" }, "not judged");
+}
+
+function refs(row) {
+  const marks = row.refs.map((ref) => el("span", { className: `ref ${ref.kind}`, title: ref.kind }, ref.name));
+  const changed = row.marks.map((mark) => el("span", { className: "mark", title: `other ${mark} than in the version before` }, mark));
+  return [...(row.head ? [el("span", { className: "ref head" }, "HEAD")] : []), ...marks, ...changed];
+}
+
+function nameCell(row) {
+  const button = el("button", { type: "button", className: "name", tabIndex: -1, "aria-expanded": String(state.open.includes(row.id)), title: [row.title, row.author].filter(Boolean).join("\n"), onclick: () => open(row.id) });
+  if (row.kind === "commit") button.append(el("code", {}, row.name), " ", row.title);
+  else if (row.kind === "run") button.append(row.experiment ? `${row.name}: ` : "", row.title);
+  else button.append(row.name);
+  const problems = row.problems.length ? el("span", { className: "bad", title: row.problems.join("\n") }, " not readable") : null;
+  return el("div", { className: "what" }, button, ...refs(row), problems);
+}
+
+function open(id) {
+  change({ open: toggled(state.open, id) });
+}
+
+function line(row, longest, isMember) {
+  const changes = Object.entries(row.changed);
+  const model = isMember ? modelOf(sweepOf.get(row.id)) : undefined;
+  const chips = changes.slice(0, MAX_CHIPS).map(([key, values]) => chip(key, values, model));
+  const more = changes.length > MAX_CHIPS ? el("span", { className: "fine", title: changes.slice(MAX_CHIPS).map(([key, [a, b]]) => `${key} ${written(a)} → ${written(b)}`).slice(0, 40).join("\n") }, `+${changes.length - MAX_CHIPS}`) : null;
+  const own = score(row);
+  const name = label(row);
+  const box = el("input", { type: "checkbox", tabIndex: -1, checked: state.tick.includes(row.id), "aria-label": `compare ${name}`, onchange: () => tick(row.id), disabled: row.kind === "run" });
+  const pinned = el("button", { type: "button", className: "pin-button", tabIndex: -1, title: "pin as baseline", "aria-label": `pin ${name} as baseline`, "aria-pressed": String(row.id === state.base), onclick: () => pin(row.id) }, row.id === state.base ? "◉" : "◎");
+  return el("tr", { className: `line ${row.kind}${isMember ? " member" : ""}${state.tick.includes(row.id) ? " ticked" : ""}`, "data-id": row.id },
+    el("td", { className: "tick" }, box),
+    el("td", { className: `state ${row.state}` }, el("span", { title: row.state, "aria-hidden": "true" }, STATES[row.state] ?? "○"), hidden(row.state)),
+    el("th", { scope: "row" }, nameCell(row)),
+    el("td", { className: "when", title: when(row) }, when(row).slice(0, 10)),
+    el("td", { className: "seconds" }, bar(row, longest)),
+    el("td", { className: "changes" }, el("div", { className: "chips" }, ...chips, more)),
+    el("td", { className: "best" }, el("span", { className: "model" }, hasModels ? row.best || "–" : ""), dot(row)),
+    el("td", { className: "n score" }, own?.text ?? "–"),
+    el("td", { className: "verdicts" }, row.kind === "run" ? null : pinned, verdictCell(row)),
+    el("td", { className: "gates" }, gatesCell(row)));
+}
+
+const isTimed = rows.some((row) => row.seconds !== null);
+const COLUMNS = isTimed ? 10 : 9;
+
+function openedLine(content) {
+  return el("tr", { className: "detail-line" }, el("td", { colSpan: COLUMNS }, content));
+}
+
+function sweepLine(sweep, members, longest) {
+  const sorted = [...members].sort((a, b) => (choosing(a, modelOf(sweep)) ?? Infinity) - (choosing(b, modelOf(sweep)) ?? Infinity));
+  const best = sorted[0], isOpen = state.open.includes(sweep.id), own = score(best);
+  const failed = members.filter((row) => row.kind === "run").length;
+  const button = el("button", { type: "button", className: "name", tabIndex: -1, "aria-expanded": String(isOpen), onclick: () => open(sweep.id) }, el("strong", {}, `${members.length} experiments`), ` over ${sweep.keys.map(plainKey).join(", ")}`);
+  const base = byId.get(sweep.base);
+  return el("tr", { className: "line sweep", "data-id": sweep.id },
+    el("td", { className: "tick" }), el("td", { className: "state" }, el("span", { "aria-hidden": "true" }, "▤"), hidden("sweep")),
+    el("th", { scope: "row" }, el("div", { className: "what" }, button, base ? el("span", { className: "fine" }, `on ${base.name}`) : null)),
+    el("td", { className: "when" }, when(members.reduce((a, b) => (a.when > b.when ? a : b))).slice(0, 10)),
+    el("td", { className: "seconds" }, el("span", { className: "bar" }, el("span", { className: "parts" }), el("span", { className: "time" }, sumSeconds(members)))),
+    el("td", { className: "changes" }, el("div", { className: "chips" }, el("span", { className: "fine" }, "best: "), ...Object.entries(best.changed).slice(0, 3).map(([key, values]) => chip(key, values, modelOf(sweep), true)))),
+    el("td", { className: "best" }, el("span", { className: "model" }, hasModels ? best.best || "–" : ""), dot(best)),
+    el("td", { className: "n score" }, own?.text ?? "–"), el("td", { className: "verdicts" }, verdictCell(best)),
+    el("td", { className: "gates" }, failed ? el("span", { className: "bad" }, `${failed} failed`) : gatesCell(best)));
+}
+
+const modelOf = (sweep) => {
+  const models = new Set(sweep.keys.map((key) => /^models\.([^.]+)\./.exec(key)?.[1]));
+  return models.size === 1 && [...models][0] ? [...models][0] : undefined;
+};
+
+function sumSeconds(members) {
+  const known = members.map((row) => row.seconds).filter((value) => value !== null);
+  return known.length ? seconds(known.reduce((a, b) => a + b, 0)) : "–";
+}
+
+// Returns the shown versions as groups of one line, or of a sweep, in the order of the choice.
+function grouped(shown) {
+  const groups = new Map();
+  for (const row of [...shown].reverse()) {
+    const sweep = sweepOf.get(row.id);
+    const key = sweep ? sweep.id : row.id;
+    if (!groups.has(key)) groups.set(key, { sweep, members: [] });
+    groups.get(key).members.push(row);
+  }
+  const list = [...groups.values()];
+  const value = {
+    new: (group) => -Math.max(...group.members.map((row) => row.when || Infinity)),
+    best: (group) => Math.min(...group.members.map((row) => choosing(row) ?? Infinity)),
+    slow: (group) => -Math.max(...group.members.map((row) => row.seconds ?? 0)),
+  }[state.sort];
+  return list.map((group) => ({ ...group, order: value(group) })).sort((a, b) => (a.order === b.order ? 0 : a.order - b.order));
+}
+
+function linesOf({ sweep, members }, longest) {
+  if (!sweep || members.length === 1) return members.flatMap((row) => rowLines(row, longest, false));
+  const head = sweepLine(sweep, members, longest);
+  if (!state.open.includes(sweep.id)) return [head];
+  const model = modelOf(sweep);
+  const sorted = [...members].sort((a, b) => (choosing(a, model) ?? Infinity) - (choosing(b, model) ?? Infinity));
+  return [head, openedLine(openedSweep({ ...sweep, members: members.map((row) => row.id) })), ...sorted.flatMap((row) => rowLines(row, longest, true))];
+}
+
+function rowLines(row, longest, isMember) {
+  const own = line(row, longest, isMember);
+  return state.open.includes(row.id) ? [own, openedLine(openedRun(row))] : [own];
+}
+
+function heading() {
+  const which = measure();
+  const scale = el("span", { className: "axis ticks", "aria-hidden": "true" }, ...(axis?.ticks ?? []).map((value) => el("i", { style: `left:${axis.place(value)}%` }, tickText(value))));
+  const heads = [["tick", hidden("compare")], ["state", hidden("state")], ["", "Version"], ["when", "When"], ["seconds", "Time"], ["changes", "Changed"], ["best", el("span", { className: "model" }, hasModels ? "Chosen" : ""), scale], ["n score", which?.label ?? "Score"], ["verdicts", "To the baseline"], ["gates", "Gates"]];
+  return el("thead", {}, el("tr", {}, ...heads.map(([name, ...content]) => el("th", { scope: "col", className: name }, ...content))));
+}
+
+function drawTable() {
+  query = parseQuery(state.q);
+  const shown = rows.filter((row) => isShown(row, query));
+  axis = axisFor(shown);
+  const longest = Math.max(1, ...shown.map(total));
+  const focused = document.activeElement?.closest?.("tr.line")?.dataset.id;
+  const body = el("tbody", {}, ...grouped(shown).flatMap((group) => linesOf(group, longest)));
+  const table = el("table", { className: isTimed ? "versions" : "versions untimed" }, el("caption", { className: "visually-hidden" }, "Versions of the project"), heading(), body);
+  byKey("rows").replaceChildren(table);
+  const lines = [...body.querySelectorAll("tr.line")];
+  current = lines.find((item) => item.dataset.id === (focused ?? current)) ?? lines[0];
+  if (current) current.querySelector(".name").tabIndex = 0;
+  if (focused && current) current.querySelector(".name").focus({ preventScroll: true });
+  current = current?.dataset.id ?? null;
+  drawCounts(shown);
+}
+
+function drawCounts(shown) {
+  const words = [`${shown.length === rows.length ? "All" : `${shown.length} of`} ${rows.length} versions`];
+  if (state.part) words.push(`commits ${state.part[0]} to ${state.part[1]} of the trend`);
+  words.push(...query.problems);
+  const clear = state.part || state.q ? el("button", { type: "button", className: "plain", onclick: () => { byKey("query").value = ""; change({ q: "", part: null }); drawTrend(); } }, "Show all") : null;
+  byKey("shown").replaceChildren(words.join("; "), " ", clear ?? "");
+}
+
+function drawTray() {
+  const tray = byKey("tray");
+  tray.hidden = !state.tick.length;
+  const names = state.tick.map((id) => label(byId.get(id)));
+  const show = el("button", { type: "button", className: "strong", onclick: () => { byKey("compare").scrollIntoView({ block: "start" }); byKey("compare").focus({ preventScroll: true }); } }, "Comparison");
+  const clear = el("button", { type: "button", className: "plain", onclick: () => change({ tick: [] }) }, "Clear");
+  tray.replaceChildren(el("span", { className: "ticked-names" }, names.length === 2 ? names.join(" and ") : `${names.join("")}: tick a second version to compare`), names.length === 2 ? show : "", clear);
+}
+
+function drawAll() {
+  drawTable();
+  drawComparison();
+  drawTray();
+}
+
+function moveTo(id) {
+  const line = [...document.querySelectorAll("tr.line")].find((item) => item.dataset.id === id);
+  for (const other of document.querySelectorAll("tr.line .name[tabindex='0']")) other.tabIndex = -1;
+  const button = line.querySelector(".name");
+  button.tabIndex = 0;
+  button.focus();
+  current = id;
+}
+
+function onKey(event) {
+  const line = event.target.closest("tr.line");
+  if (!line || event.ctrlKey || event.metaKey || event.altKey) return;
+  const lines = [...document.querySelectorAll("tr.line")], place = lines.indexOf(line);
+  const moves = { ArrowDown: place + 1, ArrowUp: place - 1, Home: 0, End: lines.length - 1 };
+  const row = byId.get(line.dataset.id);
+  if (event.key in moves) {
+    const target = lines[Math.min(lines.length - 1, Math.max(0, moves[event.key]))];
+    moveTo(target.dataset.id);
+  } else if (event.key === " " && event.target.matches(".name")) {
+    if (row && row.kind !== "run") tick(row.id);
+  } else if (event.key.toLowerCase() === "p" && row && row.kind !== "run") pin(row.id);
+  else return;
+  event.preventDefault();
+}

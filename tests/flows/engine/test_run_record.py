@@ -1,0 +1,89 @@
+"""Records of runs: what they keep of stages that run, fail or are killed, and what `report --runs` reads of them."""
+
+import json
+import subprocess
+from pathlib import Path
+
+from flows.dvc_repo.history.facts import read_facts
+from flows.engine.run_record import FOLDER, MAX_RECORDS, RunRecord, adopt_records, read_records
+from flows.engine.types import Outcome, Result, Stage
+from stages.base.errors import InkflowError
+from tests.conftest import Toy, run_engine
+
+COMMIT = ["git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm"]
+
+
+def commit(message: str) -> None:
+    """Commits all files of the current folder."""
+    subprocess.run(["git", "add", "-A"], check=True)
+    subprocess.run([*COMMIT, message], check=True)
+
+
+def test_seconds_belong_to_the_version_that_the_run_made(diamond: Toy) -> None:
+    """A commit has the seconds of the run that made its outputs; what it shares with the one before is cached."""
+    diamond.write({".gitignore": "/.inkflow\n*.runs\n"})
+    run_engine()
+    commit("first")
+    diamond.write({"params.yaml": "knobs: {speed: 2}\n"})
+    run_engine()
+    commit("faster")
+    first, second = read_facts(diamond.folder)["versions"]
+    assert first["state"] == "ran" and first["seconds"] > 0 and not any(s["cached"] for s in first["stages"])
+    stages = {stage["name"]: stage for stage in second["stages"]}
+    assert stages["source"]["state"] == "ran" and "knobs.speed 1 → 2" in stages["source"]["reasons"]
+    assert second["record"] != first["record"] and second["seconds"] is not None
+
+
+def test_a_failed_run_is_a_row(diamond: Toy) -> None:
+    """A run without a result has its cause, the last lines of the stage with the path of its log, and what stopped."""
+    diamond.write({".gitignore": "/.inkflow\n*.runs\n"})
+    commit("first")
+    text = diamond.read("dvc.yaml").replace("cp in out", "echo working; echo broken input >&2; exit 3")
+    diamond.write({"dvc.yaml": text})
+    run_engine()
+    row = read_facts(diamond.folder)["versions"][-1]
+    assert (row["kind"], row["state"]) == ("run", "failed") and "exit code 3" in row["title"]
+    stages = {stage["name"]: stage for stage in row["stages"]}
+    assert stages["source"]["state"] == "failed" and stages["join"]["state"] == "not run"
+    assert "broken input" in stages["source"]["lines"]
+    assert "working" in (diamond.folder / stages["source"]["log"]).read_text()
+
+
+def test_states_of_records(tmp_path: Path) -> None:
+    """A record without an end is killed if its process is gone; damaged lines are left out."""
+    record = RunRecord(tmp_path, ["b"])
+    record.begin([Stage("a"), Stage("b")])
+    record.ended(Result("a", Outcome.UNCHANGED), None)
+    assert read_records(tmp_path) == []  # nothing ran yet
+    record.started("b")
+    assert read_records(tmp_path)[0]["state"] == "running"
+    path = next((tmp_path / FOLDER).glob("*.jsonl"))
+    path.write_text(path.read_text().replace('"pid": ', '"pid": 99999999') + "{half a li\n")
+    assert read_records(tmp_path)[0]["state"] == "killed"
+    (tmp_path / FOLDER / "20200101T000000-1-1.jsonl").write_text("no JSON\n")
+    assert len(read_records(tmp_path)) == 1
+
+
+def test_records_of_a_trial_come_from_its_clone(tmp_path: Path) -> None:
+    """A trial's record is copied from its clone with the name of its experiment, its logs too."""
+    clone, root = tmp_path / "clone", tmp_path / "root"
+    record = RunRecord(clone, [])
+    record.begin([Stage("a")])
+    record.started("a")
+    record.line("a", "a line")
+    record.failed("a", InkflowError("a failed"), [])
+    adopt_records(clone, root, "rate=0.1")
+    found = read_records(root)[0]
+    assert found["experiment"] == "rate=0.1" and found["state"] == "failed"
+    assert (root / found["events"][1]["log"]).read_text() == "a line\n"
+
+
+def test_old_records_are_removed(tmp_path: Path) -> None:
+    """The number of records is bounded; the oldest go first."""
+    folder = tmp_path / FOLDER
+    folder.mkdir(parents=True)
+    for number in range(MAX_RECORDS + 5):
+        (folder / f"20200101T{number:06d}-1-1.jsonl").write_text(json.dumps({"event": "begin", "at": 1}) + "\n")
+    RunRecord(tmp_path, []).started("a")
+    names = sorted(path.name for path in folder.iterdir())
+    assert len(names) == MAX_RECORDS and names[0] == "20200101T000006-1-1.jsonl"

@@ -1,0 +1,127 @@
+"""What the page over all versions shows: which model is chosen, intervals, verdicts, predictions, pictures."""
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from flows.cli.runs.report_runs import collect
+from stages.base.errors import DataError
+from stages.report.statistics.intervals import wilson_interval
+from stages.report.statistics.paired_tests import mcnemar_test, paired_t_test
+from stages.runs import runs
+from stages.runs.content import page_content
+from stages.runs.predictions import compare, encode, read_predictions
+from stages.runs.scores import best_model, is_smaller_better, metric_names, model_scores
+from stages.runs.sprite import sprite
+from tests.support.runs_pages import make_history
+
+
+@pytest.fixture(scope="module")
+def content(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The content of the page of a project."""
+    return page_content(collect(make_history(tmp_path_factory.mktemp("project"))))
+
+
+def row(content: dict[str, Any], name: str) -> dict[str, Any]:
+    """Returns the row of a commit by its message, or of an experiment by its name."""
+    return next(item for item in content["rows"] if name in (item["title"], item["name"]))
+
+
+def test_validation_chooses() -> None:
+    """The lowest validation loss chooses, whatever the test scores; the accuracy where the loss functions differ."""
+    models = {
+        "a": model_scores({"validation": {"loss": 0.2, "accuracy": 0.9}, "test": {"errors": 1, "samples": 100}}),
+        "b": model_scores({"validation": {"loss": 0.1, "accuracy": 0.8}, "test": {"errors": 9, "samples": 100}}),
+    }
+    assert best_model(models, {}) == "b"
+    assert best_model(models, {"models.b.loss": "hinge"}) == "a"
+    assert best_model({}, {}) == "" and best_model({"x": {}}, {}) == ""
+
+
+def test_intervals_are_wilsons() -> None:
+    """Test and validation errors have Wilson's interval; scores that are no numbers are left out."""
+    scores = model_scores(
+        {"validation": {"accuracy": 0.95, "samples": 200, "loss": "nan"}, "test": {"errors": 3, "samples": 50}}
+    )
+    low, high = wilson_interval(3, 50)
+    assert scores["test"]["low"] == pytest.approx(low, rel=1e-5) and scores["test"]["high"] == pytest.approx(
+        high, rel=1e-5
+    )
+    assert scores["low"] == pytest.approx(wilson_interval(10, 200).low, rel=1e-5) and "loss" not in scores
+    assert "test" not in model_scores({"test": {"errors": 5, "samples": 0}})
+
+
+def test_verdicts_are_paired_tests(content: dict[str, Any]) -> None:
+    """Each version's chosen model is tested against the baseline's on the same images: the version checked out."""
+    assert content["baseline"] == row(content, "back")["id"] and row(content, "back")["verdict"] is None
+    found = row(content, "rate-1")["verdict"]
+    assert (
+        found["verdict"] in ("better", "worse", "cannot tell") and found["low"] <= found["difference"] <= found["high"]
+    )
+    assert row(content, "broken")["verdict"] is None
+
+
+def test_tests_of_classes_and_of_values(tmp_path: Path) -> None:
+    """McNemar's test for classes, the paired t test for values; none between other labels, none for a damaged file."""
+    labels = np.arange(40) % 4
+    right, poor = labels.copy(), np.where(np.arange(40) < 12, (labels + 1) % 4, labels)
+    tables = {
+        "right": {"label": labels, "predicted": right},
+        "poor": {"label": labels, "predicted": poor},
+        "other": {"label": labels[::-1], "predicted": right},
+        "value": {"target": labels * 1.0, "value": labels + 0.5},
+        "value2": {"target": labels * 1.0, "value": labels + np.linspace(0, 0.4, 40)},
+    }
+    for name, columns in tables.items():
+        pd.DataFrame(columns).to_parquet(tmp_path / name)
+    (tmp_path / "damaged").write_bytes(b"no parquet")
+    read = read_predictions({name: str(tmp_path / name) for name in [*tables, "damaged", "missing"]})
+    assert set(read) == set(tables)
+    found = compare(read["right"], read["poor"])
+    expected = mcnemar_test(right == labels, poor == labels)
+    assert found is not None and found["verdict"] == "better" and found["p"] == pytest.approx(expected.p, rel=1e-5)
+    values = compare(read["value2"], read["value"])
+    test = paired_t_test(np.linspace(0, 0.4, 40), np.full(40, 0.5))
+    assert values is not None and values["p"] == pytest.approx(test.p, rel=1e-3) and values["verdict"] == "better"
+    assert compare(read["right"], read["other"]) is None and compare(read["right"], read["value"]) is None
+    encoded = encode(read)
+    assert set(encoded) == {"right", "poor", "other"} and encoded["right"]["at"] == ""
+    assert list(base64.b64decode(encoded["poor"]["at"])) == [0] + [1] * 11
+
+
+def test_wrong_images_far_apart_take_two_bytes(tmp_path: Path) -> None:
+    """Distances above 127 are numbers of several bytes, 7 bits each, the lowest first."""
+    predicted = np.zeros(1000, int)
+    predicted[[3, 303]] = 1
+    pd.DataFrame({"label": np.zeros(1000, int), "predicted": predicted}).to_parquet(tmp_path / "a")
+    encoded = encode(read_predictions({"a": str(tmp_path / "a")}))["a"]
+    assert list(base64.b64decode(encoded["at"])) == [3, 300 & 127 | 128, 300 >> 7]
+
+
+def test_names_of_metrics_have_a_direction() -> None:
+    """Losses, errors and times are better smaller; a metric of a validation part is named first, one of a test last."""
+    assert is_smaller_better("metrics.json:val_loss") and is_smaller_better("rmse") and is_smaller_better("log_loss")
+    assert not is_smaller_better("accuracy") and not is_smaller_better("auc")
+    names = metric_names([{"metrics": {"test.auc": 1, "auc": 1, "val.auc": 1}}])
+    assert [item["name"] for item in names] == ["val.auc", "auc", "test.auc"]
+
+
+def test_sprite_has_all_images() -> None:
+    """Images become tiles of one picture; larger ones are made smaller."""
+    sheet = sprite(np.zeros((30, 8, 8), np.uint8))
+    assert (sheet["columns"], sheet["rows"], sheet["width"]) == (25, 2, 8)
+    assert sprite(np.zeros((2, 64, 64, 3), np.uint8))["height"] == 32
+
+
+def test_program_refuses_other_files(tmp_path: Path) -> None:
+    """A file of facts that is missing or of another form is an error of one sentence."""
+    with pytest.raises(DataError, match="inkflow report --runs"):
+        runs.main(["--facts", str(tmp_path / "none"), "--out", str(tmp_path / "page.html")])
+    (tmp_path / "facts.json").write_text(json.dumps({"form": 99}))
+    with pytest.raises(DataError, match="another version of Inkflow"):
+        runs.main(["--facts", str(tmp_path / "facts.json"), "--out", str(tmp_path / "page.html")])
