@@ -22,7 +22,8 @@ def image_statistics(pixels: NDArray[np.float32], crop: Sequence[int] = (0, 0, 0
     """
     top, bottom, left, right = crop
     inside = pixels[:, top : pixels.shape[1] - bottom, left : pixels.shape[2] - right]
-    parts = [_of_slice(inside[start : start + SLICE]) for start in range(0, len(inside), SLICE)]
+    with np.errstate(invalid="ignore", over="ignore"):  # raw pixels can be infinite or no numbers
+        parts = [_of_slice(inside[start : start + SLICE]) for start in range(0, len(inside), SLICE)]
     return np.concatenate(parts) if parts else np.zeros((0, len(STATISTICS)))
 
 
