@@ -44,9 +44,41 @@ def picture(record: Record) -> dict[str, Any]:
 def _evidence(record: Record, alarmed: set[str]) -> dict[str, Any]:
     """Returns the chart of the evidence by the number of images, with the limit."""
     limit = max((item.limit for item in record.comparisons), default=3.0)
-    top = limit + ABOVE_LIMIT
+    scale = {"domain": [LOWEST, limit + ABOVE_LIMIT]}
+    colour = {"domain": ["alarm", "quiet"], "range": [ALARM, QUIET]}
+    x = {"field": "images", "type": "quantitative", "title": None, "scale": {"nice": False}}
+    y = {"field": "evidence", "type": "quantitative", "scale": scale, "title": "power of ten"}
+    lines = {
+        "data": {"values": _points(record, alarmed, limit + ABOVE_LIMIT)},
+        "mark": {"type": "line", "strokeWidth": 1.5, "point": {"size": 10}},
+        "encoding": {
+            "x": x | {"axis": AXIS | {"format": ",d"}},
+            "y": y | {"axis": AXIS | {"tickCount": 5} | EXTENT},
+            "detail": {"field": "statistic"},
+            "color": {"field": "state", "type": "nominal", "scale": colour, "legend": None},
+        },
+    }
+    text = {"type": "text", "align": "right", "dy": -6, "x": "width", "color": "#0f172a"}
+    rule = {
+        "data": {"values": [{"limit": limit, "text": "limit"}]},
+        "layer": [
+            {"mark": {"type": "rule", "strokeDash": [4, 3], "color": "#0f172a"}},
+            {"mark": text, "encoding": {"text": {"field": "text"}}},
+        ],
+        "encoding": {"y": {"field": "limit", "type": "quantitative", "scale": scale}},
+    }
+    return {
+        "width": COLUMNS * WIDTH + 116,
+        "height": 150,
+        "title": {"text": "Evidence of a change, by the number of images", "anchor": "start", "fontSize": 12},
+        "layer": [lines, rule],
+    }
+
+
+def _points(record: Record, alarmed: set[str], top: float) -> list[dict[str, Any]]:
+    """Returns the evidence of each statistic at each time, between LOWEST and `top`."""
     start = Point(until=record.first, images=0, evidence=dict.fromkeys((item.name for item in record.comparisons), 0.0))
-    points = [
+    return [
         {
             "images": point.images,
             "evidence": min(max(value, LOWEST), top),
@@ -56,46 +88,6 @@ def _evidence(record: Record, alarmed: set[str]) -> dict[str, Any]:
         for point in [start, *record.history]
         for name, value in point.evidence.items()
     ]
-    scale = {"domain": [LOWEST, top]}
-    colour = {"domain": ["alarm", "quiet"], "range": [ALARM, QUIET]}
-    return {
-        "width": COLUMNS * WIDTH + 116,
-        "height": 150,
-        "title": {"text": "Evidence of a change, by the number of images", "anchor": "start", "fontSize": 12},
-        "layer": [
-            {
-                "data": {"values": points},
-                "mark": {"type": "line", "strokeWidth": 1.5, "point": {"size": 10}},
-                "encoding": {
-                    "x": {
-                        "field": "images",
-                        "type": "quantitative",
-                        "title": None,
-                        "scale": {"nice": False},
-                        "axis": AXIS | {"format": ",d"},
-                    },
-                    "y": {
-                        "field": "evidence",
-                        "type": "quantitative",
-                        "scale": scale,
-                        "title": "power of ten",
-                        "axis": AXIS | {"tickCount": 5} | EXTENT,
-                    },
-                    "detail": {"field": "statistic"},
-                    "color": {"field": "state", "type": "nominal", "scale": colour, "legend": None},
-                },
-            },
-            {
-                "data": {"values": [{"limit": limit, "text": "limit"}]},
-                "layer": [
-                    {"mark": {"type": "rule", "strokeDash": [4, 3], "color": "#0f172a"}},
-                    {"mark": {"type": "text", "align": "right", "dy": -6, "x": "width", "color": "#0f172a"},
-                     "encoding": {"text": {"field": "text"}}},
-                ],
-                "encoding": {"y": {"field": "limit", "type": "quantitative", "scale": scale}},
-            },
-        ],
-    }  # fmt: skip
 
 
 def _beside_reference(item: ComparisonRecord, is_alarm: bool) -> dict[str, Any]:
