@@ -62,6 +62,13 @@ VERBS = {
         "stages.serve.command:add_arguments",
         anywhere=True,
     ),
+    "monitor": Verb(
+        "show whether a model is still asked what it has learned",
+        "stages.monitor.command:monitor",
+        "stages.monitor.command:add_arguments",
+        anywhere=True,
+        uses_model=True,
+    ),
     "promote": Verb(
         "register a model as a version, and give it a stage such as prod",
         "flows.cli.models.registry:promote",
@@ -102,7 +109,7 @@ def add_arguments(name: str, parser: Any) -> None:
 
 def call(name: str, arguments: Any) -> int:
     """Runs the verb `name` and returns its exit code."""
-    if VERBS[name].uses_model:
+    if VERBS[name].uses_model and arguments.model is not None:
         arguments.model = model_folder(arguments.model)
     return int(_load(VERBS[name].action)(arguments))
 

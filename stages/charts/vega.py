@@ -1,4 +1,4 @@
-"""Vega-Lite out of the package vl-convert-python: static SVG, and the JavaScript for pages without a network."""
+"""Vega-Lite out of the package vl-convert-python: SVG, PNG, and the JavaScript for pages without a network."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -26,4 +26,14 @@ def svg(specification: Mapping[str, Any]) -> str:
         ValueError: Vega-Lite does not accept the specification, or it names data at an address.
     """
     drawn: str = vl_convert.vegalite_to_svg(dict(specification), allowed_base_urls=[])
+    return drawn
+
+
+def png(specification: Mapping[str, Any], scale: float = 2.0) -> bytes:
+    """Draws a Vega-Lite `specification` as a PNG file with `scale` pixels for each of its units.
+
+    Raises:
+        ValueError: Vega-Lite does not accept the specification, or it names data at an address.
+    """
+    drawn: bytes = vl_convert.vegalite_to_png(dict(specification), scale=scale, allowed_base_urls=[])
     return drawn

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stages.base.errors import EXIT_DONE, DataError, InvalidInput, exit_with
+from stages.base.errors import EXIT_DONE, DataError, InvalidInput, OutputError, exit_with
 from stages.base.files import replacing
 from stages.model.tasks import STAND_IN
 from stages.predict.classifier import Classifier, Prediction
@@ -29,6 +29,7 @@ from stages.predict.image_files import (
 )
 from stages.predict.inputs import expand, read
 from stages.predict.model_standing import file_sha256, open_model, registered_as
+from stages.predict.watcher import WatchedClassifier, watched
 
 TEXT, NUMBER = pa.string(), pa.float32()
 SUFFIX = ".parquet"
@@ -81,10 +82,13 @@ class ScoreCounts(NamedTuple):
         )
 
 
-def score(model: str, folder: Path, out: Path, raw: bool = False, anyway: bool = False) -> ScoreCounts:
+def score(
+    model: str, folder: Path, out: Path, raw: bool = False, anyway: bool = False, watch: bool = True
+) -> ScoreCounts:
     """Adds the predictions of `model` for new images in `folder` to the table `out`; earlier rows stay.
 
-    With `anyway`, a model that failed a quality gate is used too.
+    With `anyway`, a model that failed a quality gate is used too. With `watch`, the images are compared with the
+    model's reference.
 
     Raises:
         InvalidInput: The model, the folder or the table cannot be read, or the table's name has another suffix.
@@ -98,6 +102,8 @@ def score(model: str, folder: Path, out: Path, raw: bool = False, anyway: bool =
     earlier = _read_table(out)
     known = set(zip(*(earlier[name].to_pylist() for name in KEY), strict=True))
     version = registered_as(classifier.path)
+    if watch:
+        classifier = _watched(classifier, model_sha256, version)
     scorer = Scorer(classifier, raw, model_sha256, _folder_name(folder), known, version)
     for name in expand(classifier, [str(folder)]):
         if isinstance(name, LeftOut):
@@ -109,6 +115,7 @@ def score(model: str, folder: Path, out: Path, raw: bool = False, anyway: bool =
     with replacing(out) as table, replacing(out.with_suffix(".errors.csv")) as errors:
         pq.write_table(pa.concat_tables([earlier, scorer.table()]), table)
         _write_errors(errors, scorer.rejected)
+    _save_watch(classifier)
     return scorer.counts
 
 
@@ -154,6 +161,7 @@ class Scorer:
             result for batch in self.classifier.predict(read(self.classifier, name), self.raw) for result in batch
         ]
         rejected = [result for result in results if isinstance(result, RejectedInput)]
+        _count_watched(self.classifier, not rejected)
         if rejected:
             self.rejected.append(RejectedInput(file + rejected[0].name.removeprefix(name), rejected[0].reason))
             return
@@ -174,6 +182,32 @@ class Scorer:
     def _pack(self) -> None:
         self._tables.append(pa.Table.from_pylist(self._rows, SCHEMA))
         self._rows = []
+
+
+def _watched(classifier: Classifier, model_sha256: str, version: dict[str, str]) -> Classifier:
+    """Returns `classifier` with its watcher; one without a reference stays as it is, which is told."""
+    try:
+        return watched(classifier, model_sha256, version)
+    except DataError as error:
+        print(f"watch: {error}", file=sys.stderr)
+        return classifier
+
+
+def _count_watched(classifier: Classifier, is_scored: bool) -> None:
+    """Counts the images of a file that was scored: one with a rejected image is read again by the next job."""
+    if isinstance(classifier, WatchedClassifier) and classifier.watcher:
+        (classifier.watcher.keep if is_scored else classifier.watcher.drop)()
+
+
+def _save_watch(classifier: Classifier) -> None:
+    """Adds the images to the model's record, and tells new alarms; the scores are there if that fails."""
+    if not isinstance(classifier, WatchedClassifier) or not classifier.watcher:
+        return
+    try:
+        for alarm in classifier.watcher.save():
+            print(f"watch: alarm: {alarm.sentence}; `inkflow monitor` shows more", file=sys.stderr)
+    except OutputError as error:
+        print(f"watch: {error}", file=sys.stderr)
 
 
 def _read_table(path: Path) -> Any:
@@ -229,8 +263,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="Parquet file to write, or to add to")
     parser.add_argument("--raw", action="store_true", help="use pixels as they are; images need the model's size")
     parser.add_argument("--anyway", action="store_true", help="use the model although it failed a quality gate")
+    parser.add_argument("--no-watch", action="store_true", help="do not compare the images with those of the training")
     arguments = parser.parse_args(argv)
-    counts = score(arguments.model, arguments.folder, arguments.out, arguments.raw, arguments.anyway)
+    options = (arguments.raw, arguments.anyway, not arguments.no_watch)
+    counts = score(arguments.model, arguments.folder, arguments.out, *options)
     print(f"score: {counts}", flush=True)
     return EXIT_DONE
 

@@ -24,6 +24,7 @@ from stages.serve.pictures import Decoder, as_png
 from stages.serve.protocol_routes import INFER, INFER_PATH, DirectInference, add_protocol
 from stages.serve.served_model import ModelSlot, ServedModel
 from stages.serve.settings import Settings
+from stages.serve.watching import ServerWatch
 
 PAGE = resources.files("stages.serve") / "page"
 TYPES = {"page.css": "text/css", "page.js": "text/javascript"}
@@ -33,11 +34,13 @@ CARD_KEYS = ("model", "task", "network", "parameters", "epochs", "device", "vers
 def create_app(settings: Settings, slot: ModelSlot) -> ASGIApp:
     """Returns the application for the model in `slot`, behind its guard."""
     metrics = Metrics()
-    batcher = Batcher(slot, settings, metrics)
+    watch = ServerWatch(log) if settings.watch else None
+    batcher = Batcher(slot, settings, metrics, watch)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(batcher.run()), asyncio.create_task(slot.follow(log))]
+        work = [batcher.run(), slot.follow(log), *([watch.run()] if watch else [])]
+        tasks = [asyncio.create_task(item) for item in work]
         yield
         for task in tasks:
             task.cancel()

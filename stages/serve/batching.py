@@ -13,6 +13,7 @@ from stages.predict.classifier import Prediction
 from stages.serve.metrics import Metrics
 from stages.serve.served_model import ModelSlot, ServedModel
 from stages.serve.settings import Settings
+from stages.serve.watching import ServerWatch
 
 INLINE_S = 0.002  # a batch that takes less runs in the event loop: a thread would cost as much
 
@@ -40,8 +41,8 @@ class _Request(NamedTuple):
 class Batcher:
     """Asks the model for all requests, one batch at a time."""
 
-    def __init__(self, slot: ModelSlot, settings: Settings, metrics: Metrics) -> None:
-        self._slot, self._settings, self._metrics = slot, settings, metrics
+    def __init__(self, slot: ModelSlot, settings: Settings, metrics: Metrics, watch: ServerWatch | None = None) -> None:
+        self._slot, self._settings, self._metrics, self._watch = slot, settings, metrics, watch
         self._waiting: deque[_Request] = deque()
         self._count = 0  # samples that wait
         self._arrived = asyncio.Event()
@@ -114,6 +115,8 @@ class Batcher:
             return
         self._expected_s = seconds / len(pixels)
         self._metrics.batch(len(pixels), predictions)
+        if self._watch:
+            self._watch.see(model, pixels, predictions)
         start = 0
         for request in batch:
             end = start + len(request.pixels)

@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-pixels", type=int, default=Settings.max_pixels, metavar="N", help="of a picture")
     parser.add_argument("--timeout", type=float, default=Settings.timeout_s, metavar="S", help="for body and answer")
     parser.add_argument("--max-queue", type=int, default=Settings.max_queue, metavar="N", help="samples that wait")
+    parser.add_argument("--no-watch", action="store_true", help="do not compare requests with the model's training")
 
 
 def settings(arguments: argparse.Namespace, source: Path, name: str) -> Settings:
@@ -50,6 +51,7 @@ def settings(arguments: argparse.Namespace, source: Path, name: str) -> Settings
         arguments.max_pixels,
         arguments.timeout,
         arguments.max_queue,
+        watch=not arguments.no_watch,
     )
 
 

@@ -23,6 +23,7 @@ class Settings:
         timeout_s: seconds for the body of a request, and again for its answer.
         max_queue: samples that may wait.
         max_batch: samples that the model gets at once.
+        watch: compare what the model is asked with the reference of its training.
     """
 
     model: str
@@ -36,3 +37,4 @@ class Settings:
     timeout_s: float = 10.0
     max_queue: int = 1024
     max_batch: int = 64
+    watch: bool = True

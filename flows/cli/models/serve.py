@@ -113,6 +113,7 @@ def _command(arguments: argparse.Namespace, source: str, name: str | None) -> li
     options += [f"--host-name={item}" for item in arguments.host_name]
     options += [f"--name={name}"] if name else []
     options += ["--anyway"] if arguments.anyway else []
+    options += ["--no-watch"] if arguments.no_watch else []
     return own_command("stages.serve", *options, "--", source)
 
 

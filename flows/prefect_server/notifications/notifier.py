@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 
+from flows.core.alarms import DRIFT
 from flows.core.redaction import mask
 from flows.prefect_server.api_client import connect, request
 from flows.prefect_server.crashes import ERROR_LEVEL, GAVE_UP, crash_reason
@@ -25,7 +26,7 @@ from stages.base.files import write_text
 BAD = ("Failed", "Crashed", "TimedOut", "Late", GAVE_UP)
 GOOD = ("Completed", "Cached")
 WAITING = "AwaitingConcurrencySlot"
-EVENT_NAMES = [f"prefect.flow-run.{name}" for name in (*BAD, *GOOD, WAITING)]
+EVENT_NAMES = [DRIFT, *(f"prefect.flow-run.{name}" for name in (*BAD, *GOOD, WAITING))]
 STAGE_FLOW = "train-stage"  # the run that sent the stage reports its failure
 POLL_S = 5.0
 LATENESS_S = 60.0  # after which the server has stored an event
@@ -100,7 +101,10 @@ class Notifier(threading.Thread):
                 self._written = text
 
     def _handle(self, event: Mapping[str, Any], api: httpx.Client) -> None:
-        """Posts a failure, or the first success after one; remembers since when a run waits."""
+        """Posts a failure, the first success after one, or a drift; remembers since when a run waits."""
+        if event["event"] == DRIFT:
+            self._post_drift(event)
+            return
         related = {item["prefect.resource.role"]: item.get("prefect.resource.name") for item in event["related"]}
         deployment = related.get("deployment")
         if deployment is None or related.get("flow") == STAGE_FLOW:
@@ -118,6 +122,14 @@ class Notifier(threading.Thread):
         elif deployment in failing:
             self._post(event["id"], deployment, run, name, state, f"works again: {message}".removesuffix(": "))
             del failing[deployment]
+
+    def _post_drift(self, event: Mapping[str, Any]) -> None:
+        """Posts the alarms of a watched model: the event is sent once for each."""
+        alarms = event["payload"].get("alarms", [])
+        message = mask("; ".join(str(alarm["sentence"]) for alarm in alarms) or "no alarm is named")
+        address = f"/events/event/{event['occurred'][:10]}/{event['id']}"
+        name = str(event["resource"].get("prefect.resource.name", ""))
+        self._post(event["id"], name, name, "watch", "Drift", message, address)
 
     def _post_waiting(self, api: httpx.Client, waiting_s: float) -> None:
         """Posts the runs that have waited for their turn longer than `waiting_s`."""
@@ -142,15 +154,20 @@ class Notifier(threading.Thread):
             failing[deployment] = [f"{state} {message}", occurred]
         posted[key] = occurred
 
-    def _post(self, key: str, deployment: str, run: str, name: str, state: str, message: str) -> None:
-        """Adds a post for each receiver; `key` is the same for each try, so that a repetition can be dropped."""
+    def _post(
+        self, key: str, deployment: str, run: str, name: str, state: str, message: str, address: str | None = None
+    ) -> None:
+        """Adds a post for each receiver; `key` is the same for each try, so that a repetition can be dropped.
+
+        The `address` on Prefect's page is that of the `run`, if it is None.
+        """
         post = {
             "text": " ".join(filter(None, ["Inkflow:", deployment, state, message])),
             "deployment": deployment,
             "run": name,
             "state": state,
             "message": message,
-            "url": f"{self._api_url.removesuffix('/api')}/runs/flow-run/{run}",
+            "url": self._api_url.removesuffix("/api") + (address or f"/runs/flow-run/{run}"),
             "key": key,
         }
         for waiting in self._record["waiting_posts"].values():

@@ -1,5 +1,7 @@
 """Measures the doubt of a trained network on the images that it was trained on and validated with."""
 
+from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any, NamedTuple, Self
 
 import keras
@@ -10,10 +12,12 @@ from scipy import special
 from stages.model.compatibility import OutputName, TaskName
 from stages.model.config import ModelBase
 from stages.model.doubt import Doubt
+from stages.model.reference import Reference
 from stages.model.tasks import task_of
 from stages.samples.prepared import Part, TrainingData
 from stages.train.augmentation.test_time import AUGMENTED
 from stages.train.doubt.calibration import Calibration, class_logits, fit_temperature, two_logits
+from stages.train.doubt.reference import measure_reference
 from stages.train.doubt.thresholds import choose_thresholds
 from stages.train.doubt.unlikeness import MAX_FEATURES, Unlikeness, fit_unlikeness
 
@@ -46,16 +50,21 @@ class Outputs(NamedTuple):
 
 
 class MeasuredDoubt(NamedTuple):
-    """The doubt of a network: its calibration, the thresholds, and the measure of unlikeness, if it has one."""
+    """The doubt of a network: its calibration, the thresholds, and the measure of unlikeness, if it has one.
+
+    The `reference` is that of the validation samples; None without them.
+    """
 
     calibration: Calibration
     doubt: Doubt
     unlikeness: Unlikeness | None = None
+    reference: Reference | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Returns the content for another process."""
         unlikeness = self.unlikeness.to_lists() if self.unlikeness else None
-        return {"calibration": self.calibration, "doubt": self.doubt.__dict__, "unlikeness": unlikeness}
+        facts = {"calibration": self.calibration, "doubt": self.doubt.__dict__, "unlikeness": unlikeness}
+        return facts | {"reference": asdict(self.reference) if self.reference else None}
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Self:
@@ -63,7 +72,8 @@ class MeasuredDoubt(NamedTuple):
         temperature, *lists = content["doubt"].values()
         doubt = Doubt(temperature, *map(tuple, lists))
         unlikeness = Unlikeness.from_lists(content["unlikeness"]) if content["unlikeness"] else None
-        return cls(Calibration(*content["calibration"]), doubt, unlikeness)
+        reference = Reference.from_content(content["reference"]) if content["reference"] else None
+        return cls(Calibration(*content["calibration"]), doubt, unlikeness, reference)
 
 
 def measure_doubt(network: Any, model: ModelBase, data: TrainingData) -> MeasuredDoubt | None:
@@ -85,8 +95,12 @@ def measure_doubt(network: Any, model: ModelBase, data: TrainingData) -> Measure
         calibration = fit_temperature(logits, task.task_labels(labels))
     scaled = (logits - logits.max(axis=1, keepdims=True)) / calibration.temperature
     probability = 1 / np.exp(scaled).sum(axis=1)  # of the most probable class
+    probabilities = np.exp(scaled) / np.exp(scaled).sum(axis=1, keepdims=True)
     measured = unlikeness.measure_all(validation.features, validation.logits) if unlikeness else None
-    return MeasuredDoubt(calibration, choose_thresholds(calibration.temperature, probability, measured), unlikeness)
+    doubt = choose_thresholds(calibration.temperature, probability, measured)
+    images = _batches(data.validation, _rows(len(data.validation.labels), VALIDATION_SAMPLES))
+    reference = measure_reference(probabilities, measured, images, data.prepared, doubt)
+    return MeasuredDoubt(calibration, doubt, unlikeness, reference)
 
 
 def outputs_of(network: Any, task: TaskName, images: Any) -> Outputs:
@@ -132,11 +146,19 @@ def as_arrays(outputs: Outputs) -> Outputs:
 
 def _run(network: Any, model: ModelBase, part: Part, samples: int) -> tuple[Outputs, NDArray[np.int64]]:
     """Returns the outputs for at most `samples` images of `part`, as float64, and their labels."""
-    count = len(part.labels)
-    rows = np.arange(count) if count <= samples else np.linspace(0, count - 1, samples).round().astype(np.int64)
-    starts = range(0, len(rows), BATCH)
-    batches = [as_arrays(outputs_of(network, model.task, part.images[rows[start : start + BATCH]])) for start in starts]
+    rows = _rows(len(part.labels), samples)
+    batches = [as_arrays(outputs_of(network, model.task, images)) for images in _batches(part, rows)]
     result, features, logits = (
         None if values[0] is None else np.concatenate(values) for values in list(zip(*batches, strict=True))[:3]
     )
     return Outputs(result, features, logits, batches[0].are_own), part.labels[rows]
+
+
+def _rows(count: int, samples: int) -> NDArray[np.int64]:
+    """Returns the indices of at most `samples` of `count` samples, evenly spaced."""
+    return np.arange(count) if count <= samples else np.linspace(0, count - 1, samples).round().astype(np.int64)
+
+
+def _batches(part: Part, rows: NDArray[np.int64]) -> Iterator[NDArray[np.float32]]:
+    """Yields the images of `rows` (n,), BATCH at a time."""
+    yield from (part.images[rows[start : start + BATCH]] for start in range(0, len(rows), BATCH))

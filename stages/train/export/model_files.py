@@ -19,6 +19,7 @@ from stages.model.compatibility import OutputName, TaskName
 from stages.model.config import ModelBase
 from stages.model.doubt import METADATA as DOUBT
 from stages.model.doubt import UNLIKENESS
+from stages.model.reference import METADATA as REFERENCE
 from stages.model.tasks import CLASS_NAMES, KIND, PIXELS, STAND_IN, VOCABULARY, task_of
 from stages.samples.prepared import Prepared, float32_constant, normalise, raw_pixels
 from stages.train.doubt.measurement import MeasuredDoubt, Outputs, as_arrays, outputs_of
@@ -61,6 +62,7 @@ def save_onnx(
         serving = serving_model(network, prepared, model.task, model.output, temperature, doubt and doubt.unlikeness)
         serving.export(str(exported), "onnx", verbose=False, input_signature=signature, opset_version=OPSET)
         metadata = dataset_metadata(prepared) | ({DOUBT: doubt.doubt.to_json()} if doubt else {})
+        metadata |= {REFERENCE: doubt.reference.to_json()} if doubt and doubt.reference else {}
         canonical = canonical_onnx(onnx.load(exported), task_of(model), metadata, prepared.input_name)
     path.write_bytes(canonical.SerializeToString(deterministic=True))
 

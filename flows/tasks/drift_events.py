@@ -1,0 +1,60 @@
+"""Sends the event `inkflow.drift` to Prefect's server: once for each alarm of a watched model."""
+
+import uuid
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import httpx
+from prefect import get_client
+from prefect.events import Event, Resource
+from prefect.exceptions import PrefectHTTPStatusError
+from prefect.variables import Variable
+
+from flows.core.alarms import DRIFT, Alarm, standing_alarms
+from stages.base.errors import InkflowError
+
+NAMESPACE = uuid.UUID("5d6e6e0b-1f8c-4a5b-9d1c-2f7a4c3b9e10")  # of the ids of our events
+
+
+def send_alarms(root: Path) -> list[Alarm]:
+    """Sends an event for each model with alarms that no earlier event had; returns these alarms.
+
+    The server remembers which alarms were sent, in a variable for each model.
+
+    Raises:
+        InkflowError: the server did not accept an event; the next call sends it.
+    """
+    sent = []
+    alarms = sorted(standing_alarms(root), key=lambda alarm: alarm.model_sha256)
+    for digest, group in groupby(alarms, key=lambda alarm: alarm.model_sha256):
+        standing = list(group)
+        variable = f"inkflow_drift_{digest[:12].lower()}"
+        known: Any = Variable.get(variable, default=None)
+        if new := [alarm for alarm in standing if alarm.id not in (known or [])]:
+            try:
+                _send(new)
+            except (httpx.HTTPError, PrefectHTTPStatusError) as error:
+                raise InkflowError(f"the server did not accept the event {DRIFT}; the next run sends it") from error
+            Variable.set(variable, [alarm.id for alarm in standing], overwrite=True)  # last, as after a success
+            sent += new
+    return sent
+
+
+def _send(alarms: list[Alarm]) -> None:
+    """Posts one event about `alarms` of one model; Prefect's `emit_event` does not report that it was lost."""
+    first = alarms[0]
+    event = Event(
+        id=uuid.uuid5(NAMESPACE, " ".join(alarm.id for alarm in alarms)),
+        event=DRIFT,
+        resource=Resource({
+            "prefect.resource.id": f"inkflow.model.{first.model_sha256[:12]}",
+            "prefect.resource.name": first.model,
+            "inkflow.model.sha256": first.model_sha256,
+            "inkflow.model.version": first.version,
+        }),
+        payload={"alarms": [{"statistic": item.statistic, "sentence": item.sentence, "since": item.since}
+                            for item in alarms]},
+    )  # fmt: skip
+    with get_client(sync_client=True) as client:
+        client.request("POST", "/events", json=[event.model_dump(mode="json")]).raise_for_status()

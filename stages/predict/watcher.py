@@ -1,0 +1,176 @@
+"""Watches one model: takes its samples and answers, and adds what they show to the record of the model."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.base.errors import DataError
+from stages.inference.onnx_session import read_doubt
+from stages.model.reference import CONFIDENCE, UNLIKE, Reference
+from stages.predict.classifier import Classifier, Prediction
+from stages.predict.earlier_outputs import original
+from stages.predict.image_files import escape_unprintable
+from stages.watch.comparisons import CLASSES, RATE, UNSURE, comparisons
+from stages.watch.observe import Bins, observe
+from stages.watch.record import Alarm, Record, locked, read_record, record_path, watch_folder, write_record
+from stages.watch.update import update
+
+STEP, MAX_STEPS = 200, 50  # images between two looks at the evidence, and looks in one update
+NO_REFERENCE = "has no reference of its training, so nothing watches what it is asked; train it again to have one"
+
+
+class Watcher:
+    """Collects what a model was asked. No sample is kept: only its bins, two bytes for each statistic."""
+
+    def __init__(
+        self, classifier: Classifier, sha256: str, name: str, registered: dict[str, str], folder: Path
+    ) -> None:
+        """Begins to watch.
+
+        Args:
+            classifier: the model.
+            sha256: of its file.
+            name: of the model, as people know it.
+            registered: version and commit of a registered model.
+            folder: folder of the records.
+
+        Raises:
+            DataError: the model carries no reference, or one that does not fit it.
+        """
+        self._reference = reference_of(classifier)
+        thresholds, self._folder, self._lock = classifier.thresholds, folder, Lock()
+        has_unlikeness = thresholds is not None and thresholds.unlikeness is not None
+        names = tuple(map(escape_unprintable, classifier.class_names))
+        self._compared = comparisons(self._reference, names, _level(classifier), has_unlikeness)
+        self._pending: list[Bins] = []
+        self._seen: list[Bins] = []
+        now = _now()
+        self._new = Record(
+            model_sha256=sha256,
+            model=escape_unprintable(name),
+            version=registered.get("model_version", ""),
+            commit=registered.get("model_commit", ""),
+            rate=RATE,
+            first=now,
+            last=now,
+        )
+
+    def see(self, pixels: NDArray[np.float32], predictions: Sequence[Prediction]) -> None:
+        """Adds samples (n, *shape), of images in 0..255, and the answers to them."""
+        if not predictions:
+            return
+        unlikeness = [np.nan if one.unlikeness is None else one.unlikeness for one in predictions]
+        answers = {
+            CLASSES: np.array([int(np.argmax(one.probabilities)) for one in predictions], np.float64),
+            UNSURE: np.array([bool(one.unsure) for one in predictions], np.float64),
+            CONFIDENCE: np.array([one.probability for one in predictions], np.float64),
+            UNLIKE: np.array(unlikeness, np.float64),
+        }
+        self._pending.append(observe(self._compared, self._reference, pixels, answers))
+
+    def keep(self) -> None:
+        """Counts what was seen since the last `keep` or `drop`."""
+        with self._lock:
+            self._seen += self._pending
+        self._pending = []
+
+    def drop(self) -> None:
+        """Does not count it."""
+        self._pending = []
+
+    def save(self) -> list[Alarm]:
+        """Adds what counts since the last call to the model's record; returns the new alarms.
+
+        A record that cannot be read is moved aside, and the watch begins anew.
+
+        Raises:
+            OutputError: the record cannot be written; what was seen is kept for the next call.
+        """
+        with self._lock:
+            seen = self._seen
+            if not seen:
+                return []
+            with locked(self._folder, self._new.model_sha256):
+                record = self._read()
+                bins, now, new = np.concatenate(seen), _now(), []
+                np.random.default_rng(0).shuffle(bins)  # one writer after another is a change to the tests
+                step = max(STEP, len(bins) // MAX_STEPS)
+                for start in range(0, len(bins), step):
+                    new += update(record, self._compared, bins[start : start + step], now)
+                write_record(self._folder, record)
+            self._seen = []
+        return new
+
+    def _read(self) -> Record:
+        path = record_path(self._folder, self._new.model_sha256)
+        try:
+            record = read_record(path)
+        except DataError:
+            path.replace(path.with_suffix(".damaged"))
+            record = None
+        record = record or self._new.model_copy(deep=True)
+        record.model, record.version, record.commit = self._new.model, self._new.version, self._new.commit
+        return record
+
+
+@dataclass(frozen=True)
+class WatchedClassifier(Classifier):
+    """A classifier that shows a watcher what it is asked."""
+
+    watcher: Watcher | None = None
+
+    def answers(self, pixels: NDArray[np.float32]) -> Iterator[tuple[Any, ...]]:
+        """Yields the fields of a Prediction after its name, for each image."""
+        found = list(super().answers(pixels))
+        if self.watcher:
+            self.watcher.see(pixels, [Prediction("", *answer) for answer in found])
+        yield from found
+
+
+def watched(classifier: Classifier, sha256: str, registered: dict[str, str]) -> WatchedClassifier:
+    """Returns `classifier` with a watcher whose record is in the current project; `registered` as Watcher has it.
+
+    Raises:
+        DataError: the model carries no reference, or one that does not fit it.
+    """
+    name = original(classifier.path.absolute()).parent.name
+    watcher = Watcher(classifier, sha256, name.partition("@")[0].replace("=", "/"), registered, watch_folder())
+    parts = {item.name: getattr(classifier, item.name) for item in fields(classifier)}
+    return WatchedClassifier(**parts, watcher=watcher)
+
+
+def reference_of(classifier: Classifier) -> Reference:
+    """Returns the reference in the metadata of a model.
+
+    Raises:
+        DataError: it carries none, or one that does not fit it.
+    """
+    try:
+        found = Reference.from_metadata(classifier.session.get_modelmeta().custom_metadata_map)
+    except ValueError as error:
+        raise DataError(f"{classifier.path}: has an invalid reference ({error}); train the model again") from error
+    if found is None:
+        raise DataError(f"{classifier.path}: {NO_REFERENCE}")
+    if len(found.classes) != len(classifier.class_names):
+        raise DataError(f"{classifier.path}: has a reference of other classes; train the model again")
+    return found
+
+
+def _level(classifier: Classifier) -> int | None:
+    """Returns the index of the level of doubt whose thresholds are in use."""
+    doubt, used = read_doubt(classifier.session, classifier.path), classifier.thresholds
+    if doubt is None or used is None:
+        return None
+    unlikeness = doubt.unlikeness or (None,) * len(doubt.levels)
+    pairs = list(zip(doubt.probability, unlikeness, strict=True))
+    return pairs.index((used.probability, used.unlikeness))
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

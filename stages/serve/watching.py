@@ -1,0 +1,81 @@
+"""Watches what the server is asked, in the background: answers do not wait for it, and its memory is bounded."""
+
+import asyncio
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.base.errors import InkflowError
+from stages.predict.classifier import Prediction
+from stages.predict.watcher import Watcher, watched
+from stages.serve.served_model import ServedModel
+
+PAUSE_S = 5.0  # between two looks at what has come
+MAX_BYTES = 16_000_000  # of samples that wait; further ones are not watched, which changes no share of those that are
+
+
+class _Seen(NamedTuple):
+    model: ServedModel
+    pixels: NDArray[np.float32]
+    predictions: list[Prediction]
+
+
+class ServerWatch:
+    """Takes what the server was asked and adds it to the record of its model."""
+
+    def __init__(self, log: Callable[[str], None]) -> None:
+        self._log = log
+        self._waiting: list[_Seen] = []
+        self._bytes = 0
+        self._watcher: Watcher | None = None
+        self._sha256 = ""
+        self._told = ""
+
+    def see(self, model: ServedModel, pixels: NDArray[np.float32], predictions: list[Prediction]) -> None:
+        """Remembers samples (n, *shape) and their answers until the next look."""
+        if self._bytes + pixels.nbytes <= MAX_BYTES:
+            self._waiting.append(_Seen(model, pixels, predictions))
+            self._bytes += pixels.nbytes
+
+    async def run(self) -> None:
+        """Looks every PAUSE_S until it is cancelled, and then once more."""
+        try:
+            while True:
+                await asyncio.sleep(PAUSE_S)
+                await asyncio.to_thread(self._look)
+        finally:
+            self._look()
+
+    def _look(self) -> None:
+        """Adds what has come to the records; a record that cannot be written is told once."""
+        seen, self._waiting, self._bytes = self._waiting, [], 0
+        try:
+            for number, item in enumerate(seen):
+                watcher = self._watcher_of(item.model)
+                if watcher:
+                    watcher.see(item.pixels, item.predictions)
+                    watcher.keep()
+                is_last = number + 1 == len(seen) or seen[number + 1].model is not item.model
+                for alarm in watcher.save() if watcher and is_last else ():
+                    self._log(f"alarm: {alarm.sentence}; `inkflow monitor` shows more")
+        except InkflowError as error:
+            self._sha256, self._watcher = "", None
+            self._tell(str(error))
+
+    def _watcher_of(self, model: ServedModel) -> Watcher | None:
+        """Returns the watcher of the model; None for one without a reference, which is told."""
+        if model.sha256 != self._sha256:
+            self._sha256, self._watcher = model.sha256, None
+            registered = {name: value for name, value in model.identity.items() if name != "model_sha256"}
+            try:
+                self._watcher = watched(model.classifier, model.sha256, registered).watcher
+            except InkflowError as error:
+                self._tell(str(error))
+        return self._watcher
+
+    def _tell(self, message: str) -> None:
+        if message != self._told:
+            self._log(message)
+        self._told = message

@@ -1,0 +1,66 @@
+"""Says what a comparison shows, for tables and alarms."""
+
+from collections.abc import Sequence
+
+from stages.base.shown_text import remove_controls
+from stages.watch.comparisons import CLASSES, TITLES, UNSURE
+from stages.watch.record import ComparisonRecord
+
+
+def title(name: str) -> str:
+    """Returns the name of a statistic as people read it."""
+    return TITLES.get(name, remove_controls(name))
+
+
+def values(item: ComparisonRecord) -> tuple[str, str]:
+    """Returns the reference and what was seen lately: medians of a number, the share of unsure answers, or of a class.
+
+    The class is the one whose share differs most.
+    """
+    if item.name == CLASSES:
+        known, seen = _shares(item.reference), _shares(item.recent)
+        number = max(range(len(known)), key=lambda index: abs(seen[index] - known[index]))
+        return _share_of(item, number)
+    if item.name == UNSURE:
+        return f"{_shares(item.reference)[1]:.1%}", f"{_shares(item.recent)[1]:.1%}"
+    return median(item.edges, item.reference), median(item.edges, item.recent)
+
+
+def change(item: ComparisonRecord, test: int) -> str:
+    """Returns the sentence about the alarm that a test raised, by the images since the change began."""
+    found = item.tests[test]
+    label, seen = remove_controls(found.label), found.total / max(found.seen, 1)
+    if item.name == CLASSES:
+        number, is_less = divmod(test, 2)
+        share, known = 1 - seen if is_less else seen, _shares(item.reference)[number]
+        return f"class {label}: {share:.1%} of the answers, expected {known:.1%}"
+    if item.name == UNSURE:
+        return f"more unsure answers: {seen:.1%}, expected {_shares(item.reference)[1]:.1%}"
+    if test > 1:
+        return f"{title(item.name)}: values are more at both ends of what the validation images had"
+    rank = seen if test == 0 else 1 - seen
+    return f"{title(item.name)} is {label}: on average above {rank:.0%} of the validation images, expected 50%"
+
+
+def median(edges: Sequence[float], counts: Sequence[float]) -> str:
+    """Returns the median of binned values; beyond the outer edges it is only known to be there."""
+    half, number, below = sum(counts) / 2, 0, 0.0
+    while number < len(edges) and below + counts[number] < half:
+        below += counts[number]
+        number += 1
+    if number == 0:
+        return f"below {edges[0]:.4g}"
+    if number == len(edges):
+        return f"{edges[-1]:.4g} or more"
+    low, high = edges[number - 1], edges[number]
+    return f"{low + (high - low) * (half - below) / max(counts[number], 1e-9):.4g}"
+
+
+def _share_of(item: ComparisonRecord, number: int) -> tuple[str, str]:
+    name = remove_controls(item.bins[number])
+    return f"{name} {_shares(item.reference)[number]:.1%}", f"{name} {_shares(item.recent)[number]:.1%}"
+
+
+def _shares(counts: Sequence[float]) -> list[float]:
+    total = sum(counts) or 1
+    return [count / total for count in counts]

@@ -1,0 +1,158 @@
+"""Adds what was seen to a record: bets, recent counts, history, and new alarms. Reads and writes no file."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.watch.bounds import mean_distance
+from stages.watch.comparisons import REFERENCE_RISK, Comparison, stream_limit
+from stages.watch.evidence import Bets, bet, evidence, evidence_of_tests, no_bets
+from stages.watch.record import Alarm, ComparisonRecord, Decision, Point, Record, TestRecord
+from stages.watch.sentences import change
+
+RECENT_IMAGES = 300.0  # after so many images, the weight of one is 1 / e
+RECENT_STEP = 50  # images that get the same weight
+MAX_POINTS = 120  # of the history: then each two become one
+ACCEPT_EVIDENCE = 20.0  # a test with so much is part of the change that a person acknowledges
+NATS = math.log(10)
+
+
+def update(record: Record, compared: Sequence[Comparison], bins: NDArray[Any], now: str) -> list[Alarm]:
+    """Adds images to `record` and returns the new alarms.
+
+    Args:
+        record: is changed in place.
+        compared: what is compared.
+        bins: the bin of each image in each comparison (n, comparisons).
+        now: the time, in ISO 8601.
+    """
+    if not len(bins):
+        return []
+    earlier = {item.name: item for item in record.comparisons}
+    record.comparisons = [
+        _updated(earlier.get(item.name), item, bins[:, number], record.images, now, len(compared))
+        for number, item in enumerate(compared)
+    ]
+    record.images += len(bins)
+    record.all_images += len(bins)
+    record.last = now
+    found = {item.name: round(item.evidence, 3) for item in record.comparisons}
+    record.history = _shortened([*record.history, Point(until=now, images=record.images, evidence=found)])
+    standing = {alarm.statistic for alarm in record.alarms}
+    new = [
+        _alarm(record, item, now)
+        for item in record.comparisons
+        if item.evidence >= item.limit and item.name not in standing
+    ]
+    record.alarms += new
+    return new
+
+
+def acknowledge(record: Record, reason: str, who: str, now: str) -> int:
+    """Accepts what was seen since the change as expected, ends all alarms, and returns the number of accepted tests.
+
+    Each test with evidence gets the mean since the change as its bound, plus what that is uncertain by; all bets begin
+    anew.
+    """
+    accepted = 0
+    for item in record.comparisons:
+        bets, risk = _bets(item), REFERENCE_RISK / len(record.comparisons) / len(item.tests)
+        for test, found in zip(item.tests, evidence_of_tests(bets, record.images), strict=True):
+            if max(found, test.run) >= math.log(ACCEPT_EVIDENCE) and test.seen:
+                seen = test.total / test.seen + mean_distance(test.seen, risk)
+                test.accepted = min(1.0, max(seen, test.accepted or 0.0))
+                accepted += 1
+    _decide(record, Decision(action="acknowledge", reason=reason, who=who, when=now, alarms=_sentences(record)))
+    for item in record.comparisons:
+        item.tests = [_test(item.tests[number], no_bets(1), 0, now) for number in range(len(item.tests))]
+        item.evidence = 0.0
+    return accepted
+
+
+def reset(record: Record, reason: str, who: str, now: str) -> None:
+    """Forgets what was seen and what was accepted, and ends all alarms: the comparison begins anew."""
+    _decide(record, Decision(action="reset", reason=reason, who=who, when=now, alarms=_sentences(record)))
+    record.comparisons = []
+
+
+def _sentences(record: Record) -> list[str]:
+    return [alarm.sentence for alarm in record.alarms]
+
+
+def _decide(record: Record, decision: Decision) -> None:
+    record.decisions.append(decision)
+    record.alarms, record.history, record.images = [], [], 0
+
+
+def _updated(
+    old: ComparisonRecord | None, new: Comparison, bins: NDArray[Any], before: int, now: str, number: int
+) -> ComparisonRecord:
+    """Returns the record of one comparison after further images; an `old` one with other bins is forgotten."""
+    labels = [test.label for test in new.tests]
+    bets, moments, recent = no_bets(len(labels)), [now], np.zeros(len(new.reference))
+    accepted: list[float | None] = [None] * len(labels)
+    if old and [test.label for test in old.tests] == labels and len(old.recent) == len(recent):
+        bets, moments, recent = _bets(old), [*(test.since for test in old.tests), now], np.array(old.recent)
+        accepted = [test.accepted for test in old.tests]
+    bounds = np.array([max(test.bound, own or 0.0) for test, own in zip(new.tests, accepted, strict=True)])
+    bets = bet(bets, new, bounds, bins, before, len(moments) - 1)
+    for start in range(0, len(bins), RECENT_STEP):
+        some = bins[start : start + RECENT_STEP]
+        recent = recent * math.exp(-len(some) / RECENT_IMAGES) + np.bincount(some, minlength=len(recent))
+    tests = [TestRecord(label=label, accepted=own, **_fields(bets, row, moments[bets.since[row]]))
+             for row, (label, own) in enumerate(zip(labels, accepted, strict=True))]  # fmt: skip
+    return ComparisonRecord(
+        name=new.name,
+        bins=list(new.bins),
+        edges=list(new.edges),
+        reference=list(new.reference),
+        recent=[round(float(value), 3) for value in recent],
+        tests=tests,
+        evidence=evidence(bets, before + len(bins)) / NATS,
+        limit=stream_limit(number) / NATS,
+    )
+
+
+def _bets(item: ComparisonRecord) -> Bets:
+    """Returns the bets of a record; the moment of each is its index."""
+    columns = ("wealth", "run", "seen", "total")
+    arrays = [np.array([getattr(test, name) for test in item.tests], np.float64) for name in columns]
+    return Bets(arrays[0], arrays[1], arrays[2], arrays[3], np.arange(len(item.tests)))
+
+
+def _fields(bets: Bets, row: int, since: str) -> dict[str, Any]:
+    numbers = {name: float(getattr(bets, name)[row]) for name in ("run", "seen", "total")}
+    return numbers | {"wealth": [float(value) for value in bets.wealth[row]], "since": since}
+
+
+def _test(old: TestRecord, bets: Bets, row: int, since: str) -> TestRecord:
+    return TestRecord(label=old.label, accepted=old.accepted, **_fields(bets, row, since))
+
+
+def _alarm(record: Record, item: ComparisonRecord, now: str) -> Alarm:
+    strongest = int(np.argmax(evidence_of_tests(_bets(item), record.images)))
+    return Alarm(
+        id=f"{record.model_sha256[:12]}.{item.name}.{len(record.decisions)}.{now}",
+        statistic=item.name,
+        sentence=change(item, strongest),
+        since=now,
+        began=item.tests[strongest].since,
+        images=record.images,
+    )
+
+
+def _shortened(points: list[Point]) -> list[Point]:
+    """Returns `points`, or every second one of too many, each with the larger evidence of two."""
+    if len(points) <= MAX_POINTS:
+        return points
+    pairs = zip(points[0:-1:2], points[1::2], strict=False)
+    merged = [
+        second.model_copy(update={"evidence": {
+            name: max(value, first.evidence.get(name, value)) for name, value in second.evidence.items()
+        }})
+        for first, second in pairs
+    ]  # fmt: skip
+    return merged + points[2 * len(merged) :]

@@ -1,0 +1,141 @@
+"""The record of a watched model: what is added to it, by several writers too, its alarms, and decisions about them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from stages.base.errors import DataError, OutputError
+from stages.predict.classifier import open_classifier
+from stages.predict.watcher import NO_REFERENCE, WatchedClassifier, Watcher, watched
+from stages.watch.record import Record, read_record, write_record
+from stages.watch.update import MAX_POINTS, acknowledge, reset
+from tests.support.pictures import write_reader
+from tests.support.watched import digits, write_watched_reader
+
+SHA = "a" * 64
+WRITER = """
+import sys
+import numpy as np
+from tests.stages.watch.test_record import open_watched, show
+watcher = open_watched()
+for number in range(10):
+    show(watcher, 7, int(sys.argv[1]) * 10 + number)
+"""
+
+
+@pytest.fixture
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, a project with the model `reader` that has a reference."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".dvc").mkdir()
+    write_watched_reader(tmp_path / "models/reader/model.onnx")
+    return tmp_path
+
+
+def open_watched() -> WatchedClassifier:
+    """Returns the model of the current folder with its watcher."""
+    return watched(open_classifier(Path("models/reader/model.onnx")), SHA, {})
+
+
+def show(classifier: WatchedClassifier, images: int | NDArray[np.float32], seed: int = 0) -> list[str]:
+    """Shows healthy or the given images to the model, saves, and returns the statistics with new alarms."""
+    pixels = digits(images, seed).astype(np.float32) if isinstance(images, int) else images
+    watcher = classifier.watcher
+    assert isinstance(watcher, Watcher)
+    list(classifier.answers(pixels))
+    watcher.keep()
+    return [alarm.statistic for alarm in watcher.save()]
+
+
+def stored() -> Record:
+    """Returns the record of the current folder."""
+    record = read_record(Path(f".inkflow/watch/{SHA}.json"))
+    assert record is not None
+    return record
+
+
+def test_healthy_images_raise_no_alarm_and_a_change_raises_one(work: Path) -> None:
+    """2,000 images like those of the training raise none; 60 inverted ones raise alarms, once; no image is stored."""
+    model = open_watched()
+    assert [show(model, 500, seed) for seed in range(4)] == [[], [], [], []]
+    assert "ink" in show(model, 255 - digits(60).astype(np.float32))
+    assert "ink" not in show(model, 255 - digits(60, 1).astype(np.float32))
+    record = stored()
+    assert (record.images, record.all_images) == (2120, 2120)
+    ink = next(alarm for alarm in record.alarms if alarm.statistic == "ink")
+    assert "ink is higher" in ink.sentence and ink.images == 2060 and ink.id.startswith("aaaaaaaaaaaa.ink.")
+    files = {path.name for path in (work / ".inkflow/watch").iterdir()}
+    assert files == {f"{SHA}.json", f"{SHA}.lock", ".gitignore", ".dvcignore"}
+    assert (work / f".inkflow/watch/{SHA}.json").stat().st_size < 40_000
+
+
+def test_an_acknowledged_source_is_expected_and_watched_on(work: Path) -> None:
+    """After `acknowledge` the same source is silent and another change is found; after `reset` it is found again."""
+    model, dark = open_watched(), digits(400).astype(np.float32) * np.float32(0.4)
+    assert "ink" in show(model, dark)
+    record = stored()
+    assert acknowledge(record, "a darker scanner", "ada", "2026-11-28T10:00:00+00:00") > 0
+    write_record(work / ".inkflow/watch", record)
+    assert show(model, dark) == [] and show(model, dark) == []
+    assert stored().decisions[0].reason == "a darker scanner" and "ink is lower" in str(stored().decisions[0].alarms)
+    assert "ink" in show(model, 255 - dark)
+    record = stored()
+    reset(record, "the scanner was repaired", "ada", "2026-11-28T11:00:00+00:00")
+    write_record(work / ".inkflow/watch", record)
+    assert stored().alarms == [] and len(stored().decisions) == 2
+    assert "ink" in show(model, dark)
+
+
+def test_several_writers_lose_nothing(work: Path) -> None:
+    """Two processes that add to one record at the same time lose none of their images."""
+    command = [sys.executable, "-c", WRITER]
+    writers = [subprocess.Popen([*command, str(number)]) for number in range(2)]
+    assert [writer.wait(120) for writer in writers] == [0, 0]
+    assert stored().all_images == 2 * 10 * 7
+
+
+def test_the_record_stays_small(work: Path) -> None:
+    """After 500 updates the history has at most its number of points, and the last one is there."""
+    model = open_watched()
+    for seed in range(500):
+        show(model, 2, seed)
+    record = stored()
+    assert len(record.history) <= MAX_POINTS and record.history[-1].images == record.images == 1000
+
+
+def test_a_damaged_record_is_moved_aside(work: Path) -> None:
+    """A record that is no JSON, or of another form, is kept beside, and the watch begins anew."""
+    model = open_watched()
+    show(model, 10)
+    path = work / f".inkflow/watch/{SHA}.json"
+    for content in ("{", json.dumps({"format": 2})):
+        path.write_text(content)
+        show(model, 10)
+        assert stored().images == 10 and path.with_suffix(".damaged").read_text() == content
+
+
+def test_a_model_without_a_reference_is_told(work: Path) -> None:
+    """A model of an earlier version, or with a reference that does not fit it, is an error that says what to do."""
+    write_reader(work / "models/reader/model.onnx")
+    with pytest.raises(DataError, match=NO_REFERENCE):
+        open_watched()
+    for text, problem in (('{"samples": 1}', "not an object of counts"), ("[", "invalid reference")):
+        write_watched_reader(work / "models/reader/model.onnx", reference={"inkflow.reference": text})
+        with pytest.raises(DataError, match=problem):
+            open_watched()
+
+
+def test_a_folder_that_cannot_be_written_loses_nothing(work: Path) -> None:
+    """What was seen is kept until the record can be written again."""
+    model = open_watched()
+    (work / ".inkflow").write_text("a file in the way")
+    with pytest.raises(OutputError, match="watch"):
+        show(model, 10)
+    (work / ".inkflow").unlink()
+    show(model, 5)
+    assert stored().images == 15
