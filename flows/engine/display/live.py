@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Column
 from rich.text import Text
+from rich.theme import Theme
 
 from flows.core.progress import parse_progress
 from flows.engine.display.log_file import LogFile
@@ -42,6 +43,7 @@ class LiveDisplay(Display):
             transient=True,
             expand=True,
         )
+        self._progress.console.push_theme(Theme({"progress.elapsed": DIM, "progress.remaining": DIM}))
         self._columns = self._progress.console.width
         self._width = name_width(list(names), self._columns)
         self._left = {name: (expected_s or {}).get(name) for name in names}
