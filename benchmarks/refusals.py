@@ -46,8 +46,9 @@ def kinds(half: str, mnist: Path, fonts: Path | None) -> Iterator[tuple[str, lis
 
 def counts(model: Path, images: list[pictures.Picture], are_arrays: bool) -> dict[str, int]:
     """Returns the number of pictures, of those refused as pictures, those unsure, and those answered."""
-    from stages.predict.classifier import Prediction, open_classifier
+    from stages.predict.classifier import open_classifier
     from stages.predict.image_arrays import Images
+    from stages.predict.results import Prediction
 
     classifier = open_classifier(model)
     inputs = (Images([str(number)], image[np.newaxis], are_arrays) for number, image in enumerate(images))
@@ -59,8 +60,9 @@ def counts(model: Path, images: list[pictures.Picture], are_arrays: bool) -> dic
 
 def test_images(model: Path, mnist: Path) -> dict[str, int]:
     """Returns the counts for MNIST's test images, and the wrong ones among all and among those answered."""
-    from stages.predict.classifier import Prediction, open_classifier
+    from stages.predict.classifier import open_classifier
     from stages.predict.image_arrays import Images
+    from stages.predict.results import Prediction
 
     with np.load(mnist) as arrays:
         images, labels = arrays["x_test"], arrays["y_test"]

@@ -35,7 +35,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         out = Path(name)
         seconds = [timed(given.project, out) for _ in range(given.runs)]
-        models = json.loads((out / "metrics.json").read_text())
+        models = json.loads((out / "models.json").read_text())
         megabytes = (out / "index.html").stat().st_size / 1e6
     common.report(
         f"the report of {len(models)} models on {int(next(iter(models.values()))['test_samples']):,} test images",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from flows.ci.summary import Status, Step, write_summary
 from flows.core.code_path import own_command
-from flows.core.gates import evaluate_gates, failed_gates, junit
+from flows.core.gates import count_statuses, evaluate_gates, failed_gates, junit
 from flows.core.git import git_names
 from flows.core.params_edit import SCHEMA, edit_params, has_schema
 from flows.core.project import make_state_folder
@@ -174,7 +174,10 @@ def _check_gates(root: Path, out: Path, current: bool) -> StepResult:
     write_text(out / "gates.xml", junit(record))
     if failed := failed_gates(record):
         return Status.FAILED, failed
-    return Status.PASSED, [f"{len(record['checks'])} gates{': ' + record['note'] if record['note'] else ''}"]
+    counts = count_statuses(record)
+    numbers = ", ".join(f"{number} {status}" for status, number in counts.items() if number) or "none is set"
+    note = f": {record['note']}" if record["note"] else ""
+    return Status.PASSED if counts["passed"] else Status.SKIPPED, [f"gates: {numbers}{note}"]
 
 
 def _check_record(root: Path) -> StepResult:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from flows.cli.output import print_json, shown
-from flows.core.gates import count_statuses, evaluate_gates, junit
+from flows.core.gates import count_statuses, evaluate_gates, failed_gates, junit
 from flows.core.params_edit import require_models
 from flows.engine.output_backup import earlier_outputs
 from stages.base.errors import EXIT_DONE, EXIT_FAILED
@@ -28,7 +28,7 @@ def check(arguments: argparse.Namespace) -> int:
         print_json(record)
     else:
         print_gates(record, Console())
-    return EXIT_DONE if record["passed"] else EXIT_FAILED
+    return EXIT_FAILED if failed_gates(record) else EXIT_DONE
 
 
 def evaluate_against(root: Path, revision: str | None) -> dict[str, Any]:

@@ -128,8 +128,10 @@ def print_comparison(comparison: dict[str, Any], console: Console) -> None:
         table.add_row(
             shown(row["model"]), *figures, f"{row['difference']:+.4f}", interval, f"{row['corrected_p']:.3g}", verdict
         )
-    if comparison["models"]:
-        console.print(table)
+    for trivial in comparison["trivial"]:
+        score = f"{trivial['score']:.4f}"
+        table.add_row(shown(f"trivial answer: {trivial['answer']}", "dim"), score, score)
+    console.print(table)
     if comparison["unchanged"]:
         console.print(shown(f"Unchanged, the same bytes: {', '.join(comparison['unchanged'])}"))
     if comparison["without_counterpart"]:

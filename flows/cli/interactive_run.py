@@ -1,17 +1,20 @@
 """A run in this process with output on the terminal: the engine starts first, and Prefect joins once it is imported."""
 
-import sys
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from flows.cli.run_summary import end_of_run
 from flows.core.errors import Interrupted, ServerUnreachable
 from flows.core.signals import call_in_thread, ignore_termination
 from flows.dvc_repo.repository import Repository
 from flows.engine.display.buffered import BufferedDisplay
 from flows.engine.display.plain import Display
+from flows.engine.display.styles import is_live_terminal
 from flows.engine.engine import Engine
-from flows.engine.run import Run
+from flows.engine.run import GATES, Run
+from flows.engine.timings import Timings
 from flows.engine.types import Stage
 from flows.prefect_server.server import Server
 from flows.workers.local_engine import complete_without_server, make_engine
@@ -34,16 +37,20 @@ def interactive_run(repository: Repository, stages: Sequence[Stage], run: Run, *
         InkflowError: the first error of the run.
     """
     with Server(repository.root, is_wanted=with_server) as server:
-        run.display = BufferedDisplay(_make_display([stage.name for stage in stages]))
+        started_s, display = time.monotonic(), _make_display([stage.name for stage in stages])
+        run.display = BufferedDisplay(display)
         run.temporary_server = server.is_temporary
         engine = make_engine(repository, run)
         is_interrupted = True
         try:
             run.display.note(server.announcement)
             _follow(engine, stages, server if with_server else None)
-            run.display.note(run.summary)
-            if run.error is None:
+            for line in end_of_run(run, time.monotonic() - started_s):
+                run.display.note(line)
+            if run.error is None or set(run.errors) == {GATES}:
                 run.display.note(f"Results: {name_outputs(stages)}")
+            elif display.log_path:
+                run.display.note(f"All lines of the stages: {display.log_path}")
             is_interrupted = isinstance(run.error, Interrupted)
         finally:
             run.display.close(INTERRUPTED_DISPLAY_S if is_interrupted else None)
@@ -118,7 +125,10 @@ def name_outputs(stages: Sequence[Stage]) -> str:
 
 
 def _make_display(names: Sequence[str]) -> Display:
-    """Returns a live display on a terminal, else one that prints plain lines."""
+    """Returns a live display on a terminal that can show one, else one that prints plain lines."""
+    if not is_live_terminal():
+        return Display(names)
     from flows.engine.display.live import LiveDisplay  # late: a run with nothing to do shows one line
 
-    return LiveDisplay(names) if sys.stdout.isatty() else Display(names)
+    timings = Timings(Path())
+    return LiveDisplay(names, expected_s={name: timings.expected_s(name) for name in names})

@@ -7,7 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from flows.cli.output import print_json, shown
+from flows.cli.output import print_json
+from flows.cli.plan_table import print_table
 from flows.cli.selection import selection
 from flows.core.own_data import check_own_data
 from flows.core.params_edit import load_project_params
@@ -24,14 +25,6 @@ from flows.engine.timings import Timings
 from stages.base.errors import EXIT_DONE
 
 EXIT_WORK_TO_DO = 3
-STYLES = {
-    Verdict.UNCHANGED: "dim",
-    Verdict.RESTORE: "cyan",
-    Verdict.RECORD: "cyan",
-    Verdict.MISSING: "bold red",
-    Verdict.RUN: "green",
-    Verdict.MAY_RUN: "yellow",
-}
 
 
 def show_plan(arguments: argparse.Namespace) -> int:
@@ -60,7 +53,7 @@ def show_plan(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json({"stages": rows})
     else:
-        _print_table(rows, notices(found))
+        print_table(rows, notices(found))
     is_work = any(decision.is_work for decision in decisions)
     return EXIT_WORK_TO_DO if is_work and arguments.exit_code else EXIT_DONE
 
@@ -81,47 +74,3 @@ def _row(decision: Decision, timings: Timings, policies: Policies, differences: 
         "memory": policy.memory,
         "mutex": list(policy.mutex),
     }
-
-
-def _print_table(rows: Sequence[dict[str, Any]], notes: Sequence[str]) -> None:
-    from rich.console import Console  # late: --json needs no table
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    optional = [name for name in ("pool", "memory", "mutex") if any(row[name] for row in rows)]
-    for name in ("stage", "verdict", "expected", *optional):
-        table.add_column(name, overflow="fold", no_wrap=True)  # only the reasons are wrapped
-    table.add_column("why", overflow="fold")
-    for row in rows:
-        verdict = shown(row["verdict"], STYLES[Verdict(row["verdict"])])
-        why = shown(", ".join(row["reasons"]))
-        needs = {
-            "pool": row["pool"] or "here",
-            "memory": memory_text(row["memory"]) if row["memory"] else "",
-            "mutex": ", ".join(row["mutex"]),
-        }
-        duration = _format_duration(row["expected_s"])
-        table.add_row(shown(row["stage"]), verdict, duration, *(shown(needs[name]) for name in optional), why)
-    console = Console()
-    console.print(table)
-    console.print(_summary(rows))
-    for note in notes:
-        console.print(shown(f"note: {note}"), soft_wrap=True)
-
-
-def _summary(rows: Sequence[dict[str, Any]]) -> str:
-    counts = {verdict: sum(row["verdict"] == verdict for row in rows) for verdict in Verdict}
-    verdicts = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
-    known = sum(row["expected_s"] or 0.0 for row in rows)
-    unknown = any(row["expected_s"] is None for row in rows)
-    if not known:
-        return f"\n{verdicts}" + ("; no earlier runs here to estimate the time from" if unknown else "")
-    return f"\n{verdicts}; {'at least ' if unknown else ''}{_format_duration(known)} of work, by earlier runs here"
-
-
-def _format_duration(seconds: float | None) -> str:
-    if seconds is None:
-        return "unknown"
-    if seconds < 60:
-        return f"{seconds:.1f} s" if seconds else ""
-    return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"

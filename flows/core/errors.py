@@ -34,6 +34,7 @@ InkflowError
 
 from collections.abc import Iterable, Sequence
 
+from flows.core.progress import killed_by, killed_reason, position
 from flows.core.redaction import mask
 from stages.base.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_UNAVAILABLE, InkflowError, InvalidInput
 from stages.base.suggestions import did_you_mean
@@ -42,13 +43,20 @@ EXIT_TEMPORARY = 75  # EX_TEMPFAIL of sysexits.h: with it the program of a stage
 
 
 class StageFailed(InkflowError):
-    """The program of a stage ended with the exit code `code`; `lines` are the last lines that it printed."""
+    """The program of a stage ended with the exit code `code`; `lines` are the last lines that it printed.
+
+    A negative code is the number of the signal that killed the program.
+    """
 
     def __init__(self, stage: str, code: int, lines: Sequence[str]) -> None:
         self.stage, self.code, self.lines = stage, code, tuple(lines)
         self.exit_code = code if code > 0 else EXIT_FAILED
-        message = error_message(lines) or "\n".join(lines[-1:]) or "it printed no message"
-        super().__init__(f"{stage} failed (exit code {code}): {message}")
+        killer = killed_by(code)
+        if killer is not None and (code < 0 or not error_message(lines)):
+            super().__init__(f"{stage}: {killed_reason(killer, lines)}")
+        else:
+            message = error_message(lines) or "\n".join(lines[-1:]) or "it printed no message"
+            super().__init__(f"{stage} failed (exit code {code}): {message}")
 
 
 class UndeclaredInputs(InkflowError):
@@ -58,9 +66,9 @@ class UndeclaredInputs(InkflowError):
 class StageTimedOut(InkflowError):
     """A stage exceeded its time limit."""
 
-    def __init__(self, stage: str, timeout_s: float) -> None:
+    def __init__(self, stage: str, timeout_s: float, lines: Sequence[str] = ()) -> None:
         super().__init__(
-            f"{stage} was stopped after {timeout_s:g} s, its time limit; "
+            f"{stage} was stopped{position(lines)} after {timeout_s:g} s, its time limit; "
             "raise timeout_s in execution.yaml if it needs more"
         )
 

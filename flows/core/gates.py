@@ -43,16 +43,26 @@ def enforce_gates(root: Path) -> str:
         GatesFailed: a gate failed; the message names each.
         InvalidInput: there is no readable record.
     """
-    try:
-        record = json.loads((root / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InvalidInput(f"{RECORD}: cannot be read; run `inkflow run report`") from error
+    record = recorded_gates(root)
     if failed := failed_gates(record):
         raise GatesFailed(failed)
     counts = count_statuses(record)
     not_judged = f", {counts['not judged']} not judged" if counts["not judged"] else ""
     note = f" ({record['note']})" if record["note"] else ""
     return f"{counts['passed']} quality gates passed{not_judged}{note}"
+
+
+def recorded_gates(root: Path) -> dict[str, Any]:
+    """Returns the gate results that the stage `report` recorded.
+
+    Raises:
+        InvalidInput: there is no readable record.
+    """
+    try:
+        record: dict[str, Any] = json.loads((root / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"{RECORD}: cannot be read; run `inkflow run report`") from error
+    return record
 
 
 def failed_gates(record: dict[str, Any]) -> list[str]:

@@ -207,15 +207,11 @@ class Repository:
             facts = self._inspector.facts(stage, *self.stages([name], Scope.SINGLE))
             return self._recording.run_keys(stage, facts.cosmetic)
 
-    def metrics(self) -> dict[str, Any]:
-        """Return the content of the workspace's metrics files, by path."""
+    def metrics(self, files: Sequence[str] = ()) -> dict[str, Any]:
+        """Return the content of the workspace's metrics files, or of the given `files`, by path."""
         with self._lock.locked():
-            files = self._repo.metrics.show().get("", {}).get("data", {})
-        return {name: entry["data"] for name, entry in files.items() if "data" in entry}
-
-    def metric_files(self) -> dict[str, str]:
-        """Return the name of the stage that writes each metrics file of the graph, by path."""
-        return {str(out): stage.addressing for stage in self._order for out in stage.outs if out.is_metric}
+            found = self._repo.metrics.show(targets=list(files)).get("", {}).get("data", {})
+        return {name: entry["data"] for name, entry in found.items() if "data" in entry}
 
     def begin(self, name: str) -> Command | None:
         """Start stage `name`: take a snapshot of its inputs, back up its outputs, and return its command.

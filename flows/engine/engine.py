@@ -295,14 +295,16 @@ class Engine:
         self.run.errors[name] = error
         self.run.display.failure(name, str(error))
         skipped = scheduler.fail(name)
-        if not self.run.options.keep_going:
-            skipped |= dict.fromkeys(scheduler.stop(), name)
-        self._record.failed(name, error, skipped)
         verb = "was interrupted" if isinstance(error, Interrupted) else "failed"
-        for stage, failed in skipped.items():
-            cause = f"{failed} {verb}"
-            self.run.not_run[stage] = cause
-            self.run.display.not_run(stage, cause)
+        endings = {stage: NotRun(f"{failed} {verb}") for stage, failed in skipped.items()}
+        if not self.run.options.keep_going:  # the others could run
+            stopped = NotRun(f"{name} {verb}", is_stopped=not isinstance(error, Interrupted))
+            endings |= dict.fromkeys(scheduler.stop(), stopped)
+        self._record.failed(name, error, endings)
+        for stage, ending in endings.items():
+            self.run.not_run[stage] = ending.cause
+            self.run.stopped += [stage] if ending.is_stopped else []
+            self.run.display.not_run(stage, ending.message)
             events = StageEvents(self._stages[stage])
-            events.put(NotRun(cause))
+            events.put(ending)
             self._started.put(events)

@@ -55,6 +55,7 @@ class Run:
         results: results of the stages that are up to date.
         errors: errors by stage, in the order in which they occurred.
         not_run: causes by name of the stages that did not run because of a failure.
+        stopped: those of `not_run` that depend on no failed stage.
         has_ended: True once all stages have ended and the gates were checked.
     """
 
@@ -69,6 +70,7 @@ class Run:
     results: list[Result] = field(default_factory=list)
     errors: dict[str, InkflowError] = field(default_factory=dict)
     not_run: dict[str, str] = field(default_factory=dict)
+    stopped: list[str] = field(default_factory=list)
     has_ended: bool = False
 
     def reset(self) -> None:
@@ -76,6 +78,7 @@ class Run:
         self.results.clear()
         self.errors.clear()
         self.not_run.clear()
+        self.stopped.clear()
 
     @property
     def ran(self) -> Sequence[str]:
@@ -113,5 +116,7 @@ class Run:
         others = sum(describe(OTHER_RESULT) in result.reasons for result in self.results)
         parts += [f"{others} with another result than dvc.lock named"] if others else []
         parts += [f"{len(failed)} failed: {', '.join(failed)}"] if failed else []
-        parts += [f"{len(self.not_run)} not run"] if self.not_run else []
+        not_run = len(self.not_run) - len(self.stopped)
+        parts += [f"{not_run} not run"] if not_run else []
+        parts += [f"{len(self.stopped)} stopped (`--keep-going` runs them)"] if self.stopped else []
         return ", ".join(parts)

@@ -16,9 +16,15 @@ BLOCK_S = 1.0  # in which lines are gathered for blocks
 
 @dataclass(frozen=True)
 class NotRun:
-    """The stage does not run, because of `cause`."""
+    """The stage does not run, because of `cause`: it depends on a failed stage, or the run was stopped."""
 
     cause: str
+    is_stopped: bool = False
+
+    @property
+    def message(self) -> str:
+        """The end of the stage as text."""
+        return f"{'stopped' if self.is_stopped else 'not run'}, since {self.cause}"
 
 
 @dataclass(frozen=True)

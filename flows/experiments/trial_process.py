@@ -6,12 +6,13 @@ It is a process of its own because DVC uses the current folder. Each event is a 
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
 from flows.core.errors import Interrupted
+from flows.core.params_edit import has_schema
 from flows.core.signals import raise_keyboard_interrupt
 from flows.dvc_repo.repository import Repository
 from flows.dvc_repo.versions.experiments import save_experiment
@@ -25,6 +26,8 @@ from flows.engine.types import Outcome, Result
 from flows.experiments.settings import apply_to_files
 from flows.workers.pool_stages import Dispatcher, NoDispatcher, PoolStages
 from stages.base.errors import InkflowError
+
+OWN_METRICS = ("models/*/validation.json", "evaluation/*/metrics.json")  # of each model of Inkflow's own pipeline
 
 
 @dataclass(frozen=True)
@@ -66,9 +69,9 @@ class EventDisplay(Display):
         """Send the failure of a stage."""
         self.send("result", f"{stage}: {message}")
 
-    def not_run(self, stage: str, cause: str) -> None:
-        """Send that a stage is not run because a stage that it depends on failed."""
-        self.send("result", f"{stage}: not run, since {cause}")
+    def not_run(self, stage: str, message: str) -> None:
+        """Send that a stage does not run, and why."""
+        self.send("result", f"{stage}: {message}")
 
     def send(self, kind: str, content: object) -> None:
         """Send one event; the line feed before it ends a line of a library, which may lack its own."""
@@ -110,8 +113,7 @@ def _run(order: TrialOrder, events: EventDisplay) -> dict[str, Any]:
             pools.connect(_dispatcher(policies, order.server))
         for _ in engine.events():
             pass
-        # Metrics of other stages belong to other parameters.
-        metrics = {name: content for name, content in repository.metrics().items() if name in outputs}
+        metrics = _metrics(repository, outputs)
     except BaseException:
         shared_slots.stop_event.set()
         engine.interrupt()
@@ -124,6 +126,16 @@ def _run(order: TrialOrder, events: EventDisplay) -> dict[str, Any]:
     save_experiment(order.experiment, order.targets, outputs)
     outcome = Outcome.RAN if run.ran else Outcome.RESTORED
     return {"outcome": outcome, "summary": run.summary, "metrics": metrics}
+
+
+def _metrics(repository: Repository, outputs: Sequence[str]) -> dict[str, Any]:
+    """Returns the content of the metrics files among `outputs`: those of other stages belong to other parameters.
+
+    In a project of Inkflow's own pipeline they are the scores of each model, which dvc.yaml does not call metrics.
+    """
+    is_own = has_schema(repository.root)
+    own = [name for name in outputs if is_own and any(Path(name).match(pattern) for pattern in OWN_METRICS)]
+    return {name: content for name, content in repository.metrics(own).items() if name in outputs}
 
 
 def _dispatcher(policies: Policies, server: str | None) -> Dispatcher:

@@ -1,6 +1,7 @@
 """The trials of a sweep: one combination each, with its result, and the source that decides which trials run."""
 
 import threading
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ class Trial:
         metrics: content of metrics files, by path.
         running: names of the stages that have printed a line, and so were not restored.
         pruned: why the trial was ended early; empty if it was not.
+        started_s: when it started, by the monotonic clock; 0 before.
+        seconds: how long it took.
     """
 
     combination: Combination
@@ -33,6 +36,8 @@ class Trial:
     metrics: dict[str, Any] = field(default_factory=dict)
     running: set[str] = field(default_factory=set)
     pruned: str = ""
+    started_s: float = 0.0
+    seconds: float = 0.0
 
     @property
     def name(self) -> str:
@@ -106,7 +111,10 @@ class GridTrials:
     def next(self) -> Trial | None:
         """Returns the next combination; those after an interrupt too, so that each has a state."""
         with self._lock:
-            return next(self._remaining, None)
+            trial = next(self._remaining, None)
+            if trial is not None:
+                trial.started_s = time.monotonic()
+            return trial
 
     @contextmanager
     def watch(self, trial: Trial, project: Path, end: Callable[[], None]) -> Iterator[None]:
@@ -117,7 +125,8 @@ class GridTrials:
         """Does nothing: the metrics of a trial are in it."""
 
     def close(self, trial: Trial) -> None:
-        """Does nothing: all trials are known from the beginning."""
+        """Measures the time of the trial."""
+        trial.seconds = time.monotonic() - trial.started_s
 
     def interrupt(self) -> None:
         """Does nothing: the runner lets no trial start."""

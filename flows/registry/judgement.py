@@ -60,6 +60,8 @@ def judge(root: Path, artifact: Artifact, holder: ModelVersion | None) -> Judgem
     problems = [
         f"{check['gate'].replace('_', ' ')}: {check['sentence']}" for check in gates if check["status"] == "failed"
     ]
+    if record["note"] and any(check["status"] == "not judged" for check in gates):
+        problems.append(f"its gates are not judged: {record['note']}")
     facts |= {"Gates": _counts(gates) + (f" ({record['note']})" if record["note"] else "")}
     facts |= {"Scores": json.dumps(scores(root, model))}
     if comparison is not None and holder is not None:

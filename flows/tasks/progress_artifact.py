@@ -8,7 +8,7 @@ from uuid import UUID
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
-from flows.engine.display.progress_parser import parse_progress
+from flows.core.progress import parse_progress
 
 MAX_KEY = 100  # characters
 INTERVAL_S = 5.0  # between updates: each is an event in the server's database, which a run of hours would fill

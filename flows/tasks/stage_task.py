@@ -65,7 +65,7 @@ def _stage_task(events: StageEvents, policy: StagePolicy) -> Task[[None], State[
 
 def _state(ending: EndEvent) -> State[Any]:
     if isinstance(ending, NotRun):
-        return Cancelled(name="Not run", message=f"not run, since {ending.cause}")
+        return Cancelled(name="Stopped" if ending.is_stopped else "Not run", message=ending.message)
     if isinstance(ending, Result):
         name = "Completed" if ending.outcome is Outcome.RAN else "Cached"
         return Completed(name=name, message=mask(ending.message))

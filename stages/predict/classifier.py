@@ -6,7 +6,7 @@ import os.path
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +15,14 @@ from PIL import Image
 from stages.base.errors import DataError, InvalidInput, ModelError
 from stages.base.sample_kinds import KINDS
 from stages.base.suggestions import did_you_mean
-from stages.inference.onnx_session import open_session, prediction_outputs, read_task
+from stages.inference.onnx_session import open_session, predict_values, prediction_outputs, read_task
 from stages.model.doubt import Thresholds
 from stages.model.tasks import CLASS_NAMES, KIND, PIXELS, STAND_IN, VOCABULARY
 from stages.predict.doubt import NO_THRESHOLDS, probabilities_and_unlikeness, read_thresholds, reason_of_doubt
 from stages.predict.earlier_outputs import ASIDE, OUTPUTS, original, readable
 from stages.predict.image_arrays import Images, RejectedInput
 from stages.predict.mnist_form import MIN_CONTRAST, to_mnist_form
+from stages.predict.results import Prediction, Result, Value
 from stages.predict.sample_form import SampleForm, sample_form
 
 MODELS = Path("models")
@@ -39,23 +40,6 @@ GREY_WEIGHTS = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green and 
 _is_file, _is_folder = os.path.isfile, os.path.isdir
 
 
-class Prediction(NamedTuple):
-    """The most probable class of one image, the second most probable one, and the doubt about the answer.
-
-    `unsure` is None if the model states no thresholds; `reason` says why. `probabilities` are those of all classes.
-    """
-
-    name: str
-    label: str
-    probability: float
-    runner_up: str
-    runner_up_probability: float
-    unsure: bool | None = None
-    reason: str = NO_THRESHOLDS
-    unlikeness: float | None = None
-    probabilities: tuple[float, ...] = ()
-
-
 @dataclass(frozen=True)
 class Classifier:
     """An open model with its input shape and class names.
@@ -64,7 +48,7 @@ class Classifier:
         path: The model's ONNX file.
         session: The ONNX Runtime session.
         shape: Shape of an input image: (h, w) or (h, w, 1 or 3).
-        class_names: Names of the classes, in the order of the model's output.
+        class_names: Names of the classes, in the order of the model's output; none for a regression.
         pixel_range: The values of black and white in the model's input.
         stand_in_for: The data set for which that of the model's training is only a stand-in, if it is one.
         form: The form of the samples, if they are no images.
@@ -81,13 +65,21 @@ class Classifier:
     thresholds: Thresholds | None = None
 
     @property
+    def predicts_values(self) -> bool:
+        """Whether the model is a regression, which answers with a Value."""
+        return not self.class_names
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The fields of an answer, except the probabilities of all classes."""
+        return Value._fields if self.predicts_values else Prediction._fields[:-1]
+
+    @property
     def is_colour(self) -> bool:
         """Whether the model takes three channels."""
         return self.shape[2:] == (3,)
 
-    def predict(
-        self, inputs: Iterable[Images | RejectedInput], raw: bool
-    ) -> Iterator[list[Prediction | RejectedInput]]:
+    def predict(self, inputs: Iterable[Images | RejectedInput], raw: bool) -> Iterator[list[Result | RejectedInput]]:
         """Classifies `inputs` in batches, and yields the results of each batch; the order is that of the inputs.
 
         Args:
@@ -159,24 +151,27 @@ class Classifier:
 
     def _predict_batch(
         self, pending: Sequence[RejectedInput | str], arrays: Sequence[NDArray[Any]]
-    ) -> list[Prediction | RejectedInput]:
+    ) -> list[Result | RejectedInput]:
         """Returns a result for each item of `pending`: an input's rejection, or the name of an image in `arrays`."""
         answers = iter(self.answers(np.concatenate(arrays)) if arrays else ())
-        return [item if isinstance(item, RejectedInput) else Prediction(item, *next(answers)) for item in pending]
+        return [item if isinstance(item, RejectedInput) else next(answers)._replace(name=item) for item in pending]
 
-    def answers(self, pixels: NDArray[np.float32]) -> Iterator[tuple[Any, ...]]:
-        """Yields the fields of a Prediction after its name, for each image."""
+    def answers(self, pixels: NDArray[np.float32]) -> Iterator[Result]:
+        """Yields a Prediction or a Value without a name for each image."""
         low, high = self.pixel_range
         scaled = pixels if (low, high) == (0, 255) else low + pixels * ((high - low) / 255)
+        if self.predicts_values:
+            yield from (Value("", value) for value in predict_values(self.session, self.path, scaled)[:, 0].tolist())
+            return
         probabilities, unlikeness = probabilities_and_unlikeness(self.session, self.path, scaled, self.thresholds)
         order = np.argsort(-probabilities, axis=1, kind="stable")[:, :2]
+        names = self.class_names
+        doubt: tuple[bool | None, str] = (None, NO_THRESHOLDS)
         for row, (first, second), unlike in zip(probabilities.tolist(), order.tolist(), unlikeness, strict=True):
-            doubt: tuple[Any, ...] = (None, NO_THRESHOLDS)
             if self.thresholds:
                 reason = reason_of_doubt(row[first], unlike, self.thresholds)
                 doubt = (bool(reason), reason)
-            names = self.class_names
-            yield names[first], row[first], names[second], row[second], *doubt, unlike, tuple(row)
+            yield Prediction("", names[first], row[first], names[second], row[second], *doubt, unlike, tuple(row))
 
 
 def _to_grey(pixels: NDArray[Any], dimensions: int) -> NDArray[Any]:
@@ -232,13 +227,16 @@ def open_classifier(path: Path) -> Classifier:
     shape, classes = _shape_and_classes(path, session, form)
     if form is None:
         metadata = _dataset_metadata(path) | metadata
-    names, stand_in = _class_names(path, session, classes, metadata), metadata.get(STAND_IN)
+    names = _class_names(path, session, classes, metadata) if classes else ()
+    stand_in = metadata.get(STAND_IN)
     stand_in_for = stand_in[:100] if isinstance(stand_in, str) and stand_in else None
     thresholds = read_thresholds(path, session)
     return Classifier(path, session, shape, names, _pixel_range(metadata), stand_in_for, form, thresholds)
 
 
 def _shape_and_classes(path: Path, session: Any, form: SampleForm | None) -> tuple[tuple[int, ...], int]:
+    """Returns the shape of a sample, and the number of classes, 0 for a regression."""
+    is_regression = read_task(session, path).kind == "regression"
     outputs = prediction_outputs(session)
     counts, ports = (len(session.get_inputs()), len(outputs)), (*session.get_inputs(), *outputs)
     shapes = [tuple(port.shape[1:]) for port in ports]
@@ -247,13 +245,16 @@ def _shape_and_classes(path: Path, session: Any, form: SampleForm | None) -> tup
         image, output = shapes
         is_image = len(image) == 2 or (len(image) == 3 and image[2] in (1, 3))
         is_known = is_image if form is None else len(image) == len(KINDS[form.kind].axes)
-        if is_known and math.prod(image) <= MAX_VALUES and len(output) == 1 and 1 < output[0] <= MAX_CLASSES:
-            return image, output[0]
+        if is_known and math.prod(image) <= MAX_VALUES and len(output) == 1:
+            if is_regression and output[0] == 1:
+                return image, 0
+            if not is_regression and 1 < output[0] <= MAX_CLASSES:
+                return image, output[0]
     got = ", ".join(f"{port.name} {port.type} {port.shape}" for port in ports)
     raise ModelError(
         f"{path}: is not a classifier of images: got {got[:MAX_GOT]}, expected one input of float32 (batch, h, w) or "
         f"(batch, h, w, 1 or 3) of at most {MAX_VALUES:,} values and one output of float32 (batch, classes) of at most "
-        f"{MAX_CLASSES:,}"
+        f"{MAX_CLASSES:,}, or (batch, 1) of a regression"
     )
 
 

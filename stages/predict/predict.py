@@ -6,15 +6,15 @@ Memory does not grow with the number of images.
 import csv
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from stages.base.errors import EXIT_DONE, EXIT_INVALID, OutputError
+from stages.base.errors import EXIT_DONE, EXIT_INVALID, InvalidInput, OutputError
 from stages.base.files import replacing
 from stages.model.tasks import STAND_IN
-from stages.predict.classifier import Classifier, Prediction
+from stages.predict.classifier import Classifier
 from stages.predict.image_arrays import Images, RejectedInput
 from stages.predict.image_files import (
     LeftOut,
@@ -24,27 +24,12 @@ from stages.predict.image_files import (
 )
 from stages.predict.inputs import expand, read
 from stages.predict.model_standing import open_model, registered_as
+from stages.predict.results import Prediction, Result
+from stages.predict.text_output import Counts, Style, TextTable
 
-Results = list[Prediction | RejectedInput]
+Results = list[Result | RejectedInput]
 Write = Callable[[Results], None]
 ROW_GROUP = 10_000  # rows of a row group in a Parquet file: each group has a header
-
-
-COLUMNS = Prediction._fields[:-1]  # of a table: each probability has a column of its own
-
-
-class Style(NamedTuple):
-    """What is written beside the fields of a Prediction.
-
-    Attributes:
-        marks: Columns with the same value in each row.
-        classes: Names of the classes whose probabilities are written; none without `--all`.
-        anyway: Write an answer where the model is unsure, too.
-    """
-
-    marks: Mapping[str, str]
-    classes: tuple[str, ...] = ()
-    anyway: bool = False
 
 
 def predict(
@@ -73,20 +58,22 @@ def predict(
     classifier, _ = open_model(model, anyway)
     marks = {STAND_IN: escape_unprintable(classifier.stand_in_for)} if classifier.stand_in_for else {}
     marks |= registered_as(classifier.path)
-    style = Style(marks, classifier.class_names if every_class else (), anyway)
-    total = rejected = 0
-    with _writer(form, parquet, style) as write, _progress(classifier, files, parquet is not None) as advance:
+    if every_class and classifier.predicts_values:
+        raise InvalidInput(f"--all: {classifier.path} is a regression, which has no classes; leave the option out")
+    style = Style(classifier.columns, marks, classifier.class_names if every_class else (), anyway)
+    counts = Counts(for_people=form == "text")
+    with (
+        _writer(classifier, form, parquet, style) as write,
+        _progress(classifier, files, parquet is not None) as advance,
+    ):
         for results in classifier.predict(_read_all(classifier, files), raw):
             write(results)
-            for result in results:
-                if isinstance(result, RejectedInput):
-                    print(escape_unprintable(f"error: {result.name}: {result.reason}"), file=sys.stderr)
-                    rejected += 1
-            total += len(results)
+            counts.add(results)
             advance(len(results))
-    if rejected:
-        print(f"{rejected} of {total} inputs could not be classified", file=sys.stderr)
-    return EXIT_INVALID if rejected else EXIT_DONE
+    counts.print_refusals()
+    if counts.summary:
+        print(counts.summary, file=sys.stderr)
+    return EXIT_INVALID if counts.refused else EXIT_DONE
 
 
 def _read_all(classifier: Classifier, files: Sequence[str]) -> Iterator[Images | RejectedInput]:
@@ -100,56 +87,49 @@ def _read_all(classifier: Classifier, files: Sequence[str]) -> Iterator[Images |
 
 
 @contextmanager
-def _writer(form: str, parquet: str | None, style: Style) -> Iterator[Write]:
+def _writer(classifier: Classifier, form: str, parquet: str | None, style: Style) -> Iterator[Write]:
     """Yields the function that writes a batch of results."""
     if parquet is not None:
         with _parquet_writer(Path(parquet), style) as write:
             yield write
     elif form == "csv":
         lines = csv.writer(sys.stdout, lineterminator="\n")
-        lines.writerow((*COLUMNS, *style.marks, *_probability_columns(style)))
+        lines.writerow((*style.columns, *style.marks, *_probability_columns(style)))
         yield lambda results: lines.writerows(
             (
                 "" if value is None else str(value).lower() if isinstance(value, bool) else value
                 for value in row.values()
             )
-            for row in (_row(result, style) for result in results if isinstance(result, Prediction))
+            for row in (_row(result, style) for result in results if not isinstance(result, RejectedInput))
         )
     else:
-        format_result = _json_line if form == "json" else _text_line
-        yield lambda results: print("".join(format_result(result, style) for result in results), end="", flush=True)
+        table = TextTable(style, predicts_values=classifier.predicts_values)
+
+        def write_lines(results: Results) -> None:
+            text = "".join(_json_line(result, style) for result in results) if form == "json" else table.lines(results)
+            print(text, end="", flush=True)
+
+        yield write_lines
 
 
 def _probability_columns(style: Style) -> list[str]:
     return [f"p{number}" for number in range(len(style.classes))]
 
 
-def _row(prediction: Prediction, style: Style) -> dict[str, Any]:
+def _row(answer: Result, style: Style) -> dict[str, Any]:
     """Returns the row for CSV and Parquet; the labels come from the model's file and can hold any character."""
-    values = (escape_unprintable(value) if isinstance(value, str) else value for value in prediction[: len(COLUMNS)])
-    probabilities = zip(_probability_columns(style), prediction.probabilities, strict=False)
-    return dict(zip(COLUMNS, values, strict=True)) | dict(style.marks) | dict(probabilities)
+    fields = answer[: len(style.columns)]
+    values = (escape_unprintable(value) if isinstance(value, str) else value for value in fields)
+    probabilities = answer.probabilities if isinstance(answer, Prediction) else ()
+    every = zip(_probability_columns(style), probabilities, strict=False)
+    return dict(zip(style.columns, values, strict=True)) | dict(style.marks) | dict(every)
 
 
-def _text_line(result: Prediction | RejectedInput, style: Style) -> str:
-    if isinstance(result, RejectedInput):  # it is on standard error
-        return ""
-    name, label, runner_up = map(escape_unprintable, (result.name, result.label, result.runner_up))
-    mark = f"  [stand-in for {style.marks[STAND_IN]}]" if STAND_IN in style.marks else ""
-    second = f"(then {runner_up}  {result.runner_up_probability:.4f})"
-    answer = f"{label}  {result.probability:.4f}  {second}"
-    if result.unsure and not style.anyway:
-        answer = f"unsure: {result.reason}  (perhaps {label}  {result.probability:.4f}, {second[1:]}"
-    pairs = zip(style.classes, result.probabilities, strict=False)
-    every = ", ".join(f"{escape_unprintable(word)}: {probability:.4f}" for word, probability in pairs)
-    return f"{name}  {answer}{f'  [{every}]' if every else ''}{mark}\n"
-
-
-def _json_line(result: Prediction | RejectedInput, style: Style) -> str:
+def _json_line(result: Result | RejectedInput, style: Style) -> str:
     if isinstance(result, RejectedInput):
         return json.dumps({"name": result.name, "error": result.reason, "unsure": True}) + "\n"
-    fields: dict[str, Any] = dict(zip(COLUMNS, result, strict=False)) | dict(style.marks)
-    if style.classes:
+    fields: dict[str, Any] = dict(zip(style.columns, result, strict=False)) | dict(style.marks)
+    if style.classes and isinstance(result, Prediction):
         fields["probabilities"] = dict(zip(style.classes, result.probabilities, strict=True))
     return json.dumps(fields) + "\n"
 
@@ -165,12 +145,13 @@ def _parquet_writer(path: Path, style: Style) -> Iterator[Write]:
     import pyarrow.parquet as pq
 
     text, number = pa.string(), pa.float32()
-    columns = dict(zip(COLUMNS, (text, text, number, text, number, pa.bool_(), text, number), strict=True))
+    kinds = dict.fromkeys(("name", "label", "runner_up", "reason"), text) | {"unsure": pa.bool_()}
+    columns = {name: kinds.get(name, number) for name in style.columns}
     schema = pa.schema(columns | dict.fromkeys(style.marks, text) | dict.fromkeys(_probability_columns(style), number))
     rows: list[dict[str, Any]] = []
 
     def write(results: Results, min_rows: int = ROW_GROUP) -> None:
-        rows.extend(_row(result, style) for result in results if isinstance(result, Prediction))
+        rows.extend(_row(result, style) for result in results if not isinstance(result, RejectedInput))
         if len(rows) < min_rows:
             return
         try:

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from stages.base.errors import EXIT_DONE, DataError, InvalidInput, OutputError, exit_with
 from stages.base.files import replacing
 from stages.model.tasks import STAND_IN
-from stages.predict.classifier import Classifier, Prediction
+from stages.predict.classifier import Classifier
 from stages.predict.image_arrays import RejectedInput
 from stages.predict.image_files import (
     LeftOut,
@@ -29,6 +29,7 @@ from stages.predict.image_files import (
 )
 from stages.predict.inputs import expand, read
 from stages.predict.model_standing import file_sha256, open_model, registered_as
+from stages.predict.results import Result, Value
 from stages.predict.watcher import WatchedClassifier, watched
 
 TEXT, NUMBER = pa.string(), pa.float32()
@@ -51,6 +52,7 @@ SCHEMA = pa.schema(
         "unlikeness": NUMBER,  # to the training images; null if the model does not measure it
         "model_version": TEXT,  # in the registry; null for a model that is not registered
         "model_commit": TEXT,
+        "value": NUMBER,  # of a regression, which has no label and no probabilities; else null
     }
 )
 ADDED = (
@@ -61,6 +63,7 @@ ADDED = (
     "unlikeness",
     "model_version",
     "model_commit",
+    "value",
 )  # columns that tables of earlier versions lack
 KEY = ("folder", "file", "sha256", "model_sha256", "raw")
 MAX_ROWS = 10_000  # kept as Python objects, which take ten times the memory of Arrow's
@@ -168,7 +171,7 @@ class Scorer:
         self._scored += 1
         stand_in = self.classifier.stand_in_for and escape_unprintable(self.classifier.stand_in_for)
         marks = {STAND_IN: stand_in} | self.version
-        predictions = [result for result in results if isinstance(result, Prediction)]
+        predictions = [result for result in results if not isinstance(result, RejectedInput)]
         self._unsure += sum(prediction.unsure is True for prediction in predictions)
         self._rows += [_row(key, name, prediction) | marks for prediction in predictions]
         if len(self._rows) >= MAX_ROWS:
@@ -247,12 +250,15 @@ def _write_errors(path: Path, rejected: Sequence[RejectedInput]) -> None:
         lines.writerows(map(escape_unprintable, item) for item in rejected)
 
 
-def _row(key: tuple[Any, ...], name: str, prediction: Prediction) -> dict[str, Any]:
-    image = key[1] + escape_unprintable(prediction.name.removeprefix(name))
-    label, runner_up = escape_unprintable(prediction.label), escape_unprintable(prediction.runner_up)
-    values = (*key, image, label, prediction.probability, runner_up, prediction.runner_up_probability)
-    doubt = {"unsure": prediction.unsure, "reason": prediction.reason, "unlikeness": prediction.unlikeness}
-    return dict(zip(SCHEMA.names[: len(values)], values, strict=True)) | doubt
+def _row(key: tuple[Any, ...], name: str, result: Result) -> dict[str, Any]:
+    image = key[1] + escape_unprintable(result.name.removeprefix(name))
+    row = dict(zip((*KEY, "image"), (*key, image), strict=True))
+    row |= {"unsure": result.unsure, "reason": result.reason, "unlikeness": result.unlikeness}
+    if isinstance(result, Value):
+        return row | {"value": result.value}
+    label, runner_up = escape_unprintable(result.label), escape_unprintable(result.runner_up)
+    probabilities = {"probability": result.probability, "runner_up_probability": result.runner_up_probability}
+    return row | {"label": label, "runner_up": runner_up} | probabilities
 
 
 def main(argv: Sequence[str] | None = None) -> int:

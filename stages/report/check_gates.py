@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     results = check_run(arguments.root, arguments.accepted)
     write_text(arguments.out, json.dumps(results.record(), indent=2, ensure_ascii=False) + "\n")
-    print(f"gates: {'failed' if results.failed else 'passed'}", flush=True)
+    print(f"gates: {results.summary}", flush=True)
     return EXIT_DONE
 
 

@@ -108,6 +108,10 @@ def record(comparison: Comparison) -> dict[str, Any]:
         "headline": headline,
         "evidence": evidence,
         "models": rows,
+        "trivial": [
+            {"answer": group.trivial.answer, "score": group.trivial.score, "of": [model.name for model in group.models]}
+            for group in comparison.facts.groups
+        ],
         "unchanged": list(comparison.unchanged),
         "without_counterpart": sorted(names - paired - set(comparison.unchanged)),
     }

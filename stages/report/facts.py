@@ -11,6 +11,7 @@ from stages.report.models.classifier import Classifier
 from stages.report.models.model_facts import Cell, ModelFacts
 from stages.report.models.pairs import Pair, compare_all
 from stages.report.models.recipes import RecipePair, compare_recipes
+from stages.report.models.trivial import TrivialAnswer, trivial_answer
 from stages.report.ranking import Criterion, criterion, ranked
 
 
@@ -19,6 +20,7 @@ class ModelGroup:
     """Models with the same kind of prediction and the same test labels, the best on the validation part first."""
 
     models: tuple[ModelFacts, ...]
+    trivial: TrivialAnswer  # to the same test samples
 
     @property
     def best(self) -> ModelFacts:
@@ -87,4 +89,5 @@ class Facts:
 def arrange(models: Iterable[ModelFacts], data: Data, params: Report) -> Facts:
     """Returns the facts with `models` in groups that can be compared, the best of each group first."""
     groups = groupby(sorted(models, key=lambda model: model.group_key), lambda model: model.group_key)
-    return Facts(data, tuple(ModelGroup(tuple(ranked(members))) for _, members in groups), params)
+    ordered = [tuple(ranked(members)) for _, members in groups]
+    return Facts(data, tuple(ModelGroup(members, trivial_answer(members[0], data)) for members in ordered), params)

@@ -24,7 +24,7 @@ from stages.report.page.page import render_page
 from stages.report.summary import render_summary
 
 PLOTS = Path("plots")
-SENT = ("index.html", "summary.md", "metrics.json")  # to MLflow
+SENT = ("index.html", "summary.md", "metrics.json", "models.json")  # to MLflow
 
 
 def report(params: ReportParams, folders: Folders, out: Path) -> str:
@@ -40,7 +40,9 @@ def report(params: ReportParams, folders: Folders, out: Path) -> str:
         Path("index.html"): render_page(facts, results),
         Path("summary.md"): render_summary(facts, results),
         Path("metrics.csv"): _csv(metrics_files.metrics(facts)),
-        Path("metrics.json"): _json(metrics_files.metrics_json(facts)),
+        Path("metrics.json"): _json(metrics_files.metrics_json(facts, results)),
+        Path("models.json"): _json(metrics_files.models_json(facts)),
+        Path("ranking.json"): _json(metrics_files.ranking_json(facts)),
         Path("gates.json"): _json(results.record()),
         **{PLOTS / name: _csv(table) for name, table in metrics_files.plots(facts).items()},
     }

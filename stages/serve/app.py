@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from starlette.types import ASGIApp, Scope
 
-from stages.predict.classifier import Prediction
+from stages.predict.results import Prediction, Result
 from stages.serve.answers import answered
 from stages.serve.batching import Batcher
 from stages.serve.description import describe_routes
@@ -134,12 +134,11 @@ def _add_predict(app: FastAPI, settings: Settings, slot: ModelSlot, batcher: Bat
         return await answered(work)
 
 
-def _prediction(prediction: Prediction, model: ServedModel) -> dict[str, Any]:
-    """Returns a prediction as /predict answers it."""
+def _prediction(prediction: Result, model: ServedModel) -> dict[str, Any]:
+    """Returns a prediction as /predict answers it: a class with all probabilities, or the value of a regression."""
     fields = prediction._asdict()
     del fields["name"]
-    names = model.classifier.class_names
+    if isinstance(prediction, Prediction):
+        fields["probabilities"] = dict(zip(model.classifier.class_names, prediction.probabilities, strict=True))
     stand_in = {"stand_in_for": model.classifier.stand_in_for} if model.classifier.stand_in_for else {}
-    return (
-        fields | {"probabilities": dict(zip(names, prediction.probabilities, strict=True))} | stand_in | model.identity
-    )
+    return fields | stand_in | model.identity

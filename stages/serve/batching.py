@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.predict.classifier import Prediction
+from stages.predict.results import Result
 from stages.serve.metrics import Metrics
 from stages.serve.served_model import ModelSlot, ServedModel
 from stages.serve.settings import Settings
@@ -29,7 +29,7 @@ class ModelChanged(Exception):
 class Answer(NamedTuple):
     """Predictions, and the model that made them."""
 
-    predictions: list[Prediction]
+    predictions: list[Result]
     model: ServedModel
 
 
@@ -124,7 +124,7 @@ class Batcher:
                 request.future.set_result(Answer(predictions[start:end], model))
             start = end
 
-    def _compute(self, model: ServedModel, pixels: NDArray[np.float32]) -> tuple[list[Prediction], float]:
+    def _compute(self, model: ServedModel, pixels: NDArray[np.float32]) -> tuple[list[Result], float]:
         """Returns the predictions and the seconds that the model took; large requests in slices."""
         started, size = time.perf_counter(), self._settings.max_batch
         parts = [model.answers(pixels[start : start + size]) for start in range(0, len(pixels), size)]

@@ -4,13 +4,14 @@ https://github.com/kserve/open-inference-protocol, and Triton's extension for bi
 """
 
 import json
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stages.base.errors import DataError, InvalidInput
-from stages.predict.classifier import Prediction
+from stages.predict.results import Prediction, Result, Value
 from stages.serve.served_model import ServedModel
 
 HEADER_LENGTH = "inference-header-content-length"
@@ -22,7 +23,6 @@ TYPES: dict[str, np.dtype[Any]] = {
     "INT32": np.dtype("<i4"), "INT64": np.dtype("<i8"), "INT8": np.dtype("i1"), "UINT16": np.dtype("<u2"),
     "INT16": np.dtype("<i2"), "UINT32": np.dtype("<u4"), "UINT64": np.dtype("<u8"),
 }  # fmt: skip
-OUTPUTS = ("probabilities", "label", "unsure")
 
 
 class InferRequest(NamedTuple):
@@ -41,16 +41,15 @@ class InferRequest(NamedTuple):
 
 def model_metadata(name: str, model: ServedModel) -> dict[str, Any]:
     """Returns the metadata of the model: name, versions, inputs and outputs."""
-    shape, classes = model.classifier.shape, len(model.classifier.class_names)
+    shape = model.classifier.shape
     return {
         "name": name,
         "versions": [model.version],
         "platform": "onnxruntime_onnx",
         "inputs": [{"name": INPUT, "datatype": "FP32", "shape": [-1, *shape]}],
         "outputs": [
-            {"name": "probabilities", "datatype": "FP32", "shape": [-1, classes]},
-            {"name": "label", "datatype": "BYTES", "shape": [-1]},
-            {"name": "unsure", "datatype": "BOOL", "shape": [-1]},
+            {"name": output, "datatype": datatype, "shape": [-1, *shape[1:]]}
+            for output, (datatype, shape, _) in _columns([], model).items()
         ],
     }
 
@@ -61,6 +60,7 @@ def read_request(body: bytes, header_length: str | None, model: ServedModel, max
     Raises:
         InvalidInput: it does not follow the protocol, or does not fit the model; the message says how.
     """
+    known = _columns([], model).keys()
     length = len(body) if header_length is None else _length(header_length, len(body))
     if length > MAX_JSON:
         raise InvalidInput(f"the JSON part has {length:,} bytes, expected at most {MAX_JSON:,}; send tensors as bytes")
@@ -71,7 +71,7 @@ def read_request(body: bytes, header_length: str | None, model: ServedModel, max
         datatype, parameters = str(tensor["datatype"]), tensor.get("parameters") or {}
         size = parameters.get("binary_data_size")
         default = bool((request.get("parameters") or {}).get("binary_data_output", False))
-        wanted = request.get("outputs") or [{"name": name} for name in OUTPUTS]
+        wanted = request.get("outputs") or [{"name": name} for name in known]
         outputs = {
             str(item["name"]): bool((item.get("parameters") or {}).get("binary_data", default)) for item in wanted
         }
@@ -85,8 +85,8 @@ def read_request(body: bytes, header_length: str | None, model: ServedModel, max
             f"the body is no inference request with one input ({error}): expected "
             '{"inputs": [{"name": "image", "shape": [...], "datatype": "FP32", "data": [...]}]}'
         ) from error
-    if unknown := outputs.keys() - set(OUTPUTS):
-        raise InvalidInput(f"unknown output {min(unknown)!r}; known: {', '.join(OUTPUTS)}")
+    if unknown := outputs.keys() - known:
+        raise InvalidInput(f"unknown output {min(unknown)!r}; known: {', '.join(known)}")
     expected = model.classifier.shape
     if datatype not in TYPES:
         raise InvalidInput(f"datatype {datatype!r}: expected one of {', '.join(TYPES)}")
@@ -131,18 +131,10 @@ def _values(
 
 
 def write_response(
-    name: str, request: InferRequest, predictions: list[Prediction], model: ServedModel
+    name: str, request: InferRequest, predictions: list[Result], model: ServedModel
 ) -> tuple[bytes, dict[str, str]]:
     """Returns the body and the headers of the answer."""
-    columns: dict[str, tuple[str, list[int], Any]] = {
-        "probabilities": (
-            "FP32",
-            [len(predictions), len(model.classifier.class_names)],
-            np.array([item.probabilities for item in predictions], "<f4"),
-        ),
-        "label": ("BYTES", [len(predictions)], [item.label for item in predictions]),
-        "unsure": ("BOOL", [len(predictions)], np.array([bool(item.unsure) for item in predictions])),
-    }
+    columns = _columns(predictions, model)
     outputs, tensors = [], []
     for output, as_bytes in request.outputs.items():
         datatype, shape, values = columns[output]
@@ -163,6 +155,21 @@ def write_response(
         return header, {"content-type": "application/json"}
     headers = {"content-type": "application/octet-stream", HEADER_LENGTH: str(len(header))}
     return header + b"".join(tensors), headers
+
+
+def _columns(predictions: Sequence[Result], model: ServedModel) -> dict[str, tuple[str, list[int], Any]]:
+    """Returns type, shape and values of each output: probabilities and label, or the value of a regression."""
+    count, classes = len(predictions), len(model.classifier.class_names)
+    classified = [item for item in predictions if isinstance(item, Prediction)]
+    values = [item.value for item in predictions if isinstance(item, Value)]
+    unsure = ("BOOL", [count], np.array([bool(item.unsure) for item in predictions]))
+    if model.classifier.predicts_values:
+        return {"values": ("FP32", [count, 1], np.array(values, "<f4")), "unsure": unsure}
+    return {
+        "probabilities": ("FP32", [count, classes], np.array([item.probabilities for item in classified], "<f4")),
+        "label": ("BYTES", [count], [item.label for item in classified]),
+        "unsure": unsure,
+    }
 
 
 def _bytes_tensor(texts: list[str]) -> bytes:

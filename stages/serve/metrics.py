@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from stages.predict.classifier import Prediction
+from stages.predict.results import Result, Value
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 SIZES = (1, 2, 4, 8, 16, 32, 64)
@@ -22,7 +22,10 @@ class Metrics:
         )
         self._batches = Histogram("inkflow_batch_samples", "Samples in a batch", buckets=SIZES, registry=self._registry)
         self._classes = Counter(
-            "inkflow_predictions", "Predictions by class", ("label", "unsure"), registry=self._registry
+            "inkflow_predictions",
+            "Predictions by class",
+            ("label", "unsure"),
+            registry=self._registry,
         )
         self._model = Gauge(
             "inkflow_model_info", "The model that is served", ("model", "version", "sha256"), registry=self._registry
@@ -33,11 +36,12 @@ class Metrics:
         self._requests.labels(path, str(status)).inc()
         self._seconds.labels(path).observe(seconds)
 
-    def batch(self, size: int, predictions: Sequence[Prediction]) -> None:
+    def batch(self, size: int, predictions: Sequence[Result]) -> None:
         """Counts one batch and its predictions."""
         self._batches.observe(size)
         for prediction in predictions:
-            self._classes.labels(prediction.label, str(bool(prediction.unsure)).lower()).inc()
+            label = "" if isinstance(prediction, Value) else prediction.label
+            self._classes.labels(label, str(bool(prediction.unsure)).lower()).inc()
 
     def text(self, model: str, version: str, sha256: str) -> bytes:
         """Returns all metrics, with the model that is served now."""

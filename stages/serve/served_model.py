@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.base.errors import InvalidInput
-from stages.predict.classifier import Classifier, Prediction, open_classifier
+from stages.predict.classifier import Classifier, open_classifier
 from stages.predict.model_standing import check_gates, file_sha256, registered_as
+from stages.predict.results import Result
 
 FILE = "model.onnx"
 POLL_S = 0.5
@@ -43,9 +44,9 @@ class ServedModel:
         commit = {"model_commit": self.commit} if self.commit else {}
         return {"model_version": self.version, "model_sha256": self.sha256} | commit
 
-    def answers(self, pixels: NDArray[np.float32]) -> list[Prediction]:
+    def answers(self, pixels: NDArray[np.float32]) -> list[Result]:
         """Returns a prediction for each sample of `pixels` (n, *shape), in the scale 0..255."""
-        return [Prediction("", *fields) for fields in self.classifier.answers(pixels)]
+        return list(self.classifier.answers(pixels))
 
 
 def open_served_model(folder: Path, *, anyway: bool = False) -> ServedModel:

@@ -97,7 +97,7 @@ class MlflowSink:
             self._client.log_artifact(self._run, str(file), folder)
             if file.suffix == ".onnx":
                 self._client.set_tag(self._run, MODEL_DIGEST, _digest(file))
-            if state.models and file.name == "metrics.json":
+            if state.models and file.name == "models.json":
                 self._log_scores(state.models, json.loads(file.read_text(encoding="utf-8")))
         self._client.set_terminated(self._run, status=state.status)
 

@@ -20,6 +20,7 @@ from stages.train.backends.interface import Loop
 from stages.train.batches import Batches, make_batches
 from stages.train.checkpoints import Checkpoint, CheckpointFile
 from stages.train.custom.callbacks import Callbacks
+from stages.train.divergence import REMEDY, DivergenceWatch
 from stages.train.early_stopping import best_epoch, should_stop
 from stages.train.losses import make_loss, make_metric, metric_name
 from stages.train.metrics import make_further_metrics, metric_values
@@ -76,8 +77,7 @@ class Trainer:
 
     def _diverged(self, quantity: str, loss: float, when: str) -> InvalidInput:
         return InvalidInput(
-            f"models.{self.name}: the {quantity} became {loss} {when}, "
-            "expected a finite number; choose a smaller optimizer.learning_rate"
+            f"models.{self.name}: the {quantity} became {loss} {when}, expected a finite number; {REMEDY}"
         )
 
 
@@ -106,7 +106,7 @@ def fit(
     epoch, as the model's `keep` says. The `observers` get the history so far, after each epoch and at a resumption.
 
     Raises:
-        InvalidInput: a loss is not finite.
+        InvalidInput: a loss is not finite, or diverged and did not recover.
     """
     start = time.perf_counter()
     history, best = list[Epoch](), list[NDArray[Any]]()
@@ -121,6 +121,7 @@ def fit(
     further = further_metrics(model.metrics)
     with ProgressReporter(model.epochs, steps, metric_name(model), further=further) as progress:
         trainer = Trainer(name, model, network, loop, train, validation, progress)
+        watch = DivergenceWatch(name, model, data, history)
         callbacks = Callbacks(model.callbacks or [], network, model.epochs, steps)
         callbacks.train_begin()
         while len(history) < model.epochs and not should_stop(_losses(history), model.early_stopping):
@@ -128,6 +129,7 @@ def fit(
             callbacks.epoch_begin(len(history))
             history.append(trainer.run_epoch(len(history)))
             progress.epoch(history[-1])
+            watch.epoch(history[-1])
             callbacks.epoch_end(len(history) - 1, progress.logs(history[-1]))
             if model.keep == "best" and best_epoch(_losses(history)) == len(history) - 1:
                 best = network.get_weights()
@@ -137,6 +139,7 @@ def fit(
             if callbacks.stopped:
                 break
         callbacks.train_end(progress.logs(history[-1]))
+    watch.check(history[best_epoch(_losses(history)) if best else -1])
     if best:
         network.set_weights(best)
     return FitResult(history, time.perf_counter() - start)

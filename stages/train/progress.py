@@ -93,5 +93,10 @@ class ProgressReporter:
 
     def epoch(self, result: Epoch) -> None:
         """Prints the line of an epoch."""
-        numbers = "  ".join(f"{name} {value:.4f}" for name, value in self.logs(result).items())
+        numbers = "  ".join(f"{name} {_number(value)}" for name, value in self.logs(result).items())
         print(f"epoch {result.epoch}/{self._epochs}  {numbers}", flush=True)
+
+
+def _number(value: float) -> str:
+    """Returns a figure with four decimals, or as 8.2e+16 where it is large."""
+    return f"{value:.4f}" if abs(value) < 1e6 else f"{value:.3g}"

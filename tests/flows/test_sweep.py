@@ -131,7 +131,10 @@ def test_grid_as_experiments(sweep_project: SweepProject, inkflow: Inkflow, pref
     assert {name: row["score"] for name, row in experiments.items()} == {
         "by=2,plus=10": "12", "by=2,plus=20": "22", "by=3,plus=10": "13", "by=3,plus=20": "23",
     }  # fmt: skip
-    assert "by=3,plus=20  ran" in done.stdout
+    header, *rows = done.stdout[done.stdout.index("#  by  plus") :].splitlines()[:5]
+    assert header.split() == ["#", "by", "plus", "score", "seconds"]
+    assert ["4", "3", "20"] in [row.split()[:3] for row in rows]
+    assert re.search(r"^ +4 \| \w+ *\| > ", done.stdout, re.MULTILINE)  # lines begin with the trial's number
     run = finished_run(prefect_url, 4)
     wait_until(lambda: any("sh score.sh 20" in line for line in run.log("scale.by=3 score.plus=20")), timeout_s=30)
 

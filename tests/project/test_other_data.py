@@ -14,8 +14,9 @@ from stages.base.errors import EXIT_INVALID, exit_with
 from stages.data.datasets import digest
 from stages.download import download
 from stages.evaluate import evaluate
-from stages.predict.classifier import Prediction, open_classifier
+from stages.predict.classifier import open_classifier
 from stages.predict.image_arrays import Images
+from stages.predict.results import Prediction
 from stages.prepare import prepare
 from stages.report import report
 from tests.support.learning import settings

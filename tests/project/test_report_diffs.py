@@ -35,13 +35,17 @@ def test_two_commits_are_compared(project: Project) -> None:
     project.set({"models": {"dense": SMALL_MODELS["dense"]}})
     run_engine()
     commit("two epochs")
-    before = json.loads(project.read("reports/metrics.json"))["dense"]
+    before = json.loads(project.read("reports/models.json"))["dense"]
     project.set({"models.dense.epochs": 3})
     run_engine()
     commit("three epochs")
-    after = json.loads(project.read("reports/metrics.json"))["dense"]
+    after = json.loads(project.read("reports/models.json"))["dense"]
     metrics = dvc("metrics", "diff", "HEAD~1", "HEAD")
-    loss = metrics["reports/metrics.json"]["dense.test_loss"]
+    accuracy = metrics["reports/metrics.json"]["test_accuracy"]
+    assert (accuracy["old"], accuracy["new"]) == (before["test_accuracy"], after["test_accuracy"])
+    targets = ["--targets", "reports/models.json", "evaluation/dense/metrics.json"]
+    metrics = dvc("metrics", "diff", "HEAD~1", "HEAD", *targets)
+    loss = metrics["reports/models.json"]["dense.test_loss"]
     assert (loss["old"], loss["new"]) == (before["test_loss"], after["test_loss"])
     assert "loss" in metrics["evaluation/dense/metrics.json"]
     plots = dvc("plots", "diff", "HEAD~1", "HEAD")["data"]

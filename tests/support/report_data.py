@@ -17,7 +17,7 @@ from sklearn.neural_network import MLPClassifier
 from stages.data.datasets import Arrays, describe, write_dataset
 from stages.report.config import ReportParams, load_report_params
 
-HIDDEN_LAYERS = {"dense": (64,), "dense_small": (6,), "cnn": (64, 32)}
+HIDDEN_LAYERS = {"dense": (64,), "dense_small": (16,), "cnn": (64, 32)}
 DIGITS = {"title": "Digits & co", "licence": "CC BY 4.0", "embedded": "digits", "stand_in_for": "mnist"}
 MNIST = {
     "title": "MNIST",

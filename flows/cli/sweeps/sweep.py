@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.cli.interactive_run import INTERRUPTED_DISPLAY_S, load_prefect, note_lost_server
-from flows.cli.output import print_json, shown
+from flows.cli.output import print_json
 from flows.cli.sweeps.search import check_options, make_search, print_search
+from flows.cli.sweeps.table import NumberedDisplay, print_trials
 from flows.core.redaction import mask
 from flows.core.signals import ignore_termination
 from flows.dvc_repo.repository import Repository
@@ -24,8 +25,6 @@ from stages.base.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED
 
 if TYPE_CHECKING:  # imports Optuna, which is an extra and takes a second
     from flows.experiments.search.search_trials import SearchTrials
-
-MAX_METRICS = 6  # columns that fit a terminal; --json has all metrics
 
 
 def sweep(arguments: argparse.Namespace) -> int:
@@ -86,7 +85,7 @@ def _make_search(arguments: argparse.Namespace, root: Path) -> tuple[SweepRunner
 
 
 def _display(names: Sequence[str], arguments: argparse.Namespace) -> Display:
-    return SilentDisplay() if arguments.json else BufferedDisplay(Display(names))
+    return SilentDisplay() if arguments.json else BufferedDisplay(NumberedDisplay(names) if names else Display())
 
 
 def _print_grid(runner: SweepRunner, arguments: argparse.Namespace) -> None:
@@ -94,7 +93,7 @@ def _print_grid(runner: SweepRunner, arguments: argparse.Namespace) -> None:
     if arguments.json:
         print_json({"ranked_by": criterion, "trials": [_row(trial) for trial in trials]})
     else:
-        _print_table(trials, criterion)
+        _print_table(runner, trials, criterion)
 
 
 def _run_flow(runner: SweepRunner, server: Server, arguments: argparse.Namespace) -> None:
@@ -174,26 +173,18 @@ def _is_validation(name: str) -> bool:
     return not {"validation", "val"}.isdisjoint(re.split(r"[^a-z]+", name.lower()))
 
 
-def _print_table(trials: Sequence[Trial], criterion: str | None) -> None:
-    from rich.console import Console  # late: --json needs no table
-    from rich.table import Table
-
+def _print_table(runner: SweepRunner, trials: Sequence[Trial], criterion: str | None) -> None:
     flat = [_flat(trial.metrics) for trial in trials]
-    names = columns(flat)[:MAX_METRICS]
-    table = Table(box=None, pad_edge=False)
-    for column in ("experiment", "state", *names):
-        table.add_column(column, overflow="fold", justify="right" if column in names else "left")
-    for trial, metrics in zip(trials, flat, strict=True):
-        numbers = [_format_metric(metrics.get(name)) for name in names]
-        table.add_row(shown(trial.experiment), trial.state, *numbers)
-    Console().print(table)
+    print_trials(runner.trials, trials, dict(enumerate(flat)), columns(flat), criterion)
     for trial in trials:
         if trial.error:
             print(mask(f"{trial.state}: {trial.combination.name}: {trial.error}"))
     if criterion:
         print(f"\nin the order of {criterion}, which chooses; scores on test images only estimate the chosen trial's")
-    if any(not trial.error for trial in trials):
-        print("\n`dvc exp show` compares them; `dvc exp apply NAME` copies one into the workspace")
+    applicable = [trial.experiment for trial in trials if not trial.error]
+    if applicable:
+        what = "the best one" if criterion else "it"
+        print(f"\n`dvc exp apply {mask(applicable[0])}` copies {what} into the workspace; `dvc exp show` has all")
 
 
 def _flat(metrics: dict[str, Any]) -> dict[str, Any]:
@@ -209,7 +200,3 @@ def _leaves(content: Any, parent: str = "") -> list[tuple[str, Any]]:
         return [(parent, content)] if isinstance(content, int | float) else []
     prefix = f"{parent}." if parent else ""
     return [leaf for key, value in content.items() for leaf in _leaves(value, f"{prefix}{key}")]
-
-
-def _format_metric(value: Any) -> str:
-    return f"{value:.5g}" if isinstance(value, float) else "" if value is None else str(value)

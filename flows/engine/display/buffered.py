@@ -50,9 +50,9 @@ class BufferedDisplay(Display):
         """Passes the failure of a stage on."""
         self._put(partial(self._display.failure, stage, message))
 
-    def not_run(self, stage: str, cause: str) -> None:
+    def not_run(self, stage: str, message: str) -> None:
         """Passes on that a stage does not run."""
-        self._put(partial(self._display.not_run, stage, cause))
+        self._put(partial(self._display.not_run, stage, message))
 
     def note(self, text: str) -> None:
         """Passes a note on."""

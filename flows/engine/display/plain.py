@@ -32,6 +32,11 @@ class Display:
         self._without_lines: set[str] = set()  # stages that have started and printed no line yet
         self._with_reasons: set[str] = set()  # stages whose first line has the reasons
 
+    @property
+    def log_path(self) -> str:
+        """The file with the lines of the stages that are not printed; empty if all are."""
+        return ""
+
     def started(self, stage: str, expected_s: float | None) -> None:
         """A stage started; `expected_s` is its expected duration in seconds, None if that is unknown."""
         self._without_lines.add(stage)
@@ -48,23 +53,23 @@ class Display:
                 self._without_lines.remove(stage)
                 (self._with_reasons.add if text.startswith(REASONS_PREFIX) else self._with_reasons.discard)(stage)
             if not text.startswith("error: "):
-                shown.append(f"  {stage:<{self._width}} | {text}")
+                shown.append(f"  {self._label(stage):<{self._width}} | {text}")
         if shown:
             self._print("\n".join(shown))
 
     def result(self, result: Result) -> None:
         """A stage is up to date."""
         message = (replace(result, reasons=()) if result.stage in self._with_reasons else result).message
-        self._print(f"{MARKS[result.outcome]} {result.stage:<{self._width}}   {message}")
+        self._print(f"{MARKS[result.outcome]} {self._label(result.stage):<{self._width}}   {message}")
 
     def failure(self, stage: str, message: str) -> None:
         """A stage failed."""
         message = message.removeprefix(f"{stage} ").removeprefix(f"{stage}: ")
-        self._print(f"x {stage:<{self._width}}   {message}")
+        self._print(f"x {self._label(stage):<{self._width}}   {message}")
 
-    def not_run(self, stage: str, cause: str) -> None:
-        """A stage does not run, because of another stage."""
-        self._print(f"- {stage:<{self._width}}   not run, since {cause}")
+    def not_run(self, stage: str, message: str) -> None:
+        """A stage does not run, because of another stage, which the message names."""
+        self._print(f"- {self._label(stage):<{self._width}}   {message}")
 
     def note(self, text: str) -> None:
         """Prints a line about the run itself."""
@@ -81,6 +86,10 @@ class Display:
 
     def close(self, timeout_s: float | None = None) -> None:
         """Ends the display; no events follow. Waits up to `timeout_s`, if given, until all events are displayed."""
+
+    def _label(self, stage: str) -> str:
+        """Returns the name of a stage as its lines begin."""
+        return stage
 
     def _print(self, text: str) -> None:
         """Prints `text` without secrets; the run goes on silently if the reader has gone away, as with `| head`."""

@@ -72,7 +72,7 @@ class CommandRunner:
                     raise
                 self._end_output(command, output, is_done=len(command.lines) == 1)
             if command.stage in self._timed_out:  # while a process that has left the group still wrote
-                raise StageTimedOut(command.stage, timeout_s or 0.0)
+                raise StageTimedOut(command.stage, timeout_s or 0.0, list(output.tail))
         finally:
             if timer:
                 timer.cancel()
@@ -101,7 +101,7 @@ class CommandRunner:
             if self.stop_event.is_set():
                 raise Interrupted(command.stage)
             if command.stage in self._timed_out:
-                raise StageTimedOut(command.stage, timeout_s or 0.0)
+                raise StageTimedOut(command.stage, timeout_s or 0.0, list(output.tail))
             if code:
                 raise StageFailed(command.stage, code, list(output.tail))
 

@@ -95,7 +95,7 @@ def find_objective(
     file, colon, key = name.rpartition(":")
     file = str(Path(file)) if colon else ""
     if not colon:
-        file, key = _find_score(name, keys, repository, {stage.name for stage in stages})
+        file, key = _find_score(name, keys, repository, stages)
     stage = _stage_of(file, name, stages)
     if is_own:
         _refuse_test_stages(name, stage, stages, keys)
@@ -176,11 +176,11 @@ def _refuse_test_stages(name: str, stage: Stage, stages: Sequence[Stage], keys: 
         )
 
 
-def _find_score(name: str, keys: Collection[str], repository: Repository, stages: Collection[str]) -> tuple[str, str]:
+def _find_score(name: str, keys: Collection[str], repository: Repository, stages: Sequence[Stage]) -> tuple[str, str]:
     """Returns file and key of the score `name`: of the metrics files, or of the validation of a model."""
-    declared = [file for file, stage in repository.metric_files().items() if stage in stages]
     if has_schema(repository.root):
-        found = {file: "_".join(_canonical(name)) for file in declared if Path(file).name == OWN_FILE}
+        files = [output for stage in stages for output in stage.outputs if Path(output).name == OWN_FILE]
+        found = {file: "_".join(_canonical(name)) for file in files}
         if not _canonical(name)[:1] == ["validation"]:
             raise InvalidInput(f"--objective {name}: this is no score of the validation part; expected {EXAMPLE}")
         models = {key.split(".")[1] for key in keys if key.startswith("models.") and key.count(".") > 1}

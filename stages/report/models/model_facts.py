@@ -72,7 +72,7 @@ class ModelFacts(ABC):
     answer_column: ClassVar[str]  # of the predictions: the predicted class or value
     larger_is_better: ClassVar[bool]  # of the score
     metric_name: ClassVar[str]  # the score, without its part of the data
-    summary_columns: ClassVar[tuple[str, ...]]  # figures on the test images in metrics.json
+    summary_columns: ClassVar[tuple[str, ...]]  # figures on the test images in models.json
     score_name: ClassVar[str]
     plot_metric: ClassVar[str]  # the column of metrics.csv in DVC's plot of all models: at most 1, larger is better
     format_score: ClassVar["staticmethod[[float], str]"]
@@ -183,7 +183,7 @@ class ModelFacts(ABC):
 
     @property
     def summary_metrics(self) -> dict[str, float]:
-        """The few figures of metrics.json, which `dvc exp show` shows, those that may choose first."""
+        """The few figures of models.json, those that may choose first."""
         names = ("validation_loss", f"validation_{self.metric_name.replace(' ', '_')}", *self.summary_columns)
         return {name: self.metrics[name] for name in names}
 

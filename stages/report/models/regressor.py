@@ -71,10 +71,7 @@ class Regressor(ModelFacts):
     @cached_property
     def interval(self) -> Interval:
         """95% interval of the mean absolute error (Student's t)."""
-        n = len(self.absolute_errors)
-        deviation = float(sem(self.absolute_errors)) if n > 1 else 0.0
-        margin = float(t.ppf(0.975, max(1, n - 1))) * deviation
-        return Interval(max(0.0, self.score - margin), self.score + margin)
+        return mean_interval(self.absolute_errors)
 
     @cached_property
     def test_metrics(self) -> dict[str, Any]:
@@ -100,3 +97,10 @@ class Regressor(ModelFacts):
     def worst_errors(self, limit: int) -> list[Answer]:
         """Returns the predictions with the largest absolute errors, largest first."""
         return [self.answer(index) for index in self.absolute_errors.argsort(kind="stable")[::-1][:limit]]
+
+
+def mean_interval(errors: Floats) -> Interval:
+    """Returns the 95% interval of the mean of absolute errors (n,), by Student's t; it never begins below 0."""
+    n, mean = len(errors), float(errors.mean())
+    margin = float(t.ppf(0.975, max(1, n - 1))) * (float(sem(errors)) if n > 1 else 0.0)
+    return Interval(max(0.0, mean - margin), mean + margin)

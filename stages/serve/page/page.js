@@ -80,11 +80,12 @@ function refuse(status, reason) {
 
 function show(content) {
   answer.className = content.unsure ? "result unsure" : "result";
-  answer.textContent = content.unsure ? "unsure" : content.label;
+  const is_value = content.value !== undefined;
+  answer.textContent = content.unsure ? "unsure" : is_value ? String(Number(content.value.toPrecision(6))) : content.label;
   const parts = content.unsure ? [`perhaps ${content.label}: ${content.reason}`] : [];
   if (content.stand_in_for) parts.push(`trained on a stand-in for ${content.stand_in_for}`);
   note.textContent = parts.join("; ");
-  const rows = Object.entries(content.probabilities).map(([label, probability]) => {
+  const rows = Object.entries(content.probabilities ?? {}).map(([label, probability]) => {
     const row = document.createElement("tr"), head = document.createElement("th");
     const bar = document.createElement("meter"), middle = document.createElement("td"), end = document.createElement("td");
     head.scope = "row";

@@ -228,6 +228,14 @@ def test_keep_going(toy: Toy) -> None:
     assert set(run.ran) == {"other", "after"}
     again = failing(toy, "exit 3", content="two\n")
     assert set(again.not_run) == {"b", "after"}
+    assert again.stopped == ["after"] and again.summary.endswith("1 not run, 1 stopped (`--keep-going` runs them)")
+
+
+@pytest.mark.parametrize("command", ["kill -9 $$", "sh -c 'kill -9 $$'; exit $?"])
+def test_a_killed_stage_says_so(toy: Toy, command: str) -> None:
+    """A killed stage names the signal and its epoch, of itself and through a shell, instead of its last line."""
+    run = failing(toy, f"echo epoch 6/61 loss 0.2; {command}")
+    assert str(run.error) == "a: killed by SIGKILL in epoch 7 of 61 (out of memory?)"
 
 
 @pytest.mark.parametrize("failure", ["echo half > a; exit 1", "echo half > a", "rm -f a; exit 1"])

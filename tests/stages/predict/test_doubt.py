@@ -65,14 +65,17 @@ REASONS = ("", "low probability", "unlike the training images", "low probability
 def test_text_says_unsure_and_why(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Lines of unsure answers say so with the reason and what it may be; with `--anyway` they are as before."""
     assert predict("doubter", *FILES) == 0
-    sure, *unsure = capsys.readouterr().out.splitlines()
-    assert sure.startswith("sure.npy[0]  b  0.9")
+    output, summary = capsys.readouterr()
+    header, sure, *unsure = output.splitlines()
+    assert header.split() == ["image", "answer", "probability", "(then", "the", "second)"]
+    assert summary == "4 read, 3 unsure\n"
+    assert sure.startswith("  sure.npy[0]    b  0.9")
     for line, name, reason in zip(unsure, FILES[1:], REASONS[1:], strict=True):
-        assert line.startswith(f"{name}[0]  unsure: {reason}  (perhaps ")
+        assert line.startswith(f"? {name + '[0]':<13}  unsure: {reason}  (perhaps ")
     assert predict("doubter", "--anyway", *FILES) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "unsure" not in "".join(lines)
-    assert lines[2].startswith("unlike.npy[0]  a  0.9999  (then ")
+    assert lines[3].startswith("  unlike.npy[0]  a  0.9999  (then ")
 
 
 def test_json_has_unsure_on_every_line(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -136,11 +139,11 @@ def test_a_wrong_share_is_refused(work: Path, capsys: pytest.CaptureFixture[str]
 
 
 def test_a_model_without_thresholds_answers_as_before(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """An earlier model cannot say when it is unsure: `unsure` is null with a reason, and the text is as it was."""
+    """An earlier model cannot say when it is unsure: `unsure` is null with a reason, and the text has no mark."""
     write_reader(work / "models/reader/model.onnx")
     Path("seven.png").write_bytes(encoded(draw(7), "PNG"))
     assert predict("reader", "seven.png") == 0
-    assert capsys.readouterr().out.startswith("seven.png  7  ")
+    assert "\n  seven.png  7  " in capsys.readouterr().out
     assert predict("reader", "--json", "seven.png") == 0
     row = json.loads(capsys.readouterr().out)
     assert (row["unsure"], row["unlikeness"], row["reason"]) == (None, None, "the model states no thresholds")

@@ -74,11 +74,30 @@ def test_parquet_overwrites_no_picture(work: Path, capsys: pytest.CaptureFixture
 
 
 def test_text_names_the_runner_up(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A line of text has the name, the label, its probability, the second label and its probability."""
+    """Below a header, a line has the name, the label, its probability, the second label and its probability."""
     (work / "seven.png").write_bytes(encoded(draw(7), "PNG"))
     write_model(work / "three.onnx", np.zeros((784, 3)), np.log([0.1, 0.6, 0.3]), ["ant", "bee", "cat"])
     assert predict("three.onnx", "seven.png") == 0
-    assert capsys.readouterr().out == "seven.png  bee  0.6000  (then cat  0.3000)\n"
+    output, errors = capsys.readouterr()
+    assert output.splitlines() == [
+        "  image      answer  probability  (then the second)",
+        "  seven.png  bee  0.6000  (then cat  0.3000)",
+    ]
+    assert errors == ""
+
+
+def test_refusals_are_grouped(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Three or more files that are refused for the same reason share a line; the last line has the counts."""
+    for number in range(12):
+        (work / f"bad{number:02}.png").write_bytes(b"")
+    (work / "odd.png").write_bytes(b"no picture")
+    (work / "seven.png").write_bytes(encoded(draw(7), "PNG"))
+    assert predict("reader", *sorted(path.name for path in work.glob("*.png"))) == 2
+    *errors, summary = capsys.readouterr().err.splitlines()
+    assert summary == "1 read, 13 refused"
+    grouped, single = errors
+    assert grouped.startswith("error: 12 refused: ") and grouped.endswith("bad08.png, bad09.png and 2 more")
+    assert single.startswith("error: odd.png: ")
 
 
 def test_class_names(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -229,7 +248,7 @@ def test_one_picture_is_fast_and_light(work: Path) -> None:
         run = call(work, "reader", "seven.png")
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-        assert run.stdout.startswith(b"seven.png  7")
+        assert b"\n  seven.png  7" in run.stdout
     memory, *imported = run.stderr.decode().split()
     assert min(times) < 1.0
     assert int(memory) * 1024 < 250e6

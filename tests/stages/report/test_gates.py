@@ -19,6 +19,7 @@ from flows.core.gates import enforce_gates, evaluate_gates
 from stages.base.errors import InvalidInput, ParamsError
 from stages.report import check_gates, report
 from stages.report.gates import format_beside
+from stages.report.models.trivial import TrivialAnswer
 from tests.support.report_data import Run, finish_run, small_digits
 from tests.support.report_shapes import shaped_run
 from tests.support.root import ROOT
@@ -115,7 +116,7 @@ def make_perfect(run: Run, name: str) -> None:
 
 
 def test_perfection_is_suspicious(run: Run) -> None:
-    """An accuracy of exactly 1 fails without any limit, on a stand-in too; a model with errors passes."""
+    """An accuracy of exactly 1 fails without any limit, on a stand-in too; a model with errors is not judged there."""
     make_perfect(run, "cnn")
     sentences = {
         check.model: check.sentence for check in check_gates.check_run(run.root).checks if check.gate == "not_perfect"
@@ -124,7 +125,8 @@ def test_perfection_is_suspicious(run: Run) -> None:
     assert re.fullmatch(r"\d+ errors", sentences["dense"])
     assert checks(run)["cnn", "not_perfect"] == "failed"
     run.edit("data/raw/dataset.json", stand_in_for="mnist")
-    assert checks(run) == {("cnn", "not_perfect"): "failed", ("dense", "not_perfect"): "passed"}
+    statuses = checks(run)
+    assert [statuses[name, "not_perfect"] for name in ("cnn", "dense")] == ["failed", "not judged"]
 
 
 def test_every_nearest_label_right_is_suspicious(tmp_path: Path) -> None:
@@ -144,6 +146,51 @@ def test_limits_do_not_apply_to_a_stand_in(run: Run) -> None:
     run.edit("params.yaml", gates={"every": {"lower_bound": 1.0}})
     results = check_gates.check_run(run.root)
     assert not results.failed and "stands in for mnist" in str(results.note)
+    judged = {check.gate for check in results.checks if check.status != "not judged"}
+    assert judged == {"better_than_trivial"} and results.record()["passed"] is None
+    assert results.summary == "2 passed, 0 failed, 4 not judged"
+
+
+@pytest.mark.parametrize("stand_in_for", [None, "mnist"])
+def test_chance_level_fails(run: Run, stand_in_for: str | None) -> None:
+    """A model that is no better than the most frequent training class fails, on a stand-in too."""
+    run.edit("data/raw/dataset.json", stand_in_for=stand_in_for)
+    path = run.root / "evaluation/dense/predictions.parquet"
+    table = pd.read_parquet(path)
+    predicted = np.arange(len(table)) % 10
+    table.assign(predicted=predicted).to_parquet(path)
+    errors = int((predicted != table["label"]).sum())
+    run.edit("evaluation/dense/metrics.json", errors=errors, accuracy=1 - errors / len(table))
+    results = check_gates.check_run(run.root)
+    assert [(check.model, check.gate) for check in results.failed] == [("dense", "better_than_trivial")]
+    assert "trivial answer 8.44% (4); McNemar" in results.failed[0].sentence
+    assert results.record()["passed"] is False
+
+
+def test_values_are_compared_with_the_mean(tmp_path: Path) -> None:
+    """Regressions have to beat the mean of the training values; always answering that mean fails."""
+    run = shaped_run(tmp_path, 2, 10, "regression")
+    path = run.root / "evaluation/model_00/predictions.parquet"
+    table = pd.read_parquet(path)
+    table.assign(value=run_mean(run), predicted=4).to_parquet(path)
+    results = {
+        check.model: check for check in check_gates.check_run(run.root).checks if check.gate.startswith("better")
+    }
+    assert (results["model_00"].status, results["model_01"].status) == ("failed", "passed")
+    assert "(the mean 4.49" in results["model_01"].sentence
+
+
+def run_mean(run: Run) -> float:
+    """Returns the mean of the training labels."""
+    with np.load(run.root / "data/raw/dataset.npz") as arrays:
+        return float(arrays["y_train"].mean())
+
+
+def test_too_few_test_images_judge_nothing() -> None:
+    """Where not even a perfect model could be shown to be better, the gate says so and is not passed."""
+    labels = np.array([1] * 20 + [0] * 5)
+    assert not TrivialAnswer("1", labels, 1, is_class=True).can_be_beaten
+    assert TrivialAnswer("1", np.append(labels, 0), 1, is_class=True).can_be_beaten
 
 
 def test_accepted_version(run: Run, tmp_path: Path) -> None:
@@ -180,7 +227,7 @@ def test_check_for_users_programs_and_ci(run: Run, capsys: pytest.CaptureFixture
     assert inkflow(["check"]) == 0
     table = capsys.readouterr().out
     assert "suspicious" not in table  # contradicts `passed`
-    assert "2 gates: 2 passed" in table
+    assert "4 gates: 4 passed" in table
 
 
 def test_junit_path_is_relative_to_the_current_folder(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,7 +243,7 @@ def test_a_gate_that_is_not_judged_is_not_passed(run: Run) -> None:
     checks = json.loads((run.out / "gates.json").read_text())["checks"]
     checks.append({"model": "cnn", "gate": "not_worse_than", "status": "not judged", "sentence": "other labels"})
     run.edit("reports/gates.json", checks=checks)
-    assert enforce_gates(run.root) == "2 quality gates passed, 1 not judged"
+    assert enforce_gates(run.root) == "4 quality gates passed, 1 not judged"
 
 
 def test_enforce_reads_the_results_of_the_report(run: Run) -> None:
@@ -210,7 +257,7 @@ def test_enforce_reads_the_results_of_the_report(run: Run) -> None:
     assert "quality gates failed" in (run.out / "index.html").read_text()
     run.edit("params.yaml", gates={})
     assert report.main(run.arguments()) == 0
-    assert enforce_gates(run.root) == "2 quality gates passed"
+    assert enforce_gates(run.root) == "4 quality gates passed"
 
 
 def test_missing_files_are_one_sentence(run: Run) -> None:

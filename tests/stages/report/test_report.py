@@ -26,10 +26,12 @@ OUTPUTS = (
     "metrics.csv",
     "metrics.json",
     "metrics.parquet",
+    "models.json",
     "plots/recall.csv",
     "plots/reliability.csv",
     "plots/scores.csv",
     "plots/scores.png",
+    "ranking.json",
     "summary.md",
 )
 

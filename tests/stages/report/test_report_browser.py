@@ -265,5 +265,5 @@ def test_shapes(browser: Browser, tmp_path: Path, shape: str) -> None:
     assert loaded.messages == []
     assert loaded.violations() == []
     assert loaded.page.locator("table.headline tbody tr").count() == SHAPES[shape][0]
-    metrics = json.loads((run.out / "metrics.json").read_text())
+    metrics = json.loads((run.out / "models.json").read_text())
     assert len(metrics) == SHAPES[shape][0]

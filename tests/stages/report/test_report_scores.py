@@ -196,12 +196,12 @@ def test_values_of_another_scale_are_not_compared(tmp_path: Path) -> None:
 
 
 def test_metrics_for_programs_agree(tmp_path: Path) -> None:
-    """CSV, JSON and Parquet hold the same numbers; JSON holds numbers alone, for `dvc metrics diff`."""
+    """CSV, JSON and Parquet hold the same numbers; models.json holds numbers alone, for `dvc metrics diff`."""
     run: Run = shaped_run(tmp_path, 2, 4)
     assert report.main(run.arguments()) == 0
     csv = pd.read_csv(run.out / "metrics.csv", index_col="model")
     parquet = pd.read_parquet(run.out / "metrics.parquet").set_index("model")
-    for name, numbers in json.loads((run.out / "metrics.json").read_text()).items():
+    for name, numbers in json.loads((run.out / "models.json").read_text()).items():
         for key, number in numbers.items():
             assert csv.loc[name, key] == parquet.loc[name, key] == pytest.approx(number)
     assert isinstance(run.params.report, Report)

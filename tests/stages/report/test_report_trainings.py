@@ -38,7 +38,7 @@ def test_training_without_validation_is_reported(run: Run) -> None:
     assert not re.search(r"\bnan\b", page[page.index("Learning curves:") : page.index('id="lookup"')], re.IGNORECASE)
     row = pd.read_csv(run.out / "metrics.csv").set_index("model").loc["dense"]
     assert np.isnan(row["validation_loss"])
-    assert "validation_loss" not in json.loads((run.out / "metrics.json").read_text())["dense"]
+    assert "validation_loss" not in json.loads((run.out / "models.json").read_text())["dense"]
 
 
 def test_watched_metrics_are_shown(run: Run) -> None:

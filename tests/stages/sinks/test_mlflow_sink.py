@@ -68,7 +68,7 @@ def train(out: Path, **changes: Any) -> None:
 def test_training_and_report(server: MlflowServer, experiment: str, tmp_path: Path) -> None:
     """A training is a run with parameters, epochs, commit, data and model; the report adds its page and test scores."""
     train(tmp_path / "dense")
-    page, metrics = tmp_path / "index.html", tmp_path / "metrics.json"
+    page, metrics = tmp_path / "index.html", tmp_path / "models.json"
     page.write_text("<html>")
     metrics.write_text(json.dumps({"dense": {"test_accuracy": 0.75, "parameters": 7, "note": "text"}}))
     with running_sinks(["mlflow"]) as sinks:
@@ -88,7 +88,7 @@ def test_training_and_report(server: MlflowServer, experiment: str, tmp_path: Pa
     assert (tags["inkflow.data_sha256"], tags["mlflow.source.git.commit"]) == ("d1", commit.strip())
     assert server.files(run, "model") == ["history.csv", "model.onnx"]
     assert (report["info"]["run_name"], report["info"]["status"]) == ("report", "FINISHED")
-    assert server.files(report, "report") == ["index.html", "metrics.json"]
+    assert server.files(report, "report") == ["index.html", "models.json"]
     assert server.history(report, "dense.test_accuracy") == server.history(run, "test_accuracy") == [(0, 0.75)]
 
 

@@ -1,0 +1,38 @@
+"""A file with all lines of a run, for runs whose terminal shows only a part of them."""
+
+import os
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from flows.core.redaction import mask
+
+FOLDER = Path(".inkflow/logs")
+KEPT = 20  # files of earlier runs
+
+
+class LogFile:
+    """Writes lines to a new file in FOLDER; a file that cannot be written stops nothing."""
+
+    def __init__(self) -> None:
+        self.path = FOLDER / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
+        self._file = None
+        with suppress(OSError):
+            FOLDER.mkdir(parents=True, exist_ok=True)
+            for old in sorted(FOLDER.glob("*.log"))[: -KEPT or None]:
+                old.unlink()
+            self._file = self.path.open("w", encoding="utf-8", errors="replace")
+
+    def write(self, lines: Iterable[str]) -> None:
+        """Writes `lines`, without secrets."""
+        if self._file is not None:
+            with suppress(OSError, ValueError):
+                self._file.write(mask("".join(f"{line}\n" for line in lines)))
+                self._file.flush()
+
+    def close(self) -> None:
+        """Closes the file."""
+        if self._file is not None:
+            with suppress(OSError):
+                self._file.close()
