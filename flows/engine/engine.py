@@ -17,7 +17,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from flows.core.errors import Interrupted, NotEnoughMemory
+from flows.core.errors import Interrupted
 from flows.engine import resources
 from flows.engine.display.plain import REASONS_PREFIX
 from flows.engine.interfaces import Pools, Repository
@@ -32,6 +32,7 @@ from flows.engine.run_record import RunRecord
 from flows.engine.scheduler import Allocation, Scheduler
 from flows.engine.shared_slots import SharedSlots
 from flows.engine.stage_events import FailedAttempt, NotRun, StageEvents
+from flows.engine.starting_stages import StartingStages
 from flows.engine.timings import Timings
 from flows.engine.types import Command, Outcome, Result, Stage
 from stages.base.errors import InkflowError
@@ -71,15 +72,14 @@ class Engine:
         self._stages: dict[str, Stage] = {}
         self._started: queue.Queue[StageEvents | None] = queue.Queue()
         self._finished: queue.Queue[tuple[StageEvents, Result | InkflowError]] = queue.Queue()
-        self._preparing: set[str] = set()  # stages that have started, and whose commands have not
-        self._prepared = threading.Condition()
+        self._starting = StartingStages()
         self._crash: BaseException | None = None
         self._thread: threading.Thread | None = None
 
     def start(self, stages: Sequence[Stage]) -> None:
         """Starts to bring `stages`, each after its upstream stages, up to date; does not wait for them."""
         self._stages = {stage.name: stage for stage in stages}
-        self._preparing.add("")  # until the first stages have started
+        self._starting.add("")  # until the first stages have started
         self._thread = threading.Thread(target=self._run, args=[stages], name="engine", daemon=True)
         self._thread.start()
 
@@ -90,8 +90,7 @@ class Engine:
 
     def wait_until_computing(self, timeout_s: float) -> None:
         """Waits up to `timeout_s` until the commands of all stages that have started run, or the stages have ended."""
-        with self._prepared:
-            self._prepared.wait_for(lambda: not self._preparing, timeout_s)
+        self._starting.wait(timeout_s)
 
     def connect_pools(self, dispatcher: Any) -> None:
         """Gives the pools the dispatcher that sends stages to workers; stages of pools wait for it."""
@@ -150,7 +149,7 @@ class Engine:
             self._crash = error
         finally:
             self._commands.close()
-            self._set_prepared(*self._preparing)
+            self._starting.clear()
             self._started.put(None)
 
     def _preload(self, policy: StagePolicy) -> None:
@@ -164,11 +163,11 @@ class Engine:
             while (ready := scheduler.start_next()) is not None:
                 stage, allocation = ready
                 events = StageEvents(stage)
-                self._preparing.add(stage.name)
+                self._starting.add(stage.name)
                 self._started.put(events)
                 arguments = [events, allocation]
                 threading.Thread(target=self._run_stage, args=arguments, name=stage.name, daemon=True).start()
-            self._set_prepared("")
+            self._starting.remove("")
             if not scheduler.running:
                 return
             events, outcome = self._finished.get()
@@ -189,7 +188,7 @@ class Engine:
 
         attempt = partial(self._attempt, events, allocation)
         outcome = with_retries(name, self.policies.of(name), attempt, on_failure, self._stop_event)
-        self._set_prepared(name)
+        self._starting.remove(name)
         self._finished.put((events, outcome))
 
     def _attempt(self, events: StageEvents, allocation: Allocation) -> Result:
@@ -205,27 +204,23 @@ class Engine:
             if result is not None:
                 return result
 
-    def _check_memory(self, name: str) -> None:
-        """Raises NotEnoughMemory if stage `name` is to run here and asks for more memory than this machine has."""
-        policy, total = self.policies.of(name), self.policies.resources.total_memory()
-        if policy.pool is None and policy.memory > total:
-            raise NotEnoughMemory(name, resources.memory_text(policy.memory), resources.memory_text(total))
-
     def _execute_in_turn(self, events: StageEvents, allocation: Allocation, reasons: tuple[str, ...]) -> Result | None:
         """Runs a stage with resources that other engines leave; None if another process uses or has recorded it."""
         name = events.stage.name
-        self._check_memory(name)
+        policy = self.policies.of(name)
+        if policy.pool is None:
+            resources.check_memory(name, policy.memory, self.policies.resources.total_memory())
         if self._shared_slots is None:
             return self._execute(events, allocation, reasons)
         with ExitStack() as held:
-            is_sent = self._pools is not None and self.policies.of(name).pool is not None
+            is_sent = self._pools is not None and policy.pool is not None
             if self._shared_slots.spans_clones and not is_sent:  # a pool runs equal work once
                 held.enter_context(self._shared_slots.exclusive(self._repository.run_key(name)))
                 answer = self._repository.try_restore(events.stage, force=self.run.options.force)
                 if isinstance(answer, Result):  # another engine has run it meanwhile
                     return answer
                 reasons = answer
-            shared_allocation = held.enter_context(self._shared_slots.allocate(self.policies.of(name)))
+            shared_allocation = held.enter_context(self._shared_slots.allocate(policy))
             return self._execute(events, shared_allocation, reasons)
 
     def _fetch_from_pool(self, name: str) -> bool:
@@ -263,22 +258,16 @@ class Engine:
     def _run_command(self, events: StageEvents, allocation: Allocation, command: Command) -> str:
         """Runs the command of a stage here or in its pool; returns the worker and pool, empty for this machine."""
         policy = self.policies.of(command.stage)
-        self._set_prepared(command.stage)
+        self._starting.remove(command.stage)
         add_line = partial(self._add_line, events)
         if policy.pool is not None and self._pools is not None:
             return self._pools.run(command.stage, add_line, self._stop_event, force=self.run.options.force)
-        variables = resources.environment(allocation.slots, self._jobs, allocation.gpus)
         check = UndeclaredCheck(self._repository.root, command.stage, self.policies.of_undeclared(command.stage))
-        variables |= check.begin()
+        variables = resources.environment(allocation.slots, self._jobs, allocation.gpus) | check.begin()
         command = replace(command, environment={**variables, **command.environment}, preload=policy.preload)
         self._commands.run(command, add_line, policy.timeout_s)
         check.end(command, add_line)
         return ""
-
-    def _set_prepared(self, *names: str) -> None:
-        with self._prepared:
-            self._preparing.difference_update(names)
-            self._prepared.notify_all()
 
     def _add_line(self, events: StageEvents, text: str) -> None:
         self.run.display.line(events.stage.name, text)

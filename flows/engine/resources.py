@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 from pydantic import ByteSize
 
+from flows.core.errors import NotEnoughMemory
 from stages.base.machine import available_cores
 
 GPUS = "CUDA_VISIBLE_DEVICES"
@@ -59,6 +60,12 @@ def gpus() -> list[int]:
     if os.environ.get(GPUS) is not None:
         return list(_visible_gpus())
     return list(range(len(list(GPU_FOLDER.iterdir())))) if GPU_FOLDER.is_dir() else []
+
+
+def check_memory(stage: str, needed: int, total: int) -> None:
+    """Raises NotEnoughMemory if `stage` needs more bytes of memory than the `total` of this machine."""
+    if needed > total:
+        raise NotEnoughMemory(stage, memory_text(needed), memory_text(total))
 
 
 def memory_text(count: int) -> str:
