@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from flows.status.local_sections import data_section, disk_section, gates_section, local_runs
+from flows.status.local_sections import alarms_section, data_section, disk_section, gates_section, local_runs
 from flows.status.model_section import models_section
 from flows.status.parts import MAX_AGE, Section, Status
 from flows.status.server import Json, ServerFacts, read_server
@@ -24,6 +24,7 @@ SECTIONS: tuple[Callable[[Path, ServerFacts, datetime, timedelta], Section | Non
     lambda root, _, now, __: data_section(root, now),
     lambda root, _, now, __: models_section(root, now),
     lambda root, _, __, ___: gates_section(root),
+    lambda root, _, now, __: alarms_section(root, now),
     lambda root, server, now, _: runs_section(server, local_runs(root), now),
     lambda _, server, now, __: workers_section(server, now),
     lambda _, server, now, __: next_section(server, now),

@@ -10,6 +10,7 @@ from typing import Any
 
 import psutil
 
+from flows.core.alarms import RECORDS, standing_alarms
 from flows.core.commit import file_sha256
 from flows.core.file_lock import is_run_locked
 from flows.core.gates import RECORD, count_statuses, failed_gates
@@ -55,6 +56,20 @@ def gates_section(root: Path) -> Section | None:
     what = f"{len(failed)} gate{'s' * (len(failed) > 1)} failed: {failed[0]}"
     need = Need(what, "`inkflow check` lists them; `inkflow report --open`")
     return Section("gates", (numbers, *failed), facts, (need,))
+
+
+def alarms_section(root: Path, now: datetime) -> Section | None:
+    """The alarms of watched models that stand; None if nothing was ever watched here."""
+    if not (root / RECORDS).is_dir():
+        return None
+    alarms = standing_alarms(root)
+    lines, needs = [], []
+    for alarm in alarms:
+        name = f"{alarm.model} {alarm.version}".rstrip()
+        ago = duration((now - datetime.fromisoformat(alarm.since)).total_seconds())
+        lines.append(f"{name}: {alarm.statistic}, {ago} ago")
+        needs.append(Need(f"{name}: {alarm.sentence}", f"look at what it gets: `inkflow monitor {alarm.model}`"))
+    return Section("alarms", tuple(lines or ["none"]), [alarm._asdict() for alarm in alarms], tuple(needs))
 
 
 def _is_other(root: Path, model: str, digest: str) -> bool:

@@ -1,0 +1,39 @@
+"""The alarms of watched models in the status."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+from flows.core.alarms import RECORDS
+from flows.status.local_sections import alarms_section
+
+NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
+ALARM = {
+    "id": "a",
+    "statistic": "ink",
+    "sentence": "mean ink is 0.9, expected 0.13",
+    "since": "2026-11-28T09:00:00+00:00",
+}
+
+
+def test_an_alarm_needs_a_person(tmp_path: Path) -> None:
+    """Each alarm that stands is named with its model, its age and the command that shows it."""
+    (tmp_path / RECORDS).mkdir(parents=True)
+    record = {"model": "cnn", "version": "v1.0.0", "model_sha256": "0" * 64, "alarms": [ALARM]}
+    (tmp_path / RECORDS / "one.json").write_text(json.dumps(record))
+    section = alarms_section(tmp_path, NOW)
+    assert section is not None
+    assert section.lines == ("cnn v1.0.0: ink, 3 h ago",)
+    (need,) = section.needs
+    assert (need.what, "inkflow monitor cnn" in need.do) == ("cnn v1.0.0: mean ink is 0.9, expected 0.13", True)
+    assert section.facts[0]["statistic"] == "ink"
+
+
+def test_without_alarms_nobody_is_needed(tmp_path: Path) -> None:
+    """A project that watches nothing has no such section; healthy models and damaged records have no alarm."""
+    assert alarms_section(tmp_path, NOW) is None
+    (tmp_path / RECORDS).mkdir(parents=True)
+    (tmp_path / RECORDS / "one.json").write_text("{")
+    section = alarms_section(tmp_path, NOW)
+    assert section is not None
+    assert (section.lines, section.needs) == (("none",), ())
