@@ -37,7 +37,7 @@ def report(params: ReportParams, folders: Folders, out: Path) -> str:
     facts = gather_facts(params, folders)
     results = check_models(facts, params.gates)
     texts = {
-        Path("index.html"): render_page(facts, results),
+        Path("index.html"): render_page(facts, results, gates=params.gates),
         Path("summary.md"): render_summary(facts, results),
         Path("metrics.csv"): _csv(metrics_files.metrics(facts)),
         Path("metrics.json"): _json(metrics_files.metrics_json(facts, results)),

@@ -23,13 +23,14 @@ def shaped_run(root: Path, models: int, classes: int, task: str = "multiclass", 
     """
     run, random, arrays = Run(root), default_rng(0), digits_with_classes(classes)
     model_names = [f"model_{number:02}" for number in range(models)]
+    settings: dict[str, Any] = {"task": task} | ({"positive": [1]} if task == "two_class" else {})
     write_json(
         root / "params.yaml",
         {
             "dataset": "digits",
             "datasets": {"mnist": MNIST, "digits": {**DIGITS, "title": "Shapes"}},
             "prepare": {},
-            "models": {name: model_params(name, [16], 12) | {"task": task} for name in model_names},
+            "models": {name: model_params(name, [16], 12) | settings for name in model_names},
             "report": {},
         },
     )

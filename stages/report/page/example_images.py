@@ -14,6 +14,7 @@ MAX_IMAGES = 12  # in a gallery
 CORRECT_PER_CELL = 6  # images behind a cell of the diagonal
 ERRORS_PER_CELL = 24  # images behind any other cell
 DOUBT = 0.5  # mean probability of another class from which a label is doubtful
+VALUE_ERRORS = 60  # images of the largest errors of each regression
 
 
 class Disagreement(NamedTuple):

@@ -129,7 +129,7 @@ def test_hostile_names_are_escaped(run: Run) -> None:
     run.edit("data/raw/dataset.json", title=hostile, licence=hostile, class_names=names)
     assert report.main(run.arguments()) == 0
     page = Page((run.out / "index.html").read_text())
-    assert len(page.every("script")) == 3  # the page's own
+    assert len(page.every("script")) == 4  # the page's own
     assert len(page.every("img")) > 30
     assert not any("onerror" in attributes for _, attributes, _ in page.elements)
     assert page.every("title")[0][1].endswith('<script>alert("x")</script> | `a` # b')

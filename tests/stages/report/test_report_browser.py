@@ -9,18 +9,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser
 
 from flows.cli.report import fill_page
 from stages.report import compare_runs, report
 from tests.support.chromium import NEEDS_CHROMIUM, open_chromium
+from tests.support.loaded_page import DESK, OPEN_ALL, PHONE, LoadedPage
 from tests.support.report_data import HIDDEN_LAYERS, Run, finish_run, small_digits
 from tests.support.report_shapes import shaped_run
-
-PHONE = {"width": 390, "height": 844}
-DESK = {"width": 1280, "height": 900}
 
 pytestmark = NEEDS_CHROMIUM
 
@@ -63,29 +60,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return run
 
 
-class LoadedPage:
-    """A page loaded from its file, with its requests and its messages in the console."""
-
-    def __init__(self, browser: Browser, path: Path, *, phone: bool = False, dark: bool = False) -> None:
-        scheme = "dark" if dark else "light"
-        self.page: Page = browser.new_page(viewport=PHONE if phone else DESK, color_scheme=scheme)  # type: ignore[arg-type]
-        self.messages: list[str] = []
-        self.requests: list[str] = []
-        self.page.on("console", lambda message: self.messages.append(message.text))
-        self.page.on("pageerror", lambda error: self.messages.append(str(error)))
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.goto(path.as_uri())
-
-    def violations(self) -> list[str]:
-        """Returns the violations that axe-core finds, by rule and element."""
-        violations = Axe().run(self.page).response["violations"]
-        return [f"{rule['id']}: {rule['nodes'][0]['html'][:200]}" for rule in violations]
-
-    def overflow(self) -> int:
-        """Returns the pixels by which the page is wider than the window."""
-        return int(self.page.evaluate("document.documentElement.scrollWidth - innerWidth"))
-
-
 def test_loads_from_disk_without_network_or_messages(browser: Browser, finished: Run) -> None:
     """The page requests its own file and data URIs only, and the console stays empty."""
     loaded = LoadedPage(browser, finished.out / "index.html")
@@ -126,7 +100,7 @@ def test_missing_figures_are_last_in_both_orders(browser: Browser, finished: Run
 
 def test_confusion_cell_opens_its_images(browser: Browser, finished: Run) -> None:
     """A click on a cell shows its images, at most 24, each with a description."""
-    page = LoadedPage(browser, finished.out / "index.html").page
+    page = LoadedPage(browser, finished.out / "index.html", "#m=dense_small&tab=mistakes").page
     matrix = page.locator("article#model-dense_small table.lookup")
     cell = matrix.locator("td:not(.diagonal) button").first
     count = int(cell.locator(".images").inner_text())
@@ -141,9 +115,15 @@ def test_confusion_cell_opens_its_images(browser: Browser, finished: Run) -> Non
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_accessible(browser: Browser, finished: Run, dark: bool) -> None:
-    """axe-core finds no violation of contrast, alternative texts, names or order, with images of a cell open too."""
-    loaded = LoadedPage(browser, finished.out / "index.html", dark=dark)
-    loaded.page.locator("table.lookup button").first.click()
+    """axe-core finds no violation of contrast, alternative texts, names or order, with images of a cell open too.
+
+    The same holds for two models beside one another.
+    """
+    loaded = LoadedPage(browser, finished.out / "index.html", "#m=dense_small&tab=mistakes", dark=dark)
+    loaded.page.locator("table.lookup button:visible").first.click()
+    assert loaded.violations() == []
+    loaded.page.locator("tr[data-recipe=cnn]").click(modifiers=["Shift"])
+    assert loaded.page.locator("#compared .difference").is_visible()
     assert loaded.violations() == []
 
 
@@ -159,7 +139,7 @@ def test_fits_a_phone(browser: Browser, finished: Run) -> None:
     """The page fits 390 pixels, also with all details open; only tables scroll."""
     loaded = LoadedPage(browser, finished.out / "index.html", phone=True)
     assert loaded.overflow() == 0
-    loaded.page.evaluate("for (const details of document.querySelectorAll('details')) details.open = true")
+    loaded.page.evaluate(OPEN_ALL)
     assert loaded.overflow() == 0
 
 
@@ -246,7 +226,7 @@ def test_texts_of_a_curve_do_not_overlap(browser: Browser, tmp_path: Path, phone
         history.to_csv(path, index=False)
     assert report.main(run.arguments()) == 0
     page = LoadedPage(browser, run.out / "index.html", phone=phone).page
-    page.evaluate("for (const details of document.querySelectorAll('details')) details.open = true")
+    page.evaluate(OPEN_ALL)
     marks, overlapping = page.evaluate(OVERLAPPING_TEXTS)
     assert marks == 24 and overlapping == []
 

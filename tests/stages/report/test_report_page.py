@@ -56,10 +56,14 @@ def test_stand_in_has_a_banner_on_page_and_summary(finished: Run, page: Page) ->
 
 
 def test_stand_in_has_one_warning(finished: Run) -> None:
-    """Page and summary have one warning each, because readers skip repeated ones."""
-    for name in ("index.html", "summary.md"):
-        text = (finished.out / name).read_text()
-        assert len(re.findall("stand-in|stands in", text)) == 1
+    """Page and summary have one warning each, because readers skip repeated ones; a mark in the bar leads to it."""
+    page = Page((finished.out / "index.html").read_text())
+    assert len(page.every("aside")) == 1
+    marks = [attributes for attributes, text in page.every("a", css="pill") if text == "stand-in data"]
+    assert [mark["href"] for mark in marks] == ["#warning"]
+    text = re.sub(r"<(script|style)\b.*?</\1>", "", (finished.out / "index.html").read_text(), flags=re.DOTALL)
+    assert len(re.findall("stand-in|stands in", text)) == 1 + len(marks)
+    assert len(re.findall("stand-in|stands in", (finished.out / "summary.md").read_text())) == 1
 
 
 def test_every_model_has_its_row_and_its_panel_best_first(finished: Run, page: Page) -> None:
@@ -69,13 +73,16 @@ def test_every_model_has_its_row_and_its_panel_best_first(finished: Run, page: P
 
 
 def test_every_picture_has_alternative_text(page: Page) -> None:
-    """Every image, figure and interval has a description; each model has two curves and a reliability diagram."""
+    """Every image, figure and interval has a description; each model has two curves and a reliability diagram.
+
+    Another figure is that of score against cost.
+    """
     images = [attributes.get("alt") for attributes, _ in page.every("img")]
     assert {f"test image {index}" for index in range(10)} <= set(images)
     assert len([alt for alt in images if (alt or "").startswith("training image")]) == 20
     assert all(images)
     figures = [attributes.get("aria-label") or "" for attributes, _ in page.every("figure")]
-    assert len(figures) == 3 * len(HIDDEN_LAYERS) and all(figures)
+    assert len(figures) == 3 * len(HIDDEN_LAYERS) + 1 and all(figures)
     curves = [figure for figure in figures if re.search(r"over 4 epochs: training from [\d.]+ to", figure)]
     assert len(curves) == 2 * len(HIDDEN_LAYERS) and all("best epoch" in curve for curve in curves)
     for attributes, _ in page.every("svg"):
@@ -113,8 +120,13 @@ def test_short_curves_are_not_smoothed(page: Page) -> None:
 
 
 def test_page_is_one_file(finished: Run, page: Page) -> None:
-    """The page loads nothing: its script and style are inline, and all addresses are data or anchors."""
+    """The page loads nothing: its scripts and style are inline, and all addresses are data or anchors.
+
+    The library of the charts names addresses, and a browser test shows that it loads none of them.
+    """
     html = (finished.out / "index.html").read_text()
+    assert len(html) < 2_500_000
+    html = re.sub(r'<script id="library">.*?</script>', "", html, flags=re.DOTALL)
     for _, attributes, _ in page.elements:
         for name in ("src", "href", "xlink:href", "poster", "srcset"):
             assert (attributes.get(name) or "#").startswith(("#", "data:image/png;base64,"))

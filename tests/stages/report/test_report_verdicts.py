@@ -16,7 +16,7 @@ from stages.report.gather import Folders, gather_facts
 from stages.report.model_comparison import leaders, pair_verdict, verdict, version_verdict
 from stages.report.models.classifier import Classifier
 from stages.report.models.pairs import Pair, compare
-from stages.report.page.plots import learning_curve
+from stages.report.page.chart_rows import curve_figures
 from stages.report.statistics.paired_tests import PairedTest, paired_t_test
 from tests.support.report_data import finish_run, small_digits
 
@@ -239,11 +239,12 @@ def test_good_calibration_is_no_promise(facts: Facts) -> None:
 
 
 def test_a_curve_is_drawn_smoothed_or_as_measured(facts: Facts) -> None:
-    """With smoothing each quantity has a thin line beside its bold one, without it a bold one alone."""
+    """With smoothing each quantity has a bold line beside its faint one, without it the measured one alone."""
     (model,) = facts.classifiers
-    smoothed, plain = (learning_curve(model.history, "loss", "Loss", factor, "salt") for factor in (0.9, None))
-    assert (smoothed.count("stroke-width: 2"), plain.count("stroke-width: 2")) == (2, 2)
-    assert "stroke-opacity" in smoothed and "stroke-opacity" not in plain
+    smoothed, plain = (dict(enumerate(curve_figures(model, factor)))[0][2] for factor in (0.0, 0.9))
+    assert [svg.count('stroke-width="1.6"') for svg in (smoothed, plain)] == [2, 2]
+    assert [svg.count('stroke-width="2.2"') for svg in (smoothed, plain)] == [2, 0]
+    assert [svg.count('opacity="0.5"') for svg in (smoothed, plain)] == [2, 0]
 
 
 def test_formats() -> None:
