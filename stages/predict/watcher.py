@@ -5,7 +5,6 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +12,10 @@ from numpy.typing import NDArray
 from stages.base.errors import DataError
 from stages.inference.onnx_session import read_doubt
 from stages.model.reference import CONFIDENCE, UNLIKE, Reference
-from stages.predict.classifier import Classifier, Prediction
+from stages.predict.classifier import Classifier
 from stages.predict.earlier_outputs import original
 from stages.predict.image_files import escape_unprintable
+from stages.predict.results import Prediction, Result
 from stages.watch.comparisons import CLASSES, RATE, UNSURE, comparisons
 from stages.watch.observe import Bins, observe
 from stages.watch.record import Alarm, Record, locked, read_record, record_path, watch_folder, write_record
@@ -23,6 +23,7 @@ from stages.watch.update import update
 
 STEP, MAX_STEPS = 200, 50  # images between two looks at the evidence, and looks in one update
 NO_REFERENCE = "has no reference of its training, so nothing watches what it is asked; train it again to have one"
+REGRESSION = "is a regression, and only classifiers are watched"
 
 
 class Watcher:
@@ -61,8 +62,9 @@ class Watcher:
             last=now,
         )
 
-    def see(self, pixels: NDArray[np.float32], predictions: Sequence[Prediction]) -> None:
+    def see(self, pixels: NDArray[np.float32], results: Sequence[Result]) -> None:
         """Adds samples (n, *shape), of images in 0..255, and the answers to them."""
+        predictions = [one for one in results if isinstance(one, Prediction)]
         if not predictions:
             return
         unlikeness = [np.nan if one.unlikeness is None else one.unlikeness for one in predictions]
@@ -125,11 +127,11 @@ class WatchedClassifier(Classifier):
 
     watcher: Watcher | None = None
 
-    def answers(self, pixels: NDArray[np.float32]) -> Iterator[tuple[Any, ...]]:
-        """Yields the fields of a Prediction after its name, for each image."""
+    def answers(self, pixels: NDArray[np.float32]) -> Iterator[Result]:
+        """Yields what a Classifier yields, after the watcher has seen it."""
         found = list(super().answers(pixels))
         if self.watcher:
-            self.watcher.see(pixels, [Prediction("", *answer) for answer in found])
+            self.watcher.see(pixels, found)
         yield from found
 
 
@@ -151,6 +153,8 @@ def reference_of(classifier: Classifier) -> Reference:
     Raises:
         DataError: it carries none, or one that does not fit it.
     """
+    if classifier.predicts_values:
+        raise DataError(f"{classifier.path}: {REGRESSION}")
     try:
         found = Reference.from_metadata(classifier.session.get_modelmeta().custom_metadata_map)
     except ValueError as error:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.base.errors import InkflowError
-from stages.predict.classifier import Prediction
+from stages.predict.results import Result
 from stages.predict.watcher import Watcher, watched
 from stages.serve.served_model import ServedModel
 
@@ -19,7 +19,7 @@ MAX_BYTES = 16_000_000  # of samples that wait; further ones are not watched, wh
 class _Seen(NamedTuple):
     model: ServedModel
     pixels: NDArray[np.float32]
-    predictions: list[Prediction]
+    predictions: list[Result]
 
 
 class ServerWatch:
@@ -33,7 +33,7 @@ class ServerWatch:
         self._sha256 = ""
         self._told = ""
 
-    def see(self, model: ServedModel, pixels: NDArray[np.float32], predictions: list[Prediction]) -> None:
+    def see(self, model: ServedModel, pixels: NDArray[np.float32], predictions: list[Result]) -> None:
         """Remembers samples (n, *shape) and their answers until the next look."""
         if self._bytes + pixels.nbytes <= MAX_BYTES:
             self._waiting.append(_Seen(model, pixels, predictions))
