@@ -65,11 +65,7 @@ def _failure_needs(item: Json, now: datetime) -> Sequence[Need]:
     if not bad or (good and str(good["ended"]) >= str(bad["ended"])):
         return ()
     what = f"{item['name']} {bad['state'].lower()} {_when(bad, now)}: {cut(bad['message'], MAX_REASON)}"
-    return (
-        Need(
-            what, f"repair it, then `prefect deployment run {item['name']}`; log: `prefect flow-run logs {bad['id']}`"
-        ),
-    )
+    return (Need(what, f"`prefect flow-run logs {bad['id']}`; then repair"),)  # fits a line
 
 
 def runs_section(server: ServerFacts, local: Sequence[str], now: datetime) -> Section:

@@ -65,7 +65,7 @@ def test_other_deployments_that_failed() -> None:
     bad = deployment(run(5), run(1, "Crashed"), "watch-data/watch-data")
     section = failed_section(facts(deployments=[deployment(None, run(1, "Failed")), bad]), NOW)
     assert [need.what for need in section.needs] == ["watch-data/watch-data crashed 60 min ago: why"]
-    assert "prefect deployment run watch-data/watch-data" in section.needs[0].do
+    assert "prefect flow-run logs an-id" in section.needs[0].do
 
 
 def test_a_pool_whose_runs_wait() -> None:
@@ -123,6 +123,6 @@ def test_it_fits_a_screen() -> None:
 
 
 def test_markdown_is_escaped() -> None:
-    """A message of a run cannot break the table on Prefect's page, nor bring markup into it."""
+    """A message of a run is one line of the list on Prefect's page, and brings no markup into it."""
     status = Status(NOW, (Section("runs", ("a | b <img src=x>\nc",), {}, (Need("n <b>", "d"),)),))
-    assert "| runs | a \\| b &lt;img src=x> c |" in status.as_markdown() and "**n &lt;b>**" in status.as_markdown()
+    assert "- **runs**: a | b &lt;img src=x> c" in status.as_markdown() and "**n &lt;b>**" in status.as_markdown()
