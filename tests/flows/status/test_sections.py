@@ -103,7 +103,13 @@ def test_a_server_that_is_away() -> None:
     """The problem is a need, with the age of what is known; without a configured server it is none."""
     away = facts(problem="http://h/api gives no answer (refused)", at=NOW - timedelta(hours=5))
     section = server_section(away, NOW)
-    assert section.lines[1] == "runs and workers are as known 5 h ago" and len(section.needs) == 1
+    assert section.lines[1] == "what it said 5 h ago is shown" and len(section.needs) == 1
+    pools = [{"name": "gpu", "paused": False, "type": "process", "workers": []}]
+    old = facts(problem="away", at=NOW - timedelta(hours=5), pools=pools, scheduled=[run(1, "Late", pool="gpu")])
+    assert workers_section(old, NOW) == Section(
+        "workers", ("5 h ago: gpu: none online, 1 waiting",), workers_section(old, NOW).facts
+    )
+    assert runs_section(old, [], NOW).lines[0] == "5 h ago: 0 running, 1 waiting"
     none = facts(url=None, problem="no Prefect server is configured", at=None)
     assert server_section(none, NOW).needs == () and nightly_section(none, NOW, MAX_AGE).facts is None
 
