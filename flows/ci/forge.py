@@ -148,12 +148,10 @@ def client(headers: Mapping[str, str]) -> Iterator[httpx.Client]:
     Raises:
         ForgeFailed: the token cannot be sent: it has a line feed, or characters that are not ASCII.
     """
+    if not all(value.isascii() and value.isprintable() for value in headers.values()):
+        raise ForgeFailed("the token has characters that no token has, such as a line feed; set it again")
     transport = httpx.HTTPTransport(retries=CONNECT_RETRIES)
-    try:
-        session = httpx.Client(headers=dict(headers), timeout=TIMEOUT_S, transport=transport)
-    except UnicodeError as error:
-        raise ForgeFailed("the token has characters that no token has; set it again") from error
-    with session:
+    with httpx.Client(headers=dict(headers), timeout=TIMEOUT_S, transport=transport) as session:
         yield session
 
 
@@ -169,7 +167,9 @@ def request(session: httpx.Client, permission: str, method: str, url: str, **con
             for chunk in response.iter_bytes():
                 body += chunk
                 if len(body) > MAX_BYTES or time.monotonic() > deadline:
-                    raise ForgeFailed(f"{method} {url} was answered with more than {MAX_BYTES} bytes or {ANSWER_S:g} s")
+                    raise ForgeFailed(
+                        f"the answer to {method} {url} has not ended after {len(body)} bytes or {ANSWER_S:g} s"
+                    )
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise ForgeFailed(f"{_host(url)} cannot be reached ({str(error) or type(error).__name__})") from error
     if not response.is_success:

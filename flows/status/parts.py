@@ -80,17 +80,18 @@ class Status:
 
     def as_markdown(self) -> str:
         """Returns the status for Prefect's page."""
+        count = (
+            f"{len(self.needs)} need{'s' * (len(self.needs) == 1)} a person" if self.needs else "Nothing needs a person"
+        )
         needs = [f"- **{_markdown(need.what)}**: {_markdown(need.do)}" for need in self.needs]
         rows = [
-            f"| {section.key} | {'<br>'.join(map(_markdown, section.lines))} |"
+            f"- **{section.key}**: " + "".join(map(_markdown, section.lines[:1]))
+            + "".join(f"\n  - {_markdown(line)}" for line in section.lines[1:])
             for section in self.sections
             if section.lines
-        ]
-        title = f"**{len(needs)} need{'s' * (len(needs) == 1)} a person**" if needs else "Nothing needs a person"
-        at = f"As of {self.at.strftime('%Y-%m-%d %H:%M')} UTC; the next run renews it."
-        return "\n\n".join(
-            [title, *(["\n".join(needs)] if needs else []), "\n".join(["| | |", "|---|---|", *rows]), at]
-        )
+        ]  # fmt: skip
+        head = f"**{count}**, as of {self.at.strftime('%Y-%m-%d %H:%M')} UTC; the next run renews it."
+        return "\n\n".join([head, *(["\n".join(needs), "---"] if needs else []), "\n".join(rows)])
 
 
 def cut(text: str, width: int) -> str:
@@ -126,4 +127,4 @@ def duration(seconds: float) -> str:
 
 
 def _markdown(text: str) -> str:
-    return " ".join(text.replace("|", "\\|").replace("<", "&lt;").split())
+    return " ".join(text.replace("&", "&amp;").replace("<", "&lt;").split())

@@ -70,7 +70,7 @@ def read_server(root: Path, own_run: Json | None = None) -> ServerFacts:
     """
     url = find_url(root)
     if url is None:
-        return _kept(root, None, "no Prefect server is configured")
+        return _kept(root, None, "no server: PREFECT_API_URL is not set, `inkflow up` does not run here")
     try:
         with _client(root, url) as client:
             answers = _ask(client, own_run)

@@ -18,8 +18,7 @@ def server_section(server: ServerFacts, now: datetime) -> Section:
     facts = {"url": server.url, "problem": server.problem or None, "as_of": server.at and server.at.isoformat()}
     if not server.problem:
         return Section("server", (str(server.url),), facts)
-    known = f"; known since {age(server.at, now)}" if server.at else ""
-    lines = (cut(f"{server.problem}", 68), *([f"runs and workers are as known {age(server.at, now)}"] if known else []))
+    lines = (server.problem, *([f"what it said {age(server.at, now)} is shown"] if server.at else []))
     needs = (Need(server.problem, "start it (`inkflow up`), or correct PREFECT_API_URL"),) if server.url else ()
     return Section("server", lines, facts, needs)
 
@@ -65,11 +64,7 @@ def _failure_needs(item: Json, now: datetime) -> Sequence[Need]:
     if not bad or (good and str(good["ended"]) >= str(bad["ended"])):
         return ()
     what = f"{item['name']} {bad['state'].lower()} {_when(bad, now)}: {cut(bad['message'], MAX_REASON)}"
-    return (
-        Need(
-            what, f"repair it, then `prefect deployment run {item['name']}`; log: `prefect flow-run logs {bad['id']}`"
-        ),
-    )
+    return (Need(what, f"`prefect flow-run logs {bad['id']}`; then repair"),)  # fits a line
 
 
 def runs_section(server: ServerFacts, local: Sequence[str], now: datetime) -> Section:
@@ -78,7 +73,8 @@ def runs_section(server: ServerFacts, local: Sequence[str], now: datetime) -> Se
     lines = [f"{run['of']} {run['state'].lower()}{_since(run, now)}" for run in server.active]
     lines += [f"{run['of']} waits ({run['state']}), due {age(parse_time(run['due']), now)}" for run in waiting]
     lines += [] if server.active and not server.problem else local  # else they are the server's
-    head = f"{len(server.active)} running, {len(waiting)} waiting" if server.at else "not known without the server"
+    head = f"{_as_of(server, now)}{len(server.active)} running, {len(waiting)} waiting"
+    head = head if server.at else "not known without the server"
     if not server.active and not waiting and local:
         head = f"{len(local)} without the server"
     facts = {"running": server.active, "waiting": waiting, "local": list(local)}
@@ -101,8 +97,8 @@ def workers_section(server: ServerFacts, now: datetime) -> Section:
                 f"start one: `inkflow up`, or `prefect worker start --pool {name}`"
             )  # fmt: skip
             needs.append(Need(what, do))
-    summary = ("; ".join(lines),) if lines else ()
-    return Section("workers", summary, facts, tuple(needs))
+    summary = (_as_of(server, now) + "; ".join(lines),) if lines else ()
+    return Section("workers", summary, facts, () if server.problem else tuple(needs))
 
 
 def next_section(server: ServerFacts, now: datetime) -> Section:
@@ -115,7 +111,8 @@ def next_section(server: ServerFacts, now: datetime) -> Section:
     lines = [f"{name.rpartition('/')[2]} {age(due, now)}" for name, due in first.items()]
     more = f"; {len(lines) - MAX_NEXT} more" if len(lines) > MAX_NEXT else ""
     facts = [{"deployment": name, "at": due.isoformat(timespec="seconds")} for name, due in first.items()]
-    return Section("next", ("; ".join(lines[:MAX_NEXT]) + more,) if lines else (), facts)
+    summary = (_as_of(server, now) + "; ".join(lines[:MAX_NEXT]) + more,) if lines else ()
+    return Section("next", summary, facts)
 
 
 def _waiting(server: ServerFacts, now: datetime) -> list[Json]:
@@ -129,6 +126,11 @@ def _waiting(server: ServerFacts, now: datetime) -> list[Json]:
 
 def _when(run: Json, now: datetime) -> str:
     return age(parse_time(run["ended"]), now)
+
+
+def _as_of(server: ServerFacts, now: datetime) -> str:
+    """Returns since when a line is known, for a server that is away."""
+    return f"{age(server.at, now)}: " if server.problem and server.at else ""
 
 
 def _since(run: Json, now: datetime) -> str:

@@ -111,6 +111,14 @@ def test_a_forge_that_is_away() -> None:
         PullRequests(session, found).default_branch()
 
 
+@pytest.mark.parametrize("token", ["a-token\n", "a-töken"])
+def test_a_token_that_cannot_be_sent(token: str) -> None:
+    """A token with a line feed or a letter of another alphabet is refused with a sentence that does not show it."""
+    with pytest.raises(ForgeFailed, match="characters that no token has") as raised:
+        forge.client(forge.github_forge("http://127.0.0.1", "us/ink", token).headers).__enter__()
+    assert token.strip() not in str(raised.value)
+
+
 @pytest.mark.parametrize(
     ("url", "variables", "expected"),
     [
@@ -157,9 +165,10 @@ def test_git_gets_the_token_for_its_own_host(remote: str, lent: str, monkeypatch
     settings = [value for name, value in os.environ.items() if name.startswith("GIT_CONFIG_")]
     assert bool(settings) == bool(lent) and "a-token" not in " ".join(settings)
     for host, expected in (("git.corp", lent), ("evil.example", "")):
-        command = ["git", "-c", "credential.helper=", "credential", "fill"]
+        command = ["git", "credential", "fill"]
         question = f"protocol=https\nhost={host}\nusername=u\n\n"
-        environment = os.environ | {"GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "true"}
+        environment = os.environ | {"GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "true", "GIT_CONFIG_NOSYSTEM": "1"}
+        environment["GIT_CONFIG_GLOBAL"] = os.devnull
         answer = subprocess.run(command, input=question, env=environment, capture_output=True, text=True).stdout
         assert (f"password={expected}" in answer.splitlines()) or not expected
         assert ("a-token" in answer) == bool(expected)

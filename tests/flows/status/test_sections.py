@@ -65,7 +65,7 @@ def test_other_deployments_that_failed() -> None:
     bad = deployment(run(5), run(1, "Crashed"), "watch-data/watch-data")
     section = failed_section(facts(deployments=[deployment(None, run(1, "Failed")), bad]), NOW)
     assert [need.what for need in section.needs] == ["watch-data/watch-data crashed 60 min ago: why"]
-    assert "prefect deployment run watch-data/watch-data" in section.needs[0].do
+    assert "prefect flow-run logs an-id" in section.needs[0].do
 
 
 def test_a_pool_whose_runs_wait() -> None:
@@ -103,7 +103,13 @@ def test_a_server_that_is_away() -> None:
     """The problem is a need, with the age of what is known; without a configured server it is none."""
     away = facts(problem="http://h/api gives no answer (refused)", at=NOW - timedelta(hours=5))
     section = server_section(away, NOW)
-    assert section.lines[1] == "runs and workers are as known 5 h ago" and len(section.needs) == 1
+    assert section.lines[1] == "what it said 5 h ago is shown" and len(section.needs) == 1
+    pools = [{"name": "gpu", "paused": False, "type": "process", "workers": []}]
+    old = facts(problem="away", at=NOW - timedelta(hours=5), pools=pools, scheduled=[run(1, "Late", pool="gpu")])
+    assert workers_section(old, NOW) == Section(
+        "workers", ("5 h ago: gpu: none online, 1 waiting",), workers_section(old, NOW).facts
+    )
+    assert runs_section(old, [], NOW).lines[0] == "5 h ago: 0 running, 1 waiting"
     none = facts(url=None, problem="no Prefect server is configured", at=None)
     assert server_section(none, NOW).needs == () and nightly_section(none, NOW, MAX_AGE).facts is None
 
@@ -123,6 +129,6 @@ def test_it_fits_a_screen() -> None:
 
 
 def test_markdown_is_escaped() -> None:
-    """A message of a run cannot break the table on Prefect's page, nor bring markup into it."""
+    """A message of a run is one line of the list on Prefect's page, and brings no markup into it."""
     status = Status(NOW, (Section("runs", ("a | b <img src=x>\nc",), {}, (Need("n <b>", "d"),)),))
-    assert "| runs | a \\| b &lt;img src=x> c |" in status.as_markdown() and "**n &lt;b>**" in status.as_markdown()
+    assert "- **runs**: a | b &lt;img src=x> c" in status.as_markdown() and "**n &lt;b>**" in status.as_markdown()
