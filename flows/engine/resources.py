@@ -8,7 +8,6 @@ from itertools import takewhile
 from pathlib import Path
 
 import psutil
-from pydantic import ByteSize
 
 GPUS = "CUDA_VISIBLE_DEVICES"
 GPU_FOLDER = Path("/proc/driver/nvidia/gpus")
@@ -61,6 +60,8 @@ def gpus() -> list[int]:
 
 def memory_text(count: int) -> str:
     """Returns an amount of memory with its unit, as `4.0GiB`."""
+    from pydantic import ByteSize  # late: a run without changes saves the import
+
     return ByteSize(count).human_readable()
 
 
