@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -227,9 +228,17 @@ def load_policies(root: Path) -> Policies:
     if not path.exists():
         return Policies()
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        return _policies(path.read_text(encoding="utf-8", errors="replace"))
+    except OSError as error:
+        raise PolicyInvalid(f"{PATH} cannot be read: {error}") from error
+
+
+@lru_cache(maxsize=1)
+def _policies(text: str) -> Policies:
+    """Returns the policies in the text of execution.yaml, which several parts of a run ask for."""
+    try:
         content: Any = parse_yaml(text)
-    except (OSError, ValueError, YAMLError) as error:
+    except (ValueError, YAMLError) as error:
         if isinstance(error, YAMLError) and not OWN_SECTION.search(text):
             return _ignore()
         raise PolicyInvalid(f"{PATH} cannot be read: {' '.join(str(error).split())}") from error

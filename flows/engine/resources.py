@@ -8,7 +8,6 @@ from itertools import takewhile
 from pathlib import Path
 
 import psutil
-from pydantic import ByteSize
 
 from flows.core.errors import NotEnoughMemory
 from stages.base.machine import available_cores
@@ -70,6 +69,8 @@ def check_memory(stage: str, needed: int, total: int) -> None:
 
 def memory_text(count: int) -> str:
     """Returns an amount of memory with its unit, as `4.0GiB`."""
+    from pydantic import ByteSize  # late: a run without changes saves the import
+
     return ByteSize(count).human_readable()
 
 

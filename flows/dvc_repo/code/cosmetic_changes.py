@@ -13,9 +13,9 @@ from dvc_data.hashfile.tree import Tree
 from flows.dvc_repo.change_detection import path_of
 from flows.dvc_repo.code.old_content import Files, OldContent, folder_files, md5_of
 from flows.engine.planning.stage_facts import CosmeticChange
-from flows.engine.policy import Policies, load_policies
 
 if TYPE_CHECKING:
+    from flows.engine.policy import Policies
     from flows.python_code.cosmetic import CosmeticJudge, Judge
 
 HASH = "md5"
@@ -31,7 +31,9 @@ class CosmeticChanges:
         self.old = OldContent(repo)
 
     @cached_property
-    def _policies(self) -> Policies:
+    def _policies(self) -> "Policies":
+        from flows.engine.policy import load_policies  # late: it imports pydantic, which a run without changes saves
+
         return load_policies(self._root)
 
     @cached_property

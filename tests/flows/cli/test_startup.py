@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import Toy, run_engine
 from tests.support.root import ROOT
 
 TRAINING = {"tensorflow", "keras"}
@@ -58,6 +59,24 @@ def test_inkflow_help_is_light(verb: list[str]) -> None:
     assert process.returncode == 0
     assert "usage: inkflow" in process.stdout
     assert imported.isdisjoint(TRAINING | ORCHESTRATION | SLOW)
+
+
+def test_a_run_without_changes_is_light(diamond: Toy) -> None:
+    """`inkflow run` with nothing to do imports DVC, but neither Prefect nor the libraries of policies and displays."""
+    diamond.write({"execution.yaml": "stages: {join: {slots: 2}}\n"})
+    assert run_engine().error is None
+    program = "import sys; from flows.cli.main import main; main(['run']); print(*sys.modules)"
+    output = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    assert "Nothing to do" in output
+    imported = {name.split(".")[0] for name in output.split()}
+    assert "dvc" in imported
+    assert imported.isdisjoint(TRAINING | {"prefect", "pydantic", "numpy", "pandas"})
 
 
 @pytest.mark.parametrize(
