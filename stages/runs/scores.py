@@ -55,10 +55,13 @@ def best_model(models: Mapping[str, Mapping[str, Any]], params: Mapping[str, Any
 
 
 def metric_names(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Returns the metrics of a project of another form, that for choosing first, each with its direction."""
+    """Returns the metrics of a project of another form, those of a validation part first, with their directions.
+
+    Metrics that are named after a test choose nothing, and are last.
+    """
     names = dict.fromkeys(name for row in reversed(rows) for name in row["metrics"])
     return [
-        {"name": name, "smaller": is_smaller_better(name)}
+        {"name": name, "smaller": is_smaller_better(name), "chooses": _rank(name) < 2}
         for name in sorted(names, key=lambda name: (_rank(name), list(names).index(name)))
     ]
 

@@ -1,5 +1,6 @@
 """Rows of versions, each compared with the one before it; parameters that never change; experiments of one sweep."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -164,14 +165,23 @@ def sweeps(found: Sequence[Row]) -> list[dict[str, Any]]:
     experiments = [row for row in found if row["kind"] == "experiment" or row.get("experiment")]
     for row in sorted(experiments, key=lambda row: -len(row["changed"])):
         keys = set(row["changed"])
-        fitting = (group for group in groups if group["base"] == row["base"] and keys <= set(group["keys"]))
-        group = next(fitting, None)
+        fitting = [group for group in groups if group["base"] == row["base"] and keys <= set(group["keys"])]
+        shape = _shape(row["name"])
+        group = next((one for one in fitting if shape in one["shapes"]), fitting[-1] if fitting else None)
         if group is None:
-            group = {"id": f"sweep-{len(groups) + 1}", "base": row["base"], "keys": list(row["changed"]), "members": []}
+            group = {"id": "", "base": row["base"], "keys": list(row["changed"]), "members": [], "shapes": set()}
+            group["id"] = f"sweep-{len(groups) + 1}"
             groups.append(group)
         group["members"].append(row["id"])
+        group["shapes"].add(shape)
     order = {row["id"]: number for number, row in enumerate(found)}
     large = [group for group in groups if len(group["members"]) > 1 and group["keys"]]
     for group in large:
         group["members"].sort(key=order.__getitem__)
+        del group["shapes"]
     return large
+
+
+def _shape(name: str) -> str:
+    """Returns the name of an experiment without its values: equal for the experiments of one sweep."""
+    return re.sub(r"(?<==)[^,]*|\d+", "", re.sub(r"-[0-9a-f]{8}$", "", name))

@@ -24,7 +24,7 @@ def add_runs(rows: list[Row], records: Sequence[Record], history: History) -> No
             if span["state"] == "ran" and span["outputs"]:
                 made.setdefault((name, _key(span["outputs"]), _key(span["inputs"])), []).append(record)
     for row in rows:
-        _add_seconds(row, made, spans)
+        _add_seconds(row, made, spans, records)
     failed = [record for record in records if record["state"] in FAILED][-MAX_FAILED:]
     rows += [_failed_row(record, spans[record["id"]], rows, history) for record in failed]
 
@@ -66,7 +66,9 @@ def _maker(row: Row, found: Sequence[Record]) -> str:
     return str((same or earlier or found[:1])[-1]["id"]) if found else ""
 
 
-def _add_seconds(row: Row, made: Mapping[Any, Sequence[Record]], spans: Mapping[str, Any]) -> None:
+def _add_seconds(
+    row: Row, made: Mapping[Any, Sequence[Record]], spans: Mapping[str, Any], records: Sequence[Record]
+) -> None:
     """Adds the seconds of the stages: of those that this version shares with the one before, as `cached`."""
     runs: Counter[str] = Counter()
     for stage in row["stages"]:
@@ -85,7 +87,9 @@ def _add_seconds(row: Row, made: Mapping[Any, Sequence[Record]], spans: Mapping[
         elif row["record"]:
             stage["cached"] = True  # made by an earlier run
         stage["state"] = "unchanged" if stage["cached"] else "ran" if stage["record"] else "recorded"
-    row["state"] = "ran" if row["record"] else "recorded"
+    locks = row["locks"].items()
+    is_restored = any(locks & (event.get("locks") or {}).items() for record in records for event in record["events"])
+    row["state"] = "ran" if row["record"] else "restored" if is_restored else "recorded"
     del row["locks"]
     known = [stage["seconds"] for stage in row["stages"] if stage["seconds"] is not None and not stage["cached"]]
     row["seconds"] = round(sum(known), 3) if known else None

@@ -139,7 +139,13 @@ def add_scores(version: Version, read: Read, cached: CachedFile, files: Sequence
     if len(others) < len(files):
         others = [path for path in others if path != SUMMARY]
     for path in files:
-        content = read(path) or _cached_bytes(cached, hashes.get(path, ""))
+        digest = hashes.get(path, "")
+        content = read(path)
+        if content is not None and digest and hashlib.md5(content, usedforsecurity=False).hexdigest() != digest:
+            content = _cached_bytes(cached, digest)
+            version.problems += [] if content else [f"{path}: it is not the file that dvc.lock names"]
+        elif content is None:
+            content = _cached_bytes(cached, digest)
         if content is None:
             continue
         try:

@@ -6,7 +6,7 @@ const rows = data.rows;
 const byId = new Map(rows.map((row) => [row.id, row]));
 const hasModels = rows.some((row) => row.best);
 const sweepOf = new Map(data.sweeps.flatMap((sweep) => sweep.members.map((id) => [id, sweep])));
-const STATES = { ran: "●", recorded: "○", failed: "✕", killed: "◆", stopped: "■", running: "…" };
+const STATES = { ran: "●", recorded: "○", restored: "◐", failed: "✕", killed: "◆", stopped: "■", running: "…" };
 const SHORT_HASH = 7;
 
 function el(name, attributes = {}, ...children) {
@@ -87,6 +87,16 @@ function when(row) {
   return `${date.getFullYear()}-${pad(date.getMonth() + 1)}-${pad(date.getDate())} ${pad(date.getHours())}:${pad(date.getMinutes())}`;
 }
 
+// The day, short: without the year where all versions are of one.
+const years = new Set(rows.filter((row) => row.when).map((row) => when(row).slice(0, 4)));
+const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+function day(row) {
+  const whole = when(row);
+  if (!row.when) return whole;
+  return years.size > 1 ? whole.slice(0, 10) : `${MONTHS[Number(whole.slice(5, 7)) - 1]} ${Number(whole.slice(8, 10))}`;
+}
+
 const params = (row) => ({ ...data.constants, ...row.params });
 
 // What the axis shows: scores of the best model, or a metric of a project of another form.
@@ -115,18 +125,19 @@ function metric({ name, smaller }) {
 
 const measure = () => measures.find((item) => item.id === state.show) ?? measures[0];
 
-function score(row, which = measure()) {
+function score(row, which = measure(), model = row.best) {
   if (!which) return null;
-  return which.ofRow ? which.ofRow(row) : which.of(row.models[row.best]);
+  return which.ofRow ? which.ofRow(row) : which.of(row.models[model]);
 }
 
 // What chooses among versions: never a test score.
+const chooser = data.metrics.find((item) => item.chooses);
+
 function choosing(row, model = row.best) {
   if (hasModels) {
     const chosen = row.models[model];
     return chosen?.loss ?? (chosen?.accuracy === undefined ? chosen?.mae : 1 - chosen.accuracy) ?? null;
   }
-  const first = data.metrics[0];
-  if (!first || row.metrics[first.name] === undefined) return null;
-  return first.smaller ? row.metrics[first.name] : -row.metrics[first.name];
+  if (!chooser || row.metrics[chooser.name] === undefined) return null;
+  return chooser.smaller ? row.metrics[chooser.name] : -row.metrics[chooser.name];
 }

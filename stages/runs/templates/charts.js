@@ -46,7 +46,7 @@ const isDark = () => matchMedia("(prefers-color-scheme: dark)").matches;
 function startCharts() {
   areChartsReady = true;
   const boxes = waiting.splice(0).filter((box) => box.isConnected);
-  Promise.all(boxes.map(draw)).then(() => document.documentElement.setAttribute("data-ready", ""));
+  Promise.all(boxes.map(draw)).then(() => document.documentElement.setAttribute("data-ready", Math.round(performance.now())));
 }
 
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {

@@ -12,8 +12,6 @@ function label(row) {
 
 function inOrder(one, other) {
   const [a, b] = [byId.get(one), byId.get(other)];
-  if (a.id === state.base) return [a, b];
-  if (b.id === state.base) return [b, a];
   return rows.indexOf(a) <= rows.indexOf(b) ? [a, b] : [b, a];
 }
 
@@ -147,9 +145,9 @@ function imageGroup(title, indexes, labels, answers) {
   const known = indexes.filter((index) => sheet.indexes.includes(index)).slice(0, MAX_SHOWN);
   const items = known.map((index) => {
     const place = sheet.indexes.indexOf(index), size = 40 / sheet.height;
-    const picture = el("span", { className: `tile${sheet.grey ? " grey" : ""}`, role: "img", "aria-label": `test image ${index}` });
+    const picture = el("span", { className: `tile${sheet.grey ? " grey" : ""}`, role: "img", "aria-label": truth ? `test image ${index}, labelled ${truth[index]}, taken for ${answers.get(index)}` : `test image ${index}` });
     picture.style.cssText = `width:${sheet.width * size}px;height:40px;background-image:url(data:image/png;base64,${sheet.png});background-size:${sheet.columns * sheet.width * size}px ${sheet.rows * 40}px;background-position:-${(place % sheet.columns) * sheet.width * size}px -${Math.floor(place / sheet.columns) * 40}px`;
-    return el("li", {}, picture, el("span", { className: "detail" }, truth ? `${truth[index]}, not ${answers.get(index)}` : `#${index}`));
+    return el("li", {}, picture, el("span", { className: "detail" }, truth ? `${truth[index]} as ${answers.get(index)}` : `#${index}`));
   });
   const rest = indexes.length - known.length;
   return el("div", {}, el("h4", {}, title), items.length ? el("ul", { className: "gallery" }, ...items) : el("p", { className: "fine" }, indexes.length ? "Their pictures are not in the page." : "None."), rest && items.length ? el("p", { className: "fine" }, `and ${rest} more`) : null);

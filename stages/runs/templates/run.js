@@ -12,6 +12,8 @@ function svg(name, attributes = {}, ...children) {
 
 function openedRun(row) {
   const parts = [];
+  if (row.title && row.kind !== "run") parts.push(el("p", {}, row.title, row.author ? el("span", { className: "fine" }, ` by ${row.author}, ${when(row)}`) : null));
+  if (row.refs.length > 1) parts.push(el("p", { className: "fine" }, `Marked by ${row.refs.map((ref) => `${ref.kind} ${ref.name}`).join(", ")}`));
   if (row.problems.length) parts.push(el("p", { className: "bad" }, `Not readable: ${row.problems.join("; ")}`));
   parts.push(...failures(row));
   if (row.stages.length) parts.push(graphOf(row), reasonsOf(row));
@@ -128,7 +130,7 @@ function gantt(row) {
   return chart(box, `Times by worker: ${values.map((value) => `${value.name} ${value.text}`).join(", ")}`, () => ({
     data: { values },
     title: "Times by worker",
-    width: "container", height: { step: 26 },
+    width: "container", height: 26 * order.length,
     encoding: { y: { field: "lane", type: "nominal", title: null, sort: order, axis: { labelLimit: 130 } } },
     layer: [
       { mark: { type: "bar", height: 20, cornerRadius: 2, opacity: 0.55 }, encoding: { x: { field: "start", type: "quantitative", title: "seconds", axis: { grid: false } }, x2: { field: "end" }, color: scale, tooltip: [{ field: "name", title: "stage" }, { field: "text", title: "time" }, { field: "state" }] } },

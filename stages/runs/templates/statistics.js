@@ -89,10 +89,10 @@ function holm(tests) {
   return corrected;
 }
 
-// Returns the difference of a version's best model to the baseline's.
-function againstBaseline(row) {
+// Returns the difference of a version's best model to the baseline's, or of the model that a sweep varies to its own.
+function againstBaseline(row, model) {
   const base = byId.get(state.base);
   if (!base || base === row) return null;
-  if (state.base === data.baseline && row.verdict) return row.verdict;
-  return pairedTest(row.models[row.best], base.models[base.best]);
+  if (!model && state.base === data.baseline && row.verdict) return row.verdict;
+  return pairedTest(row.models[model ?? row.best], base.models[model ?? base.best]);
 }

@@ -12,8 +12,8 @@ function swept(sweep) {
   return { model, values };
 }
 
-const objective = () => (hasModels ? "validation loss" : data.metrics[0]?.name ?? "score");
-const shownScore = (value) => (hasModels || data.metrics[0]?.smaller ? value : -value);
+const objective = () => (hasModels ? "validation loss" : chooser?.name ?? "score");
+const shownScore = (value) => (hasModels || chooser?.smaller ? value : -value);
 
 function openedSweep(sweep) {
   const { model, values } = swept(sweep);
@@ -23,7 +23,8 @@ function openedSweep(sweep) {
   const keys = sweep.keys;
   const draw = keys.length === 1 ? dots : keys.length === 2 ? heatMap : parallel;
   const test = best.test ? `, on the test images ${best.test.text} errors` : "";
-  const sentence = el("p", {}, el("strong", {}, best.name), ` has the ${hasModels || data.metrics[0]?.smaller ? "lowest" : "highest"} ${objective()}, ${number(shownScore(best.score))}${model ? ` of ${model}` : ""}${test}.`);
+  const base = byId.get(sweep.base);
+  const sentence = el("p", {}, el("strong", {}, best.name), ` has the ${hasModels || chooser?.smaller ? "lowest" : "highest"} ${objective()}, ${number(shownScore(best.score))}${model ? ` of ${model}` : ""}${test}.`, base ? el("span", { className: "fine" }, ` All ${values.length} are on ${label(base)}.`) : null);
   return el("div", { className: "opened" }, sentence, commandLine("Apply it", `dvc exp apply ${reference(best.row)}`), draw(box, keys, values));
 }
 
@@ -73,11 +74,11 @@ function heatMap(box, [one, two], values) {
   const y = { field: "y", type: "ordinal", sort: ys, title: plainKey(two) };
   return chart(box, `${objective()} by ${plainKey(one)} and ${plainKey(two)}`, () => ({
     data: { values: points },
-    title: `${objective()}: the darker, the better`,
+    title: `${objective()}: the stronger the colour, the better`,
     width: Math.min(innerWidth - 120, Math.max(220, 84 * xs.length)), height: Math.max(90, 32 * ys.length),
     encoding: { x, y },
     layer: [
-      { mark: { type: "rect", stroke: colour("--tint"), strokeWidth: 2 }, encoding: { color: { field: "rank", type: "quantitative", legend: null, scale: { domain: [0, 1], range: [colour("--paper"), colour("--training")] } }, tooltip: [{ field: "name" }, { field: "score", title: objective(), format: ".4g" }, { field: "test", title: "test errors" }] } },
+      { mark: { type: "rect", stroke: colour("--tint"), strokeWidth: 2 }, encoding: { color: { field: "rank", type: "quantitative", legend: null, scale: { domain: [0, 1], range: [colour("--paper"), colour("--training")], interpolate: "rgb" } }, tooltip: [{ field: "name" }, { field: "score", title: objective(), format: ".4g" }, { field: "test", title: "test errors" }] } },
       { transform: [{ filter: "datum.best" }], mark: { type: "rect", filled: false, strokeWidth: 3, stroke: colour("--validation") } },
       { mark: { type: "text", fontSize: 11 }, encoding: { text: { field: "score", type: "quantitative", format: ".3g" }, color: { condition: { test: "datum.rank > 0.55", value: colour("--paper") }, value: colour("--ink") } } },
     ],

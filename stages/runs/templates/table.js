@@ -38,7 +38,7 @@ const shortest = (key) => {
 };
 
 function axisFor(list) {
-  const scores = list.map((row) => score(row)).filter(Boolean);
+  const scores = list.map((row) => score(row, measure(), sweepOf.has(row.id) ? modelOf(sweepOf.get(row.id)) : undefined)).filter(Boolean);
   if (!scores.length) return null;
   const low = Math.min(...scores.map((item) => item.low ?? item.value)), high = Math.max(...scores.map((item) => item.high ?? item.value));
   const log = low > 0 && high / low > 5;
@@ -50,12 +50,12 @@ function axisFor(list) {
 
 const tickText = (value) => (measure().id === "test" && hasModels && value <= 1 && rows.some((row) => row.models[row.best]?.test?.rate !== undefined) ? `${number(100 * value, 2)}%` : number(value, 2));
 
-function dot(row) {
-  const own = score(row);
+function dot(row, model) {
+  const own = score(row, measure(), model);
   if (!own || !axis) return el("span", { className: "none" }, "–");
   const at = axis.place(own.value);
   const range = own.low === undefined ? null : el("i", { className: "range", style: `left:${axis.place(own.low)}%;width:${Math.max(0.5, axis.place(own.high) - axis.place(own.low))}%` });
-  const base = byId.get(state.base), reference = base && base !== row ? score(base) : null;
+  const base = byId.get(state.base), reference = base && base !== row ? score(base, measure(), model) : null;
   const mark = reference && el("i", { className: "base", style: `left:${axis.place(reference.value)}%` });
   const title = own.low === undefined ? own.text : `${own.text}, 95% interval ${percent(own.low)} to ${percent(own.high)}`;
   return el("span", { className: "axis", title }, mark, range, el("i", { className: "dot", style: `left:${at}%` }));
@@ -75,12 +75,12 @@ function bar(row, longest) {
 
 const total = (row) => row.stages.reduce((sum, stage) => sum + (stage.seconds ?? 0), 0);
 
-function verdictCell(row) {
+function verdictCell(row, model) {
   const base = byId.get(state.base);
   if (row.id === state.base) return el("span", { className: "pin" }, "baseline");
-  const test = againstBaseline(row);
+  const test = againstBaseline(row, model);
   if (test) return el("span", { title: `p ${test.p.toPrecision(2)}` }, `${hasClasses(row) ? points(test.difference) : number(test.difference)} `, verdictMark(test.verdict));
-  const [own, other] = [score(row), base && score(base)];
+  const [own, other] = [score(row, measure(), model), base && score(base, measure(), model)];
   if (!own || !other) return el("span", { className: "none" }, "–");
   if (row.data !== base.data && row.dataset !== base.dataset) return el("span", { className: "fine" }, "other data");
   const difference = own.value - other.value;
@@ -99,7 +99,9 @@ function gatesCell(row) {
 }
 
 function refs(row) {
-  const marks = row.refs.map((ref) => el("span", { className: `ref ${ref.kind}`, title: ref.kind }, ref.name));
+  const names = row.refs.map((ref) => ref.name.replace(/#\d+$/, ""));
+  const marks = row.refs.slice(0, 1).map((ref) => el("span", { className: `ref ${ref.kind}`, title: ref.kind }, names[0]));
+  if (names.length > 1) marks.push(el("span", { className: "ref", title: names.slice(1).join("\n") }, `+${names.length - 1}`));
   const changed = row.marks.map((mark) => el("span", { className: "mark", title: `other ${mark} than in the version before` }, mark));
   return [...(row.head ? [el("span", { className: "ref head" }, "HEAD")] : []), ...marks, ...changed];
 }
@@ -122,7 +124,7 @@ function line(row, longest, isMember) {
   const model = isMember ? modelOf(sweepOf.get(row.id)) : undefined;
   const chips = changes.slice(0, MAX_CHIPS).map(([key, values]) => chip(key, values, model));
   const more = changes.length > MAX_CHIPS ? el("span", { className: "fine", title: changes.slice(MAX_CHIPS).map(([key, [a, b]]) => `${key} ${written(a)} → ${written(b)}`).slice(0, 40).join("\n") }, `+${changes.length - MAX_CHIPS}`) : null;
-  const own = score(row);
+  const own = score(row, measure(), model);
   const name = label(row);
   const box = el("input", { type: "checkbox", tabIndex: -1, checked: state.tick.includes(row.id), "aria-label": `compare ${name}`, onchange: () => tick(row.id), disabled: row.kind === "run" });
   const pinned = el("button", { type: "button", className: "pin-button", tabIndex: -1, title: "pin as baseline", "aria-label": `pin ${name} as baseline`, "aria-pressed": String(row.id === state.base), onclick: () => pin(row.id) }, row.id === state.base ? "◉" : "◎");
@@ -130,12 +132,12 @@ function line(row, longest, isMember) {
     el("td", { className: "tick" }, box),
     el("td", { className: `state ${row.state}` }, el("span", { title: row.state, "aria-hidden": "true" }, STATES[row.state] ?? "○"), hidden(row.state)),
     el("th", { scope: "row" }, nameCell(row)),
-    el("td", { className: "when", title: when(row) }, when(row).slice(0, 10)),
+    el("td", { className: "when", title: when(row) }, day(row)),
     el("td", { className: "seconds" }, bar(row, longest)),
     el("td", { className: "changes" }, el("div", { className: "chips" }, ...chips, more)),
-    el("td", { className: "best" }, el("span", { className: "model" }, hasModels ? row.best || "–" : ""), dot(row)),
+    el("td", { className: "best" }, el("span", { className: "model" }, hasModels ? model ?? (row.best || "–") : ""), dot(row, model)),
     el("td", { className: "n score" }, own?.text ?? "–"),
-    el("td", { className: "verdicts" }, row.kind === "run" ? null : pinned, verdictCell(row)),
+    el("td", { className: "verdicts" }, row.kind === "run" ? null : pinned, verdictCell(row, model)),
     el("td", { className: "gates" }, gatesCell(row)));
 }
 
@@ -148,18 +150,17 @@ function openedLine(content) {
 
 function sweepLine(sweep, members, longest) {
   const sorted = [...members].sort((a, b) => (choosing(a, modelOf(sweep)) ?? Infinity) - (choosing(b, modelOf(sweep)) ?? Infinity));
-  const best = sorted[0], isOpen = state.open.includes(sweep.id), own = score(best);
+  const best = sorted[0], isOpen = state.open.includes(sweep.id), model = modelOf(sweep), own = score(best, measure(), model);
   const failed = members.filter((row) => row.kind === "run").length;
-  const button = el("button", { type: "button", className: "name", tabIndex: -1, "aria-expanded": String(isOpen), onclick: () => open(sweep.id) }, el("strong", {}, `${members.length} experiments`), ` over ${sweep.keys.map(plainKey).join(", ")}`);
-  const base = byId.get(sweep.base);
+  const button = el("button", { type: "button", className: "name", tabIndex: -1, "aria-expanded": String(isOpen), onclick: () => open(sweep.id) }, el("strong", {}, `${members.length} ×`), ` ${model ? `${model}: ` : ""}${sweep.keys.map((key) => plainKey(model ? key.replace(`models.${model}.`, "") : key)).join(", ")}`);
   return el("tr", { className: "line sweep", "data-id": sweep.id },
     el("td", { className: "tick" }), el("td", { className: "state" }, el("span", { "aria-hidden": "true" }, "▤"), hidden("sweep")),
-    el("th", { scope: "row" }, el("div", { className: "what" }, button, base ? el("span", { className: "fine" }, `on ${base.name}`) : null)),
-    el("td", { className: "when" }, when(members.reduce((a, b) => (a.when > b.when ? a : b))).slice(0, 10)),
+    el("th", { scope: "row" }, el("div", { className: "what" }, button)),
+    el("td", { className: "when" }, day(members.reduce((a, b) => (a.when > b.when ? a : b)))),
     el("td", { className: "seconds" }, el("span", { className: "bar" }, el("span", { className: "parts" }), el("span", { className: "time" }, sumSeconds(members)))),
-    el("td", { className: "changes" }, el("div", { className: "chips" }, el("span", { className: "fine" }, "best: "), ...Object.entries(best.changed).slice(0, 3).map(([key, values]) => chip(key, values, modelOf(sweep), true)))),
-    el("td", { className: "best" }, el("span", { className: "model" }, hasModels ? best.best || "–" : ""), dot(best)),
-    el("td", { className: "n score" }, own?.text ?? "–"), el("td", { className: "verdicts" }, verdictCell(best)),
+    el("td", { className: "changes" }, el("div", { className: "chips" }, el("span", { className: "fine" }, Object.keys(best.changed).length ? "best: " : "best: as its commit"), ...Object.entries(best.changed).slice(0, 3).map(([key, values]) => chip(key, values, modelOf(sweep), true)))),
+    el("td", { className: "best" }, el("span", { className: "model" }, hasModels ? model ?? (best.best || "–") : ""), dot(best, model)),
+    el("td", { className: "n score" }, own?.text ?? "–"), el("td", { className: "verdicts" }, verdictCell(best, model)),
     el("td", { className: "gates" }, failed ? el("span", { className: "bad" }, `${failed} failed`) : gatesCell(best)));
 }
 
@@ -219,7 +220,7 @@ function drawTable() {
   const longest = Math.max(1, ...shown.map(total));
   const focused = document.activeElement?.closest?.("tr.line")?.dataset.id;
   const body = el("tbody", {}, ...grouped(shown).flatMap((group) => linesOf(group, longest)));
-  const table = el("table", { className: isTimed ? "versions" : "versions untimed" }, el("caption", { className: "visually-hidden" }, "Versions of the project"), heading(), body);
+  const table = el("table", { className: `versions${isTimed ? "" : " untimed"}${years.size > 1 ? " years" : ""}` }, el("caption", { className: "visually-hidden" }, "Versions of the project"), heading(), body);
   byKey("rows").replaceChildren(table);
   const lines = [...body.querySelectorAll("tr.line")];
   current = lines.find((item) => item.dataset.id === (focused ?? current)) ?? lines[0];

@@ -109,6 +109,7 @@ def test_names_of_metrics_have_a_direction() -> None:
     assert not is_smaller_better("accuracy") and not is_smaller_better("auc")
     names = metric_names([{"metrics": {"test.auc": 1, "auc": 1, "val.auc": 1}}])
     assert [item["name"] for item in names] == ["val.auc", "auc", "test.auc"]
+    assert [item["chooses"] for item in names] == [True, True, False]
 
 
 def test_sprite_has_all_images() -> None:

@@ -143,7 +143,7 @@ stages:
   fit:
     cmd: "true"
     deps: [{path: ../data.csv, md5: '1'}]
-    outs: [{path: tree.bin, md5: '2'}, {path: scores.json, md5: '3'}]
+    outs: [{path: tree.bin, md5: '2'}, {path: scores.json, md5: 9bcf81707bdd0a3d2383496d6c462a4d}]
 """,
     "config.json": '{"depth": 3}',
     "work/scores.json": '{"auc": 0.5, "by": {"fold": [0.4, 0.6]}, "note": "x"}',

@@ -1,0 +1,56 @@
+"""Takes the screenshots of docs/runs.md, from the page over the runs of a project.
+
+inkflow report --runs && python -m tests.support.runs_screenshots [PROJECT]
+"""
+
+import sys
+from pathlib import Path
+from typing import Literal
+
+from tests.support.chromium import open_chromium
+from tests.support.root import ROOT
+
+PAGE = Path(".inkflow/report/runs.html")
+Scheme = Literal["light", "dark"]
+# Width and height, colour scheme and address of each screenshot; {pair} is two versions.
+SCREENSHOTS: dict[str, tuple[int, int, Scheme, str]] = {
+    "runs": (1280, 860, "light", ""),
+    "runs-dark": (1280, 860, "dark", "#open=sweep-2"),
+    "runs-compare": (1280, 760, "light", "#tick={pair}"),
+    "runs-phone": (390, 844, "light", ""),
+    "runs-phone-dark": (390, 844, "dark", "#open=sweep-1"),
+}
+# The two newest versions on the same data whose chosen models differ.
+PAIR = """() => {
+  const { rows } = JSON.parse(document.getElementById("data").textContent);
+  const scored = rows.filter((row) => row.kind === "commit" && row.best).reverse();
+  const model = (row) => row.models[row.best].predictions;
+  const other = scored.find((row) => row.data === scored[0].data && model(row) !== model(scored[0])) ?? scored[0];
+  return `${scored[0].id},${other.id}`;
+}"""
+
+
+def main() -> int:
+    """Takes all screenshots."""
+    page_file = (Path(sys.argv[1]) if len(sys.argv) > 1 else Path()).resolve() / PAGE
+    if not page_file.exists():
+        print(f"error: {page_file} is missing; run `inkflow report --runs` to write it", file=sys.stderr)
+        return 2
+    with open_chromium() as browser:
+        for name, (width, height, colours, address) in SCREENSHOTS.items():
+            page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=colours)
+            page.goto(page_file.as_uri())
+            pair = page.evaluate(PAIR) if "{pair}" in address else ""
+            if address:
+                page.goto("about:blank")
+                page.goto(page_file.as_uri() + address.format(pair=pair))
+            page.wait_for_selector("html[data-ready]", state="attached")
+            if pair:
+                page.locator("#compare").evaluate("part => part.scrollIntoView()")
+            page.screenshot(path=ROOT / "docs" / f"{name}.png", animations="disabled")
+            page.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
