@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from stages.base.errors import InkflowError
 from stages.predict.classifier import Prediction
 from stages.predict.watcher import Watcher, watched
-from stages.serve.served_model import ServedModel
+from stages.serve.served_model import UNREGISTERED, ServedModel
 
 PAUSE_S = 5.0  # between two looks at what has come
 MAX_BYTES = 16_000_000  # of samples that wait; further ones are not watched, which changes no share of those that are
@@ -68,7 +68,8 @@ class ServerWatch:
         """Returns the watcher of the model; None for one without a reference, which is told."""
         if model.sha256 != self._sha256:
             self._sha256, self._watcher = model.sha256, None
-            registered = {name: value for name, value in model.identity.items() if name != "model_sha256"}
+            is_registered = model.version != UNREGISTERED
+            registered = {"model_version": model.version, "model_commit": model.commit} if is_registered else {}
             try:
                 self._watcher = watched(model.classifier, model.sha256, registered).watcher
             except InkflowError as error:
