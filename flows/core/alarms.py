@@ -38,7 +38,7 @@ class Alarm(NamedTuple):
 def standing_alarms(root: Path) -> list[Alarm]:
     """Returns the alarms that stand in the project at `root`, oldest first; a record that cannot be read has none."""
     found = []
-    for path in sorted((root / RECORDS).glob("*.json")):
+    for path in sorted((root / RECORDS).glob("[!.]*.json")):
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
             model = (str(record["model"]), str(record["version"]), str(record["model_sha256"]))

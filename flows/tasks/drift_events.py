@@ -25,20 +25,25 @@ def send_alarms(root: Path) -> list[Alarm]:
     Raises:
         InkflowError: the server did not accept an event; the next call sends it.
     """
-    sent = []
+    sent: list[Alarm] = []
     alarms = sorted(standing_alarms(root), key=lambda alarm: alarm.model_sha256)
-    for digest, group in groupby(alarms, key=lambda alarm: alarm.model_sha256):
-        standing = list(group)
-        variable = f"inkflow_drift_{digest[:12].lower()}"
-        known: Any = Variable.get(variable, default=None)
-        if new := [alarm for alarm in standing if alarm.id not in (known or [])]:
-            try:
-                _send(new)
-            except (httpx.HTTPError, PrefectHTTPStatusError) as error:
-                raise InkflowError(f"the server did not accept the event {DRIFT}; the next run sends it") from error
-            Variable.set(variable, [alarm.id for alarm in standing], overwrite=True)  # last, as after a success
-            sent += new
+    try:
+        for _, group in groupby(alarms, key=lambda alarm: alarm.model_sha256):
+            sent += _send_new(list(group))
+    except (httpx.HTTPError, PrefectHTTPStatusError) as error:
+        raise InkflowError(f"the server did not accept the event {DRIFT}; the next run sends it") from error
     return sent
+
+
+def _send_new(standing: list[Alarm]) -> list[Alarm]:
+    """Sends the alarms of one model that were not sent before, and returns them."""
+    variable = f"inkflow_drift_{standing[0].model_sha256[:12].lower()}"
+    known: Any = Variable.get(variable, default=None)
+    new = [alarm for alarm in standing if alarm.id not in (known or [])]
+    if new:
+        _send(new)
+        Variable.set(variable, [alarm.id for alarm in standing], overwrite=True)  # last: what was not sent is sent next
+    return new
 
 
 def _send(alarms: list[Alarm]) -> None:

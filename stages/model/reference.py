@@ -12,7 +12,7 @@ from typing import Any
 METADATA = "inkflow.reference"  # metadata key of an exported model
 CONFIDENCE, UNLIKE = "confidence", "unlikeness"  # names of statistics; those of images are in samples.image_statistics
 DECIMALS = {UNLIKE: 3}  # to which a statistic is rounded; all others to 4
-MAX_METADATA, MAX_BINS = 5_000_000, 1000  # characters; of one statistic
+MAX_METADATA, MAX_BINS, MAX_SAMPLES = 5_000_000, 1000, 10**12  # characters; of one statistic; in all
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Reference:
         crop = _counts(content["crop"])
         found = cls(int(content["samples"]), _counts(content["classes"]), _counts(content["unsure"]), crop, statistics)
         for part in (found.classes, *(item.counts for item in statistics.values())):
-            if sum(part) != found.samples or found.samples < 1:
+            if sum(part) != found.samples or not 1 <= found.samples <= MAX_SAMPLES:
                 raise ValueError(f"{METADATA} has counts whose sum is not the number of its samples")
         for item in statistics.values():
             is_ascending = all(low < high for low, high in zip(item.edges, item.edges[1:], strict=False))

@@ -20,6 +20,7 @@ from stages.watch.sentences import title, values
 from stages.watch.update import acknowledge, reset
 
 EXIT_ALARM = 3  # an alarm stands: as of `inkflow plan --exit-code`, something is to be done
+RECORDS = "[!.]*.json"  # not the temporary file of a process that was killed
 SHA = re.compile(r"[0-9a-f]{7,64}")
 PICTURES = (".svg", ".png")
 MAX_REASON = 1000  # characters
@@ -80,7 +81,7 @@ def _find(model: str | None) -> list[Record]:
     """
     folder = watch_folder()
     if model is None:
-        paths = sorted(folder.glob("*.json"))
+        paths = sorted(folder.glob(RECORDS))
         records = [record for path in paths if (record := read_record(path))]
         if not records:
             raise InvalidInput("no model was watched yet; `inkflow serve MODEL` and the flow `score` begin to watch")

@@ -9,8 +9,9 @@ from stages.watch.record import ComparisonRecord, Point, Record
 from stages.watch.sentences import title
 
 REFERENCE, SEEN, ALARM, QUIET = "#c3c8d0", "#2563eb", "#c2410c", "#64748b"
-COLUMNS, WIDTH, HEIGHT = 3, 210, 110
+COLUMNS, WIDTH, HEIGHT, SPACING = 3, 210, 110, 66
 LOWEST, ABOVE_LIMIT = -2.0, 3.0  # powers of ten that are drawn: from the first to so many above the limit
+HEADING = {"anchor": "start", "fontSize": 12, "frame": "group", "offset": 10}
 EXTENT = {"minExtent": 38, "maxExtent": 38}  # of an axis, so that charts in a row are aligned
 AXIS = {"grid": False, "labelOverlap": "greedy", "labelColor": "#475569", "titleColor": "#475569"}
 
@@ -19,7 +20,10 @@ def picture(record: Record) -> dict[str, Any]:
     """Returns the specification for one model."""
     since = {alarm.statistic for alarm in record.alarms}
     charts = [_beside_reference(item, item.name in since) for item in record.comparisons]
-    rows = [{"hconcat": charts[start : start + COLUMNS], "spacing": 20} for start in range(0, len(charts), COLUMNS)]
+    rows = [
+        {"hconcat": charts[start : start + COLUMNS], "spacing": SPACING, "bounds": "flush"}
+        for start in range(0, len(charts), COLUMNS)
+    ]
     name = remove_controls(f"{record.model} {record.version}".strip())
     state = f"{len(record.alarms)} alarm{'s' * (len(record.alarms) != 1)}" if record.alarms else "no alarm"
     return {
@@ -68,9 +72,9 @@ def _evidence(record: Record, alarmed: set[str]) -> dict[str, Any]:
         "encoding": {"y": {"field": "limit", "type": "quantitative", "scale": scale}},
     }
     return {
-        "width": COLUMNS * WIDTH + 116,
+        "width": COLUMNS * WIDTH + (COLUMNS - 1) * SPACING,
         "height": 150,
-        "title": {"text": "Evidence of a change, by the number of images", "anchor": "start", "fontSize": 12},
+        "title": HEADING | {"text": "Evidence of a change, by the number of images"},
         "layer": [lines, rule],
     }
 
@@ -106,8 +110,7 @@ def _beside_reference(item: ComparisonRecord, is_alarm: bool) -> dict[str, Any]:
     return {
         "width": WIDTH,
         "height": HEIGHT,
-        "title": {"text": title(item.name), "anchor": "start", "fontSize": 12,
-                  "color": ALARM if is_alarm else "#0f172a"},
+        "title": HEADING | {"text": title(item.name), "color": ALARM if is_alarm else "#0f172a"},
         "data": {"values": rows},
         "layer": [
             {"mark": {"type": "bar", "color": REFERENCE}, "encoding": {"x": x, "y": y | {"field": "reference"}}},

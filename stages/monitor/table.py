@@ -29,7 +29,10 @@ def print_record(record: Record, console: Console | None = None) -> None:
     )
     table = Table(box=None, pad_edge=False)
     for heading in ("statistic", "reference", "seen lately", "evidence", "limit", "alarm since"):
-        table.add_column(heading, justify="right" if heading in ("evidence", "limit") else "left")
+        is_number = heading in ("evidence", "limit")
+        table.add_column(
+            heading, justify="right" if is_number else "left", no_wrap=is_number or heading == "alarm since"
+        )
     since = {alarm.statistic: alarm.since for alarm in record.alarms}
     for item in record.comparisons:
         cells = (title(item.name), *map(remove_controls, values(item)), power(item.evidence), power(item.limit))

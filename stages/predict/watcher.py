@@ -16,7 +16,8 @@ from stages.predict.classifier import Classifier
 from stages.predict.earlier_outputs import original
 from stages.predict.image_files import escape_unprintable
 from stages.predict.results import Prediction, Result
-from stages.watch.comparisons import CLASSES, RATE, UNSURE, comparisons
+from stages.samples.image_statistics import STATISTICS
+from stages.watch.comparisons import CLASSES, RATE, UNSURE, Comparison, comparisons
 from stages.watch.observe import Bins, observe
 from stages.watch.record import Alarm, Record, locked, read_record, record_path, watch_folder, write_record
 from stages.watch.update import update
@@ -45,10 +46,8 @@ class Watcher:
             DataError: the model carries no reference, or one that does not fit it.
         """
         self._reference = reference_of(classifier)
-        thresholds, self._folder, self._lock = classifier.thresholds, folder, Lock()
-        has_unlikeness = thresholds is not None and thresholds.unlikeness is not None
-        names = tuple(map(escape_unprintable, classifier.class_names))
-        self._compared = comparisons(self._reference, names, _level(classifier), has_unlikeness)
+        self._folder, self._lock = folder, Lock()
+        self._compared = compared(classifier, self._reference)
         self._pending: list[Bins] = []
         self._seen: list[Bins] = []
         now = _now()
@@ -67,14 +66,7 @@ class Watcher:
         predictions = [one for one in results if isinstance(one, Prediction)]
         if not predictions:
             return
-        unlikeness = [np.nan if one.unlikeness is None else one.unlikeness for one in predictions]
-        answers = {
-            CLASSES: np.array([int(np.argmax(one.probabilities)) for one in predictions], np.float64),
-            UNSURE: np.array([bool(one.unsure) for one in predictions], np.float64),
-            CONFIDENCE: np.array([one.probability for one in predictions], np.float64),
-            UNLIKE: np.array(unlikeness, np.float64),
-        }
-        self._pending.append(observe(self._compared, self._reference, pixels, answers))
+        self._pending.append(observe(self._compared, self._reference, pixels, answers_of(predictions)))
 
     def keep(self) -> None:
         """Counts what was seen since the last `keep` or `drop`."""
@@ -147,6 +139,28 @@ def watched(classifier: Classifier, sha256: str, registered: dict[str, str]) -> 
     return WatchedClassifier(**parts, watcher=watcher)
 
 
+def compared(classifier: Classifier, reference: Reference) -> list[Comparison]:
+    """Returns what is compared for a model."""
+    thresholds = classifier.thresholds
+    has_unlikeness = thresholds is not None and thresholds.unlikeness is not None
+    names = tuple(map(escape_unprintable, classifier.class_names))
+    return comparisons(reference, names, _level(classifier), has_unlikeness)
+
+
+def answers_of(predictions: Sequence[Prediction]) -> dict[str, NDArray[np.float64]]:
+    """Returns what `observe` takes of answers: classes, whether they are unsure, confidence and unlikeness, each (n,).
+
+    The unlikeness of a model that does not measure it is no number, and not compared.
+    """
+    unlikeness = [np.nan if one.unlikeness is None else one.unlikeness for one in predictions]
+    return {
+        CLASSES: np.array([int(np.argmax(one.probabilities)) for one in predictions], np.float64),
+        UNSURE: np.array([bool(one.unsure) for one in predictions], np.float64),
+        CONFIDENCE: np.array([one.probability for one in predictions], np.float64),
+        UNLIKE: np.array(unlikeness, np.float64),
+    }
+
+
 def reference_of(classifier: Classifier) -> Reference:
     """Returns the reference in the metadata of a model.
 
@@ -161,8 +175,12 @@ def reference_of(classifier: Classifier) -> Reference:
         raise DataError(f"{classifier.path}: has an invalid reference ({error}); train the model again") from error
     if found is None:
         raise DataError(f"{classifier.path}: {NO_REFERENCE}")
-    if len(found.classes) != len(classifier.class_names):
-        raise DataError(f"{classifier.path}: has a reference of other classes; train the model again")
+    top, bottom, left, right = found.crop
+    height, width = classifier.shape[:2] if classifier.form is None else (0, 0)
+    is_of_images = any(name in STATISTICS for name in found.statistics)
+    fits = not is_of_images or (top + bottom < height and left + right < width)
+    if len(found.classes) != len(classifier.class_names) or not fits:
+        raise DataError(f"{classifier.path}: has a reference of other classes or samples; train the model again")
     return found
 
 

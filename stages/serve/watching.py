@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from stages.base.errors import InkflowError
 from stages.predict.results import Result
 from stages.predict.watcher import Watcher, watched
-from stages.serve.served_model import ServedModel
+from stages.serve.served_model import UNREGISTERED, ServedModel
 
 PAUSE_S = 5.0  # between two looks at what has come
 MAX_BYTES = 16_000_000  # of samples that wait; further ones are not watched, which changes no share of those that are
@@ -32,6 +33,7 @@ class ServerWatch:
         self._watcher: Watcher | None = None
         self._sha256 = ""
         self._told = ""
+        self._lock = Lock()
 
     def see(self, model: ServedModel, pixels: NDArray[np.float32], predictions: list[Result]) -> None:
         """Remembers samples (n, *shape) and their answers until the next look."""
@@ -49,26 +51,31 @@ class ServerWatch:
             self._look()
 
     def _look(self) -> None:
-        """Adds what has come to the records; a record that cannot be written is told once."""
-        seen, self._waiting, self._bytes = self._waiting, [], 0
-        try:
-            for number, item in enumerate(seen):
-                watcher = self._watcher_of(item.model)
-                if watcher:
-                    watcher.see(item.pixels, item.predictions)
-                    watcher.keep()
-                is_last = number + 1 == len(seen) or seen[number + 1].model is not item.model
-                for alarm in watcher.save() if watcher and is_last else ():
-                    self._log(f"alarm: {alarm.sentence}; `inkflow monitor` shows more")
-        except InkflowError as error:
-            self._sha256, self._watcher = "", None
-            self._tell(str(error))
+        """Adds what has come to the records; what prevents it is told once, and does not end the server."""
+        with self._lock:  # the last look may come while one is under way
+            seen, self._waiting, self._bytes = self._waiting, [], 0
+            try:
+                self._add(seen)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the server answers on
+                self._sha256, self._watcher = "", None
+                self._tell(f"nothing is watched: {error}")
+
+    def _add(self, seen: list[_Seen]) -> None:
+        for number, item in enumerate(seen):
+            watcher = self._watcher_of(item.model)
+            if watcher:
+                watcher.see(item.pixels, item.predictions)
+                watcher.keep()
+            is_last = number + 1 == len(seen) or seen[number + 1].model is not item.model
+            for alarm in watcher.save() if watcher and is_last else ():
+                self._log(f"alarm: {alarm.sentence}; `inkflow monitor` shows more")
 
     def _watcher_of(self, model: ServedModel) -> Watcher | None:
         """Returns the watcher of the model; None for one without a reference, which is told."""
         if model.sha256 != self._sha256:
             self._sha256, self._watcher = model.sha256, None
-            registered = {name: value for name, value in model.identity.items() if name != "model_sha256"}
+            is_registered = model.version != UNREGISTERED
+            registered = {"model_version": model.version, "model_commit": model.commit} if is_registered else {}
             try:
                 self._watcher = watched(model.classifier, model.sha256, registered).watcher
             except InkflowError as error:

@@ -65,18 +65,25 @@ def bet(bets: Bets, comparison: Comparison, bounds: Floats, bins: NDArray[Any], 
     scores = np.array([test.scores for test in comparison.tests])
     gains = np.log1p(FRACTIONS * (scores[..., np.newaxis] / np.maximum(bounds, 1e-12)[:, np.newaxis, np.newaxis] - 1))
     wealth, run, seen, total, since = bets
-    for start in range(0, len(bins), BLOCK):
-        block = bins[start : start + BLOCK]
-        counts = np.bincount(block, minlength=scores.shape[1]).astype(np.float64)
-        gained = np.einsum("b,tbf->tf", counts, gains)
-        stake = prior(before + start + len(block)) - prior(before + start)
+    counts = _block_counts(bins, scores.shape[1])
+    sums = counts @ scores.T
+    for number, gained in enumerate(np.einsum("nb,tbf->ntf", counts, gains)):
+        start, size = number * BLOCK, min(BLOCK, len(bins) - number * BLOCK)
+        stake = prior(before + start + size) - prior(before + start)
         wealth = np.maximum(np.logaddexp(wealth, np.log(stake)) + gained, NOTHING)
         run = np.maximum(run + gained[:, RUN_FRACTION], 0)
         is_over = run <= 0
-        seen = np.where(is_over, 0, seen + len(block))
-        total = np.where(is_over, 0, total + scores @ counts)
+        seen = np.where(is_over, 0, seen + size)
+        total = np.where(is_over, 0, total + sums[number])
         since = np.where(is_over, moment, since)
     return Bets(wealth, run, seen, total, since)
+
+
+def _block_counts(bins: NDArray[Any], number: int) -> Floats:
+    """Returns how many images of each block are in each of `number` bins (blocks, number)."""
+    blocks = -(-len(bins) // BLOCK)
+    cells = np.arange(len(bins)) // BLOCK * number + bins
+    return np.bincount(cells, minlength=blocks * number).reshape(blocks, number).astype(np.float64)
 
 
 def prior(images: int) -> float:

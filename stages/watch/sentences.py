@@ -58,7 +58,7 @@ def median(edges: Sequence[float], counts: Sequence[float]) -> str:
 
 def _share_of(item: ComparisonRecord, number: int) -> tuple[str, str]:
     name = remove_controls(item.bins[number])
-    return f"{name} {_shares(item.reference)[number]:.1%}", f"{name} {_shares(item.recent)[number]:.1%}"
+    return f"{name}: {_shares(item.reference)[number]:.1%}", f"{name}: {_shares(item.recent)[number]:.1%}"
 
 
 def _shares(counts: Sequence[float]) -> list[float]:

@@ -80,6 +80,7 @@ def test_bins_hold_equal_counts() -> None:
         ({"statistics": {"ink": {"edges": [float("nan")], "counts": [2, 2]}}}, "not finite"),
         ({"statistics": [1]}, "not an object of counts"),
         ({"unsure": [9]}, "more unsure samples"),
+        ({"samples": 10**400, "classes": [10**400]}, "sum is not the number"),
     ],
 )
 def test_metadata_of_other_programs_are_refused(change: dict[str, object], problem: str) -> None:

@@ -124,7 +124,8 @@ def test_a_model_without_a_reference_is_told(work: Path) -> None:
     write_reader(work / "models/reader/model.onnx")
     with pytest.raises(DataError, match=NO_REFERENCE):
         open_watched()
-    for text, problem in (('{"samples": 1}', "not an object of counts"), ("[", "invalid reference")):
+    other = '{"samples": 2, "classes": [1, 1], "unsure": [], "crop": [0, 0, 0, 0], "statistics": {}}'
+    for text, problem in (('{"samples": 1}', "not an object of"), ("[", "invalid reference"), (other, "other classes")):
         write_watched_reader(work / "models/reader/model.onnx", reference={"inkflow.reference": text})
         with pytest.raises(DataError, match=problem):
             open_watched()
