@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from flows.cli.plan_table import print_table
+from flows.cli.plan import print_table
 from flows.cli.run_summary import RANKING, end_of_run
 from flows.cli.sweeps.table import NumberedDisplay, print_trials
 from flows.core.errors import GatesFailed
