@@ -93,6 +93,8 @@ def test_the_end_of_a_run(
     assert lines[0].startswith("test accuracy: model_0 99.01% (98.80% to 99.19%)")
     assert "trivial answer 11.35%" in " ".join(lines) and verdict[:30] in " ".join(lines)
     assert lines[-1] == "1 of 1 stages ran, in 2 min 3 s"
+    run.results.append(Result("prepare", Outcome.UNCHANGED))
+    assert end_of_run(run, 1.0, tmp_path)[-1] == "1 of 2 stages ran, 1 unchanged, in 1.0 s"
     run.errors[GATES] = GatesFailed(["a gate"])
     assert len(end_of_run(run, 1.0, tmp_path)) > 1
     run.errors["train"] = GatesFailed(["a stage"])
