@@ -2,6 +2,8 @@
 
 import io
 import json
+import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,9 @@ from flows.engine.run import GATES, Run
 from flows.engine.types import Outcome, Result
 from flows.experiments.grid import Combination
 from flows.experiments.trials import Trial
-from tests.support.terminal import Screen
+from tests.conftest import Toy
+from tests.support.root import ROOT
+from tests.support.terminal import Screen, run_on_terminal
 
 LONG = "evaluate@a_model_with_a_name_of_forty_characters_a"
 
@@ -175,3 +179,26 @@ def test_names_and_durations() -> None:
     assert [shortened("abcdefgh", width) for width in (8, 5, 3)] == ["abcdefgh", "ab…gh", "a…h"]
     texts = {4.21: "4.2 s", 59.97: "1 min 0 s", 123: "2 min 3 s", 3900: "1 h 5 min"}
     assert [duration(seconds) for seconds in texts] == list(texts.values())
+
+
+KILLED = """
+stages:
+  first: {cmd: cp in first, deps: [in], outs: [first]}
+  a_stage_with_a_long_name_that_does_not_fit_into_the_column_of_names_at_all:
+    {cmd: "echo epoch 6/61 loss 0.2; kill -9 $$", deps: [first], outs: [dead]}
+  later: {cmd: cp dead later, deps: [dead], outs: [later]}
+"""
+
+
+@pytest.mark.parametrize("environment", [{}, {"NO_COLOR": "1"}, {"TERM": "dumb"}], ids=str)
+def test_a_killed_stage_on_a_terminal(toy: Toy, environment: dict[str, str]) -> None:
+    """On 80 columns the screen has the signal, the epoch and the stage that does not run, whatever the terminal."""
+    toy.write({"dvc.yaml": KILLED, "in": "one\n"})
+    command = [sys.executable, "-m", "flows", "run", "--no-server"]
+    code, text = run_on_terminal(command, toy.folder, 80, {"PYTHONPATH": str(ROOT), **environment})
+    screen = Screen()
+    screen.write(text)
+    assert code == 1 and "killed by SIGKILL in epoch 7 of 61 (out of memory?)" in screen.text
+    assert "not run, since a_stage_with_a_long_name_that_does_not_fit" in screen.text
+    assert ("epoch 6/61" in text) == ("TERM" in environment)
+    assert not re.search(r"\x1b\[[\d;]*3[0-8][;m]", text) or not environment
