@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from flows.cli.output import print_json, shown
 from flows.core.gates import count_statuses, evaluate_gates, failed_gates, junit
@@ -54,7 +54,8 @@ def _evaluate_against(outputs: Path, root: Path, revision: str) -> dict[str, Any
 
 def print_gates(record: dict[str, Any], console: Console) -> None:
     """Prints the gate results as a table."""
-    table = Table("model", "gate", "result", "figures", box=None, pad_edge=False)
+    headings = [Column(name, overflow="fold") for name in ("model", "gate", "result", "figures")]
+    table = Table(*headings, box=None, pad_edge=False)
     for check in record["checks"]:
         result = shown(check["status"], COLOURS[check["status"]])
         table.add_row(shown(check["model"]), shown(check["gate"].replace("_", " ")), result, shown(check["sentence"]))

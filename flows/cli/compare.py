@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from flows.cli.output import open_page, print_json, shown
 from flows.core.params_edit import has_models, load_project_params
@@ -120,7 +120,8 @@ def _label(revision: str) -> str:
 def print_comparison(comparison: dict[str, Any], console: Console) -> None:
     """Prints the comparison as a table."""
     console.print(shown(comparison["headline"], "bold"))
-    table = Table("model", "old", "new", "difference", "95% interval", "p (Holm)", "verdict", box=None, pad_edge=False)
+    headings = ("model", "old", "new", "difference", "95% interval", "p (Holm)", "verdict")
+    table = Table(*(Column(name, overflow="fold") for name in headings), box=None, pad_edge=False)
     for row in comparison["models"]:
         verdict = shown(row["verdict"], COLOURS.get(row["verdict"], "dim"))
         figures = [f"{row[key]:.4f}" for key in ("old", "new")]

@@ -1,19 +1,23 @@
-"""`inkflow plan`: prints which stages would run, as a table or as JSON. Runs nothing."""
+"""`inkflow plan`: prints which stages would run, as a table or as JSON. Runs nothing.
+
+The table is readable on 80 columns and on wide ones, with few stages and with hundreds.
+"""
 
 import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from flows.cli.output import print_json
-from flows.cli.plan_table import print_table
+from flows.cli.output import print_json, shown
 from flows.cli.selection import selection
 from flows.core.own_data import check_own_data
 from flows.core.params_edit import load_project_params
 from flows.dvc_repo import remotes
 from flows.dvc_repo.repository import Repository
+from flows.engine.display.styles import BAD, DIM, GOOD, INFO, WARNING, duration, name_width, shortened
 from flows.engine.environment.grades import Difference
 from flows.engine.environment.stage_environment import notices
 from flows.engine.planning.plan import Decision, Verdict, plan
@@ -24,7 +28,20 @@ from flows.engine.resources import memory_text
 from flows.engine.timings import Timings
 from stages.base.errors import EXIT_DONE
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 EXIT_WORK_TO_DO = 3
+STYLES = {
+    Verdict.UNCHANGED: DIM,
+    Verdict.RESTORE: INFO,
+    Verdict.RECORD: INFO,
+    Verdict.MISSING: BAD,
+    Verdict.RUN: GOOD,
+    Verdict.MAY_RUN: WARNING,
+}
+MANY = 40  # rows from which on a terminal shows neighbours of a group with the same verdict as one row
+MIN_GROUP = 4  # of these
 
 
 def show_plan(arguments: argparse.Namespace) -> int:
@@ -74,3 +91,70 @@ def _row(decision: Decision, timings: Timings, policies: Policies, differences: 
         "memory": policy.memory,
         "mutex": list(policy.mutex),
     }
+
+
+def print_table(rows: Sequence[dict[str, Any]], notes: Sequence[str], console: "Console | None" = None) -> None:
+    """Prints the plan; one line if there is nothing to do. Names are shortened and rows grouped on a terminal alone."""
+    from rich.console import Console  # late: --json needs no table
+
+    console = console or Console()
+    if rows and all(row["verdict"] == Verdict.UNCHANGED for row in rows):
+        console.print(f"Nothing to do: all {len(rows)} stages are unchanged.", soft_wrap=True, highlight=False)
+    else:
+        lines = _grouped(rows) if console.is_terminal and len(rows) > MANY else list(rows)
+        console.print(_table(lines, console))
+        console.print(_summary(rows), soft_wrap=True, highlight=False)
+    for note in notes:
+        console.print(shown(f"note: {note}"), soft_wrap=True)
+
+
+def _table(rows: Sequence[dict[str, Any]], console: "Console") -> Any:
+    from rich.table import Table
+
+    width = name_width([row["stage"] for row in rows], console.width) if console.is_terminal else None
+    optional = [name for name in ("pool", "memory", "mutex") if any(row[name] for row in rows)]
+    table = Table(box=None, pad_edge=False)
+    for name in ("stage", "verdict", "expected", *optional):
+        table.add_column(name, overflow="fold", no_wrap=True)  # only the reasons are wrapped
+    table.add_column("why", overflow="fold")
+    for row in rows:
+        needs = {
+            "pool": row["pool"] or "here",
+            "memory": memory_text(row["memory"]) if row["memory"] else "",
+            "mutex": ", ".join(row["mutex"]),
+        }
+        name = row["stage"] if width is None else shortened(row["stage"], width)
+        verdict, why = shown(row["verdict"], STYLES[Verdict(row["verdict"])]), shown(", ".join(row["reasons"]))
+        expected = "unknown" if row["expected_s"] is None else duration(row["expected_s"]) if row["expected_s"] else ""
+        table.add_row(shown(name), verdict, expected, *(shown(needs[name]) for name in optional), why)
+    return table
+
+
+def _grouped(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns the rows with one for neighbours of the same group, verdict and needs: `train@* (97)`."""
+    lines: list[dict[str, Any]] = []
+    for (group, is_group, *_), members in groupby(rows, _key):
+        found = list(members)
+        if not is_group or len(found) < MIN_GROUP:
+            lines += found
+            continue
+        known = [row["expected_s"] for row in found]
+        reasons = found[0]["reasons"] if all(row["reasons"] == found[0]["reasons"] for row in found) else []
+        expected = None if None in known else sum(known)
+        lines.append(found[0] | {"stage": f"{group}@* ({len(found)})", "expected_s": expected, "reasons": reasons})
+    return lines
+
+
+def _key(row: dict[str, Any]) -> tuple[Any, ...]:
+    group, at, _ = row["stage"].partition("@")
+    return group, bool(at), row["verdict"], row["pool"], row["memory"], tuple(row["mutex"])
+
+
+def _summary(rows: Sequence[dict[str, Any]]) -> str:
+    counts = {verdict: sum(row["verdict"] == verdict for row in rows) for verdict in Verdict}
+    verdicts = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
+    known = sum(row["expected_s"] or 0.0 for row in rows)
+    unknown = any(row["expected_s"] is None for row in rows)
+    if not known:
+        return f"\n{verdicts}" + ("; no earlier runs here to estimate the time from" if unknown else "")
+    return f"\n{verdicts}; {'at least ' if unknown else ''}{duration(known)} of work, by earlier runs here"

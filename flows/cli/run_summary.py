@@ -9,6 +9,7 @@ from typing import Any
 
 from flows.engine.display.styles import duration
 from flows.engine.run import GATES, Run
+from flows.engine.types import Outcome
 from stages.base.shown_text import remove_controls
 
 RANKING = Path("reports/ranking.json")  # written by the stage `report`
@@ -18,7 +19,8 @@ MAX_LINES = 3  # of ranking and verdict; the gates, the counts and the results h
 
 def end_of_run(run: Run, seconds: float, root: Path = Path()) -> list[str]:
     """Returns the lines about what is best and how sure, if the report of this run is at hand, then the counts."""
-    counts = f"{run.summary}, in {duration(seconds)}"
+    unchanged = sum(result.outcome is Outcome.UNCHANGED for result in run.results)
+    counts = f"{run.summary}{f', {unchanged} unchanged' if unchanged else ''}, in {duration(seconds)}"
     is_reported = any(result.stage == REPORT for result in run.results) and not set(run.errors) - {GATES}
     if not (is_reported and run.params):
         return [counts]

@@ -14,6 +14,7 @@ from stages.samples.prepared import Part, TrainingData
 from stages.train.progress import Epoch
 
 MANY_TIMES = 1000.0  # above the scale of the loss: bad predictions have losses below it
+PERCENTAGES = ("mean_absolute_percentage_error",)
 REMEDY = "choose a smaller optimizer.learning_rate, or set optimizer.clipnorm"
 
 
@@ -21,7 +22,8 @@ class DivergenceWatch:
     """Compares the losses of one training with what a loss can be, and its metric with that of the trivial answer.
 
     A loss diverges when it is not finite, or more than MANY_TIMES its scale: 1 for classes, the variance of the values
-    for regressions (at least 1), the loss of the first epoch for an own loss.
+    for regressions (at least 1), the loss of the first epoch for an own loss and for percentages, which a target near 0
+    makes large.
     """
 
     def __init__(self, label: str, model: Model, data: TrainingData, history: Sequence[Epoch] = ()) -> None:
@@ -30,7 +32,7 @@ class DivergenceWatch:
         task, classes = task_of(model), data.prepared.classes
         held_out = data.validation if len(data.validation.labels) else data.train
         self._trivial = _trivial_metric(task, data.train, held_out, classes)
-        self._has_own_loss = is_code(model.loss)
+        self._has_own_scale = is_code(model.loss) or model.loss in PERCENTAGES
         self._bound = MANY_TIMES * _scale(task, data.train.labels, classes)
         for epoch in history[:1]:
             self._learn_scale(epoch)
@@ -67,7 +69,7 @@ class DivergenceWatch:
             )
 
     def _learn_scale(self, first: Epoch) -> None:
-        if self._has_own_loss:
+        if self._has_own_scale:
             self._bound = MANY_TIMES * max(1.0, abs(first.loss))
 
     def _diverges(self, epoch: Epoch) -> bool:

@@ -85,7 +85,7 @@ def main() -> int:
         (box / f"{digit}.png").write_bytes(encoded(scan(digit, 20 + digit), "PNG"))
     for name in ("empty-1.png", "empty-2.png", "empty-3.png"):
         (box / name).write_bytes(b"")
-    (box / "noise.png").write_bytes(encoded(draw(4).rotate(90), "PNG"))
+    (box / "sideways.png").write_bytes(encoded(draw(4).rotate(90), "PNG"))
     picture("predict", "inkflow predict cnn scans", screen_of(inkflow(folder, "predict", "cnn", "scans")))
     return 0
 

@@ -2,13 +2,15 @@
 
 import io
 import json
+import re
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from flows.cli.plan_table import print_table
+from flows.cli.plan import print_table
 from flows.cli.run_summary import RANKING, end_of_run
 from flows.cli.sweeps.table import NumberedDisplay, print_trials
 from flows.core.errors import GatesFailed
@@ -19,7 +21,9 @@ from flows.engine.run import GATES, Run
 from flows.engine.types import Outcome, Result
 from flows.experiments.grid import Combination
 from flows.experiments.trials import Trial
-from tests.support.terminal import Screen
+from tests.conftest import Toy
+from tests.support.root import ROOT
+from tests.support.terminal import Screen, run_on_terminal
 
 LONG = "evaluate@a_model_with_a_name_of_forty_characters_a"
 
@@ -93,6 +97,8 @@ def test_the_end_of_a_run(
     assert lines[0].startswith("test accuracy: model_0 99.01% (98.80% to 99.19%)")
     assert "trivial answer 11.35%" in " ".join(lines) and verdict[:30] in " ".join(lines)
     assert lines[-1] == "1 of 1 stages ran, in 2 min 3 s"
+    run.results.append(Result("prepare", Outcome.UNCHANGED))
+    assert end_of_run(run, 1.0, tmp_path)[-1] == "1 of 2 stages ran, 1 unchanged, in 1.0 s"
     run.errors[GATES] = GatesFailed(["a gate"])
     assert len(end_of_run(run, 1.0, tmp_path)) > 1
     run.errors["train"] = GatesFailed(["a stage"])
@@ -173,3 +179,26 @@ def test_names_and_durations() -> None:
     assert [shortened("abcdefgh", width) for width in (8, 5, 3)] == ["abcdefgh", "ab…gh", "a…h"]
     texts = {4.21: "4.2 s", 59.97: "1 min 0 s", 123: "2 min 3 s", 3900: "1 h 5 min"}
     assert [duration(seconds) for seconds in texts] == list(texts.values())
+
+
+KILLED = """
+stages:
+  first: {cmd: cp in first, deps: [in], outs: [first]}
+  a_stage_with_a_long_name_that_does_not_fit_into_the_column_of_names_at_all:
+    {cmd: "echo epoch 6/61 loss 0.2; kill -9 $$", deps: [first], outs: [dead]}
+  later: {cmd: cp dead later, deps: [dead], outs: [later]}
+"""
+
+
+@pytest.mark.parametrize("environment", [{}, {"NO_COLOR": "1"}, {"TERM": "dumb"}], ids=str)
+def test_a_killed_stage_on_a_terminal(toy: Toy, environment: dict[str, str]) -> None:
+    """On 80 columns the screen has the signal, the epoch and the stage that does not run, whatever the terminal."""
+    toy.write({"dvc.yaml": KILLED, "in": "one\n"})
+    command = [sys.executable, "-m", "flows", "run", "--no-server"]
+    code, text = run_on_terminal(command, toy.folder, 80, {"PYTHONPATH": str(ROOT), **environment})
+    screen = Screen()
+    screen.write(text)
+    assert code == 1 and "killed by SIGKILL in epoch 7 of 61 (out of memory?)" in screen.text
+    assert "not run, since a_stage_with_a_long_name_that_does_not_fit" in screen.text
+    assert ("epoch 6/61" in text) == ("TERM" in environment)
+    assert not re.search(r"\x1b\[[\d;]*3[0-8][;m]", text) or not environment

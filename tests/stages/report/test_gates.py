@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from flows.cli.main import main as inkflow
 from flows.core.errors import GatesFailed, ProgramFailed
 from flows.core.gates import enforce_gates, evaluate_gates
+from flows.dvc_repo.versions.artifacts import Artifact
+from flows.registry.judgement import judge
 from stages.base.errors import InvalidInput, ParamsError
 from stages.report import check_gates, report
 from stages.report.gates import format_beside
@@ -266,3 +268,15 @@ def test_missing_files_are_one_sentence(run: Run) -> None:
     with pytest.raises(ProgramFailed, match=r"predictions\.parquet: not found") as raised:
         evaluate_gates(run.root)
     assert raised.value.exit_code == 2
+
+
+def test_a_stand_in_is_not_promoted(run: Run) -> None:
+    """The registry does not take the gates of a stand-in, which are not judged, as passed."""
+    artifact = Artifact("cnn", "models/cnn/model.onnx", "train@cnn", "0" * 32, {})
+    assert judge(run.root, artifact, None).problems == ()
+    run.edit("data/raw/dataset.json", stand_in_for="mnist")
+    judgement = judge(run.root, artifact, None)
+    assert judgement.problems == (
+        "its gates are not judged: digits only stands in for mnist: the limits are not judged",
+    )
+    assert judgement.facts["Gates"].startswith("1 not judged, 1 passed")

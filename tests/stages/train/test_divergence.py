@@ -53,6 +53,18 @@ def test_recovery_is_no_failure(folders: Folders, task: str, capsys: pytest.Capt
             watch.check(Epoch(4, loss, bad, loss, bad))
 
 
+def test_percentages_have_the_scale_of_their_first_epoch(folders: Folders, capsys: pytest.CaptureFixture[str]) -> None:
+    """A loss of percentages is large where a target is near 0: only a rise above its first epoch diverges."""
+    model = make_model(task="regression", loss="mean_absolute_percentage_error", values=[1e-6, 1.0, 2.0, 3.0])
+    watch = DivergenceWatch("m", model, folders.data)
+    watch.epoch(Epoch(1, 5e8, 9.0, 5e8, 9.0))
+    watch.check(Epoch(1, 5e8, 9.0, 5e8, 9.0))
+    assert not capsys.readouterr().out
+    watch = DivergenceWatch("m", model, folders.data, [Epoch(1, 5e8, 9.0, 5e8, 9.0)])
+    with pytest.raises(InvalidInput, match="did not recover"):
+        watch.check(Epoch(2, 5e12, 9.0, 5e12, 9.0))
+
+
 def test_large_losses_are_short(capsys: pytest.CaptureFixture[str]) -> None:
     """The line of an epoch shows a large loss with its power of ten."""
     with ProgressReporter(3, 1) as progress:
