@@ -6,16 +6,28 @@ from uuid import UUID
 
 from prefect import get_client
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId, LogFilterLevel
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterId,
+    LogFilter,
+    LogFilterFlowRunId,
+    LogFilterLevel,
+    TaskRunFilter,
+    TaskRunFilterState,
+    TaskRunFilterStateType,
+)
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.sorting import LogSort
-from prefect.states import AwaitingRetry, Completed
+from prefect.states import AwaitingRetry, Completed, Crashed
 from pydantic import Field
 
 from flows.core.redaction import mask, mask_logs
 from flows.prefect_server.crashes import ERROR_LEVEL, GAVE_UP, crash_reason
 from flows.status.renewal import renews_status
 from flows.tasks.own_settings import own_flow
+from flows.tasks.run_name import name_run
+
+UNFINISHED = [StateType.PENDING, StateType.RUNNING]
 
 mask_logs()
 
@@ -34,6 +46,8 @@ def retry_crashed(run: str, tries: Annotated[int, Field(ge=1, le=100)] = 3) -> S
         flow_run = client.read_flow_run(identifier)
         if flow_run.state is None or not flow_run.state.is_crashed():
             return Completed(message=f"{flow_run.name} is no longer crashed")
+        name_run("retry", flow_run.name)
+        _end_tasks(client, identifier)
         # not `run_count`: a process that dies before its flow starts does not raise it
         crashes = sum(state.is_crashed() for state in client.read_flow_run_states(identifier))
         reason = _reason(client, flow_run)
@@ -47,6 +61,14 @@ def retry_crashed(run: str, tries: Annotated[int, Field(ge=1, le=100)] = 3) -> S
         state: State[Any] = AwaitingRetry(scheduled_time=datetime.now(UTC), message=message)
         client.set_flow_run_state(identifier, state)
     return Completed(message=f"{flow_run.name} is {message}")
+
+
+def _end_tasks(client: SyncPrefectClient, run: UUID) -> None:
+    """Mark the tasks that ran when the process of `run` ended as crashed: nobody else reports their end."""
+    unfinished = TaskRunFilter(state=TaskRunFilterState(type=TaskRunFilterStateType(any_=UNFINISHED)))
+    of_run = FlowRunFilter(id=FlowRunFilterId(any_=[run]))
+    for task in client.read_task_runs(flow_run_filter=of_run, task_run_filter=unfinished):
+        client.set_task_run_state(task.id, Crashed(message="the process of its flow run ended"), force=True)
 
 
 def _reason(client: SyncPrefectClient, flow_run: FlowRun) -> str:

@@ -2,14 +2,15 @@
 
 import logging
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
-from prefect import Flow, get_client
+from prefect import Flow, Task, get_client
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import LogCreate
-from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from prefect.states import Crashed, Pending
+from prefect.states import Completed, Crashed, Pending, Running
 
 from flows.prefect_server.crashes import GAVE_UP, crash_reason
 from flows.retry_crashed import retry_crashed
@@ -37,6 +38,22 @@ def test_run_whose_process_never_starts_its_flow_is_given_up(prefect_url: str) -
         ]
         names = [state.name for state in client.read_flow_run_states(run.id)]
         assert names.count("Crashed") == 3  # the name of the event that starts `retry-crashed`
+
+
+@pytest.mark.server
+def test_tasks_of_a_crashed_run_do_not_stay_running(prefect_url: str) -> None:
+    """A task that ran when the process ended is shown as crashed; one that had ended keeps its state."""
+    with temporary_settings({PREFECT_API_URL: prefect_url}), get_client(sync_client=True) as client:
+        deployment = client.create_deployment(client.create_flow(Flow(lambda: None, name="killed")), "killed")
+        run = client.create_flow_run_from_deployment(deployment)
+        states_before: dict[str, State[Any]] = {"prepare": Completed(name="Cached"), "train": Running()}
+        tasks = [
+            client.create_task_run(Task(lambda: None, name=name), run.id, name, name=name, state=state)
+            for name, state in states_before.items()
+        ]
+        crash_and_retry(client, run)
+        states = [client.read_task_run(task.id).state for task in tasks]
+        assert [state.name for state in states if state] == ["Cached", "Crashed"]
 
 
 def crash_and_retry(client: SyncPrefectClient, run: FlowRun) -> str:
