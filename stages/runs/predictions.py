@@ -62,7 +62,8 @@ def compare(new: Predictions | None, old: Predictions | None) -> dict[str, Any] 
     test = _test(new, old)
     verdict = "cannot tell" if test.p >= SIGNIFICANT else "better" if test.difference > 0 else "worse"
     figures = {"difference": test.difference, "low": test.interval.low, "high": test.interval.high, "p": test.p}
-    return {key: float(f"{value:.6g}") for key, value in figures.items()} | {"verdict": verdict}
+    unit = "value" if new.is_regression else "accuracy"
+    return {key: float(f"{value:.6g}") for key, value in figures.items()} | {"verdict": verdict, "unit": unit}
 
 
 def _test(new: Predictions, old: Predictions) -> PairedTest:

@@ -30,13 +30,14 @@ def model_scores(model: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _test_scores(test: Mapping[str, Any]) -> dict[str, Any] | None:
+    if (error := _finite(test.get("mae"))) is not None:
+        return {"mae": error}  # of a regression, whose errors are those of the nearest labels
     errors, samples = test.get("errors"), test.get("samples")
     if isinstance(errors, int) and isinstance(samples, int) and 0 <= errors <= samples and samples:
         interval = wilson_interval(errors, samples)
         ends = {"low": _rounded(interval.low), "high": _rounded(interval.high)}
         return {"errors": errors, "samples": samples, "rate": _rounded(errors / samples), **ends}
-    numbers = {key: value for key in ("mae", "loss") if (value := _finite(test.get(key))) is not None}
-    return numbers or None
+    return None
 
 
 def best_model(models: Mapping[str, Mapping[str, Any]], params: Mapping[str, Any]) -> str:

@@ -88,7 +88,8 @@ def _add_seconds(
             stage["cached"] = True  # made by an earlier run
         stage["state"] = "unchanged" if stage["cached"] else "ran" if stage["record"] else "recorded"
     locks = row["locks"].items()
-    is_restored = any(locks & (event.get("locks") or {}).items() for record in records for event in record["events"])
+    restored = [one for one in records if any(event.get("outcome") == "restored" for event in one["events"])]
+    is_restored = any(locks & (event.get("locks") or {}).items() for one in restored for event in one["events"])
     row["state"] = "ran" if row["record"] else "restored" if is_restored else "recorded"
     del row["locks"]
     known = [stage["seconds"] for stage in row["stages"] if stage["seconds"] is not None and not stage["cached"]]

@@ -104,15 +104,16 @@ const testScore = (model) => {
   const test = model?.test;
   if (!test) return null;
   if (test.rate !== undefined) return { value: test.rate, low: test.low, high: test.high, text: `${number(test.errors)} (${percent(test.rate)})` };
-  return test.mae === undefined ? null : { value: test.mae, text: number(test.mae) };
+  return { value: test.mae, text: number(test.mae) };
 };
 const validationScore = (model) => {
   const value = model?.loss ?? model?.mae;
   return value === undefined ? null : { value, text: number(value) };
 };
+const isClassifying = rows.some((row) => row.models[row.best]?.test?.rate !== undefined);
 const measures = hasModels
   ? [
-      { id: "test", label: "test errors", smaller: true, of: testScore },
+      { id: "test", label: isClassifying ? "test errors" : "test MAE", smaller: true, of: testScore },
       { id: "validation", label: "validation loss", smaller: true, of: validationScore },
       ...data.metrics.map(metric),
     ]

@@ -22,7 +22,7 @@ function openedSweep(sweep) {
   const box = el("div", { className: "chart" });
   const keys = sweep.keys;
   const draw = keys.length === 1 ? dots : keys.length === 2 ? heatMap : parallel;
-  const test = best.test ? `, on the test images ${best.test.text} errors` : "";
+  const test = best.test ? `, on the test images ${best.test.text} ${best.test.low === undefined ? "mean absolute error" : "errors"}` : "";
   const base = byId.get(sweep.base);
   const sentence = el("p", {}, el("strong", {}, best.name), ` has the ${hasModels || chooser?.smaller ? "lowest" : "highest"} ${objective()}, ${number(shownScore(best.score))}${model ? ` of ${model}` : ""}${test}.`, base ? el("span", { className: "fine" }, ` All ${values.length} are on ${label(base)}.`) : null);
   return el("div", { className: "opened" }, sentence, commandLine("Apply it", `dvc exp apply ${reference(best.row)}`), draw(box, keys, values));

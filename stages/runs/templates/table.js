@@ -48,7 +48,7 @@ function axisFor(list) {
   return { place, ticks: low === high ? [low] : [low, high] };
 }
 
-const tickText = (value) => (measure().id === "test" && hasModels && value <= 1 && rows.some((row) => row.models[row.best]?.test?.rate !== undefined) ? `${number(100 * value, 2)}%` : number(value, 2));
+const tickText = (value) => (measure().id === "test" && hasModels && value <= 1 && isClassifying ? `${number(100 * value, 2)}%` : number(value, 2));
 
 function dot(row, model) {
   const own = score(row, measure(), model);
@@ -79,7 +79,7 @@ function verdictCell(row, model) {
   const base = byId.get(state.base);
   if (row.id === state.base) return el("span", { className: "pin" }, "baseline");
   const test = againstBaseline(row, model);
-  if (test) return el("span", { title: `p ${test.p.toPrecision(2)}` }, `${hasClasses(row) ? points(test.difference) : number(test.difference)} `, verdictMark(test.verdict));
+  if (test) return el("span", { title: `p ${test.p.toPrecision(2)}` }, `${test.unit === "value" ? signed(test.difference) : points(test.difference)} `, verdictMark(test.verdict));
   const [own, other] = [score(row, measure(), model), base && score(base, measure(), model)];
   if (!own || !other) return el("span", { className: "none" }, "–");
   if (row.data !== base.data && row.dataset !== base.dataset) return el("span", { className: "fine" }, "other data");
@@ -88,6 +88,7 @@ function verdictCell(row, model) {
   return el("span", { className: "fine", title: "no paired test: predictions are not in DVC's cache" }, `${difference > 0 && own.low === undefined ? "+" : ""}${shown}`);
 }
 
+const signed = (value) => `${value > 0 ? "+" : ""}${number(value)}`;
 const hasClasses = (row) => row.models[row.best]?.test?.rate !== undefined;
 
 function gatesCell(row) {

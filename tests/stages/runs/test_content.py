@@ -54,6 +54,7 @@ def test_intervals_are_wilsons() -> None:
     )
     assert scores["low"] == pytest.approx(wilson_interval(10, 200).low, rel=1e-5) and "loss" not in scores
     assert "test" not in model_scores({"test": {"errors": 5, "samples": 0}})
+    assert model_scores({"test": {"errors": 5, "samples": 9, "mae": 0.5}})["test"] == {"mae": 0.5}
 
 
 def test_verdicts_are_paired_tests(content: dict[str, Any]) -> None:
