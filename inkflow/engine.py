@@ -157,14 +157,15 @@ class Project:
         """
         if jobs is not None and jobs < 1:
             raise InvalidInput(f"jobs: got {jobs}, expected a number of at least 1, or None for one per core")
-        with self._inside() as root, run_lock(root, lambda _: None, shared=not settings):
+        display = _EventDisplay(on_event or (lambda _: None))
+        with self._inside() as root, run_lock(root, display.note, shared=not settings):
             recover(root)
             edit = edit_params(settings or {}, root)
             check_own_data(edit.params, root)
             with written_params(edit, root):
                 options = Options(jobs, force, keep_going, pull=pull)
                 run = Run(targets, options, params=edit.params)
-                _complete(run, on_event)
+                _complete(run, display)
         if check and run.error is not None:
             raise run.error
         return RunResult(tuple(run.results), dict(run.errors), dict(run.not_run), run.summary)
@@ -221,9 +222,8 @@ class _EventDisplay(Display):
             self.error = error
 
 
-def _complete(run: Run, on_event: Callable[[Event], object] | None) -> None:
-    """Runs the stages of `run` in the current folder; raises the exception of `on_event`, if there was one."""
-    display = _EventDisplay(on_event or (lambda _: None))
+def _complete(run: Run, display: _EventDisplay) -> None:
+    """Runs the stages of `run` in the current folder; raises the exception of the function for events, if any."""
     repository = Repository(pull=run.options.pull, policies=load_policies(Path()))
     try:
         run.targets = repository.resolve(run.targets)

@@ -10,6 +10,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from mkdocs.config import load_config
 
+from tests.architecture.modules import dvc_stages
+from tests.docs.hooks import MERMAID
 from tests.docs.pictures import Flowchart, draw_flowchart, draw_sequence, parse_flowchart
 from tests.support.chromium import NEEDS_CHROMIUM, open_chromium
 from tests.support.root import ROOT
@@ -35,6 +37,13 @@ def pages(nav: Any) -> list[str]:
         return [nav]
     parts = nav.values() if isinstance(nav, dict) else nav
     return [page for part in parts for page in pages(part)]
+
+
+def top(path: Any) -> str:
+    """Returns the folder of an output or a dependency of dvc.yaml: models, evaluation, data/raw, data/prepared."""
+    name = path if isinstance(path, str) else next(iter(path))
+    parts = name.split("/")
+    return "/".join(parts[:2]) if parts[0] == "data" else parts[0]
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +108,18 @@ def test_the_site_works_from_a_folder(site: Path) -> None:
         own = [node for entry in serious for node in entry["nodes"] if "picture" in str(node["target"])]
         assert own == []
     assert problems == []
+
+
+def test_the_drawn_pipeline_is_that_of_dvc_yaml() -> None:
+    """The picture of the pipeline has the stages of dvc.yaml, and each of its edges is a dependency there."""
+    text = (ROOT / "docs" / "overview.md").read_text(encoding="utf-8")
+    chart = parse_flowchart(MERMAID.findall(text)[1])
+    stages = {name: re.split("[:@]", label)[0] for name, label in chart.labels.items()}
+    assert set(stages.values()) == set(dvc_stages())
+    for left, right, _ in chart.edges:
+        entry = dvc_stages()[stages[right]]
+        written = {top(output) for kind in ("outs", "metrics") for output in dvc_stages()[stages[left]].get(kind, [])}
+        assert written & {top(dependency) for dependency in entry["deps"]}, (left, right)
 
 
 def test_flowcharts_are_drawn_without_overlap() -> None:

@@ -140,6 +140,14 @@ def test_sdist_has_what_git_has(installation: Installation) -> None:
     assert names - made == set(tracked_files())
 
 
+def test_the_door_for_python_programs(installation: Installation, own_packages: Toy) -> None:
+    """`inkflow.engine` runs a project with packages `flows` and `stages` of its own, and imports no Prefect."""
+    program = "from inkflow.engine import Project; import sys; print(Project().run().ran, 'prefect' in sys.modules)"
+    done = installation.run("python", "-P", "-c", program, folder=own_packages.folder, PYTHONPATH=".")
+    assert all(name in done.stdout for name in OUTPUTS) and done.stdout.endswith("False\n")
+    assert imported(own_packages) == {"own flows, own stages"}
+
+
 def test_wheel_is_one_package(installation: Installation) -> None:
     """The wheel has nothing outside of `inkflow`, and there every file of `flows` and `stages` and the templates."""
     with zipfile.ZipFile(installation.wheel) as archive:
