@@ -14,6 +14,7 @@ from typing import Literal
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
+from stages.base.errors import exit_with
 from stages.predict.classifier import find_model
 from tests.stages.serve.test_serve_browser import SEVEN, SIZES, draw_with_mouse
 from tests.support.chromium import open_chromium
@@ -48,4 +49,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_with(main))

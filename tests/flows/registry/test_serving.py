@@ -2,8 +2,6 @@
 
 import signal
 import subprocess
-import threading
-from collections import Counter
 from pathlib import Path
 
 import httpx
@@ -15,52 +13,11 @@ from tests.conftest import Toy, wait_until
 from tests.stages.serve.test_serve import tensor
 from tests.support.model_server import following_server
 from tests.support.registered_reader import MODEL, commit_version, reader
+from tests.support.steady_load import REQUESTS, SteadyLoad
 
 __all__ = ["reader"]  # the fixture
 
-REQUESTS, CLIENTS = 2000, 8
 INFER = "/v2/models/reader/infer"
-
-
-class Load:
-    """Clients that ask until there were REQUESTS requests and `enough` says so; counts versions, and notes mistakes.
-
-    Each answer has to have the labels of the version that it names.
-    """
-
-    def __init__(self, client: httpx.Client, marks: dict[str, str]) -> None:
-        self._url, self._marks = client.base_url, marks
-        self.enough = threading.Event()
-        self.versions: Counter[str] = Counter()
-        self.wrong: list[str] = []
-        self._threads = [threading.Thread(target=self._ask, args=(number,)) for number in range(CLIENTS)]
-
-    def __enter__(self) -> "Load":
-        """Starts the clients."""
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Waits until they have asked enough."""
-        self.enough.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _ask(self, digit: int) -> None:
-        with httpx.Client(base_url=self._url, timeout=60, trust_env=False) as client:
-            while not self.enough.is_set() or self.versions.total() < REQUESTS:
-                try:
-                    answer = client.post(INFER, json=tensor([digit]))
-                    found = answer.json()
-                    version = str(found["model_version"])
-                    [label] = next(output["data"] for output in found["outputs"] if output["name"] == "label")
-                    if answer.status_code != 200 or label != f"{self._marks[version]} {digit}":
-                        self.wrong.append(answer.text[:200])
-                    self.versions[version] += 1
-                except (httpx.HTTPError, LookupError, ValueError) as error:
-                    self.wrong.append(repr(error))
-                    return
 
 
 def version(client: httpx.Client) -> str:
@@ -74,7 +31,7 @@ def test_the_stage_moves_while_two_thousand_requests_run(reader: Toy) -> None:
     with following_server(reader.folder, "reader@prod") as (client, _):
         assert version(client) == "v0.0.1"
         commit_version("two")
-        with Load(client, {"v0.0.1": "one", "v0.0.2": "two"}) as load:
+        with SteadyLoad(client, "reader", {"v0.0.1": "one", "v0.0.2": "two"}) as load:
             wait_until(lambda: load.versions["v0.0.1"] > 100 or bool(load.wrong), timeout_s=120)
             assert inkflow(["promote", "reader", "prod"]) == 0
             wait_until(lambda: load.versions["v0.0.2"] > 100 or bool(load.wrong), timeout_s=120)
