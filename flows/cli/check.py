@@ -11,11 +11,12 @@ from rich.table import Column, Table
 from flows.cli.output import print_json, shown
 from flows.core.gates import count_statuses, evaluate_gates, failed_gates, junit
 from flows.core.params_edit import require_models
+from flows.engine.display.styles import BAD, DIM, GOOD
 from flows.engine.output_backup import earlier_outputs
 from stages.base.errors import EXIT_DONE, EXIT_FAILED
 from stages.base.files import write_text
 
-COLOURS = {"passed": "green", "failed": "bold red", "not judged": "dim"}
+COLOURS = {"passed": GOOD, "failed": BAD, "not judged": DIM}
 
 
 def check(arguments: argparse.Namespace) -> int:

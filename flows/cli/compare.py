@@ -17,13 +17,14 @@ from flows.cli.output import open_page, print_json, shown
 from flows.core.params_edit import has_models, load_project_params
 from flows.core.project import make_state_folder
 from flows.core.stage_program import run_program
+from flows.engine.display.styles import BAD, DIM, GOOD
 from flows.engine.output_backup import earlier_outputs
 from flows.registry.address import revision
 from stages.base.errors import EXIT_DONE, InvalidInput
 
 OUT = Path(".inkflow/compare")
 WORKSPACE = "workspace"
-COLOURS = {"better": "green", "worse": "bold red"}
+COLOURS = {"better": GOOD, "worse": BAD}
 
 
 def show_comparison(arguments: argparse.Namespace) -> int:
@@ -123,7 +124,7 @@ def print_comparison(comparison: dict[str, Any], console: Console) -> None:
     headings = ("model", "old", "new", "difference", "95% interval", "p (Holm)", "verdict")
     table = Table(*(Column(name, overflow="fold") for name in headings), box=None, pad_edge=False)
     for row in comparison["models"]:
-        verdict = shown(row["verdict"], COLOURS.get(row["verdict"], "dim"))
+        verdict = shown(row["verdict"], COLOURS.get(row["verdict"], DIM))
         figures = [f"{row[key]:.4f}" for key in ("old", "new")]
         interval = f"{row['low']:+.4f} to {row['high']:+.4f}"
         table.add_row(
