@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.cli.output import open_page, print_json
-from flows.core.commit import describe, file_sha256, is_recorded
+from flows.core.commit import commit_date, describe, file_sha256, is_recorded
 from flows.core.params_edit import require_models
 from flows.core.project import make_state_folder
 from flows.core.stage_program import run_program
@@ -86,6 +86,7 @@ def machine_figures(root: Path) -> dict[str, Any]:
     version, machine = _version(root), _describe_machine(facts)
     return {
         "version": version,
+        "date": commit_date(root),
         "models": models,
         "note": f"One image and batches: median with ONNX Runtime on this machine ({machine}); "
         "fit: the last training of this model on this machine, if there was one.",

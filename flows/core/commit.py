@@ -25,6 +25,16 @@ def describe(root: Path) -> str:
     return f"{commit} with changes" if commit and changes else commit
 
 
+def commit_date(root: Path) -> str:
+    """Returns the date of the commit of the working tree, as 2026-11-28; an empty text where there is no commit."""
+    if not is_in_repository(root):
+        return ""
+    try:
+        return git_text(["log", "-1", "--format=%cs"], root).strip()
+    except GitFailed:
+        return ""
+
+
 def is_recorded(root: Path, output: Path) -> bool:
     """Returns True if the file `output` below `root` has the MD5 hash that dvc.lock records for it."""
     try:

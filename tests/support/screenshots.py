@@ -12,14 +12,14 @@ from tests.support.root import ROOT
 
 PAGE = ROOT / ".inkflow/report/index.html"
 CHROMIUM = "/usr/bin/chromium"
-# Width, colour scheme and first heading of each screenshot; None is the top of the page.
-SCREENSHOTS: dict[str, tuple[int, Literal["light", "dark"], str | None]] = {
-    "report": (1280, "light", None),
-    "report-dark": (1280, "dark", None),
-    "report-model": (1280, "light", "model-cnn"),
-    "report-phone": (390, "light", None),
+# Width, height, colour scheme and address of each screenshot; those with an address begin at the pane of details.
+SCREENSHOTS: dict[str, tuple[int, int, Literal["light", "dark"], str]] = {
+    "report": (1280, 800, "light", ""),
+    "report-dark": (1280, 800, "dark", ""),
+    "report-model": (1280, 900, "light", "#m=cnn&tab=mistakes"),
+    "report-two": (1280, 1000, "light", "#m=cnn,cnn_fast&tab=mistakes"),
+    "report-phone": (390, 844, "light", ""),
 }
-HEIGHT = 1180
 
 
 def main() -> int:
@@ -29,11 +29,12 @@ def main() -> int:
         return 2
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        for name, (width, colours, heading) in SCREENSHOTS.items():
-            page = browser.new_page(viewport={"width": width, "height": HEIGHT}, color_scheme=colours)
-            page.goto(PAGE.as_uri())
-            if heading:
-                page.locator(f"#{heading} > details").evaluate("part => { part.open = true; part.scrollIntoView() }")
+        for name, (width, height, colours, state) in SCREENSHOTS.items():
+            page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=colours)
+            page.goto(PAGE.as_uri() + state)
+            page.locator("figure.cost .vega-embed").wait_for()
+            if state:
+                page.locator("#details").evaluate("part => part.scrollIntoView()")
             page.screenshot(path=ROOT / "docs" / f"{name}.png")
             page.close()
         browser.close()

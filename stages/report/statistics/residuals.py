@@ -79,5 +79,5 @@ def shares_within(errors: npt.NDArray[Any], distances: tuple[float, ...] = (0.5,
 
 
 def _signed(value: float) -> str:
-    text = number(value)
+    text = number(float(f"{value:.3g}"))
     return text if value <= 0 else f"+{text}"

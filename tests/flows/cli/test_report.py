@@ -9,7 +9,7 @@ import pytest
 
 from flows.cli.main import main as inkflow
 from flows.cli.report import fill_page, machine_figures
-from flows.core.commit import describe, is_recorded
+from flows.core.commit import commit_date, describe, is_recorded
 from stages.base import timings
 from stages.base.errors import InvalidInput
 from stages.base.machine import processor_name
@@ -68,7 +68,10 @@ def test_results_of_another_commit_are_marked(tmp_path: Path) -> None:
     for command in (["init", "-q"], ["add", "params.yaml", "dvc.lock"], ["commit", "-qm", "one"]):
         subprocess.run([*git, *command], cwd=tmp_path, check=True)
     commit = describe(tmp_path)
-    assert machine_figures(tmp_path)["version"] == machine_figures(tmp_path)["facts"]["Commit"] == commit
+    figures = machine_figures(tmp_path)
+    assert figures["version"] == figures["facts"]["Commit"] == commit
+    shown = subprocess.check_output(["git", "show", "-s", "--format=%cs"], cwd=tmp_path, text=True)
+    assert figures["date"] == shown.strip()
     (tmp_path / "reports/index.html").write_text("<p>of another commit</p>")
     assert machine_figures(tmp_path)["facts"]["Commit"] == f"{commit}, not the results of this commit"
 
@@ -102,7 +105,7 @@ def test_unwritable_record_is_no_failure(tmp_path: Path) -> None:
 
 def test_dirty_mark(tmp_path: Path) -> None:
     """The commit is marked if tracked files differ from it; outside of git there is none."""
-    assert describe(tmp_path) == ""
+    assert describe(tmp_path) == commit_date(tmp_path) == ""
     git = ["git", "-c", "user.name=t", "-c", "user.email=t@t"]
     (tmp_path / "file").write_text("one")
     for command in (["init", "-q"], ["add", "file"], ["commit", "-qm", "one"]):

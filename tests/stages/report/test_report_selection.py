@@ -1,7 +1,9 @@
 """The first screen and the pane of details in a real browser: selection, comparison, threshold, keyboard and print."""
 
 import itertools
+import json
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -182,6 +184,26 @@ def test_print_has_the_leader_and_no_selection(browser: Browser, finished: Run) 
         assert page.locator(f"{hidden}:visible").count() == 0
     broken = "all => all.filter(n => new Set([...n.getClientRects()].map(r => r.y)).size > 1).length"
     assert page.locator("table.headline tbody th a, table.pairs tbody th").evaluate_all(broken) == 0
+
+
+def test_each_task_has_its_screen(browser: Browser, tmp_path: Path) -> None:
+    """A tab shows ranking and verdict of its task alone; models of two tasks are not compared; paper has the first."""
+    run, other = shaped_run(tmp_path / "run", 2, 10), shaped_run(tmp_path / "other", 1, 10, "regression")
+    for folder in ("models", "evaluation"):
+        shutil.copytree(other.root / folder / "model_00", run.root / folder / "values")
+    run.edit("models/values/training.json", model="values")
+    settings = {run_: json.loads((run_.root / "params.yaml").read_text())["models"] for run_ in (run, other)}
+    run.edit("params.yaml", models=settings[run] | {"values": settings[other]["model_00"]})
+    assert report.main(run.arguments()) == 0
+    page = opened(browser, run)
+    screens = [page.locator(f"#task-{number}") for number in (0, 1)]
+    assert page.locator(".tasks a").all_inner_texts() == ["10 classes (2)", "value (1)"]
+    assert screens[0].is_visible() and not screens[1].is_visible()
+    page.locator(".tasks a").nth(1).click()
+    assert screens[1].is_visible() and not screens[0].is_visible() and chosen(page) == ["values"]
+    assert chosen(opened(browser, run, "#m=values,model_00")) == ["values"]
+    page.emulate_media(media="print")
+    assert screens[0].is_visible() and not screens[1].is_visible()
 
 
 def test_threshold_redraws_the_matrix(browser: Browser, tmp_path: Path) -> None:

@@ -78,6 +78,8 @@ function costRows(group, kind) {
 async function drawCost(figure, kind) {
   const spec = structuredClone(lookup.groups[figure.dataset.group].cost), rows = costRows(figure.dataset.group, kind);
   const costs = rows.map((row) => row.cost), [title, unit] = COSTS[kind];
+  const missing = lookup.groups[figure.dataset.group].costs.map((row) => row.model).filter((name) => !rows.some((row) => row.model === name));
+  figure.nextElementSibling.textContent = missing.length ? `Not measured on this machine: ${missing.join(", ")}` : "";
   spec.encoding.x.title = unit ? `${title}, ${unit}` : title;
   const scale = Math.max(...costs) > 5 * Math.min(...costs) ? { type: "log" } : { type: "linear", zero: false };
   spec.encoding.x.scale = { ...scale, padding: 26, nice: false };
@@ -92,7 +94,7 @@ for (const figure of document.querySelectorAll("figure.cost")) {
   select.setAttribute("aria-label", "Cost");
   select.addEventListener("change", () => drawCost(figure, select.value));
   figure.parentElement.querySelector(".cost-head").append(select);
-  if (known.includes("fit")) select.value = "fit";
+  if (known.includes("fit") && costRows(figure.dataset.group, "fit").length === lookup.groups[figure.dataset.group].costs.length) select.value = "fit";
   drawCost(figure, select.value);
 }
 

@@ -74,6 +74,16 @@ for (const table of document.querySelectorAll("table.lookup")) {
   rove(table);
 }
 
+// Opens the cell with the most errors, where no cell is open yet.
+function openLargest(part) {
+  const output = part.querySelector(".cell-images");
+  if (!output || output.childElementCount) return;
+  const errors = [...part.querySelectorAll("table.lookup td:not(.diagonal) button.cell")];
+  const count = (button) => Number(button.querySelector(".images").textContent.replace(/,/g, ""));
+  const largest = errors.reduce((best, button) => (best && count(best) >= count(button) ? best : button), null);
+  largest?.click();
+}
+
 for (const figure of document.querySelectorAll(".heatmap")) {
   const model = lookup.models[figure.dataset.model], order = figure.dataset.order.split(" ").map(Number);
   const image = figure.querySelector("img"), output = figure.querySelector("output");

@@ -99,7 +99,10 @@ function show() {
   pane.querySelector(".curve-note").hidden = state.tab !== "learning";
   const panel = panels().find(({ hidden }) => !hidden);
   if (second) for (const figure of panel.querySelectorAll("figure[data-curve]")) drawCurves(figure, [first, second]);
-  else enliven(panel, first);
+  else {
+    enliven(panel, first);
+    openLargest(panel);
+  }
 }
 
 // The ranking: each name is a button, one stop of the tab key, with arrow keys between the rows.
@@ -224,7 +227,7 @@ function onlyRight(name, letter, right, wrong, total) {
     return element("li", {}, picture(index, alt), caption, element("span", { className: "detail" }, `#${index}`));
   });
   const more = items.length && items.length < images ? `, ${items.length} of them here` : "";
-  const title = element("h4", {}, "Only ", named(right, letter), ` is right: ${images.toLocaleString("en")} ${lookup.noun}${images === 1 ? "" : "s"}${more}`);
+  const title = element("h4", {}, "Only ", named(right, letter), ` ${model.names ? "is right" : "rounds to the right value"}: ${images.toLocaleString("en")} ${lookup.noun}${images === 1 ? "" : "s"}${more}`);
   return element("div", {}, title, element("ul", { className: "gallery" }, ...items));
 }
 
