@@ -134,7 +134,8 @@ def as_markdown(comparison: Comparison) -> str:
         head = "| model | before | retrained | difference | 95% interval | p (Holm) | verdict |"
         parts.append("\n".join([head, "|---|--:|--:|--:|--:|--:|---|", *rows]))
     if table:
-        parts += [f"{_cell(text)}." for text in (comparison.note, table["evidence"]) if text.rstrip(".")]
+        sentences = [text for text in (comparison.note, table["evidence"]) if text.rstrip(".")]
+        parts += [f"{text[0].upper()}{_cell(text)[1:]}." for text in sentences]
     if comparison.gates:
         parts.append(f"### Gates: {_cell(comparison.gates_line)}")
         cells = (("model", "gate", "status", "sentence"), *_gate_rows(comparison.gates))

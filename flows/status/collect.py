@@ -17,7 +17,8 @@ from flows.status.server_sections import (
     workers_section,
 )
 
-# In the order of the page. A section that is None is absent: the project has nothing of that kind.
+# In the order of the page; a further subject is one more line. A section that is None is absent: the project has
+# nothing of that kind.
 SECTIONS: tuple[Callable[[Path, ServerFacts, datetime, timedelta], Section | None], ...] = (
     lambda _, server, now, max_age: nightly_section(server, now, max_age),
     lambda _, server, now, __: failed_section(server, now),

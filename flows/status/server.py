@@ -21,7 +21,7 @@ from flows.prefect_server.server_check import configured_url, login_options
 from stages.base.files import write_text
 
 KEPT = Path(".inkflow/status.json")
-ANSWER_S = 1.5  # for the first answer: a server that is away is told at once
+ANSWER_S = 1.5  # for the first answer to a person: a server that is away is told at once
 REST_S = 20.0  # for all others: a server that answers may be busy
 MAX_DEPLOYMENTS = 20
 LIMIT = 200  # of Prefect, for one request
@@ -72,7 +72,7 @@ def read_server(root: Path, own_run: Json | None = None) -> ServerFacts:
     if url is None:
         return _kept(root, None, "no server: PREFECT_API_URL is not set, `inkflow up` does not run here")
     try:
-        with _client(root, url) as client:
+        with _client(root, url, ANSWER_S if own_run is None else REST_S) as client:
             answers = _ask(client, own_run)
     except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         reason = " ".join(str(error).split("\n")[0].split()) or type(error).__name__
@@ -94,13 +94,13 @@ def find_url(root: Path) -> str | None:
     return None
 
 
-def _client(root: Path, url: str) -> httpx.Client:
+def _client(root: Path, url: str, timeout_s: float) -> httpx.Client:
     options = login_options(url)
     password = find_password(root, url)
     if password and "auth" not in options:
         name, _, secret = password.partition(":")
         options["auth"] = (name, secret)
-    return httpx.Client(base_url=url, timeout=ANSWER_S, trust_env=not is_loopback(url), **options)
+    return httpx.Client(base_url=url, timeout=timeout_s, trust_env=not is_loopback(url), **options)
 
 
 def _kept(root: Path, url: str | None, problem: str) -> ServerFacts:

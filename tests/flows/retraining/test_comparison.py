@@ -1,0 +1,25 @@
+"""The comparison of a retraining, as lines, as Markdown, and as checks."""
+
+from flows.retraining.comparison import Comparison, as_lines, as_markdown, checks, compare_with_commit
+from tests.conftest import Toy
+
+
+def test_what_cannot_be_compared(toy: Toy) -> None:
+    """A project without models is not compared, and the text says why; nothing is an error."""
+    comparison = compare_with_commit(toy.folder, "HEAD")
+    assert comparison.headline.startswith("not compared: this project has no models") and checks(comparison) == []
+    assert as_lines(comparison) == [f"Models: {comparison.headline}"]
+
+
+def test_gates_become_checks() -> None:
+    """Each kind of gate is one check over all models: failed with the first failure, or passed, or not judged."""
+    results = [("a", "lower", "passed"), ("b", "lower", "failed"), ("a", "gap", "not judged"), ("a", "ece", "passed")]
+    keys = ("model", "gate", "status")
+    listed = [dict(zip(keys, item, strict=True)) | {"sentence": f"{item[0]} | <why>"} for item in results]
+    comparison = Comparison(None, "no", {"passed": False, "note": None, "models": {}, "checks": listed})
+    assert [(check.name, check.passed, check.sentence) for check in checks(comparison)] == [
+        ("inkflow/lower", False, "1 of 2 models failed: b: b | <why>"),
+        ("inkflow/gap", True, "not judged: a | <why>"),
+        ("inkflow/ece", True, "1 of 1 models passed"),
+    ]
+    assert "| b | lower | failed | b \\| &lt;why> |" in as_markdown(comparison)
