@@ -48,7 +48,7 @@ def _add_scores(row: Row, params: Mapping[str, Any]) -> None:
     """Replaces the scores of the models by those for the page, and adds the best one and the data's digest."""
     files = {name: {k: m[k] for k in ("predictions", "history") if k in m} for name, m in row["models"].items()}
     row["models"] = {name: model_scores(model) | files[name] for name, model in row["models"].items()}
-    row["best"] = best_model(row["models"], params)
+    row["best"] = best_model(row["models"], params) or (row["chosen"] if row["chosen"] in row["models"] else "")
     row["data"] = row["data"].get(DATASET) or "".join(f"{path}={row['data'][path]} " for path in sorted(row["data"]))
 
 

@@ -70,6 +70,7 @@ def _row(revision: Revision, version: Version, base: str, before: Version | None
         "data": version.data,
         "metrics": version.metrics,
         "models": version.models,
+        "chosen": version.chosen,
         "gates": version.gates,
         "locks": version.locks,
         "stages": _stages(version.stages, before.stages if before else {}),

@@ -132,6 +132,7 @@ def _failed_row(record: Record, spans: Mapping[str, Any], rows: Sequence[Row], h
         "data": {},
         "metrics": {},
         "models": {},
+        "chosen": "",
         "gates": None,
         "stages": stages,
         "record": record["id"],

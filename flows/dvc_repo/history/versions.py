@@ -46,6 +46,7 @@ class Version:
     params: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     models: dict[str, dict[str, Any]] = field(default_factory=dict)
+    chosen: str = ""  # the best model, as the summary in Git names it
     gates: dict[str, Any] | None = None
     dataset: str = ""
     data: dict[str, str] = field(default_factory=dict)  # hashes of the data that no stage makes, or of our data set
@@ -138,6 +139,7 @@ def add_scores(version: Version, read: Read, cached: CachedFile, files: Sequence
     others = [path for path in files if not (VALIDATION.fullmatch(path) or EVALUATION.fullmatch(path))]
     if len(others) < len(files):
         others = [path for path in others if path != SUMMARY]
+    summary: dict[str, Any] = {}
     for path in files:
         digest = hashes.get(path, "")
         content = read(path)
@@ -161,10 +163,25 @@ def add_scores(version: Version, read: Read, cached: CachedFile, files: Sequence
             }
         elif test:
             version.models.setdefault(test[1], {})["test"] = numbers
-        elif path in others:
+        elif path not in others:
+            summary = values
+        else:
             version.metrics |= {f"{path}:{key}" if len(others) > 1 else key: value for key, value in numbers.items()}
+    _add_summary(version, summary)
     _add_model_files(version, hashes, cached)
     version.gates = _gates(_cached_bytes(cached, hashes.get(GATES, "")))
+
+
+def _add_summary(version: Version, summary: Mapping[str, Any]) -> None:
+    """Adds validation scores, or the name of the best model, from the summary in Git where DVC's cache has none."""
+    for key, value in summary.items():
+        name, _, score = key.rpartition(".validation_")
+        if name in version.models and "validation" not in version.models[name] and isinstance(value, int | float):
+            version.models[name].setdefault("summary", {})[score] = value
+    for model in version.models.values():
+        if "summary" in model:
+            model["validation"] = model.pop("summary")
+    version.chosen = str(summary.get("best") or "")
 
 
 def _add_model_files(version: Version, hashes: Mapping[str, str], cached: CachedFile) -> None:

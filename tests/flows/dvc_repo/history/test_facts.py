@@ -1,6 +1,8 @@
 """The facts about all versions of a project: commits, branches, tags, experiments, and what is broken among them."""
 
+import hashlib
 import json
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -183,6 +185,32 @@ def test_workspace_is_a_row_if_it_differs(other: Toy) -> None:
     facts = read_facts(other.folder)
     assert [item["name"] for item in facts["versions"]][-1] == "workspace"
     assert list(facts["versions"][-1]["changed"].values()) == [[3, 4]]
+
+
+@pytest.mark.parametrize(
+    ("summary", "expected"),
+    [
+        ({"cnn": {"validation_loss": 0.1}}, ({"loss": 0.1}, "")),
+        ({"best": "cnn", "validation_loss": 0.1}, (None, "cnn")),
+    ],
+)
+def test_scores_in_git_where_the_cache_is_empty(
+    tmp_path: Path, summary: dict[str, Any], expected: tuple[dict[str, float] | None, str]
+) -> None:
+    """A clone without DVC's cache knows the validation scores, or the best model, from the summary in Git."""
+    report = json.dumps(summary).encode()
+    project = ManyVersions(tmp_path, samples=50)
+    project.commit(Point(FIRST.models, extra={"reports/metrics.json": report}), "first")
+    project.finish()
+    text = (tmp_path / "dvc.lock").read_text()
+    digest = hashlib.md5(report, usedforsecurity=False).hexdigest()
+    (tmp_path / "dvc.lock").write_text(
+        f"{text}    - path: reports/metrics.json\n      hash: md5\n      md5: {digest}\n"
+    )
+    shutil.rmtree(tmp_path / ".dvc/cache")
+    found = read_facts(tmp_path)["versions"][-1]
+    assert (found["models"]["cnn"].get("validation"), found["chosen"]) == expected
+    assert found["models"]["cnn"]["test"]["samples"] == 50
 
 
 def test_resolves_names_of_versions(project: Path, facts: dict[str, Any]) -> None:
