@@ -72,7 +72,7 @@ def test_every_command_of_the_tutorial(home: Path) -> None:
         "Nothing to do: all 16 stages are unchanged.",
         "4 of 16 stages ran",
         "0 of 16 stages ran, 4 restored",
-        "480 training and 120 test images",
+        "1,200 training and 300 test images",
         "nothing was written (--dry-run)",
         "use it: inkflow run --dataset letters",
         "16 of 16 stages ran",
@@ -92,6 +92,6 @@ def test_the_commands_that_train_nothing(home: Path) -> None:
     setup, data = shell_blocks(PAGE)[0], [block for block in shell_blocks(PAGE) if "data add" in block]
     add = data[1].splitlines()[0]
     printed = run("\n".join([setup, data[0], add, "inkflow plan prepare"]), home)
-    assert "480 training and 120 test images, 28 x 28, grey" in printed
+    assert "1,200 training and 300 test images, 28 x 28, grey" in printed
     assert "use it: inkflow run --dataset letters" in printed
     assert (home / "inkflow" / "letters.png").is_file() and (home / "inkflow" / "data/own/letters.npz").is_file()
