@@ -64,7 +64,7 @@ def test_summary_table_link_and_plot_reach_the_server(
     assert "[!WARNING]" in summary and "[!WARNING]" not in rest[1]
     assert rest[1].endswith(summary.rpartition("[!WARNING]")[2])
     rows = json.loads(latest["inkflow-models"]["data"])
-    assert {row["model"] for row in rows} == {"dense", "cnn"}
+    assert {row["model"] for row in rows} == {"dense", "cnn", "trivial answer"}
     page = finished.out / "index.html"
     assert (
         latest["inkflow-report"]["data"] == f"[`{page}`]({page.as_uri()})"
@@ -79,7 +79,8 @@ def test_table_of_values(tmp_path: Path) -> None:
     run = shaped_run(tmp_path, 2, 10, "regression")
     assert report.main(run.arguments()) == 0
     best = pd.read_csv(run.out / "metrics.csv").iloc[0]
-    (row, _) = metrics_table(tmp_path)
+    (row, _, trivial) = metrics_table(tmp_path)
+    assert trivial["model"] == "trivial answer"
     names = ("mean_absolute_error_low", "mean_absolute_error_high", "root_mean_squared_error", "r2")
     shown = [float(row[name]) for name in ("error from", "error to", "root mean square", "R²")]
     assert shown == pytest.approx([best[name] for name in names], rel=1e-5)
