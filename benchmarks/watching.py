@@ -17,8 +17,9 @@ from PIL import Image, ImageFilter
 from benchmarks import common
 from benchmarks.support.measure import NO_TARGET
 from stages.model.reference import CONFIDENCE, Distribution, Reference
-from stages.predict.classifier import Classifier, Prediction, open_classifier
+from stages.predict.classifier import Classifier, open_classifier
 from stages.predict.image_arrays import Images
+from stages.predict.results import Prediction
 from stages.predict.watcher import answers_of, compared, reference_of
 from stages.samples.image_statistics import STATISTICS
 from stages.train.doubt.reference import distribution
@@ -50,7 +51,7 @@ class Watched(NamedTuple):
         parts = []
         for start in range(0, len(pixels), 256):
             part = pixels[start : start + 256]
-            answers = [Prediction("", *fields) for fields in self.classifier.answers(part)]
+            answers = [one for one in self.classifier.answers(part) if isinstance(one, Prediction)]
             parts.append(observe(self.compared, self.reference, part, answers_of(answers)))
         return np.concatenate(parts)
 
