@@ -3,13 +3,16 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from playwright.sync_api import Browser, expect
 
 from flows.cli.main import main as inkflow
+from flows.core.alarms import standing_alarms
 from flows.registry.address import model_folder
 from stages.base.errors import InkflowError
 from stages.predict import score
@@ -19,7 +22,7 @@ from tests.project.test_mnist import MIRROR
 from tests.stages.serve.test_serve_browser import SEVEN, draw_with_mouse
 from tests.support.chromium import NEEDS_CHROMIUM, open_chromium
 from tests.support.model_server import following_server
-from tests.support.pictures import draw, encoded
+from tests.support.pictures import draw, encoded, template
 from tests.support.registered_reader import git
 from tests.support.steady_load import REQUESTS, SteadyLoad
 
@@ -82,6 +85,20 @@ def score_a_folder(folder: Path) -> list[dict[str, object]]:
     return rows
 
 
+def break_the_data(client: httpx.Client) -> None:
+    """Has the server classify digits with inverted brightness, as pixels."""
+    pixels = 255 - np.stack([template(number % 10) for number in range(100)])
+    data = {"name": "image", "datatype": "FP32", "shape": list(pixels.shape), "data": pixels.reshape(-1).tolist()}
+    assert client.post("/v2/models/cnn/infer", json={"inputs": [data]}).status_code == 200
+
+
+def status(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    """What `inkflow status --json` prints while something needs a person."""
+    assert inkflow(["status", "--json"]) == 3
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return found
+
+
 def test_from_training_to_rollback(
     project: Project,
     browser: Browser,
@@ -105,7 +122,14 @@ def test_from_training_to_rollback(
         assert {row["model_version"] for row in rows} == {"v0.0.1"} and len(rows) == 10
         assert {row["model_commit"] for row in rows} == {first}
 
-        # ---- watching: data that differ from those of the training raise an alarm ----
+        break_the_data(client)
+        wait_until(lambda: bool(standing_alarms(project.folder)), timeout_s=120)
+        capsys.readouterr()
+        assert inkflow(["monitor", "cnn@prod"]) == 3
+        assert "ink" in capsys.readouterr().out
+        assert any("cnn" in need["what"] for need in status(capsys)["needs"])
+        assert inkflow(["monitor", "cnn@prod", "--reset", "the scanner was set to negatives"]) == 0
+        assert standing_alarms(project.folder) == []
 
         train(project, 1, "worse")
         with pytest.raises(InkflowError, match=r"cnn is not promoted to prod: .*worse than v0\.0\.1"):
