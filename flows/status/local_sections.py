@@ -68,7 +68,8 @@ def alarms_section(root: Path, now: datetime) -> Section | None:
         name = f"{alarm.model} {alarm.version}".rstrip()
         ago = duration((now - datetime.fromisoformat(alarm.since)).total_seconds())
         lines.append(f"{name}: {alarm.statistic}, {ago} ago")
-        needs.append(Need(f"{name}: {alarm.sentence}", f"look at what it gets: `inkflow monitor {alarm.model}`"))
+        command = f"inkflow monitor {alarm.model_sha256[:12]}"  # the name may be that of another model by now
+        needs.append(Need(f"{name}: {alarm.sentence}", f"look at what it gets: `{command}`"))
     return Section("alarms", tuple(lines or ["none"]), [alarm._asdict() for alarm in alarms], tuple(needs))
 
 

@@ -10,10 +10,10 @@ the training recorded of its validation images, and the evidence that they diffe
 MODEL is a name, a folder, a registered model such as cnn@prod, or the first digits of the model's SHA-256; without it,
 all watched models are shown. An alarm stands until a person decides about it:
 
-  --acknowledge  the new source is in order: what was seen since the change is expected from now on
+  --acknowledge  the new source is in order: what its next 500 images show is expected from then on
   --reset        the source was repaired: forget what was seen, and compare with the training again
 """
-EPILOG = """exit codes: 0: no alarm stands; 3: one does; 2: unknown model, nothing seen yet, or no reference
+EPILOG = """exit codes: 0: no alarm stands; 3: one does; 2: unknown model, nothing seen, no reference, or a damaged record
 """
 
 

@@ -6,7 +6,7 @@ from rich.text import Text
 
 from stages.base.shown_text import remove_controls
 from stages.watch.record import Record
-from stages.watch.sentences import title, values
+from stages.watch.sentences import acknowledged, title, values
 
 SHOWN_DECISIONS = 3
 
@@ -41,6 +41,8 @@ def print_record(record: Record, console: Console | None = None) -> None:
     console.print(table)
     for alarm in record.alarms:
         console.print(Text(f"alarm: {remove_controls(alarm.sentence)} (began about {_day(alarm.began)})", "red"))
+    for sentence in (one for item in record.comparisons for one in acknowledged(item)):
+        console.print(Text(f"acknowledged: {sentence}", "dim"))
     for decision in record.decisions[-SHOWN_DECISIONS:]:
         who = remove_controls(f"{decision.who}: {decision.reason}")
         console.print(Text(f"{decision.action} of {len(decision.alarms)} alarms, {_day(decision.when)}, {who}", "dim"))

@@ -3,8 +3,8 @@
 - Of a whole distribution: the inequality of Dvoretzky, Kiefer and Wolfowitz, with the constant of Massart (The tight
   constant in the Dvoretzky-Kiefer-Wolfowitz inequality, 1990).
 - Of one share: Chernoff's bound (A measure of asymptotic efficiency for tests of a hypothesis based on the sum of
-  observations, 1952), whose exponent is the Kullback-Leibler divergence.
-- Of a mean of numbers from 0 to 1: Hoeffding's inequality (1963).
+  observations, 1952), whose exponent is the Kullback-Leibler divergence. Hoeffding (Probability inequalities for sums
+  of bounded random variables, 1963, theorem 1) showed that it holds for a mean of numbers from 0 to 1 as well.
 
 All hold for any number of samples.
 """
@@ -19,14 +19,12 @@ def distribution_distance(samples: int, risk: float) -> float:
     return math.sqrt(math.log(2 / risk) / (2 * samples))
 
 
-def mean_distance(samples: float, risk: float) -> float:
-    """Returns by how much the true mean is above that of `samples` numbers from 0 to 1 at most, but for the `risk`."""
-    return math.sqrt(math.log(1 / risk) / (2 * samples)) if samples else 1.0
+def largest_share(count: float, samples: int, risk: float) -> float:
+    """Returns the largest true share with which `count` of `samples` are not less likely than the `risk`.
 
-
-def largest_share(count: int, samples: int, risk: float) -> float:
-    """Returns the largest true share with which `count` of `samples` are not less likely than the `risk`."""
-    seen, limit = count / samples, math.log(1 / risk) / samples
+    For numbers from 0 to 1 whose sum is `count`, it is the largest true mean.
+    """
+    seen, limit = min(count / samples, 1.0), math.log(1 / risk) / samples
     low, high = seen, 1.0
     for _ in range(STEPS):
         middle = (low + high) / 2

@@ -19,14 +19,25 @@ from stages.base.files import read_json, write_text
 FOLDER = Path(".inkflow/watch")  # of the project
 REMEDY = "move the file away: the watch then begins anew"
 IGNORE = "*\n"
+MEASURED_IMAGES = 500  # after an acknowledgement: they show what is expected from then on
 
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+class Measurement(_Part):
+    """The images since an acknowledgement, up to MEASURED_IMAGES, and the sum of their scores."""
+
+    images: int = 0
+    total: float = 0.0
+
+
 class TestRecord(_Part):
-    """One test: its bets (see `evidence.Bets`), and the bound that a person accepted in place of the reference's."""
+    """One test: its bets (see `evidence.Bets`), and the bound that a person accepted in place of the reference's.
+
+    While an acknowledged change is measured, the test raises no alarm.
+    """
 
     label: str
     wealth: list[float]
@@ -35,6 +46,7 @@ class TestRecord(_Part):
     total: float
     since: str
     accepted: float | None = None
+    measuring: Measurement | None = None
 
 
 class ComparisonRecord(_Part):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from stages.base.shown_text import remove_controls
 from stages.watch.comparisons import CLASSES, TITLES, UNSURE
-from stages.watch.record import ComparisonRecord
+from stages.watch.record import MEASURED_IMAGES, ComparisonRecord
 
 
 def title(name: str) -> str:
@@ -33,13 +33,37 @@ def change(item: ComparisonRecord, test: int) -> str:
     if item.name == CLASSES:
         number, is_less = divmod(test, 2)
         share, known = 1 - seen if is_less else seen, _shares(item.reference)[number]
-        return f"class {label}: {share:.1%} of the answers, expected {known:.1%}"
+        return f"class {label}: {share:.1%} of the answers, {_accepted(item, test) or f'expected {known:.1%}'}"
     if item.name == UNSURE:
-        return f"more unsure answers: {seen:.1%}, expected {_shares(item.reference)[1]:.1%}"
+        known = _shares(item.reference)[1]
+        return f"more unsure answers: {seen:.1%}, {_accepted(item, test) or f'expected {known:.1%}'}"
     if test > 1:
         return f"{title(item.name)}: values are more at both ends of what the validation images had"
     rank = seen if test == 0 else 1 - seen
-    return f"{title(item.name)} is {label}: on average above {rank:.0%} of the validation images, expected 50%"
+    expected = _accepted(item, test) or "expected 50%"
+    return f"{title(item.name)} is {label}: on average above {rank:.0%} of the validation images, {expected}"
+
+
+def acknowledged(item: ComparisonRecord) -> list[str]:
+    """Returns a sentence for each test whose change a person has acknowledged."""
+    found = []
+    for number, test in enumerate(item.tests):
+        name = f"{title(item.name)}, {remove_controls(test.label)}"
+        if test.measuring:
+            found.append(f"{name}: {test.measuring.images} of {MEASURED_IMAGES} images are measured, then it is tested")
+        elif test.accepted is not None:
+            found.append(f"{name}: {_accepted(item, number)}")
+    return found
+
+
+def _accepted(item: ComparisonRecord, test: int) -> str:
+    """Returns what is expected since an acknowledgement; nothing if there was none."""
+    if (bound := item.tests[test].accepted) is None:
+        return ""
+    if item.name not in (CLASSES, UNSURE) and test > 1:
+        return "expected as far at the ends as was acknowledged"
+    is_less = test % 2 == 1  # of classes and numbers, every second test
+    return f"acknowledged is {'at least' if is_less else 'at most'} {1 - bound if is_less else bound:.1%}"
 
 
 def median(edges: Sequence[float], counts: Sequence[float]) -> str:

@@ -1,16 +1,25 @@
 """Adds what was seen to a record: bets, recent counts, history, and new alarms. Reads and writes no file."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.watch.bounds import mean_distance
+from stages.watch.bounds import largest_share
 from stages.watch.comparisons import REFERENCE_RISK, Comparison, stream_limit
 from stages.watch.evidence import Bets, bet, evidence, evidence_of_tests, no_bets
-from stages.watch.record import Alarm, ComparisonRecord, Decision, Point, Record, TestRecord
+from stages.watch.record import (
+    MEASURED_IMAGES,
+    Alarm,
+    ComparisonRecord,
+    Decision,
+    Measurement,
+    Point,
+    Record,
+    TestRecord,
+)
 from stages.watch.sentences import change
 
 RECENT_IMAGES = 300.0  # after so many images, the weight of one is 1 / e
@@ -31,6 +40,9 @@ def update(record: Record, compared: Sequence[Comparison], bins: NDArray[Any], n
     """
     if not len(bins):
         return []
+    rest = [MEASURED_IMAGES - test.measuring.images for test in _tests(record) if test.measuring]
+    if 0 < (start := min(rest, default=0)) < len(bins):  # a measurement ends in between
+        return update(record, compared, bins[:start], now) + update(record, compared, bins[start:], now)
     earlier = {item.name: item for item in record.comparisons}
     record.comparisons = [
         _updated(earlier.get(item.name), item, bins[:, number], record.images, now, len(compared))
@@ -52,18 +64,17 @@ def update(record: Record, compared: Sequence[Comparison], bins: NDArray[Any], n
 
 
 def acknowledge(record: Record, reason: str, who: str, now: str) -> int:
-    """Accepts what was seen since the change as expected, ends all alarms, and returns the number of accepted tests.
+    """Accepts the change, ends all alarms, and returns the number of accepted tests.
 
-    Each test with evidence gets the mean since the change as its bound, plus what that is uncertain by; all bets begin
-    anew.
+    Each test with evidence, or whose measurement is under way, is measured: the next MEASURED_IMAGES raise no alarm,
+    and their mean, plus what it is uncertain by, becomes the bound. The images before the decision set no bound: they
+    are few, and were chosen by the alarm. All bets begin anew.
     """
     accepted = 0
     for item in record.comparisons:
-        bets, risk = _bets(item), REFERENCE_RISK / len(record.comparisons) / len(item.tests)
-        for test, found in zip(item.tests, evidence_of_tests(bets, record.images), strict=True):
-            if max(found, test.run) >= math.log(ACCEPT_EVIDENCE) and test.seen:
-                seen = test.total / test.seen + mean_distance(test.seen, risk)
-                test.accepted = min(1.0, max(seen, test.accepted or 0.0))
+        for test, found in zip(item.tests, evidence_of_tests(_bets(item), record.images), strict=True):
+            if test.measuring or (max(found, test.run) >= math.log(ACCEPT_EVIDENCE) and test.seen):
+                test.measuring = Measurement()
                 accepted += 1
     _decide(record, Decision(action="acknowledge", reason=reason, who=who, when=now, alarms=_sentences(record)))
     for item in record.comparisons:
@@ -76,6 +87,10 @@ def reset(record: Record, reason: str, who: str, now: str) -> None:
     """Forgets what was seen and what was accepted, and ends all alarms: the comparison begins anew."""
     _decide(record, Decision(action="reset", reason=reason, who=who, when=now, alarms=_sentences(record)))
     record.comparisons = []
+
+
+def _tests(record: Record) -> Iterator[TestRecord]:
+    return (test for item in record.comparisons for test in item.tests)
 
 
 def _sentences(record: Record) -> list[str]:
@@ -94,16 +109,23 @@ def _updated(
     labels = [test.label for test in new.tests]
     bets, moments, recent = no_bets(len(labels)), [now], np.zeros(len(new.reference))
     accepted: list[float | None] = [None] * len(labels)
+    measured: list[Measurement | None] = [None] * len(labels)
     if old and [test.label for test in old.tests] == labels and len(old.recent) == len(recent):
         bets, moments, recent = _bets(old), [*(test.since for test in old.tests), now], np.array(old.recent)
-        accepted = [test.accepted for test in old.tests]
-    bounds = np.array([max(test.bound, own or 0.0) for test, own in zip(new.tests, accepted, strict=True)])
+        accepted, measured = [test.accepted for test in old.tests], [test.measuring for test in old.tests]
+    parts = zip(new.tests, accepted, measured, strict=True)
+    bounds = np.array([1.0 if under_way else max(test.bound, own or 0.0) for test, own, under_way in parts])
     bets = bet(bets, new, bounds, bins, before, len(moments) - 1)
+    for row, (test, under_way) in enumerate(zip(new.tests, measured, strict=True)):
+        if under_way:
+            risk = REFERENCE_RISK / number / len(labels)
+            accepted[row], measured[row] = _measured(under_way, accepted[row], test.scores[bins], risk)
     for start in range(0, len(bins), RECENT_STEP):
         some = bins[start : start + RECENT_STEP]
         recent = recent * math.exp(-len(some) / RECENT_IMAGES) + np.bincount(some, minlength=len(recent))
-    tests = [TestRecord(label=label, accepted=own, **_fields(bets, row, moments[bets.since[row]]))
-             for row, (label, own) in enumerate(zip(labels, accepted, strict=True))]  # fmt: skip
+    tests = [TestRecord(label=label, accepted=accepted[row], measuring=measured[row],
+                        **_fields(bets, row, moments[bets.since[row]]))
+             for row, label in enumerate(labels)]  # fmt: skip
     return ComparisonRecord(
         name=new.name,
         bins=list(new.bins),
@@ -114,6 +136,16 @@ def _updated(
         evidence=evidence(bets, before + len(bins)) / NATS,
         limit=stream_limit(number) / NATS,
     )
+
+
+def _measured(
+    under_way: Measurement, accepted: float | None, scores: NDArray[np.float64], risk: float
+) -> tuple[float | None, Measurement | None]:
+    """Returns the accepted bound and the measurement after further images; none is under way after the last of them."""
+    images, total = under_way.images + len(scores), under_way.total + float(scores.sum())
+    if images < MEASURED_IMAGES:
+        return accepted, Measurement(images=images, total=total)
+    return max(largest_share(total, images, risk), accepted or 0.0), None
 
 
 def _bets(item: ComparisonRecord) -> Bets:
@@ -129,7 +161,8 @@ def _fields(bets: Bets, row: int, since: str) -> dict[str, Any]:
 
 
 def _test(old: TestRecord, bets: Bets, row: int, since: str) -> TestRecord:
-    return TestRecord(label=old.label, accepted=old.accepted, **_fields(bets, row, since))
+    kept = {"accepted": old.accepted, "measuring": old.measuring}
+    return TestRecord(label=old.label, **kept, **_fields(bets, row, since))
 
 
 def _alarm(record: Record, item: ComparisonRecord, now: str) -> Alarm:

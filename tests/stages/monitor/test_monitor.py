@@ -2,6 +2,7 @@
 
 import json
 import xml.etree.ElementTree as ElementTree
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ import pytest
 from PIL import Image
 
 from flows.cli.main import main as inkflow
+from flows.core.alarms import standing_alarms
+from flows.status.local_sections import alarms_section
 from stages.base.errors import DataError, InvalidInput, exit_with
 from stages.monitor.command import main
 from stages.predict import score
@@ -130,6 +133,41 @@ def test_decisions_are_recorded(work: Path, capsys: pytest.CaptureFixture[str]) 
     decisions = json.loads(capsys.readouterr().out)["models"][0]["decisions"]
     assert [item["action"] for item in decisions] == ["acknowledge", "reset"]
     assert decisions[0]["reason"] == "white paper from now on" and "ink is higher" in str(decisions[0]["alarms"])
+
+
+def test_an_alarm_of_an_earlier_model_is_found(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command of `inkflow status`, and the name, show and decide the alarm of a model trained again, or gone."""
+    assert run_score() == 0
+    add_inverted(work)
+    assert run_score() == 0
+    model, seen = work / "models/reader/model.onnx", standing_alarms(work)
+    section = alarms_section(work, datetime.now(UTC))
+    write_watched_reader(model, samples=1000)
+    assert section is not None and len(section.needs) == len(seen) > 0
+    command = section.needs[0].do.split("`")[1].split()
+    assert command[:2] == ["inkflow", "monitor"] and inkflow(command[1:]) == 3
+    capsys.readouterr()
+    assert main(["reader"]) == 3
+    printed = capsys.readouterr()
+    assert seen[0].model_sha256[:12] in printed.out and "nothing was seen of this model yet" in printed.err
+    model.unlink()
+    assert main(["reader"]) == 3 and main(["reader", "--acknowledge", "known"]) == 0
+    assert standing_alarms(work) == []
+    capsys.readouterr()
+    assert main(["reader"]) == 0 and "acknowledged: ink, higher: 0 of 500 images" in capsys.readouterr().out
+
+
+def test_a_damaged_record_hides_no_other(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a name the others are shown, the damaged one is told, and the exit code is that of an error."""
+    assert run_score() == 0
+    (work / ".inkflow/watch" / f"{'0' * 64}.json").write_text("{")
+    capsys.readouterr()
+    assert main(["--json"]) == 2
+    printed = capsys.readouterr()
+    assert [model["model"] for model in json.loads(printed.out)["models"]] == ["reader"]
+    assert printed.err.count("move the file away") == 1
+    with pytest.raises(DataError, match="move the file away"):
+        main(["--reset", "why"])
 
 
 def test_errors_are_one_sentence(work: Path) -> None:

@@ -7,11 +7,12 @@ import pytest
 from scipy import stats
 
 from stages.model.reference import Distribution, Reference
-from stages.watch.bounds import distribution_distance, largest_share, mean_distance
+from stages.watch.bounds import distribution_distance, largest_share
 from stages.watch.comparisons import (
     CLASSES,
     MAX_CLASSES,
     OTHERS,
+    REFERENCE_RISK,
     UNSURE,
     Comparison,
     MeanTest,
@@ -66,7 +67,14 @@ def test_the_bound_of_a_share_is_not_below_the_exact_one(count: int, samples: in
     share = largest_share(count, samples, 0.001)
     assert count / samples <= share <= 1
     assert stats.binom.cdf(count, samples, share) <= 0.001 * (1 + 1e-9) or share == 1
-    assert mean_distance(samples, 0.001) < 1 if samples > 10 else True
+
+
+def test_the_bound_of_a_mean_is_kept() -> None:
+    """The true mean of 500 numbers from 0 to 1 is above the bound for the risk 0.05 at most so often, and 0.12 near."""
+    random = np.random.default_rng(2)
+    sums = random.beta(4, 1, (400, 500)).sum(axis=1)
+    assert sum(largest_share(total, 500, 0.05) < 0.8 for total in sums) <= 0.05 * 400
+    assert largest_share(250, 500, REFERENCE_RISK / 9 / (2 * MAX_CLASSES + 2)) < 0.5 + 0.12
 
 
 def test_the_distance_of_a_distribution_is_kept() -> None:

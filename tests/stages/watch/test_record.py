@@ -12,12 +12,15 @@ from numpy.typing import NDArray
 from stages.base.errors import DataError, OutputError
 from stages.predict.classifier import open_classifier
 from stages.predict.watcher import NO_REFERENCE, WatchedClassifier, Watcher, watched
+from stages.watch.comparisons import Comparison, MeanTest
 from stages.watch.record import Record, read_record, write_record
-from stages.watch.update import MAX_POINTS, acknowledge, reset
+from stages.watch.sentences import acknowledged
+from stages.watch.update import MAX_POINTS, acknowledge, reset, update
 from tests.support.pictures import write_reader
 from tests.support.watched import digits, write_watched_reader
 
 SHA = "a" * 64
+COIN_SCORES = np.array([0.0, 1.0])
 WRITER = """
 import sys
 import numpy as np
@@ -89,6 +92,48 @@ def test_an_acknowledged_source_is_expected_and_watched_on(work: Path) -> None:
     write_record(work / ".inkflow/watch", record)
     assert stored().alarms == [] and len(stored().decisions) == 2
     assert "ink" in show(model, dark)
+
+
+def test_an_early_acknowledgement_switches_no_test_off(work: Path) -> None:
+    """After a decision at the first alarm 500 images are measured; the same source is silent, a stronger change not."""
+    model, darker = open_watched(), np.float32(0.4)
+
+    def half_dark(count: int, seed: int) -> NDArray[np.float32]:
+        pixels = digits(count, seed).astype(np.float32)
+        pixels[::2] *= darker
+        return pixels
+
+    found, seed = [], 0
+    while "ink" not in found and seed < 20:
+        found, seed = show(model, half_dark(50, seed)), seed + 1
+    record = stored()
+    assert record.images < 300 and acknowledge(record, "a second scanner", "ada", "2026-11-28T10:00:00+00:00")
+    write_record(work / ".inkflow/watch", record)
+    assert "ink" not in show(model, half_dark(120, 50))
+    ink = next(item for item in stored().comparisons if item.name == "ink")
+    assert "ink, lower: 120 of 500 images are measured, then it is tested" in acknowledged(ink)
+    assert "ink" not in show(model, half_dark(3000, 51))
+    lower = next(item for item in stored().comparisons if item.name == "ink").tests[1]
+    assert lower.measuring is None and lower.accepted is not None and lower.accepted < 0.95
+    assert "ink" in show(model, digits(1000, 52).astype(np.float32) * darker)
+    assert "acknowledged is at least" in next(one.sentence for one in stored().alarms if one.statistic == "ink")
+
+
+def test_what_was_acknowledged_keeps_the_rate() -> None:
+    """Of 100 streams whose new share was acknowledged at the alarm, at most one raises another in 4,000 images."""
+    coin = Comparison("coin", ("0", "1"), (), (7, 3), (MeanTest("more", COIN_SCORES, 0.3),))
+    random, again = np.random.default_rng(3), 0
+    for _ in range(100):
+        record = Record(model_sha256=SHA, model="coin", rate=0.01, first="", last="")
+        while not update(record, [coin], (random.random((10, 1)) < 0.6).astype(int), ""):
+            assert record.images < 2000
+        assert acknowledge(record, "why", "ada", "") == 1
+        for _ in range(10):
+            update(record, [coin], (random.random((400, 1)) < 0.6).astype(int), "")
+        again += len(record.alarms)
+        assert record.comparisons[0].tests[0].measuring is None
+    assert again <= 1
+    assert update(record, [coin], np.ones((1000, 1), int), "") or record.alarms
 
 
 def test_several_writers_lose_nothing(work: Path) -> None:
