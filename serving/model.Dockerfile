@@ -2,4 +2,6 @@
 #   docker build --tag digits:v0.1.0 --file serving/model.Dockerfile "$(python -m flows.registry.resolve cnn@v0.1.0)"
 FROM inkflow:serve
 COPY --chmod=444 . /model
+# The record of the watch is written here: the root file system is read-only (docs/watching.md).
+WORKDIR /tmp
 CMD ["/model", "--name=cnn", "--host=0.0.0.0"]

@@ -13,7 +13,7 @@ all watched models are shown. An alarm stands until a person decides about it:
   --acknowledge  the new source is in order: what its next 500 images show is expected from then on
   --reset        the source was repaired: forget what was seen, and compare with the training again
 """
-EPILOG = """exit codes: 0: no alarm stands; 3: one does; 2: unknown model, nothing seen, no reference, or a damaged record
+EPILOG = """exit codes: 0: no alarm stands; 3: one does; 2: unknown model, no reference, nothing seen, damaged record
 """
 
 

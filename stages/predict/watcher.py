@@ -1,6 +1,8 @@
 """Watches one model: takes its samples and answers, and adds what they show to the record of the model."""
 
-from collections.abc import Iterator, Sequence
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,7 +11,7 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.base.errors import DataError
+from stages.base.errors import DataError, OutputError
 from stages.inference.onnx_session import read_doubt
 from stages.model.reference import CONFIDENCE, UNLIKE, Reference
 from stages.predict.classifier import Classifier
@@ -27,11 +29,22 @@ NO_REFERENCE = "has no reference of its training, so nothing watches what it is 
 REGRESSION = "is a regression, and only classifiers are watched"
 
 
+def tell_stderr(message: str) -> None:
+    """Writes a line about the watch to standard error."""
+    print(f"watch: {message}", file=sys.stderr)
+
+
 class Watcher:
     """Collects what a model was asked. No sample is kept: only its bins, two bytes for each statistic."""
 
     def __init__(
-        self, classifier: Classifier, sha256: str, name: str, registered: dict[str, str], folder: Path
+        self,
+        classifier: Classifier,
+        sha256: str,
+        name: str,
+        registered: dict[str, str],
+        folder: Path,
+        tell: Callable[[str], None] = tell_stderr,
     ) -> None:
         """Begins to watch.
 
@@ -41,12 +54,13 @@ class Watcher:
             name: of the model, as people know it.
             registered: version and commit of a registered model.
             folder: folder of the records.
+            tell: is called with a sentence about a record that was moved aside.
 
         Raises:
             DataError: the model carries no reference, or one that does not fit it.
         """
         self._reference = reference_of(classifier)
-        self._folder, self._lock = folder, Lock()
+        self._folder, self._lock, self._tell = folder, Lock(), tell
         self._compared = compared(classifier, self._reference)
         self._pending: list[Bins] = []
         self._seen: list[Bins] = []
@@ -64,9 +78,12 @@ class Watcher:
     def see(self, pixels: NDArray[np.float32], results: Sequence[Result]) -> None:
         """Adds samples (n, *shape), of images in 0..255, and the answers to them."""
         predictions = [one for one in results if isinstance(one, Prediction)]
-        if not predictions:
-            return
-        self._pending.append(observe(self._compared, self._reference, pixels, answers_of(predictions)))
+        if predictions:
+            self.see_answers(pixels, answers_of(predictions))
+
+    def see_answers(self, pixels: NDArray[np.float32], answers: Mapping[str, NDArray[np.float64]]) -> None:
+        """Adds samples, and what `answers_of` returned of the answers to them."""
+        self._pending.append(observe(self._compared, self._reference, pixels, answers))
 
     def keep(self) -> None:
         """Counts what was seen since the last `keep` or `drop`."""
@@ -81,10 +98,10 @@ class Watcher:
     def save(self) -> list[Alarm]:
         """Adds what counts since the last call to the model's record; returns the new alarms.
 
-        A record that cannot be read is moved aside, and the watch begins anew.
+        A record that is damaged, or of a newer version, is moved aside, which is told, and the watch begins anew.
 
         Raises:
-            OutputError: the record cannot be written; what was seen is kept for the next call.
+            OutputError: the record cannot be read, moved or written; what was seen is kept for the next call.
         """
         with self._lock:
             seen = self._seen
@@ -101,16 +118,42 @@ class Watcher:
             self._seen = []
         return new
 
+    def standing(self) -> dict[str, bool]:
+        """Returns for each statistic whether an alarm stands; nothing if there is no record, or none that is read."""
+        try:
+            record = read_record(record_path(self._folder, self._new.model_sha256))
+        except DataError:
+            return {}
+        alarmed = {alarm.statistic for alarm in record.alarms} if record else set()
+        return {item.name: item.name in alarmed for item in self._compared} if record else {}
+
     def _read(self) -> Record:
         path = record_path(self._folder, self._new.model_sha256)
         try:
             record = read_record(path)
-        except DataError:
-            path.replace(path.with_suffix(".damaged"))
+        except DataError as error:
+            if isinstance(error.__cause__, OSError):  # it may be in order
+                raise OutputError(path, error.__cause__) from error
+            self._move_aside(path)
             record = None
         record = record or self._new.model_copy(deep=True)
         record.model, record.version, record.commit = self._new.model, self._new.version, self._new.commit
         return record
+
+    def _move_aside(self, path: Path) -> None:
+        """Renames a damaged record; one that was moved aside earlier stays."""
+        damaged, number = path.with_suffix(".damaged"), 1
+        while os.path.lexists(damaged):
+            number += 1
+            damaged = path.with_suffix(f".damaged-{number}")
+        try:
+            path.rename(damaged)
+        except OSError as error:
+            raise OutputError(damaged, error) from error
+        self._tell(
+            f"{path}: is damaged or of a newer version; it is now {damaged}, its alarms and decisions no longer count, "
+            "and the watch begins anew"
+        )
 
 
 @dataclass(frozen=True)
@@ -127,14 +170,17 @@ class WatchedClassifier(Classifier):
         yield from found
 
 
-def watched(classifier: Classifier, sha256: str, registered: dict[str, str]) -> WatchedClassifier:
-    """Returns `classifier` with a watcher whose record is in the current project; `registered` as Watcher has it.
+def watched(
+    classifier: Classifier, sha256: str, registered: dict[str, str], tell: Callable[[str], None] = tell_stderr
+) -> WatchedClassifier:
+    """Returns `classifier` with a watcher whose record is in the current project; the arguments are as Watcher's.
 
     Raises:
         DataError: the model carries no reference, or one that does not fit it.
     """
     name = original(classifier.path.absolute()).parent.name
-    watcher = Watcher(classifier, sha256, name.partition("@")[0].replace("=", "/"), registered, watch_folder())
+    name = name.partition("@")[0].replace("=", "/")
+    watcher = Watcher(classifier, sha256, name, registered, watch_folder(), tell)
     parts = {item.name: getattr(classifier, item.name) for item in fields(classifier)}
     return WatchedClassifier(**parts, watcher=watcher)
 

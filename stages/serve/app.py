@@ -34,12 +34,12 @@ CARD_KEYS = ("model", "task", "network", "parameters", "epochs", "device", "vers
 def create_app(settings: Settings, slot: ModelSlot) -> ASGIApp:
     """Returns the application for the model in `slot`, behind its guard."""
     metrics = Metrics()
-    watch = ServerWatch(log) if settings.watch else None
+    watch = ServerWatch(log, metrics.alarms) if settings.watch else None
     batcher = Batcher(slot, settings, metrics, watch)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        work = [batcher.run(), slot.follow(log), *([watch.run()] if watch else [])]
+        work = [batcher.run(), slot.follow(log), *([watch.run(slot)] if watch else [])]
         tasks = [asyncio.create_task(item) for item in work]
         yield
         for task in tasks:

@@ -1,6 +1,6 @@
 """Metrics of the server in Prometheus's format."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -30,6 +30,13 @@ class Metrics:
         self._model = Gauge(
             "inkflow_model_info", "The model that is served", ("model", "version", "sha256"), registry=self._registry
         )
+        self._alarms = Gauge(
+            "inkflow_alarms",
+            "1 where the images differ from those of the training, until a person decides; 0 elsewhere",
+            ("statistic",),
+            registry=self._registry,
+        )
+        self._watched: Mapping[str, bool] = {}
 
     def request(self, path: str, status: int, seconds: float) -> None:
         """Counts one request."""
@@ -42,6 +49,14 @@ class Metrics:
         for prediction in predictions:
             label = "" if isinstance(prediction, Value) else prediction.label
             self._classes.labels(label, str(bool(prediction.unsure)).lower()).inc()
+
+    def alarms(self, standing: Mapping[str, bool]) -> None:
+        """Takes the statistics that are watched, and whether an alarm stands."""
+        for name in self._watched.keys() - standing.keys():
+            self._alarms.remove(name)
+        for name, stands in standing.items():
+            self._alarms.labels(name).set(stands)
+        self._watched = standing
 
     def text(self, model: str, version: str, sha256: str) -> bytes:
         """Returns all metrics, with the model that is served now."""

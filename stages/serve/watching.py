@@ -1,7 +1,7 @@
 """Watches what the server is asked, in the background: answers do not wait for it, and its memory is bounded."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from threading import Lock
 from typing import NamedTuple
 
@@ -9,25 +9,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.base.errors import InkflowError
-from stages.predict.results import Result
-from stages.predict.watcher import Watcher, watched
-from stages.serve.served_model import UNREGISTERED, ServedModel
+from stages.predict.results import Prediction, Result
+from stages.predict.watcher import Watcher, answers_of, watched
+from stages.serve.served_model import UNREGISTERED, ModelSlot, ServedModel
 
+ANSWER_BYTES = 32  # of what is compared of one answer
 PAUSE_S = 5.0  # between two looks at what has come
-MAX_BYTES = 16_000_000  # of samples that wait; further ones are not watched, which changes no share of those that are
+MAX_BYTES = 16_000_000  # of samples and answers that wait; further ones are not watched, which changes no share
 
 
 class _Seen(NamedTuple):
     model: ServedModel
     pixels: NDArray[np.float32]
-    predictions: list[Result]
+    answers: dict[str, NDArray[np.float64]]  # of all probabilities, those that are compared
 
 
 class ServerWatch:
     """Takes what the server was asked and adds it to the record of its model."""
 
-    def __init__(self, log: Callable[[str], None]) -> None:
-        self._log = log
+    def __init__(self, log: Callable[[str], None], show: Callable[[Mapping[str, bool]], None]) -> None:
+        """Begins to watch.
+
+        Args:
+            log: is called with each new alarm, and with what prevents the watch.
+            show: is called at each look with the statistics, and whether an alarm stands.
+        """
+        self._log, self._show = log, show
         self._waiting: list[_Seen] = []
         self._bytes = 0
         self._watcher: Watcher | None = None
@@ -37,25 +44,29 @@ class ServerWatch:
 
     def see(self, model: ServedModel, pixels: NDArray[np.float32], predictions: list[Result]) -> None:
         """Remembers samples (n, *shape) and their answers until the next look."""
-        if self._bytes + pixels.nbytes <= MAX_BYTES:
-            self._waiting.append(_Seen(model, pixels, predictions))
-            self._bytes += pixels.nbytes
+        size = pixels.nbytes + len(predictions) * ANSWER_BYTES
+        if self._bytes + size <= MAX_BYTES:
+            answers = answers_of([one for one in predictions if isinstance(one, Prediction)])
+            self._waiting.append(_Seen(model, pixels, answers))
+            self._bytes += size
 
-    async def run(self) -> None:
+    async def run(self, slot: ModelSlot) -> None:
         """Looks every PAUSE_S until it is cancelled, and then once more."""
         try:
             while True:
                 await asyncio.sleep(PAUSE_S)
-                await asyncio.to_thread(self._look)
+                await asyncio.to_thread(self._look, slot.model)
         finally:
-            self._look()
+            self._look(slot.model)
 
-    def _look(self) -> None:
+    def _look(self, model: ServedModel) -> None:
         """Adds what has come to the records; what prevents it is told once, and does not end the server."""
         with self._lock:  # the last look may come while one is under way
             seen, self._waiting, self._bytes = self._waiting, [], 0
             try:
                 self._add(seen)
+                watcher = self._watcher_of(model)
+                self._show(watcher.standing() if watcher else {})
             except Exception as error:  # noqa: BLE001 - whatever it is, the server answers on
                 self._sha256, self._watcher = "", None
                 self._tell(f"nothing is watched: {error}")
@@ -64,7 +75,7 @@ class ServerWatch:
         for number, item in enumerate(seen):
             watcher = self._watcher_of(item.model)
             if watcher:
-                watcher.see(item.pixels, item.predictions)
+                watcher.see_answers(item.pixels, item.answers)
                 watcher.keep()
             is_last = number + 1 == len(seen) or seen[number + 1].model is not item.model
             for alarm in watcher.save() if watcher and is_last else ():
@@ -77,7 +88,7 @@ class ServerWatch:
             is_registered = model.version != UNREGISTERED
             registered = {"model_version": model.version, "model_commit": model.commit} if is_registered else {}
             try:
-                self._watcher = watched(model.classifier, model.sha256, registered).watcher
+                self._watcher = watched(model.classifier, model.sha256, registered, self._log).watcher
             except InkflowError as error:
                 self._tell(str(error))
         return self._watcher

@@ -76,6 +76,15 @@ def test_a_server_with_these_arguments_answers_the_probes(tmp_path: Path) -> Non
         assert client.get("/v2/models/cnn", headers=headers).status_code == 200
 
 
+def test_the_watch_has_a_writable_folder() -> None:
+    """Each server works in a folder that is written although the root is read-only: /tmp, or a volume of the pod."""
+    assert "\nWORKDIR /tmp\n" in (ROOT / "serving/model.Dockerfile").read_text(encoding="utf-8")
+    assert "docker run --read-only --tmpfs /tmp " in (ROOT / "docs/serve.md").read_text(encoding="utf-8")
+    [server] = pod()["containers"]
+    writable = [Path(mount["mountPath"]) for mount in server["volumeMounts"] if not mount.get("readOnly")]
+    assert any(path in Path(server["workingDir"]).parents for path in writable)
+
+
 def test_the_image_has_a_target_for_the_server() -> None:
     """The target `serve` runs `inkflow serve` as another user than root; the worker stays the last, the default."""
     text = (ROOT / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")

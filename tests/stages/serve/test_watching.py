@@ -1,5 +1,6 @@
 """The server watches what it is asked: in the background, with alarms in the record of its model, and no image."""
 
+import tracemalloc
 from pathlib import Path
 
 import httpx
@@ -7,7 +8,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from stages.predict.watcher import NO_REFERENCE
+from stages.monitor.command import main as monitor
+from stages.predict.classifier import open_classifier
+from stages.predict.model_standing import file_sha256
+from stages.predict.results import Prediction, Result
+from stages.predict.watcher import NO_REFERENCE, watched
+from stages.serve.served_model import open_served_model
+from stages.serve.watching import MAX_BYTES, ServerWatch
 from stages.watch.record import Record, read_record
 from tests.conftest import wait_until
 from tests.support.model_server import model_server
@@ -47,6 +54,43 @@ def test_the_server_raises_an_alarm(folder: Path) -> None:
         ask(client, digits(7))
     found = record(folder)
     assert found is not None and found.images == 407 and found.model == "reader"
+
+
+def test_standing_alarms_are_a_metric(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An alarm that stands is shown without any request, until a decision; a damaged record is told in the log."""
+    monkeypatch.chdir(folder)
+    path = folder / "models/reader/model.onnx"
+    classifier = watched(open_classifier(path), file_sha256(path), {})
+    list(classifier.answers(255 - digits(100).astype(np.float32)))
+    assert classifier.watcher is not None
+    classifier.watcher.keep()
+    assert classifier.watcher.save()
+    with model_server(folder, "reader") as client:
+        wait_until(lambda: 'inkflow_alarms{statistic="ink"} 1.0' in client.get("/metrics").text, timeout_s=60)
+        assert monitor(["reader", "--reset", "repaired"]) == 0
+        wait_until(lambda: 'inkflow_alarms{statistic="ink"} 0.0' in client.get("/metrics").text, timeout_s=60)
+        next((folder / ".inkflow/watch").glob("*.json")).write_text("{")
+        ask(client, digits(10))
+        wait_until(lambda: "no longer count" in (folder / "serve.log").read_text(), timeout_s=60)
+
+
+def test_what_waits_is_bounded(folder: Path) -> None:
+    """Of the answers only what is compared waits, not 1,000 probabilities each; a full queue takes no more."""
+    model, watch = open_served_model(folder / "models/reader"), ServerWatch(print, print)
+    random = np.random.default_rng(0)
+    tracemalloc.start()
+    try:
+        for _ in range(20):
+            values = (tuple(random.random(1000).tolist()) for _ in range(10))
+            answers: list[Result] = [Prediction("a", "1", 0.9, "2", 0.1, probabilities=item) for item in values]
+            watch.see(model, np.zeros((10, 28, 28), np.float32), answers)
+        del answers, values
+        assert tracemalloc.get_traced_memory()[0] < 1.5 * 20 * 10 * 28 * 28 * 4
+        for _ in range(10):
+            watch.see(model, np.zeros((3_000_000,), np.float32), [])
+        assert tracemalloc.get_traced_memory()[0] < 1.1 * MAX_BYTES
+    finally:
+        tracemalloc.stop()
 
 
 def test_the_watch_of_the_server_can_be_switched_off(folder: Path) -> None:

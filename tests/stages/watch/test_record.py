@@ -153,15 +153,39 @@ def test_the_record_stays_small(work: Path) -> None:
     assert len(record.history) <= MAX_POINTS and record.history[-1].images == record.images == 1000
 
 
-def test_a_damaged_record_is_moved_aside(work: Path) -> None:
-    """A record that is no JSON, or of another form, is kept beside, and the watch begins anew."""
+def test_a_damaged_record_is_moved_aside(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A record that is no JSON, or of another form, is kept beside an earlier one, told, and the watch begins anew."""
     model = open_watched()
     show(model, 10)
     path = work / f".inkflow/watch/{SHA}.json"
-    for content in ("{", json.dumps({"format": 2})):
+    for content, suffix in (("{", ".damaged"), (json.dumps({"format": 2}), ".damaged-2")):
         path.write_text(content)
         show(model, 10)
-        assert stored().images == 10 and path.with_suffix(".damaged").read_text() == content
+        assert stored().images == 10 and path.with_suffix(suffix).read_text() == content
+        assert f"is now {path.with_suffix(suffix)}" in capsys.readouterr().err
+    assert path.with_suffix(".damaged").read_text() == "{"
+
+
+def test_a_record_that_cannot_be_moved_or_read_loses_nothing(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Either is an error of the record that callers expect; the file stays, and what was seen counts later."""
+    model = open_watched()
+    path = work / f".inkflow/watch/{SHA}.json"
+    path.mkdir(parents=True)  # cannot be read, whoever asks
+    with pytest.raises(OutputError, match="is a folder"):
+        show(model, 10)
+    path.rmdir()
+    path.write_text("{")
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", refuse)
+        with pytest.raises(OutputError, match="Permission denied"):
+            show(model, 10)
+    assert path.read_text() == "{"
+    show(model, 10)
+    assert stored().images == 30
 
 
 def test_a_model_without_a_reference_is_told(work: Path) -> None:
