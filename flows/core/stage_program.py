@@ -21,10 +21,12 @@ def program_command(name: str, arguments: Sequence[str | Path], root: Path = Pat
     return [sys.executable, "-m", module, *words] if is_in_project else own_command(module, *words)
 
 
-def run_program(name: str, arguments: Sequence[str | Path], root: Path = Path(), *, show: bool = False) -> str:
+def run_program(
+    name: str, arguments: Sequence[str | Path], root: Path = Path(), *, show: bool = False, own: bool = False
+) -> str:
     """Runs `python -m stages.NAME ARGUMENTS` in the folder `root` and returns its standard output.
 
-    The program is the project's own, or that of this code where the project has none.
+    The program is the project's own, or that of this code where the project has none, or with `own` always.
 
     With `show`, the standard output is that of this process, and an empty text is returned.
 
@@ -32,7 +34,8 @@ def run_program(name: str, arguments: Sequence[str | Path], root: Path = Path(),
         MissingPackage: it needs a package of an extra that is not installed.
         ProgramFailed: it failed; message and exit code are the program's own.
     """
-    command = program_command(name, arguments, root)
+    words = list(map(str, arguments))
+    command = own_command(f"stages.{name}", *words) if own else program_command(name, words, root)
     output = None if show else subprocess.PIPE
     process = subprocess.run(command, cwd=root, stdout=output, stderr=subprocess.PIPE, text=True)
     if process.returncode:

@@ -124,7 +124,7 @@ def fit(
         watch = DivergenceWatch(name, model, data, history)
         callbacks = Callbacks(model.callbacks or [], network, model.epochs, steps)
         callbacks.train_begin()
-        while len(history) < model.epochs and not should_stop(_losses(history), model.early_stopping):
+        while not callbacks.stopped and _goes_on(history, model):
             set_plateau_rate(network.optimizer, model.optimizer, _losses(history))
             callbacks.epoch_begin(len(history))
             history.append(trainer.run_epoch(len(history)))
@@ -136,13 +136,16 @@ def fit(
             if checkpoint_file:
                 checkpoint_file.save(Checkpoint(history, _state(network), best, time.perf_counter() - start))
             _notify(observers, history)
-            if callbacks.stopped:
-                break
         callbacks.train_end(progress.logs(history[-1]))
     watch.check(history[best_epoch(_losses(history)) if best else -1])
     if best:
         network.set_weights(best)
     return FitResult(history, time.perf_counter() - start)
+
+
+def _goes_on(history: Sequence[Epoch], model: Model) -> bool:
+    """True if there are epochs left, and early stopping does not end the training."""
+    return len(history) < model.epochs and not should_stop(_losses(history), model.early_stopping)
 
 
 def _notify(observers: Sequence[Callable[[Sequence[Epoch]], None]], history: Sequence[Epoch]) -> None:

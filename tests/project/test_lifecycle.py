@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import numpy as np
@@ -92,11 +91,16 @@ def break_the_data(client: httpx.Client) -> None:
     assert client.post("/v2/models/cnn/infer", json={"inputs": [data]}).status_code == 200
 
 
-def status(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
-    """What `inkflow status --json` prints while something needs a person."""
+def see_the_alarm(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Waits for the alarm, which `monitor` and `status` show, and decides about it."""
+    wait_until(lambda: bool(standing_alarms(folder)), timeout_s=120)
+    capsys.readouterr()
+    assert inkflow(["monitor", "cnn@prod"]) == 3
+    assert "ink" in capsys.readouterr().out
     assert inkflow(["status", "--json"]) == 3
-    found: dict[str, Any] = json.loads(capsys.readouterr().out)
-    return found
+    assert any("cnn" in need["what"] for need in json.loads(capsys.readouterr().out)["needs"])
+    assert inkflow(["monitor", "cnn@prod", "--reset", "the scanner was set to negatives"]) == 0
+    assert standing_alarms(folder) == []
 
 
 def test_from_training_to_rollback(
@@ -123,13 +127,7 @@ def test_from_training_to_rollback(
         assert {row["model_commit"] for row in rows} == {first}
 
         break_the_data(client)
-        wait_until(lambda: bool(standing_alarms(project.folder)), timeout_s=120)
-        capsys.readouterr()
-        assert inkflow(["monitor", "cnn@prod"]) == 3
-        assert "ink" in capsys.readouterr().out
-        assert any("cnn" in need["what"] for need in status(capsys)["needs"])
-        assert inkflow(["monitor", "cnn@prod", "--reset", "the scanner was set to negatives"]) == 0
-        assert standing_alarms(project.folder) == []
+        see_the_alarm(project.folder, capsys)
 
         train(project, 1, "worse")
         with pytest.raises(InkflowError, match=r"cnn is not promoted to prod: .*worse than v0\.0\.1"):

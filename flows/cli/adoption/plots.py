@@ -44,6 +44,6 @@ def lacks_template(root: Path) -> bool:
 
 def write_template(root: Path) -> None:
     """Writes the template of the project at `root`, and names it in DVC's local settings afterwards."""
-    write_text(root / ".dvc" / TEMPLATE, run_program("charts.dvc_plots", [], root))
+    write_text(root / ".dvc" / TEMPLATE, run_program("charts.dvc_plots", [], root, own=True))
     if configured_template(root) is None:
         name_template(root)

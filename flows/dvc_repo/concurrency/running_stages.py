@@ -66,7 +66,7 @@ class RunningStages:
         stage.remove_outs()  # makes outputs with `persist` writable
         lines = stage.cmd if isinstance(stage.cmd, list) else stage.cmd.splitlines()
         environment = {"DVC_STAGE": name, "DVC_ROOT": str(self._root)}
-        declared = tuple(path_of(item) for item in (*stage.deps, *stage.outs))
+        declared = tuple(path_of(item) for item in (*stage.deps, *stage.outs) if item.fs_path)
         return Command(name, tuple(lines), str(Path(stage.wdir).resolve()), environment, declared=declared)
 
     def record(self, stage: DvcStage) -> None:

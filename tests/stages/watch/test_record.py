@@ -1,6 +1,7 @@
 """The record of a watched model: what is added to it, by several writers too, its alarms, and decisions about them."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from stages.watch.record import Record, read_record, write_record
 from stages.watch.sentences import acknowledged
 from stages.watch.update import MAX_POINTS, acknowledge, reset, update
 from tests.support.pictures import write_reader
+from tests.support.root import ROOT
 from tests.support.watched import digits, write_watched_reader
 
 SHA = "a" * 64
@@ -139,7 +141,8 @@ def test_what_was_acknowledged_keeps_the_rate() -> None:
 def test_several_writers_lose_nothing(work: Path) -> None:
     """Two processes that add to one record at the same time lose none of their images."""
     command = [sys.executable, "-c", WRITER]
-    writers = [subprocess.Popen([*command, str(number)]) for number in range(2)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    writers = [subprocess.Popen([*command, str(number)], env=environment) for number in range(2)]
     assert [writer.wait(120) for writer in writers] == [0, 0]
     assert stored().all_images == 2 * 10 * 7
 
