@@ -106,53 +106,6 @@ def test_stages_have_their_graph(facts: dict[str, Any]) -> None:
     assert set(stages["report"]) > {"train@cnn", "evaluate@dense"}
 
 
-OLD_FORM = b"""stages:
-  train:
-    foreach: ${models}
-    do:
-      cmd: train ${key}
-      outs: [models/${key}/model.onnx, models/${key}/training.json]
-      metrics: [models/${key}/validation.json]
-  evaluate:
-    foreach: ${models}
-    do:
-      cmd: evaluate ${key}
-      metrics: [evaluation/${key}/metrics.json: {cache: false}]
-"""
-
-
-def test_scores_are_metrics_or_outputs(tmp_path: Path) -> None:
-    """The scores of models are read where dvc.yaml names them as metrics, as it once did, and where as outputs."""
-    project = ManyVersions(tmp_path, samples=50)
-    one = project.commit(Point(FIRST.models, extra={"dvc.yaml": OLD_FORM}), "metrics")
-    project.commit(FIRST.with_model("cnn", epochs=9), "outputs", parents=(one,))
-    project.finish()
-    facts = read_facts(tmp_path)
-    for name in ("metrics", "outputs"):
-        models = row(facts, name)["models"]
-        assert set(models) == set(FIRST.models) and all({"validation", "test"} <= set(m) for m in models.values())
-
-
-def test_messages_that_are_not_utf8(toy: Toy) -> None:
-    """A message and a tag in another encoding are readable but for these letters, and the page is written."""
-    toy.write(OTHER)
-    commit(toy, "menu")
-
-    def git(*arguments: str | bytes, stdin: bytes | None = None) -> bytes:
-        return subprocess.run(
-            ["git", *arguments], cwd=toy.folder, input=stdin, capture_output=True, check=True
-        ).stdout.strip()
-
-    cafe = "caf\N{LATIN SMALL LETTER E WITH ACUTE}".encode("latin-1")
-    made = git("cat-file", "commit", "HEAD").replace(b"menu", cafe) + b"\n"  # git itself would write UTF-8
-    git("reset", "--hard", git("hash-object", "-t", "commit", "-w", "--stdin", stdin=made))
-    git("tag", cafe)
-    assert inkflow(["report", "--runs"]) == 0
-    found = read_facts(toy.folder)["versions"][-1]
-    assert found["title"] == "caf?" and {"kind": "tag", "name": "caf?"} in found["refs"]
-    assert "caf?" in (toy.folder / ".inkflow/report/runs.html").read_text(encoding="utf-8")
-
-
 def test_shallow_clone_and_limit(project: Path, tmp_path: Path) -> None:
     """A shallow clone has the rows that it has commits for; a limit says that there are more."""
     clone = ["git", "clone", "-q", "--depth", "2", f"file://{project}", str(tmp_path / "shallow")]
