@@ -17,47 +17,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmarks.common import ROOT
+
 MODELS = ("dense", "dense_dropout", "cnn")
-DVC_YAML = """stages:
-  download:
-    cmd: download
-    params: [dataset]
-    outs: [data/raw/dataset.npz, data/raw/dataset.json]
-  train:
-    foreach: ${models}
-    do:
-      cmd: train ${key}
-      params:
-      - models.${key}
-      deps: [stages/train, data/raw/dataset.npz]
-      outs:
-      - models/${key}/model.onnx
-      - models/${key}/training.json
-      metrics:
-      - models/${key}/validation.json
-      plots:
-      - models/${key}/history.csv
-  evaluate:
-    foreach: ${models}
-    do:
-      cmd: evaluate ${key}
-      deps:
-      - models/${key}/model.onnx
-      - data/raw/dataset.npz
-      metrics:
-      - evaluation/${key}/metrics.json:
-          cache: false
-      outs:
-      - evaluation/${key}/predictions.parquet
-  report:
-    cmd: report
-    params: [gates]
-    deps: [models, evaluation]
-    outs: [reports/gates.json]
-    metrics:
-    - reports/metrics.json:
-        cache: false
-"""
+DVC_YAML = (ROOT / "dvc.yaml").read_bytes()
 
 
 @dataclass
@@ -146,7 +109,7 @@ class ManyVersions:
         params = {"dataset": point.dataset, "models": point.models, "gates": {"every": {"lower_bound": point.gate}}}
         files = {
             "params.yaml": _yaml(params).encode(),
-            "dvc.yaml": DVC_YAML.encode(),
+            "dvc.yaml": DVC_YAML,
             ".gitignore": b"/models\n/data\n/.inkflow\n/evaluation/*/predictions.parquet\n/reports/gates.json\n",
             ".dvc/config": b"",
             ".dvc/.gitignore": b"/config.local\n/tmp\n/cache\n",

@@ -45,10 +45,13 @@ def page_content(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _add_scores(row: Row, params: Mapping[str, Any]) -> None:
-    """Replaces the scores of the models by those for the page, and adds the best one and the data's digest."""
+    """Replaces the scores of the models by those for the page, and adds the best one and the data's digest.
+
+    The best one is that of the version's own report, if it has one.
+    """
     files = {name: {k: m[k] for k in ("predictions", "history") if k in m} for name, m in row["models"].items()}
     row["models"] = {name: model_scores(model) | files[name] for name, model in row["models"].items()}
-    row["best"] = best_model(row["models"], params) or (row["chosen"] if row["chosen"] in row["models"] else "")
+    row["best"] = row["chosen"] if row["chosen"] in row["models"] else best_model(row["models"], params)
     row["data"] = row["data"].get(DATASET) or "".join(f"{path}={row['data'][path]} " for path in sorted(row["data"]))
 
 
@@ -72,11 +75,16 @@ def _default_baseline(rows: list[Row]) -> str:
 
 
 def _add_verdicts(rows: list[Row], baseline: str, predictions: Mapping[str, Predictions]) -> None:
-    """Adds the paired test of each version's best model against the baseline's best model."""
+    """Adds the paired test of each version's best model against the baseline's, corrected over all versions."""
     old = next((row for row in rows if row["id"] == baseline), None)
     reference = predictions.get(_best_predictions(old)) if old else None
-    for row in rows:
-        row["verdict"] = None if row is old else predicted.compare(predictions.get(_best_predictions(row)), reference)
+    others = [row for row in rows if row is not old]
+    tests = [predicted.compare(predictions.get(_best_predictions(row)), reference) for row in others]
+    corrected = iter(predicted.corrected([test for test in tests if test]))
+    for row, test in zip(others, tests, strict=True):
+        row["verdict"] = next(corrected) if test else None
+    if old:
+        old["verdict"] = None
 
 
 def _best_predictions(row: Row) -> str:

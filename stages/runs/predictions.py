@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stages.report.statistics.paired_tests import SIGNIFICANT, PairedTest, mcnemar_test, paired_t_test
+from stages.report.statistics.paired_tests import (
+    SIGNIFICANT,
+    PairedTest,
+    holm_correction,
+    mcnemar_test,
+    paired_t_test,
+)
 
 MAX_BYTES = 3_000_000  # of predictions in the page; those of the oldest versions are left out
 
@@ -40,19 +46,30 @@ class Predictions:
 
 
 def read_predictions(files: Mapping[str, str]) -> dict[str, Predictions]:
-    """Returns the predictions that can be read, by hash; `files` has paths by hash."""
+    """Returns the predictions that can be read, by hash; `files` has paths by hash.
+
+    Classes take as few bytes as they need, and equal labels are there once: there may be thousands of models.
+    """
     found = {}
+    known: dict[str, npt.NDArray[Any]] = {}  # labels by digest
     for digest, path in files.items():
         try:
             names = pq.read_schema(path).names
             columns = ["label", "predicted"] if "predicted" in names else ["target", "value"]
             table = pq.read_table(path, columns=columns)
+            labels, answers = (_small(table.column(name).to_numpy()) for name in columns)
+            key = hashlib.sha256(labels.astype(np.float64).tobytes()).hexdigest()[:12]
         except (OSError, pa.ArrowException, ValueError, KeyError):  # not predictions of this pipeline, or damaged
             continue
-        labels, answers = (table.column(name).to_numpy() for name in columns)
-        key = hashlib.sha256(labels.astype(np.float64).tobytes()).hexdigest()[:12]
-        found[digest] = Predictions(labels, answers, columns[0] == "target", key)
+        found[digest] = Predictions(known.setdefault(key, labels), answers, columns[0] == "target", key)
     return found
+
+
+def _small(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Returns integers in the smallest type that has all of them; other values as they are."""
+    if values.dtype.kind not in "iu" or not values.size:
+        return values
+    return values.astype(np.result_type(*(np.min_scalar_type(end) for end in (values.min(), values.max()))))
 
 
 def compare(new: Predictions | None, old: Predictions | None) -> dict[str, Any] | None:
@@ -60,10 +77,20 @@ def compare(new: Predictions | None, old: Predictions | None) -> dict[str, Any] 
     if new is None or old is None or new.digest != old.digest or new.is_regression != old.is_regression:
         return None
     test = _test(new, old)
-    verdict = "cannot tell" if test.p >= SIGNIFICANT else "better" if test.difference > 0 else "worse"
     figures = {"difference": test.difference, "low": test.interval.low, "high": test.interval.high, "p": test.p}
     unit = "value" if new.is_regression else "accuracy"
-    return {key: float(f"{value:.6g}") for key, value in figures.items()} | {"verdict": verdict, "unit": unit}
+    return _with_verdict({key: float(f"{value:.6g}") for key, value in figures.items()} | {"unit": unit})
+
+
+def _with_verdict(test: Mapping[str, Any]) -> dict[str, Any]:
+    verdict = "cannot tell" if test["p"] >= SIGNIFICANT else "better" if test["difference"] > 0 else "worse"
+    return {**test, "verdict": verdict}
+
+
+def corrected(tests: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Returns tests of `compare` with their p-values corrected by Holm, and the verdicts that these give."""
+    p_values = holm_correction([test["p"] for test in tests])
+    return [_with_verdict({**test, "p": float(f"{p:.6g}")}) for test, p in zip(tests, p_values, strict=True)]
 
 
 def _test(new: Predictions, old: Predictions) -> PairedTest:

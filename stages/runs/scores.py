@@ -45,7 +45,7 @@ def best_model(models: Mapping[str, Mapping[str, Any]], params: Mapping[str, Any
 
     By the loss if all models have the same loss function, else by the accuracy, or by the mean absolute error.
     """
-    losses = {tuple(str(params.get(f"models.{name}.{key}")) for key in LOSS_KEYS) for name in models}
+    losses = {_loss_function(name, params) for name in models}
     keys = ("loss", "accuracy", "mae") if len(losses) <= 1 else ("accuracy", "mae", "loss")
     for key in keys:
         scored = {name: model[key] for name, model in models.items() if key in model}
@@ -53,6 +53,13 @@ def best_model(models: Mapping[str, Mapping[str, Any]], params: Mapping[str, Any
             sign = -1 if key == "accuracy" else 1
             return min(scored, key=lambda name: (sign * scored[name], name))
     return ""
+
+
+def _loss_function(model: str, params: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Returns what decides the values of a model's loss; sparse labels only encode the same loss differently."""
+    head = f"models.{model}."
+    own = {key.removeprefix(head): value for key, value in params.items() if key.startswith(head)}
+    return tuple((k, str(own[k]).removeprefix("sparse_")) for k in sorted(own) if k.partition(".")[0] in LOSS_KEYS)
 
 
 def metric_names(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

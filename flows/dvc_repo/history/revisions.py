@@ -60,20 +60,25 @@ def read_history(root: Path, limit: int) -> History:
     commits = commits[:limit]
     known = {commit.commit: commit for commit in commits}
     experiments = _add_refs(root, known)
-    branch = git_text(["symbolic-ref", "--short", "--quiet", "HEAD"], root, allowed=[1])
+    branch = _clean(git_text(["symbolic-ref", "--short", "--quiet", "HEAD"], root, allowed=[1]))
     is_shallow = git_text(["rev-parse", "--is-shallow-repository"], root) == "true"
     return History((*reversed(commits), *experiments), head, branch, is_shallow, is_limited)
 
 
+def _clean(text: str) -> str:
+    """Returns a text of git with a question mark for each byte that is not UTF-8, so that it can be written."""
+    return text.encode(errors="replace").decode()
+
+
 def _log(root: Path, arguments: Sequence[str]) -> list[Revision]:
-    text = git_text(["log", f"--format={FORMAT}", *arguments], root)
+    text = _clean(git_text(["log", f"--format={FORMAT}", *arguments], root))
     rows = (line.split("\x1f", 4) for line in text.split("\n") if line.count("\x1f") >= 4)
     return [Revision(row[0], tuple(row[1].split()), int(row[2]), row[3], row[4]) for row in rows]
 
 
 def _add_refs(root: Path, known: dict[str, Revision]) -> list[Revision]:
     """Adds branches and tags to the commits that they mark, and returns the experiments, the oldest first."""
-    text = git_text(["for-each-ref", f"--format={REF_FORMAT}"], root)
+    text = _clean(git_text(["for-each-ref", f"--format={REF_FORMAT}"], root))
     experiments = []
     for line in text.split("\n"):
         name, own, peeled, when, author = [*line.split("\x1f"), *[""] * 5][:5]

@@ -94,7 +94,10 @@ def _group(name: str) -> str:
 
 
 def metrics_files(version: Version, pipelines: Mapping[str, Pipeline]) -> list[str]:
-    """Returns the paths of the metrics of a version: those of its dvc.yaml, with the names in dvc.lock."""
+    """Returns the paths of the metrics of a version: those of its dvc.yaml, with the names in dvc.lock.
+
+    Scores of models of Inkflow's own form are among them whether dvc.yaml names them as metrics or as outputs.
+    """
     found: dict[str, None] = {}
     for folder, pipeline in pipelines.items():
         for path in pipeline.top_metrics:
@@ -106,7 +109,8 @@ def metrics_files(version: Version, pipelines: Mapping[str, Pipeline]) -> list[s
             for name, stage in version.stages.items():
                 if _group(name.removeprefix(prefix)) == group:
                     found |= dict.fromkeys(path for path in stage.outs if any(map(_match(path), expressions)))
-    return list(found)
+    outs = (path for stage in version.stages.values() for path in stage.outs)
+    return list(found | dict.fromkeys(path for path in outs if any(map(_match(path), (VALIDATION, EVALUATION)))))
 
 
 def _match(path: str) -> Callable[[re.Pattern[str]], bool]:

@@ -29,7 +29,8 @@ const state = { q: "", base: data.baseline, tick: [], open: [], show: "", sort: 
 
 function readAddress() {
   const given = new URLSearchParams(location.hash.slice(1));
-  const list = (name) => (given.get(name) ? given.get(name).split(",").map(decodeURIComponent) : []);
+  const raw = (name) => location.hash.slice(1).split("&").find((part) => part.startsWith(`${name}=`))?.slice(name.length + 1) ?? "";
+  const list = (name) => raw(name).split(",").filter(Boolean).map((part) => new URLSearchParams(`x=${part}`).get("x")); // divided first: names have commas
   const find = (name) => (rows.find((row) => row.id === name || row.name === name) ?? rows.find((row) => row.id.startsWith(name) && name.length >= SHORT_HASH))?.id;
   state.q = given.get("q") ?? "";
   state.base = (given.get("base") && find(given.get("base"))) || data.baseline;
@@ -110,10 +111,21 @@ const validationScore = (model) => {
   const value = model?.loss ?? model?.mae;
   return value === undefined ? null : { value, text: number(value) };
 };
-const isClassifying = rows.some((row) => row.models[row.best]?.test?.rate !== undefined);
+const lower = (words) => words[0].toLowerCase() + words.slice(1);
+
+// Returns the heading of a score of classifiers, of regressions, or of both.
+function scoreWords(models, classes, values) {
+  const tested = models.filter((model) => model?.test);
+  const isValue = tested.filter((model) => model.test.mae !== undefined).length;
+  return !isValue ? classes : isValue === tested.length ? values : `${classes} or MAE`;
+}
+
+const testWords = (models) => scoreWords(models, "Test errors", "Test MAE");
+const bestModels = rows.map((row) => row.models[row.best]);
+const isClassifying = testWords(bestModels) === "Test errors";
 const measures = hasModels
   ? [
-      { id: "test", label: isClassifying ? "test errors" : "test MAE", smaller: true, of: testScore },
+      { id: "test", label: lower(testWords(bestModels)), smaller: true, of: testScore },
       { id: "validation", label: "validation loss", smaller: true, of: validationScore },
       ...data.metrics.map(metric),
     ]
@@ -131,14 +143,33 @@ function score(row, which = measure(), model = row.best) {
   return which.ofRow ? which.ofRow(row) : which.of(row.models[model]);
 }
 
+// Returns whether two versions have other data; hashes are compared where both are known.
+const hasOtherData = (row, other) => Boolean(row.data && other.data && row.data !== other.data) || row.dataset !== other.dataset;
+
+// Parameters that decide the values of a loss, as in `stages/runs/scores.py`.
+const LOSS_KEYS = ["loss", "label_smoothing", "l1", "l2", "build", "arguments"];
+
+function lossFunction(row, model) {
+  const head = `models.${model}.`, all = params(row);
+  const keys = Object.keys(all).filter((key) => key.startsWith(head) && LOSS_KEYS.includes(key.slice(head.length).split(".")[0])).sort();
+  return JSON.stringify(keys.map((key) => [key.slice(head.length), String(all[key]).replace(/^sparse_/, "")]));
+}
+
 // What chooses among versions: never a test score.
 const chooser = data.metrics.find((item) => item.chooses);
 
-function choosing(row, model = row.best) {
-  if (hasModels) {
-    const chosen = row.models[model];
-    return chosen?.loss ?? (chosen?.accuracy === undefined ? chosen?.mae : 1 - chosen.accuracy) ?? null;
+// Returns what chooses among `list`, by their best models or by `model`: `name`, `smaller`, and `of` (null: unknown), the
+// lower the better. Losses of different functions cannot be compared: then the accuracy chooses, or the absolute error.
+function chooserAmong(list, model) {
+  if (!hasModels) {
+    const sign = chooser?.smaller ? 1 : -1;
+    return { name: chooser?.name ?? "score", smaller: Boolean(chooser?.smaller), of: (row) => (row.metrics[chooser?.name] === undefined ? null : sign * row.metrics[chooser.name]) };
   }
-  if (!chooser || row.metrics[chooser.name] === undefined) return null;
-  return chooser.smaller ? row.metrics[chooser.name] : -row.metrics[chooser.name];
+  const scored = list.filter((row) => row.models[model ?? row.best]);
+  const has = (key) => scored.filter((row) => row.models[model ?? row.best][key] !== undefined).length;
+  const isOneLoss = new Set(scored.map((row) => lossFunction(row, model ?? row.best))).size < 2;
+  const keys = isOneLoss ? ["loss", "accuracy", "mae"] : ["accuracy", "mae", "loss"];
+  const key = keys.find((name) => has(name) === scored.length) ?? keys.find(has) ?? "loss";
+  const of = (row) => row.models[model ?? row.best]?.[key] ?? null;
+  return { name: `validation ${key === "mae" ? "MAE" : key}`, smaller: key !== "accuracy", of: (row) => (key === "accuracy" && of(row) !== null ? -of(row) : of(row)) };
 }

@@ -57,14 +57,15 @@ function modelsTable(old, fresh) {
     const [a, b] = [testScore(old.models[name]), testScore(fresh.models[name])];
     return el("tr", {}, el("th", { scope: "row" }, name, name === fresh.best ? el("span", { className: "fine" }, " chosen") : null),
       el("td", { className: "n" }, a?.text ?? "–"), el("td", { className: "n" }, b?.text ?? "–"),
-      el("td", { className: "n" }, test ? `${points(test.difference)} points` : a && b ? number(b.value - a.value) : "–"),
+      el("td", { className: "n" }, test ? `${points(test.difference)} points` : gainText(a, b)),
       el("td", { className: "n" }, test ? `${points(test.low)} to ${points(test.high)}` : "–"),
       el("td", { className: "n" }, test ? test.p.toPrecision(2) : "–"),
-      el("td", {}, test ? verdictMark(test.verdict) : el("span", { className: "fine" }, whyNoTest(old, fresh, name))));
+      el("td", {}, test ? verdictMark(test.verdict) : el("span", { className: "fine" }, whyNoTest(old.models[name], fresh.models[name]))));
   });
   const others = [...new Set([...Object.keys(fresh.models), ...Object.keys(old.models)])].filter((name) => !names.includes(name));
   const notes = [same.length ? `The same predictions: ${same.join(", ")}.` : "", others.length ? `In one version only: ${others.join(", ")}.` : ""].filter(Boolean).join(" ");
-  const heads = ["Model", "Test errors before", "after", "Accuracy", "95% interval", "p (Holm)", "Verdict"];
+  const compared = changed.flatMap((name) => [old.models[name], fresh.models[name]]);
+  const heads = ["Model", `${testWords(compared)} before`, "after", scoreWords(compared, "Gain in accuracy", "Gain"), "95% interval", "p (Holm)", "Verdict"];
   return el("div", {}, lines.length ? scrolled(el("table", { className: "plain" }, el("thead", {}, el("tr", {}, ...heads.map((text, place) => el("th", { scope: "col", className: place && place < 6 ? "n" : "" }, text)))), el("tbody", {}, ...lines))) : null,
     notes ? el("p", { className: "fine" }, notes) : null);
 }
@@ -73,10 +74,16 @@ function scrolled(table) {
   return el("div", { className: "scroll" }, table);
 }
 
-function whyNoTest(old, fresh, name) {
-  const has = (row) => data.predictions[row.models[name].predictions];
-  if (fresh.models[name].test?.mae !== undefined) return "a regression: `inkflow compare` tests it";
-  if (!has(old) || !has(fresh)) return "no test: predictions are not in DVC's cache";
+// Returns the gain from one test score to another, positive where it became better: points of accuracy, or a lower error.
+function gainText(before, after) {
+  if (!before || !after) return "–";
+  return after.low === undefined ? signed(before.value - after.value) : `${points(before.value - after.value)} points`;
+}
+
+function whyNoTest(old, fresh) {
+  const has = (model) => data.predictions[model?.predictions];
+  if (fresh?.test?.mae !== undefined) return "a regression: `inkflow compare` tests it";
+  if (!has(old) || !has(fresh)) return "no test: predictions are not in the page: DVC's cache has none, or they are too many";
   return "no test: other test images";
 }
 
@@ -85,10 +92,11 @@ function metricsTable(old, fresh) {
   if (!names.length) return el("p", { className: "fine" }, "No scores in both versions.");
   const lines = names.map((name) => {
     const [a, b] = [old.metrics[name], fresh.metrics[name]];
-    const difference = a === undefined || b === undefined ? "–" : `${b > a ? "+" : ""}${number(b - a)}`;
+    const isSmaller = data.metrics.find((item) => item.name === name)?.smaller;
+    const difference = a === undefined || b === undefined ? "–" : signed(isSmaller ? a - b : b - a);
     return el("tr", {}, el("th", { scope: "row" }, name), el("td", { className: "n" }, a === undefined ? "–" : number(a)), el("td", { className: "n" }, b === undefined ? "–" : number(b)), el("td", { className: "n" }, difference));
   });
-  return scrolled(el("table", { className: "plain" }, el("thead", {}, el("tr", {}, ...["Metric", "before", "after", "difference"].map((text, place) => el("th", { scope: "col", className: place ? "n" : "" }, text)))), el("tbody", {}, ...lines)));
+  return scrolled(el("table", { className: "plain" }, el("thead", {}, el("tr", {}, ...["Metric", "before", "after", "Gain"].map((text, place) => el("th", { scope: "col", className: place ? "n" : "" }, text)))), el("tbody", {}, ...lines)));
 }
 
 const CURVE = ["val_loss", "loss"];

@@ -7,7 +7,7 @@ const FIELDS = {
   dataset: (row) => [row.dataset],
   state: (row) => [row.state],
   kind: (row) => [row.kind],
-  gate: (row) => [!row.gates ? "none" : row.gates.failed ? "failed" : row.gates.passed ? "passed" : "none"],
+  gate: (row) => gateWords(row.gates ?? {}),
   branch: (row) => row.refs.filter((ref) => ref.kind !== "tag").map((ref) => ref.name),
   tag: (row) => row.refs.filter((ref) => ref.kind === "tag").map((ref) => ref.name),
   model: (row) => [row.best],
@@ -17,6 +17,12 @@ const FIELDS = {
   author: (row) => [row.author],
 };
 const EXACT = new Set(["state", "kind", "gate", "verdict", "mark"]);
+
+// Returns `passed` only where all gates were judged.
+function gateWords({ passed, failed, not_judged: unjudged }) {
+  const words = [failed && "failed", unjudged && "unjudged"].filter(Boolean);
+  return words.length ? words : [passed ? "passed" : "none"];
+}
 
 function parseQuery(text) {
   const problems = [];

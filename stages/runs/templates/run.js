@@ -147,11 +147,12 @@ function scoresOf(row) {
   }
   const lines = names.map((name) => {
     const model = row.models[name];
-    return { name, loss: model.loss, accuracy: model.accuracy, test: testScore(model) };
+    return { name, loss: model.loss, score: model.accuracy === undefined ? model.mae === undefined ? "–" : number(model.mae) : percent(model.accuracy), test: testScore(model) };
   }).sort((a, b) => (a.loss ?? Infinity) - (b.loss ?? Infinity)).map((item) => el("tr", {}, el("th", { scope: "row" }, item.name, item.name === row.best ? el("span", { className: "fine" }, " chosen") : null),
-    el("td", { className: "n" }, item.loss === undefined ? "–" : number(item.loss)), el("td", { className: "n" }, item.accuracy === undefined ? "–" : percent(item.accuracy)),
+    el("td", { className: "n" }, item.loss === undefined ? "–" : number(item.loss)), el("td", { className: "n" }, item.score),
     el("td", { className: "n" }, item.test?.text ?? "–"), el("td", { className: "n" }, item.test?.low === undefined ? "–" : `${percent(item.test.low)} to ${percent(item.test.high)}`)));
-  const heads = ["Model", "Validation loss", "Validation accuracy", "Test errors", "95% interval"];
+  const models = Object.values(row.models);
+  const heads = ["Model", "Validation loss", scoreWords(models, "Validation accuracy", "Validation MAE"), testWords(models), "95% interval"];
   return scrolled(el("table", { className: "plain" }, el("thead", {}, el("tr", {}, ...heads.map((text, place) => el("th", { scope: "col", className: place ? "n" : "" }, text)))), el("tbody", {}, ...lines)));
 }
 

@@ -2,12 +2,13 @@
 
 function drawAnswer() {
   const base = byId.get(state.base);
-  const scored = rows.filter((row) => row.kind !== "run" && choosing(row) !== null && (!base || row.data === base.data));
+  const scored = rows.filter((row) => row.kind !== "run" && (!base || !hasOtherData(row, base)) && chooserAmong([row]).of(row) !== null);
   if (!scored.length) {
     byKey("answer").textContent = hasModels || data.metrics.length ? (hasModels || chooser ? "" : "The metrics are those of a test, which choose nothing, so no version is named the best.") : "No version has scores: their metrics are neither in Git nor in DVC's cache.";
     return;
   }
-  const best = scored.reduce((a, b) => (choosing(b) < choosing(a) ? b : a), scored.includes(base) ? base : scored[0]);
+  const { of } = chooserAmong(scored), value = (row) => of(row) ?? Infinity;
+  const best = scored.reduce((a, b) => (value(b) < value(a) ? b : a), scored.includes(base) ? base : scored[0]);
   const name = label(best), own = score(best, measures[0]);
   const test = best === base ? null : againstBaseline(best);
   const range = own?.low === undefined ? "" : `, ${percent(own.low)} to ${percent(own.high)} with 95% confidence`;

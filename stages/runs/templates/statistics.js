@@ -89,10 +89,24 @@ function holm(tests) {
   return corrected;
 }
 
-// Returns the difference of a version's best model to the baseline's, or of the model that a sweep varies to its own.
+// The tests against a baseline by version, corrected over all versions: of the best models, and of those that sweeps vary.
+const testsAgainst = new Map();
+
+function correctedTests(base, isSwept) {
+  const key = `${isSwept} ${base.id}`;
+  if (!testsAgainst.has(key)) {
+    const modelFor = (row) => (isSwept ? sweepOf.has(row.id) && modelOf(sweepOf.get(row.id)) : row.best);
+    const pairs = rows.filter((row) => row !== base && modelFor(row)).map((row) => [row.id, pairedTest(row.models[modelFor(row)], base.models[isSwept ? modelFor(row) : base.best])]).filter(([, test]) => test);
+    const corrected = holm(pairs.map(([, test]) => test));
+    testsAgainst.set(key, new Map(pairs.map(([id], place) => [id, corrected[place]])));
+  }
+  return testsAgainst.get(key);
+}
+
+// Returns the difference of a version's best model to the baseline's, or of the model that its sweep varies to its own.
 function againstBaseline(row, model) {
   const base = byId.get(state.base);
   if (!base || base === row) return null;
-  if (!model && state.base === data.baseline && row.verdict) return row.verdict;
-  return pairedTest(row.models[model ?? row.best], base.models[model ?? base.best]);
+  if (!model && state.base === data.baseline) return row.verdict;
+  return correctedTests(base, Boolean(model)).get(row.id) ?? null;
 }

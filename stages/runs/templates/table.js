@@ -79,13 +79,15 @@ function verdictCell(row, model) {
   const base = byId.get(state.base);
   if (row.id === state.base) return el("span", { className: "pin" }, "baseline");
   const test = againstBaseline(row, model);
-  if (test) return el("span", { title: `p ${test.p.toPrecision(2)}` }, `${test.unit === "value" ? signed(test.difference) : points(test.difference)} `, verdictMark(test.verdict));
+  if (test) return el("span", { title: `positive is better; p ${test.p.toPrecision(2)}, corrected by Holm over all versions` }, `${test.unit === "value" ? signed(test.difference) : points(test.difference)} `, verdictMark(test.verdict));
   const [own, other] = [score(row, measure(), model), base && score(base, measure(), model)];
   if (!own || !other) return el("span", { className: "none" }, "–");
-  if (row.data !== base.data && row.dataset !== base.dataset) return el("span", { className: "fine" }, "other data");
-  const difference = own.value - other.value;
-  const shown = own.low === undefined ? number(difference) : points(difference);
-  return el("span", { className: "fine", title: "no paired test: predictions are not in DVC's cache" }, `${difference > 0 && own.low === undefined ? "+" : ""}${shown}`);
+  if (hasOtherData(row, base)) return el("span", { className: "fine" }, "other data");
+  const [fresh, old] = [model ?? row.best, model ?? base.best];
+  if (measure().id === "validation" && hasModels && lossFunction(row, fresh) !== lossFunction(base, old)) return el("span", { className: "fine" }, "other loss");
+  const gain = measure().smaller ? other.value - own.value : own.value - other.value;
+  const why = hasModels ? whyNoTest(base.models[old], row.models[fresh]) : "no test of single metrics";
+  return el("span", { className: "fine", title: `positive is better; ${why}` }, own.low === undefined ? signed(gain) : points(gain));
 }
 
 const signed = (value) => `${value > 0 ? "+" : ""}${number(value)}`;
@@ -149,10 +151,14 @@ function openedLine(content) {
   return el("tr", { className: "detail-line" }, el("td", { colSpan: COLUMNS }, content));
 }
 
+function bestFirst(members, model) {
+  const by = chooserAmong(members, model);
+  return [...members].sort((a, b) => (by.of(a) ?? Infinity) - (by.of(b) ?? Infinity));
+}
+
 function sweepLine(sweep, members, longest) {
-  const sorted = [...members].sort((a, b) => (choosing(a, modelOf(sweep)) ?? Infinity) - (choosing(b, modelOf(sweep)) ?? Infinity));
-  const best = sorted[0], isOpen = state.open.includes(sweep.id), model = modelOf(sweep), own = score(best, measure(), model);
-  const failed = members.filter((row) => row.kind === "run").length;
+  const best = bestFirst(members, modelOf(sweep))[0], isOpen = state.open.includes(sweep.id), model = modelOf(sweep), own = score(best, measure(), model);
+  const failed = members.filter((row) => ["failed", "killed", "stopped"].includes(row.state)).length;
   const button = el("button", { type: "button", className: "name", tabIndex: -1, "aria-expanded": String(isOpen), onclick: () => open(sweep.id) }, el("strong", {}, `${members.length} ×`), ` ${model ? `${model}: ` : ""}${sweep.keys.map((key) => plainKey(model ? key.replace(`models.${model}.`, "") : key)).join(", ")}`);
   return el("tr", { className: "line sweep", "data-id": sweep.id },
     el("td", { className: "tick" }), el("td", { className: "state" }, el("span", { "aria-hidden": "true" }, "▤"), hidden("sweep")),
@@ -184,10 +190,10 @@ function grouped(shown) {
     if (!groups.has(key)) groups.set(key, { sweep, members: [] });
     groups.get(key).members.push(row);
   }
-  const list = [...groups.values()];
+  const list = [...groups.values()], by = chooserAmong(shown);
   const value = {
     new: (group) => -Math.max(...group.members.map((row) => row.when || Infinity)),
-    best: (group) => Math.min(...group.members.map((row) => choosing(row) ?? Infinity)),
+    best: (group) => Math.min(...group.members.map((row) => by.of(row) ?? Infinity)),
     slow: (group) => -Math.max(...group.members.map((row) => row.seconds ?? 0)),
   }[state.sort];
   return list.map((group) => ({ ...group, order: value(group) })).sort((a, b) => (a.order === b.order ? 0 : a.order - b.order));
@@ -197,9 +203,7 @@ function linesOf({ sweep, members }, longest) {
   if (!sweep || members.length === 1) return members.flatMap((row) => rowLines(row, longest, false));
   const head = sweepLine(sweep, members, longest);
   if (!state.open.includes(sweep.id)) return [head];
-  const model = modelOf(sweep);
-  const sorted = [...members].sort((a, b) => (choosing(a, model) ?? Infinity) - (choosing(b, model) ?? Infinity));
-  return [head, openedLine(openedSweep({ ...sweep, members: members.map((row) => row.id) })), ...sorted.flatMap((row) => rowLines(row, longest, true))];
+  return [head, openedLine(openedSweep({ ...sweep, members: members.map((row) => row.id) })), ...bestFirst(members, modelOf(sweep)).flatMap((row) => rowLines(row, longest, true))];
 }
 
 function rowLines(row, longest, isMember) {
@@ -211,7 +215,7 @@ function heading() {
   const which = measure();
   const scale = el("span", { className: "axis ticks", "aria-hidden": "true" }, ...(axis?.ticks ?? []).map((value) => el("i", { style: `left:${axis.place(value)}%` }, tickText(value))));
   const heads = [["tick", hidden("compare")], ["state", hidden("state")], ["", "Version"], ["when", "When"], ["seconds", "Time"], ["changes", "Changed"], ["best", el("span", { className: "model" }, hasModels ? "Chosen" : ""), scale], ["n score", which?.label ?? "Score"], ["verdicts", "To the baseline"], ["gates", "Gates"]];
-  return el("thead", {}, el("tr", {}, ...heads.map(([name, ...content]) => el("th", { scope: "col", className: name }, ...content))));
+  return el("thead", {}, el("tr", {}, ...heads.map(([name, ...content]) => el("th", { scope: "col", className: name, title: name === "verdicts" && "positive is better; p-values corrected by Holm over all versions" }, ...content))));
 }
 
 function drawTable() {

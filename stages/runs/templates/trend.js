@@ -14,7 +14,7 @@ function trendPoints() {
   let part = 0, before = null;
   return commits.map((row) => {
     const own = score(row);
-    if (before && (before.data !== row.data && before.data && row.data || before.dataset !== row.dataset)) part += 1;
+    if (before && hasOtherData(row, before)) part += 1;
     before = row;
     return own && { at: row.number, value: own.value, low: own.low, high: own.high, part, name: `${row.name} ${row.title}`.trim(), best: row.best || measure().label, text: own.text, when: when(row), dataset: row.dataset };
   }).filter(Boolean);
@@ -25,7 +25,7 @@ function modelPoints(chosen) {
   if (!which?.of) return [];
   let part = 0, before = null;
   return commits.flatMap((row) => {
-    if (before && (before.data !== row.data && before.data && row.data || before.dataset !== row.dataset)) part += 1;
+    if (before && hasOtherData(row, before)) part += 1;
     before = row;
     return chosen.map((name) => ({ name, own: which.of(row.models[name]) })).filter(({ own }) => own).map(({ name, own }) => ({ at: row.number, value: own.value, model: name, line: `${name} ${part}` }));
   });
@@ -40,12 +40,12 @@ function drawTrend() {
   const values = [...points.map((point) => point.low ?? point.value), ...points.map((point) => point.high ?? point.value)];
   const low = Math.min(...values), high = Math.max(...values), log = low > 0 && high / low > 5;
   const isShare = which.id === "test" && hasModels && points.some((point) => point.low !== undefined);
-  const part = state.part;
+  const part = state.part, ranges = points.filter((point) => point.low !== undefined);
   chart(box, `${which.label} of the best model by commit: ${points.slice(-12).map((point) => `${point.name.slice(0, 30)} ${point.text}`).join(", ")}`, () => ({
     width: "container", height: 140, autosize: { type: "fit-x", contains: "padding" },
     layer: [
       ...(chosen.length ? [{ data: { values: modelPoints(chosen) }, mark: { type: "line", strokeWidth: 1, opacity: 0.9 }, encoding: { x: xOf(), y: yOf(log, isShare), detail: { field: "line" }, color: { field: "model", type: "nominal", title: null, scale: { domain: chosen, range: palette() }, legend: null } } }] : []),
-      { data: { values: points }, mark: { type: "rule", strokeWidth: 2, opacity: 0.35, color: colour("--training") }, encoding: { x: xOf(), y: { ...yOf(log, isShare), field: "low" }, y2: { field: "high" } } },
+      ...(ranges.length ? [{ data: { values: ranges }, mark: { type: "rule", strokeWidth: 2, opacity: 0.35, color: colour("--training") }, encoding: { x: xOf(), y: { ...yOf(log, isShare), field: "low" }, y2: { field: "high" } } }] : []),
       { data: { values: points }, mark: { type: "line", strokeWidth: 1.5, color: colour("--training") }, encoding: { x: xOf(), y: yOf(log, isShare), detail: { field: "part" } } },
       { params: [{ name: "brush", select: { type: "interval", encodings: ["x"] }, ...(part ? { value: { x: [part[0] - 0.5, part[1] + 0.5] } } : {}) }], data: { values: points }, mark: { type: "point", filled: true, size: 45, opacity: 1, color: colour("--training") }, encoding: { x: xOf(), y: yOf(log, isShare), tooltip: [{ field: "name", title: "version" }, { field: "best", title: "chosen" }, { field: "text", title: which.label }, { field: "when" }, { field: "dataset" }] } },
       ...(marks.length ? [{ data: { values: marks }, mark: { type: "text", baseline: "bottom", y: 139, fontSize: 12 }, encoding: { x: xOf(), text: { field: "sign" }, color: { value: colour("--validation") }, tooltip: [{ field: "mark", title: "changed" }, { field: "name" }] }, transform: [{ calculate: "datum.mark == 'data' ? '▲' : datum.mark == 'gates' ? '■' : '·'", as: "sign" }] }] : []),

@@ -15,7 +15,7 @@ from stages.report.statistics.intervals import wilson_interval
 from stages.report.statistics.paired_tests import mcnemar_test, paired_t_test
 from stages.runs import runs
 from stages.runs.content import page_content
-from stages.runs.predictions import compare, encode, read_predictions
+from stages.runs.predictions import compare, corrected, encode, read_predictions
 from stages.runs.scores import best_model, is_smaller_better, metric_names, model_scores
 from stages.runs.sprite import sprite
 from tests.support.runs_pages import make_history
@@ -40,6 +40,9 @@ def test_validation_chooses() -> None:
     }
     assert best_model(models, {}) == "b"
     assert best_model(models, {"models.b.loss": "hinge"}) == "a"
+    sparse = {"models.a.loss": "sparse_categorical_crossentropy", "models.b.loss": "categorical_crossentropy"}
+    assert best_model(models, sparse) == "b"  # one loss, of labels in two forms
+    assert best_model(models, {"models.b.arguments.width": 3}) == "a"  # an own network may have penalties
     assert best_model({}, {}) == "" and best_model({"x": {}}, {}) == ""
 
 
@@ -65,6 +68,38 @@ def test_verdicts_are_paired_tests(content: dict[str, Any]) -> None:
         found["verdict"] in ("better", "worse", "cannot tell") and found["low"] <= found["difference"] <= found["high"]
     )
     assert row(content, "broken")["verdict"] is None
+
+
+def test_the_report_names_the_chosen_model(tmp_path: Path) -> None:
+    """The best model that a version's report names is the chosen one, as with several tasks; others by their scores."""
+    facts = collect(make_history(tmp_path / "project"))
+    first, back = (next(item for item in facts["versions"] if item["title"] == title) for title in ("first", "back"))
+    first["chosen"], back["chosen"] = "dense", "gone"
+    found = page_content(facts)
+    assert row(found, "first")["best"] == "dense"
+    assert row(found, "back")["best"] == best_model(row(found, "back")["models"], {}) != ""
+
+
+def test_many_tests_are_corrected(content: dict[str, Any]) -> None:
+    """The p-values of the column are corrected by Holm over all versions that are tested, and give the verdicts."""
+    verdicts = [item["verdict"] for item in content["rows"] if item["verdict"]]
+    one = {"difference": 0.01, "low": 0.001, "high": 0.02, "p": 0.01, "unit": "accuracy", "verdict": "better"}
+    single, many = corrected([one]), corrected([one] * 20)
+    assert single == [one] and {(test["p"], test["verdict"]) for test in many} == {(0.2, "cannot tell")}
+    assert corrected([]) == [] and len(verdicts) > 10
+    assert all((item["p"] < 0.05) == (item["verdict"] != "cannot tell") for item in verdicts)
+
+
+def test_predictions_take_little_memory(tmp_path: Path) -> None:
+    """Models with the same test images share their labels, and classes take a byte each, whatever the file's type."""
+    for name, first in (("a", 0), ("b", 300)):
+        frame = {"label": np.arange(400, dtype=np.int64) % 10, "predicted": np.arange(400, dtype=np.int64) % 10}
+        frame["predicted"][0] = first
+        pd.DataFrame(frame).to_parquet(tmp_path / name)
+    read = read_predictions({name: str(tmp_path / name) for name in ("a", "b")})
+    assert read["a"].labels is read["b"].labels and read["a"].labels.dtype == np.uint8
+    assert read["a"].answers.dtype == np.uint8 and read["b"].answers.dtype == np.uint16
+    assert read["b"].wrong.tolist() == [0] and read["b"].answers[0] == 300
 
 
 def test_tests_of_classes_and_of_values(tmp_path: Path) -> None:

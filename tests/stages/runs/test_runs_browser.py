@@ -6,15 +6,14 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser
 
 from flows.cli.runs.report_runs import collect
-from stages.runs.predictions import compare, read_predictions
+from stages.runs.content import page_content
+from stages.runs.predictions import compare, corrected, read_predictions
 from tests.support.chromium import NEEDS_CHROMIUM, open_chromium
+from tests.support.runs_loaded import Loaded
 from tests.support.runs_pages import make_history, write_runs_page
-
-PHONE = {"width": 390, "height": 844}
-DESK = {"width": 1280, "height": 900}
 
 pytestmark = NEEDS_CHROMIUM
 
@@ -31,31 +30,6 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of a project with broken versions, sweeps of one, two and three parameters; read-only."""
     folder = tmp_path_factory.mktemp("runs")
     return write_runs_page(make_history(folder / "project"), folder / "runs.html")
-
-
-class Loaded:
-    """A page that has drawn its charts, with its requests and its messages in the console."""
-
-    def __init__(
-        self, browser: Browser, path: Path, address: str = "", *, phone: bool = False, dark: bool = False
-    ) -> None:
-        scheme = "dark" if dark else "light"
-        self.page: Page = browser.new_page(viewport=PHONE if phone else DESK, color_scheme=scheme)  # type: ignore[arg-type]
-        self.messages: list[str] = []
-        self.requests: list[str] = []
-        self.page.on("console", lambda message: self.messages.append(message.text))
-        self.page.on("pageerror", lambda error: self.messages.append(str(error)))
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.goto(path.as_uri() + address)
-        self.page.wait_for_selector("html[data-ready]", state="attached")
-
-    def names(self) -> list[str]:
-        """Returns the texts of the lines' names."""
-        return [button.inner_text() for button in self.page.locator("tr.line .name").all()]
-
-    def line(self, text: str) -> Any:
-        """Returns the line with a text."""
-        return self.page.locator("tr.line", has_text=text).first
 
 
 ALL_OPEN = "#open=sweep-1,sweep-2,sweep-3,rate-1&tick=rate-1,rate-4"
@@ -102,29 +76,44 @@ def test_filter_is_kept_in_the_address(browser: Browser, path: Path) -> None:
 
 
 def test_verdicts_of_the_page_are_those_of_the_statistics(browser: Browser, path: Path) -> None:
-    """With another version pinned, the page's own paired tests give Python's differences and verdicts, in all lines."""
+    """With another version pinned, the page's own paired tests give Python's differences and verdicts, in all lines.
+
+    Both are corrected over all versions: those of the chosen models, and those of the models that sweeps vary.
+    """
     facts = collect(path.parent / "project")
-    rows = {row["id"]: row for row in facts["versions"]}
-    predictions = read_predictions(facts["files"])
+    predictions, content = read_predictions(facts["files"]), page_content(facts)
+    base = next(row for row in content["rows"] if row["title"] == "dense: small")
+    bests = {row["id"]: (row, row["best"], base["best"]) for row in content["rows"] if row is not base and row["best"]}
+    swept = {
+        row["id"]: (row, sweep["keys"][0].split(".")[1], sweep["keys"][0].split(".")[1])
+        for sweep in content["sweeps"]
+        for row in content["rows"]
+        if row["id"] in sweep["members"]
+    }
+    expected: dict[tuple[bool, str], Any] = {}
+    for is_member, family in ((False, bests), (True, swept)):
+        tests = [
+            compare(predictions[row["models"][new]["predictions"]], predictions[base["models"][old]["predictions"]])
+            for row, new, old in family.values()
+        ]
+        known = corrected([test for test in tests if test])
+        assert len(known) == len(family)
+        expected |= {(is_member, name): test for name, test in zip(family, known, strict=True)}
     loaded = Loaded(browser, path, "#open=sweep-1,sweep-2,sweep-3")
     page = loaded.page
-    base = next(row for row in facts["versions"] if row["title"] == "dense: small")
     pinned = loaded.line("dense: small")
     pinned.locator(".pin-button").click()
     assert "baseline" in pinned.inner_text()
-    base_best = pinned.locator(".best .model").inner_text()
     compared = set()
     for line in page.locator("tr.line:not(.sweep)").all():
-        row, shown = rows[line.get_attribute("data-id") or ""], line.locator(".best .model").inner_text()
-        if row is base or shown not in row["models"]:
+        test = expected.get(("member" in (line.get_attribute("class") or ""), line.get_attribute("data-id") or ""))
+        if test is None:
             continue
-        is_member = "member" in (line.get_attribute("class") or "")
-        old = base["models"][shown if is_member else base_best]
-        expected = compare(predictions[row["models"][shown]["predictions"]], predictions[old["predictions"]])
-        assert expected is not None
-        sign = "+" if expected["difference"] > 0 else "\N{MINUS SIGN}" if expected["difference"] < 0 else ""
-        text = f"{sign}{abs(100 * expected['difference']):.2f} {expected['verdict']}"
+        sign = "+" if test["difference"] > 0 else "\N{MINUS SIGN}" if test["difference"] < 0 else ""
+        text = f"{sign}{abs(100 * test['difference']):.2f} {test['verdict']}"
         assert text in " ".join(line.locator(".verdicts").inner_text().split())
+        title = line.locator(".verdicts [title^=positive]").get_attribute("title") or ""
+        assert float(title.split("p ")[1].split(",")[0]) == pytest.approx(test["p"], rel=0.06)
         compared.add(text)
     assert len(compared) > 4
     page.close()

@@ -1,0 +1,166 @@
+"""The page over all versions where predictions, losses, names, tasks or gates are not those of the default pipeline."""
+
+import copy
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser
+
+from flows.cli.runs.report_runs import collect
+from stages.runs.content import page_content
+from stages.runs.page import render_page
+from tests.support.chromium import NEEDS_CHROMIUM, open_chromium
+from tests.support.runs_loaded import Loaded
+from tests.support.runs_pages import make_history
+
+pytestmark = NEEDS_CHROMIUM
+Content = dict[str, Any]
+Open = Callable[..., Loaded]
+MINUS = "\N{MINUS SIGN}"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Headless Chromium."""
+    with open_chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Content:
+    """The content of a page with three sweeps; read-only."""
+    return page_content(collect(make_history(tmp_path_factory.mktemp("project"))))
+
+
+@pytest.fixture
+def content(original: Content) -> Content:
+    """A copy of it, to be changed."""
+    return copy.deepcopy(original)
+
+
+@pytest.fixture
+def opened(browser: Browser, content: Content, tmp_path: Path) -> Iterator[Open]:
+    """Returns a function that opens the page of the changed content at an address."""
+    pages: list[Loaded] = []
+
+    def load(address: str = "") -> Loaded:
+        path = tmp_path / "runs.html"
+        path.write_text(render_page(content), encoding="utf-8")
+        pages.append(Loaded(browser, path, address))
+        return pages[-1]
+
+    yield load
+    assert [message for loaded in pages for message in loaded.messages] == []
+    for loaded in pages:
+        loaded.page.close()
+
+
+def row(content: Content, name: str) -> dict[str, Any]:
+    """Returns the row of a commit by its message, or of an experiment by its name."""
+    return next(item for item in content["rows"] if name in (item["title"], item["name"]))
+
+
+def without_predictions(content: Content) -> None:
+    """Leaves the page without predictions and verdicts, as without DVC's cache."""
+    content["predictions"] = {}
+    for item in content["rows"]:
+        item["verdict"] = None
+
+
+def test_positive_is_better_without_a_test(content: Content, opened: Open) -> None:
+    """Without predictions the difference is the gain in points, with the sign that it has beside a paired test."""
+    base, other = row(content, "back"), row(content, "rate-4")
+    new, old = base["models"]["cnn"]["test"], other["models"]["cnn"]["test"]
+    lost = f"{MINUS}{100 * (old['rate'] - new['rate']):.2f}"
+    assert old["rate"] > new["rate"]
+    with_test = opened("#q=kind:experiment&open=sweep-1,sweep-2,sweep-3&tick=rate-4,rate-2")
+    assert lost in with_test.line("rate-4").locator(".verdicts").inner_text()
+    without_predictions(content)
+    loaded = opened(f"#open=sweep-1,sweep-2,sweep-3&tick=rate-4,{base['id'][:10]}")
+    assert lost in loaded.line("rate-4").locator(".verdicts").inner_text()
+    compared = loaded.page.locator("#compare tr", has_text="cnn chosen").or_(loaded.page.locator("#compare tbody tr"))
+    assert f"{lost} points" in compared.first.inner_text()
+    assert "Gain in accuracy" in loaded.page.locator("#compare").inner_text()
+
+
+def test_other_data_are_not_compared(content: Content, opened: Open) -> None:
+    """A version with another hash of the same data set has no difference; one whose hash is not known has."""
+    without_predictions(content)
+    row(content, "first")["data"], row(content, "strict gate")["data"] = "f" * 32, ""
+    loaded = opened()
+    assert "other data" in loaded.line("first").locator(".verdicts").inner_text()
+    assert "other data" not in loaded.line("strict gate").locator(".verdicts").inner_text()
+
+
+def test_names_in_the_address(content: Content, opened: Open) -> None:
+    """Names with a percent sign or a comma are kept by the address, and a wrong address opens the page."""
+    for item, name in ((row(content, "rate-1"), "a%b"), (row(content, "rate-4"), "units=64,epochs=3")):
+        item["name"] = item["id"] = name
+        old = next(sweep for sweep in content["sweeps"] if sweep["keys"] == ["models.cnn.learning_rate"])
+        old["members"] = [item["id"] for item in content["rows"] if item["name"] in ("a%b", "units=64,epochs=3")]
+    address = "#tick=a%25b,units%3D64%2Cepochs%3D3"
+    loaded = opened(address)
+    assert loaded.page.locator("#compare-title").inner_text().split(" \N{RIGHTWARDS ARROW} ") in (
+        ["a%b", "units=64,epochs=3"],
+        ["units=64,epochs=3", "a%b"],
+    )
+    loaded.page.locator("#sort").select_option("best")
+    assert loaded.page.url.endswith(f"{address}&sort=best")
+    assert opened("#tick=a%b%zz&open=%").names()
+
+
+def test_other_losses_are_ranked_by_accuracy(content: Content, opened: Open) -> None:
+    """Losses of different functions are not compared: the accuracy chooses in a sweep, and in the first sentence."""
+    rates = [row(content, name) for name in ("rate-1", "rate-2", "rate-4")]
+    for number, item in enumerate(rates):
+        item["params"]["models.cnn.label_smoothing"] = number / 10
+        item["models"]["cnn"] |= {"loss": 0.001 * (3 - number), "accuracy": 0.999 - number / 1000}  # two opinions
+        item["best"] = "cnn"
+    loaded = opened("#open=sweep-1,sweep-2,sweep-3&sort=best")
+    text = loaded.page.locator("#rows").inner_text()
+    assert "rate-1 has the highest validation accuracy, 0.999 of cnn" in text
+    assert "rate-1" in loaded.page.locator("#answer").inner_text()
+    assert "has the lowest validation loss" in text  # of the other sweeps
+    loaded.page.locator("#metric").select_option("validation")
+    without_predictions(content)
+    again = opened("#open=sweep-1,sweep-2,sweep-3&show=validation")
+    assert "other loss" in again.line("rate-1").locator(".verdicts").inner_text()
+
+
+def test_regressions_have_their_words(content: Content, opened: Open) -> None:
+    """Scores of regressions are called mean absolute errors, lower is a gain, and the cache is not blamed."""
+    without_predictions(content)
+    for item in content["rows"]:
+        for model in item["models"].values():
+            model["mae"] = 1 - model.pop("accuracy")
+            model["test"] = {"mae": model["test"]["rate"]}
+    loaded = opened("#open=sweep-1,sweep-2,sweep-3,rate-1&tick=rate-1,rate-2")
+    page = loaded.page
+    heads = page.locator("#compare thead").first.inner_text()
+    assert "Test MAE before" in heads and "Gain" in heads and "accuracy" not in heads.lower()
+    opened_heads = page.locator(".opened", has_text="Apply it").locator("table thead").first.inner_text()
+    assert "Validation MAE" in opened_heads and "Test MAE" in opened_heads
+    cell = loaded.line("rate-1").locator(".verdicts [title]").last
+    assert "a regression" in (cell.get_attribute("title") or "") and cell.inner_text().startswith(MINUS)
+    assert "test errors" not in page.locator("#rows").inner_text().lower()
+    assert page.locator("#metric option").first.inner_text() == "test MAE"
+
+
+def test_a_running_trial_has_not_failed(content: Content, opened: Open) -> None:
+    """A sweep counts failed, killed and stopped trials as failed, not one that runs now."""
+    for name, state in (("rate-1", "running"), ("trial-1", "killed"), ("trial-2", "stopped"), ("trial-3", "running")):
+        row(content, name).update({"kind": "run", "state": state, "models": {}, "best": "", "experiment": True})
+    gates = [cell.inner_text() for cell in opened().page.locator("tr.sweep .gates").all()]
+    assert sorted(text for text in gates if "failed" in text) == ["2 failed"]
+
+
+def test_gates_that_were_not_judged(content: Content, opened: Open) -> None:
+    """`gate:unjudged` finds versions with gates that were not judged; `gate:passed` those where all were and passed."""
+    row(content, "first")["gates"] = {"passed": 6, "failed": 0, "not_judged": 18, "checks": [], "note": None}
+    row(content, "back")["gates"] = {"passed": 24, "failed": 0, "not_judged": 0, "checks": [], "note": None}
+    names = opened("#q=kind:commit%20gate:unjudged").names()
+    assert len(names) == 1 and "first" in names[0]
+    passed = opened("#q=kind:commit%20gate:passed").names()
+    assert any("back" in name for name in passed) and not any("first" in name for name in passed)
