@@ -7,11 +7,11 @@ A line is appended at once, so a run that is killed leaves its events; it has no
 restored or fails leaves no file. A run must not fail because of its record.
 """
 
-import hashlib
 import json
 import os
 import re
 import shutil
+import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -19,9 +19,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from flows.core.commit import file_sha256
 from flows.core.errors import GitFailed, Interrupted
 from flows.core.git import head_commit
 from flows.core.notices import note_once
+from flows.core.progress import killed_by
 from flows.core.redaction import mask
 from flows.engine.types import Lineage, Outcome, Result, Stage, file_name, split_address
 from stages.base.errors import InkflowError
@@ -30,11 +32,10 @@ FOLDER = Path(".inkflow/runs")
 MAX_RECORDS = 1000  # older ones are removed
 MAX_LINES = 1000  # of a failed stage
 MAX_PARAMS = 200_000  # bytes of params.yaml
-KILLED = (-9, 137)  # exit codes of a stage that got SIGKILL, as when memory ran out
 
 
 class RunRecord:
-    """The record of one run."""
+    """The record of one run. Its methods may be called in several threads."""
 
     def __init__(self, root: Path, targets: Sequence[str]) -> None:
         self._root, self._targets = root, list(targets)
@@ -42,6 +43,7 @@ class RunRecord:
         stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(started))
         self._path = root / FOLDER / f"{stamp}-{os.getpid()}-{time.monotonic_ns() % 10**6:06d}.jsonl"
         self._begin: dict[str, Any] | None = {"event": "begin", "at": started, "pid": os.getpid()}
+        self._lock = threading.Lock()
         self._stages: Sequence[Stage] = ()
         self._lines: dict[str, deque[str]] = {}
 
@@ -56,8 +58,9 @@ class RunRecord:
 
     def line(self, stage: str, text: str) -> None:
         """Keeps a line that `stage` printed, for its log if it fails."""
-        if stage in self._lines:
-            self._lines[stage].append(text)
+        lines = self._lines.get(stage)
+        if lines is not None:
+            lines.append(text)
 
     def ended(self, result: Result, lineage: Lineage | None) -> None:
         """Adds how `result.stage` was brought up to date; `lineage` if it ran."""
@@ -80,7 +83,7 @@ class RunRecord:
 
     def failed(self, stage: str, error: InkflowError, not_run: Iterable[str]) -> None:
         """Adds that `stage` failed, and which stages do not run because of it; writes its last lines to a log."""
-        lines = [mask(line) for line in self._lines.pop(stage, ())]
+        lines = [mask(line) for line in list(self._lines.pop(stage, ()))]
         log = self._path.with_suffix("") / f"{file_name(stage)}.log"
         if lines:
             with suppress(OSError):
@@ -91,7 +94,7 @@ class RunRecord:
             stage=stage,
             error=mask(str(error)),
             interrupted=isinstance(error, Interrupted),
-            killed=getattr(error, "code", 0) in KILLED,
+            killed=killed_by(getattr(error, "code", 0)) is not None,
             lines=lines[-20:],
             log=str(FOLDER / self._path.stem / log.name) if lines else "",
             not_run=list(not_run),
@@ -102,20 +105,26 @@ class RunRecord:
         if self._begin is None:
             files = {Path(split_address(stage.name)[0] or "dvc.yaml") for stage in self._stages}
             paths = sorted(str(file.with_name("dvc.lock")) for file in files)
-            self._add("end", locks={path: digest for path in paths if (digest := _sha256(self._root / path))})
+            locks = {}
+            for path in paths:
+                with suppress(OSError):
+                    locks[path] = file_sha256(self._root / path)
+            self._add("end", locks=locks)
 
     def _add(self, event: str, **content: Any) -> None:
         """Appends an event; before the first one, the beginning of the run."""
         events = [{"event": event, "at": time.time(), **content}]
         try:
-            if self._begin is not None:
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-                _remove_old(self._path.parent)
-                events.insert(0, self._begin | self._facts())
-                self._begin = None
-            with self._path.open("a", encoding="utf-8") as file:
-                file.writelines(json.dumps(item, ensure_ascii=False, default=str) + "\n" for item in events)
-        except (OSError, UnicodeError) as error:
+            with self._lock:  # a stage starts in a thread of its own
+                begin, self._begin = self._begin, None
+                if begin is not None:
+                    self._path.parent.mkdir(parents=True, exist_ok=True)
+                    _remove_old(self._path.parent)
+                    events.insert(0, begin | self._facts())
+                text = "".join(json.dumps(item, ensure_ascii=False, default=str) + "\n" for item in events)
+                with self._path.open("ab", buffering=0) as file:
+                    file.write(text.encode(errors="replace"))
+        except Exception as error:  # noqa: BLE001 - a run must not fail because of its record
             note_once(f"this run is not recorded for `inkflow report --runs`: {error}")
 
     def _facts(self) -> dict[str, Any]:
@@ -201,10 +210,3 @@ def _remove_old(folder: Path) -> None:
         with suppress(OSError):
             (folder / f"{name}.jsonl").unlink()
         shutil.rmtree(folder / name, ignore_errors=True)
-
-
-def _sha256(path: Path) -> str:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
-        return ""

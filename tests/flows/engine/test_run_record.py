@@ -2,8 +2,12 @@
 
 import json
 import subprocess
+import threading
 from pathlib import Path
 
+import pytest
+
+from flows.core.errors import StageFailed
 from flows.dvc_repo.history.facts import read_facts
 from flows.engine.run_record import FOLDER, MAX_RECORDS, RunRecord, adopt_records, read_records
 from flows.engine.types import Outcome, Result, Stage
@@ -87,3 +91,48 @@ def test_old_records_are_removed(tmp_path: Path) -> None:
     RunRecord(tmp_path, []).started("a")
     names = sorted(path.name for path in folder.iterdir())
     assert len(names) == MAX_RECORDS and names[0] == "20200101T000006-1-1.jsonl"
+
+
+def test_stages_that_start_at_once_begin_one_record(toy: Toy) -> None:
+    """A record has one beginning, however many stages start in the same moment, and an event for each of them."""
+    record, count = RunRecord(toy.folder, []), 8
+    barrier, errors = threading.Barrier(count), []
+
+    def start(number: int) -> None:
+        barrier.wait()
+        try:
+            record.started(f"s{number}")
+        except Exception as error:  # noqa: BLE001 - any would end the run
+            errors.append(error)
+
+    threads = [threading.Thread(target=start, args=[number]) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    (path,) = (toy.folder / FOLDER).glob("*.jsonl")
+    events = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [event["event"] for event in events] == ["begin"] + ["started"] * count
+    assert {event["stage"] for event in events[1:]} == {f"s{number}" for number in range(count)}
+
+
+def test_a_record_that_cannot_be_written_raises_nothing(tmp_path: Path) -> None:
+    """A run does not fail because of its record."""
+    (tmp_path / FOLDER.parts[0]).write_text("a file in place of the folder")
+    record = RunRecord(tmp_path, [])
+    record.begin([Stage("a")])
+    record.started("a")
+    record.failed("a", InkflowError("a failed"), [])
+    record.end()
+    assert read_records(tmp_path) == []
+
+
+@pytest.mark.parametrize("code", [-9, -11, 137, 139])
+def test_a_signal_is_no_failure_of_the_program(tmp_path: Path, code: int) -> None:
+    """A stage that a signal ended is killed, as the terminal says, whichever signal it was."""
+    record = RunRecord(tmp_path, [])
+    record.begin([Stage("a")])
+    record.started("a")
+    record.failed("a", StageFailed("a", code, []), [])
+    assert read_records(tmp_path)[0]["state"] == "killed"
