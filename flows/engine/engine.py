@@ -69,6 +69,7 @@ class Engine:
         repository.configure_waiting(run.display.note, self._stop_event)
         self._timings = Timings(repository.root)
         self._record = RunRecord(repository.root, run.targets)
+        run.on_reset = self._record.replaced
         self._stages: dict[str, Stage] = {}
         self._started: queue.Queue[StageEvents | None] = queue.Queue()
         self._finished: queue.Queue[tuple[StageEvents, Result | InkflowError]] = queue.Queue()
@@ -235,8 +236,7 @@ class Engine:
         Returns:
             None if another process uses its files, or has recorded it since the reasons were found.
         """
-        stage = events.stage
-        started_s = time.monotonic()
+        stage, started_s = events.stage, time.monotonic()
         try:
             self._preloads.start(stage.name)
             command = self._repository.begin(stage.name)

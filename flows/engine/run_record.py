@@ -1,6 +1,6 @@
 """Records of the runs on this machine, in untracked files: what `inkflow report --runs` shows beside Git and DVC.
 
-.inkflow/runs/ID.jsonl          a line of JSON for each event: begin, started, ended, failed, not_run, end
+.inkflow/runs/ID.jsonl          a line of JSON for each event: begin, started, ended, failed, replaced, end
 .inkflow/runs/ID/STAGE.log      the last lines of a stage that failed
 
 A line is appended at once, so a run that is killed leaves its events; it has no `end`. A run in which nothing runs, is
@@ -14,8 +14,8 @@ import shutil
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,10 @@ from flows.core.progress import killed_by
 from flows.core.redaction import mask
 from flows.engine.types import Lineage, Outcome, Result, Stage, file_name, split_address
 from stages.base.errors import InkflowError
+from stages.base.files import write_text
 
 FOLDER = Path(".inkflow/runs")
+RECORDS = "[!.]*.jsonl"  # without those that are being copied
 MAX_RECORDS = 1000  # older ones are removed
 MAX_LINES = 1000  # of a failed stage
 MAX_PARAMS = 200_000  # bytes of params.yaml
@@ -111,6 +113,11 @@ class RunRecord:
                     locks[path] = file_sha256(self._root / path)
             self._add("end", locks=locks)
 
+    def replaced(self) -> None:
+        """Adds that another run, with other data, takes the place of this one, whose failure is none then."""
+        if self._begin is None:
+            self._add("replaced")
+
     def _add(self, event: str, **content: Any) -> None:
         """Appends an event; before the first one, the beginning of the run."""
         events = [{"event": event, "at": time.time(), **content}]
@@ -140,26 +147,34 @@ class RunRecord:
 
 
 def adopt_records(clone: Path, root: Path, experiment: str) -> None:
-    """Copies the records of a trial from its clone to the project at `root`, with the name of its experiment."""
-    for path in sorted((clone / FOLDER).glob("*.jsonl")):
-        with suppress(OSError):
-            (root / FOLDER).mkdir(parents=True, exist_ok=True)
-            name = {"event": "experiment", "name": experiment}
-            (root / FOLDER / path.name).write_text(
-                path.read_text(encoding="utf-8") + json.dumps(name, ensure_ascii=False) + "\n", encoding="utf-8"
-            )
+    """Copies the records in a clone to the project at `root`, with the name of their experiment if there is one."""
+    name = {"event": "experiment", "name": experiment}
+    line = json.dumps(name, ensure_ascii=False) + "\n" if experiment else ""
+    for path in sorted((clone / FOLDER).glob(RECORDS)):
+        with suppress(OSError, InkflowError):
+            _remove_old(root / FOLDER)
             if path.with_suffix("").is_dir():
                 shutil.copytree(path.with_suffix(""), root / FOLDER / path.stem, dirs_exist_ok=True)
+            write_text(root / FOLDER / path.name, path.read_text(encoding="utf-8", errors="replace") + line)
+
+
+@contextmanager
+def kept_records(clone: Path, root: Path) -> Iterator[None]:
+    """Copies the records of the runs in a clone, which is removed afterwards, to the project at `root`."""
+    try:
+        yield
+    finally:
+        adopt_records(clone, root, "")
 
 
 def read_records(root: Path) -> list[dict[str, Any]]:
     """Returns the records below `root`, the oldest first: `id`, the begin's keys, `events`, and `state`.
 
-    The state is `done`, `failed`, `stopped` (interrupted by a person), `killed` or `running`. Damaged lines are left
-    out.
+    The state is `done` (also if another run replaced it), `failed`, `stopped` (interrupted by a person), `killed` or
+    `running`. Damaged lines are left out.
     """
     records = []
-    for path in sorted((root / FOLDER).glob("*.jsonl")):
+    for path in sorted((root / FOLDER).glob(RECORDS)):
         events = list(_events(path))
         if events and events[0]["event"] == "begin":
             begin = {key: value for key, value in events[0].items() if key != "event"}
@@ -184,6 +199,8 @@ def _events(path: Path) -> Iterable[dict[str, Any]]:
 
 
 def _state(begin: dict[str, Any], events: Sequence[dict[str, Any]]) -> str:
+    if any(event["event"] == "replaced" for event in events):
+        return "done"
     failures = [event for event in events if event["event"] == "failed"]
     if failures:
         if all(event.get("interrupted") for event in failures):
@@ -205,7 +222,7 @@ def _is_alive(pid: Any, since: float) -> bool:
 
 
 def _remove_old(folder: Path) -> None:
-    names = sorted(path.stem for path in folder.glob("*.jsonl") if re.match(r"\d{8}T\d{6}-", path.name))
+    names = sorted(path.stem for path in folder.glob(RECORDS) if re.match(r"\d{8}T\d{6}-", path.name))
     for name in names[: max(0, len(names) - MAX_RECORDS + 1)]:
         with suppress(OSError):
             (folder / f"{name}.jsonl").unlink()
