@@ -33,6 +33,7 @@ from flows.core.stage_program import run_program
 from flows.dvc_repo.repository import Repository
 from flows.dvc_repo.versions.experiments import ProjectClones, stage_results
 from flows.engine.run import GATES, Options, Run
+from flows.engine.run_record import kept_records
 from flows.engine.shared_slots import SHARING
 from flows.pipeline import run_stages
 from flows.retraining.branch import Branch, branch_name, check_free, write_branch
@@ -214,7 +215,7 @@ def _retrain_to_branch(digests: SourceDigests, fallback: str | None, push: bool)
     run = Run(options=Options(pull=pull_run_cache()), in_clone=True, sharing=root / SHARING)
     with run_lock(clones.folder, run.display.note):
         clones.remove_leftovers()
-        with clones.clone("run") as project:
+        with clones.clone("run") as project, kept_records(project, root):
             clones.copy_origin(project)
             with chdir(project):
                 run.params = apply_settings(digests.settings, Path())

@@ -12,6 +12,7 @@ from flows.core.params_edit import apply_settings, edit_params, load_project_par
 from flows.dvc_repo.repository import Repository
 from flows.dvc_repo.versions.experiments import ProjectClones, save_experiment
 from flows.engine.run import GATES, Options, Run
+from flows.engine.run_record import kept_records
 from flows.engine.shared_slots import SHARING
 from flows.experiments.grid import Combination, check_combinations, parameter_keys
 from flows.pipeline import NAME, run_stages, show_notice
@@ -95,7 +96,7 @@ def _run_in_clone(settings: dict[str, Any], run: Run) -> State[Any]:
     clones.folder.mkdir(parents=True, exist_ok=True)
     with run_lock(clones.folder, run.display.note):
         clones.remove_leftovers()
-        with clones.clone("run") as project:
+        with clones.clone("run") as project, kept_records(project, root):
             clones.copy_origin(project)
             with chdir(project):  # DVC works in the current folder
                 run.params = apply_settings(settings, Path())

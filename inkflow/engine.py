@@ -52,7 +52,8 @@ class Event:
     Attributes:
         kind: what the event is about.
         stage: name of the stage; empty for a note.
-        text: the line, the message or the cause, with secrets masked; empty for a start.
+        text: the line, the message, or of a stage that does not run the cause, as in `RunResult.not_run`, with secrets
+            masked; empty for a start.
         result: the result of a stage that is up to date.
     """
 
@@ -189,6 +190,7 @@ class _EventDisplay(Display):
     def __init__(self, on_event: Callable[[Event], object]) -> None:
         super().__init__()
         self._on_event = on_event
+        self.causes: Mapping[str, str] = {}  # of the run, by stage that does not run
         self.error: BaseException | None = None
 
     def started(self, stage: str, expected_s: float | None) -> None:
@@ -204,8 +206,8 @@ class _EventDisplay(Display):
     def failure(self, stage: str, message: str) -> None:
         self._put(Kind.FAILURE, stage, message)
 
-    def not_run(self, stage: str, cause: str) -> None:
-        self._put(Kind.NOT_RUN, stage, cause)
+    def not_run(self, stage: str, message: str) -> None:
+        self._put(Kind.NOT_RUN, stage, self.causes.get(stage, message))
 
     def note(self, text: str) -> None:
         self._put(Kind.NOTE, "", text)
@@ -228,7 +230,7 @@ def _complete(run: Run, display: _EventDisplay) -> None:
     try:
         run.targets = repository.resolve(run.targets)
         stages = repository.stages(run.targets)
-        run.display = BufferedDisplay(display)
+        run.display, display.causes = BufferedDisplay(display), run.not_run
         engine = make_engine(repository, run)
     except BaseException:
         run.display.close()

@@ -69,6 +69,7 @@ class Engine:
         repository.configure_waiting(run.display.note, self._stop_event)
         self._timings = Timings(repository.root)
         self._record = RunRecord(repository.root, run.targets)
+        run.on_reset = self._record.replaced
         self._stages: dict[str, Stage] = {}
         self._started: queue.Queue[StageEvents | None] = queue.Queue()
         self._finished: queue.Queue[tuple[StageEvents, Result | InkflowError]] = queue.Queue()
@@ -235,8 +236,7 @@ class Engine:
         Returns:
             None if another process uses its files, or has recorded it since the reasons were found.
         """
-        stage = events.stage
-        started_s = time.monotonic()
+        stage, started_s = events.stage, time.monotonic()
         try:
             self._preloads.start(stage.name)
             command = self._repository.begin(stage.name)
@@ -262,11 +262,12 @@ class Engine:
         add_line = partial(self._add_line, events)
         if policy.pool is not None and self._pools is not None:
             return self._pools.run(command.stage, add_line, self._stop_event, force=self.run.options.force)
-        check = UndeclaredCheck(self._repository.root, command.stage, self.policies.of_undeclared(command.stage))
-        variables = resources.environment(allocation.slots, self._jobs, allocation.gpus) | check.begin()
-        command = replace(command, environment={**variables, **command.environment}, preload=policy.preload)
-        self._commands.run(command, add_line, policy.timeout_s)
-        check.end(command, add_line)
+        watched = self.policies.of_undeclared(command.stage)
+        with UndeclaredCheck(self._repository.root, command.stage, watched) as check:
+            variables = resources.environment(allocation.slots, self._jobs, allocation.gpus) | check.variables
+            command = replace(command, environment={**variables, **command.environment}, preload=policy.preload)
+            self._commands.run(command, add_line, policy.timeout_s)
+            check.end(command, add_line)
         return ""
 
     def _add_line(self, events: StageEvents, text: str) -> None:

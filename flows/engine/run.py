@@ -1,6 +1,6 @@
 """One run: its options, its display, its results. The command creates it and passes it to the engine and the flow."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,6 +56,7 @@ class Run:
         errors: errors by stage, in the order in which they occurred.
         not_run: causes by name of the stages that did not run because of a failure.
         stopped: those of `not_run` that depend on no failed stage.
+        on_reset: called by `reset`.
         has_ended: True once all stages have ended and the gates were checked.
     """
 
@@ -71,6 +72,7 @@ class Run:
     errors: dict[str, InkflowError] = field(default_factory=dict)
     not_run: dict[str, str] = field(default_factory=dict)
     stopped: list[str] = field(default_factory=list)
+    on_reset: Callable[[], object] = lambda: None
     has_ended: bool = False
 
     def reset(self) -> None:
@@ -79,6 +81,7 @@ class Run:
         self.errors.clear()
         self.not_run.clear()
         self.stopped.clear()
+        self.on_reset()
 
     @property
     def ran(self) -> Sequence[str]:

@@ -1,40 +1,43 @@
 """Records of the runs on this machine, in untracked files: what `inkflow report --runs` shows beside Git and DVC.
 
-.inkflow/runs/ID.jsonl          a line of JSON for each event: begin, started, ended, failed, not_run, end
+.inkflow/runs/ID.jsonl          a line of JSON for each event: begin, started, ended, failed, replaced, end
 .inkflow/runs/ID/STAGE.log      the last lines of a stage that failed
 
 A line is appended at once, so a run that is killed leaves its events; it has no `end`. A run in which nothing runs, is
 restored or fails leaves no file. A run must not fail because of its record.
 """
 
-import hashlib
 import json
 import os
 import re
 import shutil
+import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from flows.core.commit import file_sha256
 from flows.core.errors import GitFailed, Interrupted
 from flows.core.git import head_commit
 from flows.core.notices import note_once
+from flows.core.progress import killed_by
 from flows.core.redaction import mask
 from flows.engine.types import Lineage, Outcome, Result, Stage, file_name, split_address
 from stages.base.errors import InkflowError
+from stages.base.files import write_text
 
 FOLDER = Path(".inkflow/runs")
+RECORDS = "[!.]*.jsonl"  # without those that are being copied
 MAX_RECORDS = 1000  # older ones are removed
 MAX_LINES = 1000  # of a failed stage
 MAX_PARAMS = 200_000  # bytes of params.yaml
-KILLED = (-9, 137)  # exit codes of a stage that got SIGKILL, as when memory ran out
 
 
 class RunRecord:
-    """The record of one run."""
+    """The record of one run. Its methods may be called in several threads."""
 
     def __init__(self, root: Path, targets: Sequence[str]) -> None:
         self._root, self._targets = root, list(targets)
@@ -42,6 +45,7 @@ class RunRecord:
         stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(started))
         self._path = root / FOLDER / f"{stamp}-{os.getpid()}-{time.monotonic_ns() % 10**6:06d}.jsonl"
         self._begin: dict[str, Any] | None = {"event": "begin", "at": started, "pid": os.getpid()}
+        self._lock = threading.Lock()
         self._stages: Sequence[Stage] = ()
         self._lines: dict[str, deque[str]] = {}
 
@@ -56,8 +60,9 @@ class RunRecord:
 
     def line(self, stage: str, text: str) -> None:
         """Keeps a line that `stage` printed, for its log if it fails."""
-        if stage in self._lines:
-            self._lines[stage].append(text)
+        lines = self._lines.get(stage)
+        if lines is not None:
+            lines.append(text)
 
     def ended(self, result: Result, lineage: Lineage | None) -> None:
         """Adds how `result.stage` was brought up to date; `lineage` if it ran."""
@@ -80,7 +85,7 @@ class RunRecord:
 
     def failed(self, stage: str, error: InkflowError, not_run: Iterable[str]) -> None:
         """Adds that `stage` failed, and which stages do not run because of it; writes its last lines to a log."""
-        lines = [mask(line) for line in self._lines.pop(stage, ())]
+        lines = [mask(line) for line in list(self._lines.pop(stage, ()))]
         log = self._path.with_suffix("") / f"{file_name(stage)}.log"
         if lines:
             with suppress(OSError):
@@ -91,7 +96,7 @@ class RunRecord:
             stage=stage,
             error=mask(str(error)),
             interrupted=isinstance(error, Interrupted),
-            killed=getattr(error, "code", 0) in KILLED,
+            killed=killed_by(getattr(error, "code", 0)) is not None,
             lines=lines[-20:],
             log=str(FOLDER / self._path.stem / log.name) if lines else "",
             not_run=list(not_run),
@@ -102,20 +107,31 @@ class RunRecord:
         if self._begin is None:
             files = {Path(split_address(stage.name)[0] or "dvc.yaml") for stage in self._stages}
             paths = sorted(str(file.with_name("dvc.lock")) for file in files)
-            self._add("end", locks={path: digest for path in paths if (digest := _sha256(self._root / path))})
+            locks = {}
+            for path in paths:
+                with suppress(OSError):
+                    locks[path] = file_sha256(self._root / path)
+            self._add("end", locks=locks)
+
+    def replaced(self) -> None:
+        """Adds that another run, with other data, takes the place of this one, whose failure is none then."""
+        if self._begin is None:
+            self._add("replaced")
 
     def _add(self, event: str, **content: Any) -> None:
         """Appends an event; before the first one, the beginning of the run."""
         events = [{"event": event, "at": time.time(), **content}]
         try:
-            if self._begin is not None:
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-                _remove_old(self._path.parent)
-                events.insert(0, self._begin | self._facts())
-                self._begin = None
-            with self._path.open("a", encoding="utf-8") as file:
-                file.writelines(json.dumps(item, ensure_ascii=False, default=str) + "\n" for item in events)
-        except (OSError, UnicodeError) as error:
+            with self._lock:  # a stage starts in a thread of its own
+                begin, self._begin = self._begin, None
+                if begin is not None:
+                    self._path.parent.mkdir(parents=True, exist_ok=True)
+                    _remove_old(self._path.parent)
+                    events.insert(0, begin | self._facts())
+                text = "".join(json.dumps(item, ensure_ascii=False, default=str) + "\n" for item in events)
+                with self._path.open("ab", buffering=0) as file:
+                    file.write(text.encode(errors="replace"))
+        except Exception as error:  # noqa: BLE001 - a run must not fail because of its record
             note_once(f"this run is not recorded for `inkflow report --runs`: {error}")
 
     def _facts(self) -> dict[str, Any]:
@@ -131,26 +147,34 @@ class RunRecord:
 
 
 def adopt_records(clone: Path, root: Path, experiment: str) -> None:
-    """Copies the records of a trial from its clone to the project at `root`, with the name of its experiment."""
-    for path in sorted((clone / FOLDER).glob("*.jsonl")):
-        with suppress(OSError):
-            (root / FOLDER).mkdir(parents=True, exist_ok=True)
-            name = {"event": "experiment", "name": experiment}
-            (root / FOLDER / path.name).write_text(
-                path.read_text(encoding="utf-8") + json.dumps(name, ensure_ascii=False) + "\n", encoding="utf-8"
-            )
+    """Copies the records in a clone to the project at `root`, with the name of their experiment if there is one."""
+    name = {"event": "experiment", "name": experiment}
+    line = json.dumps(name, ensure_ascii=False) + "\n" if experiment else ""
+    for path in sorted((clone / FOLDER).glob(RECORDS)):
+        with suppress(OSError, InkflowError):
+            _remove_old(root / FOLDER)
             if path.with_suffix("").is_dir():
                 shutil.copytree(path.with_suffix(""), root / FOLDER / path.stem, dirs_exist_ok=True)
+            write_text(root / FOLDER / path.name, path.read_text(encoding="utf-8", errors="replace") + line)
+
+
+@contextmanager
+def kept_records(clone: Path, root: Path) -> Iterator[None]:
+    """Copies the records of the runs in a clone, which is removed afterwards, to the project at `root`."""
+    try:
+        yield
+    finally:
+        adopt_records(clone, root, "")
 
 
 def read_records(root: Path) -> list[dict[str, Any]]:
     """Returns the records below `root`, the oldest first: `id`, the begin's keys, `events`, and `state`.
 
-    The state is `done`, `failed`, `stopped` (interrupted by a person), `killed` or `running`. Damaged lines are left
-    out.
+    The state is `done` (also if another run replaced it), `failed`, `stopped` (interrupted by a person), `killed` or
+    `running`. Damaged lines are left out.
     """
     records = []
-    for path in sorted((root / FOLDER).glob("*.jsonl")):
+    for path in sorted((root / FOLDER).glob(RECORDS)):
         events = list(_events(path))
         if events and events[0]["event"] == "begin":
             begin = {key: value for key, value in events[0].items() if key != "event"}
@@ -175,6 +199,8 @@ def _events(path: Path) -> Iterable[dict[str, Any]]:
 
 
 def _state(begin: dict[str, Any], events: Sequence[dict[str, Any]]) -> str:
+    if any(event["event"] == "replaced" for event in events):
+        return "done"
     failures = [event for event in events if event["event"] == "failed"]
     if failures:
         if all(event.get("interrupted") for event in failures):
@@ -196,15 +222,8 @@ def _is_alive(pid: Any, since: float) -> bool:
 
 
 def _remove_old(folder: Path) -> None:
-    names = sorted(path.stem for path in folder.glob("*.jsonl") if re.match(r"\d{8}T\d{6}-", path.name))
+    names = sorted(path.stem for path in folder.glob(RECORDS) if re.match(r"\d{8}T\d{6}-", path.name))
     for name in names[: max(0, len(names) - MAX_RECORDS + 1)]:
         with suppress(OSError):
             (folder / f"{name}.jsonl").unlink()
         shutil.rmtree(folder / name, ignore_errors=True)
-
-
-def _sha256(path: Path) -> str:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
-        return ""

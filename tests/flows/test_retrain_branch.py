@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from flows.engine.run_record import read_records
 from tests.conftest import Project, run_engine
 from tests.flows.dvc_repo.test_remotes import commit
 from tests.flows.engine.helpers import succeeded
@@ -71,6 +72,7 @@ def test_without_a_forge(short: Project, mirror: Path, tmp_path: Path, prefect_u
     [name] = git("branch", "--list", "retrain/*", "--format=%(refname:short)").split()
     assert message.startswith("Completed 1 of 1 stages ran; committed to the branch retrain/mnist-")
     assert "it is only here: Git has no remote" in message
+    assert [record["state"] for record in read_records(short.folder)] == ["done"]  # for `report --runs`
     assert git("status", "--porcelain=v2", "--branch") == before and digests_of(short) != new
     assert YAML(typ="safe").load(git("show", f"{name}:params.yaml"))["datasets"]["mnist"]["sha256"] == new
     assert git("diff", "--name-only", "HEAD", name).splitlines() == ["dvc.lock", "environment.lock", "params.yaml"]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from flows.engine.run_record import read_records
 from tests.conftest import DIAMOND, Toy
 from tests.flows.dvc_repo.test_remotes import commit
 
@@ -91,3 +92,4 @@ def test_a_failed_run_leaves_nothing(deployed: Deployed) -> None:
     assert (name, "did you mean 'knobs'?" in message) == ("Failed", True)
     assert (deployed.files(), deployed.experiments()) == (before, {})
     assert not list((deployed.toy.folder / ".dvc/tmp/inkflow").glob("run*"))
+    assert [record["state"] for record in read_records(deployed.toy.folder)] == ["failed"]  # for `report --runs`

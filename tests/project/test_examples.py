@@ -126,6 +126,17 @@ def test_failures_are_raised_or_returned(diamond: Toy) -> None:
     assert list(failed.errors) == ["a"] and list(failed.not_run) == ["b"] and failed.summary.endswith("1 not run")
 
 
+def test_an_event_has_the_cause_of_a_stage_that_does_not_run(diamond: Toy, tmp_path: Path) -> None:
+    """The text of the event is the cause alone, as in the result, and the example says it once."""
+    diamond.write({"dvc.yaml": diamond.read("dvc.yaml").replace("cp in out", "exit 3")})
+    events: list[Event] = []
+    done = Project(diamond.folder).run(on_event=events.append, check=False)
+    causes = {event.stage: event.text for event in events if event.kind is Kind.NOT_RUN}
+    assert causes == done.not_run and causes["join"] == "source failed"
+    lines = run("use_engine.py", diamond.folder, folder=tmp_path, code=1).stdout.splitlines()
+    assert [line.split() for line in lines if "join" in line][-1] == ["not", "run", "join", "source", "failed"]
+
+
 def test_an_exception_of_the_callback_is_raised_at_the_end(diamond: Toy) -> None:
     """A callback that fails stops no stage: its exception comes when the results are recorded."""
 

@@ -39,7 +39,7 @@ def read_facts(root: Path, limit: int = DEFAULT_LIMIT) -> dict[str, Any]:
         `project`: name, head, branch, and whether commits are missing. `versions`: a row for each commit whose results
         or parameters differ from its parents', each experiment, the workspace if it differs, and each run that failed;
         the oldest first. `constants`: parameters that all versions share. `sweeps`: experiments on the same commit that
-        vary the same parameters. `files`: the path in DVC's cache by hash. `records`: events of runs by identifier.
+        vary the same parameters. `files`: the path in DVC's cache by hash.
 
     Raises:
         RevisionUnusable: the project has no versions yet.
@@ -60,8 +60,7 @@ def read_facts(root: Path, limit: int = DEFAULT_LIMIT) -> dict[str, Any]:
     except (DvcException, YAMLError) as error:
         raise PipelineInvalid(f"DVC cannot read the project: {describe_error(error)}") from error
     rows = comparison.rows(history, read)
-    records = read_records(root)
-    run_facts.add_runs(rows, records, history)
+    run_facts.add_runs(rows, read_records(root), history)
     models = [model for row in rows for model in row["models"].values()]
     hashes = {model[kind] for model in models for kind in ("predictions", "history") if kind in model}
     hashes |= {row["data"][versions.DATASET] for row in rows if versions.DATASET in row["data"]}
@@ -79,7 +78,6 @@ def read_facts(root: Path, limit: int = DEFAULT_LIMIT) -> dict[str, Any]:
         "constants": constants,
         "sweeps": comparison.sweeps(rows),
         "files": {digest: str(path) for digest in sorted(hashes) if (path := cached(digest))},
-        "records": {record["id"]: record for record in records},
     }
 
 

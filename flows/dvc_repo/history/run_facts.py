@@ -23,14 +23,23 @@ def add_runs(rows: list[Row], records: Sequence[Record], history: History) -> No
         for name, span in spans[record["id"]].items():
             if span["state"] == "ran" and span["outputs"]:
                 made.setdefault((name, _key(span["outputs"]), _key(span["inputs"])), []).append(record)
+    locks = {record["id"]: _locks(record) for record in records}
+    are_restored = [one["id"] for one in records if any(event.get("outcome") == "restored" for event in one["events"])]
+    restored = frozenset[tuple[str, str]]().union(*(locks[name] for name in are_restored))
     for row in rows:
-        _add_seconds(row, made, spans, records)
+        _add_seconds(row, made, spans, locks, restored)
     failed = [record for record in records if record["state"] in FAILED][-MAX_FAILED:]
     rows += [_failed_row(record, spans[record["id"]], rows, history) for record in failed]
 
 
 def _key(outputs: Mapping[str, str]) -> frozenset[tuple[str, str]]:
     return frozenset((str(path), str(digest)) for path, digest in outputs.items() if digest)
+
+
+def _locks(record: Record) -> frozenset[tuple[str, str]]:
+    """Returns the paths and digests of the dvc.lock files after a run."""
+    found = [event["locks"] for event in record["events"] if isinstance(event.get("locks"), dict)]
+    return frozenset((str(path), str(digest)) for locks in found for path, digest in locks.items())
 
 
 def stage_spans(record: Record) -> dict[str, dict[str, Any]]:
@@ -58,22 +67,25 @@ def stage_spans(record: Record) -> dict[str, dict[str, Any]]:
     return spans
 
 
-def _maker(row: Row, found: Sequence[Record]) -> str:
+def _maker(row: Row, found: Sequence[Record], locks: Mapping[str, frozenset[tuple[str, str]]]) -> str:
     """Returns the run that made a stage's files: the one after which dvc.lock was this one, else the last before it."""
-    locks = row["locks"].items()
-    same = [record for record in found if any(locks & (event.get("locks") or {}).items() for event in record["events"])]
+    same = [record for record in found if row["locks"].items() & locks[record["id"]]]
     earlier = [record for record in found if not row["when"] or record["at"] <= row["when"] + 1]
     return str((same or earlier or found[:1])[-1]["id"]) if found else ""
 
 
 def _add_seconds(
-    row: Row, made: Mapping[Any, Sequence[Record]], spans: Mapping[str, Any], records: Sequence[Record]
+    row: Row,
+    made: Mapping[Any, Sequence[Record]],
+    spans: Mapping[str, Any],
+    locks: Mapping[str, frozenset[tuple[str, str]]],
+    restored: frozenset[tuple[str, str]],
 ) -> None:
     """Adds the seconds of the stages: of those that this version shares with the one before, as `cached`."""
     runs: Counter[str] = Counter()
     for stage in row["stages"]:
         key = stage["name"], _key(stage.pop("outs")), _key(stage.pop("deps"))
-        record = stage["record"] = _maker(row, made.get(key, ()))
+        record = stage["record"] = _maker(row, made.get(key, ()), locks)
         stage["seconds"] = round(spans[record][stage["name"]]["seconds"], 3) if record else None
         stage["cached"] = not stage.pop("changed") if row["base"] else False
         if record and not stage["cached"]:
@@ -87,9 +99,7 @@ def _add_seconds(
         elif row["record"]:
             stage["cached"] = True  # made by an earlier run
         stage["state"] = "unchanged" if stage["cached"] else "ran" if stage["record"] else "recorded"
-    locks = row["locks"].items()
-    restored = [one for one in records if any(event.get("outcome") == "restored" for event in one["events"])]
-    is_restored = any(locks & (event.get("locks") or {}).items() for one in restored for event in one["events"])
+    is_restored = bool(row["locks"].items() & restored)
     row["state"] = "ran" if row["record"] else "restored" if is_restored else "recorded"
     del row["locks"]
     known = [stage["seconds"] for stage in row["stages"] if stage["seconds"] is not None and not stage["cached"]]

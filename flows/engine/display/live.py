@@ -56,8 +56,8 @@ class LiveDisplay(Display):
 
     @property
     def log_path(self) -> str:
-        """The file with all lines of the run."""
-        return str(self._log.path)
+        """The file with all lines of the run; empty if it could not be opened."""
+        return str(self._log.path or "")
 
     def started(self, stage: str, expected_s: float | None) -> None:
         """Adds a progress bar for `stage`."""

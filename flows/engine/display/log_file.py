@@ -13,16 +13,22 @@ KEPT = 20  # files of earlier runs
 
 
 class LogFile:
-    """Writes lines to a new file in FOLDER; a file that cannot be written stops nothing."""
+    """Writes lines to a new file in FOLDER; a file that cannot be written stops nothing.
+
+    Attributes:
+        path: of the file; None if it could not be opened.
+    """
 
     def __init__(self) -> None:
-        self.path = FOLDER / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
+        self.path: Path | None = None
         self._file = None
         with suppress(OSError):
             FOLDER.mkdir(parents=True, exist_ok=True)
             for old in sorted(FOLDER.glob("*.log"))[: -KEPT or None]:
-                old.unlink()
-            self._file = self.path.open("w", encoding="utf-8", errors="replace")
+                with suppress(OSError):
+                    old.unlink(missing_ok=True)  # another run may have removed it
+            path = FOLDER / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
+            self._file, self.path = path.open("w", encoding="utf-8", errors="replace"), path
 
     def write(self, lines: Iterable[str]) -> None:
         """Writes `lines`, without secrets."""

@@ -8,8 +8,10 @@ Python, Python with `-I`, `-E` or `-S`, and folders that are only listed.
 import ast
 import os
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from importlib.util import source_from_cache
 from pathlib import Path, PurePosixPath
+from typing import Self
 
 from flows.core.errors import UndeclaredInputs
 from flows.engine.opened_files.site import sitecustomize
@@ -28,28 +30,41 @@ def python_path(inherited: str | None) -> str:
 
 
 class UndeclaredCheck:
-    """Compares what one stage reads with what it declares."""
+    """Compares what one stage reads with what it declares, while the command of the stage runs in its block.
+
+    A record that cannot be written or read, as on a full disk, notices nothing and fails no stage.
+
+    Attributes:
+        variables: those that name the record to the processes of the stage, in the block.
+    """
 
     def __init__(self, root: Path, stage: str, policy: str) -> None:
         """Creates the check for a stage of the project at `root`; its `policy` is `warn`, `fail` or `ignore`."""
         self._root, self._policy = root, policy
         self._record = root / FOLDER / file_name(stage)
+        self.variables: dict[str, str] = {}
 
-    def begin(self) -> dict[str, str]:
-        """Creates an empty record, and returns the variable that names it to the processes of the stage."""
-        if self._policy == "ignore":
-            return {}
-        self._record.parent.mkdir(parents=True, exist_ok=True)
-        self._record.write_bytes(b"")
-        return {sitecustomize.VARIABLE: str(self._record)}
+    def __enter__(self) -> Self:
+        """Creates an empty record."""
+        if self._policy != "ignore":
+            with suppress(OSError, ValueError):
+                self._record.parent.mkdir(parents=True, exist_ok=True)
+                self._record.write_bytes(b"")
+                self.variables = {sitecustomize.VARIABLE: str(self._record)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Removes the record, however the stage ended."""
+        with suppress(OSError):
+            self._record.unlink(missing_ok=True)
 
     def end(self, command: Command, add_line: Callable[[str], None]) -> None:
-        """Removes the record of the stage, which has succeeded; tells `add_line` of files that it does not declare.
+        """Tells `add_line` of the files that the stage, which has succeeded, read and does not declare.
 
         Raises:
             UndeclaredInputs: there are such files, and the policy is `fail`.
         """
-        names = undeclared(self._root, self._record, command.declared)
+        names = undeclared(self._root, self._record, command.declared) if self.variables else []
         if not names:
             return
         text = message(command.stage, names)
@@ -59,18 +74,22 @@ class UndeclaredCheck:
 
 
 def undeclared(root: Path, path: Path, declared: Sequence[str]) -> list[str]:
-    """Returns the files in the record at `path` that were read and are not `declared`, and removes the record.
+    """Returns the files in the record at `path` that were read and are not `declared`; leaves out damaged lines.
 
     A file that the stage opened for writing first is its own.
     """
-    lines = path.read_text(encoding="ascii", errors="replace").splitlines() if path.exists() else []
-    path.unlink(missing_ok=True)
     first: dict[str, str] = {}
-    for line in lines:
-        kind, _, name = line.partition("\t")
-        first.setdefault(_source(name.encode("ascii", "replace").decode("unicode_escape")), kind)
-    read = (name for name, kind in first.items() if kind == "r")
-    return sorted(name for name in read if not _is_declared(name, declared) and _is_input(root, name))
+    with suppress(OSError):
+        for line in path.read_text(encoding="ascii", errors="replace").splitlines():
+            kind, _, name = line.partition("\t")
+            with suppress(ValueError):  # a disk that was full has cut the line
+                first.setdefault(_source(name.encode("ascii", "replace").decode("unicode_escape")), kind)
+    found = []
+    for name, kind in first.items():
+        with suppress(OSError, ValueError):
+            if kind == "r" and not _is_declared(name, declared) and _is_input(root, name):
+                found.append(name)
+    return sorted(found)
 
 
 def message(stage: str, names: Sequence[str]) -> str:
@@ -99,7 +118,9 @@ def _is_declared(name: str, declared: Iterable[str]) -> bool:
 def _is_input(root: Path, name: str) -> bool:
     """True if a file of the project can change a result: it exists, belongs to no tool, and is not without content."""
     parts, path = PurePosixPath(name).parts, root / name
-    if TOOLS.intersection(parts) or parts[-1] in OF_DVC or name.endswith((".dvc", ".pyc")) or not path.is_file():
+    if not parts or not path.is_file():
+        return False
+    if TOOLS.intersection(parts) or parts[-1] in OF_DVC or name.endswith((".dvc", ".pyc")):
         return False
     if any(part.endswith((".egg-info", ".dist-info")) for part in parts):
         return False
@@ -110,6 +131,6 @@ def _has_code(path: Path) -> bool:
     """True unless a module is empty but for its docstring."""
     try:
         body = ast.parse(path.read_bytes()).body
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, RecursionError):
         return True
     return any(not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)) for node in body)

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -149,9 +150,25 @@ def test_logs_of_old_runs_are_removed(tmp_path: Path, monkeypatch: pytest.Monkey
     log = log_file.LogFile()
     log.write(["a line"])
     log.close()
+    assert log.path is not None
     assert len(list(log_file.FOLDER.iterdir())) == log_file.KEPT + 1 and log.path.read_text() == "a line\n"
     monkeypatch.chdir("/proc")
     log_file.LogFile().write(["nothing"])
+
+
+def test_a_log_is_named_only_if_it_exists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be removed costs no log, and a log that could not be opened is not named."""
+    monkeypatch.chdir(tmp_path)
+    for number in range(30):
+        (log_file.FOLDER / f"2026{number:04}-000000-1.log").mkdir(parents=True)  # `unlink` refuses it
+    log = log_file.LogFile()
+    log.close()
+    assert log.path is not None and log.path.is_file()
+    shutil.rmtree(log_file.FOLDER)
+    log_file.FOLDER.touch()
+    display = LiveDisplay(["a"], Console(file=io.StringIO(), width=80, force_terminal=True))
+    display.close()
+    assert display.log_path == ""
 
 
 def test_a_sweep_has_its_numbers(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,11 +1,16 @@
 """Records of runs: what they keep of stages that run, fail or are killed, and what `report --runs` reads of them."""
 
 import json
+import shutil
 import subprocess
+import threading
 from pathlib import Path
 
+import pytest
+
+from flows.core.errors import StageFailed
 from flows.dvc_repo.history.facts import read_facts
-from flows.engine.run_record import FOLDER, MAX_RECORDS, RunRecord, adopt_records, read_records
+from flows.engine.run_record import FOLDER, MAX_RECORDS, RunRecord, adopt_records, kept_records, read_records
 from flows.engine.types import Outcome, Result, Stage
 from stages.base.errors import InkflowError
 from tests.conftest import Toy, run_engine
@@ -78,6 +83,45 @@ def test_records_of_a_trial_come_from_its_clone(tmp_path: Path) -> None:
     assert (root / found["events"][1]["log"]).read_text() == "a line\n"
 
 
+def test_records_of_a_clone_do_not_pile_up(tmp_path: Path) -> None:
+    """The number of records is bounded for those of clones too; a clone whose run fails leaves its record."""
+    clone, root = tmp_path / "clone", tmp_path / "root"
+    (root / FOLDER).mkdir(parents=True)
+    for number in range(MAX_RECORDS + 5):
+        (root / FOLDER / f"20200101T{number:06d}-1-1.jsonl").write_text(json.dumps({"event": "begin", "at": 1}) + "\n")
+    with pytest.raises(LookupError), kept_records(clone, root):
+        RunRecord(clone, []).started("a")
+        raise LookupError
+    names = sorted(path.name for path in (root / FOLDER).iterdir())
+    assert len(names) == MAX_RECORDS and names[0] == "20200101T000006-1-1.jsonl"
+    assert read_records(root)[-1]["experiment"] == "" and not names[-1].startswith("2020")
+
+
+def test_a_run_that_another_one_replaces_has_not_failed(diamond: Toy) -> None:
+    """The first pass of a run with a fallback data set is no failure in the list of runs."""
+    text = diamond.read("dvc.yaml")
+    diamond.write({".gitignore": "/.inkflow\n*.runs\n", "dvc.yaml": text.replace("cp in out", "exit 3")})
+    commit("first")
+    run = run_engine()
+    assert read_facts(diamond.folder)["versions"][-1]["state"] == "failed"
+    run.reset()
+    assert [record["state"] for record in read_records(diamond.folder)] == ["done"]
+    assert "failed" not in [row["state"] for row in read_facts(diamond.folder)["versions"]]
+
+
+def test_facts_have_no_copy_of_the_records(diamond: Toy) -> None:
+    """The facts have what a row shows of a run, not all its events; a restored version is found by its dvc.lock."""
+    diamond.write({".gitignore": "/.inkflow\n*.runs\n/out\n/left\n/right\n/joined\n"})
+    run_engine()
+    commit("first")
+    assert set(read_facts(diamond.folder)) == {"form", "project", "versions", "constants", "sweeps", "files"}
+    shutil.rmtree(diamond.folder / FOLDER)
+    for name in ("out", "left", "right", "joined"):
+        (diamond.folder / name).unlink()
+    run_engine()
+    assert [row["state"] for row in read_facts(diamond.folder)["versions"]] == ["restored"]
+
+
 def test_old_records_are_removed(tmp_path: Path) -> None:
     """The number of records is bounded; the oldest go first."""
     folder = tmp_path / FOLDER
@@ -87,3 +131,48 @@ def test_old_records_are_removed(tmp_path: Path) -> None:
     RunRecord(tmp_path, []).started("a")
     names = sorted(path.name for path in folder.iterdir())
     assert len(names) == MAX_RECORDS and names[0] == "20200101T000006-1-1.jsonl"
+
+
+def test_stages_that_start_at_once_begin_one_record(toy: Toy) -> None:
+    """A record has one beginning, however many stages start in the same moment, and an event for each of them."""
+    record, count = RunRecord(toy.folder, []), 8
+    barrier, errors = threading.Barrier(count), []
+
+    def start(number: int) -> None:
+        barrier.wait()
+        try:
+            record.started(f"s{number}")
+        except Exception as error:  # noqa: BLE001 - any would end the run
+            errors.append(error)
+
+    threads = [threading.Thread(target=start, args=[number]) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    (path,) = (toy.folder / FOLDER).glob("*.jsonl")
+    events = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [event["event"] for event in events] == ["begin"] + ["started"] * count
+    assert {event["stage"] for event in events[1:]} == {f"s{number}" for number in range(count)}
+
+
+def test_a_record_that_cannot_be_written_raises_nothing(tmp_path: Path) -> None:
+    """A run does not fail because of its record."""
+    (tmp_path / FOLDER.parts[0]).write_text("a file in place of the folder")
+    record = RunRecord(tmp_path, [])
+    record.begin([Stage("a")])
+    record.started("a")
+    record.failed("a", InkflowError("a failed"), [])
+    record.end()
+    assert read_records(tmp_path) == []
+
+
+@pytest.mark.parametrize("code", [-9, -11, 137, 139])
+def test_a_signal_is_no_failure_of_the_program(tmp_path: Path, code: int) -> None:
+    """A stage that a signal ended is killed, as the terminal says, whichever signal it was."""
+    record = RunRecord(tmp_path, [])
+    record.begin([Stage("a")])
+    record.started("a")
+    record.failed("a", StageFailed("a", code, []), [])
+    assert read_records(tmp_path)[0]["state"] == "killed"

@@ -7,9 +7,15 @@ Python imports it at its start, since the engine puts this folder first in the P
 import os
 import sys
 
+TYPE_CHECKING = False  # as in typing, without its import
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 VARIABLE = "INKFLOW_OPENED"
 HERE = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - pathlib would take 10 ms of each start
 ROOT_PARENTS = 3  # the record is .inkflow/opened/STAGE of the project
+MAX_LINES = 100000  # of one process
+MAX_SIZE = 20000000  # bytes of the record, of all processes of the stage
 
 
 def install() -> None:
@@ -21,14 +27,21 @@ def install() -> None:
         record = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
     except OSError:  # the run has ended
         return
+    sys.addaudithook(_hook(path, record))
+
+
+def _hook(path: str, record: int) -> "Callable[[str, tuple[object, ...]], None]":
+    """Returns the hook, which writes to the descriptor `record` as long as that is the file at `path`."""
     root = path
     for _ in range(ROOT_PARENTS):
         root = os.path.dirname(root)  # noqa: PTH120
     folder, noted = root + os.sep, {path}
     writes = os.O_WRONLY | os.O_TRUNC | os.O_EXCL
+    created, is_noting = os.fstat(record), True
 
     def note(event: str, arguments: "tuple[object, ...]") -> None:
-        if event != "open":
+        nonlocal is_noting
+        if event != "open" or not is_noting:
             return
         name, _, flags = arguments
         if not isinstance(name, (str, bytes)) or not isinstance(flags, int):
@@ -37,14 +50,17 @@ def install() -> None:
             opened = os.path.abspath(os.fsdecode(name))  # noqa: PTH100
             if opened in noted or not opened.startswith(folder):
                 return
-            noted.add(opened)
-            kind = "w" if flags & writes else "r"
-            line = "{}\t{}\n".format(kind, opened[len(folder) :].encode("unicode_escape").decode("ascii"))
-            os.write(record, line.encode("ascii"))
+            now = os.fstat(record)
+            is_noting = os.path.samestat(now, created) and now.st_size <= MAX_SIZE and len(noted) <= MAX_LINES
+            if is_noting:  # else the program has a file of its own there, or the record is full
+                noted.add(opened)
+                kind = "w" if flags & writes else "r"
+                line = "{}\t{}\n".format(kind, opened[len(folder) :].encode("unicode_escape").decode("ascii"))
+                os.write(record, line.encode("ascii"))
         except (OSError, ValueError):  # a name that is no path; a full disk: nothing is noted, and the stage goes on
             return
 
-    sys.addaudithook(note)
+    return note
 
 
 def import_hidden() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from flows.core.errors import UndeclaredInputs
-from flows.engine.opened_files.record import FOLDER, SITE
+from flows.engine.opened_files.record import FOLDER, SITE, UndeclaredCheck, undeclared
 from flows.engine.policy import load_policies
 from tests.conftest import Toy, run_engine
 from tests.flows.engine.fork_helpers import ON_LINUX
@@ -136,3 +136,62 @@ def test_without_a_run_nothing_is_noted(tmp_path: Path) -> None:
         environment = {"PYTHONPATH": str(SITE), "INKFLOW_OPENED": record}
         subprocess.run([sys.executable, "-c", "open(__import__('os').__file__)"], env=environment, check=True)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_record_fails_no_stage(toy: Toy) -> None:
+    """Lines that a full disk has cut are left out; the others count."""
+    toy.write({"in": "one"})
+    record = toy.folder / "record"
+    record.write_bytes(b"r\tin\nr\tcut\\x\nr\nr\t\nr\t.\n\xff\nr\t" + b"x" * 5000 + b"\nr\tother\\u00")
+    assert undeclared(toy.folder, record, []) == ["in"]
+    assert undeclared(toy.folder, toy.folder, []) == []
+
+
+def test_a_folder_that_cannot_be_made_fails_no_stage(tmp_path: Path) -> None:
+    """Without a place for the record nothing is noticed."""
+    (tmp_path / FOLDER.parts[0]).write_text("a file in place of the folder")
+    with UndeclaredCheck(tmp_path, "a", "warn") as check:
+        assert check.variables == {}
+
+
+def test_a_failed_stage_leaves_no_record(toy: Toy) -> None:
+    """The record goes with the stage, also if that fails."""
+    toy.write({"dvc.yaml": "stages: {a: {cmd: python -c 'open(\"in\"); exit(3)', outs: [out]}}\n", "in": ""})
+    assert "exit code 3" in str(run_engine().errors["a"])
+    assert list((toy.folder / FOLDER).iterdir()) == []
+
+
+def watched(folder: Path, code: str) -> list[str]:
+    """Runs `code` in a process that notes what it opens, and returns the lines of its record."""
+    record = folder / FOLDER / "a"
+    record.parent.mkdir(parents=True, exist_ok=True)
+    record.touch()
+    environment = {"PYTHONPATH": str(SITE), "INKFLOW_OPENED": str(record)}
+    subprocess.run([sys.executable, "-c", code], env=environment, cwd=folder, check=True)
+    return record.read_text().splitlines()
+
+
+def test_a_record_has_an_end(tmp_path: Path) -> None:
+    """One process writes at most 100,000 lines, and none into a record of more than 20 MB."""
+    code = "import sys\nfor n in range(100_500): sys.audit('open', f'f{n}', 'r', 0)"
+    assert len(watched(tmp_path, code)) == 100_000
+    record = tmp_path / FOLDER / "a"
+    record.write_bytes(b"")
+    with record.open("r+b") as file:
+        file.truncate(20_000_001)
+    watched(tmp_path, "try: open('none')\nexcept OSError: pass")
+    assert record.stat().st_size == 20_000_001
+
+
+def test_nothing_is_noted_in_a_file_of_the_program(tmp_path: Path) -> None:
+    """A program that closes all descriptors and opens its own file in their place finds its own content in it."""
+    (tmp_path / "in").touch()
+    code = """
+import os
+os.closerange(3, 256)
+os.write(os.open('mine', os.O_WRONLY | os.O_CREAT), b'mine')
+for _ in range(20): os.dup(3)
+open('in').close()
+"""
+    watched(tmp_path, code)
+    assert (tmp_path / "mine").read_text() == "mine"

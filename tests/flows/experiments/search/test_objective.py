@@ -35,7 +35,7 @@ def test_scores_of_this_project() -> None:
         ("test_loss", DENSE, "a test score chooses nothing"),
         ("loss", DENSE, "no score of the validation part"),
         ("evaluation/dense/metrics.json:accuracy", DENSE, "evaluate@dense reads test scores"),
-        ("reports/metrics.json:dense.validation_loss", DENSE, "report reads test scores"),
+        ("reports/metrics.json:validation_loss", DENSE, "report reads test scores"),
         ("models/dense/valid.json:loss", DENSE, "did you mean 'models/dense/validation.json'?"),
         ("params.yaml:dataset", DENSE, "is no output of the stages"),
         ("models/dense/model.onnx:x", DENSE, "expected one of"),
