@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from stages.model.divergence import diverges, loss_bound
 from stages.report import model_comparison
 from stages.report.config import Gates
 from stages.report.data_card import Data
@@ -22,7 +23,6 @@ from stages.report.statistics.scores import frequent_confusions
 
 CONFUSIONS, THUMBNAILS = 5, 3  # of the best model
 DENSE = 12  # models from which the rows are lower
-DIVERGED = 10  # times the loss of the first epoch
 LIMITS = {"lower_bound", "mean_error"}  # gates that limit an end of the score's interval
 
 
@@ -104,7 +104,7 @@ def screen(group: ModelGroup, data: Data, results: GateResults | None, gates: Ga
             len(leaders) > 1 and model.name in leaders,
             tuple(check.gate for check in checks if check.model == model.name and check.status == "failed"),
             is_worse(group, model.score, trivial),
-            _note(model),
+            _note(model, data),
         )
         for model in group.models
     )
@@ -131,20 +131,25 @@ def _limit(model: ModelFacts, gates: Gates | None) -> float | None:
     return gate.lower_bound if model.larger_is_better else gate.mean_error
 
 
-def _note(model: ModelFacts) -> str:
+def _note(model: ModelFacts, data: Data) -> str:
     over = model.overfitting if isinstance(model, Classifier) else ""
-    return "diverged" if has_diverged(model) else over
+    return "diverged" if has_diverged(model, data) else over
 
 
-def has_diverged(model: ModelFacts) -> bool:
-    """Returns whether the training loss is no number after the last epoch, or far above that of the first one."""
-    losses = model.history["loss"].to_numpy(np.float64)
-    return not np.isfinite(losses[-1]) or bool(losses[-1] > DIVERGED * abs(losses[0]) > 0)
+def has_diverged(model: ModelFacts, data: Data) -> bool:
+    """Returns whether the loss diverges in the last epoch or in that of the kept weights, by the rule of the training.
+
+    An earlier epoch is no mark: the training recovered.
+    """
+    losses = model.history[["loss", "val_loss"]].to_numpy(np.float64)
+    bound = loss_bound(model.params, data.arrays.y_train, data.description.classes, losses[0, 0])
+    ends = losses[-1], losses[(model.training.kept_epoch or 0) - 1]
+    return any(diverges(loss, val_loss, bound) for loss, val_loss in ends)
 
 
 def diverged(facts: Facts) -> list[str]:
     """Returns the names of the models whose training diverged."""
-    return [model.name for model in facts.models if has_diverged(model)]
+    return [model.name for model in facts.models if has_diverged(model, facts.data)]
 
 
 def gate_counts(results: GateResults) -> str:

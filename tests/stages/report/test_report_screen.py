@@ -4,6 +4,7 @@ import itertools
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -132,17 +133,44 @@ def test_where_the_best_fails(shapes: dict[str, Run]) -> None:
                 assert failure.title in (f"{answer.label} → {answer.predicted}", f"true value {answer.label}")
 
 
+def with_losses(run: Run, name: str, loss: Any, val_loss: Any) -> None:
+    """Replaces the losses of the history of a model."""
+    path = run.root / "models" / name / "history.csv"
+    pd.read_csv(path).assign(loss=loss, val_loss=val_loss).to_csv(path, index=False)
+
+
 def test_diverged_training_is_named(tmp_path: Path) -> None:
-    """A loss that is no number, or far above its start, is a mark in the bar that leads to the curves."""
-    run = shaped_run(tmp_path, 3, 10)
-    path = run.root / "models/model_01/history.csv"
-    history = pd.read_csv(path)
-    history.assign(loss=np.geomspace(1, 8e16, len(history))).to_csv(path, index=False)
-    assert [has_diverged(model) for model in facts_of(run).models] == [False, True, False]
+    """A loss that diverges is a mark in the bar that leads to the curves, by the rule of the training's warning.
+
+    Neither a large loss from the first epoch on nor one on the validation part alone is missed; a loss that grows but
+    stays small, and one that recovers, are none.
+    """
+    run = shaped_run(tmp_path, 7, 10)
+    with_losses(run, "model_01", np.geomspace(1, 8e16, 12), 0.5)
+    with_losses(run, "model_02", 8e16, 8e16)
+    with_losses(run, "model_03", 0.1, [0.5] * 11 + [8e16])
+    with_losses(run, "model_04", np.geomspace(0.001, 0.02, 12), 0.05)
+    with_losses(run, "model_05", [8e16] + [0.1] * 11, 0.5)
+    with_losses(run, "model_06", [np.inf] * 12, np.nan)
+    facts = facts_of(run)
+    marked = [model.name for model in facts.models if has_diverged(model, facts.data)]
+    assert sorted(marked) == ["model_01", "model_02", "model_03", "model_06"]
+    notes = {row.model.name: row.note for row in screen(facts.lead, facts.data, None, None).rows}
+    assert {name for name, note in notes.items() if note == "diverged"} == set(marked)
     assert report.main(run.arguments()) == 0
-    links = [attributes for attributes, text in Page((run.out / "index.html").read_text()).every("a", css="pill")
-             if text == "diverged: model_01"]  # fmt: skip
-    assert [link["href"] for link in links] == ["#model-model_01"]
+    links = [(attributes["href"], text)
+             for attributes, text in Page((run.out / "index.html").read_text()).every("a", css="pill")
+             if text.startswith("diverged")]  # fmt: skip
+    assert links == [(f"#model-{marked[0]}", f"diverged: {', '.join(marked[:3])} and 1 more")]
+
+
+def test_scale_of_values_is_no_divergence(tmp_path: Path) -> None:
+    """The losses of large values are large: what diverges follows from the values that the model learns."""
+    run = shaped_run(tmp_path, 2, 10, "regression")
+    for loss, expected in ((9000.0, True), (5000.0, False)):  # the variance of the labels 0 to 9 is 8.25
+        with_losses(run, "model_01", loss, loss)
+        facts = facts_of(run)
+        assert {model.name: has_diverged(model, facts.data) for model in facts.models}["model_01"] == expected
 
 
 def test_regression_page_has_no_words_of_classes(shapes: dict[str, Run]) -> None:
