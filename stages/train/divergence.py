@@ -69,8 +69,7 @@ def _worst(epoch: Epoch) -> float:
 
 def _trivial_metric(task: Task, train: Part, held_out: Part, classes: int) -> float:
     """Returns accuracy or mean absolute error of the best constant answer of the training part, on `held_out`."""
+    constant = task.constant_answer(train.labels, classes)
     if task.kind == "regression":
-        values = task.label_values(classes)
-        return float(np.abs(values[held_out.labels] - values[train.labels].mean()).mean())
-    majority = np.bincount(task.task_labels(train.labels)).argmax()
-    return float((task.task_labels(held_out.labels) == majority).mean())
+        return float(np.abs(task.label_values(classes)[held_out.labels] - constant).mean())
+    return float((task.task_labels(held_out.labels) == constant).mean())

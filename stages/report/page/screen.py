@@ -13,10 +13,10 @@ from stages.report.facts import Facts, ModelGroup
 from stages.report.formats import count, enumerate_words, file_size, number, percent, plural
 from stages.report.gates import GateResults
 from stages.report.models.classifier import Classifier
-from stages.report.models.model_facts import Answer, ModelFacts
+from stages.report.models.model_facts import UNKNOWN, Answer, ModelFacts
 from stages.report.models.regressor import Regressor
+from stages.report.models.trivial import TrivialAnswer
 from stages.report.page.axis import Axis, axis_of
-from stages.report.page.baseline import Baseline, baseline, is_worse
 from stages.report.page.example_images import images_by_cell
 from stages.report.statistics.residuals import by_value
 from stages.report.statistics.scores import frequent_confusions
@@ -54,8 +54,12 @@ class Screen:
     headings: tuple[str, ...]
     rows: tuple[Row, ...]
     axis: Axis
-    trivial: Baseline
     trivial_figures: tuple[str, ...]
+
+    @property
+    def trivial(self) -> TrivialAnswer:
+        """The trivial answer to the same test samples."""
+        return self.group.trivial
 
     @property
     def is_dense(self) -> bool:
@@ -91,7 +95,6 @@ def task_title(group: ModelGroup) -> str:
 
 def screen(group: ModelGroup, data: Data, results: GateResults | None, gates: Gates | None) -> Screen:
     """Returns the first screen of `group`."""
-    trivial = baseline(group, data)
     checks = results.checks if results else ()
     judged = {check.model for check in checks if check.gate in LIMITS and check.status != "not judged"}
     limits = {model.name: _limit(model, gates) for model in group.models if gates and model.name in judged}
@@ -103,17 +106,17 @@ def screen(group: ModelGroup, data: Data, results: GateResults | None, gates: Ga
             limits.get(model.name),
             len(leaders) > 1 and model.name in leaders,
             tuple(check.gate for check in checks if check.model == model.name and check.status == "failed"),
-            is_worse(group, model.score, trivial),
+            group.trivial.is_better_than(model),
             _note(model, data),
         )
         for model in group.models
     )
-    classes = isinstance(group.best, Classifier)
-    headings = ("Accuracy", "Errors", "Gap", "Size") if classes else ("Mean error", "R²", "Size")
-    errors = "–" if trivial.errors is None else count(trivial.errors)  # noqa: RUF001 - a dash instead of a figure
-    figures = (group.best.format_score(trivial.score), *((errors, "") if classes else ("",)), "")
+    trivial = group.trivial
+    headings = ("Accuracy", "Errors", "Gap", "Size") if trivial.is_class else ("Mean error", "R²", "Size")
+    others = (count(trivial.errors), "", "") if trivial.is_class else (UNKNOWN, "")
+    figures = (group.best.format_score(trivial.score), *others)
     axis = axis_of(group, [limit for limit in limits.values() if limit is not None])
-    return Screen(group, headings, rows, axis, trivial, figures)
+    return Screen(group, headings, rows, axis, figures)
 
 
 def _figures(model: ModelFacts) -> tuple[str, ...]:

@@ -15,9 +15,8 @@ from stages.report import report
 from stages.report.facts import Facts
 from stages.report.gates import check_models
 from stages.report.gather import Folders, gather_facts
-from stages.report.models.model_facts import ModelFacts
+from stages.report.models.model_facts import UNKNOWN, ModelFacts
 from stages.report.page.axis import Axis, axis_of
-from stages.report.page.baseline import baseline
 from stages.report.page.page import class_codes
 from stages.report.page.screen import cheapest, failures, gate_counts, has_diverged, screen
 from stages.report.statistics.many_classes import arranged, clustered_order, worst_recalls
@@ -82,14 +81,30 @@ def test_trivial_answer_is_that_of_the_training_labels(shapes: dict[str, Run]) -
     for name, run in shapes.items():
         facts = facts_of(run)
         train, test = facts.data.arrays.y_train.astype(int), facts.data.arrays.y_test.astype(int)
-        trivial = baseline(facts.lead, facts.data)
+        shown = screen(facts.lead, facts.data, None, None)
+        trivial = facts.lead.trivial
+        assert shown.trivial is trivial
         if name == "classes":
             common = np.bincount(train).argmax()
-            assert trivial.answer == f"always class {common}" and trivial.errors == (test != common).sum()
+            assert trivial.label == f"always class {common}"
+            assert shown.trivial_figures[1] == str((test != common).sum())
             assert trivial.score == pytest.approx((test == common).mean())
         else:
-            assert trivial.answer == f"the mean {train.mean():.4g}" and trivial.errors is None
+            assert trivial.label == f"the mean {train.mean():.4g}" and shown.trivial_figures[1] == UNKNOWN
             assert trivial.score == pytest.approx(np.abs(test - train.mean()).mean())
+
+
+def test_equal_to_the_trivial_answer_is_not_worse(shapes: dict[str, Run]) -> None:
+    """A model with the score of the trivial answer is not worse than it; one with a larger error is."""
+    group = facts_of(shapes["classes"]).lead
+    for difference, expected in ((0.0, False), (0.01, True), (-0.01, False)):
+        score = {"accuracy": group.trivial.score - difference}
+        evaluation = group.best.evaluation.model_copy(update=score)  # type: ignore[attr-defined]
+        assert group.trivial.is_better_than(replace(group.best, evaluation=evaluation)) == expected  # type: ignore[call-arg]
+    group = facts_of(shapes["values"]).lead
+    for value, expected in ((group.trivial.constant, False), (9.0, True)):
+        predictions = group.best.predictions.assign(value=value)
+        assert group.trivial.is_better_than(replace(group.best, predictions=predictions)) == expected
 
 
 def test_only_failed_gates_and_worse_than_trivial_are_red(tmp_path: Path) -> None:
