@@ -31,6 +31,11 @@ class TrivialAnswer:
     is_class: bool
 
     @property
+    def title(self) -> str:
+        """Heading of its row in a table of models."""
+        return f"{NAME}: {self.answer}"
+
+    @property
     def label(self) -> str:
         """The answer where nothing else says that it is always the same: `always 1`, or `the mean 4.454`."""
         return f"always {self.answer}" if self.is_class else self.answer

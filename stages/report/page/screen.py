@@ -156,9 +156,8 @@ def diverged(facts: Facts) -> list[str]:
 
 
 def gate_counts(results: GateResults) -> str:
-    """Returns the numbers of quality gates, as text of the bar."""
-    statuses = [check.status for check in results.checks]
-    return ", ".join(f"{count(statuses.count(status))} {status}" for status in ("passed", "failed", "not judged"))
+    """Returns the number of quality gates with each status, those with none too, as text of the bar."""
+    return ", ".join(f"{count(checks)} {status}" for status, checks in results.counts.items())
 
 
 def cheapest(group: ModelGroup) -> str:

@@ -107,6 +107,33 @@ def test_equal_to_the_trivial_answer_is_not_worse(shapes: dict[str, Run]) -> Non
         assert group.trivial.is_better_than(replace(group.best, predictions=predictions)) == expected
 
 
+def test_tables_of_models_end_with_the_trivial_answer(shapes: dict[str, Run]) -> None:
+    """Page and summary have the trivial answer with its score and interval below the models."""
+    for run in shapes.values():
+        group = facts_of(run).lead
+        assert report.main(run.arguments()) == 0
+        rows = Page((run.out / "index.html").read_text()).every("tr", css="baseline")
+        assert len(rows) == 2  # of the ranking, and of all figures
+        form, trivial = group.best.format_score, group.trivial
+        figures = f"{form(trivial.score)} {' to '.join(map(form, trivial.interval))}"
+        assert rows[1][1] == f"trivial answer: {trivial.answer} {figures}"
+        (line,) = [line for line in (run.out / "summary.md").read_text().splitlines() if "trivial answer" in line]
+        assert line.split("|")[1].strip() == f"trivial answer: {trivial.answer}"
+        assert [text for cell in line.split("|")[2:] if (text := cell.strip())] == [
+            form(trivial.score),
+            " to ".join(map(form, trivial.interval)),
+        ]
+
+
+def test_parameters_are_listed_once(shapes: dict[str, Run]) -> None:
+    """The tab of the parameters has each parameter of a model once."""
+    run = shapes["classes"]
+    assert report.main(run.arguments()) == 0
+    page = Page((run.out / "index.html").read_text())
+    names = [text for _, text in page.every("code") if text == "batch_size"]
+    assert len(names) == len(run.params.models)
+
+
 def test_only_failed_gates_and_worse_than_trivial_are_red(tmp_path: Path) -> None:
     """A model that fails a gate or is worse than the trivial answer has a mark; the bar counts the gates."""
     run = shaped_run(tmp_path, 3, 10)
@@ -119,9 +146,13 @@ def test_only_failed_gates_and_worse_than_trivial_are_red(tmp_path: Path) -> Non
     assert rows["model_00"].limit == 0.9 and rows["model_02"].limit == 0.5
     assert not any(row.worse for row in rows.values())
     counts = re.fullmatch(r"(\d+) passed, (\d+) failed, (\d+) not judged", gate_counts(results))
-    assert counts and sum(map(int, counts.groups())) == len(results.checks) and int(counts[2]) == len(results.failed)
+    assert counts and [int(text) for text in counts.groups()] == list(results.counts.values())
+    assert sum(results.counts.values()) == len(results.checks) and results.counts["failed"] == len(results.failed)
     assert report.main(run.arguments()) == 0
     page = Page((run.out / "index.html").read_text())
+    assert [text for attributes, text in page.every("a", css="pill") if attributes["href"] == "#gates"] == [
+        f"gates: {gate_counts(results)}"
+    ]
     marks = [text for attributes, text in page.every("span", css="bad") if "title" in attributes]
     assert len(marks) == len(failed) and all(text.startswith("✗") for text in marks)
 
