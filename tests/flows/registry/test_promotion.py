@@ -223,7 +223,7 @@ def test_the_scores_of_a_regression_are_recorded(
 ) -> None:
     """The errors of a regression are recorded as the accuracy of a classifier, and `inkflow models` shows them."""
     monkeypatch.setenv("COLUMNS", "160")
-    shown = {}
+    shown: dict[str, str] = {}
     for task, name in (("regression", "mean_absolute_error"), ("multiclass", "test_accuracy")):
         run = shaped_run(tmp_path / task, 1, 10, task)
         assert report.main(run.arguments()) == 0
