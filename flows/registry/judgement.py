@@ -16,6 +16,7 @@ from flows.engine.output_backup import earlier_outputs
 from flows.registry.tags import ModelVersion
 
 SCORES = Path("reports/metrics.csv")
+SCORE_COLUMNS = ("validation_", "test_", "mean_absolute_error", "root_mean_squared_error", "r2")  # how they begin
 ACCEPTED = "accepted"  # the gate that compares a model with its accepted version
 
 
@@ -79,8 +80,9 @@ def scores(root: Path, model: str) -> dict[str, Any]:
             rows = [row for row in csv.DictReader(file) if row.get("model") == model]
     except OSError:
         return {}
-    wanted = ("validation_", "test_")
-    return {name: float(value) for row in rows for name, value in row.items() if name.startswith(wanted) and value}
+    return {
+        name: float(value) for row in rows for name, value in row.items() if name.startswith(SCORE_COLUMNS) and value
+    }
 
 
 def _counts(checks: list[dict[str, Any]]) -> str:

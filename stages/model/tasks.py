@@ -58,6 +58,12 @@ class Task:
         nearest: NDArray[np.int64] = distances.argmin(axis=1)
         return nearest
 
+    def constant_answer(self, labels: NDArray[Any], classes: int) -> float:
+        """The trivial answer, from the labels (n,) of the training part: the most frequent class, or the mean value."""
+        if self.kind == "regression":
+            return float(self.label_values(classes)[labels].mean())
+        return int(np.bincount(self.task_labels(labels)).argmax())
+
     def class_names(self, names: Sequence[str]) -> tuple[str, ...]:
         """Names of the classes of the task, from the class names of the data set."""
         if self.kind != "two_class":

@@ -1,5 +1,6 @@
 """The facts of a run: its data set, and its models in groups that can be compared."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -35,6 +36,14 @@ class ModelGroup:
     def cells(self, model: ModelFacts) -> list[Cell]:
         """The row of `model` in the table of models: the validation score that ranks, then its figures."""
         return [self.criterion.cell(model), *model.cells]
+
+    @property
+    def trivial_cells(self) -> list[Cell]:
+        """The row of the trivial answer in the table of models: its score and interval; other figures are empty."""
+        form = self.best.format_score
+        texts = {"score": form(self.trivial.score), "range": " to ".join(map(form, self.trivial.interval))}
+        cells = self.cells(self.best)
+        return [Cell(cell.heading, texts.get(cell.role, ""), math.nan, role=cell.role) for cell in cells]
 
     @property
     def kind(self) -> str:

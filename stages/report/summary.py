@@ -8,7 +8,6 @@ from stages.report import formats, model_comparison, sentences
 from stages.report.data_card import Data
 from stages.report.facts import Facts, ModelGroup
 from stages.report.gates import GateResults
-from stages.report.models.trivial import NAME
 
 MAX_ROWS = 36  # of all tables, which keeps the summary below 60 lines
 
@@ -68,11 +67,7 @@ def _table(group: ModelGroup, rows: int) -> list[str]:
             for cell in group.cells(model)
         ]
         table.append([f"`{model.name}`", *texts])
-    trivial = {
-        "score": group.best.format_score(group.trivial.score),
-        "range": " to ".join(map(group.best.format_score, group.trivial.interval)),
-    }
-    table.append([f"{NAME}: {_escape(group.trivial.answer)}", *(trivial.get(cell.role, "") for cell in cells)])
+    table.append([_escape(group.trivial.title), *(cell.text for cell in group.trivial_cells)])
     return ["", *(f"| {' | '.join(row)} |" for row in table)]
 
 

@@ -2,29 +2,22 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
 from stages.base.errors import InvalidInput
 from stages.model.config import Model
-from stages.model.custom_code import is_code
+from stages.model.divergence import diverges, loss_bound, worst_loss
 from stages.model.tasks import Task, task_of
 from stages.samples.prepared import Part, TrainingData
 from stages.train.progress import Epoch
 
-MANY_TIMES = 1000.0  # above the scale of the loss: bad predictions have losses below it
-PERCENTAGES = ("mean_absolute_percentage_error",)
 REMEDY = "choose a smaller optimizer.learning_rate, or set optimizer.clipnorm"
 
 
 class DivergenceWatch:
-    """Compares the losses of one training with what a loss can be, and its metric with that of the trivial answer.
-
-    A loss diverges when it is not finite, or more than MANY_TIMES its scale: 1 for classes, the variance of the values
-    for regressions (at least 1), the loss of the first epoch for an own loss and for percentages, which a target near 0
-    makes large.
-    """
+    """Compares the losses of one training with what a loss can be, and its metric with that of the trivial answer."""
 
     def __init__(self, label: str, model: Model, data: TrainingData, history: Sequence[Epoch] = ()) -> None:
         """Creates the watch of a training that resumes after `history`."""
@@ -32,24 +25,22 @@ class DivergenceWatch:
         task, classes = task_of(model), data.prepared.classes
         held_out = data.validation if len(data.validation.labels) else data.train
         self._trivial = _trivial_metric(task, data.train, held_out, classes)
-        self._has_own_scale = is_code(model.loss) or model.loss in PERCENTAGES
-        self._bound = MANY_TIMES * _scale(task, data.train.labels, classes)
-        for epoch in history[:1]:
-            self._learn_scale(epoch)
+        self._bound_from = partial(loss_bound, model, data.train.labels, classes)  # the loss of the first epoch
+        self._bound = self._bound_from(history[0].loss if history else 0.0)
         self._is_warned = bool(history) and self._diverges(history[-1])
 
     def epoch(self, epoch: Epoch) -> None:
         """Warns when the loss begins to diverge."""
         if epoch.epoch == 1:
-            self._learn_scale(epoch)
-        diverges = self._diverges(epoch)
-        if diverges and not self._is_warned:
+            self._bound = self._bound_from(epoch.loss)
+        is_bad = self._diverges(epoch)
+        if is_bad and not self._is_warned:
             print(
                 f"warning: {self._label}: the loss diverges: {_worst(epoch):.3g} in epoch {epoch.epoch}; if it does "
                 f"not recover, {REMEDY}",
                 flush=True,
             )
-        self._is_warned = diverges
+        self._is_warned = is_bad
 
     def check(self, kept: Epoch) -> None:
         """Checks the epoch whose weights are kept.
@@ -68,27 +59,17 @@ class DivergenceWatch:
                 f"the {self._trivial:.4g} of always answering the {answer}; {REMEDY}"
             )
 
-    def _learn_scale(self, first: Epoch) -> None:
-        if self._has_own_scale:
-            self._bound = MANY_TIMES * max(1.0, abs(first.loss))
-
     def _diverges(self, epoch: Epoch) -> bool:
-        return not _worst(epoch) <= self._bound  # NaN too
+        return diverges(epoch.loss, epoch.val_loss, self._bound)
 
 
 def _worst(epoch: Epoch) -> float:
-    """Returns the larger of the losses on training and validation part; NaN where the training loss is NaN."""
-    return epoch.loss if math.isnan(epoch.val_loss) or not epoch.loss <= epoch.val_loss else epoch.val_loss
-
-
-def _scale(task: Task, labels: NDArray[np.integer], classes: int) -> float:
-    return max(1.0, float(task.label_values(classes)[labels].var())) if task.kind == "regression" else 1.0
+    return worst_loss(epoch.loss, epoch.val_loss)
 
 
 def _trivial_metric(task: Task, train: Part, held_out: Part, classes: int) -> float:
     """Returns accuracy or mean absolute error of the best constant answer of the training part, on `held_out`."""
+    constant = task.constant_answer(train.labels, classes)
     if task.kind == "regression":
-        values = task.label_values(classes)
-        return float(np.abs(values[held_out.labels] - values[train.labels].mean()).mean())
-    majority = np.bincount(task.task_labels(train.labels)).argmax()
-    return float((task.task_labels(held_out.labels) == majority).mean())
+        return float(np.abs(task.label_values(classes)[held_out.labels] - constant).mean())
+    return float((task.task_labels(held_out.labels) == constant).mean())

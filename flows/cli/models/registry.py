@@ -82,9 +82,7 @@ def _print_versions(versions: list[ModelVersion]) -> None:
     from rich.console import Console  # late: --json needs no table
     from rich.table import Table
 
-    table = Table(
-        "model", "version", "stage", "test accuracy", "commit", "data", "when", "who", box=None, pad_edge=False
-    )
+    table = Table("model", "version", "stage", "test score", "commit", "data", "when", "who", box=None, pad_edge=False)
     for item in versions:
         data = item.trailers.get("Data", "").rpartition(" ")[2]
         when = item.created_at.strftime("%Y-%m-%d %H:%M")
@@ -94,10 +92,11 @@ def _print_versions(versions: list[ModelVersion]) -> None:
 
 
 def _score(scores: dict[str, float]) -> str:
-    """Returns the first test score with its interval."""
+    """Returns the test accuracy, or the mean absolute error (MAE) of a regression, with its interval."""
     for name, value in scores.items():
-        if name.startswith("test_") and f"{name}_low" in scores:
-            return f"{value:.4f} ({scores[f'{name}_low']:.4f} to {scores[f'{name}_high']:.4f})"
+        if f"{name}_low" in scores:
+            unit = "MAE " if name == "mean_absolute_error" else ""
+            return f"{unit}{value:.4f} ({scores[f'{name}_low']:.4f} to {scores[f'{name}_high']:.4f})"
     return ""
 
 

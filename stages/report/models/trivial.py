@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
-from stages.model.tasks import Task, task_of
+from stages.model.tasks import task_of
 from stages.report.data_card import Data
 from stages.report.formats import number
 from stages.report.models.classifier import Classifier
@@ -29,6 +29,16 @@ class TrivialAnswer:
     labels: npt.NDArray[Any]  # the true class or value of each test sample (n,)
     constant: float  # the class, or the value
     is_class: bool
+
+    @property
+    def title(self) -> str:
+        """Heading of its row in a table of models."""
+        return f"{NAME}: {self.answer}"
+
+    @property
+    def label(self) -> str:
+        """The answer where nothing else says that it is always the same: `always 1`, or `the mean 4.454`."""
+        return f"always {self.answer}" if self.is_class else self.answer
 
     @cached_property
     def correct(self) -> Mask:
@@ -74,6 +84,10 @@ class TrivialAnswer:
         """Number of test samples for which the answer is not exactly right."""
         return int((~self.correct).sum())
 
+    def is_better_than(self, model: ModelFacts) -> bool:
+        """Returns whether the score of this answer is better than that of `model`, by chance or not."""
+        return self.score > model.score if self.is_class else self.score < model.score
+
     @property
     def can_be_beaten(self) -> bool:
         """Whether the test samples can show that a model is better."""
@@ -94,13 +108,7 @@ class TrivialAnswer:
 
 def trivial_answer(model: ModelFacts, data: Data) -> TrivialAnswer:
     """Returns the trivial answer to the task of `model`: the most frequent class, or the mean, of the training data."""
-    task, labels = task_of(model.params), data.arrays.y_train
+    constant = task_of(model.params).constant_answer(data.arrays.y_train, data.description.classes)
     if isinstance(model, Classifier):
-        constant = int(np.bincount(task.task_labels(labels)).argmax())
-        return TrivialAnswer(model.class_names[constant], model.labels, constant, is_class=True)
-    return _mean_value(model, task, labels, data.description.classes)
-
-
-def _mean_value(model: ModelFacts, task: Task, labels: npt.NDArray[Any], classes: int) -> TrivialAnswer:
-    mean = float(task.label_values(classes)[labels].mean())
-    return TrivialAnswer(f"the mean {number(mean)}", model.labels, mean, is_class=False)
+        return TrivialAnswer(model.class_names[int(constant)], model.labels, constant, is_class=True)
+    return TrivialAnswer(f"the mean {number(constant)}", model.labels, constant, is_class=False)

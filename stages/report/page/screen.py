@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from stages.model.divergence import diverges, loss_bound
 from stages.report import model_comparison
 from stages.report.config import Gates
 from stages.report.data_card import Data
@@ -12,17 +13,16 @@ from stages.report.facts import Facts, ModelGroup
 from stages.report.formats import count, enumerate_words, file_size, number, percent, plural
 from stages.report.gates import GateResults
 from stages.report.models.classifier import Classifier
-from stages.report.models.model_facts import Answer, ModelFacts
+from stages.report.models.model_facts import UNKNOWN, Answer, ModelFacts
 from stages.report.models.regressor import Regressor
+from stages.report.models.trivial import TrivialAnswer
 from stages.report.page.axis import Axis, axis_of
-from stages.report.page.baseline import Baseline, baseline, is_worse
 from stages.report.page.example_images import images_by_cell
 from stages.report.statistics.residuals import by_value
 from stages.report.statistics.scores import frequent_confusions
 
 CONFUSIONS, THUMBNAILS = 5, 3  # of the best model
 DENSE = 12  # models from which the rows are lower
-DIVERGED = 10  # times the loss of the first epoch
 LIMITS = {"lower_bound", "mean_error"}  # gates that limit an end of the score's interval
 
 
@@ -54,8 +54,12 @@ class Screen:
     headings: tuple[str, ...]
     rows: tuple[Row, ...]
     axis: Axis
-    trivial: Baseline
     trivial_figures: tuple[str, ...]
+
+    @property
+    def trivial(self) -> TrivialAnswer:
+        """The trivial answer to the same test samples."""
+        return self.group.trivial
 
     @property
     def is_dense(self) -> bool:
@@ -91,7 +95,6 @@ def task_title(group: ModelGroup) -> str:
 
 def screen(group: ModelGroup, data: Data, results: GateResults | None, gates: Gates | None) -> Screen:
     """Returns the first screen of `group`."""
-    trivial = baseline(group, data)
     checks = results.checks if results else ()
     judged = {check.model for check in checks if check.gate in LIMITS and check.status != "not judged"}
     limits = {model.name: _limit(model, gates) for model in group.models if gates and model.name in judged}
@@ -103,17 +106,17 @@ def screen(group: ModelGroup, data: Data, results: GateResults | None, gates: Ga
             limits.get(model.name),
             len(leaders) > 1 and model.name in leaders,
             tuple(check.gate for check in checks if check.model == model.name and check.status == "failed"),
-            is_worse(group, model.score, trivial),
-            _note(model),
+            group.trivial.is_better_than(model),
+            _note(model, data),
         )
         for model in group.models
     )
-    classes = isinstance(group.best, Classifier)
-    headings = ("Accuracy", "Errors", "Gap", "Size") if classes else ("Mean error", "R²", "Size")
-    errors = "–" if trivial.errors is None else count(trivial.errors)  # noqa: RUF001 - a dash instead of a figure
-    figures = (group.best.format_score(trivial.score), *((errors, "") if classes else ("",)), "")
+    trivial = group.trivial
+    headings = ("Accuracy", "Errors", "Gap", "Size") if trivial.is_class else ("Mean error", "R²", "Size")
+    others = (count(trivial.errors), "", "") if trivial.is_class else (UNKNOWN, "")
+    figures = (group.best.format_score(trivial.score), *others)
     axis = axis_of(group, [limit for limit in limits.values() if limit is not None])
-    return Screen(group, headings, rows, axis, trivial, figures)
+    return Screen(group, headings, rows, axis, figures)
 
 
 def _figures(model: ModelFacts) -> tuple[str, ...]:
@@ -131,26 +134,30 @@ def _limit(model: ModelFacts, gates: Gates | None) -> float | None:
     return gate.lower_bound if model.larger_is_better else gate.mean_error
 
 
-def _note(model: ModelFacts) -> str:
+def _note(model: ModelFacts, data: Data) -> str:
     over = model.overfitting if isinstance(model, Classifier) else ""
-    return "diverged" if has_diverged(model) else over
+    return "diverged" if has_diverged(model, data) else over
 
 
-def has_diverged(model: ModelFacts) -> bool:
-    """Returns whether the training loss is no number after the last epoch, or far above that of the first one."""
-    losses = model.history["loss"].to_numpy(np.float64)
-    return not np.isfinite(losses[-1]) or bool(losses[-1] > DIVERGED * abs(losses[0]) > 0)
+def has_diverged(model: ModelFacts, data: Data) -> bool:
+    """Returns whether the loss diverges in the last epoch or in that of the kept weights, by the rule of the training.
+
+    An earlier epoch is no mark: the training recovered.
+    """
+    losses = model.history[["loss", "val_loss"]].to_numpy(np.float64)
+    bound = loss_bound(model.params, data.arrays.y_train, data.description.classes, losses[0, 0])
+    ends = losses[-1], losses[(model.training.kept_epoch or 0) - 1]
+    return any(diverges(loss, val_loss, bound) for loss, val_loss in ends)
 
 
 def diverged(facts: Facts) -> list[str]:
     """Returns the names of the models whose training diverged."""
-    return [model.name for model in facts.models if has_diverged(model)]
+    return [model.name for model in facts.models if has_diverged(model, facts.data)]
 
 
 def gate_counts(results: GateResults) -> str:
-    """Returns the numbers of quality gates, as text of the bar."""
-    statuses = [check.status for check in results.checks]
-    return ", ".join(f"{count(statuses.count(status))} {status}" for status in ("passed", "failed", "not judged"))
+    """Returns the number of quality gates with each status, those with none too, as text of the bar."""
+    return ", ".join(f"{count(checks)} {status}" for status, checks in results.counts.items())
 
 
 def cheapest(group: ModelGroup) -> str:

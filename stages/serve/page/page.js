@@ -24,7 +24,14 @@ function clear() {
   answer.textContent = "Draw with mouse, finger or pen.";
   note.textContent = "";
   document.getElementById("seen").hidden = true;
-  document.querySelector("#bars tbody").replaceChildren();
+  showBars([]);
+}
+
+// Without rows, as those of a value, the table and its caption are hidden.
+function showBars(rows) {
+  const bars = document.getElementById("bars");
+  bars.tBodies[0].replaceChildren(...rows);
+  bars.hidden = !rows.length;
 }
 
 function place(event) {
@@ -75,7 +82,7 @@ function refuse(status, reason) {
   answer.className = "";
   answer.textContent = `No answer: ${reason}.`;
   note.textContent = "";
-  document.querySelector("#bars tbody").replaceChildren();
+  showBars([]);
 }
 
 function show(content) {
@@ -98,7 +105,7 @@ function show(content) {
     if (label === content.label) row.className = "first";
     return row;
   });
-  document.querySelector("#bars tbody").replaceChildren(...rows);
+  showBars(rows);
   const seen = document.getElementById("seen");
   seen.querySelector("img").src = content.seen;
   seen.hidden = false;

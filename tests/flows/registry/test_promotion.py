@@ -5,14 +5,18 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from flows.cli.main import main as inkflow
 from flows.core.errors import RegistryFailed, RevisionUnusable
+from flows.registry.judgement import SCORES, scores
 from flows.registry.model_files import fetch_model
 from stages.base.errors import InkflowError
+from stages.report import report
 from tests.conftest import Project, Toy, run_engine
 from tests.flows.engine.helpers import dvc, succeeded
+from tests.support.report_shapes import shaped_run
 
 PIPELINE = """
 stages:
@@ -212,6 +216,31 @@ def test_a_worse_model_is_refused(project: Project, capsys: pytest.CaptureFixtur
     assert found["versions"] == [{"version": "v0.0.1", "stages": []}]
     assert found["parameters"]["params.yaml"]["models.dense"]["epochs"] == 8
     assert "data/prepared" in found["inputs"] and found["environment"]["versions"]
+
+
+def test_the_scores_of_a_regression_are_recorded(
+    models: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The errors of a regression are recorded as the accuracy of a classifier, and `inkflow models` shows them."""
+    monkeypatch.setenv("COLUMNS", "160")
+    shown: dict[str, str] = {}
+    for task, name in (("regression", "mean_absolute_error"), ("multiclass", "test_accuracy")):
+        run = shaped_run(tmp_path / task, 1, 10, task)
+        assert report.main(run.arguments()) == 0
+        recorded = scores(run.root, "model_00")
+        row = pd.read_csv(run.root / SCORES).iloc[0]
+        assert {name, f"{name}_low", f"{name}_high", "validation_loss", "test_samples"} <= recorded.keys()
+        assert recorded == {column: row[column] for column in recorded}
+        if task == "regression":
+            assert {"root_mean_squared_error", "r2"} <= recorded.keys()
+        git("tag", "-a", f"net@v0.0.{len(shown) + 1}", "-m", f"x\n\nScores: {json.dumps(recorded)}")
+        text = f"{row[name]:.4f} ({row[f'{name}_low']:.4f} to {row[f'{name}_high']:.4f})"
+        shown[task] = text if task == "multiclass" else f"MAE {text}"
+        git("commit", "-qm", "next", "--allow-empty")
+    capsys.readouterr()
+    assert inkflow(["models"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert all(text in printed for text in shown.values())
 
 
 @pytest.mark.parametrize("damage", ["copy", "cache", "tag"])

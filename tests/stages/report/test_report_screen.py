@@ -4,6 +4,7 @@ import itertools
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,9 +15,8 @@ from stages.report import report
 from stages.report.facts import Facts
 from stages.report.gates import check_models
 from stages.report.gather import Folders, gather_facts
-from stages.report.models.model_facts import ModelFacts
+from stages.report.models.model_facts import UNKNOWN, ModelFacts
 from stages.report.page.axis import Axis, axis_of
-from stages.report.page.baseline import baseline
 from stages.report.page.page import class_codes
 from stages.report.page.screen import cheapest, failures, gate_counts, has_diverged, screen
 from stages.report.statistics.many_classes import arranged, clustered_order, worst_recalls
@@ -81,14 +81,56 @@ def test_trivial_answer_is_that_of_the_training_labels(shapes: dict[str, Run]) -
     for name, run in shapes.items():
         facts = facts_of(run)
         train, test = facts.data.arrays.y_train.astype(int), facts.data.arrays.y_test.astype(int)
-        trivial = baseline(facts.lead, facts.data)
+        shown = screen(facts.lead, facts.data, None, None)
+        trivial = facts.lead.trivial
+        assert shown.trivial is trivial
         if name == "classes":
             common = np.bincount(train).argmax()
-            assert trivial.answer == f"always class {common}" and trivial.errors == (test != common).sum()
+            assert trivial.label == f"always class {common}"
+            assert shown.trivial_figures[1] == str((test != common).sum())
             assert trivial.score == pytest.approx((test == common).mean())
         else:
-            assert trivial.answer == f"the mean {train.mean():.4g}" and trivial.errors is None
+            assert trivial.label == f"the mean {train.mean():.4g}" and shown.trivial_figures[1] == UNKNOWN
             assert trivial.score == pytest.approx(np.abs(test - train.mean()).mean())
+
+
+def test_equal_to_the_trivial_answer_is_not_worse(shapes: dict[str, Run]) -> None:
+    """A model with the score of the trivial answer is not worse than it; one with a larger error is."""
+    group = facts_of(shapes["classes"]).lead
+    for difference, expected in ((0.0, False), (0.01, True), (-0.01, False)):
+        score = {"accuracy": group.trivial.score - difference}
+        evaluation = group.best.evaluation.model_copy(update=score)  # type: ignore[attr-defined]
+        assert group.trivial.is_better_than(replace(group.best, evaluation=evaluation)) == expected  # type: ignore[call-arg]
+    group = facts_of(shapes["values"]).lead
+    for value, expected in ((group.trivial.constant, False), (9.0, True)):
+        predictions = group.best.predictions.assign(value=value)
+        assert group.trivial.is_better_than(replace(group.best, predictions=predictions)) == expected
+
+
+def test_tables_of_models_end_with_the_trivial_answer(shapes: dict[str, Run]) -> None:
+    """Page and summary have the trivial answer with its score and interval below the models."""
+    for run in shapes.values():
+        group = facts_of(run).lead
+        assert report.main(run.arguments()) == 0
+        rows = [text for _, text in Page((run.out / "index.html").read_text()).every("tr")]
+        form, trivial = group.best.format_score, group.trivial
+        figures = f"{form(trivial.score)} {' to '.join(map(form, trivial.interval))}"
+        assert rows.count(f"trivial answer: {trivial.answer} {figures}") == 1
+        (line,) = [line for line in (run.out / "summary.md").read_text().splitlines() if "trivial answer" in line]
+        assert line.split("|")[1].strip() == f"trivial answer: {trivial.answer}"
+        assert [text for cell in line.split("|")[2:] if (text := cell.strip())] == [
+            form(trivial.score),
+            " to ".join(map(form, trivial.interval)),
+        ]
+
+
+def test_parameters_are_listed_once(shapes: dict[str, Run]) -> None:
+    """The tab of the parameters has each parameter of a model once."""
+    run = shapes["classes"]
+    assert report.main(run.arguments()) == 0
+    page = Page((run.out / "index.html").read_text())
+    names = [text for _, text in page.every("code") if text == "batch_size"]
+    assert len(names) == len(run.params.models)
 
 
 def test_only_failed_gates_and_worse_than_trivial_are_red(tmp_path: Path) -> None:
@@ -103,9 +145,13 @@ def test_only_failed_gates_and_worse_than_trivial_are_red(tmp_path: Path) -> Non
     assert rows["model_00"].limit == 0.9 and rows["model_02"].limit == 0.5
     assert not any(row.worse for row in rows.values())
     counts = re.fullmatch(r"(\d+) passed, (\d+) failed, (\d+) not judged", gate_counts(results))
-    assert counts and sum(map(int, counts.groups())) == len(results.checks) and int(counts[2]) == len(results.failed)
+    assert counts and [int(text) for text in counts.groups()] == list(results.counts.values())
+    assert sum(results.counts.values()) == len(results.checks) and results.counts["failed"] == len(results.failed)
     assert report.main(run.arguments()) == 0
     page = Page((run.out / "index.html").read_text())
+    assert [text for attributes, text in page.every("a", css="pill") if attributes["href"] == "#gates"] == [
+        f"gates: {gate_counts(results)}"
+    ]
     marks = [text for attributes, text in page.every("span", css="bad") if "title" in attributes]
     assert len(marks) == len(failed) and all(text.startswith("✗") for text in marks)
 
@@ -132,17 +178,44 @@ def test_where_the_best_fails(shapes: dict[str, Run]) -> None:
                 assert failure.title in (f"{answer.label} → {answer.predicted}", f"true value {answer.label}")
 
 
+def with_losses(run: Run, name: str, loss: Any, val_loss: Any) -> None:
+    """Replaces the losses of the history of a model."""
+    path = run.root / "models" / name / "history.csv"
+    pd.read_csv(path).assign(loss=loss, val_loss=val_loss).to_csv(path, index=False)
+
+
 def test_diverged_training_is_named(tmp_path: Path) -> None:
-    """A loss that is no number, or far above its start, is a mark in the bar that leads to the curves."""
-    run = shaped_run(tmp_path, 3, 10)
-    path = run.root / "models/model_01/history.csv"
-    history = pd.read_csv(path)
-    history.assign(loss=np.geomspace(1, 8e16, len(history))).to_csv(path, index=False)
-    assert [has_diverged(model) for model in facts_of(run).models] == [False, True, False]
+    """A loss that diverges is a mark in the bar that leads to the curves, by the rule of the training's warning.
+
+    Neither a large loss from the first epoch on nor one on the validation part alone is missed; a loss that grows but
+    stays small, and one that recovers, are none.
+    """
+    run = shaped_run(tmp_path, 7, 10)
+    with_losses(run, "model_01", np.geomspace(1, 8e16, 12), 0.5)
+    with_losses(run, "model_02", 8e16, 8e16)
+    with_losses(run, "model_03", 0.1, [0.5] * 11 + [8e16])
+    with_losses(run, "model_04", np.geomspace(0.001, 0.02, 12), 0.05)
+    with_losses(run, "model_05", [8e16] + [0.1] * 11, 0.5)
+    with_losses(run, "model_06", [np.inf] * 12, np.nan)
+    facts = facts_of(run)
+    marked = [model.name for model in facts.models if has_diverged(model, facts.data)]
+    assert sorted(marked) == ["model_01", "model_02", "model_03", "model_06"]
+    notes = {row.model.name: row.note for row in screen(facts.lead, facts.data, None, None).rows}
+    assert {name for name, note in notes.items() if note == "diverged"} == set(marked)
     assert report.main(run.arguments()) == 0
-    links = [attributes for attributes, text in Page((run.out / "index.html").read_text()).every("a", css="pill")
-             if text == "diverged: model_01"]  # fmt: skip
-    assert [link["href"] for link in links] == ["#model-model_01"]
+    links = [(attributes["href"], text)
+             for attributes, text in Page((run.out / "index.html").read_text()).every("a", css="pill")
+             if text.startswith("diverged")]  # fmt: skip
+    assert links == [(f"#model-{marked[0]}", f"diverged: {', '.join(marked[:3])} and 1 more")]
+
+
+def test_scale_of_values_is_no_divergence(tmp_path: Path) -> None:
+    """The losses of large values are large: what diverges follows from the values that the model learns."""
+    run = shaped_run(tmp_path, 2, 10, "regression")
+    for loss, expected in ((9000.0, True), (5000.0, False)):  # the variance of the labels 0 to 9 is 8.25
+        with_losses(run, "model_01", loss, loss)
+        facts = facts_of(run)
+        assert {model.name: has_diverged(model, facts.data) for model in facts.models}["model_01"] == expected
 
 
 def test_regression_page_has_no_words_of_classes(shapes: dict[str, Run]) -> None:

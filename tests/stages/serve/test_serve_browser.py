@@ -1,5 +1,6 @@
 """The page of `inkflow serve` in a real browser: a drawn 7 is read as 7, on a desk and a phone, light and dark."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
+from tests.stages.predict.test_values import write_regression
 from tests.support.chromium import NEEDS_CHROMIUM, open_chromium
 from tests.support.model_server import model_server
 from tests.support.pictures import draw, encoded, write_reader
@@ -60,12 +62,12 @@ def test_a_drawn_digit_is_read(browser: Browser, client: httpx.Client, size: str
     expect(page.locator("#model")).to_contain_text("reader")
     draw_with_mouse(page, SEVEN)
     expect(page.locator("#answer.result")).to_be_visible(timeout=30_000)
-    assert page.locator("#bars tr").count() == 10
+    assert page.locator("#bars tr").count() == 10 and page.locator("#bars caption").is_visible()
     assert "7" in page.locator("#answer").inner_text() + page.locator("#note").inner_text()
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert Axe().run(page).response["violations"] == []
     page.get_by_role("button", name="Clear").click()
-    assert page.locator("#bars tr").count() == 0
+    assert page.locator("#bars tr").count() == 0 and page.locator("#bars").is_hidden()
     assert errors == []
     page.close()
 
@@ -81,6 +83,20 @@ def test_an_uploaded_picture(browser: Browser, client: httpx.Client, tmp_path: P
     page.set_input_files("#file", tmp_path / "blank.png")
     expect(page.locator("#answer")).to_contain_text("No answer: ", timeout=30_000)
     page.close()
+
+
+def test_a_value_has_no_table_of_classes(browser: Browser, tmp_path: Path) -> None:
+    """A regression answers with its value; nothing on the page has the heading of probabilities."""
+    write_regression(tmp_path / "models/mean/model.onnx", outputs=1)
+    (tmp_path / "four.png").write_bytes(encoded(draw(4), "PNG"))
+    with model_server(tmp_path, "mean") as server:
+        page = browser.new_page()
+        page.goto(str(server.base_url))
+        expect(page.locator("#model")).to_contain_text("mean")
+        page.set_input_files("#file", tmp_path / "four.png")
+        expect(page.locator("#answer.result")).to_have_text(re.compile(r"\d+(\.\d+)?"), timeout=30_000)
+        expect(page.locator("#bars")).to_be_hidden()
+        page.close()
 
 
 def test_the_routes_are_described(browser: Browser, client: httpx.Client) -> None:
