@@ -102,14 +102,15 @@ def checks(comparison: Comparison) -> list[Check]:
 
 
 def _check(gate: str, results: Sequence[dict[str, Any]]) -> Check:
-    failed = [result for result in results if result["status"] == "failed"]
+    failed, unknown = ([result for result in results if result["status"] == name] for name in ("failed", "not judged"))
     if failed:
         sentence = f"{len(failed)} of {len(results)} models failed: {failed[0]['model']}: {failed[0]['sentence']}"
-    elif passed := [result for result in results if result["status"] == "passed"]:
-        sentence = f"{len(passed)} of {len(results)} models passed"
+    elif unknown:
+        count = f" ({len(unknown)} of {len(results)} models)" if len(unknown) < len(results) else ""
+        sentence = f"not judged{count}: {unknown[0]['sentence']}"
     else:
-        sentence = f"not judged: {results[0]['sentence']}"
-    return Check(f"inkflow/{gate}", not failed, sentence)
+        sentence = f"{len(results)} of {len(results)} models passed"
+    return Check(f"inkflow/{gate}", False if failed else None if unknown else True, sentence)
 
 
 def as_lines(comparison: Comparison) -> list[str]:

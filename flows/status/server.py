@@ -18,6 +18,7 @@ from flows.core.redaction import mask, mask_content
 from flows.prefect_server.credentials import ADDRESS_FILE, HOME, find_password, is_running
 from flows.prefect_server.environment import is_loopback
 from flows.prefect_server.server_check import configured_url, login_options
+from stages.base.errors import InkflowError
 from stages.base.files import write_text
 
 KEPT = Path(".inkflow/status.json")
@@ -78,7 +79,7 @@ def read_server(root: Path, own_run: Json | None = None) -> ServerFacts:
         reason = " ".join(str(error).split("\n")[0].split()) or type(error).__name__
         return _kept(root, url, f"{mask(url)} gives no answer ({mask(reason)})")
     at = datetime.now(UTC)
-    with suppress(OSError):
+    with suppress(OSError, InkflowError):  # a disk that is full or read-only, which the status is to tell
         make_state_folder(root)
         write_text(root / KEPT, json.dumps(mask_content(answers | {"at": at.isoformat()})))
     return ServerFacts(url, "", at, **answers)

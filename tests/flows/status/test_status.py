@@ -82,6 +82,11 @@ def test_gates_and_data(toy: Toy, capsys: pytest.CaptureFixture[str]) -> None:
     passed = record | {"models": {}, "passed": True, "checks": [check | {"status": "passed"}]}
     toy.write({"reports/gates.json": json.dumps(passed)})
     assert "gates     1 passed\n" in shown(capsys, 0)
+    assert json.loads(shown(capsys, 0, "--json"))["gates"]["passed"] is True
+    unknown = record | {"models": {}, "passed": None, "checks": [check | {"status": "not judged"}]}
+    toy.write({"reports/gates.json": json.dumps(unknown)})
+    assert "gates     1 not judged\n" in shown(capsys, 0)
+    assert json.loads(shown(capsys, 0, "--json"))["gates"]["passed"] is None
     toy.write({"reports/gates.json": "{", "data/raw/dataset.json": "[]"})
     assert not {"data", "gates"} & json.loads(shown(capsys, 0, "--json")).keys()
 
@@ -148,6 +153,21 @@ def test_with_a_server(
     kept = json.loads(shown(capsys, 3, "--json"))
     assert kept["nightly"]["last_good"]["message"] == "mine" and "gives no answer" in kept["server"]["problem"]
     assert datetime.fromisoformat(kept["server"]["as_of"]) <= datetime.now(UTC)
+
+
+@pytest.mark.server
+def test_a_disk_that_takes_no_file(
+    toy: Toy, prefect_url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answers of the server are shown where they cannot be kept, as on a disk that is full or read-only."""
+    monkeypatch.setenv("PREFECT_API_URL", prefect_url)
+    toy.write({".inkflow/status.json/in-the-way": ""})
+    inkflow(["status"])
+    assert f"server    {prefect_url}" in capsys.readouterr().out
+    shutil.rmtree(".inkflow")
+    toy.write({".inkflow": "no folder"})
+    inkflow(["status"])
+    assert f"server    {prefect_url}" in capsys.readouterr().out
 
 
 def age_of(text: str) -> str:
