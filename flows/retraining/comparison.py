@@ -1,7 +1,6 @@
 """Compares the models of a retraining with those of the commit before, and words it for a commit and a request."""
 
 import json
-import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,11 +12,10 @@ from flows.core.gates import count_statuses, evaluate_gates
 from flows.core.params_edit import has_models
 from flows.core.stage_program import run_program
 from flows.dvc_repo.versions.run_files import fetch_run
+from flows.registry.new_images import evaluate_again
 from stages.base.errors import InkflowError
 
 OLD, NEW = "before", "retrained"
-DESCRIPTION = Path("data/raw/dataset.json")
-TEST_ARRAYS = ("x_test", "y_test")
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,7 @@ def compare_with_commit(project: Path, commit: str) -> Comparison:
         old = Path(folder) / OLD
         try:
             fetch_run(project, commit, old)
-            note = _evaluate_again(project, old)
+            note = evaluate_again(project, old)
             versions = [f"--old={OLD}={old}", f"--new={NEW}={project.resolve()}", "--out", f"{folder}/out"]
             run_program("report.compare_runs", versions, project)
             table = json.loads((Path(folder) / "out/compare.json").read_text(encoding="utf-8"))
@@ -75,20 +73,6 @@ def _gates_alone(project: Path) -> dict[str, Any] | None:
         return evaluate_gates(project)
     except InkflowError:  # the stage that failed has told it
         return None
-
-
-def _evaluate_again(project: Path, old: Path) -> str:
-    """Evaluates the old models on the test images of `project`, if those are others; returns a sentence about it."""
-    arrays = [json.loads((root / DESCRIPTION).read_text(encoding="utf-8"))["arrays"] for root in (old, project)]
-    if all(arrays[0][name]["sha256"] == arrays[1][name]["sha256"] for name in TEST_ARRAYS):
-        return ""
-    for name in ("raw", "prepared"):
-        shutil.rmtree(old / "data" / name)
-        shutil.copytree(project / "data" / name, old / "data" / name)
-    for model in sorted((old / "evaluation").iterdir()):
-        file, raw = old / "models" / model.name / "model.onnx", old / "data/raw"
-        run_program("evaluate", ["--model", file, "--raw", raw, "--out", model], project)
-    return "the test images changed too: the models before were evaluated on the new ones"
 
 
 def checks(comparison: Comparison) -> list[Check]:

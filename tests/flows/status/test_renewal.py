@@ -62,7 +62,7 @@ def test_each_deployment_renews_the_status(name: str) -> None:
     """The runs of each deployment of prefect.yaml renew the status, save a stage that a worker runs for another run."""
     module, _, flow = entrypoints()[name].removesuffix(".py").replace(".py:", ":").replace("/", ".").partition(":")
     function = getattr(importlib.import_module(module), flow).fn
-    assert function.__code__ is renews_status(good).__code__  # type: ignore[attr-defined]
+    assert function.__code__ is renews_status(good).__code__
 
 
 def test_the_parameters_of_a_flow_stay(toy: Toy) -> None:

@@ -95,8 +95,10 @@ def test_an_event_of_another_form_ends_nothing(told: Told, prefect_url: str, pay
 
 def test_a_run_without_a_name_ends_nothing(told: Told, capsys: pytest.CaptureFixture[str]) -> None:
     """An event of a run that lacks a part is skipped with a line, also after a restart; the next one is told."""
-    event = {"id": str(uuid4()), "occurred": datetime.now(UTC).isoformat(), "event": "prefect.flow-run.Failed"}
-    event |= {
+    event: dict[str, Any] = {
+        "id": str(uuid4()),
+        "occurred": datetime.now(UTC).isoformat(),
+        "event": "prefect.flow-run.Failed",
         "resource": {"prefect.resource.id": "prefect.flow-run.x"},
         "related": [{"prefect.resource.id": "d", "prefect.resource.role": "deployment", "prefect.resource.name": "d"}],
         "payload": {},
