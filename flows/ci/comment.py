@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from flows.ci import forge
 from flows.core.errors import CommentFailed, ForgeFailed
@@ -71,7 +72,8 @@ def _write_comment(api: CommentApi, body: str) -> str:
     try:
         with forge.client(api.headers) as session:
             comments = forge.pages(session, api.permission, api.list_url)
-            number = next((item["id"] for item in comments if item["body"].startswith(MARK)), None)
+            found = (forge.understood(api.list_url, lambda item=item: _number(item)) for item in comments)  # type: ignore[misc]
+            number = next((number for number in found if number is not None), None)
             if number is None:
                 forge.request(session, api.permission, "POST", api.list_url, json={"body": body})
                 return "comment created"
@@ -80,6 +82,11 @@ def _write_comment(api: CommentApi, body: str) -> str:
             return "comment updated"
     except ForgeFailed as error:
         raise CommentFailed(str(error)) from error
+
+
+def _number(item: Any) -> int | None:
+    """Returns the number of our comment in the list; None for a comment of others."""
+    return int(item["id"]) if item["body"].startswith(MARK) else None
 
 
 def _find_comment_api(environment: Mapping[str, str]) -> CommentApi | str:

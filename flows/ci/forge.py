@@ -28,6 +28,7 @@ MAX_PAGES = 50
 MAX_REASON = 200  # characters of the server's own message
 GITHUB, GITLAB = "GitHub", "GitLab"
 PUBLIC_API = {"github.com": "https://api.github.com", "gitlab.com": "https://gitlab.com/api/v4"}
+ADDRESSES = {GITHUB: "GITHUB_API_URL", GITLAB: "CI_API_V4_URL"}  # variables, which a company's own server needs
 NEEDED = {
     GITHUB: "the permissions `contents`, `pull-requests` and `statuses`, each `write`",
     GITLAB: "the scope `api` and the role Developer",
@@ -63,11 +64,12 @@ def find_forge(remote_url: str, environment: Mapping[str, str]) -> Forge | str:
     """Returns the forge of Git's remote at `remote_url`, or a sentence why there is none.
 
     A token goes to the forge that it is for alone: to github.com or gitlab.com, or to the address in GITHUB_API_URL or
-    CI_API_V4_URL, which a company's own server needs.
+    CI_API_V4_URL, which a company's own server needs. The repository is that of the remote; the variables of a CI job
+    name it only where the remote has no owner and name.
     """
     host, path = _split(remote_url)
     github, gitlab = github_token(environment), environment.get("INKFLOW_GITLAB_TOKEN")
-    addresses = {GITHUB: environment.get("GITHUB_API_URL"), GITLAB: environment.get("CI_API_V4_URL")}
+    addresses = {kind: (environment.get(name) or "").rstrip("/") for kind, name in ADDRESSES.items()}
     if host == "github.com" or (host != "gitlab.com" and addresses[GITHUB] and github):
         kind, token, variable = GITHUB, github, "GITHUB_TOKEN"
     elif host == "gitlab.com" or (addresses[GITLAB] and gitlab):
@@ -79,10 +81,15 @@ def find_forge(remote_url: str, environment: Mapping[str, str]) -> Forge | str:
         return "no token of a forge is set (GITHUB_TOKEN, INKFLOW_GITLAB_TOKEN)"
     if not token:
         return f"{variable} is not set"
-    api = (PUBLIC_API.get(host) or addresses[kind] or "").rstrip("/")
+    stated, public = addresses[kind], PUBLIC_API.get(host)
+    if stated and public and stated != public:
+        name = ADDRESSES[kind]
+        return f"the remote is at {host}, but {variable} is for {stated} ({name}); correct the remote, or unset {name}"
+    path = _below(stated, remote_url, path)
     if kind == GITHUB:
-        return github_forge(api, environment.get("GITHUB_REPOSITORY") or path, token)
-    return gitlab_forge(api, environment.get("CI_PROJECT_ID") or path, token)
+        own = path if path.count("/") == 1 else environment.get("GITHUB_REPOSITORY") or path
+        return github_forge(public or stated, own, token)
+    return gitlab_forge(public or stated, path if "/" in path else environment.get("CI_PROJECT_ID") or path, token)
 
 
 def forge_of_job(environment: Mapping[str, str]) -> tuple[Forge, str] | str:
@@ -240,6 +247,13 @@ def _split(remote_url: str) -> tuple[str, str]:
         match = SCP_LIKE.fullmatch(remote_url)
         host, path = (match["host"], match["path"]) if match else ("", "")
     return host.lower().removeprefix("www."), path.strip("/").removesuffix(".git")
+
+
+def _below(api: str, remote_url: str, path: str) -> str:
+    """Returns the path without the folder of a GitLab that does not have its host alone, as in the address `api`."""
+    parts = _url_parts(api)
+    folder = parts.path.strip("/").removesuffix("api/v4") if parts and remote_url.startswith("http") else ""
+    return path.removeprefix(folder) if folder.endswith("/") else path
 
 
 def _url_parts(url: str) -> urllib.parse.SplitResult | None:

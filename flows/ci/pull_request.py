@@ -15,10 +15,10 @@ ALREADY_THERE = (409, 422)  # HTTP statuses of GitLab and GitHub for a second re
 
 
 class Check(NamedTuple):
-    """The status of a commit: its name, whether it passed, and a sentence."""
+    """The status of a commit: its name, whether it passed (None: this could not be judged), and a sentence."""
 
     name: str
-    passed: bool
+    passed: bool | None
     sentence: str
 
 
@@ -40,18 +40,20 @@ class _Words:
     context: str  # name of a status
     state: str
     failure: str
+    unknown: str  # neither passed nor failed; at both forges a required status of this state stops a merge
     of_commit: str  # path of the requests that brought a commit
 
 
 _GITHUB = _Words(
     noun="pull request", requests="pulls", open="open", filter="head", number="number", page="html_url", text="body",
     update="PATCH", head="head", base="base", statuses="commits/{sha}/statuses", context="context", state="state",
-    failure="failure", of_commit="commits/{sha}/pulls",
+    failure="failure", unknown="error", of_commit="commits/{sha}/pulls",
 )  # fmt: skip
 _GITLAB = _Words(
     noun="merge request", requests="merge_requests", open="opened", filter="source_branch", number="iid",
     page="web_url", text="description", update="PUT", head="source_branch", base="target_branch",
     statuses="repository/commits/{sha}/statuses", context="name", state="status", failure="failed",
+    unknown="canceled",
     of_commit="repository/commits/{sha}/merge_requests",
 )  # fmt: skip
 
@@ -95,7 +97,7 @@ class PullRequests:
         for item in self._items(words.statuses.format(sha=sha)):  # GitHub's newest is the first
             latest.setdefault(self._read(item, words.context), self._read(item, words.state))
         for check in checks:
-            state = "success" if check.passed else words.failure
+            state = words.unknown if check.passed is None else "success" if check.passed else words.failure
             if latest.get(check.name) != state:
                 content = {words.context: check.name, "state": state, "description": _cut(check.sentence)}
                 self._request("POST", f"statuses/{sha}", content)

@@ -53,13 +53,35 @@ def exclusive_lock(path: Path) -> Iterator[None]:
 
 
 def is_run_locked(root: Path) -> bool:
-    """Returns True if a process holds the run lock of the working tree at `root`; takes no lock, so disturbs no run."""
+    """Returns True if another process holds the run lock of the working tree at `root`.
+
+    It takes no lock, so it disturbs no run.
+    """
     try:
-        inode = (root / RUN_LOCK).stat().st_ino
+        with (root / RUN_LOCK).open("rb") as file:
+            names = _names_of(file)
         locks = Path("/proc/locks").read_text(encoding="utf-8")
-    except OSError:  # no run yet, or a system without this list
+    except (OSError, ValueError):  # no run yet, or a system without this list
         return False
-    return any(f":{inode} " in line and "FLOCK" in line for line in locks.splitlines())
+    # `1: FLOCK  ADVISORY  WRITE 1234 08:01:5678 0 EOF`: process, and device and number of the file
+    found = [line.split()[-4:-2] for line in locks.splitlines() if "FLOCK" in line]
+    return any(file in names and process != str(os.getpid()) for process, file in found)
+
+
+def _names_of(file: IO[bytes]) -> set[str]:
+    """Returns the names that an open file can have in /proc/locks: `MAJOR:MINOR:INODE`.
+
+    The device there is that of the file system, which on Btrfs and overlays is another one than that of `stat`.
+    """
+    status, number = os.fstat(file.fileno()), file.fileno()
+    devices = {(os.major(status.st_dev), os.minor(status.st_dev))}
+    facts = dict(line.split(":", 1) for line in Path(f"/proc/self/fdinfo/{number}").read_text("utf-8").splitlines())
+    for mount in Path("/proc/self/mountinfo").read_text("utf-8").splitlines():
+        identifier, _, device, *_ = mount.split()
+        if identifier == facts["mnt_id"].strip():
+            major, _, minor = device.partition(":")
+            devices.add((int(major), int(minor)))
+    return {f"{major:02x}:{minor:02x}:{status.st_ino}" for major, minor in devices}
 
 
 def _try_lock(file: IO[str], kind: int) -> bool:

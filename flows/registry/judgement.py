@@ -3,16 +3,19 @@
 import csv
 import json
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from flows.core.commit import file_sha256
+from flows.core.errors import ProgramFailed
 from flows.core.gates import evaluate_gates
 from flows.core.params_edit import has_models
 from flows.dvc_repo.versions.artifacts import Artifact
 from flows.dvc_repo.versions.run_files import fetch_run
 from flows.engine.output_backup import earlier_outputs
+from flows.registry.new_images import evaluate_again
 from flows.registry.tags import ModelVersion
 
 SCORES = Path("reports/metrics.csv")
@@ -36,6 +39,8 @@ class Judgement:
 def judge(root: Path, artifact: Artifact, holder: ModelVersion | None) -> Judgement:
     """Judges the artifact in the workspace by the gates of params.yaml, and against `holder` on the same test images.
 
+    If the test images have changed since, `holder` is evaluated on the new ones first.
+
     In a project without models of Inkflow's own pipeline nothing is judged.
 
     Raises:
@@ -47,10 +52,12 @@ def judge(root: Path, artifact: Artifact, holder: ModelVersion | None) -> Judgem
     if not has_models(root):
         return Judgement(facts=facts)
     with tempfile.TemporaryDirectory() as folder, earlier_outputs(root) as outputs:
-        accepted = None
+        accepted, note = None, ""
         if holder is not None:
             accepted = Path(folder)
             fetch_run(root, holder.commit, accepted)
+            with suppress(ProgramFailed):  # it does not fit the new images: the gate says that they are others
+                note = evaluate_again(outputs, accepted)
         record = evaluate_gates(outputs, accepted)
     model = Path(artifact.path).parent.name
     checks = [check for check in record["checks"] if check["model"] == model]
@@ -67,7 +74,7 @@ def judge(root: Path, artifact: Artifact, holder: ModelVersion | None) -> Judgem
     facts |= {"Scores": json.dumps(scores(root, model))}
     if comparison is not None and holder is not None:
         sentence = comparison["sentence"].replace("the accepted version", holder.version)
-        facts["Compared"] = sentence
+        facts["Compared"] = f"{sentence}; {note}" if note else sentence
         if comparison["status"] != "passed":
             problems.append(sentence)
     return Judgement(tuple(problems), facts)

@@ -1,7 +1,6 @@
 """Compares the models of a retraining with those of the commit before, and words it for a commit and a request."""
 
 import json
-import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,11 +12,10 @@ from flows.core.gates import count_statuses, evaluate_gates
 from flows.core.params_edit import has_models
 from flows.core.stage_program import run_program
 from flows.dvc_repo.versions.run_files import fetch_run
+from flows.registry.new_images import evaluate_again
 from stages.base.errors import InkflowError
 
 OLD, NEW = "before", "retrained"
-DESCRIPTION = Path("data/raw/dataset.json")
-TEST_ARRAYS = ("x_test", "y_test")
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,7 @@ def compare_with_commit(project: Path, commit: str) -> Comparison:
         old = Path(folder) / OLD
         try:
             fetch_run(project, commit, old)
-            note = _evaluate_again(project, old)
+            note = evaluate_again(project, old)
             versions = [f"--old={OLD}={old}", f"--new={NEW}={project.resolve()}", "--out", f"{folder}/out"]
             run_program("report.compare_runs", versions, project)
             table = json.loads((Path(folder) / "out/compare.json").read_text(encoding="utf-8"))
@@ -77,20 +75,6 @@ def _gates_alone(project: Path) -> dict[str, Any] | None:
         return None
 
 
-def _evaluate_again(project: Path, old: Path) -> str:
-    """Evaluates the old models on the test images of `project`, if those are others; returns a sentence about it."""
-    arrays = [json.loads((root / DESCRIPTION).read_text(encoding="utf-8"))["arrays"] for root in (old, project)]
-    if all(arrays[0][name]["sha256"] == arrays[1][name]["sha256"] for name in TEST_ARRAYS):
-        return ""
-    for name in ("raw", "prepared"):
-        shutil.rmtree(old / "data" / name)
-        shutil.copytree(project / "data" / name, old / "data" / name)
-    for model in sorted((old / "evaluation").iterdir()):
-        file, raw = old / "models" / model.name / "model.onnx", old / "data/raw"
-        run_program("evaluate", ["--model", file, "--raw", raw, "--out", model], project)
-    return "the test images changed too: the models before were evaluated on the new ones"
-
-
 def checks(comparison: Comparison) -> list[Check]:
     """Returns the gates as statuses of a commit: one for each kind of gate, over all models."""
     if comparison.gates is None:
@@ -102,14 +86,15 @@ def checks(comparison: Comparison) -> list[Check]:
 
 
 def _check(gate: str, results: Sequence[dict[str, Any]]) -> Check:
-    failed = [result for result in results if result["status"] == "failed"]
+    failed, unknown = ([result for result in results if result["status"] == name] for name in ("failed", "not judged"))
     if failed:
         sentence = f"{len(failed)} of {len(results)} models failed: {failed[0]['model']}: {failed[0]['sentence']}"
-    elif passed := [result for result in results if result["status"] == "passed"]:
-        sentence = f"{len(passed)} of {len(results)} models passed"
+    elif unknown:
+        count = f" ({len(unknown)} of {len(results)} models)" if len(unknown) < len(results) else ""
+        sentence = f"not judged{count}: {unknown[0]['sentence']}"
     else:
-        sentence = f"not judged: {results[0]['sentence']}"
-    return Check(f"inkflow/{gate}", not failed, sentence)
+        sentence = f"{len(results)} of {len(results)} models passed"
+    return Check(f"inkflow/{gate}", False if failed else None if unknown else True, sentence)
 
 
 def as_lines(comparison: Comparison) -> list[str]:

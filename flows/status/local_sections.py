@@ -42,12 +42,12 @@ def gates_section(root: Path) -> Section | None:
     """The gates of the present workspace, as the stage `report` recorded them."""
     try:
         record = json.loads((root / RECORD).read_text(encoding="utf-8"))
-        failed, counts = failed_gates(record), count_statuses(record)
+        passed, failed, counts = record["passed"], failed_gates(record), count_statuses(record)
         other = [name for name, digest in record["models"].items() if _is_other(root, name, digest)]
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return None
     numbers = ", ".join(f"{number} {status}" for status, number in counts.items() if number) or "none is set"
-    facts = {"passed": not failed, "counts": counts, "failed": failed, "outdated": other}
+    facts = {"passed": passed, "counts": counts, "failed": failed, "outdated": other}
     if other:
         line = f"of earlier models ({', '.join(other[:3])} changed since): `inkflow run report`"
         return Section("gates", (line,), facts)

@@ -18,6 +18,7 @@ from flows.core.redaction import mask, mask_content
 from flows.prefect_server.credentials import ADDRESS_FILE, HOME, find_password, is_running
 from flows.prefect_server.environment import is_loopback
 from flows.prefect_server.server_check import configured_url, login_options
+from stages.base.errors import InkflowError
 from stages.base.files import write_text
 
 KEPT = Path(".inkflow/status.json")
@@ -29,10 +30,16 @@ GOOD, BAD = ["COMPLETED"], ["FAILED", "CRASHED"]
 ACTIVE = ["RUNNING", "PENDING", "CANCELLING", "PAUSED"]
 INNER_FLOWS = ("retry-crashed", "train-stage")  # their runs belong to other runs
 
-RUN_KEYS = {"id", "of", "state", "message", "started", "ended", "due", "pool"}
-KEYS = {  # of the kept answers, in the file of which anything may stand
-    "deployments": {"name", "paused", "scheduled", "created", "last_good", "last_bad"},
-    "active": RUN_KEYS, "scheduled": RUN_KEYS, "pools": {"name", "paused", "workers"},
+NIGHTLY, TAG = "inkflow/nightly", "inkflow"  # name and tag of prefect.yaml: other projects have deployments too
+
+# The form of the kept answers, in the file of which anything may stand; a time has a zone.
+TIME, TEXT = (datetime, None), (str, None)
+RUN = {"id": str, "of": str, "state": str, "message": str, "started": TIME, "ended": TIME, "due": TIME, "pool": TEXT}
+DEPLOYMENT = {"name": str, "paused": bool, "scheduled": bool, "created": TIME}
+POOL = {"name": str, "paused": bool, "workers": [{"online": bool}]}
+FORM = {
+    "at": datetime, "deployments": [DEPLOYMENT | {"last_good": (RUN, None), "last_bad": (RUN, None)}],
+    "active": [RUN], "scheduled": [RUN], "pools": [POOL],
 }  # fmt: skip
 
 Json = dict[str, Any]
@@ -78,7 +85,7 @@ def read_server(root: Path, own_run: Json | None = None) -> ServerFacts:
         reason = " ".join(str(error).split("\n")[0].split()) or type(error).__name__
         return _kept(root, url, f"{mask(url)} gives no answer ({mask(reason)})")
     at = datetime.now(UTC)
-    with suppress(OSError):
+    with suppress(OSError, InkflowError):  # a disk that is full or read-only, which the status is to tell
         make_state_folder(root)
         write_text(root / KEPT, json.dumps(mask_content(answers | {"at": at.isoformat()})))
     return ServerFacts(url, "", at, **answers)
@@ -108,12 +115,30 @@ def _kept(root: Path, url: str | None, problem: str) -> ServerFacts:
     empty: dict[str, list[Json]] = {"deployments": [], "active": [], "scheduled": [], "pools": []}
     try:
         content = json.loads((root / KEPT).read_text(encoding="utf-8"))
-        at = datetime.fromisoformat(content.pop("at"))
-        if all({*item} >= KEYS[kind] for kind, items in content.items() for item in items) and {*content} == {*empty}:
-            return ServerFacts(url, problem, at, **content)
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        if _has_form(content, FORM):
+            at = datetime.fromisoformat(content["at"])
+            return ServerFacts(url, problem, at, **{kind: content[kind] for kind in empty})
+    except (OSError, ValueError, RecursionError):
         pass  # there is none, or it was cut
     return ServerFacts(url, problem, None, **empty)
+
+
+def _has_form(value: Any, form: Any) -> bool:
+    """Returns True if a JSON value is of a form: a type, None, or dicts, lists and choices (tuples) of forms.
+
+    Raises:
+        ValueError: a text is no time.
+    """
+    if isinstance(form, dict):
+        parts = isinstance(value, dict) and value.keys() >= form.keys()
+        return parts and all(_has_form(value[key], part) for key, part in form.items())
+    if isinstance(form, list):
+        return isinstance(value, list) and all(_has_form(item, form[0]) for item in value)
+    if isinstance(form, tuple):
+        return any(_has_form(value, part) for part in form)
+    if form is datetime:
+        return isinstance(value, str) and datetime.fromisoformat(value).tzinfo is not None
+    return value is None if form is None else isinstance(value, form)
 
 
 def _ask(client: httpx.Client, own_run: Json | None) -> dict[str, list[Json]]:
@@ -137,7 +162,9 @@ def _ask(client: httpx.Client, own_run: Json | None) -> dict[str, list[Json]]:
         ]
 
     shown = []
-    for item in [item for item in deployments if flows.get(item["flow_id"]) not in INNER_FLOWS][:MAX_DEPLOYMENTS]:
+    outer = [item for item in deployments if flows.get(item["flow_id"]) not in INNER_FLOWS]
+    outer.sort(key=lambda item: (names[item["id"]] != NIGHTLY, TAG not in (item.get("tags") or ())))
+    for item in outer[:MAX_DEPLOYMENTS]:
         last = {kind: next(iter(runs(states, "END_TIME_DESC", 1, item["id"])), None) for kind, states in _KINDS}
         shown.append(_deployment(item, names[item["id"]], last))
     active = runs(ACTIVE, "START_TIME_ASC", 50)

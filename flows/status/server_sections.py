@@ -5,9 +5,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from flows.status.parts import Need, Section, age, cut, duration, parse_time
-from flows.status.server import Json, ServerFacts
+from flows.status.server import NIGHTLY, Json, ServerFacts
 
-NIGHTLY = "nightly"
 MAX_REASON = 160  # characters of a failed run's message in a need
 MAX_NEXT = 3
 WAITING_NAMES = ("AwaitingConcurrencySlot", "Late", "AwaitingRetry")
@@ -24,11 +23,11 @@ def server_section(server: ServerFacts, now: datetime) -> Section:
 
 
 def nightly_section(server: ServerFacts, now: datetime, max_age: timedelta) -> Section:
-    """The last good and the last failed run of the deployment `nightly`."""
-    found = [item for item in server.deployments if item["name"].endswith(f"/{NIGHTLY}")]
+    """The last good and the last failed run of the deployment `inkflow/nightly`."""
+    found = [item for item in server.deployments if item["name"] == NIGHTLY]
     if not found:
         reason = "not known without the server" if server.problem else "not deployed: `inkflow up` deploys it"
-        return Section(NIGHTLY, (reason,), None)
+        return Section("nightly", (reason,), None)
     item = found[0]
     good, bad = item["last_good"], item["last_bad"]
     lines = [f"last good {_when(good, now)}" if good else "no good run yet"]
@@ -42,16 +41,12 @@ def nightly_section(server: ServerFacts, now: datetime, max_age: timedelta) -> S
             Need(what, f"`prefect deployment run {item['name']} --watch`, and look for what keeps it from running")
         )
     facts = {"deployment": item["name"], "paused": item["paused"], "last_good": good, "last_failed": bad}
-    return Section(NIGHTLY, tuple(lines), facts, tuple(needs))
+    return Section("nightly", tuple(lines), facts, tuple(needs))
 
 
 def failed_section(server: ServerFacts, now: datetime) -> Section:
     """The other deployments whose last run failed."""
-    failed = [
-        item
-        for item in server.deployments
-        if not item["name"].endswith(f"/{NIGHTLY}") and any(_failure_needs(item, now))
-    ]
+    failed = [item for item in server.deployments if item["name"] != NIGHTLY and any(_failure_needs(item, now))]
     lines = tuple(f"{item['name']} {_when(item['last_bad'], now)}: {item['last_bad']['message']}" for item in failed)
     facts = [{"deployment": item["name"], "last_failed": item["last_bad"]} for item in failed]
     needs = tuple(need for item in failed for need in _failure_needs(item, now))

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 from prefect import get_client
 from prefect.events import Event, Resource
-from prefect.exceptions import PrefectHTTPStatusError
+from prefect.exceptions import PrefectException
 from prefect.variables import Variable
 
 from flows.core.alarms import DRIFT, Alarm, standing_alarms
@@ -30,7 +30,7 @@ def send_alarms(root: Path) -> list[Alarm]:
     try:
         for _, group in groupby(alarms, key=lambda alarm: alarm.model_sha256):
             sent += _send_new(list(group))
-    except (httpx.HTTPError, PrefectHTTPStatusError) as error:
+    except (httpx.HTTPError, PrefectException) as error:
         raise InkflowError(f"the server did not accept the event {DRIFT}; the next run sends it") from error
     return sent
 

@@ -3,9 +3,13 @@
 import re
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import cache
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import httpx
+from coolname.data import config
 from prefect.client.orchestration import get_client
 from prefect.context import FlowRunContext
 from prefect.exceptions import PrefectException
@@ -13,8 +17,8 @@ from prefect.exceptions import PrefectException
 from flows.core.redaction import mask
 from flows.engine.run import Run
 
-# Names that are replaced: `sassy-otter`, and what a run that was started again, or changed to its fallback, has.
-OURS = re.compile(r"[a-z]+-[a-z]+|.*: \d+ stages?")
+OURS = re.compile(r".*: \d+ stages?")  # what a run that was started again, or changed to its fallback, has
+WORDS: Any = config  # lists of the words of which Prefect makes names such as `sassy-otter`
 MAX_TARGETS = 3  # in a name
 
 
@@ -33,11 +37,25 @@ def name_run(subject: str, text: str) -> None:
     context = FlowRunContext.get()
     run = context.flow_run if context else None
     name = mask(f"{subject}: {text}")
-    if run is None or run.name == name or not (OURS.fullmatch(run.name) or run.name.startswith(mask(f"{subject}: "))):
+    if run is None or run.name == name:
+        return
+    if not (_is_random(run.name) or OURS.fullmatch(run.name) or run.name.startswith(mask(f"{subject}: "))):
         return
     with suppress(httpx.HTTPError, OSError, PrefectException), get_client(sync_client=True) as client:
         client.set_flow_run_name(run.id, name)
         run.name = name
+
+
+def _is_random(name: str) -> bool:
+    """Return True for two words that Prefect's generator can have chosen: an adjective and an animal."""
+    first, _, second = name.partition("-")
+    return first in _words("adj_any") and second in _words("subj")
+
+
+@cache
+def _words(kind: str) -> frozenset[str]:
+    entry = WORDS.get(kind) or {}
+    return frozenset(entry.get("words") or chain(*map(_words, entry.get("lists") or ())))
 
 
 def _shortened(targets: Sequence[str]) -> list[str]:

@@ -82,7 +82,10 @@ class Notifier(threading.Thread):
         try:
             for event in _events(api, datetime.fromisoformat(record["since"]) - timedelta(seconds=LATENESS_S)):
                 if event["id"] not in record["seen"]:
-                    self._handle(event, api)
+                    try:
+                        self._handle(event, api)
+                    except (LookupError, TypeError, AttributeError, ValueError) as error:  # any client sends events
+                        print(f"The event {event['id']} cannot be read ({error!r}); it is skipped", flush=True)
                     record["seen"][event["id"]] = event["occurred"]
                     record["since"] = max(record["since"], event["occurred"])
             self._post_waiting(api, waiting_s)
@@ -124,9 +127,12 @@ class Notifier(threading.Thread):
             del failing[deployment]
 
     def _post_drift(self, event: Mapping[str, Any]) -> None:
-        """Posts the alarms of a watched model: the event is sent once for each."""
-        alarms = event["payload"].get("alarms", [])
-        message = mask("; ".join(str(alarm["sentence"]) for alarm in alarms) or "no alarm is named")
+        """Posts the alarms of a watched model: the event is sent once for each, by any client of the server."""
+        payload = event.get("payload")
+        alarms = payload.get("alarms") if isinstance(payload, dict) else None
+        named = [alarm for alarm in alarms if isinstance(alarm, dict)] if isinstance(alarms, list) else []
+        message = mask("; ".join(str(alarm["sentence"]) for alarm in named if "sentence" in alarm))
+        message = message or "no alarm is named"
         address = f"/events/event/{event['occurred'][:10]}/{event['id']}"
         name = str(event["resource"].get("prefect.resource.name", ""))
         self._post(event["id"], name, name, "watch", "Drift", message, address)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from flows.core.errors import CommentFailed
 from stages.base.errors import InvalidInput
 from tests.conftest import Toy
 from tests.support.comment_server import TOKEN, Comments
+from tests.support.loopback import JsonHandler, serving
 from tests.support.remote_servers import free_port
 
 VARIABLES = ("GITHUB_ACTIONS", "GITLAB_CI", "GITHUB_TOKEN", "GH_TOKEN")
@@ -90,6 +92,21 @@ def test_comment_without_a_server(job: str, monkeypatch: pytest.MonkeyPatch) -> 
     """A service that cannot be reached is reported in one sentence."""
     monkeypatch.setenv("GITHUB_API_URL", f"http://127.0.0.1:{free_port()}")
     with pytest.raises(CommentFailed, match=r"127\.0\.0\.1 cannot be reached"):
+        lane("comment")
+
+
+@pytest.mark.parametrize("items", [["x"], [{"id": 1}], [{"id": None, "body": MARK}], [{"id": 1, "body": None}]])
+@pytest.mark.parametrize("job", ["GitHub"], indirect=True)
+def test_a_list_of_another_form(job: str, items: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list of comments in another form is an error in one sentence, and no comment is written in the dark."""
+
+    class Handler(JsonHandler, BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.answer(200, items)
+
+    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    monkeypatch.setenv("GITHUB_API_URL", f"http://127.0.0.1:{http.server_port}")
+    with serving(http), pytest.raises(CommentFailed, match="was answered in a form that no forge has"):
         lane("comment")
 
 

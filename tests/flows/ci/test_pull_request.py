@@ -57,6 +57,16 @@ def test_statuses(requests: PullRequests, server: ForgeServer) -> None:
     assert sum(method == "POST" for method, _ in server.calls) == sent == 2
 
 
+def test_what_is_not_judged_is_not_green(requests: PullRequests, server: ForgeServer) -> None:
+    """A check that neither passed nor failed has a state of its own, with its sentence; a later success replaces it."""
+    check = Check("inkflow/gap_points", None, "not judged: digits only stands in for mnist")
+    requests.set_statuses("abc", [check])
+    state, text = server.statuses["abc", check.name]
+    assert state in ("error", "canceled") and text == check.sentence
+    requests.set_statuses("abc", [check._replace(passed=True)])
+    assert server.statuses["abc", check.name][0] == "success"
+
+
 def test_merged_branches(requests: PullRequests, server: ForgeServer) -> None:
     """The branch that a commit merged is found; another commit has none."""
     server.merged["abc"] = "retrain/a"
@@ -143,6 +153,40 @@ def test_which_forge(url: str, variables: list[str], expected: str) -> None:
     environment = {name: "https://git.corp/api/" if "API" in name else "a-token" for name in variables}
     found = find_forge(url, environment)
     assert expected in (found.url if isinstance(found, Forge) else found)
+
+
+@pytest.mark.parametrize("variable", ["CI_API_V4_URL", "GITHUB_API_URL"])
+def test_a_company_s_token_stays_with_the_company(variable: str) -> None:
+    """With the address of a company's server, no remote at gitlab.com or github.com gets the token for that server."""
+    token, host = {
+        "CI_API_V4_URL": ("INKFLOW_GITLAB_TOKEN", "gitlab.com"),
+        "GITHUB_API_URL": ("GITHUB_TOKEN", "github.com"),
+    }[variable]
+    environment = {variable: "https://git.corp/api/v4", token: TOKEN, "CI_PROJECT_ID": "42"}
+    found = find_forge(f"https://{host}/us/ink.git", environment)
+    assert isinstance(found, str) and TOKEN not in found
+    assert found.startswith(f"the remote is at {host}, but {token} is for https://git.corp/api/v4 ({variable}); corre")
+    same = find_forge(f"https://{host}/us/ink.git", environment | {variable: forge.PUBLIC_API[host] + "/"})
+    assert isinstance(same, Forge) and same.url.startswith(f"{forge.PUBLIC_API[host]}/")
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://github.com/us/ink.git", "https://api.github.com/repos/us/ink"),
+        ("git@github.com:ink.git", "https://api.github.com/repos/the/job"),
+        ("https://git.corp/us/a/ink.git", "https://git.corp/forge/api/v4/projects/us%2Fa%2Fink"),
+        ("https://git.corp/forge/us/ink.git", "https://git.corp/forge/api/v4/projects/us%2Fink"),
+        ("/srv/us/ink.git", "https://git.corp/forge/api/v4/projects/42"),
+    ],
+)
+def test_the_repository_is_that_of_the_remote(url: str, expected: str) -> None:
+    """In a job of another repository the request is opened in that of the remote, as long as this one names it."""
+    environment = {"GITHUB_REPOSITORY": "the/job", "GITHUB_TOKEN": TOKEN, "CI_PROJECT_ID": "42"}
+    if "github" not in expected:
+        environment |= {"INKFLOW_GITLAB_TOKEN": TOKEN, "CI_API_V4_URL": "https://git.corp/forge/api/v4"}
+    found = find_forge(url, environment)
+    assert isinstance(found, Forge) and found.url == expected
 
 
 @pytest.mark.parametrize(

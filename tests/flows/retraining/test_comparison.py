@@ -12,14 +12,18 @@ def test_what_cannot_be_compared(toy: Toy) -> None:
 
 
 def test_gates_become_checks() -> None:
-    """Each kind of gate is one check over all models: failed with the first failure, or passed, or not judged."""
+    """Each kind of gate is one check over all models: failed with the first failure, or passed, or neither, if a model
+    is not judged.
+    """
     results = [("a", "lower", "passed"), ("b", "lower", "failed"), ("a", "gap", "not judged"), ("a", "ece", "passed")]
+    results += [("a", "new", "passed"), ("b", "new", "not judged")]
     keys = ("model", "gate", "status")
     listed = [dict(zip(keys, item, strict=True)) | {"sentence": f"{item[0]} | <why>"} for item in results]
     comparison = Comparison(None, "no", {"passed": False, "note": None, "models": {}, "checks": listed})
     assert [(check.name, check.passed, check.sentence) for check in checks(comparison)] == [
         ("inkflow/lower", False, "1 of 2 models failed: b: b | <why>"),
-        ("inkflow/gap", True, "not judged: a | <why>"),
+        ("inkflow/gap", None, "not judged: a | <why>"),
         ("inkflow/ece", True, "1 of 1 models passed"),
+        ("inkflow/new", None, "not judged (1 of 2 models): b | <why>"),
     ]
     assert "| b | lower | failed | b \\| &lt;why> |" in as_markdown(comparison)

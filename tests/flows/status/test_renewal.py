@@ -1,5 +1,6 @@
 """The status on Prefect's page: each run of a flow renews it, whatever its end; on a real server."""
 
+import importlib
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -8,12 +9,14 @@ import pytest
 from prefect.client.schemas.objects import State
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Completed, Failed
+from ruamel.yaml import YAML
 
 from flows.scheduled import scheduled
 from flows.status.renewal import renews_status
 from flows.tasks.own_settings import own_flow
 from tests.conftest import Toy
 from tests.support.prefect_api import api
+from tests.support.root import ROOT
 
 
 def good() -> State[Any]:
@@ -46,6 +49,20 @@ def test_each_run_renews_the_status(
     assert artifact["flow_run_id"] == str(state.state_details.flow_run_id)
     assert artifact["type"] == "markdown" and "- **server**: http" in artifact["data"]
     assert "of-the-status-test" not in artifact["data"]
+
+
+def entrypoints() -> dict[str, str]:
+    """The entrypoint of each deployment in prefect.yaml, by name."""
+    content = YAML(typ="safe").load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))
+    return {item["name"]: item["entrypoint"] for item in content["deployments"]}
+
+
+@pytest.mark.parametrize("name", sorted(entrypoints().keys() - {"gpu"}))  # whose folder is no project
+def test_each_deployment_renews_the_status(name: str) -> None:
+    """The runs of each deployment of prefect.yaml renew the status, save a stage that a worker runs for another run."""
+    module, _, flow = entrypoints()[name].removesuffix(".py").replace(".py:", ":").replace("/", ".").partition(":")
+    function = getattr(importlib.import_module(module), flow).fn
+    assert function.__code__ is renews_status(good).__code__
 
 
 def test_the_parameters_of_a_flow_stay(toy: Toy) -> None:

@@ -68,6 +68,17 @@ def test_other_deployments_that_failed() -> None:
     assert "prefect flow-run logs an-id" in section.needs[0].do
 
 
+def test_the_nightly_of_another_project() -> None:
+    """On a shared server the nightly is that of this pipeline; one of another flow is a deployment like the others."""
+    other = deployment(None, run(1, "Failed"), "inkflow-of-others/nightly")
+    server = facts(deployments=[other, deployment(run(10))])
+    assert nightly_section(server, NOW, MAX_AGE).needs == ()
+    assert [need.what for need in failed_section(server, NOW).needs] == [
+        "inkflow-of-others/nightly failed 60 min ago: why"
+    ]
+    assert nightly_section(facts(deployments=[other]), NOW, MAX_AGE).facts is None
+
+
 def test_a_pool_whose_runs_wait() -> None:
     """A pool needs a worker if a run waits in it, and not before; a paused one has to be resumed."""
     worker = {"name": "w", "online": False, "seen": None}

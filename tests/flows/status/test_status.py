@@ -4,7 +4,9 @@ import json
 import shutil
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,10 +16,13 @@ import pytest
 from flows.cli.main import main as inkflow
 from flows.core.file_lock import run_lock
 from flows.status.collect import collect
+from flows.status.local_sections import local_runs
+from flows.status.server import MAX_DEPLOYMENTS, read_server
 from tests.conftest import Toy
 from tests.flows.registry.test_promotion import models
 from tests.support.prefect_api import api
 from tests.support.remote_servers import free_port
+from tests.support.root import ROOT
 
 __all__ = ["models"]  # fixture
 
@@ -82,15 +87,44 @@ def test_gates_and_data(toy: Toy, capsys: pytest.CaptureFixture[str]) -> None:
     passed = record | {"models": {}, "passed": True, "checks": [check | {"status": "passed"}]}
     toy.write({"reports/gates.json": json.dumps(passed)})
     assert "gates     1 passed\n" in shown(capsys, 0)
+    assert json.loads(shown(capsys, 0, "--json"))["gates"]["passed"] is True
+    unknown = record | {"models": {}, "passed": None, "checks": [check | {"status": "not judged"}]}
+    toy.write({"reports/gates.json": json.dumps(unknown)})
+    assert "gates     1 not judged\n" in shown(capsys, 0)
+    assert json.loads(shown(capsys, 0, "--json"))["gates"]["passed"] is None
     toy.write({"reports/gates.json": "{", "data/raw/dataset.json": "[]"})
     assert not {"data", "gates"} & json.loads(shown(capsys, 0, "--json")).keys()
 
 
-def test_runs_of_this_folder(toy: Toy, capsys: pytest.CaptureFixture[str]) -> None:
-    """A run under way in the folder is shown without a server, and does not wait for the status."""
-    with run_lock(toy.folder, print, shared=True):
+@contextmanager
+def run_of_another_process(folder: Path) -> Iterator[None]:
+    """Holds the run lock of a folder in another process, as a shared one."""
+    program = (
+        "import sys; from pathlib import Path; from flows.core.file_lock import run_lock\n"
+        "with run_lock(Path(sys.argv[1]), print, shared=True): print('held', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", program, str(folder)]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "held\n"
+        yield
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+def test_runs_of_this_folder(toy: Toy, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A run of another process in the folder is shown without a server, and does not wait for the status; the run that
+    renews the status does not show itself, nor a run in another folder.
+    """
+    with run_of_another_process(toy.folder):
         assert "a run is under way in this folder" in shown(capsys, 0)
-    assert "under way" not in shown(capsys, 0)
+        other = tmp_path / "other"
+        other.mkdir()
+        with run_lock(other, print):  # in which nothing but this process runs
+            assert local_runs(other) == []
+    with run_lock(toy.folder, print, shared=True):
+        assert "under way" not in shown(capsys, 0)
+        with run_of_another_process(toy.folder):
+            assert "a run is under way in this folder" in shown(capsys, 0)
 
 
 def test_a_promoted_version_without_its_model(
@@ -111,8 +145,8 @@ def test_a_promoted_version_without_its_model(
 
 @pytest.fixture
 def nightly(prefect_url: str) -> Iterator[str]:
-    """A deployment `inkflow-of-status/nightly` on a real server; returns its id."""
-    flow = api(prefect_url, "POST", "/flows/", {"name": "inkflow-of-status"})["id"]
+    """The deployment `inkflow/nightly` on a real server; returns its id."""
+    flow = api(prefect_url, "POST", "/flows/", {"name": "inkflow"})["id"]
     created = api(prefect_url, "POST", "/deployments/", {"name": "nightly", "flow_id": flow})["id"]
     yield str(created)
     api(prefect_url, "DELETE", f"/deployments/{created}")
@@ -137,7 +171,7 @@ def test_with_a_server(
     status = collect(toy.folder)
     assert status.as_json()["nightly"]["last_good"]["message"] == "all good"
     start("FAILED", "the | reason")
-    assert "inkflow-of-status/nightly failed 0 s ago: the | reason" in " ".join(
+    assert "inkflow/nightly failed 0 s ago: the | reason" in " ".join(
         need.what.replace(age_of(need.what), "0 s ago") for need in collect(toy.folder).needs
     )
     own = {"id": start("RUNNING", ""), "type": "COMPLETED", "state": "Completed", "message": "mine"}
@@ -148,6 +182,73 @@ def test_with_a_server(
     kept = json.loads(shown(capsys, 3, "--json"))
     assert kept["nightly"]["last_good"]["message"] == "mine" and "gives no answer" in kept["server"]["problem"]
     assert datetime.fromisoformat(kept["server"]["as_of"]) <= datetime.now(UTC)
+
+
+@pytest.mark.server
+def test_a_server_with_many_deployments(
+    toy: Toy, nightly: str, prefect_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many deployments of others are before them, the nightly and those with our tag are among the shown."""
+    monkeypatch.setenv("PREFECT_API_URL", prefect_url)
+    flow = api(prefect_url, "POST", "/flows/", {"name": "of-others"})["id"]
+    bodies = [{"name": f"a{number:02}", "flow_id": flow} for number in range(MAX_DEPLOYMENTS)]
+    bodies.append({"name": "z", "flow_id": flow, "tags": ["inkflow"]})
+    made = [api(prefect_url, "POST", "/deployments/", body)["id"] for body in bodies]
+    try:
+        names = [item["name"] for item in read_server(toy.folder).deployments]
+    finally:
+        for identifier in made:
+            api(prefect_url, "DELETE", f"/deployments/{identifier}")
+    assert names[0] == "inkflow/nightly" and "of-others/z" in names and len(names) == MAX_DEPLOYMENTS
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        ("deployments", {"last_good": "x"}),
+        ("deployments", {"last_bad": {"id": "x"}}),
+        ("deployments", {"created": "yesterday"}),
+        ("active", {"of": 7}),
+        ("active", {"started": 7}),
+        ("scheduled", {"due": "2026-11-28T00:00:00"}),
+        ("pools", {"workers": 3}),
+        ("pools", {"workers": [{"online": None}]}),
+        ("at", "2026-11-28T00:00:00"),
+        ("at", 7),
+        ("", None),
+    ],
+)
+def test_kept_answers_of_another_form(
+    toy: Toy, kind: str, change: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kept answers with a value of another type, or a time without its zone, count as none; good ones are shown."""
+    monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{free_port()}/api")
+    time = "2026-11-28T00:00:00+00:00"
+    run = {"id": "i", "name": "n", "of": "inkflow/nightly", "state": "s", "message": "m", "pool": None}
+    run |= {"started": time, "ended": time, "due": None}
+    deployment = {"name": "inkflow/nightly", "paused": False, "scheduled": True, "created": None}
+    kept: dict[str, Any] = {"at": time, "deployments": [deployment | {"last_good": run, "last_bad": None}]}
+    kept |= {"active": [run], "scheduled": [run | {"due": time}]}
+    kept |= {"pools": [{"name": "p", "paused": False, "workers": [{"name": "w", "online": False}]}]}
+    if kind:
+        kept[kind] = change if kind == "at" else [kept[kind][0] | change]
+    toy.write({".inkflow/status.json": json.dumps(kept)})
+    assert (json.loads(shown(capsys, 3, "--json"))["nightly"] is None) == bool(kind)
+
+
+@pytest.mark.server
+def test_a_disk_that_takes_no_file(
+    toy: Toy, prefect_url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answers of the server are shown where they cannot be kept, as on a disk that is full or read-only."""
+    monkeypatch.setenv("PREFECT_API_URL", prefect_url)
+    toy.write({".inkflow/status.json/in-the-way": ""})
+    inkflow(["status"])
+    assert f"server    {prefect_url}" in capsys.readouterr().out
+    shutil.rmtree(".inkflow")
+    toy.write({".inkflow": "no folder"})
+    inkflow(["status"])
+    assert f"server    {prefect_url}" in capsys.readouterr().out
 
 
 def age_of(text: str) -> str:

@@ -36,8 +36,10 @@ named()
         ("", ["mnist: 9 stages", "mnist: 9 unchanged"], "mnist: 9 unchanged"),
         ("", ["mnist: 9 stages", "digits: 9 stages", "digits: 9 ran"], "digits: 9 ran"),
         ("before the release", ["mnist: 9 stages", "mnist: 9 ran"], "before the release"),
+        ("big-retrain", ["mnist: 9 stages", "mnist: 9 ran"], "big-retrain"),
+        ("sassy-otter", ["mnist: 9 stages", "mnist: 9 ran"], "mnist: 9 ran"),
     ],
-    ids=["random words", "fallback", "by a person"],
+    ids=["random words", "fallback", "by a person", "two words of a person", "two words of Prefect"],
 )
 def test_names_on_the_server(
     given: str, texts: list[str], name: str, prefect_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -1,9 +1,10 @@
 """The webhook of `inkflow up`: tells each failure once, and that a deployment works again."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
@@ -13,6 +14,7 @@ from prefect.client.schemas.objects import State
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Completed, Crashed, Failed, Late, Running, Scheduled
 
+from flows.core.alarms import DRIFT
 from flows.prefect_server.notifications.notifier import WAITING, Notifier
 from flows.prefect_server.notifications.receivers import Webhook
 from tests.conftest import wait_until
@@ -50,6 +52,15 @@ class Told:
         wanted = {"id": {"id": [str(result.state.id)]}}
         wait_until(lambda: self._api.post("/events/filter", json={"filter": wanted}).json()["total"], timeout_s=60)
 
+    def send(self, events: list[dict[str, Any]]) -> None:
+        """Sends events as any client can, and waits until the server has stored them."""
+        assert self._api.post("/events", json=events).is_success
+        wanted = {"id": {"id": [event["id"] for event in events]}}
+        total = len(events)
+        wait_until(
+            lambda: self._api.post("/events/filter", json={"filter": wanted}).json()["total"] == total, timeout_s=60
+        )
+
     def poll(self, waiting_s: float = 600) -> list[tuple[str, str, str]]:
         """Polls once, and returns deployment, state and message of each new post."""
         before = len(self.receiver.posted)
@@ -66,6 +77,38 @@ def told(prefect_url: str, tmp_path: Path) -> Iterator[Told]:
         Receiver().running() as receiver,
     ):  # fmt: skip
         yield Told(prefect_url, client, api, receiver, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "payload", [{"alarms": [{"statistic": "ink"}]}, {"alarms": 3}, {"alarms": ["x", None]}, {"alarms": {"a": 1}}, {}]
+)
+def test_an_event_of_another_form_ends_nothing(told: Told, prefect_url: str, payload: dict[str, Any]) -> None:
+    """A drift event that some client sent in another form is one post without alarms, and what follows is told too."""
+    event = {"id": str(uuid4()), "occurred": datetime.now(UTC).isoformat(), "event": DRIFT, "payload": payload}
+    event |= {"resource": {"prefect.resource.id": "inkflow.model.of-a-client"}}
+    told.send([event, event | {"id": str(uuid4()), "payload": {"alarms": [{"sentence": "ink is higher"}]}}])
+    assert [post for post in told.poll() if post[1] == "Drift"] == [
+        ("", "Drift", "no alarm is named"), ("", "Drift", "ink is higher")
+    ]  # fmt: skip
+    assert told.poll() == []
+
+
+def test_a_run_without_a_name_ends_nothing(told: Told, capsys: pytest.CaptureFixture[str]) -> None:
+    """An event of a run that lacks a part is skipped with a line, also after a restart; the next one is told."""
+    event: dict[str, Any] = {
+        "id": str(uuid4()),
+        "occurred": datetime.now(UTC).isoformat(),
+        "event": "prefect.flow-run.Failed",
+        "resource": {"prefect.resource.id": "prefect.flow-run.x"},
+        "related": [{"prefect.resource.id": "d", "prefect.resource.role": "deployment", "prefect.resource.name": "d"}],
+        "payload": {},
+    }
+    drift = {"id": str(uuid4()), "event": DRIFT, "payload": {}, "resource": {"prefect.resource.id": "m"}}
+    told.send([event, event | drift])
+    assert [post[1] for post in told.poll()] == ["Drift"]
+    assert f"The event {event['id']} cannot be read (KeyError(" in capsys.readouterr().out
+    told.restart()
+    assert told.poll() == []
 
 
 @pytest.mark.farm
