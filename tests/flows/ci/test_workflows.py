@@ -76,4 +76,5 @@ def test_jobs_call_make_targets() -> None:
         )
         assert target, command
         if target[1]:
-            assert subprocess.run(["make", "--dry-run", *target[1].split()], cwd=ROOT, capture_output=True).returncode == 0
+            dry_run = ["make", "--dry-run", *target[1].split()]
+            assert subprocess.run(dry_run, cwd=ROOT, capture_output=True).returncode == 0
