@@ -50,6 +50,7 @@ def start_server(
     variables = {**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})}
     port = [] if any(argument.startswith("--port") for argument in arguments) else ["--port=0"]
     command = [sys.executable, "-P", "-m", module, *arguments, *port]
+    (folder / "serve.log").unlink(missing_ok=True)  # another server in this folder goes on with its own file
     with (folder / "serve.log").open("w") as log:
         return subprocess.Popen(command, cwd=folder, env=variables, stdout=log, stderr=log)
 

@@ -34,7 +34,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def client(folder: Path) -> Iterator[httpx.Client]:
     """A client of a server of this model with small limits."""
-    with model_server(folder, "reader", "--max-body=4000000", "--max-pixels=4000000", "--timeout=5") as client:
+    with model_server(
+        folder, "reader", "--max-body=4000000", "--max-pixels=4000000", "--timeout=5", "--no-watch"
+    ) as client:
         yield client
 
 
