@@ -79,7 +79,7 @@ def test_every_command_of_the_tutorial(home: Path) -> None:
         "10 of 18 stages ran",
         "letters/A/1.png  A",
         "image 0: ",
-        "18 unchanged",
+        "Nothing to do: all 18 stages are unchanged.",
     ]
     for step in steps:
         assert step in shown, f"{step!r} is not printed, or too early: {shown[-2000:]}"
