@@ -17,11 +17,13 @@ OPEN_ALL = """() => {
 class LoadedPage:
     """A page loaded from its file, with its requests and its messages in the console."""
 
+    desk = DESK  # the window of a desk
+
     def __init__(
         self, browser: Browser, path: Path, state: str = "", *, phone: bool = False, dark: bool = False
     ) -> None:
         scheme = "dark" if dark else "light"
-        self.page: Page = browser.new_page(viewport=PHONE if phone else DESK, color_scheme=scheme)  # type: ignore[arg-type]
+        self.page: Page = browser.new_page(viewport=PHONE if phone else self.desk, color_scheme=scheme)  # type: ignore[arg-type]
         self.messages: list[str] = []
         self.requests: list[str] = []
         self.page.on("console", lambda message: self.messages.append(message.text))

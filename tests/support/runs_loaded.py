@@ -3,26 +3,22 @@
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser
 
-PHONE = {"width": 390, "height": 844}
+from tests.support.loaded_page import LoadedPage
+
 DESK = {"width": 1280, "height": 900}
 
 
-class Loaded:
-    """A page that has drawn its charts, with its requests and its messages in the console."""
+class Loaded(LoadedPage):
+    """A page that has drawn its charts."""
+
+    desk = DESK
 
     def __init__(
         self, browser: Browser, path: Path, address: str = "", *, phone: bool = False, dark: bool = False
     ) -> None:
-        scheme = "dark" if dark else "light"
-        self.page: Page = browser.new_page(viewport=PHONE if phone else DESK, color_scheme=scheme)  # type: ignore[arg-type]
-        self.messages: list[str] = []
-        self.requests: list[str] = []
-        self.page.on("console", lambda message: self.messages.append(message.text))
-        self.page.on("pageerror", lambda error: self.messages.append(str(error)))
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.goto(path.as_uri() + address)
+        super().__init__(browser, path, address, phone=phone, dark=dark)
         self.page.wait_for_selector("html[data-ready]", state="attached")
 
     def names(self) -> list[str]:
