@@ -1,0 +1,29 @@
+"""Fixtures of the tests that try promises by force."""
+
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from tests.torture.promises import Promise, kept
+
+RECORD = "INKFLOW_TORTURE"  # set by `make torture`: the file of the record; the tests are thorough then
+
+Try = Callable[[str, str, str], AbstractContextManager[Promise]]
+Rounds = Callable[[int, int], int]
+
+
+@pytest.fixture
+def rounds() -> Rounds:
+    """How often to try: `rounds(few, many)` is `few` in `make test`, `many` in `make torture`."""
+    return lambda few, many: many if os.environ.get(RECORD) else few
+
+
+@pytest.fixture
+def promise() -> Try:
+    """Gives the context of a promise: its name is in the record, and `attempt(name)` of it is one try."""
+    record = os.environ.get(RECORD)
+    path = Path(record).absolute() if record else None
+    return lambda subject, text, how: kept(Promise(subject, text, how), path)
