@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from flows.cli.output import open_page, print_json
-from flows.core.commit import commit_date, describe, file_sha256, is_recorded
+from flows.core.commit import commit_date, describe, file_sha256, is_recorded, require_undamaged
+from flows.core.notices import note_once
 from flows.core.params_edit import require_models
 from flows.core.project import make_state_folder
 from flows.core.stage_program import run_program
+from flows.engine.output_backup import has_backups
+from stages.base.digests import read_sealed
 from stages.base.errors import EXIT_DONE, InvalidInput
 from stages.base.files import write_text
 from stages.params.schema import load_params
@@ -36,6 +39,8 @@ def report(arguments: argparse.Namespace) -> int:
         if getattr(arguments, option) is not None:
             raise InvalidInput(f"--{option} belongs to the page over all runs; add --runs, or leave --{option} out")
     require_models(Path(), "report")
+    if not has_backups(Path()):  # else a run is making the outputs again
+        require_undamaged(Path(), str(PAGE), "models/")
     figures = machine_figures(Path())
     page = fill_page(Path(), figures)
     if arguments.json:
@@ -121,9 +126,11 @@ def _record(root: Path, kind: str, name: str, digest: str) -> dict[str, Any]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Returns the JSON object in the file `path`; empty if there is none."""
+    """Returns the record in the file `path`; empty if there is none, or a damaged one."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        return read_sealed(path)
+    except FileNotFoundError:
         return {}
-    return content if isinstance(content, dict) else {}
+    except (OSError, ValueError) as error:
+        note_once(f"{path} is not used: it cannot be read ({error})")
+        return {}

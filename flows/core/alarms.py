@@ -3,11 +3,11 @@
 `stages.watch` writes the records, one JSON file for each model; docs/watching.md.
 """
 
-import json
 from pathlib import Path
 from typing import NamedTuple
 
 from flows.core.project import STATE
+from stages.base.digests import read_sealed
 
 RECORDS = STATE / "watch"
 DRIFT = "inkflow.drift"  # the event that an alarm sends
@@ -36,15 +36,26 @@ class Alarm(NamedTuple):
 
 
 def standing_alarms(root: Path) -> list[Alarm]:
-    """Returns the alarms that stand in the project at `root`, oldest first; a record that cannot be read has none."""
-    found = []
+    """Returns the alarms that stand in the project at `root`, oldest first; `damaged_records` has none."""
+    return sorted(_read(root)[0], key=lambda alarm: (alarm.since, alarm.id))
+
+
+def damaged_records(root: Path) -> list[Path]:
+    """Returns the records of watched models below `root` that cannot be read."""
+    return _read(root)[1]
+
+
+def _read(root: Path) -> tuple[list[Alarm], list[Path]]:
+    """Returns the alarms that stand, and the files that cannot be read."""
+    found: list[Alarm] = []
+    damaged = []
     for path in sorted((root / RECORDS).glob("[!.]*.json")):
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
+            record = read_sealed(path)
             model = (str(record["model"]), str(record["version"]), str(record["model_sha256"]))
             for item in record["alarms"]:
                 sentence = (str(item["statistic"]), str(item["sentence"]), str(item["since"]))
                 found.append(Alarm(str(item["id"]), *model, *sentence))
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
-            continue
-    return sorted(found, key=lambda alarm: (alarm.since, alarm.id))
+            damaged.append(path)
+    return found, damaged

@@ -2,15 +2,14 @@
 
 import hashlib
 from pathlib import Path
-from typing import Any
 
 from ruamel.yaml.error import YAMLError
 
 from flows.core.errors import GitFailed
 from flows.core.git import git_text, head_commit, is_in_repository
+from stages.base.digests import LOCK, damage_message, damaged_outputs, file_md5
+from stages.base.errors import InvalidInput
 from stages.base.yaml_text import parse_yaml
-
-LOCK = "dvc.lock"
 
 
 def describe(root: Path) -> str:
@@ -39,21 +38,24 @@ def is_recorded(root: Path, output: Path) -> bool:
     """Returns True if the file `output` below `root` has the MD5 hash that dvc.lock records for it."""
     try:
         lock = parse_yaml((root / LOCK).read_text(encoding="utf-8"))
-        digest = hashlib.md5((root / output).read_bytes(), usedforsecurity=False).hexdigest()  # the hash that DVC uses
-    except (OSError, ValueError, YAMLError):  # dvc.lock or the file is missing or broken
+        outputs = [out for stage in lock["stages"].values() for out in stage.get("outs", [])]
+        recorded = [out.get("md5") for out in outputs if out.get("path") == output.as_posix()]
+    except (OSError, ValueError, YAMLError, AttributeError, LookupError, TypeError):  # dvc.lock is missing or broken
         return False
-    return digest in [out.get("md5") for out in _outputs(lock) if out.get("path") == output.as_posix()]
+    return file_md5(root / output) in recorded
+
+
+def require_undamaged(root: Path, *places: str) -> None:
+    """Checks that the outputs below `root` whose paths begin with one of `places` are those that dvc.lock records.
+
+    Raises:
+        InvalidInput: one is damaged; outputs that were made by hand, all of a stage, are not.
+    """
+    if damaged := damaged_outputs(root, lambda path: path.startswith(places)):
+        raise InvalidInput(f"{damage_message(damaged)}; restore with `inkflow run`, or `dvc commit` what you changed")
 
 
 def file_sha256(path: Path) -> str:
     """Returns the SHA-256 of a file in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _outputs(lock: Any) -> list[dict[str, Any]]:
-    """Returns the outputs of all stages in the parsed dvc.lock; an empty list if it has another structure."""
-    try:
-        return [out for stage in lock["stages"].values() for out in stage.get("outs", [])]
-    except (AttributeError, KeyError, TypeError):
-        return []

@@ -25,7 +25,9 @@ from urllib.parse import quote, unquote
 
 import psutil
 
+from flows.core.notices import note_once
 from flows.engine.types import file_name, split_address
+from stages.base.digests import read_sealed, sealed
 
 FOLDER = Path(".inkflow/aside")
 LIST, OUTPUTS = "paths.json", "outputs"
@@ -46,7 +48,7 @@ def backup_outputs(root: Path, stage: str, paths: Sequence[str], running: ExitSt
     with ExitStack() as lock:
         file = lock.enter_context((folder / f".{LIST}").open("w", encoding="utf-8"))
         fcntl.flock(file, fcntl.LOCK_EX)  # before the file has its name: an unlocked one is a leftover
-        json.dump(content, file)
+        json.dump(sealed(content), file)
         file.flush()
         Path(file.name).replace(folder / LIST)
         for path in existing:
@@ -72,6 +74,9 @@ def restore_outputs(root: Path, stage: str) -> None:
             remove_path(root / path)
             (root / path).parent.mkdir(parents=True, exist_ok=True)
             _move(backup, root / path)
+    if (folder / LIST).exists() and "stage" not in _read_list(folder):
+        note_once(f"{folder / LIST} is damaged: of the outputs of {stage}, those that are missing are restored")
+        _restore_missing(folder / OUTPUTS, root)
     discard_backup(root, stage)
 
 
@@ -157,9 +162,20 @@ def _backup_path(folder: Path, path: str) -> Path:
 
 def _read_list(folder: Path) -> dict[str, Any]:
     try:
-        return {"paths": [], "outputs": [], **json.loads((folder / LIST).read_text(encoding="utf-8"))}
-    except (OSError, ValueError, TypeError, RecursionError):
-        return {"paths": [], "outputs": []}  # killed before the list was complete, and so before it moved an output
+        return {"paths": [], "outputs": [], **read_sealed(folder / LIST)}
+    except (OSError, ValueError):
+        return {"paths": [], "outputs": []}  # killed before it had a list, and so before it moved an output; or damaged
+
+
+def _restore_missing(backup: Path, place: Path) -> None:
+    """Moves what is in the folder `backup` to `place`, except files that are there."""
+    for path in list(backup.iterdir()) if backup.is_dir() else ():
+        target = place / path.name
+        if not os.path.lexists(target):
+            place.mkdir(parents=True, exist_ok=True)
+            _move(path, target)
+        elif path.is_dir() and not path.is_symlink() and target.is_dir():
+            _restore_missing(path, target)
 
 
 def _remove_temporary_files(output: Path, since_ns: int) -> None:

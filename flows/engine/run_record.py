@@ -26,6 +26,7 @@ from flows.core.notices import note_once
 from flows.core.progress import killed_by
 from flows.core.redaction import mask
 from flows.engine.types import Lineage, Outcome, Result, Stage, file_name, split_address
+from stages.base.digests import sealed, unsealed
 from stages.base.errors import InkflowError
 from stages.base.files import write_text
 
@@ -128,7 +129,7 @@ class RunRecord:
                     self._path.parent.mkdir(parents=True, exist_ok=True)
                     _remove_old(self._path.parent)
                     events.insert(0, begin | self._facts())
-                text = "".join(json.dumps(item, ensure_ascii=False, default=str) + "\n" for item in events)
+                text = "".join(_line(item) for item in events)
                 with self._path.open("ab", buffering=0) as file:
                     file.write(text.encode(errors="replace"))
         except Exception as error:  # noqa: BLE001 - a run must not fail because of its record
@@ -149,7 +150,7 @@ class RunRecord:
 def adopt_records(clone: Path, root: Path, experiment: str) -> None:
     """Copies the records in a clone to the project at `root`, with the name of their experiment if there is one."""
     name = {"event": "experiment", "name": experiment}
-    line = json.dumps(name, ensure_ascii=False) + "\n" if experiment else ""
+    line = _line(name) if experiment else ""
     for path in sorted((clone / FOLDER).glob(RECORDS)):
         with suppress(OSError, InkflowError):
             _remove_old(root / FOLDER)
@@ -190,12 +191,21 @@ def read_records(root: Path) -> list[dict[str, Any]]:
 def _events(path: Path) -> Iterable[dict[str, Any]]:
     with suppress(OSError):
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            with suppress(ValueError, RecursionError):
-                event = json.loads(line)
-                if isinstance(event, dict) and isinstance(event.get("event"), str):
-                    is_timed = isinstance(event.get("at"), int | float)
-                    if is_timed or event["event"] == "experiment":
-                        yield event
+            try:
+                event = unsealed(json.loads(line))
+            except (ValueError, RecursionError):
+                note_once(f"{FOLDER / path.name} has damaged lines, which are left out")
+                continue
+            if isinstance(event.get("event"), str):
+                is_timed = isinstance(event.get("at"), int | float)
+                if is_timed or event["event"] == "experiment":
+                    yield event
+
+
+def _line(event: dict[str, Any]) -> str:
+    """Returns the line of an event, with a digest of it."""
+    plain = json.loads(json.dumps(event, default=str))
+    return json.dumps(sealed(plain)) + "\n"
 
 
 def _state(begin: dict[str, Any], events: Sequence[dict[str, Any]]) -> str:

@@ -1,13 +1,12 @@
 """Durations of stages on this machine, in an untracked file: a plan and the display estimate from them."""
 
-import json
 import math
 from pathlib import Path
 from statistics import median
 
 from flows.core.notices import note_once
+from stages.base.digests import read_sealed, write_sealed
 from stages.base.errors import OutputError
-from stages.base.files import write_json
 
 PATH = Path(".inkflow/timings.json")
 MAX_RUNS = 5  # per stage
@@ -38,7 +37,7 @@ class Timings:
         for stage, seconds in self._added:
             self._seconds[stage] = [*self._seconds.get(stage, []), seconds][-MAX_RUNS:]
         try:
-            write_json(self._path, self._seconds)
+            write_sealed(self._path, self._seconds)
         except OutputError as error:
             note_once(f"the durations of this run are not kept: {error}")
 
@@ -46,14 +45,14 @@ class Timings:
 def _read(path: Path) -> dict[str, list[float]]:
     """Returns the durations in the file; none if it is missing or damaged, since only estimates depend on it."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        seconds = {str(name): [float(value) for value in values] for name, values in content.items()}
+        content = read_sealed(path)
+        seconds = {name: [float(value) for value in values] for name, values in content.items()}
         if all(math.isfinite(value) for values in seconds.values() for value in values):
             return seconds
         reason = "a duration is not a finite number"
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, TypeError) as error:
         reason = str(error)
     note_once(f"{PATH} cannot be read ({reason}), so no durations are expected")
     return {}

@@ -18,8 +18,8 @@ from flows.core.git import git_text
 from flows.core.project import make_state_folder
 from flows.dvc_repo.versions.run_files import fetch_files
 from flows.registry.tags import VERSION, ModelVersion, Registry, require_version
+from stages.base.digests import write_sealed
 from stages.base.errors import InvalidInput
-from stages.base.files import write_json
 from stages.base.suggestions import did_you_mean
 from stages.base.yaml_text import parse_yaml
 
@@ -97,7 +97,7 @@ def fetch_model(root: Path, address: str) -> RegisteredModel:
                 f"{version.commit[:10]}; the remote's object is damaged: `dvc push` it from where it was made"
             )
     file = folder / PurePosixPath(path).name
-    write_json(root / folder / RECORD, _record(version, root / file))
+    write_sealed(root / folder / RECORD, _record(version, root / file))
     return RegisteredModel(version, file)
 
 

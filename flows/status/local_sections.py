@@ -10,11 +10,13 @@ from typing import Any
 
 import psutil
 
-from flows.core.alarms import RECORDS, standing_alarms
+from flows.core.alarms import RECORDS, damaged_records, standing_alarms
 from flows.core.commit import file_sha256
 from flows.core.file_lock import is_run_locked
 from flows.core.gates import RECORD, count_statuses, failed_gates
+from flows.engine.output_backup import has_backups
 from flows.status.parts import Need, Section, duration
+from stages.base.digests import damage_message, damaged_outputs
 
 DESCRIPTION = Path("data/raw/dataset.json")
 RWLOCK = Path(".dvc/tmp/rwlock")
@@ -26,6 +28,8 @@ RESERVE = 2_000_000_000  # bytes: above it a nearly full disk still takes a run
 def data_section(root: Path, now: datetime) -> Section | None:
     """The data set in the workspace: its name, the digest of its arrays, and since when it lies there."""
     path = root / DESCRIPTION
+    if damaged := _damaged(root, DESCRIPTION):
+        return Section("data", ("not known: the description of the data set is damaged",), None, (damaged,))
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
         digests = {name: array["sha256"] for name, array in sorted(description["arrays"].items())}
@@ -40,6 +44,8 @@ def data_section(root: Path, now: datetime) -> Section | None:
 
 def gates_section(root: Path) -> Section | None:
     """The gates of the present workspace, as the stage `report` recorded them."""
+    if damaged := _damaged(root, RECORD):
+        return Section("gates", ("not known: their record is damaged",), None, (damaged,))
     try:
         record = json.loads((root / RECORD).read_text(encoding="utf-8"))
         passed, failed, counts = record["passed"], failed_gates(record), count_statuses(record)
@@ -62,15 +68,23 @@ def alarms_section(root: Path, now: datetime) -> Section | None:
     """The alarms of watched models that stand; None if nothing was ever watched here."""
     if not (root / RECORDS).is_dir():
         return None
-    alarms = standing_alarms(root)
-    lines, needs = [], []
+    alarms, lines, needs = standing_alarms(root), [], []
+    for name in (path.relative_to(root) for path in damaged_records(root)):
+        lines.append(f"not known of one model: {name} is damaged")
+        needs.append(Need(f"{name} is damaged: the alarms of its model are not known", "move the file away"))
     for alarm in alarms:
-        name = f"{alarm.model} {alarm.version}".rstrip()
+        model = f"{alarm.model} {alarm.version}".rstrip()
         ago = duration((now - datetime.fromisoformat(alarm.since)).total_seconds())
-        lines.append(f"{name}: {alarm.statistic}, {ago} ago")
+        lines.append(f"{model}: {alarm.statistic}, {ago} ago")
         command = f"inkflow monitor {alarm.model_sha256[:12]}"  # the name may be that of another model by now
-        needs.append(Need(f"{name}: {alarm.sentence}", f"look at what it gets: `{command}`"))
+        needs.append(Need(f"{model}: {alarm.sentence}", f"look at what it gets: `{command}`"))
     return Section("alarms", tuple(lines or ["none"]), [alarm._asdict() for alarm in alarms], tuple(needs))
+
+
+def _damaged(root: Path, output: Path) -> Need | None:
+    """Returns what a person needs to do about an output that is not the one that dvc.lock records."""
+    damaged = [] if has_backups(root) else damaged_outputs(root, str(output).__eq__)
+    return Need(damage_message(damaged), "`inkflow run` restores it") if damaged else None
 
 
 def _is_other(root: Path, model: str, digest: str) -> bool:

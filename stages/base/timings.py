@@ -10,8 +10,8 @@ import hashlib
 from contextlib import suppress
 from pathlib import Path
 
+from stages.base.digests import write_sealed
 from stages.base.errors import OutputError
-from stages.base.files import write_json
 
 TIMINGS = Path(".inkflow/timings")
 
@@ -20,4 +20,4 @@ def record(kind: str, model: str, onnx: Path, figures: dict[str, float], folder:
     """Writes the measured `figures` of the model in the file `onnx`; does nothing if the file cannot be written."""
     with suppress(OutputError, OSError):  # a missing record must not fail the stage
         digest = hashlib.sha256(onnx.read_bytes()).hexdigest()
-        write_json(folder / f"{kind}@{model}.json", {"sha256": digest, **figures})
+        write_sealed(folder / f"{kind}@{model}.json", {"sha256": digest, **figures})

@@ -2,16 +2,19 @@
 
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from stages.base.digests import LOCK, damage_message, damaged_outputs, read_sealed
 from stages.base.errors import DataError, ModelError
 from stages.predict.classifier import Classifier, find_model, open_classifier
 from stages.predict.earlier_outputs import original, readable, use_readable
 from stages.predict.image_files import escape_unprintable
 
 GATES = Path("reports/gates.json")  # written by the stage `report`
+KEPT = Path(".inkflow/models")  # in it, the folders of registered models
 VERSION_RECORD = "version.json"  # beside the files of a registered model
 
 
@@ -20,7 +23,7 @@ def open_model(model: str, anyway: bool) -> tuple[Classifier, str]:
 
     Args:
         model: the name of a trained model, its folder, or its ONNX file.
-        anyway: use it although it failed a quality gate.
+        anyway: use it although it failed a quality gate, or is not the file that dvc.lock records.
 
     Returns:
         The classifier and the SHA-256 of its file.
@@ -31,7 +34,7 @@ def open_model(model: str, anyway: bool) -> tuple[Classifier, str]:
     """
 
     def use(path: Path) -> tuple[Classifier, str]:
-        check_gates(path, anyway)
+        check_standing(path, anyway)
         return open_classifier(path), file_sha256(path)
 
     classifier, digest = use_readable(lambda: find_model(model), use)
@@ -41,14 +44,22 @@ def open_model(model: str, anyway: bool) -> tuple[Classifier, str]:
     return classifier, digest
 
 
-def check_gates(path: Path, anyway: bool) -> None:
-    """Checks that the model file `path` failed no quality gate; with `anyway`, a failed gate becomes a warning.
+def check_standing(path: Path, anyway: bool) -> None:
+    """Checks that the model file `path` is undamaged and failed no quality gate; with `anyway`, it warns instead.
 
-    A model without a record of its gates is not judged.
+    A model that dvc.lock does not record, or without a record of its gates, is not judged.
 
     Raises:
-        ModelError: A gate failed; the message names each.
+        ModelError: The file or one beside it is damaged, or a gate failed; the message names each.
     """
+    damaged = _damaged_files(path)
+    if damaged or _is_damaged_version(path):
+        sentence = damage_message(damaged) if damaged else f"{path} is damaged: {VERSION_RECORD} records another file"
+        sentence = escape_unprintable(sentence)
+        if not anyway:
+            remedy = "restore it with `inkflow run`" if damaged else "`inkflow predict MODEL@VERSION` fetches it again"
+            raise ModelError(f"{sentence}; {remedy}, or use the model as it is with --anyway")
+        print(f"warning: {sentence}", file=sys.stderr)
     failed = list(_failed_gates(path))
     if not failed:
         return
@@ -72,12 +83,29 @@ def registered_as(path: Path) -> dict[str, str]:
     It is empty without a record, and if the record is of another file.
     """
     try:
-        record = json.loads(path.with_name(VERSION_RECORD).read_bytes())
+        record = read_sealed(path.with_name(VERSION_RECORD))
         values = {"model_version": str(record["version"]), "model_commit": str(record["commit"])}
         is_same = record["sha256"] == file_sha256(path)
     except (OSError, ValueError, LookupError, TypeError, RecursionError, DataError):
         return {}
     return {name: escape_unprintable(value) for name, value in values.items()} if is_same else {}
+
+
+def _damaged_files(path: Path) -> list[Path]:
+    """Returns the model file `path`, training.json beside it and the gates' record, as far as they are damaged."""
+    place = original(path.absolute())
+    roots = (root for root in place.parents if (root / LOCK).is_file())
+    if (root := next(roots, None)) is None:
+        return []
+    wanted = [place, place.with_name("training.json"), root / GATES]
+    names = damaged_outputs(root, lambda name: root / name in wanted, readable)
+    return [Path(os.path.relpath(root / name)) for name in names]
+
+
+def _is_damaged_version(path: Path) -> bool:
+    """Returns whether the file of a registered model, which `inkflow` keeps in KEPT, is not that of its record."""
+    parts = path.absolute().parts[-4:-2]
+    return Path(*parts) == KEPT and path.with_name(VERSION_RECORD).exists() and not registered_as(path)
 
 
 def _failed_gates(path: Path) -> Iterator[str]:

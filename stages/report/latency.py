@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from stages.base.digests import write_sealed
 from stages.base.errors import EXIT_DONE, exit_with
-from stages.base.files import write_json
 from stages.base.machine import available_cores, processor_name
 from stages.base.timings import TIMINGS, record
 from stages.data.datasets import ARRAYS_FILE, DESCRIPTION_FILE, open_part, read_description
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--raw", type=Path, default=Path("data/raw"), help="folder of the stage download")
     parser.add_argument("--out", type=Path, default=TIMINGS, help="output folder")
     arguments = parser.parse_args(argv)
-    write_json(arguments.out / MACHINE, {"processor": processor_name(), "cores": available_cores()})
+    write_sealed(arguments.out / MACHINE, {"processor": processor_name(), "cores": available_cores()})
     for folder in arguments.models:
         figures = measure(folder / "model.onnx", arguments.raw)
         record("latency", folder.name, folder / "model.onnx", figures, arguments.out)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from stages.base.errors import InvalidInput
 from stages.predict.classifier import Classifier, open_classifier
-from stages.predict.model_standing import check_gates, file_sha256, registered_as
+from stages.predict.model_standing import check_standing, file_sha256, registered_as
 from stages.predict.results import Result
 
 FILE = "model.onnx"
@@ -56,7 +56,7 @@ def open_served_model(folder: Path, *, anyway: bool = False) -> ServedModel:
         InvalidInput: there is no model, it cannot be used, or it failed a quality gate.
     """
     path = folder / FILE if folder.is_dir() else folder
-    check_gates(path, anyway)
+    check_standing(path, anyway)
     classifier, registered = open_classifier(path), registered_as(path)
     try:
         card = json.loads(path.with_name("training.json").read_text(encoding="utf-8"))

@@ -5,15 +5,17 @@ into place.
 """
 
 import fcntl
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
-from stages.base.errors import OutputError
+from stages.base.digests import sealed, unsealed
+from stages.base.errors import DataError, OutputError
 from stages.base.files import read_json, write_text
 
 FOLDER = Path(".inkflow/watch")  # of the project
@@ -112,6 +114,11 @@ class Record(_Part):
     decisions: list[Decision] = []
     history: list[Point] = []
 
+    @model_validator(mode="before")
+    @classmethod
+    def _undamaged(cls, content: Any) -> Any:
+        return unsealed(content) if isinstance(content, dict) else content
+
 
 def watch_folder() -> Path:
     """Returns FOLDER in the project around the current folder, else in the current folder itself."""
@@ -131,7 +138,12 @@ def read_record(path: Path) -> Record | None:
     Raises:
         DataError: the file is no such record.
     """
-    return read_json(path, Record, REMEDY) if path.exists() else None
+    if not path.exists():
+        return None
+    record = read_json(path, Record, REMEDY)
+    if record.model_sha256 != path.stem:
+        raise DataError(f"{path}: is the record of another model, {record.model_sha256}; {REMEDY}")
+    return record
 
 
 def write_record(folder: Path, record: Record) -> None:
@@ -140,7 +152,8 @@ def write_record(folder: Path, record: Record) -> None:
     Raises:
         OutputError: it cannot be written.
     """
-    write_text(record_path(folder, record.model_sha256), record.model_dump_json(indent=1) + "\n")
+    content = sealed(json.loads(record.model_dump_json()))
+    write_text(record_path(folder, record.model_sha256), json.dumps(content, indent=1) + "\n")
 
 
 @contextmanager

@@ -22,13 +22,14 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.exceptions import OptunaError
 from optuna.pruners import BasePruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
 from optuna.samplers import BaseSampler, CmaEsSampler, RandomSampler, TPESampler
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from flows.core.file_lock import exclusive_lock
+from flows.experiments.search.journal import JournalLock, SealedJournal
 from flows.experiments.search.space import Choice, Dimension, settings_of
 from stages.base.errors import InvalidInput, OutputError
 
@@ -69,28 +70,6 @@ class Definition:
         return f"search-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
-class JournalLock:
-    """A lock on the journal that the system releases when a process dies; removes the half line that one has left."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._held = ExitStack()
-
-    def acquire(self) -> bool:
-        """Waits for the lock, and returns True."""
-        self._held.enter_context(exclusive_lock(self._path.with_name("journal.lock")))
-        with self._path.open("r+b") as file:
-            content_end = file.seek(0, os.SEEK_END)
-            if content_end and not _ends_with_line(file, content_end):
-                file.seek(0)
-                file.truncate(file.read().rfind(b"\n") + 1)
-        return True
-
-    def release(self) -> None:
-        """Releases the lock."""
-        self._held.close()
-
-
 class Study:
     """The study in a folder; safe to use from several threads and processes."""
 
@@ -112,7 +91,7 @@ class Study:
                 self._study = self._open(_pruner(prune))
         except OSError as error:
             raise OutputError(error.filename or folder, error) from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, OptunaError) as error:
             raise InvalidInput(
                 f"the study in {folder} cannot be read ({error}); move it away, or name another one with --study"
             ) from error
@@ -200,7 +179,7 @@ class Study:
         lock.acquire()  # a half line would be a mistake for the reader too
         lock.release()
         study = optuna.create_study(
-            storage=JournalStorage(JournalFileBackend(str(journal), lock)),
+            storage=JournalStorage(SealedJournal(str(journal), lock)),
             study_name="search",
             direction=self.definition.direction,
             pruner=pruner,
@@ -250,11 +229,6 @@ def _is_held(path: Path) -> bool:
         os.close(file)
     path.unlink(missing_ok=True)
     return False
-
-
-def _ends_with_line(file: Any, size: int) -> bool:
-    file.seek(size - 1)
-    return bool(file.read(1) == b"\n")
 
 
 def _suggest(trial: Trial, dimension: Dimension) -> None:

@@ -12,6 +12,7 @@ from flows.core.errors import StageFailed
 from flows.dvc_repo.history.facts import read_facts
 from flows.engine.run_record import FOLDER, MAX_RECORDS, RunRecord, adopt_records, kept_records, read_records
 from flows.engine.types import Outcome, Result, Stage
+from stages.base.digests import sealed, unsealed
 from stages.base.errors import InkflowError
 from tests.conftest import Toy, run_engine
 
@@ -63,7 +64,9 @@ def test_states_of_records(tmp_path: Path) -> None:
     record.started("b")
     assert read_records(tmp_path)[0]["state"] == "running"
     path = next((tmp_path / FOLDER).glob("*.jsonl"))
-    path.write_text(path.read_text().replace('"pid": ', '"pid": 99999999') + "{half a li\n")
+    begin, *others = path.read_text().splitlines()
+    other_process = sealed(unsealed(json.loads(begin)) | {"pid": 99999999})
+    path.write_text("\n".join([json.dumps(other_process), *others, "{half a li", ""]))
     assert read_records(tmp_path)[0]["state"] == "killed"
     (tmp_path / FOLDER / "20200101T000000-1-1.jsonl").write_text("no JSON\n")
     assert len(read_records(tmp_path)) == 1

@@ -31,10 +31,11 @@ def test_an_alarm_needs_a_person(tmp_path: Path) -> None:
 
 
 def test_without_alarms_nobody_is_needed(tmp_path: Path) -> None:
-    """A project that watches nothing has no such section; healthy models and damaged records have no alarm."""
+    """A project that watches nothing has no such section; of a damaged record the alarms are not known."""
     assert alarms_section(tmp_path, NOW) is None
     (tmp_path / RECORDS).mkdir(parents=True)
     (tmp_path / RECORDS / "one.json").write_text("{")
     section = alarms_section(tmp_path, NOW)
     assert section is not None
-    assert (section.lines, section.needs) == (("none",), ())
+    assert section.lines == ("not known of one model: .inkflow/watch/one.json is damaged",)
+    assert [need.do for need in section.needs] == ["move the file away"]
