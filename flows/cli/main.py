@@ -14,6 +14,7 @@ from stages.base.errors import EXIT_DONE, EXIT_FAILED, InkflowError, InvalidInpu
 from stages.base.suggestions import did_you_mean
 
 WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)  # of standard output
+LIBRARIES = ("dvc.", "dvc_data.", "dvc_objects.", "scmrepo.", "sqlite3")  # of DVC: their errors are about damaged files
 EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE, as shells report it
 SHORT_USAGE = """usage: inkflow VERB [options]
 
@@ -118,7 +119,7 @@ def _print_exception(*error: Any) -> None:
 
 
 def _redacted_main() -> int:
-    """Runs `main`; replaces secrets in the message of its error, and explains a missing package."""
+    """Runs `main`; replaces secrets in the message of its error, and explains those of missing packages and of DVC."""
     try:
         return main()
     except InkflowError as error:
@@ -136,6 +137,12 @@ def _redacted_main() -> int:
 
         if missing := missing_package(error.name or ""):
             raise missing from error
+        raise
+    except Exception as error:
+        if type(error).__module__.startswith(LIBRARIES):
+            from flows.dvc_repo.dvc_errors import failed_library  # late: only errors need it
+
+            raise failed_library(error) or error from error
         raise
 
 

@@ -29,6 +29,7 @@ InkflowError
     ├── NoRemote         a DVC remote is needed and none is configured
     ├── RevisionUnusable a revision does not exist, or its files are not available
     ├── PipelineInvalid  DVC cannot read the graph
+    │   └── NoStages     dvc.yaml has no stages, while dvc.lock records outputs
     └── PolicyInvalid    execution.yaml has mistakes
 """
 
@@ -137,6 +138,16 @@ class PolicyInvalid(InvalidInput):
 
 class PipelineInvalid(InvalidInput):
     """DVC cannot read the graph."""
+
+
+class NoStages(PipelineInvalid):
+    """dvc.yaml is empty or cut, while dvc.lock records outputs of stages."""
+
+    def __init__(self, recorded: int) -> None:
+        super().__init__(
+            f"dvc.yaml has no stages, but dvc.lock records outputs of {recorded}; restore it with "
+            "`git checkout dvc.yaml`, or delete dvc.lock too"
+        )
 
 
 class ProgramFailed(InkflowError):

@@ -6,6 +6,7 @@ that a large file is hashed once.
 
 from collections.abc import Callable, Collection
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,24 @@ from flows.dvc_repo.change_detection import value_of
 from flows.dvc_repo.locking import cache_lock_path
 
 FOLDER = "damaged"  # in the cache; names of DVC's own folders have two characters
+
+
+@cache
+def report_damaged_lists() -> None:
+    """Let DVC raise its own error for a damaged list of a folder's files: such a list counts as missing.
+
+    If the text is JSON still, as after a flipped bit in the name of a key, DVC raises a KeyError or the like instead.
+    """
+    original = Tree.from_list
+
+    def from_list(_: type[Tree], entries: list[dict[str, Any]], hash_name: str | None = None) -> Tree:
+        try:
+            tree: Tree = original(entries, hash_name=hash_name)
+            return tree
+        except (LookupError, TypeError, AttributeError, ValueError) as error:
+            raise ObjectFormatError(f"a list of files in the cache is damaged: {error}") from error
+
+    Tree.from_list = classmethod(from_list)  # type: ignore[assignment]
 
 
 def find_damaged(odb: Any, values: Collection[str]) -> list[str]:

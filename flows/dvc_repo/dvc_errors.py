@@ -2,17 +2,22 @@
 
 import logging
 import os
+import shutil
+import sqlite3
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from dvc.exceptions import DvcException
+from dvc_data.hashfile.cache import Cache, DiskError
 
 from flows.core.errors import DvcFailed
 from flows.core.redaction import mask
 from stages.base.errors import OutputError
 
 TRANSFER_LOGGER = "dvc_data.hashfile.transfer"
+MAX_REASON = 100  # characters of an error of SQLite, which can quote a whole row
 LOGGERS = ("dvc", "dvc_data", "dvc_objects", TRANSFER_LOGGER)
 
 
@@ -64,6 +69,8 @@ def converted_errors(root: Path | str) -> Iterator[None]:
         yield
     except DvcException as error:
         raise DvcFailed(describe_error(error)) from error
+    except (sqlite3.Error, DiskError) as error:
+        raise failed_library(error) or error from error
     except UnicodeEncodeError as error:
         raise DvcFailed(
             f"DVC cannot record {error.object!r}: the name is not UTF-8; rename the file, or list it in .dvcignore"
@@ -99,3 +106,24 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     while cause is not None:
         yield cause
         cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+
+
+def failed_library(error: Exception) -> DvcFailed | None:
+    """Return the error for the user of an error of DVC or its libraries that no module has converted; None for others.
+
+    A damaged database of hashes is removed: it is a cache, which DVC fills again.
+    """
+    if not isinstance(error, DiskError | sqlite3.Error):
+        return DvcFailed(f"DVC cannot use the project: {describe_error(error)}")
+    folder = _database_folder(error)
+    if folder is None:
+        return None
+    shutil.rmtree(folder, ignore_errors=True)
+    reason = describe_error(error)[:MAX_REASON]
+    return DvcFailed(f"DVC's database of file hashes {folder} was damaged ({reason}), and is removed: run again")
+
+
+def _database_folder(error: Exception) -> str | None:
+    """Return the folder of the database in which an error was raised."""
+    owners = (frame.f_locals.get("self") for frame, _ in traceback.walk_tb(error.__traceback__))
+    return next((str(owner.directory) for owner in owners if isinstance(owner, Cache)), None)

@@ -32,6 +32,7 @@ from flows.dvc_repo.code.recording import Recording, stage_environment
 from flows.dvc_repo.concurrency.file_claims import FileClaims
 from flows.dvc_repo.concurrency.foreign_records import ForeignRecords
 from flows.dvc_repo.concurrency.running_stages import RunningStages
+from flows.dvc_repo.damaged_objects import report_damaged_lists
 from flows.dvc_repo.dvc_errors import describe_error
 from flows.dvc_repo.lineage import lineage_of
 from flows.dvc_repo.lock.lockfile import LockfileWriter, load_graph, repair_rwlock
@@ -81,6 +82,7 @@ class Repository:
         try:
             self._repo = Repo(str(root))
             verify_downloads(self._repo)
+            report_damaged_lists()
             repair_rwlock(self._repo)
             self._graph: nx.DiGraph[DvcStage] = active_graph(load_graph(self._repo))
         except DvcException as error:

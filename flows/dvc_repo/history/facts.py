@@ -8,7 +8,7 @@
 """
 
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, partial
 from pathlib import Path, PurePosixPath
 from posixpath import join
 from typing import Any
@@ -24,6 +24,7 @@ from flows.dvc_repo.history import comparison, run_facts, versions
 from flows.dvc_repo.history.objects import GitFiles
 from flows.dvc_repo.history.revisions import History, Revision, lock_folders, read_history
 from flows.dvc_repo.history.versions import CachedFile, Version
+from flows.dvc_repo.versions.artifacts import cached_file
 from flows.dvc_repo.versions.version_diff import ensure_versions
 from flows.engine.run_record import read_records
 
@@ -50,12 +51,7 @@ def read_facts(root: Path, limit: int = DEFAULT_LIMIT) -> dict[str, Any]:
     history = read_history(root, limit)
     try:
         with Repo(str(root)) as repo:
-
-            @cache
-            def cached(digest: str) -> Path | None:
-                path = Path(repo.cache.local.oid_to_path(digest)) if digest else None
-                return path if path is not None and path.is_file() else None
-
+            cached = cache(partial(cached_file, repo))
             read = _read_versions(root, history, cached)
     except (DvcException, YAMLError) as error:
         raise PipelineInvalid(f"DVC cannot read the project: {describe_error(error)}") from error

@@ -19,8 +19,10 @@ from dvc.utils.serialize import dumps_yaml, loads_yaml, modify_yaml
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
 
+from flows.core.errors import NoStages
 from flows.core.notices import note_once
 from flows.dvc_repo.lock.lock_text import EMPTY, LockText
+from stages.base.digests import recorded_outputs
 from stages.base.files import write_json, write_text
 
 
@@ -47,7 +49,7 @@ class LockfileWriter:
     def expect(self, stages: Sequence[DvcStage]) -> None:
         """Prepare a run in which `stages` may be recorded."""
         earlier: set[str] = set()
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError, LookupError, TypeError):
             earlier = set(json.loads(self._names_file.read_text(encoding="utf-8"))["stages"])
         pipeline = [stage for stage in stages if isinstance(stage, PipelineStage)]
         recorded = {path: _recorded_names(path) for path in {lock_path(stage) for stage in pipeline}}
@@ -160,6 +162,9 @@ def load_graph(repo: Repo) -> "nx.DiGraph[DvcStage]":
 
     A full disk or a power failure leaves such a file. The run cache still has the results. DVC writes dvc.lock in
     place: if it cannot be read, it is read again with DVC's lock, since another process may be writing it.
+
+    Raises:
+        NoStages: dvc.yaml has none, and dvc.lock records some.
     """
     graph: nx.DiGraph[DvcStage]
     try:
@@ -173,6 +178,8 @@ def load_graph(repo: Repo) -> "nx.DiGraph[DvcStage]":
                     path.unlink()
             repo._reset()
             graph = repo.index.graph
+    if not graph and (recorded := recorded_outputs(Path(repo.root_dir))):
+        raise NoStages(len(recorded))
     return graph
 
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,14 @@ from dvc.repo import Repo
 from ruamel.yaml.error import YAMLError
 
 from flows.core.errors import PipelineInvalid
+from flows.core.notices import note_once
 from flows.dvc_repo.change_detection import HASH
 from flows.dvc_repo.dvc_errors import describe_error
 from flows.dvc_repo.remote.results import default_remote_of
 from flows.dvc_repo.repository import Repository
 from flows.engine.planning.plan import plan
 from flows.engine.types import Scope
+from stages.base.digests import file_md5
 from stages.base.errors import InvalidInput
 from stages.base.suggestions import did_you_mean
 
@@ -81,12 +84,18 @@ def find_artifact(root: Path, name: str) -> Artifact:
 def cached_files(root: Path) -> Iterator[CachedFile]:
     """Yields a function that returns the file with an MD5 hash in the local cache; None if the cache has none."""
     with Repo(str(root)) as repo:
+        yield partial(cached_file, repo)
 
-        def find(digest: str) -> Path | None:
-            path = Path(repo.cache.local.oid_to_path(digest)) if digest else Path()
-            return path if path.is_file() else None
 
-        yield find
+def cached_file(repo: Repo, digest: str) -> Path | None:
+    """Returns the file with an MD5 hash in the local cache; None if there is none, or a damaged one."""
+    path = Path(repo.cache.local.oid_to_path(digest)) if digest else None
+    if path is None or not path.is_file():
+        return None
+    if file_md5(path) != digest.removesuffix(".dir"):
+        note_once(f"{path} in DVC's cache is damaged, and is not used; delete it, and `dvc fetch` it again")
+        return None
+    return path
 
 
 def in_remote(root: Path, digests: Sequence[str]) -> set[str] | None:

@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 
 from flows.core.errors import RevisionUnusable
 from flows.dvc_repo.change_detection import value_of
-from flows.dvc_repo.damaged_objects import set_damaged_aside
+from flows.dvc_repo.damaged_objects import report_damaged_lists, set_damaged_aside
 from flows.dvc_repo.locking import print_to_stderr
 from flows.dvc_repo.versions.version_diff import ensure_versions
 
@@ -37,6 +37,7 @@ def fetch_run(root: Path, revision: str, target: Path) -> None:
     ensure_versions(root)
     shutil.rmtree(target, ignore_errors=True)
     try:
+        report_damaged_lists()
         files = DVCFileSystem(str(root), rev=revision)
         _copy(files, "params.yaml", target, revision)
         params = YAML(typ="safe", pure=True).load((target / "params.yaml").read_text(encoding="utf-8"))
@@ -65,6 +66,7 @@ def fetch_files(root: Path, revision: str, files: Mapping[str, Path]) -> None:
         RevisionUnusable: no cache and no remote has one of the files.
     """
     try:
+        report_damaged_lists()
         source = DVCFileSystem(str(root), rev=revision)
         for name, target in files.items():
             target.parent.mkdir(parents=True, exist_ok=True)
