@@ -14,9 +14,10 @@ import httpx
 from flows.core.errors import ServerUnreachable
 from flows.prefect_server.api_client import connect, request
 from flows.prefect_server.credentials import ADDRESS_FILE, AUTH_FILE, HOME, is_running
+from flows.prefect_server.database import DATABASE_FILE
 from flows.prefect_server.environment import PASSWORD
-from flows.prefect_server.server import DATABASE_FILE, Server
 from flows.prefect_server.server import HOME as RUN_HOME
+from flows.prefect_server.server import Server
 from flows.prefect_server.server_check import check_health
 from stages.base.errors import InkflowError
 

@@ -21,10 +21,12 @@ from typing import Self
 
 from flows.core.code_path import CODE
 from flows.core.errors import ServerUnreachable
+from flows.core.notices import note_once
 from flows.core.redaction import mask
 from flows.engine.processes.command_runner import MARK, die_with_parent, mark
 from flows.engine.processes.process_trees import terminate_trees
 from flows.prefect_server.credentials import login_variables
+from flows.prefect_server.database import DATABASE_FILE, damage, damage_in_log, set_aside
 from flows.prefect_server.environment import (
     DATABASE,
     NO_ANALYTICS,
@@ -39,7 +41,6 @@ from flows.prefect_server.server_check import check_health, check_server, config
 from flows.prefect_server.temporary_server import APP, SETTINGS
 
 HOME = Path(".inkflow/prefect")  # PREFECT_HOME of temporary servers; to make a new database takes seconds
-DATABASE_FILE = "prefect.db"
 LOG_FILE = "server.log"
 HOME_LOCK = "in_use.lock"
 START_TIMEOUT_S = 60.0  # of a temporary server, on a busy machine
@@ -71,6 +72,7 @@ class Server:
         self._home_lock = ExitStack()
         self._process: subprocess.Popen[bytes] | None = None
         self._start_error: OSError | None = None
+        self._port, self._is_renewed = 0, False
         self._login: dict[str, str] = {}  # with the password of the `inkflow up` in this folder
         self.url = configured_url() if is_wanted and home is None else None
         self.is_temporary = self.url is None
@@ -136,8 +138,13 @@ class Server:
         """
         deadline = time.monotonic() + START_TIMEOUT_S
         while self.is_temporary and not self.responds():
-            if self._process is None or self._process.poll() is not None or time.monotonic() > deadline:
+            if self._process is None or time.monotonic() > deadline:
                 raise self.failure()
+            if self._process.poll() is not None:
+                reason = damage_in_log(self._home / LOG_FILE)
+                if reason is None or not self._renews_database(reason):
+                    raise self.failure()
+                self._boot()
             time.sleep(POLL_S)
 
     def responds(self) -> bool:
@@ -177,9 +184,28 @@ class Server:
             else:
                 return
 
+    def _renews_database(self, reason: str) -> bool:
+        """Renames the damaged database, once: it only has the history of runs. Returns False for that of `inkflow up`.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        if self._is_home_given or self._is_renewed:
+            return False
+        self._is_renewed, database = True, self._home / DATABASE_FILE
+        set_aside(database)
+        note_once(f"{database} was damaged ({reason}), and is renamed; the temporary server begins a new one")
+        return True
+
     def _start(self) -> None:
         self._lock_home()
-        port = _free_port()
+        if reason := damage(self._home / DATABASE_FILE):
+            self._renews_database(reason)
+        self._port = _free_port()
+        self._boot()
+
+    def _boot(self) -> None:
+        port = self._port
         command = [sys.executable, "-m", "uvicorn", "--app-dir", str(CODE), "--factory", APP]
         command += ["--host", "127.0.0.1", "--port", str(port), "--log-level", "error", "--lifespan", "on"]
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
