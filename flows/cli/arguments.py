@@ -84,19 +84,6 @@ def deps(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--json", action="store_true", help="print the comparison as JSON")
 
 
-def verify(verb: argparse.ArgumentParser) -> None:
-    """Adds the arguments of `inkflow verify`."""
-    verb.description = (
-        "Run stages again in a clean temporary folder: all stages from scratch, or the named ones on the inputs in the "
-        "workspace. Reports for each output: same bytes, same values, within tolerance or different. "
-        "Exit code 1: an output is different. The workspace does not change."
-    )
-    verb.add_argument("stages", nargs="*", metavar="STAGE", help="only these stages or groups; all by default")
-    _add_jobs(verb)
-    verb.add_argument("--tolerance", type=float, default=1e-6, metavar="X", help="of numbers (default: 1e-6)")
-    verb.add_argument("--json", action="store_true", help="print the result of each output as JSON")
-
-
 def report(verb: argparse.ArgumentParser) -> None:
     """Adds the arguments of `inkflow report`."""
     verb.description = (

@@ -32,7 +32,11 @@ VERBS = {
         "flows.cli.sweeps.sweep:sweep",
         "flows.cli.sweeps.arguments:sweep",
     ),
-    "verify": Verb("run stages again in a clean folder and compare the outputs", "flows.cli.verify:verify"),
+    "verify": Verb(
+        "run stages again in a clean folder, or take another machine's dvc.lock, and compare the outputs",
+        "flows.cli.verify:verify",
+        "flows.cli.verification.arguments:verify",
+    ),
     "predict": Verb(
         "classify images with a trained model",
         "stages.predict.command:predict",

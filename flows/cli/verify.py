@@ -36,6 +36,10 @@ def verify(arguments: argparse.Namespace) -> int:
         InkflowError: a stage failed in the second run.
     """
     raise_keyboard_interrupt()
+    if arguments.against is not None:
+        from flows.cli.verification.against import verify_against  # late: it needs Git and DVC's history
+
+        return verify_against(arguments)
     root = Path.cwd()
     load_project_params(root)  # reports mistakes in params.yaml before any work
     display = SilentDisplay() if arguments.json else Display()
@@ -123,7 +127,8 @@ def _compare(root: Path, project: Path, stages: Sequence[Stage], tolerance: floa
         message = process.stderr.splitlines()[-1:] or ["it printed no message"]
         raise InkflowError(f"the comparison failed (exit code {process.returncode}): {message[0]}")
     comparisons = json.loads(process.stdout)
-    return [{"stage": stage, "output": name} | row for (stage, name), row in zip(outputs, comparisons, strict=True)]
+    rows = [{key: row[key] for key in ("verdict", "detail")} for row in comparisons]
+    return [{"stage": stage, "output": name} | row for (stage, name), row in zip(outputs, rows, strict=True)]
 
 
 def _print_rows(rows: Sequence[dict[str, Any]]) -> None:

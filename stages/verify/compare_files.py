@@ -16,8 +16,9 @@ import json
 import math
 import sys
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,12 @@ import numpy as np
 from stages.base.errors import EXIT_DONE
 
 BLOCK = 1 << 20  # elements compared at a time: arrays may be larger than memory
+# What the readers of damaged or hostile files raise: RuntimeError for an encrypted zip file, the others for sizes,
+# depths and types that lie.
+UNREADABLE = (
+    ValueError, LookupError, OSError, EOFError, csv.Error, zipfile.BadZipFile, zlib.error, TypeError, AttributeError,
+    RuntimeError, MemoryError,
+)  # fmt: skip
 STRUCTURAL = math.inf  # size of a difference that no tolerance covers
 
 
@@ -41,10 +48,17 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Comparison:
-    """The result of a comparison; `detail` describes the largest difference."""
+    """The result of a comparison.
+
+    Attributes:
+        verdict: how far the files are equal.
+        detail: the largest difference.
+        has_values: the files are of a format whose values are compared, or have the same bytes.
+    """
 
     verdict: Verdict
     detail: str = ""
+    has_values: bool = True
 
 
 @dataclass(frozen=True)
@@ -65,7 +79,7 @@ def main() -> int:
     parser.add_argument("--tolerance", type=float, default=1e-6, help="largest difference of numbers (default: 1e-6)")
     tolerance = parser.parse_args().tolerance
     comparisons = [compare(Path(one), Path(other), tolerance) for one, other in json.load(sys.stdin)]
-    print(json.dumps([{"verdict": comparison.verdict, "detail": comparison.detail} for comparison in comparisons]))
+    print(json.dumps([asdict(comparison) for comparison in comparisons]))
     return EXIT_DONE
 
 
@@ -80,11 +94,11 @@ def compare(one: Path, other: Path, tolerance: float) -> Comparison:
         return Comparison(Verdict.SAME_BYTES)
     if one.suffix not in LOADERS:
         files = f"{one.suffix} files" if one.suffix else "files without a suffix"
-        return Comparison(Verdict.DIFFERENT, f"the bytes differ; values of {files} are not compared")
+        return Comparison(Verdict.DIFFERENT, f"the bytes differ; values of {files} are not compared", has_values=False)
     try:
         load = LOADERS[one.suffix]
         largest = max(_differences(load(one), load(other)), key=lambda difference: difference.size, default=None)
-    except (ValueError, KeyError, OSError, EOFError, csv.Error, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         return Comparison(Verdict.DIFFERENT, f"the bytes differ, and a file cannot be read as {one.suffix}: {error}")
     if largest is None:
         return Comparison(Verdict.SAME_VALUES)
@@ -99,7 +113,7 @@ def _compare_folders(one: Path, other: Path, tolerance: float) -> Comparison:
         comparison = compare(one / name, other / name, tolerance)
         if order.index(comparison.verdict) > order.index(worst.verdict):
             detail = f"{name}: {comparison.detail}" if comparison.detail else ""
-            worst = Comparison(comparison.verdict, detail)
+            worst = Comparison(comparison.verdict, detail, comparison.has_values)
     return worst
 
 
@@ -208,9 +222,12 @@ def _load_onnx(path: Path) -> Any:
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # comes with onnx
 
     try:
-        model = onnx.load(path)
+        model = onnx.load(path, load_external_data=False)  # it could name any file of this machine
     except DecodeError as error:
         raise ValueError(str(error)) from error
+    outside = [tensor.name for tensor in model.graph.initializer if tensor.data_location == tensor.EXTERNAL]
+    if outside:
+        raise ValueError(f"the weights {outside[0]!r} are in another file")
     weights = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     del model.graph.initializer[:]
     model.graph.doc_string = ""

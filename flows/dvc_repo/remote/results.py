@@ -23,7 +23,7 @@ from dvc_data.hashfile.tree import Tree
 from dvc_objects.errors import ObjectFormatError
 
 from flows.core.errors import Interrupted, NoRemote, RemoteFailed, TransferFailed
-from flows.dvc_repo.change_detection import HASH
+from flows.dvc_repo.change_detection import HASH, value_of
 from flows.dvc_repo.damaged_objects import set_damaged_aside
 from flows.dvc_repo.dvc_errors import ErrorCollector, describe_error
 from flows.dvc_repo.locking import print_to_stderr
@@ -121,7 +121,9 @@ class Remote:
                 files = self._files_of_folders(hashes)
             except (FileNotFoundError, ObjectFormatError):
                 return False
-            if files:
+            if files:  # those of a folder whose list was damaged were not known before
+                known = [value_of(item) for item in files]
+                set_damaged_aside(self._repo, self._repo.cache.local, known, print_to_stderr)
                 self._pull_objects(stage, files, name)
             return all(self._repo.cache.local.exists(item.value) for item in objects | files)
 

@@ -47,6 +47,23 @@ def compare_versions(root: Path, old: str, new: str | None) -> dict[str, list[di
     return {"parameters": _rows(parameters), "metrics": _rows(metrics), "outputs": _outputs(outputs)}
 
 
+def commit_of(root: Path, revision: str) -> str:
+    """Return the commit of a revision: a commit, branch, tag or experiment.
+
+    Raises:
+        RevisionUnusable: there is no such version.
+        GitFailed: git refuses to read the repository.
+    """
+    ensure_versions(root)
+    try:
+        with ErrorCollector().capture(), Repo(str(root)) as repo:
+            return str(resolve_rev(repo.scm, revision))
+    except (RevError, DvcException) as error:
+        raise RevisionUnusable(
+            f"{revision}: no such version ({describe_error(error)}); `git log` and `dvc exp list` list the versions"
+        ) from error
+
+
 def ensure_versions(root: Path) -> None:
     """Raise an error with the reason if the project has no versions: no git repository, no commit, or git refuses."""
     if not is_in_repository(root):

@@ -1,0 +1,1 @@
+"""The arguments of `inkflow verify`, and its option `--against`: another machine's dvc.lock."""

@@ -1,0 +1,139 @@
+"""Contents of outputs by their hash: from DVC's cache or remote, or from files with that hash; laid out as links."""
+
+import hashlib
+import re
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+from dvc_data.hashfile.build import build
+from dvc_data.hashfile.hash_info import HashInfo
+from dvc_data.hashfile.tree import Tree
+from dvc_objects.errors import ObjectFormatError
+from ruamel.yaml.error import YAMLError
+
+from flows.core.errors import Interrupted, PipelineInvalid, TransferFailed
+from flows.dvc_repo.change_detection import HASH, value_of
+from flows.dvc_repo.damaged_objects import find_damaged
+from flows.dvc_repo.dvc_errors import describe_error
+from flows.dvc_repo.remote.results import Remote, default_remote_of, verify_downloads
+
+Read = Callable[[str], bytes | None]
+MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?")  # anything else that a dvc.lock has would be a path out of the cache
+
+
+class Contents:
+    """Finds contents by their hash. A content with another hash than it should have is never used."""
+
+    def __init__(self, repo: Repo) -> None:
+        self._repo = repo
+        self._cache = repo.cache.local
+        self.remote_problem = ""  # why the remote gave nothing; empty if it was not needed, or gave all
+
+    @property
+    def cache_folder(self) -> Path:
+        """The folder of the local cache."""
+        return Path(self._repo.cache.local_cache_dir)
+
+    def fetch(self, digests: Iterable[str]) -> None:
+        """Fetches the contents that the cache lacks, or has damaged, from the default remote, if there is one."""
+        known = [digest for digest in dict.fromkeys(digests) if MD5.fullmatch(digest)]
+        missing = [digest for digest in known if not self._is_cached(digest)]
+        if not missing or not default_remote_of(self._repo)[0]:
+            return
+        remote = Remote(self._repo, 0.0, threading.Event())
+        files = [digest for digest in missing if not digest.endswith(".dir")]
+        for group in [files, *([digest] for digest in missing if digest.endswith(".dir"))]:
+            try:
+                if group:
+                    remote.fetch("verify", group)
+            except (TransferFailed, Interrupted) as error:
+                self.remote_problem = str(error)
+
+    def lay_out(self, digest: str, target: Path, folder: Path | None, path: str, read: Read) -> str:
+        """Links or writes the content with this hash to `target`.
+
+        Args:
+            digest: the hash, as in dvc.lock.
+            target: where to, a path that does not exist.
+            folder: a project's folder on this machine that may have the content at `path`; None without one.
+            path: the output's path below its project.
+            read: reads a file of the version, such as one that git keeps.
+
+        Returns:
+            An empty text, or why the content is not available.
+        """
+        if not MD5.fullmatch(digest):
+            return "dvc.lock has no MD5 hash of it" if not digest else f"{digest[:80]!r} is no MD5 hash"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if self._is_cached(digest):
+            return self._link_object(digest, target)
+        own = folder / path if folder else None
+        if own is not None and self._has_hash(own, digest):
+            target.symlink_to(own.resolve())
+            return ""
+        content = None if digest.endswith(".dir") else read(path)
+        if content is not None and hashlib.md5(content, usedforsecurity=False).hexdigest() == digest:
+            target.write_bytes(content)
+            return ""
+        if find_damaged(self._cache, [digest]):
+            return "its object in DVC's cache is damaged"
+        return "neither the cache nor the remote has it" + (f" ({self.remote_problem})" if self.remote_problem else "")
+
+    def _is_cached(self, digest: str) -> bool:
+        """True if the cache has the content, of a folder with all its files, and none of it is damaged."""
+        try:
+            found = [HashInfo(HASH, digest)]
+            if digest.endswith(".dir"):
+                found += [item for _, _, item in Tree.load(self._cache, found[0])]
+            values = [value_of(item) for item in found]
+            return all(Path(self._cache.oid_to_path(value)).is_file() for value in values) and not find_damaged(
+                self._cache, [digest]
+            )
+        except (FileNotFoundError, ObjectFormatError, ValueError):
+            return False
+
+    def _link_object(self, digest: str, target: Path) -> str:
+        if not digest.endswith(".dir"):
+            target.symlink_to(Path(self._cache.oid_to_path(digest)).resolve())
+            return ""
+        target.mkdir()
+        for key, _, item in Tree.load(self._cache, HashInfo(HASH, digest)):
+            name = PurePosixPath(*key)
+            if name.is_absolute() or ".." in name.parts:
+                return f"its list of files names {name}, outside of the folder"
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            (target / name).symlink_to(Path(self._cache.oid_to_path(value_of(item))).resolve())
+        return ""
+
+    def _has_hash(self, path: Path, digest: str) -> bool:
+        """True if the file or folder `path` has this hash."""
+        try:
+            if path.is_file() and not digest.endswith(".dir"):
+                with path.open("rb") as file:
+                    return hashlib.file_digest(file, "md5").hexdigest() == digest
+            if path.is_dir() and digest.endswith(".dir"):
+                built: Any = build(self._cache, str(path), self._repo.fs, HASH, dry_run=True)[2]
+                return value_of(built.hash_info) == digest
+        except (OSError, DvcException):
+            return False
+        return False
+
+
+@contextmanager
+def open_contents(root: Path) -> Iterator[Contents]:
+    """Yields the contents that the cache and the remote of the project in `root` have.
+
+    Raises:
+        PipelineInvalid: DVC cannot open the project.
+    """
+    try:
+        with Repo(str(root)) as repo:
+            verify_downloads(repo)
+            yield Contents(repo)
+    except (DvcException, YAMLError) as error:
+        raise PipelineInvalid(f"DVC cannot read the project: {describe_error(error)}") from error

@@ -1,0 +1,161 @@
+"""A dvc.lock as it is compared: its stages in the order of the graph, their inputs, and who makes what they read."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
+from typing import Any
+
+from ruamel.yaml.error import YAMLError
+
+from flows.dvc_repo.history import versions
+from flows.dvc_repo.history.parsing import leaves
+from flows.machines.sources import LOCK, PIPELINE, Read
+from stages.base.errors import InvalidInput
+from stages.base.yaml_text import parse_yaml
+
+# Parameters of a model that choose a draw or the arithmetic and not the recipe: results are comparable by tests.
+DRAW = re.compile(r"models\.[^.]+\.(seed|seeds|threads|precision|device)")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A difference of what a stage was given, or of where it ran."""
+
+    kind: str  # command, parameter, code, data, output or environment
+    name: str
+    here: Any
+    there: Any
+
+    @property
+    def is_draw(self) -> bool:
+        """Whether it chooses another random draw or arithmetic of the same recipe."""
+        return self.kind == "parameter" and DRAW.fullmatch(self.name) is not None
+
+
+@dataclass
+class Records:
+    """The stages of one dvc.lock.
+
+    Attributes:
+        stages: by name.
+        params: the parameters of each stage, by dotted key; those of other files than params.yaml as FILE:KEY.
+        data: paths of inputs that no stage makes and that are data, not code.
+        makers: the stage that makes an output, by its path.
+    """
+
+    stages: Mapping[str, versions.Stage]
+    params: Mapping[str, Mapping[str, Any]]
+    data: frozenset[str]
+    makers: Mapping[str, str] = field(default_factory=dict)
+
+    def upstream(self, stage: str) -> dict[str, list[str]]:
+        """Returns the outputs of other stages that a stage reads, by the path under which it names them."""
+        found = {}
+        for path in self.stages[stage].deps:
+            outs = [out for out, maker in self.makers.items() if maker != stage and _overlap(path, out)]
+            if outs:
+                found[path] = outs
+        return found
+
+    def makers_before(self, stage: str) -> list[str]:
+        """Returns the stages whose outputs a stage reads."""
+        return [self.makers[out] for outs in self.upstream(stage).values() for out in outs]
+
+
+def read_records(read: Read, pipeline: Read, name: str) -> Records:
+    """Returns the records of the dvc.lock that `read` reads; `name` is its name in messages.
+
+    Args:
+        read: reads the file.
+        pipeline: reads the dvc.yaml, which has the working folders of stages.
+        name: the name of the dvc.lock in messages.
+
+    Raises:
+        InvalidInput: the file cannot be read, or names no stage.
+    """
+
+    def both(path: str) -> bytes | None:
+        return pipeline(path) if path == PIPELINE else read(path)
+
+    version, _ = versions.stages_of(both, [""])
+    if version.problems or not version.stages:
+        reason = "; ".join(version.problems) or "it names no stage; run the pipeline first"
+        raise InvalidInput(f"{name} cannot be compared: {reason}")
+    versions.add_sources(version, lambda _: False)
+    makers = {out: stage for stage, item in version.stages.items() for out in item.outs}
+    content = read(LOCK) or b""
+    return Records(version.stages, _params(content, name), frozenset(version.data), makers)
+
+
+def _params(content: bytes, name: str) -> dict[str, dict[str, Any]]:
+    try:
+        stages = parse_yaml(content.decode("utf-8-sig"))["stages"]
+        files = {stage: entry.get("params") or {} for stage, entry in stages.items()}
+        return {
+            stage: {
+                key if file == versions.PARAMS else f"{file}:{key}": value
+                for file, values in each.items()
+                for key, value in leaves(values).items()
+            }
+            for stage, each in files.items()
+        }
+    except (ValueError, YAMLError, KeyError, TypeError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InvalidInput(f"{name} cannot be compared: its parameters cannot be read ({reason})") from error
+
+
+def order(here: Records, there: Records) -> list[str]:
+    """Returns the stages of both records, each after those that it reads from.
+
+    Raises:
+        InvalidInput: the stages of one dvc.lock read from each other in a circle.
+    """
+    names = [name for name in here.stages if name in there.stages]
+    before = {name: {*here.makers_before(name), *there.makers_before(name)} for name in names}
+    try:
+        return [name for name in TopologicalSorter(before).static_order() if name in before]
+    except CycleError as error:
+        raise InvalidInput(f"a dvc.lock has stages that read from each other: {' → '.join(error.args[1])}") from error
+
+
+def input_differences(stage: str, here: Records, there: Records) -> list[Difference]:
+    """Returns how the own inputs of a stage differ: command, parameters, code, data, and the names of its outputs.
+
+    Outputs of other stages that it reads are no inputs of its own.
+    """
+    one, other = here.stages[stage], there.stages[stage]
+    found = [Difference("command", "command", one.command, other.command)] if one.command != other.command else []
+    ours, theirs = here.params.get(stage, {}), there.params.get(stage, {})
+    found += [
+        Difference("parameter", key, ours.get(key, "none"), theirs.get(key, "none"))
+        for key in dict.fromkeys([*ours, *theirs])
+        if key not in ours or key not in theirs or not _same(ours[key], theirs[key])
+    ]
+    made = {*here.upstream(stage), *there.upstream(stage)}
+    for path in dict.fromkeys([*one.deps, *other.deps]):
+        if path not in made and one.deps.get(path) != other.deps.get(path):
+            kind = "data" if path in here.data | there.data else "code"
+            found.append(Difference(kind, path, one.deps.get(path, "none"), other.deps.get(path, "none")))
+    for path in dict.fromkeys([*one.outs, *other.outs]):
+        if (path in one.outs) != (path in other.outs):
+            sides = ["an output" if path in side.outs else "none" for side in (one, other)]
+            found.append(Difference("output", path, *sides))
+    return found
+
+
+def broken_links(side: Records, stage: str) -> list[str]:
+    """Returns the outputs of other stages that a stage read with another hash than their stage has recorded."""
+    return [
+        path
+        for path, outs in side.upstream(stage).items()
+        if outs == [path] and side.stages[side.makers[path]].outs[path] != side.stages[stage].deps[path]
+    ]
+
+
+def _same(one: Any, other: Any) -> bool:
+    return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
+
+
+def _overlap(path: str, out: str) -> bool:
+    return path == out or path.startswith(f"{out}/") or out.startswith(f"{path}/")

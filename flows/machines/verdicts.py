@@ -1,0 +1,177 @@
+"""The verdict on each output of two machines. Pure functions; the facts come from `comparison`.
+
+The verdicts, best first:
+
+byte-equal            the same hash
+value-equal           other bytes with the same values: another compression, order of keys or date
+within tolerance      floats that differ by `--tolerance` at most
+statistically equal   a model, or what it predicts: the report's own tests show no difference
+follows               made from outputs that differ, and without a test of its own
+unknown               the hashes differ, and the contents of one side cannot be had, or the test cannot be made
+not comparable        parameters, code or data of its stage, or of a stage before it, differ
+different             equal inputs and another result, or a test that shows a difference
+"""
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+from flows.machines.records import Difference, Records, broken_links
+
+MODEL = re.compile(r"models/([^/]+)/(?:model\.onnx|model\.keras|seeds)")
+EVALUATION = re.compile(r"evaluation/([^/]+)/[^/]+")
+EXPORTED = "/model.onnx"
+
+
+class Verdict(StrEnum):
+    """The result of comparing one output, best first."""
+
+    BYTES = "byte-equal"
+    VALUES = "value-equal"
+    TOLERANCE = "within tolerance"
+    STATISTICS = "statistically equal"
+    FOLLOWS = "follows"
+    UNKNOWN = "unknown"
+    NOT_COMPARABLE = "not comparable"
+    DIFFERENT = "different"
+
+
+SAME = (Verdict.BYTES, Verdict.VALUES, Verdict.TOLERANCE)
+NO_ANSWER = (Verdict.UNKNOWN, Verdict.NOT_COMPARABLE)
+
+
+@dataclass(frozen=True)
+class Row:
+    """The verdict on an output; `detail` says what it rests on."""
+
+    stage: str
+    output: str
+    verdict: Verdict
+    detail: str = ""
+
+
+@dataclass
+class Facts:
+    """All that the verdicts rest on.
+
+    Attributes:
+        here: the records of this machine.
+        there: those of the other one.
+        inputs: how the own inputs of each stage differ.
+        values: the comparison of the values, by output: a verdict of SAME or DIFFERENT, and its detail.
+        unread: outputs of a format whose values are not compared.
+        missing: why the contents of an output cannot be compared, by output.
+        tests: the result of the tests of each model, as stages.verify.agreement prints it.
+    """
+
+    here: Records
+    there: Records
+    inputs: Mapping[str, Sequence[Difference]] = field(default_factory=dict)
+    values: Mapping[str, tuple[Verdict, str]] = field(default_factory=dict)
+    unread: Collection[str] = ()
+    missing: Mapping[str, str] = field(default_factory=dict)
+    tests: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def sides(self) -> tuple[tuple[str, Records], tuple[str, Records]]:
+        """The records of both sides, with the words for them."""
+        return ("here", self.here), ("there", self.there)
+
+    def hashes(self, stage: str, output: str) -> tuple[str, str]:
+        """Returns the hash of an output here and there; empty where a side has no such output."""
+        return tuple(side.stages[stage].outs.get(output, "") for side in (self.here, self.there))  # type: ignore[return-value]  # of two sides
+
+    def is_same(self, stage: str, output: str) -> bool:
+        """Whether both sides have the same hash of an output."""
+        one, other = self.hashes(stage, output)
+        return bool(one) and one == other
+
+
+def judge(order: Sequence[str], facts: Facts) -> list[Row]:
+    """Returns a row for each output of the stages `order`, each stage after those that it reads from."""
+    rows: dict[str, Row] = {}
+    broken: dict[str, str] = {}  # by stage: why nothing that it made can be compared
+    for stage in order:
+        reason = _incomparable(stage, facts, broken)
+        if reason:
+            broken[stage] = reason
+        outputs = dict.fromkeys([*facts.here.stages[stage].outs, *facts.there.stages[stage].outs])
+        reads = _reads(stage, facts, rows)
+        for output in outputs:
+            rows[output] = Row(stage, output, *_verdict(stage, output, facts, reads, reason))
+    rows |= {row.output: _with_own_predictions(row, rows) for row in rows.values() if row.output.endswith(EXPORTED)}
+    return [_of_the_training(row, rows, facts) for row in rows.values()]
+
+
+def _incomparable(stage: str, facts: Facts, broken: Mapping[str, str]) -> str:
+    """Returns why results of a stage cannot be compared: its inputs, or those of a stage before it, differ."""
+    differing = [item for item in facts.inputs.get(stage, ()) if not item.is_draw]
+    if differing:
+        return "its inputs differ: " + ", ".join(f"{item.kind} {item.name}" for item in differing[:3])
+    for name, side in facts.sides:
+        if links := broken_links(side, stage):
+            return f"{name}, it read another {links[0]} than the one that dvc.lock has now"
+    makers = [*facts.here.makers_before(stage), *facts.there.makers_before(stage)]
+    return next((f"made from results of {maker}, which cannot be compared" for maker in makers if maker in broken), "")
+
+
+def _reads(stage: str, facts: Facts, rows: Mapping[str, Row]) -> list[Row]:
+    """Returns the rows of outputs that a stage reads and whose bytes differ, the worst first."""
+    outs = dict.fromkeys(out for outs in facts.here.upstream(stage).values() for out in outs)
+    found = [rows[out] for out in outs if out in rows and rows[out].verdict is not Verdict.BYTES]
+    return sorted(found, key=lambda row: -list(Verdict).index(row.verdict))
+
+
+def _verdict(stage: str, output: str, facts: Facts, reads: Sequence[Row], reason: str) -> tuple[Verdict, str]:
+    if facts.is_same(stage, output):
+        return Verdict.BYTES, ""
+    if reason:
+        return Verdict.NOT_COMPARABLE, reason
+    values = facts.values.get(output)
+    if values is not None and values[0] in SAME:
+        return values
+    model = _model(output)
+    tested = facts.tests.get(model) if model else None
+    if output not in facts.unread:  # a page can show what the values do not have, such as the name of a device
+        reads = [row for row in reads if row.verdict not in SAME]
+    data = [row for row in reads if not MODEL.fullmatch(row.output)]
+    if tested is not None and all(row.verdict in (*SAME, Verdict.STATISTICS) for row in data):
+        return Verdict(tested["verdict"]), str(tested["sentence"])
+    if reads:
+        return Verdict.FOLLOWS, f"made from {reads[0].output}, which is {reads[0].verdict}"
+    if output in facts.missing:
+        return Verdict.UNKNOWN, f"only the hashes are known: {facts.missing[output]}"
+    draws = [item for item in facts.inputs.get(stage, ()) if item.is_draw]
+    if draws:
+        return Verdict.FOLLOWS, f"made with another {draws[0].name}"
+    return Verdict.DIFFERENT, values[1] if values else "the values were not compared"
+
+
+def _model(output: str) -> str:
+    """Returns the model of which an output is the weights or the evaluation; empty for other outputs."""
+    found = MODEL.fullmatch(output) or EVALUATION.fullmatch(output)
+    return found[1] if found else ""
+
+
+def _with_own_predictions(row: Row, rows: Mapping[str, Row]) -> Row:
+    """Returns the row of an exported model; predictions with the same bytes cannot be those of other weights."""
+    predictions = rows.get(f"evaluation/{_model(row.output)}/predictions.parquet")
+    if row.verdict is Verdict.STATISTICS and predictions is not None and predictions.verdict is Verdict.BYTES:
+        detail = f"the predictions are the same bytes, so they are not those of other weights; {row.detail}"
+        return replace(row, verdict=Verdict.DIFFERENT, detail=detail)
+    return row
+
+
+def _of_the_training(row: Row, rows: Mapping[str, Row], facts: Facts) -> Row:
+    """Returns the row of an output of a training, which the verdict on its exported model decides too."""
+    model = rows.get(row.output.rpartition("/")[0] + EXPORTED)
+    if model is None or row is model or model.stage != row.stage or row.verdict in (*SAME, *NO_ANSWER):
+        return row
+    if model.verdict in SAME:
+        detail = f"model.onnx is {model.verdict}, and this is not: {facts.values.get(row.output, ('', ''))[1]}"
+        return replace(row, verdict=Verdict.DIFFERENT, detail=detail)
+    if MODEL.fullmatch(row.output):
+        return replace(row, verdict=model.verdict, detail=model.detail)
+    return replace(row, verdict=Verdict.FOLLOWS, detail=f"of the training of a model.onnx that is {model.verdict}")
