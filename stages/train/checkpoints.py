@@ -134,7 +134,7 @@ def decode(content: bytes) -> Checkpoint:
             state, best = (_numbered_arrays(arrays, kind) for kind in ("state", "best"))
             history = [Epoch(int(line[0]), *map(float, line[1:])) for line in arrays["history"]]
             fit_s = float(arrays["fit_s"])
-    except (KeyError, TypeError, zipfile.BadZipFile) as error:
+    except (KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"it does not hold a training's state: {error}") from error
     return Checkpoint(history, state, best, fit_s)
 

@@ -7,7 +7,7 @@ import pytest
 
 from flows.engine.planning.change_messages import NEVER_RUN, Change, abbreviate_parameters, describe
 from flows.engine.planning.plan import Decision, Verdict, plan
-from flows.engine.planning.stage_facts import Dependency, Facts, Hashes
+from flows.engine.planning.stage_facts import CosmeticChange, Dependency, Facts, Hashes
 from flows.engine.types import Stage
 
 EDITED = Change("in", "modified")
@@ -113,7 +113,7 @@ def test_many_reasons_are_abbreviated() -> None:
     """Of many upstream stages the nearest one is named, of many changed parameters the first two, with a number."""
     outputs = [Dependency(f"out{number}", (f"s{number}",), "1", "1") for number in range(14)]
     makers = [Facts(Stage(f"s{number}"), own=(EDITED,), recorded={f"out{number}": "1"}) for number in range(14)]
-    for count, names in ((1, "s0"), (2, "s0 and s1"), (14, "s13 and 13 others")):
+    for count, names in ((1, "s0"), (2, "s0 and s1"), (3, "s2 and 2 others"), (14, "s13 and 13 others")):
         reader = Facts(Stage("report"), dependencies=tuple(outputs[:count]))
         assert plan([*makers, reader], EMPTY)[-1].reasons == (f"depends on the outputs of {names}",)
     changes = [Change(f"knob{number}", "value", 1, 2) for number in range(9)]
@@ -170,3 +170,87 @@ def test_upstream_that_is_not_planned() -> None:
     """Outputs of a stage outside of the plan are used as they are in the workspace."""
     assert verdicts([second(present="a2")], EMPTY) == "run"
     assert verdicts([second()], EMPTY) == "unchanged"
+
+
+def test_what_is_work() -> None:
+    """All verdicts but `unchanged` are work, and an unchanged stage with reasons too: its record has to be written."""
+    assert not Decision("a", Verdict.UNCHANGED).is_work
+    assert Decision("a", Verdict.UNCHANGED, ("comments only in a.py",)).is_work
+    assert all(Decision("a", verdict).is_work for verdict in Verdict if verdict is not Verdict.UNCHANGED)
+
+
+def test_fixed_outputs() -> None:
+    """A stage that always gives the same outputs leaves its readers as they are when it runs, if all are recorded."""
+    assert _with_fixed(["a"], recorded={"a": "a1"}) == ["run", "unchanged"]
+    assert _with_fixed([], recorded={"a": "a1"}) == ["run", "may run"]
+    assert _with_fixed(["b"], recorded={"a": "a1"}) == ["run", "may run"]
+    assert _with_fixed(["a"], recorded={"a": "a1"}, outputs=("a", "more")) == ["run", "may run"]
+    assert _with_fixed(["a"], recorded={"a": "a1"}, cache=A2) == [
+        "restore",
+        "run",
+    ]  # to other outputs
+
+
+def _with_fixed(
+    fixed: list[str], recorded: Hashes, outputs: tuple[str, ...] = ("a",), cache: FakeCache = EMPTY
+) -> list[str]:
+    made = Facts(Stage("a", outputs=outputs), own=(EDITED,), recorded=recorded)
+    return [decision.verdict for decision in plan([made, second()], cache, fixed=fixed)]
+
+
+def test_only_force_is_called_force() -> None:
+    """A stage that always runs says so, and not that somebody has forced it."""
+    assert plan([first(always=True)], EMPTY)[0].reasons == ("always runs",)
+
+
+def test_comments_and_more() -> None:
+    """A stage with changed comments and a changed parameter is restored from a result of either version of its code."""
+    comments = CosmeticChange("a.py", ("a.py",), "old", "new")
+    code = Dependency("in", ("source",), "in1", "in1")
+    stage = Facts(Stage("a"), own=(Change("a.py", "comments only"), FASTER), dependencies=(code,),
+                  recorded={"a": "a1"}, cosmetic=(comments,))  # fmt: skip
+    now, before = FakeCache({("a", "in=in1"): {"a": "a2"}}), FakeCache({("a", "a.py=old,in=in1"): {"a": "a3"}})
+    assert plan([stage], now)[0] == Decision("a", Verdict.RESTORE, ("speed 1 → 2",), {"a": "a2"})
+    assert plan([stage], before)[0] == Decision("a", Verdict.RESTORE, ("speed 1 → 2",), {"a": "a3"})
+    assert plan([stage], EMPTY)[0] == Decision("a", Verdict.RUN, ("speed 1 → 2",))
+
+
+def test_comments_alone() -> None:
+    """A stage with changed comments alone is unchanged, and its new record is work."""
+    stage = Facts(Stage("a"), own=(Change("a.py", "comments only"),), recorded={"a": "a1"})
+    decision = plan([stage], EMPTY)[0]
+    assert (decision.verdict, decision.reasons) == (Verdict.UNCHANGED, ("comments only in a.py",))
+    assert decision.is_work
+
+
+def test_import_with_another_source() -> None:
+    """An import whose source has changed is imported again: what comes of it is not known before."""
+    renewed = Facts(Stage("in.dvc"), own=(Change("source", "modified"),), recorded={"in": "i1"}, present={"in": "i1"},
+                    tracked=True, renewed=True)  # fmt: skip
+    reader = Facts(Stage("a"), dependencies=(Dependency("in", ("in.dvc",), "i1", "i1"),), recorded={"a": "a1"})
+    assert verdicts([renewed, reader], EMPTY) == "record, may run"
+
+
+@pytest.mark.parametrize(
+    ("own", "present", "verdict"),
+    [
+        ((), {"one": "1"}, "restore"),
+        ((), {"one": "1", "two": "2"}, "record"),  # DVC's cache lacks them alone
+        ((), {"one": "changed"}, "record"),
+        ((FASTER,), {"one": "1"}, "record"),
+        ((), {}, "restore"),
+        ((FASTER,), {}, "record"),
+        ((FASTER,), {"one": "1", "two": "2"}, "record"),
+        ((), {"one": "changed", "two": "2"}, "record"),
+    ],
+)
+def test_tracked_data_of_which_some_is_missing(
+    own: tuple[Change, ...], present: Mapping[str, str], verdict: str
+) -> None:
+    """Missing data are restored only if nothing else was edited: an edit by hand is recorded, and never overwritten."""
+    data = Facts(
+        Stage("pair", outputs=("one", "two")), own=own, outputs=MISSING, recorded={"one": "1", "two": "2"},
+        present=present, tracked=True,
+    )  # fmt: skip
+    cache = FakeCache({("pair", ""): {"one": "1", "two": "2"}})
+    assert verdicts([data], cache) == verdict

@@ -123,6 +123,18 @@ def test_memory() -> None:
     assert startable(state) == ["c"]
 
 
+def test_a_stage_of_a_pool_takes_nothing_here() -> None:
+    """A stage that runs on another machine holds no slot, no memory and no GPU of this one, whatever it asks for."""
+    stages, elsewhere = [Stage(name) for name in "abc"], StagePolicy(pool="gpu", slots=2, memory=9, gpus=1)
+    state = Scheduler(stages, {"a": elsewhere, "b": elsewhere, "c": StagePolicy(slots=2, memory=9, gpus=1)}, 2, [0], 9)
+    assert started(state) == [
+        (stages[0], Allocation(0, ())), (stages[1], Allocation(0, ())), (stages[2], Allocation(2, (0,), 9)),
+    ]  # fmt: skip
+    for name in "abc":
+        state.finish(name)
+    assert state.running == ()
+
+
 def test_mutex() -> None:
     """Stages that share a name of a mutex run one after another, here and in a pool; others do not wait for them."""
     stages = [Stage(name) for name in "abcd"]

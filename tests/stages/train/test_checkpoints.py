@@ -1,6 +1,5 @@
 """Checkpoints: an interrupted training resumes with the same results, and reads only its own checkpoint."""
 
-import os
 import random
 import signal
 import subprocess
@@ -12,8 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stages.base.errors import OutputError
-from stages.train.checkpoints import Checkpoint, CheckpointFile, checkpoint_key, decode, encode, remove_old
+from stages.train.checkpoints import Checkpoint, CheckpointFile
 from stages.train.progress import Epoch
 from tests.support.learning import Folders, make_model, settings, write_params
 from tests.support.root import ROOT
@@ -26,12 +24,6 @@ from stages.train import fit, networks, training_model  # noqa: E402  (import Ke
 # Keras reads TensorFlow's variables with np.array(), which NumPy 2 warns about.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 
-SAVED = Checkpoint(
-    [Epoch(1, 0.1, 0.2, 0.3, 1 / 3)],
-    [np.arange(6, dtype=np.float32).reshape(2, 3), np.array(7, np.int64), np.array([1, 2**32 - 1], np.uint32)],
-    [np.ones(3, np.float32)],
-    12.5,
-)
 RANDOM: dict[str, Any] = {  # every option that draws random numbers or has state
     "dropout": 0.3,
     "augmentation": {"rotation": 10, "zoom": 0.1, "shift": 0.1, "elastic": 0.05},
@@ -39,11 +31,6 @@ RANDOM: dict[str, Any] = {  # every option that draws random numbers or has stat
     "optimizer": {"name": "adam", "learning_rate": 0.01, "schedule": {"name": "one_cycle"}},
     "epochs": 6,
 }
-
-
-def equal(one: Checkpoint, other: Checkpoint) -> bool:
-    """Returns whether two checkpoints are equal to the bit."""
-    return encode(one) == encode(other)
 
 
 class Interrupted(Exception):
@@ -73,64 +60,6 @@ def learn(folders: Folders, checkpoint_file: CheckpointFile | None, **changes: A
     fit.compile_network(trained, model, len(data.train.labels))
     history = fit.fit(trained, data, "tried", model, checkpoint_file).history
     return network.get_weights(), history
-
-
-def test_saved_checkpoint_is_loaded(tmp_path: Path) -> None:
-    """A loaded checkpoint has every array with its type and shape, and the history to the last digit."""
-    checkpoint_file = CheckpointFile(tmp_path / "new", "tried", checkpoint_key({"a": 1}))
-    assert checkpoint_file.load() is None
-    checkpoint_file.save(SAVED)
-    loaded = checkpoint_file.load()
-    assert loaded is not None
-    assert equal(loaded, SAVED)
-    assert [array.dtype for array in loaded.state] == [array.dtype for array in SAVED.state]
-    assert [path.name for path in (tmp_path / "new").iterdir()] == [checkpoint_file.path.name]
-    checkpoint_file.remove()
-    assert list((tmp_path / "new").iterdir()) == []
-
-
-@pytest.mark.parametrize("position", [0, 70, -1])
-def test_damaged_file_is_renamed(tmp_path: Path, capsys: pytest.CaptureFixture[str], position: int) -> None:
-    """A file with one changed byte, at any position, is renamed with a warning, and not used."""
-    checkpoint_file = CheckpointFile(tmp_path, "tried", checkpoint_key({}))
-    checkpoint_file.save(SAVED)
-    content = bytearray(checkpoint_file.path.read_bytes())
-    content[position] ^= 1
-    checkpoint_file.path.write_bytes(content)
-    assert checkpoint_file.load() is None
-    assert "warning: the checkpoint" in capsys.readouterr().err
-    assert [path.suffix for path in tmp_path.iterdir()] == [".damaged"]
-
-
-def test_truncated_file_is_refused() -> None:
-    """The first half of a file is not a checkpoint."""
-    content = encode(SAVED)
-    with pytest.raises(ValueError, match="checksum"):
-        decode(content[: len(content) // 2])
-
-
-def test_another_key_is_another_training(tmp_path: Path) -> None:
-    """A checkpoint with another key is not loaded."""
-    CheckpointFile(tmp_path, "tried", checkpoint_key({"epochs": 3})).save(SAVED)
-    assert CheckpointFile(tmp_path, "tried", checkpoint_key({"epochs": 4})).load() is None
-
-
-def test_file_in_place_of_the_folder(tmp_path: Path) -> None:
-    """A file in place of the folder is reported in one sentence."""
-    (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="cannot write"):
-        CheckpointFile(tmp_path / "file", "tried", "0" * 64).save(SAVED)
-
-
-def test_old_checkpoints_are_removed(tmp_path: Path) -> None:
-    """Checkpoints older than two weeks are removed, younger ones stay."""
-    old, new = CheckpointFile(tmp_path, "old", "0" * 64), CheckpointFile(tmp_path, "new", "0" * 64)
-    for checkpoint_file in (old, new):
-        checkpoint_file.save(SAVED)
-    long_ago = time.time() - 15 * 24 * 60 * 60
-    os.utime(old.path, (long_ago, long_ago))
-    remove_old(tmp_path)
-    assert list(tmp_path.iterdir()) == [new.path]
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,11 @@ import onnxruntime
 import pytest
 from scipy.spatial import distance
 
-from stages.model.doubt import LEVELS, METADATA, UNLIKENESS, Doubt
+from stages.model.doubt import METADATA, UNLIKENESS, Doubt
 from stages.samples.prepared import Part, raw_pixels
 from stages.train import networks
 from stages.train.doubt.calibration import class_logits, fit_temperature, two_logits
 from stages.train.doubt.measurement import MeasuredDoubt, measure_doubt
-from stages.train.doubt.thresholds import choose_thresholds
 from stages.train.doubt.unlikeness import RIDGE, fit_unlikeness
 from stages.train.export import model_files, onnx_subprocess
 from stages.train.training import train
@@ -106,34 +105,6 @@ def test_no_measure_where_there_is_none(features: Any) -> None:
     """Equal features, too many of them, or a single class give no measure, and no error."""
     assert fit_unlikeness(features, np.zeros((8, 2)), np.arange(8) % 2) is None
     assert fit_unlikeness(np.random.default_rng(0).normal(size=(8, 3)), np.zeros((8, 2)), np.zeros(8, int)) is None
-
-
-@pytest.mark.parametrize("samples", [1, 7, 100, 3000])
-@pytest.mark.parametrize("with_unlikeness", [True, False])
-def test_thresholds_keep_the_stated_share(samples: int, with_unlikeness: bool) -> None:
-    """At each level, at most the share 1 - level is left out, and hardly less where the samples allow it."""
-    random = np.random.default_rng(samples)
-    probability, unlikeness = random.random(samples), random.normal(size=samples)
-    doubt = choose_thresholds(1.0, probability, unlikeness if with_unlikeness else None)
-    assert doubt.levels == LEVELS
-    for level in (0.5, 0.9, 0.99, 0.992, 1.0):
-        thresholds = doubt.thresholds(level)
-        assert thresholds is not None
-        out = probability < thresholds.probability
-        if with_unlikeness:
-            assert thresholds.unlikeness is not None
-            out |= unlikeness > thresholds.unlikeness
-        assert (1 - level) * samples - 6 <= out.sum() <= (1 - level) * samples + 1e-6
-
-
-def test_a_share_between_two_levels_keeps_more() -> None:
-    """A share without thresholds of its own gets those of the next larger one; no validation images, no thresholds."""
-    doubt = choose_thresholds(1.0, np.linspace(0, 1, 1000), None)
-    assert doubt.thresholds(0.9872) == doubt.thresholds(0.99)
-    assert doubt.thresholds(0.9872) != doubt.thresholds(0.98)
-    assert choose_thresholds(1.0, np.zeros(0), None).thresholds(0.99) is None
-    assert Doubt.from_metadata({METADATA: doubt.to_json()}) == doubt
-    assert Doubt.from_metadata({}) is None
 
 
 @pytest.mark.parametrize(

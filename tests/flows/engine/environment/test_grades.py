@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from flows.core.errors import PolicyInvalid
-from flows.engine.environment.grades import differences, is_different
+from flows.engine.environment.grades import checked_settings, differences, is_different
 from flows.engine.environment.present import present_version, processor_class
 from flows.engine.policy import Policies, load_policies
 from tests.conftest import Toy
@@ -24,7 +24,10 @@ from tests.conftest import Toy
         ("major", "2.21.0", "2.22.0", False),
         ("major", "2.21.0", "3.0", True),
         ("major", "1.9", "not installed", True),
+        ("minor", "2.21.0.1", "2.21.3.1", False),
+        ("major", "2.21", "2.22", False),
         ("report", "2.21.0", "2.21.1", True),
+        ("report", "2.21.0", "2.21.0", False),
         ("exact", "AMD x86_64 with AVX2", "AMD x86_64 with AVX2, BF16", True),
     ],
 )
@@ -46,6 +49,30 @@ def test_policies() -> None:
         "rerun": [("python", "rerun"), ("processor", "report")],
         "ignore": [],
     }
+
+
+def test_only_what_is_known_and_differs() -> None:
+    """Equal versions, a name without a record and one without a present version are no difference."""
+    settings = {"python": "exact", "numpy": "exact", "keras": "report", "jax": "exact"}
+    recorded, present = (
+        {"python": "3.11.1", "numpy": "2.1", "keras": "3"},
+        {"python": "3.11.1", "keras": "3", "jax": "1"},
+    )
+    assert differences(settings, recorded, present) == []
+
+
+def test_settings() -> None:
+    """A missing section has no grades; a name is a text, and the reason about processors stands for them alone."""
+    assert checked_settings(None) == ()
+    assert checked_settings({"python": "minor", "processor": "exact"}) == (("python", "minor"), ("processor", "exact"))
+    for content, end in (
+        ({"": "minor"}, "name of a package"),
+        ({"numpy": "nonsense"}, "exact, minor, major, report"),
+        ({"processor": "nonsense"}, "exact, report"),
+        ({"processor": "minor"}, "exact, report, since a processor has no version"),
+    ):
+        with pytest.raises(ValueError, match=f"{end}$"):
+            checked_settings(content)
 
 
 def test_present_versions() -> None:

@@ -1,0 +1,85 @@
+"""Which failures of a stage are tried again, how often, and what ends the attempts."""
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from flows.core.errors import Interrupted, StageFailed, StageTimedOut, is_retryable
+from flows.engine.policy import StagePolicy
+from flows.engine.retries import with_retries
+from flows.engine.types import Outcome, Result
+from stages.base.errors import InkflowError
+
+DONE = Result("a", Outcome.RAN)
+BUSY = StageFailed("a", 75, ["error: busy"])
+
+
+def attempts(*ends: BaseException | Result) -> Callable[[], Result]:
+    """Returns an attempt that ends with each of `ends` in turn."""
+    rest = iter(ends)
+
+    def attempt() -> Result:
+        end = next(rest)
+        if isinstance(end, Result):
+            return end
+        raise end
+
+    return attempt
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (StageFailed("a", 69, []), True),
+        (StageFailed("a", 75, []), True),
+        (StageFailed("a", 1, []), False),
+        (StageFailed("a", 2, []), False),
+        (StageFailed("a", -9, []), False),
+        (StageTimedOut("a", 1), True),
+        (Interrupted("a"), False),
+        (InkflowError("a"), False),
+        (None, False),
+    ],
+)
+def test_what_may_pass(error: BaseException | None, expected: bool) -> None:
+    """A source that is not there and a time limit may pass; a mistake, a kill and an interrupt do not."""
+    assert is_retryable(error) is expected
+
+
+@pytest.mark.parametrize(
+    ("retries", "ends", "outcome", "waits"),
+    [
+        (0, [BUSY], BUSY, []),
+        (1, [DONE], DONE, []),
+        (1, [BUSY, DONE], DONE, [1]),
+        (2, [BUSY, BUSY, DONE], DONE, [2, 1]),
+        (2, [BUSY, BUSY, BUSY], BUSY, [2, 1]),
+        (2, [StageFailed("a", 1, ["wrong"])], None, []),
+        (3, [BUSY, StageFailed("a", 1, ["wrong"])], None, [3]),
+    ],
+)
+def test_attempts(
+    retries: int, ends: list[BaseException | Result], outcome: Result | InkflowError | None, waits: list[int]
+) -> None:
+    """A stage is tried until it succeeds, fails for good or has no retry left; each wait says how many are left."""
+    messages: list[str] = []
+    policy = StagePolicy(retries=retries)
+    found = with_retries("a", policy, attempts(*ends), lambda _, text: messages.append(text), threading.Event())
+    assert found is (ends[-1] if outcome is None else outcome)
+    assert messages == [f"failed: {BUSY}; next attempt in 0 s, {left} more attempts" for left in waits]
+
+
+def test_an_interrupt_ends_the_wait() -> None:
+    """A run that is stopped does not wait for the next attempt."""
+    stop = threading.Event()
+    policy = StagePolicy(retries=5, retry_delay_s=3600)
+    found = with_retries("a", policy, attempts(BUSY), lambda *_: stop.set(), stop)
+    assert isinstance(found, Interrupted)
+
+
+def test_a_mistake_of_the_engine_is_a_failure_of_the_stage() -> None:
+    """Any other exception is reported with its cause, and not tried again: the run does not wait for ever."""
+    found = with_retries("a", StagePolicy(retries=2), attempts(KeyError("x")), lambda *_: None, threading.Event())
+    assert isinstance(found, InkflowError) and "a: internal error of the engine: KeyError('x')" in str(found)
+    assert isinstance(found.__cause__, KeyError)
