@@ -110,6 +110,7 @@ def needed_modules(stage: str) -> set[str]:
     return {module for module in modules | packages if has_code(module)}
 
 
+@cache
 def has_code(module: str) -> bool:
     """Whether the file holds more than a docstring."""
     return len(ast.parse((ROOT / module_path(module)).read_text(encoding="utf-8")).body) > 1

@@ -47,6 +47,7 @@ def test_use_engine(diamond: Toy, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.farm
 def test_train_by_parameters_and_classify(project: Copy, tmp_path: Path) -> None:
     """One example trains two values and keeps the better one; another classifies with its exported model alone."""
     first = run("train_by_parameters.py", "dense", "epochs", "1", "3", folder=project.folder).stdout

@@ -33,7 +33,14 @@ PICTURE_WORDS = re.compile(r"image|pixel|picture", re.IGNORECASE)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("code", "params"), EXAMPLES, ids=["vectors", "time_series", "texts"])
+@pytest.mark.parametrize(
+    ("code", "params"),
+    [pytest.param(*EXAMPLES[0], id="vectors")]
+    + [
+        pytest.param(*example, id=name, marks=pytest.mark.farm)
+        for name, example in zip(("time_series", "texts"), EXAMPLES[1:], strict=True)
+    ],
+)
 def test_examples_of_the_page(
     code: str,
     params: str,

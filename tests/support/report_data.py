@@ -111,16 +111,15 @@ def preparation(dataset: str, arrays: Arrays, train: int, validation: int) -> di
 
 
 Part = tuple[NDArray[Any], NDArray[Any]]
+_learned: dict[tuple[Any, ...], tuple[MLPClassifier, list[dict[str, float]]]] = {}  # the same ones for many modules
 
 
 def train_network(folder: Path, layers: Sequence[int], epochs: int, train: Part, validation: Part) -> MLPClassifier:
-    """Trains a perceptron epoch by epoch, and writes the files of the stage `train`."""
-    network = MLPClassifier(layers, batch_size=32, random_state=0)
-    rows = []
-    for epoch in range(1, epochs + 1):
-        network.partial_fit(*train, classes=range(10))
-        scores = {**score(network, train, ""), **score(network, validation, "val_")}
-        rows.append({"epoch": epoch, **scores})
+    """Trains a perceptron, and writes the files of the stage `train`."""
+    key = (tuple(layers), epochs, *(part.tobytes() for part in (*train, *validation)))
+    if key not in _learned:
+        _learned[key] = learn(layers, epochs, train, validation)
+    network, rows = _learned[key]
     folder.mkdir(parents=True)
     for name in ("model.keras", "model.onnx"):
         (folder / name).write_bytes(b"".join(part.tobytes() for part in network.coefs_))
@@ -143,6 +142,18 @@ def train_network(folder: Path, layers: Sequence[int], epochs: int, train: Part,
         },
     )
     return network
+
+
+def learn(
+    layers: Sequence[int], epochs: int, train: Part, validation: Part
+) -> tuple[MLPClassifier, list[dict[str, float]]]:
+    """Returns a perceptron that was trained epoch by epoch, and the rows of its history."""
+    network, rows = MLPClassifier(layers, batch_size=32, random_state=0), []
+    for epoch in range(1, epochs + 1):
+        network.partial_fit(*train, classes=range(10))
+        scores = {**score(network, train, ""), **score(network, validation, "val_")}
+        rows.append({"epoch": epoch, **scores})
+    return network, rows
 
 
 def evaluate_network(folder: Path, network: MLPClassifier, arrays: Arrays) -> None:

@@ -21,6 +21,7 @@ from tests.flows.engine.helpers import (
 )
 
 Edit = Callable[[Path], None]
+EDITED = ("matrix", "uncached", "shared folder", "made parameters")  # the others are edited in `make test-farm`
 
 
 def speed_up(folder: Path) -> None:
@@ -90,6 +91,11 @@ def test_same_as_dvc_repro(graph: Toy) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    "graph",
+    [pytest.param(name, marks=() if name in EDITED else pytest.mark.farm) for name in GRAPHS],
+    indirect=True,
+)
 def test_same_as_dvc_repro_after_edits(graph: Toy) -> None:
     """After each kind of edit the run follows the plan, the status is clean, and dvc.lock is that of `dvc repro`."""
     copy = twin(graph.folder)

@@ -23,7 +23,7 @@ from flows.engine.types import Outcome
 from tests.conftest import Toy
 from tests.flows.engine.helpers import delete_cache, dvc, dvc_repro, locks, outcomes, run_as_planned, status, twin
 
-EXAMPLES = int(os.environ.get("INKFLOW_EXAMPLES", "2"))
+EXAMPLES = int(os.environ.get("INKFLOW_EXAMPLES", "1"))
 FARM_EXAMPLES = 200
 KINDS = ("file", "file", "folder", "uncached", "metric", "shared", "persist", "params")
 LONG = "层" * 60  # 180 bytes, 540 when quoted

@@ -215,7 +215,9 @@ def test_verdicts_are_visible_on_a_phone(browser: Browser, finished: Run, tmp_pa
             assert box is not None and box["x"] + box["width"] <= PHONE["width"]
 
 
-@pytest.mark.parametrize("phone", [False, True], ids=["desk", "phone"])
+@pytest.mark.parametrize(
+    "phone", [pytest.param(False, id="desk", marks=pytest.mark.farm), pytest.param(True, id="phone")]
+)
 def test_texts_of_a_curve_do_not_overlap(browser: Browser, tmp_path: Path, phone: bool) -> None:
     """The mark of the best epoch does not overlap the title or another text, for every best epoch."""
     run = shaped_run(tmp_path, 12, 3)

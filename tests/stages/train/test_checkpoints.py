@@ -63,7 +63,13 @@ def learn(folders: Folders, checkpoint_file: CheckpointFile | None, **changes: A
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"keep": "best"}, {"early_stopping": {"patience": 1}, "keep": "best", "epochs": 9}], ids=str
+    "changes",
+    [
+        {},
+        pytest.param({"keep": "best"}, marks=pytest.mark.farm),
+        {"early_stopping": {"patience": 1}, "keep": "best", "epochs": 9},
+    ],
+    ids=str,
 )
 @pytest.mark.parametrize("epochs", [1, pytest.param(4, marks=pytest.mark.farm)])
 def test_resumed_training_is_the_same_to_the_bit(

@@ -19,13 +19,15 @@ keras = pytest.importorskip("keras")  # after tests.support.learning, which load
 from stages.train import fit, losses, networks, optimizers, training_model  # noqa: E402  (import Keras)
 from stages.train.augmentation import distortion  # noqa: E402  (imports Keras)
 
+SCHEDULES = get_args(ScheduleName)  # each optimizer has one of them in turn, and all of them in `make test-farm`
 RATES = {"sgd": 0.1, "rmsprop": 0.005, "adagrad": 0.1}  # of the others 0.01
-COMBINATIONS = [
-    (task, loss, output)
+COMBINATIONS = [  # each task has all its losses, with one output in turn, and with all of them in `make test-farm`
+    pytest.param(task, loss, output, marks=() if number % len(fit.outputs) == place else pytest.mark.farm)
     for task, fits in COMPATIBLE_LOSSES.items()
-    for loss, fit in fits.items()
-    for output in fit.outputs
+    for number, (loss, fit) in enumerate(fits.items())
+    for place, output in enumerate(fit.outputs)
 ]
+AFFINE = {"rotation": 10.0, "zoom": 0.1, "shift": 0.1}
 TASK_OPTIONS: dict[str, dict[str, Any]] = {
     "multiclass": {},
     "two_class": {"positive": [1, 3]},
@@ -59,9 +61,9 @@ def falls(history: list[Epoch]) -> bool:
 @pytest.mark.parametrize(
     ("name", "schedule"),
     [
-        pytest.param(name, schedule, marks=() if name == "adam" or schedule == "constant" else pytest.mark.farm)
-        for name in get_args(OptimizerName)
-        for schedule in get_args(ScheduleName)
+        pytest.param(name, schedule, marks=() if number % len(SCHEDULES) == place else pytest.mark.farm)
+        for number, name in enumerate(get_args(OptimizerName))
+        for place, schedule in enumerate(SCHEDULES)
     ],
 )
 def test_every_optimizer_learns_with_every_schedule(folders: Folders, name: str, schedule: str) -> None:
@@ -191,7 +193,14 @@ def test_early_stopping_and_the_best_epoch(folders: Folders) -> None:
     assert network.evaluate(images, labels, verbose=0)[0] == pytest.approx(min(losses_by_epoch), rel=1e-5)
 
 
-@pytest.mark.parametrize("changes", [{"rotation": 10.0, "zoom": 0.1, "shift": 0.1}, {"elastic": 0.05}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        AFFINE | {"elastic": 0.05},
+        pytest.param(AFFINE, marks=pytest.mark.farm),
+        pytest.param({"elastic": 0.05}, marks=pytest.mark.farm),
+    ],
+)
 def test_augmentation_applies_only_to_training(folders: Folders, changes: dict[str, float]) -> None:
     """The exported network has no augmentation layer; equal seeds give equal trainings, which augmentation changes."""
     model = make_model("cnn", augmentation=changes)

@@ -66,20 +66,22 @@ def test_first_gpu_alone_with_growing_memory(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.slow
-def test_keras_loads_quietly_and_without_scikit_learn() -> None:
+@pytest.mark.parametrize("device", ["auto", pytest.param("cpu", marks=pytest.mark.farm)])
+def test_keras_loads_quietly_and_without_scikit_learn(device: str) -> None:
     """Loading Keras prints nothing and does not import scikit-learn, which stays importable.
 
-    The environment variable for the number of threads is removed: the model, whose number is recorded, decides alone.
+    Without a GPU its device is set up quietly too, even if TensorFlow logs warnings and errors. The environment
+    variable for the number of threads is removed: the model, whose number is recorded, decides alone.
     """
     program = (
-        "import sys, os; from stages.train.device import load_keras; load_keras(); "
+        "import sys, os; from stages.train.device import has_nvidia_driver, load_keras, set_up_device; load_keras(); "
         "assert 'keras' in sys.modules and 'sklearn' not in sys.modules; import sklearn; "
-        f"assert '{THREADS}' not in os.environ"
+        f"assert '{THREADS}' not in os.environ; has_nvidia_driver() or set_up_device('{device}')"
     )
+    environment = os.environ | {THREADS: "1"} | ({} if has_nvidia_driver() else {"TF_CPP_MIN_LOG_LEVEL": "1"})
     process = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=ROOT, env=os.environ | {THREADS: "1"}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
     assert (process.returncode, process.stdout, process.stderr) == (0, "", "")
 
 
@@ -120,20 +122,6 @@ def test_messages_of_a_real_gpu_are_not_delayed(nvidia_driver: bool, capfd: pyte
         os.write(2, CUDA_MESSAGES[0])
         during = capfd.readouterr().err
     assert during == (CUDA_MESSAGES[0].decode() if nvidia_driver else "")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("device", ["auto", "cpu"])
-def test_setting_up_the_cpu_prints_nothing(device: str) -> None:
-    """Without a GPU, Keras and its device are set up quietly, even if TensorFlow logs warnings and errors."""
-    if has_nvidia_driver():
-        pytest.skip("this machine has a GPU")
-    program = f"from stages.train.device import load_keras, set_up_device; load_keras(); set_up_device('{device}')"
-    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "1"}
-    process = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-    )
-    assert (process.returncode, process.stdout, process.stderr) == (0, "", "")
 
 
 def test_loading_again_changes_nothing() -> None:

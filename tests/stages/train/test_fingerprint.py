@@ -41,7 +41,7 @@ def train(folder: Path, backend: str = "tensorflow", **changes: Any) -> dict[str
 @pytest.mark.parametrize(
     "changes",
     [
-        {},
+        pytest.param({}, marks=pytest.mark.farm),
         {
             "augmentation": {"rotation": 0.05, "shift": 0.05},
             "test_time_augmentation": {"shift": 0.1},

@@ -53,6 +53,7 @@ def test_history_grows_and_outlives_a_kill(folders: Folders, tmp_path: Path) -> 
         contents = [first_rows(path, process)]
         while process.poll() is None:
             contents.append(path.read_text())
+            time.sleep(0.001)
     final = path.read_text()
     assert process.returncode == 0
     assert len(final.splitlines()) == 31

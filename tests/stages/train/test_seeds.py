@@ -141,6 +141,7 @@ def test_a_seed_with_a_changed_file_or_other_inputs_is_trained(
     assert trained.train(capsys, seeds=SEEDS, dropout=0.1) == list(map(str, SEEDS))
 
 
+@pytest.mark.farm
 def test_the_same_training_again_trains_all_seeds(trained: Project, capsys: pytest.CaptureFixture[str]) -> None:
     """With the same seeds and inputs the stage runs only if it is forced, and then trains all, to the same bytes."""
     before = snapshot(trained.out)
