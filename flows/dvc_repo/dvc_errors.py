@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,6 +65,8 @@ def converted_errors(root: Path | str) -> Iterator[None]:
         yield
     except DvcException as error:
         raise DvcFailed(describe_error(error)) from error
+    except sqlite3.Error as error:
+        raise DvcFailed(database_problem(error)) from error
     except UnicodeEncodeError as error:
         raise DvcFailed(
             f"DVC cannot record {error.object!r}: the name is not UTF-8; rename the file, or list it in .dvcignore"
@@ -76,6 +79,14 @@ def converted_errors(root: Path | str) -> Iterator[None]:
                 f"{_printable(path)} is a link to {target}, which does not exist; remove it, or list it in .dvcignore"
             ) from error
         raise OutputError(_printable(path), error) from error
+
+
+def database_problem(error: sqlite3.Error) -> str:
+    """Return a sentence for an error of the databases in which DVC keeps the hashes of files."""
+    return (
+        f"DVC's databases cannot be used: {error}; free disk space, raise the limits (ulimit), or fix the permissions "
+        "of .dvc/tmp and of DVC's site cache (`dvc config core.site_cache_dir`), then run again"
+    )
 
 
 def _printable(path: Path) -> str:
