@@ -3,6 +3,7 @@
 import argparse
 import errno
 import os
+import stat
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -96,12 +97,22 @@ def _exit_code() -> int:
         _discard_output()
         return EXIT_BROKEN_PIPE
     except OSError as error:
-        if error.errno not in WRITE_ERRORS or error.filename is not None:  # of another file
+        if not _is_of_output(error):
             raise
         _discard_output()
         print(f"error: {OutputError('standard output', error)}", file=sys.stderr)
         return EXIT_FAILED
     return code
+
+
+def _is_of_output(error: OSError) -> bool:
+    """Returns whether standard output could not be written: a file or device, not a pipe, which is never full."""
+    if error.errno not in WRITE_ERRORS or error.filename is not None:
+        return False
+    try:
+        return not stat.S_ISFIFO(os.fstat(sys.stdout.fileno()).st_mode)
+    except (OSError, ValueError):  # it is closed
+        return True
 
 
 def _discard_output() -> None:
@@ -127,6 +138,11 @@ def _redacted_main() -> int:
 
         error.args = (mask(str(error)),)
         raise
+    except OSError as error:
+        if not _is_of_output(error):
+            raise
+        _discard_output()
+        raise OutputError("standard output", error) from error
     except RecursionError as error:  # raised by the parsers of DVC too
         raise InvalidInput(
             "a file of the project is nested too deep to be read: look at dvc.yaml, dvc.lock, params.yaml and "

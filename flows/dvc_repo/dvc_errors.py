@@ -111,8 +111,14 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 def failed_library(error: Exception) -> DvcFailed | None:
     """Return the error for the user of an error of DVC or its libraries that no module has converted; None for others.
 
-    A damaged database of hashes is removed: it is a cache, which DVC fills again.
+    A damaged database of hashes is removed: it is a cache, which DVC fills again. One that the machine does not let
+    DVC read or write stays.
     """
+    if isinstance(error, sqlite3.OperationalError):
+        return DvcFailed(
+            f"DVC's databases cannot be used: {error}; free disk space, raise the limits (ulimit), or fix the "
+            "permissions of .dvc/tmp and of DVC's site cache (`dvc config core.site_cache_dir`), then run again"
+        )
     if not isinstance(error, DiskError | sqlite3.Error):
         return DvcFailed(f"DVC cannot use the project: {describe_error(error)}")
     folder = _database_folder(error)

@@ -22,18 +22,14 @@ from flows.core.errors import PipelineInvalid
 from flows.core.project import merge_conflict
 from flows.dvc_repo.addresses import stages_at
 from flows.dvc_repo.cache_lookup import CacheLookup
-from flows.dvc_repo.change_detection import (
-    StageInspector,
-    active_graph,
-    recorded_hashes,
-)
+from flows.dvc_repo.change_detection import StageInspector, active_graph, output_hashes, recorded_hashes
 from flows.dvc_repo.code.cosmetic_changes import CosmeticChanges
 from flows.dvc_repo.code.recording import Recording, stage_environment
 from flows.dvc_repo.concurrency.file_claims import FileClaims
 from flows.dvc_repo.concurrency.foreign_records import ForeignRecords
 from flows.dvc_repo.concurrency.running_stages import RunningStages
 from flows.dvc_repo.damaged_objects import report_damaged_lists
-from flows.dvc_repo.dvc_errors import describe_error
+from flows.dvc_repo.dvc_errors import converted_errors, describe_error
 from flows.dvc_repo.lineage import lineage_of
 from flows.dvc_repo.lock.lockfile import LockfileWriter, load_graph, repair_rwlock
 from flows.dvc_repo.locking import RepoLock, RepositoryBusy
@@ -46,7 +42,6 @@ from flows.engine.planning.change_messages import Change, describe, without_cosm
 from flows.engine.planning.stage_facts import Facts
 from flows.engine.processes.command_runner import terminate_orphans
 from flows.engine.types import Command, Lineage, Outcome, Result, Scope, Stage
-from stages.base.errors import OutputError
 
 if TYPE_CHECKING:  # it imports pydantic, which a run without changes saves
     from flows.engine.policy import Policies
@@ -79,17 +74,16 @@ class Repository:
                 execution.yaml names does not exist.
         """
         self._foreign = ForeignRecords()
-        try:
-            self._repo = Repo(str(root))
-            verify_downloads(self._repo)
-            report_damaged_lists()
-            repair_rwlock(self._repo)
-            self._graph: nx.DiGraph[DvcStage] = active_graph(load_graph(self._repo))
-        except DvcException as error:
-            problem = merge_conflict(Path(root)) or f"DVC cannot read the pipeline: {describe_error(error)}"
-            raise PipelineInvalid(problem) from error
-        except OSError as error:
-            raise OutputError(error.filename or root, error) from error
+        with converted_errors(root):
+            try:
+                self._repo = Repo(str(root))
+                verify_downloads(self._repo)
+                report_damaged_lists()
+                repair_rwlock(self._repo)
+                self._graph: nx.DiGraph[DvcStage] = active_graph(load_graph(self._repo))
+            except DvcException as error:
+                problem = merge_conflict(Path(root)) or f"DVC cannot read the pipeline: {describe_error(error)}"
+                raise PipelineInvalid(problem) from error
         if only is not None:
             self._graph.remove_nodes_from([stage for stage in self._graph if stage.addressing not in only])
         self.root = Path(self._repo.root_dir)
@@ -106,7 +100,7 @@ class Repository:
         self._claims = FileClaims(self._repo)
         parts = (self._lockfile, self._lock, self._claims, self._recording)
         self._running = RunningStages(self._repo, self._order, *parts)
-        self._restoration = Restoration(self._repo, self.cache, self._lockfile, self._lock, pull=pull)
+        self._restoration = Restoration(self._repo, self.cache, self._lockfile, self._recording, self._lock, pull=pull)
         self._tracked = TrackedData(self._repo, self._lockfile, self._lock, pull=pull)
 
     def close(self) -> None:
@@ -275,8 +269,7 @@ class Repository:
         if facts.cosmetic:
             self._recording.add_run_cache_entry(dvc_stage, facts.cosmetic)
         if not facts.always and self._restoration.restore(dvc_stage):
-            outputs = self._recording.restored(dvc_stage)
-            changes = facts.changes_when_restored(effective, outputs)
+            changes = facts.changes_when_restored(effective, output_hashes(dvc_stage))
             return Result(name, Outcome.RESTORED, tuple(map(describe, changes)))
         return reasons
 

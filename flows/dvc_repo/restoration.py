@@ -11,6 +11,7 @@ from dvc_data.hashfile.hash_info import HashInfo
 
 from flows.dvc_repo.cache_lookup import CacheLookup
 from flows.dvc_repo.change_detection import can_be_cached, output_hashes, path_of, temporary_hashes, value_of
+from flows.dvc_repo.code.recording import Recording
 from flows.dvc_repo.damaged_objects import set_damaged_output_aside
 from flows.dvc_repo.lock.lockfile import LockfileWriter
 from flows.dvc_repo.locking import RepoLock
@@ -23,11 +24,19 @@ class Restoration:
     """Restores outputs under DVC's lock, which the caller holds. Damaged objects of the cache are set aside before."""
 
     def __init__(
-        self, repo: Repo, cache: CacheLookup, lockfile: LockfileWriter, lock: RepoLock, *, pull: bool = False
+        self,
+        repo: Repo,
+        cache: CacheLookup,
+        lockfile: LockfileWriter,
+        recording: Recording,
+        lock: RepoLock,
+        *,
+        pull: bool = False,
     ) -> None:
         self._repo = repo
         self._cache = cache
         self._lockfile = lockfile
+        self._recording = recording
         self._lock = lock
         self._pull = pull
 
@@ -49,6 +58,7 @@ class Restoration:
             return False
         for out in cached:
             out.checkout()
+        self._recording.restored(stage)
         return True
 
     def _restore_cached(self, stage: DvcStage) -> bool:
@@ -68,6 +78,7 @@ class Restoration:
             with self._lockfile.ordered_gitignore(stage):
                 stage.run()
             keep()  # only now: if a file is in use, an error ends the block, and it runs again
+            self._recording.restored(stage)
             self._lockfile.add(stage)
             return True
 

@@ -43,7 +43,9 @@ def backup_outputs(root: Path, stage: str, paths: Sequence[str], running: ExitSt
     discard_backup(root, stage)
     folder = _folder(root, stage)
     existing = [path for path in paths if os.path.lexists(root / path)]
+    hidden = [name for path in paths for name in _temporary_files(root, path)]
     content = {"paths": existing, "outputs": list(paths), "stage": stage, "entry": _lock_entry(root, stage)}
+    content["hidden"] = hidden  # named as temporary files, but here before the stage began: a person's
     folder.mkdir(parents=True)
     with ExitStack() as lock:
         file = lock.enter_context((folder / f".{LIST}").open("w", encoding="utf-8"))
@@ -65,9 +67,13 @@ def restore_outputs(root: Path, stage: str) -> None:
     Removes the temporary files that a killed program of `stages` left beside its outputs.
     """
     folder = _folder(root, stage)
-    for path in _read_list(folder)["outputs"]:
-        _remove_temporary_files(root / path, (folder / LIST).stat().st_mtime_ns)
-    paths = [] if is_outdated(root, stage) else _read_list(folder)["paths"]
+    content = _read_list(folder)
+    for path in content["outputs"] if "hidden" in content else ():
+        for name in _temporary_files(root, path):
+            if name not in content["hidden"]:
+                with suppress(OSError):
+                    remove_path(root / name)
+    paths = [] if is_outdated(root, stage) else content["paths"]
     for path in paths:
         backup = _backup_path(folder, path)
         if os.path.lexists(backup):  # else the run was killed before it moved this output
@@ -130,7 +136,7 @@ def restore_leftover(root: Path, stage: str) -> bool:
         return False
     except FileNotFoundError:  # killed before it moved an output
         with suppress(FileNotFoundError):
-            if time.time() - folder.stat().st_mtime > INCOMPLETE_S:
+            if abs(time.time() - folder.stat().st_mtime) > INCOMPLETE_S:  # the clock may have been set back
                 discard_backup(root, stage)
     return True
 
@@ -178,15 +184,15 @@ def _restore_missing(backup: Path, place: Path) -> None:
             _restore_missing(path, target)
 
 
-def _remove_temporary_files(output: Path, since_ns: int) -> None:
-    """Removes the files that `stages.base.files` writes beside `output`, if they are newer and their process ended."""
-    pattern = f".{glob.escape(output.stem)}-*{glob.escape(output.suffix)}"
-    for path in [output.with_name(f".{output.name}.new"), *output.parent.glob(pattern)]:
-        number = path.name.removeprefix(f".{output.stem}-").removesuffix(output.suffix)
-        is_ours = path.suffix == ".new" or (number.isdecimal() and not psutil.pid_exists(int(number)))
-        with suppress(OSError):
-            if is_ours and path.stat().st_mtime_ns >= since_ns:
-                remove_path(path)
+def _temporary_files(root: Path, path: str) -> list[str]:
+    """Returns the files with names as `stages.base.files` gives them beside an output, if their process has ended."""
+    output = root / path
+    found = [new.name for new in [output.with_name(f".{output.name}.new")] if os.path.lexists(new)]
+    for temporary in output.parent.glob(f".{glob.escape(output.stem)}-*{glob.escape(output.suffix)}"):
+        number = temporary.name.removeprefix(f".{output.stem}-").removesuffix(output.suffix)
+        if number.isdecimal() and not psutil.pid_exists(int(number)):
+            found.append(temporary.name)
+    return [str(Path(path).with_name(name)) for name in found]
 
 
 def _lock_entry(root: Path, stage: str) -> list[str] | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from flows.core.errors import Interrupted, is_retryable
 from flows.engine.policy import StagePolicy
 from flows.engine.types import Result
-from stages.base.errors import InkflowError
+from stages.base.errors import InkflowError, machine_fault
 
 
 def with_retries(
@@ -31,7 +31,7 @@ def with_retries(
         except InkflowError as error:
             outcome = error
         except BaseException as error:  # noqa: BLE001 - otherwise the run would wait for this stage for ever
-            outcome = InkflowError(f"{stage}: internal error of the engine: {error!r}")
+            outcome = InkflowError(f"{stage}: {machine_fault(error) or f'internal error of the engine: {error!r}'}")
             outcome.__cause__ = error
         if not retries_left or not is_retryable(outcome):
             break

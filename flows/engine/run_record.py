@@ -19,12 +19,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from flows.core.commit import file_sha256
 from flows.core.errors import GitFailed, Interrupted
 from flows.core.git import head_commit
 from flows.core.notices import note_once
 from flows.core.progress import killed_by
 from flows.core.redaction import mask
+from flows.engine.processes.process_trees import started_s
 from flows.engine.types import Lineage, Outcome, Result, Stage, file_name, split_address
 from stages.base.digests import sealed, unsealed
 from stages.base.errors import InkflowError
@@ -45,7 +48,8 @@ class RunRecord:
         started = time.time()
         stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(started))
         self._path = root / FOLDER / f"{stamp}-{os.getpid()}-{time.monotonic_ns() % 10**6:06d}.jsonl"
-        self._begin: dict[str, Any] | None = {"event": "begin", "at": started, "pid": os.getpid()}
+        process = {"pid": os.getpid(), "process": started_s(os.getpid())}
+        self._begin: dict[str, Any] | None = {"event": "begin", "at": started, **process}
         self._lock = threading.Lock()
         self._stages: Sequence[Stage] = ()
         self._lines: dict[str, deque[str]] = {}
@@ -218,17 +222,14 @@ def _state(begin: dict[str, Any], events: Sequence[dict[str, Any]]) -> str:
         return "killed" if any(event.get("killed") for event in failures) else "failed"
     if any(event["event"] == "end" for event in events):
         return "done"
-    return "running" if _is_alive(begin.get("pid"), float(begin["at"])) else "killed"
+    return "running" if _is_alive(begin) else "killed"
 
 
-def _is_alive(pid: Any, since: float) -> bool:
-    """Returns whether the process that began a record at the time `since` still runs."""
-    import psutil  # late: needed only for records without an end
-
-    try:
-        return bool(psutil.Process(int(pid)).create_time() <= since + 1)
-    except (psutil.Error, TypeError, ValueError):
-        return False
+def _is_alive(begin: dict[str, Any]) -> bool:
+    """Returns whether the process that began a record still runs; `process` tells it from a later one with its id."""
+    with suppress(psutil.Error, TypeError, ValueError, KeyError):
+        return started_s(int(begin["pid"])) == str(begin["process"])
+    return False
 
 
 def _remove_old(folder: Path) -> None:

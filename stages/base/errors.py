@@ -69,6 +69,8 @@ class SourceUnavailable(InkflowError):
 
 
 _SPACE = "free disk space, then run again"
+_MEMORY = "close other programs or raise the limit on memory (ulimit -v), then run again"
+_FILES = "close other programs or raise the limit on open files (ulimit -n), then run again"
 _PERMISSION = "fix the permissions of the folder or choose another path, then run again"
 REMEDIES = {
     errno.ENOSPC: _SPACE,
@@ -82,7 +84,25 @@ REMEDIES = {
     errno.ENOTDIR: "a part of the path is a file: choose another path",
     errno.EEXIST: "a part of the path is a file: choose another path",
     errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ENOMEM: _MEMORY,
+    errno.EAGAIN: "close other programs or raise the limit on processes (ulimit -u), then run again",
+    errno.EMFILE: _FILES,
+    errno.ENFILE: _FILES,
+    errno.EIO: "look at the health of the disk, then run again",
 }
+MACHINE = (  # errors that any line of a program can meet
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOMEM,
+    errno.EAGAIN,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.EIO,
+)
 
 
 class OutputError(InkflowError):
@@ -102,9 +122,29 @@ def exit_with(main: Callable[[], int]) -> int:
     except InkflowError as error:
         print(f"error: {shown_text(str(error))}", file=sys.stderr)
         return error.exit_code
+    except (ImportError, MemoryError, OSError, RuntimeError, SystemError) as error:
+        sentence = machine_fault(error)
+        if sentence is None:
+            raise
+        print(f"error: {shown_text(sentence)}", file=sys.stderr)
+        return EXIT_FAILED
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
+
+
+def machine_fault(error: BaseException) -> str | None:
+    """Returns a sentence for an error that the machine has caused, such as too little memory; None for any other."""
+    if isinstance(error, MemoryError | SystemError):  # Python's own functions lose their error without memory
+        return f"there is not enough memory; {_MEMORY}"
+    if isinstance(error, OSError) and error.errno in MACHINE:
+        path = f"{error.filename}: " if error.filename else ""
+        return f"{path}{error.strerror}; {REMEDIES[error.errno]}"
+    if isinstance(error, ImportError) and "shared object" in str(error):
+        return f"a library cannot be loaded: {error}; raise the limits on memory and files (ulimit), then run again"
+    if isinstance(error, RuntimeError) and "start new thread" in str(error):
+        return f"no thread can be started; {_MEMORY}"
+    return None
 
 
 def end_process(code: int) -> NoReturn:

@@ -3,7 +3,14 @@
 import sys
 
 from stages.base.errors import exit_with
-from stages.prepare.prepare import main
+
+
+def main() -> int:
+    """Runs the stage."""
+    from stages.prepare.prepare import main as run  # late: if a library cannot be loaded, a sentence says so
+
+    return run()
+
 
 if __name__ == "__main__":
     sys.exit(exit_with(main))

@@ -1,6 +1,6 @@
 """Records stages whose code has changed in comments alone: in dvc.lock and in the run cache, without a run."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,18 +76,21 @@ class Recording:
             self._repo.stage_cache.save(stage)
 
     def finished(self, stage: DvcStage) -> None:
-        """Record a stage that has run: in dvc.lock, with its environment; its code is kept for later comparisons."""
-        self._add_to_lock(stage)
+        """Record a stage that has run: in the run cache and dvc.lock; its code is kept for later comparisons.
+
+        Its environment comes first: after a kill, the next run takes a stage in the run cache or dvc.lock as done.
+        """
         if self._environment is not None and self._environment.record(stage.addressing, output_hashes(stage)):
             self._repo.scm_context.track_file(ENVIRONMENT_LOCK)
+        self.save_run(stage)
+        stage.commit()
+        self._add_to_lock(stage)
 
-    def restored(self, stage: DvcStage) -> Mapping[str, str]:
-        """Record the environment of a stage that was restored, keep its code, and return the hashes of its outputs."""
-        self._keep_code(stage)
-        outputs = output_hashes(stage)
-        if self._environment is not None and self._environment.restore(stage.addressing, outputs):
+    def restored(self, stage: DvcStage) -> None:
+        """Record the environment of a stage whose outputs were restored, before dvc.lock has it, and keep its code."""
+        if self._environment is not None and self._environment.restore(stage.addressing, output_hashes(stage)):
             self._repo.scm_context.track_file(ENVIRONMENT_LOCK)
-        return outputs
+        self._keep_code(stage)
 
     def _add_to_lock(self, stage: DvcStage) -> None:
         self._lockfile.add(stage)

@@ -88,8 +88,6 @@ class RunningStages:
             )
         for out in stage.outs:  # else DVC links the output to a damaged object of the same name
             set_damaged_output_aside(out, contents(out), self._lock.log)
-        self._recording.save_run(stage)
-        stage.commit()
         self._recording.finished(stage)
         discard_backup(self._root, name)
         self._running.pop(name).resources.close()

@@ -6,8 +6,10 @@ import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import networkx as nx
+import psutil
 from dvc.exceptions import DvcException
 from dvc.lock import LockError, make_lock
 from dvc.repo import Repo
@@ -23,6 +25,7 @@ from flows.core.errors import NoStages
 from flows.core.notices import note_once
 from flows.dvc_repo.lock.lock_text import EMPTY, LockText
 from stages.base.digests import recorded_outputs
+from stages.base.errors import OutputError
 from stages.base.files import write_json, write_text
 
 
@@ -190,15 +193,41 @@ def _empty_lock_files(repo: Repo) -> list[Path]:
 
 
 def repair_rwlock(repo: Repo) -> None:
-    """Remove DVC's list of files in use if a killed process left it incomplete: DVC would fail on it."""
+    """Remove from DVC's list of files in use what killed processes left; all of it if one left it incomplete.
+
+    DVC fails on an incomplete list. It removes an entry of a dead process only when another one wants to write the
+    file, and takes the file for one in use as soon as another process has the id.
+    """
     path = Path(repo.tmp_dir) / "rwlock"
     if not path.exists():
         return
     hardlink = repo.config["core"].get("hardlink_lock", False)
     with make_lock(f"{path}.lock", tmp_dir=repo.tmp_dir, hardlink_lock=hardlink):
         try:
-            json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(path.read_text(encoding="utf-8"))
+            living = _living_entries(content)
         except (ValueError, RecursionError):
             path.unlink()
-        except FileNotFoundError:
-            return
+        except (FileNotFoundError, LookupError, TypeError, AttributeError):
+            return  # there is none, or DVC does not accept it, and says so
+        else:
+            if living != content:
+                with suppress(OutputError):  # in a project that is read-only
+                    write_text(path, json.dumps(living))
+
+
+def _living_entries(content: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the entries of a list of files in use whose processes live: several for a file that is read."""
+    readers = {path: [info for info in infos if _lives(info)] for path, infos in content.get("read", {}).items()}
+    writers = {path: info for path, info in content.get("write", {}).items() if _lives(info)}
+    living = {"read": {path: infos for path, infos in readers.items() if infos}, "write": writers}
+    return content | {kind: living[kind] for kind in living if kind in content}
+
+
+def _lives(info: dict[str, Any]) -> bool:
+    try:
+        return bool(psutil.Process(int(info["pid"])).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.Error:
+        return True

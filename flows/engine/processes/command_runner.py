@@ -15,7 +15,7 @@ from flows.core.errors import Interrupted, StageFailed, StageTimedOut
 from flows.core.redaction import mask
 from flows.engine.opened_files.record import python_path
 from flows.engine.processes.fork_client import Fork, ForkClient
-from flows.engine.processes.process_trees import GRACE_S, terminate_trees
+from flows.engine.processes.process_trees import GRACE_S, started_s, terminate_trees
 from flows.engine.processes.stage_output import StageOutput
 from flows.engine.types import Command
 
@@ -185,7 +185,7 @@ def die_with_parent(command: Sequence[str]) -> list[str]:
 
 def mark(root: Path) -> str:
     """Returns the value of MARK: `<pid>@<start time>:<project>`; the start time tells processes with one id apart."""
-    return f"{os.getpid()}@{psutil.Process().create_time():.2f}:{root}"
+    return f"{os.getpid()}@{started_s(os.getpid())}:{root}"
 
 
 def _marked_processes() -> Iterator[tuple[int, str, str]]:
@@ -211,7 +211,7 @@ def _is_orphan(engine_mark: str, root: Path) -> bool:
         return False
     pid, _, created = engine.partition("@")
     try:
-        return f"{psutil.Process(int(pid)).create_time():.2f}" != created
+        return started_s(int(pid)) != created
     except (psutil.Error, ValueError):
         return True
 

@@ -1,6 +1,8 @@
-"""Terminates processes together with all processes that they started."""
+"""Terminates processes together with all processes that they started, and tells processes with one id apart."""
 
 import os
+import signal
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -18,10 +20,11 @@ def terminate_trees(pids: list[int]) -> None:
     """
     processes: dict[int, psutil.Process] = {}
     for pid in pids:
-        with suppress(psutil.Error):
-            process = psutil.Process(pid)
-            processes |= {child.pid: child for child in [process, *process.children(recursive=True)]}
-        processes |= {member.pid: member for member in _group_members(pid)}
+        try:
+            processes |= {found.pid: found for found in [*_tree(pid), *_group_members(pid)]}
+        except OSError:  # no file descriptor is left to list processes
+            with suppress(OSError):
+                os.killpg(pid, signal.SIGKILL)
     alive = list(processes.values())
     for send_signal in (psutil.Process.terminate, psutil.Process.kill):
         for process in alive:
@@ -36,6 +39,26 @@ def terminate_all(find: Callable[[], list[int]]) -> None:
         if not (pids := find()):
             break
         terminate_trees(pids)
+
+
+def started_s(pid: int) -> str:
+    """Returns the seconds from the start of the system to that of a process, which no change of the clock affects.
+
+    On other systems than Linux, it is the time of the start.
+
+    Raises:
+        psutil.Error: there is no such process.
+    """
+    created = psutil.Process(pid).create_time()
+    return f"{created - psutil.boot_time() if sys.platform.startswith('linux') else created:.2f}"
+
+
+def _tree(pid: int) -> list[psutil.Process]:
+    """Returns a process and its descendants."""
+    with suppress(psutil.Error):
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    return []
 
 
 def _group_members(pid: int) -> list[psutil.Process]:

@@ -1,10 +1,16 @@
 """`Repository` agrees with DVC: what is unchanged, what is restored, what runs, and what dvc.lock records."""
 
+import json
+import os
+import sqlite3
 import subprocess
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
 from flows.core.errors import DvcFailed, InputsChanged, PipelineInvalid, StageFailed, UnknownStage
+from flows.dvc_repo.dvc_errors import converted_errors
 from flows.dvc_repo.repository import Repository
 from flows.engine.planning.stage_facts import nothing_to_do
 from flows.engine.types import Outcome, Result
@@ -178,3 +184,31 @@ def test_truncated_rwlock(diamond: Toy) -> None:
     diamond.write({".dvc/tmp/rwlock": ""})
     assert repro()["join"].outcome is Outcome.RAN
     assert "up to date" in dvc("status")
+
+
+def test_dead_processes_in_rwlock(diamond: Toy) -> None:
+    """Entries that killed processes left in DVC's `rwlock` are removed; those of living processes stay.
+
+    DVC keeps the entries of dead readers, and the file is in use as soon as another process gets the id.
+    """
+    repro("source")
+    living = {"pid": os.getpid(), "cmd": "living"}
+    with subprocess.Popen(["true"]) as ended:
+        os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)  # it stays in the table of processes
+        dead = [{"pid": pid, "cmd": "dead"} for pid in (2**22 - 1, ended.pid)]
+        content = {"write": {"/w": dead[0], "/x": living}, "read": {"/r": dead, "/s": [dead[0], living]}}
+        diamond.write({".dvc/tmp/rwlock": json.dumps(content)})
+        Repository().close()
+    assert json.loads(diamond.read(".dvc/tmp/rwlock")) == {"write": {"/x": living}, "read": {"/s": [living]}}
+
+
+def test_unusable_database(tmp_path: Path) -> None:
+    """Where DVC's databases cannot be written, one sentence names them."""
+    file = tmp_path / "x.db"
+    sqlite3.connect(file).execute("CREATE TABLE t (x)").connection.close()
+    with (
+        pytest.raises(DvcFailed, match="databases cannot be used: attempt to write a readonly database; free disk"),
+        converted_errors(tmp_path),
+        closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as database,
+    ):
+        database.execute("INSERT INTO t VALUES (1)")

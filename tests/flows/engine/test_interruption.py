@@ -3,6 +3,8 @@
 import json
 import os
 import random
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -94,6 +96,34 @@ def complete_after_kill() -> None:
     """Runs twice after a kill: the first run completes the work, the second one has nothing to do."""
     succeeded(run_engine(jobs=4))
     assert set(outcomes(run_as_planned()).values()) == {Outcome.UNCHANGED}
+
+
+@pytest.mark.usefixtures("no_orphans")
+def test_clock_set_back(toy: Toy) -> None:
+    """If the clock is set back by a day, another run does not take a living run for a dead one, and ends no stage."""
+    toy.write(slow(600))
+    with engine_process(toy.folder) as engine:
+        wait_until(lambda: toy.runs("slow-p") == 1, timeout_s=60)
+        find = "from pathlib import Path; from flows.engine.recovery import recover; recover(Path())"
+        done = with_earlier_start(toy.folder, [sys.executable, "-c", find])
+        assert done.returncode == 0, done.stderr
+        assert stage_processes(toy.folder)
+        assert toy.runs("slow-p") == 1
+        engine.kill()
+    assert with_earlier_start(toy.folder, [sys.executable, "-c", find]).returncode == 0
+    assert stage_processes(toy.folder) == []
+
+
+def with_earlier_start(folder: Path, command: list[str]) -> "subprocess.CompletedProcess[str]":
+    """Runs a command that is told that the system started a day earlier, as after the clock was set back by a day."""
+    start = re.compile(r"^btime (\d+)$", re.MULTILINE)
+    stat = start.sub(lambda match: f"btime {int(match[1]) - 86400}", Path("/proc/stat").read_text())
+    (folder / "stat").write_text(stat)
+    mount = ["unshare", "--mount", "sh", "-c", 'mount --bind stat /proc/stat && exec "$@"', "sh"]
+    if shutil.which("unshare") is None or subprocess.run([*mount, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this user may not mount another /proc/stat")
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run([*mount, *command], env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
 @pytest.mark.server

@@ -148,3 +148,26 @@ def test_timings_that_cannot_be_written(toy: Toy, capsys: pytest.CaptureFixture[
     (toy.folder / ".inkflow/timings.json").mkdir(parents=True)
     succeeded(run_engine())
     assert "the durations of this run are not kept: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("time_ns", [0, 10**18 * 4], ids=["set back", "set forward"])
+def test_temporary_files_while_the_clock_jumps(tmp_path: Path, time_ns: int) -> None:
+    """A killed program's temporary files are removed, and a person's kept, whatever times the files have."""
+    for name in ("model.keras", ".model-4194301.keras"):
+        (tmp_path / name).write_text("of a person")
+    output_backup.backup_outputs(tmp_path, "train", ["model.keras"])
+    for name in (".model-4194302.keras", ".model.keras.new"):
+        (tmp_path / name).write_text("half")
+        os.utime(tmp_path / name, ns=(time_ns, time_ns))
+    os.utime(tmp_path / ".model-4194301.keras", ns=(time_ns, time_ns))
+    output_backup.restore_all(tmp_path)
+    assert {path.name for path in tmp_path.glob("*model*")} == {"model.keras", ".model-4194301.keras"}
+
+
+def test_backup_without_list_from_the_future(tmp_path: Path) -> None:
+    """A backup that a kill left before it had its list is discarded although the clock was set back meanwhile."""
+    folder = tmp_path / output_backup.FOLDER / "train"
+    folder.mkdir(parents=True)
+    os.utime(folder, (4e9, 4e9))
+    output_backup.restore_all(tmp_path)
+    assert not output_backup.has_backups(tmp_path)

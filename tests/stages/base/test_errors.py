@@ -54,3 +54,32 @@ def test_output_above_a_size_limit(tmp_path: Path) -> None:
     )
     assert [path.name for path in tmp_path.iterdir()] == ["x.txt"]
     assert (tmp_path / "x.txt").read_text() == "earlier"
+
+
+@pytest.mark.parametrize(
+    ("statement", "message"),
+    [
+        ("bytearray(1 << 46)", "there is not enough memory; close other programs or raise the limit on memory"),
+        ("[open(os.devnull) for _ in range(99)]", "/dev/null: Too many open files; close other programs or raise the"),
+        ("Path('x').write_bytes(bytes(99_999))", "File too large; raise the limit on the size of files"),
+        ("[Thread(target=time.sleep, args=[9], daemon=True).start() for _ in range(99)]", "no thread can be started;"),
+    ],
+)
+def test_faults_of_the_machine(tmp_path: Path, statement: str, message: str) -> None:
+    """Errors that any line can meet end a program with one sentence and the exit code 1."""
+    code = (
+        "import os, resource, signal, sys, time\nfrom pathlib import Path\nfrom threading import Thread\n"
+        "from stages.base.errors import exit_with\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "limits = {'AS': 1 << 30, 'NOFILE': 50, 'FSIZE': 50_000}\n"
+        "[resource.setrlimit(getattr(resource, f'RLIMIT_{name}'), (value, value)) for name, value in limits.items()]\n"
+        f"sys.exit(exit_with(lambda: {statement}))"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-c", "import threading; threading.stack_size(1 << 26)\n" + code]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr

@@ -17,7 +17,7 @@ from flows.cli.main import main
 from flows.core.errors import PolicyInvalid
 from flows.dvc_repo.repository import Repository
 from flows.engine.policy import load_policies
-from stages.base.errors import InvalidInput
+from stages.base.errors import InkflowError, InvalidInput
 from tests.conftest import Toy
 from tests.flows.engine.helpers import dvc, dvc_repro, status
 
@@ -230,3 +230,15 @@ def test_nothing_named(toy: Toy) -> None:
     assert toy.read("environment.lock") == "{broken"
     assert not (toy.folder / ".dvc/cache/environments").exists()
     dvc("status")
+
+
+def test_kill_before_the_record(project: Project) -> None:
+    """The environment of a stage is known although its run ended between the run cache and dvc.lock."""
+    project.install("2.22.0")
+    project.toy.write({"in": "two\n", ".dvc.lock.new/x": "dvc.lock cannot be written\n"})
+    with pytest.raises(InkflowError, match="Is a directory"):
+        main(["run", "--no-server"])
+    shutil.rmtree(project.toy.folder / ".dvc.lock.new")
+    run()
+    assert {entry["toypkg"] for entry in project.lock().values()} == {"2.22.0"}
+    assert project.runs() == [2, 2]
