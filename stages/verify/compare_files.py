@@ -15,7 +15,9 @@ import io
 import json
 import math
 import sys
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -24,10 +26,19 @@ from typing import Any
 
 import numpy as np
 
-from stages.base.errors import EXIT_DONE
+from stages.base.errors import EXIT_DONE, DataError
+from stages.data.memory import limited_memory
 
 BLOCK = 1 << 20  # elements compared at a time: arrays may be larger than memory
 STRUCTURAL = math.inf  # size of a difference that no tolerance covers
+MAX_UNPACKED = 4_000_000_000  # bytes of the entries of a zip file, and of the arrays of an HDF5 file
+MEMORY_FACTOR = 50  # of the files: columns of equal values are packed well
+MAX_REASON = 200  # characters
+# Raised by the readers of the formats on damaged files; none of them documents all.
+LOAD_ERRORS = (
+    DataError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, OSError, EOFError, RuntimeError,
+    SyntaxError, csv.Error, zipfile.BadZipFile, zlib.error, tokenize.TokenError,
+)  # fmt: skip
 
 
 class Verdict(StrEnum):
@@ -82,10 +93,12 @@ def compare(one: Path, other: Path, tolerance: float) -> Comparison:
         files = f"{one.suffix} files" if one.suffix else "files without a suffix"
         return Comparison(Verdict.DIFFERENT, f"the bytes differ; values of {files} are not compared")
     try:
-        load = LOADERS[one.suffix]
-        largest = max(_differences(load(one), load(other)), key=lambda difference: difference.size, default=None)
-    except (ValueError, KeyError, OSError, EOFError, csv.Error, zipfile.BadZipFile) as error:
-        return Comparison(Verdict.DIFFERENT, f"the bytes differ, and a file cannot be read as {one.suffix}: {error}")
+        load, size = LOADERS[one.suffix], one.stat().st_size + other.stat().st_size
+        with limited_memory(MEMORY_FACTOR * size, "their values"):
+            largest = max(_differences(load(one), load(other)), key=lambda difference: difference.size, default=None)
+    except LOAD_ERRORS as error:
+        reason = " ".join(str(error).split())[:MAX_REASON] or type(error).__name__
+        return Comparison(Verdict.DIFFERENT, f"the bytes differ, and a file cannot be read as {one.suffix}: {reason}")
     if largest is None:
         return Comparison(Verdict.SAME_VALUES)
     within = largest.size <= tolerance
@@ -190,15 +203,30 @@ def _load_npy(path: Path) -> Any:
     return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
+def _check_unpacked(archive: zipfile.ZipFile) -> None:
+    """Checks the sizes in the directory of a zip file: its reader unpacks no more than these.
+
+    Raises:
+        ValueError: they are too large.
+    """
+    if (size := sum(entry.file_size for entry in archive.infolist())) > MAX_UNPACKED:
+        raise ValueError(f"it unpacks to {size:,} bytes, expected at most {MAX_UNPACKED:,}")
+
+
 def _load_npz(path: Path) -> Any:
+    with zipfile.ZipFile(path) as archive:
+        _check_unpacked(archive)
     with np.load(path, allow_pickle=False) as arrays:
         return {name: arrays[name] for name in arrays.files}
 
 
 def _load_parquet(path: Path) -> Any:
-    from pyarrow import parquet  # slow, and only needed for this format, as the imports below
+    from pyarrow import ArrowException, parquet  # slow, and only needed for this format, as the imports below
 
-    frame = parquet.read_table(path).to_pandas()
+    try:
+        frame = parquet.read_table(path).to_pandas()
+    except ArrowException as error:
+        raise ValueError(str(error)) from error
     return {str(name): column.to_numpy() for name, column in frame.items()}
 
 
@@ -209,7 +237,7 @@ def _load_onnx(path: Path) -> Any:
 
     try:
         model = onnx.load(path)
-    except DecodeError as error:
+    except (DecodeError, onnx.checker.ValidationError) as error:  # the latter: weights outside of its folder
         raise ValueError(str(error)) from error
     weights = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     del model.graph.initializer[:]
@@ -234,12 +262,22 @@ def _load_keras(path: Path) -> Any:
     import h5py  # type: ignore[import-untyped]  # comes with Keras
 
     content: dict[str, Any] = {}
+    left = MAX_UNPACKED
+
+    def add(name: str, item: Any) -> None:
+        nonlocal left
+        if not isinstance(item, h5py.Dataset):
+            return
+        left -= item.nbytes
+        if left < 0 or item.external or item.is_virtual:  # it may name any file of this machine
+            raise ValueError(f"its weights {name} are in another file, or take more than {MAX_UNPACKED:,} bytes")
+        content[name] = item[()]
+
     with zipfile.ZipFile(path) as archive:
+        _check_unpacked(archive)
         content["config"] = json.loads(archive.read("config.json"))
         with h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as file:
-            file.visititems(
-                lambda name, item: content.update({name: item[()]} if isinstance(item, h5py.Dataset) else {})
-            )
+            file.visititems(add)
     return content
 
 
