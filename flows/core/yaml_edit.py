@@ -130,7 +130,7 @@ def _child(node: Node, name: str, key: str) -> Node:
     if isinstance(node, MappingNode) and name in _names(node):
         value: Node = next(value for child, value in node.value if str(child.value) == name)
         return value
-    if isinstance(node, SequenceNode) and name.isdigit() and int(name) < len(node.value):
+    if isinstance(node, SequenceNode) and name.isdecimal() and int(name) < len(node.value):
         item: Node = node.value[int(name)]
         return item
     if isinstance(node, MappingNode):

@@ -8,6 +8,7 @@ from dvc.exceptions import DvcException
 from dvc.utils.serialize import LOADERS, MODIFIERS
 
 from stages.base.errors import InvalidInput
+from stages.base.files import is_file
 from stages.base.suggestions import did_you_mean
 
 MAX_KEYS = 20  # in a message
@@ -19,7 +20,7 @@ def read_params(path: Path) -> Any:
     Raises:
         InvalidInput: it is missing or cannot be read.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise InvalidInput(f"there is no file {path} with parameters; create it, or name another one as FILE:KEY")
     try:
         return LOADERS[path.suffix](str(path))

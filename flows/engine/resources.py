@@ -85,5 +85,5 @@ def environment(slots: int, jobs: int, gpus: tuple[int, ...]) -> dict[str, str]:
 def _visible_gpus() -> dict[int, str]:
     """Returns the GPUs in CUDA_VISIBLE_DEVICES, by number; like CUDA, ignores all after the first invalid one (-1)."""
     names = [name.strip() for name in os.environ.get(GPUS, "").split(",")]
-    valid = takewhile(lambda name: name.isdigit() or name.startswith(("GPU-", "MIG-")), names)
-    return {int(name) if name.isdigit() else zlib.crc32(name.encode()): name for name in valid}
+    valid = takewhile(lambda name: name.isdecimal() or name.startswith(("GPU-", "MIG-")), names)
+    return {int(name) if name.isdecimal() else zlib.crc32(name.encode()): name for name in valid}

@@ -20,6 +20,7 @@ from flows.dvc_repo.versions.run_files import fetch_files
 from flows.registry.tags import VERSION, ModelVersion, Registry, require_version
 from stages.base.digests import write_sealed
 from stages.base.errors import InvalidInput
+from stages.base.files import exists
 from stages.base.suggestions import did_you_mean
 from stages.base.yaml_text import parse_yaml
 
@@ -44,7 +45,7 @@ class RegisteredModel:
 
 def is_address(text: str) -> bool:
     """Returns True if `text` has the form MODEL@STAGE or MODEL@VERSION and is no file or folder."""
-    return ADDRESS.fullmatch(text) is not None and not Path(text).exists()
+    return ADDRESS.fullmatch(text) is not None and not exists(text)
 
 
 def find_version(root: Path, address: str) -> ModelVersion:

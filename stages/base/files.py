@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 Content = TypeVar("Content", bound="BaseModel")
 
+# Path.exists, Path.is_file and Path.is_dir raise an error on a name that is too long; these return False.
+exists, is_file, is_folder = os.path.exists, os.path.isfile, os.path.isdir
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time of a zip entry; all entries have it, for reproducible bytes
 
 

@@ -191,6 +191,8 @@ def _zip_info(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
     except KeyError as error:
         names = ", ".join(sorted(archive.namelist())[:8]) or "nothing"
         raise DataError(f"the array {name} is missing, found {names[:200]!r}") from error
+    if archive.namelist().count(info.filename) > 1:  # readers take one or the other
+        raise DataError(f"holds the array {name} more than once, expected a file of np.savez")
     if info.compress_type not in COMPRESSIONS or info.flag_bits & ENCRYPTED:
         raise DataError(f"{name} is encrypted or has an unknown compression, expected a file of np.savez")
     return info

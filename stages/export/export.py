@@ -5,6 +5,7 @@ import os
 import tempfile
 import warnings
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 from stages.base.errors import DataError, InkflowError, InvalidInput, ModelError
 from stages.base.files import ZIP_EPOCH, replacing, replacing_folder
 from stages.base.sample_kinds import KINDS
+from stages.base.shown_text import remove_controls
+from stages.data.memory import limited_memory, share_of_machine
 from stages.export.formats import FORMATS
 from stages.inference.onnx_session import open_model, open_session, predict, read_doubt, read_task
 from stages.model.compatibility import OUTPUTS, OutputName, TaskName
@@ -28,6 +31,13 @@ from stages.train.device import load_keras, without_cuda_messages, without_start
 CHECKED_SAMPLES = 1000  # validation images on which the export must agree with Keras
 TOLERANCE = 1e-5  # largest difference of a prediction, both in float32: that of the ONNX export
 METADATA_FILE = "inkflow.json"  # in the zip of the LiteRT file, or in assets.extra of the SavedModel
+MEMORY_FACTOR = 20  # of the model's file: weights, their copies, and those that Keras makes before it reads them
+UNPACKED_FACTOR, UNPACKED_BASE = 20, 10_000_000  # weights hardly shrink in a zip file, and the description is short
+# Raised by Keras, HDF5 and zipfile on files that are no models of ours; none of them documents all.
+LOAD_ERRORS = (
+    OSError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError, ImportError,
+    EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 LABELS_FILE = "labels.txt"  # a name for each output, one a line, as tools for LiteRT expect
 
 Metadata = dict[str, Any]
@@ -49,7 +59,7 @@ def export(model: str, export_format: str, data: Path, out: Path | None = None) 
     training_data = read_training_data(readable(data))
     serving = use_readable(lambda: readable(path), lambda file: _load_serving_model(file, training_data))
     pixels = raw_pixels(np.asarray(training_data.held_out_images(CHECKED_SAMPLES)), training_data.prepared)
-    expected = serving.predict(pixels, batch_size=len(pixels), verbose=0)
+    expected = _predictions(path, serving, pixels)
     _check_data_fits(path, data, training_data, pixels, expected)
     metadata = _metadata(path, training_data.prepared)
     target = out or path.with_name(FORMATS[export_format])
@@ -71,22 +81,57 @@ def _load_serving_model(path: Path, data: TrainingData) -> Any:
     os.environ["KERAS_BACKEND"] = "tensorflow"  # both formats are TensorFlow's, whatever backend trained the network
     load_keras()
     import keras  # slow: after the checks of the input
+    import tensorflow as tf
 
     from stages.train.custom.code import load_registered_code
     from stages.train.export import model_files  # imports Keras
 
     try:
-        load_registered_code(path)
-        with without_cuda_messages():
-            network = keras.saving.load_model(path, compile=False)
-    except (OSError, ValueError, TypeError, LookupError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ModelError(f"{path}: is not a Keras model ({reason}); train it again") from error
-    shape = tuple(network.input_shape[1:])
-    if shape != tuple(data.prepared.shape):
-        noun = KINDS[data.prepared.kind].noun
-        raise ModelError(f"{path}: takes {noun}s of shape {shape}, but the data has {data.prepared.shape}")
-    return model_files.serving_model(network, data.prepared, *_task_and_output(path, network), _temperature(path))
+        with limited_memory(MEMORY_FACTOR * _checked_size(path), f"the layers of {path}"), without_cuda_messages():
+            load_registered_code(path)
+            network = keras.saving.load_model(path, compile=False, safe_mode=True)
+            shape = tuple(network.input_shape[1:])
+            if shape == tuple(data.prepared.shape):
+                kind = _task_and_output(path, network)
+                return model_files.serving_model(network, data.prepared, *kind, _temperature(path))
+    except (*LOAD_ERRORS, tf.errors.OpError) as error:
+        raise ModelError(f"{path}: is not a Keras model ({_reason(error)}); train it again") from error
+    noun = KINDS[data.prepared.kind].noun
+    raise ModelError(f"{path}: takes {noun}s of shape {shape}, but the data has {data.prepared.shape}")
+
+
+def _predictions(path: Path, serving: Any, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Returns the predictions of the Keras model in the file `path`, in one batch.
+
+    Raises:
+        ModelError: it fails on the data, or needs more than half of the memory of this machine.
+    """
+    import tensorflow as tf  # slow, and already imported here
+
+    try:
+        with limited_memory(share_of_machine(), f"the predictions of {path}"):
+            return np.asarray(serving.predict(pixels, batch_size=len(pixels), verbose=0))
+    except (*LOAD_ERRORS, tf.errors.OpError) as error:
+        raise ModelError(f"{path}: fails on the data ({_reason(error)}); train it again") from error
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(remove_controls(str(error)).split())[:200] or type(error).__name__
+
+
+def _checked_size(path: Path) -> int:
+    """Returns the size of a .keras file after checking that it is a zip file that does not unpack to much more.
+
+    Raises:
+        ValueError: it is not, or it does.
+        OSError: it cannot be read.
+    """
+    size = path.stat().st_size
+    with zipfile.ZipFile(path) as archive:
+        unpacked = sum(entry.file_size for entry in archive.infolist())
+    if unpacked > UNPACKED_FACTOR * size + UNPACKED_BASE:
+        raise ValueError(f"it has {size:,} bytes and unpacks to {unpacked:,}")
+    return size
 
 
 def _temperature(path: Path) -> float:

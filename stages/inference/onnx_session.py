@@ -14,6 +14,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as runtime
 
 from stages.base.errors import ModelError
 from stages.base.shown_text import remove_controls
+from stages.data.memory import limited_memory, share_of_machine
 from stages.model.doubt import UNLIKENESS, Doubt
 from stages.model.tasks import Task
 
@@ -23,6 +24,7 @@ SUM_TOLERANCE = 1e-3  # of the sum of a sample's probabilities
 MAX_BYTES = 1 << 31  # of a model file: protobuf's own limit
 RUN_S, RUN_S_PER_IMAGE = 20.0, 1.0  # time limit of a run: far above that of any model, even on a busy machine
 POLL_S = 0.5
+MEMORY_FACTOR = 20  # of the model's file, while it is opened
 EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
 
 # ONNX Runtime's exceptions have no common base but Exception.
@@ -108,7 +110,9 @@ def open_session(path: Path) -> Any:
     try:
         # Without it, data outside of the model's file are read from the current folder.
         options.add_session_config_entry(EXTERNAL_FOLDER, str(path.absolute().parent))
-        session = onnxruntime.InferenceSession(_read_bytes(path), options, providers=["CPUExecutionProvider"])
+        content = _read_bytes(path)
+        with limited_memory(MEMORY_FACTOR * len(content), str(path)):  # constants are computed here
+            session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         _ = session.get_modelmeta().custom_metadata_map, session.get_inputs(), session.get_outputs()  # decodes texts
         return session
     except OSError as error:
@@ -214,7 +218,7 @@ def _checked_probabilities(path: Path, pixels: NDArray[Any], probabilities: NDAr
 def _run(session: Any, path: Path, pixels: NDArray[Any], ports: Sequence[Any]) -> list[NDArray[np.float32]]:
     """Returns the outputs `ports` of the model; it computes no others."""
     limit_s, inputs = RUN_S + RUN_S_PER_IMAGE * len(pixels), pixels.astype(np.float32)
-    with _watchdog.limit(limit_s) as options:
+    with _watchdog.limit(limit_s) as options, limited_memory(share_of_machine(), str(path)):
         try:
             results = session.run([port.name for port in ports], {session.get_inputs()[0].name: inputs}, options)
             values = [np.asarray(result, np.float32) for result in results]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.base.errors import EXIT_DONE, DataError, InvalidInput
-from stages.base.files import replacing, write_text
+from stages.base.files import exists, replacing, write_text
 from stages.base.shown_text import remove_controls, shown_text
 from stages.monitor.table import print_record
 from stages.predict.classifier import find_model, open_classifier
@@ -105,7 +105,7 @@ def _find(model: str | None) -> list[Record]:
         if not records:
             raise InvalidInput("no model was watched yet; `inkflow serve MODEL` and the flow `score` begin to watch")
         return records
-    if not Path(model).exists() and SHA.fullmatch(model):
+    if not exists(model) and SHA.fullmatch(model):
         found = [record for path in sorted(folder.glob(f"{model}*.json")) if (record := read_record(path))]
         if found:
             return found

@@ -88,8 +88,8 @@ def find_layout(start: bytes, label: str | None) -> Layout:
         DataError: the label is not certain, or the file is no such table.
     """
     text = start.decode("utf-8-sig", "replace")
-    lines = text.splitlines()
-    separator = max(",;\t", key=lines[0].count) if lines else ","
+    lines = text.splitlines() or [""]
+    separator = max(",;\t", key=lines[0].count)
     separator = separator if separator in lines[0] else r"\s+"
     rows = [_cells(line, separator) for line in lines[:200] if line.strip()]
     rows = rows[:-1] if len(rows) == 200 or (len(start) == MAX_LINE and len(rows) > 1) else rows  # the last may be cut
@@ -117,14 +117,17 @@ def _is_header(first: Sequence[str], second: Sequence[str]) -> bool:
 def _cells(line: str, separator: str) -> list[str]:
     if separator == r"\s+":
         return line.split()
-    return [cell.strip() for cell in next(csv.reader(io.StringIO(line), delimiter=separator))]
+    try:
+        return [cell.strip() for cell in next(csv.reader(io.StringIO(line), delimiter=separator))]
+    except csv.Error as error:  # a cell that is too long
+        raise DataError(f"is no table ({error}); {REMEDY}") from error
 
 
 def _label_column(names: Sequence[str], body: Sequence[Sequence[str]], has_header: bool, label: str | None) -> int:
     if label is not None:
         if label in names:
             return list(names).index(label)
-        if label.lstrip("-").isdigit() and -len(names) <= int(label) < len(names):
+        if label.lstrip("-").isdecimal() and -len(names) <= int(label) < len(names):
             return int(label) % len(names)
         raise DataError(f"has no column {label} (--label), but {', '.join(names[:4])}, ..., {names[-1]}")
     if has_header:

@@ -10,6 +10,7 @@ from typing import IO, Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from stages.base.errors import DataError, SourceUnavailable
+from stages.base.files import is_folder
 from stages.base.shown_text import shown_url
 from stages.data.datasets import error_context
 from stages.download.http_download import READ_TIMEOUT_S
@@ -57,7 +58,7 @@ def list_files(locations: list[str], part: str | None, max_bytes: int, stack: Ex
             yield _downloaded(location, part, max_bytes, stack)
             continue
         path = Path(location)
-        if path.is_dir() and not any(child.is_dir() and not is_hidden(child) for child in path.iterdir()):
+        if is_folder(path) and not any(child.is_dir() and not is_hidden(child) for child in path.iterdir()):
             children = sorted(child for child in path.iterdir() if child.is_file() and not is_hidden(child))
             yield from (_local(child, part, max_bytes) for child in _without_packed_copies(path, children))
         else:

@@ -2,8 +2,9 @@
 
 import math
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import scipy.io
@@ -18,6 +19,8 @@ from stages.own_data.pieces import KEYS_REMEDY, Piece, from_arrays, kind_of, sha
 
 HEADER, TAG, COMPRESSED = 128, 8, 15  # bytes of a MAT file's header and of an element's tag; type of packed elements
 BLOCK = 1 << 20
+MATRIX, CONTAINERS = 14, (1, 2, 3, 16, 17)  # type of arrays; classes of arrays that hold others: cells, structs, ...
+MAX_CONTAINERS = 1_000  # scipy reads nested ones by recursion in C, where tens of thousands end the process
 MAX_DEPTH = 4
 SVHN_ZERO = 10
 # scipy documents none of its errors on damaged files
@@ -92,22 +95,62 @@ def _check_size(path: Path, max_bytes: int) -> None:
             raise DataError("is no MATLAB file: its first word is not MATLAB; save it with `save -v7`")
         order = "<" if start[HEADER - 2 : HEADER] == b"IM" else ">"
         file.seek(HEADER)
-        total = 0
+        total, walk = 0, _Walk(order)
         while len(tag := file.read(TAG)) == TAG:
             kind, size = (int(number) for number in np.frombuffer(tag, f"{order}u4"))
-            data, unpacker = file.read(size), zlib.decompressobj()
+            data = file.read(size)
             if len(data) < size:
                 raise DataError("is cut short: its last array ends too early; download it again")
             total += size
-            while kind == COMPRESSED and data and not unpacker.eof:
-                try:
-                    total += len(unpacker.decompress(data, BLOCK))
-                except zlib.error as error:
-                    raise DataError(f"is damaged ({error}); download it again") from error
-                data = unpacker.unconsumed_tail
+            for block in _unpacked(data) if kind == COMPRESSED else [tag + data]:
+                walk.add(block)
+                total += len(block) if kind == COMPRESSED else 0
                 if total > max_bytes:
-                    break
-            if total > max_bytes:
-                raise DataError(f"unpacks to more than {max_bytes:,} bytes; raise --max-bytes")
+                    raise DataError(f"unpacks to more than {max_bytes:,} bytes; raise --max-bytes")
         if tag:
             raise DataError("is cut short: its last array ends too early; download it again")
+
+
+def _unpacked(data: bytes) -> Iterator[bytes]:
+    """Yields the content of a packed element in blocks."""
+    unpacker = zlib.decompressobj()
+    while data and not unpacker.eof:
+        try:
+            yield unpacker.decompress(data, BLOCK)
+        except zlib.error as error:
+            raise DataError(f"is damaged ({error}); download it again") from error
+        data = unpacker.unconsumed_tail
+
+
+class _Walk:
+    """Walks over the elements of a file, block by block, and counts the arrays that hold others."""
+
+    def __init__(self, order: str) -> None:
+        self._order: Literal["little", "big"] = "little" if order == "<" else "big"
+        self._pending, self._skip, self._count = bytearray(), 0, 0
+
+    def add(self, block: bytes) -> None:
+        """Goes on to the end of `block`.
+
+        Raises:
+            DataError: there are too many arrays that hold others.
+        """
+        self._pending += block[self._skip :]
+        self._skip = max(0, self._skip - len(block))
+        place = 0
+        while len(self._pending) - place >= 3 * TAG:  # of an array: its tag, the tag of its flags, its flags
+            kind, size, flags = (self._number(place + start) for start in (0, 4, 2 * TAG))
+            if kind >> 16:  # a small element: its data are in its tag
+                place += TAG
+            elif kind != MATRIX:
+                place += TAG + size + -size % TAG
+            else:
+                self._count += size > 0 and flags & 0xFF in CONTAINERS
+                place += 3 * TAG if size else TAG
+            if self._count > MAX_CONTAINERS:
+                raise DataError(f"has more than {MAX_CONTAINERS:,} cells and structs; save the images as one array")
+        self._skip += max(0, place - len(self._pending))
+        del self._pending[:place]
+
+    def _number(self, place: int) -> int:
+        return int.from_bytes(self._pending[place : place + 4], self._order)

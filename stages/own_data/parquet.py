@@ -19,6 +19,8 @@ from stages.predict.image_files import read_images
 
 BATCH = 32  # rows
 MAX_METADATA = 10_000_000  # bytes
+# Of values that Python cannot hold: texts that are no UTF-8, dates out of its range.
+VALUE_ERRORS = (pa.ArrowException, ValueError, TypeError, LookupError, OverflowError)
 REMEDY = "expected a column of pictures {bytes, path} and one of labels; name them by --image and --label"
 
 
@@ -38,7 +40,7 @@ def read_parquet(path: Path, name: str, part: str | None, options: Options) -> l
             if value is None:
                 raise DataError(f"row {number} has no label; add it or remove the row")
             labels.append(value)
-    except pa.ArrowException as error:
+    except VALUE_ERRORS as error:
         reason = " ".join(str(error).split())[:100]
         raise DataError(f"is damaged or no Parquet file ({reason}); download it again") from error
     except (OSError, MemoryError) as error:
@@ -113,7 +115,7 @@ def class_names(schema: pa.Schema, label: str) -> tuple[str, ...] | None:
     try:
         content = json.loads((schema.metadata or {})[b"huggingface"])
         names = content["info"]["features"][label]["names"]
-    except (KeyError, TypeError, ValueError):
+    except (LookupError, TypeError, ValueError, RecursionError):
         return None
     is_list = isinstance(names, list) and names and all(isinstance(name, str) for name in names)
     return tuple(names) if is_list else None

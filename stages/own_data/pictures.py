@@ -99,7 +99,8 @@ def folders_in(folder: Path) -> list[Path]:
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:
     """Returns a key that sorts `class2` before `class10`, and numbers before texts."""
-    return [(0, int(text), "") if text.isdigit() else (1, 0, text) for text in re.split(r"([0-9]{1,18})", name) if text]
+    parts = re.split(r"([0-9]{1,18})", name)  # str.isdigit takes other digits too, such as ², which int refuses
+    return [(0, int(text), "") if text[0] in "0123456789" else (1, 0, text) for text in parts if text]
 
 
 def _read_part(folder: Path, part: str | None, options: Options) -> Piece:

@@ -1,11 +1,10 @@
 """The program behind `inkflow data add`: reads the files, shows what it found, writes the npz file and the entry."""
 
 import os
-import resource
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack
 from typing import Any
 
 from pydantic import ValidationError
@@ -16,6 +15,7 @@ from stages.base.shown_text import shown_text
 from stages.data.config import Dataset
 from stages.data.data_warnings import ImageScan, label_warnings
 from stages.data.datasets import check_shape_and_range, describe, read_arrays, write_npz
+from stages.data.memory import limited_memory
 from stages.data.npz import array_names
 from stages.data.sample_weights import WEIGHTS
 from stages.own_data.assemble import Found, assemble
@@ -28,7 +28,7 @@ from stages.own_data.pictures import read_folder
 from stages.own_data.pieces import TEST, TRAIN, Piece
 from stages.samples.pixels import Pixels
 
-MEMORY_FACTOR, MEMORY_BASE = 12, 4_000_000_000  # address space: images as float64 at most, and the libraries
+MEMORY_FACTOR = 12  # images as float64 at most, and copies
 MAX_LISTED = 30  # classes
 FORM_NAMES = {
     "npz": "npz", "npy": "npy", "idx": "IDX", "csv": "CSV", "mat": "MATLAB", "parquet": "Parquet",
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         name = ".".join(str(key) for key in first["loc"]).replace("_", "-")
         message = first["msg"].removeprefix("Value error, ")
         raise InvalidInput(f"--{name}: {message}, got {first['input']}" if name else message) from error
-    with _limited_memory(options.max_bytes), ExitStack() as stack:
+    with limited_memory(MEMORY_FACTOR * options.max_bytes, "the data"), ExitStack() as stack:
         files = _files(options, stack)
         found = _read(files, options)
         unchanged = _unchanged(files, found, options)
@@ -65,25 +65,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.result:
             write_json(options.result, {"entry": entry, "unchanged": unchanged is not None})
     return EXIT_DONE
-
-
-@contextmanager
-def _limited_memory(max_bytes: int) -> Iterator[None]:
-    """Bounds the memory of this process, for files that unpack to more than they say.
-
-    Raises:
-        DataError: the limit was reached.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    limit = MEMORY_BASE + MEMORY_FACTOR * max_bytes
-    with suppress(ValueError):  # macOS may refuse it, and bounds nothing then
-        resource.setrlimit(resource.RLIMIT_DATA, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
-    try:
-        yield
-    except MemoryError as error:
-        raise DataError(f"the data need more than {limit:,} bytes of memory; add fewer of them, or in parts") from error
-    finally:
-        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
 def _files(options: Options, stack: ExitStack) -> list[File]:

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os.path
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from stages.base.errors import DataError, InvalidInput, ModelError
+from stages.base.files import is_file, is_folder
 from stages.base.sample_kinds import KINDS
 from stages.base.suggestions import did_you_mean
 from stages.inference.onnx_session import open_session, predict_values, prediction_outputs, read_task
@@ -36,8 +36,6 @@ FORMATS = {  # of model files, by suffix
 }  # fmt: skip
 BLANK = "shows nothing: its pixels have all the same value, or nearly"
 GREY_WEIGHTS = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green and blue (ITU-R BT.601), as in Pillow
-# Path.is_file and Path.is_dir raise an error on a name that is too long; these return False.
-_is_file, _is_folder = os.path.isfile, os.path.isdir
 
 
 @dataclass(frozen=True)
@@ -188,7 +186,7 @@ def find_model(model: str, file: str = "model.onnx") -> Path:
         InvalidInput: There is no such model, or it has another format than `file`.
     """
     for path in map(readable, (Path(model), Path(model) / file, MODELS / model / file)):
-        if _is_file(path):
+        if is_file(path):
             _check_format(path, file)
             return path
     _check_format(Path(model), file)
@@ -196,7 +194,7 @@ def find_model(model: str, file: str = "model.onnx") -> Path:
     known = sorted({path.parent.name for path in places})
     hint = did_you_mean(model, known)
     models = f"known: {', '.join(known)}" if known else f"{MODELS} holds none: train one with `inkflow run`"
-    problem = f"the folder {model!r} holds no {file}" if _is_folder(model) else f"there is no model {model!r}"
+    problem = f"the folder {model!r} holds no {file}" if is_folder(model) else f"there is no model {model!r}"
     raise InvalidInput(f"{problem}; {hint}{models}")
 
 
@@ -207,11 +205,11 @@ def _check_format(path: Path, file: str) -> None:
         InvalidInput: It is; the message names the right file, which is mostly in the same folder.
     """
     expected = Path(file).suffix
-    suffix = path.suffix if _is_file(path) else ".pb" if _is_file(path / "saved_model.pb") else expected
+    suffix = path.suffix if is_file(path) else ".pb" if is_file(path / "saved_model.pb") else expected
     if suffix == expected or suffix not in FORMATS:
         return
     sibling = path.parent / file
-    advice = f"; use {sibling} in the same folder" if _is_file(sibling) else f", such as {file}"
+    advice = f"; use {sibling} in the same folder" if is_file(sibling) else f", such as {file}"
     raise InvalidInput(f"{path}: is {FORMATS[suffix]}, expected {FORMATS[expected]}{advice}")
 
 

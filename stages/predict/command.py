@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stages.base.errors import EXIT_FAILED, InvalidInput, OutputError
+from stages.base.files import exists, is_folder
 
 PARQUET_MAGIC = b"PAR1"
 DESCRIPTION = """Print the most probable class of each image, its probability, and the second most probable class.
@@ -84,9 +85,9 @@ def _check_parquet_path(path: Path, files: Sequence[str]) -> None:
     Raises:
         InvalidInput: The path is a folder, an input, or an existing file that is not a Parquet file.
     """
-    if path.is_dir():
+    if is_folder(path):
         raise InvalidInput(f"--parquet {path}: is a folder; name a file in it, such as {path / 'predictions.parquet'}")
-    if str(path) in files or (path.exists() and not _is_parquet(path)):
+    if str(path) in files or (exists(path) and not _is_parquet(path)):
         raise InvalidInput(f"--parquet {path}: is not a Parquet file, and would be overwritten; name another path")
 
 

@@ -4,25 +4,25 @@ models/cnn/model.onnx  ->  .inkflow/aside/STAGE/outputs/models/cnn/model.onnx
 """
 
 import fcntl
-import os.path
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from stages.base.files import exists
+
 ASIDE, OUTPUTS = Path(".inkflow/aside"), "outputs"
 LIST = "paths.json"  # of a backup: locked by the run while the stage runs
 T = TypeVar("T")
-_exists = os.path.exists  # Path.exists raises an error on a name that is too long; this returns False
 
 
 def readable(path: Path) -> Path:
     """Returns the complete version of an output: `path`, or the earlier one while a stage makes it again."""
     place = path.absolute()
     for root in place.parents:
-        for backup in (root / ASIDE).glob(f"*/{OUTPUTS}") if _exists(root / ASIDE) else ():
+        for backup in (root / ASIDE).glob(f"*/{OUTPUTS}") if exists(root / ASIDE) else ():
             earlier = backup / place.relative_to(root)
-            if _exists(earlier) and (_is_locked(backup.parent / LIST) or not _exists(place)):
+            if exists(earlier) and (_is_locked(backup.parent / LIST) or not exists(place)):
                 return earlier
     return path
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stages.base.errors import EXIT_DONE, DataError, InvalidInput, OutputError, exit_with
-from stages.base.files import replacing
+from stages.base.files import exists, is_folder, replacing
 from stages.model.tasks import STAND_IN
 from stages.predict.classifier import Classifier
 from stages.predict.image_arrays import RejectedInput
@@ -97,7 +97,7 @@ def score(
         InvalidInput: The model, the folder or the table cannot be read, or the table's name has another suffix.
         OutputError: The results cannot be written; the earlier ones are unchanged.
     """
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise InvalidInput(f"{folder}: is not a folder; create it, or name another one")
     if out.suffix != SUFFIX:
         raise InvalidInput(f"{out}: the table is a Parquet file, expected a name that ends in {SUFFIX}")
@@ -219,7 +219,7 @@ def _read_table(path: Path) -> Any:
     Raises:
         DataError: The file is not such a table.
     """
-    if not path.exists():
+    if not exists(path):
         return SCHEMA.empty_table()
     try:
         table = pq.read_table(path)

@@ -15,6 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 ALIGNMENT = 64  # bytes; TensorFlow uses memory with this alignment without a copy
+# Raised by NumPy besides OSError and ValueError; EOFError: an empty file.
+HEADER_ERRORS = (
+    EOFError, TypeError, LookupError, ArithmeticError, AttributeError, SyntaxError, RecursionError, MemoryError,
+    tokenize.TokenError,
+)  # fmt: skip
 
 
 def empty_aligned(shape: Sequence[int], dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -36,7 +41,7 @@ class NpyReader:
     def __init__(self, path: Path) -> None:
         try:
             mapped = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (TypeError, LookupError, ArithmeticError, SyntaxError, RecursionError, tokenize.TokenError) as error:
+        except HEADER_ERRORS as error:
             raise ValueError(f"its header is invalid: {error}") from error
         if not isinstance(mapped, np.memmap) or not mapped.ndim or not mapped.flags.c_contiguous:
             raise ValueError(f"got {mapped.dtype} of shape {mapped.shape}, expected an array with rows in C order")

@@ -9,15 +9,11 @@ tolerance, relative to the largest of |a|, |b| and 1.
 """
 
 import argparse
-import csv
 import filecmp
-import io
 import json
 import math
 import sys
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -26,15 +22,13 @@ from typing import Any
 import numpy as np
 
 from stages.base.errors import EXIT_DONE
+from stages.data.memory import limited_memory
+from stages.verify.load_files import LOAD_ERRORS, LOADERS
 
 BLOCK = 1 << 20  # elements compared at a time: arrays may be larger than memory
-# What the readers of damaged or hostile files raise: RuntimeError for an encrypted zip file, the others for sizes,
-# depths and types that lie.
-UNREADABLE = (
-    ValueError, LookupError, OSError, EOFError, csv.Error, zipfile.BadZipFile, zlib.error, TypeError, AttributeError,
-    RuntimeError, MemoryError,
-)  # fmt: skip
 STRUCTURAL = math.inf  # size of a difference that no tolerance covers
+MEMORY_FACTOR = 50  # of the files: columns of equal values are packed well
+MAX_REASON = 200  # characters
 
 
 class Verdict(StrEnum):
@@ -96,10 +90,12 @@ def compare(one: Path, other: Path, tolerance: float) -> Comparison:
         files = f"{one.suffix} files" if one.suffix else "files without a suffix"
         return Comparison(Verdict.DIFFERENT, f"the bytes differ; values of {files} are not compared", has_values=False)
     try:
-        load = LOADERS[one.suffix]
-        largest = max(_differences(load(one), load(other)), key=lambda difference: difference.size, default=None)
-    except UNREADABLE as error:
-        return Comparison(Verdict.DIFFERENT, f"the bytes differ, and a file cannot be read as {one.suffix}: {error}")
+        load, size = LOADERS[one.suffix], one.stat().st_size + other.stat().st_size
+        with limited_memory(MEMORY_FACTOR * size, "their values"):
+            largest = max(_differences(load(one), load(other)), key=lambda difference: difference.size, default=None)
+    except LOAD_ERRORS as error:
+        reason = " ".join(str(error).split())[:MAX_REASON] or type(error).__name__
+        return Comparison(Verdict.DIFFERENT, f"the bytes differ, and a file cannot be read as {one.suffix}: {reason}")
     if largest is None:
         return Comparison(Verdict.SAME_VALUES)
     within = largest.size <= tolerance
@@ -180,92 +176,3 @@ def _is_number(value: Any) -> bool:
 def _shorten(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 40 else f"{text[:37]}..."
-
-
-def _load_json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def _load_csv(path: Path) -> Any:
-    with path.open(encoding="utf-8", newline="") as file:
-        return [[_parse_cell(text) for text in row] for row in csv.reader(file)]
-
-
-def _parse_cell(text: str) -> int | float | str:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
-
-
-def _load_npy(path: Path) -> Any:
-    return np.load(path, mmap_mode="r", allow_pickle=False)
-
-
-def _load_npz(path: Path) -> Any:
-    with np.load(path, allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in arrays.files}
-
-
-def _load_parquet(path: Path) -> Any:
-    from pyarrow import parquet  # slow, and only needed for this format, as the imports below
-
-    frame = parquet.read_table(path).to_pandas()
-    return {str(name): column.to_numpy() for name, column in frame.items()}
-
-
-def _load_onnx(path: Path) -> Any:
-    """Returns weights by name and the rest of the graph as text, without the name of the producer."""
-    import onnx
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # comes with onnx
-
-    try:
-        model = onnx.load(path, load_external_data=False)  # it could name any file of this machine
-    except DecodeError as error:
-        raise ValueError(str(error)) from error
-    outside = [tensor.name for tensor in model.graph.initializer if tensor.data_location == tensor.EXTERNAL]
-    if outside:
-        raise ValueError(f"the weights {outside[0]!r} are in another file")
-    weights = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-    del model.graph.initializer[:]
-    model.graph.doc_string = ""
-    return {
-        "weights": weights,
-        "graph": str(model.graph),
-        "opset": sorted(map(str, model.opset_import)),
-        "metadata": {entry.key: _metadata(entry.value) for entry in model.metadata_props},  # what the outputs mean
-    }
-
-
-def _metadata(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
-
-
-def _load_keras(path: Path) -> Any:
-    """Returns the configuration and the weights by path, without the date and version of the writer."""
-    import h5py  # type: ignore[import-untyped]  # comes with Keras
-
-    content: dict[str, Any] = {}
-    with zipfile.ZipFile(path) as archive:
-        content["config"] = json.loads(archive.read("config.json"))
-        with h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as file:
-            file.visititems(
-                lambda name, item: content.update({name: item[()]} if isinstance(item, h5py.Dataset) else {})
-            )
-    return content
-
-
-LOADERS: dict[str, Callable[[Path], Any]] = {
-    ".csv": _load_csv,
-    ".json": _load_json,
-    ".keras": _load_keras,
-    ".npy": _load_npy,
-    ".npz": _load_npz,
-    ".onnx": _load_onnx,
-    ".parquet": _load_parquet,
-}

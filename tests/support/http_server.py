@@ -57,6 +57,17 @@ class Server:
 
         return behave
 
+    def repeat(self, start: bytes, repeated: bytes, pause_s: float = 0.0) -> Behaviour:
+        """Sends `start`, then `repeated` until the client closes the connection or the test ends."""
+
+        def behave(request: BaseHTTPRequestHandler) -> None:
+            request.close_connection = True
+            request.wfile.write(start)
+            while not self.released.wait(pause_s):
+                request.wfile.write(repeated)
+
+        return behave
+
     def trickle(self, content: bytes, pause_s: float) -> Behaviour:
         """Sends one byte at a time."""
 
@@ -114,6 +125,16 @@ def status(code: int, **headers: str) -> Behaviour:
     def behave(request: BaseHTTPRequestHandler) -> None:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         _head(request, code, {"Content-Length": "0"} | named)
+
+    return behave
+
+
+def raw(content: bytes) -> Behaviour:
+    """Sends these bytes, whatever they are, and closes the connection."""
+
+    def behave(request: BaseHTTPRequestHandler) -> None:
+        request.close_connection = True
+        request.wfile.write(content)
 
     return behave
 

@@ -2,10 +2,12 @@
 
 import hashlib
 import importlib
+import json
 import re
 import sys
 import traceback
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +19,8 @@ from stages.model.config import Model, ModelBase
 from stages.model.custom_code import FOLDER, own_code
 
 MAX_REASON = 300  # characters of an exception's own text
+MODULE = re.compile(rf"{FOLDER}(\.[A-Za-z_]\w*)*")
+MAX_CONFIG = 100_000_000  # bytes of the description of a network
 
 
 def load_code(name: str) -> Any:
@@ -47,12 +51,7 @@ def load_registered_code(path: Path) -> None:
     Raises:
         ModelError: a module is not in the working directory.
     """
-    try:
-        with zipfile.ZipFile(path) as file:
-            names = set(re.findall(rf'"module": "({FOLDER}[.\w]*)"', file.read("config.json").decode()))
-    except (OSError, KeyError, zipfile.BadZipFile):
-        return  # Keras says what the file is
-    for name in sorted(names):
+    for name in sorted(_named_modules(path)):
         _search_first(Path.cwd())
         try:
             importlib.import_module(name)
@@ -61,6 +60,22 @@ def load_registered_code(path: Path) -> None:
                 f"{path}: has layers of the module {name}, which cannot be imported ({error}); run the command in the "
                 "project's folder, or use model.onnx, which needs no own code"
             ) from error
+
+
+def _named_modules(path: Path) -> set[str]:
+    """Returns the modules of `custom` that the .keras file `path` names; none if Keras cannot read it either."""
+    names: set[str] = set()
+
+    def note(pairs: list[tuple[str, Any]]) -> None:
+        names.update(value for key, value in pairs if key == "module" and isinstance(value, str))
+
+    try:
+        with zipfile.ZipFile(path) as file:
+            if file.getinfo("config.json").file_size <= MAX_CONFIG:
+                json.loads(file.read("config.json"), object_pairs_hook=note)
+    except (OSError, KeyError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error):
+        pass
+    return {name for name in names if MODULE.fullmatch(name)}
 
 
 def _search_first(root: Path) -> None:

@@ -1,27 +1,14 @@
 """The download stage counts every byte and second of an exchange, and follows no redirect into a private network."""
 
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 
 from tests.support.download_project import UNAVAILABLE, RunFailing, parts, run_download
-from tests.support.http_server import Behaviour, Server, serve, status, truncate
+from tests.support.http_server import Server, serve, status, truncate
 from tests.support.tiny_data import write_params
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-
-
-def send(server: Server, start: bytes, repeated: bytes, pause_s: float) -> Behaviour:
-    """Sends `start`, then `repeated` until the client closes the connection or the test ends."""
-
-    def behave(request: BaseHTTPRequestHandler) -> None:
-        request.close_connection = True
-        request.wfile.write(start)
-        while not server.released.wait(pause_s):
-            request.wfile.write(repeated)
-
-    return behave
 
 
 @pytest.mark.parametrize(
@@ -40,7 +27,7 @@ def test_bytes_around_the_body_are_bounded(
     run_failing: RunFailing, server: Server, start: bytes, repeated: bytes, pause_s: float, message: str
 ) -> None:
     """Headers, informational responses, chunk extensions and trailers are bounded in time and size."""
-    server.respond_with(send(server, start, repeated, pause_s))
+    server.respond_with(server.repeat(start, repeated, pause_s))
     code, error = run_failing()
     assert (code, message in error) == (UNAVAILABLE, True), error
 
@@ -49,7 +36,7 @@ def test_bytes_around_the_body_are_bounded(
 def test_body_of_a_redirect_is_not_read(project: Path, server: Server, content: bytes, encoding: bytes) -> None:
     """The endless body of a redirect is neither read nor unpacked."""
     head = b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Encoding: " + encoding + b"\r\n\r\n"
-    server.respond_with(send(server, head, bytes(60_000), 0), serve(content))
+    server.respond_with(server.repeat(head, bytes(60_000), 0), serve(content))
     run_download()
     assert server.paths == ["/tiny.npz", "/elsewhere"]
 

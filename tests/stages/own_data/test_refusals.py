@@ -90,6 +90,14 @@ def table(**columns: Any) -> Make:
     return make
 
 
+def nested_cells(depth: int) -> bytes:
+    """Returns a MATLAB file of a cell in a cell in a cell, and so on."""
+    head = np.array([6, 8, 1, 0, 5, 8, 1, 1, 1, 0], "<u4").tobytes()  # flags, one row and one column, no name
+    sizes = range(48 * depth - 8, 0, -48)
+    parts = [np.array([14, size], "<u4").tobytes() + head for size in sizes]
+    return b"MATLAB 5.0 MAT-file".ljust(124) + b"\0\1IM" + b"".join(parts)
+
+
 def two_idx(folder: Path) -> list[Path]:
     """Writes images and labels of unequal number."""
     return [write_idx(folder / IDX, X), write_idx(folder / "train-labels-idx1-ubyte", Y[:20])]
@@ -156,6 +164,13 @@ CASES: dict[str, tuple[Make, dict[str, Any], str]] = {
     "parquet of paths": (table(image=pa.array([{"bytes": None, "path": "a.png"}], pa.struct([("bytes", pa.binary()), ("path", pa.string())])), label=[1]), {}, "row 0 has no bytes of a picture, but its path"),  # noqa: E501
     "parquet damaged": (lambda folder: write("b.parquet", write_parquet(folder / "a.parquet", X, Y.tolist()).read_bytes()[:-9])(folder), {}, "b.parquet: is damaged"),  # noqa: E501
     "parquet of texts": (table(image=[b"no picture"] * 3, label=[0, 1, 2]), {}, "the picture of row 0 is not a PNG"),
+    "parquet of other bytes": (table(image=[png(X[0])] * 2, label=pa.array([b"\xff", b"a"]).view(pa.string())), {}, "is damaged or no Parquet file ('utf-8'"),  # noqa: E501
+    "parquet of far dates": (table(image=[png(X[0])] * 2, label=pa.array([2**50, 0], pa.timestamp("s"))), {}, "is damaged or no Parquet"),  # noqa: E501
+    "csv of no line": (write("a.csv", b"\xef\xbb\xbf"), {}, "has 0 columns in its first line"),
+    "csv of a long cell": (write("a.csv", b"1," + b"2" * 200_000), {}, "is no table (field larger than field limit"),
+    "csv label of other digits": (csv(str), {"label": "²"}, "has no column ² (--label)"),
+    "mat nested": (lambda folder: write("a.mat", nested_cells(20_000))(folder), {}, "has more than 1,000 cells and structs"),  # noqa: E501
+    "long name": (lambda folder: folder / ("a" * 300), {}, "cannot be read (File name too long)"),
     "web page": (write("train.csv", b"<!DOCTYPE html><html>404</html>"), {}, "is a web page, expected npz"),
     "pickle": (write("data.pkl", b"\x80\x04\x95abc"), {}, "is a Python pickle, expected npz"),
     "unknown": (write("a.bin", bytes(range(128, 255))), {}, "begins with the bytes 80 81 82"),

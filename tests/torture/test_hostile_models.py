@@ -1,0 +1,140 @@
+"""Model files that try to run code, to read or write other files, or to fill the memory."""
+
+import json
+import resource
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flows.dvc_repo.inotify import FileOpenWatch
+from stages.base.errors import InkflowError
+from stages.data.memory import BASE, share_of_machine
+from stages.inference.onnx_session import open_model
+from stages.predict.classifier import open_classifier
+from stages.predict.image_arrays import Images
+from stages.serve.served_model import open_served_model
+from stages.verify.compare_files import Verdict, compare
+from tests.support.learning import make_model, write_data
+from tests.support.pictures import write_reader
+from tests.torture.conftest import Try
+from tests.torture.support.hostile_models import KERAS, ONNX
+
+keras = pytest.importorskip("keras")  # after tests.support.learning, which loads it quietly
+
+from stages.export.export import export  # noqa: E402  (imports Keras)
+from stages.train import networks  # noqa: E402  (as the others)
+from stages.train.export import model_files  # noqa: E402  (as the others)
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800), pytest.mark.filterwarnings("ignore")]
+MAX_SENTENCE = 1_000  # characters
+Use = Callable[[Path], object]
+
+
+@pytest.fixture
+def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Path, FileOpenWatch]]:
+    """A folder with a secret beside the project, which is the current folder; any use of it is noticed."""
+    folder = tmp_path / "outside"
+    (tmp_path / "project").mkdir()
+    folder.mkdir()
+    (folder / "secret").write_bytes(np.zeros((784, 10), np.float32).tobytes())
+    (folder / "evil.py").write_text("raise SystemExit('code ran')\n")
+    monkeypatch.chdir(tmp_path / "project")
+    watch = FileOpenWatch(folder)
+    yield folder, watch
+    watch.close()
+
+
+def refused_or_read(use: Use, path: Path, watch: FileOpenWatch) -> None:
+    """Uses the file; it may be refused in one sentence, and the files outside are not touched."""
+    watch.was_opened()
+    try:
+        use(path)
+    except InkflowError as error:
+        text = str(error)
+        assert 0 < len(text) <= MAX_SENTENCE and "\n" not in text and "\x1b" not in text, text[:300]
+    except Exception as error:
+        raise AssertionError(f"{type(error).__name__}: {str(error)[:500]}") from error
+    assert not watch.was_opened(), "it opened a file of the folder outside"
+
+
+def peak() -> int:
+    """Returns the largest memory of this process so far, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def test_keras_files_run_no_code_and_touch_no_other_file(
+    promise: Try, outside: tuple[Path, FileOpenWatch], tmp_path: Path
+) -> None:
+    """`inkflow export` and `inkflow verify` refuse a hostile model.keras, whose code does not run."""
+    folder, watch = outside
+    data = write_data(tmp_path / "data").prepared
+    prepared = write_data(tmp_path / "data").data.prepared
+    path, other = Path("models/cnn/model.keras").absolute(), Path("models/other/model.keras").absolute()
+    for place in (path, other):
+        place.parent.mkdir(parents=True)
+    model_files.save_keras(networks.build(make_model("cnn"), prepared.shape, prepared.classes), other)
+    good, before = other.read_bytes(), peak()
+    uses: dict[str, Use] = {
+        "export": lambda file: export(str(file), "saved_model", data),
+        "verify": lambda file: compare(file, other, 1e-6),
+    }
+    with promise(
+        "Hostile input",
+        "A hostile model.keras runs no code, opens no file outside the project and stays within its bound of memory.",
+        f"{len(KERAS)} files (Lambda, other modules, linked weights, bombs), by export and verify",
+    ) as tried:
+        for name, make in KERAS.items():
+            path.write_bytes(make(good, folder))
+            for verb, use in uses.items():
+                with tried.attempt(f"{verb}: {name}"):
+                    refused_or_read(use, path, watch)
+        with tried.attempt("memory"):
+            assert peak() - before <= BASE, f"{peak() - before:,} bytes more than before"
+
+
+def test_onnx_files_touch_no_other_file_and_no_other_memory(
+    promise: Try, outside: tuple[Path, FileOpenWatch], tmp_path: Path
+) -> None:
+    """predict, evaluate, serve and verify refuse a hostile model.onnx, in one sentence."""
+    folder, watch = outside
+    path = Path("model/model.onnx").absolute()
+    path.parent.mkdir()
+    other = write_reader(Path("other.onnx"))
+    (path.parent / "link").symlink_to(folder / "secret")
+    (path.parent / "folder").symlink_to(folder)
+    image = Images(["a"], np.eye(28, dtype=np.uint8)[np.newaxis] * 255, True)
+    uses: dict[str, Use] = {
+        "predict": lambda file: list(open_classifier(file).predict([image], raw=True)),
+        "evaluate": lambda file: open_model(file, (28, 28), 10),
+        "serve": open_served_model,
+        "verify": lambda file: compare(file, other, 1e-6),
+    }
+    with promise(
+        "Hostile input",
+        "A hostile model.onnx opens no file outside its folder, runs no own code and stays within its bound of memory.",
+        f"{len(ONNX)} files (external data, domains, lying and huge shapes), by predict, evaluate, serve and verify",
+    ) as tried:
+        for name, make in ONNX.items():
+            path.write_bytes(make(folder))
+            for verb, use in uses.items():
+                with tried.attempt(f"{verb}: {name}"):
+                    refused_or_read(use, path, watch)
+        with tried.attempt("memory"):
+            assert peak() <= BASE + share_of_machine(), f"{peak():,} bytes"
+
+
+def test_verify_reads_no_weights_of_another_file(outside: tuple[Path, FileOpenWatch]) -> None:
+    """Two .keras files whose weights are in a file outside differ: that file is not read."""
+    folder, watch = outside
+    good = Path("good.keras")
+    network = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(3)])
+    model_files.save_keras(network, good)
+    one, two = Path("one.keras"), Path("two.keras")
+    one.write_bytes(KERAS["weights in another file"](good.read_bytes(), folder))
+    two.write_bytes(one.read_bytes() + b" ")
+    watch.was_opened()
+    result = compare(one, two, 1e-6)
+    assert (result.verdict, "in another file" in result.detail) == (Verdict.DIFFERENT, True), json.dumps(result.detail)
+    assert not watch.was_opened()
