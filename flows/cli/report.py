@@ -14,6 +14,7 @@ from flows.cli.output import open_page, print_json
 from flows.core.commit import commit_date, describe, file_sha256, is_recorded
 from flows.core.params_edit import require_models
 from flows.core.project import make_state_folder
+from flows.core.redaction import say
 from flows.core.stage_program import run_program
 from stages.base.errors import EXIT_DONE, InvalidInput
 from stages.base.files import write_text
@@ -41,7 +42,7 @@ def report(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(figures)
     else:
-        print(page)
+        say(str(page))
     if arguments.open:
         open_page(page)
     return EXIT_DONE
