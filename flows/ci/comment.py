@@ -13,7 +13,7 @@ from typing import Any
 
 from flows.ci import forge
 from flows.core.errors import CommentFailed, ForgeFailed
-from flows.core.redaction import mask
+from flows.core.redaction import mask, say
 from stages.base.errors import EXIT_DONE, InvalidInput
 
 MARK = "<!-- inkflow ci -->"  # invisible first line by which the comment is found again
@@ -48,9 +48,9 @@ def comment(files: Sequence[Path]) -> int:
     """
     api = _find_comment_api(os.environ)
     if isinstance(api, str):
-        print(f"no comment: {api}")
+        say(f"no comment: {api}")
         return EXIT_DONE
-    print(_write_comment(api, _comment_body(files)))
+    say(_write_comment(api, _comment_body(files)))
     return EXIT_DONE
 
 

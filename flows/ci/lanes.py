@@ -15,7 +15,7 @@ from flows.core.gates import count_statuses, evaluate_gates, failed_gates, junit
 from flows.core.git import git_names
 from flows.core.params_edit import SCHEMA, edit_params, has_schema
 from flows.core.project import make_state_folder
-from flows.core.redaction import secrets_in_config
+from flows.core.redaction import say, secrets_in_config
 from flows.core.stage_program import run_program
 from flows.dvc_repo.remote.key import use_key
 from flows.dvc_repo.remotes import default_remote, missing_in_remote
@@ -74,7 +74,7 @@ def _run_step(name: str, action: Callable[[], StepResult]) -> Step:
     except InkflowError as error:
         status, messages = Status.FAILED, str(error).splitlines()
     step = Step(name, status, tuple(messages))
-    print(step.text, flush=True)
+    say(step.text)
     return step
 
 
@@ -148,7 +148,7 @@ def _run_pipeline(root: Path, arguments: Sequence[str], push: bool) -> StepResul
     ) as process:
         assert process.stdout is not None
         for line in process.stdout:
-            print(line, end="", flush=True)
+            say(line.removesuffix("\n"))
             if line.startswith(REPEATED_PREFIXES) or REPEATED_COUNT in line:
                 messages.append(line.strip())
     if process.returncode:

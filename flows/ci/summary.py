@@ -7,7 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from flows.core.junit import JUnitCase, Outcome, junit_xml
-from flows.core.redaction import mask
+from flows.core.redaction import mask, masked_markdown
 from stages.base.files import write_text
 
 
@@ -53,7 +53,7 @@ def markdown(lane: str, steps: Sequence[Step], report: str = "") -> str:
     """Returns the lane as Markdown: a table of its steps, then the text of `report`."""
     failed = [step.name for step in steps if step.status is Status.FAILED]
     title = f"### inkflow ci {lane}: {'failed at ' + ', '.join(failed) if failed else 'passed'}"
-    rows = [f"| {step.name} | {step.status} | {'<br>'.join(map(_cell, step.messages))} |" for step in steps]
+    rows = [f"| {step.name} | {step.status} | {'<br>'.join(map(masked_markdown, step.messages))} |" for step in steps]
     table = "\n".join(["| step | result | details |", "|---|---|---|", *rows])
     return mask("\n\n".join(part for part in (title, table, report.strip()) if part)) + "\n"
 
@@ -61,13 +61,6 @@ def markdown(lane: str, steps: Sequence[Step], report: str = "") -> str:
 def junit(lane: str, steps: Sequence[Step]) -> str:
     """Returns the lane as JUnit XML: a test case for each step."""
     cases = [
-        JUnitCase(f"ci.{lane}", step.name, JUNIT_OUTCOMES[step.status], mask("\n".join(step.messages)))
-        for step in steps
+        JUnitCase(f"ci.{lane}", step.name, JUNIT_OUTCOMES[step.status], "\n".join(step.messages)) for step in steps
     ]
     return junit_xml(f"inkflow ci {lane}", cases)
-
-
-def _cell(text: str) -> str:
-    """Returns `text` for a table cell: messages of stages make no columns, tags or lines of their own."""
-    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
-    return " ".join(escaped.split())

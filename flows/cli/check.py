@@ -12,6 +12,7 @@ from flows.cli.output import print_json, shown
 from flows.core.commit import require_undamaged
 from flows.core.gates import count_statuses, evaluate_gates, failed_gates, junit
 from flows.core.params_edit import require_models
+from flows.engine.display.safe_console import SafeConsole
 from flows.engine.display.styles import BAD, DIM, GOOD
 from flows.engine.output_backup import earlier_outputs
 from stages.base.errors import EXIT_DONE, EXIT_FAILED
@@ -30,7 +31,7 @@ def check(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(record)
     else:
-        print_gates(record, Console())
+        print_gates(record, SafeConsole())
     return EXIT_FAILED if failed_gates(record) else EXIT_DONE
 
 

@@ -18,7 +18,9 @@ from flows.cli.output import open_page, print_json, shown
 from flows.core.commit import require_undamaged
 from flows.core.params_edit import has_models, load_project_params
 from flows.core.project import make_state_folder
+from flows.core.redaction import say
 from flows.core.stage_program import run_program
+from flows.engine.display.safe_console import SafeConsole
 from flows.engine.display.styles import BAD, DIM, GOOD
 from flows.engine.output_backup import earlier_outputs
 from flows.registry.address import revision
@@ -44,8 +46,8 @@ def show_comparison(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(comparison)
     else:
-        print_comparison(comparison, Console())
-        print(f"Page: {page}")
+        print_comparison(comparison, SafeConsole())
+        say(f"Page: {page}")
     if arguments.open:
         open_page(page)
     return EXIT_DONE
@@ -61,7 +63,7 @@ def _show_differences(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(differences)
     else:
-        print_differences(differences, _label(arguments.old), _label(arguments.new or WORKSPACE), Console())
+        print_differences(differences, _label(arguments.old), _label(arguments.new or WORKSPACE), SafeConsole())
     return EXIT_DONE
 
 

@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from flows.core.file_lock import run_lock
 from flows.core.own_data import remember
 from flows.core.params_edit import PATH, ParamsEdit, edit_dataset, load_project_params, require_models
+from flows.core.redaction import say
 from flows.core.stage_program import run_program
 from stages.base.config import Name
 from stages.base.errors import EXIT_DONE, InvalidInput, OutputError
@@ -42,7 +43,7 @@ def data(arguments: argparse.Namespace) -> int:
             sys.stdout.flush()
             run_program("own_data", [_options(arguments, new, result, in_place is not None)], root, show=True)
             if arguments.dry_run:
-                print("nothing was written (--dry-run)", flush=True)
+                say("nothing was written (--dry-run)")
                 return EXIT_DONE
             found = json.loads(result.read_text(encoding="utf-8"))
             copy = {"path": (OWN / f"{arguments.name}.npz").as_posix()}
@@ -160,8 +161,8 @@ def _command(arguments: argparse.Namespace) -> list[str]:
 
 def _print_result(arguments: argparse.Namespace, source: dict[str, str], is_copy: bool) -> None:
     name = arguments.name
-    print(f"{PATH}: datasets.{name} written")
+    say(f"{PATH}: datasets.{name} written")
     if path := source.get("path"):
         ignored = "git ignores it: " if Path(path).parent == OWN else ""
-        print(f"{path}: {'a copy; ' * is_copy}{ignored}`dvc add {path}` keeps versions, `dvc push` shares them")
-    print("the next `inkflow run` uses it" if arguments.use else f"use it: inkflow run --dataset {name}", flush=True)
+        say(f"{path}: {'a copy; ' * is_copy}{ignored}`dvc add {path}` keeps versions, `dvc push` shares them")
+    say("the next `inkflow run` uses it" if arguments.use else f"use it: inkflow run --dataset {name}")

@@ -9,6 +9,7 @@ from typing import Any
 
 from flows.cli.output import print_json
 from flows.core.errors import PipelineInvalid
+from flows.core.redaction import say
 from flows.dvc_repo.code.graph_code import may_be_declared, stage_code
 from flows.dvc_repo.repository import Repository
 from flows.python_code.cosmetic import CosmeticJudge
@@ -116,13 +117,13 @@ def _row(finding: Finding, reasons: Mapping[str, str], *, strict: bool) -> dict[
 def _print_edits(edits: Sequence[Edit]) -> None:
     for edit in edits:
         changes = [f"+ {path}" for path in edit.add] + [f"- {path}" for path in edit.remove]
-        print(f"{edit.file}, {edit.entry}: {', '.join(changes)}")
-    print(f"{len(edits)} entries changed" if edits else "Nothing to change: all stages declare their code")
+        say(f"{edit.file}, {edit.entry}: {', '.join(changes)}")
+    say(f"{len(edits)} entries changed" if edits else "Nothing to change: all stages declare their code")
 
 
 def _print_findings(findings: Sequence[Finding], reasons: Mapping[str, str], *, strict: bool) -> None:
     for finding in findings:
-        print(f"{finding.stage.name}: {'; '.join(_parts(finding, strict=strict)) or NOTHING_MISSING}")
+        say(f"{finding.stage.name}: {'; '.join(_parts(finding, strict=strict)) or NOTHING_MISSING}")
     notes = {
         "Imports of computed modules, which cannot be followed; declare what they load yourself": [
             note for finding in findings for note in finding.dynamic
@@ -134,11 +135,11 @@ def _print_findings(findings: Sequence[Finding], reasons: Mapping[str, str], *, 
     }
     for title, texts in notes.items():
         if texts:
-            print(f"\n{title}:")
-            print("\n".join(f"  {text}" for text in dict.fromkeys(texts)))
+            say(f"\n{title}:")
+            say("\n".join(f"  {text}" for text in dict.fromkeys(texts)))
     wrong = sum(bool(item.missing or item.needless) for item in findings)
     if wrong:
-        print(f"\n{wrong} of {len(findings)} stages declare other code than they import: `inkflow deps --write`")
+        say(f"\n{wrong} of {len(findings)} stages declare other code than they import: `inkflow deps --write`")
 
 
 def _parts(finding: Finding, *, strict: bool) -> list[str]:

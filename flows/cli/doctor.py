@@ -21,7 +21,7 @@ from flows.core.code_path import own_command
 from flows.core.errors import ServerUnreachable
 from flows.core.params_edit import load_project_params
 from flows.core.project import MIRROR
-from flows.core.redaction import mask
+from flows.core.redaction import mask, say
 from flows.engine import resources
 from flows.prefect_server.credentials import login_variables
 from flows.prefect_server.environment import variables_set
@@ -218,6 +218,6 @@ def _has_file(source: str) -> bool:
 
 
 def _print_finding(finding: Finding) -> None:
-    print(f"{MARKS[finding.state]} {finding.check:<15} {finding.message}", flush=True)
+    say(f"{MARKS[finding.state]} {finding.check:<15} {finding.message}")
     if finding.fix:
-        print(f"  {'':<15} fix: {finding.fix}", flush=True)
+        say(f"  {'':<15} fix: {finding.fix}")

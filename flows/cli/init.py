@@ -18,6 +18,7 @@ from flows.cli.adoption.files import (
 from flows.cli.adoption.surroundings import Surroundings, check_initialisable, look_around
 from flows.core.git import run_git
 from flows.core.params_edit import has_schema
+from flows.core.redaction import say
 from stages.base.errors import EXIT_DONE, OutputError
 from stages.base.files import replacing
 
@@ -46,16 +47,16 @@ def init(arguments: argparse.Namespace) -> int:
     is_digits = template == "digits" or has_schema(found.root)
     package = "inkflow[train]" if is_digits else "inkflow"
     files = [*(ci_file(service, found, package) for service in dict.fromkeys(arguments.ci)), *files]
-    print(f"Project: {found.root}", flush=True)
+    say(f"Project: {found.root}")
     missing = _show(found, files)
     if arguments.dry_run:
-        print("nothing was written (--dry-run)" if missing else "Nothing to do.")
+        say("nothing was written (--dry-run)" if missing else "Nothing to do.")
         return EXIT_DONE
     if missing:
         _write(found, files)
     if stages is None or template:
         stages = _load_stages(found.root)
-    print(_next_steps(stages, is_digits, is_changed=missing), flush=True)
+    say(_next_steps(stages, is_digits, is_changed=missing))
     return EXIT_DONE
 
 
@@ -99,7 +100,7 @@ def _show(found: Surroundings, files: list[NewFile]) -> bool:
             rows.append(("write", name, missing[0].purpose))
     width = max((len(name) for _, name, _ in rows), default=0)
     for action, name, text in rows:
-        print(f"  {action:6}  {name:{width}}  {text}".rstrip())
+        say(f"  {action:6}  {name:{width}}  {text}".rstrip())
     return is_needed
 
 

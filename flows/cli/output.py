@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows.core.redaction import mask, mask_content
 from stages.base.errors import InvalidInput
+from stages.base.shown_text import one_line
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -18,10 +19,10 @@ def print_json(content: Any) -> None:
 
 
 def shown(text: str, style: str = "") -> "Text":
-    """Returns `text` for a Rich console, with secrets masked, and without markup: file names hold brackets too."""
+    """Returns `text` on one line for a Rich console, masked and without markup: file names hold brackets too."""
     from rich.text import Text  # late: --json needs no console
 
-    return Text(mask(text), style)
+    return Text(one_line(mask(text)), style)
 
 
 def open_page(page: Path) -> None:

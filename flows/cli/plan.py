@@ -4,7 +4,6 @@ The table is readable on 80 columns and on wide ones, with few stages and with h
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import groupby
@@ -15,6 +14,7 @@ from flows.cli.output import print_json, shown
 from flows.cli.selection import selection
 from flows.core.own_data import check_own_data
 from flows.core.params_edit import load_project_params
+from flows.core.redaction import say
 from flows.dvc_repo import remotes
 from flows.dvc_repo.repository import Repository
 from flows.engine.display.styles import BAD, DIM, GOOD, INFO, WARNING, duration, name_width, shortened
@@ -57,7 +57,7 @@ def show_plan(arguments: argparse.Namespace) -> int:
     if arguments.pull:
         count = remotes.pull_run_cache(root)
         # Standard output holds the plan alone.
-        print(f"DVC remote: {count} new entries of the run cache pulled", file=sys.stderr)
+        say(f"DVC remote: {count} new entries of the run cache pulled", error=True)
     with Repository(pull=arguments.pull, policies=policies) as repository:
         facts = repository.facts(*selection(arguments, repository))
         if arguments.recorded:
@@ -95,9 +95,9 @@ def _row(decision: Decision, timings: Timings, policies: Policies, differences: 
 
 def print_table(rows: Sequence[dict[str, Any]], notes: Sequence[str], console: "Console | None" = None) -> None:
     """Prints the plan; one line if there is nothing to do. Names are shortened and rows grouped on a terminal alone."""
-    from rich.console import Console  # late: --json needs no table
+    from flows.engine.display.safe_console import SafeConsole  # late: --json needs no table
 
-    console = console or Console()
+    console = console or SafeConsole()
     if rows and all(row["verdict"] == Verdict.UNCHANGED for row in rows):
         console.print(f"Nothing to do: all {len(rows)} stages are unchanged.", soft_wrap=True, highlight=False)
     else:

@@ -12,6 +12,7 @@ from pathlib import Path
 from flows.cli.arguments import DEFAULT_AGE, UNIT_BYTES, age
 from flows.cli.output import print_json
 from flows.core.file_lock import run_lock
+from flows.core.redaction import say
 from flows.dvc_repo.run_cache_gc import Cache, RunCacheEntry, locked_cache, referenced_hashes
 from flows.dvc_repo.versions.experiments import CLONES
 from flows.engine.recovery import recover
@@ -84,7 +85,7 @@ def prune(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(asdict(result))
     else:
-        print(_summary(result))
+        say(_summary(result))
     return EXIT_DONE
 
 

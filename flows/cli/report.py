@@ -15,6 +15,7 @@ from flows.core.commit import commit_date, describe, file_sha256, is_recorded, r
 from flows.core.notices import note_once
 from flows.core.params_edit import require_models
 from flows.core.project import make_state_folder
+from flows.core.redaction import say
 from flows.core.stage_program import run_program
 from flows.engine.output_backup import has_backups
 from stages.base.digests import read_sealed
@@ -46,7 +47,7 @@ def report(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(figures)
     else:
-        print(page)
+        say(str(page))
     if arguments.open:
         open_page(page)
     return EXIT_DONE

@@ -20,6 +20,7 @@ from flows.core.params_edit import (
     parse_settings,
     written_params,
 )
+from flows.core.redaction import say
 from flows.dvc_repo import remotes
 from flows.dvc_repo.repository import Repository
 from flows.engine.display.plain import Display
@@ -115,7 +116,7 @@ def _remote_exchange(root: Path, *, pull: bool, push: bool) -> Iterator[None]:
         RemoteFailed: the remote cannot be used; if the block failed, its own error is raised instead.
     """
     if pull:
-        print(f"DVC remote: {remotes.pull_run_cache(root)} new entries of the run cache pulled", flush=True)
+        say(f"DVC remote: {remotes.pull_run_cache(root)} new entries of the run cache pulled")
     elif push:
         remotes.require_remote(root)
     try:
@@ -132,7 +133,7 @@ def _remote_exchange(root: Path, *, pull: bool, push: bool) -> Iterator[None]:
 
 
 def _push(root: Path) -> None:
-    print(f"DVC remote: {remotes.push_all(root)}", flush=True)
+    say(f"DVC remote: {remotes.push_all(root)}")
 
 
 def _report_nothing_to_do(count: int, notice: str | None) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from flows.cli.arguments import age
 from flows.cli.output import print_json
-from flows.core.redaction import mask
+from flows.core.redaction import say
 from flows.status.parts import EXIT_NEEDS_PERSON, MAX_AGE
 from stages.base.errors import EXIT_DONE
 
@@ -18,7 +18,7 @@ def status(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(found.as_json())
     else:
-        print(mask("\n".join(found.as_lines())))
+        say("\n".join(found.as_lines()))
     return EXIT_NEEDS_PERSON if found.needs else EXIT_DONE
 
 

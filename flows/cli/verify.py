@@ -133,9 +133,9 @@ def _compare(root: Path, project: Path, stages: Sequence[Stage], tolerance: floa
 
 def _print_rows(rows: Sequence[dict[str, Any]]) -> None:
     """Prints a line for each output below its stage; a table would break long paths in the middle of a word."""
-    from rich.console import Console  # late: --json needs no colours
+    from flows.engine.display.safe_console import SafeConsole  # late: --json needs no colours
 
-    console, stage = Console(), None
+    console, stage = SafeConsole(), None
     indent = " " * (max(map(len, STYLES)) + 4)
     for row in rows:
         if row["stage"] != stage:

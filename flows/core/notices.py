@@ -1,8 +1,9 @@
 """Notices of a run that does not use the data set that was asked for, and notes on files that are not used."""
 
 import functools
-import sys
 from typing import TYPE_CHECKING
+
+from flows.core.redaction import say
 
 if TYPE_CHECKING:  # the schema takes 0.12 s to import, and other DVC projects do not need it
     from stages.params.schema import Params
@@ -32,4 +33,4 @@ def stand_in_notice(params: "Params | None") -> str | None:
 @functools.cache
 def note_once(text: str) -> None:
     """Prints a note to standard error, since standard output may be JSON; the same note only once in a process."""
-    print(f"note: {text}", file=sys.stderr, flush=True)
+    say(f"note: {text}", error=True)

@@ -14,13 +14,21 @@ import json
 import logging
 import os
 import re
+import sys
 import urllib.parse
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from stages.base.shown_text import MASK, mask_urls, remove_controls, url_secrets
+from stages.base.shown_text import (
+    MASK,
+    markdown_code,
+    markdown_sentence,
+    mask_urls,
+    remove_controls,
+    url_secrets,
+)
 
 MIN_LENGTH = 5  # characters: a shorter value would also hide parts of ordinary words
 # Words in the name of a variable. KEY counts as the last word only: KEY_BINDINGS holds no secret.
@@ -54,7 +62,11 @@ MAX_PREFIX = 100  # characters of the start of a secret, at the end of a line th
 
 def mask(text: str) -> str:
     """Returns `text` without terminal control sequences, and with each secret replaced by `***`."""
-    plain, encoded, _ = _patterns(_sources())
+    return _mask(text, _patterns(_sources()))
+
+
+def _mask(text: str, patterns: "Patterns") -> str:
+    plain, encoded, _ = patterns
     text = remove_controls(text)
     if plain:
         text = plain.sub(MASK, text)
@@ -63,13 +75,33 @@ def mask(text: str) -> str:
     return mask_urls(text)
 
 
+def masked_markdown(text: str) -> str:
+    """Returns `text` masked, then as Markdown on one line: escaping first would change a secret's characters."""
+    return markdown_sentence(mask(text))
+
+
+def masked_code(text: str, *, in_table: bool = False) -> str:
+    """Returns `text` masked, as code of Markdown."""
+    return markdown_code(mask(text), in_table=in_table)
+
+
+def say(text: str, *, error: bool = False) -> None:
+    """Prints a line to standard output or standard error at once, masked: the way to print in `flows`."""
+    print(mask(text), file=sys.stderr if error else sys.stdout, flush=True)
+
+
 def mask_content(content: Any) -> Any:
     """Returns `content`, made of mappings, sequences and values, with `mask` applied to all of its texts."""
-    if isinstance(content, str):
-        return mask(content)
-    if isinstance(content, Mapping):
-        return {mask_content(key): mask_content(value) for key, value in content.items()}
-    return [mask_content(item) for item in content] if isinstance(content, list | tuple) else content
+    patterns = _patterns(_sources())
+
+    def masked(item: Any) -> Any:
+        if isinstance(item, str):
+            return _mask(item, patterns)
+        if isinstance(item, Mapping):
+            return {masked(key): masked(value) for key, value in item.items()}
+        return [masked(each) for each in item] if isinstance(item, list | tuple) else item
+
+    return masked(content)
 
 
 def masked_lines(chunks: Iterable[Sequence[str]]) -> Iterator[str]:

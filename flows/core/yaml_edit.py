@@ -3,6 +3,8 @@
 import json
 import math
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -15,6 +17,7 @@ from stages.base.yaml_text import parse_yaml
 
 PLAIN = re.compile(r"[A-Za-z_][\w./+-]*")  # text without quotes, except the words that YAML reads as another type
 NEW_NAME = re.compile(r"[^\W\d][\w-]*|0|[1-9]\d{0,8}")
+NOT_YAML = re.compile(r"[\x7f-\x84\x86-\x9f]")  # which JSON leaves as they are
 SHORT = 100  # characters of a mapping on one line
 MAX_REASON = 200  # characters of a parser's message
 NOT_TEXT = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
@@ -27,13 +30,20 @@ def set_value(text: str, key: str, value: Any) -> str:
         InvalidInput: a parent of the key does not exist, and the message lists the keys that do; the last part of the
             key cannot be a new name; or `text` is not YAML.
     """
-    try:
+    with _valid(f"--set {key}"):
         changed = _with_value(text, key, value)
         parse_yaml(changed)
+    return changed
+
+
+@contextmanager
+def _valid(action: str) -> Iterator[None]:
+    """Raises InvalidInput for a parser's error in the block."""
+    try:
+        yield
     except (YAMLError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())[:MAX_REASON] or type(error).__name__
-        raise InvalidInput(f"--set {key}: params.yaml is not valid YAML, or would not be: {reason}") from error
-    return changed
+        raise InvalidInput(f"{action}: params.yaml is not valid YAML, or would not be: {reason}") from error
 
 
 def set_entry(text: str, section: str, name: str, entry: dict[str, Any]) -> str:
@@ -43,8 +53,15 @@ def set_entry(text: str, section: str, name: str, entry: dict[str, Any]) -> str:
     lines are replaced.
 
     Raises:
-        InvalidInput: the section does not exist, or `text` is not YAML.
+        InvalidInput: the section does not exist, or `text` is not YAML or would not be.
     """
+    with _valid(f"{section}.{name}"):
+        changed = _with_entry(text, section, name, entry)
+        parse_yaml(changed)
+    return changed
+
+
+def _with_entry(text: str, section: str, name: str, entry: dict[str, Any]) -> str:
     node = _child(_root(text, section), section, section)
     if not isinstance(node, MappingNode) or node.flow_style or not node.value:
         return set_value(text, f"{section}.{name}", entry)
@@ -111,7 +128,8 @@ def _flow_text(value: Any) -> str:
         return value
     if isinstance(value, float) and not math.isfinite(value):
         return f"{value}".replace("inf", ".inf").replace("nan", ".nan")
-    return json.dumps(value, ensure_ascii=False, default=str)  # a date becomes text, which the schema then checks
+    text = json.dumps(value, ensure_ascii=False, default=str)  # a date becomes text, which the schema then checks
+    return text if text.isprintable() else NOT_YAML.sub(lambda letter: f"\\x{ord(letter[0]):02x}", text)
 
 
 def _root(text: str, key: str) -> Node:

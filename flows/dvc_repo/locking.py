@@ -5,7 +5,6 @@ uses a file that the action needs, the lock is released, and the action is tried
 """
 
 import math
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from dvc.repo import Repo
 
 from flows.core.errors import DvcFailed, Interrupted
 from flows.core.file_lock import exclusive_lock
+from flows.core.redaction import say
 from flows.dvc_repo.dvc_errors import converted_errors, describe_error
 from flows.dvc_repo.inotify import FileOpenWatch
 
@@ -144,4 +144,4 @@ class _Wait:
 
 def print_to_stderr(text: str) -> None:
     """Print a line for the user."""
-    print(text, file=sys.stderr, flush=True)  # standard output may be JSON
+    say(text, error=True)  # standard output may be JSON

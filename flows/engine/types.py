@@ -112,7 +112,7 @@ def split_address(address: str) -> tuple[str, str]:
 
 def file_name(stage: str) -> str:
     """Returns a file name for the stage with this address; a long address is shortened, with a digest."""
-    name = quote(stage, safe="")
+    name = quote(stage, safe="", errors="surrogateescape")
     if len(name) <= MAX_FILE_NAME:
         return name
-    return f"{name[: MAX_FILE_NAME - 17]}-{hashlib.sha256(stage.encode()).hexdigest()[:16]}"
+    return f"{name[: MAX_FILE_NAME - 17]}-{hashlib.sha256(stage.encode(errors='surrogateescape')).hexdigest()[:16]}"

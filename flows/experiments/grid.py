@@ -45,7 +45,7 @@ class Combination:
         name = UNSAFE.sub("_", plain).strip("-.")
         if name == plain and len(name) <= MAX_NAME_LENGTH:
             return name
-        return f"{name[:MAX_NAME_LENGTH]}-{hashlib.sha256(self.name.encode()).hexdigest()[:8]}"
+        return f"{name[:MAX_NAME_LENGTH]}-{hashlib.sha256(self.name.encode(errors='surrogateescape')).hexdigest()[:8]}"
 
 
 def parameter_keys(root: Path) -> list[str]:

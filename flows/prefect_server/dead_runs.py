@@ -4,6 +4,7 @@ Nobody else can report their end, and until it is known they hold the slot of th
 """
 
 import hashlib
+import os
 import platform
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,7 +32,7 @@ MESSAGE = "its process ended together with `inkflow up`"
 
 def worker_name(root: Path, pool: str) -> str:
     """Returns the name of the worker of `pool` under `inkflow up` in `root`, which no other machine or folder has."""
-    return f"{pool} of up on {platform.node()} {hashlib.sha256(str(root).encode()).hexdigest()[:8]}"
+    return f"{pool} of up on {platform.node()} {hashlib.sha256(os.fsencode(root)).hexdigest()[:8]}"
 
 
 def find_dead_runs(client: SyncPrefectClient, root: Path, pools: Sequence[str]) -> list[FlowRun]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from flows.core.code_path import CODE
 from flows.core.errors import ServerUnreachable
 from flows.core.project import make_state_folder
-from flows.core.redaction import mask
+from flows.core.redaction import mask, say
 from flows.engine.policy import load_policies
 from flows.prefect_server.credentials import ADDRESS_FILE, AUTH_FILE, HOME, LOCK, PAGE_FILE, write_page
 from flows.prefect_server.environment import DATABASE, PASSWORD, loopback_variables, variables_set
@@ -59,25 +59,25 @@ def up(arguments: argparse.Namespace) -> int:
         address.unlink(missing_ok=True)
         with Supervisor(root, settings.home) as supervisor, _notifications(settings) as notify:
             supervisor.add("server", _server_arguments(settings), settings.server_environment())
-            print(f"Starting Prefect's server at {settings.ui_url} ...", flush=True)
+            say(f"Starting Prefect's server at {settings.ui_url} ...")
             _wait_for_server(settings, supervisor, stop)
             if not stop.is_set():
                 pools, dead_runs = _start_workers(settings, supervisor)
                 notify()
                 _deploy(settings, supervisor)
                 _mark_dead_runs(dead_runs)
-                print(_instructions(settings, pools), flush=True)
+                say(_instructions(settings, pools))
                 address.write_text(settings.api_url, encoding="utf-8")
                 page = write_page(settings.home, settings.ui_url, settings.password)
                 if arguments.open and not webbrowser.open(page.as_uri()):
-                    print(f"no browser could be started here; open {HOME / PAGE_FILE} yourself", flush=True)
+                    say(f"no browser could be started here; open {HOME / PAGE_FILE} yourself")
             while not stop.wait(POLL_S):
                 for name in supervisor.restart_dead():
-                    print(f"{name} died and was restarted", flush=True)
-            print("Stopping ...", flush=True)
+                    say(f"{name} died and was restarted")
+            say("Stopping ...")
             address.unlink(missing_ok=True)
             (settings.home / PAGE_FILE).unlink(missing_ok=True)
-    print(f"Stopped. The database and the logs stay in {HOME} for the next start.", flush=True)
+    say(f"Stopped. The database and the logs stay in {HOME} for the next start.")
     return EXIT_DONE
 
 
@@ -182,7 +182,7 @@ def _mark_dead_runs(runs: Sequence["FlowRun"]) -> None:
 
     with _prefect_client() as client:
         if names := mark_dead_runs(client, runs):
-            print(f"Ended with an earlier `inkflow up`, now marked as crashed: {', '.join(names)}", flush=True)
+            say(f"Ended with an earlier `inkflow up`, now marked as crashed: {', '.join(names)}")
 
 
 @contextmanager

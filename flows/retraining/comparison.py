@@ -10,6 +10,7 @@ from typing import Any
 from flows.ci.pull_request import Check
 from flows.core.gates import count_statuses, evaluate_gates
 from flows.core.params_edit import has_models
+from flows.core.redaction import masked_markdown
 from flows.core.stage_program import run_program
 from flows.dvc_repo.versions.run_files import fetch_run
 from flows.registry.new_images import evaluate_again
@@ -120,7 +121,7 @@ def as_markdown(comparison: Comparison) -> str:
         parts.append("\n".join([head, "|---|--:|--:|--:|--:|--:|---|", *rows]))
     if table:
         sentences = [text for text in (comparison.note, table["evidence"]) if text.rstrip(".")]
-        parts += [f"{text[0].upper()}{_cell(text)[1:]}." for text in sentences]
+        parts += [f"{_cell(text[0].upper() + text[1:])}." for text in sentences]
     if comparison.gates:
         parts.append(f"### Gates: {_cell(comparison.gates_line)}")
         cells = (("model", "gate", "status", "sentence"), *_gate_rows(comparison.gates))
@@ -140,4 +141,4 @@ def _p(row: dict[str, Any]) -> str:
 
 
 def _cell(text: str) -> str:
-    return " ".join(text.rstrip(".").replace("|", "\\|").replace("<", "&lt;").split())
+    return masked_markdown(text.rstrip("."))

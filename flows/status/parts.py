@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from flows.core.redaction import masked_markdown
+
 WIDTH = 80
 TITLE_WIDTH = 10
 MAX_LINES = 24
@@ -83,10 +85,10 @@ class Status:
         count = (
             f"{len(self.needs)} need{'s' * (len(self.needs) == 1)} a person" if self.needs else "Nothing needs a person"
         )
-        needs = [f"- **{_markdown(need.what)}**: {_markdown(need.do)}" for need in self.needs]
+        needs = [f"- **{masked_markdown(need.what)}**: {masked_markdown(need.do)}" for need in self.needs]
         rows = [
-            f"- **{section.key}**: " + "".join(map(_markdown, section.lines[:1]))
-            + "".join(f"\n  - {_markdown(line)}" for line in section.lines[1:])
+            f"- **{section.key}**: " + "".join(map(masked_markdown, section.lines[:1]))
+            + "".join(f"\n  - {masked_markdown(line)}" for line in section.lines[1:])
             for section in self.sections
             if section.lines
         ]  # fmt: skip
@@ -124,7 +126,3 @@ def duration(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{int(seconds // size)} {unit}"
     return f"{int(seconds)} s"
-
-
-def _markdown(text: str) -> str:
-    return " ".join(text.replace("&", "&amp;").replace("<", "&lt;").split())

@@ -11,7 +11,7 @@ from prefect import get_run_logger
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.context import FlowRunContext
 
-from flows.core.redaction import mask
+from flows.core.redaction import mask, masked_code, masked_markdown
 
 SUMMARY, METRICS, PAGE = Path("reports/summary.md"), Path("reports/metrics.csv"), Path("reports/index.html")
 PLOTS = Path("reports/plots")
@@ -52,7 +52,12 @@ def current_run() -> tuple[str, Callable[[str], None]] | None:
 
 
 def publish_scores(counts: str, table: Path, rejected: Path) -> None:
-    """Create the artifact of a score for the current flow run: `counts`, the paths of both files, the rejected files.
+    """Create the artifact of a score for the current flow run; see `scores_markdown`."""
+    create_markdown_artifact(scores_markdown(counts, table, rejected), "inkflow-scores", "The last score of a folder")
+
+
+def scores_markdown(counts: str, table: Path, rejected: Path) -> str:
+    """Return the Markdown of a score: `counts`, the paths of both files, the rejected files.
 
     Args:
         counts: the numbers of files by outcome.
@@ -61,14 +66,14 @@ def publish_scores(counts: str, table: Path, rejected: Path) -> None:
     """
     with rejected.open(encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file))[1:]
-    lines = [f"{counts}.", f"Predictions: `{table.resolve()}` on {platform.node()}"]
+    lines = [f"{counts}.", f"Predictions: {masked_code(str(table.resolve()))} on {platform.node()}"]
     if rows:
-        lines.append(f"Files that could not be scored: `{rejected.resolve()}`")
-        items = [(name.replace("`", "'"), reason) for name, reason in rows[:MAX_REJECTED]]
-        lines.append("\n".join(f"- `{name}`: {reason}" for name, reason in items))
+        lines.append(f"Files that could not be scored: {masked_code(str(rejected.resolve()))}")
+        items = rows[:MAX_REJECTED]
+        lines.append("\n".join(f"- {masked_code(name)}: {masked_markdown(reason)}" for name, reason in items))
     if len(rows) > MAX_REJECTED:
         lines.append(f"and {len(rows) - MAX_REJECTED} more")
-    create_markdown_artifact(mask("\n\n".join(lines)), "inkflow-scores", "The last score of a folder")
+    return mask("\n\n".join(lines))
 
 
 def publish_report(root: Path, *, link: bool = True) -> None:
@@ -88,7 +93,7 @@ def publish_report(root: Path, *, link: bool = True) -> None:
         page = (root / PAGE).resolve()
         # Browsers do not open a file from a web page: the link's text is the path, to be copied.
         description = f"The full report, a file on {platform.node()}: copy the path and open it there"
-        create_link_artifact(page.as_uri(), f"`{page}`", "inkflow-report", description)
+        create_link_artifact(page.as_uri(), masked_code(str(page)), "inkflow-report", description)
 
 
 def publish_search(folder: Path | None) -> None:
@@ -119,7 +124,7 @@ def plots_as_markdown(folder: Path) -> str:
     lines = []
     for path in sorted(folder.glob("*.png")):
         data = base64.b64encode(path.read_bytes()).decode("ascii")
-        lines.append(f"\n![{path.stem}](data:image/png;base64,{data})\n")
+        lines.append(f"\n![{masked_markdown(path.stem)}](data:image/png;base64,{data})\n")
     return "".join(lines)
 
 

@@ -67,4 +67,4 @@ def _key(stage: str) -> str:
     key = re.sub(r"[^a-z0-9]+", "-", f"progress-{stage}".lower()).strip("-")
     if stage.isascii() and len(key) <= MAX_KEY:
         return key
-    return f"{key[: MAX_KEY - 9]}-{hashlib.sha256(stage.encode()).hexdigest()[:8]}"
+    return f"{key[: MAX_KEY - 9]}-{hashlib.sha256(stage.encode(errors='surrogateescape')).hexdigest()[:8]}"

@@ -92,4 +92,4 @@ def _git(folder: Path, *arguments: str, stdin: bytes = b"") -> None:
 
 
 def _digest(source: str) -> str:
-    return hashlib.sha256(source.encode()).hexdigest()[:16]
+    return hashlib.sha256(source.encode(errors="surrogateescape")).hexdigest()[:16]

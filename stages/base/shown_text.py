@@ -1,5 +1,6 @@
-"""Makes texts of any origin safe to show: without terminal control characters, without credentials in URLs."""
+"""Makes texts of any origin safe to show: without terminal control characters or credentials in URLs; as Markdown."""
 
+import html
 import re
 
 MASK = "***"
@@ -26,13 +27,44 @@ SECRET_KEY = re.compile(
 
 
 def remove_controls(text: str) -> str:
-    """Returns `text` without terminal control sequences and without invisible characters."""
-    return text if text.isprintable() else CONTROLS.sub("", text.replace("\r\n", "\n"))
+    """Returns `text` without terminal control sequences and invisible characters, and with undecodable bytes escaped.
+
+    Such bytes of file names and of Git's texts are surrogates in Python, which no output can encode.
+    """
+    if text.isprintable():  # the usual case, and faster
+        return text
+    return CONTROLS.sub("", text.replace("\r\n", "\n")).encode(errors="backslashreplace").decode()
 
 
 def shown_text(text: str) -> str:
     """Returns `text` as a terminal may get it: without control sequences, and with the secrets of URLs masked."""
     return mask_urls(remove_controls(text))
+
+
+def one_line(text: str) -> str:
+    """Returns a name of any origin as a part of a line: without control sequences, with its line ends escaped."""
+    return text if text.isprintable() else remove_controls(text).replace("\n", "\\n")
+
+
+def markdown_text(text: str) -> str:
+    """Returns `text` on one line, with the special characters of HTML and Markdown escaped."""
+    return _escape_markdown(" ".join(remove_controls(text).split()))
+
+
+def markdown_sentence(text: str) -> str:
+    """Returns `text` for a table cell as `markdown_text` does, but what is between two single backticks stays code."""
+    plain = re.sub("`{2,}", "'", " ".join(remove_controls(text).split()))
+    return "".join(
+        part.replace("|", "\\|") if number % 2 else _escape_markdown(part)
+        for number, part in enumerate(re.split("(`[^`]+`)", plain))
+    )
+
+
+def markdown_code(text: str, *, in_table: bool = False) -> str:
+    """Returns `text` on one line as code of Markdown, between more backticks than it has in a row."""
+    line = " ".join(remove_controls(text).split()).replace("|", "\\|" if in_table else "|")
+    fence = "`" * (max(map(len, re.findall("`+", line)), default=0) + 1)
+    return f"{fence} {line} {fence}" if line.startswith("`") or line.endswith("`") else f"{fence}{line}{fence}"
 
 
 def mask_urls(text: str) -> str:
@@ -60,3 +92,7 @@ def _masked_user_info(match: re.Match[str]) -> str:
 
 def _masked_parameter(match: re.Match[str]) -> str:
     return match["name"] + MASK if SECRET_KEY.search(match["key"]) else match[0]
+
+
+def _escape_markdown(text: str) -> str:
+    return re.sub(r"([\\`*\[\]|~#]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", html.escape(text, quote=False))

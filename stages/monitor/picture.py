@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from stages.base.shown_text import remove_controls
+from stages.base.shown_text import one_line
 from stages.watch.comparisons import CLASSES, UNSURE
 from stages.watch.record import ComparisonRecord, Point, Record
 from stages.watch.sentences import title
@@ -24,7 +24,7 @@ def picture(record: Record) -> dict[str, Any]:
         {"hconcat": charts[start : start + COLUMNS], "spacing": SPACING, "bounds": "flush"}
         for start in range(0, len(charts), COLUMNS)
     ]
-    name = remove_controls(f"{record.model} {record.version}".strip())
+    name = one_line(f"{record.model} {record.version}".strip())
     state = f"{len(record.alarms)} alarm{'s' * (len(record.alarms) != 1)}" if record.alarms else "no alarm"
     return {
         "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
@@ -96,7 +96,7 @@ def _points(record: Record, alarmed: set[str], top: float) -> list[dict[str, Any
 
 def _beside_reference(item: ComparisonRecord, is_alarm: bool) -> dict[str, Any]:
     """Returns the chart of one statistic: the share of images in each bin, in the reference and lately."""
-    names = [remove_controls(name) for name in item.bins] or ["lower", *(f"{edge:.4g}" for edge in item.edges)]
+    names = [one_line(name) for name in item.bins] or ["lower", *(f"{edge:.4g}" for edge in item.edges)]
     total, lately = sum(item.reference), sum(item.recent) or 1
     rows = [
         {"bin": number, "name": name, "reference": known / total, "seen": seen / lately}

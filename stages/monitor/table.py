@@ -4,7 +4,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from stages.base.shown_text import remove_controls
+from stages.base.shown_text import one_line
 from stages.watch.record import Record
 from stages.watch.sentences import acknowledged, title, values
 
@@ -16,7 +16,7 @@ def print_record(record: Record, console: Console | None = None) -> None:
     console = console or Console()
     version = f" {record.version}" if record.version else ""
     healthy = "no alarm" if not record.alarms else f"{len(record.alarms)} alarm{'s' * (len(record.alarms) > 1)}"
-    name = remove_controls(f"{record.model}{version}")
+    name = one_line(f"{record.model}{version}")
     console.print(
         Text.assemble(
             (name, "bold"), f" ({record.model_sha256[:12]}): ", (healthy, "red" if record.alarms else "green")
@@ -35,16 +35,16 @@ def print_record(record: Record, console: Console | None = None) -> None:
         )
     since = {alarm.statistic: alarm.since for alarm in record.alarms}
     for item in record.comparisons:
-        cells = (title(item.name), *map(remove_controls, values(item)), power(item.evidence), power(item.limit))
+        cells = (title(item.name), *map(one_line, values(item)), power(item.evidence), power(item.limit))
         style = "red" if item.name in since else ""
         table.add_row(*(Text(cell, style) for cell in (*cells, _day(since.get(item.name, "")))))
     console.print(table)
     for alarm in record.alarms:
-        console.print(Text(f"alarm: {remove_controls(alarm.sentence)} (began about {_day(alarm.began)})", "red"))
+        console.print(Text(f"alarm: {one_line(alarm.sentence)} (began about {_day(alarm.began)})", "red"))
     for sentence in (one for item in record.comparisons for one in acknowledged(item)):
         console.print(Text(f"acknowledged: {sentence}", "dim"))
     for decision in record.decisions[-SHOWN_DECISIONS:]:
-        who = remove_controls(f"{decision.who}: {decision.reason}")
+        who = one_line(f"{decision.who}: {decision.reason}")
         console.print(Text(f"{decision.action} of {len(decision.alarms)} alarms, {_day(decision.when)}, {who}", "dim"))
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from stages.base.files import replacing
-from stages.base.shown_text import remove_controls
+from stages.base.shown_text import one_line
 from stages.data.datasets import Arrays
 from stages.own_data.assemble import Found
 
@@ -75,7 +75,7 @@ def terminal_sheet(found: Found, width: int) -> Iterator[str]:
 
 def class_labels(found: Found) -> list[str]:
     """Returns the names of the classes as a terminal and a page may show them."""
-    return [remove_controls(name) for name in found.class_names or map(str, range(found.classes))]
+    return [one_line(name) for name in found.class_names or map(str, range(found.classes))]
 
 
 def summary_line(found: Found) -> str:

@@ -1,9 +1,6 @@
 """reports/summary.md: the page in short, for a pull request or a CI log."""
 
-import html
-import re
-
-from stages.base.shown_text import remove_controls
+from stages.base.shown_text import markdown_text
 from stages.report import formats, model_comparison, sentences
 from stages.report.data_card import Data
 from stages.report.facts import Facts, ModelGroup
@@ -15,8 +12,8 @@ MAX_ROWS = 36  # of all tables, which keeps the summary below 60 lines
 def render_summary(facts: Facts, results: GateResults) -> str:
     """Returns the report as GitHub-flavoured Markdown of fewer than 60 lines."""
     verdict, about = model_comparison.verdict(facts.lead), facts.data.description
-    lines = [f"## {_escape(verdict.headline)}", "", *_stand_in(facts.data), *_gates(results)]
-    lines.append(_escape(f"{verdict.evidence} {model_comparison.recipes(facts.lead)}"))
+    lines = [f"## {markdown_text(verdict.headline)}", "", *_stand_in(facts.data), *_gates(results)]
+    lines.append(markdown_text(f"{verdict.evidence} {model_comparison.recipes(facts.lead)}"))
     room, shown = MAX_ROWS, 0
     for group in facts.groups:
         rows = max(0, min(room, len(group.models)))
@@ -29,8 +26,8 @@ def render_summary(facts: Facts, results: GateResults) -> str:
             *lines,
             *(["", f"{omitted} more in `reports/metrics.csv`."] if omitted else []),
             "",
-            f"Data: {_escape(about.title)}, {formats.count(len(facts.data.arrays.y_test))} test {about.noun}s."
-            f" {_escape(sentences.duplicates(facts.data))} All details: `reports/index.html`.",
+            f"Data: {markdown_text(about.title)}, {formats.count(len(facts.data.arrays.y_test))} test {about.noun}s."
+            f" {markdown_text(sentences.duplicates(facts.data))} All details: `reports/index.html`.",
             *_confusions(facts),
             "",
         ]
@@ -43,7 +40,7 @@ def _stand_in(data: Data) -> list[str]:
         return []
     return [
         "> [!WARNING]",
-        f"> **{_escape(warning)}**",
+        f"> **{markdown_text(warning)}**",
         f"> For the original data set: `inkflow run --dataset {data.description.stand_in_for}`",
         "",
     ]
@@ -52,7 +49,7 @@ def _stand_in(data: Data) -> list[str]:
 def _gates(results: GateResults) -> list[str]:
     summary = f"Quality gates: {results.summary}"
     failed = [f"{check.model}, {check.gate}: {check.sentence}" for check in results.failed[:3]]
-    return [f"**{summary}**: {_escape('; '.join(failed))}." if failed else f"{summary}.", ""]
+    return [f"**{summary}**: {markdown_text('; '.join(failed))}." if failed else f"{summary}.", ""]
 
 
 def _table(group: ModelGroup, rows: int) -> list[str]:
@@ -67,18 +64,12 @@ def _table(group: ModelGroup, rows: int) -> list[str]:
             for cell in group.cells(model)
         ]
         table.append([f"`{model.name}`", *texts])
-    table.append([_escape(group.trivial.title), *(cell.text for cell in group.trivial_cells)])
+    table.append([markdown_text(group.trivial.title), *(cell.text for cell in group.trivial_cells)])
     return ["", *(f"| {' | '.join(row)} |" for row in table)]
 
 
 def _confusions(facts: Facts) -> list[str]:
     for best in facts.lead_classifiers[:1]:
         if confusions := sentences.confusions(best):
-            return ["", f"Errors of `{best.name}`: {_escape(formats.enumerate_words(confusions))}."]
+            return ["", f"Errors of `{best.name}`: {markdown_text(formats.enumerate_words(confusions))}."]
     return []
-
-
-def _escape(text: str) -> str:
-    """Returns `text` on one line, with the special characters of HTML and Markdown escaped."""
-    plain = html.escape(" ".join(remove_controls(text).split()), quote=False)
-    return re.sub(r"([\\`*\[\]|~#]|\b_|_\b)", r"\\\1", plain)

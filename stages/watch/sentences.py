@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
-from stages.base.shown_text import remove_controls
+from stages.base.shown_text import one_line
 from stages.watch.comparisons import CLASSES, TITLES, UNSURE
 from stages.watch.record import MEASURED_IMAGES, ComparisonRecord
 
 
 def title(name: str) -> str:
     """Returns the name of a statistic as people read it."""
-    return TITLES.get(name, remove_controls(name))
+    return TITLES.get(name, one_line(name))
 
 
 def values(item: ComparisonRecord) -> tuple[str, str]:
@@ -29,7 +29,7 @@ def values(item: ComparisonRecord) -> tuple[str, str]:
 def change(item: ComparisonRecord, test: int) -> str:
     """Returns the sentence about the alarm that a test raised, by the images since the change began."""
     found = item.tests[test]
-    label, seen = remove_controls(found.label), found.total / max(found.seen, 1)
+    label, seen = one_line(found.label), found.total / max(found.seen, 1)
     if item.name == CLASSES:
         number, is_less = divmod(test, 2)
         share, known = 1 - seen if is_less else seen, _shares(item.reference)[number]
@@ -48,7 +48,7 @@ def acknowledged(item: ComparisonRecord) -> list[str]:
     """Returns a sentence for each test whose change a person has acknowledged."""
     found = []
     for number, test in enumerate(item.tests):
-        name = f"{title(item.name)}, {remove_controls(test.label)}"
+        name = f"{title(item.name)}, {one_line(test.label)}"
         if test.measuring:
             found.append(f"{name}: {test.measuring.images} of {MEASURED_IMAGES} images are measured, then it is tested")
         elif test.accepted is not None:
@@ -81,7 +81,7 @@ def median(edges: Sequence[float], counts: Sequence[float]) -> str:
 
 
 def _share_of(item: ComparisonRecord, number: int) -> tuple[str, str]:
-    name = remove_controls(item.bins[number])
+    name = one_line(item.bins[number])
     return f"{name}: {_shares(item.reference)[number]:.1%}", f"{name}: {_shares(item.recent)[number]:.1%}"
 
 

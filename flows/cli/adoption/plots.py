@@ -4,6 +4,7 @@ import argparse
 from importlib.util import find_spec
 from pathlib import Path
 
+from flows.core.redaction import say
 from flows.core.stage_program import run_program
 from flows.dvc_repo.plots_page import TEMPLATE, configured_template, name_template
 from stages.base.errors import EXIT_DONE, InvalidInput
@@ -26,7 +27,7 @@ def plots(arguments: argparse.Namespace) -> int:
             "`dvc config --unset plots.html_template` (or with --local, --global) and then `inkflow plots`"
         )
     write_template(Path())
-    print("`dvc plots show` and `dvc plots diff` now write pages that need no network")
+    say("`dvc plots show` and `dvc plots diff` now write pages that need no network")
     return EXIT_DONE
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from flows.ci import forge
 from flows.ci.pull_request import PullRequests
-from flows.core.redaction import mask
+from flows.core.redaction import say
 from flows.dvc_repo import remotes
 from flows.dvc_repo.versions.artifacts import find_artifact
 from flows.registry.promotion import check_names, promote
@@ -26,13 +26,13 @@ def promote_merged(root: Path, stage: str) -> int:
     check_names(stage)
     reason = _no_retraining()
     if reason:
-        print(f"no promotion: {reason}")
+        say(f"no promotion: {reason}")
         return EXIT_DONE
     if remotes.default_remote(root) is not None:
         remotes.pull(root)
     holders = [item for item in Registry(root).versions() if stage in item.stages]
     if not holders:
-        print(f"no promotion: no version holds {stage}; `inkflow promote MODEL {stage} --push` gives it the first time")
+        say(f"no promotion: no version holds {stage}; `inkflow promote MODEL {stage} --push` gives it the first time")
     return EXIT_FAILED if [item for item in holders if not _promote(root, item, stage)] else EXIT_DONE
 
 
@@ -67,11 +67,11 @@ def _promote(root: Path, holder: ModelVersion, stage: str) -> bool:
     model = holder.model
     try:
         if find_artifact(root, model).hash == holder.trailers.get("MD5"):
-            print(f"{model} {holder.version} stays in {stage}: its file has not changed")
+            say(f"{model} {holder.version} stays in {stage}: its file has not changed")
             return True
         done = promote(root, model, stage, version=None, force=None, push=True)
     except InkflowError as error:
-        print(mask(f"{model} {holder.version} stays in {stage}: {error}"))
+        say(f"{model} {holder.version} stays in {stage}: {error}")
         return False
-    print(f"{model} {done.version} is in {stage} in place of {holder.version}")
+    say(f"{model} {done.version} is in {stage} in place of {holder.version}")
     return True

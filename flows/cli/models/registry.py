@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.cli.output import print_json, shown
+from flows.core.redaction import say
 from flows.registry import promotion
 from flows.registry.provenance import Provenance, trace_model
 from flows.registry.tags import ModelVersion, Registry
@@ -33,7 +34,7 @@ def models(arguments: argparse.Namespace) -> int:
     elif versions:
         _print_versions(versions)
     else:
-        print("no version is registered: `inkflow promote MODEL STAGE` registers the first")
+        say("no version is registered: `inkflow promote MODEL STAGE` registers the first")
     return EXIT_DONE
 
 
@@ -52,12 +53,12 @@ def _print_promotion(done: promotion.Promotion, json: bool) -> int:
         print_json(done.as_json())
         return EXIT_DONE
     before = f" in place of {done.before}" if done.before else ""
-    print(f"{done.model} {done.version} is in {done.stage}{before}")
+    say(f"{done.model} {done.version} is in {done.stage}{before}")
     for key in ("Gates", "Compared", "Forced"):
         if key in done.facts:
-            print(f"  {key.lower()}: {done.facts[key]}")
+            say(f"  {key.lower()}: {done.facts[key]}")
     if not done.pushed:
-        print("  the tags are only here: push them, and the files, with --push")
+        say("  the tags are only here: push them, and the files, with --push")
     return EXIT_DONE
 
 
@@ -79,8 +80,9 @@ def _version(item: ModelVersion) -> dict[str, Any]:
 
 
 def _print_versions(versions: list[ModelVersion]) -> None:
-    from rich.console import Console  # late: --json needs no table
     from rich.table import Table
+
+    from flows.engine.display.safe_console import SafeConsole  # late: --json needs no table
 
     table = Table("model", "version", "stage", "test score", "commit", "data", "when", "who", box=None, pad_edge=False)
     for item in versions:
@@ -88,7 +90,7 @@ def _print_versions(versions: list[ModelVersion]) -> None:
         when = item.created_at.strftime("%Y-%m-%d %H:%M")
         cells = (_score(item.scores), item.commit[:7], data[:7], when, item.author.partition(" <")[0])
         table.add_row(shown(item.model), item.version, shown(", ".join(item.stages), "green"), *map(shown, cells))
-    Console().print(table)
+    SafeConsole().print(table)
 
 
 def _score(scores: dict[str, float]) -> str:
@@ -101,12 +103,13 @@ def _score(scores: dict[str, float]) -> str:
 
 
 def _print_provenance(found: Provenance) -> None:
-    from rich.console import Console  # late: --json needs no table
     from rich.table import Table
+
+    from flows.engine.display.safe_console import SafeConsole  # late: --json needs no table
 
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for key, value in found.rows():
         table.add_row(shown(key, "bold"), shown(value))
-    Console().print(table)
+    SafeConsole().print(table)

@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import psutil
 from flows.core.code_path import own_command
 from flows.core.git import git_text, run_git
 from flows.core.project import find_project, make_state_folder
+from flows.core.redaction import say
 from flows.engine.processes.command_runner import die_with_parent
 from flows.registry.model_files import RECORD, is_address
 from flows.registry.tags import VERSION
@@ -71,7 +71,7 @@ def _follow(root: Path, model: str, pointer: Path, command: list[str], fetch_s: 
             pause_s = POLL_S
         except (InkflowError, OSError, ValueError, subprocess.TimeoutExpired) as error:
             pause_s = min(MAX_PAUSE_S, 2 * pause_s)
-            print(f"serve: {error}; the version so far stays, the next look follows", file=sys.stderr, flush=True)
+            say(f"serve: {error}; the version so far stays, the next look follows", error=True)
 
 
 def _pointer(root: Path, folder: Path) -> dict[str, str]:

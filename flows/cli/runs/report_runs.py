@@ -6,6 +6,7 @@ from typing import Any
 
 from flows.cli.output import open_page, print_json
 from flows.core.project import make_state_folder
+from flows.core.redaction import mask_content, say
 from flows.core.stage_program import run_program
 from stages.base.errors import EXIT_DONE, InvalidInput
 from stages.base.files import write_json
@@ -26,7 +27,7 @@ def report_runs(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(facts)
         return EXIT_DONE
-    print(write_page(Path(), facts))
+    say(str(write_page(Path(), facts)))
     if arguments.open:
         open_page(PAGE)
     return EXIT_DONE
@@ -44,6 +45,6 @@ def collect(root: Path, limit: int | None = None, baseline: str | None = None) -
 def write_page(root: Path, facts: dict[str, Any]) -> Path:
     """Writes the page of `facts`, and returns its path below `root`."""
     make_state_folder(root)
-    write_json(root / FACTS, facts)
+    write_json(root / FACTS, mask_content(facts))  # parameters and messages of commits can hold secrets
     run_program("runs", ["--facts", FACTS, "--out", PAGE], root)
     return PAGE

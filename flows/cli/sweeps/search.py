@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from flows.cli.output import print_json
 from flows.core.extras import MissingPackage
 from flows.core.project import make_state_folder
-from flows.core.redaction import mask
+from flows.core.redaction import say
 from flows.dvc_repo.repository import Repository
 from flows.dvc_repo.versions.experiments import ProjectClones
 from flows.engine import resources
@@ -84,10 +84,10 @@ def print_search(search: "SearchTrials", arguments: argparse.Namespace) -> None:
     _print_table([row(study, trial) for trial in best[:SHOWN]], [each.key for each in study.definition.space])
     for trial in search.trials:
         if trial.is_failure:
-            print(mask(f"{trial.state}: {trial.name}: {trial.error}"))
+            say(f"{trial.state}: {trial.name}: {trial.error}")
     if folder is not None:
-        print(f"\nall trials and pictures: {folder}")
-    print(search.best_line())
+        say(f"\nall trials and pictures: {folder}")
+    say(search.best_line())
 
 
 def _check_pruning(objective: Objective, policies: Policies, *, is_local: bool) -> None:
@@ -138,8 +138,9 @@ def _open_search(
 
 
 def _print_table(rows: list[dict[str, Any]], keys: list[str]) -> None:
-    from rich.console import Console  # late: --json needs no table
     from rich.table import Table
+
+    from flows.engine.display.safe_console import SafeConsole  # late: --json needs no table
 
     table = Table(box=None, pad_edge=False)
     for name in ("trial", "value", "to best", *keys):
@@ -149,4 +150,4 @@ def _print_table(rows: list[dict[str, Any]], keys: list[str]) -> None:
         values = (str(each[key]) for key in keys)
         style = "" if position else "bold"
         table.add_row(str(each["trial"]), f"{each['value']:.6g}", to_best, *values, style=style)
-    Console().print(table)
+    SafeConsole().print(table)

@@ -10,7 +10,7 @@ from flows.cli.interactive_run import INTERRUPTED_DISPLAY_S, load_prefect, note_
 from flows.cli.output import print_json
 from flows.cli.sweeps.search import check_options, make_search, print_search
 from flows.cli.sweeps.table import NumberedDisplay, print_trials
-from flows.core.redaction import mask
+from flows.core.redaction import say
 from flows.core.signals import ignore_termination
 from flows.dvc_repo.repository import Repository
 from flows.engine.display.buffered import BufferedDisplay
@@ -178,13 +178,13 @@ def _print_table(runner: SweepRunner, trials: Sequence[Trial], criterion: str | 
     print_trials(runner.trials, trials, dict(enumerate(flat)), columns(flat), criterion)
     for trial in trials:
         if trial.error:
-            print(mask(f"{trial.state}: {trial.combination.name}: {trial.error}"))
+            say(f"{trial.state}: {trial.combination.name}: {trial.error}")
     if criterion:
-        print(f"\nin the order of {criterion}, which chooses; scores on test images only estimate the chosen trial's")
+        say(f"\nin the order of {criterion}, which chooses; scores on test images only estimate the chosen trial's")
     applicable = [trial.experiment for trial in trials if not trial.error]
     if applicable:
         what = "the best one" if criterion else "it"
-        print(f"\n`dvc exp apply {mask(applicable[0])}` copies {what} into the workspace; `dvc exp show` has all")
+        say(f"\n`dvc exp apply {applicable[0]}` copies {what} into the workspace; `dvc exp show` has all")
 
 
 def _flat(metrics: dict[str, Any]) -> dict[str, Any]:

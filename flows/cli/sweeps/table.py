@@ -33,10 +33,10 @@ class NumberedDisplay(Display):
 
     def _parameters(self, stage: str) -> None:
         if stage in self._numbers:
-            self._print(f"  {self._label(stage)}   {stage}")
+            self._print(f"  {self._label(stage)}   {super()._label(stage)}")
 
     def _label(self, stage: str) -> str:
-        return self._numbers.get(stage, stage).rjust(self._width)
+        return self._numbers.get(stage, super()._label(stage)).rjust(self._width)
 
 
 def print_trials(
@@ -55,10 +55,11 @@ def print_trials(
         names: the metrics that differ.
         criterion: the objective.
     """
-    from rich.console import Console  # late: --json needs no table
     from rich.table import Table
 
-    console = Console()
+    from flows.engine.display.safe_console import SafeConsole  # late: --json needs no table
+
+    console = SafeConsole()
     parameters = _short_names(trials)
     others = [name for name in names if name != criterion and not name.endswith(DEVIATION)]
     others = others[: min(MAX_OTHERS, max(1, console.width // OTHER_WIDTH - 1)) if criterion else MAX_OTHERS]

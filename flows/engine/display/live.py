@@ -12,10 +12,12 @@ from rich.text import Text
 from rich.theme import Theme
 
 from flows.core.progress import parse_progress
+from flows.core.redaction import mask
 from flows.engine.display.log_file import LogFile
 from flows.engine.display.plain import MARKS, REASONS_PREFIX, Display
 from flows.engine.display.styles import BAD, DIM, GOOD, INFO, WARNING, duration, name_width, shortened
 from flows.engine.types import Outcome, Result
+from stages.base.shown_text import one_line
 
 STYLES = {"+": GOOD, "<": INFO, "*": INFO, "=": DIM, "x": BAD, "-": WARNING, "!": f"bold {WARNING}"}
 WARNING_PREFIX = "warning: "
@@ -34,9 +36,9 @@ class LiveDisplay(Display):
         """Creates the display of the stages `names`; `expected_s` is the expected duration of each, where known."""
         super().__init__(names)
         self._progress = Progress(
-            TextColumn("{task.description}", style="bold", table_column=Column(no_wrap=True)),
+            TextColumn("{task.description}", style="bold", markup=False, table_column=Column(no_wrap=True)),
             BarColumn(bar_width=None, complete_style=INFO, finished_style=GOOD, pulse_style=INFO),
-            TextColumn("{task.fields[status]}", table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[status]}", markup=False, table_column=Column(no_wrap=True)),
             TimeElapsedColumn(),
             TimeRemainingColumn(compact=True),
             console=console,
@@ -45,7 +47,7 @@ class LiveDisplay(Display):
         )
         self._progress.console.push_theme(Theme({"progress.elapsed": DIM, "progress.remaining": DIM}))
         self._columns = self._progress.console.width
-        self._width = name_width(list(names), self._columns)
+        self._width = name_width(list(map(one_line, names)), self._columns)
         self._left = {name: (expected_s or {}).get(name) for name in names}
         self._log, self._unchanged, self._total = LogFile(), 0, len(names)
         self._hidden = (COMMAND_PREFIX, REASONS_PREFIX) if len(names) > MANY else (COMMAND_PREFIX,)
@@ -64,7 +66,7 @@ class LiveDisplay(Display):
         super().started(stage, expected_s)
         self._remove_bar(stage)  # of an earlier attempt
         status = f"about {duration(expected_s)}" if expected_s else ""
-        name = shortened(stage, self._width)
+        name = mask(self._label(stage))
         self._bars[stage] = self._progress.add_task(name, total=None, status=status, visible=len(self._bars) < MAX_BARS)
         self._show_left()
 
@@ -115,7 +117,7 @@ class LiveDisplay(Display):
         self._log.close()
 
     def _label(self, stage: str) -> str:
-        return shortened(stage, self._width)
+        return shortened(super()._label(stage), self._width)
 
     def _end(self, stage: str) -> None:
         self._remove_bar(stage)

@@ -10,6 +10,7 @@ from typing import TextIO
 
 from flows.core.redaction import mask
 from flows.engine.types import Outcome, Result
+from stages.base.shown_text import one_line
 
 MARKS = {Outcome.UNCHANGED: "=", Outcome.RESTORED: "<", Outcome.RECORDED: "*", Outcome.RAN: "+"}
 REASONS_PREFIX = "runs: "  # of the first line of a stage, which the engine adds; the reasons are then not repeated
@@ -25,7 +26,7 @@ class Display:
             names: names of all stages, which set the width of the first column.
             stream: the output; standard output when None.
         """
-        self._width = max((len(name) for name in names), default=0)
+        self._width = max((len(one_line(name)) for name in names), default=0)
         self._stream = stream or sys.stdout
         if isinstance(self._stream, TextIOWrapper):
             self._stream.reconfigure(errors="replace")  # a character that the terminal lacks must not stop the run
@@ -53,14 +54,14 @@ class Display:
                 self._without_lines.remove(stage)
                 (self._with_reasons.add if text.startswith(REASONS_PREFIX) else self._with_reasons.discard)(stage)
             if not text.startswith("error: "):
-                shown.append(f"  {self._label(stage):<{self._width}} | {text}")
+                shown.append(f"  {self._label(stage):<{self._width}} | {one_line(text)}")
         if shown:
             self._print("\n".join(shown))
 
     def result(self, result: Result) -> None:
         """A stage is up to date."""
         message = (replace(result, reasons=()) if result.stage in self._with_reasons else result).message
-        self._print(f"{MARKS[result.outcome]} {self._label(result.stage):<{self._width}}   {message}")
+        self._print(f"{MARKS[result.outcome]} {self._label(result.stage):<{self._width}}   {one_line(message)}")
 
     def failure(self, stage: str, message: str) -> None:
         """A stage failed."""
@@ -88,8 +89,8 @@ class Display:
         """Ends the display; no events follow. Waits up to `timeout_s`, if given, until all events are displayed."""
 
     def _label(self, stage: str) -> str:
-        """Returns the name of a stage as its lines begin."""
-        return stage
+        """Returns the name of a stage as its lines begin; a name with a line end in it begins no line of its own."""
+        return one_line(stage)
 
     def _print(self, text: str) -> None:
         """Prints `text` without secrets; the run goes on silently if the reader has gone away, as with `| head`."""

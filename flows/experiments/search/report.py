@@ -10,6 +10,7 @@ from typing import Any
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
+from flows.core.redaction import masked_code, masked_markdown
 from flows.experiments.search.objective import Objective
 from flows.experiments.search.study import EXPERIMENT, MESSAGE, PLACE, Study
 from stages.base.errors import OutputError
@@ -89,16 +90,17 @@ def _summary(study: Study, objective: Objective, importance: dict[str, float]) -
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     keys = [dimension.key for dimension in study.definition.space]
     lines = [
-        f"# Search: {study.definition.direction} {objective.name}", "", f"{len(states)} trials: {counts}.", "",
-        f"The best one: `dvc exp apply {best[0].user_attrs[EXPERIMENT]}`", "",
-        "| trial | value | " + " | ".join(f"`{key}`" for key in keys) + " |",
+        f"# Search: {study.definition.direction} {masked_markdown(objective.name)}", "",
+        f"{len(states)} trials: {counts}.", "",
+        f"The best one: {masked_code(f'dvc exp apply {best[0].user_attrs[EXPERIMENT]}')}", "",
+        "| trial | value | " + " | ".join(masked_code(key, in_table=True) for key in keys) + " |",
         "|---:|---:|" + "---|" * len(keys),
     ]  # fmt: skip
     for trial in best[:SHOWN]:
-        values = " | ".join(str(value).replace("|", "\\|") for value in study.settings(trial).values())
+        values = " | ".join(masked_markdown(str(value)) for value in study.settings(trial).values())
         lines.append(f"| {trial.number} | {trial.value:.6g} | {values} |")
     if importance:
-        shares = ", ".join(f"`{key}` {share:.0%}" for key, share in importance.items())
+        shares = ", ".join(f"{masked_code(key)} {share:.0%}" for key, share in importance.items())
         lines += ["", f"Importance (PED-ANOVA, the best trials against all): {shares}."]
     return "\n".join(lines) + "\n"
 

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 
 from flows.core.alarms import DRIFT
-from flows.core.redaction import mask
+from flows.core.redaction import mask, say
 from flows.prefect_server.api_client import connect, request
 from flows.prefect_server.crashes import ERROR_LEVEL, GAVE_UP, crash_reason
 from flows.prefect_server.notifications.outbox import Outbox
@@ -85,7 +85,7 @@ class Notifier(threading.Thread):
                     try:
                         self._handle(event, api)
                     except (LookupError, TypeError, AttributeError, ValueError) as error:  # any client sends events
-                        print(f"The event {event['id']} cannot be read ({error!r}); it is skipped", flush=True)
+                        say(f"The event {event['id']} cannot be read ({error!r}); it is skipped")
                     record["seen"][event["id"]] = event["occurred"]
                     record["since"] = max(record["since"], event["occurred"])
             self._post_waiting(api, waiting_s)

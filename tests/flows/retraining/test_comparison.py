@@ -26,4 +26,4 @@ def test_gates_become_checks() -> None:
         ("inkflow/ece", True, "1 of 1 models passed"),
         ("inkflow/new", None, "not judged (1 of 2 models): b | <why>"),
     ]
-    assert "| b | lower | failed | b \\| &lt;why> |" in as_markdown(comparison)
+    assert "| b | lower | failed | b \\| &lt;why&gt; |" in as_markdown(comparison)

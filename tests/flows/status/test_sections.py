@@ -142,4 +142,5 @@ def test_it_fits_a_screen() -> None:
 def test_markdown_is_escaped() -> None:
     """A message of a run is one line of the list on Prefect's page, and brings no markup into it."""
     status = Status(NOW, (Section("runs", ("a | b <img src=x>\nc",), {}, (Need("n <b>", "d"),)),))
-    assert "- **runs**: a | b &lt;img src=x> c" in status.as_markdown() and "**n &lt;b>**" in status.as_markdown()
+    text = status.as_markdown()
+    assert "- **runs**: a \\| b &lt;img src=x&gt; c" in text and "**n &lt;b&gt;**" in text

@@ -1,0 +1,46 @@
+"""Names and values of strangers stay text: every door into every sink, from one list."""
+
+import random
+from pathlib import Path
+
+import pytest
+
+from stages.base.errors import InvalidInput
+from tests.torture.conftest import Rounds, Try
+from tests.torture.support.hostile import CHECKS, HARMLESS, PAYLOADS
+from tests.torture.support.sinks import SINKS, Sink
+
+SUBJECT = "Injection and secrets"
+SEED = 17
+
+
+def test_every_door_into_every_sink(
+    promise: Try, rounds: Rounds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No text at any door becomes markup, a control sequence, a line, a path or a command in any sink."""
+    monkeypatch.chdir(tmp_path)
+    dice = random.Random(SEED)
+    how = f"{len(PAYLOADS)} texts with HTML, Markdown, shell, YAML, terminal and path characters at each door of a sink"
+    with promise(SUBJECT, "What strangers name stays text, wherever it is shown or written.", how) as tried:
+        for sink in SINKS:
+            harmless = sink.write(dict.fromkeys(sink.doors, HARMLESS))
+            for door in sink.doors:
+                for name in dice.sample(sorted(PAYLOADS), rounds(4, len(PAYLOADS))):
+                    with tried.attempt(f"{sink.name}, {door}, {name}, seed {SEED}"):
+                        check(sink, door, PAYLOADS[name], harmless)
+    assert not list(tmp_path.rglob("canary"))
+
+
+def check(sink: Sink, door: str, payload: str, harmless: str) -> None:
+    """Writes `payload` at one door of a sink, harmless texts at the others, and judges it; a refusal is right too."""
+    texts = {each: payload if each == door else HARMLESS for each in sink.doors}
+    try:
+        output = sink.write(texts)
+    except InvalidInput:
+        return
+    except Exception as error:
+        raise AssertionError(f"{type(error).__name__}: {error}") from error
+    try:
+        CHECKS[sink.kind](output, harmless, payload)
+    except ValueError as error:  # of a parser
+        raise AssertionError(f"{type(error).__name__}: {error}") from error

@@ -1,0 +1,191 @@
+"""Secrets that are planted in the environment, in addresses and in DVC's configuration appear nowhere afterwards."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Toy
+from tests.support.http_server import Behaviour, Server, delayed, hang_up, status, text
+from tests.support.remote_servers import free_port
+from tests.support.root import ROOT
+from tests.support.tiny_data import write_params
+from tests.torture.conftest import Rounds, Try
+from tests.torture.support.secrets import (
+    GIT_TOKEN,
+    REMOTE_PASSWORD,
+    URL_PASSWORD,
+    URL_SIGNATURE,
+    URL_TOKEN,
+    VARIABLES,
+    every_secret,
+    found,
+    leaks,
+    watched_command_lines,
+)
+
+SUBJECT = "Injection and secrets"
+# A stage that tells all that it knows, and one that fails with it.
+TELL = """
+import os, subprocess, sys, json
+names = json.loads(os.environ["NAMES"])
+known = "\\n".join(os.environ[name] for name in names) + open(".dvc/config.local").read()
+known += subprocess.run(["git", "config", "--get", "remote.origin.url"], capture_output=True, text=True).stdout
+print(known, flush=True)
+print(known, file=sys.stderr, flush=True)
+if sys.argv[1:]:
+    sys.exit("error: " + " ".join(known.split()))
+open("told", "w").write("x")
+"""
+GRAPH = """
+stages:
+  tell: {cmd: python tell.py, deps: [tell.py], outs: [told]}
+  fail: {cmd: python tell.py fail, deps: [tell.py], outs: [never]}
+"""
+PLANTED = frozenset({".dvc/config.local", ".git/config", "tell.py", "tiny/params.yaml"})
+FAULTS: Mapping[str, Behaviour] = {
+    "401": text(401, b'{"message": "Bad credentials"}'),
+    "404": status(404),
+    "500": status(500),
+    "another thing": text(200, b"<html>"),
+    "hangs up": hang_up,
+    "slow": delayed(status(503), 0.5),
+}
+
+
+@pytest.fixture
+def told(toy: Toy, tmp_path: Path) -> Toy:
+    """A project whose stages print all secrets, with secrets in its remotes of DVC and of Git."""
+    toy.write(
+        {
+            "dvc.yaml": GRAPH,
+            "tell.py": TELL,
+            "params.yaml": "a: 1\n",
+            ".inkflow/ci/check.md": f"### check\n\n{VARIABLES['STORE_PASSWORD']}\n",
+            "event.json": json.dumps({"pull_request": {"number": 7}}),
+            ".dvc/config.local": (
+                "[core]\n    remote = store\n['remote \"store\"']\n"
+                f"    url = http://me:{REMOTE_PASSWORD}@127.0.0.1:{free_port()}/x?token={URL_TOKEN}\n"
+                f"    password = {REMOTE_PASSWORD}\n"
+            ),
+        }
+    )
+    git = ["git", "-c", "user.name=n", "-c", "user.email=e@x"]
+    address = f"https://{GIT_TOKEN}@127.0.0.1:{free_port()}/us/inkflow.git"
+    for arguments in (
+        ["add", "dvc.yaml", "params.yaml"],
+        ["commit", "-qm", "one"],
+        ["remote", "add", "origin", address],
+    ):
+        subprocess.run([*git, *arguments], cwd=toy.folder, check=True)
+    (toy.folder / ".inkflow/ci/check.md").unlink()
+    return toy
+
+
+class Caller:
+    """Runs programs in the project with all secrets in their environment, and keeps what they print."""
+
+    def __init__(self, folder: Path, **environment: str) -> None:
+        self.folder = folder
+        unset = ("PREFECT_API_URL", "GITHUB_ACTIONS", "GITLAB_CI")
+        inherited = {name: value for name, value in os.environ.items() if name not in unset}
+        self.environment = inherited | dict(VARIABLES) | {
+            "NAMES": json.dumps(list(VARIABLES)), "PYTHONPATH": str(ROOT), "PREFECT_HOME": str(folder / ".prefect"),
+            "NO_PROXY": "127.0.0.1", "MLFLOW_TRACKING_URI": "http://127.0.0.1:9", **environment,
+        }  # fmt: skip
+
+    def __call__(self, *words: str, **environment: str) -> str:
+        """Returns all that `inkflow WORDS` prints; it has to end without a traceback."""
+        done = subprocess.run(
+            [sys.executable, "-m", *(words if words[0].startswith("stages.") else ("flows", *words))],
+            cwd=self.folder, env=self.environment | environment, capture_output=True, text=True, timeout=240,
+            check=False,
+        )  # fmt: skip
+        output = done.stdout + done.stderr
+        assert "Traceback" not in output, output
+        return output
+
+
+@pytest.mark.timeout(1200)
+def test_planted_secrets(promise: Try, rounds: Rounds, told: Toy) -> None:
+    """Whatever is run and whatever fails: no secret is printed, written, or shown in a command line."""
+    secrets, call = every_secret(), Caller(told.folder)
+    how = f"{len(secrets)} secrets in variables, addresses and remotes; runs, reports and comments; servers that fail"
+    sentence = "A secret of the environment, of an address or of a remote is printed, written or shown nowhere."
+    with promise(SUBJECT, sentence, how) as tried, Server().running() as server:
+        for name, act in _acts(call, server, rounds(1, len(FAULTS))):
+            with tried.attempt(name), watched_command_lines(secrets) as shown:
+                output = act()
+                assert not found(output.encode(errors="replace"), secrets), output
+                assert not shown, shown
+                assert not (written := leaks(told.folder, PLANTED, secrets)), written
+
+
+def _acts(call: Caller, server: Server, faults: int) -> list[tuple[str, Callable[[], str]]]:
+    """Returns what is done, by name."""
+    address = server.url.replace("://", f"://me:{URL_PASSWORD}@")
+    address = f"{address}/x.npz?token={URL_TOKEN}&X-Amz-Signature={URL_SIGNATURE}"
+    acts: list[tuple[str, Callable[[], str]]] = [
+        ("run", lambda: call("run", "--no-server", "--keep-going")),
+        ("status", lambda: call("status")),
+        ("run --pull", lambda: call("run", "--no-server", "--pull", "tell")),
+        ("report --runs", lambda: call("report", "--runs")),
+    ]
+    if faults > 1:
+        acts += [
+            ("plan --json", lambda: call("plan", "--json")),
+            ("compare", lambda: call("compare", "HEAD")),
+            ("run with a server", lambda: call("run", "--keep-going", PREFECT_API_AUTH_STRING="", PREFECT_API_KEY="")),
+            ("push", lambda: call("run", "--no-server", "--push", "tell")),
+            ("doctor", lambda: call("doctor")),
+            ("deps", lambda: call("deps")),
+            ("sweep", lambda: call("sweep", "--no-server", "--grid", "a=1,2", "tell")),
+            (
+                "a server that is not there",
+                lambda: call("run", PREFECT_API_URL=f"http://me:{URL_PASSWORD}@127.0.0.1:9/api"),
+            ),
+        ]
+    for name in list(FAULTS)[:faults]:
+        requests = _requests(call, server, address)[: None if faults > 1 else 2]
+        acts += [(f"{title}: {name}", _at(server, name, act)) for title, act in requests]
+    return acts
+
+
+def _at(server: Server, fault: str, act: Callable[[], str]) -> Callable[[], str]:
+    def answered() -> str:
+        server.respond_with(FAULTS[fault])
+        return act()
+
+    return answered
+
+
+def _requests(call: Caller, server: Server, address: str) -> list[tuple[str, Callable[[], str]]]:
+    """Returns what asks a server that has a fault, by name."""
+    github = {
+        "GITHUB_ACTIONS": "true", "GITHUB_API_URL": server.url, "GITHUB_REPOSITORY": "us/inkflow",
+        "GITHUB_EVENT_PATH": str(call.folder / "event.json"),
+    }  # fmt: skip
+    gitlab = {"GITLAB_CI": "true", "CI_API_V4_URL": server.url, "CI_PROJECT_ID": "42", "CI_MERGE_REQUEST_IID": "7"}
+
+    def comment(**job: str) -> str:
+        summary = call.folder / ".inkflow/ci/check.md"
+        summary.parent.mkdir(parents=True, exist_ok=True)
+        summary.write_text("### check\n")
+        return call("ci", "comment", **job)
+
+    def download() -> str:
+        (call.folder / "tiny").mkdir(exist_ok=True)
+        write_params(call.folder / "tiny", address)
+        paths = ("--params", "tiny/params.yaml", "--out", "tiny/raw")
+        return call("stages.download", *paths, INKFLOW_MIRROR="", KERAS_HOME=str(call.folder / "tiny/keras"))
+
+    return [
+        ("comment at GitHub", lambda: comment(**github)),
+        ("download", download),
+        ("comment at GitLab", lambda: comment(**gitlab)),
+        ("status of a server", lambda: call("status", PREFECT_API_URL=f"{server.url}/api")),
+    ]
