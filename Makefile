@@ -21,7 +21,7 @@ unexport VIRTUAL_ENV PYTHONHOME
 # TensorFlow's download is large: a slow line needs more than uv's 30 seconds.
 export UV_HTTP_TIMEOUT ?= 180
 
-.PHONY: help setup run test test-farm test-newest torture lint bench schema architecture docs licences bill audit lock ci ci-check ci-run ci-comment ci-promote clean distclean
+.PHONY: help setup run test test-farm test-newest torture lint bench schema architecture docs licences bill audit archives lock ci ci-check ci-run ci-comment ci-promote clean distclean
 
 help: ## list the targets
 	@echo "usage: make TARGET"
@@ -75,6 +75,9 @@ bill: $(READY) ## write sbom.cdx.json, a software bill of materials (CycloneDX) 
 
 audit: $(READY) ## compare the locked packages with the known vulnerabilities; needs the network
 	@python -m pip_audit --strict --requirement requirements.lock --disable-pip --no-deps --progress-spinner off
+
+archives: $(READY) ## build wheel and source package, install each into an empty environment and run it; needs the network
+	@.ci/archives
 
 docs: $(READY) ## build the documentation site into site/; ARGS=serve serves it while you write
 	@NO_MKDOCS_2_WARNING=1 python -m mkdocs $(or $(ARGS),build --strict --quiet)

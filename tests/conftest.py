@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
@@ -23,6 +24,9 @@ from flows.engine.engine import Engine
 from flows.engine.policy import Policies
 from flows.engine.run import Options, Run
 from tests.support.root import ROOT
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 BIN = Path(sys.executable).parent
 
@@ -120,6 +124,17 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
     folder.mkdir()
     monkeypatch.chdir(folder)
     return Toy(folder)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    """Headless Chromium, for the tests of one module."""
+    from tests.support.chromium import (
+        open_chromium,  # late: most tests need no browser, and Playwright is slow to import
+    )
+
+    with open_chromium() as browser:
+        yield browser
 
 
 @pytest.fixture(scope="session")

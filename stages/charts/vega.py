@@ -13,7 +13,8 @@ EXPOSE = "window.vega = vega; window.vegaLite = vegaLite; window.vegaEmbed = veg
 def javascript() -> str:
     """Returns Vega, Vega-Lite and Vega-Embed as one script of about 0.9 MB, for the inside of a `<script>` element.
 
-    The script sets `vega`, `vegaLite` and `vegaEmbed` on `window`, and loads nothing.
+    The script sets `vegaEmbed` on `window`, which our pages use, and loads nothing. Its `vega` is null: the bundle does
+    not give it.
     """
     script: str = vl_convert.javascript_bundle(EXPOSE)
     return script.replace("</script", "<\\/script").replace("<!--", "<\\!--")

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from stages.charts.pages import embedded_json, page_environment
 from stages.charts.vega import javascript
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -17,14 +17,7 @@ SCRIPTS = ("base", "statistics", "filter", "charts", "compare", "run", "sweep", 
 
 def render_page(content: Mapping[str, Any]) -> str:
     """Returns the page as HTML, with `content` as JSON for its scripts, all texts escaped."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    environment = page_environment(TEMPLATES)
     environment.filters |= {"day": _day, "parameter": _parameter}
     scripts = "\n".join(_text(f"{name}.js") for name in SCRIPTS)
     return environment.get_template("runs.html.j2").render(
@@ -32,19 +25,12 @@ def render_page(content: Mapping[str, Any]) -> str:
         style=Markup(_text("runs.css")),
         scripts=Markup(scripts),
         vega=Markup(javascript()),
-        data=_embedded(content),
+        data=embedded_json(content),
     )
 
 
 def _text(name: str) -> str:
     return (TEMPLATES / name).read_text(encoding="utf-8")
-
-
-def _embedded(content: Any) -> Markup:
-    """Returns `content` as JSON for a script element, which no text in it can close."""
-    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    text = text.encode(errors="replace").decode()  # names of files that are not UTF-8
-    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
 
 def _day(seconds: float) -> str:

@@ -1,7 +1,6 @@
 """The whole way of docs/lifecycle.md, from training and promotion to serving, a better model, rollback and trace."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -19,7 +18,7 @@ from tests.conftest import Project, run_engine, wait_until
 from tests.flows.engine.helpers import succeeded
 from tests.project.test_mnist import MIRROR
 from tests.stages.serve.test_serve_browser import SEVEN, draw_with_mouse
-from tests.support.chromium import NEEDS_CHROMIUM, open_chromium
+from tests.support.chromium import NEEDS_CHROMIUM
 from tests.support.model_server import following_server
 from tests.support.pictures import draw, encoded, template
 from tests.support.registered_reader import git
@@ -38,13 +37,6 @@ MNIST = {"dataset": "mnist", "prepare.samples": [0, 4000]}  # digits are drawn a
 ADAM = {"name": "adam"}
 MODEL: dict[str, object] = {"network": "cnn", "filters": [8, 16], "units": [32], "output": "logits", "optimizer": ADAM}
 MODEL |= {"batch_size": 32}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Headless Chromium."""
-    with open_chromium() as browser:
-        yield browser
 
 
 def train(project: Project, epochs: int, words: str) -> str:

@@ -1,16 +1,16 @@
 """Renders the page reports/index.html: one file that needs no other file and no network."""
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from string import ascii_uppercase
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup, escape
 
 from stages.charts import vega
+from stages.charts.pages import embedded_json, page_environment
 from stages.report import formats, model_comparison, provenance, sentences
 from stages.report.config import Gates
 from stages.report.facts import Facts, ModelGroup
@@ -108,14 +108,7 @@ def _read(name: str) -> str:
 
 
 def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    environment = page_environment(TEMPLATES)
     texts = (formats.percent, formats.count, formats.enumerate_words, formats.number, formats.file_size)
     filters = (*texts, formats.p_value, formats.plural, encode_image, is_grey, breakable, embedded_json)
     environment.filters |= {function.__name__: function for function in filters}
@@ -139,12 +132,6 @@ def _strength(model: Classifier) -> np.ndarray:
     """Returns the colour strength of each cell of the confusion matrix in [0, 1], by the square root of its errors."""
     errors = np.where(np.eye(model.classes, dtype=bool), 0, model.confusion)
     return np.asarray(np.sqrt(errors / max(1, errors.max())))
-
-
-def embedded_json(content: Any) -> Markup:
-    """Returns `content` as JSON for a script element, which no text in it can close."""
-    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
 
 def breakable(name: str) -> Markup:

@@ -3,7 +3,6 @@
 import io
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,19 +13,12 @@ from playwright.sync_api import Browser
 
 from flows.cli.report import fill_page
 from stages.report import compare_runs, report
-from tests.support.chromium import NEEDS_CHROMIUM, open_chromium
+from tests.support.chromium import NEEDS_CHROMIUM
 from tests.support.loaded_page import DESK, OPEN_ALL, PHONE, LoadedPage
 from tests.support.report_data import HIDDEN_LAYERS, Run, finish_run, small_digits
 from tests.support.report_shapes import shaped_run
 
 pytestmark = NEEDS_CHROMIUM
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Headless Chromium."""
-    with open_chromium() as browser:
-        yield browser
 
 
 # Returns the number of marks of a best epoch in all curves, and the pairs of overlapping texts.

@@ -4,7 +4,6 @@ import itertools
 import json
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,20 +13,13 @@ from playwright.sync_api import Browser, Page, expect
 
 from stages.report import report
 from stages.report.statistics.intervals import wilson_interval
-from tests.support.chromium import NEEDS_CHROMIUM, open_chromium
+from tests.support.chromium import NEEDS_CHROMIUM
 from tests.support.loaded_page import DESK, LoadedPage
 from tests.support.report_data import HIDDEN_LAYERS, Run, finish_run, small_digits
 from tests.support.report_shapes import shaped_run
 
 pytestmark = NEEDS_CHROMIUM
 FOCUSED = "document.activeElement.textContent.trim()"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Headless Chromium."""
-    with open_chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

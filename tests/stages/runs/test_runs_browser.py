@@ -1,6 +1,5 @@
 """The page over all versions in a real browser: no network, no messages, keyboard, phone, light and dark."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +9,11 @@ from playwright.sync_api import Browser
 from flows.cli.runs.report_runs import collect
 from stages.runs.content import page_content
 from stages.runs.predictions import compare, corrected, read_predictions
-from tests.support.chromium import NEEDS_CHROMIUM, open_chromium
+from tests.support.chromium import NEEDS_CHROMIUM
 from tests.support.runs_loaded import Loaded
 from tests.support.runs_pages import make_history, write_runs_page
 
 pytestmark = NEEDS_CHROMIUM
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Headless Chromium."""
-    with open_chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

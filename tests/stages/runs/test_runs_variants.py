@@ -11,7 +11,7 @@ from playwright.sync_api import Browser
 from flows.cli.runs.report_runs import collect
 from stages.runs.content import page_content
 from stages.runs.page import render_page
-from tests.support.chromium import NEEDS_CHROMIUM, open_chromium
+from tests.support.chromium import NEEDS_CHROMIUM
 from tests.support.runs_loaded import Loaded
 from tests.support.runs_pages import make_history
 
@@ -19,13 +19,6 @@ pytestmark = NEEDS_CHROMIUM
 Content = dict[str, Any]
 Open = Callable[..., Loaded]
 MINUS = "\N{MINUS SIGN}"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Headless Chromium."""
-    with open_chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

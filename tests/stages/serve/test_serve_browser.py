@@ -11,7 +11,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from tests.stages.predict.test_values import write_regression
-from tests.support.chromium import NEEDS_CHROMIUM, open_chromium
+from tests.support.chromium import NEEDS_CHROMIUM
 from tests.support.model_server import model_server
 from tests.support.pictures import draw, encoded, write_reader
 
@@ -19,13 +19,6 @@ SIZES = {"phone": {"width": 390, "height": 844}, "desk": {"width": 1280, "height
 SEVEN = [(0.28, 0.25), (0.72, 0.25), (0.45, 0.8)]  # the corners of a 7, in shares of the canvas
 
 pytestmark = NEEDS_CHROMIUM
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Headless Chromium."""
-    with open_chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")
