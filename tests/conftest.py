@@ -1,6 +1,8 @@
 """Fixtures of all tests: small DVC projects, copies of this project, and a real Prefect server."""
 
+import compileall
 import functools
+import gc
 import os
 import shutil
 import socket
@@ -16,47 +18,51 @@ import pytest
 from dvc.repo import Repo
 from ruamel.yaml import YAML
 from xdist.remote import Producer
-from xdist.scheduler import LoadScopeScheduling
 
 from flows.dvc_repo.repository import Repository
 from flows.engine.display.plain import Display, SilentDisplay
 from flows.engine.engine import Engine
 from flows.engine.policy import Policies
 from flows.engine.run import Options, Run
+from stages.base.machine import available_cores
+from tests.support.commands import run_python
+from tests.support.distribution import ModuleScheduling, order_tests
 from tests.support.root import ROOT
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 BIN = Path(sys.executable).parent
+BUSY = 4
 
 Inkflow = Callable[..., subprocess.CompletedProcess[str]]
 
 
-UP = "tests/flows/prefect_server/test_up"
-ONE_PROCESS = (
-    "tests/flows/workers/",
-    f"{UP}.py",
-    f"{UP}_again.py",
-    f"{UP}_security.py",
-    "tests/project/test_installation.py",
-    "tests/project/test_project.py",
-)
-
-
-class GroupScheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    """Distributes single tests over the processes; the tests of a path in ONE_PROCESS share servers and stay together.
-
-    xdist's own `loadgroup` writes the group into the name of a test, which pytest 9.2 does not allow.
-    """
-
-    def _split_scope(self, nodeid: str) -> str:
-        return next((group for group in ONE_PROCESS if nodeid.startswith(group)), nodeid)
-
-
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> GroupScheduling:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ModuleScheduling:
     """Tells xdist which process runs which test."""
-    return GroupScheduling(config, log)
+    return ModuleScheduling(config, log)
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """One process more than there are cores: many tests wait for servers, intervals and time limits."""
+    return None if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else available_cores() + 1
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Adds the option for a random order."""
+    parser.addoption("--random-order", type=int, metavar="SEED", help="run modules and tests in an order of this seed")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Orders the tests, after the deselected ones have left."""
+    order_tests(items, config.getoption("random_order"))
+
+
+def pytest_collection_finish() -> None:
+    """Excludes all imported modules from garbage collections: each training makes one, which took half a second."""
+    gc.collect()
+    gc.freeze()
 
 
 # The commands of a stage find the `dvc` and `python` of this environment, not others of the caller.
@@ -151,7 +157,7 @@ def prefect_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             yield url
         finally:
             server.terminate()
-            server.wait(timeout=30)
+            server.wait(timeout=120)
 
 
 @pytest.fixture(scope="session")
@@ -162,6 +168,8 @@ def inkflow(prefect_url: str, tmp_path_factory: pytest.TempPathFactory) -> Inkfl
     def call(*arguments: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
         # `python -m` searches the folder first: a copy of the project uses its own modules, a toy uses these.
         settings = {"PREFECT_API_URL": prefect_url, "PREFECT_HOME": str(home), "PYTHONPATH": str(ROOT)}
+        if not environment:
+            return run_python("-m", "flows", *arguments, folder=folder, environment=os.environ | settings)
         return subprocess.run(
             [sys.executable, "-m", "flows", *arguments],
             cwd=folder,
@@ -195,6 +203,12 @@ class Project(Toy):
                 shutil.copyfile(ROOT / name, target)
         self.write({".dvc/config.local": f"[cache]\n    dir = {cache}\n"})
         self.set({"dataset": "digits", "prepare.samples": [0, 600], "models": SMALL_MODELS})
+
+    def copy_to(self, folder: Path) -> "Project":
+        """Copies the project with all its files into the new folder `folder`."""
+        copy = Project.__new__(Project)
+        copy.folder = shutil.copytree(self.folder, folder, symlinks=True)
+        return copy
 
     def set(self, changes: Mapping[str, object]) -> None:
         """Sets values at dotted keys of params.yaml."""
@@ -231,13 +245,21 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Pa
     return (base if worker_id == "master" else base.parent) / "cache"
 
 
+@pytest.fixture(scope="session")
+def original(tmp_path_factory: pytest.TempPathFactory, shared_cache: Path) -> Project:
+    """A copy of this project with the digits and two small models, from which the tests make their copies."""
+    project = Project(tmp_path_factory.mktemp("project"), shared_cache)
+    for package in ("flows", "stages"):  # else each copy compiles all modules anew
+        compileall.compile_dir(project.folder / package, quiet=2)
+    return project
+
+
 @pytest.fixture
-def project(tmp_path: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+def project(original: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A copy of this project with the digits and two small models; also the current folder."""
-    folder = tmp_path / "project"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    return Project(folder, shared_cache)
+    project = original.copy_to(tmp_path / "project")
+    monkeypatch.chdir(project.folder)
+    return project
 
 
 def _free_port() -> int:
@@ -254,9 +276,9 @@ def _healthy(url: str) -> bool:
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float) -> None:
-    """Waits until `condition` is true, or raises TimeoutError."""
-    end = time.monotonic() + timeout_s
+    """Waits until `condition` is true; raises TimeoutError after `timeout_s`, which a busy machine has BUSY times."""
+    end = time.monotonic() + BUSY * timeout_s
     while not condition():
         if time.monotonic() > end:
-            raise TimeoutError(f"the condition is still false after {timeout_s} s")
+            raise TimeoutError(f"the condition is still false after {BUSY * timeout_s:g} s")
         time.sleep(0.2)

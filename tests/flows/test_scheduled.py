@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 from flows.engine.run_record import read_records
 from tests.conftest import DIAMOND, Toy
 from tests.flows.dvc_repo.test_remotes import commit
+from tests.support.commands import dvc, run_python
 
 pytestmark = pytest.mark.server
 
@@ -32,8 +32,8 @@ class Deployed:
 
     def run(self, **parameters: Any) -> list[str]:
         """Runs the flow in a process and returns the name and the message of its final state."""
-        command = [sys.executable, "-c", PROGRAM, json.dumps(parameters)]
-        done = subprocess.run(command, cwd=self.toy.folder, env=self._environment, capture_output=True, text=True)
+        command = ["-c", PROGRAM, json.dumps(parameters)]
+        done = run_python(*command, folder=self.toy.folder, environment=self._environment)
         assert done.returncode == 0, done.stderr
         state: list[str] = json.loads(done.stdout.splitlines()[-1])
         return state
@@ -79,7 +79,7 @@ def test_settings_hold_for_one_run(deployed: Deployed) -> None:
     assert deployed.experiments() == {"speed=400": "knobs:\n  speed: 400 # as committed"}
     assert deployed.run(settings={"knobs.speed": 1}) == ["Completed", "4 of 4 stages ran"]  # as it is
     assert "speed: 1 " in deployed.toy.read("joined")
-    subprocess.run(["dvc", "exp", "apply", "-q", "speed=400"], check=True)
+    dvc("exp", "apply", "-q", "speed=400")
     assert "speed: 400 " in deployed.toy.read("joined")
 
 

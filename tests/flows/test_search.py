@@ -24,6 +24,7 @@ from flows.tasks.failure_state import failure_state
 from stages.base.errors import InvalidInput
 from tests.conftest import Inkflow, Toy, wait_until
 from tests.flows.test_pipeline import finished_run
+from tests.support.commands import dvc, run_python
 from tests.support.root import ROOT
 
 RUNS = "INKFLOW_TEST_RUNS"  # folder with the scores of trials that ended, and with a line for each start
@@ -81,7 +82,7 @@ class SearchProject(Toy):
 
     def dvc(self, *arguments: str) -> None:
         """Runs DVC."""
-        subprocess.run([sys.executable, "-m", "dvc", *arguments], cwd=self.folder, check=True)
+        dvc(*arguments, folder=self.folder)
 
     def git(self, *arguments: str) -> str:
         """Runs git and returns its output."""
@@ -144,7 +145,7 @@ def test_trials_are_experiments(project: SearchProject) -> None:
     assert all(str(name).startswith("x=") for name in first)
     assert sorted(first) == project.experiments() and len(first) == len(project.starts())
     assert project.search(*space, "--trials", "4").trials == []
-    longer = project.search(*space, "--trials", "30")
+    longer = project.search(*space, "--trials", "12")
     assert len(project.starts()) == len(set(project.starts())) == len(project.experiments())
     best = longer.study.best()
     assert best is not None and best.value == min((int(x) - 3) ** 2 for x in project.starts())
@@ -227,10 +228,7 @@ def test_mistakes(project: SearchProject, arguments: list[str], message: str) ->
 )
 def test_options_of_the_command(project: SearchProject, arguments: list[str], message: str) -> None:
     """Options that do not belong together cause one sentence and exit code 2."""
-    done = subprocess.run(
-        [sys.executable, "-m", "flows", "sweep", *arguments],
-        env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = run_python("-m", "flows", "sweep", *arguments)
     assert (done.returncode, done.stdout) == (2, "") and done.stderr.startswith(message)
     assert len(done.stderr.splitlines()) == 1
 
@@ -245,7 +243,8 @@ def test_state_of_pruned_trials() -> None:
 
 @pytest.mark.server
 @pytest.mark.slow
-@pytest.mark.parametrize("end", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.farm)])
+@pytest.mark.farm
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
 def test_killed_search_continues(
     project: SearchProject, inkflow: Inkflow, prefect_url: str, tmp_path: Path, end: signal.Signals
 ) -> None:
@@ -256,7 +255,7 @@ def test_killed_search_continues(
     with subprocess.Popen([sys.executable, "-m", "flows", *command], env=environment, stdout=subprocess.PIPE) as first:
         wait_until(lambda: len(project.starts()) == 2, timeout_s=120)
         first.send_signal(end)
-        first.communicate(timeout=60)
+        first.communicate(timeout=240)
     assert first.returncode == (130 if end == signal.SIGINT else -end)
     interrupted = project.starts()
     project.write({"params.yaml": "wait: none\n"})

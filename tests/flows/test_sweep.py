@@ -25,6 +25,7 @@ from tests.conftest import Inkflow, Toy, wait_until
 from tests.flows.core.test_git import PERSON, make_repository
 from tests.flows.engine.test_interruption import cancel_running_flow
 from tests.flows.test_pipeline import finished_run
+from tests.support.commands import dvc, run_python
 from tests.support.root import ROOT
 
 RUNS = "INKFLOW_TEST_RUNS"  # folder with a file for each stage, to which each run appends a line
@@ -76,8 +77,7 @@ class SweepProject(Toy):
 
     def dvc(self, *arguments: str) -> str:
         """Run DVC and return its output."""
-        command = [sys.executable, "-m", "dvc", *arguments]
-        return subprocess.run(command, cwd=self.folder, check=True, capture_output=True, text=True).stdout
+        return dvc(*arguments, folder=self.folder)
 
     def ran(self, stage: str) -> int:
         """Return how often a stage ran, in all clones together."""
@@ -176,21 +176,22 @@ def test_failure_does_not_stop_others(sweep_project: SweepProject, inkflow: Inkf
 
 
 @pytest.mark.server
-@pytest.mark.parametrize("by", ["Ctrl-C", "Prefect"])
+@pytest.mark.parametrize("by", ["Ctrl-C", pytest.param("Prefect", marks=pytest.mark.farm)])
 def test_interrupt(sweep_project: SweepProject, prefect_url: str, tmp_path: Path, by: str) -> None:
     """Ctrl-C and a cancellation in Prefect end running trials, remove the clones, and leave the workspace unchanged."""
     before, status = sweep_project.contents(), sweep_project.git("status", "--porcelain")
     environment = os.environ | {"PREFECT_API_URL": prefect_url, "PREFECT_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "flows", "sweep", "--grid", "pause=300,301", "--jobs", "2"]
+    pauses = [f"300.{os.getpid()}{number}" for number in (1, 2)]  # no other process on this machine waits as long
+    command = [sys.executable, "-m", "flows", "sweep", "--grid", f"pause={','.join(pauses)}", "--jobs", "2"]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as sweep:
         wait_until(lambda: sweep_project.ran("scale") == 2, timeout_s=60)
         cancel_running_flow(prefect_url, "sweep") if by == "Prefect" else sweep.send_signal(signal.SIGINT)
-        out, _ = sweep.communicate(timeout=60)
+        out, _ = sweep.communicate(timeout=240)
     assert sweep.returncode == 130, out
     assert (sweep_project.contents(), sweep_project.git("status", "--porcelain")) == (before, status)
     assert sweep_project.remaining_clones() == []
     assert sweep_project.experiments() == {}
-    assert subprocess.run(["pgrep", "-f", "sleep 30[01]"], check=False).returncode == 1
+    assert subprocess.run(["pgrep", "-f", f"sleep 300.{os.getpid()}"], check=False).returncode == 1
 
 
 def test_clone_is_a_snapshot(sweep_project: SweepProject) -> None:
@@ -265,10 +266,7 @@ def test_project_below_the_top_of_its_repository(tmp_path: Path, monkeypatch: py
 )
 def test_invalid_arguments(sweep_project: SweepProject, arguments: list[str], message: str) -> None:
     """An invalid argument causes one sentence and exit code 2 before a stage runs."""
-    command = [sys.executable, "-m", "flows", "sweep", *arguments]
-    done = subprocess.run(
-        command, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
-    )
+    done = run_python("-m", "flows", "sweep", *arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(message)
     assert len(done.stderr.splitlines()) == 1

@@ -3,19 +3,16 @@
 import json
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from stages.params.schema import load_params
 from tests.conftest import SMALL_MODELS, Inkflow, Project
+from tests.support.commands import dvc
 from tests.support.root import ROOT
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
-
-
-def dvc(*arguments: str) -> str:
-    """Returns the output of a `dvc` command in the current folder."""
-    return subprocess.run(["dvc", *arguments], capture_output=True, text=True, check=True).stdout
 
 
 def marked(output: str, mark: str) -> set[str]:
@@ -23,11 +20,20 @@ def marked(output: str, mark: str) -> set[str]:
     return set(re.findall(rf"^\{mark} (\S+)", output, flags=re.MULTILINE))
 
 
-@pytest.fixture
-def done(project: Project, inkflow: Inkflow) -> Project:
-    """The project with all stages up to date; the first test trains the models, and the others restore them."""
+@pytest.fixture(scope="module")
+def finished(original: Project, tmp_path_factory: pytest.TempPathFactory, inkflow: Inkflow) -> Project:
+    """The project with all stages up to date."""
+    project = original.copy_to(tmp_path_factory.mktemp("finished") / "project")
     run = inkflow("run", folder=project.folder)
     assert run.returncode == 0, run.stdout + run.stderr
+    return project
+
+
+@pytest.fixture
+def done(finished: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A copy of the project with all stages up to date; also the current folder."""
+    project = finished.copy_to(tmp_path / "project")
+    monkeypatch.chdir(project.folder)
     return project
 
 

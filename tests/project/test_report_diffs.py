@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import SMALL_MODELS, Project, run_engine
+from tests.support import commands
 
 pytestmark = pytest.mark.slow
 
@@ -19,8 +20,7 @@ def commit(message: str) -> None:
 
 def dvc(*arguments: str) -> Any:
     """Returns the JSON output of a `dvc` command in the current folder."""
-    result = subprocess.run(["dvc", *arguments, "--json"], capture_output=True, text=True, check=True)
-    return json.loads(result.stdout)
+    return json.loads(commands.dvc(*arguments, "--json"))
 
 
 def points(plots: Any, column: str) -> list[tuple[str, float]]:

@@ -53,7 +53,7 @@ class Server:
         def behave(request: BaseHTTPRequestHandler) -> None:
             _head(request, 200, {"Content-Length": str(len(content))})
             request.wfile.write(content[:after])
-            self.released.wait(30)
+            self.released.wait(240)
 
         return behave
 

@@ -60,7 +60,7 @@ def ssh_server(home: Path) -> Iterator[SshServer]:
             yield server
         finally:
             process.terminate()
-            process.wait(30)
+            process.wait(240)
 
 
 @contextmanager
@@ -85,7 +85,7 @@ def s3_server(home: Path) -> Iterator[str]:
             yield url
         finally:
             process.terminate()
-            process.wait(30)
+            process.wait(240)
 
 
 def free_port() -> int:

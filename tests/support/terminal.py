@@ -39,7 +39,7 @@ def run_on_terminal(
         reader = threading.Thread(target=read)
         reader.start()
         code = process.wait(timeout=600)
-    reader.join(10)
+    reader.join(240)
     os.close(terminal)
     return code, b"".join(chunks).decode(errors="replace")
 

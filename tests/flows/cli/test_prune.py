@@ -231,7 +231,7 @@ def test_prune_waits_for_other_projects(history: Toy, tmp_path: Path) -> None:
             assert process.stdout is not None
             message = process.stdout.readline()
             waits = process.poll() is None
-        process.communicate(timeout=60)
+        process.communicate(timeout=240)
         assert (message[:24], waits, process.returncode) == ("Another run is under way", True, 0)
 
 

@@ -31,7 +31,7 @@ def imported_by(*arguments: str) -> tuple[subprocess.CompletedProcess[str], set[
     """Runs `python -m ARGUMENTS`; returns the ended process and the top-level packages that it imported."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", IMPORT_RECORDER, *arguments]
-    process = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+    process = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240)
     last = process.stdout.rstrip().rpartition("\n")[2].split()
     assert last[:1] == ["IMPORTED"], process.stderr
     return process, set(last[1:])

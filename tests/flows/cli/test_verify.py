@@ -177,6 +177,6 @@ def test_interrupt(verified: Verified) -> None:
     ) as verify:
         wait_until(lambda: "noisy" in verified.runs_again() or "reordered" in verified.runs_again(), timeout_s=60)
         verify.send_signal(signal.SIGINT)
-        _, errors = verify.communicate(timeout=60)
+        _, errors = verify.communicate(timeout=240)
     assert (verify.returncode, errors) == (130, "interrupted\n")
     assert (verified.state(), verified.left_behind()) == (before, [])

@@ -15,6 +15,7 @@ from flows.dvc_repo.repository import Repository
 from flows.engine.planning.stage_facts import nothing_to_do
 from flows.engine.types import Outcome, Result
 from tests.conftest import DIAMOND, Toy, run_engine
+from tests.support.commands import dvc
 
 
 def repro(*names: str, force: bool = False) -> dict[str, Result]:
@@ -28,11 +29,6 @@ def repro(*names: str, force: bool = False) -> dict[str, Result]:
 def outcomes(results: dict[str, Result]) -> set[Outcome]:
     """Return the distinct outcomes in `results`."""
     return {result.outcome for result in results.values()}
-
-
-def dvc(*arguments: str) -> str:
-    """Run a `dvc` command and return its output."""
-    return subprocess.run(["dvc", *arguments], capture_output=True, text=True, check=True).stdout
 
 
 def test_order_and_upstream(diamond: Toy) -> None:

@@ -1,7 +1,6 @@
 """Helpers for the tests of the engine: plans, DVC's own status, and copies of a project for `dvc repro`."""
 
 import shutil
-import subprocess
 from collections.abc import Mapping
 from contextlib import chdir
 from pathlib import Path
@@ -17,6 +16,7 @@ from flows.engine.processes.command_runner import MARK
 from flows.engine.run import Run
 from flows.engine.types import Outcome, Result
 from tests.conftest import run_engine
+from tests.support import commands
 
 OUTCOMES = {
     Verdict.UNCHANGED: Outcome.UNCHANGED,
@@ -100,7 +100,7 @@ def dvc_repro(folder: Path) -> None:
 
 def dvc(*arguments: str) -> str:
     """Runs a `dvc` command and returns its output."""
-    return subprocess.run(["dvc", *arguments], capture_output=True, text=True, check=True).stdout
+    return commands.dvc(*arguments)
 
 
 def twin(folder: Path) -> Path:

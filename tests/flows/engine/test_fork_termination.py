@@ -67,10 +67,15 @@ def test_time_limit(toy: Toy, runner: CommandRunner) -> None:
     """At its time limit a stage is terminated with all its processes, even those outside of its group and tree."""
     toy.write({"escapes.py": ESCAPES})
     output(runner, "python -m program out", toy.folder)  # waits for the imports
-    lines: list[str] = []
     command = Command("a", ("python -m escapes",), str(toy.folder), {"DVC_STAGE": "a"}, PRELOAD)
-    with pytest.raises(StageTimedOut):
-        runner.run(command, lines.append, timeout_s=5.0)
+    for timeout_s in (3.0, 60.0):  # on a busy machine its processes do not start within seconds
+        lines: list[str] = []
+        for path in toy.folder.glob("pid-*"):
+            path.unlink()
+        with pytest.raises(StageTimedOut):
+            runner.run(command, lines.append, timeout_s=timeout_s)
+        if lines[1:] == ["loaded", "loaded"]:
+            break
     assert lines[1:] == ["loaded", "loaded"]
     assert escaped(toy.folder) == []
 
@@ -93,7 +98,7 @@ def test_terminate_while_forks_run(toy: Toy, runner: CommandRunner) -> None:
         assert output(runner, "python -m program out", toy.folder)[0] == "loaded"
         assert len(escaped(toy.folder)) == 2
         runner.terminate()
-        assert isinstance(run.exception(20), Interrupted)
+        assert isinstance(run.exception(120), Interrupted)
     assert escaped(toy.folder) == []
 
 
@@ -107,8 +112,8 @@ def test_fork_server_is_killed(toy: Toy, runner: CommandRunner) -> None:
         wait_until((toy.folder / "started").exists, 60)
         server, fork = sorted(stage_processes(toy.folder), key=lambda process: process.ppid() != os.getpid())
         server.kill()
-        assert isinstance(run.exception(20), StageFailed)
-        wait_until(lambda: not fork.is_running(), 20)
+        assert isinstance(run.exception(120), StageFailed)
+        wait_until(lambda: not fork.is_running(), 60)
     assert output(runner, "python -m program out", toy.folder)[0] == "not loaded"
 
 
@@ -122,7 +127,7 @@ def test_terminate_during_imports(toy: Toy) -> None:
         run = thread.submit(runner.run, command, lambda _: None)
         wait_until((toy.folder / "started").exists, 60)
         runner.terminate()
-        assert isinstance(run.exception(20), Interrupted)
+        assert isinstance(run.exception(120), Interrupted)
     assert stage_processes(toy.folder) == []
 
 
@@ -140,7 +145,7 @@ def test_engine_is_killed(toy: Toy, number: signal.Signals) -> None:
             wait_until(lambda: (toy.folder / "a").exists() and (toy.folder / "b").exists(), 60)
             assert len(stage_processes(toy.folder)) == 3  # two forks and their fork server
             engine.send_signal(number)
-            engine.wait(60)
+            engine.wait(240)
             wait_until(lambda: stage_processes(toy.folder) == [], 30)
         finally:
             engine.kill()

@@ -89,7 +89,7 @@ def kill_one(folder: Path, victim: str, after_s: float) -> None:
             process = processes[-1] if victim == "grandchild" else processes[0]
             with suppress(psutil.NoSuchProcess):  # it may have ended by itself meanwhile
                 process.kill()
-        engine.communicate(timeout=60)
+        engine.communicate(timeout=240)
 
 
 def complete_after_kill() -> None:
@@ -128,7 +128,10 @@ def with_earlier_start(folder: Path, command: list[str]) -> "subprocess.Complete
 
 @pytest.mark.server
 @pytest.mark.usefixtures("no_orphans")
-@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.farm), signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGINT, *(pytest.param(number, marks=pytest.mark.farm) for number in (signal.SIGTERM, signal.SIGHUP))],
+)
 def test_interrupt(toy: Toy, inkflow: Inkflow, prefect_url: str, number: signal.Signals) -> None:
     """Ctrl-C: exit code 130, one line, outputs and dvc.lock as before, no process left; the next run completes."""
     toy.write(slow(0.1))
@@ -139,7 +142,7 @@ def test_interrupt(toy: Toy, inkflow: Inkflow, prefect_url: str, number: signal.
         wait_until(lambda: (toy.folder / "slow-p.runs").exists() and toy.runs("slow-p") == 2, timeout_s=60)
         time.sleep(random.Random(number).uniform(0.0, 6.0))
         process.send_signal(number)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=240)
     assert process.returncode == 130, out + err
     assert len(err.splitlines()) == 1, err
     assert "Traceback" not in out
@@ -159,7 +162,7 @@ def test_cancelled_in_prefect(toy: Toy, prefect_url: str) -> None:
     with inkflow_process(toy.folder, prefect_url) as process:
         wait_until(lambda: toy.runs("slow-p") == 1, timeout_s=60)
         run_id = cancel_running_flow(prefect_url, "inkflow")
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=240)
     assert process.returncode == 130, out + err
     state = httpx.get(f"{prefect_url}/flow_runs/{run_id}").raise_for_status().json()["state"]["type"]
     assert state == "CANCELLED"
@@ -234,7 +237,7 @@ def test_two_runs_at_once(toy: Toy, inkflow: Inkflow, prefect_url: str) -> None:
     with inkflow_process(toy.folder, prefect_url) as first:
         wait_until(lambda: (toy.folder / "first.runs").exists(), timeout_s=60)
         second = inkflow("run", folder=toy.folder)
-        assert first.wait(timeout=60) == 0
+        assert first.wait(timeout=240) == 0
     assert second.returncode == 0
     assert {name: toy.runs(name) for name in ("first", "slow-p", "slow-q", "last")} == dict.fromkeys(
         ("first", "slow-p", "slow-q", "last"), 1
@@ -257,7 +260,7 @@ def test_status_during_runs(toy: Toy) -> None:
             succeeded(run_engine(jobs=4))
     finally:
         (toy.folder / "stop").touch()
-        out, _ = watcher.communicate(timeout=60)
+        out, _ = watcher.communicate(timeout=240)
     assert watcher.returncode == 0, out
     assert out.splitlines()[-1].startswith("finished ")
     assert status() == {}

@@ -118,9 +118,15 @@ def test_background_process_between_lines(toy: Toy) -> None:
 
 def test_no_command_after_the_time_limit(toy: Toy) -> None:
     """A shell whose program is terminated does not go on with its next command."""
-    with pytest.raises(StageTimedOut):
-        run_lines(toy.folder, "echo > started; sleep 60; echo > next; sleep 60", "echo > next", timeout_s=3.0)
-    assert sorted(path.name for path in toy.folder.iterdir() if path.name in ("started", "next")) == ["started"]
+    for timeout_s in (1.0, 60.0):  # on a busy machine a shell does not start within a second
+        with pytest.raises(StageTimedOut):
+            run_lines(
+                toy.folder, "echo > started; sleep 900; echo > next; sleep 900", "echo > next", timeout_s=timeout_s
+            )
+        assert not (toy.folder / "next").exists()
+        if (toy.folder / "started").exists():
+            break
+    assert (toy.folder / "started").exists()
 
 
 @pytest.mark.parametrize("shell", ["/usr/sbin/nologin", "/does/not/exist"])
@@ -151,7 +157,7 @@ def test_reader_that_never_reads(monkeypatch: pytest.MonkeyPatch, capsys: pytest
         wait_until(lambda: "display" not in {thread.name for thread in threading.enumerate()}, timeout_s=60)
         stream.close()
         sys.stdout.close()
-        reader.join(60)
+        reader.join(240)
 
 
 def read_all(descriptor: int) -> None:
@@ -211,7 +217,7 @@ def test_interrupt_during_an_import(number: signal.Signals) -> None:
         process.stdout.readline()
         process.send_signal(number)
         try:
-            assert process.wait(60) == 130
+            assert process.wait(240) == 130
         finally:
             process.kill()
 

@@ -124,10 +124,10 @@ def test_stage_in_a_pool(tmp_path: Path) -> None:
 
         thread = threading.Thread(target=wait, daemon=True)
         thread.start()
-        assert started.wait(60)
+        assert started.wait(240)
         assert not done.wait(0.2)
-    assert done.wait(60)
-    thread.join(60)
+    assert done.wait(240)
+    thread.join(240)
 
 
 def test_booking_of_a_dead_process(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -49,7 +48,7 @@ def test_reader_goes_away(toy: Toy) -> None:
         process.stdout.readline()
         process.stdout.close()
         try:
-            code = process.wait(timeout=60)
+            code = process.wait(timeout=240)
         finally:
             process.kill()
         assert process.stderr is not None
@@ -80,24 +79,26 @@ def test_progress_bars() -> None:
     """Each running stage has one progress bar with its steps below the lines, also after a failed attempt."""
     with live() as (display, stream):
 
-        def bars() -> str:
-            time.sleep(0.5)  # they are drawn ten times a second
-            display.note("a note")
-            return stream.getvalue().rpartition("a note")[2].partition("\r")[0]
+        def show(train: int, eval: int, *, step: bool) -> None:
+            """Waits until the bars below the last line are these: a thread draws them ten times a second."""
+
+            def are_drawn() -> bool:
+                display.note("a note")
+                text = stream.getvalue().rpartition("a note")[2].partition("\r")[0]
+                return (text.count("train"), text.count("eval"), "3 of 10" in text) == (train, eval, step)
+
+            wait_until(are_drawn, timeout_s=60)
 
         display.started("train", None)
         display.line("train", "epoch 3 of 10")
-        text = bars()
-        assert (text.count("train"), "3 of 10" in text) == (1, True)
+        show(train=1, eval=0, step=True)
         display.started("train", None)
         display.started("eval", 7.0)
-        text = bars()
-        assert (text.count("train"), text.count("eval"), "3 of 10" in text) == (1, 1, False)
+        show(train=1, eval=1, step=False)
         display.result(Result("train", Outcome.RAN))
-        text = bars()
-        assert (text.count("train"), text.count("eval")) == (0, 1)
+        show(train=0, eval=1, step=False)
         display.failure("eval", "eval failed: no memory")
-        assert "eval" not in bars()
+        show(train=0, eval=0, step=False)
     assert stream.getvalue().rfind(SHOW) > stream.getvalue().rfind(HIDE) >= 0
 
 
@@ -120,8 +121,8 @@ def test_cursor_after_ctrl_c(toy: Toy, prefect_url: str, when: str) -> None:
             with pytest.raises(subprocess.TimeoutExpired):
                 process.wait(8)  # Prefect is loaded by then
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
-        reader.join(10)
+        process.communicate(timeout=240)
+        reader.join(240)
     os.close(terminal)
     screen = b"".join(chunks).decode()
     assert process.returncode == 130, screen

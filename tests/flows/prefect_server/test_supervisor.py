@@ -17,13 +17,13 @@ def worker(tmp_path: Path) -> Iterator[SupervisedProcess]:
     (tmp_path / "short.py").write_text("raise SystemExit('no luck')\n")
     worker = SupervisedProcess("worker", ["short"], {"PYTHONPATH": str(tmp_path)}, tmp_path, tmp_path / "log")
     yield worker
-    worker.process.wait(30)
+    worker.process.wait(120)
 
 
 def restart(worker: SupervisedProcess, times: int) -> None:
     """Waits for the end of the process and restarts it, several times."""
     for _ in range(times):
-        worker.process.wait(30)
+        worker.process.wait(120)
         assert worker.restart_if_dead()
 
 

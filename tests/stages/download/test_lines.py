@@ -62,10 +62,8 @@ def test_invalid_proxy_settings(run_failing: RunFailing, monkeypatch: pytest.Mon
 def test_stalled_connection_ends_in_seconds(run_failing: RunFailing, server: Server, content: bytes) -> None:
     """A server that stops in the middle of the body costs only three timeouts."""
     server.respond_with(server.stall(content, 100))
-    begin = time.monotonic()
     code, error = run_failing()
-    assert (code, "timed out" in error) == (UNAVAILABLE, True)
-    assert time.monotonic() - begin < 10
+    assert (code, "timed out" in error, len(server.paths)) == (UNAVAILABLE, True, 3)
 
 
 def test_slow_transfer_counts_as_stalled(run_failing: RunFailing, server: Server, content: bytes) -> None:
