@@ -135,7 +135,8 @@ def exit_with(main: Callable[[], int]) -> int:
 
 def machine_fault(error: BaseException) -> str | None:
     """Returns a sentence for an error that the machine has caused, such as too little memory; None for any other."""
-    if isinstance(error, MemoryError | SystemError):  # Python's own functions lose their error without memory
+    is_lost = isinstance(error, SystemError) and "exception" in str(error)  # Python's functions lose a MemoryError
+    if isinstance(error, MemoryError) or is_lost:
         return f"there is not enough memory; {_MEMORY}"
     if isinstance(error, OSError) and error.errno in MACHINE:
         path = f"{error.filename}: " if error.filename else ""

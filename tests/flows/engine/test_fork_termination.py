@@ -149,3 +149,16 @@ def test_engine_is_killed(toy: Toy, number: signal.Signals) -> None:
             wait_until(lambda: stage_processes(toy.folder) == [], 30)
         finally:
             engine.kill()
+
+
+def test_no_file_descriptor_is_left(tmp_path: Path) -> None:
+    """Stages are ended also where no file descriptor is left to list their processes."""
+    code = (
+        "import resource, subprocess\nfrom flows.engine.processes.process_trees import terminate_trees\n"
+        "child = subprocess.Popen(['sleep', '600'], start_new_session=True)\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))\nterminate_trees([child.pid])\nprint(child.wait())"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "-9\n", done.stderr

@@ -1,0 +1,211 @@
+"""Disturbs runs at random moments of their stages: kills of their processes, and faults of the machine."""
+
+import random
+import re
+import resource
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from flows.engine.output_backup import FOLDER
+from tests.torture.support import machine_faults
+from tests.torture.support.crash_project import LONGEST_S, CrashProject, RunningInkflow
+
+FORK_SERVER = "stage_fork_server.py"
+KILLED_PROCESSES = ("flow", "stage process", "grandchild", "fork server")
+PROGRAMS = ("stages.", "python -m stages.")  # arguments of the process of a stage, and of the shell that starts it
+POLL_S = 0.01
+KILLED = re.compile(r"^x (\w+)\S* .*killed by SIGKILL", re.MULTILINE)
+STAGE_S = {"validate": 1.0, "download": 1.5, "prepare": 1.5, "train": 5.0, "evaluate": 1.5, "report": 3.0}  # about
+
+Plan = dict[str, list[str]]
+
+
+@dataclass
+class Campaign:
+    """Disturbs one project's runs, run after run, until `plan` is done.
+
+    Attributes:
+        plan: what is yet to be done, by the kind of the stage that runs then: names of the methods `_do_...`.
+        done: how often what was done in which kind of stage.
+        problems: what disturbed runs did wrong.
+        sentences: the errors with which they ended.
+    """
+
+    project: CrashProject
+    plan: Plan
+    chance: random.Random
+    clock: machine_faults.Clock | None = None
+    done: Counter[tuple[str, str]] = field(default_factory=Counter)
+    problems: list[str] = field(default_factory=list)
+    sentences: list[str] = field(default_factory=list)
+
+    def disturb(self) -> None:
+        """Starts runs and disturbs them until the plan is done, or nothing is left to run."""
+        while any(self.plan.values()) and self._disturb_a_run():
+            pass
+
+    def _disturb_a_run(self) -> bool:
+        """Starts a run and disturbs it; False when it ended before."""
+        process = self.project.start(self.clock.environment if self.clock else {})
+        try:
+            found = self._wait_for_stage(process)
+            if found is not None:
+                getattr(self, f"_do_{found[0]}")(process, found[1])
+            process.wait(LONGEST_S)
+        finally:
+            process.kill()
+            process.wait()
+        self._look_at(process.output, process.returncode, found)
+        return found is not None
+
+    def _wait_for_stage(self, process: RunningInkflow) -> tuple[str, str] | None:
+        """Waits for a stage in which something is to be done, and chooses; None when the run ends first."""
+        while process.poll() is None:
+            for stage in running_stages(self.project.folder):
+                if planned := self.plan.get(stage):
+                    return planned.pop(self.chance.randrange(len(planned))), stage
+            time.sleep(POLL_S)
+        return None
+
+    def _pause(self, stage: str, share: float = 1.0) -> None:
+        time.sleep(self.chance.uniform(0, share * STAGE_S[stage]) * self.project.slowness)
+
+    def _do_flow(self, process: RunningInkflow, stage: str) -> None:
+        self._pause(stage)
+        running = running_stages(self.project.folder)
+        if process.poll() is None:
+            process.kill()
+            self.done["flow", running[0] if running else "between stages"] += 1
+
+    def _do_fork_server(self, process: RunningInkflow, stage: str) -> None:
+        self._pause(stage)
+        for server in _family(process):
+            with suppress(psutil.Error):
+                if _is_fork_server(server, process):
+                    server.kill()
+                    self.done["fork server", stage] += 1
+        self._do_stage(process, stage)
+
+    def _do_grandchild(self, process: RunningInkflow, stage: str) -> None:
+        """Kills a process that a stage started, and then all processes of stages."""
+        while process.poll() is None:
+            for found in _stage_processes(process):
+                with suppress(psutil.Error, IndexError):
+                    grandchild = found.children()[0]
+                    time.sleep(self.chance.uniform(0, 0.5) * self.project.slowness)
+                    grandchild.kill()
+                    self.done["grandchild", stage] += 1
+                    self._do_stage(process, stage)
+            time.sleep(POLL_S)
+
+    def _do_stage(self, process: RunningInkflow, stage: str) -> None:
+        """Kills each process of a stage that the run starts, at a random moment of its life."""
+        due: dict[int, float] = {}
+        while process.poll() is None:
+            for found in _stage_processes(process):
+                life_s = self.chance.uniform(0, STAGE_S[stage] / 2) * self.project.slowness
+                if time.monotonic() > due.setdefault(found.pid, time.monotonic() + life_s):
+                    with suppress(psutil.Error):
+                        found.kill()
+            time.sleep(POLL_S)
+
+    def _do_disk_full(self, process: RunningInkflow, stage: str) -> None:
+        self._during(machine_faults.full_disk(self.project.folder, self.chance), process, stage)
+
+    def _do_read_only(self, process: RunningInkflow, stage: str) -> None:
+        self._during(machine_faults.read_only(self.project.folder, self.chance), process, stage)
+
+    def _do_open_files(self, process: RunningInkflow, stage: str) -> None:
+        self._limit(resource.RLIMIT_NOFILE, process, stage)
+
+    def _do_file_size(self, process: RunningInkflow, stage: str) -> None:
+        self._limit(resource.RLIMIT_FSIZE, process, stage)
+
+    def _do_memory(self, process: RunningInkflow, stage: str) -> None:
+        self._limit(resource.RLIMIT_AS, process, stage)
+
+    def _limit(self, kind: int, process: RunningInkflow, stage: str) -> None:
+        def family() -> list[psutil.Process]:
+            return [psutil.Process(process.pid), *_family(process)]
+
+        self._during(machine_faults.limited(family, self.chance, kind), process, stage)
+
+    def _do_clock(self, process: RunningInkflow, stage: str) -> None:
+        """Lets the clock jump by a day, and kills the flow later."""
+        assert self.clock is not None
+        self._pause(stage, 0.5)
+        self.clock.set(self.chance.choice((-1, 0)) * machine_faults.DAY_S)
+        self.done["clock", stage] += 1
+        self._pause(stage)
+        process.kill()
+
+    def _during(self, fault: AbstractContextManager[str], process: RunningInkflow, stage: str) -> None:
+        """Begins a fault at a random moment, and ends it when the run has ended; kills a run that goes on in spite."""
+        self._pause(stage, 0.7)
+        if process.poll() is None:
+            with fault as name:
+                self.done[name, stage] += 1
+                try:
+                    process.wait(6 * STAGE_S[stage] * self.project.slowness)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+
+    def _look_at(self, log: str, code: int, found: tuple[str, str] | None) -> None:
+        for match in KILLED.finditer(log):
+            self.done["stage process", match[1]] += 1
+        sentences = [line for line in log.splitlines() if line.startswith("error: ")]
+        self.sentences += sentences
+        if found is None and code:
+            self.problems.append(f"an undisturbed run ended with {code}: {log[-3000:]}")
+        elif code > 0 and len(sentences) != 1:
+            self.problems.append(f"{found}: exit code {code} with {len(sentences)} sentences: {log[-3000:]}")
+        elif "Traceback" in log or "internal error" in log:
+            self.problems.append(f"{found}: a traceback or an internal error: {log[-3000:]}")
+        elif code < 0 and code != -signal.SIGKILL:
+            self.problems.append(f"{found}: the run died of signal {-code}: {log[-3000:]}")
+
+
+def running_stages(project: Path) -> list[str]:
+    """Returns the kinds of the stages that run: the outputs of each are set aside."""
+    with suppress(FileNotFoundError):
+        return sorted({path.name.partition("%40")[0] for path in (project / FOLDER).iterdir()})
+    return []
+
+
+def counts(done: Mapping[tuple[str, str], int]) -> str:
+    """Returns the counts as text: `flow 30 (train 10, report 20), stage process ...`."""
+    whats = sorted({what for what, _ in done})
+    stages = {what: {stage: n for (other, stage), n in sorted(done.items()) if other == what} for what in whats}
+    return "; ".join(
+        f"{what} {sum(found.values())} ({', '.join(f'{stage} {n}' for stage, n in found.items())})"
+        for what, found in stages.items()
+    )
+
+
+def _family(process: RunningInkflow) -> list[psutil.Process]:
+    with suppress(psutil.Error):
+        return psutil.Process(process.pid).children(recursive=True)
+    return []
+
+
+def _stage_processes(process: RunningInkflow) -> Iterator[psutil.Process]:
+    """Yields the processes of stages: forks of a fork server, and other children of the run."""
+    for found in _family(process):
+        with suppress(psutil.Error):
+            parent = found.parent()
+            is_fork = parent is not None and _is_fork_server(parent, process)
+            is_program = found.ppid() == process.pid and any(word.startswith(PROGRAMS) for word in found.cmdline())
+            if is_fork or is_program:
+                yield found
+
+
+def _is_fork_server(found: psutil.Process, run: RunningInkflow) -> bool:
+    return found.ppid() == run.pid and any(word.endswith(FORK_SERVER) for word in found.cmdline())

@@ -1,0 +1,107 @@
+"""`inkflow up` and what it starts, killed at random moments of a run of this project's own graph."""
+
+import random
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from flows.engine.processes.command_runner import MARK
+from tests.conftest import wait_until
+from tests.support.up_process import Up, is_worker, running_up
+from tests.torture.conftest import Rounds, Try
+from tests.torture.support.crash_project import MODELS, CrashProject, make_projects, processes
+from tests.torture.support.kills import counts, running_stages
+from tests.torture.test_crashes_project import RIGHT, SUBJECT
+
+KILLED = f"After kill -9 of the worker, the server, a run or all of `inkflow up` while stages run, {RIGHT}"
+NIGHTLY = """
+deployments:
+  - name: nightly
+    entrypoint: flows.scheduled.scheduled
+    work_pool: {name: local}
+"""
+VICTIMS = ("worker", "server", "run", "worker", "run")
+ACTIVE = ["SCHEDULED", "PENDING", "RUNNING", "CANCELLING"]
+PAUSE_S = 4.0  # at most, on a quiet machine
+
+
+@pytest.mark.server
+@pytest.mark.slow
+@pytest.mark.farm
+@pytest.mark.timeout(3600)
+def test_kills_of_up(tmp_path: Path, promise: Try, rounds: Rounds) -> None:
+    """Kills of the processes of `inkflow up` at random moments; then all checks after the next run."""
+    project = make_projects(tmp_path / "made", {"dense": MODELS["dense"]}, with_earlier=False)
+    with promise(SUBJECT, KILLED, "") as tried:
+        done: Counter[tuple[str, str]] = Counter()
+        for seed in range(rounds(1, 3)):
+            with tried.attempt(f"seed {seed}"):
+                folder = tmp_path / f"up-{seed}"
+                killed = _kill_in_up(project.copy(folder), tmp_path / f"{seed}.log", random.Random(seed))
+                shutil.copyfile(project.folder / "prefect.yaml", folder / "prefect.yaml")
+                flaws = replace(project, folder=folder).flaws()
+                assert not flaws, flaws
+            done += killed
+            tried.count(killed.total() - 1)
+        tried.how = f"at random moments: {counts(done)}"
+
+
+def _kill_in_up(project: CrashProject, log: Path, chance: random.Random) -> Counter[tuple[str, str]]:
+    """Runs `inkflow up` and a deployed run, kills one process after another, and at last `inkflow up` itself."""
+    (project.folder / "prefect.yaml").write_text(NIGHTLY)
+    killed: Counter[tuple[str, str]] = Counter()
+    with running_up(project.folder, log, DVC_SITE_CACHE_DIR=f"{project.folder}.site") as up:
+        for victim in [*chance.sample(VICTIMS, len(VICTIMS)), "up"]:
+            stage = _stage_that_runs(up, project)
+            time.sleep(chance.uniform(0, PAUSE_S) * project.slowness)
+            killed[victim, stage] += _kill(up, victim)
+    return killed
+
+
+def _stage_that_runs(up: Up, project: CrashProject) -> str:
+    """Waits for a stage that runs; starts a run if there is none. Returns the kind of the stage."""
+    wait_until(lambda: _responds(up), timeout_s=300)
+    found: list[str] = []
+
+    def find() -> bool:
+        found.extend(running_stages(project.folder))
+        if not found and not up.post("/flow_runs/count", flow_runs={"state": {"type": {"any_": ACTIVE}}}):
+            up.start("inkflow/nightly", force=(project.folder / "reports/index.html").exists())  # else nothing runs
+        return bool(found)
+
+    wait_until(find, timeout_s=300)
+    return found[0]
+
+
+def _responds(up: Up) -> bool:
+    with suppress(Exception):
+        return up.count_runs().is_success
+    return False
+
+
+def _kill(up: Up, victim: str) -> int:
+    """Kills a process; returns how many."""
+    if victim == "up":
+        up.process.kill()
+        return 1
+    for process in psutil.Process(up.process.pid).children(recursive=True) if victim != "run" else _engines(up):
+        with suppress(psutil.Error):
+            if victim == "run" or (is_worker(process) if victim == "worker" else "uvicorn" in process.cmdline()):
+                process.kill()
+                return 1
+    return 0
+
+
+def _engines(up: Up) -> Iterator[psutil.Process]:
+    """Yields the processes of the runs, which the mark of each stage's processes names."""
+    for process in processes(up.folder):
+        with suppress(psutil.Error):
+            if mark := process.environ().get(MARK):
+                yield psutil.Process(int(mark.partition("@")[0]))
