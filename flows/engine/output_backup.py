@@ -168,7 +168,10 @@ def _backup_path(folder: Path, path: str) -> Path:
 
 def _read_list(folder: Path) -> dict[str, Any]:
     try:
-        return {"paths": [], "outputs": [], **read_sealed(folder / LIST)}
+        content = {"paths": [], "outputs": [], **read_sealed(folder / LIST)}
+        if not all(isinstance(content[key], list) for key in ("paths", "outputs")):
+            raise ValueError("expected lists")
+        return content
     except (OSError, ValueError):
         return {"paths": [], "outputs": []}  # killed before it had a list, and so before it moved an output; or damaged
 

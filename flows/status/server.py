@@ -18,6 +18,7 @@ from flows.core.redaction import mask, mask_content
 from flows.prefect_server.credentials import ADDRESS_FILE, HOME, find_password, is_running
 from flows.prefect_server.environment import is_loopback
 from flows.prefect_server.server_check import configured_url, login_options
+from stages.base.digests import read_sealed, sealed
 from stages.base.errors import InkflowError
 from stages.base.files import write_text
 
@@ -87,7 +88,7 @@ def read_server(root: Path, own_run: Json | None = None) -> ServerFacts:
     at = datetime.now(UTC)
     with suppress(OSError, InkflowError):  # a disk that is full or read-only, which the status is to tell
         make_state_folder(root)
-        write_text(root / KEPT, json.dumps(mask_content(answers | {"at": at.isoformat()})))
+        write_text(root / KEPT, json.dumps(sealed(mask_content(answers | {"at": at.isoformat()}))))
     return ServerFacts(url, "", at, **answers)
 
 
@@ -114,12 +115,12 @@ def _kept(root: Path, url: str | None, problem: str) -> ServerFacts:
     """Returns the last answers, with the problem."""
     empty: dict[str, list[Json]] = {"deployments": [], "active": [], "scheduled": [], "pools": []}
     try:
-        content = json.loads((root / KEPT).read_text(encoding="utf-8"))
+        content = read_sealed(root / KEPT)
         if _has_form(content, FORM):
             at = datetime.fromisoformat(content["at"])
             return ServerFacts(url, problem, at, **{kind: content[kind] for kind in empty})
-    except (OSError, ValueError, RecursionError):
-        pass  # there is none, or it was cut
+    except (OSError, ValueError):
+        pass  # there is none, or it is damaged
     return ServerFacts(url, problem, None, **empty)
 
 

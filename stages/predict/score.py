@@ -268,7 +268,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, required=True, help="images, arrays, and folders of them")
     parser.add_argument("--out", type=Path, required=True, help="Parquet file to write, or to add to")
     parser.add_argument("--raw", action="store_true", help="use pixels as they are; images need the model's size")
-    parser.add_argument("--anyway", action="store_true", help="use the model although it failed a quality gate")
+    parser.add_argument(
+        "--anyway", action="store_true", help="use the model although it failed a quality gate or is damaged"
+    )
     parser.add_argument("--no-watch", action="store_true", help="do not compare the images with those of the training")
     arguments = parser.parse_args(argv)
     options = (arguments.raw, arguments.anyway, not arguments.no_watch)

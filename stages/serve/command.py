@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--host-name", action="append", default=[], metavar="NAME", help="further name of this server in addresses"
     )
     parser.add_argument("--name", help="name of the model in addresses (default: its name)")
-    parser.add_argument("--anyway", action="store_true", help="serve a model that failed a quality gate")
+    parser.add_argument("--anyway", action="store_true", help="serve a model that failed a quality gate or is damaged")
     parser.add_argument(
         "--fetch", type=float, metavar="S", help="with MODEL@STAGE: fetch the tags of Git's remote every S seconds"
     )
