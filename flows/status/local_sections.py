@@ -15,6 +15,7 @@ from flows.core.commit import file_sha256
 from flows.core.file_lock import is_run_locked
 from flows.core.gates import RECORD, count_statuses, failed_gates
 from flows.status.parts import Need, Section, duration
+from stages.base.files import parse_json
 
 DESCRIPTION = Path("data/raw/dataset.json")
 RWLOCK = Path(".dvc/tmp/rwlock")
@@ -27,7 +28,7 @@ def data_section(root: Path, now: datetime) -> Section | None:
     """The data set in the workspace: its name, the digest of its arrays, and since when it lies there."""
     path = root / DESCRIPTION
     try:
-        description = json.loads(path.read_text(encoding="utf-8"))
+        description = parse_json(path.read_text(encoding="utf-8"))
         digests = {name: array["sha256"] for name, array in sorted(description["arrays"].items())}
         name = str(description["name"])
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
@@ -41,7 +42,7 @@ def data_section(root: Path, now: datetime) -> Section | None:
 def gates_section(root: Path) -> Section | None:
     """The gates of the present workspace, as the stage `report` recorded them."""
     try:
-        record = json.loads((root / RECORD).read_text(encoding="utf-8"))
+        record = parse_json((root / RECORD).read_text(encoding="utf-8"))
         passed, failed, counts = record["passed"], failed_gates(record), count_statuses(record)
         other = [name for name, digest in record["models"].items() if _is_other(root, name, digest)]
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
@@ -82,7 +83,7 @@ def local_runs(root: Path) -> list[str]:
     """Returns a line for each process that runs stages of this project, and for a run that is under way in it."""
     writers: dict[int, list[str]] = {}
     with suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
-        for path, use in json.loads((root / RWLOCK).read_text(encoding="utf-8")).get("write", {}).items():
+        for path, use in parse_json((root / RWLOCK).read_text(encoding="utf-8")).get("write", {}).items():
             writers.setdefault(int(use["pid"]), []).append(Path(path).name)
     lines = [
         f"process {pid} writes {', '.join(sorted(names)[:3])}{' and more' if len(names) > 3 else ''}"

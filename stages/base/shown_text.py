@@ -3,6 +3,7 @@
 import re
 
 MASK = "***"
+MAX_QUOTED = 300  # characters of an input in a message
 # Sequences first (ECMA-48: CSI, strings such as OSC, other escapes), then single characters: controls but tab and line
 # feed, invisible characters, line separators, and those that change the direction of text.
 CONTROLS = re.compile(
@@ -28,6 +29,11 @@ SECRET_KEY = re.compile(
 def remove_controls(text: str) -> str:
     """Returns `text` without terminal control sequences and without invisible characters."""
     return text if text.isprintable() else CONTROLS.sub("", text.replace("\r\n", "\n"))
+
+
+def shortened(text: str) -> str:
+    """Returns the beginning of a `text` of any length, for a message."""
+    return text if len(text) <= MAX_QUOTED else f"{text[:MAX_QUOTED]}..."
 
 
 def shown_text(text: str) -> str:
