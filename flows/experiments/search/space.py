@@ -125,8 +125,8 @@ def check_space(space: Sequence[Dimension], root: Path) -> None:
         is_whole = bounds and not dimension.integer and all(number.is_integer() for number in bounds)  # type: ignore[union-attr]
         if is_whole and isinstance(present, int) and not isinstance(present, bool):
             raise InvalidInput(
-                f"--space {shortened(dimension.text())}: {dimension.key} is the whole number {present} now, and this range "
-                "has fractions; add :int, or write a bound with a fraction if fractions are meant"
+                f"--space {shortened(dimension.text())}: {dimension.key} is the whole number {present} now, "
+                "and this range has fractions; add :int, or write a bound with a fraction if fractions are meant"
             )
         for value in dimension.probes:
             try:
