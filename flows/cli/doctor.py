@@ -2,7 +2,6 @@
 
 import argparse
 import importlib.metadata
-import json
 import os
 import shutil
 import subprocess
@@ -27,6 +26,7 @@ from flows.prefect_server.credentials import login_variables
 from flows.prefect_server.environment import variables_set
 from flows.prefect_server.server_check import check_health, check_server, configured_url
 from stages.base.errors import EXIT_DONE, EXIT_FAILED, InkflowError
+from stages.base.files import parse_json
 
 FINE, NOTE, WRONG = "fine", "note", "wrong"
 MARKS = {FINE: "=", NOTE: "!", WRONG: "x"}
@@ -195,7 +195,7 @@ def _locked(text: str) -> Iterator[tuple[str, str]]:
 
 def _is_downloaded(root: Path, name: str) -> bool:
     try:
-        description = json.loads((root / "data/raw/dataset.json").read_text(encoding="utf-8"))
+        description = parse_json((root / "data/raw/dataset.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
     return bool(description.get("name") == name) and (root / "data/raw/dataset.npz").is_file()

@@ -1,6 +1,5 @@
 """The end of a run in at most six lines: the ranking with intervals, the verdict, counts, duration, and the page."""
 
-import json
 import shutil
 import textwrap
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from typing import Any
 from flows.engine.display.styles import duration
 from flows.engine.run import GATES, Run
 from flows.engine.types import Outcome
+from stages.base.files import parse_json
 from stages.base.shown_text import remove_controls
 
 RANKING = Path("reports/ranking.json")  # written by the stage `report`
@@ -25,7 +25,7 @@ def end_of_run(run: Run, seconds: float, root: Path = Path()) -> list[str]:
     if not (is_reported and run.params):
         return [counts]
     try:
-        content = json.loads((root / RANKING).read_text(encoding="utf-8"))
+        content = parse_json((root / RANKING).read_text(encoding="utf-8"))
         return [*_verdict(content, shutil.get_terminal_size().columns), counts]
     except (OSError, ValueError, LookupError, TypeError):  # another project's file of that name
         return [counts]

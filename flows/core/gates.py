@@ -4,7 +4,6 @@ The stage `report` evaluates the gates, records the results in reports/gates.jso
 a result that DVC caches like any other. `inkflow check` and the last task of the flow fail if a gate failed.
 """
 
-import json
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from flows.core.errors import GatesFailed
 from flows.core.junit import JUnitCase, Outcome, junit_xml
 from flows.core.stage_program import run_program
 from stages.base.errors import InvalidInput
+from stages.base.files import parse_json
 
 RECORD = Path("reports/gates.json")
 JUNIT_OUTCOMES: dict[str, Outcome] = {"passed": "passed", "failed": "failure", "not judged": "skipped"}
@@ -32,7 +32,7 @@ def evaluate_gates(root: Path, accepted: Path | None = None) -> dict[str, Any]:
         out = Path(folder) / "gates.json"
         options: list[str | Path] = [] if accepted is None else ["--accepted", accepted]
         run_program("report.check_gates", ["--out", out, *options], root)
-        record: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
+        record: dict[str, Any] = parse_json(out.read_text(encoding="utf-8"))
     return record
 
 
@@ -59,7 +59,7 @@ def recorded_gates(root: Path) -> dict[str, Any]:
         InvalidInput: there is no readable record.
     """
     try:
-        record: dict[str, Any] = json.loads((root / RECORD).read_text(encoding="utf-8"))
+        record: dict[str, Any] = parse_json((root / RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InvalidInput(f"{RECORD}: cannot be read; run `inkflow run report`") from error
     return record

@@ -16,7 +16,7 @@ from flows.core.notices import note_once
 from flows.core.project import STATE, make_state_folder
 from flows.core.stage_program import run_program
 from stages.base.errors import InvalidInput, OutputError
-from stages.base.files import write_json
+from stages.base.files import parse_json, write_json
 
 if TYPE_CHECKING:  # the schema takes 0.12 s to import
     from stages.params.schema import Params
@@ -109,7 +109,7 @@ def _digest(pieces: Iterator[bytes]) -> str:
 
 def _read(root: Path) -> dict[str, Any]:
     try:
-        content = json.loads((root / RECORD).read_text(encoding="utf-8"))
+        content = parse_json((root / RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -14,6 +14,7 @@ from flows.core.project import merge_conflict
 from flows.core.yaml_edit import set_entry, set_value
 from stages.base.errors import InvalidInput
 from stages.base.files import write_text
+from stages.base.shown_text import shortened
 from stages.base.suggestions import did_you_mean, unknown_name_message
 from stages.base.yaml_text import parse_yaml
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:  # the schema takes 0.12 s to import, and other DVC projects d
 
 PATH = Path("params.yaml")
 SCHEMA = Path("params.schema.json")  # marks a project whose params.yaml has the schema of `stages.params`
+MAX_KEY = 500  # characters
 OWN_KEYS = ("datasets", "prepare", "models", "more_models")  # by which our schema is recognised
 OUR_SECTIONS = {"dataset", "datasets", "models", "report"}  # by which our params.yaml is recognised
 
@@ -202,8 +204,17 @@ def model_settings(names: Sequence[str], root: Path) -> dict[str, Any]:
 def _parse(setting: str) -> tuple[str, Any]:
     key, equals, text = setting.partition("=")
     if not (key and equals):
-        raise InvalidInput(f"--set {setting}: expected KEY=VALUE, for example models.dense.epochs=3")
+        raise InvalidInput(f"--set {shortened(setting)}: expected KEY=VALUE, for example models.dense.epochs=3")
+    check_length("--set", key)
     try:
         return key, parse_yaml(text)
     except (YAMLError, ValueError) as error:  # ruamel raises a plain ValueError for an impossible date or number
-        raise InvalidInput(f"--set {setting}: {text!r} is not a YAML value") from error
+        raise InvalidInput(f"--set {key}: {shortened(text)!r} is not a YAML value") from error
+
+
+def check_length(option: str, key: str) -> None:
+    """Raises InvalidInput if the key of an option is longer than messages should quote."""
+    if len(key) > MAX_KEY:
+        raise InvalidInput(
+            f"{option} {shortened(key)}: the key has {len(key):,} characters, expected at most {MAX_KEY}"
+        )

@@ -24,6 +24,7 @@ from flows.core.errors import PolicyInvalid
 from flows.core.notices import note_once
 from flows.engine.environment.grades import GRADES, PACKAGES, POLICIES, Settings, checked_settings
 from flows.engine.resources import machine_memory
+from stages.base.shown_text import shortened
 from stages.base.validation_messages import error_messages
 from stages.base.yaml_text import parse_yaml
 
@@ -241,7 +242,7 @@ def _policies(text: str) -> Policies:
     except (ValueError, YAMLError) as error:
         if isinstance(error, YAMLError) and not OWN_SECTION.search(text):
             return _ignore()
-        raise PolicyInvalid(f"{PATH} cannot be read: {' '.join(str(error).split())}") from error
+        raise PolicyInvalid(f"{PATH} cannot be read: {shortened(' '.join(str(error).split()))}") from error
     if not content or (isinstance(content, Mapping) and not any(content.values())):
         return Policies()
     if not _has_policies(content):

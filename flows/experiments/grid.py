@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+import math
 import re
 import shlex
 from collections import Counter
@@ -13,11 +14,13 @@ from typing import Any
 
 from ruamel.yaml.error import YAMLError
 
-from flows.core.params_edit import PATH, load_project_params, parse_settings
+from flows.core.params_edit import PATH, check_length, load_project_params, parse_settings
 from flows.experiments.settings import check_settings, split_key
 from stages.base.errors import InvalidInput
+from stages.base.shown_text import shortened
 from stages.base.yaml_text import parse_yaml
 
+MAX_COMBINATIONS = 10_000  # each of them is a run
 MAX_NAME_LENGTH = 100  # git stores an experiment in a file of that name
 UNSAFE = re.compile(r"[^A-Za-z0-9_=,.+-]+|\.{2,}|\.lock\b")  # not valid in a git reference, or special in a shell
 
@@ -80,6 +83,10 @@ def parse_combinations(grid: Sequence[str], listed: Sequence[str], file: Path | 
     axes = dict(_parse_axis(text) for text in grid)
     if len(axes) < len(grid):
         raise InvalidInput("--grid: a key is given twice; give all its values at once: KEY=V1,V2")
+    if (count := math.prod(map(len, axes.values())) * len(bases)) > MAX_COMBINATIONS:
+        raise InvalidInput(
+            f"these values make {count:,} combinations, expected at most {MAX_COMBINATIONS:,}; name fewer"
+        )
     cells = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
     duplicate = next((key for base in bases for key in base if key in axes), None)
     if duplicate:
@@ -99,25 +106,28 @@ def check_combinations(combinations: Sequence[Combination], root: Path) -> None:
         try:
             check_settings(combination.settings, root)
         except InvalidInput as error:
-            raise InvalidInput(f"{combination.name}: {_message(error)}") from error
+            raise InvalidInput(f"{shortened(combination.name)}: {_message(error)}") from error
 
 
 def _parse_axis(text: str) -> tuple[str, list[Any]]:
     """Key and values of `KEY=V1,V2`. Values are YAML: `[4, 8],[8, 16]` are two lists."""
     key, equals, values = text.partition("=")
     if not (key and equals and values.strip()):
-        raise InvalidInput(f"--grid {text}: expected KEY=V1,V2, for example models.cnn.batch_size=32,128")
+        raise InvalidInput(f"--grid {shortened(text)}: expected KEY=V1,V2, for example models.cnn.batch_size=32,128")
+    check_length("--grid", key)
     try:
         return key, list(parse_yaml(f"[{values}]"))
     except (YAMLError, ValueError) as error:  # ValueError: an invalid date or number
-        raise InvalidInput(f"--grid {text}: {values!r} are not YAML values with commas between them") from error
+        raise InvalidInput(
+            f"--grid {key}: {shortened(values)!r} are not YAML values with commas between them"
+        ) from error
 
 
 def _parse_line(line: str) -> dict[str, Any]:
     try:
         return parse_settings(shlex.split(line))
     except (InvalidInput, ValueError) as error:
-        raise InvalidInput(f"combination {line!r}: {_message(error)}") from error
+        raise InvalidInput(f"combination {shortened(line)!r}: {_message(error)}") from error
 
 
 def _read_lines(path: Path) -> list[str]:

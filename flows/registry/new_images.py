@@ -1,12 +1,12 @@
 """Evaluates the models of an earlier version on the test images of the project, where these have changed since."""
 
-import json
 import shutil
 import tempfile
 from pathlib import Path
 
 from flows.core.stage_program import run_program
 from stages.base.errors import OutputError
+from stages.base.files import parse_json
 
 DESCRIPTION = Path("data/raw/dataset.json")
 TEST_ARRAYS = ("x_test", "y_test")
@@ -51,7 +51,7 @@ def _replace(project: Path, old: Path) -> None:
 def _test_digests(root: Path) -> list[str] | None:
     """Returns the digests of the test part of the data in `root`; None if they are not recorded."""
     try:
-        arrays = json.loads((root / DESCRIPTION).read_text(encoding="utf-8"))["arrays"]
+        arrays = parse_json((root / DESCRIPTION).read_text(encoding="utf-8"))["arrays"]
         return [arrays[name]["sha256"] for name in TEST_ARRAYS]
     except (OSError, ValueError, LookupError, TypeError):
         return None  # the program that reads the description tells it

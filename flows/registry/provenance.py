@@ -14,6 +14,7 @@ from flows.core.git import git_text
 from flows.dvc_repo.versions.artifacts import CachedFile, cached_files
 from flows.registry.tags import ModelVersion, Registry
 from stages.base.errors import InvalidInput
+from stages.base.files import parse_json
 from stages.base.yaml_text import parse_yaml
 
 LOCK = "dvc.lock"
@@ -140,7 +141,7 @@ def _environment(cached: CachedFile, entry: dict[str, Any], path: str) -> dict[s
     hashes = [str(out.get("md5", "")) for out in entry.get("outs", []) if out.get("path") == beside]
     file = cached(hashes[0]) if hashes else None
     try:
-        record = json.loads(file.read_text(encoding="utf-8")) if file else {}
+        record = parse_json(file.read_text(encoding="utf-8")) if file else {}
     except (OSError, ValueError):
         return {}
     return {key: record[key] for key in ("device", "threads", "precision", "versions") if key in record}

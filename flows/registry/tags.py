@@ -3,7 +3,6 @@
 A version's tag carries facts in its message as `Key: value` lines (trailers, as `git interpret-trailers` has them).
 """
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from scmrepo.exceptions import SCMError
 from flows.core.errors import GitFailed, RegistryFailed
 from flows.core.git import git_text
 from stages.base.errors import InvalidInput
+from stages.base.files import parse_json
 from stages.base.suggestions import did_you_mean
 
 VERSION = re.compile(r"v\d+\.\d+\.\d+([-+].*)?")
@@ -62,7 +62,7 @@ class ModelVersion:
     def scores(self) -> dict[str, float]:
         """The scores that the tag records, with their intervals; empty if it records none."""
         try:
-            scores = json.loads(self.trailers.get("Scores", "{}"))
+            scores = parse_json(self.trailers.get("Scores", "{}"))
         except ValueError:
             return {}
         return scores if isinstance(scores, dict) else {}

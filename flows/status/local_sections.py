@@ -17,6 +17,7 @@ from flows.core.gates import RECORD, count_statuses, failed_gates
 from flows.engine.output_backup import has_backups
 from flows.status.parts import Need, Section, duration
 from stages.base.digests import damage_message, damaged_outputs
+from stages.base.files import parse_json
 
 DESCRIPTION = Path("data/raw/dataset.json")
 RWLOCK = Path(".dvc/tmp/rwlock")
@@ -31,7 +32,7 @@ def data_section(root: Path, now: datetime) -> Section | None:
     if damaged := _damaged(root, DESCRIPTION):
         return Section("data", ("not known: the description of the data set is damaged",), None, (damaged,))
     try:
-        description = json.loads(path.read_text(encoding="utf-8"))
+        description = parse_json(path.read_text(encoding="utf-8"))
         digests = {name: array["sha256"] for name, array in sorted(description["arrays"].items())}
         name = str(description["name"])
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
@@ -47,7 +48,7 @@ def gates_section(root: Path) -> Section | None:
     if damaged := _damaged(root, RECORD):
         return Section("gates", ("not known: their record is damaged",), None, (damaged,))
     try:
-        record = json.loads((root / RECORD).read_text(encoding="utf-8"))
+        record = parse_json((root / RECORD).read_text(encoding="utf-8"))
         passed, failed, counts = record["passed"], failed_gates(record), count_statuses(record)
         other = [name for name, digest in record["models"].items() if _is_other(root, name, digest)]
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
@@ -96,7 +97,7 @@ def local_runs(root: Path) -> list[str]:
     """Returns a line for each process that runs stages of this project, and for a run that is under way in it."""
     writers: dict[int, list[str]] = {}
     with suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
-        for path, use in json.loads((root / RWLOCK).read_text(encoding="utf-8")).get("write", {}).items():
+        for path, use in parse_json((root / RWLOCK).read_text(encoding="utf-8")).get("write", {}).items():
             writers.setdefault(int(use["pid"]), []).append(Path(path).name)
     lines = [
         f"process {pid} writes {', '.join(sorted(names)[:3])}{' and more' if len(names) > 3 else ''}"

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, TypeAdapter, Vali
 from ruamel.yaml.error import YAMLError
 
 from stages.base.errors import ParamsError
+from stages.base.shown_text import shortened
 from stages.base.suggestions import unknown_name_message
 from stages.base.validation_messages import error_messages
 from stages.base.yaml_text import parse_yaml
@@ -39,7 +40,8 @@ def read_yaml(path: Path | str) -> Any:
     except (OSError, UnicodeDecodeError) as error:
         raise ParamsError(str(path), [f"cannot be read: {error}"]) from error
     except (YAMLError, ValueError) as error:  # an impossible date or number raises a plain ValueError
-        raise ParamsError(str(path), [f"is not valid YAML: {' '.join(str(error).split())}"]) from error
+        reason = shortened(" ".join(str(error).split()))
+        raise ParamsError(str(path), [f"is not valid YAML: {reason}"]) from error
 
 
 def load_section(path: Path | str, keys: Sequence[str], schema: Any) -> Any:
@@ -65,7 +67,7 @@ def check_section(content: Any, keys: Sequence[str], schema: Any, path: Path | s
     for depth, key in enumerate(keys):
         prefix = f"{'.'.join(keys[:depth])}: " if depth else ""
         if not isinstance(content, Mapping):
-            raise ParamsError(str(path), [f"{prefix}expected keys with values, got {content!r}"])
+            raise ParamsError(str(path), [f"{prefix}expected keys with values, got {shortened(repr(content))}"])
         if key not in content:
             message = unknown_name_message("key", key, map(str, content)) if depth else f"{key}: is missing; add it"
             raise ParamsError(str(path), [f"{prefix}{message}"])

@@ -86,6 +86,18 @@ def _remove(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
+def parse_json(text: str | bytes) -> Any:
+    """Returns the value of a JSON text.
+
+    Raises:
+        ValueError: it is none, or nested too deep.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
+
+
 def read_json(path: Path, model: type[Content], remedy: str) -> Content:
     """Reads the JSON file `path` into the pydantic `model`.
 

@@ -4,6 +4,7 @@ import html
 import re
 
 MASK = "***"
+MAX_QUOTED = 300  # characters of an input in a message
 # Sequences first (ECMA-48: CSI, strings such as OSC, other escapes), then single characters: controls but tab and line
 # feed, invisible characters, line separators, and those that change the direction of text.
 CONTROLS = re.compile(
@@ -34,6 +35,11 @@ def remove_controls(text: str) -> str:
     if text.isprintable():  # the usual case, and faster
         return text
     return CONTROLS.sub("", text.replace("\r\n", "\n")).encode(errors="backslashreplace").decode()
+
+
+def shortened(text: str) -> str:
+    """Returns the beginning of a `text` of any length, for a message."""
+    return text if len(text) <= MAX_QUOTED else f"{text[:MAX_QUOTED]}..."
 
 
 def shown_text(text: str) -> str:

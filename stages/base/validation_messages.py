@@ -8,25 +8,26 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from stages.base.shown_text import MAX_QUOTED, shortened
 from stages.base.suggestions import did_you_mean
 
 MESSAGES = {
     "missing": "is missing; add it",
-    "string_pattern_mismatch": "got {input!r}, expected text that matches {pattern}",
-    "greater_than": "got {input!r}, expected a number above {gt}",
-    "greater_than_equal": "got {input!r}, expected {ge} or more",
-    "less_than": "got {input!r}, expected a number below {lt}",
-    "less_than_equal": "got {input!r}, expected {le} or less",
-    "literal_error": "got {input!r}, expected one of {expected}",
+    "string_pattern_mismatch": "got {input}, expected text that matches {pattern}",
+    "greater_than": "got {input}, expected a number above {gt}",
+    "greater_than_equal": "got {input}, expected {ge} or more",
+    "less_than": "got {input}, expected a number below {lt}",
+    "less_than_equal": "got {input}, expected {le} or less",
+    "literal_error": "got {input}, expected one of {expected}",
     "value_error": "{error}",
-    "model_type": "got {input!r}, expected keys with values, such as {{key: value}}",
-    "model_attributes_type": "got {input!r}, expected keys with values, such as {{key: value}}",
-    "dict_type": "got {input!r}, expected names with keys below them",
-    "list_type": "got {input!r}, expected a list, such as [1, 2]",
-    "int_type": "got {input!r}, expected a whole number",
-    "float_type": "got {input!r}, expected a number",
-    "bool_type": "got {input!r}, expected true or false",
-    "string_type": "got {input!r}, expected text",
+    "model_type": "got {input}, expected keys with values, such as {{key: value}}",
+    "model_attributes_type": "got {input}, expected keys with values, such as {{key: value}}",
+    "dict_type": "got {input}, expected names with keys below them",
+    "list_type": "got {input}, expected a list, such as [1, 2]",
+    "int_type": "got {input}, expected a whole number",
+    "float_type": "got {input}, expected a number",
+    "bool_type": "got {input}, expected true or false",
+    "string_type": "got {input}, expected text",
     "union_tag_invalid": "got {tag!r} for {discriminator}, expected one of {expected_tags}",
     "union_tag_not_found": "needs the key {discriminator}",
 }
@@ -46,7 +47,8 @@ def error_messages(error: ValidationError, schema: Any, parents: Sequence[str] =
 
 def _message(detail: dict[str, Any], schema: Any, parents: Sequence[str]) -> str:
     keys, allowed = _resolve(schema, detail["loc"])
-    keys = [*parents, *keys]
+    keys = [shortened(key) for key in (*parents, *keys)]
+    got = shortened(repr(detail["input"]))
     path = ".".join(keys)
     if detail["type"] == "extra_forbidden":
         return f"{path}: unknown key; {did_you_mean(keys[-1], allowed)}allowed: {', '.join(allowed)}"
@@ -57,11 +59,12 @@ def _message(detail: dict[str, Any], schema: Any, parents: Sequence[str]) -> str
         )
     template = MESSAGES.get(detail["type"])
     if template is None:
-        return f"{path}: got {detail['input']!r}, {detail['msg'][0].lower()}{detail['msg'][1:]}"
-    message = template.format(**{"input": detail["input"], **detail.get("ctx", {})})
+        return f"{path}: got {got}, {detail['msg'][0].lower()}{detail['msg'][1:]}"
+    facts = detail.get("ctx", {})
+    message = template.format(**facts | {"input": got, "tag": shortened(str(facts.get("tag")))})
     if detail["type"] == "literal_error":
         choices = re.findall(r"'([^']*)'", detail["ctx"]["expected"])
-        hint = did_you_mean(str(detail["input"]), choices).rstrip()
+        hint = did_you_mean(str(detail["input"])[:MAX_QUOTED], choices).rstrip()
         message += f"; {hint}" if hint else ""
     return f"{path}: {message}" if path else message
 

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 from stages.base.config import Name, Section, read_yaml
 from stages.base.errors import ParamsError
 from stages.base.sample_kinds import KINDS
+from stages.base.shown_text import shortened
 from stages.base.suggestions import did_you_mean
 from stages.base.validation_messages import error_messages
 from stages.data.config import Dataset, Prepare
@@ -77,7 +78,7 @@ def check_params(content: Any, path: Path | str = "params.yaml") -> Params:
     """
     if not isinstance(content, Mapping):
         required = [name for name, field in Params.model_fields.items() if field.is_required()]
-        raise ParamsError(str(path), [f"needs sections {', '.join(required)}, got {content!r}"])
+        raise ParamsError(str(path), [f"needs sections {', '.join(required)}, got {shortened(repr(content))}"])
     try:
         params = Params.model_validate(content)
     except ValidationError as error:

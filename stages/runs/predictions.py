@@ -12,6 +12,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from stages.base.errors import DataError
+from stages.data.npz import open_npz
 from stages.report.statistics.paired_tests import (
     SIGNIFICANT,
     PairedTest,
@@ -156,9 +158,9 @@ def disputed(predictions: Mapping[str, Predictions], digest: str, limit: int) ->
 def open_images(path: Path, count: int) -> npt.NDArray[np.uint8] | None:
     """Returns the test images (n, h, w) or (n, h, w, c) of a data set; None if it has no `count` images of bytes."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            images = arrays["x_test"]
-    except (OSError, ValueError, KeyError):
+        with open_npz(path, ("x_test",), path.stat().st_size) as entries:  # the file is not compressed
+            images = entries["x_test"].read()
+    except (DataError, OSError):
         return None
     is_image = images.dtype == np.uint8 and (images.ndim == 3 or (images.ndim == 4 and images.shape[-1] in (1, 3)))
     return images if is_image and len(images) == count else None

@@ -1,7 +1,6 @@
 """The model that is served, and its exchange for another one while requests are answered."""
 
 import asyncio
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.base.errors import InvalidInput
+from stages.base.files import parse_json
 from stages.predict.classifier import Classifier, open_classifier
 from stages.predict.model_standing import check_standing, file_sha256, registered_as
 from stages.predict.results import Result
@@ -59,7 +59,7 @@ def open_served_model(folder: Path, *, anyway: bool = False) -> ServedModel:
     check_standing(path, anyway)
     classifier, registered = open_classifier(path), registered_as(path)
     try:
-        card = json.loads(path.with_name("training.json").read_text(encoding="utf-8"))
+        card = parse_json(path.with_name("training.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         card = {}
     model = ServedModel(
@@ -82,7 +82,7 @@ def read_source(source: Path) -> tuple[Path, str]:
     if source.suffix != ".json":
         return source, ""
     try:
-        content = json.loads(source.read_text(encoding="utf-8"))
+        content = parse_json(source.read_text(encoding="utf-8"))
         return Path(str(content["folder"])), str(content.get("sha256", ""))
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise InvalidInput(f'{source}: names no folder of a model; expected {{"folder": PATH}}') from error

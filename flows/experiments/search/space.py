@@ -10,10 +10,11 @@ from typing import Any
 
 from ruamel.yaml.error import YAMLError
 
-from flows.core.params_edit import load_project_params
+from flows.core.params_edit import check_length, load_project_params
 from flows.dvc_repo.params_files import leaves, read_params
 from flows.experiments.settings import check_settings, present_value, split_key
 from stages.base.errors import InvalidInput
+from stages.base.shown_text import shortened
 from stages.base.yaml_text import parse_yaml
 
 EXAMPLES = "expected KEY=LOW..HIGH, with :log, :int or :step=X, or KEY=A|B, as in models.dense.units=16..256:int"
@@ -119,13 +120,13 @@ def check_space(space: Sequence[Dimension], root: Path) -> None:
         try:
             present = present_value(dimension.key, root)
         except InvalidInput as error:
-            raise InvalidInput(f"--space {dimension.text()}: {error}") from error
+            raise InvalidInput(f"--space {shortened(dimension.text())}: {error}") from error
         bounds = [dimension.low, dimension.high] if isinstance(dimension, Range) else []
         is_whole = bounds and not dimension.integer and all(number.is_integer() for number in bounds)  # type: ignore[union-attr]
         if is_whole and isinstance(present, int) and not isinstance(present, bool):
             raise InvalidInput(
-                f"--space {dimension.text()}: {dimension.key} is the whole number {present} now, and this range has "
-                "fractions; add :int, or write a bound with a fraction if fractions are meant"
+                f"--space {shortened(dimension.text())}: {dimension.key} is the whole number {present} now, "
+                "and this range has fractions; add :int, or write a bound with a fraction if fractions are meant"
             )
         for value in dimension.probes:
             try:
@@ -133,7 +134,7 @@ def check_space(space: Sequence[Dimension], root: Path) -> None:
             except InvalidInput as error:
                 reason = str(error).removeprefix("--set ")
                 hint = "; add :int for whole numbers" if isinstance(value, float) else ""
-                raise InvalidInput(f"--space {dimension.text()}: {reason}{hint}") from error
+                raise InvalidInput(f"--space {shortened(dimension.text())}: {reason}{hint}") from error
 
 
 def base_digest(entries: Iterable[str], outputs: Collection[str], space: Sequence[Dimension], root: Path) -> str:
@@ -172,9 +173,10 @@ def settings_of(space: Sequence[Dimension], proposed: Mapping[str, Any]) -> dict
 
 def _parse(text: str) -> Dimension:
     key, equals, values = text.partition("=")
-    key, values = key.strip(), values.strip()
+    key, values, text = key.strip(), values.strip(), shortened(text)
     if not (key and equals and values):
         raise InvalidInput(f"--space {text}: {EXAMPLES}")
+    check_length("--space", key)
     return _range(text, key, values) if ".." in values and "|" not in values else _choice(text, key, values)
 
 
@@ -197,7 +199,9 @@ def _range(text: str, key: str, values: str) -> Range:
     high_text, *flags = (part.strip() for part in rest.split(":"))
     unknown = next((flag for flag in flags if flag not in ("log", "int") and not flag.startswith("step=")), None)
     if unknown is not None or len(set(flags)) < len(flags):
-        raise InvalidInput(f"--space {text}: got :{unknown or flags[0]}, expected :log, :int or :step=X, each once")
+        raise InvalidInput(
+            f"--space {text}: got :{shortened(unknown or flags[0])}, expected :log, :int or :step=X, each once"
+        )
     steps = [flag.removeprefix("step=") for flag in flags if flag.startswith("step=")]
     try:
         low, high, *step = (float(number) for number in (low_text, high_text, *steps[:1]))

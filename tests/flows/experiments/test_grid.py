@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from flows.experiments.grid import Combination, parameter_keys, parse_combinations
+from stages.base.errors import InvalidInput
 
 
 def test_combinations(tmp_path: Path) -> None:
@@ -53,3 +54,9 @@ def test_unsafe_names_stay_distinct() -> None:
     ):
         subprocess.run(["git", "check-ref-format", f"refs/exps/{name}"], check=True)
         assert len(name) < 120
+
+
+def test_a_grid_of_too_many_combinations() -> None:
+    """A grid beyond any machine is refused before it is made."""
+    with pytest.raises(InvalidInput, match="make 1,000,000,000,000 combinations, expected at most 10,000; name fewer"):
+        parse_combinations([f"k{number}={','.join(map(str, range(10)))}" for number in range(12)], [], None)

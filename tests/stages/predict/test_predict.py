@@ -190,6 +190,8 @@ def test_387_invalid_files(work: Path, capfd: pytest.CaptureFixture[str]) -> Non
         (("readr", "x"), "there is no model 'readr'; did you mean 'reader'? known: reader"),
         (("models/absent.onnx", "x"), "there is no model 'models/absent.onnx'"),
         (("a\0b", "x"), "there is no model"),
+        (("a" * 300 + "@prod", "x"), "is in no DVC project"),
+        (("reader", "good.png", "--parquet", "a" * 300), "File name too long; choose a shorter name"),
         (("broken.onnx", "x"), "is not a valid ONNX model"),
         (("folder", "x"), "the folder 'folder' holds no model.onnx; known: reader"),
         (("models/reader/model.keras", "x"), "is a Keras model, expected an ONNX model; use models/reader/model.onnx"),
