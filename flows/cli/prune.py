@@ -12,14 +12,16 @@ from pathlib import Path
 from flows.cli.arguments import DEFAULT_AGE, UNIT_BYTES, age
 from flows.cli.output import print_json
 from flows.core.file_lock import run_lock
+from flows.core.git import pack_objects
 from flows.core.redaction import say
 from flows.dvc_repo.run_cache_gc import Cache, RunCacheEntry, locked_cache, referenced_hashes
 from flows.dvc_repo.versions.experiments import CLONES
 from flows.engine.recovery import recover
+from flows.engine.shared_slots import SHARING
 from flows.prefect_server.old_runs import PrunedFlowRuns, prune_flow_runs
 from stages.base.errors import EXIT_DONE, InvalidInput
 
-LEFTOVERS = (Path(".inkflow/checkpoints"), Path(".inkflow/downloads"), Path(".inkflow/up/storage"))
+LEFTOVERS = (Path(".inkflow/checkpoints"), Path(".inkflow/downloads"), Path(".inkflow/up/storage"), SHARING)
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,8 @@ def prune(arguments: argparse.Namespace) -> int:
         if not arguments.dry_run:
             for path in leftovers:
                 path.unlink(missing_ok=True)
+            for project in projects:
+                pack_objects(project)
     records = PrunedFlowRuns(0, None)
     if max_age is not None:
         records = prune_flow_runs(root, max_age, arguments.dry_run, log)

@@ -111,6 +111,15 @@ def head_commit(cwd: Path) -> str:
     return git_text(["rev-parse", "--verify", "--quiet", "HEAD"], cwd, allowed=[1])
 
 
+def pack_objects(folder: Path) -> None:
+    """Lets git pack its objects, and remove old ones that nothing names, if it finds that there are many.
+
+    The clones of runs must not do this while others use the objects, so a project without commits by people collects.
+    """
+    if is_in_repository(folder):
+        git_succeeds(["-c", "gc.autoDetach=false", "gc", "--auto", "--quiet"], folder)
+
+
 def is_in_repository(folder: Path) -> bool:
     """Returns True if `folder` or a parent has a git repository, which git may still refuse to read."""
     path = folder.resolve()

@@ -5,13 +5,14 @@ run. Each holds its share as locks on files. The system releases them when the p
 """
 
 import fcntl
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import count, islice
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, TypeVar
 
 from flows.engine.policy import StagePolicy
 from flows.engine.scheduler import Allocation
@@ -52,9 +53,14 @@ class SharedSlots:
 
     @contextmanager
     def exclusive(self, key: str) -> Iterator[None]:
-        """Waits until no other engine does the work with this key, and keeps others from it during the block."""
+        """Waits until no other engine does the work with this key, and keeps others from it during the block.
+
+        The lock's file is removed with the lock: there is a key for each content of the inputs.
+        """
+        name = f"run-{key}"
         with ExitStack() as locks:
-            self._wait_for(partial(self._try_lock, locks, f"run-{key}"))
+            if self._wait_for(partial(self._try_lock, locks, name)):
+                locks.callback((self._folder / name).unlink, missing_ok=True)
             yield
 
     @contextmanager
@@ -127,5 +133,16 @@ class SharedSlots:
         except BlockingIOError:
             file.close()
             return False
+        if not _is_file_at(file, self._folder / name):
+            file.close()
+            return False
         locks.enter_context(file)
         return True
+
+
+def _is_file_at(file: IO[str], path: Path) -> bool:
+    """Returns True if `path` still names the open file: its holder may have removed it, and another made a new one."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False

@@ -21,6 +21,7 @@ from stages.base.errors import InkflowError
 MAX_RESTARTS = 5  # of one process, each less than STABLE_S after the one before
 STABLE_S = 600.0  # uptime after which restarts are counted from 0 again
 REPORT_S = 15.0  # for flow runs to report their end to the server
+LOG_BYTES = 5_000_000  # of a log, and of the older part beside it
 LOG_TAIL_LINES = 3  # in the message about a process that does not stay up
 
 
@@ -62,6 +63,15 @@ class SupervisedProcess:
                 stderr=log,
                 start_new_session=True,  # Ctrl-C reaches `inkflow up` alone, which stops its processes in order
             )
+
+    def cut_log(self) -> None:
+        """Moves what the log has into `NAME.log.1` once it is longer than LOG_BYTES; the process goes on appending."""
+        if not self._log.exists() or self._log.stat().st_size <= LOG_BYTES:
+            return
+        with self._log.open("rb") as log, self._log.with_name(f"{self._log.name}.1").open("wb") as older:
+            while part := log.read(1 << 20):  # what is appended meanwhile too
+                older.write(part)
+            os.truncate(self._log, 0)
 
     def _log_tail(self) -> str:
         lines = [line.strip() for line in self._log.read_text(errors="replace").splitlines() if line.strip()]
@@ -113,11 +123,13 @@ class Supervisor:
         self._processes.append(SupervisedProcess(name, arguments, marked, self._root, log))
 
     def restart_dead(self) -> list[str]:
-        """Restarts the processes that have ended, and returns their names.
+        """Restarts the processes that have ended, returns their names, and cuts logs that have become long.
 
         Raises:
             InkflowError: A process ended again after MAX_RESTARTS restarts.
         """
+        for supervised in self._processes:
+            supervised.cut_log()
         return [supervised.name for supervised in self._processes if supervised.restart_if_dead()]
 
     def _terminate_runs(self, workers: Sequence[SupervisedProcess]) -> None:

@@ -143,7 +143,7 @@ def _start_workers(settings: Settings, supervisor: Supervisor) -> tuple[list[str
             dead_runs = find_dead_runs(client, settings.root, names)
             set_up_automations(client)
     for name in names:
-        worker = ["prefect", "worker", "start", "--pool", name, "--type", "process"]
+        worker = ["inkflow.flows.workers.pool_worker", "worker", "start", "--pool", name, "--type", "process"]
         supervisor.add(f"worker-{name}", [*worker, "--name", worker_name(settings.root, name)], environment)
     return names, dead_runs
 

@@ -76,7 +76,7 @@ class Settings:
             **RUN_LOGS,
             **loopback_variables(),
             **certificate_variables(),
-            "PREFECT_WORKER_QUERY_SECONDS": "2",
+            "PREFECT_WORKER_QUERY_SECONDS": os.environ.get("PREFECT_WORKER_QUERY_SECONDS", "2"),
             "PYTHONPATH": python_path(),
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
             "DO_NOT_TRACK": "1",

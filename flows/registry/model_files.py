@@ -6,6 +6,7 @@ in `.inkflow/models/MODEL@VERSION`, once for all that use them.
 
 import hashlib
 import re
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -100,6 +101,33 @@ def fetch_model(root: Path, address: str) -> RegisteredModel:
     file = folder / PurePosixPath(path).name
     write_sealed(root / folder / RECORD, _record(version, root / file))
     return RegisteredModel(version, file)
+
+
+def all_outputs(root: Path, commit: str) -> list[str]:
+    """Returns the hashes of all outputs that dvc.lock has at `commit`."""
+    lock = parse_yaml(git_text(["show", f"{commit}:./dvc.lock"], root))
+    outs = [out for stage in lock["stages"].values() for out in stage.get("outs", [])]
+    return sorted({str(out["md5"]) for out in outs if out.get("md5")})
+
+
+def check_stored(root: Path, commit: str, model: str) -> None:
+    """Checks that a cache or a remote has the model's file as `commit` names it; a folder is not checked.
+
+    Raises:
+        RevisionUnusable: none has it; the message says what to do.
+        RegistryFailed: dvc.lock or dvc.yaml at that commit has no such model, or the file is damaged.
+    """
+    outputs, path = recorded_outputs(root, commit, model)
+    if outputs[path].endswith(".dir"):
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / PurePosixPath(path).name
+        fetch_files(root, commit, {path: copy})
+        if outputs[path] and (found := _md5(copy)) != outputs[path]:
+            raise RegistryFailed(
+                f"{model}: {path} has the hash {found} in the cache or the remote, expected {outputs[path]} of "
+                "dvc.lock; run `inkflow run --force` for its stage, and `inkflow push` it"
+            )
 
 
 def _record(version: ModelVersion, file: Path) -> dict[str, Any]:

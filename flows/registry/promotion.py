@@ -8,11 +8,12 @@ from typing import Any
 from gto.constants import name_re
 
 from flows.core.errors import PromotionRefused, RegistryFailed
-from flows.core.git import git_succeeds, git_text, head_commit, run_git
+from flows.core.git import git_text, head_commit
 from flows.dvc_repo import remotes
 from flows.dvc_repo.versions.artifacts import Artifact, find_artifact, outdated_stages
 from flows.registry.judgement import judge
 from flows.registry.model_files import recorded_outputs
+from flows.registry.publication import fetch_tags, git_remote, push_tags, push_version, remote_tags
 from flows.registry.tags import (
     ROLLED_BACK_FROM,
     VERSION,
@@ -98,11 +99,13 @@ def promote(root: Path, model: str, stage: str, *, version: str | None, force: s
 def roll_back(root: Path, model: str | None, stage: str, *, push: bool) -> Promotion:
     """Gives the stage back to the version that held it before the present one.
 
+    With `push`, a rollback that is only here is pushed instead: the call that made it did not come to its end.
+
     Args:
         root: the project's folder.
         model: the model; without it, the only one that holds the stage.
         stage: such as prod.
-        push: push the tags. A version that was pushed has its files in the DVC remote.
+        push: push the tags, and the files of versions whose tags were not pushed yet.
 
     Raises:
         InvalidInput: no version held the stage before, or several models hold it.
@@ -116,7 +119,11 @@ def roll_back(root: Path, model: str | None, stage: str, *, push: bool) -> Promo
     if len(holders) != 1:
         raise InvalidInput(_no_single_holder(registry, model, stage, holders))
     [holder] = holders
-    earlier = _earlier(registry.history(holder.model, stage), holder.version)
+    history = registry.history(holder.model, stage)
+    if push and ROLLED_BACK_FROM in history[-1].trailers and history[-1].tag not in remote_tags(root, remote):
+        push_tags(root, holder.model, remote)  # of an earlier call, which was killed, or whose push failed
+        return Promotion(holder.model, stage, holder.version, None, {}, True)
+    earlier = _earlier(history, holder.version)
     if earlier is None:
         raise InvalidInput(f"{holder.model} {holder.version} is the first version in {stage}; there is no way back")
     target = require_version(registry.versions(holder.model), holder.model, earlier)
@@ -136,49 +143,6 @@ def check_names(stage: str, version: str | None = None) -> None:
         raise InvalidInput(f"--version {version}: expected a version such as v1.2.3")
     if not name_re.search(stage) or "/" in stage:
         raise InvalidInput(f"{stage!r} is no name of a stage: expected letters, digits, - and _, such as prod")
-
-
-def git_remote(root: Path) -> str:
-    """Returns the name of Git's remote to push to: before tags are made that cannot be pushed.
-
-    Raises:
-        InvalidInput: the repository has no remote of that name.
-    """
-    name = git_text(["config", "--get", "remote.pushDefault"], root, allowed=[1]) or "origin"
-    if not git_succeeds(["remote", "get-url", name], root):
-        raise InvalidInput(f"--push: Git has no remote {name!r}; add it with `git remote add {name} URL`")
-    return name
-
-
-def fetch_tags(root: Path, remote: str) -> None:
-    """Fetches the tags of Git's `remote`, so that those made now follow what others have promoted.
-
-    Raises:
-        GitFailed: the remote cannot be reached, or has other tags of the same names; Git names them.
-    """
-    run_git(["fetch", "--quiet", "--tags", remote], root)
-
-
-def push_version(root: Path, model: str, remote: str) -> None:
-    """Pushes the outputs of the working tree to the DVC remote, then the model's tags to Git's `remote`.
-
-    Raises:
-        RemoteFailed: the DVC remote cannot be used; no tag is pushed.
-        GitFailed: Git's remote cannot be used.
-    """
-    remotes.push(root)
-    push_tags(root, model, remote)
-
-
-def push_tags(root: Path, model: str, remote: str) -> None:
-    """Pushes the model's tags to Git's `remote`; a later call with --push repeats it.
-
-    Raises:
-        GitFailed: the remote cannot be used.
-    """
-    registry = Registry(root)
-    names = git_text(["tag", "--list", registry.version_tag(model, "*"), registry.stage_tags(model)], root).splitlines()
-    run_git(["push", "--quiet", "--atomic", remote, *(f"refs/tags/{name}" for name in names)], root)
 
 
 def _assign(registry: Registry, model: str, stage: str, version: str, facts: dict[str, str]) -> None:

@@ -28,8 +28,9 @@ ROLLED_BACK_FROM = "Rolled-back-from"  # trailer of an assignment
 
 @dataclass(frozen=True)
 class Assignment:
-    """One event in the history of a stage: from `created_at` on it held `version`."""
+    """One event in the history of a stage: from `created_at` on it held `version`, as `tag` says."""
 
+    tag: str
     version: str
     created_at: datetime
     author: str
@@ -108,7 +109,7 @@ class Registry:
             versions = [item for item in artifact.versions if item.is_active] if artifact else []
         events = [event for item in versions if stage in item.stages for event in item.stages[stage].assignments]
         return [
-            Assignment(event.version, event.created_at, event.author, trailers(event.message))
+            Assignment(event.tag, event.version, event.created_at, event.author, trailers(event.message))
             for event in sorted(events, key=lambda event: (event.created_at, int(event.tag.rpartition("#")[2])))
         ]
 
@@ -143,11 +144,21 @@ class Registry:
         try:
             with GitRegistry.from_url(str(self._top)) as registry:
                 yield registry
+        except OSError as error:
+            raise RegistryFailed(f"a tag cannot be read or written: {error}; {self._advice()}") from error
         except (GTOException, SCMError, AttributeError, LookupError, ValueError) as error:  # of tags of others
             raise RegistryFailed(
                 f"the registry cannot be read or written: {error}; `git for-each-ref refs/tags` lists the tags, delete "
                 "the one that is not of GTO's form"
             ) from error
+
+    def _advice(self) -> str:
+        """Returns what to do about an error of a file: the locks of a killed process stay, and keep others away."""
+        folder = self._top / git_text(["rev-parse", "--git-path", "refs/tags"], self._top)
+        locks = [str(path) for path in sorted(folder.rglob("*.lock"))]
+        if not locks:
+            return "correct the permissions or free the disk, then repeat the command"
+        return f"if no other process writes tags, one was killed: remove {', '.join(locks)}, then repeat the command"
 
     def _identity(self) -> tuple[str, str]:
         """Returns name and address of the user, as Git would write them into a tag.

@@ -178,4 +178,4 @@ def preflight(api: str, origin: str) -> httpx.Response:
 
 def is_worker(process: psutil.Process) -> bool:
     """Returns whether this is a Prefect worker itself, not the setpriv process that starts it."""
-    return process.cmdline()[1:5] == ["-m", "prefect", "worker", "start"]
+    return process.cmdline()[1:5] == ["-m", "inkflow.flows.workers.pool_worker", "worker", "start"]

@@ -1,5 +1,6 @@
 """`inkflow prune`: removes old entries, and no object that a version of the project needs."""
 
+import hashlib
 import os
 import random
 import subprocess
@@ -199,6 +200,26 @@ def test_old_checkpoints_and_downloads_are_removed(history: Toy) -> None:
     prune()
     assert not old.exists()
     assert young.exists()
+
+
+def test_old_locks_and_loose_objects_are_removed(history: Toy) -> None:
+    """The locks that a killed run left go when they are old, and git packs its objects when they are many."""
+    lock = Path(".inkflow/sharing/run-0")
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    lock.touch()
+    os.utime(lock, (0, 0))
+    texts = [f"{number}\n" for number in range(2000)]  # git counts the objects whose names begin with 17
+    found = [text for text in texts if hashlib.sha1(f"blob {len(text)}\0{text}".encode()).hexdigest()[:2] == "17"]
+    history.write({f"file{number}": text for number, text in enumerate(found)})
+    commit("many")
+    prune()
+    assert not lock.exists()
+    assert list(Path(".git/objects/pack").glob("*.pack")) == []
+    git("config", "gc.auto", "1")
+    prune("--dry-run")
+    assert list(Path(".git/objects/pack").glob("*.pack")) == []
+    prune()
+    assert len(list(Path(".git/objects/pack").glob("*.pack"))) == 1
 
 
 def test_shared_cache_needs_its_projects(history: Toy, tmp_path: Path) -> None:

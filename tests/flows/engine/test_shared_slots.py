@@ -138,6 +138,28 @@ def test_booking_of_a_dead_process(tmp_path: Path) -> None:
     assert not [path for path in tmp_path.glob("memory-*") if path.name != "memory-10-0"]
 
 
+def test_work_leaves_no_lock(tmp_path: Path) -> None:
+    """One engine at a time does the work of a key, and the file of its lock goes when none does it."""
+    doing, problems = threading.Lock(), []
+
+    def work() -> None:
+        slots = SharedSlots(tmp_path, 1, ())
+        for _ in range(20):
+            with slots.exclusive("key"):
+                if not doing.acquire(blocking=False):
+                    problems.append("two at a time")
+                    return
+                doing.release()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert problems == []
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_memory_of_the_machine(tmp_path: Path) -> None:
     """The lowest limit of the process's control group and those around it counts, of both versions of Linux's."""
     everything = machine_memory(tmp_path / "none", tmp_path)

@@ -9,6 +9,7 @@ import pytest
 from flows.prefect_server import supervisor
 from flows.prefect_server.supervisor import MAX_RESTARTS, SupervisedProcess
 from stages.base.errors import InkflowError
+from tests.conftest import wait_until
 
 
 @pytest.fixture
@@ -44,3 +45,24 @@ def test_process_that_dies_now_and_then_is_restarted(
     restart(worker, 1)
     monkeypatch.undo()
     restart(worker, MAX_RESTARTS - 1)
+
+
+def test_long_log_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log that has become long goes on in an empty file; no line of the process is lost, and the older part stays."""
+    monkeypatch.setattr(supervisor, "LOG_BYTES", 1000)
+    (tmp_path / "talk.py").write_text(
+        "import pathlib, time\n"
+        "for number in range(400):\n"
+        "    print(number, flush=True)\n"
+        "    while number == 300 and not pathlib.Path('go').exists(): time.sleep(0.01)\n"
+    )
+    log = tmp_path / "log"
+    talker = SupervisedProcess("talker", ["talk"], {"PYTHONPATH": str(tmp_path)}, tmp_path, log)
+    wait_until(lambda: "\n300\n" in log.read_text(), timeout_s=60)
+    talker.cut_log()
+    assert log.read_text() == ""
+    (tmp_path / "go").touch()
+    assert talker.process.wait(60) == 0
+    talker.cut_log()
+    lines = ((tmp_path / "log.1").read_text() + log.read_text()).split()
+    assert lines == [str(number) for number in range(400)]

@@ -1,0 +1,79 @@
+"""Publication of versions: their files go to the DVC remote before their tags go to Git's remote."""
+
+from pathlib import Path
+
+from flows.core.git import git_succeeds, git_text, head_commit, run_git
+from flows.dvc_repo import remotes
+from flows.dvc_repo.remote.version_push import push_version_outputs
+from flows.registry.model_files import all_outputs, check_stored
+from flows.registry.tags import Registry
+from stages.base.errors import InvalidInput
+
+
+def git_remote(root: Path) -> str:
+    """Returns the name of Git's remote to push to: before tags are made that cannot be pushed.
+
+    Raises:
+        InvalidInput: the repository has no remote of that name.
+    """
+    name = git_text(["config", "--get", "remote.pushDefault"], root, allowed=[1]) or "origin"
+    if not git_succeeds(["remote", "get-url", name], root):
+        raise InvalidInput(f"--push: Git has no remote {name!r}; add it with `git remote add {name} URL`")
+    return name
+
+
+def fetch_tags(root: Path, remote: str) -> None:
+    """Fetches the tags of Git's `remote`, so that those made now follow what others have promoted.
+
+    Raises:
+        GitFailed: the remote cannot be reached, or has other tags of the same names; Git names them.
+    """
+    run_git(["fetch", "--quiet", "--tags", remote], root)
+
+
+def remote_tags(root: Path, remote: str) -> set[str]:
+    """Returns the names of the tags that Git's `remote` has.
+
+    Raises:
+        GitFailed: the remote cannot be reached.
+    """
+    listed = git_text(["ls-remote", "--tags", "--refs", remote], root).splitlines()
+    return {line.partition("refs/tags/")[2] for line in listed}
+
+
+def push_version(root: Path, model: str, remote: str) -> None:
+    """Pushes the outputs of the working tree to the DVC remote, then what `push_tags` does.
+
+    Raises:
+        RemoteFailed: the DVC remote cannot be used; no tag is pushed.
+        GitFailed: Git's remote cannot be used.
+    """
+    remotes.push(root)
+    push_tags(root, model, remote, pushed=head_commit(root))
+
+
+def push_tags(root: Path, model: str, remote: str, pushed: str = "") -> None:
+    """Pushes the model's tags to Git's `remote`, after the files of those versions that the remote does not know yet.
+
+    A promotion without --push, or one that was killed, leaves such versions. A later call repeats what failed.
+
+    Args:
+        root: the project's folder.
+        model: the model.
+        remote: Git's remote.
+        pushed: a commit whose files were pushed just now.
+
+    Raises:
+        RevisionUnusable: no cache and no remote has the file of a version; no tag is pushed.
+        NoRemote, TransferFailed: the DVC remote cannot be used; no tag is pushed.
+        GitFailed: Git's remote cannot be used.
+    """
+    registry = Registry(root)
+    names = git_text(["tag", "--list", registry.version_tag(model, "*"), registry.stage_tags(model)], root).splitlines()
+    known = remote_tags(root, remote)
+    new = [item for item in registry.versions(model) if registry.version_tag(model, item.version) not in known]
+    for item in new:
+        if item.commit != pushed:
+            check_stored(root, item.commit, model)
+            push_version_outputs(root, f"{model}@{item.version}", all_outputs(root, item.commit))
+    run_git(["push", "--quiet", "--atomic", remote, *(f"refs/tags/{name}" for name in names)], root)

@@ -1,0 +1,69 @@
+"""What is pushed: no tag of a version without its files, and what an earlier call did not push."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from flows.cli.main import main as inkflow
+from tests.conftest import Toy
+from tests.flows.engine.helpers import dvc
+from tests.flows.registry.test_promotion import commit, error, git, held, models
+
+__all__ = ["models"]  # the fixture
+
+
+@pytest.fixture
+def store(models: Toy, tmp_path: Path) -> Path:
+    """A DVC remote of the project, which also has a remote of Git; returns its folder."""
+    subprocess.run(["git", "init", "-q", "--bare", "-b", "main", str(tmp_path / "origin.git")], check=True)
+    git("remote", "add", "origin", str(tmp_path / "origin.git"))
+    dvc("remote", "add", "-q", "-d", "store", str(tmp_path / "store"))
+    git("commit", "-qam", "remote")
+    return tmp_path / "store"
+
+
+@pytest.mark.parametrize("pushed_by", ["promote", "rollback"])
+def test_push_takes_the_files_of_versions_that_only_this_folder_has(models: Toy, store: Path, pushed_by: str) -> None:
+    """A version that was promoted without --push gets its files into the remote before a later call pushes its tag."""
+    assert inkflow(["promote", "net", "prod"]) == 0
+    digest = subprocess.run(["md5sum", "model.bin"], check=True, capture_output=True, text=True).stdout.split()[0]
+    commit("two")
+    assert inkflow(["promote", "net", "prod"]) == 0 if pushed_by == "rollback" else True
+    assert inkflow([*{"promote": ["promote", "net"], "rollback": ["rollback"]}[pushed_by], "prod", "--push"]) == 0
+    assert "refs/tags/net@v0.0.1" in git("ls-remote", "--tags", "origin")
+    assert (store / "files/md5" / digest[:2] / digest[2:]).read_text() == "one"
+
+
+def test_rollback_that_was_not_pushed(models: Toy, store: Path) -> None:
+    """With --push, a rollback that is only here is pushed; the next call leads back by one version more."""
+    for content in ("one", "two", "three"):
+        if content != "one":
+            commit(content)
+        assert inkflow(["promote", "net", "prod", "--push"]) == 0
+    assert inkflow(["rollback", "prod"]) == 0
+    for version, last in (("v0.0.2", "net#prod#4"), ("v0.0.1", "net#prod#5")):
+        assert inkflow(["rollback", "prod", "--push"]) == 0
+        assert held("net") == version
+        assert f"refs/tags/{last}" in git("ls-remote", "--tags", "origin")
+
+
+def test_no_tag_is_pushed_whose_files_are_nowhere(models: Toy, store: Path) -> None:
+    """If the file of a version that is to be pushed is in no cache, the call says so and pushes no tag."""
+    assert inkflow(["promote", "net", "prod"]) == 0
+    digest = subprocess.run(["md5sum", "model.bin"], check=True, capture_output=True, text=True).stdout.split()[0]
+    commit("two")
+    Path(".dvc/cache/files/md5", digest[:2], digest[2:]).unlink()
+    assert "model.bin is neither in git, the cache nor a remote" in error("promote", "net", "prod", "--push")
+    assert git("ls-remote", "--tags", "origin") == ""
+
+
+def test_lock_of_a_killed_process_is_named(models: Toy) -> None:
+    """A tag's lock that a kill left is named with what to do; without it the same command ends right."""
+    lock = Path(".git/refs/tags/net@v0.0.1.lock")
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    lock.touch()
+    message = error("promote", "net", "prod")
+    assert f"remove {lock.resolve()}" in message and "repeat the command" in message
+    lock.unlink()
+    assert inkflow(["promote", "net", "prod"]) == 0

@@ -1,0 +1,144 @@
+"""A server under load whose model changes all the time, and which is killed: no request is lost, no answer is wrong."""
+
+import random
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from flows.cli.main import main as inkflow
+from flows.registry.model_files import FOLDER
+from tests.conftest import Toy, wait_until
+from tests.flows.registry.test_serving import version
+from tests.support.model_server import start_server
+from tests.support.registered_reader import commit_version, reader
+from tests.support.remote_servers import free_port
+from tests.support.steady_load import SteadyLoad
+from tests.torture.conftest import Rounds, Try
+
+__all__ = ["reader"]  # the fixture
+
+SUBJECT = "Served and registered models"
+SEED = 17
+CLIENTS = 4
+START_S = 240.0  # of a server on a busy machine; the clients repeat a request so long
+
+
+class Supervised:
+    """`inkflow serve reader@prod`, which is started again whenever it ends, as systemd does."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        self._folder, self._stopped = folder, False
+        self.process = self._start()
+        self._thread = threading.Thread(target=self._watch)
+        self._thread.start()
+
+    def kill(self, chance: random.Random) -> None:
+        """Kills the process that follows the stage, or the one that answers if there is one by now."""
+        follower = psutil.Process(self.process.pid)
+        answering = [one for one in follower.children() if "stages.serve" in " ".join(one.cmdline())]
+        chance.choice([follower, *answering]).send_signal(signal.SIGKILL)
+        follower.wait(60)
+
+    def stop(self) -> None:
+        """Ends the server."""
+        self._stopped = True
+        self.process.terminate()
+        self._thread.join()
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        return start_server(self._folder, "flows", "serve", "reader@prod", f"--port={self.port}")
+
+    def _watch(self) -> None:
+        while self.process.wait() is not None and not self._stopped:
+            self.process = self._start()
+
+
+@contextmanager
+def supervised(folder: Path) -> Iterator[tuple[Supervised, httpx.Client]]:
+    """Yields the server and a client of it."""
+    server = Supervised(folder)
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{server.port}", timeout=60, trust_env=False) as client:
+            wait_until(lambda: served(client) != "", timeout_s=START_S)
+            yield server, client
+    finally:
+        server.stop()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_load_with_reloads_and_kills(reader: Toy, promise: Try, rounds: Rounds) -> None:
+    """Promotions, rollbacks, damaged files and kills of the server under load: each answer is right."""
+    chance = random.Random(SEED)
+    assert inkflow(["promote", "reader", "prod"]) == 0
+    names = {"v0.0.1": "one"}
+    with supervised(reader.folder) as (server, client):
+        text = (
+            "While the model of a server changes, every request is answered rightly by a version that held the stage."
+        )
+        how = f"requests of {CLIENTS} clients under promotions, rollbacks and damaged files, seed {SEED}"
+        with promise(SUBJECT, text, how) as tried:
+            with SteadyLoad(client, "reader", names, requests=1, clients=CLIENTS) as load:
+                end = time.monotonic() + rounds(5, 180)
+                while time.monotonic() < end and not load.wrong:
+                    change(client, names, chance)
+            tried.count(load.versions.total())
+            with tried.attempt(f"requests of seed {SEED}, {dict(load.versions)}"):
+                assert load.wrong == []
+                assert len(load.versions) > 1
+        text = "After a kill -9 of the server no answer is wrong, and a request that it cut off succeeds when repeated."
+        how = f"kill -9 of one of the two processes at random moments, also while they start, seed {SEED}"
+        load = SteadyLoad(client, "reader", names, requests=1, clients=CLIENTS, repeat_s=START_S)
+        with promise(SUBJECT, text, how) as tried, load:
+            for number in range(rounds(1, 8)):
+                with tried.attempt(f"kill {number} of seed {SEED}"):
+                    kill(server, load, chance)
+
+
+def kill(server: Supervised, load: SteadyLoad, chance: random.Random) -> None:
+    """Kills the server, sometimes again while it starts, and waits until it answers."""
+    before = load.versions.total()
+    server.kill(chance)
+    if chance.random() < 0.5:
+        time.sleep(chance.uniform(0, 3))
+        server.kill(chance)
+    wait_until(lambda: load.versions.total() > before + 50 or bool(load.wrong), timeout_s=START_S)
+    assert load.wrong == []
+
+
+def change(client: httpx.Client, names: dict[str, str], chance: random.Random) -> None:
+    """Changes what the server serves and waits until it follows, or damages the file of a version that it had."""
+    kind = chance.choice(["new", "back", "again", "damage"]) if len(names) > 1 else "new"
+    now = version(client)
+    if kind == "new":
+        name = f"model{len(names) + 1}"
+        commit_version(name)
+        names[f"v0.0.{len(names) + 1}"] = name
+    newest = f"v0.0.{len(names)}"
+    if kind == "damage":
+        for path in Path(FOLDER).glob("reader@*/model.onnx"):
+            if path.parent.name != f"reader@{now}":
+                path.write_bytes(path.read_bytes()[: chance.randrange(path.stat().st_size)])
+    elif kind == "back" and now != "v0.0.1":
+        assert inkflow(["rollback", "prod"]) == 0
+        wait_until(lambda: version(client) != now, timeout_s=START_S)
+    elif now != newest:
+        assert inkflow(["promote", "reader", "prod"]) == 0
+        wait_until(lambda: version(client) == newest, timeout_s=START_S)
+
+
+def served(client: httpx.Client) -> str:
+    """Returns the version that the server has; an empty text while it does not answer."""
+    try:
+        return version(client)
+    except httpx.TransportError:
+        return ""

@@ -1,0 +1,167 @@
+"""Promotions and rollbacks that are killed: tags, cache and remotes agree, and the same command ends right."""
+
+import json
+import random
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from flows.registry.model_files import fetch_model
+from stages.base.errors import InkflowError
+from tests.conftest import Toy, run_engine
+from tests.flows.engine.helpers import dvc, succeeded
+from tests.flows.registry.test_promotion import PIPELINE, git
+from tests.torture.conftest import Rounds, Try
+from tests.torture.support.killed_commands import KILLED, Commands, commands
+
+SUBJECT = "Served and registered models"
+MODEL = "model.bin"
+SEED = 17
+VERSIONS = ("one", "two")  # contents of the models v0.0.1 and v0.0.2
+LOCKED = re.compile(r"remove (\S+\.lock(?:, \S+\.lock)*), then repeat")
+
+
+class Case(NamedTuple):
+    """A command, the project in which it is killed, and the version that holds `prod` once it has ended right."""
+
+    name: str
+    arguments: tuple[str, ...]
+    project: str
+    version: str
+
+
+CASES = (
+    Case("promote", ("promote", "net", "prod"), "committed", "v0.0.2"),
+    Case("promote --push", ("promote", "net", "prod", "--push"), "committed", "v0.0.2"),
+    Case("rollback", ("rollback", "prod"), "promoted", "v0.0.1"),
+    Case("rollback --push", ("rollback", "prod", "--push"), "promoted", "v0.0.1"),
+)
+
+
+@pytest.fixture
+def kills() -> Iterator[Commands]:
+    """The process that runs commands, and kills them."""
+    with commands() as process:
+        yield process
+
+
+@pytest.fixture
+def projects(toy: Toy, tmp_path: Path, kills: Commands) -> Path:
+    """Folders with a project, its remote of Git and its DVC remote, as they are before a command.
+
+    committed    v0.0.1 is pushed and holds `prod`; a second model is committed
+    promoted     v0.0.2 holds `prod`, and is only in the project
+    """
+    subprocess.run(
+        ["git", "init", "-q", "--bare", "--template=", "-b", "main", str(tmp_path / "origin.git")], check=True
+    )
+    toy.write({"dvc.yaml": PIPELINE, ".gitignore": "/.inkflow\n"})
+    for setting in (("user.name", "Ada"), ("user.email", "ada@example.org"), ("gc.auto", "0")):
+        git("config", *setting)
+    git("remote", "add", "origin", "../origin.git")
+    dvc("remote", "add", "-q", "-d", "store", "../store")
+    for number, content in enumerate(VERSIONS, 1):
+        toy.write({"in": content})
+        succeeded(run_engine())
+        git("add", "--all")
+        git("commit", "-qm", content)
+        if number == 1:
+            assert kills.run(toy.folder, "promote", "net", "prod", "--push").code == 0
+    shutil.rmtree(toy.folder / ".git/hooks", ignore_errors=True)
+    base = tmp_path / "base"
+    for project in ("committed", "promoted"):
+        if project == "promoted":
+            assert kills.run(toy.folder, "promote", "net", "prod").code == 0
+        for name in ("toy", "origin.git", "store"):
+            shutil.copytree(tmp_path / name, base / project / name, symlinks=True)
+    return base
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_killed_promotions(projects: Path, tmp_path: Path, kills: Commands, promise: Try, rounds: Rounds) -> None:
+    """After a kill every version's model is at hand with the right bytes, and the same command ends right."""
+    chance = random.Random(SEED)
+    text = "A promotion or rollback that is killed leaves no version without its files, and ends right when repeated."
+    how = "kill -9 at each step that `promote` and `rollback` make, also with --push, and of all processes at random"
+    with promise(SUBJECT, text, how) as tried:
+        for case in CASES:
+            whole = kills.run(_copy(projects, case, tmp_path), *case.arguments)
+            assert whole.code == 0, whole.output
+            steps = range(1, whole.steps + 1)
+            for step in chance.sample(steps, min(len(steps), rounds(1, 30))):
+                with tried.attempt(f"{case.name} killed before step {step} of {whole.steps}"):
+                    _attempt(projects, case, tmp_path, kills, step=step)
+            for number in range(rounds(0, 10)):
+                after_s = chance.uniform(0, whole.seconds)
+                with tried.attempt(f"{case.name} killed after {after_s:.3f} s, number {number} of seed {SEED}"):
+                    _attempt(projects, case, tmp_path, kills, after_s=after_s)
+
+
+def _copy(projects: Path, case: Case, folder: Path) -> Path:
+    """Copies a project with its remotes to a path of its own: DVC remembers by path what a remote has."""
+    copy = Path(tempfile.mkdtemp(dir=folder))
+    shutil.copytree(projects / case.project, copy, symlinks=True, dirs_exist_ok=True)
+    return copy / "toy"
+
+
+def _attempt(
+    projects: Path, case: Case, folder: Path, kills: Commands, step: int | None = None, after_s: float | None = None
+) -> None:
+    project = _copy(projects, case, folder)
+    killed = kills.run(project, *case.arguments, step=step, after_s=after_s)
+    assert killed.code in (0, KILLED), killed.output
+    _check_files(project, kills)
+    again = kills.run(project, *case.arguments)
+    if again.code and (named := LOCKED.search(again.output)):
+        for path in named[1].split(", "):
+            Path(path).unlink()
+        again = kills.run(project, *case.arguments)
+    assert again.code == 0 or again.is_sentence, again.output
+    pushed = "--push" in case.arguments
+    assert again.code == 0 or not pushed, again.output  # the others had come to their end before the kill
+    _check_files(project, kills)
+    assert _holder(project, kills) == case.version, again.output
+    if pushed:
+        assert _holder(_clone(project), kills) == case.version, again.output
+
+
+def _check_files(project: Path, kills: Commands) -> None:
+    """Checks that the model of each version has its bytes, here and for those who have what was pushed."""
+    for folder in (project, _clone(project)):
+        for version in _versions(folder, kills):
+            try:
+                found = fetch_model(folder, f"net@{version}").path
+            except InkflowError as error:
+                raise AssertionError(f"{folder.name}, {version}: {error}") from error
+            assert (folder / found).read_text() == VERSIONS[int(version[-1]) - 1]
+
+
+def _clone(project: Path) -> Path:
+    """Returns a fresh clone of what was pushed; it has no cache of its own."""
+    clone = project.parent / "clone"
+    shutil.rmtree(clone, ignore_errors=True)
+    subprocess.run(
+        ["git", "clone", "-q", "--no-checkout", str(project.parent / "origin.git"), str(clone)],
+        check=True,
+        capture_output=True,
+    )
+    subprocess.run(["git", "checkout", "-q", "net@v0.0.1"], cwd=clone, check=True)
+    return clone
+
+
+def _versions(folder: Path, kills: Commands) -> dict[str, list[str]]:
+    listed = kills.run(folder, "models", "--json")
+    assert listed.code == 0, listed.output
+    return {item["version"]: item["stages"] for item in json.loads(listed.output)["versions"]}
+
+
+def _holder(folder: Path, kills: Commands) -> str:
+    [version] = [version for version, stages in _versions(folder, kills).items() if "prod" in stages]
+    return version
