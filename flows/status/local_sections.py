@@ -14,7 +14,8 @@ from flows.core.alarms import RECORDS, standing_alarms
 from flows.core.commit import file_sha256
 from flows.core.file_lock import is_run_locked
 from flows.core.gates import RECORD, count_statuses, failed_gates
-from flows.status.parts import Need, Section, duration
+from flows.engine.display.styles import rough_duration
+from flows.status.parts import Need, Section
 
 DESCRIPTION = Path("data/raw/dataset.json")
 RWLOCK = Path(".dvc/tmp/rwlock")
@@ -35,7 +36,7 @@ def data_section(root: Path, now: datetime) -> Section | None:
     digest = hashlib.sha256(json.dumps(digests).encode()).hexdigest()
     since = datetime.fromtimestamp(path.stat().st_mtime, UTC)
     facts = {"name": name, "digest": digest, "arrays": digests, "since": since.isoformat(timespec="seconds")}
-    return Section("data", (f"{name} {digest[:10]}, here for {duration((now - since).total_seconds())}",), facts)
+    return Section("data", (f"{name} {digest[:10]}, here for {rough_duration((now - since).total_seconds())}",), facts)
 
 
 def gates_section(root: Path) -> Section | None:
@@ -66,7 +67,7 @@ def alarms_section(root: Path, now: datetime) -> Section | None:
     lines, needs = [], []
     for alarm in alarms:
         name = f"{alarm.model} {alarm.version}".rstrip()
-        ago = duration((now - datetime.fromisoformat(alarm.since)).total_seconds())
+        ago = rough_duration((now - datetime.fromisoformat(alarm.since)).total_seconds())
         lines.append(f"{name}: {alarm.statistic}, {ago} ago")
         command = f"inkflow monitor {alarm.model_sha256[:12]}"  # the name may be that of another model by now
         needs.append(Need(f"{name}: {alarm.sentence}", f"look at what it gets: `{command}`"))
