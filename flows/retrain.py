@@ -18,7 +18,7 @@ import httpx
 from prefect import get_client, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.events import Event, Resource
-from prefect.exceptions import PrefectHTTPStatusError
+from prefect.exceptions import PrefectException
 from prefect.states import Completed, Failed
 from prefect.variables import Variable
 from ruamel.yaml.error import YAMLError
@@ -45,6 +45,7 @@ from flows.tasks.failure_state import failure_state
 from flows.tasks.own_settings import own_flow
 from flows.tasks.remote_sync import pull_run_cache, push_here, push_results
 from flows.tasks.run_name import name_run
+from flows.tasks.variables import remember
 from flows.workers.local_engine import start_engine
 from stages.base.errors import InkflowError, InvalidInput
 from stages.base.yaml_text import parse_yaml
@@ -129,13 +130,13 @@ def watch_data(dataset: str | None = None) -> State[Any]:
     variable = f"inkflow_data_{digests.dataset.replace('-', '_').lower()}"
     if Variable.get(variable, default=None) == dict(digests.present):  # an earlier check has sent the event
         return Completed(message=digests.sentence)
-    if digests.changed:
-        try:
+    try:
+        if digests.changed:
             send_event(digests)
-        except (httpx.HTTPError, PrefectHTTPStatusError) as error:
-            message = f"{digests.sentence}; the server did not accept the event, the next check sends it ({error})"
-            return failure_state(InkflowError(message))
-    Variable.set(variable, dict(digests.present), overwrite=True)  # last: an event that was not sent is sent next time
+        remember(variable, dict(digests.present))  # last: an event that was not sent is sent next time
+    except (httpx.HTTPError, PrefectException) as error:
+        message = f"{digests.sentence}; the server did not accept the event, the next check sends it ({error})"
+        return failure_state(InkflowError(message))
     return Completed(message=f"{digests.sentence}: event sent" if digests.changed else digests.sentence)
 
 
@@ -143,7 +144,7 @@ def send_event(digests: SourceDigests) -> None:
     """Post the event to the server; Prefect's `emit_event` only queues it, and does not report that it was lost.
 
     Raises:
-        httpx.HTTPError, PrefectHTTPStatusError: the server did not accept it.
+        httpx.HTTPError, PrefectException: the server did not accept it.
     """
     event = Event(
         event=DATA_CHANGED,

@@ -14,8 +14,9 @@ from flows.core.alarms import RECORDS, damaged_records, standing_alarms
 from flows.core.commit import file_sha256
 from flows.core.file_lock import is_run_locked
 from flows.core.gates import RECORD, count_statuses, failed_gates
+from flows.engine.display.styles import rough_duration
 from flows.engine.output_backup import has_backups
-from flows.status.parts import Need, Section, duration
+from flows.status.parts import Need, Section
 from stages.base.digests import damage_message, damaged_outputs
 from stages.base.files import parse_json
 
@@ -40,7 +41,7 @@ def data_section(root: Path, now: datetime) -> Section | None:
     digest = hashlib.sha256(json.dumps(digests).encode()).hexdigest()
     since = datetime.fromtimestamp(path.stat().st_mtime, UTC)
     facts = {"name": name, "digest": digest, "arrays": digests, "since": since.isoformat(timespec="seconds")}
-    return Section("data", (f"{name} {digest[:10]}, here for {duration((now - since).total_seconds())}",), facts)
+    return Section("data", (f"{name} {digest[:10]}, here for {rough_duration((now - since).total_seconds())}",), facts)
 
 
 def gates_section(root: Path) -> Section | None:
@@ -75,7 +76,7 @@ def alarms_section(root: Path, now: datetime) -> Section | None:
         needs.append(Need(f"{name} is damaged: the alarms of its model are not known", "move the file away"))
     for alarm in alarms:
         model = f"{alarm.model} {alarm.version}".rstrip()
-        ago = duration((now - datetime.fromisoformat(alarm.since)).total_seconds())
+        ago = rough_duration((now - datetime.fromisoformat(alarm.since)).total_seconds())
         lines.append(f"{model}: {alarm.statistic}, {ago} ago")
         command = f"inkflow monitor {alarm.model_sha256[:12]}"  # the name may be that of another model by now
         needs.append(Need(f"{model}: {alarm.sentence}", f"look at what it gets: `{command}`"))

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from flows.core.redaction import masked_markdown
+from flows.engine.display.styles import rough_duration
 
 WIDTH = 80
 TITLE_WIDTH = 10
@@ -116,13 +117,5 @@ def age(time: datetime | None, now: datetime) -> str:
     if time is None:
         return "at an unknown time"
     seconds = (now - time).total_seconds()
-    text = duration(abs(seconds))
+    text = rough_duration(abs(seconds))
     return f"{text} ago" if seconds >= 0 else f"in {text}"
-
-
-def duration(seconds: float) -> str:
-    """Returns seconds in the largest unit that counts at least 2 of it, as `90 s`, `5 min`, `47 h`, `3 d`."""
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{int(seconds // size)} {unit}"
-    return f"{int(seconds)} s"

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from flows.status.parts import Need, Section, age, cut, duration, parse_time
+from flows.engine.display.styles import rough_duration
+from flows.status.parts import Need, Section, age, cut, parse_time
 from flows.status.server import NIGHTLY, Json, ServerFacts
 
 MAX_REASON = 160  # characters of a failed run's message in a need
@@ -36,7 +37,7 @@ def nightly_section(server: ServerFacts, now: datetime, max_age: timedelta) -> S
     needs = list(_failure_needs(item, now))
     born = parse_time(good["ended"]) if good else parse_time(item["created"])
     if not needs and item["scheduled"] and not item["paused"] and born and now - born > max_age:
-        what = f"{item['name']} has had no good run for {duration((now - born).total_seconds())}"
+        what = f"{item['name']} has had no good run for {rough_duration((now - born).total_seconds())}"
         needs.append(
             Need(what, f"`prefect deployment run {item['name']} --watch`, and look for what keeps it from running")
         )

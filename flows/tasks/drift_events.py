@@ -12,6 +12,7 @@ from prefect.exceptions import PrefectException
 from prefect.variables import Variable
 
 from flows.core.alarms import DRIFT, Alarm, standing_alarms
+from flows.tasks.variables import remember
 from stages.base.errors import InkflowError
 
 NAMESPACE = uuid.UUID("5d6e6e0b-1f8c-4a5b-9d1c-2f7a4c3b9e10")  # of the ids of our events
@@ -42,7 +43,7 @@ def _send_new(standing: list[Alarm]) -> list[Alarm]:
     new = [alarm for alarm in standing if alarm.id not in (known or [])]
     if new:
         _send(new)
-        Variable.set(variable, [alarm.id for alarm in standing], overwrite=True)  # last: what was not sent is sent next
+        remember(variable, [alarm.id for alarm in standing])  # last: what was not sent is sent next
     return new
 
 

@@ -8,10 +8,12 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from pydantic import Field
 
 from stages.base.config import Section
+from stages.model.metadata import read_metadata
 
 METADATA = "inkflow.doubt"  # metadata key of an exported model
 UNLIKENESS = "unlikeness"  # name of its second output (batch, 1); the first one has the probabilities
@@ -77,16 +79,12 @@ class Doubt:
         Raises:
             ValueError: The metadata has facts that `to_json` does not write.
         """
-        if (text := metadata.get(METADATA)) is None:
-            return None
-        try:
-            if len(text) > MAX_METADATA:
-                raise ValueError(f"{METADATA} is longer than {MAX_METADATA:,} characters")
-            content = json.loads(text)
-            lists = [tuple(map(float, content[key])) for key in ("levels", "probability", "unlikeness")]
-            temperature = float(content["temperature"])
-        except (AttributeError, LookupError, TypeError, OverflowError, RecursionError) as error:
-            raise ValueError(f"{METADATA} is not an object of numbers") from error
+        return read_metadata(metadata, METADATA, MAX_METADATA, "numbers", cls._from_content)
+
+    @classmethod
+    def _from_content(cls, content: Mapping[str, Any]) -> "Doubt":
+        lists = [tuple(map(float, content[key])) for key in ("levels", "probability", "unlikeness")]
+        temperature = float(content["temperature"])
         levels, probability, unlikeness = lists
         if not all(map(math.isfinite, (temperature, *levels, *probability, *unlikeness))) or temperature <= 0:
             raise ValueError(f"{METADATA} has numbers that are not finite, or a temperature that is not above 0")

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from stages.model.metadata import read_metadata
+
 METADATA = "inkflow.reference"  # metadata key of an exported model
 CONFIDENCE, UNLIKE = "confidence", "unlikeness"  # names of statistics; those of images are in samples.image_statistics
 DECIMALS = {UNLIKE: 3}  # to which a statistic is rounded; all others to 4
@@ -52,14 +54,7 @@ class Reference:
         Raises:
             ValueError: The metadata has something that `to_json` does not write.
         """
-        if (text := metadata.get(METADATA)) is None:
-            return None
-        try:
-            if len(text) > MAX_METADATA:
-                raise ValueError(f"{METADATA} is longer than {MAX_METADATA:,} characters")
-            return cls.from_content(json.loads(text))
-        except (AttributeError, LookupError, TypeError, OverflowError, RecursionError) as error:
-            raise ValueError(f"{METADATA} is not an object of counts") from error
+        return read_metadata(metadata, METADATA, MAX_METADATA, "counts", cls.from_content)
 
     @classmethod
     def from_content(cls, content: Mapping[str, Any]) -> "Reference":

@@ -35,7 +35,7 @@ def test_real_trainings_of_other_machines(promise: Try, project: Project, tmp_pa
     """Keras trainings with other threads, kernels, precision and seed: never byte-equal by mistake, never different."""
     (tmp_path / "site").mkdir()
     (tmp_path / "site/sitecustomize.py").write_text(C_ENVIRONMENT)
-    project.set({"models": {"cnn": SMALL_MODELS["cnn"]}})
+    project.set({"models": {"cnn": SMALL_MODELS["cnn"] | {"precision": "float32"}}})
     path = os.pathsep.join([str(tmp_path / "site"), str(project.folder)])
 
     def call(*words: str, cores: int | None = None, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -128,13 +128,18 @@ def add_params(version: Version, read: Read, files: Iterable[str]) -> None:
         content = read(path)
         if content is None:
             continue
-        try:
-            values = leaves(parse_values(path, content))
-        except Unreadable as error:
-            version.problems.append(f"{path}: {error}")
-            continue
+        values = _leaves(version, path, content, parse_values) or {}
         version.params |= {key if path == PARAMS else f"{path}:{key}": value for key, value in values.items()}
     version.dataset = str(version.params.get("dataset") or "")
+
+
+def _leaves(version: Version, path: str, content: bytes, parse: Callable[[str, bytes], Any]) -> dict[str, Any] | None:
+    """Returns the values of a file by dotted key; None for one that cannot be read, which is noted as a problem."""
+    try:
+        return leaves(parse(path, content))
+    except Unreadable as error:
+        version.problems.append(f"{path}: {error}")
+        return None
 
 
 def add_scores(version: Version, read: Read, cached: CachedFile, files: Sequence[str]) -> None:
@@ -154,10 +159,8 @@ def add_scores(version: Version, read: Read, cached: CachedFile, files: Sequence
             content = _cached_bytes(cached, digest)
         if content is None:
             continue
-        try:
-            values = leaves(_values(path, content))
-        except Unreadable as error:
-            version.problems.append(f"{path}: {error}")
+        values = _leaves(version, path, content, _values)
+        if values is None:
             continue
         numbers = {key: value for key, value in values.items() if type(value) in (int, float)}
         own, test = VALIDATION.fullmatch(path), EVALUATION.fullmatch(path)
