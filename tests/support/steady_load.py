@@ -8,20 +8,22 @@ import httpx
 
 from tests.stages.serve.test_serve import tensor
 
-REQUESTS, CLIENTS = 2000, 8
+REQUESTS, CLIENTS = 2000, 8  # of a thorough test; a quick one asks less often
 
 
 class SteadyLoad:
-    """Clients that ask until there were REQUESTS requests and `enough` says so; counts versions, and notes mistakes."""
+    """Clients that ask until there were `requests` and `enough` says so; counts versions, and notes mistakes."""
 
-    def __init__(self, client: httpx.Client, model: str, marks: Mapping[str, str]) -> None:
+    def __init__(self, client: httpx.Client, model: str, marks: Mapping[str, str], requests: int = REQUESTS) -> None:
         """Creates the clients.
 
         Args:
             client: a client of the server.
             model: the model's name.
             marks: what the labels of each version begin with; empty for a version whose labels are not compared.
+            requests: how often they ask at least, all together.
         """
+        self._requests = requests
         self._url, self._path, self._marks = client.base_url, f"/v2/models/{model}/infer", marks
         self.enough = threading.Event()
         self.versions: Counter[str] = Counter()
@@ -42,7 +44,7 @@ class SteadyLoad:
 
     def _ask(self, digit: int) -> None:
         with httpx.Client(base_url=self._url, timeout=60, trust_env=False) as client:
-            while not self.enough.is_set() or self.versions.total() < REQUESTS:
+            while not self.enough.is_set() or self.versions.total() < self._requests:
                 try:
                     answer = client.post(self._path, json=tensor([digit]))
                     found = answer.json()
