@@ -168,12 +168,13 @@ def inkflow(prefect_url: str, tmp_path_factory: pytest.TempPathFactory) -> Inkfl
     def call(*arguments: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
         # `python -m` searches the folder first: a copy of the project uses its own modules, a toy uses these.
         settings = {"PREFECT_API_URL": prefect_url, "PREFECT_HOME": str(home), "PYTHONPATH": str(ROOT)}
-        if not environment:
+        settings |= environment
+        if settings["PREFECT_API_URL"]:  # without one it starts a server, which has to end with it
             return run_python("-m", "flows", *arguments, folder=folder, environment=os.environ | settings)
         return subprocess.run(
             [sys.executable, "-m", "flows", *arguments],
             cwd=folder,
-            env=os.environ | settings | environment,
+            env=os.environ | settings,
             capture_output=True,
             text=True,
             timeout=600,

@@ -9,7 +9,7 @@ import httpx
 
 from tests.stages.serve.test_serve import tensor
 
-REQUESTS, CLIENTS = 2000, 8
+REQUESTS, CLIENTS = 2000, 8  # of a thorough test; a quick one asks less often
 
 
 class SteadyLoad:

@@ -10,6 +10,7 @@ from flows.cli.main import main as inkflow
 from stages.base.errors import InkflowError
 from tests.conftest import Toy
 from tests.flows.registry.test_promotion import commit, git, held, models
+from tests.support.commands import dvc
 from tests.support.forge_server import TOKEN, ForgeServer
 
 __all__ = ["models"]  # fixture
@@ -27,7 +28,7 @@ def job(models: Toy, forge: ForgeServer, tmp_path: Path, monkeypatch: pytest.Mon
     """A job of GitHub in a project with both remotes, in which `net` is in prod and `second` in no stage."""
     subprocess.run(["git", "init", "-q", "--bare", "-b", "main", str(tmp_path / "origin.git")], check=True)
     git("remote", "add", "origin", str(tmp_path / "origin.git"))
-    subprocess.run(["dvc", "remote", "add", "-q", "-d", "store", str(tmp_path / "store")], check=True)
+    dvc("remote", "add", "-q", "-d", "store", str(tmp_path / "store"))
     git("commit", "-qam", "remote")
     assert inkflow(["promote", "net", "prod"]) == 0
     for name, value in {"GITHUB_ACTIONS": "true", **forge.environment("GitHub")}.items():
@@ -72,7 +73,7 @@ def test_a_refused_model_keeps_its_version(
     job.merged[git("rev-parse", "HEAD")] = "retrain/mnist-0123456789"
     Path("dvc.yaml").write_text(Path("dvc.yaml").read_text() + "\n")
     Path("model.bin").write_text("other")
-    subprocess.run(["dvc", "commit", "-q", "--force"], check=True)
+    dvc("commit", "-q", "--force")
     assert promote(monkeypatch) == 1
     assert "net v0.0.1 stays in prod: " in capsys.readouterr().out and held("net") == "v0.0.1"
     monkeypatch.setenv("GITHUB_TOKEN", "another-token")

@@ -15,6 +15,7 @@ from stages.base.errors import InvalidInput
 from tests.conftest import Toy
 from tests.flows.dvc_repo.test_remotes import commit
 from tests.support.chromium import NEEDS_CHROMIUM, open_chromium
+from tests.support.commands import dvc
 from tests.support.root import ROOT
 
 TEMPLATES = ("linear", "simple", "scatter", "smooth", "confusion", "bar_horizontal")
@@ -47,7 +48,7 @@ def plotted(toy: Toy) -> Toy:
 
 def dvc_plots(*arguments: str) -> Path:
     """Calls `dvc plots` and returns its page."""
-    subprocess.run(["dvc", "plots", *arguments], check=True, capture_output=True, text=True)
+    dvc("plots", *arguments)
     return Path("dvc_plots/index.html").resolve()
 
 

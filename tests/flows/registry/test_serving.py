@@ -25,13 +25,14 @@ def version(client: httpx.Client) -> str:
     return str(client.get("/card").json()["model_version"])
 
 
-def test_the_stage_moves_while_two_thousand_requests_run(reader: Toy) -> None:
+@pytest.mark.parametrize("requests", [400, pytest.param(REQUESTS, marks=pytest.mark.farm)])
+def test_the_stage_moves_under_load(reader: Toy, requests: int) -> None:
     """Promotion and rollback change the model of a server under load; no request fails, and none gets a mixture."""
     assert inkflow(["promote", "reader", "prod"]) == 0
     with following_server(reader.folder, "reader@prod") as (client, _):
         assert version(client) == "v0.0.1"
         commit_version("two")
-        with SteadyLoad(client, "reader", {"v0.0.1": "one", "v0.0.2": "two"}) as load:
+        with SteadyLoad(client, "reader", {"v0.0.1": "one", "v0.0.2": "two"}, requests) as load:
             wait_until(lambda: load.versions["v0.0.1"] > 100 or bool(load.wrong), timeout_s=120)
             assert inkflow(["promote", "reader", "prod"]) == 0
             wait_until(lambda: load.versions["v0.0.2"] > 100 or bool(load.wrong), timeout_s=120)
@@ -39,7 +40,7 @@ def test_the_stage_moves_while_two_thousand_requests_run(reader: Toy) -> None:
             assert inkflow(["rollback", "prod"]) == 0
             wait_until(lambda: load.versions["v0.0.1"] > before + 100 or bool(load.wrong), timeout_s=120)
         assert load.wrong == []
-        assert load.versions.total() >= REQUESTS and set(load.versions) == {"v0.0.1", "v0.0.2"}
+        assert load.versions.total() >= requests and set(load.versions) == {"v0.0.1", "v0.0.2"}
         assert version(client) == "v0.0.1"
 
 
@@ -71,8 +72,8 @@ def test_a_killed_server_starts_again(reader: Toy, victim: str) -> None:
         port = client.base_url.port
         [server] = psutil.Process(process.pid).children()
         (server if victim == "server" else process).send_signal(signal.SIGKILL)
-        assert process.wait(timeout=60) != 0
-        server.wait(timeout=60)
+        assert process.wait(timeout=240) != 0
+        server.wait(timeout=240)
     left = list((reader.folder / ".inkflow/serve").glob("*.json"))
     assert len(left) == (1 if victim == "follower" else 0)
     with following_server(reader.folder, "reader@prod", f"--port={port}") as (client, process):

@@ -20,6 +20,7 @@ from flows.status.local_sections import local_runs
 from flows.status.server import MAX_DEPLOYMENTS, read_server
 from tests.conftest import Toy
 from tests.flows.registry.test_promotion import models
+from tests.support.commands import dvc
 from tests.support.prefect_api import api
 from tests.support.remote_servers import free_port
 from tests.support.root import ROOT
@@ -133,9 +134,9 @@ def test_a_promoted_version_without_its_model(
     """The version of each stage is shown; it needs a person once neither the cache nor a remote has its model."""
     assert inkflow(["promote", "net", "prod"]) == 0
     assert "models    prod: net v0.0.1 of " in shown(capsys, 0)
-    subprocess.run(["dvc", "remote", "add", "-q", "-d", "store", str(tmp_path / "store")], check=True)
-    subprocess.run(["dvc", "push", "-q"], check=True)
-    cache = Path(subprocess.run(["dvc", "cache", "dir"], check=True, capture_output=True, text=True).stdout.strip())
+    dvc("remote", "add", "-q", "-d", "store", str(tmp_path / "store"))
+    dvc("push", "-q")
+    cache = Path(dvc("cache", "dir").strip())
     shutil.rmtree(cache / "files")
     [model] = json.loads(shown(capsys, 0, "--json"))["models"]
     assert (model["stage"], model["version"], model["files"]) == ("prod", "v0.0.1", "in the remote")
