@@ -32,7 +32,7 @@ def test_the_stage_moves_under_load(reader: Toy, requests: int) -> None:
     with following_server(reader.folder, "reader@prod") as (client, _):
         assert version(client) == "v0.0.1"
         commit_version("two")
-        with SteadyLoad(client, "reader", {"v0.0.1": "one", "v0.0.2": "two"}, requests) as load:
+        with SteadyLoad(client, "reader", {"v0.0.1": "one", "v0.0.2": "two"}, requests=requests) as load:
             wait_until(lambda: load.versions["v0.0.1"] > 100 or bool(load.wrong), timeout_s=120)
             assert inkflow(["promote", "reader", "prod"]) == 0
             wait_until(lambda: load.versions["v0.0.2"] > 100 or bool(load.wrong), timeout_s=120)
