@@ -41,7 +41,7 @@ def test_kills_of_up(tmp_path: Path, promise: Try, rounds: Rounds) -> None:
     project = make_projects(tmp_path / "made", {"dense": MODELS["dense"]}, with_earlier=False)
     with promise(SUBJECT, KILLED, "") as tried:
         done: Counter[tuple[str, str]] = Counter()
-        for seed in range(rounds(1, 3)):
+        for seed in range(rounds(1, 2)):
             with tried.attempt(f"seed {seed}"):
                 folder = tmp_path / f"up-{seed}"
                 killed = _kill_in_up(project.copy(folder), tmp_path / f"{seed}.log", random.Random(seed))

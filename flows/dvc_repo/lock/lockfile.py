@@ -205,15 +205,15 @@ def repair_rwlock(repo: Repo) -> None:
     with make_lock(f"{path}.lock", tmp_dir=repo.tmp_dir, hardlink_lock=hardlink):
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            living = _living_entries(content)
         except (ValueError, RecursionError):
             path.unlink()
-        except (FileNotFoundError, LookupError, TypeError, AttributeError):
-            return  # there is none, or DVC does not accept it, and says so
-        else:
-            if living != content:
-                with suppress(OutputError):  # in a project that is read-only
-                    write_text(path, json.dumps(living))
+            return
+        except FileNotFoundError:
+            return
+        # a list of another form is one that DVC does not accept, and says so; a project may be read-only
+        with suppress(LookupError, TypeError, AttributeError, ValueError, OutputError):
+            if (living := _living_entries(content)) != content:
+                write_text(path, json.dumps(living))
 
 
 def _living_entries(content: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -198,6 +198,16 @@ def test_dead_processes_in_rwlock(diamond: Toy) -> None:
     assert json.loads(diamond.read(".dvc/tmp/rwlock")) == {"write": {"/x": living}, "read": {"/s": [living]}}
 
 
+@pytest.mark.parametrize(
+    "content", ["[]", '{"read": []}', '{"write": {"/x": {"pid": "x", "cmd": "y"}}}', '{"read": {"/x": 1}}']
+)
+def test_rwlock_of_another_form(diamond: Toy, content: str) -> None:
+    """A list of files in use that no DVC writes is left as it is."""
+    diamond.write({".dvc/tmp/rwlock": content})
+    Repository().close()
+    assert diamond.read(".dvc/tmp/rwlock") == content
+
+
 def test_unusable_database(tmp_path: Path) -> None:
     """Where DVC's databases cannot be written, one sentence names them."""
     file = tmp_path / "x.db"
