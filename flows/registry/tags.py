@@ -22,6 +22,8 @@ from stages.base.errors import InvalidInput
 from stages.base.files import parse_json
 from stages.base.suggestions import did_you_mean
 
+TAGS = ("*@*", "*#*", "**/*@*", "**/*#*")  # of versions and stages
+OBJECT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 VERSION = re.compile(r"v\d+\.\d+\.\d+([-+].*)?")
 ROLLED_BACK_FROM = "Rolled-back-from"  # trailer of an assignment
 
@@ -76,11 +78,13 @@ class Registry:
         """Opens the registry of the DVC project in `root`.
 
         Raises:
-            GitFailed: the project is in no Git repository, or Git refuses to read it.
+            GitFailed: the project is in no Git repository, or Git refuses to read it, or a tag names a missing object.
+            RegistryFailed: the file of a tag is damaged.
         """
         self._top = Path(git_text(["rev-parse", "--show-toplevel"], root))
         folder = root.resolve().relative_to(self._top.resolve()).as_posix()
         self._prefix = "" if folder == "." else f"{folder}{SEPARATOR_IN_NAME}"
+        _check_tags(self._top)
 
     def versions(self, model: str | None = None) -> list[ModelVersion]:
         """Returns the registered versions of `model`, or of all models of the project, the newest version first."""
@@ -202,3 +206,20 @@ def require_version(versions: Sequence[ModelVersion], model: str, version: str) 
 
 
 _NO_VERSION = "`inkflow promote {model} STAGE` makes the first"
+
+
+def _check_tags(top: Path) -> None:
+    """Checks the tags of versions and stages: Git and GTO ignore a damaged one, and a stage would have another version.
+
+    Raises:
+        GitFailed: a tag names a missing object.
+        RegistryFailed: the file of a tag has no name of an object.
+    """
+    git_text(["for-each-ref", "--format=%(objecttype)", *(f"refs/tags/{pattern}" for pattern in TAGS)], top)
+    folder = top / git_text(["rev-parse", "--git-common-dir"], top).strip() / "refs" / "tags"
+    for path in sorted(path for path in folder.rglob("*[@#]*") if path.is_file()):
+        if not OBJECT.fullmatch(path.read_text(encoding="ascii", errors="replace").strip()):
+            name = path.relative_to(folder)
+            raise RegistryFailed(
+                f"the tag {name} is damaged; delete {path}, and fetch the tag again: `git fetch origin tag '{name}'`"
+            )

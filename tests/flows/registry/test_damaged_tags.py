@@ -1,0 +1,38 @@
+"""A damaged tag of a version or stage is named: Git ignores it, and a stage would have another version."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from flows.core.errors import GitFailed, RegistryFailed
+from flows.registry.tags import Registry
+
+IDENTITY = ["-c", "user.name=t", "-c", "user.email=t@t"]
+
+
+@pytest.fixture
+def tag(tmp_path: Path) -> Path:
+    """The file of a tag in a repository with one commit."""
+    for words in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "one"], ["tag", "-am", "t", "dense#prod#1"]):
+        subprocess.run(["git", *IDENTITY, *words], cwd=tmp_path, check=True)
+    return tmp_path / ".git/refs/tags/dense#prod#1"
+
+
+def test_a_damaged_tag_is_named(tag: Path, tmp_path: Path) -> None:
+    """An emptied, cut or other file is no tag, and an object that does not exist has none; both are one sentence."""
+    Registry(tmp_path)
+    old = tag.read_text()
+    for content in ("", old[:20], "\0" * 41):
+        tag.write_text(content)
+        with pytest.raises(RegistryFailed, match="the tag dense#prod#1 is damaged; delete"):
+            Registry(tmp_path)
+    tag.write_text(("0" if old[0] != "0" else "1") + old[1:])
+    with pytest.raises(GitFailed, match="dense#prod#1"):
+        Registry(tmp_path)
+
+
+def test_other_tags_are_not_read(tag: Path, tmp_path: Path) -> None:
+    """A damaged tag that is none of the registry does not matter here."""
+    tag.with_name("v1").write_text("")
+    Registry(tmp_path)

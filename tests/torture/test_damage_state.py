@@ -1,0 +1,170 @@
+"""Damaged files of DVC and of Inkflow's own state, and the commands that read them."""
+
+import os
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from flows.engine.output_backup import backup_outputs
+from stages.base.digests import file_md5, recorded_outputs
+from tests.conftest import DIAMOND, Toy
+from tests.support.code_history import commit
+from tests.torture.conftest import Rounds, Try
+from tests.torture.support.damage import DAMAGES, problem, write_damage
+from tests.torture.support.forked import Forked, Outcome, forking
+from tests.torture.support.kinds import unnamed
+from tests.torture.support.snapshot import Snapshot
+
+SEED = 17
+OUTPUTS = ("out", "left", "right", "joined", "tree/a", "tree/b")
+TREE = """  tree:
+    cmd: echo >> tree.runs; mkdir -p tree; cp out tree/a; python code.py > tree/b
+    deps: [out, code.py]
+    outs: [tree]
+"""
+READERS = {
+    "plan": ("plan",),
+    "status": ("status",),
+    "runs": ("report", "--runs", "--json"),
+    "run": ("run", "--no-server"),
+    "prune": ("prune", "--older-than", "1d", "--dry-run"),
+}
+CACHE = ".dvc/cache"
+
+
+class Kind(NamedTuple):
+    """Files of one kind, by a pattern; the commands that read them; what has happened to the project before."""
+
+    pattern: str
+    readers: tuple[str, ...]
+    before: Callable[[Path], None] = lambda root: None
+    others: tuple[str, ...] = ()  # valid contents, or those of other files (`@PATH`)
+
+
+def without_outputs(root: Path) -> None:
+    """Removes all outputs, which a run restores from the cache."""
+    for name in OUTPUTS:
+        (root / name).unlink()
+
+
+def without_lock(root: Path) -> None:
+    """Removes outputs and dvc.lock: a run finds the results by their inputs."""
+    without_outputs(root)
+    (root / "dvc.lock").unlink()
+
+
+def killed(root: Path) -> None:
+    """Leaves the backup of the outputs of a stage, as a run does that is killed."""
+    backup_outputs(root, "join", ["joined"])
+
+
+def interrupted(root: Path) -> None:
+    """Leaves the names of the entries that a killed run was about to add."""
+    (root / ".dvc/tmp/inkflow_new_entries.json").write_text('{"stages": ["join"]}')
+
+
+def edited(root: Path) -> None:
+    """Changes a comment in the code of a stage: its earlier content says that nothing else has changed."""
+    (root / "code.py").write_text((root / "code.py").read_text() + "# a comment\n")
+
+
+SHOWN = ("plan", "run")
+KINDS = {
+    "dvc.lock": Kind("dvc.lock", (*SHOWN, "runs"), others=("{}", "schema: '2.0'\nstages: {}\n")),
+    "dvc.yaml": Kind("dvc.yaml", ("plan", "runs"), others=("stages: {}\n", "[]")),
+    "params.yaml": Kind("params.yaml", ("plan", "runs"), others=("[]",)),
+    "execution.yaml": Kind("execution.yaml", SHOWN, others=("[]",)),
+    "environment.lock": Kind("environment.lock", SHOWN, others=("[]", "{}")),
+    "configuration of DVC": Kind(".dvc/config", (*SHOWN, "runs", "status"), others=("[core]\n    remote = none\n",)),
+    "objects of the cache": Kind(f"{CACHE}/files/md5/??/*", ("run", "runs"), without_outputs),
+    "lists of folders in the cache": Kind(f"{CACHE}/files/md5/??/*.dir", (*SHOWN, "prune"), without_outputs, ("[]",)),
+    "entries of the run cache": Kind(f"{CACHE}/runs/*/*/*", (*SHOWN, "prune"), without_lock, ("{}", "[]")),
+    "environments of results": Kind(f"{CACHE}/environments/*", SHOWN, without_lock, ("[]", "{}")),
+    "durations": Kind(".inkflow/timings.json", (*SHOWN, "status"), others=("[]", '{"join": [1e308]}', '{"join": 1}')),
+    "records of runs": Kind(".inkflow/runs/*.jsonl", ("runs", "status", "run"), others=("null\n", '{"event": 1}\n')),
+    "lists of backups": Kind(".inkflow/aside/*/paths.json", SHOWN, killed, ("[]", '{"paths": 1}')),
+    "files in use": Kind(".dvc/tmp/rwlock", (*SHOWN, "status"), others=("[]", '{"write": []}', '{"read": {"a": 1}}')),
+    "names of new entries": Kind(
+        ".dvc/tmp/inkflow_new_entries.json", SHOWN, interrupted, ("[]", "{}", '{"stages": 1}')
+    ),
+    "earlier code": Kind(".dvc/tmp/inkflow/code/*", SHOWN, edited, ("[]", '[{"relpath": 1}]')),
+    "database of hashes": Kind("../site/repo/*/*/**/cache.db", SHOWN),
+}
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Toy, Forked, Snapshot]]:
+    """A project whose stages have run; DVC's database of hashes lies beside it."""
+    folder = tmp_path / "all" / "toy"
+    folder.mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    toy = Toy(folder)
+    code = "def number():\n    return 7\n\n\nprint(number())\n"
+    toy.write({"dvc.yaml": DIAMOND + TREE, "params.yaml": "knobs: {speed: 1}\n", "in": "one\n", "code.py": code})
+    toy.write({"execution.yaml": "environment: {python: minor}\n", ".dvc/config": "[core]\n    analytics = false\n"})
+    environment = os.environ | {"DVC_SITE_CACHE_DIR": str(tmp_path / "all" / "site")}
+    with forking(tmp_path / "texts", environment) as inkflow:
+        outcome = inkflow("run", "--no-server", folder=folder)
+        assert outcome.code == 0, outcome
+        commit()
+        for reader in ("runs", "plan"):
+            assert inkflow(*READERS[reader], folder=folder).code == 0
+        yield toy, inkflow, Snapshot(tmp_path / "all", tmp_path / "snapshot")
+
+
+@pytest.mark.timeout(1500)
+def test_a_damaged_file_of_the_state_is_noticed_or_made_again(
+    project: tuple[Toy, Forked, Snapshot], promise: Try, rounds: Rounds
+) -> None:
+    """No command hangs or ends with a traceback on a damaged file, and a run makes what it made before."""
+    sentence = "A damaged file of DVC or of Inkflow's state is named in one sentence, or a run makes the same outputs."
+    how = "a bit flipped, cut short, emptied or replaced in each kind of file, and the commands that read it"
+    toy, inkflow, snapshot = project
+    chance, many = random.Random(SEED), rounds(0, 2)
+    before = {name: (toy.folder / name).read_bytes() for name in OUTPUTS}
+    with promise("Damaged files", sentence, how) as tried:
+        for name, kind in KINDS.items():
+            for way, reader in _attempts(kind, chance, many):
+                with tried.attempt(f"{name}, {way}, {reader}, attempt {tried.attempts}"):
+                    found = _problem(toy.folder, inkflow, kind, way, reader, chance.randrange(10**6), before)
+                    assert found is None, found
+                snapshot.restore()
+        with tried.attempt("a kind of file that the table lacks"):
+            patterns = [kind.pattern for kind in KINDS.values() if not kind.pattern.startswith("..")]
+            assert unnamed(toy.folder, patterns) == []
+
+
+def _attempts(kind: Kind, chance: random.Random, many: int) -> list[tuple[str, str]]:
+    """Returns pairs of a way to damage the file, and a command: all of them `many` times, or one of them."""
+    every = [(way, reader) for way in (*DAMAGES, *kind.others) for reader in kind.readers]
+    return every * many or chance.sample(every, 1)
+
+
+def _problem(
+    root: Path, inkflow: Forked, kind: Kind, way: str, reader: str, seed: int, before: dict[str, bytes]
+) -> str | None:
+    chance = random.Random(seed)
+    kind.before(root)
+    files = [path for path in sorted(root.glob(kind.pattern)) if path.is_file()]
+    assert files, f"no file: {kind.pattern}"
+    path = chance.choice(files)
+    old = path.read_bytes()
+    if old or way not in DAMAGES:
+        write_damage(path, DAMAGES[way](old, chance) if way in DAMAGES else way.encode())
+    outcome = inkflow(*READERS[reader], folder=root)
+    names = (path.name, str(path.relative_to(root.parent)), path.parent.name, "in use")
+    found = problem(outcome, Outcome(0, "", ""), names, may_differ=True)
+    if found is None and reader == "run" and outcome.code == 0:
+        other = [name for name, old in before.items() if (root / name).read_bytes() != old]
+        found = f"other outputs: {other}" if other else _unrecorded(root)
+    return f"{found} ({path.name}, seed {seed})" if found else None
+
+
+def _unrecorded(root: Path) -> str | None:
+    """Returns outputs that dvc.lock does not record as they are; entries of stages that dvc.yaml lacks may stay."""
+    recorded = {path: value for outputs in recorded_outputs(root) for path, value in outputs.items()}
+    other = [name for name in OUTPUTS if "/" not in name and recorded.get(name) != file_md5(root / name)]
+    return f"dvc.lock does not record {other}" if other else None
