@@ -16,7 +16,7 @@ from stages.base.errors import InvalidInput
 from stages.base.files import write_text
 from stages.base.shown_text import shortened
 from stages.base.suggestions import did_you_mean, unknown_name_message
-from stages.base.yaml_text import parse_yaml
+from stages.base.yaml_text import SURROGATE, parse_yaml
 
 if TYPE_CHECKING:  # the schema takes 0.12 s to import, and other DVC projects do not need it
     from stages.params.schema import Params
@@ -205,15 +205,17 @@ def _parse(setting: str) -> tuple[str, Any]:
     key, equals, text = setting.partition("=")
     if not (key and equals):
         raise InvalidInput(f"--set {shortened(setting)}: expected KEY=VALUE, for example models.dense.epochs=3")
-    check_length("--set", key)
+    check_key("--set", key)
     try:
         return key, parse_yaml(text)
     except (YAMLError, ValueError) as error:  # ruamel raises a plain ValueError for an impossible date or number
         raise InvalidInput(f"--set {key}: {shortened(text)!r} is not a YAML value") from error
 
 
-def check_length(option: str, key: str) -> None:
-    """Raises InvalidInput if the key of an option is longer than messages should quote."""
+def check_key(option: str, key: str) -> None:
+    """Raises InvalidInput if the key of an option is no text, or longer than messages should quote."""
+    if SURROGATE.search(key):
+        raise InvalidInput(f"{option} {shortened(ascii(key))}: the key is no UTF-8 text")
     if len(key) > MAX_KEY:
         raise InvalidInput(
             f"{option} {shortened(key)}: the key has {len(key):,} characters, expected at most {MAX_KEY}"

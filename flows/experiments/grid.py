@@ -14,7 +14,7 @@ from typing import Any
 
 from ruamel.yaml.error import YAMLError
 
-from flows.core.params_edit import PATH, check_length, load_project_params, parse_settings
+from flows.core.params_edit import PATH, check_key, load_project_params, parse_settings
 from flows.experiments.settings import check_settings, split_key
 from stages.base.errors import InvalidInput
 from stages.base.shown_text import shortened
@@ -114,7 +114,7 @@ def _parse_axis(text: str) -> tuple[str, list[Any]]:
     key, equals, values = text.partition("=")
     if not (key and equals and values.strip()):
         raise InvalidInput(f"--grid {shortened(text)}: expected KEY=V1,V2, for example models.cnn.batch_size=32,128")
-    check_length("--grid", key)
+    check_key("--grid", key)
     try:
         return key, list(parse_yaml(f"[{values}]"))
     except (YAMLError, ValueError) as error:  # ValueError: an invalid date or number

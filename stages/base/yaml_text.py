@@ -1,10 +1,12 @@
 """Parses YAML of any origin: without objects, bounded in depth and in the size to which aliases expand."""
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
 from ruamel.yaml import YAML
 
+SURROGATE = re.compile("[\ud800-\udfff]")  # half of a character: no file can hold it
 MAX_DEPTH = 100
 MAX_VALUES = 1_000_000  # with the values of an alias counted wherever it stands
 
@@ -28,12 +30,14 @@ def parse_yaml(text: str) -> Any:
 
 def _count(content: Any, counts: dict[int, int], depth: int) -> int:
     """Returns the number of values in `content`, as if each alias were written out."""
+    if isinstance(content, str) and SURROGATE.search(content):
+        raise ValueError("it has half of a surrogate pair, which is no character")
     if not isinstance(content, dict | list):
         return 1
     if depth > MAX_DEPTH:
         raise RecursionError
     if id(content) not in counts:
-        children: Iterable[Any] = content.values() if isinstance(content, dict) else content
+        children: Iterable[Any] = [*content, *content.values()] if isinstance(content, dict) else content
         counts[id(content)] = MAX_VALUES + 1  # what a value counts that holds itself
         counts[id(content)] = 1 + sum(_count(child, counts, depth + 1) for child in children)
     if counts[id(content)] > MAX_VALUES:

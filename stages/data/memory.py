@@ -5,9 +5,11 @@ import resource
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from stages.base.errors import DataError
 
+STATM = Path("/proc/self/statm")  # of Linux; its sixth number is what RLIMIT_DATA counts
 BASE = 4_000_000_000  # bytes of address space for the libraries
 
 
@@ -47,18 +49,31 @@ def share_of_machine() -> int:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
 
 
+def _used() -> int:
+    """Returns the bytes of data that this process has; 0 on a system that does not tell."""
+    try:
+        pages = int(STATM.read_text(encoding="ascii").split()[5])
+    except (OSError, ValueError, LookupError):
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
 @contextmanager
 def limited_memory(max_bytes: int, subject: str) -> Iterator[None]:
-    """Bounds the memory of this process within the block to `max_bytes` and BASE; the lowest of several bounds counts.
+    """Bounds by how much the memory of this process grows in the block, to `max_bytes` and BASE.
+
+    The lowest of several bounds counts.
 
     Raises:
         DataError: the limit was reached; the message begins with `subject`.
     """
-    limit = BASE + max_bytes
+    limit = _used() + BASE + max_bytes
     _limits.add(limit)
     try:
         yield
     except MemoryError as error:
-        raise DataError(f"{subject} need more than {limit:,} bytes of memory; use fewer of them, or parts") from error
+        raise DataError(
+            f"{subject} need more than {BASE + max_bytes:,} bytes of memory; use fewer of them, or parts"
+        ) from error
     finally:
         _limits.remove(limit)

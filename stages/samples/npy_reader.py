@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 ALIGNMENT = 64  # bytes; TensorFlow uses memory with this alignment without a copy
-# Raised by NumPy besides OSError and ValueError; EOFError: an empty file.
+# Raised by NumPy besides OSError and ValueError.
 HEADER_ERRORS = (
     EOFError, TypeError, LookupError, ArithmeticError, AttributeError, SyntaxError, RecursionError, MemoryError,
     tokenize.TokenError,
@@ -40,10 +40,10 @@ class NpyReader:
 
     def __init__(self, path: Path) -> None:
         try:
-            mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+            mapped = np.lib.format.open_memmap(path, mode="r")  # np.load would open a zip file too
         except HEADER_ERRORS as error:
             raise ValueError(f"its header is invalid: {error}") from error
-        if not isinstance(mapped, np.memmap) or not mapped.ndim or not mapped.flags.c_contiguous:
+        if not mapped.ndim or not mapped.flags.c_contiguous:
             raise ValueError(f"got {mapped.dtype} of shape {mapped.shape}, expected an array with rows in C order")
         self.shape: tuple[int, ...] = mapped.shape
         self.dtype = mapped.dtype

@@ -41,7 +41,7 @@ def _parse_cell(text: str) -> int | float | str:
 
 
 def _load_npy(path: Path) -> Any:
-    return np.load(path, mmap_mode="r", allow_pickle=False)
+    return np.lib.format.open_memmap(path, mode="r")  # np.load would open a zip file too
 
 
 def _check_unpacked(archive: zipfile.ZipFile) -> None:

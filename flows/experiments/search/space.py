@@ -10,7 +10,7 @@ from typing import Any
 
 from ruamel.yaml.error import YAMLError
 
-from flows.core.params_edit import check_length, load_project_params
+from flows.core.params_edit import check_key, load_project_params
 from flows.dvc_repo.params_files import leaves, read_params
 from flows.experiments.settings import check_settings, present_value, split_key
 from stages.base.errors import InvalidInput
@@ -176,7 +176,7 @@ def _parse(text: str) -> Dimension:
     key, values, text = key.strip(), values.strip(), shortened(text)
     if not (key and equals and values):
         raise InvalidInput(f"--space {text}: {EXAMPLES}")
-    check_length("--space", key)
+    check_key("--space", key)
     return _range(text, key, values) if ".." in values and "|" not in values else _choice(text, key, values)
 
 

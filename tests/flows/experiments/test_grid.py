@@ -56,6 +56,13 @@ def test_unsafe_names_stay_distinct() -> None:
         assert len(name) < 120
 
 
+@pytest.mark.parametrize("key", ["a" * 501, "a\udcff"])
+def test_keys_that_are_no_keys(key: str) -> None:
+    """A key that is longer than any message, or has bytes that are no UTF-8, is refused."""
+    with pytest.raises(InvalidInput, match=r"the key is no UTF-8 text|the key has 501 characters, expected"):
+        parse_combinations([f"{key}=1"], [], None)
+
+
 def test_a_grid_of_too_many_combinations() -> None:
     """A grid beyond any machine is refused before it is made."""
     with pytest.raises(InvalidInput, match="make 1,000,000,000,000 combinations, expected at most 10,000; name fewer"):

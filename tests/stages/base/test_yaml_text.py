@@ -21,6 +21,8 @@ from stages.base.yaml_text import parse_yaml
         "{[1, 2]: 3, {a: b}: 4",
         "!!python/object:os.system x",
         "a: \x00",
+        'a: "\\ud800"',
+        '{"\\udfff": 1}',
     ],
     ids=lambda text: text[:20],
 )

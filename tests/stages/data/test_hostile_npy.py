@@ -37,6 +37,14 @@ def test_impossible_headers(tmp_path: Path, dtype: str, shape: str, content: byt
         open_npy(write_npy(tmp_path / "x.npy", dtype, shape, content), "x", 1000)
 
 
+@pytest.mark.parametrize("content", [b"", b"PK\x05\x06", b"\x80\x04", b"\x93NUMPY"], ids=range(4))
+def test_other_files_in_prepared_data(tmp_path: Path, content: bytes) -> None:
+    """The reader of prepared arrays has its own errors for an empty file, a zip file, a pickle and a cut header."""
+    (tmp_path / "x.npy").write_bytes(content)
+    with pytest.raises(ValueError):
+        NpyReader(tmp_path / "x.npy")
+
+
 def test_impossible_header_in_prepared_data(tmp_path: Path) -> None:
     """The reader of prepared arrays has its own errors for an impossible shape."""
     with pytest.raises((ValueError, OSError)):
