@@ -9,6 +9,7 @@ import httpx
 from flows.ci import forge
 from flows.ci.forge import GITHUB, GITLAB, Forge, understood
 from flows.core.errors import ForgeFailed
+from flows.core.redaction import mask
 
 MAX_DESCRIPTION = 140  # characters of a status at GitHub
 ALREADY_THERE = (409, 422)  # HTTP statuses of GitLab and GitHub for a second request of a branch
@@ -99,7 +100,7 @@ class PullRequests:
         for check in checks:
             state = words.unknown if check.passed is None else "success" if check.passed else words.failure
             if latest.get(check.name) != state:
-                content = {words.context: check.name, "state": state, "description": _cut(check.sentence)}
+                content = {words.context: check.name, "state": state, "description": _cut(mask(check.sentence))}
                 self._request("POST", f"statuses/{sha}", content)
 
     def merged_branches(self, sha: str) -> list[str]:

@@ -1,6 +1,7 @@
 """Snapshots of a stage's inputs: taken when the stage starts, and compared when it ends."""
 
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,10 +11,12 @@ from dvc.stage import Stage as DvcStage
 from dvc_data.hashfile.tree import Tree
 
 from flows.core.errors import GitFailed
-from flows.core.git import run_git
+from flows.core.git import index_time, run_git
 from flows.dvc_repo.change_detection import overlap, value_of
 
 Snapshot = dict[str, Any]
+Times = dict[tuple[str, str], int]
+INDEX = ("", "index")  # key of git's index among the times
 BY_PRODUCT_FOLDERS = {"__pycache__", ".ipynb_checkpoints", ".pytest_cache", ".mypy_cache", ".ruff_cache"}
 # Lock and journal files of programs that read the folder, caches of Python, and what editors and file systems leave.
 BY_PRODUCT_FILES = (
@@ -28,14 +31,18 @@ class Changes(NamedTuple):
     added: list[str]
 
 
+def name_of_parameter(dep: ParamsDependency, key: str) -> str:
+    """Return a parameter's name in messages: with its file, unless that is params.yaml."""
+    return key if str(dep) == ParamsDependency.DEFAULT_PARAMS_FILE else f"{dep}:{key}"
+
+
 def take_snapshot(stage: DvcStage) -> Snapshot:
     """Return the hash of each input file, the list of files of each folder, and the value of each parameter."""
     snapshot: Snapshot = {}
     for dep in stage.deps:
         value = dep.hash_info.value
         if isinstance(value, dict):
-            file = "" if str(dep) == ParamsDependency.DEFAULT_PARAMS_FILE else f"{dep}:"
-            snapshot |= {f"{file}{key}": content for key, content in value.items()}
+            snapshot |= {name_of_parameter(dep, key): content for key, content in value.items()}
             continue
         tree = getattr(dep, "obj", None)
         snapshot[str(dep)] = tree if isinstance(tree, Tree) else value
@@ -65,6 +72,40 @@ def compare_snapshots(before: Snapshot, after: Snapshot, outputs: Collection[str
             changed += [name] if any(file in old_files for file in names) else []
             added += [f"{name}/{file}" for file in names if file not in old_files]
     return Changes(changed, added)
+
+
+def times_of_inputs(stage: DvcStage, root: Path) -> Times:
+    """Return the time of the last change of each file of the stage's dependencies, in ns, by dependency and file.
+
+    A file with parameters has none: another of its values may be edited meanwhile. Git's index has one too.
+    """
+    times: Times = {INDEX: index_time(root)}
+    for dep in stage.deps:
+        if isinstance(dep, ParamsDependency) or dep.protocol != "local":
+            continue
+        tree = getattr(dep, "obj", None)
+        files = ["/".join(key) for key, _, _ in tree] if isinstance(tree, Tree) else [""]
+        for file in files:
+            with suppress(OSError):
+                times[str(dep), file] = Path(dep.fs_path, file).stat().st_mtime_ns
+    return times
+
+
+def rewritten_inputs(before: Times, after: Times, outputs: Collection[str], root: Path) -> list[str]:
+    """Return the dependencies with a file that git wrote meanwhile, whatever its content; by-products do not count.
+
+    After a checkout of another commit and back a file has its hash again, though the stage may have read the other
+    content. A file that was rewritten while git did nothing counts by its content alone: the stage may do that itself.
+    """
+    if before[INDEX] == after[INDEX]:
+        return []
+    found: dict[str, list[str]] = {}
+    for (name, file), time in before.items():
+        if (name, file) != INDEX and after.get((name, file), time) != time and not _is_by_product(file):
+            found.setdefault(name, []).append(file)
+    return [
+        name for name, files in found.items() if files == [""] or _without_ignored(Path(name), files, outputs, root)
+    ]
 
 
 def _files(tree: Tree) -> dict[str, str]:

@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
+from dvc.dependency import ParamsDependency
 from dvc.repo import Repo
 from dvc.stage import Stage as DvcStage
 
@@ -12,8 +13,16 @@ from flows.core.errors import InputsChanged
 from flows.dvc_repo.change_detection import SavedHashes, get_hashes, path_of, set_hashes
 from flows.dvc_repo.code.recording import Recording
 from flows.dvc_repo.concurrency.file_claims import FileClaims
+from flows.dvc_repo.concurrency.params_watch import ParamsWatch
 from flows.dvc_repo.damaged_objects import contents, set_damaged_output_aside
-from flows.dvc_repo.input_snapshot import Snapshot, compare_snapshots, take_snapshot
+from flows.dvc_repo.input_snapshot import (
+    Snapshot,
+    Times,
+    compare_snapshots,
+    rewritten_inputs,
+    take_snapshot,
+    times_of_inputs,
+)
 from flows.dvc_repo.lock.lockfile import LockfileWriter
 from flows.dvc_repo.locking import RepoLock
 from flows.engine.output_backup import backup_outputs, discard_backup, is_outdated, restore_outputs
@@ -22,9 +31,10 @@ from flows.engine.types import Command
 
 
 class RunningStage(NamedTuple):
-    """A stage that was begun: its inputs, its hashes as recorded before, and what ends with it."""
+    """A stage that was begun: its inputs with their times, its hashes as recorded before, and what ends with it."""
 
     inputs: Snapshot
+    times: Times  # of the files among the inputs
     recorded: SavedHashes
     resources: ExitStack  # its files in DVC's `rwlock`, and the lock on its backup
 
@@ -48,6 +58,7 @@ class RunningStages:
         self._lock = lock
         self._claims = claims
         self._running: dict[str, RunningStage] = {}
+        self._params = ParamsWatch()
 
     def __contains__(self, name: str) -> bool:
         return name in self._running
@@ -60,7 +71,9 @@ class RunningStages:
             resources.callback(self._claims.release, stage)
             recorded = get_hashes(stage)
             stage.save_deps()
-            self._running[name] = RunningStage(take_snapshot(stage), recorded, resources.pop_all())
+            inputs, times = take_snapshot(stage), times_of_inputs(stage, self._root)
+            self._running[name] = RunningStage(inputs, times, recorded, resources.pop_all())
+            self._params.add(name, [dep for dep in stage.deps if isinstance(dep, ParamsDependency)])
         paths = [path_of(out) for out in stage.outs if not out.persist]
         backup_outputs(self._root, name, paths, self._running[name].resources)
         stage.remove_outs()  # makes outputs with `persist` writable
@@ -80,8 +93,12 @@ class RunningStages:
             stage.save(run_cache=False)
         before, after = self._running[name].inputs, take_snapshot(stage)  # `after` has the hashes that are recorded
         changed, added = compare_snapshots(before, after, self._outputs, self._root)
+        changed += self._params.changed(name)
+        changed += rewritten_inputs(
+            self._running[name].times, times_of_inputs(stage, self._root), self._outputs, self._root
+        )
         if changed:
-            raise InputsChanged(name, changed)
+            raise InputsChanged(name, list(dict.fromkeys(changed)))
         if added:
             self._lock.log(
                 f"{name}: {name_some(sorted(added))} appeared in its inputs while it ran; recorded with them"
@@ -90,6 +107,7 @@ class RunningStages:
             set_damaged_output_aside(out, contents(out), self._lock.log)
         self._recording.finished(stage)
         discard_backup(self._root, name)
+        self._params.remove(name)
         self._running.pop(name).resources.close()
 
     def abandon(self, stage: DvcStage) -> None:
@@ -100,6 +118,7 @@ class RunningStages:
         else:
             stage.remove_outs()
             restore_outputs(self._root, name)
+        self._params.remove(name)
         running = self._running.pop(name)
         set_hashes(stage, running.recorded)
         running.resources.close()
@@ -109,3 +128,4 @@ class RunningStages:
         for running in self._running.values():
             running.resources.close()
         self._running.clear()
+        self._params.close()

@@ -167,6 +167,7 @@ class Notifier(threading.Thread):
 
         The `address` on Prefect's page is that of the `run`, if it is None.
         """
+        deployment, name, message = map(mask, (deployment, name, message))  # names that any client has given
         post = {
             "text": " ".join(filter(None, ["Inkflow:", deployment, state, message])),
             "deployment": deployment,

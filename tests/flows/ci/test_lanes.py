@@ -175,7 +175,7 @@ def test_messages_are_escaped() -> None:
     """A message makes no columns, tags or lines of its own in the Markdown table; the JUnit file stays valid XML."""
     step = Step("run", Status.FAILED, ("a | b <img src=x>\nc & d", "second"))
     text = markdown("run", [step])
-    assert "| run | failed | a \\| b &lt;img src=x> c &amp; d<br>second |" in text
+    assert "| run | failed | a \\| b &lt;img src=x&gt; c &amp; d<br>second |" in text
     assert text.startswith("### inkflow ci run: failed at run\n")
     [case] = ElementTree.fromstring(junit("run", [step]).encode())
     assert case[0].attrib["message"] == "a | b <img src=x>\nc & d\nsecond"

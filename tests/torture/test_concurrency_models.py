@@ -1,0 +1,79 @@
+"""A model that is replaced while it is used or promoted: an answer is of one version, a tag of a committed one."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests.conftest import Toy, wait_until
+from tests.flows.engine.helpers import stage_processes, status
+from tests.support.pictures import encoded, scan, write_reader
+from tests.support.registered_reader import MODEL, PIPELINE, git, reader
+from tests.support.root import ROOT
+from tests.torture.conftest import Rounds, Try
+
+__all__ = ["reader"]
+SUBJECT = "At the same time"
+SEED = 17
+SLOW = PIPELINE.replace("&& cp", f"&& head -c 300 in.onnx > {MODEL} && sleep 0.8 && cp")
+
+
+def start(*words: str) -> "subprocess.Popen[str]":
+    """Starts `inkflow` with these words in the current folder."""
+    command = [sys.executable, "-m", "flows", *words]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.timeout(900)
+def test_a_model_that_is_replaced(promise: Try, rounds: Rounds, reader: Toy) -> None:
+    """`predict` and `promote` at random moments of a run that makes the model anew."""
+    dice = random.Random(SEED)
+    reader.write({"dvc.yaml": SLOW})
+    Path("seven.png").write_bytes(encoded(scan(7, 1), "PNG"))
+    how = "predictions and promotions at random moments of runs that make the model anew, in a stage that writes twice"
+    sentence = "While a run replaces a model, an answer is of the whole old or new one, and a tag of a committed one."
+    with promise(SUBJECT, sentence, how) as tried:
+        for number in range(rounds(1, 8)):
+            write_reader(Path("in.onnx"), [f"v{number} {digit}" for digit in range(10)])
+            run = start("run", "--no-server")
+            wait_until(partial(is_running_or_over, run), timeout_s=120)
+            time.sleep(dice.uniform(0.0, 1.0))
+            predict, promote = start("predict", "reader", "seven.png", "--json"), start("promote", "reader", "prod")
+            with tried.attempt(f"predict, round {number}, seed {SEED}"):
+                output, errors = predict.communicate(timeout=240)
+                assert predict.returncode == 0, errors
+                label = json.loads(output)["label"]
+                old = f"v{number - 1} 7" if number else "one 7"
+                assert label in (old, f"v{number} 7"), label
+            with tried.attempt(f"promote, round {number}, seed {SEED}"):
+                output, errors = promote.communicate(timeout=240)
+                assert "Traceback" not in errors and (promote.returncode == 0 or errors.startswith("error: ")), errors
+            with tried.attempt(f"run, round {number}, seed {SEED}"):
+                output, errors = run.communicate(timeout=240)
+                assert run.returncode == 0, errors
+                assert status() == {}
+                tags_are_true()
+            git("add", "--all")
+            git("commit", "-qm", f"v{number}")
+
+
+def is_running_or_over(run: "subprocess.Popen[str]") -> bool:
+    """Returns True once the stage runs, or the run has ended."""
+    return bool(stage_processes(Path.cwd())) or run.poll() is not None
+
+
+def tags_are_true() -> None:
+    """Each tag of a version names the hash that dvc.lock has at its commit."""
+    for tag in git("tag", "--list", "reader@v*").splitlines():
+        message = git("for-each-ref", "--format=%(contents)", f"refs/tags/{tag}")
+        listed = [line.removeprefix("MD5: ") for line in message.splitlines() if line.startswith("MD5: ")]
+        lock = YAML(typ="safe").load(git("show", f"{tag}:dvc.lock"))
+        assert listed == [lock["stages"]["train"]["outs"][0]["md5"]], tag
