@@ -13,7 +13,6 @@ SEED = 17
 FEW, MANY = 3, 100
 
 
-@pytest.mark.farm
 @pytest.mark.server
 @pytest.mark.slow
 @pytest.mark.timeout(3000)
