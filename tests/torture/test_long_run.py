@@ -1,0 +1,55 @@
+"""Many runs of a deployment in a row: what server, worker and project use does not grow."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.torture.conftest import Rounds, Try
+from tests.torture.long_run.chart import draw
+from tests.torture.long_run.growth import BOUNDS, excesses
+from tests.torture.long_run.runs import Row, make_runs
+
+SEED = 17
+FEW, MANY = 3, 100
+
+
+@pytest.mark.server
+@pytest.mark.slow
+@pytest.mark.timeout(3000)
+def test_long_run(tmp_path: Path, promise: Try, rounds: Rounds) -> None:
+    """Run after run with changed parameters completes, and nothing grows by more than its bound."""
+    text = "Runs of a deployment in a row complete, and memory, open files, disk, database and time of a run stay."
+    how = "runs with changed and unchanged parameters and settings under `inkflow up`, with `inkflow prune`"
+    count = rounds(FEW, MANY)
+    with promise("Long run", text, how) as tried:
+        rows = list(make_runs(tmp_path / "long", count, SEED, prune_every=count if count == FEW else 10))
+        tried.count(len(rows) - 1)
+        with tried.attempt(f"{len(rows)} runs of seed {SEED}"):
+            assert len(rows) == count
+            assert not excesses(rows) or count == FEW, excesses(rows)
+            assert rows[-1]["pruned"] and rows[-1]["processes"] <= PROCESSES, rows[-1]
+    draw(rows, tmp_path / "chart.svg")
+    assert "Server's database, MB" in (tmp_path / "chart.svg").read_text()
+
+
+PROCESSES = 4  # `inkflow up`, its watchdog, the server, the worker and its fork server; the watchdog has no mark
+
+
+def test_growth_is_found() -> None:
+    """Each quantity that grows by more than its bound is named with its growth; one that stays is not."""
+    rows = [_row(number, 0.0) for number in range(1, 101)]
+    assert excesses(rows) == []
+    for name, bound in BOUNDS.items():
+        grown = [_row(number, 0.0) | {name: 2 * bound.limit * number} for number in range(1, 101)]
+        [sentence] = excesses(grown)
+        assert sentence.startswith(f"{name} grows by {2 * bound.limit:.4g} a run")
+
+
+def test_a_peak_is_no_growth() -> None:
+    """One run that needs much more than the others does not count as growth."""
+    rows = [_row(number, 1000.0 * (number == 80)) for number in range(1, 101)]
+    assert excesses(rows) == []
+
+
+def _row(number: int, value: float) -> Row:
+    return {"run": number, "pruned": number % 10 == 0} | dict.fromkeys(BOUNDS, value)
