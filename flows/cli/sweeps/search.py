@@ -143,11 +143,12 @@ def _print_table(rows: list[dict[str, Any]], keys: list[str]) -> None:
     from flows.engine.display.safe_console import SafeConsole  # late: --json needs no table
 
     table = Table(box=None, pad_edge=False)
-    for name in ("trial", "value", "to best", *keys):
+    for name in ("trial", "value", "to best", *keys, "seconds"):
         table.add_column(name, overflow="fold", justify="right")
     for position, each in enumerate(rows):
         to_best = f"{each['value'] - rows[0]['value']:+.4g}" if position else ""
         values = (str(each[key]) for key in keys)
         style = "" if position else "bold"
-        table.add_row(str(each["trial"]), f"{each['value']:.6g}", to_best, *values, style=style)
+        seconds = "" if each["seconds"] is None else f"{each['seconds']:.1f}"
+        table.add_row(str(each["trial"]), f"{each['value']:.6g}", to_best, *values, seconds, style=style)
     SafeConsole().print(table)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows.cli.interactive_run import INTERRUPTED_DISPLAY_S, load_prefect, note_lost_server
 from flows.cli.output import print_json
-from flows.cli.sweeps.search import check_options, make_search, print_search
+from flows.cli.sweeps.search import TRIALS, check_options, make_search, print_search
 from flows.cli.sweeps.table import NumberedDisplay, print_trials
 from flows.core.redaction import say
 from flows.core.signals import ignore_termination
@@ -68,7 +68,7 @@ def _make_grid(arguments: argparse.Namespace, root: Path) -> SweepRunner:
     load_policies(root)
     with Repository(root) as repository:
         arguments.stages = repository.resolve(arguments.stages, arguments.folder)
-    display = _display([item.name for item in combinations], arguments)
+    display = _display(NumberedDisplay([item.name for item in combinations]), arguments)
     source = GridTrials(combinations, parameter_keys(root))
     return SweepRunner(root, source, arguments.stages, arguments.jobs, display, local=arguments.local)
 
@@ -79,13 +79,13 @@ def _make_search(arguments: argparse.Namespace, root: Path) -> tuple[SweepRunner
     with Repository(root) as repository:
         arguments.stages = repository.resolve(arguments.stages, arguments.folder)
         search, clones = make_search(arguments, repository, policies)
-    display = _display([], arguments)
+    display = _display(NumberedDisplay([], arguments.trials or TRIALS), arguments)
     options = {"local": arguments.local, "clones": clones}
     return SweepRunner(root, search, arguments.stages, arguments.jobs, display, **options), search
 
 
-def _display(names: Sequence[str], arguments: argparse.Namespace) -> Display:
-    return SilentDisplay() if arguments.json else BufferedDisplay(NumberedDisplay(names) if names else Display())
+def _display(display: Display, arguments: argparse.Namespace) -> Display:
+    return SilentDisplay() if arguments.json else BufferedDisplay(display)
 
 
 def _print_grid(runner: SweepRunner, arguments: argparse.Namespace) -> None:

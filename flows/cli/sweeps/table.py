@@ -17,8 +17,9 @@ MAX_VALUE = 24  # characters of a parameter's value, and of the name of a metric
 class NumberedDisplay(Display):
     """Prints lines that begin with the number of their trial, as in the table; ends have its parameters too."""
 
-    def __init__(self, names: Sequence[str]) -> None:
-        super().__init__([str(len(names))])
+    def __init__(self, names: Sequence[str], count: int = 0) -> None:
+        """Creates it for the trials `names`, or for `count` trials of a search, whose names have the form `12: a=1`."""
+        super().__init__([str(count or len(names))])
         self._numbers = {name: str(number) for number, name in enumerate(names, start=1)}
 
     def result(self, result: Result) -> None:
@@ -32,11 +33,20 @@ class NumberedDisplay(Display):
         self._parameters(stage)
 
     def _parameters(self, stage: str) -> None:
-        if stage in self._numbers:
-            self._print(f"  {self._label(stage)}   {super()._label(stage)}")
+        number, parameters = self._divided(stage)
+        if number:
+            self._print(f"  {number.rjust(self._width)}   {parameters}")
 
     def _label(self, stage: str) -> str:
-        return self._numbers.get(stage, super()._label(stage)).rjust(self._width)
+        return (self._divided(stage)[0] or super()._label(stage)).rjust(self._width)
+
+    def _divided(self, stage: str) -> tuple[str, str]:
+        """Returns the number of a trial, empty for what is none, and its parameters."""
+        shown = super()._label(stage)
+        if self._numbers:
+            return self._numbers.get(stage, ""), shown
+        number, colon, parameters = shown.partition(": ")
+        return (number, parameters) if colon and number.isdecimal() else ("", shown)
 
 
 def print_trials(

@@ -191,6 +191,22 @@ def test_a_sweep_has_its_numbers(capsys: pytest.CaptureFixture[str], monkeypatch
     assert stream.getvalue().splitlines() == ["  2 | train | epoch 1/3", "x 2   broken", f"  2   {trials[1].name}"]
 
 
+def test_the_lines_of_a_search_have_its_numbers() -> None:
+    """Trials of a search are named when they are proposed: lines begin with the number, ends have the parameters."""
+    stream = io.StringIO()
+    display = NumberedDisplay([], 50)
+    display._stream = stream
+    display.line("7: lr=0.1,units=64", "train | epoch 1/3")
+    display.failure("7: lr=0.1,units=64", "broken")
+    display.line("train", "1: of no trial")
+    assert stream.getvalue().splitlines() == [
+        "   7 | train | epoch 1/3",
+        "x  7   broken",
+        "   7   lr=0.1,units=64",
+        "  train | 1: of no trial",
+    ]
+
+
 def test_names_and_durations() -> None:
     """A name keeps both ends; durations have the units that people use."""
     assert [shortened("abcdefgh", width) for width in (8, 5, 3)] == ["abcdefgh", "ab…gh", "a…h"]

@@ -1,0 +1,76 @@
+"""How models of two machines are tested: by class, by value, over seeds; and files that cannot be tested."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stages.report.statistics.paired_tests import paired_t_test
+from stages.report.statistics.recipe_tests import recipe_test
+from stages.verify.agreement import compare_models
+
+LABELS = np.arange(200) % 2
+RANDOM = np.random.default_rng(3)
+
+
+def write(folder: Path, **columns: Any) -> Path:
+    """Writes predictions of 200 samples."""
+    folder.mkdir(parents=True)
+    pd.DataFrame({"label": LABELS, "predicted": LABELS} | columns).to_parquet(folder / "predictions.parquet")
+    return folder
+
+
+def test_values_are_tested_by_their_errors(tmp_path: Path) -> None:
+    """A regression is tested by the paired t test of the absolute errors, of which the sentence has the means."""
+    target = LABELS.astype(float)
+    errors = [RANDOM.normal(0, 0.1, 200), RANDOM.normal(0, 0.1, 200), RANDOM.normal(0, 0.3, 200)]
+    folders = [write(tmp_path / str(n), target=target, value=target + error) for n, error in enumerate(errors)]
+    same = compare_models({"a": folders[:2]})["a"]
+    other = compare_models({"a": [folders[0], folders[2]]})["a"]
+    assert (same["verdict"], other["verdict"]) == ("statistically equal", "different")
+    assert same["p"] == pytest.approx(paired_t_test(abs(errors[0]), abs(errors[1])).p)
+    assert other["low"] > 0 and "mean absolute error 0.0" in other["sentence"]
+
+
+def test_several_seeds_are_tested_as_recipes(tmp_path: Path) -> None:
+    """Two or more seeds on both sides are compared as recipes, and not by their exported weights alone."""
+    answers = [np.where(RANDOM.random((3, 200)) < share, 1 - LABELS, LABELS) for share in (0.1, 0.12)]
+    folders = [
+        write(tmp_path / str(n), predicted=part[0], **{f"seed_{k}": row for k, row in enumerate(part)})
+        for n, part in enumerate(answers)
+    ]
+    found = compare_models({"a": folders, "b": [folders[0], folders[0]]})
+    expected = recipe_test(*((part == LABELS).astype(float) for part in answers))
+    assert expected is not None and found["a"]["p"] == pytest.approx(expected.p)
+    assert "3 seeds here; 3 there" in found["a"]["sentence"] or "3 seeds here, 3" in found["a"]["sentence"]
+    assert found["b"]["p"] == 1 and "Holm-corrected for 2 models" in found["b"]["sentence"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "verdict", "reason"),
+    [
+        ({"label": LABELS[::-1]}, "not comparable", "labels of the test samples differ"),
+        ({"predicted": [None] * 200}, "unknown", "there: predictions.parquet"),
+        ({"predicted": ["x"] * 200}, "unknown", "there: predictions.parquet cannot be read"),
+        ({"target": LABELS / 1, "value": LABELS / 1}, "not comparable", "other test data"),
+        ({"target": LABELS / 1, "value": np.full(200, np.nan)}, "unknown", "no finite number"),
+    ],
+)
+def test_what_cannot_be_tested(columns: dict[str, Any], verdict: str, reason: str, tmp_path: Path) -> None:
+    """Other labels, another task and answers that are no numbers are said, and never called equal."""
+    found = compare_models({"a": [write(tmp_path / "here"), write(tmp_path / "there", **columns)]})["a"]
+    assert found["verdict"] == verdict and reason in found["sentence"]
+
+
+def test_broken_files(tmp_path: Path) -> None:
+    """A missing and a broken file are unknown; scores that do not count the answers make the model different."""
+    here, there = write(tmp_path / "here"), write(tmp_path / "there")
+    (there / "metrics.json").write_text(json.dumps({"errors": 3, "samples": 200}))
+    found = compare_models({"a": [here, there], "b": [here, tmp_path / "nowhere"]})
+    assert found["a"]["verdict"] == "different" and "metrics.json has 3 errors of 200" in found["a"]["sentence"]
+    assert found["b"]["verdict"] == "unknown"
+    (there / "predictions.parquet").write_bytes(b"PAR1 damaged PAR1")
+    assert compare_models({"a": [here, there]})["a"]["verdict"] == "unknown"
