@@ -13,22 +13,24 @@ import httpx
 
 from tests.support.root import ROOT
 
-START_S = 60.0
+START_S = 240.0  # on a busy machine
 
 
 @contextmanager
-def model_server(folder: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> Iterator[httpx.Client]:
+def model_server(
+    folder: Path, *arguments: str, environment: Mapping[str, str] | None = None, module: str = "stages.serve"
+) -> Iterator[httpx.Client]:
     """Serves a model of the project in `folder`; the client's URL is the server's, its log is `serve.log`.
 
-    The port is a free one unless `arguments` name one.
+    The port is a free one unless `arguments` name one. `module` is the program that serves.
     """
-    process = start_server(folder, "stages.serve", *arguments, environment=environment)
+    process = start_server(folder, module, *arguments, environment=environment)
     try:
-        with httpx.Client(base_url=_url(process, folder / "serve.log"), timeout=30, trust_env=False) as client:
+        with httpx.Client(base_url=_url(process, folder / "serve.log"), timeout=120, trust_env=False) as client:
             yield client
     finally:
         process.terminate()
-        process.wait(timeout=30)
+        process.wait(timeout=120)
 
 
 @contextmanager
@@ -36,11 +38,11 @@ def following_server(folder: Path, *arguments: str) -> Iterator[tuple[httpx.Clie
     """Runs `inkflow serve`, which follows a stage, as `model_server` does; yields its process too."""
     process = start_server(folder, "flows", "serve", *arguments)
     try:
-        with httpx.Client(base_url=_url(process, folder / "serve.log"), timeout=60, trust_env=False) as client:
+        with httpx.Client(base_url=_url(process, folder / "serve.log"), timeout=120, trust_env=False) as client:
             yield client, process
     finally:
         process.terminate()
-        process.wait(timeout=60)
+        process.wait(timeout=120)
 
 
 def start_server(

@@ -17,7 +17,9 @@ from flows.prefect_server.credentials import AUTH_FILE, HOME
 from flows.prefect_server.environment import DATABASE, PASSWORD
 from flows.prefect_server.watchdog import marked_pids
 from tests.conftest import wait_until
+from tests.support.commands import run_python
 from tests.support.prefect_api import api
+from tests.support.remote_servers import free_port
 from tests.support.root import ROOT
 
 START_S = 240.0  # on a busy machine with two cores
@@ -121,8 +123,8 @@ class Up:
 
     def output_of(self, program: str) -> str:
         """Returns the output of a Python program that uses the server."""
-        command = [sys.executable, "-c", program]
-        done = subprocess.run(command, env=self.client_environment(), capture_output=True, text=True, check=True)
+        done = run_python("-c", program, environment=self.client_environment())
+        assert done.returncode == 0, done.stderr
         return done.stdout
 
     def end(self, number: signal.Signals) -> int:
@@ -144,9 +146,7 @@ def running_up(
     folder: Path, log: Path, arguments: Sequence[str] = (), program: Sequence[str | Path] = PROGRAM, **more: str
 ) -> Iterator[Up]:
     """Runs `inkflow up` in `folder` until the block ends; `program` is the `inkflow` to use."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [*program, "up", "--port", str(port), *arguments]
     with log.open("w") as stream:
         process = subprocess.Popen(
@@ -166,8 +166,7 @@ def running_up(
 
 def run_up(folder: Path, *arguments: str, **more: str) -> "subprocess.CompletedProcess[str]":
     """Runs an `inkflow up` that is expected to end at once."""
-    command = [sys.executable, "-m", "flows", "up", *arguments]
-    return subprocess.run(command, cwd=folder, env=environment(**more), capture_output=True, text=True, timeout=120)
+    return run_python("-m", "flows", "up", *arguments, folder=folder, environment=environment(**more))
 
 
 def preflight(api: str, origin: str) -> httpx.Response:

@@ -3,7 +3,6 @@
 import os
 import re
 import subprocess
-import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from flows.cli.main import main as inkflow_here
 from flows.dvc_repo import remotes
 from tests.conftest import SMALL_MODELS, Inkflow, Project, Toy, run_engine
 from tests.flows.dvc_repo.test_remotes import PIPELINE, commit, second
+from tests.support.commands import dvc, run_python
 from tests.support.root import ROOT
 
 VARIABLES = ("GITHUB_ACTIONS", "GITLAB_CI", "GITHUB_STEP_SUMMARY", "INKFLOW_SSH_KEY", "GITHUB_TOKEN", "GH_TOKEN")
@@ -33,7 +33,7 @@ def finished(toy: Toy, tmp_path: Path) -> Toy:
     toy.write({"dvc.yaml": PIPELINE.replace("cmd: >-\n      echo", "params: [speed]\n    cmd: >-\n      echo")})
     toy.write({"in": "one\n", "params.yaml": "speed: 1\n", ".gitignore": ignored})
     assert run_engine().error is None
-    subprocess.run(["dvc", "remote", "add", "-q", "-d", "store", str(tmp_path / "store")], check=True)
+    dvc("remote", "add", "-q", "-d", "store", str(tmp_path / "store"))
     remotes.push(Path())
     commit(toy.folder)
     return toy
@@ -113,7 +113,7 @@ def test_missing_output_in_the_remote(finished: Toy, tmp_path: Path, capsys: pyt
 
 def test_check_without_a_remote(finished: Toy, capsys: pytest.CaptureFixture[str]) -> None:
     """Without a DVC remote, the step is skipped with a message; it does not fail."""
-    subprocess.run(["dvc", "remote", "remove", "-q", "store"], check=True)
+    dvc("remote", "remove", "-q", "store")
     assert lane("check") == 0
     assert "skipped remote   no DVC remote is configured" in capsys.readouterr().out
 
@@ -190,7 +190,7 @@ def test_run_lane(project: Project, inkflow: Inkflow, tmp_path: Path) -> None:
     """
     project.set({"models": {"dense": SMALL_MODELS["dense"]}})
     project.set({"gates": {"every": {"lower_bound": 0.1}, "models": {}}, "datasets.digits.stand_in_for": None})
-    subprocess.run(["dvc", "remote", "add", "-q", "-d", "store", str(tmp_path / "store")], check=True)
+    dvc("remote", "add", "-q", "-d", "store", str(tmp_path / "store"))
     first = inkflow("ci", "run", "--push", "--", "--jobs", "2", folder=project.folder)
     assert first.returncode == 0, first.stdout + first.stderr
     assert steps("run") == {"run": "passed", "gates": "passed", "record": "passed"}
@@ -228,8 +228,7 @@ def test_run_lane_of_a_stage_that_fails(finished: Toy, capsys: pytest.CaptureFix
         }
     )
     environment = {"PREFECT_API_URL": prefect_url, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "flows", "ci", "run"]
-    run = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True)
+    run = run_python("-m", "flows", "ci", "run", environment=os.environ | environment)
     assert run.returncode == 1, run.stdout
     assert "failed  run      error: source failed (exit code 1): no disk" in run.stdout
     assert steps("run") == {"run": "failed", "gates": "skipped", "record": "passed"}

@@ -1,10 +1,8 @@
 """A change in comments, docstrings and formatting of a stage's code runs nothing, and is recorded."""
 
 import json
-import os
 import shutil
 import subprocess
-import sys
 from contextlib import chdir
 from pathlib import Path
 from random import Random
@@ -21,8 +19,8 @@ from flows.engine.types import Outcome
 from tests.conftest import Toy, run_engine
 from tests.flows.engine.helpers import counts, delete_cache, dvc_repro, make_plan, status, succeeded, twin
 from tests.support.code_history import commit, forget_store
+from tests.support.commands import dvc, run_python
 from tests.support.random_edits import random_edit
-from tests.support.root import ROOT
 
 GRAPH = """
 stages:
@@ -130,7 +128,7 @@ def test_the_lock_is_that_of_dvc_commit(project: Toy) -> None:
     project.write({"src/lib/nets.py": COMMENTED})
     copy = twin(project.folder)
     run_engine()
-    subprocess.run(["dvc", "commit", "-q", "-f"], cwd=copy, check=True)
+    dvc("commit", "-q", "-f", folder=copy)
     assert (copy / "dvc.lock").read_text() == project.read("dvc.lock")
 
 
@@ -140,8 +138,7 @@ def test_the_command_says_it_too(project: Toy, capsys: pytest.CaptureFixture[str
     assert main(["plan", "--json", "--exit-code", "train"]) == 3
     (row,) = json.loads(capsys.readouterr().out)["stages"]
     assert (row["verdict"], row["reasons"]) == ("unchanged", ["comments only in src/lib/nets.py"])
-    command, environment = [sys.executable, "-m", "flows", "run", "--no-server"], os.environ | {"PYTHONPATH": str(ROOT)}
-    output = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    output = run_python("-m", "flows", "run", "--no-server").stdout
     assert "= train    unchanged: comments only in src/lib/nets.py" in output
     assert main(["plan", "--exit-code"]) == 0
 

@@ -15,6 +15,7 @@ from flows.core.errors import NoRemote, RemoteFailed, UnknownStage
 from flows.dvc_repo import remotes
 from flows.dvc_repo.remote.key import use_key
 from tests.conftest import Inkflow, Toy, run_engine
+from tests.support.commands import dvc, run_python
 from tests.support.remote_servers import SECRET, SshServer, free_port, s3_server, ssh_server
 from tests.support.root import ROOT
 
@@ -95,6 +96,8 @@ def call(*arguments: str, preexec_fn: Callable[[], None] | None = None) -> subpr
     """Run `inkflow` in the current folder without a Prefect server, which it does not need if no stage runs."""
     command = [sys.executable, "-m", "flows", *arguments]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}  # the modules of this repository
+    if preexec_fn is None:
+        return run_python(*command[1:], environment=environment)
     return subprocess.run(command, preexec_fn=preexec_fn, env=environment, capture_output=True, text=True)
 
 
@@ -236,7 +239,7 @@ def test_s3_without_credentials_or_server(
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     address = f"http://127.0.0.1:{free_port()}"
-    subprocess.run(["dvc", "remote", "modify", "--local", "store", "endpointurl", address], check=True)
+    dvc("remote", "modify", "--local", "store", "endpointurl", address)
     with pytest.raises(RemoteFailed, match=r"the DVC remote store \(s3://inkflow/.*\) cannot be used: .*connect"):
         remotes.pull_run_cache(Path())
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):

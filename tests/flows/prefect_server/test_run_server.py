@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from flows.prefect_server.api_client import connect
 from flows.prefect_server.server import Server as RunServer
 from tests.conftest import DIAMOND, Inkflow, Toy, wait_until
 from tests.flows.dvc_repo.test_remotes import commit
+from tests.support.commands import dvc
 from tests.support.http_server import Server, text
 from tests.support.prefect_api import api
 from tests.support.up_process import environment
@@ -62,7 +62,7 @@ def test_no_server_is_needed(diamond: Toy) -> None:
 
 def test_stage_of_a_pool_needs_a_server(diamond: Toy) -> None:
     """Without a server, a stage that runs in a work pool fails with the reason; it is not waited for."""
-    subprocess.run(["dvc", "remote", "add", "-q", "-d", "store", str(diamond.folder / "../store")], check=True)
+    dvc("remote", "add", "-q", "-d", "store", str(diamond.folder / "../store"))
     diamond.write({"execution.yaml": "stages: {source: {pool: gpu}}\n", ".gitignore": "/*.runs\n/.inkflow\n/out\n"})
     commit(diamond.folder)
     failed = run(diamond.folder, "source", "--no-server")
@@ -108,7 +108,7 @@ def test_ctrl_c_without_server(toy: Toy) -> None:
     with subprocess.Popen(command, cwd=toy.folder, env=environment(), stderr=subprocess.PIPE, text=True) as process:
         wait_until(lambda: (toy.folder / "started").exists(), timeout_s=60)
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=240)
     assert process.returncode == 130
     assert errors == "error: long was interrupted before it finished\n"
 
@@ -183,11 +183,9 @@ def test_named_server_sends_slowly(monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer that arrives byte by byte is not waited for longer than the limit of the whole check."""
     monkeypatch.setattr(server_check, "TIMEOUT_S", 2.0)
     with Server().running() as server:
-        server.respond_with(server.trickle(b"x" * 64, 1.0))
-        start = time.monotonic()
+        server.respond_with(server.trickle(b"x" * 900, 1.0))  # takes longer than a test may
         with pytest.raises(ServerUnreachable, match="no version"):
             server_check.check_server(f"{server.url}/api")
-    assert time.monotonic() - start < 32  # half of the time that the answer takes
 
 
 @pytest.mark.parametrize(

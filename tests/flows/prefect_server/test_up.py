@@ -5,7 +5,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import closing, nullcontext
 from pathlib import Path
 
@@ -21,66 +20,40 @@ from flows.prefect_server.environment import DATABASE, HEARTBEAT, HEARTBEAT_S
 from flows.prefect_server.notifications.receivers import NOTIFY
 from flows.prefect_server.up_settings import WEBHOOK, check_database
 from stages.base.errors import InkflowError
-from tests.conftest import DIAMOND, Toy, wait_until
+from tests.conftest import Toy, wait_until
+from tests.flows.prefect_server.conftest import SECRET, SharedUp
 from tests.support.http_receiver import Receiver
 from tests.support.postgres import PASSWORD as DATABASE_PASSWORD
 from tests.support.postgres import find_program, running_postgres
-from tests.support.root import ROOT
-from tests.support.up_process import SHORT_DELAYS, Up, environment, is_worker, preflight, run_up, running_up
+from tests.support.scheduled_project import scheduled
+from tests.support.up_process import Up, environment, is_worker, preflight, run_up, running_up
 
-pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(900)]  # on a busy machine
+pytestmark = [
+    pytest.mark.server,
+    pytest.mark.slow,
+    pytest.mark.in_order,  # the schedule of the first test would disturb the others, and the last one ends the server
+    pytest.mark.timeout(900),  # on a busy machine
+]
 
-LOUD = "  loud: {cmd: env > seen; echo epoch 1 of 2; echo epoch 2 of 2; cp late loud, deps: [late], outs: [loud]}\n"
-SLOW = "  slow: {cmd: 'test -e started || (touch started; sleep 600); touch slow', deps: [late], outs: [slow]}\n"
-DEPLOYMENTS = """
-deployments:
-  - &nightly
-    name: nightly
-    entrypoint: flows.scheduled.scheduled
-    parameters: {targets: [join]}
-    work_pool: {name: local}
-  - <<: *nightly
-    name: often
-    schedules: [{interval: 4}]
-    concurrency_limit: {limit: 1, collision_strategy: ENQUEUE}
-  - name: retry-crashed
-    entrypoint: flows.retry_crashed.retry_crashed
-    triggers:
-      - type: event
-        expect: [prefect.flow-run.Crashed]
-        match_related: {prefect.resource.role: deployment, prefect.resource.name: nightly}
-        parameters: {run: "{{ event.resource.id }}"}
-    work_pool: {name: local}
-"""
-SECRET = "hunter2"
 ALLOWED = "Access-Control-Allow-Origin"
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Toy:
-    """A project with schedules, shared by the tests of this module."""
-    return scheduled(tmp_path_factory.mktemp("up") / "toy")
+@pytest.fixture
+def project(shared_up: SharedUp) -> Toy:
+    """The project of the shared `inkflow up`."""
+    return shared_up.project
 
 
-def scheduled(folder: Path) -> Toy:
-    """Makes a small project with a schedule of a few seconds in a new folder."""
-    folder.mkdir()
-    toy = Toy(folder)
-    toy.write({"dvc.yaml": DIAMOND + SLOW + LOUD, "params.yaml": "knobs: {speed: 1}\n", "in": "one\n", "late": "x\n"})
-    toy.write({"prefect.yaml": DEPLOYMENTS, "workers/process.json": (ROOT / "workers/process.json").read_text()})
-    (folder / ".inkflow/up").mkdir(parents=True, mode=0o755)
-    return toy
+@pytest.fixture
+def receiver(shared_up: SharedUp) -> Receiver:
+    """The server that the webhook of the shared `inkflow up` calls."""
+    return shared_up.receiver
 
 
-@pytest.fixture(scope="module")
-def up(project: Toy, receiver: Receiver, phone: Receiver, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    """`inkflow up` in the shared project, with two receivers, in the shell of a person with a proxy and quiet logs."""
-    url = f"http://hook:{SECRET}@127.0.0.1:{receiver.port}/hook"
-    log = tmp_path_factory.mktemp("log") / "up.log"
-    shell = {"HTTP_PROXY": "http://127.0.0.1:9", "PREFECT_LOGGING_LEVEL": "ERROR"}
-    receivers = {WEBHOOK: url, NOTIFY: f"ntfy://user:{SECRET}@127.0.0.1:{phone.port}/on-call"}
-    with running_up(project.folder, log, **receivers, **SHORT_DELAYS, **shell) as up:
-        yield up
+@pytest.fixture
+def phone(shared_up: SharedUp) -> Receiver:
+    """The server of a push service, which the shared `inkflow up` calls too."""
+    return shared_up.phone
 
 
 def test_schedule_fires_by_itself_and_is_cached(up: Up, project: Toy) -> None:
@@ -143,7 +116,9 @@ def test_killed_run_is_crashed_and_starts_again(up: Up, project: Toy, receiver: 
     up.wait_for(run, "Completed")
     assert up.get(f"/flow_runs/{run}")["run_count"] == 2
     wait_until(lambda: any("touch slow" in line for line in up.lines(run)), timeout_s=60)
-    assert any(posted["state"] == "Crashed" and posted["url"].endswith(run) for posted in receiver.posted)
+    wait_until(
+        lambda: any(post["state"] == "Crashed" and post["url"].endswith(run) for post in receiver.posted), timeout_s=60
+    )
     assert (project.folder / "slow").exists()
 
 

@@ -14,8 +14,8 @@ from flows.prefect_server.automations import CRASH_AUTOMATION
 from flows.prefect_server.up_settings import WEBHOOK
 from flows.prefect_server.watchdog import marked_pids
 from tests.conftest import Toy, wait_until
-from tests.flows.prefect_server.test_up import DEPLOYMENTS, scheduled
 from tests.support.http_receiver import Receiver
+from tests.support.scheduled_project import DEPLOYMENTS, scheduled
 from tests.support.up_process import Up, is_worker, running_up
 
 pytestmark = [pytest.mark.server, pytest.mark.farm, pytest.mark.timeout(900)]  # on a busy machine

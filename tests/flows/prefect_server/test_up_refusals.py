@@ -10,6 +10,7 @@ from flows.prefect_server.notifications.receivers import NOTIFY
 from flows.prefect_server.server import Server
 from flows.prefect_server.temporary_server import APP
 from tests.conftest import Toy, wait_until
+from tests.support.remote_servers import free_port
 from tests.support.up_process import SERVER_VARIABLES, run_up
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # on a busy machine
@@ -56,7 +57,7 @@ def test_database_that_does_not_answer(toy: Toy) -> None:
     """A database that is down is reported in one sentence with its URL, without the password."""
     toy.write({"prefect.yaml": DEPLOYMENTS})
     url = f"postgresql+asyncpg://me:{SECRET}@127.0.0.1:9/prefect"
-    done = run_up(toy.folder, "--port", "4299", "--database", url)
+    done = run_up(toy.folder, "--port", str(free_port()), "--database", url)
     assert done.returncode == 1
     assert done.stderr.startswith("error: the database postgresql+asyncpg://me:***@127.0.0.1:9/prefect does not answer")
     assert len(done.stderr.splitlines()) == 1
@@ -101,7 +102,7 @@ def test_broken_deployments(toy: Toy, content: str, sentence: str) -> None:
 def test_bad_arguments(toy: Toy, arguments: list[str], more: dict[str, str], sentence: str) -> None:
     """Each mistake in the arguments is reported in one sentence, with exit code 2."""
     toy.write({"prefect.yaml": DEPLOYMENTS})
-    done = run_up(toy.folder, *(["--port", "4298"] if "--port" not in arguments else []), *arguments, **more)
+    done = run_up(toy.folder, *(["--port", str(free_port())] if "--port" not in arguments else []), *arguments, **more)
     assert done.returncode == 2, done.stderr
     assert sentence in done.stderr
     assert SECRET not in done.stderr

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -23,28 +22,7 @@ from flows.prefect_server.credentials import (
     read_or_create_password,
 )
 from stages.base.errors import InkflowError
-from tests.conftest import Toy
-from tests.support.root import ROOT
-from tests.support.up_process import Up, environment, running_up
-
-DEPLOYMENTS = """
-deployments:
-  - name: nightly
-    entrypoint: flows.scheduled.scheduled
-    work_pool: {name: local}
-"""
-
-
-@pytest.fixture(scope="module")
-def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    """`inkflow up` in a small project."""
-    folder = tmp_path_factory.mktemp("up") / "toy"
-    folder.mkdir()
-    toy = Toy(folder)
-    toy.write({"dvc.yaml": "stages: {}\n", "prefect.yaml": DEPLOYMENTS})
-    toy.write({"workers/process.json": (ROOT / "workers/process.json").read_text()})
-    with running_up(folder, tmp_path_factory.mktemp("log") / "up.log") as up:
-        yield up
+from tests.support.up_process import Up, environment
 
 
 @pytest.mark.server
