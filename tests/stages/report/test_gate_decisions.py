@@ -192,7 +192,7 @@ def test_a_version_without_the_model(run: Run, tmp_path: Path) -> None:
 
 def test_few_digits_that_do_not_cross_the_limit() -> None:
     """A figure has four digits, or as many as show on which side of its limit it is."""
-    figures = [format_beside(0.98950168, 0.94), format_beside(0.93999, 0.94), format_beside(0.94, 0.94)]
+    figures = [format_beside(0.98954321, 0.94), format_beside(0.93999, 0.94), format_beside(0.94, 0.94)]
     assert figures == ["0.9895", "0.93999", "0.94"]
 
 
