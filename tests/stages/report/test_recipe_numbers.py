@@ -99,3 +99,25 @@ def test_without_any_spread(
     assert test is not None
     assert (test.p, tuple(test.interval)) == (p, interval)
     assert test.difference == (0.0 if abs(difference) < 1e-9 else difference)
+
+
+def test_two_images_that_differ_much() -> None:
+    """The variance of the images counts from two images on, with one degree of freedom."""
+    random = np.random.default_rng(5)
+    first, second = (np.array([[0.0, far]]) + random.normal(0, 0.3, (4, 2)) for far in (9, 0))
+    test = recipe_test(first, second, 0.05)
+    assert test is not None
+    assert (*test.interval, test.p) == pytest.approx(by_loops(first, second, 0.05))
+
+
+@pytest.mark.parametrize("scale", [1e-20, 1.0, 1e9])
+def test_the_unit_of_the_scores_decides_nothing(scale: float) -> None:
+    """A spread is a spread in any unit, and rounding is none in any unit."""
+    first, second = scores(3, 20, 1, 1.0), scores(4, 20, 2, 1.0)
+    test, scaled = recipe_test(first, second), recipe_test(first * scale, second * scale)
+    assert test is not None and scaled is not None
+    assert scaled.p == pytest.approx(test.p)
+    assert np.array(scaled.interval) / scale == pytest.approx(np.array(test.interval))
+    noise = np.random.default_rng(3).choice([1 - 1e-15, 1, 1 + 1e-15], (3, 7))
+    constant = recipe_test(noise * scale, noise * scale / 2)
+    assert constant is not None and constant.p in (1.0, 2 / 2**7)
