@@ -21,7 +21,7 @@ unexport VIRTUAL_ENV PYTHONHOME
 # TensorFlow's download is large: a slow line needs more than uv's 30 seconds.
 export UV_HTTP_TIMEOUT ?= 180
 
-.PHONY: help setup run test test-farm test-newest torture lint bench schema architecture docs licences bill audit archives lock ci ci-check ci-run ci-comment ci-promote clean distclean
+.PHONY: help setup run test test-farm test-newest torture mutants lint bench schema architecture docs licences bill audit archives lock ci ci-check ci-run ci-comment ci-promote clean distclean
 
 help: ## list the targets
 	@echo "usage: make TARGET"
@@ -42,6 +42,10 @@ torture: $(READY) ## try every promise by force for at most an hour and write do
 	@mkdir -p .inkflow && rm -f .inkflow/torture.jsonl
 	@INKFLOW_TORTURE=.inkflow/torture.jsonl python -m pytest $(or $(filter-out tests,$(TESTS)),tests/torture) $(ARGS) || failed=1; \
 	  python -m tests.torture.document .inkflow/torture.jsonl; exit $${failed:-0}
+
+mutants: $(READY) ## change single decisions in the code, and look whether a test notices; MODULES="flows/engine/plan" for some
+	@mkdir -p .inkflow
+	@python -m tests.mutants --write .inkflow/mutants.txt $(MODULES)
 
 test-newest: ## run the tests against the newest DVC and Prefect, in an environment of its own; say what broke
 	@.ci/newest $(TESTS) $(ARGS)

@@ -83,6 +83,27 @@ def test_docstrings_and_type_comments_that_are_read() -> None:
     assert not is_same_program(b"x = []\n", b"x = []  # type: list[int]\n", type_comments=True)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "same"),
+    [
+        ("# a\n", "# b\n", True),  # no statement at all
+        ("'Doc.'\n", "", True),
+        ("def f():\n    'Doc.'\n", "def f():\n    pass\n", True),
+        ("class A:\n    'Doc.'\n", "class A:\n    pass\n", True),
+        ("if x:\n    def f():\n        'a'\n", "if x:\n    def f():\n        'b'\n", True),
+        ("class A(Generic[T]):\n    'a'\n", "class A(Generic[T]):\n    'b'\n", True),
+        ("@functools.cache\ndef f():\n    'a'\n", "@functools.cache\ndef f():\n    'b'\n", True),
+        ("class A(metaclass=M):\n    'a'\n", "class A(metaclass=M):\n    'b'\n", False),
+        ("@(lambda f: f)\ndef f():\n    'a'\n", "@(lambda f: f)\ndef f():\n    'b'\n", False),
+        ("x = 1\n", "x = 1\n#" + "a" * 2_100_000, False),  # one of the two is too long
+    ],
+)
+def test_docstrings_of_all_places(old: str, new: str, same: bool) -> None:
+    """A docstring counts where a decorator, a keyword or a base class of elsewhere may read it, and nowhere else."""
+    assert is_same_program(old.encode(), new.encode()) is same
+    assert is_same_program(new.encode(), old.encode()) is same
+
+
 def test_files_that_python_does_not_read() -> None:
     """What is no Python, nested too deep or too long is never the same, unless it is equal byte for byte."""
     for content in (b"def (", b"\xff", b"\0", b"-" * 200_000 + b"1", b"x = 1\n" * 400_000):

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from stages.report import check_gates
-from stages.report.gates import Check, GateResults, Status, _check_limit, _not_judged
+from stages.report.gates import Check, GateResults, Status, _check_limit, _not_judged, format_beside
 from stages.report.gather import Folders, gather_facts
 from stages.report.models.trivial import TrivialAnswer
 from stages.report.statistics.intervals import wilson_interval
@@ -92,7 +92,7 @@ def answer(run: Run, predicted: Any) -> None:
     predicted = labels.copy() if predicted is None else predicted
     table.assign(predicted=predicted).to_parquet(path)
     errors = int((predicted != labels).sum())
-    run.edit("evaluation/dense/metrics.json", errors=errors, accuracy=1 - errors / len(labels))
+    run.edit("evaluation/dense/metrics.json", errors=errors, accuracy=(len(labels) - errors) / len(labels))
 
 
 def with_errors(run: Run, wrong: range) -> None:
@@ -124,6 +124,76 @@ def test_worse_than_before_or_by_chance(run: Run, tmp_path: Path, now: range, be
     )
     assert check.status == status
     assert check.sentence.startswith("worse than" if status == "failed" else "not worse than the accepted version (")
+
+
+def checks_of(run: Run, accepted: Path | None = None, **every: Any) -> dict[tuple[str, str], Check]:
+    """Returns the gates of all models, with these limits for every model."""
+    run.edit("params.yaml", gates={"every": every})
+    return {(check.model, check.gate): check for check in check_gates.check_run(run.root, accepted).checks}
+
+
+def add_model(run: Run, name: str) -> None:
+    """Adds a copy of the model with another name."""
+    for folder in ("models", "evaluation"):
+        shutil.copytree(run.root / folder / "dense", run.root / folder / name)
+    run.edit(f"models/{name}/training.json", model=name)
+    params = json.loads((run.root / "params.yaml").read_text())
+    run.edit("params.yaml", models=params["models"] | {name: params["models"]["dense"]})
+
+
+def test_limits_that_a_model_has(run: Run) -> None:
+    """Each limit that is given and that a model has a figure for is a gate; a limit of values is none for classes."""
+    assert [gate for _, gate in checks_of(run)] == ["not_perfect", "better_than_trivial"]
+    found = checks_of(run, lower_bound=0.0, gap_points=100, calibration_error=1.0, mean_error=1.0)
+    assert {gate for _, gate in found} == {
+        "not_perfect", "better_than_trivial", "lower_bound", "gap_points", "calibration_error",
+    }  # fmt: skip
+    assert {check.status for check in found.values()} == {"passed"}
+    assert check_gates.check_run(run.root).note is None
+
+
+def test_a_stand_in_passes_no_limit(run: Run) -> None:
+    """On a stand-in the limits are not judged, with a note; what holds for any data is."""
+    run.edit("data/raw/dataset.json", stand_in_for="mnist")
+    statuses = {gate: check.status for (_, gate), check in checks_of(run, lower_bound=1.0, gap_points=100).items()}
+    assert statuses == {
+        "not_perfect": "not judged", "lower_bound": "not judged", "gap_points": "not judged",
+        "better_than_trivial": "passed",
+    }  # fmt: skip
+    assert check_gates.check_run(run.root).note == "digits only stands in for mnist: the limits are not judged"
+
+
+def test_another_model_of_the_run(run: Run) -> None:
+    """`not_worse_than` compares all other models with the one that it names."""
+    add_model(run, "other")
+    found = checks_of(run, not_worse_than="dense")
+    assert found["other", "not_worse_than"].status == "passed" and ("dense", "not_worse_than") not in found
+    assert {model for model, _ in found} == {"dense", "other"}
+    with_errors(run, range(10))
+    assert checks_of(run, not_worse_than="dense")["other", "not_worse_than"].status == "failed"
+
+
+def test_a_perfect_model_is_suspicious(run: Run) -> None:
+    """No error at all fails; any error passes, with the number."""
+    with_errors(run, range(3))
+    found = checks_of(run)["dense", "not_perfect"]
+    assert (found.status, found.sentence) == ("passed", "3 errors")
+    with_errors(run, range(0))
+    assert checks_of(run)["dense", "not_perfect"].status == "failed"
+
+
+def test_a_version_without_the_model(run: Run, tmp_path: Path) -> None:
+    """A model that the accepted version lacks is not judged, and the reason is that there is none."""
+    shutil.copytree(run.root, tmp_path / "accepted")
+    add_model(run, "new")
+    check = checks_of(run, tmp_path / "accepted")["new", "accepted"]
+    assert (check.status, check.sentence) == ("not judged", "the accepted version does not exist")
+
+
+def test_few_digits_that_do_not_cross_the_limit() -> None:
+    """A figure has four digits, or as many as show on which side of its limit it is."""
+    figures = [format_beside(0.98954321, 0.94), format_beside(0.93999, 0.94), format_beside(0.94, 0.94)]
+    assert figures == ["0.9895", "0.93999", "0.94"]
 
 
 def test_other_labels_are_not_compared(run: Run, tmp_path: Path) -> None:
@@ -163,6 +233,9 @@ def test_better_than_the_trivial_answer(run: Run) -> None:
         (model,) = gather_facts(run.params, Folders.of_project(run.root)).models
         assert group.trivial.is_beaten_by(model) == (status == "passed")
         assert not group.trivial.is_better_than(model)
+    answer(run, np.full(len(labels), constant))
+    (model,) = gather_facts(run.params, Folders.of_project(run.root)).models
+    assert not group.trivial.is_better_than(model) and not group.trivial.is_beaten_by(model)
     answer(run, (labels + 1) % 10)
     assert trivial_gate(run).status == "failed"
     (model,) = gather_facts(run.params, Folders.of_project(run.root)).models
@@ -203,6 +276,10 @@ def test_figures_of_the_trivial_answer() -> None:
     assert metrics["root_mean_squared_error"] == pytest.approx(math.sqrt(5 / 3))
     assert metrics["r2"] == pytest.approx(1 - 5 / (14 / 3)) and metrics["test_samples"] == 3
     assert metrics["mean_absolute_error_low"] < 1 < metrics["mean_absolute_error_high"]
+    assert TrivialAnswer("the mean 2", np.array([1.0, 3.0]), 2.0, is_class=False).metrics["r2"] == pytest.approx(0)
+    for wrong, can_be_beaten in ((5, False), (6, True), (7, True)):
+        few = TrivialAnswer("1", np.array([1] * 20 + [0] * wrong), 1, is_class=True)
+        assert few.can_be_beaten is can_be_beaten
     assert math.isnan(TrivialAnswer("the mean 2", np.array([1.0]), 2.0, is_class=False).metrics["r2"])
 
 
@@ -216,7 +293,8 @@ def test_values_and_the_mean(tmp_path: Path) -> None:
     path = run.root / "evaluation/model_00/predictions.parquet"
     table = pd.read_parquet(path)
     table.assign(value=table["target"] + 50, predicted=9).to_parquet(path)
-    metrics = json.loads((run.root / "evaluation/model_00/metrics.json").read_text())
-    assert metrics
     (worse,) = gather_facts(run.params, Folders.of_project(run.root)).models
     assert group.trivial.is_better_than(worse) and not group.trivial.is_beaten_by(worse)
+    table.assign(value=group.trivial.constant, predicted=4).to_parquet(path)
+    (equal,) = gather_facts(run.params, Folders.of_project(run.root)).models
+    assert not group.trivial.is_better_than(equal) and not group.trivial.is_beaten_by(equal)

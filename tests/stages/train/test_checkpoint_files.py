@@ -85,11 +85,11 @@ def test_old_checkpoints_are_removed(tmp_path: Path) -> None:
 
 
 def test_the_age_of_a_checkpoint(tmp_path: Path) -> None:
-    """A checkpoint of thirteen days stays, one of fifteen is removed, as are the finished seeds of a killed training;
+    """A checkpoint of less than two weeks stays, an older one is removed, as are finished seeds of a killed training;
     files of others stay.
     """
     now = time.time()
-    for name, days in (("a-1.checkpoint", 13), ("b-1.checkpoint", 15), ("c-1.seeds", 15), ("notes.txt", 99)):
+    for name, days in (("a-1.checkpoint", 13.99), ("b-1.checkpoint", 14.01), ("c-1.seeds", 14.01), ("notes.txt", 99)):
         path = tmp_path / name
         if name.endswith(".seeds"):
             path.mkdir()
@@ -139,6 +139,9 @@ def test_a_failed_save_leaves_the_last_checkpoint(tmp_path: Path) -> None:
     checkpoint_file.path.with_suffix(".partial").rmdir()
     loaded = checkpoint_file.load()
     assert loaded is not None and equal(loaded, SAVED)
+    deep = CheckpointFile(tmp_path / "new" / "deeper", "tried", "0" * 64)
+    deep.save(SAVED)
+    assert deep.path.exists()
     directory = CheckpointFile(tmp_path, "other", "0" * 64)
     directory.path.mkdir()
     (directory.path / "file").write_text("")

@@ -20,6 +20,7 @@ def test_the_best_epoch(losses: list[float], best: int) -> None:
         ([3], 1, 0, False),
         ([3, 3], 1, 0, True),
         ([3, 2], 1, 0, False),
+        ([3, 4], 2, 0, False),
         ([3, 4, 2], 2, 0, False),
         ([3, 4, 5], 2, 0, True),
         ([3, 4, 5, 2], 3, 0, False),  # waiting ends with a lower loss

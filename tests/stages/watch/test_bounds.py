@@ -155,6 +155,7 @@ def test_when_a_change_began() -> None:
     assert bets.run == pytest.approx([(BLOCK + 3) * math.log(1 + 0.1 * (1 / 0.4 - 1)), 0])
     again = bet(bets, TWO, BOUNDS, np.full(4, 2), len(images), 9)
     assert again.seen.tolist() == [BLOCK + 7, 0] and again.since.tolist() == [7, 9]
+    assert bet(no_bets(2), TWO, BOUNDS, np.array([2]), 0, 0).seen.tolist() == [1, 0]  # a small gain is one, too
 
 
 def test_wealth_is_never_nothing() -> None:

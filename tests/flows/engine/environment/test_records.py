@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from flows.core.errors import PolicyInvalid
+from flows.engine.environment import stage_environment
 from flows.engine.environment.grades import Difference
 from flows.engine.environment.records import HISTORY, LOCK, EnvironmentRecords
 from flows.engine.environment.stage_environment import StageEnvironment, notices
@@ -100,6 +101,7 @@ def test_a_cache_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
     records = EnvironmentRecords(tmp_path, tmp_path / "none")
     assert records.add("a", ONE, HERE)
     assert records.of("a", ONE) == HERE
+    assert not (tmp_path / "none").exists()
 
 
 @pytest.mark.parametrize(
@@ -180,6 +182,12 @@ def test_a_package_that_nobody_knows(environment: StageEnvironment, tmp_path: Pa
     with pytest.raises(PolicyInvalid, match=r"no package 'no-such-package' is installed; .*install it, or remove"):
         environment.check(["known", "unknown"])
     again(tmp_path).put("gone", ONE, {"no-such-package": "1"})
+    environment.check(["unknown"])
+
+
+def test_a_known_package_may_be_missing(environment: StageEnvironment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package that Inkflow's own stages use is compared although it is not installed."""
+    monkeypatch.setattr(stage_environment, "KNOWN", {"no-such-package"})
     environment.check(["unknown"])
 
 

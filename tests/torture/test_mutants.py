@@ -1,0 +1,35 @@
+"""Mutants: the tests notice a changed decision in the modules that decide, or it is explained why nothing changes."""
+
+import random
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.root import ROOT
+from tests.torture.conftest import Rounds, Try
+
+
+@pytest.mark.timeout(900)
+def test_random_mutants_are_noticed(promise: Try, rounds: Rounds) -> None:
+    """Of random mutants of random modules each one makes a test fail, or its survival is explained."""
+    pytest.importorskip("mutmut")
+    seed, is_thorough = random.SystemRandom().randrange(10**6), rounds(0, 1)
+    modules = (
+        ["--sample", "6", "25"] if is_thorough else ["flows/engine/planning/change_messages.py", "--sample", "1", "12"]
+    )
+    text = "A changed decision in a module that decides makes a test fail, unless it changes nothing that can be seen."
+    how = "random mutants of random modules of docs/mutants.md"
+    with promise("Tests that notice", text, how) as tried:
+        ended = subprocess.run(
+            [sys.executable, "-m", "tests.mutants", *modules, "--seed", str(seed)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+        )
+        counts = [int(number) for number in re.findall(r"^\S+: (\d+) mutants,", ended.stdout, re.MULTILINE)]
+        tried.count(max(0, sum(counts) - 1))
+        with tried.attempt(f"--seed {seed}"):
+            assert ended.returncode == 0, ended.stdout + ended.stderr
+            assert counts
