@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 
 from flows.prefect_server.credentials import HOME
-from flows.prefect_server.server import DATABASE_FILE
+from flows.prefect_server.database import DATABASE_FILE
 from flows.prefect_server.watchdog import marked_pids
 from tests.support.up_process import Up, is_worker
 
