@@ -122,7 +122,7 @@ def exit_with(main: Callable[[], int]) -> int:
     except InkflowError as error:
         print(f"error: {shown_text(str(error))}", file=sys.stderr)
         return error.exit_code
-    except (ImportError, MemoryError, OSError, RuntimeError, SystemError) as error:
+    except (ImportError, MemoryError, OSError, RuntimeError, SystemError, ValueError) as error:
         sentence = machine_fault(error)
         if sentence is None:
             raise
@@ -145,6 +145,8 @@ def machine_fault(error: BaseException) -> str | None:
         return f"a library cannot be loaded: {error}; raise the limits on memory and files (ulimit), then run again"
     if isinstance(error, RuntimeError) and "start new thread" in str(error):
         return f"no thread can be started; {_MEMORY}"
+    if isinstance(error, ValueError) and "oneshot canceled" in str(error):  # vl-convert, whose own thread has ended
+        return "the charts cannot be drawn; raise the limits on memory and open files (ulimit), then run again"
     return None
 
 
