@@ -18,6 +18,7 @@ from stages.base.errors import OutputError
 
 TRANSFER_LOGGER = "dvc_data.hashfile.transfer"
 MAX_REASON = 100  # characters of an error of SQLite, which can quote a whole row
+UNDAMAGED = ("locked", "full", "readonly", "disk I/O", "unable to open")  # in SQLite's errors that tell no damage
 LOGGERS = ("dvc", "dvc_data", "dvc_objects", TRANSFER_LOGGER)
 
 
@@ -124,8 +125,10 @@ def failed_library(error: Exception) -> DvcFailed | None:
     folder = _database_folder(error)
     if folder is None:
         return None
-    shutil.rmtree(folder, ignore_errors=True)
     reason = describe_error(error)[:MAX_REASON]
+    if any(word in reason for word in UNDAMAGED):
+        return DvcFailed(f"DVC's database of file hashes {folder} cannot be used: {reason}")
+    shutil.rmtree(folder, ignore_errors=True)
     return DvcFailed(f"DVC's database of file hashes {folder} was damaged ({reason}), and is removed: run again")
 
 
