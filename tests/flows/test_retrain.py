@@ -27,7 +27,7 @@ from stages.download.digits import load_digits
 from tests.conftest import Project, wait_until
 from tests.flows.dvc_repo.test_remotes import commit
 from tests.flows.test_deployment import environment, prefect, worker
-from tests.support.commands import dvc
+from tests.support.commands import dvc, run_python
 from tests.support.http_server import Server, serve
 from tests.support.loopback import serving
 from tests.support.prefect_api import api
@@ -235,8 +235,7 @@ def test_a_fresh_clone_restores_the_retraining(short: Project, mirror: Path, tmp
     for name in ("first", "second"):
         folder = tmp_path / name
         subprocess.run(["git", "clone", "--quiet", str(short.folder), str(folder)], check=True)
-        command = [sys.executable, "-c", program]
-        process = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
+        process = run_python("-c", program, folder=folder, environment=environment)
         messages.append(process.stdout.strip())
     counts = [message.partition(";")[0] for message in messages]
     assert counts == ["1 of 1 stages ran", "0 of 1 stages ran, 1 restored"]
