@@ -27,6 +27,7 @@ from stages.download.digits import load_digits
 from tests.conftest import Project, wait_until
 from tests.flows.dvc_repo.test_remotes import commit
 from tests.flows.test_deployment import environment, prefect, worker
+from tests.support.commands import dvc, run_python
 from tests.support.http_server import Server, serve
 from tests.support.loopback import serving
 from tests.support.prefect_api import api
@@ -208,7 +209,7 @@ def test_new_data_start_a_run(
     assert digests_of(short) == old
     [run] = retrain_runs(prefect_url)
     [name] = re.findall(r"the result is the DVC experiment (\S+) in", state(prefect_url, run["id"])["message"])
-    subprocess.run(["dvc", "exp", "apply", "-q", name], check=True)
+    dvc("exp", "apply", "-q", name)
     assert digests_of(short) == new
     description = json.loads(short.read("data/raw/dataset.json"))
     assert description["arrays"]["y_train"]["sha256"] == new["y_train"]
@@ -225,7 +226,7 @@ def test_new_data_start_a_run(
 @pytest.mark.farm
 def test_a_fresh_clone_restores_the_retraining(short: Project, mirror: Path, tmp_path: Path, prefect_url: str) -> None:
     """A run in a fresh clone restores the results on new data that another clone pushed."""
-    subprocess.run(["dvc", "remote", "add", "-q", "-d", "store", str(tmp_path / "store")], check=True)
+    dvc("remote", "add", "-q", "-d", "store", str(tmp_path / "store"))
     commit(short.folder)
     write_dataset(mirror, label=9)
     program = "from flows.retrain import retrain; print(retrain(return_state=True).message)"
@@ -234,8 +235,7 @@ def test_a_fresh_clone_restores_the_retraining(short: Project, mirror: Path, tmp
     for name in ("first", "second"):
         folder = tmp_path / name
         subprocess.run(["git", "clone", "--quiet", str(short.folder), str(folder)], check=True)
-        command = [sys.executable, "-c", program]
-        process = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
+        process = run_python("-c", program, folder=folder, environment=environment)
         messages.append(process.stdout.strip())
     counts = [message.partition(";")[0] for message in messages]
     assert counts == ["1 of 1 stages ran", "0 of 1 stages ran, 1 restored"]

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from tests.conftest import Project, run_engine
 from tests.flows.dvc_repo.test_remotes import commit
 from tests.flows.engine.helpers import succeeded
 from tests.flows.test_retrain import digests_of, mirror, short, write_dataset
+from tests.support.commands import dvc, run_python
 from tests.support.forge_server import TOKEN, ForgeServer
 
 __all__ = ["mirror", "short"]  # fixtures
@@ -38,7 +38,7 @@ def remotes(tmp_path: Path) -> Path:
 
 def publish(project: Project, remotes: Path) -> None:
     """Commits the project and pushes it to its new remotes."""
-    subprocess.run(["dvc", "remote", "add", "-q", "-d", "store", str(remotes / "store")], check=True)
+    dvc("remote", "add", "-q", "-d", "store", str(remotes / "store"))
     commit(project.folder)
     git("remote", "add", "origin", str(remotes / "origin.git"))
     git("push", "-q", "origin", "HEAD:refs/heads/main")
@@ -54,8 +54,7 @@ def retrain(prefect_url: str, home: Path, options: str = "branch=True", **variab
     environment = os.environ | {"PREFECT_API_URL": prefect_url, "PREFECT_HOME": str(home / "home")} | variables
     for name in ("GITHUB_TOKEN", "GH_TOKEN", "INKFLOW_GITLAB_TOKEN"):
         environment = environment if name in variables else {k: v for k, v in environment.items() if k != name}
-    command = [sys.executable, "-c", PROGRAM.format(options=options)]
-    process = subprocess.run(command, env=environment, capture_output=True, text=True)
+    process = run_python("-c", PROGRAM.format(options=options), environment=environment)
     assert process.returncode == 0, process.stderr
     assert TOKEN not in process.stdout + process.stderr
     return process.stdout.strip().splitlines()[-1]
@@ -112,7 +111,7 @@ def test_a_request_with_comparison_and_gates(
     }
     clone = remotes / "clone"
     git("clone", "-q", "-b", name, str(remotes / "origin.git"), str(clone))
-    subprocess.run(["dvc", "pull", "-q"], cwd=clone, check=True)
+    dvc("pull", "-q", folder=clone)
     status = subprocess.run(["dvc", "status", "-q"], cwd=clone, capture_output=True, text=True)
     assert status.returncode == 0, status.stdout
     assert "pull request 1 updated" in retrain(prefect_url, remotes, **forge.environment("GitHub"))
