@@ -68,7 +68,7 @@ LIES: Lies = {
     "a redirect to itself": redirect("/a"),
     "a ring of redirects": lambda _: [status(302, Location=f"/{number}") for number in range(60)],
     "a redirect to nowhere": redirect(""),
-    "a redirect to a file": redirect("file:///etc/hostname"),
+    "a redirect to a file": redirect(Path("/etc/hostname").as_uri()),
     "a redirect to a file of this host": redirect("file://localhost/etc/hostname"),
     "a redirect to FTP": redirect("ftp://127.0.0.1/a"),
     "a redirect to data": redirect("data:text/plain,abc"),
