@@ -34,7 +34,7 @@ def init(verb: argparse.ArgumentParser) -> None:
 def run(verb: argparse.ArgumentParser) -> None:
     """Adds the arguments of `inkflow run`."""
     verb.description = "Bring the stages up to date."
-    _add_stages(verb)
+    add_stages(verb)
     _add_selection(verb)
     verb.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="edit params.yaml first")
     verb.add_argument(
@@ -47,7 +47,7 @@ def run(verb: argparse.ArgumentParser) -> None:
     )
     verb.add_argument("--dataset", metavar="NAME", help="use this data set: edits params.yaml")
     verb.add_argument("--fallback", metavar="NAME", help="use this data set if the chosen one is not available")
-    _add_jobs(verb)
+    add_jobs(verb)
     verb.add_argument("--force", action="store_true", help="run the stages even if nothing changed")
     verb.add_argument("--keep-going", action="store_true", help="after a failure, run all independent stages")
     verb.add_argument("--local", action="store_true", help="run every stage on this machine, whatever its pool")
@@ -59,7 +59,7 @@ def run(verb: argparse.ArgumentParser) -> None:
 def plan(verb: argparse.ArgumentParser) -> None:
     """Adds the arguments of `inkflow plan`."""
     verb.description = "Show which stages would run, be restored from the cache or stay, and why. Runs nothing."
-    _add_stages(verb)
+    add_stages(verb)
     _add_selection(verb)
     verb.add_argument("--force", action="store_true", help="plan for `run --force`")
     verb.add_argument("--pull", action="store_true", help="plan for `run --pull`: pull the remote's run cache")
@@ -76,7 +76,7 @@ def deps(verb: argparse.ArgumentParser) -> None:
         "Find the project files that the Python programs of the stages import, and compare them with the dependencies "
         "in dvc.yaml. Runs nothing; docs/code-dependencies.md."
     )
-    _add_stages(verb)
+    add_stages(verb)
     action = verb.add_mutually_exclusive_group()
     action.add_argument("--check", action="store_true", help="exit with 1 if a dependency is missing or needless")
     action.add_argument("--write", action="store_true", help="edit dvc.yaml; comments and order stay")
@@ -94,14 +94,14 @@ def report(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--json", action="store_true", help="print the figures as JSON: of this machine, or of all runs")
     verb.add_argument("--runs", action="store_true", help="write the page over all versions of the project")
     verb.add_argument("--baseline", metavar="REV", help="with --runs: compare all others with this version")
-    verb.add_argument("--limit", type=_count, metavar="N", help="with --runs: the newest N commits (default: 1000)")
+    verb.add_argument("--limit", type=count, metavar="N", help="with --runs: the newest N commits (default: 1000)")
 
 
 def check(verb: argparse.ArgumentParser) -> None:
     """Adds the arguments of `inkflow check`."""
     verb.description = "Check the models in the workspace against `gates` of params.yaml. Exit code 1: a gate failed."
     verb.add_argument("--json", action="store_true", help="print the gate results as JSON")
-    verb.add_argument("--junit", type=_path, metavar="FILE", help="write JUnit XML for CI")
+    verb.add_argument("--junit", type=path, metavar="FILE", help="write JUnit XML for CI")
     verb.add_argument("--against", metavar="REV", help="fail too if a model is worse than at that revision")
 
 
@@ -189,7 +189,7 @@ def prune(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--keep-size", type=size, metavar="SIZE", help="such as 10G: remove the oldest until it fits")
     verb.add_argument(
         "--also-for",
-        type=_path,
+        type=path,
         action="append",
         default=[],
         metavar="PATH",
@@ -241,7 +241,8 @@ def size(text: str) -> int:
         raise argparse.ArgumentTypeError(f"got {text!r}, expected a number with K, M, G or T, as 10G") from error
 
 
-def _add_stages(verb: argparse.ArgumentParser) -> None:
+def add_stages(verb: argparse.ArgumentParser) -> None:
+    """Adds the stages, as positional arguments."""
     verb.add_argument("stages", nargs="*", metavar="STAGE", help="stages or groups (train@cnn, train); all by default")
 
 
@@ -254,8 +255,9 @@ def _add_selection(verb: argparse.ArgumentParser) -> None:
     scope.add_argument("-s", "--single-item", action="store_true", help="the stages alone")
 
 
-def _add_jobs(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--jobs", type=_count, metavar="N", help="stages that may run at the same time (default: cores)")
+def add_jobs(verb: argparse.ArgumentParser) -> None:
+    """Adds the option `--jobs`."""
+    verb.add_argument("--jobs", type=count, metavar="N", help="stages that may run at the same time (default: cores)")
 
 
 def _add_output(lane: argparse.ArgumentParser) -> None:
@@ -264,12 +266,17 @@ def _add_output(lane: argparse.ArgumentParser) -> None:
     )
 
 
-def _path(text: str) -> Path:
+def path(text: str) -> Path:
     """Returns `text`, a path from the caller's folder, as an absolute path: the verbs change into the project."""
     return Path(text).absolute()
 
 
-def _count(text: str) -> int:
+def count(text: str) -> int:
+    """Parses a whole number from 1 on.
+
+    Raises:
+        ArgumentTypeError: it is below 1.
+    """
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"got {number}, expected 1 or more")

@@ -37,7 +37,7 @@ def data(arguments: argparse.Namespace) -> int:
     """
     root = Path()
     in_place = _in_project(arguments, root)
-    with run_lock(root, print):
+    with run_lock(root, say):
         old = _old_entry(arguments, root)
         with _new_file(root, arguments.name) as (new, result):
             sys.stdout.flush()

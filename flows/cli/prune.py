@@ -59,7 +59,7 @@ def prune(arguments: argparse.Namespace) -> int:
     max_age: timedelta | None = arguments.older_than
     if max_age is None and arguments.keep_size is None:
         max_age = age(DEFAULT_AGE)
-    log: Callable[[str], None] = (lambda _: None) if arguments.json else print
+    log: Callable[[str], None] = (lambda _: None) if arguments.json else say
     projects = sorted({root, *(path.resolve() for path in arguments.also_for)})
     with ExitStack() as locks:
         for folder in _run_folders(projects):  # no branch names the outputs of a running stage yet

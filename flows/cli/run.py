@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     gc.disable()  # DVC creates objects for the whole graph that all stay alive: without collections it is 10 % faster
     root = Path()
     try:
-        with run_lock(root, print, shared=not _may_edit(arguments)):
+        with run_lock(root, say, shared=not _may_edit(arguments)):
             recover(root)
             edit = edit_params(_settings(arguments, root), root)
             check_dataset(edit.params, arguments.fallback)

@@ -1,6 +1,5 @@
 """Why results of two machines differ: environment.lock of both, and what the trainings record of their device."""
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from flows.engine.environment.records import EnvironmentRecords
 from flows.machines.records import Difference
 from flows.machines.sources import ENVIRONMENT
 from stages.base.errors import InvalidInput
+from stages.base.files import parse_json
 
 # Keys of training.json that say where a training ran, and not what came of it.
 MACHINE_KEYS = ("device", "threads", "precision", "versions", "environment")
@@ -99,7 +99,7 @@ def same_but_machine(one: Path, other: Path) -> bool:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        content = parse_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

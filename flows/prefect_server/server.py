@@ -47,7 +47,7 @@ START_TIMEOUT_S = 60.0  # of a temporary server, on a busy machine
 POLL_S = 0.1
 MAX_RETRIES = 2  # of a request to the temporary server: with Prefect's 5, its death would delay the end by a minute
 CONSOLE_LEVEL = "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"
-REASON = re.compile(r"^[\w.]*(?:Error|Exception)\b.*", re.MULTILINE)  # in the log: the last line of a traceback
+ERROR_LINE = re.compile(r"^[\w.]*(?:Error|Exception)\b.*", re.MULTILINE)  # in the log: the last line of a traceback
 
 
 class Server:
@@ -166,7 +166,7 @@ class Server:
             return ServerUnreachable(None, f"it does not respond; its log is {self._home / LOG_FILE}")
         log = (self._home / LOG_FILE).read_text(encoding="utf-8", errors="replace")
         lines = [line for line in log.splitlines() if line and not line.startswith("Warning!")]
-        reasons = [f"it ended with exit code {code}", *lines[-1:], *REASON.findall(log)]
+        reasons = [f"it ended with exit code {code}", *lines[-1:], *ERROR_LINE.findall(log)]
         return ServerUnreachable(None, f"{mask(reasons[-1])}; its log is {self._home / LOG_FILE}")
 
     def _lock_home(self) -> None:

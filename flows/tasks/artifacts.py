@@ -66,14 +66,14 @@ def scores_markdown(counts: str, table: Path, rejected: Path) -> str:
     """
     with rejected.open(encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file))[1:]
-    lines = [f"{counts}.", f"Predictions: {masked_code(str(table.resolve()))} on {platform.node()}"]
+    lines = [f"{mask(counts)}.", f"Predictions: {masked_code(str(table.resolve()))} on {mask(platform.node())}"]
     if rows:
         lines.append(f"Files that could not be scored: {masked_code(str(rejected.resolve()))}")
         items = rows[:MAX_REJECTED]
         lines.append("\n".join(f"- {masked_code(name)}: {masked_markdown(reason)}" for name, reason in items))
     if len(rows) > MAX_REJECTED:
         lines.append(f"and {len(rows) - MAX_REJECTED} more")
-    return mask("\n\n".join(lines))
+    return "\n\n".join(lines)
 
 
 def publish_report(root: Path, *, link: bool = True) -> None:

@@ -86,3 +86,16 @@ def test_architecture_page_is_what_the_code_says() -> None:
     """docs/architecture.md has the drawing and the tables of this code."""
     text = (ROOT / document.PAGE).read_text(encoding="utf-8")
     assert document.fresh(text) == text, "write it again with `make architecture`"
+
+
+def test_private_names_stay_in_their_module() -> None:
+    """No module imports a name with a leading underscore of another module of the project."""
+    found = [
+        f"{path}: {alias.name}"
+        for path in sources("flows", "stages")
+        for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(("flows", "stages"))
+        for alias in node.names
+        if alias.name.startswith("_")
+    ]
+    assert found == []

@@ -4,7 +4,7 @@ import argparse
 import re
 from datetime import timedelta
 
-from flows.cli.arguments import UNIT_SECONDS, _add_jobs, _add_stages, _count, _path, age
+from flows.cli.arguments import UNIT_SECONDS, add_jobs, add_stages, age, count, path
 
 
 def sweep(verb: argparse.ArgumentParser) -> None:
@@ -14,14 +14,14 @@ def sweep(verb: argparse.ArgumentParser) -> None:
         "(`dvc exp show`, `dvc exp apply NAME`). The workspace does not change. "
         "KEY is a key of params.yaml, or FILE:KEY of another file."
     )
-    _add_stages(verb)
+    add_stages(verb)
     verb.add_argument(
         "--grid", action="append", default=[], metavar="KEY=V1,V2", help="values to combine with all others"
     )
     verb.add_argument("--list", action="append", default=[], metavar='"KEY=V KEY2=V"', help="one combination")
-    verb.add_argument("--from", type=_path, dest="file", metavar="FILE", help="a file with a combination on each line")
+    verb.add_argument("--from", type=path, dest="file", metavar="FILE", help="a file with a combination on each line")
     _add_search(verb.add_argument_group("search", "Optuna proposes the combinations: docs/search.md"))
-    _add_jobs(verb)
+    add_jobs(verb)
     verb.add_argument("--local", action="store_true", help="run every stage on this machine, whatever its pool")
     verb.add_argument("--json", action="store_true", help="print the result of each combination as JSON")
 
@@ -34,13 +34,13 @@ def _add_search(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument("--objective", metavar="SCORE", help="a validation score: val_loss, val_accuracy, or FILE:KEY")
     group.add_argument("--direction", choices=("minimize", "maximize"), help="by the name of the score if left out")
-    group.add_argument("--trials", type=_count, metavar="N", help="trials of the whole study (default: 50)")
+    group.add_argument("--trials", type=count, metavar="N", help="trials of the whole study (default: 50)")
     group.add_argument("--prune", choices=("asha", "median"), help="end trials early by their live history")
     group.add_argument("--history", metavar="FILE:COLUMN", help="the live history, if it is not history.csv of a model")
     group.add_argument("--timeout", type=duration, metavar="TIME", help="such as 1h: no trial starts later")
     group.add_argument("--seed", type=int, metavar="N", help="of the proposals (default: 0)")
     group.add_argument("--study", type=_name, metavar="NAME", help="by default that of the same search before")
-    group.add_argument("--storage", type=_path, metavar="FOLDER", help="of the studies, shared by several machines")
+    group.add_argument("--storage", type=path, metavar="FOLDER", help="of the studies, shared by several machines")
 
 
 def duration(text: str) -> timedelta:

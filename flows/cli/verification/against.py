@@ -39,9 +39,9 @@ def verify_against(arguments: argparse.Namespace) -> int:
 
 def _print(found: Mapping[str, Any]) -> None:
     """Prints inputs that differ, then environments, then outputs that are not the same bytes, then the counts."""
-    from rich.console import Console  # late: --json needs no colours
+    from flows.engine.display.safe_console import SafeConsole  # late: --json needs no colours
 
-    console = Console()
+    console = SafeConsole()
 
     def line(text: str, style: str = "default") -> None:
         console.print(shown(text, style), soft_wrap=True)

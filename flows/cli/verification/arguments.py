@@ -4,7 +4,7 @@ import argparse
 from contextlib import suppress
 from pathlib import Path
 
-from flows.cli.arguments import _add_jobs
+from flows.cli.arguments import add_jobs
 
 
 def verify(verb: argparse.ArgumentParser) -> None:
@@ -23,7 +23,7 @@ def verify(verb: argparse.ArgumentParser) -> None:
         metavar="LOCK",
         help="another machine's dvc.lock: a file, a commit, branch, tag or experiment, or a URL",
     )
-    _add_jobs(verb)
+    add_jobs(verb)
     verb.add_argument("--tolerance", type=float, default=1e-6, metavar="X", help="of numbers (default: 1e-6)")
     verb.add_argument("--json", action="store_true", help="print the result of each output as JSON")
 

@@ -21,6 +21,7 @@ from flows.dvc_repo.change_detection import HASH, value_of
 from flows.dvc_repo.damaged_objects import find_damaged
 from flows.dvc_repo.dvc_errors import describe_error
 from flows.dvc_repo.remote.results import Remote, default_remote_of, verify_downloads
+from stages.base.digests import file_md5
 
 Read = Callable[[str], bytes | None]
 MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?")  # anything else that a dvc.lock has would be a path out of the cache
@@ -114,8 +115,7 @@ class Contents:
         """True if the file or folder `path` has this hash."""
         try:
             if path.is_file() and not digest.endswith(".dir"):
-                with path.open("rb") as file:
-                    return hashlib.file_digest(file, "md5").hexdigest() == digest
+                return file_md5(path) == digest
             if path.is_dir() and digest.endswith(".dir"):
                 built: Any = build(self._cache, str(path), self._repo.fs, HASH, dry_run=True)[2]
                 return value_of(built.hash_info) == digest

@@ -12,7 +12,7 @@ from typing import TypeAlias
 import psutil
 
 from flows.core.errors import Interrupted, StageFailed, StageTimedOut
-from flows.core.redaction import mask
+from flows.core.redaction import mask, say
 from flows.engine.opened_files.record import python_path
 from flows.engine.processes.fork_client import Fork, ForkClient
 from flows.engine.processes.process_trees import GRACE_S, started_s, terminate_trees
@@ -35,7 +35,7 @@ class CommandRunner:
     def __init__(
         self,
         root: Path,
-        log: Callable[[str], None] = print,
+        log: Callable[[str], None] = say,
         wait_for_room: Callable[[float], bool] = lambda _: True,
     ) -> None:
         """Creates the runner.

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from flows.tasks.artifacts import metrics_table, plots_as_markdown
+from flows.tasks.artifacts import metrics_table, plots_as_markdown, scores_markdown
 from tests.support.prefect_api import api
 from tests.support.report_data import Run, finish_run, small_digits
 from tests.support.report_shapes import shaped_run
@@ -91,3 +91,14 @@ def test_table_without_values(finished: Run, tmp_path: Path) -> None:
     rows = metrics_table(finished.root)
     assert "mean absolute error" not in rows[0] and float(rows[0]["test accuracy"]) > 0.5
     assert metrics_table(tmp_path) == [] and plots_as_markdown(tmp_path) == ""
+
+
+def test_scores_are_masked_before_they_are_escaped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A secret is hidden in each part of a score; a text that looks like one only once it is escaped stays."""
+    monkeypatch.setenv("GITHUB_TOKEN", "one*two*three")
+    monkeypatch.setenv("OTHER_TOKEN", r"four\*five")
+    rejected = tmp_path / "rejected.csv"
+    rejected.write_text("name,reason\none*two*three.png,no image\na.png,one*two*three and four*five\n")
+    lines = scores_markdown("1 file of one*two*three", tmp_path / "one*two*three", rejected).splitlines()
+    assert "one" not in "".join(lines) and "three" not in "".join(lines)
+    assert lines[0] == "1 file of ***." and lines[-1].endswith(r"and four\*five")
