@@ -7,6 +7,7 @@ of its own and none of the caller's settings for Prefect.
 
 import fcntl
 import logging
+import math
 import os
 import re
 import socket
@@ -26,7 +27,7 @@ from flows.core.redaction import mask
 from flows.engine.processes.command_runner import MARK, die_with_parent, mark
 from flows.engine.processes.process_trees import terminate_trees
 from flows.prefect_server.credentials import login_variables
-from flows.prefect_server.database import DATABASE_FILE, damage, damage_in_log, set_aside
+from flows.prefect_server.database import DATABASE_FILE, MAX_CHECKED, damage, set_aside
 from flows.prefect_server.environment import (
     DATABASE,
     NO_ANALYTICS,
@@ -141,8 +142,7 @@ class Server:
             if self._process is None or time.monotonic() > deadline:
                 raise self.failure()
             if self._process.poll() is not None:
-                reason = damage_in_log(self._home / LOG_FILE)
-                if reason is None or not self._renews_database(reason):
+                if not self._renews_database(math.inf):
                     raise self.failure()
                 self._boot()
             time.sleep(POLL_S)
@@ -167,7 +167,8 @@ class Server:
         log = (self._home / LOG_FILE).read_text(encoding="utf-8", errors="replace")
         lines = [line for line in log.splitlines() if line and not line.startswith("Warning!")]
         reasons = [f"it ended with exit code {code}", *lines[-1:], *ERROR_LINE.findall(log)]
-        return ServerUnreachable(None, f"{mask(reasons[-1])}; its log is {self._home / LOG_FILE}")
+        remedy = "" if self._is_home_given else f"; if each start ends so, rename {self._home / DATABASE_FILE}"
+        return ServerUnreachable(None, f"{mask(reasons[-1])}; its log is {self._home / LOG_FILE}{remedy}")
 
     def _lock_home(self) -> None:
         """Creates the home and locks it; takes another one beside it if another run in the folder uses it."""
@@ -184,23 +185,25 @@ class Server:
             else:
                 return
 
-    def _renews_database(self, reason: str) -> bool:
-        """Renames the damaged database, once: it only has the history of runs. Returns False for that of `inkflow up`.
+    def _renews_database(self, max_bytes: float) -> bool:
+        """Renames a damaged database of up to `max_bytes`, once: it only has the history of runs.
+
+        Returns False if it is not damaged, and for that of `inkflow up`.
 
         Raises:
             OSError: the folder cannot be written.
         """
-        if self._is_home_given or self._is_renewed:
+        database = self._home / DATABASE_FILE
+        if self._is_home_given or self._is_renewed or not (reason := damage(database, max_bytes)):
             return False
-        self._is_renewed, database = True, self._home / DATABASE_FILE
-        set_aside(database)
-        note_once(f"{database} was damaged ({reason}), and is renamed; the temporary server begins a new one")
+        self._is_renewed = True
+        kept = set_aside(database)
+        note_once(f"{database} was damaged ({reason}), and is now {kept.name}; the temporary server begins a new one")
         return True
 
     def _start(self) -> None:
         self._lock_home()
-        if reason := damage(self._home / DATABASE_FILE):
-            self._renews_database(reason)
+        self._renews_database(MAX_CHECKED)
         self._port = _free_port()
         self._boot()
 

@@ -1,12 +1,14 @@
 """The database of temporary servers: a damaged one costs no run."""
 
+import resource
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from flows.prefect_server.database import DATABASE_FILE, damage
+from flows.core.errors import ServerUnreachable
+from flows.prefect_server.database import DATABASE_FILE, damage, set_aside
 from flows.prefect_server.server import HOME, Server
 
 
@@ -35,18 +37,66 @@ def test_damage_is_found(tmp_path: Path) -> None:
     assert damage(path) is None
 
 
+def test_a_limit_of_the_machine_is_no_damage(tmp_path: Path) -> None:
+    """A sound database that cannot be opened, since no file is free, is not damaged."""
+    path = database(tmp_path / "home" / DATABASE_FILE)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+        with pytest.raises(sqlite3.OperationalError), closing(sqlite3.connect(path)) as connection:
+            connection.execute("SELECT * FROM numbers")
+        found = damage(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert found is None
+
+
+def test_no_damaged_database_is_overwritten(tmp_path: Path) -> None:
+    """Each database that is set aside gets a name that none has, together with its log."""
+    path = tmp_path / DATABASE_FILE
+    for number, name in enumerate(("prefect.db.damaged", "prefect.db.damaged-2", "prefect.db.damaged-3")):
+        path.write_text(f"{number}")
+        path.with_name(f"{DATABASE_FILE}-wal").write_text(f"log of {number}")
+        assert set_aside(path) == tmp_path / name
+    for number, name in enumerate(("prefect.db.damaged", "prefect.db.damaged-2", "prefect.db.damaged-3")):
+        assert (tmp_path / name).read_text() == f"{number}"
+        assert (tmp_path / f"{name}-wal").read_text() == f"log of {number}"
+
+
 @pytest.mark.server
-@pytest.mark.parametrize("is_cut", [True, False])
-def test_a_temporary_server_renames_a_damaged_database(
-    tmp_path: Path, is_cut: bool, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_temporary_server_renames_a_damaged_database(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The server starts with a new database, and one sentence names the damaged one, which is kept."""
     path = database(tmp_path / HOME / DATABASE_FILE)
-    if is_cut:
-        path.write_bytes(path.read_bytes()[:5000])
+    path.write_bytes(path.read_bytes()[:5000])
     old = path.read_bytes()
     with Server(tmp_path) as server:
         server.wait_until_ready()
         assert server.responds()
     assert f"{path} was damaged" in capsys.readouterr().err
-    assert path.with_name(f"{DATABASE_FILE}.damaged").read_bytes()[:16] == old[:16]  # the server has changed its mode
+    assert path.with_name(f"{DATABASE_FILE}.damaged").read_bytes() == old
+
+
+@pytest.mark.server
+def test_a_large_damaged_database_is_renamed_once_the_server_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A database that is too large for the check before a run is checked after the server ended on it."""
+    path = database(tmp_path / HOME / DATABASE_FILE)
+    path.write_bytes(path.read_bytes()[:5000])
+    monkeypatch.setattr("flows.prefect_server.server.MAX_CHECKED", 1000)
+    with Server(tmp_path) as server:
+        assert path.stat().st_size == 5000
+        server.wait_until_ready()
+        assert server.responds()
+    assert path.with_name(f"{DATABASE_FILE}.damaged").exists()
+
+
+@pytest.mark.server
+def test_a_sound_database_of_another_version_stays(tmp_path: Path) -> None:
+    """The history of a version of Prefect that this one does not know is not set aside; the error says what to do."""
+    path = database(tmp_path / HOME / DATABASE_FILE)
+    with Server(tmp_path) as server, pytest.raises(ServerUnreachable, match=f"no such revision.*rename {path}"):
+        server.wait_until_ready()
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("no such revision",)]
+    assert not list(path.parent.glob("*.damaged*"))
