@@ -65,13 +65,24 @@ class SupervisedProcess:
             )
 
     def cut_log(self) -> None:
-        """Moves what the log has into `NAME.log.1` once it is longer than LOG_BYTES; the process goes on appending."""
-        if not self._log.exists() or self._log.stat().st_size <= LOG_BYTES:
-            return
-        with self._log.open("rb") as log, self._log.with_name(f"{self._log.name}.1").open("wb") as older:
-            while part := log.read(1 << 20):  # what is appended meanwhile too
-                older.write(part)
-            os.truncate(self._log, 0)
+        """Moves what the log has into `NAME.log.1` once it is longer than LOG_BYTES; the process goes on appending.
+
+        If the disk is full or the folder cannot be written, the log is cut without a copy, and an earlier copy stays.
+        """
+        new = self._log.with_name(f"{self._log.name}.new")
+        with suppress(OSError):
+            if self._log.stat().st_size <= LOG_BYTES:
+                return
+            try:
+                with self._log.open("rb") as log, new.open("wb") as older:
+                    while part := log.read(1 << 20):  # what is appended meanwhile too
+                        older.write(part)
+                    older.flush()
+                    new.replace(self._log.with_name(f"{self._log.name}.1"))
+            except OSError:
+                new.unlink(missing_ok=True)
+            finally:
+                os.truncate(self._log, 0)
 
     def _log_tail(self) -> str:
         lines = [line.strip() for line in self._log.read_text(errors="replace").splitlines() if line.strip()]

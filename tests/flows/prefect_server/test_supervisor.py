@@ -1,5 +1,6 @@
 """The supervisor of `inkflow up`: which dead processes are restarted, and which end `inkflow up`."""
 
+import resource
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,3 +67,24 @@ def test_long_log_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     talker.cut_log()
     lines = ((tmp_path / "log.1").read_text() + log.read_text()).split()
     assert lines == [str(number) for number in range(400)]
+
+
+def test_long_log_is_cut_on_a_full_disk(
+    worker: SupervisedProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the copy cannot be written, the log is cut nevertheless, the earlier copy stays, and no error is raised."""
+    monkeypatch.setattr(supervisor, "LOG_BYTES", 1000)
+    worker.process.wait(120)
+    log, earlier = tmp_path / "log", tmp_path / "log.1"
+    log.write_bytes(bytes(5000))
+    earlier.write_text("earlier")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))  # a write fails, as on a full disk
+        worker.cut_log()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert log.read_bytes() == b"" and earlier.read_text() == "earlier"
+    assert not (tmp_path / "log.new").exists()
+    log.unlink()
+    worker.cut_log()
