@@ -3,10 +3,10 @@
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from pathlib import Path
 
 import pytest
 
+from tests.support.root import ROOT
 from tests.torture.promises import Promise, kept
 
 RECORD = "INKFLOW_TORTURE"  # set by `make torture`: the file of the record; the tests are thorough then
@@ -25,5 +25,5 @@ def rounds() -> Rounds:
 def promise() -> Try:
     """Gives the context of a promise: its name is in the record, and `attempt(name)` of it is one try."""
     record = os.environ.get(RECORD)
-    path = Path(record).absolute() if record else None
+    path = ROOT / record if record else None  # other fixtures may have left the folder
     return lambda subject, text, how: kept(Promise(subject, text, how), path)

@@ -4,7 +4,14 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
+
+import pytest
+
+
+class BrokenPromise(AssertionError):
+    """An attempt broke a promise, or nothing tried it."""
 
 
 @dataclass
@@ -19,12 +26,12 @@ class Promise:
 
     @contextmanager
     def attempt(self, name: object) -> Iterator[None]:
-        """Counts an attempt; an assertion that fails in it is noted, and the next attempts go on."""
+        """Counts an attempt; an error in it is noted with its type, and the next attempts go on."""
         self.attempts += 1
         try:
             yield
-        except AssertionError as error:
-            self.broken.append(f"{name}: {error}")
+        except Exception as error:  # noqa: BLE001 - a limit of time or a program that fails breaks it as well
+            self.broken.append(f"{name}: {_described(error)}")
 
     def count(self, attempts: int) -> None:
         """Counts attempts that another program made, all of which held."""
@@ -33,19 +40,50 @@ class Promise:
     def record(self, path: Path) -> None:
         """Appends the promise to `path`, a line of JSON."""
         line = {"subject": self.subject, "promise": self.text, "how": self.how}
+        numbers = {"attempts": self.attempts, "broken": len(self.broken), "date": datetime.now(UTC).date().isoformat()}
         with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line | {"attempts": self.attempts, "broken": len(self.broken)}) + "\n")
+            file.write(json.dumps(line | numbers) + "\n")
+
+    def check(self) -> None:
+        """Ends the trial.
+
+        Raises:
+            BrokenPromise: An attempt broke the promise, or there was none.
+        """
+        if not self.attempts:
+            raise BrokenPromise(f"nothing tried: {self.text}")
+        if self.broken:
+            raise BrokenPromise(f"{len(self.broken)} of {self.attempts} attempts:\n" + "\n".join(self.broken))
 
 
 @contextmanager
 def kept(promise: Promise, record: Path | None) -> Iterator[Promise]:
-    """Tries `promise` in the body, writes it to `record` if there is one.
+    """Tries `promise` in the body, writes it to `record` if there is one; a skipped trial writes nothing.
+
+    An error outside the attempts counts as an attempt that broke the promise, but for the end of another promise.
 
     Raises:
-        AssertionError: An attempt broke it, or there was none.
+        BrokenPromise: An attempt broke it, or there was none.
     """
-    yield promise
-    if record:
-        promise.record(record)
-    assert promise.attempts, f"nothing tried: {promise.text}"
-    assert not promise.broken, f"{len(promise.broken)} of {promise.attempts} attempts:\n" + "\n".join(promise.broken)
+    is_over = True
+    try:
+        yield promise
+    except BrokenPromise as error:
+        if promise.broken:
+            promise.check()  # tells both
+        raise error
+    except (Exception, pytest.fail.Exception) as error:  # pytest-timeout fails the test
+        promise.attempts += 1
+        promise.broken.append(f"outside an attempt: {_described(error)}")
+        raise
+    except BaseException:  # skipped, or ended by hand
+        is_over = False
+        raise
+    finally:
+        if record and is_over:
+            promise.record(record)
+    promise.check()
+
+
+def _described(error: BaseException) -> str:
+    return str(error) if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}"

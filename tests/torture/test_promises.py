@@ -1,12 +1,17 @@
 """The record of what was tried."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from tests.support.root import ROOT
+from tests.torture.conftest import RECORD, promise
 from tests.torture.document import merged, page
-from tests.torture.promises import Promise, kept
+from tests.torture.promises import BrokenPromise, Promise, kept
 
 
 def test_a_broken_promise_is_recorded_and_fails_after_all_attempts(tmp_path: Path) -> None:
@@ -19,13 +24,70 @@ def test_a_broken_promise_is_recorded_and_fails_after_all_attempts(tmp_path: Pat
         for number in (0, 1, 2):
             with tried.attempt(f"round {number}"):
                 assert number % 2 == 0, f"{number} is even"
-    assert json.loads(record.read_text()) == {
-        "subject": "Counting",
-        "promise": "All numbers are even.",
-        "how": "numbers",
-        "attempts": 3,
-        "broken": 1,
-    }
+    assert _rows(record) == [("All numbers are even.", 3, 1)]
+
+
+def test_any_error_breaks_one_attempt_and_not_the_campaign(tmp_path: Path) -> None:
+    """A limit of time or a program that fails is noted with its type, and the next attempts go on."""
+    record = tmp_path / "record.jsonl"
+    with (
+        pytest.raises(BrokenPromise, match="2 of 3 attempts:\nslow: TimeoutExpired: .*\nfailed: CalledProcessError: "),
+        kept(Promise("S", "Programs end.", "h"), record) as tried,
+    ):
+        with tried.attempt("slow"):
+            raise subprocess.TimeoutExpired("sleep", 1)
+        with tried.attempt("failed"):
+            subprocess.run([sys.executable, "-c", "raise SystemExit(3)"], check=True)
+        with tried.attempt("right"):
+            pass
+    assert _rows(record) == [("Programs end.", 3, 2)]
+
+
+@pytest.mark.parametrize("error", [OSError("full"), AssertionError("outside"), pytest.fail.Exception("Timeout >1s")])
+def test_an_error_outside_the_attempts_is_recorded(tmp_path: Path, error: BaseException) -> None:
+    """A campaign that ends early has its record, in which the error counts as broken."""
+    record = tmp_path / "record.jsonl"
+    with pytest.raises(type(error)), kept(Promise("S", "It ends.", "h"), record) as tried:
+        with tried.attempt("one"):
+            pass
+        raise error
+    assert _rows(record) == [("It ends.", 2, 1)]
+
+
+def test_a_broken_promise_leaves_the_one_around_it(tmp_path: Path) -> None:
+    """Of nested promises each has its own numbers, whichever of them is broken."""
+    record = tmp_path / "record.jsonl"
+    with (
+        pytest.raises(BrokenPromise, match="1 of 1 attempts:\ninner"),
+        kept(Promise("S", "Outer.", "h"), record) as outer,
+        kept(Promise("S", "Inner.", "h"), record) as inner,
+    ):
+        with outer.attempt("outer"):
+            pass
+        with inner.attempt("inner"):
+            raise AssertionError("wrong")
+    assert _rows(record) == [("Inner.", 1, 1), ("Outer.", 1, 0)]
+
+
+def test_a_skipped_trial_has_no_record(tmp_path: Path) -> None:
+    """What cannot be tried here keeps the numbers of another machine."""
+    with pytest.raises(pytest.skip.Exception), kept(Promise("S", "Text.", "h"), tmp_path / "record.jsonl"):
+        pytest.skip("no compiler")
+    assert not (tmp_path / "record.jsonl").exists()
+
+
+def test_the_record_does_not_depend_on_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fixture that leaves the folder before the promise is made does not move the record."""
+    name = f".inkflow/record-{os.getpid()}.jsonl"
+    (ROOT / ".inkflow").mkdir(exist_ok=True)
+    monkeypatch.setenv(RECORD, name)
+    monkeypatch.chdir(tmp_path)
+    try:
+        with promise.__wrapped__()("S", "Kept.", "h") as tried, tried.attempt("one"):  # type: ignore[attr-defined]
+            pass
+        assert _rows(ROOT / name) == [("Kept.", 1, 0)]
+    finally:
+        (ROOT / name).unlink(missing_ok=True)
 
 
 def test_a_promise_that_nothing_tried_fails() -> None:
@@ -42,6 +104,11 @@ def test_a_new_record_replaces_the_same_promise_alone(tmp_path: Path) -> None:
     results = merged(old, record)
     assert [(row["promise"], row["attempts"]) for row in results["promises"]] == [("kept", 1), ("tried again", 300)]
     assert "| tried again | kills | 300 | 0 |" in page(results)
+
+
+def _rows(record: Path) -> list[tuple[str, int, int]]:
+    rows = map(json.loads, record.read_text().splitlines())
+    return [(row["promise"], row["attempts"], row["broken"]) for row in rows]
 
 
 def _row(promise: str, attempts: int) -> dict[str, object]:
