@@ -3,6 +3,7 @@
 import pytest
 
 from flows.core.errors import InputsChanged
+from flows.dvc_repo.concurrency import params_watch
 from tests.conftest import Toy, run_engine
 from tests.support.registered_reader import git
 
@@ -81,4 +82,23 @@ def test_first_commit(toy: Toy) -> None:
     toy.write({"dvc.yaml": READS.format(**commands), "in": "one\n", "params.yaml": "speed: 1\n"})
     git("config", "user.name", "n")
     git("config", "user.email", "e@x")
+    assert run_engine().error is None
+
+
+@pytest.mark.parametrize(
+    ("start_of_edit", "confirm_s"),
+    [
+        (": > params.yaml; sleep 0.5", 0.05),
+        ("rm params.yaml; sleep 0.5", 0.05),
+        ("echo 'speed: 1' > params.yaml; sleep 0.2", 2.0),
+    ],
+)
+def test_file_of_parameters_during_its_write(
+    toy: Toy, start_of_edit: str, confirm_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file of parameters that is missing, empty or half written for a moment is no other value."""
+    monkeypatch.setattr(params_watch, "CONFIRM_S", confirm_s)
+    toy.write({"edit.sh": f"cp params.yaml k; {start_of_edit}; cat k > params.yaml\n"})
+    toy.write({"params.yaml": "speed: 1\nsize: 2\n", "in": "one\n"})
+    toy.write({"dvc.yaml": READS.format(before="sh edit.sh", after="true").replace("[speed]", "[speed, size]")})
     assert run_engine().error is None
