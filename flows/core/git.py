@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from flows.core.errors import GitFailed
@@ -124,17 +124,6 @@ def is_in_repository(folder: Path) -> bool:
     """Returns True if `folder` or a parent has a git repository, which git may still refuse to read."""
     path = folder.resolve()
     return any((parent / ".git").exists() for parent in (path, *path.parents))
-
-
-def index_time(folder: Path) -> int:
-    """Returns the time in ns at which git last wrote its index, as a checkout does; 0 outside of a repository."""
-    for parent in (folder, *folder.parents):
-        place = parent / ".git"
-        with suppress(OSError, UnicodeDecodeError):
-            if place.is_file():  # of a work tree beside the repository
-                place = parent / place.read_text(encoding="utf-8").removeprefix("gitdir: ").strip()
-            return (place / "index").stat().st_mtime_ns
-    return 0
 
 
 @contextmanager

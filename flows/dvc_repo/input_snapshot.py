@@ -11,12 +11,12 @@ from dvc.stage import Stage as DvcStage
 from dvc_data.hashfile.tree import Tree
 
 from flows.core.errors import GitFailed
-from flows.core.git import index_time, run_git
+from flows.core.git import run_git
+from flows.core.git_moves import GitMark, files_replaced
 from flows.dvc_repo.change_detection import overlap, value_of
 
 Snapshot = dict[str, Any]
 Times = dict[tuple[str, str], int]
-INDEX = ("", "index")  # key of git's index among the times
 BY_PRODUCT_FOLDERS = {"__pycache__", ".ipynb_checkpoints", ".pytest_cache", ".mypy_cache", ".ruff_cache"}
 # Lock and journal files of programs that read the folder, caches of Python, and what editors and file systems leave.
 BY_PRODUCT_FILES = (
@@ -74,12 +74,12 @@ def compare_snapshots(before: Snapshot, after: Snapshot, outputs: Collection[str
     return Changes(changed, added)
 
 
-def times_of_inputs(stage: DvcStage, root: Path) -> Times:
+def times_of_inputs(stage: DvcStage) -> Times:
     """Return the time of the last change of each file of the stage's dependencies, in ns, by dependency and file.
 
-    A file with parameters has none: another of its values may be edited meanwhile. Git's index has one too.
+    A file with parameters has none: another of its values may be edited meanwhile.
     """
-    times: Times = {INDEX: index_time(root)}
+    times: Times = {}
     for dep in stage.deps:
         if isinstance(dep, ParamsDependency) or dep.protocol != "local":
             continue
@@ -91,21 +91,25 @@ def times_of_inputs(stage: DvcStage, root: Path) -> Times:
     return times
 
 
-def rewritten_inputs(before: Times, after: Times, outputs: Collection[str], root: Path) -> list[str]:
-    """Return the dependencies with a file that git wrote meanwhile, whatever its content; by-products do not count.
+def replaced_inputs(stage: DvcStage, before: Times, since: GitMark | None, root: Path) -> list[str]:
+    """Return the dependencies with a file that git replaced meanwhile, whatever its content; by-products do not count.
 
     After a checkout of another commit and back a file has its hash again, though the stage may have read the other
-    content. A file that was rewritten while git did nothing counts by its content alone: the stage may do that itself.
+    content. Any other file that was written counts by its content alone: the stage may write its inputs itself.
+
+    Args:
+        stage: the stage.
+        before: the times of its inputs when it started.
+        since: the mark of git's logs from then.
+        root: the project's folder.
     """
-    if before[INDEX] == after[INDEX]:
+    names = dict.fromkeys(name for name, _ in before)
+    replaced = files_replaced(since, [Path(name).absolute() for name in names], root)
+    if not replaced:
         return []
-    found: dict[str, list[str]] = {}
-    for (name, file), time in before.items():
-        if (name, file) != INDEX and after.get((name, file), time) != time and not _is_by_product(file):
-            found.setdefault(name, []).append(file)
-    return [
-        name for name, files in found.items() if files == [""] or _without_ignored(Path(name), files, outputs, root)
-    ]
+    after = times_of_inputs(stage)
+    written = [key for key, time in before.items() if after.get(key, time) != time and not _is_by_product(key[1])]
+    return list(dict.fromkeys(name for name, file in written if Path(name, file).absolute() in replaced))
 
 
 def _files(tree: Tree) -> dict[str, str]:

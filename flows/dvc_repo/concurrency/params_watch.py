@@ -8,6 +8,7 @@ values at the end of a stage are compared.
 import os
 import select
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +21,7 @@ from flows.dvc_repo.inotify import WriteWatch
 from flows.dvc_repo.input_snapshot import name_of_parameter
 
 Values = tuple[ParamsDependency, dict[str, Any]]
+CONFIRM_S = 0.05  # between two readings of another value: an editor empties a file before it writes it
 
 
 class ParamsWatch:
@@ -49,12 +51,12 @@ class ParamsWatch:
             for folder in {Path(dep.fs_path).parent for dep in files} - self._folders:
                 self._watch.add(folder)
                 self._folders.add(folder)
-        self._compare({Path(dep.fs_path).name for dep in files})  # what was written between the snapshot and the watch
+            self._compare({Path(dep.fs_path).name for dep in files})  # written between the snapshot and the watch
 
     def changed(self, name: str) -> list[str]:
         """Returns the parameters of stage `name` that had another value since it was added."""
         if self._watch is not None:
-            self._compare(self._watch.names())
+            self._compare_written()
         return sorted(self._changed.get(name, ()))
 
     def remove(self, name: str) -> None:
@@ -80,16 +82,31 @@ class ParamsWatch:
         for descriptor in (self._watch.descriptor, self._end[0]):
             poll.register(descriptor, select.POLLIN)
         while self._end[0] not in [descriptor for descriptor, _ in poll.poll()]:
+            self._compare_written()
+
+    def _compare_written(self) -> None:
+        assert self._watch is not None
+        with self._lock:  # before the names are read: `changed` waits until all values read so far are compared
             self._compare(self._watch.names())
 
     def _compare(self, files: set[str]) -> None:
-        """Compares the values in the files of these names with those of the stages' starts."""
-        with self._lock:
-            for name, values in self._values.items():
-                for dep, before in values:
-                    if Path(dep.fs_path).name in files:
-                        with suppress(DvcException, OSError, ValueError):  # half a file, which no stage can read either
-                            now = dep.read_params()
-                            keys = [*before, *(now if not dep.params else ())]
-                            different = (key for key in keys if before.get(key) != now.get(key))
-                            self._changed[name] |= {name_of_parameter(dep, key) for key in different}
+        """Compares the values in the files of these names with those of the stages' starts.
+
+        Only what a second reading confirms counts.
+        """
+        found = {name: keys for name in self._values if (keys := self._different(name, files))}
+        if found:
+            time.sleep(CONFIRM_S)
+        for name, keys in found.items():
+            self._changed[name] |= keys & self._different(name, files)
+
+    def _different(self, stage: str, files: set[str]) -> set[str]:
+        """Returns the parameters of a stage that have another value now; none of a file that is missing or empty."""
+        found: set[str] = set()
+        for dep, before in self._values[stage]:
+            if Path(dep.fs_path).name in files:
+                with suppress(DvcException, OSError, ValueError):  # half a file, which no stage can read either
+                    now = dep.read_params()
+                    keys = [*before, *(now if not dep.params else ())] if now else []
+                    found |= {name_of_parameter(dep, key) for key in keys if before.get(key) != now.get(key)}
+        return found

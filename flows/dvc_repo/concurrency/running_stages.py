@@ -10,6 +10,7 @@ from dvc.repo import Repo
 from dvc.stage import Stage as DvcStage
 
 from flows.core.errors import InputsChanged
+from flows.core.git_moves import GitMark, mark
 from flows.dvc_repo.change_detection import SavedHashes, get_hashes, path_of, set_hashes
 from flows.dvc_repo.code.recording import Recording
 from flows.dvc_repo.concurrency.file_claims import FileClaims
@@ -19,7 +20,7 @@ from flows.dvc_repo.input_snapshot import (
     Snapshot,
     Times,
     compare_snapshots,
-    rewritten_inputs,
+    replaced_inputs,
     take_snapshot,
     times_of_inputs,
 )
@@ -35,6 +36,7 @@ class RunningStage(NamedTuple):
 
     inputs: Snapshot
     times: Times  # of the files among the inputs
+    git: GitMark | None
     recorded: SavedHashes
     resources: ExitStack  # its files in DVC's `rwlock`, and the lock on its backup
 
@@ -70,9 +72,11 @@ class RunningStages:
             self._claims.claim(stage)
             resources.callback(self._claims.release, stage)
             recorded = get_hashes(stage)
+            git = mark(self._root)  # before the snapshot: else a checkout between the two would be missed
             stage.save_deps()
-            inputs, times = take_snapshot(stage), times_of_inputs(stage, self._root)
-            self._running[name] = RunningStage(inputs, times, recorded, resources.pop_all())
+            self._running[name] = RunningStage(
+                take_snapshot(stage), times_of_inputs(stage), git, recorded, resources.pop_all()
+            )
             self._params.add(name, [dep for dep in stage.deps if isinstance(dep, ParamsDependency)])
         paths = [path_of(out) for out in stage.outs if not out.persist]
         backup_outputs(self._root, name, paths, self._running[name].resources)
@@ -91,12 +95,10 @@ class RunningStages:
         name = stage.addressing
         with self._lockfile.ordered_gitignore(stage):
             stage.save(run_cache=False)
-        before, after = self._running[name].inputs, take_snapshot(stage)  # `after` has the hashes that are recorded
-        changed, added = compare_snapshots(before, after, self._outputs, self._root)
+        running, after = self._running[name], take_snapshot(stage)  # `after` has the hashes that are recorded
+        changed, added = compare_snapshots(running.inputs, after, self._outputs, self._root)
         changed += self._params.changed(name)
-        changed += rewritten_inputs(
-            self._running[name].times, times_of_inputs(stage, self._root), self._outputs, self._root
-        )
+        changed += replaced_inputs(stage, running.times, running.git, self._root)
         if changed:
             raise InputsChanged(name, list(dict.fromkeys(changed)))
         if added:
