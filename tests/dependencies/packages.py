@@ -34,6 +34,7 @@ SPDX = {
 }
 # Packages whose metadata say nothing, too little or something else than their licence file, read by hand.
 READ = {
+    "atheris": "Apache-2.0",
     "axe-playwright-python": "MIT",
     "grandalf": "GPL-2.0-only OR EPL-1.0",
     "namex": "Apache-2.0",

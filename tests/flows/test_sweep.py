@@ -252,7 +252,7 @@ def test_project_below_the_top_of_its_repository(tmp_path: Path, monkeypatch: py
     [
         ([], "error: nothing to sweep over; name values, for example --grid models.cnn.batch_size=32,128"),
         (["--grid", "scale.by"], "error: --grid scale.by: expected KEY=V1,V2"),
-        (["--grid", "scale.by=[1"], "error: --grid scale.by=[1: '[1' are not YAML values"),
+        (["--grid", "scale.by=[1"], "error: --grid scale.by: '[1' are not YAML values"),
         (
             ["--grid", "scal.by=1,2"],
             "error: scal.by=1: scal.by: there is no key 'scal'; did you mean 'scale'? known: pause, scale, score",

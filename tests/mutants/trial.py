@@ -130,6 +130,7 @@ def _code(source: str, filename: str) -> dict[tuple[str, int], CodeType]:
 def _functions(module: ModuleType, source: str) -> list[tuple[tuple[str, int], FunctionType]]:
     """Returns all living functions of `module`, with their key: those of other modules' names and of tables too."""
     keys = {code: key for key, code in _code(source, str(module.__file__)).items()}
+    gc.unfreeze()  # objects that tests/conftest.py has frozen are in no list
     living = [
         item for item in gc.get_objects() if isinstance(item, FunctionType) and item.__module__ == module.__name__
     ]

@@ -31,7 +31,7 @@ def test_any_error_breaks_one_attempt_and_not_the_campaign(tmp_path: Path) -> No
     """A limit of time or a program that fails is noted with its type, and the next attempts go on."""
     record = tmp_path / "record.jsonl"
     with (
-        pytest.raises(BrokenPromise, match="2 of 3 attempts:\nslow: TimeoutExpired: .*\nfailed: CalledProcessError: "),
+        pytest.raises(BrokenPromise, match=r"2 of 3 attempts:\nslow: TimeoutExpired: .*\nfailed: CalledProcessError: "),
         kept(Promise("S", "Programs end.", "h"), record) as tried,
     ):
         with tried.attempt("slow"):

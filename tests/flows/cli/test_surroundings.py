@@ -121,7 +121,7 @@ def test_damaged_timings(one: Toy, capsys: pytest.CaptureFixture[str], text: str
     assert outcomes(succeeded(run_engine())) == {"a": Outcome.RAN}
     assert "note: .inkflow/timings.json cannot be read" in capsys.readouterr().err
     if text is not None:
-        assert list(json.loads(one.read(str(TIMINGS)))) == ["a"]
+        assert list(json.loads(one.read(str(TIMINGS)))) == ["a", "sha256:record"]
 
 
 def test_timings_that_cannot_be_written(one: Toy, capsys: pytest.CaptureFixture[str]) -> None:

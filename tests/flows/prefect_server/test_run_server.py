@@ -74,11 +74,11 @@ def test_stage_of_a_pool_needs_a_server(diamond: Toy) -> None:
 def test_server_that_cannot_start(diamond: Toy, code: int) -> None:
     """A temporary server that cannot start is named once with the reason; the run ends with its own exit code."""
     stages = DIAMOND.replace("cp in out", f"cp in out; exit {code}")
-    diamond.write({".inkflow/prefect/prefect.db": "no database", "dvc.yaml": stages})
+    diamond.write({".inkflow/prefect/prefect.db/x": "a folder", "dvc.yaml": stages})
     done = run(diamond.folder)
     assert done.returncode == code, done.stdout + done.stderr
     assert done.stdout.count(WITHOUT) == 1
-    assert "file is not a database" in done.stdout
+    assert "unable to open database file" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
 
 

@@ -210,8 +210,9 @@ def test_every_program_stops_before_any_work(
     """A mistake in a section that a stage reads stops it with code 2 and one message, before it writes a file."""
     monkeypatch.chdir(tmp_path)
     Path("params.yaml").write_text(json.dumps(change(content, path, value)))
-    main: Callable[[list[str]], int] = importlib.import_module(f"stages.{program}.__main__").main
-    assert exit_with(lambda: main(ARGUMENTS[program])) == EXIT_INVALID
+    monkeypatch.setattr(sys, "argv", [program, *ARGUMENTS[program]])
+    main: Callable[[], int] = importlib.import_module(f"stages.{program}.__main__").main
+    assert exit_with(main) == EXIT_INVALID
     error = capsys.readouterr().err
     assert error.startswith(f"error: params.yaml: {message}") and error.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]

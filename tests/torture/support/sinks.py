@@ -156,7 +156,7 @@ def _trials(texts: Texts) -> str:
 
 
 def _search(texts: Texts) -> str:
-    row = {"trial": 1, "value": 0.5, texts["parameter"]: texts["value"]}
+    row = {"trial": 1, "value": 0.5, "seconds": 1.5, texts["parameter"]: texts["value"]}
     return _printed(lambda: _print_table([row, row], [texts["parameter"]]))
 
 
