@@ -25,7 +25,7 @@ def test_a_damaged_tag_is_named(tag: Path, tmp_path: Path) -> None:
     old = tag.read_text()
     for content in ("", old[:20], "\0" * 41):
         tag.write_text(content)
-        with pytest.raises(RegistryFailed, match="the tag dense#prod#1 is damaged; delete.*fetch origin tag"):
+        with pytest.raises(RegistryFailed, match=r"the tag dense#prod#1 is damaged; delete .*fetch origin tag"):
             Registry(tmp_path)
     tag.write_text(("0" if old[0] != "0" else "1") + old[1:])
     with pytest.raises(GitFailed, match="dense#prod#1"):
