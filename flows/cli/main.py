@@ -158,7 +158,8 @@ def _redacted_main() -> int:
         if type(error).__module__.startswith(LIBRARIES):
             from flows.dvc_repo.dvc_errors import failed_library  # late: only errors need it
 
-            raise failed_library(error) or error from error
+            if failed := failed_library(error):
+                raise failed from error
         raise
 
 

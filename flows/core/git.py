@@ -111,6 +111,11 @@ def head_commit(cwd: Path) -> str:
     return git_text(["rev-parse", "--verify", "--quiet", "HEAD"], cwd, allowed=[1])
 
 
+def push_remote(cwd: Path) -> str:
+    """Returns the name of the remote to push to: `remote.pushDefault`, else origin, whether or not it exists."""
+    return git_text(["config", "--get", "remote.pushDefault"], cwd, allowed=[1]) or "origin"
+
+
 def pack_objects(folder: Path) -> None:
     """Lets git pack its objects, and remove old ones that nothing names, if it finds that there are many.
 

@@ -18,7 +18,11 @@ from stages.base.errors import OutputError
 
 TRANSFER_LOGGER = "dvc_data.hashfile.transfer"
 MAX_REASON = 100  # characters of an error of SQLite, which can quote a whole row
-UNDAMAGED = ("locked", "full", "readonly", "disk I/O", "unable to open")  # in SQLite's errors that tell no damage
+# Errors of SQLite that tell no damage, but what this machine does not let it do now.
+OF_THE_MACHINE = {
+    sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY,
+}  # fmt: skip
 LOGGERS = ("dvc", "dvc_data", "dvc_objects", TRANSFER_LOGGER)
 
 
@@ -71,7 +75,9 @@ def converted_errors(root: Path | str) -> Iterator[None]:
     except DvcException as error:
         raise DvcFailed(describe_error(error)) from error
     except (sqlite3.Error, DiskError) as error:
-        raise failed_library(error) or error from error
+        if failed := failed_library(error):
+            raise failed from error
+        raise
     except UnicodeEncodeError as error:
         raise DvcFailed(
             f"DVC cannot record {error.object!r}: the name is not UTF-8; rename the file, or list it in .dvcignore"
@@ -115,19 +121,18 @@ def failed_library(error: Exception) -> DvcFailed | None:
     A damaged database of hashes is removed: it is a cache, which DVC fills again. One that the machine does not let
     DVC read or write stays.
     """
-    if isinstance(error, sqlite3.OperationalError):
-        return DvcFailed(
-            f"DVC's databases cannot be used: {error}; free disk space, raise the limits (ulimit), or fix the "
-            "permissions of .dvc/tmp and of DVC's site cache (`dvc config core.site_cache_dir`), then run again"
-        )
     if not isinstance(error, DiskError | sqlite3.Error):
         return DvcFailed(f"DVC cannot use the project: {describe_error(error)}")
-    folder = _database_folder(error)
-    if folder is None:
-        return None
+    folder, code = _database_folder(error), getattr(error, "sqlite_errorcode", None)
     reason = describe_error(error)[:MAX_REASON]
-    if any(word in reason for word in UNDAMAGED):
-        return DvcFailed(f"DVC's database of file hashes {folder} cannot be used: {reason}")
+    if code is not None and code & 0xFF in OF_THE_MACHINE:  # the low byte: SQLite's code without its details
+        return DvcFailed(
+            f"DVC's {f'database of file hashes {folder}' if folder else 'databases'} cannot be used: {reason}; free "
+            "disk space, raise the limits (ulimit), or fix the permissions of .dvc/tmp and of DVC's site cache "
+            "(`dvc config core.site_cache_dir`), then run again"
+        )
+    if folder is None or (code is None and not isinstance(error, DiskError)):  # without a code: wrong use, a fault here
+        return None
     shutil.rmtree(folder, ignore_errors=True)
     return DvcFailed(f"DVC's database of file hashes {folder} was damaged ({reason}), and is removed: run again")
 

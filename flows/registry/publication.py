@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from flows.core.git import git_succeeds, git_text, head_commit, run_git
+from flows.core.git import git_succeeds, git_text, head_commit, push_remote, run_git
 from flows.dvc_repo import remotes
 from flows.dvc_repo.remote.version_push import push_version_outputs
 from flows.registry.model_files import all_outputs, check_stored
@@ -16,7 +16,7 @@ def git_remote(root: Path) -> str:
     Raises:
         InvalidInput: the repository has no remote of that name.
     """
-    name = git_text(["config", "--get", "remote.pushDefault"], root, allowed=[1]) or "origin"
+    name = push_remote(root)
     if not git_succeeds(["remote", "get-url", name], root):
         raise InvalidInput(f"--push: Git has no remote {name!r}; add it with `git remote add {name} URL`")
     return name

@@ -17,13 +17,13 @@ from gto.versions import SemVer
 from scmrepo.exceptions import SCMError
 
 from flows.core.errors import GitFailed, RegistryFailed
-from flows.core.git import git_text
+from flows.core.git import git_text, push_remote
 from stages.base.errors import InvalidInput
 from stages.base.files import parse_json
 from stages.base.suggestions import did_you_mean
 
 TAGS = ("*@*", "*#*", "**/*@*", "**/*#*")  # of versions and stages
-OBJECT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
+REFERENCE = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?|ref: *refs/.+")  # the file of a tag
 VERSION = re.compile(r"v\d+\.\d+\.\d+([-+].*)?")
 ROLLED_BACK_FROM = "Rolled-back-from"  # trailer of an assignment
 
@@ -217,9 +217,27 @@ def _check_tags(top: Path) -> None:
     """
     git_text(["for-each-ref", "--format=%(objecttype)", *(f"refs/tags/{pattern}" for pattern in TAGS)], top)
     folder = top / git_text(["rev-parse", "--git-common-dir"], top).strip() / "refs" / "tags"
-    for path in sorted(path for path in folder.rglob("*[@#]*") if path.is_file()):
-        if not OBJECT.fullmatch(path.read_text(encoding="ascii", errors="replace").strip()):
+    for path in sorted(folder.rglob("*[@#]*")):
+        content = _content(path)
+        if content is not None and not REFERENCE.fullmatch(content.strip()):
             name = path.relative_to(folder)
             raise RegistryFailed(
-                f"the tag {name} is damaged; delete {path}, and fetch the tag again: `git fetch origin tag '{name}'`"
+                f"the tag {name} is damaged; delete {path}, and fetch the tag again: "
+                f"`git fetch {push_remote(top)} tag '{name}'`"
             )
+
+
+def _content(path: Path) -> str | None:
+    """Returns the content of a tag's file; None for Git's lock of one, for a folder, and if the tag was just deleted.
+
+    Raises:
+        RegistryFailed: the file cannot be read.
+    """
+    if path.suffix == ".lock" or path.is_dir():
+        return None
+    try:
+        return path.read_text(encoding="ascii", errors="replace")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise RegistryFailed(f"a tag cannot be read: {error}; correct its permissions") from error

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows.core.errors import BranchKept, GitFailed
-from flows.core.git import git_succeeds, git_text, run_git
+from flows.core.git import git_succeeds, git_text, push_remote, run_git
 from flows.dvc_repo.versions.experiments import NO_GC
 from stages.base.errors import InkflowError, InvalidInput
 
@@ -87,7 +87,7 @@ def write_branch(root: Path, clone: Path, name: str, base: str, tree: str, messa
 
 def git_remote(root: Path) -> tuple[str, str] | None:
     """Returns name and address of Git's remote to push to; None if the repository has none."""
-    name = git_text(["config", "--get", "remote.pushDefault"], root, allowed=[1]) or "origin"
+    name = push_remote(root)
     try:
         return name, git_text(["remote", "get-url", "--push", name], root)
     except GitFailed:

@@ -25,7 +25,7 @@ def test_a_damaged_tag_is_named(tag: Path, tmp_path: Path) -> None:
     old = tag.read_text()
     for content in ("", old[:20], "\0" * 41):
         tag.write_text(content)
-        with pytest.raises(RegistryFailed, match="the tag dense#prod#1 is damaged; delete"):
+        with pytest.raises(RegistryFailed, match=r"the tag dense#prod#1 is damaged; delete .*fetch origin tag"):
             Registry(tmp_path)
     tag.write_text(("0" if old[0] != "0" else "1") + old[1:])
     with pytest.raises(GitFailed, match="dense#prod#1"):
@@ -36,3 +36,26 @@ def test_other_tags_are_not_read(tag: Path, tmp_path: Path) -> None:
     """A damaged tag that is none of the registry does not matter here."""
     tag.with_name("v1").write_text("")
     Registry(tmp_path)
+
+
+def test_files_of_git_are_no_damaged_tags(tag: Path, tmp_path: Path) -> None:
+    """The lock of a tag that Git writes just now, or that a kill left, and a symbolic reference are in order."""
+    tag.with_name("dense#prod#2.lock").write_text("")
+    subprocess.run(
+        ["git", "symbolic-ref", "refs/tags/dense@v1.0.0", "refs/tags/dense#prod#1"], cwd=tmp_path, check=True
+    )
+    Registry(tmp_path)
+
+
+def test_a_tag_that_is_deleted_meanwhile_is_none(tag: Path, tmp_path: Path) -> None:
+    """A tag whose file disappears between the list of the files and the reading, as a dangling link does, is none."""
+    tag.with_name("dense#prod#2").symlink_to(tmp_path / "missing")
+    Registry(tmp_path)
+
+
+def test_the_remote_of_the_advice_is_the_one_to_push_to(tag: Path, tmp_path: Path) -> None:
+    """The command that fetches a damaged tag again names the remote that Git's configuration has."""
+    subprocess.run(["git", "config", "remote.pushDefault", "team"], cwd=tmp_path, check=True)
+    tag.write_text("")
+    with pytest.raises(RegistryFailed, match="git fetch team tag 'dense#prod#1'"):
+        Registry(tmp_path)
