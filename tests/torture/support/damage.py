@@ -77,7 +77,7 @@ def problem(outcome: Outcome, undamaged: Outcome, names: tuple[str, ...], *, may
     Args:
         outcome: of the command.
         undamaged: of the same command before.
-        names: one of them has to be in the message of an error.
+        names: of the file; one of them has to be in a message that the command does not write without the damage.
         may_differ: whether another output is no wrong result, since the command shows that the file differs.
     """
     said = " ".join((outcome.out + outcome.err).split())[-600:]
@@ -85,14 +85,23 @@ def problem(outcome: Outcome, undamaged: Outcome, names: tuple[str, ...], *, may
         return f"it hangs: {said}"
     if "Traceback" in outcome.out + outcome.err:
         return f"a traceback: {said}"
+    told = new_lines(outcome.err, undamaged.err)
+    if outcome.code == NEEDS_A_PERSON:
+        told += new_lines(outcome.out, undamaged.out)
+    is_named = any(name in line for line in told for name in names)
     if outcome.code == undamaged.code:
-        told = any(name in outcome.err for name in names)
-        if may_differ or told or comparable(outcome.out) == comparable(undamaged.out):
+        if may_differ or is_named or comparable(outcome.out) == comparable(undamaged.out):
             return None
         return f"another result: {said}"
-    errors = [line for line in outcome.err.splitlines() if line.startswith("error: ")]
-    if outcome.code == NEEDS_A_PERSON:
-        errors = outcome.out.splitlines()
+    if outcome.code == 0:
+        return None if is_named or may_differ else f"a failure became a success: {said}"
+    errors = told if outcome.code == NEEDS_A_PERSON else [line for line in told if line.startswith("error: ")]
     if not errors:
         return f"exit code {outcome.code} without a sentence: {said}"
     return None if any(name in line for line in errors for name in names) else f"the file is not named: {said}"
+
+
+def new_lines(text: str, undamaged: str) -> list[str]:
+    """Returns the lines of `text` that the text of the undamaged command lacks."""
+    known = set(comparable(undamaged).splitlines())
+    return [line for line in text.splitlines() if comparable(line) not in known]

@@ -9,12 +9,15 @@ turn; atheris (coverage-guided, libFuzzer) mixes them. Prints the executions.
 
 import argparse
 import resource
+import signal
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # atheris instruments the modules while they are imported
@@ -55,7 +58,8 @@ class Fuzzed:
         self.executions += 1
         began = time.process_time()
         try:
-            target.read(content, self._folders[name])
+            with _limited_cpu():
+                target.read(content, self._folders[name])
         except target.errors:
             pass
         except Exception as error:  # noqa: BLE001 - which of them are right is what is tried
@@ -66,10 +70,32 @@ class Fuzzed:
             raise Broken(f"took {used:.1f} s of CPU time, expected at most {CPU_S:g}: {shown}")
 
 
+@contextmanager
+def _limited_cpu() -> Iterator[None]:
+    """Interrupts the block when it has used CPU_S seconds of processor time, and again if it goes on.
+
+    Raises:
+        Broken: from within the block.
+    """
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise Broken(f"took more than {CPU_S:g} s of CPU time")
+
+    before = signal.signal(signal.SIGPROF, interrupt)
+    signal.setitimer(signal.ITIMER_PROF, CPU_S, 1.0)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
+
+
 def _problem(error: Exception) -> str:
     """Returns what is wrong with the error of a reader; empty if nothing is."""
     from stages.base.errors import InkflowError, ParamsError
 
+    if isinstance(error, Broken):
+        return str(error)
     if not isinstance(error, InkflowError):
         return "not an error of the project"
     sentences = error.messages if isinstance(error, ParamsError) else (str(error),)
