@@ -25,7 +25,7 @@ STARVED = (
     "While the disk is full, a folder is read-only, or memory, open files or the size of files are limited, a run ends "
     f"right, or with one sentence and an exit code that is not 0; also after a jump of the clock by a day, {RIGHT}"
 )
-FEW: Plan = {"download": ["disk_full"], "prepare": ["open_files"]}
+FEW: Plan = {"prepare": ["disk_full"]}
 
 
 @pytest.mark.slow
