@@ -37,13 +37,23 @@ CACHE = ".dvc/cache"
 
 
 class Kind(NamedTuple):
-    """Files of one kind, by a pattern; the commands that read them; what has happened to the project before."""
+    """Files of one kind, by a pattern; the commands that read them; what has happened to the project before.
+
+    Attributes:
+        pattern: below the project.
+        readers: keys of READERS.
+        before: changes the project before the damage.
+        others: valid contents of other files.
+        shows: readers whose output is the content of the file, so that another one is another output.
+        called: what messages call such a file, instead of its name.
+    """
 
     pattern: str
     readers: tuple[str, ...]
     before: Callable[[Path], None] = lambda root: None
-    others: tuple[str, ...] = ()  # valid contents of other files
-    called: tuple[str, ...] = ()  # what messages call such a file, instead of its name
+    others: tuple[str, ...] = ()
+    shows: tuple[str, ...] = ()
+    called: tuple[str, ...] = ()
 
 
 def without_outputs(root: Path) -> None:
@@ -73,11 +83,11 @@ def edited(root: Path) -> None:
     (root / "code.py").write_text((root / "code.py").read_text() + "# a comment\n")
 
 
-SHOWN = ("plan", "run")
+SHOWN, RUNS = ("plan", "run"), ("runs",)
 KINDS = {
-    "dvc.lock": Kind("dvc.lock", (*SHOWN, "runs"), others=("{}", "schema: '2.0'\nstages: {}\n")),
-    "dvc.yaml": Kind("dvc.yaml", ("plan", "runs"), others=("stages: {}\n", "[]")),
-    "params.yaml": Kind("params.yaml", ("plan", "runs"), others=("[]",)),
+    "dvc.lock": Kind("dvc.lock", (*SHOWN, "runs"), others=("{}", "schema: '2.0'\nstages: {}\n"), shows=RUNS),
+    "dvc.yaml": Kind("dvc.yaml", ("plan", "runs"), others=("stages: {}\n", "[]"), shows=RUNS),
+    "params.yaml": Kind("params.yaml", ("plan", "runs"), others=("[]",), shows=RUNS),
     "execution.yaml": Kind("execution.yaml", SHOWN, others=("[]",)),
     "environment.lock": Kind("environment.lock", SHOWN, others=("[]", "{}")),
     "configuration of DVC": Kind(".dvc/config", (*SHOWN, "runs", "status"), others=("[core]\n    remote = none\n",)),
@@ -86,14 +96,16 @@ KINDS = {
     "entries of the run cache": Kind(f"{CACHE}/runs/*/*/*", (*SHOWN, "prune"), without_lock, ("{}", "[]")),
     "environments of results": Kind(f"{CACHE}/environments/*", SHOWN, without_lock, ("[]", "{}")),
     "durations": Kind(".inkflow/timings.json", (*SHOWN, "status"), others=("[]", '{"join": [1e308]}', '{"join": 1}')),
-    "records of runs": Kind(".inkflow/runs/*.jsonl", ("runs", "status", "run"), others=("null\n", '{"event": 1}\n')),
+    "records of runs": Kind(
+        ".inkflow/runs/*.jsonl", ("runs", "status", "run"), others=("null\n", '{"event": 1}\n'), shows=RUNS
+    ),
     "lists of backups": Kind(".inkflow/aside/*/paths.json", SHOWN, killed, ("[]", '{"paths": 1}')),
     "files in use": Kind(".dvc/tmp/rwlock", (*SHOWN, "status"), others=("[]", '{"write": []}', '{"read": {"a": 1}}')),
     "names of new entries": Kind(
         ".dvc/tmp/inkflow_new_entries.json", SHOWN, interrupted, ("[]", "{}", '{"stages": 1}')
     ),
     "earlier code": Kind(".dvc/tmp/inkflow/code/*", SHOWN, edited, ("[]", '[{"relpath": 1}]')),
-    "database of hashes": Kind("../site/repo/*/*/**/cache.db", SHOWN),
+    "database of hashes": Kind("../site/repo/*/*/**/cache.db", SHOWN, called=("database of file hashes",)),
 }
 
 
@@ -184,7 +196,7 @@ def _problem(
         write_damage(path, DAMAGES[way](old, chance) if way in DAMAGES else way.encode())
     outcome = inkflow(*READERS[reader], folder=root)
     names = (path.name, os.path.relpath(path, root), *kind.called)
-    found = problem(outcome, undamaged, names, may_differ=reader in SHOWS_CHANGES)
+    found = problem(outcome, undamaged, names, may_differ=reader in SHOWS_CHANGES or reader in kind.shows)
     if found is None and reader == "run" and outcome.code == 0:
         other = [name for name, old in before.items() if (root / name).read_bytes() != old]
         found = f"other outputs: {other}" if other else _unrecorded(root)

@@ -11,7 +11,9 @@ from tests.torture.support.forked import Outcome
 
 Damage = Callable[[bytes, random.Random], bytes]
 NPY_HEADER = 128  # bytes; the first array of an npy file begins there
-VOLATILE = re.compile(r"in [\d.]+ s\b|here for [^\n]*|[\d.]+ [kMG]B (?:free )?of [^\n]*|\d+ (?:s|min)(?: ago)?\b")
+VOLATILE = re.compile(
+    r"in [\d.]+ s\b|here for [^\n]*|[\d.]+ [kKMG]?B left\b|[\d.]+ [kMG]B (?:free )?of [^\n]*|\d+ (?:s|min)(?: ago)?\b"
+)
 NEEDS_A_PERSON = 3  # exit code of `inkflow status`, which names what is damaged in its table
 
 
@@ -67,7 +69,7 @@ def write_damage(path: Path, content: bytes) -> None:
 
 
 def comparable(text: str) -> str:
-    """Returns the output of a command without durations, ages and sizes of disks."""
+    """Returns the output of a command without durations, ages, and sizes of disks and caches."""
     return VOLATILE.sub("~", text)
 
 
