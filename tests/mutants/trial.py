@@ -31,7 +31,8 @@ from tests.mutants.registry import Module
 from tests.support.root import ROOT
 
 CPU_S = 20  # processor time of a mutant at most: more is an endless loop, which a test run notices too
-WAIT_S = 300  # one that waits for ever is noticed as well
+WAIT_S = 30  # one that waits for ever is noticed as well: the tests of a mutant take a few seconds
+WHOLE_S = 300  # of a test of the code as it is, on a busy machine
 Choose = Callable[[Module, list[Mutant]], list[Mutant]]
 PLAIN = (bool, int, float, str, bytes, tuple, frozenset)  # constants of a module that are replaced by value
 
@@ -177,7 +178,7 @@ def _entered_functions(items: list[pytest.Item], path: Path) -> list[tuple[pytes
     found = []
     for item in items:
         started = time.monotonic()
-        seen = _in_child(partial(_traced, item, str(path)))
+        seen = _in_child(partial(_traced, item, str(path)), WHOLE_S)
         if seen is None:
             raise pytest.UsageError(f"{item.nodeid} fails on the code as it is")
         if seen:
@@ -209,11 +210,11 @@ def _fails(tests: list[pytest.Item], change: Callable[[], None]) -> bool:
         following: list[pytest.Item | None] = [*tests[1:], None]
         return set() if all(map(_passes, tests, following)) else None
 
-    return _in_child(run) is None
+    return _in_child(run, WAIT_S) is None
 
 
-def _in_child(run: Callable[[], set[str] | None]) -> set[str] | None:
-    """Returns what `run` returns in a forked process; None if the process fails, loops or waits for ever."""
+def _in_child(run: Callable[[], set[str] | None], limit_s: float) -> set[str] | None:
+    """Returns what `run` returns in a forked process; None if the process fails, loops, or takes longer."""
     folder = Path(tempfile.mkdtemp(prefix="mutant-"))
     answer = folder / "answer.json"
     process = os.fork()
@@ -233,14 +234,14 @@ def _in_child(run: Callable[[], set[str] | None]) -> set[str] | None:
         finally:
             os._exit(status)
     try:
-        return set(json.loads(answer.read_text())) if _ends_well(process) else None
+        return set(json.loads(answer.read_text())) if _ends_well(process, limit_s) else None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _ends_well(process: int) -> bool:
-    """Waits for a process, ends all that it has left, and returns if it ended with 0."""
-    end = time.monotonic() + WAIT_S
+def _ends_well(process: int, limit_s: float) -> bool:
+    """Waits for a process so long, ends all that it has left, and returns if it ended with 0."""
+    end = time.monotonic() + limit_s
     status: int | None = None
     while status is None and time.monotonic() < end:
         done, code = os.waitpid(process, os.WNOHANG)

@@ -19,6 +19,7 @@ SEED = 17
 LIMIT = 300_000  # bytes of a file
 SLACK = 1 << 20  # bytes that may have arrived at once before the limit is noticed
 TIMEOUT_S = 0.5
+HONEST_S = 5.0  # for downloads that have to end well, on a busy machine
 CONTENT = bytes(range(256)) * 100
 HEAD = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -117,14 +118,14 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         yield server
 
 
-def download(url: str, part: Path) -> bytes | None:
+def download(url: str, part: Path, timeout_s: float = TIMEOUT_S) -> bytes | None:
     """Returns the file at `url`; None if it is refused, which has to be in one sentence.
 
     Raises:
         AssertionError: it is refused in another way, or more was written than may be.
     """
     try:
-        fetch(url, part, LIMIT, TIMEOUT_S)
+        fetch(url, part, LIMIT, timeout_s)
     except InkflowError as error:
         text = str(error)
         assert 0 < len(text) <= 500 and "\n" not in text, text[:600]
@@ -144,14 +145,14 @@ def test_a_server_that_lies(promise: Try, rounds: Rounds, server: Server, tmp_pa
         "A server that lies is refused in one sentence, and nothing beyond max_bytes is kept.",
         f"{len(LIES)} lies (lengths, redirects, chunks, slowness, floods), {len(HONEST)} resumptions, damaged answers",
     ) as tried:
-        for name, lie in LIES.items():
+        for name, lie in draws.sample(list(LIES.items()), rounds(8, len(LIES))):
             server.respond_with(*lie(server))
             with tried.attempt(name):
                 assert download(f"{server.url}/a", tmp_path / f"{name}.part") is None, "it was accepted"
         for name, (behaviours, content) in HONEST.items():
             server.respond_with(*behaviours(server))
             with tried.attempt(name):
-                assert download(f"{server.url}/a", tmp_path / f"{name}.part") == content
+                assert download(f"{server.url}/a", tmp_path / f"{name}.part", HONEST_S) == content
         with tried.attempt("TLS is missing"):
             server.respond_with(serve(CONTENT))
             assert download(server.url.replace("http:", "https:"), tmp_path / "tls.part") is None

@@ -10,7 +10,7 @@ from tests.torture.long_run.growth import BOUNDS, excesses
 from tests.torture.long_run.runs import Row, make_runs
 
 SEED = 17
-FEW, MANY = 3, 100
+FEW, MANY = 3, 60
 
 
 @pytest.mark.server

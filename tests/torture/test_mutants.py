@@ -10,14 +10,18 @@ import pytest
 from tests.support.root import ROOT
 from tests.torture.conftest import Rounds, Try
 
+SEED = 17  # in `make test`, which fails again or not at all
 
+
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_random_mutants_are_noticed(promise: Try, rounds: Rounds) -> None:
     """Of random mutants of random modules each one makes a test fail, or its survival is explained."""
     pytest.importorskip("mutmut")
-    seed, is_thorough = random.SystemRandom().randrange(10**6), rounds(0, 1)
+    is_thorough = rounds(0, 1)
+    seed = random.SystemRandom().randrange(10**6) if is_thorough else SEED
     modules = (
-        ["--sample", "6", "25"] if is_thorough else ["flows/engine/planning/change_messages.py", "--sample", "1", "12"]
+        ["--sample", "4", "20"] if is_thorough else ["flows/engine/planning/change_messages.py", "--sample", "1", "12"]
     )
     text = "A changed decision in a module that decides makes a test fail, unless it changes nothing that can be seen."
     how = "random mutants of random modules of docs/mutants.md"

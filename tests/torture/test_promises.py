@@ -4,10 +4,12 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from benchmarks.support.report import machine
 from tests.support.root import ROOT
 from tests.torture.conftest import RECORD, promise
 from tests.torture.document import merged, page
@@ -103,7 +105,31 @@ def test_a_new_record_replaces_the_same_promise_alone(tmp_path: Path) -> None:
     record.write_text(json.dumps(_row("tried again", 300)) + "\n")
     results = merged(old, record)
     assert [(row["promise"], row["attempts"]) for row in results["promises"]] == [("kept", 1), ("tried again", 300)]
-    assert "| tried again | kills | 300 | 0 |" in page(results)
+    assert "| tried again | kills | 300 | 0 | 2026-11-28 | 2 |" in page(results)
+
+
+def test_a_row_has_its_machine_and_its_date(tmp_path: Path) -> None:
+    """What was tried elsewhere or earlier keeps that machine, which the page names once, and that day."""
+    old = {"promises": [_row("kept", 1), _row("kept too", 2)]}
+    record = tmp_path / "record.jsonl"
+    with kept(Promise("Crashes", "tried now", "kills"), record) as tried:
+        tried.count(7)
+    text = page(merged(old, record))
+    assert "| kept too | kills | 2 | 0 | 2026-11-28 | 1 |" in text and text.count("Another processor") == 1
+    assert f"| tried now | kills | 7 | 0 | {datetime.now(UTC).date().isoformat()} | 2 |" in text
+    assert text.count("Machine 2: ") == 1
+
+
+def test_a_whole_record_drops_the_promises_that_it_lacks(tmp_path: Path) -> None:
+    """A sentence that no test has any more leaves the page after a whole run; an empty record is one, too."""
+    old = {"promises": [_row("gone", 1), _row("stays", 1)]}
+    record = tmp_path / "record.jsonl"
+    record.write_text(json.dumps(_row("stays", 5)) + "\n")
+    assert [row["promise"] for row in merged(old, record, is_whole=True)["promises"]] == ["stays"]
+    record.write_text("")
+    assert merged(old, record)["promises"] == old["promises"]
+    assert page(merged(old, record, is_whole=True)).startswith("# Reliability")
+    assert page(merged({}, tmp_path / "missing.jsonl")).startswith("# Reliability")
 
 
 def _rows(record: Path) -> list[tuple[str, int, int]]:
@@ -112,4 +138,5 @@ def _rows(record: Path) -> list[tuple[str, int, int]]:
 
 
 def _row(promise: str, attempts: int) -> dict[str, object]:
-    return {"subject": "Crashes", "promise": promise, "how": "kills", "attempts": attempts, "broken": 0}
+    row = {"subject": "Crashes", "promise": promise, "how": "kills", "attempts": attempts, "broken": 0}
+    return row | {"date": "2026-11-28", "machine": machine() | {"processor": "Another processor"}}

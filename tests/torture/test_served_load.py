@@ -1,6 +1,7 @@
 """A server under load whose model changes all the time, and which is killed: no request is lost, no answer is wrong."""
 
 import random
+import shutil
 import signal
 import subprocess
 import threading
@@ -28,6 +29,7 @@ __all__ = ["reader"]  # the fixture
 SUBJECT = "Served and registered models"
 SEED = 17
 CLIENTS = 4
+TRUE = shutil.which("true") or "/bin/true"
 START_S = 240.0  # of a server on a busy machine; the clients repeat a request so long
 
 
@@ -37,12 +39,14 @@ class Supervised:
     def __init__(self, folder: Path) -> None:
         self.port = free_port()
         self._folder, self._stopped = folder, False
+        self._lock = threading.Lock()  # of `process` and `_stopped`
         self.process = self._start()
         self._thread = threading.Thread(target=self._watch)
         self._thread.start()
 
     def kill(self, chance: random.Random) -> None:
         """Kills the process that follows the stage, or the one that answers if there is one by now."""
+        wait_until(lambda: self.process.poll() is None, timeout_s=60)  # it is started again after an earlier kill
         follower = psutil.Process(self.process.pid)
         answering = [one for one in follower.children() if "stages.serve" in " ".join(one.cmdline())]
         chance.choice([follower, *answering]).send_signal(signal.SIGKILL)
@@ -50,16 +54,21 @@ class Supervised:
 
     def stop(self) -> None:
         """Ends the server."""
-        self._stopped = True
-        self.process.terminate()
+        with self._lock:
+            self._stopped = True
+            self.process.terminate()
         self._thread.join()
 
     def _start(self) -> "subprocess.Popen[bytes]":
         return start_server(self._folder, "flows", "serve", "reader@prod", f"--port={self.port}")
 
     def _watch(self) -> None:
-        while self.process.wait() is not None and not self._stopped:
-            self.process = self._start()
+        while True:
+            self.process.wait()
+            with self._lock:  # a process that starts while `stop` looks at the one before would run for ever
+                if self._stopped:
+                    return
+                self.process = self._start()
 
 
 @contextmanager
@@ -72,6 +81,22 @@ def supervised(folder: Path) -> Iterator[tuple[Supervised, httpx.Client]]:
             yield server, client
     finally:
         server.stop()
+
+
+class ShortLived(Supervised):
+    """A server that ends at once, again and again."""
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen([TRUE])
+
+
+@pytest.mark.timeout(60)
+def test_a_server_that_is_started_again_can_be_stopped(tmp_path: Path) -> None:
+    """The server ends whenever it is stopped, also while it is started again."""
+    for _ in range(20):
+        server = ShortLived(tmp_path)
+        server.stop()
+        assert server.process.poll() is not None
 
 
 @pytest.mark.slow
@@ -88,7 +113,7 @@ def test_load_with_reloads_and_kills(reader: Toy, promise: Try, rounds: Rounds) 
         how = f"requests of {CLIENTS} clients under promotions, rollbacks and damaged files, seed {SEED}"
         with promise(SUBJECT, text, how) as tried:
             with SteadyLoad(client, "reader", names, requests=1, clients=CLIENTS) as load:
-                end = time.monotonic() + rounds(5, 180)
+                end = time.monotonic() + rounds(5, 90)
                 while time.monotonic() < end and not load.wrong:
                     change(client, names, chance)
             tried.count(load.versions.total())

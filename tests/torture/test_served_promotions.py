@@ -95,7 +95,7 @@ def test_killed_promotions(projects: Path, tmp_path: Path, kills: Commands, prom
             whole = kills.run(_copy(projects, case, tmp_path), *case.arguments)
             assert whole.code == 0, whole.output
             steps = range(1, whole.steps + 1)
-            for step in chance.sample(steps, min(len(steps), rounds(1, 12))):
+            for step in chance.sample(steps, min(len(steps), rounds(1, 6))):
                 with tried.attempt(f"{case.name} killed before step {step} of {whole.steps}"):
                     _attempt(projects, case, tmp_path, kills, step=step)
             for number in range(rounds(0, 4)):

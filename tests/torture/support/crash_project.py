@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -48,9 +48,9 @@ class CrashProject:
         shutil.copytree(self.folder, folder, symlinks=True)
         return replace(self, folder=folder)
 
-    def start(self, environment: Mapping[str, str]) -> "RunningInkflow":
-        """Starts `inkflow run`, with further variables."""
-        return RunningInkflow(self.folder, {**_environment(self.folder), **environment})
+    def start(self, environment: Mapping[str, str], *options: str) -> "RunningInkflow":
+        """Starts `inkflow run`, with further variables and options."""
+        return RunningInkflow(self.folder, {**_environment(self.folder), **environment}, options)
 
     def flaws(self) -> str:
         """Runs the project to its end; returns everything that is then not as after an undisturbed run, or nothing."""
@@ -72,9 +72,9 @@ class CrashProject:
 class RunningInkflow(subprocess.Popen[str]):
     """An `inkflow run` with its output in a pipe, since the disk may be full and the size of files limited."""
 
-    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, environment: Mapping[str, str], options: Sequence[str] = ()) -> None:
         super().__init__(
-            RUN,
+            [*RUN, *options],
             cwd=folder,
             env=environment,
             stdin=subprocess.DEVNULL,

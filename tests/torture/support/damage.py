@@ -11,7 +11,9 @@ from tests.torture.support.forked import Outcome
 
 Damage = Callable[[bytes, random.Random], bytes]
 NPY_HEADER = 128  # bytes; the first array of an npy file begins there
-VOLATILE = re.compile(r"in [\d.]+ s\b|here for [^\n]*|[\d.]+ [kMG]B (?:free )?of [^\n]*|\d+ (?:s|min)(?: ago)?\b")
+VOLATILE = re.compile(
+    r"in [\d.]+ s\b|here for [^\n]*|[\d.]+ [kKMG]?B left\b|[\d.]+ [kMG]B (?:free )?of [^\n]*|\d+ (?:s|min)(?: ago)?\b"
+)
 NEEDS_A_PERSON = 3  # exit code of `inkflow status`, which names what is damaged in its table
 
 
@@ -67,7 +69,7 @@ def write_damage(path: Path, content: bytes) -> None:
 
 
 def comparable(text: str) -> str:
-    """Returns the output of a command without durations, ages and sizes of disks."""
+    """Returns the output of a command without durations, ages, and sizes of disks and caches."""
     return VOLATILE.sub("~", text)
 
 
@@ -77,7 +79,7 @@ def problem(outcome: Outcome, undamaged: Outcome, names: tuple[str, ...], *, may
     Args:
         outcome: of the command.
         undamaged: of the same command before.
-        names: one of them has to be in the message of an error.
+        names: of the file; one of them has to be in a message that the command does not write without the damage.
         may_differ: whether another output is no wrong result, since the command shows that the file differs.
     """
     said = " ".join((outcome.out + outcome.err).split())[-600:]
@@ -85,14 +87,23 @@ def problem(outcome: Outcome, undamaged: Outcome, names: tuple[str, ...], *, may
         return f"it hangs: {said}"
     if "Traceback" in outcome.out + outcome.err:
         return f"a traceback: {said}"
+    told = new_lines(outcome.err, undamaged.err)
+    if outcome.code == NEEDS_A_PERSON:
+        told += new_lines(outcome.out, undamaged.out)
+    is_named = any(name in line for line in told for name in names)
     if outcome.code == undamaged.code:
-        told = any(name in outcome.err for name in names)
-        if may_differ or told or comparable(outcome.out) == comparable(undamaged.out):
+        if may_differ or is_named or comparable(outcome.out) == comparable(undamaged.out):
             return None
         return f"another result: {said}"
-    errors = [line for line in outcome.err.splitlines() if line.startswith("error: ")]
-    if outcome.code == NEEDS_A_PERSON:
-        errors = outcome.out.splitlines()
+    if outcome.code == 0:
+        return None if is_named or may_differ else f"a failure became a success: {said}"
+    errors = told if outcome.code == NEEDS_A_PERSON else [line for line in told if line.startswith("error: ")]
     if not errors:
         return f"exit code {outcome.code} without a sentence: {said}"
     return None if any(name in line for line in errors for name in names) else f"the file is not named: {said}"
+
+
+def new_lines(text: str, undamaged: str) -> list[str]:
+    """Returns the lines of `text` that the text of the undamaged command lacks."""
+    known = set(comparable(undamaged).splitlines())
+    return [line for line in text.splitlines() if comparable(line) not in known]

@@ -75,7 +75,7 @@ def main() -> None:
         pid = os.fork()
         if pid == 0:
             _run(order)
-        print(json.dumps(_wait(pid)), flush=True)
+        print(json.dumps(wait(pid, LIMIT_S)), flush=True)
 
 
 def _run(order: Mapping[str, Any]) -> NoReturn:
@@ -109,15 +109,17 @@ def _call(words: Sequence[str], module: str) -> None:
     import_module("flows.cli.main").console()
 
 
-def _wait(pid: int) -> int | None:
-    """Returns the exit code of a child; None if it had to be killed, with its group."""
-    end = time.monotonic() + LIMIT_S
+def wait(pid: int, limit_s: float) -> int | None:
+    """Returns the exit code of a child that leads a group; None if it had to be killed, with its group."""
+    end = time.monotonic() + limit_s
     while time.monotonic() < end:
         done, status = os.waitpid(pid, os.WNOHANG)
         if done:
             return os.waitstatus_to_exitcode(status)
         time.sleep(0.02)
-    os.killpg(pid, signal.SIGKILL)
+    with suppress(ProcessLookupError):  # before it leads its group
+        os.killpg(pid, signal.SIGKILL)
+    os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     return None
 

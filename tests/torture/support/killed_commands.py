@@ -21,16 +21,22 @@ import psutil
 
 from flows.cli.main import console
 from tests.support.root import ROOT
+from tests.torture.support.forked import wait
 
 STEPS = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate", "subprocess.Popen"}
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 PRELOADED = ("dvc.repo", "dvc.api", "gto.registry", "pygit2", "flows.registry.promotion", "flows.cli.models.registry")
 KILLED = -9
+HANGS = 1000  # the exit code of a command that did not end in time
+LIMIT_S = 240.0  # of a command, on a busy machine: what takes longer hangs
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended: its exit code, KILLED if it was, what it printed, and how many steps it made."""
+    """How a command ended, what it printed, and how many steps it made.
+
+    The exit code is KILLED if it was killed, HANGS if it did not end in time.
+    """
 
     code: int
     output: str
@@ -88,14 +94,15 @@ def _carry_out(order: dict[str, Any]) -> dict[str, Any]:
             _become(order, output.name, steps.name)
         if order["after_s"] is not None:
             _kill_after(pid, order["after_s"])
-        _, status = os.waitpid(pid, 0)
+        code = wait(pid, LIMIT_S)
         seconds = time.monotonic() - started
-        ended = {"code": os.waitstatus_to_exitcode(status), "output": output.read(), "seconds": seconds}
+        ended = {"code": HANGS if code is None else code, "output": output.read(), "seconds": seconds}
         return ended | {"steps": len(steps.read())}
 
 
 def _become(order: dict[str, Any], output: str, steps: str) -> None:
     """Turns this fork into the command."""
+    os.setsid()
     streams = os.open(output, os.O_WRONLY | os.O_APPEND)
     counter = os.open(steps, os.O_WRONLY | os.O_APPEND)
     null = os.open(os.devnull, os.O_RDONLY)

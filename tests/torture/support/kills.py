@@ -22,6 +22,7 @@ FORK_SERVER = "stage_fork_server.py"
 KILLED_PROCESSES = ("flow", "stage process", "grandchild", "fork server")
 PROGRAMS = ("stages.", "python -m stages.")  # arguments of the process of a stage, and of the shell that starts it
 POLL_S = 0.01
+MOST_ENDED = 12  # runs of a campaign that may end before anything is done
 KILLED = re.compile(r"^x (\w+)\S* .*killed by SIGKILL", re.MULTILINE)
 STAGE_S = {"validate": 1.0, "download": 1.5, "prepare": 1.5, "train": 5.0, "evaluate": 1.5, "report": 3.0}  # about
 
@@ -34,6 +35,7 @@ class Campaign:
 
     Attributes:
         plan: what is yet to be done, by the kind of the stage that runs then: names of the methods `_do_...`.
+        skipped: what was planned and cannot be done on this machine.
         done: how often what was done in which kind of stage.
         problems: what disturbed runs did wrong.
         sentences: the errors with which they ended.
@@ -43,18 +45,25 @@ class Campaign:
     plan: Plan
     chance: random.Random
     clock: machine_faults.Clock | None = None
+    skipped: frozenset[str] = frozenset()
     done: Counter[tuple[str, str]] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
     sentences: list[str] = field(default_factory=list)
+    is_made: bool = field(default=False, init=False)  # a run came to its end: the next ones need --force
 
     def disturb(self) -> None:
-        """Starts runs and disturbs them until the plan is done, or nothing is left to run."""
-        while any(self.plan.values()) and self._disturb_a_run():
-            pass
+        """Starts runs and disturbs them until the plan is done; that it cannot be done is a problem."""
+        ended_before = 0
+        while any(self.plan.values()):
+            ended_before += not self._disturb_a_run()
+            if ended_before > MOST_ENDED:
+                self.problems.append(f"{ended_before} runs ended before anything was done; left: {self.plan}")
+                break
 
     def _disturb_a_run(self) -> bool:
-        """Starts a run and disturbs it; False when it ended before."""
-        process = self.project.start(self.clock.environment if self.clock else {})
+        """Starts a run and disturbs it; False when it ended before, and what was planned for it stays in the plan."""
+        before = self.done.total()
+        process = self.project.start(self.clock.environment if self.clock else {}, *["--force"] * self.is_made)
         try:
             found = self._wait_for_stage(process)
             if found is not None:
@@ -64,7 +73,11 @@ class Campaign:
             process.kill()
             process.wait()
         self._look_at(process.output, process.returncode, found)
-        return found is not None
+        self.is_made = self.is_made or process.returncode == 0
+        is_disturbed = self.done.total() > before
+        if found is not None and not is_disturbed:
+            self.plan[found[1]].append(found[0])
+        return is_disturbed
 
     def _wait_for_stage(self, process: RunningInkflow) -> tuple[str, str] | None:
         """Waits for a stage in which something is to be done, and chooses; None when the run ends first."""

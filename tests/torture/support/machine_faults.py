@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 DAY_S = 24 * 3600
-DISK = "192m"
+DISK = 192 << 20  # bytes
 FOLDERS = (".", ".dvc/tmp", ".dvc/cache/files/md5", ".inkflow", "data", "evaluation", "models", "reports")
 CLOCK = """
 #define _GNU_SOURCE
@@ -74,7 +74,9 @@ def small_disk(folder: Path) -> Iterator[bool]:
 
 @contextmanager
 def full_disk(folder: Path, chance: random.Random) -> Iterator[str]:
-    """Fills the file system of `folder` to its last bytes, or its last pages."""
+    """Fills the small file system of `folder` to its last bytes, or its last pages."""
+    total = shutil.disk_usage(folder).total
+    assert total <= DISK, f"{folder} is on a file system of {total:,} bytes, not on a small disk: it is not filled"
     filler, left = folder / ".filler", chance.choice((0, 0, 4096, 1 << 16, 1 << 18))
     try:
         free = shutil.disk_usage(folder).free
