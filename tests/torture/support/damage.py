@@ -12,7 +12,7 @@ from tests.torture.support.forked import Outcome
 Damage = Callable[[bytes, random.Random], bytes]
 NPY_HEADER = 128  # bytes; the first array of an npy file begins there
 VOLATILE = re.compile(r"in [\d.]+ s\b|here for [^\n]*|[\d.]+ [kMG]B (?:free )?of [^\n]*|\d+ (?:s|min)(?: ago)?\b")
-NEEDS_A_PERSON = 3  # exit code of `inkflow status`, which names what is damaged in its table
+NEEDS_A_PERSON = 3  # exit code of `inkflow status`, which names what is damaged in its table or in a note
 
 
 def flipped(content: bytes, chance: random.Random, start: int = 0, end: int | None = None) -> bytes:
@@ -90,9 +90,9 @@ def problem(outcome: Outcome, undamaged: Outcome, names: tuple[str, ...], *, may
         if may_differ or told or comparable(outcome.out) == comparable(undamaged.out):
             return None
         return f"another result: {said}"
-    errors = [line for line in outcome.err.splitlines() if line.startswith("error: ")]
+    errors = [line for line in outcome.err.splitlines() if line.startswith(("error: ", "warning: "))]
     if outcome.code == NEEDS_A_PERSON:
-        errors = outcome.out.splitlines()
+        errors = (outcome.out + outcome.err).splitlines()
     if not errors:
         return f"exit code {outcome.code} without a sentence: {said}"
     return None if any(name in line for line in errors for name in names) else f"the file is not named: {said}"
