@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from flows.cli.output import print_json, shown
-from flows.core.commit import require_undamaged
+from flows.core.commit import is_judged, require_undamaged
 from flows.core.gates import count_statuses, evaluate_gates, failed_gates, junit
 from flows.core.params_edit import require_models
 from flows.engine.display.safe_console import SafeConsole
@@ -18,7 +18,6 @@ from flows.engine.output_backup import earlier_outputs
 from stages.base.errors import EXIT_DONE, EXIT_FAILED
 from stages.base.files import write_text
 
-INPUTS = ("data/raw/", "models/", "evaluation/")  # of the gates, and of a comparison
 COLOURS = {"passed": GOOD, "failed": BAD, "not judged": DIM}
 
 
@@ -39,12 +38,12 @@ def evaluate_against(root: Path, revision: str | None) -> dict[str, Any]:
     """Returns the gate results of the models below `root`, compared with the models of `revision` if one is given.
 
     Raises:
-        InvalidInput: a file is damaged.
+        InvalidInput: a model is damaged.
         ProgramFailed: a file is missing or broken.
         RevisionUnusable: the revision does not exist, or its files are not available.
     """
     with earlier_outputs(root) as outputs:
-        require_undamaged(outputs, *INPUTS)
+        require_undamaged(outputs, is_judged)
         if revision is None:
             return evaluate_gates(outputs)
         return _evaluate_against(outputs, root, revision)

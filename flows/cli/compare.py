@@ -13,9 +13,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Column, Table
 
-from flows.cli.check import INPUTS
 from flows.cli.output import open_page, print_json, shown
-from flows.core.commit import require_undamaged
+from flows.core.commit import is_judged, require_undamaged
 from flows.core.params_edit import has_models, load_project_params
 from flows.core.project import make_state_folder
 from flows.core.redaction import say
@@ -106,7 +105,7 @@ def compare(root: Path, old: str, new: str | None = None) -> dict[str, Any]:
         folders = {"old": Path(folder) / "old", "new": Path(folder) / "new"}
         fetch_run(root, old, folders["old"])
         if new is None:
-            require_undamaged(outputs, *INPUTS)
+            require_undamaged(outputs, is_judged)
             folders["new"] = outputs.resolve()
         else:
             fetch_run(root, new, folders["new"])

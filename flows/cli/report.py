@@ -11,21 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from flows.cli.output import open_page, print_json
-from flows.core.commit import commit_date, describe, file_sha256, is_recorded, require_undamaged
+from flows.core.commit import commit_date, describe, file_sha256, is_model, is_recorded, require_undamaged
 from flows.core.notices import note_once
 from flows.core.params_edit import require_models
 from flows.core.project import make_state_folder
 from flows.core.redaction import say
 from flows.core.stage_program import run_program
 from flows.engine.output_backup import has_backups
-from stages.base.digests import read_sealed
+from stages.base.digests import TIMINGS, read_sealed
 from stages.base.errors import EXIT_DONE, InvalidInput
 from stages.base.files import write_text
 from stages.params.schema import load_params
 
 PAGE = Path("reports/index.html")
 COPY = Path(".inkflow/report/index.html")
-TIMINGS = Path(".inkflow/timings")
 MACHINE = TIMINGS / "machine.json"
 SLOT = '<script type="application/json" id="machine">null</script>'
 
@@ -41,7 +40,7 @@ def report(arguments: argparse.Namespace) -> int:
             raise InvalidInput(f"--{option} belongs to the page over all runs; add --runs, or leave --{option} out")
     require_models(Path(), "report")
     if not has_backups(Path()):  # else a run is making the outputs again
-        require_undamaged(Path(), str(PAGE), "models/")
+        require_undamaged(Path(), lambda path: path == str(PAGE) or is_model(path))
     figures = machine_figures(Path())
     page = fill_page(Path(), figures)
     if arguments.json:

@@ -1,15 +1,20 @@
 """Describes the git commit of the working tree, and compares files with the hashes in dvc.lock."""
 
 import hashlib
-from pathlib import Path
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
 
 from ruamel.yaml.error import YAMLError
 
 from flows.core.errors import GitFailed
 from flows.core.git import git_text, head_commit, is_in_repository
-from stages.base.digests import LOCK, damage_message, damaged_outputs, file_md5
+from flows.core.redaction import say
+from stages.base.digests import LOCK, REMEDY, change_message, changed_outputs, file_md5
 from stages.base.errors import InvalidInput
 from stages.base.yaml_text import parse_yaml
+
+JUDGED_FOLDERS = ("data/raw/", "models/", "evaluation/")
+JUDGED = ("dataset.json", "training.json", "history.csv", "metrics.json", "predictions.parquet")
 
 
 def describe(root: Path) -> str:
@@ -45,14 +50,27 @@ def is_recorded(root: Path, output: Path) -> bool:
     return file_md5(root / output) in recorded
 
 
-def require_undamaged(root: Path, *places: str) -> None:
-    """Checks that the outputs below `root` whose paths begin with one of `places` are those that dvc.lock records.
+def is_model(path: str) -> bool:
+    """Returns True for the path of a model's file, from which its predictions come."""
+    return path.startswith("models/") and PurePosixPath(path).name == "model.onnx"
+
+
+def is_judged(path: str) -> bool:
+    """Returns True for the outputs that gates and a comparison read, without archives: those have checksums."""
+    return is_model(path) or (path.startswith(JUDGED_FOLDERS) and PurePosixPath(path).name in JUDGED)
+
+
+def require_undamaged(root: Path, wanted: Callable[[str], bool]) -> None:
+    """Compares the `wanted` outputs below `root` with dvc.lock; warns of those that it records with another content.
 
     Raises:
-        InvalidInput: one is damaged; outputs that were made by hand, all of a stage, are not.
+        InvalidInput: a model is damaged.
     """
-    if damaged := damaged_outputs(root, lambda path: path.startswith(places)):
-        raise InvalidInput(f"{damage_message(damaged)}; restore with `inkflow run`, or `dvc commit` what you changed")
+    damaged, others = changed_outputs(root, wanted)
+    if damaged:
+        raise InvalidInput(f"{change_message(damaged)}; {REMEDY}")
+    if others:
+        say(f"warning: {change_message(others)}; {REMEDY}", error=True)
 
 
 def file_sha256(path: Path) -> str:

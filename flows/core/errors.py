@@ -145,8 +145,8 @@ class NoStages(PipelineInvalid):
 
     def __init__(self, recorded: int) -> None:
         super().__init__(
-            f"dvc.yaml has no stages, but dvc.lock records outputs of {recorded}; restore it with "
-            "`git checkout dvc.yaml`, or delete dvc.lock too"
+            f"dvc.yaml has no stages, but dvc.lock records outputs of {recorded} stage{'s' * (recorded > 1)}; restore "
+            "dvc.yaml with `git checkout dvc.yaml`, or delete dvc.lock"
         )
 
 

@@ -15,8 +15,9 @@ from flows.dvc_repo.versions.contents import Contents, open_contents
 from flows.engine.processes.command_runner import die_with_parent
 from flows.machines.environments import Environments, recorded_environments, same_but_machine, training_facts
 from flows.machines.records import Difference, broken_links, input_differences, order, read_records
-from flows.machines.sources import ENVIRONMENT, LOCK, Read, Source, open_source
+from flows.machines.sources import ENVIRONMENT, Read, Source, open_source
 from flows.machines.verdicts import EVALUATION, MODEL, NO_ANSWER, SAME, Facts, Row, Verdict, judge
+from stages.base.digests import LOCK
 from stages.base.errors import EXIT_DONE, EXIT_FAILED, InvalidInput
 
 EXIT_NO_ANSWER = 3  # nothing is different, but not everything could be compared

@@ -10,7 +10,8 @@ from ruamel.yaml.error import YAMLError
 
 from flows.dvc_repo.history import versions
 from flows.dvc_repo.history.parsing import leaves
-from flows.machines.sources import LOCK, PIPELINE, Read
+from flows.machines.sources import PIPELINE, Read
+from stages.base.digests import LOCK
 from stages.base.errors import InvalidInput
 from stages.base.yaml_text import parse_yaml
 

@@ -9,9 +9,10 @@ from urllib.parse import urlsplit, urlunsplit
 from flows.core.errors import GitFailed
 from flows.core.git import git_text, is_in_repository, run_git
 from flows.dvc_repo.versions.version_diff import commit_of
+from stages.base.digests import LOCK
 from stages.base.errors import InvalidInput, SourceUnavailable
 
-LOCK, ENVIRONMENT, PIPELINE = "dvc.lock", "environment.lock", "dvc.yaml"
+ENVIRONMENT, PIPELINE = "environment.lock", "dvc.yaml"
 MAX_BYTES = 50_000_000  # of a file with records: a dvc.lock of 10,000 stages has 20 MB
 TIMEOUT_S, WHOLE_S = 20.0, 60.0  # for each part of an answer, and for all of it
 EXPECTED = (

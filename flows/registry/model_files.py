@@ -4,7 +4,6 @@ The files come from DVC's cache or remote, are checked by the hash that dvc.lock
 in `.inkflow/models/MODEL@VERSION`, once for all that use them.
 """
 
-import hashlib
 import re
 import tempfile
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from flows.core.git import git_text
 from flows.core.project import make_state_folder
 from flows.dvc_repo.versions.run_files import fetch_files
 from flows.registry.tags import VERSION, ModelVersion, Registry, require_version
-from stages.base.digests import write_sealed
+from stages.base.digests import file_md5, write_sealed
 from stages.base.errors import InvalidInput
 from stages.base.files import exists
 from stages.base.suggestions import did_you_mean
@@ -87,12 +86,12 @@ def fetch_model(root: Path, address: str) -> RegisteredModel:
     version = find_version(root, address)
     outputs, path = _checked_outputs(root, version)
     folder = FOLDER / f"{version.model.replace('/', '=')}@{version.version}"
-    missing = [name for name, digest in outputs.items() if _md5(root / folder / Path(name).name) != digest]
+    missing = [name for name, digest in outputs.items() if file_md5(root / folder / Path(name).name) != digest]
     if missing:
         make_state_folder(root)
         fetch_files(root, version.commit, {name: root / folder / Path(name).name for name in missing})
     for name in missing:
-        if (found := _md5(root / folder / Path(name).name)) != outputs[name]:
+        if (found := file_md5(root / folder / Path(name).name)) != outputs[name]:
             (root / folder / Path(name).name).unlink(missing_ok=True)
             raise RegistryFailed(
                 f"{address}: {name} has the hash {found}, expected {outputs[name]} of dvc.lock at "
@@ -117,13 +116,13 @@ def check_stored(root: Path, commit: str, model: str) -> None:
         RevisionUnusable: none has it; the message says what to do.
         RegistryFailed: dvc.lock or dvc.yaml at that commit has no such model, or the file is damaged.
     """
-    outputs, path = recorded_outputs(root, commit, model)
+    outputs, path = outputs_at_commit(root, commit, model)
     if outputs[path].endswith(".dir"):
         return
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / PurePosixPath(path).name
         fetch_files(root, commit, {path: copy})
-        if outputs[path] and (found := _md5(copy)) != outputs[path]:
+        if outputs[path] and (found := file_md5(copy)) != outputs[path]:
             raise RegistryFailed(
                 f"{model}: {path} has the hash {found} in the cache or the remote, expected {outputs[path]} of "
                 "dvc.lock; run `inkflow run --force` for its stage, and `inkflow push` it"
@@ -145,7 +144,7 @@ def _record(version: ModelVersion, file: Path) -> dict[str, Any]:
     return {"model": version.model, "version": version.version, "commit": version.commit, "sha256": digest}
 
 
-def recorded_outputs(root: Path, commit: str, model: str) -> tuple[dict[str, str], str]:
+def outputs_at_commit(root: Path, commit: str, model: str) -> tuple[dict[str, str], str]:
     """Returns the MD5 hashes that dvc.lock has at `commit` for the model's files, and the artifact's path.
 
     Raises:
@@ -170,23 +169,15 @@ def recorded_outputs(root: Path, commit: str, model: str) -> tuple[dict[str, str
 
 
 def _checked_outputs(root: Path, version: ModelVersion) -> tuple[dict[str, str], str]:
-    """Returns what `recorded_outputs` does at the version's commit.
+    """Returns what `outputs_at_commit` does at the version's commit.
 
     Raises:
         RegistryFailed: the commit has no such model, or another one than the tag records.
     """
-    outs, path = recorded_outputs(root, version.commit, version.model)
+    outs, path = outputs_at_commit(root, version.commit, version.model)
     if (expected := version.trailers.get("MD5", outs[path])) != outs[path]:
         raise RegistryFailed(
             f"{version.model}@{version.version}: its tag says MD5 {expected}, dvc.lock at its commit {outs[path]}; the "
             "tag was moved: delete it, and register the model again with `inkflow promote`"
         )
     return outs, path
-
-
-def _md5(file: Path) -> str:
-    """Returns the hash that DVC has of a file; an empty text if it is missing."""
-    try:
-        return hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest()
-    except OSError:
-        return ""

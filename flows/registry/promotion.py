@@ -12,7 +12,7 @@ from flows.core.git import git_text, head_commit
 from flows.dvc_repo import remotes
 from flows.dvc_repo.versions.artifacts import Artifact, find_artifact, outdated_stages
 from flows.registry.judgement import judge
-from flows.registry.model_files import recorded_outputs
+from flows.registry.model_files import outputs_at_commit
 from flows.registry.publication import fetch_tags, git_remote, push_tags, push_version, remote_tags
 from flows.registry.tags import (
     ROLLED_BACK_FROM,
@@ -179,7 +179,7 @@ def _check_committed(root: Path, artifact: Artifact) -> None:
     if changed:
         names = ", ".join(line[3:] for line in changed[:3]) + (" and others" if len(changed) > 3 else "")
         raise PromotionRefused(f"{names}: not committed, and a version is a commit; commit them, then promote again")
-    committed = recorded_outputs(root, "HEAD", artifact.name)
+    committed = outputs_at_commit(root, "HEAD", artifact.name)
     if committed[0].get(artifact.path) != artifact.hash:
         raise PromotionRefused(
             f"{artifact.path}: the dvc.lock of this commit does not have it; `git add` dvc.lock, commit, promote again"

@@ -13,11 +13,11 @@ from flows.core.errors import GitFailed
 from flows.core.git import git_text
 from flows.dvc_repo.versions.artifacts import CachedFile, cached_files
 from flows.registry.tags import ModelVersion, Registry
+from stages.base.digests import LOCK
 from stages.base.errors import InvalidInput
 from stages.base.files import parse_json
 from stages.base.yaml_text import parse_yaml
 
-LOCK = "dvc.lock"
 SUFFIX = ".onnx"
 MIN_DIGITS, DIGITS = 7, 64  # of a SHA-256 in hex
 MAX_COMMITS = 1000  # that are searched, the newest first

@@ -14,10 +14,11 @@ from flows.core.alarms import RECORDS, damaged_records, standing_alarms
 from flows.core.commit import file_sha256
 from flows.core.file_lock import is_run_locked
 from flows.core.gates import RECORD, count_statuses, failed_gates
+from flows.core.notices import note_once
 from flows.engine.display.styles import rough_duration
 from flows.engine.output_backup import has_backups
 from flows.status.parts import Need, Section
-from stages.base.digests import damage_message, damaged_outputs
+from stages.base.digests import REMEDY, change_message, changed_outputs
 from stages.base.files import parse_json
 
 DESCRIPTION = Path("data/raw/dataset.json")
@@ -30,14 +31,13 @@ RESERVE = 2_000_000_000  # bytes: above it a nearly full disk still takes a run
 def data_section(root: Path, now: datetime) -> Section | None:
     """The data set in the workspace: its name, the digest of its arrays, and since when it lies there."""
     path = root / DESCRIPTION
-    if damaged := _damaged(root, DESCRIPTION):
-        return Section("data", ("not known: the description of the data set is damaged",), None, (damaged,))
+    is_changed = _note_change(root, DESCRIPTION)
     try:
         description = parse_json(path.read_text(encoding="utf-8"))
         digests = {name: array["sha256"] for name, array in sorted(description["arrays"].items())}
         name = str(description["name"])
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        return None
+        return _unreadable("data", DESCRIPTION) if is_changed else None
     digest = hashlib.sha256(json.dumps(digests).encode()).hexdigest()
     since = datetime.fromtimestamp(path.stat().st_mtime, UTC)
     facts = {"name": name, "digest": digest, "arrays": digests, "since": since.isoformat(timespec="seconds")}
@@ -46,14 +46,13 @@ def data_section(root: Path, now: datetime) -> Section | None:
 
 def gates_section(root: Path) -> Section | None:
     """The gates of the present workspace, as the stage `report` recorded them."""
-    if damaged := _damaged(root, RECORD):
-        return Section("gates", ("not known: their record is damaged",), None, (damaged,))
+    is_changed = _note_change(root, RECORD)
     try:
         record = parse_json((root / RECORD).read_text(encoding="utf-8"))
         passed, failed, counts = record["passed"], failed_gates(record), count_statuses(record)
         other = [name for name, digest in record["models"].items() if _is_other(root, name, digest)]
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        return None
+        return _unreadable("gates", RECORD) if is_changed else None
     numbers = ", ".join(f"{number} {status}" for status, number in counts.items() if number) or "none is set"
     facts = {"passed": passed, "counts": counts, "failed": failed, "outdated": other}
     if other:
@@ -83,10 +82,17 @@ def alarms_section(root: Path, now: datetime) -> Section | None:
     return Section("alarms", tuple(lines or ["none"]), [alarm._asdict() for alarm in alarms], tuple(needs))
 
 
-def _damaged(root: Path, output: Path) -> Need | None:
-    """Returns what a person needs to do about an output that is not the one that dvc.lock records."""
-    damaged = [] if has_backups(root) else damaged_outputs(root, str(output).__eq__)
-    return Need(damage_message(damaged), "`inkflow run` restores it") if damaged else None
+def _note_change(root: Path, output: Path) -> bool:
+    """Returns whether dvc.lock records the output with another content, and prints a note about it."""
+    damaged, others = ([], []) if has_backups(root) else changed_outputs(root, str(output).__eq__)
+    if changed := damaged + others:
+        note_once(f"{change_message(changed)}; {REMEDY}")
+    return bool(changed)
+
+
+def _unreadable(subject: str, output: Path) -> Section:
+    need = Need(f"{output} cannot be read, and is not the file that dvc.lock records", "`inkflow run` restores it")
+    return Section(subject, (f"not known: {output} is damaged",), None, (need,))
 
 
 def _is_other(root: Path, model: str, digest: str) -> bool:

@@ -10,10 +10,8 @@ import hashlib
 from contextlib import suppress
 from pathlib import Path
 
-from stages.base.digests import write_sealed
+from stages.base.digests import TIMINGS, write_sealed
 from stages.base.errors import OutputError
-
-TIMINGS = Path(".inkflow/timings")
 
 
 def record(kind: str, model: str, onnx: Path, figures: dict[str, float], folder: Path = TIMINGS) -> None:

@@ -7,13 +7,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from stages.base.digests import LOCK, damage_message, damaged_outputs, read_sealed
+from stages.base.digests import GATES, LOCK, REMEDY, change_message, changed_outputs, read_sealed
 from stages.base.errors import DataError, ModelError
 from stages.predict.classifier import Classifier, find_model, open_classifier
 from stages.predict.earlier_outputs import original, readable, use_readable
 from stages.predict.image_files import escape_unprintable
 
-GATES = Path("reports/gates.json")  # written by the stage `report`
 KEPT = Path(".inkflow/models")  # in it, the folders of registered models
 VERSION_RECORD = "version.json"  # beside the files of a registered model
 
@@ -23,7 +22,7 @@ def open_model(model: str, anyway: bool) -> tuple[Classifier, str]:
 
     Args:
         model: the name of a trained model, its folder, or its ONNX file.
-        anyway: use it although it failed a quality gate, or is not the file that dvc.lock records.
+        anyway: use it although it failed a quality gate, or is damaged.
 
     Returns:
         The classifier and the SHA-256 of its file.
@@ -50,16 +49,9 @@ def check_standing(path: Path, anyway: bool) -> None:
     A model that dvc.lock does not record, or without a record of its gates, is not judged.
 
     Raises:
-        ModelError: The file or one beside it is damaged, or a gate failed; the message names each.
+        ModelError: The file is damaged, or a gate failed; the message names each.
     """
-    damaged = _damaged_files(path)
-    if damaged or _is_damaged_version(path):
-        sentence = damage_message(damaged) if damaged else f"{path} is damaged: {VERSION_RECORD} records another file"
-        sentence = escape_unprintable(sentence)
-        if not anyway:
-            remedy = "restore it with `inkflow run`" if damaged else "`inkflow predict MODEL@VERSION` fetches it again"
-            raise ModelError(f"{sentence}; {remedy}, or use the model as it is with --anyway")
-        print(f"warning: {sentence}", file=sys.stderr)
+    _check_content(path, anyway)
     failed = list(_failed_gates(path))
     if not failed:
         return
@@ -67,6 +59,24 @@ def check_standing(path: Path, anyway: bool) -> None:
     if not anyway:
         raise ModelError(f"{sentence}; train a better model, or use this one with --anyway")
     print(f"warning: {sentence}", file=sys.stderr)
+
+
+def _check_content(path: Path, anyway: bool) -> None:
+    """Checks that the model file `path` is undamaged; warns if it, or a file beside it, is not as dvc.lock records it.
+
+    Raises:
+        ModelError: It is damaged, and may not be used `anyway`.
+    """
+    damaged, others = _changed_files(path)
+    if others:
+        print(f"warning: {escape_unprintable(change_message(others))}; {REMEDY}", file=sys.stderr)
+    if damaged or _is_damaged_version(path):
+        sentence = change_message(damaged) if damaged else f"{path} is damaged: {VERSION_RECORD} records another file"
+        sentence = escape_unprintable(sentence)
+        if not anyway:
+            remedy = REMEDY if damaged else "`inkflow predict MODEL@VERSION` fetches it again"
+            raise ModelError(f"{sentence}; {remedy}, or use the model as it is with --anyway")
+        print(f"warning: {sentence}", file=sys.stderr)
 
 
 def stand_in_warning(path: Path, stand_in_for: str) -> str:
@@ -91,15 +101,16 @@ def registered_as(path: Path) -> dict[str, str]:
     return {name: escape_unprintable(value) for name, value in values.items()} if is_same else {}
 
 
-def _damaged_files(path: Path) -> list[Path]:
-    """Returns the model file `path`, training.json beside it and the gates' record, as far as they are damaged."""
+def _changed_files(path: Path) -> tuple[list[Path], list[Path]]:
+    """Returns `path` if it is damaged; and, of it, training.json and the gates' record, those that merely differ."""
     place = original(path.absolute())
     roots = (root for root in place.parents if (root / LOCK).is_file())
     if (root := next(roots, None)) is None:
-        return []
+        return [], []
     wanted = [place, place.with_name("training.json"), root / GATES]
-    names = damaged_outputs(root, lambda name: root / name in wanted, readable)
-    return [Path(os.path.relpath(root / name)) for name in names]
+    damaged, others = changed_outputs(root, lambda name: root / name in wanted, readable)
+    here = [[Path(os.path.relpath(root / name)) for name in names] for names in (damaged, others)]
+    return here[0], here[1]
 
 
 def _is_damaged_version(path: Path) -> bool:

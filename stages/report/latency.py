@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from stages.base.digests import write_sealed
+from stages.base.digests import TIMINGS, write_sealed
 from stages.base.errors import EXIT_DONE, exit_with
 from stages.base.machine import available_cores, processor_name
-from stages.base.timings import TIMINGS, record
+from stages.base.timings import record
 from stages.data.datasets import ARRAYS_FILE, DESCRIPTION_FILE, open_part, read_description
 from stages.inference.onnx_session import open_model, predict
 

@@ -14,7 +14,7 @@ NPY_HEADER = 128  # bytes; the first array of an npy file begins there
 VOLATILE = re.compile(
     r"in [\d.]+ s\b|here for [^\n]*|[\d.]+ [kKMG]?B left\b|[\d.]+ [kMG]B (?:free )?of [^\n]*|\d+ (?:s|min)(?: ago)?\b"
 )
-NEEDS_A_PERSON = 3  # exit code of `inkflow status`, which names what is damaged in its table
+NEEDS_A_PERSON = 3  # exit code of `inkflow status`, which names what is damaged in its table or in a note
 
 
 def flipped(content: bytes, chance: random.Random, start: int = 0, end: int | None = None) -> bytes:
@@ -97,7 +97,9 @@ def problem(outcome: Outcome, undamaged: Outcome, names: tuple[str, ...], *, may
         return f"another result: {said}"
     if outcome.code == 0:
         return None if is_named or may_differ else f"a failure became a success: {said}"
-    errors = told if outcome.code == NEEDS_A_PERSON else [line for line in told if line.startswith("error: ")]
+    errors = (
+        told if outcome.code == NEEDS_A_PERSON else [line for line in told if line.startswith(("error: ", "warning: "))]
+    )
     if not errors:
         return f"exit code {outcome.code} without a sentence: {said}"
     return None if any(name in line for line in errors for name in names) else f"the file is not named: {said}"
