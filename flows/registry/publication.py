@@ -1,8 +1,11 @@
 """Publication of versions: their files go to the DVC remote before their tags go to Git's remote."""
 
+import shlex
 from pathlib import Path
 
+from flows.core.errors import RegistryFailed, RevisionUnusable
 from flows.core.git import git_succeeds, git_text, head_commit, push_remote, run_git
+from flows.core.notices import note_once
 from flows.dvc_repo import remotes
 from flows.dvc_repo.remote.version_push import push_version_outputs
 from flows.registry.model_files import all_outputs, check_stored
@@ -52,28 +55,44 @@ def push_version(root: Path, model: str, remote: str) -> None:
     push_tags(root, model, remote, pushed=head_commit(root))
 
 
-def push_tags(root: Path, model: str, remote: str, pushed: str = "") -> None:
+def push_tags(root: Path, model: str, remote: str, *, pushed: str = "", needed: str = "") -> None:
     """Pushes the model's tags to Git's `remote`, after the files of those versions that the remote does not know yet.
 
-    A promotion without --push, or one that was killed, leaves such versions. A later call repeats what failed.
+    A promotion without --push, or one that was killed, leaves such versions. A later call repeats what failed. The tags
+    of an earlier version whose files are nowhere are left out, and named.
 
     Args:
         root: the project's folder.
         model: the model.
         remote: Git's remote.
         pushed: a commit whose files were pushed just now.
+        needed: the version for which the call is: without its files, no tag is pushed.
 
     Raises:
-        RevisionUnusable: no cache and no remote has the file of a version; no tag is pushed.
+        RevisionUnusable, RegistryFailed: no cache and no remote has the file of the version `needed`.
         NoRemote, TransferFailed: the DVC remote cannot be used; no tag is pushed.
         GitFailed: Git's remote cannot be used.
     """
     registry = Registry(root)
-    names = git_text(["tag", "--list", registry.version_tag(model, "*"), registry.stage_tags(model)], root).splitlines()
+    patterns = [registry.version_tag(model, "*"), registry.stage_tags(model)]
+    names = git_text(["tag", "--list", *patterns], root).splitlines()
     known = remote_tags(root, remote)
     new = [item for item in registry.versions(model) if registry.version_tag(model, item.version) not in known]
     for item in new:
-        if item.commit != pushed:
+        if item.commit == pushed:
+            continue
+        try:
             check_stored(root, item.commit, model)
+        except (RevisionUnusable, RegistryFailed) as error:
+            if item.version == needed:
+                raise
+            tags = git_text(["tag", "--list", "--points-at", item.commit, *patterns], root).splitlines()
+            names = [name for name in names if name not in tags]
+            note_once(
+                f"{model}@{item.version} is not pushed: {error}; if its files are lost, remove the version: "
+                f"`{shlex.join(['git', 'tag', '-d', *tags])}`"
+            )
+        else:
             push_version_outputs(root, f"{model}@{item.version}", all_outputs(root, item.commit))
-    run_git(["push", "--quiet", "--atomic", remote, *(f"refs/tags/{name}" for name in names)], root)
+    if names:
+        run_git(["push", "--quiet", "--atomic", remote, *(f"refs/tags/{name}" for name in names)], root)

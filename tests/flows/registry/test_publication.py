@@ -48,14 +48,37 @@ def test_rollback_that_was_not_pushed(models: Toy, store: Path) -> None:
         assert f"refs/tags/{last}" in git("ls-remote", "--tags", "origin")
 
 
-def test_no_tag_is_pushed_whose_files_are_nowhere(models: Toy, store: Path) -> None:
-    """If the file of a version that is to be pushed is in no cache, the call says so and pushes no tag."""
+def remote_tags() -> set[str]:
+    """Returns the tags that the remote of Git has."""
+    return {line.partition("refs/tags/")[2] for line in git("ls-remote", "--tags", "--refs", "origin").splitlines()}
+
+
+def test_no_tag_is_pushed_whose_files_are_nowhere(models: Toy, store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A version whose file is in no cache is left out and named, and the next one is pushed, with its command."""
     assert inkflow(["promote", "net", "prod"]) == 0
     digest = subprocess.run(["md5sum", "model.bin"], check=True, capture_output=True, text=True).stdout.split()[0]
     commit("two")
     Path(".dvc/cache/files/md5", digest[:2], digest[2:]).unlink()
-    assert "model.bin is neither in git, the cache nor a remote" in error("promote", "net", "prod", "--push")
-    assert git("ls-remote", "--tags", "origin") == ""
+    capsys.readouterr()
+    assert inkflow(["promote", "net", "prod", "--push"]) == 0
+    note = capsys.readouterr().err
+    assert "note: net@v0.0.1 is not pushed: " in note and "model.bin is neither in git, the cache nor a remote" in note
+    assert remote_tags() == {"net@v0.0.2", "net#prod#2"}
+    assert "model.bin is neither in git, the cache nor a remote" in error("rollback", "prod", "--push")
+    assert remote_tags() == {"net@v0.0.2", "net#prod#2"}
+    subprocess.run(note.split("`")[-2], shell=True, check=True)  # the command of the note, with a shell as a person's
+    assert {"net@v0.0.1", "net#prod#1"}.isdisjoint(git("tag").splitlines())
+
+
+def test_a_version_of_a_commit_without_the_model_blocks_no_push(models: Toy, store: Path) -> None:
+    """A tag that GTO made at a commit without dvc.lock is left out; the others are pushed."""
+    git("rm", "-q", "--cached", "dvc.lock")
+    git("commit", "-qm", "without dvc.lock")
+    subprocess.run(["gto", "register", "net", "--version", "v9.0.0"], check=True, capture_output=True)
+    git("add", "dvc.lock")
+    git("commit", "-qm", "with dvc.lock")
+    assert inkflow(["promote", "net", "prod", "--version", "v9.0.1", "--push"]) == 0
+    assert remote_tags() == {"net@v9.0.1", "net#prod#1"}
 
 
 def test_lock_of_a_killed_process_is_named(models: Toy) -> None:
