@@ -156,7 +156,7 @@ def _trials(texts: Texts) -> str:
 
 
 def _search(texts: Texts) -> str:
-    row = {"trial": 1, "value": 0.5, texts["parameter"]: texts["value"]}
+    row = {"trial": 1, "value": 0.5, texts["parameter"]: texts["value"], "seconds": 1.0}
     return _printed(lambda: _print_table([row, row], [texts["parameter"]]))
 
 
