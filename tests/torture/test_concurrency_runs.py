@@ -198,7 +198,7 @@ BESIDE = (
     Beside("commit", _commit),
     Beside("prune", _process("prune", "--older-than=0d")),
     Beside("dvc exp run", _process("dvc", "exp", "run", "--temp", "-S", "speed=5")),
-    Beside("sweep", _process("sweep", "--no-server", "--grid", "speed=3,4")),
+    Beside("sweep", _process("sweep", "--local", "--grid", "speed=3,4")),
     Beside("run with --set", _process(*RUN, "--set", "speed=7")),
     Beside("dvc status", _process("dvc", "status")),
     Beside("plan", _process("plan")),

@@ -3,17 +3,18 @@
 import gzip
 import random
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from tenacity import wait_none
 
-from flows.dvc_repo.inotify import FileOpenWatch
 from stages.base.errors import InkflowError
 from stages.download import http_download
 from stages.download.http_download import fetch
 from tests.support.http_server import Behaviour, Server, raw, serve, status, truncate, wrong_range
 from tests.torture.conftest import Rounds, Try
+from tests.torture.support.watched import watched
 
 SEED = 17
 LIMIT = 300_000  # bytes of a file
@@ -172,6 +173,7 @@ def test_redirects_into_private_networks(
     monkeypatch.setenv("HTTP_PROXY", server.url)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1,127.1,2130706433,0x7f000001,localhost,::1")
     with (
+        ExitStack() as watches,
         Server().running() as service,
         promise(
             "Hostile input",
@@ -183,7 +185,7 @@ def test_redirects_into_private_networks(
         port = service.url.rpartition(":")[2]
         secret = tmp_path / "secret"
         secret.write_bytes(CONTENT)
-        watch = FileOpenWatch(secret)
+        watch = watches.enter_context(watched(secret))
         places = [f"http://{host}:{port}/a" for host in PRIVATE] + [f"file://{secret}", f"file://localhost{secret}"]
         for place in places:
             for hops in ([], [status(302, Location="http://files.example/b")]):
@@ -194,4 +196,3 @@ def test_redirects_into_private_networks(
                     assert not watch.was_opened()
                 server.paths.clear()
                 service.paths.clear()
-        watch.close()

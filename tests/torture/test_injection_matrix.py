@@ -7,7 +7,7 @@ import pytest
 
 from stages.base.errors import InvalidInput
 from tests.torture.conftest import Rounds, Try
-from tests.torture.support.hostile import CHECKS, HARMLESS, PAYLOADS
+from tests.torture.support.hostile import CANARY, CHECKS, HARMLESS, PAYLOADS
 from tests.torture.support.sinks import SINKS, Sink
 
 SUBJECT = "Injection and secrets"
@@ -18,7 +18,11 @@ def test_every_door_into_every_sink(
     promise: Try, rounds: Rounds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No text at any door becomes markup, a control sequence, a line, a path or a command in any sink."""
-    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "a" / "b" / "c"
+    folder.mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    canary = Path(f"/{CANARY}")
+    assert not canary.exists(), f"{canary} is there before the test, which needs that it is not: remove it"
     dice = random.Random(SEED)
     how = f"{len(PAYLOADS)} texts with HTML, Markdown, shell, YAML, terminal and path characters at each door of a sink"
     with promise(SUBJECT, "What strangers name stays text, wherever it is shown or written.", how) as tried:
@@ -28,7 +32,8 @@ def test_every_door_into_every_sink(
                 for name in dice.sample(sorted(PAYLOADS), rounds(4, len(PAYLOADS))):
                     with tried.attempt(f"{sink.name}, {door}, {name}, seed {SEED}"):
                         check(sink, door, PAYLOADS[name], harmless)
-    assert not list(tmp_path.rglob("canary"))
+        with tried.attempt("files that only a followed path or command makes"):
+            assert not list(tmp_path.rglob(CANARY)) and not canary.exists()
 
 
 def check(sink: Sink, door: str, payload: str, harmless: str) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -55,6 +56,15 @@ FAULTS: Mapping[str, Behaviour] = {
     "hangs up": hang_up,
     "slow": delayed(status(503), 0.5),
 }
+KEYLESS = {"PREFECT_API_AUTH_STRING": "", "PREFECT_API_KEY": ""}  # the server of a run wants none
+
+
+class Act(NamedTuple):
+    """Something that is done, and a part of its output that shows that it was done."""
+
+    name: str
+    run: Callable[[], str]
+    does: str
 
 
 @pytest.fixture
@@ -117,54 +127,59 @@ def test_planted_secrets(promise: Try, rounds: Rounds, told: Toy) -> None:
     how = f"{len(secrets)} secrets in variables, addresses and remotes; runs, reports and comments; servers that fail"
     sentence = "A secret of the environment, of an address or of a remote is printed, written or shown nowhere."
     with promise(SUBJECT, sentence, how) as tried, Server().running() as server:
-        for name, act in _acts(call, server, rounds(1, len(FAULTS))):
+        for name, act, does in _acts(call, server, rounds(1, len(FAULTS))):
             with tried.attempt(name), watched_command_lines(secrets) as shown:
                 output = act()
+                assert does in output, f"it does not say {does!r}: {output}"
                 assert not found(output.encode(errors="replace"), secrets), output
                 assert not shown, shown
                 assert not (written := leaks(told.folder, PLANTED, secrets)), written
 
 
-def _acts(call: Caller, server: Server, faults: int) -> list[tuple[str, Callable[[], str]]]:
-    """Returns what is done, by name."""
+def _acts(call: Caller, server: Server, faults: int) -> list[Act]:
+    """Returns what is done."""
     address = server.url.replace("://", f"://me:{URL_PASSWORD}@")
     address = f"{address}/x.npz?token={URL_TOKEN}&X-Amz-Signature={URL_SIGNATURE}"
-    acts: list[tuple[str, Callable[[], str]]] = [
-        ("run", lambda: call("run", "--no-server", "--keep-going")),
-        ("status", lambda: call("status")),
-        ("run --pull", lambda: call("run", "--no-server", "--pull", "tell")),
-        ("report --runs", lambda: call("report", "--runs")),
+    acts = [
+        Act("run", lambda: call("run", "--no-server", "--keep-going"), "1 of 2 stages ran, 1 failed"),
+        Act("status", lambda: call("status"), "no server: PREFECT_API_URL is not set"),
+        Act("run --pull", lambda: call("run", "--no-server", "--pull", "tell"), "new entries of the run cache pulled"),
+        Act("report --runs", lambda: call("report", "--runs"), ".inkflow/report/runs.html"),
     ]
     if faults > 1:
         acts += [
-            ("plan --json", lambda: call("plan", "--json")),
-            ("compare", lambda: call("compare", "HEAD")),
-            ("run with a server", lambda: call("run", "--keep-going", PREFECT_API_AUTH_STRING="", PREFECT_API_KEY="")),
-            ("push", lambda: call("run", "--no-server", "--push", "tell")),
-            ("doctor", lambda: call("doctor")),
-            ("deps", lambda: call("deps")),
-            ("sweep", lambda: call("sweep", "--no-server", "--grid", "a=1,2", "tell")),
-            (
+            Act("plan --json", lambda: call("plan", "--json"), '"verdict": "unchanged"'),
+            Act("compare", lambda: call("compare", "HEAD"), "modified"),
+            Act("run with a server", lambda: call("run", "--keep-going", **KEYLESS), "0 of 2 stages ran, 1 failed"),
+            Act("push", lambda: call("run", "--no-server", "--push", "tell"), "error: the DVC remote store"),
+            Act("doctor", lambda: call("doctor"), "DVC remote      store"),
+            Act("deps", lambda: call("deps"), "tell: 1 files; ok"),
+            Act("sweep", lambda: call("sweep", "--grid", "a=1,2", "tell", **KEYLESS), "a=2"),
+            Act(
                 "a server that is not there",
                 lambda: call("run", PREFECT_API_URL=f"http://me:{URL_PASSWORD}@127.0.0.1:9/api"),
+                "cannot be used",
             ),
         ]
     for name in list(FAULTS)[:faults]:
         requests = _requests(call, server, address)[: None if faults > 1 else 2]
-        acts += [(f"{title}: {name}", _at(server, name, act)) for title, act in requests]
+        acts += [Act(f"{act.name}: {name}", _at(server, name, act), act.does) for act in requests]
     return acts
 
 
-def _at(server: Server, fault: str, act: Callable[[], str]) -> Callable[[], str]:
+def _at(server: Server, fault: str, act: Act) -> Callable[[], str]:
     def answered() -> str:
+        server.paths.clear()
         server.respond_with(FAULTS[fault])
-        return act()
+        output = act.run()
+        assert server.paths, f"no request arrived: {output}"
+        return output
 
     return answered
 
 
-def _requests(call: Caller, server: Server, address: str) -> list[tuple[str, Callable[[], str]]]:
-    """Returns what asks a server that has a fault, by name."""
+def _requests(call: Caller, server: Server, address: str) -> list[Act]:
+    """Returns what asks a server that has a fault."""
     github = {
         "GITHUB_ACTIONS": "true", "GITHUB_API_URL": server.url, "GITHUB_REPOSITORY": "us/inkflow",
         "GITHUB_EVENT_PATH": str(call.folder / "event.json"),
@@ -184,8 +199,8 @@ def _requests(call: Caller, server: Server, address: str) -> list[tuple[str, Cal
         return call("stages.download", *paths, INKFLOW_MIRROR="", KERAS_HOME=str(call.folder / "tiny/keras"))
 
     return [
-        ("comment at GitHub", lambda: comment(**github)),
-        ("download", download),
-        ("comment at GitLab", lambda: comment(**gitlab)),
-        ("status of a server", lambda: call("status", PREFECT_API_URL=f"{server.url}/api")),
+        Act("comment at GitHub", lambda: comment(**github), "the comment could not be written"),
+        Act("download", download, f"{server.url}/x.npz: "),
+        Act("comment at GitLab", lambda: comment(**gitlab), "the comment could not be written"),
+        Act("status of a server", lambda: call("status", PREFECT_API_URL=f"{server.url}/api"), "gives no answer"),
     ]
