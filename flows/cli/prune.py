@@ -1,10 +1,11 @@
 """`inkflow prune`: removes the files of old runs, and keeps every file that a version of the project needs."""
 
 import argparse
+import fcntl
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 from flows.cli.arguments import DEFAULT_AGE, UNIT_BYTES, age
 from flows.cli.output import print_json
 from flows.core.file_lock import run_lock
-from flows.core.git import pack_objects
+from flows.core.git import is_in_repository, pack_objects
 from flows.core.redaction import say
 from flows.dvc_repo.run_cache_gc import Cache, RunCacheEntry, locked_cache, referenced_hashes
 from flows.dvc_repo.versions.experiments import CLONES
@@ -45,6 +46,7 @@ class PruneResult:
     cache_bytes_left: int
     left_files: int
     left_bytes: int
+    git_repositories: tuple[str, ...]  # in which `git gc --auto` ran, or would
     flow_runs: int
     prefect_note: str | None  # why Prefect's records could not be read
 
@@ -73,18 +75,20 @@ def prune(arguments: argparse.Namespace) -> int:
                 cache.remove([entry.path for entry in selection.entries])
                 cache.remove(selection.objects)
         leftovers = _leftovers(root, max_age)
+        repositories = [project for project in projects if is_in_repository(project)]
         leftover_bytes = sum(path.stat().st_size for path in leftovers)
         if not arguments.dry_run:
             for path in leftovers:
-                path.unlink(missing_ok=True)
-            for project in projects:
+                _remove(path)
+            for project in repositories:
                 pack_objects(project)
     records = PrunedFlowRuns(0, None)
     if max_age is not None:
         records = prune_flow_runs(root, max_age, arguments.dry_run, log)
     result = PruneResult(
         arguments.dry_run, len(selection.entries), len(selection.objects), selection.before - selection.after,
-        selection.after, len(leftovers), leftover_bytes, records.flow_runs, records.note,
+        selection.after, len(leftovers), leftover_bytes, tuple(map(str, repositories)),
+        records.flow_runs, records.note,
     )  # fmt: skip
     if arguments.json:
         print_json(asdict(result))
@@ -142,19 +146,43 @@ def _leftovers(root: Path, max_age: timedelta | None) -> list[Path]:
         return []
     latest = time.time() - max_age.total_seconds()
     files = [path for folder in LEFTOVERS for path in (root / folder).rglob("*") if path.is_file()]
-    return [path for path in files if path.stat().st_mtime <= latest]
+    return [path for path in files if path.stat().st_mtime <= latest and not _is_held(path)]
+
+
+def _is_held(path: Path) -> bool:
+    """Returns True for a lock file that a process holds: a stage may run for longer than any age."""
+    return path.parent.name == SHARING.name and not _with_lock(path, lambda: None)
+
+
+def _remove(path: Path) -> None:
+    """Removes a file; a lock file only if no process has taken it meanwhile."""
+    if path.parent.name == SHARING.name:
+        _with_lock(path, lambda: path.unlink(missing_ok=True))
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _with_lock(path: Path, act: Callable[[], None]) -> bool:
+    """Calls `act` with a lock on the file `path`, and returns True; False if another process holds it."""
+    with suppress(OSError), path.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        act()
+        return True
+    return False
 
 
 def _summary(result: PruneResult) -> str:
-    removed = "would be removed" if result.dry_run else "removed"
+    removed, ran = ("would be removed", "would run") if result.dry_run else ("removed", "ran")
     flow_runs = f"{result.flow_runs} flow runs {removed}" if result.prefect_note is None else result.prefect_note
-    return (
+    packed = [f"Git: `git gc --auto` {ran} in {folder}" for folder in result.git_repositories]
+    return "\n".join([
         f"run cache: {result.run_cache_entries} entries with {result.cache_objects} objects {removed}, "
-        f"{_format_bytes(result.cache_bytes)}; {_format_bytes(result.cache_bytes_left)} left\n"
-        f"checkpoints, unfinished downloads, results: {result.left_files} files {removed}, "
-        f"{_format_bytes(result.left_bytes)}\n"
-        f"Prefect: {flow_runs}"
-    )
+        f"{_format_bytes(result.cache_bytes)}; {_format_bytes(result.cache_bytes_left)} left",
+        f"checkpoints, unfinished downloads, results, lock files of ended runs: {result.left_files} files {removed}, "
+        f"{_format_bytes(result.left_bytes)}",
+        *packed,
+        f"Prefect: {flow_runs}",
+    ])  # fmt: skip
 
 
 def _format_bytes(count: int) -> str:

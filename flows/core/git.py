@@ -121,8 +121,7 @@ def pack_objects(folder: Path) -> None:
 
     The clones of runs must not do this while others use the objects, so a project without commits by people collects.
     """
-    if is_in_repository(folder):
-        git_succeeds(["-c", "gc.autoDetach=false", "gc", "--auto", "--quiet"], folder)
+    git_succeeds(["-c", "gc.autoDetach=false", "gc", "--auto", "--quiet"], folder)
 
 
 def is_in_repository(folder: Path) -> bool:

@@ -61,7 +61,7 @@ class Facts:
         there: those of the other one.
         inputs: how the own inputs of each stage differ.
         values: the comparison of the values, by output: a verdict of SAME or DIFFERENT, and its detail.
-        unread: outputs of a format whose values are not compared.
+        unread: outputs whose values are not compared: of other formats, or too large.
         missing: why the contents of an output cannot be compared, by output.
         tests: the result of the tests of each model, as stages.verify.agreement prints it.
     """

@@ -103,6 +103,9 @@ MACHINE = (  # errors that any line of a program can meet
     errno.ENFILE,
     errno.EIO,
 )
+# What the loader of shared libraries says where the machine is at a limit; a missing library is another matter.
+LOADER_FAULTS = ("failed to map segment", "Cannot allocate memory", "Too many open files")
+STARTERS = {"fork", "forkpty", "_fork_exec", "fork_exec", "posix_spawn"}  # functions that start processes
 
 
 class OutputError(InkflowError):
@@ -135,19 +138,39 @@ def exit_with(main: Callable[[], int]) -> int:
 
 def machine_fault(error: BaseException) -> str | None:
     """Returns a sentence for an error that the machine has caused, such as too little memory; None for any other."""
-    is_lost = isinstance(error, SystemError) and "exception" in str(error)  # Python's functions lose a MemoryError
-    if isinstance(error, MemoryError) or is_lost:
+    if isinstance(error, MemoryError) or (isinstance(error, SystemError) and _has_memory_error(error)):
         return f"there is not enough memory; {_MEMORY}"
-    if isinstance(error, OSError) and error.errno in MACHINE:
+    if isinstance(error, OSError) and error.errno in MACHINE and _is_of_machine(error):
         path = f"{error.filename}: " if error.filename else ""
         return f"{path}{error.strerror}; {REMEDIES[error.errno]}"
-    if isinstance(error, ImportError) and "shared object" in str(error):
+    if isinstance(error, ImportError) and any(text in str(error) for text in LOADER_FAULTS):
         return f"a library cannot be loaded: {error}; raise the limits on memory and files (ulimit), then run again"
     if isinstance(error, RuntimeError) and "start new thread" in str(error):
         return f"no thread can be started; {_MEMORY}"
     if isinstance(error, ValueError) and "oneshot canceled" in str(error):  # vl-convert, whose own thread has ended
         return "the charts cannot be drawn; raise the limits on memory and open files (ulimit), then run again"
     return None
+
+
+def _has_memory_error(error: BaseException | None) -> bool:
+    """Returns True if the error, or one that led to it, is a MemoryError."""
+    seen: list[BaseException] = []
+    while error is not None and not isinstance(error, MemoryError) and error not in seen:
+        seen.append(error)
+        error = error.__cause__ or error.__context__
+    return isinstance(error, MemoryError)
+
+
+def _is_of_machine(error: OSError) -> bool:
+    """Returns False for a use of permissions that is no file's, and for a file that is merely not ready."""
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return error.filename is not None
+    if error.errno != errno.EAGAIN:
+        return True
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    return place is not None and not STARTERS.isdisjoint(place.tb_frame.f_code.co_names)
 
 
 def end_process(code: int) -> NoReturn:

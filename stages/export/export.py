@@ -32,6 +32,7 @@ CHECKED_SAMPLES = 1000  # validation images on which the export must agree with 
 TOLERANCE = 1e-5  # largest difference of a prediction, both in float32: that of the ONNX export
 METADATA_FILE = "inkflow.json"  # in the zip of the LiteRT file, or in assets.extra of the SavedModel
 MEMORY_FACTOR = 20  # of the model's file: weights, their copies, and those that Keras makes before it reads them
+MEMORY_REMEDY = "export a smaller model, or use a machine with more memory"
 UNPACKED_FACTOR, UNPACKED_BASE = 20, 10_000_000  # weights hardly shrink in a zip file, and the description is short
 # Raised by Keras, HDF5 and zipfile on files that are no models of ours; none of them documents all.
 LOAD_ERRORS = (
@@ -80,24 +81,41 @@ def _load_serving_model(path: Path, data: TrainingData) -> Any:
     """Returns the Keras model from raw pixels to predictions of the network in the file `path`."""
     os.environ["KERAS_BACKEND"] = "tensorflow"  # both formats are TensorFlow's, whatever backend trained the network
     load_keras()
-    import keras  # slow: after the checks of the input
+    from stages.train.export import model_files  # slow, as it imports Keras: after the checks of the input
+
+    network = _load_network(path)
+    shape, noun = tuple(network.input_shape[1:]), KINDS[data.prepared.kind].noun
+    if shape != tuple(data.prepared.shape):
+        raise ModelError(f"{path}: takes {noun}s of shape {shape}, but the data has {data.prepared.shape}")
+    with limited_memory(MEMORY_FACTOR * path.stat().st_size, f"the layers of {path}", MEMORY_REMEDY):
+        kind = _task_and_output(path, network)
+        return model_files.serving_model(network, data.prepared, *kind, _temperature(path))
+
+
+def _load_network(path: Path) -> Any:
+    """Returns the network in the file `path`.
+
+    Raises:
+        ModelError: it is not a Keras model with one input and one output.
+    """
+    import keras  # slow, and already imported here
     import tensorflow as tf
 
     from stages.train.custom.code import load_registered_code
-    from stages.train.export import model_files  # imports Keras
 
+    size = path.stat().st_size
     try:
-        with limited_memory(MEMORY_FACTOR * _checked_size(path), f"the layers of {path}"), without_cuda_messages():
+        _check_unpacked(path, size)
+        with limited_memory(MEMORY_FACTOR * size, f"the layers of {path}", MEMORY_REMEDY), without_cuda_messages():
             load_registered_code(path)
             network = keras.saving.load_model(path, compile=False, safe_mode=True)
-            shape = tuple(network.input_shape[1:])
-            if shape == tuple(data.prepared.shape):
-                kind = _task_and_output(path, network)
-                return model_files.serving_model(network, data.prepared, *kind, _temperature(path))
+            shapes = [("input", network.input_shape), ("output", network.output_shape)]
     except (*LOAD_ERRORS, tf.errors.OpError) as error:
         raise ModelError(f"{path}: is not a Keras model ({_reason(error)}); train it again") from error
-    noun = KINDS[data.prepared.kind].noun
-    raise ModelError(f"{path}: takes {noun}s of shape {shape}, but the data has {data.prepared.shape}")
+    for name, shape in shapes:
+        if not isinstance(shape, tuple):
+            raise ModelError(f"{path}: has {len(shape)} {name}s, expected one; export another model")
+    return network
 
 
 def _predictions(path: Path, serving: Any, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -109,7 +127,7 @@ def _predictions(path: Path, serving: Any, pixels: NDArray[np.float32]) -> NDArr
     import tensorflow as tf  # slow, and already imported here
 
     try:
-        with limited_memory(share_of_machine(), f"the predictions of {path}"):
+        with limited_memory(share_of_machine(), f"the predictions of {path}", MEMORY_REMEDY):
             return np.asarray(serving.predict(pixels, batch_size=len(pixels), verbose=0))
     except (*LOAD_ERRORS, tf.errors.OpError) as error:
         raise ModelError(f"{path}: fails on the data ({_reason(error)}); train it again") from error
@@ -119,19 +137,17 @@ def _reason(error: Exception) -> str:
     return " ".join(remove_controls(str(error)).split())[:200] or type(error).__name__
 
 
-def _checked_size(path: Path) -> int:
-    """Returns the size of a .keras file after checking that it is a zip file that does not unpack to much more.
+def _check_unpacked(path: Path, size: int) -> None:
+    """Checks that a .keras file of `size` bytes is a zip file that does not unpack to much more.
 
     Raises:
         ValueError: it is not, or it does.
         OSError: it cannot be read.
     """
-    size = path.stat().st_size
     with zipfile.ZipFile(path) as archive:
         unpacked = sum(entry.file_size for entry in archive.infolist())
     if unpacked > UNPACKED_FACTOR * size + UNPACKED_BASE:
         raise ValueError(f"it has {size:,} bytes and unpacks to {unpacked:,}")
-    return size
 
 
 def _temperature(path: Path) -> float:

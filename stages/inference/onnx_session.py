@@ -25,6 +25,7 @@ MAX_BYTES = 1 << 31  # of a model file: protobuf's own limit
 RUN_S, RUN_S_PER_IMAGE = 20.0, 1.0  # time limit of a run: far above that of any model, even on a busy machine
 POLL_S = 0.5
 MEMORY_FACTOR = 20  # of the model's file, while it is opened
+MEMORY_REMEDY = "use a smaller model, or a machine with more memory"
 EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
 
 # ONNX Runtime's exceptions have no common base but Exception.
@@ -111,7 +112,7 @@ def open_session(path: Path) -> Any:
         # Without it, data outside of the model's file are read from the current folder.
         options.add_session_config_entry(EXTERNAL_FOLDER, str(path.absolute().parent))
         content = _read_bytes(path)
-        with limited_memory(MEMORY_FACTOR * len(content), str(path)):  # constants are computed here
+        with limited_memory(MEMORY_FACTOR * len(content), str(path), MEMORY_REMEDY):  # constants are computed here
             session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         _ = session.get_modelmeta().custom_metadata_map, session.get_inputs(), session.get_outputs()  # decodes texts
         return session
@@ -218,7 +219,7 @@ def _checked_probabilities(path: Path, pixels: NDArray[Any], probabilities: NDAr
 def _run(session: Any, path: Path, pixels: NDArray[Any], ports: Sequence[Any]) -> list[NDArray[np.float32]]:
     """Returns the outputs `ports` of the model; it computes no others."""
     limit_s, inputs = RUN_S + RUN_S_PER_IMAGE * len(pixels), pixels.astype(np.float32)
-    with _watchdog.limit(limit_s) as options, limited_memory(share_of_machine(), str(path)):
+    with _watchdog.limit(limit_s) as options, limited_memory(share_of_machine(), str(path), MEMORY_REMEDY):
         try:
             results = session.run([port.name for port in ports], {session.get_inputs()[0].name: inputs}, options)
             values = [np.asarray(result, np.float32) for result in results]

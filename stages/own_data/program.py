@@ -50,7 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         name = ".".join(str(key) for key in first["loc"]).replace("_", "-")
         message = first["msg"].removeprefix("Value error, ")
         raise InvalidInput(f"--{name}: {message}, got {first['input']}" if name else message) from error
-    with limited_memory(MEMORY_FACTOR * options.max_bytes, "the data"), ExitStack() as stack:
+    remedy = "add fewer samples, or use a machine with more memory"
+    with limited_memory(MEMORY_FACTOR * options.max_bytes, "the data", remedy), ExitStack() as stack:
         files = _files(options, stack)
         found = _read(files, options)
         unchanged = _unchanged(files, found, options)

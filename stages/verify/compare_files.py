@@ -21,13 +21,13 @@ from typing import Any
 
 import numpy as np
 
-from stages.base.errors import EXIT_DONE
+from stages.base.errors import EXIT_DONE, DataError
 from stages.data.memory import limited_memory
-from stages.verify.load_files import LOAD_ERRORS, LOADERS
+from stages.verify.load_files import LOAD_ERRORS, LOADERS, UNPACKED_FACTOR
 
 BLOCK = 1 << 20  # elements compared at a time: arrays may be larger than memory
 STRUCTURAL = math.inf  # size of a difference that no tolerance covers
-MEMORY_FACTOR = 50  # of the files: columns of equal values are packed well
+REMEDY = "use a machine with more memory"
 MAX_REASON = 200  # characters
 
 
@@ -47,7 +47,8 @@ class Comparison:
     Attributes:
         verdict: how far the files are equal.
         detail: the largest difference.
-        has_values: the files are of a format whose values are compared, or have the same bytes.
+        has_values: the values were compared, or the files have the same bytes; False for other formats and for files
+            that are too large.
     """
 
     verdict: Verdict
@@ -91,15 +92,22 @@ def compare(one: Path, other: Path, tolerance: float) -> Comparison:
         return Comparison(Verdict.DIFFERENT, f"the bytes differ; values of {files} are not compared", has_values=False)
     try:
         load, size = LOADERS[one.suffix], one.stat().st_size + other.stat().st_size
-        with limited_memory(MEMORY_FACTOR * size, "their values"):
+        with limited_memory(UNPACKED_FACTOR * size, "their values", REMEDY):
             largest = max(_differences(load(one), load(other)), key=lambda difference: difference.size, default=None)
+    except (DataError, MemoryError) as error:
+        detail = f"the bytes differ; the values are not compared: {_reason(error)}"
+        return Comparison(Verdict.DIFFERENT, detail, has_values=False)
     except LOAD_ERRORS as error:
-        reason = " ".join(str(error).split())[:MAX_REASON] or type(error).__name__
+        reason = _reason(error)
         return Comparison(Verdict.DIFFERENT, f"the bytes differ, and a file cannot be read as {one.suffix}: {reason}")
     if largest is None:
         return Comparison(Verdict.SAME_VALUES)
     within = largest.size <= tolerance
     return Comparison(Verdict.WITHIN_TOLERANCE if within else Verdict.DIFFERENT, str(largest))
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:MAX_REASON] or type(error).__name__
 
 
 def _compare_folders(one: Path, other: Path, tolerance: float) -> Comparison:

@@ -14,12 +14,20 @@ import numpy as np
 
 from stages.base.errors import DataError
 
-MAX_UNPACKED = 4_000_000_000  # bytes of the entries of a zip file, and of the arrays of an HDF5 file
+# Bytes of the entries of a zip file, and of the arrays of an HDF5 file: this many, or this multiple of a larger file.
+MAX_UNPACKED, UNPACKED_FACTOR = 4_000_000_000, 50
 # Raised by the readers of the formats on damaged files; none of them documents all.
 LOAD_ERRORS = (
-    DataError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, OSError, EOFError, RuntimeError,
-    SyntaxError, csv.Error, zipfile.BadZipFile, zlib.error, tokenize.TokenError, MemoryError,
+    ValueError, TypeError, LookupError, ArithmeticError, AttributeError, OSError, EOFError, RuntimeError,
+    SyntaxError, csv.Error, zipfile.BadZipFile, zlib.error, tokenize.TokenError,
 )  # fmt: skip
+
+
+class TooLarge(DataError):
+    """A file unpacks to more than is compared."""
+
+    def __init__(self, size: int, most: int) -> None:
+        super().__init__(f"a file unpacks to {size:,} bytes, expected at most {most:,}; unpack it to compare its parts")
 
 
 def _load_json(path: Path) -> Any:
@@ -44,19 +52,24 @@ def _load_npy(path: Path) -> Any:
     return np.lib.format.open_memmap(path, mode="r")  # np.load would open a zip file too
 
 
-def _check_unpacked(archive: zipfile.ZipFile) -> None:
+def _check_unpacked(archive: zipfile.ZipFile, most: int) -> None:
     """Checks the sizes in the directory of a zip file: its reader unpacks no more than these.
 
     Raises:
-        ValueError: they are too large.
+        TooLarge: they are more than `most` bytes.
     """
-    if (size := sum(entry.file_size for entry in archive.infolist())) > MAX_UNPACKED:
-        raise ValueError(f"it unpacks to {size:,} bytes, expected at most {MAX_UNPACKED:,}")
+    if (size := sum(entry.file_size for entry in archive.infolist())) > most:
+        raise TooLarge(size, most)
+
+
+def _most_unpacked(path: Path) -> int:
+    """Returns to how many bytes the file `path` may unpack: a small file that is a bomb may not fill the memory."""
+    return max(MAX_UNPACKED, UNPACKED_FACTOR * path.stat().st_size)
 
 
 def _load_npz(path: Path) -> Any:
     with zipfile.ZipFile(path) as archive:
-        _check_unpacked(archive)
+        _check_unpacked(archive, _most_unpacked(path))
     with np.load(path, allow_pickle=False) as arrays:
         return {name: arrays[name] for name in arrays.files}
 
@@ -106,19 +119,21 @@ def _load_keras(path: Path) -> Any:
     import h5py  # type: ignore[import-untyped]  # comes with Keras
 
     content: dict[str, Any] = {}
-    left = MAX_UNPACKED
+    most, size = _most_unpacked(path), 0
 
     def add(name: str, item: Any) -> None:
-        nonlocal left
+        nonlocal size
         if not isinstance(item, h5py.Dataset):
             return
-        left -= item.nbytes
-        if left < 0 or item.external or item.is_virtual:  # it may name any file of this machine
-            raise ValueError(f"its weights {name} are in another file, or take more than {MAX_UNPACKED:,} bytes")
+        if item.external or item.is_virtual:  # it may name any file of this machine
+            raise ValueError(f"its weights {name} are in another file")
+        size += item.nbytes
+        if size > most:
+            raise TooLarge(size, most)
         content[name] = item[()]
 
     with zipfile.ZipFile(path) as archive:
-        _check_unpacked(archive)
+        _check_unpacked(archive, most)
         content["config"] = json.loads(archive.read("config.json"))
         with h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as file:
             file.visititems(add)

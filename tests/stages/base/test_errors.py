@@ -1,5 +1,6 @@
 """Messages of output errors, and their remedies."""
 
+import errno
 import os
 import resource
 import subprocess
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.base.errors import OutputError
+from stages.base.errors import OutputError, machine_fault
 from stages.base.files import write_text
 from tests.support.root import ROOT
 
@@ -83,3 +84,66 @@ def test_faults_of_the_machine(tmp_path: Path, statement: str, message: str) -> 
     assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "is_fault"),
+    [
+        ("libgomp.so.1: cannot open shared object file: No such file or directory", False),
+        ("libc.so.6: cannot allocate memory in static TLS block", False),
+        ("x.so: failed to map segment from shared object", True),
+        ("x.so: cannot create shared object descriptor: Cannot allocate memory", True),
+        ("x.so: cannot open shared object file: Too many open files", True),
+    ],
+)
+def test_libraries_that_cannot_be_loaded(text: str, is_fault: bool) -> None:
+    """Only a limit of the machine is called one: a missing library is not."""
+    assert (machine_fault(ImportError(text)) is not None) == is_fault
+
+
+def test_errors_of_extensions() -> None:
+    """An error of the interpreter counts as lack of memory only if a MemoryError led to it."""
+    text = "<built-in function f> returned NULL without setting an exception"
+    assert machine_fault(SystemError(text)) is None
+    try:
+        try:
+            raise MemoryError
+        except MemoryError as cause:
+            raise SystemError("f returned a result with an exception set") from cause
+    except SystemError as error:
+        assert str(machine_fault(error)).startswith("there is not enough memory")
+
+
+def test_pipes_that_are_not_ready() -> None:
+    """A descriptor that is not ready for reading has nothing to do with the limit on processes."""
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    try:
+        with pytest.raises(BlockingIOError) as caught:
+            os.read(reader, 1)
+    finally:
+        os.close(reader)
+        os.close(writer)
+    assert machine_fault(caught.value) is None
+
+
+def test_limit_on_processes() -> None:
+    """A process that cannot be started, by `subprocess` or by a fork, ends a program with the limit's name."""
+    code = (
+        "import os, resource, subprocess, sys\nfrom stages.base.errors import machine_fault\n"
+        "if os.getuid() == 0:\n    os.setuid(54321)  # root has no limit\n"
+        "resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))\n"
+        "for start in (lambda: subprocess.run(['/bin/true']), lambda: os.fork() or os._exit(0)):\n"
+        "    try:\n        start()\n    except OSError as error:\n        print(machine_fault(error))"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.count("raise the limit on processes (ulimit -u), then run again") == 2, done
+
+
+def test_permissions_of_no_file() -> None:
+    """A refused operation that names no file, such as a signal to another's process, has no remedy of a folder."""
+    assert machine_fault(PermissionError(errno.EPERM, "Operation not permitted")) is None
+    sentence = machine_fault(PermissionError(errno.EACCES, "Permission denied", "out/x"))
+    assert str(sentence).startswith("out/x: Permission denied; fix the permissions of the folder")

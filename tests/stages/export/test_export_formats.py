@@ -16,7 +16,7 @@ keras = pytest.importorskip("keras")  # after tests.support.learning, which load
 import tensorflow as tf  # noqa: E402  (loaded with Keras)
 
 from flows.cli.main import main  # noqa: E402  (as the others)
-from stages.base.errors import InkflowError, exit_with  # noqa: E402  (as the others)
+from stages.base.errors import InkflowError, ModelError, exit_with  # noqa: E402  (as the others)
 from stages.export import export as exporting  # noqa: E402  (imports Keras)
 from stages.export.formats import FORMATS  # noqa: E402  (as the others)
 from stages.model.doubt import Doubt  # noqa: E402  (as the others)
@@ -164,3 +164,20 @@ def test_invalid_models_are_refused(work: Path, capsys: pytest.CaptureFixture[st
         error = capsys.readouterr().err
         assert sentence in error
         assert error.count("\n") == 1
+
+
+def test_own_error_is_none_of_the_model(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error of the export itself does not blame the model's file."""
+    monkeypatch.setattr(model_files, "serving_model", lambda *_: [][0])
+    with pytest.raises(IndexError):
+        exporting.export("cnn", "litert", work / "data/prepared")
+
+
+def test_model_of_two_outputs_is_refused(work: Path) -> None:
+    """A Keras model with more than one output has no predictions to export."""
+    image = keras.Input(read_training_data(work / "data/prepared").prepared.shape)
+    row = keras.layers.Flatten()(image)
+    network = keras.Model(image, [keras.layers.Dense(3)(row), keras.layers.Dense(3)(row)])
+    model_files.save_keras(network, work / "models/cnn/model.keras")
+    with pytest.raises(ModelError, match=r"model\.keras: has 2 outputs, expected one"):
+        exporting.export("cnn", "litert", work / "data/prepared")

@@ -13,6 +13,7 @@ import onnx
 import pandas as pd
 import pytest
 
+from stages.verify import load_files
 from stages.verify.compare_files import Verdict, compare
 
 TOLERANCE = 1e-6
@@ -121,3 +122,35 @@ def test_folders(tmp_path: Path) -> None:
     (tmp_path / "other" / "new.txt").touch()
     comparison = compare(tmp_path / "one", tmp_path / "other", TOLERANCE)
     assert (comparison.verdict, comparison.detail) == (Verdict.DIFFERENT, "new.txt: only one of the two exists")
+
+
+@pytest.mark.parametrize("save", [save_npz, save_keras])
+def test_large_files(save: Callable[[Path, np.ndarray], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large files are compared; a file that unpacks to far more than its size is not, and does not count as damaged."""
+    monkeypatch.setattr(load_files, "MAX_UNPACKED", 1000)
+    one, other = (tmp_path / f"{stem}.{save.__name__.removeprefix('save_')}" for stem in "ab")
+    for path in (one, other):
+        save(path, np.random.default_rng(0).random(10_000))
+    assert compare(one, other, TOLERANCE).verdict is Verdict.SAME_VALUES
+    with zipfile.ZipFile(other, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("zeros.npy", bytes(1_000_000))
+    comparison = compare(one, other, TOLERANCE)
+    assert (comparison.verdict, comparison.has_values) == (Verdict.DIFFERENT, False)
+    start = "the bytes differ; the values are not compared: a file unpacks to 1,000,000 bytes, expected at most "
+    assert comparison.detail.startswith(start)
+
+
+def test_weights_that_unpack_to_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The weights of a .keras file that are packed inside of it count unpacked."""
+    monkeypatch.setattr(load_files, "MAX_UNPACKED", 1000)
+    one, other = tmp_path / "a.keras", tmp_path / "b.keras"
+    save_keras(one, np.ones(4))
+    weights = io.BytesIO()
+    with h5py.File(weights, "w") as file:
+        file.create_dataset("w", (1000, 1000), "f8", chunks=(100, 100), fillvalue=1.0)
+    with zipfile.ZipFile(other, "w") as archive:
+        archive.writestr("config.json", "{}")
+        archive.writestr("model.weights.h5", weights.getvalue())
+    comparison = compare(one, other, TOLERANCE)
+    assert "the values are not compared: a file unpacks to 8,000,000 bytes" in comparison.detail
+    assert not comparison.has_values

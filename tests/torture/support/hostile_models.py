@@ -14,7 +14,7 @@ import onnx
 from onnx import TensorProto, helper
 from onnx.external_data_helper import set_external_data
 
-from stages.data.memory import share_of_machine
+from stages.data.memory import bound, share_of_machine
 from tests.support.hostile_zip import HUGE, entries_of, zip_of
 
 Config = dict[str, Any]
@@ -241,7 +241,9 @@ ONNX: dict[str, Callable[[Path], bytes]] = {
     "a constant of 400 GB": lambda _: _filled(100_000_000_000),
     "a constant of 12 GB": lambda _: _filled(3_000_000_000),
     "400 GB for each image": lambda _: _filled(100_000_000_000, from_input=True),
-    "three quarters of the memory for each image": lambda _: _filled(share_of_machine() * 3 // 8, from_input=True),
+    "little more than the bound for each image": lambda _: _filled(
+        bound(share_of_machine()) // 32 * 9, from_input=True
+    ),
     "weights that say they are larger": _lying_weights,
     "another shape": _other_shape("b", 7, 7, 5),
     "a fixed batch": _other_shape(1, 28, 28),
