@@ -121,9 +121,8 @@ def roll_back(root: Path, model: str | None, stage: str, *, push: bool) -> Promo
     [holder] = holders
     history = registry.history(holder.model, stage)
     if push and ROLLED_BACK_FROM in history[-1].trailers and history[-1].tag not in remote_tags(root, remote):
-        push_tags(
-            root, holder.model, remote, needed=holder.version
-        )  # of an earlier call, which was killed, or whose push failed
+        # Of an earlier call, which was killed, or whose push failed.
+        push_tags(root, holder.model, remote, needed=holder.version)
         return Promotion(holder.model, stage, holder.version, None, {}, True)
     earlier = _earlier(history, holder.version)
     if earlier is None:
