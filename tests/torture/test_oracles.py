@@ -1,11 +1,16 @@
 """The helpers of these tests: what they take for noticed, and that they come to an end."""
 
+import random
 import subprocess
+from pathlib import Path
 
 import pytest
 
+from tests.torture.support import kills
+from tests.torture.support.crash_project import CrashProject
 from tests.torture.support.damage import problem
 from tests.torture.support.forked import Outcome, wait
+from tests.torture.support.kills import Campaign
 
 NAMES = ("model.onnx", "models/dense/model.onnx")
 RIGHT = Outcome(0, "7\n", "models/dense/model.onnx is read\n")
@@ -53,3 +58,12 @@ def test_a_command_that_hangs_is_killed_with_its_group() -> None:
         assert wait(process.pid, 0.1) is None
         assert process.stdout.read() == ""  # the child has closed it
     assert child != process.pid
+
+
+def test_a_plan_that_is_not_carried_out_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that ends before the planned stage leaves the plan, and another run follows, up to a bound."""
+    monkeypatch.setattr(kills, "MOST_ENDED", 1)
+    campaign = Campaign(CrashProject(tmp_path, {}, 1), {"train": ["flow"]}, random.Random(0))
+    campaign.disturb()
+    assert campaign.plan == {"train": ["flow"]} and not campaign.done
+    assert campaign.problems[-1].startswith("2 runs ended before anything was done; left: {'train': ['flow']}")

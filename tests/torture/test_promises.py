@@ -37,7 +37,7 @@ def test_any_error_breaks_one_attempt_and_not_the_campaign(tmp_path: Path) -> No
         kept(Promise("S", "Programs end.", "h"), record) as tried,
     ):
         with tried.attempt("slow"):
-            subprocess.run([sys.executable, "-c", "import time; time.sleep(60)"], timeout=0.1, check=True)
+            subprocess.run([sys.executable, "-c", "import time; time.sleep(60)"], check=True, timeout=0.1)
         with tried.attempt("failed"):
             subprocess.run([sys.executable, "-c", "raise SystemExit(3)"], check=True)
         with tried.attempt("right"):
