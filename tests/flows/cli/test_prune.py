@@ -1,8 +1,6 @@
 """`inkflow prune`: removes old entries, and no object that a version of the project needs."""
 
-import fcntl
 import hashlib
-import json
 import os
 import random
 import subprocess
@@ -222,32 +220,6 @@ def test_old_locks_and_loose_objects_are_removed(history: Toy) -> None:
     assert list(Path(".git/objects/pack").glob("*.pack")) == []
     prune()
     assert len(list(Path(".git/objects/pack").glob("*.pack"))) == 1
-
-
-def test_held_locks_stay(history: Toy) -> None:
-    """A lock file that a process holds stays, however old it is: a stage may run for weeks."""
-    held, free = Path(".inkflow/sharing/slot-0"), Path(".inkflow/sharing/slot-1")
-    held.parent.mkdir(parents=True, exist_ok=True)
-    for path in (held, free):
-        path.touch()
-        os.utime(path, (0, 0))
-    with held.open() as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        prune()
-    assert (held.exists(), free.exists()) == (True, False)
-    prune()
-    assert not held.exists()
-
-
-def test_summary_tells_all_that_is_done(history: Toy, capsys: pytest.CaptureFixture[str]) -> None:
-    """The summary names the lock files and the work of git, with --dry-run too."""
-    for arguments, ran in ((["--dry-run"], "would run"), ([], "ran")):
-        prune(*arguments)
-        text = capsys.readouterr().out
-        assert f"Git: `git gc --auto` {ran} in {history.folder}\n" in text
-        assert "results, lock files of ended runs: 0 files" in text
-    prune("--json")
-    assert json.loads(capsys.readouterr().out)["git_repositories"] == [str(history.folder)]
 
 
 def test_shared_cache_needs_its_projects(history: Toy, tmp_path: Path) -> None:

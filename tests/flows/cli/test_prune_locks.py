@@ -1,0 +1,37 @@
+"""`inkflow prune`: lock files that are held stay, and its summary tells all that it does."""
+
+import fcntl
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from flows.cli.main import main
+from tests.conftest import Toy
+
+
+def test_held_locks_stay(toy: Toy) -> None:
+    """A lock file that a process holds stays, however old it is: a stage may run for weeks."""
+    held, free = Path(".inkflow/sharing/slot-0"), Path(".inkflow/sharing/slot-1")
+    held.parent.mkdir(parents=True, exist_ok=True)
+    for path in (held, free):
+        path.touch()
+        os.utime(path, (0, 0))
+    with held.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert main(["prune"]) == 0
+    assert (held.exists(), free.exists()) == (True, False)
+    assert main(["prune"]) == 0
+    assert not held.exists()
+
+
+def test_summary_tells_all_that_is_done(toy: Toy, capsys: pytest.CaptureFixture[str]) -> None:
+    """The summary names the lock files and the work of git, with --dry-run too."""
+    for arguments, ran in ((["--dry-run"], "would run"), ([], "ran")):
+        assert main(["prune", *arguments]) == 0
+        text = capsys.readouterr().out
+        assert f"Git: `git gc --auto` {ran} in {toy.folder}\n" in text
+        assert "results, lock files of ended runs: 0 files" in text
+    assert main(["prune", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["git_repositories"] == [str(toy.folder)]
