@@ -49,6 +49,14 @@ def test_a_command_that_shows_changes_may_differ() -> None:
     assert problem(Outcome(2, "", "error: x\n"), RIGHT, NAMES, may_differ=True) is not None
 
 
+def test_a_name_that_a_table_cuts_is_known() -> None:
+    """So much of a long name is enough that it is no other file's; a short beginning is not."""
+    names = (f".inkflow/watch/{'e5bd3ca1' * 8}.json",)
+    for length, is_right in ((60, True), (12, False)):
+        said = problem(Outcome(3, f"! {names[0][:length]}… -> move the file away\n", ""), RIGHT, names)
+        assert (said is None) == is_right, said
+
+
 def test_a_command_that_hangs_is_killed_with_its_group() -> None:
     """A process that does not end in time has no exit code, and does not stay; nor do its children."""
     command = ["/bin/sh", "-c", "sleep 600 & echo $!; wait"]

@@ -14,6 +14,7 @@ NPY_HEADER = 128  # bytes; the first array of an npy file begins there
 VOLATILE = re.compile(
     r"in [\d.]+ s\b|here for [^\n]*|[\d.]+ [kKMG]?B left\b|[\d.]+ [kMG]B (?:free )?of [^\n]*|\d+ (?:s|min)(?: ago)?\b"
 )
+SHORTEST_CUT = 40  # characters of a name that a table has cut
 NEEDS_A_PERSON = 3  # exit code of `inkflow status`, which names what is damaged in its table or in a note
 
 
@@ -90,7 +91,7 @@ def problem(outcome: Outcome, undamaged: Outcome, names: tuple[str, ...], *, may
     told = new_lines(outcome.err, undamaged.err)
     if outcome.code == NEEDS_A_PERSON:
         told += new_lines(outcome.out, undamaged.out)
-    is_named = any(name in line for line in told for name in names)
+    is_named = any(_has(line, name) for line in told for name in names)
     if outcome.code == undamaged.code:
         if may_differ or is_named or comparable(outcome.out) == comparable(undamaged.out):
             return None
@@ -102,7 +103,12 @@ def problem(outcome: Outcome, undamaged: Outcome, names: tuple[str, ...], *, may
     )
     if not errors:
         return f"exit code {outcome.code} without a sentence: {said}"
-    return None if any(name in line for line in errors for name in names) else f"the file is not named: {said}"
+    return None if any(_has(line, name) for line in errors for name in names) else f"the file is not named: {said}"
+
+
+def _has(line: str, name: str) -> bool:
+    """Returns whether a line has a name, or so much of it that it is known, where a table has cut it."""
+    return name in line or any(f"{name[:length]}…" in line for length in range(SHORTEST_CUT, len(name)))
 
 
 def new_lines(text: str, undamaged: str) -> list[str]:
