@@ -23,7 +23,8 @@ from stages.base.files import parse_json
 from stages.base.suggestions import did_you_mean
 
 TAGS = ("*@*", "*#*", "**/*@*", "**/*#*")  # of versions and stages
-REFERENCE = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?|ref: *refs/.+")  # the file of a tag
+MISSING = re.compile(r"missing object \w+ for refs/tags/(\S+)")
+REFERENCE = re.compile(r"(?!0+$)[0-9a-f]{40}([0-9a-f]{24})?|ref: *refs/.+")  # the file of a tag
 VERSION = re.compile(r"v\d+\.\d+\.\d+([-+].*)?")
 ROLLED_BACK_FROM = "Rolled-back-from"  # trailer of an assignment
 
@@ -78,7 +79,7 @@ class Registry:
         """Opens the registry of the DVC project in `root`.
 
         Raises:
-            GitFailed: the project is in no Git repository, or Git refuses to read it, or a tag names a missing object.
+            GitFailed: the project is in no Git repository, or Git refuses to read it.
             RegistryFailed: the file of a tag is damaged.
         """
         self._top = Path(git_text(["rev-parse", "--show-toplevel"], root))
@@ -212,19 +213,24 @@ def _check_tags(top: Path) -> None:
     """Checks the tags of versions and stages: Git and GTO ignore a damaged one, and a stage would have another version.
 
     Raises:
-        GitFailed: a tag names a missing object.
-        RegistryFailed: the file of a tag has no name of an object.
+        RegistryFailed: the file of a tag has no name of an object, or that of an object that does not exist.
     """
-    git_text(["for-each-ref", "--format=%(objecttype)", *(f"refs/tags/{pattern}" for pattern in TAGS)], top)
     folder = top / git_text(["rev-parse", "--git-common-dir"], top).strip() / "refs" / "tags"
+    try:
+        git_text(["for-each-ref", "--format=%(objecttype)", *(f"refs/tags/{pattern}" for pattern in TAGS)], top)
+    except GitFailed as error:
+        if not (found := MISSING.search(str(error))):
+            raise
+        raise _damaged(found[1], folder / found[1], top) from error
     for path in sorted(folder.rglob("*[@#]*")):
         content = _content(path)
         if content is not None and not REFERENCE.fullmatch(content.strip()):
-            name = path.relative_to(folder)
-            raise RegistryFailed(
-                f"the tag {name} is damaged; delete {path}, and fetch the tag again: "
-                f"`git fetch {push_remote(top)} tag '{name}'`"
-            )
+            raise _damaged(path.relative_to(folder).as_posix(), path, top)
+
+
+def _damaged(tag: str, path: Path, top: Path) -> RegistryFailed:
+    again = f"fetch the tag again: `git fetch {push_remote(top)} tag '{tag}'`"
+    return RegistryFailed(f"the tag {tag} is damaged; delete {path}, and {again}")
 
 
 def _content(path: Path) -> str | None:

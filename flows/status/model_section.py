@@ -16,7 +16,7 @@ REMOTE_S = 2.0  # for the question whether the DVC remote has a model
 def models_section(root: Path, now: datetime) -> Section | None:
     """The version of each model in each stage; None if Git has no tag of a version, or the project is not in Git."""
     try:
-        if not git_text(["for-each-ref", "--count=1", "refs/tags/*#*", "refs/tags/*/*#*"], root):
+        if not _has_stages(root):
             return None
     except GitFailed:
         return None
@@ -58,6 +58,19 @@ def models_section(root: Path, now: datetime) -> Section | None:
     )
     lines = tuple(line(item) for item in sorted(held, key=lambda item: item.stages)) or ("no version is in a stage",)
     return Section("models", lines, facts, needs)
+
+
+def _has_stages(root: Path) -> bool:
+    """Returns whether Git has a tag of a stage, or the file of one: Git passes over a damaged one.
+
+    Raises:
+        GitFailed: `root` is in no Git repository.
+    """
+    folder = root / git_text(["rev-parse", "--git-common-dir"], root).strip() / "refs" / "tags"
+    if any(folder.rglob("*#*")):
+        return True
+    patterns = ("refs/tags/*#*", "refs/tags/*/*#*")
+    return bool(git_text(["for-each-ref", "--count=1", "--format=%(refname)", *patterns], root))
 
 
 def _missing(root: Path, digests: list[str]) -> dict[str, str]:

@@ -1,12 +1,14 @@
 """A damaged tag of a version or stage is named: Git ignores it, and a stage would have another version."""
 
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from flows.core.errors import GitFailed, RegistryFailed
+from flows.core.errors import RegistryFailed
 from flows.registry.tags import Registry
+from flows.status.model_section import models_section
 
 IDENTITY = ["-c", "user.name=t", "-c", "user.email=t@t"]
 
@@ -28,8 +30,17 @@ def test_a_damaged_tag_is_named(tag: Path, tmp_path: Path) -> None:
         with pytest.raises(RegistryFailed, match=r"the tag dense#prod#1 is damaged; delete .*fetch origin tag"):
             Registry(tmp_path)
     tag.write_text(("0" if old[0] != "0" else "1") + old[1:])
-    with pytest.raises(GitFailed, match="dense#prod#1"):
+    with pytest.raises(RegistryFailed, match=r"the tag dense#prod#1 is damaged; delete .*fetch origin tag"):
         Registry(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "0" * 40 + "\n", "1" * 40 + "\n"], ids=["empty", "zeros", "no object"])
+def test_the_status_needs_a_person_for_a_damaged_tag(tag: Path, tmp_path: Path, content: str) -> None:
+    """The section of the models stays if the only tag of a stage is damaged, and names the tag."""
+    tag.write_text(content)
+    section = models_section(tmp_path, datetime.now(UTC))
+    assert section is not None
+    assert ["the tag dense#prod#1 is damaged" in need.what for need in section.needs] == [True]
 
 
 def test_other_tags_are_not_read(tag: Path, tmp_path: Path) -> None:
