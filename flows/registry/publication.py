@@ -90,7 +90,7 @@ def push_tags(root: Path, model: str, remote: str, *, pushed: str = "", needed: 
             names = [name for name in names if name not in tags]
             note_once(
                 f"{model}@{item.version} is not pushed: {error}; if its files are lost, remove the version: "
-                f"`{shlex.join(['git', 'tag', '-d', *tags])}`"
+                f"`git tag -d {shlex.join(tags)}`"
             )
         else:
             push_version_outputs(root, f"{model}@{item.version}", all_outputs(root, item.commit))

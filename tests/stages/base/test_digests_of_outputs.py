@@ -39,11 +39,12 @@ def record(root: Path, stages: Mapping[str, tuple[str, ...]] = STAGES) -> None:
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A project whose dvc.lock records its files as they are."""
+    root = tmp_path / "project"
     for path in (path for paths in STAGES.values() for path in paths):
-        change(tmp_path, path)
-    record(tmp_path)
-    assert changed_outputs(tmp_path, lambda _: True) == ([], [])
-    return tmp_path
+        change(root, path)
+    record(root)
+    assert changed_outputs(root, lambda _: True) == ([], [])
+    return root
 
 
 def change(root: Path, *paths: str, content: str = "") -> None:
