@@ -58,6 +58,7 @@ lint: $(READY) ## check style, types, generated files and what must not be in th
 	@python -m stages.params.generate --check
 	@python -m tests.architecture.document --check
 	@python -m tests.dependencies.document --check
+	@python -m tests.torture.document --check
 	@.ci/no-addresses
 
 bench: $(READY) ## measure, and write docs/benchmarks.md; BENCHMARKS="engine predict" for some, ARGS="--runs 3" for these
