@@ -50,13 +50,15 @@ def _print(found: Mapping[str, Any]) -> None:
     line(f"This machine's dvc.lock against {found['against']}{commit}", "bold")
     for title, lines in _sections(found).items():
         if lines:
-            line(f"\n{title}:")
+            line("")
+            line(f"{title}:")
         for text in lines:
             line(f"  {text}")
     _print_outputs(found["outputs"], {test["sentence"] for test in found["models"].values()}, line)
     counts = ", ".join(f"{count} {verdict}" for verdict, count in found["counts"].items())
     number = len(found["outputs"])
-    line(f"\n{number} output{'s' * (number != 1)}: {counts or 'none'}")
+    line("")
+    line(f"{number} output{'s' * (number != 1)}: {counts or 'none'}")
     if set(found["counts"]) == {Verdict.BYTES}:
         line("Equal records do not show that this machine makes these bytes: `inkflow verify` runs stages again.", DIM)
 
@@ -82,7 +84,8 @@ def _print_outputs(rows: Sequence[Mapping[str, Any]], tested: Collection[str], l
             continue
         if row["stage"] != stage:
             stage = row["stage"]
-            line(f"\n{stage}", "bold")
+            line("")
+            line(stage, "bold")
         style = STYLES.get(row["verdict"], GOOD if is_fine(row["verdict"]) else BAD)
         line(f"  {row['verdict']:<{indent - 2}}{row['output']}", style)
         detail = row["difference"] if row["detail"] in tested else row["detail"]

@@ -138,6 +138,7 @@ def test_table(machines: Toy, capsys: pytest.CaptureFixture[str]) -> None:
     """The terminal shows what differs and why in few lines, and says when equal records prove nothing."""
     assert main(["verify", "--against", "HEAD"]) == 1
     text = capsys.readouterr().out
+    assert "\\n" not in text and "\n\n" in text  # empty lines between the parts
     assert "tensorflow: 2.21.0 here, 2.20.0 there (" in text
     assert "  within tolerance     order.json\n                       a: differs by 1e-09\n" in text
     assert "made from order.json, which is within tolerance" in text and "same.txt" not in text
