@@ -36,17 +36,12 @@ class Alarm(NamedTuple):
 
 
 def standing_alarms(root: Path) -> list[Alarm]:
-    """Returns the alarms that stand in the project at `root`, oldest first; `damaged_records` has none."""
-    return sorted(_read(root)[0], key=lambda alarm: (alarm.since, alarm.id))
+    """Returns the alarms that stand in the project at `root`, oldest first; those of damaged records are not known."""
+    return read_alarms(root)[0]
 
 
-def damaged_records(root: Path) -> list[Path]:
-    """Returns the records of watched models below `root` that cannot be read."""
-    return _read(root)[1]
-
-
-def _read(root: Path) -> tuple[list[Alarm], list[Path]]:
-    """Returns the alarms that stand, and the files that cannot be read."""
+def read_alarms(root: Path) -> tuple[list[Alarm], list[Path]]:
+    """Returns the alarms that stand in the project at `root`, oldest first, and the records that cannot be read."""
     found: list[Alarm] = []
     damaged = []
     for path in sorted((root / RECORDS).glob("[!.]*.json")):
@@ -58,4 +53,4 @@ def _read(root: Path) -> tuple[list[Alarm], list[Path]]:
                 found.append(Alarm(str(item["id"]), *model, *sentence))
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
             damaged.append(path)
-    return found, damaged
+    return sorted(found, key=lambda alarm: (alarm.since, alarm.id)), damaged

@@ -10,7 +10,7 @@ from typing import Any
 
 import psutil
 
-from flows.core.alarms import RECORDS, damaged_records, standing_alarms
+from flows.core.alarms import RECORDS, read_alarms
 from flows.core.commit import file_sha256
 from flows.core.file_lock import is_run_locked
 from flows.core.gates import RECORD, count_statuses, failed_gates
@@ -69,8 +69,9 @@ def alarms_section(root: Path, now: datetime) -> Section | None:
     """The alarms of watched models that stand; None if nothing was ever watched here."""
     if not (root / RECORDS).is_dir():
         return None
-    alarms, lines, needs = standing_alarms(root), [], []
-    for name in (path.relative_to(root) for path in damaged_records(root)):
+    lines, needs = [], []
+    alarms, damaged = read_alarms(root)
+    for name in (path.relative_to(root) for path in damaged):
         lines.append(f"not known of one model: {name} is damaged")
         needs.append(Need(f"{name} is damaged: the alarms of its model are not known", "move the file away"))
     for alarm in alarms:

@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from stages.verify.compare_files import Verdict, compare
 from tests.support.learning import make_model, write_data
 from tests.support.pictures import write_reader
 from tests.torture.conftest import Rounds, Try
+from tests.torture.promises import Promise
 from tests.torture.support.hostile_models import KERAS, ONNX
 from tests.torture.support.watched import watched
 
@@ -60,6 +61,13 @@ def refused_or_read(use: Use, path: Path, watch: FileOpenWatch) -> None:
     except Exception as error:
         raise AssertionError(f"{type(error).__name__}: {str(error)[:500]}") from error
     assert not watch.was_opened(), "it opened a file of the folder outside"
+
+
+def try_uses(tried: Promise, name: str, path: Path, uses: Mapping[str, Use], watch: FileOpenWatch) -> None:
+    """Tries the file at `path` by each use."""
+    for verb, use in uses.items():
+        with tried.attempt(f"{verb}: {name}"):
+            refused_or_read(use, path, watch)
 
 
 def memory(name: str) -> int:
@@ -109,9 +117,7 @@ def test_keras_files_run_no_code_and_touch_no_other_file(
     ) as tried:
         for name, make in random.Random(SEED).sample(list(KERAS.items()), rounds(5, len(KERAS))):
             path.write_bytes(make(good, folder))
-            for verb, use in uses.items():
-                with tried.attempt(f"{verb}: {name}"):
-                    refused_or_read(use, path, watch)
+            try_uses(tried, name, path, uses, watch)
         with tried.attempt("memory"):
             used = memory("VmHWM") - before
             assert used <= KERAS_BYTES, f"{used:,} bytes more than before, expected at most {KERAS_BYTES:,}"
@@ -142,9 +148,7 @@ def test_onnx_files_touch_no_other_file_and_no_other_memory(
     ) as tried:
         for name, make in random.Random(SEED).sample(list(ONNX.items()), rounds(4, len(ONNX))):
             path.write_bytes(make(folder))
-            for verb, use in uses.items():
-                with tried.attempt(f"{verb}: {name}"):
-                    refused_or_read(use, path, watch)
+            try_uses(tried, name, path, uses, watch)
         with tried.attempt("memory"):
             used, most = memory("VmHWM") - before, ONNX_BYTES + psutil.virtual_memory().total // 2
             assert used <= most, f"{used:,} bytes more than before, expected at most {most:,}"

@@ -15,6 +15,7 @@ from stages.base.errors import InkflowError, InvalidInput
 from tests.conftest import Toy
 from tests.support.machines import Machine, Records, counted, holm, results, weights_of
 from tests.torture.conftest import Rounds, Try
+from tests.torture.support.damage import flipped
 
 SUBJECT = "Other machines"
 SAME = Machine()
@@ -231,7 +232,7 @@ def test_damaged_environment_records(
     sentence = "A damaged record of an environment is named or says nothing; no stage runs for it, and nothing is lost."
     with promise(SUBJECT, sentence, "strange and cut records, and flipped bytes in environment.lock") as tried:
         for number in range(rounds(len(texts) + 6, 120)):
-            content = texts[number] if number < len(texts) else flipped(random, whole.encode())
+            content = texts[number] if number < len(texts) else flipped_or_cut(whole.encode(), random)
             (recorded.folder / "environment.lock").write_bytes(content)
             with tried.attempt(f"seed 13, round {number}: {content[:80]!r}"):
                 capsys.readouterr()
@@ -249,9 +250,6 @@ def test_damaged_environment_records(
             assert main(["plan", "--json"]) == 0
 
 
-def flipped(random: Random, content: bytes) -> bytes:
+def flipped_or_cut(content: bytes, random: Random) -> bytes:
     """Returns `content` with a flipped bit, or cut."""
-    place = random.randrange(len(content))
-    if random.random() < 0.2:
-        return content[:place]
-    return content[:place] + bytes([content[place] ^ 1 << random.randrange(8)]) + content[place + 1 :]
+    return content[: random.randrange(len(content))] if random.random() < 0.2 else flipped(content, random)

@@ -8,11 +8,11 @@ from typing import Any
 from flows.cli.output import print_json, shown
 from flows.dvc_repo.repository import Repository
 from flows.engine.display.styles import BAD, DIM, GOOD, WARNING
+from flows.engine.planning.change_messages import name_some
 from flows.machines.comparison import compare_machines, is_fine
 from flows.machines.verdicts import Verdict
 from flows.registry.address import revision
 
-MAX_NAMED = 3  # stages that a line names
 MAX_VALUE = 60  # characters of a value
 HASHED = ("code", "data")  # differences whose values are hashes, which say nothing to a reader
 STYLES = {Verdict.FOLLOWS: DIM, Verdict.TOLERANCE: WARNING, Verdict.UNKNOWN: WARNING, Verdict.NOT_COMPARABLE: WARNING}
@@ -98,7 +98,7 @@ def _grouped(items: Sequence[Mapping[str, Any]]) -> list[str]:
     stages: dict[str, list[str]] = {}
     for item in items:
         stages.setdefault(_text(item), []).append(item["stage"])
-    return [f"{text} ({_names(names)})" for text, names in stages.items()]
+    return [f"{text} ({name_some(names)})" for text, names in stages.items()]
 
 
 def _text(item: Mapping[str, Any]) -> str:
@@ -113,8 +113,3 @@ def _text(item: Mapping[str, Any]) -> str:
 def _value(value: Any) -> str:
     text = " ".join(str(value).split())
     return text if len(text) <= MAX_VALUE else f"{text[: MAX_VALUE - 3]}..."
-
-
-def _names(stages: Sequence[str]) -> str:
-    more = f" and {len(stages) - MAX_NAMED} more" if len(stages) > MAX_NAMED else ""
-    return ", ".join(stages[:MAX_NAMED]) + more
