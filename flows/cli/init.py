@@ -15,6 +15,7 @@ from flows.cli.adoption.files import (
     engine_files,
     template_files,
 )
+from flows.cli.adoption.requirement import UNKNOWN, requirement
 from flows.cli.adoption.surroundings import Surroundings, check_initialisable, look_around
 from flows.core.git import run_git
 from flows.core.params_edit import has_schema
@@ -45,7 +46,7 @@ def init(arguments: argparse.Namespace) -> int:
     taken = {file.path for file in files}
     files = [*(file for file in engine_files(found) if file.path not in taken), *files]
     is_digits = template == "digits" or has_schema(found.root)
-    package = "inkflow[train]" if is_digits else "inkflow"
+    package = requirement("train" if is_digits else None)
     files = [*(ci_file(service, found, package) for service in dict.fromkeys(arguments.ci)), *files]
     say(f"Project: {found.root}")
     missing = _show(found, files)
@@ -57,6 +58,8 @@ def init(arguments: argparse.Namespace) -> int:
     if stages is None or template:
         stages = _load_stages(found.root)
     say(_next_steps(stages, is_digits, is_changed=missing))
+    if arguments.ci and UNKNOWN in package:
+        say(f"The workflow installs Inkflow from {UNKNOWN}: write your copy's address there.")
     return EXIT_DONE
 
 

@@ -20,6 +20,7 @@ from flows.dvc_repo.versions.experiments import CLONES
 from flows.engine.recovery import recover
 from flows.engine.shared_slots import SHARING
 from flows.prefect_server.old_runs import PrunedFlowRuns, prune_flow_runs
+from flows.registry.model_files import folders_without_stage
 from stages.base.errors import EXIT_DONE, InvalidInput
 
 LEFTOVERS = (Path(".inkflow/checkpoints"), Path(".inkflow/downloads"), Path(".inkflow/up/storage"), SHARING)
@@ -145,7 +146,8 @@ def _leftovers(root: Path, max_age: timedelta | None) -> list[Path]:
     if max_age is None:
         return []
     latest = time.time() - max_age.total_seconds()
-    files = [path for folder in LEFTOVERS for path in (root / folder).rglob("*") if path.is_file()]
+    folders = [*(root / folder for folder in LEFTOVERS), *folders_without_stage(root)]
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
     return [path for path in files if path.stat().st_mtime <= latest and not _is_held(path)]
 
 
@@ -178,8 +180,8 @@ def _summary(result: PruneResult) -> str:
     return "\n".join([
         f"run cache: {result.run_cache_entries} entries with {result.cache_objects} objects {removed}, "
         f"{_format_bytes(result.cache_bytes)}; {_format_bytes(result.cache_bytes_left)} left",
-        f"checkpoints, unfinished downloads, results, lock files of ended runs: {result.left_files} files {removed}, "
-        f"{_format_bytes(result.left_bytes)}",
+        "checkpoints, unfinished downloads, models that hold no stage, results, lock files of ended runs: "
+        f"{result.left_files} files {removed}, {_format_bytes(result.left_bytes)}",
         *packed,
         f"Prefect: {flow_runs}",
     ])  # fmt: skip

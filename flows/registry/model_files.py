@@ -85,7 +85,7 @@ def fetch_model(root: Path, address: str) -> RegisteredModel:
     """
     version = find_version(root, address)
     outputs, path = _checked_outputs(root, version)
-    folder = FOLDER / f"{version.model.replace('/', '=')}@{version.version}"
+    folder = _folder(version)
     missing = [name for name, digest in outputs.items() if file_md5(root / folder / Path(name).name) != digest]
     if missing:
         make_state_folder(root)
@@ -100,6 +100,24 @@ def fetch_model(root: Path, address: str) -> RegisteredModel:
     file = folder / PurePosixPath(path).name
     write_sealed(root / folder / RECORD, _record(version, root / file))
     return RegisteredModel(version, file)
+
+
+def folders_without_stage(root: Path) -> list[Path]:
+    """Returns the folders of files of versions that hold no stage; `fetch_model` brings their files again.
+
+    Raises:
+        GitFailed: there are such folders, and the project is in no Git repository.
+    """
+    folders = [path for path in (root / FOLDER).glob("*") if path.is_dir()]
+    if not folders:
+        return []
+    used = {root / _folder(version) for version in Registry(root).versions() if version.stages}
+    return [path for path in folders if path not in used]
+
+
+def _folder(version: ModelVersion) -> Path:
+    """Returns where the files of a version are kept, in the project."""
+    return FOLDER / f"{version.model.replace('/', '=')}@{version.version}"
 
 
 def all_outputs(root: Path, commit: str) -> list[str]:

@@ -6,9 +6,19 @@ It is a program, so that its caller can terminate it when a connection hangs.
 import sys
 
 from dvc.exceptions import DvcException
+from dvc.fs import FileSystem
 from dvc.repo import Repo
 
 REACHED, UNREACHABLE = 0, 1
+
+
+def look(file_system: FileSystem, path: str) -> None:
+    """Asks for the folder at `path`; a connection that failed is an error, a folder that is not there is none."""
+    try:
+        file_system.info(path)
+    except FileNotFoundError as error:
+        if isinstance(error.__cause__, OSError):  # of HTTP: no answer is "not found" too, because of this error
+            raise error.__cause__ from None
 
 
 def main() -> int:
@@ -16,7 +26,7 @@ def main() -> int:
     try:
         with Repo() as repo:
             odb = repo.cloud.get_remote_odb()
-            odb.fs.exists(odb.path)
+            look(odb.fs, odb.path)
             protocol = odb.fs.protocol
             if (protocol if isinstance(protocol, str) else protocol[0]) in ("file", "local"):
                 odb.fs.makedirs(odb.path, exist_ok=True)

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from fsspec import filesystem
 
 from flows.cli import doctor
 from flows.cli.main import main
+from flows.dvc_repo.remote import check
 from flows.engine import resources
 from tests.conftest import Project
 from tests.support.http_server import Server, serve, status
@@ -85,6 +87,16 @@ def test_remotes(healthy: Project, capsys: pytest.CaptureFixture[str], tmp_path:
     code, findings = examine(capsys)
     assert code == 1
     assert findings["DVC remote"]["says"].startswith("store cannot be reached (")
+
+
+def test_a_remote_that_does_not_answer() -> None:
+    """For HTTP, a folder that is not there is no problem, a server that is not there is one."""
+    http = filesystem("http", skip_instance_cache=True)
+    with Server().running() as server:
+        server.respond_with(status(404))
+        check.look(http, f"{server.url}/files/md5")
+    with pytest.raises(OSError, match="Cannot connect"):
+        check.look(http, f"{server.url}/files/md5")
 
 
 def test_the_data_set(

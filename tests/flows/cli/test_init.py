@@ -1,16 +1,20 @@
 """`inkflow init` makes a project of a folder, adopts the one that is there, and overwrites nothing."""
 
+import importlib.metadata
 import json
 import os
 import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from dvc.repo import Repo
 from ruamel.yaml import YAML
 
+from flows.cli.adoption.requirement import UNKNOWN, requirement
 from flows.cli.main import main as inkflow
 from flows.core.errors import PipelineInvalid
 from flows.dvc_repo.repository import Repository
@@ -100,7 +104,8 @@ def test_below_the_root_of_git(empty: Path, capsys: pytest.CaptureFixture[str]) 
     project.mkdir(parents=True)
     os.chdir(project)
     assert inkflow(["init", "--ci", "github", "--ci", "gitlab"]) == 0
-    assert "dvc init --subdir" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "dvc init --subdir" in printed and "write your copy's address there" in printed
     assert (project / "dvc.yaml").exists() and not (empty / ".dvc").exists()
     workflows = {"vendor.github-workflows": ".github/workflows/inkflow.yml", "vendor.gitlab-ci": ".gitlab-ci.yml"}
     for schema, name in workflows.items():
@@ -109,7 +114,32 @@ def test_below_the_root_of_git(empty: Path, capsys: pytest.CaptureFixture[str]) 
     github, gitlab = (YAML(typ="safe").load((empty / name).read_text()) for name in workflows.values())
     assert github["defaults"]["run"]["working-directory"] == "my models/digits"
     assert gitlab["default"]["before_script"][0] == "cd 'my models/digits'"
+    commands = [step.get("run", "") for step in github["jobs"]["check"]["steps"]] + gitlab["default"]["before_script"]
+    assert sum("inkflow @ git+https://git.example/inkflow.git" in command for command in commands) == 2
     assert gitlab["run"]["artifacts"]["paths"] == [f"my models/digits/{name}.lock" for name in ("dvc", "environment")]
+
+
+@pytest.mark.parametrize(
+    ("record", "address"),
+    [
+        ({"url": "https://me:secret@git.test/i.git", "vcs_info": {"vcs": "git", "commit_id": "c0ffee"}},
+         "git+https://git.test/i.git@c0ffee"),
+        ({"url": "ssh://git@git.test/i.git", "vcs_info": {"vcs": "git", "commit_id": "c0ffee"}},
+         "git+ssh://git@git.test/i.git@c0ffee"),
+        ({"url": "https://host.test/inkflow-1.0-py3-none-any.whl", "archive_info": {}},
+         "https://host.test/inkflow-1.0-py3-none-any.whl"),
+        ({"url": "file:///home/me/inkflow", "dir_info": {"editable": True}}, UNKNOWN),
+        (None, UNKNOWN),
+    ],
+)  # fmt: skip
+def test_a_workflow_installs_this_inkflow(
+    record: dict[str, Any] | None, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A workflow installs from where this Inkflow came from: PyPI's package of that name is another project."""
+    found = SimpleNamespace(read_text=lambda _: json.dumps(record) if record else None)
+    monkeypatch.setattr(importlib.metadata, "distribution", lambda _: found)
+    assert requirement(None) == f"inkflow @ {address}"
+    assert requirement("train") == f"inkflow[train] @ {address}"
 
 
 def test_without_git(empty: Path) -> None:

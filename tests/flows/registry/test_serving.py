@@ -1,5 +1,6 @@
 """`inkflow serve MODEL@STAGE` in a project: the stage moves under load, and the server is killed."""
 
+import os
 import signal
 import subprocess
 from pathlib import Path
@@ -9,6 +10,7 @@ import psutil
 import pytest
 
 from flows.cli.main import main as inkflow
+from flows.registry.model_files import fetch_model
 from tests.conftest import Toy, wait_until
 from tests.stages.serve.test_serve import tensor
 from tests.support.model_server import following_server
@@ -80,3 +82,18 @@ def test_a_killed_server_starts_again(reader: Toy, victim: str) -> None:
         assert client.post(INFER, json=tensor([7])).json()["model_version"] == "v0.0.1"
         assert [path.stem for path in (reader.folder / ".inkflow/serve").glob("*.json")] == [str(process.pid)]
     assert list((reader.folder / ".inkflow/serve").glob("*.json")) == []
+
+
+def test_prune_removes_the_files_of_a_version_without_a_stage(reader: Toy) -> None:
+    """Old files of a version that holds no stage are removed, and come back when the version is asked for."""
+    assert inkflow(["promote", "reader", "prod"]) == 0
+    first = fetch_model(reader.folder, "reader@prod").path
+    commit_version("two")
+    assert inkflow(["promote", "reader", "prod"]) == 0
+    second = fetch_model(reader.folder, "reader@prod").path
+    for path in [*first.parent.iterdir(), *second.parent.iterdir()]:
+        os.utime(path, (0, 0))
+    assert inkflow(["prune", "--older-than", "30d", "--also-for", "."]) == 0
+    assert (first.exists(), second.exists()) == (False, True)
+    assert fetch_model(reader.folder, "reader@v0.0.1").path == first
+    assert first.exists()
