@@ -26,6 +26,7 @@ pairs, the ratio is the median of the ratios of the pairs. Each section is measu
 `make bench BENCHMARKS=engine` measures one section.
 """
 CHARTS = {"scale": "![processor time and memory by the number of stages](scale.svg)"}  # benchmarks/support/chart.py
+NOTES = {"scale": "Load differs between rows; compare processor seconds."}
 TABLE = ("| what | medians | ratio, first to second | target | runs |", "|---|---|---:|---|---:|")
 
 
@@ -75,7 +76,8 @@ def _section(name: str, found: Mapping[str, Any]) -> str:
     packages = ", ".join(f"{package} {facts[package]}" for package in ("python", *PACKAGES))
     where = f"{facts['processor']}, {facts['cores']} cores, {facts['memory_gib']} GiB; {packages}."
     chart = [CHARTS[name], ""] if name in CHARTS else []
-    return "\n".join([f"## {name}", "", where, "", *chart, *TABLE, *map(_row, found["measurements"]), ""])
+    note = [NOTES[name], ""] if name in NOTES else []
+    return "\n".join([f"## {name}", "", where, "", *chart, *note, *TABLE, *map(_row, found["measurements"]), ""])
 
 
 def _row(line: Mapping[str, Any]) -> str:

@@ -67,19 +67,19 @@ VERBS = {
         anywhere=True,
     ),
     "monitor": Verb(
-        "show whether a model is still asked what it has learned",
+        "compare a model's inputs with its training data (drift)",
         "stages.monitor.command:monitor",
         "stages.monitor.command:add_arguments",
         anywhere=True,
         uses_model=True,
     ),
     "promote": Verb(
-        "register a model as a version, and give it a stage such as prod",
+        "register a model as a version, and give it a registry stage such as prod",
         "flows.cli.models.registry:promote",
         "flows.cli.models.arguments:promote",
     ),
     "rollback": Verb(
-        "give a stage back to the version that held it before",
+        "move a registry stage such as prod back to its previous version",
         "flows.cli.models.registry:rollback",
         "flows.cli.models.arguments:rollback",
     ),

@@ -1,1 +1,1 @@
-"""`inkflow monitor`: shows whether a model is still asked what it has learned, as table, picture or JSON."""
+"""`inkflow monitor`: compares a model's inputs with its training data (drift), as table, picture or JSON."""

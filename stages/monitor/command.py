@@ -4,8 +4,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-DESCRIPTION = """Show whether MODEL is still asked what it has learned: what `score` and `serve` have seen, beside what
-the training recorded of its validation images, and the evidence that they differ. See docs/watching.md.
+DESCRIPTION = """Compare a model's inputs with its training data (drift): what `score` and `serve` have seen, beside
+what the training recorded of its validation images, and the evidence that they differ. See docs/watching.md.
 
 MODEL is a name, a folder, a registered model such as cnn@prod, or the first digits of the model's SHA-256; without it,
 all watched models are shown. An alarm stands until a person decides about it:

@@ -1,6 +1,7 @@
 """The Chinese pages keep step with the English ones: the same headings, commands, tables, pictures and links."""
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,9 @@ from tests.support.root import ROOT
 
 TRANSLATIONS = sorted([*ROOT.glob("*.zh-CN.md"), *(ROOT / "docs").glob("*.zh-CN.md")])
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
+# The full-width full stop, comma, semicolon, colon, exclamation and question mark, enumeration comma, bracket, quote.
+PUNCTUATION = tuple("\u3002\uff0c\uff1b\uff1a\uff01\uff1f\u3001\uff09\u201d")
+START = ("- ", "|", "#", "![")  # of a line that continues no sentence
 
 
 def original(page: Path) -> Path:
@@ -54,3 +58,15 @@ def test_a_translation_is_one(page: Path) -> None:
     assert [line for line in rows if line.strip() and not CHINESE.search(line)] == []
     figures = [re.findall(r"\d+\.\d{3,}", prose(name)) for name in (page, original(page))]
     assert figures[0] == figures[1]
+
+
+@pytest.mark.parametrize("page", TRANSLATIONS, ids=lambda page: page.name)
+def test_lines_break_after_punctuation(page: Path) -> None:
+    """Lines of a paragraph end in punctuation: a browser draws a line break between two characters as a space."""
+    lines = pairwise(prose(page).splitlines())
+    broken = [
+        line
+        for line, after in lines
+        if after and not after.startswith(START) and line and not line.endswith(PUNCTUATION)
+    ]
+    assert broken == []

@@ -88,10 +88,12 @@ def test_every_command_of_the_tutorial(home: Path) -> None:
 
 @pytest.mark.slow
 def test_the_commands_that_train_nothing(home: Path) -> None:
-    """A fresh clone is set up, and the letters are drawn, looked at and added, as on the page."""
+    """A fresh clone is set up, and the letters are drawn, looked at and added on a branch, as on the page."""
     setup, data = shell_blocks(PAGE)[0], [block for block in shell_blocks(PAGE) if "data add" in block]
+    (branch,) = (block for block in shell_blocks(PAGE) if "git switch" in block)
     add = data[1].splitlines()[0]
-    printed = run("\n".join([setup, data[0], add, "inkflow plan prepare"]), home)
+    printed = run("\n".join([setup, branch, data[0], add, "inkflow plan prepare", "git status --short --branch"]), home)
+    assert "## letters\n M params.yaml" in printed
     assert "1,200 training and 300 test images, 28 x 28, grey" in printed
     assert "use it: inkflow run --dataset letters" in printed
     assert (home / "inkflow" / "letters.png").is_file() and (home / "inkflow" / "data/own/letters.npz").is_file()

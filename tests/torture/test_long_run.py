@@ -18,7 +18,10 @@ FEW, MANY = 3, 60
 @pytest.mark.timeout(3000)
 def test_long_run(tmp_path: Path, promise: Try, rounds: Rounds) -> None:
     """Run after run with changed parameters completes, and nothing grows by more than its bound."""
-    text = "Runs of a deployment in a row complete, and memory, open files, disk, database and time of a run stay."
+    text = (
+        "Runs of a deployment in a row complete, and memory, open files, disk, database and time of a run grow by less "
+        "than their bounds."
+    )
     how = "runs with changed and unchanged parameters and settings under `inkflow up`, with `inkflow prune`"
     count = rounds(FEW, MANY)
     with promise("Long run", text, how) as tried:
