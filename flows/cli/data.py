@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from flows.core.edited_file import write_edited
 from flows.core.file_lock import run_lock
 from flows.core.own_data import remember
 from flows.core.params_edit import PATH, ParamsEdit, edit_dataset, load_project_params, require_models
@@ -19,7 +20,6 @@ from flows.core.redaction import say
 from flows.core.stage_program import run_program
 from stages.base.config import Name
 from stages.base.errors import EXIT_DONE, InvalidInput, OutputError
-from stages.base.files import write_text
 from stages.base.shown_text import url_secrets
 
 OWN = Path("data/own")  # npz files of data sets that other forms were converted to
@@ -138,13 +138,13 @@ def _write(root: Path, name: str, new: Path, edit: ParamsEdit) -> None:
     Raises:
         OutputError: one of them cannot be written; params.yaml is as before.
     """
-    write_text(root / PATH, edit.text)
+    write_edited(root / PATH, edit.text)
     if new.exists():
         target = root / OWN / f"{name}.npz"
         try:
             new.replace(target)
         except OSError as error:
-            write_text(root / PATH, edit.before)
+            write_edited(root / PATH, edit.before)
             raise OutputError(target, error) from error
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.cli.output import print_json
+from flows.core.edited_file import read_edited, write_edited
 from flows.core.errors import PipelineInvalid
 from flows.core.redaction import say
 from flows.dvc_repo.code.graph_code import may_be_declared, stage_code
@@ -17,7 +18,6 @@ from flows.python_code.deps_edit import Edit, Project, apply_edit, plan_edit, wi
 from flows.python_code.imports import ImportFinder
 from flows.python_code.stage_code import Finding, compare, python_files
 from stages.base.errors import EXIT_DONE, EXIT_FAILED, InvalidInput
-from stages.base.files import replacing
 
 NOTHING_MISSING = "ok"
 
@@ -55,7 +55,7 @@ def deps(arguments: argparse.Namespace) -> int:
 
 def _compare(stage: Any, finder: ImportFinder, files: Sequence[str]) -> Finding:
     finding = compare(stage, finder, files)
-    return without_kept(finding, _read(finder.root / stage.file), finder.root) if finding.needless else finding
+    return without_kept(finding, read_edited(finder.root / stage.file), finder.root) if finding.needless else finding
 
 
 def _plan(findings: Sequence[Finding], project: Project) -> list[Edit]:
@@ -71,7 +71,7 @@ def _entry(finding: Finding) -> tuple[str, str]:
 
 def _write(edits: Sequence[Edit], root: Path) -> None:
     """Edits the dvc.yaml files; restores all of them if DVC cannot read the result."""
-    before = {edit.file: _read(root / edit.file) for edit in edits}
+    before = {edit.file: read_edited(root / edit.file) for edit in edits}
     texts = dict(before)
     for edit in edits:
         try:
@@ -91,13 +91,7 @@ def _write(edits: Sequence[Edit], root: Path) -> None:
 
 def _put(texts: Mapping[str, str], root: Path) -> None:
     for file, text in texts.items():
-        path = (root / file).resolve()  # of a link, the file itself
-        with replacing(path) as new:
-            new.write_bytes(text.encode())
-
-
-def _read(path: Path) -> str:
-    return path.read_bytes().decode()  # not as text, which would change the ends of lines
+        write_edited(root / file, text)
 
 
 def _row(finding: Finding, reasons: Mapping[str, str], *, strict: bool) -> dict[str, Any]:

@@ -155,7 +155,7 @@ def _redacted_main() -> int:
             raise missing from error
         raise
     except Exception as error:
-        if type(error).__module__.startswith(LIBRARIES):
+        if isinstance(error, TypeError) or type(error).__module__.startswith(LIBRARIES):
             from flows.dvc_repo.dvc_errors import failed_library  # late: only errors need it
 
             if failed := failed_library(error):

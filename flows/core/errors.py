@@ -97,6 +97,16 @@ class InputsChanged(InkflowError):
         super().__init__(f"{stage}: {', '.join(names)} changed while it ran; its result is not recorded, run again")
 
 
+class SpecialFile(InkflowError):
+    """A file has no content that could be hashed."""
+
+    def __init__(self, path: str, kind: str) -> None:
+        super().__init__(
+            f"{path} is a {kind}, expected a file or a folder: reading it would not end; remove it, or list it in "
+            ".dvcignore"
+        )
+
+
 class DvcFailed(InkflowError):
     """DVC could not hash, cache, restore or record; the message is DVC's own."""
 

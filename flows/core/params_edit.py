@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml.error import YAMLError
 
+from flows.core.edited_file import read_edited, write_edited
 from flows.core.errors import ServerUnreachable
 from flows.core.notices import note_once
 from flows.core.project import merge_conflict
-from flows.core.yaml_edit import set_entry, set_value
+from flows.core.yaml_edit import has_key, set_entry, set_value
 from stages.base.errors import InvalidInput
-from stages.base.files import write_text
 from stages.base.shown_text import shortened
 from stages.base.suggestions import did_you_mean, unknown_name_message
 from stages.base.yaml_text import SURROGATE, parse_yaml
@@ -70,7 +70,7 @@ def has_models(root: Path) -> bool:
     if has_schema(root):
         return True
     try:
-        content = parse_yaml((root / PATH).read_text(encoding="utf-8"))
+        content = parse_yaml(read_edited(root / PATH))
     except (OSError, ValueError, YAMLError):
         return False
     return isinstance(content, dict) and content.keys() >= OUR_SECTIONS
@@ -111,7 +111,7 @@ def apply_settings(settings: Mapping[str, Any], root: Path) -> "Params | None":
     """
     edit = edit_params(settings, root)
     if edit.is_change:
-        write_text(root / PATH, edit.text)
+        write_edited(root / PATH, edit.text)
     return edit.params
 
 
@@ -126,12 +126,14 @@ def edit_params(settings: Mapping[str, Any], root: Path) -> ParamsEdit:
     """
     path = root / PATH
     params = load_project_params(root)  # reports the mistakes that were there before the edit
-    if params is None and not path.exists():
-        if settings:
-            raise InvalidInput(f"there is no {PATH} in which {', '.join(settings)} could be set; create the file first")
+    if params is None and settings and not path.exists():
+        raise InvalidInput(f"there is no {PATH} in which {', '.join(settings)} could be set; create the file first")
+    if params is None and not settings:  # the file may be anything
         return ParamsEdit("", "", None)
-    before = text = path.read_text(encoding="utf-8")
+    before = text = read_edited(path)
     for key, value in settings.items():
+        if params is None and not has_key(text, key):  # with our schema, a wrong name is an error
+            note_once(f"--set {key}: {PATH} has no such key; it is added")
         text = set_value(text, key, value)
     if params is not None and text != before:
         params = _check(text)
@@ -142,12 +144,12 @@ def edit_params(settings: Mapping[str, Any], root: Path) -> ParamsEdit:
 def written_params(edit: ParamsEdit, root: Path) -> Iterator[None]:
     """Writes the edit of params.yaml below `root`, and restores the file if the block refuses to run."""
     if edit.is_change:
-        write_text(root / PATH, edit.text)
+        write_edited(root / PATH, edit.text)
     try:
         yield
     except (InvalidInput, ServerUnreachable):
         if edit.is_change:
-            write_text(root / PATH, edit.before)
+            write_edited(root / PATH, edit.before)
         raise
 
 
@@ -159,7 +161,7 @@ def edit_dataset(name: str, entry: dict[str, Any], root: Path, *, use: bool) -> 
         InvalidInput: the project has no data sets.
     """
     load_project_params(root)
-    before = (root / PATH).read_text(encoding="utf-8")
+    before = read_edited(root / PATH)
     text = set_entry(before, "datasets", name, entry)
     text = set_value(text, "dataset", name) if use else text
     return ParamsEdit(before, text, _check(text))

@@ -18,6 +18,7 @@ from stages.base.yaml_text import parse_yaml
 PLAIN = re.compile(r"[A-Za-z_][\w./+-]*")  # text without quotes, except the words that YAML reads as another type
 NEW_NAME = re.compile(r"[^\W\d][\w-]*|0|[1-9]\d{0,8}")
 NOT_YAML = re.compile(r"[\x7f-\x84\x86-\x9f]")  # which JSON leaves as they are
+LONE_LF = re.compile(r"(?<!\r)\n")
 SHORT = 100  # characters of a mapping on one line
 MAX_REASON = 200  # characters of a parser's message
 NOT_TEXT = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
@@ -33,7 +34,26 @@ def set_value(text: str, key: str, value: Any) -> str:
     with _valid(f"--set {key}"):
         changed = _with_value(text, key, value)
         parse_yaml(changed)
-    return changed
+    return _with_ends_of(text, changed)
+
+
+def has_key(text: str, key: str) -> bool:
+    """Returns whether the YAML `text` has the dotted `key`; True if it is not YAML, which `set_value` reports."""
+    try:
+        node = _root(text, key)
+        for name in key.split("."):
+            node = _child(node, name, key)
+    except InvalidInput:
+        return False
+    except (YAMLError, ValueError, RecursionError):
+        return True
+    return True
+
+
+def _with_ends_of(text: str, changed: str) -> str:
+    """Returns `changed` with CRLF at the ends of lines if `text` has no other ones."""
+    is_crlf = "\r\n" in text and not LONE_LF.search(text)
+    return LONE_LF.sub("\r\n", changed) if is_crlf else changed
 
 
 @contextmanager
@@ -58,7 +78,7 @@ def set_entry(text: str, section: str, name: str, entry: dict[str, Any]) -> str:
     with _valid(f"{section}.{name}"):
         changed = _with_entry(text, section, name, entry)
         parse_yaml(changed)
-    return changed
+    return _with_ends_of(text, changed)
 
 
 def _with_entry(text: str, section: str, name: str, entry: dict[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """Addresses of stages, in the forms that `dvc repro` takes.
 
 s, group, s@item          in the dvc.yaml of the folder from which the address is given, else in the project's root
-path/dvc.yaml:s           in another dvc.yaml
+path/dvc.yaml:s, :s       in another dvc.yaml, in the same one
 dvc.yaml, path, ./        all stages of a dvc.yaml, which may be named by its folder
 data.dvc, output          the stage of a `.dvc` file, or the one that makes the output
 """

@@ -13,6 +13,9 @@ from dvc.stage.serialize import to_single_stage_lockfile
 from dvc.utils import dict_sha256
 from dvc_data.hashfile.hash_info import HashInfo
 
+from flows.core.errors import PipelineInvalid
+from flows.dvc_repo.dvc_errors import unusable_value
+from flows.dvc_repo.special_files import check_files
 from flows.engine.planning.change_messages import (
     ABSENT,
     COSMETIC,
@@ -47,7 +50,13 @@ class StageInspector:
         self._cosmetic = cosmetic
 
     def facts(self, dvc_stage: DvcStage, stage: Stage) -> Facts:
-        """Return the facts of `dvc_stage`, which the engine knows as `stage`."""
+        """Return the facts of `dvc_stage`, which the engine knows as `stage`.
+
+        Raises:
+            SpecialFile: a named pipe, a socket or a device is among its files.
+            PipelineInvalid: a parameter has a value that DVC cannot record.
+        """
+        check_files(dvc_stage)
         producers = {} if dvc_stage.frozen else self._producers(dvc_stage)
         outputs = [Change(name, state) for out in dvc_stage.outs for name, state in out.status().items()]
         entries = [*dvc_stage.deps, *dvc_stage.outs]
@@ -115,10 +124,32 @@ def temporary_hashes(stage: DvcStage) -> Iterator[Callable[[], None]]:
 
 
 def run_key(stage: DvcStage) -> str:
-    """Return the run-cache key for the stage's command and the present hashes of its dependencies."""
+    """Return the run-cache key for the stage's command and the present hashes of its dependencies.
+
+    Raises:
+        PipelineInvalid: a parameter has a value that DVC cannot record.
+    """
     entry = to_single_stage_lockfile(stage)
     entry["outs"] = [out["path"] for out in entry.get("outs", [])]
-    return str(dict_sha256(entry, exclude=["size", "nfiles"]))
+    try:
+        return str(dict_sha256(entry, exclude=["size", "nfiles"]))
+    except TypeError as error:
+        unusable = _unusable_parameter(stage)
+        if unusable is None:
+            raise
+        raise unusable from error
+
+
+def _unusable_parameter(stage: DvcStage) -> PipelineInvalid | None:
+    """Return the error of the first parameter with a value that is no JSON."""
+    for dep in stage.params:
+        for key, value in (dep.hash_info.value or {}).items():
+            try:
+                json.dumps(value)
+            except TypeError as error:
+                kind = str(error).removeprefix("Object of type ").partition(" ")[0]
+                return unusable_value(f"{dep}: {key}", kind)
+    return None
 
 
 def can_be_cached(stage: DvcStage) -> bool:
@@ -195,6 +226,11 @@ def _parameter_changes(dep: ParamsDependency) -> Iterator[Change]:
 def parameters_text(values: Mapping[str, Any]) -> str:
     """Return values of parameters as the content of a `Dependency`."""
     return json.dumps(values, default=str)
+
+
+def is_same_value(one: Any, other: Any) -> bool:
+    """Return True if two values of a parameter are the same; NaN is the same as NaN."""
+    return bool(one == other) or parameters_text({"": one}) == parameters_text({"": other})
 
 
 def _hash_info(entry: Any) -> Any:

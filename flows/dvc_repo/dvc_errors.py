@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import shutil
 import sqlite3
 import traceback
@@ -12,9 +13,9 @@ from pathlib import Path
 from dvc.exceptions import DvcException
 from dvc_data.hashfile.cache import Cache, DiskError
 
-from flows.core.errors import DvcFailed
+from flows.core.errors import DvcFailed, PipelineInvalid
 from flows.core.redaction import mask
-from stages.base.errors import OutputError
+from stages.base.errors import InkflowError, OutputError
 
 TRANSFER_LOGGER = "dvc_data.hashfile.transfer"
 MAX_REASON = 100  # characters of an error of SQLite, which can quote a whole row
@@ -23,6 +24,7 @@ OF_THE_MACHINE = {
     sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_LOCKED,
     sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY,
 }  # fmt: skip
+UNSUPPORTED = re.compile(r"Unsupported value of type '(?P<type>\w+)' in '(?P<place>.+)'")  # DVC's TypeError
 LOGGERS = ("dvc", "dvc_data", "dvc_objects", TRANSFER_LOGGER)
 
 
@@ -68,6 +70,7 @@ def converted_errors(root: Path | str) -> Iterator[None]:
 
     Raises:
         DvcFailed: DVC could not do it, or not with a file of this kind.
+        PipelineInvalid: a parameter has a value that DVC cannot record.
         OutputError: a file cannot be read or written.
     """
     try:
@@ -75,6 +78,10 @@ def converted_errors(root: Path | str) -> Iterator[None]:
     except DvcException as error:
         raise DvcFailed(describe_error(error)) from error
     except (sqlite3.Error, DiskError) as error:
+        if failed := failed_library(error):
+            raise failed from error
+        raise
+    except TypeError as error:
         if failed := failed_library(error):
             raise failed from error
         raise
@@ -115,12 +122,23 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
 
 
-def failed_library(error: Exception) -> DvcFailed | None:
+def unusable_value(place: str, kind: str) -> PipelineInvalid:
+    """Return the error of a parameter with a value that DVC cannot record: a date, or a set of Python."""
+    return PipelineInvalid(
+        f"{place} is a {kind}, expected text, a number, true, false, null, a list or a mapping; write it as text (in "
+        "quotes) or as a list"
+    )
+
+
+def failed_library(error: Exception) -> InkflowError | None:
     """Return the error for the user of an error of DVC or its libraries that no module has converted; None for others.
 
     A damaged database of hashes is removed: it is a cache, which DVC fills again. One that the machine does not let
     DVC read or write stays.
     """
+    if isinstance(error, TypeError):
+        found = UNSUPPORTED.search(str(error))
+        return unusable_value(found["place"], found["type"]) if found else None
     if not isinstance(error, DiskError | sqlite3.Error):
         return DvcFailed(f"DVC cannot use the project: {describe_error(error)}")
     folder, code = _database_folder(error), getattr(error, "sqlite_errorcode", None)

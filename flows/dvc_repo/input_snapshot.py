@@ -13,7 +13,7 @@ from dvc_data.hashfile.tree import Tree
 from flows.core.errors import GitFailed
 from flows.core.git import run_git
 from flows.core.git_moves import GitMark, files_replaced
-from flows.dvc_repo.change_detection import overlap, value_of
+from flows.dvc_repo.change_detection import is_same_value, overlap, value_of
 
 Snapshot = dict[str, Any]
 Times = dict[tuple[str, str], int]
@@ -65,7 +65,7 @@ def compare_snapshots(before: Snapshot, after: Snapshot, outputs: Collection[str
     for name in dict.fromkeys([*before, *after]):
         old, new = before.get(name), after.get(name)
         if not (isinstance(old, Tree) and isinstance(new, Tree)):
-            changed += [name] if old != new else []
+            changed += [] if is_same_value(old, new) else [name]
         elif old.hash_info != new.hash_info:
             old_files, new_files = _files(old), _files(new)
             names = _without_ignored(Path(name), _different(old_files, new_files), outputs, root)

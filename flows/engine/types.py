@@ -106,6 +106,7 @@ class Result:
 
 def split_address(address: str) -> tuple[str, str]:
     """Returns the path of the dvc.yaml in the address of a stage, empty if it names none, and the name of the stage."""
+    address = address.removeprefix(":")  # `:train` is DVC's form for the dvc.yaml of the present folder
     folder, marker, name = address.partition("dvc.yaml:")  # names of stages can have a colon too: `train@a:b`
     return (f"{folder}dvc.yaml", name) if marker and (not folder or folder.endswith("/")) else ("", address)
 

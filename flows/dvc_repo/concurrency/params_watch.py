@@ -17,6 +17,7 @@ from typing import Any
 from dvc.dependency import ParamsDependency
 from dvc.exceptions import DvcException
 
+from flows.dvc_repo.change_detection import is_same_value
 from flows.dvc_repo.inotify import WriteWatch
 from flows.dvc_repo.input_snapshot import name_of_parameter
 
@@ -108,5 +109,6 @@ class ParamsWatch:
                 with suppress(DvcException, OSError, ValueError):  # half a file, which no stage can read either
                     now = dep.read_params()
                     keys = [*before, *(now if not dep.params else ())] if now else []
-                    found |= {name_of_parameter(dep, key) for key in keys if before.get(key) != now.get(key)}
+                    other = [key for key in keys if not is_same_value(before.get(key), now.get(key))]
+                    found |= {name_of_parameter(dep, key) for key in other}
         return found

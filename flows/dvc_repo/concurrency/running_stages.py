@@ -26,6 +26,7 @@ from flows.dvc_repo.input_snapshot import (
 )
 from flows.dvc_repo.lock.lockfile import LockfileWriter
 from flows.dvc_repo.locking import RepoLock
+from flows.dvc_repo.special_files import check_files
 from flows.engine.output_backup import backup_outputs, discard_backup, is_outdated, restore_outputs
 from flows.engine.planning.change_messages import name_some
 from flows.engine.types import Command
@@ -91,8 +92,10 @@ class RunningStages:
 
         Raises:
             InputsChanged: an input has changed since `begin`; nothing is recorded.
+            SpecialFile: the stage has made a named pipe, a socket or a device; nothing is recorded.
         """
         name = stage.addressing
+        check_files(stage)
         with self._lockfile.ordered_gitignore(stage):
             stage.save(run_cache=False)
         running, after = self._running[name], take_snapshot(stage)  # `after` has the hashes that are recorded

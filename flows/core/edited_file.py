@@ -1,0 +1,30 @@
+"""Reads and writes files that people edit: the ends of lines, a mark at the start, and links to the file are kept."""
+
+from pathlib import Path
+
+from stages.base.errors import InvalidInput
+from stages.base.files import replacing
+
+
+def read_edited(path: Path) -> str:
+    """Returns the text of a file with its own ends of lines.
+
+    Raises:
+        InvalidInput: it cannot be read, or is not UTF-8.
+    """
+    try:
+        return path.read_bytes().decode()
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be read: {error.strerror}; expected a text file") from error
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"{path} is not UTF-8 text; save it as UTF-8") from error
+
+
+def write_edited(path: Path, text: str) -> None:
+    """Writes `text` as it is, atomically; a link stays, and the file that it leads to is written.
+
+    Raises:
+        OutputError: the disk is full or read-only.
+    """
+    with replacing(path.resolve()) as temporary:
+        temporary.write_bytes(text.encode())

@@ -1,0 +1,53 @@
+"""Finds named pipes, sockets and devices among the files of a stage, which DVC would try to read for ever."""
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
+
+from dvc.stage import Stage as DvcStage
+
+from flows.core.errors import SpecialFile
+
+KINDS = {stat.S_IFIFO: "named pipe", stat.S_IFSOCK: "socket", stat.S_IFCHR: "device", stat.S_IFBLK: "device"}
+
+
+def check_files(stage: DvcStage) -> None:
+    """Checks the files and folders that are dependencies or outputs of `stage`; those that DVC ignores do not count.
+
+    Raises:
+        SpecialFile: one of them has no content that could be hashed.
+    """
+    ignore = stage.repo.dvcignore
+    for entry in [*stage.deps, *stage.outs]:
+        if entry.protocol != "local" or not entry.fs_path:
+            continue
+        for path, kind in _special(entry.fs_path):
+            if not ignore.is_ignored_file(path):
+                raise SpecialFile(os.path.relpath(path), kind)
+
+
+def _special(path: str) -> Iterator[tuple[str, str]]:
+    """Yields the special files at `path` and in that folder, with their kinds.
+
+    The types of a folder's files are in its listing; only links are followed to see what they lead to.
+    """
+    if not os.path.isdir(path):  # noqa: PTH112 - called for each file of each stage
+        if kind := _kind(path):
+            yield path, kind
+        return
+    folders = [path]
+    while folders:
+        with suppress(OSError), os.scandir(folders.pop()) as entries:  # an unreadable folder is DVC's to report
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+                elif not entry.is_file(follow_symlinks=False) and (kind := _kind(entry.path)):
+                    yield entry.path, kind
+
+
+def _kind(path: str) -> str | None:
+    try:
+        return KINDS.get(stat.S_IFMT(os.stat(path).st_mode))  # noqa: PTH116 - as above
+    except OSError:  # it is missing, or a link to nothing, which DVC reports
+        return None

@@ -1,0 +1,91 @@
+"""Files and parameters that DVC cannot hash or record are named in one sentence; edits keep a file's form."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from flows.cli.main import main as inkflow
+from flows.core.errors import PipelineInvalid, SpecialFile
+from stages.base.errors import InkflowError, InvalidInput
+from tests.conftest import Toy
+
+ONE = "stages:\n  s: {{cmd: {command}, {inputs}, outs: [out]}}\n"
+
+
+def write_stage(toy: Toy, inputs: str = "deps: [in]", command: str = "echo 1 > out") -> None:
+    """Writes a pipeline of one stage."""
+    toy.write({"dvc.yaml": ONE.format(command=command, inputs=inputs)})
+
+
+@pytest.mark.parametrize("verb", [["plan"], ["run", "--no-server"]])
+def test_a_named_pipe_among_the_inputs(toy: Toy, verb: list[str]) -> None:
+    """A pipe in a folder, which would never be read to its end, is named; one that DVC ignores does not count."""
+    write_stage(toy)
+    toy.write({"in/file": "1\n"})
+    os.mkfifo("in/pipe")
+    with pytest.raises(SpecialFile, match=r"^in/pipe is a named pipe, expected a file or a folder: .*\.dvcignore$"):
+        inkflow(verb)
+    toy.write({".dvcignore": "pipe\n"})
+    assert inkflow(verb) == 0
+
+
+def test_a_named_pipe_as_an_output(toy: Toy) -> None:
+    """A stage that makes a pipe fails, and nothing is recorded."""
+    write_stage(toy, "params: []", "mkfifo out")
+    with pytest.raises(SpecialFile, match=r"^out is a named pipe"):
+        inkflow(["run", "--no-server"])
+    assert not Path("dvc.lock").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("params.yaml", "day: 2020-01-01\n", "params.yaml:day is a date"),
+        ("p.toml", "day = 1979-05-27T07:32:00Z\n", "p.toml: day is a datetime"),
+        ("p.py", "day = {1, 2}\n", "p.py: day is a set"),
+    ],
+)
+@pytest.mark.parametrize("verb", [["plan"], ["run", "--no-server"]])
+def test_a_parameter_that_dvc_cannot_record(
+    toy: Toy, capsys: pytest.CaptureFixture[str], file: str, content: str, message: str, verb: list[str]
+) -> None:
+    """Its file, name and type are told, with what is expected."""
+    write_stage(toy, f"params: [{{{file}: [day]}}]")
+    toy.write({file: content})
+    with pytest.raises(PipelineInvalid, match=f"^{message}, expected text, a number, .*; write it as text"):
+        inkflow(verb)
+
+
+def test_not_a_number_is_a_value(toy: Toy) -> None:
+    """A parameter that is NaN counts as unchanged while its stage runs."""
+    write_stage(toy, "params: [rate]")
+    toy.write({"params.yaml": "rate: 1.0\nother: [{a: .nan}]\n"})
+    assert inkflow(["run", "--no-server", "--set", "rate=.nan"]) == 0
+    write_stage(toy, "params: [rate, other]")
+    assert inkflow(["run", "--no-server"]) == 0
+
+
+def test_an_edit_keeps_the_form_of_the_file(toy: Toy, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--set` writes the file that a link leads to, with its own ends of lines; a new key is told."""
+    write_stage(toy, "params: [rate]")
+    Path("shared.yaml").write_bytes(b"rate: 1\r\nother: 2\r\n")
+    Path("params.yaml").symlink_to("shared.yaml")
+    assert inkflow(["run", "--no-server", "--set", "rate=3", "--set", "rat=4", ":s"]) == 0
+    assert Path("params.yaml").is_symlink()
+    assert Path("shared.yaml").read_bytes() == b"rate: 3\r\nother: 2\r\nrat: 4\r\n"
+    captured = capsys.readouterr()
+    assert "--set rat: params.yaml has no such key; it is added" in captured.out + captured.err
+
+
+@pytest.mark.parametrize("arguments", [[], ["--set", "rate=1"]])
+def test_params_yaml_in_another_encoding(toy: Toy, arguments: list[str]) -> None:
+    """A file in UTF-16, or a folder of that name, ends in one sentence that names it."""
+    write_stage(toy, "params: [rate]")
+    Path("params.yaml").write_bytes("rate: 1\n".encode("utf-16"))
+    with pytest.raises(InvalidInput, match=r"params\.yaml"):
+        inkflow(["run", "--no-server", *arguments])
+    Path("params.yaml").unlink()
+    Path("params.yaml").mkdir()
+    with pytest.raises(InkflowError, match=r"params\.yaml"):
+        inkflow(["run", "--no-server", *arguments])
