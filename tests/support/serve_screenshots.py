@@ -24,7 +24,7 @@ HEIGHT = 700  # of the window: a picture has the whole page, and no empty space 
 
 
 def arc(middle: float, radius: float, start: int, end: int) -> list[tuple[float, float]]:
-    """Returns points of an arc around (0.48, `middle`), in shares of the canvas, clockwise by degrees from the right."""
+    """Returns points of an arc around (0.48, `middle`), in shares of the canvas; degrees clockwise from the right."""
     turns = (math.radians(angle) for angle in range(start, end + 1, 12))
     return [(0.48 + radius * math.cos(turn), middle + radius * math.sin(turn)) for turn in turns]
 
