@@ -19,7 +19,7 @@ from scipy import ndimage
 SIZE = 28
 
 
-def draw(digit: int, height: int = 200, offset: tuple[int, int] = (0, 0)) -> Image.Image:
+def draw(digit: int | str, height: int = 200, offset: tuple[int, int] = (0, 0)) -> Image.Image:
     """Returns a printed digit, white on black, about `height` pixels high, on a page 1.6 times as large."""
     side = int(1.6 * height)
     page = Image.new("L", (side, side))

@@ -1,6 +1,8 @@
 """Takes the screenshots of docs/runs.md, from the page over the runs of a project.
 
-inkflow report --runs && python -m tests.support.runs_screenshots [PROJECT]
+python -m tests.support.runs_project PROJECT && python -m tests.support.runs_screenshots PROJECT
+
+A picture ends below the last line of the table that it has whole.
 """
 
 import sys
@@ -17,8 +19,7 @@ SCREENSHOTS: dict[str, tuple[int, int, Scheme, str]] = {
     "runs": (1280, 860, "light", ""),
     "runs-dark": (1280, 860, "dark", "#open=sweep-2"),
     "runs-compare": (1280, 760, "light", "#tick={pair}"),
-    "runs-phone": (390, 844, "light", ""),
-    "runs-phone-dark": (390, 844, "dark", "#open=sweep-1"),
+    "runs-phone": (390, 1100, "light", ""),
 }
 # The two newest versions on the same data whose chosen models differ.
 PAIR = """() => {
@@ -28,6 +29,9 @@ PAIR = """() => {
   const other = scored.find((row) => row.data === scored[0].data && model(row) !== model(scored[0])) ?? scored[0];
   return `${scored[0].id},${other.id}`;
 }"""
+
+END = """() => Math.max(...[...document.querySelectorAll(".versions tr")]
+  .map((line) => Math.ceil(line.getBoundingClientRect().bottom) + 1).filter((bottom) => bottom <= innerHeight))"""
 
 
 def main() -> int:
@@ -47,7 +51,9 @@ def main() -> int:
             page.wait_for_selector("html[data-ready]", state="attached")
             if pair:
                 page.locator("#compare").evaluate("part => part.scrollIntoView()")
-            page.screenshot(path=ROOT / "docs" / f"{name}.png", animations="disabled")
+            end = height if pair else page.evaluate(END)
+            clip = {"x": 0, "y": 0, "width": width, "height": end}
+            page.screenshot(path=ROOT / "docs" / f"{name}.png", animations="disabled", clip=clip)  # type: ignore[arg-type]
             page.close()
     return 0
 

@@ -17,7 +17,7 @@ SCREENSHOTS: dict[str, tuple[int, int, Literal["light", "dark"], str]] = {
     "report": (1280, 800, "light", ""),
     "report-dark": (1280, 800, "dark", ""),
     "report-model": (1280, 900, "light", "#m=cnn&tab=mistakes"),
-    "report-two": (1280, 1000, "light", "#m=cnn,cnn_fast&tab=mistakes"),
+    "report-two": (1280, 960, "light", "#m=cnn,cnn_fast&tab=mistakes"),
     "report-phone": (390, 844, "light", ""),
 }
 

@@ -1,8 +1,9 @@
 """Draws docs/terminal-*.svg: `plan`, a run in progress, its end, `compare` and `predict`, from their real output.
 
-    git clone . /tmp/pictures && python -m tests.support.terminal_pictures /tmp/pictures
+    git clone . /tmp/pictures && python -m tests.support.terminal_pictures /tmp/pictures MNIST
 
-The folder is a clone of this project without results, on which the commands run: digits in place of MNIST.
+The folder is a clone of this project without results, on which the commands run: digits in place of MNIST. MNIST is
+another clone, with the results of `inkflow run`: its model `cnn` answers `predict`.
 """
 
 import io
@@ -20,10 +21,8 @@ from tests.support.root import ROOT
 from tests.support.terminal import Screen, frames, run_on_terminal
 
 COLUMNS = 100
-SETTINGS = (  # models that train in seconds; seeds of one vary enough to compare
-    "models.cnn.epochs=3", "models.dense.epochs=12", "models.cnn_softmax.epochs=3", "models.dense_dropout.epochs=3",
-)  # fmt: skip
-BAR = re.compile(r"\d of \d+\D*\d:\d\d")  # of a stage that runs
+BAR = re.compile(r"(\d+) of (\d+)\D*\d:\d\d")  # of a stage that runs: epochs
+LINES, END_LINES = 27, 15  # of the screen of a run, and of its end
 FONTS = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)  # of Rich's template, from a server
 
 
@@ -53,9 +52,9 @@ def screen_of(text: str) -> str:
 
 
 def middle_frame(text: str) -> str:
-    """Returns the screen of a run at the moment when most bars show an epoch."""
-    screens = [(len(BAR.findall(screen.text)), "\n".join(screen.lines)) for screen in frames(text, 400)]
-    return max(screens, key=lambda item: item[0])[1]
+    """Returns the last lines of the screen of a run, at the first moment when most bars show an unfinished epoch."""
+    screens = [(screen.text, "\n".join(screen.lines[-LINES:])) for screen in frames(text, 400)]
+    return max(screens, key=lambda item: sum(int(done) < int(of) for done, of in BAR.findall(item[0])))[1]
 
 
 def commit(folder: Path, message: str) -> None:
@@ -64,29 +63,36 @@ def commit(folder: Path, message: str) -> None:
     subprocess.run(["git", *identity, "commit", "-qam", message], cwd=folder, check=True)
 
 
-def main() -> int:
-    """Runs the commands and draws all pictures."""
-    [folder] = map(Path, sys.argv[1:])
-    options = [part for setting in SETTINGS for part in ("--set", setting)]
-    run = inkflow(folder, "run", "--dataset", "digits", "--no-server", *options)
+def draw_runs(folder: Path) -> None:
+    """Draws a run, its end, a plan after a change, and the comparison of the two results."""
+    run = inkflow(folder, "run", "--dataset", "digits", "--no-server")
     picture("run", "inkflow run --dataset digits", middle_frame(run))
-    picture("end", "inkflow run --dataset digits", "\n".join(screen_of(run).rstrip().splitlines()[-16:]))
+    picture("end", "inkflow run --dataset digits", "\n".join(screen_of(run).rstrip().splitlines()[-END_LINES:]))
     commit(folder, "digits")
     params = folder / "params.yaml"
-    params.write_text(
-        params.read_text(encoding="utf-8").replace("    epochs: 12", "    epochs: 2", 1), encoding="utf-8"
-    )
+    params.write_text(params.read_text(encoding="utf-8").replace("    epochs: 5", "    epochs: 2", 1), encoding="utf-8")
     picture("plan", "inkflow plan", screen_of(inkflow(folder, "plan")))
     inkflow(folder, "run", "--no-server")
     picture("compare", "inkflow compare HEAD", screen_of(inkflow(folder, "compare", "HEAD")))
+
+
+def draw_predict(folder: Path) -> None:
+    """Draws the answers for scans of digits, a letter, and files that are empty."""
     box = folder / "scans"
     box.mkdir(exist_ok=True)
     for digit in range(6):
         (box / f"{digit}.png").write_bytes(encoded(scan(digit, 20 + digit), "PNG"))
+    (box / "K.png").write_bytes(encoded(draw("K"), "PNG"))
     for name in ("empty-1.png", "empty-2.png", "empty-3.png"):
         (box / name).write_bytes(b"")
-    (box / "sideways.png").write_bytes(encoded(draw(4).rotate(90), "PNG"))
     picture("predict", "inkflow predict cnn scans", screen_of(inkflow(folder, "predict", "cnn", "scans")))
+
+
+def main() -> int:
+    """Runs the commands and draws all pictures."""
+    digits, mnist = map(Path, sys.argv[1:])
+    draw_runs(digits)
+    draw_predict(mnist)
     return 0
 
 

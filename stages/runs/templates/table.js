@@ -118,6 +118,13 @@ function nameCell(row) {
   return el("div", { className: "what" }, button, ...refs(row), problems);
 }
 
+function bestCell(row, model) {
+  const name = hasModels ? model ?? row.best : "";
+  return el("td", { className: "best" }, el("span", { className: `model${name ? "" : " none"}` }, hasModels ? name || "–" : ""), dot(row, model));
+}
+
+const scoreCell = (own) => el("td", { className: "n score" }, own?.text ?? el("span", { className: "none" }, "–"));
+
 function open(id) {
   change({ open: toggled(state.open, id) });
 }
@@ -138,8 +145,8 @@ function line(row, longest, isMember) {
     el("td", { className: "when", title: when(row) }, day(row)),
     el("td", { className: "seconds" }, bar(row, longest)),
     el("td", { className: "changes" }, el("div", { className: "chips" }, ...chips, more)),
-    el("td", { className: "best" }, el("span", { className: "model" }, hasModels ? model ?? (row.best || "–") : ""), dot(row, model)),
-    el("td", { className: "n score" }, own?.text ?? "–"),
+    bestCell(row, model),
+    scoreCell(own),
     el("td", { className: "verdicts" }, row.kind === "run" ? null : pinned, verdictCell(row, model)),
     el("td", { className: "gates" }, gatesCell(row)));
 }
@@ -166,8 +173,7 @@ function sweepLine(sweep, members, longest) {
     el("td", { className: "when" }, day(members.reduce((a, b) => (a.when > b.when ? a : b)))),
     el("td", { className: "seconds" }, el("span", { className: "bar" }, el("span", { className: "parts" }), el("span", { className: "time" }, sumSeconds(members)))),
     el("td", { className: "changes" }, el("div", { className: "chips" }, el("span", { className: "fine" }, Object.keys(best.changed).length ? "best: " : "best: as its commit"), ...Object.entries(best.changed).slice(0, 3).map(([key, values]) => chip(key, values, modelOf(sweep), true)))),
-    el("td", { className: "best" }, el("span", { className: "model" }, hasModels ? model ?? (best.best || "–") : ""), dot(best, model)),
-    el("td", { className: "n score" }, own?.text ?? "–"), el("td", { className: "verdicts" }, verdictCell(best, model)),
+    bestCell(best, model), scoreCell(own), el("td", { className: "verdicts" }, verdictCell(best, model)),
     el("td", { className: "gates" }, failed ? el("span", { className: "bad" }, `${failed} failed`) : gatesCell(best)));
 }
 

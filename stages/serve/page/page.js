@@ -82,6 +82,7 @@ function refuse(status, reason) {
   answer.className = "";
   answer.textContent = `No answer: ${reason}.`;
   note.textContent = "";
+  document.getElementById("seen").hidden = true;
   showBars([]);
 }
 
@@ -115,7 +116,8 @@ async function loadCard() {
   const response = await request("/card");
   if (!response.ok) return refuse(response.status, (await response.json()).error);
   const card = await response.json(), version = card.model_version;
-  document.getElementById("model").textContent = `${card.name} ${version}, ${card.classes.length} classes`;
+  const name = version === "workspace" ? `${card.name}, from the workspace` : `${card.name} ${version}`;
+  document.getElementById("model").textContent = `${name}; ${card.classes.length ? `${card.classes.length} classes` : "answers with a value"}`;
   const training = Object.entries(card.training).map(([key, value]) => [key, typeof value === "object" ? JSON.stringify(value) : value]);
   const facts = [["version", version], ["SHA-256", card.model_sha256], ["commit", card.model_commit ?? "not registered"],
     ["input", card.shape.join(" x ")], ["classes", card.classes.join(", ")], ...training];

@@ -29,7 +29,7 @@ WINDOW = 25  # runs of the median that is drawn over single runs
 def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Writes the chart of `rows` as SVG."""
     with rc_context({"svg.hashsalt": "inkflow", "svg.fonttype": "none", "font.family": "sans-serif"}):
-        figure = Figure(figsize=(11, 6.2), layout="constrained")
+        figure = Figure(figsize=(11, 6.8), layout="constrained")
         for axes, (title, names) in zip(figure.subplots(2, 3).flat, PANELS.items(), strict=True):
             used = [row for row in rows if row["pruned"]] if title in SETTLED else rows
             _panel(axes, used, title, names)
@@ -48,8 +48,10 @@ def _panel(axes: Axes, rows: Sequence[Mapping[str, Any]], title: str, names: Map
         else:
             axes.plot(runs, values, color=colour, label=label)
     axes.set_ylim(bottom=0)  # after all: it ends the scaling
-    axes.set(xlabel="run")
     axes.set_title(title, fontsize=10)
     axes.grid(axis="y", alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(  # below the chart: inside, it covers a line
+        title="by the number of the run", title_fontsize=8, alignment="left", frameon=False, fontsize=8,
+        loc="upper left", bbox_to_anchor=(0, -0.1), ncols=3, handlelength=1.2, columnspacing=1.2, borderaxespad=0,
+    )  # fmt: skip
