@@ -235,8 +235,7 @@ function mistakesPanel(first, second) {
   const [one, other] = [first, second].map((label) => ({ ...lookup.models[label], label })), parts = [];
   if (one.names) parts.push(...(one.names.length <= 20 ? differenceTable(one, other, one.names) : largestDifferences(one, other, one.names)));
   const galleries = [onlyRight(first, "a", first, second, lookup.samples), onlyRight(second, "b", second, first, lookup.samples)];
-  if (!parts.length) return panelOf("mistakes", "Mistakes", element("div", { className: "thirds" }, ...galleries));
-  return panelOf("mistakes", "Mistakes", element("div", { className: "beside" }, element("div", {}, ...parts), element("div", {}, ...galleries)));
+  return panelOf("mistakes", "Mistakes", ...parts, element("div", { className: "thirds" }, ...galleries));
 }
 
 function copiesPanel(tab, first, second) {
