@@ -128,7 +128,7 @@ def test_below_the_root_of_git(empty: Path, capsys: pytest.CaptureFixture[str]) 
          "git+ssh://git@git.test/i.git@c0ffee"),
         ({"url": "https://host.test/inkflow-1.0-py3-none-any.whl", "archive_info": {}},
          "https://host.test/inkflow-1.0-py3-none-any.whl"),
-        ({"url": "file:///projects/inkflow", "dir_info": {"editable": True}}, UNKNOWN),
+        ({"url": ROOT.as_uri(), "dir_info": {"editable": True}}, UNKNOWN),
         (None, UNKNOWN),
     ],
 )  # fmt: skip
