@@ -182,9 +182,10 @@ def up(verb: argparse.ArgumentParser) -> None:
 def prune(verb: argparse.ArgumentParser) -> None:
     """Adds the arguments of `inkflow prune`."""
     verb.description = (
-        "Remove old run-cache entries with the objects that only they need, checkpoints of abandoned trainings, lock "
-        "files of ended runs, and Prefect's records in .inkflow/up. Keeps the files of the workspace and of every "
-        "branch, tag and experiment. Runs `git gc --auto` in the repository of each project and waits for it."
+        "Remove old run-cache entries with the objects that only they need, checkpoints of abandoned trainings, files "
+        "in .inkflow/models of versions that hold no stage, lock files of ended runs, and Prefect's records in "
+        ".inkflow/up. Keeps the files of the workspace and of every branch, tag and experiment in the cache. Runs `git "
+        "gc --auto` in the repository of each project and waits for it."
     )
     verb.add_argument("--older-than", type=age, metavar="AGE", help=f"such as 30d or 12h (default: {DEFAULT_AGE})")
     verb.add_argument("--keep-size", type=size, metavar="SIZE", help="such as 10G: remove the oldest until it fits")

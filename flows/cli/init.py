@@ -47,7 +47,9 @@ def init(arguments: argparse.Namespace) -> int:
     files = [*(file for file in engine_files(found) if file.path not in taken), *files]
     is_digits = template == "digits" or has_schema(found.root)
     package = requirement("train" if is_digits else None)
-    files = [*(ci_file(service, found, package) for service in dict.fromkeys(arguments.ci)), *files]
+    workflows = [ci_file(service, found, package) for service in dict.fromkeys(arguments.ci)]
+    new = [file.path.name for file in workflows if not file.is_there]
+    files = [*workflows, *files]
     say(f"Project: {found.root}")
     missing = _show(found, files)
     if arguments.dry_run:
@@ -58,8 +60,8 @@ def init(arguments: argparse.Namespace) -> int:
     if stages is None or template:
         stages = _load_stages(found.root)
     say(_next_steps(stages, is_digits, is_changed=missing))
-    if arguments.ci and UNKNOWN in package:
-        say(f"The workflow installs Inkflow from {UNKNOWN}: write your copy's address there.")
+    if new and UNKNOWN in package:
+        say(f"{' and '.join(new)} installs Inkflow from {UNKNOWN}: replace this address with that of your copy.")
     return EXIT_DONE
 
 

@@ -57,6 +57,7 @@ def prune(arguments: argparse.Namespace) -> int:
 
     Raises:
         InvalidInput: other projects may use the cache, or git cannot list what is needed; nothing was removed.
+        RegistryFailed: the tags of the registry cannot be read; nothing was removed.
     """
     root = Path().resolve()
     max_age: timedelta | None = arguments.older_than
@@ -68,6 +69,7 @@ def prune(arguments: argparse.Namespace) -> int:
         for folder in _run_folders(projects):  # no branch names the outputs of a running stage yet
             locks.enter_context(run_lock(folder, log))
         recover(root)
+        unused_models = folders_without_stage(root)  # before anything is removed: damaged tags are an error
         with locked_cache(root) as cache:
             _check_sharing(cache, root, arguments.also_for)
             needed_hashes = frozenset().union(*map(referenced_hashes, projects))
@@ -75,7 +77,7 @@ def prune(arguments: argparse.Namespace) -> int:
             if not arguments.dry_run:  # entries first: an entry without its objects would be incomplete
                 cache.remove([entry.path for entry in selection.entries])
                 cache.remove(selection.objects)
-        leftovers = _leftovers(root, max_age)
+        leftovers = _leftovers([*(root / folder for folder in LEFTOVERS), *unused_models], max_age)
         repositories = [project for project in projects if is_in_repository(project)]
         leftover_bytes = sum(path.stat().st_size for path in leftovers)
         if not arguments.dry_run:
@@ -141,12 +143,11 @@ def _check_sharing(cache: Cache, root: Path, others: Sequence[Path]) -> None:
         )
 
 
-def _leftovers(root: Path, max_age: timedelta | None) -> list[Path]:
-    """Returns the files outside of the cache that are older than `max_age`; none if it is None."""
+def _leftovers(folders: Sequence[Path], max_age: timedelta | None) -> list[Path]:
+    """Returns the files in `folders` that are older than `max_age`; none if it is None."""
     if max_age is None:
         return []
     latest = time.time() - max_age.total_seconds()
-    folders = [*(root / folder for folder in LEFTOVERS), *folders_without_stage(root)]
     files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
     return [path for path in files if path.stat().st_mtime <= latest and not _is_held(path)]
 
@@ -180,8 +181,8 @@ def _summary(result: PruneResult) -> str:
     return "\n".join([
         f"run cache: {result.run_cache_entries} entries with {result.cache_objects} objects {removed}, "
         f"{_format_bytes(result.cache_bytes)}; {_format_bytes(result.cache_bytes_left)} left",
-        "checkpoints, unfinished downloads, models that hold no stage, results, lock files of ended runs: "
-        f"{result.left_files} files {removed}, {_format_bytes(result.left_bytes)}",
+        "checkpoints, unfinished downloads, files of model versions without a stage, results, lock files of ended "
+        f"runs: {result.left_files} files {removed}, {_format_bytes(result.left_bytes)}",
         *packed,
         f"Prefect: {flow_runs}",
     ])  # fmt: skip

@@ -1,9 +1,13 @@
-"""Reads and writes files that people edit: the ends of lines, a mark at the start, and links to the file are kept."""
+"""Reads and writes files that people edit: ends of lines, permissions and links to the file are kept."""
 
+import re
+import shutil
 from pathlib import Path
 
 from stages.base.errors import InvalidInput
 from stages.base.files import replacing
+
+LONE_LF = re.compile(r"(?<!\r)\n")
 
 
 def read_edited(path: Path) -> str:
@@ -26,5 +30,14 @@ def write_edited(path: Path, text: str) -> None:
     Raises:
         OutputError: the disk is full or read-only.
     """
-    with replacing(path.resolve()) as temporary:
+    target = path.resolve()
+    with replacing(target) as temporary:
         temporary.write_bytes(text.encode())
+        if target.exists():
+            shutil.copymode(target, temporary)
+
+
+def with_ends_of(text: str, changed: str) -> str:
+    """Returns `changed` with CRLF at the ends of lines if `text` has no other ones."""
+    is_crlf = "\r\n" in text and not LONE_LF.search(text)
+    return LONE_LF.sub("\r\n", changed) if is_crlf else changed

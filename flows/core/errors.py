@@ -27,6 +27,7 @@ InkflowError
     ├── OrderUnusable    a worker cannot run a stage that was sent to it
     ├── UnknownStage     the graph has no stage of that name
     ├── NoRemote         a DVC remote is needed and none is configured
+    ├── SpecialFile      a named pipe, a socket or a device is among the files of a stage
     ├── RevisionUnusable a revision does not exist, or its files are not available
     ├── PipelineInvalid  DVC cannot read the graph
     │   └── NoStages     dvc.yaml has no stages, while dvc.lock records outputs
@@ -97,12 +98,12 @@ class InputsChanged(InkflowError):
         super().__init__(f"{stage}: {', '.join(names)} changed while it ran; its result is not recorded, run again")
 
 
-class SpecialFile(InkflowError):
-    """A file has no content that could be hashed."""
+class SpecialFile(InvalidInput):
+    """A file of a stage is a named pipe, a socket or a device."""
 
     def __init__(self, path: str, kind: str) -> None:
         super().__init__(
-            f"{path} is a {kind}, expected a file or a folder: reading it would not end; remove it, or list it in "
+            f"{path} is a {kind}, expected a file or a folder, since DVC cannot hash it; remove it, or list it in "
             ".dvcignore"
         )
 

@@ -71,7 +71,7 @@ def has_models(root: Path) -> bool:
         return True
     try:
         content = parse_yaml(read_edited(root / PATH))
-    except (OSError, ValueError, YAMLError):
+    except (InvalidInput, ValueError, YAMLError):
         return False
     return isinstance(content, dict) and content.keys() >= OUR_SECTIONS
 
@@ -132,9 +132,10 @@ def edit_params(settings: Mapping[str, Any], root: Path) -> ParamsEdit:
         return ParamsEdit("", "", None)
     before = text = read_edited(path)
     for key, value in settings.items():
+        changed = set_value(text, key, value)
         if params is None and not has_key(text, key):  # with our schema, a wrong name is an error
             note_once(f"--set {key}: {PATH} has no such key; it is added")
-        text = set_value(text, key, value)
+        text = changed
     if params is not None and text != before:
         params = _check(text)
     return ParamsEdit(before, text, params)

@@ -11,6 +11,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
+from flows.core.edited_file import with_ends_of
 from stages.base.errors import InvalidInput
 from stages.base.suggestions import unknown_name_message
 from stages.base.yaml_text import parse_yaml
@@ -18,7 +19,6 @@ from stages.base.yaml_text import parse_yaml
 PLAIN = re.compile(r"[A-Za-z_][\w./+-]*")  # text without quotes, except the words that YAML reads as another type
 NEW_NAME = re.compile(r"[^\W\d][\w-]*|0|[1-9]\d{0,8}")
 NOT_YAML = re.compile(r"[\x7f-\x84\x86-\x9f]")  # which JSON leaves as they are
-LONE_LF = re.compile(r"(?<!\r)\n")
 SHORT = 100  # characters of a mapping on one line
 MAX_REASON = 200  # characters of a parser's message
 NOT_TEXT = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
@@ -34,7 +34,7 @@ def set_value(text: str, key: str, value: Any) -> str:
     with _valid(f"--set {key}"):
         changed = _with_value(text, key, value)
         parse_yaml(changed)
-    return _with_ends_of(text, changed)
+    return with_ends_of(text, changed)
 
 
 def has_key(text: str, key: str) -> bool:
@@ -48,12 +48,6 @@ def has_key(text: str, key: str) -> bool:
     except (YAMLError, ValueError, RecursionError):
         return True
     return True
-
-
-def _with_ends_of(text: str, changed: str) -> str:
-    """Returns `changed` with CRLF at the ends of lines if `text` has no other ones."""
-    is_crlf = "\r\n" in text and not LONE_LF.search(text)
-    return LONE_LF.sub("\r\n", changed) if is_crlf else changed
 
 
 @contextmanager
@@ -78,7 +72,7 @@ def set_entry(text: str, section: str, name: str, entry: dict[str, Any]) -> str:
     with _valid(f"{section}.{name}"):
         changed = _with_entry(text, section, name, entry)
         parse_yaml(changed)
-    return _with_ends_of(text, changed)
+    return with_ends_of(text, changed)
 
 
 def _with_entry(text: str, section: str, name: str, entry: dict[str, Any]) -> str:

@@ -145,10 +145,9 @@ def _unusable_parameter(stage: DvcStage) -> PipelineInvalid | None:
     for dep in stage.params:
         for key, value in (dep.hash_info.value or {}).items():
             try:
-                json.dumps(value)
+                json.dumps(value, sort_keys=True)
             except TypeError as error:
-                kind = str(error).removeprefix("Object of type ").partition(" ")[0]
-                return unusable_value(f"{dep}: {key}", kind)
+                return unusable_value(f"{dep}: {key}", error)
     return None
 
 
@@ -226,11 +225,6 @@ def _parameter_changes(dep: ParamsDependency) -> Iterator[Change]:
 def parameters_text(values: Mapping[str, Any]) -> str:
     """Return values of parameters as the content of a `Dependency`."""
     return json.dumps(values, default=str)
-
-
-def is_same_value(one: Any, other: Any) -> bool:
-    """Return True if two values of a parameter are the same; NaN is the same as NaN."""
-    return bool(one == other) or parameters_text({"": one}) == parameters_text({"": other})
 
 
 def _hash_info(entry: Any) -> Any:

@@ -25,6 +25,7 @@ OF_THE_MACHINE = {
     sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY,
 }  # fmt: skip
 UNSUPPORTED = re.compile(r"Unsupported value of type '(?P<type>\w+)' in '(?P<place>.+)'")  # DVC's TypeError
+NO_JSON = re.compile(r"Object of type (?P<type>\w+) is not JSON")  # Python's
 LOGGERS = ("dvc", "dvc_data", "dvc_objects", TRANSFER_LOGGER)
 
 
@@ -122,11 +123,17 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
 
 
-def unusable_value(place: str, kind: str) -> PipelineInvalid:
-    """Return the error of a parameter with a value that DVC cannot record: a date, or a set of Python."""
+def unusable_value(place: str, error: TypeError) -> PipelineInvalid:
+    """Return the error of a parameter with a value that DVC cannot record, as a date, by the message of `error`."""
+    found = UNSUPPORTED.search(str(error)) or NO_JSON.search(str(error))
+    if found is None:
+        return PipelineInvalid(
+            f"{place} has a key that is no text, or keys of several types; write all of its keys in quotes"
+        )
+    remedy = "a list" if found["type"] in ("set", "frozenset") else "text, in quotes"
     return PipelineInvalid(
-        f"{place} is a {kind}, expected text, a number, true, false, null, a list or a mapping; write it as text (in "
-        "quotes) or as a list"
+        f"{place} is a {found['type']}, expected text, a number, true, false, null, a list or a mapping; write it as "
+        f"{remedy}"
     )
 
 
@@ -138,7 +145,7 @@ def failed_library(error: Exception) -> InkflowError | None:
     """
     if isinstance(error, TypeError):
         found = UNSUPPORTED.search(str(error))
-        return unusable_value(found["place"], found["type"]) if found else None
+        return unusable_value(found["place"], error) if found else None
     if not isinstance(error, DiskError | sqlite3.Error):
         return DvcFailed(f"DVC cannot use the project: {describe_error(error)}")
     folder, code = _database_folder(error), getattr(error, "sqlite_errorcode", None)

@@ -13,7 +13,8 @@ from dvc_data.hashfile.tree import Tree
 from flows.core.errors import GitFailed
 from flows.core.git import run_git
 from flows.core.git_moves import GitMark, files_replaced
-from flows.dvc_repo.change_detection import is_same_value, overlap, value_of
+from flows.core.values import is_same_value
+from flows.dvc_repo.change_detection import overlap, value_of
 
 Snapshot = dict[str, Any]
 Times = dict[tuple[str, str], int]

@@ -7,6 +7,8 @@ from typing import Any
 from dvc.exceptions import DvcException
 from dvc.utils.serialize import LOADERS, MODIFIERS
 
+from flows.core.edited_file import read_edited, with_ends_of, write_edited
+from flows.core.values import is_same_value
 from stages.base.errors import InvalidInput
 from stages.base.files import is_file
 from stages.base.suggestions import did_you_mean
@@ -39,12 +41,14 @@ def write_params(path: Path, settings: Mapping[str, Any]) -> None:
         if key not in known:
             names = ", ".join(list(known)[:MAX_KEYS])
             raise InvalidInput(f"{path} has no key {key!r}; {did_you_mean(key, known)}known: {names or 'none'}")
+    before = read_edited(path)
     with MODIFIERS[path.suffix](str(path)) as content:
         for key, value in settings.items():
             _set(content, key, value)
+    write_edited(path, with_ends_of(before, read_edited(path)))  # DVC writes LF
     written = dict(leaves(read_params(path)))
     for key, value in settings.items():
-        if written.get(key) != value:  # as of a text in Python, which DVC does not replace
+        if not is_same_value(written.get(key), value):  # as of a text in Python, which DVC does not replace
             raise InvalidInput(f"{path}: DVC cannot write {value!r} at {key!r}; move this parameter to a YAML file")
 
 

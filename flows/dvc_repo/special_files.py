@@ -1,4 +1,4 @@
-"""Finds named pipes, sockets and devices among the files of a stage, which DVC would try to read for ever."""
+"""Finds named pipes, sockets and devices among the files of a stage, which DVC cannot hash."""
 
 import os
 import stat
@@ -16,11 +16,11 @@ def check_files(stage: DvcStage) -> None:
     """Checks the files and folders that are dependencies or outputs of `stage`; those that DVC ignores do not count.
 
     Raises:
-        SpecialFile: one of them has no content that could be hashed.
+        SpecialFile: one of them is a named pipe, a socket or a device.
     """
     ignore = stage.repo.dvcignore
     for entry in [*stage.deps, *stage.outs]:
-        if entry.protocol != "local" or not entry.fs_path:
+        if not entry.fs_path or entry.protocol != "local":  # a database has neither path nor protocol
             continue
         for path, kind in _special(entry.fs_path):
             if not ignore.is_ignored_file(path):

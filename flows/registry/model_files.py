@@ -4,6 +4,7 @@ The files come from DVC's cache or remote, are checked by the hash that dvc.lock
 in `.inkflow/models/MODEL@VERSION`, once for all that use them.
 """
 
+import os
 import re
 import tempfile
 from dataclasses import dataclass
@@ -97,6 +98,8 @@ def fetch_model(root: Path, address: str) -> RegisteredModel:
                 f"{address}: {name} has the hash {found}, expected {outputs[name]} of dvc.lock at "
                 f"{version.commit[:10]}; the remote's object is damaged: `dvc push` it from where it was made"
             )
+    for name in outputs:
+        os.utime(root / folder / Path(name).name)  # `inkflow prune` removes what was not used for long
     file = folder / PurePosixPath(path).name
     write_sealed(root / folder / RECORD, _record(version, root / file))
     return RegisteredModel(version, file)

@@ -1,1 +1,1 @@
-"""One place to look: what is in use, what runs and waits, and what needs a person. Imports no Prefect."""
+"""Status: what is in use, what runs and waits, and what needs a person. Imports no Prefect."""

@@ -1,4 +1,4 @@
-"""What `pip install inkflow` gives: complete archives, and a command that works beside a project's own packages."""
+"""What an installation of the archives has: all files, and a command that works beside a project's own packages."""
 
 import os
 import subprocess

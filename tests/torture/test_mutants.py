@@ -25,7 +25,7 @@ def test_random_mutants_are_noticed(promise: Try, rounds: Rounds) -> None:
     )
     text = "A changed decision in a module that decides makes a test fail, unless it changes nothing that can be seen."
     how = "random mutants of random modules of docs/mutants.md"
-    with promise("Tests that notice", text, how) as tried:
+    with promise("Mutation tests", text, how) as tried:
         ended = subprocess.run(
             [sys.executable, "-m", "tests.mutants", *modules, "--seed", str(seed)],
             cwd=ROOT,

@@ -19,7 +19,10 @@ def requirement(extra: str | None) -> str:
 
 
 def _address() -> str:
-    record = importlib.metadata.distribution(PACKAGE).read_text("direct_url.json")
+    try:
+        record = importlib.metadata.distribution(PACKAGE).read_text("direct_url.json")
+    except importlib.metadata.PackageNotFoundError:  # it runs from a folder that is not installed
+        return UNKNOWN
     found = json.loads(record) if record else {}
     url = urlsplit(str(found.get("url", "")))
     if url.scheme not in ("https", "http", "ssh"):

@@ -17,7 +17,7 @@ from typing import Any
 from dvc.dependency import ParamsDependency
 from dvc.exceptions import DvcException
 
-from flows.dvc_repo.change_detection import is_same_value
+from flows.core.values import is_same_value
 from flows.dvc_repo.inotify import WriteWatch
 from flows.dvc_repo.input_snapshot import name_of_parameter
 

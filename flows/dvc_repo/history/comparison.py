@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from flows.core.values import is_same_value
 from flows.dvc_repo.history.revisions import History, Revision
 from flows.dvc_repo.history.versions import Stage, Version
 
@@ -82,7 +83,7 @@ def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, list[A
     return {
         key: [old.get(key), new.get(key)]
         for key in keys
-        if type(old.get(key)) is not type(new.get(key)) or old.get(key) != new.get(key)
+        if type(old.get(key)) is not type(new.get(key)) or not is_same_value(old.get(key), new.get(key))
     }
 
 
@@ -133,7 +134,7 @@ def _reasons(old: Stage | None, new: Stage) -> list[str]:
     if old is None:
         return ["new stage"]
     reasons = ["command changed"] if old.command != new.command else []
-    reasons += ["parameters changed"] if old.params != new.params else []
+    reasons += [] if is_same_value(old.params, new.params) else ["parameters changed"]
     return reasons + [f"{path} changed" for path in new.deps if old.deps.get(path) != new.deps[path]]
 
 

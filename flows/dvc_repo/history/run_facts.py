@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from flows.core.values import is_same_value
 from flows.dvc_repo.history.comparison import Row
 from flows.dvc_repo.history.parsing import Unreadable, leaves, parse_values
 from flows.dvc_repo.history.revisions import History
@@ -115,7 +116,8 @@ def _failed_row(record: Record, spans: Mapping[str, Any], rows: Sequence[Row], h
     except Unreadable:
         params = {}
     old = before["params"] if before else {}
-    changed = {key: [old.get(key), params.get(key)] for key in {**params, **old} if old.get(key) != params.get(key)}
+    pairs = {key: [old.get(key), params.get(key)] for key in {**params, **old}}
+    changed = {key: pair for key, pair in pairs.items() if not is_same_value(*pair)}
     causes = [span for span in spans.values() if span["state"] in ("failed", "killed")]
     title = str(causes[0].get("error") or "") if causes else ""
     stages = [_stage(str(name), spans.get(str(name), {})) for name in record.get("stages") or spans]

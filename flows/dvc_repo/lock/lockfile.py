@@ -21,6 +21,7 @@ from dvc.utils.serialize import dumps_yaml, loads_yaml, modify_yaml
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
 
+from flows.core.edited_file import write_edited
 from flows.core.errors import NoStages
 from flows.core.notices import note_once
 from flows.dvc_repo.lock.lock_text import EMPTY, LockText
@@ -76,7 +77,8 @@ class LockfileWriter:
             if lines != old:
                 positions |= dict.fromkeys(lines[len(old) :], self._positions[stage])
                 ordered = sorted(lines, key=lambda line: positions.get(line, -1))
-                write_text(path, "".join(f"{line}\n" for line in ordered))
+                end = "\r\n" if b"\r\n" in path.read_bytes() else "\n"
+                write_edited(path, "".join(f"{line}{end}" for line in ordered))
 
     def add(self, stage: DvcStage) -> None:
         """Write the entry of a finished stage."""

@@ -5,6 +5,7 @@ It is a program, so that its caller can terminate it when a connection hangs.
 
 import sys
 
+from aiohttp import ClientConnectionError
 from dvc.exceptions import DvcException
 from dvc.fs import FileSystem
 from dvc.repo import Repo
@@ -17,7 +18,7 @@ def look(file_system: FileSystem, path: str) -> None:
     try:
         file_system.info(path)
     except FileNotFoundError as error:
-        if isinstance(error.__cause__, OSError):  # of HTTP: no answer is "not found" too, because of this error
+        if isinstance(error.__cause__, OSError | ClientConnectionError):  # HTTP's "not found" where nobody answers
             raise error.__cause__ from None
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flows.core.redaction import mask
+from flows.core.values import is_same_value
 
 STATE_WORDS = {"modified": "changed", "deleted": "missing", "new": "new", "not in cache": "not in the cache"}
 COSMETIC = "comments only"  # the state of files that have changed in comments, docstrings and formatting alone
@@ -83,7 +84,7 @@ def value_changes(key: str, old: Any, new: Any) -> Iterator[Change]:
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for name in dict.fromkeys([*old, *new]):
             yield from value_changes(f"{key}.{name}", old.get(name, ABSENT), new.get(name, ABSENT))
-    elif old != new:
+    elif not is_same_value(old, new):
         yield Change(key, "value", old, new)
 
 
@@ -99,6 +100,6 @@ def _shorten(value: Any) -> str:
     if value is ABSENT:
         return "absent"
     if isinstance(value, Mapping):
-        return f"{{{', '.join(value)}}}"
+        return f"{{{', '.join(map(str, value))}}}"
     text = mask(str(value))  # the part of a secret that is left by a cut would be shown
     return text if len(text) <= MAX_VALUE_LENGTH else f"{text[: MAX_VALUE_LENGTH - 3]}..."

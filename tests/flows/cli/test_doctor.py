@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from aiohttp import ClientConnectionError
 from fsspec import filesystem
 
 from flows.cli import doctor
@@ -95,6 +96,9 @@ def test_a_remote_that_does_not_answer() -> None:
     with Server().running() as server:
         server.respond_with(status(404))
         check.look(http, f"{server.url}/files/md5")
+        server.respond_with(lambda request: setattr(request, "close_connection", True))  # without an answer
+        with pytest.raises(ClientConnectionError):
+            check.look(http, f"{server.url}/files/md5")
     with pytest.raises(OSError, match="Cannot connect"):
         check.look(http, f"{server.url}/files/md5")
 

@@ -105,7 +105,7 @@ def test_below_the_root_of_git(empty: Path, capsys: pytest.CaptureFixture[str]) 
     os.chdir(project)
     assert inkflow(["init", "--ci", "github", "--ci", "gitlab"]) == 0
     printed = capsys.readouterr().out
-    assert "dvc init --subdir" in printed and "write your copy's address there" in printed
+    assert "dvc init --subdir" in printed and "replace this address with that of your copy" in printed
     assert (project / "dvc.yaml").exists() and not (empty / ".dvc").exists()
     workflows = {"vendor.github-workflows": ".github/workflows/inkflow.yml", "vendor.gitlab-ci": ".gitlab-ci.yml"}
     for schema, name in workflows.items():
