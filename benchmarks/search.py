@@ -10,7 +10,6 @@ rates by five numbers of units by two optimizers.
 import argparse
 import json
 import os
-import resource
 import shutil
 import signal
 import statistics
@@ -28,6 +27,7 @@ from optuna.trial import TrialState
 from ruamel.yaml import YAML
 
 from benchmarks import common
+from benchmarks.support.processor import children_s
 from flows.experiments.search.space import parse_space
 from flows.experiments.search.study import Definition, Study
 
@@ -79,9 +79,12 @@ def kills(arguments: argparse.Namespace) -> dict[str, Any]:
                 time.sleep(0.2)
             process.send_signal(signal.SIGKILL)
         killed_at.append(ended(folder))
+    before_s = children_s()
     done = subprocess.run(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    wall_s = time.monotonic() - started_s
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)  # without the processes of the killed searches
+    wall_s, used_s = time.monotonic() - started_s, children_s() - before_s
+    alone = [sys.executable, "-P", "-m", "flows", "run", "--no-server", "--force"]
+    subprocess.run(alone, cwd=folder, env=environment, stdout=subprocess.DEVNULL, check=True)
+    alone_s = children_s() - before_s - used_s
     trials = json.loads(done.stdout)["trials"]
     refs = subprocess.check_output(["git", "for-each-ref", "refs/exps"], cwd=folder, text=True)
     present = {line.rpartition("/")[2] for line in refs.splitlines()}
@@ -93,7 +96,8 @@ def kills(arguments: argparse.Namespace) -> dict[str, Any]:
         "experiments missing": len({trial["experiment"] for trial in trials} - present),
         "numbers twice": len(trials) - len({trial["trial"] for trial in trials}),
         "wall s": round(wall_s),
-        "CPU s a trial, after the last kill": round((used.ru_utime + used.ru_stime) / max(1, len(last)), 1),
+        "CPU s a trial, after the last kill": round(used_s / max(1, len(last)), 1),
+        "CPU s of a run of the same stages": round(alone_s, 1),
         "best": min(trial["value"] for trial in trials),
     }
 
