@@ -69,7 +69,7 @@ def main() -> None:
     common.report(
         f"the page over {COMMITS} commits and {given.experiments} experiments with 10,000 test images",
         "at most 30 s of CPU time, page below 5 MB, table within 1 s",
-        cpu_s={"inkflow report --runs": common.median(seconds)},
+        processor_s=common.median(seconds),
         runs=given.runs,
         page_mb=round(megabytes, 2),
         table_ms=round(statistics.median(table for table, _ in times)),
