@@ -12,12 +12,12 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from flows.core.edited_file import write_edited
 from flows.core.file_lock import run_lock
 from flows.core.own_data import remember
 from flows.core.params_edit import PATH, ParamsEdit, edit_dataset, load_project_params, require_models
 from flows.core.redaction import say
 from flows.core.stage_program import run_program
+from flows.edits.edited_file import write_edited
 from stages.base.config import Name
 from stages.base.errors import EXIT_DONE, InvalidInput, OutputError
 from stages.base.shown_text import url_secrets

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from flows.cli.output import print_json
-from flows.core.edited_file import read_edited, write_edited
 from flows.core.errors import PipelineInvalid
 from flows.core.redaction import say
 from flows.dvc_repo.code.graph_code import may_be_declared, stage_code
 from flows.dvc_repo.repository import Repository
+from flows.edits.edited_file import read_edited, write_edited
 from flows.python_code.cosmetic import CosmeticJudge
 from flows.python_code.deps_edit import Edit, Project, apply_edit, plan_edit, without_kept
 from flows.python_code.imports import ImportFinder

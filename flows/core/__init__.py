@@ -1,1 +1,1 @@
-"""Code that all rooms of `flows` share: errors, git, redaction, edits of params.yaml, locks. No DVC, no Prefect."""
+"""Code that all rooms of `flows` share: errors, git, redaction, params.yaml, locks. No DVC, no Prefect."""

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml.error import YAMLError
 
-from flows.core.edited_file import read_edited, write_edited
 from flows.core.errors import ServerUnreachable
 from flows.core.notices import note_once
 from flows.core.project import merge_conflict
-from flows.core.yaml_edit import has_key, set_entry, set_value
+from flows.edits.edited_file import read_edited, write_edited
+from flows.edits.yaml_edit import has_key, set_entry, set_value
 from stages.base.errors import InvalidInput
 from stages.base.shown_text import shortened
 from stages.base.suggestions import did_you_mean, unknown_name_message

@@ -7,8 +7,8 @@ from typing import Any
 from dvc.exceptions import DvcException
 from dvc.utils.serialize import LOADERS, MODIFIERS
 
-from flows.core.edited_file import read_edited, with_ends_of, write_edited
 from flows.core.values import is_same_value
+from flows.edits.edited_file import read_edited, with_ends_of, write_edited
 from stages.base.errors import InvalidInput
 from stages.base.files import is_file
 from stages.base.suggestions import did_you_mean

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from flows.core.yaml_list import edit_list, kept_entries, keys_at
+from flows.edits.yaml_list import edit_list, kept_entries, keys_at
 from flows.python_code.cover import covers, join_to_folders
 from flows.python_code.stage_code import Finding, StageCode
 

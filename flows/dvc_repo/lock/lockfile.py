@@ -21,10 +21,10 @@ from dvc.utils.serialize import dumps_yaml, loads_yaml, modify_yaml
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
 
-from flows.core.edited_file import write_edited
 from flows.core.errors import NoStages
 from flows.core.notices import note_once
 from flows.dvc_repo.lock.lock_text import EMPTY, LockText
+from flows.edits.edited_file import write_edited
 from stages.base.digests import recorded_outputs
 from stages.base.errors import OutputError
 from stages.base.files import write_json, write_text

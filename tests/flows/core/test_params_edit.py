@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from flows.core.params_edit import apply_settings, parse_settings
-from flows.core.yaml_edit import set_value
+from flows.edits.yaml_edit import set_value
 from flows.experiments.grid import check_combinations, parse_combinations
 from stages.base.errors import InvalidInput
 from stages.base.yaml_text import parse_yaml

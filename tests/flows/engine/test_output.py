@@ -196,6 +196,7 @@ def test_many_lines_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 WAITS = """
 import os, signal, threading
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
 from flows.core.signals import call_in_thread, exit_now, raise_keyboard_interrupt
 raise_keyboard_interrupt()
 def action():

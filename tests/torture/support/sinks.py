@@ -27,7 +27,7 @@ from flows.cli.sweeps.table import NumberedDisplay, print_trials
 from flows.core import gates
 from flows.core.notices import note_once
 from flows.core.redaction import say
-from flows.core.yaml_edit import set_entry, set_value
+from flows.edits.yaml_edit import set_entry, set_value
 from flows.engine.display.live import LiveDisplay
 from flows.engine.display.log_file import LogFile
 from flows.engine.display.plain import Display

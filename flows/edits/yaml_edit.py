@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
-from flows.core.edited_file import with_ends_of
+from flows.edits.edited_file import with_ends_of
 from stages.base.errors import InvalidInput
 from stages.base.suggestions import unknown_name_message
 from stages.base.yaml_text import parse_yaml
