@@ -88,7 +88,8 @@ def run_stages(engine: Engine, *, edit: bool = True) -> State[Any]:
     """
     run = engine.run
     futures: dict[str, Future] = {}
-    name_run(run_subject(run), engine.count)
+    count = len(engine.stages)
+    name_run(run_subject(run), "1 stage" if count == 1 else f"{count} stages")
     complete_run(
         engine,
         lambda engine: _run_tasks(engine, futures),

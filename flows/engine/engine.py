@@ -37,6 +37,8 @@ from flows.engine.timings import Timings
 from flows.engine.types import Command, Outcome, Result, Stage
 from stages.base.errors import InkflowError
 
+ABANDON_S = 30.0  # after an interrupt: DVC reads a large file to its end; the next run restores, as after a kill
+
 
 class Engine:
     """Runs stages of one repository for one run, in threads of its own."""
@@ -70,24 +72,20 @@ class Engine:
         self._timings = Timings(repository.root)
         self._record = RunRecord(repository.root, run.targets)
         run.on_reset = self._record.replaced
-        self._stages: dict[str, Stage] = {}
+        self.stages: dict[str, Stage] = {}
         self._started: queue.Queue[StageEvents | None] = queue.Queue()
         self._finished: queue.Queue[tuple[StageEvents, Result | InkflowError]] = queue.Queue()
         self._starting = StartingStages()
         self._crash: BaseException | None = None
+        self._is_abandoned = False
         self._thread: threading.Thread | None = None
 
     def start(self, stages: Sequence[Stage]) -> None:
         """Starts to bring `stages`, each after its upstream stages, up to date; does not wait for them."""
-        self._stages = {stage.name: stage for stage in stages}
+        self.stages = {stage.name: stage for stage in stages}
         self._starting.add("")  # until the first stages have started
         self._thread = threading.Thread(target=self._run, args=[stages], name="engine", daemon=True)
         self._thread.start()
-
-    @property
-    def count(self) -> str:
-        """The number of stages of the run: `9 stages`."""
-        return "1 stage" if len(self._stages) == 1 else f"{len(self._stages)} stages"
 
     def wait_until_computing(self, timeout_s: float) -> None:
         """Waits up to `timeout_s` until the commands of all stages that have started run, or the stages have ended."""
@@ -118,7 +116,7 @@ class Engine:
             self.close()
 
     def interrupt(self) -> None:
-        """Terminates all running stages with all processes that they started, and waits for their end."""
+        """Terminates all running stages with all processes that they started, and waits for their end; see `_join`."""
         if self._shared_slots is not None:
             self._shared_slots.stop_event.set()
         self._commands.terminate()
@@ -126,12 +124,15 @@ class Engine:
 
     def close(self) -> None:
         """Waits until all stages have ended, and closes the repository."""
-        self._join()
-        self._repository.close()
+        if self._join():
+            self._repository.close()
 
-    def _join(self) -> None:
-        if self._thread is not None:
-            self._thread.join()
+    def _join(self) -> bool:
+        """Waits until all stages have ended, but after an interrupt only for ABANDON_S; returns whether they have."""
+        if self._thread is not None and not self._is_abandoned:
+            self._thread.join(ABANDON_S if self._stop_event.is_set() else None)
+            self._is_abandoned = self._thread.is_alive()
+        return not self._is_abandoned
 
     def _run(self, stages: Sequence[Stage]) -> None:
         try:
@@ -166,8 +167,7 @@ class Engine:
                 events = StageEvents(stage)
                 self._starting.add(stage.name)
                 self._started.put(events)
-                arguments = [events, allocation]
-                threading.Thread(target=self._run_stage, args=arguments, name=stage.name, daemon=True).start()
+                threading.Thread(None, self._run_stage, stage.name, (events, allocation), daemon=True).start()
             self._starting.remove("")
             if not scheduler.running:
                 return
@@ -295,6 +295,6 @@ class Engine:
             self.run.not_run[stage] = ending.cause
             self.run.stopped += [stage] if ending.is_stopped else []
             self.run.display.not_run(stage, ending.message)
-            events = StageEvents(self._stages[stage])
+            events = StageEvents(self.stages[stage])
             events.put(ending)
             self._started.put(events)
