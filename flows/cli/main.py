@@ -15,7 +15,11 @@ from stages.base.errors import EXIT_DONE, EXIT_FAILED, InkflowError, InvalidInpu
 from stages.base.suggestions import did_you_mean
 
 WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)  # of standard output
-LIBRARIES = ("dvc.", "dvc_data.", "dvc_objects.", "scmrepo.", "sqlite3")  # of DVC: their errors are about damaged files
+# Libraries of DVC: their errors are about damaged files, and about remotes without credentials or an answer.
+LIBRARIES = (
+    "dvc.", "dvc_data.", "dvc_objects.", "scmrepo.", "sqlite3", "aiohttp.", "asyncssh.", "botocore.", "s3fs.", "gcsfs.",
+    "google.", "azure.",
+)  # fmt: skip
 EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE, as shells report it
 SHORT_USAGE = """usage: inkflow VERB [options]
 

@@ -42,6 +42,8 @@ def stages_at(
     Raises:
         UnknownStage: no stage has it.
     """
+    if not address:  # as of an unset variable; it would be the whole folder
+        raise UnknownStage(address, [stage.addressing for stage in stages])
     path = os.path.normpath(root / folder / address)
     if recursive and Path(path).is_dir():
         found = [stage for stage in stages if Path(stage.path).is_relative_to(path)]

@@ -26,6 +26,7 @@ OF_THE_MACHINE = {
 }  # fmt: skip
 UNSUPPORTED = re.compile(r"Unsupported value of type '(?P<type>\w+)' in '(?P<place>.+)'")  # DVC's TypeError
 NO_JSON = re.compile(r"Object of type (?P<type>\w+) is not JSON")  # Python's
+REMOTE_LIBRARIES = ("aiohttp.", "asyncssh.", "azure.", "botocore.", "gcsfs.", "google.", "s3fs.")
 LOGGERS = ("dvc", "dvc_data", "dvc_objects", TRANSFER_LOGGER)
 
 
@@ -78,11 +79,7 @@ def converted_errors(root: Path | str) -> Iterator[None]:
         yield
     except DvcException as error:
         raise DvcFailed(describe_error(error)) from error
-    except (sqlite3.Error, DiskError) as error:
-        if failed := failed_library(error):
-            raise failed from error
-        raise
-    except TypeError as error:
+    except (sqlite3.Error, DiskError, TypeError) as error:
         if failed := failed_library(error):
             raise failed from error
         raise
@@ -98,6 +95,10 @@ def converted_errors(root: Path | str) -> Iterator[None]:
                 f"{_printable(path)} is a link to {target}, which does not exist; remove it, or list it in .dvcignore"
             ) from error
         raise OutputError(_printable(path), error) from error
+    except Exception as error:
+        if type(error).__module__.startswith(REMOTE_LIBRARIES):
+            raise DvcFailed(f"DVC cannot reach a file of another machine: {describe_error(error)}") from error
+        raise
 
 
 def _printable(path: Path) -> str:

@@ -14,6 +14,7 @@ import io
 import json
 import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -148,7 +149,8 @@ def has_backup(root: Path, stage: str) -> bool:
 
 def discard_backup(root: Path, stage: str) -> None:
     """Deletes the backup of `stage`."""
-    shutil.rmtree(_folder(root, stage), ignore_errors=True)
+    with suppress(OSError):
+        remove_path(_folder(root, stage))
 
 
 def is_outdated(root: Path, stage: str) -> bool:
@@ -225,7 +227,7 @@ def _is_key(line: str, stage: str) -> bool:
 def _move(source: Path, target: Path) -> None:
     """Moves a file or folder, to another file system too; `target` is complete before `source` is deleted."""
     try:
-        source.rename(target)
+        _rename(source, target)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
@@ -234,6 +236,21 @@ def _move(source: Path, target: Path) -> None:
         _copy(source, partial)
         partial.rename(target)
         remove_path(source)
+
+
+def _rename(source: Path, target: Path) -> None:
+    """Renames a file or folder; a folder that its owner may not write in, too, with its permissions."""
+    mode = source.lstat().st_mode
+    if stat.S_ISDIR(mode) and not mode & stat.S_IWUSR:
+        source.chmod(mode | stat.S_IWUSR)
+        try:
+            source.rename(target)
+        except OSError:
+            source.chmod(mode)
+            raise
+        target.chmod(mode)
+    else:
+        source.rename(target)
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -246,6 +263,14 @@ def _copy(source: Path, target: Path) -> None:
 def remove_path(path: Path) -> None:
     """Removes a file, a link or a folder with all in it; a missing file is no error."""
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
+        try:
+            shutil.rmtree(path)
+        except PermissionError:  # a stage has taken the permission to write from its folders
+            path.chmod(0o700)
+            for folder, names, _ in os.walk(path):
+                for inner in (Path(folder, name) for name in names):
+                    if not inner.is_symlink():
+                        inner.chmod(0o700)
+            shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)

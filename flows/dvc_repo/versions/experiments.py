@@ -172,6 +172,7 @@ def save_experiment(name: str, targets: Sequence[str], outputs: Sequence[str]) -
     Raises:
         DvcFailed: DVC could not save it.
     """
+    run_git(["add", "--update", "--", "."], Path())  # an index that differs from both HEAD and the files is a conflict
     try:
         with Repo() as repo:
             included = _untracked_results(repo, outputs)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from flows.cli.main import main as inkflow
-from flows.core.errors import PipelineInvalid, SpecialFile
+from flows.core.errors import DvcFailed, PipelineInvalid, SpecialFile, UnknownStage
 from stages.base.errors import InkflowError, InvalidInput
 from tests.conftest import Toy
 
@@ -18,6 +18,13 @@ ONE = "stages:\n  s: {{cmd: {command}, {inputs}, outs: [out]}}\n"
 def write_stage(toy: Toy, inputs: str = "deps: [in]", command: str = "echo 1 > out") -> None:
     """Writes a pipeline of one stage."""
     toy.write({"dvc.yaml": ONE.format(command=command, inputs=inputs)})
+
+
+def commit() -> None:
+    """Commits all files of the current folder."""
+    identity = ["-c", "user.name=tester", "-c", "user.email=tester@localhost"]
+    for arguments in (["add", "--all"], [*identity, "commit", "--quiet", "-m", "first"]):
+        subprocess.run(["git", *arguments], check=True)
 
 
 @pytest.mark.parametrize("verb", [["plan"], ["run", "--no-server"]])
@@ -118,9 +125,39 @@ def test_a_project_without_params_yaml(toy: Toy) -> None:
     write_stage(toy, "deps: [in]")
     toy.write({"in": "1\n"})
     assert inkflow(["run", "--no-server"]) == 0
-    identity = ["-c", "user.name=tester", "-c", "user.email=tester@localhost"]
-    for arguments in (["add", "--all"], [*identity, "commit", "--quiet", "-m", "first"]):
-        subprocess.run(["git", *arguments], check=True)
+    commit()
     assert inkflow(["compare", "HEAD"]) == 0
     with pytest.raises(InvalidInput, match="models of Inkflow's own pipeline"):
         inkflow(["check"])
+
+
+def test_an_experiment_whose_lock_file_is_again_that_of_the_commit(toy: Toy) -> None:
+    """The lock file has an uncommitted entry; that of the experiment is the committed one."""
+    write_stage(toy, "deps: [in], params: [rate]", "cat in > out")
+    toy.write({"params.yaml": "rate: 1\n", "in": "1\n", ".gitignore": ".inkflow\n"})
+    assert inkflow(["run", "--no-server"]) == 0
+    commit()
+    toy.write({"in": "2\n"})
+    assert inkflow(["run", "--no-server"]) == 0
+    toy.write({"in": "1\n"})  # dvc.lock still has the other content
+    assert inkflow(["sweep", "--grid", "other=1"]) == 0
+    assert "other=1" in subprocess.check_output(["git", "for-each-ref", "refs/exps"], text=True)
+
+
+def test_an_empty_address(toy: Toy) -> None:
+    """It is refused, as it may be that of an unset variable; all stages would run."""
+    write_stage(toy)
+    with pytest.raises(UnknownStage, match="unknown stage ''; known: s"):
+        inkflow(["plan", ""])
+
+
+def test_a_remote_without_credentials(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reason of the library is told, as the error of the stage."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    write_stage(toy, 'deps: ["s3://bucket/file"]')
+    with pytest.raises(DvcFailed, match="another machine: Unable to locate credentials"):
+        inkflow(["run", "--no-server"])
