@@ -18,7 +18,7 @@ from tests.support.root import ROOT
 DRAWING_MS = 4000  # the graph is a canvas: nothing on the page says that it is drawn
 # The desk is as high as the table of the models needs; at its width the table is whole.
 DESK, PHONE, GRAPH = (
-    ViewportSize(width=1600, height=1140), ViewportSize(width=390, height=844), ViewportSize(width=960, height=600)
+    ViewportSize(width=1600, height=1240), ViewportSize(width=390, height=844), ViewportSize(width=960, height=600)
 )  # fmt: skip
 BRIEF = "inkflow-brief"
 
