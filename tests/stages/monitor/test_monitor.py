@@ -103,6 +103,7 @@ def test_pictures(work: Path) -> None:
     assert main(["reader", "--picture", "p.svg"]) == 3
     text = "".join(ElementTree.parse(work / "p.svg").getroot().itertext())
     assert all(word in text for word in ("reader: ", "ink", "sharpness", "predicted classes", "limit"))
+    assert "Alarms: 1 " in text
     assert main(["reader", "--picture", "p.png"]) == 3
     with Image.open(work / "p.png") as image:
         assert image.width > 1000
