@@ -20,8 +20,8 @@ from flows.cli.adoption.surroundings import Surroundings, check_initialisable, l
 from flows.core.git import run_git
 from flows.core.params_edit import has_schema
 from flows.core.redaction import say
+from flows.edits.edited_file import write_edited_bytes
 from stages.base.errors import EXIT_DONE, OutputError
-from stages.base.files import replacing
 
 FOLDERS = ("stages", "custom", "workers", "src")  # of templates: shown as a whole
 DVC_IGNORE = ".dvcignore"
@@ -180,9 +180,7 @@ def _add_rules(file: NewFile) -> None:
     old = file.path.read_bytes()
     end = b"\r\n" if b"\r\n" in old else b"\n"
     start = old if not old or old.endswith(b"\n") else old + end
-    with replacing(file.path.resolve()) as temporary:  # a link to a file stays one
-        temporary.write_bytes(start + b"".join(rule.encode() + end for rule in file.lacks))
-        temporary.chmod(file.path.stat().st_mode)
+    write_edited_bytes(file.path, start + b"".join(rule.encode() + end for rule in file.lacks))
 
 
 def _next_steps(stages: int, is_digits: bool, *, is_changed: bool) -> str:

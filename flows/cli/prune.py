@@ -69,7 +69,8 @@ def prune(arguments: argparse.Namespace) -> int:
         for folder in _run_folders(projects):  # no branch names the outputs of a running stage yet
             locks.enter_context(run_lock(folder, log))
         recover(root)
-        unused_models = folders_without_stage(root)  # before anything is removed: damaged tags are an error
+        # Before anything is removed: damaged tags are an error.
+        unused_models = [] if max_age is None else folders_without_stage(root)
         with locked_cache(root) as cache:
             _check_sharing(cache, root, arguments.also_for)
             needed_hashes = frozenset().union(*map(referenced_hashes, projects))

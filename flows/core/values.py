@@ -1,13 +1,16 @@
 """Comparison of the values of parameters."""
 
-import json
+import math
+from collections.abc import Mapping
 from typing import Any
 
 
 def is_same_value(one: Any, other: Any) -> bool:
-    """Returns whether two values are the same; unlike with `==`, NaN is the same as NaN, also inside of them."""
-    return bool(one == other) or _text(one) == _text(other)
-
-
-def _text(value: Any) -> str:
-    return json.dumps(value, default=str, skipkeys=True)
+    """Returns whether two values are equal; unlike with `==`, NaN equals NaN, also in lists and mappings."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(is_same_value(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(is_same_value, one, other))
+    if isinstance(one, float) and isinstance(other, float) and math.isnan(one):
+        return math.isnan(other)
+    return bool(one == other)

@@ -14,6 +14,7 @@ from dvc.exceptions import DvcException
 from dvc_data.hashfile.cache import Cache, DiskError
 
 from flows.core.errors import DvcFailed, PipelineInvalid
+from flows.core.libraries import REMOTE_LIBRARIES
 from flows.core.redaction import mask
 from stages.base.errors import InkflowError, OutputError
 
@@ -26,7 +27,6 @@ OF_THE_MACHINE = {
 }  # fmt: skip
 UNSUPPORTED = re.compile(r"Unsupported value of type '(?P<type>\w+)' in '(?P<place>.+)'")  # DVC's TypeError
 NO_JSON = re.compile(r"Object of type (?P<type>\w+) is not JSON")  # Python's
-REMOTE_LIBRARIES = ("aiohttp.", "asyncssh.", "azure.", "botocore.", "gcsfs.", "google.", "s3fs.")
 LOGGERS = ("dvc", "dvc_data", "dvc_objects", TRANSFER_LOGGER)
 
 

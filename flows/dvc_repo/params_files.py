@@ -45,7 +45,9 @@ def write_params(path: Path, settings: Mapping[str, Any]) -> None:
     with MODIFIERS[path.suffix](str(path)) as content:
         for key, value in settings.items():
             _set(content, key, value)
-    write_edited(path, with_ends_of(before, read_edited(path)))  # DVC writes LF
+    changed = read_edited(path)
+    if (text := with_ends_of(before, changed)) != changed:  # DVC writes LF
+        write_edited(path, text)
     written = dict(leaves(read_params(path)))
     for key, value in settings.items():
         if not is_same_value(written.get(key), value):  # as of a text in Python, which DVC does not replace

@@ -32,9 +32,9 @@ def _special(path: str) -> Iterator[tuple[str, str]]:
 
     The types of a folder's files are in its listing; only links are followed to see what they lead to.
     """
-    if not os.path.isdir(path):  # noqa: PTH112 - called for each file of each stage
-        if kind := _kind(path):
-            yield path, kind
+    if (kind := _type(path)) != stat.S_IFDIR:
+        if kind in KINDS:
+            yield path, KINDS[kind]
         return
     folders = [path]
     while folders:
@@ -42,12 +42,13 @@ def _special(path: str) -> Iterator[tuple[str, str]]:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     folders.append(entry.path)
-                elif not entry.is_file(follow_symlinks=False) and (kind := _kind(entry.path)):
-                    yield entry.path, kind
+                elif not entry.is_file(follow_symlinks=False) and (kind := _type(entry.path)) in KINDS:
+                    yield entry.path, KINDS[kind]
 
 
-def _kind(path: str) -> str | None:
+def _type(path: str) -> int:
+    """Returns the type of a file, of `stat`; 0 if it is missing, or a link to nothing, which DVC reports."""
     try:
-        return KINDS.get(stat.S_IFMT(os.stat(path).st_mode))  # noqa: PTH116 - as above
-    except OSError:  # it is missing, or a link to nothing, which DVC reports
-        return None
+        return stat.S_IFMT(os.stat(path).st_mode)  # noqa: PTH116 - called for each file of each stage
+    except OSError:
+        return 0

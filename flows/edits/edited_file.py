@@ -30,9 +30,14 @@ def write_edited(path: Path, text: str) -> None:
     Raises:
         OutputError: the disk is full or read-only.
     """
+    write_edited_bytes(path, text.encode())
+
+
+def write_edited_bytes(path: Path, content: bytes) -> None:
+    """Writes `content` as `write_edited` does, for files in any encoding."""
     target = path.resolve()
     with replacing(target) as temporary:
-        temporary.write_bytes(text.encode())
+        temporary.write_bytes(content)
         if target.exists():
             shutil.copymode(target, temporary)
 

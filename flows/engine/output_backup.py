@@ -151,6 +151,7 @@ def discard_backup(root: Path, stage: str) -> None:
     """Deletes the backup of `stage`."""
     with suppress(OSError):
         remove_path(_folder(root, stage))
+    shutil.rmtree(_folder(root, stage), ignore_errors=True)  # the rest, if a file cannot be removed
 
 
 def is_outdated(root: Path, stage: str) -> bool:

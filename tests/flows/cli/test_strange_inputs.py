@@ -57,9 +57,7 @@ def test_a_named_pipe_as_an_output(toy: Toy) -> None:
     ],
 )
 @pytest.mark.parametrize("verb", [["plan"], ["run", "--no-server"]])
-def test_a_parameter_that_dvc_cannot_record(
-    toy: Toy, capsys: pytest.CaptureFixture[str], file: str, content: str, message: str, verb: list[str]
-) -> None:
+def test_a_parameter_that_dvc_cannot_record(toy: Toy, file: str, content: str, message: str, verb: list[str]) -> None:
     """Its file, name and type are told, with what is expected."""
     write_stage(toy, f"params: [{{{file}: [day]}}]")
     toy.write({file: content})

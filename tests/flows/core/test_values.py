@@ -1,0 +1,31 @@
+"""Values of parameters that are the same, and that are not."""
+
+import math
+from datetime import date
+from typing import Any
+
+import pytest
+
+from flows.core.values import is_same_value
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        (NAN, math.nan, True),
+        ([{"a": NAN}], [{"a": float("nan")}], True),
+        (NAN, 1.0, False),
+        (1, 1.0, True),
+        ([1, 2], [1], False),
+        ({"a": None}, {}, False),
+        ([{1: "a"}], [{"1": "a"}], False),
+        (date(2020, 1, 1), "2020-01-01", False),
+        ({date(2020, 1, 1): 1}, {date(2021, 1, 1): 1}, False),
+    ],
+)
+def test_values(one: Any, other: Any, expected: bool) -> None:
+    """Keys and values of other types differ, although they are written alike."""
+    assert is_same_value(one, other) is expected
+    assert is_same_value(other, one) is expected
