@@ -69,6 +69,9 @@ def pytest_collection_finish() -> None:
 os.environ["PATH"] = f"{BIN}{os.pathsep}{os.environ['PATH']}"
 # Toy projects do not disable DVC's analytics: each `dvc` would leave a process that sends a report.
 os.environ["DVC_NO_ANALYTICS"] = "1"
+# Once Prefect is imported, a flow run in this process would start a server of Prefect's own, which may be too slow on a
+# busy machine. It fails at once instead: such tests use the fixture `inkflow`.
+os.environ["PREFECT_SERVER_EPHEMERAL_ENABLED"] = "false"
 
 
 class Toy:

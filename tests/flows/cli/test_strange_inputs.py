@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from flows.cli.main import main as inkflow
+from flows.cli.main import main
 from flows.core.errors import DvcFailed, PipelineInvalid, SpecialFile, UnknownStage
 from stages.base.errors import InkflowError, InvalidInput
-from tests.conftest import Toy
+from tests.conftest import Inkflow, Toy
 
 ONE = "stages:\n  s: {{cmd: {command}, {inputs}, outs: [out]}}\n"
 
@@ -34,16 +34,16 @@ def test_a_named_pipe_among_the_inputs(toy: Toy, verb: list[str]) -> None:
     toy.write({"in/file": "1\n"})
     os.mkfifo("in/pipe")
     with pytest.raises(SpecialFile, match=r"^in/pipe is a named pipe, expected a file or a folder, .*\.dvcignore$"):
-        inkflow(verb)
+        main(verb)
     toy.write({".dvcignore": "pipe\n"})
-    assert inkflow(verb) == 0
+    assert main(verb) == 0
 
 
 def test_a_named_pipe_as_an_output(toy: Toy) -> None:
     """A stage that makes a pipe fails, and nothing is recorded."""
     write_stage(toy, "params: []", "mkfifo out")
     with pytest.raises(SpecialFile, match=r"^out is a named pipe"):
-        inkflow(["run", "--no-server"])
+        main(["run", "--no-server"])
     assert not Path("dvc.lock").exists()
 
 
@@ -65,18 +65,18 @@ def test_a_parameter_that_dvc_cannot_record(toy: Toy, file: str, content: str, m
         PipelineInvalid,
         match=f"^{message}(, expected text, .*; write it as |.*; write all )",
     ):
-        inkflow(verb)
+        main(verb)
 
 
 def test_not_a_number_is_a_value(toy: Toy, capsys: pytest.CaptureFixture[str]) -> None:
     """A parameter that is NaN counts as unchanged, while its stage runs and afterwards."""
     write_stage(toy, "params: [rate]")
     toy.write({"params.yaml": "rate: 1.0\nother: [{a: .nan}]\n"})
-    assert inkflow(["run", "--no-server", "--set", "rate=.nan"]) == 0
+    assert main(["run", "--no-server", "--set", "rate=.nan"]) == 0
     write_stage(toy, "params: [rate, other]")
-    assert inkflow(["run", "--no-server"]) == 0
+    assert main(["run", "--no-server"]) == 0
     capsys.readouterr()
-    assert inkflow(["plan", "--json"]) == 0
+    assert main(["plan", "--json"]) == 0
     assert [row["verdict"] for row in json.loads(capsys.readouterr().out)["stages"]] == ["unchanged"]
 
 
@@ -84,11 +84,11 @@ def test_keys_that_are_numbers(toy: Toy, capsys: pytest.CaptureFixture[str]) -> 
     """A mapping with such keys is a value like others; `plan` names them."""
     write_stage(toy, "params: [rate]")
     toy.write({"params.yaml": "rate: 1\n"})
-    assert inkflow(["run", "--no-server"]) == 0
+    assert main(["run", "--no-server"]) == 0
     toy.write({"params.yaml": "rate: {0: cat, 1: dog}\n"})
-    assert inkflow(["plan"]) == 0
+    assert main(["plan"]) == 0
     assert "rate 1 → {0, 1}" in capsys.readouterr().out
-    assert inkflow(["run", "--no-server"]) == 0
+    assert main(["run", "--no-server"]) == 0
 
 
 def test_an_edit_keeps_the_form_of_the_file(toy: Toy, capsys: pytest.CaptureFixture[str]) -> None:
@@ -97,7 +97,7 @@ def test_an_edit_keeps_the_form_of_the_file(toy: Toy, capsys: pytest.CaptureFixt
     Path("shared.yaml").write_bytes(b"rate: 1\r\nother: 2\r\n")
     Path("shared.yaml").chmod(0o640)
     Path("params.yaml").symlink_to("shared.yaml")
-    assert inkflow(["run", "--no-server", "--set", "rate=3", "--set", "rat=4", ":s"]) == 0
+    assert main(["run", "--no-server", "--set", "rate=3", "--set", "rat=4", ":s"]) == 0
     assert Path("params.yaml").is_symlink()
     assert Path("shared.yaml").read_bytes() == b"rate: 3\r\nother: 2\r\nrat: 4\r\n"
     assert Path("shared.yaml").stat().st_mode & 0o777 == 0o640
@@ -111,34 +111,39 @@ def test_params_yaml_in_another_encoding(toy: Toy, arguments: list[str]) -> None
     write_stage(toy, "params: [rate]")
     Path("params.yaml").write_bytes("rate: 1\n".encode("utf-16"))
     with pytest.raises(InvalidInput, match=r"params\.yaml"):
-        inkflow(["run", "--no-server", *arguments])
+        main(["run", "--no-server", *arguments])
     Path("params.yaml").unlink()
     Path("params.yaml").mkdir()
     with pytest.raises(InkflowError, match=r"params\.yaml"):
-        inkflow(["run", "--no-server", *arguments])
+        main(["run", "--no-server", *arguments])
 
 
 def test_a_project_without_params_yaml(toy: Toy) -> None:
     """`compare` works without it; a verb for Inkflow's own models says that this project has none."""
     write_stage(toy, "deps: [in]")
     toy.write({"in": "1\n"})
-    assert inkflow(["run", "--no-server"]) == 0
+    assert main(["run", "--no-server"]) == 0
     commit()
-    assert inkflow(["compare", "HEAD"]) == 0
+    assert main(["compare", "HEAD"]) == 0
     with pytest.raises(InvalidInput, match="models of Inkflow's own pipeline"):
-        inkflow(["check"])
+        main(["check"])
 
 
-def test_an_experiment_whose_lock_file_is_again_that_of_the_commit(toy: Toy) -> None:
+def test_an_experiment_whose_lock_file_is_again_that_of_the_commit(toy: Toy, inkflow: Inkflow) -> None:
     """The lock file has an uncommitted entry; that of the experiment is the committed one."""
+
+    def call(*arguments: str) -> None:
+        done = inkflow(*arguments, folder=toy.folder)
+        assert done.returncode == 0, done.stdout + done.stderr
+
     write_stage(toy, "deps: [in], params: [rate]", "cat in > out")
     toy.write({"params.yaml": "rate: 1\n", "in": "1\n", ".gitignore": ".inkflow\n"})
-    assert inkflow(["run", "--no-server"]) == 0
+    call("run", "--no-server")
     commit()
     toy.write({"in": "2\n"})
-    assert inkflow(["run", "--no-server"]) == 0
+    call("run", "--no-server")
     toy.write({"in": "1\n"})  # dvc.lock still has the other content
-    assert inkflow(["sweep", "--grid", "other=1"]) == 0
+    call("sweep", "--grid", "other=1")
     assert "other=1" in subprocess.check_output(["git", "for-each-ref", "refs/exps"], text=True)
 
 
@@ -146,7 +151,7 @@ def test_an_empty_address(toy: Toy) -> None:
     """It is refused, as it may be that of an unset variable; all stages would run."""
     write_stage(toy)
     with pytest.raises(UnknownStage, match="unknown stage ''; known: s"):
-        inkflow(["plan", ""])
+        main(["plan", ""])
 
 
 def test_a_remote_without_credentials(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,4 +163,4 @@ def test_a_remote_without_credentials(toy: Toy, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     write_stage(toy, 'deps: ["s3://bucket/file"]')
     with pytest.raises(DvcFailed, match="another machine: Unable to locate credentials"):
-        inkflow(["run", "--no-server"])
+        main(["run", "--no-server"])
