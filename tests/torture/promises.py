@@ -28,6 +28,12 @@ class Promise:
     def attempt(self, name: object) -> Iterator[None]:
         """Counts an attempt; an error in it is noted with its type, and the next attempts go on."""
         self.attempts += 1
+        with self.verdict(name):
+            yield
+
+    @contextmanager
+    def verdict(self, name: object) -> Iterator[None]:
+        """Judges what all attempts left behind: an error is noted as in an attempt, but no attempt is counted."""
         try:
             yield
         except Exception as error:  # noqa: BLE001 - a limit of time or a program that fails breaks it as well

@@ -38,7 +38,7 @@ def test_faults(tmp_path: Path, promise: Try, rounds: Rounds) -> None:
         project = make_projects(tmp_path / "made", models, with_earlier=is_thorough)
         plans = [faults(number) for number in range(rounds(0, len(FAULTS)))] or [FEW]
         done = try_plans(tried, project, tmp_path, plans)
-        with tried.attempt("the faults that were planned"):
+        with tried.verdict("the faults that were planned"):
             met = {stage for name, stage in done if not is_kill(name)}
             assert not is_thorough or met >= set(STAGES), f"no fault in {set(STAGES) - met}"
 

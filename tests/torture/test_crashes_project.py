@@ -39,7 +39,7 @@ def test_kills(crash_project: CrashProject, tmp_path: Path, promise: Try, rounds
     plans = rounds(0, CAMPAIGNS) * [KILLS] or [FEW]
     with promise(SUBJECT, KILLED, "kill -9 at random moments") as tried:
         done = try_plans(tried, crash_project, tmp_path, plans)
-        with tried.attempt("the kills that were planned"):
+        with tried.verdict("the kills that were planned"):
             assert all(is_kill(name) for name, _ in done), done
             assert done.total() >= rounds(2, AT_LEAST), f"{done.total()} kills: {done}"
             met = {stage for _, stage in done}

@@ -164,7 +164,7 @@ def test_a_damaged_output_is_noticed_or_made_again(damaged: Damaged, promise: Tr
     how = "a bit flipped, cut short, emptied or replaced in each kind of output, and the commands that read it"
     chance, many = random.Random(SEED), rounds(0, 1)
     with promise("Damaged files", sentence, how) as tried:
-        with tried.attempt("a kind of file that the table lacks"):
+        with tried.verdict("a kind of file that the table lacks"):
             assert unnamed(damaged.folder, [kind.pattern for kind in STATE.values()]) == []
         for name, kind in (KINDS | STATE).items():
             files = sorted(path.relative_to(damaged.folder) for path in damaged.folder.glob(kind.pattern))

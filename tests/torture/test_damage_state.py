@@ -149,7 +149,7 @@ def test_a_damaged_file_of_the_state_is_noticed_or_made_again(
                     found = _problem(toy.folder, inkflow, kind, way, reader, chance.randrange(10**6), before, undamaged)
                     assert found is None, found
                 snapshot.restore()
-        with tried.attempt("a kind of file that the table lacks"):
+        with tried.verdict("a kind of file that the table lacks"):
             patterns = [kind.pattern for kind in KINDS.values() if not kind.pattern.startswith("..")]
             assert unnamed(toy.folder, patterns) == []
 

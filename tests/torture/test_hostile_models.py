@@ -118,7 +118,7 @@ def test_keras_files_run_no_code_and_touch_no_other_file(
         for name, make in random.Random(SEED).sample(list(KERAS.items()), rounds(5, len(KERAS))):
             path.write_bytes(make(good, folder))
             try_uses(tried, name, path, uses, watch)
-        with tried.attempt("memory"):
+        with tried.verdict("memory"):
             used = memory("VmHWM") - before
             assert used <= KERAS_BYTES, f"{used:,} bytes more than before, expected at most {KERAS_BYTES:,}"
 
@@ -149,7 +149,7 @@ def test_onnx_files_touch_no_other_file_and_no_other_memory(
         for name, make in random.Random(SEED).sample(list(ONNX.items()), rounds(4, len(ONNX))):
             path.write_bytes(make(folder))
             try_uses(tried, name, path, uses, watch)
-        with tried.attempt("memory"):
+        with tried.verdict("memory"):
             used, most = memory("VmHWM") - before, ONNX_BYTES + psutil.virtual_memory().total // 2
             assert used <= most, f"{used:,} bytes more than before, expected at most {most:,}"
 

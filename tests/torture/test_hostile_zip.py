@@ -248,7 +248,7 @@ def test_zip_files_and_headers_that_lie(promise: Try, rounds: Rounds, outside: F
                     assert not outside.was_opened(), "it opened a file outside"
                     assert is_refused == is_to_be_refused(reader, name), f"refused: {is_refused}"
                     assert not (left := [place for place in CANARIES if Path(place).exists()]), left
-        with tried.attempt("files"):
+        with tried.verdict("files"):
             assert sorted(file.name for file in Path().iterdir()) == ["data.npz", "good.npz"]
 
 

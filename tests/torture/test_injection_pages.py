@@ -103,6 +103,6 @@ def test_page_of_a_server(promise: Try, tmp_path: Path) -> None:
                 assert upload.status_code in (400, 415, 422), upload.status_code
                 assert upload.headers["content-type"].startswith("application/json"), upload.headers
         log = (tmp_path / "serve.log").read_text()
-        with tried.attempt("the log"):
+        with tried.verdict("the log"):
             CHECKS["terminal"](log, log, "")
     assert not list(tmp_path.rglob("canary"))

@@ -140,3 +140,14 @@ def _rows(record: Path) -> list[tuple[str, int, int]]:
 def _row(promise: str, attempts: int) -> dict[str, object]:
     row = {"subject": "Crashes", "promise": promise, "how": "kills", "attempts": attempts, "broken": 0}
     return row | {"date": "2026-11-28", "machine": machine() | {"processor": "Another processor"}}
+
+
+def test_a_verdict_is_no_attempt(tmp_path: Path) -> None:
+    """What all attempts left behind is judged, and not counted as one more."""
+    record = tmp_path / "record.jsonl"
+    with pytest.raises(BrokenPromise, match="files: left"), kept(Promise("S", "Text.", "h"), record) as tried:
+        with tried.attempt("one"):
+            pass
+        with tried.verdict("files"):
+            raise AssertionError("left")
+    assert _rows(record) == [("Text.", 1, 1)]
