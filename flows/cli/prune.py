@@ -56,7 +56,8 @@ def prune(arguments: argparse.Namespace) -> int:
     """Removes old files, then the oldest until the cache is small enough, and returns the exit code.
 
     Raises:
-        InvalidInput: other projects may use the cache, or git cannot list what is needed; nothing was removed.
+        InvalidInput: a project of --also-for is not there, other projects may use the cache, or git cannot list what
+            is needed; nothing was removed.
         RegistryFailed: the tags of the registry cannot be read; nothing was removed.
     """
     root = Path().resolve()
@@ -64,7 +65,7 @@ def prune(arguments: argparse.Namespace) -> int:
     if max_age is None and arguments.keep_size is None:
         max_age = age(DEFAULT_AGE)
     log: Callable[[str], None] = (lambda _: None) if arguments.json else say
-    projects = sorted({root, *(path.resolve() for path in arguments.also_for)})
+    projects = _projects(root, arguments.also_for)
     with ExitStack() as locks:
         for folder in _run_folders(projects):  # no branch names the outputs of a running stage yet
             locks.enter_context(run_lock(folder, log))
@@ -99,6 +100,14 @@ def prune(arguments: argparse.Namespace) -> int:
     else:
         say(_summary(result))
     return EXIT_DONE
+
+
+def _projects(root: Path, others: Sequence[Path]) -> list[Path]:
+    """Returns the folders of all projects whose files are kept."""
+    for folder in others:
+        if not folder.is_dir():
+            raise InvalidInput(f"--also-for: {folder} is no folder; expected that of a project with the same cache")
+    return sorted({root, *(folder.resolve() for folder in others)})
 
 
 def _run_folders(projects: Sequence[Path]) -> list[Path]:

@@ -11,7 +11,7 @@ from flows.dvc_repo.damaged_objects import contents, set_damaged_output_aside
 from flows.dvc_repo.lock.lockfile import LockfileWriter
 from flows.dvc_repo.locking import RepoLock
 from flows.dvc_repo.remote.results import Remote
-from flows.engine.planning.change_messages import PULL_HINT
+from flows.engine.planning.change_messages import missing_hint
 from flows.engine.types import Outcome
 
 
@@ -44,5 +44,6 @@ class TrackedData:
         if self._pull and out.hash_info and out.changed_cache():
             Remote(self._repo, 0.0, self._lock.stop_event).pull(name, [value_of(out.hash_info)], out.remote)
         if out.changed_cache():
-            raise DvcFailed(f"{name}: {path_of(out)} is not in the cache; {PULL_HINT}")
+            hint = missing_hint(name, is_recorded=bool(out.hash_info))
+            raise DvcFailed(f"{name}: {path_of(out)} is not in the cache; {hint}")
         out.checkout()

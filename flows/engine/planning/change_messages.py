@@ -36,6 +36,14 @@ ALWAYS = Change("", "always runs")
 FORCED = Change("", "forced with --force")
 OTHER_RESULT = Change("", "another result for the same inputs; dvc.lock names one that no cache here has")
 PULL_HINT = "fetch it with `dvc pull` or `inkflow run --pull`"
+DATA_FILE = ".dvc"  # ending of the address of tracked data
+
+
+def missing_hint(stage: str, *, is_recorded: bool) -> str:
+    """Returns how to get the missing outputs of a stage that never runs: a frozen one may never have made them."""
+    if is_recorded or stage.endswith(DATA_FILE):
+        return PULL_HINT
+    return f"it has never run and is frozen: `dvc unfreeze {stage}` lets it run"
 
 
 def describe(change: Change) -> str:

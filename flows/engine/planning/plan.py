@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from flows.engine.planning.change_messages import FORCED, PULL_HINT, describe, without_cosmetic
+from flows.engine.planning.change_messages import FORCED, NEVER_RUN, describe, missing_hint, without_cosmetic
 from flows.engine.planning.stage_facts import Cache, Dependency, Facts, Hashes
 
 
@@ -102,7 +102,8 @@ def _decide_tracked(facts: Facts, cache: Cache) -> Decision:
         return Decision(name, Verdict.RECORD, reasons)
     missing = {*facts.recorded, *facts.stage.outputs} - set(facts.present)
     if missing and cache.restorable(name, {}) is None:
-        return Decision(name, Verdict.MISSING, (*reasons, PULL_HINT))
+        hint = missing_hint(name, is_recorded=NEVER_RUN not in facts.own)
+        return Decision(name, Verdict.MISSING, (*reasons, hint))
     edited = facts.own or any(facts.recorded.get(path) != content for path, content in facts.present.items())
     verdict = Verdict.RESTORE if missing and not edited else Verdict.RECORD
     return Decision(name, verdict, reasons, {**facts.recorded, **facts.present})

@@ -88,6 +88,15 @@ def test_tracked_data_in_no_cache(toy: Toy) -> None:
     assert toy.read("in") == "one\n"
 
 
+def test_a_frozen_stage_that_has_never_run(toy: Toy) -> None:
+    """No remote has its outputs: the plan and the run say what lets it run."""
+    toy.write({"dvc.yaml": "stages:\n  talk: {cmd: echo 1 > out, outs: [out], frozen: true}\n"})
+    hint = "it has never run and is frozen: `dvc unfreeze talk` lets it run"
+    assert make_plan()["talk"].verdict is Verdict.MISSING
+    assert make_plan()["talk"].reasons == ("not recorded yet", hint)
+    assert str(run_engine().error) == f"talk: out is not in the cache; {hint}"
+
+
 def test_edited_data(toy: Toy) -> None:
     """Edited tracked data is recorded, not restored, in the plan and in the run."""
     toy.write(CHAIN)
