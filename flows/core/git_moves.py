@@ -59,16 +59,19 @@ def files_replaced(since: GitMark | None, paths: Collection[Path], folder: Path)
 
     Returns:
         Absolute paths. All tracked files after a stash or a reset, those that differ between the commits after a
-        checkout, a merge or a rebase.
+        checkout, a merge or a rebase. None if git does not answer, as where it trusts no other user's repository.
     """
     now, repository = mark(folder), _find_repository(folder)
     if since is None or now is None or repository is None or now == since:
         return set()
     tree = repository.tree
-    places = [str(path.relative_to(tree)) for path in paths if path.is_relative_to(tree)]
+    places = {path.relative_to(tree) for path in paths if path.is_relative_to(tree)}
     if not places:
         return set()
-    tracked = {tree / name for name in _names(["ls-files", "--full-name"], places, tree)}
+    try:
+        tracked = _names(["ls-files", "--full-name"], places, tree)
+    except GitFailed:
+        return set()
     if now.stash_time != since.stash_time or (not now.head and now.head_time != since.head_time):
         return tracked
     replaced: set[Path] = set()
@@ -79,16 +82,16 @@ def files_replaced(since: GitMark | None, paths: Collection[Path], folder: Path)
             return tracked
         if old != new and not message.startswith(COMMITS):
             try:
-                replaced.update(
-                    tree / name for name in _names(["diff", "--name-only", "--no-renames", old, new], places, tree)
-                )
+                replaced |= _names(["diff", "--name-only", "--no-renames", old, new], places, tree)
             except GitFailed:  # one of the commits is gone, or was none
                 return tracked
     return tracked & replaced
 
 
-def _names(command: Sequence[str], places: Sequence[str], tree: Path) -> list[str]:
-    return git_names(["--literal-pathspecs", *command, "-z", "--", *places], tree)
+def _names(command: Sequence[str], places: set[Path], tree: Path) -> set[Path]:
+    """Returns the files at or below `places` that a git command names; a command line cannot hold many places."""
+    names = map(Path, git_names([*command, "-z"], tree))
+    return {tree / name for name in names if name in places or not places.isdisjoint(name.parents)}
 
 
 def _new_lines(before: bytes, after: bytes) -> list[bytes]:

@@ -6,10 +6,13 @@ from typing import Any
 
 
 def is_same_value(one: Any, other: Any) -> bool:
-    """Returns whether two values are equal; unlike with `==`, NaN equals NaN, also in lists and mappings."""
+    """Returns whether two values are equal; unlike with `==`, NaN equals NaN, also in lists and mappings.
+
+    A tuple of a parameter file in Python equals the list of its values in dvc.lock.
+    """
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         return one.keys() == other.keys() and all(is_same_value(one[key], other[key]) for key in one)
-    if isinstance(one, list) and isinstance(other, list):
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
         return len(one) == len(other) and all(map(is_same_value, one, other))
     if isinstance(one, float) and isinstance(other, float) and math.isnan(one):
         return math.isnan(other)

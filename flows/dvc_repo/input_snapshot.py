@@ -16,7 +16,7 @@ from flows.core.git_moves import GitMark, files_replaced
 from flows.core.values import is_same_value
 from flows.dvc_repo.change_detection import overlap, value_of
 
-Snapshot = dict[str, Any]
+Snapshot = dict[tuple[type, str], Any]  # by type and name: a folder may have the name of a parameter
 Times = dict[tuple[str, str], int]
 BY_PRODUCT_FOLDERS = {"__pycache__", ".ipynb_checkpoints", ".pytest_cache", ".mypy_cache", ".ruff_cache"}
 # Lock and journal files of programs that read the folder, caches of Python, and what editors and file systems leave.
@@ -43,10 +43,10 @@ def take_snapshot(stage: DvcStage) -> Snapshot:
     for dep in stage.deps:
         value = dep.hash_info.value
         if isinstance(value, dict):
-            snapshot |= {name_of_parameter(dep, key): content for key, content in value.items()}
+            snapshot |= {(type(dep), name_of_parameter(dep, key)): content for key, content in value.items()}
             continue
         tree = getattr(dep, "obj", None)
-        snapshot[str(dep)] = tree if isinstance(tree, Tree) else value
+        snapshot[type(dep), str(dep)] = tree if isinstance(tree, Tree) else value
     return snapshot
 
 
@@ -63,8 +63,8 @@ def compare_snapshots(before: Snapshot, after: Snapshot, outputs: Collection[str
         root: the project's folder.
     """
     changed, added = [], []
-    for name in dict.fromkeys([*before, *after]):
-        old, new = before.get(name), after.get(name)
+    for key in dict.fromkeys([*before, *after]):
+        old, new, (_, name) = before.get(key), after.get(key), key
         if not (isinstance(old, Tree) and isinstance(new, Tree)):
             changed += [] if is_same_value(old, new) else [name]
         elif old.hash_info != new.hash_info:

@@ -1,5 +1,7 @@
 """Files with parameters besides params.yaml, in the formats that DVC reads: YAML, JSON, TOML and Python."""
 
+import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -31,27 +33,27 @@ def read_params(path: Path) -> Any:
 
 
 def write_params(path: Path, settings: Mapping[str, Any]) -> None:
-    """Write values at dotted keys of the file `path`; its comments stay.
+    """Write values at dotted keys of the file `path`, all of them or none; its comments stay.
 
     Raises:
-        InvalidInput: the file or one of the keys does not exist.
+        InvalidInput: the file or one of the keys does not exist, or DVC cannot write one of the values.
     """
     known = dict(leaves(read_params(path)))
     for key in settings:
         if key not in known:
             names = ", ".join(list(known)[:MAX_KEYS])
             raise InvalidInput(f"{path} has no key {key!r}; {did_you_mean(key, known)}known: {names or 'none'}")
-    before = read_edited(path)
-    with MODIFIERS[path.suffix](str(path)) as content:
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / path.name  # DVC writes a file in place
+        shutil.copyfile(path, copy)
+        with MODIFIERS[path.suffix](str(copy)) as content:
+            for key, value in settings.items():
+                _set(content, key, value)
+        written = dict(leaves(read_params(copy)))
         for key, value in settings.items():
-            _set(content, key, value)
-    changed = read_edited(path)
-    if (text := with_ends_of(before, changed)) != changed:  # DVC writes LF
-        write_edited(path, text)
-    written = dict(leaves(read_params(path)))
-    for key, value in settings.items():
-        if not is_same_value(written.get(key), value):  # as of a text in Python, which DVC does not replace
-            raise InvalidInput(f"{path}: DVC cannot write {value!r} at {key!r}; move this parameter to a YAML file")
+            if not is_same_value(written.get(key), value):  # as of a text in Python, which DVC does not replace
+                raise InvalidInput(f"{path}: DVC cannot write {value!r} at {key!r}; move this parameter to a YAML file")
+        write_edited(path, with_ends_of(read_edited(path), read_edited(copy)))  # DVC writes LF
 
 
 def leaves(content: Any, parent: str = "") -> Iterator[tuple[str, Any]]:

@@ -19,6 +19,7 @@ from stages.base.yaml_text import parse_yaml
 PLAIN = re.compile(r"[A-Za-z_][\w./+-]*")  # text without quotes, except the words that YAML reads as another type
 NEW_NAME = re.compile(r"[^\W\d][\w-]*|0|[1-9]\d{0,8}")
 NOT_YAML = re.compile(r"[\x7f-\x84\x86-\x9f]")  # which JSON leaves as they are
+ALIAS = re.compile(r"\*[^\s,\[\]{}]+")
 SHORT = 100  # characters of a mapping on one line
 MAX_REASON = 200  # characters of a parser's message
 NOT_TEXT = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
@@ -29,7 +30,8 @@ def set_value(text: str, key: str, value: Any) -> str:
 
     Raises:
         InvalidInput: a parent of the key does not exist, and the message lists the keys that do; the last part of the
-            key cannot be a new name; or `text` is not YAML.
+            key cannot be a new name; the value is that of an anchor, so that others would change too; or `text` is not
+            YAML.
     """
     with _valid(f"--set {key}"):
         changed = _with_value(text, key, value)
@@ -91,7 +93,7 @@ def _with_entry(text: str, section: str, name: str, entry: dict[str, Any]) -> st
                 text = set_value(text, f"{section}.{name}.{path}", item)
         return text
     start = old[0].start_mark
-    return text[: start.index] + _block_text(name, entry, " " * start.column).lstrip() + text[_end(old[1]) :]
+    return text[: start.index] + _block_text(name, entry, " " * start.column).lstrip() + text[_end(text, old[1]) :]
 
 
 def _has_all_keys(entry: Any, node: Node) -> bool:
@@ -125,7 +127,7 @@ def _with_value(text: str, key: str, value: Any) -> str:
     old = _child(node, last, key)
     if _is_block(old):
         start = text.rindex(":", 0, old.start_mark.index) + 1
-        return f"{text[:start]} {_flow_text(value)}{text[_end(old) :]}"
+        return f"{text[:start]} {_flow_text(value)}{text[_end(text, old) :]}"
     start, end = old.start_mark.index, old.end_mark.index
     if parse_yaml(text[start:end]) == value:
         return text
@@ -160,26 +162,49 @@ def _names(node: MappingNode) -> list[str]:
 def _child(node: Node, name: str, key: str) -> Node:
     """Returns the node at `name` in `node`; `key` is the whole dotted key, for messages."""
     if isinstance(node, MappingNode) and name in _names(node):
-        value: Node = next(value for child, value in node.value if str(child.value) == name)
-        return value
+        before, value = next(pair for pair in node.value if str(pair[0].value) == name)
+        return _not_alias(value, before.end_mark.index, key)
     if isinstance(node, SequenceNode) and name.isdecimal() and int(name) < len(node.value):
-        item: Node = node.value[int(name)]
-        return item
+        number = int(name)
+        start = node.value[number - 1].end_mark.index if number else node.start_mark.index
+        return _not_alias(node.value[number], start, key)
     if isinstance(node, MappingNode):
         raise InvalidInput(f"--set {key}: {unknown_name_message('key', name, _names(node))}")
     parent = key[: key.rindex(f".{name}")]
     raise InvalidInput(f"--set {key}: {parent} has no keys; set it as a whole: --set '{parent}={{{name}: VALUE}}'")
 
 
+def _not_alias(node: Node, start: int, key: str) -> Node:
+    """Returns `node` unless it is not written behind the index `start`, but at an anchor before it."""
+    if node.start_mark.index < start:
+        raise InvalidInput(
+            f"--set {key}: its value is that of the anchor &{node.anchor}, which other keys may share; set it there, "
+            "or write the value out in place of the alias"
+        )
+    return node
+
+
 def _is_block(node: Node) -> bool:
     return isinstance(node, MappingNode | SequenceNode) and not node.flow_style and bool(node.value)
 
 
-def _end(node: Node) -> int:
+def _end(text: str, node: Node) -> int:
     """Returns the index after the last character of `node`; the end mark of a block includes the space after it."""
-    while _is_block(node):
-        node = node.value[-1][1] if isinstance(node, MappingNode) else node.value[-1]
-    return int(node.end_mark.index)
+    if not _is_block(node):
+        return int(node.end_mark.index)
+    if isinstance(node, MappingNode):
+        key, value = node.value[-1]
+        return _end_of_child(text, value, key.end_mark.index)
+    end = int(node.start_mark.index)
+    for item in node.value:
+        end = _end_of_child(text, item, end)
+    return end
+
+
+def _end_of_child(text: str, node: Node, start: int) -> int:
+    """Returns the index after the last character of what is written behind the index `start`: `node`, or an alias."""
+    alias = ALIAS.search(text, start) if node.start_mark.index < start else None
+    return alias.end() if alias else _end(text, node)
 
 
 def _add(text: str, node: MappingNode, entry: str) -> str:
@@ -188,7 +213,7 @@ def _add(text: str, node: MappingNode, entry: str) -> str:
         end = node.end_mark.index - 1
         separator = ", " if node.value else ""
         return text[:end].rstrip() + separator + entry + text[end:]
-    end = text.find("\n", _end(node))
+    end = text.find("\n", _end(text, node))
     end = len(text) if end < 0 else end
     indent = " " * node.value[0][0].start_mark.column
     return f"{text[:end]}\n{indent}{entry}{text[end:]}"

@@ -5,6 +5,8 @@ import os
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from itertools import accumulate
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from ruamel.yaml.error import YAMLError
 from flows.core.errors import NoStages
 from flows.core.notices import note_once
 from flows.dvc_repo.lock.lock_text import EMPTY, LockText
-from flows.edits.edited_file import write_edited
+from flows.edits.edited_file import write_edited_bytes
 from stages.base.digests import recorded_outputs
 from stages.base.errors import OutputError
 from stages.base.files import write_json, write_text
@@ -48,7 +50,7 @@ class LockfileWriter:
         self._new: dict[Path, dict[str, int]] = {}  # positions of the entries that this run adds to each dvc.lock
         self._written: dict[Path, tuple[str, LockText]] = {}  # the last text of each dvc.lock, and its parts
         self._names_file = Path(repo.tmp_dir) / "inkflow_new_entries.json"
-        self._ignore_positions: dict[Path, dict[str, int]] = {}  # of the lines that this run added to each .gitignore
+        self._ignore_positions: dict[Path, dict[bytes, int]] = {}  # of the lines that this run added to each .gitignore
 
     def expect(self, stages: Sequence[DvcStage]) -> None:
         """Prepare a run in which `stages` may be recorded."""
@@ -68,7 +70,8 @@ class LockfileWriter:
     def ordered_gitignore(self, stage: DvcStage) -> Iterator[None]:
         """Keep the lines that DVC adds to .gitignore in the block in the order of the graph, as `dvc repro` would.
 
-        The order matters to a stage that reads the whole folder, .gitignore included.
+        The order matters to a stage that reads the whole folder, .gitignore included. A line of another writer stays
+        behind the line that it follows: its meaning may depend on it.
         """
         before = {path: _lines(path) for path in {Path(out.fs_path).with_name(".gitignore") for out in stage.outs}}
         yield
@@ -76,9 +79,10 @@ class LockfileWriter:
             lines, positions = _lines(path), self._ignore_positions.setdefault(path, {})
             if lines != old:
                 positions |= dict.fromkeys(lines[len(old) :], self._positions[stage])
-                ordered = sorted(lines, key=lambda line: positions.get(line, -1))
-                end = "\r\n" if b"\r\n" in path.read_bytes() else "\n"
-                write_edited(path, "".join(f"{line}{end}" for line in ordered))
+                keys = list(accumulate((positions.get(line) for line in lines), _own_or_earlier, initial=-1))[1:]
+                ordered = [line for _, line in sorted(zip(keys, lines, strict=True), key=itemgetter(0))]
+                end = b"\r\n" if b"\r\n" in path.read_bytes() else b"\n"
+                write_edited_bytes(path, b"".join(line + end for line in ordered))
 
     def add(self, stage: DvcStage) -> None:
         """Write the entry of a finished stage."""
@@ -158,8 +162,13 @@ def _recorded_names(path: Path) -> Collection[str]:
     return ()
 
 
-def _lines(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+def _lines(path: Path) -> list[bytes]:
+    """Lines of a .gitignore, which may be in any encoding; bytes have no other ends of lines than CR and LF."""
+    return path.read_bytes().splitlines() if path.exists() else []
+
+
+def _own_or_earlier(earlier: int, own: int | None) -> int:
+    return earlier if own is None else own
 
 
 def load_graph(repo: Repo) -> "nx.DiGraph[DvcStage]":

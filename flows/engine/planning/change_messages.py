@@ -88,10 +88,12 @@ def abbreviate_parameters(changes: Sequence[Change]) -> list[Change]:
 
 
 def value_changes(key: str, old: Any, new: Any) -> Iterator[Change]:
-    """Yields a change for each leaf in which two parameter values differ."""
+    """Yields a change for each leaf in which two parameter values differ, and one for a value that is nowhere."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for name in dict.fromkeys([*old, *new]):
             yield from value_changes(f"{key}.{name}", old.get(name, ABSENT), new.get(name, ABSENT))
+    elif old is new is ABSENT:  # a stage names a parameter that its file does not have: DVC cannot run it
+        yield Change(key, "deleted")
     elif not is_same_value(old, new):
         yield Change(key, "value", old, new)
 

@@ -48,7 +48,7 @@ class Dependency:
         """Yields the changes against the record if the content is `content`."""
         if content is not None and self.recorded is not None and self.parameters is not None:
             old, new = json.loads(self.recorded), json.loads(content)
-            for name in {**old, **new}:
+            for name in dict.fromkeys([*old, *new, *self.parameters]):
                 yield from value_changes(name, old.get(name, ABSENT), new.get(name, ABSENT))
         elif content != self.recorded:
             yield Change(self.path, "deleted" if content is None else "modified")

@@ -69,3 +69,19 @@ def test_folder_without_a_repository(tmp_path: Path) -> None:
     """Outside of a repository git replaces nothing."""
     assert mark(tmp_path) is None
     assert files_replaced(None, [tmp_path], tmp_path) == set()
+
+
+def test_git_does_not_answer(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where git refuses to read the repository, nothing is known to be replaced: contents count alone."""
+    before = mark(tree)
+    git(tree, "checkout", "-q", "side")
+    monkeypatch.setenv("PATH", str(tree))
+    assert files_replaced(before, [tree], tree) == set()
+
+
+def test_more_paths_than_a_command_line_holds(tree: Path) -> None:
+    """The paths of a stage with very many dependencies are not passed to git."""
+    before = mark(tree)
+    git(tree, "checkout", "-q", "side")
+    many = [tree / f"{'x' * 200}{number}" for number in range(20_000)]
+    assert files_replaced(before, [*many, tree / "folder"], tree) == {tree / "folder/a"}

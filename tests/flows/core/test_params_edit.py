@@ -64,3 +64,37 @@ def test_params_file_that_cannot_be_edited(text: str) -> None:
     with pytest.raises(InvalidInput):
         apply_settings({"b": 1}, Path())
     assert Path("params.yaml").read_text() == text
+
+
+ANCHORS = """a: &a {x: 1}
+m: &m
+  lr: 0.1
+m1: *m
+m2:
+  <<: *m
+l: [&b 1, *b, 3]
+s:
+- *a
+- *a
+"""
+
+
+@pytest.mark.parametrize("key", ["m1.lr", "m1", "l.1", "s.0.x", "s.1"])
+def test_an_alias_is_not_followed(key: str) -> None:
+    """A value that is written at an anchor is not changed through its aliases: other keys would change too."""
+    with pytest.raises(InvalidInput, match=r"its value is that of the anchor &[amb], which other keys may share"):
+        set_value(ANCHORS, key, 5)
+
+
+@pytest.mark.parametrize(
+    ("key", "old", "new"),
+    [
+        ("m.lr", "lr: 0.1", "lr: 5"),
+        ("m2.lr", "  <<: *m\n", "  <<: *m\n  lr: 5\n"),
+        ("l.2", "*b, 3]", "*b, 5]"),
+        ("s", "s:\n- *a\n- *a", "s: 5"),
+    ],
+)
+def test_values_beside_aliases(key: str, old: str, new: str) -> None:
+    """An anchor's own value can be changed, a merged key overridden, and a block that ends with an alias replaced."""
+    assert set_value(ANCHORS, key, 5) == ANCHORS.replace(old, new)

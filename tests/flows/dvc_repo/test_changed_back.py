@@ -1,5 +1,7 @@
 """Inputs that were changed and changed back while a stage ran: it may have read what its record would not name."""
 
+import json
+
 import pytest
 
 from flows.core.errors import InputsChanged
@@ -102,3 +104,15 @@ def test_file_of_parameters_during_its_write(
     toy.write({"params.yaml": "speed: 1\nsize: 2\n", "in": "one\n"})
     toy.write({"dvc.yaml": READS.format(before="sh edit.sh", after="true").replace("[speed]", "[speed, size]")})
     assert run_engine().error is None
+
+
+def test_input_with_the_name_of_a_parameter(toy: Toy) -> None:
+    """An input that changes while its stage runs is noticed, although a parameter of the stage has its name."""
+    stage = {"cmd": "cat data > out; echo two > data", "deps": ["data"], "params": ["data"], "outs": ["out"]}
+    toy.write(
+        {"dvc.yaml": json.dumps({"stages": {"train": stage}}), "params.yaml": "data: {size: 1}\n", "data": "one\n"}
+    )
+    run = run_engine()
+    assert isinstance(run.error, InputsChanged), run.error
+    assert str(run.error).startswith("train: data changed while it ran")
+    assert not (toy.folder / "dvc.lock").exists()

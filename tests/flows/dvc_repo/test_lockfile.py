@@ -1,5 +1,6 @@
 """dvc.lock has each finished stage at once, in the order of the graph, and `dvc gc` and kills lose none."""
 
+import json
 import os
 import signal
 import subprocess
@@ -139,3 +140,16 @@ def test_autostage(toy: Toy, autostage: bool) -> None:
     assert ({"dvc.lock", ".gitignore"} <= set(staged.stdout.split())) is autostage
     with Repository() as repository:
         assert not repository.facts()[0].changes
+
+
+def test_gitignore_of_another_encoding(toy: Toy) -> None:
+    """Lines that are no UTF-8 stay as they are, and so does a line that another program adds below one of DVC's."""
+    stages = {
+        "a": {"cmd": "echo 1 > a", "outs": ["a"]},
+        "b": {"cmd": "echo '!/a' >> .gitignore; echo 1 > b", "outs": ["b"], "deps": ["a"]},
+        "c": {"cmd": "echo 1 > c", "outs": ["c"], "deps": ["b"]},
+    }
+    toy.write({"dvc.yaml": json.dumps({"stages": stages})})
+    (toy.folder / ".gitignore").write_bytes(b"# donn\xe9es\x0c\n")
+    succeeded(run_engine())
+    assert (toy.folder / ".gitignore").read_bytes() == b"# donn\xe9es\x0c\n/a\n!/a\n/b\n/c\n"
