@@ -20,7 +20,8 @@ from flows.engine.processes.stage_output import StageOutput
 from flows.engine.types import Command
 
 MARK = "INKFLOW_ENGINE"  # environment variable of all processes of an engine, by which they are found after its death
-SHELL_OPTIONS = {"bash": ["--noprofile", "--norc"], "zsh": ["--no-rcs"]}  # the same as DVC's
+SHELL_OPTIONS = {"bash": ["--noprofile", "--norc"], "zsh": ["--no-rcs"], "fish": ["--no-config"]}  # the same as DVC's
+TOOL_FILES = ("uv-receipt.toml", "pipx_metadata.json")  # in the environments of `uv tool install` and `pipx install`
 NO_SHELLS = ("nologin", "false", "true")  # of accounts that may not log in: they run no command
 Process: TypeAlias = subprocess.Popen[bytes] | Fork
 
@@ -164,8 +165,14 @@ class CommandRunner:
             terminate_trees([process.pid])
 
     def _environment(self) -> dict[str, str]:
-        """Returns the environment of the caller, with this process's `python`, which notes what it opens."""
-        path = f"{Path(sys.executable).parent}{os.pathsep}{self._inherited.get('PATH', os.defpath)}"
+        """Returns the environment of the caller, with this process's `python`, which notes what it opens.
+
+        Of a tool that was installed on its own, the environment has no packages of the project: there the caller's
+        `python` comes first.
+        """
+        folders = [str(Path(sys.executable).parent), self._inherited.get("PATH", os.defpath)]
+        is_tool = any(Path(sys.prefix, name).exists() for name in TOOL_FILES)
+        path = os.pathsep.join(reversed(folders) if is_tool else folders)
         own = {"PATH": path, "PYTHONPATH": python_path(self._inherited.get("PYTHONPATH"))}
         return self._inherited | own | {"PYTHONUNBUFFERED": "1", MARK: mark(self._root)}
 

@@ -136,6 +136,16 @@ def test_account_without_a_shell(toy: Toy, monkeypatch: pytest.MonkeyPatch, shel
     assert run_lines(toy.folder, "echo done")[1:] == ["done"]
 
 
+@pytest.mark.parametrize(("receipt", "expected"), [("uv-receipt.toml", "own"), ("pyvenv.cfg", "Inkflow's")])
+def test_python_of_a_stage(toy: Toy, monkeypatch: pytest.MonkeyPatch, receipt: str, expected: str) -> None:
+    """A stage finds the caller's `python` if Inkflow is a tool in an environment of its own, else Inkflow's."""
+    toy.write({f"environment/{receipt}": "", "bin/python": "#!/bin/sh\necho own\n"})
+    (toy.folder / "bin/python").chmod(0o755)
+    monkeypatch.setattr(sys, "prefix", str(toy.folder / "environment"))
+    monkeypatch.setenv("PATH", f"{toy.folder / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    assert run_lines(toy.folder, """python -c 'print("Inkflow" + chr(39) + "s")'""")[1:] == [expected]
+
+
 def test_reader_that_never_reads(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """An interrupted run does not wait for a reader that does not read, and says how many lines were left out."""
     read_end, write_end = os.pipe()
