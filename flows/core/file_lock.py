@@ -1,7 +1,9 @@
 """Locks between processes, on files: the runs of a working tree, one process at a time in a shared folder."""
 
+import errno
 import fcntl
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -11,6 +13,7 @@ from flows.core.project import STATE, make_state_folder
 
 RUN_LOCK = STATE / "run.lock"
 QUEUE_LOCK = STATE / "run.queue"  # held while a process waits for the run lock: later ones wait behind it
+RETRY_S = 0.01
 WAITING = "Another run is under way in this folder; waiting for it to end ..."
 
 
@@ -43,11 +46,38 @@ def exclusive_lock(path: Path) -> Iterator[None]:
 
     Guards caches: DVC would read a run-cache entry that another process has only half written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = os.open(path, os.O_RDONLY | os.O_CREAT, 0o666)  # read-only: other users of a shared cache lock this file too
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with _lock_file(path) as file:
+        if file is not None:
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+@contextmanager
+def try_exclusive_lock(path: Path, timeout_s: float) -> Iterator[bool]:
+    """Holds the lock of `exclusive_lock` and yields True; False if others hold it for longer than `timeout_s`."""
+    end = time.monotonic() + timeout_s
+    with _lock_file(path) as file:
+        while not (is_held := file is None or _try_lock(file, fcntl.LOCK_EX)) and time.monotonic() < end:
+            time.sleep(RETRY_S)
+        yield is_held
+
+
+@contextmanager
+def _lock_file(path: Path) -> Iterator[int | None]:
+    """Yields the opened file; None in a folder that this process cannot write to, where it needs no lock."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    is_new = not path.exists()
+    try:  # read-only: other users of a shared cache lock this file too
+        file = os.open(path, os.O_RDONLY | os.O_CREAT, 0o666)
+    except OSError as error:
+        if not is_new or error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        yield None
+        return
+    try:
+        if is_new:  # whoever can use the folder can use the file, whatever the umask
+            os.fchmod(file, path.parent.stat().st_mode & 0o666)
+        yield file
     finally:
         os.close(file)
 
@@ -84,7 +114,7 @@ def _names_of(file: IO[bytes]) -> set[str]:
     return {f"{major:02x}:{minor:02x}:{status.st_ino}" for major, minor in devices}
 
 
-def _try_lock(file: IO[str], kind: int) -> bool:
+def _try_lock(file: IO[str] | int, kind: int) -> bool:
     try:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:

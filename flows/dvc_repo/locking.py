@@ -16,7 +16,7 @@ from dvc.lock import LockError
 from dvc.repo import Repo
 
 from flows.core.errors import DvcFailed, Interrupted
-from flows.core.file_lock import exclusive_lock
+from flows.core.file_lock import try_exclusive_lock
 from flows.core.redaction import say
 from flows.dvc_repo.dvc_errors import converted_errors, describe_error
 from flows.dvc_repo.inotify import FileOpenWatch
@@ -24,6 +24,7 @@ from flows.dvc_repo.inotify import FileOpenWatch
 POLL_S = 0.5  # DVC's own interval
 MAX_DELAY_S = 0.5  # of another process before the lock is free for PAUSE_S; it gives up after three seconds
 PAUSE_S = 0.6  # longer than POLL_S, so that a process that polls finds the lock free
+SHARED_WAIT_S = 0.25  # for the lock of a shared cache, with DVC's lock of this project held
 CLEANUP_S = 10.0  # after an interrupt, for actions that clean up
 T = TypeVar("T")
 
@@ -73,21 +74,27 @@ class RepoLock:
 
     @contextmanager
     def locked(self, wait: "_Wait | None" = None) -> Iterator[None]:
-        """Hold DVC's lock; wait for another process that holds it."""
+        """Hold DVC's lock and that of the cache; wait for another process that holds one of them, without the other."""
         with self._thread_lock:
             if self._repo.lock.is_locked:
                 yield
                 return
+            wait = wait or _Wait(self, "the run", cleanup=False)
             with converted_errors(self._repo.root_dir):
-                try:
-                    self._acquire(wait or _Wait(self, "the run", cleanup=False))
-                    with exclusive_lock(self._shared_lock):
-                        yield
-                except LockError as error:
-                    raise RepositoryBusy(describe_error(error)) from error
-                finally:
-                    if self._repo.lock.is_locked:
-                        self._release()
+                while True:
+                    try:
+                        self._acquire(wait)
+                        with try_exclusive_lock(self._shared_lock, SHARED_WAIT_S) as is_held:
+                            if is_held:
+                                yield
+                                return
+                    except LockError as error:
+                        raise RepositoryBusy(describe_error(error)) from error
+                    finally:
+                        if self._repo.lock.is_locked:
+                            self._release()
+                    wait.check("another project works in the shared cache")
+                    time.sleep(POLL_S)
 
     def is_stopped(self, *, cleanup: bool) -> bool:
         """True when an action may wait no longer; the first call after an interrupt starts `CLEANUP_S`."""

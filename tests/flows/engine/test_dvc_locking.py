@@ -1,5 +1,6 @@
 """Other processes that use DVC during a run: the run waits for them, logs that, and the wait can be interrupted."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from flows.core.errors import Interrupted
+from flows.core.file_lock import exclusive_lock
+from flows.dvc_repo.locking import cache_lock_path
 from flows.dvc_repo.repository import Repository
 from flows.engine.engine import Engine
 from flows.engine.policy import Policies
@@ -17,6 +20,7 @@ from flows.engine.run import Options, Run
 from flows.engine.types import Outcome
 from tests.conftest import Toy, run_engine, wait_until
 from tests.flows.engine.helpers import RecordingDisplay, outcomes, status, succeeded
+from tests.support.commands import dvc
 
 # `&&`: when the sleep is terminated, the stage must not write its output.
 PAIR = """
@@ -149,6 +153,29 @@ def test_interrupt_while_the_lock_is_held(toy: Toy) -> None:
     toy.write({"dvc.yaml": PAIR.format(a=0, b=0), "in": "one\n"})
     assert set(outcomes(succeeded(run_engine())).values()) == {Outcome.UNCHANGED}
     assert toy.read("a") == "one\n"
+
+
+def test_shared_cache_in_use(toy: Toy, tmp_path: Path) -> None:
+    """A wait for a project with the same cache is logged, leaves DVC's own lock free, and an interrupt ends it."""
+    toy.write({"dvc.yaml": PAIR.format(a=0, b=0), "in": "one\n"})
+    dvc("cache", "dir", "--local", str(tmp_path / "c"))
+    with exclusive_lock(cache_lock_path(tmp_path / "c")), running_engine() as (engine, run, display):
+        wait_until(lambda: bool(display.notes), timeout_s=30)
+        dvc("status")  # it gives up after three seconds without the lock
+        engine.interrupt()
+    assert display.notes == ["a waits: another project works in the shared cache"]
+    assert isinstance(run.error, Interrupted)
+
+
+def test_mode_of_a_lock_file(tmp_path: Path) -> None:
+    """Whoever can use a cache can use its lock file, whatever the umask of the one who made it."""
+    tmp_path.chmod(0o775)
+    before = os.umask(0o077)
+    try:
+        with exclusive_lock(tmp_path / "inkflow.lock"):
+            assert (tmp_path / "inkflow.lock").stat().st_mode & 0o777 == 0o664
+    finally:
+        os.umask(before)
 
 
 def test_lock_file_of_another_user(tmp_path: Path) -> None:
