@@ -88,9 +88,8 @@ class CacheLookup:
         dvc_stage = self._stages[stage]
         recorded = output_hashes(dvc_stage)
         if dvc_stage.cmd is None or dvc_stage.frozen:
-            missing = {out: recorded[path_of(out)] for out in dvc_stage.outs if not out.exists}
-            are_available = all(value and self._is_available(value, out.remote) for out, value in missing.items())
-            return recorded if are_available else None
+            missing = [out for out in dvc_stage.outs if not out.exists]
+            return recorded if all(map(self._is_tracked_available, missing)) else None
         with converted_errors(self._repo.root_dir), temporary_hashes(dvc_stage):
             before = [dep.hash_info for dep in dvc_stage.deps]
             try:
@@ -221,6 +220,14 @@ class CacheLookup:
     def _are_available(self, stage: DvcStage, outputs: Hashes) -> bool:
         remotes = {path_of(out): out.remote for out in stage.outs}
         return all(self._is_available(value, remotes[path]) for path, value in outputs.items())
+
+    def _is_tracked_available(self, out: Any) -> bool:
+        """True when an output of a stage that never runs can be restored, or, with `pull`, DVC can fetch it."""
+        if not out.hash_info:
+            return False
+        if out.stage.is_repo_import or out.hash_info.name != HASH:  # DVC 2 has a layout of its own
+            return self._pull or not out.changed_cache()
+        return self._is_available(value_of(out.hash_info), out.remote)
 
     def _is_available(self, value: str, remote: str | None) -> bool:
         """True when the content with this hash can be restored; for a folder, with all its files."""

@@ -76,7 +76,7 @@ class StageInspector:
             always=bool(dvc_stage.is_callback or dvc_stage.always_changed) and not dvc_stage.frozen,
             tracked=tracked,
             cosmetic=tuple(cosmetic.values()),
-            renewed=bool(own and dvc_stage.is_import and not dvc_stage.frozen),
+            renewed=_is_renewed(dvc_stage, own),
         )
 
     def _producers(self, dvc_stage: DvcStage) -> dict[Any, tuple[str, ...]]:
@@ -88,6 +88,13 @@ class StageInspector:
             if names:
                 producers[dep] = tuple(names)
         return producers
+
+
+def _is_renewed(stage: DvcStage, own: Sequence[Change]) -> bool:
+    """True for an import that DVC would bring from its source: changed there, never downloaded, or in no cache here."""
+    if not stage.is_import or stage.frozen:
+        return bool(stage.is_partial_import)
+    return bool(own) or any(not out.exists and out.changed_cache() for out in stage.outs)
 
 
 def recorded_hashes(stage: DvcStage) -> Hashes:

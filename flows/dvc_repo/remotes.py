@@ -37,6 +37,7 @@ from flows.dvc_repo.change_detection import HASH, path_of
 from flows.dvc_repo.damaged_objects import mend_cache
 from flows.dvc_repo.dvc_errors import ErrorCollector
 from flows.dvc_repo.locking import cache_lock_path, print_to_stderr
+from flows.dvc_repo.remote.output_settings import OutputSettings
 from flows.dvc_repo.remote.results import (
     RUNS,
     RUNS_HASH,
@@ -104,17 +105,16 @@ def push_run_cache(root: Path) -> int:
         if not _can_have_run_cache(repo):
             return 0
         local, remote = _run_caches(repo)
-        private = {out.def_path for out in repo.index.outs if not out.can_push}
-        remotes = {out.def_path: out.remote for out in repo.index.outs if out.remote}
+        settings = OutputSettings(repo)
         remote_sizes = _entry_sizes(remote)
         names = [name for name, size in _entry_sizes(local).items() if remote_sizes.get(name) != size]
         found = {name: _outputs(Path(local.path) / RUNS / name) for name in names}
-        outputs = {name: items for name, items in found.items() if items and not private & set(items)}
-        present = _present(repo, {item for items in outputs.values() for item in items.values()})
-        ready = {name: items for name, items in outputs.items() if set(items.values()) <= present}
-        for destination in {None, *remotes.values()}:
-            contents = [item for items in ready.values() for item in items.items()]
-            _upload(repo, {item for path, item in contents if remotes.get(path) == destination}, destination)
+        outputs = {name: settings.by_remote(Path(name).parent.name, items) for name, items in found.items() if items}
+        present = _present(repo, {item for pairs in outputs.values() for _, item in pairs})
+        ready = {name: pairs for name, pairs in outputs.items() if pairs and {item for _, item in pairs} <= present}
+        contents = {pair for pairs in ready.values() for pair in pairs}
+        for destination in {remote for remote, _ in contents}:
+            _upload(repo, {item for remote, item in contents if remote == destination}, destination)
         sources = [str(Path(local.path) / RUNS / name) for name in ready]
         if sources:
             copy(local.fs, sources, remote.fs, [_entry_path(remote, name) for name in ready])

@@ -6,7 +6,7 @@ from dvc.repo import Repo
 from dvc.stage import Stage as DvcStage
 
 from flows.core.errors import DvcFailed
-from flows.dvc_repo.change_detection import path_of, value_of
+from flows.dvc_repo.change_detection import path_of
 from flows.dvc_repo.damaged_objects import contents, set_damaged_output_aside
 from flows.dvc_repo.lock.lockfile import LockfileWriter
 from flows.dvc_repo.locking import RepoLock
@@ -27,7 +27,7 @@ class TrackedData:
     def update(self, stage: DvcStage, name: str, *, is_renewed: bool) -> Outcome:
         """Update a stage that never runs, tracked data or frozen: restore missing outputs, record edited ones.
 
-        `is_renewed` is True for an import whose source has changed: DVC imports it again.
+        `is_renewed` is True for an import that DVC brings from its source.
         """
         for out in stage.outs:
             if not out.exists and not is_renewed:  # edited outputs must not be overwritten
@@ -42,7 +42,7 @@ class TrackedData:
         """Check out a tracked output; with `pull`, from the remote too."""
         set_damaged_output_aside(out, contents(out), self._lock.log)
         if self._pull and out.hash_info and out.changed_cache():
-            Remote(self._repo, 0.0, self._lock.stop_event).pull(name, [value_of(out.hash_info)], out.remote)
+            Remote(self._repo, 0.0, self._lock.stop_event).fetch_tracked(name)
         if out.changed_cache():
             hint = missing_hint(name, is_recorded=bool(out.hash_info))
             raise DvcFailed(f"{name}: {path_of(out)} is not in the cache; {hint}")

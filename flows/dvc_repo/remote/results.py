@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from functools import partial
+from inspect import unwrap
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -88,6 +89,16 @@ class Remote:
         """
         if not self.fetch(stage, hashes, name):
             raise TransferFailed(stage, "provide the stage's data", "some of it is no longer there")
+
+    def fetch_tracked(self, stage: str) -> None:
+        """Fetch the outputs of a stage as `dvc fetch` does: also from an imported repository, and in DVC 2's layout.
+
+        Raises:
+            TransferFailed: an object could not be fetched.
+        """
+        fetch = unwrap(Repo.fetch)  # the caller holds DVC's lock
+        with self._lock:
+            self._retry(stage, "provide the stage's data", lambda: fetch(self._repo, targets=[stage]))
 
     def push_run(self, stage: str, key: str) -> None:
         """Push the outputs and then the entries that the run cache has for `key`."""

@@ -86,7 +86,7 @@ class Facts:
         tracked: the stage never runs: its outputs are data that DVC only tracks, or it is frozen.
         differences: how the environment of its recorded outputs differs from the present one.
         cosmetic: changes of its code that change no output; `own` has one entry for all of them.
-        renewed: the source of an import has changed: a run imports it again, and the outputs are unknown until then.
+        renewed: an import that a run brings from its source; its outputs are unknown until then.
     """
 
     stage: Stage

@@ -43,6 +43,22 @@ def test_private_outputs_stay_here(project: Toy, tmp_path: Path) -> None:
     assert remotes.missing_in_remote(Path()) == {}
 
 
+def test_equal_paths_in_two_folders(project: Toy, tmp_path: Path) -> None:
+    """`push: false` and `remote` of a stage do not count for one of another folder with an output of the same path."""
+    dvc("remote", "add", "-q", "internal", str(tmp_path / "internal"))
+    stage = "stages: {{s: {{cmd: echo {0} > model, deps: [../in], outs: [model: {{{1}}}]}}}}\n"
+    options = {"a": "push: false", "b": "remote: internal", "c": "persist: false"}
+    project.write({f"{folder}/dvc.yaml": stage.format(folder, option) for folder, option in options.items()})
+    assert run_engine().error is None
+    remotes.push_run_cache(Path())
+    sent = {
+        store: {path.read_text() for path in (tmp_path / store).rglob("*") if path.is_file()}
+        for store in ("store", "internal")
+    }
+    assert "c\n" in sent["store"] and "b\n" in sent["internal"]
+    assert not {"a\n", "b\n"} & sent["store"] and not {"a\n", "c\n"} & sent["internal"]
+
+
 def test_push_replaces_damaged_objects(project: Toy, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A damaged object of the cache is not sent: the output in the workspace is added again."""
     digest = re.search(r"path: joined\s+hash: md5\s+md5: (\w+)", project.read("dvc.lock"))

@@ -1,0 +1,102 @@
+"""Data that `dvc import` and `dvc import-url` bring from a source, and data that DVC 2 recorded."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from dvc.repo import Repo
+from ruamel.yaml import YAML
+
+from flows.engine.planning.plan import Verdict
+from flows.engine.types import Outcome
+from tests.conftest import Toy
+from tests.flows.engine.helpers import delete_cache, make_plan, outcomes, run_as_planned, status, succeeded
+from tests.flows.engine.test_tracked_data import planned, run_with_pull
+from tests.support.commands import dvc
+
+STAGE = "stages:\n  use: {cmd: cat data > out, deps: [data], outs: [out]}\n"
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A file outside the project."""
+    path = tmp_path / "source"
+    path.write_text("one\n")
+    return path
+
+
+def test_an_import_that_was_never_downloaded(toy: Toy, source: Path) -> None:
+    """A run downloads it, as `dvc repro` does."""
+    toy.write({"dvc.yaml": STAGE})
+    dvc("import-url", "--no-download", str(source), "data")
+    assert make_plan()["data.dvc"].verdict is Verdict.RECORD
+    assert outcomes(run_as_planned()) == {"data.dvc": Outcome.RECORDED, "use": Outcome.RAN}
+    assert toy.read("out") == "one\n"
+    assert status() == {}
+
+
+def test_an_import_in_no_cache(toy: Toy, source: Path) -> None:
+    """An import that is not frozen comes from its source again, as with `dvc repro`."""
+    toy.write({"dvc.yaml": STAGE})
+    dvc("import-url", str(source), "data")
+    dvc("unfreeze", "data.dvc")
+    run_as_planned()
+    (toy.folder / "data").unlink()
+    delete_cache(toy.folder)
+    assert make_plan()["data.dvc"].verdict is Verdict.RECORD
+    assert outcomes(run_as_planned())["data.dvc"] is Outcome.RECORDED
+    assert toy.read("data") == "one\n"
+
+
+def test_an_import_from_another_repository(toy: Toy, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With --pull its content comes from that repository, as with `dvc pull`."""
+    other = Toy(_folder(tmp_path / "other"))
+    other.write({"data": "one\n"})
+    dvc("add", "data", folder=other.folder)
+    identity = ["-c", "user.name=n", "-c", "user.email=e@x"]
+    for command in (["add", "--all"], [*identity, "commit", "--quiet", "-m", "data"]):
+        subprocess.run(["git", *command], cwd=other.folder, check=True)
+    toy.write({"dvc.yaml": STAGE})
+    dvc("remote", "add", "-d", "store", str(tmp_path / "store"))
+    dvc("import", str(other.folder), "data")
+    (toy.folder / "data").unlink()
+    delete_cache(toy.folder)
+    assert planned(capsys) == {"data.dvc": "missing", "use": "may run"}
+    assert planned(capsys, "--pull") == {"data.dvc": "restore", "use": "run"}
+    assert outcomes(succeeded(run_with_pull())) == {"data.dvc": Outcome.RESTORED, "use": Outcome.RAN}
+    assert toy.read("out") == "one\n"
+
+
+def test_data_of_dvc_2(toy: Toy, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its layout of cache and remote is found by the plan and by the run."""
+    toy.write({"dvc.yaml": STAGE, "data": "one\n"})
+    dvc("remote", "add", "-d", "store", str(tmp_path / "store"))
+    dvc("add", "data")
+    _record_as_dvc_2(toy.folder / "data.dvc")
+    with Repo() as repo:
+        repo.commit("data.dvc", force=True)
+    assert "hash: md5" not in toy.read("data.dvc")
+    dvc("push")
+    (toy.folder / "data").unlink()
+    assert planned(capsys) == {"data.dvc": "restore", "use": "run"}
+    shutil.rmtree(".dvc/cache")
+    assert planned(capsys) == {"data.dvc": "missing", "use": "may run"}
+    assert planned(capsys, "--pull") == {"data.dvc": "restore", "use": "run"}
+    assert outcomes(succeeded(run_with_pull())) == {"data.dvc": Outcome.RESTORED, "use": Outcome.RAN}
+    assert toy.read("out") == "one\n"
+
+
+def _folder(path: Path) -> Path:
+    path.mkdir()
+    return path
+
+
+def _record_as_dvc_2(path: Path) -> None:
+    """Rewrites a .dvc file without the name of the hash, which DVC 2 did not write."""
+    yaml = YAML()
+    content = yaml.load(path)
+    del content["outs"][0]["hash"]
+    with path.open("w") as file:
+        yaml.dump(content, file)
+    shutil.rmtree(path.parent / ".dvc/cache")
