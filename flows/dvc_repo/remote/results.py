@@ -76,18 +76,13 @@ class Remote:
                 self._retry(stage, operation, lambda: _raise_for_failures(self._repo.cloud.push(objects)))
                 self._pushed |= missing
 
-    def pull(self, stage: str, hashes: Collection[str], name: str | None = None) -> None:
+    def pull(self, stage: str, hashes: Collection[str]) -> None:
         """Pull the objects with these hashes into the cache, and the files of folders among them.
-
-        Args:
-            stage: the stage, for messages.
-            hashes: the hashes.
-            name: the remote of the stage's output; the default one if None.
 
         Raises:
             TransferFailed: the remote cannot be used, or lacks an object.
         """
-        if not self.fetch(stage, hashes, name):
+        if not self.fetch(stage, hashes):
             raise TransferFailed(stage, "provide the stage's data", "some of it is no longer there")
 
     def fetch_tracked(self, stage: str) -> None:
