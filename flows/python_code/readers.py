@@ -13,15 +13,16 @@ SOURCE_READERS = {
 }  # fmt: skip
 DOC_READERS = {
     "getdoc", "doctest", "pydoc", "model_json_schema", "json_schema", "models_json_schema", "use_attribute_docstrings",
-    "get_json_schema", "apply_chat_template", "docstring_parser", "griffe", "numpydoc",
+    "get_json_schema", "apply_chat_template", "docstring_parser", "griffe", "numpydoc", "genai",
 }  # fmt: skip
 # Libraries that make prompts, commands or descriptions of docstrings.
 DOC_LIBRARIES = {
-    "agents", "autogen", "crewai", "dspy", "fastapi", "fire", "instructor", "jsonargparse", "langchain",
-    "langchain_core", "langgraph", "llama_index", "magentic", "marvin", "ollama", "pydantic_ai", "smolagents", "typer",
+    "agents", "agno", "autogen", "crewai", "dspy", "fastapi", "fire", "haystack", "instructor", "jsonargparse",
+    "langchain", "langchain_core", "langgraph", "litellm", "llama_index", "magentic", "marvin", "ollama", "ply",
+    "pydantic_ai", "sly", "smolagents", "typer",
 }  # fmt: skip
-OPENERS = {"open", "read_text", "read_bytes", "getsize", "stat"}
 PATHS = {"Path", "PurePath", "resolve", "absolute", "abspath", "realpath", "expanduser"}
+NAMES = {"parent", "parents", "name", "stem", "suffix", "dirname", "basename"}  # of a file, without its content
 GLOBS = {"glob", "rglob", "iglob"}
 LISTS = {"iterdir", "walk", "listdir", "scandir"}
 STARTERS = {"system", "popen", "Popen", "run", "call", "check_call", "check_output", "getoutput"}
@@ -104,6 +105,7 @@ class _Visitor(ast.NodeVisitor):
     def visit_Name(self, node: ast.Name) -> None:
         self._names.add(node.id)
         self._own_docstrings |= node.id == "__doc__"
+        self._source |= node.id == "__file__"
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
         self._names.add(node.attr)
@@ -111,9 +113,9 @@ class _Visitor(ast.NodeVisitor):
             is_own = isinstance(node.value, ast.Name) and node.value.id in self._defined
             self._own_docstrings |= is_own
             self._docstrings |= not is_own
-        if node.attr in OPENERS:
-            self._source |= _is_own_file(node.value)
-        self.generic_visit(node)
+        self._source |= node.attr == "__file__"
+        if not (node.attr in NAMES and _is_module_file(node.value)):
+            self.generic_visit(node)
 
     def visit_Import(self, node: ast.Import) -> None:
         for alias in node.names:
@@ -147,7 +149,6 @@ class _Visitor(ast.NodeVisitor):
 
     def visit_Call(self, node: ast.Call) -> None:
         function = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-        self._source |= function in OPENERS and any(map(_is_own_file, node.args))
         self._source |= function == "endswith" and any(map(_is_suffix, node.args))
         if function in GLOBS | LISTS:
             self._add_search(node)
@@ -155,7 +156,8 @@ class _Visitor(ast.NodeVisitor):
             texts = [str(item.value) for item in ast.walk(node) if isinstance(item, ast.Constant)]
             self._source |= any(".py" in text for text in texts)
             self._folders |= {word for text in texts for word in text.split() if not word.startswith("-")}
-        self.generic_visit(node)
+        if not (function in NAMES and any(map(_is_module_file, node.args))):
+            self.generic_visit(node)
 
     def visit_Subscript(self, node: ast.Subscript) -> None:
         is_first = isinstance(node.slice, ast.Constant) and node.slice.value == 0
@@ -187,14 +189,14 @@ def _is_suffix(node: ast.expr) -> bool:
     return any(isinstance(item, ast.Constant) and item.value in (".py", "py", ".pyw") for item in items)
 
 
-def _is_own_file(node: ast.expr) -> bool:
-    """Returns True for `__file__`, and for a path made of it alone: `Path(__file__).resolve()`."""
+def _is_module_file(node: ast.expr) -> bool:
+    """Returns True for `__file__`, that of a module, and a path made of it alone: `Path(__file__).resolve()`."""
     if isinstance(node, ast.Name):
         return node.id == "__file__"
     if isinstance(node, ast.Attribute):
-        return node.attr in PATHS and _is_own_file(node.value)
+        return node.attr == "__file__" or (node.attr in PATHS and _is_module_file(node.value))
     if isinstance(node, ast.Call):
         name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
         inner = [node.func.value] if isinstance(node.func, ast.Attribute) else []
-        return name in PATHS and any(map(_is_own_file, [*inner, *node.args]))
+        return name in PATHS and any(map(_is_module_file, [*inner, *node.args]))
     return False

@@ -1,7 +1,8 @@
 """Compares the code that the stages of a graph declare with the code that their programs import."""
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from flows.core.git import git_names
 from flows.python_code.commands import OtherCommand, Program, parse_commands
 from flows.python_code.cover import covers, uncovered
 from flows.python_code.imports import ImportFinder
+from flows.python_code.readers import readers_in
 
 
 @dataclass(frozen=True)
@@ -77,12 +79,36 @@ def compare(stage: StageCode, finder: ImportFinder, python_files: Collection[str
     named = named_paths(commands, finder.root)
     idle = [item for item in code if not any(covers(item, file) for file in files)]
     is_certain = not dynamic and not unknown
-    needless = [item for item in idle if is_certain and not any(covers(item, n) or covers(n, item) for n in named)]
+    texts = texts_in(finder.root / file for file in files)
+    needless = [
+        item
+        for item in idle
+        if is_certain
+        and not any(covers(item, path) or covers(path, item) for path in named)
+        and not has_data(finder.root / item)
+        and texts.isdisjoint(Path(file).name for file in [item, *python_files] if covers(item, file))
+    ]
     inside = {file for file in python_files if any(covers(item, file) for item in code if item not in idle)}
     return Finding(
         stage, frozenset(files), tuple(missing), tuple(needless), tuple(sorted(inside - files)), tuple(dynamic),
         tuple(unknown),
     )  # fmt: skip
+
+
+def has_data(path: Path) -> bool:
+    """Returns True for a folder with files other than Python code: the programs of a stage may read them."""
+    files = (file for file in path.rglob("*") if file.is_file()) if path.is_dir() else ()
+    return any(file.suffix not in (".py", ".pyc", ".pyi", ".pyx") and file.name != "py.typed" for file in files)
+
+
+def texts_in(files: Iterable[Path]) -> set[str]:
+    """Returns the last names of the paths that the code of `files` has as texts: it may read or start them."""
+    found: set[str] = set()
+    for file in files:
+        with suppress(OSError):
+            readers = readers_in(file.read_bytes())
+            found |= {Path(text).name for text in readers.names | readers.folders}
+    return found
 
 
 def named_paths(commands: Sequence[Program | OtherCommand], root: Path) -> set[str]:

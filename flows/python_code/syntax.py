@@ -5,6 +5,7 @@ and of classes with a base class of elsewhere count, since libraries make descri
 """
 
 import ast
+import re
 import warnings
 
 from flows.python_code.imports import MAX_SIZE, is_text
@@ -18,6 +19,8 @@ BASES = {
     "object", "ABC", "Protocol", "Generic", "NamedTuple", "TypedDict", "Enum", "StrEnum", "IntEnum", "Flag", "IntFlag",
     "Exception", "ValueError", "RuntimeError", "TypeError", "KeyError", "OSError", "dict", "list", "str",
 }  # fmt: skip
+# Comments that a program is started by: the first line of a script, and the metadata of PEP 723, which `uv run` reads.
+STARTING_COMMENTS = re.compile(rb"\A#!.*|^# /// \S+[ \t]*\r?\n(?:#.*\r?\n)*?# ///[ \t]*\r?$", re.MULTILINE)
 BLOCKS = (ast.Module, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
@@ -34,7 +37,7 @@ def is_same_program(old: bytes, new: bytes, *, docstrings: bool = False, type_co
     """
     if old == new:
         return True
-    if max(len(old), len(new)) > MAX_SIZE:
+    if max(len(old), len(new)) > MAX_SIZE or STARTING_COMMENTS.findall(old) != STARTING_COMMENTS.findall(new):
         return False
     try:
         return _dump(old, docstrings, type_comments) == _dump(new, docstrings, type_comments)

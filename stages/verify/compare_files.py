@@ -144,7 +144,9 @@ def _differences(one: Any, other: Any, location: str = "") -> Iterator[Differenc
 def _scalar_differences(one: Any, other: Any, location: str) -> Iterator[Difference]:
     if _is_number(one) and _is_number(other) and (isinstance(one, float) or isinstance(other, float)):
         yield from _array_differences(np.array([one], float), np.array([other], float), location)
-    elif one != other or isinstance(one, bool) != isinstance(other, bool):
+    elif not (_is_missing(one) and _is_missing(other)) and (
+        one != other or isinstance(one, bool) != isinstance(other, bool)
+    ):
         yield Difference(location, STRUCTURAL, f"{_shorten(one)} became {_shorten(other)}")
 
 
@@ -168,13 +170,21 @@ def _array_differences(one: np.ndarray, other: np.ndarray, location: str) -> Ite
 def _largest_difference(one: np.ndarray, other: np.ndarray) -> float:
     """Returns the largest difference relative to |a|, |b| or 1; infinite where no tolerance applies."""
     if one.dtype.kind not in "fc":
-        return 0.0 if np.array_equal(one, other) else STRUCTURAL
+        return 0.0 if np.array_equal(one, other, equal_nan=one.dtype.kind in "mM") else STRUCTURAL
     wide = np.result_type(one, np.float64)
     a, b = one.astype(wide), other.astype(wide)
     equal = (a == b) | (np.isnan(a) & np.isnan(b))
     with np.errstate(invalid="ignore", over="ignore"):
         sizes = np.abs(a - b) / np.maximum(1.0, np.maximum(np.abs(a), np.abs(b)))
     return float(np.max(np.where(equal, 0.0, np.where(np.isfinite(sizes), sizes, STRUCTURAL)), initial=0.0))
+
+
+def _is_missing(value: Any) -> bool:
+    """Returns True for NaN, for a missing time, and for pandas' missing value."""
+    try:
+        return bool(value != value)
+    except TypeError:  # pandas' one is neither true nor false
+        return True
 
 
 def _is_number(value: Any) -> bool:

@@ -290,6 +290,9 @@ def test_experiments_of_other_parameters_stay(sweep_project: SweepProject) -> No
     assert first[0].experiment == again[0].experiment == "plus=1"
     assert len(names) == 2 and all(re.fullmatch(r"plus=1-[0-9a-f]{8}", name) for name in names)
     head = sweep_project.git("rev-parse", "HEAD")
-    for name, by in (("plus=1", 1), *((name, 8) for name in names)):
+    sweep_project.write({"dvc.yaml": sweep_project.read("dvc.yaml") + "# edited\n"})
+    edited = run_sweep(sweep_project.folder, "score.plus=1", targets=["score"])[0].experiment
+    assert edited not in {*names, "plus=1"} and edited.startswith("plus=1-")
+    for name, by in (("plus=1", 1), *((name, 8) for name in {*names, edited})):
         text = sweep_project.git("show", f"refs/exps/{head[:2]}/{head[2:]}/{name}:params.yaml")
         assert f"by: {by}" in text

@@ -18,7 +18,8 @@ def stage_code(stage: DvcStage) -> StageCode | None:
     """Return the code of a stage; None for tracked data and for stages of single files, which have no dvc.yaml."""
     if not isinstance(stage, PipelineStage) or not stage.cmd:
         return None
-    lines = stage.cmd if isinstance(stage.cmd, list) else stage.cmd.splitlines()
+    commands = stage.cmd if isinstance(stage.cmd, list) else [stage.cmd]
+    lines = [line for command in commands for line in command.replace("\\\n", " ").splitlines()]
     group = getattr(stage.raw_data, "generated_from", None)
     return StageCode(
         name=stage.addressing,

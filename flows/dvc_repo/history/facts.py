@@ -141,14 +141,17 @@ def resolve(root: Path, facts: Mapping[str, Any], revision: str) -> str:
     Raises:
         RevisionUnusable: there is no such version, or it has no row.
     """
-    for row in facts["versions"]:
-        if revision in (row["name"], row["id"]):
-            return str(row["id"])
     verify = ["rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"]
     commit = git_text(verify, root, allowed=[1, 128])
     for row in facts["versions"]:
-        if commit and commit in (row["id"], *row["same"]):
+        if revision == row["id"] or (commit and commit in (row["id"], *row["same"])):
             return str(row["id"])
+    named = [str(row["id"]) for row in facts["versions"] if revision == row["name"]]
+    if len(named) > 1:
+        found = ", ".join(name[:7] for name in named)
+        raise RevisionUnusable(f"{revision} names {len(named)} experiments of several commits; name one of {found}")
+    if named:
+        return named[0]
     raise RevisionUnusable(
         f"{revision}: no version of that name has results or parameters; `inkflow report --runs --json` lists them"
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from flows.core.errors import GitFailed
-from flows.core.git import git_text, head_commit
+from flows.core.git import git_names, git_text, head_commit
 
 FORMAT = "%H%x1f%P%x1f%ct%x1f%an%x1f%s"
 REF_FORMAT = "%(refname)%1f%(objectname)%1f%(*objectname)%1f%(committerdate:unix)%1f%(authorname)"
@@ -111,7 +111,7 @@ def lock_folders(root: Path, history: History) -> list[str]:
     folders = {""}
     for commit in dict.fromkeys([history.head, *tips[-20:]]):
         try:
-            names = git_text(["ls-tree", "-r", "--name-only", commit], root).split("\n")
+            names = git_names(["ls-tree", "-r", "-z", "--name-only", commit], root)
         except GitFailed:
             continue
         folders |= {str(Path(name).parent) for name in names if Path(name).name in ("dvc.yaml", "dvc.lock")}

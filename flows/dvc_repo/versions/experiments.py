@@ -12,7 +12,7 @@ import threading
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from dvc.config import merge
@@ -110,8 +110,8 @@ class ProjectClones:
             files: files with parameters, besides params.yaml, that tell experiments apart.
 
         Returns:
-            Its name there: an experiment of that name is replaced if it has the same parameters; if not, the new one
-            gets a name with a digest of its parameters.
+            Its name there: an experiment of that name is replaced if it has the same parameters, pipeline and inputs of
+            stages; if not, the new one gets a name with a digest of its own.
         """
         head = self._snapshot.head
         folder = f"refs/exps/{head[:2]}/{head[2:]}"
@@ -119,17 +119,32 @@ class ProjectClones:
         options = ["--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules"]
         with self._fetch_lock:
             paths = [str(PARAMS), *(file for file in sorted(files) if file != str(PARAMS))]
-            parameters, target = self._parameters(f"{folder}/{name}", project, paths), name
-            is_taken = git_succeeds(["show-ref", "--verify", f"{folder}/{name}"], self._root)
-            if is_taken and self._parameters(f"{folder}/{name}", self._root, paths) != parameters:
-                target = f"{name}-{hashlib.sha256(repr(parameters).encode()).hexdigest()[:8]}"
+            revision, target = f"{folder}/{name}", name
+            if git_succeeds(["show-ref", "--verify", revision], self._root):
+                dependencies = _dependencies(project)
+                inputs = self._inputs(revision, project, paths, dependencies)
+                if self._inputs(revision, self._root, paths, dependencies) != inputs:
+                    target = f"{name}-{hashlib.sha256(repr(inputs).encode()).hexdigest()[:8]}"
             run_git([*NO_GC, "fetch", *options, source, f"+{folder}/{name}:{folder}/{target}"], self._root)
         return target
 
-    def _parameters(self, revision: str, folder: Path, paths: Sequence[str]) -> Any:
-        """Return the contents of files with parameters in a revision of the repository around `folder`."""
-        contents = [self._content(revision, folder, f"{self._prefix}{path}") for path in paths]
-        return contents[0] if len(contents) == 1 else contents
+    def _inputs(self, revision: str, folder: Path, paths: Sequence[str], dependencies: Collection[str]) -> list[Any]:
+        """Return what a revision was made from: contents of the files with parameters, git's entries of other inputs.
+
+        Args:
+            revision: a revision of the repository around `folder`.
+            folder: a folder.
+            paths: files with parameters.
+            dependencies: files and folders that stages depend on.
+        """
+        inputs: list[Any] = [self._content(revision, folder, f"{self._prefix}{path}") for path in paths]
+        own, others = ({f"{self._prefix}{path}" for path in names} for names in (paths, dependencies))
+        for entry in git_names(["ls-tree", "-r", "-z", "--full-tree", revision], folder):
+            file = PurePosixPath(entry.partition("\t")[2])
+            is_pipeline = file.name == "dvc.yaml" or file.suffix == ".dvc"
+            if str(file) not in own and (is_pipeline or not others.isdisjoint(map(str, (file, *file.parents)))):
+                inputs.append(entry)
+        return inputs
 
     def _content(self, revision: str, folder: Path, name: str) -> Any:
         """Return the content of the file `name` in a revision; None without one."""
@@ -202,3 +217,10 @@ def _untracked_results(repo: Repo, outputs: Sequence[str]) -> list[str]:
     uncached = {str(out) for out in repo.index.outs if not out.use_cache}
     # DVC itself adds a new dvc.lock only at the top of the git repository.
     return [path for path in untracked if path in uncached or Path(path).name in ("dvc.lock", ENVIRONMENT_LOCK)]
+
+
+def _dependencies(project: Path) -> set[str]:
+    """Return the paths that the stages of a project depend on and do not make themselves."""
+    with Repo(str(project)) as repo:
+        outputs = {path_of(out) for out in repo.index.outs}
+        return {path_of(dep) for stage in repo.index.stages for dep in stage.deps if dep.fs_path} - outputs

@@ -19,8 +19,11 @@ from stages.base.errors import InvalidInput
 from stages.base.suggestions import did_you_mean
 
 TEST_WORDS = {"test", "tests", "testing"}
-LOW_WORDS = {"loss", "error", "errors", "mae", "mse", "rmse", "deviation", "perplexity", "entropy", "distance"}
-HIGH_WORDS = {"accuracy", "acc", "auc", "f1", "precision", "recall", "score", "r2", "prec", "correlation"}
+LOW_WORDS = {
+    "loss", "error", "errors", "mae", "mse", "rmse", "deviation", "perplexity", "entropy", "distance", "brier", "nll",
+    "crps", "wer", "cer", "fid", "hinge", "bouldin", "logloss",
+}  # fmt: skip
+HIGH_WORDS = {"accuracy", "acc", "auc", "f1", "precision", "recall", "r2", "prec", "correlation"}
 TABLES = {".csv": ",", ".tsv": "\t"}
 FORMATS = {*TABLES, ".json", ".yaml", ".yml", ".toml"}
 OWN_FILE, OWN_HISTORY = "validation.json", "history.csv"  # of each model of Inkflow's own pipeline
@@ -115,19 +118,24 @@ def direction_of(name: str, given: str | None) -> str:
     return given or ("minimize" if low else "maximize")
 
 
-def read_table(path: Path) -> Iterator[dict[str, str]]:
-    """Yields the rows of a table; none while it cannot be read."""
+def read_table(path: Path, *, is_growing: bool = False) -> Iterator[dict[str, str]]:
+    """Yields the rows of a table, of one that is growing the complete ones; none while it cannot be read."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file, delimiter=TABLES[path.suffix]):
+            lines = (line for line in file if not is_growing or line.endswith(("\n", "\r")))
+            for row in csv.DictReader(lines, delimiter=TABLES[path.suffix]):
                 yield {name: value or "" for name, value in row.items() if name}
     except (OSError, ValueError, csv.Error):
         return
 
 
 def read_history(path: Path, column: str) -> list[float]:
-    """Returns the values of a column so far, nan where there is none."""
-    return [_number(row.get(column, "")) for row in read_table(path)]
+    """Returns the values of a column so far: rows without one are no steps, as those of training beside validation.
+
+    A last line without its end may be half written, and is left out.
+    """
+    texts = [row.get(column, "") for row in read_table(path, is_growing=True)]
+    return [_number(text) for text in texts if not math.isnan(_number(text)) or text.strip().lower() == "nan"]
 
 
 def _number(text: str) -> float:

@@ -70,6 +70,30 @@ def test_check_names_missing_and_needless_code(project: Toy, capsys: pytest.Capt
     assert stages["train"]["comments_count"] == "src/train.py may read source as text"
 
 
+def test_what_a_program_may_read_is_not_needless(project: Toy, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder with other files than code, and code that the program names in a text, stay among its inputs."""
+    code = "import other, subprocess\nsubprocess.run(['python', 'src/worker.py'])\nopen('templates/page.py')\n"
+    files = {
+        "conf/__init__.py": "",
+        "conf/a.yaml": "a: 1\n",
+        "src/worker.py": "",
+        "templates/page.py": "",
+        "idle.py": "",
+    }
+    dependencies = "[src/report.py, src/other.py, conf, src/worker.py, templates, idle.py, model]  #"
+    project.write(
+        files | {"src/report.py": code, "dvc.yaml": GRAPH.replace("[src/report.py, src/lib, model]", dependencies)}
+    )
+    assert report(capsys, "report")[1]["report"]["needless"] == ["idle.py"]
+
+
+def test_a_command_of_several_lines(project: Toy, capsys: pytest.CaptureFixture[str]) -> None:
+    """A shell line that goes on behind a backslash is one command."""
+    graph = GRAPH.replace("cmd: python src/train.py data.csv", "cmd: |\n      python src/train.py \\\n        data.csv")
+    project.write({"dvc.yaml": graph})
+    assert report(capsys, "train")[1]["train"]["missing"] == ["src/lib/losses.py", "src/lib/nets.py", "src/train.py"]
+
+
 def test_write_edits_the_lists_and_nothing_else(project: Toy) -> None:
     """`--write` adds files, and folders all of whose files are needed; a second one changes nothing."""
     assert main(["deps", "--write"]) == 0

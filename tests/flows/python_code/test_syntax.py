@@ -96,6 +96,10 @@ def test_docstrings_and_type_comments_that_are_read() -> None:
         ("class A(metaclass=M):\n    'a'\n", "class A(metaclass=M):\n    'b'\n", False),
         ("@(lambda f: f)\ndef f():\n    'a'\n", "@(lambda f: f)\ndef f():\n    'b'\n", False),
         ("x = 1\n", "x = 1\n#" + "a" * 2_100_000, False),  # one of the two is too long
+        ("#!/usr/bin/python3.11\nx = 1\n", "#!/usr/bin/python3.12 -O\nx = 1\n", False),
+        ("# /// script\n# dependencies = ['a==1']\n# ///\nx = 1\n", "# a script\nx = 1\n", False),
+        ("# /// script\n#\n# x = 1\n# ///\nx = 1\n", "# /// script\n#\n# x = 2\n# ///\nx = 1\n", False),
+        ("# a\n# /// script\n# x = 1\n# ///\nx = 1\n", "# b\n# /// script\n# x = 1\n# ///\nx = 1\n", True),
     ],
 )
 def test_docstrings_of_all_places(old: str, new: str, same: bool) -> None:
@@ -124,6 +128,12 @@ def test_files_that_python_does_not_read() -> None:
         ("open(__file__).read()", {"source"}),
         ("from pathlib import Path\nPath(__file__).resolve().read_text()", {"source"}),
         ("from pathlib import Path\nPath(__file__).parent.joinpath('a.html').read_text()", set()),
+        ("from os.path import abspath, dirname\nimport a\nprint(dirname(abspath(__file__)), a.__file__.name)", set()),
+        ("import shutil\nshutil.copy(__file__, 'results')", {"source"}),
+        ("from pathlib import Path\nHERE = Path(__file__)\nHERE.read_text()", {"source"}),
+        ("import a\nopen(a.__file__)", {"source"}),
+        ("import ply.lex as lex\ndef t_NUMBER(t):\n    r'[0-9]+'", {"docstrings"}),
+        ("from google import genai", {"docstrings"}),
         ("import glob\nglob.glob('src/*.py')", {"folders"}),
         ("import glob\nglob.glob('**/*.py')", {"source"}),
         ("from pathlib import Path\nF = 'a'\nPath(F).rglob('*.py')", {"folders"}),

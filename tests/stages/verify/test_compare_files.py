@@ -154,3 +154,15 @@ def test_weights_that_unpack_to_too_much(tmp_path: Path, monkeypatch: pytest.Mon
     comparison = compare(one, other, TOLERANCE)
     assert "the values are not compared: a file unpacks to 8,000,000 bytes" in comparison.detail
     assert not comparison.has_values
+
+
+@pytest.mark.parametrize("zone", [None, "Europe/Vienna"])
+def test_missing_times(zone: str | None, tmp_path: Path) -> None:
+    """A missing time equals a missing time."""
+    times = pd.Series(pd.to_datetime(["2026-01-01", None], utc=True)).dt.tz_convert(zone)
+    one, other = tmp_path / "a.parquet", tmp_path / "b.parquet"
+    pd.DataFrame({"time": times}).to_parquet(one)
+    pd.DataFrame({"time": times}).to_parquet(other, compression="gzip")
+    assert compare(one, other, TOLERANCE).verdict is Verdict.SAME_VALUES
+    pd.DataFrame({"time": times.fillna(times[0])}).to_parquet(other)
+    assert compare(one, other, TOLERANCE).verdict is Verdict.DIFFERENT

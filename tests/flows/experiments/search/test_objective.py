@@ -69,7 +69,9 @@ def test_scores_of_other_projects(other: Toy) -> None:
     other.write({"live/a.csv": "step,val_auc\n1,0.5\n2,\n3,0.75\n"})
     table = find("live/a.csv:val_auc", [], other.folder)
     assert (table.read(other.folder), table.history) == (0.75, ("live/a.csv", "val_auc"))
-    assert str(read_history(other.folder / "live/a.csv", "val_auc")) == "[0.5, nan, 0.75]"
+    assert read_history(other.folder / "live/a.csv", "val_auc") == [0.5, 0.75]
+    other.write({"live/a.csv": "step,val_auc\n1,0.5\n2,nan\n3,7"})
+    assert str(read_history(other.folder / "live/a.csv", "val_auc")) == "[0.5, nan]"
     assert read_history(other.folder / "absent.csv", "a") == []
 
 
