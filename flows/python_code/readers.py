@@ -77,6 +77,7 @@ class _Visitor(ast.NodeVisitor):
         self._folders: set[str] = set()
         self._folder_names: set[str] = set()
         self._libraries: set[str] = set()
+        self._modules: set[str] = set()  # names that imports have bound
         self._source = self._docstrings = self._own_docstrings = False
         self._defined = {
             node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
@@ -113,7 +114,7 @@ class _Visitor(ast.NodeVisitor):
             is_own = isinstance(node.value, ast.Name) and node.value.id in self._defined
             self._own_docstrings |= is_own
             self._docstrings |= not is_own
-        self._source |= node.attr == "__file__"
+        self._source |= node.attr == "__file__" and getattr(node.value, "id", "") in self._modules
         if not (node.attr in NAMES and _is_module_file(node.value)):
             self.generic_visit(node)
 
@@ -121,9 +122,11 @@ class _Visitor(ast.NodeVisitor):
         for alias in node.names:
             self._names |= set(alias.name.split("."))
             self._libraries.add(alias.name.partition(".")[0])
+            self._modules.add(alias.asname or alias.name)
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
         self._names |= {*(node.module or "").split("."), *(alias.name for alias in node.names)}
+        self._modules |= {alias.asname or alias.name for alias in node.names}
         if not node.level:
             self._libraries.add((node.module or "").partition(".")[0])
 
