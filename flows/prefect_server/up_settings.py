@@ -58,7 +58,8 @@ class Settings:
     @property
     def ui_url(self) -> str:
         """The URL of Prefect's page on this machine."""
-        host = "127.0.0.1" if self.host in ("0.0.0.0", "::", "") else self.host
+        # A server on :: has IPv6 alone: asyncio sets IPV6_V6ONLY.
+        host = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     @property
