@@ -29,7 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--port", type=_integer(0, 65_535), default=Settings.port, help="0 takes a free one (default: %(default)s)"
     )
     parser.add_argument(
-        "--host-name", action="append", default=[], metavar="NAME", help="further name of this server in addresses"
+        "--host-name",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="further name of the server, or of a proxy",
     )
     parser.add_argument("--name", type=_name, help="name of the model in addresses (default: its name)")
     parser.add_argument("--anyway", action="store_true", help="serve a model that failed a quality gate or is damaged")
@@ -58,6 +62,7 @@ def settings(arguments: argparse.Namespace, source: Path, name: str) -> Settings
         arguments.port,
         os.environ.get(TOKEN_VARIABLE, ""),
         _host_names(arguments),
+        tuple(name.lower() for name in arguments.host_name),
         arguments.max_body,
         arguments.max_pixels,
         arguments.timeout,

@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from flows.prefect_server.up_settings import Settings
+from flows.prefect_server.environment import HOSTS, ORIGIN_HOSTS
+from flows.prefect_server.up_settings import MORE_HOSTS, Settings
 
 
 def has_ipv6() -> bool:
@@ -42,3 +43,11 @@ def test_a_server_on_each_host_is_reached_under_its_address(host: str) -> None:
             return content
 
     assert asyncio.run(ask()) == b"here"
+
+
+def test_pages_of_the_names_that_a_person_gave(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server takes requests under its own names and those of INKFLOW_HOSTS, and pages of the latter."""
+    monkeypatch.setenv(MORE_HOSTS, "Flows.example, other.example,")
+    variables = Settings(Path(), "127.0.0.1", 4200, None, "", None).server_environment()
+    assert variables[ORIGIN_HOSTS] == "flows.example,other.example"
+    assert set(variables[HOSTS].split(",")) == {"127.0.0.1", "::1", "localhost", "flows.example", "other.example"}
