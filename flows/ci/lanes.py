@@ -49,10 +49,18 @@ def check_lane(root: Path, out: Path, *, remote: bool = True) -> int:
     return _finish("check", steps, out)
 
 
-def run_lane(root: Path, out: Path, arguments: Sequence[str], *, push: bool) -> int:
-    """Runs the pipeline, with the DVC remote if one is configured, and checks the gates; returns the exit code."""
+def run_lane(root: Path, folder: Path, out: Path, arguments: Sequence[str], *, push: bool) -> int:
+    """Runs the pipeline, with the DVC remote if one is configured, and checks the gates; returns the exit code.
+
+    Args:
+        root: the project's folder.
+        folder: the caller's folder below it, from which `arguments` name stages.
+        out: the folder of the summaries.
+        arguments: those of `inkflow run`.
+        push: push results and run cache to the DVC remote.
+    """
     _use_ssh_key(root)
-    steps = [_run_step("run", lambda: _run_pipeline(root, arguments, push))]
+    steps = [_run_step("run", lambda: _run_pipeline(root, folder, arguments, push))]
     current = _is_current(root)
     steps.append(_run_step("gates", lambda: _check_gates(root, out, current)))
     steps.append(_run_step("record", lambda: _check_record(root)))
@@ -137,14 +145,19 @@ def _check_remote(root: Path) -> StepResult:
     ]
 
 
-def _run_pipeline(root: Path, arguments: Sequence[str], push: bool) -> StepResult:
-    """Runs `inkflow run` as a process and prints its lines as they come."""
+def _run_pipeline(root: Path, folder: Path, arguments: Sequence[str], push: bool) -> StepResult:
+    """Runs `inkflow run` as a process in the caller's folder, and prints its lines as they come."""
     remote = default_remote(root) is not None
     options = ["--pull", *(["--push"] if push else [])] if remote else []
     command = own_command("flows", "run", *options, *arguments)
     messages = [] if remote else [f"{NO_REMOTE}: nothing is pulled or pushed"]
     with subprocess.Popen(
-        command, cwd=root, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        cwd=root / folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     ) as process:
         assert process.stdout is not None
         for line in process.stdout:

@@ -145,7 +145,7 @@ def ci(verb: argparse.ArgumentParser) -> None:
         description="Write the summaries of the lanes into one comment on the pull request (GitHub) or merge request "
         "(GitLab) of this job. Later calls update that comment. Elsewhere, print the reason and do nothing.",
     )
-    lane.add_argument("files", nargs="*", type=Path, help=f"summaries (default: those in {CI_FOLDER})")
+    lane.add_argument("files", nargs="*", type=path, help=f"summaries (default: those in {CI_FOLDER})")
     text = "after the merge of a branch retrain/..., promote the models that hold STAGE"
     lane = lanes.add_parser("promote", help=text, description=f"{text[0].upper()}{text[1:]}, and push the tags.")
     lane.add_argument("stage", nargs="?", metavar="STAGE", default="prod", help="(default: prod)")
@@ -264,7 +264,7 @@ def add_jobs(verb: argparse.ArgumentParser) -> None:
 
 def _add_output(lane: argparse.ArgumentParser) -> None:
     lane.add_argument(
-        "--out", type=Path, default=CI_FOLDER, metavar="DIR", help=f"output folder (default: {CI_FOLDER})"
+        "--out", type=path, default=CI_FOLDER, metavar="DIR", help=f"output folder (default: {CI_FOLDER})"
     )
 
 

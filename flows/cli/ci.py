@@ -14,7 +14,7 @@ def ci(arguments: argparse.Namespace) -> int:
         return check_lane(Path(), arguments.out, remote=not arguments.no_remote)
     if arguments.lane == "run":
         run_arguments = arguments.arguments[1:] if arguments.arguments[:1] == ["--"] else arguments.arguments
-        return run_lane(Path(), arguments.out, run_arguments, push=arguments.push)
+        return run_lane(Path(), arguments.folder, arguments.out, run_arguments, push=arguments.push)
     if arguments.lane == "promote":
         from flows.cli.models.merged import promote_merged  # late: GTO takes 0.3 s to import
 

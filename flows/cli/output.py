@@ -1,7 +1,9 @@
 """Output that several verbs share: JSON on standard output, and a page in the browser."""
 
 import json
+import math
 import webbrowser
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +16,8 @@ if TYPE_CHECKING:
 
 
 def print_json(content: Any) -> None:
-    """Prints `content` as indented JSON, with secrets masked."""
-    print(json.dumps(mask_content(content), indent=2, ensure_ascii=False))
+    """Prints `content` as indented JSON, with secrets masked; numbers that are not finite become null."""
+    print(json.dumps(_finite(mask_content(content)), indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def shown(text: str, style: str = "") -> "Text":
@@ -33,3 +35,11 @@ def open_page(page: Path) -> None:
     """
     if not webbrowser.open(page.resolve().as_uri()):
         raise InvalidInput(f"no browser could be started here; open {page} yourself")
+
+
+def _finite(content: Any) -> Any:
+    if isinstance(content, Mapping):
+        return {key: _finite(value) for key, value in content.items()}
+    if isinstance(content, list):
+        return [_finite(item) for item in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content

@@ -49,7 +49,7 @@ class PruneResult:
     left_bytes: int
     git_repositories: tuple[str, ...]  # in which `git gc --auto` ran, or would
     flow_runs: int
-    prefect_note: str | None  # why Prefect's records could not be read
+    prefect_note: str | None  # why more of Prefect's records could not be removed
 
 
 def prune(arguments: argparse.Namespace) -> int:
@@ -69,7 +69,8 @@ def prune(arguments: argparse.Namespace) -> int:
     with ExitStack() as locks:
         for folder in _run_folders(projects):  # no branch names the outputs of a running stage yet
             locks.enter_context(run_lock(folder, log))
-        recover(root)
+        if not arguments.dry_run:
+            recover(root)
         # Before anything is removed: damaged tags are an error.
         unused_models = [] if max_age is None else folders_without_stage(root)
         with locked_cache(root) as cache:
@@ -186,7 +187,7 @@ def _with_lock(path: Path, act: Callable[[], None]) -> bool:
 
 def _summary(result: PruneResult) -> str:
     removed, ran = ("would be removed", "would run") if result.dry_run else ("removed", "ran")
-    flow_runs = f"{result.flow_runs} flow runs {removed}" if result.prefect_note is None else result.prefect_note
+    flow_runs = "; ".join(filter(None, (f"{result.flow_runs} flow runs {removed}", result.prefect_note)))
     packed = [f"Git: `git gc --auto` {ran} in {folder}" for folder in result.git_repositories]
     return "\n".join([
         f"run cache: {result.run_cache_entries} entries with {result.cache_objects} objects {removed}, "

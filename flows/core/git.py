@@ -8,10 +8,11 @@ hook of another repository may have started this process.
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from flows.core.errors import GitFailed
@@ -25,6 +26,7 @@ LOCAL_VARIABLES = {
     "GIT_PREFIX", "GIT_QUARANTINE_PATH", "GIT_REPLACE_REF_BASE", "GIT_SHALLOW_FILE", "GIT_WORK_TREE",
 }  # fmt: skip
 SETTINGS = {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0"}
+REMOTE_TIMEOUT_S = 300.0  # for a remote, which may accept a connection and never answer
 
 
 def forget_caller() -> None:
@@ -60,15 +62,7 @@ def run_git(
     if index is not None:
         environment["GIT_INDEX_FILE"] = str(index)
     try:
-        done = subprocess.run(
-            ["git", *arguments],
-            cwd=cwd,
-            env=environment,
-            input=stdin,
-            capture_output=True,
-            start_new_session=True,
-            timeout=timeout_s,
-        )
+        done = _run(["git", *arguments], cwd, environment, stdin, timeout_s)
     except subprocess.TimeoutExpired as error:
         raise GitFailed(arguments, f"the remote has not answered within {timeout_s:g} s") from error
     except OSError as error:
@@ -77,6 +71,28 @@ def run_git(
         reason = " ".join(done.stderr.decode(errors="replace").split())
         raise GitFailed(arguments, reason or f"exit code {done.returncode}")
     return done.stdout
+
+
+def _run(
+    command: Sequence[str], cwd: Path, environment: Mapping[str, str], stdin: bytes, timeout_s: float | None
+) -> "subprocess.CompletedProcess[bytes]":
+    """Does what `subprocess.run` does; an error also ends git's own processes, which may wait for a remote for ever."""
+    with subprocess.Popen(
+        command,
+        cwd=cwd,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    ) as process:
+        try:
+            output, errors = process.communicate(stdin, timeout_s)
+        except BaseException:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
+        return subprocess.CompletedProcess(command, process.returncode, output, errors)
 
 
 def git_text(arguments: Sequence[str], cwd: Path, *, allowed: Collection[int] = (), index: Path | None = None) -> str:

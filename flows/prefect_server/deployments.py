@@ -24,11 +24,11 @@ DEPLOYED = "schedules.json"  # in the same folder: the schedules of prefect.yaml
 def write_deployments(client: SyncPrefectClient, root: Path, home: Path) -> Path:
     """Writes the prefect.yaml of `root`, with what a person has set, into a file in `home`, and returns its path."""
     content = _read_file(root)
-    existing = {(item["name"], item["entrypoint"]): item for item in _existing(client, content["deployments"])}
+    existing = {_key(item): item for item in _existing(client, content["deployments"])}
     deployed = _read_deployed(home)
     kept = []
     for entry in content["deployments"]:
-        found = existing.get((entry["name"], entry["entrypoint"]))
+        found = existing.get(_key(entry))
         kept.append(_with_settings(client, entry, found, deployed) if found else entry)
     path = home / FILE
     # JSON is YAML too, and means the same in every version of YAML.
@@ -44,7 +44,7 @@ def finish_deployments(client: SyncPrefectClient, root: Path, home: Path) -> Non
         if item["enforce_parameter_schema"] and schema and "additionalProperties" not in schema:
             content = {"parameter_openapi_schema": schema | {"additionalProperties": False}}
             client.request("PATCH", "/deployments/{id}", path_params={"id": item["id"]}, json=content)
-    write_text(home / DEPLOYED, json.dumps({entry["name"]: _schedules(entry) for entry in entries}))
+    write_text(home / DEPLOYED, json.dumps({_key(entry): _schedules(entry) for entry in entries}))
 
 
 def _read_file(root: Path) -> Mapping[str, Any]:
@@ -57,10 +57,15 @@ def _read_file(root: Path) -> Mapping[str, Any]:
 
 def _existing(client: SyncPrefectClient, entries: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Returns the deployments on the server that have the name and the entry point of one of `entries`."""
-    wanted = {(entry["name"], entry["entrypoint"]) for entry in entries}
-    filters = {"deployments": {"name": {"any_": [name for name, _ in wanted]}}}
+    wanted = set(map(_key, entries))
+    filters = {"deployments": {"name": {"any_": [entry["name"] for entry in entries]}}}
     found: list[Mapping[str, Any]] = client.request("POST", "/deployments/filter", json=filters).json()
-    return [item for item in found if (item["name"], item["entrypoint"]) in wanted]
+    return [item for item in found if _key(item) in wanted]
+
+
+def _key(entry: Mapping[str, Any]) -> str:
+    """Returns what tells a deployment from others: two flows may each have one of the same name."""
+    return f"{entry['entrypoint']} {entry['name']}"
 
 
 def _with_settings(
@@ -68,7 +73,8 @@ def _with_settings(
 ) -> dict[str, Any]:
     """Returns `entry` of prefect.yaml with what a person has set in the deployment `found` on the server."""
     result = dict(entry) | {"paused": found["paused"]}
-    if deployed.get(entry["name"], _schedules(entry)) == _schedules(entry):
+    before = deployed.get(_key(entry), deployed.get(entry["name"], _schedules(entry)))  # earlier versions: by the name
+    if before == _schedules(entry):
         result.pop("schedule", None)
         result["schedules"] = None  # Prefect then leaves them as they are
     owned = client.read_resource_related_automations(f"prefect.deployment.{found['id']}")

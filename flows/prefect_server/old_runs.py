@@ -1,5 +1,6 @@
 """Removal of old flow runs from the databases of `inkflow up` and of temporary servers, through a server."""
 
+import fcntl
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -13,11 +14,11 @@ import httpx
 
 from flows.core.errors import ServerUnreachable
 from flows.prefect_server.api_client import connect, request
-from flows.prefect_server.credentials import ADDRESS_FILE, AUTH_FILE, HOME, is_running
+from flows.prefect_server.credentials import ADDRESS_FILE, AUTH_FILE, HOME, LOCK, is_running
 from flows.prefect_server.database import DATABASE_FILE
 from flows.prefect_server.environment import PASSWORD
 from flows.prefect_server.server import HOME as RUN_HOME
-from flows.prefect_server.server import Server
+from flows.prefect_server.server import HOME_LOCK, Server
 from flows.prefect_server.server_check import check_health
 from stages.base.errors import InkflowError
 
@@ -26,7 +27,7 @@ FINAL_STATES = ("COMPLETED", "FAILED", "CANCELLED", "CRASHED")
 
 @dataclass(frozen=True)
 class PrunedFlowRuns:
-    """The number of flow runs that were removed; a note if an error prevented it."""
+    """The number of flow runs that were removed; a note if an error or a run prevented more."""
 
     flow_runs: int
     note: str | None
@@ -38,27 +39,51 @@ def prune_flow_runs(
     """Removes flow runs that ended longer than `age` ago, with their task runs and logs; `dry_run` only counts them.
 
     All databases of the project are pruned: that of `inkflow up`, and those of the temporary servers, of which runs at
-    the same time have one each. `log` is called with the progress.
+    the same time have one each. A database that another process uses stays as it is. `log` is called with the progress.
     """
     before = (datetime.now(UTC) - min(age, timedelta(days=36_500))).isoformat()
     run_filter = {"end_time": {"before_": before}, "state": {"type": {"any_": list(FINAL_STATES)}}}
-    count = 0
+    count, busy = 0, []
     temporary = [root / RUN_HOME, *sorted(root.glob(f"{RUN_HOME}-*"))]
     for home, url in ((root / HOME, _running_url(root)), *((home, None) for home in temporary)):
         if url is None and not (home / DATABASE_FILE).exists():
             continue
         try:
-            with _api_client(root, home, url) as client:
-                found: int = request(client, "POST", "/flow_runs/count", flow_runs=run_filter).json()
-                if not dry_run:
-                    _delete(client, run_filter, found, log)
+            with _held(root, home, url) as is_held:
+                if not is_held:
+                    busy.append(str(home.relative_to(root)))
+                    continue
+                with _api_client(root, home, url) as client:
+                    found: int = request(client, "POST", "/flow_runs/count", flow_runs=run_filter).json()
+                    if not dry_run:
+                        _delete(client, run_filter, found, log)
+                count += found
+                if url is None and not dry_run:
+                    _compact(home / DATABASE_FILE)
         except (httpx.HTTPError, InkflowError) as error:
             note = f"the flow runs could not be pruned ({error}); repair the server or its database, then prune again"
             return PrunedFlowRuns(count, note)
-        count += found
-        if url is None and not dry_run:
-            _compact(home / DATABASE_FILE)
-    return PrunedFlowRuns(count, None)
+    note = f"those in {', '.join(busy)} stay, since another process uses the database; prune again later"
+    return PrunedFlowRuns(count, note if busy else None)
+
+
+@contextmanager
+def _held(root: Path, home: Path, url: str | None) -> Iterator[bool]:
+    """Holds the locks of the database in `home`; yields False if another process uses it.
+
+    A run takes another home meanwhile, and `inkflow up` does not start. Without a lock if the server at `url` has it.
+    """
+    locks = [] if url else [(home / HOME_LOCK, fcntl.LOCK_EX)]
+    if locks and home == root / HOME:
+        locks.append((root / LOCK, fcntl.LOCK_SH))  # shared: for others, `inkflow up` does not run
+    with ExitStack() as held:
+        try:
+            for path, kind in locks:
+                fcntl.flock(held.enter_context(path.open("a")), kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
 
 
 def _delete(client: httpx.Client, run_filter: dict[str, Any], count: int, log: Callable[[str], None]) -> None:

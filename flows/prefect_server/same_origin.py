@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from flows.prefect_server.credentials import LOGIN_PAGE, LOGIN_PATH
 from flows.prefect_server.cron_time_zones import use_standard_time_zones
-from flows.prefect_server.environment import HOSTS, ORIGINS
+from flows.prefect_server.environment import HOSTS, ORIGIN_HOSTS, ORIGINS
 from flows.prefect_server.sqlite_transactions import use_waiting_transactions
 
 POLICY_VIOLATION = 1008  # close code of RFC 6455
@@ -30,11 +30,14 @@ ANY_HOST = "*"
 class SameOriginMiddleware:
     """Refuses HTTP and web socket requests to hosts other than `hosts`, and from pages of other origins.
 
-    A page has the same origin if the request goes to its host, or if it is one of `origins`.
+    A page has the same origin if the request goes to its host, or if it is one of `origins`. Pages of `origin_hosts`
+    may use the server too: a proxy of that name may send another one in the header Host.
     """
 
-    def __init__(self, app: ASGIApp, origins: AbstractSet[str], hosts: AbstractSet[str]) -> None:
-        self._app, self._origins, self._hosts = app, origins, hosts
+    def __init__(
+        self, app: ASGIApp, origins: AbstractSet[str], hosts: AbstractSet[str], origin_hosts: AbstractSet[str]
+    ) -> None:
+        self._app, self._origins, self._hosts, self._origin_hosts = app, origins, hosts, origin_hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes a request on to the app, or refuses it."""
@@ -52,9 +55,12 @@ class SameOriginMiddleware:
         host, origin = headers.get("host", ""), headers.get("origin")
         if ANY_HOST not in self._hosts and _host_name(host) not in self._hosts:
             return "this server is not used under this name; to allow it, add it to INKFLOW_HOSTS of `inkflow up`"
-        if origin is None or origin in self._origins or origin.partition("://")[2].lower() == host.lower():
+        if origin is None or origin in self._origins:
             return None
-        return "pages of other origins are refused"
+        page = origin.partition("://")[2]
+        if page.lower() == host.lower() or _host_name(page) in self._origin_hosts:
+            return None
+        return "pages of other origins are refused; add the name of a proxy to INKFLOW_HOSTS of `inkflow up`"
 
 
 def _host_name(host: str) -> str | None:
@@ -71,4 +77,7 @@ def create_app() -> ASGIApp:
     use_standard_time_zones()
     origins = os.environ[ORIGINS].split(",")
     hosts = os.environ[HOSTS].split(",") if HOSTS in os.environ else [urlsplit(origin).hostname for origin in origins]
-    return SameOriginMiddleware(create_prefect_app(), frozenset(origins), frozenset(filter(None, hosts)))
+    named = os.environ.get(ORIGIN_HOSTS, "").split(",")
+    return SameOriginMiddleware(
+        create_prefect_app(), frozenset(origins), frozenset(filter(None, hosts)), frozenset(filter(None, named))
+    )

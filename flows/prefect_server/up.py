@@ -98,7 +98,10 @@ def _lock(root: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise InkflowError(f"`inkflow up` already runs in {root}; stop that one first") from error
+            raise InkflowError(
+                f"`inkflow up` already runs in {root}; stop that one first, or wait for the `inkflow prune` that reads "
+                "its database"
+            ) from error
         yield
 
 

@@ -21,6 +21,7 @@ from flows.prefect_server.environment import (
     HEARTBEAT,
     HOSTS,
     NO_ANALYTICS,
+    ORIGIN_HOSTS,
     ORIGINS,
     PASSWORD,
     RUN_LOGS,
@@ -58,7 +59,8 @@ class Settings:
     @property
     def ui_url(self) -> str:
         """The URL of Prefect's page on this machine."""
-        host = "127.0.0.1" if self.host in ("0.0.0.0", "::", "") else self.host
+        # A server on :: has IPv6 alone: asyncio sets IPV6_V6ONLY.
+        host = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     @property
@@ -93,6 +95,7 @@ class Settings:
             "PREFECT_UI_URL": self.ui_url,
             ORIGINS: ",".join([self.ui_url, *(f"http://{name}:{self.port}" for name in ("127.0.0.1", "localhost"))]),
             HOSTS: ",".join(sorted(_host_names(self.host))),
+            ORIGIN_HOSTS: ",".join(sorted(_named_hosts())),
             "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,orphans",  # which pruned runs leave behind
         }
         environment |= {DATABASE: self.database} if self.database else {}
@@ -196,8 +199,12 @@ def _host_names(host: str) -> set[str]:
     if not is_loopback_host(host):
         addresses = [item.address for items in psutil.net_if_addrs().values() for item in items]
         names |= {socket.gethostname(), *(address.partition("%")[0] for address in addresses)}
-    names |= {name.strip() for name in os.environ.get(MORE_HOSTS, "").split(",")}
-    return {name.lower() for name in names if name}
+    return {name.lower() for name in names if name} | _named_hosts()
+
+
+def _named_hosts() -> set[str]:
+    """Returns the names that a person has given to the server."""
+    return {name.strip().lower() for name in os.environ.get(MORE_HOSTS, "").split(",")} - {""}
 
 
 def _is_web_url(text: str) -> bool:

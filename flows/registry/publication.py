@@ -4,7 +4,7 @@ import shlex
 from pathlib import Path
 
 from flows.core.errors import RegistryFailed, RevisionUnusable
-from flows.core.git import git_succeeds, git_text, head_commit, push_remote, run_git
+from flows.core.git import REMOTE_TIMEOUT_S, git_succeeds, git_text, head_commit, push_remote, run_git
 from flows.core.notices import note_once
 from flows.dvc_repo import remotes
 from flows.dvc_repo.remote.version_push import push_version_outputs
@@ -31,7 +31,7 @@ def fetch_tags(root: Path, remote: str) -> None:
     Raises:
         GitFailed: the remote cannot be reached, or has other tags of the same names; Git names them.
     """
-    run_git(["fetch", "--quiet", "--tags", remote], root)
+    run_git(["fetch", "--quiet", "--tags", remote], root, timeout_s=REMOTE_TIMEOUT_S)
 
 
 def remote_tags(root: Path, remote: str) -> set[str]:
@@ -40,8 +40,8 @@ def remote_tags(root: Path, remote: str) -> set[str]:
     Raises:
         GitFailed: the remote cannot be reached.
     """
-    listed = git_text(["ls-remote", "--tags", "--refs", remote], root).splitlines()
-    return {line.partition("refs/tags/")[2] for line in listed}
+    listed = run_git(["ls-remote", "--tags", "--refs", remote], root, timeout_s=REMOTE_TIMEOUT_S)
+    return {line.partition("refs/tags/")[2] for line in listed.decode(errors="surrogateescape").splitlines()}
 
 
 def push_version(root: Path, model: str, remote: str) -> None:
@@ -95,4 +95,5 @@ def push_tags(root: Path, model: str, remote: str, *, pushed: str = "", needed: 
         else:
             push_version_outputs(root, f"{model}@{item.version}", all_outputs(root, item.commit))
     if names:
-        run_git(["push", "--quiet", "--atomic", remote, *(f"refs/tags/{name}" for name in names)], root)
+        references = [f"refs/tags/{name}" for name in names]
+        run_git(["push", "--quiet", "--atomic", remote, *references], root, timeout_s=REMOTE_TIMEOUT_S)

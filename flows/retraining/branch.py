@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows.core.errors import BranchKept, GitFailed
-from flows.core.git import git_succeeds, git_text, push_remote, run_git
+from flows.core.git import REMOTE_TIMEOUT_S, git_succeeds, git_text, push_remote, run_git
 from flows.dvc_repo.versions.experiments import NO_GC
 from stages.base.errors import InkflowError, InvalidInput
 
 PREFIX = "retrain/"
 TREE, DATA = "Inkflow-Tree", "Inkflow-Data"  # trailers of the commit
-GIT_TIMEOUT_S = 300.0  # for a remote
 DEFAULT_NAMES = ("main", "master", "trunk", "develop")  # never pushed to, whatever the remote's HEAD is
 SYMREF = re.compile(r"ref: refs/heads/(\S+)\tHEAD")
 
@@ -134,7 +133,7 @@ def _push(root: Path, branch: Branch, remote: str) -> str | None:
 
 
 def _remote(arguments: list[str], root: Path) -> str:
-    return run_git(arguments, root, timeout_s=GIT_TIMEOUT_S).decode(errors="replace")
+    return run_git(arguments, root, timeout_s=REMOTE_TIMEOUT_S).decode(errors="replace")
 
 
 def _is_own(root: Path, commit: str) -> bool:

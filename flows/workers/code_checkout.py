@@ -13,6 +13,9 @@ from flows.workers.order import Order, unpack_patch
 
 HOME_VARIABLE = "INKFLOW_WORKER_HOME"
 GIT_OPTIONS = ("-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "advice.detachedHead=false")
+FETCH_TIMEOUT_S = 3600.0  # the first fetch takes the whole history
+# What makes a folder a repository for git; in any other one it would look for the repository around the folder.
+REPOSITORY = ("HEAD", "objects", "refs")
 CLEAN_EXCLUDES = ("-e", "/.inkflow", "-e", ".dvc/tmp", "-e", ".dvc/config.local")  # checkpoints and DVC's local state
 
 
@@ -36,38 +39,44 @@ def check_out(order: Order, home: Path, folder: Path) -> Path:
     clone = folder / "clone"
     with exclusive_lock(objects.with_suffix(".lock")):
         _fetch(order, objects)
-    if not (clone / ".git").is_dir():
-        shutil.rmtree(clone, ignore_errors=True)
-        _git(folder, "clone", "--quiet", "--shared", "--no-checkout", str(objects), str(clone))
+    if not _is_repository(clone / ".git", "objects/info/alternates"):
+        _make(clone, "clone", "--quiet", "--shared", "--no-checkout", str(objects))
     (clone / ".git/index.lock").unlink(missing_ok=True)  # left by a killed process: the caller holds the folder's lock
-    _git(clone, *GIT_OPTIONS, "checkout", "--quiet", "--force", "--detach", order.commit)
-    _git(clone, "clean", "--quiet", "-ffd", *CLEAN_EXCLUDES)  # ignored files stay: outputs, which are replaced
+    own = "--git-dir=.git"
+    _git(clone, own, *GIT_OPTIONS, "checkout", "--quiet", "--force", "--detach", order.commit)
+    _git(clone, own, "clean", "--quiet", "-ffd", *CLEAN_EXCLUDES)  # ignored files stay: outputs, which are replaced
     if patch := unpack_patch(order.patch):
         # Applied to the index too: the next checkout then removes files that the patch adds, ignored ones included.
-        _git(clone, "apply", "--index", "--binary", "--whitespace=nowarn", "-", stdin=patch)
+        _git(clone, own, "apply", "--index", "--binary", "--whitespace=nowarn", "-", stdin=patch)
     return clone / order.folder
+
+
+def _is_repository(folder: Path, *more: str) -> bool:
+    """Return whether the folder has what a repository needs, and `more`: a process may have been killed before."""
+    return all((folder / name).exists() for name in (*REPOSITORY, *more))
+
+
+def _make(target: Path, *command: str) -> None:
+    """Make the repository `target` with a git command, all of it or nothing."""
+    new = target.with_name(f"{target.name}.new")
+    for left in (new, target):
+        shutil.rmtree(left, ignore_errors=True)
+    _git(target.parent, *command, str(new))
+    new.rename(target)
 
 
 def _fetch(order: Order, objects: Path) -> None:
     """Fetch the order's commit into the bare repository `objects`, unless it is already there."""
-    if not objects.is_dir():
-        objects.mkdir(parents=True)
-        _git(objects, "init", "--quiet", "--bare")
+    if not _is_repository(objects):
+        _make(objects, "init", "--quiet", "--bare")
     if _has_commit(objects, order.commit):
         return
     try:
-        _git(
-            objects,
-            *GIT_OPTIONS,
-            "fetch",
-            "--quiet",
-            "--prune",  # a deleted branch `a` would conflict with a new branch `a/b`
-            order.source,
-            "+refs/heads/*:refs/heads/*",
-            "+refs/tags/*:refs/tags/*",
-        )
+        # --prune: a deleted branch `a` would conflict with a new branch `a/b`
+        fetch = ["--git-dir=.", *GIT_OPTIONS, "fetch", "--quiet"]
+        _git(objects, *fetch, "--prune", order.source, "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
         if not _has_commit(objects, order.commit):  # on no branch
-            _git(objects, *GIT_OPTIONS, "fetch", "--quiet", order.source, order.commit)
+            _git(objects, *fetch, order.source, order.commit)
     except OrderUnusable as error:
         raise OrderUnusable(
             f"this worker cannot fetch the commit {order.commit[:10]} from {order.source} ({error}); push it to a "
@@ -76,7 +85,7 @@ def _fetch(order: Order, objects: Path) -> None:
 
 
 def _has_commit(objects: Path, commit: str) -> bool:
-    return git_succeeds(["cat-file", "-e", f"{commit}^{{commit}}"], objects)
+    return git_succeeds(["--git-dir=.", "cat-file", "-e", f"{commit}^{{commit}}"], objects)
 
 
 def _git(folder: Path, *arguments: str, stdin: bytes = b"") -> None:
@@ -86,7 +95,7 @@ def _git(folder: Path, *arguments: str, stdin: bytes = b"") -> None:
         OrderUnusable: the command failed; the message is git's own.
     """
     try:
-        run_git(arguments, folder, stdin=stdin)
+        run_git(arguments, folder, stdin=stdin, timeout_s=FETCH_TIMEOUT_S)
     except GitFailed as error:
         raise OrderUnusable(str(error)) from error
 

@@ -27,7 +27,6 @@ from stages.predict.image_files import (
 from stages.predict.sample_form import SampleForm
 
 SAMPLE_SUFFIXES = (*SUFFIXES, ".csv")  # of the files in a folder; pictures are refused
-LARGEST = 1e30  # value of a feature, as in the stage `download`
 CHUNK_VALUES = 1_000_000  # in one chunk, or one larger sample: 4 MB of float32
 CHUNK_ROWS = 256  # of a CSV file
 NUMBER_CHARACTERS = 64  # of a cell, at most on average
@@ -81,11 +80,7 @@ def _is_suitable(entry: Entry, form: SampleForm, *, one: bool) -> bool:
 
 def _checked(names: list[str], samples: NDArray[Any], form: SampleForm) -> Iterator[Images | RejectedInput]:
     """Yields `samples` (n, *shape) as float32, but rejects those with a value that the model does not take."""
-    rows = samples.reshape(len(samples), -1)
-    if form.vocabulary:
-        right = ((rows >= 0) & (rows < form.vocabulary) & (rows % 1 == 0)).all(axis=1)
-    else:
-        right = (np.abs(rows.astype(np.float64)) <= LARGEST).all(axis=1)  # NaN is not
+    right = form.takes(samples)
     if right.all():
         yield Images(names, samples.astype(np.float32), from_array=True)
         return

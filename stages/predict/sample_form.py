@@ -2,8 +2,13 @@
 
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from stages.base.sample_kinds import KINDS, Kind
 from stages.model.tasks import KIND, VOCABULARY
+
+LARGEST = 1e30  # value of a feature, as in the stage `download`
 
 
 class SampleForm(NamedTuple):
@@ -18,6 +23,16 @@ class SampleForm(NamedTuple):
         numbers = f"whole numbers from 0 to {self.vocabulary - 1:,}" if self.vocabulary else "numbers"
         size = " steps of ".join(map(str, self.shape))
         return f"{KINDS[self.kind].noun}s of {size} {numbers}"
+
+    def takes(self, samples: NDArray[Any]) -> NDArray[np.bool_]:
+        """Returns for each of `samples` (n, *shape) whether the model takes all of its values."""
+        rows = np.asarray(samples.reshape(len(samples), -1))
+        if not self.vocabulary:
+            right = np.asarray(np.abs(rows.astype(np.float64)) <= LARGEST)  # NaN is not
+        else:
+            with np.errstate(invalid="ignore"):  # of the remainder of infinity
+                right = np.asarray((rows >= 0) & (rows < self.vocabulary) & (rows % 1 == 0))
+        return np.asarray(right.all(axis=1))
 
 
 def sample_form(session: Any, metadata: dict[str, Any]) -> SampleForm | None:

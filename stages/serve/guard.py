@@ -49,6 +49,8 @@ class Guard:
             if scope["type"] == "lifespan":
                 await self._app(scope, receive, send)
             return
+        if scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}  # uvicorn, which has the request's own method, leaves the body out
         started, status = time.perf_counter(), [0]
 
         async def send_and_note(message: Message) -> None:
@@ -73,9 +75,11 @@ class Guard:
         host, origin = headers.get("host", ""), headers.get("origin")
         if settings.hosts and _host_name(host) not in settings.hosts:
             return 421, "this server is not used under this name; name it with --host-name where the server starts"
-        if origin is not None and origin.partition("://")[2].lower() != host.lower():
-            return 403, "pages of other origins are refused"
-        is_open = scope["path"] in OPEN_PATHS and scope["method"] in ("GET", "HEAD")
+        page = None if origin is None else origin.partition("://")[2]
+        # A proxy may send its own name for Host: its pages are known by the name that the server was given for it.
+        if page is not None and page.lower() != host.lower() and _host_name(page) not in settings.origins:
+            return 403, "pages of other origins are refused; name that of a proxy with --host-name"
+        is_open = scope["path"] in OPEN_PATHS and scope["method"] == "GET"
         if settings.token and not is_open:
             scheme, _, token = headers.get("authorization", "").partition(" ")
             if scheme.lower() != "bearer" or not hmac.compare_digest(token.encode(), settings.token.encode()):
@@ -89,7 +93,7 @@ class Guard:
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes | tuple[int, str]:
         """Reads the body of a request in its time and size; otherwise returns what to answer."""
-        if scope["method"] in ("GET", "HEAD"):
+        if scope["method"] == "GET":
             return b""
         chunks: list[bytes] = []
         size, limit = 0, self._settings.max_body

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from stages.base.errors import DataError, InvalidInput
 from stages.predict.results import Prediction, Result, Value
+from stages.predict.sample_form import SampleForm
 from stages.serve.served_model import ServedModel
 
 HEADER_LENGTH = "inference-header-content-length"
@@ -95,7 +96,18 @@ def read_request(body: bytes, header_length: str | None, model: ServedModel, max
             f"shape {shape}: expected [n, {', '.join(map(str, expected))}] with n from 1 to {max_samples}"
         )
     values = _values(tensor, body[length:], size, TYPES[datatype], int(np.prod(shape)))
-    return InferRequest(name, values.reshape(shape), outputs)
+    return InferRequest(name, _checked(values.reshape(shape), model.classifier.form), outputs)
+
+
+def _checked(values: NDArray[Any], form: SampleForm | None) -> NDArray[np.float32]:
+    """Returns `values` (n, *shape) as float32, if the model takes all of them, as `inkflow predict` has it."""
+    if form is not None and not form.takes(values).all():
+        raise DataError(f"the input has values from {values.min():g} to {values.max():g}, but the model takes {form}")
+    with np.errstate(over="ignore"):
+        found = values.astype(np.float32)
+    if not (np.abs(found) <= MAX_VALUE).all():  # False for NaN
+        raise DataError(f"the input has values beyond {MAX_VALUE:g}, or that are no numbers")
+    return found
 
 
 def _length(text: str, total: int) -> int:
@@ -106,10 +118,8 @@ def _length(text: str, total: int) -> int:
     return int(text)
 
 
-def _values(
-    tensor: dict[str, Any], binary: bytes, size: object, dtype: np.dtype[Any], count: int
-) -> NDArray[np.float32]:
-    """Returns `count` values of a tensor as float32."""
+def _values(tensor: dict[str, Any], binary: bytes, size: object, dtype: np.dtype[Any], count: int) -> NDArray[Any]:
+    """Returns `count` values of a tensor."""
     if size is not None:
         if size != len(binary) or len(binary) != count * dtype.itemsize:
             raise InvalidInput(
@@ -123,11 +133,7 @@ def _values(
             raise InvalidInput("`data` of the input is missing or no list of numbers") from error
         if len(values) != count:
             raise InvalidInput(f"`data` has {len(values)} values, expected {count} for this shape")
-    with np.errstate(over="ignore"):
-        found = values.astype(np.float32)
-    if not (np.abs(found) <= MAX_VALUE).all():  # False for NaN
-        raise DataError(f"the input has values beyond {MAX_VALUE:g}, or that are no numbers")
-    return found
+    return values
 
 
 def write_response(

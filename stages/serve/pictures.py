@@ -58,8 +58,12 @@ def read_picture(body: bytes, classifier: Classifier, max_pixels: int) -> NDArra
     """Returns the picture in `body` as the model takes it: float32 (1, *shape) in 0..255.
 
     Raises:
-        DataError: it is no picture, too large, or shows nothing that can be classified.
+        DataError: it is no picture, too large, or shows nothing that can be classified; or the model takes none.
     """
+    if classifier.form is not None:
+        raise DataError(
+            f"/predict takes pictures, but the model takes {classifier.form}; send those to /v2/models/NAME/infer"
+        )
     if body.startswith(ARRAYS):
         raise DataError("is an array file, expected one picture; send arrays to /v2/models/NAME/infer")
     _check_size(body, max_pixels)

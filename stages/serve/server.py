@@ -1,6 +1,7 @@
 """Runs the server with uvicorn: one process, one event loop."""
 
 import asyncio
+import math
 import os
 import socket
 from typing import Any
@@ -97,7 +98,7 @@ def serve(settings: Settings, *, anyway: bool = False) -> None:
         lifespan="on",
         limit_concurrency=MAX_CONNECTIONS,
         timeout_keep_alive=int(IDLE_TIMEOUT_S),
-        timeout_graceful_shutdown=int(settings.timeout_s),
+        timeout_graceful_shutdown=math.ceil(settings.timeout_s),
         server_header=False,
     )
     asyncio.run(uvicorn.Server(config).serve([listener]))

@@ -18,6 +18,7 @@ class Settings:
         port: port to listen on; 0 for a free one.
         token: what requests have to send as a bearer token; empty for none.
         hosts: names under which the server may be reached; none for all.
+        origins: names whose pages may use the server: those that --host-name gives.
         max_body: bytes of a request.
         max_pixels: pixels of a picture.
         timeout_s: seconds for the body of a request, and again for its answer.
@@ -32,6 +33,7 @@ class Settings:
     port: int = 8080
     token: str = ""
     hosts: tuple[str, ...] = LOOPBACK
+    origins: tuple[str, ...] = ()
     max_body: int = 16_000_000
     max_pixels: int = 16_000_000
     timeout_s: float = 10.0

@@ -6,18 +6,20 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 
 import psutil
 
 from flows.core.code_path import own_command
-from flows.core.git import git_text, run_git
+from flows.core.git import REMOTE_TIMEOUT_S, git_text, run_git
 from flows.core.project import find_project, make_state_folder
 from flows.core.redaction import say
 from flows.engine.processes.command_runner import die_with_parent
 from flows.registry.model_files import RECORD, is_address
 from flows.registry.tags import VERSION
-from stages.base.errors import EXIT_DONE, InkflowError
+from stages.base.errors import EXIT_DONE, InkflowError, SourceUnavailable
 from stages.base.files import write_json
 
 POLL_S, MAX_PAUSE_S = 1.0, 60.0
@@ -31,47 +33,63 @@ def serve(arguments: argparse.Namespace) -> int:
     Raises:
         InvalidInput: there is no such model, stage or version.
         RegistryFailed: the tag, dvc.lock and the files do not agree.
+        SourceUnavailable: the files take too long to arrive.
     """
     model = arguments.model
     if not is_address(model):
         return _run(_command(arguments, model, arguments.name))
     root, (name, _, target) = find_project(), model.partition("@")
-    folder = _resolve(root, model)
     name = arguments.name or name
     if VERSION.fullmatch(target):
-        return _run(_command(arguments, str(folder), name))
+        return _run(_command(arguments, str(_resolve(root, model)), name))
+    tags = _tags(root)  # first: a promotion while the files are fetched is followed afterwards
+    folder = _resolve(root, model)
     make_state_folder(root)
     pointer = root / ".inkflow" / "serve" / f"{os.getpid()}.json"
     _remove_left_pointers(pointer.parent)
     write_json(pointer, _pointer(root, folder))
+    server = _start(_command(arguments, str(pointer), name))
+    # A thread: the end of the server, and signals, are seen at once, however long a remote takes.
+    Thread(target=_follow, args=(server, root, model, pointer, tags, arguments.fetch), daemon=True).start()
     try:
-        return _follow(root, model, pointer, _command(arguments, str(pointer), name), arguments.fetch)
+        return _exit_code(server.wait())
     finally:
+        for process in psutil.Process().children(recursive=True):  # such as a git that waits for a remote
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         pointer.unlink(missing_ok=True)
 
 
-def _follow(root: Path, model: str, pointer: Path, command: list[str], fetch_s: float | None) -> int:
-    """Runs the server, and points it to another folder when the stage gets another version."""
-    server = _start(command)
-    tags, fetched, pause_s = _tags(root), time.monotonic(), POLL_S
-    while True:
-        try:
-            return _exit_code(server.wait(pause_s))
-        except subprocess.TimeoutExpired:
-            pass
+def _follow(
+    server: "subprocess.Popen[bytes]", root: Path, model: str, pointer: Path, tags: str, fetch_s: float | None
+) -> None:
+    """Points the server to another folder whenever the stage gets another version, until the server ends.
+
+    Args:
+        server: the server.
+        root: the project's folder.
+        model: MODEL@STAGE.
+        pointer: the file in which the server finds the folder.
+        tags: the tags from which the present folder follows.
+        fetch_s: how often to fetch the tags of Git's remote; None for never.
+    """
+    fetched, pause_s = time.monotonic(), POLL_S
+    while server.poll() is None:
+        time.sleep(pause_s)
         try:
             if fetch_s is not None and time.monotonic() - fetched >= fetch_s:
                 fetched = time.monotonic()
-                run_git(["fetch", "--quiet", "--tags"], root)
+                run_git(["fetch", "--quiet", "--tags"], root, timeout_s=REMOTE_TIMEOUT_S)
             if (found := _tags(root)) != tags:
                 content = _pointer(root, _resolve(root, model))
                 if json.loads(pointer.read_text(encoding="utf-8")) != content:
                     write_json(pointer, content)
                 tags = found
             pause_s = POLL_S
-        except (InkflowError, OSError, ValueError, subprocess.TimeoutExpired) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the server answers on
             pause_s = min(MAX_PAUSE_S, 2 * pause_s)
-            say(f"serve: {error}; the version so far stays, the next look follows", error=True)
+            if server.poll() is None:
+                say(f"serve: {error}; the version so far stays, the next look follows", error=True)
 
 
 def _pointer(root: Path, folder: Path) -> dict[str, str]:
@@ -89,18 +107,16 @@ def _remove_left_pointers(folder: Path) -> None:
 
 def _resolve(root: Path, model: str) -> Path:
     """Returns the folder with the files of a registered model; another process does it, since DVC takes 100 MB."""
-    done = subprocess.run(
-        own_command("flows.registry.resolve", model),
-        cwd=root,
-        capture_output=True,
-        text=True,
-        timeout=FETCH_TIMEOUT_S,
-    )
+    command = own_command("flows.registry.resolve", model)
+    try:
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=FETCH_TIMEOUT_S)
+    except subprocess.TimeoutExpired as error:
+        raise SourceUnavailable(f"{model}: its files have not arrived within {FETCH_TIMEOUT_S:g} s") from error
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        error = InkflowError(lines[-1].removeprefix("error: "))
-        error.exit_code = done.returncode
-        raise error
+        failure = InkflowError(lines[-1].removeprefix("error: "))
+        failure.exit_code = done.returncode
+        raise failure
     return Path(done.stdout.splitlines()[-1])
 
 

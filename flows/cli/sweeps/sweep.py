@@ -1,6 +1,7 @@
 """`inkflow sweep`: runs combinations of parameters in parallel and records each as a DVC experiment."""
 
 import argparse
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -138,8 +139,9 @@ def rank(flat: Sequence[Mapping[str, Any]], trials: Sequence[Trial]) -> tuple[li
     """Returns the trials, the lowest validation loss first, and the name of that metric.
 
     If the trials have different loss functions, whose values cannot be compared, the highest validation accuracy is
-    first. Trials without the metric are last. If there is none, or several differ, such as those of several models, the
-    order stays as it is, without a name. Other metrics, as those of test images, never decide.
+    first. Trials without the metric, or with one that is not finite as after a training that diverged, are last. If no
+    trial has it, or several metrics differ, such as those of several models, the order stays as it is, without a name.
+    Other metrics, as those of test images, never decide.
 
     Args:
         flat: the metrics of each trial, by name.
@@ -152,8 +154,10 @@ def rank(flat: Sequence[Mapping[str, Any]], trials: Sequence[Trial]) -> tuple[li
         found, sign = [name for name in columns(flat) if _is_validation(name) and name.endswith(("mae", "error"))], 1
     if len(found) != 1:
         return list(trials), None
-    values = [(metrics.get(found[0]), number) for number, metrics in enumerate(flat)]
-    order = sorted(values, key=lambda item: (item[0] is None, sign * (item[0] or 0.0), item[1]))
+    values = [sign * metrics.get(found[0], math.nan) for metrics in flat]
+    if not any(map(math.isfinite, values)):
+        return list(trials), None
+    order = sorted((value if math.isfinite(value) else math.inf, number) for number, value in enumerate(values))
     return [trials[number] for _, number in order], found[0]
 
 

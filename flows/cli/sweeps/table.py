@@ -1,5 +1,6 @@
 """The table of a grid: each trial's number, changed parameters, objective, difference to the best, and seconds."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -107,7 +108,7 @@ def _objective(metrics: Mapping[str, Any], criterion: str, best: Any) -> list[st
     """Returns the objective, with its deviation between seeds where it has one, and its difference to the best."""
     value, deviation = metrics.get(criterion), metrics.get(f"{criterion}{DEVIATION}")
     spread = f" ± {deviation:.2g}" if isinstance(deviation, float) else ""
-    known = isinstance(value, int | float) and isinstance(best, int | float)
+    known = isinstance(value, int | float) and math.isfinite(value) and isinstance(best, int | float)
     return [f"{_format(value)}{spread}", f"{value - best:+.4g}" if known and value != best else ""]
 
 

@@ -62,6 +62,25 @@ def test_check_passes_in_a_clone_without_data(finished: Toy, monkeypatch: pytest
     assert not list(folder.glob("*.runs")) and not (folder / "out").exists()
 
 
+def test_paths_are_those_of_the_caller_s_folder(
+    toy: Toy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In a folder below the project, --out, the files of `comment`, and stages after -- are looked up there."""
+    folder = toy.folder / "below"
+    folder.mkdir()
+    (folder / "dvc.yaml").write_text("stages: {inner: {cmd: echo > made, outs: [made]}}")
+    monkeypatch.chdir(folder)
+    lane("check", "--out", "results")
+    assert sorted(path.name for path in (folder / "results").iterdir()) == ["check.md", "check.xml"]
+    monkeypatch.chdir(folder)
+    lane("run", "--out", "results", "--", "--no-server", "inner")
+    assert (folder / "made").exists() and (folder / "results/run.md").exists()
+    monkeypatch.chdir(folder)
+    capsys.readouterr()
+    assert inkflow_here(["ci", "comment", "results/check.md"]) == 0
+    assert "no comment" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("edit", "messages"),
     [

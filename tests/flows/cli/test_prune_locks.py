@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from flows.cli.main import main
-from tests.conftest import Toy
+from flows.engine.output_backup import backup_outputs, has_backups
+from tests.conftest import Toy, run_engine
 
 
 def test_held_locks_stay(toy: Toy) -> None:
@@ -35,3 +36,14 @@ def test_summary_tells_all_that_is_done(toy: Toy, capsys: pytest.CaptureFixture[
         assert "results, lock files of ended runs: 0 files" in text
     assert main(["prune", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["git_repositories"] == [str(toy.folder)]
+
+
+def test_a_dry_run_restores_nothing(toy: Toy) -> None:
+    """The backups that a killed run left stay with --dry-run, and come back with a prune."""
+    toy.write({"dvc.yaml": "stages: {one: {cmd: echo > made, outs: [made]}}"})
+    assert run_engine().error is None
+    backup_outputs(toy.folder, "one", ["made"])
+    assert main(["prune", "--dry-run"]) == 0
+    assert not Path("made").exists() and has_backups(toy.folder)
+    assert main(["prune"]) == 0
+    assert Path("made").exists() and not has_backups(toy.folder)

@@ -1,8 +1,14 @@
 """The table of a sweep: few columns, the validation part first, trials in its order."""
 
+import json
+import math
 from pathlib import Path
 
+import pytest
+
+from flows.cli.output import print_json
 from flows.cli.sweeps.sweep import columns, rank
+from flows.cli.sweeps.table import print_trials
 from flows.experiments.grid import parse_combinations
 from flows.experiments.trials import Trial
 
@@ -28,6 +34,25 @@ def test_trials_are_ranked_by_validation_loss_not_by_the_test_score() -> None:
     ]
     found, criterion = rank(flat, trials(4))
     assert (names(found), criterion) == ([3, 4, 1, 2], "validation_loss")
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_a_training_that_diverged_is_never_the_best(bad: float, capsys: pytest.CaptureFixture[str]) -> None:
+    """Trials whose loss is not finite are last in their order, wherever they stand; if all are so, none is the best."""
+    flat = [{"validation_loss": loss} for loss in (bad, 0.3, bad, 0.1, 0.2)]
+    found, criterion = rank(flat, trials(5))
+    assert (names(found), criterion) == ([4, 5, 2, 1, 3], "validation_loss")
+    assert rank([{"validation_loss": bad}] * 2, trials(2))[1] is None
+    print_trials(trials(2), trials(2), dict(enumerate([flat[3], flat[0]])), columns(flat), criterion)
+    assert f"+{bad}" not in capsys.readouterr().out
+
+
+def test_json_has_no_number_that_is_not_finite(capsys: pytest.CaptureFixture[str]) -> None:
+    """What no JSON can hold is null, so that every program can read the rest."""
+    print_json({"a": [math.nan, 1.5], "b": {"c": -math.inf}, "d": (math.inf, True)})
+    assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail) == {
+        "a": [None, 1.5], "b": {"c": None}, "d": [None, True],
+    }  # fmt: skip
 
 
 def test_different_loss_functions_are_ranked_by_accuracy() -> None:

@@ -10,8 +10,9 @@ import pytest
 
 from flows.core.errors import GitFailed
 from flows.core.git import forget_caller, git_names, git_succeeds, git_text, head_commit, refreshed_index, run_git
-from tests.conftest import Toy
+from tests.conftest import Toy, wait_until
 from tests.support.root import ROOT
+from tests.support.stalled_server import address, stalled_server, waiting_processes
 
 PERSON = ("-c", "user.name=t", "-c", "user.email=t@t", "-c", "commit.gpgsign=false")
 
@@ -78,6 +79,14 @@ def test_outer_repository_is_ignored(repository: Path, tmp_path: Path, monkeypat
 def test_no_prompts(repository: Path) -> None:
     """Git never asks for a password at the terminal."""
     assert git_text(["-c", "alias.prompt=!printenv GIT_TERMINAL_PROMPT", "prompt"], repository) == "0"
+
+
+def test_a_remote_that_never_answers(repository: Path) -> None:
+    """After its time git is ended with the processes that it started, and the error is one sentence."""
+    with stalled_server() as listener:
+        with pytest.raises(GitFailed, match=r"^git fetch: the remote has not answered within 0\.5 s$"):
+            run_git(["fetch", "--quiet", address(listener)], repository, timeout_s=0.5)
+        wait_until(lambda: waiting_processes(listener) == [], timeout_s=60)
 
 
 def test_variables_of_the_repository_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,10 +11,14 @@ import pytest
 
 from flows.core.file_lock import exclusive_lock
 from flows.prefect_server.credentials import ADDRESS_FILE, HOME, LOCK
+from flows.prefect_server.database import DATABASE_FILE
 from flows.prefect_server.environment import DATABASE
 from flows.prefect_server.old_runs import prune_flow_runs
+from flows.prefect_server.server import HOME as RUN_HOME
+from flows.prefect_server.server import HOME_LOCK
 from tests.support.loopback import JsonHandler, serving
 
+SECOND_HOME = Path(f"{RUN_HOME}-2")
 REFUSALS = 2  # of each request, before it succeeds
 
 
@@ -101,6 +105,21 @@ def test_server_at_the_address_of_a_killed_up_is_left_alone(root: Path) -> None:
         (root / HOME / ADDRESS_FILE).write_text(api.url)
         assert prune_flow_runs(root, timedelta(), dry_run=False).flow_runs == 0
     assert api.runs == {"one", "two", "three"} and not api.requests
+
+
+@pytest.mark.parametrize(
+    ("home", "lock"), [(HOME, LOCK), (RUN_HOME, RUN_HOME / HOME_LOCK), (SECOND_HOME, SECOND_HOME / HOME_LOCK)]
+)
+def test_a_database_in_use_is_left_alone(root: Path, home: Path, lock: Path) -> None:
+    """No second server starts on the database of a run, or of an `inkflow up` that does not answer; a note tells."""
+    (root / home).mkdir(parents=True, exist_ok=True)
+    (root / home / DATABASE_FILE).touch()
+    with exclusive_lock(root / lock):
+        for dry_run in (True, False):
+            result = prune_flow_runs(root, timedelta(), dry_run)
+            assert result.flow_runs == 0
+            assert result.note == (f"those in {home} stay, since another process uses the database; prune again later")
+    assert (root / home / DATABASE_FILE).stat().st_size == 0
 
 
 @pytest.mark.server

@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from flows.cli.main import main as inkflow
+from flows.registry import publication
 from tests.conftest import Toy
 from tests.flows.engine.helpers import dvc
 from tests.flows.registry.test_promotion import commit, error, git, held, models
+from tests.support.stalled_server import address, stalled_server
 
 __all__ = ["models"]  # the fixture
 
@@ -33,6 +35,23 @@ def test_push_takes_the_files_of_versions_that_only_this_folder_has(models: Toy,
     assert inkflow([*{"promote": ["promote", "net"], "rollback": ["rollback"]}[pushed_by], "prod", "--push"]) == 0
     assert "refs/tags/net@v0.0.1" in git("ls-remote", "--tags", "origin")
     assert (store / "files/md5" / digest[:2] / digest[2:]).read_text() == "one"
+
+
+@pytest.mark.parametrize("verb", ["promote", "rollback"])
+def test_a_remote_of_git_that_never_answers(
+    models: Toy, store: Path, verb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """--push ends with one sentence after the time limit for remotes, and nothing has changed."""
+    assert inkflow(["promote", "net", "prod"]) == 0
+    commit("two")
+    assert inkflow(["promote", "net", "prod"]) == 0
+    tags = git("tag")
+    monkeypatch.setattr(publication, "REMOTE_TIMEOUT_S", 0.5)
+    with stalled_server() as listener:
+        git("remote", "set-url", "origin", address(listener))
+        names = ["net", "prod"] if verb == "promote" else ["prod"]
+        assert "git fetch: the remote has not answered within 0.5 s" in error(verb, *names, "--push")
+    assert git("tag") == tags
 
 
 def test_rollback_that_was_not_pushed(models: Toy, store: Path) -> None:

@@ -13,8 +13,10 @@ from flows.cli.main import main as inkflow
 from flows.registry.model_files import fetch_model
 from tests.conftest import Toy, wait_until
 from tests.stages.serve.test_serve import tensor
-from tests.support.model_server import following_server
-from tests.support.registered_reader import MODEL, commit_version, reader
+from tests.support.model_server import following_server, model_server
+from tests.support.registered_reader import MODEL, commit_version, git, reader
+from tests.support.root import ROOT
+from tests.support.stalled_server import address, stalled_server, waiting_processes
 from tests.support.steady_load import REQUESTS, SteadyLoad
 
 __all__ = ["reader"]  # the fixture
@@ -64,6 +66,59 @@ def test_a_tampered_version_does_not_come_into_use(reader: Toy) -> None:
         assert version(client) == "v0.0.1"
         cached.write_bytes(content)  # mended: the server takes it by itself
         wait_until(lambda: version(client) == "v0.0.2", timeout_s=120)
+
+
+LATE = """
+import subprocess, sys
+from pathlib import Path
+from flows.cli.main import main
+from flows.cli.models import serve
+
+resolve = serve._resolve
+
+
+def late(root, model):
+    folder = resolve(root, model)
+    if not Path("late").exists():
+        Path("late").touch()
+        subprocess.run([sys.executable, "-P", "-m", "flows", "promote", "reader", "prod"], check=True)
+    return folder
+
+
+serve._resolve = late
+main()
+"""
+
+
+def test_a_promotion_while_the_server_starts(reader: Toy, tmp_path: Path) -> None:
+    """If the stage moves while the files of its version are fetched, the server goes on to the next version."""
+    assert inkflow(["promote", "reader", "prod"]) == 0
+    commit_version("two")
+    (reader.folder / ".git/info/exclude").write_text("late\n")
+    (tmp_path / "late_promotion.py").write_text(LATE)
+    environment = {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    with model_server(
+        reader.folder, "serve", "reader@prod", module="late_promotion", environment=environment
+    ) as client:
+        wait_until(lambda: version(client) == "v0.0.2", timeout_s=120)
+
+
+@pytest.mark.parametrize("victim", ["server", "follower"])
+def test_a_remote_of_git_that_never_answers(reader: Toy, victim: str) -> None:
+    """While --fetch waits for the remote, the end of the server and SIGTERM are seen at once, and no git is left."""
+    assert inkflow(["promote", "reader", "prod"]) == 0
+    with stalled_server() as listener:
+        git("remote", "add", "origin", address(listener))
+        with following_server(reader.folder, "reader@prod", "--fetch=0.1") as (_, process):
+            wait_until(lambda: waiting_processes(listener) != [], timeout_s=120)
+            [server] = [each for each in psutil.Process(process.pid).children() if "stages.serve" in each.cmdline()]
+            if victim == "server":
+                server.kill()
+            else:
+                process.terminate()
+            assert process.wait(timeout=60) == (-signal.SIGKILL % 256 if victim == "server" else 0)
+        wait_until(lambda: waiting_processes(listener) == [], timeout_s=60)
+    assert "the version so far stays" not in (reader.folder / "serve.log").read_text()
 
 
 @pytest.mark.parametrize("victim", ["server", "follower"])

@@ -1,5 +1,6 @@
 """Orders and their checkout: the newest commit that a worker can fetch, later changes as a patch, no unknown files."""
 
+import hashlib
 import os
 import platform
 import subprocess
@@ -85,6 +86,39 @@ def test_unpushed_commits_and_edits_are_sent(clone: Path, tmp_path: Path) -> Non
         assert (root / "dvc.lock").read_text() == "lock\n"
     git(clone, "push", "--quiet", "origin", "HEAD:refs/heads/pushed")
     assert order(clone, "a").commit == git(clone, "rev-parse", "HEAD").strip()
+
+
+def test_a_half_made_repository_is_made_again(clone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After git failed or was killed while it made a repository of the worker, the next order makes it."""
+    stage, home, sent = tmp_path / "stage", tmp_path / "home", order(clone, "a")
+    stage.mkdir()
+    with monkeypatch.context() as context:
+        for name, value in (("COUNT", "1"), ("KEY_0", "init.defaultBranch"), ("VALUE_0", "..")):
+            context.setenv(f"GIT_CONFIG_{name}", value)
+        with pytest.raises(OrderUnusable, match="invalid branch name"):
+            check_out(sent, home, stage)
+    assert (check_out(sent, home, stage) / "a").read_text() == "one\n"
+    [objects] = (home / "sources").glob("*.git")
+    for parts in (objects / "HEAD", stage / "clone/.git/HEAD", stage / "clone/.git/objects/info/alternates"):
+        parts.unlink()
+        assert (check_out(sent, home, stage) / "a").read_text() == "one\n"
+
+
+def test_a_repository_around_the_worker_s_home_is_never_used(clone: Path, tmp_path: Path) -> None:
+    """Where the worker's home lies in another repository, its branches and files stay, whatever a kill has left."""
+    around = tmp_path / "around"
+    around.mkdir()
+    git(around, "init", "--quiet", "--initial-branch=precious")
+    git(around, "commit", "--quiet", "--allow-empty", "--message", "precious")
+    (around / "file").touch()
+    before = git(around, "for-each-ref"), git(around, "rev-parse", "HEAD")
+    stage, home, sent = around / "home/stage", around / "home", order(clone, "a")
+    name = hashlib.sha256(sent.source.encode()).hexdigest()[:16]
+    (home / "sources" / f"{name}.git").mkdir(parents=True)
+    (stage / "clone/.git").mkdir(parents=True)
+    assert (check_out(sent, home, stage) / "a").read_text() == "one\n"
+    assert (git(around, "for-each-ref"), git(around, "rev-parse", "HEAD")) == before
+    assert (around / "file").exists()
 
 
 def test_ignored_files_that_were_added_are_sent_with_each_order(clone: Path, tmp_path: Path) -> None:

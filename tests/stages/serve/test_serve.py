@@ -254,6 +254,36 @@ def test_bad_arguments(folder: Path, arguments: list[str], message: str) -> None
         pass
 
 
+@pytest.mark.parametrize(
+    ("argument", "expected"),
+    [
+        *((f"--port={port}", "a whole number from 0 to 65535") for port in ("70000", "-1", "x")),
+        *((f"--{name}=0", "a whole number from 1 to") for name in ("max-queue", "max-body", "max-pixels")),
+        *((f"--timeout={value}", "a number of seconds above 0") for value in ("nan", "inf", "0", "-1", "x")),
+        ("--fetch=nan", "a number of seconds above 0"),
+        *((f"--host={host}", "an address or a name of this machine") for host in ("..", "", "x" * 70)),
+        *((f"--name={name}", "a name without /") for name in ("", "a/b", "..")),
+    ],
+)
+def test_values_that_no_server_can_have(argument: str, expected: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A number, address or name that cannot be used is refused before the model is opened or fetched."""
+    with pytest.raises(SystemExit) as caught:
+        inkflow(["serve", "nothing", argument])
+    assert caught.value.code == 2
+    option, _, value = argument.partition("=")
+    assert f"argument {option}: got {value!r}, expected {expected}" in capsys.readouterr().err
+
+
+def test_the_name_of_the_folder_is_the_model_s(folder: Path) -> None:
+    """In the model's own folder, `.` and `model.onnx` have the name of the folder, and `..` that of the one above."""
+    inner = folder / "models/reader/inner"
+    inner.mkdir(exist_ok=True)
+    for place, model in ((inner.parent, "."), (inner.parent, "model.onnx"), (inner, "..")):
+        with model_server(place, model, "--timeout=0.5") as client:
+            assert client.get("/card").json()["name"] == "reader"
+            assert client.get("/v2/models/reader").status_code == 200
+
+
 def test_help_is_quick_and_models_are_addresses(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`inkflow serve MODEL@STAGE` outside of a project says that it is none."""
     monkeypatch.chdir(folder)

@@ -1,0 +1,38 @@
+"""What `inkflow up` writes for `prefect deploy`: the schedules that a person has set stay."""
+
+import json
+from pathlib import Path
+
+import pytest
+from prefect import get_client
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from flows.prefect_server.deployments import DEPLOYED, finish_deployments, write_deployments
+
+ENTRIES = """deployments:
+- {name: nightly, entrypoint: 'one.py:one', schedules: [{cron: '0 1 * * *'}]}
+- {name: nightly, entrypoint: 'two.py:two', schedules: [{cron: '0 2 * * *'}]}
+"""
+
+
+@pytest.mark.server
+def test_two_flows_have_deployments_of_the_same_name(prefect_url: str, tmp_path: Path) -> None:
+    """The schedules of each stay as they are on the server, until prefect.yaml has others for this one."""
+    (tmp_path / "prefect.yaml").write_text(ENTRIES)
+    with temporary_settings({PREFECT_API_URL: prefect_url}), get_client(sync_client=True) as client:
+        for name in ("one", "two"):
+            flow = client.create_flow_from_name(f"deployed {name}")
+            client.create_deployment(flow, "nightly", entrypoint=f"{name}.py:{name}")
+
+        def schedules() -> list[object]:
+            written = json.loads(write_deployments(client, tmp_path, tmp_path / "home").read_text())
+            return [entry["schedules"] for entry in written["deployments"]]
+
+        assert schedules() == [None, None]  # None: Prefect leaves them as they are
+        finish_deployments(client, tmp_path, tmp_path / "home")
+        assert schedules() == [None, None]
+        (tmp_path / "prefect.yaml").write_text(ENTRIES.replace("0 1", "0 3"))
+        assert schedules() == [[{"cron": "0 3 * * *"}], None]
+        # The file of an earlier version has the names alone.
+        (tmp_path / "home" / DEPLOYED).write_text(json.dumps({"nightly": [None, [{"cron": "0 3 * * *"}]]}))
+        assert schedules() == [None, [{"cron": "0 2 * * *"}]]

@@ -1,0 +1,46 @@
+"""Access to the server behind a reverse proxy, and requests for the headers alone."""
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.support.model_server import model_server
+from tests.support.pictures import draw, encoded, write_reader
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """A client of a server behind the proxy models.example."""
+    folder = tmp_path_factory.mktemp("serve")
+    write_reader(folder / "models/reader/model.onnx")
+    with model_server(folder, "reader", "--host-name=Models.example") as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        ("https://models.example", 200),
+        ("https://models.example:8443", 200),
+        ("https://evil.example", 403),
+        ("https://models.example.evil.example", 403),
+        ("http://localhost:3000", 403),  # a name of the server, but of another one too, and nobody gave it
+        ("null", 403),
+    ],
+)
+def test_pages_of_a_proxy(client: httpx.Client, origin: str, status: int) -> None:
+    """A proxy that sends the server's address as Host is known by its name in Origin, if --host-name gave it."""
+    answer = client.post("/predict", content=encoded(draw(1), "PNG"), headers={"Origin": origin})
+    assert answer.status_code == status
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/page.js", "/docs", "/card", "/metrics", "/v2/health/live", "/v2/health/ready", "/v2/models/reader"]
+)
+def test_head(client: httpx.Client, path: str) -> None:
+    """HEAD is answered as GET, without the body."""
+    head, get = client.head(path), client.get(path)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-type"] == get.headers["content-type"]
+    assert client.head("/predict").status_code == 405 and client.head("/nothing").status_code == 404
