@@ -159,7 +159,7 @@ def test_weights_that_unpack_to_too_much(tmp_path: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize("zone", [None, "Europe/Vienna"])
 def test_missing_times(zone: str | None, tmp_path: Path) -> None:
     """A missing time equals a missing time."""
-    times = pd.Series(pd.to_datetime(["2026-01-01", None], utc=True)).dt.tz_convert(zone)
+    times = pd.Series(pd.to_datetime(["2026-01-01", "NaT"], utc=True)).dt.tz_convert(zone)
     one, other = tmp_path / "a.parquet", tmp_path / "b.parquet"
     pd.DataFrame({"time": times}).to_parquet(one)
     pd.DataFrame({"time": times}).to_parquet(other, compression="gzip")
