@@ -30,6 +30,11 @@ def raise_keyboard_interrupt() -> None:
             raised_at = time.monotonic()
             raise KeyboardInterrupt
 
+    handle_termination(handle)
+
+
+def handle_termination(handle: Callable[..., object]) -> None:
+    """Calls `handle` at each termination signal, but for SIGHUP if that is ignored, as under `nohup`."""
     for number in TERMINATION_SIGNALS:
         if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, handle)

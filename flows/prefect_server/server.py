@@ -13,6 +13,7 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -225,7 +226,8 @@ class Server:
         }
         with (self._home / LOG_FILE).open("wb") as log:
             self._process = subprocess.Popen(
-                die_with_parent(command),
+                # For Linux the parent is the thread, and a helper thread ends before the run.
+                die_with_parent(command) if threading.current_thread() is threading.main_thread() else command,
                 cwd=self._home,  # a prefect.toml of the project is not for this server
                 env=inherited | settings,
                 stdin=subprocess.DEVNULL,

@@ -6,9 +6,9 @@ A watchdog terminates all of them if this process is killed.
 import argparse
 import fcntl
 import os
-import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import webbrowser
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +20,9 @@ from flows.core.code_path import CODE
 from flows.core.errors import ServerUnreachable
 from flows.core.project import make_state_folder
 from flows.core.redaction import mask, say
+from flows.core.signals import handle_termination
 from flows.engine.policy import load_policies
+from flows.engine.processes.process_trees import terminate_trees
 from flows.prefect_server.credentials import ADDRESS_FILE, AUTH_FILE, HOME, LOCK, PAGE_FILE, write_page
 from flows.prefect_server.environment import DATABASE, PASSWORD, loopback_variables, variables_set
 from flows.prefect_server.notifications.notifier import Notifier
@@ -64,7 +66,7 @@ def up(arguments: argparse.Namespace) -> int:
             if not stop.is_set():
                 pools, dead_runs = _start_workers(settings, supervisor)
                 notify()
-                _deploy(settings, supervisor)
+                _deploy(settings, supervisor, stop)
                 _mark_dead_runs(dead_runs)
                 say(_instructions(settings, pools))
                 address.write_text(settings.api_url, encoding="utf-8")
@@ -82,10 +84,9 @@ def up(arguments: argparse.Namespace) -> int:
 
 
 def _stop_event() -> threading.Event:
-    """Returns an event that Ctrl-C, SIGTERM and the end of the terminal set."""
+    """Returns an event that Ctrl-C, SIGTERM and, without `nohup`, the end of the terminal set."""
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: stop.set())
+    handle_termination(lambda *_: stop.set())
     return stop
 
 
@@ -151,8 +152,8 @@ def _start_workers(settings: Settings, supervisor: Supervisor) -> tuple[list[str
     return names, dead_runs
 
 
-def _deploy(settings: Settings, supervisor: Supervisor) -> None:
-    """Runs `prefect deploy --all` with what a person has set on Prefect's page.
+def _deploy(settings: Settings, supervisor: Supervisor, stop: threading.Event) -> None:
+    """Runs `prefect deploy --all` with what a person has set on Prefect's page, until `stop` is set.
 
     Raises:
         InvalidInput: prefect.yaml cannot be deployed; the message is Prefect's.
@@ -161,17 +162,26 @@ def _deploy(settings: Settings, supervisor: Supervisor) -> None:
 
     with _prefect_client() as client:
         file = write_deployments(client, settings.root, settings.home)
-    done = subprocess.run(
-        [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(file)],
-        cwd=settings.root,
-        env=os.environ | settings.client_environment() | supervisor.environment | QUIET | PLAIN,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        start_new_session=True,
-    )
-    if done.returncode:
-        lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip(" \t│╭╰─╮╯")]
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(file)],
+            cwd=settings.root,
+            env=os.environ | settings.client_environment() | supervisor.environment | QUIET | PLAIN,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+        while process.poll() is None:  # a build step of prefect.yaml may wait for ever
+            if stop.wait(POLL_S):
+                terminate_trees([process.pid])
+                process.wait()
+                return
+            supervisor.restart_dead()
+        output.seek(0)
+        text = output.read().decode(errors="replace")
+    if process.returncode:
+        lines = [line.strip() for line in text.splitlines() if line.strip(" \t│╭╰─╮╯")]
         raise InvalidInput(
             f"{DEPLOYMENTS} cannot be deployed: {mask(lines[-1] if lines else 'Prefect gave no reason')}"
         )

@@ -73,8 +73,11 @@ class Heartbeat:
                 return
 
     def _is_cancelled(self) -> bool:
-        """Return True if the run was cancelled or marked as crashed, or if the flow run that sent it has ended."""
-        run = self._client.read_flow_run(self._id)
+        """Return True if the run was cancelled, crashed or deleted, or if the flow run that sent it has ended."""
+        try:
+            run = self._client.read_flow_run(self._id)
+        except ObjectNotFound:
+            return True
         if _has_ended(run):
             return True
         if self._parent_id is None and run.parent_task_run_id:

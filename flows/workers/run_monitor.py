@@ -33,6 +33,8 @@ POLL_S = 1.0
 MAX_POLL_GAP_S = 3.0  # a longer gap between two polls is the server's delay, and does not count against the workers
 RECONNECT_S = 45.0  # after an outage: the client of Prefect, on workers too, waits up to 38 s before it tries again
 START_TIMEOUT_S = 600.0  # from a worker's start of a run to its first report: it may have to pull a container image
+RUNS = PAGE_SIZE // 2  # in one request: a run may have two reports
+MAX_ABSENCES = 3  # of a run from answers of the server, after which it was deleted
 MAX_OUTAGE_S = 600.0  # a longer outage of the server fails the stages
 
 
@@ -53,6 +55,7 @@ class SubRun:
         no_worker_since: time since which its pool has no worker.
         grace_until: until then its worker may not have noticed that the server is back after an outage.
         changed: set after each poll.
+        absences: answers of the server that did not have it.
         error: raised in the thread that waits for the run.
     """
 
@@ -66,6 +69,7 @@ class SubRun:
     no_worker_since: float = field(default_factory=lambda: time.monotonic())
     grace_until: float = 0.0
     changed: threading.Event = field(default_factory=threading.Event)
+    absences: int = 0
     error: BaseException | None = None
 
     log_reader: LogReader = field(init=False)
@@ -147,22 +151,29 @@ class RunMonitor:
     def _poll(self, runs: dict[UUID, SubRun]) -> None:
         """Update all runs from the server."""
         ids = list(runs)
-        pages = [self._read_page(ids[start : start + PAGE_SIZE]) for start in range(0, len(ids), PAGE_SIZE)]
+        pages = [self._read_page(ids[start : start + RUNS]) for start in range(0, len(ids), RUNS)]
         self._discount_delay(runs)
         for flow_run, report in (entry for page in pages for entry in page):
             self._update(runs[flow_run.id], flow_run.state, report)
+        for run in (runs[identifier] for identifier in set(ids) - {run.id for page in pages for run, _ in page}):
+            run.absences += 1
+            if run.absences == MAX_ABSENCES:
+                run.update(Crashed(message="the server no longer has the run"), run.report, self._polled_at)
+                run.changed.set()
         self._check_for_workers([run for run in runs.values() if run.state is None or run.state.is_scheduled()])
 
     def _read_page(self, ids: list[UUID]) -> list[tuple[FlowRun, Report | None]]:
-        """Read up to PAGE_SIZE flow runs, each with its report."""
+        """Read up to RUNS flow runs, each with its newest report: a request that Prefect repeats makes a second one."""
         flow_runs = self._client.read_flow_runs(
             flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=ids)), limit=PAGE_SIZE
         )
         artifacts = self._client.read_artifacts(
             artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=ids)), limit=PAGE_SIZE
         )
-        reports = {artifact.flow_run_id: Report.from_table(artifact.data) for artifact in artifacts}
-        return [(flow_run, reports.get(flow_run.id)) for flow_run in flow_runs]
+        found = [(artifact.flow_run_id, Report.from_table(artifact.data)) for artifact in artifacts]
+        reports = sorted((report.beat, run, report) for run, report in found if report and run)
+        newest = {run: report for _, run, report in reports}
+        return [(flow_run, newest.get(flow_run.id)) for flow_run in flow_runs]
 
     def _discount_delay(self, runs: dict[UUID, SubRun]) -> None:
         """Exclude the server's delay since the last poll from the waiting times of all runs."""

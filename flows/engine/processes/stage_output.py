@@ -43,7 +43,7 @@ class StageOutput:
         """
         self._read_end, self.write_end = os.pipe()
         self._on_line, self._wait_for_room, self._may_wait = on_line, wait_for_room, may_wait
-        self._marker = uuid4().hex
+        self._marker = f" {uuid4().hex}"  # the space completes no character of any encoding, and so is read as itself
         self._marker_read, self._unthrottled, self._is_closed = threading.Event(), threading.Event(), False
         self.tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._thread = threading.Thread(target=self._read, daemon=True)
@@ -82,7 +82,8 @@ class StageOutput:
 
     def _chunks(self) -> Iterator[list[str]]:
         """Yields lines with their ends; waits for the reader of the run after each chunk."""
-        make_decoder = codecs.getincrementaldecoder(locale.getencoding())
+        name = codecs.lookup(locale.getencoding()).name
+        make_decoder = codecs.getincrementaldecoder("utf-8" if name == "ascii" else name)  # Python writes UTF-8 then
         decoder = io.IncrementalNewlineDecoder(make_decoder(errors="replace"), translate=False)
         rest = ""
         while data := os.read(self._read_end, CHUNK_BYTES):

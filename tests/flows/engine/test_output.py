@@ -116,6 +116,13 @@ def test_background_process_between_lines(toy: Toy) -> None:
         run_lines(toy.folder, "(trap '' TERM; sleep 60) & echo 'error: of the first line'", "exit 3")
 
 
+@pytest.mark.parametrize(("encoding", "shown"), [("ascii", "━"), ("utf-8", "━"), ("gb18030", "鈹�")])
+def test_encodings_of_the_locale(toy: Toy, monkeypatch: pytest.MonkeyPatch, encoding: str, shown: str) -> None:
+    """Without one, output is UTF-8, which Python then writes; half a character at the end swallows no later text."""
+    monkeypatch.setattr("locale.getencoding", lambda: encoding)
+    assert run_lines(toy.folder, r"printf '\342\224\201'", r"printf '\342'", "echo next")[1::2] == [shown, "�", "next"]
+
+
 def test_no_command_after_the_time_limit(toy: Toy) -> None:
     """A shell whose program is terminated does not go on with its next command."""
     for timeout_s in (1.0, 60.0):  # on a busy machine a shell does not start within a second
@@ -250,9 +257,11 @@ except KeyboardInterrupt:
     assert done.stdout == "cleaned up\n"
 
 
-def test_nohup() -> None:
-    """SIGHUP stays ignored if the caller ignores it."""
-    code = "from flows.core import signals as s; s.raise_keyboard_interrupt(); print(s.signal.getsignal(1) == 1)"
+@pytest.mark.parametrize("call", ["flows.core.signals.raise_keyboard_interrupt", "flows.prefect_server.up._stop_event"])
+def test_nohup(call: str) -> None:
+    """SIGHUP stays ignored if the caller ignores it, also by `inkflow up`."""
+    module, _, function = call.rpartition(".")
+    code = f"import signal; from {module} import {function} as f; f(); print(signal.getsignal(1) == 1)"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     ignoring = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", sys.executable, "-c", code]
     assert subprocess.run(ignoring, env=environment, capture_output=True, text=True, check=True).stdout == "True\n"

@@ -6,7 +6,10 @@ import json
 import os
 import subprocess
 import sys
+import threading
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -14,6 +17,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
+from flows.prefect_server import up as up_command
 from flows.prefect_server.credentials import (
     LOGIN_PATH,
     PAGE_FILE,
@@ -124,3 +128,21 @@ def test_address_of_a_killed_server_gets_no_password(tmp_path: Path, monkeypatch
     (home / "auth").write_text("inkflow:secret")
     (tmp_path / ".inkflow/up.lock").touch()
     assert find_password(tmp_path, "http://127.0.0.1:4200/api") is None
+
+
+def test_a_deployment_that_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A build step of prefect.yaml that waits for ever is ended with `inkflow up`."""
+    command, stop, restarts = tmp_path / "python", threading.Event(), []
+    command.write_text("#!/bin/sh\nexec sleep 600\n")
+    command.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(command))
+    monkeypatch.setattr(up_command, "_prefect_client", nullcontext)
+    monkeypatch.setattr("flows.prefect_server.deployments.write_deployments", lambda *_: tmp_path / "prefect.yaml")
+    settings = SimpleNamespace(root=tmp_path, home=tmp_path, client_environment=dict)
+
+    def restart_dead() -> None:
+        restarts.append("")
+        stop.set()
+
+    up_command._deploy(settings, SimpleNamespace(environment={}, restart_dead=restart_dead), stop)  # type: ignore[arg-type]
+    assert restarts == [""]
