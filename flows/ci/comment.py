@@ -1,7 +1,7 @@
 """Puts the summaries of a CI job into one comment on its pull request (GitHub) or merge request (GitLab).
 
-Later jobs update the same comment. The job's environment variables name the request and hold the token; outside of
-such a job, a line says that no comment is written.
+Later jobs update the same comment, unless another account wrote it. The job's environment variables name the request
+and hold the token; outside of such a job, a line says that no comment is written.
 """
 
 import json
@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import httpx
 
 from flows.ci import forge
 from flows.core.errors import CommentFailed, ForgeFailed
@@ -27,6 +29,7 @@ class CommentApi:
     Attributes:
         list_url: URL that lists comments and creates one.
         item_url: URL of a comment, without its id.
+        user_url: URL that describes the owner of the token.
         headers: HTTP headers with the token.
         update_method: HTTP method that updates a comment.
         permission: The permission that the token needs, for messages.
@@ -34,6 +37,7 @@ class CommentApi:
 
     list_url: str
     item_url: str
+    user_url: str
     headers: Mapping[str, str]
     update_method: str
     permission: str
@@ -71,8 +75,8 @@ def _write_comment(api: CommentApi, body: str) -> str:
     """Creates the comment, or updates the existing one; returns a line that says which."""
     try:
         with forge.client(api.headers) as session:
-            comments = forge.pages(session, api.permission, api.list_url)
-            found = (forge.understood(api.list_url, lambda item=item: _number(item)) for item in comments)  # type: ignore[misc]
+            comments, own = forge.pages(session, api.permission, api.list_url), _own_id(session, api)
+            found = (forge.understood(api.list_url, lambda item=item: _number(item, own)) for item in comments)  # type: ignore[misc]
             number = next((number for number in found if number is not None), None)
             if number is None:
                 forge.request(session, api.permission, "POST", api.list_url, json={"body": body})
@@ -84,9 +88,25 @@ def _write_comment(api: CommentApi, body: str) -> str:
         raise CommentFailed(str(error)) from error
 
 
-def _number(item: Any) -> int | None:
-    """Returns the number of our comment in the list; None for a comment of others."""
-    return int(item["id"]) if item["body"].startswith(MARK) else None
+def _own_id(session: httpx.Client, api: CommentApi) -> int | None:
+    """Returns the id of the account that the token is of; None for a token of a job, which may not ask for it."""
+    try:
+        user = forge.request(session, api.permission, "GET", api.user_url)
+        return forge.understood(api.user_url, lambda: int(user["id"]))
+    except ForgeFailed:
+        return None
+
+
+def _number(item: Any, own: int | None) -> int | None:
+    """Returns the number of a comment if it is ours; else anybody could have results written in their name.
+
+    A token of a GitHub job is that of a bot.
+    """
+    if not item["body"].startswith(MARK):
+        return None
+    author = item.get("user") or item.get("author") or {}
+    is_own = author.get("type", "Bot") == "Bot" if own is None else author.get("id") == own
+    return int(item["id"]) if is_own else None
 
 
 def _find_comment_api(environment: Mapping[str, str]) -> CommentApi | str:
@@ -107,7 +127,10 @@ def _github_api(environment: Mapping[str, str]) -> CommentApi | str:
         return "GITHUB_TOKEN is not set"
     repository = forge.github_forge(environment["GITHUB_API_URL"], environment["GITHUB_REPOSITORY"], token)
     issues, permission = f"{repository.url}/issues", "the permission `pull-requests: write`"
-    return CommentApi(f"{issues}/{number}/comments", f"{issues}/comments", repository.headers, "PATCH", permission)
+    user = f"{environment['GITHUB_API_URL']}/user"
+    return CommentApi(
+        f"{issues}/{number}/comments", f"{issues}/comments", user, repository.headers, "PATCH", permission
+    )
 
 
 def _pull_request(event: Path) -> int | None:
@@ -128,4 +151,5 @@ def _gitlab_api(environment: Mapping[str, str]) -> CommentApi | str:
         return "INKFLOW_GITLAB_TOKEN is not set; a job's own token cannot write comments (docs/ci.md)"
     project = forge.gitlab_forge(environment["CI_API_V4_URL"], environment["CI_PROJECT_ID"], token)
     notes = f"{project.url}/merge_requests/{number}/notes"
-    return CommentApi(notes, notes, project.headers, "PUT", "the scope `api` and the role Reporter")
+    user = f"{environment['CI_API_V4_URL']}/user"
+    return CommentApi(notes, notes, user, project.headers, "PUT", "the scope `api` and the role Reporter")

@@ -17,10 +17,16 @@ ITEM = re.compile(r"(/repos/us/inkflow/issues/comments|/projects/42/merge_reques
 
 
 class Comments:
-    """The comments of one request, by number."""
+    """The comments of one request, by number.
+
+    Attributes:
+        bodies: their texts.
+        strangers: numbers of those that another account than that of the token has written.
+    """
 
     def __init__(self) -> None:
         self.bodies: dict[int, str] = {}
+        self.strangers: set[int] = set()
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"comments": self}))
         self.url = f"http://127.0.0.1:{self._http.server_port}"
 
@@ -35,7 +41,13 @@ class Comments:
         parameters = {name: int(values[0]) for name, values in parse_qs(query).items()}
         size = parameters.get("per_page", 30)
         start = (parameters.get("page", 1) - 1) * size
-        return [{"id": number, "body": body} for number, body in self.bodies.items()][start : start + size]
+        found = list(self.bodies.items())[start : start + size]
+        return [{"id": number, "body": body} | self._authors(number) for number, body in found]
+
+    def _authors(self, number: int) -> dict[str, Any]:
+        """Returns the author of a comment in the forms of GitHub and GitLab."""
+        identifier, kind = (2, "User") if number in self.strangers else (1, "Bot")
+        return {"user": {"id": identifier, "type": kind}, "author": {"id": identifier}}
 
 
 class _Handler(JsonHandler, BaseHTTPRequestHandler):
@@ -45,6 +57,8 @@ class _Handler(JsonHandler, BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         if self._is_authorised() and url.path in LISTS:
             self.answer(200, self.comments.page(url.query))
+        elif self._is_authorised() and "PRIVATE-TOKEN" in self.headers and url.path == "/user":
+            self.answer(200, {"id": 1})
         else:
             self._refuse()
 

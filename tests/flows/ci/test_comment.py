@@ -77,6 +77,16 @@ def test_one_comment(comments: Comments, toy: Toy) -> None:
     assert comments.bodies[151].endswith("### run again") and comments.bodies[1].startswith("a comment of a user")
 
 
+@pytest.mark.usefixtures("job")
+def test_a_comment_of_a_stranger(comments: Comments) -> None:
+    """A comment that another account begins with our mark is not changed: it would be theirs to edit."""
+    comments.bodies[1], comments.strangers = f"{MARK} all passed", {1}
+    for _ in range(2):
+        assert lane("comment") == 0
+    assert comments.bodies[1] == f"{MARK} all passed"
+    assert list(comments.bodies) == [1, 2] and "### check" in comments.bodies[2]
+
+
 def test_comment_that_is_refused(comments: Comments, job: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without write permission, the error names the missing permission; without a token, no comment is written."""
     monkeypatch.setenv(job, "a-token-that-may-not")
