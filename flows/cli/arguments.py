@@ -224,7 +224,7 @@ def age(text: str) -> timedelta:
     """
     number, unit = (text[:-1], text[-1]) if text[-1:] in UNIT_SECONDS else (text, "d")
     try:
-        return timedelta(seconds=_non_negative(number) * UNIT_SECONDS[unit])
+        return timedelta(seconds=non_negative(number) * UNIT_SECONDS[unit])
     except (ValueError, OverflowError) as error:
         raise argparse.ArgumentTypeError(f"got {text!r}, expected a number with s, m, h, d or w, as 30d") from error
 
@@ -238,7 +238,7 @@ def size(text: str) -> int:
     plain = text.upper().removesuffix("B")
     number, unit = (plain[:-1], plain[-1]) if plain[-1:] in UNIT_BYTES else (plain, "")
     try:
-        return int(_non_negative(number) * UNIT_BYTES[unit])
+        return int(non_negative(number) * UNIT_BYTES[unit])
     except (ValueError, OverflowError) as error:
         raise argparse.ArgumentTypeError(f"got {text!r}, expected a number with K, M, G or T, as 10G") from error
 
@@ -285,7 +285,12 @@ def count(text: str) -> int:
     return number
 
 
-def _non_negative(text: str) -> float:
+def non_negative(text: str) -> float:
+    """Parses a finite number from 0 on.
+
+    Raises:
+        ValueError: it is another number, or none.
+    """
     number = float(text)
     if not 0 <= number < float("inf"):
         raise ValueError(text)

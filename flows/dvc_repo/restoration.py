@@ -114,7 +114,9 @@ class Restoration:
         return self._bring_into_cache(stage, other.outputs)
 
     def _fetch(self, stage: DvcStage, values: Mapping[Any, str]) -> bool:
-        """Fetch the objects of outputs into the cache, each from its remote; False if that fails."""
+        """Fetch the objects of outputs into the cache, each from its remote; False if one is unknown, or cannot be."""
+        if not all(values.values()):
+            return False
         remote = Remote(self._repo, 0.0, self._lock.stop_event)
         for out, value in values.items():
             set_damaged_output_aside(out, [value], self._lock.log)

@@ -4,7 +4,7 @@ import argparse
 from contextlib import suppress
 from pathlib import Path
 
-from flows.cli.arguments import add_jobs
+from flows.cli.arguments import add_jobs, non_negative
 
 
 def verify(verb: argparse.ArgumentParser) -> None:
@@ -24,8 +24,15 @@ def verify(verb: argparse.ArgumentParser) -> None:
         help="another machine's dvc.lock: a file, a commit, branch, tag or experiment, or a URL",
     )
     add_jobs(verb)
-    verb.add_argument("--tolerance", type=float, default=1e-6, metavar="X", help="of numbers (default: 1e-6)")
+    verb.add_argument("--tolerance", type=_tolerance, default=1e-6, metavar="X", help="of numbers (default: 1e-6)")
     verb.add_argument("--json", action="store_true", help="print the result of each output as JSON")
+
+
+def _tolerance(text: str) -> float:
+    try:
+        return non_negative(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"got {text}, expected a finite number from 0 on") from error
 
 
 def _path_or_name(text: str) -> str:

@@ -71,6 +71,15 @@ def test_plan_with_an_incomplete_remote(toy: Toy, capsys: pytest.CaptureFixture[
     assert planned(capsys, "--pull") == {"a": "run", "b": "may run", "c": "may run"}
 
 
+def test_pull_of_a_stage_that_was_never_recorded(toy: Toy) -> None:
+    """A stage without dependencies and without a record runs, although the cache has other objects."""
+    toy.write({"dvc.yaml": "stages:\n  first: {cmd: echo 1 > a, outs: [a]}\n"})
+    dvc("remote", "add", "-d", "store", str(toy.folder.with_name("store")))
+    run_as_planned()
+    toy.write({"dvc.yaml": "stages:\n  second: {cmd: echo 2 > b, outs: [b]}\n"})
+    assert outcomes(succeeded(run_with_pull())) == {"second": Outcome.RAN}
+
+
 def test_tracked_data_in_no_cache(toy: Toy) -> None:
     """Tracked data that only the remote has is planned as missing; the run says how to get it, and --pull gets it."""
     toy.write(FOLDERS)
