@@ -11,7 +11,7 @@ All files are in one folder of the machine (INKFLOW_WORKER_HOME, else ~/.inkflow
 import os
 import threading
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -26,6 +26,7 @@ from flows.engine.policy import Policies, Resources, load_policies
 from flows.engine.run import Options, Run
 from flows.engine.shared_slots import SharedSlots
 from flows.workers.code_checkout import check_out, stage_folder, worker_home
+from flows.workers.old_files import in_use, remove_old_files
 from flows.workers.order import FORMAT, Order, version_differences
 
 MEMORY_VARIABLE = "INKFLOW_WORKER_MEMORY"  # what the stages on this machine may ask for together; all when unset
@@ -59,7 +60,8 @@ class Executor:
         slots, memory = _slots(), _memory()
         self._shared_slots = SharedSlots(home / "sharing", slots, resources.gpus(), memory.total_memory())
         folder = stage_folder(order, home)
-        with exclusive_lock(folder / "lock"):  # an order for the same stage at another commit waits
+        # An order for the same stage at another commit waits.
+        with in_use(home, folder), exclusive_lock(folder / "lock"):
             root = check_out(order, home, folder)
             os.chdir(root)  # DVC reads the current folder
             configure(root, home, order.remote_folder)
@@ -69,6 +71,8 @@ class Executor:
                 self._run_stage(root, policies, slots, memory)
                 self.activity = "pushing the result"
                 project.push_result(order.stage, order.run_key)
+        with suppress(OSError):  # the result is there
+            remove_old_files(home)
 
     def interrupt(self) -> None:
         """End the stage with all processes that it started."""

@@ -1,0 +1,62 @@
+"""Removes what a worker has not used for long: a worker's disk would fill in the course of months.
+
+All of it can be fetched or made again. The clean-up is made after an order, at most once a day, and only while no other
+order is executed on this machine: each order shares a lock that the clean-up holds alone.
+"""
+
+import fcntl
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from flows.core.errors import GitFailed
+from flows.core.git import run_git
+
+MAX_AGE_S = 30 * 86_400.0
+INTERVAL_S = 86_400.0
+LOCK = "orders.lock"
+CLEANED = "cleaned"  # its time is that of the last clean-up
+USED = "used"  # in the folder of a stage: its time is that of the last order
+
+
+@contextmanager
+def in_use(home: Path, folder: Path) -> Iterator[None]:
+    """Marks the folder of a stage as used, and keeps a clean-up away until the end of the block."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (home / LOCK).open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        (folder / USED).touch()
+        yield
+
+
+def remove_old_files(home: Path) -> None:
+    """Removes clones and cached objects that no order has used for MAX_AGE_S; packs the git objects that are left.
+
+    A file that cannot be removed stays.
+    """
+    now = time.time()
+    with suppress(FileNotFoundError):
+        if abs(now - (home / CLEANED).stat().st_mtime) < INTERVAL_S:  # a clock that was ahead does not stop it for ever
+            return
+    with (home / LOCK).open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        (home / CLEANED).touch()
+        oldest = now - MAX_AGE_S
+        for folder in home.glob("work/*/*"):
+            with suppress(OSError):
+                used = folder / USED
+                if (used if used.exists() else folder).stat().st_mtime < oldest:
+                    shutil.rmtree(folder, ignore_errors=True)
+        for path in (home / "cache").rglob("*"):
+            with suppress(OSError):
+                status = path.lstat()
+                if path.is_file() and status.st_mtime < oldest and status.st_nlink == 1:  # else a clone has it too
+                    path.unlink()
+        for objects in home.glob("sources/*.git"):
+            with suppress(GitFailed):  # clones share the objects: none may go, whatever the branches say
+                run_git(["--git-dir=.", "gc", "--quiet", "--prune=never"], objects)

@@ -1,0 +1,51 @@
+"""What a worker removes from its folder, and what it keeps."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from flows.workers.old_files import CLEANED, MAX_AGE_S, USED, in_use, remove_old_files
+
+
+def make(path: Path, age_s: float) -> Path:
+    """Writes a file that was last changed so many seconds ago."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("x")
+    os.utime(path, (time.time() - age_s,) * 2)
+    return path
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A worker's folder with old and new files."""
+    for age, name in ((0.0, "new"), (MAX_AGE_S + 60, "old")):
+        make(tmp_path / "work/source" / name / USED, age)
+        make(tmp_path / "work/source" / name / "clone/file", 0)
+        make(tmp_path / "cache/files/md5/aa" / name, age)
+    os.link(make(tmp_path / "cache/files/md5/bb/linked", MAX_AGE_S + 60), tmp_path / "work/source/new/clone/data")
+    return tmp_path
+
+
+def test_old_files_are_removed(home: Path) -> None:
+    """Clones and objects that were not used for long go; an object that a clone shares stays."""
+    remove_old_files(home)
+    assert [path.name for path in home.glob("work/source/*")] == ["new"]
+    assert sorted(path.name for path in home.glob("cache/files/md5/*/*")) == ["linked", "new"]
+    make(home / "cache/files/md5/aa/old", MAX_AGE_S + 60)
+    remove_old_files(home)  # not twice a day
+    assert (home / "cache/files/md5/aa/old").exists()
+    make(home / CLEANED, -10 * MAX_AGE_S)  # the clock was ahead
+    remove_old_files(home)
+    assert not (home / "cache/files/md5/aa/old").exists()
+
+
+def test_nothing_is_removed_during_an_order(home: Path) -> None:
+    """An order keeps the clean-up away until a later one has ended; the folder of its stage counts as used."""
+    with in_use(home, home / "work/source/old"):
+        remove_old_files(home)
+        assert len(list(home.glob("cache/files/md5/*/*"))) == 3
+    remove_old_files(home)
+    assert sorted(path.name for path in home.glob("work/source/*")) == ["new", "old"]
+    assert len(list(home.glob("cache/files/md5/*/*"))) == 2
