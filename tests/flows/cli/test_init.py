@@ -70,6 +70,19 @@ def test_killed_between_two_files(empty: Path, last: str) -> None:
     assert files() == complete
 
 
+def test_own_files_with_names_of_the_template(empty: Path) -> None:
+    """Own files with a name or folder of the template are no template: a new DVC project with them is adopted."""
+    (empty / "src").mkdir()
+    (empty / "src" / "train.py").touch()
+    with pytest.raises(InvalidInput, match="has files, but no git repository"):
+        inkflow(["init"])
+    (empty / "params.yaml").write_text("mine: 1\n")
+    Repo.init(no_scm=True).close()
+    before = set(files())
+    assert inkflow(["init"]) == 0
+    assert set(files()) - before == {"execution.yaml", "prefect.yaml"}
+
+
 def test_adopts_a_project(toy: Toy) -> None:
     """Existing files keep their bytes, one that has no rule for our state gets it, and the stages run as before."""
     policies = "stages: {join: {retries: 2}}\n"
