@@ -110,6 +110,18 @@ def test_rules_that_git_has_elsewhere(toy: Toy) -> None:
     assert load_policies(Path()) == Policies()
 
 
+def test_deployments(empty: Path) -> None:
+    """The deployments of any project are flows of the installed Inkflow, and those of all stages are retried."""
+    assert inkflow(["init"]) == 0
+    content = YAML(typ="safe").load(Path("prefect.yaml").read_text())
+    deployments = {deployment["name"]: deployment for deployment in content["deployments"]}
+    for deployment in deployments.values():
+        module, _, name = deployment["entrypoint"].rpartition(".")
+        assert callable(getattr(import_module(module), name))
+    (trigger,) = deployments.pop("retry-crashed")["triggers"]
+    assert trigger["match_related"]["prefect.resource.name"] == list(deployments)
+
+
 def test_below_the_root_of_git(empty: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Below the root of a repository, workflows are at its root and run in the project's folder, with valid content."""
     subprocess.run(["git", "init", "--quiet"], check=True)
