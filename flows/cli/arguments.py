@@ -184,11 +184,16 @@ def prune(verb: argparse.ArgumentParser) -> None:
     verb.description = (
         "Remove old run-cache entries with the objects that only they need, checkpoints of abandoned trainings, files "
         "in .inkflow/models of versions that hold no stage, lock files of ended runs, and Prefect's records in "
-        ".inkflow/up. Keeps the files of the workspace and of every branch, tag and experiment in the cache. Runs `git "
-        "gc --auto` in the repository of each project and waits for it."
+        ".inkflow/up. Keeps in the cache the files of the workspace, of the newest commit of each branch, and of each "
+        "tag and experiment. Runs `git gc --auto` in the repository of each project and waits for it."
     )
     verb.add_argument("--older-than", type=age, metavar="AGE", help=f"such as 30d or 12h (default: {DEFAULT_AGE})")
-    verb.add_argument("--keep-size", type=size, metavar="SIZE", help="such as 10G: remove the oldest until it fits")
+    verb.add_argument(
+        "--keep-size",
+        type=size,
+        metavar="SIZE",
+        help="such as 10G: remove the oldest from the cache until it fits; without --older-than, nothing else",
+    )
     verb.add_argument(
         "--also-for",
         type=path,

@@ -18,7 +18,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from flows.cli.output import print_json
 from flows.core.code_path import own_command
 from flows.core.errors import ServerUnreachable
-from flows.core.params_edit import load_project_params
+from flows.core.params_edit import has_schema, load_project_params
 from flows.core.project import MIRROR
 from flows.core.redaction import mask, say
 from flows.engine import resources
@@ -32,6 +32,7 @@ FINE, NOTE, WRONG = "fine", "note", "wrong"
 MARKS = {FINE: "=", NOTE: "!", WRONG: "x"}
 PYTHONS = ((3, 11), (3, 13))
 LOCK = Path("requirements.lock")
+NOT_CHECKED = "not checked: this project does not use the schema of Inkflow"
 MAX_NAMED = 3  # packages in a message
 FREE_BYTES = 2 * 10**9  # MNIST, six models and their history take a tenth of it
 REMOTE_S, GPU_S, DATA_S = 30.0, 120.0, 10.0
@@ -68,11 +69,14 @@ def python(root: Path) -> Finding:
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     if PYTHONS[0] <= sys.version_info[:2] <= PYTHONS[1]:
         return Finding("Python", FINE, version)
-    return Finding("Python", WRONG, f"got {version}, expected 3.11 to 3.13", "make distclean setup PYTHON=python3.12")
+    fix = "make distclean setup PYTHON=python3.12" if has_schema(root) else "install Inkflow with Python 3.12"
+    return Finding("Python", WRONG, f"got {version}, expected 3.11 to 3.13", fix)
 
 
 def packages(root: Path) -> Finding:
     """Checks that the installed packages have the versions in requirements.lock."""
+    if not has_schema(root):  # the lock file of another project has a tool of its own
+        return Finding("packages", FINE, NOT_CHECKED)
     if not (root / LOCK).exists():
         return Finding("packages", NOTE, f"there is no {LOCK} to compare with")
     locked = dict(_locked((root / LOCK).read_text(encoding="utf-8")))
@@ -92,6 +96,8 @@ def packages(root: Path) -> Finding:
 
 def gpu(root: Path) -> Finding:
     """Checks that TensorFlow can use the GPUs of this machine."""
+    if not has_schema(root):  # its stages may use another library
+        return Finding("GPU", FINE, NOT_CHECKED)
     if not (resources.gpus() or shutil.which("nvidia-smi") or Path("/dev/nvidia0").exists()):
         return Finding("GPU", FINE, "none: trainings run on the CPU")
     try:
@@ -151,7 +157,7 @@ def dataset(root: Path) -> Finding:
     except InkflowError as error:
         return Finding("data set", WRONG, str(error), "edit params.yaml")
     if params is None:
-        return Finding("data set", FINE, "not checked: this project does not use the schema of Inkflow")
+        return Finding("data set", FINE, NOT_CHECKED)
     name = params.dataset
     if params.selected_dataset.embedded:
         return Finding("data set", FINE, f"{name} comes with scikit-learn")

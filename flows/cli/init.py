@@ -67,9 +67,16 @@ def init(arguments: argparse.Namespace) -> int:
 
 def _default_template(found: Surroundings) -> str | None:
     """Returns the template of an empty folder, also of one in which an earlier call was killed."""
-    written = [*template_files("small", found.root), *engine_files(found)]
-    known = {file.path.relative_to(found.root).parts[0] for file in written}
-    return "small" if not found.has_pipeline and found.names <= known else None
+    written = {file.path: file for file in (*template_files("small", found.root), *engine_files(found))}
+    folders = {parent for path in written for parent in path.parents}
+
+    def is_written(path: Path) -> bool:
+        if path in folders and path.is_dir():
+            return all(is_written(each) for each in path.iterdir() if not each.name.startswith("."))
+        return path in written and written[path].is_same
+
+    is_empty = not found.has_pipeline and all(is_written(found.root / name) for name in found.names)
+    return "small" if is_empty else None
 
 
 def _load_stages(root: Path) -> int:

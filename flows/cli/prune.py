@@ -56,8 +56,8 @@ def prune(arguments: argparse.Namespace) -> int:
     """Removes old files, then the oldest until the cache is small enough, and returns the exit code.
 
     Raises:
-        InvalidInput: a project of --also-for is not there, other projects may use the cache, or git cannot list what
-            is needed; nothing was removed.
+        InvalidInput: a folder of --also-for is no DVC project, other projects may use the cache, or git cannot list
+            what is needed; nothing was removed.
         RegistryFailed: the tags of the registry cannot be read; nothing was removed.
     """
     root = Path().resolve()
@@ -106,14 +106,15 @@ def prune(arguments: argparse.Namespace) -> int:
 def _projects(root: Path, others: Sequence[Path]) -> list[Path]:
     """Returns the folders of all projects whose files are kept."""
     for folder in others:
-        if not folder.is_dir():
-            raise InvalidInput(f"--also-for: {folder} is no folder; expected that of a project with the same cache")
+        if not (folder / ".dvc").is_dir():
+            what = "has no .dvc" if folder.is_dir() else "is no folder"
+            raise InvalidInput(f"--also-for: {folder} {what}; expected the folder of a project with the same cache")
     return sorted({root, *(folder.resolve() for folder in others)})
 
 
 def _run_folders(projects: Sequence[Path]) -> list[Path]:
     """Returns the folders in which a run can use the cache: the projects, and the folders of their sweeps' clones."""
-    folders = [folder for project in projects for folder in (project, project / CLONES) if (project / ".dvc").is_dir()]
+    folders = [folder for project in projects for folder in (project, project / CLONES)]
     return [folder for folder in folders if folder.is_dir()]
 
 

@@ -14,7 +14,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from stages.serve.metrics import Metrics
 from stages.serve.settings import Settings
 
-OPEN_PATHS = ("/", "/page.css", "/page.js", "/v2/health/live", "/v2/health/ready")  # need no token
+HEALTH_PATHS = ("/v2/health/live", "/v2/health/ready")  # under every name: Kubernetes asks the address of the pod
+OPEN_PATHS = ("/", "/page.css", "/page.js", *HEALTH_PATHS)  # need no token
 DRAIN_S = 2.0
 BODIES = 8  # of the largest size that may arrive at once
 OTHER = "other"  # the path of requests that no route takes, in the metrics
@@ -73,7 +74,8 @@ class Guard:
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:
         headers, settings = Headers(scope=scope), self._settings
         host, origin = headers.get("host", ""), headers.get("origin")
-        if settings.hosts and _host_name(host) not in settings.hosts:
+        is_known = not settings.hosts or _host_name(host) in settings.hosts
+        if not is_known and scope["path"] not in HEALTH_PATHS:
             return 421, "this server is not used under this name; name it with --host-name where the server starts"
         page = None if origin is None else origin.partition("://")[2]
         # A proxy may send its own name for Host: its pages are known by the name that the server was given for it.
@@ -149,6 +151,8 @@ async def _refuse(status: int, reason: str, send: Send) -> None:
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     if status in (400, 408, 413, 503):  # the rest of the body is not read
         headers.append((b"connection", b"close"))
+    if status == 503:
+        headers.append((b"retry-after", b"1"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 

@@ -98,7 +98,7 @@ def engine_files(found: Surroundings) -> list[NewFile]:
     """Returns the files for the engine that any DVC project can have."""
     purposes = {
         "execution.yaml": "how each stage may run: examples in comments",
-        "prefect.yaml": "the deployment nightly, for `inkflow up`",
+        "prefect.yaml": "the deployments nightly and retry-crashed, for `inkflow up`",
     }
     source = SOURCE / "templates" / "engine"
     files = [NewFile(found.root / name, _read(source / name), purpose) for name, purpose in purposes.items()]

@@ -18,7 +18,7 @@ from flows.engine.display.buffered import BufferedDisplay
 from flows.engine.display.plain import Display, SilentDisplay
 from flows.engine.policy import load_policies
 from flows.experiments.grid import check_combinations, parameter_keys, parse_combinations
-from flows.experiments.search.objective import LOSS_KEYS
+from flows.experiments.search.objective import changing_loss
 from flows.experiments.sweep_runner import SweepRunner
 from flows.experiments.trials import GridTrials, Trial
 from flows.prefect_server.server import Server
@@ -147,8 +147,8 @@ def rank(flat: Sequence[Mapping[str, Any]], trials: Sequence[Trial]) -> tuple[li
         flat: the metrics of each trial, by name.
         trials: the trials.
     """
-    keys = {key.rpartition(".")[2] for trial in trials for key in trial.combination.settings}
-    kind, sign = ("loss", 1) if keys.isdisjoint(LOSS_KEYS) else ("accuracy", -1)
+    keys = {key for trial in trials for key in trial.combination.settings}
+    kind, sign = ("accuracy", -1) if changing_loss(keys) else ("loss", 1)
     found = [name for name in columns(flat) if _is_validation(name) and name.endswith(kind)]
     if not found and kind == "accuracy":  # of a regression
         found, sign = [name for name in columns(flat) if _is_validation(name) and name.endswith(("mae", "error"))], 1

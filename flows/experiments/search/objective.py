@@ -6,7 +6,9 @@ Scores on test images, or in files and keys that are named after a test, choose 
 import csv
 import math
 import re
+import string
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +17,11 @@ from flows.core.params_edit import has_schema
 from flows.dvc_repo.params_files import leaves, read_params
 from flows.dvc_repo.repository import Repository
 from flows.engine.types import Stage
+from flows.experiments.settings import split_key
 from stages.base.errors import InvalidInput
 from stages.base.suggestions import did_you_mean
 
-TEST_WORDS = {"test", "tests", "testing"}
+TEST_WORDS = {"test", "tests", "testing", "testset", "testsets", "testdata"}
 LOW_WORDS = {
     "loss", "error", "errors", "mae", "mse", "rmse", "deviation", "perplexity", "entropy", "distance", "brier", "nll",
     "crps", "wer", "cer", "fid", "hinge", "bouldin", "logloss",
@@ -29,6 +32,7 @@ FORMATS = {*TABLES, ".json", ".yaml", ".yml", ".toml"}
 OWN_FILE, OWN_HISTORY = "validation.json", "history.csv"  # of each model of Inkflow's own pipeline
 TEST_STAGE = "evaluate"  # the group of stages of Inkflow's own pipeline that read the test images
 LOSS_KEYS = {"loss", "label_smoothing", "l1", "l2"}  # parameters that give losses other values
+PENALTIES = {"l1", "l2"}  # Keras adds them to the loss; with other libraries the validation loss has none
 EXAMPLE = "a score of the validation part, such as val_loss, or FILE:KEY"
 
 
@@ -101,7 +105,8 @@ def find_objective(
         file, key = _find_score(name, keys, repository, stages)
     stage = _stage_of(file, name, stages)
     if is_own:
-        _refuse_test_stages(name, stage, stages, keys)
+        _refuse_test_stages(name, stage, stages)
+    _refuse_other_losses(name, changing_loss(keys, LOSS_KEYS if is_own else LOSS_KEYS - PENALTIES))
     return Objective(file, key, stage.name, _history(history, file, key, stage, is_own=is_own))
 
 
@@ -116,6 +121,11 @@ def direction_of(name: str, given: str | None) -> str:
     if given is None and low == high:
         raise InvalidInput(f"--objective {name}: is less or more better? add --direction minimize or maximize")
     return given or ("minimize" if low else "maximize")
+
+
+def changing_loss(keys: Collection[str], names: AbstractSet[str] = LOSS_KEYS) -> list[str]:
+    """Returns those of the parameters `keys`, such as `a.loss` or `FILE:a.loss`, whose last part is in `names`."""
+    return [key for key in keys if split_key(key)[1].rpartition(".")[2] in names]
 
 
 def read_table(path: Path, *, is_growing: bool = False) -> Iterator[dict[str, str]]:
@@ -147,7 +157,7 @@ def _number(text: str) -> float:
 
 def _words(text: str) -> list[str]:
     """Returns the words of a name, in small letters: `["val", "loss"]` for `valLoss` and `val_loss`."""
-    return re.findall(r"[a-z]+[0-9]*", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", text).lower())
+    return re.findall(r"[a-z]+[0-9]*", re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", text).lower())
 
 
 def _canonical(text: str) -> list[str]:
@@ -156,12 +166,12 @@ def _canonical(text: str) -> list[str]:
 
 
 def _refuse_test_words(name: str) -> None:
-    if TEST_WORDS.intersection(_words(name)):
+    if TEST_WORDS.intersection(word.rstrip(string.digits) for word in _words(name)):
         raise InvalidInput(f"--objective {name}: a test score chooses nothing, it only estimates; expected {EXAMPLE}")
 
 
-def _refuse_test_stages(name: str, stage: Stage, stages: Sequence[Stage], keys: Collection[str]) -> None:
-    """Refuses scores of the test images of Inkflow's own pipeline, and losses of different functions.
+def _refuse_test_stages(name: str, stage: Stage, stages: Sequence[Stage]) -> None:
+    """Refuses scores of the test images of Inkflow's own pipeline.
 
     Raises:
         InvalidInput: the score is one of them.
@@ -176,7 +186,9 @@ def _refuse_test_stages(name: str, stage: Stage, stages: Sequence[Stage], keys: 
         raise InvalidInput(
             f"--objective {name}: {stage.name} reads test scores, which choose nothing; expected {EXAMPLE}"
         )
-    differing = [key for key in keys if key.rpartition(".")[2] in LOSS_KEYS]
+
+
+def _refuse_other_losses(name: str, differing: Sequence[str]) -> None:
     if differing and "loss" in _words(name):
         raise InvalidInput(
             f"--objective {name}: {', '.join(differing)} changes the loss function, and values of different functions "

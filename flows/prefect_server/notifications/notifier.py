@@ -153,11 +153,11 @@ class Notifier(threading.Thread):
         """Posts a failure, unless the same was posted of its run, or of its deployment within REPEAT_S."""
         _, deployment, run, _, state, message = content
         posted, failing, key = self._record["posted"], self._record["failing"], f"{run} {state}"
-        before, when = failing.get(deployment, ("", occurred))
-        is_repeated = before == f"{state} {message}" and _age_s(when, occurred) < REPEAT_S
-        if key not in posted and not is_repeated:
+        recent = dict(failing.get(deployment, {}))
+        _forget(recent, REPEAT_S, occurred)
+        if key not in posted and f"{state} {message}" not in recent:
             self._post(*content)
-            failing[deployment] = [f"{state} {message}", occurred]
+            failing[deployment] = recent | {f"{state} {message}": occurred}
         posted[key] = occurred
 
     def _post(
@@ -209,14 +209,17 @@ def _read_record(path: Path) -> dict[str, Any]:
         "since": (datetime.now(UTC) + timedelta(seconds=LATENESS_S)).isoformat(),  # nothing earlier is posted
         "seen": {},  # when each event occurred that was handled, by its id
         "posted": {},  # when each failure was posted, by run and state
-        "failing": {},  # the last failure of each deployment that has not succeeded since, and its time
+        "failing": {},  # failures of each deployment that has not succeeded since, with the time of each post
         "waiting": {},  # since when a run waits, by its id, with its deployment and name
         "waiting_posts": {},  # what each receiver has not accepted yet, by its key: since when, and the post
     }
     with suppress(OSError, ValueError, TypeError, AttributeError):
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         datetime.fromisoformat(content["since"])
-        if content.keys() | {"waiting_posts"} == record.keys():  # an earlier version recorded no waiting posts
+        # an earlier version recorded no waiting posts, and of each deployment the last failure alone
+        if content.keys() | {"waiting_posts"} == record.keys():
+            for name, found in content["failing"].items():
+                content["failing"][name] = found if isinstance(found, dict) else dict([found])
             return record | content
     return record
 

@@ -62,6 +62,15 @@ def test_packages_other_than_locked(healthy: Project, capsys: pytest.CaptureFixt
     assert findings["packages"]["mend"] == "make setup"
 
 
+def test_an_adopted_project(healthy: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    """In a project with another schema, its lock file and the library that uses the GPU are not ours to judge."""
+    Path("params.schema.json").unlink()
+    healthy.write({"requirements.lock": "no-such-thing==1.0\n"})
+    code, findings = examine(capsys)
+    assert code == 0
+    assert all(findings[name]["says"].startswith("not checked") for name in ("packages", "GPU", "data set"))
+
+
 def test_a_server_that_does_not_answer(
     healthy: Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

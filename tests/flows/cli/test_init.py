@@ -70,6 +70,19 @@ def test_killed_between_two_files(empty: Path, last: str) -> None:
     assert files() == complete
 
 
+def test_own_files_with_names_of_the_template(empty: Path) -> None:
+    """Own files with a name or folder of the template are no template: a new DVC project with them is adopted."""
+    (empty / "src").mkdir()
+    (empty / "src" / "train.py").touch()
+    with pytest.raises(InvalidInput, match="has files, but no git repository"):
+        inkflow(["init"])
+    (empty / "params.yaml").write_text("mine: 1\n")
+    Repo.init(no_scm=True).close()
+    before = set(files())
+    assert inkflow(["init"]) == 0
+    assert set(files()) - before == {"execution.yaml", "prefect.yaml"}
+
+
 def test_adopts_a_project(toy: Toy) -> None:
     """Existing files keep their bytes, one that has no rule for our state gets it, and the stages run as before."""
     policies = "stages: {join: {retries: 2}}\n"
@@ -95,6 +108,18 @@ def test_rules_that_git_has_elsewhere(toy: Toy) -> None:
     assert inkflow(["init"]) == 0
     assert ".gitignore" not in files()
     assert load_policies(Path()) == Policies()
+
+
+def test_deployments(empty: Path) -> None:
+    """The deployments of any project are flows of the installed Inkflow, and those of all stages are retried."""
+    assert inkflow(["init"]) == 0
+    content = YAML(typ="safe").load(Path("prefect.yaml").read_text())
+    deployments = {deployment["name"]: deployment for deployment in content["deployments"]}
+    for deployment in deployments.values():
+        module, _, name = deployment["entrypoint"].rpartition(".")
+        assert callable(getattr(import_module(module), name))
+    (trigger,) = deployments.pop("retry-crashed")["triggers"]
+    assert trigger["match_related"]["prefect.resource.name"] == list(deployments)
 
 
 def test_below_the_root_of_git(empty: Path, capsys: pytest.CaptureFixture[str]) -> None:

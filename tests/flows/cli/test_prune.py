@@ -235,8 +235,11 @@ def test_shared_cache_needs_its_projects(history: Toy, tmp_path: Path) -> None:
     history.write({"in": "mine\n"})
     assert run_engine().error is None
     commit("mine")
-    with pytest.raises(InvalidInput, match=r"--also-for: .*nowhere is no folder; expected that of a project"):
+    with pytest.raises(InvalidInput, match=r"--also-for: .*nowhere is no folder; expected the folder of a project"):
         prune("--older-than", "0", "--also-for", str(other), "--also-for", "nowhere")
+    (other / "below").mkdir()  # a run locks the folder of its project, not this one
+    with pytest.raises(InvalidInput, match=r"--also-for: .*below has no \.dvc; expected the folder of a project"):
+        prune("--older-than", "0", "--also-for", str(other / "below"))
     prune("--older-than", "0", "--also-for", str(other))
     assert before <= {path for path in shared.rglob("*") if path.is_file()}
 

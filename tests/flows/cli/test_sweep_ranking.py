@@ -55,12 +55,13 @@ def test_json_has_no_number_that_is_not_finite(capsys: pytest.CaptureFixture[str
     }  # fmt: skip
 
 
-def test_different_loss_functions_are_ranked_by_accuracy() -> None:
+@pytest.mark.parametrize("key", ["models.dense.loss", "conf.yaml:loss"])
+def test_different_loss_functions_are_ranked_by_accuracy(key: str) -> None:
     """In a sweep over loss functions the highest validation accuracy is first: the values of the losses do not rank."""
-    combinations = parse_combinations(["models.dense.loss=poisson,mean_squared_error"], [], None)
+    combinations = parse_combinations([f"{key}=poisson,mean_squared_error"], [], None)
     flat = [{"validation_loss": 0.1, "validation_accuracy": 0.9}, {"validation_loss": 0.2, "validation_accuracy": 0.95}]
     found, criterion = rank(flat, [Trial(each, each.name) for each in combinations])
-    assert found[0].combination.settings["models.dense.loss"] == "mean_squared_error"
+    assert found[0].combination.settings[key] == "mean_squared_error"
     assert criterion == "validation_accuracy"
 
 

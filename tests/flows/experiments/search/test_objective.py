@@ -75,13 +75,25 @@ def test_scores_of_other_projects(other: Toy) -> None:
     assert read_history(other.folder / "absent.csv", "a") == []
 
 
-@pytest.mark.parametrize("name", ["m.json:auc.test", "test_scores/m.json:auc", "testAuc", "auc-test"])
+TEST_NAMES = ("m.json:auc.test", "test_scores/m.json:auc", "testAuc", "auc-test", "test1.json:auc", "m.json:test2_acc")
+
+
+@pytest.mark.parametrize("name", [*TEST_NAMES, "testset.json:acc", "m.json:TESTAcc"])
 def test_test_scores_of_other_projects(other: Toy, name: str) -> None:
     """A file or key that is named after a test is refused in every project; `latest` is no such name."""
     with pytest.raises(InvalidInput, match="a test score chooses nothing"):
         find(name, [], other.folder)
     with pytest.raises(InvalidInput, match="no metrics file in the workspace has it"):
         find("latest", [], other.folder)
+
+
+def test_losses_of_other_projects(other: Toy) -> None:
+    """A loss is refused if the search changes its function, also in another file, but not by a penalty."""
+    for key in ("loss", "a.b.loss", "conf.yaml:loss", "conf.yaml:a.label_smoothing"):
+        with pytest.raises(InvalidInput, match=f"{key} changes the loss function"):
+            find("live/a.json:val_loss", [key], other.folder)
+        assert find("live/a.json:val_auc", [key], other.folder).key == "val_auc"
+    assert find("live/a.json:val_loss", ["fit.l2"], other.folder).key == "val_loss"
 
 
 @pytest.mark.parametrize(

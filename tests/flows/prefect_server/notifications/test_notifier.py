@@ -115,8 +115,8 @@ def test_a_run_without_a_name_ends_nothing(told: Told, capsys: pytest.CaptureFix
 
 @pytest.mark.farm
 def test_each_failure_is_told_once_and_so_is_the_recovery(told: Told) -> None:
-    """A failed run is one post, also after a restart; the same failure is not repeated; a success ends it."""
-    first, second, third = (told.create_run("score") for _ in range(3))
+    """A failed run is one post, also after a restart; no recent failure is repeated; a success ends it."""
+    first, second, third, fourth = (told.create_run("score") for _ in range(4))
     told.set_state(first, Failed(message="no model"))
     assert told.poll() == [("score", "Failed", "no model")]
     told.restart()
@@ -124,6 +124,8 @@ def test_each_failure_is_told_once_and_so_is_the_recovery(told: Told) -> None:
     assert told.poll() == []
     told.set_state(third, Failed(message="no inbox"))
     assert told.poll() == [("score", "Failed", "no inbox")]
+    told.set_state(fourth, Failed(message="no model"))
+    assert told.poll() == []
     told.set_state(third, Completed(message="3 files scored"))
     assert told.poll() == [("score", "Completed", "works again: 3 files scored")]
     told.set_state(second, Completed())
