@@ -222,6 +222,7 @@ def _notifications(settings: Settings) -> Iterator[Callable[[], None]]:
     The notifier is made before: it posts what happens from now on.
     """
     if not settings.webhook and not settings.notify:
+        (settings.home / NOTIFIED).unlink(missing_ok=True)  # else a later start with --notify would tell all until then
         yield lambda: None
         return
     notifier = Notifier(settings.api_url, settings.password, settings.home / NOTIFIED)

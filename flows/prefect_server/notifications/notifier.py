@@ -29,7 +29,7 @@ WAITING = "AwaitingConcurrencySlot"
 EVENT_NAMES = [DRIFT, *(f"prefect.flow-run.{name}" for name in (*BAD, *GOOD, WAITING))]
 STAGE_FLOW = "train-stage"  # the run that sent the stage reports its failure
 POLL_S = 5.0
-LATENESS_S = 60.0  # after which the server has stored an event
+LATENESS_S = 900.0  # after which the server has stored an event, also of a client whose clock is behind
 WAITING_S = 1800.0  # of a run for its turn, before it is posted
 REPEAT_S = 6 * 3600.0  # after which the same failure of the same deployment is posted again
 KEEP_S = 7 * 86400.0  # records of what was posted
@@ -79,6 +79,7 @@ class Notifier(threading.Thread):
             httpx.HTTPError: The server does not respond.
         """
         record = self._record
+        record["since"] = min(record["since"], _latest())  # the clock may have been set back
         try:
             for event in _events(api, datetime.fromisoformat(record["since"]) - timedelta(seconds=LATENESS_S)):
                 if event["id"] not in record["seen"]:
@@ -87,7 +88,7 @@ class Notifier(threading.Thread):
                     except (LookupError, TypeError, AttributeError, ValueError) as error:  # any client sends events
                         say(f"The event {event['id']} cannot be read ({error!r}); it is skipped")
                     record["seen"][event["id"]] = event["occurred"]
-                    record["since"] = max(record["since"], event["occurred"])
+                    record["since"] = max(record["since"], min(event["occurred"], _latest()))
             self._post_waiting(api, waiting_s)
         finally:
             _forget(record["seen"], 2 * LATENESS_S, record["since"])
@@ -206,7 +207,7 @@ def _events(api: httpx.Client, since: datetime) -> Iterator[dict[str, Any]]:
 def _read_record(path: Path) -> dict[str, Any]:
     """Returns the record in the file `path`; without a readable one, an empty record that begins now."""
     record: dict[str, Any] = {
-        "since": (datetime.now(UTC) + timedelta(seconds=LATENESS_S)).isoformat(),  # nothing earlier is posted
+        "since": _latest(),  # nothing earlier is posted
         "seen": {},  # when each event occurred that was handled, by its id
         "posted": {},  # when each failure was posted, by run and state
         "failing": {},  # failures of each deployment that has not succeeded since, with the time of each post
@@ -222,6 +223,11 @@ def _read_record(path: Path) -> dict[str, Any]:
                 content["failing"][name] = found if isinstance(found, dict) else dict([found])
             return record | content
     return record
+
+
+def _latest() -> str:
+    """Returns the time from which on all events are new: those that come late are looked for from LATENESS_S before."""
+    return (datetime.now(UTC) + timedelta(seconds=LATENESS_S)).isoformat()
 
 
 def _forget(times: dict[str, str], age_s: float, now: str) -> None:

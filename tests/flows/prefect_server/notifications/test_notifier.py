@@ -39,6 +39,11 @@ class Told:
         self._notifier = Notifier(*self._arguments)
         self._notifier.set_receivers([self._hook])
 
+    @property
+    def record(self) -> dict[str, Any]:
+        """What the notifier remembers."""
+        return self._notifier._record
+
     def create_run(self, deployment: str, flow_name: str = "told") -> UUID:
         """Creates a run of a deployment without pool."""
         flow_id = self.client.create_flow(Flow(lambda: None, name=flow_name))
@@ -133,6 +138,21 @@ def test_each_failure_is_told_once_and_so_is_the_recovery(told: Told) -> None:
     keys = [post["key"] for post in told.receiver.posted]
     assert len(set(keys)) == 3
     assert [headers["Idempotency-Key"] for headers in told.receiver.headers] == keys
+
+
+def test_clocks_that_differ(told: Told) -> None:
+    """A failure is told although this machine's clock was ahead, and an alarm of a client that is behind, too."""
+    told.record["since"] = (datetime.now(UTC) + timedelta(hours=5)).isoformat()
+    assert told.poll() == []
+    run = told.create_run("clocks")
+    told.set_state(run, Failed(message="no model"))
+    assert told.poll() == [("clocks", "Failed", "no model")]
+    told.record["since"] = datetime.now(UTC).isoformat()
+    behind = (datetime.now(UTC) - timedelta(minutes=5)).isoformat()
+    event: dict[str, Any] = {"id": str(uuid4()), "occurred": behind, "event": DRIFT}
+    event |= {"resource": {"prefect.resource.id": "m"}, "payload": {"alarms": [{"sentence": "ink is higher"}]}}
+    told.send([event])
+    assert ("", "Drift", "ink is higher") in told.poll()
 
 
 @pytest.mark.farm
