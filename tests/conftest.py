@@ -27,6 +27,7 @@ from flows.engine.run import Options, Run
 from stages.base.machine import available_cores
 from tests.support.commands import run_python
 from tests.support.distribution import ModuleScheduling, order_tests
+from tests.support.prepared import copy_prepared
 from tests.support.root import ROOT
 
 if TYPE_CHECKING:
@@ -78,9 +79,7 @@ class Toy:
     """A small DVC project for one test, with the files that the test writes."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
-        Repo.init(str(folder)).close()
+        self.folder = copy_prepared(_make_empty_project, folder)
 
     def write(self, files: Mapping[str, str]) -> None:
         """Writes text files, and creates their folders."""
@@ -97,6 +96,13 @@ class Toy:
         """Returns how often a stage ran that appends a line to `NAME.runs`."""
         path = self.folder / f"{name}.runs"
         return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+def _make_empty_project(folder: Path) -> None:
+    subprocess.run(["git", "init", "-q"], check=True)
+    Repo.init(str(folder)).close()
+    shutil.rmtree(folder / ".dvc/tmp")  # its time is a part of the name of DVC's database of hashes
+    shutil.rmtree(folder / ".git/hooks", ignore_errors=True)  # samples, which each copy would copy
 
 
 DIAMOND = """
