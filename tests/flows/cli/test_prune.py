@@ -19,6 +19,7 @@ from flows.dvc_repo.run_cache_gc import locked_cache, referenced_hashes
 from flows.dvc_repo.versions.experiments import CLONES
 from stages.base.errors import InvalidInput
 from tests.conftest import Toy, run_engine
+from tests.support.copied_toy import copied_toy
 from tests.support.root import ROOT
 
 GRAPH = """
@@ -52,14 +53,19 @@ def commit(text: str) -> None:
     git("commit", "--quiet", "--allow-empty", "-m", text)
 
 
-@pytest.fixture
-def history(toy: Toy) -> Toy:
-    """A project with a folder as output and a metric that git tracks, run once and committed."""
+def make_history(folder: Path) -> None:
+    """Make a project with a folder as output and a metric that git tracks, run once and committed."""
+    toy = Toy(folder)
     toy.write({"dvc.yaml": GRAPH, "params.yaml": "knobs: {speed: 0}\n", "in": "one\n"})
     toy.write({".gitignore": "*.runs\n.inkflow\n"})
     assert run_engine().error is None
     commit("begin")
-    return toy
+
+
+@pytest.fixture
+def history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
+    """A copy of that project, which is also the current folder."""
+    return copied_toy(make_history, tmp_path / "toy", monkeypatch)
 
 
 def version(toy: Toy, dice: random.Random) -> None:
@@ -235,7 +241,7 @@ def test_shared_cache_needs_its_projects(history: Toy, tmp_path: Path) -> None:
     history.write({"in": "mine\n"})
     assert run_engine().error is None
     commit("mine")
-    with pytest.raises(InvalidInput, match="--also-for: .*nowhere is no folder; expected that of a project"):
+    with pytest.raises(InvalidInput, match=r"--also-for: .*nowhere is no folder; expected that of a project"):
         prune("--older-than", "0", "--also-for", str(other), "--also-for", "nowhere")
     prune("--older-than", "0", "--also-for", str(other))
     assert before <= {path for path in shared.rglob("*") if path.is_file()}
