@@ -49,6 +49,11 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     return None if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else available_cores() + 1
 
 
+def pytest_configure() -> None:
+    """Collects no garbage while the modules of the tests are imported, which leave none."""
+    gc.disable()
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Adds the option for a random order."""
     parser.addoption("--random-order", type=int, metavar="SEED", help="run modules and tests in an order of this seed")
@@ -64,6 +69,7 @@ def pytest_collection_finish() -> None:
     """Excludes all imported modules from garbage collections: each training makes one, which took half a second."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 # The commands of a stage find the `dvc` and `python` of this environment, not others of the caller.
