@@ -225,6 +225,7 @@ def traced() -> Iterator[Callable[[], int]]:
         tracemalloc.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_zip_files_and_headers_that_lie(promise: Try, rounds: Rounds, outside: FileOpenWatch) -> None:
     """Npz files that lie are refused in one sentence by each reader, but for what READ and NOT_READ name."""
