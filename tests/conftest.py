@@ -27,6 +27,7 @@ from flows.engine.run import Options, Run
 from stages.base.machine import available_cores
 from tests.support.commands import run_python
 from tests.support.distribution import ModuleScheduling, order_tests
+from tests.support.prepared import copy_prepared
 from tests.support.root import ROOT
 
 if TYPE_CHECKING:
@@ -48,6 +49,11 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     return None if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else available_cores() + 1
 
 
+def pytest_configure() -> None:
+    """Collects no garbage while the modules of the tests are imported, which leave none."""
+    gc.disable()
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Adds the option for a random order."""
     parser.addoption("--random-order", type=int, metavar="SEED", help="run modules and tests in an order of this seed")
@@ -63,6 +69,7 @@ def pytest_collection_finish() -> None:
     """Excludes all imported modules from garbage collections: each training makes one, which took half a second."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 # The commands of a stage find the `dvc` and `python` of this environment, not others of the caller.
@@ -78,9 +85,7 @@ class Toy:
     """A small DVC project for one test, with the files that the test writes."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
-        Repo.init(str(folder)).close()
+        self.folder = copy_prepared(_make_empty_project, folder)
 
     def write(self, files: Mapping[str, str]) -> None:
         """Writes text files, and creates their folders."""
@@ -97,6 +102,13 @@ class Toy:
         """Returns how often a stage ran that appends a line to `NAME.runs`."""
         path = self.folder / f"{name}.runs"
         return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+def _make_empty_project(folder: Path) -> None:
+    subprocess.run(["git", "init", "-q"], check=True)
+    Repo.init(str(folder)).close()
+    shutil.rmtree(folder / ".dvc/tmp")  # its time is a part of the name of DVC's database of hashes
+    shutil.rmtree(folder / ".git/hooks", ignore_errors=True)  # samples, which each copy would copy
 
 
 DIAMOND = """

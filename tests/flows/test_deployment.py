@@ -12,12 +12,9 @@ from typing import Any
 import httpx
 import jsonschema
 import pytest
-from docker.types import HostConfig  # type: ignore[import-untyped]
 from prefect.utilities.templating import apply_values
 from prefect.workers.base import BaseWorker
 from prefect.workers.process import ProcessWorker
-from prefect_docker.worker import DockerWorker  # type: ignore[import-untyped]
-from prefect_kubernetes.worker import KubernetesWorker  # type: ignore[import-untyped]
 from ruamel.yaml import YAML
 
 from flows.engine.processes.process_trees import terminate_trees
@@ -137,12 +134,20 @@ def test_every_deployment_has_a_checked_form(project: Project, environment: dict
     assert "'perhaps' is not of type 'boolean'" in answer.text
 
 
-WORKERS: list[type[BaseWorker[Any, Any, Any]]] = [ProcessWorker, DockerWorker, KubernetesWorker]
+def worker_of(kind: str) -> type[BaseWorker[Any, Any, Any]]:
+    """Returns the installed worker of a kind of work pool."""
+    # Late: they take 4 seconds in each process that collects the tests.
+    from prefect_docker.worker import DockerWorker  # type: ignore[import-untyped]
+    from prefect_kubernetes.worker import KubernetesWorker  # type: ignore[import-untyped]
+
+    workers: list[type[BaseWorker[Any, Any, Any]]] = [ProcessWorker, DockerWorker, KubernetesWorker]
+    return {worker.type: worker for worker in workers}[kind]
 
 
-@pytest.mark.parametrize("worker", WORKERS, ids=lambda worker: worker.type)
-def test_templates_match_the_installed_workers(worker: type[BaseWorker[Any, Any, Any]]) -> None:
+@pytest.mark.parametrize("kind", ["process", "docker", "kubernetes"])
+def test_templates_match_the_installed_workers(kind: str) -> None:
     """A template has the variables of the installed worker's default template, and its complete job configuration."""
+    worker = worker_of(kind)
     ours, default = base_job_template(ROOT, worker.type), worker.get_default_base_job_template()
     jsonschema.Draft202012Validator.check_schema(ours["variables"])
     assert set(ours["job_configuration"]) == set(default["job_configuration"])
@@ -168,14 +173,16 @@ def job(worker: type[BaseWorker[Any, Any, Any]], **variables: object) -> Any:
 
 def test_docker_jobs_ask_for_a_gpu() -> None:
     """The Docker job has a device request for one GPU that docker-py accepts; an empty variable `gpus` removes it."""
-    [request] = HostConfig("1.43", **job(DockerWorker).container_create_kwargs)["DeviceRequests"]
+    from docker.types import HostConfig  # type: ignore[import-untyped]  # late: it comes with the worker
+
+    [request] = HostConfig("1.43", **job(worker_of("docker")).container_create_kwargs)["DeviceRequests"]
     assert (request["Driver"], request["Count"], request["Capabilities"]) == ("nvidia", 1, [["gpu"]])
-    assert job(DockerWorker, gpus=[]).container_create_kwargs["device_requests"] == []
+    assert job(worker_of("docker"), gpus=[]).container_create_kwargs["device_requests"] == []
 
 
 def test_kubernetes_jobs_ask_for_a_gpu() -> None:
     """The Kubernetes job asks for one GPU, tolerates the taint of GPU nodes, and gets the secret's variables."""
-    pod = job(KubernetesWorker).job_manifest["spec"]["template"]["spec"]
+    pod = job(worker_of("kubernetes")).job_manifest["spec"]["template"]["spec"]
     [container] = pod["containers"]
     assert container["resources"]["limits"]["nvidia.com/gpu"] == 1
     assert container["resources"]["requests"]["memory"] == "4Gi"

@@ -20,6 +20,7 @@ from stages.predict.results import Prediction
 from stages.prepare import prepare
 from stages.report import report
 from tests.support.learning import settings
+from tests.support.prepared import copy_prepared
 
 keras = pytest.importorskip("keras")  # after tests.support.learning, which loads it quietly
 
@@ -74,15 +75,15 @@ class Project:
         """Runs the download stage and returns its exit code."""
         return exit_with(lambda: download.main(["--out", "data/raw"]))
 
-    def run(self) -> None:
-        """Runs all stages."""
+    def run(self, *, with_report: bool = False) -> None:
+        """Runs all stages, that of the report only if it is wanted."""
         assert self.fetch() == 0
         assert prepare.main(["--raw", "data/raw", "--out", "data/prepared"]) == 0
         for name in self.models:
             assert training.main(["--model", name, "--data", "data/prepared", "--out", f"models/{name}"]) == 0
             arguments = ["--model", f"models/{name}/model.onnx", "--raw", "data/raw", "--out", f"evaluation/{name}"]
             assert evaluate.main(arguments) == 0
-        assert report.main(["--out", "reports"]) == 0
+        assert not with_report or report.main(["--out", "reports"]) == 0
 
 
 def metrics_of(name: str) -> dict[str, float]:
@@ -102,7 +103,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.farm
 def test_colour_images_of_three_named_classes(folder: Path) -> None:
     """Models of every task learn 16x12 colour images with class names, and all stages succeed."""
-    Project(folder, "uint8", MODELS, class_names=NAMES, shape=[16, 12, 3]).run()
+    Project(folder, "uint8", MODELS, class_names=NAMES, shape=[16, 12, 3]).run(with_report=True)
     assert json.loads(Path("data/raw/dataset.json").read_text())["class_names"] == NAMES
     for name in MODELS:
         metrics = metrics_of(name)
@@ -116,12 +117,26 @@ def test_colour_images_of_three_named_classes(folder: Path) -> None:
     assert all(name in page for name in (*NAMES, "not red"))
 
 
-def test_exported_models_of_two_class_and_regression(folder: Path) -> None:
+SHORT = {name: MODELS[name] | {"epochs": 1} for name in ("is_red", "how_blue")}
+
+
+def make_trained(folder: Path) -> None:
+    """Trains a two-class model and a regression on data with class names, in the current folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("INKFLOW_MIRROR", str(folder))
+        Project(folder, "uint8", SHORT, class_names=NAMES).run()
+
+
+@pytest.fixture
+def trained(folder: Path) -> Path:
+    """The current folder, with a copy of these models and their data."""
+    return copy_prepared(make_trained, folder)
+
+
+def test_exported_models_of_two_class_and_regression(trained: Path) -> None:
     """model.onnx of two_class gives two probabilities, and of a regression one value; both name their task."""
-    models = {name: MODELS[name] | {"epochs": 1} for name in ("is_red", "how_blue")}
-    Project(folder, "uint8", models).run()
     pixels = colours(45, 2, "uint8")[0].astype(np.float32)
-    sessions = {name: onnxruntime.InferenceSession(f"models/{name}/model.onnx") for name in models}
+    sessions = {name: onnxruntime.InferenceSession(f"models/{name}/model.onnx") for name in SHORT}
     (probabilities,) = sessions["is_red"].run(["probabilities"], {"pixels": pixels})
     assert probabilities.shape == (45, 2)
     assert np.allclose(probabilities.sum(axis=1), 1)
@@ -137,9 +152,8 @@ def test_exported_models_of_two_class_and_regression(folder: Path) -> None:
     assert task == {"kind": "two_class", "positive": [0], "values": []}
 
 
-def test_predict_names_the_two_classes(folder: Path) -> None:
+def test_predict_names_the_two_classes(trained: Path) -> None:
     """The first class of a two-class model is `not ...`, even if the data set has two classes."""
-    Project(folder, "uint8", {"is_red": MODELS["is_red"] | {"epochs": 1}}, class_names=NAMES).run()
     assert open_classifier(Path("models/is_red/model.onnx")).class_names == ("not red", "red")
     description = Path("data/raw/dataset.json")
     description.write_text(json.dumps(json.loads(description.read_text()) | {"class_names": NAMES[:2]}))
@@ -148,7 +162,7 @@ def test_predict_names_the_two_classes(folder: Path) -> None:
     assert open_classifier(Path("models/is_red/model.onnx")).class_names == ("not red", "red")
 
 
-@pytest.mark.parametrize("kind", ["float32", "float64"])
+@pytest.mark.parametrize("kind", ["float32", pytest.param("float64", marks=pytest.mark.farm)])
 def test_float_pixels(folder: Path, kind: str) -> None:
     """Models are trained and evaluated on float pixels from -1 to 1 as on bytes."""
     models = {"colours": settings("dense", epochs=3)}

@@ -81,6 +81,7 @@ def check_report(project: Project, dataset: str, names: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.farm
 @pytest.mark.timeout(600)
 def test_the_first_block(prepared: Project, tmp_path: Path) -> None:
     """A folder of pictures becomes a report with its own class names, and predict answers with them."""

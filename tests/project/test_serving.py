@@ -6,7 +6,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from kubernetes_asyncio.client import ApiClient
 from ruamel.yaml import YAML
 
 from tests.support.model_server import model_server
@@ -30,6 +29,8 @@ def pod() -> Any:
 
 def test_the_manifest_is_one_of_kubernetes() -> None:
     """Each key of the manifest is one of Kubernetes's published models, and each required one is there."""
+    from kubernetes_asyncio.client import ApiClient  # late: 3 seconds in each process that collects the tests
+
     client: Any = object.__new__(ApiClient)  # its models alone: a whole one wants an event loop
     client.configuration = SimpleNamespace(client_side_validation=True)
     for kind, model in (("Deployment", "V1Deployment"), ("Service", "V1Service")):

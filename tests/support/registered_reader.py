@@ -7,6 +7,7 @@ import pytest
 
 from tests.conftest import Toy, run_engine
 from tests.flows.engine.helpers import succeeded
+from tests.support.copied_toy import copied_toy
 from tests.support.pictures import write_reader
 
 MODEL = "models/reader/model.onnx"
@@ -39,9 +40,13 @@ def commit_version(mark: str) -> str:
     return git("rev-parse", "HEAD")
 
 
-@pytest.fixture
-def reader(toy: Toy) -> Toy:
-    """The project with the first version, `one`, committed."""
-    start_project(toy)
+def make_reader(folder: Path) -> None:
+    """Makes the project with the first version, `one`, committed."""
+    start_project(Toy(folder))
     commit_version("one")
-    return toy
+
+
+@pytest.fixture
+def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
+    """A copy of that project, which is also the current folder."""
+    return copied_toy(make_reader, tmp_path / "toy", monkeypatch)

@@ -21,8 +21,8 @@ PAGE = Path("docs/reliability.md")
 RESULTS = ROOT / "tests/torture/results.json"
 HEAD = """# Reliability: what is promised, and how it was tried
 
-`make torture` tries every promise on this page by force and writes the page from its record; `make test` tries each a
-few times. "Broken" counts the attempts after which the promise did not hold.
+`make torture` tries every promise on this page by force and writes the page from its record; `make test` tries most of
+them a few times, `make test-farm` the others. "Broken" counts the attempts after which the promise did not hold.
 
 """
 

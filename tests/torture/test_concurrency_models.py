@@ -32,6 +32,7 @@ def start(*words: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_model_that_is_replaced(promise: Try, rounds: Rounds, reader: Toy) -> None:
     """`predict` and `promote` at random moments of a run that makes the model anew."""

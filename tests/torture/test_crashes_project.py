@@ -19,7 +19,7 @@ KILLS: Plan = {  # of one of several campaigns in `make torture`; a `stage` kill
     "evaluate": [*2 * ["flow"], *2 * ["stage"]],
     "report": [*3 * ["flow"], *2 * ["stage"], "grandchild"],
 }
-FEW: Plan = {"download": ["flow"], "train": ["stage"]}
+FEW: Plan = {"download": ["flow"], "prepare": ["disk_full"], "train": ["stage"]}  # `make test` has one fault too
 CAMPAIGNS = 6  # in `make torture`: each has more than 50 kills
 AT_LEAST = 300  # kills in `make torture`
 
@@ -35,12 +35,12 @@ def crash_project(tmp_path_factory: pytest.TempPathFactory) -> CrashProject:
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_kills(crash_project: CrashProject, tmp_path: Path, promise: Try, rounds: Rounds) -> None:
-    """Kills at random moments in every stage; then all checks after the next run."""
+    """Kills at random moments in every stage, in `make test` a full disk too; then all checks after the next run."""
     plans = rounds(0, CAMPAIGNS) * [KILLS] or [FEW]
     with promise(SUBJECT, KILLED, "kill -9 at random moments") as tried:
         done = try_plans(tried, crash_project, tmp_path, plans)
         with tried.verdict("the kills that were planned"):
-            assert all(is_kill(name) for name, _ in done), done
+            assert not rounds(0, 1) or all(is_kill(name) for name, _ in done), done
             assert done.total() >= rounds(2, AT_LEAST), f"{done.total()} kills: {done}"
             met = {stage for _, stage in done}
             assert not rounds(0, 1) or met >= set(STAGES), f"no kill in {set(STAGES) - met}"

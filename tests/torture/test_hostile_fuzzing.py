@@ -26,7 +26,7 @@ KINDS = "npz, npy, IDX, CSV, MATLAB, Parquet, pictures, ONNX, requests, params.y
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("fuzzer", NAMES)
+@pytest.mark.parametrize("fuzzer", ["hypothesis", pytest.param("atheris", marks=pytest.mark.farm)])
 def test_damaged_input_is_refused_in_one_sentence(promise: Try, rounds: Rounds, tmp_path: Path, fuzzer: str) -> None:
     """Whatever a file, an option or a request holds: it is read or refused by an error of the project, within bounds.
 

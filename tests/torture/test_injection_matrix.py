@@ -14,6 +14,7 @@ SUBJECT = "Injection and secrets"
 SEED = 17
 
 
+@pytest.mark.slow
 def test_every_door_into_every_sink(
     promise: Try, rounds: Rounds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -120,6 +120,7 @@ class Caller:
         return output
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_planted_secrets(promise: Try, rounds: Rounds, told: Toy) -> None:
     """Whatever is run and whatever fails: no secret is printed, written, or shown in a command line."""

@@ -15,6 +15,7 @@ FEW, MANY = 3, 60
 
 @pytest.mark.server
 @pytest.mark.slow
+@pytest.mark.farm
 @pytest.mark.timeout(3000)
 def test_long_run(tmp_path: Path, promise: Try, rounds: Rounds) -> None:
     """Run after run with changed parameters completes, and nothing grows by more than its bound."""
@@ -31,8 +32,6 @@ def test_long_run(tmp_path: Path, promise: Try, rounds: Rounds) -> None:
             assert len(rows) == count
             assert not excesses(rows) or count == FEW, excesses(rows)
             assert rows[-1]["pruned"] and rows[-1]["processes"] <= PROCESSES, rows[-1]
-    draw(rows, tmp_path / "chart.svg")
-    assert "Server's database, MB" in (tmp_path / "chart.svg").read_text()
 
 
 PROCESSES = 4  # `inkflow up`, its watchdog, the server, the worker and its fork server; the watchdog has no mark
@@ -52,6 +51,13 @@ def test_a_peak_is_no_growth() -> None:
     """One run that needs much more than the others does not count as growth."""
     rows = [_row(number, 1000.0 * (number == 80)) for number in range(1, 101)]
     assert excesses(rows) == []
+
+
+def test_chart(tmp_path: Path) -> None:
+    """The chart of the runs has a panel for each group of quantities, the time of a run among them."""
+    draw([_row(number, number) | {"run_s": 1.0} for number in range(1, 51)], tmp_path / "chart.svg")
+    chart = (tmp_path / "chart.svg").read_text()
+    assert "Server's database, MB" in chart and "Time of a run, s" in chart
 
 
 def _row(number: int, value: float) -> Row:

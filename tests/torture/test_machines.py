@@ -71,6 +71,7 @@ def expected(here: Records, there: Records, recipe_p: float, folder: Path) -> di
     }
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_each_difference_has_its_verdict(
     promise: Try, rounds: Rounds, toy: Toy, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -21,7 +21,7 @@ def test_random_mutants_are_noticed(promise: Try, rounds: Rounds) -> None:
     is_thorough = rounds(0, 1)
     seed = random.SystemRandom().randrange(10**6) if is_thorough else SEED
     modules = (
-        ["--sample", "4", "20"] if is_thorough else ["flows/engine/planning/change_messages.py", "--sample", "1", "12"]
+        ["--sample", "4", "20"] if is_thorough else ["flows/engine/planning/change_messages.py", "--sample", "1", "3"]
     )
     text = "A changed decision in a module that decides makes a test fail, unless it changes nothing that can be seen."
     how = "random mutants of random modules of docs/mutants.md"

@@ -100,6 +100,7 @@ def test_a_server_that_is_started_again_can_be_stopped(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.farm  # `make test` has smaller parts: tests/flows/registry/test_serving.py
 @pytest.mark.timeout(1500)
 def test_load_with_reloads_and_kills(reader: Toy, promise: Try, rounds: Rounds) -> None:
     """Promotions, rollbacks, damaged files and kills of the server under load: each answer is right."""

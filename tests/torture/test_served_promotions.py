@@ -91,7 +91,7 @@ def test_killed_promotions(projects: Path, tmp_path: Path, kills: Commands, prom
     text = "A promotion or rollback that is killed leaves no version without its files, and ends right when repeated."
     how = "kill -9 at each step that `promote` and `rollback` make, also with --push, and of all processes at random"
     with promise(SUBJECT, text, how) as tried:
-        for case in CASES:
+        for case in CASES if rounds(0, 1) else CASES[1::2]:  # with --push a command does all that it does without
             whole = kills.run(_copy(projects, case, tmp_path), *case.arguments)
             assert whole.code == 0, whole.output
             steps = range(1, whole.steps + 1)

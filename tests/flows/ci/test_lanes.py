@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import xml.etree.ElementTree as ElementTree
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from flows.dvc_repo import remotes
 from tests.conftest import SMALL_MODELS, Inkflow, Project, Toy, run_engine
 from tests.flows.dvc_repo.test_remotes import PIPELINE, commit, second
 from tests.support.commands import dvc, run_python
+from tests.support.copied_toy import copied_toy
 from tests.support.root import ROOT
 
 VARIABLES = ("GITHUB_ACTIONS", "GITLAB_CI", "GITHUB_STEP_SUMMARY", "INKFLOW_SSH_KEY", "GITHUB_TOKEN", "GH_TOKEN")
@@ -26,17 +28,23 @@ def no_ci(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-@pytest.fixture
-def finished(toy: Toy, tmp_path: Path) -> Toy:
-    """A committed project in the current folder, with a DVC remote in a folder that has all outputs."""
+def make_finished(folder: Path) -> None:
+    """Makes a committed project in `toy`, with a DVC remote in `store` that has all outputs."""
+    toy = Toy(folder / "toy")
     ignored = "/*.runs\n/.inkflow\n/out\n/joined\n"
     toy.write({"dvc.yaml": PIPELINE.replace("cmd: >-\n      echo", "params: [speed]\n    cmd: >-\n      echo")})
     toy.write({"in": "one\n", "params.yaml": "speed: 1\n", ".gitignore": ignored})
-    assert run_engine().error is None
-    dvc("remote", "add", "-q", "-d", "store", str(tmp_path / "store"))
-    remotes.push(Path())
-    commit(toy.folder)
-    return toy
+    with chdir(toy.folder):
+        assert run_engine().error is None
+        dvc("remote", "add", "-q", "-d", "store", "../store")
+        remotes.push(Path())
+        commit(toy.folder)
+
+
+@pytest.fixture
+def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
+    """A copy of that project, which is also the current folder, and of its remote."""
+    return copied_toy(make_finished, tmp_path, monkeypatch, "toy")
 
 
 def lane(*arguments: str) -> int:

@@ -11,6 +11,7 @@ from flows.core.errors import RevisionUnusable
 from stages.base.errors import InvalidInput
 from tests.conftest import Toy, run_engine
 from tests.flows.dvc_repo.test_remotes import commit
+from tests.support.copied_toy import copied_toy
 
 GRAPH = """
 stages:
@@ -23,15 +24,20 @@ stages:
 CONFLICT = "<<<<<<< HEAD\na: 1\n=======\na: 2\n>>>>>>> x\n"
 
 
-@pytest.fixture
-def foreign(toy: Toy) -> Toy:
-    """A committed project of another pipeline in the current folder, with a newer, uncommitted result."""
+def make_foreign(folder: Path) -> None:
+    """Makes a committed project of another pipeline in the current folder, with a newer, uncommitted result."""
+    toy = Toy(folder)
     toy.write({"dvc.yaml": GRAPH, "params.yaml": "size: 1\n", ".gitignore": "/out\n/.inkflow\n"})
     assert run_engine().error is None
     commit(toy.folder)
     toy.write({"params.yaml": "size: 5\nnew: {key: x}\n"})
     assert run_engine().error is None
-    return toy
+
+
+@pytest.fixture
+def foreign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
+    """A copy of that project, which is also the current folder."""
+    return copied_toy(make_foreign, tmp_path / "toy", monkeypatch)
 
 
 def test_compare(foreign: Toy, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,7 @@ from flows.cli.main import main
 from flows.core.errors import StageFailed
 from stages.base.errors import InvalidInput
 from tests.conftest import Toy, run_engine, wait_until
+from tests.support.prepared import copy_prepared
 from tests.support.root import ROOT
 
 GRAPH = """
@@ -53,22 +54,28 @@ else:
 """
 
 
+def git(*arguments: str, folder: Path) -> str:
+    """Runs git in the project and returns its output."""
+    return subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True, text=True).stdout
+
+
+def make_verified(folder: Path) -> None:
+    """Makes a committed project that is up to date."""
+    toy = Toy(folder)
+    toy.write({"dvc.yaml": GRAPH, "write.py": WRITE, "in": "one\n", "params.yaml": "{}\n"})
+    toy.write({".gitignore": "/exact.txt\n/reordered.json\n/random\n/.inkflow\n"})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("INKFLOW_TEST_RUNS", os.devnull)
+        run_engine()
+    git("add", "--all", folder=folder)
+    git("-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "--message", "begin", folder=folder)
+
+
 class Verified(Toy):
-    """A committed project that is up to date, whose stages log their runs in a file outside of it."""
+    """A copy of that project, whose stages log their runs in a file outside of it."""
 
     def __init__(self, folder: Path, log: Path) -> None:
-        super().__init__(folder)
-        self._log = log
-        self.write({"dvc.yaml": GRAPH, "write.py": WRITE, "in": "one\n", "params.yaml": "{}\n"})
-        self.write({".gitignore": "/exact.txt\n/reordered.json\n/random\n/.inkflow\n"})
-        run_engine()
-        self.git("add", "--all")
-        self.git("-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "--message", "begin")
-        self._log.unlink()
-
-    def git(self, *arguments: str) -> str:
-        """Runs git in the project and returns its output."""
-        return subprocess.run(["git", *arguments], cwd=self.folder, check=True, capture_output=True, text=True).stdout
+        self.folder, self._log = copy_prepared(make_verified, folder), log
 
     def runs_again(self) -> list[str]:
         """Returns the names of the stages that ran since the project was created."""
@@ -82,7 +89,7 @@ class Verified(Toy):
             if path.is_file() and path.relative_to(self.folder).parts[:2] not in {(".dvc", "tmp")}
             if path.relative_to(self.folder).parts[0] not in {".git", ".inkflow"}
         }
-        return files, self.git("status", "--porcelain")
+        return files, git("status", "--porcelain", folder=self.folder)
 
     def left_behind(self) -> list[str]:
         """Returns the clean folders that still exist."""

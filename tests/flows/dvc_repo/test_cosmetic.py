@@ -3,7 +3,6 @@
 import json
 import shutil
 import subprocess
-from contextlib import chdir
 from pathlib import Path
 from random import Random
 
@@ -20,6 +19,7 @@ from tests.conftest import Toy, run_engine
 from tests.flows.engine.helpers import counts, delete_cache, dvc_repro, make_plan, status, succeeded, twin
 from tests.support.code_history import commit, forget_store
 from tests.support.commands import dvc, run_python
+from tests.support.copied_toy import copied_toy
 from tests.support.random_edits import random_edit
 
 GRAPH = """
@@ -68,24 +68,19 @@ FILES = {
 }
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a project that has run once, with its code committed."""
-    toy = Toy(tmp_path_factory.mktemp("finished"))
+def make_finished(folder: Path) -> None:
+    """Makes a project that has run once, with its code committed."""
+    toy = Toy(folder)
     toy.write(FILES)
-    with chdir(toy.folder):
-        succeeded(run_engine())
-        commit()
+    succeeded(run_engine())
+    commit()
     assert toy.read("model") == "32.0"
-    return toy.folder
 
 
 @pytest.fixture
-def project(finished: Path, toy: Toy, monkeypatch: pytest.MonkeyPatch) -> Toy:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
     """A copy of that project, which is also the current folder."""
-    monkeypatch.setenv("INKFLOW_PROJECT", str(toy.folder))  # not that of another test in this process
-    shutil.copytree(finished, toy.folder, dirs_exist_ok=True)
-    return toy
+    return copied_toy(make_finished, tmp_path / "toy", monkeypatch)
 
 
 def messages(run: Run) -> dict[str, str]:

@@ -29,6 +29,7 @@ from tests.flows.engine.helpers import (
     status,
     twin,
 )
+from tests.support.copied_toy import copied_toy
 
 CHAIN = """
 stages:
@@ -44,17 +45,24 @@ OTHER = "another result for the same inputs; dvc.lock names one that no cache he
 OUTPUTS = ("same", "model", "score", "last")
 
 
-@pytest.fixture
-def chain(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> Toy:
-    """A project whose dvc.lock is that of the chip `theirs`, and whose cache and outputs are those of `ours`."""
+def make_chain(folder: Path) -> None:
+    """Makes a project whose dvc.lock is that of the chip `theirs`, and whose cache and outputs are those of `ours`."""
+    toy = Toy(folder)
     toy.write({"dvc.yaml": CHAIN, "in": "one\n"})
-    make_result(monkeypatch, "theirs")
-    lock = toy.read("dvc.lock")
-    delete_cache(toy.folder)
-    delete_outputs(toy.folder)
-    make_result(monkeypatch, "ours")
+    with pytest.MonkeyPatch.context() as patch:
+        make_result(patch, "theirs")
+        lock = toy.read("dvc.lock")
+        delete_cache(toy.folder)
+        delete_outputs(toy.folder)
+        make_result(patch, "ours")
     toy.write({"ours.lock": toy.read("dvc.lock"), "dvc.lock": lock})
-    return toy
+
+
+@pytest.fixture
+def chain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
+    """A copy of that project, which is also the current folder, on the chip `ours`."""
+    monkeypatch.setenv("CHIP", "ours")
+    return copied_toy(make_chain, tmp_path / "toy", monkeypatch)
 
 
 def make_result(monkeypatch: pytest.MonkeyPatch, chip: str) -> None:

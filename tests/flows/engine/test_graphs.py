@@ -21,7 +21,7 @@ from tests.flows.engine.helpers import (
 )
 
 Edit = Callable[[Path], None]
-EDITED = ("matrix", "uncached", "shared folder", "made parameters")  # the others are edited in `make test-farm`
+EDITED = ("shared folder", "made parameters")  # the others are edited in `make test-farm`
 
 
 def speed_up(folder: Path) -> None:
@@ -75,6 +75,7 @@ def graph(request: pytest.FixtureRequest, toy: Toy) -> Toy:
     return toy
 
 
+@pytest.mark.slow
 def test_same_as_dvc_repro(graph: Toy) -> None:
     """After a first run `dvc status` is clean, each command ran once, and dvc.lock is equal to that of `dvc repro`."""
     copy = twin(graph.folder)

@@ -16,7 +16,7 @@ from flows.prefect_server.api_client import connect
 from flows.prefect_server.server import Server as RunServer
 from tests.conftest import DIAMOND, Inkflow, Toy, wait_until
 from tests.flows.dvc_repo.test_remotes import commit
-from tests.support.commands import dvc
+from tests.support.commands import dvc, run_python
 from tests.support.http_server import Server, text
 from tests.support.prefect_api import api
 from tests.support.up_process import environment
@@ -43,8 +43,10 @@ for process in psutil.process_iter():
 
 def run(folder: Path, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
     """Runs `inkflow run` without a named server."""
-    command = [sys.executable, "-m", "flows", "run", *arguments]
     settings = environment() | variables
+    if "--no-server" in arguments:
+        return run_python("-m", "flows", "run", *arguments, folder=folder, environment=settings)
+    command = [sys.executable, "-m", "flows", "run", *arguments]
     return subprocess.run(command, cwd=folder, env=settings, capture_output=True, text=True, timeout=300)
 
 
@@ -70,7 +72,7 @@ def test_stage_of_a_pool_needs_a_server(diamond: Toy) -> None:
     assert "no Prefect server is named" in failed.stderr
 
 
-@pytest.mark.parametrize("code", [0, 3])
+@pytest.mark.parametrize("code", [pytest.param(0, marks=pytest.mark.farm), 3])
 def test_server_that_cannot_start(diamond: Toy, code: int) -> None:
     """A temporary server that cannot start is named once with the reason; the run ends with its own exit code."""
     stages = DIAMOND.replace("cp in out", f"cp in out; exit {code}")

@@ -16,6 +16,7 @@ from stages.base.errors import InkflowError
 from stages.report import report
 from tests.conftest import Project, Toy, run_engine
 from tests.flows.engine.helpers import dvc, succeeded
+from tests.support.copied_toy import copied_toy
 from tests.support.report_shapes import shaped_run
 
 PIPELINE = """
@@ -44,14 +45,19 @@ def commit(content: str) -> str:
     return git("rev-parse", "HEAD")
 
 
-@pytest.fixture
-def models(toy: Toy) -> Toy:
-    """A project with two models, whose first versions are committed."""
+def make_models(folder: Path) -> None:
+    """Makes a project with two models, whose first versions are committed."""
+    toy = Toy(folder)
     toy.write({"dvc.yaml": PIPELINE, ".gitignore": "/.inkflow\n"})
     git("config", "user.name", "Ada")
     git("config", "user.email", "ada@example.org")
     commit("one")
-    return toy
+
+
+@pytest.fixture
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
+    """A copy of that project, which is also the current folder."""
+    return copied_toy(make_models, tmp_path / "toy", monkeypatch)
 
 
 def listed(capsys: pytest.CaptureFixture[str]) -> dict[str, list[str]]:

@@ -10,6 +10,7 @@ import onnxruntime
 import pytest
 
 from tests.support.learning import Folders, make_model, write_data
+from tests.support.prepared import copy_prepared
 
 keras = pytest.importorskip("keras")  # after tests.support.learning, which loads it quietly
 
@@ -30,19 +31,23 @@ from stages.train.export import model_files  # noqa: E402  (import Keras)
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 
 
-@pytest.fixture
-def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder, with prepared data, cropped and standardised, and a calibrated model `cnn` with logits."""
-    monkeypatch.chdir(tmp_path)
-    folders: Folders = write_data(tmp_path / "data", crop={"top": 1, "left": 2}, normalise="standard")
+def make_work(folder: Path) -> None:
+    """Writes prepared data, cropped and standardised, and a calibrated model `cnn` with logits."""
+    folders: Folders = write_data(folder / "data", crop={"top": 1, "left": 2}, normalise="standard")
     prepared = folders.data.prepared
     network = networks.build(make_model("cnn", output="logits"), prepared.shape, prepared.classes)
-    (tmp_path / "models/cnn").mkdir(parents=True)
-    model_files.save_keras(network, tmp_path / "models/cnn/model.keras")
+    (folder / "models/cnn").mkdir(parents=True)
+    model_files.save_keras(network, folder / "models/cnn/model.keras")
     doubt = MeasuredDoubt(Calibration(2.0), Doubt(2.0))
     model = make_model("cnn", output="logits")
-    model_files.save_onnx(network, prepared, model, tmp_path / "models/cnn/model.onnx", doubt)
-    return tmp_path
+    model_files.save_onnx(network, prepared, model, folder / "models/cnn/model.onnx", doubt)
+
+
+@pytest.fixture
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with a copy of these files."""
+    monkeypatch.chdir(tmp_path)
+    return copy_prepared(make_work, tmp_path)
 
 
 def run(*arguments: str) -> int:

@@ -15,7 +15,7 @@ from flows.cli.report import fill_page
 from stages.report import compare_runs, report
 from tests.support.chromium import NEEDS_CHROMIUM
 from tests.support.loaded_page import DESK, OPEN_ALL, PHONE, LoadedPage
-from tests.support.report_data import HIDDEN_LAYERS, Run, finish_run, small_digits
+from tests.support.report_data import HIDDEN_LAYERS, Run
 from tests.support.report_shapes import shaped_run
 
 pytestmark = NEEDS_CHROMIUM
@@ -42,14 +42,6 @@ SHAPES = {
     "a hundred classes": (2, 100, "multiclass"),
     "values": (3, 10, "regression"),
 }
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run with digits, three models and a report; read-only."""
-    run = finish_run(tmp_path_factory.mktemp("finished"), small_digits(), HIDDEN_LAYERS)
-    assert report.main(run.arguments()) == 0
-    return run
 
 
 def test_loads_from_disk_without_network_or_messages(browser: Browser, finished: Run) -> None:

@@ -8,17 +8,8 @@ import pandas as pd
 import pytest
 from statsmodels.stats.proportion import proportion_confint
 
-from stages.report import report
 from tests.support.html_page import Page
-from tests.support.report_data import HIDDEN_LAYERS, Run, finish_run, small_digits
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run with digits, three models and a report; read-only."""
-    run = finish_run(tmp_path_factory.mktemp("finished"), small_digits(), HIDDEN_LAYERS)
-    assert report.main(run.arguments()) == 0
-    return run
+from tests.support.report_data import HIDDEN_LAYERS, Run, small_digits
 
 
 @pytest.fixture(scope="module")

@@ -22,17 +22,16 @@ from stages.report.gather import Folders, gather_facts
 from stages.report.models.regressor import Regressor
 from stages.report.page.example_images import disagreement, doubtful_labels, images_by_cell
 from stages.report.statistics.scores import expected_calibration_error, reliability, score
-from tests.support.report_data import HIDDEN_LAYERS, Run, finish_run, small_digits
+from tests.support.report_data import Run, finish_run, small_digits
 from tests.support.report_shapes import shaped_run
 
 NO_DEADLINE = settings(deadline=None)  # a loaded machine is no error
 
 
 @pytest.fixture(scope="module")
-def facts(tmp_path_factory: pytest.TempPathFactory) -> Facts:
+def facts(finished: Run) -> Facts:
     """The facts of digits and three models."""
-    run = finish_run(tmp_path_factory.mktemp("finished"), small_digits(), HIDDEN_LAYERS)
-    return gather_facts(run.params, Folders.of_project(run.root))
+    return gather_facts(finished.params, Folders.of_project(finished.root))
 
 
 def test_brier_score_by_hand() -> None:

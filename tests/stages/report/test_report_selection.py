@@ -15,19 +15,11 @@ from stages.report import report
 from stages.report.statistics.intervals import wilson_interval
 from tests.support.chromium import NEEDS_CHROMIUM
 from tests.support.loaded_page import DESK, LoadedPage
-from tests.support.report_data import HIDDEN_LAYERS, Run, finish_run, small_digits
+from tests.support.report_data import HIDDEN_LAYERS, Run
 from tests.support.report_shapes import shaped_run
 
 pytestmark = NEEDS_CHROMIUM
 FOCUSED = "document.activeElement.textContent.trim()"
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run with digits, three models and a report; read-only."""
-    run = finish_run(tmp_path_factory.mktemp("finished"), small_digits(), HIDDEN_LAYERS)
-    assert report.main(run.arguments()) == 0
-    return run
 
 
 def opened(browser: Browser, run: Run, state: str = "") -> Page:

@@ -10,13 +10,7 @@ import pandas as pd
 import pytest
 
 from stages.report import report
-from tests.support.report_data import HIDDEN_LAYERS, Run, finish_run, small_digits
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run with digits and three models; read-only."""
-    return finish_run(tmp_path_factory.mktemp("finished"), small_digits(), HIDDEN_LAYERS)
+from tests.support.report_data import Run
 
 
 @pytest.fixture

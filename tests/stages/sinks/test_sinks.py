@@ -123,13 +123,16 @@ def test_event_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pyt
         import json, sys, types
         sys.modules["tensorboard.compat.notf"] = types.ModuleType("notf")
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-        events = EventAccumulator(sys.argv[1]).Reload()
-        print(json.dumps({tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}))
+        for folder in sys.argv[1:]:
+            events = EventAccumulator(folder).Reload()
+            tags = events.Tags()["scalars"]
+            print(json.dumps({tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in tags}))
     """
-    for part, column in (("train", 1), ("validation", 3)):
-        folder = tmp_path / "dense" / "kkkkkkkk" / part
-        output = subprocess.run([sys.executable, "-c", code, str(folder)], check=True, capture_output=True).stdout
-        assert json.loads(output) == {
+    folders = [tmp_path / "dense" / "kkkkkkkk" / part for part in ("train", "validation")]
+    command = [sys.executable, "-c", code, *map(str, folders)]
+    lines = subprocess.run(command, check=True, capture_output=True).stdout.splitlines()
+    for line, folder, column in zip(lines, folders, (1, 3), strict=True):
+        assert json.loads(line) == {
             "epoch_loss": [[row[0], row[column]] for row in ROWS],
             "epoch_accuracy": [[row[0], row[column + 1]] for row in ROWS],
         }
