@@ -18,13 +18,12 @@ from stages.runs.content import page_content
 from stages.runs.predictions import compare, corrected, encode, read_predictions
 from stages.runs.scores import best_model, is_smaller_better, metric_names, model_scores
 from stages.runs.sprite import sprite
-from tests.support.runs_pages import make_history
 
 
 @pytest.fixture(scope="module")
-def content(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def content(history: Path) -> dict[str, Any]:
     """The content of the page of a project."""
-    return page_content(collect(make_history(tmp_path_factory.mktemp("project"))))
+    return page_content(collect(history))
 
 
 def row(content: dict[str, Any], name: str) -> dict[str, Any]:
@@ -70,9 +69,9 @@ def test_verdicts_are_paired_tests(content: dict[str, Any]) -> None:
     assert row(content, "broken")["verdict"] is None
 
 
-def test_the_report_names_the_chosen_model(tmp_path: Path) -> None:
+def test_the_report_names_the_chosen_model(history: Path) -> None:
     """The best model that a version's report names is the chosen one, as with several tasks; others by their scores."""
-    facts = collect(make_history(tmp_path / "project"))
+    facts = collect(history)
     first, back = (next(item for item in facts["versions"] if item["title"] == title) for title in ("first", "back"))
     first["chosen"], back["chosen"] = "dense", "gone"
     found = page_content(facts)

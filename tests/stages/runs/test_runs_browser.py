@@ -11,16 +11,15 @@ from stages.runs.content import page_content
 from stages.runs.predictions import compare, corrected, read_predictions
 from tests.support.chromium import NEEDS_CHROMIUM
 from tests.support.runs_loaded import Loaded
-from tests.support.runs_pages import make_history, write_runs_page
+from tests.support.runs_pages import write_runs_page
 
 pytestmark = NEEDS_CHROMIUM
 
 
 @pytest.fixture(scope="module")
-def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def path(history: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of a project with broken versions, sweeps of one, two and three parameters; read-only."""
-    folder = tmp_path_factory.mktemp("runs")
-    return write_runs_page(make_history(folder / "project"), folder / "runs.html")
+    return write_runs_page(history, tmp_path_factory.mktemp("runs") / "runs.html")
 
 
 ALL_OPEN = "#open=sweep-1,sweep-2,sweep-3,rate-1&tick=rate-1,rate-4"

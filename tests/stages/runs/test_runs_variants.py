@@ -13,7 +13,6 @@ from stages.runs.content import page_content
 from stages.runs.page import render_page
 from tests.support.chromium import NEEDS_CHROMIUM
 from tests.support.runs_loaded import Loaded
-from tests.support.runs_pages import make_history
 
 pytestmark = NEEDS_CHROMIUM
 Content = dict[str, Any]
@@ -22,9 +21,9 @@ MINUS = "\N{MINUS SIGN}"
 
 
 @pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> Content:
+def original(history: Path) -> Content:
     """The content of a page with three sweeps; read-only."""
-    return page_content(collect(make_history(tmp_path_factory.mktemp("project"))))
+    return page_content(collect(history))
 
 
 @pytest.fixture
