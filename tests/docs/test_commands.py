@@ -111,13 +111,19 @@ def _parse(parser: argparse.ArgumentParser, rest: list[str]) -> str:
     return f"{parser.prog} does not know {left}" if left else ""
 
 
+@cache
+def _dvc_parser() -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = get_main_parser()
+    return parser
+
+
 def _dvc(rest: list[str]) -> str:
     if any(ELLIPSIS.match(word) for word in rest):
         rest = rest[:1]
     message = io.StringIO()
     try:
         with contextlib.redirect_stderr(message), contextlib.redirect_stdout(message):
-            get_main_parser().parse_args(rest)
+            _dvc_parser().parse_args(rest)
     except SystemExit as end:
         return f"dvc {' '.join(rest)}: {message.getvalue().strip()[-200:]}" if end.code else ""
     except Exception as error:  # noqa: BLE001 - DVC's own for its usage
