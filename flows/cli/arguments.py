@@ -291,11 +291,7 @@ def count(text: str) -> int:
 
 
 def non_negative(text: str) -> float:
-    """Parses a finite number from 0 on.
-
-    Raises:
-        ValueError: it is another number, or none.
-    """
+    """Parses a finite number from 0 on; raises ValueError for any other text."""
     number = float(text)
     if not 0 <= number < float("inf"):
         raise ValueError(text)

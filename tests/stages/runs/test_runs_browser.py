@@ -64,12 +64,12 @@ def test_filter_is_kept_in_the_address(browser: Browser, path: Path) -> None:
         other.page.close()
 
 
-def test_verdicts_of_the_page_are_those_of_the_statistics(browser: Browser, path: Path) -> None:
+def test_verdicts_of_the_page_are_those_of_the_statistics(browser: Browser, path: Path, history: Path) -> None:
     """With another version pinned, the page's own paired tests give Python's differences and verdicts, in all lines.
 
     Both are corrected over all versions: those of the chosen models, and those of the models that sweeps vary.
     """
-    facts = collect(path.parent / "project")
+    facts = collect(history)
     predictions, content = read_predictions(facts["files"]), page_content(facts)
     base = next(row for row in content["rows"] if row["title"] == "dense: small")
     bests = {row["id"]: (row, row["best"], base["best"]) for row in content["rows"] if row is not base and row["best"]}

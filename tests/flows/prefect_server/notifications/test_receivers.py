@@ -149,12 +149,14 @@ def test_record_that_cannot_be_written_stops_no_message(tmp_path: Path, receiver
 
 def test_record_of_an_earlier_version_is_kept(tmp_path: Path) -> None:
     """A record without queues goes on: what was posted is not posted again, a failing deployment still recovers."""
-    earlier = {"since": "2026-01-01T00:00:00+00:00", "seen": {}, "posted": {"a": "b"}, "failing": {"c": []}}
-    (tmp_path / "notified.json").write_text(json.dumps(earlier | {"waiting": {}}))
+    earlier = {"since": "2026-01-01T00:00:00+00:00", "seen": {}, "posted": {"a": "b"}}
+    failing = {"c": ["Failed no model", "2026-01-01T00:00:00+00:00"]}
+    (tmp_path / "notified.json").write_text(json.dumps(earlier | {"failing": failing, "waiting": {}}))
     notifier = Notifier("http://127.0.0.1:9/api", None, tmp_path / "notified.json")
     notifier.set_receivers([])
     notifier._save()
-    assert json.loads((tmp_path / "notified.json").read_text()) == earlier | {"waiting": {}, "waiting_posts": {}}
+    kept = earlier | {"failing": {"c": dict([failing["c"]])}, "waiting": {}, "waiting_posts": {}}
+    assert json.loads((tmp_path / "notified.json").read_text()) == kept
 
 
 @pytest.mark.server
