@@ -1,6 +1,7 @@
 """MATLAB files up to version 7, such as those of SVHN, USPS and EMNIST."""
 
 import math
+import os
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -94,13 +95,14 @@ def _check_size(path: Path, max_bytes: int) -> None:
         if not start.startswith(b"MATLAB"):
             raise DataError("is no MATLAB file: its first word is not MATLAB; save it with `save -v7`")
         order = "<" if start[HEADER - 2 : HEADER] == b"IM" else ">"
+        end = file.seek(0, os.SEEK_END)
         file.seek(HEADER)
         total, walk = 0, _Walk(order)
         while len(tag := file.read(TAG)) == TAG:
             kind, size = (int(number) for number in np.frombuffer(tag, f"{order}u4"))
-            data = file.read(size)
-            if len(data) < size:
+            if size > end - file.tell():  # before it is read: Python makes room for all of it
                 raise DataError("is cut short: its last array ends too early; download it again")
+            data = file.read(size)
             total += size
             for block in _unpacked(data) if kind == COMPRESSED else [tag + data]:
                 walk.add(block)

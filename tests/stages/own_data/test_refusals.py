@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import tracemalloc
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -196,6 +197,19 @@ def test_hostile_matlab_files(tmp_path: Path, refuse: Refuse) -> None:
         path = tmp_path / f"{number}.mat"
         path.write_bytes(b"MATLAB 5.0 MAT-file".ljust(124) + b"\0\1IM" + tag + packed)
         assert "save -v7" in refuse(path) or "KEY" in refuse(path)
+
+
+def test_a_matlab_array_that_lies_about_its_size(tmp_path: Path, refuse: Refuse) -> None:
+    """An array of four gigabytes in a short file is refused before there is room for it."""
+    path = tmp_path / "a.mat"
+    tag = np.array([14, 2**32 - 1], "<u4").tobytes()
+    path.write_bytes(b"MATLAB 5.0 MAT-file".ljust(124) + b"\0\1IM" + tag + bytes(64))
+    tracemalloc.start()
+    try:
+        assert "is cut short: its last array ends too early" in refuse(path)
+        assert tracemalloc.get_traced_memory()[1] < 200_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_an_address_without_an_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
