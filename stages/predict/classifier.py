@@ -237,7 +237,10 @@ def _shape_and_classes(path: Path, session: Any, form: SampleForm | None) -> tup
     is_regression = read_task(session, path).kind == "regression"
     outputs = prediction_outputs(session)
     counts, ports = (len(session.get_inputs()), len(outputs)), (*session.get_inputs(), *outputs)
-    shapes = [tuple(port.shape[1:]) for port in ports]
+    try:
+        shapes = [tuple(port.shape[1:]) for port in ports]
+    except UnicodeDecodeError as error:  # an axis may have a name instead of a length
+        raise ModelError(f"{path}: is damaged: the name of an axis is no text; export the model again") from error
     is_fixed = all(isinstance(side, int) and side > 0 for shape in shapes for side in shape)
     if counts == (1, 1) and is_fixed and all(port.type == "tensor(float)" for port in ports):
         image, output = shapes

@@ -96,8 +96,8 @@ class LockfileWriter:
         before = self._parts(path, text or EMPTY)
         parts = before and before.with_entry(stage.name, dumps_yaml({"stages": entry}).partition("\n")[2], later)
         changed = None if parts is None else str(parts)
-        if changed == text:
-            return
+        if changed == text or (changed is None and _has_entry(text, stage.name, entry[stage.name])):
+            return  # a kill while the file is written again would leave a temporary one, which no later run replaces
         temporary = path.with_name(f".{path.name}.new")  # a killed run may have left an incomplete one
         temporary.write_text(text if changed is None else changed, encoding="utf-8", newline="\n")
         if changed is None:
@@ -169,6 +169,13 @@ def _lines(path: Path) -> list[bytes]:
 
 def _own_or_earlier(earlier: int, own: int | None) -> int:
     return earlier if own is None else own
+
+
+def _has_entry(text: str, name: str, entry: Any) -> bool:
+    """True if a dvc.lock in another form than DVC's has this entry already."""
+    content = loads_yaml(text)
+    stages = content.get("stages") if isinstance(content, Mapping) else None
+    return isinstance(stages, Mapping) and stages.get(name) == entry
 
 
 def load_graph(repo: Repo) -> "nx.DiGraph[DvcStage]":

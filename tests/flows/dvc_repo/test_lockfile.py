@@ -14,6 +14,7 @@ from dvc.utils.serialize import dumps_yaml, loads_yaml
 
 from flows.dvc_repo.lock.lock_text import EMPTY, LockText
 from flows.dvc_repo.repository import Repository
+from flows.engine.types import Outcome
 from tests.conftest import Toy, run_engine, wait_until
 from tests.flows.engine.helpers import dvc_repro, locks, outcomes, status, succeeded, twin
 from tests.support.root import ROOT
@@ -153,3 +154,15 @@ def test_gitignore_of_another_encoding(toy: Toy) -> None:
     (toy.folder / ".gitignore").write_bytes(b"# donn\xe9es\x0c\n")
     succeeded(run_engine())
     assert (toy.folder / ".gitignore").read_bytes() == b"# donn\xe9es\x0c\n/a\n!/a\n/b\n/c\n"
+
+
+def test_an_equal_entry_is_not_written_again(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor in a file that is not in DVC's form: a kill would leave a temporary file, which no later run replaces."""
+    toy.write({"dvc.yaml": "stages: {a: {cmd: echo 1 > a, deps: [in], outs: [a]}}\n", "in": "1\n"})
+    succeeded(run_engine())
+    text = json.dumps(loads_yaml(toy.read("dvc.lock")))
+    toy.write({"dvc.lock": text})
+    (toy.folder / "a").unlink()
+    monkeypatch.setattr("flows.dvc_repo.lock.lockfile._put_entry_slowly", None)
+    assert outcomes(succeeded(run_engine())) == {"a": Outcome.RESTORED}
+    assert toy.read("dvc.lock") == text

@@ -4,13 +4,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
 from flows.cli.main import main
 from stages.base import timings
 from stages.base.digests import file_md5
-from stages.base.errors import exit_with
+from stages.base.errors import ModelError, exit_with
+from stages.predict.classifier import open_classifier
 from tests.support.pictures import npy, template, write_reader
 
+OPSET = helper.make_opsetid("", 15)
 FILES = ("models/reader/model.onnx", "models/reader/training.json", "reports/gates.json")
 
 
@@ -47,6 +50,21 @@ def test_a_damaged_model_is_refused(work: Path, capsys: pytest.CaptureFixture[st
     assert all(word in errors for word in ("`dvc checkout`", "`inkflow run`", "`dvc commit` keeps", "--anyway"))
     assert predict("--anyway") == 0
     assert "warning: models/reader/model.onnx is not" in capsys.readouterr().err
+
+
+def test_an_axis_whose_name_is_no_text(tmp_path: Path) -> None:
+    """It is named; ONNX Runtime itself opens such a model."""
+    path = tmp_path / "model.onnx"
+    value = helper.make_tensor_value_info
+    ports = [value(name, TensorProto.FLOAT, ["rows", *shape]) for name, shape in (("x", (2, 5)), ("y", (10,)))]
+    nodes = [helper.make_node("Flatten", ["x"], ["y"])]
+    model = helper.make_model(helper.make_graph(nodes, "g", ports[:1], ports[1:]), opset_imports=[OPSET])
+    model.ir_version = 8
+    path.write_bytes(model.SerializeToString())
+    assert open_classifier(path).shape == (2, 5)
+    path.write_bytes(path.read_bytes().replace(b"rows", b"\x80ows"))
+    with pytest.raises(ModelError, match=r"model\.onnx: is damaged: the name of an axis is no text"):
+        open_classifier(path)
 
 
 def test_a_model_trained_by_hand_is_used(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
