@@ -179,7 +179,10 @@ def _labels(column: "pd.Series[Any]", layout: Layout) -> NDArray[Any]:
 def _pixels(chunk: pd.DataFrame, layout: Layout) -> NDArray[Any]:
     """Returns the pixels (n, columns), as bytes where they are whole numbers from 0 to 255."""
     for column in chunk.columns[[kind.kind not in "iufb" for kind in chunk.dtypes]]:
-        numbers = pd.to_numeric(chunk[column], errors="coerce")
+        try:
+            numbers = pd.to_numeric(chunk[column], errors="coerce")
+        except OverflowError:  # a whole number that no float can hold
+            numbers = pd.to_numeric(chunk[column].map(str), errors="coerce").replace([np.inf, -np.inf], np.nan)
         bad = numbers.isna() & chunk[column].notna()
         if bad.any():
             index = chunk.index[bad][0]

@@ -116,6 +116,7 @@ CASES: dict[str, tuple[Make, dict[str, Any], str]] = {
     "images alone": (write(IDX, idx_bytes(X)), {}, "has images alone, and no file has their labels; name that file too"),  # noqa: E501
     "csv text": (csv(lambda text: text.replace("\n1,", "\n1,abc,", 1).replace(",7\n", "\n")), {}, "no table of equal"),
     "csv word": (csv(lambda text: text.replace("\n2,", "\n2,x", 1)), {}, "line 4 has 'x"),
+    "csv huge": (csv(lambda text: text.replace("\n2,", f"\n2,{'9' * 400}", 1)), {}, "line 4 has '9999"),
     "csv gap": (csv(lambda text: text.replace("\n2,", "\n2,,", 1).rsplit(",", 1)[0]), {}, "no table of equal lines"),
     "csv no label": (csv(lambda text: text.replace("label", "other", 1)), {}, "no column is named as a label in other"),
     "csv header alone": (csv(lambda text: text.split("\n")[0]), {}, "no table of equal lines (No columns"),
