@@ -235,14 +235,13 @@ def open_classifier(path: Path) -> Classifier:
 def _shape_and_classes(path: Path, session: Any, form: SampleForm | None) -> tuple[tuple[int, ...], int]:
     """Returns the shape of a sample, and the number of classes, 0 for a regression."""
     is_regression = read_task(session, path).kind == "regression"
-    outputs = prediction_outputs(session)
-    counts, ports = (len(session.get_inputs()), len(outputs)), (*session.get_inputs(), *outputs)
+    ports = *session.get_inputs(), *(outputs := prediction_outputs(session))
     try:
         shapes = [tuple(port.shape[1:]) for port in ports]
     except UnicodeDecodeError as error:  # an axis may have a name instead of a length
         raise ModelError(f"{path}: is damaged: the name of an axis is no text; export the model again") from error
     is_fixed = all(isinstance(side, int) and side > 0 for shape in shapes for side in shape)
-    if counts == (1, 1) and is_fixed and all(port.type == "tensor(float)" for port in ports):
+    if len(ports) == 2 and len(outputs) == 1 and is_fixed and all(port.type == "tensor(float)" for port in ports):
         image, output = shapes
         is_image = len(image) == 2 or (len(image) == 3 and image[2] in (1, 3))
         is_known = is_image if form is None else len(image) == len(KINDS[form.kind].axes)
