@@ -79,12 +79,12 @@ def compare(stage: StageCode, finder: ImportFinder, python_files: Collection[str
     named = named_paths(commands, finder.root)
     idle = [item for item in code if not any(covers(item, file) for file in files)]
     is_certain = not dynamic and not unknown
-    texts = texts_in(finder.root / file for file in files)
+    candidates = idle if is_certain else []
+    texts = texts_in(finder.root / file for file in files) if candidates else set()
     needless = [
         item
-        for item in idle
-        if is_certain
-        and not any(covers(item, path) or covers(path, item) for path in named)
+        for item in candidates
+        if not any(covers(item, path) or covers(path, item) for path in named)
         and not has_data(finder.root / item)
         and texts.isdisjoint(Path(file).name for file in [item, *python_files] if covers(item, file))
     ]

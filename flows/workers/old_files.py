@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from flows.core.errors import GitFailed
+from flows.core.file_lock import try_exclusive_lock
 from flows.core.git import run_git
 
 MAX_AGE_S = 30 * 86_400.0
@@ -40,10 +41,8 @@ def remove_old_files(home: Path) -> None:
     with suppress(FileNotFoundError):
         if abs(now - (home / CLEANED).stat().st_mtime) < INTERVAL_S:  # a clock that was ahead does not stop it for ever
             return
-    with (home / LOCK).open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    with try_exclusive_lock(home / LOCK, 0.0) as is_alone:
+        if not is_alone:
             return
         (home / CLEANED).touch()
         oldest = now - MAX_AGE_S
