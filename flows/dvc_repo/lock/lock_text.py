@@ -9,7 +9,8 @@ from typing import Self
 from dvc.utils.serialize import loads_yaml
 
 EMPTY = "schema: '2.0'\nstages:\n"
-FOREIGN = re.compile(r"^[#%\t]|^---|[:\-\[{,?] +[&*]\w", re.MULTILINE)  # comments and aliases, which DVC never writes
+# Comments; aliases, which DVC writes where params.yaml has them, with numbers that count through the whole file
+FOREIGN = re.compile(r"^[#%\t]|^---|[:\-\[{,?] +[&*]\w", re.MULTILINE)
 
 
 @dataclass(frozen=True)

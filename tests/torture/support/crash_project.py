@@ -107,12 +107,13 @@ def make_projects(scratch: Path, models: Mapping[str, Mapping[str, Any]], *, wit
     base.mkdir(parents=True)
     project = Project(base, base / ".dvc/cache")
     (base / ".dvc/config.local").unlink()
+    plain = json.loads(json.dumps(models))  # no value twice: it would become a YAML alias, in dvc.lock too
     if with_earlier:
-        project.set({"prepare.samples": [0, 400], "models": models})
+        project.set({"prepare.samples": [0, 400], "models": plain})
         project.set({"datasets.digits.title": "Digits"})
         _succeed(base)
         project.set({"datasets.digits.title": "Optical recognition"})
-    project.set({"prepare.samples": [0, 500], "models": models})
+    project.set({"prepare.samples": [0, 500], "models": plain})
     reference = CrashProject(base, {}, 1).copy(scratch / "reference").folder
     started_s = time.monotonic()
     _succeed(reference)
