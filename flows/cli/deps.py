@@ -14,9 +14,9 @@ from flows.dvc_repo.code.graph_code import may_be_declared, stage_code
 from flows.dvc_repo.repository import Repository
 from flows.edits.edited_file import read_edited, write_edited
 from flows.python_code.cosmetic import CosmeticJudge
-from flows.python_code.deps_edit import Edit, Project, apply_edit, plan_edit, without_kept
+from flows.python_code.deps_edit import Edit, Project, apply_edit, of_one_entry, plan_edit
 from flows.python_code.imports import ImportFinder
-from flows.python_code.stage_code import Finding, compare, python_files
+from flows.python_code.stage_code import Finding, StageCode, compare, python_files
 from stages.base.errors import EXIT_DONE, EXIT_FAILED, InvalidInput
 
 NOTHING_MISSING = "ok"
@@ -34,13 +34,16 @@ def deps(arguments: argparse.Namespace) -> int:
         targets = repository.resolve(arguments.stages, arguments.folder)
         finder = ImportFinder(root, files)
         stages = repository.dvc_stages
-        codes = [code for code in map(stage_code, stages) if code and (not targets or code.name in targets)]
-        findings = [_compare(code, finder, files) for code in codes]
+        codes = [code for code in map(stage_code, stages) if code]
+        asked = {_entry(code) for code in codes if not targets or code.name in targets}
+        entries = _compare([code for code in codes if _entry(code) in asked], finder, files)
+        by_name = {item.stage.name: item for entry in entries for item in entry}
+        findings = [by_name[code.name] for code in codes if not targets or code.name in targets]
         judge = CosmeticJudge(root, finder)
         judgements = {item.stage.name: judge.judge(item.stage) for item in findings if item.files}
         reasons = {name: reason for name, reason in judgements.items() if isinstance(reason, str)}
         project = Project(root, files, partial(may_be_declared, stages))
-        edits = _plan(findings, project) if arguments.write else []
+        edits = _plan(entries, project) if arguments.write else []
     if edits:
         _write(edits, root)
     if arguments.json:
@@ -53,20 +56,23 @@ def deps(arguments: argparse.Namespace) -> int:
     return EXIT_FAILED if arguments.check and is_wrong else EXIT_DONE
 
 
-def _compare(stage: Any, finder: ImportFinder, files: Sequence[str]) -> Finding:
-    finding = compare(stage, finder, files)
-    return without_kept(finding, read_edited(finder.root / stage.file), finder.root) if finding.needless else finding
+def _compare(codes: Sequence[StageCode], finder: ImportFinder, files: Sequence[str]) -> list[list[Finding]]:
+    """Returns what was found, the stages of one template together."""
+    groups = [list(group) for _, group in groupby(sorted(codes, key=_entry), key=_entry)]
+    return [
+        of_one_entry([compare(code, finder, files) for code in group], read_edited(finder.root / group[0].file))
+        for group in groups
+    ]
 
 
-def _plan(findings: Sequence[Finding], project: Project) -> list[Edit]:
-    """Returns the edits for the stages, those of one template together."""
-    groups = groupby(sorted(findings, key=_entry), key=_entry)
-    edits = [plan_edit(list(group), project) for _, group in groups]
+def _plan(entries: Sequence[Sequence[Finding]], project: Project) -> list[Edit]:
+    """Returns the edits for the entries of dvc.yaml files."""
+    edits = [plan_edit(entry, project, read_edited(project.root / entry[0].stage.file)) for entry in entries]
     return [edit for edit in edits if edit is not None]
 
 
-def _entry(finding: Finding) -> tuple[str, str]:
-    return finding.stage.file, finding.stage.entry
+def _entry(code: StageCode) -> tuple[str, str]:
+    return code.file, code.entry
 
 
 def _write(edits: Sequence[Edit], root: Path) -> None:
@@ -112,7 +118,8 @@ def _print_edits(edits: Sequence[Edit]) -> None:
     for edit in edits:
         changes = [f"+ {path}" for path in edit.add] + [f"- {path}" for path in edit.remove]
         say(f"{edit.file}, {edit.entry}: {', '.join(changes)}")
-    say(f"{len(edits)} entries changed" if edits else "Nothing to change: all stages declare their code")
+    changed = f"{_counted(len(edits), 'entry', 'entries')} changed"
+    say(changed if edits else "Nothing to change: all stages declare their code")
 
 
 def _print_findings(findings: Sequence[Finding], reasons: Mapping[str, str], *, strict: bool) -> None:
@@ -138,6 +145,10 @@ def _print_findings(findings: Sequence[Finding], reasons: Mapping[str, str], *, 
 
 def _parts(finding: Finding, *, strict: bool) -> list[str]:
     kinds = {"missing": finding.missing, "needless": finding.needless, "not imported": finding.unused if strict else ()}
-    known = [f"{len(finding.files)} files"] if finding.files else ["no Python program of this project"]
+    known = [_counted(len(finding.files), "file", "files")] if finding.files else ["no Python program of this project"]
     found = [f"{kind}: {', '.join(paths)}" for kind, paths in kinds.items() if paths]
     return found or [*known, *([NOTHING_MISSING] if finding.files else [])]
+
+
+def _counted(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"

@@ -14,12 +14,18 @@ NOT_TEXT = re.compile(r"(true|false|null|yes|no|on|off|[\d.]+)", re.IGNORECASE)
 KEEP = re.compile(r"#.*\binkflow: keep\b")  # a comment on the line of an entry that stays
 
 
-def kept_entries(text: str, path: Sequence[str]) -> set[str]:
-    """Returns the entries of the list at `path` whose line has the comment `# inkflow: keep`."""
+def list_entries(text: str, path: Sequence[str]) -> list[tuple[str, bool]]:
+    """Returns the entries of the list at `path` as they stand there; none if it is no list.
+
+    Each comes with True if its line has the comment `# inkflow: keep`.
+
+    Raises:
+        InvalidInput: the list is shared through an anchor.
+    """
     node = _find(YAML().compose(text), path)
     lines = text.splitlines()
     entries = node.value if isinstance(node, SequenceNode) else []
-    return {str(item.value) for item in entries if KEEP.search(lines[item.start_mark.line])}
+    return [(str(item.value), bool(KEEP.search(lines[item.start_mark.line]))) for item in entries]
 
 
 def keys_at(text: str, path: Sequence[str]) -> list[str]:
@@ -43,7 +49,7 @@ def edit_list(text: str, path: Sequence[str], add: Sequence[str], remove: Collec
         before: the entry before which new ones are added; None for the end.
 
     Raises:
-        InvalidInput: the list is shared through an anchor, or is no list.
+        InvalidInput: the list is shared through an anchor, is no list, or has no line of its own for an entry.
     """
     root = YAML().compose(text)
     node = _find(root, path)
@@ -51,7 +57,10 @@ def edit_list(text: str, path: Sequence[str], add: Sequence[str], remove: Collec
         return _create(text, _find(root, path[:-1]), path, add)
     if not isinstance(node, SequenceNode):
         raise InvalidInput(f"{_dotted(path)} is no list but {str(node.value)!r}; edit it by hand")
-    kept = [item for item in node.value if not (isinstance(item, ScalarNode) and item.value in remove)]
+    own = [item for item in node.value if isinstance(item, ScalarNode) and _is_inside(item, node)]
+    for entry in sorted(set(remove) - {item.value for item in own}):
+        raise InvalidInput(f"{_dotted(path)} has no entry {entry!r} of its own; edit it by hand")
+    kept = [item for item in node.value if item not in own or item.value not in remove]
     if node.flow_style or not (kept or add):
         return _rewrite(text, node, kept, add, before)
     newline = "\r\n" if "\r\n" in text else "\n"
@@ -67,6 +76,11 @@ def edit_list(text: str, path: Sequence[str], add: Sequence[str], remove: Collec
     result = "".join(line for number, line in enumerate(lines[:place]) if number not in dropped) + "".join(added)
     result += "".join(line for number, line in enumerate(lines[place:], place) if number not in dropped)
     return result if text.endswith("\n") else result.removesuffix(newline)
+
+
+def _is_inside(item: Node, node: Node) -> bool:
+    """Returns False for an entry that stands elsewhere, behind an alias."""
+    return bool(node.start_mark.index <= item.start_mark.index < node.end_mark.index)
 
 
 def _find(root: Node, path: Sequence[str]) -> Node | None:

@@ -3,7 +3,7 @@
 import re
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 PYTHON = re.compile(r"(pythonw?|pypy)(\d+(\.\d+)*)?(\.exe)?|\$\{?\w*python\w*(:-[^}]*)?\}?", re.IGNORECASE)
@@ -14,6 +14,11 @@ RUNNER_VALUES = {"--with", "--extra", "--group", "--python", "-p", "--project", 
 WRAPPERS = {"env", "exec", "nohup", "time", "command", "stdbuf", "nice", "ionice", "timeout", "setsid"}
 HARMLESS = {"cd", "export", "mkdir", "set", "true", ":", "echo", "test", "["}  # commands that read no file
 PYTHON_VALUES = "WX"  # options of Python with a value
+QUOTED = re.compile(r"""\\.|'[^']*'|"(?:\\.|[^"\\])*\"""", re.DOTALL)
+COMPUTED = {"$", "`"}  # begin what the shell replaces, also in double quotes
+MASKS = {"#": "\ue000", "$": "\ue001", "`": "\ue002"}  # stand for characters that quotes make plain text
+MASKED = {ord(character): mask for character, mask in MASKS.items()}
+PLAIN = {ord(mask): character for character, mask in MASKS.items()}
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,8 @@ class Program:
         search: the folders of a PYTHONPATH that the command sets.
         safe_path: True if `folder`, or that of the script, is not searched for modules: `-P` or `-I`.
         arguments: the words of the command after the program.
+        variables: the variables that the command sets for it, `NAME=VALUE`, without PYTHONPATH.
+        is_computed: True if the shell computes a part of its arguments or variables: `$(...)`, `$NAME`.
     """
 
     folder: Path
@@ -37,6 +44,8 @@ class Program:
     search: tuple[str, ...] = ()
     safe_path: bool = False
     arguments: tuple[str, ...] = ()
+    variables: tuple[str, ...] = ()
+    is_computed: bool = False
 
     @property
     def name(self) -> str:
@@ -53,7 +62,7 @@ class OtherCommand:
     @property
     def is_harmless(self) -> bool:
         """True if the command reads no file: `mkdir`, `echo` and so on."""
-        return self.text.split(maxsplit=1)[0] in HARMLESS and not re.search(r"[`<]|\$\(", self.text)
+        return self.text.split(" ")[0] in HARMLESS and not re.search(r"[`<]|\$\(", self.text)
 
 
 def parse_commands(lines: Sequence[str], folder: Path) -> list[Program | OtherCommand]:
@@ -70,15 +79,15 @@ def _parse_line(line: str, folder: Path) -> Iterator[Program | OtherCommand]:
     search: tuple[str, ...] = ()
     for words in parts:
         if words[0] == "cd" and len(words) == 2:
-            folder = folder / words[1]
+            folder = folder / _plain(words[1])
         elif words[0] == "export":
             search = _python_path(words[1:]) or search
         yield _parse(words, folder, search) if line else OtherCommand(words[0])
 
 
 def _simple_commands(line: str) -> Iterator[list[str]]:
-    """Yields the words of each command of a shell line; targets of redirections count as words."""
-    lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+    """Yields the words of each command of a shell line, masked in quotes; targets of redirections count as words."""
+    lexer = shlex.shlex(QUOTED.sub(_mask, line), posix=True, punctuation_chars=True)
     lexer.whitespace_split, lexer.commenters = True, ""
     words: list[str] = []
     for word in lexer:
@@ -94,24 +103,54 @@ def _simple_commands(line: str) -> Iterator[list[str]]:
         yield words
 
 
+def _mask(quoted: re.Match[str]) -> str:
+    """Returns a quoted text in which masks stand for the characters that have no meaning for the shell there."""
+    text = quoted[0]
+    if text[0] == '"':
+        return re.sub(r"\\([$`])", lambda escaped: MASKS[escaped[1]], text).replace("#", MASKS["#"])
+    return text.translate(MASKED)
+
+
+def _plain(word: str) -> str:
+    return word.translate(PLAIN)
+
+
 def _parse(words: Sequence[str], folder: Path, search: tuple[str, ...]) -> Program | OtherCommand:
     rest = list(words)
+    variables: list[str] = []
+    other = OtherCommand(_plain(" ".join(words)))
     while rest:
         word = rest[0]
         name = word.rpartition("/")[2]
         if ASSIGNMENT.match(word):
             search = _python_path([word]) or search
+            variables += [] if word.startswith("PYTHONPATH=") else [word]
         elif name in RUNNERS and rest[1:2] == ["run"]:
             rest = _without_options(rest[1:], RUNNER_VALUES)
             continue
         elif PYTHON.fullmatch(name):
-            return _python(rest[1:], folder, search) or OtherCommand(shlex.join(words))
+            program = _python(rest[1:], folder, search)
+            return _unmasked(program, variables) if program else other
         elif word.endswith(".py"):
-            return Program(folder, script=word, search=search, arguments=tuple(rest[1:]))
+            return _unmasked(Program(folder, "", word, "", search, arguments=tuple(rest[1:])), variables)
         elif name not in WRAPPERS and not word.startswith("-") and not word[:1].isdigit():
             break
         del rest[0]
-    return OtherCommand(" ".join(words))
+    return other
+
+
+def _unmasked(program: Program, variables: Sequence[str]) -> Program:
+    """Returns `program` with its variables and without masks, which tell before whether the shell computes a part."""
+    return replace(
+        program,
+        module=_plain(program.module),
+        script=_plain(program.script),
+        code=_plain(program.code),
+        search=tuple(map(_plain, program.search)),
+        arguments=tuple(map(_plain, program.arguments)),
+        variables=tuple(map(_plain, variables)),
+        is_computed=any(COMPUTED & set(word) for word in [program.code, *program.arguments, *variables]),
+    )
 
 
 def _without_options(words: list[str], with_value: set[str]) -> list[str]:

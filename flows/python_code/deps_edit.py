@@ -5,9 +5,10 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from flows.edits.yaml_list import edit_list, kept_entries, keys_at
+from flows.edits.yaml_list import edit_list, keys_at, list_entries
 from flows.python_code.cover import covers, join_to_folders
 from flows.python_code.stage_code import Finding, StageCode
+from stages.base.errors import InvalidInput
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,41 @@ class Project:
     may_be_declared: Callable[[str], bool]
 
 
-def plan_edit(findings: Sequence[Finding], project: Project) -> Edit | None:
-    """Returns the edit for the stages of one entry; None if it needs none."""
-    removed = {path for path in findings[0].needless if all(path in item.needless for item in findings)}
+def of_one_entry(findings: Sequence[Finding], text: str) -> list[Finding]:
+    """Returns the findings of the stages of one entry of a dvc.yaml with the same needless entries.
+
+    An entry is needless if no stage needs it, and the comment `# inkflow: keep` does not mark it.
+
+    Args:
+        findings: those of all stages of the entry.
+        text: the dvc.yaml.
+    """
+    entries = _entries(findings, text) if any(item.needless for item in findings) else None
+    if entries is None:  # for a list that is written elsewhere or made of expressions, each stage is by itself
+        return list(findings)
+    places = [
+        place
+        for place, (_, is_kept) in enumerate(entries)
+        if not is_kept and all(item.stage.listed[place] in item.needless for item in findings)
+    ]
+    return [replace(item, needless=tuple(item.stage.listed[place] for place in places)) for item in findings]
+
+
+def plan_edit(findings: Sequence[Finding], project: Project, text: str) -> Edit | None:
+    """Returns the edit for the stages of one entry, whose needless entries are the same; None if it needs none.
+
+    Args:
+        findings: those of all stages of the entry.
+        project: the project.
+        text: the dvc.yaml.
+    """
+    needless = {path for item in findings for path in item.needless}
     missing = {path for item in findings for path in item.missing}
-    if not (removed or missing):
+    if not (needless or missing):
         return None
+    entries = _entries(findings, text)
+    written = {path: entry for path, (entry, _) in zip(findings[0].stage.listed, entries or (), strict=False)}
+    removed = needless if entries is None else set(findings[0].needless)
     stages = [item.stage for item in findings]
     common = {file for file in findings[0].files if all(file in item.files for item in findings)}
     declared = [path for path in stages[0].dependencies if all(path in stage.dependencies for stage in stages)]
@@ -61,8 +91,8 @@ def plan_edit(findings: Sequence[Finding], project: Project) -> Edit | None:
         stages[0].file,
         stages[0].entry,
         tuple(map(to_entry, added)),
-        tuple(sorted(map(to_entry, removed))),
-        to_entry(before) if before else None,
+        tuple(sorted(written.get(path) or to_entry(path) for path in removed)),
+        (written.get(before) or to_entry(before)) if before else None,
     )
 
 
@@ -75,13 +105,17 @@ def apply_edit(text: str, edit: Edit) -> str:
     return edit_list(text, _path(text, edit.entry), edit.add, edit.remove, edit.before)
 
 
-def without_kept(finding: Finding, text: str, root: Path) -> Finding:
-    """Returns `finding` without needless entries that the comment `# inkflow: keep` marks in the text of dvc.yaml."""
-    if not finding.needless:
-        return finding
-    to_entry, kept = _relative_to(finding.stage, root), kept_entries(text, _path(text, finding.stage.entry))
-    needless = tuple(item for item in finding.needless if to_entry(item) not in kept)
-    return replace(finding, needless=needless)
+def _entries(findings: Sequence[Finding], text: str) -> list[tuple[str, bool]] | None:
+    """Returns the entries that the stages of one template have in common, and whether they are marked.
+
+    Returns:
+        None if the list is not in the file itself, or the stages have others than stand there.
+    """
+    try:
+        entries = list_entries(text, _path(text, findings[0].stage.entry))
+    except InvalidInput:
+        return None
+    return entries if all(len(item.stage.listed) == len(entries) for item in findings) else None
 
 
 def _path(text: str, entry: str) -> tuple[str, ...]:

@@ -1,15 +1,20 @@
 """Finds code that reads Python code as text: docstrings, source, files by their names. Then a comment is an input."""
 
 import ast
+import re
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import lru_cache
 
-from flows.python_code.imports import MAX_SIZE
+from flows.python_code.imports import MAX_SIZE, is_text
+from flows.python_code.nodes import fixed_part, is_here, is_module_file, is_suffix, items, names_in, texts_in
 
 SOURCE_READERS = {
     "getsource", "getsourcelines", "findsource", "getcomments", "getblock", "linecache", "getfile", "getsourcefile",
     "get_source", "zipapp", "libcst", "radon", "copytree", "make_archive", "code_path", "code_paths", "log_code",
+    "copy_tree", "save_code",
 }  # fmt: skip
 DOC_READERS = {
     "getdoc", "doctest", "pydoc", "model_json_schema", "json_schema", "models_json_schema", "use_attribute_docstrings",
@@ -21,11 +26,26 @@ DOC_LIBRARIES = {
     "langchain", "langchain_core", "langgraph", "litellm", "llama_index", "magentic", "marvin", "ollama", "ply",
     "pydantic_ai", "sly", "smolagents", "typer",
 }  # fmt: skip
-PATHS = {"Path", "PurePath", "resolve", "absolute", "abspath", "realpath", "expanduser"}
 NAMES = {"parent", "parents", "name", "stem", "suffix", "dirname", "basename"}  # of a file, without its content
 GLOBS = {"glob", "rglob", "iglob"}
+JOINS = {"join", "joinpath", "Path", "PurePath"}
 LISTS = {"iterdir", "walk", "listdir", "scandir"}
-STARTERS = {"system", "popen", "Popen", "run", "call", "check_call", "check_output", "getoutput"}
+STARTERS = {
+    "system", "popen", "Popen", "run", "call", "check_call", "check_output", "getoutput", "create_subprocess_shell",
+    "create_subprocess_exec", "execv", "execvp", "spawnv", "spawnvp",
+}  # fmt: skip
+# Calls, and names of arguments or keys, that take folders which are packed or copied: there "." is the whole project.
+PACKERS = {
+    "add", "add_dir", "add_folder", "fwalk", "log_artifact", "log_artifacts", "pack", "sync", "upload", "upload_dir",
+    "upload_directory", "upload_folder",
+}  # fmt: skip
+PACKED = {
+    "base_dir", "code", "code_dir", "directory", "folder", "folder_path", "local_dir", "local_path", "path", "paths",
+    "project_dir", "py_modules", "root", "root_dir", "source", "source_dir", "src", "src_dir", "work_dir", "workdir",
+    "working_dir",
+}  # fmt: skip
+MAX_PATH = 200  # characters of a text that may be a path
+PIECE = re.compile(r"""[^\s=,:;"'{}()@]+""")  # of a word that may have a path in it: `--files=a,b`
 
 
 @dataclass(frozen=True)
@@ -38,6 +58,8 @@ class Readers:
         own_docstrings: it reads docstrings of its own.
         type_comments: it imports a library that reads `# type:` comments.
         names: texts in it that end in `.py`, names of files.
+        texts: its other texts that may be paths, without patterns at the end; no subscripts, no sides of comparisons.
+        beside: texts that it joins with its own path, `Path(__file__).parent / "text"`.
         folders: folders in which it searches Python files.
         folder_names: constants of other modules that name such folders.
         constants: its texts with a name, `NAME = "text"`.
@@ -48,6 +70,8 @@ class Readers:
     own_docstrings: bool = False
     type_comments: bool = False
     names: frozenset[str] = frozenset()
+    texts: frozenset[str] = frozenset()
+    beside: frozenset[str] = frozenset()
     folders: frozenset[str] = frozenset()
     folder_names: frozenset[str] = frozenset()
     constants: frozenset[tuple[str, str]] = frozenset()
@@ -73,12 +97,16 @@ class _Visitor(ast.NodeVisitor):
 
     def __init__(self, tree: ast.Module) -> None:
         self._names: set[str] = set()
+        self._files: set[str] = set()
         self._texts: set[str] = set()
+        self._keys: set[int] = set()  # of texts that are no paths: subscripts, sides of comparisons
         self._folders: set[str] = set()
         self._folder_names: set[str] = set()
         self._libraries: set[str] = set()
         self._modules: set[str] = set()  # names that imports have bound
+        self._beside: set[str] = set()
         self._source = self._docstrings = self._own_docstrings = False
+        self._is_located = "__file__" in names_in(tree)
         self._defined = {
             node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
         }
@@ -89,6 +117,13 @@ class _Visitor(ast.NodeVisitor):
             for target in node.targets
             if isinstance(target, ast.Name) and isinstance(node.value.value, str)
         }
+        self._places = {"__file__"} | {  # names of the module's file, or of a folder above it
+            target.id
+            for node in tree.body
+            if isinstance(node, ast.Assign) and "__file__" in names_in(node.value) and not texts_in(node.value)
+            for target in node.targets
+            if isinstance(target, ast.Name)
+        }
 
     def result(self) -> Readers:
         """Returns what was found."""
@@ -97,7 +132,9 @@ class _Visitor(ast.NodeVisitor):
             self._docstrings or bool(self._names & DOC_READERS or self._libraries & DOC_LIBRARIES),
             self._own_docstrings,
             "torch" in self._libraries,
+            frozenset(self._files),
             frozenset(self._texts),
+            frozenset(self._beside),
             frozenset(self._folders),
             frozenset(self._folder_names),
             frozenset(self._constants.items()),
@@ -115,7 +152,7 @@ class _Visitor(ast.NodeVisitor):
             self._own_docstrings |= is_own
             self._docstrings |= not is_own
         self._source |= node.attr == "__file__" and getattr(node.value, "id", "") in self._modules
-        if not (node.attr in NAMES and _is_module_file(node.value)):
+        if not (node.attr in NAMES and is_module_file(node.value)):
             self.generic_visit(node)
 
     def visit_Import(self, node: ast.Import) -> None:
@@ -134,38 +171,85 @@ class _Visitor(ast.NodeVisitor):
         if isinstance(node.value, str):
             self._docstrings |= node.value == "__doc__"
             if node.value.endswith(".py") and not node.value.startswith(".") and "*" not in node.value:
-                self._texts.add(node.value)
+                self._files.add(node.value)
                 self._source |= bool({"%", "{"} & set(node.value))
+            elif id(node) not in self._keys and len(node.value) <= MAX_PATH and "\n" not in node.value:
+                self._texts.add(fixed_part(node.value))
+
+    def visit_Expr(self, node: ast.Expr) -> None:
+        if not is_text(node):  # a docstring
+            self.generic_visit(node)
+
+    def visit_keyword(self, node: ast.keyword) -> None:
+        self._add_argument(node.arg or "", node.value)
+        self.generic_visit(node)
+
+    def visit_Dict(self, node: ast.Dict) -> None:
+        for key, value in zip(node.keys, node.values, strict=True):
+            if isinstance(key, ast.Constant):
+                self._add_argument(str(key.value), value)
+        self.generic_visit(node)
 
     def visit_JoinedStr(self, node: ast.JoinedStr) -> None:
         last = node.values[-1] if node.values else None
         self._source |= isinstance(last, ast.Constant) and str(last.value).endswith(".py")
+        self._add_joined(node)
         self.generic_visit(node)
 
     def visit_BinOp(self, node: ast.BinOp) -> None:
-        self._source |= isinstance(node.op, ast.Add) and _is_suffix(node.right)
+        self._source |= isinstance(node.op, ast.Add) and is_suffix(node.right)
+        self._add_joined(node)
         self.generic_visit(node)
 
     def visit_Compare(self, node: ast.Compare) -> None:
-        self._source |= any(_is_suffix(item) for item in [node.left, *node.comparators])
+        sides = [node.left, *node.comparators]
+        self._source |= any(map(is_suffix, sides))
+        self._keys |= {id(item) for side in sides for item in items(side)}
         self.generic_visit(node)
 
     def visit_Call(self, node: ast.Call) -> None:
         function = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-        self._source |= function == "endswith" and any(map(_is_suffix, node.args))
+        self._source |= function == "endswith" and any(map(is_suffix, node.args))
         if function in GLOBS | LISTS:
             self._add_search(node)
+            self._add_place(node)
         if function in STARTERS:
             texts = [str(item.value) for item in ast.walk(node) if isinstance(item, ast.Constant)]
             self._source |= any(".py" in text for text in texts)
-            self._folders |= {word for text in texts for word in text.split() if not word.startswith("-")}
-        if not (function in NAMES and any(map(_is_module_file, node.args))):
+            self._folders |= {word for text in texts for word in PIECE.findall(text) if not word.startswith("-")}
+        if function in PACKERS:
+            self._add_roots(node.args)
+        if function in JOINS:
+            self._add_joined(node)
+        if not (function in NAMES and any(map(is_module_file, node.args))):
             self.generic_visit(node)
 
     def visit_Subscript(self, node: ast.Subscript) -> None:
         is_first = isinstance(node.slice, ast.Constant) and node.slice.value == 0
         self._source |= is_first and getattr(node.value, "attr", getattr(node.value, "id", "")) == "argv"
+        self._keys |= set(map(id, items(node.slice)))
         self.generic_visit(node)
+
+    def _add_joined(self, node: ast.AST) -> None:
+        """Adds the texts of an expression that makes a path from the module's own."""
+        if self._is_located and self._places & (names := names_in(node)):
+            constants = [text for name, text in self._constants.items() if name in names]
+            self._beside |= set(map(fixed_part, [*texts_in(node), *constants]))
+
+    def _add_argument(self, name: str, value: ast.expr) -> None:
+        """Adds an argument, or an entry of a dictionary: some take the folder of code."""
+        if name in PACKED:
+            self._add_roots([value])
+        if name in SOURCE_READERS | DOC_READERS:
+            self._names.add(name)
+
+    def _add_roots(self, nodes: Iterable[ast.expr]) -> None:
+        """Adds those of the folders `nodes` that have no name: the working directory, and that of the module."""
+        for node in nodes:
+            texts = set(texts_in(node))
+            self._folders |= {text for text in texts if text and not text.strip("./")}
+            self._folders |= {"."} if is_here(node) else set()
+            self._source |= not texts and bool(self._places & names_in(node))
 
     def _add_search(self, node: ast.Call) -> None:
         """Adds the folder in which a call lists files; an unknown folder counts if Python files are asked for."""
@@ -185,21 +269,13 @@ class _Visitor(ast.NodeVisitor):
             self._folder_names |= {name} if name else set()
             self._source |= not name
 
-
-def _is_suffix(node: ast.expr) -> bool:
-    """Returns True for `".py"`, or a tuple with it."""
-    items = node.elts if isinstance(node, ast.Tuple | ast.List | ast.Set) else [node]
-    return any(isinstance(item, ast.Constant) and item.value in (".py", "py", ".pyw") for item in items)
-
-
-def _is_module_file(node: ast.expr) -> bool:
-    """Returns True for `__file__`, that of a module, and a path made of it alone: `Path(__file__).resolve()`."""
-    if isinstance(node, ast.Name):
-        return node.id == "__file__"
-    if isinstance(node, ast.Attribute):
-        return node.attr == "__file__" or (node.attr in PATHS and _is_module_file(node.value))
-    if isinstance(node, ast.Call):
-        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-        inner = [node.func.value] if isinstance(node.func, ast.Attribute) else []
-        return name in PATHS and any(map(_is_module_file, [*inner, *node.args]))
-    return False
+    def _add_place(self, node: ast.Call) -> None:
+        """Adds the working directory, or that of the module, if a call lists all files there."""
+        parts = [(text.partition("*")[0].strip("./"), text.rpartition("/")[2]) for text in texts_in(node)]
+        if any(folder or pattern.endswith(".py") or not fnmatchcase("a.py", pattern) for folder, pattern in parts):
+            return  # one folder, Python files alone (a search), or other files
+        owner = node.func.value if isinstance(node.func, ast.Attribute) else ast.Name("os")
+        is_literal = all(isinstance(item, ast.Constant) for item in node.args)
+        if (is_literal and getattr(owner, "id", "") in ("glob", "os")) or is_here(node):
+            self._folders.add(".")
+        self._source |= bool(self._places & names_in(node))

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +10,8 @@ from flows.core.git import git_names
 from flows.python_code.commands import OtherCommand, Program, parse_commands
 from flows.python_code.cover import covers, uncovered
 from flows.python_code.imports import ImportFinder
-from flows.python_code.readers import readers_in
+from flows.python_code.named import Code, Commands, named_by
+from flows.python_code.readers import Readers, readers_in
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class StageCode:
         entry: its name in that file, without the item of a template.
         folder: its working directory.
         lines: the shell lines of its command.
-        dependencies: the files and folders of the project that it declares, relative to the project's folder.
+        listed: the path of each entry of its list `deps` relative to the project's folder; empty for one elsewhere.
         variables: the expressions of its template, `${item}`, with their values for this stage.
     """
 
@@ -33,8 +33,13 @@ class StageCode:
     entry: str
     folder: Path
     lines: tuple[str, ...]
-    dependencies: tuple[str, ...]
+    listed: tuple[str, ...]
     variables: Mapping[str, str]
+
+    @property
+    def dependencies(self) -> tuple[str, ...]:
+        """The files and folders of the project that it declares, relative to the project's folder."""
+        return tuple(filter(None, self.listed))
 
 
 @dataclass(frozen=True)
@@ -76,18 +81,9 @@ def compare(stage: StageCode, finder: ImportFinder, python_files: Collection[str
         return Finding(stage, unknown=tuple(unknown), dynamic=tuple(dynamic))
     missing = uncovered(filter(finder.has_code, files), stage.dependencies)
     code = [item for item in stage.dependencies if any(covers(item, file) for file in python_files)]
-    named = named_paths(commands, finder.root)
     idle = [item for item in code if not any(covers(item, file) for file in files)]
-    is_certain = not dynamic and not unknown
-    candidates = idle if is_certain else []
-    texts = texts_in(finder.root / file for file in files) if candidates else set()
-    needless = [
-        item
-        for item in candidates
-        if not any(covers(item, path) or covers(path, item) for path in named)
-        and not has_data(finder.root / item)
-        and texts.isdisjoint(Path(file).name for file in [item, *python_files] if covers(item, file))
-    ]
+    is_certain = not dynamic and not unknown and not any(program.is_computed for program in programs)
+    needless = _without_named(idle, commands, files, finder, python_files) if idle and is_certain else []
     inside = {file for file in python_files if any(covers(item, file) for item in code if item not in idle)}
     return Finding(
         stage, frozenset(files), tuple(missing), tuple(needless), tuple(sorted(inside - files)), tuple(dynamic),
@@ -101,21 +97,38 @@ def has_data(path: Path) -> bool:
     return any(file.suffix not in (".py", ".pyc", ".pyi", ".pyx") and file.name != "py.typed" for file in files)
 
 
-def texts_in(files: Iterable[Path]) -> set[str]:
-    """Returns the last names of the paths that the code of `files` has as texts: it may read or start them."""
-    found: set[str] = set()
-    for file in files:
-        with suppress(OSError):
-            readers = readers_in(file.read_bytes())
-            found |= {Path(text).name for text in readers.names | readers.folders}
-    return found
+def code_of(commands: Commands, files: Iterable[str], root: Path) -> Code:
+    """Returns what the code of a stage reads: that of `files`, and the texts of `python -c`."""
+    programs = [item for item in commands if isinstance(item, Program) and item.code]
+    return [
+        *((file, _readers(root / file)) for file in sorted(files)),
+        *((item.name, readers_in(item.code.encode())) for item in programs),
+    ]
 
 
-def named_paths(commands: Sequence[Program | OtherCommand], root: Path) -> set[str]:
-    """Returns the paths that commands name besides their programs, relative to the project: they may be data."""
-    words = [(item.folder, word) for item in commands if isinstance(item, Program) for word in item.arguments]
-    paths = [folder / part for folder, word in words for part in (word, word.partition("=")[2]) if part]
-    return {os.path.relpath(path, root) for path in paths}
+def _readers(path: Path) -> Readers:
+    try:
+        return readers_in(path.read_bytes())
+    except OSError:
+        return Readers(source=True)
+
+
+def _without_named(
+    entries: Sequence[str],
+    commands: Commands,
+    files: Collection[str],
+    finder: ImportFinder,
+    python_files: Collection[str],
+) -> list[str]:
+    """Returns those of `entries` that hold nothing but code, which no command and no text in the code names."""
+    named = named_by(commands, code_of(commands, files, finder.root), finder.root, python_files)
+    return [
+        item
+        for item in entries
+        if not any(covers(item, path) for path in named.paths)
+        and not any(named.includes(file) for file in [item, *python_files] if covers(item, file))
+        and not has_data(finder.root / item)
+    ]
 
 
 def python_files(root: Path) -> list[str]:

@@ -4,6 +4,7 @@ import ast
 import types
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from random import Random
 from typing import Any
 
@@ -41,6 +42,13 @@ def random_edit(random: Random, texts: Mapping[str, str]) -> RandomEdit:
         assert is_same or not is_cosmetic, (file, change)
         if is_same == is_cosmetic:  # the removal of an unused constant changes no bytecode
             return RandomEdit(file, change.__name__, text, is_cosmetic)
+
+
+def random_command(random: Random, run: str, file: str) -> tuple[str, bool]:
+    """Returns the command `run` in another form, and whether its program, or one beside it, may read `file` as text."""
+    is_read = random.random() < 0.5
+    form = random.choice(READING if is_read else NOT_READING)
+    return form.format(run=run, file=file, folder=str(PurePosixPath(file).parent)), is_read
 
 
 def has_code(text: str) -> bool:
@@ -142,6 +150,29 @@ COSMETIC: list[Callable[[Random, str], str | None]] = [
 EFFECTIVE: list[Callable[[Random, str], str | None]] = [
     change_number, change_text, remove_statement, swap_operator, add_statement,
 ]  # fmt: skip
+
+
+READING = [
+    "{run} --color '#1f77b4' && cat {file} > copy",
+    '{run} --hash "$(sha256sum {file})"',
+    "{run} --hash `md5sum {file}`",
+    'HASH="$(sha256sum {file})" {run}',
+    "FILE={file} {run}",
+    "export FILE={file} && {run}",
+    "{run} {folder}/*.py",
+    "{run} --files=x,{file}",
+    "{run} && python -c 'import inspect, api; print(inspect.getsource(api))'",
+    "{run} && python -c 'archive.add(\"{folder}\")'",
+    "{run} && python -c 'log_model(code_paths=[\"{folder}\"])'",
+    '{run} && python -c \'start(env={{"working_dir": "."}})\'',
+]
+NOT_READING = [
+    "{run} --color '#1f77b4' # && cat {file} > copy",
+    "{run} --price '$5' data/*.csv",
+    "{run} --note '`x`' > log",
+    "mkdir -p out && SEED=1 {run}",
+    '{run} && python -c \'print("#", ".")\'',
+]
 
 
 def _statements(text: str) -> Iterator[ast.stmt]:

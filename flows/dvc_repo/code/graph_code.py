@@ -27,8 +27,10 @@ def stage_code(stage: DvcStage) -> StageCode | None:
         entry=group or stage.name,
         folder=Path(stage.wdir).resolve(),
         lines=tuple(lines),
-        dependencies=tuple(
-            path_of(dep) for dep in stage.deps if dep.fs_path and dep.is_in_repo and not _is_parameters(dep)
+        listed=tuple(
+            path_of(dep) if dep.fs_path and dep.is_in_repo else ""
+            for dep in stage.deps
+            if not isinstance(dep, ParamsDependency)
         ),
         variables=_variables(stage, group) if group else {},
     )
@@ -40,10 +42,6 @@ def may_be_declared(stages: Sequence[DvcStage], folder: str) -> bool:
     path = str(Path(repo.root_dir) / folder)
     is_written = any(overlap(path, str(out.fs_path)) for stage in stages for out in stage.outs)
     return not is_written and bool(repo.dvcignore.is_ignored_dir(os.path.join(path, "__pycache__")))  # noqa: PTH118
-
-
-def _is_parameters(dep: Any) -> bool:
-    return isinstance(dep, ParamsDependency)
 
 
 def _variables(stage: PipelineStage, group: str) -> dict[str, str]:

@@ -143,6 +143,92 @@ stages:
     assert main(["deps", "--check"]) == 0
 
 
+def test_what_one_stage_of_a_template_needs_is_needless_for_none(
+    project: Toy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`--check` passes after `--write`; an entry is needless if no stage of the template needs it, and is removed then.
+
+    The same holds if the command names one stage alone.
+    """
+    text = """\
+stages:
+  fit:
+    foreach: [linear, tree]
+    do:
+      cmd: python src/fit_${item}.py
+      deps:
+        - conf_${item}.py
+        - same_${item}.py # inkflow: keep
+        - idle_${item}.py
+      outs: ["${item}.bin"]
+"""
+    files = {f"{name}_{item}.py": "" for name in ("conf", "same", "idle") for item in ("linear", "tree")}
+    files |= {"src/fit_linear.py": "import lin_utils\n", "src/fit_tree.py": "import tr_utils\nopen('conf_tree.py')\n"}
+    files |= {"src/lin_utils.py": "A = 1\n", "src/tr_utils.py": "B = 1\n"}
+    project.write(files | {"dvc.yaml": text})
+    _, stages = report(capsys, "fit@linear")
+    assert [stages[name]["needless"] for name in stages] == [["idle_linear.py"]]
+    assert main(["deps", "--write", "fit@linear"]) == 0
+    assert capsys.readouterr().out.endswith(", + src/tr_utils.py, - idle_${item}.py\n1 entry changed\n")
+    needed = "".join(f"        - src/{name}.py\n" for name in ("fit_linear", "fit_tree", "lin_utils", "tr_utils"))
+    written = project.read("dvc.yaml")
+    assert written == text.replace("        - idle_${item}.py\n", needed)
+    assert main(["deps", "--check"]) == 0
+    assert main(["deps", "--write"]) == 0
+    assert project.read("dvc.yaml") == written
+
+
+def test_entries_are_compared_as_paths(project: Toy, capsys: pytest.CaptureFixture[str]) -> None:
+    """Entries with a slash at the end, a point before them or an expression are removed or kept like others."""
+    start = "vars: [{code: src}]\nstages:\n  a:\n    cmd: python src/other.py\n    deps:\n      - src/other.py\n"
+    entries = "      - src/lib/\n      - ./src/train.py\n      - ${code}/report.py\n      - data.csv\n"
+    project.write({"dvc.yaml": start + entries})
+    code, stages = report(capsys, "--check")
+    assert (code, stages["a"]["needless"]) == (1, ["src/lib", "src/train.py", "src/report.py"])
+    marked = entries.replace("\n", "  # inkflow: keep\n")
+    project.write({"dvc.yaml": start + marked})
+    assert main(["deps", "--check"]) == 0
+    project.write({"dvc.yaml": start + entries})
+    assert main(["deps", "--write"]) == 0
+    assert project.read("dvc.yaml") == start + "      - data.csv\n"
+    assert main(["deps", "--check"]) == 0
+    assert capsys.readouterr().out.endswith("1 entry changed\na: 1 file; ok\n")
+
+
+def test_entries_that_stand_elsewhere(project: Toy) -> None:
+    """An entry behind an alias is named with its list and is not removed."""
+    text = (
+        "vars: [{x: &old src/lib}]\nstages:\n  a: {cmd: python src/other.py, deps: [src/other.py, *old], outs: [a]}\n"
+    )
+    project.write({"dvc.yaml": text})
+    with pytest.raises(InvalidInput, match=r"stages.a.deps has no entry 'src/lib' of its own; edit it by hand"):
+        main(["deps", "--write"])
+    assert project.read("dvc.yaml") == text
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "python src/other.py --color '#1f77b4' && python src/train.py",
+        "python src/other.py src/[kl]ib/*.py",
+        "python src/other.py src/{lib,data}",
+        'python src/other.py "$(cat src/lib/nets.py)"',
+        "DATA=src/lib python src/other.py",
+        "python src/other.py --files=a,src/lib/nets.py,src/lib/losses.py",
+        "python src/other.py && python -c 'print(open(\"src/lib/nets.py\").read())'",
+        "python src/other.py && python -c 'archive.add(\"src/lib\")'",
+    ],
+)
+def test_what_a_command_may_read_is_not_needless(
+    project: Toy, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    """Code behind a `#` in quotes, patterns, what the shell computes, variables and the text of `python -c` count."""
+    deps = "[src/other.py, src/train.py, src/lib]"
+    project.write({"dvc.yaml": f"stages:\n  a:\n    cmd: {json.dumps(command)}\n    deps: {deps}\n"})
+    found = report(capsys)[1]["a"]
+    assert ("src/lib" in found["needless"], found["missing"]) == (False, [])
+
+
 def test_files_in_other_folders_and_wdir(project: Toy) -> None:
     """Paths are relative to the working directory of a stage, also of a dvc.yaml in a subfolder."""
     project.write(

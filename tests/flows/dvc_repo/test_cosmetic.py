@@ -20,6 +20,7 @@ from tests.flows.engine.helpers import counts, delete_cache, dvc_repro, make_pla
 from tests.support.code_history import commit, forget_store
 from tests.support.commands import dvc, run_python
 from tests.support.copied_toy import copied_toy
+from tests.support.judged_commands import command_judge
 from tests.support.random_edits import random_edit
 
 GRAPH = """
@@ -254,12 +255,14 @@ def test_many_revisions_and_a_folder_of_an_older_commit(project: Toy) -> None:
 
 
 def test_random_edits(project: Toy) -> None:
-    """Random edits of which the editor knows whether they matter: the plan is right about each of them."""
+    """Random edits and commands, of which the editor knows whether they matter: the answer is right about each."""
     texts = {"src/train.py": TRAIN, "src/lib/nets.py": NETS}
+    judge = command_judge("train", "python src/train.py")
     for number in range(30):
         edit = random_edit(Random(number), texts)
         project.write({edit.file: edit.text})
         assert (make_plan()["train"].verdict is Verdict.UNCHANGED) == edit.is_cosmetic, f"{number}: {edit}"
+        judge(Random(number), edit, texts[edit.file])
         project.write(texts)
 
 

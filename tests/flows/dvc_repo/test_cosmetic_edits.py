@@ -11,6 +11,7 @@ from flows.engine.types import Outcome
 from tests.conftest import Toy, run_engine
 from tests.flows.engine.helpers import make_plan, status, succeeded
 from tests.support.code_history import commit, forget_store
+from tests.support.judged_commands import command_judge
 from tests.support.random_edits import has_code, random_edit
 from tests.support.root import ROOT
 
@@ -20,7 +21,8 @@ from tests.support.root import ROOT
 def test_200_random_edits_of_this_project(toy: Toy) -> None:
     """The plan is right about 200 random edits in the modules of a training, and a run does what it says.
 
-    A comment in each module of stages/train runs nothing.
+    For each edit, another command of the stage is judged too, which may read the file. A comment in each module of
+    stages/train runs nothing.
     """
     shutil.copytree(ROOT / "stages", toy.folder / "stages", ignore=shutil.ignore_patterns("__pycache__"))
     rooms = ["stages/base", "stages/model", "stages/samples", "stages/train"]
@@ -34,10 +36,12 @@ stages:
     forget_store()
     files = sorted(path for room in rooms for path in Path(room).rglob("*.py"))
     texts = {str(path): path.read_text() for path in files if has_code(path.read_text())}
+    judge = command_judge("train", "python -m stages.train --help > help.txt")
     for number in range(200):
         edit = random_edit(Random(number), texts)
         toy.write({edit.file: edit.text})
         assert (make_plan()["train"].verdict is Verdict.UNCHANGED) == edit.is_cosmetic, f"{number}: {edit}"
+        judge(Random(number), edit, texts[edit.file])
         if edit.is_cosmetic and number % 5 == 0:
             assert succeeded(run_engine())["train"].outcome is Outcome.UNCHANGED
             assert status() == {}

@@ -15,7 +15,7 @@ HERE = Path("/project")
         ("python -m a.b --x 1", Program(HERE, module="a.b", arguments=("--x", "1"))),
         ("python3.12 src/a.py in.csv > log", Program(HERE, script="src/a.py", arguments=("in.csv", "log"))),
         ("/usr/bin/python -u -W error -Pm a", Program(HERE, module="a", safe_path=True)),
-        ("PYTHONPATH=src:lib SEED=1 python -ma", Program(HERE, module="a", search=("src", "lib"))),
+        ("PYTHONPATH=src:lib SEED=1 python -ma", Program(HERE, "a", search=("src", "lib"), variables=("SEED=1",))),
         ("env PYTHONPATH=src timeout 60 nice -n 5 python a.py", Program(HERE, script="a.py", search=("src",))),
         ("PYTHONPATH=src python -I a.py", Program(HERE, script="a.py", safe_path=True)),
         ("poetry run python -m a", Program(HERE, module="a")),
@@ -24,6 +24,12 @@ HERE = Path("/project")
         ("./tools/a.py x", Program(HERE, script="./tools/a.py", arguments=("x",))),
         ('"${PYTHON:-python3}" a.py', Program(HERE, script="a.py")),
         ("python -c 'import a; a.b()' 1", Program(HERE, code="import a; a.b()", arguments=("1",))),
+        ("python a.py '#1' \"#2\" \\#3 a#4 # '5'", Program(HERE, script="a.py", arguments=("#1", "#2", "#3", "a#4"))),
+        ("python a.py '$x' \\$y '`z`' \"\\$1\"", Program(HERE, script="a.py", arguments=("$x", "$y", "`z`", "$1"))),
+        ('python a.py "$x"', Program(HERE, script="a.py", arguments=("$x",), is_computed=True)),
+        ('A=`b` "$PYTHON" a.py', Program(HERE, script="a.py", variables=("A=`b`",), is_computed=True)),
+        ('PYTHONPATH="$PWD" python -c "f(\'$x\')"', Program(HERE, code="f('$x')", is_computed=True)),
+        ('PYTHONPATH="$PWD:lib" python a.py', Program(HERE, script="a.py", search=("lib",))),
     ],
 )
 def test_programs_are_found(line: str, expected: Program) -> None:
@@ -40,6 +46,15 @@ def test_a_line_of_many_commands() -> None:
         OtherCommand("export PYTHONPATH=lib"),
         Program(HERE / "sub", script="a.py", search=("lib",)),
         OtherCommand("tee log"),
+        Program(HERE, script="b.py"),
+    ]
+
+
+def test_a_character_in_quotes_begins_no_comment() -> None:
+    """The commands behind a `#` in quotes are seen, those behind a comment are not."""
+    commands = parse_commands(["python a.py --color '#1f77b4' && python b.py # && python c.py"], HERE)
+    assert commands == [
+        Program(HERE, script="a.py", arguments=("--color", "#1f77b4")),
         Program(HERE, script="b.py"),
     ]
 

@@ -1,0 +1,161 @@
+"""A change of comments is one of comments only if neither a command nor the code of a stage may read the file."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from flows.python_code.cosmetic import CosmeticJudge
+from flows.python_code.imports import ImportFinder
+from flows.python_code.stage_code import StageCode
+
+TRAIN = "import lib.nets\n"
+OLD = 'def width(n):\n    """Returns the width."""\n    return n * 8  # wide enough\n'
+NEW = 'def width(n):\n    """Returns it."""\n    return n * 8\n'
+FILES = {"src/train.py": TRAIN, "src/lib/__init__.py": "", "src/lib/nets.py": NEW, "src/other.py": "", "tools/a.py": ""}
+
+IsCosmetic = Callable[..., bool]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a small project."""
+    folder = tmp_path_factory.mktemp("judge").resolve()
+    for name, text in FILES.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def is_cosmetic(root: Path) -> IsCosmetic:
+    """Judges the change of src/lib/nets.py for a command and for code that is added to src/train.py."""
+
+    def judge(line: str = "python src/train.py", code: str = "") -> bool:
+        (root / "src/train.py").write_text(TRAIN + code)
+        stage = StageCode("a", "dvc.yaml", "a", root, (line,), ("src/train.py", "src/lib"), {})
+        verdict = CosmeticJudge(root, ImportFinder(root, list(FILES))).judge(stage)
+        return not isinstance(verdict, str) and verdict("src/lib/nets.py", OLD.encode(), NEW.encode())
+
+    return judge
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "python src/train.py",
+        "python src/train.py --color '#1f77b4' # && cat src/lib/nets.py",
+        "python src/train.py --price '$5' \"\\$5\" \\$5 '`x`' data/*.csv data/{a,b}.csv layers=[64,32] HEAD~1 ~/data",
+        "PYTHONPATH=$PWD/src:src SEED=1 python src/train.py",
+        '"${PYTHON:-python3}" src/train.py && echo "done: #1"',
+        "export PYTHONPATH=src OMP_NUM_THREADS=1 && python src/train.py",
+        'PYTHONPATH=src python -c "import lib.nets; print(lib.nets.width(2))"',
+        "cd src && python train.py > ../log",
+    ],
+)
+def test_commands_that_read_no_code(is_cosmetic: IsCosmetic, line: str) -> None:
+    """Quoted characters, other files and variables of the machine make no file an input as text."""
+    assert is_cosmetic(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "python src/train.py --color '#1f77b4' && cat src/lib/nets.py > copy",
+        'python src/train.py --color "#1f77b4" && cat src/lib/nets.py > copy',
+        "python src/train.py \\# && cat src/lib/nets.py > copy",
+        'python src/train.py --hash "$(sha256sum src/lib/nets.py)"',
+        "python src/train.py --hash $(sha256sum src/lib/nets.py)",
+        "python src/train.py --hash `md5sum src/lib/nets.py`",
+        'HASH="$(sha256sum src/lib/nets.py)" python src/train.py',
+        'python src/train.py "$FILE"',
+        "FILE=src/lib/nets.py python src/train.py",
+        "export FILE=src/lib/nets.py && python src/train.py",
+        "test src/lib/nets.py -nt out; python src/train.py",
+        "python src/train.py src/lib/*.py",
+        "python src/train.py s*",
+        "python src/train.py --files='src/l?b/[a-z]*.py'",
+        "python src/train.py src/{lib,data}/nets.py",
+        "python src/train.py src/{lib,data}",
+        "python src/train.py --files=x,src/lib/nets.py",
+        "python src/train.py -fsrc/lib/nets.py",
+        'python src/train.py \'{"folder": "src/lib"}\'',
+        "cd tools && python ../src/train.py ../src/*/nets.py",
+        'PYTHONPATH=src python -c "import lib.nets as n; print(n.width.__doc__)"',
+        'PYTHONPATH=src python -c "import inspect, lib.nets as n; print(inspect.getsource(n))"',
+        "PYTHONPATH=src python -c \"import lib.nets; print(open('src/lib/nets.py').read())\"",
+        "PYTHONPATH=src python -c \"import lib.nets; print('$(cat src/lib/nets.py)')\"",
+    ],
+)
+def test_commands_that_may_read_code(is_cosmetic: IsCosmetic, line: str) -> None:
+    """What the shell puts into a command, patterns, variables and the text of `python -c` count."""
+    assert not is_cosmetic(line)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "plot(x, marker='.', sep='.')\nprint('a.b'.split('.'), '/', '', '..')",
+        "print(options['src'], options['lib'])\nif part == 'src' or part in ('src', 'lib'):\n    pass",
+        "def f():\n    'src'\n",
+        "from pathlib import Path\nprint(list(Path('data').iterdir()), Path('.') / 'out', open('data/src.csv'))",
+        "from pathlib import Path\nprint((Path(__file__).parent / 'page.html').read_text())",
+        "from pathlib import Path\nHERE = Path(__file__).parent\nprint(HERE.glob('*.html'), (HERE / 'a').iterdir())",
+        "from pathlib import Path\nHERE = Path(__file__).parent\nprint(HERE / 'page.html', 'lib')",
+        "import os\nprint(os.getcwd(), os.listdir('data'))",
+        "import glob\nprint(glob.glob('*.csv'), glob.glob('data/*'))",
+        "log_model(path='models', root=folder)",
+    ],
+)
+def test_code_that_reads_no_code(is_cosmetic: IsCosmetic, code: str) -> None:
+    """Ordinary code stays as it is: points, keys, comparisons, docstrings, other folders, files beside a module."""
+    assert is_cosmetic(code=code)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "mlflow.pyfunc.log_model(model, code_paths=['x'])",
+        "log_model(model, **{'code_paths': ['x']})",
+        "import tarfile\ntarfile.open('a.tar', 'w').add('src')",
+        "archive.add('.')",
+        "archive.add('./')",
+        "import os\narchive.add(os.getcwd())",
+        "from pathlib import Path\narchive.add(Path())",
+        "from pathlib import Path\narchive.add(Path(__file__).parent)",
+        "from pathlib import Path\nHERE = Path(__file__).parent\narchive.add(HERE)",
+        "from pathlib import Path\narchive.add(Path(__file__).parent / 'lib')",
+        "from pathlib import Path\nLIB = 'lib'\nHERE = Path(__file__).parent\nuse(HERE.joinpath(LIB))",
+        "import os\nuse(os.path.join(os.path.dirname(__file__), 'lib'))",
+        "import os\nuse(f'{os.path.dirname(__file__)}/lib')",
+        "from pathlib import Path\narchive.add(Path(__file__).resolve().parents[1] / 'src' / 'lib')",
+        "ray.init(runtime_env={'working_dir': 'src'})",
+        "ray.init(runtime_env={'working_dir': '.'})",
+        "Estimator(source_dir='./src/')",
+        "import os\nuse(os.path.join(root, 'src', 'lib'))",
+        "use(f'{root}/src')\n",
+        "use(f'src/{name}')\n",
+        "use('../project/src/lib')",
+        "PATTERNS = ['src/**']",
+        "import subprocess\nsubprocess.run(['rsync', '--files=src', 'out'])",
+        "from pathlib import Path\nHERE = Path(__file__).parent\nprint([f.read_bytes() for f in HERE.rglob('*')])",
+        "from pathlib import Path\nprint([f.read_bytes() for f in Path.cwd().rglob('*')])",
+        "import glob\nprint(glob.glob('**/*', recursive=True))",
+        "import os\nprint(os.listdir())",
+    ],
+)
+def test_code_that_may_read_code(is_cosmetic: IsCosmetic, code: str) -> None:
+    """A folder that code names, packs or lists as a whole counts, however its path is put together."""
+    assert not is_cosmetic(code=code)
+
+
+def test_paths_are_relative_to_where_the_program_starts(is_cosmetic: IsCosmetic) -> None:
+    """After `cd`, a folder that the code lists is one of the new working directory."""
+    assert not is_cosmetic("cd src && python train.py", "import os\nprint(os.listdir('lib'))")
+    assert is_cosmetic("python src/train.py", "import os\nprint(os.listdir('lib/x'))")
+
+
+def test_an_absolute_path_of_the_project(is_cosmetic: IsCosmetic, root: Path) -> None:
+    """The project's own folder by its full name is the whole project; a folder above or beside it is not."""
+    assert is_cosmetic(code=f"use({str(root.parent)!r}, {str(root / 'data')!r}, '/')")
+    assert not is_cosmetic(code=f"use({str(root)!r})")
