@@ -114,7 +114,9 @@ def find_layout(start: bytes, label: str | None) -> Layout:
         i for i, cell in enumerate(names) if has_header and i != column and (not cell or set(words(cell)) & IGNORED)
     }
     pixels = [i for i in range(len(names)) if i != column and i not in ignored]
-    notes = [f"the first line, {', '.join(first[:4])}, ..., is a header of numbers"] if is_numbered else []
+    notes = []
+    if is_numbered:
+        notes.append(f"the first line, {', '.join(filter(None, first[:5]))}, ..., is a header of numbers")
     if ignored:
         left_out = ", ".join(names[i] or "a column without a name" for i in sorted(ignored))
         notes.append(f"no pixels, and left out: {left_out}")

@@ -6,12 +6,14 @@ from typing import Any
 from numpy.typing import NDArray
 
 from stages.base.errors import DataError
+from stages.data.datasets import error_context
 from stages.data.npz import array_names, open_npy, open_npz
 from stages.own_data.extras import EXTRAS, attach, unused_note
 from stages.own_data.options import Options
 from stages.own_data.pieces import KEYS_REMEDY, TEST, TRAIN, Piece, from_arrays, kind_of, kind_of_shape, part_of
 
 MAX_ARRAYS = 100
+DAMAGE_REMEDY = "download it again, or write it again with np.savez"
 
 
 def read_npz(path: Path, name: str, part: str | None, options: Options) -> list[Piece]:
@@ -20,7 +22,8 @@ def read_npz(path: Path, name: str, part: str | None, options: Options) -> list[
     Raises:
         DataError: the file is damaged, too large, or has no arrays of these names; the message does not name it.
     """
-    found = array_names(path)
+    with error_context(name, DAMAGE_REMEDY):
+        found = array_names(path)
     if not 0 < len(found) <= MAX_ARRAYS:
         raise DataError(
             f"is a zip file with {len(found)} arrays, expected an npz file; unpack an archive and name its folder"
@@ -34,7 +37,8 @@ def read_npz(path: Path, name: str, part: str | None, options: Options) -> list[
         if not wanted:
             raise DataError(f"has the arrays {', '.join(found[:8])}, none of which is named as images; {KEYS_REMEDY}")
     extras = [key for key in EXTRAS if key in found and key not in wanted]
-    with open_npz(path, [*dict.fromkeys(wanted), *extras], options.max_bytes) as entries:
+    names = [*dict.fromkeys(wanted), *extras]
+    with open_npz(path, names, options.max_bytes) as entries, error_context(name, DAMAGE_REMEDY):
         arrays = {key: entry.read() for key, entry in entries.items()}
     pieces, used = named_pieces(name, arrays, wanted, chosen, part)
     pieces[0].notes += unused_note(name, [key for key in found if key not in used])

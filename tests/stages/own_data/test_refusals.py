@@ -132,6 +132,7 @@ CASES: dict[str, tuple[Make, dict[str, Any], str]] = {
     "npz half the keys": (npz(a=X, b=Y), {"x_train": "a"}, "--x-train is given, so --y-train is needed too"),
     "npz pickled": (npz(x=X, y=Y.astype(object)), {}, "y holds pickled Python objects, which are never loaded"),
     "npz bomb": (npz(x=np.zeros((3000, 28, 28)), y=np.zeros(3000)), {"max_bytes": 1_000_000}, "expected at most 1,000,000"),  # noqa: E501
+    "npz cut": (lambda folder: write("b.npz", npz(x=X, y=Y)(folder).read_bytes()[:-99])(folder), {}, "b.npz: the zip file is damaged or cut short (File is not a zip file); download it again"),  # noqa: E501
     "zip of others": (write("a.zip", b"PK\x05\x06" + bytes(18)), {}, "is a zip file with 0 arrays, expected an npz"),
     "unequal counts": (npz(x=X, y=Y[:29]), {}, "30 images and 29 labels, expected equal numbers"),
     "one class": (npz(x=X, y=Y * 0), {}, "all labels are 0, expected at least 2 classes; add images of another one"),
