@@ -53,6 +53,8 @@ def data(arguments: argparse.Namespace) -> int:
             _write(root, arguments.name, new, edit)
     sources = [] if found["unchanged"] else [*arguments.paths, *arguments.test]
     remember(root, arguments.name, _command(arguments), sources)
+    if "groups" in old and "groups" not in entry:
+        say(f"datasets.{arguments.name}.groups removed: these were the groups of other samples")
     _print_result(arguments, source, source is copy)
     return EXIT_DONE
 
@@ -62,6 +64,8 @@ def _entry(
 ) -> dict[str, Any]:
     """Returns the new entry of the data set; of the `old` one, what does not come from the data stays."""
     entry = {"title": arguments.name} | {key: old[key] for key in KEPT if key in old}
+    if not _are_same_samples(old, found["entry"]):
+        entry.pop("groups", None)  # one number for each of the old samples, in their order
     given = {"title": arguments.title, "licence": arguments.licence}
     entry |= {key: text for key, text in given.items() if text} | source
     is_same_file = found["unchanged"] and old.get("path") == source.get("path")
@@ -69,6 +73,11 @@ def _entry(
         entry["class_names"] = old["class_names"]  # an npz file has none
     new: dict[str, Any] = found["entry"]
     return entry | new
+
+
+def _are_same_samples(old: dict[str, Any], new: dict[str, Any]) -> bool:
+    before = old.get("sha256", {})
+    return all(before.get(name) == digest for name, digest in new["sha256"].items() if name != "w_train")
 
 
 def _old_entry(arguments: argparse.Namespace, root: Path) -> dict[str, Any]:

@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 
 from stages.base.errors import DataError
 from stages.data.datasets import Arrays
-from stages.own_data.images import laid_out, typed
+from stages.data.sample_weights import WEIGHTS
+from stages.own_data.extras import GROUPS, groups_of, joined, weights_of
+from stages.own_data.images import Range, check_ranges, laid_out, range_of, typed
 from stages.own_data.labels import Classes, classes_of, flat_labels
 from stages.own_data.options import Options
 from stages.own_data.pieces import TEST, TRAIN, VALIDATION, Piece, together
@@ -19,12 +21,13 @@ class Found(NamedTuple):
     """A data set that was read.
 
     Attributes:
-        arrays: the four arrays.
+        arrays: the four arrays, and the weights of the training samples, if the files have them.
         classes: number of classes.
         class_names: their names; None means the labels.
         pixels: value of black and of white; None means 0 and 255.
         changes: sentences about what is not as in the files; an npz file without any can be used as it is.
         notes: further sentences.
+        groups: groups of the samples of a part, as g_train and g_test, if the files have them.
     """
 
     arrays: Arrays
@@ -33,6 +36,17 @@ class Found(NamedTuple):
     pixels: tuple[float, float] | None
     changes: list[str]
     notes: list[str]
+    groups: dict[str, NDArray[np.int32]]
+
+
+class Part(NamedTuple):
+    """Samples of one part: images, labels, weights and groups, and the range of the pixels of each source."""
+
+    images: NDArray[Any]
+    labels: NDArray[Any]
+    weights: NDArray[np.float32] | None
+    groups: NDArray[np.int32] | None
+    ranges: list[Range]
 
 
 def assemble(pieces: Sequence[Piece], options: Options) -> Found:
@@ -44,20 +58,25 @@ def assemble(pieces: Sequence[Piece], options: Options) -> Found:
     changes: list[str] = []
     notes = [note for piece in pieces for note in piece.notes]
     parts = _by_part(pieces, changes)
-    read = {part: _read_part(some, options, changes) for part, some in parts.items()}
+    read = {part: _read_part(part, some, options, changes, notes) for part, some in parts.items()}
     _check_sizes(read)
-    test = read.get(TEST)
+    if options.pixels is None:
+        check_ranges([each for part in read.values() for each in part.ranges])
+    train, test = read[TRAIN], read.get(TEST)
     file_names = _file_names(pieces)
     numbered = classes_of(
-        read[TRAIN][1], test[1] if test else None, file_names, options.class_names, changes
+        train.labels, test.labels if test else None, file_names, options.class_names, changes
     )  # fmt: skip
-    images, pixels = typed([part[0] for part in read.values()], options.pixels, changes)
-    if numbered.test is None:
-        arrays = _split(images[0], numbered, options, changes)
+    images, pixels = typed([part.images for part in read.values()], options.pixels, changes)
+    if test is None or numbered.test is None:
+        arrays, groups = _split(train._replace(images=images[0]), numbered, options, changes)
     else:
         by_part = dict(zip(read, images, strict=True))
-        arrays = Arrays(by_part[TRAIN], numbered.train, by_part[TEST], numbered.test)
-    return Found(arrays, numbered.number, numbered.names, pixels, _once(changes), _once(notes))
+        arrays = Arrays(by_part[TRAIN], numbered.train, by_part[TEST], numbered.test, train.weights)
+        groups = _by_name(train.groups, test.groups)
+    if kept := [*([WEIGHTS] if train.weights is not None else []), *groups]:
+        notes.append(f"kept beside images and labels: {', '.join(kept)}")
+    return Found(arrays, numbered.number, numbered.names, pixels, _once(changes), _once(notes), groups)
 
 
 def _by_part(pieces: Sequence[Piece], changes: list[str]) -> dict[str, list[Piece]]:
@@ -79,9 +98,9 @@ def _by_part(pieces: Sequence[Piece], changes: list[str]) -> dict[str, list[Piec
     return {TRAIN: parts[TRAIN], TEST: parts[TEST]}
 
 
-def _read_part(pieces: Sequence[Piece], options: Options, changes: list[str]) -> tuple[NDArray[Any], NDArray[Any]]:
-    images: list[NDArray[Any]] = []
-    labels: list[NDArray[Any]] = []
+def _read_part(part: str, pieces: Sequence[Piece], options: Options, changes: list[str], notes: list[str]) -> Part:
+    images, labels, ranges = list[NDArray[Any]](), list[NDArray[Any]](), list[Range]()
+    weights, groups = list[NDArray[np.float32] | None](), list[NDArray[np.int32] | None]()
     for piece in _paired(pieces):
         assert piece.images is not None and piece.labels is not None
         flat = flat_labels(piece.labels, piece.source, changes)
@@ -91,7 +110,11 @@ def _read_part(pieces: Sequence[Piece], options: Options, changes: list[str]) ->
         images.append(laid_out(piece.images, len(flat), piece.source, options, changes))
         if images[-1].shape[1:] != images[0].shape[1:]:
             raise DataError(_size_message(pieces[0].source, images[0], piece.source, images[-1]))
-    return together(images), together(labels)
+        ranges.append(range_of(f"{piece.source} ({part})", images[-1]))
+        weights.append(weights_of(piece, len(flat)))
+        groups.append(groups_of(piece, len(flat), notes))
+    in_all = joined(WEIGHTS, weights, notes), joined(GROUPS[part], groups, notes)
+    return Part(together(images), together(labels), *in_all, ranges)
 
 
 def _paired(pieces: Sequence[Piece]) -> list[Piece]:
@@ -103,12 +126,16 @@ def _paired(pieces: Sequence[Piece]) -> list[Piece]:
         lone, what, absent = (images, "images", "labels") if len(images) > len(labels) else (labels, "labels", "images")
         raise DataError(f"{lone[-1].source}: has {what} alone, and no file has their {absent}; name that file too")
     for x, y in zip(images, labels, strict=True):
-        whole.append(Piece(f"{x.source} and {y.source}", x.part, x.images, y.labels))
+        both = Piece(f"{x.source} and {y.source}", x.part, x.images, y.labels)
+        both.weights, both.groups = (
+            one if one is not None else other for one, other in ((x.weights, y.weights), (x.groups, y.groups))
+        )
+        whole.append(both)
     return whole
 
 
-def _check_sizes(read: dict[str, tuple[NDArray[Any], NDArray[Any]]]) -> None:
-    train, *others = (part[0] for part in read.values())
+def _check_sizes(read: dict[str, Part]) -> None:
+    train, *others = (part.images for part in read.values())
     for test in others:
         if test.shape[1:] != train.shape[1:]:
             raise DataError(_size_message("the training part", train, "the test part", test))
@@ -133,8 +160,16 @@ def _file_names(pieces: Sequence[Piece]) -> tuple[str, ...] | None:
     return names.pop() if names else None
 
 
-def _split(images: NDArray[Any], labels: Classes, options: Options, changes: list[str]) -> Arrays:
-    count = len(images)
+def _by_name(train: NDArray[np.int32] | None, test: NDArray[np.int32] | None) -> dict[str, NDArray[np.int32]]:
+    groups = {GROUPS[TRAIN]: train, GROUPS[TEST]: test}
+    return {name: numbers for name, numbers in groups.items() if numbers is not None}
+
+
+def _split(
+    part: Part, labels: Classes, options: Options, changes: list[str]
+) -> tuple[Arrays, dict[str, NDArray[np.int32]]]:
+    """Returns the arrays with a test part that is chosen from the only one, and the groups of both parts."""
+    count = len(part.images)
     test_count = round(count * options.test_share)
     if not 1 <= test_count <= count - labels.number:
         raise DataError(
@@ -150,7 +185,11 @@ def _split(images: NDArray[Any], labels: Classes, options: Options, changes: lis
         f"there is no test part, so {test_count:,} of {count:,} images are chosen for it, each class with its share "
         f"(--test-share {options.test_share:g} --seed {options.seed})"
     )
-    return Arrays(images[~test], labels.train[~test], images[test], labels.train[test])
+    weights, groups = part.weights, part.groups
+    arrays = Arrays(part.images[~test], labels.train[~test], part.images[test], labels.train[test])
+    if weights is not None:
+        arrays = arrays._replace(w_train=weights[~test])
+    return arrays, {} if groups is None else _by_name(groups[~test], groups[test])
 
 
 def _once(sentences: Sequence[str]) -> list[str]:

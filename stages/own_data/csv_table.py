@@ -2,7 +2,9 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,16 +23,27 @@ MAX_COLUMNS = 3 * SIDES[1] ** 2 + 10
 CHUNK_VALUES = 4_000_000
 IGNORED = {"id", "index", "usage", "unnamed", "split", "filename", "name"}  # columns that are no pixels
 REMEDY = "expected a label and then the pixels, one image a line"
+Line = Callable[[Any], int]  # the number of the line of an index of pandas
 
 
 class Layout(NamedTuple):
-    """How the columns are read: their names, the index of the label and those of the pixels, and what line 1 is."""
+    """How the columns are read.
+
+    Attributes:
+        names: of all columns.
+        label: index of the label's column.
+        pixels: indices of the columns of pixels.
+        skipped: number of lines before the first image: blank ones, and the header.
+        separator: of the columns.
+        notes: sentences about what was read in another way, or left out.
+    """
 
     names: list[str]
     label: int
     pixels: list[int]
-    has_header: bool
+    skipped: int
     separator: str
+    notes: list[str]
 
 
 def read_csv(path: Path, name: str, part: str | None, options: Options) -> list[Piece]:
@@ -42,6 +55,7 @@ def read_csv(path: Path, name: str, part: str | None, options: Options) -> list[
     with open_unpacked(path) as file:
         first = file.read(MAX_LINE)
     layout = find_layout(first, options.label)
+    line = partial(_line, path, layout)
     images: list[NDArray[Any]] = []
     labels: list[NDArray[Any]] = []
     with open_unpacked(path) as file:
@@ -50,7 +64,7 @@ def read_csv(path: Path, name: str, part: str | None, options: Options) -> list[
                 Bounded(file, options.max_bytes),  # type: ignore[call-overload]  # it reads bytes
                 sep=layout.separator,
                 header=None,
-                skiprows=int(layout.has_header),
+                skiprows=layout.skipped,
                 chunksize=max(1, CHUNK_VALUES // len(layout.names)),
                 skipinitialspace=True,
                 keep_default_na=False,
@@ -59,21 +73,14 @@ def read_csv(path: Path, name: str, part: str | None, options: Options) -> list[
                 encoding_errors="replace",
             ):
                 _check_width(chunk, layout)
-                labels.append(_labels(chunk[layout.label], layout))
-                images.append(_pixels(chunk[layout.pixels], layout))
+                labels.append(_labels(chunk[layout.label], layout, line))
+                images.append(_pixels(chunk[layout.pixels], layout, line))
         except (ValueError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
             reason = " ".join(str(error).split()).removeprefix("Error tokenizing data. C error: ")[:120]
             raise DataError(f"is no table of equal lines ({reason}); {REMEDY}") from error
     if not images:
         raise DataError(f"has no line of pixels; {REMEDY}")
-    left_out = [
-        layout.names[column] for column in range(len(layout.names)) if column not in {layout.label, *layout.pixels}
-    ]
-    notes = (
-        [f"{name}: no pixels, and left out: {', '.join(column or 'a column without a name' for column in left_out)}"]
-        if left_out
-        else []
-    )
+    notes = [f"{name}: {note}" for note in layout.notes]
     return [Piece(name, part, together(images), together(labels), notes=notes)]
 
 
@@ -88,7 +95,9 @@ def find_layout(start: bytes, label: str | None) -> Layout:
         DataError: the label is not certain, or the file is no such table.
     """
     text = start.decode("utf-8-sig", "replace")
-    lines = text.splitlines() or [""]
+    lines = text.splitlines()
+    blank = next((number for number, line in enumerate(lines) if line.strip()), 0)
+    lines = lines[blank:] or [""]
     separator = max(",;\t", key=lines[0].count)
     separator = separator if separator in lines[0] else r"\s+"
     rows = [_cells(line, separator) for line in lines[:200] if line.strip()]
@@ -96,15 +105,39 @@ def find_layout(start: bytes, label: str | None) -> Layout:
     first = rows[0] if rows else []
     if not 2 <= len(first) <= MAX_COLUMNS:
         raise DataError(f"has {len(first):,} columns in its first line, expected 2 to {MAX_COLUMNS:,}: {REMEDY}")
-    has_header = _is_header(first, rows[1] if len(rows) > 1 else [])
+    is_numbered = _is_numbered(first)
+    has_header = is_numbered or _is_header(first, rows[1] if len(rows) > 1 else [])
     names = first if has_header else [str(number) for number in range(len(first))]
     body = [row for row in rows[int(has_header) :] if len(row) == len(first)]
-    column = _label_column(names, body, has_header, label)
+    column = _label_column(names, body, has_header and not is_numbered, label)
     ignored = {
         i for i, cell in enumerate(names) if has_header and i != column and (not cell or set(words(cell)) & IGNORED)
     }
     pixels = [i for i in range(len(names)) if i != column and i not in ignored]
-    return Layout(names, column, pixels, has_header, separator)
+    notes = []
+    if is_numbered:
+        notes.append(f"the first line, {', '.join(filter(None, first[:5]))}, ..., is a header of numbers")
+    if ignored:
+        left_out = ", ".join(names[i] or "a column without a name" for i in sorted(ignored))
+        notes.append(f"no pixels, and left out: {left_out}")
+    return Layout(names, column, pixels, blank + int(has_header), separator, notes)
+
+
+def _is_numbered(first: Sequence[str]) -> bool:
+    """Returns whether the first line is a header of numbers, as pandas writes it for columns without names.
+
+    It counts from 0 or 1, after an empty name of the index. Or it was an image that pandas read as a header: then its
+    second 7 is named 7.1, its third 7.2.
+    """
+    cells = list(first[1:] if first[0] == "" else first)
+    if any(cells == [str(number) for number in range(start, start + len(cells))] for start in (0, 1)):
+        return True
+    seen: Counter[str] = Counter()
+    named = []
+    for cell in (cell.partition(".")[0] for cell in cells):
+        named.append(f"{cell}.{seen[cell]}" if seen[cell] else cell)
+        seen[cell] += 1
+    return cells == named and len(seen) < len(cells) and all(map(_is_number, cells))
 
 
 def _is_header(first: Sequence[str], second: Sequence[str]) -> bool:
@@ -123,14 +156,14 @@ def _cells(line: str, separator: str) -> list[str]:
         raise DataError(f"is no table ({error}); {REMEDY}") from error
 
 
-def _label_column(names: Sequence[str], body: Sequence[Sequence[str]], has_header: bool, label: str | None) -> int:
+def _label_column(names: Sequence[str], body: Sequence[Sequence[str]], has_names: bool, label: str | None) -> int:
     if label is not None:
         if label in names:
             return list(names).index(label)
         if label.lstrip("-").isdecimal() and -len(names) <= int(label) < len(names):
             return int(label) % len(names)
         raise DataError(f"has no column {label} (--label), but {', '.join(names[:4])}, ..., {names[-1]}")
-    if has_header:
+    if has_names:
         named = [i for i, name in enumerate(names) if set(words(name)) & LABEL_WORDS]
         if len(named) == 1:
             return named[0]
@@ -139,12 +172,14 @@ def _label_column(names: Sequence[str], body: Sequence[Sequence[str]], has_heade
             f"{got} in {', '.join(names[:4])}, ..., {names[-1]}; name it by --label COLUMN, or leave out a file "
             "without labels, such as Kaggle's test.csv"
         )
-    likely = [i for i in (0, len(names) - 1) if _is_likely_label([row[i] for row in body])]
+    outer = (int(not names[0]), len(names) - 1)  # an index has no name
+    likely = [i for i in outer if _is_likely_label([row[i] for row in body])]
     if len(likely) == 1:
         return likely[0]
     got = "neither the first nor the last column" if not likely else "both the first and the last column"
     raise DataError(
-        f"{got} could be the label, and there is no header; say it by --label 0 or --label {len(names) - 1}"
+        f"{got} could be the label, and no header names it; say it by --label {names[outer[0]]} or --label "
+        f"{names[outer[1]]}"
     )
 
 
@@ -169,14 +204,14 @@ def _check_width(chunk: pd.DataFrame, layout: Layout) -> None:
         )
 
 
-def _labels(column: "pd.Series[Any]", layout: Layout) -> NDArray[Any]:
+def _labels(column: "pd.Series[Any]", layout: Layout, line: Line) -> NDArray[Any]:
     if column.isna().any():
-        line = _line(column.index[column.isna()][0], layout)
-        raise DataError(f"line {line} has no label in column {layout.names[layout.label]}; add it or remove the line")
+        number = line(column.index[column.isna()][0])
+        raise DataError(f"line {number} has no label in column {layout.names[layout.label]}; add it or remove the line")
     return column.to_numpy(dtype=np.str_) if column.dtype.kind not in "iufb" else column.to_numpy()
 
 
-def _pixels(chunk: pd.DataFrame, layout: Layout) -> NDArray[Any]:
+def _pixels(chunk: pd.DataFrame, layout: Layout, line: Line) -> NDArray[Any]:
     """Returns the pixels (n, columns), as bytes where they are whole numbers from 0 to 255."""
     for column in chunk.columns[[kind.kind not in "iufb" for kind in chunk.dtypes]]:
         try:
@@ -188,7 +223,7 @@ def _pixels(chunk: pd.DataFrame, layout: Layout) -> NDArray[Any]:
             index = chunk.index[bad][0]
             text = str(chunk[column][index])[:20]
             raise DataError(
-                f"line {_line(index, layout)} has {text!r} in column {layout.names[int(column)]}, expected the number "
+                f"line {line(index)} has {text!r} in column {layout.names[int(column)]}, expected the number "
                 "of a pixel; fix the line, or name the label's column by --label"
             )
         chunk = chunk.copy()
@@ -197,15 +232,20 @@ def _pixels(chunk: pd.DataFrame, layout: Layout) -> NDArray[Any]:
     if values.dtype.kind == "f" and np.isnan(values).any():
         row, place = (int(index[0]) for index in np.nonzero(np.isnan(values)))
         column = layout.names[int(chunk.columns[place])]
-        raise DataError(
-            f"line {_line(chunk.index[row], layout)} has no number in column {column}; fix or remove the line"
-        )
+        raise DataError(f"line {line(chunk.index[row])} has no number in column {column}; fix or remove the line")
     is_bytes = values.min() >= 0 and values.max() <= 255 and (values.dtype.kind != "f" or (values % 1 == 0).all())
     if is_bytes:
         return values.astype(np.uint8)
     return values.astype(np.float32) if values.dtype.kind == "f" else values
 
 
-def _line(index: Any, layout: Layout) -> int:
-    """Returns the number of a line in the file, counted from 1."""
-    return int(index) + 1 + int(layout.has_header)
+def _line(path: Path, layout: Layout, index: Any) -> int:
+    """Returns the number of the line of an image in the file, counted from 1; pandas does not count blank lines."""
+    blanks = " \r\n" if layout.separator == "\t" else None  # a line of tabs alone has cells
+    left = int(index)
+    with open_unpacked(path) as file:
+        for number, line in enumerate(file, 1):
+            left -= number > layout.skipped and bool(line.decode("latin-1").strip(blanks))
+            if left < 0:
+                return number
+    return layout.skipped + int(index) + 1  # not reached: pandas read the line

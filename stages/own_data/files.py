@@ -22,6 +22,7 @@ GZIP, NPY, PARQUET, HDF5 = b"\x1f\x8b", b"\x93NUMPY", b"PAR1", b"\x89HDF\r\n\x1a
 START_BYTES = 512
 UNPACK_BLOCK = 1 << 20
 MAX_FILES = 1_000  # in a folder of data files
+HIDDEN_STARTS = (".", "__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN")  # of macOS, Synology and Windows
 FORMS = "npz, npy, IDX, CSV, MATLAB, Parquet, or a folder with one folder of pictures a class"
 TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".data", ".tra", ".tes")
 OTHER_STARTS = (
@@ -66,8 +67,8 @@ def list_files(locations: list[str], part: str | None, max_bytes: int, stack: Ex
 
 
 def is_hidden(path: Path) -> bool:
-    """Returns whether a file is one that systems leave in folders, such as .DS_Store and __MACOSX."""
-    return path.name.startswith((".", "__MACOSX"))
+    """Returns whether a file or folder is one that systems leave in folders, such as .DS_Store and @eaDir."""
+    return path.name.startswith(HIDDEN_STARTS)
 
 
 def _without_packed_copies(folder: Path, files: list[Path]) -> list[Path]:

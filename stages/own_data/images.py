@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,6 +96,43 @@ def _adapted(images: NDArray[Any], source: str, options: Options, changes: list[
             "resize them, such as by --size 28"
         )
     return images
+
+
+class Range(NamedTuple):
+    """Type and range of the pixels of one source."""
+
+    source: str
+    kind: np.dtype[Any]
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        """Returns the range for a message."""
+        return f"{self.source} {self.kind} from {self.low:g} to {self.high:g}"
+
+
+def range_of(source: str, images: NDArray[Any]) -> Range:
+    """Returns type and range of `images`, which are at least one."""
+    return Range(source, images.dtype, float(images.min()), float(images.max()))
+
+
+def check_ranges(ranges: Sequence[Range]) -> None:
+    """Checks that the pixels of all sources can be in one range: bytes beside 0 to 1 would become black, for example.
+
+    Raises:
+        DataError: two sources have ranges of different kinds.
+    """
+    lowest, highest = min(ranges, key=lambda each: each.low), max(ranges, key=lambda each: each.high)
+    for each in ranges:
+        is_unit = each.kind.kind == "f" and each.low >= -1 and each.high <= 1
+        is_byte = each.kind.itemsize == 1
+        is_unsigned = each.low >= 0 > lowest.low and highest.high <= 1  # 0 to 1, beside -1 to 1
+        other = lowest if is_unsigned else highest
+        if is_unsigned or (is_unit and other.high > 1) or (is_byte and other.high > 255):
+            raise DataError(
+                f"pixels of {each}, and those of {other}, expected one range in all; convert one of them, or, if they "
+                f"have the same range, give it, such as --pixels {min(0.0, lowest.low):g} {highest.high:g}"
+            )
 
 
 def typed(

@@ -44,7 +44,9 @@ def flat_labels(labels: NDArray[Any], source: str, changes: list[str]) -> NDArra
 
 
 def _as_text(labels: NDArray[Any], source: str) -> NDArray[Any]:
-    texts = np.array([text.decode("utf-8", "replace") if isinstance(text, bytes) else text for text in labels.tolist()])
+    values = [text.decode("utf-8", "replace") if isinstance(text, bytes) else text for text in labels.tolist()]
+    is_nested = any(isinstance(value, list | np.ndarray) for value in values)  # such as a MATLAB cell of rows
+    texts = np.array([] if is_nested else values)
     if texts.dtype.kind != "U":
         raise DataError(f"{source}: labels are of mixed types, expected numbers or texts alone")
     texts = np.char.strip(texts)

@@ -13,10 +13,11 @@ import scipy.sparse
 from numpy.typing import NDArray
 
 from stages.base.errors import DataError
+from stages.own_data.extras import unused_note
 from stages.own_data.files import HDF5, START_BYTES
-from stages.own_data.npz_arrays import check_keys, chosen_keys, chosen_pieces
+from stages.own_data.npz_arrays import check_keys, chosen_keys, named_pieces
 from stages.own_data.options import Options
-from stages.own_data.pieces import KEYS_REMEDY, Piece, from_arrays, kind_of, shapes_text
+from stages.own_data.pieces import KEYS_REMEDY, Piece, kind_of, shapes_text
 
 HEADER, TAG, COMPRESSED = 128, 8, 15  # bytes of a MAT file's header and of an element's tag; type of packed elements
 BLOCK = 1 << 20
@@ -46,13 +47,15 @@ def read_matlab(path: Path, name: str, part: str | None, options: Options) -> li
         raise DataError(f"is damaged or no MATLAB file ({reason}); save it again with `save -v7`") from error
     arrays = dict(_arrays(content, "", options.max_bytes))
     if chosen := chosen_keys(options):
-        check_keys([key for keys in chosen.values() for key in keys.values()], list(arrays))
-        return chosen_pieces(name, arrays, chosen)
-    known = {key: array for key, array in arrays.items() if kind_of(key) and array.dtype.kind in "buifUO"}
-    if not known:
-        raise DataError(f"has the arrays {shapes_text(arrays)}, none of which is named as images; {KEYS_REMEDY}")
-    pieces = from_arrays(name, known, part)
-    for piece in pieces:
+        known = [key for keys in chosen.values() for key in keys.values()]
+        check_keys(known, list(arrays))
+    else:
+        known = [key for key, array in arrays.items() if kind_of(key) and array.dtype.kind in "buifUO"]
+        if not known:
+            raise DataError(f"has the arrays {shapes_text(arrays)}, none of which is named as images; {KEYS_REMEDY}")
+    pieces, used = named_pieces(name, arrays, known, chosen, part)
+    pieces[0].notes += unused_note(name, [key for key in arrays if key not in used])
+    for piece in [] if chosen else pieces:
         if piece.images is None or piece.labels is None:
             continue
         if is_svhn(piece.images, piece.labels):

@@ -6,11 +6,14 @@ from typing import Any
 from numpy.typing import NDArray
 
 from stages.base.errors import DataError
+from stages.data.datasets import error_context
 from stages.data.npz import array_names, open_npy, open_npz
+from stages.own_data.extras import EXTRAS, attach, unused_note
 from stages.own_data.options import Options
-from stages.own_data.pieces import KEYS_REMEDY, TEST, TRAIN, Piece, from_arrays, kind_of, kind_of_shape
+from stages.own_data.pieces import KEYS_REMEDY, TEST, TRAIN, Piece, from_arrays, kind_of, kind_of_shape, part_of
 
 MAX_ARRAYS = 100
+DAMAGE_REMEDY = "download it again, or write it again with np.savez"
 
 
 def read_npz(path: Path, name: str, part: str | None, options: Options) -> list[Piece]:
@@ -19,7 +22,8 @@ def read_npz(path: Path, name: str, part: str | None, options: Options) -> list[
     Raises:
         DataError: the file is damaged, too large, or has no arrays of these names; the message does not name it.
     """
-    found = array_names(path)
+    with error_context(name, DAMAGE_REMEDY):
+        found = array_names(path)
     if not 0 < len(found) <= MAX_ARRAYS:
         raise DataError(
             f"is a zip file with {len(found)} arrays, expected an npz file; unpack an archive and name its folder"
@@ -28,12 +32,17 @@ def read_npz(path: Path, name: str, part: str | None, options: Options) -> list[
         wanted = [key for keys in chosen.values() for key in keys.values()]
         check_keys(wanted, found)
     else:
-        wanted = [key for key in found if kind_of(key)] if len(found) > 2 else found
+        others = [key for key in found if key not in EXTRAS]
+        wanted = [key for key in others if kind_of(key)] if len(others) > 2 else others
         if not wanted:
             raise DataError(f"has the arrays {', '.join(found[:8])}, none of which is named as images; {KEYS_REMEDY}")
-    with open_npz(path, wanted, options.max_bytes) as entries:
+    extras = [key for key in EXTRAS if key in found and key not in wanted]
+    names = [*dict.fromkeys(wanted), *extras]
+    with open_npz(path, names, options.max_bytes) as entries, error_context(name, DAMAGE_REMEDY):
         arrays = {key: entry.read() for key, entry in entries.items()}
-    return chosen_pieces(name, arrays, chosen) if chosen else from_arrays(name, arrays, part)
+    pieces, used = named_pieces(name, arrays, wanted, chosen, part)
+    pieces[0].notes += unused_note(name, [key for key in found if key not in used])
+    return pieces
 
 
 def read_npy(path: Path, name: str, part: str | None, options: Options) -> list[Piece]:
@@ -71,6 +80,28 @@ def check_keys(wanted: list[str], found: list[str]) -> None:
         raise DataError(f"has no array {missing[0]}, but {', '.join(found[:8])}; {KEYS_REMEDY}")
 
 
-def chosen_pieces(name: str, arrays: dict[str, NDArray[Any]], chosen: dict[str | None, dict[str, str]]) -> list[Piece]:
-    """Returns the pieces of the arrays that the user named."""
-    return [Piece(name, part, arrays[keys["x"]], arrays[keys["y"]]) for part, keys in chosen.items()]
+def named_pieces(
+    name: str, arrays: dict[str, NDArray[Any]], known: list[str], chosen: dict[str | None, dict[str, str]],
+    part: str | None,
+) -> tuple[list[Piece], list[str]]:  # fmt: skip
+    """Returns the pieces of a file of named arrays, with their weights and groups, and the names that are used.
+
+    Args:
+        name: of the file.
+        arrays: those of the file.
+        known: names of the arrays of images and labels.
+        chosen: the names that the user gave, as `chosen_keys` returns them; an empty one means all that are known.
+        part: of the file's name, or that the user gave.
+
+    Raises:
+        DataError: two arrays are the same thing.
+    """
+    if chosen:
+        pieces = [Piece(name, own or part, arrays[keys["x"]], arrays[keys["y"]]) for own, keys in chosen.items()]
+        origins = [part_of(keys["x"]) or own or part for own, keys in chosen.items()]
+    else:
+        pieces = from_arrays(name, {key: arrays[key] for key in known}, part)
+        origins = [piece.part for piece in pieces]
+    extras = {key: array for key, array in arrays.items() if key in EXTRAS and key not in known}
+    attached = [attach(piece, extras, origin) for piece, origin in zip(pieces, origins, strict=True)]
+    return pieces, [*known, *(key for keys in attached for key in keys)]

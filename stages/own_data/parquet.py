@@ -47,7 +47,14 @@ def read_parquet(path: Path, name: str, part: str | None, options: Options) -> l
         raise DataError(f"is damaged or cut short ({' '.join(str(error).split())[:100]}); download it again") from error
     if not labels:
         raise DataError(f"has no rows; {REMEDY}")
-    return [Piece(name, part, stack.images(), np.array(labels), class_names(file.schema_arrow, label))]
+    try:
+        values = np.array(labels)
+    except ValueError as error:
+        raise DataError(
+            f"the column {label} holds lists of different lengths, expected a label a row, or one-hot lists of one "
+            "length; name the column of the labels by --label"
+        ) from error
+    return [Piece(name, part, stack.images(), values, class_names(file.schema_arrow, label))]
 
 
 def _columns(schema: pa.Schema, options: Options) -> tuple[str, str]:
@@ -102,7 +109,7 @@ def _decoded(picture: bytes | None, number: int) -> Any:
     with tempfile.NamedTemporaryFile() as file:
         file.write(picture)
         file.flush()
-        for found in read_images(file.name):
+        for found in read_images(file.name, deep=True):
             if isinstance(found, RejectedInput):
                 raise DataError(f"the picture of row {number} {found.reason}; remove it or replace it")
             if not found.from_array:

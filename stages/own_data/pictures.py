@@ -20,31 +20,39 @@ from stages.predict.image_files import LeftOut, escape_unprintable, expand_paths
 
 MAX_PICTURES = 1_000_000
 MAX_FOLDERS = 1_000
+DEPTHS = {"uint8": "8 bits", "uint16": "16 bits", "int32": "32 bits", "float32": "a float of 32 bits"}
 
 
 class Stack:
-    """Collects pictures of one size: grey ones as (n, h, w), until one has colour; bounded in bytes."""
+    """Collects pictures of one size and depth: grey ones as (n, h, w), until one has colour; bounded in bytes."""
 
     def __init__(self, options: Options) -> None:
-        self._images: list[NDArray[np.uint8]] = []
+        self._images: list[NDArray[Any]] = []
         self._size = tuple(options.size * 2 if len(options.size) == 1 else options.size) if options.size else None
         self._grey, self._left, self._limit = options.grey, options.max_bytes, options.max_bytes
-        self._first: tuple[str, tuple[int, ...]] | None = None
+        self._first: tuple[str, NDArray[Any]] | None = None
 
-    def add(self, name: str, image: NDArray[np.uint8]) -> None:
-        """Adds the picture (h, w) or (h, w, 3) of the file `name`.
+    def add(self, name: str, image: NDArray[Any]) -> None:
+        """Adds the picture (h, w) or (h, w, 3) of the file `name`; one in colour has 8 bits.
 
         Raises:
-            DataError: it has another size than the first one, and no size was asked for; or the limit is exceeded.
+            DataError: it has another depth than the first one, or another size, and no size was asked for; or the limit
+                is exceeded.
         """
         if image.ndim == 3 and (self._grey or _is_grey(image)):
             image = np.asarray(Image.fromarray(image).convert("L"))
         if self._size:
             image = resized(image, self._size)
-        self._first = self._first or (name, image.shape[:2])
-        if image.shape[:2] != self._first[1]:
+        self._first = self._first or (name, image)
+        first_name, first = self._first
+        if image.dtype != first.dtype:
             raise DataError(
-                f"pictures have different sizes: {self._first[0]} has {_size_text(self._first[1])} and {name} "
+                f"pictures have different depths: {first_name} has {DEPTHS[first.dtype.name]} and {name} "
+                f"{DEPTHS[image.dtype.name]} a pixel; convert all to one depth"
+            )
+        if image.shape[:2] != first.shape[:2]:
+            raise DataError(
+                f"pictures have different sizes: {first_name} has {_size_text(first.shape)} and {name} "
                 f"{_size_text(image.shape)} pixels; give one for all, such as --size 28 or --size 32 48"
             )
         if not all(SIDES[0] <= side <= SIDES[1] for side in image.shape[:2]):
@@ -57,18 +65,23 @@ class Stack:
             raise DataError(f"the pictures take more than {self._limit:,} bytes; raise --max-bytes or give a --size")
         self._images.append(image)
 
-    def images(self) -> NDArray[np.uint8]:
+    def images(self) -> NDArray[Any]:
         """Returns the pictures, (n, h, w) if all are grey, else (n, h, w, 3)."""
         if any(image.ndim == 3 for image in self._images):
             return np.stack([np.dstack([one] * 3) if one.ndim == 2 else one for one in self._images])
         return np.stack(self._images)
 
 
-def resized(image: NDArray[np.uint8], size: Sequence[int]) -> NDArray[np.uint8]:
-    """Returns `image` (h, w) or (h, w, 3) stretched to `size` (height, width), as Keras's folders of images are."""
+def resized(image: NDArray[Any], size: Sequence[int]) -> NDArray[Any]:
+    """Returns `image` (h, w) or (h, w, 3) stretched to `size` (height, width), as Keras's folders of images are.
+
+    One of more than 8 bits has no colours.
+    """
     if image.shape[:2] == tuple(size):
         return image
-    return np.asarray(Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BILINEAR))
+    source = image if image.dtype == np.uint8 else image.astype(np.float32)  # the types that Pillow interpolates
+    pixels = np.asarray(Image.fromarray(source).resize((size[1], size[0]), Image.Resampling.BILINEAR))
+    return (pixels if image.dtype.kind == "f" else np.round(pixels)).astype(image.dtype)
 
 
 def read_folder(folder: Path, part: str | None, options: Options) -> list[Piece]:
@@ -78,11 +91,23 @@ def read_folder(folder: Path, part: str | None, options: Options) -> list[Piece]
         DataError: there is no folder a class, a class has no picture, or a picture cannot be used.
     """
     parts = {child: PART_WORDS.get(child.name.lower()) for child in folders_in(folder)}
-    if not any(parts.values()):
-        return [_read_part(folder, part, options)]
-    if foreign := [child.name for child, each in parts.items() if each is None]:
-        raise DataError(f"{folder}: holds parts and also {foreign[0]}, expected train, test and validation alone")
-    return [_read_part(child, each, options) for child, each in parts.items()]
+    foreign = [child.name for child, each in parts.items() if each is None]
+    named = [child for child, each in parts.items() if each is not None]
+    if named and not foreign:
+        return [_read_part(child, each, options) for child, each in parts.items()]
+    if holding := [child.name for child in named if folders_in(child)]:
+        raise DataError(
+            f"{folder}: holds the part {holding[0]} with folders of classes, and beside it {foreign[0]}, expected "
+            f"train, test and validation alone; move {foreign[0]} elsewhere, or, if {holding[0]} is a class, put its "
+            "pictures directly into it"
+        )
+    piece = _read_part(folder, part, options)
+    piece.notes += [
+        f"{child.name} is read as a class, since it lies beside {foreign[0]}; if it is a part of the data, put the "
+        "folders of the classes into train and test"
+        for child in named
+    ]
+    return [piece]
 
 
 def folders_in(folder: Path) -> list[Path]:
@@ -129,17 +154,17 @@ def _pictures_below(folder: Path, left_out: list[str]) -> Iterator[tuple[str, ND
         DataError: a picture is damaged, or a file holds arrays.
     """
     for item in expand_paths([str(folder)]):
+        name = item if isinstance(item, str) else item.name
+        if any(is_hidden(Path(part)) for part in Path(name).relative_to(folder).parts):
+            continue
         if isinstance(item, RejectedInput):
-            if item.name == str(folder):  # without pictures, of which the caller tells
+            if name == str(folder):  # without pictures, of which the caller tells
                 return
-            raise DataError(f"{item.name}: {item.reason}")
+            raise DataError(f"{name}: {item.reason}")
         if isinstance(item, LeftOut):
-            if not is_hidden(Path(item.name)):
-                left_out.append(escape_unprintable(item.name))
+            left_out.append(escape_unprintable(name))
             continue
-        if is_hidden(Path(item)):
-            continue
-        for found in read_images(item):
+        for found in read_images(item, deep=True):
             if isinstance(found, RejectedInput):
                 raise DataError(f"{found.name}: {found.reason}; remove it or replace it")
             if found.from_array:

@@ -31,6 +31,8 @@ class Piece:
         labels: any values, (n,), (n, 1) or one-hot; None if the file has images only.
         names: names of the labels 0, 1, ..., where the file has them.
         notes: sentences about what was read in another way, or left out.
+        weights: weight of each sample in the loss.
+        groups: group of each sample, such as its writer.
     """
 
     source: str
@@ -39,6 +41,8 @@ class Piece:
     labels: NDArray[Any] | None = None
     names: tuple[str, ...] | None = None
     notes: list[str] = field(default_factory=list)
+    weights: NDArray[Any] | None = None
+    groups: NDArray[Any] | None = None
 
 
 def words(name: str) -> list[str]:

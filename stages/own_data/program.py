@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
 
+import numpy as np
 from pydantic import ValidationError
 
 from stages.base.errors import EXIT_DONE, DataError, InvalidInput
@@ -16,8 +17,6 @@ from stages.data.config import Dataset
 from stages.data.data_warnings import ImageScan, label_warnings
 from stages.data.datasets import check_shape_and_range, describe, read_arrays, write_npz
 from stages.data.memory import limited_memory
-from stages.data.npz import array_names
-from stages.data.sample_weights import WEIGHTS
 from stages.own_data.assemble import Found, assemble
 from stages.own_data.contact_sheet import class_labels, summary_line, terminal_sheet, write_sheet
 from stages.own_data.files import File, form_of, list_files
@@ -62,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"contact sheet: {options.sheet}", flush=True)
         if options.out and not unchanged:
             with replacing(options.out) as temporary:
-                write_npz(temporary, found.arrays.by_name())
+                write_npz(temporary, found.arrays.by_name() | found.groups)
         if options.result:
             write_json(options.result, {"entry": entry, "unchanged": unchanged is not None})
     return EXIT_DONE
@@ -112,15 +111,17 @@ def _read_file(file: File, options: Options) -> list[Piece]:
 
 
 def _unchanged(files: Sequence[File], found: Found, options: Options) -> Found | None:
-    """Returns what the pipeline reads if it takes a single npz file as it is; None if it cannot."""
+    """Returns what the pipeline reads if it takes a single npz file as it is; None if this is not what was found."""
     if not options.in_place or len(files) != 1 or found.changes or form_of(files[0]) != "npz":
         return None
-    weights, floats = WEIGHTS in array_names(files[0].path), found.pixels is not None
+    weights, floats = found.arrays.w_train is not None, found.pixels is not None
     try:
         arrays = read_arrays(files[0].path, options.max_bytes, found.classes, floats=floats, weights=weights)
     except DataError:  # other names of arrays
         return None
-    return found._replace(arrays=arrays)
+    pairs = zip(arrays.by_name().values(), found.arrays.by_name().values(), strict=True)
+    is_same = all(np.array_equal(one, other) for one, other in pairs)  # else the options named other arrays
+    return found._replace(arrays=arrays) if is_same else None
 
 
 def _entry(name: str, found: Found, options: Options) -> dict[str, Any]:

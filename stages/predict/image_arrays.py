@@ -23,7 +23,8 @@ class Images(NamedTuple):
 
     Attributes:
         names: One name for each image.
-        pixels: uint8 or float32 in 0..255, (n, h, w) in grey or (n, h, w, 3) in colour.
+        pixels: uint8 or float32 in 0..255, (n, h, w) in grey or (n, h, w, 3) in colour; of a picture that is read with
+            its depth also uint16, int32 or float32 as in its file.
         from_array: Whether they come from an array file, not from a picture.
     """
 

@@ -18,10 +18,11 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from stages.base.errors import DataError
 from stages.predict.image_arrays import MAX_PIXELS, Images, RejectedInput, count_array_images, read_arrays
+from stages.predict.picture_depth import MIN_SHORT_SIDE, full_depth, to_8_bit
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
 EXPECTED = "PNG, JPEG, WebP, TIFF, BMP, GIF, npz or npy"
@@ -34,7 +35,6 @@ NO_PICTURE = "is no picture, and was left out"
 LINKED_FOLDER = "is a link to a folder, which is not followed; name it too"
 MAX_SIDE = 100_000  # an image within MAX_PIXELS can still be a single row
 MAX_STDIN_BYTES = 1_000_000_000  # standard input is copied to a temporary file
-MIN_SHORT_SIDE = 640  # a larger image is reduced until its shorter side has 1 to 2 times as many pixels
 SIGNATURE_BYTES = 16  # of a file, which tell its format
 OTHER_SIGNATURES = (  # format, offset and bytes of files that are often tried
     ("PDF", 0, b"%PDF"),
@@ -75,11 +75,14 @@ def expand_paths(
             yield argument
 
 
-def read_images(name: str) -> Iterator[Images | RejectedInput]:
-    """Yields the images of the file `name` in chunks; `-` is standard input. A RejectedInput ends a damaged file."""
+def read_images(name: str, *, deep: bool = False) -> Iterator[Images | RejectedInput]:
+    """Yields the images of the file `name` in chunks; `-` is standard input. A RejectedInput ends a damaged file.
+
+    With `deep`, a picture of 16 or 32 bits keeps its values; else it is scaled to 8 bits.
+    """
     try:
         with local_file(name) as path:
-            yield from _decode(path, name)
+            yield from _decode(path, name, deep)
     except DataError as error:
         yield RejectedInput(name, str(error))
 
@@ -197,14 +200,14 @@ def _copy(source: IO[bytes], target: Any) -> None:
     target.flush()
 
 
-def _decode(path: Path, name: str) -> Iterator[Images | RejectedInput]:
+def _decode(path: Path, name: str, deep: bool) -> Iterator[Images | RejectedInput]:
     signature = file_signature(path)
     if not signature:
         raise DataError("is empty")
     if signature.startswith(ARRAY_SIGNATURES):
         yield from read_arrays(path, name)
     else:
-        yield Images([name], _read_picture(path, name)[np.newaxis], from_array=False)
+        yield Images([name], _read_picture(path, name, deep)[np.newaxis], from_array=False)
 
 
 def file_signature(path: Path) -> bytes:
@@ -216,8 +219,10 @@ def file_signature(path: Path) -> bytes:
         raise DataError(f"cannot be read ({error.strerror})") from error
 
 
-def _read_picture(path: Path, name: str) -> NDArray[np.uint8]:
+def _read_picture(path: Path, name: str, deep: bool) -> NDArray[Any]:
     """Returns the pixels (h, w) or (h, w, 3) of a file of one of FORMATS, upright and without transparency.
+
+    They are uint8; with `deep` also of the types that `full_depth` returns.
 
     Raises:
         DataError: The file cannot be used.
@@ -228,7 +233,7 @@ def _read_picture(path: Path, name: str) -> NDArray[np.uint8]:
             with Image.open(path, formats=FORMATS) as image:
                 _check_size_and_frames(image)
                 image.draft(None, (MIN_SHORT_SIDE, MIN_SHORT_SIDE))
-                return _to_8_bit(image)
+                return full_depth(image) if deep else to_8_bit(image)
     except UnidentifiedImageError as error:
         raise DataError(_unknown_format(file_signature(path), name)) from error
     except Image.DecompressionBombError as error:
@@ -262,39 +267,3 @@ def _check_size_and_frames(image: Image.Image) -> None:
     if frames > 1 and image.format != "MPO":  # the JPEG of a phone: the photograph, then previews or a depth map
         kind = f"has {frames} pages" if image.format == "TIFF" else f"is animated ({frames} frames)"
         raise DataError(f"{kind}, expected one picture")
-
-
-def _to_8_bit(image: Image.Image) -> NDArray[np.uint8]:
-    """Returns the picture as 8-bit grey or RGB; rotates `image` itself upright, as a copy could take 200 MB."""
-    ImageOps.exif_transpose(image, in_place=True)
-    factor = min(image.size) // MIN_SHORT_SIDE
-    if image.mode.startswith(("I", "F")):
-        return _deep_to_8_bit(np.asarray(image).astype(np.float32), image.mode)
-    if image.mode == "P":
-        image = image.convert("RGBA" if "transparency" in image.info else "RGB")
-    elif image.mode in ("LA", "La", "RGBa") or "transparency" in image.info:
-        image = image.convert("RGBA")
-    elif image.mode not in ("L", "RGB", "RGBA"):
-        image = image.convert("L" if image.mode == "1" else "RGB")
-    if factor > 1:
-        image = image.reduce(factor)
-    return np.asarray(_on_background(image) if image.mode == "RGBA" else image, np.uint8)
-
-
-def _deep_to_8_bit(values: NDArray[np.float32], mode: str) -> NDArray[np.uint8]:
-    """Returns grey `values` of 16 bits as 8 bits; those of 32 bits may be in 0..1 or 0..255 too."""
-    if not np.isfinite(values).all():
-        raise DataError("has pixels that are no finite numbers")
-    high = float(values.max())
-    factor = 1 / 257 if high > 255 or mode.startswith("I;16") else 1.0 if high > 1 or mode == "I" else 255.0
-    return np.asarray(np.clip(values * np.float32(factor), 0, 255).round(), np.uint8)
-
-
-def _on_background(image: Image.Image) -> Image.Image:
-    """Returns `image` (RGBA) on white, or on black if its strokes are light: they would vanish on white."""
-    alpha = np.asarray(image.getchannel("A"), np.float32)
-    grey = np.asarray(image.convert("RGB").convert("L"), np.float32)
-    weight = float(alpha.sum())
-    is_light = weight > 0 and float((grey * alpha).sum()) / weight > 127.5 and bool((alpha < 128).any())
-    background = Image.new("RGBA", image.size, (0, 0, 0, 255) if is_light else (255, 255, 255, 255))
-    return Image.alpha_composite(background, image).convert("RGB")

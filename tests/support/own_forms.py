@@ -50,7 +50,7 @@ def write_csv(
     return path
 
 
-def write_pictures(folder: Path, images: Bytes, labels: Bytes, names: Sequence[str], form: str = "png") -> Path:
+def write_pictures(folder: Path, images: NDArray[Any], labels: Bytes, names: Sequence[str], form: str = "png") -> Path:
     """Writes a folder of pictures for each class."""
     for number, (image, label) in enumerate(zip(images, labels.tolist(), strict=True)):
         target = folder / names[label]
@@ -59,7 +59,7 @@ def write_pictures(folder: Path, images: Bytes, labels: Bytes, names: Sequence[s
     return folder
 
 
-def write_parquet(path: Path, images: Bytes, labels: Sequence[Any], names: Sequence[str] | None = None) -> Path:
+def write_parquet(path: Path, images: NDArray[Any], labels: Sequence[Any], names: Sequence[str] | None = None) -> Path:
     """Writes a Parquet file as Hugging Face's data sets are: pictures {bytes, path}, labels, names in the metadata."""
     path.parent.mkdir(parents=True, exist_ok=True)
     kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -79,7 +79,7 @@ def write_svhn(path: Path, images: Bytes, labels: Bytes) -> Path:
     return path
 
 
-def png(image: Bytes) -> bytes:
+def png(image: NDArray[Any]) -> bytes:
     """Returns `image` as the content of a PNG file."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "PNG")

@@ -1,5 +1,7 @@
 """`inkflow data add`: the entry in params.yaml, what stays as it was, and changed files."""
 
+import argparse
+import json
 import os
 import shutil
 from pathlib import Path
@@ -8,6 +10,7 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
+from flows.cli.data import _entry
 from flows.cli.main import main
 from flows.core.own_data import check_own_data
 from flows.core.params_edit import load_project_params
@@ -19,6 +22,7 @@ from tests.support.root import ROOT
 
 X, Y = samples(40, 1, 4)
 NAMES = ("ant", "bee", "cat", "dog")
+GROUPS = {"file": "owners.npz", "sha256": {"train": "0" * 64, "test": "1" * 64}}
 PARAMS = """\
 dataset: tiny # chosen
 
@@ -90,8 +94,10 @@ def test_adds_an_entry_and_keeps_every_other_line(project: Path, pets: Path, cap
         assert np.isin(np.concatenate([arrays["x_train"], arrays["x_test"]]).sum(axis=(1, 2)), X.sum(axis=(1, 2))).all()
 
 
-def test_an_existing_name_needs_replace(project: Path, pets: Path, tmp_path: Path) -> None:
-    """Without --replace an entry stays; with it, its title and its comments stay, and the data are new."""
+def test_an_existing_name_needs_replace(
+    project: Path, pets: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Without --replace an entry stays; with it, title and comments stay, the data are new, and groups go with them."""
     assert "the data set tiny exists; choose another name, or replace it with --replace" in refused("tiny", str(pets))
     assert (project / "params.yaml").read_text() == PARAMS
     main(["data", "add", "pets", str(pets), "--title", "Mine"])
@@ -105,10 +111,22 @@ def test_an_existing_name_needs_replace(project: Path, pets: Path, tmp_path: Pat
     changed = [new for old, new in zip(before.splitlines(), after.splitlines(), strict=True) if old != new]
     assert [line.split(":")[0].strip() for line in changed] == ["x_train", "x_test"] or len(changed) == 1
     write_csv(tmp_path / "a.csv", samples(40, 2, 4, (8, 8))[0], Y)
+    path.write_text(after.replace("title: Mine", f"title: Mine\n    groups: {json.dumps(GROUPS)}"))
     assert main(["data", "add", "pets", str(tmp_path / "a.csv"), "--replace"]) == 0
     entry = YAML(typ="safe").load(path.read_text())["datasets"]["pets"]
-    assert entry["title"] == "Mine" and "class_names" not in entry
+    assert entry["title"] == "Mine" and "class_names" not in entry and "groups" not in entry
+    assert "datasets.pets.groups removed: these were the groups of other samples" in capfd.readouterr().out
     assert "# the end of the data sets" in path.read_text()
+
+
+def test_groups_stay_with_their_samples() -> None:
+    """With --replace the groups of an entry stay if all images and labels are the same, whatever their weights."""
+    arguments = argparse.Namespace(name="pets", title=None, licence=None)
+    digests = {name: name for name in ("x_train", "y_train", "x_test", "y_test")}
+    old = {"groups": GROUPS, "sha256": digests}
+    for new, kept in ((digests | {"w_train": "w"}, True), *((digests | {name: "other"}, False) for name in digests)):
+        found = {"unchanged": False, "entry": {"sha256": new}}
+        assert ("groups" in _entry(arguments, old, {"path": "a.npz"}, found)) is kept
 
 
 @pytest.mark.parametrize(

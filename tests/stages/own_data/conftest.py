@@ -37,7 +37,9 @@ def add(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Add:
         captured = capsys.readouterr()
         assert code == 0, captured.err
         with np.load(out) as arrays:
-            return Added(dict(arrays), json.loads(result.read_text())["entry"], captured.out)
+            added = Added(dict(arrays), json.loads(result.read_text())["entry"], captured.out)
+        out.unlink()
+        return added
 
     return run
 

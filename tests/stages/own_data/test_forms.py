@@ -125,6 +125,33 @@ def test_csv_of_pandas(tmp_path: Path, add: Add) -> None:
     assert "left out: a column without a name" in added.text
 
 
+@pytest.mark.parametrize(("first", "index"), [(0, False), (0, True), (1, False)])
+def test_csv_header_of_numbers(tmp_path: Path, add: Add, first: int, index: bool) -> None:
+    """The header that pandas writes for columns without names is no image, with an index and without."""
+    images, labels = samples(200, 3, shape=(10, 10))
+    table = np.column_stack([labels, images.reshape(200, -1)])
+    frame = pd.DataFrame(table, columns=range(first, first + 101))
+    frame.to_csv(tmp_path / "a.csv", index=index)
+    added = add(tmp_path / "a.csv", test=[str(tmp_path / "a.csv")])
+    assert np.array_equal(added.arrays["x_train"], images)
+    assert np.array_equal(added.arrays["y_train"], labels)
+    assert added.entry.get("pixels") is None
+    assert f"the first line, {first}, {first + 1}, {first + 2}, {first + 3}, " in added.text
+    named = add(tmp_path / "a.csv", test=[str(tmp_path / "a.csv")], label=str(first))
+    assert named.entry == added.entry
+
+
+def test_csv_that_pandas_read_without_a_header(tmp_path: Path, add: Add) -> None:
+    """An image that pandas took for a header has names such as 7.1: they are no pixels."""
+    images, labels = samples(200, 3, shape=(10, 10))
+    images[0] //= 64
+    np.savetxt(tmp_path / "a.csv", np.column_stack([labels, images.reshape(200, -1)]), "%d", ",")
+    pd.read_csv(tmp_path / "a.csv").to_csv(tmp_path / "a.csv", index=False)
+    added = add(tmp_path / "a.csv", test=[str(tmp_path / "a.csv")])
+    assert np.array_equal(added.arrays["x_train"], images[1:])
+    assert "is a header of numbers" in added.text
+
+
 @pytest.mark.parametrize("form", ["png", "bmp", "gif"])
 def test_folders_of_pictures(tmp_path: Path, add: Add, form: str) -> None:
     """Folders a class below train and test give images and names of classes; foreign files are left out and named."""

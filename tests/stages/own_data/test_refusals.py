@@ -116,6 +116,8 @@ CASES: dict[str, tuple[Make, dict[str, Any], str]] = {
     "images alone": (write(IDX, idx_bytes(X)), {}, "has images alone, and no file has their labels; name that file too"),  # noqa: E501
     "csv text": (csv(lambda text: text.replace("\n1,", "\n1,abc,", 1).replace(",7\n", "\n")), {}, "no table of equal"),
     "csv word": (csv(lambda text: text.replace("\n2,", "\n2,x", 1)), {}, "line 4 has 'x"),
+    "csv word after blank lines": (csv(lambda text: f"\n  \n{text}".replace("\n2,", "\n \n\n2,x", 1)), {}, "line 8 has 'x"),  # noqa: E501
+    "csv gap after blank lines": (csv(lambda text: text.replace("\n1,", "\n\n1,", 1).replace("\n2,", "\n,", 1)), {}, "line 5 has no label in"),  # noqa: E501
     "csv huge": (csv(lambda text: text.replace("\n2,", f"\n2,{'9' * 400}", 1)), {}, "line 4 has '9999"),
     "csv gap": (csv(lambda text: text.replace("\n2,", "\n2,,", 1).rsplit(",", 1)[0]), {}, "no table of equal lines"),
     "csv no label": (csv(lambda text: text.replace("label", "other", 1)), {}, "no column is named as a label in other"),
@@ -130,6 +132,7 @@ CASES: dict[str, tuple[Make, dict[str, Any], str]] = {
     "npz half the keys": (npz(a=X, b=Y), {"x_train": "a"}, "--x-train is given, so --y-train is needed too"),
     "npz pickled": (npz(x=X, y=Y.astype(object)), {}, "y holds pickled Python objects, which are never loaded"),
     "npz bomb": (npz(x=np.zeros((3000, 28, 28)), y=np.zeros(3000)), {"max_bytes": 1_000_000}, "expected at most 1,000,000"),  # noqa: E501
+    "npz cut": (lambda folder: write("b.npz", npz(x=X, y=Y)(folder).read_bytes()[:-99])(folder), {}, "b.npz: the zip file is damaged or cut short (File is not a zip file); download it again"),  # noqa: E501
     "zip of others": (write("a.zip", b"PK\x05\x06" + bytes(18)), {}, "is a zip file with 0 arrays, expected an npz"),
     "unequal counts": (npz(x=X, y=Y[:29]), {}, "30 images and 29 labels, expected equal numbers"),
     "one class": (npz(x=X, y=Y * 0), {}, "all labels are 0, expected at least 2 classes; add images of another one"),
@@ -167,6 +170,8 @@ CASES: dict[str, tuple[Make, dict[str, Any], str]] = {
     "parquet damaged": (lambda folder: write("b.parquet", write_parquet(folder / "a.parquet", X, Y.tolist()).read_bytes()[:-9])(folder), {}, "b.parquet: is damaged"),  # noqa: E501
     "parquet of texts": (table(image=[b"no picture"] * 3, label=[0, 1, 2]), {}, "the picture of row 0 is not a PNG"),
     "parquet of other bytes": (table(image=[png(X[0])] * 2, label=pa.array([b"\xff", b"a"]).view(pa.string())), {}, "is damaged or no Parquet file ('utf-8'"),  # noqa: E501
+    "parquet of lists": (table(image=[png(X[0])] * 2, label=[[1], [1, 0]]), {"label": "label"}, "the column label holds lists of different lengths, expected a label a row"),  # noqa: E501
+    "mat of lists": (mat(images=X[:2], labels=np.array([[1.0, 2.0], [1.0]], dtype=object)), {}, "labels are of mixed types"),  # noqa: E501
     "parquet of far dates": (table(image=[png(X[0])] * 2, label=pa.array([2**50, 0], pa.timestamp("s"))), {}, "is damaged or no Parquet"),  # noqa: E501
     "csv of no line": (write("a.csv", b"\xef\xbb\xbf"), {}, "has 0 columns in its first line"),
     "csv of a long cell": (write("a.csv", b"1," + b"2" * 200_000), {}, "is no table (field larger than field limit"),

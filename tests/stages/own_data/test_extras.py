@@ -1,0 +1,137 @@
+"""Weights and groups of the samples, arrays that are not used, and arrays that the options name."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.io
+
+from stages.data.config import Dataset
+from stages.data.datasets import digest
+from tests.stages.own_data.conftest import Add, Refuse
+from tests.support.own_forms import samples, write_csv
+
+(X, Y), (X_TEST, Y_TEST) = samples(30, 1), samples(12, 2)
+FOUR = {"x_train": X, "y_train": Y, "x_test": X_TEST, "y_test": Y_TEST}
+WEIGHTS = np.linspace(0, 2, 30)
+EXTRAS = {"w_train": WEIGHTS, "g_train": np.arange(30) // 3, "g_test": 99 - np.arange(12)}
+
+
+def npz(folder: Path, **arrays: Any) -> Path:
+    """Writes an npz file."""
+    np.savez(folder / "a.npz", allow_pickle=False, **arrays)
+    return folder / "a.npz"
+
+
+def test_weights_and_groups_are_copied(tmp_path: Path, add: Add) -> None:
+    """A copy has the weights, with their digest, and the groups; other arrays are named as not used."""
+    added = add(npz(tmp_path, **FOUR, **EXTRAS, w_test=np.ones(12), authors=np.zeros(3)))
+    assert sorted(added.arrays) == ["g_test", "g_train", "w_train", "x_test", "x_train", "y_test", "y_train"]
+    assert np.array_equal(added.arrays["w_train"], WEIGHTS.astype(np.float32))
+    assert added.entry["sha256"]["w_train"] == digest(added.arrays["w_train"])
+    for name in ("g_train", "g_test"):
+        assert added.arrays[name].dtype == np.int32 and np.array_equal(added.arrays[name], EXTRAS[name])
+    Dataset.model_validate({"title": "x", "path": "x.npz", **added.entry})
+    assert "kept beside images and labels: w_train, g_train, g_test" in added.text
+    assert "a.npz: not used: authors, w_test" in added.text
+
+
+def test_a_split_divides_weights_and_groups(tmp_path: Path, add: Add) -> None:
+    """If a test part is chosen, each sample keeps its weight and its group; a MATLAB file can have them too."""
+    numbers = np.arange(30, dtype=np.int32)
+    arrays = {"images": X, "labels": Y, "w_train": numbers + 1.0, "g_train": numbers}
+    scipy.io.savemat(tmp_path / "a.mat", arrays | {"ids": numbers})
+    for path in (npz(tmp_path, **arrays), tmp_path / "a.mat"):
+        added = add(path)
+        groups = added.arrays["g_train"], added.arrays["g_test"]
+        assert [*map(len, groups)] == [24, 6]
+        assert np.array_equal(X[groups[0]], added.arrays["x_train"])
+        assert np.array_equal(X[groups[1]], added.arrays["x_test"])
+        assert np.array_equal(added.arrays["w_train"], groups[0] + 1)
+    assert "a.mat: not used: ids" in added.text
+
+
+@pytest.mark.parametrize(
+    ("arrays", "said"),
+    [
+        ({"g_train": np.arange(29)}, "groups are not used: they have the shape (29,)"),
+        ({"g_train": np.array(["a", "b", "c"])[Y]}, "expected an integer of 32 bits for each of the 30 images"),
+        ({"g_train": np.arange(30) << 33}, "expected an integer of 32 bits for each of the 30 images"),
+        ({"w_train": WEIGHTS, "x_val": X, "y_val": Y}, "w_train: not used, since only some of the files or arrays"),
+    ],
+)
+def test_what_does_not_fit_is_not_used(tmp_path: Path, add: Add, arrays: dict[str, Any], said: str) -> None:
+    """Groups that are no integer a sample, and weights of a part of the training images, are left out with a note."""
+    added = add(npz(tmp_path, **FOUR, **arrays))
+    assert sorted(added.arrays) == sorted(FOUR)
+    assert said in added.text
+
+
+@pytest.mark.parametrize(
+    ("weights", "said"),
+    [
+        (WEIGHTS[1:], "w_train has the shape (29,) and the type float64, expected one number for each of the 30"),
+        (WEIGHTS - 1, "a.npz: w_train has weights that are negative, not finite, or all 0"),
+    ],
+)
+def test_wrong_weights(tmp_path: Path, refuse: Refuse, weights: Any, said: str) -> None:
+    """Weights that are not one number from 0 on for each training image are refused."""
+    assert said in refuse(npz(tmp_path, **FOUR, w_train=weights), in_place=True)
+
+
+def test_other_arrays_than_the_standard_ones_make_a_copy(tmp_path: Path, add: Add) -> None:
+    """A file with the four standard arrays is not used in place if the options name others: labels, or other parts."""
+    fine = {"y_train_fine": (Y + 1) % 3, "y_test_fine": (Y_TEST + 1) % 3}
+    path = npz(tmp_path, **FOUR, **fine, **EXTRAS)
+    names = {"x_train": "x_train", "y_train": "y_train_fine", "x_test": "x_test", "y_test": "y_test_fine"}
+    added = add(path, in_place=True, **names)
+    assert np.array_equal(added.arrays["y_train"], fine["y_train_fine"])
+    assert np.array_equal(added.arrays["g_test"], EXTRAS["g_test"])
+    assert "a.npz: not used: y_test, y_train" in added.text
+    swapped = {"x_train": "x_test", "y_train": "y_test", "x_test": "x_train", "y_test": "y_train"}
+    added = add(path, in_place=True, **swapped)
+    assert np.array_equal(added.arrays["x_train"], X_TEST) and np.array_equal(added.arrays["y_test"], Y)
+    assert np.array_equal(added.arrays["g_train"], EXTRAS["g_test"]) and "w_train" not in added.arrays
+    assert "a.npz: not used: w_train, y_test_fine, y_train_fine" in added.text
+
+
+def test_named_arrays_of_two_files(tmp_path: Path, add: Add) -> None:
+    """Where each part has a file with the same names of arrays, the files tell the parts."""
+    np.savez(tmp_path / "a.npz", allow_pickle=False, imgs=X, kinds=Y)
+    np.savez(tmp_path / "b.npz", allow_pickle=False, imgs=X_TEST, kinds=Y_TEST)
+    added = add(tmp_path / "a.npz", test=[str(tmp_path / "b.npz")], x_train="imgs", y_train="kinds")
+    assert np.array_equal(added.arrays["x_train"], X) and np.array_equal(added.arrays["y_test"], Y_TEST)
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "pixels"),
+    [
+        (X, X_TEST / 255, "--pixels 0 255"),
+        (X / 255, X_TEST.astype(np.float64), "--pixels 0 255"),
+        (X.astype(np.uint16) * 16, X_TEST, "--pixels 0 4080"),
+        (X / 255, X_TEST / 127.5 - 1, "--pixels -1 1"),
+    ],
+)
+def test_ranges_of_different_kinds(
+    tmp_path: Path, add: Add, refuse: Refuse, train: Any, test: Any, pixels: str
+) -> None:
+    """Bytes beside pixels from 0 to 1, for example, are refused, unless the range is given; in several files too."""
+    error = refuse(npz(tmp_path, x_train=train, y_train=Y, x_test=test, y_test=Y_TEST), in_place=True)
+    assert "expected one range in all; convert one of them, or, if they have the same range, give it" in error
+    assert f"a.npz (test) {test.dtype}" in error and pixels in error
+    low, high = map(float, pixels.split()[1:])
+    assert add(tmp_path / "a.npz", pixels=[low, high]).entry.get("pixels", {}).get("high", 255) == high
+    for name, images, labels in (("b", train, Y), ("c", test, Y_TEST)):
+        np.savez(tmp_path / f"{name}.npz", allow_pickle=False, x=images, y=labels)
+    assert "expected one range in all" in refuse(tmp_path / "b.npz", tmp_path / "c.npz")
+
+
+def test_one_range_in_other_types(tmp_path: Path, add: Add) -> None:
+    """Bytes beside the same numbers of another type are one range, and so are 0 and 1 of all types."""
+    added = add(npz(tmp_path, **FOUR | {"x_test": X_TEST.astype(np.int64)}))
+    assert added.arrays["x_test"].dtype == np.uint8 and np.array_equal(added.arrays["x_test"], X_TEST)
+    added = add(npz(tmp_path, **FOUR | {"x_train": X > 99, "x_test": X_TEST / 255}))
+    assert added.entry["pixels"] == {"low": 0, "high": 1}
+    write_csv(tmp_path / "train.csv", X, Y)
+    assert add(tmp_path / "train.csv", test=[str(npz(tmp_path, x=X_TEST * 1.0, y=Y_TEST))], shape=[9, 12]).arrays
