@@ -64,8 +64,8 @@ def numbers_of_folds(share: float, groups: int, most: int) -> tuple[int, int]:
     return min(((folds, selected) for folds in range(2, most + 1) for selected in range(1, folds)), key=distance)
 
 
-def count_groups(groups: Groups, validation: NDArray[np.bool_], start: int = 0) -> dict[str, int]:
-    """Counts the groups of each part, and those that are in more than one part.
+def count_groups(groups: Groups, validation: NDArray[np.bool_], start: int = 0) -> dict[str, int | None]:
+    """Counts the groups of each part, and those that are in more than one part; None for a test part without groups.
 
     Args:
         groups: the groups of all samples.
@@ -74,8 +74,7 @@ def count_groups(groups: Groups, validation: NDArray[np.bool_], start: int = 0) 
     """
     selected = groups.train[start : start + len(validation)]
     parts = {"train": selected[~validation], "validation": selected[validation], "test": groups.test}
-    distinct = {name: np.unique(numbers) for name, numbers in parts.items()}
+    distinct = {name: np.unique(numbers) for name, numbers in parts.items() if numbers is not None}
     together = np.concatenate(list(distinct.values()))
-    return {name: len(numbers) for name, numbers in distinct.items()} | {
-        "shared": len(together) - len(np.unique(together))
-    }
+    counts = {name: len(distinct[name]) if name in distinct else None for name in parts}
+    return counts | {"shared": len(together) - len(np.unique(together))}

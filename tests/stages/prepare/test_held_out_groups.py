@@ -39,6 +39,14 @@ def test_a_test_group_in_the_training_part_is_counted() -> None:
     }
 
 
+def test_groups_of_the_training_part_alone(run_prepare: RunPrepare) -> None:
+    """Without groups of the test samples whole groups are held out all the same; the test part has no count."""
+    write_raw()
+    write_groups(RAW / GROUPS_FILE, Groups(GROUPS.train))
+    counts = {"train": 8, "validation": 2, "test": None, "shared": 0}
+    assert run_prepare(held_out="groups", validation=0.2)["info"]["groups"] == counts
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 9)), min_size=2, max_size=80), st.floats(0.01, 0.99))
 def test_any_labels_and_groups(samples: list[tuple[int, int]], share: float) -> None:
