@@ -21,6 +21,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from stages.base.dvc_settings import settings_files
 from stages.base.shown_text import (
     MASK,
     markdown_code,
@@ -189,16 +190,6 @@ def _is_path(value: str) -> bool:
     return "/" in value and "\n" not in value and Path(value).is_absolute() and Path(value).exists()
 
 
-def _config_files() -> list[Path]:
-    """Returns the paths at which DVC looks for its configuration."""
-    user = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "dvc"
-    folders = [
-        os.environ.get("DVC_GLOBAL_CONFIG_DIR") or user,
-        os.environ.get("DVC_SYSTEM_CONFIG_DIR") or "/etc/xdg/dvc",
-    ]
-    return [Path(".dvc/config"), Path(".dvc/config.local"), *(Path(folder) / "config" for folder in folders)]
-
-
 Sources = tuple[tuple[tuple[str, str], ...], tuple[tuple[str, int], ...]]
 
 
@@ -207,7 +198,7 @@ def _sources() -> Sources:
     items = ((name, os.environ.get(name, "")) for name in list(os.environ))  # another thread may remove a variable
     variables = tuple((name, value) for name, value in items if _is_secret_name(name) or "://" in value)
     files = []
-    for path in _config_files():
+    for path in settings_files():
         with suppress(OSError):
             files.append((str(path.absolute()), path.stat().st_mtime_ns))
     return variables, tuple(files)

@@ -10,6 +10,7 @@ from stages.base.sample_kinds import MAX_VOCABULARY, Kind, shape_error
 from stages.samples.pixels import Crop, Pixels
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+GROUP_ARRAYS = ("g_train", "g_test")  # who or what each sample comes from
 SIDES = (8, 128)  # smallest and largest height and width of an image, in pixels
 CHANNELS = (1, 3)
 CLASSES = (2, 100)  # smallest and largest number of classes
@@ -28,6 +29,10 @@ class Digests(Section):
     w_train: Sha256 | None = Field(
         None, description="digest of the weights of the training samples in the loss, float32; null means no weights"
     )
+    g_train: Sha256 | None = Field(
+        None, description="digest of the groups of the training samples in the data set's own file; null: not compared"
+    )
+    g_test: Sha256 | None = Field(None, description="digest of the groups of the test samples; null: not compared")
 
 
 def _check_shape(shape: list[int]) -> list[int]:
@@ -55,14 +60,14 @@ class GroupDigests(Section):
     """SHA-256 of the groups of each part, int32 in little-endian order, as lower-case hex."""
 
     train: Sha256
-    test: Sha256
+    test: Sha256 | None = Field(None, description="null means that the groups of the test samples are not known")
 
 
 class PartNames(Section):
     """One text for each part of the data."""
 
     train: str = Field(min_length=1)
-    test: str = Field(min_length=1)
+    test: str | None = Field(None, min_length=1, description="needed if `sha256` has a digest of the test part")
 
 
 class Groups(Section):
@@ -80,6 +85,19 @@ class Groups(Section):
     column: int = Field(0, ge=0, description="column of the group in the rows of `urls`")
     sha256: GroupDigests = Field(description="digest of the groups of each part")
 
+    @model_validator(mode="after")
+    def _check_parts(self) -> Self:
+        for key in ("arrays", "urls"):
+            names = getattr(self, key)
+            if self.sha256.test and names and not names.test:
+                raise ValueError(f"has a digest of the test part in `sha256`, but `{key}` does not name that part")
+        return self
+
+    @property
+    def parts(self) -> tuple[Literal["train", "test"], ...]:
+        """The parts whose groups are known."""
+        return ("train", "test") if self.sha256.test else ("train",)
+
 
 class Dataset(Section):
     """One data set: four arrays of samples and labels, and their source."""
@@ -94,7 +112,11 @@ class Dataset(Section):
     )
     embedded: Literal["digits"] | None = Field(None, description="data set that is part of a library")
     sha256: Digests | None = Field(None, description="digest of each array; required with `url` and `path`")
-    groups: Groups | None = Field(None, description="groups of the samples; fetched if `prepare.held_out` is `groups`")
+    groups: Groups | None = Field(
+        None,
+        description="groups of the samples; fetched if `prepare.held_out` is `groups`; null means the arrays `g_train` "
+        "and `g_test` of the data set's own file, if it has them",
+    )
     stand_in_for: Name | None = Field(None, description="data set for which this one is a stand-in")
     kind: Kind = Field(
         "image",
@@ -169,6 +191,11 @@ class Dataset(Section):
         return self.sha256 is not None and self.sha256.w_train is not None
 
     @property
+    def recorded_groups(self) -> list[str]:
+        """Names of the arrays of groups in the data set's own file whose digests params.yaml has."""
+        return [name for name in GROUP_ARRAYS if getattr(self.sha256, name, None) is not None]
+
+    @property
     def class_count(self) -> int | None:
         """Number of classes, or None if params.yaml does not state it."""
         return len(self.class_names) if self.class_names else self.classes
@@ -230,6 +257,6 @@ class Prepare(Section):
         "random",
         description="`random`: stratified random samples; `last`: the last samples, as Keras's `validation_split`, "
         "for data in the order of their origin; `groups`: whole groups, such as all samples of a writer, if the data "
-        "set has `groups`",
+        "set has `groups` or an array `g_train`",
     )
     seed: int = Field(0, ge=0, lt=2**32, description="seed of the selection, for `random` and `groups`")

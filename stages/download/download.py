@@ -7,7 +7,7 @@ from pathlib import Path
 from stages.base.errors import EXIT_DONE, InvalidInput
 from stages.data.config import Dataset, load_dataset, load_held_out
 from stages.data.datasets import Description, describe, write_dataset
-from stages.data.groups import GROUPS_FILE, write_groups
+from stages.data.groups import GROUPS_FILE, own_groups, write_groups
 from stages.download.fetch_groups import fetch_groups
 from stages.download.http_download import READ_TIMEOUT_S
 from stages.download.sources import fetch_arrays
@@ -23,20 +23,25 @@ def download(
         dataset: its section in params.yaml.
         out: the folder.
         read_timeout_s: largest time without data, in seconds.
-        with_groups: whether the groups are fetched; else groups.npz has no arrays.
+        with_groups: whether the groups are read or fetched; else groups.npz has no arrays.
 
     Raises:
         DataError: a source has an invalid file.
+        InvalidInput: `with_groups`, and no groups are known.
         SourceUnavailable: no source has the file.
         OutputError: `out` cannot be written.
     """
-    arrays = fetch_arrays(name, dataset, read_timeout_s)
+    fetched = fetch_arrays(name, dataset, read_timeout_s, with_groups=with_groups and not dataset.groups)
+    arrays = fetched.without_groups()
     description = describe(name, dataset, arrays)
-    if with_groups and not dataset.groups:
+    groups = own_groups(name, fetched)
+    if with_groups and dataset.groups:
+        groups = fetch_groups(dataset.groups, description, read_timeout_s)
+    elif with_groups and groups is None:
         raise InvalidInput(
-            f"prepare.held_out is groups, but datasets.{name} has no `groups`; choose `random` or `last`"
+            f"prepare.held_out is groups, but datasets.{name} has no `groups`, and its file no array g_train; add one "
+            "of them, or choose `random` or `last`"
         )
-    groups = fetch_groups(dataset.groups, description, read_timeout_s) if with_groups and dataset.groups else None
     write_dataset(out, arrays, description)
     write_groups(out / GROUPS_FILE, groups)
     return description

@@ -3,7 +3,7 @@
 import gzip
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from stages.base.errors import DataError, SourceUnavailable
 from stages.base.shown_text import shown_url
 from stages.data.config import Groups as GroupsParams
+from stages.data.config import PartNames
 from stages.data.datasets import Description, digest, error_context
 from stages.data.groups import Groups, as_groups, read_group_entry
 from stages.data.npz import open_npz
@@ -20,6 +21,7 @@ from stages.download.sources import DOWNLOADS, MIRROR, Source, file_sources, loc
 IDX_INT32 = 0x0C  # type code of big-endian int32 in an IDX file (http://yann.lecun.com/exdb/mnist)
 MAX_COLUMNS = 64
 MAX_BYTES = 100_000_000
+Read = Callable[[list[Source], GroupsParams, list[int], float], Groups]
 
 
 def fetch_groups(params: GroupsParams, description: Description, read_timeout_s: float) -> Groups:
@@ -27,22 +29,22 @@ def fetch_groups(params: GroupsParams, description: Description, read_timeout_s:
 
     Args:
         params: the section `groups` of the data set.
-        description: the data set; its training and test parts have one group for each sample.
+        description: the data set; its parts have one group for each sample.
         read_timeout_s: largest time without data, in seconds.
 
     Raises:
         DataError: a source has an invalid file.
         SourceUnavailable: no source has the groups.
     """
-    counts = [description.arrays[name].shape[0] for name in ("y_train", "y_test")]
+    counts = [description.arrays[f"y_{part}"].shape[0] for part in params.parts]
     failures = []
-    for sources in _sources(params):
+    for sources, read in _sources(params):
         label = " and ".join(source.label for source in sources)
         try:
             with error_context(
                 label, f"fix or remove this source, or set {MIRROR} to one with the right {params.file}"
             ):
-                groups = _read(sources, params, counts, read_timeout_s)
+                groups = read(sources, params, counts, read_timeout_s)
                 _check_digests(groups, params)
         except SourceUnavailable as error:
             print(f"{label}: not used, {error}", flush=True)
@@ -56,21 +58,29 @@ def fetch_groups(params: GroupsParams, description: Description, read_timeout_s:
     )
 
 
-def _sources(params: GroupsParams) -> Iterator[list[Source]]:
-    """Yields the sources in their order: one npz file, or an IDX file of each part."""
+def _sources(params: GroupsParams) -> Iterator[tuple[list[Source], Read]]:
+    """Yields the sources in their order, each with its function: one npz file, or an IDX file of each part."""
     *mirror, cache = file_sources(params.file, None, os.environ)
-    yield from ([source] for source in mirror)
+    yield from (([source], _read_npz) for source in mirror)
     if params.urls:
-        yield [Source(shown_url(url), url) for url in (params.urls.train, params.urls.test)]
-    yield [cache]
+        yield [Source(shown_url(url), url) for url in _names(params.urls, params)], _read_idx
+    yield [cache], _read_npz
 
 
-def _read(sources: list[Source], params: GroupsParams, counts: list[int], read_timeout_s: float) -> Groups:
-    if len(sources) == 1:
-        with local_file(sources[0], params.file, MAX_BYTES, read_timeout_s, DOWNLOADS) as path:
-            names = (params.arrays.train, params.arrays.test)
-            with open_npz(path, names, MAX_BYTES) as entries:
-                return Groups(*(read_group_entry(entries[name], n) for name, n in zip(names, counts, strict=True)))
+def _names(names: PartNames, params: GroupsParams) -> list[str]:
+    return [getattr(names, part) for part in params.parts]
+
+
+def _read_npz(sources: list[Source], params: GroupsParams, counts: list[int], read_timeout_s: float) -> Groups:
+    names = _names(params.arrays, params)
+    with (
+        local_file(sources[0], params.file, MAX_BYTES, read_timeout_s, DOWNLOADS) as path,
+        open_npz(path, names, MAX_BYTES) as entries,
+    ):
+        return Groups(*(read_group_entry(entries[name], count) for name, count in zip(names, counts, strict=True)))
+
+
+def _read_idx(sources: list[Source], params: GroupsParams, counts: list[int], read_timeout_s: float) -> Groups:
     parts = []
     for source, count in zip(sources, counts, strict=True):
         with local_file(source, params.file, MAX_BYTES, read_timeout_s, DOWNLOADS) as path:
@@ -104,7 +114,7 @@ def read_idx_column(path: Path, column: int, count: int) -> NDArray[np.int32]:
 
 
 def _check_digests(groups: Groups, params: GroupsParams) -> None:
-    for part, numbers in groups._asdict().items():
-        got, expected = digest(numbers), getattr(params.sha256, part)
+    for part in params.parts:
+        got, expected = digest(getattr(groups, part)), getattr(params.sha256, part)
         if got != expected:
             raise DataError(f"the groups of the {part} part have sha256 {got}, expected {expected}")

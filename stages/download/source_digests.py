@@ -20,17 +20,20 @@ from stages.data.datasets import (
     Description,
     check_shape_and_range,
     describe,
+    digest,
     error_context,
     write_dataset,
 )
-from stages.data.groups import GROUPS_FILE, Groups, write_groups
+from stages.data.groups import GROUPS_FILE, Groups, own_groups, write_groups
 from stages.download.fetch_groups import fetch_groups
 from stages.download.http_download import READ_TIMEOUT_S
 from stages.download.sources import Source, list_sources, local_file, read_source
 
 
-def read_data(name: str, dataset: Dataset, source: Source) -> Arrays:
+def read_data(name: str, dataset: Dataset, source: Source, *, with_groups: bool) -> Arrays:
     """Returns the arrays in the file of `source`, after the checks of the stage `download` except that of the digests.
+
+    Groups in the file are read if `with_groups` is true.
 
     Raises:
         DataError: the file is no valid data set, or not of the shape or range in params.yaml.
@@ -43,17 +46,17 @@ def read_data(name: str, dataset: Dataset, source: Source) -> Arrays:
             error_context(source.label, remedy),
             local_file(source, name, dataset.max_bytes, READ_TIMEOUT_S, Path(folder)) as path,
         ):
-            arrays = read_source(path, dataset)
+            arrays = read_source(path, dataset, with_groups=with_groups)
             check_shape_and_range(arrays, dataset)
     except SourceUnavailable as error:
         raise SourceUnavailable(f"{source.label}: {error}; fix this source or use another mirror") from error
     return arrays
 
 
-def _read_groups(params: str, dataset: Dataset, description: Description) -> Groups | None:
-    """Returns the groups, if whole groups are held out; standard output has the digests alone."""
-    if load_held_out(params) != "groups" or dataset.groups is None:
-        return None
+def _read_groups(dataset: Dataset, description: Description, arrays: Arrays) -> Groups | None:
+    """Returns the groups of the section or of the data set's own file; standard output has the digests alone."""
+    if dataset.groups is None:
+        return own_groups(description.name, arrays)
     with redirect_stdout(sys.stderr):
         return fetch_groups(dataset.groups, description, READ_TIMEOUT_S)
 
@@ -72,12 +75,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         sources = list_sources(name, dataset, os.environ)
         is_away = dataset.path and len(sources) > 1 and not Path(sources[0].location).is_file()
         source = sources[1] if is_away else sources[0]
-        arrays = read_data(name, dataset, source)
+        held_out_groups = load_held_out(arguments.params) == "groups"
+        with_groups = bool(dataset.recorded_groups) or (held_out_groups and dataset.groups is None)
+        read = read_data(name, dataset, source, with_groups=with_groups)
+        arrays = read.without_groups()
         description = describe(name, dataset, arrays)
         present = {array: info.sha256 for array, info in description.arrays.items()}
+        present |= {array: digest(getattr(read, array)) for array in dataset.recorded_groups}
         result |= {"source": source.label, "present": present}
         if arguments.out and present != recorded:
-            groups = _read_groups(arguments.params, dataset, description)
+            groups = _read_groups(dataset, description, read) if held_out_groups else None
             write_dataset(arguments.out, arrays, description)
             write_groups(arguments.out / GROUPS_FILE, groups)
     print(json.dumps(result))

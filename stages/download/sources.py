@@ -19,6 +19,7 @@ from stages.base.errors import DataError, SourceUnavailable
 from stages.base.shown_text import shown_text, shown_url
 from stages.data.config import Dataset
 from stages.data.datasets import Arrays, check_digests, check_shape_and_range, error_context, read_arrays
+from stages.data.groups import read_own_groups
 from stages.download.digits import load_digits
 from stages.download.http_download import READ_TIMEOUT_S, fetch, remove_part
 
@@ -36,9 +37,21 @@ class Source:
 
 
 def fetch_arrays(
-    name: str, dataset: Dataset, read_timeout_s: float = READ_TIMEOUT_S, downloads: Path = DOWNLOADS
+    name: str,
+    dataset: Dataset,
+    read_timeout_s: float = READ_TIMEOUT_S,
+    downloads: Path = DOWNLOADS,
+    *,
+    with_groups: bool = False,
 ) -> Arrays:
     """Returns the arrays of `dataset` from the first source that has them, after checking them.
+
+    Args:
+        name: the data set's name.
+        dataset: its section in params.yaml.
+        read_timeout_s: largest time without data, in seconds.
+        downloads: folder of unfinished downloads.
+        with_groups: whether the groups in the file are read, if it has some.
 
     Raises:
         DataError: a source has an invalid file.
@@ -60,7 +73,7 @@ def fetch_arrays(
                 error_context(source.label, remedy),
                 local_file(source, name, dataset.max_bytes, read_timeout_s, downloads) as path,
             ):
-                arrays = _checked(read_source(path, dataset), dataset)
+                arrays = _checked(read_source(path, dataset, with_groups=with_groups), dataset)
         except SourceUnavailable as error:
             print(shown_text(f"{source.label}: not used, {error}"), flush=True)
             failures.append(f"{source.label}: {error}")
@@ -119,13 +132,15 @@ def _expand_user(path: str) -> Path:
     return Path(path)
 
 
-def read_source(path: Path, dataset: Dataset) -> Arrays:
+def read_source(path: Path, dataset: Dataset, *, with_groups: bool) -> Arrays:
     """Reads the arrays of the npz file `path` and checks all but their digests, shape and range.
+
+    Groups are read if `with_groups` is true; they have to be there if params.yaml has their digests.
 
     Raises:
         DataError: the file is invalid; the message does not name it.
     """
-    return read_arrays(
+    arrays = read_arrays(
         path,
         dataset.max_bytes,
         dataset.class_count,
@@ -133,6 +148,7 @@ def read_source(path: Path, dataset: Dataset) -> Arrays:
         weights=dataset.has_weights,
         kind=dataset.kind,
     )
+    return read_own_groups(arrays, path, dataset.max_bytes, dataset.recorded_groups) if with_groups else arrays
 
 
 def _checked(arrays: Arrays, dataset: Dataset) -> Arrays:

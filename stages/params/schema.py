@@ -92,11 +92,8 @@ def _dataset_errors(params: Params) -> Iterator[str]:
     """Yields a message for each crop or model that is not possible with the selected data set."""
     dataset, crop = params.selected_dataset, params.prepare.crop or Crop()
     size: Sequence[int] | None = None
-    if params.prepare.held_out == "groups" and dataset.groups is None:
-        yield (
-            f"prepare.held_out is groups, but datasets.{params.dataset} has no `groups`; add them, or choose `random` "
-            "or `last`"
-        )
+    if params.prepare.held_out == "groups" and dataset.groups is None and dataset.embedded:
+        yield f"prepare.held_out is groups, but datasets.{params.dataset} has none; choose `random` or `last`"
     if dataset.kind != "image":
         size = dataset.shape
         if params.prepare.crop:

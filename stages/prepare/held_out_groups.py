@@ -1,7 +1,6 @@
 """Selects whole groups of samples for validation, such as all samples of a writer."""
 
 import warnings
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -39,9 +38,7 @@ def held_out_groups(labels: NDArray[Any], groups: NDArray[Any], share: float, se
             "prepare.held_out is groups, but all samples are of one group, or each class has one sample; choose random "
             "or last"
         )
-    nearest = Fraction(share).limit_denominator(min(count, largest_class, MAX_FOLDS))
-    folds = max(nearest.denominator, 2)
-    selected = min(max(nearest.numerator, 1), folds - 1)
+    folds, selected = numbers_of_folds(share, count, min(count, largest_class, MAX_FOLDS))
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     mask = np.zeros(len(labels), np.bool_)
     with warnings.catch_warnings():
@@ -52,8 +49,23 @@ def held_out_groups(labels: NDArray[Any], groups: NDArray[Any], share: float, se
     return mask
 
 
-def count_groups(groups: Groups, validation: NDArray[np.bool_], start: int = 0) -> dict[str, int]:
-    """Counts the groups of each part, and those that are in more than one part.
+def numbers_of_folds(share: float, groups: int, most: int) -> tuple[int, int]:
+    """Returns the number of folds, 2 to `most`, and how many of them have about `share` of the samples together.
+
+    Folds of equal groups differ by one group at most, and the larger ones are first. So few groups may come nearer to
+    the share in a number of folds that does not express it best; 1 / MAX_FOLDS of the samples makes no difference.
+    """
+
+    def distance(numbers: tuple[int, int]) -> tuple[int, float, int]:
+        folds, selected = numbers
+        held_out = groups // folds * selected + min(groups % folds, selected)
+        return round(MAX_FOLDS * abs(held_out / groups - share)), abs(selected / folds - share), folds
+
+    return min(((folds, selected) for folds in range(2, most + 1) for selected in range(1, folds)), key=distance)
+
+
+def count_groups(groups: Groups, validation: NDArray[np.bool_], start: int = 0) -> dict[str, int | None]:
+    """Counts the groups of each part, and those that are in more than one part; None for a test part without groups.
 
     Args:
         groups: the groups of all samples.
@@ -62,8 +74,7 @@ def count_groups(groups: Groups, validation: NDArray[np.bool_], start: int = 0) 
     """
     selected = groups.train[start : start + len(validation)]
     parts = {"train": selected[~validation], "validation": selected[validation], "test": groups.test}
-    distinct = {name: np.unique(numbers) for name, numbers in parts.items()}
+    distinct = {name: np.unique(numbers) for name, numbers in parts.items() if numbers is not None}
     together = np.concatenate(list(distinct.values()))
-    return {name: len(numbers) for name, numbers in distinct.items()} | {
-        "shared": len(together) - len(np.unique(together))
-    }
+    counts = {name: len(distinct[name]) if name in distinct else None for name in parts}
+    return counts | {"shared": len(together) - len(np.unique(together))}

@@ -67,6 +67,11 @@ class Data:
         """Returns the number of `labels` of each class."""
         return [int(number) for number in np.bincount(labels, minlength=self.description.classes)]
 
+    @property
+    def group_noun(self) -> str:
+        """What a group of samples is, such as a writer."""
+        return self.source.groups.noun if self.source.groups else "group"
+
     @cached_property
     def duplicates(self) -> Duplicates:
         """Images that occur more than once."""

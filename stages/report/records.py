@@ -32,11 +32,14 @@ class SampleCounts(Record):
 
 
 class GroupCounts(Record):
-    """Numbers of groups in each part, and of those that are in more than one part."""
+    """Numbers of groups in each part, and of those that are in more than one part.
+
+    `test` is None if the groups of the test samples are not known.
+    """
 
     train: int = Field(ge=1)
     validation: int = Field(ge=0)
-    test: int = Field(ge=1)
+    test: int | None = Field(ge=1)
     shared: int = Field(ge=0)
 
 

@@ -65,13 +65,14 @@ def duplicates(data: Data) -> str:
 
 def groups(data: Data) -> str:
     """Describes the groups of each part, such as the writers, where whole groups were held out."""
-    counts = data.prepared.groups
-    if counts is None or data.source.groups is None:
+    counts, noun = data.prepared.groups, data.group_noun
+    if counts is None:
         return ""
-    noun = data.source.groups.noun
     shared = f"{plural(counts.shared, noun)} in more than one part" if counts.shared else f"no {noun} in two parts"
-    parts = f"{count(counts.train)} for training, {count(counts.validation)} for validation, {count(counts.test)}"
-    return f"{parts} for the test; {shared}"
+    parts = f"{count(counts.train)} for training, {count(counts.validation)} for validation"
+    if counts.test is None:
+        return f"{parts}; {shared}; those of the test {data.description.noun}s are not known"
+    return f"{parts}, {count(counts.test)} for the test; {shared}"
 
 
 def repetitions(data: Data) -> str:

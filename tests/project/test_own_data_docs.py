@@ -1,4 +1,4 @@
-"""The commands in docs/own-data.md, from files as they are downloaded to a report."""
+"""The commands in docs/own-data.md, from files as they are downloaded to a report; its code for groups of samples."""
 
 import json
 import os
@@ -10,11 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from stages.download import download
 from stages.download.digits import load_digits
+from stages.own_data import program
+from stages.prepare import prepare
 from tests.conftest import BIN, Project
 from tests.support.own_forms import write_csv, write_idx, write_parquet, write_pictures, write_svhn
 from tests.support.root import ROOT
 
+CODE = re.compile(r"```python\n(.*?)```\n\n```sh\n(.*?)```", re.DOTALL)
 BLOCK = re.compile(r"```sh\n# tested\n(.*?)```", re.DOTALL)
 MODEL: dict[str, Any] = {
     "network": "dense", "units": [32], "optimizer": {"name": "adam"}, "batch_size": 16, "epochs": 4,
@@ -26,7 +30,7 @@ FURTHER = {"shapes": DIGITS, "fashion": DIGITS, "kaggle": DIGITS, "hub": LETTERS
 def write_downloads(folder: Path) -> None:
     """Writes scikit-learn's digits in all forms of the page."""
     folder.mkdir(parents=True)
-    x, y, x_test, y_test, _ = load_digits()
+    x, y, x_test, y_test, *_ = load_digits()
     write_pictures(folder / "letters", 255 - x[:300], y[:300], LETTERS)
     np.savez_compressed(folder / "shapes.npz", imgs=x[:300], kinds=y[:300])
     names = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
@@ -108,3 +112,31 @@ def test_further_blocks(prepared: Project, tmp_path: Path, dataset: str, names: 
 def test_every_block_is_run() -> None:
     """The page has one block for each form that these tests know."""
     assert [block.split("data add ")[1].split()[0] for block in blocks()] == ["letters", *FURTHER]
+
+
+def test_who_made_each_sample(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The page's code adds the writers to an npz file, and its setting holds out whole writers of the data set."""
+    ((code, commands),) = CODE.findall((ROOT / "docs" / "own-data.md").read_text(encoding="utf-8"))
+    name, file = re.findall(r"data add (\S+) (\S+)", commands)[0]
+    key, value = re.findall(r"--set (\S+)=(\S+)", commands)[0]
+    monkeypatch.chdir(tmp_path)
+    x, y, x_test, y_test, *_ = load_digits()
+    arrays = {"x_train": x[:300], "y_train": y[:300], "x_test": x_test[:80], "y_test": y_test[:80]}
+    np.savez_compressed("letters.npz", allow_pickle=False, **arrays)
+    writers = [f"writer {number // 15}" for number in range(300)]
+    Path("writers.txt").write_text("\n".join(writers), encoding="utf-8")
+    exec(code, {})
+    options = {"name": name, "paths": [file], "in_place": True, "out": "copy.npz", "result": "result.json"}
+    assert program.main([json.dumps(options)]) == 0
+    path = "copy.npz" if Path("copy.npz").exists() else file
+    entry = {"title": name, "path": path} | json.loads(Path("result.json").read_text())["entry"]
+    params = {"dataset": name, "datasets": {name: entry}, "models": {"dense": MODEL}, "report": {}}
+    Path("params.yaml").write_text(json.dumps(params | {key.split(".")[0]: {key.split(".")[1]: value}}))
+    assert download.main(["--out", "raw"]) == 0
+    assert prepare.main(["--raw", "raw", "--out", "prepared"]) == 0
+    assert "groups: 18 for training, 2 for validation, no group in both" in capsys.readouterr().out
+    counts = {"train": 18, "validation": 2, "test": None, "shared": 0}
+    assert json.loads(Path("prepared/prepared.json").read_text())["groups"] == counts
+    assert len(np.load("prepared/y_validation.npy")) == 30

@@ -11,6 +11,7 @@ from flows.cli.interactive_run import INTERRUPTED_DISPLAY_S, load_prefect, note_
 from flows.cli.output import print_json
 from flows.cli.sweeps.search import TRIALS, check_options, make_search, print_search
 from flows.cli.sweeps.table import NumberedDisplay, print_trials
+from flows.core.params_edit import has_schema
 from flows.core.redaction import say
 from flows.core.signals import ignore_termination
 from flows.dvc_repo.repository import Repository
@@ -18,7 +19,7 @@ from flows.engine.display.buffered import BufferedDisplay
 from flows.engine.display.plain import Display, SilentDisplay
 from flows.engine.policy import load_policies
 from flows.experiments.grid import check_combinations, parameter_keys, parse_combinations
-from flows.experiments.search.objective import changing_loss
+from flows.experiments.search.objective import changing_loss, changing_samples
 from flows.experiments.sweep_runner import SweepRunner
 from flows.experiments.trials import GridTrials, Trial
 from flows.prefect_server.server import Server
@@ -56,7 +57,7 @@ def sweep(arguments: argparse.Namespace) -> int:
             raise search.failure
         print_search(search, arguments)
     else:
-        _print_grid(runner, arguments)
+        print_grid(runner.trials, root, as_json=arguments.json)
     if is_interrupted:
         return EXIT_INTERRUPTED
     return EXIT_FAILED if any(trial.is_failure for trial in runner.trials) else EXIT_DONE
@@ -89,12 +90,26 @@ def _display(display: Display, arguments: argparse.Namespace) -> Display:
     return SilentDisplay() if arguments.json else BufferedDisplay(display)
 
 
-def _print_grid(runner: SweepRunner, arguments: argparse.Namespace) -> None:
-    trials, criterion = rank([_flat(trial.metrics) for trial in runner.trials], runner.trials)
-    if arguments.json:
-        print_json({"ranked_by": criterion, "trials": [_row(trial) for trial in trials]})
-    else:
-        _print_table(runner, trials, criterion)
+def print_grid(trials: Sequence[Trial], root: Path, *, as_json: bool) -> None:
+    """Prints the trials, the best one first if their scores can be compared.
+
+    Args:
+        trials: all trials.
+        root: the project.
+        as_json: as JSON, and not as a table.
+    """
+    differing = differing_samples(trials) if has_schema(root) else []
+    flat = [_flat(trial.metrics) for trial in trials]
+    ranked, criterion = (list(trials), None) if differing else rank(flat, trials)
+    if as_json:
+        print_json({"ranked_by": criterion, "trials": [_row(trial) for trial in ranked]})
+        return
+    _print_table(trials, ranked, criterion)
+    if differing:
+        say(
+            "\nin the order of the combinations: scores of different validation samples or targets cannot be compared, "
+            f"and trials differ in {', '.join(differing)}"
+        )
 
 
 def _run_flow(runner: SweepRunner, server: Server, arguments: argparse.Namespace) -> None:
@@ -161,6 +176,13 @@ def rank(flat: Sequence[Mapping[str, Any]], trials: Sequence[Trial]) -> tuple[li
     return [trials[number] for _, number in order], found[0]
 
 
+def differing_samples(trials: Sequence[Trial]) -> list[str]:
+    """Returns the parameters whose values differ between trials and change what validation scores are of."""
+    settings = [trial.combination.settings for trial in trials]
+    keys = changing_samples(dict.fromkeys(key for each in settings for key in each))
+    return [key for key in keys if len({repr(each[key]) if key in each else "" for each in settings}) > 1]
+
+
 def columns(flat: Sequence[Mapping[str, Any]]) -> list[str]:
     """Returns the metrics that help to compare trials, those of the validation part first.
 
@@ -177,15 +199,15 @@ def _is_validation(name: str) -> bool:
     return not {"validation", "val"}.isdisjoint(re.split(r"[^a-z]+", name.lower()))
 
 
-def _print_table(runner: SweepRunner, trials: Sequence[Trial], criterion: str | None) -> None:
-    flat = [_flat(trial.metrics) for trial in trials]
-    print_trials(runner.trials, trials, dict(enumerate(flat)), columns(flat), criterion)
-    for trial in trials:
+def _print_table(trials: Sequence[Trial], ranked: Sequence[Trial], criterion: str | None) -> None:
+    flat = [_flat(trial.metrics) for trial in ranked]
+    print_trials(trials, ranked, dict(enumerate(flat)), columns(flat), criterion)
+    for trial in ranked:
         if trial.error:
             say(f"{trial.state}: {trial.combination.name}: {trial.error}")
     if criterion:
         say(f"\nin the order of {criterion}, which chooses; scores on test images only estimate the chosen trial's")
-    applicable = [trial.experiment for trial in trials if not trial.error]
+    applicable = [trial.experiment for trial in ranked if not trial.error]
     if applicable:
         what = "the best one" if criterion else "it"
         say(f"\n`dvc exp apply {applicable[0]}` copies {what} into the workspace; `dvc exp show` has all")

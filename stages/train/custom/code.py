@@ -3,6 +3,7 @@
 import hashlib
 import importlib
 import json
+import os
 import re
 import sys
 import traceback
@@ -90,11 +91,20 @@ def _search_first(root: Path) -> None:
 
 
 def code_digests(model: Model) -> dict[str, str]:
-    """Returns the SHA-256 of each Python file in the folder `custom`, if `model` uses own code."""
-    if not own_code(model):
-        return {}
-    files = sorted(Path(FOLDER).rglob("*.py"))
-    return {str(file): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+    """Returns the SHA-256 of each file in the folder `custom`, if `model` uses own code, which may read any of them."""
+    digests = {}
+    for path in sorted(_own_files()) if own_code(model) else ():
+        with path.open("rb") as file:
+            digests[str(path)] = hashlib.file_digest(file, "sha256").hexdigest()
+    return digests
+
+
+def _own_files() -> Iterator[Path]:
+    """Yields the files of the folder `custom`, also behind links, without hidden ones and Python's caches."""
+    for folder, folders, names in os.walk(FOLDER, followlinks=True):
+        folders[:] = [name for name in folders if name != "__pycache__" and not name.startswith(".")]
+        paths = (Path(folder, name) for name in names if not name.startswith("."))
+        yield from (path for path in paths if path.is_file())
 
 
 @contextmanager

@@ -13,18 +13,20 @@ import configparser
 import glob
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from ruamel.yaml.error import YAMLError
 
+from stages.base.dvc_settings import expanded, settings_files
 from stages.base.yaml_text import parse_yaml
 from stages.train.seeds.finished import files_in
 
 ASIDE = Path(".inkflow/aside")
-CONFIGURATIONS = (Path(".dvc/config.local"), Path(".dvc/config"))  # the first one that names a cache decides
 DEFAULT_CACHE = Path(".dvc/cache")
 HASH = "md5"  # DVC's name of the hash, and of the folder in its cache
+VALUE = re.compile(r"""(["']?)(.*?)\1\s*(?:#.*)?""")  # in DVC's configuration: quoted or not, before a comment
 
 Seeds = dict[str, dict[str, Path]]  # the files of each seed, by name
 
@@ -64,11 +66,12 @@ def _recorded_hash(output: PurePosixPath) -> str | None:
 
 def _cache_folder() -> Path:
     """Returns DVC's cache in this project: the folder in its configuration, relative to that file, or the default."""
-    for path in CONFIGURATIONS:
+    for path in settings_files():
         parser = configparser.ConfigParser(interpolation=None, strict=False)
         parser.read(path, encoding="utf-8")
-        if folder := parser.get("cache", "dir", fallback=None):
-            return path.parent / folder
+        found = VALUE.fullmatch(parser.get("cache", "dir", fallback=""))
+        if found and found[2]:
+            return path.parent / expanded(found[2])
     return DEFAULT_CACHE
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from flows.cli.output import print_json
-from flows.cli.sweeps.sweep import columns, rank
+from flows.cli.sweeps.sweep import columns, print_grid, rank
 from flows.cli.sweeps.table import print_trials
 from flows.experiments.grid import parse_combinations
 from flows.experiments.trials import Trial
+from tests.support.root import ROOT
 
 
 def trials(count: int) -> list[Trial]:
@@ -63,6 +64,32 @@ def test_different_loss_functions_are_ranked_by_accuracy(key: str) -> None:
     found, criterion = rank(flat, [Trial(each, each.name) for each in combinations])
     assert found[0].combination.settings[key] == "mean_squared_error"
     assert criterion == "validation_accuracy"
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (["prepare.validation=0.1", "prepare.validation=0.3"], ["prepare.validation"]),
+        (["dataset=digits models.a.values=[0]", "models.a.values=[0]"], ["dataset"]),  # the second has the present one
+        (["prepare.seed=1 models.a.units=[8]", "prepare.seed=1 models.a.units=[9]"], []),
+    ],
+)
+def test_trials_of_different_validation_samples(
+    lines: list[str], expected: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """If the validation samples differ between trials, no score ranks them, and a sentence names the keys."""
+    found = [Trial(each, each.name) for each in parse_combinations([], lines, None)]
+    for trial, loss in zip(found, (0.2, 0.1), strict=True):
+        trial.metrics = {"validation.json": {"validation_loss": loss}}
+    for root, differing in ((ROOT, expected), (tmp_path, [])):  # of another form: nothing is known of its keys
+        print_grid(found, root, as_json=True)
+        printed = json.loads(capsys.readouterr().out)
+        losses = [trial["metrics"]["validation.json"]["validation_loss"] for trial in printed["trials"]]
+        assert (printed["ranked_by"], losses) == ((None, [0.2, 0.1]) if differing else ("validation_loss", [0.1, 0.2]))
+        print_grid(found, root, as_json=False)
+        text = " ".join(capsys.readouterr().out.split())
+        assert ("which chooses" in text) == (not differing)
+        assert (f"cannot be compared, and trials differ in {', '.join(differing)}" in text) == bool(differing)
 
 
 def test_without_one_validation_loss_the_order_stays() -> None:

@@ -50,7 +50,11 @@ def test_sources_give_the_same_file(groups: Path, server: Server) -> None:
     np.savez(groups / "tiny_writers.npz", who_train=TRAIN.astype(np.int64), who_test=TEST)
     assert run_download() == from_addresses
     assert len(server.paths) == 2
-    assert [numbers.tolist() for numbers in read_groups(RAW / GROUPS_FILE, 40)] == [TRAIN.tolist(), TEST.tolist()]
+    read = read_groups(RAW / GROUPS_FILE, 40).by_name()
+    assert {name: numbers.tolist() for name, numbers in read.items()} == {
+        "g_train": TRAIN.tolist(),
+        "g_test": TEST.tolist(),
+    }
 
 
 def test_groups_are_fetched_only_where_they_are_held_out(project: Path, groups: Path, server: Server) -> None:
@@ -104,3 +108,31 @@ def test_invalid_npz_file(groups: Path, server: Server, run_failing: RunFailing,
     np.savez(groups / "tiny_writers.npz", who_train=numbers, who_test=TEST)
     code, error = run_failing()
     assert (code, message in error) == (INVALID, True), error
+
+
+def test_groups_of_the_training_part_alone(groups: Path, server: Server) -> None:
+    """Where only the groups of the training samples are known, each source gives these, and no more is asked for."""
+    section = {"file": "tiny_writers.npz", "column": 1, "sha256": {"train": digest(TRAIN)}}
+    urls = {"train": f"{server.url}/train.gz"}
+    write_params(Path(), f"{server.url}/tiny.npz", tiny={"groups": section | {"urls": urls}}, held_out="groups")
+    server.respond_with(serve(idx(TRAIN)))
+    from_address = run_download()
+    assert server.paths == ["/train.gz"]
+    np.savez(groups / "tiny_writers.npz", g_train=TRAIN)
+    assert run_download() == from_address
+    read = read_groups(RAW / GROUPS_FILE, 40)
+    assert (read.train.tolist(), read.test) == (TRAIN.tolist(), None)
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({"urls": {"train": "http://h/a"}}, "has a digest of the test part in `sha256`, but `urls` does not name"),
+        ({"arrays": {"train": "who"}}, "has a digest of the test part in `sha256`, but `arrays` does not name"),
+    ],
+)
+def test_parts_that_differ(project: Path, run_failing: RunFailing, section: dict[str, Any], message: str) -> None:
+    """A digest of a part that has no name is a mistake in params.yaml."""
+    content = {"file": "a.npz", "sha256": {"train": "0" * 64, "test": "0" * 64}} | section
+    write_params(project, tiny={"groups": content}, held_out="groups")
+    assert message in run_failing()[1]

@@ -108,6 +108,11 @@ JOINT_MISTAKES = [
     ("datasets/mnist/sha256", REMOVED, "needs `sha256`"),
     ("datasets/mnist/embedded", "digits", "has url and embedded, needs exactly one of `url`, `path` and `embedded`"),
     ("datasets/digits/stand_in_for", "letters", "`datasets.digits.stand_in_for` is 'letters'"),
+    (
+        "datasets/mnist/groups/urls/test",
+        REMOVED,
+        "has a digest of the test part in `sha256`, but `urls` does not name that part",
+    ),
     ("models/dense_dropout/optimizer/momentum", 0.9, "`momentum` needs sgd or rmsprop, got adam"),
     ("models/cnn/optimizer/nesterov", True, "`nesterov` needs sgd, got adam"),
 ]
@@ -122,6 +127,14 @@ def test_a_mistake_has_one_message(content: dict[str, Any], path: str, value: ob
     assert expected in message
     assert str(caught.value) == f"params.yaml: {message}"
     assert "\n" not in message
+
+
+def test_groups_are_held_out_of_data_that_can_have_some(content: dict[str, Any]) -> None:
+    """Data of a library have no groups; those of a file may have them in it, as the stage `download` finds out."""
+    change(content, "prepare/held_out", "groups")
+    check_params(change(content, "datasets/mnist/groups", REMOVED))
+    with pytest.raises(ParamsError, match=r"prepare\.held_out is groups, but datasets\.digits has none; choose"):
+        check_params(change(content, "dataset", "digits"))
 
 
 def test_all_mistakes_at_once(content: dict[str, Any]) -> None:

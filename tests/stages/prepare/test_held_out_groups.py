@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from stages.base.errors import InvalidInput
 from stages.data.groups import GROUPS_FILE, Groups, write_groups
-from stages.prepare.held_out_groups import count_groups, held_out_groups
+from stages.prepare.held_out_groups import MAX_FOLDS, count_groups, held_out_groups, numbers_of_folds
 from tests.stages.prepare.conftest import FAILED, RAW, RunFailing, RunPrepare, write_raw
 
 GROUPS = Groups(np.arange(40, dtype="<i4") // 4, np.arange(12, dtype="<i4") // 3 + 100)
@@ -39,6 +39,14 @@ def test_a_test_group_in_the_training_part_is_counted() -> None:
     }
 
 
+def test_groups_of_the_training_part_alone(run_prepare: RunPrepare) -> None:
+    """Without groups of the test samples whole groups are held out all the same; the test part has no count."""
+    write_raw()
+    write_groups(RAW / GROUPS_FILE, Groups(GROUPS.train))
+    counts = {"train": 8, "validation": 2, "test": None, "shared": 0}
+    assert run_prepare(held_out="groups", validation=0.2)["info"]["groups"] == counts
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 9)), min_size=2, max_size=80), st.floats(0.01, 0.99))
 def test_any_labels_and_groups(samples: list[tuple[int, int]], share: float) -> None:
@@ -52,6 +60,35 @@ def test_any_labels_and_groups(samples: list[tuple[int, int]], share: float) -> 
     assert not set(groups[mask]) & set(groups[~mask])
     assert 0 < mask.sum() < len(mask)
     assert np.array_equal(mask, held_out_groups(labels, groups, share, 7))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(2, 25), st.floats(0.001, 0.999))
+def test_share_of_equal_groups(count: int, share: float) -> None:
+    """Of equal groups about the nearest possible number is held out, whatever the share and the number of groups."""
+    groups = np.repeat(np.arange(count), 2)
+    mask = held_out_groups(np.zeros_like(groups), groups, share, 5)
+    nearest = min(abs(number / count - share) for number in range(1, count))
+    assert abs(mask.mean() - share) <= nearest + 1 / MAX_FOLDS
+
+
+@pytest.mark.parametrize(
+    ("share", "count", "held_out"),
+    [(0.1, 3, 1), (0.1, 4, 1), (0.05, 9, 1), (0.02, 20, 1), (0.2, 2, 1), (0.3, 4, 1), (0.99, 3, 2)],
+)
+def test_number_of_groups_for_a_share(share: float, count: int, held_out: int) -> None:
+    """Small and large shares, and few groups, never hold out half of the samples in their place."""
+    groups = np.repeat(np.arange(count), 2)
+    mask = held_out_groups(np.zeros_like(groups), groups, share, 0)
+    assert len(set(groups[mask])) == held_out
+
+
+@pytest.mark.parametrize(
+    ("share", "expected"), [(0.009, (50, 1)), (0.995, (50, 49)), (0.1, (10, 1)), (1 / 6, (6, 1)), (0.3, (10, 3))]
+)
+def test_folds_of_many_groups(share: float, expected: tuple[int, int]) -> None:
+    """MNIST's 539 writers are divided as the share says: 0.1 and 1 / 6 are those of recorded results."""
+    assert numbers_of_folds(share, 539, MAX_FOLDS) == expected
 
 
 def test_share_and_classes() -> None:

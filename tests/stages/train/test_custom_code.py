@@ -166,11 +166,21 @@ def test_own_loss_gets_the_targets_of_the_task(folders: Folders, project: Path) 
 
 
 def test_checkpoints_depend_on_own_code(project: Path) -> None:
-    """A changed file in `custom` changes the key of a training that uses own code, and of no other."""
+    """A changed file in `custom`, of any kind, changes the key of a training that uses own code, and of no other."""
     write_code(project, DENSE)
-    before = code_digests(own_model())
-    (project / "custom/helper.py").write_text("")
-    assert before != code_digests(own_model())
+    (project / "weights").mkdir()
+    (project / "weights/first.npz").write_bytes(b"1")
+    (project / "custom/linked").symlink_to(project / "weights")
+    seen = [code_digests(own_model())]
+    for name in ("helper.py", "weights.npz", "words/stop.txt", "linked/first.npz"):
+        (project / "custom" / name).parent.mkdir(exist_ok=True)
+        (project / "custom" / name).write_text("2")
+        seen.append(code_digests(own_model()))
+        assert seen[-1] != seen[-2], name
+    for name in ("__pycache__/own.pyc", ".own.py.swp", ".git/index"):
+        (project / "custom" / name).parent.mkdir(exist_ok=True)
+        (project / "custom" / name).write_text("2")
+    assert code_digests(own_model()) == seen[-1]
     assert code_digests(make_model()) == {}
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from flows.dvc_repo.repository import Repository
-from flows.experiments.search.objective import Objective, direction_of, find_objective, read_history
+from flows.experiments.search.objective import Objective, changing_samples, direction_of, find_objective, read_history
 from stages.base.errors import InvalidInput
 from tests.conftest import Toy
 from tests.support.root import ROOT
@@ -31,7 +31,7 @@ def test_scores_of_this_project() -> None:
 @pytest.mark.parametrize(
     ("name", "keys", "message"),
     [
-        ("val_loss", ["prepare.seed"], "several files have it"),
+        ("val_loss", ["prepare.normalise"], "several files have it"),
         ("test_loss", DENSE, "a test score chooses nothing"),
         ("loss", DENSE, "no score of the validation part"),
         ("evaluation/dense/metrics.json:accuracy", DENSE, "evaluate@dense reads test scores"),
@@ -40,6 +40,9 @@ def test_scores_of_this_project() -> None:
         ("params.yaml:dataset", DENSE, "is no output of the stages"),
         ("models/dense/model.onnx:x", DENSE, "expected one of"),
         ("val_loss", ["models.dense.label_smoothing"], "changes the loss function"),
+        ("val_accuracy", [*DENSE, "prepare.validation"], "prepare.validation changes the validation samples"),
+        ("models/dense/history.csv:val_loss", ["dataset", "prepare.samples.1"], "dataset, prepare.samples.1 changes"),
+        ("val_accuracy", ["models.dense.positive"], "what is learnt of them"),
     ],
 )
 def test_refused_here(name: str, keys: list[str], message: str) -> None:
@@ -94,6 +97,29 @@ def test_losses_of_other_projects(other: Toy) -> None:
             find("live/a.json:val_loss", [key], other.folder)
         assert find("live/a.json:val_auc", [key], other.folder).key == "val_auc"
     assert find("live/a.json:val_loss", ["fit.l2"], other.folder).key == "val_loss"
+
+
+def test_samples_of_other_projects(other: Toy) -> None:
+    """What `prepare.seed` or `dataset` mean in another project is not known, so a search over them is not refused."""
+    for key in ("prepare.seed", "dataset", "models.a.values"):
+        assert find("live/a.json:val_loss", [key], other.folder).key == "val_loss"
+
+
+@pytest.mark.parametrize(
+    ("key", "changes"),
+    [
+        *(
+            (key, True)
+            for key in ("prepare", "prepare.seed", "prepare.samples.0", "datasets.own.path", "params.yaml:dataset")
+        ),
+        *((key, True) for key in ("models.a.task", "models.a.positive.0", "models.a.values")),
+        *((key, False) for key in ("prepare.crop", "prepare.samples_a", "models.a", "models.task", "models.a.units")),
+        *((key, False) for key in ("x.yaml:prepare.seed", "a.dataset", "report.samples")),
+    ],
+)
+def test_keys_that_change_the_validation_samples(key: str, changes: bool) -> None:
+    """Keys of the split, with the sections above and elements below them, and the targets of a model."""
+    assert changing_samples([key]) == [key] * changes
 
 
 @pytest.mark.parametrize(
