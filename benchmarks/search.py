@@ -1,6 +1,8 @@
 """A search for `dense` on digits: killed twice with -9 and resumed, what a trial costs, and TPE against a grid.
 
     python -m benchmarks.search kills --trials 50 --jobs 2    # `inkflow sweep`: every trial is there, once
+    python -m benchmarks.search kills --processes 2 --jobs 1  # two of them share the study; one is killed twice
+    python -m benchmarks.search overhead --trials 20          # what a trial costs beside its stage
     python -m benchmarks.search quality --studies 5           # scores of the same trainings in one process, no clones
 
 Scores are validation losses; the test images are not read. The grid has 50 points of the same space: five learning
@@ -10,6 +12,7 @@ rates by five numbers of units by two optimizers.
 import argparse
 import json
 import os
+import random
 import shutil
 import signal
 import statistics
@@ -17,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -28,6 +31,8 @@ from ruamel.yaml import YAML
 
 from benchmarks import common
 from benchmarks.support.processor import children_s
+from benchmarks.support.trial_overhead import TARGET as OVERHEAD_TARGET
+from benchmarks.support.trial_overhead import overhead
 from flows.experiments.search.space import parse_space
 from flows.experiments.search.study import Definition, Study
 
@@ -42,7 +47,8 @@ GRID = [
     for name in ("adam", "rmsprop")
 ]
 GIT = ["git", "-c", "user.name=benchmark", "-c", "user.email=benchmark@localhost"]
-STUDY = Path(".inkflow/search/benchmark/journal")
+STUDY = Path(".inkflow/search/benchmark")
+INKFLOW = [sys.executable, "-P", "-m", "flows"]
 
 
 def make_project(folder: Path) -> None:
@@ -57,47 +63,106 @@ def make_project(folder: Path) -> None:
     subprocess.run([*GIT, "commit", "--quiet", "--all", "--message", "dense on digits"], cwd=folder, check=True)
 
 
-def ended(folder: Path) -> int:
-    """Returns the number of trials that have ended, from the lines of the journal that end one."""
-    path = folder / STUDY
+def ended(study: Path) -> int:
+    """Returns the number of trials of a study that have ended, from the lines of its journal that end one."""
+    path = study / "journal"
     lines = path.read_text().splitlines() if path.exists() else []
     return sum('"op_code":6' in line for line in lines)
+
+
+def search_command(arguments: argparse.Namespace, *more: str) -> list[str]:
+    """Returns the command that starts the search, or goes on with it."""
+    space = [part for key, text in SPACE.items() for part in ("--space", f"models.dense.{key}={text}")]
+    command = [*INKFLOW, "sweep", "--search", "tpe", *space, "--objective", "val_loss", "--study", STUDY.name]
+    return [*command, "--trials", str(arguments.trials), "--jobs", str(arguments.jobs), "--json", *more]
+
+
+def environment() -> dict[str, str]:
+    """Returns the environment of the command, which runs this code in another project."""
+    return os.environ | {"PYTHONPATH": str(common.ROOT), "INKFLOW_MIRROR": ""}
+
+
+def experiments(folder: Path) -> list[str]:
+    """Returns the names of the experiments in a project."""
+    refs = subprocess.check_output(["git", "for-each-ref", "refs/exps"], cwd=folder, text=True)
+    return [line.rpartition("/")[2] for line in refs.splitlines()]
 
 
 def kills(arguments: argparse.Namespace) -> dict[str, Any]:
     """Runs a search, kills it at a third and at two thirds of its trials, resumes it, and counts what is there."""
     folder = arguments.work / "project"
     make_project(folder)
-    space = [part for key, text in SPACE.items() for part in ("--space", f"models.dense.{key}={text}")]
-    command = [sys.executable, "-P", "-m", "flows", "sweep", "--search", "tpe", *space, "--objective", "val_loss"]
-    command += ["--trials", str(arguments.trials), "--jobs", str(arguments.jobs), "--study", "benchmark", "--json"]
-    environment = os.environ | {"PYTHONPATH": str(common.ROOT), "INKFLOW_MIRROR": ""}
+    command = search_command(arguments)
+    options: dict[str, Any] = {"cwd": folder, "env": environment()}
     started_s, killed_at = time.monotonic(), []
     for share in (1 / 3, 2 / 3):
-        with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL) as process:
-            while ended(folder) < share * arguments.trials and process.poll() is None:
+        with subprocess.Popen(command, **options, stdout=subprocess.DEVNULL) as process:
+            while ended(folder / STUDY) < share * arguments.trials and process.poll() is None:
                 time.sleep(0.2)
             process.send_signal(signal.SIGKILL)
-        killed_at.append(ended(folder))
+        killed_at.append(ended(folder / STUDY))
     before_s = children_s()
-    done = subprocess.run(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(command, **options, stdout=subprocess.PIPE, text=True, check=True)
     wall_s, used_s = time.monotonic() - started_s, children_s() - before_s
-    alone = [sys.executable, "-P", "-m", "flows", "run", "--no-server", "--force"]
-    subprocess.run(alone, cwd=folder, env=environment, stdout=subprocess.DEVNULL, check=True)
+    subprocess.run([*INKFLOW, "run", "--no-server", "--force"], **options, stdout=subprocess.DEVNULL, check=True)
     alone_s = children_s() - before_s - used_s
     trials = json.loads(done.stdout)["trials"]
-    refs = subprocess.check_output(["git", "for-each-ref", "refs/exps"], cwd=folder, text=True)
-    present = {line.rpartition("/")[2] for line in refs.splitlines()}
     last = [trial for trial in trials if trial["trial"] >= killed_at[1]]
-    return {
-        "trials": len(trials),
+    return found_of(trials, experiments(folder)) | {
         "killed after": killed_at,
-        "complete": sum(trial["state"] == "complete" for trial in trials),
-        "experiments missing": len({trial["experiment"] for trial in trials} - present),
-        "numbers twice": len(trials) - len({trial["trial"] for trial in trials}),
         "wall s": round(wall_s),
         "CPU s a trial, after the last kill": round(used_s / max(1, len(last)), 1),
         "CPU s of a run of the same stages": round(alone_s, 1),
+    }
+
+
+def shared_kills(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Runs a search in several processes, each in its clone of the project, with one study; kills one of them twice.
+
+    Which one, and after how many trials, is drawn at random; it starts again at once.
+    """
+    folders = [arguments.work / f"project-{number}" for number in range(arguments.processes)]
+    storage, dice = arguments.work / "studies", random.Random(arguments.seed)
+    shutil.rmtree(storage, ignore_errors=True)
+    for folder in folders:
+        make_project(folder)
+    command = search_command(arguments, "--storage", str(storage))
+
+    def start(folder: Path) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(command, cwd=folder, env=environment(), stdout=subprocess.DEVNULL)
+
+    started_s, killed_at = time.monotonic(), []
+    running = [start(folder) for folder in folders]
+    for low, high in ((0.1, 0.4), (0.5, 0.8)):
+        share, victim = dice.uniform(low, high), dice.randrange(len(folders))
+        while ended(storage / STUDY.name) < share * arguments.trials:
+            time.sleep(0.2)
+        running[victim].kill()
+        running[victim].wait()
+        killed_at.append({"process": victim, "trials": ended(storage / STUDY.name)})
+        running[victim] = start(folders[victim])
+    codes = [process.wait() for process in running]
+    wall_s = time.monotonic() - started_s
+    done = subprocess.check_output(command, cwd=folders[0], env=environment(), text=True)
+    names = [name for folder in folders for name in experiments(folder)]
+    trials = json.loads(done)["trials"]
+    places = [trial["place"] for trial in trials]
+    return found_of(trials, names) | {
+        "killed": killed_at,
+        "exit codes": codes,
+        "trials of each process": [sum(place.endswith(str(folder)) for place in places) for folder in folders],
+        "experiments in two clones": len(names) - len(set(names)),
+        "wall s": round(wall_s),
+    }
+
+
+def found_of(trials: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, Any]:
+    """Returns what is there of a search, by the rows of its trials and the names of all experiments."""
+    return {
+        "trials": len(trials),
+        "complete": sum(trial["state"] == "complete" for trial in trials),
+        "experiments missing": len({trial["experiment"] for trial in trials} - set(names)),
+        "numbers twice": len(trials) - len({trial["trial"] for trial in trials}),
         "best": min(trial["value"] for trial in trials),
     }
 
@@ -166,15 +231,21 @@ def make_scorer(work: Path) -> Callable[[Mapping[str, Any]], float]:
 
 
 def main() -> None:
-    """Runs one of the two and prints what was found."""
+    """Runs one of them and prints what was found."""
     found = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    found.add_argument("what", choices=("kills", "quality"))
+    found.add_argument("what", choices=("kills", "overhead", "quality"))
     found.add_argument("--trials", type=int, default=50)
     found.add_argument("--studies", type=int, default=5)
-    found.add_argument("--jobs", type=int, default=2)
+    found.add_argument("--jobs", type=int, default=2, help="of each process")
+    found.add_argument("--processes", type=int, default=1, help="that share the study of `kills`")
+    found.add_argument("--seed", type=int, default=0, help="of the kills with several processes")
     found.add_argument("--work", type=Path, default=common.WORK / "search")
     arguments = found.parse_args()
-    result = kills(arguments) if arguments.what == "kills" else quality(arguments)
+    if arguments.what == "overhead":
+        common.report("overhead of a trial", OVERHEAD_TARGET, **overhead(arguments.work / "cheap", arguments.trials))
+        return
+    run_kills = kills if arguments.processes == 1 else shared_kills
+    result = run_kills(arguments) if arguments.what == "kills" else quality(arguments)
     print(json.dumps(common.hardware() | result, indent=2))
 
 

@@ -214,6 +214,9 @@ class Repository:
 
         Returns:
             None if another process uses its files, or has recorded it since `try_restore`, which is to be asked again.
+
+        Raises:
+            Interrupted: the run was interrupted while another process was waited for.
         """
         return self._lock.run(name, lambda: self._begin(self._by_name[name]))
 
@@ -285,7 +288,11 @@ class Repository:
             return None
         try:
             return self._running.begin(stage)
-        except LockError:
+        except LockError as error:
             if stage.addressing in self._running:
                 self._running.abandon(stage)
-            return None
+            try:
+                self._claims.ensure_unused(stage)
+            except RepositoryBusy:
+                return None  # `try_restore` waits for the other process
+            raise RepositoryBusy(describe_error(error)) from error  # DVC alone finds it: `begin` waits, and says so

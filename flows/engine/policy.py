@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -30,6 +31,8 @@ from stages.base.yaml_text import parse_yaml
 
 PATH = Path("execution.yaml")
 BYTES = TypeAdapter(ByteSize)
+AMOUNT = re.compile(r"\s*([\d_]+|\d*\.?\d+\s*[a-zA-Z]+)\s*")  # Pydantic reads 1 byte in "1,5 GB", and 0 in "0.5"
+MAX_S = 366 * 86_400  # of a time limit: a thread cannot wait for infinity
 PRELOAD = re.compile(r"[A-Za-z_][\w.]*(:[A-Za-z_]\w*)?")
 
 
@@ -49,12 +52,10 @@ Environment = Annotated[Settings, BeforeValidator(checked_settings)]
 
 def _to_bytes(value: object) -> int:
     """Converts an amount of memory such as 4GiB, 512MB or a number of bytes."""
-    try:
-        return BYTES.validate_python(value, strict=True)
-    except ValidationError as error:
-        raise ValueError(
-            f"got {value!r}, expected an amount of memory, such as 4GiB, 512MB or a number of bytes"
-        ) from error
+    with suppress(ValidationError):
+        if not isinstance(value, str) or AMOUNT.fullmatch(value):
+            return BYTES.validate_python(value, strict=True)
+    raise ValueError(f"got {value!r}, expected an amount of memory, such as 4GiB, 512MB or a number of bytes")
 
 
 def _to_names(value: object) -> object:
@@ -64,7 +65,7 @@ def _to_names(value: object) -> object:
     return (value,) if isinstance(value, str) else tuple(value)
 
 
-Memory = Annotated[int, BeforeValidator(_to_bytes)]
+Memory = Annotated[int, BeforeValidator(_to_bytes), Field(le=1 << 60)]  # beyond it, Pydantic cannot write an amount
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 
 
@@ -81,7 +82,9 @@ class StagePolicy(BaseModel):
     )
     retries: int = Field(0, ge=0, le=100, description="further attempts after a failure that may be temporary")
     retry_delay_s: float = Field(0.0, ge=0, le=86_400, description="wait before a further attempt, in seconds")
-    timeout_s: float | None = Field(None, gt=0, description="time limit of one attempt, in seconds; none when null")
+    timeout_s: float | None = Field(
+        None, gt=0, le=MAX_S, description="time limit of one attempt, in seconds; none when null"
+    )
     pool: str | None = Field(None, min_length=1, description="Prefect work pool that runs it; this machine when null")
     preload: Annotated[tuple[Annotated[str, AfterValidator(_check_preload)], ...], BeforeValidator(_to_tuple)] = Field(
         (), description="modules to import, or module:function to call, once for all stages with the same list"

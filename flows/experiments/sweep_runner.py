@@ -28,6 +28,7 @@ from flows.engine.shared_slots import SHARING
 from flows.engine.stage_events import StageEvents
 from flows.engine.types import Outcome, Result, Stage
 from flows.experiments.settings import files_of
+from flows.experiments.trial_errors import MachineFailed
 from flows.experiments.trial_process import TrialOrder
 from flows.experiments.trials import Trial, TrialSource
 from stages.base.errors import InkflowError
@@ -248,6 +249,8 @@ class SweepRunner:
             trial.metrics = content["metrics"]
         elif kind == "failed":
             trial.error = InkflowError(content)
+        elif kind == "machine":
+            trial.error = MachineFailed(content)
         elif kind == "ended":
             trial.error = Interrupted(trial.name)
         else:
@@ -265,6 +268,8 @@ def parse_event(text: str) -> tuple[str, Any]:
     except (ValueError, RecursionError):
         event = None
     match event:
-        case ["done", {"outcome": _, "summary": _, "metrics": _}] | ["failed" | "ended" | "line" | "result", str()]:
+        case ["done", {"outcome": _, "summary": _, "metrics": _}]:
+            return event[0], event[1]
+        case ["failed" | "machine" | "ended" | "line" | "result", str()]:
             return event[0], event[1]
     return "result", text.rstrip("\n")

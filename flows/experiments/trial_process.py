@@ -24,8 +24,9 @@ from flows.engine.run import Options, Run
 from flows.engine.shared_slots import SharedSlots
 from flows.engine.types import Outcome, Result
 from flows.experiments.settings import apply_to_files
+from flows.experiments.trial_errors import is_machine_fault
 from flows.workers.pool_stages import Dispatcher, NoDispatcher, PoolStages
-from stages.base.errors import InkflowError
+from stages.base.errors import InkflowError, machine_fault
 
 OWN_METRICS = ("models/*/validation.json", "evaluation/*/metrics.json")  # of each model of Inkflow's own pipeline
 
@@ -92,7 +93,12 @@ def main() -> None:
     except KeyboardInterrupt:
         events.send("ended", str(Interrupted(order.name)))
     except InkflowError as error:
-        events.send("ended" if isinstance(error, Interrupted) else "failed", str(error))
+        kind = "machine" if is_machine_fault(error) else "failed"
+        events.send("ended" if isinstance(error, Interrupted) else kind, str(error))
+    except (MemoryError, OSError) as error:
+        if (sentence := machine_fault(error)) is None:
+            raise
+        events.send("machine", sentence)
 
 
 def _run(order: TrialOrder, events: EventDisplay) -> dict[str, Any]:

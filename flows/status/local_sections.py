@@ -8,8 +8,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from flows.core.alarms import RECORDS, read_alarms
 from flows.core.commit import file_sha256
 from flows.core.file_lock import is_run_locked
@@ -17,6 +15,7 @@ from flows.core.gates import RECORD, count_statuses, failed_gates
 from flows.core.notices import note_once
 from flows.engine.display.styles import rough_duration
 from flows.engine.output_backup import has_backups
+from flows.engine.processes.process_trees import lives
 from flows.status.parts import Need, Section
 from stages.base.digests import REMEDY, change_message, changed_outputs
 from stages.base.files import parse_json
@@ -104,13 +103,15 @@ def _is_other(root: Path, model: str, digest: str) -> bool:
 def local_runs(root: Path) -> list[str]:
     """Returns a line for each process that runs stages of this project, and for a run that is under way in it."""
     writers: dict[int, list[str]] = {}
+    written_s = 0.0
     with suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
+        written_s = (root / RWLOCK).stat().st_mtime
         for path, use in parse_json((root / RWLOCK).read_text(encoding="utf-8")).get("write", {}).items():
             writers.setdefault(int(use["pid"]), []).append(Path(path).name)
     lines = [
         f"process {pid} writes {', '.join(sorted(names)[:3])}{' and more' if len(names) > 3 else ''}"
         for pid, names in sorted(writers.items())
-        if psutil.pid_exists(pid)
+        if lives(pid, written_s)
     ]
     if not lines and is_run_locked(root):
         lines = ["a run is under way in this folder"]

@@ -72,7 +72,8 @@ class SearchProject(Toy):
         super().__init__(folder)
         self.runs_folder = runs
         self.write({"dvc.yaml": GRAPH, "params.yaml": "wait: none\n", "space.yaml": "x: 100 # of the fit\n"})
-        self.write({"fit.py": FIT, ".gitignore": "/history.csv\n/later.json\n"})
+        self.write({"fit.py": FIT, ".gitignore": "/history.csv\n/later.json\n/ignored.yaml\n"})
+        self.write({"ignored.yaml": "x: 1.5\n"})
         self.commit()
 
     def commit(self) -> None:
@@ -205,6 +206,8 @@ def test_timeout(project: SearchProject) -> None:
         (["--space", "wat=a|b"], "did you mean 'wait'?"),
         (["--space", "space.yaml:y=1..2"], "space.yaml: there is no key 'y'"),
         (["--space", "space.yaml:x=1..2"], "add :int"),
+        (["--space", "ignored.yaml:x=1..2"], "git does not track ignored.yaml, so that trials"),
+        (["--space", "../runs/space.yaml:x=1..2"], "../runs/space.yaml is outside of the project"),
         (["--space", "wait=a|b", "--search", "cmaes"], "needs two ranges"),
         (["--space", "wait=a|b", "--objective", "m.json:test_loss"], "a test score chooses nothing"),
         (["--space", "wait=a|b", "--objective", "later.json:val_loss", "--prune", "asha"], "--history FILE:COLUMN"),

@@ -19,7 +19,7 @@ from flows.engine.display.buffered import BufferedDisplay
 from flows.engine.display.plain import Display, SilentDisplay
 from flows.engine.policy import load_policies
 from flows.experiments.grid import check_combinations, parameter_keys, parse_combinations
-from flows.experiments.search.objective import changing_loss, changing_samples
+from flows.experiments.search.objective import changing_loss, changing_samples, natural_direction
 from flows.experiments.sweep_runner import SweepRunner
 from flows.experiments.trials import GridTrials, Trial
 from flows.prefect_server.server import Server
@@ -52,12 +52,12 @@ def sweep(arguments: argparse.Namespace) -> int:
         display.close(INTERRUPTED_DISPLAY_S if is_interrupted else None)
         if search:
             search.study.close()
-    if search:
-        if search.failure:
-            raise search.failure
-        print_search(search, arguments)
-    else:
+    if search is None:
         print_grid(runner.trials, root, as_json=arguments.json)
+    elif search.failure is None or search.study.best() is not None:
+        print_search(search, arguments)
+    if search and search.failure:
+        raise search.failure
     if is_interrupted:
         return EXIT_INTERRUPTED
     return EXIT_FAILED if any(trial.is_failure for trial in runner.trials) else EXIT_DONE
@@ -169,6 +169,7 @@ def rank(flat: Sequence[Mapping[str, Any]], trials: Sequence[Trial]) -> tuple[li
         found, sign = [name for name in columns(flat) if _is_validation(name) and name.endswith(("mae", "error"))], 1
     if len(found) != 1:
         return list(trials), None
+    sign = -1 if natural_direction(found[0]) == "maximize" else sign  # as of val_neg_log_loss
     values = [sign * metrics.get(found[0], math.nan) for metrics in flat]
     if not any(map(math.isfinite, values)):
         return list(trials), None

@@ -12,8 +12,8 @@ from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-import psutil
 from dvc.exceptions import DvcException
+from dvc.lock import LockError
 from dvc.repo import Repo
 from dvc.rwlock import RWLOCK_FILE, RWLockFileCorruptedError, rwlock
 from dvc.stage import Stage as DvcStage
@@ -21,6 +21,7 @@ from dvc.stage import Stage as DvcStage
 from flows.dvc_repo.change_detection import overlap
 from flows.dvc_repo.lock.lockfile import repair_rwlock
 from flows.dvc_repo.locking import RepositoryBusy
+from flows.engine.processes.process_trees import lives
 
 
 class FileClaims:
@@ -62,12 +63,8 @@ class FileClaims:
         reads, writes = _paths(stage)
         command = " ".join(sys.argv)
         with ExitStack() as claim:
-            try:
-                claim.enter_context(self._listed(command, [], writes))
-            except RWLockFileCorruptedError:  # another run was killed while it wrote the list
-                repair_rwlock(self._repo)
-                claim.enter_context(self._listed(command, [], writes))
-            claim.enter_context(self._listed(f"{command} ({stage.addressing})", reads, []))
+            self._list(claim, command, [], writes)
+            self._list(claim, f"{command} ({stage.addressing})", reads, [])
             self._held[stage.addressing] = claim.pop_all()
 
     def release(self, stage: DvcStage) -> None:
@@ -76,6 +73,18 @@ class FileClaims:
         if claim is not None:
             with suppress(DvcException, AssertionError, KeyError):  # a person has removed the list, as DVC advises
                 claim.close()
+
+    def _list(self, claim: ExitStack, command: str, reads: Sequence[str], writes: Sequence[str]) -> None:
+        """List files as in use until `claim` closes, after a repair if need be.
+
+        Another run may have been killed while it wrote the list, or its entries count for DVC, since another process
+        has its id.
+        """
+        try:
+            claim.enter_context(self._listed(command, reads, writes))
+        except (LockError, RWLockFileCorruptedError):
+            repair_rwlock(self._repo)
+            claim.enter_context(self._listed(command, reads, writes))
 
     def _listed(self, command: str, reads: Sequence[str], writes: Sequence[str]) -> AbstractContextManager[None]:
         hardlink = self._repo.config["core"].get("hardlink_lock", False)
@@ -86,20 +95,22 @@ class FileClaims:
 
     def _ensure_free(self, paths: Sequence[str], kind: str, done: str) -> None:
         """Ensure that no other process has listed one of `paths` with this kind of use; changes nothing."""
-        for path, pid, command in self._foreign_entries(kind):
-            if any(overlap(path, own) for own in paths) and psutil.pid_exists(pid):
+        entries, written_s = self._foreign_entries(kind)
+        for path, pid, command in entries:
+            if any(overlap(path, own) for own in paths) and lives(pid, written_s):
                 name = os.path.relpath(path, self._repo.root_dir)
                 raise RepositoryBusy(f"{name} is being {done} by another process ({command}, process id {pid})")
 
-    def _foreign_entries(self, kind: str) -> list[tuple[str, int, str]]:
-        """Return path, process id and command of each entry of another process."""
+    def _foreign_entries(self, kind: str) -> tuple[list[tuple[str, int, str]], float]:
+        """Return path, process id and command of each entry of another process, and when the list was written."""
         try:
             content: dict[str, Any] = json.loads(self._path.read_text(encoding="utf-8")).get(kind, {})
             infos = [(path, info) for path, use in content.items() for info in (use if kind == "read" else [use])]
             entries = [(path, int(info["pid"]), str(info["cmd"])) for path, info in infos]
+            written_s = self._path.stat().st_mtime
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
-            return []  # there is no list, or DVC does not accept it, which `claim` reports
-        return [entry for entry in entries if entry[1] != os.getpid()]
+            return [], 0.0  # there is no list, or DVC does not accept it, which `claim` reports
+        return [entry for entry in entries if entry[1] != os.getpid()], written_s
 
 
 def _paths(stage: DvcStage) -> tuple[Sequence[str], Sequence[str]]:

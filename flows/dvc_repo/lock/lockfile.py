@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import networkx as nx
-import psutil
 from dvc.exceptions import DvcException
 from dvc.lock import LockError, make_lock
 from dvc.repo import Repo
@@ -27,9 +26,12 @@ from flows.core.errors import NoStages
 from flows.core.notices import note_once
 from flows.dvc_repo.lock.lock_text import EMPTY, LockText
 from flows.edits.edited_file import write_edited_bytes
+from flows.engine.processes.process_trees import lives
 from stages.base.digests import recorded_outputs
 from stages.base.errors import OutputError
 from stages.base.files import write_json, write_text
+
+_opened: set[tuple[int, Path]] = set()  # process id and list of files in use of the projects that this process opened
 
 
 class LockfileWriter:
@@ -214,38 +216,43 @@ def repair_rwlock(repo: Repo) -> None:
     """Remove from DVC's list of files in use what killed processes left; all of it if one left it incomplete.
 
     DVC fails on an incomplete list. It removes an entry of a dead process only when another one wants to write the
-    file, and takes the file for one in use as soon as another process has the id.
+    file, and takes the file for one in use as soon as another process has the id. This process may have it: its own
+    entries are those of a dead one when it opens the project for the first time.
     """
     path = Path(repo.tmp_dir) / "rwlock"
-    if not path.exists():
+    opening = (os.getpid(), path)
+    if path.exists():
+        hardlink = repo.config["core"].get("hardlink_lock", False)
+        with make_lock(f"{path}.lock", tmp_dir=repo.tmp_dir, hardlink_lock=hardlink):
+            _repair(path, dead=() if opening in _opened else (os.getpid(),))
+    _opened.add(opening)
+
+
+def _repair(path: Path, dead: Collection[int]) -> None:
+    """Repair the list of files in use at `path`, in which the process ids `dead` are those of dead processes."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        written_s = path.stat().st_mtime
+    except (ValueError, RecursionError):
+        path.unlink()
         return
-    hardlink = repo.config["core"].get("hardlink_lock", False)
-    with make_lock(f"{path}.lock", tmp_dir=repo.tmp_dir, hardlink_lock=hardlink):
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (ValueError, RecursionError):
-            path.unlink()
-            return
-        except FileNotFoundError:
-            return
-        # a list of another form is one that DVC does not accept, and says so; a project may be read-only
-        with suppress(LookupError, TypeError, AttributeError, ValueError, OutputError):
-            if (living := _living_entries(content)) != content:
-                write_text(path, json.dumps(living))
+    except FileNotFoundError:
+        return
+
+    def is_living(info: dict[str, Any]) -> bool:
+        return (pid := int(info["pid"])) not in dead and lives(pid, written_s)
+
+    # a list of another form is one that DVC does not accept, and says so; a project may be read-only
+    with suppress(LookupError, TypeError, AttributeError, ValueError, OutputError):
+        if (living := _living_entries(content, is_living)) != content:
+            write_text(path, json.dumps(living))
 
 
-def _living_entries(content: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def _living_entries(
+    content: dict[str, dict[str, Any]], is_living: Callable[[dict[str, Any]], bool]
+) -> dict[str, dict[str, Any]]:
     """Return the entries of a list of files in use whose processes live: several for a file that is read."""
-    readers = {path: [info for info in infos if _lives(info)] for path, infos in content.get("read", {}).items()}
-    writers = {path: info for path, info in content.get("write", {}).items() if _lives(info)}
+    readers = {path: [info for info in infos if is_living(info)] for path, infos in content.get("read", {}).items()}
+    writers = {path: info for path, info in content.get("write", {}).items() if is_living(info)}
     living = {"read": {path: infos for path, infos in readers.items() if infos}, "write": writers}
     return content | {kind: living[kind] for kind in living if kind in content}
-
-
-def _lives(info: dict[str, Any]) -> bool:
-    try:
-        return bool(psutil.Process(int(info["pid"])).status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
-    except psutil.Error:
-        return True

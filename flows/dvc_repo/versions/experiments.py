@@ -7,6 +7,7 @@ git and DVC ignore.
 """
 
 import hashlib
+import posixpath
 import shutil
 import threading
 from collections.abc import Collection, Iterator, Sequence
@@ -98,8 +99,18 @@ class ProjectClones:
         return self._snapshot.head
 
     def entries(self) -> list[str]:
-        """Return git's entries of the tracked files that a clone gets: mode, type and hash, a tab, and the path."""
-        return git_names(["ls-tree", "-r", "-z", self._snapshot.tree], self._root)
+        """Return git's entries of the tracked files that trials can read: mode, type and hash, a tab, and the path.
+
+        Paths are relative to the project's folder. Of files outside of it, those that stages depend on are included.
+        """
+        entries = git_names(["ls-tree", "-r", "-z", "--full-tree", self._snapshot.tree], self._root)
+        if not self._prefix:
+            return entries
+        needed, found = set(map(self._in_git, _dependencies(self._root))), []
+        for facts, _, name in (entry.partition("\t") for entry in entries):
+            if name.startswith(self._prefix) or _is_in(name, needed):
+                found.append(f"{facts}\t{posixpath.relpath(name, self._prefix)}")
+        return found
 
     def fetch_experiment(self, project: Path, name: str, files: Collection[str] = ()) -> str:
         """Fetch the experiment `name` from the clone at `project` into the project's git repository.
@@ -137,14 +148,18 @@ class ProjectClones:
             paths: files with parameters.
             dependencies: files and folders that stages depend on.
         """
-        inputs: list[Any] = [self._content(revision, folder, f"{self._prefix}{path}") for path in paths]
-        own, others = ({f"{self._prefix}{path}" for path in names} for names in (paths, dependencies))
+        inputs: list[Any] = [self._content(revision, folder, self._in_git(path)) for path in paths]
+        own, others = (set(map(self._in_git, names)) for names in (paths, dependencies))
         for entry in git_names(["ls-tree", "-r", "-z", "--full-tree", revision], folder):
             file = PurePosixPath(entry.partition("\t")[2])
             is_pipeline = file.name == "dvc.yaml" or file.suffix == ".dvc"
-            if str(file) not in own and (is_pipeline or not others.isdisjoint(map(str, (file, *file.parents)))):
+            if str(file) not in own and (is_pipeline or _is_in(str(file), others)):
                 inputs.append(entry)
         return inputs
+
+    def _in_git(self, path: str) -> str:
+        """Return the path from the top of the repository of what has this one from the project's folder."""
+        return posixpath.normpath(f"{self._prefix}{path}")
 
     def _content(self, revision: str, folder: Path, name: str) -> Any:
         """Return the content of the file `name` in a revision; None without one."""
@@ -217,6 +232,11 @@ def _untracked_results(repo: Repo, outputs: Sequence[str]) -> list[str]:
     uncached = {str(out) for out in repo.index.outs if not out.use_cache}
     # DVC itself adds a new dvc.lock only at the top of the git repository.
     return [path for path in untracked if path in uncached or Path(path).name in ("dvc.lock", ENVIRONMENT_LOCK)]
+
+
+def _is_in(name: str, names: Collection[str]) -> bool:
+    """True if a path or a folder around it is in `names`."""
+    return any(str(each) in names for each in (PurePosixPath(name), *PurePosixPath(name).parents))
 
 
 def _dependencies(project: Path) -> set[str]:

@@ -9,6 +9,7 @@ from contextlib import suppress
 import psutil
 
 GRACE_S = 3.0  # between SIGTERM and SIGKILL
+CLOCK_S = 5.0  # by which the clocks of a file system and of this machine may differ
 MAX_ROUNDS = 3  # a process may be starting while the processes are listed; the next round finds it
 
 
@@ -51,6 +52,20 @@ def started_s(pid: int) -> str:
     """
     created = psutil.Process(pid).create_time()
     return f"{created - psutil.boot_time() if sys.platform.startswith('linux') else created:.2f}"
+
+
+def lives(pid: int, named_s: float) -> bool:
+    """Returns True if the process lives to which a file gave the id `pid`, no later than at the time `named_s`.
+
+    A process that was created later is another one with the same id: those of a container have few ids.
+    """
+    try:
+        process = psutil.Process(pid)
+        return process.status() != psutil.STATUS_ZOMBIE and process.create_time() <= named_s + CLOCK_S
+    except (psutil.NoSuchProcess, ValueError):  # ValueError: below 0
+        return False
+    except psutil.Error:
+        return True
 
 
 def _tree(pid: int) -> list[psutil.Process]:

@@ -18,6 +18,7 @@ from flows.dvc_repo.params_files import leaves, read_params
 from flows.dvc_repo.repository import Repository
 from flows.engine.types import Stage
 from flows.experiments.settings import split_key
+from flows.experiments.trial_errors import ScoreNotFinite
 from stages.base.errors import InvalidInput
 from stages.base.suggestions import did_you_mean
 
@@ -27,6 +28,7 @@ LOW_WORDS = {
     "crps", "wer", "cer", "fid", "hinge", "bouldin", "logloss",
 }  # fmt: skip
 HIGH_WORDS = {"accuracy", "acc", "auc", "f1", "precision", "recall", "r2", "prec", "correlation"}
+NEGATED = "neg"  # begins the names of scikit-learn's scores that are losses and errors with their signs changed
 TABLES = {".csv": ",", ".tsv": "\t"}
 FORMATS = {*TABLES, ".json", ".yaml", ".yml", ".toml"}
 OWN_FILE, OWN_HISTORY = "validation.json", "history.csv"  # of each model of Inkflow's own pipeline
@@ -64,7 +66,8 @@ class Objective:
         """Returns the score of the trial that ran in the folder `project`.
 
         Raises:
-            InvalidInput: the file or the key is missing, or the score is no finite number.
+            InvalidInput: the file or the key is missing.
+            ScoreNotFinite: the score is no finite number.
         """
         path = project / self.file
         if not path.is_file():
@@ -80,7 +83,7 @@ class Objective:
             raise InvalidInput(f"--objective {self.name}: {self.file} has no number {self.key!r}; {hint}")
         value = float(content[self.key])
         if not math.isfinite(value):
-            raise InvalidInput(f"{self.name} is {value}, which cannot be compared")
+            raise ScoreNotFinite(self.name, value)
         return value
 
 
@@ -121,11 +124,23 @@ def direction_of(name: str, given: str | None) -> str:
     Raises:
         InvalidInput: the name does not say.
     """
+    natural = natural_direction(name)
+    if given is None and natural is None:
+        raise InvalidInput(f"--objective {name}: is less or more better? add --direction minimize or maximize")
+    return given or str(natural)
+
+
+def natural_direction(name: str) -> str | None:
+    """Returns `minimize` or `maximize`, as the name of a score says; None if it does not say.
+
+    The negated losses and errors of scikit-learn, such as neg_log_loss, are maximized. Other names with a negation do
+    not say: `negative_recall` is the recall of a class, `negative_loss` may be a loss of negative samples.
+    """
     found = set(_words(name.rpartition(":")[2]))
     low, high = bool(found & LOW_WORDS), bool(found & HIGH_WORDS)
-    if given is None and low == high:
-        raise InvalidInput(f"--objective {name}: is less or more better? add --direction minimize or maximize")
-    return given or ("minimize" if low else "maximize")
+    if low == high or "negative" in found or (high and NEGATED in found):
+        return None
+    return "minimize" if low and NEGATED not in found else "maximize"
 
 
 def changing_loss(keys: Collection[str], names: AbstractSet[str] = LOSS_KEYS) -> list[str]:

@@ -16,10 +16,12 @@ from flows.experiments.grid import Combination
 from flows.experiments.search.objective import Objective, read_history
 from flows.experiments.search.report import write_report
 from flows.experiments.search.study import EXPERIMENT, MESSAGE, PLACE, Study
+from flows.experiments.trial_errors import TrialsFailed, is_machine_fault
 from flows.experiments.trials import Trial
 from stages.base.errors import InkflowError, InvalidInput
 
 POLL_S = 0.2  # of the live history
+MAX_FAILED = 10  # trials in a row, after which a search ends: the parameters are hardly the cause
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 
@@ -75,6 +77,9 @@ class SearchTrials:
         self._deadline = time.monotonic() + timeout_s if timeout_s is not None else None
         self._stop_event = threading.Event()
         self._lock = threading.Lock()
+        self._end_lock = threading.Lock()
+        self._failed: list[SearchTrial] = []  # since the last trial that did not fail; the study does not know them yet
+        self._is_at_end = False  # whether no further trial will be proposed
         self._report: Path | None = None
 
     @property
@@ -88,7 +93,7 @@ class SearchTrials:
             with self._lock:  # one after another, so that each proposal knows the trials before it
                 proposal = self.study.claim(self._count)
             if proposal is None:
-                return None
+                break
             settings = self.study.settings(proposal)
             combination = Combination(settings)
             trial = SearchTrial(combination, combination.experiment(self._keys))
@@ -101,6 +106,9 @@ class SearchTrials:
             attributes = {EXPERIMENT: trial.experiment, PLACE: known.user_attrs[PLACE]}
             message = f"the parameters of trial {known.number}"
             self.study.tell(proposal, TrialState.COMPLETE, known.value, attributes | {MESSAGE: message})
+        with self._end_lock:
+            self._is_at_end = True
+            self._tell_failed()
         return None
 
     @contextmanager
@@ -124,13 +132,14 @@ class SearchTrials:
 
         Raises:
             InvalidInput: the objective has no score.
+            ScoreNotFinite: the trial failed.
         """
         assert isinstance(trial, SearchTrial)
         try:
             trial.value = self.objective.read(project)
-        except InvalidInput as error:
+        except InkflowError as error:
             trial.outcome = None
-            if not self.study.trials(TrialState.COMPLETE):
+            if isinstance(error, InvalidInput) and not self.study.trials(TrialState.COMPLETE):
                 self.failure = error
             raise
 
@@ -143,8 +152,38 @@ class SearchTrials:
             self.study.tell(trial.proposal, TrialState.COMPLETE, trial.value, attributes)
         elif isinstance(trial.error, Pruned):
             self.study.tell(trial.proposal, TrialState.PRUNED, None, place | {MESSAGE: trial.pruned})
-        elif not (isinstance(trial.error, Interrupted) or self._stop_event.is_set()):
-            self.study.tell(trial.proposal, TrialState.FAIL, None, place | {MESSAGE: str(trial.error)})
+        else:
+            if not (isinstance(trial.error, Interrupted) or self._stop_event.is_set()):
+                self._close_failed(trial, trial.error)
+            return
+        with self._end_lock:
+            self._tell_failed()
+
+    def _close_failed(self, trial: SearchTrial, error: InkflowError) -> None:
+        """Keeps a failed trial until another one has not failed; ends the search if its parameters are not the cause.
+
+        The trials that failed when a search ends so stay open: the next process runs them again.
+        """
+        with self._end_lock:
+            if self.failure is None and is_machine_fault(error):
+                self.failure = error
+            if self.failure is not None:
+                return
+            self._failed.append(trial)
+            if len(self._failed) >= MAX_FAILED:
+                self.failure = TrialsFailed(len(self._failed), error)
+            elif self._is_at_end:
+                self._tell_failed()
+
+    def _tell_failed(self) -> None:
+        """Tells the study the trials that failed, once one of it has ended otherwise; called with `_end_lock` held."""
+        if self.failure is not None or self._stop_event.is_set():
+            return
+        if self._failed and self.study.trials(TrialState.COMPLETE, TrialState.PRUNED):
+            for trial in self._failed:
+                attributes = {PLACE: self._place, MESSAGE: str(trial.error)}
+                self.study.tell(trial.proposal, TrialState.FAIL, None, attributes)
+            self._failed.clear()
 
     def interrupt(self) -> None:
         """Proposes no further trial."""

@@ -92,6 +92,16 @@ def test_trials_of_different_validation_samples(
         assert (f"cannot be compared, and trials differ in {', '.join(differing)}" in text) == bool(differing)
 
 
+def test_negated_losses_are_ranked_from_the_highest() -> None:
+    """scikit-learn's neg_log_loss and neg_mean_squared_error are better when they are higher."""
+    for name, keys in (("validation_neg_log_loss", "a"), ("validation_neg_mean_squared_error", "fit.loss")):
+        combinations = parse_combinations([f"{keys}=1,2,3"], [], None)
+        found, criterion = rank([{name: score} for score in (-0.3, -0.1, -0.2)],
+                                [Trial(each, each.name) for each in combinations])  # fmt: skip
+        assert [trial.combination.settings[keys] for trial in found] == [2, 3, 1]
+        assert criterion == name
+
+
 def test_without_one_validation_loss_the_order_stays() -> None:
     """Test scores never rank, nor do the validation losses of several models or an equal one."""
     tests = [{"accuracy": 0.9, "test_loss": 0.3}, {"accuracy": 0.99, "test_loss": 0.1}]

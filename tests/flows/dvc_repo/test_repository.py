@@ -7,6 +7,7 @@ import subprocess
 from contextlib import closing
 from pathlib import Path
 
+import psutil
 import pytest
 
 from flows.core.errors import DvcFailed, InputsChanged, PipelineInvalid, StageFailed, UnknownStage
@@ -196,6 +197,24 @@ def test_dead_processes_in_rwlock(diamond: Toy) -> None:
         diamond.write({".dvc/tmp/rwlock": json.dumps(content)})
         Repository().close()
     assert json.loads(diamond.read(".dvc/tmp/rwlock")) == {"write": {"/x": living}, "read": {"/s": [living]}}
+
+
+def test_processes_with_the_id_of_a_killed_one(diamond: Toy) -> None:
+    """Entries of a killed run do not count if this process, or one that began later, has its id, as in a container."""
+    folder, path = diamond.folder, diamond.folder / ".dvc/tmp/rwlock"
+    with subprocess.Popen(["sleep", "600"]) as later:
+        own, other, living = ({"pid": pid, "cmd": "inkflow run --jobs 4"} for pid in (os.getpid(), later.pid, 1))
+        content = {
+            "write": {str(folder / "left"): own, "/x": living},
+            "read": {str(folder / "out"): [own, other], "/s": [living]},
+        }
+        diamond.write({".dvc/tmp/rwlock": json.dumps(content)})
+        os.utime(path, times=(psutil.Process(1).create_time(),) * 2)
+        try:
+            assert outcomes(repro()) == {Outcome.RAN}
+        finally:
+            later.kill()
+    assert json.loads(path.read_text()) == {"write": {"/x": living}, "read": {"/s": [living]}}
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from dvc.repo import Repo
+from dvc.rwlock import rwlock
 
 from flows.core.errors import Interrupted
 from flows.core.file_lock import exclusive_lock
@@ -120,6 +122,19 @@ def test_recording_waits(toy: Toy) -> None:
             wait_until(lambda: any(note.startswith("a waits: ") and "a reader" in note for note in display.notes), 60)
             reader.communicate("\n")
             list(engine.events())
+    assert outcomes(succeeded(run)) == {"a": Outcome.RAN, "b": Outcome.RAN}
+    assert status() == {}
+
+
+def test_files_that_only_dvc_finds_in_use(toy: Toy) -> None:
+    """A stage waits, and says so, while DVC refuses its files although no other process uses them."""
+    toy.write({"dvc.yaml": PAIR.format(a="0; while ! test -e go; do sleep 0.1; done", b=0), "in": "one\n"})
+    with running_engine() as (engine, run, display), Repo() as repo:
+        wait_until((toy.folder / "a.runs").exists, timeout_s=60)
+        with rwlock(repo.tmp_dir, repo.fs, "a thread", [str(toy.folder / "b")], [], False):
+            toy.write({"go": ""})
+            wait_until(lambda: any(note.startswith("b waits: ") and "a thread" in note for note in display.notes), 15)
+        list(engine.events())
     assert outcomes(succeeded(run)) == {"a": Outcome.RAN, "b": Outcome.RAN}
     assert status() == {}
 

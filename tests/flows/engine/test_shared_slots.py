@@ -1,11 +1,13 @@
 """What the engines of one machine share: nothing is given twice, and each stage gets what it asks for in the end."""
 
+import math
 import random
 import threading
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from flows.engine.policy import Policies, StagePolicy
 from flows.engine.resources import machine_memory
@@ -187,6 +189,17 @@ def test_units(written: object, count: int) -> None:
     """An amount of memory is a number of bytes, or has a unit of 1000 or of 1024."""
     policies = Policies.model_validate({"resources": {"memory": written}, "stages": {"a": {"memory": written}}})
     assert policies.of("a").memory == policies.resources.total_memory() == count
+
+
+@pytest.mark.parametrize(
+    "written", [-1, "-1", 0.5, "0.5", True, "1,5 GB", "4GiB and more", "GiB", "inf", 1 << 61, "2EiB", None, [1]]
+)
+def test_amounts_that_are_none(written: object) -> None:
+    """An amount below 0, in parts of bytes, with a comma, beyond all machines or without a unit's number is refused."""
+    with pytest.raises(ValidationError):
+        Policies.model_validate({"stages": {"a": {"memory": written}}})
+    with pytest.raises(ValidationError):
+        Policies.model_validate({"stages": {"a": {"timeout_s": math.inf}}})
 
 
 def test_more_memory_than_there_is(toy: Toy) -> None:

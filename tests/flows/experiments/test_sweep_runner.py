@@ -12,6 +12,7 @@ LIBRARY_LINES = ("5", "null", "[1, 2]", '["done", 3]', '["line", 5]', "a {", "["
     [
         ('["line", "a | text"]\n', ("line", "a | text")),
         ('["ended", "a was interrupted"]\n', ("ended", "a was interrupted")),
+        ('["machine", "no memory"]\n', ("machine", "no memory")),
         *((f"{text}\n", ("result", text)) for text in LIBRARY_LINES),
     ],
 )

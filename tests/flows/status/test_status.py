@@ -1,6 +1,7 @@
 """`inkflow status` in real projects: with a Prefect server, without one, and with models in stages."""
 
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -126,6 +127,16 @@ def test_runs_of_this_folder(toy: Toy, tmp_path: Path, capsys: pytest.CaptureFix
         assert "under way" not in shown(capsys, 0)
         with run_of_another_process(toy.folder):
             assert "a run is under way in this folder" in shown(capsys, 0)
+
+
+def test_files_in_use_of_a_killed_process(tmp_path: Path) -> None:
+    """A process that has the id of a killed one writes nothing: the list of files in use is older than it."""
+    path = tmp_path / ".dvc/tmp/rwlock"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"write": {"/a": {"pid": os.getpid(), "cmd": "inkflow run"}}}))
+    assert local_runs(tmp_path) == [f"process {os.getpid()} writes a"]
+    os.utime(path, times=(1, 1))
+    assert local_runs(tmp_path) == []
 
 
 def test_a_promoted_version_without_its_model(

@@ -6,6 +6,7 @@ import pytest
 
 from flows.dvc_repo.repository import Repository
 from flows.experiments.search.objective import Objective, changing_samples, direction_of, find_objective, read_history
+from flows.experiments.trial_errors import ScoreNotFinite
 from stages.base.errors import InvalidInput
 from tests.conftest import Toy
 from tests.support.root import ROOT
@@ -127,14 +128,15 @@ def test_keys_that_change_the_validation_samples(key: str, changes: bool) -> Non
     [
         ("auc.vald", "has no number 'auc.vald'; did you mean 'auc.valid'?"),
         ("nothing", "has no number"),
-        ("bad", "is nan, which"),
     ],
 )
 def test_scores_that_are_missing(other: Toy, key: str, message: str) -> None:
-    """A score that is missing, is no number or is not finite is one sentence with the keys that exist."""
+    """A score that is missing or is no number is one sentence with the keys that exist; one is not finite."""
     with pytest.raises(InvalidInput) as raised:
         find(f"m.json:{key}", [], other.folder).read(other.folder)
     assert message in str(raised.value)
+    with pytest.raises(ScoreNotFinite, match="bad is nan, which cannot be compared"):
+        find("m.json:bad", [], other.folder).read(other.folder)
 
 
 def test_histories_that_are_no_table(other: Toy) -> None:
@@ -150,3 +152,13 @@ def test_direction() -> None:
     assert direction_of("f:val_loss", "maximize") == "maximize"
     with pytest.raises(InvalidInput, match="add --direction"):
         direction_of("f:x", None)
+
+
+@pytest.mark.parametrize("name", ["neg_log_loss", "neg_root_mean_squared_error", "val.neg_brier_score", "valNegMae"])
+def test_negated_losses(name: str) -> None:
+    """Losses and errors that scikit-learn negates are maximized; names of which this is not sure need a direction."""
+    assert direction_of(f"negative/loss.json:{name}", None) == "maximize"
+    for unsure in ("negative_recall", "negative_log_likelihood_loss", "neg_auc"):
+        with pytest.raises(InvalidInput, match="add --direction"):
+            direction_of(f"f:{unsure}", None)
+        assert direction_of(f"f:{unsure}", "minimize") == "minimize"

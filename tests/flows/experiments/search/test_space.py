@@ -1,13 +1,18 @@
 """`--space`: ranges and choices, their mistakes, and what makes two searches the same."""
 
 import math
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
+from dvc.repo import Repo
 
+from flows.core.git import run_git
+from flows.dvc_repo.versions.experiments import ProjectClones
 from flows.experiments.search.space import Choice, Range, base_digest, check_space, parse_space
 from stages.base.errors import InvalidInput
 from tests.conftest import Toy
+from tests.flows.core.test_git import PERSON
 from tests.support.root import ROOT
 
 
@@ -105,3 +110,29 @@ def test_what_makes_searches_equal(toy: Toy) -> None:
     assert digest("100644 blob 2\tcode.py") != first
     toy.write({"params.yaml": "a: {b: 7}\nc: 3\n"})
     assert digest("100644 blob 1\tcode.py") != first
+
+
+def test_code_outside_of_the_project(toy: Toy) -> None:
+    """In a project below the top of the repository, files elsewhere that stages depend on make searches different."""
+    toy.write({"common/code.py": "1\n", "other/code.py": "1\n", "common/two.py": "1\n"})
+    toy.write({"sub/dvc.yaml": "stages:\n  fit: {cmd: 'true', deps: [../common, in], outs: [out]}\n", "sub/in": "1\n"})
+    with chdir("sub"):
+        Repo.init(subdir=True).close()
+    for command in (["add", "--all"], [*PERSON, "commit", "--quiet", "--message", "state"]):
+        run_git(command, toy.folder)
+
+    def entries() -> dict[str, str]:
+        found = (entry.partition("\t") for entry in ProjectClones(toy.folder / "sub").entries())
+        return {path: facts for facts, _, path in found}
+
+    first = entries()
+    assert {"dvc.yaml", "in", "../common/code.py", "../common/two.py"} <= first.keys()
+    assert not [path for path in first if path.startswith(("../other", "../sub", "sub/"))]
+    toy.write({"other/code.py": "2\n"})
+    assert entries() == first
+    toy.write({"common/code.py": "2\n"})
+    assert {path for path, facts in entries().items() if facts != first[path]} == {"../common/code.py"}
+    inputs = ProjectClones(toy.folder / "sub")._inputs("HEAD", toy.folder, ["params.yaml"], {"../common"})
+    assert [entry.partition("\t")[2] for entry in inputs if entry] == [
+        "common/code.py", "common/two.py", "sub/dvc.yaml",
+    ]  # fmt: skip
