@@ -29,7 +29,7 @@ from stages.report.statistics.thresholds import thresholds
 
 TEMPLATES = Path(__file__).parent / "templates"
 STYLES = ("page.css", "screen.css", "print.css")
-SCRIPTS = ("page.js", "matrix.js", "charts.js", "select.js")
+SCRIPTS = ("page.js", "matrix.js", "charts.js", "compared.js", "select.js")
 SHORT_NAME = 3  # letters of a class that fit above a column of a matrix
 DISAGREEMENTS = 4  # comparisons with the best model whose images are shown
 DISAGREEMENT_IMAGES = 8  # in each gallery of a comparison
