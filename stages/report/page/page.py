@@ -99,7 +99,7 @@ def _helpers() -> dict[str, Any]:
         "strength": _strength,
         "heatmap": heatmap,
         "params_of": lambda model: flatten(model.params.model_dump(exclude_none=True)),
-        "rise_percent": round(100 * (RISE - 1)),
+        "rise_percent": round(100 * RISE),
     }
 
 
