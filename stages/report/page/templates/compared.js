@@ -1,4 +1,5 @@
 // Two recipes: curves over one another, the difference of the matrices, parameters that differ, and the images.
+
 function bits(model) {
   const bytes = atob(model.right);
   return (index) => (bytes.charCodeAt(index >> 3) >> (7 - (index & 7))) & 1;
@@ -62,13 +63,16 @@ function differenceTable(first, second, names) {
 
 function largestDifferences(first, second, names) {
   const cells = [...new Set([...Object.keys(first.counts), ...Object.keys(second.counts)])].filter((cell) => new Set(cell.split("-")).size > 1);
-  const changed = cells.map((cell) => [cell, (second.counts[cell] ?? 0) - (first.counts[cell] ?? 0)]).sort((a, b) => Math.abs(b[1]) - Math.abs(a[1]));
+  const all = cells.map((cell) => [cell, (second.counts[cell] ?? 0) - (first.counts[cell] ?? 0)]).filter(([, by]) => by);
+  if (!all.length) return [element("p", { className: "lead" }, "Largest differences of the confusions: none.")];
+  const changed = all.sort((a, b) => Math.abs(b[1]) - Math.abs(a[1]));
   const lines = changed.slice(0, 15).map(([cell, by]) => {
     const [actual, predicted] = cell.split("-");
     return element("tr", {}, element("td", {}, names[actual]), element("td", {}, names[predicted]), element("td", { className: "n" }, by > 0 ? `+${by}` : `−${-by}`));
   });
-  const head = element("tr", {}, ...["Actual", "Predicted", "Difference"].map((text) => element("th", { scope: "col" }, text)));
-  return [element("table", { className: "plain" }, element("thead", {}, head), element("tbody", {}, ...lines))];
+  const head = element("tr", {}, ...["Actual", "Predicted", "Difference"].map((text, number) => element("th", { scope: "col", className: number > 1 ? "n" : "" }, text)));
+  const caption = element("caption", {}, `Largest differences of the confusions: counts of ${second.label} less those of ${first.label}.`);
+  return [element("table", { className: "plain" }, caption, element("thead", {}, head), element("tbody", {}, ...lines))];
 }
 
 function onlyRight(name, letter, right, wrong, total) {
@@ -120,8 +124,9 @@ function parametersPanel(first, second) {
 }
 
 function fillComparison(first, second) {
-  if (versus.dataset.pair === `${first},${second}`) return;
-  versus.dataset.pair = `${first},${second}`;
+  const key = `${first} ${second}`; // names have commas, but no spaces
+  if (versus.dataset.pair === key) return;
+  versus.dataset.pair = key;
   const pair = lookup.groups[groupOf(first)].pairs.find(([a, b]) => (a === first && b === second) || (a === second && b === first));
   const text = pair ? ` ${pair[2]}. Difference of ${pair[0]} from ${pair[1]}: ${pair[3]}.` : "";
   const verdict = element("p", { className: "lead versus" }, named(first, "a"), " against ", named(second, "b"), ":", text);

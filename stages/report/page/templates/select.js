@@ -3,12 +3,20 @@
 const pane = document.getElementById("details"), versus = document.getElementById("compared");
 const articles = new Map([...pane.querySelectorAll("article")].map((article) => [article.dataset.name, article]));
 const rows = new Map([...document.querySelectorAll("tr.recipe")].map((row) => [row.dataset.recipe, row]));
-const screens = [...document.querySelectorAll(".screen")], tabs = element("div", { className: "tablist" });
+const screens = [...document.querySelectorAll(".screen")], skip = document.querySelector(".skip"), tabs = element("div", { className: "tablist" });
 tabs.setAttribute("role", "tablist");
 tabs.setAttribute("aria-labelledby", "details-title");
-pane.querySelector("h2").after(tabs);
+const rival = element("select", {}), chooser = element("label", { className: "compare-with" }, "Compare with ", rival);
+pane.querySelector("h2").after(chooser, tabs);
 
 for (const [name, article] of articles) article.prepend(element("h3", { className: "visually-hidden" }, name));
+
+// Scripts show one screen at a time, so the headings of each have the levels of the first one.
+for (const heading of document.querySelectorAll(".screen:not(#task-0) :is(h2, h3)")) {
+  const raised = element(heading.tagName === "H2" ? "h1" : "h2", {}, ...heading.childNodes);
+  for (const { name, value } of heading.attributes) raised.setAttribute(name, value);
+  heading.replaceWith(raised);
+}
 
 const groupOf = (name) => lookup.models[name].group;
 const leader = (group) => lookup.groups[group].costs[0].model;
@@ -21,7 +29,9 @@ function fromAddress() {
   if (hash.startsWith("model-") && articles.has(hash.slice(6))) return { names: [hash.slice(6)], tab: state.tab };
   if (!location.hash.startsWith("#m=")) return null;
   const address = new URLSearchParams(location.hash.slice(1));
-  const names = [...new Set(address.get("m").split(","))].filter((name) => articles.has(name)).slice(0, 2);
+  const given = location.hash.slice(3).split("&")[0].split(","); // divided before decoding: names have commas
+  const decoded = given.map((name) => new URLSearchParams(`m=${name}`).get("m"));
+  const names = [...new Set(decoded)].filter((name) => articles.has(name)).slice(0, 2);
   if (!names.length) return null;
   const comparable = names.filter((name) => groupOf(name) === groupOf(names[0]));
   return { names: comparable, tab: address.get("tab") ?? state.tab };
@@ -32,10 +42,10 @@ function toAddress() {
   history.replaceState(null, "", `#m=${names}&tab=${state.tab}`);
 }
 
-// Chooses a recipe, or with `second` one to compare with; a second choice of the same one ends the comparison.
-function choose(name, second = false) {
+// Chooses a recipe, or with `compared` one to compare with; a second choice of the same one ends the comparison.
+function choose(name, compared = false) {
   const [first, other] = state.names;
-  if (!second || groupOf(name) !== groupOf(first)) state.names = [name];
+  if (!compared || groupOf(name) !== groupOf(first)) state.names = [name];
   else if (name !== first) state.names = name === other ? [first] : [first, name];
   show();
   toAddress();
@@ -46,7 +56,7 @@ function panels() {
 }
 
 function showTabs() {
-  const found = panels();
+  const found = panels(), hadFocus = tabs.contains(document.activeElement);
   if (!found.some((panel) => panel.dataset.tab === state.tab)) state.tab = found[0].dataset.tab;
   tabs.replaceChildren(...found.map((panel) => {
     const { tab, title } = panel.dataset, chosen = tab === state.tab;
@@ -60,6 +70,7 @@ function showTabs() {
     panel.setAttribute("aria-labelledby", button.id);
     return button;
   }));
+  if (hadFocus) tabs.querySelector("[aria-selected=true]").focus();
 }
 
 function chooseTab(tab) {
@@ -74,31 +85,47 @@ tabs.addEventListener("keydown", (event) => {
   event.preventDefault();
   const at = buttons.indexOf(document.activeElement);
   chooseTab(panels()[(at + by + buttons.length) % buttons.length].dataset.tab);
-  tabs.querySelector("[aria-selected=true]").focus();
+});
+
+// The choice of a second recipe for fingers and keys.
+function showChooser(first, other) {
+  const others = [...rows.keys()].filter((name) => name !== first && groupOf(name) === groupOf(first));
+  chooser.hidden = !others.length;
+  rival.replaceChildren(...["", ...others].map((name) => element("option", { value: name }, name || "none")));
+  rival.value = other ?? "";
+}
+
+rival.addEventListener("change", () => {
+  state.names = [state.names[0], rival.value].filter(Boolean);
+  show();
+  toAddress();
 });
 
 function show() {
-  const [first, second] = state.names, group = groupOf(first);
+  const [first, other] = state.names, group = groupOf(first);
   screens.forEach((screen, number) => (screen.hidden = number !== group));
+  skip.hash = `#ranking-${group}`;
   for (const link of document.querySelectorAll(".tasks a")) link.setAttribute("aria-current", link.hash === `#task-${group}`);
   for (const [name, row] of rows) {
     row.classList.toggle("chosen", state.names.includes(name));
-    row.classList.toggle("second", name === second);
+    row.classList.toggle("second", name === other);
     const button = row.querySelector(".pick");
     button.setAttribute("aria-pressed", state.names.includes(name));
     if (groupOf(name) === group) button.tabIndex = name === first ? 0 : -1;
   }
   for (const [name, article] of articles) {
-    article.hidden = Boolean(second) || name !== first;
+    article.hidden = Boolean(other) || name !== first;
     article.querySelector("details.model").open = true;
   }
-  versus.hidden = !second;
-  if (second) fillComparison(first, second);
-  document.getElementById("details-title").textContent = second ? `${first} and ${second}` : `Details of ${first}`;
+  versus.hidden = !other;
+  if (other) fillComparison(first, other);
+  document.getElementById("details-title").textContent = other ? `${first} and ${other}` : `Details of ${first}`;
+  showChooser(first, other);
   showTabs();
   pane.querySelector(".curve-note").hidden = state.tab !== "learning";
+  for (const part of pane.querySelectorAll(".of-one")) part.hidden = Boolean(other); // colours are the models then
   const panel = panels().find(({ hidden }) => !hidden);
-  if (second) for (const figure of panel.querySelectorAll("figure[data-curve]")) drawCurves(figure, [first, second]);
+  if (other) for (const figure of panel.querySelectorAll("figure[data-curve]")) drawCurves(figure, [first, other]);
   else {
     enliven(panel, first);
     openLargest(panel);
@@ -128,11 +155,19 @@ for (const [name, row] of rows) {
 for (const link of document.querySelectorAll("a[href^='#model-']")) {
   link.addEventListener("click", (event) => {
     event.preventDefault();
+    const name = link.getAttribute("href").slice(7); // as it is: `hash` would encode it
     if (link.dataset.tab) state.tab = link.dataset.tab;
-    choose(decodeURIComponent(link.hash.slice(7)));
+    choose(name);
+    if (link.dataset.cell) articles.get(name).querySelector(`.lookup [data-cell="${link.dataset.cell}"] button`)?.click();
     pane.scrollIntoView();
   });
 }
+skip.addEventListener("click", (event) => {
+  event.preventDefault(); // the address keeps the selection
+  const heading = document.querySelector(skip.hash);
+  heading.tabIndex = -1;
+  heading.focus();
+});
 for (const link of document.querySelectorAll(".tasks a")) {
   link.addEventListener("click", (event) => {
     event.preventDefault();
