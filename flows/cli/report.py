@@ -20,10 +20,12 @@ from flows.core.stage_program import run_program
 from flows.engine.output_backup import has_backups
 from stages.base.digests import TIMINGS, read_sealed
 from stages.base.errors import EXIT_DONE, InvalidInput
-from stages.base.files import write_text
+from stages.base.files import parse_json, write_text
+from stages.base.sample_kinds import KINDS
 from stages.params.schema import load_params
 
 PAGE = Path("reports/index.html")
+DESCRIPTION = Path("data/raw/dataset.json")
 COPY = Path(".inkflow/report/index.html")
 MACHINE = TIMINGS / "machine.json"
 SLOT = '<script type="application/json" id="machine">null</script>'
@@ -93,10 +95,18 @@ def machine_figures(root: Path) -> dict[str, Any]:
         "version": version,
         "date": commit_date(root),
         "models": models,
-        "note": f"One image and batches: median with ONNX Runtime on this machine ({machine}); "
+        "note": f"One {_noun(root)} and batches: median with ONNX Runtime on this machine ({machine}); "
         "fit: the last training of this model on this machine, if there was one.",
         "facts": {"Commit": version, "This machine": machine},
     }
+
+
+def _noun(root: Path) -> str:
+    """Returns what a sample of the data set is: "sample" if its description is not at hand."""
+    try:
+        return KINDS[parse_json((root / DESCRIPTION).read_text(encoding="utf-8")).get("kind", "image")].noun
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return "sample"
 
 
 def _version(root: Path) -> str:

@@ -22,6 +22,7 @@ from stages.report.model_comparison import Verdict, version_verdict, versions_ve
 from stages.report.models.model_facts import ModelFacts
 from stages.report.models.pairs import Pair, compare, corrected
 from stages.report.page.page import render_page
+from stages.report.page.version_params import ChangedParams, changed_params
 
 
 class Version(NamedTuple):
@@ -32,11 +33,12 @@ class Version(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """The models of two versions, and the tests of each model's new version against its old one."""
+    """The models of two versions, the tests of each model's new version against its old one, and what else changed."""
 
     facts: Facts
     changes: Mapping[str, Pair]  # by model, the new version first
     unchanged: tuple[str, ...]  # models with the same bytes and predictions, which need no test
+    params: ChangedParams
 
     @property
     def verdict(self) -> Verdict:
@@ -54,9 +56,10 @@ def compare_runs(old: Version, new: Version) -> Comparison:
     old_arrays, new_arrays = old_facts.data.arrays, new_facts.data.arrays
     same_images = np.array_equal(old_arrays.x_test, new_arrays.x_test)
     if not same_images or not np.array_equal(old_arrays.y_test, new_arrays.y_test):
+        samples = f"test {new_facts.data.description.noun}s"
         raise DataError(
             f"{old.name} was evaluated on {old_facts.data.description.name}, {new.name} on "
-            f"{new_facts.data.description.name}: the test images differ, expected the same test images in both versions"
+            f"{new_facts.data.description.name}: the {samples} differ, expected the same {samples} in both versions"
         )
     old_models, new_models = ({model.name: model for model in facts.models} for facts in (old_facts, new_facts))
     unchanged = tuple(name for name in new_models if name in old_models and _same(new_models[name], old_models[name]))
@@ -68,7 +71,9 @@ def compare_runs(old: Version, new: Version) -> Comparison:
     }
     models = [*new_changed.values(), *old_changed.values(), *(new_models[name] for name in unchanged)]
     facts = arrange(models, new_facts.data, new_facts.params)
-    return Comparison(facts, dict(zip(pairs, corrected(list(pairs.values())), strict=True)), unchanged)
+    changes = dict(zip(pairs, corrected(list(pairs.values())), strict=True))
+    params = ChangedParams(old.name, new.name, changed_params(old.root, new.root))
+    return Comparison(facts, changes, unchanged, params)
 
 
 def _facts(version: Version) -> Facts:
@@ -107,6 +112,7 @@ def record(comparison: Comparison) -> dict[str, Any]:
     return {
         "headline": headline,
         "evidence": evidence,
+        "parameters": [row._asdict() for row in comparison.params.rows],
         "models": rows,
         "trivial": [
             {"answer": group.trivial.answer, "score": group.trivial.score, "of": [model.name for model in group.models]}
@@ -133,7 +139,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     comparison = compare_runs(_parse_version(arguments.old), _parse_version(arguments.new))
     changes = list(comparison.changes.values())
-    page = render_page(comparison.facts, None, "comparison", comparison.verdict, changes)
+    page = render_page(comparison.facts, None, "comparison", comparison.verdict, changes, params=comparison.params)
     write_text(arguments.out / "index.html", page)
     content = json.dumps(record(comparison), indent=2, ensure_ascii=False)
     write_text(arguments.out / "compare.json", content + "\n")

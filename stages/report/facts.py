@@ -33,6 +33,16 @@ class ModelGroup:
         """The validation score that ranks the models."""
         return criterion(self.models)
 
+    @property
+    def is_ranked(self) -> bool:
+        """Whether validation scores choose the best model; without them the order is that of the names."""
+        return len(self.models) == 1 or not math.isnan(self.criterion.spread(self.best).mean)
+
+    @property
+    def order(self) -> str:
+        """What orders the models, as a heading."""
+        return f"Ranking by {self.criterion.name}" if self.is_ranked else "Models by name"
+
     def cells(self, model: ModelFacts) -> list[Cell]:
         """The row of `model` in the table of models: the validation score that ranks, then its figures."""
         return [self.criterion.cell(model), *model.cells]

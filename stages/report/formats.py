@@ -63,4 +63,5 @@ def number(value: float) -> str:
 
 
 def _with_minus(text: str) -> str:
-    return text.replace("-", "−")  # noqa: RUF001 - the typographic minus is meant
+    """Writes a minus sign for a hyphen; a zero has no sign."""
+    return text.replace("-", "−" if any(digit in text for digit in "123456789") else "")  # noqa: RUF001 - the typographic minus is meant

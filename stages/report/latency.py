@@ -56,10 +56,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=TIMINGS, help="output folder")
     arguments = parser.parse_args(argv)
     write_sealed(arguments.out / MACHINE, {"processor": processor_name(), "cores": available_cores()})
+    noun = read_description(arguments.raw / DESCRIPTION_FILE).noun
     for folder in arguments.models:
         figures = measure(folder / "model.onnx", arguments.raw)
         record("latency", folder.name, folder / "model.onnx", figures, arguments.out)
-        print(f"{folder.name}: {figures['one_ms']:.2f} ms an image, {figures['images_per_s']:.0f} images/s", flush=True)
+        print(f"{folder.name}: {figures['one_ms']:.2f} ms, {figures['images_per_s']:.0f} {noun}s/s", flush=True)
     return EXIT_DONE
 
 

@@ -28,9 +28,10 @@ def metrics(facts: Facts) -> pd.DataFrame:
 
 
 def metrics_json(facts: Facts, results: GateResults) -> dict[str, str | float]:
-    """Returns the best model of the first task, its scores and the gates: what `dvc metrics show` and `exp show` show.
+    """Returns the best model of the first task, its scores and the gates: `dvc metrics show reports/metrics.json`.
 
-    It is flat and has few keys, since each one is a column there.
+    It is flat and has few keys: DVC's tables have a column for each key of each metrics file, and those of
+    evaluation/*/metrics.json are among them.
     """
     best = facts.lead.best
     scores = {"validation_loss": best.metrics["validation_loss"], best.summary_columns[0]: best.score}

@@ -27,11 +27,14 @@ def verdict(group: ModelGroup) -> Verdict:
         best.suspicion and f"{best.suspicion.capitalize()}.",
         _runner_up(group),
     ]
-    return Verdict(_headline(group), " ".join(filter(None, sentences)))
+    unranked = f"None of the {len(group.models)} models is chosen: there is no validation score to choose by"
+    return Verdict(_headline(group) if group.is_ranked else unranked, " ".join(filter(None, sentences)))
 
 
 def leaders(group: ModelGroup) -> list[str]:
-    """Returns the names of the chosen model and of those that the test images do not show to be worse."""
+    """Returns the names of the chosen model and of those that the test images do not show to be worse; else none."""
+    if not group.is_ranked:
+        return []
     return [group.best.name, *(pair.second.name for pair in group.against_best if not _is_worse(pair))]
 
 
@@ -61,7 +64,7 @@ def _headline(group: ModelGroup) -> str:
     if better:
         names = enumerate_words(better) if len(better) <= MAX_NAMED else f"{len(better)} others"
         verb = "is" if len(better) == 1 else "are"
-        return f"{best.name} is the best on the validation part, but {names} {verb} better on the test images"
+        return f"{best.name} is the best on the validation part, but {names} {verb} better on the test {best.noun}s"
     if not rivals:
         return f"{best.name} is the best of {total} models: it {best.result}"
     few = len(rivals) <= MAX_NAMED
@@ -86,7 +89,8 @@ def _runner_up(group: ModelGroup) -> str:
     name, interval = pair.second.name, f"{_interval_name(several)} {pair.interval_text}"
     if not pair.test.difference:
         return f"{name} has the same score ({interval} of the difference; {test})."
-    score = f"{name} is next by {group.criterion.name}, with {pair.second.format_score(pair.second.score)}"
+    order = group.criterion.name if group.is_ranked else "name"
+    score = f"{name} is next by {order}, with {pair.second.format_score(pair.second.score)}"
     chance = "" if pair.significant else "; the difference may be chance"
     return f"{score} (difference {pair.difference_text}, {interval}; {test}){chance}."
 

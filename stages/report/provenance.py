@@ -1,4 +1,4 @@
-"""Digests of files, and versions of the libraries that compute the report."""
+"""Digests of files, and versions of the libraries that compute and draw the report."""
 
 import hashlib
 from dataclasses import dataclass
@@ -7,7 +7,11 @@ from pathlib import Path
 
 from stages.report.records import unreadable
 
-LIBRARIES = ("numpy", "pandas", "scipy", "scikit-learn", "statsmodels", "matplotlib", "onnxruntime")
+LIBRARIES = (
+    "numpy", "pandas", "scipy", "scikit-learn", "statsmodels", "matplotlib", "onnxruntime",
+    "vl-convert-python",  # draws the charts, and gives the page its script
+    "pillow",  # writes the images
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -34,5 +38,5 @@ def file_digest(path: Path) -> FileDigest:
 
 
 def library_versions() -> dict[str, str]:
-    """Returns the versions of the libraries that compute the report's figures."""
+    """Returns the versions of the libraries that compute the report's figures and draw its charts and images."""
     return {name: version(name) for name in LIBRARIES}

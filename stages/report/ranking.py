@@ -32,10 +32,10 @@ class Criterion(NamedTuple):
         return Cell(self.name.capitalize(), text, spread.mean, ends=ends)
 
     def claim(self, model: ModelFacts) -> str:
-        """Returns the value of `model`, which is the best one, as the predicate of a sentence."""
+        """Returns the value of `model`, which is the first one, as the predicate of a sentence."""
         mean = self.spread(model).mean
         if math.isnan(mean):
-            return "comes first by its name alone: no sample was held out to choose by"
+            return "comes first by its name alone: there is no validation score to choose by"
         return f"has the {'highest' if self.larger_is_better else 'lowest'} {self.name}, {self.format(model, mean)}"
 
 

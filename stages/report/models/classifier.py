@@ -17,7 +17,7 @@ from stages.report.statistics.paired_tests import SIGNIFICANT, PairedTest, mcnem
 from stages.report.statistics.scores import Scores, confusion_matrix, score
 from stages.report.statistics.spread import Spread
 
-RISE = 1.05  # of the validation loss after its lowest epoch: smaller rises are noise
+RISE = 0.05  # of the validation loss after its lowest epoch, as a share of that: smaller rises are noise
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class Classifier(ModelFacts):
         """A note where the gap's interval lies above 0 and the validation loss rose by the kept epoch; else empty."""
         losses = self.history["val_loss"].to_numpy()[: self.training.kept_epoch]
         known = losses[~np.isnan(losses)]
-        rose = known.size and losses[-1] > RISE * known.min()  # NaN is not above it
+        rose = known.size and losses[-1] - known.min() > RISE * abs(known.min())  # NaN is not above it
         return "over-fits" if rose and self.gap_interval.low > 0 else ""
 
     @property

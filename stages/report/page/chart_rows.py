@@ -95,15 +95,21 @@ def cost_rows(group: ModelGroup) -> list[dict[str, Any]]:
 
 
 def cost_spec(group: ModelGroup) -> charts.Spec:
-    """Returns the chart of score by size of `group`."""
-    rows = cost_rows(group)
+    """Returns the chart of score by size of `group`.
+
+    The scale of the scores is that of the ranking where their own would hold fewer than two numbers, as with one model.
+    """
+    rows, axis = cost_rows(group), axis_of(group)
     errors, costs = [row["error"] for row in rows], [row["size"] for row in rows]
+    low, high = min(errors), max(errors)
+    is_wide = sum(low <= error <= high for error in axis.tick_errors) > 1
     return charts.cost(
         group.best.score_name,
-        axis_of(group).tick_errors,
+        axis.tick_errors,
         "size of the model, MB",
         shares=group.best.larger_is_better,
-        log_score=min(errors) > 0 and max(errors) > LOG_FACTOR * min(errors),
+        ends=None if is_wide else (min(axis.low, low), max(axis.high, high)),
+        log_score=low > 0 and (high > LOG_FACTOR * low if is_wide else axis.logarithmic),
         log_cost=max(costs) > LOG_FACTOR * min(costs) > 0,
     )
 

@@ -93,13 +93,24 @@ def curve(title: str, *, shares: bool = False, logarithmic: bool = False, models
     return _spec(title={"text": title}, height=130, layer=layers, width=WIDTH)
 
 
-def cost(score: str, ticks: Sequence[float], cost_title: str, *, shares: bool, log_score: bool, log_cost: bool) -> Spec:
+def cost(
+    score: str,
+    ticks: Sequence[float],
+    cost_title: str,
+    *,
+    shares: bool,
+    ends: tuple[float, float] | None,
+    log_score: bool,
+    log_cost: bool,
+) -> Spec:
     """Returns the score by the cost of rows with `model`, `error`, `cost`, `pareto` and texts, with numbers at `ticks`.
+
+    The scale of the errors has these `ends`, or those of the rows.
 
     The line and the names are those of the Pareto front: no other model has fewer errors at a lower cost.
     The best are at the top: the scale is that of the errors, reversed.
     """
-    scale: Spec = {"reverse": True, **_kind(log_score)}
+    scale: Spec = {"reverse": True, **_kind(log_score), **({"domain": list(ends)} if ends else {})}
     labels = {"labelExpr": "format(100 * (1 - datum.value), '.4~r') + '%'"} if shares else {}
     y = _axis("error", score, scale=scale | {"padding": 12, "nice": False}, values=list(ticks), **labels)
     x_scale = {**_kind(log_cost), "padding": 26, "nice": False}

@@ -116,7 +116,7 @@ def flatten(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
         if isinstance(value, Mapping):
             texts |= flatten(value, f"{prefix}{key}.")
         else:
-            texts[prefix + key] = _param_text(value)
+            texts[f"{prefix}{key}"] = _param_text(value)
     return texts
 
 

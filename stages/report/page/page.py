@@ -22,6 +22,7 @@ from stages.report.models.pairs import Pair
 from stages.report.page import chart_rows, example_images, screen
 from stages.report.page.lookup import flatten, lookup
 from stages.report.page.png import encode_image, heatmap, is_grey
+from stages.report.page.version_params import ChangedParams
 from stages.report.statistics import many_classes, residuals
 from stages.report.statistics.scores import frequent_confusions
 from stages.report.statistics.smoothing import min_smoothed_epochs
@@ -29,7 +30,7 @@ from stages.report.statistics.thresholds import thresholds
 
 TEMPLATES = Path(__file__).parent / "templates"
 STYLES = ("page.css", "screen.css", "print.css")
-SCRIPTS = ("page.js", "matrix.js", "charts.js", "select.js")
+SCRIPTS = ("page.js", "matrix.js", "charts.js", "compared.js", "select.js")
 SHORT_NAME = 3  # letters of a class that fit above a column of a matrix
 DISAGREEMENTS = 4  # comparisons with the best model whose images are shown
 DISAGREEMENT_IMAGES = 8  # in each gallery of a comparison
@@ -42,6 +43,7 @@ def render_page(
     verdict: model_comparison.Verdict | None = None,
     changes: Sequence[Pair] = (),
     gates: Gates | None = None,
+    params: ChangedParams | None = None,
 ) -> str:
     """Returns the report as HTML: all texts escaped, the same bytes for the same facts.
 
@@ -52,6 +54,7 @@ def render_page(
         verdict: verdict to show instead of that on the leading models, in a comparison of versions.
         changes: new versions of models against their old ones, in a comparison of versions.
         gates: the gates whose limits the ranking shows.
+        params: parameters that differ, in a comparison of versions.
     """
     return (
         _environment()
@@ -62,6 +65,7 @@ def render_page(
             title=title,
             verdict=verdict or model_comparison.verdict(facts.lead),
             changes=changes,
+            changed_params=params,
             data=facts.data,
             about=facts.data.description,
             screens=[screen.screen(group, facts.data, results, gates) for group in facts.groups],
@@ -99,7 +103,7 @@ def _helpers() -> dict[str, Any]:
         "strength": _strength,
         "heatmap": heatmap,
         "params_of": lambda model: flatten(model.params.model_dump(exclude_none=True)),
-        "rise_percent": round(100 * (RISE - 1)),
+        "rise_percent": round(100 * RISE),
     }
 
 

@@ -44,6 +44,7 @@ class Failure(NamedTuple):
     title: str
     text: str
     answers: list[Answer]
+    cell: str = ""  # of the confusion matrix, `actual-predicted`
 
 
 @dataclass(frozen=True)
@@ -161,9 +162,12 @@ def gate_counts(results: GateResults) -> str:
 
 
 def cheapest(group: ModelGroup) -> str:
-    """Returns a sentence on the cheapest of the leaders: by size of the file as shown, then epochs of the training."""
+    """Returns a sentence on the cheapest of the leaders: by size of the file as shown, then epochs of the training.
+
+    Where no model is chosen, it is about all models.
+    """
     leaders = model_comparison.leaders(group)
-    models = [model for model in group.models if model.name in leaders]
+    models = [model for model in group.models if model.name in leaders or not leaders]
     best = min(models, key=lambda model: (_shown_size(model), model.training.epochs))
     cost = f"{file_size(best.onnx.size)}, {plural(best.training.epochs, 'epoch')} of training"
     if len(models) == 1:
@@ -195,9 +199,10 @@ def failures(model: ModelFacts, limit: int = CONFUSIONS) -> list[Failure]:
 def _confused(model: Classifier, limit: int) -> list[Failure]:
     cells, names, found = images_by_cell(model), model.class_names, []
     for cell in frequent_confusions(model.confusion, limit):
-        answers = [model.answer(index) for index in cells[f"{cell.actual}-{cell.predicted}"][:THUMBNAILS]]
+        place = f"{cell.actual}-{cell.predicted}"
+        answers = [model.answer(index) for index in cells[place][:THUMBNAILS]]
         text = f"{plural(cell.images, model.noun)}, {percent(cell.share)} of those labelled {names[cell.actual]}"
-        found.append(Failure(f"{names[cell.actual]} → {names[cell.predicted]}", text, answers))
+        found.append(Failure(f"{names[cell.actual]} → {names[cell.predicted]}", text, answers, place))
     return found
 
 

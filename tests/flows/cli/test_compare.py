@@ -13,6 +13,7 @@ from flows.cli.main import main as inkflow
 from flows.core.errors import RevisionUnusable
 from stages.base.errors import DataError
 from stages.report.compare_runs import Version, compare_runs
+from stages.report.compare_runs import main as compare_program
 from tests.conftest import Toy
 from tests.support.html_page import Page
 from tests.support.report_data import Run, finish_run, small_digits
@@ -88,6 +89,25 @@ def test_files_in_no_cache(versions: Run) -> None:
     shutil.rmtree(".dvc/cache")
     with pytest.raises(RevisionUnusable, match=r"before: .* neither in git, the cache nor a remote"):
         compare(versions.root, "before")
+
+
+def test_parameters_that_differ(finished: Run, tmp_path: Path) -> None:
+    """The comparison has the parameters of both versions that differ, and the page a table of them."""
+    shutil.copytree(finished.root, tmp_path / "new")
+    params = json.loads((tmp_path / "new/params.yaml").read_text())
+    params["models"]["dense"]["batch_size"] = 64
+    params["report"]["predictions"] = 5
+    (tmp_path / "new/params.yaml").write_text(json.dumps(params))
+    arguments = [f"--old=a={finished.root}", f"--new=b={tmp_path / 'new'}", "--out", str(tmp_path / "out")]
+    assert compare_program(arguments) == 0
+    rows = [tuple(row.values()) for row in json.loads((tmp_path / "out/compare.json").read_text())["parameters"]]
+    assert rows == [("models.dense.batch_size", "32", "64"), ("report.predictions", None, "5")]
+    page = Page((tmp_path / "out/index.html").read_text())
+    texts = [text for _, text in page.every("tr")]
+    assert "models.dense.batch_size 32 64" in texts and "report.predictions – 5" in texts  # noqa: RUF001 - a dash for none
+    same = [f"--old=a={finished.root}", f"--new=b={finished.root}", "--out", str(tmp_path / "out")]
+    assert compare_program(same) == 0
+    assert "All parameters of a and b are equal." in (tmp_path / "out/index.html").read_text()
 
 
 def test_other_test_images(finished: Run, tmp_path: Path) -> None:

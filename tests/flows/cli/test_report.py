@@ -50,6 +50,25 @@ def test_figures_are_measured_and_the_page_stays(run: Run, capsys: pytest.Captur
     assert '"fit_s": 12.5' in Path(".inkflow/report/index.html").read_text()
 
 
+@pytest.mark.parametrize(
+    ("description", "noun"),
+    [
+        ('{"kind": "vector"}', "vector"),
+        ("{}", "image"),
+        ('{"kind": "x"}', "sample"),
+        ("[]", "sample"),
+        (None, "sample"),
+    ],
+)
+def test_note_has_the_noun_of_the_data_set(run: Run, tmp_path: Path, description: str | None, noun: str) -> None:
+    """The note on the latencies calls a sample what the data set has, and a sample where no description is at hand."""
+    (tmp_path / "params.yaml").write_bytes((run.root / "params.yaml").read_bytes())
+    if description is not None:
+        (tmp_path / "data/raw").mkdir(parents=True)
+        (tmp_path / "data/raw/dataset.json").write_text(description)
+    assert machine_figures(tmp_path)["note"].startswith(f"One {noun} and batches: ")
+
+
 def test_another_models_record_does_not_count(run: Run) -> None:
     """The record of a model with other bytes is ignored."""
     timings.record("train", "dense", Path("params.yaml"), {"fit_s": 99.0})

@@ -185,11 +185,14 @@ def test_borders_of_a_table_continue_below_the_sticky_column(browser: Browser, f
 
 
 def test_verdicts_are_visible_on_a_phone(browser: Browser, finished: Run, tmp_path: Path) -> None:
-    """390 pixels show the verdicts of comparisons without scrolling the table, in a comparison of versions too."""
+    """390 pixels show the verdicts of comparisons without scrolling the table, in a comparison of versions too.
+
+    There the address holds two models whose names have commas, as those of an experiment have.
+    """
     shutil.copytree(finished.root, tmp_path / "new")
     for name in ("metrics.json", "predictions.parquet"):
         shutil.copyfile(tmp_path / "new/evaluation/cnn" / name, tmp_path / "new/evaluation/dense_small" / name)
-    versions = [f"--old=a-branch={finished.root}", f"--new=workspace={tmp_path / 'new'}"]
+    versions = [f"--old=epochs_3,size_4={finished.root}", f"--new=workspace={tmp_path / 'new'}"]
     assert compare_runs.main([*versions, "--out", str(tmp_path / "out")]) == 0
     for path, rows in ((finished.out / "index.html", 3), (tmp_path / "out/index.html", 1 + 6)):
         verdicts = LoadedPage(browser, path, phone=True).page.locator(".pairs td.verdict").all()
@@ -197,6 +200,14 @@ def test_verdicts_are_visible_on_a_phone(browser: Browser, finished: Run, tmp_pa
         for cell in verdicts:
             box = cell.bounding_box()
             assert box is not None and box["x"] + box["width"] <= PHONE["width"]
+    names = [f"dense_small@{version}" for version in ("epochs_3,size_4", "workspace")]
+    page = LoadedPage(browser, tmp_path / "out/index.html", "#model-" + names[0]).page
+    page.get_by_label("Compare with").select_option(names[1])
+    address = page.evaluate("location.hash").replace("tab=learning", "tab=parameters")
+    again = LoadedPage(browser, tmp_path / "out/index.html", address, phone=True)
+    assert again.page.locator("#details-title").inner_text() == " and ".join(names)
+    assert again.page.locator("tr.recipe.chosen").count() == 2
+    assert again.page.locator("#compared-parameters").is_visible() and again.overflow() == 0
 
 
 @pytest.mark.parametrize(
@@ -221,8 +232,13 @@ def test_texts_of_a_curve_do_not_overlap(browser: Browser, tmp_path: Path, phone
     "shape", [pytest.param(shape, marks=pytest.mark.farm if "twenty" in shape else ()) for shape in SHAPES]
 )
 def test_shapes(browser: Browser, tmp_path: Path, shape: str) -> None:
-    """Pages of few and many models and classes, and of values, fit a phone, pass axe-core, and stay below 5 MB."""
+    """Pages of few and many models and classes, and of values, fit a phone, pass axe-core, and stay below 5 MB.
+
+    The mark of a diverged training is visible there.
+    """
     run = shaped_run(tmp_path, *SHAPES[shape])
+    history = run.root / "models/model_01/history.csv"
+    pd.read_csv(history).assign(loss=8e16).to_csv(history, index=False)
     assert report.main(run.arguments()) == 0
     path = run.out / "index.html"
     assert path.stat().st_size < 5_000_000
@@ -230,6 +246,7 @@ def test_shapes(browser: Browser, tmp_path: Path, shape: str) -> None:
     assert loaded.overflow() == 0
     assert loaded.messages == []
     assert loaded.violations() == []
+    assert loaded.page.locator("tr.recipe .flag:visible").all_inner_texts() == ["diverged"]
     assert loaded.page.locator("table.headline tbody tr").count() == SHAPES[shape][0]
     metrics = json.loads((run.out / "models.json").read_text())
     assert len(metrics) == SHAPES[shape][0]

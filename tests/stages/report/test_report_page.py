@@ -2,6 +2,7 @@
 
 import json
 import re
+from importlib.metadata import version
 
 import numpy as np
 import pandas as pd
@@ -123,6 +124,13 @@ def test_page_is_one_file(finished: Run, page: Page) -> None:
             assert (attributes.get(name) or "#").startswith(("#", "data:image/png;base64,"))
     assert not re.search(r"@import|url\((?!#)|<script src|<link|http://|https://", html)
     assert len(html) < 1_500_000
+
+
+def test_provenance_names_what_computes_and_draws(page: Page) -> None:
+    """The provenance has the versions of the libraries of the figures, of the charts and of the images."""
+    (libraries,) = [text for _, text in page.every("dd") if text.startswith("numpy ")]
+    for name in ("scipy", "onnxruntime", "vl-convert-python", "pillow"):
+        assert f"{name} {version(name)}" in libraries.split(", ")
 
 
 def test_identifiers_are_unique(page: Page) -> None:

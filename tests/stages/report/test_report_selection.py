@@ -85,6 +85,52 @@ def test_bad_address_is_no_error(browser: Browser, finished: Run, address: str) 
     assert len(chosen(loaded.page)) == 1 and loaded.page.locator(".tab:visible").count() == 1
 
 
+def test_a_second_model_is_chosen_without_a_mouse(browser: Browser, finished: Run) -> None:
+    """“Compare with” selects a second model of the task by keys and touch, and ends the comparison; paper has none."""
+    page = opened(browser, finished, "#m=dense&tab=parameters")
+    choice = page.get_by_label("Compare with")
+    assert choice.locator("option").all_inner_texts() == ["none", *(name for name in ranked(page) if name != "dense")]
+    choice.focus()
+    choice.select_option("cnn")
+    assert set(chosen(page)) == {"dense", "cnn"} and page.locator("#compared-parameters").is_visible()
+    assert page.evaluate("location.hash") == "#m=dense,cnn&tab=parameters"
+    assert choice.input_value() == "cnn" and choice.evaluate("choice => document.activeElement === choice")
+    page.emulate_media(media="print")
+    assert not choice.is_visible()
+    page.emulate_media(media="screen")
+    choice.select_option("none")
+    assert chosen(page) == ["dense"] and page.locator("article:visible").count() == 1
+
+
+def test_a_tab_keeps_the_focus(browser: Browser, finished: Run) -> None:
+    """A click, Enter and Space choose a tab, which has the focus afterwards."""
+    page = opened(browser, finished)
+    focused = "document.activeElement.textContent"
+    page.get_by_role("tab", name="Mistakes").click()
+    assert page.evaluate(focused) == "Mistakes"
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate(focused) == "Calibration"
+    for key in ("Enter", "Space"):
+        page.keyboard.press(key)
+        assert page.evaluate(focused) == "Calibration"
+
+
+def test_a_confused_pair_opens_its_images(browser: Browser, finished: Run) -> None:
+    """A click on each pair where the best fails opens the cell of that pair with all its images."""
+    page = opened(browser, finished)
+    opened_cell = page.locator("article:visible .cell-images")
+    links = page.locator(".failures a").all()
+    for link in [*links, links[0]]:
+        link.click()
+        label, predicted = link.inner_text().split(" → ")
+        assert page.get_by_role("tab", name="Mistakes").get_attribute("aria-selected") == "true"
+        assert opened_cell.locator("p").inner_text().startswith(f"{label} predicted as {predicted} (")
+        pressed = page.locator("article:visible button.cell[aria-pressed=true]")
+        assert pressed.count() == 1 and opened_cell.locator("img").count() == int(
+            pressed.locator(".images").inner_text()
+        )
+
+
 def test_two_models_are_compared(browser: Browser, finished: Run) -> None:
     """Two models show the difference of their matrices, and the number of images that only one of them gets right."""
     page = opened(browser, finished, "#m=dense_small,cnn&tab=mistakes")
@@ -102,18 +148,24 @@ def test_two_models_are_compared(browser: Browser, finished: Run) -> None:
         assert re.search(rf" is right: {int(only.sum())} image", title)
     page.get_by_role("tab", name="Learning").click()
     expect(page.locator("#compared-learning figure svg")).to_have_count(2)
+    assert page.locator(".curve-note .key:visible").count() == 0  # colours are those of the models
     page.get_by_role("tab", name="Parameters").click()
     assert page.locator("#compared-parameters tbody tr th", has_text="units").is_visible()
 
 
 def test_cost_is_a_choice(browser: Browser, finished: Run) -> None:
-    """The chart of score against cost has another axis after the choice of another cost."""
+    """The chart of score against cost has another axis and another text after the choice of another cost."""
     page = opened(browser, finished)
-    figure = page.locator("figure.cost")
+    figure, names = page.locator("figure.cost"), ranked(page)
     expect(figure).to_contain_text("size of the model, MB")
+    expect(figure).to_have_attribute("aria-label", re.compile(r"^Test accuracy by size of the model: .* MB"))
     page.get_by_label("Cost").select_option("parameters")
     expect(figure).to_contain_text("parameters")
     expect(figure).not_to_contain_text("MB")
+    label = figure.get_attribute("aria-label") or ""
+    title, _, models = label.partition(": ")
+    assert title == "Test accuracy by parameters"
+    assert [re.match(r"(\S+) \d\d\.\d\d% at [\d,]+$", text)[1] for text in models.split("; ")] == names  # type: ignore[index]
 
 
 def test_matrix_is_one_stop_of_the_tab_key(browser: Browser, finished: Run) -> None:
@@ -171,7 +223,10 @@ def test_print_has_the_leader_and_no_selection(browser: Browser, finished: Run) 
 
 
 def test_each_task_has_its_screen(browser: Browser, tmp_path: Path) -> None:
-    """A tab shows ranking and verdict of its task alone; models of two tasks are not compared; paper has the first."""
+    """A tab shows ranking and verdict of its task alone; models of two tasks are not compared; paper has the first.
+
+    Each has the first heading of the page, and the skip link leads to its ranking.
+    """
     run, other = shaped_run(tmp_path / "run", 2, 10), shaped_run(tmp_path / "other", 1, 10, "regression")
     for folder in ("models", "evaluation"):
         shutil.copytree(other.root / folder / "model_00", run.root / folder / "values")
@@ -185,6 +240,12 @@ def test_each_task_has_its_screen(browser: Browser, tmp_path: Path) -> None:
     assert screens[0].is_visible() and not screens[1].is_visible()
     page.locator(".tasks a").nth(1).click()
     assert screens[1].is_visible() and not screens[0].is_visible() and chosen(page) == ["values"]
+    assert page.locator("h1:visible").count() == 1 == screens[1].locator("h1").count()
+    page.locator(".skip").focus()
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "ranking-1" and chosen(page) == ["values"]
+    assert page.evaluate("location.hash").startswith("#m=values")
+    assert not page.locator(".compare-with").is_visible()  # no other model has this task
     assert chosen(opened(browser, run, "#m=values,model_00")) == ["values"]
     page.emulate_media(media="print")
     assert screens[0].is_visible() and not screens[1].is_visible()
@@ -207,10 +268,19 @@ def test_threshold_redraws_the_matrix(browser: Browser, tmp_path: Path) -> None:
 
 
 def test_hover_tells_a_cell_of_many_classes(browser: Browser, tmp_path: Path) -> None:
-    """Above 20 classes, pointing at the clustered matrix names the pair of classes and its count."""
-    run = shaped_run(tmp_path, 1, 100)
+    """Above 20 classes, pointing at the clustered matrix names the pair of classes and its count.
+
+    Two models with the same confusions have no list of differences.
+    """
+    run = shaped_run(tmp_path, 2, 100)
+    shutil.copytree(run.root / "evaluation/model_00", run.root / "evaluation/model_01", dirs_exist_ok=True)
     assert report.main(run.arguments()) == 0
     page = opened(browser, run, "#m=model_00&tab=mistakes")
-    assert page.locator(".recalls tbody tr").count() == 15
-    page.locator(".heatmap img").hover(position={"x": 1, "y": 1})
-    expect(page.locator(".heatmap output")).to_have_text(re.compile(r"^class (\d+) predicted as class \1: \d+$"))
+    assert page.locator(".recalls:visible tbody tr").count() == 15
+    page.locator(".heatmap img:visible").hover(position={"x": 1, "y": 1})
+    expect(page.locator(".heatmap:visible output")).to_have_text(
+        re.compile(r"^class (\d+) predicted as class \1: \d+$")
+    )
+    page.get_by_label("Compare with").select_option("model_01")
+    assert page.locator("#compared-mistakes p").all_inner_texts() == ["Largest differences of the confusions: none."]
+    assert page.locator("#compared-mistakes table").count() == 0

@@ -1,7 +1,9 @@
 """Sentences about comparisons, trainings and calibration: they claim no more than the figures show."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -11,12 +13,13 @@ from statsmodels.stats.weightstats import DescrStatsW
 from stages.model.optimizer_config import Optimizer, Schedule, ScheduleName
 from stages.report import sentences
 from stages.report.facts import Facts, ModelGroup, arrange
-from stages.report.formats import p_value, percent, plural, points
+from stages.report.formats import four_decimals, number, p_value, percent, plural, points
 from stages.report.gather import Folders, gather_facts
 from stages.report.model_comparison import leaders, pair_verdict, verdict, version_verdict
 from stages.report.models.classifier import Classifier
 from stages.report.models.pairs import Pair, compare
-from stages.report.page.chart_rows import curve_figures
+from stages.report.page.chart_rows import cost_figure, curve_figures
+from stages.report.page.screen import cheapest
 from stages.report.statistics.paired_tests import PairedTest, paired_t_test
 from tests.support.report_data import finish_run, small_digits
 
@@ -111,8 +114,25 @@ def test_the_validation_part_chooses_and_the_test_images_do_not(facts: Facts) ->
     assert [model.name for model in two.models] == ["chosen", "lucky"] == leaders(two)
     headline, evidence = verdict(two)
     assert headline == "chosen is the best on the validation part, but lucky is better on the test images"
+    assert verdict(replace(two, models=tuple(replace(model, noun="vector") for model in two.models))).headline.endswith(
+        "but lucky is better on the test vectors"
+    )
     assert evidence.startswith("chosen has the lowest validation loss, 0.2000. On 450 test images chosen has a test")
     assert "lucky is next by validation loss, with 97.78%" in evidence
+
+
+def test_without_validation_scores_no_model_is_the_best(facts: Facts) -> None:
+    """Where nothing was held out, headline, order and marks name no best model, however clear the test images are."""
+    models = [with_validation(classifier(facts, "a", range(100)), np.nan), classifier(facts, "b", range(10))]
+    lead = arrange([models[0], with_validation(models[1], np.nan)], facts.data, facts.params).lead
+    headline, evidence = verdict(lead)
+    assert headline == "None of the 2 models is chosen: there is no validation score to choose by"
+    assert evidence.startswith("a comes first by its name alone: there is no validation score to choose by. On 450")
+    assert "b is next by name, with 97.78%" in evidence and "best" not in evidence
+    assert leaders(lead) == [] and lead.order == "Models by name"
+    assert cheapest(lead).startswith(("The cheapest of these 2", "They are equally cheap"))
+    (alone,) = arrange(models[:1], facts.data, facts.params).groups
+    assert verdict(alone).headline == "a has a test accuracy of 77.78%" and leaders(alone) == ["a"]
 
 
 def test_losses_of_different_functions_do_not_rank(facts: Facts) -> None:
@@ -164,7 +184,10 @@ def test_evidence_names_the_kind_of_interval(facts: Facts) -> None:
 
 
 def test_gap_has_an_interval_and_a_mark_only_where_the_validation_loss_rose(facts: Facts) -> None:
-    """The gap's interval is that of the test accuracy; a model over-fits if the loss also rose by the kept epoch."""
+    """The gap's interval is that of the test accuracy; a model over-fits if the loss also rose by the kept epoch.
+
+    A loss below 0 rises as one above it does.
+    """
     model = classifier(facts, "a", range(45))
     exact = model.training.model_copy(update={"train": model.training.train.model_copy(update={"accuracy": 1.0})})
     rising = replace(model, training=exact, history=model.history.assign(val_loss=[0.4, 0.5]))
@@ -177,6 +200,8 @@ def test_gap_has_an_interval_and_a_mark_only_where_the_validation_loss_rose(fact
     equal = exact.model_copy(update={"train": exact.train.model_copy(update={"accuracy": 0.9})})
     no_gap = replace(rising, training=equal)
     assert [each.overfitting for each in (kept, level, no_gap)] == ["", "", ""]
+    for losses, expected in (([-2.0, -1.8], "over-fits"), ([-2.0, -1.95], ""), ([-1.0, -2.0], "")):
+        assert replace(rising, history=model.history.assign(val_loss=losses)).overfitting == expected
 
 
 def t_test(first: Iterable[float], second: Iterable[float]) -> PairedTest:
@@ -247,6 +272,14 @@ def test_a_curve_is_drawn_smoothed_or_as_measured(facts: Facts) -> None:
     assert [svg.count('opacity="0.5"') for svg in (smoothed, plain)] == [2, 0]
 
 
+def test_numbers_of_the_costs_do_not_collide(facts: Facts) -> None:
+    """The scores of one model, and of two with the same score, have an axis with at least two numbers apart."""
+    for shown in (facts.lead, group(facts, a=range(10), b=range(10)), group(facts, a=range(1), b=range(0))):
+        texts = re.findall(r'translate\([\d.-]+,([\d.-]+)\)"[^>]*>[\d.]+%<', cost_figure(shown))
+        places = sorted(map(float, texts))
+        assert len(places) >= 2 and all(after - before >= 10 for before, after in pairwise(places))
+
+
 def test_formats() -> None:
     """No rounding that misleads: 0.049 and 0.051 differ, 100% is all, a difference of nothing has no sign."""
     assert [p_value(0.0496), p_value(0.0504), p_value(0.52)] == [
@@ -255,4 +288,5 @@ def test_formats() -> None:
     assert p_value(0.049) != p_value(0.051)
     assert [percent(0.99999), percent(1.0)] == ["99.99%", "100.00%"]
     assert [points(-0.001), points(0.0), points(-1.5)] == ["0.00", "0.00", "\u22121.50"]
+    assert [number(-0.0), four_decimals(-0.00001), number(-0.5)] == ["0", "0.0000", "\u22120.5"]
     assert [plural(1, "error"), plural(1200, "error")] == ["1 error", "1,200 errors"]

@@ -75,11 +75,20 @@ function costRows(group, kind) {
   return known.map((row) => ({ ...row, "cost text": `${Number(row.cost.toPrecision(3)).toLocaleString("en")} ${unit}` }));
 }
 
+// The alternative text of the chart as it is drawn, in the order of the ranking.
+function costDescription({ score, costs }, title, rows) {
+  const known = new Map(rows.map((row) => [row.model, row["cost text"].trim()]));
+  const models = costs.map(({ model, score: own }) => (known.has(model) ? `${model} ${own} at ${known.get(model)}` : `${model} ${own}, not measured`));
+  const more = models.length > 8 ? `; ${models.length - 8} more in the table` : "";
+  return `${score} by ${title}: ${models.slice(0, 8).join("; ")}${more}`;
+}
+
 async function drawCost(figure, kind) {
   const spec = structuredClone(lookup.groups[figure.dataset.group].cost), rows = costRows(figure.dataset.group, kind);
   const costs = rows.map((row) => row.cost), [title, unit] = COSTS[kind];
   const missing = lookup.groups[figure.dataset.group].costs.map((row) => row.model).filter((name) => !rows.some((row) => row.model === name));
   figure.nextElementSibling.textContent = missing.length ? `Not measured on this machine: ${missing.join(", ")}` : "";
+  figure.setAttribute("aria-label", costDescription(lookup.groups[figure.dataset.group], title, rows));
   spec.encoding.x.title = unit ? `${title}, ${unit}` : title;
   const scale = Math.max(...costs) > 5 * Math.min(...costs) ? { type: "log" } : { type: "linear", zero: false };
   spec.encoding.x.scale = { ...scale, padding: 26, nice: false };

@@ -3,12 +3,20 @@
 const pane = document.getElementById("details"), versus = document.getElementById("compared");
 const articles = new Map([...pane.querySelectorAll("article")].map((article) => [article.dataset.name, article]));
 const rows = new Map([...document.querySelectorAll("tr.recipe")].map((row) => [row.dataset.recipe, row]));
-const screens = [...document.querySelectorAll(".screen")], tabs = element("div", { className: "tablist" });
+const screens = [...document.querySelectorAll(".screen")], skip = document.querySelector(".skip"), tabs = element("div", { className: "tablist" });
 tabs.setAttribute("role", "tablist");
 tabs.setAttribute("aria-labelledby", "details-title");
-pane.querySelector("h2").after(tabs);
+const rival = element("select", {}), chooser = element("label", { className: "compare-with" }, "Compare with ", rival);
+pane.querySelector("h2").after(chooser, tabs);
 
 for (const [name, article] of articles) article.prepend(element("h3", { className: "visually-hidden" }, name));
+
+// Scripts show one screen at a time, so the headings of each have the levels of the first one.
+for (const heading of document.querySelectorAll(".screen:not(#task-0) :is(h2, h3)")) {
+  const raised = element(heading.tagName === "H2" ? "h1" : "h2", {}, ...heading.childNodes);
+  for (const { name, value } of heading.attributes) raised.setAttribute(name, value);
+  heading.replaceWith(raised);
+}
 
 const groupOf = (name) => lookup.models[name].group;
 const leader = (group) => lookup.groups[group].costs[0].model;
@@ -21,7 +29,9 @@ function fromAddress() {
   if (hash.startsWith("model-") && articles.has(hash.slice(6))) return { names: [hash.slice(6)], tab: state.tab };
   if (!location.hash.startsWith("#m=")) return null;
   const address = new URLSearchParams(location.hash.slice(1));
-  const names = [...new Set(address.get("m").split(","))].filter((name) => articles.has(name)).slice(0, 2);
+  const given = location.hash.slice(3).split("&")[0].split(","); // divided before decoding: names have commas
+  const decoded = given.map((name) => new URLSearchParams(`m=${name}`).get("m"));
+  const names = [...new Set(decoded)].filter((name) => articles.has(name)).slice(0, 2);
   if (!names.length) return null;
   const comparable = names.filter((name) => groupOf(name) === groupOf(names[0]));
   return { names: comparable, tab: address.get("tab") ?? state.tab };
@@ -32,10 +42,10 @@ function toAddress() {
   history.replaceState(null, "", `#m=${names}&tab=${state.tab}`);
 }
 
-// Chooses a recipe, or with `second` one to compare with; a second choice of the same one ends the comparison.
-function choose(name, second = false) {
+// Chooses a recipe, or with `compared` one to compare with; a second choice of the same one ends the comparison.
+function choose(name, compared = false) {
   const [first, other] = state.names;
-  if (!second || groupOf(name) !== groupOf(first)) state.names = [name];
+  if (!compared || groupOf(name) !== groupOf(first)) state.names = [name];
   else if (name !== first) state.names = name === other ? [first] : [first, name];
   show();
   toAddress();
@@ -46,7 +56,7 @@ function panels() {
 }
 
 function showTabs() {
-  const found = panels();
+  const found = panels(), hadFocus = tabs.contains(document.activeElement);
   if (!found.some((panel) => panel.dataset.tab === state.tab)) state.tab = found[0].dataset.tab;
   tabs.replaceChildren(...found.map((panel) => {
     const { tab, title } = panel.dataset, chosen = tab === state.tab;
@@ -60,6 +70,7 @@ function showTabs() {
     panel.setAttribute("aria-labelledby", button.id);
     return button;
   }));
+  if (hadFocus) tabs.querySelector("[aria-selected=true]").focus();
 }
 
 function chooseTab(tab) {
@@ -74,31 +85,47 @@ tabs.addEventListener("keydown", (event) => {
   event.preventDefault();
   const at = buttons.indexOf(document.activeElement);
   chooseTab(panels()[(at + by + buttons.length) % buttons.length].dataset.tab);
-  tabs.querySelector("[aria-selected=true]").focus();
+});
+
+// The choice of a second recipe for fingers and keys.
+function showChooser(first, other) {
+  const others = [...rows.keys()].filter((name) => name !== first && groupOf(name) === groupOf(first));
+  chooser.hidden = !others.length;
+  rival.replaceChildren(...["", ...others].map((name) => element("option", { value: name }, name || "none")));
+  rival.value = other ?? "";
+}
+
+rival.addEventListener("change", () => {
+  state.names = [state.names[0], rival.value].filter(Boolean);
+  show();
+  toAddress();
 });
 
 function show() {
-  const [first, second] = state.names, group = groupOf(first);
+  const [first, other] = state.names, group = groupOf(first);
   screens.forEach((screen, number) => (screen.hidden = number !== group));
+  skip.hash = `#ranking-${group}`;
   for (const link of document.querySelectorAll(".tasks a")) link.setAttribute("aria-current", link.hash === `#task-${group}`);
   for (const [name, row] of rows) {
     row.classList.toggle("chosen", state.names.includes(name));
-    row.classList.toggle("second", name === second);
+    row.classList.toggle("second", name === other);
     const button = row.querySelector(".pick");
     button.setAttribute("aria-pressed", state.names.includes(name));
     if (groupOf(name) === group) button.tabIndex = name === first ? 0 : -1;
   }
   for (const [name, article] of articles) {
-    article.hidden = Boolean(second) || name !== first;
+    article.hidden = Boolean(other) || name !== first;
     article.querySelector("details.model").open = true;
   }
-  versus.hidden = !second;
-  if (second) fillComparison(first, second);
-  document.getElementById("details-title").textContent = second ? `${first} and ${second}` : `Details of ${first}`;
+  versus.hidden = !other;
+  if (other) fillComparison(first, other);
+  document.getElementById("details-title").textContent = other ? `${first} and ${other}` : `Details of ${first}`;
+  showChooser(first, other);
   showTabs();
   pane.querySelector(".curve-note").hidden = state.tab !== "learning";
+  for (const part of pane.querySelectorAll(".of-one")) part.hidden = Boolean(other); // colours are the models then
   const panel = panels().find(({ hidden }) => !hidden);
-  if (second) for (const figure of panel.querySelectorAll("figure[data-curve]")) drawCurves(figure, [first, second]);
+  if (other) for (const figure of panel.querySelectorAll("figure[data-curve]")) drawCurves(figure, [first, other]);
   else {
     enliven(panel, first);
     openLargest(panel);
@@ -128,148 +155,25 @@ for (const [name, row] of rows) {
 for (const link of document.querySelectorAll("a[href^='#model-']")) {
   link.addEventListener("click", (event) => {
     event.preventDefault();
+    const name = link.getAttribute("href").slice(7); // as it is: `hash` would encode it
     if (link.dataset.tab) state.tab = link.dataset.tab;
-    choose(decodeURIComponent(link.hash.slice(7)));
+    choose(name);
+    if (link.dataset.cell) articles.get(name).querySelector(`.lookup [data-cell="${link.dataset.cell}"] button`)?.click();
     pane.scrollIntoView();
   });
 }
+skip.addEventListener("click", (event) => {
+  event.preventDefault(); // the address keeps the selection
+  const heading = document.querySelector(skip.hash);
+  heading.tabIndex = -1;
+  heading.focus();
+});
 for (const link of document.querySelectorAll(".tasks a")) {
   link.addEventListener("click", (event) => {
     event.preventDefault();
     choose(leader(link.hash.slice(6)));
     scrollTo(0, 0);
   });
-}
-
-// Two recipes: curves over one another, the difference of the matrices, parameters that differ, and the images.
-function bits(model) {
-  const bytes = atob(model.right);
-  return (index) => (bytes.charCodeAt(index >> 3) >> (7 - (index & 7))) & 1;
-}
-
-function panelOf(name, title, ...content) {
-  const panel = element("div", { className: "tab", id: `compared-${name}` }, element("h3", { className: "visually-hidden" }, title), ...content);
-  panel.dataset.tab = name;
-  panel.dataset.title = title;
-  return panel;
-}
-
-const named = (name, letter) => element("b", { className: letter }, name);
-
-function curvePanel(first, second) {
-  const [one, other] = [first, second].map((name) => lookup.models[name].curves);
-  const figures = Object.keys(one).filter((quantity) => quantity in other).map((quantity) => {
-    const figure = element("figure", {});
-    figure.dataset.curve = quantity;
-    figure.setAttribute("role", "img");
-    figure.setAttribute("aria-label", `${one[quantity].title} of ${first} and ${second} by epoch; the values are in the details of each model`);
-    return figure;
-  });
-  const key = element("p", { className: "keys two-curves" }, named(first, "a"), " ", named(second, "b"), " · lines: validation, dashed: training");
-  return panelOf("learning", "Learning", element("div", { className: "curves" }, key, ...figures));
-}
-
-function cellOf(first, second, actual, predicted, strongest) {
-  const by = ((second.counts[`${actual}-${predicted}`] ?? 0) - (first.counts[`${actual}-${predicted}`] ?? 0));
-  const cell = element("td", {}, by ? (by > 0 ? `+${by}` : `−${-by}`) : "");
-  if (actual === predicted) cell.className = "diagonal";
-  else if (by) {
-    cell.className = by > 0 ? "up" : "down";
-    cell.style.setProperty("--heat", Math.sqrt(Math.abs(by) / strongest).toFixed(2));
-  }
-  return cell;
-}
-
-function differenceTable(first, second, names) {
-  const codes = names.every((name) => name.length <= 3) ? names : names.map((_, number) => String.fromCharCode(65 + number));
-  const off = [...new Set([...Object.keys(first.counts), ...Object.keys(second.counts)])].filter((cell) => new Set(cell.split("-")).size > 1);
-  const strongest = Math.max(1, ...off.map((cell) => Math.abs((second.counts[cell] ?? 0) - (first.counts[cell] ?? 0))));
-  const head = (number, scope) => {
-    const cell = element("th", { scope });
-    cell.append(codes[number] === names[number] ? names[number] : element("abbr", { title: names[number] }, codes[number]));
-    return cell;
-  };
-  const table = element("table", { className: `confusion difference${names.length <= 12 ? " small" : ""}` });
-  table.append(element("caption", {}, `Counts of ${second.label} less those of ${first.label}. Rows: actual. Columns: predicted.`));
-  table.createTHead().append(element("tr", {}, element("td", {}), ...names.map((_, number) => head(number, "col"))));
-  const body = table.createTBody();
-  names.forEach((_, actual) => body.append(element("tr", {}, head(actual, "row"), ...names.map((_, predicted) => cellOf(first, second, actual, predicted, strongest)))));
-  const box = element("div", { className: "scroll" }, table);
-  box.setAttribute("role", "region");
-  box.setAttribute("aria-label", "Difference of the confusion matrices");
-  scrolling.observe(box);
-  const parts = [box];
-  if (codes !== names) parts.push(element("p", { className: "fine codes" }, ...names.flatMap((name, number) => [element("span", {}, element("b", {}, codes[number]), ` ${name}`), " "])));
-  return parts;
-}
-
-function largestDifferences(first, second, names) {
-  const cells = [...new Set([...Object.keys(first.counts), ...Object.keys(second.counts)])].filter((cell) => new Set(cell.split("-")).size > 1);
-  const changed = cells.map((cell) => [cell, (second.counts[cell] ?? 0) - (first.counts[cell] ?? 0)]).sort((a, b) => Math.abs(b[1]) - Math.abs(a[1]));
-  const lines = changed.slice(0, 15).map(([cell, by]) => {
-    const [actual, predicted] = cell.split("-");
-    return element("tr", {}, element("td", {}, names[actual]), element("td", {}, names[predicted]), element("td", { className: "n" }, by > 0 ? `+${by}` : `−${-by}`));
-  });
-  const head = element("tr", {}, ...["Actual", "Predicted", "Difference"].map((text) => element("th", { scope: "col" }, text)));
-  return [element("table", { className: "plain" }, element("thead", {}, head), element("tbody", {}, ...lines))];
-}
-
-function onlyRight(name, letter, right, wrong, total) {
-  const [one, other] = [bits(lookup.models[right]), bits(lookup.models[wrong])], model = lookup.models[wrong];
-  const text = (value) => (model.names ? model.names[value] : value);
-  let images = 0;
-  for (let index = 0; index < total; index += 1) images += one(index) && !other(index);
-  const known = Object.keys(model.answers).map(Number).filter((index) => index < total && one(index) && !other(index));
-  const items = known.slice(0, 24).map((index) => {
-    const [label, predicted] = model.answers[index].map(text);
-    const alt = `test image ${index}, labelled ${label}, predicted by ${wrong} as ${predicted}`;
-    const caption = element("span", {}, element("b", {}, label), " → ", element("b", { className: "bad" }, predicted));
-    return element("li", {}, picture(index, alt), caption, element("span", { className: "detail" }, `#${index}`));
-  });
-  const more = items.length && items.length < images ? `, ${items.length} of them here` : "";
-  const title = element("h4", {}, "Only ", named(right, letter), ` ${model.names ? "is right" : "rounds to the right value"}: ${images.toLocaleString("en")} ${lookup.noun}${images === 1 ? "" : "s"}${more}`);
-  return element("div", {}, title, element("ul", { className: "gallery" }, ...items));
-}
-
-function mistakesPanel(first, second) {
-  const [one, other] = [first, second].map((label) => ({ ...lookup.models[label], label })), parts = [];
-  if (one.names) parts.push(...(one.names.length <= 20 ? differenceTable(one, other, one.names) : largestDifferences(one, other, one.names)));
-  const galleries = [onlyRight(first, "a", first, second, lookup.samples), onlyRight(second, "b", second, first, lookup.samples)];
-  return panelOf("mistakes", "Mistakes", ...parts, element("div", { className: "thirds" }, ...galleries));
-}
-
-function copiesPanel(tab, first, second) {
-  const sides = [first, second].map((name, number) => {
-    const figures = [...articles.get(name).querySelectorAll(`[data-tab=${tab}] figure`)].map((figure) => figure.cloneNode(true));
-    for (const figure of figures) delete figure.dataset.chart;
-    return element("div", {}, element("h4", {}, named(name, "ab"[number])), ...figures);
-  });
-  const { title } = articles.get(first).querySelector(`[data-tab=${tab}]`).dataset;
-  return panelOf(tab, title, element("div", { className: "thirds" }, ...sides));
-}
-
-function differingRows(first, second) {
-  return [...new Set([...Object.keys(first), ...Object.keys(second)])].filter((key) => first[key] !== second[key])
-    .map((key) => element("tr", {}, element("th", { scope: "row" }, key), element("td", {}, first[key] ?? "–"), element("td", {}, second[key] ?? "–")));
-}
-
-function parametersPanel(first, second) {
-  const [one, other] = [lookup.models[first], lookup.models[second]];
-  const head = element("tr", {}, ...["", first, second].map((text, number) => (text ? element("th", { scope: "col" }, named(text, " ab"[number])) : element("td", {}))));
-  const table = (title, lines) => element("table", { className: "plain" }, element("caption", {}, title), element("thead", {}, head.cloneNode(true)), element("tbody", {}, ...lines));
-  const lines = differingRows(one.params, other.params), same = Object.keys(one.params).length - lines.length;
-  const note = lines.length ? `Parameters that differ; ${Math.max(0, same)} are equal` : "All parameters are equal";
-  return panelOf("parameters", "Parameters", table(note, lines), table("Figures that differ", differingRows(one.figures, other.figures)));
-}
-
-function fillComparison(first, second) {
-  if (versus.dataset.pair === `${first},${second}`) return;
-  versus.dataset.pair = `${first},${second}`;
-  const pair = lookup.groups[groupOf(first)].pairs.find(([a, b]) => (a === first && b === second) || (a === second && b === first));
-  const text = pair ? ` ${pair[2]}. Difference of ${pair[0]} from ${pair[1]}: ${pair[3]}.` : "";
-  const verdict = element("p", { className: "lead versus" }, named(first, "a"), " against ", named(second, "b"), ":", text);
-  const own = [...articles.get(first).querySelectorAll(".tab")].map((panel) => panel.dataset.tab).filter((tab) => ["calibration", "threshold", "residuals"].includes(tab));
-  versus.replaceChildren(verdict, curvePanel(first, second), mistakesPanel(first, second), ...own.map((tab) => copiesPanel(tab, first, second)), parametersPanel(first, second));
 }
 
 function follow() {
