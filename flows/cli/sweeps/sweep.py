@@ -19,7 +19,8 @@ from flows.engine.display.buffered import BufferedDisplay
 from flows.engine.display.plain import Display, SilentDisplay
 from flows.engine.policy import load_policies
 from flows.experiments.grid import check_combinations, parameter_keys, parse_combinations
-from flows.experiments.search.objective import changing_loss, changing_samples, natural_direction
+from flows.experiments.search.comparability import changing_loss, changing_samples
+from flows.experiments.search.objective import natural_direction
 from flows.experiments.sweep_runner import SweepRunner
 from flows.experiments.trials import GridTrials, Trial
 from flows.prefect_server.server import Server

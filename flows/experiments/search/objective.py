@@ -8,16 +8,15 @@ import math
 import re
 import string
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flows.core.params_edit import PATH, has_schema
+from flows.core.params_edit import has_schema
 from flows.dvc_repo.params_files import leaves, read_params
 from flows.dvc_repo.repository import Repository
 from flows.engine.types import Stage
-from flows.experiments.settings import split_key
+from flows.experiments.search.comparability import LOSS_KEYS, PENALTIES, changing_loss, changing_samples
 from flows.experiments.trial_errors import ScoreNotFinite
 from stages.base.errors import InvalidInput
 from stages.base.suggestions import did_you_mean
@@ -33,11 +32,6 @@ TABLES = {".csv": ",", ".tsv": "\t"}
 FORMATS = {*TABLES, ".json", ".yaml", ".yml", ".toml"}
 OWN_FILE, OWN_HISTORY = "validation.json", "history.csv"  # of each model of Inkflow's own pipeline
 TEST_STAGE = "evaluate"  # the group of stages of Inkflow's own pipeline that read the test images
-LOSS_KEYS = {"loss", "label_smoothing", "l1", "l2"}  # parameters that give losses other values
-PENALTIES = {"l1", "l2"}  # Keras adds them to the loss; with other libraries the validation loss has none
-# Parameters of Inkflow's own pipeline that choose the validation samples, and those of a model that say what is learnt.
-SAMPLE_KEYS = ("dataset", "datasets", "prepare.samples", "prepare.validation", "prepare.held_out", "prepare.seed")
-TARGET_KEYS = ("task", "positive", "values")
 EXAMPLE = "a score of the validation part, such as val_loss, or FILE:KEY"
 
 
@@ -141,28 +135,6 @@ def natural_direction(name: str) -> str | None:
     if low == high or "negative" in found or (high and NEGATED in found):
         return None
     return "minimize" if low and NEGATED not in found else "maximize"
-
-
-def changing_loss(keys: Collection[str], names: AbstractSet[str] = LOSS_KEYS) -> list[str]:
-    """Returns those of the parameters `keys`, such as `a.loss` or `FILE:a.loss`, whose last part is in `names`."""
-    return [key for key in keys if split_key(key)[1].rpartition(".")[2] in names]
-
-
-def changing_samples(keys: Collection[str]) -> list[str]:
-    """Returns those of the parameters `keys` of Inkflow's own pipeline that change what validation scores are of.
-
-    That are the validation samples, or what a model has to tell of them. A section changes them as its keys do, and
-    the elements of a list as the list.
-    """
-    found = []
-    for key in keys:
-        file, inner = split_key(key)
-        section, *names = inner.split(".")
-        overlaps = (f"{inner}.".startswith(f"{name}.") or f"{name}.".startswith(f"{inner}.") for name in SAMPLE_KEYS)
-        is_target = section == "models" and names[1:2] and names[1] in TARGET_KEYS
-        if file == str(PATH) and (is_target or any(overlaps)):
-            found.append(key)
-    return found
 
 
 def read_table(path: Path, *, is_growing: bool = False) -> Iterator[dict[str, str]]:

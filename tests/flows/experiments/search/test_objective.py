@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from flows.dvc_repo.repository import Repository
-from flows.experiments.search.objective import Objective, changing_samples, direction_of, find_objective, read_history
+from flows.experiments.search.comparability import changing_samples
+from flows.experiments.search.objective import Objective, direction_of, find_objective, read_history
 from flows.experiments.trial_errors import ScoreNotFinite
 from stages.base.errors import InvalidInput
 from tests.conftest import Toy
