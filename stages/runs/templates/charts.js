@@ -26,7 +26,7 @@ const LARGE_RANGE = 1000; // factor of the values of a loss from which their sca
 function lossAxis(values) {
   const low = Math.min(...values), high = Math.max(...values);
   const isLarge = low > 0 && high > LARGE_RANGE * low;
-  return { scale: isLarge ? { type: "log" } : { zero: false }, axis: { format: "~g", ...(isLarge ? { tickCount: 5 } : {}) } };
+  return { scale: isLarge ? { type: "log" } : { zero: false }, axis: isLarge ? { format: ".3~g", tickCount: 5 } : { format: "~g" } };
 }
 
 // Draws `make()`, a specification in the present colours, into `box`; `onView` gets Vega's view.
