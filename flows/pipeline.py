@@ -20,6 +20,7 @@ from flows.core.errors import Interrupted
 from flows.core.notices import stand_in_notice
 from flows.core.redaction import mask_content, mask_logs
 from flows.core.signals import ignore_termination, raise_keyboard_interrupt
+from flows.core.values import counted
 from flows.engine.display.plain import Display
 from flows.engine.engine import Engine
 from flows.engine.run import RUN_ITSELF, Run
@@ -88,8 +89,7 @@ def run_stages(engine: Engine, *, edit: bool = True) -> State[Any]:
     """
     run = engine.run
     futures: dict[str, Future] = {}
-    count = len(engine.stages)
-    name_run(run_subject(run), "1 stage" if count == 1 else f"{count} stages")
+    name_run(run_subject(run), counted(len(engine.stages), "stage"))
     complete_run(
         engine,
         lambda engine: _run_tasks(engine, futures),

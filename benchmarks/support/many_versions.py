@@ -114,12 +114,12 @@ class ManyVersions:
             ".dvc/config": b"",
             ".dvc/.gitignore": b"/config.local\n/tmp\n/cache\n",
         }
-        data = self._cache(f"data {point.dataset}".encode())
+        data, described = (self._cache(f"{kind} {point.dataset}".encode()) for kind in ("data", "description"))
         entries = [
             _entry(
                 "download",
                 {},
-                {"data/raw/dataset.npz": data, "data/raw/dataset.json": data},
+                {"data/raw/dataset.npz": data, "data/raw/dataset.json": described},
                 {"dataset": point.dataset},
             )
         ]

@@ -20,6 +20,7 @@ from flows.cli.adoption.surroundings import Surroundings, check_initialisable, l
 from flows.core.git import run_git
 from flows.core.params_edit import has_schema
 from flows.core.redaction import say
+from flows.core.values import counted
 from flows.edits.edited_file import write_edited_bytes
 from stages.base.errors import EXIT_DONE, OutputError
 
@@ -194,7 +195,7 @@ def _next_steps(stages: int, is_digits: bool, *, is_changed: bool) -> str:
     if not stages:
         return "There is no stage yet: `dvc stage add` writes the first one into dvc.yaml."
     lines = [] if is_changed else ["Nothing to do: everything is there."]
-    count = "1 stage" if stages == 1 else f"{stages} stages"
+    count = counted(stages, "stage")
     lines.append(f"{count}: `inkflow plan` shows what would run, `inkflow run` runs it, and `inkflow up` each night.")
     if is_digits and not find_spec("tensorflow"):
         lines.append("The stages need TensorFlow: pip install 'inkflow[train]'")

@@ -17,6 +17,7 @@ from flows.core.params_edit import require_models
 from flows.core.project import make_state_folder
 from flows.core.redaction import say
 from flows.core.stage_program import run_program
+from flows.core.values import counted
 from flows.engine.output_backup import has_backups
 from stages.base.digests import TIMINGS, read_sealed
 from stages.base.errors import EXIT_DONE, InvalidInput
@@ -120,7 +121,7 @@ def _version(root: Path) -> str:
 def _describe_machine(facts: dict[str, Any]) -> str:
     """Returns processor and cores as the latency program recorded them, system and architecture."""
     cores = facts.get("cores", 0)
-    parts = [facts.get("processor"), cores and f"{cores} core{'s' if cores > 1 else ''}"]
+    parts = [facts.get("processor"), cores and counted(cores, "core")]
     return ", ".join(str(part) for part in (*parts, platform.system(), platform.machine()) if part)
 
 

@@ -13,6 +13,7 @@ from flows.core.code_path import own_command
 from flows.core.file_lock import run_lock
 from flows.core.params_edit import load_project_params
 from flows.core.signals import raise_keyboard_interrupt
+from flows.core.values import counted
 from flows.dvc_repo.repository import Repository
 from flows.dvc_repo.versions.experiments import ProjectClones
 from flows.engine.display.plain import Display, SilentDisplay
@@ -45,8 +46,8 @@ def verify(arguments: argparse.Namespace) -> int:
     display = SilentDisplay() if arguments.json else Display()
     with run_lock(root, display.note):  # no run may change the outputs meanwhile
         stages = _stages_to_verify(arguments.stages, arguments.folder)
-        count = "1 stage runs" if len(stages) == 1 else f"{len(stages)} stages run"
-        display.note(f"{count} again in a clean folder; the workspace does not change")
+        verb = "runs" if len(stages) == 1 else "run"
+        display.note(f"{counted(len(stages), 'stage')} {verb} again in a clean folder; the workspace does not change")
         with _clean_folder(root, stages, display) as project:
             _run_again(project, stages, display, arguments.jobs)
             rows = _compare(root, project, stages, arguments.tolerance)
@@ -147,4 +148,4 @@ def _print_rows(rows: Sequence[dict[str, Any]]) -> None:
             console.print(shown(f"{indent}{row['detail']}"), soft_wrap=True)
     verdicts = [row["verdict"] for row in rows]
     counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in STYLES if verdict in verdicts)
-    console.print(f"\n{len(rows)} output{'s' * (len(rows) != 1)}: {counts or 'none'}", soft_wrap=True)
+    console.print(f"\n{counted(len(rows), 'output')}: {counts or 'none'}", soft_wrap=True)

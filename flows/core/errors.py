@@ -38,6 +38,7 @@ from collections.abc import Iterable, Sequence
 
 from flows.core.progress import killed_by, killed_reason, position
 from flows.core.redaction import mask
+from flows.core.values import counted
 from stages.base.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_UNAVAILABLE, InkflowError, InvalidInput
 from stages.base.suggestions import did_you_mean
 
@@ -156,7 +157,7 @@ class NoStages(PipelineInvalid):
 
     def __init__(self, recorded: int) -> None:
         super().__init__(
-            f"dvc.yaml has no stages, but dvc.lock records outputs of {recorded} stage{'s' * (recorded > 1)}; restore "
+            f"dvc.yaml has no stages, but dvc.lock records outputs of {counted(recorded, 'stage')}; restore "
             "dvc.yaml with `git checkout dvc.yaml`, or delete dvc.lock"
         )
 
@@ -228,7 +229,7 @@ class GatesFailed(InkflowError):
     """A model failed a quality gate of params.yaml."""
 
     def __init__(self, failed: Sequence[str]) -> None:
-        super().__init__(f"{len(failed)} quality gate{'s' * (len(failed) > 1)} failed: {'; '.join(failed)}")
+        super().__init__(f"{counted(len(failed), 'quality gate')} failed: {'; '.join(failed)}")
 
 
 class NoRemote(InvalidInput):

@@ -73,6 +73,11 @@ def run_git(
     return done.stdout
 
 
+def add_changes(folder: Path, *, index: Path | None = None) -> None:
+    """Adds the changes of tracked files below `folder` to the repository's index, or to the one in the file `index`."""
+    run_git(["add", "--update", "--", "."], folder, index=index)
+
+
 def _run(
     command: Sequence[str], cwd: Path, environment: Mapping[str, str], stdin: bytes, timeout_s: float | None
 ) -> "subprocess.CompletedProcess[bytes]":

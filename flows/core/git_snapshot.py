@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows.core.git import git_names, git_text, head_commit, refreshed_index, run_git
+from flows.core.git import add_changes, git_names, git_text, head_commit, refreshed_index, run_git
 from stages.base.errors import InkflowError, InvalidInput
 
 SUBMODULE, SYMLINK = "160000", "120000"  # modes of entries in a tree
@@ -55,7 +55,7 @@ class Snapshot:
         for name in converted:
             self._copy_file(name, target)
         if converted:
-            run_git(["add", "--update"], target)  # git compares sizes first, and would call these files changed
+            add_changes(target)  # git compares sizes first, and would call these files changed
         for name, snapshot in self.submodules.items():
             snapshot.clone(target / name)
 
@@ -102,7 +102,7 @@ def take_snapshot(top: Path) -> Snapshot:
         conflicts = sorted({line.partition("\t")[2] for line in git_names(["ls-files", "-u", "-z"], top, index=index)})
         if conflicts:
             raise InvalidInput(f"{', '.join(conflicts)}: a merge conflict; resolve it and `git add` it, then try again")
-        run_git(["add", "--update"], top, index=index)
+        add_changes(top, index=index)
         tree = git_text(["write-tree"], top, index=index)
     entries = list(_entries(top, tree))
     paths = [name for mode, _, name in entries if mode == SUBMODULE and (top / name / ".git").exists()]

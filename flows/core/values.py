@@ -1,4 +1,4 @@
-"""Comparison of the values of parameters."""
+"""Values of parameters compared, and numbers in sentences."""
 
 import math
 from collections.abc import Mapping
@@ -17,3 +17,8 @@ def is_same_value(one: Any, other: Any) -> bool:
     if isinstance(one, float) and isinstance(other, float) and math.isnan(one):
         return math.isnan(other)
     return bool(one == other)
+
+
+def counted(number: int, noun: str) -> str:
+    """Returns a number with its noun: `1 stage`, `3 stages`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"

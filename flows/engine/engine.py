@@ -82,7 +82,7 @@ class Engine:
 
     def start(self, stages: Sequence[Stage]) -> None:
         """Starts to bring `stages`, each after its upstream stages, up to date; does not wait for them."""
-        self.stages = {stage.name: stage for stage in stages}
+        self.stages, self.run.planned = {stage.name: stage for stage in stages}, len(stages)
         self._starting.add("")  # until the first stages have started
         self._thread = threading.Thread(target=self._run, args=[stages], name="engine", daemon=True)
         self._thread.start()

@@ -58,6 +58,7 @@ class Run:
         stopped: those of `not_run` that depend on no failed stage.
         on_reset: called by `reset`.
         has_ended: True once all stages have ended and the gates were checked.
+        planned: number of the stages that the engine started with.
     """
 
     targets: Sequence[str] = ()
@@ -74,6 +75,7 @@ class Run:
     stopped: list[str] = field(default_factory=list)
     on_reset: Callable[[], object] = lambda: None
     has_ended: bool = False
+    planned: int = 0
 
     def reset(self) -> None:
         """Removes all results and errors, for another pass over the stages."""
@@ -94,15 +96,24 @@ class Run:
         return next(iter(self.errors.values()), None)
 
     @property
+    def unended(self) -> int:
+        """Number of stages without result and error: of a run that was interrupted and has not waited for them."""
+        return max(0, self.planned - len(self.results) - len(self._failed) - len(self.not_run))
+
+    @property
+    def _failed(self) -> Sequence[str]:
+        return [name for name in self.errors if name not in (RUN_ITSELF, GATES)]
+
+    @property
     def counts(self) -> str:
         """The counts of the run as a name: `3 ran, 12 unchanged`."""
         outcomes = [result.outcome for result in self.results]
         words = {Outcome.RAN: "ran", Outcome.RESTORED: "restored", Outcome.RECORDED: "recorded"}
         counts = {word: outcomes.count(outcome) for outcome, word in words.items()}
-        errors = [error for name, error in self.errors.items() if name not in (RUN_ITSELF, GATES)]
+        errors = [self.errors[name] for name in self._failed]
         interrupted = sum(isinstance(error, Interrupted) for error in errors)
         counts |= {"unchanged": outcomes.count(Outcome.UNCHANGED), "failed": len(errors) - interrupted}
-        counts |= {"interrupted": interrupted, "not run": len(self.not_run)}
+        counts |= {"interrupted": interrupted, "not run": len(self.not_run), "without a result": self.unended}
         parts = [f"{count} {word}" for word, count in counts.items() if count]
         parts += ["gates failed"] if GATES in self.errors else []
         return ", ".join(parts) or "no stage"
@@ -110,9 +121,9 @@ class Run:
     @property
     def summary(self) -> str:
         """The counts of the run in one line: `3 of 16 stages ran, 2 restored, 1 failed: train@cnn`."""
-        failed = [name for name in self.errors if name not in (RUN_ITSELF, GATES)]
-        total = len(self.results) + len(failed) + len(self.not_run)
-        parts = [f"{len(self.ran)} of {total} stages ran"]
+        failed = self._failed
+        total = len(self.results) + len(failed) + len(self.not_run) + self.unended
+        parts = [f"{len(self.ran)} of {total} stages ran" if total else "no stage ran"]
         for outcome, word in ((Outcome.RESTORED, "restored"), (Outcome.RECORDED, "recorded")):
             count = sum(result.outcome is outcome for result in self.results)
             parts += [f"{count} {word}"] if count else []
@@ -122,4 +133,5 @@ class Run:
         not_run = len(self.not_run) - len(self.stopped)
         parts += [f"{not_run} not run"] if not_run else []
         parts += [f"{len(self.stopped)} stopped (`--keep-going` runs them)"] if self.stopped else []
+        parts += [f"{self.unended} without a result"] if self.unended else []
         return ", ".join(parts)

@@ -13,6 +13,7 @@ from flows.core.commit import file_sha256
 from flows.core.file_lock import is_run_locked
 from flows.core.gates import RECORD, count_statuses, failed_gates
 from flows.core.notices import note_once
+from flows.core.values import counted
 from flows.engine.display.styles import rough_duration
 from flows.engine.output_backup import has_backups
 from flows.engine.processes.process_trees import lives
@@ -59,7 +60,7 @@ def gates_section(root: Path) -> Section | None:
         return Section("gates", (line,), facts)
     if not failed:
         return Section("gates", (numbers,), facts)
-    what = f"{len(failed)} gate{'s' * (len(failed) > 1)} failed: {failed[0]}"
+    what = f"{counted(len(failed), 'gate')} failed: {failed[0]}"
     need = Need(what, "`inkflow check` lists them; `inkflow report --open`")
     return Section("gates", (numbers, *failed), facts, (need,))
 

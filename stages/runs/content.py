@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from stages.base.errors import DataError
 from stages.runs import predictions as predicted
 from stages.runs.predictions import Predictions
 from stages.runs.scores import best_model, metric_names, model_scores
@@ -40,7 +41,7 @@ def page_content(facts: Mapping[str, Any]) -> dict[str, Any]:
         "predictions": predicted.encode(predictions),
         "labels": predicted.encode_labels(predictions),
         "histories": {digest: _curve(Path(files[digest])) for digest in histories if digest in files},
-        "images": _images(rows, predictions, files),
+        "images": _images(rows, predictions, files, facts["constants"]),
     }
 
 
@@ -111,8 +112,13 @@ def _number(text: str | None) -> float | None:
     return float(f"{value:.5g}") if math.isfinite(value) else None
 
 
-def _images(rows: list[Row], predictions: Mapping[str, Predictions], files: Mapping[str, str]) -> dict[str, Any]:
-    """Returns the images that versions disagree on, by the digest of the labels, where the data are in the cache."""
+def _images(
+    rows: list[Row], predictions: Mapping[str, Predictions], files: Mapping[str, str], constants: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Returns the images that versions disagree on and the names of their classes, where the data are in the cache.
+
+    They are by the digest of the labels.
+    """
     found: dict[str, Any] = {}
     for row in reversed(rows):
         item = predictions.get(_best_predictions(row))
@@ -122,5 +128,22 @@ def _images(rows: list[Row], predictions: Mapping[str, Predictions], files: Mapp
         indexes = predicted.disputed(predictions, item.digest, MAX_IMAGES)
         images = predicted.open_images(Path(path), len(item.labels)) if indexes else None
         if images is not None:
-            found[item.digest] = {"indexes": indexes, **sprite(images[indexes])}
+            names = _class_names(row, files, {**constants, **row["params"]})
+            found[item.digest] = {"indexes": indexes, "names": names, **sprite(images[indexes])}
     return found
+
+
+def _class_names(row: Row, files: Mapping[str, str], params: Mapping[str, Any]) -> list[str]:
+    """Returns the names of the classes of a version's best model; none if the data are not described in the cache."""
+    path = files.get(row["description"])
+    task, positive = (params.get(f"models.{row['best']}.{key}") for key in ("task", "positive"))
+    if path is None:
+        return []
+    from stages.data.datasets import read_description  # late: their schemas take time, and not all projects have them
+    from stages.model.tasks import Task
+
+    try:
+        names = read_description(Path(path)).class_names
+        return list(Task(task or "multiclass", tuple(positive or ())).class_names(names))
+    except (DataError, LookupError, TypeError):  # of another form
+        return []

@@ -12,7 +12,7 @@ from stages.charts.pages import embedded_json, page_environment
 from stages.charts.vega import javascript
 
 TEMPLATES = Path(__file__).parent / "templates"
-SCRIPTS = ("base", "statistics", "filter", "charts", "compare", "run", "sweep", "table", "trend", "start")
+SCRIPTS = ("base", "statistics", "filter", "charts", "compare", "run", "sweep", "order", "table", "trend", "start")
 
 
 def render_page(content: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
+from mkdocs.utils.templates import TemplateContext
 
 from tests.architecture.modules import layers
 from tests.docs.commands import reference
@@ -63,6 +64,12 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
 
     markdown = MERMAID.sub(lambda match: _drawn(match[1]), LINK.sub(link, SOURCE.sub(r"\\[\1\\] ", markdown)))
     return WALLS.sub(lambda match: draw_walls(match[1], layers(match[1])), markdown)
+
+
+def on_page_context(context: TemplateContext, page: Page, config: MkDocsConfig, **_: Any) -> TemplateContext:
+    """Gives a page in Chinese its language, which the theme has for a whole site: of its HTML and the theme's words."""
+    config.theme["language"] = "zh" if page.file.src_uri.endswith(".zh-CN.md") else "en"
+    return context
 
 
 def _directive(name: str) -> str:

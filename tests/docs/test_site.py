@@ -28,6 +28,7 @@ MADE = {
 OUTSIDE = re.compile(
     r"""(?:<(?:script|link|img|iframe)[^>]*(?:src|href)=["']?|@import |url\(["']?)(?:https?:)?//[^"' >)]+"""
 )
+LANGUAGE = re.compile(r'<html lang="?([\w-]+)')
 SELF = re.compile(r'<link[^>]*rel="?(?:canonical|prev|next)')
 
 
@@ -76,6 +77,16 @@ def test_the_site_loads_nothing_from_the_network(site: Path) -> None:
     assert found == set()
 
 
+def test_pages_in_chinese_say_so(site: Path) -> None:
+    """Their HTML has the language, by which browsers choose glyphs and voices; the others are in English."""
+    languages = {
+        str(path.relative_to(site)): LANGUAGE.findall(path.read_text(encoding="utf-8")) for path in site.rglob("*.html")
+    }
+    chinese = {name for name, found in languages.items() if found == ["zh"]}
+    assert chinese == {"index.zh-CN.html", "tutorial.zh-CN.html"}
+    assert {tuple(found) for name, found in languages.items() if name not in chinese} == {("en",)}
+
+
 def test_the_reference_is_made_from_the_code(site: Path) -> None:
     """The pages of the commands and of Python have what the parsers and docstrings have."""
     commands = (site / "reference" / "commands.html").read_text(encoding="utf-8")
@@ -101,6 +112,10 @@ def test_the_site_works_from_a_folder(site: Path) -> None:
         page.locator("input.md-search__input").click()
         page.keyboard.type("checkpoint")
         page.locator(".md-search-result__meta", has_text="matching documents").wait_for(timeout=60_000)
+        page.keyboard.press("Control+a")
+        page.keyboard.type("漂移")  # within sentences, which no spaces divide into words
+        page.keyboard.press("End")  # the search follows keys
+        page.locator(".md-search-result__link[href*='zh-CN']").first.wait_for(timeout=60_000)
         page.keyboard.press("Escape")
         serious = [
             entry for entry in Axe().run(page).response["violations"] if entry["impact"] in ("serious", "critical")

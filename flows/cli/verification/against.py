@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.cli.output import print_json, shown
+from flows.core.values import counted
 from flows.dvc_repo.repository import Repository
 from flows.engine.display.styles import BAD, DIM, GOOD, WARNING
 from flows.engine.planning.change_messages import name_some
@@ -56,9 +57,8 @@ def _print(found: Mapping[str, Any]) -> None:
             line(f"  {text}")
     _print_outputs(found["outputs"], {test["sentence"] for test in found["models"].values()}, line)
     counts = ", ".join(f"{count} {verdict}" for verdict, count in found["counts"].items())
-    number = len(found["outputs"])
     line("")
-    line(f"{number} output{'s' * (number != 1)}: {counts or 'none'}")
+    line(f"{counted(len(found['outputs']), 'output')}: {counts or 'none'}")
     if set(found["counts"]) == {Verdict.BYTES}:
         line("Equal records do not show that this machine makes these bytes: `inkflow verify` runs stages again.", DIM)
 

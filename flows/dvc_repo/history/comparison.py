@@ -69,6 +69,7 @@ def _row(revision: Revision, version: Version, base: str, before: Version | None
         "marks": _marks(before, version) if before else [],
         "dataset": version.dataset,
         "data": version.data,
+        "description": version.description,
         "metrics": version.metrics,
         "models": version.models,
         "chosen": version.chosen,

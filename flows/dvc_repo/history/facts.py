@@ -60,6 +60,7 @@ def read_facts(root: Path, limit: int = DEFAULT_LIMIT) -> dict[str, Any]:
     models = [model for row in rows for model in row["models"].values()]
     hashes = {model[kind] for model in models for kind in ("predictions", "history") if kind in model}
     hashes |= {row["data"][versions.DATASET] for row in rows if versions.DATASET in row["data"]}
+    hashes |= {row["description"] for row in rows if row["description"]}
     constants = comparison.split_constants(rows)
     return {
         "form": FORM,

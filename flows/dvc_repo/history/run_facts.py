@@ -142,6 +142,7 @@ def _failed_row(record: Record, spans: Mapping[str, Any], rows: Sequence[Row], h
         "marks": [],
         "dataset": str(params.get("dataset") or ""),
         "data": {},
+        "description": "",
         "metrics": {},
         "models": {},
         "chosen": "",

@@ -21,6 +21,7 @@ EVALUATION = re.compile(r"evaluation/([^/]+)/metrics\.json")
 SUMMARY = "reports/metrics.json"  # the same scores once more
 GATES = "reports/gates.json"
 DATASET = "data/raw/dataset.npz"
+DESCRIPTION = "data/raw/dataset.json"
 PREPARED = ("data/prepared", "prepared.json")
 NO_DATA = {".txt", ".lock", ".toml", ".yaml", ".yml", ".cfg", ".ini", ".md"}
 CODE_SUFFIXES = {".py", ".ipynb", ".r", ".jl", ".sh", ".sql", ".cpp", ".c", ".rs", ".go", ".js", ".ts", ".scala", ".m"}
@@ -50,6 +51,7 @@ class Version:
     gates: dict[str, Any] | None = None
     dataset: str = ""
     data: dict[str, str] = field(default_factory=dict)  # hashes of the data that no stage makes, or of our data set
+    description: str = ""  # hash of the description of our data set, which names its classes
     code: dict[str, str] = field(default_factory=dict)  # hashes of the other files that no stage makes
     locks: dict[str, str] = field(default_factory=dict)  # SHA-256 of each dvc.lock, as records of runs have it
     problems: list[str] = field(default_factory=list)
@@ -258,6 +260,7 @@ def add_sources(version: Version, is_tracked: Callable[[str], bool]) -> None:
             (version.data if is_data else version.code)[path] = digest
         if DATASET in stage.outs:
             version.data[DATASET] = stage.outs[DATASET]
+            version.description = stage.outs.get(DESCRIPTION, "")
 
 
 def _is_data_file(path: str) -> bool:

@@ -22,7 +22,7 @@ from dvc.repo import Repo
 from ruamel.yaml.error import YAMLError
 
 from flows.core.errors import DvcFailed, PipelineInvalid
-from flows.core.git import git_names, git_succeeds, git_text, is_in_repository, run_git
+from flows.core.git import add_changes, git_names, git_succeeds, git_text, is_in_repository, run_git
 from flows.core.git_snapshot import committed_snapshot, take_snapshot
 from flows.core.params_edit import PATH as PARAMS
 from flows.dvc_repo.change_detection import files_of, path_of
@@ -202,7 +202,7 @@ def save_experiment(name: str, targets: Sequence[str], outputs: Sequence[str]) -
     Raises:
         DvcFailed: DVC could not save it.
     """
-    run_git(["add", "--update", "--", "."], Path())  # an index that differs from both HEAD and the files is a conflict
+    add_changes(Path())  # an index that differs from both HEAD and the files is a conflict
     try:
         with Repo() as repo:
             included = _untracked_results(repo, outputs)
@@ -219,7 +219,7 @@ def stage_results(outputs: Sequence[str]) -> str:
     """
     with Repo() as repo:
         included = _untracked_results(repo, outputs)
-    run_git(["add", "--update", "--", "."], Path())
+    add_changes(Path())
     if included:
         run_git(["add", "--force", "--", *(f":(literal){path}" for path in included)], Path())
     return git_text(["write-tree"], Path())

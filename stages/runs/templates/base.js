@@ -27,6 +27,9 @@ const tell = (text) => { byKey("told").textContent = text; };
 // The state, in the address after #: q, base, tick, open, show, sort, lines, part.
 const state = { q: "", base: data.baseline, tick: [], open: [], show: "", sort: "new", lines: null, part: null };
 
+// Returns whether a fragment is that of a view; others name a part of the page, and leave the view as it is.
+const isView = (fragment) => fragment.length < 2 || fragment.includes("=");
+
 function readAddress() {
   const given = new URLSearchParams(location.hash.slice(1));
   const raw = (name) => location.hash.slice(1).split("&").find((part) => part.startsWith(`${name}=`))?.slice(name.length + 1) ?? "";

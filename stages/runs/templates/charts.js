@@ -20,6 +20,15 @@ function config() {
   };
 }
 
+const LARGE_RANGE = 1000; // factor of the values of a loss from which their scale is logarithmic, as in the report
+
+// Returns scale and axis of a loss: where one has diverged, all others would be one flat line on a linear scale.
+function lossAxis(values) {
+  const low = Math.min(...values), high = Math.max(...values);
+  const isLarge = low > 0 && high > LARGE_RANGE * low;
+  return { scale: isLarge ? { type: "log" } : { zero: false }, axis: isLarge ? { format: ".3~g", tickCount: 5 } : { format: "~g" } };
+}
+
 // Draws `make()`, a specification in the present colours, into `box`; `onView` gets Vega's view.
 function chart(box, label, make, onView) {
   drawn.set(box, { label, make, onView });

@@ -113,7 +113,7 @@ function curvesOf(old, fresh) {
     mark: { type: "line", interpolate: "linear", strokeWidth: 1.8 },
     encoding: {
       x: { field: "epoch", type: "quantitative", title: "epoch", axis: { tickMinStep: 1, grid: false } },
-      y: { field: "value", type: "quantitative", title: null, scale: { zero: false } },
+      y: { field: "value", type: "quantitative", title: null, ...lossAxis(points.map((point) => point.value)) },
       color: { field: "model", type: "nominal", title: null, scale: { range: palette() } },
       strokeDash: { field: "version", type: "nominal", title: null, sort: ["before", "after"], scale: { domain: ["before", "after"], range: [[4, 3], [1, 0]] } },
     },
@@ -150,12 +150,13 @@ function imagesOf(old, fresh) {
 
 function imageGroup(title, indexes, labels, answers) {
   const sheet = data.images[labels], truth = data.labels[labels] ? bytes(data.labels[labels]) : null;
+  const named = (label) => sheet.names?.[label] ?? label;
   const known = indexes.filter((index) => sheet.indexes.includes(index)).slice(0, MAX_SHOWN);
   const items = known.map((index) => {
     const place = sheet.indexes.indexOf(index), size = 40 / sheet.height;
-    const picture = el("span", { className: `tile${sheet.grey ? " grey" : ""}`, role: "img", "aria-label": truth ? `test image ${index}, labelled ${truth[index]}, taken for ${answers.get(index)}` : `test image ${index}` });
+    const picture = el("span", { className: `tile${sheet.grey ? " grey" : ""}`, role: "img", "aria-label": truth ? `test image ${index}, labelled ${named(truth[index])}, taken for ${named(answers.get(index))}` : `test image ${index}` });
     picture.style.cssText = `width:${sheet.width * size}px;height:40px;background-image:url(data:image/png;base64,${sheet.png});background-size:${sheet.columns * sheet.width * size}px ${sheet.rows * 40}px;background-position:-${(place % sheet.columns) * sheet.width * size}px -${Math.floor(place / sheet.columns) * 40}px`;
-    return el("li", {}, picture, el("span", { className: "detail" }, truth ? `${truth[index]} as ${answers.get(index)}` : `#${index}`));
+    return el("li", {}, picture, el("span", { className: "detail" }, truth ? `${named(truth[index])} as ${named(answers.get(index))}` : `#${index}`));
   });
   const rest = indexes.length - known.length;
   return el("div", {}, el("h4", {}, title), items.length ? el("ul", { className: "gallery" }, ...items) : el("p", { className: "fine" }, indexes.length ? "Their pictures are not in the page." : "None."), rest && items.length ? el("p", { className: "fine" }, `and ${rest} more`) : null);

@@ -28,14 +28,21 @@ function parseQuery(text) {
   const problems = [];
   const tests = [];
   for (const [, minus, word] of text.matchAll(/(-?)((?:"[^"]*"|[^\s"])+)/g)) {
-    const test = parseWord(word.replaceAll('"', ""), problems);
-    if (test) tests.push(minus ? (row) => !test(row) : test);
+    const test = parseWord(word, problems);
+    tests.push(minus ? (row) => !test(row) : test);
   }
   return { test: (row) => tests.every((one) => one(row)), problems };
 }
 
-function parseWord(word, problems) {
+// Returns the test of a word: a text in quotes, a comparison, a field with a colon, or a text.
+function parseWord(quoted, problems) {
+  const word = quoted.replaceAll('"', "");
+  if (/^"[^"]*"$/.test(quoted)) return parseText(word);
   const compared = /^([^<>=!]+)(>=|<=|!=|>|<|=)(.*)$/.exec(word);
+  if (compared && isName(word)) { // such as that of the experiment cnn.batch_size=32,cnn.epochs=10
+    const test = parseComparison(compared[1], compared[2], compared[3], []);
+    return (row) => row.name === word || test(row);
+  }
   if (compared) return parseComparison(compared[1], compared[2], compared[3], problems);
   const colon = word.indexOf(":");
   const field = word.slice(0, colon).toLowerCase(), wanted = word.slice(colon + 1).toLowerCase();
@@ -48,6 +55,12 @@ function parseWord(word, problems) {
     if (Number.isNaN(limit)) problems.push(`${word}: expected a date such as 2026-11-30`);
     return (row) => Number.isNaN(limit) || (field === "after" ? row.when >= limit : row.when < limit);
   }
+  return parseText(word);
+}
+
+const isName = (word) => rows.some((row) => row.name === word);
+
+function parseText(word) {
   const sought = word.toLowerCase();
   return (row) => searched(row).includes(sought);
 }

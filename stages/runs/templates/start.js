@@ -48,6 +48,9 @@ function drawControls() {
   byKey("metric").closest("label").hidden = measures.length < 2;
 }
 
+// The controls are hidden in the page, since without scripts they would do nothing.
+for (const part of document.querySelectorAll(".scripted")) part.hidden = false;
+
 function start() {
   readAddress();
   drawControls();
@@ -77,6 +80,10 @@ addEventListener("keydown", (event) => {
     byKey("query").focus();
   }
 });
-addEventListener("hashchange", start);
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault(); // the address keeps the view
+  byKey("rows").focus();
+});
+addEventListener("hashchange", () => (isView(location.hash) ? start() : writeAddress()));
 start();
 document.documentElement.setAttribute("data-table", Math.round(performance.now())); // ms, as benchmarks/runs_page.py reads

@@ -44,18 +44,19 @@ function dots(box, [key], values, by) {
   const x = { field: "x", type: numeric ? "quantitative" : "ordinal", title: plainKey(key), scale: numeric ? { type: scaleOf(values, key), nice: false, padding: 14, ...(scaleOf(values, key) === "log" ? {} : { zero: false }) } : {}, axis: { grid: false, labelAngle: 0, ...(numeric ? { tickCount: 6, format: "~g" } : {}) } };
   const tooltip = [{ field: "name" }, { field: "x", title: plainKey(key) }, { field: "loss", title: by.name, format: ".4g" }, { field: "test", title: by.tested }];
   const fill = () => ({ condition: { test: "datum.best", value: colour("--validation") }, value: colour("--training") });
-  const part = (field, title, format) => ({
+  const linear = (format) => ({ scale: { zero: false }, axis: { format } });
+  const part = (field, title, form) => ({
     title, width: 420, height: 180,
     layer: [
       ...(field === "error" ? [{ mark: { type: "rule", strokeWidth: 2, opacity: 0.45 }, encoding: { x, y: { field: "low", type: "quantitative", title: null }, y2: { field: "high" }, color: fill() } }] : []),
-      { mark: { type: "point", filled: true, size: 60, opacity: 1 }, encoding: { x, y: { field, type: "quantitative", title: null, scale: { zero: false }, axis: { format } }, color: fill(), tooltip } },
+      { mark: { type: "point", filled: true, size: 60, opacity: 1 }, encoding: { x, y: { field, type: "quantitative", title: null, ...form }, color: fill(), tooltip } },
     ],
   });
   const hasErrors = points.some((point) => point.error !== undefined && point.low !== undefined);
   return chart(box, `${by.name} by ${plainKey(key)}: ${points.map((point) => `${point.x}: ${number(point.loss)}`).join(", ")}`, () => ({
     data: { values: points },
     columns: innerWidth < 700 ? 1 : 2, spacing: 30,
-    concat: [part("loss", `${by.name}, which chooses`, "~g"), ...(hasErrors ? [part("error", "validation errors, 95% interval", ".1%")] : [])].map((item) => ({ ...item, width: innerWidth < 700 ? innerWidth - 110 : 420 })),
+    concat: [part("loss", `${by.name}, which chooses`, by.smaller ? lossAxis(points.map((point) => point.loss)) : linear("~g")), ...(hasErrors ? [part("error", "validation errors, 95% interval", linear(".1%"))] : [])].map((item) => ({ ...item, width: innerWidth < 700 ? innerWidth - 110 : 420 })),
   }));
 }
 

@@ -57,8 +57,9 @@ function dot(row, model) {
   const range = own.low === undefined ? null : el("i", { className: "range", style: `left:${axis.place(own.low)}%;width:${Math.max(0.5, axis.place(own.high) - axis.place(own.low))}%` });
   const base = byId.get(state.base), reference = base && base !== row ? score(base, measure(), model) : null;
   const mark = reference && el("i", { className: "base", style: `left:${axis.place(reference.value)}%` });
-  const title = own.low === undefined ? own.text : `${own.text}, 95% interval ${percent(own.low)} to ${percent(own.high)}`;
-  return el("span", { className: "axis", title }, mark, range, el("i", { className: "dot", style: `left:${at}%` }));
+  const interval = own.low === undefined ? "" : `95% interval ${percent(own.low)} to ${percent(own.high)}`;
+  const spoken = interval ? { role: "img", "aria-label": interval } : { "aria-hidden": "true" }; // the score has a column
+  return el("span", { className: "axis", title: [own.text, interval].filter(Boolean).join(", "), ...spoken }, mark, range, el("i", { className: "dot", style: `left:${at}%` }));
 }
 
 function bar(row, longest) {
@@ -79,7 +80,7 @@ function verdictCell(row, model) {
   const base = byId.get(state.base);
   if (row.id === state.base) return el("span", { className: "pin" }, "baseline");
   const test = againstBaseline(row, model);
-  if (test) return el("span", { title: `positive is better; p ${test.p.toPrecision(2)}, corrected by Holm over all versions` }, `${test.unit === "value" ? signed(test.difference) : points(test.difference)} `, verdictMark(test.verdict));
+  if (test) return el("span", { title: `positive is better; p ${test.p.toPrecision(2)}, corrected by Holm over all versions` }, `${test.unit === "value" ? signed(test.difference) : points(test.difference)} `, verdictMark(test.verdict), hidden(`, p ${test.p.toPrecision(2)}`));
   const [own, other] = [score(row, measure(), model), base && score(base, measure(), model)];
   if (!own || !other) return el("span", { className: "none" }, "–");
   if (hasOtherData(row, base)) return el("span", { className: "fine" }, "other data");
@@ -158,11 +159,6 @@ function openedLine(content) {
   return el("tr", { className: "detail-line" }, el("td", { colSpan: COLUMNS }, content));
 }
 
-function bestFirst(members, model) {
-  const by = chooserAmong(members, model);
-  return [...members].sort((a, b) => (by.of(a) ?? Infinity) - (by.of(b) ?? Infinity));
-}
-
 function sweepLine(sweep, members, longest) {
   const best = bestFirst(members, modelOf(sweep))[0], isOpen = state.open.includes(sweep.id), model = modelOf(sweep), own = score(best, measure(), model);
   const failed = members.filter((row) => ["failed", "killed", "stopped"].includes(row.state)).length;
@@ -177,32 +173,9 @@ function sweepLine(sweep, members, longest) {
     el("td", { className: "gates" }, failed ? el("span", { className: "bad" }, `${failed} failed`) : gatesCell(best)));
 }
 
-const modelOf = (sweep) => {
-  const models = new Set(sweep.keys.map((key) => /^models\.([^.]+)\./.exec(key)?.[1]));
-  return models.size === 1 && [...models][0] ? [...models][0] : undefined;
-};
-
 function sumSeconds(members) {
   const known = members.map((row) => row.seconds).filter((value) => value !== null);
   return known.length ? seconds(known.reduce((a, b) => a + b, 0)) : "–";
-}
-
-// Returns the shown versions as groups of one line, or of a sweep, in the order of the choice.
-function grouped(shown) {
-  const groups = new Map();
-  for (const row of [...shown].reverse()) {
-    const sweep = sweepOf.get(row.id);
-    const key = sweep ? sweep.id : row.id;
-    if (!groups.has(key)) groups.set(key, { sweep, members: [] });
-    groups.get(key).members.push(row);
-  }
-  const list = [...groups.values()], by = chooserAmong(shown);
-  const value = {
-    new: (group) => -Math.max(...group.members.map((row) => row.when || Infinity)),
-    best: (group) => Math.min(...group.members.map((row) => by.of(row) ?? Infinity)),
-    slow: (group) => -Math.max(...group.members.map((row) => row.seconds ?? 0)),
-  }[state.sort];
-  return list.map((group) => ({ ...group, order: value(group) })).sort((a, b) => (a.order === b.order ? 0 : a.order - b.order));
 }
 
 function linesOf({ sweep, members }, longest) {
@@ -259,9 +232,12 @@ function drawTray() {
 }
 
 function drawAll() {
+  const focused = document.activeElement;
   drawTable();
   drawComparison();
   drawTray();
+  const isLost = focused !== document.body && document.activeElement === document.body; // it was drawn anew, or closed
+  if (isLost) (document.querySelector("tr.line .name[tabindex='0']") ?? byKey("rows")).focus({ preventScroll: true });
 }
 
 function moveTo(id) {

@@ -78,18 +78,23 @@ function followBrush(view) {
 
 function drawLineChoices() {
   const names = measure()?.of ? lineNames() : [];
+  byKey("lines").replaceChildren(...(names.length > 1 ? [el("span", { className: "fine" }, "Lines:"), ...names.map((name) => el("label", { className: "choice" }, el("input", { type: "checkbox", value: name, onchange: () => chooseLine(name) }), name))] : []));
+  markLineChoices();
+}
+
+// Shows which lines are chosen, and their colours; the boxes stay, and one of them may have the focus.
+function markLineChoices() {
   const range = palette(), chosen = state.lines ?? [];
-  byKey("lines").replaceChildren(...(names.length > 1 ? [el("span", { className: "fine" }, "Lines:"), ...names.map((name) => {
-    const choice = el("label", { className: "choice" }, el("input", { type: "checkbox", checked: chosen.includes(name), onchange: () => chooseLine(name) }), name);
-    const place = chosen.indexOf(name);
-    if (place >= 0) choice.style.setProperty("--line", range[place % range.length]);
-    return choice;
-  })] : []));
+  for (const box of byKey("lines").querySelectorAll("input")) {
+    const place = chosen.indexOf(box.value);
+    box.checked = place >= 0;
+    box.parentElement.style.setProperty("--line", place >= 0 ? range[place % range.length] : "transparent");
+  }
 }
 
 function chooseLine(name) {
   state.lines = toggled(state.lines ?? [], name);
   writeAddress();
-  drawLineChoices();
+  markLineChoices();
   drawTrend();
 }

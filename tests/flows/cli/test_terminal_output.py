@@ -106,6 +106,11 @@ def test_the_end_of_a_run(
     assert len(end_of_run(run, 1.0, tmp_path)) == 1
 
 
+def test_the_end_of_a_run_without_a_stage() -> None:
+    """A run that was given up before its first stage says so."""
+    assert end_of_run(Run(), 1.0) == ["no stage ran, in 1.0 s"]
+
+
 def test_a_broken_ranking_stops_nothing(tmp_path: Path) -> None:
     """Another program's file of that name is ignored."""
     (tmp_path / RANKING).parent.mkdir()

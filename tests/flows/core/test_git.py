@@ -9,7 +9,16 @@ from pathlib import Path
 import pytest
 
 from flows.core.errors import GitFailed
-from flows.core.git import forget_caller, git_names, git_succeeds, git_text, head_commit, refreshed_index, run_git
+from flows.core.git import (
+    add_changes,
+    forget_caller,
+    git_names,
+    git_succeeds,
+    git_text,
+    head_commit,
+    refreshed_index,
+    run_git,
+)
 from tests.conftest import Toy, wait_until
 from tests.support.root import ROOT
 from tests.support.stalled_server import address, stalled_server, waiting_processes
@@ -120,6 +129,23 @@ def test_index_keeps_its_bytes(repository: Path) -> None:
     assert git_names(["diff-files", "--name-only", "-z"], repository) == ["a"]
     git_text(["status", "--porcelain"], repository)
     assert (repository / ".git/index").read_bytes() == before
+
+
+def test_changes_of_tracked_files_are_added(repository: Path) -> None:
+    """Changed and deleted files below the folder are added; new ones, and those beside it, are not."""
+    (repository / "sub").mkdir()
+    for name in ("beside", "sub/changed", "sub/deleted"):
+        (repository / name).write_text("1")
+    run_git(["add", "."], repository)
+    run_git([*PERSON, "commit", "--quiet", "--message", "two"], repository)
+    for name in ("beside", "sub/changed", "sub/new"):
+        (repository / name).write_text("2")
+    (repository / "sub/deleted").unlink()
+    with refreshed_index(repository) as index:
+        add_changes(repository / "sub", index=index)
+        staged = git_names(["diff", "--cached", "--name-only", "-z"], repository, index=index)
+    assert staged == ["sub/changed", "sub/deleted"]
+    assert git_names(["diff", "--cached", "--name-only", "-z"], repository) == []
 
 
 def test_a_change_within_the_same_tick_is_seen(repository: Path) -> None:

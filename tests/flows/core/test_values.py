@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from flows.core.values import is_same_value
+from flows.core.values import counted, is_same_value
 
 NAN = float("nan")
 
@@ -29,3 +29,12 @@ def test_values(one: Any, other: Any, expected: bool) -> None:
     """Keys and values of other types differ, although they are written alike."""
     assert is_same_value(one, other) is expected
     assert is_same_value(other, one) is expected
+
+
+def test_numbers_with_their_nouns() -> None:
+    """One is singular, all others are plural."""
+    assert [counted(number, "quality gate") for number in (0, 1, 2)] == [
+        "0 quality gates",
+        "1 quality gate",
+        "2 quality gates",
+    ]

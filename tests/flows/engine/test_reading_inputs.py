@@ -34,14 +34,16 @@ class Reading(Repository):
 
 
 def test_interrupt_while_inputs_are_read(diamond: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An interrupted run waits for ABANDON_S alone; what it leaves, the next run takes care of."""
+    """An interrupted run waits for ABANDON_S alone, and says so; what it leaves, the next run takes care of."""
     monkeypatch.setattr(engine_module, "ABANDON_S", 0.1)
     repository = Reading()
-    engine = Engine(repository, Policies(), Run(display=SilentDisplay()))
+    run = Run(display=SilentDisplay())
+    engine = Engine(repository, Policies(), run)
     engine.start(repository.stages())
     assert repository.reads.wait(240)
     engine.interrupt()
     engine.close()
     assert not repository.is_closed
+    assert (run.summary, run.counts) == ("0 of 4 stages ran, 4 without a result", "4 without a result")
     Repository.close(repository)
     assert run_engine().error is None

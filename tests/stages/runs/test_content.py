@@ -1,6 +1,7 @@
 """What the page over all versions shows: which model is chosen, intervals, verdicts, predictions, pictures."""
 
 import base64
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from flows.cli.runs.report_runs import collect
 from stages.base.errors import DataError
+from stages.data.datasets import Description
 from stages.report.statistics.intervals import wilson_interval
 from stages.report.statistics.paired_tests import mcnemar_test, paired_t_test
 from stages.runs import runs
@@ -136,6 +138,29 @@ def test_wrong_images_far_apart_take_two_bytes(tmp_path: Path) -> None:
     pd.DataFrame({"label": np.zeros(1000, int), "predicted": predicted}).to_parquet(tmp_path / "a")
     encoded = encode(read_predictions({"a": str(tmp_path / "a")}))["a"]
     assert list(base64.b64decode(encoded["at"])) == [3, 300 & 127 | 128, 300 >> 7]
+
+
+@pytest.mark.parametrize(
+    ("task", "names"), [({}, list("ABCDEFGHIJ")), ({"task": "two_class", "positive": [1, 3]}, ["not B, D", "B, D"])]
+)
+def test_images_have_class_names(history: Path, tmp_path: Path, task: dict[str, Any], names: list[str]) -> None:
+    """The classes of the images have the names that the data's description in the cache gives them, by the task."""
+    facts = collect(history)
+    np.savez(tmp_path / "data.npz", x_test=np.zeros((400, 4, 4), np.uint8))
+    described = Description(
+        name="x", title="X", licence="", stand_in_for=None, classes=10, class_names=tuple("ABCDEFGHIJ"), arrays={}
+    )
+    (tmp_path / "data.json").write_text(described.to_json())
+    for version in facts["versions"]:
+        facts["files"] |= dict.fromkeys(version["data"].values(), str(tmp_path / "data.npz"))
+        facts["files"] |= {version["description"]: str(tmp_path / "data.json")}
+        for model in version["models"]:
+            version["params"] |= {f"models.{model}.{key}": value for key, value in task.items()}
+    (found,) = page_content(copy.deepcopy(facts))["images"].values()
+    assert found["names"] == names
+    (tmp_path / "data.json").write_text("{}")
+    (found,) = page_content(facts)["images"].values()
+    assert found["names"] == []
 
 
 def test_names_of_metrics_have_a_direction() -> None:

@@ -1,5 +1,6 @@
 """The page over all versions in a real browser: no network, no messages, keyboard, phone, light and dark."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from flows.cli.runs.report_runs import collect
 from stages.runs.content import page_content
 from stages.runs.predictions import compare, corrected, read_predictions
 from tests.support.chromium import NEEDS_CHROMIUM
+from tests.support.loaded_page import PHONE
 from tests.support.runs_loaded import Loaded
 from tests.support.runs_pages import write_runs_page
 
@@ -127,6 +129,28 @@ def test_keyboard(browser: Browser, path: Path) -> None:
     page.close()
 
 
+def test_the_keyboard_keeps_its_place(browser: Browser, path: Path) -> None:
+    """The skip link leads to the table and keeps the view; what is drawn anew or closed does not lose the focus."""
+    loaded = Loaded(browser, path, "#q=kind:commit&tick=rate-1,rate-4")
+    page, address, names = loaded.page, loaded.page.url, loaded.names()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "rows" and page.url == address
+    page.evaluate("location.hash = 'rows'")  # as by an old link
+    page.wait_for_function("location.hash !== '#rows'")
+    assert loaded.names() == names and page.locator("#compare").is_visible() and "tick=" in page.url
+    line = page.get_by_role("checkbox", name="dense", exact=True)
+    line.focus()
+    for is_chosen in (True, False):
+        page.keyboard.press("Space")
+        assert line.is_checked() is is_chosen and ("lines=dense" in page.url) is is_chosen
+        assert page.evaluate("document.activeElement.value") == "dense"
+    page.locator("#compare button", has_text="Close").focus()
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.matches('tr.line .name')")
+    page.close()
+
+
 def test_sweeps_have_the_chart_of_their_parameters(browser: Browser, path: Path) -> None:
     """One parameter: dots; two: a heat map with values; three: parallel coordinates; each with the best to apply."""
     page = Loaded(browser, path, "#open=sweep-1,sweep-2,sweep-3").page
@@ -152,7 +176,10 @@ def test_comparison_shows_parameters_curves_and_images(browser: Browser, path: P
 
 
 def test_a_run_opened_has_its_graph_and_problems(browser: Browser, path: Path) -> None:
-    """A version shows its stages with their states; one that cannot be read says which file, and why."""
+    """A version shows its stages with their states; one that cannot be read says which file, and why.
+
+    Intervals and p-values are there for those who do not see the axis and cannot hover.
+    """
     loaded = Loaded(browser, path, "#q=kind:commit")
     page = loaded.page
     loaded.line("strict gate").locator(".name").click()
@@ -160,6 +187,10 @@ def test_a_run_opened_has_its_graph_and_problems(browser: Browser, path: Path) -
     assert "cnn lower_bound" in page.locator(".opened").inner_text()
     loaded.line("broken").locator(".name").click()
     assert page.locator(".opened", has_text="Not readable: dvc.lock").count() == 1
+    shown = page.locator("tr.line", has=page.get_by_role("img", name=re.compile(r"^95% interval [\d.]+% to [\d.]+%$")))
+    assert shown.count() == len(loaded.names()) - 1  # the broken one has no scores
+    verdict = loaded.line("strict gate").locator(".verdicts").inner_text()
+    assert re.search(r"(better|worse|cannot tell)\s*, p \d", verdict)
     page.close()
 
 
@@ -181,10 +212,15 @@ def test_trend_breaks_and_brushing_filters(browser: Browser, path: Path) -> None
 
 
 def test_without_scripts_there_is_a_table(browser: Browser, path: Path) -> None:
-    """Without scripts a plain table has the versions, the chosen model with its interval and its verdict."""
-    context = browser.new_context(java_script_enabled=False)
+    """Without scripts a plain table has the versions, the chosen model with its interval and its verdict.
+
+    What would need scripts is not there.
+    """
+    context = browser.new_context(java_script_enabled=False, viewport=PHONE)  # type: ignore[arg-type]
     page = context.new_page()
     page.goto(path.as_uri())
     text = page.locator("table.static").inner_text()
     assert "strict gate" in text and "learning_rate 0.001 → 0.1" in text and "of 400" in text
+    assert page.locator(":is(input, select, button, summary, kbd, #trend):visible").count() == 0
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") == 0
     context.close()

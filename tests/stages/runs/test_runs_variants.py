@@ -1,16 +1,20 @@
 """The page over all versions where predictions, losses, names, tasks or gates are not those of the default pipeline."""
 
 import copy
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from playwright.sync_api import Browser
 
 from flows.cli.runs.report_runs import collect
+from stages.report.page.charts import LARGE_RANGE
 from stages.runs.content import page_content
-from stages.runs.page import render_page
+from stages.runs.page import TEMPLATES, render_page
+from stages.runs.sprite import sprite
 from tests.support.chromium import NEEDS_CHROMIUM
 from tests.support.runs_loaded import Loaded
 
@@ -101,6 +105,66 @@ def test_names_in_the_address(content: Content, opened: Open) -> None:
     loaded.page.locator("#sort").select_option("best")
     assert loaded.page.url.endswith(f"{address}&sort=best")
     assert opened("#tick=a%b%zz&open=%").names()
+
+
+def test_names_with_an_equals_sign_are_found(content: Content, opened: Open) -> None:
+    """DVC names experiments by their parameters: the filter finds the name, and text in quotes as it is."""
+    name = "cnn.units=64,cnn.epochs=3"
+    item = row(content, "rate-4")
+    for sweep in content["sweeps"]:
+        sweep["members"] = [name if member == item["id"] else member for member in sweep["members"]]
+    item["name"] = item["id"] = name
+    loaded = opened()
+    for query in (name, '"=64,cnn.ep"', f"kind:experiment {name}"):
+        loaded.page.fill("#query", query)
+        loaded.page.wait_for_function("document.querySelectorAll('tr.line').length === 1")
+        assert loaded.names() == [name] and "nothing" not in loaded.page.locator("#shown").inner_text()
+    loaded.page.fill("#query", f"kind:experiment -{name}")
+    loaded.page.wait_for_function("document.querySelectorAll('tr.line').length > 1")
+    assert name not in loaded.page.locator("#rows").inner_text()
+
+
+def test_best_first_keeps_data_apart(content: Content, opened: Open) -> None:
+    """Scores on other data are no better or worse: those on the baseline's come first, those without a score last."""
+    other = row(content, "the digits")
+    other["models"][other["best"]]["loss"] = 1e-6
+    names = opened("#q=kind:commit&sort=best").names()
+    assert len(names) > 5 and "the digits" in names[-2] and "broken" in names[-1]
+    losses = [row(content, name.split(" ", 1)[1])["models"] for name in names[:-2]]
+    chosen = [min(model["loss"] for model in models.values()) for models in losses]
+    assert chosen == sorted(chosen)
+    pinned = opened(f"#q=kind:commit&sort=best&base={other['id'][:10]}").names()
+    assert "the digits" in pinned[0] and "broken" in pinned[-1]
+
+
+def test_a_loss_that_diverged_hides_no_other(content: Content, opened: Open) -> None:
+    """Where a loss is a thousand times another one, compared curves and a sweep's dots have a logarithmic scale."""
+    assert f"LARGE_RANGE = {LARGE_RANGE};" in (TEMPLATES / "charts.js").read_text(encoding="utf-8")
+    for name, losses in (("rate-1", [0.3, 9e4, 8e16]), ("rate-2", [0.9, 0.5, 0.05])):
+        model = row(content, name)["models"]["cnn"]
+        model["loss"] = losses[-1]
+        content["histories"][model["history"]] = {"epoch": [1, 2, 3], "val_loss": losses}
+    row(content, "rate-4")["models"]["cnn"]["loss"] = 5.0
+    page = opened("#open=sweep-1,sweep-2,sweep-3&tick=rate-1,rate-2").page
+    lines = page.locator("#compare .chart .mark-line path").all()
+    assert len(lines) == 2 and all(line.evaluate("path => path.getBBox().height > 5") for line in lines)
+    dots = page.locator(".chart svg[aria-label*='by cnn.learning_rate'] .mark-symbol").first.locator("path").all()
+    heights = sorted(dot.evaluate("path => path.getBoundingClientRect().y") for dot in dots)
+    assert len(heights) == 3 and min(np.diff(heights)) > 5
+
+
+def test_images_name_their_classes(content: Content, opened: Open) -> None:
+    """An image that became wrong or right has the names of its class and of the answer."""
+    (labels,) = {item["labels"] for item in content["predictions"].values()}
+    pictures = sprite(np.zeros((400, 4, 4), np.uint8))
+    content["images"] = {labels: {"indexes": list(range(400)), "names": list("ABCDEFGHIJ"), **pictures}}
+    for name in ("rate-1", "rate-2"):
+        row(content, name)["best"] = "cnn"
+    page = opened("#tick=rate-1,rate-2").page
+    texts = page.locator("#compare .gallery .detail").all_inner_texts()
+    assert texts and all(re.fullmatch("[A-J] as [A-J]", text) for text in texts)
+    spoken = page.locator("#compare .tile").first.get_attribute("aria-label") or ""
+    assert re.fullmatch(r"test image \d+, labelled [A-J], taken for [A-J]", spoken)
 
 
 def test_other_losses_are_ranked_by_accuracy(content: Content, opened: Open) -> None:

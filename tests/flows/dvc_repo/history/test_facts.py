@@ -73,6 +73,7 @@ def test_scores_come_from_git_and_the_cache(facts: dict[str, Any]) -> None:
     assert set(model["test"]) == {"accuracy", "loss", "errors", "samples"} and model["test"]["samples"] == 200
     assert set(model["validation"]) == {"loss", "accuracy", "samples"}
     assert Path(facts["files"][model["predictions"]]).is_file()
+    assert Path(facts["files"][row(facts, "first")["description"]]).read_text() == "description mnist"
     gates = row(facts, "other data")["gates"]
     assert gates["failed"] >= 1 and gates["checks"][0]["gate"] == "lower_bound"
 
