@@ -80,14 +80,18 @@ def fetch_arrays(
             continue
         print(f"{source.label}: used, its content is as expected", flush=True)
         return arrays
+    raise SourceUnavailable(f"cannot get {name} ({'; '.join(failures)}): {_remedy_without_source(name, dataset)}")
+
+
+def _remedy_without_source(name: str, dataset: Dataset) -> str:
     if dataset.path:
-        raise SourceUnavailable(
-            f"cannot get {name} ({'; '.join(failures)}): restore the file (`dvc pull {dataset.path}` if DVC has it) or "
-            f"write it again with `inkflow data add {name} ... --replace`"
+        return (
+            f"restore the file (`dvc pull {dataset.path}` if DVC has it) or write it again with "
+            f"`inkflow data add {name} ... --replace`"
         )
-    raise SourceUnavailable(
-        f"cannot get {name} ({'; '.join(failures)}): set {MIRROR} to a folder or address that holds "
-        f"{name}.npz, or use the digits, which need no network: inkflow run --dataset digits"
+    return (
+        f"set {MIRROR} to a folder or address that holds {name}.npz, or use the digits, which need no network: inkflow "
+        "run --dataset digits"
     )
 
 
