@@ -16,9 +16,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from stages.predict import image_files
+from stages.predict import image_files, picture_depth
 from stages.predict.image_arrays import Images, RejectedInput
-from stages.predict.picture_depth import MIN_SHORT_SIDE
 from tests.support.pictures import draw, encoded, good_files, npy, npz, png
 from tests.support.root import ROOT
 
@@ -133,7 +132,7 @@ def test_large_photographs_are_reduced(tmp_path: Path) -> None:
     photograph = Image.effect_noise((4000, 3000), 30).convert("RGB")
     for content in (encoded(photograph, "JPEG"), encoded(photograph, "PNG", compress_level=1)):
         height, width = read_chunk(tmp_path, content).pixels.shape[1:3]
-        assert MIN_SHORT_SIDE <= min(height, width) <= 2 * MIN_SHORT_SIDE
+        assert picture_depth.MIN_SHORT_SIDE <= min(height, width) <= 2 * picture_depth.MIN_SHORT_SIDE
         assert abs(width / height - 4 / 3) < 0.01
 
 
