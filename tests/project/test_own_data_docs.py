@@ -56,6 +56,7 @@ def run_block(project: Project, block: str, home: Path) -> str:
         ["bash", "-euxc", block], cwd=project.folder, env=os.environ | settings, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "not among its deps" not in done.stdout + done.stderr
     return done.stdout
 
 
