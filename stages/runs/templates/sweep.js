@@ -94,7 +94,7 @@ function parallel(box, keys, values, by) {
   const labels = axes.flatMap((key, at) => (key === "" ? [[1, text(by.shown(low))], [0, text(by.shown(high))]] : ranges.get(key).ticks).map(([y, label]) => ({ at, y, label })));
   const heads = axes.map((key, at) => ({ at, label: key === "" ? by.name : plainKey(key) }));
   return chart(box, `Parallel coordinates of ${keys.map(plainKey).join(", ")} and ${by.name}; the best tenth is coloured`, () => ({
-    width: innerWidth < 700 ? Math.max(innerWidth - 130, 130 * axes.length - 60) : Math.min(1080, 200 * axes.length), height: 220,
+    width: innerWidth < 700 ? Math.max(innerWidth - 130, 190 * axes.length - 60) : Math.min(1080, 200 * axes.length), height: 220,
     title: "The best tenth is coloured; the right axis is by rank",
     layer: [
       { data: { values: axes.map((_, at) => ({ at })) }, mark: { type: "rule", color: colour("--rule"), strokeWidth: 1 }, encoding: { x: { field: "at", type: "quantitative", axis: null, scale: { domain: [-0.12, axes.length - 0.75] } } } },
