@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from stages.base.errors import DataError
 from stages.data.npz import Entry, array_names, open_npy, open_npz
+from stages.predict.picture_depth import BYTES
 
 MAX_PIXELS = 50_000_000  # of one image: the size of the largest phone photographs, 150 MB in colour
 MAX_BYTES = 4_000_000_000  # of an array file, unpacked
@@ -40,8 +41,10 @@ class RejectedInput(NamedTuple):
     reason: str
 
 
-def read_arrays(path: Path, name: str) -> Iterator[Images | RejectedInput]:
+def read_arrays(path: Path, name: str, pixel_range: tuple[float, float] = BYTES) -> Iterator[Images | RejectedInput]:
     """Yields the images of the npz or npy file `path`, named `name[0]`, in an npz file `name:array[0]`.
+
+    White in an array of 16 bits is that of the model's `pixel_range` if no pixel exceeds it, else 65535.
 
     Raises:
         DataError: The file is damaged, or holds no array of images.
@@ -52,7 +55,7 @@ def read_arrays(path: Path, name: str) -> Iterator[Images | RejectedInput]:
         for array, entry in entries.items():
             label = f"{name}:{array}" if array else name
             try:
-                yield from _read_entry(entry, label)
+                yield from _read_entry(entry, label, pixel_range)
             except DataError as error:
                 yield RejectedInput(label, str(error))
 
@@ -79,8 +82,8 @@ def open_arrays(path: Path) -> Iterator[dict[str, Entry]]:
         yield {name: entry for name, entry in entries.items() if len(entry.shape) > 1}
 
 
-def _read_entry(entry: Entry, label: str) -> Iterator[Images]:
-    factor = _scale_factor(entry)
+def _read_entry(entry: Entry, label: str, pixel_range: tuple[float, float]) -> Iterator[Images]:
+    factor = _scale_factor(entry, pixel_range)
     if _is_one_image(entry.shape):
         yield Images([label], _grey_or_rgb(_scaled(entry.read()[np.newaxis], factor)), from_array=True)
         return
@@ -91,7 +94,7 @@ def _read_entry(entry: Entry, label: str) -> Iterator[Images]:
         start += len(chunk)
 
 
-def _scale_factor(entry: Entry) -> float:
+def _scale_factor(entry: Entry, pixel_range: tuple[float, float]) -> float:
     """Returns the factor that brings the pixels of `entry` to 0..255.
 
     Raises:
@@ -110,7 +113,8 @@ def _scale_factor(entry: Entry) -> float:
         return 255.0 if kind == "b" else 1.0
     low, high = _value_range(entry)
     if entry.dtype.itemsize == 2 and kind == "u" and high > 255:
-        return 1 / 257
+        black, white = pixel_range
+        return 255 / white if black == 0 and high <= white else 1 / 257
     if not (low >= 0 and high <= 255):
         raise DataError(f"has pixels from {low:g} to {high:g}, expected 0 to 255, or 0 to 1")
     return 255.0 if kind == "f" and high <= 1 else 1.0

@@ -11,8 +11,9 @@ import sys
 import tempfile
 import warnings
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -22,7 +23,7 @@ from PIL import Image, UnidentifiedImageError
 
 from stages.base.errors import DataError
 from stages.predict.image_arrays import MAX_PIXELS, Images, RejectedInput, count_array_images, read_arrays
-from stages.predict.picture_depth import MIN_SHORT_SIDE, full_depth, to_8_bit
+from stages.predict.picture_depth import BYTES, MIN_SHORT_SIDE, full_depth, to_bytes
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
 EXPECTED = "PNG, JPEG, WebP, TIFF, BMP, GIF, npz or npy"
@@ -53,6 +54,8 @@ DECODER_ERRORS = (
     AssertionError, RuntimeError, MemoryError, struct.error, zlib.error,
 )  # fmt: skip
 
+Convert = Callable[[Image.Image], NDArray[Any]]
+
 
 class LeftOut(NamedTuple):
     """The name of a file in a folder that is not read, and the reason: it is no mistake."""
@@ -75,14 +78,17 @@ def expand_paths(
             yield argument
 
 
-def read_images(name: str, *, deep: bool = False) -> Iterator[Images | RejectedInput]:
+def read_images(
+    name: str, *, deep: bool = False, pixel_range: tuple[float, float] = BYTES
+) -> Iterator[Images | RejectedInput]:
     """Yields the images of the file `name` in chunks; `-` is standard input. A RejectedInput ends a damaged file.
 
-    With `deep`, a picture of 16 or 32 bits keeps its values; else it is scaled to 8 bits.
+    With `deep`, a picture of 16 or 32 bits keeps its values; else `to_bytes` scales it, by the model's `pixel_range`.
     """
+    convert = full_depth if deep else partial(to_bytes, pixel_range=pixel_range)
     try:
         with local_file(name) as path:
-            yield from _decode(path, name, deep)
+            yield from _decode(path, name, convert, pixel_range)
     except DataError as error:
         yield RejectedInput(name, str(error))
 
@@ -200,14 +206,16 @@ def _copy(source: IO[bytes], target: Any) -> None:
     target.flush()
 
 
-def _decode(path: Path, name: str, deep: bool) -> Iterator[Images | RejectedInput]:
+def _decode(
+    path: Path, name: str, convert: Convert, pixel_range: tuple[float, float]
+) -> Iterator[Images | RejectedInput]:
     signature = file_signature(path)
     if not signature:
         raise DataError("is empty")
     if signature.startswith(ARRAY_SIGNATURES):
-        yield from read_arrays(path, name)
+        yield from read_arrays(path, name, pixel_range)
     else:
-        yield Images([name], _read_picture(path, name, deep)[np.newaxis], from_array=False)
+        yield Images([name], _read_picture(path, name, convert)[np.newaxis], from_array=False)
 
 
 def file_signature(path: Path) -> bytes:
@@ -219,10 +227,10 @@ def file_signature(path: Path) -> bytes:
         raise DataError(f"cannot be read ({error.strerror})") from error
 
 
-def _read_picture(path: Path, name: str, deep: bool) -> NDArray[Any]:
+def _read_picture(path: Path, name: str, convert: Convert) -> NDArray[Any]:
     """Returns the pixels (h, w) or (h, w, 3) of a file of one of FORMATS, upright and without transparency.
 
-    They are uint8; with `deep` also of the types that `full_depth` returns.
+    They are of the types that `convert` returns.
 
     Raises:
         DataError: The file cannot be used.
@@ -233,7 +241,7 @@ def _read_picture(path: Path, name: str, deep: bool) -> NDArray[Any]:
             with Image.open(path, formats=FORMATS) as image:
                 _check_size_and_frames(image)
                 image.draft(None, (MIN_SHORT_SIDE, MIN_SHORT_SIDE))
-                return full_depth(image) if deep else to_8_bit(image)
+                return convert(image)
     except UnidentifiedImageError as error:
         raise DataError(_unknown_format(file_signature(path), name)) from error
     except Image.DecompressionBombError as error:

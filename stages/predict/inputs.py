@@ -24,4 +24,6 @@ def expand(classifier: Classifier, arguments: Iterable[str]) -> Iterator[str | R
 
 def read(classifier: Classifier, name: str) -> Iterator[Images | RejectedInput]:
     """Yields the samples of the file `name` in chunks, those that cannot be used as rejected inputs."""
-    return read_samples(name, classifier.form) if classifier.form else read_images(name)
+    if classifier.form:
+        return read_samples(name, classifier.form)
+    return read_images(name, pixel_range=classifier.pixel_range)

@@ -8,8 +8,27 @@ from PIL import Image, ImageOps
 
 from stages.base.errors import DataError
 
+BYTES = (0.0, 255.0)  # black and white of a model whose training images were bytes
 MIN_SHORT_SIDE = 640  # a larger image is reduced until its shorter side has 1 to 2 times as many pixels
 DEEP_MODES = ("I", "F")  # starts of Pillow's modes of one channel of 16 or 32 bits
+
+
+def to_bytes(image: Image.Image, pixel_range: tuple[float, float]) -> NDArray[Any]:
+    """Returns the picture as `to_8_bit` does, or a grey one of 16 or 32 bits as float32 (h, w) in 0..255.
+
+    Black and white of the latter are those in `pixel_range` of the model if all pixels are between them: `inkflow data
+    add` keeps the values of such pictures too. Pictures outside of that range, floats in 0..1 for a model of larger
+    numbers, and pictures for a model of bytes are scaled as in `to_8_bit`.
+    """
+    if pixel_range != BYTES and image.mode.startswith(DEEP_MODES):
+        low, high = pixel_range
+        ImageOps.exif_transpose(image, in_place=True)
+        values = _finite(np.asarray(image).astype(np.float32))
+        least, greatest = float(values.min()), float(values.max())
+        is_share = image.mode == "F" and least >= 0 and greatest <= 1 < high  # of white
+        if low <= least and greatest <= high and low < high and not is_share:
+            return (values - np.float32(low)) * np.float32(255 / (high - low))
+    return to_8_bit(image)
 
 
 def to_8_bit(image: Image.Image) -> NDArray[np.uint8]:
@@ -53,9 +72,9 @@ def _finite(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def _deep_to_8_bit(values: NDArray[np.float32], mode: str) -> NDArray[np.uint8]:
-    """Returns grey `values` of 16 bits as 8 bits; those of 32 bits may be in 0..1 or 0..255 too."""
+    """Returns grey `values` of 16 bits as 8 bits; they may be in 0..255 too, and floats in 0..1."""
     high = float(values.max())
-    factor = 1 / 257 if high > 255 or mode.startswith("I;16") else 1.0 if high > 1 or mode == "I" else 255.0
+    factor = 1 / 257 if high > 255 else 1.0 if high > 1 or not mode.startswith("F") else 255.0
     return np.asarray(np.clip(values * np.float32(factor), 0, 255).round(), np.uint8)
 
 

@@ -70,7 +70,7 @@ def read_picture(body: bytes, classifier: Classifier, max_pixels: int) -> NDArra
     with tempfile.TemporaryDirectory() as folder:  # the readers take files
         path = Path(folder) / NAME
         path.write_bytes(body)
-        images = list(islice(read_images(str(path)), 2))
+        images = list(islice(read_images(str(path), pixel_range=classifier.pixel_range), 2))
     if len(images) != 1 or (not isinstance(images[0], RejectedInput) and len(images[0].names) != 1):
         raise DataError("holds several images, expected one picture")
     for part in classifier.fit_to_input(images[0], raw=False) if not isinstance(images[0], RejectedInput) else images:

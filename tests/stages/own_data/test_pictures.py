@@ -10,6 +10,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from stages.predict.classifier import Classifier
+from stages.predict.image_arrays import Images
+from stages.predict.inputs import read
+from stages.predict.picture_depth import to_bytes
+from stages.serve.pictures import read_picture
 from tests.stages.own_data.conftest import Add, Refuse
 from tests.support.own_forms import samples, write_parquet, write_pictures
 
@@ -61,6 +66,63 @@ def test_pictures_of_32_bits_have_one_range(
     assert added.arrays["x_train"].dtype == stored.dtype
     assert np.array_equal(added.arrays["x_train"], stored[ORDER])
     assert added.entry.get("pixels") == pixels
+
+
+@pytest.mark.parametrize(
+    ("images", "form"),
+    [
+        (DEEP, "png"),
+        (X.astype(np.uint16), "png"),
+        (X.astype(np.uint16) // 20, "tiff"),
+        (X.astype(np.int32) * 257, "tiff"),
+        (X.astype(np.float32) / 127.5 - 1, "tiff"),
+    ],
+    ids=["12 bits", "8 bits in 16", "4 bits in 16", "32 bits", "floats"],
+)
+def test_predict_reads_a_picture_as_the_training_does(
+    tmp_path: Path, add: Add, images: NDArray[Any], form: str
+) -> None:
+    """The model's input of a picture of 16 or 32 bits has the values that the training has of the same file."""
+    folder = write_pictures(tmp_path / "p", images, Y, NAMES, form)
+    added = add(folder, test=[str(folder)])
+    low, high = added.entry.get("pixels", {"low": 0, "high": 255}).values()
+    model = Classifier(Path("model.onnx"), None, X.shape[1:], NAMES, (low, high))
+    files = sorted(file for child in NAMES for file in (folder / child).iterdir())
+    for file, trained in [*zip(files, added.arrays["x_train"], strict=True)][:9]:
+        (found,) = read(model, str(file))
+        assert isinstance(found, Images)
+        (fitted,) = model.fit_to_input(found, raw=True)
+        assert isinstance(fitted, Images)
+        assert np.allclose(low + fitted.pixels[0] * ((high - low) / 255), trained, atol=1e-6 * (high - low))
+        for scaled in model.fit_to_input(found, raw=False):
+            if isinstance(scaled, Images):
+                assert np.array_equal(read_picture(file.read_bytes(), model, 1000), scaled.pixels)
+
+
+@pytest.mark.parametrize(
+    ("pixel_range", "values", "expected"),
+    [
+        ((0, 4095), np.full((2, 2), 65535, np.uint16), 255),
+        ((0, 1), np.full((2, 2), 51 * 257, np.uint16), 51),
+        ((0, 4095), np.full((2, 2), 0.2, np.float32), 51),
+        ((7, 7), np.full((2, 2), 7, np.int32), 7),
+        ((0, 4095), np.full((2, 2), 51, np.uint8), 51),
+    ],
+)
+def test_pictures_outside_of_the_range_of_the_model(
+    pixel_range: tuple[float, float], values: NDArray[Any], expected: int
+) -> None:
+    """Pictures of other ranges than that of the model's training images are scaled to bytes, whatever that range is."""
+    assert (to_bytes(Image.fromarray(values), pixel_range) == expected).all()
+
+
+@pytest.mark.parametrize(("high", "white"), [(4095, 4095), (65535, 65535), (1023, 65535), (255, 65535)])
+def test_arrays_of_16_bits_are_in_the_range_of_the_model(tmp_path: Path, high: int, white: int) -> None:
+    """White in an array of 16 bits is that of the model's training images, as in a picture, if no pixel exceeds it."""
+    np.save(tmp_path / "a.npy", DEEP)
+    model = Classifier(Path("model.onnx"), None, X.shape[1:], NAMES, (0, high))
+    (found,) = read(model, str(tmp_path / "a.npy"))
+    assert isinstance(found, Images) and np.allclose(found.pixels, DEEP * (255 / white))
 
 
 def test_parquet_keeps_the_depth(tmp_path: Path, add: Add) -> None:
