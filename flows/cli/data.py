@@ -77,7 +77,8 @@ def _entry(
 
 def _are_same_samples(old: dict[str, Any], new: dict[str, Any]) -> bool:
     before = old.get("sha256", {})
-    return all(before.get(name) == digest for name, digest in new["sha256"].items() if name != "w_train")
+    others = ("w_train", "g_train", "g_test")
+    return all(before.get(name) == digest for name, digest in new["sha256"].items() if name not in others)
 
 
 def _old_entry(arguments: argparse.Namespace, root: Path) -> dict[str, Any]:

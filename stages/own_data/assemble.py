@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from stages.base.errors import DataError
 from stages.data.datasets import Arrays
 from stages.data.sample_weights import WEIGHTS
-from stages.own_data.extras import GROUPS, groups_of, joined, weights_of
+from stages.own_data.extras import GROUPS, groups_by_name, groups_of, joined, weights_of
 from stages.own_data.images import Range, check_ranges, laid_out, range_of, typed
 from stages.own_data.labels import Classes, classes_of, flat_labels
 from stages.own_data.options import Options
@@ -27,7 +27,7 @@ class Found(NamedTuple):
         pixels: value of black and of white; None means 0 and 255.
         changes: sentences about what is not as in the files; an npz file without any can be used as it is.
         notes: further sentences.
-        groups: groups of the samples of a part, as g_train and g_test, if the files have them.
+        groups: groups of the samples of a part, integers or texts, as g_train and g_test, if the files have them.
     """
 
     arrays: Arrays
@@ -36,7 +36,7 @@ class Found(NamedTuple):
     pixels: tuple[float, float] | None
     changes: list[str]
     notes: list[str]
-    groups: dict[str, NDArray[np.int32]]
+    groups: dict[str, NDArray[Any]]
 
 
 class Part(NamedTuple):
@@ -45,7 +45,7 @@ class Part(NamedTuple):
     images: NDArray[Any]
     labels: NDArray[Any]
     weights: NDArray[np.float32] | None
-    groups: NDArray[np.int32] | None
+    groups: NDArray[Any] | None
     ranges: list[Range]
 
 
@@ -69,11 +69,12 @@ def assemble(pieces: Sequence[Piece], options: Options) -> Found:
     )  # fmt: skip
     images, pixels = typed([part.images for part in read.values()], options.pixels, changes)
     if test is None or numbered.test is None:
-        arrays, groups = _split(train._replace(images=images[0]), numbered, options, changes)
+        arrays, divided = _split(train._replace(images=images[0]), numbered, options, changes)
+        groups = groups_by_name(*divided, notes)
     else:
         by_part = dict(zip(read, images, strict=True))
         arrays = Arrays(by_part[TRAIN], numbered.train, by_part[TEST], numbered.test, train.weights)
-        groups = _by_name(train.groups, test.groups)
+        groups = groups_by_name(train.groups, test.groups, notes)
     if kept := [*([WEIGHTS] if train.weights is not None else []), *groups]:
         notes.append(f"kept beside images and labels: {', '.join(kept)}")
     return Found(arrays, numbered.number, numbered.names, pixels, _once(changes), _once(notes), groups)
@@ -100,7 +101,7 @@ def _by_part(pieces: Sequence[Piece], changes: list[str]) -> dict[str, list[Piec
 
 def _read_part(part: str, pieces: Sequence[Piece], options: Options, changes: list[str], notes: list[str]) -> Part:
     images, labels, ranges = list[NDArray[Any]](), list[NDArray[Any]](), list[Range]()
-    weights, groups = list[NDArray[np.float32] | None](), list[NDArray[np.int32] | None]()
+    weights, groups = list[NDArray[np.float32] | None](), list[NDArray[Any] | None]()
     for piece in _paired(pieces):
         assert piece.images is not None and piece.labels is not None
         flat = flat_labels(piece.labels, piece.source, changes)
@@ -160,14 +161,9 @@ def _file_names(pieces: Sequence[Piece]) -> tuple[str, ...] | None:
     return names.pop() if names else None
 
 
-def _by_name(train: NDArray[np.int32] | None, test: NDArray[np.int32] | None) -> dict[str, NDArray[np.int32]]:
-    groups = {GROUPS[TRAIN]: train, GROUPS[TEST]: test}
-    return {name: numbers for name, numbers in groups.items() if numbers is not None}
-
-
 def _split(
     part: Part, labels: Classes, options: Options, changes: list[str]
-) -> tuple[Arrays, dict[str, NDArray[np.int32]]]:
+) -> tuple[Arrays, tuple[NDArray[Any] | None, NDArray[Any] | None]]:
     """Returns the arrays with a test part that is chosen from the only one, and the groups of both parts."""
     count = len(part.images)
     test_count = round(count * options.test_share)
@@ -189,7 +185,7 @@ def _split(
     arrays = Arrays(part.images[~test], labels.train[~test], part.images[test], labels.train[test])
     if weights is not None:
         arrays = arrays._replace(w_train=weights[~test])
-    return arrays, {} if groups is None else _by_name(groups[~test], groups[test])
+    return arrays, (None, None) if groups is None else (groups[~test], groups[test])
 
 
 def _once(sentences: Sequence[str]) -> list[str]:

@@ -7,13 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.base.errors import DataError
-from stages.data.groups import as_groups
+from stages.data.groups import KINDS, as_groups
 from stages.data.sample_weights import WEIGHTS, check_weights
 from stages.own_data.pieces import TEST, TRAIN, Piece, together
 
 GROUPS = {TRAIN: "g_train", TEST: "g_test"}
 EXTRAS = (WEIGHTS, *GROUPS.values())
 MAX_NAMED = 8
+DIFFERENT_KINDS = "some of its groups are integers and others texts, or texts of another type"
+OBJECTS_REMEDY = "save it again, texts as np.array(..., dtype=str)"
 
 
 def attach(piece: Piece, arrays: Mapping[str, NDArray[Any]], origin: str | None) -> list[str]:
@@ -57,31 +59,57 @@ def weights_of(piece: Piece, count: int) -> NDArray[np.float32] | None:
     return check_weights(f"{piece.source}: {WEIGHTS}", weights)
 
 
-def groups_of(piece: Piece, count: int, notes: list[str]) -> NDArray[np.int32] | None:
-    """Returns the groups of the `count` samples of `piece`; None if it has none, or, with a note, others."""
+def groups_of(piece: Piece, count: int, notes: list[str]) -> NDArray[Any] | None:
+    """Returns the groups of the `count` samples of `piece` as int32 or as texts.
+
+    They are None if it has none, or, with a note, others.
+    """
     if piece.groups is None:
         return None
     groups = _flat(piece.groups)
-    if groups.shape == (count,) and groups.dtype.kind in "iu":
+    if groups.shape == (count,) and groups.dtype.kind in KINDS:
+        if _are_texts(groups):
+            return groups.astype(groups.dtype.newbyteorder("<"))
         try:
             return as_groups("", groups)
         except DataError:  # numbers of more than 32 bits
             pass
     notes.append(
         f"{piece.source}: its groups are not used: they have the shape {piece.groups.shape} and the type "
-        f"{groups.dtype}, expected an integer of 32 bits for each of the {count:,} images"
+        f"{groups.dtype}, expected an integer of 32 bits or a text for each of the {count:,} images"
     )
     return None
+
+
+def groups_by_name(train: NDArray[Any] | None, test: NDArray[Any] | None, notes: list[str]) -> dict[str, NDArray[Any]]:
+    """Returns the known groups by the names of their arrays; none, with a note, if they are of different kinds."""
+    known = {GROUPS[part]: groups for part, groups in ((TRAIN, train), (TEST, test)) if groups is not None}
+    if _are_alike([*known.values()]):
+        return known
+    notes.append(f"{' and '.join(known)}: not used, since {DIFFERENT_KINDS}")
+    return {}
 
 
 def joined(name: str, found: Sequence[NDArray[Any] | None], notes: list[str]) -> NDArray[Any] | None:
     """Returns the numbers of several pieces as one array; None if a piece has none, which is noted if another has."""
     present = [each for each in found if each is not None]
     if len(present) == len(found):
-        return together(present)
+        if name == WEIGHTS or _are_alike(present):
+            return together(present)
+        notes.append(f"{name}: not used, since {DIFFERENT_KINDS}")
+        return None
     if present:
         notes.append(f"{name}: not used, since only some of the files or arrays of its part have it")
     return None
+
+
+def _are_texts(groups: NDArray[Any]) -> bool:
+    return KINDS[groups.dtype.kind] == "texts"
+
+
+def _are_alike(groups: Sequence[NDArray[Any]]) -> bool:
+    """Returns whether all are integers, or all texts of one type, as the stage `download` expects."""
+    return len({each.dtype.kind if _are_texts(each) else "" for each in groups}) <= 1
 
 
 def _flat(numbers: NDArray[Any]) -> NDArray[Any]:

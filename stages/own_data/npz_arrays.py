@@ -6,9 +6,10 @@ from typing import Any
 from numpy.typing import NDArray
 
 from stages.base.errors import DataError
+from stages.data.config import GROUP_ARRAYS
 from stages.data.datasets import error_context
 from stages.data.npz import array_names, open_npy, open_npz
-from stages.own_data.extras import EXTRAS, attach, unused_note
+from stages.own_data.extras import EXTRAS, OBJECTS_REMEDY, attach, unused_note
 from stages.own_data.options import Options
 from stages.own_data.pieces import KEYS_REMEDY, TEST, TRAIN, Piece, from_arrays, kind_of, kind_of_shape, part_of
 
@@ -37,12 +38,29 @@ def read_npz(path: Path, name: str, part: str | None, options: Options) -> list[
         if not wanted:
             raise DataError(f"has the arrays {', '.join(found[:8])}, none of which is named as images; {KEYS_REMEDY}")
     extras = [key for key in EXTRAS if key in found and key not in wanted]
-    names = [*dict.fromkeys(wanted), *extras]
+    groups = [key for key in extras if key in GROUP_ARRAYS]
+    names = [*dict.fromkeys(wanted), *(key for key in extras if key not in groups)]
     with open_npz(path, names, options.max_bytes) as entries, error_context(name, DAMAGE_REMEDY):
         arrays = {key: entry.read() for key, entry in entries.items()}
+    notes = _add_groups(path, name, groups, arrays, options.max_bytes)
     pieces, used = named_pieces(name, arrays, wanted, chosen, part)
-    pieces[0].notes += unused_note(name, [key for key in found if key not in used])
+    unread = [key for key in groups if key not in arrays]
+    pieces[0].notes += [*notes, *unused_note(name, [key for key in found if key not in (*used, *unread)])]
     return pieces
+
+
+def _add_groups(path: Path, name: str, keys: list[str], arrays: dict[str, NDArray[Any]], max_bytes: int) -> list[str]:
+    """Adds the groups `keys` to `arrays`; returns sentences about those that cannot be read, which are not used."""
+    notes = []
+    for key in keys:
+        left = max_bytes - sum(array.nbytes for array in arrays.values())
+        try:
+            with open_npz(path, [key], left) as entries:
+                arrays[key] = entries[key].read()
+        except DataError as error:
+            reason = str(error).split(";")[0]  # the remedy there is that of sequences
+            notes.append(f"{name}: {key} is not used ({reason}); {OBJECTS_REMEDY}")
+    return notes
 
 
 def read_npy(path: Path, name: str, part: str | None, options: Options) -> list[Piece]:

@@ -13,9 +13,10 @@ from pydantic import ValidationError
 from stages.base.errors import EXIT_DONE, DataError, InvalidInput
 from stages.base.files import replacing, write_json
 from stages.base.shown_text import shown_text
-from stages.data.config import Dataset
+from stages.data.config import GROUP_ARRAYS, Dataset
 from stages.data.data_warnings import ImageScan, label_warnings
-from stages.data.datasets import check_shape_and_range, describe, read_arrays, write_npz
+from stages.data.datasets import check_shape_and_range, describe, digest, read_arrays, write_npz
+from stages.data.groups import read_own_groups
 from stages.data.memory import limited_memory
 from stages.own_data.assemble import Found, assemble
 from stages.own_data.contact_sheet import class_labels, summary_line, terminal_sheet, write_sheet
@@ -117,11 +118,15 @@ def _unchanged(files: Sequence[File], found: Found, options: Options) -> Found |
     weights, floats = found.arrays.w_train is not None, found.pixels is not None
     try:
         arrays = read_arrays(files[0].path, options.max_bytes, found.classes, floats=floats, weights=weights)
-    except DataError:  # other names of arrays
+        read = read_own_groups(arrays, files[0].path, options.max_bytes, ())
+    except DataError:  # other names of arrays, or groups that are not used or in another form
         return None
     pairs = zip(arrays.by_name().values(), found.arrays.by_name().values(), strict=True)
     is_same = all(np.array_equal(one, other) for one, other in pairs)  # else the options named other arrays
-    return found._replace(arrays=arrays) if is_same else None
+    groups = {name: array for name, array in read.by_name().items() if name in GROUP_ARRAYS}
+    is_same = is_same and groups.keys() == found.groups.keys()
+    is_same = is_same and all(np.array_equal(groups[name], found.groups[name]) for name in groups)
+    return found._replace(arrays=arrays, groups=groups) if is_same else None
 
 
 def _entry(name: str, found: Found, options: Options) -> dict[str, Any]:
@@ -147,7 +152,8 @@ def _entry(name: str, found: Found, options: Options) -> dict[str, Any]:
                         "or name them by --class-names") from error  # fmt: skip
     check_shape_and_range(found.arrays, dataset)
     description = describe(name, dataset, found.arrays)
-    return entry | {"sha256": {key: info.sha256 for key, info in description.arrays.items()}}
+    digests = {key: info.sha256 for key, info in description.arrays.items()}
+    return entry | {"sha256": digests | {key: digest(array) for key, array in found.groups.items()}}
 
 
 def _show(options: Options, files: Sequence[File], found: Found) -> None:

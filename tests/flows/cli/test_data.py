@@ -119,12 +119,29 @@ def test_an_existing_name_needs_replace(
     assert "# the end of the data sets" in path.read_text()
 
 
+def test_other_writers_are_noticed(project: Path) -> None:
+    """A file with other groups stops the run, and the command that the message names writes their digest."""
+    arrays = {"x_train": X, "y_train": Y, "x_test": X[:8], "y_test": Y[:8]}
+    np.savez(project / "a.npz", allow_pickle=False, **arrays, g_train=np.arange(40))
+    main(["data", "add", "pets", "a.npz", "--use"])
+    assert download.main(["--out", "data/raw"]) == 0
+    np.savez(project / "a.npz", allow_pickle=False, **arrays, g_train=np.arange(40) // 2)
+    with pytest.raises(InvalidInput, match=r"records \(g_train\): .*`inkflow data add pets a.npz --replace`"):
+        check()
+    assert main(["data", "add", "pets", "a.npz", "--replace"]) == 0
+    check()
+    assert download.main(["--out", "data/raw"]) == 0
+
+
 def test_groups_stay_with_their_samples() -> None:
-    """With --replace the groups of an entry stay if all images and labels are the same, whatever their weights."""
+    """With --replace the groups of an entry stay if all images and labels are the same, not the arrays beside them."""
     arguments = argparse.Namespace(name="pets", title=None, licence=None)
     digests = {name: name for name in ("x_train", "y_train", "x_test", "y_test")}
     old = {"groups": GROUPS, "sha256": digests}
-    for new, kept in ((digests | {"w_train": "w"}, True), *((digests | {name: "other"}, False) for name in digests)):
+    for new, kept in (
+        (digests | {"w_train": "w", "g_train": "g"}, True),
+        *((digests | {name: "other"}, False) for name in digests),
+    ):
         found = {"unchanged": False, "entry": {"sha256": new}}
         assert ("groups" in _entry(arguments, old, {"path": "a.npz"}, found)) is kept
 

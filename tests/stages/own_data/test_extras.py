@@ -1,5 +1,6 @@
 """Weights and groups of the samples, arrays that are not used, and arrays that the options name."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,15 @@ import scipy.io
 
 from stages.data.config import Dataset
 from stages.data.datasets import digest
+from stages.download import download, source_digests
+from stages.own_data.program import main
 from tests.stages.own_data.conftest import Add, Refuse
 from tests.support.own_forms import samples, write_csv
 
 (X, Y), (X_TEST, Y_TEST) = samples(30, 1), samples(12, 2)
 FOUR = {"x_train": X, "y_train": Y, "x_test": X_TEST, "y_test": Y_TEST}
 WEIGHTS = np.linspace(0, 2, 30)
+WRITERS = np.array([f"writer {number // 3}" for number in range(30)])
 EXTRAS = {"w_train": WEIGHTS, "g_train": np.arange(30) // 3, "g_test": 99 - np.arange(12)}
 
 
@@ -29,7 +33,8 @@ def test_weights_and_groups_are_copied(tmp_path: Path, add: Add) -> None:
     added = add(npz(tmp_path, **FOUR, **EXTRAS, w_test=np.ones(12), authors=np.zeros(3)))
     assert sorted(added.arrays) == ["g_test", "g_train", "w_train", "x_test", "x_train", "y_test", "y_train"]
     assert np.array_equal(added.arrays["w_train"], WEIGHTS.astype(np.float32))
-    assert added.entry["sha256"]["w_train"] == digest(added.arrays["w_train"])
+    for name in ("w_train", "g_train", "g_test"):
+        assert added.entry["sha256"][name] == digest(added.arrays[name])
     for name in ("g_train", "g_test"):
         assert added.arrays[name].dtype == np.int32 and np.array_equal(added.arrays[name], EXTRAS[name])
     Dataset.model_validate({"title": "x", "path": "x.npz", **added.entry})
@@ -56,16 +61,68 @@ def test_a_split_divides_weights_and_groups(tmp_path: Path, add: Add) -> None:
     ("arrays", "said"),
     [
         ({"g_train": np.arange(29)}, "groups are not used: they have the shape (29,)"),
-        ({"g_train": np.array(["a", "b", "c"])[Y]}, "expected an integer of 32 bits for each of the 30 images"),
-        ({"g_train": np.arange(30) << 33}, "expected an integer of 32 bits for each of the 30 images"),
+        ({"g_train": WEIGHTS}, "expected an integer of 32 bits or a text for each of the 30 images"),
+        ({"g_train": np.arange(30) << 33}, "expected an integer of 32 bits or a text for each of the 30 images"),
+        (
+            {"g_train": WRITERS, "g_test": np.arange(12)},
+            "g_train and g_test: not used, since some of its groups",
+        ),
+        ({"g_train": WRITERS, "g_test": WRITERS[:12].astype("S")}, "not used, since some of its groups are integers"),
         ({"w_train": WEIGHTS, "x_val": X, "y_val": Y}, "w_train: not used, since only some of the files or arrays"),
     ],
 )
 def test_what_does_not_fit_is_not_used(tmp_path: Path, add: Add, arrays: dict[str, Any], said: str) -> None:
-    """Groups that are no integer a sample, and weights of a part of the training images, are left out with a note."""
-    added = add(npz(tmp_path, **FOUR, **arrays))
-    assert sorted(added.arrays) == sorted(FOUR)
+    """Groups that are no integer or text a sample, and weights of a part of the training images, are left out."""
+    added = add(npz(tmp_path, **FOUR, **arrays), in_place="w_train" not in arrays)
+    assert sorted(added.arrays) == sorted(added.entry["sha256"]) == sorted(FOUR)
     assert said in added.text
+
+
+def test_groups_of_objects_are_not_used(tmp_path: Path, add: Add) -> None:
+    """Groups of Python objects, as NumPy saves a list of a table, are named with what to do; the images are added."""
+    np.savez(tmp_path / "a.npz", allow_pickle=True, **FOUR, g_train=WRITERS.astype(object))
+    for in_place in (False, True):
+        added = add(tmp_path / "a.npz", in_place=in_place)
+        assert sorted(added.arrays) == sorted(added.entry["sha256"]) == sorted(FOUR)
+        said = "a.npz: g_train is not used (g_train holds pickled Python objects, which are never loaded); save it"
+        assert said in added.text and "np.array(..., dtype=str)" in added.text
+        assert "not used: g_train" not in added.text
+
+
+@pytest.mark.parametrize("texts", [WRITERS, WRITERS.astype("S"), WRITERS.astype(">U9")])
+def test_groups_may_be_texts(tmp_path: Path, add: Add, texts: Any) -> None:
+    """Texts stay as they are, in two parts, in a part that is split off, and in the parts of a validation part."""
+    added = add(npz(tmp_path, **FOUR, g_train=texts, g_test=texts[:12]))
+    assert np.array_equal(added.arrays["g_train"], texts) and np.array_equal(added.arrays["g_test"], texts[:12])
+    added = add(npz(tmp_path, images=X, labels=Y, g_train=texts))
+    assert sorted([*added.arrays["g_train"], *added.arrays["g_test"]]) == sorted(texts)
+    assert added.entry["sha256"]["g_test"] == digest(added.arrays["g_test"])
+    np.savez(tmp_path / "b.npz", x_train=X, y_train=Y, g_train=np.arange(30))
+    test = str(npz(tmp_path, x_test=X_TEST, y_test=Y_TEST))
+    np.savez(tmp_path / "c.npz", x_train=X, y_train=Y, g_train=texts)
+    added = add(tmp_path / "b.npz", tmp_path / "c.npz", test=[test])
+    assert "g_train: not used, since some of its groups are integers and others texts" in added.text
+
+
+@pytest.mark.parametrize("groups", [np.arange(30), np.arange(30, dtype=">i2"), WRITERS, WRITERS.astype(">U9")])
+def test_groups_of_a_file_in_place(
+    tmp_path: Path, groups: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The digests of groups are those that `download` compares, of a file in place and of a copy of another shape."""
+    monkeypatch.chdir(tmp_path)
+    for array, in_place in ((groups, True), (groups[:, None], False)):
+        path = npz(tmp_path, **FOUR, g_train=array)
+        options = {"name": "own", "paths": [str(path)], "in_place": True, "out": "out.npz", "result": "result.json"}
+        assert main([json.dumps(options)]) == 0
+        result = json.loads(Path("result.json").read_text())
+        assert result["unchanged"] is in_place
+        entry = result["entry"] | {"title": "x", "path": "a.npz" if in_place else "out.npz"}
+        params = {"dataset": "own", "datasets": {"own": entry}, "prepare": {"held_out": "groups"}}
+        Path("params.yaml").write_text(json.dumps(params))
+        assert download.main(["--out", "raw"]) == 0
+        assert source_digests.main([]) == 0
+        found = json.loads(capsys.readouterr().out.splitlines()[-1])
+        assert found["present"] == found["recorded"] and "g_train" in found["recorded"]
 
 
 @pytest.mark.parametrize(
