@@ -4,11 +4,11 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from stages.base.errors import EXIT_DONE, InvalidInput
+from stages.base.errors import EXIT_DONE
 from stages.data.config import Dataset, load_dataset, load_held_out
 from stages.data.datasets import Description, describe, write_dataset
-from stages.data.groups import GROUPS_FILE, own_groups, write_groups
-from stages.download.fetch_groups import fetch_groups
+from stages.data.groups import GROUPS_FILE, Groups, own_groups, write_groups
+from stages.download.fetch_groups import held_out_groups
 from stages.download.http_download import READ_TIMEOUT_S
 from stages.download.sources import fetch_arrays
 
@@ -34,14 +34,10 @@ def download(
     fetched = fetch_arrays(name, dataset, read_timeout_s, with_groups=with_groups and not dataset.groups)
     arrays = fetched.without_groups()
     description = describe(name, dataset, arrays)
-    groups = own_groups(name, fetched)
-    if with_groups and dataset.groups:
-        groups = fetch_groups(dataset.groups, description, read_timeout_s)
-    elif with_groups and groups is None:
-        raise InvalidInput(
-            f"prepare.held_out is groups, but datasets.{name} has no `groups`, and its file no array g_train; add one "
-            "of them, or choose `random` or `last`"
-        )
+    if with_groups:
+        groups: Groups | None = held_out_groups(dataset, description, fetched, read_timeout_s)
+    else:
+        groups = own_groups(name, fetched)
     write_dataset(out, arrays, description)
     write_groups(out / GROUPS_FILE, groups)
     return description

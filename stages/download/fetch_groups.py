@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.base.errors import DataError, SourceUnavailable
+from stages.base.errors import DataError, InvalidInput, SourceUnavailable
 from stages.base.shown_text import shown_url
+from stages.data.config import Dataset, PartNames
 from stages.data.config import Groups as GroupsParams
-from stages.data.config import PartNames
-from stages.data.datasets import Description, digest, error_context
-from stages.data.groups import Groups, as_groups, read_group_entry
+from stages.data.datasets import Arrays, Description, digest, error_context
+from stages.data.groups import Groups, as_groups, own_groups, read_group_entry
 from stages.data.npz import open_npz
 from stages.download.sources import DOWNLOADS, MIRROR, Source, file_sources, local_file
 
@@ -22,6 +22,25 @@ IDX_INT32 = 0x0C  # type code of big-endian int32 in an IDX file (http://yann.le
 MAX_COLUMNS = 64
 MAX_BYTES = 100_000_000
 Read = Callable[[list[Source], GroupsParams, list[int], float], Groups]
+
+
+def held_out_groups(dataset: Dataset, description: Description, arrays: Arrays, read_timeout_s: float) -> Groups:
+    """Returns the groups that `prepare.held_out: groups` needs: of the data set's section `groups`, or in `arrays`.
+
+    Raises:
+        DataError: a source has an invalid file.
+        InvalidInput: no groups are known.
+        SourceUnavailable: no source has the groups.
+    """
+    if dataset.groups:
+        return fetch_groups(dataset.groups, description, read_timeout_s)
+    groups = own_groups(description.name, arrays)
+    if groups is None:
+        raise InvalidInput(
+            f"prepare.held_out is groups, but datasets.{description.name} has no `groups`, and its file no array "
+            "g_train; add one of them, or choose `random` or `last`"
+        )
+    return groups
 
 
 def fetch_groups(params: GroupsParams, description: Description, read_timeout_s: float) -> Groups:

@@ -25,7 +25,7 @@ from stages.data.datasets import (
     write_dataset,
 )
 from stages.data.groups import GROUPS_FILE, Groups, own_groups, write_groups
-from stages.download.fetch_groups import fetch_groups
+from stages.download.fetch_groups import held_out_groups
 from stages.download.http_download import READ_TIMEOUT_S
 from stages.download.sources import Source, list_sources, local_file, read_source
 
@@ -53,12 +53,12 @@ def read_data(name: str, dataset: Dataset, source: Source, *, with_groups: bool)
     return arrays
 
 
-def _read_groups(dataset: Dataset, description: Description, arrays: Arrays) -> Groups | None:
-    """Returns the groups of the section or of the data set's own file; standard output has the digests alone."""
-    if dataset.groups is None:
+def _read_groups(dataset: Dataset, description: Description, arrays: Arrays, *, held_out: bool) -> Groups | None:
+    """Returns the groups as the stage `download` does; standard output has the digests alone."""
+    if not held_out:
         return own_groups(description.name, arrays)
     with redirect_stdout(sys.stderr):
-        return fetch_groups(dataset.groups, description, READ_TIMEOUT_S)
+        return held_out_groups(dataset, description, arrays, READ_TIMEOUT_S)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -75,8 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sources = list_sources(name, dataset, os.environ)
         is_away = dataset.path and len(sources) > 1 and not Path(sources[0].location).is_file()
         source = sources[1] if is_away else sources[0]
-        held_out_groups = load_held_out(arguments.params) == "groups"
-        with_groups = bool(dataset.recorded_groups) or (held_out_groups and dataset.groups is None)
+        held_out = load_held_out(arguments.params) == "groups"
+        with_groups = bool(dataset.recorded_groups) or (held_out and dataset.groups is None)
         read = read_data(name, dataset, source, with_groups=with_groups)
         arrays = read.without_groups()
         description = describe(name, dataset, arrays)
@@ -84,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         present |= {array: digest(getattr(read, array)) for array in dataset.recorded_groups}
         result |= {"source": source.label, "present": present}
         if arguments.out and present != recorded:
-            groups = _read_groups(dataset, description, read) if held_out_groups else None
+            groups = _read_groups(dataset, description, read, held_out=held_out)
             write_dataset(arguments.out, arrays, description)
             write_groups(arguments.out / GROUPS_FILE, groups)
     print(json.dumps(result))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from stages.base.errors import InvalidInput
 from stages.data.datasets import digest
 from stages.data.groups import GROUPS_FILE, read_groups
 from stages.download import source_digests
@@ -87,6 +88,14 @@ def test_invalid_groups(own: Path, run_failing: RunFailing, arrays: Changes, mes
     save(own, arrays)
     code, error = run_failing()
     assert (code, message in error) == (INVALID, True), error
+
+
+def test_a_trial_of_changed_data_needs_the_groups(own: Path) -> None:
+    """The program that looks for changed data refuses a file without groups as the stage does; it writes nothing."""
+    save(own, {"x_train": tiny_arrays()["x_train"][::-1]})
+    with pytest.raises(InvalidInput, match=r"datasets\.tiny has no `groups`, and its file no array g_train; add one"):
+        source_digests.main(["--out", "trial"])
+    assert not Path("trial").exists()
 
 
 @pytest.mark.parametrize("name", ["g_train", "g_test"])
