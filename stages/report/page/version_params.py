@@ -1,7 +1,8 @@
 """Parameters that differ between two versions of the project."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from stages.base.config import read_yaml
 from stages.report.page.lookup import flatten
@@ -29,8 +30,19 @@ def changed_params(old: Path, new: Path) -> list[ChangedParam]:
     Raises:
         ParamsError: a file is missing or is not valid YAML.
     """
-    before, after = (flatten(read_yaml(root / "params.yaml")) for root in (old, new))
+    before, after = (flatten(_with_leaves(read_yaml(root / "params.yaml"))) for root in (old, new))
     names = dict.fromkeys((*after, *before))
     return [
         ChangedParam(name, before.get(name), after.get(name)) for name in names if before.get(name) != after.get(name)
     ]
+
+
+def _with_leaves(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns `params` with null and empty mappings as texts, as YAML writes them, so that they can differ."""
+    return {key: _with_leaf(value) for key, value in params.items()}
+
+
+def _with_leaf(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return _with_leaves(value) or "{}"
+    return "null" if value is None else value

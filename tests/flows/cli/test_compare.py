@@ -14,6 +14,7 @@ from flows.core.errors import RevisionUnusable
 from stages.base.errors import DataError
 from stages.report.compare_runs import Version, compare_runs
 from stages.report.compare_runs import main as compare_program
+from stages.report.page.version_params import changed_params
 from tests.conftest import Toy
 from tests.support.html_page import Page
 from tests.support.report_data import Run, finish_run, small_digits
@@ -108,6 +109,23 @@ def test_parameters_that_differ(finished: Run, tmp_path: Path) -> None:
     same = [f"--old=a={finished.root}", f"--new=b={finished.root}", "--out", str(tmp_path / "out")]
     assert compare_program(same) == 0
     assert "All parameters of a and b are equal." in (tmp_path / "out/index.html").read_text()
+
+
+def test_empty_mappings_and_null_differ(tmp_path: Path) -> None:
+    """An empty mapping and null are values of a parameter: their absence, and other values, are differences."""
+    texts = {
+        "a": "gates: {}\nprepare: {crop: null}\nsame: {x: {}, y: null}\n",
+        "b": "prepare: {}\nsame: {x: {}, y: null}\n",
+    }
+    for name, text in texts.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "params.yaml").write_text(text)
+    found = changed_params(tmp_path / "b", tmp_path / "a")
+    assert found == [("gates", None, "{}"), ("prepare.crop", None, "null"), ("prepare", "{}", None)]
+    (tmp_path / "a/params.yaml").write_text("gates: {every: {}}\n")
+    (tmp_path / "b/params.yaml").write_text("gates: {}\n")
+    found = changed_params(tmp_path / "b", tmp_path / "a")
+    assert found == [("gates.every", None, "{}"), ("gates", "{}", None)]
 
 
 def test_other_test_images(finished: Run, tmp_path: Path) -> None:
