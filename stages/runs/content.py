@@ -128,14 +128,20 @@ def _images(
         indexes = predicted.disputed(predictions, item.digest, MAX_IMAGES)
         images = predicted.open_images(Path(path), len(item.labels)) if indexes else None
         if images is not None:
-            names = _class_names(row, files, {**constants, **row["params"]})
+            same = [other for other in reversed(rows) if _labels_digest(other, predictions) == item.digest]
+            names = next(filter(None, (_class_names(other, files, constants) for other in same)), [])
             found[item.digest] = {"indexes": indexes, "names": names, **sprite(images[indexes])}
     return found
 
 
-def _class_names(row: Row, files: Mapping[str, str], params: Mapping[str, Any]) -> list[str]:
+def _labels_digest(row: Row, predictions: Mapping[str, Predictions]) -> str | None:
+    item = predictions.get(_best_predictions(row))
+    return None if item is None else item.digest
+
+
+def _class_names(row: Row, files: Mapping[str, str], constants: Mapping[str, Any]) -> list[str]:
     """Returns the names of the classes of a version's best model; none if the data are not described in the cache."""
-    path = files.get(row["description"])
+    path, params = files.get(row["description"]), {**constants, **row["params"]}
     task, positive = (params.get(f"models.{row['best']}.{key}") for key in ("task", "positive"))
     if path is None:
         return []

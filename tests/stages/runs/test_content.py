@@ -158,6 +158,10 @@ def test_images_have_class_names(history: Path, tmp_path: Path, task: dict[str, 
             version["params"] |= {f"models.{model}.{key}": value for key, value in task.items()}
     (found,) = page_content(copy.deepcopy(facts))["images"].values()
     assert found["names"] == names
+    newest = copy.deepcopy(facts)
+    newest["versions"][-1]["description"] = "not in the cache"
+    (found,) = page_content(newest)["images"].values()
+    assert found["names"] == names
     (tmp_path / "data.json").write_text("{}")
     (found,) = page_content(facts)["images"].values()
     assert found["names"] == []
