@@ -32,9 +32,14 @@ def changed_params(old: Path, new: Path) -> list[ChangedParam]:
     """
     before, after = (flatten(_with_leaves(read_yaml(root / "params.yaml"))) for root in (old, new))
     names = dict.fromkeys((*after, *before))
-    return [
-        ChangedParam(name, before.get(name), after.get(name)) for name in names if before.get(name) != after.get(name)
-    ]
+    changed = [name for name in names if before.get(name) != after.get(name)]
+
+    def is_filled(name: str) -> bool:
+        """Returns whether `name` is an empty section in one version, of which the other has parameters."""
+        is_empty = {before.get(name), after.get(name)} == {"{}", None}
+        return is_empty and any(other.startswith(f"{name}.") for other in changed)
+
+    return [ChangedParam(name, before.get(name), after.get(name)) for name in changed if not is_filled(name)]
 
 
 def _with_leaves(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -121,11 +121,11 @@ def test_empty_mappings_and_null_differ(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         (tmp_path / name / "params.yaml").write_text(text)
     found = changed_params(tmp_path / "b", tmp_path / "a")
-    assert found == [("gates", None, "{}"), ("prepare.crop", None, "null"), ("prepare", "{}", None)]
+    assert found == [("gates", None, "{}"), ("prepare.crop", None, "null")]
     (tmp_path / "a/params.yaml").write_text("gates: {every: {}}\n")
     (tmp_path / "b/params.yaml").write_text("gates: {}\n")
     found = changed_params(tmp_path / "b", tmp_path / "a")
-    assert found == [("gates.every", None, "{}"), ("gates", "{}", None)]
+    assert found == [("gates.every", None, "{}")]
 
 
 def test_other_test_images(finished: Run, tmp_path: Path) -> None:
