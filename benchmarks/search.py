@@ -135,8 +135,7 @@ def shared_kills(arguments: argparse.Namespace) -> dict[str, Any]:
     running = [start(folder) for folder in folders]
     for low, high in ((0.1, 0.4), (0.5, 0.8)):
         share, victim = dice.uniform(low, high), dice.randrange(len(folders))
-        while ended(storage / STUDY.name) < share * arguments.trials:
-            time.sleep(0.2)
+        wait_for(storage / STUDY.name, share * arguments.trials, running)
         running[victim].kill()
         running[victim].wait()
         killed_at.append({"process": victim, "trials": ended(storage / STUDY.name)})
@@ -156,14 +155,28 @@ def shared_kills(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def wait_for(study: Path, number: float, running: Sequence["subprocess.Popen[bytes]"]) -> None:
+    """Waits until `number` trials of a study have ended.
+
+    Raises:
+        RuntimeError: all processes that run trials have ended before.
+    """
+    while ended(study) < number:
+        if all(process.poll() is not None for process in running) and ended(study) < number:
+            codes = [process.returncode for process in running]
+            raise RuntimeError(f"{ended(study)} of {number:.1f} trials had ended when all processes had: {codes}")
+        time.sleep(0.2)
+
+
 def found_of(trials: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, Any]:
     """Returns what is there of a search, by the rows of its trials and the names of all experiments."""
+    complete = [trial for trial in trials if trial["state"] == "complete"]
     return {
         "trials": len(trials),
-        "complete": sum(trial["state"] == "complete" for trial in trials),
-        "experiments missing": len({trial["experiment"] for trial in trials} - set(names)),
+        "complete": len(complete),
+        "experiments missing": len({trial["experiment"] for trial in complete} - set(names)),
         "numbers twice": len(trials) - len({trial["trial"] for trial in trials}),
-        "best": min(trial["value"] for trial in trials),
+        "best": min((trial["value"] for trial in complete), default=None),
     }
 
 

@@ -29,7 +29,7 @@ class TrialsFailed(InkflowError):
     def __init__(self, count: int, last: object) -> None:
         super().__init__(
             f"the last {count} trials failed, so the search ends: {last}; fix the cause and call the same command "
-            "again, which runs these trials again"
+            "again, which goes on"
         )
 
 

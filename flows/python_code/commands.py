@@ -16,7 +16,8 @@ HARMLESS = {"cd", "export", "mkdir", "set", "true", ":", "echo", "test", "["}  #
 PYTHON_VALUES = "WX"  # options of Python with a value
 QUOTED = re.compile(r"""\\.|'[^']*'|"(?:\\.|[^"\\])*\"""", re.DOTALL)
 COMPUTED = {"$", "`"}  # begin what the shell replaces, also in double quotes
-MASKS = {"#": "\ue000", "$": "\ue001", "`": "\ue002"}  # stand for characters that quotes make plain text
+BRACE = "\ue003"  # stands for `{` in quotes
+MASKS = {"#": "\ue000", "$": "\ue001", "`": "\ue002", "{": BRACE}  # stand for characters that quotes make plain text
 MASKED = {ord(character): mask for character, mask in MASKS.items()}
 PLAIN = {ord(mask): character for character, mask in MASKS.items()}
 
@@ -32,7 +33,7 @@ class Program:
         code: the text of `-c`.
         search: the folders of a PYTHONPATH that the command sets.
         safe_path: True if `folder`, or that of the script, is not searched for modules: `-P` or `-I`.
-        arguments: the words of the command after the program.
+        arguments: the words of the command after the program; in them and in variables, BRACE is a `{` in quotes.
         variables: the variables that the command sets for it, `NAME=VALUE`, without PYTHONPATH.
         is_computed: True if the shell computes a part of its arguments or variables: `$(...)`, `$NAME`.
     """
@@ -107,12 +108,14 @@ def _mask(quoted: re.Match[str]) -> str:
     """Returns a quoted text in which masks stand for the characters that have no meaning for the shell there."""
     text = quoted[0]
     if text[0] == '"':
-        return re.sub(r"\\([$`])", lambda escaped: MASKS[escaped[1]], text).replace("#", MASKS["#"])
+        text = re.sub(r"\\([$`])", lambda escaped: MASKS[escaped[1]], text)
+        return re.sub(r"#|(?<!\$)\{", lambda plain: MASKS[plain[0]], text)
     return text.translate(MASKED)
 
 
-def _plain(word: str) -> str:
-    return word.translate(PLAIN)
+def _plain(word: str, kept: str = "") -> str:
+    """Returns a word without masks; those in `kept` stay."""
+    return "".join(item if item in kept else item.translate(PLAIN) for item in word)
 
 
 def _parse(words: Sequence[str], folder: Path, search: tuple[str, ...]) -> Program | OtherCommand:
@@ -147,8 +150,8 @@ def _unmasked(program: Program, variables: Sequence[str]) -> Program:
         script=_plain(program.script),
         code=_plain(program.code),
         search=tuple(map(_plain, program.search)),
-        arguments=tuple(map(_plain, program.arguments)),
-        variables=tuple(map(_plain, variables)),
+        arguments=tuple(_plain(word, BRACE) for word in program.arguments),
+        variables=tuple(_plain(word, BRACE) for word in variables),
         is_computed=any(COMPUTED & set(word) for word in [program.code, *program.arguments, *variables]),
     )
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
-from flows.python_code.commands import OtherCommand, Program
+from flows.python_code.commands import BRACE, OtherCommand, Program
 from flows.python_code.cover import covers
 from flows.python_code.readers import PIECE, Readers
 
 BRACES = re.compile(r"\{([^{}\s]*,[^{}\s]*)\}")  # `{a,b}`, for which a shell may put `a` and `b`
+MAX_CHOICES = 100  # words for one with braces
 RANGE = re.compile(r"\{\w+\.\.\w+\}")
 CLASS = re.compile(r"\[[^\]]*\]")
 WILD = frozenset("*?[")
@@ -63,7 +64,7 @@ def named_by(commands: Commands, code: Code, root: Path, python_files: Collectio
     paths = {(folder, piece) for folder, word in words for piece in _pieces(word)}
     searched = {(folder, path) for folder in folders for path in _searched(code)}
     return Named(
-        frozenset(os.path.relpath(folder / path, root) for folder, path in paths | searched)
+        frozenset(os.path.relpath(folder / path, root) for folder, path in paths | searched if path.strip("/"))
         | frozenset(_folders_in_texts(code, folders, root, python_files)),
         frozenset(_pattern(folder, path, root) for folder, path in paths if WILD & set(path)),
         frozenset(word for _, word in words),
@@ -90,14 +91,21 @@ def _searched(code: Code) -> set[str]:
 
 def _pieces(word: str) -> Iterator[str]:
     """Yields what may be a path in a word: `--files=a,b` may have `a` and `b`."""
-    braces = BRACES.search(word)
-    if braces is None:
-        text = RANGE.sub("*", word)
+    for choice in _choices(word):
+        text = RANGE.sub("*", choice).replace(BRACE, "{")
         pieces = {text, text.partition("=")[2], *PIECE.findall(text)}
         yield from (os.path.expanduser(piece) for piece in pieces if piece)  # noqa: PTH111  # no error for `~name`
-        return
-    for choice in braces[1].split(","):
-        yield from _pieces(word[: braces.start()] + choice + word[braces.end() :])
+
+
+def _choices(word: str) -> list[str]:
+    """Returns the words that a shell puts for one with braces; `*` stands for a group if there are too many."""
+    words = [word]
+    while braces := BRACES.search(words[0]):
+        choices = braces[1].split(",")
+        choices = choices if len(words) * len(choices) <= MAX_CHOICES else ["*"]
+        parts = [BRACES.split(item, maxsplit=1) for item in words]
+        words = [before + choice + after for before, _, after in parts for choice in choices]
+    return words
 
 
 def _pattern(folder: Path, path: str, root: Path) -> str:

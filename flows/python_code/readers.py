@@ -7,9 +7,22 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
+from pathlib import PurePosixPath
 
 from flows.python_code.imports import MAX_SIZE, is_text
-from flows.python_code.nodes import fixed_part, is_here, is_module_file, is_suffix, items, names_in, texts_in
+from flows.python_code.nodes import (
+    called,
+    constants_in,
+    fixed_part,
+    is_dots,
+    is_here,
+    is_module_file,
+    is_suffix,
+    items,
+    names_in,
+    places_in,
+    texts_in,
+)
 
 SOURCE_READERS = {
     "getsource", "getsourcelines", "findsource", "getcomments", "getblock", "linecache", "getfile", "getsourcefile",
@@ -36,14 +49,15 @@ STARTERS = {
 }  # fmt: skip
 # Calls, and names of arguments or keys, that take folders which are packed or copied: there "." is the whole project.
 PACKERS = {
-    "add", "add_dir", "add_folder", "fwalk", "log_artifact", "log_artifacts", "pack", "sync", "upload", "upload_dir",
-    "upload_directory", "upload_folder",
+    "add_dir", "add_folder", "fwalk", "log_artifact", "log_artifacts", "upload", "upload_dir", "upload_directory",
+    "upload_folder",
 }  # fmt: skip
+ARCHIVES = {"tarfile"}  # libraries whose `add` takes folders, as that of sets does not
 PACKED = {
-    "base_dir", "code", "code_dir", "directory", "folder", "folder_path", "local_dir", "local_path", "path", "paths",
-    "project_dir", "py_modules", "root", "root_dir", "source", "source_dir", "src", "src_dir", "work_dir", "workdir",
-    "working_dir",
+    "base_dir", "code", "code_dir", "directory", "folder", "folder_path", "local_dir", "local_path", "project_dir",
+    "py_modules", "root_dir", "source_dir", "src", "src_dir", "work_dir", "workdir", "working_dir",
 }  # fmt: skip
+KEYED = {"get", "pop", "setdefault"}  # methods of dictionaries whose first argument is a key
 MAX_PATH = 200  # characters of a text that may be a path
 PIECE = re.compile(r"""[^\s=,:;"'{}()@]+""")  # of a word that may have a path in it: `--files=a,b`
 
@@ -58,7 +72,7 @@ class Readers:
         own_docstrings: it reads docstrings of its own.
         type_comments: it imports a library that reads `# type:` comments.
         names: texts in it that end in `.py`, names of files.
-        texts: its other texts that may be paths, without patterns at the end; no subscripts, no sides of comparisons.
+        texts: its other texts that may be paths, without patterns at the end; no keys, no sides of comparisons.
         beside: texts that it joins with its own path, `Path(__file__).parent / "text"`.
         folders: folders in which it searches Python files.
         folder_names: constants of other modules that name such folders.
@@ -99,7 +113,7 @@ class _Visitor(ast.NodeVisitor):
         self._names: set[str] = set()
         self._files: set[str] = set()
         self._texts: set[str] = set()
-        self._keys: set[int] = set()  # of texts that are no paths: subscripts, sides of comparisons
+        self._keys: set[int] = set()  # of texts that are no paths: keys, subscripts, sides of comparisons
         self._folders: set[str] = set()
         self._folder_names: set[str] = set()
         self._libraries: set[str] = set()
@@ -110,20 +124,11 @@ class _Visitor(ast.NodeVisitor):
         self._defined = {
             node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
         }
-        self._constants = {
-            target.id: node.value.value
-            for node in tree.body
-            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
-            for target in node.targets
-            if isinstance(target, ast.Name) and isinstance(node.value.value, str)
-        }
-        self._places = {"__file__"} | {  # names of the module's file, or of a folder above it
-            target.id
-            for node in tree.body
-            if isinstance(node, ast.Assign) and "__file__" in names_in(node.value) and not texts_in(node.value)
-            for target in node.targets
-            if isinstance(target, ast.Name)
-        }
+        self._constants = constants_in(tree)
+        self._places = places_in(tree)
+        for node in ast.walk(tree):  # the libraries, before calls of their functions
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                self.visit(node)
 
     def result(self) -> Readers:
         """Returns what was found."""
@@ -170,7 +175,8 @@ class _Visitor(ast.NodeVisitor):
     def visit_Constant(self, node: ast.Constant) -> None:
         if isinstance(node.value, str):
             self._docstrings |= node.value == "__doc__"
-            if node.value.endswith(".py") and not node.value.startswith(".") and "*" not in node.value:
+            is_file = node.value.endswith(".py") and PurePosixPath(node.value).name != ".py"
+            if is_file and "*" not in node.value:
                 self._files.add(node.value)
                 self._source |= bool({"%", "{"} & set(node.value))
             elif id(node) not in self._keys and len(node.value) <= MAX_PATH and "\n" not in node.value:
@@ -188,6 +194,7 @@ class _Visitor(ast.NodeVisitor):
         for key, value in zip(node.keys, node.values, strict=True):
             if isinstance(key, ast.Constant):
                 self._add_argument(str(key.value), value)
+                self._add_key(key)
         self.generic_visit(node)
 
     def visit_JoinedStr(self, node: ast.JoinedStr) -> None:
@@ -208,7 +215,7 @@ class _Visitor(ast.NodeVisitor):
         self.generic_visit(node)
 
     def visit_Call(self, node: ast.Call) -> None:
-        function = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        function = called(node)
         self._source |= function == "endswith" and any(map(is_suffix, node.args))
         if function in GLOBS | LISTS:
             self._add_search(node)
@@ -217,8 +224,10 @@ class _Visitor(ast.NodeVisitor):
             texts = [str(item.value) for item in ast.walk(node) if isinstance(item, ast.Constant)]
             self._source |= any(".py" in text for text in texts)
             self._folders |= {word for text in texts for word in PIECE.findall(text) if not word.startswith("-")}
-        if function in PACKERS:
+        if function in PACKERS or (function == "add" and self._libraries & ARCHIVES):
             self._add_roots(node.args)
+        if function in KEYED and isinstance(node.func, ast.Attribute) and node.args:
+            self._add_key(node.args[0])
         if function in JOINS:
             self._add_joined(node)
         if not (function in NAMES and any(map(is_module_file, node.args))):
@@ -229,6 +238,11 @@ class _Visitor(ast.NodeVisitor):
         self._source |= is_first and getattr(node.value, "attr", getattr(node.value, "id", "")) == "argv"
         self._keys |= set(map(id, items(node.slice)))
         self.generic_visit(node)
+
+    def _add_key(self, key: ast.expr) -> None:
+        """Notes that a text is a key and no path, unless it looks like one: `{"src/lib": "lib"}`."""
+        if "/" not in str(getattr(key, "value", "")):
+            self._keys.add(id(key))
 
     def _add_joined(self, node: ast.AST) -> None:
         """Adds the texts of an expression that makes a path from the module's own."""
@@ -246,10 +260,10 @@ class _Visitor(ast.NodeVisitor):
     def _add_roots(self, nodes: Iterable[ast.expr]) -> None:
         """Adds those of the folders `nodes` that have no name: the working directory, and that of the module."""
         for node in nodes:
-            texts = set(texts_in(node))
-            self._folders |= {text for text in texts if text and not text.strip("./")}
-            self._folders |= {"."} if is_here(node) else set()
-            self._source |= not texts and bool(self._places & names_in(node))
+            texts = texts_in(node)
+            self._folders |= set(filter(is_dots, texts)) | ({"."} if is_here(node) else set())
+            is_named = any(text.strip("./") for text in texts)
+            self._source |= not is_named and bool(self._places & names_in(node))
 
     def _add_search(self, node: ast.Call) -> None:
         """Adds the folder in which a call lists files; an unknown folder counts if Python files are asked for."""
@@ -271,11 +285,14 @@ class _Visitor(ast.NodeVisitor):
 
     def _add_place(self, node: ast.Call) -> None:
         """Adds the working directory, or that of the module, if a call lists all files there."""
-        parts = [(text.partition("*")[0].strip("./"), text.rpartition("/")[2]) for text in texts_in(node)]
+        texts = texts_in(node)
+        named = [text for text in texts if text.strip("./")]
+        parts = [(text.partition("*")[0].strip("./"), text.rpartition("/")[2]) for text in named]
         if any(folder or pattern.endswith(".py") or not fnmatchcase("a.py", pattern) for folder, pattern in parts):
             return  # one folder, Python files alone (a search), or other files
         owner = node.func.value if isinstance(node.func, ast.Attribute) else ast.Name("os")
-        is_literal = all(isinstance(item, ast.Constant) for item in node.args)
-        if (is_literal and getattr(owner, "id", "") in ("glob", "os")) or is_here(node):
+        is_literal = all(isinstance(item, ast.Constant) and not str(item.value).startswith("/") for item in node.args)
+        is_relative = is_literal and getattr(owner, "id", "") in ("glob", "os")
+        if is_relative or is_here(node) or any(map(is_dots, texts)):
             self._folders.add(".")
         self._source |= bool(self._places & names_in(node))

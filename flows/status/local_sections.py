@@ -103,16 +103,16 @@ def _is_other(root: Path, model: str, digest: str) -> bool:
 
 def local_runs(root: Path) -> list[str]:
     """Returns a line for each process that runs stages of this project, and for a run that is under way in it."""
-    writers: dict[int, list[str]] = {}
+    writers: dict[tuple[int, str], list[str]] = {}
     written_s = 0.0
     with suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
         written_s = (root / RWLOCK).stat().st_mtime
         for path, use in parse_json((root / RWLOCK).read_text(encoding="utf-8")).get("write", {}).items():
-            writers.setdefault(int(use["pid"]), []).append(Path(path).name)
+            writers.setdefault((int(use["pid"]), str(use["cmd"])), []).append(Path(path).name)
     lines = [
         f"process {pid} writes {', '.join(sorted(names)[:3])}{' and more' if len(names) > 3 else ''}"
-        for pid, names in sorted(writers.items())
-        if lives(pid, written_s)
+        for (pid, command), names in sorted(writers.items())
+        if lives(pid, written_s, command)
     ]
     if not lines and is_run_locked(root):
         lines = ["a run is under way in this folder"]

@@ -34,13 +34,8 @@ class NoDispatcher:
         Raises:
             PoolUnusable: always.
         """
-        raise no_server(order.stage, pool)
-
-
-def no_server(stage: str, pool: str) -> PoolUnusable:
-    """Return the error of a stage of a work pool in a run without a named server."""
-    advice = "name one with PREFECT_API_URL or `prefect config set PREFECT_API_URL=URL`"
-    return PoolUnusable(stage, pool, "no Prefect server is named", advice)
+        advice = "name one with PREFECT_API_URL or `prefect config set PREFECT_API_URL=URL`"
+        raise PoolUnusable(order.stage, pool, "no Prefect server is named", advice)
 
 
 @dataclass

@@ -52,14 +52,17 @@ def held_out_groups(labels: NDArray[Any], groups: NDArray[Any], share: float, se
 def numbers_of_folds(share: float, groups: int, most: int) -> tuple[int, int]:
     """Returns the number of folds, 2 to `most`, and how many of them have about `share` of the samples together.
 
-    Folds of equal groups differ by one group at most, and the larger ones are first. So few groups may come nearer to
-    the share in a number of folds that does not express it best; 1 / MAX_FOLDS of the samples makes no difference.
+    Folds of equal groups differ by one group at most, and the larger ones may be any, so the worst case counts. So few
+    groups may come nearer to the share in a number of folds that does not express it best; 1 / MAX_FOLDS of the samples
+    makes no difference.
     """
 
     def distance(numbers: tuple[int, int]) -> tuple[int, float, int]:
         folds, selected = numbers
-        held_out = groups // folds * selected + min(groups % folds, selected)
-        return round(MAX_FOLDS * abs(held_out / groups - share)), abs(selected / folds - share), folds
+        size, larger = divmod(groups, folds)
+        fewest, most_groups = max(0, selected - (folds - larger)), min(larger, selected)
+        worst = max(abs((size * selected + more) / groups - share) for more in (fewest, most_groups))
+        return round(MAX_FOLDS * worst), abs(selected / folds - share), folds
 
     return min(((folds, selected) for folds in range(2, most + 1) for selected in range(1, folds)), key=distance)
 

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
-from flows.core.errors import NoRemote, PoolUnusable
 from flows.experiments.grid import check_combinations, parse_combinations
 from flows.experiments.settings import apply_to_files
 from flows.experiments.trial_errors import MachineFailed
@@ -29,19 +28,21 @@ def test_files_of_trials_are_those_of_their_clones(project: SearchProject, tmp_p
 
 
 def test_pools(project: SearchProject, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A search in a work pool needs a server and a remote at its start; a trial that lacks one later stays open."""
-    project.write({"execution.yaml": "stages: {fit: {pool: gpu}}\n"})
+    """A trial that needs a server or a remote and has none ends the search, and stays open; a stage of a work pool that
+    is up to date in all trials needs neither.
+    """
+    first = "stages:\n  first:\n    cmd: echo 1 > one\n    deps: [fit.py]\n    outs: [one]\n"
+    graph = project.read("dvc.yaml").replace("stages:\n", first)
+    graph = graph.replace("deps: [fit.py]\n    params", "deps: [fit.py, one]\n    params")
+    project.write({"dvc.yaml": graph, "execution.yaml": "stages: {first: {pool: gpu}}\n"})
     project.commit()
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
-    space = ["--space", "space.yaml:x=1..9:int", "--jobs", "1"]
-    with pytest.raises(PoolUnusable, match="fit runs in the work pool gpu, and no Prefect server is named"):
-        project.prepare(*space)
-    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
-    with pytest.raises(NoRemote):
-        project.prepare(*space)
-    search, runner = project.prepare(*space, "--local")  # which is not said to the runner
-    runner.run()
-    assert isinstance(search.failure, MachineFailed) and "no DVC remote is configured" in str(search.failure)
+    space = ["--space", "space.yaml:x=1..9:int", "--jobs", "1", "--trials", "1", "--study", "s"]
+    search = project.search(*space)
+    assert isinstance(search.failure, MachineFailed) and "first" in str(search.failure)
     assert [trial.state for trial in search.study.trials()] == [TrialState.RUNNING]
-    search.study.close()
+    project.dvc("repro", "--quiet")
+    project.commit()
+    search = project.search(*space)
+    assert search.failure is None and [trial.state for trial in search.trials] == ["ran"]

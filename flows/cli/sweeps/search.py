@@ -1,9 +1,7 @@
 """The search of `inkflow sweep --search`: checks its arguments, opens the study, prints the best trials."""
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
-from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from flows.cli.output import print_json
@@ -17,8 +15,6 @@ from flows.engine.policy import Policies
 from flows.experiments.grid import parameter_keys
 from flows.experiments.search.objective import Objective, direction_of, find_objective
 from flows.experiments.search.space import Dimension, Range, base_digest, check_space, parse_space
-from flows.prefect_server.server_check import configured_url
-from flows.workers.pool_stages import no_server
 from stages.base.errors import InvalidInput
 
 if TYPE_CHECKING:  # imports Optuna, which is an extra and takes a second
@@ -52,7 +48,7 @@ def make_search(
     """Returns the trials of a search and the clones for them; `arguments.stages` gets the stages of a trial.
 
     Raises:
-        InvalidInput: a range, a key, the objective, the study or a work pool is invalid; no stage ran.
+        InvalidInput: a range, a key, the objective or the study is invalid; no stage ran.
     """
     space = parse_space(arguments.space)
     if arguments.search == "cmaes" and sum(isinstance(dimension, Range) for dimension in space) < 2:
@@ -66,8 +62,6 @@ def make_search(
     if arguments.prune:
         _check_pruning(objective, policies, is_local=arguments.local)
     arguments.stages = arguments.stages or [objective.stage]
-    if not arguments.local:
-        _check_pools(repository, policies, arguments.stages)
     clones = ProjectClones(repository.root)
     return _open_search(arguments, repository, clones, space, objective, direction), clones
 
@@ -77,17 +71,17 @@ def print_search(search: "SearchTrials", arguments: argparse.Namespace) -> None:
     from flows.experiments.search.report import ranked, row  # late: Optuna
 
     study, folder = search.study, search.report()
-    best = ranked(study)
+    best, errors = ranked(study), search.errors()
     if arguments.json:
-        rows = [row(study, trial) for trial in study.trials()]
+        rows = [row(study, trial, errors) for trial in study.trials()]
         print_json(
             {
                 "study": study.folder.name, "objective": search.objective.name, "direction": study.definition.direction,
-                "best": row(study, best[0]) if best else None, "report": folder and str(folder), "trials": rows,
+                "best": row(study, best[0], errors) if best else None, "report": folder and str(folder), "trials": rows,
             }
         )  # fmt: skip
         return
-    _print_table([row(study, trial) for trial in best[:SHOWN]], [each.key for each in study.definition.space])
+    _print_table([row(study, trial, errors) for trial in best[:SHOWN]], [each.key for each in study.definition.space])
     for trial in search.trials:
         if trial.is_failure:
             say(f"{trial.state}: {trial.name}: {trial.error}")
@@ -105,20 +99,6 @@ def _check_pruning(objective: Objective, policies: Policies, *, is_local: bool) 
             f"--prune reads the live history, which {objective.stage} writes on a worker of the pool {pool}; "
             "leave --prune out, or add --local"
         )
-
-
-def _check_pools(repository: Repository, policies: Policies, targets: Sequence[str]) -> None:
-    """Checks that work pools can run the stages of a trial that name one, which else fail in each trial.
-
-    Raises:
-        PoolUnusable, NoRemote, CannotBeSent: they cannot.
-    """
-    for stage in repository.stages(targets):
-        pool = policies.of(stage.name).pool
-        if pool is not None:
-            if configured_url() is None:
-                raise no_server(stage.name, pool)
-            repository.transfer(0.0, Event()).ensure_possible(stage.name)
 
 
 def _open_search(

@@ -97,7 +97,7 @@ class FileClaims:
         """Ensure that no other process has listed one of `paths` with this kind of use; changes nothing."""
         entries, written_s = self._foreign_entries(kind)
         for path, pid, command in entries:
-            if any(overlap(path, own) for own in paths) and lives(pid, written_s):
+            if any(overlap(path, own) for own in paths) and lives(pid, written_s, command):
                 name = os.path.relpath(path, self._repo.root_dir)
                 raise RepositoryBusy(f"{name} is being {done} by another process ({command}, process id {pid})")
 

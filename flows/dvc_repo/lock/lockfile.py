@@ -240,7 +240,7 @@ def _repair(path: Path, dead: Collection[int]) -> None:
         return
 
     def is_living(info: dict[str, Any]) -> bool:
-        return (pid := int(info["pid"])) not in dead and lives(pid, written_s)
+        return (pid := int(info["pid"])) not in dead and lives(pid, written_s, str(info["cmd"]))
 
     # a list of another form is one that DVC does not accept, and says so; a project may be read-only
     with suppress(LookupError, TypeError, AttributeError, ValueError, OutputError):

@@ -1,9 +1,10 @@
 """Terminates processes together with all processes that they started, and tells processes with one id apart."""
 
 import os
+import re
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import psutil
@@ -54,18 +55,48 @@ def started_s(pid: int) -> str:
     return f"{created - psutil.boot_time() if sys.platform.startswith('linux') else created:.2f}"
 
 
-def lives(pid: int, named_s: float) -> bool:
-    """Returns True if the process lives to which a file gave the id `pid`, no later than at the time `named_s`.
+def lives(pid: int, named_s: float, command: str) -> bool:
+    """Returns True if the process lives that a file named at the time `named_s` or before, by its id and `command`.
 
-    A process that was created later is another one with the same id: those of a container have few ids.
+    A process that was created later and has another command line is another one with the same id: those of a container
+    have few ids. The time alone does not tell: a clock may be set forward, and that of a file server may be behind.
+
+    Args:
+        pid: the id.
+        named_s: the time in seconds since the epoch.
+        command: the words of its `sys.argv`; a name in parentheses may follow.
     """
     try:
         process = psutil.Process(pid)
-        return process.status() != psutil.STATUS_ZOMBIE and process.create_time() <= named_s + CLOCK_S
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        return process.create_time() <= named_s + CLOCK_S or may_have_command(process.cmdline(), command)
     except (psutil.NoSuchProcess, ValueError):  # ValueError: below 0
         return False
     except psutil.Error:
         return True
+
+
+def may_have_command(line: Sequence[str], command: str) -> bool:
+    """Returns False if `command`, the words of a `sys.argv`, is not that of a process with the command line `line`.
+
+    The last words are compared, as names of modules: Python replaces others, such as `-m flows` by a path.
+
+    Args:
+        line: the command line.
+        command: the words; a name in parentheses may follow.
+    """
+    if any("fork" in word for word in line):  # the line is that of the server which forked the process
+        return True
+    commands = [command, *(command[: found.start()] for found in re.finditer(r" \(", command))]
+    names = {_module_name(each) for each in commands}
+    return _module_name(" ".join(line)) in names or not names.isdisjoint({"", "-c"})
+
+
+def _module_name(command: str) -> str:
+    """Returns the last word of a command, without its folder, its package, and the ending of Python's files."""
+    word = (command.split() or [""])[-1]
+    return re.split(r"[/.]", word.removesuffix(".py").removesuffix("/__main__"))[-1]
 
 
 def _tree(pid: int) -> list[psutil.Process]:

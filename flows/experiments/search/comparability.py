@@ -21,8 +21,9 @@ def changing_loss(keys: Collection[str], names: AbstractSet[str] = LOSS_KEYS) ->
 def changing_samples(keys: Collection[str]) -> list[str]:
     """Returns those of the parameters `keys` of Inkflow's own pipeline that change what validation scores are of.
 
-    That are the validation samples, or what a model has to tell of them. A section changes them as its keys do, and
-    the elements of a list as the list.
+    That are the validation samples, or what a model has to tell of them. Sections of the samples change them as their
+    keys do, and the elements of a list as the list. A whole section of a model, such as `models.dense`, does not count:
+    its values rarely differ in `task`, `positive` and `values`.
     """
     found = []
     for key in keys:

@@ -3,7 +3,7 @@
 import csv
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,14 @@ SHOWN = 10  # trials in the summary
 STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 
 
-def write_report(study: Study, objective: Objective, folder: Path) -> Path:
+def write_report(study: Study, objective: Objective, folder: Path, errors: Mapping[int, str]) -> Path:
     """Writes summary.md, trials.csv and, with Matplotlib, the pictures of `study`, and returns their folder.
+
+    Args:
+        study: the study.
+        objective: the score.
+        folder: folder of all reports.
+        errors: errors of failed trials, by number; the study may not know them.
 
     Raises:
         OutputError: the folder cannot be written.
@@ -35,8 +41,8 @@ def write_report(study: Study, objective: Objective, folder: Path) -> Path:
     if not (folder.parent / ".gitignore").exists():
         write_text(folder.parent / ".gitignore", "*\n")
     importance = _importance(study)
-    _write_table(study, folder / "trials.csv")
-    write_text(folder / "summary.md", _summary(study, objective, importance))
+    _write_table(study, errors, folder / "trials.csv")
+    write_text(folder / "summary.md", _summary(study, objective, errors, importance))
     _draw(study, objective, folder, with_importance=bool(importance))
     return folder
 
@@ -47,20 +53,24 @@ def ranked(study: Study) -> list[FrozenTrial]:
     return sorted(study.trials(TrialState.COMPLETE), key=lambda trial: (sign * trial.value, trial.number))
 
 
-def row(study: Study, trial: FrozenTrial) -> dict[str, Any]:
-    """Returns a trial as one row of a table."""
+def row(study: Study, trial: FrozenTrial, errors: Mapping[int, str]) -> dict[str, Any]:
+    """Returns a trial as one row of a table; `errors` are those of failed trials, which the study may not know."""
     seconds = (trial.datetime_complete - trial.datetime_start).total_seconds() if trial.datetime_complete else None
     return {
         "trial": trial.number,
-        "state": STATES.get(trial.state, "running"),
+        "state": _state(trial, errors),
         "value": trial.value,
         **study.settings(trial),
         "experiment": trial.user_attrs.get(EXPERIMENT),
         "place": trial.user_attrs.get(PLACE),
         "steps": len(trial.intermediate_values),
         "seconds": seconds,
-        "message": trial.user_attrs.get(MESSAGE, ""),
+        "message": trial.user_attrs.get(MESSAGE) or errors.get(trial.number, ""),
     }
+
+
+def _state(trial: FrozenTrial, errors: Mapping[int, str]) -> str:
+    return STATES.get(trial.state) or ("failed" if trial.number in errors else "running")
 
 
 def _importance(study: Study) -> dict[str, float]:
@@ -75,18 +85,19 @@ def _importance(study: Study) -> dict[str, float]:
     return {str(key): float(share) for key, share in shares.items()}
 
 
-def _write_table(study: Study, path: Path) -> None:
-    rows = [row(study, trial) for trial in study.trials() if len(trial.params) == len(study.definition.space)]
+def _write_table(study: Study, errors: Mapping[int, str], path: Path) -> None:
+    trials = [trial for trial in study.trials() if len(trial.params) == len(study.definition.space)]
+    rows = [row(study, trial, errors) for trial in trials]
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         table = csv.DictWriter(file, list(rows[0]) if rows else [], lineterminator="\n")
         table.writeheader()
         table.writerows(rows)
 
 
-def _summary(study: Study, objective: Objective, importance: dict[str, float]) -> str:
+def _summary(study: Study, objective: Objective, errors: Mapping[int, str], importance: Mapping[str, float]) -> str:
     """Returns the summary as Markdown."""
     best = ranked(study)
-    states = [STATES.get(trial.state, "running") for trial in study.trials()]
+    states = [_state(trial, errors) for trial in study.trials()]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     keys = [dimension.key for dimension in study.definition.space]
     lines = [

@@ -15,7 +15,7 @@ from flows.engine.types import Outcome
 from flows.experiments.grid import Combination
 from flows.experiments.search.objective import Objective, read_history
 from flows.experiments.search.report import write_report
-from flows.experiments.search.study import EXPERIMENT, MESSAGE, PLACE, Study
+from flows.experiments.search.study import EXPERIMENT, FAILURE, MESSAGE, PLACE, Study
 from flows.experiments.trial_errors import TrialsFailed, is_machine_fault
 from flows.experiments.trials import Trial
 from stages.base.errors import InkflowError, InvalidInput
@@ -78,8 +78,10 @@ class SearchTrials:
         self._stop_event = threading.Event()
         self._lock = threading.Lock()
         self._end_lock = threading.Lock()
-        self._failed: list[SearchTrial] = []  # since the last trial that did not fail; the study does not know them yet
-        self._is_at_end = False  # whether no further trial will be proposed
+        self._failed: list[SearchTrial] = []  # which the study does not know yet
+        self._in_a_row = 0  # trials that failed since the last one that did not
+        self._running: set[int] = set()  # numbers of trials
+        self._begun_before: set[int] = set()  # those that ran when the first one of the row failed
         self._report: Path | None = None
 
     @property
@@ -101,13 +103,14 @@ class SearchTrials:
             self.trials.append(trial)
             known = self.study.known(settings)
             if known is None:
+                with self._end_lock:
+                    self._running.add(trial.number)
                 return trial
             trial.outcome, trial.experiment = Outcome.RESTORED, known.user_attrs[EXPERIMENT]
             attributes = {EXPERIMENT: trial.experiment, PLACE: known.user_attrs[PLACE]}
             message = f"the parameters of trial {known.number}"
             self.study.tell(proposal, TrialState.COMPLETE, known.value, attributes | {MESSAGE: message})
         with self._end_lock:
-            self._is_at_end = True
             self._tell_failed()
         return None
 
@@ -146,6 +149,8 @@ class SearchTrials:
     def close(self, trial: Trial) -> None:
         """Tells the study the end of a trial; one that was interrupted stays open for the next process."""
         assert isinstance(trial, SearchTrial)
+        with self._end_lock:
+            self._running.discard(trial.number)
         place = {PLACE: self._place}
         if trial.error is None:
             attributes = place | {EXPERIMENT: trial.experiment, MESSAGE: trial.summary}
@@ -157,23 +162,33 @@ class SearchTrials:
                 self._close_failed(trial, trial.error)
             return
         with self._end_lock:
+            self._in_a_row = 0
             self._tell_failed()
 
     def _close_failed(self, trial: SearchTrial, error: InkflowError) -> None:
-        """Keeps a failed trial until another one has not failed; ends the search if its parameters are not the cause.
+        """Tells the study a failure if a trial of it has a score, or if the trial failed in an earlier process too.
 
-        The trials that failed when a search ends so stay open: the next process runs them again.
+        Other failed trials stay open: the next process runs them again, unless a trial gets a score before. The search
+        ends if the parameters are not the cause, or hardly: trials that run since before the first of many failures in
+        a row may still get a score.
         """
         with self._end_lock:
             if self.failure is None and is_machine_fault(error):
                 self.failure = error
             if self.failure is not None:
                 return
-            self._failed.append(trial)
-            if len(self._failed) >= MAX_FAILED:
-                self.failure = TrialsFailed(len(self._failed), error)
-            elif self._is_at_end:
+            if self._in_a_row == 0:
+                self._begun_before = set(self._running)
+            self._in_a_row += 1
+            if FAILURE in trial.proposal.user_attrs:
+                self._tell_failure(trial)
+            else:
+                self._failed.append(trial)
                 self._tell_failed()
+                if self._failed:
+                    self.study.note(trial.proposal, {FAILURE: str(error)})
+            if self._in_a_row >= MAX_FAILED and self._begun_before.isdisjoint(self._running):
+                self.failure = TrialsFailed(self._in_a_row, error)
 
     def _tell_failed(self) -> None:
         """Tells the study the trials that failed, once one of it has ended otherwise; called with `_end_lock` held."""
@@ -181,9 +196,12 @@ class SearchTrials:
             return
         if self._failed and self.study.trials(TrialState.COMPLETE, TrialState.PRUNED):
             for trial in self._failed:
-                attributes = {PLACE: self._place, MESSAGE: str(trial.error)}
-                self.study.tell(trial.proposal, TrialState.FAIL, None, attributes)
+                self._tell_failure(trial)
             self._failed.clear()
+
+    def _tell_failure(self, trial: SearchTrial) -> None:
+        attributes = {PLACE: self._place, MESSAGE: str(trial.error)}
+        self.study.tell(trial.proposal, TrialState.FAIL, None, attributes)
 
     def interrupt(self) -> None:
         """Proposes no further trial."""
@@ -192,8 +210,13 @@ class SearchTrials:
     def report(self) -> Path | None:
         """Writes the report of the study once, and returns its folder; None without a trial that has a score."""
         if self._report is None and self.study.best() is not None:
-            self._report = write_report(self.study, self.objective, self._reports)
+            self._report = write_report(self.study, self.objective, self._reports, self.errors())
         return self._report
+
+    def errors(self) -> dict[int, str]:
+        """Returns the errors of the trials that failed in this process, by number; the study lacks some of them."""
+        trials = [trial for trial in self.trials if isinstance(trial, SearchTrial)]
+        return {trial.number: str(trial.error) for trial in trials if trial.state == "failed"}
 
     def plan(self) -> str:
         """Returns the sentence with which the search begins."""

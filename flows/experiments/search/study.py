@@ -35,6 +35,7 @@ from stages.base.errors import InvalidInput, OutputError
 
 STARTUP_TRIALS = 10  # of TPE and of the median: random proposals, and trials that are not pruned
 OWNER, EXPERIMENT, PLACE, MESSAGE = "owner", "experiment", "place", "message"
+FAILURE = "failure"  # error of a trial that failed, and stays open until the study has a score
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
@@ -161,10 +162,19 @@ class Study:
         Raises:
             OutputError: the journal cannot be written.
         """
+        self.note(trial, attributes)
+        with self._writing():
+            self._study.tell(trial, value, state)
+
+    def note(self, trial: Trial, attributes: Mapping[str, Any]) -> None:
+        """Records attributes of a trial.
+
+        Raises:
+            OutputError: the journal cannot be written.
+        """
         with self._writing():
             for name, content in attributes.items():
                 trial.set_user_attr(name, content)
-            self._study.tell(trial, value, state)
 
     @property
     def optuna_study(self) -> Any:

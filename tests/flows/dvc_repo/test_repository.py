@@ -200,13 +200,17 @@ def test_dead_processes_in_rwlock(diamond: Toy) -> None:
 
 
 def test_processes_with_the_id_of_a_killed_one(diamond: Toy) -> None:
-    """Entries of a killed run do not count if this process, or one that began later, has its id, as in a container."""
+    """Entries of a killed run do not count if this process, or one that began later, has its id, as in a container.
+
+    One with the recorded command counts: the clock may have been set forward since.
+    """
     folder, path = diamond.folder, diamond.folder / ".dvc/tmp/rwlock"
     with subprocess.Popen(["sleep", "600"]) as later:
         own, other, living = ({"pid": pid, "cmd": "inkflow run --jobs 4"} for pid in (os.getpid(), later.pid, 1))
+        same = {"pid": later.pid, "cmd": "sleep 600 (a)"}
         content = {
             "write": {str(folder / "left"): own, "/x": living},
-            "read": {str(folder / "out"): [own, other], "/s": [living]},
+            "read": {str(folder / "out"): [own, other], "/s": [living, same]},
         }
         diamond.write({".dvc/tmp/rwlock": json.dumps(content)})
         os.utime(path, times=(psutil.Process(1).create_time(),) * 2)
@@ -214,7 +218,7 @@ def test_processes_with_the_id_of_a_killed_one(diamond: Toy) -> None:
             assert outcomes(repro()) == {Outcome.RAN}
         finally:
             later.kill()
-    assert json.loads(path.read_text()) == {"write": {"/x": living}, "read": {"/s": [living]}}
+    assert json.loads(path.read_text()) == {"write": {"/x": living}, "read": {"/s": [living, same]}}
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,8 @@ HERE = Path("/project")
         ("pdm run python a.py # a comment", Program(HERE, script="a.py")),
         ("./tools/a.py x", Program(HERE, script="./tools/a.py", arguments=("x",))),
         ('"${PYTHON:-python3}" a.py', Program(HERE, script="a.py")),
+        ("python a.py '{a,b}' {c,d} \\{", Program(HERE, script="a.py", arguments=("\ue003a,b}", "{c,d}", "\ue003"))),
+        ("python -c 'import a; a.b({1, 2})' 1", Program(HERE, code="import a; a.b({1, 2})", arguments=("1",))),
         ("python -c 'import a; a.b()' 1", Program(HERE, code="import a; a.b()", arguments=("1",))),
         ("python a.py '#1' \"#2\" \\#3 a#4 # '5'", Program(HERE, script="a.py", arguments=("#1", "#2", "#3", "a#4"))),
         ("python a.py '$x' \\$y '`z`' \"\\$1\"", Program(HERE, script="a.py", arguments=("$x", "$y", "`z`", "$1"))),

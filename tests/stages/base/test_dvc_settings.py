@@ -14,9 +14,9 @@ NAMES = ("DVC_GLOBAL_CONFIG_DIR", "DVC_SYSTEM_CONFIG_DIR", "XDG_CONFIG_HOME", "X
     "variables",
     [
         {},
-        {"HOME": "/home/ana"},
-        {"HOME": "/home/ana", "XDG_CONFIG_HOME": "/settings", "XDG_CONFIG_DIRS": "/etc/first:/etc/second"},
-        {"HOME": "/home/ana", "XDG_CONFIG_HOME": "settings", "XDG_CONFIG_DIRS": "relative:/etc/second"},
+        {"HOME": "/people/ana"},
+        {"HOME": "/people/ana", "XDG_CONFIG_HOME": "/settings", "XDG_CONFIG_DIRS": "/etc/first:/etc/second"},
+        {"HOME": "/people/ana", "XDG_CONFIG_HOME": "settings", "XDG_CONFIG_DIRS": "relative:/etc/second"},
         {
             "DVC_GLOBAL_CONFIG_DIR": "/a",
             "DVC_SYSTEM_CONFIG_DIR": "/b",
@@ -43,5 +43,5 @@ def test_files_are_those_of_dvc(variables: dict[str, str], tmp_path: Path, monke
 def test_no_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     """A path whose user has no home folder stays as it is."""
     assert expanded("~nobody-of-this-name/cache") == Path("~nobody-of-this-name/cache")
-    monkeypatch.setenv("HOME", "/home/ana")
-    assert expanded("~/cache") == Path("/home/ana/cache")
+    monkeypatch.setenv("HOME", "/people/ana")
+    assert expanded("~/cache") == Path("/people/ana/cache")

@@ -1,5 +1,6 @@
 """How the trials of a search end: which failures count, which leave a trial open, and when the search gives up."""
 
+import argparse
 import errno
 import json
 import math
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
+from flows.cli.sweeps.search import print_search
 from flows.core.errors import CannotBeSent, NoRemote, NotEnoughMemory, PoolUnusable, StageFailed
 from flows.engine.types import Outcome
 from flows.experiments.search.objective import Objective
@@ -112,21 +114,60 @@ def test_an_error_of_a_stage_is_a_failed_trial(tmp_path: Path) -> None:
 
 
 def test_many_failures_in_a_row_end_the_search(tmp_path: Path) -> None:
-    """Trials that fail one after another are no result of their parameters: the search ends, and they run again."""
+    """Trials that fail one after another end the search; they count if there is a score, also one of before."""
     search = search_in(tmp_path)
     for _ in range(MAX_FAILED - 1):
         end(search, tmp_path, UNLUCKY)
     end(search, tmp_path, {"loss": 0.5})
     assert states(search) == [FAIL] * (MAX_FAILED - 1) + [COMPLETE]
-    for _ in range(MAX_FAILED):
-        assert search.failure is None
-        end(search, tmp_path, UNLUCKY)
-    assert isinstance(search.failure, TrialsFailed) and "unlucky; fix the cause" in str(search.failure)
-    assert search.next() is None
     search.study.close()
     again = search_in(tmp_path)
-    assert states(again).count(RUNNING) == MAX_FAILED
-    assert end(again, tmp_path, {"loss": 0.4}).name.startswith(f"{MAX_FAILED}: ")
+    for _ in range(MAX_FAILED):
+        assert again.failure is None
+        end(again, tmp_path, UNLUCKY)
+    assert isinstance(again.failure, TrialsFailed) and "unlucky; fix the cause" in str(again.failure)
+    assert again.next() is None and states(again).count(FAIL) == 2 * MAX_FAILED - 1
+    again.study.close()
+    assert end(search_in(tmp_path), tmp_path, {"loss": 0.4}).name.startswith(f"{2 * MAX_FAILED}: ")
+
+
+def test_trials_that_fail_again_count(tmp_path: Path) -> None:
+    """A study whose first trials all fail gets on: what failed in two processes is not run a third time."""
+    for state in (RUNNING, FAIL):
+        search = search_in(tmp_path)
+        for _ in range(MAX_FAILED):
+            end(search, tmp_path, UNLUCKY)
+        assert isinstance(search.failure, TrialsFailed) and states(search) == [state] * MAX_FAILED
+        search.study.close()
+    assert end(search_in(tmp_path), tmp_path, {"loss": 0.4}).name.startswith(f"{MAX_FAILED}: ")
+
+
+@pytest.mark.parametrize("result", [{"loss": 0.5}, UNLUCKY])
+def test_a_slow_trial_is_waited_for(tmp_path: Path, result: object) -> None:
+    """Failures do not end a search while a trial runs that began before them, and may get a score."""
+    search = search_in(tmp_path)
+    slow = search.next()
+    assert slow is not None
+    for _ in range(MAX_FAILED + 1):
+        end(search, tmp_path, UNLUCKY)
+    assert [search.failure] == [None]
+    end_trial(search, slow, tmp_path, result)
+    if result is UNLUCKY:
+        assert isinstance(search.failure, TrialsFailed) and search.next() is None
+    else:
+        assert states(search) == [COMPLETE] + [FAIL] * (MAX_FAILED + 1) and search.failure is None
+
+
+def test_failed_trials_that_stay_open_are_printed_as_failed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A failure that the study does not know has its state and message in `--json`."""
+    search = search_in(tmp_path)
+    end(search, tmp_path, UNLUCKY)
+    running = search.next()
+    assert running is not None and states(search) == [RUNNING, RUNNING]
+    print_search(search, argparse.Namespace(json=True))
+    first, second = json.loads(capsys.readouterr().out)["trials"]
+    assert first["state"] == "failed" and "unlucky" in first["message"]
+    assert (second["state"], second["message"]) == ("running", "")
 
 
 def test_failures_without_any_score_do_not_count(tmp_path: Path) -> None:
