@@ -83,19 +83,21 @@ def open_arrays(path: Path) -> Iterator[dict[str, Entry]]:
 
 
 def _read_entry(entry: Entry, label: str, pixel_range: tuple[float, float]) -> Iterator[Images]:
-    factor = _scale_factor(entry, pixel_range)
+    scale = _scale(entry, pixel_range)
     if _is_one_image(entry.shape):
-        yield Images([label], _grey_or_rgb(_scaled(entry.read()[np.newaxis], factor)), from_array=True)
+        yield Images([label], _grey_or_rgb(_scaled(entry.read()[np.newaxis], *scale)), from_array=True)
         return
     start = 0
     for chunk in entry.chunks(_images_per_chunk(entry)):
         names = [f"{label}[{number}]" for number in range(start, start + len(chunk))]
-        yield Images(names, _grey_or_rgb(_scaled(chunk, factor)), from_array=True)
+        yield Images(names, _grey_or_rgb(_scaled(chunk, *scale)), from_array=True)
         start += len(chunk)
 
 
-def _scale_factor(entry: Entry, pixel_range: tuple[float, float]) -> float:
-    """Returns the factor that brings the pixels of `entry` to 0..255.
+def _scale(entry: Entry, pixel_range: tuple[float, float]) -> tuple[float, float]:
+    """Returns black, and the factor that brings the pixels of `entry` above it to 0..255.
+
+    Unsigned integers of 16 bits in the range of the model are of this range, as those of a picture.
 
     Raises:
         DataError: The array does not hold images.
@@ -110,14 +112,17 @@ def _scale_factor(entry: Entry, pixel_range: tuple[float, float]) -> float:
     if math.prod(sides) > MAX_PIXELS:
         raise DataError(f"has images of shape {sides}, expected at most {MAX_PIXELS:,} pixels")
     if kind == "b" or entry.dtype == np.uint8:
-        return 255.0 if kind == "b" else 1.0
+        return 0.0, 255.0 if kind == "b" else 1.0
     low, high = _value_range(entry)
-    if entry.dtype.itemsize == 2 and kind == "u" and high > 255:
+    if entry.dtype.itemsize == 2 and kind == "u":
         black, white = pixel_range
-        return 255 / white if black == 0 and high <= white else 1 / 257
+        if pixel_range != BYTES and black <= low and high <= white and black < white:
+            return black, 255 / (white - black)
+        if high > 255:
+            return 0.0, 1 / 257
     if not (low >= 0 and high <= 255):
         raise DataError(f"has pixels from {low:g} to {high:g}, expected 0 to 255, or 0 to 1")
-    return 255.0 if kind == "f" and high <= 1 else 1.0
+    return 0.0, 255.0 if kind == "f" and high <= 1 else 1.0
 
 
 def _value_range(entry: Entry) -> tuple[float, float]:
@@ -133,8 +138,8 @@ def _images_per_chunk(entry: Entry) -> int:
     return max(1, CHUNK_VALUES // math.prod(entry.shape[1:]))
 
 
-def _scaled(pixels: NDArray[Any], factor: float) -> NDArray[Any]:
-    return pixels if pixels.dtype == np.uint8 else pixels.astype(np.float32) * np.float32(factor)
+def _scaled(pixels: NDArray[Any], black: float, factor: float) -> NDArray[Any]:
+    return pixels if pixels.dtype == np.uint8 else (pixels.astype(np.float32) - np.float32(black)) * np.float32(factor)
 
 
 def _grey_or_rgb(pixels: NDArray[Any]) -> NDArray[Any]:

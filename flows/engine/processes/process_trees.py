@@ -86,7 +86,7 @@ def may_have_command(line: Sequence[str], command: str) -> bool:
         line: the command line.
         command: the words; a name in parentheses may follow.
     """
-    if any("fork" in word for word in line):  # the line is that of the server which forked the process
+    if any("fork" in word.rpartition("/")[2] for word in line):  # the line of the server that forked the process
         return True
     commands = [command, *(command[: found.start()] for found in re.finditer(r" \(", command))]
     names = {_module_name(each) for each in commands}

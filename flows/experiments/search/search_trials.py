@@ -20,7 +20,7 @@ from flows.experiments.trial_errors import TrialsFailed, is_machine_fault
 from flows.experiments.trials import Trial
 from stages.base.errors import InkflowError, InvalidInput
 
-POLL_S = 0.2  # of the live history
+POLL_S = 0.2  # of the live history, and of trials that are waited for
 MAX_FAILED = 10  # trials in a row, after which a search ends: the parameters are hardly the cause
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
@@ -92,9 +92,13 @@ class SearchTrials:
     def next(self) -> Trial | None:
         """Returns the next trial; a known combination costs nothing: it gets the score of before."""
         while not self._is_over():
+            if self._waits():
+                self._stop_event.wait(POLL_S)
+                continue
             with self._lock:  # one after another, so that each proposal knows the trials before it
                 proposal = self.study.claim(self._count)
             if proposal is None:
+                self._check_scores()
                 break
             settings = self.study.settings(proposal)
             combination = Combination(settings)
@@ -164,6 +168,19 @@ class SearchTrials:
         with self._end_lock:
             self._in_a_row = 0
             self._tell_failed()
+
+    def _waits(self) -> bool:
+        """Returns True after many failures in a row, while a trial runs that began before them."""
+        with self._end_lock:
+            return self._in_a_row >= MAX_FAILED and not self._begun_before.isdisjoint(self._running)
+
+    def _check_scores(self) -> None:
+        """Ends the search with an error if all trials had ended before it began, and none has a score."""
+        if not self.trials and self.study.best() is None and len(self.study.trials(*ENDED)) >= self._count:
+            self.failure = InvalidInput(
+                f"all {self._count} trials of the study {self.study.folder} have ended, and none has a score; raise "
+                "--trials, or name another --study"
+            )
 
     def _close_failed(self, trial: SearchTrial, error: InkflowError) -> None:
         """Tells the study a failure if a trial of it has a score, or if the trial failed in an earlier process too.

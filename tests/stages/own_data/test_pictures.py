@@ -116,13 +116,27 @@ def test_pictures_outside_of_the_range_of_the_model(
     assert (to_bytes(Image.fromarray(values), pixel_range) == expected).all()
 
 
-@pytest.mark.parametrize(("high", "white"), [(4095, 4095), (65535, 65535), (1023, 65535), (255, 65535)])
-def test_arrays_of_16_bits_are_in_the_range_of_the_model(tmp_path: Path, high: int, white: int) -> None:
-    """White in an array of 16 bits is that of the model's training images, as in a picture, if no pixel exceeds it."""
-    np.save(tmp_path / "a.npy", DEEP)
-    model = Classifier(Path("model.onnx"), None, X.shape[1:], NAMES, (0, high))
+@pytest.mark.parametrize(
+    ("array", "pixel_range", "expected"),
+    [
+        (DEEP, (0, 4095), DEEP * (255 / 4095)),
+        (DEEP, (0, 65535), DEEP * (255 / 65535)),
+        (DEEP, (0, 1023), DEEP * (255 / 65535)),
+        (DEEP, (0, 255), DEEP * (255 / 65535)),
+        (DEEP, (-5, 4095), (DEEP + 5.0) * (255 / 4100)),
+        (X.astype(np.uint16), (0, 4095), X * (255 / 4095)),
+        (X.astype(np.uint16), (0, 255), X),
+        (np.full_like(DEEP, 7), (7, 7), np.full_like(X, 7)),
+    ],
+)
+def test_arrays_of_16_bits_are_in_the_range_of_the_model(
+    tmp_path: Path, array: NDArray[Any], pixel_range: tuple[float, float], expected: NDArray[Any]
+) -> None:
+    """The range of an array of 16 bits is that of the model's training images, as in a picture, if it is within it."""
+    np.save(tmp_path / "a.npy", array)
+    model = Classifier(Path("model.onnx"), None, X.shape[1:], NAMES, pixel_range)
     (found,) = read(model, str(tmp_path / "a.npy"))
-    assert isinstance(found, Images) and np.allclose(found.pixels, DEEP * (255 / white))
+    assert isinstance(found, Images) and np.allclose(found.pixels, expected, atol=1e-4)
 
 
 def test_parquet_keeps_the_depth(tmp_path: Path, add: Add) -> None:

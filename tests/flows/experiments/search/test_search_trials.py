@@ -4,6 +4,7 @@ import argparse
 import errno
 import json
 import math
+import threading
 from pathlib import Path
 
 import pytest
@@ -148,14 +149,20 @@ def test_a_slow_trial_is_waited_for(tmp_path: Path, result: object) -> None:
     search = search_in(tmp_path)
     slow = search.next()
     assert slow is not None
-    for _ in range(MAX_FAILED + 1):
+    for _ in range(MAX_FAILED):
         end(search, tmp_path, UNLUCKY)
     assert [search.failure] == [None]
+    found: list[Trial | None] = []
+    waiting = threading.Thread(target=lambda: found.append(search.next()))
+    waiting.start()
+    waiting.join(0.5)
+    assert waiting.is_alive() and len(states(search)) == MAX_FAILED + 1
     end_trial(search, slow, tmp_path, result)
+    waiting.join(60)
     if result is UNLUCKY:
-        assert isinstance(search.failure, TrialsFailed) and search.next() is None
+        assert isinstance(search.failure, TrialsFailed) and found == [None]
     else:
-        assert states(search) == [COMPLETE] + [FAIL] * (MAX_FAILED + 1) and search.failure is None
+        assert states(search) == [COMPLETE] + [FAIL] * MAX_FAILED + [RUNNING] and search.failure is None
 
 
 def test_failed_trials_that_stay_open_are_printed_as_failed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -179,3 +186,16 @@ def test_failures_without_any_score_do_not_count(tmp_path: Path) -> None:
     again = search_in(tmp_path, count=2)
     assert [end(again, tmp_path, {"loss": 0.5}).name for _ in range(2)] == numbers
     assert states(again) == [COMPLETE, COMPLETE]
+
+
+def test_a_study_whose_trials_all_failed_twice_is_an_error(tmp_path: Path) -> None:
+    """A command that has nothing to try and no score does not end as if it had succeeded."""
+    for _ in range(2):
+        search = search_in(tmp_path, count=2)
+        for _ in range(2):
+            end(search, tmp_path, UNLUCKY)
+        assert search.next() is None and search.failure is None
+        search.study.close()
+    third = search_in(tmp_path, count=2)
+    assert third.next() is None
+    assert "none has a score" in str(third.failure) and "--trials" in str(third.failure)
