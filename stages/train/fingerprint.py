@@ -51,7 +51,7 @@ def module_digests() -> dict[str, str]:
     """
     return {
         name: hashlib.sha256(Path(module.__file__).read_bytes()).hexdigest()
-        for name, module in sorted(sys.modules.items())
+        for name, module in sorted(sys.modules.copy().items())  # a thread may import the exporter meanwhile
         if name.partition(".")[0] == "stages" and module.__file__
     }
 

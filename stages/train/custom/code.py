@@ -83,7 +83,7 @@ def _search_first(root: Path) -> None:
     """Makes imports find the folder `custom` of the project `root`, and no other package of this name."""
     loaded = sys.modules.get(FOLDER)
     if loaded is not None and str(root / FOLDER) not in map(str, getattr(loaded, "__path__", [])):
-        for name in [name for name in sys.modules if name.partition(".")[0] == FOLDER]:
+        for name in [name for name in sys.modules.copy() if name.partition(".")[0] == FOLDER]:
             del sys.modules[name]
     if sys.path[:1] != [str(root)]:
         sys.path.insert(0, str(root))

@@ -5,10 +5,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, NoReturn
 
 import pytest
 
+from stages.train.fingerprint import module_digests
 from tests.support.learning import settings, write_data, write_params
 from tests.support.root import ROOT
 
@@ -69,3 +71,15 @@ def test_key_contains_the_code_of_its_backend(tmp_path: Path) -> None:
     assert modules["key"] == modules["imported"]
     assert "stages.train.backends.jax_loop" in modules["key"]
     assert "stages.train.backends.tensorflow_loop" not in modules["key"]
+
+
+def test_an_import_in_a_thread_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The modules are read at one moment, since a thread imports the exporter meanwhile."""
+
+    class Growing(dict[str, Any]):
+        def items(self) -> NoReturn:
+            raise RuntimeError("dictionary changed size during iteration")
+
+    expected = module_digests()
+    monkeypatch.setattr("stages.train.fingerprint.sys", SimpleNamespace(modules=Growing(sys.modules)))
+    assert module_digests() == expected and "stages.train.fingerprint" in expected
