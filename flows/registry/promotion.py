@@ -5,12 +5,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from gto.constants import name_re
-
 from flows.core.errors import PromotionRefused, RegistryFailed
 from flows.core.git import git_text, head_commit
 from flows.dvc_repo import remotes
 from flows.dvc_repo.versions.artifacts import Artifact, find_artifact, outdated_stages
+from flows.registry.gto_names import name_re
 from flows.registry.judgement import judge
 from flows.registry.model_files import outputs_at_commit
 from flows.registry.publication import fetch_tags, git_remote, push_tags, push_version, remote_tags

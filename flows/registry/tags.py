@@ -10,14 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from gto.constants import SEPARATOR_IN_NAME, VersionSort
-from gto.exceptions import GTOException
-from gto.registry import GitRegistry
-from gto.versions import SemVer
 from scmrepo.exceptions import SCMError
 
 from flows.core.errors import GitFailed, RegistryFailed
 from flows.core.git import git_text, push_remote
+from flows.registry.gto_names import SEPARATOR_IN_NAME, GitRegistry, GTOException, SemVer, VersionSort
 from stages.base.errors import InvalidInput
 from stages.base.files import parse_json
 from stages.base.suggestions import did_you_mean

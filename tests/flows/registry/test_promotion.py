@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from tests.conftest import Project, Toy, run_engine
 from tests.flows.engine.helpers import dvc, succeeded
 from tests.support.copied_toy import copied_toy
 from tests.support.report_shapes import shaped_run
+from tests.support.root import ROOT
 
 PIPELINE = """
 stages:
@@ -274,3 +276,13 @@ def test_what_was_changed_afterwards_is_refused(models: Toy, damage: str) -> Non
         git("tag", "-f", "-a", "-m", message, "net@v0.0.1")
         with pytest.raises(RegistryFailed, match="the tag was moved"):
             fetch_model(Path(), "net@v0.0.1")
+
+
+def test_import_of_gto_closes_no_handler() -> None:
+    """GTO configures logging when it is imported, which would close the handlers that are there, and their streams."""
+    code = (
+        "import logging, sys; closed = []; handler = logging.StreamHandler(); "
+        "handler.close = lambda: closed.append(1); "
+        "import flows.registry.tags; assert 'gto.log' in sys.modules and not closed"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

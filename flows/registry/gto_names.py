@@ -1,0 +1,12 @@
+"""What Inkflow uses of GTO, imported without its set-up of logging, which closes the streams of other handlers."""
+
+import logging.config
+from unittest.mock import patch
+
+with patch.object(logging.config, "dictConfig"):
+    from gto.constants import SEPARATOR_IN_NAME, VersionSort, name_re
+    from gto.exceptions import GTOException
+    from gto.registry import GitRegistry
+    from gto.versions import SemVer
+
+__all__ = ["SEPARATOR_IN_NAME", "GTOException", "GitRegistry", "SemVer", "VersionSort", "name_re"]
