@@ -10,6 +10,7 @@ from typing import Any
 from flows.cli.output import print_json
 from flows.core.errors import PipelineInvalid
 from flows.core.redaction import say
+from flows.core.values import counted
 from flows.dvc_repo.code.graph_code import may_be_declared, stage_code
 from flows.dvc_repo.repository import Repository
 from flows.edits.edited_file import read_edited, write_edited
@@ -118,7 +119,7 @@ def _print_edits(edits: Sequence[Edit]) -> None:
     for edit in edits:
         changes = [f"+ {path}" for path in edit.add] + [f"- {path}" for path in edit.remove]
         say(f"{edit.file}, {edit.entry}: {', '.join(changes)}")
-    changed = f"{_counted(len(edits), 'entry', 'entries')} changed"
+    changed = f"{counted(len(edits), 'entry', 'entries')} changed"
     say(changed if edits else "Nothing to change: all stages declare their code")
 
 
@@ -145,10 +146,6 @@ def _print_findings(findings: Sequence[Finding], reasons: Mapping[str, str], *, 
 
 def _parts(finding: Finding, *, strict: bool) -> list[str]:
     kinds = {"missing": finding.missing, "needless": finding.needless, "not imported": finding.unused if strict else ()}
-    known = [_counted(len(finding.files), "file", "files")] if finding.files else ["no Python program of this project"]
+    known = [counted(len(finding.files), "file")] if finding.files else ["no Python program of this project"]
     found = [f"{kind}: {', '.join(paths)}" for kind, paths in kinds.items() if paths]
     return found or [*known, *([NOTHING_MISSING] if finding.files else [])]
-
-
-def _counted(number: int, one: str, many: str) -> str:
-    return f"{number} {one if number == 1 else many}"

@@ -19,6 +19,6 @@ def is_same_value(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-def counted(number: int, noun: str) -> str:
+def counted(number: int, noun: str, plural: str = "") -> str:
     """Returns a number with its noun: `1 stage`, `3 stages`."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    return f"{number} {noun if number == 1 else plural or f'{noun}s'}"
