@@ -79,6 +79,7 @@ def digests_of(project: Project) -> Any:
 
 
 @pytest.mark.server
+@pytest.mark.farm
 def test_a_refused_event_is_sent_again(
     short: Project, mirror: Path, prefect_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,11 +99,24 @@ def test_a_refused_event_is_sent_again(
 @pytest.mark.parametrize(
     ("arrays", "reason"),
     [
-        ({"x_train": np.zeros((600, 20, 28), np.uint8), "x_test": np.zeros((9, 20, 28), np.uint8)}, "`shape`"),
-        ({"x_train": np.zeros((600, 28, 28), np.float32)}, "pixels of type float32"),
-        ({"x_train": np.zeros((2, 28, 28), np.uint8), "y_train": np.arange(2)}, "prepare.samples is [0, 600]"),
+        pytest.param(
+            {"x_train": np.zeros((600, 20, 28), np.uint8), "x_test": np.zeros((9, 20, 28), np.uint8)},
+            "`shape`",
+            id="shape",
+        ),
+        pytest.param(
+            {"x_train": np.zeros((600, 28, 28), np.float32)},
+            "pixels of type float32",
+            id="type",
+            marks=pytest.mark.farm,
+        ),
+        pytest.param(
+            {"x_train": np.zeros((2, 28, 28), np.uint8), "y_train": np.arange(2)},
+            "prepare.samples is [0, 600]",
+            id="samples",
+            marks=pytest.mark.farm,
+        ),
     ],
-    ids=["shape", "type", "samples"],
 )
 def test_bad_new_data_change_nothing(
     short: Project, mirror: Path, prefect_url: str, arrays: dict[str, np.ndarray[Any, Any]], reason: str

@@ -62,6 +62,7 @@ def retrain(prefect_url: str, home: Path, options: str = "branch=True", **variab
 
 @pytest.mark.server
 @pytest.mark.timeout(900)  # a busy machine is slow
+@pytest.mark.farm
 def test_without_a_forge(short: Project, mirror: Path, tmp_path: Path, prefect_url: str) -> None:
     """Without a remote the branch is local, and the state says so; the working tree, with its changes, stays."""
     commit(short.folder)

@@ -83,6 +83,7 @@ def test_settings_hold_for_one_run(deployed: Deployed) -> None:
     assert "speed: 400 " in deployed.toy.read("joined")
 
 
+@pytest.mark.farm
 def test_a_failed_run_leaves_nothing(deployed: Deployed) -> None:
     """A run with settings that fails leaves the parameters, and no experiment and no clone."""
     before = deployed.files()

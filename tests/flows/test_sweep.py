@@ -154,6 +154,7 @@ def test_second_sweep_restores(sweep_project: SweepProject, inkflow: Inkflow) ->
 
 
 @pytest.mark.server
+@pytest.mark.farm
 def test_apply(sweep_project: SweepProject, inkflow: Inkflow) -> None:
     """`dvc exp apply` restores parameters with comments, dvc.lock and outputs; then `inkflow run` has nothing to do."""
     inkflow("sweep", "--list", "scale.by=5 score.plus=7", folder=sweep_project.folder)
@@ -176,7 +177,8 @@ def test_failure_does_not_stop_others(sweep_project: SweepProject, inkflow: Inkf
 
 
 @pytest.mark.server
-@pytest.mark.parametrize("by", ["Ctrl-C", pytest.param("Prefect", marks=pytest.mark.farm)])
+@pytest.mark.farm
+@pytest.mark.parametrize("by", ["Ctrl-C", "Prefect"])
 def test_interrupt(sweep_project: SweepProject, prefect_url: str, tmp_path: Path, by: str) -> None:
     """Ctrl-C and a cancellation in Prefect end running trials, remove the clones, and leave the workspace unchanged."""
     before, status = sweep_project.contents(), sweep_project.git("status", "--porcelain")
@@ -279,6 +281,7 @@ def test_no_commit_yet(toy: Toy) -> None:
         ProjectClones(toy.folder)
 
 
+@pytest.mark.farm
 def test_experiments_of_other_parameters_stay(sweep_project: SweepProject) -> None:
     """An experiment is replaced by one with the same parameters alone: equal names of other ones get a digest."""
     first = run_sweep(sweep_project.folder, "score.plus=1", targets=["score"])

@@ -79,6 +79,7 @@ def test_standing_alarms_are_read_without_the_stages(work: Path, monkeypatch: py
 
 
 @pytest.mark.server
+@pytest.mark.farm
 def test_an_alarm_is_one_event_and_one_post(work: Path, prefect_url: str, tmp_path: Path) -> None:
     """The flow sends an event with the sentences, once; receivers of `inkflow up` get one post; a new alarm is new."""
     raise_alarm()
@@ -109,6 +110,7 @@ def test_an_alarm_is_one_event_and_one_post(work: Path, prefect_url: str, tmp_pa
 
 @pytest.mark.server
 @pytest.mark.slow
+@pytest.mark.farm
 def test_the_flow_score_sends_the_event(work: Path, prefect_url: str) -> None:
     """A score that raises an alarm sends the event itself, and is Completed; with `watch=False` nothing is watched."""
     code = (

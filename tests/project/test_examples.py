@@ -127,6 +127,7 @@ def test_failures_are_raised_or_returned(diamond: Toy) -> None:
     assert list(failed.errors) == ["a"] and list(failed.not_run) == ["b"] and failed.summary.endswith("1 not run")
 
 
+@pytest.mark.farm
 def test_an_event_has_the_cause_of_a_stage_that_does_not_run(diamond: Toy, tmp_path: Path) -> None:
     """The text of the event is the cause alone, as in the result, and the example says it once."""
     diamond.write({"dvc.yaml": diamond.read("dvc.yaml").replace("cp in out", "exit 3")})

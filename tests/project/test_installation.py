@@ -213,6 +213,7 @@ def test_own_packages_in_deployed_runs(installation: Installation, own_packages:
     assert imported(toy) == {"own flows, own stages"}
 
 
+@pytest.mark.farm
 def test_example_get_started(installation: Installation, tmp_path: Path) -> None:
     """In a fresh folder with DVC's example, `inkflow init` and `inkflow run` write the dvc.lock of `dvc repro`."""
     folders = [tmp_path / "ours", tmp_path / "theirs"]
@@ -231,7 +232,7 @@ def test_example_get_started(installation: Installation, tmp_path: Path) -> None
     assert (ours / "dvc.lock").read_bytes() == (theirs / "dvc.lock").read_bytes()
 
 
-@pytest.mark.parametrize("template", ["small", "digits"])
+@pytest.mark.parametrize("template", [pytest.param("small", marks=pytest.mark.farm), "digits"])
 def test_templates_of_an_installation(installation: Installation, tmp_path: Path, template: str) -> None:
     """An installation has the templates of this checkout, complete."""
     for name in ("installed", "checkout"):

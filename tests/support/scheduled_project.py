@@ -16,7 +16,7 @@ deployments:
     work_pool: {name: local}
   - <<: *nightly
     name: often
-    schedules: [{interval: 4}]
+    schedules: [{interval: 4, active: false}]
     concurrency_limit: {limit: 1, collision_strategy: ENQUEUE}
   - name: retry-crashed
     entrypoint: flows.retry_crashed.retry_crashed

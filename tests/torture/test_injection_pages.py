@@ -49,6 +49,7 @@ def opened(browser: Browser, path: Path) -> tuple[str, list[str], list[str]]:
 @pytest.mark.browser
 @pytest.mark.timeout(900)
 @pytest.mark.skipif(NEEDS_CHROMIUM[1].args[0], reason="needs Chromium: apt-get install chromium")
+@pytest.mark.farm
 def test_pages_of_strangers(promise: Try, rounds: Rounds, tmp_path: Path) -> None:
     """Report, comparison and the page of all versions have no element of a stranger, and run nothing of theirs."""
     names = sorted(set(PAYLOADS) - set(NOT_IN_FILES))

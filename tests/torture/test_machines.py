@@ -135,6 +135,7 @@ def check_counts(models: Mapping[str, Any], here: Records, there: Records, folde
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.farm
 def test_damaged_contents_are_never_equal(
     promise: Try, rounds: Rounds, toy: Toy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

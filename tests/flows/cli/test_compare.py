@@ -73,6 +73,7 @@ def test_two_commits(versions: Run) -> None:
     assert comparison["evidence"] == "Unchanged, the same bytes: cnn and dense."
 
 
+@pytest.mark.farm
 def test_accepted_version_as_a_gate(versions: Run, capsys: pytest.CaptureFixture[str]) -> None:
     """`inkflow check --against REV` passes if no model became worse."""
     assert inkflow(["check", "--against", "before"]) == 0

@@ -57,7 +57,7 @@ class TestInChromium:
 
     pytestmark = NEEDS_CHROMIUM
 
-    @pytest.mark.parametrize("arguments", [("show",), ("diff", "HEAD")])
+    @pytest.mark.parametrize("arguments", [pytest.param(("show",), marks=pytest.mark.farm), ("diff", "HEAD")])
     def test_every_plot_is_drawn_offline(self, plotted: Toy, arguments: tuple[str, ...]) -> None:
         """Both commands draw each plot of each template of DVC, curves over one another, without an error."""
         assert inkflow(["plots"]) == 0
@@ -79,6 +79,7 @@ class TestInChromium:
         assert lines == 2 * (1 if arguments == ("show",) else 2), "a line for each model and commit"
 
 
+@pytest.mark.farm
 def test_a_missing_template_stops_nothing(plotted: Toy) -> None:
     """If the template is deleted, `dvc plots show` writes its own page; `inkflow plots` mends it."""
     assert inkflow(["plots"]) == 0

@@ -119,7 +119,7 @@ def second(clone: Toy) -> Path:
 
 @pytest.mark.server
 @pytest.mark.parametrize(
-    "kind", [pytest.param(kind, marks=pytest.mark.farm if kind == "ssh" else ()) for kind in KINDS]
+    "kind", [pytest.param(kind, marks=() if kind == "folder" else pytest.mark.farm) for kind in KINDS]
 )
 def test_another_clone_restores_all(kind: str, clone: Toy, set_up: Callable[..., None], inkflow: Inkflow) -> None:
     """After `inkflow run --push` in one clone, `inkflow run --pull` in another restores all stages and runs none, even
@@ -142,7 +142,9 @@ def test_another_clone_restores_all(kind: str, clone: Toy, set_up: Callable[...,
     assert remotes.missing_in_remote(folder) == {}
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=pytest.mark.farm if kind == "ssh" else ()) for kind in KINDS]
+)
 def test_push_and_pull(kind: str, clone: Toy, set_up: Callable[..., None]) -> None:
     """Pushed files are in the remote; a second push sends none; another clone pulls them; targets limit both."""
     set_up(kind, clone.folder)
@@ -201,8 +203,8 @@ def test_entry_without_its_outputs_is_not_pushed(clone: Toy, set_up: Callable[..
 @pytest.mark.parametrize(
     ("kind", "wrong", "sentence"),
     [
-        ("ssh", {"key": "other_key"}, "Permission denied"),
-        ("ssh", {"address": "port"}, "Connect call failed"),
+        pytest.param("ssh", {"key": "other_key"}, "Permission denied", marks=pytest.mark.farm),
+        pytest.param("ssh", {"address": "port"}, "Connect call failed", marks=pytest.mark.farm),
         ("s3", {"address": "s3://no-such-bucket/store"}, "The specified bucket does not exist"),
     ],
 )
@@ -231,6 +233,7 @@ def test_one_sentence(
     assert run_engine().ran == []
 
 
+@pytest.mark.farm
 def test_s3_without_credentials_or_server(
     clone: Toy, set_up: Callable[..., None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -248,6 +251,7 @@ def test_s3_without_credentials_or_server(
         remotes.push_run_cache(Path())
 
 
+@pytest.mark.farm
 def test_full_remote(clone: Toy, set_up: Callable[..., None], tmp_path: Path) -> None:
     """A full remote causes one sentence and exit code 1; when it has space, the same command succeeds."""
     clone.write({"in": "x" * 3_000_000})
@@ -278,7 +282,9 @@ def test_no_remote(clone: Toy) -> None:
         remotes.push(Path())
 
 
-@pytest.mark.parametrize("as_file", [False, True], ids=["text", "file"])
+@pytest.mark.parametrize(
+    "as_file", [pytest.param(False, marks=pytest.mark.farm, id="text"), pytest.param(True, id="file")]
+)
 def test_key_from_the_environment(as_file: bool, clone: Toy, set_up: Callable[..., None], sshd: SshServer) -> None:
     """A key that CI provides as a secret, as text or file, gives access to an SSH remote. It is written to a file that
     only the user may read and that git does not track.

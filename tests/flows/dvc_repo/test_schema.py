@@ -100,7 +100,13 @@ def test_all_options_have_a_case() -> None:
     assert set(options(parts)) == known
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if "cmd" in name or "matrix" in name or "persist" in name else pytest.mark.farm)
+        for name in CASES
+    ],
+)
 def test_options_have_the_effect_that_dvc_gives_them(toy: Toy, name: str) -> None:
     """A run, a push and a second run without outputs give the files, records, uploads and numbers of runs of DVC."""
     data = {"in": "one\n", "params.yaml": "speed: 1\n", "other.yaml": "pace: 2\n", "m.json": "{}", "p.csv": "x,y\n"}

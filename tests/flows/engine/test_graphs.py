@@ -21,7 +21,7 @@ from tests.flows.engine.helpers import (
 )
 
 Edit = Callable[[Path], None]
-EDITED = ("shared folder", "made parameters")  # the others are edited in `make test-farm`
+EDITED = ("shared folder",)  # the others are edited in `make test-farm`
 
 
 def speed_up(folder: Path) -> None:

@@ -65,7 +65,9 @@ def inkflow_process(folder: Path, url: str, *arguments: str) -> Iterator["subpro
 
 
 @pytest.mark.usefixtures("no_orphans")
-@pytest.mark.parametrize("victim", ["engine", "stage", "grandchild"])
+@pytest.mark.parametrize(
+    "victim", ["stage", *(pytest.param(victim, marks=pytest.mark.farm) for victim in ("engine", "grandchild"))]
+)
 def test_killed(toy: Toy, victim: str) -> None:
     """After kill -9 of the engine, a stage or a grandchild at a random moment, the next run completes correctly."""
     toy.write(slow(0.4))
@@ -99,6 +101,7 @@ def complete_after_kill() -> None:
 
 
 @pytest.mark.usefixtures("no_orphans")
+@pytest.mark.farm
 def test_clock_set_back(toy: Toy) -> None:
     """If the clock is set back by a day, another run does not take a living run for a dead one, and ends no stage."""
     toy.write(slow(600))
@@ -190,6 +193,7 @@ def cancel_running_flow(url: str, flow: str) -> str:
 
 
 @pytest.mark.server
+@pytest.mark.farm
 def test_careless_parent(toy: Toy, prefect_url: str) -> None:
     """With closed standard output and SIGCHLD ignored, as some daemons start commands, a failure is a failure."""
     toy.write({"dvc.yaml": "stages:\n  a: {cmd: echo half > a; exit 7, outs: [a]}\n"})
@@ -204,6 +208,7 @@ def test_careless_parent(toy: Toy, prefect_url: str) -> None:
 
 @pytest.mark.server
 @pytest.mark.usefixtures("no_orphans")
+@pytest.mark.farm
 def test_killed_flow(toy: Toy, inkflow: Inkflow, prefect_url: str) -> None:
     """After kill -9 of `inkflow run`, its stages end at the latest with the next run, which completes correctly."""
     toy.write(slow(3))
@@ -217,6 +222,7 @@ def test_killed_flow(toy: Toy, inkflow: Inkflow, prefect_url: str) -> None:
 
 @pytest.mark.server
 @pytest.mark.usefixtures("no_orphans")
+@pytest.mark.farm
 def test_plan_after_a_kill(toy: Toy, inkflow: Inkflow, prefect_url: str) -> None:
     """The outputs that a killed run backed up come back: once the edit is undone, plan and run have nothing to do."""
     toy.write(slow(0.1))
@@ -231,6 +237,7 @@ def test_plan_after_a_kill(toy: Toy, inkflow: Inkflow, prefect_url: str) -> None
 
 
 @pytest.mark.server
+@pytest.mark.farm
 def test_two_runs_at_once(toy: Toy, inkflow: Inkflow, prefect_url: str) -> None:
     """A second `inkflow run` in the same folder waits for the stages that the first one runs, and runs none again."""
     toy.write(slow(4))

@@ -38,6 +38,7 @@ print("the end")
 HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"  # the cursor
 
 
+@pytest.mark.farm
 def test_reader_goes_away(toy: Toy) -> None:
     """With `| head -1`, the run completes, however much its stages print."""
     toy.write({"dvc.yaml": "stages:\n  a: {cmd: seq -f %0100g 3000; cp in a, deps: [in], outs: [a]}\n", "in": "one\n"})
@@ -159,6 +160,7 @@ def test_progress_in_prefect(toy: Toy, inkflow: Inkflow, prefect_url: str) -> No
 
 
 @pytest.mark.server
+@pytest.mark.farm
 def test_many_lines_in_prefect(toy: Toy, inkflow: Inkflow, prefect_url: str) -> None:
     """Prefect gets each line of a stage once, however many there are, and the run ends without messages of Prefect."""
     toy.write({"dvc.yaml": "stages:\n  many: {cmd: seq -f 'many %.0f' 20000; cp in many, deps: [in], outs: [many]}\n"})

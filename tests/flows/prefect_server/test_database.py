@@ -64,6 +64,7 @@ def test_no_damaged_database_is_overwritten(tmp_path: Path) -> None:
 
 
 @pytest.mark.server
+@pytest.mark.farm
 def test_a_temporary_server_renames_a_damaged_database(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The server starts with a new database, and one sentence names the damaged one, which is kept."""
     path = database(tmp_path / HOME / DATABASE_FILE)
@@ -77,6 +78,7 @@ def test_a_temporary_server_renames_a_damaged_database(tmp_path: Path, capsys: p
 
 
 @pytest.mark.server
+@pytest.mark.farm
 def test_a_large_damaged_database_is_renamed_once_the_server_has_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -92,6 +94,7 @@ def test_a_large_damaged_database_is_renamed_once_the_server_has_ended(
 
 
 @pytest.mark.server
+@pytest.mark.farm
 def test_a_sound_database_of_another_version_stays(tmp_path: Path) -> None:
     """The history of a version of Prefect that this one does not know is not set aside; the error says what to do."""
     path = database(tmp_path / HOME / DATABASE_FILE)

@@ -123,6 +123,7 @@ def test_a_database_in_use_is_left_alone(root: Path, home: Path, lock: Path) -> 
 
 
 @pytest.mark.server
+@pytest.mark.farm
 def test_another_database_is_left_alone(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the database in the project's folder is pruned, not the one that the environment configures for a server."""
     (root / HOME / "prefect.db").touch()

@@ -72,7 +72,8 @@ def test_stage_of_a_pool_needs_a_server(diamond: Toy) -> None:
     assert "no Prefect server is named" in failed.stderr
 
 
-@pytest.mark.parametrize("code", [pytest.param(0, marks=pytest.mark.farm), 3])
+@pytest.mark.farm
+@pytest.mark.parametrize("code", [0, 3])
 def test_server_that_cannot_start(diamond: Toy, code: int) -> None:
     """A temporary server that cannot start is named once with the reason; the run ends with its own exit code."""
     stages = DIAMOND.replace("cp in out", f"cp in out; exit {code}")
@@ -93,6 +94,7 @@ def test_home_that_cannot_be_written(diamond: Toy) -> None:
     assert diamond.runs("join") == 1
 
 
+@pytest.mark.farm
 def test_sweep_without_its_server(diamond: Toy) -> None:
     """A sweep whose temporary server cannot start says so once, runs all combinations and records them."""
     diamond.write({".inkflow/prefect": "a file", ".gitignore": "/*.runs\n/.inkflow\n/out\n/left\n/right\n/joined\n"})
@@ -127,6 +129,7 @@ def test_server_that_dies(toy: Toy) -> None:
     assert done.stderr == "error: fail failed (exit code 3): it printed no message\n"
 
 
+@pytest.mark.farm
 def test_callers_settings_do_not_reach_the_server_nor_ours_the_stages(toy: Toy) -> None:
     """A temporary server needs none of the caller's proxies, certificates and settings; stages get them unchanged."""
     program = "import json, os; json.dump(dict(os.environ), open('seen', 'w'))"
@@ -145,6 +148,7 @@ def test_callers_settings_do_not_reach_the_server_nor_ours_the_stages(toy: Toy) 
     assert {name: value for name, value in seen.items() if name.startswith(names)} == own | variables
 
 
+@pytest.mark.farm
 def test_clients_of_sqlite_wait_for_each_other(tmp_path: Path) -> None:
     """Several clients that write at the same time are all served; none is told that the database is locked."""
     with RunServer(tmp_path, tmp_path / "home") as server:

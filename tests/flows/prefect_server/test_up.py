@@ -56,8 +56,12 @@ def phone(shared_up: SharedUp) -> Receiver:
     return shared_up.phone
 
 
+@pytest.mark.farm
 def test_schedule_fires_by_itself_and_is_cached(up: Up, project: Toy) -> None:
     """The worker runs what the schedule starts: in the first run the stages run, in the second all are Cached."""
+    often = up.get("/deployments/name/inkflow/often")
+    schedule = f"/deployments/{often['id']}/schedules/{often['schedules'][0]['id']}"
+    up.patch(schedule, active=True)
     wait_until(lambda: len(up.runs("often", "Completed")) >= 2, timeout_s=180)
     wait_until(lambda: len(up.tasks(up.runs("often")[1])) == 4, timeout_s=60)
     first, second, *_ = up.runs("often")
@@ -65,9 +69,7 @@ def test_schedule_fires_by_itself_and_is_cached(up: Up, project: Toy) -> None:
     assert up.tasks(second) == dict.fromkeys(["source", "side@left", "side@right", "join"], "Cached")
     assert [project.runs(name) for name in ("source", "left", "right", "join")] == [1, 1, 1, 1]
     wait_until(lambda: any("source.runs" in line for line in up.lines(first["id"])), timeout_s=60)
-    up.patch(
-        f"/deployments/{up.get('/deployments/name/inkflow/often')['id']}", paused=True
-    )  # the other tests need the worker
+    up.patch(schedule, active=False)  # the other tests need the worker
 
 
 def test_run_shows_the_output_of_its_stages(up: Up, project: Toy) -> None:
@@ -80,6 +82,7 @@ def test_run_shows_the_output_of_its_stages(up: Up, project: Toy) -> None:
     assert "PREFECT_LOGGING_LEVEL=INFO" in project.read("seen")
 
 
+@pytest.mark.farm
 def test_failed_run_calls_the_webhook(up: Up, receiver: Receiver, phone: Receiver) -> None:
     """A failed nightly run posts its deployment, state and message; no log shows the password in a receiver's URL."""
     run = up.start("inkflow/nightly", targets=["no-such-stage"])
@@ -166,6 +169,7 @@ def test_web_sockets_of_other_pages_are_refused(up: Up, page: str | None, is_acc
         pass
 
 
+@pytest.mark.farm
 def test_healthy_run_of_any_client_is_safe(up: Up) -> None:
     """A client with Prefect's default interval may miss two heartbeats; `inkflow run` sends heartbeats more often."""
     program = "from prefect.settings.models.flows import FlowsSettings; print(FlowsSettings().heartbeat_frequency)"
@@ -223,7 +227,7 @@ def test_second_process_in_the_folder_is_refused(up: Up) -> None:
 
 def test_ctrl_c_ends_all_processes_and_keeps_the_database(up: Up, project: Toy) -> None:
     """Ctrl-C ends server, worker and runs; the database stays, and `inkflow prune` removes old runs from it."""
-    assert up.runs("often", "Completed")
+    assert up.runs("nightly")
     assert up.end(signal.SIGINT) == 0, up.output
     up.wait_until_gone()
     assert "Traceback" not in up.output
@@ -233,7 +237,7 @@ def test_ctrl_c_ends_all_processes_and_keeps_the_database(up: Up, project: Toy) 
         ended = "state_type IN ('COMPLETED', 'FAILED', 'CANCELLED', 'CRASHED')"
         [remaining] = database.execute(f"SELECT count(*) FROM flow_run WHERE {ended}").fetchone()
     result = json.loads(done.stdout)
-    assert result["flow_runs"] >= 2, result
+    assert result["flow_runs"] >= 1, result
     assert remaining == 0
 
 

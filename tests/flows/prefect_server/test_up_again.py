@@ -73,7 +73,7 @@ def again(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Again]:
     folder = tmp_path_factory.mktemp("again")
     project = scheduled(folder / "toy")
     content = DEPLOYMENTS.replace("    parameters: {targets: [join]}\n", "    parameters: {targets: [join]}\n" + QUEUE)
-    content = content.replace("    schedules: [{interval: 4}]\n", SCHEDULES)
+    content = content.replace("    schedules: [{interval: 4, active: false}]\n", SCHEDULES)
     project.write({"prefect.yaml": content.replace(f"{QUEUE}  - name: retry", "  - name: retry") + IDLE})
     with Receiver().running() as receiver:
         settings = {WEBHOOK: f"http://127.0.0.1:{receiver.port}/hook"}

@@ -60,6 +60,7 @@ def run(toy: Toy) -> Run:
     return shaped_run(toy.folder, 1, 10)
 
 
+@pytest.mark.farm
 def test_new_test_images(run: Run) -> None:
     """The version before is evaluated on the new images, and on these alone: a model that is as good may follow it, a
     worse one may not.

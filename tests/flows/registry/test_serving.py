@@ -48,6 +48,7 @@ def test_the_stage_moves_under_load(reader: Toy, requests: int) -> None:
         assert version(client) == "v0.0.1"
 
 
+@pytest.mark.farm
 def test_a_tampered_version_does_not_come_into_use(reader: Toy) -> None:
     """If the stage moves to a version whose file was changed, the server says so and keeps the one that it has."""
     assert inkflow(["promote", "reader", "prod"]) == 0
@@ -90,6 +91,7 @@ main()
 """
 
 
+@pytest.mark.farm
 def test_a_promotion_while_the_server_starts(reader: Toy, tmp_path: Path) -> None:
     """If the stage moves while the files of its version are fetched, the server goes on to the next version."""
     assert inkflow(["promote", "reader", "prod"]) == 0
@@ -103,7 +105,7 @@ def test_a_promotion_while_the_server_starts(reader: Toy, tmp_path: Path) -> Non
         wait_until(lambda: version(client) == "v0.0.2", timeout_s=120)
 
 
-@pytest.mark.parametrize("victim", ["server", "follower"])
+@pytest.mark.parametrize("victim", [pytest.param("server", marks=pytest.mark.farm), "follower"])
 def test_a_remote_of_git_that_never_answers(reader: Toy, victim: str) -> None:
     """While --fetch waits for the remote, the end of the server and SIGTERM are seen at once, and no git is left."""
     assert inkflow(["promote", "reader", "prod"]) == 0
@@ -121,7 +123,7 @@ def test_a_remote_of_git_that_never_answers(reader: Toy, victim: str) -> None:
     assert "the version so far stays" not in (reader.folder / "serve.log").read_text()
 
 
-@pytest.mark.parametrize("victim", ["server", "follower"])
+@pytest.mark.parametrize("victim", [pytest.param("server", marks=pytest.mark.farm), "follower"])
 def test_a_killed_server_starts_again(reader: Toy, victim: str) -> None:
     """After a kill -9 of one of its two processes the other one ends too; the next start has the port and the model."""
     assert inkflow(["promote", "reader", "prod"]) == 0

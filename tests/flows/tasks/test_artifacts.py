@@ -86,6 +86,7 @@ def test_table_of_values(tmp_path: Path) -> None:
     assert shown == pytest.approx([best[name] for name in names], rel=1e-5)
 
 
+@pytest.mark.farm
 def test_table_without_values(finished: Run, tmp_path: Path) -> None:
     """The table has no empty columns; without a report, table and plots are empty."""
     rows = metrics_table(finished.root)

@@ -13,6 +13,7 @@ WRITERS, ROUNDS = 6, 4
 
 
 @pytest.mark.server
+@pytest.mark.farm
 def test_two_runs_remember_at_the_same_time(prefect_url: str) -> None:
     """Runs that make the same variable at once all succeed, and one of their values is kept."""
     barrier = Barrier(WRITERS)

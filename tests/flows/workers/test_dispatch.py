@@ -182,6 +182,7 @@ class FakeWorker:
         self._client.set_flow_run_state(self._run, state, force=True)
 
 
+@pytest.mark.farm
 def test_no_worker_is_lost_during_an_outage(prefect_url: str, client: SyncPrefectClient, clock: FakeClock) -> None:
     """A worker is not lost if the server is unreachable for longer than `lost_after_s`, and the worker, which backs
     off, sends its next heartbeat some time after the server is back.
@@ -201,7 +202,10 @@ def test_no_worker_is_lost_during_an_outage(prefect_url: str, client: SyncPrefec
         assert dispatch.future.result(30) == "fake"
 
 
-@pytest.mark.parametrize("request_for", ["/flow_runs/filter", "/artifacts/filter", "/logs/filter"])
+@pytest.mark.parametrize(
+    "request_for",
+    ["/flow_runs/filter", *(pytest.param(f"/{name}/filter", marks=pytest.mark.farm) for name in ("artifacts", "logs"))],
+)
 def test_no_worker_is_lost_while_the_server_hangs(
     request_for: str, prefect_url: str, client: SyncPrefectClient, clock: FakeClock
 ) -> None:

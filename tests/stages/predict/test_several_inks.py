@@ -102,6 +102,7 @@ def test_round_digits_are_no_paper(digit: int) -> None:
 
 @pytest.mark.mnist
 @pytest.mark.skipif(not os.environ.get("INKFLOW_MIRROR"), reason="needs mnist.npz in the folder INKFLOW_MIRROR")
+@pytest.mark.farm
 def test_single_digits_are_still_answered() -> None:
     """Of 300 handwritten digits, enlarged and put on paper, at most 1 % are refused."""
     with np.load(Path(os.environ["INKFLOW_MIRROR"], "mnist.npz")) as arrays:

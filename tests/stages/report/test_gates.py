@@ -270,6 +270,7 @@ def test_missing_files_are_one_sentence(run: Run) -> None:
     assert raised.value.exit_code == 2
 
 
+@pytest.mark.farm
 def test_a_stand_in_is_not_promoted(run: Run) -> None:
     """The registry does not take the gates of a stand-in, which are not judged, as passed."""
     artifact = Artifact("cnn", "models/cnn/model.onnx", "train@cnn", "0" * 32, {})

@@ -97,7 +97,9 @@ def test_confusion_cell_opens_its_images(browser: Browser, finished: Run) -> Non
     assert cell.get_attribute("aria-pressed") == "true"
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize(
+    "dark", [pytest.param(False, id="light", marks=pytest.mark.farm), pytest.param(True, id="dark")]
+)
 def test_accessible(browser: Browser, finished: Run, dark: bool) -> None:
     """axe-core finds no violation of contrast, alternative texts, names or order, with images of a cell open too.
 
@@ -210,9 +212,8 @@ def test_verdicts_are_visible_on_a_phone(browser: Browser, finished: Run, tmp_pa
     assert again.page.locator("#compared-parameters").is_visible() and again.overflow() == 0
 
 
-@pytest.mark.parametrize(
-    "phone", [pytest.param(False, id="desk", marks=pytest.mark.farm), pytest.param(True, id="phone")]
-)
+@pytest.mark.farm
+@pytest.mark.parametrize("phone", [False, True], ids=["desk", "phone"])
 def test_texts_of_a_curve_do_not_overlap(browser: Browser, tmp_path: Path, phone: bool) -> None:
     """The mark of the best epoch does not overlap the title or another text, for every best epoch."""
     run = shaped_run(tmp_path, 12, 3)

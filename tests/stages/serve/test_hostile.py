@@ -185,6 +185,7 @@ def healthy_requests() -> list[tuple[str, dict[str, Any], str]]:
     return [*tensors, *pictures]
 
 
+@pytest.mark.farm
 def test_a_healthy_client_is_answered_all_the_time(client: httpx.Client, folder: Path) -> None:
     """Each attack gets the answer that it should, and each answer to the healthy client is right meanwhile.
 

@@ -65,6 +65,7 @@ def train(out: Path, **changes: Any) -> None:
         sinks.close("FINISHED", list(map(str, files)))
 
 
+@pytest.mark.farm
 def test_training_and_report(server: MlflowServer, experiment: str, tmp_path: Path) -> None:
     """A training is a run with parameters, epochs, commit, data and model; the report adds its page and test scores."""
     train(tmp_path / "dense")

@@ -54,7 +54,11 @@ def test_arrays_read_from_files_are_not_copied(tmp_path: Path) -> None:
     assert [float(tensor[0, 0]) for tensor in tensors] == [100, 0]
 
 
-@pytest.mark.parametrize("changes", [{}, {"loss": "categorical_crossentropy", "balance": True}], ids=str)
+@pytest.mark.parametrize(
+    "changes",
+    [pytest.param({}, marks=pytest.mark.farm), {"loss": "categorical_crossentropy", "balance": True}],
+    ids=str,
+)
 def test_streaming_changes_nothing(folders: Folders, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]) -> None:
     """Data streamed from disk gives the same weights and history, to the bit, as data on the device."""
 

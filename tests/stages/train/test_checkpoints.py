@@ -65,7 +65,7 @@ def learn(folders: Folders, checkpoint_file: CheckpointFile | None, **changes: A
 @pytest.mark.parametrize(
     "changes",
     [
-        {},
+        pytest.param({}, marks=pytest.mark.farm),
         pytest.param({"keep": "best"}, marks=pytest.mark.farm),
         {"early_stopping": {"patience": 1}, "keep": "best", "epochs": 9},
     ],

@@ -66,7 +66,8 @@ def test_first_gpu_alone_with_growing_memory(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("device", ["auto", pytest.param("cpu", marks=pytest.mark.farm)])
+@pytest.mark.parametrize("device", ["auto", "cpu"])
+@pytest.mark.farm
 def test_keras_loads_quietly_and_without_scikit_learn(device: str) -> None:
     """Loading Keras prints nothing and does not import scikit-learn, which stays importable.
 

@@ -133,7 +133,7 @@ def outputs(path: Path, pixels: Any) -> dict[str, Any]:
         pytest.param({"output": "logits"}, marks=pytest.mark.farm),
         pytest.param({"task": "two_class", "positive": [1]}, marks=pytest.mark.farm),
         {"task": "two_class", "positive": [1], "output": "logits"},
-        {"output": "logits", "test_time_augmentation": {"shift": 0.1}},
+        pytest.param({"output": "logits", "test_time_augmentation": {"shift": 0.1}}, marks=pytest.mark.farm),
     ],
 )
 def test_exported_model_has_temperature_and_unlikeness(tmp_path: Path, changes: dict[str, Any]) -> None:
@@ -190,6 +190,7 @@ def test_regression_has_no_doubt(tmp_path: Path) -> None:
     assert "calibration" not in json.loads((tmp_path / "out/training.json").read_text())
 
 
+@pytest.mark.farm
 def test_another_backend_exports_the_same(tmp_path: Path) -> None:
     """The export in a subprocess, for other backends, gets the doubt as JSON and writes the same bytes."""
     folders, model = write_data(tmp_path), make_model()

@@ -43,15 +43,18 @@ def train(folder: Path, backend: str = "tensorflow", **changes: Any) -> dict[str
 @pytest.mark.parametrize(
     "changes",
     [
-        pytest.param({}, marks=pytest.mark.farm),
-        {
-            "augmentation": {"rotation": 0.05, "shift": 0.05},
-            "test_time_augmentation": {"shift": 0.1},
-            "batch_normalisation": True,
-            "early_stopping": {"patience": 1},
-            "precision": "bfloat16",
-            "optimizer": {"name": "sgd", "momentum": 0.9},
-        },
+        {},
+        pytest.param(
+            {
+                "augmentation": {"rotation": 0.05, "shift": 0.05},
+                "test_time_augmentation": {"shift": 0.1},
+                "batch_normalisation": True,
+                "early_stopping": {"patience": 1},
+                "precision": "bfloat16",
+                "optimizer": {"name": "sgd", "momentum": 0.9},
+            },
+            marks=pytest.mark.farm,
+        ),
     ],
     ids=["plain", "all options"],
 )

@@ -40,6 +40,7 @@ def first_rows(path: Path, process: subprocess.Popen[bytes]) -> str:
     raise AssertionError(f"no {path.name} before the end of the training")
 
 
+@pytest.mark.farm
 def test_history_grows_and_outlives_a_kill(folders: Folders, tmp_path: Path) -> None:
     """A killed training leaves its epochs without a model; the next one goes on from them, whole lines at any time."""
     command, path = [sys.executable, "-m", "stages.train", *arguments(folders, tmp_path)], tmp_path / "out/history.csv"

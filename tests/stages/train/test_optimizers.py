@@ -81,6 +81,7 @@ def test_plateau_lowers_the_rate(folders: Folders, capsys: pytest.CaptureFixture
     assert "learning rate lowered to 0.0005" in capsys.readouterr().out
 
 
+@pytest.mark.farm
 def test_interrupted_plateau_is_resumed(folders: Folders, tmp_path: Path) -> None:
     """A training with reduce_on_plateau and further metrics that is interrupted gives the same bytes."""
     model = make_model(

@@ -109,6 +109,7 @@ def test_of_an_even_number_the_lower_middle_is_exported() -> None:
     assert median_seed({seed: {"validation": {"loss": 0.1}} for seed in (5, 3, 4)}) == 4
 
 
+@pytest.mark.farm
 def test_one_more_seed_trains_one_model(trained: Project, capsys: pytest.CaptureFixture[str]) -> None:
     """A fourth seed trains one model; a seed that is no longer named is removed and trains nothing."""
     before = snapshot(trained.out / "seeds")
@@ -120,6 +121,7 @@ def test_one_more_seed_trains_one_model(trained: Project, capsys: pytest.Capture
     assert sorted(path.name for path in (trained.out / "seeds").iterdir()) == sorted(map(str, SEEDS[1:]))
 
 
+@pytest.mark.farm
 def test_seeds_set_aside_by_a_run_are_kept(trained: Project, capsys: pytest.CaptureFixture[str]) -> None:
     """`inkflow run` moves the earlier outputs aside before it starts the stage; they are found there."""
     aside = trained.root / ".inkflow/aside/train@dense/outputs/models"
@@ -149,6 +151,7 @@ def test_the_same_training_again_trains_all_seeds(trained: Project, capsys: pyte
     assert snapshot(trained.out) == before
 
 
+@pytest.mark.farm
 def test_a_kill_loses_no_finished_seed(
     project: Project, finished: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -87,6 +87,7 @@ def test_exports_average_over_views(folders: Folders, tmp_path: Path, network: s
     assert command.main(arguments) == EXIT_DONE
 
 
+@pytest.mark.farm
 def test_views_change_the_predictions_of_the_export(folders: Folders, tmp_path: Path) -> None:
     """The ONNX model with views has other probabilities than without, and they sum to 1."""
     probabilities = []

@@ -148,12 +148,12 @@ def test_several_writers_lose_nothing(work: Path) -> None:
 
 
 def test_the_record_stays_small(work: Path) -> None:
-    """After 500 updates the history has at most its number of points, and the last one is there."""
+    """After 150 updates the history has at most its number of points, and the last one is there."""
     model = open_watched()
-    for seed in range(500):
+    for seed in range(150):
         show(model, 2, seed)
     record = stored()
-    assert len(record.history) <= MAX_POINTS and record.history[-1].images == record.images == 1000
+    assert len(record.history) <= MAX_POINTS and record.history[-1].images == record.images == 300
 
 
 def test_a_damaged_record_is_moved_aside(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
