@@ -40,7 +40,7 @@ class Promise:
             self.broken.append(f"{name}: {_described(error)}")
 
     def count(self, attempts: int) -> None:
-        """Counts attempts that another program made, all of which held."""
+        """Counts attempts that are not made by `attempt`; `verdict` notes those that fail."""
         self.attempts += attempts
 
     def record(self, path: Path) -> None:

@@ -22,6 +22,26 @@ SECONDS = 600  # in `make torture`, of each fuzzer
 START_S = 600  # for the imports, the valid inputs and the last input, on a busy machine
 EXECUTIONS = re.compile(r"(?:executions: |number_of_executed_units: *)(\d+)")
 KINDS = "npz, npy, IDX, CSV, MATLAB, Parquet, pictures, ONNX, requests, params.yaml, execution.yaml, options, records"
+GREEDY = """
+import sys
+from pathlib import Path
+
+from stages.base.errors import InvalidInput
+from tests.torture.support.fuzzing import Fuzzed, limit_memory
+from tests.torture.support.hostile_files import Target
+
+def read(content, folder):
+    try:
+        bytearray(100_000_000 * len(content))
+    except MemoryError as error:
+        raise InvalidInput("a sentence") from error
+
+fuzzed = Fuzzed({"greedy": Target(read, lambda _: [])}, Path(sys.argv[1]))
+limit_memory()
+fuzzed.run("greedy", bytes(5))
+print("500 MB were read", flush=True)
+fuzzed.run("greedy", bytes(20))
+"""
 
 
 @pytest.mark.slow
@@ -30,13 +50,15 @@ KINDS = "npz, npy, IDX, CSV, MATLAB, Parquet, pictures, ONNX, requests, params.y
 def test_damaged_input_is_refused_in_one_sentence(promise: Try, rounds: Rounds, tmp_path: Path, fuzzer: str) -> None:
     """Whatever a file, an option or a request holds: it is read or refused by an error of the project, within bounds.
 
-    The bounds of an input are CPU_S seconds of CPU time and MEMORY bytes.
+    The bounds of an input are CPU_S seconds of CPU time and MEMORY bytes. No file outside the reader's folder is
+    written, and no program is started, as far as Python does it.
     """
     if fuzzer == "atheris" and importlib.util.find_spec("atheris") is None:
         pytest.skip("atheris has packages for Linux on x86-64 alone")
     seconds = rounds(0, SECONDS)
     sentence = f"Damaged and made-up input from {NAMES[fuzzer]} is read, or refused in one sentence"
     how = f"{KINDS}; at most {MAX_INPUT:,} bytes, {MEMORY:,} bytes of memory, {CPU_S:g} s of CPU each"
+    how += ", no program and no file outside the reader's folder"
     how += f"; {seconds} s in all" if seconds else ""
     log = tmp_path / "log"
     words = [fuzzer, f"--seconds={seconds}", f"--runs={RUNS[fuzzer]}", f"--seed={SEED}"]
@@ -94,3 +116,40 @@ def test_a_fuzzer_that_hangs_is_killed(tmp_path: Path) -> None:
         _call([sys.executable, "-c", program], log, 2)
     number = log.read_text().strip()
     assert not number or not Path("/proc", number).exists()
+
+
+def test_a_reader_that_takes_2_gb_is_stopped(tmp_path: Path) -> None:
+    """The bound of memory breaks the promise, even if the reader tells it in a sentence; half of it is allowed."""
+    if not Path("/proc/self/status").exists():
+        pytest.skip("this system does not tell the memory of a process, and the fuzzers have no bound here")
+    command = [sys.executable, "-c", GREEDY, str(tmp_path)]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=START_S, check=False)
+    assert result.stdout == "500 MB were read\n", result.stderr
+    assert "Broken: more memory than the bound: greedy on" in result.stderr, result.stderr
+
+
+def _write_outside(content: bytes, folder: Path) -> None:
+    if content:
+        (folder.parent / "outside").write_bytes(content)
+
+
+def _write_inside(content: bytes, folder: Path) -> None:
+    (folder / "inside").write_bytes(content)
+    with Path("/dev/null").open("wb") as file:
+        file.write(content)
+
+
+def _start_program(content: bytes, folder: Path) -> None:
+    if content:
+        subprocess.run([sys.executable, "-c", ""], check=True)
+
+
+def test_a_reader_that_writes_outside_or_starts_a_program_is_noticed(tmp_path: Path) -> None:
+    """A file outside the reader's folder and a program break the promise; a file inside does not."""
+    targets = {read.__name__: Target(read, lambda _: []) for read in (_write_outside, _write_inside, _start_program)}
+    fuzzed = Fuzzed(targets, tmp_path)
+    with pytest.raises(Broken, match=r"wrote .*/outside: _write_outside on b'x'"):
+        fuzzed.run("_write_outside", b"x")
+    with pytest.raises(Broken, match=r"subprocess\.Popen .*: _start_program on b'x'"):
+        fuzzed.run("_start_program", b"x")
+    fuzzed.run("_write_inside", b"x")

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +31,8 @@ SUBJECT = "Served and registered models"
 SEED = 17
 CLIENTS = 4
 TRUE = shutil.which("true") or "/bin/true"
+KINDS = ("promotions", "rollbacks", "damages of model files")
+LOAD_S, LEAST = 600, 10  # of `make torture`: the load, and how often each kind of change happens at least
 START_S = 240.0  # of a server on a busy machine; the clients repeat a request so long
 
 
@@ -101,7 +104,7 @@ def test_a_server_that_is_started_again_can_be_stopped(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.farm  # `make test` has smaller parts: tests/flows/registry/test_serving.py
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(3600)
 def test_load_with_reloads_and_kills(reader: Toy, promise: Try, rounds: Rounds) -> None:
     """Promotions, rollbacks, damaged files and kills of the server under load: each answer is right."""
     chance = random.Random(SEED)
@@ -111,16 +114,18 @@ def test_load_with_reloads_and_kills(reader: Toy, promise: Try, rounds: Rounds) 
         text = (
             "While the model of a server changes, every request is answered rightly by a version that held the stage."
         )
-        how = f"requests of {CLIENTS} clients under promotions, rollbacks and damaged files, seed {SEED}"
-        with promise(SUBJECT, text, how) as tried:
+        changes, seconds = Counter[str](), rounds(5, LOAD_S)
+        with promise(SUBJECT, text, f"requests of {CLIENTS} clients for {seconds} s, seed {SEED}") as tried:
             with SteadyLoad(client, "reader", names, requests=1, clients=CLIENTS) as load:
-                end = time.monotonic() + rounds(5, 90)
+                end = time.monotonic() + seconds
                 while time.monotonic() < end and not load.wrong:
-                    change(client, names, chance)
+                    changes[change(client, names, chance)] += 1
             tried.count(load.versions.total())
+            tried.how += "".join(f", {changes[kind]} {kind}" for kind in KINDS)
             with tried.attempt(f"requests of seed {SEED}, {dict(load.versions)}"):
                 assert load.wrong == []
                 assert len(load.versions) > 1
+                assert all(changes[kind] >= rounds(0, LEAST) for kind in KINDS), changes
         text = "After a kill -9 of the server no answer is wrong, and a request that it cut off succeeds when repeated."
         how = f"kill -9 of one of the two processes at random moments, also while they start, seed {SEED}"
         load = SteadyLoad(client, "reader", names, requests=1, clients=CLIENTS, repeat_s=START_S)
@@ -141,8 +146,12 @@ def kill(server: Supervised, load: SteadyLoad, chance: random.Random) -> None:
     assert load.wrong == []
 
 
-def change(client: httpx.Client, names: dict[str, str], chance: random.Random) -> None:
-    """Changes what the server serves and waits until it follows, or damages the file of a version that it had."""
+def change(client: httpx.Client, names: dict[str, str], chance: random.Random) -> str:
+    """Changes what the server serves and waits until it follows, or damages the files of all other versions.
+
+    Returns:
+        Which of KINDS it was; an empty text if nothing was changed.
+    """
     kind = chance.choice(["new", "back", "again", "damage"]) if len(names) > 1 else "new"
     now = version(client)
     if kind == "new":
@@ -151,15 +160,20 @@ def change(client: httpx.Client, names: dict[str, str], chance: random.Random) -
         names[f"v0.0.{len(names) + 1}"] = name
     newest = f"v0.0.{len(names)}"
     if kind == "damage":
-        for path in Path(FOLDER).glob("reader@*/model.onnx"):
-            if path.parent.name != f"reader@{now}":
-                path.write_bytes(path.read_bytes()[: chance.randrange(path.stat().st_size)])
-    elif kind == "back" and now != "v0.0.1":
+        others = [path for path in Path(FOLDER).glob("reader@*/model.onnx") if path.parent.name != f"reader@{now}"]
+        left = [path for path in sorted(others) if path.stat().st_size]  # the damaged ones become shorter each time
+        for path in left:
+            path.write_bytes(path.read_bytes()[: chance.randrange(path.stat().st_size)])
+        return "damages of model files" if left else ""
+    if kind == "back" and now != "v0.0.1":
         assert inkflow(["rollback", "prod"]) == 0
         wait_until(lambda: version(client) != now, timeout_s=START_S)
-    elif now != newest:
+        return "rollbacks"
+    if now != newest:
         assert inkflow(["promote", "reader", "prod"]) == 0
         wait_until(lambda: version(client) == newest, timeout_s=START_S)
+        return "promotions"
+    return ""
 
 
 def served(client: httpx.Client) -> str:

@@ -18,11 +18,13 @@ from tests.conftest import Toy, run_engine
 from tests.flows.engine.helpers import dvc, succeeded
 from tests.flows.registry.test_promotion import PIPELINE, git
 from tests.torture.conftest import Rounds, Try
+from tests.torture.promises import Promise
 from tests.torture.support.killed_commands import KILLED, Commands, commands
 
 SUBJECT = "Served and registered models"
 MODEL = "model.bin"
 SEED = 17
+PUSHED_STEPS = 20  # of a command with --push, at random: they take longer, and it makes those without --push as well
 VERSIONS = ("one", "two")  # contents of the models v0.0.1 and v0.0.2
 LOCKED = re.compile(r"remove (\S+\.lock(?:, \S+\.lock)*), then repeat")
 
@@ -84,24 +86,36 @@ def projects(toy: Toy, tmp_path: Path, kills: Commands) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(3600)
 def test_killed_promotions(projects: Path, tmp_path: Path, kills: Commands, promise: Try, rounds: Rounds) -> None:
     """After a kill every version's model is at hand with the right bytes, and the same command ends right."""
     chance = random.Random(SEED)
-    text = "A promotion or rollback that is killed leaves no version without its files, and ends right when repeated."
-    how = "kill -9 at each step that `promote` and `rollback` make, also with --push, and of all processes at random"
+    text = (
+        "A promotion or rollback that is killed leaves no version without its files, and ends right when repeated, or "
+        "after the locks that it names are removed."
+    )
+    how = "kill -9 before steps (a changed file, a started program)"
     with promise(SUBJECT, text, how) as tried:
+        locked = 0
         for case in CASES if rounds(0, 1) else CASES[1::2]:  # with --push a command does all that it does without
             whole = kills.run(_copy(projects, case, tmp_path), *case.arguments)
             assert whole.code == 0, whole.output
-            steps = range(1, whole.steps + 1)
-            for step in chance.sample(steps, min(len(steps), rounds(1, 6))):
-                with tried.attempt(f"{case.name} killed before step {step} of {whole.steps}"):
-                    _attempt(projects, case, tmp_path, kills, step=step)
+            most = PUSHED_STEPS if "--push" in case.arguments else whole.steps
+            steps = chance.sample(range(1, whole.steps + 1), min(whole.steps, rounds(1, most)))
+            before = tried.attempts
+            for step in steps:
+                with tried.verdict(f"{case.name} killed before step {step} of {whole.steps}"):
+                    locked += _attempt(tried, case, _copy(projects, case, tmp_path), kills, step=step)
+            at_steps = tried.attempts - before
+            with tried.verdict(case.name):
+                assert at_steps >= len(steps) * 0.9, f"only {at_steps} of {len(steps)} steps were reached"
             for number in range(rounds(0, 4)):
                 after_s = chance.uniform(0, whole.seconds)
-                with tried.attempt(f"{case.name} killed after {after_s:.3f} s, number {number} of seed {SEED}"):
-                    _attempt(projects, case, tmp_path, kills, after_s=after_s)
+                with tried.verdict(f"{case.name} killed after {after_s:.3f} s, number {number} of seed {SEED}"):
+                    locked += _attempt(tried, case, _copy(projects, case, tmp_path), kills, after_s=after_s)
+            at_random = tried.attempts - before - at_steps
+            tried.how += f"; `{case.name}`: {at_steps} of {whole.steps} steps, all processes at {at_random} moments"
+        tried.how += f"; {locked} times a lock was removed"
 
 
 def _copy(projects: Path, case: Case, folder: Path) -> Path:
@@ -112,20 +126,27 @@ def _copy(projects: Path, case: Case, folder: Path) -> Path:
 
 
 def _attempt(
-    projects: Path, case: Case, folder: Path, kills: Commands, step: int | None = None, after_s: float | None = None
-) -> None:
-    project = _copy(projects, case, folder)
+    tried: Promise, case: Case, project: Path, kills: Commands, step: int | None = None, after_s: float | None = None
+) -> bool:
+    """Kills the command, which counts as an attempt if it had not ended before, and repeats it.
+
+    Returns:
+        Whether locks had to be removed.
+    """
     killed = kills.run(project, *case.arguments, step=step, after_s=after_s)
+    tried.count(killed.code == KILLED)
     assert killed.code in (0, KILLED), killed.output
     pushed = "--push" in case.arguments
     _check_files(project, kills, pushed)
     again = kills.run(project, *case.arguments)
-    if again.code and (named := LOCKED.search(again.output)):
+    named = LOCKED.search(again.output) if again.code else None
+    if named:
         for path in named[1].split(", "):
             Path(path).unlink()
         again = kills.run(project, *case.arguments)
     assert again.code == 0 or again.is_sentence, again.output  # a sentence: the killed call had come to its end
     assert set(_check_files(project, kills, pushed)) == {case.version}, again.output
+    return named is not None
 
 
 def _check_files(project: Path, kills: Commands, pushed: bool) -> list[str]:

@@ -3,8 +3,9 @@
     python -m tests.torture.support.fuzzing hypothesis --seconds 600
     python -m tests.torture.support.fuzzing atheris --runs 1000 --target CSV
 
-Each input has to be read, or to be refused in one sentence by an error of the project. Hypothesis takes the targets in
-turn; atheris (coverage-guided, libFuzzer) mixes them. Prints the executions.
+Each input has to be read, or to be refused in one sentence by an error of the project. A reader starts no program,
+connects to nothing and writes no file outside its folder. Hypothesis takes the targets in turn; atheris
+(coverage-guided, libFuzzer) mixes them. Prints the executions.
 """
 
 import argparse
@@ -20,6 +21,8 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from tests.torture.support.audited import audited
+
 if TYPE_CHECKING:  # atheris instruments the modules while they are imported
     from tests.torture.support.hostile_files import Target
 
@@ -27,7 +30,6 @@ MEMORY = 1_000_000_000  # bytes beyond those that the process has after the vali
 CPU_S = 20.0  # of one input
 MAX_INPUT = 20_000  # bytes
 MAX_SENTENCE = 3_000  # characters
-LIMITED = "bytes of memory"  # in the sentence of a program that bounds its own memory
 INSTRUMENTED = ["stages", "flows", "zipfile", "csv", "gzip"]
 
 
@@ -39,7 +41,7 @@ class Fuzzed:
     """Runs targets, each in a folder of its own, and counts their executions."""
 
     def __init__(self, targets: "Mapping[str, Target]", folder: Path) -> None:
-        self.executions, self.targets = 0, targets
+        self.executions, self.targets, self._is_ready = 0, targets, False
         self._folders = {name: folder / str(number) for number, name in enumerate(targets)}
         self.seeds: dict[str, list[bytes]] = {}
         for name, place in self._folders.items():
@@ -47,18 +49,20 @@ class Fuzzed:
             self.seeds[name] = [*targets[name].seeds(place), b""]
             for seed in self.seeds[name]:  # imports what is imported late
                 self.run(name, seed)
+        self._is_ready = True
 
     def run(self, name: str, content: bytes) -> None:
         """Gives `content` to the target.
 
         Raises:
-            Broken: an exception that is no error of the project, no single sentence, or too much time or memory.
+            Broken: an exception that is no error of the project, no single sentence, too much time or memory, or a
+                program, a connection or a file outside the folder of the target.
         """
         target, shown = self.targets[name], f"{name} on {content[:3_000]!r}"
         self.executions += 1
         began, interrupted = time.process_time(), list[float]()
         try:
-            with _limited_cpu(interrupted):
+            with _limited_cpu(interrupted), audited(self._folders[name]) as deeds:
                 target.read(content, self._folders[name])
         except target.errors:
             pass
@@ -68,6 +72,8 @@ class Fuzzed:
                 raise Broken(f"{problem}: {shown}\n{trace}") from None
         if interrupted or time.process_time() - began > CPU_S:  # the reader may have taken it for a bad file
             raise Broken(f"took more than {CPU_S:g} s of CPU time: {shown}")
+        if deeds and self._is_ready:  # what the valid inputs import may look at the machine
+            raise Broken(f"{deeds[0]}: {shown}")
 
 
 @contextmanager
@@ -103,8 +109,6 @@ def _problem(error: Exception) -> str:
     for sentence in sentences:
         if not 0 < len(sentence) <= MAX_SENTENCE:
             return f"a message of {len(sentence):,} characters"
-    if LIMITED in str(error):  # the bound of the program itself
-        return ""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, MemoryError):

@@ -17,6 +17,12 @@ from onnx.external_data_helper import set_external_data
 from stages.data.memory import bound, share_of_machine
 from tests.support.hostile_zip import HUGE, entries_of, zip_of
 
+CODE = {  # entries that name code: they have to be refused where a model is opened
+    "a Lambda of code", "a Lambda by registered_name", "os.system as activation", "builtins.exec as activation",
+    "a function of keras.utils", "subprocess.Popen as layer", "numpy.load as layer", "a wrapped Torch module",
+    "a SavedModel of another folder", "own code that is not there", "own code that climbs out",
+    "own code of a like name", "an operator of another domain", "an operator of Python",
+}  # fmt: skip
 Config = dict[str, Any]
 Keras = Callable[[bytes, Path], bytes]  # from a good file, and the folder of the canaries
 
