@@ -1,9 +1,12 @@
 """Damage of the SQLite database of a Prefect server, on which the server would end with a traceback, or fail later."""
 
+import math
 import sqlite3
 from contextlib import closing
 from itertools import count
 from pathlib import Path
+
+from stages.base.errors import InvalidInput
 
 DATABASE_FILE = "prefect.db"
 PARTS = ("", "-wal", "-shm")
@@ -26,6 +29,19 @@ def damage(database: Path, max_bytes: float = MAX_CHECKED) -> str | None:
     except sqlite3.DatabaseError as error:
         return str(error)
     return None if found == "ok" else " ".join(found.removeprefix("*** in database main ***").split())
+
+
+def check_undamaged(database: Path) -> None:
+    """Checks a database of any size that only a person may rename or replace, such as that of `inkflow up`.
+
+    Raises:
+        InvalidInput: It is damaged.
+    """
+    if reason := damage(database, math.inf):
+        raise InvalidInput(
+            f"the database {database} is damaged ({reason}); put a copy of it back, or rename it: then the next start "
+            "begins a new one, without the earlier runs"
+        )
 
 
 def set_aside(database: Path) -> Path:

@@ -24,6 +24,7 @@ from flows.core.signals import handle_termination
 from flows.engine.policy import load_policies
 from flows.engine.processes.process_trees import terminate_trees
 from flows.prefect_server.credentials import ADDRESS_FILE, AUTH_FILE, HOME, LOCK, PAGE_FILE, write_page
+from flows.prefect_server.database import DATABASE_FILE
 from flows.prefect_server.environment import DATABASE, PASSWORD, loopback_variables, variables_set
 from flows.prefect_server.notifications.notifier import Notifier
 from flows.prefect_server.notifications.receivers import NOTIFY, Receiver, Webhook, open_receiver, shown
@@ -114,6 +115,9 @@ def _server_arguments(settings: Settings) -> list[str]:
 
 
 def _wait_for_server(settings: Settings, supervisor: Supervisor, stop: threading.Event) -> None:
+    remedy = (
+        "" if settings.database else f"; if each start ends so, rename the database {settings.home / DATABASE_FILE}"
+    )
     for _ in range(int(START_TIMEOUT_S / POLL_S)):
         if stop.wait(POLL_S):
             return
@@ -121,9 +125,12 @@ def _wait_for_server(settings: Settings, supervisor: Supervisor, stop: threading
             check_health(settings.api_url)
             return
         except ServerUnreachable:
-            supervisor.restart_dead()
+            try:
+                supervisor.restart_dead()
+            except InkflowError as error:
+                raise InkflowError(f"{error}{remedy}") from error
     log = settings.home / "server.log"
-    raise InkflowError(f"Prefect's server does not respond after {START_TIMEOUT_S:g} s; its log is {log}")
+    raise InkflowError(f"Prefect's server does not respond after {START_TIMEOUT_S:g} s; its log is {log}{remedy}")
 
 
 def _start_workers(settings: Settings, supervisor: Supervisor) -> tuple[list[str], list["FlowRun"]]:
@@ -212,7 +219,10 @@ def _prefect_client() -> Iterator["SyncPrefectClient"]:
         with get_client(sync_client=True) as client:
             yield client
     except PrefectHTTPStatusError as error:
-        raise InkflowError(f"Prefect's server refused a request: {mask(' '.join(str(error).split()))}") from error
+        reason = mask(" ".join(str(error).split()))
+        if error.response.is_server_error:
+            reason += f"; its log is {HOME / 'server.log'}; rename {HOME / DATABASE_FILE} if each start ends so with it"
+        raise InkflowError(f"Prefect's server refused a request: {reason}") from error
 
 
 @contextmanager

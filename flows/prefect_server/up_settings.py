@@ -16,6 +16,7 @@ from ruamel.yaml.error import YAMLError
 
 from flows.core.code_path import python_path
 from flows.prefect_server.credentials import AUTH_FILE, HOME, close_folder, read_or_create_password
+from flows.prefect_server.database import DATABASE_FILE, check_undamaged
 from flows.prefect_server.environment import (
     DATABASE,
     HEARTBEAT,
@@ -106,7 +107,7 @@ def read_settings(arguments: argparse.Namespace, root: Path) -> Settings:
     """Returns the settings from arguments and environment, checked.
 
     Raises:
-        InvalidInput: An address, a URL or prefect.yaml cannot be used.
+        InvalidInput: An address, a URL, prefect.yaml or the database cannot be used.
         InkflowError: The port is taken, the database does not respond, or the folder belongs to another user.
     """
     root = root.resolve()
@@ -119,6 +120,8 @@ def read_settings(arguments: argparse.Namespace, root: Path) -> Settings:
     database = arguments.database or os.environ.get(DATABASE) or None
     if database:
         check_database(database, "--database" if arguments.database else DATABASE)
+    else:
+        check_undamaged(root / HOME / DATABASE_FILE)
     password = os.environ.get(PASSWORD) or None
     if password and ":" not in password:
         raise InvalidInput(f"{PASSWORD}: expected NAME:PASSWORD, got no colon")
@@ -156,7 +159,7 @@ def check_database(url: str, source: str = "--database") -> None:
     """Checks that the database at `url` responds; `source` is the option or variable that holds the URL.
 
     Raises:
-        InvalidInput: The URL is not that of a database that Prefect can use.
+        InvalidInput: The URL is not that of a database that Prefect can use, or the database is damaged.
         InkflowError: The database does not respond, or refuses the login; the message hides the password.
     """
     from sqlalchemy.engine import make_url  # late: half a second
@@ -170,6 +173,8 @@ def check_database(url: str, source: str = "--database") -> None:
     shown = parsed.render_as_string(hide_password=True)
     if parsed.drivername not in ("postgresql+asyncpg", "sqlite+aiosqlite"):
         raise InvalidInput(f"{source}: got {shown}; {expected}")
+    if parsed.drivername.startswith("sqlite") and parsed.database:
+        check_undamaged(Path(parsed.database))
     try:
         asyncio.run(_connect(url))
     except (OSError, SQLAlchemyError, TimeoutError) as error:

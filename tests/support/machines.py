@@ -17,7 +17,7 @@ import onnx
 import pandas as pd
 from numpy.typing import NDArray
 from ruamel.yaml import YAML
-from scipy.stats import binomtest
+from scipy.stats import binomtest, t
 from sklearn.datasets import load_digits
 
 Files = dict[str, bytes]
@@ -166,6 +166,33 @@ def counted(here: bytes, there: bytes, folder: Path) -> tuple[list[int], list[in
     alone = [int((wrong[0] & ~wrong[1]).sum()), int((wrong[1] & ~wrong[0]).sum())]
     p = float(binomtest(alone[0], sum(alone)).pvalue) if sum(alone) else 1.0
     return [int(part.sum()) for part in wrong], alone, p
+
+
+def recipe_p(here: bytes, there: bytes, folder: Path) -> float:
+    """Returns the p-value of two recipes from the errors of each seed in two files of predictions.
+
+    Welch's t test over seeds and images. The variances come from the sums of squares of a two-way table: between seeds,
+    between images, and the rest, which is what single seeds do on single images.
+    """
+    means: list[float] = []
+    terms: list[tuple[float, int]] = []
+    by_image: list[NDArray[Any]] = []
+    rests = 0.0
+    for number, content in enumerate((here, there)):
+        (folder / f"{number}.parquet").write_bytes(content)
+        table = pd.read_parquet(folder / f"{number}.parquet")
+        wrong = table.filter(regex="^seed_").ne(table["label"], axis=0).to_numpy(float)  # (n, seeds)
+        n, k = wrong.shape
+        total, seeds, images = wrong.var() * n * k, wrong.mean(axis=0).var() * n * k, wrong.mean(axis=1).var() * n * k
+        rest = (total - seeds - images) / ((k - 1) * (n - 1)) / n
+        terms.append((max(seeds / (k - 1) / n, rest) / k, k - 1))
+        means.append(wrong.mean())
+        by_image.append(wrong.mean(axis=1))
+        rests += rest / k
+    terms.append((max(0.0, (by_image[0] - by_image[1]).var(ddof=1) / n - rests), n - 1))
+    variance = sum(term for term, _ in terms)
+    freedom = variance**2 / sum(term**2 / own for term, own in terms)
+    return float(2 * t.sf(abs(means[0] - means[1]) / variance**0.5, freedom))
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:

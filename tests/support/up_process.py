@@ -146,6 +146,16 @@ def running_up(
     folder: Path, log: Path, arguments: Sequence[str] = (), program: Sequence[str | Path] = PROGRAM, **more: str
 ) -> Iterator[Up]:
     """Runs `inkflow up` in `folder` until the block ends; `program` is the `inkflow` to use."""
+    with starting_up(folder, log, arguments, program, **more) as up:
+        assert up.process.poll() is None, up.output + up.logs
+        yield up
+
+
+@contextmanager
+def starting_up(
+    folder: Path, log: Path, arguments: Sequence[str] = (), program: Sequence[str | Path] = PROGRAM, **more: str
+) -> Iterator[Up]:
+    """Starts `inkflow up` as `running_up` does; it may have ended with an error when the block begins."""
     port = free_port()
     command = [*program, "up", "--port", str(port), *arguments]
     with log.open("w") as stream:
@@ -155,7 +165,6 @@ def running_up(
     up = Up(process, folder, port, log)
     try:
         wait_until(lambda: "Ctrl-C ends" in up.output or process.poll() is not None, timeout_s=START_S)
-        assert process.poll() is None, up.output + up.logs
         yield up
     finally:
         if process.poll() is None:

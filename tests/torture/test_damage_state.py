@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -13,19 +14,31 @@ from stages.base.digests import file_md5, recorded_outputs
 from tests.conftest import DIAMOND, Toy
 from tests.support.code_history import commit
 from tests.torture.conftest import Rounds, Try
-from tests.torture.support.damage import DAMAGES, problem, write_damage
+from tests.torture.support.damage import DAMAGES, comparable, problem, write_damage
 from tests.torture.support.forked import Forked, Outcome, forking
 from tests.torture.support.kinds import unnamed
 from tests.torture.support.snapshot import Snapshot
 
 SEED = 17
 FEW = 8  # kinds of files in `make test`
-OUTPUTS = ("out", "left", "right", "joined", "tree/a", "tree/b")
+OUTPUTS = ("out", "left", "right", "joined", "tree/a", "tree/b", "shown")
 TREE = """  tree:
     cmd: echo >> tree.runs; mkdir -p tree; cp out tree/a; python code.py > tree/b
     deps: [out, code.py]
     outs: [tree]
+  shown:
+    cmd: python show.py > shown
+    deps: [show.py]
+    params: [knobs]
+    outs: [shown]
 """
+SHOW = """from ruamel.yaml import YAML
+
+with open("params.yaml", "rb") as file:
+    print(YAML(typ="safe").load(file)["knobs"])
+"""
+UNCOMPARED = ("dvc.lock", "environment.lock", ".gitignore", ".dvcignore")  # they keep entries of stages that are gone
+INPUTS = ("dvc.yaml", "params.yaml", "in", "code.py", "show.py", "execution.yaml", ".dvc/config")
 READERS = {
     "plan": ("plan",),
     "status": ("status",),
@@ -47,6 +60,7 @@ class Kind(NamedTuple):
         others: valid contents of other files.
         shows: readers whose output is the content of the file, so that another one is another output.
         called: what messages call such a file, instead of its name.
+        decides: its content decides what a run makes, so that a run is compared with that of a new project.
     """
 
     pattern: str
@@ -55,6 +69,7 @@ class Kind(NamedTuple):
     others: tuple[str, ...] = ()
     shows: tuple[str, ...] = ()
     called: tuple[str, ...] = ()
+    decides: bool = False
 
 
 def without_outputs(root: Path) -> None:
@@ -87,8 +102,10 @@ def edited(root: Path) -> None:
 SHOWN, RUNS = ("plan", "run"), ("runs",)
 KINDS = {
     "dvc.lock": Kind("dvc.lock", (*SHOWN, "runs"), others=("{}", "schema: '2.0'\nstages: {}\n"), shows=RUNS),
-    "dvc.yaml": Kind("dvc.yaml", ("plan", "runs"), others=("stages: {}\n", "[]"), shows=RUNS),
-    "params.yaml": Kind("params.yaml", ("plan", "runs"), others=("[]",), shows=RUNS),
+    "dvc.yaml": Kind("dvc.yaml", (*SHOWN, "runs"), others=("stages: {}\n", "[]"), shows=RUNS, decides=True),
+    "params.yaml": Kind(
+        "params.yaml", (*SHOWN, "runs"), others=("[]", "knobs: {speed: 2}\n"), shows=RUNS, decides=True
+    ),
     "execution.yaml": Kind("execution.yaml", SHOWN, others=("[]",)),
     "environment.lock": Kind("environment.lock", SHOWN, others=("[]", "{}")),
     "configuration of DVC": Kind(".dvc/config", (*SHOWN, "runs", "status"), others=("[core]\n    remote = none\n",)),
@@ -119,6 +136,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[T
     toy = Toy(folder)
     code = "def number():\n    return 7\n\n\nprint(number())\n"
     toy.write({"dvc.yaml": DIAMOND + TREE, "params.yaml": "knobs: {speed: 1}\n", "in": "one\n", "code.py": code})
+    toy.write({"show.py": SHOW})
     toy.write({"execution.yaml": "environment: {python: minor}\n", ".dvc/config": "[core]\n    analytics = false\n"})
     environment = os.environ | {"DVC_SITE_CACHE_DIR": str(tmp_path / "all" / "site")}
     with forking(tmp_path / "texts", environment) as inkflow:
@@ -193,15 +211,65 @@ def _problem(
     assert files, f"no file: {kind.pattern}"
     path = chance.choice(files)
     old = path.read_bytes()
-    if old or way not in DAMAGES:
-        write_damage(path, DAMAGES[way](old, chance) if way in DAMAGES else way.encode())
+    new = _content(kind, way, old, chance)
+    if new != old:
+        write_damage(path, new)
     outcome = inkflow(*READERS[reader], folder=root)
     names = (path.name, os.path.relpath(path, root), *kind.called)
+    if kind.decides and reader == "run":
+        found = _unlike_new(root, inkflow, path.name, outcome)
+        return f"{found} (seed {seed}): {new!r}: {outcome}" if found else None
     found = problem(outcome, undamaged, names, may_differ=reader in SHOWS_CHANGES or reader in kind.shows)
     if found is None and reader == "run" and outcome.code == 0:
         other = [name for name, old in before.items() if (root / name).read_bytes() != old]
         found = f"other outputs: {other}" if other else _unrecorded(root)
     return f"{found} ({path.name}, seed {seed})" if found else None
+
+
+def _content(kind: Kind, way: str, old: bytes, chance: random.Random) -> bytes:
+    """Returns the damaged content of a file; no command of a damaged dvc.yaml names a file outside of the project."""
+    if way not in DAMAGES:
+        return way.encode()
+    new = DAMAGES[way](old, chance) if old else old
+    while kind.decides and b" /" in new:
+        new = DAMAGES[way](old, chance)
+    return new
+
+
+def _unlike_new(root: Path, inkflow: Forked, name: str, outcome: Outcome) -> str | None:
+    """Returns how a run with the damaged file `name` differs from that of a new project with the same files.
+
+    None if both make the same outputs or fail with the same errors, or if this one fails with an error that has `name`.
+    """
+    new = root.parents[1] / "new"
+    new.mkdir()
+    try:
+        shutil.copytree(root / ".git", new / ".git")
+        for each in INPUTS:
+            (new / each).parent.mkdir(exist_ok=True)
+            shutil.copy2(root / each, new / each)
+        other = inkflow(*READERS["run"], folder=new)
+        if outcome.code is None or "Traceback" in outcome.out + outcome.err:
+            return "a traceback, or it hangs"
+        if outcome.code:
+            errors, others = (_errors(each) for each in (outcome, other))
+            is_told = any(name in line for line in errors) or (errors and errors == others)
+            return None if is_told else f"its errors are not those of a new project: {other}"
+        files = {path.relative_to(new) for path in new.iterdir() if path.is_file() and path.suffix != ".runs"}
+        files |= {path.relative_to(new) for path in (new / "tree").glob("*")}
+        made = files - set(map(Path, (*INPUTS, *UNCOMPARED)))
+        unlike = [str(path) for path in made if not _is_same(root / path, new / path)]
+        return f"other outputs than a new project: {unlike}, {other}" if unlike or other.code else None
+    finally:
+        shutil.rmtree(new)
+
+
+def _errors(outcome: Outcome) -> list[str]:
+    return sorted(line for line in comparable(outcome.err).splitlines() if line.startswith("error: "))
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    return one.is_file() and one.read_bytes() == other.read_bytes()
 
 
 def _unrecorded(root: Path) -> str | None:

@@ -13,7 +13,7 @@ import pytest
 from flows.cli.main import main
 from stages.base.errors import InkflowError, InvalidInput
 from tests.conftest import Toy
-from tests.support.machines import Machine, Records, counted, holm, results, weights_of
+from tests.support.machines import Machine, Records, counted, holm, recipe_p, results, weights_of
 from tests.torture.conftest import Rounds, Try
 from tests.torture.support.damage import flipped
 
@@ -49,14 +49,15 @@ def compared(toy: Toy, here: Records, there: Records, capsys: pytest.CaptureFixt
     return found
 
 
-def expected(here: Records, there: Records, recipe_p: float, folder: Path) -> dict[str, str]:
-    """Returns the verdict on each model by an oracle of its own: counts of errors, the binomial test, and Holm."""
+def expected(here: Records, there: Records, of_recipe: float, folder: Path) -> dict[str, str]:
+    """Returns the verdict on each model by an oracle of its own: counts of errors, the tests, and Holm."""
     paths = {name: f"evaluation/{name}/predictions.parquet" for name in OTHERS}
     tests = {name: counted(here.files[path], there.files[path], folder) for name, path in paths.items()}
     # Where something of a model differs, it is tested, even if its predictions are the same. Recipes have a test of
     # their own, whose p-value counts among those that are corrected.
-    corrected = holm({name: tests[name][2] for name in (*TESTED, "quietly", "container")} | {"recipe": recipe_p})
-    verdicts = {name: "different" if corrected[name] < 0.05 else "statistically equal" for name in TESTED}
+    corrected = holm({name: tests[name][2] for name in (*TESTED, "quietly", "container")} | {"recipe": of_recipe})
+    tested = (*TESTED, "recipe")
+    verdicts = {name: "different" if corrected[name] < 0.05 else "statistically equal" for name in tested}
     weights = [weights_of(side.files["models/threads/model.onnx"]) for side in (here, there)]
     if np.abs(weights[0] - weights[1]).max() <= 1e-6:  # of numbers below 1
         verdicts["threads"] = "within tolerance"
@@ -88,14 +89,16 @@ def test_each_difference_has_its_verdict(
             here, there = results(mine, tmp_path), results(machines, tmp_path)
             shutil.rmtree(toy.folder / ".dvc/cache", ignore_errors=True)
             found = compared(toy, here, there, capsys)
-            oracle = expected(here, there, found["models"]["recipe"]["p"], tmp_path)
+            path = "evaluation/recipe/predictions.parquet"
+            p = recipe_p(here.files[path], there.files[path], tmp_path)
+            oracle = expected(here, there, p, tmp_path)
             for name, verdict in oracle.items():
                 with tried.attempt(f"round {number}, {name}"):
                     assert found["verdicts"][f"models/{name}/model.onnx"] == verdict
             with tried.attempt(f"round {number}, counts"):
                 check_counts(found["models"], here, there, tmp_path)
             with tried.attempt(f"round {number}, recipe"):
-                assert found["verdicts"]["models/recipe/model.onnx"] in ("statistically equal", "different")
+                assert found["models"]["recipe"]["p"] == pytest.approx(p)
                 assert found["models"]["recipe"]["seeds"] == {"here": 3, "there": 3}
             with tried.attempt(f"round {number}, scores"):
                 assert found["verdicts"]["evaluation/metrics/metrics.json"] == "different"

@@ -53,6 +53,19 @@ def test_port_that_is_taken(toy: Toy) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize("is_named", [False, True])
+def test_damaged_database(toy: Toy, is_named: bool) -> None:
+    """A damaged SQLite database, its own or that of --database, is named in one sentence, and stays as it is."""
+    path, content = toy.folder / ".inkflow/up/prefect.db", "no database" * 1000
+    toy.write({"prefect.yaml": DEPLOYMENTS, ".inkflow/up/prefect.db": content})
+    words = ["--database", f"sqlite+aiosqlite:///{path}"] if is_named else []
+    done = run_up(toy.folder, "--port", str(free_port()), *words)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: the database {path} is damaged (file is not a database); put a copy of it")
+    assert len(done.stderr.splitlines()) == 1
+    assert path.read_text() == content
+
+
 def test_database_that_does_not_answer(toy: Toy) -> None:
     """A database that is down is reported in one sentence with its URL, without the password."""
     toy.write({"prefect.yaml": DEPLOYMENTS})
