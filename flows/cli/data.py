@@ -2,10 +2,9 @@
 
 import argparse
 import json
-import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from flows.core.file_lock import run_lock
-from flows.core.own_data import remember
+from flows.core.own_data import OWN, finish_copy, new_copy, remember
 from flows.core.params_edit import PATH, ParamsEdit, edit_dataset, load_project_params, require_models
 from flows.core.redaction import say
 from flows.core.stage_program import run_program
@@ -22,7 +21,6 @@ from stages.base.config import Name
 from stages.base.errors import EXIT_DONE, InvalidInput, OutputError
 from stages.base.shown_text import url_secrets
 
-OWN = Path("data/own")  # npz files of data sets that other forms were converted to
 MADE = ("data", "models", "evaluation", "reports", ".inkflow")  # folders that the pipeline writes
 NOT_READING = ("action", "dry_run", "folder", "licence", "parser", "replace", "title", "use", "verb")
 KEPT = ("title", "licence", "groups", "stand_in_for", "max_bytes")  # of an entry that is replaced, what the user wrote
@@ -39,6 +37,7 @@ def data(arguments: argparse.Namespace) -> int:
     in_place = _in_project(arguments, root)
     with run_lock(root, say):
         old = _old_entry(arguments, root)
+        finish_copy(root, arguments.name, old.get("sha256", {}))
         with _new_file(root, arguments.name) as (new, result):
             sys.stdout.flush()
             run_program("own_data", [_options(arguments, new, result, in_place is not None)], root, show=True)
@@ -50,7 +49,7 @@ def data(arguments: argparse.Namespace) -> int:
             source = in_place if in_place and found["unchanged"] else copy
             entry = _entry(arguments, old, source, found)
             edit = edit_dataset(arguments.name, entry, root, use=arguments.use)
-            _write(root, arguments.name, new, edit)
+            _write(root, arguments.name, new, found["entry"]["sha256"], edit)
     sources = [] if found["unchanged"] else [*arguments.paths, *arguments.test]
     remember(root, arguments.name, _command(arguments), sources)
     if "groups" in old and "groups" not in entry:
@@ -118,13 +117,20 @@ def _options(arguments: argparse.Namespace, new: Path, result: Path, in_place: b
 @contextmanager
 def _new_file(root: Path, name: str) -> Iterator[tuple[Path, Path]]:
     """Yields the paths of a new npz file and of the program's result, which are removed after the block."""
-    new = root / OWN / f".{name}-{os.getpid()}.npz"
+    new = root / OWN / f".{name}.new.npz"
+    _remove_copies(root, name)
     try:
         with tempfile.TemporaryDirectory() as folder:
             yield new, Path(folder) / "result.json"
     finally:
+        _remove_copies(root, name)
+
+
+def _remove_copies(root: Path, name: str) -> None:
+    """Removes the new copies of a data set that took no place, also those of killed processes; under the run lock."""
+    for path in (root / OWN).glob(f".{name}[.-]*npz"):
         with suppress(OSError):
-            new.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
 
 
 def _in_project(arguments: argparse.Namespace, root: Path) -> dict[str, str] | None:
@@ -142,20 +148,32 @@ def _in_project(arguments: argparse.Namespace, root: Path) -> dict[str, str] | N
     return None if is_made else {"path": relative.as_posix()}
 
 
-def _write(root: Path, name: str, new: Path, edit: ParamsEdit) -> None:
+def _write(root: Path, name: str, new: Path, digests: Mapping[str, str], edit: ParamsEdit) -> None:
     """Writes params.yaml, and moves the new npz file, if there is one, into its place.
+
+    After a kill between the two, `finish_copy` moves it: it has the name of the digests that params.yaml records.
 
     Raises:
         OutputError: one of them cannot be written; params.yaml is as before.
     """
+    if not new.exists():
+        write_edited(root / PATH, edit.text)
+        return
+    copy = new_copy(root, name, digests)
+    _move(new, copy)
     write_edited(root / PATH, edit.text)
-    if new.exists():
-        target = root / OWN / f"{name}.npz"
-        try:
-            new.replace(target)
-        except OSError as error:
-            write_edited(root / PATH, edit.before)
-            raise OutputError(target, error) from error
+    try:
+        _move(copy, root / OWN / f"{name}.npz")
+    except OutputError:
+        write_edited(root / PATH, edit.before)
+        raise
+
+
+def _move(source: Path, target: Path) -> None:
+    try:
+        source.replace(target)
+    except OSError as error:
+        raise OutputError(target, error) from error
 
 
 def _command(arguments: argparse.Namespace) -> list[str]:

@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -60,6 +61,22 @@ def try_exclusive_lock(path: Path, timeout_s: float) -> Iterator[bool]:
         while not (is_held := file is None or _try_lock(file, fcntl.LOCK_EX)) and time.monotonic() < end:
             time.sleep(RETRY_S)
         yield is_held
+
+
+@contextmanager
+def emptied_folder(folder: Path, lock: Path) -> Iterator[None]:
+    """Creates `folder` and removes it at the end, alone behind the file `lock`; what a killed process left there goes.
+
+    Raises:
+        OSError: the folder cannot be created.
+    """
+    with exclusive_lock(lock):
+        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            folder.mkdir(parents=True)
+            yield
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

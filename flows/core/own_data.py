@@ -7,11 +7,12 @@ files with another size or time are read again.
 import hashlib
 import json
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flows.core.file_lock import is_run_locked
 from flows.core.notices import note_once
 from flows.core.project import STATE, make_state_folder
 from flows.core.stage_program import run_program
@@ -21,6 +22,7 @@ from stages.base.files import parse_json, write_json
 if TYPE_CHECKING:  # the schema takes 0.12 s to import
     from stages.params.schema import Params
 
+OWN = Path("data/own")  # npz files of data sets that other forms were converted to
 RECORD = STATE / "own_data.json"
 BLOCK = 1 << 20
 
@@ -48,6 +50,8 @@ def check_own_data(params: "Params | None", root: Path) -> None:
     path, record = root / params.selected_dataset.path, _read(root)
     known = record.get(name, {})
     recorded = dataset.sha256.model_dump(exclude_none=True) if dataset.sha256 else {}
+    if not is_run_locked(root):  # an `inkflow data add` under way moves its copy itself
+        finish_copy(root, name, recorded)
     checked = {"times": _times([path]), "sha256": recorded}
     if path.is_file() and known.get("checked") != checked:
         present = json.loads(run_program("download.source_digests", ["--dataset", name], root))["present"]
@@ -64,6 +68,21 @@ def check_own_data(params: "Params | None", root: Path) -> None:
             f"the files that {name} was made from have changed; the run uses the copy in {dataset.path}; to use them "
             f"as they are now: {known['command']}"
         )
+
+
+def new_copy(root: Path, name: str, digests: Mapping[str, str]) -> Path:
+    """Returns where the copy of a data set with these digests of arrays lies until it takes the place of an older one.
+
+    The name tells whether params.yaml records this copy, without a look into the file.
+    """
+    text = json.dumps(dict(digests), sort_keys=True)
+    return root / OWN / f".{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.new.npz"
+
+
+def finish_copy(root: Path, name: str, digests: Mapping[str, str]) -> None:
+    """Moves the copy with these digests into place, which a killed `inkflow data add` may have left beside it."""
+    with suppress(OSError):  # none is there, or the check of the digests reports the older file
+        new_copy(root, name, digests).replace(root / OWN / f"{name}.npz")
 
 
 def _sources_changed(seen: Any) -> bool:

@@ -9,8 +9,6 @@ An error of a remote's library becomes one sentence without credentials, and exi
 nothing locally and can be repeated: objects that were transferred already are skipped.
 """
 
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,7 +30,7 @@ from dvc_objects.fs.generic import copy
 from dvc_objects.fs.local import LocalFileSystem
 
 from flows.core.errors import NoRemote, UnknownStage
-from flows.core.file_lock import exclusive_lock
+from flows.core.file_lock import emptied_folder, exclusive_lock
 from flows.dvc_repo.change_detection import HASH, path_of
 from flows.dvc_repo.damaged_objects import mend_cache
 from flows.dvc_repo.dvc_errors import ErrorCollector
@@ -44,6 +42,7 @@ from flows.dvc_repo.remote.results import (
     default_remote_of,
     is_complete_entry,
     remote_failed,
+    store_entry,
     verify_downloads,
 )
 from stages.base.errors import InkflowError
@@ -137,21 +136,22 @@ def pull_run_cache(root: Path) -> int:
     Raises:
         NoRemote, RemoteFailed: the local run cache did not change.
     """
-    with _open_repo(root) as repo, tempfile.TemporaryDirectory(dir=repo.tmp_dir) as folder:
+    with (
+        _open_repo(root) as repo,
+        emptied_folder(folder := Path(repo.tmp_dir) / "inkflow-runs", folder.with_suffix(".lock")),
+    ):
         if not _can_have_run_cache(repo):
             return 0
         local, remote = _run_caches(repo)
         known = _entry_sizes(local)
         names = [name for name in _entry_sizes(remote) if name not in known]
-        paths = [Path(folder) / name for name in names]
+        paths = [folder / name for name in names]
         if names:
             copy(remote.fs, [_entry_path(remote, name) for name in names], local.fs, [str(path) for path in paths])
         complete = [name for name, path in zip(names, paths, strict=True) if _outputs(path) is not None]
         with exclusive_lock(cache_lock_path(Path(local.path))):  # DVC reads incomplete entries too
             for name in complete:
-                target = Path(local.path) / RUNS / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.move(Path(folder) / name, target)
+                store_entry(repo, name, (folder / name).read_bytes())
         return len(complete)
 
 

@@ -7,6 +7,7 @@ A line is appended at once, so a run that is killed leaves its events; it has no
 restored or fails leaves no file. A run must not fail because of its record.
 """
 
+import errno
 import json
 import os
 import re
@@ -28,6 +29,7 @@ from flows.core.notices import note_once
 from flows.core.progress import killed_by
 from flows.core.redaction import mask
 from flows.engine.processes.process_trees import started_s
+from flows.engine.stamps import next_stamp
 from flows.engine.types import Lineage, Outcome, Result, Stage, file_name, split_address
 from stages.base.digests import sealed, unsealed
 from stages.base.errors import InkflowError
@@ -35,6 +37,7 @@ from stages.base.files import write_text
 
 FOLDER = Path(".inkflow/runs")
 RECORDS = "[!.]*.jsonl"  # without those that are being copied
+STAMP = "%Y%m%dT%H%M%S"  # the beginning of a name, in UTC
 MAX_RECORDS = 1000  # older ones are removed
 MAX_LINES = 1000  # of a failed stage
 MAX_PARAMS = 200_000  # bytes of params.yaml
@@ -46,7 +49,8 @@ class RunRecord:
     def __init__(self, root: Path, targets: Sequence[str]) -> None:
         self._root, self._targets = root, list(targets)
         started = time.time()
-        stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(started))
+        names = [path.name for path in (root / FOLDER).glob(RECORDS)]
+        stamp = next_stamp(STAMP, time.strftime(STAMP, time.gmtime(started)), names)
         self._path = root / FOLDER / f"{stamp}-{os.getpid()}-{time.monotonic_ns() % 10**6:06d}.jsonl"
         process = {"pid": os.getpid(), "process": started_s(os.getpid())}
         self._begin: dict[str, Any] | None = {"event": "begin", "at": started, **process}
@@ -128,14 +132,12 @@ class RunRecord:
         events = [{"event": event, "at": time.time(), **content}]
         try:
             with self._lock:  # a stage starts in a thread of its own
-                begin, self._begin = self._begin, None
-                if begin is not None:
+                if self._begin is not None:
                     self._path.parent.mkdir(parents=True, exist_ok=True)
                     _remove_old(self._path.parent)
-                    events.insert(0, begin | self._facts())
-                text = "".join(_line(item) for item in events)
-                with self._path.open("ab", buffering=0) as file:
-                    file.write(text.encode(errors="replace"))
+                    events.insert(0, self._begin | self._facts())
+                _append(self._path, "".join(_line(item) for item in events).encode(errors="replace"))
+                self._begin = None
         except Exception as error:  # noqa: BLE001 - a run must not fail because of its record
             note_once(f"this run is not recorded for `inkflow report --runs`: {error}")
 
@@ -149,6 +151,19 @@ class RunRecord:
             if len(content) <= MAX_PARAMS:
                 facts["params"] = mask(content.decode())
         return facts
+
+
+def _append(path: Path, content: bytes) -> None:
+    """Appends `content` as a whole: of one that only a part has room for, nothing stays.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with path.open("ab", buffering=0) as file:
+        size = file.tell()
+        if file.write(content) < len(content):  # a full disk: the next event would go on in the middle of this line
+            file.truncate(size)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
 def adopt_records(clone: Path, root: Path, experiment: str) -> None:

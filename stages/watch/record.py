@@ -166,8 +166,8 @@ def locked(folder: Path, model_sha256: str) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name in (".gitignore", ".dvcignore"):
-            if not (folder / name).exists():
-                (folder / name).write_text(IGNORE, encoding="utf-8")
+            if not (folder / name).exists() or (folder / name).stat().st_size == 0:  # left empty by a full disk
+                write_text(folder / name, IGNORE)
         file = os.open(folder / f"{model_sha256}.lock", os.O_RDONLY | os.O_CREAT, 0o666)
     except OSError as error:
         raise OutputError(folder, error) from error

@@ -17,22 +17,30 @@ from packageurl import PackageURL
 
 from stages.base.errors import InvalidInput, exit_with
 from stages.base.files import write_text
-from tests.dependencies.packages import READ, REVIEWED, Package, installed
+from tests.dependencies.packages import READ, REVIEWED, Package, absent, cuda_packages, installed
 from tests.support.root import ROOT
 
 PAGE = Path("docs/dependencies.md")
 HEAD = """# Dependencies and their licences
 
-`make licences` writes this page from requirements.lock and the metadata of the installed packages, all extras and the
-tools of development included; a test fails where a package has a licence that nobody has looked at. `make audit`
-compares the lock with the known vulnerabilities (PyPI's advisory service, so it needs the network), `make bill` writes
-a software bill of materials (CycloneDX 1.6). CI runs both and keeps the bill. Versions are those of requirements.lock,
-with hashes; actions and images of CI are named by digest, and Dependabot proposes newer ones.
+`make licences` writes this page from requirements.lock and the metadata of the installed packages, the tools of
+development and all extras except `gpu` included; a test fails where a package has a licence that nobody has looked at.
+`make audit` compares the lock with the known vulnerabilities, `make bill` writes a software bill of materials
+(CycloneDX 1.6). CI runs both and keeps the bill; the audit also runs each week, since vulnerabilities become known
+without a change here. Versions are those of requirements.lock, with hashes; actions and images of CI are named by
+digest, and Dependabot proposes newer ones.
+
+`make audit` asks PyPI's advisory service, so it needs the network: it was never run on a machine without it, and this
+page is no result of it.
 
 Inkflow's own licence is Apache-2.0. Packages are installed from their index, unchanged; none is copied into this
 project.
 
 """
+GPU = """The extra `gpu` is in no lock, and so in no table, check of licences, bill or audit here. Its
+`tensorflow[and-cuda]` installs packages of NVIDIA, of the newest versions that fit. They are proprietary for the most
+part, under NVIDIA's licence agreements, and nobody has looked at these for this project: read them before you install
+the extra or pass an image with it on. The packages"""
 
 
 def page() -> str:
@@ -45,12 +53,16 @@ def page() -> str:
     conditions = [f"| {licence} | {_named(licence)} | {reason} |" for licence, reason in REVIEWED.items()]
     return "\n".join(
         [
-            f"{HEAD}## Licences with conditions\n",
+            f"{HEAD}## The extra `gpu`\n",
+            f"{GPU}: {', '.join(f'`{name}`' for name in cuda_packages())}.\n",
+            "## Licences with conditions\n",
             "| licence | packages | why it is in order |",
             "|---|---|---|",
             *conditions,
             "\n## All packages\n",
             f"The metadata of {_list([f'`{name}`' for name in READ])} are incomplete: their licence files were read.\n",
+            f"{_list([f'`{name}`' for name in absent()])} are locked for other systems or versions of Python and not "
+            "installed: their licences were not checked, and neither bill nor audit has them.\n",
             "| licence | number | packages |",
             "|---|---:|---|",
             *rows,

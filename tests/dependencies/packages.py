@@ -84,6 +84,17 @@ def installed() -> list[Package]:
     ]
 
 
+def absent() -> list[str]:
+    """The packages of the lock that are not installed here, since their marker excludes this system or Python."""
+    return sorted(set(locked()) - {package.name for package in installed()})
+
+
+def cuda_packages() -> list[str]:
+    """The packages that the extra `gpu` adds: those of `tensorflow[and-cuda]`, as the installed TensorFlow states."""
+    lines = metadata.requires("tensorflow") or []
+    return sorted(re.split(r"[^\w.-]", line)[0] for line in lines if "and-cuda" in line)
+
+
 def normal(name: str) -> str:
     """The name of a package as the lock writes it."""
     return re.sub(r"[-_.]+", "-", name).lower()

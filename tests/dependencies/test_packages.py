@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
+from ruamel.yaml import YAML
 
 from tests.dependencies import document
-from tests.dependencies.packages import REVIEWED, installed, locked, refused
+from tests.dependencies.packages import REVIEWED, cuda_packages, installed, locked, refused
 from tests.support.root import ROOT
 
 USES = re.compile(r"^\s*(?:- )?(?:uses|image): *(\S+)|^FROM +(\S+)", re.MULTILINE)
@@ -56,6 +57,30 @@ def test_the_bill_of_materials_is_valid_and_whole() -> None:
 def test_the_page_of_licences_is_what_the_lock_says() -> None:
     """docs/dependencies.md is generated, and current."""
     assert (ROOT / document.PAGE).read_text(encoding="utf-8") == document.page()
+
+
+def test_the_page_names_what_no_check_sees() -> None:
+    """Each locked package is in a table or named as not installed; those of the extra `gpu` are named, not locked."""
+    text = document.page()
+    gpu = text[text.index("## The extra `gpu`") : text.index("## Licences with")]
+    assert {"nvidia-cudnn-cu12", "nvidia-nccl-cu12"} <= set(cuda_packages())
+    assert [name for name in cuda_packages() if f"`{name}`" not in gpu or name in locked()] == []
+    tables = text[text.index("## All packages") :]
+    assert [name for name in locked() if not re.search(rf"(?<![\w-]){name}(?![\w-])", tables)] == []
+    assert "`pywin32`" in tables
+
+
+@pytest.mark.parametrize("name", [".github/workflows/audit.yml", ".gitlab-ci.yml"])
+def test_the_audit_runs_without_a_change_too(name: str) -> None:
+    """A schedule starts the audit on GitHub and on GitLab: vulnerabilities become known after a merge."""
+    content = YAML(typ="safe").load((ROOT / name).read_text(encoding="utf-8"))
+    if name.endswith("gitlab-ci.yml"):
+        job = content["audit"]
+        assert [rule["if"] for rule in job["rules"]] == ['$CI_PIPELINE_SOURCE == "schedule" && $INKFLOW_AUDIT']
+        assert job["script"] == ["make bill audit"]
+    else:
+        assert len(content["on"]["schedule"]) == 1
+        assert "make bill audit" in [step.get("run") for step in content["jobs"]["audit"]["steps"]]
 
 
 @pytest.mark.parametrize(

@@ -18,12 +18,13 @@ from dvc.config import NoRemoteError
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc.utils import dict_sha256
-from dvc.utils.serialize import load_yaml
+from dvc.utils.serialize import load_yaml, parse_yaml
 from dvc_data.hashfile.hash_info import HashInfo
 from dvc_data.hashfile.tree import Tree
 from dvc_objects.errors import ObjectFormatError
 
 from flows.core.errors import Interrupted, NoRemote, RemoteFailed, TransferFailed
+from flows.core.file_lock import exclusive_lock
 from flows.dvc_repo.change_detection import HASH, value_of
 from flows.dvc_repo.damaged_objects import set_damaged_aside
 from flows.dvc_repo.dvc_errors import ErrorCollector, describe_error
@@ -153,17 +154,11 @@ class Remote:
         fs, folder = self._remote_run_folder(key)
         if not fs.exists(folder):
             return None
-        local_folder = run_cache_folder(self._repo, key)
-        local_folder.mkdir(parents=True, exist_ok=True)
         for path in sorted(fs.find(folder), key=lambda path: _mtime(fs, path), reverse=True):
-            name = fs.name(path)
-            temporary = local_folder / f".{name}.{threading.get_ident()}"
-            fs.get_file(path, str(temporary))
-            if is_complete_entry(temporary, name):
-                temporary.replace(local_folder / name)
-                (local_folder / name).touch()  # DVC restores the newest entry
-                return str(name)
-            temporary.unlink()
+            name, content = str(fs.name(path)), fs.cat_file(path)
+            if _is_complete(content, name):
+                store_entry(self._repo, f"{key[:2]}/{key}/{name}", content)
+                return name
         return None
 
     def _remote_run_folder(self, key: str) -> tuple[Any, str]:
@@ -212,11 +207,33 @@ def run_cache_folder(repo: Repo, key: str) -> Path:
     return Path(repo.stage_cache.cache_dir) / key[:2] / key
 
 
-def is_complete_entry(path: Path, name: str | None = None) -> bool:
-    """True for a run-cache entry that is not truncated: its `name` is the digest of its content."""
+def is_complete_entry(path: Path) -> bool:
+    """True for a run-cache entry that is not truncated: its name is the digest of its content."""
+    return _is_complete(path.read_bytes(), path.name)
+
+
+def _is_complete(content: bytes, name: str) -> bool:
     with suppress(DvcException, ValueError, AttributeError):
-        return bool(dict_sha256(load_yaml(str(path)), exclude=["size", "nfiles"]) == (name or path.name))
+        return bool(dict_sha256(parse_yaml(content.decode(), name), exclude=["size", "nfiles"]) == name)
     return False
+
+
+def store_entry(repo: Repo, name: str, content: bytes) -> None:
+    """Write an entry into the local run cache, as its newest one; `name` is its path below `runs`.
+
+    DVC would restore from a part of it, so it is written outside `runs`, and under one name: the next call replaces
+    what a killed process left.
+
+    Raises:
+        OSError: the cache cannot be written.
+    """
+    cache = Path(repo.cache.legacy.path)
+    target, temporary = cache / RUNS / name, cache / "inkflow-entry"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with exclusive_lock(temporary.with_suffix(".lock")):  # held for one small file: others may be held around it
+        temporary.unlink(missing_ok=True)  # of another user perhaps, who cannot write into that file
+        temporary.write_bytes(content)
+        temporary.replace(target)
 
 
 def _hash_infos(hashes: Collection[str]) -> set[HashInfo]:

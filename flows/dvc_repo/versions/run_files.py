@@ -1,7 +1,6 @@
 """Files of another version of the project, from git, DVC's cache or its remote."""
 
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,11 +10,14 @@ from dvc.scm import RevError, SCMError
 from ruamel.yaml import YAML
 
 from flows.core.errors import RevisionUnusable
+from flows.core.file_lock import emptied_folder
+from flows.core.project import STATE, make_state_folder
 from flows.dvc_repo.change_detection import value_of
 from flows.dvc_repo.damaged_objects import report_damaged_lists, set_damaged_aside
 from flows.dvc_repo.locking import print_to_stderr
 from flows.dvc_repo.versions.version_diff import ensure_versions
 
+FETCH_LOCK = STATE / "fetch.lock"
 # Inputs of the report.
 DATA_FILES = ("data/raw/dataset.json", "data/raw/dataset.npz", "data/prepared/prepared.json")
 MODEL_FILES = (
@@ -64,15 +66,17 @@ def fetch_files(root: Path, revision: str, files: Mapping[str, Path]) -> None:
 
     Raises:
         RevisionUnusable: no cache and no remote has one of the files.
+        OutputError: the project's folder .inkflow cannot be created.
     """
+    make_state_folder(root)
     try:
         report_damaged_lists()
         source = DVCFileSystem(str(root), rev=revision)
         for name, target in files.items():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-                _copy(source, name, Path(folder), revision)
-                (Path(folder) / name).replace(target)
+            folder = target.with_name(".fetched")  # beside the target: it is moved within one file system
+            with emptied_folder(folder, root / FETCH_LOCK):
+                _copy(source, name, folder, revision)
+                (folder / name).replace(target)
     except DvcException as error:
         raise RevisionUnusable(f"{revision}: cannot be read: {error}") from error
 

@@ -7,9 +7,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from flows.core.redaction import mask
+from flows.engine.stamps import next_stamp
 
 FOLDER = Path(".inkflow/logs")
 KEPT = 20  # files of earlier runs
+STAMP = "%Y%m%d-%H%M%S"
 
 
 class LogFile:
@@ -24,10 +26,12 @@ class LogFile:
         self._file = None
         with suppress(OSError):
             FOLDER.mkdir(parents=True, exist_ok=True)
-            for old in sorted(FOLDER.glob("*.log"))[: -KEPT or None]:
+            names = sorted(path.name for path in FOLDER.glob("*.log"))
+            stamp = next_stamp(STAMP, time.strftime(STAMP), names)
+            for old in names[:-KEPT]:
                 with suppress(OSError):
-                    old.unlink(missing_ok=True)  # another run may have removed it
-            path = FOLDER / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
+                    (FOLDER / old).unlink(missing_ok=True)  # another run may have removed it
+            path = FOLDER / f"{stamp}-{os.getpid()}.log"
             self._file, self.path = path.open("w", encoding="utf-8", errors="replace"), path
 
     def write(self, lines: Iterable[str]) -> None:

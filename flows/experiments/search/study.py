@@ -87,8 +87,10 @@ class Study:
         self._owned = ExitStack()
         try:
             (folder / "owners").mkdir(parents=True, exist_ok=True)
-            self._owned.enter_context(exclusive_lock(folder / "owners" / self._id))
-            with self._claims():
+            with self._claims():  # no other process sees the new file before it is locked
+                self._owned.enter_context(exclusive_lock(folder / "owners" / self._id))
+                for owner in list((folder / "owners").iterdir()):
+                    _is_held(owner)  # removes that of a dead process, also if no trial of it is left to take over
                 self._study = self._open(_pruner(prune))
         except OSError as error:
             raise OutputError(error.filename or folder, error) from error

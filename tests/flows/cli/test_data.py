@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
+from flows.cli import data
 from flows.cli.data import _entry
 from flows.cli.main import main
 from flows.core.own_data import check_own_data
 from flows.core.params_edit import load_project_params
+from flows.edits.edited_file import write_edited
 from stages.base.errors import InkflowError, InvalidInput
 from stages.download import download
 from tests.support.http_server import Server, serve
@@ -117,6 +119,45 @@ def test_an_existing_name_needs_replace(
     assert entry["title"] == "Mine" and "class_names" not in entry and "groups" not in entry
     assert "datasets.pets.groups removed: these were the groups of other samples" in capfd.readouterr().out
     assert "# the end of the data sets" in path.read_text()
+
+
+@pytest.mark.parametrize("again", ["run", "add"])
+def test_a_killed_replacement_is_finished(
+    project: Path, pets: Path, monkeypatch: pytest.MonkeyPatch, again: str
+) -> None:
+    """A kill between params.yaml and the data leaves a complete copy, which the next command moves into place."""
+    main(["data", "add", "pets", str(pets), "--use"])
+    own = project / "data/own"
+    old, there = (own / "pets.npz").read_bytes(), []
+
+    def write_params(path: Path, text: str) -> None:
+        there.extend((found, found.read_bytes()) for found in own.glob(".*"))
+        write_edited(path, text)
+
+    monkeypatch.setattr(data, "write_edited", write_params)
+    write_pictures(pets, X[:4] // 2, Y[:4], NAMES)
+    assert main(["data", "add", "pets", str(pets), "--replace"]) == 0
+    [(copy, new)] = there
+    copy.write_bytes(new)  # the files as they were when params.yaml was written
+    (own / "pets.npz").write_bytes(old)
+    if again == "add":
+        assert "no such file" in refused("pets", str(project / "none"), "--replace").lower()
+    check()
+    assert (own / "pets.npz").read_bytes() == new != old
+    assert [path.name for path in own.iterdir()] == ["pets.npz"]
+
+
+def test_copies_that_params_do_not_record_are_removed(project: Path, pets: Path) -> None:
+    """What a killed command left before it wrote params.yaml goes with the next one, and takes no place."""
+    main(["data", "add", "pets", str(pets), "--use"])
+    own = project / "data/own"
+    before = (own / "pets.npz").read_bytes()
+    for name in (".pets.new.npz", ".pets-0123456789abcdef.new.npz", ".pets-7.npz"):
+        (own / name).write_bytes(b"a part")
+    check()
+    assert (own / "pets.npz").read_bytes() == before
+    main(["data", "add", "pets", str(pets), "--replace"])
+    assert [path.name for path in own.iterdir()] == ["pets.npz"]
 
 
 def test_other_writers_are_noticed(project: Path) -> None:

@@ -161,6 +161,18 @@ def test_logs_of_old_runs_are_removed(tmp_path: Path, monkeypatch: pytest.Monkey
     log_file.LogFile().write(["nothing"])
 
 
+def test_after_the_clock_went_back_new_logs_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The logs of this run and the last one are not the first to go if earlier ones have later times."""
+    monkeypatch.chdir(tmp_path)
+    log_file.FOLDER.mkdir(parents=True)
+    for number in range(log_file.KEPT):
+        (log_file.FOLDER / f"29990101-0000{number:02}-1.log").touch()
+    logs = [log_file.LogFile() for _ in range(log_file.KEPT)]
+    for log in logs:
+        log.close()
+    assert [log.path for log in logs] == sorted(log_file.FOLDER.iterdir())[1:]
+
+
 def test_a_log_is_named_only_if_it_exists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What cannot be removed costs no log, and a log that could not be opened is not named."""
     monkeypatch.chdir(tmp_path)

@@ -1,6 +1,7 @@
 """Records of runs: what they keep of stages that run, fail or are killed, and what `report --runs` reads of them."""
 
 import json
+import resource
 import shutil
 import subprocess
 import threading
@@ -10,7 +11,9 @@ import pytest
 
 from flows.core.errors import StageFailed
 from flows.dvc_repo.history.facts import read_facts
+from flows.engine import run_record
 from flows.engine.run_record import FOLDER, MAX_RECORDS, RunRecord, adopt_records, kept_records, read_records
+from flows.engine.stamps import next_stamp
 from flows.engine.types import Outcome, Result, Stage
 from stages.base.digests import sealed, unsealed
 from stages.base.errors import InkflowError
@@ -134,6 +137,48 @@ def test_old_records_are_removed(tmp_path: Path) -> None:
     RunRecord(tmp_path, []).started("a")
     names = sorted(path.name for path in folder.iterdir())
     assert len(names) == MAX_RECORDS and names[0] == "20200101T000006-1-1.jsonl"
+
+
+def test_after_the_clock_went_back_a_new_record_is_still_the_newest(tmp_path: Path) -> None:
+    """Records with later times are removed before that of this run; names without a time count for nothing."""
+    folder = tmp_path / FOLDER
+    folder.mkdir(parents=True)
+    for number in range(MAX_RECORDS - 1):
+        stamp = f"29990101T{number // 60:02d}{number % 60:02d}59"
+        (folder / f"{stamp}-1-1.jsonl").write_text(json.dumps({"event": "begin", "at": 1}) + "\n")
+    (folder / "99999999T999999-1-1.jsonl").write_text("")
+    for stage in ("a", "b", "c"):
+        RunRecord(tmp_path, [stage]).started(stage)
+    assert [event["stage"] for record in read_records(tmp_path) for event in record["events"]] == ["a", "b", "c"]
+
+
+def test_times_in_names_never_go_back() -> None:
+    """The latest time that is there is the least; the second after it is in the next day or year where that is so."""
+    names = ["20261231-235959-7.log", "notes.log", "20261301-000000-7.log"]
+    assert next_stamp("%Y%m%d-%H%M%S", "20260101-000000", names) == "20270101-000000"
+    assert next_stamp("%Y%m%d-%H%M%S", "20261231-235959", names) == "20261231-235959"
+    assert next_stamp("%Y%m%d-%H%M%S", "20260101-000000", []) == "20260101-000000"
+
+
+@pytest.mark.parametrize("lost", ["first", "later"])
+def test_a_full_disk_costs_one_event(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: str) -> None:
+    """An event that has no room is left out as a whole; the next ones are recorded, with the beginning of the run."""
+    notes: list[str] = []
+    monkeypatch.setattr(run_record, "note_once", notes.append)
+    record = RunRecord(tmp_path, [])
+    stages = ["a", "b", "c"]
+    full = stages[0 if lost == "first" else 1]
+    for stage in stages:
+        size = sum(path.stat().st_size for path in (tmp_path / FOLDER).glob("*.jsonl"))
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size + 10 if stage == full else soft, hard))  # a short write
+        try:
+            record.started(stage)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    (found,) = read_records(tmp_path)
+    assert [event["stage"] for event in found["events"]] == [stage for stage in stages if stage != full]
+    assert len(notes) == 1 and "not recorded" in notes[0] and "No space left" in notes[0]
 
 
 def test_stages_that_start_at_once_begin_one_record(toy: Toy) -> None:

@@ -14,7 +14,7 @@ from stages.base.errors import DataError, OutputError
 from stages.predict.classifier import open_classifier
 from stages.predict.watcher import NO_REFERENCE, WatchedClassifier, Watcher, watched
 from stages.watch.comparisons import Comparison, MeanTest
-from stages.watch.record import Record, read_record, write_record
+from stages.watch.record import Record, locked, read_record, write_record
 from stages.watch.sentences import acknowledged
 from stages.watch.update import MAX_POINTS, acknowledge, reset, update
 from tests.support.pictures import write_reader
@@ -55,6 +55,15 @@ def show(classifier: WatchedClassifier, images: int | NDArray[np.float32], seed:
     list(classifier.answers(pixels))
     watcher.keep()
     return [alarm.statistic for alarm in watcher.save()]
+
+
+def test_an_empty_list_of_ignored_files_is_written_again(tmp_path: Path) -> None:
+    """A full disk can have left it empty; one with other content is the user's."""
+    (tmp_path / ".gitignore").touch()
+    (tmp_path / ".dvcignore").write_text("*.json\n")
+    with locked(tmp_path, SHA):
+        assert (tmp_path / ".gitignore").read_text() == "*\n"
+        assert (tmp_path / ".dvcignore").read_text() == "*.json\n"
 
 
 def stored() -> Record:

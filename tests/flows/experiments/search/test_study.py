@@ -50,6 +50,18 @@ def claim_and_die(folder: Path, count: int) -> list[str]:
     return lines
 
 
+def test_files_of_dead_processes_go_when_a_study_is_opened(tmp_path: Path) -> None:
+    """A killed search that had finished its trials leaves no file for good; the files of living ones stay."""
+    first = study_in(tmp_path)
+    finish(first)
+    (tmp_path / "owners/dead").touch()
+    second = study_in(tmp_path)
+    owners = {path.name for path in (tmp_path / "owners").iterdir()}
+    assert len(owners) == 2 and "dead" not in owners
+    claimed = [study.claim(100) for study in (first, second, first)]
+    assert [trial.number for trial in claimed if trial] == [1, 2, 3]  # each takes the other for alive
+
+
 def test_trials_of_a_killed_process_are_taken_over(tmp_path: Path) -> None:
     """The next process gets the trials of a dead one, with their numbers and parameters, then new ones: none is lost,
     none is there twice.
