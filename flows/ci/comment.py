@@ -4,7 +4,6 @@ Later jobs update the same comment, unless another account wrote it. The job's e
 and hold the token; outside of such a job, a line says that no comment is written.
 """
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from flows.ci import forge
 from flows.core.errors import CommentFailed, ForgeFailed
 from flows.core.redaction import mask, say
 from stages.base.errors import EXIT_DONE, InvalidInput
+from stages.base.files import parse_json
 
 MARK = "<!-- inkflow ci -->"  # invisible first line by which the comment is found again
 MAX_CHARACTERS = 60_000  # GitHub accepts 65,536
@@ -136,7 +136,7 @@ def _github_api(environment: Mapping[str, str]) -> CommentApi | str:
 def _pull_request(event: Path) -> int | None:
     """Returns the number of the pull request in the event file of a GitHub job, None if it has none."""
     try:
-        content = json.loads(event.read_text(encoding="utf-8"))
+        content = parse_json(event.read_text(encoding="utf-8"))
         return int(content["pull_request"]["number"])
     except (OSError, ValueError, LookupError, TypeError):
         return None

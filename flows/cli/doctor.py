@@ -79,7 +79,11 @@ def packages(root: Path) -> Finding:
         return Finding("packages", FINE, NOT_CHECKED)
     if not (root / LOCK).exists():
         return Finding("packages", NOTE, f"there is no {LOCK} to compare with")
-    locked = dict(_locked((root / LOCK).read_text(encoding="utf-8")))
+    try:
+        locked = dict(_locked((root / LOCK).read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        return Finding("packages", WRONG, f"{LOCK} cannot be read ({reason})", f"git checkout {LOCK}")
     wrong = []
     for name, version in locked.items():
         try:
@@ -204,7 +208,8 @@ def _is_downloaded(root: Path, name: str) -> bool:
         description = parse_json((root / "data/raw/dataset.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return bool(description.get("name") == name) and (root / "data/raw/dataset.npz").is_file()
+    is_named = isinstance(description, dict) and bool(description.get("name") == name)
+    return is_named and (root / "data/raw/dataset.npz").is_file()
 
 
 def _mirror_source(name: str) -> str | None:

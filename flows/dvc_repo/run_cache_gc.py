@@ -5,7 +5,6 @@ their objects that are not in use: by an entry that stays, or by a DVC file at t
 experiment or a stash.
 """
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -22,9 +21,11 @@ from flows.core.file_lock import exclusive_lock
 from flows.core.git import git_names, git_text, run_git
 from flows.dvc_repo.locking import cache_lock_path
 from stages.base.errors import InvalidInput
+from stages.base.files import parse_json
 
 DVC_FILES = ("dvc.lock", ".dvc")  # endings of the names of files that contain hashes
 HASH = re.compile(rb"\b[0-9a-f]{32}(?:\.dir)?\b")
+HASH_TEXT = re.compile("[0-9a-f]{32}")  # of a file in a folder; another text would be a path outside of the cache
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,9 @@ class Cache:
         result = set(hashes)
         for value in [value for value in result if value.endswith(".dir")]:
             for path in self.files(value):
-                with suppress(OSError, ValueError):  # an unreadable list of files
-                    result |= {item["md5"] for item in json.loads(path.read_bytes()) if "md5" in item}
+                with suppress(OSError, ValueError, TypeError):  # an unreadable list of files
+                    items = [item for item in parse_json(path.read_bytes()) if isinstance(item, dict)]
+                    result |= {str(item["md5"]) for item in items if HASH_TEXT.fullmatch(str(item.get("md5")))}
         return frozenset(result)
 
     def files(self, value: str) -> list[Path]:

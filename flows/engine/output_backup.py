@@ -13,6 +13,7 @@ import glob
 import io
 import json
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -33,6 +34,7 @@ from stages.base.digests import read_sealed, sealed
 FOLDER = Path(".inkflow/aside")
 LIST, OUTPUTS = "paths.json", "outputs"
 KEY_STARTS = ("", "'", '"', "? ", "? '", '? "')  # of keys in dvc.lock: YAML marks long ones with a question mark
+PROCESS_ID = re.compile("[0-9]{1,9}")  # the system knows no larger one
 INCOMPLETE_S = 60.0  # age of a backup without a list that is no longer being made
 
 
@@ -196,7 +198,7 @@ def _temporary_files(root: Path, path: str) -> list[str]:
     found = [new.name for new in [output.with_name(f".{output.name}.new")] if os.path.lexists(new)]
     for temporary in output.parent.glob(f".{glob.escape(output.stem)}-*{glob.escape(output.suffix)}"):
         number = temporary.name.removeprefix(f".{output.stem}-").removesuffix(output.suffix)
-        if number.isdecimal() and not psutil.pid_exists(int(number)):
+        if PROCESS_ID.fullmatch(number) and not psutil.pid_exists(int(number)):
             found.append(temporary.name)
     return [str(Path(path).with_name(name)) for name in found]
 

@@ -15,7 +15,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from ruamel.yaml import YAML
 
 from flows.prefect_server.up_settings import DEPLOYMENTS
-from stages.base.files import write_text
+from stages.base.files import parse_json, write_text
 
 FILE = "prefect.yaml"  # in the folder of `inkflow up`; Prefect wants this suffix
 DEPLOYED = "schedules.json"  # in the same folder: the schedules of prefect.yaml at the last deployment
@@ -100,7 +100,7 @@ def _schedules(entry: Mapping[str, Any]) -> Any:
 
 def _read_deployed(home: Path) -> dict[str, Any]:
     with suppress(OSError, ValueError):
-        content = json.loads((home / DEPLOYED).read_text(encoding="utf-8"))
+        content = parse_json((home / DEPLOYED).read_text(encoding="utf-8"))
         if isinstance(content, dict):
             return content
     return {}

@@ -1,6 +1,5 @@
 """Work pools: the names that the project uses, their base job templates (workers/*.json), and their creation."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from prefect.exceptions import ObjectNotFound
 from flows.engine import resources
 from flows.engine.policy import PoolLimits, load_policies
 from stages.base.errors import InkflowError, InvalidInput
+from stages.base.files import parse_json
 from stages.base.suggestions import did_you_mean
 
 TEMPLATES = Path("workers")  # <pool type>.json
@@ -46,7 +46,9 @@ def base_job_template(root: Path, pool_type: str) -> dict[str, Any]:
     """
     path = root / TEMPLATES / f"{pool_type}.json"
     try:
-        template: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        template = parse_json(path.read_text(encoding="utf-8"))
+        if not isinstance(template, dict):
+            raise ValueError("expected an object")
     except FileNotFoundError:
         return {}
     except ValueError as error:

@@ -16,6 +16,9 @@ from stages.base.errors import SourceUnavailable
 
 MIN_BYTES_PER_S = 1_000  # of the body, in each window of the read timeout
 MAX_OVERHEAD = 1 << 20  # bytes that are not body, in addition to as many as the body has
+UNICAST = ipaddress.IPv6Network("2000::/3")  # Python counts others as global too, such as 64:ff9b:1::/48 and fec0::/10
+# IPv6 addresses whose last 32 bits are an IPv4 address: compatible, mapped, translated, and of NAT64
+EMBEDDING = tuple(map(ipaddress.IPv6Network, ("::/96", "::ffff:0:0/96", "::ffff:0:0:0/96", "64:ff9b::/96")))
 CONNECTED, ENCRYPTED = ("connection.connect_tcp", ".start_tls")  # names of httpcore's trace
 
 
@@ -109,5 +112,16 @@ def _is_public(host: str) -> bool:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
         return host.rstrip(".").rpartition(".")[2].lower() != "localhost"
-    mapped = address.ipv4_mapped or address.sixtofour if isinstance(address, ipaddress.IPv6Address) else None
-    return (mapped or address).is_global and not address.is_multicast
+    if isinstance(address, ipaddress.IPv6Address):
+        embedded = _embedded(address)
+        if embedded is None:
+            return address in UNICAST and address.is_global
+        address = embedded
+    return address.is_global and not address.is_multicast
+
+
+def _embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """Returns the IPv4 address to which packets for `address` go after translation or through a tunnel, or None."""
+    if any(address in network for network in EMBEDDING):
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.sixtofour

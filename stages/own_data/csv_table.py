@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -160,7 +161,7 @@ def _label_column(names: Sequence[str], body: Sequence[Sequence[str]], has_names
     if label is not None:
         if label in names:
             return list(names).index(label)
-        if label.lstrip("-").isdecimal() and -len(names) <= int(label) < len(names):
+        if re.fullmatch("-?[0-9]{1,9}", label) and -len(names) <= int(label) < len(names):
             return int(label) % len(names)
         raise DataError(f"has no column {label} (--label), but {', '.join(names[:4])}, ..., {names[-1]}")
     if has_names:

@@ -68,11 +68,12 @@ def groups_of(piece: Piece, count: int, notes: list[str]) -> NDArray[Any] | None
         return None
     groups = _flat(piece.groups)
     if groups.shape == (count,) and groups.dtype.kind in KINDS:
-        if _are_texts(groups):
-            return groups.astype(groups.dtype.newbyteorder("<"))
         try:
-            return as_groups("", groups)
-        except DataError:  # numbers of more than 32 bits
+            if not _are_texts(groups):
+                return as_groups("", groups)
+            groups.tolist()  # NumPy does not check the characters of an array that it reads
+            return groups.astype(groups.dtype.newbyteorder("<"))
+        except (DataError, SystemError, ValueError):  # numbers of more than 32 bits, characters that are none
             pass
     notes.append(
         f"{piece.source}: its groups are not used: they have the shape {piece.groups.shape} and the type "

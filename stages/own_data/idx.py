@@ -38,6 +38,8 @@ def _read(path: Path, max_bytes: int) -> NDArray[Any]:
             )
         sides = read_exactly(file, 4 * magic[3], "its header")
         shape = [int.from_bytes(sides[start : start + 4]) for start in range(0, len(sides), 4)]
+        if 0 in shape:
+            raise DataError(f"has the shape {tuple(shape)}, expected at least 1 on each axis; download it again")
         kind = np.dtype(TYPES[magic[2]])
         size = math.prod(shape) * kind.itemsize
         if size > max_bytes:

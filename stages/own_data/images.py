@@ -28,6 +28,8 @@ def laid_out(images: NDArray[Any], count: int, source: str, options: Options, ch
     if images.dtype.kind not in "buif":
         raise DataError(f"{source}: pixels are of the type {images.dtype}, expected numbers")
     shape = images.shape
+    if 0 in shape:
+        raise DataError(f"{source}: images have the shape {shape}, expected at least 1 on each axis; write them again")
     if count not in (shape[:1] + shape[-1:]):
         raise DataError(f"{source}: {shape[0] if shape else 0:,} images and {count:,} labels, expected equal numbers")
     if shape[0] != count:

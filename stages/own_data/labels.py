@@ -44,7 +44,11 @@ def flat_labels(labels: NDArray[Any], source: str, changes: list[str]) -> NDArra
 
 
 def _as_text(labels: NDArray[Any], source: str) -> NDArray[Any]:
-    values = [text.decode("utf-8", "replace") if isinstance(text, bytes) else text for text in labels.tolist()]
+    try:
+        given = labels.tolist()
+    except (SystemError, ValueError) as error:  # NumPy does not check the characters of an array that it reads
+        raise DataError(f"{source}: labels hold no valid text; write them again") from error
+    values = [text.decode("utf-8", "replace") if isinstance(text, bytes) else text for text in given]
     is_nested = any(isinstance(value, list | np.ndarray) for value in values)  # such as a MATLAB cell of rows
     texts = np.array([] if is_nested else values)
     if texts.dtype.kind != "U":

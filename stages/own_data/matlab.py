@@ -2,10 +2,11 @@
 
 import math
 import os
+import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import scipy.io
@@ -23,6 +24,7 @@ HEADER, TAG, COMPRESSED = 128, 8, 15  # bytes of a MAT file's header and of an e
 BLOCK = 1 << 20
 MATRIX, CONTAINERS = 14, (1, 2, 3, 16, 17)  # type of arrays; classes of arrays that hold others: cells, structs, ...
 MAX_CONTAINERS = 1_000  # scipy reads nested ones by recursion in C, where tens of thousands end the process
+MAX_ELEMENTS = 2_000_000  # 500,000 texts in cells; a file of zeros unpacks to a thousand times as many bytes
 MAX_DEPTH = 4
 SVHN_ZERO = 10
 # scipy documents none of its errors on damaged files
@@ -70,7 +72,8 @@ def read_matlab(path: Path, name: str, part: str | None, options: Options) -> li
 
 def is_svhn(images: NDArray[Any], labels: NDArray[Any]) -> bool:
     """Returns whether a file has the form of SVHN: X (32, 32, 3, n), and labels 1 to 10, of which 10 stands for 0."""
-    return images.shape[:3] == (32, 32, 3) and images.ndim == 4 and set(np.unique(labels)) == set(range(1, 11))
+    is_numeric = images.shape[:3] == (32, 32, 3) and images.ndim == 4 and labels.dtype.kind in "iuf"
+    return is_numeric and set(np.unique(labels)) == set(range(1, 11))
 
 
 def _arrays(value: Any, name: str, max_bytes: int, depth: int = 0) -> Any:
@@ -128,34 +131,34 @@ def _unpacked(data: bytes) -> Iterator[bytes]:
 
 
 class _Walk:
-    """Walks over the elements of a file, block by block, and counts the arrays that hold others."""
+    """Walks over the elements of a file, block by block, and counts them and the arrays that hold others."""
 
     def __init__(self, order: str) -> None:
-        self._order: Literal["little", "big"] = "little" if order == "<" else "big"
-        self._pending, self._skip, self._count = bytearray(), 0, 0
+        self._head = struct.Struct(f"{order}II8xI")  # type and size of an array, and its flags after their tag
+        self._pending, self._skip, self._containers, self._elements = bytearray(), 0, 0, 0
 
     def add(self, block: bytes) -> None:
         """Goes on to the end of `block`.
 
         Raises:
-            DataError: there are too many arrays that hold others.
+            DataError: there are too many elements, or too many arrays that hold others.
         """
         self._pending += block[self._skip :]
         self._skip = max(0, self._skip - len(block))
         place = 0
         while len(self._pending) - place >= 3 * TAG:  # of an array: its tag, the tag of its flags, its flags
-            kind, size, flags = (self._number(place + start) for start in (0, 4, 2 * TAG))
+            kind, size, flags = self._head.unpack_from(self._pending, place)
+            self._elements += 1
             if kind >> 16:  # a small element: its data are in its tag
                 place += TAG
             elif kind != MATRIX:
                 place += TAG + size + -size % TAG
             else:
-                self._count += size > 0 and flags & 0xFF in CONTAINERS
+                self._containers += size > 0 and flags & 0xFF in CONTAINERS
                 place += 3 * TAG if size else TAG
-            if self._count > MAX_CONTAINERS:
+            if self._containers > MAX_CONTAINERS:
                 raise DataError(f"has more than {MAX_CONTAINERS:,} cells and structs; save the images as one array")
+            if self._elements > MAX_ELEMENTS:
+                raise DataError(f"has more than {MAX_ELEMENTS:,} elements; save the images as one array")
         self._skip += max(0, place - len(self._pending))
         del self._pending[:place]
-
-    def _number(self, place: int) -> int:
-        return int.from_bytes(self._pending[place : place + 4], self._order)

@@ -1,12 +1,14 @@
 """Reads and checks the files that the other stages wrote, each file by itself."""
 
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from stages.base.errors import DataError
@@ -16,6 +18,12 @@ from stages.model.tasks import Task
 ROUNDING = 1e-6  # by which a float32 probability may exceed 1
 SUM_TOLERANCE = 1e-3  # of the sum of a row's probabilities, as in the stage `evaluate`
 REMEDY = "run `inkflow run` to recreate it"
+# pandas and pyarrow document none of their errors on damaged Parquet files
+TABLE_ERRORS = (
+    OSError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RuntimeError, MemoryError,
+    pa.ArrowException,
+)  # fmt: skip
+PROBABILITY, OTHER_SCORES = re.compile("p[0-9]+"), re.compile("p[0-9]+|seed_.*")  # names of columns
 
 
 class Record(BaseModel):
@@ -180,10 +188,11 @@ def read_predictions(path: Path, labels: np.ndarray, classes: int) -> pd.DataFra
     predictions = _read_table(path, ["label", "predicted", "probability", "loss"], labels, classes)
     if not predictions["probability"].between(0, 1 + ROUNDING).all():
         raise DataError(f"{path}: column probability: expected numbers from 0 to 1; {REMEDY}")
-    columns = sum(name.startswith("p") and name[1:].isdigit() for name in map(str, predictions))
-    if columns != classes:
-        raise DataError(f"{path}: got {columns} columns of probabilities, expected p0 to p{classes - 1}; {REMEDY}")
-    sums = predictions[[f"p{number}" for number in range(classes)]].sum(axis=1)
+    found = [name for name in map(str, predictions) if PROBABILITY.fullmatch(name)]
+    wanted = [f"p{number}" for number in range(classes)]
+    if sorted(found) != sorted(wanted):
+        raise DataError(f"{path}: got {len(found)} columns of probabilities, expected p0 to p{classes - 1}; {REMEDY}")
+    sums = predictions[wanted].sum(axis=1)
     if not sums.between(1 - SUM_TOLERANCE, 1 + SUM_TOLERANCE).all():
         raise DataError(f"{path}: expected probabilities with the sum 1 in each row; {REMEDY}")
     return predictions
@@ -208,16 +217,26 @@ def read_values(path: Path, labels: np.ndarray, classes: int, task: Task) -> pd.
 def _read_table(path: Path, required: Sequence[str], labels: np.ndarray, classes: int) -> pd.DataFrame:
     try:
         table = pd.read_parquet(path)
-    except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
+    except TABLE_ERRORS as error:
         raise unreadable(path, error) from error
     missing = [name for name in required if name not in table]
     if missing:
         raise DataError(f"{path}: missing columns: {', '.join(missing)}; {REMEDY}")
+    if not table.columns.is_unique or table.columns.nlevels > 1:
+        raise DataError(f"{path}: expected one name for each column, and no name twice; {REMEDY}")
+    numbers = [*required, *(name for name in map(str, table) if OTHER_SCORES.fullmatch(name))]
+    wrong = [name for name in numbers if not _is_numeric(table[name].dtype)]
+    if wrong:
+        raise DataError(f"{path}: column {wrong[0]}: expected numbers; {REMEDY}")
     if not np.array_equal(table["label"], labels):
         raise DataError(f"{path}: column label: expected the labels of the {len(labels)} test images; {REMEDY}")
     if not table["predicted"].isin(range(classes)).all():
         raise DataError(f"{path}: column predicted: expected classes 0 to {classes - 1}; {REMEDY}")
     return table
+
+
+def _is_numeric(kind: Any) -> bool:
+    return isinstance(kind, np.dtype) and kind.kind in "iuf"
 
 
 def check_seeds(path: Path, predictions: pd.DataFrame, seeds: Sequence[str]) -> None:
@@ -239,5 +258,5 @@ def unreadable(path: Path, error: Exception) -> DataError:
     """Returns the error to raise when `path` is missing or cannot be parsed."""
     if isinstance(error, FileNotFoundError):
         return DataError(f"{path}: not found; {REMEDY}")
-    reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+    reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
     return DataError(f"{path}: cannot be read: {reason}; {REMEDY}")

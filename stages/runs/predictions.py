@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stages.base.errors import DataError
 from stages.data.npz import open_npz
+from stages.report.records import TABLE_ERRORS
 from stages.report.statistics.paired_tests import (
     SIGNIFICANT,
     PairedTest,
@@ -60,8 +60,10 @@ def read_predictions(files: Mapping[str, str]) -> dict[str, Predictions]:
             columns = ["label", "predicted"] if "predicted" in names else ["target", "value"]
             table = pq.read_table(path, columns=columns)
             labels, answers = (_small(table.column(name).to_numpy()) for name in columns)
+            if any(values.dtype.kind not in "iufb" for values in (labels, answers)):
+                continue
             key = hashlib.sha256(labels.astype(np.float64).tobytes()).hexdigest()[:12]
-        except (OSError, pa.ArrowException, ValueError, KeyError):  # not predictions of this pipeline, or damaged
+        except TABLE_ERRORS:  # not predictions of this pipeline, or damaged
             continue
         found[digest] = Predictions(known.setdefault(key, labels), answers, columns[0] == "target", key)
     return found

@@ -23,6 +23,7 @@ import pandas as pd
 
 from stages.base.errors import EXIT_DONE, exit_with
 from stages.report.formats import count, number, p_value, points
+from stages.report.records import TABLE_ERRORS
 from stages.report.statistics.intervals import Floats, Interval
 from stages.report.statistics.paired_tests import (
     SIGNIFICANT,
@@ -79,12 +80,14 @@ def read_answers(folder: Path) -> Answers:
     """
     try:
         table = pd.read_parquet(folder / "predictions.parquet")
+        if not table.columns.is_unique:
+            raise ValueError("a column is there twice")
         is_value = "value" in table and "target" in table
         truth, answer = ("target", "value") if is_value else ("label", "predicted")
         labels = table[truth].to_numpy(np.float64 if is_value else np.int64)
         columns = [answer, *(name for name in map(str, table) if name.startswith("seed_"))]
         given = [table[name].to_numpy(np.float64) for name in columns]
-    except (OSError, ValueError, KeyError, TypeError, NotImplementedError, MemoryError) as error:
+    except TABLE_ERRORS as error:
         reason = " ".join(str(error).split())[:200]
         raise Unusable(UNKNOWN, f"predictions.parquet cannot be read ({reason})") from error
     if not len(labels) or not np.isfinite(given).all():

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -101,7 +102,7 @@ def _pointer(root: Path, folder: Path) -> dict[str, str]:
 def _remove_left_pointers(folder: Path) -> None:
     """Removes the files of servers that were killed."""
     for path in folder.glob("*.json"):
-        if not (path.stem.isdecimal() and psutil.pid_exists(int(path.stem))):
+        if not (re.fullmatch("[0-9]{1,9}", path.stem) and psutil.pid_exists(int(path.stem))):
             path.unlink(missing_ok=True)
 
 

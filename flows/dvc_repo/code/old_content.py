@@ -19,7 +19,7 @@ from dvc_data.hashfile.tree import Tree
 from flows.core.errors import GitFailed
 from flows.core.git import git_names, git_text, run_git
 from stages.base.errors import OutputError
-from stages.base.files import replacing
+from stages.base.files import parse_json, replacing
 
 FOLDER = Path("inkflow") / "code"  # of the store, in DVC's folder for temporary files
 PROJECT = "INKFLOW_PROJECT"  # a variable with the root of the project: a clone of it reads its store too
@@ -172,7 +172,7 @@ def folder_files(tree: Tree) -> Files:
 
 def _listed(content: bytes) -> Files:
     try:
-        return {str(entry["relpath"]): str(entry["md5"]) for entry in json.loads(content)}
+        return {str(entry["relpath"]): str(entry["md5"]) for entry in parse_json(content)}
     except (ValueError, TypeError, KeyError):
         return {}
 

@@ -4,7 +4,6 @@
 runs. An entry names this process: DVC ignores and removes the entries of processes that no longer live.
 """
 
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ from flows.dvc_repo.change_detection import overlap
 from flows.dvc_repo.lock.lockfile import repair_rwlock
 from flows.dvc_repo.locking import RepositoryBusy
 from flows.engine.processes.process_trees import lives
+from stages.base.files import parse_json
 
 
 class FileClaims:
@@ -104,7 +104,7 @@ class FileClaims:
     def _foreign_entries(self, kind: str) -> tuple[list[tuple[str, int, str]], float]:
         """Return path, process id and command of each entry of another process, and when the list was written."""
         try:
-            content: dict[str, Any] = json.loads(self._path.read_text(encoding="utf-8")).get(kind, {})
+            content: dict[str, Any] = parse_json(self._path.read_text(encoding="utf-8")).get(kind, {})
             infos = [(path, info) for path, use in content.items() for info in (use if kind == "read" else [use])]
             entries = [(path, int(info["pid"]), str(info["cmd"])) for path, info in infos]
             written_s = self._path.stat().st_mtime

@@ -29,7 +29,7 @@ from flows.edits.edited_file import write_edited_bytes
 from flows.engine.processes.process_trees import lives
 from stages.base.digests import recorded_outputs
 from stages.base.errors import OutputError
-from stages.base.files import write_json, write_text
+from stages.base.files import parse_json, write_json, write_text
 
 _opened: set[tuple[int, Path]] = set()  # process id and list of files in use of the projects that this process opened
 
@@ -58,7 +58,7 @@ class LockfileWriter:
         """Prepare a run in which `stages` may be recorded."""
         earlier: set[str] = set()
         with suppress(OSError, ValueError, LookupError, TypeError):
-            earlier = set(json.loads(self._names_file.read_text(encoding="utf-8"))["stages"])
+            earlier = set(parse_json(self._names_file.read_text(encoding="utf-8"))["stages"])
         pipeline = [stage for stage in stages if isinstance(stage, PipelineStage)]
         recorded = {path: _recorded_names(path) for path in {lock_path(stage) for stage in pipeline}}
         new = [stage for stage in pipeline if stage.name not in recorded[lock_path(stage)]]

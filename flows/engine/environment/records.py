@@ -14,7 +14,7 @@ from typing import Any
 
 from flows.core.project import conflict_message
 from stages.base.errors import InvalidInput, OutputError
-from stages.base.files import write_text
+from stages.base.files import parse_json, write_text
 
 LOCK = "environment.lock"
 HISTORY = "environments"  # in DVC's cache; names of DVC's own folders have two characters
@@ -42,7 +42,7 @@ class EnvironmentRecords:
         if entry.get(DIGEST) == _digest(outputs):
             return {name: value for name, value in entry.items() if name != DIGEST}
         with suppress(OSError, ValueError):
-            content = json.loads((self._history / _digest(outputs)).read_text(encoding="utf-8"))
+            content = parse_json((self._history / _digest(outputs)).read_text(encoding="utf-8"))
             return {str(name): str(value) for name, value in content.items()} if isinstance(content, dict) else {}
         return {}
 

@@ -21,7 +21,7 @@ from flows.prefect_server.crashes import ERROR_LEVEL, GAVE_UP, crash_reason
 from flows.prefect_server.notifications.outbox import Outbox
 from flows.prefect_server.notifications.receivers import POST_TIMEOUT_S, Receiver
 from stages.base.errors import InkflowError
-from stages.base.files import write_text
+from stages.base.files import parse_json, write_text
 
 BAD = ("Failed", "Crashed", "TimedOut", "Late", GAVE_UP)
 GOOD = ("Completed", "Cached")
@@ -214,15 +214,25 @@ def _read_record(path: Path) -> dict[str, Any]:
         "waiting": {},  # since when a run waits, by its id, with its deployment and name
         "waiting_posts": {},  # what each receiver has not accepted yet, by its key: since when, and the post
     }
-    with suppress(OSError, ValueError, TypeError, AttributeError):
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        datetime.fromisoformat(content["since"])
+    with suppress(OSError, ValueError, TypeError, AttributeError, LookupError):
+        content: dict[str, Any] = parse_json(path.read_text(encoding="utf-8"))
         # an earlier version recorded no waiting posts, and of each deployment the last failure alone
         if content.keys() | {"waiting_posts"} == record.keys():
             for name, found in content["failing"].items():
                 content["failing"][name] = found if isinstance(found, dict) else dict([found])
-            return record | content
+            content = record | content
+            _check_times(content)
+            return content
     return record
+
+
+def _check_times(record: Mapping[str, Any]) -> None:
+    """Raises a ValueError, TypeError or AttributeError if a time in `record` is none, or has no zone."""
+    waiting = [since for since, _, _ in record["waiting"].values()]
+    failing = [since for posts in record["failing"].values() for since in posts.values()]
+    posts = [since for entries in record["waiting_posts"].values() for since, _ in entries]
+    for time in (record["since"], *record["seen"].values(), *record["posted"].values(), *waiting, *failing, *posts):
+        _age_s(time, _latest())
 
 
 def _latest() -> str:

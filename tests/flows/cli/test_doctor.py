@@ -62,6 +62,22 @@ def test_packages_other_than_locked(healthy: Project, capsys: pytest.CaptureFixt
     assert findings["packages"]["mend"] == "make setup"
 
 
+@pytest.mark.parametrize("content", [b"\xff\xfe", None])
+def test_a_lock_file_that_cannot_be_read(
+    healthy: Project, capsys: pytest.CaptureFixture[str], content: bytes | None
+) -> None:
+    """A lock file in another encoding, and a folder of its name, are problems with a fix."""
+    Path("requirements.lock").unlink(missing_ok=True)
+    if content is None:
+        Path("requirements.lock").mkdir()
+    else:
+        Path("requirements.lock").write_bytes(content)
+    code, findings = examine(capsys)
+    assert (code, findings["packages"]["state"]) == (1, "wrong")
+    assert findings["packages"]["says"].startswith("requirements.lock cannot be read (")
+    assert findings["packages"]["mend"] == "git checkout requirements.lock"
+
+
 def test_an_adopted_project(healthy: Project, capsys: pytest.CaptureFixture[str]) -> None:
     """In a project with another schema, its lock file and the library that uses the GPU are not ours to judge."""
     Path("params.schema.json").unlink()
@@ -133,6 +149,9 @@ def test_the_data_set(
     healthy.write({"data/raw/dataset.json": '{"name": "mnist"}', "data/raw/dataset.npz": ""})
     assert doctor.dataset(Path()).message == "mnist is in data/raw"
     assert examine(capsys)[1]["data set"]["state"] == "fine"
+    for damaged in ("[1]", "null", "[" * 100_000):
+        healthy.write({"data/raw/dataset.json": damaged})
+        assert doctor.dataset(Path()).message == f"mnist is not here yet; {cached} has it"
 
 
 def test_invalid_parameters(healthy: Project) -> None:

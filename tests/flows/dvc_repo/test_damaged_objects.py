@@ -10,8 +10,10 @@ from dvc.repo import Repo
 
 from flows.core.errors import DvcFailed
 from flows.dvc_repo import remotes
+from flows.dvc_repo.code.old_content import FOLDER, OldContent
 from flows.dvc_repo.damaged_objects import find_damaged
 from flows.dvc_repo.repository import Repository
+from flows.dvc_repo.run_cache_gc import locked_cache
 from flows.engine.engine import Engine
 from flows.engine.policy import Policies
 from flows.engine.run import Options, Run
@@ -157,3 +159,29 @@ def test_content_is_hashed_once(project: Toy) -> None:
         assert find_damaged(repo.cache.local, [digest]) == []
         os.utime(path)
         assert find_damaged(repo.cache.local, [digest]) == [digest]
+
+
+def test_damaged_lists_of_folders_name_no_file(project: Toy) -> None:
+    """`inkflow prune` takes from a list in the cache the hashes that it can read, and no path beside the cache."""
+    value = digests(project.folder)["out"]
+    (path,) = Path(".dvc/cache/files/md5").glob("??/*.dir")
+    path.chmod(0o644)
+    good = "0123456789abcdef" * 2
+    contents = {
+        "[1]": set(), "null": set(), "3": set(), "[" * 100_000: set(), '[{"md5": [1]}]': set(),
+        f'[1, {{"md5": "{good}"}}, {{"md5": "aa/../../../in"}}, {{"relpath": "a"}}]': {good},
+    }  # fmt: skip
+    for content, expected in contents.items():
+        path.write_text(content)
+        with locked_cache(project.folder) as cache:
+            assert cache.with_folder_files([value]) == {value} | expected
+
+
+def test_lists_nested_too_deep(project: Toy) -> None:
+    """Lists of new entries and of earlier code that are nested too deep say nothing, and the next run removes one."""
+    nested, name = "[" * 100_000, f"{'0' * 32}.dir"
+    project.write({".dvc/tmp/inkflow_new_entries.json": nested, f".dvc/tmp/{FOLDER}/{name}": nested, "in": "two\n"})
+    with Repo() as repo:
+        assert OldContent(repo).folder("out", name) is None
+    succeeded(run())
+    assert project.read("last") == "two\nlast\n"

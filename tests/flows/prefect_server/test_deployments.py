@@ -33,6 +33,8 @@ def test_two_flows_have_deployments_of_the_same_name(prefect_url: str, tmp_path:
         assert schedules() == [None, None]
         (tmp_path / "prefect.yaml").write_text(ENTRIES.replace("0 1", "0 3"))
         assert schedules() == [[{"cron": "0 3 * * *"}], None]
+        (tmp_path / "home" / DEPLOYED).write_text("[" * 100_000)  # a damaged file says nothing
+        assert schedules() == [None, None]
         # The file of an earlier version has the names alone.
         (tmp_path / "home" / DEPLOYED).write_text(json.dumps({"nightly": [None, [{"cron": "0 3 * * *"}]]}))
         assert schedules() == [None, [{"cron": "0 2 * * *"}]]

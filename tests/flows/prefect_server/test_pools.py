@@ -10,7 +10,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.core.errors import PolicyInvalid
 from flows.engine.policy import Policies, load_policies
-from flows.prefect_server.pools import create_pool, pool_names, set_limits
+from flows.prefect_server.pools import base_job_template, create_pool, pool_names, set_limits
 from stages.base.errors import InvalidInput
 
 
@@ -63,6 +63,16 @@ def test_limits_of_a_pool_that_nothing_uses_are_refused(tmp_path: Path) -> None:
     (tmp_path / "execution.yaml").write_text("pools: {gpus: {limit: 2}}")
     with pytest.raises(InvalidInput, match=r"pools\.gpus: no deployment .*; did you mean 'gpu'\? used: gpu, local"):
         pool_names(tmp_path, [{"work_pool": {"name": "gpu"}}, {"work_pool": {"name": "local"}}])
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", pytest.param("[" * 100_000, id="nested")])
+def test_a_template_that_is_no_json_is_named(tmp_path: Path, text: str) -> None:
+    """A template that cannot be read is named in one sentence; without one, Prefect's own is used."""
+    assert base_job_template(tmp_path, "docker") == {}
+    (tmp_path / "workers").mkdir()
+    (tmp_path / "workers/docker.json").write_text(text)
+    with pytest.raises(InvalidInput, match=r"docker\.json is not valid JSON"):
+        base_job_template(tmp_path, "docker")
 
 
 @pytest.mark.parametrize("text", ["assets: true", "assets: false", "pools: {gpu: {limit: 2}}"])

@@ -73,6 +73,7 @@ def test_number_of_thousands_of_digits(run_failing: RunFailing, server: Server, 
     [
         "127.0.0.1", "localhost", "127.1", "2130706433", "[::1]", "[::ffff:127.0.0.1]", "10.1.2.3", "192.168.1.1",
         "169.254.169.254", "100.64.0.1", "0.0.0.0", "[fd00::1]", "[fe80::1]", "[2002:7f00:1::]",
+        "[64:ff9b::7f00:1]", "[64:ff9b::a00:1]", "[::7f00:1]", "[::ffff:0:7f00:1]", "[64:ff9b:1::a00:1]", "[fec0::1]",
     ],
 )  # fmt: skip
 def test_redirect_from_a_public_to_a_private_address(
@@ -97,3 +98,15 @@ def test_redirect_to_another_public_name(
     server.respond_with(status(302, Location="http://files.example/tiny.npz"), serve(content))
     run_download()
     assert server.paths == ["http://data.example/tiny.npz", "http://files.example/tiny.npz"]
+
+
+@pytest.mark.parametrize("host", ["files.example", "8.8.8.8", "[2001:4860:4860::8888]", "[64:ff9b::808:808]"])
+def test_redirect_to_another_public_address(
+    project: Path, server: Server, content: bytes, host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A redirect from a public address to another one, through NAT64 too, is followed."""
+    monkeypatch.setenv("HTTP_PROXY", server.url)
+    write_params(project, "http://data.example/tiny.npz")
+    server.respond_with(status(302, Location=f"http://{host}/tiny.npz"), serve(content))
+    run_download()
+    assert server.paths == ["http://data.example/tiny.npz", f"http://{host}/tiny.npz"]

@@ -192,3 +192,9 @@ def test_one_range_in_other_types(tmp_path: Path, add: Add) -> None:
     assert added.entry["pixels"] == {"low": 0, "high": 1}
     write_csv(tmp_path / "train.csv", X, Y)
     assert add(tmp_path / "train.csv", test=[str(npz(tmp_path, x=X_TEST * 1.0, y=Y_TEST))], shape=[9, 12]).arrays
+
+
+def test_groups_of_no_text(tmp_path: Path, add: Add) -> None:
+    """Groups whose characters are none are not used, and a sentence says so."""
+    added = add(npz(tmp_path, x_train=X, y_train=Y, g_train=np.frombuffer(b"\xff" * 120, "<U1")))
+    assert "its groups are not used" in added.text and "g_train" not in added.arrays

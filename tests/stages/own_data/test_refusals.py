@@ -99,6 +99,13 @@ def nested_cells(depth: int) -> bytes:
     return b"MATLAB 5.0 MAT-file".ljust(124) + b"\0\1IM" + b"".join(parts)
 
 
+def packed_matlab(body: bytes) -> bytes:
+    """Returns a MATLAB file with one packed element."""
+    packed = zlib.compress(body)
+    tag = np.array([15, len(packed)], "<u4").tobytes()
+    return b"MATLAB 5.0 MAT-file".ljust(124) + b"\0\1IM" + tag + packed
+
+
 def two_idx(folder: Path) -> list[Path]:
     """Writes images and labels of unequal number."""
     return [write_idx(folder / IDX, X), write_idx(folder / "train-labels-idx1-ubyte", Y[:20])]
@@ -112,6 +119,9 @@ CASES: dict[str, tuple[Make, dict[str, Any], str]] = {
     "long idx": (write(IDX, idx_bytes(X) + b"12"), {}, "goes on after its 30 rows"),
     "idx magic": (write(IDX, b"\0\0\x07\x03" + bytes(99)), {}, "begins with bytearray(b'\\x00\\x00\\x07\\x03'), expected an IDX"),  # noqa: E501
     "huge idx": (write(IDX, b"\0\0\x08\x03" + b"\xff" * 12), {}, "says that it holds 79,228,162,458,924,105,385,300,197,375 bytes"),  # noqa: E501
+    "idx of no row": (write(IDX, idx_bytes(X[:0])), {}, "has the shape (0, 9, 12), expected at least 1 on each axis"),
+    "idx of no row and endless ones": (write(IDX, b"\0\0\x08\x04" + bytes(4) + b"\xff" * 12), {}, "has the shape (0, 4294967295"),  # noqa: E501
+    "idx labels of no column": (write("train-labels-idx2-int", idx_bytes(np.zeros((30, 0)), 0x0C, ">i4")), {}, "has the shape (30, 0)"),  # noqa: E501
     "unequal idx": (two_idx, {}, "30 images and 20 labels, expected equal numbers"),
     "images alone": (write(IDX, idx_bytes(X)), {}, "has images alone, and no file has their labels; name that file too"),  # noqa: E501
     "csv text": (csv(lambda text: text.replace("\n1,", "\n1,abc,", 1).replace(",7\n", "\n")), {}, "no table of equal"),
@@ -124,6 +134,8 @@ CASES: dict[str, tuple[Make, dict[str, Any], str]] = {
     "csv header alone": (csv(lambda text: text.split("\n")[0]), {}, "no table of equal lines (No columns"),
     "csv no such label": (csv(str), {"label": "kind"}, "has no column kind (--label), but label, pixel0"),
     "csv no square": (lambda folder: write_csv(folder / "a.csv", X, Y), {}, "108 pixels an image are no square; give"),
+    "csv label of two signs": (csv(str), {"label": "--5"}, "has no column --5 (--label)"),
+    "csv label of many digits": (csv(str), {"label": "9" * 5_000}, "9 (--label), but label, pixel0"),
     "csv wrong shape": (csv(str), {"shape": [9, 8]}, "81 pixels an image, but --shape 9 8 has 72"),
     "csv not certain": (lambda folder: write_csv(folder / "a.csv", SQUARE // 100, Y, False), {}, "both the first and the last column could be the label"),  # noqa: E501
     "csv bomb": (write("a.csv.gz", gzip.compress(b"1,2,3\n" * 100_000)), {"max_bytes": 5_000, "label": "0"}, "unpacks to more than 5,000"),  # noqa: E501
@@ -134,6 +146,9 @@ CASES: dict[str, tuple[Make, dict[str, Any], str]] = {
     "npz bomb": (npz(x=np.zeros((3000, 28, 28)), y=np.zeros(3000)), {"max_bytes": 1_000_000}, "expected at most 1,000,000"),  # noqa: E501
     "npz cut": (lambda folder: write("b.npz", npz(x=X, y=Y)(folder).read_bytes()[:-99])(folder), {}, "b.npz: the zip file is damaged or cut short (File is not a zip file); download it again"),  # noqa: E501
     "zip of others": (write("a.zip", b"PK\x05\x06" + bytes(18)), {}, "is a zip file with 0 arrays, expected an npz"),
+    "flat images of no pixel": (npz(x=X.reshape(30, -1)[:, :0], y=Y), {}, "images have the shape (30, 0), expected at"),
+    "images of no row": (npz(x=X[:, :0], y=Y), {"size": [28]}, "images have the shape (30, 0, 12), expected at least"),
+    "labels of no text": (npz(x=X, y=np.frombuffer(b"\xff" * 120, "<U1")), {}, "labels hold no valid text; write them"),
     "unequal counts": (npz(x=X, y=Y[:29]), {}, "30 images and 29 labels, expected equal numbers"),
     "one class": (npz(x=X, y=Y * 0), {}, "all labels are 0, expected at least 2 classes; add images of another one"),
     "many classes": (npz(x=np.repeat(X, 5, 0), y=np.arange(150)), {}, "have 150 different values, such as 0 and 1"),
@@ -177,6 +192,8 @@ CASES: dict[str, tuple[Make, dict[str, Any], str]] = {
     "csv of a long cell": (write("a.csv", b"1," + b"2" * 200_000), {}, "is no table (field larger than field limit"),
     "csv label of other digits": (csv(str), {"label": "²"}, "has no column ² (--label)"),
     "mat nested": (lambda folder: write("a.mat", nested_cells(20_000))(folder), {}, "has more than 1,000 cells and structs"),  # noqa: E501
+    "mat of tiny elements": (lambda folder: write("a.mat", packed_matlab(bytes(17_000_000)))(folder), {}, "has more than 2,000,000 elements"),  # noqa: E501
+    "mat of colours and mixed labels": (mat(X=np.zeros((32, 32, 3, 2), np.uint8), y=np.array([1.0, "a"], dtype=object)), {}, "there are 2 images, of which"),  # noqa: E501
     "long name": (lambda folder: folder / ("a" * 300), {}, "cannot be read (File name too long)"),
     "web page": (write("train.csv", b"<!DOCTYPE html><html>404</html>"), {}, "is a web page, expected npz"),
     "pickle": (write("data.pkl", b"\x80\x04\x95abc"), {}, "is a Python pickle, expected npz"),
@@ -197,11 +214,8 @@ def test_hostile_matlab_files(tmp_path: Path, refuse: Refuse) -> None:
     """Whatever bytes a MATLAB file has after its header, it is refused in one sentence."""
     random = np.random.default_rng(0)
     for number in range(20):
-        body = random.bytes(100)
-        packed = zlib.compress(body)
-        tag = np.array([15, len(packed)], "<u4").tobytes()
         path = tmp_path / f"{number}.mat"
-        path.write_bytes(b"MATLAB 5.0 MAT-file".ljust(124) + b"\0\1IM" + tag + packed)
+        path.write_bytes(packed_matlab(random.bytes(100)))
         assert "save -v7" in refuse(path) or "KEY" in refuse(path)
 
 

@@ -117,7 +117,10 @@ def test_tests_of_classes_and_of_values(tmp_path: Path) -> None:
     for name, columns in tables.items():
         pd.DataFrame(columns).to_parquet(tmp_path / name)
     (tmp_path / "damaged").write_bytes(b"no parquet")
-    read = read_predictions({name: str(tmp_path / name) for name in [*tables, "damaged", "missing"]})
+    pd.DataFrame({"label": [{"a": 1}] * 40, "predicted": right}).to_parquet(tmp_path / "objects")
+    pd.DataFrame({"target": labels * 1.0, "value": ["a"] * 40}).to_parquet(tmp_path / "texts")
+    others = ["damaged", "missing", "objects", "texts"]
+    read = read_predictions({name: str(tmp_path / name) for name in [*tables, *others]})
     assert set(read) == set(tables)
     found = compare(read["right"], read["poor"])
     expected = mcnemar_test(right == labels, poor == labels)

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from stages.report.statistics.paired_tests import paired_t_test
@@ -74,3 +76,17 @@ def test_broken_files(tmp_path: Path) -> None:
     assert found["b"]["verdict"] == "unknown"
     (there / "predictions.parquet").write_bytes(b"PAR1 damaged PAR1")
     assert compare_models({"a": [here, there]})["a"]["verdict"] == "unknown"
+
+
+@pytest.mark.parametrize(
+    "metadata", ["[]", "3", pytest.param("[" * 100_000, id="nested"), '{"index_columns": [], "columns": [7]}']
+)
+def test_tables_of_another_form(metadata: str, tmp_path: Path) -> None:
+    """Metadata of another form, and a column that is there twice, make the answers unknown."""
+    here, there = write(tmp_path / "here"), write(tmp_path / "there")
+    table = pa.table([LABELS, LABELS, LABELS], ["label", "predicted", "predicted"])
+    pq.write_table(table, there / "predictions.parquet")
+    assert compare_models({"a": [here, there]})["a"]["verdict"] == "unknown"
+    table = pa.table({"label": LABELS, "predicted": LABELS}).replace_schema_metadata({"pandas": metadata})
+    pq.write_table(table, there / "predictions.parquet")
+    assert "predictions.parquet cannot be read" in compare_models({"a": [here, there]})["a"]["sentence"]

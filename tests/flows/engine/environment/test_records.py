@@ -86,7 +86,7 @@ def test_the_cache_remembers_each_result(records: EnvironmentRecords, tmp_path: 
     assert len(list((tmp_path / "cache" / HISTORY).iterdir())) == 2
 
 
-@pytest.mark.parametrize("text", ["{", "[1]", "3"])
+@pytest.mark.parametrize("text", ["{", "[1]", "3", pytest.param("[" * 100_000, id="nested")])
 def test_a_damaged_entry_of_the_cache_says_nothing(records: EnvironmentRecords, tmp_path: Path, text: str) -> None:
     """What the cache cannot tell is not known."""
     records.add("a", ONE, HERE)

@@ -1,5 +1,6 @@
 """The webhook of `inkflow up`: tells each failure once, and that a deployment works again."""
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -82,6 +83,34 @@ def told(prefect_url: str, tmp_path: Path) -> Iterator[Told]:
         Receiver().running() as receiver,
     ):  # fmt: skip
         yield Told(prefect_url, client, api, receiver, tmp_path)
+
+
+RECORD = {"since": "2026-01-01T00:00:00+00:00", "seen": {}, "posted": {}, "failing": {}, "waiting": {}}
+
+
+@pytest.mark.parametrize(
+    ("record", "is_kept"),
+    [
+        (RECORD | {"seen": {"a": "2026-01-01T00:00:00+00:00"}}, True),
+        ({}, False),
+        ([1], False),
+        (RECORD | {"since": "2026-01-01"}, False),
+        (RECORD | {"seen": {"a": 5}}, False),
+        (RECORD | {"posted": {"a": "yesterday"}}, False),
+        (RECORD | {"failing": {"a": {"b": None}}}, False),
+        (RECORD | {"waiting": {"a": ["2026-01-01T00:00:00+00:00"]}}, False),
+        (RECORD | {"waiting_posts": {"a": [["yesterday", {}]]}}, False),
+    ],
+)
+def test_a_damaged_record_begins_now(tmp_path: Path, record: Any, is_kept: bool) -> None:
+    """A record with a time that is none, or of another form, is replaced by an empty one; a right one is kept."""
+    path = tmp_path / "notified.json"
+    path.write_text(json.dumps(record))
+    found = Notifier("http://127.0.0.1:9/api", None, path)._record
+    assert (found["since"] == RECORD["since"]) == is_kept
+    assert bool(found["seen"]) == is_kept
+    path.write_text("[" * 100_000)
+    assert Notifier("http://127.0.0.1:9/api", None, path)._record["seen"] == {}
 
 
 @pytest.mark.parametrize(
