@@ -3,6 +3,7 @@
 `stages.watch` writes the records, one JSON file for each model; docs/watching.md.
 """
 
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,9 +49,13 @@ def read_alarms(root: Path) -> tuple[list[Alarm], list[Path]]:
         try:
             record = read_sealed(path)
             model = (str(record["model"]), str(record["version"]), str(record["model_sha256"]))
+            alarms = []
             for item in record["alarms"]:
-                sentence = (str(item["statistic"]), str(item["sentence"]), str(item["since"]))
-                found.append(Alarm(str(item["id"]), *model, *sentence))
+                since = str(item["since"])
+                if datetime.fromisoformat(since).tzinfo is None:
+                    raise ValueError("a time without its zone")
+                alarms.append(Alarm(str(item["id"]), *model, str(item["statistic"]), str(item["sentence"]), since))
+            found += alarms
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
             damaged.append(path)
     return sorted(found, key=lambda alarm: (alarm.since, alarm.id)), damaged

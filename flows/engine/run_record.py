@@ -41,6 +41,8 @@ STAMP = "%Y%m%dT%H%M%S"  # the beginning of a name, in UTC
 MAX_RECORDS = 1000  # older ones are removed
 MAX_LINES = 1000  # of a failed stage
 MAX_PARAMS = 200_000  # bytes of params.yaml
+LISTS = ("stages", "reasons", "not_run", "lines")  # keys of events
+END_OF_TIME = 250_000_000_000  # seconds since the epoch: dates end with the year 9999
 
 
 class RunRecord:
@@ -211,14 +213,24 @@ def _events(path: Path) -> Iterable[dict[str, Any]]:
     with suppress(OSError):
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
-                event = unsealed(json.loads(line))
+                event = _checked(unsealed(json.loads(line)))
             except (ValueError, RecursionError):
                 note_once(f"{FOLDER / path.name} has damaged lines, which are left out")
                 continue
-            if isinstance(event.get("event"), str):
-                is_timed = isinstance(event.get("at"), int | float)
-                if is_timed or event["event"] == "experiment":
-                    yield event
+            yield event
+
+
+def _checked(event: dict[str, Any]) -> dict[str, Any]:
+    """Returns an event whose time is one and whose lists are lists of texts; raises a ValueError about another one."""
+    kind = event.get("event")
+    at = event.get("at", 0 if kind == "experiment" else None)
+    lists = [event.get(key, []) for key in LISTS]
+    is_timed = isinstance(at, int | float) and 0 <= at < END_OF_TIME
+    if not (isinstance(kind, str) and is_timed and all(isinstance(items, list) for items in lists)):
+        raise ValueError("no event of a run")
+    if not all(isinstance(item, str) for items in lists for item in items):
+        raise ValueError("lists of other things than texts")
+    return event
 
 
 def _line(event: dict[str, Any]) -> str:
@@ -242,7 +254,7 @@ def _state(begin: dict[str, Any], events: Sequence[dict[str, Any]]) -> str:
 
 def _is_alive(begin: dict[str, Any]) -> bool:
     """Returns whether the process that began a record still runs; `process` tells it from a later one with its id."""
-    with suppress(psutil.Error, TypeError, ValueError, KeyError):
+    with suppress(psutil.Error, TypeError, ValueError, KeyError, OverflowError):
         return started_s(int(begin["pid"])) == str(begin["process"])
     return False
 

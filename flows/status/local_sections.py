@@ -105,7 +105,7 @@ def local_runs(root: Path) -> list[str]:
     """Returns a line for each process that runs stages of this project, and for a run that is under way in it."""
     writers: dict[tuple[int, str], list[str]] = {}
     written_s = 0.0
-    with suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
+    with suppress(OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError):
         written_s = (root / RWLOCK).stat().st_mtime
         for path, use in parse_json((root / RWLOCK).read_text(encoding="utf-8")).get("write", {}).items():
             writers.setdefault((int(use["pid"]), str(use["cmd"])), []).append(Path(path).name)

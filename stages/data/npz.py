@@ -26,6 +26,7 @@ from stages.base.errors import DataError
 READ_LIMIT = 1 << 20  # bytes per read; also the largest zip directory, about 10,000 entries
 HEADER_LIMIT = 1_000  # characters of an array header; NumPy writes about 70
 MAX_DIMENSIONS, MAX_SIDE = 8, 1 << 40
+MAX_EMPTY = 1 << 24  # product of the other sides beside a side of 0: no content bounds it, but reading goes through it
 # The compressions that NumPy writes; the size of the others cannot be bounded while unpacking.
 COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 ENCRYPTED = 0x1  # flag bit of a zip entry
@@ -217,6 +218,8 @@ def _check_entry(entry: Entry, declared: int, start: int) -> Entry:
     # Sides of other types and zero sides beside huge ones would pass the comparison of sizes.
     if len(shape) > MAX_DIMENSIONS or not all(type(side) is int and 0 <= side <= MAX_SIDE for side in shape):
         raise DataError(f"{name} has the shape {str(shape)[:80]}, expected at most {MAX_DIMENSIONS} whole numbers")
+    if 0 in shape and math.prod(side or 1 for side in shape) > MAX_EMPTY:
+        raise DataError(f"{name} has the shape {shape}, which is huge, but holds nothing")
     if not dtype.itemsize or dtype.subdtype:
         raise DataError(f"{name} holds {dtype}, expected numbers")
     if entry.nbytes != declared - start:

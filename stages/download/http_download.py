@@ -4,7 +4,9 @@ The received bytes stay in a part file. The next attempt, in this run or in a la
 condition (If-Range) that the file on the server is unchanged. `Exchange` bounds bytes and time of each attempt.
 """
 
+import os
 import re
+import stat
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -151,7 +153,9 @@ def _append_body(response: httpx.Response, part: Path, start: int, max_bytes: in
     _check_size(total or start, max_bytes)
     size = start
     exchange.start_body()
-    with part.open("ab") as file, _progress(part.name, start, total) as update:
+    # a link is not followed: the bytes of the server would be added to another file
+    descriptor = os.open(part, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    with os.fdopen(descriptor, "ab") as file, _progress(part.name, start, total) as update:
         for piece in response.iter_raw():
             size += len(piece)
             exchange.body_bytes += len(piece)
@@ -184,8 +188,14 @@ def _validator_file(part: Path) -> Path:
 
 
 def _resume_state(part: Path) -> tuple[int, str]:
-    """Returns the number of received bytes and the validator of their file, or (0, "") to start over."""
+    """Returns the number of received bytes and the validator of their file, or (0, "") to start over.
+
+    Links, pipes and other special files in their place are removed.
+    """
     try:
+        if not all(stat.S_ISREG(file.lstat().st_mode) for file in (part, _validator_file(part))):
+            remove_part(part)
+            return 0, ""
         size, validator = part.stat().st_size, _validator_file(part).read_text(encoding="utf-8")
     except (FileNotFoundError, UnicodeDecodeError):
         return 0, ""

@@ -10,6 +10,7 @@ fails, because a fallback would hide a broken or malicious mirror.
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -190,11 +191,13 @@ def local_file(source: Source, name: str, max_bytes: int, read_timeout_s: float,
 
 def _check_readable(path: Path, max_bytes: int) -> None:
     try:
-        with path.open("rb"):
-            size = path.stat().st_size
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe would block
+            raise SourceUnavailable("is no regular file")
+        path.open("rb").close()
     except FileNotFoundError as error:
         raise SourceUnavailable("there is no such file") from error
     except OSError as error:
         raise SourceUnavailable(f"cannot be read ({error.strerror})") from error
-    if size > max_bytes:
-        raise DataError(f"the file has {size:,} bytes, expected at most {max_bytes:,} (max_bytes)")
+    if status.st_size > max_bytes:
+        raise DataError(f"the file has {status.st_size:,} bytes, expected at most {max_bytes:,} (max_bytes)")

@@ -222,19 +222,25 @@ def _read_table(path: Path) -> Any:
     if not exists(path):
         return SCHEMA.empty_table()
     try:
-        table = pq.read_table(path)
-    except (OSError, pa.ArrowException) as error:
+        table = _completed(pq.read_table(path))
+        table.validate(full=True)  # also that texts are UTF-8
+        is_other = table.schema != SCHEMA
+    except (OSError, ValueError, LookupError, MemoryError, pa.ArrowException) as error:
         raise DataError(
-            f"{path}: is not a Parquet file ({short_message(error)}); move it away, then run again"
+            f"{path}: is not a Parquet file, or damaged ({short_message(error)}); move it away, then run again"
         ) from error
+    if is_other:
+        raise DataError(f"{path}: has other columns than a table of results; move it away, then run again")
+    return table
+
+
+def _completed(table: Any) -> Any:
+    """Returns a table of an earlier version with the columns that it lacks."""
     for name in ADDED:
         if name not in table.schema.names:
             table = table.append_column(SCHEMA.field(name), pa.nulls(len(table), SCHEMA.field(name).type))
-    if set(table.schema.names) == set(SCHEMA.names):
-        table = table.select(SCHEMA.names)
-    if table.schema != SCHEMA:
-        raise DataError(f"{path}: has other columns than a table of results; move it away, then run again")
-    return table
+    is_same = sorted(table.schema.names) == sorted(SCHEMA.names)  # without a name twice
+    return table.select(SCHEMA.names) if is_same else table
 
 
 def _folder_name(folder: Path) -> str:

@@ -9,23 +9,29 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from stages.base.digests import sealed, unsealed
 from stages.base.errors import DataError, OutputError
 from stages.base.files import read_json, write_text
+from stages.watch.comparisons import CLASSES, UNSURE
+from stages.watch.evidence import FRACTIONS
 
 FOLDER = Path(".inkflow/watch")  # of the project
 REMEDY = "move the file away: the watch then begins anew"
 IGNORE = "*\n"
 MEASURED_IMAGES = 500  # after an acknowledgement: they show what is expected from then on
+TIMES = ("since", "began", "when", "until", "first", "last")  # keys with a time in ISO 8601, with its zone
+LARGEST = 1e15  # of all numbers but edges: sums and powers of them are finite
+MAX_LIMIT = 300.0  # power of ten
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 class Measurement(_Part):
@@ -118,6 +124,42 @@ class Record(_Part):
     @classmethod
     def _undamaged(cls, content: Any) -> Any:
         return unsealed(content) if isinstance(content, dict) else content
+
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        _check_values(self.model_dump(), "the record")
+        for item in self.comparisons:
+            _check_lengths(item)
+        return self
+
+
+def _check_values(value: Any, name: str) -> None:
+    """Raises a ValueError if a time has no zone, a number is too large, or a whole number is below 0."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _check_values(item, key)
+    elif isinstance(value, list):
+        for item in value:
+            _check_values(item, name)
+    elif isinstance(value, int | float):
+        smallest = 0 if isinstance(value, int) else -LARGEST
+        if name != "edges" and not smallest <= value <= LARGEST:
+            raise ValueError(f"{name} is out of range")
+    elif isinstance(value, str) and name in TIMES and datetime.fromisoformat(value).tzinfo is None:
+        raise ValueError(f"{name} is a time without its zone")
+
+
+def _check_lengths(item: ComparisonRecord) -> None:
+    """Raises a ValueError if the parts of a comparison do not fit each other."""
+    bins = len(item.bins) if item.name in (CLASSES, UNSURE) else len(item.edges) + 1
+    if not (len(item.reference) == len(item.recent) == bins == len(item.bins or item.reference)):
+        raise ValueError(f"{item.name} has other bins than its reference")
+    if not sum(item.reference) or (item.name == UNSURE and bins < 2):
+        raise ValueError(f"{item.name} has nothing to be compared with")
+    if not item.tests or any(len(test.wealth) != len(FRACTIONS) for test in item.tests):
+        raise ValueError(f"{item.name} has no tests, or tests with other bets")
+    if not 0 <= item.limit <= MAX_LIMIT:
+        raise ValueError(f"{item.name} has the limit {item.limit:g}, a power of ten")
 
 
 def watch_folder() -> Path:

@@ -68,6 +68,8 @@ def _accepted(item: ComparisonRecord, test: int) -> str:
 
 def median(edges: Sequence[float], counts: Sequence[float]) -> str:
     """Returns the median of binned values; beyond the outer edges it is only known to be there."""
+    if not edges:  # one bin has all values
+        return "unknown"
     half, number, below = sum(counts) / 2, 0, 0.0
     while number < len(edges) and below + counts[number] < half:
         below += counts[number]

@@ -112,7 +112,7 @@ def _failed_row(record: Record, spans: Mapping[str, Any], rows: Sequence[Row], h
     base = _base(str(record.get("commit", "")), rows)
     before = next((row for row in rows if row["id"] == base), None)
     try:
-        params = leaves(parse_values(PARAMS, str(record.get("params", "")).encode()))
+        params = leaves(parse_values(PARAMS, str(record.get("params", "")).encode(errors="replace")))
     except Unreadable:
         params = {}
     old = before["params"] if before else {}

@@ -2,12 +2,12 @@
 
 import shutil
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 from dvc.api import DVCFileSystem
 from dvc.exceptions import DvcException
 from dvc.scm import RevError, SCMError
-from ruamel.yaml import YAML
 
 from flows.core.errors import RevisionUnusable
 from flows.core.file_lock import emptied_folder
@@ -16,6 +16,8 @@ from flows.dvc_repo.change_detection import value_of
 from flows.dvc_repo.damaged_objects import report_damaged_lists, set_damaged_aside
 from flows.dvc_repo.locking import print_to_stderr
 from flows.dvc_repo.versions.version_diff import ensure_versions
+from stages.base.config import Name, load_section
+from stages.base.errors import ParamsError
 
 FETCH_LOCK = STATE / "fetch.lock"
 # Inputs of the report.
@@ -33,7 +35,7 @@ def fetch_run(root: Path, revision: str, target: Path) -> None:
     """Copy the report's input files as of `revision` (a commit, branch or experiment) into the folder `target`.
 
     Raises:
-        RevisionUnusable: the revision does not exist, or no cache has one of its files.
+        RevisionUnusable: the revision does not exist, is of another project, or no cache has one of its files.
         GitFailed: git refuses to read the repository.
     """
     ensure_versions(root)
@@ -42,15 +44,17 @@ def fetch_run(root: Path, revision: str, target: Path) -> None:
         report_damaged_lists()
         files = DVCFileSystem(str(root), rev=revision)
         _copy(files, "params.yaml", target, revision)
-        params = YAML(typ="safe", pure=True).load((target / "params.yaml").read_text(encoding="utf-8"))
-        if not (isinstance(params, dict) and isinstance(params.get("models"), dict)):
-            raise RevisionUnusable(f"{revision}: its params.yaml has no `models`; name a version of this pipeline")
-        names = [pattern.format(name=name) for name in params["models"] for pattern in MODEL_FILES]
+        models = load_section(target / "params.yaml", ["models"], dict[Name, Any])
+        names = [pattern.format(name=name) for name in models for pattern in MODEL_FILES]
         for name in (*DATA_FILES, *names):
             _copy(files, name, target, revision)
     except (SCMError, RevError) as error:
         raise RevisionUnusable(
             f"{revision}: no such version ({error}); `git log` and `dvc exp list` list the versions"
+        ) from error
+    except ParamsError as error:
+        raise RevisionUnusable(
+            f"{revision}: its params.yaml names no models ({error.messages[0]}); name a version of this pipeline"
         ) from error
     except DvcException as error:
         raise RevisionUnusable(f"{revision}: cannot be read: {error}") from error
@@ -65,7 +69,7 @@ def fetch_files(root: Path, revision: str, files: Mapping[str, Path]) -> None:
         files: the path to copy to, by the path below `root`.
 
     Raises:
-        RevisionUnusable: no cache and no remote has one of the files.
+        RevisionUnusable: no cache and no remote has one of the files, or its path leaves the project.
         OutputError: the project's folder .inkflow cannot be created.
     """
     make_state_folder(root)
@@ -89,6 +93,9 @@ def _set_damaged_aside(files: DVCFileSystem, name: str) -> None:
 
 
 def _copy(files: DVCFileSystem, name: str, target: Path, revision: str) -> None:
+    path = PurePosixPath(name)  # of a file of that version, which may have been written by anybody
+    if path.is_absolute() or ".." in path.parts:
+        raise RevisionUnusable(f"{revision}: {name!r} is no path inside the project")
     try:
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         _set_damaged_aside(files, name)

@@ -1,6 +1,7 @@
 """Records of runs: what they keep of stages that run, fail or are killed, and what `report --runs` reads of them."""
 
 import json
+import math
 import resource
 import shutil
 import subprocess
@@ -73,6 +74,50 @@ def test_states_of_records(tmp_path: Path) -> None:
     assert read_records(tmp_path)[0]["state"] == "killed"
     (tmp_path / FOLDER / "20200101T000000-1-1.jsonl").write_text("no JSON\n")
     assert len(read_records(tmp_path)) == 1
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"at": math.inf},
+        {"at": math.nan},
+        {"at": -1},
+        {"at": 1e12},
+        {"at": 10**400},
+        {"at": "now"},
+        {"stages": 5},
+        {"stages": "source"},
+        {"reasons": 5},
+        {"reasons": [5]},
+        {"lines": {"a": 1}},
+        {"not_run": 5},
+    ],
+)
+def test_lines_with_impossible_values_are_damaged(diamond: Toy, damage: dict[str, object]) -> None:
+    """A line whose time is none, or whose lists are none, is left out; the other lines and records are shown."""
+    diamond.write({".gitignore": "/.inkflow\n*.runs\n"})
+    commit("first")
+    folder = diamond.folder / FOLDER
+    folder.mkdir(parents=True)
+    begin = {"event": "begin", "at": 1_700_000_000.0, "stages": ["source"], "pid": 10**30, "process": "1"}
+    failed = {"event": "failed", "at": 1_700_000_001.0, "stage": "source", "error": "broken", "not_run": ["join"]}
+    ended = failed | {"event": "ended", "stage": "left"} | damage
+    (folder / "20260101T000000-1-1.jsonl").write_text("".join(json.dumps(one) + "\n" for one in (begin, failed, ended)))
+    (folder / "20260101T000000-1-2.jsonl").write_text(json.dumps(begin | damage) + "\n")
+    row = read_facts(diamond.folder)["versions"][-1]
+    assert row["record"] == "20260101T000000-1-1" and [stage["name"] for stage in row["stages"]] == ["source"]
+    assert len(read_records(diamond.folder)) == 1
+
+
+@pytest.mark.parametrize("pid", [math.inf, "a", None, 10**30])
+def test_the_record_of_an_impossible_process(diamond: Toy, pid: object) -> None:
+    """A record whose process has no possible id, and parameters that no file can hold, is of a killed run."""
+    diamond.write({".gitignore": "/.inkflow\n*.runs\n"})
+    commit("first")
+    begin = {"event": "begin", "at": 1_700_000_000, "pid": pid, "process": "1", "params": "a: \ud800"}
+    (diamond.folder / FOLDER).mkdir(parents=True)
+    (diamond.folder / FOLDER / "20260101T000000-1-1.jsonl").write_text(json.dumps(begin) + "\n")
+    assert read_facts(diamond.folder)["versions"][-1]["state"] == "killed"
 
 
 def test_records_of_a_trial_come_from_its_clone(tmp_path: Path) -> None:

@@ -139,6 +139,15 @@ def test_files_in_use_of_a_killed_process(tmp_path: Path) -> None:
     assert local_runs(tmp_path) == []
 
 
+@pytest.mark.parametrize("pid", ["Infinity", "NaN", "1" + "0" * 400, '"a"', "null"])
+def test_files_in_use_of_impossible_processes(tmp_path: Path, pid: str) -> None:
+    """An id that no process can have is that of none."""
+    path = tmp_path / ".dvc/tmp/rwlock"
+    path.parent.mkdir(parents=True)
+    path.write_text(f'{{"write": {{"/a": {{"pid": {pid}, "cmd": "inkflow run"}}}}}}')
+    assert local_runs(tmp_path) == []
+
+
 def test_a_promoted_version_without_its_model(
     models: Toy, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,6 +23,9 @@ def write_npy(path: Path, dtype: str, shape: str, content: bytes) -> Path:
         ("'|u1'", "(True, True, 20)", bytes(20)),
         ("'|u1'", f"(0, {2**70})", b""),
         ("'|u1'", f"(0, {2**62}, {2**62})", b""),
+        ("'|u1'", f"(0, {2**40}, {2**40})", b""),
+        ("'<f4'", f"({2**40}, 0)", b""),
+        ("'<f2'", f"(0, {2**12}, {2**12}, 2)", b""),
         ("'|u1'", f"({2**63}, 2)", b""),
         ("'|u1'", f"({'1,' * 33})", b"a"),
         ("'|u1'", "(-1, -20)", bytes(20)),
@@ -35,6 +38,12 @@ def test_impossible_headers(tmp_path: Path, dtype: str, shape: str, content: byt
     """A header whose shape or type is impossible gives an error of the data, before anything is allocated."""
     with pytest.raises(DataError):
         open_npy(write_npy(tmp_path / "x.npy", dtype, shape, content), "x", 1000)
+
+
+def test_arrays_without_content(tmp_path: Path) -> None:
+    """An array of no images of a usual size is read, and is empty."""
+    array = open_npy(write_npy(tmp_path / "x.npy", "'<f4'", "(0, 4096, 4096)", b""), "x", 1000)
+    assert array.read().shape == (0, 4096, 4096) and list(array.chunks(10)) == []
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x05\x06", b"\x80\x04", b"\x93NUMPY"], ids=range(4))

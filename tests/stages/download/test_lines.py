@@ -1,6 +1,8 @@
 """The download stage with unreliable servers, which fail, stall, truncate or change the file."""
 
+import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -112,6 +114,29 @@ def test_later_run_resumes(run_failing: RunFailing, project: Path, server: Serve
     run_download()
     assert server.headers[-1]["Range"] == "bytes=1000-"
     assert parts() == []
+
+
+@pytest.mark.parametrize("place", [0, 1], ids=["part", "version"])
+@pytest.mark.parametrize(
+    "put",
+    [lambda path: path.symlink_to("../../../own"), lambda path: path.symlink_to("nowhere"), os.mkfifo],
+    ids=["link", "broken link", "pipe"],
+)
+def test_nothing_but_files_is_resumed(
+    run_failing: RunFailing, server: Server, content: bytes, tmp_path: Path, place: int, put: Callable[[Path], None]
+) -> None:
+    """A link or a pipe in place of a part file or its version is replaced; the file behind a link is not touched."""
+    server.respond_with(truncate(content, 1_000), status(404))
+    assert run_failing()[0] == UNAVAILABLE
+    own = tmp_path / "own"
+    own.write_text('"one"')
+    path = parts()[place]
+    path.unlink()
+    put(path)
+    server.respond_with(serve(content))
+    run_download()
+    assert "Range" not in server.headers[-1]
+    assert own.read_text() == '"one"' and parts() == []
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,24 @@ def test_mirror_without_the_file_is_skipped(
     assert capsys.readouterr().out.startswith(f"mirror {path}: not used, there is no such file\n")
 
 
+@pytest.mark.parametrize("put", [os.mkfifo, Path.mkdir], ids=["pipe", "folder"])
+def test_mirror_with_a_pipe_is_skipped(
+    project: Path,
+    server: Server,
+    content: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    put: Callable[[Path], None],
+) -> None:
+    """A pipe, which would block, or a folder in place of the file is no source."""
+    path = set_mirror(project / "mirror", monkeypatch)
+    path.parent.mkdir()
+    put(path)
+    server.respond_with(serve(content))
+    run_download()
+    assert capsys.readouterr().out.startswith(f"mirror {path}: not used, is no regular file\n")
+
+
 def test_keras_cache_comes_last(project: Path, server: Server, tmp_path: Path) -> None:
     """The cache of Keras is used if the address fails."""
     save(tmp_path / "keras" / "datasets" / "tiny.npz")

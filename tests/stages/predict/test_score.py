@@ -2,8 +2,10 @@
 
 import csv
 import os
+import random
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from stages.base.errors import exit_with
+from stages.base.errors import DataError, exit_with
 from stages.predict import score
 from stages.predict.model_standing import file_sha256
 from tests.support.pictures import draw, encoded, garbage, npy, scan, template, write_model, write_reader
@@ -171,6 +173,48 @@ def test_foreign_result_is_left_alone(work: Path, capsys: pytest.CaptureFixture[
         assert run() == 2
         assert "move it away" in capsys.readouterr().err
         assert snapshot(work / "scores") == before
+
+
+def _not_utf8(path: Path) -> None:
+    text = pa.StringArray.from_buffers(1, pa.py_buffer(b"\0\0\0\0\2\0\0\0"), pa.py_buffer(b"\xff\xfe"))
+    pq.write_table(pq.read_table(path).slice(0, 1).drop_columns(["file"]).append_column("file", text), path)
+
+
+def _twice(path: Path) -> None:
+    table = pq.read_table(path)
+    pq.write_table(table.append_column("file", table["file"]), path)
+
+
+@pytest.mark.parametrize("damage", [_not_utf8, _twice])
+def test_damaged_table_is_left_alone(
+    work: Path, capsys: pytest.CaptureFixture[str], damage: Callable[[Path], None]
+) -> None:
+    """A table of results with bytes that are no text, or with a column twice, is an error and stays unchanged."""
+    assert run() == 0
+    damage(work / "scores/scores.parquet")
+    before = snapshot(work / "scores")
+    capsys.readouterr()
+    assert run() == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: scores/scores.parquet: ") and "move it away, then run again" in error
+    assert snapshot(work / "scores") == before
+
+
+def test_any_changed_byte_of_the_table_is_an_error_or_none(work: Path) -> None:
+    """Whatever byte of the table changes, it is read, or an error of one sentence names it."""
+    assert run() == 0
+    path = work / "scores/scores.parquet"
+    content, chance, codes = path.read_bytes(), random.Random(1), set()
+    for _ in range(400):
+        place = chance.randrange(len(content))
+        path.write_bytes(content[:place] + bytes([chance.randrange(256)]) + content[place + 1 :])
+        try:
+            score._read_table(path).to_pylist()
+            codes.add(0)
+        except DataError as error:
+            codes.add(2)
+            assert str(error).count("\n") == 0 and "move it away" in str(error)
+    assert codes == {0, 2}
 
 
 @pytest.mark.server

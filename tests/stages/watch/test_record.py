@@ -1,6 +1,7 @@
 """The record of a watched model: what is added to it, by several writers too, its alarms, and decisions about them."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from stages.base.digests import KEY
 from stages.base.errors import DataError, OutputError
 from stages.predict.classifier import open_classifier
 from stages.predict.watcher import NO_REFERENCE, WatchedClassifier, Watcher, watched
@@ -22,6 +24,7 @@ from tests.support.root import ROOT
 from tests.support.watched import digits, write_watched_reader
 
 SHA = "a" * 64
+MOMENT = "2026-11-28T10:00:00+00:00"
 COIN_SCORES = np.array([0.0, 1.0])
 WRITER = """
 import sys
@@ -135,7 +138,7 @@ def test_what_was_acknowledged_keeps_the_rate() -> None:
     coin = Comparison("coin", ("0", "1"), (), (7, 3), (MeanTest("more", COIN_SCORES, 0.3),))
     random, again = np.random.default_rng(3), 0
     for _ in range(100):
-        record = Record(model_sha256=SHA, model="coin", rate=0.01, first="", last="")
+        record = Record(model_sha256=SHA, model="coin", rate=0.01, first=MOMENT, last=MOMENT)
         while not update(record, [coin], (random.random((10, 1)) < 0.6).astype(int), ""):
             assert record.images < 2000
         assert acknowledge(record, "why", "ada", "") == 1
@@ -176,6 +179,58 @@ def test_a_damaged_record_is_moved_aside(work: Path, capsys: pytest.CaptureFixtu
         assert stored().images == 10 and path.with_suffix(suffix).read_text() == content
         assert f"is now {path.with_suffix(suffix)}" in capsys.readouterr().err
     assert path.with_suffix(".damaged").read_text() == "{"
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("first",), "yesterday"),
+        (("last",), "2026-11-28T10:00:00"),
+        (("images",), -1000),
+        (("all_images",), 10**400),
+        (("history", 0, "evidence", "ink"), math.inf),
+        (("comparisons", 0, "limit"), 400.0),
+        (("comparisons", 0, "limit"), math.nan),
+        (("comparisons", 0, "evidence"), 1e300),
+        (("comparisons", 0, "recent"), []),
+        (("comparisons", 0, "bins"), ["0"]),
+        (("comparisons", 0, "reference"), [0] * 10),
+        (("comparisons", 1, "bins"), ["sure"]),
+        (("comparisons", -1, "edges"), []),
+        (("comparisons", 0, "tests"), []),
+        (("comparisons", 0, "tests", 3, "wealth"), [0.0]),
+        (("comparisons", 0, "tests", 3, "since"), "yesterday"),
+        (("comparisons", 0, "tests", 3, "total"), math.nan),
+    ],
+)
+def test_a_record_with_impossible_values_is_damaged(
+    work: Path, capsys: pytest.CaptureFixture[str], place: tuple[str | int, ...], value: object
+) -> None:
+    """A record whose times, numbers or lengths cannot be used is an error that names it, and is moved aside."""
+    model = open_watched()
+    show(model, 10)
+    path = work / f".inkflow/watch/{SHA}.json"
+    content = json.loads(path.read_text())
+    content.pop(KEY)
+    part = content
+    for key in place[:-1]:
+        part = part[key]
+    part[place[-1]] = value
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match="is not as expected"):
+        read_record(path)
+    show(model, 10)
+    assert stored().images == 10 and "is damaged or of a newer version" in capsys.readouterr().err
+
+
+def test_a_record_of_an_earlier_version_is_read(work: Path) -> None:
+    """A record without the digest of its content, which this version would write, is read as it is."""
+    show(open_watched(), 10)
+    path = work / f".inkflow/watch/{SHA}.json"
+    content = json.loads(path.read_text())
+    content.pop(KEY)
+    path.write_text(json.dumps(content))
+    assert stored().images == 10
 
 
 def test_a_record_that_cannot_be_moved_or_read_loses_nothing(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:

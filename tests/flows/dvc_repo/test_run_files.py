@@ -1,0 +1,58 @@
+"""Files of another version: its parameters and its dvc.lock may have been written by anybody."""
+
+from pathlib import Path
+
+import pytest
+
+from flows.core.errors import RevisionUnusable
+from flows.dvc_repo.versions.run_files import fetch_files, fetch_run
+from tests.conftest import Toy
+from tests.support.code_history import commit
+
+BOMB = "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
+    f"{new}: &{new} [{', '.join([f'*{old}'] * 10)}]\n" for old, new in zip("abcdefg", "bcdefgh", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        "models: {../../../outside/deep: {}}\n",
+        "models: {/tmp/outside/deep: {}}\n",
+        "models: {1: {}}\n",
+        "models: [cnn]\n",
+        "models: {cnn: {}\n",
+        "[1]\n",
+        "",
+        f"{BOMB}models: *h\n",
+    ],
+)
+def test_the_models_of_a_version_are_names(toy: Toy, tmp_path: Path, params: str) -> None:
+    """Other keys and text that is no YAML are one sentence, and nothing is written beside the target."""
+    toy.write({"params.yaml": params, ".gitignore": ""})
+    commit()
+    before = set(tmp_path.iterdir())
+    with pytest.raises(
+        RevisionUnusable, match=r"^HEAD: its params.yaml names no models \(.*\); name a version of this"
+    ):
+        fetch_run(toy.folder, "HEAD", tmp_path / "target" / "deep")
+    assert set(tmp_path.iterdir()) == before | {tmp_path / "target"}
+    assert [path.name for path in (tmp_path / "target").rglob("*")] == ["deep", "params.yaml"]
+
+
+def test_parameters_that_are_no_text(toy: Toy, tmp_path: Path) -> None:
+    """Parameters that are no UTF-8 are one sentence."""
+    (toy.folder / "params.yaml").write_bytes(b"models: {\xff: 1}\n")
+    commit()
+    with pytest.raises(RevisionUnusable, match=r"^HEAD: its params.yaml names no models \(cannot be read"):
+        fetch_run(toy.folder, "HEAD", tmp_path / "target")
+
+
+@pytest.mark.parametrize("name", ["../outside", "models/../../outside", "/etc/hostname"])
+def test_paths_outside_of_the_project_are_not_copied(toy: Toy, tmp_path: Path, name: str) -> None:
+    """A path that leaves the project is an error, and no file is written, although the file is there."""
+    toy.write({"params.yaml": "", "../outside": "secret\n"})
+    commit()
+    with pytest.raises(RevisionUnusable, match="is no path inside the project"):
+        fetch_files(toy.folder, "HEAD", {name: tmp_path / "target" / "copy"})
+    assert not any(path.is_file() for path in (tmp_path / "target").rglob("*"))
