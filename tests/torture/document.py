@@ -1,13 +1,16 @@
 """Writes docs/reliability.md from tests/torture/results.json: what was tried anew replaces what was tried before.
 
 `python -m tests.torture.document RECORD.jsonl` takes the record of `make torture`. A `--whole` record has all promises,
-and the others leave the page. With `--check` it writes nothing and fails when the page is stale.
+and the others leave the page, but for those of tests that were skipped. With `--check` it writes nothing, and fails
+when the page is stale, or when a test that tries a promise has no row, once a whole run has recorded the tests.
 """
 
 import argparse
+import ast
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -29,9 +32,15 @@ them a few times, `make test-farm` the others. "Broken" counts the attempts afte
 
 def page(results: Mapping[str, Any]) -> str:
     """The whole page for `results`."""
-    promises = results.get("promises", [])
-    machines = list(dict.fromkeys(_sentence(row["machine"]) for row in promises))
+    promises, whole = results.get("promises", []), results.get("whole")
+    machines = list(dict.fromkeys(_sentence(row["machine"]) for row in [*promises, *([whole] if whole else [])]))
     lines = [HEAD + "\n".join(f"Machine {number}: {text}" for number, text in enumerate(machines, 1))]
+    if whole:
+        number = machines.index(_sentence(whole["machine"])) + 1
+        lines += [
+            "",
+            f"The last whole `make torture` took {whole['minutes']} minutes: {whole['date']}, machine {number}.",
+        ]
     head = ["| promise | tried by | times | broken | on | machine |", "|---|---|---:|---:|---|---:|"]
     for subject, rows in groupby(promises, key=lambda row: row["subject"]):
         lines += ["", f"## {subject}", "", *head]
@@ -48,13 +57,48 @@ def merged(results: Mapping[str, Any], record: Path, *, is_whole: bool = False) 
 
     Args:
         results: those that the page has.
-        record: a line of JSON for each promise that was tried on this machine; it may be missing or empty.
-        is_whole: the record is of all promises: those that it lacks go.
+        record: a line of JSON for the begin, each promise that was tried on this machine, and each test that was
+            skipped; it may be missing or empty.
+        is_whole: the record is of all promises: those that it lacks go, unless their test was skipped.
     """
     text = record.read_text(encoding="utf-8") if record.exists() else ""
-    rows = {} if is_whole else {row["promise"]: row for row in results.get("promises", [])}
-    rows |= {row["promise"]: row | {"machine": machine()} for row in map(json.loads, text.splitlines())}
-    return {"promises": sorted(rows.values(), key=lambda row: (row["subject"], row["promise"]))}
+    lines = [json.loads(line) for line in text.splitlines()]
+    skipped = {line.get("skipped") for line in lines} - {None}
+    earlier = [row for row in results.get("promises", []) if not is_whole or row.get("test") in skipped]
+    rows = {
+        row["promise"]: row for row in [*earlier, *(line | {"machine": machine()} for line in lines if "how" in line)]
+    }
+    whole = _whole(lines, record) if is_whole else results.get("whole")
+    promises = sorted(rows.values(), key=lambda row: (row["subject"], row["promise"]))
+    return {"promises": promises} | ({"whole": whole} if whole else {})
+
+
+def untried(results: Mapping[str, Any], folder: Path = ROOT) -> list[str]:
+    """Returns the tests in `folder` that try a promise and have no row; none before a whole run recorded the tests."""
+    tried = {row.get("test") for row in results.get("promises", [])}
+    return [name for name in _trials(folder) if name not in tried] if results.get("whole") else []
+
+
+def _trials(folder: Path) -> Iterator[str]:
+    """Yields the test functions that take the fixture `promise`, as pytest names them."""
+    for path in sorted((folder / "tests/torture").rglob("test_*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_") and "promise" in _fixtures(node):
+                yield f"{path.relative_to(folder).as_posix()}::{node.name}"
+
+
+def _fixtures(test: ast.FunctionDef) -> set[str]:
+    return {argument.arg for argument in test.args.args}
+
+
+def _whole(lines: list[dict[str, Any]], record: Path) -> dict[str, Any] | None:
+    """When and where all promises were tried, and how long it took: until the last line, which a pause cannot move."""
+    begins = [line["began_s"] for line in lines if "began_s" in line]
+    if not begins:
+        return None
+    end_s = record.stat().st_mtime
+    date = datetime.fromtimestamp(end_s, UTC).date().isoformat()
+    return {"minutes": round((end_s - begins[0]) / 60), "date": date, "machine": machine()}
 
 
 def _sentence(facts: Mapping[str, Any]) -> str:
@@ -67,7 +111,7 @@ def main() -> int:
     """Writes the page, or compares it.
 
     Raises:
-        InvalidInput: With `--check`, the page is not that of the results.
+        InvalidInput: With `--check`, the page is not that of the results, or a promise is not in them.
     """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("record", nargs="?", type=Path, help="the record of make torture")
@@ -82,6 +126,8 @@ def main() -> int:
         write_text(ROOT / PAGE, page(results))
     elif (ROOT / PAGE).read_text(encoding="utf-8") != page(results):
         raise InvalidInput(f"{PAGE} is not that of tests/torture/results.json; run `python -m tests.torture.document`")
+    elif missing := untried(results):
+        raise InvalidInput(f"{PAGE} has no row of {', '.join(missing)}; run `make torture TESTS={missing[0]}`")
     return 0
 
 

@@ -1,6 +1,7 @@
 """A promise, the attempts to break it, and the record of them."""
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -45,7 +46,7 @@ class Promise:
 
     def record(self, path: Path) -> None:
         """Appends the promise to `path`, a line of JSON."""
-        line = {"subject": self.subject, "promise": self.text, "how": self.how}
+        line = {"subject": self.subject, "promise": self.text, "how": self.how, "test": current_test()}
         numbers = {"attempts": self.attempts, "broken": len(self.broken), "date": datetime.now(UTC).date().isoformat()}
         with path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line | numbers) + "\n")
@@ -56,7 +57,7 @@ class Promise:
         Raises:
             BrokenPromise: An attempt broke the promise, or there was none.
         """
-        if not self.attempts:
+        if not self.attempts and not self.broken:
             raise BrokenPromise(f"nothing tried: {self.text}")
         if self.broken:
             raise BrokenPromise(f"{len(self.broken)} of {self.attempts} attempts:\n" + "\n".join(self.broken))
@@ -89,6 +90,11 @@ def kept(promise: Promise, record: Path | None) -> Iterator[Promise]:
         if record and is_over:
             promise.record(record)
     promise.check()
+
+
+def current_test() -> str:
+    """Returns the file and the name of the test function that pytest runs, without its parameters."""
+    return os.environ.get("PYTEST_CURRENT_TEST", "").partition(" ")[0].partition("[")[0]
 
 
 def _described(error: BaseException) -> str:

@@ -14,6 +14,7 @@ from tests.torture.support.campaigns import (
     STAGES,
     SUBJECT,
     is_kill,
+    missed_faults,
     possible_faults,
     try_plans,
 )
@@ -42,6 +43,8 @@ def test_faults(tmp_path: Path, promise: Try, rounds: Rounds) -> None:
         with tried.verdict("the faults that were planned"):
             met = {stage for name, stage in done if not is_kill(name)}
             assert not is_thorough or met >= set(STAGES), f"no fault in {set(STAGES) - met}"
+            missed = missed_faults(done, tmp_path)
+            assert not is_thorough or not missed, f"possible here, and not met in any stage: {missed}"
 
 
 @pytest.mark.parametrize("fault", NEEDS)

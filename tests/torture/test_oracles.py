@@ -1,16 +1,27 @@
 """The helpers of these tests: what they take for noticed, and that they come to an end."""
 
+import fcntl
+import hashlib
+import json
+import os
 import random
+import resource
+import shutil
 import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.torture.support import kills
-from tests.torture.support.crash_project import CrashProject
+from tests.torture.support.crash_project import OBJECTS, CrashProject, damage, locks
 from tests.torture.support.damage import problem
 from tests.torture.support.forked import Outcome, wait
 from tests.torture.support.kills import Campaign
+from tests.torture.support.machine_faults import DAY_S, Clock, limited
+from tests.torture.support.quick_check import QuickCheck
 
 NAMES = ("model.onnx", "models/dense/model.onnx")
 RIGHT = Outcome(0, "7\n", "models/dense/model.onnx is read\n")
@@ -75,3 +86,112 @@ def test_a_plan_that_is_not_carried_out_is_a_problem(tmp_path: Path, monkeypatch
     campaign.disturb()
     assert campaign.plan == {"train": ["flow"]} and not campaign.done
     assert campaign.problems[-1].startswith("2 runs ended before anything was done; left: {'train': ['flow']}")
+
+
+@pytest.fixture
+def recorded(tmp_path: Path) -> Path:
+    """A project whose dvc.lock names a folder and two files, of which dvc.yaml keeps one out of the cache."""
+    text = "stages:\n  a:\n    foreach: [x]\n    do:\n      cmd: make\n      outs: [folder, file]\n"
+    (tmp_path / "dvc.yaml").write_text(f"{text}      metrics:\n        - ${{item}}/m.json:\n            cache: false\n")
+    file = _add(tmp_path, b"file")
+    folder = _add(tmp_path, json.dumps([{"md5": _add(tmp_path, b"member"), "relpath": "member"}]).encode(), ".dir")
+    outs = {"folder": folder, "file": file, "x/m.json": 32 * "0"}
+    entries = "".join(f"    - path: {path}\n      md5: {digest}\n" for path, digest in outs.items())
+    (tmp_path / "dvc.lock").write_text(f"stages:\n  a@x:\n    cmd: make\n    outs:\n{entries}")
+    return tmp_path
+
+
+@pytest.mark.parametrize(("content", "kind"), [(b"file", "for file"), (b"member", "for folder/member")])
+def test_an_object_that_the_cache_lacks_is_found(recorded: Path, content: bytes, kind: str) -> None:
+    """Each output of dvc.lock that DVC keeps has its object, a folder those of its files too."""
+    assert list(damage(recorded)) == []
+    _path(recorded, content).unlink()
+    [found] = damage(recorded)
+    assert found.startswith("no object ") and found.endswith(kind)
+
+
+def test_an_empty_cache_is_damage(recorded: Path) -> None:
+    """All that dvc.lock names is missing then."""
+    shutil.rmtree(recorded / ".dvc/cache")
+    assert len(list(damage(recorded))) == 2
+
+
+@pytest.mark.parametrize("name", [".inkflow/run.queue", ".inkflow/sharing/slot-0", ".inkflow/search/s/owners/1"])
+def test_a_lock_of_any_name_is_found(tmp_path: Path, name: str) -> None:
+    """Inkflow's locks are not all named so."""
+    (tmp_path / name).parent.mkdir(parents=True)
+    with (tmp_path / name).open("w") as file:
+        assert list(locks(tmp_path)) == []
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert list(locks(tmp_path)) == [str(tmp_path / name)]
+
+
+@pytest.mark.parametrize(
+    ("disturb", "found"),
+    [
+        (lambda folder: _path(folder, b"file").write_bytes(b"other"), "has the MD5"),
+        (lambda folder: (folder / "dvc.lock").write_text("stages: ["), "cannot be parsed"),
+        (lambda folder: (folder / "dvc.lock").write_text(""), "has no entries"),
+        (lambda folder: (folder / OBJECTS / "00").mkdir(), ""),
+        (lambda folder: _path(folder, b"file").with_name(".x.tmp").write_bytes(b"half"), ""),
+    ],
+)
+def test_what_a_kill_left_is_found(recorded: Path, disturb: Callable[[Path], object], found: str) -> None:
+    """An object with other bytes that is new since the last look, and a dvc.lock that is no record."""
+    check = QuickCheck(recorded)
+    assert check.flaws() == ""
+    disturb(recorded)
+    flaws = check.flaws()
+    assert found in flaws and bool(flaws) == bool(found), flaws
+
+
+def test_a_process_that_a_kill_left_is_found(tmp_path: Path) -> None:
+    """A process in the folder is told when it stays; while the run is not over it may be there."""
+    check = QuickCheck(tmp_path, wait_s=0.1)
+    with subprocess.Popen(["sleep", "60"], cwd=tmp_path) as process:
+        assert check.flaws().startswith("left running: ") and check.flaws(is_over=False) == ""
+        process.kill()
+    assert check.flaws() == ""
+
+
+def test_a_limit_without_a_process_is_no_fault() -> None:
+    """A limit has a name, and counts, if one process has it; not if all have ended."""
+    with subprocess.Popen(["sleep", "60"]) as process:
+        found = psutil.Process(process.pid)
+        with limited(lambda: [found], random.Random(0), resource.RLIMIT_NOFILE) as name:
+            assert name == "limit of open files" and found.rlimit(resource.RLIMIT_NOFILE)[0] < 40
+        process.kill()
+    with limited(lambda: [found], random.Random(0), resource.RLIMIT_NOFILE) as name:
+        assert name == ""
+
+
+def test_the_clock_of_a_child_jumps(tmp_path: Path) -> None:
+    """The clock of a process that runs goes back by a day, and forward again; that of this process stays."""
+    clock = Clock(tmp_path / "clock")
+    program = "import sys, time\nfor line in sys.stdin: print(time.time(), flush=True)"
+    shell = ["/bin/sh", "-c", '"$@"; true', "sh", sys.executable, "-c", program]  # the child of a child
+    with subprocess.Popen(
+        shell, env=os.environ | clock.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None and process.stdout is not None
+        told = []
+        for _ in range(3):
+            process.stdin.write("\n")
+            process.stdin.flush()
+            told.append(float(process.stdout.readline()))
+            clock.jump()
+        process.stdin.close()
+    assert [round((at - told[0]) / DAY_S, 1) for at in told] == [0, -1, 0]
+
+
+def _add(folder: Path, content: bytes, suffix: str = "") -> str:
+    """Adds an object to the cache; returns its name in dvc.lock."""
+    path = _path(folder, content, suffix)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path.parent.name + path.name
+
+
+def _path(folder: Path, content: bytes, suffix: str = "") -> Path:
+    digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    return folder / OBJECTS / digest[:2] / f"{digest[2:]}{suffix}"

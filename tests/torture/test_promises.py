@@ -12,8 +12,8 @@ import pytest
 from benchmarks.support.report import machine
 from tests.support.root import ROOT
 from tests.torture.conftest import RECORD, promise
-from tests.torture.document import merged, page
-from tests.torture.promises import BrokenPromise, Promise, kept
+from tests.torture.document import merged, page, untried
+from tests.torture.promises import BrokenPromise, Promise, current_test, kept
 
 
 def test_a_broken_promise_is_recorded_and_fails_after_all_attempts(tmp_path: Path) -> None:
@@ -88,6 +88,8 @@ def test_the_record_does_not_depend_on_the_folder(tmp_path: Path, monkeypatch: p
         with promise.__wrapped__()("S", "Kept.", "h") as tried, tried.attempt("one"):  # type: ignore[attr-defined]
             pass
         assert _rows(ROOT / name) == [("Kept.", 1, 0)]
+        test = "tests/torture/test_promises.py::test_the_record_does_not_depend_on_the_folder"
+        assert json.loads((ROOT / name).read_text())["test"] == current_test() == test
     finally:
         (ROOT / name).unlink(missing_ok=True)
 
@@ -130,6 +132,38 @@ def test_a_whole_record_drops_the_promises_that_it_lacks(tmp_path: Path) -> None
     assert merged(old, record)["promises"] == old["promises"]
     assert page(merged(old, record, is_whole=True)).startswith("# Reliability")
     assert page(merged({}, tmp_path / "missing.jsonl")).startswith("# Reliability")
+
+
+def test_a_whole_record_keeps_the_promises_of_skipped_tests(tmp_path: Path) -> None:
+    """They keep their numbers and their machine; those of a test that ran and has another sentence leave the page."""
+    old = {"promises": [_row("skipped", 7) | {"test": "a.py::test_a"}, _row("gone", 1) | {"test": "a.py::test_b"}]}
+    record = tmp_path / "record.jsonl"
+    record.write_text(json.dumps({"skipped": "a.py::test_a"}) + "\n" + json.dumps(_row("new", 5)) + "\n")
+    results = merged(old, record, is_whole=True)
+    assert [row["promise"] for row in results["promises"]] == ["new", "skipped"]
+    assert results["promises"][1] == old["promises"][0]
+
+
+def test_a_whole_record_says_how_long_it_took(tmp_path: Path) -> None:
+    """The page has the minutes from the begin to the last line, also after a later record of some promises."""
+    record = tmp_path / "record.jsonl"
+    record.write_text(json.dumps({"began_s": 1_000_000}) + "\n" + json.dumps(_row("one", 5)) + "\n")
+    os.utime(record, (1_003_000, 1_003_000))
+    results = merged({}, record, is_whole=True)
+    sentence = "The last whole `make torture` took 50 minutes: 1970-01-12, machine 1."
+    assert f"\n\n{sentence}\n\n## Crashes" in page(results)
+    assert sentence in page(merged(results, record))
+    assert "took" not in page(merged({}, record))
+
+
+def test_a_test_without_a_row_is_named(tmp_path: Path) -> None:
+    """Once a whole run has recorded them, each test that takes the fixture `promise` needs a row."""
+    (tmp_path / "tests/torture").mkdir(parents=True)
+    text = "def test_one(promise):\n    pass\n\n\ndef test_two(promise):\n    pass\n\n\ndef test_three():\n    pass\n"
+    (tmp_path / "tests/torture/test_a.py").write_text(text)
+    results = {"promises": [_row("one", 1) | {"test": "tests/torture/test_a.py::test_one"}]}
+    assert untried(results, tmp_path) == []
+    assert untried(results | {"whole": {"minutes": 1}}, tmp_path) == ["tests/torture/test_a.py::test_two"]
 
 
 def _rows(record: Path) -> list[tuple[str, int, int]]:

@@ -20,26 +20,36 @@ RIGHT = (
 )
 STAGES = ("validate", "download", "prepare", "train", "evaluate", "report")
 FAULTS = ("disk_full", "read_only", "open_files", "memory", "file_size", "clock")
+COUNTED_AS = {fault: fault.replace("_", " ") for fault in FAULTS} | {"read_only": "read-only"}  # is in their names
 NEEDS = {"disk_full": "mount", "read_only": "chattr +i", "clock": "a C compiler"}  # and the rights for them
 TOGETHER = 2  # as many as the smallest machine has cores
 Done = Counter[tuple[str, str]]
 
 
 def try_plans(tried: Promise, project: CrashProject, scratch: Path, plans: Sequence[Plan]) -> Done:
-    """Carries out each plan on a copy of the project, then all checks; returns what was done in which stage."""
+    """Carries out each plan on a copy of the project, then all checks; returns what was done in which stage.
+
+    What is wrong with a disturbed run or after it breaks one attempt; so does what the checks after a plan find.
+    """
     with ExitStack() as disks:
         campaigns = [_campaign(project, scratch, seed, plan, disks) for seed, plan in enumerate(plans)]
         with ThreadPoolExecutor(TOGETHER) as pool:
             flaws = list(pool.map(_disturb, campaigns))
     done: Done = Counter()
+    ends: Counter[str] = Counter()
     for campaign, flaw in zip(campaigns, flaws, strict=True):
         done += campaign.done
-        tried.count(max(0, campaign.done.total() - 1))
-        with tried.attempt(campaign.project.folder.name):
-            assert not flaw, flaw
+        ends += campaign.ends
+        tried.count(campaign.done.total())
+        for text in filter(None, [*campaign.flaws, flaw]):
+            with tried.verdict(campaign.project.folder.name):
+                raise AssertionError(text)
     skipped = sorted({name for campaign in campaigns for name in campaign.skipped})
     missing = f"; not here: {', '.join(f'{name} ({NEEDS[name]})' for name in skipped)}" if skipped else ""
-    tried.how = f"at random moments: {counts(done)}{missing}"
+    tried.how = (
+        f"at random moments of {ends.total()} runs: {counts(done)}{missing}; the runs ended {_listed(ends)}; cache, "
+        f"dvc.lock and processes looked at after each run, everything after each of {len(plans)} campaigns"
+    )
     return done
 
 
@@ -51,9 +61,18 @@ def possible_faults(scratch: Path) -> list[str]:
     return [fault for fault in FAULTS if can.get(fault, True)]
 
 
+def missed_faults(done: Done, scratch: Path) -> list[str]:
+    """Returns the faults that this user can have here and that are not among what was done."""
+    return [name for name in possible_faults(scratch) if not any(COUNTED_AS[name] in what for what, _ in done)]
+
+
 def is_kill(name: str) -> bool:
     """Returns whether what was done is a kill of a process, not a fault of the machine."""
     return name in KILLED_PROCESSES
+
+
+def _listed(ends: Counter[str]) -> str:
+    return ", ".join(f"{how} {count}" for how, count in sorted(ends.items()))
 
 
 def _disturb(campaign: Campaign) -> str:

@@ -4,22 +4,26 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 import psutil
+from ruamel.yaml import YAML
 
 from flows.engine.processes.command_runner import MARK
 from tests.conftest import Project
 
+OBJECTS = ".dvc/cache/files/md5"
 STATE = (".git", ".inkflow", ".dvc/tmp", ".dvc/cache")  # everything else must be as after an undisturbed run
 LONGEST_S = 600  # of a run on a busy machine
 QUIET_S, QUIET_MODEL_S = 6.0, 4.0  # of an undisturbed run on two quiet cores: without models, and for each
@@ -63,9 +67,9 @@ class CrashProject:
             found.append(f"dvc status: {status.stdout}{status.stderr}")
         found += _differences(self.expected, digests(self.folder))
         found += [f"left running: {process}" for process in processes(self.folder)]
-        found += [f"left locked: {path}" for path in _locks(self.folder)]
+        found += [f"left locked: {path}" for path in locks(self.folder)]
         found += [f"left behind: {path}" for path in _leftovers(self.folder)]
-        found += [f"in the cache: {problem}" for problem in _damage(self.folder / ".dvc/cache/files/md5")]
+        found += [f"in the cache: {problem}" for problem in damage(self.folder)]
         return "\n".join(found)
 
 
@@ -170,9 +174,12 @@ def _differences(expected: Mapping[str, str], got: Mapping[str, str]) -> Iterato
     yield from (f"other bytes: {name}" for name in expected.keys() & got.keys() if expected[name] != got[name])
 
 
-def _locks(folder: Path) -> Iterator[str]:
-    """Yields the locks that are held, and the entries of DVC's list of files in use."""
-    for path in [*(folder / ".dvc").rglob("*lock*"), *(folder / ".inkflow").rglob("*lock*")]:
+def locks(folder: Path) -> Iterator[str]:
+    """Yields the locks that are held, and the entries of DVC's list of files in use.
+
+    Inkflow holds files of other names too: run.queue, slots and mutexes in sharing/, owners of a search's trials.
+    """
+    for path in [*(folder / ".dvc").rglob("*lock*"), *(folder / ".inkflow").rglob("*")]:
         if path.is_file():
             with path.open("rb") as file:
                 try:
@@ -192,10 +199,50 @@ def _leftovers(folder: Path) -> Iterator[str]:
         yield from (str(path) for path in (folder / place).rglob("*") if path.suffix in (".tmp", ".new", ".moving"))
 
 
-def _damage(objects: Path) -> Iterator[str]:
-    """Yields the objects of DVC's cache whose MD5 is not their name, and files that are no object."""
-    for path in objects.glob("*/*"):
-        name = path.parent.name + path.name.removesuffix(".dir")
+def damage(folder: Path) -> Iterator[str]:
+    """Yields the objects of DVC's cache with other bytes, files that are no object, and what the cache lacks."""
+    yield from wrong_names((folder / OBJECTS).glob("*/*"))
+    for output, path in _recorded(folder):
+        if not path.exists():
+            yield f"no object {path} for {output}"
+        elif path.suffix == ".dir":
+            for entry in json.loads(path.read_text()):
+                if not _object(folder, entry["md5"]).exists():
+                    yield f"no object for {output}/{entry['relpath']}"
+
+
+def wrong_names(paths: Iterable[Path]) -> Iterator[str]:
+    """Yields the files in DVC's cache whose MD5 is not their name."""
+    for path in paths:
         digest = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
-        if name != digest:
+        if path.parent.name + path.name.removesuffix(".dir") != digest:
             yield f"{path} has the MD5 {digest}"
+
+
+def is_object(path: Path) -> bool:
+    """Returns whether a file in DVC's cache has the name of an object: DVC writes it under another one before."""
+    return re.fullmatch(r"[0-9a-f]{32}(\.dir)?", path.parent.name + path.name) is not None
+
+
+def _recorded(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Yields the outputs that dvc.lock names and DVC keeps in its cache, with the path of their object."""
+    outside = list(_outside_the_cache(folder))
+    lock = YAML(typ="safe").load(folder / "dvc.lock") if (folder / "dvc.lock").exists() else {"stages": {}}
+    for out in (out for stage in lock["stages"].values() for out in stage.get("outs", [])):
+        if not any(fnmatch(out["path"], pattern) for pattern in outside):
+            yield out["path"], _object(folder, out["md5"])
+
+
+def _outside_the_cache(folder: Path) -> Iterator[str]:
+    """Yields the outputs that dvc.yaml declares with `cache: false`, as patterns."""
+    for stage in YAML(typ="safe").load(folder / "dvc.yaml")["stages"].values():
+        body = stage.get("do", stage)
+        for entry in (entry for kind in ("outs", "metrics", "plots") for entry in body.get(kind, [])):
+            options = entry if isinstance(entry, dict) else {}
+            for path, given in options.items():
+                if (given or {}).get("cache") is False:
+                    yield re.sub(r"\$\{[^}]*\}", "*", path)
+
+
+def _object(folder: Path, digest: str) -> Path:
+    return folder / OBJECTS / digest[:2] / digest[2:]

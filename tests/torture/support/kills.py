@@ -17,12 +17,14 @@ import psutil
 from flows.engine.output_backup import FOLDER
 from tests.torture.support import machine_faults
 from tests.torture.support.crash_project import LONGEST_S, CrashProject, RunningInkflow
+from tests.torture.support.quick_check import QuickCheck
 
 FORK_SERVER = "stage_fork_server.py"
 KILLED_PROCESSES = ("flow", "stage process", "grandchild", "fork server")
 PROGRAMS = ("stages.", "python -m stages.")  # arguments of the process of a stage, and of the shell that starts it
 POLL_S = 0.01
 MOST_ENDED = 12  # runs of a campaign that may end before anything is done
+ENDS = {0: "right", -signal.SIGKILL: "by a kill"}
 KILLED = re.compile(r"^x (\w+)\S* .*killed by SIGKILL", re.MULTILINE)
 STAGE_S = {"validate": 1.0, "download": 1.5, "prepare": 1.5, "train": 5.0, "evaluate": 1.5, "report": 3.0}  # about
 
@@ -37,8 +39,9 @@ class Campaign:
         plan: what is yet to be done, by the kind of the stage that runs then: names of the methods `_do_...`.
         skipped: what was planned and cannot be done on this machine.
         done: how often what was done in which kind of stage.
-        problems: what disturbed runs did wrong.
-        sentences: the errors with which they ended.
+        ends: how often a disturbed run ended how.
+        flaws: what was wrong with a disturbed run or after it, one text for each of them.
+        problems: what else was wrong.
     """
 
     project: CrashProject
@@ -47,9 +50,16 @@ class Campaign:
     clock: machine_faults.Clock | None = None
     skipped: frozenset[str] = frozenset()
     done: Counter[tuple[str, str]] = field(default_factory=Counter)
+    ends: Counter[str] = field(default_factory=Counter)
+    flaws: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
-    sentences: list[str] = field(default_factory=list)
     is_made: bool = field(default=False, init=False)  # a run came to its end: the next ones need --force
+    kills_after_jump: bool = field(init=False)  # of the clock: one run is killed after it, the next comes to its end
+
+    def __post_init__(self) -> None:
+        """Begins with nothing looked at."""
+        self.kills_after_jump = self.chance.random() < 0.5
+        self._check = QuickCheck(self.project.folder)
 
     def disturb(self) -> None:
         """Starts runs and disturbs them until the plan is done; that it cannot be done is a problem."""
@@ -61,7 +71,10 @@ class Campaign:
                 break
 
     def _disturb_a_run(self) -> bool:
-        """Starts a run and disturbs it; False when it ended before, and what was planned for it stays in the plan."""
+        """Starts a run, disturbs it, and looks at what it left.
+
+        False when it ended before, and what was planned for it stays in the plan.
+        """
         before = self.done.total()
         process = self.project.start(self.clock.environment if self.clock else {}, *["--force"] * self.is_made)
         try:
@@ -72,9 +85,13 @@ class Campaign:
         finally:
             process.kill()
             process.wait()
-        self._look_at(process.output, process.returncode, found)
+        flaw = "\n".join([*self._judged(process.output, process.returncode, found), self._check.flaws()]).strip()
         self.is_made = self.is_made or process.returncode == 0
         is_disturbed = self.done.total() > before
+        if is_disturbed:
+            self.ends["wrong" if flaw else ENDS.get(process.returncode, "with one sentence")] += 1
+        if flaw:
+            (self.flaws if is_disturbed else self.problems).append(flaw)
         if found is not None and not is_disturbed:
             self.plan[found[1]].append(found[0])
         return is_disturbed
@@ -152,38 +169,47 @@ class Campaign:
         self._during(machine_faults.limited(family, self.chance, kind), process, stage)
 
     def _do_clock(self, process: RunningInkflow, stage: str) -> None:
-        """Lets the clock jump by a day, and kills the flow later."""
+        """Lets the clock jump by a day, back or forward again; kills each other of these flows later."""
         assert self.clock is not None
         self._pause(stage, 0.5)
-        self.clock.set(self.chance.choice((-1, 0)) * machine_faults.DAY_S)
-        self.done["clock", stage] += 1
-        self._pause(stage)
-        process.kill()
+        if process.poll() is not None:
+            return
+        self.clock.jump()
+        self.done["clock, then a kill" if self.kills_after_jump else "clock", stage] += 1
+        if self.kills_after_jump:
+            self._pause(stage)
+            process.kill()
+        self.kills_after_jump = not self.kills_after_jump
 
     def _during(self, fault: AbstractContextManager[str], process: RunningInkflow, stage: str) -> None:
-        """Begins a fault at a random moment, and ends it when the run has ended; kills a run that goes on in spite."""
+        """Begins a fault at a random moment, and ends it when the run has ended; kills a run that goes on in spite.
+
+        A fault without a name has met no process: it does not count.
+        """
         self._pause(stage, 0.7)
         if process.poll() is None:
             with fault as name:
+                if not name:
+                    return
                 self.done[name, stage] += 1
                 try:
                     process.wait(6 * STAGE_S[stage] * self.project.slowness)
                 except subprocess.TimeoutExpired:
                     process.kill()
 
-    def _look_at(self, log: str, code: int, found: tuple[str, str] | None) -> None:
+    def _judged(self, log: str, code: int, found: tuple[str, str] | None) -> Iterator[str]:
+        """Counts the processes of stages that the run saw killed; yields what the run did wrong."""
         for match in KILLED.finditer(log):
             self.done["stage process", match[1]] += 1
         sentences = [line for line in log.splitlines() if line.startswith("error: ")]
-        self.sentences += sentences
         if found is None and code:
-            self.problems.append(f"an undisturbed run ended with {code}: {log[-3000:]}")
+            yield f"an undisturbed run ended with {code}: {log[-3000:]}"
         elif code > 0 and len(sentences) != 1:
-            self.problems.append(f"{found}: exit code {code} with {len(sentences)} sentences: {log[-3000:]}")
+            yield f"{found}: exit code {code} with {len(sentences)} sentences: {log[-3000:]}"
         elif "Traceback" in log or "internal error" in log:
-            self.problems.append(f"{found}: a traceback or an internal error: {log[-3000:]}")
+            yield f"{found}: a traceback or an internal error: {log[-3000:]}"
         elif code < 0 and code != -signal.SIGKILL:
-            self.problems.append(f"{found}: the run died of signal {-code}: {log[-3000:]}")
+            yield f"{found}: the run died of signal {-code}: {log[-3000:]}"
 
 
 def running_stages(project: Path) -> list[str]:

@@ -105,7 +105,8 @@ def can_be_read_only(folder: Path) -> bool:
 
 @contextmanager
 def limited(family: Family, chance: random.Random, kind: int) -> Iterator[str]:
-    """Limits open files, memory or the size of files of all processes of a run."""
+    """Limits open files, memory or the size of files of all processes of a run; yields "" if none has the limit."""
+    limited_processes = 0
     for process in family():
         with suppress(psutil.Error, OSError, ValueError):
             if kind == resource.RLIMIT_NOFILE:
@@ -115,8 +116,9 @@ def limited(family: Family, chance: random.Random, kind: int) -> Iterator[str]:
             else:
                 limit = process.memory_info().vms + chance.randrange(40 << 20)
             process.rlimit(kind, (limit, process.rlimit(kind)[1]))
+            limited_processes += process.rlimit(kind)[0] == limit and process.status() != psutil.STATUS_ZOMBIE
     names = {resource.RLIMIT_NOFILE: "open files", resource.RLIMIT_FSIZE: "file size", resource.RLIMIT_AS: "memory"}
-    yield f"limit of {names[kind]}"
+    yield f"limit of {names[kind]}" if limited_processes else ""
 
 
 class Clock:
@@ -132,16 +134,18 @@ class Clock:
         command = [compiler, "-shared", "-fPIC", "-O1", "-o", str(self._library), str(folder / "clock.c"), "-ldl"]
         subprocess.run(command, check=True)
         self._offset.write_bytes(bytes(8))
+        self._offset_s = 0
 
     @property
     def environment(self) -> dict[str, str]:
         """The variables of processes that have this clock."""
         return {"LD_PRELOAD": str(self._library), "CLOCK_OFFSET": str(self._offset)}
 
-    def set(self, offset_s: int) -> None:
-        """Lets the clock differ so much from that of the system, at once and in all processes."""
+    def jump(self) -> None:
+        """Sets the clock back by a day, or forward again if it is: at once and in all processes."""
+        self._offset_s = 0 if self._offset_s else -DAY_S
         with self._offset.open("r+b") as file, mmap.mmap(file.fileno(), 8) as page:
-            page[:] = offset_s.to_bytes(8, "little", signed=True)
+            page[:] = self._offset_s.to_bytes(8, "little", signed=True)
 
 
 def _call(*command: str) -> bool:
