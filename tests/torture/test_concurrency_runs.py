@@ -9,6 +9,8 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
@@ -79,7 +81,7 @@ def under_way(project: Project, dice: random.Random) -> "subprocess.Popen[str]":
         project.toy.write({"in": f"{dice.random()}\n"})
         run = project.start(*RUN)
         try:
-            wait_until(lambda run=run: bool(stage_processes(project.folder)) or run.poll() is not None, timeout_s=120)
+            wait_until(partial(_has_begun, project.folder, run), timeout_s=120)
         except TimeoutError:
             run.kill()
             raise
@@ -89,6 +91,10 @@ def under_way(project: Project, dice: random.Random) -> "subprocess.Popen[str]":
         output, _ = run.communicate()
         assert run.returncode == 0, output
     raise AssertionError(f"{TRIES} runs ended before anything could be done beside them")
+
+
+def _has_begun(folder: Path, run: "subprocess.Popen[str]") -> bool:
+    return bool(stage_processes(folder)) or run.poll() is not None
 
 
 def ends_right(process: "subprocess.Popen[str]", output: str, refusal: str) -> bool:

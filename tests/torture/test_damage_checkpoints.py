@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,12 @@ SEED = 17
 SEEDS = [3, 4]  # the training is killed in the second one: the first one is finished
 EPOCHS = 40
 LEFT = 3  # epochs of the second seed before the kill
-MODEL = {"dropout": 0.3, "augmentation": {"shift": 0.1}, "epochs": EPOCHS, "seeds": SEEDS}  # with random states
+MODEL: dict[str, Any] = {
+    "dropout": 0.3,
+    "augmentation": {"shift": 0.1},
+    "epochs": EPOCHS,
+    "seeds": SEEDS,
+}
 PATTERNS = ("*.checkpoint", "*.finished/[mh]*")  # of a finished seed: the models and history.csv
 
 

@@ -128,7 +128,8 @@ def test_a_killed_replacement_is_finished(
     """A kill between params.yaml and the data leaves a complete copy, which the next command moves into place."""
     main(["data", "add", "pets", str(pets), "--use"])
     own = project / "data/own"
-    old, there = (own / "pets.npz").read_bytes(), []
+    old = (own / "pets.npz").read_bytes()
+    there: list[tuple[Path, bytes]] = []
 
     def write_params(path: Path, text: str) -> None:
         there.extend((found, found.read_bytes()) for found in own.glob(".*"))
