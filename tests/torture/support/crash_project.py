@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 
 from flows.engine.processes.command_runner import MARK
+from stages.base.files import TEMPORARY
 from tests.conftest import Project
 
 STATE = (".git", ".inkflow", ".dvc/tmp", ".dvc/cache")  # everything else must be as after an undisturbed run
@@ -189,7 +190,11 @@ def _leftovers(folder: Path) -> Iterator[str]:
     for place in (".inkflow/aside", ".inkflow/checkpoints"):
         yield from (str(path) for path in (folder / place).glob("*"))
     for place in (".inkflow", ".dvc"):
-        yield from (str(path) for path in (folder / place).rglob("*") if path.suffix in (".tmp", ".new", ".moving"))
+        yield from (str(path) for path in (folder / place).rglob("*") if _is_partial(path))
+
+
+def _is_partial(path: Path) -> bool:
+    return path.suffix in (".tmp", ".new", ".moving") or TEMPORARY.fullmatch(path.name) is not None
 
 
 def _damage(objects: Path) -> Iterator[str]:
