@@ -103,7 +103,7 @@ def test_a_remote_that_never_answers(repository: Path) -> None:
 def test_git_may_clean_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_deaf: bool) -> None:
     """A git that is ended early can remove its locks; one that does not end then is killed."""
     monkeypatch.setattr(git, "GRACE_S", 0.2 if is_deaf else 60.0)
-    on_signal = "trap '' TERM" if is_deaf else "trap 'rm lock; exit' TERM"
+    on_signal = "trap '' TERM" if is_deaf else "trap 'rm lock; exit 0' TERM"
     command = ["sh", "-c", f"{on_signal}; touch lock; while true; do sleep 0.1; done"]
     pipe = subprocess.PIPE
     with subprocess.Popen(

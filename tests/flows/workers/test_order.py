@@ -107,6 +107,7 @@ def test_a_half_made_repository_is_made_again(clone: Path, tmp_path: Path, monke
 def test_locks_of_killed_git_processes_are_removed(clone: Path, tmp_path: Path) -> None:
     """Locks and temporary files of a killed git in the worker's repositories hinder no order, and are removed."""
     stage, home = tmp_path / "stage", tmp_path / "home"
+    stage.mkdir()
     check_out(order(clone, "a"), home, stage)
     git(clone, "commit", "--quiet", "--allow-empty", "--message", "next")
     git(clone, "push", "--quiet", "origin", "HEAD:refs/heads/more/next")
