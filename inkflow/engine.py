@@ -17,12 +17,12 @@ from flows.core.own_data import check_own_data
 from flows.core.params_edit import edit_params, load_project_params, written_params
 from flows.core.project import enter_project
 from flows.core.redaction import mask
+from flows.dvc_repo.recovery import recover
 from flows.dvc_repo.repository import Repository
 from flows.engine.display.buffered import BufferedDisplay
 from flows.engine.display.plain import Display
 from flows.engine.planning.plan import Decision, Verdict, plan
 from flows.engine.policy import load_policies
-from flows.engine.recovery import recover
 from flows.engine.run import Options, Run
 from flows.engine.types import Outcome, Result
 from flows.workers.local_engine import complete_without_server, make_engine

@@ -23,6 +23,7 @@ from flows.core.redaction import say
 from flows.core.values import counted
 from flows.edits.edited_file import write_edited_bytes
 from stages.base.errors import EXIT_DONE, OutputError
+from stages.base.files import remove_abandoned
 
 FOLDERS = ("stages", "custom", "workers", "src")  # of templates: shown as a whole
 DVC_IGNORE = ".dvcignore"
@@ -166,9 +167,10 @@ def _place(file: NewFile) -> None:
     Raises:
         OutputError: it cannot be written, or something of this name has appeared.
     """
-    temporary = file.path.with_name(f".{file.path.stem}-{os.getpid()}{file.path.suffix}")
+    temporary = file.path.with_name(f".{file.path.stem}-{os.getpid()}.tmp{file.path.suffix}")
     try:
         file.path.parent.mkdir(parents=True, exist_ok=True)
+        remove_abandoned(file.path.parent, file.path.name)
         temporary.write_bytes(file.content)
         try:
             os.link(temporary, file.path)  # other than a rename, it replaces no file
@@ -178,7 +180,7 @@ def _place(file: NewFile) -> None:
             with file.path.open("xb") as target:
                 target.write(file.content)
         finally:
-            temporary.unlink()
+            temporary.unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(file.path, error) from error
 

@@ -16,6 +16,7 @@ from flows.core.own_data import check_own_data
 from flows.core.params_edit import load_project_params
 from flows.core.redaction import say
 from flows.dvc_repo import remotes
+from flows.dvc_repo.recovery import recover
 from flows.dvc_repo.repository import Repository
 from flows.engine.display.styles import BAD, DIM, GOOD, INFO, WARNING, duration, name_width, shortened
 from flows.engine.environment.grades import Difference
@@ -23,7 +24,6 @@ from flows.engine.environment.stage_environment import notices
 from flows.engine.planning.plan import Decision, Verdict, plan
 from flows.engine.planning.recorded_graph import as_recorded
 from flows.engine.policy import Policies, load_policies
-from flows.engine.recovery import recover
 from flows.engine.resources import memory_text
 from flows.engine.timings import Timings
 from stages.base.errors import EXIT_DONE

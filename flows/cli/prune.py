@@ -13,11 +13,11 @@ from pathlib import Path
 from flows.cli.arguments import DEFAULT_AGE, UNIT_BYTES, age
 from flows.cli.output import print_json
 from flows.core.file_lock import run_lock
-from flows.core.git import is_in_repository, pack_objects
+from flows.core.git import git_text, is_in_repository, pack_objects
 from flows.core.redaction import say
+from flows.dvc_repo.recovery import recover
 from flows.dvc_repo.run_cache_gc import Cache, RunCacheEntry, locked_cache, referenced_hashes
-from flows.dvc_repo.versions.experiments import CLONES
-from flows.engine.recovery import recover
+from flows.dvc_repo.versions.experiments import CLONES, remove_clones
 from flows.engine.shared_slots import SHARING
 from flows.prefect_server.old_runs import PrunedFlowRuns, prune_flow_runs
 from flows.registry.model_files import folders_without_stage
@@ -70,7 +70,7 @@ def prune(arguments: argparse.Namespace) -> int:
         for folder in _run_folders(projects):  # no branch names the outputs of a running stage yet
             locks.enter_context(run_lock(folder, log))
         if not arguments.dry_run:
-            recover(root)
+            _clean_up(root)
         # Before anything is removed: damaged tags are an error.
         unused_models = [] if max_age is None else folders_without_stage(root)
         with locked_cache(root) as cache:
@@ -101,6 +101,13 @@ def prune(arguments: argparse.Namespace) -> int:
     else:
         say(_summary(result))
     return EXIT_DONE
+
+
+def _clean_up(root: Path) -> None:
+    """Removes what killed runs left in the project and in the folder of its clones, whose run locks are held."""
+    recover(root)
+    if (root / CLONES).is_dir() and is_in_repository(root):
+        remove_clones(root, git_text(["rev-parse", "--show-prefix"], root))
 
 
 def _projects(root: Path, others: Sequence[Path]) -> list[Path]:

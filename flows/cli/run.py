@@ -22,10 +22,10 @@ from flows.core.params_edit import (
 )
 from flows.core.redaction import say
 from flows.dvc_repo import remotes
+from flows.dvc_repo.recovery import recover
 from flows.dvc_repo.repository import Repository
 from flows.engine.display.plain import Display
 from flows.engine.planning.stage_facts import Facts, nothing_to_do
-from flows.engine.recovery import recover
 from flows.engine.run import Options, Run
 from stages.base.errors import EXIT_DONE, InkflowError, InvalidInput
 

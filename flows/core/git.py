@@ -26,6 +26,7 @@ LOCAL_VARIABLES = {
     "GIT_PREFIX", "GIT_QUARANTINE_PATH", "GIT_REPLACE_REF_BASE", "GIT_SHALLOW_FILE", "GIT_WORK_TREE",
 }  # fmt: skip
 SETTINGS = {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0"}
+GRACE_S = 2.0  # between SIGTERM and SIGKILL
 REMOTE_TIMEOUT_S = 300.0  # for a remote, which may accept a connection and never answer
 
 
@@ -94,10 +95,20 @@ def _run(
         try:
             output, errors = process.communicate(stdin, timeout_s)
         except BaseException:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            _end(process)
             raise
         return subprocess.CompletedProcess(command, process.returncode, output, errors)
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """Ends a process and its group: with SIGTERM, on which git removes its locks; after GRACE_S with SIGKILL."""
+    with suppress(ProcessLookupError, subprocess.TimeoutExpired):
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.communicate(timeout=GRACE_S)  # until all of them have closed their output
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
 
 
 def git_text(arguments: Sequence[str], cwd: Path, *, allowed: Collection[int] = (), index: Path | None = None) -> str:

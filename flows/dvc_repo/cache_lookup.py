@@ -27,7 +27,6 @@ from flows.dvc_repo.change_detection import (
     HASH,
     can_be_cached,
     output_hashes,
-    overlap,
     parameters_text,
     path_of,
     run_key,
@@ -38,6 +37,7 @@ from flows.dvc_repo.damaged_objects import find_damaged
 from flows.dvc_repo.dvc_errors import converted_errors
 from flows.dvc_repo.remote.results import is_complete_entry, remote_failed, run_cache_folder
 from flows.engine.planning.stage_facts import Hashes
+from flows.engine.processes.files_in_use import overlap
 
 if TYPE_CHECKING:  # for the same reason as `load_policies` below
     from flows.engine.environment.stage_environment import StageEnvironment

@@ -28,6 +28,7 @@ from flows.engine.planning.change_messages import (
     value_changes,
 )
 from flows.engine.planning.stage_facts import CosmeticChange, Dependency, Facts, Hashes
+from flows.engine.processes.files_in_use import overlap
 from flows.engine.types import Stage
 
 HASH = "md5"
@@ -187,11 +188,6 @@ def files_of(dep: Any) -> list[str]:
         return []
     paths = dep.repo.dvcignore.find(dep.fs, dep.fs_path) if dep.isdir() else [dep.fs_path]
     return [str(os.path.relpath(path, dep.repo.root_dir)) for path in paths]
-
-
-def overlap(one: str, other: str) -> bool:
-    """True when the paths are equal or one lies within the other."""
-    return one == other or one.startswith(f"{other}/") or other.startswith(f"{one}/")
 
 
 def _file_states(stage: DvcStage, producers: Mapping[Any, object]) -> dict[Any, Mapping[str, str]]:

@@ -281,7 +281,7 @@ class Repository:
         if has_backup(self.root, name):
             terminate_orphans(self.root)
             if not restore_leftover(self.root, name):
-                raise RepositoryBusy("another run in this folder is running it")
+                raise RepositoryBusy("another process in this folder is running it")
 
     def _begin(self, stage: DvcStage) -> Command | None:
         if self._foreign.take_over(stage):

@@ -9,7 +9,6 @@ discarded instead.
 
 import errno
 import fcntl
-import glob
 import io
 import json
 import os
@@ -25,11 +24,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-import psutil
-
 from flows.core.notices import note_once
+from flows.engine.processes.files_in_use import LIST as FILES_IN_USE
+from flows.engine.processes.files_in_use import find_foreign_use
 from flows.engine.types import file_name, split_address
 from stages.base.digests import read_sealed, sealed
+from stages.base.files import abandoned_files
 
 FOLDER = Path(".inkflow/aside")
 LIST, OUTPUTS = "paths.json", "outputs"
@@ -121,19 +121,28 @@ def earlier_outputs(root: Path) -> Iterator[Path]:
 
 
 def restore_all(root: Path) -> None:
-    """Restores the backups that killed runs left in the project at `root`, and not those of living ones."""
+    """Restores the backups that killed runs left in the project at `root`, and not those of living ones.
+
+    DVC's lock is held when it is called.
+    """
     with suppress(FileNotFoundError):
         for folder in list((root / FOLDER).iterdir()):
             restore_leftover(root, _read_list(folder).get("stage", unquote(folder.name)))
 
 
 def restore_leftover(root: Path, stage: str) -> bool:
-    """Restores the backup of `stage` if a killed run left it; returns False if its stage is running."""
+    """Restores the backup of `stage` if a killed run left it; returns False if a process, such as DVC's, is running it.
+
+    DVC's lock is held when it is called: DVC writes dvc.lock and its list of files in use in place.
+    """
     folder = _folder(root, stage)
     try:
         with (folder / LIST).open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.samestat(os.fstat(file.fileno()), (folder / LIST).stat()):  # else another run has restored it
+                outputs = [os.path.normpath(root.resolve() / path) for path in _read_list(folder)["outputs"]]
+                if find_foreign_use(root / FILES_IN_USE, "write", outputs):
+                    return False
                 restore_outputs(root, stage)
     except BlockingIOError:
         return False
@@ -196,10 +205,7 @@ def _temporary_files(root: Path, path: str) -> list[str]:
     """Returns the files with names as `stages.base.files` gives them beside an output, if their process has ended."""
     output = root / path
     found = [new.name for new in [output.with_name(f".{output.name}.new")] if os.path.lexists(new)]
-    for temporary in output.parent.glob(f".{glob.escape(output.stem)}-*{glob.escape(output.suffix)}"):
-        number = temporary.name.removeprefix(f".{output.stem}-").removesuffix(output.suffix)
-        if PROCESS_ID.fullmatch(number) and not psutil.pid_exists(int(number)):
-            found.append(temporary.name)
+    found += [temporary.name for temporary in abandoned_files(output.parent, output.name)]
     return [str(Path(path).with_name(name)) for name in found]
 
 

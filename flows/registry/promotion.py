@@ -7,6 +7,8 @@ from typing import Any
 
 from flows.core.errors import PromotionRefused, RegistryFailed
 from flows.core.git import git_text, head_commit
+from flows.core.notices import note_once
+from flows.core.project import STATE, make_state_folder
 from flows.dvc_repo import remotes
 from flows.dvc_repo.versions.artifacts import Artifact, find_artifact, outdated_stages
 from flows.registry.gto_names import name_re
@@ -22,9 +24,12 @@ from flows.registry.tags import (
     require_version,
     with_trailers,
 )
+from stages.base.digests import read_sealed, sealed
 from stages.base.errors import InvalidInput
+from stages.base.files import write_json
 from stages.base.suggestions import did_you_mean
 
+UNFINISHED = STATE / "rollback.json"  # a rollback from before its tag is made until its result was shown
 REASONS = ("Gates", "Compared", "Forced")  # trailers of a version that the tag of its stage repeats
 
 
@@ -98,7 +103,8 @@ def promote(root: Path, model: str, stage: str, *, version: str | None, force: s
 def roll_back(root: Path, model: str | None, stage: str, *, push: bool) -> Promotion:
     """Gives the stage back to the version that held it before the present one.
 
-    With `push`, a rollback that is only here is pushed instead: the call that made it did not come to its end.
+    A call that did not come to its end, as it was killed or could not push, is finished instead, and so is with `push`
+    a rollback that is only here. The caller calls `finish_rollback` once the result is shown.
 
     Args:
         root: the project's folder.
@@ -119,18 +125,43 @@ def roll_back(root: Path, model: str | None, stage: str, *, push: bool) -> Promo
         raise InvalidInput(_no_single_holder(registry, model, stage, holders))
     [holder] = holders
     history = registry.history(holder.model, stage)
-    if push and ROLLED_BACK_FROM in history[-1].trailers and history[-1].tag not in remote_tags(root, remote):
-        # Of an earlier call, which was killed, or whose push failed.
-        push_tags(root, holder.model, remote, needed=holder.version)
-        return Promotion(holder.model, stage, holder.version, None, {}, True)
+    before = _unfinished(root, holder.model, stage, history)
+    if before or (
+        push and ROLLED_BACK_FROM in history[-1].trailers and history[-1].tag not in remote_tags(root, remote)
+    ):
+        if before:
+            note_once("the last rollback did not come to its end, and is finished; repeat it to go back further")
+        if push:
+            push_tags(root, holder.model, remote, needed=holder.version)
+        return Promotion(holder.model, stage, holder.version, before, {}, push)
     earlier = _earlier(history, holder.version)
     if earlier is None:
         raise InvalidInput(f"{holder.model} {holder.version} is the first version in {stage}; there is no way back")
     target = require_version(registry.versions(holder.model), holder.model, earlier)
+    note = {"model": holder.model, "stage": stage, "from": holder.version, "to": earlier, "after": history[-1].tag}
+    make_state_folder(root)
+    write_json(root / UNFINISHED, sealed(note))
     _assign(registry, holder.model, stage, target.version, {ROLLED_BACK_FROM: holder.version})
     if push:
         push_tags(root, holder.model, remote, needed=target.version)
     return Promotion(holder.model, stage, target.version, holder.version, {}, push)
+
+
+def finish_rollback(root: Path) -> None:
+    """Notes that the result of `roll_back` was shown: the next call leads back by one version more."""
+    (root / UNFINISHED).unlink(missing_ok=True)
+
+
+def _unfinished(root: Path, model: str, stage: str, history: list[Assignment]) -> str | None:
+    """Returns the version in whose place a rollback put the present one, if that call did not come to its end."""
+    try:
+        note = read_sealed(root / UNFINISHED)
+    except (OSError, ValueError):
+        return None
+    last = history[-1]
+    made = {"model": model, "stage": stage, "from": last.trailers.get(ROLLED_BACK_FROM), "to": last.version}
+    is_made = len(history) > 1 and note == made | {"after": history[-2].tag}
+    return note["from"] if is_made else None
 
 
 def check_names(stage: str, version: str | None = None) -> None:
@@ -149,17 +180,25 @@ def _assign(registry: Registry, model: str, stage: str, version: str, facts: dic
     """Gives `version` the stage.
 
     Raises:
-        RegistryFailed: GTO shows another version there afterwards, as it does if the clock went back.
+        RegistryFailed: a tag of the stage has a later time than the clock, or GTO shows another version afterwards; no
+            tag is left.
     """
     history = registry.history(model, stage)
     if history:  # the times of tags are whole seconds, and the later of two holds the stage
-        time.sleep(max(0.0, min(1.0, history[-1].created_at.timestamp() + 1 - time.time())))
-    registry.assign(model, stage, version, with_trailers(f"{model} {version} is in {stage}", facts))
+        wait_s = history[-1].created_at.timestamp() + 1 - time.time()
+        if wait_s > 1:
+            raise RegistryFailed(
+                f"{model} {version} was not assigned to {stage}: the tag {history[-1].tag} has a later time than the "
+                "clock of this machine; correct the clock, and repeat the command"
+            )
+        time.sleep(max(0.0, wait_s))
+    tag = registry.assign(model, stage, version, with_trailers(f"{model} {version} is in {stage}", facts))
     held = [item.version for item in registry.versions(model) if stage in item.stages]
     if held != [version]:
+        registry.remove(tag)  # else a rollback would lead to this version
         raise RegistryFailed(
-            f"{model} {version} was assigned to {stage}, which holds {', '.join(held) or 'nothing'}: a tag has a later "
-            "time; correct the clock, and promote again"
+            f"{model} {version} was not assigned to {stage}, which holds {', '.join(held) or 'nothing'}: a tag has a "
+            "later time; correct the clock, and repeat the command"
         )
 
 

@@ -133,6 +133,14 @@ class Registry:
             )
             return str(event.tag)
 
+    def remove(self, tag: str) -> None:
+        """Removes a tag of this repository; not from remotes.
+
+        Raises:
+            GitFailed: Git cannot remove it.
+        """
+        git_text(["tag", "--delete", tag], self._top)
+
     def version_tag(self, model: str, version: str) -> str:
         """Returns the name of a version's tag."""
         return f"{self._prefix.replace(SEPARATOR_IN_NAME, '=')}{model}@{version}"

@@ -41,7 +41,7 @@ def check_out(order: Order, home: Path, folder: Path) -> Path:
         _fetch(order, objects)
     if not _is_repository(clone / ".git", "objects/info/alternates"):
         _make(clone, "clone", "--quiet", "--shared", "--no-checkout", str(objects))
-    (clone / ".git/index.lock").unlink(missing_ok=True)  # left by a killed process: the caller holds the folder's lock
+    _remove_leftovers(clone / ".git")  # the caller holds the folder's lock
     own = "--git-dir=.git"
     _git(clone, own, *GIT_OPTIONS, "checkout", "--quiet", "--force", "--detach", order.commit)
     _git(clone, own, "clean", "--quiet", "-ffd", *CLEAN_EXCLUDES)  # ignored files stay: outputs, which are replaced
@@ -65,10 +65,19 @@ def _make(target: Path, *command: str) -> None:
     new.rename(target)
 
 
+def _remove_leftovers(repository: Path) -> None:
+    """Remove the locks and temporary files of killed git processes; the caller makes sure that no other one runs."""
+    patterns = ("*.lock", "refs/**/*.lock", "logs/**/*.lock", "objects/info/**/*.lock", "packed-refs.new")
+    for pattern in (*patterns, "objects/tmp_*", "objects/*/tmp_*"):
+        for path in list(repository.glob(pattern)):  # no reference has a name that ends with .lock
+            path.unlink(missing_ok=True)
+
+
 def _fetch(order: Order, objects: Path) -> None:
     """Fetch the order's commit into the bare repository `objects`, unless it is already there."""
     if not _is_repository(objects):
         _make(objects, "init", "--quiet", "--bare")
+    _remove_leftovers(objects)  # the caller holds the lock of the sources
     if _has_commit(objects, order.commit):
         return
     try:

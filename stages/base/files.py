@@ -1,8 +1,10 @@
 """Atomic writes of files and folders with reproducible bytes, and validated reads of JSON."""
 
 import errno
+import fcntl
 import json
 import os
+import re
 import shutil
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -19,6 +21,7 @@ Content = TypeVar("Content", bound="BaseModel")
 
 # Path.exists, Path.is_file and Path.is_dir raise an error on a name that is too long; these return False.
 exists, is_file, is_folder = os.path.exists, os.path.isfile, os.path.isdir
+TEMPORARY = re.compile(r"\.(.+)-\d+\.tmp(\.[^.]*)?")  # a name that `replacing` gives: stem, process, suffix
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time of a zip entry; all entries have it, for reproducible bytes
 
 
@@ -26,20 +29,60 @@ ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time of a zip entry; all entri
 def replacing(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`; moves it to `path` if the block succeeds, and removes it otherwise.
 
+    The file is locked for the time of the block: the next call for `path`, in any process, removes the files of killed
+    processes, which the system has unlocked.
+
     Raises:
         OutputError: the disk is full or read-only, or the parent is not a folder.
     """
-    temporary = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
+    temporary = path.with_name(f".{path.stem}-{os.getpid()}.tmp{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.touch()
-        yield temporary
-        temporary.replace(path)
+        remove_abandoned(path.parent, path.name)
+        with _locked_file(temporary):
+            yield temporary
+            temporary.replace(path)
     except OSError as error:
         raise OutputError(path, error) from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def abandoned_files(folder: Path, name: str) -> list[Path]:
+    """Returns the temporary files of `name` that killed processes left in `folder`: no process has locked them."""
+    found = []
+    for path in _temporary_files(folder, name):
+        with suppress(OSError), path.open("rb") as file:  # locked, removed, or on a file system without locks
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            found.append(path)
+    return found
+
+
+def remove_abandoned(folder: Path, name: str = "") -> None:
+    """Removes the files that `abandoned_files` returns, by default those of all names; what cannot be removed stays."""
+    for path in _temporary_files(folder, name):
+        with suppress(OSError), path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()  # with the lock: a process that has just made the file finds that it must make it again
+
+
+def _temporary_files(folder: Path, name: str) -> list[Path]:
+    found = [(path, TEMPORARY.fullmatch(path.name)) for path in folder.glob(".*-*.tmp*")]
+    return [path for path, match in found if match and name in ("", match[1] + (match[2] or ""))]
+
+
+@contextmanager
+def _locked_file(path: Path) -> Iterator[None]:
+    """Creates the file `path` and locks it until the end of the block."""
+    while True:
+        with path.open("ab") as file:
+            with suppress(OSError):  # a file system without locks, where no leftovers are removed
+                fcntl.flock(file, fcntl.LOCK_EX)
+            if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                yield
+                return
+        # Another process has removed it before it was locked.
 
 
 @contextmanager

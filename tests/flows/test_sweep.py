@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from dvc.repo import Repo
 
+from flows.core.file_lock import run_lock
 from flows.core.git import git_text, head_commit, run_git
 from flows.dvc_repo.versions.experiments import ProjectClones
 from flows.engine.display.plain import SilentDisplay
@@ -205,6 +206,20 @@ def test_clone_is_a_snapshot(sweep_project: SweepProject) -> None:
         assert (clone / "score.sh").read_text() == "edited"
         assert (clone / "in").read_text() == "one\n"
     assert sweep_project.read("score.sh") == "edited once more"
+
+
+def test_a_clone_that_was_removed_in_part(sweep_project: SweepProject) -> None:
+    """What a killed removal left of a clone, without its repository, is removed; the run lock of the clones stays."""
+    clones = ProjectClones(sweep_project.folder)
+    for name in ("trial-0", "verify/data"):
+        (clones.folder / name).mkdir(parents=True)
+        (clones.folder / name / "in").touch()
+    with clones.clone("trial-0") as clone:
+        assert (clone / "in").read_text() == "one\n"
+    with run_lock(clones.folder, print):
+        (clones.folder / "trial-0").mkdir()
+        clones.remove_leftovers()
+        assert [path.name for path in clones.folder.iterdir()] == [".inkflow"]
 
 
 def run_sweep(root: Path, *grid: str, targets: Sequence[str] = ()) -> list[Trial]:

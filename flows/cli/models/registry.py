@@ -23,7 +23,9 @@ def promote(arguments: argparse.Namespace) -> int:
 def rollback(arguments: argparse.Namespace) -> int:
     """Gives a stage back to the version that held it before; returns the exit code."""
     done = promotion.roll_back(Path(), arguments.model, arguments.stage, push=arguments.push)
-    return _print_promotion(done, arguments.json)
+    code = _print_promotion(done, arguments.json)
+    promotion.finish_rollback(Path())
+    return code
 
 
 def models(arguments: argparse.Namespace) -> int:

@@ -10,7 +10,8 @@ from dvc.parsing import JOIN
 from dvc.stage import PipelineStage
 from dvc.stage import Stage as DvcStage
 
-from flows.dvc_repo.change_detection import overlap, path_of
+from flows.dvc_repo.change_detection import path_of
+from flows.engine.processes.files_in_use import overlap
 from flows.python_code.stage_code import StageCode
 
 

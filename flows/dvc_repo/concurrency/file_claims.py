@@ -9,7 +9,6 @@ import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
-from typing import Any
 
 from dvc.exceptions import DvcException
 from dvc.lock import LockError
@@ -17,11 +16,9 @@ from dvc.repo import Repo
 from dvc.rwlock import RWLOCK_FILE, RWLockFileCorruptedError, rwlock
 from dvc.stage import Stage as DvcStage
 
-from flows.dvc_repo.change_detection import overlap
 from flows.dvc_repo.lock.lockfile import repair_rwlock
 from flows.dvc_repo.locking import RepositoryBusy
-from flows.engine.processes.process_trees import lives
-from stages.base.files import parse_json
+from flows.engine.processes.files_in_use import find_foreign_use
 
 
 class FileClaims:
@@ -95,22 +92,9 @@ class FileClaims:
 
     def _ensure_free(self, paths: Sequence[str], kind: str, done: str) -> None:
         """Ensure that no other process has listed one of `paths` with this kind of use; changes nothing."""
-        entries, written_s = self._foreign_entries(kind)
-        for path, pid, command in entries:
-            if any(overlap(path, own) for own in paths) and lives(pid, written_s, command):
-                name = os.path.relpath(path, self._repo.root_dir)
-                raise RepositoryBusy(f"{name} is being {done} by another process ({command}, process id {pid})")
-
-    def _foreign_entries(self, kind: str) -> tuple[list[tuple[str, int, str]], float]:
-        """Return path, process id and command of each entry of another process, and when the list was written."""
-        try:
-            content: dict[str, Any] = parse_json(self._path.read_text(encoding="utf-8")).get(kind, {})
-            infos = [(path, info) for path, use in content.items() for info in (use if kind == "read" else [use])]
-            entries = [(path, int(info["pid"]), str(info["cmd"])) for path, info in infos]
-            written_s = self._path.stat().st_mtime
-        except (OSError, ValueError, LookupError, TypeError, AttributeError):
-            return [], 0.0  # there is no list, or DVC does not accept it, which `claim` reports
-        return [entry for entry in entries if entry[1] != os.getpid()], written_s
+        if use := find_foreign_use(self._path, kind, paths):
+            name = os.path.relpath(use.path, self._repo.root_dir)
+            raise RepositoryBusy(f"{name} is being {done} by another process ({use.command}, process id {use.pid})")
 
 
 def _paths(stage: DvcStage) -> tuple[Sequence[str], Sequence[str]]:

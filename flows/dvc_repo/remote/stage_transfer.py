@@ -16,9 +16,10 @@ from dvc.stage import Stage as DvcStage
 from dvc_data.hashfile.hash_info import HashInfo
 
 from flows.core.errors import CannotBeSent, DvcFailed
-from flows.dvc_repo.change_detection import HASH, can_be_cached, files_of, overlap, path_of, run_key
+from flows.dvc_repo.change_detection import HASH, can_be_cached, files_of, path_of, run_key
 from flows.dvc_repo.dvc_config import write_local_config
 from flows.dvc_repo.remote.results import Remote, verify_downloads
+from flows.engine.processes.files_in_use import overlap
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from flows.core.errors import DvcFailed, PipelineInvalid
 from flows.core.git import add_changes, git_names, git_succeeds, git_text, is_in_repository, run_git
 from flows.core.git_snapshot import committed_snapshot, take_snapshot
 from flows.core.params_edit import PATH as PARAMS
+from flows.core.project import STATE
 from flows.dvc_repo.change_detection import files_of, path_of
 from flows.dvc_repo.dvc_config import write_local_config
 from flows.engine.output_backup import remove_path
@@ -64,16 +65,17 @@ class ProjectClones:
         self._fetch_lock = threading.Lock()
 
     def remove_leftovers(self) -> None:
-        """Remove the clones of a run that was killed, and end the processes that still run in them."""
-        clones = [path for path in self.folder.iterdir() if (path / ".git").is_dir()] if self.folder.is_dir() else []
-        for clone in clones:
-            terminate_orphans(clone / self._prefix)
-            shutil.rmtree(clone, ignore_errors=True)
+        """Remove the clones of a run that was killed, and end the processes that still run in them.
+
+        The run lock of the clones' folder is held when it is called.
+        """
+        remove_clones(self._root, self._prefix)
 
     @contextmanager
     def clone(self, name: str, *, own_cache: bool = False) -> Iterator[Path]:
         """Yield the project's folder in a new clone, which is removed at the end of the block."""
         clone = self.folder / name
+        shutil.rmtree(clone, ignore_errors=True)  # the rest of one that an earlier call could not remove
         try:
             self._snapshot.clone(clone)
             for key, value in self._identity.items():
@@ -189,6 +191,21 @@ class ProjectClones:
         config = deepcopy(self._config)
         merge(config, {"cache": {"dir": cache}, "core": {"site_cache_dir": str(project / ".dvc" / "tmp" / "site")}})
         write_local_config(project, config)
+
+
+def remove_clones(root: Path, prefix: str) -> None:
+    """Remove what killed runs left of the clones of the project at `root`, and end the processes that run in them.
+
+    A killed removal can have left a part of a clone, without its repository.
+
+    Args:
+        root: the project.
+        prefix: the project's folder in its repository.
+    """
+    folders = [path for path in (root / CLONES).glob("*") if path.is_dir() and path.name != STATE.name]
+    for clone in folders:
+        terminate_orphans((clone / prefix).resolve())
+        shutil.rmtree(clone, ignore_errors=True)
 
 
 def save_experiment(name: str, targets: Sequence[str], outputs: Sequence[str]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from flows.core import git
 from flows.core.errors import GitFailed
 from flows.core.git import (
     add_changes,
@@ -96,6 +97,21 @@ def test_a_remote_that_never_answers(repository: Path) -> None:
         with pytest.raises(GitFailed, match=r"^git fetch: the remote has not answered within 0\.5 s$"):
             run_git(["fetch", "--quiet", address(listener)], repository, timeout_s=0.5)
         wait_until(lambda: waiting_processes(listener) == [], timeout_s=60)
+
+
+@pytest.mark.parametrize("is_deaf", [False, True])
+def test_git_may_clean_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_deaf: bool) -> None:
+    """A git that is ended early can remove its locks; one that does not end then is killed."""
+    monkeypatch.setattr(git, "GRACE_S", 0.2 if is_deaf else 60.0)
+    on_signal = "trap '' TERM" if is_deaf else "trap 'rm lock; exit 0' TERM"
+    command = ["sh", "-c", f"{on_signal}; touch lock; while true; do sleep 0.1; done"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
+    ) as process:
+        wait_until((tmp_path / "lock").exists, timeout_s=60)
+        git._end(process)
+    assert (process.returncode, (tmp_path / "lock").exists()) == ((-9, True) if is_deaf else (0, False))
 
 
 def test_variables_of_the_repository_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:

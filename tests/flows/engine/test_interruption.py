@@ -107,7 +107,7 @@ def test_clock_set_back(toy: Toy) -> None:
     toy.write(slow(600))
     with engine_process(toy.folder) as engine:
         wait_until(lambda: toy.runs("slow-p") == 1, timeout_s=60)
-        find = "from pathlib import Path; from flows.engine.recovery import recover; recover(Path())"
+        find = "from pathlib import Path; from flows.dvc_repo.recovery import recover; recover(Path())"
         done = with_earlier_start(toy.folder, [sys.executable, "-c", find])
         assert done.returncode == 0, done.stderr
         assert stage_processes(toy.folder)

@@ -1,16 +1,20 @@
 """Backups of outputs, and recovery after kill -9: no output is lost, and no partial file counts as complete."""
 
+import json
 import os
 import shutil
+import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from dvc.repo import Repo
 
+from flows.dvc_repo.recovery import recover
 from flows.engine import output_backup
 from flows.engine.planning.plan import Verdict
-from flows.engine.recovery import recover
 from flows.engine.types import Outcome
 from tests.conftest import Toy, run_engine, wait_until
 from tests.flows.engine.graphs import CHAIN
@@ -103,6 +107,50 @@ def test_newer_outputs_are_kept(toy: Toy) -> None:
     assert not output_backup.has_backups(toy.folder)
 
 
+@pytest.mark.parametrize("written", ["out", "out/a", "out/a/inner"])
+def test_outputs_that_dvc_is_writing(tmp_path: Path, written: str) -> None:
+    """While `dvc repro` writes the outputs of a killed run, the backup stays; it is restored if that is killed too."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/a").write_text("old")
+    output_backup.backup_outputs(tmp_path, "train", ["out/a"])
+    (tmp_path / "out/a").write_text("new")
+    (tmp_path / ".dvc/tmp").mkdir(parents=True)
+    with subprocess.Popen(["sleep", "600"]) as writer:
+        try:
+            use = {str(tmp_path / written): {"pid": writer.pid, "cmd": "dvc repro"}}
+            (tmp_path / ".dvc/tmp/rwlock").write_text(json.dumps({"write": use}))
+            output_backup.restore_all(tmp_path)
+            assert not output_backup.restore_leftover(tmp_path, "train")
+            assert ((tmp_path / "out/a").read_text(), output_backup.has_backups(tmp_path)) == ("new", True)
+        finally:
+            writer.kill()
+    output_backup.restore_all(tmp_path)
+    assert ((tmp_path / "out/a").read_text(), output_backup.has_backups(tmp_path)) == ("old", False)
+
+
+def test_recovery_waits_for_dvc(toy: Toy, capsys: pytest.CaptureFixture[str]) -> None:
+    """A dvc.lock that DVC, which holds its lock, has written in part does not make the backup an outdated one."""
+    toy.write(CHAIN)
+    succeeded(run_engine())
+    before, recorded = toy.read("a"), toy.read("dvc.lock")
+    output_backup.backup_outputs(toy.folder, "a", ["a"])
+    said = list[str]()
+
+    def waits() -> bool:
+        said.append(capsys.readouterr().err)
+        return "holds DVC's lock" in "".join(said)
+
+    with Repo() as repo:
+        with repo.lock:
+            toy.write({"dvc.lock": ""})
+            recovery = threading.Thread(target=recover, args=[toy.folder])
+            recovery.start()
+            wait_until(waits, timeout_s=120)
+            toy.write({"dvc.lock": recorded})
+        recovery.join()
+    assert (toy.read("a"), output_backup.has_backups(toy.folder)) == (before, False)
+
+
 @pytest.mark.parametrize("cmd", ["echo 1", "|\n      echo 1\n\n      echo 2"])
 def test_only_the_own_entry_counts(tmp_path: Path, cmd: str) -> None:
     """A backup is restored if dvc.lock has a new entry of another stage, but not if it has one of the same stage."""
@@ -153,14 +201,14 @@ def test_timings_that_cannot_be_written(toy: Toy, capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize("time_ns", [0, 10**18 * 4], ids=["set back", "set forward"])
 def test_temporary_files_while_the_clock_jumps(tmp_path: Path, time_ns: int) -> None:
     """A killed program's temporary files are removed, and a person's kept, whatever times the files have."""
-    kept = ("model.keras", ".model-4194301.keras", ".model-20260101120000.keras")  # a date is no process id
+    kept = ("model.keras", ".model-4194301.tmp.keras", ".model-20260101120000.keras")
     for name in kept:
         (tmp_path / name).write_text("of a person")
     output_backup.backup_outputs(tmp_path, "train", ["model.keras"])
-    for name in (".model-4194302.keras", ".model.keras.new"):
+    for name in (".model-4194302.tmp.keras", ".model.keras.new"):
         (tmp_path / name).write_text("half")
         os.utime(tmp_path / name, ns=(time_ns, time_ns))
-    os.utime(tmp_path / ".model-4194301.keras", ns=(time_ns, time_ns))
+    os.utime(tmp_path / ".model-4194301.tmp.keras", ns=(time_ns, time_ns))
     output_backup.restore_all(tmp_path)
     assert {path.name for path in tmp_path.glob("*model*")} == set(kept)
 

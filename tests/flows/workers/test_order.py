@@ -104,6 +104,29 @@ def test_a_half_made_repository_is_made_again(clone: Path, tmp_path: Path, monke
         assert (check_out(sent, home, stage) / "a").read_text() == "one\n"
 
 
+def test_locks_of_killed_git_processes_are_removed(clone: Path, tmp_path: Path) -> None:
+    """Locks and temporary files of a killed git in the worker's repositories hinder no order, and are removed."""
+    stage, home = tmp_path / "stage", tmp_path / "home"
+    stage.mkdir()
+    check_out(order(clone, "a"), home, stage)
+    git(clone, "commit", "--quiet", "--allow-empty", "--message", "next")
+    git(clone, "push", "--quiet", "origin", "HEAD:refs/heads/more/next")
+    [objects] = (home / "sources").glob("*.git")
+    names = (
+        "HEAD.lock",
+        "packed-refs.new",
+        "refs/heads/more/next.lock",
+        "objects/pack/tmp_pack_x",
+        "objects/0a/tmp_obj_x",
+    )
+    leftovers = [folder / name for folder in (objects, stage / "clone/.git") for name in names]
+    for path in [*leftovers, stage / "clone/.git/index.lock"]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert (check_out(order(clone, "a"), home, stage) / "a").read_text() == "one\n"
+    assert not [path for path in leftovers if path.exists()]
+
+
 def test_a_repository_around_the_worker_s_home_is_never_used(clone: Path, tmp_path: Path) -> None:
     """Where the worker's home lies in another repository, its branches and files stay, whatever a kill has left."""
     around = tmp_path / "around"

@@ -1,8 +1,15 @@
-"""JSON of any origin, and names of files of any length."""
+"""JSON of any origin, names of files of any length, and files that are written as a whole or not at all."""
+
+import fcntl
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-from stages.base.files import exists, is_file, is_folder, parse_json
+from stages.base.files import exists, is_file, is_folder, parse_json, remove_abandoned, replacing, write_text
+from tests.support.root import ROOT
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"a": ' * 100_000, "9" * 5_000, "{", b"\xff", ""], ids=range(6))
@@ -16,3 +23,50 @@ def test_hostile_json(text: str | bytes) -> None:
 def test_impossible_names(name: str) -> None:
     """A name that no file can have is that of no file."""
     assert not (exists(name) or is_file(name) or is_folder(name))
+
+
+@pytest.mark.parametrize("name", ["a.txt", ".gitignore", "a[1].b.txt"])
+def test_files_of_killed_processes_are_removed(tmp_path: Path, name: str) -> None:
+    """The next write of a file removes what a killed one left, also if another process has its id; no other file."""
+    path, others = tmp_path / name, {".a-2024.txt", ".b-1.tmp.txt", ".a-x.tmp.txt", ".a-1.tmp.txt.old"}
+    for other in others:
+        (tmp_path / other).touch()
+    program = "import os, sys; from pathlib import Path; from stages.base.files import replacing\n"
+    program += "with replacing(Path(sys.argv[1])) as path: path.write_text('half'); os.kill(os.getpid(), 9)\n"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    killed = subprocess.run([sys.executable, "-c", program, str(path)], env=environment, check=False)
+    assert (killed.returncode, len(list(tmp_path.iterdir()))) == (-9, len(others) + 1)
+    (tmp_path / f".{path.stem}-{os.getppid()}.tmp{path.suffix}").touch()
+    write_text(path, "whole")
+    assert path.read_text() == "whole"
+    assert {file.name for file in tmp_path.iterdir()} == others | {name}
+
+
+def test_files_that_are_being_written_stay(tmp_path: Path) -> None:
+    """A file that another process has locked stays, whatever its number: it can be that of another container."""
+    other = tmp_path / ".a-4194303.tmp.txt"
+    with other.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        write_text(tmp_path / "a.txt", "whole")
+        remove_abandoned(tmp_path)
+        assert other.exists()
+    with replacing(tmp_path / "b.txt") as own:
+        remove_abandoned(tmp_path)
+        assert own.exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"a.txt", "b.txt"}
+
+
+def test_a_file_that_is_removed_before_it_is_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If another process takes the new file for a leftover, before it is locked, it is made again."""
+    lock, removed = fcntl.flock, list[Path]()
+
+    def lock_late(file: int, kind: int) -> None:
+        if not removed:
+            removed.extend(tmp_path.iterdir())
+            removed[0].unlink()
+        lock(file, kind)
+
+    monkeypatch.setattr(fcntl, "flock", lock_late)
+    write_text(tmp_path / "a.txt", "whole")
+    assert len(removed) == 1
+    assert (tmp_path / "a.txt").read_text() == "whole"

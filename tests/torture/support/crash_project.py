@@ -21,6 +21,7 @@ import psutil
 from ruamel.yaml import YAML
 
 from flows.engine.processes.command_runner import MARK
+from stages.base.files import TEMPORARY
 from tests.conftest import Project
 
 OBJECTS = ".dvc/cache/files/md5"
@@ -196,7 +197,11 @@ def _leftovers(folder: Path) -> Iterator[str]:
     for place in (".inkflow/aside", ".inkflow/checkpoints"):
         yield from (str(path) for path in (folder / place).glob("*"))
     for place in (".inkflow", ".dvc"):
-        yield from (str(path) for path in (folder / place).rglob("*") if path.suffix in (".tmp", ".new", ".moving"))
+        yield from (str(path) for path in (folder / place).rglob("*") if _is_partial(path))
+
+
+def _is_partial(path: Path) -> bool:
+    return path.suffix in (".tmp", ".new", ".moving") or TEMPORARY.fullmatch(path.name) is not None
 
 
 def damage(folder: Path) -> Iterator[str]:

@@ -1,0 +1,41 @@
+"""Cleans up a working tree after a run that was killed."""
+
+from pathlib import Path
+
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+
+from flows.core.errors import PipelineInvalid
+from flows.core.project import STATE
+from flows.dvc_repo.dvc_errors import converted_errors, describe_error
+from flows.dvc_repo.locking import RepoLock
+from flows.engine.output_backup import has_backups, restore_all
+from flows.engine.processes.command_runner import terminate_orphans
+from stages.base.files import remove_abandoned
+
+
+def recover(root: Path) -> None:
+    """Terminates the processes that killed runs left in the working tree at `root`, and restores their backups.
+
+    Does not touch the stages that a living process runs: another run, or `dvc repro`. Waits while DVC's lock is held.
+
+    Raises:
+        PipelineInvalid: there are backups, and DVC cannot open the project.
+    """
+    for folder in (STATE, Path(".dvc/tmp")):
+        remove_abandoned(root / folder)
+    if not has_backups(root):
+        return
+    terminate_orphans(root.resolve())
+    with converted_errors(root):
+        try:
+            repo = Repo(str(root))
+        except DvcException as error:
+            raise PipelineInvalid(f"DVC cannot read the project: {describe_error(error)}") from error
+    with repo:
+        lock = RepoLock(repo)
+        try:
+            with lock.locked():
+                restore_all(root)
+        finally:
+            lock.close()
