@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import httpx
 
 from flows.core.errors import ForgeFailed
-from stages.base.shown_text import shown_text
+from flows.core.redaction import mask
 
 TIMEOUT_S = 30.0  # for a connection, and for each part of an answer
 ANSWER_S = 60.0  # for a whole answer
@@ -235,7 +235,7 @@ def _refusal(code: int, body: bytes, permission: str) -> str:
     except (ValueError, AttributeError, TypeError, RecursionError):
         message, details = "no reason", []
     text = "; ".join(str(item) for item in [message, *details] if item)
-    return shown_text(" ".join(text.split()))[:MAX_REASON] or "no reason"
+    return " ".join(mask(text).split())[:MAX_REASON] or "no reason"  # a part of a secret would not be found
 
 
 def _split(remote_url: str) -> tuple[str, str]:

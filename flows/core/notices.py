@@ -4,6 +4,7 @@ import functools
 from typing import TYPE_CHECKING
 
 from flows.core.redaction import say
+from stages.base.shown_text import indented
 
 if TYPE_CHECKING:  # the schema takes 0.12 s to import, and other DVC projects do not need it
     from stages.params.schema import Params
@@ -33,4 +34,4 @@ def stand_in_notice(params: "Params | None") -> str | None:
 @functools.cache
 def note_once(text: str) -> None:
     """Prints a note to standard error, since standard output may be JSON; the same note only once in a process."""
-    say(f"note: {text}", error=True)
+    say(f"note: {indented(text)}", error=True)

@@ -37,11 +37,13 @@ SECRET_NAME = re.compile(
     r"PASSWORD|PASSWD|PASSPHRASE|PASSCODE|SECRET|COOKIE|TOKENS?(_|$)|(API|ACCESS|PRIVATE)KEYS?(_|$)"
     r"|(^|_)(PASS|PWD|PW|CREDENTIALS?|CREDS?|AUTH|AUTHORIZATION|BEARER|PAT|JWT|SAS|PSK)S?(_|$)"
     r"|(^|_)KEYS?(_(ID|B64|BASE64|JSON|PEM|DATA))?$"
-    r"|CONNECTION_STRING$|(^|_)OTLP_(\w+_)?HEADERS$"
+    r"|CONNECTION_STRING$|(^|_)HEADERS$|^SSHPASS$"
     r"|(^|_)WEBHOOK(_URL)?$|(^|_)NOTIFY$",  # the URL of a webhook is enough to post to it
     re.IGNORECASE,
 )
 NOT_SECRET = {"PWD", "OLDPWD"}  # folders
+GIT = "GIT_CONFIG_"  # options of git in the environment: GIT_CONFIG_KEY_0 and GIT_CONFIG_VALUE_0, and so on
+SECRET_GIT_KEY = re.compile(r"extraheader$|password", re.IGNORECASE)
 # Options of DVC's remotes whose value is a credential; `keyfile` and the like are not listed: they hold a path.
 OPTIONS = (
     "password", "passphrase", "token", "custom_auth_header", "access_key_id", "secret_access_key", "session_token",
@@ -176,13 +178,47 @@ def secrets_in_config(text: str) -> dict[str, str]:
 def _environment_secrets(environment: Mapping[str, str]) -> Iterator[str]:
     """Yields the values of variables whose name marks a secret, and the passwords in the URLs of any variable."""
     for name, value in environment.items():
-        if _is_secret_name(name) and name not in NOT_SECRET and not _is_path(value):
-            yield value
-            yield from value.split(":")[1:] if "AUTH" in name.upper() else ()  # user:password
-            for item in re.split(r"[,;\s]+", value) if LIST_NAME.search(name) else ():
-                yield from (item, item.partition("=")[2])
+        of_git = environment.get(name.replace("VALUE", "KEY"), "") if name.startswith(f"{GIT}VALUE_") else ""
+        if SECRET_GIT_KEY.search(of_git):
+            yield from _header_secrets(value)
+        elif _is_secret_name(name) and name not in NOT_SECRET and not _is_path(value):
+            yield from _value_secrets(name, value)
         for password in url_secrets(value):
             yield from (password, urllib.parse.unquote(password))
+
+
+def _value_secrets(name: str, value: str) -> Iterator[str]:
+    """Yields the value of a secret variable, and the secrets that it holds: in JSON, in a list, in user:password."""
+    yield value
+    if texts := list(_json_texts(value)):
+        for text in texts:
+            yield from _header_secrets(text)
+        return
+    yield from value.split(":")[1:] if "AUTH" in name.upper() else ()  # user:password
+    for item in re.split(r"[,;\s]+", value) if LIST_NAME.search(name) else ():
+        yield from (item, item.partition("=")[2])
+
+
+def _json_texts(value: str) -> Iterator[str]:
+    """Yields the texts in JSON, without the keys; none if `value` is no JSON."""
+    try:
+        waiting = [json.loads(value)] if value.lstrip().startswith(("{", "[", '"')) else []
+    except (ValueError, RecursionError):
+        return
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, str):
+            yield item
+        elif isinstance(item, dict | list):
+            waiting += item.values() if isinstance(item, dict) else item
+
+
+def _header_secrets(text: str) -> Iterator[str]:
+    """Yields the value of an HTTP header, its last word as in `Bearer X`, and the password in `Basic BASE64`."""
+    word = text.rpartition(" ")[2]
+    yield from (text, word)
+    with suppress(ValueError):  # no Base64, or not of a text
+        yield base64.b64decode(word, validate=True).decode().partition(":")[2]
 
 
 def _is_path(value: str) -> bool:
@@ -196,7 +232,9 @@ Sources = tuple[tuple[tuple[str, str], ...], tuple[tuple[str, int], ...]]
 def _sources() -> Sources:
     """Returns all sources of secrets: variables with their values, configuration files with their times in ns."""
     items = ((name, os.environ.get(name, "")) for name in list(os.environ))  # another thread may remove a variable
-    variables = tuple((name, value) for name, value in items if _is_secret_name(name) or "://" in value)
+    variables = tuple(
+        (name, value) for name, value in items if _is_secret_name(name) or "://" in value or name.startswith(GIT)
+    )
     files = []
     for path in settings_files():
         with suppress(OSError):

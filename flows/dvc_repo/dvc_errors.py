@@ -150,7 +150,7 @@ def failed_library(error: Exception) -> InkflowError | None:
     if not isinstance(error, DiskError | sqlite3.Error):
         return DvcFailed(f"DVC cannot use the project: {describe_error(error)}")
     folder, code = _database_folder(error), getattr(error, "sqlite_errorcode", None)
-    reason = describe_error(error)[:MAX_REASON]
+    reason = mask(describe_error(error))[:MAX_REASON]  # a part of a secret would not be found
     if code is not None and code & 0xFF in OF_THE_MACHINE:  # the low byte: SQLite's code without its details
         return DvcFailed(
             f"DVC's {f'database of file hashes {folder}' if folder else 'databases'} cannot be used: {reason}; free "

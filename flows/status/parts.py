@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from flows.core.redaction import masked_markdown
+from flows.core.redaction import mask, masked_markdown
 from flows.engine.display.styles import rough_duration
 
 WIDTH = 80
@@ -98,8 +98,8 @@ class Status:
 
 
 def cut(text: str, width: int) -> str:
-    """Returns the text in one line of at most `width` characters."""
-    text = text.replace("\n", " ")
+    """Returns the text, masked, in one line of at most `width` characters: a part of a secret would not be found."""
+    text = mask(text).replace("\n", " ")
     return text if len(text) <= width else f"{text[: width - 1]}…"
 
 

@@ -6,11 +6,20 @@ import re
 MASK = "***"
 MAX_QUOTED = 300  # characters of an input in a message
 # Sequences first (ECMA-48: CSI, strings such as OSC, other escapes), then single characters: controls but tab and line
-# feed, invisible characters, line separators, and those that change the direction of text.
+# feed, invisible characters, line separators, those that change the direction of text, and two that XML forbids.
 CONTROLS = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-~]|[^\n\x08]\x08"
     r"|[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
-    r"|[\U000e0000-\U000e007f]"
+    r"|[\ufffe\uffff\U000e0000-\U000e007f]"
+)
+FORMULA = ("=", "@", "\t", "\r", "\n")  # the first character of a cell
+NUMBER = re.compile(r"[+-](\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
+# GitHub makes a link or a mention of these even after Markdown's escapes. A mention or an address of mail needs a
+# letter or digit after its @: an invisible word joiner (U+2060) separates them.
+AUTOLINKS = (
+    (re.compile(r"(?<![A-Za-z0-9_])@|@(?=[\w.\\-]*\.)"), "&#64;&#8288;"),
+    (re.compile("://"), ":&#47;/"),
+    (re.compile(r"(?<=www)\.", re.IGNORECASE), "&#46;"),
 )
 # From the scheme of a URL to its host. A password may hold @, and against the standard also / ? #.
 USER_INFO = re.compile(
@@ -52,6 +61,11 @@ def one_line(text: str) -> str:
     return text if text.isprintable() else remove_controls(text).replace("\n", "\\n")
 
 
+def indented(text: str) -> str:
+    """Returns `text` with its further lines indented, so that none of them looks like a line of another origin."""
+    return text.replace("\n", "\n  ")
+
+
 def markdown_text(text: str) -> str:
     """Returns `text` on one line, with the special characters of HTML and Markdown escaped."""
     return _escape_markdown(" ".join(remove_controls(text).split()))
@@ -71,6 +85,12 @@ def markdown_code(text: str, *, in_table: bool = False) -> str:
     line = " ".join(remove_controls(text).split()).replace("|", "\\|" if in_table else "|")
     fence = "`" * (max(map(len, re.findall("`+", line)), default=0) + 1)
     return f"{fence} {line} {fence}" if line.startswith("`") or line.endswith("`") else f"{fence}{line}{fence}"
+
+
+def csv_text(text: str) -> str:
+    """Returns `text` for a cell of CSV: an apostrophe goes before a text that a spreadsheet would run as a formula."""
+    is_formula = text.startswith(FORMULA) or (text.startswith(("+", "-")) and not NUMBER.fullmatch(text))
+    return f"'{text}" if is_formula else text
 
 
 def mask_urls(text: str) -> str:
@@ -101,4 +121,7 @@ def _masked_parameter(match: re.Match[str]) -> str:
 
 
 def _escape_markdown(text: str) -> str:
-    return re.sub(r"([\\`*\[\]|~#]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", html.escape(text, quote=False))
+    text = re.sub(r"([\\`*\[\]|~#]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", html.escape(text, quote=False))
+    for pattern, replacement in AUTOLINKS:
+        text = pattern.sub(replacement, text)
+    return text

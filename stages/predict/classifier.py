@@ -21,6 +21,7 @@ from stages.model.tasks import CLASS_NAMES, KIND, PIXELS, STAND_IN, VOCABULARY
 from stages.predict.doubt import NO_THRESHOLDS, probabilities_and_unlikeness, read_thresholds, reason_of_doubt
 from stages.predict.earlier_outputs import ASIDE, OUTPUTS, original, readable
 from stages.predict.image_arrays import Images, RejectedInput
+from stages.predict.image_files import escape_unprintable
 from stages.predict.mnist_form import MIN_CONTRAST, to_mnist_form
 from stages.predict.results import Prediction, Result, Value
 from stages.predict.sample_form import SampleForm, sample_form
@@ -246,11 +247,10 @@ def _shape_and_classes(path: Path, session: Any, form: SampleForm | None) -> tup
         is_image = len(image) == 2 or (len(image) == 3 and image[2] in (1, 3))
         is_known = is_image if form is None else len(image) == len(KINDS[form.kind].axes)
         if is_known and math.prod(image) <= MAX_VALUES and len(output) == 1:
-            if is_regression and output[0] == 1:
-                return image, 0
-            if not is_regression and 1 < output[0] <= MAX_CLASSES:
-                return image, output[0]
-    got = ", ".join(f"{port.name} {port.type} {port.shape}" for port in ports)
+            least, most = (1, 1) if is_regression else (2, MAX_CLASSES)
+            if least <= output[0] <= most:
+                return image, 0 if is_regression else output[0]
+    got = ", ".join(escape_unprintable(f"{port.name} {port.type} {port.shape}") for port in ports)
     raise ModelError(
         f"{path}: is not a classifier of images: got {got[:MAX_GOT]}, expected one input of float32 (batch, h, w) or "
         f"(batch, h, w, 1 or 3) of at most {MAX_VALUES:,} values and one output of float32 (batch, classes) of at most "

@@ -13,6 +13,7 @@ from typing import Any
 
 from stages.base.errors import EXIT_DONE, EXIT_INVALID, InvalidInput, OutputError
 from stages.base.files import replacing
+from stages.base.shown_text import csv_text
 from stages.model.tasks import STAND_IN
 from stages.predict.classifier import Classifier
 from stages.predict.image_arrays import Images, RejectedInput
@@ -93,15 +94,7 @@ def _writer(classifier: Classifier, form: str, parquet: str | None, style: Style
         with _parquet_writer(Path(parquet), style) as write:
             yield write
     elif form == "csv":
-        lines = csv.writer(sys.stdout, lineterminator="\n")
-        lines.writerow((*style.columns, *style.marks, *_probability_columns(style)))
-        yield lambda results: lines.writerows(
-            (
-                "" if value is None else str(value).lower() if isinstance(value, bool) else value
-                for value in row.values()
-            )
-            for row in (_row(result, style) for result in results if not isinstance(result, RejectedInput))
-        )
+        yield _csv_writer(style)
     else:
         table = TextTable(style, predicts_values=classifier.predicts_values)
 
@@ -114,6 +107,21 @@ def _writer(classifier: Classifier, form: str, parquet: str | None, style: Style
 
 def _probability_columns(style: Style) -> list[str]:
     return [f"p{number}" for number in range(len(style.classes))]
+
+
+def _csv_writer(style: Style) -> Write:
+    """Prints the head of a table, and returns the function that prints its rows."""
+    lines = csv.writer(sys.stdout, lineterminator="\n")
+    lines.writerow((*style.columns, *style.marks, *_probability_columns(style)))
+    return lambda results: lines.writerows(
+        map(_csv_cell, _row(result, style).values()) for result in results if not isinstance(result, RejectedInput)
+    )
+
+
+def _csv_cell(value: Any) -> Any:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return csv_text(value or "") if value is None or isinstance(value, str) else value
 
 
 def _row(answer: Result, style: Style) -> dict[str, Any]:

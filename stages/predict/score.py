@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from stages.base.errors import EXIT_DONE, DataError, InvalidInput, OutputError, exit_with
 from stages.base.files import exists, is_folder, replacing
+from stages.base.shown_text import csv_text
 from stages.model.tasks import STAND_IN
 from stages.predict.classifier import Classifier
 from stages.predict.image_arrays import RejectedInput
@@ -253,7 +254,7 @@ def _write_errors(path: Path, rejected: Sequence[RejectedInput]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         lines = csv.writer(file, lineterminator="\n")
         lines.writerow(RejectedInput._fields)
-        lines.writerows(map(escape_unprintable, item) for item in rejected)
+        lines.writerows([csv_text(escape_unprintable(text)) for text in item] for item in rejected)
 
 
 def _row(key: tuple[Any, ...], name: str, result: Result) -> dict[str, Any]:

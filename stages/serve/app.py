@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from starlette.types import ASGIApp, Scope
 
+from stages.base.shown_text import one_line, shown_text
 from stages.predict.results import Prediction, Result
 from stages.serve.answers import answered
 from stages.serve.batching import Batcher
@@ -79,8 +80,8 @@ def create_app(settings: Settings, slot: ModelSlot) -> ASGIApp:
 
 
 def log(message: str) -> None:
-    """Writes a line to standard error."""
-    print(f"serve: {message}", file=sys.stderr, flush=True)
+    """Writes a line to standard error: `message` may have texts of a model or of a request."""
+    print(f"serve: {one_line(shown_text(message))}", file=sys.stderr, flush=True)
 
 
 def _add_page(app: FastAPI, settings: Settings, slot: ModelSlot) -> None:

@@ -21,6 +21,7 @@ RETRY_S = 30.0  # after a failure
 KILLED_S = 2.0  # to say that the stage was killed or interrupted: the engine waits for 3 s
 MODULES = {"mlflow": "stages.sinks.mlflow_sink", "tensorboard": "stages.sinks.tensorboard_sink"}
 POLL_S = 0.05
+MAX_REASON = 300  # characters of an error
 NICE = 5  # the training goes first
 
 
@@ -77,9 +78,9 @@ class Follower(threading.Thread):
 
 
 def reason(error: Exception) -> str:
-    """Returns the message of an error as one line."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:300]
+    """Returns the message of an error as one line; a long one is cut between words: the engine masks whole secrets."""
+    lines = shown_text(str(error)).strip().splitlines() or [type(error).__name__]
+    return lines[0] if len(lines[0]) <= MAX_REASON else f"{lines[0][:MAX_REASON].rpartition(' ')[0]} ..."
 
 
 class Reporter:

@@ -1,5 +1,6 @@
 """Secrets that are planted in the environment, in addresses and in DVC's configuration appear nowhere afterwards."""
 
+import gzip
 import json
 import os
 import subprocess
@@ -100,12 +101,15 @@ class Caller:
     """Runs programs in the project with all secrets in their environment, and keeps what they print."""
 
     def __init__(self, folder: Path, **environment: str) -> None:
-        self.folder = folder
+        self.folder, self.own = folder, folder.parent / "own"
+        for name in ("home", "tmp"):
+            (self.own / name).mkdir(parents=True)
         unset = ("PREFECT_API_URL", "GITHUB_ACTIONS", "GITLAB_CI")
         inherited = {name: value for name, value in os.environ.items() if name not in unset}
         self.environment = inherited | dict(VARIABLES) | {
             "NAMES": json.dumps(list(VARIABLES)), "PYTHONPATH": str(ROOT), "PREFECT_HOME": str(folder / ".prefect"),
-            "NO_PROXY": "127.0.0.1", "MLFLOW_TRACKING_URI": "http://127.0.0.1:9", **environment,
+            "HOME": str(self.own / "home"), "TMPDIR": str(self.own / "tmp"), "NO_PROXY": "127.0.0.1",
+            "MLFLOW_TRACKING_URI": "http://127.0.0.1:9", **environment,
         }  # fmt: skip
 
     def __call__(self, *words: str, **environment: str) -> str:
@@ -118,6 +122,22 @@ class Caller:
         output = done.stdout + done.stderr
         assert "Traceback" not in output, output
         return output
+
+
+def test_a_planted_secret_is_found(tmp_path: Path) -> None:
+    """The search finds a secret in a file, in a name, in a packed file, and in an object of git that no file has."""
+    secret, packed = "planted-99-control", tmp_path / "packed.gz"
+    (tmp_path / "plain.txt").write_text(f"a {secret} b")
+    (tmp_path / f"name-{secret}").touch()
+    packed.write_bytes(gzip.compress(secret.encode()))
+    (tmp_path / "clean.txt").write_text("nothing")
+    git = ["git", "-C", str(tmp_path / "project")]
+    subprocess.run(["git", "init", "--quiet", str(tmp_path / "project")], check=True)
+    subprocess.run([*git, "hash-object", "-w", "--stdin"], input=secret, text=True, capture_output=True, check=True)
+    assert leaks(tmp_path, frozenset({"plain.txt"}), [secret]) == {
+        name: [secret] for name in ("project/.git: objects", f"name-{secret}", "packed.gz")
+    }
+    assert leaks(tmp_path, frozenset(), [secret])["plain.txt"] == [secret]
 
 
 @pytest.mark.slow
@@ -135,6 +155,7 @@ def test_planted_secrets(promise: Try, rounds: Rounds, told: Toy) -> None:
                 assert not found(output.encode(errors="replace"), secrets), output
                 assert not shown, shown
                 assert not (written := leaks(told.folder, PLANTED, secrets)), written
+                assert not (written := leaks(call.own, frozenset(), secrets)), written
 
 
 def _acts(call: Caller, server: Server, faults: int) -> list[Act]:

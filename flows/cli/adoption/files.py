@@ -112,18 +112,24 @@ def ci_file(service: str, found: Surroundings, package: str) -> NewFile:
     """Returns the workflow of `service` (github, gitlab), which installs the requirement `package`.
 
     Raises:
-        InvalidInput: there is no git repository.
+        InvalidInput: there is no git repository, or GitHub would run a part of the folder's name.
     """
     if not found.will_have_git:
         raise InvalidInput(f"--ci {service}: {found.root} is in no git repository, which CI needs; `git init` it first")
     repository = found.repository or found.root
     folder = found.root.relative_to(repository).as_posix()
+    if service == "github" and "${{" in folder:
+        raise InvalidInput(
+            f"--ci github: GitHub would replace the ${{{{ in the name of the folder {found.root}; rename the folder"
+        )
     install = f"pip install '{package}' && if [ -f requirements.txt ]; then pip install -r requirements.txt; fi"
     text = _read(SOURCE / "templates" / "engine" / f"{service}.yml").decode()
-    values = {
+    locks = [(Path(folder) / name).as_posix() for name in ("dvc.lock", "environment.lock")]
+    values = {  # each is a whole value of YAML in the template, which JSON's quotes make a text
         "INSTALL": install,
-        "FOLDER/dvc.lock": (Path(folder) / "dvc.lock").as_posix(),
-        "FOLDER/environment.lock": (Path(folder) / "environment.lock").as_posix(),
+        "BOTH_LOCKS": "\n".join(locks),
+        "FOLDER/dvc.lock": locks[0],
+        "FOLDER/environment.lock": locks[1],
         "cd FOLDER": f"cd {shlex.quote(folder)}",
         "FOLDER": folder,
     }

@@ -10,7 +10,7 @@ from typing import TextIO
 
 from flows.core.redaction import mask
 from flows.engine.types import Outcome, Result
-from stages.base.shown_text import one_line
+from stages.base.shown_text import indented, one_line
 
 MARKS = {Outcome.UNCHANGED: "=", Outcome.RESTORED: "<", Outcome.RECORDED: "*", Outcome.RAN: "+"}
 REASONS_PREFIX = "runs: "  # of the first line of a stage, which the engine adds; the reasons are then not repeated
@@ -66,7 +66,7 @@ class Display:
     def failure(self, stage: str, message: str) -> None:
         """A stage failed."""
         message = message.removeprefix(f"{stage} ").removeprefix(f"{stage}: ")
-        self._print(f"x {self._label(stage):<{self._width}}   {message}")
+        self._print(f"x {self._label(stage):<{self._width}}   {indented(message)}")
 
     def not_run(self, stage: str, message: str) -> None:
         """A stage does not run, because of another stage, which the message names."""

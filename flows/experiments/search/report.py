@@ -3,18 +3,19 @@
 import csv
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
-from flows.core.redaction import masked_code, masked_markdown
+from flows.core.redaction import mask, masked_code, masked_markdown
 from flows.experiments.search.objective import Objective
 from flows.experiments.search.study import EXPERIMENT, MESSAGE, PLACE, Study
 from stages.base.errors import OutputError
 from stages.base.files import replacing, write_text
+from stages.base.shown_text import csv_text
 
 MIN_TRIALS = 10  # for the importance of parameters
 SHOWN = 10  # trials in the summary
@@ -41,7 +42,8 @@ def write_report(study: Study, objective: Objective, folder: Path, errors: Mappi
     if not (folder.parent / ".gitignore").exists():
         write_text(folder.parent / ".gitignore", "*\n")
     importance = _importance(study)
-    _write_table(study, errors, folder / "trials.csv")
+    trials = [trial for trial in study.trials() if len(trial.params) == len(study.definition.space)]
+    _write_table([row(study, trial, errors) for trial in trials], folder / "trials.csv")
     write_text(folder / "summary.md", _summary(study, objective, errors, importance))
     _draw(study, objective, folder, with_importance=bool(importance))
     return folder
@@ -85,13 +87,16 @@ def _importance(study: Study) -> dict[str, float]:
     return {str(key): float(share) for key, share in shares.items()}
 
 
-def _write_table(study: Study, errors: Mapping[int, str], path: Path) -> None:
-    trials = [trial for trial in study.trials() if len(trial.params) == len(study.definition.space)]
-    rows = [row(study, trial, errors) for trial in trials]
+def _write_table(trials: Sequence[Mapping[str, Any]], path: Path) -> None:
+    rows = [{_cell(name): _cell(value) for name, value in trial.items()} for trial in trials]
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         table = csv.DictWriter(file, list(rows[0]) if rows else [], lineterminator="\n")
         table.writeheader()
         table.writerows(rows)
+
+
+def _cell(value: Any) -> Any:
+    return csv_text(mask(value)) if isinstance(value, str) else value
 
 
 def _summary(study: Study, objective: Objective, errors: Mapping[int, str], importance: Mapping[str, float]) -> str:

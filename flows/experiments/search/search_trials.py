@@ -11,6 +11,7 @@ from typing import Any
 from optuna.trial import TrialState
 
 from flows.core.errors import Interrupted, Pruned
+from flows.core.redaction import mask
 from flows.engine.types import Outcome
 from flows.experiments.grid import Combination
 from flows.experiments.search.objective import Objective, read_history
@@ -231,9 +232,9 @@ class SearchTrials:
         return self._report
 
     def errors(self) -> dict[int, str]:
-        """Returns the errors of the trials that failed in this process, by number; the study lacks some of them."""
+        """Returns the errors of this process's failed trials, masked, by number; the study lacks some of them."""
         trials = [trial for trial in self.trials if isinstance(trial, SearchTrial)]
-        return {trial.number: str(trial.error) for trial in trials if trial.state == "failed"}
+        return {trial.number: mask(str(trial.error)) for trial in trials if trial.state == "failed"}
 
     def plan(self) -> str:
         """Returns the sentence with which the search begins."""

@@ -29,6 +29,7 @@ from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from flows.core.file_lock import exclusive_lock
+from flows.core.redaction import mask
 from flows.experiments.search.journal import JournalLock, SealedJournal
 from flows.experiments.search.space import Choice, Dimension, settings_of
 from stages.base.errors import InvalidInput, OutputError
@@ -169,14 +170,14 @@ class Study:
             self._study.tell(trial, value, state)
 
     def note(self, trial: Trial, attributes: Mapping[str, Any]) -> None:
-        """Records attributes of a trial.
+        """Records attributes of a trial; errors and messages without secrets.
 
         Raises:
             OutputError: the journal cannot be written.
         """
         with self._writing():
             for name, content in attributes.items():
-                trial.set_user_attr(name, content)
+                trial.set_user_attr(name, mask(content) if name in (MESSAGE, FAILURE) and content else content)
 
     @property
     def optuna_study(self) -> Any:

@@ -4,6 +4,7 @@ A block is one that is stored on Prefect's server, or is made of a URL of Appris
 No text that is shown has a URL of a receiver: it is enough to write to the receiver.
 """
 
+import html
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +26,9 @@ BLOCK = re.compile(r"[a-z0-9-]+/[a-z0-9-]+")  # type and name, as Prefect's page
 POST_TIMEOUT_S = 10.0
 WEBHOOK_PAUSE_S, BLOCK_PAUSE_S = 0.0, 300.0  # the longest between two attempts, beside the notifier's own
 IS_TEMPORARY = frozenset({408, 429, *range(500, 600)})  # answers of the webhook after which it is called again
+# Services that make mentions of plain text, with a character that those need and its replacement. For Slack, Apprise
+# restores `<!here>`, `<@U1>` and `<URL|name>` wherever a > ends them, with or without <.
+MARKUP = {"Slack": (">", "\u203a"), "Discord": ("@", "@\u2060")}
 Post = Mapping[str, str]  # the JSON of the webhook: text, deployment, run, state, message, url, key
 
 
@@ -62,7 +66,8 @@ class Webhook:
     def send(self, post: Post) -> str:
         """Posts `post` once."""
         try:
-            response = self._client.post(self._url, json=post, headers={"Idempotency-Key": post["key"]})
+            content = {**post, "text": html.escape(post["text"], quote=False)}  # Slack takes <!here> as a mention
+            response = self._client.post(self._url, json=content, headers={"Idempotency-Key": post["key"]})
         except (httpx.HTTPError, httpx.InvalidURL) as error:  # its text may have the address
             raise NotDeliveredError(type(error).__name__) from None
         if response.status_code in IS_TEMPORARY:
@@ -77,15 +82,23 @@ class BlockReceiver:
 
     def __init__(self, label: str, key: str, block: "NotificationBlock") -> None:
         self.label, self.key, self._block = label, key, block
+        client = getattr(block, "_apprise_client", None)  # other blocks have none
+        services = {server.service_name for server in client} if client else set()
+        self._markup = [MARKUP[service] for service in services if service in MARKUP]
+        if client:
+            client.asset.body_format = "text"  # else a mail, and Telegram, would get the texts of others as HTML
         logging.getLogger("apprise").propagate = False  # Prefect's block listens itself; the console would show secrets
 
     def send(self, post: Post) -> str:
         """Has the block notify once."""
+        subject = f"Inkflow: {post['deployment']} {post['state']}"
         body = "\n".join(filter(None, [post["message"], f"{post['run']}: {post['url']}"]))
+        for old, new in self._markup:
+            subject, body = subject.replace(old, new), body.replace(old, new)
         try:
             with self._block.raise_on_failure():
                 notify: Callable[..., object] = self._block.notify  # a coroutine only within an event loop
-                notify(body, subject=f"Inkflow: {post['deployment']} {post['state']}")
+                notify(body, subject=subject)
         except Exception as error:  # noqa: BLE001 - a block may be of any library; the thread has to go on
             lines = str(getattr(error, "log", "")).strip().splitlines() or [type(error).__name__]
             raise NotDeliveredError(self._without_secrets(lines[-1])) from None

@@ -216,3 +216,14 @@ def test_git_gets_the_token_for_its_own_host(remote: str, lent: str, monkeypatch
         answer = subprocess.run(command, input=question, env=environment, capture_output=True, text=True).stdout
         assert (f"password={expected}" in answer.splitlines()) or not expected
         assert ("a-token" in answer) == bool(expected)
+
+
+def test_a_secret_is_masked_before_a_refusal_is_cut(server: ForgeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server's reason is cut after its secrets are masked: it shows no part of one."""
+    monkeypatch.setenv("STORE_PASSWORD", "hunter22" * 10)
+    server.answers["POST", "/repos/us/inkflow/pulls"] = (422, {"message": f"{'x' * 180} {'hunter22' * 10}"})
+    found = find_forge("/srv/inkflow.git", server.environment("GitHub"))
+    assert isinstance(found, Forge)
+    with forge.client(found.headers) as session, pytest.raises(ForgeFailed) as raised:
+        PullRequests(session, found).put("retrain/a", "main", "title", "text")
+    assert str(raised.value).endswith(f"{'x' * 180} ***")

@@ -141,7 +141,19 @@ def test_below_the_root_of_git(empty: Path, capsys: pytest.CaptureFixture[str]) 
     assert gitlab["default"]["before_script"][0] == "cd 'my models/digits'"
     commands = [step.get("run", "") for step in github["jobs"]["check"]["steps"]] + gitlab["default"]["before_script"]
     assert sum("inkflow @ git+https://git.example/inkflow.git" in command for command in commands) == 2
+    assert github["jobs"]["run"]["steps"][-1]["with"]["path"].splitlines() == gitlab["run"]["artifacts"]["paths"]
     assert gitlab["run"]["artifacts"]["paths"] == [f"my models/digits/{name}.lock" for name in ("dvc", "environment")]
+
+
+def test_a_folder_that_github_would_run_is_refused(empty: Path) -> None:
+    """GitHub replaces `${{ }}` anywhere in a workflow, in the name of a folder too."""
+    subprocess.run(["git", "init", "--quiet"], check=True)
+    project = empty / "a ${{ github.token }}"
+    project.mkdir()
+    os.chdir(project)
+    with pytest.raises(InvalidInput, match=r"GitHub would replace the \$\{\{ in the name"):
+        inkflow(["init", "--ci", "github"])
+    assert not (empty / ".github").exists()
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ pytestmark = pytest.mark.usefixtures("elsewhere")
         "SSH_PASSPHRASE", "MY_SECRETS", "GH_PAT", "AZURE_DEVOPS_EXT_PAT", "API_KEYS", "SESSION_COOKIE", "JWT", "ID_JWT",
         "NPMTOKEN", "APIKEY", "DEPLOY_KEY_BASE64", "AUTHORIZATION", "OTEL_EXPORTER_OTLP_HEADERS", "REGISTRY_CREDS",
         "GOOGLE_CREDENTIALS", "INKFLOW_SSH_KEY", "INKFLOW_WEBHOOK", "SLACK_WEBHOOK_URL",
+        "SSHPASS", "PREFECT_CLIENT_CUSTOM_HEADERS",
     ],
 )  # fmt: skip
 def test_variables_by_name(name: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,3 +78,33 @@ def test_long_lines_are_masked_in_linear_time(hostile: str) -> None:
     begin = time.process_time()
     mask(hostile)
     assert time.process_time() - begin < 20  # quadratic time is minutes
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        ("PREFECT_CLIENT_CUSTOM_HEADERS", '{"X-Proxy": "Bearer first-token"}', "first-token"),
+        ("MY_HEADERS", '[{"a": ["second-token"]}, 5, null]', "second-token"),
+        ("DOCKER_AUTH_CONFIG", '{"auths": {"r.example": {"auth": "bWU6dGhpcmQtdG9rZW4="}}}', "bWU6dGhpcmQtdG9rZW4="),
+        ("DOCKER_AUTH_CONFIG", '{"auths": {"r.example": {"auth": "bWU6dGhpcmQtdG9rZW4="}}}', "third-token"),
+    ],
+)
+def test_secrets_in_json(name: str, value: str, shown: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each text in the JSON of a secret variable is hidden on its own, and its token after `Bearer`; keys are shown."""
+    monkeypatch.setenv(name, value)
+    assert mask(f"got {shown} for X-Proxy of r.example") == "got *** for X-Proxy of r.example"
+
+
+@pytest.mark.parametrize(
+    ("key", "shown"),
+    [
+        ("http.https://git.example/.extraheader", "***"),
+        ("http.proxyPassword", "***"),
+        ("user.name", "fourth-token"),
+    ],
+)
+def test_options_of_git_in_the_environment(key: str, shown: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The value of an option of git is hidden if its key names a header or a password."""
+    monkeypatch.setenv("GIT_CONFIG_KEY_3", key)
+    monkeypatch.setenv("GIT_CONFIG_VALUE_3", "AUTHORIZATION: bearer fourth-token")
+    assert mask("sent fourth-token") == f"sent {shown}"

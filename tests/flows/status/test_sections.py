@@ -144,3 +144,11 @@ def test_markdown_is_escaped() -> None:
     status = Status(NOW, (Section("runs", ("a | b <img src=x>\nc",), {}, (Need("n <b>", "d"),)),))
     text = status.as_markdown()
     assert "- **runs**: a \\| b &lt;img src=x&gt; c" in text and "**n &lt;b&gt;**" in text
+
+
+def test_a_long_password_is_masked_before_lines_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line that is cut within a password shows no part of it."""
+    monkeypatch.setenv("PREFECT_API_URL", f"http://me:{'hunter22' * 20}@127.0.0.1:9/api")
+    address = f"http://me:{'hunter22' * 20}@127.0.0.1:9/api cannot be used"
+    lines = Status(NOW, (Section("server", (address,), {}, (Need(address, "d"),)),)).as_lines()
+    assert lines[0] == "! http://me:***@127.0.0.1:9/api cannot be used" and "hunter22" not in "\n".join(lines)

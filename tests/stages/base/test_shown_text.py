@@ -1,9 +1,10 @@
 """Texts for terminals: no control characters, no credentials in URLs."""
 
 import pytest
+from markdown_it import MarkdownIt
 
 from stages.base.errors import InvalidInput, exit_with
-from stages.base.shown_text import remove_controls, shown_url
+from stages.base.shown_text import csv_text, indented, markdown_text, remove_controls, shown_url
 
 
 @pytest.mark.parametrize(
@@ -14,6 +15,7 @@ from stages.base.shown_text import remove_controls, shown_url
         ("\x1b]0;title\x07a\x1b]8;;http://h\x1b\\b", "ab"),
         ("\x1b(B\x1b=a\x9b1mb\x1b", "ab"),
         ("a\u202egnp.exe\u2066b\u200bc", "agnp.exebc"),
+        ("a\ufffeb\uffffc", "abc"),
         ("b\x08bo\x08o\x07\x00", "bo"),
     ],
 )
@@ -46,3 +48,39 @@ def test_errors_of_programs_are_safe_for_terminals(capsys: pytest.CaptureFixture
 
     assert exit_with(fail) == InvalidInput.exit_code
     assert capsys.readouterr().err == "error: no model at https://me:***@h/x\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "markdown"),
+    [
+        ("see http://evil.com/a", "see http:&#47;/evil.com/a"),
+        ("ftp://evil.com", "ftp:&#47;/evil.com"),
+        ("_www.evil.com", "\\_www&#46;evil.com"),
+        ("WWW.evil.com", "WWW&#46;evil.com"),
+        ("bob@evil.com", "bob&#64;&#8288;evil.com"),
+        ("thanks @team", "thanks &#64;&#8288;team"),
+        ("cnn@prod", "cnn@prod"),
+    ],
+)
+def test_markdown_makes_no_link_of_a_text(text: str, markdown: str) -> None:
+    """Bare addresses, mail addresses and mentions become no links, and are shown as they were."""
+    assert markdown_text(text) == markdown
+    parser = MarkdownIt("commonmark", {"linkify": True}).enable("linkify")
+    assert parser.render(markdown).replace("\u2060", "") == f"<p>{text}</p>\n"
+
+
+@pytest.mark.parametrize("text", ["=1+1", "@SUM(1)", "\t=1", "\r=1", "\n=1", "+cmd|x", "-1+cmd|x", "-", "--option"])
+def test_a_formula_is_a_text_in_csv(text: str) -> None:
+    """A cell that a spreadsheet would run as a formula gets an apostrophe."""
+    assert csv_text(text) == f"'{text}"
+
+
+@pytest.mark.parametrize("text", ["", "a", "a=1", "-1", "+1.5", "-.5e-3", "1e9", "'=1", "\u00e9"])
+def test_other_texts_stay_in_csv(text: str) -> None:
+    """Numbers with a sign and other texts are unchanged."""
+    assert csv_text(text) == text
+
+
+def test_further_lines_are_indented() -> None:
+    """A text with line ends makes no line that begins as one of its own."""
+    assert indented("one\n+ forged   ran") == "one\n  + forged   ran"

@@ -122,6 +122,15 @@ def test_other_inputs_and_outputs(
         open_classifier(save(Path("m.onnx"), made or classifier_nodes(), inputs, outputs))
 
 
+def test_names_of_inputs_make_no_line() -> None:
+    """The name of an input is on the line of the error, with its line end escaped."""
+    inputs = (tensor("x\nerror: forged", "b", 28, 28), tensor("x2", "b", 28, 28))
+    made = [helper.make_node("RandomNormal", [], ["y"], shape=[1, 10])]
+    with pytest.raises(ModelError, match=r"got x\\x0aerror: forged tensor") as caught:
+        open_classifier(save(Path("m.onnx"), made, inputs, (tensor("y", "b", 10),)))
+    assert "\n" not in str(caught.value)
+
+
 def test_endless_model_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     """A model whose loop does not end is stopped after its time limit, and the process goes on."""
     monkeypatch.setattr(onnx_session, "RUN_S", 0.0)

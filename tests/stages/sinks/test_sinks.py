@@ -14,6 +14,7 @@ import pytest
 
 from stages.base.errors import InvalidInput
 from stages.base.sinks import running_sinks
+from stages.sinks.follow import MAX_REASON, reason
 from tests.support.http_server import Server, status
 from tests.support.remote_servers import free_port
 from tests.support.root import ROOT
@@ -161,3 +162,10 @@ def test_killed_stage_ends_the_process(tmp_path: Path) -> None:
             process.stdin.write(json.dumps({"name": "dense", "columns": COLUMNS}).encode() + b"\n")
             process.stdin.close()
             assert process.wait(240) == 0
+
+
+def test_a_long_reason_is_cut_between_words() -> None:
+    """No part of a secret is left at the end of a long reason, since the engine replaces whole secrets."""
+    assert reason(ValueError(f"{'x' * (MAX_REASON - 5)} planted-secret\nmore")) == f"{'x' * (MAX_REASON - 5)} ..."
+    assert reason(ValueError(f"https://me:{'hunter22' * 50}@h/x is away")) == "https://me:***@h/x is away"
+    assert reason(ValueError()) == "ValueError"

@@ -43,8 +43,12 @@ PAYLOADS: Mapping[str, str] = {
     "vega": '"+datum.constructor("document.title=1")()+"',
     "not utf-8": "a\udcffb",
     "option": "--upload-pack=touch canary",
+    "not in XML": "a\ufffeb\uffffc",
+    "mention": "@team www.evil.com ftp://evil.com/x bob@evil.com",
+    "formula with a sign": "+cmd|' /C calc'!A1",
 }
 SAFE_CONTROLS = re.compile(r"\x1b\[(?:\?25[lh]|[\d;]*m|\d*A|2K)|\r(?=\x1b|\n|$)")  # what Rich writes itself
+GITHUB = ["table", "strikethrough", "linkify"]  # beyond CommonMark
 Check = Callable[[str, str, str], None]
 
 
@@ -78,7 +82,7 @@ def check_html(output: str, harmless: str, payload: str) -> None:
 
 
 def check_markdown(output: str, harmless: str, payload: str) -> None:
-    """The text has no HTML, link, picture or row of its own; as CommonMark with tables, as GitHub's."""
+    """The text has no HTML, link, picture or row of its own; as CommonMark with tables and bare links, as GitHub's."""
     found, expected = (_markdown(text) for text in (output, harmless))
     for kind in found | expected:
         if kind not in ("text", "softbreak", "code_inline", "text_special"):
@@ -106,6 +110,7 @@ def check_csv(output: str, harmless: str, payload: str) -> None:
     assert [len(row) for row in rows] == [len(row) for row in expected]
     for cell in (cell for row in rows for cell in row):
         assert not cell.startswith(("=", "@", "\t", "\r")), cell
+        assert not cell.startswith(("+", "-")) or re.fullmatch(r"[+-][\d.]+(e[+-]?\d+)?", cell), cell
 
 
 def check_xml(output: str, harmless: str, payload: str) -> None:
@@ -158,7 +163,7 @@ CHECKS: Mapping[str, Check] = {
 def _markdown(text: str) -> Counter[str]:
     """Returns the numbers of each kind of token, links and pictures by their scheme."""
     counts: Counter[str] = Counter()
-    waiting: list[Token] = MarkdownIt("commonmark").enable("table").enable("strikethrough").parse(text)
+    waiting: list[Token] = MarkdownIt("commonmark", {"linkify": True}).enable(GITHUB).parse(text)
     while waiting:
         token = waiting.pop()
         waiting += token.children or []

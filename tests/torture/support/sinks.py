@@ -26,7 +26,7 @@ from flows.cli.sweeps.search import _print_table
 from flows.cli.sweeps.table import NumberedDisplay, print_trials
 from flows.core import gates
 from flows.core.notices import note_once
-from flows.core.redaction import say
+from flows.core.redaction import masked_lines, say
 from flows.edits.yaml_edit import set_entry, set_value
 from flows.engine.display.live import LiveDisplay
 from flows.engine.display.log_file import LogFile
@@ -44,15 +44,12 @@ from flows.tasks.artifacts import plots_as_markdown, scores_markdown
 from flows.tasks.assets import asset_key
 from flows.tasks.progress_artifact import _key
 from stages.base.errors import InvalidInput, exit_with
-from stages.base.shown_text import markdown_text
+from stages.base.shown_text import markdown_text, one_line
 from stages.charts.vega import svg
 from stages.monitor.picture import picture
 from stages.monitor.table import print_record
-from stages.predict.image_arrays import RejectedInput
-from stages.predict.image_files import LeftOut, report_left_out
-from stages.predict.results import Prediction
-from stages.predict.text_output import Counts, Style, TextTable
 from stages.watch.record import Record
+from tests.torture.support import tables
 from tests.torture.support.records import watched
 
 Texts = Mapping[str, str]  # by door
@@ -92,9 +89,10 @@ def _display(display: Display, texts: Texts) -> None:
     stage = texts["stage"]
     display.started(stage, 1.0)
     display.line(stage, f"runs: {texts['parameter']} changed")
-    display.line(stage, texts["output of a stage"].replace("\n", " "))  # the reader of the pipe has divided lines
+    for line in masked_lines([[texts["output of a stage"]]]):  # as the reader of the pipe divides them
+        display.line(stage, line)
     display.result(Result(stage, Outcome.RAN, (texts["parameter"],), location=texts["worker"]))
-    display.failure(stage, f"{stage} failed (exit code 1): {texts['error of a stage']}".replace("\n", " "))
+    display.failure(stage, f"{stage} failed (exit code 1): {texts['error of a stage']}")
     display.not_run(stage, "not run")
     display.close()
 
@@ -115,7 +113,7 @@ def _numbered(texts: Texts) -> str:
 
 def _log(texts: Texts) -> str:
     log = LogFile()
-    log.write([texts["output of a stage"].replace("\n", " ")])
+    log.write(f"train | {line}" for line in masked_lines([[texts["output of a stage"]]]))
     log.close()
     assert log.path is not None
     return log.path.read_text(encoding="utf-8")
@@ -191,7 +189,7 @@ def _scores(texts: Texts) -> str:
     path = Path("rejected.csv")
     with path.open("w", encoding="utf-8", errors="replace", newline="") as file:
         csv.writer(file).writerows([("name", "reason"), (texts["file"], texts["picture"])])
-    return scores_markdown("1 file", Path(texts["file"].replace("\x00", "")), path)
+    return scores_markdown("1 file", Path(texts["file"]), path)
 
 
 def _plots(texts: Texts) -> str:
@@ -199,23 +197,9 @@ def _plots(texts: Texts) -> str:
     folder.mkdir(exist_ok=True)
     for old in folder.iterdir():
         old.unlink()
-    name = texts["file"].replace("/", "").replace("\x00", "")[:80]
+    name = texts["file"].replace("/", "").replace("\x00", "")[:80]  # no file system takes these two in a name
     (folder / f"{name}.png").write_bytes(b"x")
     return plots_as_markdown(folder)
-
-
-def _predictions(texts: Texts) -> str:
-    answer = Prediction(texts["file"], texts["class"], 0.9, texts["class"], 0.1, True, "x", None, (0.9, 0.1))
-    style = Style(("name", "label"), {}, (texts["class"], "b"))
-    counts = Counts(for_people=True)
-
-    def show() -> None:
-        counts.add([RejectedInput(texts["file"], texts["picture"])])
-        counts.print_refusals()
-        report_left_out(LeftOut(texts["file"], texts["picture"]))
-        print(TextTable(style, predicts_values=False).lines([answer]))
-
-    return _printed(show)
 
 
 def _yaml_value(texts: Texts) -> str:
@@ -236,7 +220,7 @@ def _monitored(texts: Texts) -> Record:
 
 def _error(texts: Texts) -> str:
     def fail() -> int:
-        raise InvalidInput(f"{texts['file']}: {texts['parameter']} is unknown".replace("\n", " "))
+        raise InvalidInput(f"{one_line(texts['file'])}: {one_line(texts['parameter'])} is unknown")
 
     return _printed(lambda: exit_with(fail))
 
@@ -260,11 +244,15 @@ SINKS: tuple[Sink, ...] = (
     Sink("provenance of a model", "terminal", ("file", "stage", "command", "parameter", "value"), _provenance),
     Sink("status", "terminal", ("deployment", "run", "worker", "error of a stage"),
          lambda texts: _printed(lambda: say("\n".join(_status(texts).as_lines())))),
-    Sink("notes", "terminal", ("file",), lambda texts: _printed(lambda: note_once(texts["file"].replace("\n", " ")))),
+    Sink("notes", "terminal", ("file",), lambda texts: _printed(lambda: note_once(texts["file"]))),
     Sink("errors", "terminal", ("file", "parameter"), _error),
     Sink("JSON", "terminal", ("value",),
          lambda texts: _printed(lambda: print_json({texts["value"]: [texts["value"]]}))),
-    Sink("predictions", "terminal", ("file", "picture", "class"), _predictions),
+    Sink("predictions", "terminal", ("file", "picture", "class"),
+         lambda texts: _printed(lambda: tables.predictions(texts))),
+    Sink("predictions as CSV", "csv", ("file", "class"), lambda texts: _printed(lambda: tables.predictions_csv(texts))),
+    Sink("files that no model could read", "csv", ("file", "picture"), tables.refused_files),
+    Sink("trials of a search", "csv", ("parameter", "value", "error of a stage"), tables.trials),
     Sink("monitor", "terminal", ("model", "class", "author"),
          lambda texts: _on_console(lambda console: print_record(_monitored(texts), console))),
     Sink("message of a commit", "terminal", ("model", "class", "gate", "error of a stage"),

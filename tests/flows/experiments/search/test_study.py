@@ -9,7 +9,7 @@ import pytest
 from optuna.trial import TrialState
 
 from flows.experiments.search.space import parse_space
-from flows.experiments.search.study import Definition, Study
+from flows.experiments.search.study import FAILURE, MESSAGE, Definition, Study
 from stages.base.errors import InvalidInput, OutputError
 from tests.support.root import ROOT
 
@@ -140,3 +140,16 @@ def test_folders_that_hold_no_study(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError):
         study_in(tmp_path / "file")
+
+
+def test_the_journal_holds_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Errors of trials are masked in the journal, which several machines may share, and in the table of the trials."""
+    monkeypatch.setenv("STORE_PASSWORD", "planted-secret")
+    study = study_in(tmp_path)
+    trial = study.claim(1)
+    assert trial is not None
+    study.note(trial, {FAILURE: "no entry with planted-secret"})
+    study.tell(trial, TrialState.FAIL, None, {MESSAGE: "=failed with planted-secret"})
+    assert "planted-secret" not in (tmp_path / "journal").read_text()
+    [told] = study.trials(TrialState.FAIL)
+    assert (told.user_attrs[FAILURE], told.user_attrs[MESSAGE]) == ("no entry with ***", "=failed with ***")

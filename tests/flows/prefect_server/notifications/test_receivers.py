@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from flows.prefect_server.notifications.notifier import Notifier
 from flows.prefect_server.notifications.outbox import Outbox
 from flows.prefect_server.notifications.receivers import (
+    BlockReceiver,
     NotDeliveredError,
     Webhook,
     check_receivers,
@@ -63,6 +65,50 @@ def test_mail_server_gets_a_mail() -> None:
     assert mail["Subject"] == "Inkflow: nightly Failed"
     assert body is not None
     assert "no model" in body.get_content()
+
+
+def test_texts_of_others_are_no_markup_of_a_mail() -> None:
+    """A mail in HTML shows tags in a message as text."""
+    with MailServer().running() as server:
+        receiver = open_receiver(f"mailto://localhost:{server.port}/?from=inkflow@example.com&to=a@example.com")
+        receiver.send(POST | {"message": "<img src=http://127.0.0.1:9/x> & <b>"})
+    [(_, mail)] = server.mails
+    html = mail.get_body(("html",))
+    assert html is not None
+    assert "<img" not in html.get_content() and "&lt;img" in html.get_content()
+
+
+def test_texts_of_others_are_no_mention_in_the_webhook(receiver: Receiver) -> None:
+    """The text for Slack has its three special characters as entities; the other fields stay as they are."""
+    named = POST | {"text": "Inkflow: <!here> a & <@U1>", "message": "<!here> a & <@U1>"}
+    assert Webhook(f"http://127.0.0.1:{receiver.port}/hook").send(named) == ""
+    [posted] = receiver.posted
+    assert posted == named | {"text": "Inkflow: &lt;!here&gt; a &amp; &lt;@U1&gt;"}
+
+
+@pytest.mark.parametrize(
+    ("address", "forbidden"),
+    [
+        ("slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ", ("<!here", "<@U1", "<http://127.0.0.1:9/|")),
+        ("discord://123456789012345678/" + "a" * 68, ("@everyone", "<@1>")),
+    ],
+)
+def test_texts_of_others_are_no_mention_in_a_chat(receiver: Receiver, address: str, forbidden: tuple[str, ...]) -> None:
+    """Slack and Discord get a message that mentions nobody and names no other address than it shows."""
+    message = "<!here> !here> <@U1> <http://127.0.0.1:9/|good> @everyone <@1>"
+    block = open_receiver(address)
+    assert isinstance(block, BlockReceiver)
+    [server] = block._block._apprise_client  # type: ignore[attr-defined]
+    here = f"http://127.0.0.1:{receiver.port}/hook"
+    for name in ("webhook_url", "notify_url"):  # of Slack, of Discord
+        setattr(server, name, here)
+    receiver.status = 200
+    with suppress(NotDeliveredError):  # it is no Slack that answers
+        block.send(POST | {"deployment": "@everyone", "message": message})
+    [posted] = receiver.posted
+    text = json.dumps(posted, ensure_ascii=False)
+    assert "no model" not in text and "here" in text
+    assert [part for part in forbidden if part in text] == []
 
 
 def test_refused_mail_is_not_delivered() -> None:
