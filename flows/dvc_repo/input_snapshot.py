@@ -14,7 +14,8 @@ from flows.core.errors import GitFailed
 from flows.core.git import run_git
 from flows.core.git_moves import GitMark, files_replaced
 from flows.core.values import is_same_value
-from flows.dvc_repo.change_detection import overlap, value_of
+from flows.dvc_repo.change_detection import value_of
+from flows.engine.processes.files_in_use import overlap
 
 Snapshot = dict[tuple[type, str], Any]  # by type and name: a folder may have the name of a parameter
 Times = dict[tuple[str, str], int]

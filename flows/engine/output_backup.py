@@ -12,7 +12,6 @@ import fcntl
 import io
 import json
 import os
-import re
 import shutil
 import stat
 import tempfile
@@ -34,7 +33,6 @@ from stages.base.files import abandoned_files
 FOLDER = Path(".inkflow/aside")
 LIST, OUTPUTS = "paths.json", "outputs"
 KEY_STARTS = ("", "'", '"', "? ", "? '", '? "')  # of keys in dvc.lock: YAML marks long ones with a question mark
-PROCESS_ID = re.compile("[0-9]{1,9}")  # the system knows no larger one
 INCOMPLETE_S = 60.0  # age of a backup without a list that is no longer being made
 
 

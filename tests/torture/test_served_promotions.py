@@ -16,7 +16,7 @@ from flows.registry.model_files import fetch_model
 from stages.base.errors import InkflowError
 from tests.conftest import Toy, run_engine
 from tests.flows.engine.helpers import dvc, succeeded
-from tests.flows.registry.test_promotion import PIPELINE, git
+from tests.flows.registry.conftest import PIPELINE, git
 from tests.torture.conftest import Rounds, Try
 from tests.torture.promises import Promise
 from tests.torture.support.killed_commands import KILLED, Commands, commands

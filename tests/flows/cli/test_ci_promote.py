@@ -9,7 +9,7 @@ import pytest
 from flows.cli.main import main as inkflow
 from stages.base.errors import InkflowError
 from tests.conftest import Toy
-from tests.flows.registry.test_promotion import commit, git, held, models
+from tests.flows.registry.conftest import commit, git, held, models
 from tests.support.commands import dvc
 from tests.support.forge_server import TOKEN, ForgeServer
 

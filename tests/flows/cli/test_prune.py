@@ -6,16 +6,14 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from dvc.repo import Repo
 
-from flows.cli.arguments import age, size
 from flows.cli.main import main
 from flows.core.file_lock import run_lock
-from flows.dvc_repo.run_cache_gc import locked_cache, referenced_hashes
+from flows.dvc_repo.run_cache_gc import referenced_hashes
 from flows.dvc_repo.versions.experiments import CLONES
 from stages.base.errors import InvalidInput
 from tests.conftest import Toy, run_engine
@@ -285,15 +283,6 @@ def test_broken_git_removes_nothing(history: Toy) -> None:
     with pytest.raises(InvalidInput, match="nothing was removed"):
         main(["prune", "--older-than", "0"])
     assert cache_files() == before
-
-
-def test_sizes_and_ages(history: Toy) -> None:
-    """Ages and sizes are parsed with their units; the size of the cache is that of its files."""
-    readings: Sequence[tuple[str, float]] = [("30d", 2_592_000), ("12h", 43_200), ("0", 0), ("2w", 1_209_600)]
-    assert [age(text).total_seconds() for text, _ in readings] == [seconds for _, seconds in readings]
-    assert [size(text) for text in ("10G", "500MB", "1.5k", "0")] == [10**10, 500_000_000, 1500, 0]
-    with locked_cache(history.folder) as cache:
-        assert cache.size() == sum(path.stat().st_size for path in cache_files())
 
 
 @pytest.mark.parametrize("argument", [["--older-than", "soon"], ["--keep-size", "-1"], ["--older-than", "nan"]])

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from flows.cli.arguments import age, size
 from flows.cli.main import main
+from flows.dvc_repo.run_cache_gc import locked_cache
 from flows.engine.output_backup import backup_outputs, has_backups
 from tests.conftest import Toy, run_engine
 
@@ -47,3 +49,14 @@ def test_a_dry_run_restores_nothing(toy: Toy) -> None:
     assert not Path("made").exists() and has_backups(toy.folder)
     assert main(["prune"]) == 0
     assert Path("made").exists() and not has_backups(toy.folder)
+
+
+def test_sizes_and_ages(diamond: Toy) -> None:
+    """Ages and sizes are parsed with their units; the size of the cache is that of its files."""
+    readings = {"30d": 2_592_000, "12h": 43_200, "0": 0, "2w": 1_209_600}
+    assert {text: age(text).total_seconds() for text in readings} == readings
+    assert [size(text) for text in ("10G", "500MB", "1.5k", "0")] == [10**10, 500_000_000, 1500, 0]
+    assert run_engine().error is None
+    with locked_cache(diamond.folder) as cache:
+        files = [path for path in Path(".dvc/cache").rglob("*") if path.is_file() and path.name != "inkflow.lock"]
+        assert cache.size() == sum(path.stat().st_size for path in files) > 0

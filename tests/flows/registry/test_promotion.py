@@ -3,9 +3,7 @@
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -13,79 +11,14 @@ import pytest
 
 from flows.cli.main import main as inkflow
 from flows.core.errors import RegistryFailed, RevisionUnusable
-from flows.registry import promotion
 from flows.registry.judgement import SCORES, scores
 from flows.registry.model_files import fetch_model
-from flows.registry.promotion import roll_back
-from flows.registry.tags import Registry
-from stages.base.errors import InkflowError
 from stages.report import report
 from tests.conftest import Project, Toy, run_engine
 from tests.flows.engine.helpers import dvc, succeeded
-from tests.support.copied_toy import copied_toy
+from tests.flows.registry.conftest import PIPELINE, commit, error, git, held, listed
 from tests.support.report_shapes import shaped_run
 from tests.support.root import ROOT
-
-PIPELINE = """
-stages:
-  train: {cmd: cat in > model.bin; echo 1 > other, deps: [in], outs: [model.bin, other]}
-  judge: {cmd: wc -c < model.bin > size, deps: [model.bin], outs: [size]}
-artifacts:
-  net: {path: model.bin, type: model}
-  second: {path: other, type: model}
-  untracked: {path: in, type: model}
-"""
-
-
-def git(*arguments: str) -> str:
-    """Runs git and returns its output."""
-    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
-    return subprocess.run(["git", *identity, *arguments], check=True, capture_output=True, text=True).stdout.strip()
-
-
-def commit(content: str) -> str:
-    """Makes a model of `content`, commits it, and returns the commit."""
-    Path("in").write_text(content)
-    succeeded(run_engine())
-    git("add", "--all")
-    git("commit", "-qm", content)
-    return git("rev-parse", "HEAD")
-
-
-def make_models(folder: Path) -> None:
-    """Makes a project with two models, whose first versions are committed."""
-    toy = Toy(folder)
-    toy.write({"dvc.yaml": PIPELINE, ".gitignore": "/.inkflow\n"})
-    git("config", "user.name", "Ada")
-    git("config", "user.email", "ada@example.org")
-    commit("one")
-
-
-@pytest.fixture
-def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
-    """A copy of that project, which is also the current folder."""
-    return copied_toy(make_models, tmp_path / "toy", monkeypatch)
-
-
-def listed(capsys: pytest.CaptureFixture[str]) -> dict[str, list[str]]:
-    """Returns the stages of each version that `inkflow models` lists."""
-    capsys.readouterr()
-    assert inkflow(["models", "--json"]) == 0
-    versions = json.loads(capsys.readouterr().out)["versions"]
-    return {f"{item['model']}@{item['version']}": item["stages"] for item in versions}
-
-
-def held(model: str) -> str:
-    """Returns the version that holds `prod`, according to GTO."""
-    shown = subprocess.run(["gto", "show", f"{model}#prod", "--json"], check=True, capture_output=True, text=True)
-    return str(json.loads(shown.stdout)[0]["version"])
-
-
-def error(*arguments: str) -> str:
-    """Returns the message of a command that fails."""
-    with pytest.raises(InkflowError) as raised:
-        inkflow(arguments)
-    return str(raised.value)
 
 
 def test_gto_and_dvc_read_what_was_promoted(models: Toy, capsys: pytest.CaptureFixture[str]) -> None:
@@ -100,80 +33,6 @@ def test_gto_and_dvc_read_what_was_promoted(models: Toy, capsys: pytest.CaptureF
     dvc("artifacts", "get", ".", "net", "--stage", "prod", "-o", "got")
     assert Path("got").read_text() == "two"
     assert "Ada <ada@example.org>" in git("for-each-ref", "--format=%(taggername) %(taggeremail)", "refs/tags")
-
-
-def test_rollback_leads_back_step_by_step(models: Toy) -> None:
-    """Each rollback gives the stage to the version before; GTO and DVC follow; the first version is the end."""
-    for content in ("one", "two", "three"):
-        if content != "one":
-            commit(content)
-        assert inkflow(["promote", "net", "prod"]) == 0
-    for version, content in (("v0.0.2", "two"), ("v0.0.1", "one")):
-        assert inkflow(["rollback", "prod"]) == 0
-        assert held("net") == version
-        dvc("artifacts", "get", ".", "net", "--stage", "prod", "-o", "got", "--force")
-        assert Path("got").read_text() == content
-    assert "v0.0.1 is the first version in prod" in error("rollback", "prod")
-    commit("four")
-    assert inkflow(["promote", "net", "prod"]) == 0
-    assert inkflow(["rollback", "prod"]) == 0
-    assert held("net") == "v0.0.1"  # what the last promotion replaced
-
-
-def make_versions(*contents: str) -> None:
-    """Promotes a version of each content, after the commit that is checked out."""
-    for content in contents:
-        commit(content)
-        assert inkflow(["promote", "net", "prod"]) == 0
-
-
-def test_a_rollback_that_was_killed_is_finished(models: Toy, capsys: pytest.CaptureFixture[str]) -> None:
-    """Repeated after a kill, it reports the version to which it led, and leads no further; a later one does."""
-    make_versions("two", "three", "four")
-    roll_back(Path(), None, "prod", push=False)  # and killed before the result was printed
-    capsys.readouterr()
-    assert inkflow(["rollback", "prod", "--json"]) == 0
-    done = json.loads(capsys.readouterr().out)
-    assert (held("net"), done["version"], done["before"]) == ("v0.0.2", "v0.0.2", "v0.0.3")
-    assert inkflow(["rollback", "prod"]) == 0
-    assert held("net") == "v0.0.1"
-
-
-def test_a_rollback_that_was_killed_before_its_tag(models: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Repeated, it leads back by one version, as it does if another version was promoted after the kill."""
-    make_versions("two", "three", "four")
-
-    def stop(*_: object) -> str:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as stopped, pytest.raises(KeyboardInterrupt):
-        stopped.setattr(Registry, "assign", stop)
-        roll_back(Path(), None, "prod", push=False)
-    assert held("net") == "v0.0.3"
-    assert inkflow(["rollback", "prod"]) == 0
-    assert held("net") == "v0.0.2"
-    roll_back(Path(), None, "prod", push=False)
-    make_versions("five")
-    assert inkflow(["rollback", "prod"]) == 0
-    assert held("net") == "v0.0.1"
-
-
-@pytest.mark.parametrize("is_seen_before", [True, False])
-def test_no_tag_is_left_if_the_clock_went_back(
-    models: Toy, monkeypatch: pytest.MonkeyPatch, is_seen_before: bool
-) -> None:
-    """A promotion that cannot come after the last one is refused, and no later rollback leads to its version."""
-    make_versions("two")
-    monkeypatch.setenv("GIT_COMMITTER_DATE", "4000000000 +0000")
-    git("tag", "-a", "net#prod#2", "-m", "of another clock", "net@v0.0.1^{}")
-    monkeypatch.delenv("GIT_COMMITTER_DATE")
-    if not is_seen_before:  # the clock goes back just then
-        monkeypatch.setattr(promotion, "time", SimpleNamespace(time=lambda: 5e9, sleep=time.sleep))
-    commit("three")
-    assert "later time" in error("promote", "net", "prod")
-    assert git("tag").split() == ["net#prod#1", "net#prod#2", "net@v0.0.1", "net@v0.0.2"]
-    assert held("net") == "v0.0.1"
-    assert "there is no way back" in error("rollback", "prod")
 
 
 def test_only_what_is_committed_and_up_to_date(models: Toy) -> None:

@@ -9,10 +9,8 @@ from flows.cli.main import main as inkflow
 from flows.registry import publication
 from tests.conftest import Toy
 from tests.flows.engine.helpers import dvc
-from tests.flows.registry.test_promotion import commit, error, git, held, models
+from tests.flows.registry.conftest import commit, error, git, held
 from tests.support.stalled_server import address, stalled_server
-
-__all__ = ["models"]  # the fixture
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from flows.status.collect import collect
 from flows.status.local_sections import local_runs
 from flows.status.server import MAX_DEPLOYMENTS, read_server
 from tests.conftest import Toy
-from tests.flows.registry.test_promotion import models
+from tests.flows.registry.conftest import models
 from tests.support.commands import dvc
 from tests.support.prefect_api import api
 from tests.support.remote_servers import free_port

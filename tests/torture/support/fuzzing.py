@@ -61,6 +61,7 @@ class Fuzzed:
         target, shown = self.targets[name], f"{name} on {content[:3_000]!r}"
         self.executions += 1
         began, interrupted = time.process_time(), list[float]()
+        tempfile.tempdir = str(self._folders[name])  # the folder for a reader's temporary files
         try:
             with _limited_cpu(interrupted), audited(self._folders[name]) as deeds:
                 target.read(content, self._folders[name])

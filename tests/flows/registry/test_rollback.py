@@ -1,0 +1,90 @@
+"""Rollbacks and the clock: what a stage held before comes back, also after a kill or a jump of the clock."""
+
+import json
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from flows.cli.main import main as inkflow
+from flows.registry import promotion
+from flows.registry.promotion import roll_back
+from flows.registry.tags import Registry
+from tests.conftest import Toy
+from tests.flows.engine.helpers import dvc
+from tests.flows.registry.conftest import commit, error, git, held
+
+
+def test_rollback_leads_back_step_by_step(models: Toy) -> None:
+    """Each rollback gives the stage to the version before; GTO and DVC follow; the first version is the end."""
+    for content in ("one", "two", "three"):
+        if content != "one":
+            commit(content)
+        assert inkflow(["promote", "net", "prod"]) == 0
+    for version, content in (("v0.0.2", "two"), ("v0.0.1", "one")):
+        assert inkflow(["rollback", "prod"]) == 0
+        assert held("net") == version
+        dvc("artifacts", "get", ".", "net", "--stage", "prod", "-o", "got", "--force")
+        assert Path("got").read_text() == content
+    assert "v0.0.1 is the first version in prod" in error("rollback", "prod")
+    commit("four")
+    assert inkflow(["promote", "net", "prod"]) == 0
+    assert inkflow(["rollback", "prod"]) == 0
+    assert held("net") == "v0.0.1"  # what the last promotion replaced
+
+
+def make_versions(*contents: str) -> None:
+    """Promotes a version of each content, after the commit that is checked out."""
+    for content in contents:
+        commit(content)
+        assert inkflow(["promote", "net", "prod"]) == 0
+
+
+def test_a_rollback_that_was_killed_is_finished(models: Toy, capsys: pytest.CaptureFixture[str]) -> None:
+    """Repeated after a kill, it reports the version to which it led, and leads no further; a later one does."""
+    make_versions("two", "three", "four")
+    roll_back(Path(), None, "prod", push=False)  # and killed before the result was printed
+    capsys.readouterr()
+    assert inkflow(["rollback", "prod", "--json"]) == 0
+    done = json.loads(capsys.readouterr().out)
+    assert (held("net"), done["version"], done["before"]) == ("v0.0.2", "v0.0.2", "v0.0.3")
+    assert inkflow(["rollback", "prod"]) == 0
+    assert held("net") == "v0.0.1"
+
+
+def test_a_rollback_that_was_killed_before_its_tag(models: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Repeated, it leads back by one version, as it does if another version was promoted after the kill."""
+    make_versions("two", "three", "four")
+
+    def stop(*_: object) -> str:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as stopped, pytest.raises(KeyboardInterrupt):
+        stopped.setattr(Registry, "assign", stop)
+        roll_back(Path(), None, "prod", push=False)
+    assert held("net") == "v0.0.3"
+    assert inkflow(["rollback", "prod"]) == 0
+    assert held("net") == "v0.0.2"
+    roll_back(Path(), None, "prod", push=False)
+    make_versions("five")
+    assert inkflow(["rollback", "prod"]) == 0
+    assert held("net") == "v0.0.1"
+
+
+@pytest.mark.parametrize("is_seen_before", [True, False])
+def test_no_tag_is_left_if_the_clock_went_back(
+    models: Toy, monkeypatch: pytest.MonkeyPatch, is_seen_before: bool
+) -> None:
+    """A promotion that cannot come after the last one is refused, and no later rollback leads to its version."""
+    make_versions("two")
+    monkeypatch.setenv("GIT_COMMITTER_DATE", "4000000000 +0000")
+    git("tag", "-a", "net#prod#2", "-m", "of another clock", "net@v0.0.1^{}")
+    monkeypatch.delenv("GIT_COMMITTER_DATE")
+    if not is_seen_before:  # the clock goes back just then
+        monkeypatch.setattr(promotion, "time", SimpleNamespace(time=lambda: 5e9, sleep=time.sleep))
+    commit("three")
+    assert "later time" in error("promote", "net", "prod")
+    assert git("tag").split() == ["net#prod#1", "net#prod#2", "net@v0.0.1", "net@v0.0.2"]
+    assert held("net") == "v0.0.1"
+    assert "there is no way back" in error("rollback", "prod")
