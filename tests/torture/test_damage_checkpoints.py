@@ -27,7 +27,7 @@ MODEL: dict[str, Any] = {
     "epochs": EPOCHS,
     "seeds": SEEDS,
 }
-PATTERNS = ("*.checkpoint", "*.finished/[mh]*")  # of a finished seed: the models and history.csv
+PATTERNS = ("*.checkpoint", "*.finished/*")  # of a finished seed: its models, history.csv and training.json
 
 
 class Training:

@@ -1,4 +1,4 @@
-"""A finished seed: the files of one training, with the fingerprint of its inputs and the digests of the files."""
+"""A finished seed: the files of one training, with the fingerprint of its inputs and the digests of all of them."""
 
 import hashlib
 import json
@@ -15,8 +15,9 @@ Files = Mapping[str, Path]  # by name: a cache keeps files under other names
 
 def seal(folder: Path, seed: int, key: str, summary: Mapping[str, Any]) -> None:
     """Writes the record of the training in `folder`: its `summary`, its seed, its fingerprint `key`, and digests."""
-    digests = {name: _digest(folder / name) for name in FILES}
-    write_json(folder / RECORD, {**summary, "seed": seed, "fingerprint": key, "sha256": digests})
+    record = {**summary, "seed": seed, "fingerprint": key}
+    digests = {name: _digest(folder / name) for name in FILES} | {RECORD: _record_digest(record)}
+    write_json(folder / RECORD, record | {"sha256": digests})
 
 
 def summary_of(files: Files) -> dict[str, Any]:
@@ -31,9 +32,16 @@ def is_finished(files: Files, key: str) -> bool:
         record = json.loads(files[RECORD].read_text(encoding="utf-8"))
         if record["fingerprint"] != key or not isinstance(record["validation"]["loss"], float):
             return False
-        return bool(record["sha256"] == {name: _digest(files[name]) for name in FILES})
+        digests = {name: _digest(files[name]) for name in FILES} | {RECORD: _record_digest(record)}
+        return bool(record["sha256"] == digests)
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return False
+
+
+def _record_digest(record: Mapping[str, Any]) -> str:
+    """Returns the digest of a record without its digests."""
+    content = {name: value for name, value in record.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _digest(path: Path) -> str:
