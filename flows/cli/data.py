@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -117,7 +118,7 @@ def _options(arguments: argparse.Namespace, new: Path, result: Path, in_place: b
 @contextmanager
 def _new_file(root: Path, name: str) -> Iterator[tuple[Path, Path]]:
     """Yields the paths of a new npz file and of the program's result, which are removed after the block."""
-    new = root / OWN / f".{name}.new.npz"
+    new = root / OWN / f".{name}.{os.getpid()}.new.npz"
     _remove_copies(root, name)
     try:
         with tempfile.TemporaryDirectory() as folder:
@@ -163,8 +164,9 @@ def _write(root: Path, name: str, new: Path, digests: Mapping[str, str], edit: P
     _move(new, copy)
     write_edited(root / PATH, edit.text)
     try:
-        _move(copy, root / OWN / f"{name}.npz")
-    except OutputError:
+        with suppress(FileNotFoundError):  # another process has finished it
+            _move(copy, root / OWN / f"{name}.npz")
+    except BaseException:
         write_edited(root / PATH, edit.before)
         raise
 
@@ -172,6 +174,8 @@ def _write(root: Path, name: str, new: Path, digests: Mapping[str, str], edit: P
 def _move(source: Path, target: Path) -> None:
     try:
         source.replace(target)
+    except FileNotFoundError:
+        raise
     except OSError as error:
         raise OutputError(target, error) from error
 

@@ -67,10 +67,11 @@ def prune(arguments: argparse.Namespace) -> int:
     log: Callable[[str], None] = (lambda _: None) if arguments.json else say
     projects = _projects(root, arguments.also_for)
     with ExitStack() as locks:
-        for folder in _run_folders(projects):  # no branch names the outputs of a running stage yet
+        run_folders = _run_folders(projects)
+        for folder in run_folders:  # no branch names the outputs of a running stage yet
             locks.enter_context(run_lock(folder, log))
         if not arguments.dry_run:
-            _clean_up(root)
+            _clean_up(root, run_folders)
         # Before anything is removed: damaged tags are an error.
         unused_models = [] if max_age is None else folders_without_stage(root)
         with locked_cache(root) as cache:
@@ -103,10 +104,10 @@ def prune(arguments: argparse.Namespace) -> int:
     return EXIT_DONE
 
 
-def _clean_up(root: Path) -> None:
-    """Removes what killed runs left in the project and in the folder of its clones, whose run locks are held."""
+def _clean_up(root: Path, locked: Sequence[Path]) -> None:
+    """Removes what killed runs left in the project and in the folder of its clones, if its run lock is held."""
     recover(root)
-    if (root / CLONES).is_dir() and is_in_repository(root):
+    if root / CLONES in locked and is_in_repository(root):  # else a sweep may have made the folder just now
         remove_clones(root, git_text(["rev-parse", "--show-prefix"], root))
 
 

@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
+from flows.core.notices import note_once
 from flows.core.project import STATE, make_state_folder
 
 RUN_LOCK = STATE / "run.lock"
@@ -70,7 +71,10 @@ def emptied_folder(folder: Path, lock: Path) -> Iterator[None]:
     Raises:
         OSError: the folder cannot be created.
     """
-    with exclusive_lock(lock):
+    with ExitStack() as locks:
+        if not locks.enter_context(try_exclusive_lock(lock, timeout_s=1.0)):
+            note_once(f"waiting for another process that fetches files into {folder.parent}")
+            locks.enter_context(exclusive_lock(lock))
         shutil.rmtree(folder, ignore_errors=True)
         try:
             folder.mkdir(parents=True)

@@ -37,11 +37,12 @@ SECRET_NAME = re.compile(
     r"PASSWORD|PASSWD|PASSPHRASE|PASSCODE|SECRET|COOKIE|TOKENS?(_|$)|(API|ACCESS|PRIVATE)KEYS?(_|$)"
     r"|(^|_)(PASS|PWD|PW|CREDENTIALS?|CREDS?|AUTH|AUTHORIZATION|BEARER|PAT|JWT|SAS|PSK)S?(_|$)"
     r"|(^|_)KEYS?(_(ID|B64|BASE64|JSON|PEM|DATA))?$"
-    r"|CONNECTION_STRING$|(^|_)HEADERS$|^SSHPASS$"
+    r"|CONNECTION_STRING$|(^|_)(OTLP_(\w+_)?|CUSTOM_|EXTRA_|HTTP_|REQUEST_)HEADERS$|^SSHPASS$"
     r"|(^|_)WEBHOOK(_URL)?$|(^|_)NOTIFY$",  # the URL of a webhook is enough to post to it
     re.IGNORECASE,
 )
 NOT_SECRET = {"PWD", "OLDPWD"}  # folders
+PLAIN_HEADER = re.compile("accept|content-|user-agent", re.IGNORECASE)
 GIT = "GIT_CONFIG_"  # options of git in the environment: GIT_CONFIG_KEY_0 and GIT_CONFIG_VALUE_0, and so on
 SECRET_GIT_KEY = re.compile(r"extraheader$|password", re.IGNORECASE)
 # Options of DVC's remotes whose value is a credential; `keyfile` and the like are not listed: they hold a path.
@@ -191,26 +192,30 @@ def _value_secrets(name: str, value: str) -> Iterator[str]:
     """Yields the value of a secret variable, and the secrets that it holds: in JSON, in a list, in user:password."""
     yield value
     if texts := list(_json_texts(value)):
-        for text in texts:
-            yield from _header_secrets(text)
+        is_header = name.upper().endswith("HEADERS")
+        for key, text in texts:  # not a type of content, the name of a project, the address of a service
+            if not PLAIN_HEADER.match(key) if is_header else not key or _is_secret_name(key):
+                yield from _header_secrets(text) if is_header or key == "auth" else (text,)
         return
     yield from value.split(":")[1:] if "AUTH" in name.upper() else ()  # user:password
     for item in re.split(r"[,;\s]+", value) if LIST_NAME.search(name) else ():
         yield from (item, item.partition("=")[2])
 
 
-def _json_texts(value: str) -> Iterator[str]:
-    """Yields the texts in JSON, without the keys; none if `value` is no JSON."""
+def _json_texts(value: str) -> Iterator[tuple[str, str]]:
+    """Yields the texts in JSON after their keys, which are empty outside of objects; none if `value` is no JSON."""
     try:
-        waiting = [json.loads(value)] if value.lstrip().startswith(("{", "[", '"')) else []
+        waiting = [("", json.loads(value))] if value.lstrip().startswith(("{", "[", '"')) else []
     except (ValueError, RecursionError):
         return
     while waiting:
-        item = waiting.pop()
+        key, item = waiting.pop()
         if isinstance(item, str):
-            yield item
-        elif isinstance(item, dict | list):
-            waiting += item.values() if isinstance(item, dict) else item
+            yield key, item
+        elif isinstance(item, dict):
+            waiting += item.items()
+        elif isinstance(item, list):
+            waiting += [(key, part) for part in item]
 
 
 def _header_secrets(text: str) -> Iterator[str]:

@@ -221,7 +221,7 @@ def _prefect_client() -> Iterator["SyncPrefectClient"]:
     except PrefectHTTPStatusError as error:
         reason = mask(" ".join(str(error).split()))
         if error.response.is_server_error:
-            reason += f"; its log is {HOME / 'server.log'}; rename {HOME / DATABASE_FILE} if each start ends so with it"
+            reason += f"; its log is {HOME / 'server.log'}"
         raise InkflowError(f"Prefect's server refused a request: {reason}") from error
 
 

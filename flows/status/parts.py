@@ -1,5 +1,6 @@
 """The parts of a status: sections with lines for people and facts for programs, and what needs a person."""
 
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -88,13 +89,20 @@ class Status:
         )
         needs = [f"- **{masked_markdown(need.what)}**: {masked_markdown(need.do)}" for need in self.needs]
         rows = [
-            f"- **{section.key}**: " + "".join(map(masked_markdown, section.lines[:1]))
+            f"- **{section.key}**: "
+            + "".join(map(_linked if section.key == "server" else masked_markdown, section.lines[:1]))
             + "".join(f"\n  - {masked_markdown(line)}" for line in section.lines[1:])
             for section in self.sections
             if section.lines
         ]  # fmt: skip
         head = f"**{count}**, as of {self.at.strftime('%Y-%m-%d %H:%M')} UTC; the next run renews it."
         return "\n\n".join([head, *(["\n".join(needs), "---"] if needs else []), "\n".join(rows)])
+
+
+def _linked(text: str) -> str:
+    """Returns the address of the server as a link, and any other text as such."""
+    address = mask(text)
+    return f"<{address}>" if re.fullmatch(r"https?://[^\s<>]+", address) else masked_markdown(text)
 
 
 def cut(text: str, width: int) -> str:

@@ -12,6 +12,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 from prefect.context import FlowRunContext
 
 from flows.core.redaction import mask, masked_code, masked_markdown
+from stages.base.shown_text import text_of_csv
 
 SUMMARY, METRICS, PAGE = Path("reports/summary.md"), Path("reports/metrics.csv"), Path("reports/index.html")
 PLOTS = Path("reports/plots")
@@ -70,7 +71,11 @@ def scores_markdown(counts: str, table: Path, rejected: Path) -> str:
     if rows:
         lines.append(f"Files that could not be scored: {masked_code(str(rejected.resolve()))}")
         items = rows[:MAX_REJECTED]
-        lines.append("\n".join(f"- {masked_code(name)}: {masked_markdown(reason)}" for name, reason in items))
+        lines.append(
+            "\n".join(
+                f"- {masked_code(text_of_csv(name))}: {masked_markdown(text_of_csv(reason))}" for name, reason in items
+            )
+        )
     if len(rows) > MAX_REJECTED:
         lines.append(f"and {len(rows) - MAX_REJECTED} more")
     return "\n\n".join(lines)

@@ -8,6 +8,7 @@ from pathlib import Path
 from flows.core.errors import GitFailed, OrderUnusable
 from flows.core.file_lock import exclusive_lock
 from flows.core.git import git_succeeds, run_git
+from flows.engine.output_backup import remove_path
 from flows.engine.types import file_name
 from flows.workers.order import Order, unpack_patch
 
@@ -70,7 +71,7 @@ def _remove_leftovers(repository: Path) -> None:
     patterns = ("*.lock", "refs/**/*.lock", "logs/**/*.lock", "objects/info/**/*.lock", "packed-refs.new")
     for pattern in (*patterns, "objects/tmp_*", "objects/*/tmp_*"):
         for path in list(repository.glob(pattern)):  # no reference has a name that ends with .lock
-            path.unlink(missing_ok=True)
+            remove_path(path)
 
 
 def _fetch(order: Order, objects: Path) -> None:

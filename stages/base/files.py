@@ -10,7 +10,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from stages.base.errors import DataError, OutputError
 
@@ -40,13 +40,14 @@ def replacing(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_abandoned(path.parent, path.name)
         with _locked_file(temporary):
-            yield temporary
-            temporary.replace(path)
+            try:
+                yield temporary
+                temporary.replace(path)
+            finally:
+                with suppress(OSError):
+                    temporary.unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(path, error) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def abandoned_files(folder: Path, name: str) -> list[Path]:
@@ -64,7 +65,8 @@ def remove_abandoned(folder: Path, name: str = "") -> None:
     for path in _temporary_files(folder, name):
         with suppress(OSError), path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            path.unlink()  # with the lock: a process that has just made the file finds that it must make it again
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):  # else it was moved, and there is a newer one
+                path.unlink()  # with the lock: a process that has just made the file finds that it must make it again
 
 
 def _temporary_files(folder: Path, name: str) -> list[Path]:
@@ -79,10 +81,21 @@ def _locked_file(path: Path) -> Iterator[None]:
         with path.open("ab") as file:
             with suppress(OSError):  # a file system without locks, where no leftovers are removed
                 fcntl.flock(file, fcntl.LOCK_EX)
+                _unlock_if_mandatory(file, path)
             if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 yield
                 return
         # Another process has removed it before it was locked.
+
+
+def _unlock_if_mandatory(file: IO[bytes], path: Path) -> None:
+    """Unlocks the empty `file` if it cannot be written by another name, as on a share of Windows, which locks bytes."""
+    try:
+        with path.open("r+b") as other:
+            other.write(b"0")
+            other.truncate(0)
+    except OSError:
+        fcntl.flock(file, fcntl.LOCK_UN)
 
 
 @contextmanager

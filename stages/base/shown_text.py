@@ -14,10 +14,15 @@ CONTROLS = re.compile(
 )
 FORMULA = ("=", "@", "\t", "\r", "\n")  # the first character of a cell
 NUMBER = re.compile(r"[+-](\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
-# GitHub makes a link or a mention of these even after Markdown's escapes. A mention or an address of mail needs a
-# letter or digit after its @: an invisible word joiner (U+2060) separates them.
+# GitHub makes a link or a mention of these even after Markdown's escapes. A mention needs a letter or
+# digit after its @, an address of mail also a letter or a dot at its end: a word joiner (U+2060) separates them.
 AUTOLINKS = (
-    (re.compile(r"(?<![A-Za-z0-9_])@|@(?=[\w.\\-]*\.)"), "&#64;&#8288;"),
+    (
+        re.compile(
+            r"(?<![A-Za-z0-9_])@|@(?=[\w\\-]{1,63}(?:\.[\w\\-]{1,63}){0,9}\.(?:[\w\\-]{0,62}[A-Za-z](?![\w-])|(?!\w)))"
+        ),
+        "&#64;&#8288;",
+    ),
     (re.compile("://"), ":&#47;/"),
     (re.compile(r"(?<=www)\.", re.IGNORECASE), "&#46;"),
 )
@@ -90,7 +95,12 @@ def markdown_code(text: str, *, in_table: bool = False) -> str:
 def csv_text(text: str) -> str:
     """Returns `text` for a cell of CSV: an apostrophe goes before a text that a spreadsheet would run as a formula."""
     is_formula = text.startswith(FORMULA) or (text.startswith(("+", "-")) and not NUMBER.fullmatch(text))
-    return f"'{text}" if is_formula else text
+    return f"'{text}" if is_formula and len(text) > 1 else text
+
+
+def text_of_csv(cell: str) -> str:
+    """Returns the text for which `csv_text` returned `cell`."""
+    return cell[1:] if cell.startswith("'") and csv_text(cell[1:]) == cell else cell
 
 
 def mask_urls(text: str) -> str:

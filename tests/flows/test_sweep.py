@@ -137,7 +137,7 @@ def test_clone_is_a_snapshot(sweep_project: SweepProject) -> None:
 def test_a_clone_that_was_removed_in_part(sweep_project: SweepProject) -> None:
     """What a killed removal left of a clone, without its repository, is removed; the run lock of the clones stays."""
     clones = ProjectClones(sweep_project.folder)
-    for name in ("trial-0", "verify/data"):
+    for name in ("trial-0", "verify/data", "code"):  # the last one is the store of earlier code
         (clones.folder / name).mkdir(parents=True)
         (clones.folder / name / "in").touch()
     with clones.clone("trial-0") as clone:
@@ -145,7 +145,7 @@ def test_a_clone_that_was_removed_in_part(sweep_project: SweepProject) -> None:
     with run_lock(clones.folder, print):
         (clones.folder / "trial-0").mkdir()
         clones.remove_leftovers()
-        assert [path.name for path in clones.folder.iterdir()] == [".inkflow"]
+        assert {path.name for path in clones.folder.iterdir()} == {".inkflow", "code"}
 
 
 def run_sweep(root: Path, *grid: str, targets: Sequence[str] = ()) -> list[Trial]:

@@ -4,6 +4,7 @@ import importlib.util
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -135,6 +136,8 @@ def _write_outside(content: bytes, folder: Path) -> None:
 
 def _write_inside(content: bytes, folder: Path) -> None:
     (folder / "inside").write_bytes(content)
+    with tempfile.NamedTemporaryFile() as temporary:
+        temporary.write(content)
     with Path("/dev/null").open("wb") as file:
         file.write(content)
 

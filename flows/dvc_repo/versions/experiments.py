@@ -27,6 +27,7 @@ from flows.core.git_snapshot import committed_snapshot, take_snapshot
 from flows.core.params_edit import PATH as PARAMS
 from flows.core.project import STATE
 from flows.dvc_repo.change_detection import files_of, path_of
+from flows.dvc_repo.code.old_content import FOLDER as CODE_STORE
 from flows.dvc_repo.dvc_config import write_local_config
 from flows.engine.output_backup import remove_path
 from flows.engine.processes.command_runner import terminate_orphans
@@ -196,13 +197,14 @@ class ProjectClones:
 def remove_clones(root: Path, prefix: str) -> None:
     """Remove what killed runs left of the clones of the project at `root`, and end the processes that run in them.
 
-    A killed removal can have left a part of a clone, without its repository.
+    A killed removal can have left a part of a clone, without its repository. The store of earlier code stays.
 
     Args:
         root: the project.
         prefix: the project's folder in its repository.
     """
-    folders = [path for path in (root / CLONES).glob("*") if path.is_dir() and path.name != STATE.name]
+    kept = (STATE.name, CODE_STORE.name)
+    folders = [path for path in (root / CLONES).glob("*") if path.is_dir() and path.name not in kept]
     for clone in folders:
         terminate_orphans((clone / prefix).resolve())
         shutil.rmtree(clone, ignore_errors=True)

@@ -4,7 +4,6 @@ A block is one that is stored on Prefect's server, or is made of a URL of Appris
 No text that is shown has a URL of a receiver: it is enough to write to the receiver.
 """
 
-import html
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +27,7 @@ WEBHOOK_PAUSE_S, BLOCK_PAUSE_S = 0.0, 300.0  # the longest between two attempts,
 IS_TEMPORARY = frozenset({408, 429, *range(500, 600)})  # answers of the webhook after which it is called again
 # Services that make mentions of plain text, with a character that those need and its replacement. For Slack, Apprise
 # restores `<!here>`, `<@U1>` and `<URL|name>` wherever a > ends them, with or without <.
+SLACK = re.compile(r"<(?=[!@#]|\w+:)")  # begins a mention, a command or a link in a chat that reads `text`
 MARKUP = {"Slack": (">", "\u203a"), "Discord": ("@", "@\u2060")}
 Post = Mapping[str, str]  # the JSON of the webhook: text, deployment, run, state, message, url, key
 
@@ -66,7 +66,7 @@ class Webhook:
     def send(self, post: Post) -> str:
         """Posts `post` once."""
         try:
-            content = {**post, "text": html.escape(post["text"], quote=False)}  # Slack takes <!here> as a mention
+            content = {**post, "text": SLACK.sub("<\u2060", post["text"])}
             response = self._client.post(self._url, json=content, headers={"Idempotency-Key": post["key"]})
         except (httpx.HTTPError, httpx.InvalidURL) as error:  # its text may have the address
             raise NotDeliveredError(type(error).__name__) from None

@@ -267,12 +267,12 @@ def test_prune_waits_for_other_projects(history: Toy, tmp_path: Path) -> None:
 
 def test_clones_of_killed_runs_are_removed(history: Toy) -> None:
     """What a killed sweep left of its clones goes, with and without their repositories; a dry run leaves it."""
-    for name in ("trial-0/.git", "trial-1"):
+    for name in ("trial-0/.git", "trial-1", "code"):  # the last one is the store of earlier code
         (history.folder / CLONES / name).mkdir(parents=True)
     assert main(["prune", "--keep-size", "9G", "--dry-run"]) == 0
-    assert {path.name for path in (history.folder / CLONES).iterdir()} == {".inkflow", "trial-0", "trial-1"}
+    assert {path.name for path in (history.folder / CLONES).iterdir()} == {".inkflow", "code", "trial-0", "trial-1"}
     assert main(["prune", "--keep-size", "9G"]) == 0
-    assert [path.name for path in (history.folder / CLONES).iterdir()] == [".inkflow"]
+    assert {path.name for path in (history.folder / CLONES).iterdir()} == {".inkflow", "code"}
 
 
 def test_broken_git_removes_nothing(history: Toy) -> None:

@@ -84,7 +84,7 @@ def test_long_lines_are_masked_in_linear_time(hostile: str) -> None:
     ("name", "value", "shown"),
     [
         ("PREFECT_CLIENT_CUSTOM_HEADERS", '{"X-Proxy": "Bearer first-token"}', "first-token"),
-        ("MY_HEADERS", '[{"a": ["second-token"]}, 5, null]', "second-token"),
+        ("EXTRA_HEADERS", '[{"a": ["second-token"]}, 5, null]', "second-token"),
         ("DOCKER_AUTH_CONFIG", '{"auths": {"r.example": {"auth": "bWU6dGhpcmQtdG9rZW4="}}}', "bWU6dGhpcmQtdG9rZW4="),
         ("DOCKER_AUTH_CONFIG", '{"auths": {"r.example": {"auth": "bWU6dGhpcmQtdG9rZW4="}}}', "third-token"),
     ],
@@ -93,6 +93,22 @@ def test_secrets_in_json(name: str, value: str, shown: str, monkeypatch: pytest.
     """Each text in the JSON of a secret variable is hidden on its own, and its token after `Bearer`; keys are shown."""
     monkeypatch.setenv(name, value)
     assert mask(f"got {shown} for X-Proxy of r.example") == "got *** for X-Proxy of r.example"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("GOOGLE_CREDENTIALS", '{"type": "service_account", "project_id": "digits", "private_key": "of-google"}'),
+        ("DOCKER_AUTH_CONFIG", '{"credsStore": "desktop", "HttpHeaders": {"User-Agent": "x (digits)"}}'),
+        ("PREFECT_CLIENT_CUSTOM_HEADERS", '{"Accept": "service_account", "User-Agent": "desktop"}'),
+        ("APP_CORS_ALLOW_HEADERS", "digits, desktop"),
+    ],
+)
+def test_names_in_the_json_of_a_secret_are_shown(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Projects, stores, programs and types of content in it are no secrets: they are ordinary words."""
+    monkeypatch.setenv(name, value)
+    text = "digits on desktop by service_account, END PRIVATE KEY-----"
+    assert mask(text) == text
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -70,3 +71,35 @@ def test_a_file_that_is_removed_before_it_is_locked(tmp_path: Path, monkeypatch:
     write_text(tmp_path / "a.txt", "whole")
     assert len(removed) == 1
     assert (tmp_path / "a.txt").read_text() == "whole"
+
+
+def test_a_lock_that_forbids_to_write_is_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a share of Windows, where nobody else can write a locked file, the file is written without a lock."""
+    open_file = Path.open
+
+    def open_unlocked(path: Path, mode: str = "r", **options: Any) -> Any:
+        if mode == "r+b":
+            raise PermissionError(13, "Permission denied")
+        return open_file(path, mode, **options)
+
+    monkeypatch.setattr(Path, "open", open_unlocked)
+    with replacing(tmp_path / "a.txt") as path, open_file(path, "rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.write_text("whole")
+    assert (tmp_path / "a.txt").read_text() == "whole"
+
+
+def test_a_file_that_was_moved_is_no_leftover(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that found a temporary file does not remove the next one of its name, which another process writes."""
+    path = tmp_path / ".a-1.tmp.txt"
+    path.touch()
+    lock = fcntl.flock
+
+    def lock_late(file: int, kind: int) -> None:
+        path.replace(tmp_path / "a.txt")
+        path.touch()
+        lock(file, kind)
+
+    monkeypatch.setattr(fcntl, "flock", lock_late)
+    remove_abandoned(tmp_path)
+    assert path.exists()

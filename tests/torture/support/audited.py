@@ -46,7 +46,7 @@ def _note(event: str, arguments: Sequence[Any]) -> None:
         for folder, noted in _blocks:
             if event in DEEDS:
                 noted.append(f"{event} {arguments!r}"[:300])
-            elif folder and (place := _written(arguments)) and not place.startswith(folder + os.sep):
+            elif folder and (place := _written(arguments)) and not f"{place}{os.sep}".startswith(folder + os.sep):
                 noted.append(f"wrote {place}")
 
 

@@ -61,9 +61,12 @@ class Fuzzed:
         target, shown = self.targets[name], f"{name} on {content[:3_000]!r}"
         self.executions += 1
         began, interrupted = time.process_time(), list[float]()
-        tempfile.tempdir = str(self._folders[name])  # the folder for a reader's temporary files
         try:
-            with _limited_cpu(interrupted), audited(self._folders[name]) as deeds:
+            with (
+                _limited_cpu(interrupted),
+                _temporary_files_in(self._folders[name]),
+                audited(self._folders[name]) as deeds,
+            ):
                 target.read(content, self._folders[name])
         except target.errors:
             pass
@@ -75,6 +78,16 @@ class Fuzzed:
             raise Broken(f"took more than {CPU_S:g} s of CPU time: {shown}")
         if deeds and self._is_ready:  # what the valid inputs import may look at the machine
             raise Broken(f"{deeds[0]}: {shown}")
+
+
+@contextmanager
+def _temporary_files_in(folder: Path) -> Iterator[None]:
+    """Makes the temporary files of the block in `folder`."""
+    before, tempfile.tempdir = tempfile.tempdir, str(folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
 
 
 @contextmanager

@@ -83,7 +83,7 @@ def test_texts_of_others_are_no_mention_in_the_webhook(receiver: Receiver) -> No
     named = POST | {"text": "Inkflow: <!here> a & <@U1>", "message": "<!here> a & <@U1>"}
     assert Webhook(f"http://127.0.0.1:{receiver.port}/hook").send(named) == ""
     [posted] = receiver.posted
-    assert posted == named | {"text": "Inkflow: &lt;!here&gt; a &amp; &lt;@U1&gt;"}
+    assert posted == named | {"text": "Inkflow: <\u2060!here> a & <\u2060@U1>"}
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_record_that_cannot_be_written_stops_no_message(tmp_path: Path, receiver
 
 def test_record_of_an_earlier_version_is_kept(tmp_path: Path) -> None:
     """A record without queues goes on: what was posted is not posted again, a failing deployment still recovers."""
-    earlier = {"since": "2026-01-01T00:00:00+00:00", "seen": {}, "posted": {"a": "b"}}
+    earlier = {"since": "2026-01-01T00:00:00+00:00", "seen": {}, "posted": {"a": "2026-01-01T00:00:00+00:00"}}
     failing = {"c": ["Failed no model", "2026-01-01T00:00:00+00:00"]}
     (tmp_path / "notified.json").write_text(json.dumps(earlier | {"failing": failing, "waiting": {}}))
     notifier = Notifier("http://127.0.0.1:9/api", None, tmp_path / "notified.json")
