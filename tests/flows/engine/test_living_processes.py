@@ -5,10 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from flows.core.code_path import own_command
 from flows.engine.processes.process_trees import lives, may_have_command
+from tests.conftest import wait_until
 
 PRINT = 'import json, psutil, sys; print(json.dumps([psutil.Process().cmdline(), " ".join(sys.argv)]))'
 PYTHON = [sys.executable]
@@ -57,8 +59,11 @@ def test_commands_of_others(line: list[str], command: str, may_have: bool) -> No
 def test_a_clock_that_was_set_forward() -> None:
     """A process that seems to have begun after a file named it lives if it has the recorded command."""
     with subprocess.Popen(["sleep", "600"]) as process:
-        assert lives(process.pid, 1.0, "sleep 600")
-        assert not lives(process.pid, 1.0, "inkflow run")
-        assert lives(process.pid, 2.0**40, "inkflow run")
-        process.kill()
+        try:
+            wait_until(lambda: psutil.Process(process.pid).cmdline() == ["sleep", "600"], timeout_s=60)
+            assert lives(process.pid, 1.0, "sleep 600")
+            assert not lives(process.pid, 1.0, "inkflow run")
+            assert lives(process.pid, 2.0**40, "inkflow run")
+        finally:
+            process.kill()
     assert not lives(process.pid, 2.0**40, "sleep 600")

@@ -1,5 +1,6 @@
 """Faults of the machine, begun and ended by force: full disk, read-only folders, limits, a clock that jumps."""
 
+import errno
 import mmap
 import os
 import random
@@ -79,9 +80,15 @@ def full_disk(folder: Path, chance: random.Random) -> Iterator[str]:
     assert total <= DISK, f"{folder} is on a file system of {total:,} bytes, not on a small disk: it is not filled"
     filler, left = folder / ".filler", chance.choice((0, 0, 4096, 1 << 16, 1 << 18))
     try:
-        free = shutil.disk_usage(folder).free
         with filler.open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, max(free - left, 4096))
+            while (size := shutil.disk_usage(folder).free - left) > 0:
+                try:
+                    os.posix_fallocate(file.fileno(), 0, size)
+                    break
+                except OSError as error:
+                    if error.errno != errno.ENOSPC:
+                        raise
+                    # a running stage has taken space meanwhile
         yield f"disk full, {left} bytes left"
     finally:
         filler.unlink(missing_ok=True)
