@@ -8,7 +8,6 @@ a stage before any display or log receives them, in log records, states, artifac
 nothing may change a text after it.
 """
 
-import base64
 import functools
 import json
 import logging
@@ -21,6 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from flows.core.secret_variables import GIT, environment_secrets, is_secret_name
 from stages.base.dvc_settings import settings_files
 from stages.base.shown_text import (
     MASK,
@@ -32,19 +32,6 @@ from stages.base.shown_text import (
 )
 
 MIN_LENGTH = 5  # characters: a shorter value would also hide parts of ordinary words
-# Words in the name of a variable. KEY counts as the last word only: KEY_BINDINGS holds no secret.
-SECRET_NAME = re.compile(
-    r"PASSWORD|PASSWD|PASSPHRASE|PASSCODE|SECRET|COOKIE|TOKENS?(_|$)|(API|ACCESS|PRIVATE)KEYS?(_|$)"
-    r"|(^|_)(PASS|PWD|PW|CREDENTIALS?|CREDS?|AUTH|AUTHORIZATION|BEARER|PAT|JWT|SAS|PSK)S?(_|$)"
-    r"|(^|_)KEYS?(_(ID|B64|BASE64|JSON|PEM|DATA))?$"
-    r"|CONNECTION_STRING$|(^|_)(OTLP_(\w+_)?|CUSTOM_|EXTRA_|HTTP_|REQUEST_)HEADERS$|^SSHPASS$"
-    r"|(^|_)WEBHOOK(_URL)?$|(^|_)NOTIFY$",  # the URL of a webhook is enough to post to it
-    re.IGNORECASE,
-)
-NOT_SECRET = {"PWD", "OLDPWD"}  # folders
-PLAIN_HEADER = re.compile("accept|content-|user-agent", re.IGNORECASE)
-GIT = "GIT_CONFIG_"  # options of git in the environment: GIT_CONFIG_KEY_0 and GIT_CONFIG_VALUE_0, and so on
-SECRET_GIT_KEY = re.compile(r"extraheader$|password", re.IGNORECASE)
 # Options of DVC's remotes whose value is a credential; `keyfile` and the like are not listed: they hold a path.
 OPTIONS = (
     "password", "passphrase", "token", "custom_auth_header", "access_key_id", "secret_access_key", "session_token",
@@ -57,8 +44,7 @@ OPTION = re.compile(
     r"""(?:"(?P<double>[^"\n]*)"|'(?P<single>[^'\n]*)'|(?P<plain>[^\s#"'][^#\n]*?)[ \t\r]*(?:\#|$))""",
     re.MULTILINE | re.IGNORECASE,
 )
-_is_secret_name = functools.lru_cache(maxsize=1000)(SECRET_NAME.search)  # asked for each line of output
-LIST_NAME = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|COOKIE|HEADER)S$|COOKIE|NOTIFY$", re.IGNORECASE)  # several secrets
+
 SWITCH_VALUES = {"false", "none"}  # the variable only switches a feature off
 BASE64_WORD = re.compile(r"[A-Za-z0-9+/_-]{6,}={0,2}")
 MAX_PREFIX = 100  # characters of the start of a secret, at the end of a line that a carriage return cut
@@ -176,61 +162,6 @@ def secrets_in_config(text: str) -> dict[str, str]:
     return secrets | ({"url": "\n".join(passwords)} if passwords else {})
 
 
-def _environment_secrets(environment: Mapping[str, str]) -> Iterator[str]:
-    """Yields the values of variables whose name marks a secret, and the passwords in the URLs of any variable."""
-    for name, value in environment.items():
-        of_git = environment.get(name.replace("VALUE", "KEY"), "") if name.startswith(f"{GIT}VALUE_") else ""
-        if SECRET_GIT_KEY.search(of_git):
-            yield from _header_secrets(value)
-        elif _is_secret_name(name) and name not in NOT_SECRET and not _is_path(value):
-            yield from _value_secrets(name, value)
-        for password in url_secrets(value):
-            yield from (password, urllib.parse.unquote(password))
-
-
-def _value_secrets(name: str, value: str) -> Iterator[str]:
-    """Yields the value of a secret variable, and the secrets that it holds: in JSON, in a list, in user:password."""
-    yield value
-    if texts := list(_json_texts(value)):
-        is_header = name.upper().endswith("HEADERS")
-        for key, text in texts:  # not a type of content, the name of a project, the address of a service
-            if not PLAIN_HEADER.match(key) if is_header else not key or _is_secret_name(key):
-                yield from _header_secrets(text) if is_header or key == "auth" else (text,)
-        return
-    yield from value.split(":")[1:] if "AUTH" in name.upper() else ()  # user:password
-    for item in re.split(r"[,;\s]+", value) if LIST_NAME.search(name) else ():
-        yield from (item, item.partition("=")[2])
-
-
-def _json_texts(value: str) -> Iterator[tuple[str, str]]:
-    """Yields the texts in JSON after their keys, which are empty outside of objects; none if `value` is no JSON."""
-    try:
-        waiting = [("", json.loads(value))] if value.lstrip().startswith(("{", "[", '"')) else []
-    except (ValueError, RecursionError):
-        return
-    while waiting:
-        key, item = waiting.pop()
-        if isinstance(item, str):
-            yield key, item
-        elif isinstance(item, dict):
-            waiting += item.items()
-        elif isinstance(item, list):
-            waiting += [(key, part) for part in item]
-
-
-def _header_secrets(text: str) -> Iterator[str]:
-    """Yields the value of an HTTP header, its last word as in `Bearer X`, and the password in `Basic BASE64`."""
-    word = text.rpartition(" ")[2]
-    yield from (text, word)
-    with suppress(ValueError):  # no Base64, or not of a text
-        yield base64.b64decode(word, validate=True).decode().partition(":")[2]
-
-
-def _is_path(value: str) -> bool:
-    """Returns True if `value` is the path of a file: the content of a key file is secret, its path is not."""
-    return "/" in value and "\n" not in value and Path(value).is_absolute() and Path(value).exists()
-
-
 Sources = tuple[tuple[tuple[str, str], ...], tuple[tuple[str, int], ...]]
 
 
@@ -238,7 +169,7 @@ def _sources() -> Sources:
     """Returns all sources of secrets: variables with their values, configuration files with their times in ns."""
     items = ((name, os.environ.get(name, "")) for name in list(os.environ))  # another thread may remove a variable
     variables = tuple(
-        (name, value) for name, value in items if _is_secret_name(name) or "://" in value or name.startswith(GIT)
+        (name, value) for name, value in items if is_secret_name(name) or "://" in value or name.startswith(GIT)
     )
     files = []
     for path in settings_files():
@@ -259,7 +190,7 @@ class Patterns(NamedTuple):
 def _patterns(sources: Sources) -> Patterns:
     """Returns the patterns of every secret of `sources`, longest first."""
     variables, files = sources
-    secrets = set(_environment_secrets(dict(variables)))
+    secrets = set(environment_secrets(dict(variables)))
     for name, _ in files:
         with suppress(OSError, UnicodeDecodeError):
             secrets |= set(secrets_in_config(Path(name).read_text(encoding="utf-8")).values())
