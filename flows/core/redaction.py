@@ -8,6 +8,7 @@ a stage before any display or log receives them, in log records, states, artifac
 nothing may change a text after it.
 """
 
+import base64
 import functools
 import json
 import logging
@@ -20,7 +21,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from flows.core.secret_variables import GIT, environment_secrets, is_secret_name
+from flows.core.secrets.variables import GIT, environment_secrets, is_secret_name
 from stages.base.dvc_settings import settings_files
 from stages.base.shown_text import (
     MASK,

@@ -1,0 +1,1 @@
+"""What is secret: in the environment of this process."""
