@@ -47,8 +47,9 @@ def try_plans(tried: Promise, project: CrashProject, scratch: Path, plans: Seque
     skipped = sorted({name for campaign in campaigns for name in campaign.skipped})
     missing = f"; not here: {', '.join(f'{name} ({NEEDS[name]})' for name in skipped)}" if skipped else ""
     tried.how = (
-        f"at random moments of {ends.total()} runs: {counts(done)}{missing}; the runs ended {_listed(ends)}; cache, "
-        f"dvc.lock and processes looked at after each run, everything after each of {len(plans)} campaigns"
+        f"at random moments of {ends.total()} runs: {counts(done)}{missing}; the runs ended {_listed(ends)}; cache and "
+        "dvc.lock looked at after each run, processes after each that was not killed, everything after each of "
+        f"{len(plans)} campaigns"
     )
     return done
 

@@ -67,7 +67,7 @@ class CrashProject:
         if status.stdout.strip() != "{}":
             found.append(f"dvc status: {status.stdout}{status.stderr}")
         found += _differences(self.expected, digests(self.folder))
-        found += [f"left running: {process}" for process in processes(self.folder)]
+        found += left_running(self.folder, END_S)
         found += [f"left locked: {path}" for path in locks(self.folder)]
         found += [f"left behind: {path}" for path in _leftovers(self.folder)]
         found += [f"in the cache: {problem}" for problem in damage(self.folder)]
@@ -139,6 +139,18 @@ def processes(folder: Path) -> list[psutil.Process]:
             cwd = Path(process.cwd())
             if process.environ().get(MARK, "").endswith(f":{folder}") or folder in (cwd, *cwd.parents):
                 found.append(process)
+    return found
+
+
+def left_running(folder: Path, wait_s: float) -> list[str]:
+    """Returns the processes of the project that do not end within `wait_s`, each as a sentence."""
+    end = time.monotonic() + wait_s
+    while (left := processes(folder)) and time.monotonic() < end:
+        time.sleep(0.1)
+    found = []
+    for process in left:
+        with suppress(psutil.Error):
+            found.append(f"left running: {process.pid} {process.cmdline()}")
     return found
 
 

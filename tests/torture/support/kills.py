@@ -85,7 +85,9 @@ class Campaign:
         finally:
             process.kill()
             process.wait()
-        flaw = "\n".join([*self._judged(process.output, process.returncode, found), self._check.flaws()]).strip()
+        is_ended = process.returncode != -signal.SIGKILL  # a stage of a killed run may go on until the next run
+        judged = self._judged(process.output, process.returncode, found)
+        flaw = "\n".join([*judged, self._check.flaws(is_over=is_ended)]).strip()
         self.is_made = self.is_made or process.returncode == 0
         is_disturbed = self.done.total() > before
         if is_disturbed:

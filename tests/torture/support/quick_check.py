@@ -1,6 +1,5 @@
 """What is looked at after each kill and each fault: it costs less than a second, `CrashProject.flaws` a run."""
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from tests.torture.support.crash_project import END_S, OBJECTS, is_object, processes, wrong_names
+from tests.torture.support.crash_project import END_S, OBJECTS, is_object, left_running, wrong_names
 
 
 @dataclass
@@ -27,7 +26,7 @@ class QuickCheck:
         """Returns what is wrong, or nothing; with a run that is not over, its processes may be there."""
         found = [*wrong_names(self._new_objects()), *self._lock_file()]
         if is_over:
-            found += self._left_running()
+            found += left_running(self.folder, self.wait_s)
         return "\n".join(found)
 
     def _new_objects(self) -> Iterator[Path]:
@@ -49,9 +48,3 @@ class QuickCheck:
             else:
                 if not isinstance(content, dict):
                     yield f"dvc.lock has no entries: {content!r}"
-
-    def _left_running(self) -> list[str]:
-        end = time.monotonic() + self.wait_s
-        while (left := processes(self.folder)) and time.monotonic() < end:
-            time.sleep(0.1)
-        return [f"left running: {process}" for process in left]
