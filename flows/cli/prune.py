@@ -4,7 +4,7 @@ import argparse
 import fcntl
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from datetime import timedelta
@@ -81,7 +81,9 @@ def prune(arguments: argparse.Namespace) -> int:
             if not arguments.dry_run:  # entries first: an entry without its objects would be incomplete
                 cache.remove([entry.path for entry in selection.entries])
                 cache.remove(selection.objects)
-        leftovers = _leftovers([*(root / folder for folder in LEFTOVERS), *unused_models], max_age)
+            temporary = cache.temporary_files()
+        folders = [*(root / folder for folder in LEFTOVERS), *unused_models]
+        leftovers = _old([*temporary, *(path for folder in folders for path in folder.rglob("*"))], max_age)
         repositories = [project for project in projects if is_in_repository(project)]
         leftover_bytes = sum(path.stat().st_size for path in leftovers)
         if not arguments.dry_run:
@@ -163,13 +165,12 @@ def _check_sharing(cache: Cache, root: Path, others: Sequence[Path]) -> None:
         )
 
 
-def _leftovers(folders: Sequence[Path], max_age: timedelta | None) -> list[Path]:
-    """Returns the files in `folders` that are older than `max_age`; none if it is None."""
+def _old(paths: Iterable[Path], max_age: timedelta | None) -> list[Path]:
+    """Returns the files among `paths` that are older than `max_age`; none if it is None."""
     if max_age is None:
         return []
     latest = time.time() - max_age.total_seconds()
-    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
-    return [path for path in files if path.stat().st_mtime <= latest and not _is_held(path)]
+    return [path for path in paths if path.is_file() and path.stat().st_mtime <= latest and not _is_held(path)]
 
 
 def _is_held(path: Path) -> bool:

@@ -69,6 +69,10 @@ class Cache:
         paths = [Path(odb.oid_to_path(value)) for odb in self._odbs]
         return [path for path in paths if path.is_file()]
 
+    def temporary_files(self) -> list[Path]:
+        """Return the files that DVC writes before it gives them their names; those of killed processes stay."""
+        return [path for path in self.folder.rglob(".*.tmp") if path.is_file()]
+
     def size(self) -> int:
         """Return the size of all files in bytes."""
         return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())

@@ -29,6 +29,19 @@ def test_held_locks_stay(toy: Toy) -> None:
     assert not held.exists()
 
 
+def test_temporary_files_of_a_killed_dvc_are_removed(diamond: Toy) -> None:
+    """What a killed DVC began to write into its cache is removed when it is old; its objects stay."""
+    assert run_engine().error is None
+    objects = set(Path(".dvc/cache/files/md5").glob("*/*"))
+    old, young = (path.with_name(f".{name}.tmp") for path, name in zip(sorted(objects), "ab", strict=False))
+    for path in (old, young):
+        path.touch()
+    os.utime(old, (0, 0))
+    assert main(["prune", "--dry-run"]) == 0 and old.exists()
+    assert main(["prune"]) == 0
+    assert set(Path(".dvc/cache/files/md5").glob("*/*")) == objects | {young}
+
+
 def test_summary_tells_all_that_is_done(toy: Toy, capsys: pytest.CaptureFixture[str]) -> None:
     """The summary names the lock files and the work of git, with --dry-run too."""
     for arguments, ran in ((["--dry-run"], "would run"), ([], "ran")):

@@ -16,7 +16,8 @@ from tests.torture.support.machine_faults import Clock, can_be_read_only, small_
 SUBJECT = "Crashes and full machines"
 RIGHT = (
     "the next `inkflow run` ends right: all files have the bytes of an undisturbed run, `dvc status` is clean, nothing "
-    "runs, is locked or left behind, and the MD5 of each object of the cache is its name."
+    "runs, is locked or left behind, and the MD5 of each object of the cache is its name. What a killed DVC began to "
+    "write into the cache stays until `inkflow prune`."
 )
 STAGES = ("validate", "download", "prepare", "train", "evaluate", "report")
 FAULTS = ("disk_full", "read_only", "open_files", "memory", "file_size", "clock")

@@ -213,12 +213,18 @@ def _leftovers(folder: Path) -> Iterator[str]:
 
 
 def _is_partial(path: Path) -> bool:
-    return path.suffix in (".tmp", ".new", ".moving") or TEMPORARY.fullmatch(path.name) is not None
+    is_named_so = path.suffix in (".tmp", ".new", ".moving") or TEMPORARY.fullmatch(path.name) is not None
+    return is_named_so and not _is_of_dvc(path)
+
+
+def _is_of_dvc(path: Path) -> bool:
+    """Returns whether a killed DVC left this file in its cache, which `inkflow prune` removes."""
+    return ".dvc/cache" in path.as_posix() and re.fullmatch(r"\.[\w-]{22}\.tmp", path.name) is not None
 
 
 def damage(folder: Path) -> Iterator[str]:
     """Yields the objects of DVC's cache with other bytes, files that are no object, and what the cache lacks."""
-    yield from wrong_names((folder / OBJECTS).glob("*/*"))
+    yield from wrong_names(path for path in (folder / OBJECTS).glob("*/*") if not _is_of_dvc(path))
     for output, path in _recorded(folder):
         if not path.exists():
             yield f"no object {path} for {output}"
