@@ -47,7 +47,7 @@ def test_each_run_renews_the_status(
     wanted = {"artifacts": {"key": {"any_": ["inkflow-status"]}}}
     [artifact] = api(prefect_url, "POST", "/artifacts/latest/filter", wanted)
     assert artifact["flow_run_id"] == str(state.state_details.flow_run_id)
-    assert artifact["type"] == "markdown" and "- **server**: http" in artifact["data"]
+    assert artifact["type"] == "markdown" and "- **server**: <http" in artifact["data"]
     assert "of-the-status-test" not in artifact["data"]
 
 
