@@ -91,9 +91,7 @@ def prune(arguments: argparse.Namespace) -> int:
                 _remove(path)
             for project in repositories:
                 pack_objects(project)
-    records = PrunedFlowRuns(0, None)
-    if max_age is not None:
-        records = prune_flow_runs(root, max_age, arguments.dry_run, log)
+    records = PrunedFlowRuns(0, None) if max_age is None else prune_flow_runs(root, max_age, arguments.dry_run, log)
     result = PruneResult(
         arguments.dry_run, len(selection.entries), len(selection.objects), selection.before - selection.after,
         selection.after, len(leftovers), leftover_bytes, tuple(map(str, repositories)),

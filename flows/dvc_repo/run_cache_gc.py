@@ -6,6 +6,7 @@ experiment or a stash.
 """
 
 import re
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from stages.base.files import parse_json
 
 DVC_FILES = ("dvc.lock", ".dvc")  # endings of the names of files that contain hashes
 HASH = re.compile(rb"\b[0-9a-f]{32}(?:\.dir)?\b")
+YOUNG_S = 3600.0  # another project may be writing into a shared cache
 HASH_TEXT = re.compile("[0-9a-f]{32}")  # of a file in a folder; another text would be a path outside of the cache
 
 
@@ -70,8 +72,9 @@ class Cache:
         return [path for path in paths if path.is_file()]
 
     def temporary_files(self) -> list[Path]:
-        """Return the files that DVC writes before it gives them their names; those of killed processes stay."""
-        return [path for path in self.folder.rglob(".*.tmp") if path.is_file()]
+        """Return what killed processes of DVC began to write: files with temporary names that are an hour old."""
+        latest = time.time() - YOUNG_S
+        return [path for path in self.folder.rglob(".*.tmp") if path.is_file() and path.stat().st_mtime <= latest]
 
     def size(self) -> int:
         """Return the size of all files in bytes."""
