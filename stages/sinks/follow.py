@@ -80,11 +80,9 @@ class Follower(threading.Thread):
 def reason(error: Exception) -> str:
     """Returns the message of an error as one line; a long one is cut between words: the engine masks whole secrets."""
     lines = shown_text(str(error)).strip().splitlines() or [type(error).__name__]
-    return (
-        lines[0]
-        if len(lines[0]) <= MAX_REASON
-        else f"{lines[0][:MAX_REASON].rpartition(' ')[0] or type(error).__name__} ..."
-    )
+    if len(lines[0]) <= MAX_REASON:
+        return lines[0]
+    return f"{lines[0][:MAX_REASON].rpartition(' ')[0] or type(error).__name__} ..."
 
 
 class Reporter:
