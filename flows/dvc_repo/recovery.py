@@ -2,13 +2,10 @@
 
 from pathlib import Path
 
-from dvc.exceptions import DvcException
-from dvc.repo import Repo
-
-from flows.core.errors import PipelineInvalid
 from flows.core.project import STATE
-from flows.dvc_repo.dvc_errors import converted_errors, describe_error
+from flows.dvc_repo.dvc_errors import converted_errors
 from flows.dvc_repo.locking import RepoLock
+from flows.dvc_repo.opening import open_repo
 from flows.engine.output_backup import has_backups, restore_all
 from flows.engine.processes.command_runner import terminate_orphans
 from stages.base.files import remove_abandoned
@@ -27,12 +24,7 @@ def recover(root: Path) -> None:
     if not has_backups(root):
         return
     terminate_orphans(root.resolve())
-    with converted_errors(root):
-        try:
-            repo = Repo(str(root))
-        except DvcException as error:
-            raise PipelineInvalid(f"DVC cannot read the project: {describe_error(error)}") from error
-    with repo:
+    with converted_errors(root), open_repo(root) as repo:
         lock = RepoLock(repo)
         try:
             with lock.locked():

@@ -8,19 +8,18 @@ experiment or a stash.
 import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dvc.exceptions import DvcException
 from dvc.lock import LockError
-from dvc.repo import Repo
 
-from flows.core.errors import DvcFailed, GitFailed, PipelineInvalid
+from flows.core.errors import DvcFailed, GitFailed
 from flows.core.file_lock import exclusive_lock
 from flows.core.git import git_names, git_text, run_git
 from flows.dvc_repo.locking import cache_lock_path
+from flows.dvc_repo.opening import open_repo
 from stages.base.errors import InvalidInput
 from stages.base.files import parse_json
 
@@ -104,15 +103,15 @@ def locked_cache(root: Path) -> Iterator[Cache]:
         PipelineInvalid: there is no DVC project.
         DvcFailed: another DVC command is running.
     """
-    try:
-        with Repo(str(root)) as repo:
-            cache = Cache(repo)
-            with repo.lock, exclusive_lock(cache_lock_path(cache.folder)):
-                yield cache
-    except LockError as error:
-        raise DvcFailed(f"another DVC command is running; wait until it ends, then prune again ({error})") from error
-    except DvcException as error:
-        raise PipelineInvalid(f"DVC cannot read the project: {error}") from error
+    with open_repo(root) as repo, ExitStack() as locks:
+        cache = Cache(repo)
+        try:
+            locks.enter_context(repo.lock)
+        except LockError as error:
+            message = f"another DVC command is running; wait until it ends, then prune again ({error})"
+            raise DvcFailed(message) from error
+        locks.enter_context(exclusive_lock(cache_lock_path(cache.folder)))
+        yield cache
 
 
 def referenced_hashes(root: Path) -> frozenset[str]:

@@ -13,17 +13,13 @@ from pathlib import Path, PurePosixPath
 from posixpath import join
 from typing import Any
 
-from dvc.exceptions import DvcException
-from dvc.repo import Repo
-from ruamel.yaml.error import YAMLError
-
-from flows.core.errors import PipelineInvalid, RevisionUnusable
+from flows.core.errors import RevisionUnusable
 from flows.core.git import git_text
-from flows.dvc_repo.dvc_errors import describe_error
 from flows.dvc_repo.history import comparison, run_facts, versions
 from flows.dvc_repo.history.objects import GitFiles
 from flows.dvc_repo.history.revisions import History, Revision, lock_folders, read_history
 from flows.dvc_repo.history.versions import CachedFile, Version
+from flows.dvc_repo.opening import open_repo
 from flows.dvc_repo.versions.artifacts import cached_file
 from flows.dvc_repo.versions.version_diff import ensure_versions
 from flows.engine.run_record import read_records
@@ -49,12 +45,9 @@ def read_facts(root: Path, limit: int = DEFAULT_LIMIT) -> dict[str, Any]:
     """
     ensure_versions(root)
     history = read_history(root, limit)
-    try:
-        with Repo(str(root)) as repo:
-            cached = cache(partial(cached_file, repo))
-            read = _read_versions(root, history, cached)
-    except (DvcException, YAMLError) as error:
-        raise PipelineInvalid(f"DVC cannot read the project: {describe_error(error)}") from error
+    with open_repo(root) as repo:
+        cached = cache(partial(cached_file, repo))
+        read = _read_versions(root, history, cached)
     rows = comparison.rows(history, read)
     run_facts.add_runs(rows, read_records(root), history)
     models = [model for row in rows for model in row["models"].values()]

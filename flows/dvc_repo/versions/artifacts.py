@@ -8,14 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dvc.exceptions import DvcException
 from dvc.repo import Repo
-from ruamel.yaml.error import YAMLError
 
-from flows.core.errors import PipelineInvalid
 from flows.core.notices import note_once
 from flows.dvc_repo.change_detection import HASH
-from flows.dvc_repo.dvc_errors import describe_error
+from flows.dvc_repo.opening import open_repo
 from flows.dvc_repo.remote.results import default_remote_of
 from flows.dvc_repo.repository import Repository
 from flows.engine.planning.plan import plan
@@ -60,30 +57,27 @@ def find_artifact(root: Path, name: str) -> Artifact:
         InvalidInput: dvc.yaml names no such artifact; the message says what to add.
         PipelineInvalid: DVC cannot read the project.
     """
-    try:
-        with Repo(str(root)) as repo:
-            artifacts = repo.artifacts.read().get("dvc.yaml", {})
-            if name not in artifacts:
-                known = f"known: {', '.join(artifacts)}" if artifacts else "it names none"
-                raise InvalidInput(
-                    f"dvc.yaml has no artifact {name!r}; {did_you_mean(name, list(artifacts))}{known}; add it: "
-                    + EXAMPLE.format(name=name)
-                )
-            path = artifacts[name].path
-            outs = {os.path.relpath(out.fs_path, repo.root_dir): out for out in repo.index.outs}
-            out = outs.get(path)
-            if out is None:
-                return Artifact(name, path, "", "", {})
-            inputs = {str(dep): _value(dep.hash_info) for dep in out.stage.deps if str(dep) in outs}
-            return Artifact(name, path, out.stage.addressing, _value(out.hash_info), inputs)
-    except (DvcException, YAMLError) as error:
-        raise PipelineInvalid(f"DVC cannot read the project: {describe_error(error)}") from error
+    with open_repo(root) as repo:
+        artifacts = repo.artifacts.read().get("dvc.yaml", {})
+        if name not in artifacts:
+            known = f"known: {', '.join(artifacts)}" if artifacts else "it names none"
+            raise InvalidInput(
+                f"dvc.yaml has no artifact {name!r}; {did_you_mean(name, list(artifacts))}{known}; add it: "
+                + EXAMPLE.format(name=name)
+            )
+        path = artifacts[name].path
+        outs = {os.path.relpath(out.fs_path, repo.root_dir): out for out in repo.index.outs}
+        out = outs.get(path)
+        if out is None:
+            return Artifact(name, path, "", "", {})
+        inputs = {str(dep): _value(dep.hash_info) for dep in out.stage.deps if str(dep) in outs}
+        return Artifact(name, path, out.stage.addressing, _value(out.hash_info), inputs)
 
 
 @contextmanager
 def cached_files(root: Path) -> Iterator[CachedFile]:
     """Yields a function that returns the file with an MD5 hash in the local cache; None if the cache has none."""
-    with Repo(str(root)) as repo:
+    with open_repo(root) as repo:
         yield partial(cached_file, repo)
 
 

@@ -14,12 +14,11 @@ from dvc_data.hashfile.build import build
 from dvc_data.hashfile.hash_info import HashInfo
 from dvc_data.hashfile.tree import Tree
 from dvc_objects.errors import ObjectFormatError
-from ruamel.yaml.error import YAMLError
 
-from flows.core.errors import Interrupted, PipelineInvalid, TransferFailed
+from flows.core.errors import Interrupted, TransferFailed
 from flows.dvc_repo.change_detection import HASH, value_of
 from flows.dvc_repo.damaged_objects import find_damaged
-from flows.dvc_repo.dvc_errors import describe_error
+from flows.dvc_repo.opening import open_repo
 from flows.dvc_repo.remote.results import Remote, default_remote_of, verify_downloads
 from stages.base.digests import file_md5
 
@@ -131,9 +130,6 @@ def open_contents(root: Path) -> Iterator[Contents]:
     Raises:
         PipelineInvalid: DVC cannot open the project.
     """
-    try:
-        with Repo(str(root)) as repo:
-            verify_downloads(repo)
-            yield Contents(repo)
-    except (DvcException, YAMLError) as error:
-        raise PipelineInvalid(f"DVC cannot read the project: {describe_error(error)}") from error
+    with open_repo(root) as repo:
+        verify_downloads(repo)
+        yield Contents(repo)

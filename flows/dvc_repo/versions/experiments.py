@@ -21,7 +21,7 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from ruamel.yaml.error import YAMLError
 
-from flows.core.errors import DvcFailed, PipelineInvalid
+from flows.core.errors import DvcFailed
 from flows.core.git import add_changes, git_names, git_succeeds, git_text, is_in_repository, run_git
 from flows.core.git_snapshot import committed_snapshot, take_snapshot
 from flows.core.params_edit import PATH as PARAMS
@@ -29,6 +29,7 @@ from flows.core.project import STATE
 from flows.dvc_repo.change_detection import files_of, path_of
 from flows.dvc_repo.code.old_content import FOLDER as CODE_STORE
 from flows.dvc_repo.dvc_config import write_local_config
+from flows.dvc_repo.opening import open_repo
 from flows.engine.output_backup import remove_path
 from flows.engine.processes.command_runner import terminate_orphans
 from stages.base.errors import InvalidInput
@@ -46,14 +47,11 @@ class ProjectClones:
 
     def __init__(self, root: Path, *, committed: bool = False) -> None:
         """Reads the project at `root`; with `committed`, clones have the files of its commit, without later changes."""
-        try:
-            with Repo(str(root)) as repo:
-                self._root = Path(repo.root_dir)
-                self._cache = str(repo.cache.local_cache_dir)
-                self._config: dict[str, Any] = repo.config.load_one("repo")
-                merge(self._config, repo.config.load_one("local"))
-        except DvcException as error:
-            raise PipelineInvalid(f"DVC cannot read the pipeline: {error}") from error
+        with open_repo(root) as repo:
+            self._root = Path(repo.root_dir)
+            self._cache = str(repo.cache.local_cache_dir)
+            self._config: dict[str, Any] = repo.config.load_one("repo")
+            merge(self._config, repo.config.load_one("local"))
         if not is_in_repository(self._root):
             raise InvalidInput(f"{self._root} is in no git repository, and clones need one; `git init`, then commit")
         top = git_text(["rev-parse", "--show-toplevel"], self._root)
