@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from stages.base.errors import InvalidInput, OutputError
-from stages.base.files import write_text
+from stages.base.files import write_ignore_files
 
 CONFLICT = b"<<<<<<< "  # the first line of a merge conflict begins with this
 MERGED_FILES = ("dvc.yaml", "dvc.lock", "params.yaml", "execution.yaml")
@@ -54,11 +54,8 @@ def make_state_folder(root: Path) -> None:
         (root / STATE).mkdir(exist_ok=True)
     except OSError as error:
         raise OutputError(root / STATE, error) from error
-    for name in (".gitignore", ".dvcignore"):
-        with suppress(OutputError, OSError):  # a folder that cannot be written is reported when it matters
-            path = root / STATE / name
-            if not path.exists() or path.stat().st_size == 0:  # a full disk can have left an empty one
-                write_text(path, "*\n")
+    with suppress(OutputError, OSError):  # a folder that cannot be written is reported when it matters
+        write_ignore_files(root / STATE)
 
 
 def merge_conflict(root: Path) -> str | None:

@@ -35,7 +35,7 @@ from flows.dvc_repo.lock.lockfile import LockfileWriter, load_graph, repair_rwlo
 from flows.dvc_repo.locking import RepoLock, RepositoryBusy
 from flows.dvc_repo.remote.results import verify_downloads
 from flows.dvc_repo.remote.stage_transfer import StageTransfer
-from flows.dvc_repo.restoration import Restoration
+from flows.dvc_repo.restoration import Restoration, interrupted_writes, remove_interrupted_writes
 from flows.dvc_repo.tracked_data import TrackedData
 from flows.engine.output_backup import has_backup, has_backups, restore_all, restore_leftover
 from flows.engine.planning.change_messages import Change, describe, without_cosmetic
@@ -239,10 +239,12 @@ class Repository:
 
     def expect(self, names: Sequence[str]) -> None:
         """Prepare a run in which the stages `names` may be recorded: new ones get the graph's order in dvc.lock."""
-        if has_backups(self.root):
+        stages = [self._by_name[name] for name in names]
+        if has_backups(self.root) or interrupted_writes(stages):
             with self._lock.locked():
                 restore_all(self.root)
-        self._lockfile.expect([self._by_name[name] for name in names])
+                remove_interrupted_writes(stages)
+        self._lockfile.expect(stages)
 
     def _facts(self, stage: Stage) -> Facts:
         facts = self._inspector.facts(self._by_name[stage.name], stage)

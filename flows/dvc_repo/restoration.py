@@ -1,6 +1,9 @@
 """Restores the outputs of stages that need not run, from DVC's cache and, with `--pull`, from its remotes."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from dvc.exceptions import DvcException
@@ -18,6 +21,22 @@ from flows.dvc_repo.locking import RepoLock
 from flows.dvc_repo.remote.results import Remote
 from flows.engine.planning.stage_facts import Hashes
 from stages.base.errors import InkflowError
+
+DVC_TEMPORARY = re.compile(r"\.[\w-]{22}\.tmp")  # a name that DVC gives a file which it moves into place
+
+
+def interrupted_writes(stages: Iterable[DvcStage]) -> list[Path]:
+    """Return the files with DVC's temporary names beside the outputs of `stages`."""
+    outs = [out for stage in stages for out in stage.outs if out.protocol == "local"]
+    folders = dict.fromkeys(Path(out.fs_path).parent for out in outs)
+    return [path for folder in folders for path in folder.glob(".*.tmp") if DVC_TEMPORARY.fullmatch(path.name)]
+
+
+def remove_interrupted_writes(stages: Iterable[DvcStage]) -> None:
+    """Remove what a killed DVC left beside outputs, in folders that other stages may depend on; DVC's lock is held."""
+    for path in interrupted_writes(stages):
+        with suppress(OSError):  # a folder that cannot be written is reported when it matters
+            path.unlink()
 
 
 class Restoration:

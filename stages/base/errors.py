@@ -143,6 +143,8 @@ def machine_fault(error: BaseException) -> str | None:
     if isinstance(error, OSError) and error.errno in MACHINE and _is_of_machine(error):
         path = f"{error.filename}: " if error.filename else ""
         return f"{path}{error.strerror}; {REMEDIES[error.errno]}"
+    if isinstance(error, FileNotFoundError) and "temporary directory" in str(error):  # Python's tempfile
+        return f"{error.strerror}; free disk space, raise the limits (ulimit -f, -n) or set TMPDIR, then run again"
     if isinstance(error, ImportError) and any(text in str(error) for text in LOADER_FAULTS):
         return f"a library cannot be loaded: {error}; raise the limits on memory and files (ulimit), then run again"
     if isinstance(error, RuntimeError) and "start new thread" in str(error):

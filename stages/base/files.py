@@ -183,6 +183,17 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
+def write_ignore_files(folder: Path) -> None:
+    """Lets Git and DVC ignore all in `folder`: writes the files that are missing, or that a full disk left empty.
+
+    Raises:
+        OutputError: they cannot be written.
+    """
+    for path in (folder / ".gitignore", folder / ".dvcignore"):
+        if not path.exists() or path.stat().st_size == 0:
+            write_text(path, "*\n")
+
+
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Writes `content` as indented JSON, atomically; the keys keep their order."""
     write_text(path, json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n")

@@ -17,13 +17,12 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from stages.base.digests import sealed, unsealed
 from stages.base.errors import DataError, OutputError
-from stages.base.files import read_json, write_text
+from stages.base.files import read_json, write_ignore_files, write_text
 from stages.watch.comparisons import CLASSES, UNSURE
 from stages.watch.evidence import FRACTIONS
 
 FOLDER = Path(".inkflow/watch")  # of the project
 REMEDY = "move the file away: the watch then begins anew"
-IGNORE = "*\n"
 MEASURED_IMAGES = 500  # after an acknowledgement: they show what is expected from then on
 TIMES = ("since", "began", "when", "until", "first", "last")  # keys with a time in ISO 8601, with its zone
 LARGEST = 1e15  # of all numbers but edges: sums and powers of them are finite
@@ -207,9 +206,7 @@ def locked(folder: Path, model_sha256: str) -> Iterator[None]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name in (".gitignore", ".dvcignore"):
-            if not (folder / name).exists() or (folder / name).stat().st_size == 0:  # left empty by a full disk
-                write_text(folder / name, IGNORE)
+        write_ignore_files(folder)
         file = os.open(folder / f"{model_sha256}.lock", os.O_RDONLY | os.O_CREAT, 0o666)
     except OSError as error:
         raise OutputError(folder, error) from error

@@ -45,11 +45,14 @@ class Promise:
         self.attempts += attempts
 
     def record(self, path: Path) -> None:
-        """Appends the promise to `path`, a line of JSON."""
+        """Appends the promise to `path`, a line of JSON; what broke it goes to a text file beside it, at once."""
         line = {"subject": self.subject, "promise": self.text, "how": self.how, "test": current_test()}
         numbers = {"attempts": self.attempts, "broken": len(self.broken), "date": datetime.now(UTC).date().isoformat()}
         with path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line | numbers) + "\n")
+        if self.broken:
+            with path.with_suffix(".broken.txt").open("a", encoding="utf-8") as file:
+                file.write("\n".join([current_test(), *self.broken, ""]))
 
     def check(self) -> None:
         """Ends the trial.

@@ -44,6 +44,7 @@ class OldContent:
         self._known: dict[str, bytes] = {}  # content by MD5, of files found in git
         self._hashes: dict[str, str] = {}  # MD5 by git's name of a blob
         self._kept: set[str] = set()  # in the store, so that it is not asked again
+        self._is_grown = False  # since the oldest objects were removed
 
     def file(self, path: str, md5: str) -> bytes | None:
         """Return the version of the file `path` with the hash `md5`; None if it is not found."""
@@ -86,6 +87,7 @@ class OldContent:
             elif dep.fs_path.endswith(".py"):
                 self._keep_file(Path(dep.fs_path), value)
             self._kept.add(value)
+            self._remove_oldest()
 
     def _keep_file(self, path: Path, md5: str) -> None:
         if md5 in self._kept or (self._store / md5).exists() or path.stat().st_size > MAX_SIZE:
@@ -101,10 +103,14 @@ class OldContent:
         with suppress(OutputError):
             with replacing(self._store / name) as temporary:
                 temporary.write_bytes(content)
-            objects = list(self._store.iterdir())
-            if len(objects) > MAX_KEPT:
-                for path in sorted(objects, key=lambda item: item.stat().st_mtime)[: len(objects) - MAX_KEPT // 2]:
-                    path.unlink(missing_ok=True)
+            self._is_grown = True
+
+    def _remove_oldest(self) -> None:
+        objects = list(self._store.iterdir()) if self._is_grown else []
+        if len(objects) > MAX_KEPT:
+            for path in sorted(objects, key=lambda item: item.stat().st_mtime)[: len(objects) - MAX_KEPT // 2]:
+                path.unlink(missing_ok=True)
+        self._is_grown = False
 
     def _stored(self, name: str) -> bytes | None:
         for store in self._stores:

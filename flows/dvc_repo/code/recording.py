@@ -24,7 +24,7 @@ from flows.dvc_repo.change_detection import (
 )
 from flows.dvc_repo.code.old_content import OldContent
 from flows.dvc_repo.lock.lockfile import LockfileWriter
-from flows.dvc_repo.remote.results import run_cache_folder
+from flows.dvc_repo.remote.results import remove_damaged_entries, run_cache_folder
 from flows.engine.environment.records import LOCK as ENVIRONMENT_LOCK
 from flows.engine.planning.stage_facts import CosmeticChange
 from stages.base.errors import InkflowError
@@ -73,6 +73,8 @@ class Recording:
     def save_run(self, stage: DvcStage) -> None:
         """Add the stage, with its present hashes, to the run cache."""
         if all(out.use_cache or out.is_metric or out.is_plot for out in stage.outs):
+            if can_be_cached(stage):
+                remove_damaged_entries(run_cache_folder(self._repo, run_key(stage)))
             self._repo.stage_cache.save(stage)
 
     def finished(self, stage: DvcStage) -> None:

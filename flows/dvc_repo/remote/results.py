@@ -25,12 +25,14 @@ from dvc_objects.errors import ObjectFormatError
 
 from flows.core.errors import Interrupted, NoRemote, RemoteFailed, TransferFailed
 from flows.core.file_lock import exclusive_lock
+from flows.core.notices import note_once
 from flows.dvc_repo.change_detection import HASH, value_of
 from flows.dvc_repo.damaged_objects import set_damaged_aside
 from flows.dvc_repo.dvc_errors import ErrorCollector, describe_error
 from flows.dvc_repo.locking import print_to_stderr
 
 RUNS = "runs"  # DVC's folder for the run cache, in caches and in remotes
+DIGEST_LENGTH = 64  # of SHA-256 in hex, the name of an entry
 RUNS_HASH = "md5-dos2unix"  # of the object database that holds the run cache
 FIRST_DELAY_S, MAX_DELAY_S = 0.5, 8.0
 PERMANENT = ("No space left", "Disk quota", "Permission denied", "Access Denied", "AccessDenied", "NoSuchBucket")
@@ -210,6 +212,17 @@ def run_cache_folder(repo: Repo, key: str) -> Path:
 def is_complete_entry(path: Path) -> bool:
     """True for a run-cache entry that is not truncated: its name is the digest of its content."""
     return _is_complete(path.read_bytes(), path.name)
+
+
+def remove_damaged_entries(folder: Path) -> None:
+    """Remove the run-cache entries in `folder` that are damaged or cut short, and name them: DVC would read them.
+
+    Files that DVC is writing have other names.
+    """
+    for path in folder.glob("?" * DIGEST_LENGTH):
+        if not is_complete_entry(path):
+            note_once(f"{path} in DVC's run cache was damaged, and is removed")
+            path.unlink(missing_ok=True)
 
 
 def _is_complete(content: bytes, name: str) -> bool:

@@ -4,12 +4,15 @@ import os
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from dvc.repo import Repo
+from dvc_data.hashfile.hash_info import HashInfo
 
 from flows.core.errors import DvcFailed
 from flows.dvc_repo import remotes
+from flows.dvc_repo.code import old_content
 from flows.dvc_repo.code.old_content import FOLDER, OldContent
 from flows.dvc_repo.damaged_objects import find_damaged
 from flows.dvc_repo.repository import Repository
@@ -185,3 +188,18 @@ def test_lists_nested_too_deep(project: Toy) -> None:
         assert OldContent(repo).folder("out", name) is None
     succeeded(run())
     assert project.read("last") == "two\nlast\n"
+
+
+def test_the_store_of_code_keeps_the_newest(project: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once the store of earlier code has more objects than it may have, the older half of them is removed."""
+    monkeypatch.setattr(old_content, "MAX_KEPT", 4)
+    texts = [f"{number}\n".encode() for number in range(6)]
+    with Repo() as repo:
+        store = Path(repo.tmp_dir) / FOLDER
+        for number, text in enumerate(texts):
+            project.write({"code.py": text.decode()})
+            hash_info = HashInfo("md5", old_content.md5_of(text))
+            dep = SimpleNamespace(hash_info=hash_info, is_in_repo=True, fs_path=str(project.folder / "code.py"))
+            OldContent(repo).keep(dep)
+            os.utime(store / hash_info.value, (number, number))
+    assert sorted(path.read_bytes() for path in store.iterdir()) == texts[3:]

@@ -190,6 +190,32 @@ def test_partial_run_cache_entry(toy: Toy, content: str) -> None:
     assert status() == {}
 
 
+def test_damaged_run_cache_entry(toy: Toy, capsys: pytest.CaptureFixture[str]) -> None:
+    """An entry without its outputs, which DVC would take for that of the stage, is named and written anew."""
+    toy.write(CHAIN)
+    run_as_planned()
+    entries = [*(toy.folder / ".dvc/cache/runs").glob("??/*/*")]
+    whole = [entry.read_text() for entry in entries]
+    for entry, text in zip(entries, whole, strict=True):
+        entry.write_text(text.partition("outs:")[0])
+    succeeded(run_engine(force=True))
+    assert [entry.read_text() for entry in entries] == whole
+    assert f"{entries[0].name} in DVC's run cache was damaged" in capsys.readouterr().err
+
+
+def test_files_that_a_killed_dvc_was_writing(toy: Toy) -> None:
+    """Those beside outputs are removed: a stage may depend on the folder around them. Other hidden files stay."""
+    stages = "a: {cmd: echo a > out/a, deps: [in], outs: [out/a]}, b: {cmd: ls -A out > b, deps: [out], outs: [b]}"
+    toy.write({"in": "one\n", "out/.hidden.tmp": "of a person", "dvc.yaml": f"stages: {{{stages}}}\n"})
+    succeeded(run_engine())
+    made = toy.read("dvc.lock")
+    toy.write({"out/._AYtP0ZtaxVV0j-KCEd9dA.tmp": "half"})
+    succeeded(run_engine())
+    assert toy.read("dvc.lock") == made
+    assert toy.read("b").split() == [".gitignore", ".hidden.tmp", "a"]
+    assert status() == {}
+
+
 def test_timings_that_cannot_be_written(toy: Toy, capsys: pytest.CaptureFixture[str]) -> None:
     """A run whose stages succeed is not failed by a file of estimates that cannot be written."""
     toy.write(CHAIN)

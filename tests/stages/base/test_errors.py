@@ -101,6 +101,14 @@ def test_libraries_that_cannot_be_loaded(text: str, is_fault: bool) -> None:
     assert (machine_fault(ImportError(text)) is not None) == is_fault
 
 
+def test_no_temporary_folder() -> None:
+    """Python's own message names the folders; a file that is missing is no fault of the machine."""
+    text = "No usable temporary directory found in ['/tmp']"
+    sentence = str(machine_fault(FileNotFoundError(errno.ENOENT, text)))
+    assert sentence.startswith(f"{text}; free disk space")
+    assert machine_fault(FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))) is None
+
+
 def test_errors_of_extensions() -> None:
     """An error of the interpreter counts as lack of memory only if a MemoryError led to it."""
     text = "<built-in function f> returned NULL without setting an exception"
