@@ -1,6 +1,8 @@
 """Compares the project's dvc.lock with another machine's: records, then contents, then the tests of models."""
 
+import hashlib
 import json
+import re
 import subprocess
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -16,12 +18,13 @@ from flows.engine.processes.command_runner import die_with_parent
 from flows.machines.environments import Environments, recorded_environments, same_but_machine, training_facts
 from flows.machines.records import Difference, broken_links, input_differences, order, read_records
 from flows.machines.sources import ENVIRONMENT, Read, Source, open_source
-from flows.machines.verdicts import EVALUATION, MODEL, NO_ANSWER, SAME, Facts, Row, Verdict, judge
+from flows.machines.verdicts import EVALUATION, NO_ANSWER, SAME, Facts, Key, Row, Verdict, judge, model_of
 from stages.base.digests import LOCK
 from stages.base.errors import EXIT_DONE, EXIT_FAILED, InvalidInput
 
 EXIT_NO_ANSWER = 3  # nothing is different, but not everything could be compared
 SIDES = ("here", "there")
+TRAINING = re.compile(r"models/[^/]+/training\.json")
 TESTED_FILES = ("predictions.parquet", "metrics.json")
 VALUES = {  # the words of stages.verify
     "same bytes": Verdict.VALUES,
@@ -56,12 +59,11 @@ def compare_machines(root: Path, against: str, stages: Collection[str], toleranc
         (work / "records").mkdir()
         environments = recorded_environments(root, contents.cache_folder, source.read(ENVIRONMENT), work / "records")
         facts.missing = _lay_out(contents, facts, names, source, root, work)
-        facts.values, facts.unread = _compare_values(facts, names, work, tolerance)
+        _compare_values(facts, names, work, tolerance)
         facts.tests = _test_models(facts, work)
         recorded = {name: environments(name, here.stages[name].outs, there.stages[name].outs) for name in names}
         why = {name: [*_environment(name, recorded[name], facts, work)] for name in names}
-    rows = [row for row in judge(names, facts) if not stages or row.stage in stages]
-    return _result(source, tolerance, rows, facts, why, contents.remote_problem, stages)
+    return _result(source, tolerance, judge(names, facts), facts, why, contents.remote_problem, stages)
 
 
 def _own_files(root: Path) -> Read:
@@ -74,64 +76,66 @@ def _own_files(root: Path) -> Read:
     return read
 
 
-def _differing(facts: Facts, names: Iterable[str]) -> list[tuple[str, str]]:
+def _place(work: Path, side: str, key: Key) -> Path:
+    """Returns where an output of one side is laid out: each stage has a folder."""
+    stage, path = key
+    return work / side / hashlib.md5(stage.encode(), usedforsecurity=False).hexdigest() / path
+
+
+def _differing(facts: Facts, names: Iterable[str]) -> list[Key]:
     """Returns stage and path of each output that both sides have, with different hashes."""
-    pairs = [(name, output) for name in names for output in facts.here.stages[name].outs]
-    return [pair for pair in pairs if all(facts.hashes(*pair)) and not facts.is_same(*pair)]
+    keys = [(name, output) for name in names for output in facts.here.stages[name].outs]
+    return [key for key in keys if all(facts.hashes(*key)) and not facts.is_same(*key)]
 
 
 def _lay_out(
     contents: Contents, facts: Facts, names: Sequence[str], source: Source, root: Path, work: Path
-) -> dict[str, str]:
+) -> dict[Key, str]:
     """Lays the outputs that differ, and the predictions of their models, out in `work/here` and `work/there`.
 
     Returns:
-        Why the contents of an output are not available, by path.
+        Why the contents of an output are not available.
     """
-    wanted = dict(_wanted(facts, names))
-    contents.fetch(
-        side.stages[stage].outs[path] for path, stage in wanted.items() for side in (facts.here, facts.there)
-    )
-    missing: dict[str, str] = {}
-    for path, stage in wanted.items():
+    wanted = dict.fromkeys(_wanted(facts, names))
+    contents.fetch(digest for key in wanted for digest in facts.hashes(*key))
+    missing: dict[Key, str] = {}
+    for key in wanted:
+        path = key[1]
         if Path(path).is_absolute() or ".." in Path(path).parts:
-            missing[path] = "it is outside of the project"
+            missing[key] = "it is outside of the project"
             continue
-        digests = facts.hashes(stage, path)
         places = ((root, _own_files(root)), (source.folder, source.read))
-        for side, digest, (folder, read) in zip(SIDES, digests, places, strict=True):
-            if problem := contents.lay_out(digest, work / side / path, folder, path, read):
-                missing.setdefault(path, f"{problem} ({side})")
+        for side, digest, (folder, read) in zip(SIDES, facts.hashes(*key), places, strict=True):
+            if problem := contents.lay_out(digest, _place(work, side, key), folder, path, read):
+                missing.setdefault(key, f"{problem} ({side})")
     return missing
 
 
-def _wanted(facts: Facts, names: Sequence[str]) -> Iterable[tuple[str, str]]:
-    """Yields path and stage of the outputs to lay out."""
+def _wanted(facts: Facts, names: Sequence[str]) -> Iterable[Key]:
+    """Yields the outputs to lay out."""
     differing = _differing(facts, names)
-    models = {found[1] for _, path in differing if (found := MODEL.fullmatch(path) or EVALUATION.fullmatch(path))}
-    for stage, path in differing:
-        yield path, stage
-    for model in models:
+    yield from differing
+    for model in {model_of(path) for _, path in differing} - {""}:
         for path in (f"evaluation/{model}/{name}" for name in TESTED_FILES):
             stage = facts.here.makers.get(path, "")
             if stage in names and path in facts.there.stages[stage].outs:
-                yield path, stage
+                yield stage, path
 
 
-def _compare_values(
-    facts: Facts, names: Sequence[str], work: Path, tolerance: float
-) -> tuple[dict[str, tuple[Verdict, str]], set[str]]:
-    """Returns the comparison of the contents that are laid out, and the paths of those that have no values to read."""
-    paths = [path for _, path in _differing(facts, names) if path not in facts.missing]
-    pairs = [[str(work / side / path) for side in SIDES] for path in paths]
-    rows = _run("stages.verify", ["--tolerance", str(tolerance)], pairs)
-    found = {path: (VALUES[row["verdict"]], row["detail"]) for path, row in zip(paths, rows, strict=True)}
-    for path in paths:
-        if path.endswith("/training.json") and found[path][0] is Verdict.DIFFERENT:
-            one, other = (work / side / path for side in SIDES)
+def _compare_values(facts: Facts, names: Sequence[str], work: Path, tolerance: float) -> None:
+    """Adds the comparison of the contents that are laid out to the facts."""
+    keys = [key for key in _differing(facts, names) if key not in facts.missing]
+    pairs = [[str(_place(work, side, key)) for side in SIDES] for key in keys]
+    rows = dict(zip(keys, _run("stages.verify", ["--tolerance", str(tolerance)], pairs), strict=True))
+    found = {key: (VALUES[row["verdict"]], row["detail"]) for key, row in rows.items()}
+    for key in keys:
+        if TRAINING.fullmatch(key[1]) and found[key][0] is Verdict.DIFFERENT:
+            one, other = (_place(work, side, key) for side in SIDES)
             if same_but_machine(one, other):
-                found[path] = Verdict.VALUES, "but for the machine that it records"
-    return found, {path for path, row in zip(paths, rows, strict=True) if not row["has_values"]}
+                found[key] = Verdict.VALUES, "but for the machine that it records"
+    facts.values = found
+    facts.unread = {key for key, row in rows.items() if not row["has_values"]}
+    facts.same_weights = {key for key, row in rows.items() if row["same_weights"]}
 
 
 def _test_models(facts: Facts, work: Path) -> dict[str, dict[str, Any]]:
@@ -149,11 +153,11 @@ def _test_models(facts: Facts, work: Path) -> dict[str, dict[str, Any]]:
         if side := next((side for side, one in facts.sides if model in broken_links(one, stage)), ""):
             sentence = f"no test, since {stage} {side} read another {model} than the one that dvc.lock has"
             found[match[1]] = {"verdict": Verdict.DIFFERENT, "sentence": sentence}
-        elif path in facts.missing:
-            sentence = f"no test, since {path} cannot be had: {facts.missing[path]}"
+        elif (stage, path) in facts.missing:
+            sentence = f"no test, since {path} cannot be had: {facts.missing[stage, path]}"
             found[match[1]] = {"verdict": Verdict.UNKNOWN, "sentence": sentence}
-        elif (work / "here" / path).exists():
-            folders[match[1]] = [str((work / side / path).parent) for side in SIDES]
+        elif _place(work, "here", (stage, path)).exists():
+            folders[match[1]] = [str(_place(work, side, (stage, path)).parent) for side in SIDES]
     return found | (_run("stages.verify.agreement", [], folders) if folders else {})
 
 
@@ -181,8 +185,8 @@ def _environment(stage: str, found: Environments, facts: Facts, work: Path) -> I
         return
     yield from found.differences()
     for path in facts.here.stages[stage].outs:
-        if path.endswith("/training.json") and path not in facts.missing:
-            yield from Environments(*(training_facts(work / side / path) for side in SIDES)).differences()
+        if TRAINING.fullmatch(path) and (key := (stage, path)) not in facts.missing:
+            yield from Environments(*(training_facts(_place(work, side, key)) for side in SIDES)).differences()
 
 
 def _result(
@@ -194,8 +198,12 @@ def _result(
     remote_problem: str,
     stages: Collection[str],
 ) -> dict[str, Any]:
-    """Returns the content of `--json`."""
+    """Returns the content of `--json`: of all rows those of `stages`, if any are named."""
+    notes = [f"the remote: {remote_problem}"] if remote_problem else []
+    unexplained = _unexplained(rows, facts, why)
+    rows = [row for row in rows if not stages or row.stage in stages]
     named = {row.stage for row in rows}
+    models = {model_of(row.output) for row in rows}
     alone = {
         f"only_{side}": [name for name in one.stages if name not in other.stages and (not stages or name in stages)]
         for side, one, other in (("here", facts.here, facts.there), ("there", facts.there, facts.here))
@@ -211,21 +219,22 @@ def _result(
         "inputs": _differences(facts.inputs, named),
         "environment": _differences(why, named),
         "outputs": [_row(row, facts) for row in rows],
-        "models": facts.tests,
-        "notes": [*([f"the remote: {remote_problem}"] if remote_problem else []), *_unexplained(rows, facts, why)],
+        "models": {name: test for name, test in facts.tests.items() if name in models},
+        "notes": [*notes, *(sentence for stage, sentence in unexplained.items() if stage in named)],
         **alone,
     }
 
 
-def _unexplained(rows: Sequence[Row], facts: Facts, why: Mapping[str, Sequence[Difference]]) -> list[str]:
+def _unexplained(rows: Sequence[Row], facts: Facts, why: Mapping[str, Sequence[Difference]]) -> dict[str, str]:
     """Returns a sentence for each stage that made another result of the same inputs for no recorded reason."""
-    differing = {row.stage for row in rows if row.verdict not in (*SAME, Verdict.NOT_COMPARABLE)}
+    unequal = [row for row in rows if row.verdict not in (*SAME, Verdict.NOT_COMPARABLE)]
+    differing = {row.stage for row in unequal if all(facts.hashes(*row.key))}
     first = [name for name in differing if not differing.intersection(facts.here.makers_before(name))]
-    return [
-        f"{name}: neither its inputs nor what is recorded of the environments explains that its results differ"
+    return {
+        name: f"{name}: neither its inputs nor what is recorded of the environments explains that its results differ"
         for name in facts.here.stages
         if name in first and not facts.inputs.get(name) and not why[name]
-    ]
+    }
 
 
 def _differences(found: Mapping[str, Sequence[Difference]], stages: Collection[str]) -> list[dict[str, Any]]:
@@ -233,9 +242,9 @@ def _differences(found: Mapping[str, Sequence[Difference]], stages: Collection[s
 
 
 def _row(row: Row, facts: Facts) -> dict[str, Any]:
-    one, other = facts.hashes(row.stage, row.output)
+    one, other = facts.hashes(*row.key)
     content = {"stage": row.stage, "output": row.output, "verdict": row.verdict, "detail": row.detail}
-    return content | {"difference": facts.values.get(row.output, ("", ""))[1], "here": one, "there": other}
+    return content | {"difference": facts.values.get(row.key, ("", ""))[1], "here": one, "there": other}
 
 
 def is_fine(verdict: str) -> bool:

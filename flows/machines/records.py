@@ -1,7 +1,7 @@
 """A dvc.lock as it is compared: its stages in the order of the graph, their inputs, and who makes what they read."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 from ruamel.yaml.error import YAMLError
 
 from flows.dvc_repo.history import versions
-from flows.dvc_repo.history.parsing import leaves
+from flows.dvc_repo.history.parsing import leaves, plain
 from flows.machines.sources import PIPELINE, Read
 from stages.base.digests import LOCK
 from stages.base.errors import InvalidInput
@@ -17,6 +17,7 @@ from stages.base.yaml_text import parse_yaml
 
 # Parameters of a model that choose a draw or the arithmetic and not the recipe: results are comparable by tests.
 DRAW = re.compile(r"models\.[^.]+\.(seed|seeds|threads|precision|device)")
+NO_HASH = "no hash in dvc.lock"
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,14 @@ class Records:
 
     Attributes:
         stages: by name.
+        commands: the command of each stage, a text or a list of texts.
         params: the parameters of each stage, by dotted key; those of other files than params.yaml as FILE:KEY.
         data: paths of inputs that no stage makes and that are data, not code.
         makers: the stage that makes an output, by its path.
     """
 
     stages: Mapping[str, versions.Stage]
+    commands: Mapping[str, Any]
     params: Mapping[str, Mapping[str, Any]]
     data: frozenset[str]
     makers: Mapping[str, str] = field(default_factory=dict)
@@ -85,15 +88,16 @@ def read_records(read: Read, pipeline: Read, name: str) -> Records:
         raise InvalidInput(f"{name} cannot be compared: {reason}")
     versions.add_sources(version, lambda _: False)
     makers = {out: stage for stage, item in version.stages.items() for out in item.outs}
-    content = read(LOCK) or b""
-    return Records(version.stages, _params(content, name), frozenset(version.data), makers)
+    return Records(version.stages, *_given(read(LOCK) or b"", name), frozenset(version.data), makers)
 
 
-def _params(content: bytes, name: str) -> dict[str, dict[str, Any]]:
+def _given(content: bytes, name: str) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Returns the commands and parameters of all stages, the same ones however the YAML of a dvc.lock is written."""
     try:
-        stages = parse_yaml(content.decode("utf-8-sig"))["stages"]
+        stages = {str(stage): entry for stage, entry in parse_yaml(content.decode("utf-8-sig"))["stages"].items()}
+        commands = {stage: plain(entry.get("cmd")) for stage, entry in stages.items()}
         files = {stage: entry.get("params") or {} for stage, entry in stages.items()}
-        return {
+        return commands, {
             stage: {
                 key if file == versions.PARAMS else f"{file}:{key}": value
                 for file, values in each.items()
@@ -123,26 +127,38 @@ def order(here: Records, there: Records) -> list[str]:
 def input_differences(stage: str, here: Records, there: Records) -> list[Difference]:
     """Returns how the own inputs of a stage differ: command, parameters, code, data, and the names of its outputs.
 
-    Outputs of other stages that it reads are no inputs of its own.
+    Outputs that the same stages make on both sides are no inputs of its own.
     """
-    one, other = here.stages[stage], there.stages[stage]
-    found = [Difference("command", "command", one.command, other.command)] if one.command != other.command else []
+    commands = here.commands.get(stage), there.commands.get(stage)
+    found = [Difference("command", "command", *commands)] if commands[0] != commands[1] else []
     ours, theirs = here.params.get(stage, {}), there.params.get(stage, {})
     found += [
         Difference("parameter", key, ours.get(key, "none"), theirs.get(key, "none"))
         for key in dict.fromkeys([*ours, *theirs])
         if key not in ours or key not in theirs or not _same(ours[key], theirs[key])
     ]
-    made = {*here.upstream(stage), *there.upstream(stage)}
-    for path in dict.fromkeys([*one.deps, *other.deps]):
-        if path not in made and one.deps.get(path) != other.deps.get(path):
-            kind = "data" if path in here.data | there.data else "code"
-            found.append(Difference(kind, path, one.deps.get(path, "none"), other.deps.get(path, "none")))
-    for path in dict.fromkeys([*one.outs, *other.outs]):
-        if (path in one.outs) != (path in other.outs):
-            sides = ["an output" if path in side.outs else "none" for side in (one, other)]
+    found += _differing_files(stage, here, there)
+    one, other = here.stages[stage].outs, there.stages[stage].outs
+    for path in dict.fromkeys([*one, *other]):
+        if (path in one) != (path in other):
+            sides = ["an output" if path in side else "none" for side in (one, other)]
             found.append(Difference("output", path, *sides))
     return found
+
+
+def _differing_files(stage: str, here: Records, there: Records) -> Iterator[Difference]:
+    """Yields the files that a stage read and that differ, or of which one side has no hash."""
+    one, other = here.stages[stage].deps, there.stages[stage].deps
+    makers = [
+        {path: {side.makers[out] for out in outs} for path, outs in side.upstream(stage).items()}
+        for side in (here, there)
+    ]
+    data = here.data | there.data | makers[0].keys() | makers[1].keys()
+    for path in dict.fromkeys([*one, *other]):
+        sides = one.get(path, "none"), other.get(path, "none")
+        is_made = path in makers[0] and makers[0][path] == makers[1].get(path)
+        if not is_made and (sides[0] != sides[1] or not all(sides)):
+            yield Difference("data" if path in data else "code", path, *(side or NO_HASH for side in sides))
 
 
 def broken_links(side: Records, stage: str) -> list[str]:

@@ -18,11 +18,13 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-from flows.machines.records import Difference, Records, broken_links
+from flows.machines.records import NO_HASH, Difference, Records, broken_links
 
 MODEL = re.compile(r"models/([^/]+)/(?:model\.onnx|model\.keras|seeds)")
 EVALUATION = re.compile(r"evaluation/([^/]+)/[^/]+")
-EXPORTED = "/model.onnx"
+EXPORTED, TRAINED = "/model.onnx", "/model.keras"
+
+Key = tuple[str, str]  # stage and path of an output: a stage that dvc.yaml no longer has can share its path
 
 
 class Verdict(StrEnum):
@@ -38,7 +40,8 @@ class Verdict(StrEnum):
     DIFFERENT = "different"
 
 
-SAME = (Verdict.BYTES, Verdict.VALUES, Verdict.TOLERANCE)
+EXACT = (Verdict.BYTES, Verdict.VALUES)
+SAME = (*EXACT, Verdict.TOLERANCE)
 NO_ANSWER = (Verdict.UNKNOWN, Verdict.NOT_COMPARABLE)
 
 
@@ -51,10 +54,15 @@ class Row:
     verdict: Verdict
     detail: str = ""
 
+    @property
+    def key(self) -> Key:
+        """The stage and the path of the output."""
+        return self.stage, self.output
+
 
 @dataclass
 class Facts:
-    """All that the verdicts rest on.
+    """All that the verdicts rest on; outputs by stage and path.
 
     Attributes:
         here: the records of this machine.
@@ -62,6 +70,7 @@ class Facts:
         inputs: how the own inputs of each stage differ.
         values: the comparison of the values, by output: a verdict of SAME or DIFFERENT, and its detail.
         unread: outputs whose values are not compared: of other formats, or too large.
+        same_weights: exported models that differ in the names of their nodes, but not in their weights.
         missing: why the contents of an output cannot be compared, by output.
         tests: the result of the tests of each model, as stages.verify.agreement prints it.
     """
@@ -69,9 +78,10 @@ class Facts:
     here: Records
     there: Records
     inputs: Mapping[str, Sequence[Difference]] = field(default_factory=dict)
-    values: Mapping[str, tuple[Verdict, str]] = field(default_factory=dict)
-    unread: Collection[str] = ()
-    missing: Mapping[str, str] = field(default_factory=dict)
+    values: Mapping[Key, tuple[Verdict, str]] = field(default_factory=dict)
+    unread: Collection[Key] = ()
+    same_weights: Collection[Key] = ()
+    missing: Mapping[Key, str] = field(default_factory=dict)
     tests: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
@@ -91,7 +101,7 @@ class Facts:
 
 def judge(order: Sequence[str], facts: Facts) -> list[Row]:
     """Returns a row for each output of the stages `order`, each stage after those that it reads from."""
-    rows: dict[str, Row] = {}
+    rows: dict[Key, Row] = {}
     broken: dict[str, str] = {}  # by stage: why nothing that it made can be compared
     for stage in order:
         reason = _incomparable(stage, facts, broken)
@@ -100,9 +110,10 @@ def judge(order: Sequence[str], facts: Facts) -> list[Row]:
         outputs = dict.fromkeys([*facts.here.stages[stage].outs, *facts.there.stages[stage].outs])
         reads = _reads(stage, facts, rows)
         for output in outputs:
-            rows[output] = Row(stage, output, *_verdict(stage, output, facts, reads, reason))
-    rows |= {row.output: _with_own_predictions(row, rows) for row in rows.values() if row.output.endswith(EXPORTED)}
-    return [_of_the_training(row, rows, facts) for row in rows.values()]
+            rows[stage, output] = Row(stage, output, *_verdict(stage, output, facts, reads, reason))
+    for correct in (_by_predictions, _of_the_training):
+        rows = {key: correct(row, rows, facts) for key, row in rows.items()}
+    return list(rows.values())
 
 
 def _incomparable(stage: str, facts: Facts, broken: Mapping[str, str]) -> str:
@@ -117,61 +128,83 @@ def _incomparable(stage: str, facts: Facts, broken: Mapping[str, str]) -> str:
     return next((f"made from results of {maker}, which cannot be compared" for maker in makers if maker in broken), "")
 
 
-def _reads(stage: str, facts: Facts, rows: Mapping[str, Row]) -> list[Row]:
+def _reads(stage: str, facts: Facts, rows: Mapping[Key, Row]) -> list[Row]:
     """Returns the rows of outputs that a stage reads and whose bytes differ, the worst first."""
     outs = dict.fromkeys(out for outs in facts.here.upstream(stage).values() for out in outs)
-    found = [rows[out] for out in outs if out in rows and rows[out].verdict is not Verdict.BYTES]
-    return sorted(found, key=lambda row: -list(Verdict).index(row.verdict))
+    found = [rows[key] for out in outs if (key := (facts.here.makers[out], out)) in rows]
+    order = list(Verdict)
+    return sorted((row for row in found if row.verdict is not Verdict.BYTES), key=lambda row: -order.index(row.verdict))
 
 
 def _verdict(stage: str, output: str, facts: Facts, reads: Sequence[Row], reason: str) -> tuple[Verdict, str]:
-    if facts.is_same(stage, output):
+    key = stage, output
+    if facts.is_same(*key):
         return Verdict.BYTES, ""
     if reason:
         return Verdict.NOT_COMPARABLE, reason
-    values = facts.values.get(output)
+    if not all(facts.hashes(*key)):
+        return Verdict.UNKNOWN, NO_HASH
+    values = facts.values.get(key)
     if values is not None and values[0] in SAME:
         return values
-    model = _model(output)
-    tested = facts.tests.get(model) if model else None
-    if output not in facts.unread:  # a page can show what the values do not have, such as the name of a device
-        reads = [row for row in reads if row.verdict not in SAME]
+    tested = facts.tests.get(model_of(output))
+    if key not in facts.unread:  # a page can show what the values do not have, such as the name of a device
+        reads = [row for row in reads if row.verdict not in EXACT]
     data = [row for row in reads if not MODEL.fullmatch(row.output)]
     if tested is not None and all(row.verdict in (*SAME, Verdict.STATISTICS) for row in data):
         return Verdict(tested["verdict"]), str(tested["sentence"])
     if reads:
         return Verdict.FOLLOWS, f"made from {reads[0].output}, which is {reads[0].verdict}"
-    if output in facts.missing:
-        return Verdict.UNKNOWN, f"only the hashes are known: {facts.missing[output]}"
+    if key in facts.missing:
+        return Verdict.UNKNOWN, _only_hashes(key, facts)
     draws = [item for item in facts.inputs.get(stage, ()) if item.is_draw]
     if draws:
         return Verdict.FOLLOWS, f"made with another {draws[0].name}"
     return Verdict.DIFFERENT, values[1] if values else "the values were not compared"
 
 
-def _model(output: str) -> str:
+def _only_hashes(key: Key, facts: Facts) -> str:
+    return f"only the hashes are known: {facts.missing[key]}"
+
+
+def model_of(output: str) -> str:
     """Returns the model of which an output is the weights or the evaluation; empty for other outputs."""
     found = MODEL.fullmatch(output) or EVALUATION.fullmatch(output)
     return found[1] if found else ""
 
 
-def _with_own_predictions(row: Row, rows: Mapping[str, Row]) -> Row:
-    """Returns the row of an exported model; predictions with the same bytes cannot be those of other weights."""
-    predictions = rows.get(f"evaluation/{_model(row.output)}/predictions.parquet")
-    if row.verdict is Verdict.STATISTICS and predictions is not None and predictions.verdict is Verdict.BYTES:
+def _unlike(row: Row, other: Row, facts: Facts) -> Row:
+    """Returns the row of an output that is different since `other`, which decides it, is not; unknown if missing."""
+    if row.key in facts.missing:
+        return replace(row, verdict=Verdict.UNKNOWN, detail=_only_hashes(row.key, facts))
+    name, difference = other.output.rpartition("/")[2], facts.values.get(row.key, ("", ""))[1]
+    detail = f"{name} is {other.verdict}, and this is not: {difference}"
+    if row.output.endswith(EXPORTED):
         detail = f"the predictions are the same bytes, so they are not those of other weights; {row.detail}"
-        return replace(row, verdict=Verdict.DIFFERENT, detail=detail)
-    return row
+    return replace(row, verdict=Verdict.DIFFERENT, detail=detail)
 
 
-def _of_the_training(row: Row, rows: Mapping[str, Row], facts: Facts) -> Row:
-    """Returns the row of an output of a training, which the verdict on its exported model decides too."""
-    model = rows.get(row.output.rpartition("/")[0] + EXPORTED)
-    if model is None or row is model or model.stage != row.stage or row.verdict in (*SAME, *NO_ANSWER):
+def _by_predictions(row: Row, rows: Mapping[Key, Row], facts: Facts) -> Row:
+    """Returns the row of a model or of its scores; equal predictions come of equal weights, and score alike."""
+    path = f"evaluation/{model_of(row.output)}/predictions.parquet"
+    predictions = rows.get((facts.here.makers.get(path, ""), path))
+    if predictions is None or row.verdict is not Verdict.STATISTICS:
         return row
-    if model.verdict in SAME:
-        detail = f"model.onnx is {model.verdict}, and this is not: {facts.values.get(row.output, ('', ''))[1]}"
-        return replace(row, verdict=Verdict.DIFFERENT, detail=detail)
-    if MODEL.fullmatch(row.output):
-        return replace(row, verdict=model.verdict, detail=model.detail)
-    return replace(row, verdict=Verdict.FOLLOWS, detail=f"of the training of a model.onnx that is {model.verdict}")
+    if EVALUATION.fullmatch(row.output):
+        is_unlike = predictions.stage == row.stage and predictions.verdict in EXACT
+    else:
+        is_model = row.output.endswith(EXPORTED) and row.key not in facts.same_weights
+        is_unlike = is_model and predictions.verdict is Verdict.BYTES
+    return _unlike(row, predictions, facts) if is_unlike else row
+
+
+def _of_the_training(row: Row, rows: Mapping[Key, Row], facts: Facts) -> Row:
+    """Returns the row of an output of a training, which the verdict on its exported model decides too."""
+    model = rows.get((row.stage, row.output.rpartition("/")[0] + EXPORTED))
+    if model is None or row is model or row.verdict in (*SAME, *NO_ANSWER):
+        return row
+    if model.verdict in EXACT or (model.verdict is Verdict.TOLERANCE and row.output.endswith(TRAINED)):
+        return _unlike(row, model, facts)
+    if not MODEL.fullmatch(row.output):
+        return replace(row, verdict=Verdict.FOLLOWS, detail=f"of the training of a model.onnx that is {model.verdict}")
+    return row if model.verdict is Verdict.TOLERANCE else replace(row, verdict=model.verdict, detail=model.detail)

@@ -10,6 +10,7 @@ tolerance, relative to the largest of |a|, |b| and 1.
 
 import argparse
 import filecmp
+import hashlib
 import json
 import math
 import sys
@@ -49,11 +50,13 @@ class Comparison:
         detail: the largest difference.
         has_values: the values were compared, or the files have the same bytes; False for other formats and for files
             that are too large.
+        same_weights: the files are ONNX models that differ in their graphs, such as in names, and not in their weights.
     """
 
     verdict: Verdict
     detail: str = ""
     has_values: bool = True
+    same_weights: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,9 @@ def compare(one: Path, other: Path, tolerance: float) -> Comparison:
     try:
         load, size = LOADERS[one.suffix], one.stat().st_size + other.stat().st_size
         with limited_memory(UNPACKED_FACTOR * size, "their values", REMEDY):
-            largest = max(_differences(load(one), load(other)), key=lambda difference: difference.size, default=None)
+            trees = load(one), load(other)
+            largest = max(_differences(*trees), key=lambda difference: difference.size, default=None)
+            same_weights = one.suffix == ".onnx" and bool(found := _weights(trees[0])) and found == _weights(trees[1])
     except (DataError, MemoryError) as error:
         detail = f"the bytes differ; the values are not compared: {_reason(error)}"
         return Comparison(Verdict.DIFFERENT, detail, has_values=False)
@@ -102,8 +107,14 @@ def compare(one: Path, other: Path, tolerance: float) -> Comparison:
         return Comparison(Verdict.DIFFERENT, f"the bytes differ, and a file cannot be read as {one.suffix}: {reason}")
     if largest is None:
         return Comparison(Verdict.SAME_VALUES)
-    within = largest.size <= tolerance
-    return Comparison(Verdict.WITHIN_TOLERANCE if within else Verdict.DIFFERENT, str(largest))
+    verdict = Verdict.WITHIN_TOLERANCE if largest.size <= tolerance else Verdict.DIFFERENT
+    return Comparison(verdict, str(largest), same_weights=same_weights)
+
+
+def _weights(model: Any) -> list[tuple[Any, ...]]:
+    """Returns the arrays of floats of a model whatever their names, which another exporter chooses anew."""
+    arrays = [array for array in model["weights"].values() if array.dtype.kind not in "iubOSU"]
+    return sorted((array.dtype.str, array.shape, hashlib.sha256(array.tobytes()).digest()) for array in arrays)
 
 
 def _reason(error: Exception) -> str:
@@ -113,9 +124,13 @@ def _reason(error: Exception) -> str:
 def _compare_folders(one: Path, other: Path, tolerance: float) -> Comparison:
     paths = {path.relative_to(folder) for folder in (one, other) for path in folder.rglob("*") if path.is_file()}
     order, worst = list(Verdict), Comparison(Verdict.SAME_BYTES)
+
+    def rank(comparison: Comparison) -> tuple[int, bool]:  # values that differ say more than bytes that differ
+        return order.index(comparison.verdict), comparison.has_values
+
     for name in sorted(map(str, paths)):
         comparison = compare(one / name, other / name, tolerance)
-        if order.index(comparison.verdict) > order.index(worst.verdict):
+        if rank(comparison) > rank(worst):
             detail = f"{name}: {comparison.detail}" if comparison.detail else ""
             worst = Comparison(comparison.verdict, detail, comparison.has_values)
     return worst

@@ -3,10 +3,11 @@
 import csv
 import io
 import json
+import re
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from stages.base.errors import DataError
 
 # Bytes of the entries of a zip file, and of the arrays of an HDF5 file: this many, or this multiple of a larger file.
 MAX_UNPACKED, UNPACKED_FACTOR = 4_000_000_000, 50
+# Cells of CSV that are numbers: `007` and `2024_01` are names, though Python reads them as numbers.
+INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,299})")
+FLOAT = re.compile(rf"({INTEGER.pattern}(\.[0-9]*)?|-?\.[0-9]+)(e[+-]?[0-9]+)?|[+-]?(nan|inf|infinity)", re.IGNORECASE)
 # Raised by the readers of the formats on damaged files; none of them documents all.
 LOAD_ERRORS = (
     ValueError, TypeError, LookupError, ArithmeticError, AttributeError, OSError, EOFError, RuntimeError,
@@ -30,8 +34,26 @@ class TooLarge(DataError):
         super().__init__(f"a file unpacks to {size:,} bytes, expected at most {most:,}; unpack it to compare its parts")
 
 
+def _unique(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Returns the pairs as a dictionary.
+
+    Raises:
+        ValueError: a name is there twice, so that one of its values would not be compared.
+    """
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"{name[:80]!r} is there twice")
+        found[name] = value
+    return found
+
+
+def _parse_json(text: str | bytes) -> Any:
+    return json.loads(text, object_pairs_hook=_unique)
+
+
 def _load_json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
+    return _parse_json(path.read_text(encoding="utf-8"))
 
 
 def _load_csv(path: Path) -> Any:
@@ -40,12 +62,10 @@ def _load_csv(path: Path) -> Any:
 
 
 def _parse_cell(text: str) -> int | float | str:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
+    trimmed = text.strip()
+    if INTEGER.fullmatch(trimmed):
+        return int(trimmed)
+    return float(trimmed) if FLOAT.fullmatch(trimmed) else text
 
 
 def _load_npy(path: Path) -> Any:
@@ -71,21 +91,29 @@ def _load_npz(path: Path) -> Any:
     with zipfile.ZipFile(path) as archive:
         _check_unpacked(archive, _most_unpacked(path))
     with np.load(path, allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in arrays.files}
+        return _unique((name, arrays[name]) for name in arrays.files)
 
 
 def _load_parquet(path: Path) -> Any:
+    """Returns the columns by name, those of pandas' index among them, and an index that is a range but not of rows."""
     from pyarrow import ArrowException, parquet  # slow, and only needed for this format, as the imports below
 
     try:
-        frame = parquet.read_table(path).to_pandas()
+        table = parquet.read_table(path)
+        # Integers with missing ones stay integers: floats do not hold all of them.
+        frame = table.to_pandas(ignore_metadata=True, integer_object_nulls=True)
     except ArrowException as error:
         raise ValueError(str(error)) from error
-    return {str(name): column.to_numpy() for name, column in frame.items()}
+    rows = {"kind": "range", "name": None, "start": 0, "stop": len(frame), "step": 1}
+    index = (table.schema.pandas_metadata or {}).get("index_columns", [])
+    return {
+        "columns": _unique((str(name), column.to_numpy()) for name, column in frame.items()),
+        "index": [part for part in index if isinstance(part, dict) and part != rows],
+    }
 
 
 def _load_onnx(path: Path) -> Any:
-    """Returns weights by name and the rest of the graph as text, without the name of the producer."""
+    """Returns weights by name, the rest of the graph as text, and the metadata, which say what the outputs mean."""
     import onnx
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # comes with onnx
 
@@ -96,29 +124,30 @@ def _load_onnx(path: Path) -> Any:
     outside = [tensor.name for tensor in model.graph.initializer if tensor.data_location == tensor.EXTERNAL]
     if outside:
         raise ValueError(f"the weights {outside[0]!r} are in another file")
-    weights = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    weights = _unique((tensor.name, onnx.numpy_helper.to_array(tensor)) for tensor in model.graph.initializer)
     del model.graph.initializer[:]
     model.graph.doc_string = ""
     return {
         "weights": weights,
         "graph": str(model.graph),
+        "functions": sorted(map(str, model.functions)),
         "opset": sorted(map(str, model.opset_import)),
-        "metadata": {entry.key: _metadata(entry.value) for entry in model.metadata_props},  # what the outputs mean
+        "metadata": _unique((entry.key, _metadata(entry.value)) for entry in model.metadata_props),
     }
 
 
 def _metadata(text: str) -> Any:
     try:
-        return json.loads(text)
+        return _parse_json(text)
     except ValueError:
         return text
 
 
 def _load_keras(path: Path) -> Any:
-    """Returns the configuration and the weights by path, without the date and version of the writer."""
+    """Returns configuration, weights by path and other entries, without the date and version of the writer."""
     import h5py  # type: ignore[import-untyped]  # comes with Keras
 
-    content: dict[str, Any] = {}
+    weights: dict[str, Any] = {}
     most, size = _most_unpacked(path), 0
 
     def add(name: str, item: Any) -> None:
@@ -130,14 +159,16 @@ def _load_keras(path: Path) -> Any:
         size += item.nbytes
         if size > most:
             raise TooLarge(size, most)
-        content[name] = item[()]
+        weights[name] = item[()]
 
     with zipfile.ZipFile(path) as archive:
         _check_unpacked(archive, most)
-        content["config"] = json.loads(archive.read("config.json"))
-        with h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as file:
-            file.visititems(add)
-    return content
+        entries = _unique((name, archive.read(name)) for name in archive.namelist() if name != "metadata.json")
+    config = _parse_json(entries.pop("config.json"))
+    with h5py.File(io.BytesIO(entries.pop("model.weights.h5"))) as file:
+        file.visititems(add)
+    others = {name: np.frombuffer(content, np.uint8) for name, content in entries.items()}
+    return _unique([("config", config), *weights.items(), *others.items()])
 
 
 LOADERS: dict[str, Callable[[Path], Any]] = {

@@ -34,7 +34,7 @@ class Machine:
     container: Literal["zstd", "snappy"] = "zstd"  # compression of the predictions, and the producer of the model file
     units: int = 10  # a parameter of the recipe
     code: str = "1"  # the hash of the code
-    tamper: str = ""  # weights, quietly, unevaluated, metrics
+    tamper: str = ""  # weights, quietly, unevaluated, metrics, scores
     seeds: tuple[int, ...] = ()
 
 
@@ -149,7 +149,8 @@ def evaluation(name: str, labels: NDArray[Any], logits: list[NDArray[Any]], mach
     path = folder / "predictions.parquet"
     pd.DataFrame(table).to_parquet(path, compression=machine.container)
     errors = int((predicted[0] != labels).sum()) - (5 if machine.tamper == "metrics" else 0)
-    metrics = {"accuracy": 1 - errors / len(labels), "errors": errors, "samples": len(labels)}
+    accuracy = 1 - errors / len(labels) if machine.tamper != "scores" else 1.0
+    metrics = {"accuracy": accuracy, "errors": errors, "samples": len(labels)}
     return {
         f"evaluation/{name}/predictions.parquet": path.read_bytes(),
         f"evaluation/{name}/metrics.json": json.dumps(metrics).encode(),

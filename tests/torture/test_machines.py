@@ -31,6 +31,7 @@ OTHERS = {
     "quietly": Machine(tamper="quietly"),
     "unevaluated": Machine(tamper="unevaluated"),
     "metrics": Machine(tamper="metrics"),
+    "scores": Machine(tamper="scores"),
     "units": Machine(units=11, tamper="weights"),
     "code": Machine(code="2", tamper="weights"),
 }
@@ -55,7 +56,8 @@ def expected(here: Records, there: Records, of_recipe: float, folder: Path) -> d
     tests = {name: counted(here.files[path], there.files[path], folder) for name, path in paths.items()}
     # Where something of a model differs, it is tested, even if its predictions are the same. Recipes have a test of
     # their own, whose p-value counts among those that are corrected.
-    corrected = holm({name: tests[name][2] for name in (*TESTED, "quietly", "container")} | {"recipe": of_recipe})
+    untold = ("quietly", "container", "scores")
+    corrected = holm({name: tests[name][2] for name in (*TESTED, *untold)} | {"recipe": of_recipe})
     tested = (*TESTED, "recipe")
     verdicts = {name: "different" if corrected[name] < 0.05 else "statistically equal" for name in tested}
     weights = [weights_of(side.files["models/threads/model.onnx"]) for side in (here, there)]
@@ -67,6 +69,7 @@ def expected(here: Records, there: Records, of_recipe: float, folder: Path) -> d
         "quietly": "different",
         "unevaluated": "different",
         "metrics": "byte-equal",
+        "scores": "byte-equal",
         "units": "not comparable",
         "code": "not comparable",
     }
@@ -77,7 +80,7 @@ def expected(here: Records, there: Records, of_recipe: float, folder: Path) -> d
 def test_each_difference_has_its_verdict(
     promise: Try, rounds: Rounds, toy: Toy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Twelve kinds of other results, each judged as what it is, with the counts of an independent oracle."""
+    """Thirteen kinds of other results, each judged as what it is, with the counts of an independent oracle."""
     sentence = (
         "`inkflow verify --against` never calls other results equal, and tells chance, recipes and tampering apart."
     )
@@ -101,7 +104,8 @@ def test_each_difference_has_its_verdict(
                 assert found["models"]["recipe"]["p"] == pytest.approx(p)
                 assert found["models"]["recipe"]["seeds"] == {"here": 3, "there": 3}
             with tried.attempt(f"round {number}, scores"):
-                assert found["verdicts"]["evaluation/metrics/metrics.json"] == "different"
+                for name in ("metrics", "scores"):
+                    assert found["verdicts"][f"evaluation/{name}/metrics.json"] == "different"
                 assert "counts" in found and found["exit_code"] == 1
             with tried.attempt(f"round {number}, inputs"):
                 named = {(item["stage"], item["name"]) for item in found["inputs"]}
@@ -111,7 +115,7 @@ def test_each_difference_has_its_verdict(
                 seen = {(item["stage"], item["name"]) for item in found["environment"]}
                 assert seen == {("train@threads", "threads"), ("train@bfloat16", "precision")}
                 assert sorted(note.partition(":")[0] for note in found["notes"]) == [
-                    "evaluate@metrics", "train@quietly", "train@unevaluated", "train@weights",
+                    "evaluate@metrics", "evaluate@scores", "train@quietly", "train@unevaluated", "train@weights",
                 ]  # fmt: skip
 
 

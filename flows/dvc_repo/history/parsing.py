@@ -1,5 +1,6 @@
 """Parses dvc.lock, dvc.yaml, parameters and metrics of old versions; parts that many versions share are parsed once."""
 
+import hashlib
 import json
 import math
 import re
@@ -112,8 +113,20 @@ def _hashes(items: Any) -> dict[str, str]:
     found = {}
     for item in items:
         if isinstance(item, Mapping) and "path" in item:
-            found[str(item["path"])] = next((str(item[key]) for key in HASHES if item.get(key)), "")
+            hashes = (str(item[key]) for key in HASHES if item.get(key))
+            found[str(item["path"])] = next(hashes, "") or _folder_hash(item)
     return found
+
+
+def _folder_hash(item: Mapping[Any, Any]) -> str:
+    """Returns the hash that DVC gives a folder, from its `files`, which remotes with versions have in its place."""
+    try:
+        files = {str(file["relpath"]): str(file["md5"] or "") for file in item.get("files") or ()}
+    except (LookupError, TypeError):
+        return ""
+    text = json.dumps([{"md5": files[path], "relpath": path} for path in sorted(files)])
+    known = files and all(files.values())
+    return f"{hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()}.dir" if known else ""
 
 
 @lru_cache(maxsize=512)
@@ -131,7 +144,7 @@ def parse_pipeline(content: bytes) -> Pipeline:
         if not isinstance(stage, Mapping):
             continue
         metrics[str(name)] = tuple(_paths(stage.get("metrics")))
-        if isinstance(stage.get("wdir"), str) and "${" not in stage["wdir"]:
+        if isinstance(stage.get("wdir"), str):
             folders[str(name)] = stage["wdir"]
         listed = stage.get("params")
         params = [entry for entry in listed if isinstance(entry, Mapping)] if isinstance(listed, list) else []

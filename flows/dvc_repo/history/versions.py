@@ -26,6 +26,7 @@ PREPARED = ("data/prepared", "prepared.json")
 NO_DATA = {".txt", ".lock", ".toml", ".yaml", ".yml", ".cfg", ".ini", ".md"}
 CODE_SUFFIXES = {".py", ".ipynb", ".r", ".jl", ".sh", ".sql", ".cpp", ".c", ".rs", ".go", ".js", ".ts", ".scala", ".m"}
 MAX_METRICS_BYTES = 1_000_000
+OF_NAME = re.compile(r"\$\{\s*(item|key)\s*\}")  # what stands behind the @ in the name of a stage
 MODEL_FILES = {"predictions": "evaluation/{}/predictions.parquet", "history": "models/{}/history.csv"}
 
 
@@ -81,7 +82,7 @@ def stages_of(read: Read, folders: Iterable[str]) -> tuple[Version, dict[str, Pi
             continue
         for name, entry in entries.items():
             address = f"{join(folder, 'dvc.yaml')}:{name}" if folder else name
-            version.stages[address] = _stage(entry, join(folder, pipelines[folder].folders.get(_group(name), "")))
+            version.stages[address] = _stage(entry, join(folder, _working_folder(name, pipelines[folder])))
     return version, pipelines
 
 
@@ -89,6 +90,14 @@ def _stage(entry: Entry, folder: str) -> Stage:
     parts = (entry.deps, entry.outs)
     deps, outs = ({normpath(join(folder, path)): value for path, value in part.items()} for part in parts)
     return Stage(deps, outs, entry.command, entry.params)
+
+
+def _working_folder(name: str, pipeline: Pipeline) -> str:
+    """Returns the `wdir` of a stage; templates beyond its name stay, with its name, so that no two share a folder."""
+    group, _, key = name.partition("@")
+    folder = pipeline.folders.get(group, "")
+    named = OF_NAME.sub(lambda _: key, folder) if key else folder
+    return f"{named}@{key}" if key and "${" in named else named
 
 
 def _group(name: str) -> str:

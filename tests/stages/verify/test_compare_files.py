@@ -11,6 +11,8 @@ import h5py  # type: ignore[import-untyped]  # comes with Keras
 import numpy as np
 import onnx
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from stages.verify import load_files
@@ -124,6 +126,16 @@ def test_folders(tmp_path: Path) -> None:
     assert (comparison.verdict, comparison.detail) == (Verdict.DIFFERENT, "new.txt: only one of the two exists")
 
 
+def test_folders_with_files_of_other_formats(tmp_path: Path) -> None:
+    """Values that differ are named before bytes that differ, in whatever order the files are."""
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        for path in ("a.png", "b.csv", "c.png"):
+            (tmp_path / name / path).write_text(name)
+    comparison = compare(tmp_path / "one", tmp_path / "other", TOLERANCE)
+    assert comparison.has_values and comparison.detail.startswith("b.csv: ")
+
+
 @pytest.mark.parametrize("save", [save_npz, save_keras])
 def test_large_files(save: Callable[[Path, np.ndarray], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Large files are compared; a file that unpacks to far more than its size is not, and does not count as damaged."""
@@ -166,3 +178,102 @@ def test_missing_times(zone: str | None, tmp_path: Path) -> None:
     assert compare(one, other, TOLERANCE).verdict is Verdict.SAME_VALUES
     pd.DataFrame({"time": times.fillna(times[0])}).to_parquet(other)
     assert compare(one, other, TOLERANCE).verdict is Verdict.DIFFERENT
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (pd.DataFrame({"x": [1, 2]}, index=["a", "b"]), pd.DataFrame({"x": [1, 2]}, index=["a", "c"])),
+        (pd.DataFrame({"x": [1, 2]}), pd.DataFrame({"x": [1, 2]}, index=range(3, 5))),
+        (pa.table({"x": [1_000_000_001, None]}), pa.table({"x": [1_000_000_002, None]})),
+        (
+            pd.DataFrame({"x": pd.array([1_000_000_001, None], "Int64")}),
+            pd.DataFrame({"x": pd.array([1_000_000_002, None], "Int64")}),
+        ),
+    ],
+)
+def test_tables_that_differ(one: Any, other: Any, tmp_path: Path) -> None:
+    """The index of a table counts, and integers beside missing ones are exact."""
+    for name, table in (("one", one), ("other", other)):
+        arrow = table if isinstance(table, pa.Table) else pa.Table.from_pandas(table)
+        pq.write_table(arrow, tmp_path / f"{name}.parquet")
+        pq.write_table(arrow, tmp_path / f"{name}_packed.parquet", compression="gzip")
+    paths = [tmp_path / f"{name}.parquet" for name in ("one", "other", "one_packed")]
+    assert compare(paths[0], paths[1], TOLERANCE).verdict is Verdict.DIFFERENT
+    assert compare(paths[0], paths[2], TOLERANCE).verdict is Verdict.SAME_VALUES
+
+
+def test_a_table_of_another_writer(tmp_path: Path) -> None:
+    """An index that only counts the rows is none."""
+    one, other = tmp_path / "one.parquet", tmp_path / "other.parquet"
+    pq.write_table(pa.table({"x": [1, 2]}), one)
+    pd.DataFrame({"x": [1, 2]}).to_parquet(other)
+    assert compare(one, other, TOLERANCE).verdict is Verdict.SAME_VALUES
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "verdict"),
+    [
+        ("007", "7", Verdict.DIFFERENT),
+        ("2024_01", "202401", Verdict.DIFFERENT),
+        ("007.5", "7.5", Verdict.DIFFERENT),
+        ("+1", "1", Verdict.DIFFERENT),
+        ("1e-3", "0.001", Verdict.SAME_VALUES),
+        ("-0.5", "-.5", Verdict.SAME_VALUES),
+        (" 7", "7.0", Verdict.SAME_VALUES),
+        ("NaN", "nan", Verdict.SAME_VALUES),
+        ("9" * 400, "8" * 400, Verdict.DIFFERENT),
+    ],
+)
+def test_cells(one: str, other: str, verdict: Verdict, tmp_path: Path) -> None:
+    """Forms of one number are equal; names of digits are texts."""
+    (tmp_path / "a.csv").write_text(f"x\n{one}\n")
+    (tmp_path / "b.csv").write_text(f"x\n{other}\n")
+    assert compare(tmp_path / "a.csv", tmp_path / "b.csv", TOLERANCE).verdict is verdict
+
+
+def test_repeated_keys(tmp_path: Path) -> None:
+    """A key that is there twice hides no value: the sentence names it."""
+    (tmp_path / "a.json").write_text('{"x": 1, "x": 2}')
+    (tmp_path / "b.json").write_text('{"x": 2}')
+    comparison = compare(tmp_path / "a.json", tmp_path / "b.json", TOLERANCE)
+    assert (comparison.verdict, comparison.has_values) == (Verdict.DIFFERENT, True)
+    assert comparison.detail.endswith("a file cannot be read as .json: 'x' is there twice")
+
+
+def test_assets_of_a_model(tmp_path: Path) -> None:
+    """A vocabulary beside the weights of a .keras file is compared; the date is not."""
+    paths = []
+    for stem, words in (("a", "cat"), ("b", "dog"), ("c", "cat")):
+        paths.append(tmp_path / f"{stem}.keras")
+        save_keras(paths[-1], np.ones(4))
+        with zipfile.ZipFile(paths[-1], "a") as archive:
+            archive.writestr("assets/layers/words.txt", words)
+    found = [compare(paths[0], path, TOLERANCE) for path in paths[1:]]
+    assert [item.verdict for item in found] == [Verdict.DIFFERENT, Verdict.SAME_VALUES]
+    assert found[0].detail.startswith("assets/layers/words.txt: ")
+
+
+def test_functions_of_a_model(tmp_path: Path) -> None:
+    """A function that an ONNX model defines for its nodes is compared."""
+    for stem, kind in (("a", "Relu"), ("b", "Sigmoid"), ("c", "Relu")):
+        save_onnx(tmp_path / f"{stem}.onnx", np.ones(4))
+        model = onnx.load(tmp_path / f"{stem}.onnx")
+        opset = [onnx.helper.make_opsetid("", 17)]
+        node = onnx.helper.make_node(kind, ["x"], ["y"])
+        model.functions.append(onnx.helper.make_function("own", "f", ["x"], ["y"], [node], opset))
+        onnx.save(model, tmp_path / f"{stem}.onnx")
+    verdicts = [compare(tmp_path / "a.onnx", tmp_path / f"{stem}.onnx", TOLERANCE).verdict for stem in "bc"]
+    assert verdicts == [Verdict.DIFFERENT, Verdict.SAME_VALUES]
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_other_names_of_nodes_and_weights(same: bool, tmp_path: Path) -> None:
+    """Two exports of one network differ in names; whether the weights differ is told apart."""
+    save_onnx(tmp_path / "a.onnx", np.ones(4))
+    save_onnx(tmp_path / "b.onnx", np.ones(4) if same else np.zeros(4))
+    model = onnx.load(tmp_path / "b.onnx")
+    model.graph.initializer[0].name = model.graph.node[0].input[1] = "dense/weights"
+    onnx.save(model, tmp_path / "b.onnx")
+    comparison = compare(tmp_path / "a.onnx", tmp_path / "b.onnx", TOLERANCE)
+    assert (comparison.verdict, comparison.same_weights) == (Verdict.DIFFERENT, same)
