@@ -43,7 +43,7 @@ READERS = {
     "plan": ("plan",),
     "status": ("status",),
     "runs": ("report", "--runs", "--json"),
-    "run": ("run", "--no-server"),
+    "run": ("run", "--no-server", "--jobs=1"),  # of two stages that fail, the same one is the first
     "prune": ("prune", "--older-than", "1d", "--dry-run"),
 }
 SHOWS_CHANGES = {"plan", "run"}  # another output is how they notice; what `run` made is compared by itself

@@ -24,6 +24,7 @@ from tests.torture.conftest import Rounds, Try
 from tests.torture.promises import Promise
 from tests.torture.support.audited import audited
 from tests.torture.support.hostile_models import CODE, KERAS, ONNX
+from tests.torture.support.peak import memory, reset_peak
 from tests.torture.support.watched import watched
 
 keras = pytest.importorskip("keras")  # after tests.support.learning, which loads it quietly
@@ -76,7 +77,7 @@ def try_uses(tried: Promise, name: str, path: Path, uses: Mapping[str, Use], wat
     most = 0
     for verb, use in uses.items():
         with tried.attempt(f"{verb}: {name}"):
-            before = reset_peak()
+            before = begin_peak()
             refused = is_refused(use, path, watch)
             used = memory("VmHWM") - before
             allowed = allowed_memory(verb, name, path.stat().st_size)
@@ -98,25 +99,18 @@ def memory_text(most: int) -> str:
     return f"; the memory grew by {most / 1e9:.1f} GB at most, {bound(0) / 1e9:.1f} GB and a multiple of its size"
 
 
-def memory(name: str) -> int:
-    """Returns `VmRSS`, the memory of this process in bytes, or `VmHWM`, the most since the last `reset_peak`."""
-    lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
-
-
-def reset_peak() -> int:
+def begin_peak() -> int:
     """Lets the peak of the memory begin anew; returns the memory of now, in bytes."""
     try:
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+        return reset_peak()
     except OSError as error:
         pytest.skip(f"the peak of the memory cannot be measured, as the system does not let it begin anew: {error}")
-    return memory("VmRSS")
 
 
 def test_the_peak_is_one_of_its_own() -> None:
     """A large test before does not hide what a later one needs, and memory that was given back counts."""
     np.ones(300_000_000, np.uint8).sum()
-    before = reset_peak()
+    before = begin_peak()
     assert memory("VmHWM") - before < 20_000_000
     np.ones(100_000_000, np.uint8).sum()
     assert 90_000_000 < memory("VmHWM") - before < 150_000_000

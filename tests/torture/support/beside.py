@@ -57,6 +57,7 @@ stages:
 """
 # How a command may end beside a run if it does not end right: the sentences that it may say.
 CHANGED = r"(?:first|left|right|last): [^;\n]+ changed while it ran; its result is not recorded, run again$"
+NO_FILE = r"error: first failed \(exit code 1\): FileNotFoundError: [^\n]* 'in'$"  # a checkout removes and writes it
 HELD = (  # by DVC, which does not wait
     r"^ERROR: (?:failed to reproduce '\w+': )?"
     r"(?:'[^'\n]+' is busy, it is being blocked by:$|Unable to acquire lock\. Most likely another DVC)"
@@ -186,7 +187,7 @@ BESIDE = (
     Beside("another run", _process(*RUN)),
     Beside("edit of a parameter and back", _parameter_and_back, CHANGED),
     Beside("dvc repro", _process("dvc", "repro"), other=HELD),
-    Beside("checkout and back", _there_and_back, CHANGED),
+    Beside("checkout and back", _there_and_back, f"{CHANGED}|{NO_FILE}"),
     Beside("edit of an input", _edit("in", lambda dice: f"{dice.random()}\n"), CHANGED),
     Beside(
         "edit of params.yaml", _edit("params.yaml", lambda dice: f"speed: {dice.randrange(99)}\nunused: 2\n"), CHANGED
@@ -195,7 +196,7 @@ BESIDE = (
         "edit of dvc.yaml",
         _edit("dvc.yaml", lambda dice: GRAPH.format(seconds=round(dice.uniform(0.1, 0.3), 3))),
     ),
-    Beside("checkout of another commit", _switch, CHANGED),
+    Beside("checkout of another commit", _switch, f"{CHANGED}|{NO_FILE}"),
     Beside("commit", _commit),
     Beside("prune", _process("prune", "--older-than=0d")),
     Beside("dvc exp run", _process("dvc", "exp", "run", "--temp", "-S", "speed=5"), other=HELD),

@@ -80,7 +80,7 @@ def _listed(ends: Counter[str]) -> str:
 def _disturb(campaign: Campaign) -> str:
     """Disturbs a project; returns everything that was not right."""
     campaign.disturb()
-    return "\n".join([*campaign.problems, campaign.project.flaws()]).strip()
+    return "\n".join([*campaign.problems, campaign.project.flaws(*["--force"] * campaign.is_made)]).strip()
 
 
 def _campaign(project: CrashProject, scratch: Path, seed: int, plan: Plan, disks: ExitStack) -> Campaign:

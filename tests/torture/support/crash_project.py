@@ -57,9 +57,12 @@ class CrashProject:
         """Starts `inkflow run`, with further variables and options."""
         return RunningInkflow(self.folder, {**_environment(self.folder), **environment}, options)
 
-    def flaws(self) -> str:
-        """Runs the project to its end; returns everything that is then not as after an undisturbed run, or nothing."""
-        done = _call(self.folder, *RUN)
+    def flaws(self, *options: str) -> str:
+        """Runs the project to its end; returns everything that is then not as after an undisturbed run, or nothing.
+
+        The checkpoint of a killed `inkflow run --force` waits for the next training: the last run has this option too.
+        """
+        done = _call(self.folder, *RUN, *options)
         if done.returncode:
             return f"the next run ended with {done.returncode}: {_end(done)}"
         found = [f"the next run printed a traceback: {_end(done)}"] if "Traceback" in done.stdout + done.stderr else []

@@ -189,7 +189,7 @@ def _scores(texts: Texts) -> str:
     path = Path("rejected.csv")
     with path.open("w", encoding="utf-8", errors="replace", newline="") as file:
         csv.writer(file).writerows([("name", "reason"), (texts["file"], texts["picture"])])
-    return scores_markdown("1 file", Path(texts["file"]), path)
+    return scores_markdown("1 file", Path(texts["file"].replace("\x00", "")), path)  # no file has it in its name
 
 
 def _plots(texts: Texts) -> str:
