@@ -14,10 +14,11 @@ from flows.cli.arguments import DEFAULT_AGE, UNIT_BYTES, age
 from flows.cli.output import print_json
 from flows.core.file_lock import run_lock
 from flows.core.git import git_text, is_in_repository, pack_objects
+from flows.core.project import CLONES
 from flows.core.redaction import say
 from flows.dvc_repo.recovery import recover
 from flows.dvc_repo.run_cache_gc import Cache, RunCacheEntry, locked_cache, referenced_hashes
-from flows.dvc_repo.versions.experiments import CLONES, remove_clones
+from flows.dvc_repo.versions.experiments import remove_clones
 from flows.engine.shared_slots import SHARING
 from flows.prefect_server.old_runs import PrunedFlowRuns, prune_flow_runs
 from flows.registry.model_files import folders_without_stage
