@@ -24,6 +24,7 @@ from ruamel.yaml.error import YAMLError
 from flows.core.errors import DvcFailed
 from flows.core.git import add_changes, git_names, git_succeeds, git_text, is_in_repository, run_git
 from flows.core.git_snapshot import committed_snapshot, take_snapshot
+from flows.core.own_data import finish_copies
 from flows.core.params_edit import PATH as PARAMS
 from flows.core.project import CLONES, STATE
 from flows.dvc_repo.change_detection import files_of, path_of
@@ -65,9 +66,11 @@ class ProjectClones:
     def remove_leftovers(self) -> None:
         """Remove the clones of a run that was killed, and end the processes that still run in them.
 
-        The run lock of the clones' folder is held when it is called.
+        Own data, which clones read in the project, are finished too. The run lock of the clones' folder is held when it
+        is called.
         """
         remove_clones(self._root, self._prefix)
+        finish_copies(self._root)
 
     @contextmanager
     def clone(self, name: str, *, own_cache: bool = False) -> Iterator[Path]:
