@@ -16,9 +16,10 @@ from flows.core.file_lock import run_lock
 from flows.core.git import git_text, is_in_repository, pack_objects
 from flows.core.project import CLONES
 from flows.core.redaction import say
-from flows.dvc_repo.recovery import recover
+from flows.dvc_repo.recovery import end_leftovers
 from flows.dvc_repo.run_cache_gc import Cache, RunCacheEntry, locked_cache, referenced_hashes
 from flows.dvc_repo.versions.experiments import remove_clones
+from flows.engine.output_backup import restore_all
 from flows.engine.shared_slots import SHARING
 from flows.prefect_server.old_runs import PrunedFlowRuns, prune_flow_runs
 from flows.registry.model_files import folders_without_stage
@@ -76,6 +77,8 @@ def prune(arguments: argparse.Namespace) -> int:
         # Before anything is removed: damaged tags are an error.
         unused_models = [] if max_age is None else folders_without_stage(root)
         with locked_cache(root) as cache:
+            if not arguments.dry_run:
+                restore_all(root)  # here, since DVC's lock is held: `recover` would wait for it, with all run locks
             _check_sharing(cache, root, arguments.also_for)
             needed_hashes = frozenset().union(*map(referenced_hashes, projects))
             selection = select(cache, cache.with_folder_files(needed_hashes), max_age, arguments.keep_size)
@@ -106,8 +109,11 @@ def prune(arguments: argparse.Namespace) -> int:
 
 
 def _clean_up(root: Path, locked: Sequence[Path]) -> None:
-    """Removes what killed runs left in the project and in the folder of its clones, if its run lock is held."""
-    recover(root)
+    """Removes what killed runs left in the project and in the folder of its clones, if its run lock is held.
+
+    Their backups are restored later.
+    """
+    end_leftovers(root)
     if root / CLONES in locked and is_in_repository(root):  # else a sweep may have made the folder just now
         remove_clones(root, git_text(["rev-parse", "--show-prefix"], root))
 

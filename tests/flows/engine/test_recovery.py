@@ -166,7 +166,7 @@ def test_recovery_waits_for_dvc(toy: Toy, capsys: pytest.CaptureFixture[str]) ->
 
     def waits() -> bool:
         said.append(capsys.readouterr().err)
-        return "holds DVC's lock" in "".join(said)
+        return "the clean-up waits: another process holds DVC's lock" in "".join(said)
 
     with Repo() as repo:
         with repo.lock:
