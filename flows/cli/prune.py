@@ -77,14 +77,12 @@ def prune(arguments: argparse.Namespace) -> int:
         # Before anything is removed: damaged tags are an error.
         unused_models = [] if max_age is None else folders_without_stage(root)
         with locked_cache(root) as cache:
-            if not arguments.dry_run:
-                restore_all(root)  # here, since DVC's lock is held: `recover` would wait for it, with all run locks
             _check_sharing(cache, root, arguments.also_for)
             needed_hashes = frozenset().union(*map(referenced_hashes, projects))
             selection = select(cache, cache.with_folder_files(needed_hashes), max_age, arguments.keep_size)
             if not arguments.dry_run:  # entries first: an entry without its objects would be incomplete
-                cache.remove([entry.path for entry in selection.entries])
-                cache.remove(selection.objects)
+                cache.remove([*(entry.path for entry in selection.entries), *selection.objects])
+                restore_all(root)  # here, since DVC's lock is held: `recover` would wait for it, with all run locks
             temporary = cache.temporary_files()
         folders = [*(root / folder for folder in LEFTOVERS), *unused_models]
         leftovers = _old([*temporary, *(path for folder in folders for path in folder.rglob("*"))], max_age)

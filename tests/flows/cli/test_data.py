@@ -4,9 +4,6 @@ import argparse
 import json
 import os
 import shutil
-import subprocess
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +13,9 @@ from ruamel.yaml import YAML
 from flows.cli import data
 from flows.cli.data import _entry
 from flows.cli.main import main
-from flows.core.own_data import check_own_data, new_copy
+from flows.core.own_data import check_own_data
 from flows.core.params_edit import load_project_params
-from flows.dvc_repo.versions.experiments import ProjectClones
 from flows.edits.edited_file import write_edited
-from flows.engine.run import Run
-from flows.retrain import read_source_digests
-from flows.scheduled import run_with_settings
 from stages.base.errors import InkflowError, InvalidInput
 from stages.download import download
 from tests.support.http_server import Server, serve
@@ -153,30 +146,6 @@ def test_a_killed_replacement_is_finished(
     check()
     assert (own / "pets.npz").read_bytes() == new != old
     assert [path.name for path in own.iterdir()] == ["pets.npz"]
-
-
-@pytest.mark.parametrize(
-    "begin",
-    [
-        pytest.param(lambda: run_with_settings({}, Run()), id="nightly run"),
-        pytest.param(lambda: read_source_digests("pets"), id="retrain"),
-        pytest.param(lambda: ProjectClones(Path()).remove_leftovers(), id="sweep"),
-    ],
-)
-def test_every_kind_of_run_finishes_a_killed_replacement(project: Path, begin: Callable[[], object]) -> None:
-    """A run of a deployment, `retrain`, and runs in clones move the copy into place before they read the data."""
-    digests = dict.fromkeys(("x_train", "y_train", "x_test", "y_test"), "0" * 64)
-    entry = {"title": "Pets", "path": "data/own/pets.npz", "sha256": digests}
-    end = "\n  # the end"
-    (project / "params.yaml").write_text(PARAMS.replace(end, f"  pets: {json.dumps(entry)}\n{end}"))
-    subprocess.run(["git", "init", "--quiet"], check=True)
-    copy, place = new_copy(project, "pets", digests), project / "data/own/pets.npz"
-    copy.parent.mkdir(parents=True)
-    copy.write_text("new")
-    place.write_text("old")
-    with suppress(InkflowError):  # it is no npz file, and no stage is there
-        begin()
-    assert (place.read_text(), copy.exists()) == ("new", False)
 
 
 def test_copies_that_params_do_not_record_are_removed(project: Path, pets: Path) -> None:

@@ -3,9 +3,7 @@
 import hashlib
 import os
 import platform
-import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -127,21 +125,6 @@ def test_locks_of_killed_git_processes_are_removed(clone: Path, tmp_path: Path) 
         path.touch()
     assert (check_out(order(clone, "a"), home, stage) / "a").read_text() == "one\n"
     assert not [path for path in leftovers if path.exists()]
-
-
-def test_git_dies_with_its_worker() -> None:
-    """The git of a worker that is killed ends too: the next worker removes the locks that it would still use."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        address = f"git://127.0.0.1:{server.getsockname()[1]}/x"
-        code = f"from flows.workers.code_checkout import Path, _git; _git(Path(), 'ls-remote', '{address}')"
-        with subprocess.Popen([sys.executable, "-c", code]) as worker:
-            server.settimeout(60)
-            connection, _ = server.accept()
-            worker.kill()
-    with connection:
-        connection.settimeout(60)
-        while connection.recv(1000):  # git's request; then the end, since git is gone
-            pass
 
 
 def test_a_repository_around_the_worker_s_home_is_never_used(clone: Path, tmp_path: Path) -> None:
