@@ -32,7 +32,7 @@ report: {{}}
 @pytest.mark.parametrize(
     "begin",
     [
-        pytest.param(lambda: run_with_settings({}, Run()), id="nightly run"),
+        pytest.param(lambda: run_with_settings({}, Run(["none"])), id="nightly run"),
         pytest.param(lambda: read_source_digests("pets"), id="retrain"),
         pytest.param(lambda: ProjectClones(Path()).remove_leftovers(), id="sweep"),
     ],
@@ -44,13 +44,15 @@ def test_every_kind_of_run_finishes_a_killed_replacement(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     Path(".dvc").mkdir()
-    subprocess.run(["git", "init", "--quiet"], check=True)
+    identity = ["-c", "user.name=tester", "-c", "user.email=tester@localhost"]
+    for command in (["init", "--quiet"], [*identity, "commit", "--quiet", "--allow-empty", "--message", "one"]):
+        subprocess.run(["git", *command], check=True)
     Path("params.yaml").write_text(PARAMS)
     shutil.copyfile(ROOT / "params.schema.json", "params.schema.json")
     copy, place = new_copy(Path(), "pets", DIGESTS), Path("data/own/pets.npz")
     copy.parent.mkdir(parents=True)
     copy.write_text("new")
     place.write_text("old")
-    with suppress(InkflowError):  # it is no npz file, and there is no stage
+    with suppress(InkflowError):  # the data are no npz file, and there is no stage
         begin()
     assert (place.read_text(), copy.exists()) == ("new", False)
