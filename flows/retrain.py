@@ -26,6 +26,7 @@ from ruamel.yaml.error import YAMLError
 from flows.core.errors import ProgramFailed
 from flows.core.file_lock import run_lock
 from flows.core.git import git_text
+from flows.core.own_data import finish_copies
 from flows.core.params_edit import PATH as PARAMS
 from flows.core.params_edit import apply_settings
 from flows.core.redaction import mask
@@ -100,6 +101,7 @@ def read_source_digests(dataset: str | None, root: Path = Path()) -> SourceDiges
     Raises:
         ProgramFailed: the source is unavailable, or has no data set that the stages `download` and `prepare` accept.
     """
+    finish_copies(root)
     with tempfile.TemporaryDirectory() as folder:
         raw, prepared = Path(folder) / "raw", Path(folder) / "prepared"
         arguments: list[str | Path] = ["--out", raw, *(["--dataset", dataset] if dataset else [])]

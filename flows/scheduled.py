@@ -8,6 +8,7 @@ from prefect.client.schemas.objects import State
 from pydantic import Field
 
 from flows.core.file_lock import run_lock
+from flows.core.own_data import finish_copies
 from flows.core.params_edit import apply_settings, edit_params, load_project_params
 from flows.dvc_repo.repository import Repository
 from flows.dvc_repo.versions.experiments import ProjectClones, save_experiment
@@ -64,6 +65,7 @@ def run_with_settings(settings: dict[str, Any], run: Run) -> State[Any]:
         if settings and _is_change(settings):
             return _run_in_clone(settings, run)
         with run_lock(Path(), run.display.note, shared=True):
+            finish_copies(Path())
             run.params = load_project_params(Path())
             state = run_stages(start_engine(run), edit=False)
         if not needs_fallback(run):

@@ -20,6 +20,7 @@ from flows.core.stage_program import run_program
 from flows.edits.edited_file import write_edited
 from stages.base.config import Name
 from stages.base.errors import EXIT_DONE, InvalidInput, OutputError
+from stages.base.files import remove_abandoned
 from stages.base.shown_text import url_secrets
 
 MADE = ("data", "models", "evaluation", "reports", ".inkflow")  # folders that the pipeline writes
@@ -129,6 +130,7 @@ def _new_file(root: Path, name: str) -> Iterator[tuple[Path, Path]]:
 
 def _remove_copies(root: Path, name: str) -> None:
     """Removes the new copies of a data set that took no place, also those of killed processes; under the run lock."""
+    remove_abandoned(root / OWN)  # that the program was writing
     for path in (root / OWN).glob(f".{name}[.-]*npz"):
         with suppress(OSError):
             path.unlink(missing_ok=True)

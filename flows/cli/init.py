@@ -57,6 +57,8 @@ def init(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         say("nothing was written (--dry-run)" if missing else "Nothing to do.")
         return EXIT_DONE
+    for file in files:  # what a killed call left beside it, also if its place was taken
+        remove_abandoned(file.path.parent, file.path.name)
     if missing:
         _write(found, files)
     if stages is None or template:
@@ -170,7 +172,6 @@ def _place(file: NewFile) -> None:
     temporary = file.path.with_name(f".{file.path.stem}-{os.getpid()}.tmp{file.path.suffix}")
     try:
         file.path.parent.mkdir(parents=True, exist_ok=True)
-        remove_abandoned(file.path.parent, file.path.name)
         temporary.write_bytes(file.content)
         try:
             os.link(temporary, file.path)  # other than a rename, it replaces no file

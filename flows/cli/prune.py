@@ -14,10 +14,12 @@ from flows.cli.arguments import DEFAULT_AGE, UNIT_BYTES, age
 from flows.cli.output import print_json
 from flows.core.file_lock import run_lock
 from flows.core.git import git_text, is_in_repository, pack_objects
+from flows.core.project import CLONES
 from flows.core.redaction import say
-from flows.dvc_repo.recovery import recover
+from flows.dvc_repo.recovery import end_leftovers
 from flows.dvc_repo.run_cache_gc import Cache, RunCacheEntry, locked_cache, referenced_hashes
-from flows.dvc_repo.versions.experiments import CLONES, remove_clones
+from flows.dvc_repo.versions.experiments import remove_clones
+from flows.engine.output_backup import restore_all
 from flows.engine.shared_slots import SHARING
 from flows.prefect_server.old_runs import PrunedFlowRuns, prune_flow_runs
 from flows.registry.model_files import folders_without_stage
@@ -79,8 +81,8 @@ def prune(arguments: argparse.Namespace) -> int:
             needed_hashes = frozenset().union(*map(referenced_hashes, projects))
             selection = select(cache, cache.with_folder_files(needed_hashes), max_age, arguments.keep_size)
             if not arguments.dry_run:  # entries first: an entry without its objects would be incomplete
-                cache.remove([entry.path for entry in selection.entries])
-                cache.remove(selection.objects)
+                cache.remove([*(entry.path for entry in selection.entries), *selection.objects])
+                restore_all(root)  # here, since DVC's lock is held: `recover` would wait for it, with all run locks
             temporary = cache.temporary_files()
         folders = [*(root / folder for folder in LEFTOVERS), *unused_models]
         leftovers = _old([*temporary, *(path for folder in folders for path in folder.rglob("*"))], max_age)
@@ -105,8 +107,11 @@ def prune(arguments: argparse.Namespace) -> int:
 
 
 def _clean_up(root: Path, locked: Sequence[Path]) -> None:
-    """Removes what killed runs left in the project and in the folder of its clones, if its run lock is held."""
-    recover(root)
+    """Removes what killed runs left in the project and in the folder of its clones, if its run lock is held.
+
+    Their backups are restored later.
+    """
+    end_leftovers(root)
     if root / CLONES in locked and is_in_repository(root):  # else a sweep may have made the folder just now
         remove_clones(root, git_text(["rev-parse", "--show-prefix"], root))
 

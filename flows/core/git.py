@@ -11,7 +11,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -44,6 +44,7 @@ def run_git(
     allowed: Collection[int] = (),
     index: Path | None = None,
     timeout_s: float | None = None,
+    started_by: Callable[[Sequence[str]], Sequence[str]] = tuple,
 ) -> bytes:
     """Runs `git ARGUMENTS` in the folder `cwd` and returns its standard output.
 
@@ -54,6 +55,7 @@ def run_git(
         allowed: exit codes besides 0 that are an answer and no error.
         index: a file to use in place of the repository's index.
         timeout_s: seconds after which git is ended, for commands that wait for a remote.
+        started_by: returns the command that starts the given one, such as one that lets git die with this process.
 
     Raises:
         GitFailed: git failed, was ended, or is not installed.
@@ -63,7 +65,7 @@ def run_git(
     if index is not None:
         environment["GIT_INDEX_FILE"] = str(index)
     try:
-        done = _run(["git", *arguments], cwd, environment, stdin, timeout_s)
+        done = _run(started_by(["git", *arguments]), cwd, environment, stdin, timeout_s)
     except subprocess.TimeoutExpired as error:
         raise GitFailed(arguments, f"the remote has not answered within {timeout_s:g} s") from error
     except OSError as error:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows.core.file_lock import is_run_locked
 from flows.core.notices import note_once
+from flows.core.params_edit import load_project_params
 from flows.core.project import STATE, make_state_folder
 from flows.core.stage_program import run_program
 from stages.base.errors import InvalidInput, OutputError
@@ -50,8 +51,7 @@ def check_own_data(params: "Params | None", root: Path) -> None:
     path, record = root / params.selected_dataset.path, _read(root)
     known = record.get(name, {})
     recorded = dataset.sha256.model_dump(exclude_none=True) if dataset.sha256 else {}
-    if not is_run_locked(root):  # an `inkflow data add` under way moves its copy itself
-        finish_copy(root, name, recorded)
+    finish_copies(root)
     checked = {"times": _times([path]), "sha256": recorded}
     if path.is_file() and known.get("checked") != checked:
         present = json.loads(run_program("download.source_digests", ["--dataset", name], root))["present"]
@@ -77,6 +77,20 @@ def new_copy(root: Path, name: str, digests: Mapping[str, str]) -> Path:
     """
     text = json.dumps(dict(digests), sort_keys=True)
     return root / OWN / f".{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.new.npz"
+
+
+def finish_copies(root: Path) -> None:
+    """Moves the copies into place that killed `inkflow data add` left in the project at `root`; before any run.
+
+    Raises:
+        InkflowError: there are copies, and params.yaml has mistakes.
+    """
+    if not any((root / OWN).glob(".*.new.npz")) or is_run_locked(root):  # one under way moves its copy itself
+        return
+    params = load_project_params(root)
+    for name, dataset in params.datasets.items() if params else ():
+        if dataset.sha256:
+            finish_copy(root, name, dataset.sha256.model_dump(exclude_none=True))
 
 
 def finish_copy(root: Path, name: str, digests: Mapping[str, str]) -> None:

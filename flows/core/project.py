@@ -10,6 +10,7 @@ from stages.base.files import write_ignore_files
 CONFLICT = b"<<<<<<< "  # the first line of a merge conflict begins with this
 MERGED_FILES = ("dvc.yaml", "dvc.lock", "params.yaml", "execution.yaml")
 STATE = Path(".inkflow")  # the folder of what Inkflow keeps on this machine
+CLONES = Path(".dvc/tmp/inkflow")  # of sweeps, and of runs with parameters of their own
 MIRROR = "INKFLOW_MIRROR"  # a variable with the folder or base URL of data sets
 
 

@@ -19,15 +19,19 @@ def recover(root: Path) -> None:
     Raises:
         PipelineInvalid: there are backups, and DVC cannot open the project.
     """
+    end_leftovers(root)
+    if has_backups(root):
+        with converted_errors(root), open_repo(root) as repo:
+            lock = RepoLock(repo)
+            try:
+                lock.run("the clean-up", lambda: restore_all(root))
+            finally:
+                lock.close()
+
+
+def end_leftovers(root: Path) -> None:
+    """Terminates the processes that killed runs left, and removes their temporary files; restores no backup."""
     for folder in (STATE, Path(".dvc/tmp")):
         remove_abandoned(root / folder)
-    if not has_backups(root):
-        return
-    terminate_orphans(root.resolve())
-    with converted_errors(root), open_repo(root) as repo:
-        lock = RepoLock(repo)
-        try:
-            with lock.locked():
-                restore_all(root)
-        finally:
-            lock.close()
+    if has_backups(root):
+        terminate_orphans(root.resolve())

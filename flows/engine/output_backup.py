@@ -138,7 +138,8 @@ def restore_leftover(root: Path, stage: str) -> bool:
         with (folder / LIST).open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.samestat(os.fstat(file.fileno()), (folder / LIST).stat()):  # else another run has restored it
-                outputs = [os.path.normpath(root.resolve() / path) for path in _read_list(folder)["outputs"]]
+                names = _read_list(folder)["outputs"] or [path.name for path in (folder / OUTPUTS).glob("*")]  # damaged
+                outputs = [os.path.normpath(root.resolve() / name) for name in names]
                 if find_foreign_use(root / FILES_IN_USE, "write", outputs):
                     return False
                 restore_outputs(root, stage)

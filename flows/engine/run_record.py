@@ -33,7 +33,7 @@ from flows.engine.stamps import next_stamp
 from flows.engine.types import Lineage, Outcome, Result, Stage, file_name, split_address
 from stages.base.digests import sealed, unsealed
 from stages.base.errors import InkflowError
-from stages.base.files import write_text
+from stages.base.files import remove_abandoned, write_text
 
 FOLDER = Path(".inkflow/runs")
 RECORDS = "[!.]*.jsonl"  # without those that are being copied
@@ -260,6 +260,8 @@ def _is_alive(begin: dict[str, Any]) -> bool:
 
 
 def _remove_old(folder: Path) -> None:
+    """Removes the oldest records, so that there is room for one more, and what killed processes left of copies."""
+    remove_abandoned(folder)
     names = sorted(path.stem for path in folder.glob(RECORDS) if re.match(r"\d{8}T\d{6}-", path.name))
     for name in names[: max(0, len(names) - MAX_RECORDS + 1)]:
         with suppress(OSError):

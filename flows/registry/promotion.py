@@ -11,6 +11,7 @@ from flows.core.notices import note_once
 from flows.core.project import STATE, make_state_folder
 from flows.dvc_repo import remotes
 from flows.dvc_repo.versions.artifacts import Artifact, find_artifact, outdated_stages
+from flows.engine.types import file_name
 from flows.registry.gto_names import name_re
 from flows.registry.judgement import judge
 from flows.registry.model_files import outputs_at_commit
@@ -29,7 +30,7 @@ from stages.base.errors import InvalidInput
 from stages.base.files import write_json
 from stages.base.suggestions import did_you_mean
 
-UNFINISHED = STATE / "rollback.json"  # a rollback from before its tag is made until its result was shown
+UNFINISHED = STATE / "rollbacks"  # a note of each from before its tag is made until its result was shown
 REASONS = ("Gates", "Compared", "Forced")  # trailers of a version that the tag of its stage repeats
 
 
@@ -140,22 +141,26 @@ def roll_back(root: Path, model: str | None, stage: str, *, push: bool) -> Promo
     target = require_version(registry.versions(holder.model), holder.model, earlier)
     note = {"model": holder.model, "stage": stage, "from": holder.version, "to": earlier, "after": history[-1].tag}
     make_state_folder(root)
-    write_json(root / UNFINISHED, sealed(note))
+    write_json(_note_path(root, holder.model, stage), sealed(note))
     _assign(registry, holder.model, stage, target.version, {ROLLED_BACK_FROM: holder.version})
     if push:
         push_tags(root, holder.model, remote, needed=target.version)
     return Promotion(holder.model, stage, target.version, holder.version, {}, push)
 
 
-def finish_rollback(root: Path) -> None:
+def finish_rollback(root: Path, model: str, stage: str) -> None:
     """Notes that the result of `roll_back` was shown: the next call leads back by one version more."""
-    (root / UNFINISHED).unlink(missing_ok=True)
+    _note_path(root, model, stage).unlink(missing_ok=True)
+
+
+def _note_path(root: Path, model: str, stage: str) -> Path:
+    return root / UNFINISHED / f"{file_name(f'{model}@{stage}')}.json"
 
 
 def _unfinished(root: Path, model: str, stage: str, history: list[Assignment]) -> str | None:
     """Returns the version in whose place a rollback put the present one, if that call did not come to its end."""
     try:
-        note = read_sealed(root / UNFINISHED)
+        note = read_sealed(_note_path(root, model, stage))
     except (OSError, ValueError):
         return None
     last = history[-1]

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shutil
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,17 +12,18 @@ from flows.core.commit import file_sha256
 from flows.core.file_lock import is_run_locked
 from flows.core.gates import RECORD, count_statuses, failed_gates
 from flows.core.notices import note_once
+from flows.core.project import CLONES
 from flows.core.values import counted
 from flows.engine.display.styles import rough_duration
 from flows.engine.output_backup import has_backups
+from flows.engine.processes.files_in_use import LIST as FILES_IN_USE
+from flows.engine.processes.files_in_use import read_uses
 from flows.engine.processes.process_trees import lives
 from flows.status.parts import Need, Section
 from stages.base.digests import REMEDY, change_message, changed_outputs
 from stages.base.files import parse_json
 
 DESCRIPTION = Path("data/raw/dataset.json")
-RWLOCK = Path(".dvc/tmp/rwlock")
-CLONES = Path(".dvc/tmp/inkflow")  # of sweeps, and of runs with parameters of their own
 FULL = 0.95  # share of a disk that is used
 RESERVE = 2_000_000_000  # bytes: above it a nearly full disk still takes a run
 
@@ -104,11 +104,9 @@ def _is_other(root: Path, model: str, digest: str) -> bool:
 def local_runs(root: Path) -> list[str]:
     """Returns a line for each process that runs stages of this project, and for a run that is under way in it."""
     writers: dict[tuple[int, str], list[str]] = {}
-    written_s = 0.0
-    with suppress(OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError):
-        written_s = (root / RWLOCK).stat().st_mtime
-        for path, use in parse_json((root / RWLOCK).read_text(encoding="utf-8")).get("write", {}).items():
-            writers.setdefault((int(use["pid"]), str(use["cmd"])), []).append(Path(path).name)
+    uses, written_s = read_uses(root / FILES_IN_USE, "write")
+    for use in uses:
+        writers.setdefault((use.pid, use.command), []).append(Path(use.path).name)
     lines = [
         f"process {pid} writes {', '.join(sorted(names)[:3])}{' and more' if len(names) > 3 else ''}"
         for (pid, command), names in sorted(writers.items())

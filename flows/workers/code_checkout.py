@@ -9,6 +9,7 @@ from flows.core.errors import GitFailed, OrderUnusable
 from flows.core.file_lock import exclusive_lock
 from flows.core.git import git_succeeds, run_git
 from flows.engine.output_backup import remove_path
+from flows.engine.processes.command_runner import die_with_parent
 from flows.engine.types import file_name
 from flows.workers.order import Order, unpack_patch
 
@@ -99,13 +100,13 @@ def _has_commit(objects: Path, commit: str) -> bool:
 
 
 def _git(folder: Path, *arguments: str, stdin: bytes = b"") -> None:
-    """Run a git command in `folder`.
+    """Run a git command in `folder`; it dies with this process, since the next one removes its locks and files.
 
     Raises:
         OrderUnusable: the command failed; the message is git's own.
     """
     try:
-        run_git(arguments, folder, stdin=stdin, timeout_s=FETCH_TIMEOUT_S)
+        run_git(arguments, folder, stdin=stdin, timeout_s=FETCH_TIMEOUT_S, started_by=die_with_parent)
     except GitFailed as error:
         raise OrderUnusable(str(error)) from error
 

@@ -24,7 +24,7 @@ def rollback(arguments: argparse.Namespace) -> int:
     """Gives a stage back to the version that held it before; returns the exit code."""
     done = promotion.roll_back(Path(), arguments.model, arguments.stage, push=arguments.push)
     code = _print_promotion(done, arguments.json)
-    promotion.finish_rollback(Path())
+    promotion.finish_rollback(Path(), done.model, done.stage)
     return code
 
 

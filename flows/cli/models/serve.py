@@ -21,7 +21,7 @@ from flows.engine.processes.command_runner import die_with_parent
 from flows.registry.model_files import RECORD, is_address
 from flows.registry.tags import VERSION
 from stages.base.errors import EXIT_DONE, InkflowError, SourceUnavailable
-from stages.base.files import write_json
+from stages.base.files import remove_abandoned, write_json
 
 POLL_S, MAX_PAUSE_S = 1.0, 60.0
 FETCH_TIMEOUT_S = 600.0
@@ -101,7 +101,8 @@ def _pointer(root: Path, folder: Path) -> dict[str, str]:
 
 def _remove_left_pointers(folder: Path) -> None:
     """Removes the files of servers that were killed."""
-    for path in folder.glob("*.json"):
+    remove_abandoned(folder)
+    for path in folder.glob("[!.]*.json"):  # one with a dot is a file that another process is writing
         if not (re.fullmatch("[0-9]{1,9}", path.stem) and psutil.pid_exists(int(path.stem))):
             path.unlink(missing_ok=True)
 

@@ -10,7 +10,7 @@ from dvc.repo import Repo
 from dvc.stage import Stage as DvcStage
 from dvc.stage.serialize import to_single_stage_lockfile
 from dvc.utils import dict_sha256
-from dvc.utils.serialize import dump_yaml
+from dvc.utils.serialize import dumps_yaml
 from dvc_data.hashfile.hash_info import HashInfo
 
 from flows.dvc_repo.cache_lookup import CacheLookup
@@ -24,11 +24,10 @@ from flows.dvc_repo.change_detection import (
 )
 from flows.dvc_repo.code.old_content import OldContent
 from flows.dvc_repo.lock.lockfile import LockfileWriter
-from flows.dvc_repo.remote.results import remove_damaged_entries, run_cache_folder
+from flows.dvc_repo.remote.results import remove_damaged_entries, run_cache_folder, store_entry
 from flows.engine.environment.records import LOCK as ENVIRONMENT_LOCK
 from flows.engine.planning.stage_facts import CosmeticChange
 from stages.base.errors import InkflowError
-from stages.base.files import replacing
 
 if TYPE_CHECKING:  # it imports pydantic, which a run without changes saves
     from flows.engine.environment.stage_environment import StageEnvironment
@@ -151,9 +150,9 @@ class Recording:
                 key, entry = run_key(stage), to_single_stage_lockfile(stage)
             outs = sorted(stage.outs, key=lambda out: str(out.def_path))
             entry["outs"] = [{"path": out.def_path, "hash": HASH, HASH: found[path_of(out)]} for out in outs]
-            target = run_cache_folder(self._repo, key) / str(dict_sha256(entry, exclude=SIZES))
-            with replacing(target) as temporary:
-                dump_yaml(str(temporary), entry)
+            digest = dict_sha256(entry, exclude=SIZES)
+            with suppress(OSError):  # a full disk: the stage can run
+                store_entry(self._repo, f"{key[:2]}/{key}/{digest}", dumps_yaml(entry).encode())
 
 
 def _hashes(stage: DvcStage) -> dict[str, Any]:

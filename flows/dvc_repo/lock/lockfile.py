@@ -243,7 +243,7 @@ def _repair(path: Path, dead: Collection[int]) -> None:
         return (pid := int(info["pid"])) not in dead and lives(pid, written_s, str(info["cmd"]))
 
     # a list of another form is one that DVC does not accept, and says so; a project may be read-only
-    with suppress(LookupError, TypeError, AttributeError, ValueError, OutputError):
+    with suppress(LookupError, TypeError, AttributeError, ValueError, OverflowError, OutputError):
         if (living := _living_entries(content, is_living)) != content:
             write_text(path, json.dumps(living))
 

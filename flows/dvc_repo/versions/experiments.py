@@ -24,8 +24,9 @@ from ruamel.yaml.error import YAMLError
 from flows.core.errors import DvcFailed
 from flows.core.git import add_changes, git_names, git_succeeds, git_text, is_in_repository, run_git
 from flows.core.git_snapshot import committed_snapshot, take_snapshot
+from flows.core.own_data import finish_copies
 from flows.core.params_edit import PATH as PARAMS
-from flows.core.project import STATE
+from flows.core.project import CLONES, STATE
 from flows.dvc_repo.change_detection import files_of, path_of
 from flows.dvc_repo.code.old_content import FOLDER as CODE_STORE
 from flows.dvc_repo.dvc_config import write_local_config
@@ -35,7 +36,6 @@ from flows.engine.processes.command_runner import terminate_orphans
 from stages.base.errors import InvalidInput
 from stages.base.yaml_text import parse_yaml
 
-CLONES = Path(".dvc/tmp/inkflow")
 NO_GC = ("-c", "gc.auto=0", "-c", "maintenance.auto=false")  # clones use the project's objects
 LOCK_FILES = ":(glob)**/dvc.lock"
 ENVIRONMENT_LOCK = "environment.lock"
@@ -66,9 +66,11 @@ class ProjectClones:
     def remove_leftovers(self) -> None:
         """Remove the clones of a run that was killed, and end the processes that still run in them.
 
-        The run lock of the clones' folder is held when it is called.
+        Own data, which clones read in the project, are finished too. The run lock of the clones' folder is held when it
+        is called.
         """
         remove_clones(self._root, self._prefix)
+        finish_copies(self._root)
 
     @contextmanager
     def clone(self, name: str, *, own_cache: bool = False) -> Iterator[Path]:

@@ -32,20 +32,19 @@ def find_foreign_use(listed: Path, kind: str, paths: Sequence[str]) -> Use | Non
         kind: `read` or `write`.
         paths: absolute paths.
     """
-    uses, written_s = _foreign_uses(listed, kind)
+    uses, written_s = read_uses(listed, kind)
     for use in uses:
-        if any(overlap(use.path, path) for path in paths) and lives(use.pid, written_s, use.command):
+        is_foreign = use.pid != os.getpid() and any(overlap(use.path, path) for path in paths)
+        if is_foreign and lives(use.pid, written_s, use.command):
             return use
     return None
 
 
-def _foreign_uses(listed: Path, kind: str) -> tuple[list[Use], float]:
-    """Returns the uses by other processes in a list, and when the list was written."""
+def read_uses(listed: Path, kind: str) -> tuple[list[Use], float]:
+    """Returns the uses of one kind in a list, also those of dead processes, and when the list was written."""
     try:
         content: dict[str, Any] = parse_json(listed.read_text(encoding="utf-8")).get(kind, {})
         infos = [(path, info) for path, use in content.items() for info in (use if kind == "read" else [use])]
-        uses = [Use(path, int(info["pid"]), str(info["cmd"])) for path, info in infos]
-        written_s = listed.stat().st_mtime
+        return [Use(path, int(info["pid"]), str(info["cmd"])) for path, info in infos], listed.stat().st_mtime
     except (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError):
         return [], 0.0  # there is no list, or DVC does not accept it, and says so
-    return [use for use in uses if use.pid != os.getpid()], written_s

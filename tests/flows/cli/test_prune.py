@@ -13,8 +13,8 @@ from dvc.repo import Repo
 
 from flows.cli.main import main
 from flows.core.file_lock import run_lock
+from flows.core.project import CLONES
 from flows.dvc_repo.run_cache_gc import referenced_hashes
-from flows.dvc_repo.versions.experiments import CLONES
 from stages.base.errors import InvalidInput
 from tests.conftest import Toy, run_engine
 from tests.support.copied_toy import copied_toy

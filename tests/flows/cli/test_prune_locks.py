@@ -6,9 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from dvc.repo import Repo
 
 from flows.cli.arguments import age, size
 from flows.cli.main import main
+from flows.core.errors import DvcFailed
 from flows.dvc_repo.run_cache_gc import locked_cache
 from flows.engine.output_backup import backup_outputs, has_backups
 from tests.conftest import Toy, run_engine
@@ -62,6 +64,16 @@ def test_a_dry_run_restores_nothing(toy: Toy) -> None:
     assert not Path("made").exists() and has_backups(toy.folder)
     assert main(["prune"]) == 0
     assert Path("made").exists() and not has_backups(toy.folder)
+
+
+@pytest.mark.timeout(60)  # it waited for ever
+def test_beside_another_dvc_command(toy: Toy) -> None:
+    """While another process holds DVC's lock, a prune says so and ends, also where a killed run left backups."""
+    toy.write({"made": ""})
+    backup_outputs(toy.folder, "one", ["made"])
+    with Repo() as repo, repo.lock, pytest.raises(DvcFailed, match="another DVC command is running"):
+        main(["prune"])
+    assert has_backups(toy.folder)
 
 
 def test_sizes_and_ages(diamond: Toy) -> None:

@@ -87,6 +87,11 @@ def test_long_lines_are_masked_in_linear_time(hostile: str) -> None:
         ("EXTRA_HEADERS", '[{"a": ["second-token"]}, 5, null]', "second-token"),
         ("DOCKER_AUTH_CONFIG", '{"auths": {"r.example": {"auth": "bWU6dGhpcmQtdG9rZW4="}}}', "bWU6dGhpcmQtdG9rZW4="),
         ("DOCKER_AUTH_CONFIG", '{"auths": {"r.example": {"auth": "bWU6dGhpcmQtdG9rZW4="}}}', "third-token"),
+        ("API_KEYS", '{"openai": "sk-live-1234567"}', "sk-live-1234567"),
+        ("SECRETS", '{"DEPLOY": "hunter22"}', "hunter22"),
+        ("TOKENS", '{"github": {"value": "ghp_abcdef"}}', "ghp_abcdef"),
+        ("PGPASSWORD_JSON", '{"password": {"value": "abcdefg"}}', "abcdefg"),
+        ("X_AUTH", '"user:secretpass"', "secretpass"),
     ],
 )
 def test_secrets_in_json(name: str, value: str, shown: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,6 +107,9 @@ def test_secrets_in_json(name: str, value: str, shown: str, monkeypatch: pytest.
         ("DOCKER_AUTH_CONFIG", '{"credsStore": "desktop", "HttpHeaders": {"User-Agent": "x (digits)"}}'),
         ("PREFECT_CLIENT_CUSTOM_HEADERS", '{"Accept": "service_account", "User-Agent": "desktop"}'),
         ("APP_CORS_ALLOW_HEADERS", "digits, desktop"),
+        ("GOOGLE_CREDENTIALS", '{"credentials": {"project_id": "digits", "private_key": "of-google"}}'),
+        ("REQUEST_HEADERS", "Accept: desktop, service_account; charset=digits"),
+        ("EXTRA_HEADERS", '{"X-Project": "acme digits"}'),
     ],
 )
 def test_names_in_the_json_of_a_secret_are_shown(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,3 +132,22 @@ def test_options_of_git_in_the_environment(key: str, shown: str, monkeypatch: py
     monkeypatch.setenv("GIT_CONFIG_KEY_3", key)
     monkeypatch.setenv("GIT_CONFIG_VALUE_3", "AUTHORIZATION: bearer fourth-token")
     assert mask("sent fourth-token") == f"sent {shown}"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("REQUEST_HEADERS", "Content-Type: text/html\nAuthorization: Bearer fifth-token"),
+        ("EXTRA_HEADERS", "Accept=text/html,api-key=fifth-token"),
+        ("EXTRA_HEADERS", '{"Cookie": "theme=blue; sid=fifth-token"}'),
+        ("GIT_CONFIG_PARAMETERS", "'http.extraheader=Authorization: Bearer fifth-token'"),
+        ("GIT_CONFIG_PARAMETERS", "'user.name=me' 'http.https://h/.extraheader'='Authorization: Bearer fifth-token'"),
+        ("GIT_CONFIG_PARAMETERS", "'http.proxyPassword'='fifth-token'"),
+        ("GIT_CONFIG_VALUE_0", "!f() { echo username=me; echo password=fifth-token; }; f"),
+    ],
+)
+def test_secrets_among_headers_and_options(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A secret among several headers, options of git, or in a command of git, is hidden; what is plain is shown."""
+    monkeypatch.setenv("GIT_CONFIG_KEY_0", "credential.helper")
+    monkeypatch.setenv(name, value)
+    assert mask("fifth-token of text/html, username") == "*** of text/html, username"

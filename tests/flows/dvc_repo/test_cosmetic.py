@@ -165,10 +165,11 @@ def test_force_and_policy_run(project: Toy) -> None:
 def test_comments_and_missing_outputs(project: Toy) -> None:
     """With other comments the outputs come from the cache as without, for DVC too from then on."""
     Path("model").unlink()
-    project.write({"src/lib/nets.py": COMMENTED})
+    project.write({"src/lib/nets.py": COMMENTED, ".dvc/cache/inkflow-entry": "a part, of a killed run"})
     assert make_plan()["train"].verdict is Verdict.RESTORE
     assert messages(run_engine())["train"] == "restored from the run cache: model missing"
     assert project.read("model") == "32.0"
+    assert not Path(".dvc/cache/inkflow-entry").exists()  # entries are written there, where DVC reads no part of one
     assert status() == {}
     project.write({"params.yaml": "rate: 3\n"})
     assert succeeded(run_engine())["train"].outcome is Outcome.RAN

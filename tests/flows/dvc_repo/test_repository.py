@@ -222,7 +222,14 @@ def test_processes_with_the_id_of_a_killed_one(diamond: Toy) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["[]", '{"read": []}', '{"write": {"/x": {"pid": "x", "cmd": "y"}}}', '{"read": {"/x": 1}}']
+    "content",
+    [
+        "[]",
+        '{"read": []}',
+        '{"write": {"/x": {"pid": "x", "cmd": "y"}}}',
+        '{"write": {"/x": {"pid": 1e999, "cmd": "y"}}}',
+        '{"read": {"/x": 1}}',
+    ],
 )
 def test_rwlock_of_another_form(diamond: Toy, content: str) -> None:
     """A list of files in use that no DVC writes is left as it is."""

@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -107,25 +108,52 @@ def test_newer_outputs_are_kept(toy: Toy) -> None:
     assert not output_backup.has_backups(toy.folder)
 
 
-@pytest.mark.parametrize("written", ["out", "out/a", "out/a/inner"])
-def test_outputs_that_dvc_is_writing(tmp_path: Path, written: str) -> None:
-    """While `dvc repro` writes the outputs of a killed run, the backup stays; it is restored if that is killed too."""
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out/a").write_text("old")
-    output_backup.backup_outputs(tmp_path, "train", ["out/a"])
-    (tmp_path / "out/a").write_text("new")
-    (tmp_path / ".dvc/tmp").mkdir(parents=True)
+@contextmanager
+def dvc_that_writes(path: Path) -> Iterator[None]:
+    """Lists a living process as the one that writes `path` in the project of this folder; kills it afterwards."""
     with subprocess.Popen(["sleep", "600"]) as writer:
         try:
-            use = {str(tmp_path / written): {"pid": writer.pid, "cmd": "dvc repro"}}
-            (tmp_path / ".dvc/tmp/rwlock").write_text(json.dumps({"write": use}))
-            output_backup.restore_all(tmp_path)
-            assert not output_backup.restore_leftover(tmp_path, "train")
-            assert ((tmp_path / "out/a").read_text(), output_backup.has_backups(tmp_path)) == ("new", True)
+            Path(".dvc/tmp").mkdir(parents=True)
+            use = {str(path.absolute()): {"pid": writer.pid, "cmd": "dvc repro"}}
+            Path(".dvc/tmp/rwlock").write_text(json.dumps({"write": use}))
+            yield
         finally:
             writer.kill()
+
+
+@pytest.mark.parametrize("written", ["out", "out/a", "out/a/inner"])
+def test_outputs_that_dvc_is_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str) -> None:
+    """While `dvc repro` writes the outputs of a killed run, the backup stays; it is restored if that is killed too."""
+    monkeypatch.chdir(tmp_path)
+    output = Path("out/a")
+    output.parent.mkdir()
+    output.write_text("old")
+    output_backup.backup_outputs(tmp_path, "train", ["out/a"])
+    output.write_text("new")
+    with dvc_that_writes(Path(written)):
+        output_backup.restore_all(tmp_path)
+        assert not output_backup.restore_leftover(tmp_path, "train")
+        assert (output.read_text(), output_backup.has_backups(tmp_path)) == ("new", True)
     output_backup.restore_all(tmp_path)
-    assert ((tmp_path / "out/a").read_text(), output_backup.has_backups(tmp_path)) == ("old", False)
+    assert (output.read_text(), output_backup.has_backups(tmp_path)) == ("old", False)
+
+
+@pytest.mark.parametrize(("written", "is_busy"), [("out/a/inner", True), ("other", False)])
+def test_outputs_of_a_damaged_backup_that_dvc_is_writing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str, is_busy: bool
+) -> None:
+    """The outputs in a backup whose list is damaged are not put where `dvc repro` writes."""
+    monkeypatch.chdir(tmp_path)
+    output = Path("out/a")
+    output.parent.mkdir()
+    output.write_text("old")
+    output_backup.backup_outputs(tmp_path, "train", ["out/a"])
+    Path(".inkflow/aside/train/paths.json").write_text("{")
+    with dvc_that_writes(Path(written)):
+        assert output_backup.restore_leftover(tmp_path, "train") is not is_busy
+        assert output.exists() is not is_busy
+    assert output_backup.restore_leftover(tmp_path, "train")
+    assert (output.read_text(), output_backup.has_backups(tmp_path)) == ("old", False)
 
 
 def test_recovery_waits_for_dvc(toy: Toy, capsys: pytest.CaptureFixture[str]) -> None:
@@ -138,7 +166,7 @@ def test_recovery_waits_for_dvc(toy: Toy, capsys: pytest.CaptureFixture[str]) ->
 
     def waits() -> bool:
         said.append(capsys.readouterr().err)
-        return "holds DVC's lock" in "".join(said)
+        return "the clean-up waits: another process holds DVC's lock" in "".join(said)
 
     with Repo() as repo:
         with repo.lock:

@@ -140,6 +140,7 @@ def test_records_of_a_clone_do_not_pile_up(tmp_path: Path) -> None:
     (root / FOLDER).mkdir(parents=True)
     for number in range(MAX_RECORDS + 5):
         (root / FOLDER / f"20200101T{number:06d}-1-1.jsonl").write_text(json.dumps({"event": "begin", "at": 1}) + "\n")
+    (root / FOLDER / ".20200101T000000-1-1-7.tmp.jsonl").write_text("a part, of a killed copy")
     with pytest.raises(LookupError), kept_records(clone, root):
         RunRecord(clone, []).started("a")
         raise LookupError

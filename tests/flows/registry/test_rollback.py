@@ -53,6 +53,17 @@ def test_a_rollback_that_was_killed_is_finished(models: Toy, capsys: pytest.Capt
     assert held("net") == "v0.0.1"
 
 
+def test_a_rollback_of_another_stage_leaves_a_killed_one_unfinished(models: Toy) -> None:
+    """Repeated after a rollback of another stage, the one that was killed leads no further either."""
+    for content in ("two", "three"):
+        make_versions(content)
+        assert inkflow(["promote", "net", "dev"]) == 0
+    roll_back(Path(), None, "prod", push=False)  # and killed before the result was printed
+    assert inkflow(["rollback", "dev"]) == 0
+    assert inkflow(["rollback", "prod"]) == 0
+    assert held("net") == "v0.0.1"
+
+
 def test_a_rollback_that_was_killed_before_its_tag(models: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
     """Repeated, it leads back by one version, as it does if another version was promoted after the kill."""
     make_versions("two", "three", "four")

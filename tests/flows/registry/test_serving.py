@@ -10,7 +10,9 @@ import psutil
 import pytest
 
 from flows.cli.main import main as inkflow
+from flows.cli.models.serve import _remove_left_pointers
 from flows.registry.model_files import fetch_model
+from stages.base.files import replacing
 from tests.conftest import Toy, wait_until
 from tests.stages.serve.test_serve import tensor
 from tests.support.model_server import following_server, model_server
@@ -139,6 +141,16 @@ def test_a_killed_server_starts_again(reader: Toy, victim: str) -> None:
         assert client.post(INFER, json=tensor([7])).json()["model_version"] == "v0.0.1"
         assert [path.stem for path in (reader.folder / ".inkflow/serve").glob("*.json")] == [str(process.pid)]
     assert list((reader.folder / ".inkflow/serve").glob("*.json")) == []
+
+
+def test_files_of_killed_servers_are_removed(tmp_path: Path) -> None:
+    """The file of a living server stays, and one that another process is writing; those of dead ones are removed."""
+    own = tmp_path / f"{os.getpid()}.json"
+    for path in (own, tmp_path / "99999999.json", tmp_path / ".7-7.tmp.json"):
+        path.touch()
+    with replacing(tmp_path / "8.json") as written:
+        _remove_left_pointers(tmp_path)
+        assert set(tmp_path.iterdir()) == {own, written}
 
 
 def test_prune_removes_the_files_of_a_version_without_a_stage(reader: Toy) -> None:
