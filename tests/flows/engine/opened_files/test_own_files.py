@@ -21,7 +21,7 @@ OWN = {
     "a file that was missing": "try: open('c')\nexcept OSError: open('c', 'w').close(); open('c')",
     "a shell's file": "os.system('sort declared.txt > mid.txt'); open('mid.txt')",
     "a shell's file with an old time": "os.system('touch -d 2001-01-01 mid.txt'); open('mid.txt')",
-    "a shell's module": "os.system('echo A = 1 > made.py'); import importlib; importlib.invalidate_caches(); import made",
+    "a shell's module": "os.system('mkdir m; echo A = 1 > m/made.py'); sys.path.append('m'); import made",
     "a cache of compiled functions": "open('__pycache__/f.nbi')",
 }
 READ = {
