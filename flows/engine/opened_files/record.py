@@ -92,11 +92,11 @@ class UndeclaredCheck:
 def undeclared(root: Path, path: Path, command: Command, began_ns: int) -> list[str]:
     """Returns the files in the record at `path` that were read and that `command` does not declare.
 
-    A file that the stage first opened for writing is its own. So is one that has changed since the time `began_ns`,
+    A file that the stage first created or emptied is its own. So is one that has changed since the time `began_ns`,
     written by a program that is not Python, unless it is an output of another stage, which may run beside this one.
     """
     declared, found = _Declared(root, command), []
-    for name, changed_ns in _opened(path).items():
+    for name, changed_ns in _read_files(path).items():
         with suppress(OSError, ValueError):
             is_own = changed_ns is None or (changed_ns >= began_ns and not _is_in(name, command.graph_outputs))
             if not is_own and _is_input(root, name) and (named := declared.flaw(name)):
@@ -104,16 +104,18 @@ def undeclared(root: Path, path: Path, command: Command, began_ns: int) -> list[
     return sorted(found)
 
 
-def _opened(path: Path) -> dict[str, int | None]:
-    """Returns the files in a record, each with the time of its change before its first open; None if that wrote it."""
+def _read_files(path: Path) -> dict[str, int | None]:
+    """Returns the files that were read, with their last change before the first open; None if that wrote the file."""
     first: dict[str, int | None] = {}
+    read: set[str] = set()
     with suppress(OSError):
         for line in path.read_text(encoding="ascii", errors="replace").splitlines():
             kind, _, name = line.partition("\t")
             with suppress(ValueError):  # a disk that was full has cut the line
-                changed_ns = int(kind[1:]) if kind.startswith("r") else None
-                first.setdefault(name.encode("ascii", "replace").decode("unicode_escape"), changed_ns)
-    return first
+                name = name.encode("ascii", "replace").decode("unicode_escape")
+                first.setdefault(name, int(kind[1:]) if kind.startswith(("r", "a")) else None)
+                read |= {name} if kind.startswith("r") else set()
+    return {name: changed_ns for name, changed_ns in first.items() if name in read}
 
 
 class _Declared:

@@ -1,7 +1,7 @@
 """Notes the files of the project that this process opens, one line each, in the file that INKFLOW_OPENED names.
 
-A line is `w` for a file that the open creates or empties, or `r` and the time of the file's last change in nanoseconds;
-then a tab and the path. An open that can only add to a file makes no line.
+A line has a kind, a tab and the path. The kind is `w` if the open creates or empties the file, `a` if it can only change
+parts, and `r` if it can read; behind `a` and `r` stands the time of the file's last change in nanoseconds.
 
 Python imports it at its start, since the engine puts this folder first in the PYTHONPATH of stages; then it imports the
 `sitecustomize` that this one hides. Any Python of a stage reads it: it needs the standard library of 3.6 alone.
@@ -55,10 +55,11 @@ def _hook(path: str, record: int) -> "Callable[[str, tuple[object, ...]], None]"
             if opened in noted or not opened.startswith(folder):
                 return
             kind = _kind(opened, flags)
+            noting = opened + "\0" if kind.startswith("a") else opened  # it may be read afterwards
             now = os.fstat(record)
             is_noting = os.path.samestat(now, created) and now.st_size <= MAX_SIZE and len(noted) <= MAX_LINES
-            if kind and is_noting:  # else the program has a file of its own there, or the record is full
-                noted.add(opened)
+            if kind and noting not in noted and is_noting:  # else the program has its own file there, or it is full
+                noted.add(noting)
                 line = "{}\t{}\n".format(kind, escape(opened[len(folder) :])[0].decode("ascii"))
                 os.write(record, line.encode("ascii"))
         except (OSError, ValueError):  # a name that is no path; a full disk: nothing is noted, and the stage goes on
@@ -93,8 +94,9 @@ def _kind(path: str, flags: int) -> str:
         return "w" if flags & os.O_CREAT else ""
     if flags & os.O_TRUNC:
         return "w"
-    # With O_WRONLY it adds to what the file has, with O_EXCL it fails, since there is a file.
-    return "" if flags & (os.O_WRONLY | os.O_EXCL) else "r" + str(changed_ns)
+    if flags & os.O_EXCL:  # fails, since there is a file
+        return ""
+    return ("a" if flags & os.O_WRONLY else "r") + str(changed_ns)
 
 
 def import_hidden() -> None:

@@ -22,13 +22,14 @@ OWN = {
     "a shell's file": "os.system('sort declared.txt > mid.txt'); open('mid.txt')",
     "a shell's file with an old time": "os.system('touch -d 2001-01-01 mid.txt'); open('mid.txt')",
     "a shell's module": "os.system('mkdir m; echo A = 1 > m/made.py'); sys.path.append('m'); import made",
+    "a file that is only appended to": "print(2, file=open('old.txt', 'a'))",
     "a cache of compiled functions": "open('__pycache__/f.nbi')",
 }
 READ = {
-    "appended to before": "open('old.txt', 'a').close(); open('old.txt').read()",
+    "appended to before": "print(2, file=open('old.txt', 'a')); open('old.txt').read()",
     "not created": "try: open('old.txt', 'x')\nexcept OSError: open('old.txt').read()",
     "overwritten after": "open('old.txt').read(); open('old.txt', 'w').close(); open('old.txt')",
-    "overwritten in part": "os.close(os.open('old.txt', os.O_WRONLY | os.O_CREAT)); open('old.txt')",
+    "overwritten in part": "os.write(os.open('old.txt', os.O_WRONLY | os.O_CREAT), b'2'); open('old.txt')",
     "beside a temporary file": "import tempfile; tempfile.TemporaryFile(dir='.'); open('old.txt')",
 }
 
