@@ -1,7 +1,7 @@
 """Notes the files of the project that this process opens, one line each, in the file that INKFLOW_OPENED names.
 
-A line has a kind, a tab and the path. The kind is `w` if the open creates or empties the file, `a` if it can only change
-parts, and `r` if it can read; behind `a` and `r` stands the time of the file's last change in nanoseconds.
+A line has a kind, a tab and the path. The kind is `w` if the open creates or empties the file, `a` if it can change
+parts alone, and `r` if it can read; behind `a` and `r` stands the time of the file's last change in nanoseconds.
 
 Python imports it at its start, since the engine puts this folder first in the PYTHONPATH of stages; then it imports the
 `sitecustomize` that this one hides. Any Python of a stage reads it: it needs the standard library of 3.6 alone.
