@@ -23,6 +23,7 @@ OWN = {
     "a shell's file with an old time": "os.system('touch -d 2001-01-01 mid.txt'); open('mid.txt')",
     "a shell's module": "os.system('mkdir m; echo A = 1 > m/made.py'); sys.path.append('m'); import made",
     "a file that is only appended to": "print(2, file=open('old.txt', 'a'))",
+    "a file that may not be created again": "try: open('old.txt', 'x+')\nexcept OSError: pass",
     "a cache of compiled functions": "open('__pycache__/f.nbi')",
 }
 READ = {
