@@ -63,7 +63,7 @@ class StageFailed(InkflowError):
 
 
 class UndeclaredInputs(InkflowError):
-    """A stage has read files of the project that are not among its dependencies; its policy forbids it."""
+    """A stage has read files that are not among its dependencies, or hides what it reads; its policy forbids it."""
 
 
 class StageTimedOut(InkflowError):

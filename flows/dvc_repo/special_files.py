@@ -1,10 +1,13 @@
-"""Finds named pipes, sockets and devices among the files of a stage, which DVC cannot hash."""
+"""Finds named pipes, sockets and devices among the files of a stage, which DVC cannot hash; tells what it ignores."""
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import cache
 
+from dvc.ignore import DvcIgnoreFilter
+from dvc.repo import Repo
 from dvc.stage import Stage as DvcStage
 
 from flows.core.errors import SpecialFile
@@ -25,6 +28,12 @@ def check_files(stage: DvcStage) -> None:
         for path, kind in _special(entry.fs_path):
             if not ignore.is_ignored_file(path):
                 raise SpecialFile(os.path.relpath(path), kind)
+
+
+def ignored_by(repo: Repo) -> Callable[[str], bool]:
+    """Returns the question whether `.dvcignore` names the file at a path in the project; for one thread."""
+    create = cache(lambda: DvcIgnoreFilter(repo.fs, repo.root_dir))  # the one of `repo` is for the thread with the lock
+    return lambda path: bool(create().is_ignored_file(os.path.join(repo.root_dir, path)))  # noqa: PTH118
 
 
 def _special(path: str) -> Iterator[tuple[str, str]]:

@@ -263,11 +263,11 @@ class Engine:
         if policy.pool is not None and self._pools is not None:
             return self._pools.run(command.stage, add_line, self._stop_event, force=self.run.options.force)
         watched = self.policies.of_undeclared(command.stage)
-        with UndeclaredCheck(self._repository.root, command.stage, watched) as check:
+        with UndeclaredCheck(self._repository.root, command, watched, add_line) as check:
             variables = resources.environment(allocation.slots, self._jobs, allocation.gpus) | check.variables
             command = replace(command, environment={**variables, **command.environment}, preload=policy.preload)
             self._commands.run(command, add_line, policy.timeout_s)
-            check.end(command, add_line)
+            check.end()
         return ""
 
     def _add_line(self, events: StageEvents, text: str) -> None:

@@ -1,7 +1,7 @@
 """Types that the engine shares with the other rooms: stages, commands, outcomes and results."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from urllib.parse import quote
@@ -52,6 +52,8 @@ class Command:
         environment: variables that are added to the environment.
         preload: modules that may be imported ahead, in a process of which the command is then a fork.
         declared: paths of the dependencies, files with parameters and outputs of the stage in the project.
+        graph_outputs: paths of the outputs of all stages of the project.
+        is_ignored: returns True for the path of a file that the hash of a folder leaves out.
     """
 
     stage: str
@@ -60,6 +62,8 @@ class Command:
     environment: Mapping[str, str] = field(default_factory=dict)
     preload: tuple[str, ...] = ()
     declared: tuple[str, ...] = ()
+    graph_outputs: frozenset[str] = frozenset()
+    is_ignored: Callable[[str], bool] = lambda _: False
 
 
 @dataclass(frozen=True)

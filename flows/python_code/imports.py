@@ -1,49 +1,23 @@
 """Finds the project files that a Python program imports, by the rules of Python's own import system.
 
-Imports in functions count, those under `if TYPE_CHECKING` do not. Imports whose module is computed are named. Grimp
-reads packages alone and modulefinder no namespace packages; many stages are single scripts.
+Grimp reads packages alone and modulefinder no namespace packages; many stages are single scripts.
 """
 
-import ast
 import sys
-import warnings
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from importlib import machinery
 from pathlib import Path
 
 from flows.python_code.commands import Program
+from flows.python_code.import_scan import Reference, Source, scan
 
 LOADERS = (
     (machinery.ExtensionFileLoader, machinery.EXTENSION_SUFFIXES),
     (machinery.SourceFileLoader, machinery.SOURCE_SUFFIXES),
     (machinery.SourcelessFileLoader, machinery.BYTECODE_SUFFIXES),
 )
-BY_NAME = {"import_module", "__import__", "run_module", "find_spec"}  # calls whose first argument is a module
-DYNAMIC = {*BY_NAME, "run_path", "spec_from_file_location", "walk_packages", "iter_modules", "entry_points", "exec"}
-MAX_SIZE = 2_000_000  # bytes of a module; longer ones hold data
-MAX_SHOWN = 60  # characters of a call
-
-
-@dataclass(frozen=True)
-class Reference:
-    """An import statement: a module, relative with `level` dots, and the names that are taken from it."""
-
-    module: str
-    level: int = 0
-    names: tuple[str, ...] = ()
-
-
-@dataclass
-class Source:
-    """A module's imports, and the lines that import what cannot be seen."""
-
-    references: list[Reference] = field(default_factory=list)
-    dynamic: list[str] = field(default_factory=list)
-    search: list[str] = field(default_factory=list)  # literal folders that it adds to sys.path
-    exported: tuple[str, ...] = ()  # a literal __all__
-    has_code: bool = True  # False if it is empty or has a docstring alone
 
 
 @dataclass(frozen=True)
@@ -125,14 +99,15 @@ class _Search:
         self._files: dict[str, None] = {}
         self._dynamic: dict[str, None] = {}
         self._modules: dict[str, tuple[Path | None, tuple[str, ...]] | None] = {}
-        self._due: list[tuple[str, str]] = []  # a file, and the package to which its relative imports refer
-        self._added: list[str] = []
+        self._due: list[tuple[Source, str]] = []  # a file's imports, and the package to which relative ones refer
+        self._followed: list[tuple[Source, str]] = []
+        self._added: dict[str, None] = {}  # folders of sys.path
 
     def run(self) -> Imports:
         program, folder = self._program, self._program.folder
         is_own = True
         if program.code:
-            self._follow(scan(program.code.encode(), "-c"), "")
+            self._due.append((scan(program.code.encode(), "-c"), ""))
         elif program.script:
             file = self._finder.project_file((folder / program.script).absolute())
             is_own = file is not None
@@ -143,8 +118,7 @@ class _Search:
             self._import(f"{program.module}.__main__")
             is_own = bool(self._files) and self._is_own(program.module)
         while self._due:
-            file, package = self._due.pop()
-            self._follow(self._finder.source(file), package)
+            self._follow(*self._due.pop())
         return Imports(frozenset(self._files), tuple(self._dynamic), is_own)
 
     @cached_property
@@ -188,13 +162,17 @@ class _Search:
     def _add(self, file: str, package: str) -> None:
         if file not in self._files:
             self._files[file] = None
-            self._due.append((file, package))
+            self._due.append((self._finder.source(file), package))
 
     def _follow(self, source: Source, package: str) -> None:
         self._dynamic |= dict.fromkeys(source.dynamic)
-        if source.search:
-            self._added += [str((self._program.folder / entry).resolve()) for entry in source.search]
+        self._followed.append((source, package))
+        added = dict.fromkeys(str((self._program.folder / entry).resolve()) for entry in source.search)
+        if not added.keys() <= self._added.keys():  # modules that were not found before may be there
+            self._added |= added
             self._modules.clear()
+            self._due, self._followed = self._due + self._followed, []
+            return
         for reference in source.references:
             module = _absolute(reference, package)
             if not module:
@@ -210,75 +188,6 @@ class _Search:
             return names
         file = self._finder.project_file(located[0])
         return self._finder.source(file).exported if file else ()
-
-
-def scan(content: bytes, name: str) -> Source:
-    """Returns the imports in the text of the Python file `name`."""
-    if len(content) > MAX_SIZE:
-        return Source(dynamic=[f"{name}: longer than {MAX_SIZE:,} bytes"])
-    try:
-        with warnings.catch_warnings(action="ignore"):  # about escapes such as "\d"
-            tree = ast.parse(content)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        return Source(dynamic=[f"{name}: {error.msg if isinstance(error, SyntaxError) else error}"])
-    source = Source(has_code=len(tree.body) > 1 or (len(tree.body) == 1 and not is_text(tree.body[0])))
-    for node in _executed(tree):
-        if isinstance(node, ast.Import):
-            source.references += [Reference(alias.name) for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            names = tuple(alias.name for alias in node.names)
-            source.references.append(Reference(node.module or "", node.level, names))
-        elif isinstance(node, ast.Call):
-            _scan_call(node, source, name)
-        elif isinstance(node, ast.Assign) and "__all__" in [getattr(target, "id", "") for target in node.targets]:
-            source.exported = tuple(_texts(node.value))
-    return source
-
-
-def is_text(node: ast.stmt) -> bool:
-    """Returns True if the statement is a string alone, as a docstring is."""
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-
-
-def _executed(tree: ast.AST) -> Iterator[ast.AST]:
-    """Yields all nodes but those under `if TYPE_CHECKING`."""
-    due: list[ast.AST] = [tree]
-    while due:
-        node = due.pop()
-        yield node
-        if isinstance(node, ast.If) and _last_name(node.test) == "TYPE_CHECKING":
-            due += node.orelse
-        else:
-            due += ast.iter_child_nodes(node)
-
-
-def _scan_call(node: ast.Call, source: Source, name: str) -> None:
-    function = _last_name(node.func)
-    texts = [argument.value for argument in node.args if isinstance(argument, ast.Constant)]
-    text = texts[-1] if texts and isinstance(texts[-1], str) else None
-    if function in BY_NAME and node.args and isinstance(node.args[0], ast.Constant) and isinstance(texts[0], str):
-        module = texts[0].lstrip(".")
-        source.references.append(Reference(module, len(texts[0]) - len(module)))
-    elif function in DYNAMIC and (node.args or node.keywords or function == "entry_points"):
-        if function != "exec" or isinstance(node.func, ast.Name):  # `cursor.exec(...)` is another function
-            source.dynamic.append(f"{name}:{node.lineno}: {ast.unparse(node)[:MAX_SHOWN]}")
-    elif function in ("append", "insert", "extend") and isinstance(node.func, ast.Attribute):
-        owner = node.func.value
-        if _last_name(owner) == "path" and isinstance(owner, ast.Attribute) and _last_name(owner.value) == "sys":
-            if text is not None:
-                source.search.append(text)
-            else:
-                source.dynamic.append(f"{name}:{node.lineno}: {ast.unparse(node)[:MAX_SHOWN]}")
-
-
-def _last_name(node: ast.AST) -> str:
-    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
-
-
-def _texts(node: ast.expr) -> Iterator[str]:
-    for item in node.elts if isinstance(node, ast.List | ast.Tuple) else ():
-        if isinstance(item, ast.Constant) and isinstance(item.value, str):
-            yield item.value
 
 
 def _absolute(reference: Reference, package: str) -> str:

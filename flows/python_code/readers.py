@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import PurePosixPath
 
-from flows.python_code.imports import MAX_SIZE, is_text
+from flows.python_code.import_scan import MAX_SIZE, is_text
 from flows.python_code.nodes import (
     called,
     constants_in,

@@ -8,7 +8,7 @@ import ast
 import re
 import warnings
 
-from flows.python_code.imports import MAX_SIZE, is_text
+from flows.python_code.import_scan import MAX_SIZE, is_text
 
 # Decorators and base classes of Python itself, which read no docstring.
 DECORATORS = {

@@ -26,7 +26,7 @@ from flows.dvc_repo.input_snapshot import (
 )
 from flows.dvc_repo.lock.lockfile import LockfileWriter
 from flows.dvc_repo.locking import RepoLock
-from flows.dvc_repo.special_files import check_files
+from flows.dvc_repo.special_files import check_files, ignored_by
 from flows.engine.output_backup import backup_outputs, discard_backup, is_outdated, restore_outputs
 from flows.engine.planning.change_messages import name_some
 from flows.engine.types import Command
@@ -54,7 +54,8 @@ class RunningStages:
         claims: FileClaims,
         recording: Recording,
     ) -> None:
-        self._root = Path(repo.root_dir)
+        self._repo, self._root = repo, Path(repo.root_dir)
+        self._graph_outputs = frozenset(path_of(out) for stage in order for out in stage.outs)
         self._outputs = [str(out.fs_path) for stage in order for out in stage.outs]
         self._recording = recording
         self._lockfile = lockfile
@@ -85,7 +86,10 @@ class RunningStages:
         lines = stage.cmd if isinstance(stage.cmd, list) else stage.cmd.splitlines()
         environment = {"DVC_STAGE": name, "DVC_ROOT": str(self._root)}
         declared = tuple(path_of(item) for item in (*stage.deps, *stage.outs) if item.fs_path)
-        return Command(name, tuple(lines), str(Path(stage.wdir).resolve()), environment, declared=declared)
+        return Command(
+            name, tuple(lines), str(Path(stage.wdir).resolve()), environment, declared=declared,
+            graph_outputs=self._graph_outputs, is_ignored=ignored_by(self._repo),
+        )  # fmt: skip
 
     def record(self, stage: DvcStage) -> None:
         """Hash and cache the outputs of `stage`, and record it in the run cache and in dvc.lock.

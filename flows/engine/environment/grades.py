@@ -1,5 +1,6 @@
 """Grades: how much of the environment's versions counts. Pure functions; the settings are in execution.yaml."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ POLICIES = ("rerun", "warn", "ignore")
 PROCESSOR = "processor"
 PACKAGES = ("python", "keras", "tensorflow", "jax", "jaxlib", "numpy", "scipy", "onnx", "tf2onnx", "onnxruntime")
 GRADES = {"exact": None, "minor": 2, "major": 1, "report": 0}  # the numbers of a version that count; None for all of it
+RELEASE = re.compile(r"\d+(\.\d+)*")  # what precedes rc1, .post1, +cpu
 NOT_INSTALLED = "not installed"
 
 Settings = tuple[tuple[str, str], ...]  # grades by name, and the policy: frozen, as the models of execution.yaml are
@@ -40,8 +42,13 @@ def is_different(grade: str, recorded: str, present: str) -> bool:
     count = GRADES[grade]
     if not count:
         return recorded != present
-    one, other = (version.partition("+")[0].split(".")[:count] for version in (recorded, present))
-    return one != other
+    return _numbers(recorded, count) != _numbers(present, count)
+
+
+def _numbers(version: str, count: int) -> list[str]:
+    """Returns the first `count` numbers of a version, 0 for those that it lacks; other texts as they are."""
+    release = RELEASE.match(version)
+    return [*(release[0] if release else version).split("."), *["0"] * count][:count]
 
 
 def differences(

@@ -92,6 +92,78 @@ def test_files_of_a_program(project: Path, command: str, folder: str, files: str
     assert imports(project, command, folder).files == set(files.split())
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "__all__: list[str] = ['one']",
+        "__all__ = []\n__all__ += ['one']",
+        "__all__ = []\n__all__.append('one')",
+        "__all__ = ['two']\n__all__.extend(('one',))",
+        "import pkg.types\n__all__ = pkg.types.__all__ + ['one']",
+        "__all__ = ['one']\n__all__ += ['two']",
+    ],
+)
+def test_exported_submodules(project: Path, text: str) -> None:
+    """`from package import *` imports the submodules that the package exports, however it lists them."""
+    (project / "pkg" / "__init__.py").write_text(text)
+    assert "pkg/one.py" in imports(project, "python -c 'from pkg import *'").files
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import sys; sys.path += ['lib']",
+        "import sys; sys.path[:0] = ['lib']",
+        "import sys; sys.path[0] = 'lib'",
+        "import sys; sys.path = ['lib', *sys.path[1:]]",
+        "import sys; sys.path: list[str] = sys.path + ['lib']",
+        "import sys; sys.path.extend(('lib', 'src'))",
+        "import sys as s; s.path.insert(0, 'lib')",
+        "from sys import path; path.append('lib')",
+        "from sys import path as p; p += ['lib']",
+        "import site; site.addsitedir('lib')",
+        "from site import addsitedir; addsitedir('lib')",
+        "import setup_path",
+    ],
+)
+def test_literal_changes_of_the_path(project: Path, text: str) -> None:
+    """A folder that a module adds to sys.path is searched, also for what another module imports."""
+    (project / "setup_path.py").write_text("import sys\nsys.path.append('lib')\n")
+    found = ImportFinder(project, [*PROJECT, "setup_path.py"]).imports_of(
+        Program(project, code=f"{text}\nimport helper")
+    )
+    assert "lib/helper.py" in found.files and not found.dynamic
+    (project / "train.py").write_text(f"{text}\nimport helper")
+    if "setup_path" not in text:
+        run = subprocess.run([sys.executable, "train.py"], cwd=project, capture_output=True, text=True, check=False)
+        assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import sys; sys.path += FOLDERS",
+        "import sys; sys.path[:0] = [str(ROOT)]",
+        "import sys; sys.path = ['lib' + NAME]",
+        "import sys; sys.path.append(ROOT + '/lib')",
+        "import sys; sys.path.insert(0, f'{ROOT}/lib')",
+        "from sys import path; path.append(ROOT)",
+        "import site; site.addsitedir(ROOT)",
+    ],
+)
+def test_computed_changes_of_the_path_are_named(project: Path, text: str) -> None:
+    """What follows them cannot be found, so the line is told."""
+    found = ImportFinder(project, list(PROJECT)).imports_of(Program(project, code=text))
+    assert found.dynamic == (f"-c:1: {text.partition('; ')[2]}",)
+
+
+@pytest.mark.parametrize("text", ["sys.path = [p for p in sys.path if p]", "path = [ROOT]", "os.path.append(ROOT)"])
+def test_other_changes_are_none(project: Path, text: str) -> None:
+    """A shorter sys.path and other lists of this name add no folder."""
+    found = ImportFinder(project, list(PROJECT)).imports_of(Program(project, code=f"import os, sys\n{text}"))
+    assert not found.dynamic
+
+
 def test_imports_that_cannot_be_followed_are_named(project: Path) -> None:
     """A module by a literal name is followed; a computed one, and a file that Python cannot read, are named."""
     assert imports(project, "python plugins.py").files == {"plugins.py", "utils.py", "json.py"}

@@ -1,9 +1,13 @@
 """Notes the files of the project that this process opens, one line each, in the file that INKFLOW_OPENED names.
 
+A line has a kind, a tab and the path. The kind is `w` if the open creates or empties the file, `a` if it can change
+parts alone, and `r` if it can read; behind `a` and `r` stands the time of the file's last change in nanoseconds.
+
 Python imports it at its start, since the engine puts this folder first in the PYTHONPATH of stages; then it imports the
 `sitecustomize` that this one hides. Any Python of a stage reads it: it needs the standard library of 3.6 alone.
 """
 
+import codecs
 import os
 import sys
 
@@ -36,8 +40,8 @@ def _hook(path: str, record: int) -> "Callable[[str, tuple[object, ...]], None]"
     for _ in range(ROOT_PARENTS):
         root = os.path.dirname(root)  # noqa: PTH120
     folder, noted = root + os.sep, {path}
-    writes = os.O_WRONLY | os.O_TRUNC | os.O_EXCL
     created, is_noting = os.fstat(record), True
+    escape = codecs.lookup("unicode_escape").encode  # now: in the hook its import would call the hook
 
     def note(event: str, arguments: "tuple[object, ...]") -> None:
         nonlocal is_noting
@@ -47,20 +51,52 @@ def _hook(path: str, record: int) -> "Callable[[str, tuple[object, ...]], None]"
         if not isinstance(name, (str, bytes)) or not isinstance(flags, int):
             return
         try:
-            opened = os.path.abspath(os.fsdecode(name))  # noqa: PTH100
+            opened = _source(os.path.abspath(os.fsdecode(name)), flags)  # noqa: PTH100
             if opened in noted or not opened.startswith(folder):
                 return
+            kind = _kind(opened, flags)
+            noting = opened + "\0" if kind.startswith("a") else opened  # it may be read afterwards
             now = os.fstat(record)
             is_noting = os.path.samestat(now, created) and now.st_size <= MAX_SIZE and len(noted) <= MAX_LINES
-            if is_noting:  # else the program has a file of its own there, or the record is full
-                noted.add(opened)
-                kind = "w" if flags & writes else "r"
-                line = "{}\t{}\n".format(kind, opened[len(folder) :].encode("unicode_escape").decode("ascii"))
+            if kind and noting not in noted and is_noting:  # else the program has its own file there, or it is full
+                noted.add(noting)
+                line = "{}\t{}\n".format(kind, escape(opened[len(folder) :])[0].decode("ascii"))
                 os.write(record, line.encode("ascii"))
         except (OSError, ValueError):  # a name that is no path; a full disk: nothing is noted, and the stage goes on
             return
 
     return note
+
+
+def _source(path: str, flags: int) -> str:
+    """Returns the source of a compiled module that is opened for reading; other paths as they are."""
+    if not path.endswith(".pyc") or flags & (os.O_WRONLY | os.O_RDWR):
+        return path
+    folder, name = os.path.split(path)
+    prefix = getattr(sys, "pycache_prefix", None)
+    prefix = prefix and os.path.abspath(prefix)  # noqa: PTH100
+    if prefix and folder.startswith(prefix + os.sep):  # PREFIX/folder/module.cpython-313.opt-1.pyc
+        folder = folder[len(prefix) :]
+    elif os.path.basename(folder) == "__pycache__":  # noqa: PTH119
+        folder = os.path.dirname(folder)  # noqa: PTH120
+    else:
+        return path
+    return folder + os.sep + name.partition(".")[0] + ".py"
+
+
+def _kind(path: str, flags: int) -> str:
+    """Returns the first field of the line for a file that is about to be opened; empty for none."""
+    if flags & getattr(os, "O_DIRECTORY", 0):
+        return ""
+    try:
+        changed_ns = os.stat(path).st_ctime_ns  # noqa: PTH116
+    except OSError:
+        return "w" if flags & os.O_CREAT else ""
+    if flags & os.O_TRUNC:
+        return "w"
+    if flags & os.O_EXCL:  # fails, since there is a file
+        return ""
+    return ("a" if flags & os.O_WRONLY else "r") + str(changed_ns)
 
 
 def import_hidden() -> None:

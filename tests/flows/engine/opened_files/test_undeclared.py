@@ -9,6 +9,7 @@ import pytest
 from flows.core.errors import UndeclaredInputs
 from flows.engine.opened_files.record import FOLDER, SITE, UndeclaredCheck, undeclared
 from flows.engine.policy import load_policies
+from flows.engine.types import Command
 from tests.conftest import Toy, run_engine
 from tests.flows.engine.fork_helpers import ON_LINUX
 from tests.flows.engine.helpers import RecordingDisplay, status, succeeded
@@ -99,6 +100,24 @@ def test_other_files_are_not_reported(toy: Toy, kind: str) -> None:
     assert list((toy.folder / FOLDER).iterdir()) == []
 
 
+def test_a_file_that_dvc_ignores_is_reported(toy: Toy) -> None:
+    """A declared folder does not stand for files that `.dvcignore` keeps out of its hash."""
+    files = {".dvcignore": "*.csv\n", "folder/table.csv": "1"}
+    (warning,) = warnings(project(toy, "open('folder/table.csv').read()", **files))
+    assert warning.startswith("warning: a read folder/table.csv (in .dvcignore), but it is not among its deps")
+
+
+@pytest.mark.parametrize("way", ["PYTHONPATH=folder python program.py", "python -I program.py"])
+def test_a_command_that_hides_what_it_reads(toy: Toy, way: str) -> None:
+    """Python without the run's PYTHONPATH notes nothing: the run says so; `fail` fails the stage before it starts."""
+    code = "open('data/extra.csv').read()"
+    (warning,) = warnings(project(toy, code, way))
+    assert "so it is not seen what its Python processes read; keep the PYTHONPATH of the run" in warning
+    toy.write({"declared.txt": "changed", "execution.yaml": "undeclared: fail\n", "program.py": "1 / 0"})
+    run = run_engine(policies=load_policies(toy.folder))
+    assert isinstance(run.errors["a"], UndeclaredInputs) and str(run.errors["a"]) == warning[len("warning: ") :]
+
+
 @ON_LINUX
 def test_a_fork_is_watched_too(toy: Toy) -> None:
     """A stage whose modules are preloaded is a fork, and what it reads is reported."""
@@ -142,16 +161,19 @@ def test_a_damaged_record_fails_no_stage(toy: Toy) -> None:
     """Lines that a full disk has cut are left out; the others count."""
     toy.write({"in": "one"})
     record = toy.folder / "record"
-    record.write_bytes(b"r\tin\nr\tcut\\x\nr\nr\t\nr\t.\n\xff\nr\t" + b"x" * 5000 + b"\nr\tother\\u00")
-    assert undeclared(toy.folder, record, []) == ["in"]
-    assert undeclared(toy.folder, toy.folder, []) == []
+    record.write_bytes(b"r1\tin\nr1\tcut\\x\nr\nr1\t\nr1\t.\n\xff\nr1\t" + b"x" * 5000 + b"\nr1\tother\\u00")
+    command = Command("a", (), ".")
+    assert undeclared(toy.folder, record, command, 2) == ["in"]
+    assert undeclared(toy.folder, toy.folder, command, 2) == []
 
 
 def test_a_folder_that_cannot_be_made_fails_no_stage(tmp_path: Path) -> None:
     """Without a place for the record nothing is noticed."""
     (tmp_path / FOLDER.parts[0]).write_text("a file in place of the folder")
-    with UndeclaredCheck(tmp_path, "a", "warn") as check:
-        assert check.variables == {}
+    lines: list[str] = []
+    with UndeclaredCheck(tmp_path, Command("a", (), "."), "warn", lines.append) as check:
+        check.end()
+    assert check.variables == {} and lines == []
 
 
 def test_a_failed_stage_leaves_no_record(toy: Toy) -> None:
@@ -173,13 +195,13 @@ def watched(folder: Path, code: str) -> list[str]:
 
 def test_a_record_has_an_end(tmp_path: Path) -> None:
     """One process writes at most 100,000 lines, and none into a record of more than 20 MB."""
-    code = "import sys\nfor n in range(100_500): sys.audit('open', f'f{n}', 'r', 0)"
+    code = "import os, sys\nfor n in range(100_500): sys.audit('open', f'f{n}', 'w', os.O_CREAT)"
     assert len(watched(tmp_path, code)) == 100_000
     record = tmp_path / FOLDER / "a"
     record.write_bytes(b"")
     with record.open("r+b") as file:
         file.truncate(20_000_001)
-    watched(tmp_path, "try: open('none')\nexcept OSError: pass")
+    watched(tmp_path, "open('new', 'w')")
     assert record.stat().st_size == 20_000_001
 
 
