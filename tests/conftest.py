@@ -5,7 +5,6 @@ import functools
 import gc
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 from dvc.repo import Repo
+from hypothesis import HealthCheck, settings
 from ruamel.yaml import YAML
 from xdist.remote import Producer
 
@@ -27,6 +27,7 @@ from flows.engine.run import Options, Run
 from stages.base.machine import available_cores
 from tests.support.commands import run_python
 from tests.support.distribution import ModuleScheduling, order_tests
+from tests.support.loopback import free_port
 from tests.support.prepared import copy_prepared
 from tests.support.root import ROOT
 
@@ -76,9 +77,14 @@ def pytest_collection_finish() -> None:
 os.environ["PATH"] = f"{BIN}{os.pathsep}{os.environ['PATH']}"
 # Toy projects do not disable DVC's analytics: each `dvc` would leave a process that sends a report.
 os.environ["DVC_NO_ANALYTICS"] = "1"
+# The settings of Git are those of the tests, not those of the person or the machine.
+os.environ |= {"GIT_CONFIG_GLOBAL": str(ROOT / "tests/support/gitconfig"), "GIT_CONFIG_NOSYSTEM": "1"}
 # Once Prefect is imported, a flow run in this process would start a server of Prefect's own, which may be too slow on a
 # busy machine. It fails at once instead: such tests use the fixture `inkflow`.
 os.environ["PREFECT_SERVER_EPHEMERAL_ENABLED"] = "false"
+# A slow machine is no error: an example of Hypothesis may take any time.
+settings.register_profile("inkflow", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("inkflow")
 
 
 class Toy:
@@ -161,7 +167,7 @@ def browser() -> Iterator["Browser"]:
 @pytest.fixture(scope="session")
 def prefect_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a real Prefect server on loopback, with SQLite, for the whole test session."""
-    home, port = tmp_path_factory.mktemp("prefect"), _free_port()
+    home, port = tmp_path_factory.mktemp("prefect"), free_port()
     environment = os.environ | {"PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
     command = [str(BIN / "prefect"), "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     with (home / "server.log").open("w") as log:
@@ -172,7 +178,7 @@ def prefect_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             yield url
         finally:
             server.terminate()
-            server.wait(timeout=120)
+            server.wait(timeout=240)
 
 
 @pytest.fixture(scope="session")
@@ -278,15 +284,9 @@ def project(original: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     return project
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def _healthy(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/health", timeout=2).status_code == 200
+        return httpx.get(f"{url}/health", timeout=20).status_code == 200
     except httpx.TransportError:
         return False
 

@@ -224,7 +224,6 @@ def _git(folder: Path, *arguments: str) -> None:
 
 OPTIONS = settings(
     derandomize="INKFLOW_EXAMPLES" not in os.environ,  # the same examples each time, unless the variable is set
-    deadline=None,
     suppress_health_check=list(HealthCheck),
     phases=[Phase.explicit, Phase.reuse, Phase.generate],  # shrinking would take minutes
 )
