@@ -76,7 +76,7 @@ class Service:
         """Kill the process and its descendants, as a machine failure does."""
         if self.process is not None:
             kill_tree(self.process.pid)
-            self.process.wait(timeout=30)
+            self.process.wait(timeout=240)
             self.process = None
 
     @contextmanager
@@ -101,7 +101,7 @@ def kill_tree(pid: int) -> None:
             member.kill()
         except psutil.NoSuchProcess:
             continue
-    psutil.wait_procs(family, timeout=30)
+    psutil.wait_procs(family, timeout=240)
 
 
 def is_listening(port: int) -> bool:
@@ -156,7 +156,7 @@ class PrefectServer(Service):
 
     def _is_healthy(self) -> bool:
         try:
-            return httpx.get(f"{self.url}/health", timeout=2).status_code == 200
+            return httpx.get(f"{self.url}/health", timeout=20).status_code == 200
         except httpx.TransportError:
             return False
 
