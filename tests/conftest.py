@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 from dvc.repo import Repo
-from hypothesis import HealthCheck, settings
 from ruamel.yaml import YAML
 from xdist.remote import Producer
 
@@ -25,16 +24,17 @@ from flows.engine.engine import Engine
 from flows.engine.policy import Policies
 from flows.engine.run import Options, Run
 from stages.base.machine import available_cores
+from tests.support import own_settings
 from tests.support.commands import run_python
 from tests.support.distribution import ModuleScheduling, order_tests
 from tests.support.loopback import free_port
+from tests.support.own_settings import BIN
 from tests.support.prepared import copy_prepared
 from tests.support.root import ROOT
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-BIN = Path(sys.executable).parent
 BUSY = 4
 
 Inkflow = Callable[..., subprocess.CompletedProcess[str]]
@@ -73,18 +73,7 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
-# The commands of a stage find the `dvc` and `python` of this environment, not others of the caller.
-os.environ["PATH"] = f"{BIN}{os.pathsep}{os.environ['PATH']}"
-# Toy projects do not disable DVC's analytics: each `dvc` would leave a process that sends a report.
-os.environ["DVC_NO_ANALYTICS"] = "1"
-# The settings of Git are those of the tests, not those of the person or the machine.
-os.environ |= {"GIT_CONFIG_GLOBAL": str(ROOT / "tests/support/gitconfig"), "GIT_CONFIG_NOSYSTEM": "1"}
-# Once Prefect is imported, a flow run in this process would start a server of Prefect's own, which may be too slow on a
-# busy machine. It fails at once instead: such tests use the fixture `inkflow`.
-os.environ["PREFECT_SERVER_EPHEMERAL_ENABLED"] = "false"
-# A slow machine is no error: an example of Hypothesis may take any time.
-settings.register_profile("inkflow", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("inkflow")
+own_settings.apply()
 
 
 class Toy:
@@ -156,9 +145,7 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
 @pytest.fixture(scope="module")
 def browser() -> Iterator["Browser"]:
     """Headless Chromium, for the tests of one module."""
-    from tests.support.chromium import (
-        open_chromium,  # late: most tests need no browser, and Playwright is slow to import
-    )
+    from tests.support.chromium import open_chromium  # late: most tests need none, and Playwright is slow to import
 
     with open_chromium() as browser:
         yield browser

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import BIN
 from tests.docs.shell_blocks import shell_blocks
 from tests.support.installation import tracked_files
+from tests.support.own_settings import BIN
 from tests.support.root import ROOT
 
 PAGE = ROOT / "docs" / "tutorial.md"

@@ -10,8 +10,9 @@ import pytest
 from playwright.sync_api import Page, Route
 
 from flows.prefect_server.credentials import HOME, PAGE_FILE
-from tests.conftest import BIN, Project, wait_until
+from tests.conftest import Project, wait_until
 from tests.support.chromium import NEEDS_CHROMIUM, WAIT_MS, open_chromium
+from tests.support.own_settings import BIN
 from tests.support.root import ROOT
 from tests.support.up_process import Up, environment, running_up
 

@@ -14,7 +14,8 @@ import httpx
 import psutil
 import pytest
 
-from tests.conftest import BIN, wait_until
+from tests.conftest import wait_until
+from tests.support.own_settings import BIN
 from tests.support.root import ROOT
 
 CONFIG = """
