@@ -87,7 +87,7 @@ def test_much_output_then_a_failure(toy: Toy) -> None:
     assert (process.returncode, err) == (1, "a failed (exit code 3): the real reason\n")
 
 
-def run_lines(folder: Path, *lines: str, timeout_s: float = 60.0, has_room: bool = True) -> list[str]:
+def run_lines(folder: Path, *lines: str, timeout_s: float = 240.0, has_room: bool = True) -> list[str]:
     """Runs a command of several lines, and returns its output."""
     output: list[str] = []
 
