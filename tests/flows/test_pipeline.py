@@ -125,8 +125,8 @@ def test_last_log_lines_of_a_run(responds: bool, monkeypatch: pytest.MonkeyPatch
         sent.set_result(True)
 
     monkeypatch.setattr(pipeline, "FLUSH_S", 0.1)
-    monkeypatch.setattr(pipeline.APILogWorker, "drain_all", lambda timeout: (set(), {sent}))
-    monkeypatch.setattr(pipeline.EventsWorker, "drain_all", lambda timeout: (set(), set()))
+    monkeypatch.setattr("flows.pipeline.APILogWorker.drain_all", lambda timeout: (set(), {sent}))
+    monkeypatch.setattr("flows.pipeline.EventsWorker.drain_all", lambda timeout: (set(), set()))
     with Server().running() as server:
         server.respond_with(respond)
         monkeypatch.setenv("PREFECT_API_URL", server.url if responds else "http://127.0.0.1:9")
