@@ -4,8 +4,9 @@ A task ends `Cached` if DVC found the stage unchanged or restored it, `Completed
 own message, and `Not run` after a failure upstream. Prefect's result caching is disabled: DVC's cache is the only one.
 """
 
-import time
+import concurrent.futures
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from prefect.futures import wait
 from prefect.logging.handlers import APILogWorker
 from prefect.states import Completed
 
-from flows.core.errors import Interrupted
+from flows.core.errors import Interrupted, ServerUnreachable
 from flows.core.notices import stand_in_notice
 from flows.core.redaction import mask_content, mask_logs
 from flows.core.signals import ignore_termination, raise_keyboard_interrupt
@@ -26,7 +27,7 @@ from flows.engine.engine import Engine
 from flows.engine.run import RUN_ITSELF, Run
 from flows.prefect_server.automations import HEARTBEAT_EVENT
 from flows.prefect_server.environment import HEARTBEAT_S
-from flows.prefect_server.server_check import configured_url
+from flows.prefect_server.server_check import check_health, configured_url
 from flows.status.renewal import renews_status
 from flows.tasks.artifacts import publish_report, publishing
 from flows.tasks.cancellation import watch_for_cancellation
@@ -41,7 +42,7 @@ from flows.workers.local_engine import REPORT, complete_run
 from flows.workers.pool_stages import NoDispatcher
 
 NAME = "inkflow"
-FLUSH_S = 8.0  # for logs and events at the end of a run
+FLUSH_S, BUSY_FLUSH_S = 8.0, 60.0  # for logs and events at the end of a run; the second while the server responds
 
 mask_logs()
 
@@ -63,7 +64,7 @@ def run_flow(name: str, body: Callable[[], State[Any]], arguments: dict[str, Any
     """Call `body` in a run of the flow `name`, and return its final state.
 
     Logs and events are sent before it returns, since a temporary server ends right after the run. `display` says so if
-    the server has not accepted all of them within FLUSH_S.
+    the server has not accepted all of them within FLUSH_S, or BUSY_FLUSH_S if it responds.
     """
 
     def flow_function(arguments: dict[str, Any]) -> State[Any]:
@@ -72,12 +73,24 @@ def run_flow(name: str, body: Callable[[], State[Any]], arguments: dict[str, Any
 
     with without_own_heartbeats():
         state: State[Any] = own_flow(name)(flow_function)(mask_content(arguments), return_state=True)
-    deadline = time.monotonic() + FLUSH_S
-    for worker, content in ((APILogWorker, "log lines"), (EventsWorker, "events")):
-        answer = worker.drain_all(timeout=max(0.0, deadline - time.monotonic()))
-        if isinstance(answer, tuple) and answer[1]:  # futures that are not done
-            display.note(f"Prefect accepted only a part of the {content} of this run within {FLUSH_S:g} s")
+    for content, limit_s in _unsent():
+        display.note(f"Prefect accepted only a part of the {content} of this run within {limit_s:g} s")
     return state
+
+
+def _unsent() -> list[tuple[str, float]]:
+    """Return what the server has not accepted of the run's logs and events, and the seconds that it had."""
+    workers = ((APILogWorker, "log lines"), (EventsWorker, "events"))
+    answers = [(worker.drain_all(timeout=0), content) for worker, content in workers]
+    waiting = [(answer[1], content) for answer, content in answers if isinstance(answer, tuple)]
+    futures = [future for unfinished, _ in waiting for future in unfinished]
+    limit_s = FLUSH_S
+    if concurrent.futures.wait(futures, FLUSH_S).not_done:
+        with suppress(ServerUnreachable):
+            check_health(str(configured_url()))
+            limit_s = BUSY_FLUSH_S
+            concurrent.futures.wait(futures, BUSY_FLUSH_S - FLUSH_S)
+    return [(content, limit_s) for unfinished, content in waiting if not all(future.done() for future in unfinished)]
 
 
 def run_stages(engine: Engine, *, edit: bool = True) -> State[Any]:

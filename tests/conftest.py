@@ -5,7 +5,6 @@ import functools
 import gc
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -25,15 +24,17 @@ from flows.engine.engine import Engine
 from flows.engine.policy import Policies
 from flows.engine.run import Options, Run
 from stages.base.machine import available_cores
+from tests.support import own_settings
 from tests.support.commands import run_python
 from tests.support.distribution import ModuleScheduling, order_tests
+from tests.support.loopback import free_port
+from tests.support.own_settings import BIN
 from tests.support.prepared import copy_prepared
 from tests.support.root import ROOT
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-BIN = Path(sys.executable).parent
 BUSY = 4
 
 Inkflow = Callable[..., subprocess.CompletedProcess[str]]
@@ -72,13 +73,7 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
-# The commands of a stage find the `dvc` and `python` of this environment, not others of the caller.
-os.environ["PATH"] = f"{BIN}{os.pathsep}{os.environ['PATH']}"
-# Toy projects do not disable DVC's analytics: each `dvc` would leave a process that sends a report.
-os.environ["DVC_NO_ANALYTICS"] = "1"
-# Once Prefect is imported, a flow run in this process would start a server of Prefect's own, which may be too slow on a
-# busy machine. It fails at once instead: such tests use the fixture `inkflow`.
-os.environ["PREFECT_SERVER_EPHEMERAL_ENABLED"] = "false"
+own_settings.apply()
 
 
 class Toy:
@@ -150,9 +145,7 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
 @pytest.fixture(scope="module")
 def browser() -> Iterator["Browser"]:
     """Headless Chromium, for the tests of one module."""
-    from tests.support.chromium import (
-        open_chromium,  # late: most tests need no browser, and Playwright is slow to import
-    )
+    from tests.support.chromium import open_chromium  # late: most tests need none, and Playwright is slow to import
 
     with open_chromium() as browser:
         yield browser
@@ -161,7 +154,7 @@ def browser() -> Iterator["Browser"]:
 @pytest.fixture(scope="session")
 def prefect_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a real Prefect server on loopback, with SQLite, for the whole test session."""
-    home, port = tmp_path_factory.mktemp("prefect"), _free_port()
+    home, port = tmp_path_factory.mktemp("prefect"), free_port()
     environment = os.environ | {"PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
     command = [str(BIN / "prefect"), "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     with (home / "server.log").open("w") as log:
@@ -172,7 +165,7 @@ def prefect_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             yield url
         finally:
             server.terminate()
-            server.wait(timeout=120)
+            server.wait(timeout=240)
 
 
 @pytest.fixture(scope="session")
@@ -278,15 +271,9 @@ def project(original: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     return project
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def _healthy(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/health", timeout=2).status_code == 200
+        return httpx.get(f"{url}/health", timeout=20).status_code == 200
     except httpx.TransportError:
         return False
 

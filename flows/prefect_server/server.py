@@ -45,7 +45,7 @@ from flows.prefect_server.temporary_server import APP, SETTINGS
 HOME = Path(".inkflow/prefect")  # PREFECT_HOME of temporary servers; to make a new database takes seconds
 LOG_FILE = "server.log"
 HOME_LOCK = "in_use.lock"
-START_TIMEOUT_S = 60.0  # of a temporary server, on a busy machine
+START_TIMEOUT_S = 180.0  # of a temporary server, on a busy machine
 POLL_S = 0.1
 MAX_RETRIES = 2  # of a request to the temporary server: with Prefect's 5, its death would delay the end by a minute
 CONSOLE_LEVEL = "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"

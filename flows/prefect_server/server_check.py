@@ -15,7 +15,7 @@ from typing import Any, Literal
 from flows.core.errors import ServerUnreachable
 from flows.prefect_server.environment import PROXIES, is_loopback
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 30.0  # a busy server responds late
 MAX_ANSWER_BYTES = 64
 CLOUD = "https://api.prefect.cloud/"  # has no version
 VERSION = re.compile(rb'"\d+\.\d+[^"]*"')

@@ -21,7 +21,7 @@ from flows.workers.executor import Executor
 from flows.workers.stage_report import ARTIFACT_TYPE, HEARTBEAT_S, ExitStatus, Report, describe_error
 from stages.base.errors import InkflowError
 
-LOG_FLUSH_S = 10.0
+LOG_FLUSH_S = 60.0  # on a busy machine
 FINAL_REPORT_S = 600.0  # the last report is retried for so long if the server is unreachable
 
 

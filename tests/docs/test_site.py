@@ -14,7 +14,7 @@ from mkdocs.config import load_config
 from tests.architecture.modules import dvc_stages
 from tests.docs.hooks import MERMAID
 from tests.docs.pictures import Flowchart, draw_flowchart, draw_sequence, parse_flowchart
-from tests.support.chromium import NEEDS_CHROMIUM, open_chromium
+from tests.support.chromium import NEEDS_CHROMIUM, open_chromium, open_page
 from tests.support.root import ROOT
 
 MADE = {
@@ -106,18 +106,18 @@ def test_the_site_works_from_a_folder(site: Path) -> None:
     """Opened from the disk, the search finds pages, pictures are drawn, nothing is requested from outside."""
     problems: list[str] = []
     with open_chromium() as browser:
-        page = browser.new_page()
+        page = open_page(browser)
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("request", lambda request: problems.append(request.url) if request.url.startswith("http") else None)
         page.goto((site / "overview.html").as_uri())
         assert page.locator(".picture svg[role=img]").count() == 2
         page.locator("input.md-search__input").click()
         page.keyboard.type("checkpoint")
-        page.locator(".md-search-result__meta", has_text="matching documents").wait_for(timeout=60_000)
+        page.locator(".md-search-result__meta", has_text="matching documents").wait_for()
         page.keyboard.press("Control+a")
         page.keyboard.type("漂移")  # within sentences, which no spaces divide into words
         page.keyboard.press("End")  # the search follows keys
-        page.locator(".md-search-result__link[href*='zh-CN']").first.wait_for(timeout=60_000)
+        page.locator(".md-search-result__link[href*='zh-CN']").first.wait_for()
         page.keyboard.press("Escape")
         serious = [
             entry for entry in Axe().run(page).response["violations"] if entry["impact"] in ("serious", "critical")

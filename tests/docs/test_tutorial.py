@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import BIN
 from tests.docs.shell_blocks import shell_blocks
 from tests.support.installation import tracked_files
+from tests.support.own_settings import BIN
 from tests.support.root import ROOT
 
 PAGE = ROOT / "docs" / "tutorial.md"
@@ -30,8 +30,9 @@ def home(tmp_path: Path) -> Path:
     (home / ".gitconfig").write_text(
         f'[url "{source}"]\n\tinsteadOf = {URL}\n[user]\n\tname = a\n\temail = a@b.c\n[init]\n\tdefaultBranch = main\n'
     )
+    environment = os.environ | {"GIT_CONFIG_GLOBAL": str(home / ".gitconfig")}
     for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "-m", "x"]):
-        subprocess.run(["git", *command], cwd=source, env=os.environ | {"HOME": str(home)}, check=True)
+        subprocess.run(["git", *command], cwd=source, env=environment, check=True)
     return home
 
 
@@ -39,6 +40,7 @@ def run(commands: str, home: Path) -> str:
     """Runs commands in one shell, in the home folder, and returns what they printed."""
     settings = {
         "HOME": str(home),
+        "GIT_CONFIG_GLOBAL": str(home / ".gitconfig"),
         "PATH": f"{home / 'bin'}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(home / "inkflow"),  # the clone's code runs, not this one's
         "PREFECT_HOME": str(home / "prefect"),

@@ -68,7 +68,7 @@ def test_nightly(project: Project, environment: dict[str, str], worker: Path, pr
     """The worker executes a triggered run and pushes to the remote; in a second run all stages are Cached."""
     remote = project.folder.parent / "remote"
     dvc("remote", "add", "--default", "store", str(remote))
-    wait_until(lambda: httpx.get(f"{prefect_url}/work_pools/local").status_code == 200, timeout_s=60)
+    wait_until(lambda: httpx.get(f"{prefect_url}/work_pools/local", timeout=240).status_code == 200, timeout_s=60)
     prefect("deploy", "--name", "nightly", environment=environment)
     deployment = api(prefect_url, "GET", "/deployments/name/inkflow/nightly")
     assert deployment["schedules"][0]["schedule"]["cron"] == "0 2 * * *"
@@ -115,7 +115,7 @@ def test_every_deployment_has_a_checked_form(project: Project, environment: dict
     The runs of each deployment send heartbeats at the shorter interval.
     """
     for pool in ("local", "gpu"):
-        created = httpx.post(f"{prefect_url}/work_pools/", json={"name": pool, "type": "process"})
+        created = httpx.post(f"{prefect_url}/work_pools/", json={"name": pool, "type": "process"}, timeout=240)
         assert created.status_code in (201, 409), created.text  # 409: another test of the session has made it
     prefect("deploy", "--all", environment=environment)
     entries = YAML(typ="safe").load((ROOT / "prefect.yaml").read_text())["deployments"]
@@ -129,7 +129,7 @@ def test_every_deployment_has_a_checked_form(project: Project, environment: dict
             assert parameter.get("description"), f"{name}: {key}"
             assert {"type", "anyOf", "$ref", "allOf"} & set(parameter), f"{name}: {key}"
     bad = {"parameters": {"push": "perhaps"}}
-    answer = httpx.post(f"{prefect_url}/deployments/{deployed['nightly']['id']}/create_flow_run", json=bad)
+    answer = httpx.post(f"{prefect_url}/deployments/{deployed['nightly']['id']}/create_flow_run", json=bad, timeout=240)
     assert answer.status_code == 409
     assert "'perhaps' is not of type 'boolean'" in answer.text
 

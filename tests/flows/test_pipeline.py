@@ -1,12 +1,15 @@
 """Runs the pipeline as a Prefect flow: states of tasks, logs, failures with the stage's own message."""
 
 import re
+from concurrent.futures import Future
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
 
 from flows.prefect_server.automations import HEARTBEAT_EVENT
 from tests.conftest import DIAMOND, Inkflow, Toy, wait_until
+from tests.support.http_server import Server, status
 from tests.support.prefect_api import api
 
 pytestmark = pytest.mark.server
@@ -50,7 +53,7 @@ class LatestFlowRun:
 
 def finished_run(url: str, count: int) -> LatestFlowRun:
     """Return the latest flow run once its `count` task runs are final; their states arrive as events, with a delay."""
-    wait_until(lambda: _is_finished(LatestFlowRun(url), count), timeout_s=30)
+    wait_until(lambda: _is_finished(LatestFlowRun(url), count), timeout_s=60)
     return LatestFlowRun(url)
 
 
@@ -106,8 +109,28 @@ def test_stage_output_in_the_log(diamond: Toy, inkflow: Inkflow, prefect_url: st
     process = inkflow("run", "source", folder=diamond.folder)
     assert "source | epoch 1 of 2" in process.stdout
     run = finished_run(prefect_url, 1)
-    wait_until(lambda: "epoch 1 of 2" in run.log("source"), timeout_s=30)
+    wait_until(lambda: "epoch 1 of 2" in run.log("source"), timeout_s=60)
     assert run.states == {"source": "Completed"}
+
+
+@pytest.mark.parametrize("responds", [True, False])
+def test_last_log_lines_of_a_run(responds: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that accepts the logs late, but responds, gets the time for that; for another one the run says so."""
+    from flows import pipeline  # late: it imports Prefect
+
+    sent: Future[bool] = Future()
+
+    def respond(request: BaseHTTPRequestHandler) -> None:
+        status(200)(request)
+        sent.set_result(True)
+
+    monkeypatch.setattr(pipeline, "FLUSH_S", 0.1)
+    monkeypatch.setattr("flows.pipeline.APILogWorker.drain_all", lambda timeout: (set(), {sent}))
+    monkeypatch.setattr("flows.pipeline.EventsWorker.drain_all", lambda timeout: (set(), set()))
+    with Server().running() as server:
+        server.respond_with(respond)
+        monkeypatch.setenv("PREFECT_API_URL", server.url if responds else "http://127.0.0.1:9")
+        assert pipeline._unsent() == ([] if responds else [("log lines", 0.1)])
 
 
 def test_heartbeat(diamond: Toy, inkflow: Inkflow, prefect_url: str) -> None:
@@ -120,7 +143,7 @@ def test_heartbeat(diamond: Toy, inkflow: Inkflow, prefect_url: str) -> None:
     def sent() -> list[dict[str, Any]]:
         return list(api(prefect_url, "POST", "/events/filter", body)["events"])
 
-    wait_until(lambda: len(sent()) > 0, timeout_s=30)
+    wait_until(lambda: len(sent()) > 0, timeout_s=60)
     assert [related["prefect.resource.id"] for related in sent()[0]["related"]] == [f"prefect.flow.{run['flow_id']}"]
 
 

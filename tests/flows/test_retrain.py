@@ -164,7 +164,7 @@ class EventProxy:
             self.datasets += [event["resource"]["prefect.resource.name"] for event in json.loads(content)]
             return httpx.Response(204)
         headers = {"Content-Type": request.headers.get("Content-Type", "application/json")}
-        return httpx.request(request.command, self._server + path, content=content, headers=headers, timeout=60)
+        return httpx.request(request.command, self._server + path, content=content, headers=headers, timeout=240)
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         proxy = self
@@ -195,7 +195,7 @@ def test_new_data_start_a_run(
     """New data trigger one run of `retrain`, which downloads them in a clone and records a DVC experiment; params.yaml
     has their digests once the experiment is applied.
     """
-    wait_until(lambda: httpx.get(f"{prefect_url}/work_pools/local").status_code == 200, timeout_s=60)
+    wait_until(lambda: httpx.get(f"{prefect_url}/work_pools/local", timeout=240).status_code == 200, timeout_s=60)
     prefect("deploy", "--name", "retrain-on-new-data", environment=environment)
     commit(short.folder)
     old = digests_of(short)

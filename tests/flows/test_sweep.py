@@ -63,7 +63,7 @@ def test_grid_as_experiments(sweep_project: SweepProject, inkflow: Inkflow, pref
     assert ["4", "3", "20"] in [row.split()[:3] for row in rows]
     assert re.search(r"^ +4 \| \w+ *\| > ", done.stdout, re.MULTILINE)  # lines begin with the trial's number
     run = finished_run(prefect_url, 4)
-    wait_until(lambda: any("sh score.sh 20" in line for line in run.log("scale.by=3 score.plus=20")), timeout_s=30)
+    wait_until(lambda: any("sh score.sh 20" in line for line in run.log("scale.by=3 score.plus=20")), timeout_s=60)
 
 
 @pytest.mark.server

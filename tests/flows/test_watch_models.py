@@ -86,7 +86,7 @@ def test_an_alarm_is_one_event_and_one_post(work: Path, prefect_url: str, tmp_pa
     digest = standing_alarms(work)[0].model_sha256
     settings = temporary_settings({PREFECT_API_URL: prefect_url})
     with (
-        settings, get_client(sync_client=True) as client, httpx.Client(base_url=prefect_url) as server,
+        settings, get_client(sync_client=True) as client, httpx.Client(base_url=prefect_url, timeout=240) as server,
         Receiver().running() as receiver,
     ):  # fmt: skip
         told = Told(prefect_url, client, server, receiver, tmp_path)
@@ -120,7 +120,7 @@ def test_the_flow_score_sends_the_event(work: Path, prefect_url: str) -> None:
         "    print(state.name)\n"
     )
     variables = os.environ | {"PREFECT_API_URL": prefect_url, "PYTHONPATH": str(ROOT), "PREFECT_HOME": str(work / "h")}
-    ended = subprocess.run([sys.executable, "-c", code], env=variables, capture_output=True, text=True, timeout=200)
+    ended = subprocess.run([sys.executable, "-c", code], env=variables, capture_output=True, text=True, timeout=240)
     assert ended.stdout.split() == ["Completed"] * 3, ended.stderr
     digest = standing_alarms(work)[0].model_sha256
     wait_until(lambda: len(events(prefect_url, digest)) == 1, timeout_s=60)
@@ -134,7 +134,7 @@ def test_a_drift_can_start_a_retraining(
     project: Project, environment: dict[str, str], prefect_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The trigger is off as it comes; when a person has switched it on, an event starts `retrain-on-new-data`."""
-    httpx.post(f"{prefect_url}/work_pools/", json={"name": "local", "type": "process"})
+    httpx.post(f"{prefect_url}/work_pools/", json={"name": "local", "type": "process"}, timeout=240)
     prefect("deploy", "--name", "retrain-on-new-data", environment=environment)
     found = api(prefect_url, "POST", "/automations/filter", {"automations": {"name": {"any_": ["drift"]}}})
     assert [item["enabled"] for item in found] == [False]

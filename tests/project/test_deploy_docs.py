@@ -10,8 +10,9 @@ import pytest
 from playwright.sync_api import Page, Route
 
 from flows.prefect_server.credentials import HOME, PAGE_FILE
-from tests.conftest import BIN, Project, wait_until
-from tests.support.chromium import NEEDS_CHROMIUM, open_chromium
+from tests.conftest import Project, wait_until
+from tests.support.chromium import NEEDS_CHROMIUM, WAIT_MS, open_chromium
+from tests.support.own_settings import BIN
 from tests.support.root import ROOT
 from tests.support.up_process import Up, environment, running_up
 
@@ -96,9 +97,10 @@ def test_the_page_shows_the_run_with_its_artifacts(result: "subprocess.Completed
 
     with open_chromium() as browser:
         context = browser.new_context(viewport={"width": 1280, "height": 900})
+        context.set_default_timeout(WAIT_MS)
         log_in = context.new_page()
         log_in.goto((up.folder / HOME / PAGE_FILE).as_uri())
-        log_in.get_by_text("Dashboard").first.wait_for(timeout=60_000)
+        log_in.get_by_text("Dashboard").first.wait_for()
         log_in.close()
         page = context.new_page()
         page.route("**/*", block_external)
@@ -109,9 +111,9 @@ def test_the_page_shows_the_run_with_its_artifacts(result: "subprocess.Completed
 def open_run(page: Page, up: Up, run: str, name: str) -> None:
     """Opens the page of a run and waits for its tasks and artifacts."""
     page.goto(f"http://127.0.0.1:{up.port}/runs/flow-run/{run}")
-    page.get_by_text(name).first.wait_for(timeout=60_000)
+    page.get_by_text(name).first.wait_for()
     page.get_by_text("Task Runs", exact=True).click()
-    page.get_by_text("train@dense").first.wait_for(timeout=60_000)
+    page.get_by_text("train@dense").first.wait_for()
     page.get_by_text("Artifacts", exact=True).last.click()
-    page.get_by_text("inkflow-brief").first.wait_for(timeout=60_000)
-    page.get_by_text("inkflow-models").first.wait_for(timeout=60_000)
+    page.get_by_text("inkflow-brief").first.wait_for()
+    page.get_by_text("inkflow-models").first.wait_for()

@@ -18,7 +18,7 @@ from tests.conftest import Project, run_engine, wait_until
 from tests.flows.engine.helpers import succeeded
 from tests.project.test_mnist import MIRROR
 from tests.stages.serve.test_serve_browser import SEVEN, draw_with_mouse
-from tests.support.chromium import NEEDS_CHROMIUM
+from tests.support.chromium import NEEDS_CHROMIUM, open_page
 from tests.support.model_server import following_server
 from tests.support.pictures import draw, encoded, template
 from tests.support.registered_reader import git
@@ -55,10 +55,10 @@ def version(client: httpx.Client) -> str:
 
 def read_a_seven(browser: Browser, client: httpx.Client) -> str:
     """Draws a 7 on the page, and returns what the page says."""
-    page = browser.new_page()
+    page = open_page(browser)
     page.goto(str(client.base_url))
     draw_with_mouse(page, SEVEN)
-    expect(page.locator("#answer.result")).to_be_visible(timeout=60_000)
+    expect(page.locator("#answer.result")).to_be_visible()
     found = f"{page.locator('#answer').inner_text()} {page.locator('#note').inner_text()}"
     page.close()
     return found

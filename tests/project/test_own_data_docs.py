@@ -14,8 +14,9 @@ from stages.download import download
 from stages.download.digits import load_digits
 from stages.own_data import program
 from stages.prepare import prepare
-from tests.conftest import BIN, Project
+from tests.conftest import Project
 from tests.support.own_forms import write_csv, write_idx, write_parquet, write_pictures, write_svhn
+from tests.support.own_settings import BIN
 from tests.support.root import ROOT
 
 CODE = re.compile(r"```python\n(.*?)```\n\n```sh\n(.*?)```", re.DOTALL)

@@ -5,6 +5,8 @@ from pathlib import Path
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
+from tests.support.chromium import open_page
+
 PHONE = {"width": 390, "height": 844}
 DESK = {"width": 1280, "height": 800}
 # Shows everything that a selection, a tab or a closed part hides.
@@ -23,7 +25,7 @@ class LoadedPage:
         self, browser: Browser, path: Path, state: str = "", *, phone: bool = False, dark: bool = False
     ) -> None:
         scheme = "dark" if dark else "light"
-        self.page: Page = browser.new_page(viewport=PHONE if phone else self.desk, color_scheme=scheme)  # type: ignore[arg-type]
+        self.page: Page = open_page(browser, viewport=PHONE if phone else self.desk, color_scheme=scheme)
         self.messages: list[str] = []
         self.requests: list[str] = []
         self.page.on("console", lambda message: self.messages.append(message.text))

@@ -1,10 +1,18 @@
-"""Shared code of the test servers: a real HTTP server on loopback for the length of a block."""
+"""Shared code of the test servers: a free port, and a real HTTP server on loopback for the length of a block."""
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+def free_port() -> int:
+    """Returns a free port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.conftest import wait_until
-from tests.support.remote_servers import free_port
+from tests.support.loopback import free_port
 
 
 class MlflowServer:
@@ -25,7 +25,7 @@ class MlflowServer:
         """Returns the answer to a GET request, or with `content` to a POST request."""
         data = None if content is None else json.dumps(content).encode()
         request = urllib.request.Request(f"{self.url}{path}", data, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=60) as answer:
+        with urllib.request.urlopen(request, timeout=240) as answer:
             return json.loads(answer.read())
 
     def runs(self, experiment: str) -> list[dict[str, Any]]:
@@ -70,7 +70,7 @@ def running_mlflow(folder: Path) -> Iterator[MlflowServer]:
 
 def _answers(port: int) -> bool:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=60) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=240) as answer:
             return bool(answer.status == 200)
     except OSError:
         return False

@@ -13,7 +13,7 @@ import httpx
 
 from tests.support.root import ROOT
 
-START_S = 240.0  # on a busy machine
+WAIT_S = 240.0  # on a busy machine
 
 
 @contextmanager
@@ -26,11 +26,11 @@ def model_server(
     """
     process = start_server(folder, module, *arguments, environment=environment)
     try:
-        with httpx.Client(base_url=_url(process, folder / "serve.log"), timeout=120, trust_env=False) as client:
+        with httpx.Client(base_url=_url(process, folder / "serve.log"), timeout=WAIT_S, trust_env=False) as client:
             yield client
     finally:
         process.terminate()
-        process.wait(timeout=120)
+        process.wait(timeout=WAIT_S)
 
 
 @contextmanager
@@ -38,27 +38,29 @@ def following_server(folder: Path, *arguments: str) -> Iterator[tuple[httpx.Clie
     """Runs `inkflow serve`, which follows a stage, as `model_server` does; yields its process too."""
     process = start_server(folder, "flows", "serve", *arguments)
     try:
-        with httpx.Client(base_url=_url(process, folder / "serve.log"), timeout=120, trust_env=False) as client:
+        with httpx.Client(base_url=_url(process, folder / "serve.log"), timeout=WAIT_S, trust_env=False) as client:
             yield client, process
     finally:
         process.terminate()
-        process.wait(timeout=120)
+        process.wait(timeout=WAIT_S)
 
 
 def start_server(
     folder: Path, module: str, *arguments: str, environment: Mapping[str, str] | None = None
 ) -> "subprocess.Popen[bytes]":
-    """Starts a module that serves a model, and returns its process."""
+    """Starts a module that serves a model, and returns its process; without --timeout a request may take WAIT_S."""
     variables = {**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})}
-    port = [] if any(argument.startswith("--port") for argument in arguments) else ["--port=0"]
-    command = [sys.executable, "-P", "-m", module, *arguments, *port]
+    defaults = {"--port": "0", "--timeout": f"{WAIT_S:g}"}
+    given = {argument.partition("=")[0] for argument in arguments}
+    missing = [f"{name}={value}" for name, value in defaults.items() if name not in given]
+    command = [sys.executable, "-P", "-m", module, *arguments, *missing]
     (folder / "serve.log").unlink(missing_ok=True)  # another server in this folder goes on with its own file
     with (folder / "serve.log").open("w") as log:
         return subprocess.Popen(command, cwd=folder, env=variables, stdout=log, stderr=log)
 
 
 def _url(process: "subprocess.Popen[bytes]", log: Path) -> str:
-    end = time.monotonic() + START_S
+    end = time.monotonic() + WAIT_S
     while time.monotonic() < end and process.poll() is None:
         if found := re.search(r"http://\S+", log.read_text()):
             return found[0].replace("0.0.0.0", "127.0.0.1")

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from tests.conftest import wait_until
+from tests.support.loopback import free_port
 
 START_S = 120.0  # timeout of a start on a busy machine
 SECRET = "correct-horse-battery"
@@ -88,13 +89,6 @@ def s3_server(home: Path) -> Iterator[str]:
             process.wait(240)
 
 
-def free_port() -> int:
-    """Returns a free port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def _listens(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
@@ -102,6 +96,6 @@ def _listens(port: int) -> bool:
 
 def _answers(url: str) -> bool:
     try:
-        return httpx.get(url, timeout=5).status_code < 500
+        return httpx.get(url, timeout=20).status_code < 500
     except httpx.TransportError:
         return False

@@ -11,7 +11,7 @@ import sys
 
 from playwright.sync_api import Page, ViewportSize
 
-from tests.support.chromium import open_chromium
+from tests.support.chromium import open_chromium, open_page
 from tests.support.prefect_api import api
 from tests.support.root import ROOT
 
@@ -32,14 +32,14 @@ def main() -> int:
     page_of_run = f"{url.removesuffix('/api')}/runs/flow-run/{run['id']}"
     page_of_brief = f"{url.removesuffix('/api')}/artifacts/artifact/{brief['id']}"
     with open_chromium() as browser:
-        page = browser.new_page(viewport=GRAPH, device_scale_factor=2)
+        page = open_page(browser, viewport=GRAPH, device_scale_factor=2)
         page.goto(page_of_run)
         show_graph(page, run["name"])
         page.screenshot(path=ROOT / "docs" / "prefect.png")
         for name, size in (("prefect-brief", DESK), ("prefect-phone", PHONE)):
-            page = browser.new_page(viewport=size)
+            page = open_page(browser, viewport=size)
             page.goto(page_of_brief)
-            page.locator("img[alt=scores]").wait_for(timeout=120_000)
+            page.locator("img[alt=scores]").wait_for()
             page.wait_for_load_state("networkidle")
             page.screenshot(path=ROOT / "docs" / f"{name}.png")
     return 0
@@ -47,8 +47,8 @@ def main() -> int:
 
 def show_graph(page: Page, name: str) -> None:
     """Waits for the page of the run `name`, and shows its tasks as a graph that fills the screen."""
-    page.get_by_text(name).first.wait_for(timeout=120_000)
-    page.locator("canvas").first.wait_for(timeout=120_000)
+    page.get_by_text(name).first.wait_for()
+    page.locator("canvas").first.wait_for()
     page.get_by_label("Run Graph Options").click()
     for choice in ("Dependency grid", "Hide artifacts", "Hide events"):
         page.get_by_text(choice, exact=True).click()

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-from tests.support.chromium import open_chromium
+from tests.support.chromium import open_chromium, open_page
 from tests.support.root import ROOT
 
 PAGE = Path(".inkflow/report/runs.html")
@@ -42,7 +42,7 @@ def main() -> int:
         return 2
     with open_chromium() as browser:
         for name, (width, height, colours, address) in SCREENSHOTS.items():
-            page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=colours)
+            page = open_page(browser, viewport={"width": width, "height": height}, color_scheme=colours)
             page.goto(page_file.as_uri())
             pair = page.evaluate(PAIR) if "{pair}" in address else ""
             if address:

@@ -16,7 +16,7 @@ from playwright.sync_api import expect
 from stages.base.errors import exit_with
 from stages.predict.classifier import find_model
 from tests.stages.serve.test_serve_browser import SIZES, draw_with_mouse
-from tests.support.chromium import open_chromium
+from tests.support.chromium import open_chromium, open_page
 from tests.support.model_server import model_server
 from tests.support.root import ROOT
 
@@ -41,11 +41,11 @@ def main() -> int:
         open_chromium() as browser,
     ):
         for size, viewport in SIZES.items():
-            page = browser.new_page(viewport=viewport | {"height": HEIGHT})  # type: ignore[arg-type]
+            page = open_page(browser, viewport=viewport | {"height": HEIGHT})
             page.goto(str(client.base_url))
             expect(page.locator("#model")).to_contain_text(model.name)
             draw_with_mouse(page, THREE)
-            expect(page.locator("#answer.result")).to_be_visible(timeout=60_000)
+            expect(page.locator("#answer.result")).to_be_visible()
             page.evaluate("scrollTo(0, 0)")
             found += Axe().run(page).response["violations"]
             page.screenshot(path=ROOT / "docs" / f"serve-{size}.png", full_page=True)

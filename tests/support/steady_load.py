@@ -56,7 +56,7 @@ class SteadyLoad:
 
     def _ask(self, digit: int) -> None:
         answered = time.monotonic()
-        with httpx.Client(base_url=self._url, timeout=60, trust_env=False) as client:
+        with httpx.Client(base_url=self._url, timeout=240, trust_env=False) as client:
             while not self.enough.is_set() or self.versions.total() < self._requests:
                 try:
                     self._check(client.post(self._path, json=tensor([digit])), digit)

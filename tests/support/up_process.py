@@ -18,8 +18,8 @@ from flows.prefect_server.environment import DATABASE, PASSWORD
 from flows.prefect_server.watchdog import marked_pids
 from tests.conftest import wait_until
 from tests.support.commands import run_python
+from tests.support.loopback import free_port
 from tests.support.prefect_api import api
-from tests.support.remote_servers import free_port
 from tests.support.root import ROOT
 
 START_S = 240.0  # on a busy machine with two cores
@@ -59,7 +59,7 @@ class Up:
 
     def count_runs(self, **headers: str) -> httpx.Response:
         """Returns the response to a request with `headers` for the number of flow runs."""
-        return httpx.post(f"{self.api}/flow_runs/count", json={}, headers=headers, auth=self.auth, timeout=60)
+        return httpx.post(f"{self.api}/flow_runs/count", json={}, headers=headers, auth=self.auth, timeout=240)
 
     @property
     def output(self) -> str:
@@ -181,7 +181,7 @@ def run_up(folder: Path, *arguments: str, **more: str) -> "subprocess.CompletedP
 def preflight(api: str, origin: str) -> httpx.Response:
     """Sends the CORS preflight request of a browser whose page of `origin` wants to post JSON."""
     headers = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
-    return httpx.options(f"{api}/deployments/filter", headers={"Origin": origin, **headers}, timeout=60)
+    return httpx.options(f"{api}/deployments/filter", headers={"Origin": origin, **headers}, timeout=240)
 
 
 def is_worker(process: psutil.Process) -> bool:

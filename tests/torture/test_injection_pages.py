@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Browser, Dialog, expect
 
 from tests.stages.serve.test_serve_browser import SEVEN, draw_with_mouse
-from tests.support.chromium import NEEDS_CHROMIUM, open_chromium
+from tests.support.chromium import NEEDS_CHROMIUM, open_chromium, open_page
 from tests.support.model_server import model_server
 from tests.support.pictures import write_reader
 from tests.torture.conftest import Rounds, Try
@@ -27,7 +27,7 @@ SEED = 17
 
 def opened(browser: Browser, path: Path) -> tuple[str, list[str], list[str]]:
     """Loads a page from its file and opens all of it; returns its title, requests to elsewhere, and messages."""
-    page = browser.new_page()
+    page = open_page(browser)
     messages: list[str] = []
     requests: list[str] = []
 
@@ -86,11 +86,11 @@ def test_page_of_a_server(promise: Try, tmp_path: Path) -> None:
     ):
         with tried.attempt("a drawing"):
             messages: list[str] = []
-            page = browser.new_page()
+            page = open_page(browser)
             page.on("pageerror", lambda error: messages.append(str(error)))
             page.goto(str(client.base_url))
             draw_with_mouse(page, SEVEN)
-            expect(page.locator("#answer.result")).to_be_visible(timeout=30_000)
+            expect(page.locator("#answer.result")).to_be_visible()
             assert page.locator("#bars tr").count() == 10 and page.locator("#bars th").first.inner_text()
             assert page.title() != "1" and messages == [] and page.locator("#bars img, #bars script").count() == 0
         for name, payload in PAYLOADS.items():

@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import Toy
 from tests.support.http_server import Behaviour, Server, delayed, hang_up, status, text
-from tests.support.remote_servers import free_port
+from tests.support.loopback import free_port
 from tests.support.root import ROOT
 from tests.support.tiny_data import write_params
 from tests.torture.conftest import Rounds, Try

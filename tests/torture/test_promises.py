@@ -114,11 +114,13 @@ def test_a_row_has_its_machine_and_its_date(tmp_path: Path) -> None:
     """What was tried elsewhere or earlier keeps that machine, which the page names once, and that day."""
     old = {"promises": [_row("kept", 1), _row("kept too", 2)]}
     record = tmp_path / "record.jsonl"
+    days = [datetime.now(UTC).date()]
     with kept(Promise("Crashes", "tried now", "kills"), record) as tried:
         tried.count(7)
+    days.append(datetime.now(UTC).date())
     text = page(merged(old, record))
     assert "| kept too | kills | 2 | 0 | 2026-11-28 | 1 |" in text and text.count("Another processor") == 1
-    assert f"| tried now | kills | 7 | 0 | {datetime.now(UTC).date().isoformat()} | 2 |" in text
+    assert any(f"| tried now | kills | 7 | 0 | {day.isoformat()} | 2 |" in text for day in days)
     assert text.count("Machine 2: ") == 1
 
 

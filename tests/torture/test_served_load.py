@@ -19,9 +19,9 @@ from flows.cli.main import main as inkflow
 from flows.registry.model_files import FOLDER
 from tests.conftest import Toy, wait_until
 from tests.flows.registry.test_serving import version
+from tests.support.loopback import free_port
 from tests.support.model_server import start_server
 from tests.support.registered_reader import commit_version, reader
-from tests.support.remote_servers import free_port
 from tests.support.steady_load import SteadyLoad
 from tests.torture.conftest import Rounds, Try
 
@@ -53,7 +53,7 @@ class Supervised:
         follower = psutil.Process(self.process.pid)
         answering = [one for one in follower.children() if "stages.serve" in " ".join(one.cmdline())]
         chance.choice([follower, *answering]).send_signal(signal.SIGKILL)
-        follower.wait(60)
+        follower.wait(240)
 
     def stop(self) -> None:
         """Ends the server."""
@@ -79,7 +79,7 @@ def supervised(folder: Path) -> Iterator[tuple[Supervised, httpx.Client]]:
     """Yields the server and a client of it."""
     server = Supervised(folder)
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{server.port}", timeout=60, trust_env=False) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{server.port}", timeout=240, trust_env=False) as client:
             wait_until(lambda: served(client) != "", timeout_s=START_S)
             yield server, client
     finally:

@@ -13,8 +13,7 @@ from flows.core.errors import CommentFailed
 from stages.base.errors import InvalidInput
 from tests.conftest import Toy
 from tests.support.comment_server import TOKEN, Comments
-from tests.support.loopback import JsonHandler, serving
-from tests.support.remote_servers import free_port
+from tests.support.loopback import JsonHandler, free_port, serving
 
 VARIABLES = ("GITHUB_ACTIONS", "GITLAB_CI", "GITHUB_TOKEN", "GH_TOKEN")
 

@@ -11,7 +11,7 @@ from flows.ci.forge import Forge, find_forge
 from flows.ci.pull_request import Check, PullRequests
 from flows.core.errors import ForgeFailed
 from tests.support.forge_server import TOKEN, ForgeServer
-from tests.support.remote_servers import free_port
+from tests.support.loopback import free_port
 
 CHECKS = [Check("inkflow/lower_bound", True, "2 of 2 models passed"), Check("inkflow/accepted", False, "x" * 200)]
 GITLAB_COM = "https://gitlab.com/api/v4"
@@ -205,14 +205,14 @@ def test_git_gets_the_token_for_its_own_host(remote: str, lent: str, monkeypatch
         monkeypatch.setenv(name, "")  # restored after the test
         monkeypatch.delenv(name)
     monkeypatch.setenv("GITHUB_TOKEN", "a-token")
+    before = set(os.environ.items())
     forge.lend_token(forge.github_forge("https://git.corp/api/v3", "us/ink", "a-token"), remote)
-    settings = [value for name, value in os.environ.items() if name.startswith("GIT_CONFIG_")]
+    settings = [value for _, value in os.environ.items() - before]
     assert bool(settings) == bool(lent) and "a-token" not in " ".join(settings)
     for host, expected in (("git.corp", lent), ("evil.example", "")):
         command = ["git", "credential", "fill"]
         question = f"protocol=https\nhost={host}\nusername=u\n\n"
-        environment = os.environ | {"GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "true", "GIT_CONFIG_NOSYSTEM": "1"}
-        environment["GIT_CONFIG_GLOBAL"] = os.devnull
+        environment = os.environ | {"GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "true"}
         answer = subprocess.run(command, input=question, env=environment, capture_output=True, text=True).stdout
         assert (f"password={expected}" in answer.splitlines()) or not expected
         assert ("a-token" in answer) == bool(expected)

@@ -275,13 +275,13 @@ def test_changed_files_are_noticed(project: Path, pets: Path, capfd: pytest.Capt
     check()  # a run needs the file only if the stage `download` has to run, which then says so
 
 
-def test_a_missing_file_has_a_remedy(project: Path, pets: Path) -> None:
+def test_a_missing_file_has_a_remedy(project: Path, pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The stage `download` says how to get a missing file back, and looks for it in the project and in the mirror."""
     main(["data", "add", "pets", str(pets), "--use"])
     Path("data/own/pets.npz").rename(project / "pets.npz")
     with pytest.raises(InkflowError, match=r"dvc pull data/own/pets.npz.*inkflow data add pets \.\.\. --replace"):
         download.main(["--out", "data/raw"])
-    os.environ["INKFLOW_MIRROR"] = str(project)
+    monkeypatch.setenv("INKFLOW_MIRROR", str(project))
     assert download.main(["--out", "data/raw"]) == 0
 
 

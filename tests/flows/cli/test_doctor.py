@@ -24,6 +24,8 @@ def healthy(project: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    for limit in ("REMOTE_S", "DATA_S"):
+        monkeypatch.setattr(doctor, limit, 240.0)
     return project
 
 

@@ -14,7 +14,7 @@ from flows.dvc_repo.plots_page import TEMPLATE
 from stages.base.errors import InvalidInput
 from tests.conftest import Toy
 from tests.flows.dvc_repo.test_remotes import commit
-from tests.support.chromium import NEEDS_CHROMIUM, open_chromium
+from tests.support.chromium import NEEDS_CHROMIUM, open_chromium, open_page
 from tests.support.commands import dvc
 from tests.support.root import ROOT
 
@@ -65,7 +65,7 @@ class TestInChromium:
         page_file = dvc_plots(*arguments)
         errors: list[str] = []
         with open_chromium() as browser:
-            page = browser.new_context(offline=True).new_page()
+            page = open_page(browser, offline=True)
             page.on("pageerror", lambda error: errors.append(str(error)))
             page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
             page.goto(page_file.as_uri())

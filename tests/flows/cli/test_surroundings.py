@@ -188,7 +188,7 @@ def flows(arguments: str, redirections: str, folder: Path) -> subprocess.Complet
     """Returns a finished `python -m flows` whose standard streams a shell has redirected."""
     command = f"exec {sys.executable} -m flows {arguments} {redirections}"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, shell=True, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, shell=True, cwd=folder, env=environment, capture_output=True, text=True, timeout=240)
 
 
 @pytest.mark.parametrize("redirections", [">&-", "<&- >&- 2>&-"])

@@ -254,5 +254,5 @@ def newest_run(url: str, tasks: int) -> str:
     def logs() -> list[Any]:
         return query("logs", logs={"flow_run_id": {"any_": [run.flow_run["id"]]}})
 
-    wait_until(lambda: len(logs()) > 1, timeout_s=30)  # Prefect sends them in batches
+    wait_until(lambda: len(logs()) > 1, timeout_s=60)  # Prefect sends them in batches
     return json.dumps([run.flow_run, list(run.tasks.values()), logs(), query("artifacts", **run_filter)])

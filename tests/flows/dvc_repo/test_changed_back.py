@@ -6,6 +6,7 @@ import pytest
 
 from flows.core.errors import InputsChanged
 from flows.dvc_repo.concurrency import params_watch
+from flows.dvc_repo.concurrency.params_watch import ParamsWatch
 from tests.conftest import Toy, run_engine
 from tests.support.registered_reader import git
 
@@ -13,6 +14,7 @@ READS = """
 stages:
   reader: {{cmd: "{before}; cat in > out; {after}", deps: [in], params: [speed], outs: [out]}}
 """
+UNTIL_SEEN = "timeout 240 sh -c 'until test -e seen; do sleep 0.05; done'"  # by the watch of the parameters
 
 
 def start(toy: Toy, **commands: str) -> None:
@@ -35,15 +37,24 @@ def start(toy: Toy, **commands: str) -> None:
         ("echo two > in; git stash -q; git stash pop -q", "git checkout -q in", "in"),
         ("git reset -q --hard side", "git reset -q --hard side~", "in"),
         ("git merge -q --no-edit side", "git reset -q --hard side~", "in"),
-        ("cp params.yaml k; echo 'speed{colon} 2' > params.yaml; sleep 0.5", "mv k params.yaml", "speed"),
+        (f"cp params.yaml k; echo 'speed{{colon}} 2' > params.yaml; {UNTIL_SEEN}", "mv k params.yaml", "speed"),
     ],
 )
-def test_changed_and_changed_back(toy: Toy, before: str, after: str, name: str) -> None:
+def test_changed_and_changed_back(
+    toy: Toy, before: str, after: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A stage during which git brought another content of its input and the old one again is not recorded; a parameter
     that had another value meanwhile counts too.
     """
-    commands = {"before": before.format(colon=":"), "after": after}
-    start(toy, **commands)
+    compare = ParamsWatch._compare
+
+    def compare_and_tell(watch: ParamsWatch, files: set[str]) -> None:
+        compare(watch, files)
+        if any(watch._changed.values()):
+            toy.write({"seen": ""})
+
+    monkeypatch.setattr(ParamsWatch, "_compare", compare_and_tell)
+    start(toy, before=before.format(colon=":"), after=after)
     run = run_engine()
     assert isinstance(run.error, InputsChanged), run.error
     assert str(run.error).startswith(f"reader: {name} changed while it ran")

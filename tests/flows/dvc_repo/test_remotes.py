@@ -16,7 +16,8 @@ from flows.dvc_repo import remotes
 from flows.dvc_repo.remote.key import use_key
 from tests.conftest import Inkflow, Toy, run_engine
 from tests.support.commands import dvc, run_python
-from tests.support.remote_servers import SECRET, SshServer, free_port, s3_server, ssh_server
+from tests.support.loopback import free_port
+from tests.support.remote_servers import SECRET, SshServer, s3_server, ssh_server
 from tests.support.root import ROOT
 
 PIPELINE = """

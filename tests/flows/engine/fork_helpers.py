@@ -58,5 +58,5 @@ def output(runner: CommandRunner, line: str, folder: Path, **environment: str) -
     lines: list[str] = []
     runner.preload(PRELOAD, environment)
     command = Command("a", (line,), str(folder), {"DVC_STAGE": "a", **environment}, PRELOAD)
-    runner.run(command, lines.append, timeout_s=60)
+    runner.run(command, lines.append, timeout_s=240)
     return lines[1:]

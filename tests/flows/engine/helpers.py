@@ -68,6 +68,11 @@ def succeeded(run: Run) -> dict[str, Result]:
     return {result.stage: result for result in run.results}
 
 
+def errors_of(text: str) -> list[str]:
+    """Returns the lines of standard error, without the one of a machine too slow to display all lines in time."""
+    return [line for line in text.splitlines() if "lines of output were left out" not in line]
+
+
 def outcomes(results: Mapping[str, Result]) -> dict[str, Outcome]:
     """Returns the outcome of each stage, without the reasons."""
     return {name: result.outcome for name, result in results.items()}

@@ -58,7 +58,7 @@ def test_files_of_a_running_stage(toy: Toy) -> None:
             assert answer.returncode != 0
             assert f"'{toy.folder / 'a'}' {BUSY}:\n  (PID {run.pid})" in answer.stderr
         toy.write({"go": ""})
-        output, _ = run.communicate(timeout=120)
+        output, _ = run.communicate(timeout=240)
     assert run.returncode == 0, output
     assert counts(toy.folder) == {"a": 1, "b": 1}
     assert in_use(toy.folder) == {"read": [], "write": []}

@@ -133,7 +133,7 @@ def test_files_that_only_dvc_finds_in_use(toy: Toy) -> None:
         wait_until((toy.folder / "a.runs").exists, timeout_s=60)
         with rwlock(repo.tmp_dir, repo.fs, "a thread", [str(toy.folder / "b")], [], False):
             toy.write({"go": ""})
-            wait_until(lambda: any(note.startswith("b waits: ") and "a thread" in note for note in display.notes), 15)
+            wait_until(lambda: any(note.startswith("b waits: ") and "a thread" in note for note in display.notes), 60)
         list(engine.events())
     assert outcomes(succeeded(run)) == {"a": Outcome.RAN, "b": Outcome.RAN}
     assert status() == {}
@@ -143,7 +143,7 @@ def test_wait_is_logged_and_interrupted(toy: Toy) -> None:
     """A wait for DVC's lock is logged once, and an interrupt ends it."""
     toy.write({"dvc.yaml": PAIR.format(a=0, b=0), "in": "one\n"})
     with locking_process(LOCK), running_engine() as (engine, run, display):
-        wait_until(lambda: bool(display.notes), timeout_s=30)
+        wait_until(lambda: bool(display.notes), timeout_s=60)
         engine.interrupt()  # the other process holds the lock until the end of the block
     assert display.notes == ["a waits: another process holds DVC's lock"]
     assert isinstance(run.error, Interrupted)
@@ -157,7 +157,7 @@ def test_interrupt_while_the_lock_is_held(toy: Toy) -> None:
     succeeded(run_engine())
     toy.write({"dvc.yaml": PAIR.format(a=60, b=0), "in": "two\n"})
     with running_engine() as (engine, run, _):
-        wait_until(lambda: toy.runs("a") == 2, timeout_s=30)
+        wait_until(lambda: toy.runs("a") == 2, timeout_s=60)
         with locking_process(LOCK):
             interrupt = threading.Thread(target=engine.interrupt)
             interrupt.start()
@@ -175,7 +175,7 @@ def test_shared_cache_in_use(toy: Toy, tmp_path: Path) -> None:
     toy.write({"dvc.yaml": PAIR.format(a=0, b=0), "in": "one\n"})
     dvc("cache", "dir", "--local", str(tmp_path / "c"))
     with exclusive_lock(cache_lock_path(tmp_path / "c")), running_engine() as (engine, run, display):
-        wait_until(lambda: bool(display.notes), timeout_s=30)
+        wait_until(lambda: bool(display.notes), timeout_s=60)
         dvc("status")  # it gives up after three seconds without the lock
         engine.interrupt()
     assert display.notes == ["a waits: another project works in the shared cache"]

@@ -8,6 +8,7 @@ from dvc.stage import Stage
 from ruamel.yaml import YAML
 
 from flows.core.errors import InputsChanged, StageFailed, StageTimedOut
+from flows.engine.display.plain import SilentDisplay
 from flows.engine.policy import Policies, StagePolicy
 from flows.engine.processes.command_runner import CommandRunner
 from flows.engine.run import Run
@@ -161,16 +162,26 @@ FAILING = """
 stages:
   a: {{cmd: "echo >> a.runs; {failure}", deps: [in], outs: [a, a2]}}
   b: {{cmd: "echo >> b.runs; cat a > b", deps: [a], outs: [b]}}
-  other: {{cmd: "echo >> other.runs; sleep 0.5; cat in > other", deps: [in], outs: [other]}}
+  other: {{cmd: "echo >> other.runs; {wait}; cat in > other", deps: [in], outs: [other]}}
   after: {{cmd: "echo >> after.runs; cat other > after", deps: [other], outs: [after]}}
 """
 
 
-def failing(toy: Toy, failure: str, *, content: str = "one\n", keep_going: bool = False, **policy: object) -> Run:
-    """Returns a run in which stage `a` runs the shell command `failure`."""
-    toy.write({"dvc.yaml": FAILING.format(failure=failure), "in": content})
+class LettingGo(SilentDisplay):
+    """Makes the file `go` once a stage has failed."""
+
+    def failure(self, stage: str, message: str) -> None:
+        """Makes the file."""
+        Path("go").touch()
+
+
+def failing(
+    toy: Toy, failure: str, *, content: str = "one\n", wait: str = "true", keep_going: bool = False, **policy: object
+) -> Run:
+    """Returns a run in which stage `a` runs the shell command `failure`, and stage `other` the command `wait`."""
+    toy.write({"dvc.yaml": FAILING.format(failure=failure, wait=wait), "in": content})
     policies = Policies.model_validate({"stages": {"a": policy}})
-    return run_engine(jobs=2, keep_going=keep_going, policies=policies)
+    return run_engine(jobs=2, keep_going=keep_going, policies=policies, display=LettingGo())
 
 
 @pytest.mark.parametrize(("code", "attempts"), [(69, 3), (75, 3), (1, 1), (2, 1), (130, 1)])
@@ -208,7 +219,7 @@ def test_failing_output_callback(toy: Toy) -> None:
             raise BrokenPipeError(text)
 
     CommandRunner(toy.folder).run(
-        Command("a", ("seq -f %0100g 3000", "echo done > a"), str(toy.folder)), fail, timeout_s=60
+        Command("a", ("seq -f %0100g 3000", "echo done > a"), str(toy.folder)), fail, timeout_s=240
     )
     assert toy.read("a") == "done\n"
 
@@ -222,10 +233,11 @@ def test_background_processes_after_success(toy: Toy) -> None:
 
 def test_keep_going(toy: Toy) -> None:
     """After a failure no stage starts; with keep_going, those stages start that do not depend on the failed one."""
-    run = failing(toy, "exit 1", keep_going=True)
+    wait = "until test -e go; do sleep 0.05; done; rm go"  # the other stage ends after the failure
+    run = failing(toy, "exit 1", wait=wait, keep_going=True)
     assert (list(run.errors), run.not_run) == (["a"], {"b": "a failed"})
     assert set(run.ran) == {"other", "after"}
-    again = failing(toy, "exit 3", content="two\n")
+    again = failing(toy, "exit 3", wait=wait, content="two\n")
     assert set(again.not_run) == {"b", "after"}
     assert again.stopped == ["after"] and again.summary.endswith("1 not run, 1 stopped (`--keep-going` runs them)")
 
@@ -246,7 +258,7 @@ def test_failure_restores_outputs(toy: Toy, failure: str) -> None:
     assert list(run.errors) == ["a"]
     assert (toy.read("a"), toy.read("a2")) == ("one\n", "2\n")
     assert locks(toy.folder) == before
-    toy.write({"dvc.yaml": FAILING.format(failure="cat in > a; echo 2 > a2")})
+    toy.write({"dvc.yaml": FAILING.format(failure="cat in > a; echo 2 > a2", wait="true")})
     assert {decision.verdict for decision in make_plan().values()} == {"unchanged"}
 
 
@@ -256,7 +268,8 @@ stages:
     foreach: [p, q, r, s]
     do:
       cmd: >-
-        echo $(date +%s.%N) $CUDA_VISIBLE_DEVICES $OMP_NUM_THREADS > ${item}; sleep 0.4; date +%s.%N >> ${item}
+        echo $(date +%s.%N) $CUDA_VISIBLE_DEVICES $OMP_NUM_THREADS > ${item}; touch here-${item};
+        until test $(ls here-* | wc -l) -ge 2; do sleep 0.05; done; date +%s.%N >> ${item}
       deps: [in]
       outs: ["${item}"]
 """

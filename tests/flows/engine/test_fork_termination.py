@@ -98,13 +98,13 @@ def test_terminate_while_forks_run(toy: Toy, runner: CommandRunner) -> None:
         assert output(runner, "python -m program out", toy.folder)[0] == "loaded"
         assert len(escaped(toy.folder)) == 2
         runner.terminate()
-        assert isinstance(run.exception(120), Interrupted)
+        assert isinstance(run.exception(240), Interrupted)
     assert escaped(toy.folder) == []
 
 
 def test_fork_server_is_killed(toy: Toy, runner: CommandRunner) -> None:
     """Forks die with their fork server; the stage fails, and the next one starts without a fork."""
-    toy.write({"slow.py": "import time; open('started', 'w').close(); time.sleep(60)"})
+    toy.write({"slow.py": "import time; open('started', 'w').close(); time.sleep(900)"})
     runner.preload(PRELOAD, {})
     command = Command("a", ("python -m slow",), str(toy.folder), {"DVC_STAGE": "a"}, PRELOAD)
     with ThreadPoolExecutor(1) as thread:
@@ -112,14 +112,14 @@ def test_fork_server_is_killed(toy: Toy, runner: CommandRunner) -> None:
         wait_until((toy.folder / "started").exists, 60)
         server, fork = sorted(stage_processes(toy.folder), key=lambda process: process.ppid() != os.getpid())
         server.kill()
-        assert isinstance(run.exception(120), StageFailed)
+        assert isinstance(run.exception(240), StageFailed)
         wait_until(lambda: not fork.is_running(), 60)
     assert output(runner, "python -m program out", toy.folder)[0] == "not loaded"
 
 
 def test_terminate_during_imports(toy: Toy) -> None:
     """An interrupted run does not wait for imports."""
-    toy.write({"own.py": "import time; open('started', 'w').close(); time.sleep(120)"})
+    toy.write({"own.py": "import time; open('started', 'w').close(); time.sleep(900)"})
     runner = CommandRunner(toy.folder)
     runner.preload(["own"], {})
     command = Command("a", ("python -m own",), str(toy.folder), {}, ("own",))
@@ -127,14 +127,14 @@ def test_terminate_during_imports(toy: Toy) -> None:
         run = thread.submit(runner.run, command, lambda _: None)
         wait_until((toy.folder / "started").exists, 60)
         runner.terminate()
-        assert isinstance(run.exception(120), Interrupted)
+        assert isinstance(run.exception(240), Interrupted)
     assert stage_processes(toy.folder) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_engine_is_killed(toy: Toy, number: signal.Signals) -> None:
     """Forks and their fork server die with the engine, whichever signal ends it."""
-    slow = PROGRAM + "import time; time.sleep(60)\n"
+    slow = PROGRAM + "import time; time.sleep(900)\n"
     toy.write({"dvc.yaml": GRAPH, "execution.yaml": EXECUTION, "own.py": OWN, "program.py": slow, "in": "one\n"})
     program = (
         "from pathlib import Path; from flows.engine.policy import load_policies; from tests.conftest import run_engine"
@@ -146,7 +146,7 @@ def test_engine_is_killed(toy: Toy, number: signal.Signals) -> None:
             assert len(stage_processes(toy.folder)) == 3  # two forks and their fork server
             engine.send_signal(number)
             engine.wait(240)
-            wait_until(lambda: stage_processes(toy.folder) == [], 30)
+            wait_until(lambda: stage_processes(toy.folder) == [], 60)
         finally:
             engine.kill()
 
@@ -160,5 +160,5 @@ def test_no_file_descriptor_is_left(tmp_path: Path) -> None:
     )
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", code]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240)
     assert done.stdout == "-9\n", done.stderr

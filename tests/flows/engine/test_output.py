@@ -55,7 +55,7 @@ def test_reader_that_comes_late(toy: Toy) -> None:
     """A stage is recorded although nobody has read its output yet, and a late reader gets all of it."""
     with unread_run(toy, "seq -f 'a line that is forty characters long %05.0f' 2000; echo 1 > a") as process:
         wait_until(lambda: (toy.folder / "dvc.lock").exists(), timeout_s=120)
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=240)
     assert (process.returncode, err) == (0, "")
     assert [line for line in out.splitlines() if " long " in line and ">" not in line] == [
         f"  a | a line that is forty characters long {number:05}" for number in range(1, 2001)
@@ -78,7 +78,7 @@ def test_much_output_then_a_failure(toy: Toy) -> None:
     """After 50,000 lines to a reader that comes late, the reason is the last line of the stage and in the message."""
     with unread_run(toy, "seq 50000; echo the real reason; exit 3") as process:
         wait_until(lambda: bool(stage_processes(toy.folder)), timeout_s=120)
-        out, err = process.communicate(timeout=200)
+        out, err = process.communicate(timeout=240)
     lines = out.splitlines()
     assert [line for line in lines if line.startswith("  a | ")][2:] == [
         *(f"  a | {number}" for number in range(1, 50001)),
@@ -87,7 +87,7 @@ def test_much_output_then_a_failure(toy: Toy) -> None:
     assert (process.returncode, err) == (1, "a failed (exit code 3): the real reason\n")
 
 
-def run_lines(folder: Path, *lines: str, timeout_s: float = 60.0, has_room: bool = True) -> list[str]:
+def run_lines(folder: Path, *lines: str, timeout_s: float = 240.0, has_room: bool = True) -> list[str]:
     """Runs a command of several lines, and returns its output."""
     output: list[str] = []
 

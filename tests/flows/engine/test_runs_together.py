@@ -52,8 +52,8 @@ def test_waiting_run_says_so(toy: Toy) -> None:
             assert other.stdout is not None
             assert any("a waits: a is being written by another process" in line for line in other.stdout)
             toy.write({"go": ""})
-            output, _ = other.communicate(timeout=120)
-        assert (one.wait(120), other.returncode) == (0, 0)
+            output, _ = other.communicate(timeout=240)
+        assert (one.wait(240), other.returncode) == (0, 0)
     assert "a   unchanged" in output
     assert "0 of 1 stages ran" in output
     assert counts(toy.folder) == {"a": 1, "b": 1}
@@ -91,7 +91,7 @@ def test_killed_run_beside_a_living_one(toy: Toy) -> None:
     """If one of two runs is killed, the other ends its processes, runs its stage again, and keeps its own results."""
     toy.write({"dvc.yaml": HELD, "in": "one\n", "go": ""})
     with started(*RUN, "a") as run:
-        assert run.wait(120) == 0
+        assert run.wait(240) == 0
     (toy.folder / "go").unlink()
     toy.write({"in": "two\n"})
     with started(*RUN, "a") as victim:
@@ -104,7 +104,7 @@ def test_killed_run_beside_a_living_one(toy: Toy) -> None:
             victim.wait()
             wait_until(lambda: toy.runs("a") == 3, timeout_s=120)
             toy.write({"go": ""})
-            output, _ = other.communicate(timeout=120)
+            output, _ = other.communicate(timeout=240)
     assert other.returncode == 0, output
     assert "a | runs: in changed" in output
     assert toy.read("b") == "two\n"
@@ -121,7 +121,7 @@ def test_run_that_edits_parameters_is_alone(toy: Toy, shared: bool) -> None:
         assert run.stdout is not None
         assert ("Another run is under way in this folder" in run.stdout.readline()) is not shared
         if shared:
-            run.communicate(timeout=120)
+            run.communicate(timeout=240)
             assert run.returncode == 0
     assert Path("b").exists() is shared
 
@@ -136,7 +136,7 @@ def test_plan_beside_a_run(toy: Toy) -> None:
         assert decision.reasons[0].startswith("a is being written by another process (")
         assert decision.reasons[0].endswith(f"process id {run.pid})")
         toy.write({"go": ""})
-        run.communicate(timeout=120)
+        run.communicate(timeout=240)
     assert {each.verdict for each in make_plan().values()} == {Verdict.UNCHANGED}
 
 

@@ -80,7 +80,7 @@ def test_many_engines(tmp_path: Path, seed: int) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(120)
+        thread.join(240)
     assert not any(thread.is_alive() for thread in threads)
     assert ledger.problems == []
     assert ledger.most["slots"] > 1  # they did work at the same time
@@ -105,7 +105,7 @@ def test_large_stage_beside_small_ones(tmp_path: Path) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(120)
+        thread.join(240)
     assert done.is_set()
 
 
@@ -157,7 +157,7 @@ def test_work_leaves_no_lock(tmp_path: Path) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(120)
+        thread.join(240)
     assert problems == []
     assert list(tmp_path.iterdir()) == []
 

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-import httpx
 import pytest
 from rich.console import Console
 
@@ -21,6 +20,7 @@ from flows.engine.types import Outcome, Result
 from tests.conftest import Inkflow, Toy, wait_until
 from tests.flows.engine.helpers import status
 from tests.flows.engine.test_interruption import slow
+from tests.support.prefect_api import api
 from tests.support.root import ROOT
 
 TO_STANDARD_OUTPUT = """
@@ -107,7 +107,7 @@ def test_progress_bars() -> None:
 @pytest.mark.parametrize("when", ["loading", pytest.param("running", marks=pytest.mark.farm)])
 def test_cursor_after_ctrl_c(toy: Toy, prefect_url: str, when: str) -> None:
     """Ctrl-C on a terminal restores the cursor, also while Prefect loads."""
-    toy.write(slow(60))
+    toy.write(slow(600))
     terminal, child_side = pty.openpty()
     environment = os.environ | {"PREFECT_API_URL": prefect_url, "PYTHONPATH": str(ROOT), "TERM": "xterm"}
     chunks: list[bytes] = []
@@ -152,7 +152,7 @@ def test_progress_in_prefect(toy: Toy, inkflow: Inkflow, prefect_url: str) -> No
     toy.write({"dvc.yaml": STEPS, "in": "one\n"})
     assert inkflow("run", "--keep-going", folder=toy.folder).returncode == 1
     query = {"artifacts": {"key": {"any_": ["progress-good", "progress-bad"]}}}
-    artifacts = httpx.post(f"{prefect_url}/artifacts/filter", json=query).raise_for_status().json()
+    artifacts = api(prefect_url, "POST", "/artifacts/filter", query)
     assert {artifact["key"]: artifact["data"] for artifact in artifacts} == {
         "progress-good": 100.0,
         "progress-bad": 30.0,
@@ -177,9 +177,9 @@ def test_many_lines_in_prefect(toy: Toy, inkflow: Inkflow, prefect_url: str) -> 
 def read_logs(url: str, offset: int) -> list[str]:
     """Returns a page of the log of the newest run of a task `many`."""
     tasks = {"task_runs": {"name": {"any_": ["many"]}}, "sort": "ID_DESC"}
-    (task, *_) = httpx.post(f"{url}/task_runs/filter", json=tasks).raise_for_status().json()
+    (task, *_) = api(url, "POST", "/task_runs/filter", tasks)
     query = {"logs": {"task_run_id": {"any_": [task["id"]]}}, "sort": "TIMESTAMP_ASC", "offset": offset, "limit": 200}
-    return [log["message"] for log in httpx.post(f"{url}/logs/filter", json=query).raise_for_status().json()]
+    return [log["message"] for log in api(url, "POST", "/logs/filter", query)]
 
 
 class RefusingHandler(BaseHTTPRequestHandler):

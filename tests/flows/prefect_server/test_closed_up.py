@@ -37,15 +37,14 @@ def test_server_needs_its_password(up: Up) -> None:
     path = up.folder / ".inkflow/up/auth"
     assert path.stat().st_mode & 0o777 == 0o600
     _, password = up.auth
-    assert [httpx.post(f"{up.api}/flow_runs/count", json={}, auth=auth).status_code for auth in (None, up.auth)] == [
-        401,
-        200,
-    ]
+    url = f"{up.api}/flow_runs/count"
+    answers = [httpx.post(url, json={}, auth=auth, timeout=240) for auth in (None, up.auth)]
+    assert [answer.status_code for answer in answers] == [401, 200]
     with connect(f"ws://127.0.0.1:{up.port}/api/events/in", subprotocols=[Subprotocol("prefect")]) as socket:
         socket.send(json.dumps({"type": "auth", "token": "inkflow:guessed"}))
         with pytest.raises(ConnectionClosed):
             while True:
-                socket.recv(timeout=60)
+                socket.recv(timeout=240)
     assert password not in up.output + up.logs and "in .inkflow/up/auth" in up.output
 
 
@@ -59,7 +58,7 @@ def test_other_host_names_are_refused(up: Up, host: str) -> None:
     name = host.format(port=up.port)
     headers = {"Host": name, "Origin": f"http://{name}"}
     for path in ("/api/health", "/api/admin/version", LOGIN_PATH, "/"):
-        response = httpx.get(f"http://127.0.0.1:{up.port}{path}", headers=headers, auth=up.auth)
+        response = httpx.get(f"http://127.0.0.1:{up.port}{path}", headers=headers, auth=up.auth, timeout=240)
         assert (response.status_code, "Prefect" in response.text) == (403, False)
 
 
@@ -71,7 +70,7 @@ def test_page_opens_with_the_password(up: Up) -> None:
     token = base64.b64encode(":".join(up.auth).encode()).decode()
     assert path.stat().st_mode & 0o777 == 0o600
     assert f"url=http://127.0.0.1:{up.port}{LOGIN_PATH}#{token}" in html.unescape(path.read_text())
-    assert "prefect-password" in httpx.get(f"http://localhost:{up.port}{LOGIN_PATH}").text
+    assert "prefect-password" in httpx.get(f"http://localhost:{up.port}{LOGIN_PATH}", timeout=240).text
 
 
 @pytest.mark.server

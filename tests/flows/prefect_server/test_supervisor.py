@@ -19,13 +19,13 @@ def worker(tmp_path: Path) -> Iterator[SupervisedProcess]:
     (tmp_path / "short.py").write_text("raise SystemExit('no luck')\n")
     worker = SupervisedProcess("worker", ["short"], {"PYTHONPATH": str(tmp_path)}, tmp_path, tmp_path / "log")
     yield worker
-    worker.process.wait(120)
+    worker.process.wait(240)
 
 
 def restart(worker: SupervisedProcess, times: int) -> None:
     """Waits for the end of the process and restarts it, several times."""
     for _ in range(times):
-        worker.process.wait(120)
+        worker.process.wait(240)
         assert worker.restart_if_dead()
 
 
@@ -63,7 +63,7 @@ def test_long_log_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     talker.cut_log()
     assert log.read_text() == ""
     (tmp_path / "go").touch()
-    assert talker.process.wait(60) == 0
+    assert talker.process.wait(240) == 0
     talker.cut_log()
     lines = ((tmp_path / "log.1").read_text() + log.read_text()).split()
     assert lines == [str(number) for number in range(400)]
@@ -74,7 +74,7 @@ def test_long_log_is_cut_on_a_full_disk(
 ) -> None:
     """If the copy cannot be written, the log is cut nevertheless, the earlier copy stays, and no error is raised."""
     monkeypatch.setattr(supervisor, "LOG_BYTES", 1000)
-    worker.process.wait(120)
+    worker.process.wait(240)
     log, earlier = tmp_path / "log", tmp_path / "log.1"
     log.write_bytes(bytes(5000))
     earlier.write_text("earlier")

@@ -156,7 +156,7 @@ def test_requests_without_preflight_start_no_run(up: Up, content_type: str | Non
     deployment = up.get("/deployments/name/inkflow/nightly")["id"]
     headers = {"Origin": "https://evil.example"} | ({"Content-Type": content_type} if content_type else {})
     url = f"{up.api}/deployments/{deployment}/create_flow_run"
-    assert httpx.post(url, content=b"{}", headers=headers, auth=up.auth).status_code == 403
+    assert httpx.post(url, content=b"{}", headers=headers, auth=up.auth, timeout=240).status_code == 403
 
 
 @pytest.mark.parametrize(("page", "is_accepted"), [("https://evil.example", False), (None, True)])
@@ -255,7 +255,7 @@ def test_password_and_postgresql_and_kill(tmp_path: Path) -> None:
     ):
         path = project.folder / ".inkflow/up/auth"
         assert path.stat().st_mode & 0o777 == 0o600
-        assert httpx.post(f"{up.api}/flow_runs/count", json={}).status_code == 401
+        assert httpx.post(f"{up.api}/flow_runs/count", json={}, timeout=240).status_code == 401
         assert up.auth[1] not in up.output + up.logs
         assert "in .inkflow/up/auth" in up.output
         up.wait_for(up.start("inkflow/nightly"), "Completed")

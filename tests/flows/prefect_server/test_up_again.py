@@ -99,7 +99,7 @@ def change_on_the_page(up: Up) -> None:
     up.patch(f"/deployments/{often['id']}/schedules/{often['schedules'][0]['id']}", active=True)
     cron = {"schedule": {"cron": MONTHLY}, "active": True}
     httpx.post(
-        f"{up.api}/deployments/{often['id']}/schedules", json=[cron], auth=up.auth, timeout=60
+        f"{up.api}/deployments/{often['id']}/schedules", json=[cron], auth=up.auth, timeout=240
     ).raise_for_status()
     up.patch(f"/deployments/{idle['id']}/schedules/{idle['schedules'][0]['id']}", active=False)
     up.patch(f"/deployments/{idle['id']}", paused=True)
@@ -176,7 +176,7 @@ def test_unknown_parameter_is_refused(again: Again) -> None:
     """A run with a parameter that its flow does not have is refused when it is created."""
     identifier = again.up.get("/deployments/name/inkflow/nightly")["id"]
     url = f"{again.up.api}/deployments/{identifier}/create_flow_run"
-    answer = httpx.post(url, json={"parameters": {"fource": True}}, auth=again.up.auth, timeout=60)
+    answer = httpx.post(url, json={"parameters": {"fource": True}}, auth=again.up.auth, timeout=240)
     assert answer.status_code == 409
     assert "'fource' was unexpected" in answer.text
 

@@ -10,7 +10,7 @@ from flows.prefect_server.notifications.receivers import NOTIFY
 from flows.prefect_server.server import Server
 from flows.prefect_server.temporary_server import APP
 from tests.conftest import Toy, wait_until
-from tests.support.remote_servers import free_port
+from tests.support.loopback import free_port
 from tests.support.up_process import SERVER_VARIABLES, run_up
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # on a busy machine

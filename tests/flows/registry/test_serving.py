@@ -120,7 +120,7 @@ def test_a_remote_of_git_that_never_answers(reader: Toy, victim: str) -> None:
                 server.kill()
             else:
                 process.terminate()
-            assert process.wait(timeout=60) == (-signal.SIGKILL % 256 if victim == "server" else 0)
+            assert process.wait(timeout=240) == (-signal.SIGKILL % 256 if victim == "server" else 0)
         wait_until(lambda: waiting_processes(listener) == [], timeout_s=60)
     assert "the version so far stays" not in (reader.folder / "serve.log").read_text()
 

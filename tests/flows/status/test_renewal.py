@@ -12,6 +12,7 @@ from prefect.states import Completed, Failed
 from ruamel.yaml import YAML
 
 from flows.scheduled import scheduled
+from flows.status import server
 from flows.status.renewal import renews_status
 from flows.tasks.own_settings import own_flow
 from tests.conftest import Toy
@@ -41,6 +42,7 @@ def test_each_run_renews_the_status(
 ) -> None:
     """After a success, a failure and an exception the newest artifact is that of the run, which is no more running."""
     monkeypatch.setenv("PREFECT_API_URL", prefect_url)
+    monkeypatch.setattr(server, "REST_S", 240.0)
     with temporary_settings({PREFECT_API_URL: prefect_url}):
         state = own_flow("of-the-status-test")(renews_status(body))(return_state=True)
     assert state.is_completed() == (body is good)

@@ -16,14 +16,15 @@ import pytest
 
 from flows.cli.main import main as inkflow
 from flows.core.file_lock import run_lock
+from flows.status import model_section, server
 from flows.status.collect import collect
 from flows.status.local_sections import local_runs
 from flows.status.server import MAX_DEPLOYMENTS, read_server
 from tests.conftest import Toy
 from tests.flows.registry.conftest import models
 from tests.support.commands import dvc
+from tests.support.loopback import free_port
 from tests.support.prefect_api import api
-from tests.support.remote_servers import free_port
 from tests.support.root import ROOT
 
 __all__ = ["models"]  # fixture
@@ -31,7 +32,9 @@ __all__ = ["models"]  # fixture
 
 @pytest.fixture(autouse=True)
 def no_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Removes a server that the environment configures."""
+    """Removes a server that the environment configures; one of a test, and a remote, may take their time."""
+    for module, limit in ((server, "ANSWER_S"), (server, "REST_S"), (model_section, "REMOTE_S")):
+        monkeypatch.setattr(module, limit, 240.0)
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect-home"))
 
@@ -69,6 +72,7 @@ def test_a_server_that_is_away(
         port = free_port() if kind == "closed" else listener.getsockname()[1]
         address = "not a url" if kind == "other" else f"http://127.0.0.1:{port}/api"
         monkeypatch.setenv("PREFECT_API_URL", address)
+        monkeypatch.setattr(server, "ANSWER_S", 0.5)
         text = shown(capsys, 3)
     assert f"! {address} gives no answer (" in text and "runs      not known without the server" in text
 

@@ -83,7 +83,7 @@ def test_a_worker_masks_secrets_in_addresses(tmp_path: Path, prefect_url: str) -
         "INKFLOW_WORKER_HOME": str(tmp_path / "worker"),
         "PYTHONPATH": str(ROOT),
     }
-    process = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=200)
+    process = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=240)
     assert process.returncode == 0, process.stderr
     run = finished_run(prefect_url, 0).flow_run
     report = api(prefect_url, "POST", "/artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}})

@@ -20,7 +20,7 @@ def test_two_runs_remember_at_the_same_time(prefect_url: str) -> None:
 
     def write(number: int, name: str) -> None:
         with temporary_settings({PREFECT_API_URL: prefect_url}):
-            barrier.wait(timeout=60)
+            barrier.wait(timeout=240)
             remember(name, {"x_train": str(number)})
 
     names = [f"inkflow_test_{number}" for number in range(ROUNDS)]

@@ -57,7 +57,7 @@ class FaultyProxy:
             return httpx.Response(self.first_creation_status, json={"detail": "a fault"})
         headers = {name: value for name, value in request.headers.items() if name.lower() not in ("host", "connection")}
         target = f"{self._server}{request.path.removeprefix('/api')}"
-        response = httpx.request(request.command, target, content=body, headers=headers, timeout=60)
+        response = httpx.request(request.command, target, content=body, headers=headers, timeout=240)
         return None if is_first_creation and self.drop_first_creation else response
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:

@@ -14,7 +14,8 @@ import httpx
 import psutil
 import pytest
 
-from tests.conftest import BIN, wait_until
+from tests.conftest import wait_until
+from tests.support.own_settings import BIN
 from tests.support.root import ROOT
 
 CONFIG = """
@@ -76,7 +77,7 @@ class Service:
         """Kill the process and its descendants, as a machine failure does."""
         if self.process is not None:
             kill_tree(self.process.pid)
-            self.process.wait(timeout=30)
+            self.process.wait(timeout=240)
             self.process = None
 
     @contextmanager
@@ -101,7 +102,7 @@ def kill_tree(pid: int) -> None:
             member.kill()
         except psutil.NoSuchProcess:
             continue
-    psutil.wait_procs(family, timeout=30)
+    psutil.wait_procs(family, timeout=240)
 
 
 def is_listening(port: int) -> bool:
@@ -156,7 +157,7 @@ class PrefectServer(Service):
 
     def _is_healthy(self) -> bool:
         try:
-            return httpx.get(f"{self.url}/health", timeout=2).status_code == 200
+            return httpx.get(f"{self.url}/health", timeout=20).status_code == 200
         except httpx.TransportError:
             return False
 

@@ -94,7 +94,7 @@ def test_a_lost_response_leaves_no_second_run(prefect_url: str, client: SyncPref
             dispatch.wait_until_sent()
             dispatch.cancelled.set()
             with pytest.raises(Interrupted):
-                dispatch.future.result(60)
+                dispatch.future.result(240)
         assert proxy.create_count
     assert dispatch.messages == [f"sent to the pool {pool}"]
     (run,) = runs_of(client, pool)
@@ -112,7 +112,7 @@ def test_error_responses(code: int, message: str | None, prefect_url: str, clien
             dispatch.wait_until_sent()
             if message:
                 with pytest.raises(PoolFailed, match=message):
-                    dispatch.future.result(60)
+                    dispatch.future.result(240)
             else:
                 assert dispatch.messages == [f"sent to the pool {pool}"]
 
@@ -199,7 +199,7 @@ def test_no_worker_is_lost_during_an_outage(prefect_url: str, client: SyncPrefec
         assert worker.state() == "RUNNING"
         worker.send_report(ExitStatus.DONE)
         worker.set_state(Completed())
-        assert dispatch.future.result(30) == "fake"
+        assert dispatch.future.result(240) == "fake"
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def test_no_worker_is_lost_while_the_server_hangs(
         assert worker.state() == "RUNNING"
         clock.tick(2)
         with pytest.raises(PoolFailed, match=r"1 workers .* were lost"):
-            dispatch.future.result(30)
+            dispatch.future.result(240)
     assert "worker fake was lost: no heartbeat for" in dispatch.messages[-1]
     assert worker.state() == "CRASHED"
 
@@ -242,7 +242,7 @@ def test_a_crashed_run_with_a_result_is_complete(prefect_url: str, client: SyncP
         worker = FakeWorker(client, pool)
         worker.send_report(ExitStatus.DONE)
         worker.set_state(Crashed())
-        assert dispatch.future.result(30) == "fake"
+        assert dispatch.future.result(240) == "fake"
     assert len(runs_of(client, pool)) == 1
 
 
@@ -258,12 +258,12 @@ def test_pool_wait_starts_when_the_last_worker_stops(
         dispatch.wait_until_sent()
         clock.tick(wait_s + 2)
         assert not dispatch.future.done()
-        httpx.delete(f"{prefect_url}/work_pools/{pool}/workers/only", timeout=60).raise_for_status()
+        httpx.delete(f"{prefect_url}/work_pools/{pool}/workers/only", timeout=240).raise_for_status()
         clock.tick(wait_s)
         assert not dispatch.future.done()
         clock.tick(2)
         with pytest.raises(PoolFailed, match=f"{pool} has had no worker for 4 s"):
-            dispatch.future.result(60)
+            dispatch.future.result(240)
 
 
 def test_each_line_is_read_once(client: SyncPrefectClient) -> None:

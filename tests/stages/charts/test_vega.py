@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stages.charts import vega
-from tests.support.chromium import NEEDS_CHROMIUM, open_chromium
+from tests.support.chromium import NEEDS_CHROMIUM, open_chromium, open_page
 
 POINTS = {
     "data": {"values": [{"a": 1, "b": 2}, {"a": 2, "b": 4}]},
@@ -45,7 +45,7 @@ class TestInChromium:
             f"<script>{vega.javascript()}</script><script>{draw}</script>"
         )
         with open_chromium() as browser:
-            page = browser.new_context(offline=True).new_page()
+            page = open_page(browser, offline=True)
             errors: list[str] = []
             page.on("pageerror", lambda error: errors.append(str(error)))
             page.goto(page_file.as_uri())

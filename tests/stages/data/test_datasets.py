@@ -178,7 +178,7 @@ def test_huge_zip_directory_is_rejected(tmp_path: Path) -> None:
 VALID: list[bytes] = []
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(position=st.floats(0, 1, exclude_max=True), value=st.binary(min_size=1, max_size=6))
 def test_any_damage_is_a_data_error(tmp_path_factory: pytest.TempPathFactory, position: float, value: bytes) -> None:
     """With any bytes overwritten, either valid arrays are read or a DataError with a message of one line is raised."""

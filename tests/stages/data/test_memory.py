@@ -30,11 +30,11 @@ def test_bounds_of_several_threads() -> None:
     def hold() -> None:
         with limited_memory(0, "a", "r"):
             is_in.set()
-            is_over.wait(60)
+            is_over.wait(240)
 
     thread = threading.Thread(target=hold)
     thread.start()
-    assert is_in.wait(60)
+    assert is_in.wait(240)
     with limited_memory(10**9, "b", "r"):
         low = resource.getrlimit(resource.RLIMIT_DATA)[0]
     assert resource.getrlimit(resource.RLIMIT_DATA)[0] == low != before[0]

@@ -40,14 +40,14 @@ def content(tmp_path: Path) -> bytes:
 
 @pytest.fixture
 def run_failing(project: Path, capsys: pytest.CaptureFixture[str]) -> RunFailing:
-    """Runs the stage, which must fail with a message of one line and keep the earlier outputs."""
+    """Runs the stage with these options; it must fail with a message of one line and keep the earlier outputs."""
     RAW.mkdir(parents=True)
     for name in ("dataset.npz", "dataset.json"):
         (RAW / name).write_text(f"earlier {name}")
 
-    def call() -> tuple[int, str]:
+    def call(*options: str) -> tuple[int, str]:
         before = snapshot(RAW)
-        result = expect_error(download.main, ARGUMENTS, capsys)
+        result = expect_error(download.main, [*ARGUMENTS, *options], capsys)
         assert snapshot(RAW) == before
         return result
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.download_project import UNAVAILABLE, RunFailing, parts, run_download
+from tests.support.download_project import IMPATIENT, UNAVAILABLE, RunFailing, parts, run_download
 from tests.support.http_server import Server, serve, status, truncate
 from tests.support.tiny_data import write_params
 
@@ -28,7 +28,7 @@ def test_bytes_around_the_body_are_bounded(
 ) -> None:
     """Headers, informational responses, chunk extensions and trailers are bounded in time and size."""
     server.respond_with(server.repeat(start, repeated, pause_s))
-    code, error = run_failing()
+    code, error = run_failing(*(IMPATIENT if pause_s else ()))
     assert (code, message in error) == (UNAVAILABLE, True), error
 
 

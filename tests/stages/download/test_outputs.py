@@ -81,7 +81,7 @@ def test_download_above_the_free_space(project: Path, server: Server) -> None:
     server.respond_with(serve(bytes(200_000)))
     limited = ["prlimit", "--fsize=100000", sys.executable, "-m", "stages.download", *ARGUMENTS]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    result = subprocess.run(limited, env=environment, capture_output=True, text=True, timeout=60)
+    result = subprocess.run(limited, env=environment, capture_output=True, text=True, timeout=240)
     assert result.returncode == FAILED
     assert result.stderr.startswith("error: cannot write .inkflow/downloads/tiny-")
     assert result.stderr.count("\n") == 1
@@ -104,7 +104,7 @@ def test_progress_bar_on_a_terminal(project: Path, server: Server, content: byte
     reader, terminal = pty.openpty()
     environment = os.environ | {"PYTHONPATH": str(ROOT), "TERM": "xterm"}
     command = [sys.executable, "-m", "stages.download", *ARGUMENTS]
-    result = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=terminal, timeout=60)
+    result = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=terminal, timeout=240)
     os.close(terminal)
     output = os.read(reader, 100_000).decode()
     os.close(reader)

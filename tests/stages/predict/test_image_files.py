@@ -289,7 +289,7 @@ EDITS = st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255
 
 @pytest.mark.parametrize("kind", ["a.png", "a.jpg", "a.webp", "a.npz", "a.npy"])
 @given(edits=EDITS, keep=st.floats(0, 1))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 def test_damaged_files(tmp_path: Path, kind: str, edits: Sequence[tuple[float, int]], keep: float) -> None:
     """A file with changed bytes and a missing end gives images or rejections, never an exception."""
     content = bytearray(good_files()[kind])

@@ -52,7 +52,7 @@ def test_output_encoding_without_some_letters(work: Path, form: tuple[str, ...])
         (work / name).write_bytes(encoded(scan(7, 1), "PNG") if name[0] == "z" else b"")
     command = [sys.executable, "-m", "flows", "predict", "reader", "zwölf 数.png", "bad 数.png", *form]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "latin-1", "PYTHONUTF8": "0"}
-    run = subprocess.run(command, cwd=work, env=environment, capture_output=True, timeout=60)
+    run = subprocess.run(command, cwd=work, env=environment, capture_output=True, timeout=240)
     name = "zw\\u00f6lf \\u6570.png" if form == ("--json",) else "zwölf \\u6570.png"
     assert name.encode("latin-1") in run.stdout
     assert run.returncode == 2 and b"Traceback" not in run.stderr

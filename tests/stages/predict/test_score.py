@@ -234,7 +234,7 @@ def test_flow(work: Path, prefect_url: str) -> None:
     )
     root = str(ROOT)
     environment = os.environ | {"PREFECT_API_URL": prefect_url, "PYTHONPATH": root, "PREFECT_HOME": str(work / "home")}
-    ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=200)
+    ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=240)
     lines = [line for line in ended.stderr.splitlines() if line.startswith(("Completed|", "Failed|"))]
     counts = "4 files scored, 0 were scored before, 1 could not be scored"
     assert lines[0] == f"Completed|{counts}, see scores/scores.errors.csv"

@@ -47,7 +47,7 @@ def test_groups_of_the_training_part_alone(run_prepare: RunPrepare) -> None:
     assert run_prepare(held_out="groups", validation=0.2)["info"]["groups"] == counts
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 9)), min_size=2, max_size=80), st.floats(0.01, 0.99))
 def test_any_labels_and_groups(samples: list[tuple[int, int]], share: float) -> None:
     """Each group is held out whole or not at all, both parts have samples, and the same seed selects the same."""
@@ -62,7 +62,7 @@ def test_any_labels_and_groups(samples: list[tuple[int, int]], share: float) -> 
     assert np.array_equal(mask, held_out_groups(labels, groups, share, 7))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(2, 25), st.floats(0.001, 0.999))
 @example(23, 0.94921875)  # folds of one and of two groups: the larger ones may be any
 def test_share_of_equal_groups(count: int, share: float) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from flows.cli.main import main as inkflow
@@ -66,7 +66,6 @@ def test_limits(run: Run, limits: dict[str, Any], status: str) -> None:
     assert checks(run, **limits)["cnn", next(iter(limits))] == status
 
 
-@settings(deadline=None)
 @given(st.floats(0, 1), st.floats(0, 1) | st.sampled_from([0.94, 0.03]))
 def test_rounding_does_not_cross_the_limit(got: float, limit: float) -> None:
     """A rounded figure is below, at or above its limit like the exact one."""

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser
 
 from flows.cli.report import fill_page
 from stages.report import compare_runs, report
-from tests.support.chromium import NEEDS_CHROMIUM
+from tests.support.chromium import NEEDS_CHROMIUM, open_page
 from tests.support.loaded_page import DESK, OPEN_ALL, PHONE, LoadedPage
 from tests.support.report_data import HIDDEN_LAYERS, Run
 from tests.support.report_shapes import shaped_run
@@ -131,13 +131,12 @@ def test_fits_a_phone(browser: Browser, finished: Run) -> None:
 
 def test_works_without_javascript(browser: Browser, finished: Run) -> None:
     """Without JavaScript the page has all figures, and no controls."""
-    context = browser.new_context(java_script_enabled=False)
-    page = context.new_page()
+    page = open_page(browser, java_script_enabled=False)
     page.goto((finished.out / "index.html").as_uri())
     assert page.locator("table.headline tbody tr").count() == len(HIDDEN_LAYERS)
     assert page.locator("button").count() == 0
     assert page.locator(".scripted:visible").count() == 0
-    context.close()
+    page.close()
 
 
 def test_machine_figures(browser: Browser, finished: Run, tmp_path: Path) -> None:

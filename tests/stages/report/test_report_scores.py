@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import wilcoxon
 from sklearn.calibration import calibration_curve
@@ -24,8 +24,6 @@ from stages.report.page.example_images import disagreement, doubtful_labels, ima
 from stages.report.statistics.scores import expected_calibration_error, reliability, score
 from tests.support.report_data import Run, finish_run, small_digits
 from tests.support.report_shapes import shaped_run
-
-NO_DEADLINE = settings(deadline=None)  # a loaded machine is no error
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +56,6 @@ def test_calibration_error_by_hand() -> None:
     assert expected_calibration_error(bins) == pytest.approx((0.5 * 1 + abs(0.9 - 2 / 3) * 3) / 4)
 
 
-@NO_DEADLINE
 @given(st.lists(st.tuples(st.floats(0.1, 1), st.booleans()), min_size=1, max_size=200))
 def test_bins_are_scikit_learns(answers: list[tuple[float, bool]]) -> None:
     """Accuracy and mean confidence of each bin are those of scikit-learn's calibration curve."""

@@ -22,10 +22,7 @@ from stages.report.statistics.paired_tests import (
 from stages.report.statistics.scores import Confusion, confusion_matrix, frequent_confusions
 from stages.report.statistics.smoothing import min_smoothed_epochs, smooth
 
-NO_DEADLINE = settings(deadline=None)  # a loaded machine is no error
 
-
-@NO_DEADLINE
 @given(st.integers(1, 20_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_wilson_interval_is_statsmodels(case: tuple[int, int]) -> None:
     """The interval is that of statsmodels, for all counts."""
@@ -39,7 +36,6 @@ def test_wilson_interval_at_its_ends() -> None:
     assert (none.high, every.low) == pytest.approx((0.489891, 0.510109), abs=1e-6)
 
 
-@NO_DEADLINE
 @given(st.integers(1, 20_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_wilson_interval_inverts_the_score_test(case: tuple[int, int]) -> None:
     """By definition the share lies 1.96 standard deviations of each end away from that end."""
@@ -56,7 +52,6 @@ def test_wilson_interval_rejects_impossible_counts(case: tuple[int, int]) -> Non
         wilson_interval(*case)
 
 
-@NO_DEADLINE
 @given(st.integers(0, 400), st.integers(0, 400))
 def test_mcnemar_is_the_exact_binomial_test(only_first: int, only_second: int) -> None:
     """The p-value is that of tosses of a fair coin, and 1 without tosses."""
@@ -87,7 +82,6 @@ def test_smoothing_by_hand() -> None:
     assert smooth(pd.Series([1.0, 0.0, 2.0]), 0.9).tolist() == pytest.approx([1.0, 0.9 / 1.9, 2.81 / 2.71])
 
 
-@NO_DEADLINE
 @given(st.lists(st.floats(-100, 100), min_size=1, max_size=40), st.floats(0, 0.99))
 def test_smoothing_is_adams_corrected_mean(values: list[float], factor: float) -> None:
     """Each value is the running mean from zero over 1 - factor^i, and lies between the smallest and largest so far."""
@@ -113,7 +107,6 @@ def test_no_smoothing_changes_nothing() -> None:
     assert smooth(pd.Series([3.0, 1.0, 2.0]), 0.0).tolist() == [3.0, 1.0, 2.0]
 
 
-@NO_DEADLINE
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1), st.integers(5, 7))
 def test_confusion_matrix_is_scikit_learns(pairs: list[tuple[int, int]], classes: int) -> None:
     """Counts are those of scikit-learn, also for classes that do not occur."""
@@ -136,7 +129,6 @@ def test_paired_difference_is_the_published_one() -> None:
     assert paired_difference(Agreement(1, 1, 7, 12)) == pytest.approx((-0.507, -0.026), abs=5e-4)
 
 
-@NO_DEADLINE
 @given(st.tuples(*[st.integers(0, 300)] * 4).filter(any))
 def test_paired_difference_contains_the_difference_and_is_antisymmetric(counts: tuple[int, int, int, int]) -> None:
     """The interval contains the difference, stays within -1 to 1, and changes its sign when the models are swapped."""
@@ -149,7 +141,6 @@ def test_paired_difference_contains_the_difference_and_is_antisymmetric(counts: 
     assert (-swapped.high, -swapped.low) == pytest.approx((low, high), abs=1e-9)
 
 
-@NO_DEADLINE
 @given(st.tuples(*[st.integers(0, 300)] * 4).filter(any))
 def test_paired_difference_is_square_and_add(counts: tuple[int, int, int, int]) -> None:
     """The interval is that of Newcombe's method 10, written a second time with statsmodels' Wilson intervals."""
@@ -180,7 +171,6 @@ def test_paired_difference_covers(shares: tuple[float, float, float, float]) -> 
     assert 0.91 <= float(chances @ np.array(covered)) <= 1
 
 
-@NO_DEADLINE
 @given(st.tuples(*[st.integers(0, 60)] * 4).filter(any), st.sampled_from([0.05, 0.01, 0.05 / 15]))
 def test_interval_of_mcnemar_agrees_with_the_test(counts: tuple[int, int, int, int], level: float) -> None:
     """At any level the interval excludes 0 if and only if the exact test is significant, and holds the difference."""
@@ -193,7 +183,7 @@ def test_interval_of_mcnemar_agrees_with_the_test(counts: tuple[int, int, int, i
     assert low - 1e-9 <= (only_first - only_second) / sum(counts) <= high + 1e-9
 
 
-@settings(NO_DEADLINE, max_examples=10)
+@settings(max_examples=10)
 @given(st.lists(st.floats(0, 1) | st.sampled_from([0.0, 0.001, 0.01, 0.02]), min_size=1, max_size=20))
 def test_holm_levels_decide_as_corrected_p_values(p_values: list[float]) -> None:
     """A p-value is below its level exactly where the corrected one is below 5%."""

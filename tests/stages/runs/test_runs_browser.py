@@ -10,7 +10,7 @@ from playwright.sync_api import Browser
 from flows.cli.runs.report_runs import collect
 from stages.runs.content import page_content
 from stages.runs.predictions import compare, corrected, read_predictions
-from tests.support.chromium import NEEDS_CHROMIUM
+from tests.support.chromium import NEEDS_CHROMIUM, open_page
 from tests.support.loaded_page import PHONE
 from tests.support.runs_loaded import Loaded
 from tests.support.runs_pages import write_runs_page
@@ -216,11 +216,10 @@ def test_without_scripts_there_is_a_table(browser: Browser, path: Path) -> None:
 
     What would need scripts is not there.
     """
-    context = browser.new_context(java_script_enabled=False, viewport=PHONE)  # type: ignore[arg-type]
-    page = context.new_page()
+    page = open_page(browser, java_script_enabled=False, viewport=PHONE)
     page.goto(path.as_uri())
     text = page.locator("table.static").inner_text()
     assert "strict gate" in text and "learning_rate 0.001 → 0.1" in text and "of 400" in text
     assert page.locator(":is(input, select, button, summary, kbd, #trend):visible").count() == 0
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") == 0
-    context.close()
+    page.close()

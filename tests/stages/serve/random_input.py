@@ -27,7 +27,7 @@ from tests.support.model_server import model_server
 from tests.support.pictures import draw, encoded, garbage, template, write_reader
 from tests.support.raw_http import HealthyClient, connect, head, is_whole, status
 
-ANSWER_S, IMPATIENT_S = 60.0, 0.5
+ANSWER_S, IMPATIENT_S = 240.0, 0.5
 SENDERS = 4
 PATHS = (
     "/predict", "/predict?seen=true", "/predict?seen=7", INFER, "/v2/models/reader/versions/workspace/infer", "/v2",

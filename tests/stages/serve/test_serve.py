@@ -41,7 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def client(folder: Path) -> Iterator[httpx.Client]:
     """A client of a server of this model."""
-    with model_server(folder, "reader", "--max-body=4000000", "--max-pixels=4000000", "--timeout=3") as client:
+    with model_server(folder, "reader", "--max-body=4000000", "--max-pixels=4000000") as client:
         yield client
 
 
@@ -140,14 +140,15 @@ def test_hostile_pictures(client: httpx.Client, name: str) -> None:
     assert answer.json()["error"]
 
 
-def test_limits_of_bodies(client: httpx.Client) -> None:
+def test_limits_of_bodies(client: httpx.Client, folder: Path) -> None:
     """A body that is too large is refused, by its stated length and while it arrives; one that stops, in time."""
     assert client.post("/predict", content=b"x" * 4_000_001).status_code == 413
     assert client.post("/predict", content=iter([b"x" * 3_000_000, b"x" * 3_000_000])).status_code == 413
-    host, port = client.base_url.host, client.base_url.port
-    with socket.create_connection((host, port or 80), timeout=30) as slow:
-        slow.sendall(f"POST /predict HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Length: 100\r\n\r\nabc".encode())
-        assert b" 408 " in slow.recv(4096)
+    with model_server(folder, "reader", "--timeout=0.5") as impatient:
+        host, port = impatient.base_url.host, impatient.base_url.port
+        with socket.create_connection((host, port or 80), timeout=240) as slow:
+            slow.sendall(f"POST /predict HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Length: 100\r\n\r\nabc".encode())
+            assert b" 408 " in slow.recv(4096)
 
 
 @pytest.mark.parametrize(
@@ -192,7 +193,7 @@ def test_many_clients(client: httpx.Client) -> None:
     wrong: list[object] = []
 
     def ask(digit: int) -> None:
-        with httpx.Client(base_url=client.base_url, timeout=60, trust_env=False) as own:
+        with httpx.Client(base_url=client.base_url, timeout=240, trust_env=False) as own:
             for _ in range(5):
                 answer = own.post("/v2/models/reader/infer", json=tensor([digit] * (digit + 1))).json()
                 labels = {output["name"]: output["data"] for output in answer["outputs"]}["label"]
@@ -221,7 +222,7 @@ def test_the_model_is_exchanged(folder: Path) -> None:
         done = threading.Event()
 
         def ask() -> None:
-            with httpx.Client(base_url=client.base_url, timeout=60, trust_env=False) as own:
+            with httpx.Client(base_url=client.base_url, timeout=240, trust_env=False) as own:
                 while not done.is_set():
                     statuses.add(own.post("/v2/models/reader/infer", json=tensor([1])).status_code)
 
@@ -281,7 +282,7 @@ def test_the_name_of_the_folder_is_the_model_s(folder: Path) -> None:
     inner = folder / "models/reader/inner"
     inner.mkdir(exist_ok=True)
     for place, model in ((inner.parent, "."), (inner.parent, "model.onnx"), (inner, "..")):
-        with model_server(place, model, "--timeout=0.5") as client:
+        with model_server(place, model) as client:
             assert client.get("/card").json()["name"] == "reader"
             assert client.get("/v2/models/reader").status_code == 200
 

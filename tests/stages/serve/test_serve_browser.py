@@ -11,7 +11,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from tests.stages.predict.test_values import write_regression
-from tests.support.chromium import NEEDS_CHROMIUM
+from tests.support.chromium import NEEDS_CHROMIUM, open_page
 from tests.support.model_server import model_server
 from tests.support.pictures import draw, encoded, write_reader
 
@@ -48,13 +48,13 @@ def draw_with_mouse(page: Page, corners: list[tuple[float, float]]) -> None:
 def test_a_drawn_digit_is_read(browser: Browser, client: httpx.Client, size: str, scheme: str) -> None:
     """The answer and ten bars appear; nothing is wider than the screen, axe-core and the console find nothing."""
     errors: list[str] = []
-    page = browser.new_page(viewport=SIZES[size], color_scheme=scheme)  # type: ignore[arg-type]
+    page = open_page(browser, viewport=SIZES[size], color_scheme=scheme)
     page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(str(client.base_url))
     expect(page.locator("#model")).to_contain_text("reader")
     draw_with_mouse(page, SEVEN)
-    expect(page.locator("#answer.result")).to_be_visible(timeout=30_000)
+    expect(page.locator("#answer.result")).to_be_visible()
     assert page.locator("#bars tr").count() == 10 and page.locator("#bars caption").is_visible()
     assert "7" in page.locator("#answer").inner_text() + page.locator("#note").inner_text()
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
@@ -67,14 +67,14 @@ def test_a_drawn_digit_is_read(browser: Browser, client: httpx.Client, size: str
 
 def test_an_uploaded_picture(browser: Browser, client: httpx.Client, tmp_path: Path) -> None:
     """A picture that is uploaded is answered; one that shows nothing gets the reason."""
-    page = browser.new_page()
+    page = open_page(browser)
     page.goto(str(client.base_url))
     (tmp_path / "four.png").write_bytes(encoded(draw(4), "PNG"))
     page.set_input_files("#file", tmp_path / "four.png")
-    expect(page.locator("#answer")).to_have_text("4", timeout=30_000)
+    expect(page.locator("#answer")).to_have_text("4")
     (tmp_path / "blank.png").write_bytes(encoded(Image.new("L", (40, 40), 255), "PNG"))
     page.set_input_files("#file", tmp_path / "blank.png")
-    expect(page.locator("#answer")).to_contain_text("No answer: ", timeout=30_000)
+    expect(page.locator("#answer")).to_contain_text("No answer: ")
     page.close()
 
 
@@ -83,18 +83,18 @@ def test_a_value_has_no_table_of_classes(browser: Browser, tmp_path: Path) -> No
     write_regression(tmp_path / "models/mean/model.onnx", outputs=1)
     (tmp_path / "four.png").write_bytes(encoded(draw(4), "PNG"))
     with model_server(tmp_path, "mean") as server:
-        page = browser.new_page()
+        page = open_page(browser)
         page.goto(str(server.base_url))
         expect(page.locator("#model")).to_contain_text("mean")
         page.set_input_files("#file", tmp_path / "four.png")
-        expect(page.locator("#answer.result")).to_have_text(re.compile(r"\d+(\.\d+)?"), timeout=30_000)
+        expect(page.locator("#answer.result")).to_have_text(re.compile(r"\d+(\.\d+)?"))
         expect(page.locator("#bars")).to_be_hidden()
         page.close()
 
 
 def test_the_routes_are_described(browser: Browser, client: httpx.Client) -> None:
     """/docs lists the routes without scripts; axe-core finds nothing."""
-    page = browser.new_page()
+    page = open_page(browser)
     page.goto(f"{client.base_url}/docs")
     expect(page.get_by_text("/v2/models/{name}/infer")).to_be_visible()
     assert Axe().run(page).response["violations"] == []

@@ -12,11 +12,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from stages.base import sinks as sinks_module
 from stages.base.errors import InvalidInput
 from stages.base.sinks import running_sinks
 from stages.sinks.follow import MAX_REASON, reason
 from tests.support.http_server import Server, status
-from tests.support.remote_servers import free_port
+from tests.support.loopback import free_port
 from tests.support.root import ROOT
 
 COLUMNS = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy"]
@@ -96,6 +97,7 @@ def test_server_that_does_not_answer(
     silent_port: int, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """The stage's end does not wait longer than INKFLOW_SINKS_WAIT_S for a server that is silent."""
+    monkeypatch.setattr(sinks_module, "END_S", 240.0)  # the process has the time to say so
     address = f"http://127.0.0.1:{silent_port}"
     error = sent(
         monkeypatch, capfd, INKFLOW_SINKS="mlflow", MLFLOW_TRACKING_URI=address, INKFLOW_SINKS_WAIT_S="0.5",

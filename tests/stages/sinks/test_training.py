@@ -7,7 +7,7 @@ import pytest
 
 from stages.train.training import main
 from tests.support.learning import settings, write_data, write_params
-from tests.support.remote_servers import free_port
+from tests.support.loopback import free_port
 from tests.support.tiny_data import snapshot
 
 # Keras reads TensorFlow's variables with np.array(), which NumPy 2 warns about.

@@ -216,7 +216,7 @@ def test_input_is_validated_before_tensorflow_is_imported(folders: Folders, tmp_
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=240,
         check=False,
     )
     assert process.returncode == (0 if case == "help" else 2)

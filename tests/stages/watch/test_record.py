@@ -155,7 +155,7 @@ def test_several_writers_lose_nothing(work: Path) -> None:
     command = [sys.executable, "-c", WRITER]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     writers = [subprocess.Popen([*command, str(number)], env=environment) for number in range(2)]
-    assert [writer.wait(120) for writer in writers] == [0, 0]
+    assert [writer.wait(240) for writer in writers] == [0, 0]
     assert stored().all_images == 2 * 10 * 7
 
 

@@ -142,7 +142,7 @@ def check_shell(output: str, harmless: str, payload: str) -> None:
     """A shell that gets the command makes no canary."""
     with tempfile.TemporaryDirectory() as folder:
         command = output.encode(errors="surrogateescape").replace(b"\x00", b"")
-        subprocess.run([b"/bin/sh", b"-c", command], cwd=folder, capture_output=True, timeout=30, check=False)
+        subprocess.run([b"/bin/sh", b"-c", command], cwd=folder, capture_output=True, timeout=240, check=False)
         assert not list(Path(folder).iterdir()), output
 
 

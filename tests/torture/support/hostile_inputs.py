@@ -19,12 +19,8 @@ def fuzz(fuzzed: Fuzzed, seconds: float, runs: int, seed: int) -> None:
     end, number, names = time.monotonic() + seconds, 0, list(fuzzed.targets)
     while number < len(names) or time.monotonic() < end:
         name = names[number % len(names)]
-        check = settings(
-            max_examples=ROUND if seconds else runs,
-            database=None,
-            deadline=None,
-            suppress_health_check=list(HealthCheck),
-        )
+        examples = ROUND if seconds else runs
+        check = settings(max_examples=examples, database=None, suppress_health_check=list(HealthCheck))
         test = given(inputs(fuzzed.seeds[name], fuzzed.targets[name].words))(_run(fuzzed, name))
         seeded(seed + number)(check(test))()
         number += 1

@@ -40,7 +40,7 @@ def s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     with Service(command, tmp_path / "moto.log", lambda: is_listening(port), env=dict(os.environ)).running():
         url = f"http://127.0.0.1:{port}"
-        httpx.put(f"{url}/bucket", timeout=30).raise_for_status()
+        httpx.put(f"{url}/bucket", timeout=240).raise_for_status()
         yield f"s3://bucket/some/folder\n    endpointurl = {url}"
 
 

@@ -158,7 +158,7 @@ def test_a_slow_trial_is_waited_for(tmp_path: Path, result: object) -> None:
     waiting.join(0.5)
     assert waiting.is_alive() and len(states(search)) == MAX_FAILED + 1
     end_trial(search, slow, tmp_path, result)
-    waiting.join(60)
+    waiting.join(240)
     if result is UNLUCKY:
         assert isinstance(search.failure, TrialsFailed) and found == [None]
     else:

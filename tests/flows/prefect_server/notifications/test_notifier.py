@@ -79,7 +79,7 @@ def told(prefect_url: str, tmp_path: Path) -> Iterator[Told]:
     """A notifier with its receiver."""
     settings = temporary_settings({PREFECT_API_URL: prefect_url})
     with (
-        settings, get_client(sync_client=True) as client, httpx.Client(base_url=prefect_url) as api,
+        settings, get_client(sync_client=True) as client, httpx.Client(base_url=prefect_url, timeout=240) as api,
         Receiver().running() as receiver,
     ):  # fmt: skip
         yield Told(prefect_url, client, api, receiver, tmp_path)
