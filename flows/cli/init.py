@@ -22,8 +22,8 @@ from flows.core.params_edit import has_schema
 from flows.core.redaction import say
 from flows.core.values import counted
 from flows.edits.edited_file import write_edited_bytes
-from stages.base.errors import EXIT_DONE, OutputError
-from stages.base.files import remove_abandoned
+from stages.base.errors import EXIT_DONE
+from stages.base.files import remove_abandoned, replacing
 
 FOLDERS = ("stages", "custom", "workers", "src")  # of templates: shown as a whole
 DVC_IGNORE = ".dvcignore"
@@ -169,21 +169,14 @@ def _place(file: NewFile) -> None:
     Raises:
         OutputError: it cannot be written, or something of this name has appeared.
     """
-    temporary = file.path.with_name(f".{file.path.stem}-{os.getpid()}.tmp{file.path.suffix}")
-    try:
-        file.path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(file.path) as temporary:
         temporary.write_bytes(file.content)
         try:
-            os.link(temporary, file.path)  # other than a rename, it replaces no file
-        except FileExistsError:
-            raise
-        except OSError:  # a file system without links
-            with file.path.open("xb") as target:
-                target.write(file.content)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(file.path, error) from error
+            os.link(temporary, file.path)  # other than a rename, it replaces no file; a rename to itself does nothing
+        except OSError:
+            if os.path.lexists(file.path):
+                raise
+            # a file system without links
 
 
 def _add_rules(file: NewFile) -> None:

@@ -198,8 +198,8 @@ def test_the_store_of_code_keeps_the_newest(project: Toy, monkeypatch: pytest.Mo
         store = Path(repo.tmp_dir) / FOLDER
         for number, text in enumerate(texts):
             project.write({"code.py": text.decode()})
-            hash_info = HashInfo("md5", old_content.md5_of(text))
-            dep = SimpleNamespace(hash_info=hash_info, is_in_repo=True, fs_path=str(project.folder / "code.py"))
+            name, path = old_content.md5_of(text), str(project.folder / "code.py")
+            dep = SimpleNamespace(hash_info=HashInfo("md5", name), is_in_repo=True, fs_path=path)
             OldContent(repo).keep(dep)
-            os.utime(store / hash_info.value, (number, number))
+            os.utime(store / name, (number, number))
     assert sorted(path.read_bytes() for path in store.iterdir()) == texts[3:]
