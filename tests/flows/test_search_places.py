@@ -27,6 +27,7 @@ def test_files_of_trials_are_those_of_their_clones(project: SearchProject, tmp_p
     assert project.read("space.yaml") == before
 
 
+@pytest.mark.farm
 def test_pools(project: SearchProject, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A trial that needs a server or a remote and has none ends the search, and stays open; a stage of a work pool that
     is up to date in all trials needs neither.

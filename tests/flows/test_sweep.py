@@ -92,6 +92,7 @@ def test_apply(sweep_project: SweepProject, inkflow: Inkflow) -> None:
     assert "Nothing to do" in inkflow("run", folder=sweep_project.folder).stdout
 
 
+@pytest.mark.farm
 @pytest.mark.server
 def test_failure_does_not_stop_others(sweep_project: SweepProject, inkflow: Inkflow) -> None:
     """A failed combination is reported with its error and is no experiment; the others run."""

@@ -168,6 +168,7 @@ def test_help_needs_no_tensorflow(installation: Installation, tmp_path: Path) ->
     assert "usage: inkflow" in installation.run("python", "-m", "inkflow", "--help", folder=tmp_path).stdout
 
 
+@pytest.mark.farm
 def test_own_packages(installation: Installation, own_packages: Toy) -> None:
     """With `PYTHONPATH=.`, a stage imports its project's `flows` and `stages`, preloaded or not; our command ours."""
     subprocess.run(["dvc", "remote", "add", "--quiet", "--default", "store", "store"], check=True)

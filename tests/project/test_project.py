@@ -192,6 +192,7 @@ def test_bad_settings(unchanged: Project, inkflow: Inkflow, setting: str, messag
     assert unchanged.read("params.yaml") == before
 
 
+@pytest.mark.farm
 def test_model_of_more_models(project: Project, inkflow: Inkflow) -> None:
     """--with copies a model of `more_models` to `models` once, and rejects an unknown name."""
     project.set({"more_models": {"ready": SMALL_MODELS["dense"] | {"units": [8]}}})

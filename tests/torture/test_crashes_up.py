@@ -90,14 +90,14 @@ def _kill_while_a_stage_runs(up: Up, project: CrashProject, victim: str, chance:
 
 
 def _wait_for_a_stage(up: Up, project: CrashProject) -> None:
-    """Waits for a stage that runs; starts a run if there is none."""
+    """Waits for a stage of a living run, not one that a killed run left; starts a run if there is none."""
     wait_until(lambda: _responds(up), timeout_s=300)
 
     def find() -> bool:
-        found = running_stages(project.folder)
+        found = bool(running_stages(project.folder)) and any(True for _ in _engines(up))
         if not found and not up.post("/flow_runs/count", flow_runs={"state": {"type": {"any_": ACTIVE}}}):
             up.start("inkflow/nightly", force=(project.folder / "reports/index.html").exists())  # else nothing runs
-        return bool(found)
+        return found
 
     wait_until(find, timeout_s=300)
 

@@ -76,6 +76,7 @@ class Training:
         assert len(read) == LEFT and process.returncode < 0, (read, process.returncode)
 
 
+@pytest.mark.farm
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_damaged_checkpoints(tmp_path: Path, promise: Try, rounds: Rounds) -> None:

@@ -140,6 +140,7 @@ def test_a_planted_secret_is_found(tmp_path: Path) -> None:
     assert leaks(tmp_path, frozenset(), [secret])["plain.txt"] == [secret]
 
 
+@pytest.mark.farm
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_planted_secrets(promise: Try, rounds: Rounds, told: Toy) -> None:

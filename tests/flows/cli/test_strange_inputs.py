@@ -129,6 +129,7 @@ def test_a_project_without_params_yaml(toy: Toy) -> None:
         main(["check"])
 
 
+@pytest.mark.farm
 def test_an_experiment_whose_lock_file_is_again_that_of_the_commit(toy: Toy, inkflow: Inkflow) -> None:
     """The lock file has an uncommitted entry; that of the experiment is the committed one."""
 

@@ -87,6 +87,7 @@ def test_shared_resources(toy: Toy, kind: str) -> None:
     assert status() == {}
 
 
+@pytest.mark.farm
 def test_killed_run_beside_a_living_one(toy: Toy) -> None:
     """If one of two runs is killed, the other ends its processes, runs its stage again, and keeps its own results."""
     toy.write({"dvc.yaml": HELD, "in": "one\n", "go": ""})

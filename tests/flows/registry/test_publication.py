@@ -52,6 +52,7 @@ def test_a_remote_of_git_that_never_answers(
     assert git("tag") == tags
 
 
+@pytest.mark.farm
 def test_rollback_that_was_not_pushed(models: Toy, store: Path) -> None:
     """With --push, a rollback that is only here is pushed; the next call leads back by one version more."""
     for content in ("one", "two", "three"):

@@ -64,6 +64,7 @@ def test_a_rollback_of_another_stage_leaves_a_killed_one_unfinished(models: Toy)
     assert held("net") == "v0.0.1"
 
 
+@pytest.mark.farm
 def test_a_rollback_that_was_killed_before_its_tag(models: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
     """Repeated, it leads back by one version, as it does if another version was promoted after the kill."""
     make_versions("two", "three", "four")

@@ -143,6 +143,7 @@ def test_runs_outlive_their_worker(tmp_path: Path) -> None:
             worker.kill()
 
 
+@pytest.mark.farm
 def test_own_modules_are_those_of_the_run(tmp_path: Path) -> None:
     """A run has Prefect and DVC imported, and none of the project's modules: its commit may be another one."""
     loaded = "[name in sys.modules for name in ('prefect.flow_engine', 'dvc.repo', 'flows', 'stages')]"

@@ -54,6 +54,7 @@ def test_one_picture_is_light(work: Path) -> None:
     assert b"\n  -      7" in piped.stdout
 
 
+@pytest.mark.farm
 def test_memory_does_not_grow(work: Path) -> None:
     """60,000 images take at most 30 MB more memory than 6,000."""
     random = np.random.default_rng(1)

@@ -231,6 +231,7 @@ def test_check_for_users_programs_and_ci(run: Run, capsys: pytest.CaptureFixture
     assert "4 gates: 4 passed" in table
 
 
+@pytest.mark.farm
 def test_junit_path_is_relative_to_the_current_folder(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """`--junit gates.xml` writes to the current folder, not to the root of the project."""
     monkeypatch.chdir(run.root / "models/cnn")

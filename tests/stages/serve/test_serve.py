@@ -277,6 +277,7 @@ def test_values_that_no_server_can_have(argument: str, expected: str, capsys: py
     assert f"argument {option}: got {value!r}, expected {expected}" in capsys.readouterr().err
 
 
+@pytest.mark.farm
 def test_the_name_of_the_folder_is_the_model_s(folder: Path) -> None:
     """In the model's own folder, `.` and `model.onnx` have the name of the folder, and `..` that of the one above."""
     inner = folder / "models/reader/inner"

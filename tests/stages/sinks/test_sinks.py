@@ -106,6 +106,7 @@ def test_server_that_does_not_answer(
     assert error == "warning: mlflow: no answer for 0.5 s (INKFLOW_SINKS_WAIT_S); the stage goes on without it\n"
 
 
+@pytest.mark.farm
 @needs_mlflow
 def test_server_that_refuses(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     """A server that answers with an error, as one with a full disk, gives one warning."""
@@ -142,6 +143,7 @@ def test_event_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pyt
         assert len(list(folder.iterdir())) == 1
 
 
+@pytest.mark.farm
 @needs_tensorboard
 def test_folder_that_cannot_be_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]

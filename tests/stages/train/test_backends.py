@@ -14,6 +14,7 @@ from tests.support.learning import settings, write_data, write_params
 from tests.support.root import ROOT
 
 
+@pytest.mark.farm
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed")
 def test_jax_uses_the_recorded_number_of_threads() -> None:

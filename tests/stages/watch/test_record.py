@@ -159,6 +159,7 @@ def test_several_writers_lose_nothing(work: Path) -> None:
     assert stored().all_images == 2 * 10 * 7
 
 
+@pytest.mark.farm
 def test_the_record_stays_small(work: Path) -> None:
     """After 150 updates the history has at most its number of points, and the last one is there."""
     model = open_watched()

@@ -174,6 +174,7 @@ def test_each_failure_is_told_once_and_so_is_the_recovery(told: Told) -> None:
     assert [headers["Idempotency-Key"] for headers in told.receiver.headers] == keys
 
 
+@pytest.mark.farm
 def test_clocks_that_differ(told: Told) -> None:
     """A failure is told although this machine's clock was ahead, and an alarm of a client that is behind, too."""
     told.record["since"] = (datetime.now(UTC) + timedelta(hours=5)).isoformat()
