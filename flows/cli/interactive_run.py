@@ -37,12 +37,12 @@ def interactive_run(repository: Repository, stages: Sequence[Stage], run: Run, *
         InkflowError: the first error of the run.
     """
     with Server(repository.root, is_wanted=with_server) as server:
-        started_s, display = time.monotonic(), _make_display([stage.name for stage in stages])
-        run.display = BufferedDisplay(display)
-        run.temporary_server = server.is_temporary
-        engine = make_engine(repository, run)
-        is_interrupted = True
+        started_s, is_interrupted = time.monotonic(), True
         try:
+            display = _make_display([stage.name for stage in stages])
+            run.display = BufferedDisplay(display)
+            run.temporary_server = server.is_temporary
+            engine = make_engine(repository, run)
             run.display.note(server.announcement)
             _follow(engine, stages, server if with_server else None)
             for line in end_of_run(run, time.monotonic() - started_s):

@@ -54,7 +54,11 @@ class LiveDisplay(Display):
         self._bars: dict[str, TaskID] = {}
         self._run = self._progress.add_task("", total=self._total, status="")
         self._show_left()
-        self._progress.start()
+        try:
+            self._progress.start()
+        except BaseException:  # an interrupt: the cursor may be hidden
+            self._progress.stop()
+            raise
 
     @property
     def log_path(self) -> str:

@@ -14,10 +14,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from rich.console import Console
 
+from flows.cli import interactive_run
+from flows.cli.main import main
+from flows.dvc_repo.repository import Repository
 from flows.engine.display.live import LiveDisplay
 from flows.engine.display.plain import Display
+from flows.engine.engine import Engine
+from flows.engine.run import Run
 from flows.engine.types import Outcome, Result
 from tests.conftest import Inkflow, Toy, wait_until
+from tests.flows.engine.graphs import CHAIN
 from tests.flows.engine.helpers import status
 from tests.flows.engine.test_interruption import slow
 from tests.support.prefect_api import api
@@ -127,6 +133,24 @@ def test_cursor_after_ctrl_c(toy: Toy, prefect_url: str, when: str) -> None:
     os.close(terminal)
     screen = b"".join(chunks).decode()
     assert process.returncode == 130, screen
+    assert screen.rfind(SHOW) > screen.rfind(HIDE) >= 0
+
+
+def test_cursor_after_an_interrupt_before_the_first_stage(
+    toy: Toy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An interrupt, or an error, before the engine starts leaves the cursor as it was."""
+
+    def interrupt(repository: Repository, run: Run) -> Engine:
+        raise KeyboardInterrupt
+
+    toy.write(CHAIN)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setattr(interactive_run, "is_live_terminal", lambda: True)
+    monkeypatch.setattr(interactive_run, "make_engine", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        main(["run", "--no-server"])
+    screen = capsys.readouterr().out
     assert screen.rfind(SHOW) > screen.rfind(HIDE) >= 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,15 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
     from tests.support.learning import write_data  # late: loads Keras, which not all tests of the folder do
 
     return write_data(tmp_path_factory.mktemp("patterns"))
+
+
+@pytest.fixture(autouse=True)
+def own_random_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets Keras draw its seeds from numbers of its own: threads that earlier tests have left draw from Python's too."""
+    if "keras" in sys.modules:
+        numbers = random.Random()
+        for name, attribute in (("random.seed_generator", "python_random"), ("utils.rng_utils", "random")):
+            monkeypatch.setattr(f"keras.src.{name}.{attribute}", numbers)
 
 
 @pytest.fixture
