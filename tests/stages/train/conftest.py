@@ -23,7 +23,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
 
 @pytest.fixture(autouse=True)
 def own_random_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets Keras draw its seeds from numbers of its own: threads that earlier tests have left draw from Python's too."""
+    """Lets Keras draw seeds from numbers of its own: threads that earlier tests left draw from Python's too."""
     if "keras" in sys.modules:
         numbers = random.Random()
         for name, attribute in (("random.seed_generator", "python_random"), ("utils.rng_utils", "random")):
