@@ -20,7 +20,9 @@ def fuzz(fuzzed: Fuzzed, seconds: float, runs: int, seed: int) -> None:
     while number < len(names) or time.monotonic() < end:
         name = names[number % len(names)]
         examples = ROUND if seconds else runs
-        check = settings(max_examples=examples, database=None, suppress_health_check=list(HealthCheck))
+        checks = list(HealthCheck)
+        # Not within pytest, whose settings would allow any time.
+        check = settings(max_examples=examples, database=None, deadline=None, suppress_health_check=checks)
         test = given(inputs(fuzzed.seeds[name], fuzzed.targets[name].words))(_run(fuzzed, name))
         seeded(seed + number)(check(test))()
         number += 1
