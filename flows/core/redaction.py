@@ -17,7 +17,7 @@ import re
 import sys
 import urllib.parse
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,6 +48,7 @@ OPTION = re.compile(
 
 SWITCH_VALUES = {"false", "none"}  # the variable only switches a feature off
 BASE64_WORD = re.compile(r"[A-Za-z0-9+/_-]{6,}={0,2}")
+_earlier: list[tuple[str, str]] = []  # variables that this process has replaced for a time, and their values
 MAX_PREFIX = 100  # characters of the start of a secret, at the end of a line that a carriage return cut
 
 
@@ -74,6 +75,22 @@ def masked_markdown(text: str) -> str:
 def masked_code(text: str, *, in_table: bool = False) -> str:
     """Returns `text` masked, as code of Markdown."""
     return markdown_code(mask(text), in_table=in_table)
+
+
+@contextmanager
+def also_masked(variables: Mapping[str, str | None]) -> Iterator[None]:
+    """Masks the secrets in these variables during the block, in which the environment may lack them: stages have them.
+
+    Args:
+        variables: values by name; None for a variable that does not exist.
+    """
+    items = [(name, value) for name, value in variables.items() if value]
+    _earlier.extend(items)
+    try:
+        yield
+    finally:
+        for item in items:
+            _earlier.remove(item)
 
 
 def say(text: str, *, error: bool = False) -> None:
@@ -163,20 +180,22 @@ def secrets_in_config(text: str) -> dict[str, str]:
     return secrets | ({"url": "\n".join(passwords)} if passwords else {})
 
 
-Sources = tuple[tuple[tuple[str, str], ...], tuple[tuple[str, int], ...]]
+Variables = tuple[tuple[str, str], ...]
+Sources = tuple[Variables, Variables, tuple[tuple[str, int], ...]]
 
 
 def _sources() -> Sources:
-    """Returns all sources of secrets: variables with their values, configuration files with their times in ns."""
+    """Returns all sources of secrets: variables now and earlier, and configuration files with their times in ns."""
     items = ((name, os.environ.get(name, "")) for name in list(os.environ))  # another thread may remove a variable
-    variables = tuple(
-        (name, value) for name, value in items if is_secret_name(name) or "://" in value or name.startswith(GIT)
+    variables, earlier = (
+        tuple((name, value) for name, value in found if is_secret_name(name) or "://" in value or name.startswith(GIT))
+        for found in (items, list(_earlier))
     )
     files = []
     for path in settings_files():
         with suppress(OSError):
             files.append((str(path.absolute()), path.stat().st_mtime_ns))
-    return variables, tuple(files)
+    return variables, earlier, tuple(files)
 
 
 class Patterns(NamedTuple):
@@ -190,8 +209,8 @@ class Patterns(NamedTuple):
 @functools.lru_cache(maxsize=8)
 def _patterns(sources: Sources) -> Patterns:
     """Returns the patterns of every secret of `sources`, longest first."""
-    variables, files = sources
-    secrets = set(environment_secrets(dict(variables)))
+    variables, earlier, files = sources
+    secrets = {*environment_secrets(dict(variables)), *environment_secrets(dict(earlier))}
     for name, _ in files:
         with suppress(OSError, UnicodeDecodeError):
             secrets |= set(secrets_in_config(Path(name).read_text(encoding="utf-8")).values())

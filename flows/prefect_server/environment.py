@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from urllib.parse import urlsplit
 
+from flows.core.redaction import also_masked
+
 DATABASE = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
 PASSWORD = "PREFECT_SERVER_API_AUTH_STRING"
 HOSTS = "INKFLOW_UP_HOSTS"  # for our middleware: the names under which requests may address the server
@@ -26,13 +28,17 @@ PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 
 @contextmanager
 def variables_set(variables: Mapping[str, str | None]) -> Iterator[None]:
-    """Sets environment variables during the block, or removes those that are None; then restores the earlier ones."""
+    """Sets environment variables during the block, or removes those that are None; then restores the earlier ones.
+
+    Secrets in the earlier ones are masked all the time.
+    """
     before = {name: os.environ.get(name) for name in variables}
-    _set(variables)
-    try:
-        yield
-    finally:
-        _set(before)
+    with also_masked(before):
+        _set(variables)
+        try:
+            yield
+        finally:
+            _set(before)
 
 
 def _set(variables: Mapping[str, str | None]) -> None:

@@ -56,11 +56,11 @@ def up(arguments: argparse.Namespace) -> int:
     stop = _stop_event()
     with _lock(root), variables_set(loopback_variables()):
         settings = read_settings(arguments, root)
-        for name in (DATABASE, WEBHOOK, NOTIFY):  # secrets for the server and for this process, not for runs
-            os.environ.pop(name, None)
         address = settings.home / ADDRESS_FILE
         address.unlink(missing_ok=True)
-        with Supervisor(root, settings.home) as supervisor, _notifications(settings) as notify:
+        # Secrets for the server and for this process, not for runs.
+        hidden = variables_set(dict.fromkeys((DATABASE, WEBHOOK, NOTIFY)))
+        with hidden, Supervisor(root, settings.home) as supervisor, _notifications(settings) as notify:
             supervisor.add("server", _server_arguments(settings), settings.server_environment())
             say(f"Starting Prefect's server at {settings.ui_url} ...")
             _wait_for_server(settings, supervisor, stop)

@@ -176,7 +176,7 @@ def _acts(call: Caller, server: Server, faults: int) -> list[Act]:
             Act("run with a server", lambda: call("run", "--keep-going", **KEYLESS), "0 of 2 stages ran, 1 failed"),
             Act("push", lambda: call("run", "--no-server", "--push", "tell"), "error: the DVC remote store"),
             Act("doctor", lambda: call("doctor"), "DVC remote      store"),
-            Act("deps", lambda: call("deps"), "tell: 1 files; ok"),
+            Act("deps", lambda: call("deps"), "tell: 1 file; ok"),
             Act("sweep", lambda: call("sweep", "--grid", "a=1,2", "tell", **KEYLESS), "a=2"),
             Act(
                 "a server that is not there",

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import os
 import time
 import urllib.parse
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from flows.core.redaction import mask, masked_lines
+from flows.prefect_server.environment import variables_set
 
 SECRET = "correct-horse+battery/staple"
 pytestmark = pytest.mark.usefixtures("elsewhere")
@@ -151,3 +153,14 @@ def test_secrets_among_headers_and_options(name: str, value: str, monkeypatch: p
     monkeypatch.setenv("GIT_CONFIG_KEY_0", "credential.helper")
     monkeypatch.setenv(name, value)
     assert mask("fifth-token of text/html, username") == "*** of text/html, username"
+
+
+def test_variables_that_are_replaced_for_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stage has the secrets of the caller while this process has other settings: both are masked, and only then."""
+    monkeypatch.setenv("PREFECT_API_KEY", "of the caller")
+    monkeypatch.setenv("PREFECT_CLIENT_CUSTOM_HEADERS", '{"X-Proxy": "Bearer 12345678"}')
+    variables = {"PREFECT_API_KEY": "of the server", "PREFECT_CLIENT_CUSTOM_HEADERS": None}
+    with variables_set(variables):
+        assert "PREFECT_CLIENT_CUSTOM_HEADERS" not in os.environ
+        assert mask("of the caller, of the server, 12345678") == "***, ***, ***"
+    assert mask("of the caller, of the server, 12345678") == "***, of the server, ***"
