@@ -12,6 +12,7 @@ from dvc.stage import Stage as DvcStage
 from dvc.stage.serialize import to_single_stage_lockfile
 from dvc.utils import dict_sha256
 from dvc_data.hashfile.hash_info import HashInfo
+from dvc_data.hashfile.tree import Tree
 
 from flows.core.errors import PipelineInvalid
 from flows.dvc_repo.dvc_errors import unusable_value
@@ -245,3 +246,12 @@ def _dependency(dep: Any, producers: tuple[str, ...]) -> Dependency:
 
 def _present(stage: DvcStage) -> Hashes:
     return {path_of(out): value_of(out.get_hash()) for out in stage.outs if out.exists}
+
+
+def folder_hash(files: Mapping[str, str]) -> str:
+    """Return DVC's hash of a folder with these files: the MD5 of each by its path in the folder."""
+    tree: Any = Tree()  # type: ignore[no-untyped-call]
+    for name, md5 in files.items():
+        tree.add(tuple(name.split("/")), None, HashInfo(HASH, md5))
+    tree.digest()
+    return str(tree.hash_info.value)

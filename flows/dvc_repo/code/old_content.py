@@ -7,17 +7,17 @@ that it records, each once, in `.dvc/tmp`. Every content is checked against its 
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from dvc.repo import Repo
-from dvc_data.hashfile.hash_info import HashInfo
 from dvc_data.hashfile.tree import Tree
 
 from flows.core.errors import GitFailed
 from flows.core.git import git_names, git_text, run_git
+from flows.dvc_repo.change_detection import folder_hash
 from stages.base.errors import OutputError
 from stages.base.files import parse_json, replacing
 
@@ -65,7 +65,7 @@ class OldContent:
             return _listed(stored)
         with suppress(GitFailed):
             for files in self._folder_versions(path):
-                if _folder_hash(files) == value:
+                if folder_hash(files) == value:
                     return files
         return None
 
@@ -117,7 +117,7 @@ class OldContent:
             with suppress(OSError):
                 content = (store / name).read_bytes()
                 is_folder = name.endswith(".dir")
-                if is_folder and _folder_hash(_listed(content)) == name:
+                if is_folder and folder_hash(_listed(content)) == name:
                     return content
                 if not is_folder and md5_of(content) == name:
                     return content
@@ -181,15 +181,6 @@ def _listed(content: bytes) -> Files:
         return {str(entry["relpath"]): str(entry["md5"]) for entry in parse_json(content)}
     except (ValueError, TypeError, KeyError):
         return {}
-
-
-def _folder_hash(files: Mapping[str, str]) -> str:
-    """Return DVC's hash of a folder with these files."""
-    tree: Any = Tree()  # type: ignore[no-untyped-call]
-    for name, md5 in files.items():
-        tree.add(tuple(name.split("/")), None, HashInfo("md5", md5))
-    tree.digest()
-    return str(tree.hash_info.value)
 
 
 def md5_of(content: bytes) -> str:

@@ -1,6 +1,5 @@
 """Parses dvc.lock, dvc.yaml, parameters and metrics of old versions; parts that many versions share are parsed once."""
 
-import hashlib
 import json
 import math
 import re
@@ -15,6 +14,7 @@ from typing import Any
 from dvc.utils.serialize import loads_yaml
 from ruamel.yaml.error import YAMLError
 
+from flows.dvc_repo.change_detection import folder_hash
 from flows.dvc_repo.lock.lock_text import EMPTY, LockText
 
 TOP_KEY = re.compile(r"^(?=[^\s#\-])", re.MULTILINE)
@@ -124,9 +124,7 @@ def _folder_hash(item: Mapping[Any, Any]) -> str:
         files = {str(file["relpath"]): str(file["md5"] or "") for file in item.get("files") or ()}
     except (LookupError, TypeError):
         return ""
-    text = json.dumps([{"md5": files[path], "relpath": path} for path in sorted(files)])
-    known = files and all(files.values())
-    return f"{hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()}.dir" if known else ""
+    return folder_hash(files) if files and all(files.values()) else ""
 
 
 @lru_cache(maxsize=512)
