@@ -72,7 +72,7 @@ def recorded_environments(
     try:
         other.names()
     except InvalidInput as error:
-        raise InvalidInput(f"--against: of the other machine: {error}") from error
+        raise InvalidInput(f"--against: the other machine's records: {error}") from error
 
     def find(stage: str, here: Mapping[str, str], there: Mapping[str, str]) -> Environments:
         return Environments(own.of(stage, here), other.of(stage, there))

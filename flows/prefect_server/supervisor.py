@@ -47,7 +47,7 @@ class SupervisedProcess:
         if time.monotonic() - self._started_at > STABLE_S:
             self._starts = 0
         if self._starts > MAX_RESTARTS:
-            raise InkflowError(f"{self.name} does not stay up: {self._log_tail()}; its log is {self._log}")
+            raise InkflowError(f"{self.name} keeps ending after its start: {self._log_tail()}; its log is {self._log}")
         self.process = self._start()
         return True
 

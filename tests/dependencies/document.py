@@ -28,10 +28,11 @@ development and all extras except `gpu` included; a test fails where a package h
 `make audit` compares the lock with the known vulnerabilities, `make bill` writes a software bill of materials
 (CycloneDX 1.6). CI runs both and keeps the bill; the audit also runs each week, since vulnerabilities become known
 without a change here. Versions are those of requirements.lock, with hashes; actions and images of CI are named by
-digest, and Dependabot proposes newer ones.
+digest.
 
-`make audit` asks PyPI's advisory service, so it needs the network: it was never run on a machine without it, and this
-page is no result of it.
+`make audit` asks PyPI's advisory service and needs the network; its result is not on this page, but in the CI job
+`dependencies`. Without a network, `make bill` still lists all packages, and a scanner with a database of its own can read
+the file.
 
 Inkflow's own licence is Apache-2.0. Packages are installed from their index, unchanged; none is copied into this
 project.

@@ -1,5 +1,6 @@
 """The tool itself: which mutants it makes, what it takes for noticed, and when it is content."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 pytest.importorskip("mutmut")
 
 from stages.base.errors import InvalidInput
-from tests.mutants.__main__ import problems, with_rows
+from tests.mutants.__main__ import PAGE, problems, with_rows
 from tests.mutants.mutations import mutants
 from tests.mutants.registry import EXPLAINED, MODULES, Explanation, chosen, explanations, modules
 from tests.mutants.trial import Result
@@ -51,6 +52,15 @@ def test_each_decision_is_changed() -> None:
     """Comparisons, halves of conditions, calls and constants are changed one at a time; texts and fields are not."""
     assert {(mutant.function, mutant.now) for mutant in mutants(SOURCE)} == MADE
     assert len(mutants(SOURCE)) == len(MADE)
+
+
+def test_the_table_has_each_module() -> None:
+    """The page has a row for each module that decides, with as many explained mutants as there are explanations."""
+    rows = re.findall(r"^\| `(\S+\.py)` \| (\d+) \| (\d+) \| (\d+) \|$", PAGE.read_text(), re.MULTILINE)
+    assert [name for name, *_ in rows] == list(modules())
+    explained = explanations()
+    for name, made, noticed, count in rows:
+        assert (int(count), int(noticed) + int(count)) == (len(explained.get(name, ())), int(made)), name
 
 
 def test_survivors_have_to_be_explained() -> None:

@@ -25,7 +25,12 @@ RESULTS = ROOT / "tests/torture/results.json"
 HEAD = """# Reliability: what is promised, and how it was tried
 
 `make torture` tries every promise on this page by force and writes the page from its record; `make test` tries most of
-them a few times, `make test-farm` the others. "Broken" counts the attempts after which the promise did not hold.
+them a few times, `make test-farm` the others. "Broken" counts the attempts after which the promise did not hold. A row
+keeps its broken attempts until the trial runs again.
+
+A run after a crash or a fault is *correct* if all files have the bytes of an undisturbed run, `dvc status` is clean, no
+process, lock or temporary file is left, and the MD5 of each object of the cache is its name. What a killed DVC began to
+write into the cache stays until `inkflow prune` finds it older than `--older-than`.
 
 """
 
@@ -41,7 +46,7 @@ def page(results: Mapping[str, Any]) -> str:
             "",
             f"The last whole `make torture` took {whole['minutes']} minutes: {whole['date']}, machine {number}.",
         ]
-    head = ["| promise | tried by | times | broken | on | machine |", "|---|---|---:|---:|---|---:|"]
+    head = ["| promise | tried by | attempts | broken | date | machine |", "|---|---|---:|---:|---|---:|"]
     for subject, rows in groupby(promises, key=lambda row: row["subject"]):
         lines += ["", f"## {subject}", "", *head]
         lines += [
@@ -125,7 +130,7 @@ def main() -> int:
     if not options.check:
         write_text(ROOT / PAGE, page(results))
     elif (ROOT / PAGE).read_text(encoding="utf-8") != page(results):
-        raise InvalidInput(f"{PAGE} is not that of tests/torture/results.json; run `python -m tests.torture.document`")
+        raise InvalidInput(f"{PAGE} does not match tests/torture/results.json; run `python -m tests.torture.document`")
     elif missing := untried(results):
         raise InvalidInput(f"{PAGE} has no row of {', '.join(missing)}; run `make torture TESTS={missing[0]}`")
     return 0

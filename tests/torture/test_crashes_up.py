@@ -56,7 +56,7 @@ def test_kills_of_up(tmp_path: Path, promise: Try, rounds: Rounds) -> None:
                 assert not flaws, flaws
             done += killed
         tried.how = (
-            f"at random moments: {counts(done)}; cache and dvc.lock looked at after each, everything after all kills "
+            f"at random moments: {counts(done)}; cache and dvc.lock checked after each, everything after all kills "
             "of one `inkflow up`"
         )
 

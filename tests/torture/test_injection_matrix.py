@@ -25,8 +25,12 @@ def test_every_door_into_every_sink(
     canary = Path(f"/{CANARY}")
     assert not canary.exists(), f"{canary} is there before the test, which needs that it is not: remove it"
     dice = random.Random(SEED)
-    how = f"{len(PAYLOADS)} texts with HTML, Markdown, shell, YAML, terminal and path characters at each door of a sink"
-    with promise(SUBJECT, "What strangers name stays text, wherever it is shown or written.", how) as tried:
+    how = (
+        f"{len(PAYLOADS)} texts with HTML, Markdown, shell, YAML, terminal and path characters at each door of "
+        f"{len(SINKS)} sinks"
+    )
+    sentence = "Names from strangers stay text in every place that tests/torture/support/sinks.py lists."
+    with promise(SUBJECT, sentence, how) as tried:
         for sink in SINKS:
             written = []
             harmless = sink.write(dict.fromkeys(sink.doors, HARMLESS))

@@ -56,7 +56,7 @@ def test_pages_of_strangers(promise: Try, rounds: Rounds, tmp_path: Path) -> Non
     dice = random.Random(SEED)
     together = " ".join(PAYLOADS[name] for name in ("html", "html in an attribute", "end of a script", "vega", "link"))
     how = "data sets, classes, parameters, branches, tags, authors and messages with HTML and scripts, in Chromium"
-    sentence = "A page that strangers named runs no script of theirs."
+    sentence = "A page that shows names from strangers runs none of their scripts."
     with promise(SUBJECT, sentence, how) as tried, open_chromium() as browser:
         for page, write in PAGES.items():
             harmless = write(tmp_path / page / HARMLESS, HARMLESS)

@@ -147,7 +147,10 @@ def test_planted_secrets(promise: Try, rounds: Rounds, told: Toy) -> None:
     """Whatever is run and whatever fails: no secret is printed, written, or shown in a command line."""
     secrets, call = every_secret(), Caller(told.folder)
     how = f"{len(secrets)} secrets in variables, addresses and remotes; runs, reports and comments; servers that fail"
-    sentence = "A secret of the environment, of an address or of a remote is printed, written or shown nowhere."
+    sentence = (
+        "A secret of at least 5 characters from the environment, an address or a remote is printed, shown or written "
+        "nowhere by Inkflow; the outputs of a stage are not changed."
+    )
     with promise(SUBJECT, sentence, how) as tried, Server().running() as server:
         for name, act, does in _acts(call, server, rounds(1, len(FAULTS))):
             with tried.attempt(name), watched_command_lines(secrets) as shown:

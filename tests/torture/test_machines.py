@@ -205,7 +205,7 @@ def test_environment_policies(promise: Try, rounds: Rounds, recorded: Toy, capsy
     """All grades and policies with random versions: what an independent rule says is what the plan does."""
     random = Random(11)
     cases = [(grade, policy) for grade in GRADES for policy in ("rerun", "warn", "ignore")]
-    sentence = "A changed version runs a stage, is told or is ignored, as `environment` of execution.yaml says."
+    sentence = "A changed version runs a stage, is reported or is ignored, as `environment` of execution.yaml says."
     with promise(SUBJECT, sentence, "random versions of a package under all grades and policies") as tried:
         for number in range(rounds(len(cases), 150)):
             grade, policy = cases[number % len(cases)]

@@ -24,7 +24,7 @@ def test_random_mutants_are_noticed(promise: Try, rounds: Rounds) -> None:
         ["--sample", "4", "20"] if is_thorough else ["flows/engine/planning/change_messages.py", "--sample", "1", "3"]
     )
     text = "A changed decision in a module that decides makes a test fail, unless it changes nothing that can be seen."
-    how = "random mutants of random modules of docs/mutants.md"
+    how = "random mutants of random modules of tests/mutants/modules.toml"
     with promise("Mutation tests", text, how) as tried:
         ended = subprocess.run(
             [sys.executable, "-m", "tests.mutants", *modules, "--seed", str(seed)],

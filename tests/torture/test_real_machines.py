@@ -51,8 +51,12 @@ def test_real_trainings_of_other_machines(promise: Try, project: Project, tmp_pa
         ["git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "a"],
     ):
         subprocess.run(command, check=True)
+    sentence = (
+        "A real training with other threads, kernels, precision or seed is judged byte-equal, within tolerance or "
+        "statistically equal, never different."
+    )
     how = "a real Keras training again, on one thread, with oneDNN's kernels disabled, in bfloat16, with another seed"
-    with promise(SUBJECT, "Real trainings of other machines are byte-equal or equal by the tests.", how) as tried:
+    with promise(SUBJECT, sentence, how) as tried:
         for name, (variables, cores, options) in REAL.items():
             subprocess.run(["git", "checkout", "-q", "."], check=True)
             done = call("run", "--no-server", "--force", *options, *stages, cores=cores, **variables)

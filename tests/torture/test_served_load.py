@@ -112,7 +112,7 @@ def test_load_with_reloads_and_kills(reader: Toy, promise: Try, rounds: Rounds) 
     names = {"v0.0.1": "one"}
     with supervised(reader.folder) as (server, client):
         text = (
-            "While the model of a server changes, every request is answered rightly by a version that held the stage."
+            "While the model of a server changes, every request is answered correctly by a version that held the stage."
         )
         changes, seconds = Counter[str](), rounds(5, LOAD_S)
         with promise(SUBJECT, text, f"requests of {CLIENTS} clients for {seconds} s, seed {SEED}") as tried:

@@ -20,7 +20,7 @@ A_RUN = 12  # stages
 def test_undeclared_inputs_are_reported(promise: Try, rounds: Rounds, toy: Toy) -> None:
     """The report on each stage names the files that it was made to read and does not declare, and no other."""
     outside = toy.folder.with_name("outside.npy")
-    sentence = "A run names each file of the project that a stage's Python reads undeclared, and no other."
+    sentence = "A run names each undeclared file of the project that Python itself opens in a stage, and no other."
     how = "random programs, seed 19: 9 kinds of files, 16 ways to read and 9 to write them; `warn` and `fail`"
     with promise(SUBJECT, sentence, how) as tried:
         count = rounds(4, 60)

@@ -32,7 +32,7 @@ def restart(worker: SupervisedProcess, times: int) -> None:
 def test_process_that_dies_again_and_again_is_given_up(worker: SupervisedProcess) -> None:
     """After MAX_RESTARTS restarts in short order, the process is not restarted; the error shows the end of its log."""
     restart(worker, MAX_RESTARTS)
-    with pytest.raises(InkflowError, match=r"worker does not stay up: .*no luck"):
+    with pytest.raises(InkflowError, match=r"worker keeps ending after its start: .*no luck"):
         restart(worker, 1)
 
 

@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 
 from stages.base import timings
-from stages.base.digests import CACHE, GATES, TIMINGS, changed_outputs, file_md5, recorded_outputs
+from stages.base.digests import (
+    CACHE,
+    GATES,
+    TIMINGS,
+    change_message,
+    changed_outputs,
+    file_md5,
+    recorded_outputs,
+)
 
 MODEL, KERAS, TRAINING, HISTORY = (f"models/a/{name}" for name in ("model.onnx", "model.keras", "t.json", "h.csv"))
 TRAINED = (MODEL, KERAS, TRAINING, HISTORY)
@@ -168,3 +176,47 @@ def test_only_outputs_that_are_files_are_compared(root: Path) -> None:
     assert recorded_outputs(root) == []
     (root / "dvc.lock").unlink()
     assert recorded_outputs(root) == []
+
+
+ONE, OTHER = "1" * 32, "2" * 32
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (entry("a", ONE) + entry("b", OTHER), [{"a": ONE, "b": OTHER}]),
+        (f"    - md5: {ONE}\n      path: a\n", []),  # DVC writes the path first
+        (f"    - path: a\n      md5: {ONE}0\n", []),
+        (f"    - path: a\n      hash: {ONE}\n", []),
+        (f"    - path: a\n    params:\n      md5: {ONE}\n    outs:\n      md5: {OTHER}\n", []),  # of no path
+        (f"{entry('a', ONE)}  other:\n    cmd: it\n    deps:\n{entry('b', OTHER)}", [{"a": ONE}]),
+        (f"{entry('a', ONE)}  other:\n    outs:\n{entry('b', OTHER)}", [{"a": ONE}, {"b": OTHER}]),
+    ],
+)
+def test_lines_of_a_lock(tmp_path: Path, lines: str, expected: list[dict[str, str]]) -> None:
+    """A hash belongs to the path before it, within the outputs of one stage; other lines are passed over."""
+    (tmp_path / "dvc.lock").write_text(f"schema: '2.0'\nstages:\n  train:\n    cmd: it\n    outs:\n{lines}")
+    assert recorded_outputs(tmp_path) == expected
+
+
+def test_an_output_before_any_stage(tmp_path: Path) -> None:
+    """Lines of a lock that begins in the middle are passed over."""
+    (tmp_path / "dvc.lock").write_text(f"    outs:\n{entry('a', ONE)}")
+    assert recorded_outputs(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("count", "sentence"),
+    [
+        (1, "0 is not the file that dvc.lock records"),
+        (2, "0, 1 are not the files that dvc.lock records"),
+        (3, "0, 1, 2 are not the files that dvc.lock records"),
+        (4, "0, 1, 2 and 1 more are not the files that dvc.lock records"),
+        (6, "0, 1, 2 and 3 more are not the files that dvc.lock records"),
+    ],
+)
+def test_three_outputs_are_named(count: int, sentence: str) -> None:
+    """The sentence has the first three outputs and the number of the others."""
+    assert change_message(map(str, range(count))) == (
+        f"{sentence}: damaged, changed outside of a run, or of another commit"
+    )

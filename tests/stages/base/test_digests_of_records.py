@@ -1,5 +1,6 @@
 """Records with a digest: a flipped bit is noticed."""
 
+import hashlib
 import json
 import random
 from pathlib import Path
@@ -47,3 +48,9 @@ def test_a_changed_record_is_refused() -> None:
     with pytest.raises(ValueError, match="another digest"):
         unsealed(sealed(RECORD) | {"fit_s": 2.0})
     assert unsealed({KEY: sealed({})[KEY]}) == {}
+
+
+def test_records_of_earlier_versions_keep_their_digest() -> None:
+    """The digest is the beginning of a SHA-256, as in records that are on disks already."""
+    content = '{"fit_s": 1.25, "model": "dense"}'
+    assert sealed(json.loads(content))[KEY] == hashlib.sha256(content.encode()).hexdigest()[:16]

@@ -184,7 +184,7 @@ class Campaign:
         self.kills_after_jump = not self.kills_after_jump
 
     def _during(self, fault: AbstractContextManager[str], process: RunningInkflow, stage: str) -> None:
-        """Begins a fault at a random moment, and ends it when the run has ended; kills a run that goes on in spite.
+        """Begins a fault at a random moment, and ends it when the run has ended; it is a problem if that never ends.
 
         A fault without a name has met no process: it does not count.
         """
@@ -195,9 +195,10 @@ class Campaign:
                     return
                 self.done[name, stage] += 1
                 try:
-                    process.wait(6 * STAGE_S[stage] * self.project.slowness)
+                    process.wait(LONGEST_S)
                 except subprocess.TimeoutExpired:
                     process.kill()
+                    self.problems.append(f"{name} in {stage}: the run did not end within {LONGEST_S} s")
 
     def _judged(self, log: str, code: int, found: tuple[str, str] | None) -> Iterator[str]:
         """Counts the processes of stages that the run saw killed; yields what the run did wrong."""

@@ -89,7 +89,7 @@ def full_disk(folder: Path, chance: random.Random) -> Iterator[str]:
                     if error.errno != errno.ENOSPC:
                         raise
                     # a running stage has taken space meanwhile
-        yield f"disk full, {left} bytes left"
+        yield f"disk full, {left >> 10} KiB left"
     finally:
         filler.unlink(missing_ok=True)
 
@@ -100,7 +100,7 @@ def read_only(project: Path, chance: random.Random) -> Iterator[str]:
     folder = project / chance.choice([name for name in FOLDERS if (project / name).is_dir()])
     assert _call("chattr", "+i", str(folder)), f"chattr +i {folder}"
     try:
-        yield f"{folder.relative_to(project)} read-only"
+        yield f"{folder.relative_to(project) if folder != project else 'project'} read-only"
     finally:
         subprocess.run(["chattr", "-i", str(folder)], check=True)
 
