@@ -14,7 +14,15 @@ from scmrepo.exceptions import SCMError
 
 from flows.core.errors import GitFailed, RegistryFailed
 from flows.core.git import git_text, push_remote
-from flows.registry.gto_names import SEPARATOR_IN_NAME, GitRegistry, GTOException, SemVer, VersionSort
+from flows.registry.gto_names import (
+    COUNTER,
+    SEPARATOR_IN_NAME,
+    GitRegistry,
+    GTOException,
+    SemVer,
+    VersionSort,
+    parse_name,
+)
 from stages.base.errors import InvalidInput
 from stages.base.files import parse_json
 from stages.base.suggestions import did_you_mean
@@ -112,7 +120,7 @@ class Registry:
         events = [event for item in versions if stage in item.stages for event in item.stages[stage].assignments]
         return [
             Assignment(event.tag, event.version, event.created_at, event.author, trailers(event.message))
-            for event in sorted(events, key=lambda event: (event.created_at, int(event.tag.rpartition("#")[2])))
+            for event in sorted(events, key=lambda event: (event.created_at, _counter(event.tag)))
         ]
 
     def register(self, model: str, commit: str, version: str | None, message: str) -> str:
@@ -183,6 +191,11 @@ class Registry:
                 "Git does not know who you are, and a tag records that; set `git config user.name` and `user.email`"
             ) from error
         return name, rest.partition(">")[0]
+
+
+def _counter(tag: str) -> int:
+    """Returns the number at the end of the name of a tag; 0 without one, as `gto assign --simple true` makes it."""
+    return int(parse_name(tag).get(COUNTER, 0))
 
 
 def trailers(message: str) -> dict[str, str]:
