@@ -4,7 +4,7 @@ import logging.config
 from unittest.mock import patch
 
 with patch.object(logging.config, "dictConfig"):
-    from gto.constants import COUNTER, SEPARATOR_IN_NAME, VersionSort, name_re
+    from gto.constants import COUNTER, NAME, SEPARATOR_IN_NAME, VersionSort, name_re
     from gto.exceptions import GTOException
     from gto.registry import GitRegistry
     from gto.tag import parse_name
@@ -12,6 +12,7 @@ with patch.object(logging.config, "dictConfig"):
 
 __all__ = [
     "COUNTER",
+    "NAME",
     "SEPARATOR_IN_NAME",
     "GTOException",
     "GitRegistry",

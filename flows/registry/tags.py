@@ -16,6 +16,7 @@ from flows.core.errors import GitFailed, RegistryFailed
 from flows.core.git import git_text, push_remote
 from flows.registry.gto_names import (
     COUNTER,
+    NAME,
     SEPARATOR_IN_NAME,
     GitRegistry,
     GTOException,
@@ -98,7 +99,7 @@ class Registry:
         with self._open() as registry:
             for name, artifact in registry.get_state().artifacts.items():
                 own = name.removeprefix(self._prefix)
-                if not name.startswith(self._prefix) or SEPARATOR_IN_NAME in own or model not in (None, own):
+                if not self._is_own(name) or model not in (None, own):
                     continue
                 # One version a stage, the one assigned last, as `gto show` and `dvc artifacts get` have it.
                 holders = artifact.get_vstages(registered_only=True, sort=VersionSort.Timestamp)
@@ -156,6 +157,15 @@ class Registry:
     def stage_tags(self, model: str) -> str:
         """Returns a pattern of the names of the tags that put versions of a model in stages."""
         return f"{self._prefix.replace(SEPARATOR_IN_NAME, '=')}{model}#*"
+
+    def has_tag(self, tag: str) -> bool:
+        """Returns True if a tag of this name is one of a version or a stage of a model of this project."""
+        name = str(parse_name(tag, raise_on_fail=False).get(NAME, ""))
+        return name != "" and self._is_own(name)
+
+    def _is_own(self, name: str) -> bool:
+        """Returns True if GTO's name of a model has the folder of this project, and not that of one below it."""
+        return name.startswith(self._prefix) and SEPARATOR_IN_NAME not in name.removeprefix(self._prefix)
 
     @contextmanager
     def _open(self) -> Iterator[GitRegistry]:
