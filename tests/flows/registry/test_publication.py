@@ -85,8 +85,7 @@ def test_a_moved_tag_of_the_registry_is_named(models: Toy, store: Path) -> None:
 
 
 @pytest.mark.farm
-def test_rollback_that_was_not_pushed
-(models: Toy, store: Path) -> None:
+def test_rollback_that_was_not_pushed(models: Toy, store: Path) -> None:
     """With --push, a rollback that is only here is pushed; the next call leads back by one version more."""
     for content in ("one", "two", "three"):
         if content != "one":
