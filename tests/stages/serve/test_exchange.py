@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -82,13 +82,14 @@ def test_a_version_that_failed_comes_again(project: Project) -> None:
 
 def test_a_failure_that_passes(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """A version that cannot be opened is tried after pauses that double up to a minute; each reason is logged once."""
-    look, tried, opened = 0, [], served_model.open_served_model
+    look, opened = 0, served_model.open_served_model
+    tried: list[int] = []
 
     def noted(folder: Path, *, anyway: bool) -> ServedModel:
         tried.append(look)
         return opened(folder, anyway=anyway)
 
-    def actions() -> Iterable[Action]:
+    def actions() -> Iterator[Action]:
         nonlocal look
         project.replace(b"no model")
         project.point("two")
