@@ -17,7 +17,7 @@ Action = Callable[[], object]
 
 
 class Project:
-    """A server's model slot, the file that names its model, and the versions `one` and `two`, of which `one` is open."""
+    """A server's model slot, the file that names its model, and the versions `one`, which is open, and `two`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.source = folder, folder / "source.json"
