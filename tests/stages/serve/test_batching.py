@@ -41,9 +41,10 @@ def test_a_batch_that_fails_while_the_model_is_exchanged(tmp_path: Path) -> None
 
     async def ask(*digits: int) -> list[Answer]:
         batcher = Batcher(slot, Settings("reader", tmp_path), Metrics())
+        samples = [template(digit)[None].astype(np.float32) for digit in digits]
         running = asyncio.create_task(batcher.run())
         try:
-            return await asyncio.gather(*(batcher.predict(template(digit)[None].astype(np.float32)) for digit in digits))
+            return await asyncio.gather(*map(batcher.predict, samples))
         finally:
             running.cancel()
 
