@@ -4,9 +4,20 @@ import logging.config
 from unittest.mock import patch
 
 with patch.object(logging.config, "dictConfig"):
-    from gto.constants import SEPARATOR_IN_NAME, VersionSort, name_re
+    from gto.constants import COUNTER, NAME, SEPARATOR_IN_NAME, VersionSort, name_re
     from gto.exceptions import GTOException
     from gto.registry import GitRegistry
+    from gto.tag import parse_name
     from gto.versions import SemVer
 
-__all__ = ["SEPARATOR_IN_NAME", "GTOException", "GitRegistry", "SemVer", "VersionSort", "name_re"]
+__all__ = [
+    "COUNTER",
+    "NAME",
+    "SEPARATOR_IN_NAME",
+    "GTOException",
+    "GitRegistry",
+    "SemVer",
+    "VersionSort",
+    "name_re",
+    "parse_name",
+]

@@ -3,15 +3,15 @@
 import csv
 import json
 import tempfile
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from flows.core.commit import file_sha256
-from flows.core.errors import ProgramFailed
+from flows.core.errors import ProgramFailed, RevisionUnusable
 from flows.core.gates import evaluate_gates
 from flows.core.params_edit import has_models
+from flows.core.redaction import mask
 from flows.dvc_repo.versions.artifacts import Artifact
 from flows.dvc_repo.versions.run_files import fetch_run
 from flows.engine.output_backup import earlier_outputs
@@ -43,8 +43,9 @@ def judge(root: Path, artifact: Artifact, holder: ModelVersion | None) -> Judgem
 
     In a project without models of Inkflow's own pipeline nothing is judged.
 
+    If the files of `holder` are lost, that is a problem: the artifact cannot be compared with it.
+
     Raises:
-        RevisionUnusable: the files of `holder` are neither in the cache nor in a remote.
         ProgramFailed: a file of the evaluation is missing or broken.
     """
     file = root / artifact.path
@@ -52,12 +53,7 @@ def judge(root: Path, artifact: Artifact, holder: ModelVersion | None) -> Judgem
     if not has_models(root):
         return Judgement(facts=facts)
     with tempfile.TemporaryDirectory() as folder, earlier_outputs(root) as outputs:
-        accepted, note = None, ""
-        if holder is not None:
-            accepted = Path(folder)
-            fetch_run(root, holder.commit, accepted)
-            with suppress(ProgramFailed):  # it does not fit the new images: the gate says that they are others
-                note = evaluate_again(outputs, accepted)
+        accepted, note, lost = _accepted(root, holder, Path(folder), outputs) if holder else (None, "", "")
         record = evaluate_gates(outputs, accepted)
     model = Path(artifact.path).parent.name
     checks = [check for check in record["checks"] if check["model"] == model]
@@ -65,19 +61,38 @@ def judge(root: Path, artifact: Artifact, holder: ModelVersion | None) -> Judgem
         return Judgement((f"no gate judges {artifact.path}: params.yaml has no model {model}",), facts)
     gates = [check for check in checks if check["gate"] != ACCEPTED]
     comparison = next((check for check in checks if check["gate"] == ACCEPTED), None)
-    problems = [
+    problems = [lost] if lost else []
+    problems += [
         f"{check['gate'].replace('_', ' ')}: {check['sentence']}" for check in gates if check["status"] == "failed"
     ]
     if record["note"] and any(check["status"] == "not judged" for check in gates):
         problems.append(f"its gates are not judged: {record['note']}")
     facts |= {"Gates": _counts(gates) + (f" ({record['note']})" if record["note"] else "")}
     facts |= {"Scores": json.dumps(scores(root, model))}
-    if comparison is not None and holder is not None:
+    if lost:
+        facts["Compared"] = lost
+    elif comparison is not None and holder is not None:
         sentence = comparison["sentence"].replace("the accepted version", holder.version)
         facts["Compared"] = f"{sentence}; {note}" if note else sentence
         if comparison["status"] != "passed":
             problems.append(sentence)
     return Judgement(tuple(problems), facts)
+
+
+def _accepted(root: Path, holder: ModelVersion, folder: Path, outputs: Path) -> tuple[Path | None, str, str]:
+    """Fetches the files of `holder` into `folder`, evaluated on the test images of the project in `outputs`.
+
+    Returns:
+        The folder, and a note about new test images; or None, no note, and why there is nothing to compare with.
+    """
+    try:
+        fetch_run(root, holder.commit, folder)
+    except RevisionUnusable as error:
+        return None, "", mask(f"{holder.version} cannot be compared: {error}")  # the tag will record it
+    try:
+        return folder, evaluate_again(outputs, folder), ""
+    except ProgramFailed:  # it does not fit the new images: the gate says that they are others
+        return folder, "", ""
 
 
 def scores(root: Path, model: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Where a model came from: from the SHA-256 of its file to the commit, parameters, data, code and environment."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ class Provenance:
         sha256: of the file.
         path: the output of DVC that it is.
         stage: the stage that made it.
-        commit: the newest commit whose dvc.lock names it; empty if it is not committed.
+        commit: that of its newest version, else the newest commit whose dvc.lock names it; empty if none does.
         versions: its versions in the registry.
         entry: the stage's entry in dvc.lock: command, parameters, and the hashes of code and data.
         environment: what the training recorded of the machine and its packages.
@@ -91,13 +91,18 @@ def trace_model(root: Path, sha256: str) -> Provenance:
     matching = [item for item in versions if item.trailers.get("Model-SHA256", "").startswith(digits)]
     wanted = {item.trailers["MD5"]: item.trailers["Model-SHA256"] for item in matching if "MD5" in item.trailers}
     with cached_files(root) as cached:
-        return _search(root, cached, digits, wanted, versions)
+        locks = _locks(root, [item.commit for item in matching])
+        return _search(locks, cached, digits, wanted, versions)
 
 
 def _search(
-    root: Path, cached: CachedFile, digits: str, wanted: dict[str, str], versions: list[ModelVersion]
+    locks: Iterator[tuple[str, dict[str, Any]]],
+    cached: CachedFile,
+    digits: str,
+    wanted: dict[str, str],
+    versions: list[ModelVersion],
 ) -> Provenance:
-    for commit, lock in _locks(root):
+    for commit, lock in locks:
         for stage, entry in lock.items():
             for out in entry.get("outs", []):
                 found = wanted.get(str(out.get("md5"))) or _digest(cached, out, digits)
@@ -112,10 +117,13 @@ def _search(
     )
 
 
-def _locks(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yields the stages of dvc.lock: of the commits that changed it, the newest first, then of the working tree."""
-    command = ["log", "--all", f"--max-count={MAX_COMMITS}", "--format=%H", "--", LOCK]
-    for commit in git_text(command, root).split():
+def _locks(root: Path, first: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yields the stages of dvc.lock: of the commits `first`, of those that changed it, and of the working tree.
+
+    Those that changed it come newest first, of all parents of a merge: a lock that only a merged branch had counts too.
+    """
+    command = ["log", "--all", "--full-history", f"--max-count={MAX_COMMITS}", "--format=%H", "--", LOCK]
+    for commit in [*first, *git_text(command, root).split()]:
         try:
             yield commit, parse_yaml(git_text(["show", f"{commit}:./{LOCK}"], root))["stages"]
         except (GitFailed, YAMLError, ValueError, LookupError, TypeError):

@@ -9,7 +9,7 @@ from flows.core.notices import note_once
 from flows.dvc_repo import remotes
 from flows.dvc_repo.remote.version_push import push_version_outputs
 from flows.registry.model_files import all_outputs, check_stored
-from flows.registry.tags import Registry
+from flows.registry.tags import TAGS, Registry
 from stages.base.errors import InvalidInput
 
 
@@ -25,23 +25,55 @@ def git_remote(root: Path) -> str:
     return name
 
 
-def fetch_tags(root: Path, remote: str) -> None:
-    """Fetches the tags of Git's `remote`, so that those made now follow what others have promoted.
+def fetch_tags(root: Path, remote: str = "") -> None:
+    """Fetches the tags of this project's registry from Git's `remote`: those made now follow what others promoted.
+
+    Other tags are neither fetched nor compared.
+
+    Args:
+        root: the project's folder.
+        remote: Git's remote; without it, the one from which `git fetch` fetches.
 
     Raises:
-        GitFailed: the remote cannot be reached, or has other tags of the same names; Git names them.
+        GitFailed: the remote cannot be reached.
+        RegistryFailed: a tag names another object than the remote's; the tags that are missing here were fetched.
     """
-    run_git(["fetch", "--quiet", "--tags", remote], root, timeout_s=REMOTE_TIMEOUT_S)
+    registry = Registry(root)
+    patterns = [f"refs/tags/{pattern}" for pattern in TAGS]
+    listed = git_text(["for-each-ref", "--format=%(objectname)\t%(refname)", *patterns], root)
+    here, there = _objects(listed), remote_tags(root, remote)
+    own = sorted(filter(registry.has_tag, there))
+    if missing := [f"refs/tags/{name}:refs/tags/{name}" for name in own if name not in here]:
+        command = ["fetch", "--quiet", "--no-tags", "--stdin", *_named(remote)]  # thousands exceed a command line
+        run_git(command, root, stdin="\n".join(missing).encode(), timeout_s=REMOTE_TIMEOUT_S)
+    for name in own:
+        if name in here and here[name] != there[name]:
+            raise RegistryFailed(
+                f"the tag {name} is the object {here[name]} here and {there[name]} in Git's remote: one of them was "
+                f"moved; if the remote's is right, `git tag -d '{name}'`, else `git push --force "
+                f"{remote or push_remote(root)} 'refs/tags/{name}'`, and repeat the command"
+            )
 
 
-def remote_tags(root: Path, remote: str) -> set[str]:
-    """Returns the names of the tags that Git's `remote` has.
+def remote_tags(root: Path, remote: str = "") -> dict[str, str]:
+    """Returns the objects of the tags that Git's `remote` has, by the names of the tags.
 
     Raises:
         GitFailed: the remote cannot be reached.
     """
-    listed = run_git(["ls-remote", "--tags", "--refs", remote], root, timeout_s=REMOTE_TIMEOUT_S)
-    return {line.partition("refs/tags/")[2] for line in listed.decode(errors="surrogateescape").splitlines()}
+    listed = run_git(["ls-remote", "--tags", "--refs", *_named(remote)], root, timeout_s=REMOTE_TIMEOUT_S)
+    return _objects(listed.decode(errors="surrogateescape"))
+
+
+def _named(remote: str) -> list[str]:
+    """Returns the argument with which git uses `remote`: without one it takes the remote of the branch, or origin."""
+    return [remote] if remote else []
+
+
+def _objects(listed: str) -> dict[str, str]:
+    """Returns the objects of tags by their names, of lines `OBJECT<tab>refs/tags/NAME`."""
+    pairs = (line.split("\trefs/tags/", 1) for line in listed.split("\n") if line)
+    return {name: digest for digest, name in pairs}
 
 
 def push_version(root: Path, model: str, remote: str) -> None:

@@ -14,7 +14,16 @@ from scmrepo.exceptions import SCMError
 
 from flows.core.errors import GitFailed, RegistryFailed
 from flows.core.git import git_text, push_remote
-from flows.registry.gto_names import SEPARATOR_IN_NAME, GitRegistry, GTOException, SemVer, VersionSort
+from flows.registry.gto_names import (
+    COUNTER,
+    NAME,
+    SEPARATOR_IN_NAME,
+    GitRegistry,
+    GTOException,
+    SemVer,
+    VersionSort,
+    parse_name,
+)
 from stages.base.errors import InvalidInput
 from stages.base.files import parse_json
 from stages.base.suggestions import did_you_mean
@@ -90,7 +99,7 @@ class Registry:
         with self._open() as registry:
             for name, artifact in registry.get_state().artifacts.items():
                 own = name.removeprefix(self._prefix)
-                if not name.startswith(self._prefix) or SEPARATOR_IN_NAME in own or model not in (None, own):
+                if not self._is_own(name) or model not in (None, own):
                     continue
                 # One version a stage, the one assigned last, as `gto show` and `dvc artifacts get` have it.
                 holders = artifact.get_vstages(registered_only=True, sort=VersionSort.Timestamp)
@@ -112,7 +121,7 @@ class Registry:
         events = [event for item in versions if stage in item.stages for event in item.stages[stage].assignments]
         return [
             Assignment(event.tag, event.version, event.created_at, event.author, trailers(event.message))
-            for event in sorted(events, key=lambda event: (event.created_at, int(event.tag.rpartition("#")[2])))
+            for event in sorted(events, key=lambda event: (event.created_at, _counter(event.tag)))
         ]
 
     def register(self, model: str, commit: str, version: str | None, message: str) -> str:
@@ -149,6 +158,15 @@ class Registry:
         """Returns a pattern of the names of the tags that put versions of a model in stages."""
         return f"{self._prefix.replace(SEPARATOR_IN_NAME, '=')}{model}#*"
 
+    def has_tag(self, tag: str) -> bool:
+        """Returns True if a tag of this name is one of a version or a stage of a model of this project."""
+        name = str(parse_name(tag, raise_on_fail=False).get(NAME, ""))
+        return name != "" and self._is_own(name)
+
+    def _is_own(self, name: str) -> bool:
+        """Returns True if GTO's name of a model has the folder of this project, and not that of one below it."""
+        return name.startswith(self._prefix) and SEPARATOR_IN_NAME not in name.removeprefix(self._prefix)
+
     @contextmanager
     def _open(self) -> Iterator[GitRegistry]:
         try:
@@ -183,6 +201,11 @@ class Registry:
                 "Git does not know who you are, and a tag records that; set `git config user.name` and `user.email`"
             ) from error
         return name, rest.partition(">")[0]
+
+
+def _counter(tag: str) -> int:
+    """Returns the number at the end of the name of a tag; 0 without one, as `gto assign --simple true` makes it."""
+    return int(parse_name(tag).get(COUNTER, 0))
 
 
 def trailers(message: str) -> dict[str, str]:

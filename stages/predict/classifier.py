@@ -19,7 +19,7 @@ from stages.inference.onnx_session import open_session, predict_values, predicti
 from stages.model.doubt import Thresholds
 from stages.model.tasks import CLASS_NAMES, KIND, PIXELS, STAND_IN, VOCABULARY
 from stages.predict.doubt import NO_THRESHOLDS, probabilities_and_unlikeness, read_thresholds, reason_of_doubt
-from stages.predict.earlier_outputs import ASIDE, OUTPUTS, original, readable
+from stages.predict.earlier_outputs import ASIDE, OUTPUTS, project_of, readable
 from stages.predict.image_arrays import Images, RejectedInput
 from stages.predict.image_files import escape_unprintable
 from stages.predict.mnist_form import MIN_CONTRAST, to_mnist_form
@@ -271,8 +271,7 @@ def _model_metadata(session: Any) -> dict[str, Any]:
 
 def _dataset_metadata(path: Path) -> dict[str, Any]:
     """Returns the content of data/raw/dataset.json in the project of the model file `path`, {} if there is none."""
-    parents = original(path.absolute()).parents
-    description = parents[min(2, len(parents) - 1)] / "data" / "raw" / "dataset.json"
+    description = project_of(path) / "data" / "raw" / "dataset.json"
     try:
         metadata = json.loads(readable(description).read_bytes())
     except (OSError, ValueError, RecursionError):

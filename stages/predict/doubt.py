@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from stages.base.config import check_section, read_yaml
 from stages.inference.onnx_session import predict_probabilities, predict_with_unlikeness, read_doubt
 from stages.model.doubt import DEFAULT_KEEP, Predict, Thresholds
-from stages.predict.earlier_outputs import original
+from stages.predict.earlier_outputs import project_of
 
 LOW, UNLIKE, NO_THRESHOLDS = "low probability", "unlike the training images", "the model states no thresholds"
 
@@ -27,8 +27,7 @@ def read_thresholds(path: Path, session: Any) -> Thresholds | None:
 
 def _keep(path: Path) -> float:
     """Returns `predict.keep` of the project of the model file `path`, else that of the current folder."""
-    parents = original(path.absolute()).parents
-    for root in dict.fromkeys((parents[min(2, len(parents) - 1)], Path().absolute())):
+    for root in dict.fromkeys((project_of(path), Path().absolute())):
         params = root / "params.yaml"
         content = read_yaml(params) if params.is_file() else None
         if isinstance(content, dict) and "predict" in content:

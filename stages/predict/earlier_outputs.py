@@ -12,6 +12,7 @@ from typing import TypeVar
 from stages.base.files import exists
 
 ASIDE, OUTPUTS = Path(".inkflow/aside"), "outputs"
+KEPT = Path(".inkflow/models")  # in it, the folders of registered models
 LIST = "paths.json"  # of a backup: locked by the run while the stage runs
 T = TypeVar("T")
 
@@ -53,6 +54,18 @@ def original(path: Path) -> Path:
     start = parts.index(ASIDE.parts[0]) if ASIDE.parts[0] in parts else len(parts)
     is_aside = parts[start : start + 2] == ASIDE.parts and parts[start + 3 : start + 4] == (OUTPUTS,)
     return Path(*parts[:start], *parts[start + 4 :]) if is_aside else path
+
+
+def project_of(path: Path) -> Path:
+    """Returns the folder of the project to which the file of a model belongs.
+
+    ROOT/models/cnn/model.onnx                                      ->  ROOT
+    ROOT/.inkflow/models/cnn@v0.1.0/model.onnx                      ->  ROOT
+    ROOT/.inkflow/aside/STAGE/outputs/models/cnn/model.onnx         ->  ROOT
+    """
+    place = original(path.absolute())
+    depth = 3 if place.parts[-4:-2] == KEPT.parts else 2
+    return place.parents[min(depth, len(place.parents) - 1)]
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

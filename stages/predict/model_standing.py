@@ -10,10 +10,9 @@ from pathlib import Path
 from stages.base.digests import GATES, LOCK, REMEDY, change_message, changed_outputs, read_sealed
 from stages.base.errors import DataError, ModelError
 from stages.predict.classifier import Classifier, find_model, open_classifier
-from stages.predict.earlier_outputs import original, readable, use_readable
+from stages.predict.earlier_outputs import KEPT, original, project_of, readable, use_readable
 from stages.predict.image_files import escape_unprintable
 
-KEPT = Path(".inkflow/models")  # in it, the folders of registered models
 VERSION_RECORD = "version.json"  # beside the files of a registered model
 
 
@@ -127,8 +126,7 @@ def _failed_gates(path: Path) -> Iterator[str]:
     """
     if registered_as(path):
         return
-    parents = original(path.absolute()).parents
-    own = parents[min(2, len(parents) - 1)]
+    own = project_of(path)
     for root in dict.fromkeys((own, Path().absolute())):
         try:
             record = json.loads(readable(root / GATES).read_bytes())

@@ -72,7 +72,7 @@ class Batcher:
             while self._waiting:
                 batch = self._next_batch()
                 if batch:
-                    await self._answer(batch)
+                    await self._answer(batch, self._slot.model)
 
     def _next_batch(self) -> list[_Request]:
         """Removes requests from the queue, as many as fit into a batch; those that nobody waits for are dropped."""
@@ -96,8 +96,8 @@ class Batcher:
             size += length
         return batch
 
-    async def _answer(self, batch: list[_Request]) -> None:
-        model = self._slot.model
+    async def _answer(self, batch: list[_Request], model: ServedModel) -> None:
+        """Answers requests by `model`, whose shape they have: the slot may get another one meanwhile."""
         try:
             pixels = batch[0].pixels if len(batch) == 1 else np.concatenate([request.pixels for request in batch])
             if self._expected_s * len(pixels) < INLINE_S:
@@ -109,7 +109,7 @@ class Batcher:
         except Exception as error:  # noqa: BLE001 - whatever ONNX Runtime raises
             if len(batch) > 1:  # it belongs to one of the requests
                 for request in batch:
-                    await self._answer([request])
+                    await self._answer([request], model)
             elif not batch[0].future.done():
                 batch[0].future.set_exception(error)
             return

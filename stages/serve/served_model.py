@@ -1,7 +1,7 @@
 """The model that is served, and its exchange for another one while requests are answered."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from stages.predict.results import Result
 
 FILE = "model.onnx"
 POLL_S = 0.5
+FIRST_PAUSE_S, MAX_PAUSE_S = 1.0, 60.0  # before a model that could not be opened is tried again; each pause doubles
 UNREGISTERED = "workspace"  # the version of a model that is not in the registry
 
 
@@ -88,6 +89,33 @@ def read_source(source: Path) -> tuple[Path, str]:
         raise InvalidInput(f'{source}: names no folder of a model; expected {{"folder": PATH}}') from error
 
 
+@dataclass
+class _Failure:
+    """A model that could not be opened.
+
+    Attributes:
+        source: the folder and the digest, as the source names them.
+        message: why; it is logged once.
+        pause_s: seconds from this failure to the next try.
+        left_s: how many of them are left.
+    """
+
+    source: tuple[Path, str]
+    message: str
+    pause_s: float = FIRST_PAUSE_S
+    left_s: float = FIRST_PAUSE_S
+
+    def waits(self, found: tuple[Path, str]) -> bool:
+        """Counts a look, which comes every POLL_S; returns True if `found` is not tried at this one."""
+        self.left_s -= POLL_S
+        return found == self.source and self.left_s > 0
+
+    def again(self, message: str) -> "_Failure":
+        """Returns the failure of the next try of the same model."""
+        pause_s = min(MAX_PAUSE_S, 2 * self.pause_s)
+        return _Failure(self.source, message, pause_s, pause_s)
+
+
 class ModelSlot:
     """Holds the model; `follow` exchanges it when the source names another folder."""
 
@@ -101,21 +129,40 @@ class ModelSlot:
         self._opened = read_source(source)
         self.model = open_served_model(self._opened[0], anyway=anyway)
 
-    async def follow(self, log: Callable[[str], None]) -> None:
-        """Looks for another model until it is cancelled; one that cannot be used is reported, and the old one stays."""
-        failed: tuple[Path, str] | None = None
+    async def follow(
+        self, log: Callable[[str], None], sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
+    ) -> None:
+        """Looks for another model until it is cancelled; one that cannot be used is reported, and the old one stays.
+
+        It is tried again, at once if the source named the old model meanwhile, else after pauses.
+
+        Args:
+            log: is called with each exchange, and with each other reason why a model is not used.
+            sleep: waits for some seconds until the next look.
+        """
+        failure: _Failure | None = None
         while True:
-            await asyncio.sleep(POLL_S)
+            await sleep(POLL_S)
             found = self._opened
             try:
                 found = read_source(self._source)
-                if found in (self._opened, failed):
+                if found == self._opened:
+                    failure = None
+                    continue
+                if failure and failure.waits(found):
                     continue
                 self.model = await asyncio.to_thread(open_served_model, found[0], anyway=self._anyway)
             except Exception as error:  # noqa: BLE001 - the server goes on with the model that it has
-                if found != failed:
-                    log(f"the model in {found[0]} is not used, {self.model.version} stays: {error}")
-                failed = found
+                failure = self._failed(found, str(error), failure, log)
                 continue
-            self._opened, failed = found, None
+            self._opened, failure = found, None
             log(f"now serving {self.model.version} ({self.model.sha256[:12]})")
+
+    def _failed(
+        self, found: tuple[Path, str], message: str, before: _Failure | None, log: Callable[[str], None]
+    ) -> _Failure:
+        """Returns the failure of `found`; logs it, unless it failed `before` with the same message."""
+        same = before if before and before.source == found else None
+        if same is None or same.message != message:
+            log(f"the model in {found[0]} is not used, {self.model.version} stays: {message}")
+        return same.again(message) if same else _Failure(found, message)

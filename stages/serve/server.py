@@ -3,7 +3,9 @@
 import asyncio
 import math
 import os
+import re
 import socket
+from dataclasses import replace
 from typing import Any
 
 import h11
@@ -83,7 +85,7 @@ def serve(settings: Settings, *, anyway: bool = False) -> None:
         InvalidInput: the model or the address cannot be used.
         InkflowError: the port is taken.
     """
-    check_token(settings)
+    settings = check_token(settings)
     slot = ModelSlot(settings.source, anyway=anyway)
     listener = _listen(settings)
     host, port = listener.getsockname()[:2]
@@ -104,17 +106,24 @@ def serve(settings: Settings, *, anyway: bool = False) -> None:
     asyncio.run(uvicorn.Server(config).serve([listener]))
 
 
-def check_token(settings: Settings) -> None:
-    """Checks that a server that other machines can reach has a token.
+def check_token(settings: Settings) -> Settings:
+    """Returns the settings with the token as clients send it: without white space around it, such as a newline.
 
     Raises:
-        InvalidInput: it has none.
+        InvalidInput: a server that other machines can reach has no token, or a header cannot hold the token.
     """
-    if settings.host not in LOOPBACK and not settings.token:
+    token = settings.token.strip()
+    if settings.token and not re.fullmatch("[!-~]+", token):
+        raise InvalidInput(
+            f"the token in {TOKEN_VARIABLE} is blank, or has a space or a character that is not printable ASCII; "
+            "expected one such as `openssl rand -hex 32` makes"
+        )
+    if settings.host not in LOOPBACK and not token:
         raise InvalidInput(
             f"--host {settings.host}: other machines could use the model; set a token in {TOKEN_VARIABLE}, or leave "
             "the option out to serve this machine alone"
         )
+    return replace(settings, token=token)
 
 
 def _listen(settings: Settings) -> socket.socket:

@@ -1,6 +1,7 @@
 """The files in serving/: what a cluster runs is what `inkflow serve` understands and answers."""
 
 import json
+import re
 import shlex
 from pathlib import Path
 from types import SimpleNamespace
@@ -84,6 +85,37 @@ def test_the_watch_has_a_writable_folder() -> None:
     [server] = pod()["containers"]
     writable = [Path(mount["mountPath"]) for mount in server["volumeMounts"] if not mount.get("readOnly")]
     assert any(path in Path(server["workingDir"]).parents for path in writable)
+
+
+def test_prometheus_finds_the_server_and_has_its_token() -> None:
+    """The scrape job of docs/serve.md keeps the pods and the port of the manifest, and sends the token from a file."""
+    text = (ROOT / "docs/serve.md").read_text(encoding="utf-8")
+    block = text.partition("```yaml\nscrape_configs:")[2].partition("```")[0]
+    [job] = YAML(typ="safe", pure=True).load(f"scrape_configs:{block}")["scrape_configs"]
+    assert job["authorization"]["credentials_file"]
+    kept = {rule["source_labels"][0]: rule["regex"] for rule in job["relabel_configs"] if rule["action"] == "keep"}
+    [(label, value)] = objects()["Deployment"]["spec"]["selector"]["matchLabels"].items()
+    [server] = pod()["containers"]
+    assert kept == {
+        "__meta_kubernetes_pod_label_" + re.sub("[^a-z]", "_", label): value,
+        "__meta_kubernetes_pod_container_port_name": server["ports"][0]["name"],
+    }
+    assert "annotations" not in objects()["Deployment"]["spec"]["template"]["metadata"]
+
+
+def test_the_clone_is_whole() -> None:
+    """The clone of the project has all objects: what DVC reads of a version cannot be fetched from the remote later."""
+    [project] = pod()["initContainers"]
+    assert project["command"][:2] == ["git", "clone"]
+    assert not any(word.startswith(("--filter", "--depth")) for word in project["command"] + project["args"])
+
+
+def test_copied_folders_can_be_entered() -> None:
+    """A mode that an image gives to a copied folder lets its user, who does not own it, enter and read it."""
+    files = [ROOT / "Dockerfile", *ROOT.glob("serving/*Dockerfile"), *ROOT.glob("examples/**/*Dockerfile")]
+    modes = [mode for file in files for mode in re.findall(r"--chmod=(\S+)", file.read_text(encoding="utf-8"))]
+    assert modes
+    assert all(int(mode, 8) & 0o005 == 0o005 for mode in modes)
 
 
 def test_the_image_has_a_target_for_the_server() -> None:

@@ -14,11 +14,12 @@ from threading import Thread
 import psutil
 
 from flows.core.code_path import own_command
-from flows.core.git import REMOTE_TIMEOUT_S, git_text, run_git
+from flows.core.git import git_text
 from flows.core.project import find_project, make_state_folder
 from flows.core.redaction import say
 from flows.engine.processes.command_runner import die_with_parent
 from flows.registry.model_files import RECORD, is_address
+from flows.registry.publication import fetch_tags
 from flows.registry.tags import VERSION
 from stages.base.errors import EXIT_DONE, InkflowError, SourceUnavailable
 from stages.base.files import remove_abandoned, write_json
@@ -50,8 +51,10 @@ def serve(arguments: argparse.Namespace) -> int:
     _remove_left_pointers(pointer.parent)
     write_json(pointer, _pointer(root, folder))
     server = _start(_command(arguments, str(pointer), name))
-    # A thread: the end of the server, and signals, are seen at once, however long a remote takes.
-    Thread(target=_follow, args=(server, root, model, pointer, tags, arguments.fetch), daemon=True).start()
+    # Threads: the end of the server, signals and local promotions are seen at once, however long a remote takes.
+    Thread(target=_follow, args=(server, root, model, pointer, tags), daemon=True).start()
+    if arguments.fetch is not None:
+        Thread(target=_fetch, args=(server, root, arguments.fetch), daemon=True).start()
     try:
         return _exit_code(server.wait())
     finally:
@@ -61,29 +64,23 @@ def serve(arguments: argparse.Namespace) -> int:
         pointer.unlink(missing_ok=True)
 
 
-def _follow(
-    server: "subprocess.Popen[bytes]", root: Path, model: str, pointer: Path, tags: str, fetch_s: float | None
-) -> None:
+def _follow(server: "subprocess.Popen[bytes]", root: Path, model: str, pointer: Path, tags: str) -> None:
     """Points the server to another folder whenever the stage gets another version, until the server ends.
 
     Args:
         server: the server.
         root: the project's folder.
         model: MODEL@STAGE.
-        pointer: the file in which the server finds the folder.
+        pointer: the file in which the server finds the folder; it is written again if it is removed.
         tags: the tags from which the present folder follows.
-        fetch_s: how often to fetch the tags of Git's remote; None for never.
     """
-    fetched, pause_s = time.monotonic(), POLL_S
+    pause_s = POLL_S
     while server.poll() is None:
         time.sleep(pause_s)
         try:
-            if fetch_s is not None and time.monotonic() - fetched >= fetch_s:
-                fetched = time.monotonic()
-                run_git(["fetch", "--quiet", "--tags"], root, timeout_s=REMOTE_TIMEOUT_S)
-            if (found := _tags(root)) != tags:
+            if (found := _tags(root)) != tags or not pointer.exists():
                 content = _pointer(root, _resolve(root, model))
-                if json.loads(pointer.read_text(encoding="utf-8")) != content:
+                if not pointer.exists() or json.loads(pointer.read_text(encoding="utf-8")) != content:
                     write_json(pointer, content)
                 tags = found
             pause_s = POLL_S
@@ -91,6 +88,24 @@ def _follow(
             pause_s = min(MAX_PAUSE_S, 2 * pause_s)
             if server.poll() is None:
                 say(f"serve: {error}; the version so far stays, the next look follows", error=True)
+
+
+def _fetch(server: "subprocess.Popen[bytes]", root: Path, every_s: float) -> None:
+    """Fetches the registry's tags of Git's remote every `every_s` seconds, until the server ends.
+
+    A failure is said once, until a fetch succeeds or fails for another reason.
+    """
+    pause_s, said = max(POLL_S, every_s), ""
+    while server.poll() is None:
+        time.sleep(pause_s)
+        try:
+            fetch_tags(root)
+            pause_s, said = max(POLL_S, every_s), ""
+        except Exception as error:  # noqa: BLE001 - whatever it is, the server answers on
+            pause_s = max(every_s, min(MAX_PAUSE_S, 2 * pause_s))
+            if server.poll() is None and str(error) != said:
+                said = str(error)
+                say(f"serve: the tags of Git's remote are not fetched: {said}; those here are followed", error=True)
 
 
 def _pointer(root: Path, folder: Path) -> dict[str, str]:

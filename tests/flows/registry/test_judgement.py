@@ -1,6 +1,7 @@
 """A model is compared with the version that holds its stage on the same test images, also after these have changed."""
 
 import json
+import shutil
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,18 +9,27 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from flows.cli.main import main as inkflow
 from flows.dvc_repo.versions.artifacts import Artifact
 from flows.registry.judgement import Judgement, judge
 from flows.registry.tags import ModelVersion
 from stages.data.datasets import Arrays, describe, write_dataset
 from stages.evaluate.evaluate import evaluate
-from tests.conftest import Toy
+from tests.conftest import Toy, run_engine
+from tests.flows.engine.helpers import succeeded
+from tests.flows.registry.conftest import error, git
 from tests.support.pictures import write_model
 from tests.support.report_data import Run, preparation
 from tests.support.report_shapes import shaped_run
 
 NAME = "model_00"  # of the only model
 MODEL = f"models/{NAME}/model.onnx"
+PIPELINE = f"""
+stages:
+  train: {{cmd: cp in.onnx {MODEL}, deps: [in.onnx], outs: [{MODEL}]}}
+artifacts:
+  net: {{path: {MODEL}, type: model}}
+"""
 
 
 def version(run: Run, seed: int, read: int = 10) -> str:
@@ -75,3 +85,35 @@ def test_new_test_images(run: Run) -> None:
     assert good.facts["Compared"].endswith(f"); {note}")
     version(run, seed=2, read=5)
     assert any(problem.startswith("worse than v0.0.1 (") for problem in judged(first).problems)
+
+
+def cached_version(run: Run, seed: int, read: int) -> Path:
+    """Commits a version as `version` does, whose model is an output of DVC; returns the model's object in the cache."""
+    version(run, seed, read)
+    shutil.copy(MODEL, "in.onnx")
+    succeeded(run_engine())
+    git("add", "--all")
+    git("commit", "-qm", "trained")
+    digest = subprocess.run(["md5sum", MODEL], check=True, capture_output=True, text=True).stdout.split()[0]
+    return Path(".dvc/cache/files/md5", digest[:2], digest[2:])
+
+
+def test_lost_files_of_the_version_before(run: Run, toy: Toy) -> None:
+    """If the files of the version in the stage are lost, a promotion is refused with a sentence about it.
+
+    With --force it is made, and its tag records the reason and that nothing was compared.
+    """
+    toy.write({"dvc.yaml": PIPELINE, ".gitignore": f"/.inkflow\n/{MODEL}\n"})
+    git("config", "user.name", "Ada")
+    git("config", "user.email", "ada@example.org")
+    first = cached_version(run, seed=0, read=5)
+    assert inkflow(["promote", "net", "prod"]) == 0
+    cached_version(run, seed=0, read=10)
+    first.unlink()
+    message = error("promote", "net", "prod")
+    assert "net is not promoted to prod: v0.0.1 cannot be compared: " in message
+    assert f"{MODEL} is neither in git, the cache nor a remote" in message
+    assert inkflow(["promote", "net", "prod", "--force", "a broken disk"]) == 0
+    for tag in ("net@v0.0.2", "net#prod#2"):
+        recorded = git("for-each-ref", "--format=%(contents)", f"refs/tags/{tag}")
+        assert "Compared: v0.0.1 cannot be compared: " in recorded and "Forced: a broken disk" in recorded

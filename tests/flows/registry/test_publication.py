@@ -48,8 +48,40 @@ def test_a_remote_of_git_that_never_answers(
     with stalled_server() as listener:
         git("remote", "set-url", "origin", address(listener))
         names = ["net", "prod"] if verb == "promote" else ["prod"]
-        assert "git fetch: the remote has not answered within 0.5 s" in error(verb, *names, "--push")
+        assert "git ls-remote: the remote has not answered within 0.5 s" in error(verb, *names, "--push")
     assert git("tag") == tags
+
+
+def test_tags_of_others_may_differ(models: Toy, store: Path) -> None:
+    """A tag that Git's remote has at another commit does not matter, if it is none of this project's registry."""
+    others = ["nightly", "lib@1.0.0", "sub=net@v0.0.1"]
+    for name in others:
+        git("tag", name)
+        git("push", "-q", "origin", name)
+    commit("two")
+    for name in others:
+        git("tag", "--force", name)
+    assert inkflow(["promote", "net", "prod", "--push"]) == 0
+    assert remote_tags() == {*others, "net@v0.0.1", "net#prod#1"}
+
+
+def test_a_moved_tag_of_the_registry_is_named(models: Toy, store: Path) -> None:
+    """A version's tag that is another object in Git's remote is named with both objects, and nothing is promoted.
+
+    The command of the message brings the remote's tag back.
+    """
+    assert inkflow(["promote", "net", "prod", "--push"]) == 0
+    there = git("rev-parse", "net@v0.0.1")
+    commit("two")
+    git("tag", "--force", "-a", "-m", "moved", "net@v0.0.1")
+    here = git("rev-parse", "net@v0.0.1")
+    message = error("promote", "net", "prod", "--push")
+    assert f"the tag net@v0.0.1 is the object {here} here and {there} in Git's remote" in message
+    assert git("tag").split() == ["net#prod#1", "net@v0.0.1"]
+    subprocess.run(message.split("`")[1], shell=True, check=True)
+    assert inkflow(["promote", "net", "prod", "--push"]) == 0
+    assert git("rev-parse", "net@v0.0.1") == there
+    assert held("net") == "v0.0.2"
 
 
 @pytest.mark.farm

@@ -100,3 +100,16 @@ def test_no_tag_is_left_if_the_clock_went_back(
     assert git("tag").split() == ["net#prod#1", "net#prod#2", "net@v0.0.1", "net@v0.0.2"]
     assert held("net") == "v0.0.1"
     assert "there is no earlier version to roll back to" in error("rollback", "prod")
+
+
+def test_a_tag_of_a_stage_without_a_number(models: Toy) -> None:
+    """Tags of `gto assign --simple true` have no number at their end: they count as 0 in promotion and rollback."""
+    make_versions("two")
+    git("tag", "--delete", "net#prod#1")
+    git("tag", "-a", "net#prod", "-m", "without a number", "net@v0.0.1^{}")
+    assert [event.tag for event in Registry(Path()).history("net", "prod")] == ["net#prod"]
+    commit("three")
+    assert inkflow(["promote", "net", "prod"]) == 0
+    assert held("net") == "v0.0.2"
+    assert inkflow(["rollback", "prod"]) == 0
+    assert held("net") == "v0.0.1"

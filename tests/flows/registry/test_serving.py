@@ -122,7 +122,37 @@ def test_a_remote_of_git_that_never_answers(reader: Toy, victim: str) -> None:
                 process.terminate()
             assert process.wait(timeout=240) == (-signal.SIGKILL % 256 if victim == "server" else 0)
         wait_until(lambda: waiting_processes(listener) == [], timeout_s=60)
-    assert "the version so far stays" not in (reader.folder / "serve.log").read_text()
+    log = (reader.folder / "serve.log").read_text()
+    assert "the version so far stays" not in log and "are not fetched" not in log
+
+
+def test_a_remote_of_git_that_is_away(reader: Toy) -> None:
+    """If --fetch fails, that is said once, and a promotion in the same repository is followed nevertheless."""
+    assert inkflow(["promote", "reader", "prod"]) == 0
+    git("remote", "add", "origin", str(reader.folder / "away"))
+    with following_server(reader.folder, "reader@prod", "--fetch=0.1") as (client, _):
+        log, failed = reader.folder / "serve.log", "serve: the tags of Git's remote are not fetched: git ls-remote: "
+        wait_until(lambda: failed in log.read_text(), timeout_s=120)
+        commit_version("two")
+        assert inkflow(["promote", "reader", "prod"]) == 0
+        wait_until(lambda: version(client) == "v0.0.2", timeout_s=120)
+        assert log.read_text().count(failed) == 1
+        assert "the version so far stays" not in log.read_text()
+
+
+def test_a_pointer_that_is_removed_is_written_again(reader: Toy) -> None:
+    """If the file that names the folder of the model is removed, it is written again, and the server follows on."""
+    assert inkflow(["promote", "reader", "prod"]) == 0
+    with following_server(reader.folder, "reader@prod") as (client, process):
+        pointer = reader.folder / ".inkflow/serve" / f"{process.pid}.json"
+        content = pointer.read_text()
+        pointer.unlink()
+        wait_until(pointer.exists, timeout_s=120)
+        assert pointer.read_text() == content
+        commit_version("two")
+        pointer.unlink()
+        assert inkflow(["promote", "reader", "prod"]) == 0
+        wait_until(lambda: version(client) == "v0.0.2", timeout_s=120)
 
 
 @pytest.mark.parametrize("victim", [pytest.param("server", marks=pytest.mark.farm), "follower"])

@@ -122,6 +122,20 @@ def test_the_projects_share_decides(
     assert [json.loads(line)["unsure"] for line in capsys.readouterr().out.splitlines()] == expected
 
 
+def test_the_projects_share_decides_for_a_registered_model(
+    work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`predict.keep` of the project holds for a registered model too, whose files are deeper, also from a subfolder."""
+    kept = work / ".inkflow/models/doubter@v0.1.0/model.onnx"
+    kept.parent.mkdir(parents=True)
+    (work / "models/doubter/model.onnx").rename(kept)
+    Path("params.yaml").write_text("predict: {keep: 1}\n")
+    Path("sub").mkdir()
+    monkeypatch.chdir("sub")
+    assert predict(str(kept.parent), "--json", *(f"../{name}" for name in FILES)) == 0
+    assert [json.loads(line)["unsure"] for line in capsys.readouterr().out.splitlines()] == [False] * 4
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -1,10 +1,14 @@
-"""Access to the server behind a reverse proxy, and requests for the headers alone."""
+"""Access to the server behind a reverse proxy, requests for the headers alone, and the form of the token."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 
+from stages.base.errors import InvalidInput
+from stages.serve.server import check_token
+from stages.serve.settings import Settings
 from tests.support.model_server import model_server
 from tests.support.pictures import draw, encoded, write_reader
 
@@ -44,3 +48,16 @@ def test_head(client: httpx.Client, path: str) -> None:
     assert (head.status_code, head.content) == (200, b"")
     assert head.headers["content-type"] == get.headers["content-type"]
     assert client.head("/predict").status_code == 405 and client.head("/nothing").status_code == 404
+
+
+@pytest.mark.parametrize("token", ["s3cret", "s3cret\n", " s3cret\r\n"])
+def test_white_space_around_the_token(token: str) -> None:
+    """A token from a file with a newline at its end is the one that clients send, without it."""
+    assert check_token(Settings("m", Path(), token=token)).token == "s3cret"
+
+
+@pytest.mark.parametrize("token", ["two words", "geheimnisvoll-ß", "a\nb", "\n", "a\x7f"])
+def test_a_token_that_no_header_holds(token: str) -> None:
+    """A token that clients cannot send is refused when the server starts, as is a blank one."""
+    with pytest.raises(InvalidInput, match="INKFLOW_SERVE_TOKEN is blank, or has a space or a character"):
+        check_token(Settings("m", Path(), token=token))

@@ -1,0 +1,54 @@
+"""`inkflow trace`: the commit that it names for a model."""
+
+import hashlib
+import json
+
+import pytest
+
+from flows.cli.main import main as inkflow
+from tests.conftest import Toy
+from tests.flows.registry.conftest import commit, git
+
+PIPELINE = """
+stages:
+  train: {cmd: cp in net.onnx, deps: [in], outs: [net.onnx]}
+artifacts:
+  net: {path: net.onnx, type: model}
+"""
+
+
+@pytest.fixture
+def project(toy: Toy) -> Toy:
+    """A project whose model has the content of `in`, without a commit."""
+    toy.write({"dvc.yaml": PIPELINE, ".gitignore": "/.inkflow\n"})
+    git("config", "user.name", "Ada")
+    git("config", "user.email", "ada@example.org")
+    return toy
+
+
+def traced(content: str, capsys: pytest.CaptureFixture[str]) -> str:
+    """Returns the commit that `inkflow trace` names for the model of this content."""
+    capsys.readouterr()
+    assert inkflow(["trace", hashlib.sha256(content.encode()).hexdigest(), "--json"]) == 0
+    return str(json.loads(capsys.readouterr().out)["commit"])
+
+
+def test_a_model_of_a_merged_branch(project: Toy, capsys: pytest.CaptureFixture[str]) -> None:
+    """A model is found that only a merged branch had, which is deleted, and whose dvc.lock the merge did not take."""
+    commit("one")
+    git("checkout", "-qb", "side")
+    side = commit("side")
+    git("checkout", "-q", "-")
+    commit("two")
+    git("merge", "-q", "-s", "ours", "-m", "merge", "side")
+    git("branch", "-qD", "side")
+    assert traced("side", capsys) == side
+
+
+def test_the_commit_of_a_registered_model(project: Toy, capsys: pytest.CaptureFixture[str]) -> None:
+    """The commit of a registered model is that of its version, also if a later one has the model again."""
+    first = commit("one")
+    assert inkflow(["promote", "net", "prod"]) == 0
+    commit("two")
+    assert commit("one") != first
+    assert traced("one", capsys) == first
