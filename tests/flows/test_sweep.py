@@ -241,3 +241,17 @@ def test_experiments_of_other_parameters_stay(sweep_project: SweepProject) -> No
     for name, by in (("plus=1", 1), *((name, 8) for name in {*names, edited})):
         text = sweep_project.git("show", f"refs/exps/{head[:2]}/{head[2:]}/{name}:params.yaml")
         assert f"by: {by}" in text
+
+
+@pytest.mark.farm
+def test_shallow_clone(sweep_project: SweepProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A project of which git has the last commit alone is swept with its uncommitted changes."""
+    sweep_project.git(*PERSON, "commit", "--quiet", "--allow-empty", "--message", "later")
+    shallow = tmp_path / "shallow"
+    sweep_project.git("clone", "--quiet", "--depth", "1", f"file://{sweep_project.folder}", str(shallow))
+    monkeypatch.chdir(shallow)
+    (shallow / "in").write_text("edited\n")
+    [trial] = run_sweep(shallow, "score.plus=1", targets=["score"])
+    assert (trial.state, str(trial.error or "")) == ("ran", "")
+    head = head_commit(shallow)
+    assert git_text(["show", f"refs/exps/{head[:2]}/{head[2:]}/{trial.experiment}:in"], shallow) == "edited"
