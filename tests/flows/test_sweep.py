@@ -191,6 +191,35 @@ def test_project_below_the_top_of_its_repository(tmp_path: Path, monkeypatch: py
     assert f"size: {len('7') + len('lr: 3') + 2}" in git_text(["show", f"{experiment}:proj/dvc.lock"], project)
 
 
+FOLDERS = """
+stages:
+  report:
+    cmd: mkdir report; echo ${scale} > report/${scale}.txt
+    params: [scale]
+    outs: [{report: {cache: false}}]
+  fit:
+    cmd: 'mkdir results; echo "{\\"loss\\": ${scale}}" > results/metrics.json'
+    params: [scale]
+    outs: [results]
+metrics: [results/metrics.json]
+"""
+
+
+def test_folders_as_outputs(toy: Toy) -> None:
+    """An experiment has the files of a folder that DVC does not cache, without those of the commit; metrics files in a
+    folder are metrics of the trial.
+    """
+    toy.write({"dvc.yaml": FOLDERS, "params.yaml": "scale: 1\n", "report/1.txt": "1\n", ".gitignore": "/results\n"})
+    for command in (["add", "--all"], [*PERSON, "commit", "--quiet", "--message", "begin"]):
+        run_git(command, toy.folder)
+    [trial] = run_sweep(toy.folder, "scale=2")
+    assert (trial.state, str(trial.error or "")) == ("ran", "")
+    assert trial.metrics == {"results/metrics.json": {"loss": 2}}
+    head = head_commit(toy.folder)
+    experiment = f"refs/exps/{head[:2]}/{head[2:]}/{trial.experiment}"
+    assert git_text(["ls-tree", "-r", "--name-only", experiment, "report/"], toy.folder) == "report/2.txt"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

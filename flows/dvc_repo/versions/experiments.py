@@ -7,6 +7,7 @@ git and DVC ignore.
 """
 
 import hashlib
+import os
 import posixpath
 import shutil
 import threading
@@ -239,8 +240,9 @@ def stage_results(outputs: Sequence[str]) -> str:
     with Repo() as repo:
         included = _untracked_results(repo, outputs)
     add_changes(Path())
-    if included:
-        run_git(["add", "--force", "--", *(f":(literal){path}" for path in included)], Path())
+    if included:  # from standard input: a folder may have more files than a command line can
+        names = ["--pathspec-from-file=-", "--pathspec-file-nul"]
+        run_git(["--literal-pathspecs", "add", "--force", *names], Path(), stdin=os.fsencode("\0".join(included)))
     return git_text(["write-tree"], Path())
 
 
@@ -250,7 +252,7 @@ def _untracked_results(repo: Repo, outputs: Sequence[str]) -> list[str]:
     untracked = git_names(["ls-files", "-z", "--others", "--", *patterns], Path())
     uncached = {str(out) for out in repo.index.outs if not out.use_cache}
     # DVC itself adds a new dvc.lock only at the top of the git repository.
-    return [path for path in untracked if path in uncached or Path(path).name in ("dvc.lock", ENVIRONMENT_LOCK)]
+    return [path for path in untracked if Path(path).name in ("dvc.lock", ENVIRONMENT_LOCK) or _is_in(path, uncached)]
 
 
 def _is_in(name: str, names: Collection[str]) -> bool:
