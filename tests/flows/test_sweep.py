@@ -252,6 +252,23 @@ def test_no_commit_yet(toy: Toy) -> None:
         ProjectClones(toy.folder)
 
 
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["dvc", "config", "core.no_scm", "true"], "error: DVC does not use git in "),
+        (["git", "rm", "-r", "--quiet", "--cached", ".dvc"], "error: git tracks no file of "),
+    ],
+)
+def test_no_experiments_without_git(sweep_project: SweepProject, command: list[str], message: str) -> None:
+    """Where DVC can make no experiment, one sentence says why and what to do before a stage runs."""
+    subprocess.run(command, check=True)
+    done = run_python("-m", "flows", "sweep", "--grid", "scale.by=2")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(message) and "then commit" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert sweep_project.ran("source") == 0
+
+
 @pytest.mark.farm
 def test_experiments_of_other_parameters_stay(sweep_project: SweepProject) -> None:
     """An experiment is replaced by one with the same parameters alone: equal names of other ones get a digest."""

@@ -46,15 +46,30 @@ IDENTITY = {"user.name": "Inkflow", "user.email": "inkflow@localhost"}  # where 
 class ProjectClones:
     """Makes clones of a project as it is when this object is created."""
 
-    def __init__(self, root: Path, *, committed: bool = False) -> None:
-        """Reads the project at `root`; with `committed`, clones have the files of its commit, without later changes."""
+    def __init__(self, root: Path, *, committed: bool = False, experiments: bool = True) -> None:
+        """Reads the project.
+
+        Args:
+            root: its folder.
+            committed: clones have the files of its commit, without later changes.
+            experiments: the clones are for DVC experiments.
+
+        Raises:
+            InvalidInput: the project has no repository or commit, or it can have no DVC experiments.
+        """
         with open_repo(root) as repo:
             self._root = Path(repo.root_dir)
             self._cache = str(repo.cache.local_cache_dir)
             self._config: dict[str, Any] = repo.config.load_one("repo")
             merge(self._config, repo.config.load_one("local"))
+            without_git = repo.config["core"].get("no_scm", False)
         if not is_in_repository(self._root):
             raise InvalidInput(f"{self._root} is in no git repository, and clones need one; `git init`, then commit")
+        if experiments and without_git:
+            raise InvalidInput(
+                f"DVC does not use git in {self._root} (core.no_scm), and its experiments are git commits; "
+                "`dvc config core.no_scm false`, `git add .dvc/config`, then commit"
+            )
         top = git_text(["rev-parse", "--show-toplevel"], self._root)
         self.folder = self._root / CLONES
         self._prefix = git_text(["rev-parse", "--show-prefix"], self._root)
@@ -62,7 +77,17 @@ class ProjectClones:
             key: value for key, value in IDENTITY.items() if not git_text(["config", key], self._root, allowed=[1])
         }
         self._snapshot = committed_snapshot(Path(top)) if committed else take_snapshot(Path(top))
+        if experiments and not self._has_dvc_folder():
+            raise InvalidInput(
+                f"git tracks no file of {self._root / Repo.DVC_DIR}, and an experiment is a commit of a DVC project; "
+                "`git add --force .dvc/config`, then commit"
+            )
         self._fetch_lock = threading.Lock()
+
+    def _has_dvc_folder(self) -> bool:
+        """Return True if the snapshot has the folder .dvc of the project."""
+        listed = ["ls-tree", "-z", "--full-tree", "--name-only", self._snapshot.tree]
+        return bool(git_names([*listed, "--", self._in_git(Repo.DVC_DIR)], self._root))
 
     def remove_leftovers(self) -> None:
         """Remove the clones of a run that was killed, and end the processes that still run in them.
