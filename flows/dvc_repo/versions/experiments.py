@@ -289,4 +289,5 @@ def _dependencies(project: Path) -> set[str]:
     """Return the paths that the stages of a project depend on and do not make themselves."""
     with Repo(str(project)) as repo:
         outputs = {path_of(out) for out in repo.index.outs}
-        return {path_of(dep) for stage in repo.index.stages for dep in stage.deps if dep.fs_path} - outputs
+        paths = {path_of(dep) for stage in repo.index.stages for dep in stage.deps if dep.fs_path}
+        return {path for path in paths if not _is_in(path, outputs)}
