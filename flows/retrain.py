@@ -213,7 +213,7 @@ def _retrain_to_branch(digests: SourceDigests, fallback: str | None, push: bool)
     root, log = Path.cwd(), get_run_logger()
     name = branch_name(digests.dataset, digests.present)
     check_free(root, name)
-    clones = ProjectClones(root, committed=True)
+    clones = ProjectClones(root, committed=True, experiments=False)
     clones.folder.mkdir(parents=True, exist_ok=True)
     run = Run(options=Options(pull=pull_run_cache()), in_clone=True, sharing=root / SHARING)
     with run_lock(clones.folder, run.display.note):

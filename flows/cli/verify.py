@@ -88,7 +88,7 @@ def _stages_to_verify(targets: Sequence[str], folder: Path) -> list[Stage]:
 @contextmanager
 def _clean_folder(root: Path, stages: Sequence[Stage], display: Display) -> Iterator[Path]:
     """Yields a clone with an empty cache, the inputs of `stages` and none of their outputs; removes it afterwards."""
-    clones = ProjectClones(root)
+    clones = ProjectClones(root, experiments=False)
     clones.folder.mkdir(parents=True, exist_ok=True)
     with run_lock(clones.folder, display.note):
         clones.remove_leftovers()

@@ -6,6 +6,7 @@ tree. The repository keeps its HEAD, index and configuration; a snapshot adds ob
 """
 
 import hashlib
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -47,6 +48,7 @@ class Snapshot:
         """
         options = ["--shared", "--no-checkout", "--no-tags", "--no-recurse-submodules"]
         run_git(["-c", "clone.rejectShallow=false", "clone", "--quiet", *options, str(self.top), str(target)], self.top)
+        self._share_objects(target)
         shutil.rmtree(target / ".git/hooks", ignore_errors=True)  # from the user's template
         run_git(["update-ref", "--no-deref", "HEAD", self.head], target)
         filters = self._copy_conversions(target)
@@ -58,6 +60,15 @@ class Snapshot:
             add_changes(target)  # git compares sizes first, and would call these files changed
         for name, snapshot in self.submodules.items():
             snapshot.clone(target / name)
+
+    def _share_objects(self, target: Path) -> None:
+        """Lets the clone read all objects of the repository: git ignores --shared if the history is shallow."""
+        names = ("objects", "shallow")
+        objects, shallow = (self.top / git_text(["rev-parse", "--git-path", name], self.top) for name in names)
+        (target / ".git/objects/info").mkdir(exist_ok=True)
+        (target / ".git/objects/info/alternates").write_bytes(os.fsencode(f"{objects.resolve()}\n"))
+        with suppress(FileNotFoundError):  # its history is complete
+            shutil.copyfile(shallow, target / ".git/shallow")
 
     def _copy_conversions(self, target: Path) -> list[str]:
         """Copies the settings that decide the bytes of files; returns options that switch filters off.

@@ -22,5 +22,6 @@ def write_local_config(project: Path, settings: Mapping[str, Any]) -> None:
             config.update({f'{section} "{name}"': dict(options) for name, options in content.items()})
         elif content:
             config[section] = dict(content)
+    (project / ".dvc").mkdir(exist_ok=True)  # git may track no file in it
     with (project / ".dvc" / "config.local").open("wb") as file:
         config.write(file)

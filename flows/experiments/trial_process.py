@@ -135,13 +135,14 @@ def _run(order: TrialOrder, events: EventDisplay) -> dict[str, Any]:
 
 
 def _metrics(repository: Repository, outputs: Sequence[str]) -> dict[str, Any]:
-    """Returns the content of the metrics files among `outputs`: those of other stages belong to other parameters.
+    """Returns the content of the metrics files that are `outputs` or in one: others belong to other parameters.
 
     In a project of Inkflow's own pipeline they are the scores of each model, which dvc.yaml does not call metrics.
     """
     is_own = has_schema(repository.root)
     own = [name for name in outputs if is_own and any(Path(name).match(pattern) for pattern in OWN_METRICS)]
-    return {name: content for name, content in repository.metrics(own).items() if name in outputs}
+    found = repository.metrics(own).items()
+    return {name: content for name, content in found if any(Path(name).is_relative_to(output) for output in outputs)}
 
 
 def _dispatcher(policies: Policies, server: str | None) -> Dispatcher:

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import os
+import re
 import socket
 import sys
 from collections.abc import Mapping
@@ -36,6 +37,7 @@ from stages.base.yaml_text import parse_yaml
 
 WEBHOOK = "INKFLOW_WEBHOOK"
 MORE_HOSTS = "INKFLOW_HOSTS"  # further names of this machine under which the server may be used, with commas between
+PLACEHOLDER = re.compile(r"\{\{\s*[\w.\-\[\]$]+\s*\}\}")  # what Prefect replaces in the steps of a deployment
 DEPLOYMENTS = Path("prefect.yaml")
 DATABASE_TIMEOUT_S = 10.0
 
@@ -107,10 +109,12 @@ def read_settings(arguments: argparse.Namespace, root: Path) -> Settings:
     """Returns the settings from arguments and environment, checked.
 
     Raises:
-        InvalidInput: An address, a URL, prefect.yaml or the database cannot be used.
+        InvalidInput: The folder, an address, a URL, prefect.yaml or the database cannot be used.
         InkflowError: The port is taken, the database does not respond, or the folder belongs to another user.
     """
     root = root.resolve()
+    if found := PLACEHOLDER.search(str(root)):
+        raise InvalidInput(f"{root}: Prefect would replace {found[0]} in the name of the folder; rename the folder")
     read_deployments(root)
     _check_port(arguments.host, arguments.port)
     webhook = arguments.webhook or os.environ.get(WEBHOOK) or None

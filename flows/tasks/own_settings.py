@@ -43,11 +43,14 @@ def own_flow(name: str) -> Callable[[Callable[P, Returned]], Flow[P, Returned]]:
 
 
 def own_task(name: str, body: Callable[P, State[Any]], **options: Any) -> Task[P, State[Any]]:
-    """Return a task that calls `body`; `options` are Prefect's; without them it has no retries."""
+    """Return a task that calls `body`; `options` are Prefect's; without them it has no retries.
+
+    The name comes from a function: Prefect formats a text, and names of stages and combinations may have braces.
+    """
     return Task(
         fn=body,
         name=name,
-        task_run_name=name,
+        task_run_name=lambda: name,
         cache_policy=NO_CACHE,
         persist_result=False,
         result_serializer="json",

@@ -85,6 +85,16 @@ def test_completed_then_cached(diamond: Toy, inkflow: Inkflow, prefect_url: str)
     assert second.message("join") == "unchanged"
 
 
+def test_braces_in_a_name(toy: Toy, inkflow: Inkflow, prefect_url: str) -> None:
+    """A stage with braces in its name is a task of that name: Prefect does not take the name for a template."""
+    toy.write({"dvc.yaml": "stages: {s: {foreach: ['{a}'], do: {cmd: echo 1 > out, outs: [out]}}}\n"})
+    process = inkflow("run", folder=toy.folder)
+    assert process.returncode == 0, process.stderr
+    run = finished_run(prefect_url, 1)
+    assert run.states == {"s@{a}": "Completed"}
+    assert run.flow_run["state_name"] == "Completed"
+
+
 def test_another_result(toy: Toy, inkflow: Inkflow, prefect_url: str) -> None:
     """A stage that is restored to another result than dvc.lock names is `Cached`, and its message says so."""
     toy.write(

@@ -94,3 +94,12 @@ def test_a_failed_run_leaves_nothing(deployed: Deployed) -> None:
     assert (deployed.files(), deployed.experiments()) == (before, {})
     assert not list((deployed.toy.folder / ".dvc/tmp/inkflow").glob("run*"))
     assert [record["state"] for record in read_records(deployed.toy.folder)] == ["failed"]  # for `report --runs`
+
+
+@pytest.mark.farm
+def test_no_experiments_without_git(deployed: Deployed) -> None:
+    """If DVC does not use git, a run with settings fails with one sentence before a stage runs."""
+    dvc("config", "core.no_scm", "true")
+    name, message = deployed.run(settings={"knobs.speed": 2})
+    assert (name, message.partition(" in ")[0]) == ("Failed", "DVC does not use git")
+    assert read_records(deployed.toy.folder) == []

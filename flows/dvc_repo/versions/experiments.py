@@ -7,6 +7,7 @@ git and DVC ignore.
 """
 
 import hashlib
+import os
 import posixpath
 import shutil
 import threading
@@ -45,15 +46,30 @@ IDENTITY = {"user.name": "Inkflow", "user.email": "inkflow@localhost"}  # where 
 class ProjectClones:
     """Makes clones of a project as it is when this object is created."""
 
-    def __init__(self, root: Path, *, committed: bool = False) -> None:
-        """Reads the project at `root`; with `committed`, clones have the files of its commit, without later changes."""
+    def __init__(self, root: Path, *, committed: bool = False, experiments: bool = True) -> None:
+        """Reads the project.
+
+        Args:
+            root: its folder.
+            committed: clones have the files of its commit, without later changes.
+            experiments: the clones are for DVC experiments.
+
+        Raises:
+            InvalidInput: the project has no repository or commit, or it can have no DVC experiments.
+        """
         with open_repo(root) as repo:
             self._root = Path(repo.root_dir)
             self._cache = str(repo.cache.local_cache_dir)
             self._config: dict[str, Any] = repo.config.load_one("repo")
             merge(self._config, repo.config.load_one("local"))
+            without_git = repo.config["core"].get("no_scm", False)
         if not is_in_repository(self._root):
             raise InvalidInput(f"{self._root} is in no git repository, and clones need one; `git init`, then commit")
+        if experiments and without_git:
+            raise InvalidInput(
+                f"DVC does not use git in {self._root} (core.no_scm), and its experiments are git commits; "
+                "`dvc config core.no_scm false`, `git add .dvc/config`, then commit"
+            )
         top = git_text(["rev-parse", "--show-toplevel"], self._root)
         self.folder = self._root / CLONES
         self._prefix = git_text(["rev-parse", "--show-prefix"], self._root)
@@ -61,7 +77,17 @@ class ProjectClones:
             key: value for key, value in IDENTITY.items() if not git_text(["config", key], self._root, allowed=[1])
         }
         self._snapshot = committed_snapshot(Path(top)) if committed else take_snapshot(Path(top))
+        if experiments and not self._has_dvc_folder():
+            raise InvalidInput(
+                f"git tracks no file of {self._root / Repo.DVC_DIR}, and an experiment is a commit of a DVC project; "
+                "`git add --force .dvc/config`, then commit"
+            )
         self._fetch_lock = threading.Lock()
+
+    def _has_dvc_folder(self) -> bool:
+        """Return True if the snapshot has the folder .dvc of the project."""
+        listed = ["ls-tree", "-z", "--full-tree", "--name-only", self._snapshot.tree]
+        return bool(git_names([*listed, "--", self._in_git(Repo.DVC_DIR)], self._root))
 
     def remove_leftovers(self) -> None:
         """Remove the clones of a run that was killed, and end the processes that still run in them.
@@ -239,8 +265,9 @@ def stage_results(outputs: Sequence[str]) -> str:
     with Repo() as repo:
         included = _untracked_results(repo, outputs)
     add_changes(Path())
-    if included:
-        run_git(["add", "--force", "--", *(f":(literal){path}" for path in included)], Path())
+    if included:  # from standard input: a folder may have more files than a command line can
+        names = ["--pathspec-from-file=-", "--pathspec-file-nul"]
+        run_git(["--literal-pathspecs", "add", "--force", *names], Path(), stdin=os.fsencode("\0".join(included)))
     return git_text(["write-tree"], Path())
 
 
@@ -250,7 +277,7 @@ def _untracked_results(repo: Repo, outputs: Sequence[str]) -> list[str]:
     untracked = git_names(["ls-files", "-z", "--others", "--", *patterns], Path())
     uncached = {str(out) for out in repo.index.outs if not out.use_cache}
     # DVC itself adds a new dvc.lock only at the top of the git repository.
-    return [path for path in untracked if path in uncached or Path(path).name in ("dvc.lock", ENVIRONMENT_LOCK)]
+    return [path for path in untracked if Path(path).name in ("dvc.lock", ENVIRONMENT_LOCK) or _is_in(path, uncached)]
 
 
 def _is_in(name: str, names: Collection[str]) -> bool:
@@ -262,4 +289,5 @@ def _dependencies(project: Path) -> set[str]:
     """Return the paths that the stages of a project depend on and do not make themselves."""
     with Repo(str(project)) as repo:
         outputs = {path_of(out) for out in repo.index.outs}
-        return {path_of(dep) for stage in repo.index.stages for dep in stage.deps if dep.fs_path} - outputs
+        paths = {path_of(dep) for stage in repo.index.stages for dep in stage.deps if dep.fs_path}
+        return {path for path in paths if not _is_in(path, outputs)}

@@ -14,6 +14,7 @@ from flows.cli.main import main
 from flows.core.errors import StageFailed
 from stages.base.errors import InvalidInput
 from tests.conftest import Toy, run_engine, wait_until
+from tests.support.commands import dvc
 from tests.support.prepared import copy_prepared
 from tests.support.root import ROOT
 
@@ -153,6 +154,14 @@ def test_uncommitted_and_untracked_inputs(verified: Verified, capsys: pytest.Cap
     graph = GRAPH.replace("deps: [in]", "deps: [in, notes]").replace("cp in exact.txt", "cat in notes > exact.txt")
     verified.write({"in": "edited\n", "notes": "untracked\n", "dvc.yaml": graph})
     run_engine("exact")
+    assert main(["verify", "exact", "--json"]) == 0
+    assert verdicts(capsys) == {"exact.txt": "same bytes"}
+
+
+def test_without_git_in_dvc(verified: Verified, capsys: pytest.CaptureFixture[str]) -> None:
+    """A project is verified although DVC does not use git and git tracks no file of the folder .dvc."""
+    dvc("config", "core.no_scm", "true")
+    git("rm", "-r", "--quiet", "--cached", ".dvc", folder=verified.folder)
     assert main(["verify", "exact", "--json"]) == 0
     assert verdicts(capsys) == {"exact.txt": "same bytes"}
 

@@ -129,6 +129,35 @@ def test_linked_worktree(tree: Path, tmp_path: Path) -> None:
     assert (guarded(linked), git_text(["symbolic-ref", "HEAD"], linked)) == (before, "refs/heads/other")
 
 
+def test_shallow_clone(tree: Path, tmp_path: Path) -> None:
+    """A repository with its last commit alone, for whose clones git ignores --shared, is cloned with its edits, keeps
+    its files, and takes commits of the clone.
+    """
+    commit(tree, {"a.txt": "later\n"})
+    shallow = tmp_path / "shallow"
+    run_git(["clone", "--quiet", "--depth", "1", f"file://{tree}", str(shallow)], tree)
+    (shallow / "a.txt").write_text("edited\n")
+    before = guarded(shallow)
+    clone = clone_of(shallow)
+    assert guarded(shallow) == before
+    assert contents(clone) == contents(shallow)
+    assert git_text(["rev-list", "--count", "HEAD"], clone) == "1"
+    commit(clone, {"a.txt": "result\n"})
+    run_git(["fetch", "--quiet", str(clone), "+HEAD:refs/exps/result"], shallow)
+    assert git_text(["show", "refs/exps/result:a.txt"], shallow) == "result"
+
+
+def test_shallow_submodule(tree: Path, tmp_path: Path) -> None:
+    """A clone has the edits of a submodule that has its last commit alone."""
+    library = commit(commit(tmp_path / "library", {"k.txt": "1\n"}), {"k.txt": "2\n"})
+    add = [*ALLOW_FILE, "submodule", "--quiet", "add", "--depth", "1", f"file://{library}", "lib"]
+    run_git(add, tree)
+    commit(tree, {})
+    assert git_text(["rev-parse", "--is-shallow-repository"], tree / "lib") == "true"
+    (tree / "lib/k.txt").write_text("edited\n")
+    assert contents(clone_of(tree)) == contents(tree)
+
+
 def large_file_storage(tree: Path) -> None:
     """Stores `*.bin` as pointers, by a filter in the repository's own settings, as Git LFS does."""
     run_git(["config", "filter.store.clean", "sha1sum"], tree)

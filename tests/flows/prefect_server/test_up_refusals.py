@@ -53,6 +53,16 @@ def test_port_that_is_taken(toy: Toy) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_folder_with_a_template_in_its_name(toy: Toy) -> None:
+    """A folder in whose name Prefect would replace a part is refused: runs would work in another folder."""
+    toy.write({"prefect.yaml": DEPLOYMENTS})
+    folder = toy.folder.rename(toy.folder.with_name("{{ cookiecutter.name }}"))
+    done = run_up(folder, "--port", str(free_port()))
+    assert done.returncode == 2
+    sentence = "Prefect would replace {{ cookiecutter.name }} in the name of the folder; rename the folder"
+    assert done.stderr == f"error: {folder}: {sentence}\n"
+
+
 @pytest.mark.parametrize("is_named", [False, True])
 def test_damaged_database(toy: Toy, is_named: bool) -> None:
     """A damaged SQLite database, its own or that of --database, is named in one sentence, and stays as it is."""

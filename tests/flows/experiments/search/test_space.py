@@ -136,3 +136,15 @@ def test_code_outside_of_the_project(toy: Toy) -> None:
     assert [entry.partition("\t")[2] for entry in inputs if entry] == [
         "common/code.py", "common/two.py", "sub/dvc.yaml",
     ]  # fmt: skip
+
+
+def test_results_outside_of_the_project(toy: Toy) -> None:
+    """Files in a folder that a stage makes are no inputs of a search, also those that another stage depends on."""
+    graph = "stages:\n  a: {cmd: 'true', outs: [{../made: {cache: false}}]}\n"
+    toy.write({"sub/dvc.yaml": f"{graph}  b: {{cmd: 'true', deps: [../made/one], outs: [out]}}\n", "made/one": "1\n"})
+    with chdir("sub"):
+        Repo.init(subdir=True).close()
+    for command in (["add", "--all"], [*PERSON, "commit", "--quiet", "--message", "state"]):
+        run_git(command, toy.folder)
+    found = {entry.partition("\t")[2] for entry in ProjectClones(toy.folder / "sub").entries()}
+    assert "dvc.yaml" in found and "../made/one" not in found
