@@ -67,7 +67,7 @@ def lock_cache(folder: Path) -> None:
 
 def search(folder: Path) -> None:
     """Opens a study beside one that lives, whose file stays, and one that was killed, whose file goes."""
-    definition = Definition(parse_space(["a=1,2"]), "m.json:loss", "minimize", ["fit"], "base")
+    definition = Definition(parse_space(["k=a|b"]), "m.json:loss", "minimize", ["fit"], "base")
     living = Study(folder, definition, "random", None, 0)
     (folder / "owners/killed").touch()
     other = Study(folder, definition, "random", None, 0)
