@@ -22,6 +22,8 @@ HEARTBEAT_S = 30  # between heartbeats of our runs: Prefect's minimum; its defau
 HEARTBEAT = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S)}
 RUN_LOGS = {"PREFECT_LOGGING_LEVEL": "INFO", "PREFECT_LOGGING_TO_API_ENABLED": "true"}  # whatever a person prefers
 NO_ANALYTICS = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+RETRIED = "PREFECT_CLIENT_RETRY_EXTRA_CODES"
+RETRIED_CODES = "500,504"  # answers of a server whose database is away; Prefect repeats requests after 429, 502 and 503
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
 PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 

@@ -25,6 +25,8 @@ from flows.prefect_server.environment import (
     ORIGIN_HOSTS,
     ORIGINS,
     PASSWORD,
+    RETRIED,
+    RETRIED_CODES,
     RUN_LOGS,
     certificate_variables,
     is_loopback_host,
@@ -70,7 +72,7 @@ class Settings:
         return f"{self.ui_url}/api"
 
     def client_environment(self) -> dict[str, str]:
-        """Returns the environment variables for Prefect's clients and workers."""
+        """Returns the environment variables for Prefect's clients."""
         environment = {
             "PREFECT_API_URL": self.api_url,
             "PREFECT_HOME": str(self.home),
@@ -85,6 +87,10 @@ class Settings:
             "DO_NOT_TRACK": "1",
         }
         return environment | ({"PREFECT_API_AUTH_STRING": self.password} if self.password else {})
+
+    def worker_environment(self) -> dict[str, str]:
+        """Returns the environment variables for the workers and their runs: they outlast a short lack of the database."""
+        return self.client_environment() | {RETRIED: os.environ.get(RETRIED) or RETRIED_CODES}
 
     def server_environment(self) -> dict[str, str]:
         """Returns the environment variables for the server."""

@@ -68,8 +68,7 @@ def test_workflows_have_minimal_permissions() -> None:
 def test_no_push_loses_its_promotion() -> None:
     """A newer push cancels neither a running nor a waiting job of an earlier one that its promotion needs.
 
-    GitHub: such jobs have a group of their run alone, or wait in a queue for all. GitLab: pipelines of the default branch
-    go on.
+    GitHub: such a job has a group of its own, or waits in a queue for all. GitLab: pipelines of the default branch go on.
     """
     pipeline = {name.partition(":")[2]: job for name, job in jobs() if name.startswith("pipeline.yml:")}
     needed = ["promote", *pipeline["promote"]["needs"]]
@@ -77,7 +76,7 @@ def test_no_push_loses_its_promotion() -> None:
     for name in needed:
         concurrency = pipeline[name]["concurrency"]
         waits = concurrency.get("queue") == "max" and concurrency["cancel-in-progress"] is False
-        is_alone = concurrency["group"].endswith("github.event_name == 'pull_request' && github.ref || github.run_id }}")
+        is_alone = concurrency["group"].endswith("== 'pull_request' && github.ref || github.run_id }}")
         assert waits or is_alone, name
     gitlab = YAML(typ="safe", pure=True).load(GITLAB.read_text())
     [of_pushes] = [rule for rule in gitlab["workflow"]["rules"] if "CI_DEFAULT_BRANCH" in rule["if"]]

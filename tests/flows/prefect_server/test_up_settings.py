@@ -6,8 +6,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from prefect.settings.models.client import ClientSettings
 
-from flows.prefect_server.environment import HOSTS, ORIGIN_HOSTS
+from flows.prefect_server.environment import HOSTS, ORIGIN_HOSTS, RETRIED
 from flows.prefect_server.up_settings import MORE_HOSTS, Settings
 
 
@@ -51,3 +52,14 @@ def test_pages_of_the_names_that_a_person_gave(monkeypatch: pytest.MonkeyPatch) 
     variables = Settings(Path(), "127.0.0.1", 4200, None, "", None).server_environment()
     assert variables[ORIGIN_HOSTS] == "flows.example,other.example"
     assert set(variables[HOSTS].split(",")) == {"127.0.0.1", "::1", "localhost", "flows.example", "other.example"}
+
+
+def test_workers_repeat_what_a_server_without_its_database_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers and their runs repeat requests that are answered with 500 or 504; what a person has set stays."""
+    monkeypatch.delenv(RETRIED, raising=False)
+    settings = Settings(Path(), "127.0.0.1", 4200, None, "", None)
+    assert RETRIED not in settings.client_environment().keys() | settings.server_environment().keys()
+    monkeypatch.setenv(RETRIED, settings.worker_environment()[RETRIED])
+    assert ClientSettings().retry_extra_codes == {500, 504}
+    monkeypatch.setenv(RETRIED, "500")
+    assert settings.worker_environment()[RETRIED] == "500"
