@@ -128,12 +128,26 @@ def read_settings(arguments: argparse.Namespace, root: Path) -> Settings:
         check_database(database, "--database" if arguments.database else DATABASE)
     else:
         check_undamaged(root / HOME / DATABASE_FILE)
+    password = _read_password(root / HOME)
+    return Settings(root, arguments.host, arguments.port, database, password, webhook, notify)
+
+
+def _read_password(home: Path) -> str:
+    """Returns NAME:PASSWORD from the environment, else from the file in `home`, which is written if it is missing.
+
+    Raises:
+        InvalidInput: It cannot be used.
+        InkflowError: The folder belongs to another user.
+    """
     password = os.environ.get(PASSWORD) or None
     if password and ":" not in password:
         raise InvalidInput(f"{PASSWORD}: expected NAME:PASSWORD, got no colon")
-    close_folder(root / HOME)
-    password = password or read_or_create_password(root / HOME / AUTH_FILE)
-    return Settings(root, arguments.host, arguments.port, database, password, webhook, notify)
+    source = PASSWORD if password else str(home / AUTH_FILE)
+    close_folder(home)
+    password = password or read_or_create_password(home / AUTH_FILE)
+    if not password.isascii():  # Prefect's server would answer 500 to each request
+        raise InvalidInput(f"{source}: Prefect's server accepts ASCII characters alone; choose another name or password")
+    return password
 
 
 def read_deployments(root: Path) -> list[Mapping[str, Any]]:

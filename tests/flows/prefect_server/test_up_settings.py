@@ -8,8 +8,10 @@ from urllib.parse import urlsplit
 import pytest
 from prefect.settings.models.client import ClientSettings
 
-from flows.prefect_server.environment import HOSTS, ORIGIN_HOSTS, RETRIED
-from flows.prefect_server.up_settings import MORE_HOSTS, Settings
+from flows.prefect_server.credentials import AUTH_FILE
+from flows.prefect_server.environment import HOSTS, ORIGIN_HOSTS, PASSWORD, RETRIED
+from flows.prefect_server.up_settings import MORE_HOSTS, Settings, _read_password
+from stages.base.errors import InvalidInput
 
 
 def has_ipv6() -> bool:
@@ -63,3 +65,16 @@ def test_workers_repeat_what_a_server_without_its_database_refuses(monkeypatch: 
     assert ClientSettings().retry_extra_codes == {500, 504}
     monkeypatch.setenv(RETRIED, "500")
     assert settings.worker_environment()[RETRIED] == "500"
+
+
+def test_a_password_that_the_server_cannot_compare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A password with other characters than those of ASCII is refused with its source, and not told."""
+    monkeypatch.delenv(PASSWORD, raising=False)
+    assert _read_password(tmp_path).isascii()
+    (tmp_path / AUTH_FILE).write_text("inkflow:Schlüssel", encoding="utf-8")
+    with pytest.raises(InvalidInput, match=f"{AUTH_FILE}: Prefect's server accepts ASCII") as refused:
+        _read_password(tmp_path)
+    assert "Schl" not in str(refused.value)
+    monkeypatch.setenv(PASSWORD, "me:Schlüssel")
+    with pytest.raises(InvalidInput, match=f"{PASSWORD}: Prefect's server accepts ASCII"):
+        _read_password(tmp_path)
