@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -84,6 +85,25 @@ def test_the_watch_has_a_writable_folder() -> None:
     [server] = pod()["containers"]
     writable = [Path(mount["mountPath"]) for mount in server["volumeMounts"] if not mount.get("readOnly")]
     assert any(path in Path(server["workingDir"]).parents for path in writable)
+
+
+def test_the_project_is_cloned_once(tmp_path: Path) -> None:
+    """The init container clones the project, also after an interrupted clone, and keeps a complete one when it is started
+    again in the same pod.
+    """
+    source, volume = tmp_path / "source", tmp_path / "project"
+    git = ["git", "-C", str(source), "-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run(["git", "init", "--quiet", str(source)], check=True)
+    subprocess.run([*git, "commit", "--quiet", "--allow-empty", "--message=one"], check=True)
+    (volume / "new").mkdir(parents=True)
+    (volume / "new/interrupted").touch()
+    [container] = pod()["initContainers"]
+    command = [part.replace("/project/", f"{volume}/") for part in container["command"]]
+    for _ in range(2):
+        subprocess.run([*command, str(source)], check=True)
+        (volume / "code/kept").touch()
+    assert sorted(path.name for path in (volume / "code").iterdir()) == [".git", "kept"]
+    assert [path.name for path in volume.iterdir()] == ["code"]
 
 
 def test_the_image_has_a_target_for_the_server() -> None:
