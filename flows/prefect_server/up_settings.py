@@ -89,7 +89,7 @@ class Settings:
         return environment | ({"PREFECT_API_AUTH_STRING": self.password} if self.password else {})
 
     def worker_environment(self) -> dict[str, str]:
-        """Returns the environment variables for the workers and their runs: they outlast a short lack of the database."""
+        """Returns the environment variables for workers and runs: they outlast a short lack of the database."""
         return self.client_environment() | {RETRIED: os.environ.get(RETRIED) or RETRIED_CODES}
 
     def server_environment(self) -> dict[str, str]:
@@ -146,7 +146,7 @@ def _read_password(home: Path) -> str:
     close_folder(home)
     password = password or read_or_create_password(home / AUTH_FILE)
     if not password.isascii():  # Prefect's server would answer 500 to each request
-        raise InvalidInput(f"{source}: Prefect's server accepts ASCII characters alone; choose another name or password")
+        raise InvalidInput(f"{source}: Prefect's server accepts ASCII characters alone; choose another one")
     return password
 
 

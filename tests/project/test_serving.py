@@ -88,8 +88,8 @@ def test_the_watch_has_a_writable_folder() -> None:
 
 
 def test_the_project_is_cloned_once(tmp_path: Path) -> None:
-    """The init container clones the project, also after an interrupted clone, and keeps a complete one when it is started
-    again in the same pod.
+    """The init container clones the project, also after an interrupted clone; started again in the same pod, it keeps a
+    complete clone.
     """
     source, volume = tmp_path / "source", tmp_path / "project"
     git = ["git", "-C", str(source), "-c", "user.name=a", "-c", "user.email=a@b"]
