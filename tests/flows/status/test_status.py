@@ -231,8 +231,8 @@ def test_a_server_with_many_deployments(
 def test_a_server_with_more_than_one_page(
     toy: Toy, nightly: str, prefect_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The nightly, deployments with our tag, and those of active runs are found behind a full page of others, each with the
-    name of its flow.
+    """The nightly, deployments with our tag, and those of active runs are found behind a full page of others, each with
+    the name of its flow.
     """
     monkeypatch.setenv("PREFECT_API_URL", prefect_url)
     monkeypatch.setattr(server, "LIMIT", 3)
