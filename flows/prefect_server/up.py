@@ -54,7 +54,7 @@ def up(arguments: argparse.Namespace) -> int:
     """
     root = Path().resolve()
     stop = _stop_event()
-    with _lock(root), variables_set(loopback_variables()):
+    with _lock(root), variables_set(loopback_variables(arguments.host)):
         settings = read_settings(arguments, root)
         address = settings.home / ADDRESS_FILE
         address.unlink(missing_ok=True)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import psutil
 from ruamel.yaml.error import YAMLError
 
 from flows.core.code_path import python_path
@@ -31,6 +30,7 @@ from flows.prefect_server.environment import (
     certificate_variables,
     is_loopback_host,
     loopback_variables,
+    machine_addresses,
 )
 from flows.prefect_server.notifications.receivers import NOTIFY, check_receivers
 from stages.base.errors import InkflowError, InvalidInput
@@ -79,7 +79,7 @@ class Settings:
             **NO_ANALYTICS,
             **HEARTBEAT,
             **RUN_LOGS,
-            **loopback_variables(),
+            **loopback_variables(self.host),
             **certificate_variables(),
             "PREFECT_WORKER_QUERY_SECONDS": os.environ.get("PREFECT_WORKER_QUERY_SECONDS", "2"),
             "PYTHONPATH": python_path(),
@@ -222,8 +222,7 @@ def _host_names(host: str) -> set[str]:
     """Returns the names under which requests may address a server that listens on `host`."""
     names = {host, "127.0.0.1", "localhost", "::1"}
     if not is_loopback_host(host):
-        addresses = [item.address for items in psutil.net_if_addrs().values() for item in items]
-        names |= {socket.gethostname(), *(address.partition("%")[0] for address in addresses)}
+        names |= {socket.gethostname(), *machine_addresses()}
     return {name.lower() for name in names if name} | _named_hosts()
 
 

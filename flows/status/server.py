@@ -17,7 +17,7 @@ import httpx
 from flows.core.project import make_state_folder
 from flows.core.redaction import mask, mask_content
 from flows.prefect_server.credentials import ADDRESS_FILE, HOME, find_password, is_running
-from flows.prefect_server.environment import is_loopback
+from flows.prefect_server.environment import is_own
 from flows.prefect_server.server_check import configured_url, login_options
 from stages.base.digests import read_sealed, sealed
 from stages.base.errors import InkflowError
@@ -110,7 +110,7 @@ def _client(root: Path, url: str, timeout_s: float) -> httpx.Client:
     if password and "auth" not in options:
         name, _, secret = password.partition(":")
         options["auth"] = (name, secret)
-    return httpx.Client(base_url=url, timeout=timeout_s, trust_env=not is_loopback(url), **options)
+    return httpx.Client(base_url=url, timeout=timeout_s, trust_env=not is_own(url), **options)
 
 
 def _kept(root: Path, url: str | None, problem: str) -> ServerFacts:

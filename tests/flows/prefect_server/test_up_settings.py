@@ -2,16 +2,29 @@
 
 import asyncio
 import socket
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 from prefect.settings.models.client import ClientSettings
 
+from flows.prefect_server.api_client import connect
 from flows.prefect_server.credentials import AUTH_FILE
-from flows.prefect_server.environment import HOSTS, ORIGIN_HOSTS, PASSWORD, RETRIED
+from flows.prefect_server.environment import (
+    HOSTS,
+    ORIGIN_HOSTS,
+    PASSWORD,
+    RETRIED,
+    is_loopback,
+    is_own,
+    machine_addresses,
+)
+from flows.prefect_server.server_check import check_health, check_server
 from flows.prefect_server.up_settings import MORE_HOSTS, Settings, _read_password
 from stages.base.errors import InvalidInput
+from tests.support.loopback import JsonHandler, serving
 
 
 def has_ipv6() -> bool:
@@ -78,3 +91,44 @@ def test_a_password_that_the_server_cannot_compare(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv(PASSWORD, "me:Schlüssel")
     with pytest.raises(InvalidInput, match=f"{PASSWORD}: Prefect's server accepts ASCII"):
         _read_password(tmp_path)
+
+
+def own_address() -> str:
+    """Returns an address of IPv4 of this machine that is not loopback; the test skips without one."""
+    addresses = sorted(address for address in machine_addresses() if address.count(".") == 3)
+    own = [address for address in addresses if not is_loopback(f"http://{address}")]
+    if not own:
+        pytest.skip("this machine has no address but loopback")
+    return own[0]
+
+
+def test_no_proxy_gets_the_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With `--host` and an own address, no request of ours goes through the proxy, nor one of Prefect's clients."""
+    host = own_address()
+    for name in ("no_proxy", "NO_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # which takes no connection
+
+    class Api(JsonHandler):
+        def do_GET(self) -> None:
+            self.answer(200, "3.9.1")
+
+    http = ThreadingHTTPServer((host, 0), Api)
+    settings = Settings(Path(), host, http.server_port, None, "me:secret", None)
+    with serving(http):
+        check_health(settings.api_url)
+        check_server(settings.api_url)
+        with connect(settings.api_url, ("me", "secret")) as client:
+            assert client.get("/health").is_success
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(f"{settings.api_url}/health")
+        monkeypatch.setenv("no_proxy", settings.client_environment()["no_proxy"])
+        assert httpx.get(f"{settings.api_url}/health").is_success
+
+
+def test_hosts_of_this_machine() -> None:
+    """Loopback, the name of this machine and its addresses are its own; other addresses and text are not."""
+    own = ("127.0.0.1", "[::1]", "localhost", socket.gethostname(), *own_address())
+    assert all(is_own(f"http://{host}:4200/api") for host in own)
+    assert not any(is_own(url) for url in ("http://192.0.2.1/api", "http://server.example/api", "http://[/", "", "text"))
