@@ -13,7 +13,7 @@ from flows.prefect_server.dead_runs import ID_FILE, worker_name
 
 
 def test_each_start_has_the_same_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A new container with the same folder has another host name, and the same name for its worker; pools have theirs."""
+    """A new container with the same folder has another host name, but the same name for its worker."""
     first = worker_name(tmp_path, "local")
     for module, function in ((platform, "node"), (socket, "gethostname")):
         monkeypatch.setattr(module, function, lambda: "another-container")
