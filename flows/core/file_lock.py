@@ -33,7 +33,7 @@ def run_lock(root: Path, log: Callable[[str], None], *, shared: bool = False) ->
     """
     make_state_folder(root)
     with ExitStack() as held:
-        lock, queue = (held.enter_context((root / path).open("a")) for path in (RUN_LOCK, QUEUE_LOCK))
+        lock, queue = (held.enter_context((root / path).open("a+")) for path in (RUN_LOCK, QUEUE_LOCK))
         kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
         if not (_try_lock(queue, fcntl.LOCK_EX) and _try_lock(lock, kind)):
             log(WAITING)

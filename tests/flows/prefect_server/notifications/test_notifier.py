@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID, uuid4
 
 import httpx
@@ -210,13 +210,15 @@ def test_late_and_waiting_runs_are_told_with_a_reason(told: Told) -> None:
 class FakeApi(JsonHandler):
     """Prefect's API without events, with a run whose answers a test sets."""
 
-    answers: list[tuple[int, object]]
+    answers: ClassVar[list[tuple[int, object]]]
 
     def do_POST(self) -> None:
+        """Answers without events."""
         self.rfile.read(int(self.headers["Content-Length"]))
         self.answer(200, {"events": [], "next_page": None})
 
     def do_GET(self) -> None:
+        """Answers as the test wants."""
         self.answer(*type(self).answers.pop(0))
 
 
@@ -225,7 +227,7 @@ def test_a_waiting_run_outlasts_a_bad_answer(tmp_path: Path, last: tuple[int, ob
     """A waiting run is asked for again after an answer that says nothing of it, until it is told or found to be gone."""
 
     class Api(FakeApi):
-        answers = [(500, {}), (503, {}), (429, {}), last]
+        answers: ClassVar[list[tuple[int, object]]] = [(500, {}), (503, {}), (429, {}), last]
 
     http = ThreadingHTTPServer(("127.0.0.1", 0), Api)
     url = f"http://127.0.0.1:{http.server_port}/api"
