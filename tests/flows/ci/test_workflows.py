@@ -68,7 +68,7 @@ def test_workflows_have_minimal_permissions() -> None:
 def test_no_push_loses_its_promotion() -> None:
     """A newer push cancels neither a running nor a waiting job of an earlier one that its promotion needs.
 
-    GitHub: such a job has a group of its own, or waits in a queue for all. GitLab: pipelines of the default branch go on.
+    GitHub: such a job has a group of its own, or waits in a queue for all. GitLab: pipelines of pushes go on.
     """
     pipeline = {name.partition(":")[2]: job for name, job in jobs() if name.startswith("pipeline.yml:")}
     needed = ["promote", *pipeline["promote"]["needs"]]

@@ -129,6 +129,7 @@ def test_no_proxy_gets_the_password(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_hosts_of_this_machine() -> None:
     """Loopback, the name of this machine and its addresses are its own; other addresses and text are not."""
-    own = ("127.0.0.1", "[::1]", "localhost", socket.gethostname(), *own_address())
+    own = ("127.0.0.1", "[::1]", "localhost", socket.gethostname(), own_address())
     assert all(is_own(f"http://{host}:4200/api") for host in own)
-    assert not any(is_own(url) for url in ("http://192.0.2.1/api", "http://server.example/api", "http://[/", "", "text"))
+    others = ("http://192.0.2.1/api", "http://server.example/api", "http://[/", "", "text")
+    assert not any(is_own(url) for url in others)

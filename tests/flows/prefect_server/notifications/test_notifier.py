@@ -224,7 +224,7 @@ class FakeApi(JsonHandler):
 
 @pytest.mark.parametrize(("last", "posts"), [((200, {"state_name": WAITING}), 1), ((404, {}), 0), ((422, {}), 0)])
 def test_a_waiting_run_outlasts_a_bad_answer(tmp_path: Path, last: tuple[int, object], posts: int) -> None:
-    """A waiting run is asked for again after an answer that says nothing of it, until it is told or found to be gone."""
+    """A waiting run is asked for again after an answer that says nothing of it, until it is told or gone."""
 
     class Api(FakeApi):
         answers: ClassVar[list[tuple[int, object]]] = [(500, {}), (503, {}), (429, {}), last]
