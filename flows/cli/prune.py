@@ -2,6 +2,7 @@
 
 import argparse
 import fcntl
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from flows.cli.arguments import DEFAULT_AGE, UNIT_BYTES, age
 from flows.cli.output import print_json
-from flows.core.file_lock import run_lock
+from flows.core.file_lock import open_lock_file, run_lock
 from flows.core.git import git_text, is_in_repository, pack_objects
 from flows.core.project import CLONES
 from flows.core.redaction import say
@@ -191,7 +192,7 @@ def _remove(path: Path) -> None:
 
 def _with_lock(path: Path, act: Callable[[], None]) -> bool:
     """Calls `act` with a lock on the file `path`, and returns True; False if another process holds it."""
-    with suppress(OSError), path.open("rb") as file:
+    with suppress(OSError), os.fdopen(open_lock_file(path), "rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         act()
         return True

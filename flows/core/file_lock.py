@@ -16,6 +16,7 @@ from flows.core.project import STATE, make_state_folder
 RUN_LOCK = STATE / "run.lock"
 QUEUE_LOCK = STATE / "run.queue"  # held while a process waits for the run lock: later ones wait behind it
 RETRY_S = 0.01
+NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
 WAITING = "Another run is under way in this folder; waiting for it to end ..."
 
 
@@ -32,7 +33,7 @@ def run_lock(root: Path, log: Callable[[str], None], *, shared: bool = False) ->
     """
     make_state_folder(root)
     with ExitStack() as held:
-        lock, queue = (held.enter_context((root / path).open("a")) for path in (RUN_LOCK, QUEUE_LOCK))
+        lock, queue = (held.enter_context((root / path).open("a+")) for path in (RUN_LOCK, QUEUE_LOCK))
         kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
         if not (_try_lock(queue, fcntl.LOCK_EX) and _try_lock(lock, kind)):
             log(WAITING)
@@ -50,7 +51,7 @@ def exclusive_lock(path: Path) -> Iterator[None]:
     """
     with _lock_file(path) as file:
         if file is not None:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            _lock(file, fcntl.LOCK_EX)
         yield
 
 
@@ -88,10 +89,10 @@ def _lock_file(path: Path) -> Iterator[int | None]:
     """Yields the opened file; None in a folder that this process cannot write to, where it needs no lock."""
     path.parent.mkdir(parents=True, exist_ok=True)
     is_new = not path.exists()
-    try:  # read-only: other users of a shared cache lock this file too
-        file = os.open(path, os.O_RDONLY | os.O_CREAT, 0o666)
+    try:
+        file = open_lock_file(path, os.O_CREAT)
     except OSError as error:
-        if not is_new or error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+        if not is_new or error.errno not in NOT_WRITABLE:
             raise
         yield None
         return
@@ -101,6 +102,24 @@ def _lock_file(path: Path) -> Iterator[int | None]:
         yield file
     finally:
         os.close(file)
+
+
+def open_lock_file(path: Path, flags: int = 0) -> int:
+    """Opens a file to lock it, for reading and writing, and returns its descriptor.
+
+    NFS 4 grants an exclusive lock only on a descriptor that is writable, and a shared one only on one that is readable.
+    A file of another user, or on a read-only disk, is opened for reading: other file systems lock that too.
+
+    Args:
+        path: the file.
+        flags: further flags of `os.open`.
+    """
+    try:
+        return os.open(path, os.O_RDWR | flags, 0o666)
+    except OSError as error:
+        if error.errno not in NOT_WRITABLE:
+            raise
+    return os.open(path, os.O_RDONLY | flags, 0o666)
 
 
 def is_run_locked(root: Path) -> bool:
@@ -135,9 +154,18 @@ def _names_of(file: IO[bytes]) -> set[str]:
     return {f"{major:02x}:{minor:02x}:{status.st_ino}" for major, minor in devices}
 
 
+def _lock(file: IO[str] | int, kind: int) -> None:
+    """Locks an open file; not one on NFS 4 that this process can only read, as in a folder that it cannot write to."""
+    try:
+        fcntl.flock(file, kind)
+    except OSError as error:
+        if error.errno != errno.EBADF:
+            raise
+
+
 def _try_lock(file: IO[str] | int, kind: int) -> bool:
     try:
-        fcntl.flock(file, kind | fcntl.LOCK_NB)
+        _lock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

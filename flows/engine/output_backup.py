@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
+from flows.core.file_lock import open_lock_file
 from flows.core.notices import note_once
 from flows.engine.processes.files_in_use import LIST as FILES_IN_USE
 from flows.engine.processes.files_in_use import find_foreign_use
@@ -135,7 +136,7 @@ def restore_leftover(root: Path, stage: str) -> bool:
     """
     folder = _folder(root, stage)
     try:
-        with (folder / LIST).open("rb") as file:
+        with os.fdopen(open_lock_file(folder / LIST), "rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.samestat(os.fstat(file.fileno()), (folder / LIST).stat()):  # else another run has restored it
                 names = _read_list(folder)["outputs"] or [path.name for path in (folder / OUTPUTS).glob("*")]  # damaged

@@ -3,7 +3,7 @@
 import httpx
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
-from flows.prefect_server.environment import is_loopback
+from flows.prefect_server.environment import is_own
 
 TIMEOUT_S = 60.0
 RETRY_S = 120.0  # a server answers 503 while its SQLite database is locked; Prefect's own client retries too
@@ -12,7 +12,7 @@ RETRY_WAIT_S = 0.5
 
 def connect(url: str, auth: tuple[str, str] | None = None) -> httpx.Client:
     """Returns an HTTP client for the Prefect API at `url`."""
-    return httpx.Client(base_url=url, auth=auth, timeout=TIMEOUT_S, trust_env=not is_loopback(url))
+    return httpx.Client(base_url=url, auth=auth, timeout=TIMEOUT_S, trust_env=not is_own(url))
 
 
 def request(client: httpx.Client, method: str, path: str, **content: object) -> httpx.Response:

@@ -5,8 +5,10 @@ Nobody else can report their end, and until it is known they hold the slot of th
 
 import hashlib
 import os
-import platform
+import re
+import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +26,40 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.events import Event, Resource
 from prefect.states import Cancelled, Crashed
 
+from flows.prefect_server.credentials import HOME
+from stages.base.files import write_text
+
 WORKER_LABEL = "prefect.worker.name"
 STATES = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 PAGE_SIZE = 200
 MESSAGE = "its process ended together with `inkflow up`"
+ID_FILE = "worker-id"  # in HOME
+MACHINE_ID = Path("/etc/machine-id")  # differs where a folder was copied together with its id
 
 
 def worker_name(root: Path, pool: str) -> str:
-    """Returns the name of the worker of `pool` under `inkflow up` in `root`, which no other machine or folder has."""
-    return f"{pool} of up on {platform.node()} {hashlib.sha256(os.fsencode(root)).hexdigest()[:8]}"
+    """Returns the name of the worker of `pool` under `inkflow up` in `root`, which no other machine or folder has.
+
+    It is the same at each start, also in a new container with the same folder, whose host name differs.
+
+    Raises:
+        OutputError: The id of the folder cannot be written.
+    """
+    machine = b""
+    with suppress(OSError):
+        machine = MACHINE_ID.read_bytes().strip()
+    parts = (_read_or_create_id(root / HOME / ID_FILE).encode(), machine, os.fsencode(root))
+    return f"{pool} of up {hashlib.sha256(b'//'.join(parts)).hexdigest()[:12]}"
+
+
+def _read_or_create_id(path: Path) -> str:
+    """Returns the random id in the file `path`; writes it if the file is missing or damaged."""
+    with suppress(OSError, UnicodeDecodeError):
+        if re.fullmatch(r"[0-9a-f]{32}", text := path.read_text(encoding="utf-8").strip()):
+            return text
+    text = secrets.token_hex(16)
+    write_text(path, f"{text}\n")
+    return text
 
 
 def find_dead_runs(client: SyncPrefectClient, root: Path, pools: Sequence[str]) -> list[FlowRun]:

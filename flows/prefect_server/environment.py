@@ -6,6 +6,7 @@ back afterwards: stages, workers and runs inherit the environment of the caller,
 
 import ipaddress
 import os
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
@@ -22,6 +23,8 @@ HEARTBEAT_S = 30  # between heartbeats of our runs: Prefect's minimum; its defau
 HEARTBEAT = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S)}
 RUN_LOGS = {"PREFECT_LOGGING_LEVEL": "INFO", "PREFECT_LOGGING_TO_API_ENABLED": "true"}  # whatever a person prefers
 NO_ANALYTICS = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+RETRIED = "PREFECT_CLIENT_RETRY_EXTRA_CODES"
+RETRIED_CODES = "500,504"  # answers of a server whose database is away; Prefect repeats requests after 429, 502 and 503
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
 PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 
@@ -49,13 +52,14 @@ def _set(variables: Mapping[str, str | None]) -> None:
             os.environ[name] = value
 
 
-def loopback_variables() -> dict[str, str]:
-    """Returns the variables with which clients reach loopback without the caller's proxy."""
+def loopback_variables(host: str | None = None) -> dict[str, str]:
+    """Returns the variables with which clients reach loopback, and `host`, without the caller's proxy."""
     proxies = {name: value for name, value in os.environ.items() if name.lower() in PROXIES and value}
     variables = {}
     if proxies:
         exempt = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
-        names = ",".join(dict.fromkeys([*filter(None, exempt.split(",")), *LOOPBACK_NAMES]))
+        own = [*LOOPBACK_NAMES, host] if host and "%" not in host else LOOPBACK_NAMES  # httpx takes no zone of IPv6
+        names = ",".join(dict.fromkeys([*filter(None, exempt.split(",")), *own]))
         variables = {"no_proxy": names, "NO_PROXY": names}
     if find_spec("socksio") is None:  # httpx then refuses to start, even for addresses that need no proxy
         variables |= {name: "" for name, value in proxies.items() if value.startswith("socks")}
@@ -69,14 +73,34 @@ def certificate_variables() -> dict[str, str]:
 
 
 def is_loopback(url: str) -> bool:
-    """Returns True if the host of `url` is this machine; False for text that is no URL."""
+    """Returns True if the host of `url` is that of loopback; False for text that is no URL."""
     with suppress(ValueError):
         return is_loopback_host(urlsplit(url).hostname or "")
     return False
 
 
+def is_own(url: str) -> bool:
+    """Returns True if the host of `url` is this machine, under any of its addresses; False for text that is no URL.
+
+    A request to it goes through no proxy, which would get the password.
+    """
+    if is_loopback(url):
+        return True
+    with suppress(ValueError):
+        host = (urlsplit(url).hostname or "").partition("%")[0]
+        return bool(host) and (host == socket.gethostname().lower() or host in machine_addresses())
+    return False
+
+
+def machine_addresses() -> set[str]:
+    """Returns the addresses of this machine's network interfaces."""
+    import psutil  # late: slow, and not needed for loopback
+
+    return {item.address.partition("%")[0].lower() for items in psutil.net_if_addrs().values() for item in items}
+
+
 def is_loopback_host(host: str) -> bool:
-    """Returns True if `host`, a name or an address, is this machine."""
+    """Returns True if `host`, a name or an address, is that of loopback."""
     with suppress(ValueError):
         return ipaddress.ip_address(host).is_loopback
     return host == "localhost"

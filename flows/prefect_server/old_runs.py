@@ -79,7 +79,7 @@ def _held(root: Path, home: Path, url: str | None) -> Iterator[bool]:
     with ExitStack() as held:
         try:
             for path, kind in locks:
-                fcntl.flock(held.enter_context(path.open("a")), kind | fcntl.LOCK_NB)
+                fcntl.flock(held.enter_context(path.open("a+")), kind | fcntl.LOCK_NB)
         except BlockingIOError:
             yield False
             return

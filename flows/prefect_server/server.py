@@ -20,6 +20,7 @@ from contextlib import ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Self
+from urllib.parse import urlsplit
 
 from flows.core.code_path import CODE
 from flows.core.errors import ServerUnreachable
@@ -35,7 +36,7 @@ from flows.prefect_server.environment import (
     ORIGINS,
     RUN_LOGS,
     certificate_variables,
-    is_loopback,
+    is_own,
     loopback_variables,
     variables_set,
 )
@@ -125,8 +126,9 @@ class Server:
         # The display writes to the terminal, Prefect to its server.
         variables |= {CONSOLE_LEVEL: os.environ.get(CONSOLE_LEVEL, "CRITICAL"), "PREFECT_API_URL": self.url}
         variables |= self._login
-        if self.url and is_loopback(self.url):
-            os.environ.update(loopback_variables())  # for good: clients look for proxies whenever they are made
+        if self.url and is_own(self.url):
+            # For good: clients look for proxies whenever they are made.
+            os.environ.update(loopback_variables(urlsplit(self.url).hostname))
         if self.url and self.url.startswith("http:"):
             variables |= certificate_variables()
         with variables_set(variables):

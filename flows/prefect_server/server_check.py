@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from flows.core.errors import ServerUnreachable
-from flows.prefect_server.environment import PROXIES, is_loopback
+from flows.prefect_server.environment import PROXIES, is_own
 
 TIMEOUT_S = 30.0  # a busy server responds late
 MAX_ANSWER_BYTES = 64
@@ -32,7 +32,7 @@ def check_health(url: str) -> None:
     Raises:
         ServerUnreachable: The server does not respond.
     """
-    handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({} if is_loopback(url) else None)]
+    handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({} if is_own(url) else None)]
     try:
         if url.startswith("https:"):
             context = _certificates() or ssl._create_unverified_context()  # as the user wants
@@ -70,9 +70,8 @@ def _ask(url: str) -> tuple[int, bytes]:
     import httpx  # late, as above
 
     deadline = time.monotonic() + TIMEOUT_S
-    with httpx.Client(
-        timeout=TIMEOUT_S, trust_env=not is_loopback(url), follow_redirects=True, **login_options(url)
-    ) as client:
+    options = login_options(url)
+    with httpx.Client(timeout=TIMEOUT_S, trust_env=not is_own(url), follow_redirects=True, **options) as client:
         path = "health" if url.startswith(CLOUD) else "admin/version"
         with client.stream("GET", f"{url.rstrip('/')}/{path}") as response:
             answer = b""
@@ -120,7 +119,7 @@ def _certificates() -> ssl.SSLContext | Literal[False]:
 def _way(url: str) -> str:
     """Names the proxy that requests to `url` go through; empty without one."""
     scheme, _, rest = url.partition("://")
-    if is_loopback(url) or urllib.request.proxy_bypass(rest.partition("/")[0]):
+    if is_own(url) or urllib.request.proxy_bypass(rest.partition("/")[0]):
         return ""
     names = [name for name in os.environ if name.lower() in (f"{scheme}_proxy", PROXIES[-1]) and os.environ[name]]
     return f" (through the proxy of {' and '.join(names)})" if names else ""

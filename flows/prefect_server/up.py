@@ -54,7 +54,7 @@ def up(arguments: argparse.Namespace) -> int:
     """
     root = Path().resolve()
     stop = _stop_event()
-    with _lock(root), variables_set(loopback_variables()):
+    with _lock(root), variables_set(loopback_variables(arguments.host)):
         settings = read_settings(arguments, root)
         address = settings.home / ADDRESS_FILE
         address.unlink(missing_ok=True)
@@ -153,6 +153,7 @@ def _start_workers(settings: Settings, supervisor: Supervisor) -> tuple[list[str
                 set_limits(client, name, limits)
             dead_runs = find_dead_runs(client, settings.root, names)
             set_up_automations(client)
+    environment = settings.worker_environment()
     for name in names:
         worker = ["inkflow.flows.workers.pool_worker", "worker", "start", "--pool", name, "--type", "process"]
         supervisor.add(f"worker-{name}", [*worker, "--name", worker_name(settings.root, name)], environment)

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import psutil
 from ruamel.yaml.error import YAMLError
 
 from flows.core.code_path import python_path
@@ -26,10 +25,13 @@ from flows.prefect_server.environment import (
     ORIGIN_HOSTS,
     ORIGINS,
     PASSWORD,
+    RETRIED,
+    RETRIED_CODES,
     RUN_LOGS,
     certificate_variables,
     is_loopback_host,
     loopback_variables,
+    machine_addresses,
 )
 from flows.prefect_server.notifications.receivers import NOTIFY, check_receivers
 from stages.base.errors import InkflowError, InvalidInput
@@ -72,14 +74,14 @@ class Settings:
         return f"{self.ui_url}/api"
 
     def client_environment(self) -> dict[str, str]:
-        """Returns the environment variables for Prefect's clients and workers."""
+        """Returns the environment variables for Prefect's clients."""
         environment = {
             "PREFECT_API_URL": self.api_url,
             "PREFECT_HOME": str(self.home),
             **NO_ANALYTICS,
             **HEARTBEAT,
             **RUN_LOGS,
-            **loopback_variables(),
+            **loopback_variables(self.host),
             **certificate_variables(),
             "PREFECT_WORKER_QUERY_SECONDS": os.environ.get("PREFECT_WORKER_QUERY_SECONDS", "2"),
             "PYTHONPATH": python_path(),
@@ -87,6 +89,10 @@ class Settings:
             "DO_NOT_TRACK": "1",
         }
         return environment | ({"PREFECT_API_AUTH_STRING": self.password} if self.password else {})
+
+    def worker_environment(self) -> dict[str, str]:
+        """Returns the environment variables for workers and runs: they outlast a short lack of the database."""
+        return self.client_environment() | {RETRIED: os.environ.get(RETRIED) or RETRIED_CODES}
 
     def server_environment(self) -> dict[str, str]:
         """Returns the environment variables for the server."""
@@ -126,12 +132,26 @@ def read_settings(arguments: argparse.Namespace, root: Path) -> Settings:
         check_database(database, "--database" if arguments.database else DATABASE)
     else:
         check_undamaged(root / HOME / DATABASE_FILE)
+    password = _read_password(root / HOME)
+    return Settings(root, arguments.host, arguments.port, database, password, webhook, notify)
+
+
+def _read_password(home: Path) -> str:
+    """Returns NAME:PASSWORD from the environment, else from the file in `home`, which is written if it is missing.
+
+    Raises:
+        InvalidInput: It cannot be used.
+        InkflowError: The folder belongs to another user.
+    """
     password = os.environ.get(PASSWORD) or None
     if password and ":" not in password:
         raise InvalidInput(f"{PASSWORD}: expected NAME:PASSWORD, got no colon")
-    close_folder(root / HOME)
-    password = password or read_or_create_password(root / HOME / AUTH_FILE)
-    return Settings(root, arguments.host, arguments.port, database, password, webhook, notify)
+    source = PASSWORD if password else str(home / AUTH_FILE)
+    close_folder(home)
+    password = password or read_or_create_password(home / AUTH_FILE)
+    if not password.isascii():  # Prefect's server would answer 500 to each request
+        raise InvalidInput(f"{source}: Prefect's server accepts ASCII characters alone; choose another one")
+    return password
 
 
 def read_deployments(root: Path) -> list[Mapping[str, Any]]:
@@ -206,8 +226,7 @@ def _host_names(host: str) -> set[str]:
     """Returns the names under which requests may address a server that listens on `host`."""
     names = {host, "127.0.0.1", "localhost", "::1"}
     if not is_loopback_host(host):
-        addresses = [item.address for items in psutil.net_if_addrs().values() for item in items]
-        names |= {socket.gethostname(), *(address.partition("%")[0] for address in addresses)}
+        names |= {socket.gethostname(), *machine_addresses()}
     return {name.lower() for name in names if name} | _named_hosts()
 
 

@@ -5,6 +5,7 @@ The answers are kept in `.inkflow/status.json`, so that a status without the ser
 
 import json
 import time
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,7 +17,7 @@ import httpx
 from flows.core.project import make_state_folder
 from flows.core.redaction import mask, mask_content
 from flows.prefect_server.credentials import ADDRESS_FILE, HOME, find_password, is_running
-from flows.prefect_server.environment import is_loopback
+from flows.prefect_server.environment import is_own
 from flows.prefect_server.server_check import configured_url, login_options
 from stages.base.digests import read_sealed, sealed
 from stages.base.errors import InkflowError
@@ -44,6 +45,7 @@ FORM = {
 }  # fmt: skip
 
 Json = dict[str, Any]
+Post = Callable[..., list[Json]]
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ def _client(root: Path, url: str, timeout_s: float) -> httpx.Client:
     if password and "auth" not in options:
         name, _, secret = password.partition(":")
         options["auth"] = (name, secret)
-    return httpx.Client(base_url=url, timeout=timeout_s, trust_env=not is_loopback(url), **options)
+    return httpx.Client(base_url=url, timeout=timeout_s, trust_env=not is_own(url), **options)
 
 
 def _kept(root: Path, url: str | None, problem: str) -> ServerFacts:
@@ -150,32 +152,55 @@ def _ask(client: httpx.Client, own_run: Json | None) -> dict[str, list[Json]]:
         client.timeout = httpx.Timeout(max(0.1, deadline - time.monotonic()))
         return [item for item in response.json() if isinstance(item, dict)]
 
-    deployments = post("/deployments/filter", limit=LIMIT, sort="NAME_ASC")
-    flows = {item["id"]: item["name"] for item in post("/flows/filter", limit=LIMIT)}
-    names = {item["id"]: f"{flows.get(item['flow_id'], '?')}/{item['name']}" for item in deployments}
-
     def runs(states: list[str], sort: str, limit: int, deployment: str | None = None) -> list[Json]:
         scope = {"deployments": {"id": {"any_": [deployment]}}} if deployment else {}
         wanted = {"state": {"type": {"any_": states}}}
-        return [
-            _run(item, names, flows)
-            for item in post("/flow_runs/filter", flow_runs=wanted, sort=sort, limit=limit, **scope)
-        ]
+        return post("/flow_runs/filter", flow_runs=wanted, sort=sort, limit=limit, **scope)
+
+    deployments = _find_deployments(post)
+    active = runs(ACTIVE, "START_TIME_ASC", 50)
+    scheduled = runs(["SCHEDULED"], "NEXT_SCHEDULED_START_TIME_ASC", LIMIT)
+    others = {run.get("deployment_id") for run in [*active, *scheduled]} - {item["id"] for item in deployments}
+    deployments += _by_id(post, "deployments", others)
+    used = {item.get("flow_id") for item in [*deployments, *active, *scheduled]}
+    flows = {item["id"]: item["name"] for item in _by_id(post, "flows", used)}
+    names = {item["id"]: f"{flows.get(item['flow_id'], '?')}/{item['name']}" for item in deployments}
+
+    def last_run(states: list[str], deployment: str) -> Json | None:
+        return next((_run(item, names, flows) for item in runs(states, "END_TIME_DESC", 1, deployment)), None)
 
     shown = []
     outer = [item for item in deployments if flows.get(item["flow_id"]) not in INNER_FLOWS]
     outer.sort(key=lambda item: (names[item["id"]] != NIGHTLY, TAG not in (item.get("tags") or ())))
     for item in outer[:MAX_DEPLOYMENTS]:
-        last = {kind: next(iter(runs(states, "END_TIME_DESC", 1, item["id"])), None) for kind, states in _KINDS}
+        last = {kind: last_run(states, item["id"]) for kind, states in _KINDS}
         shown.append(_deployment(item, names[item["id"]], last))
-    active = runs(ACTIVE, "START_TIME_ASC", 50)
-    _end_own(own_run, active, shown)
-    scheduled = runs(["SCHEDULED"], "NEXT_SCHEDULED_START_TIME_ASC", LIMIT)
+    started, due = ([_run(item, names, flows) for item in items] for items in (active, scheduled))
+    _end_own(own_run, started, shown)
     pools = [_pool(pool, post(f"/work_pools/{pool['name']}/workers/filter")) for pool in post("/work_pools/filter")]
-    return {"deployments": shown, "active": active, "scheduled": scheduled, "pools": pools}
+    return {"deployments": shown, "active": started, "scheduled": due, "pools": pools}
 
 
 _KINDS = (("last_good", GOOD), ("last_bad", BAD))
+
+
+def _find_deployments(post: Post) -> list[Json]:
+    """Returns the deployment NIGHTLY, those with TAG, and a page of others: a server may have thousands."""
+    flow, _, name = NIGHTLY.partition("/")
+    filters: list[Json] = [
+        {"flows": {"name": {"any_": [flow]}}, "deployments": {"name": {"any_": [name]}}},
+        {"deployments": {"tags": {"all_": [TAG]}}},
+        {},
+    ]
+    found = [item for wanted in filters for item in post("/deployments/filter", limit=LIMIT, sort="NAME_ASC", **wanted)]
+    return list({item["id"]: item for item in found}.values())
+
+
+def _by_id(post: Post, kind: str, identifiers: Iterable[str | None]) -> list[Json]:
+    """Returns the objects of a kind, such as `flows`, with these ids."""
+    wanted = sorted(filter(None, identifiers))
+    parts = [wanted[start : start + LIMIT] for start in range(0, len(wanted), LIMIT)]
+    return [item for part in parts for item in post(f"/{kind}/filter", limit=LIMIT, **{kind: {"id": {"any_": part}}})]
 
 
 def _run(item: Json, names: Json, flows: Json) -> Json:

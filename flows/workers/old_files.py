@@ -25,9 +25,10 @@ USED = "used"  # in the folder of a stage: its time is that of the last order
 @contextmanager
 def in_use(home: Path, folder: Path) -> Iterator[None]:
     """Marks the folder of a stage as used, and keeps a clean-up away until the end of the block."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (home / LOCK).open("a") as lock:
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / LOCK).open("a+") as lock:  # readable too: NFS 4 refuses a shared lock otherwise
         fcntl.flock(lock, fcntl.LOCK_SH)
+        folder.mkdir(parents=True, exist_ok=True)  # with the lock: a clean-up removes a folder without its mark
         (folder / USED).touch()
         yield
 

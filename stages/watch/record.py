@@ -207,7 +207,7 @@ def locked(folder: Path, model_sha256: str) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_ignore_files(folder)
-        file = os.open(folder / f"{model_sha256}.lock", os.O_RDONLY | os.O_CREAT, 0o666)
+        file = _open_lock_file(folder / f"{model_sha256}.lock")
     except OSError as error:
         raise OutputError(folder, error) from error
     try:
@@ -215,3 +215,11 @@ def locked(folder: Path, model_sha256: str) -> Iterator[None]:
         yield
     finally:
         os.close(file)
+
+
+def _open_lock_file(path: Path) -> int:
+    """Opens a file to lock it, and returns its descriptor: NFS 4 grants an exclusive lock only on a writable one."""
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except PermissionError:  # the file of another user, which other file systems lock too
+        return os.open(path, os.O_RDONLY | os.O_CREAT, 0o666)

@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -106,8 +107,9 @@ def test_prometheus_finds_the_server_and_has_its_token() -> None:
 def test_the_clone_is_whole() -> None:
     """The clone of the project has all objects: what DVC reads of a version cannot be fetched from the remote later."""
     [project] = pod()["initContainers"]
-    assert project["command"][:2] == ["git", "clone"]
-    assert not any(word.startswith(("--filter", "--depth")) for word in project["command"] + project["args"])
+    [clone] = re.findall("git clone .*", project["command"][-1])
+    assert "--filter" not in clone
+    assert "--depth" not in clone
 
 
 def test_copied_folders_can_be_entered() -> None:
@@ -116,6 +118,25 @@ def test_copied_folders_can_be_entered() -> None:
     modes = [mode for file in files for mode in re.findall(r"--chmod=(\S+)", file.read_text(encoding="utf-8"))]
     assert modes
     assert all(int(mode, 8) & 0o005 == 0o005 for mode in modes)
+
+
+def test_the_project_is_cloned_once(tmp_path: Path) -> None:
+    """The init container clones the project, also after an interrupted clone; started again in the same pod, it keeps a
+    complete clone.
+    """
+    source, volume = tmp_path / "source", tmp_path / "project"
+    git = ["git", "-C", str(source), "-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run(["git", "init", "--quiet", str(source)], check=True)
+    subprocess.run([*git, "commit", "--quiet", "--allow-empty", "--message=one"], check=True)
+    (volume / "new").mkdir(parents=True)
+    (volume / "new/interrupted").touch()
+    [container] = pod()["initContainers"]
+    command = [part.replace("/project/", f"{volume}/") for part in container["command"]]
+    for _ in range(2):
+        subprocess.run([*command, str(source)], check=True)
+        (volume / "code/kept").touch()
+    assert sorted(path.name for path in (volume / "code").iterdir()) == [".git", "kept"]
+    assert [path.name for path in volume.iterdir()] == ["code"]
 
 
 def test_the_image_has_a_target_for_the_server() -> None:

@@ -28,7 +28,7 @@ from optuna.samplers import BaseSampler, CmaEsSampler, RandomSampler, TPESampler
 from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from flows.core.file_lock import exclusive_lock
+from flows.core.file_lock import exclusive_lock, open_lock_file
 from flows.core.redaction import mask
 from flows.experiments.search.journal import JournalLock, SealedJournal
 from flows.experiments.search.space import Choice, Dimension, settings_of
@@ -231,7 +231,7 @@ class Study:
 def _is_held(path: Path) -> bool:
     """Returns whether a living process holds the lock on `path`; removes the file of a dead one."""
     try:
-        file = os.open(path, os.O_RDONLY)
+        file = open_lock_file(path)
     except FileNotFoundError:
         return False
     try:

@@ -34,6 +34,7 @@ WAITING_S = 1800.0  # of a run for its turn, before it is posted
 REPEAT_S = 6 * 3600.0  # after which the same failure of the same deployment is posted again
 KEEP_S = 7 * 86400.0  # records of what was posted
 UNREACHABLE = (httpx.HTTPError, httpx.InvalidURL)
+NO_ANSWER = (401, 403, 408, 429)  # with all from 500: they say nothing of the run that was asked for
 
 
 class Notifier(threading.Thread):
@@ -144,6 +145,8 @@ class Notifier(threading.Thread):
         for run, (since, deployment, name) in list(waiting.items()):
             if now - datetime.fromisoformat(since) >= timedelta(seconds=waiting_s):
                 response = api.get(f"/flow_runs/{run}")
+                if response.is_server_error or response.status_code in NO_ANSWER:
+                    continue  # it is asked again at the next poll
                 if response.is_success and response.json()["state_name"] == WAITING:
                     message = f"waits for more than {waiting_s / 60:g} minutes: an earlier run has not ended"
                     key = f"{run}-waiting"

@@ -65,6 +65,24 @@ def test_workflows_have_minimal_permissions() -> None:
             assert checkouts[0]["with"]["ref"] == "${{ github.event.pull_request.base.sha }}"
 
 
+def test_no_push_loses_its_promotion() -> None:
+    """A newer push cancels neither a running nor a waiting job of an earlier one that its promotion needs.
+
+    GitHub: such a job has a group of its own, or waits in a queue for all. GitLab: pipelines of pushes go on.
+    """
+    pipeline = {name.partition(":")[2]: job for name, job in jobs() if name.startswith("pipeline.yml:")}
+    needed = ["promote", *pipeline["promote"]["needs"]]
+    assert needed == ["promote", "check", "run"]
+    for name in needed:
+        concurrency = pipeline[name]["concurrency"]
+        waits = concurrency.get("queue") == "max" and concurrency["cancel-in-progress"] is False
+        is_alone = concurrency["group"].endswith("== 'pull_request' && github.ref || github.run_id }}")
+        assert waits or is_alone, name
+    gitlab = YAML(typ="safe", pure=True).load(GITLAB.read_text())
+    [of_pushes] = [rule for rule in gitlab["workflow"]["rules"] if "CI_DEFAULT_BRANCH" in rule["if"]]
+    assert of_pushes["auto_cancel"] == {"on_new_commit": "none"}
+
+
 def test_jobs_call_make_targets() -> None:
     """The jobs' commands are existing make targets and .ci/run, which users can call too."""
     gitlab = YAML(typ="safe", pure=True).load(GITLAB.read_text())

@@ -120,6 +120,7 @@ def test_broken_deployments(toy: Toy, content: str, sentence: str) -> None:
         (["--port", "70000"], {}, "--port: got 70000, expected 1 to 65535"),
         (["--host", "no such host"], {}, "--host: no such host is not an address of this machine"),
         ([], {PASSWORD: SECRET}, "expected NAME:PASSWORD, got no colon"),
+        ([], {PASSWORD: f"me:{SECRET}\xfc"}, f"{PASSWORD}: Prefect's server accepts ASCII characters alone"),
     ],
 )
 def test_bad_arguments(toy: Toy, arguments: list[str], more: dict[str, str], sentence: str) -> None:

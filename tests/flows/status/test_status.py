@@ -227,6 +227,34 @@ def test_a_server_with_many_deployments(
     assert names[0] == "inkflow/nightly" and "of-others/z" in names and len(names) == MAX_DEPLOYMENTS
 
 
+@pytest.mark.server
+def test_a_server_with_more_than_one_page(
+    toy: Toy, nightly: str, prefect_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The nightly, deployments with our tag, and those of active runs are found behind a full page of others, each with
+    the name of its flow.
+    """
+    monkeypatch.setenv("PREFECT_API_URL", prefect_url)
+    monkeypatch.setattr(server, "LIMIT", 3)
+    made = []
+    for number in range(8):
+        flow = api(prefect_url, "POST", "/flows/", {"name": f"a-page-{number}"})["id"]
+        body = {"name": f"{number}-of-others", "flow_id": flow, "tags": ["inkflow"] if number == 6 else []}
+        made.append(api(prefect_url, "POST", "/deployments/", body)["id"])
+    try:
+        run = {"flow_id": flow, "deployment_id": made[-1], "state": {"type": "RUNNING"}}
+        identifier = api(prefect_url, "POST", "/flow_runs/", run)["id"]
+        facts = read_server(toy.folder)
+        api(prefect_url, "DELETE", f"/flow_runs/{identifier}")
+    finally:
+        for identifier in made:
+            api(prefect_url, "DELETE", f"/deployments/{identifier}")
+    names = [item["name"] for item in facts.deployments]
+    assert names[0] == "inkflow/nightly" and {"a-page-6/6-of-others", "a-page-7/7-of-others"} <= set(names)
+    assert not any(name.startswith("?/") for name in names)
+    assert "a-page-7/7-of-others" in [run["of"] for run in facts.active]
+
+
 @pytest.mark.parametrize(
     ("kind", "change"),
     [

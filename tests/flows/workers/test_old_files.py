@@ -1,8 +1,11 @@
 """What a worker removes from its folder, and what it keeps."""
 
+import fcntl
 import os
+import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,3 +52,16 @@ def test_nothing_is_removed_during_an_order(home: Path) -> None:
     remove_old_files(home)
     assert sorted(path.name for path in home.glob("work/source/*")) == ["new", "old"]
     assert len(list(home.glob("cache/files/md5/*/*"))) == 2
+
+
+def test_a_clean_up_before_an_order_takes_nothing_of_it(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder of an order is there even if a clean-up removed it right before the order had the lock."""
+    folder, real = home / "work/source/old", fcntl.flock
+
+    def clean_up_first(file: Any, kind: int) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        real(file, kind)
+
+    monkeypatch.setattr(fcntl, "flock", clean_up_first)
+    with in_use(home, folder):
+        assert (folder / USED).exists()

@@ -3,8 +3,9 @@
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from http.server import ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID, uuid4
 
 import httpx
@@ -20,6 +21,7 @@ from flows.prefect_server.notifications.notifier import WAITING, Notifier
 from flows.prefect_server.notifications.receivers import Webhook
 from tests.conftest import wait_until
 from tests.support.http_receiver import Receiver
+from tests.support.loopback import JsonHandler, serving
 
 pytestmark = pytest.mark.server
 
@@ -203,6 +205,43 @@ def test_late_and_waiting_runs_are_told_with_a_reason(told: Told) -> None:
     message = "waits for more than 0 minutes: an earlier run has not ended"
     assert told.poll(waiting_s=0) == [("nightly", WAITING, message)]
     assert told.poll(waiting_s=0) == []
+
+
+class FakeApi(JsonHandler):
+    """Prefect's API without events, with a run whose answers a test sets."""
+
+    answers: ClassVar[list[tuple[int, object]]]
+
+    def do_POST(self) -> None:
+        """Answers without events."""
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.answer(200, {"events": [], "next_page": None})
+
+    def do_GET(self) -> None:
+        """Answers as the test wants."""
+        self.answer(*type(self).answers.pop(0))
+
+
+@pytest.mark.parametrize(("last", "posts"), [((200, {"state_name": WAITING}), 1), ((404, {}), 0), ((422, {}), 0)])
+def test_a_waiting_run_outlasts_a_bad_answer(tmp_path: Path, last: tuple[int, object], posts: int) -> None:
+    """A waiting run is asked for again after an answer that says nothing of it, until it is told or gone."""
+
+    class Api(FakeApi):
+        answers: ClassVar[list[tuple[int, object]]] = [(500, {}), (503, {}), (429, {}), last]
+
+    http = ThreadingHTTPServer(("127.0.0.1", 0), Api)
+    url = f"http://127.0.0.1:{http.server_port}/api"
+    (tmp_path / "notified.json").write_text(
+        json.dumps(RECORD | {"waiting": {"run": ["2026-01-01T00:00:00+00:00", "nightly", "name"]}})
+    )
+    with serving(http), Receiver().running() as receiver, httpx.Client(base_url=url, timeout=240) as api:
+        notifier = Notifier(url, None, tmp_path / "notified.json")
+        notifier.set_receivers([Webhook(f"http://127.0.0.1:{receiver.port}/hook")])
+        for _ in range(3):
+            notifier.poll(api)
+            assert "run" in notifier._record["waiting"] and not receiver.posted
+        notifier.poll(api)
+        assert not notifier._record["waiting"] and len(receiver.posted) == posts
 
 
 @pytest.mark.farm
