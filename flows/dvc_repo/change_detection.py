@@ -34,7 +34,8 @@ from flows.engine.types import Stage
 
 HASH = "md5"
 CosmeticFinder = Callable[[DvcStage, Sequence[Any]], dict[Any, CosmeticChange]]
-SavedHashes = Sequence[tuple[HashInfo, Any, Any]]  # hash, metadata and object of each dependency and output
+HashInfos = Mapping[str, HashInfo]  # hash with its name, which is another one for what DVC 2 recorded, by path
+SavedHashes = Sequence[tuple[Any, ...]]  # as `get_hashes` returns them
 
 
 def active_graph(graph: "nx.DiGraph[DvcStage]") -> "nx.DiGraph[DvcStage]":
@@ -105,15 +106,15 @@ def recorded_hashes(stage: DvcStage) -> Hashes:
 
 
 def get_hashes(stage: DvcStage) -> SavedHashes:
-    """Return the hash, metadata and object of each dependency and output, for `set_hashes`."""
-    entries = [*stage.deps, *stage.outs]
-    return [(_hash_info(entry), getattr(entry, "meta", None), getattr(entry, "obj", None)) for entry in entries]
+    """Return the hash, metadata, object and name of the hash of each dependency and output, for `set_hashes`."""
+    names = ("hash_info", "meta", "obj", "hash_name")  # a database has none of them
+    return [tuple(getattr(entry, name, None) for name in names) for entry in [*stage.deps, *stage.outs]]
 
 
 def set_hashes(stage: DvcStage, hashes: SavedHashes) -> None:
-    """Set the hash, metadata and object of each dependency and output."""
-    for entry, (hash_info, meta, obj) in zip([*stage.deps, *stage.outs], hashes, strict=True):
-        entry.hash_info, entry.meta, entry.obj = hash_info, meta, obj
+    """Set what `get_hashes` returned."""
+    for entry, saved in zip([*stage.deps, *stage.outs], hashes, strict=True):
+        entry.hash_info, entry.meta, entry.obj, entry.hash_name = saved  # a change here makes the name that of DVC 3
 
 
 @contextmanager
@@ -175,7 +176,17 @@ def path_of(entry: Any) -> str:
 
 def output_hashes(stage: DvcStage) -> Hashes:
     """Return the hash of each output by path; an output without one has an empty text."""
-    return {path_of(out): value_of(out.hash_info) for out in stage.outs}
+    return values_of(output_infos(stage))
+
+
+def output_infos(stage: DvcStage) -> HashInfos:
+    """Return the hash of each output by path, with its name; it is false for an output without one."""
+    return {path_of(out): out.hash_info or HashInfo() for out in stage.outs}
+
+
+def values_of(infos: HashInfos) -> Hashes:
+    """Return the hashes as texts, by path."""
+    return {path: value_of(info) for path, info in infos.items()}
 
 
 def value_of(hash_info: HashInfo | None) -> str:
