@@ -120,7 +120,7 @@ def _tracked(root: Path, *patterns: str) -> list[str]:
 def _check_lock(root: Path) -> StepResult:
     policies = load_policies(root)
     with Repository(root) as repository:
-        facts = as_recorded(repository.facts(), repository.cache)
+        facts = as_recorded(repository.facts(with_absent=True), repository.cache)
         fixed = [stage.stage.name for stage in facts if policies.of(stage.stage.name).fixed_outputs]
         decisions = plan(facts, repository.cache, fixed=fixed)
     stale = [decision for decision in decisions if decision.is_work]

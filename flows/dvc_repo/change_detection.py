@@ -94,10 +94,13 @@ class StageInspector:
 
 
 def _is_renewed(stage: DvcStage, own: Sequence[Change]) -> bool:
-    """True for an import that DVC would bring from its source: changed there, never downloaded, or in no cache here."""
+    """True for an import that DVC would bring from its source.
+
+    It changed there, was never downloaded, or its copy here is missing or edited, and no cache here has it.
+    """
     if not stage.is_import or stage.frozen:
         return bool(stage.is_partial_import)
-    return bool(own) or any(not out.exists and out.changed_cache() for out in stage.outs)
+    return bool(own) or any(out.workspace_status() and out.changed_cache() for out in stage.outs)
 
 
 def recorded_hashes(stage: DvcStage) -> Hashes:
@@ -256,7 +259,11 @@ def _dependency(dep: Any, producers: tuple[str, ...]) -> Dependency:
 
 
 def _present(stage: DvcStage) -> Hashes:
-    return {path_of(out): value_of(out.get_hash()) for out in stage.outs if out.exists}
+    """Hash of each output in the workspace that a run keeps: DVC replaces an edited copy of an import."""
+    present = {path_of(out): value_of(out.get_hash()) for out in stage.outs if out.exists}
+    recorded = recorded_hashes(stage)
+    is_replaced = stage.is_import and not stage.frozen
+    return {path: value for path, value in present.items() if not is_replaced or recorded.get(path) == value}
 
 
 def folder_hash(files: Mapping[str, str]) -> str:
