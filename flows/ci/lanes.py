@@ -18,7 +18,7 @@ from flows.core.project import make_state_folder
 from flows.core.redaction import say, secrets_in_config
 from flows.core.stage_program import run_program
 from flows.dvc_repo.remote.key import use_key
-from flows.dvc_repo.remotes import default_remote, missing_in_remote
+from flows.dvc_repo.remotes import default_remote, has_remote, missing_in_remote
 from flows.dvc_repo.repository import Repository
 from flows.engine.planning.plan import plan
 from flows.engine.planning.recorded_graph import as_recorded
@@ -120,7 +120,7 @@ def _tracked(root: Path, *patterns: str) -> list[str]:
 def _check_lock(root: Path) -> StepResult:
     policies = load_policies(root)
     with Repository(root) as repository:
-        facts = as_recorded(repository.facts(), repository.cache)
+        facts = as_recorded(repository.facts(with_absent=True), repository.cache)
         fixed = [stage.stage.name for stage in facts if policies.of(stage.stage.name).fixed_outputs]
         decisions = plan(facts, repository.cache, fixed=fixed)
     stale = [decision for decision in decisions if decision.is_work]
@@ -133,21 +133,22 @@ def _check_lock(root: Path) -> StepResult:
 
 
 def _check_remote(root: Path) -> StepResult:
-    name = default_remote(root)
-    if name is None:
+    if not has_remote(root):
         return Status.SKIPPED, [NO_REMOTE]
-    missing = missing_in_remote(root)
+    name, missing = default_remote(root), missing_in_remote(root)
     if not missing:
-        return Status.PASSED, [f"the DVC remote {name} has all outputs that dvc.lock names"]
+        where = f"the DVC remote {name} has" if name else "the DVC remotes have"
+        return Status.PASSED, [f"{where} all outputs that dvc.lock names"]
+    where = f"the DVC remote {name}" if name else "its DVC remote"
     return Status.FAILED, [
-        *(f"{stage}: {', '.join(paths)} not in the DVC remote {name}" for stage, paths in missing.items()),
+        *(f"{stage}: {', '.join(paths)} not in {where}" for stage, paths in missing.items()),
         "run `inkflow run --push` on a machine that has these outputs or can make them",
     ]
 
 
 def _run_pipeline(root: Path, folder: Path, arguments: Sequence[str], push: bool) -> StepResult:
     """Runs `inkflow run` as a process in the caller's folder, and prints its lines as they come."""
-    remote = default_remote(root) is not None
+    remote = has_remote(root)
     options = ["--pull", *(["--push"] if push else [])] if remote else []
     command = own_command("flows", "run", *options, *arguments)
     messages = [] if remote else [f"{NO_REMOTE}: nothing is pulled or pushed"]

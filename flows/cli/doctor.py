@@ -134,12 +134,14 @@ def server(root: Path) -> Finding:
 
 def remote(root: Path) -> Finding:
     """Checks that DVC's default remote can be reached."""
-    from flows.dvc_repo.remotes import default_remote  # late: DVC takes 0.5 s to import
+    from flows.dvc_repo.remotes import default_remote, has_remote  # late: DVC takes 0.5 s to import
 
     try:
-        name = default_remote(root)
+        name, is_named = default_remote(root), has_remote(root)
     except InkflowError as error:
         return Finding("DVC remote", WRONG, mask(str(error)), "correct .dvc/config or .dvc/config.local")
+    if name is None and is_named:
+        return Finding("DVC remote", NOTE, "none is the default: the run cache stays here", "dvc remote default NAME")
     if name is None:
         return Finding("DVC remote", NOTE, "none: results stay on this machine", "dvc remote add --default NAME URL")
     try:

@@ -92,7 +92,7 @@ def _load_stages(root: Path) -> int:
     from flows.dvc_repo.repository import Repository  # late: DVC takes 0.5 s to import, which --help does not need
 
     with Repository(root) as repository:
-        return len(repository.stages())
+        return len(repository.stages(with_absent=True))
 
 
 def _show(found: Surroundings, files: list[NewFile]) -> bool:

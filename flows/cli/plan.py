@@ -59,7 +59,7 @@ def show_plan(arguments: argparse.Namespace) -> int:
         # Standard output holds the plan alone.
         say(f"DVC remote: {count} new entries of the run cache pulled", error=True)
     with Repository(pull=arguments.pull, policies=policies) as repository:
-        facts = repository.facts(*selection(arguments, repository))
+        facts = repository.facts(*selection(arguments, repository), with_absent=arguments.recorded)
         if arguments.recorded:
             facts = as_recorded(facts, repository.cache)
         fixed = [stage.stage.name for stage in facts if policies.of(stage.stage.name).fixed_outputs]

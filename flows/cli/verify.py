@@ -67,7 +67,7 @@ def _stages_to_verify(targets: Sequence[str], folder: Path) -> list[Stage]:
     with Repository() as repository:
         names = repository.resolve(targets, folder)
         scope = Scope.SINGLE if names else Scope.UPSTREAM
-        facts = [each for each in repository.facts(names, scope) if not each.tracked]
+        facts = [each for each in repository.facts(names, scope, with_absent=True) if not each.tracked]
     if not facts:
         raise InvalidInput(f"nothing to verify: no command makes {', '.join(targets) or 'any output of this project'}")
     stale = [each.stage.name for each in facts if set(each.changes) - {ALWAYS}]

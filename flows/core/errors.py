@@ -249,9 +249,10 @@ class RemoteFailed(InkflowError):
     """The DVC remote cannot be reached or used; local files are unchanged."""
 
     def __init__(self, name: str, url: str, reason: str) -> None:
+        remote = f"the DVC remote {name} ({url})" if name else "a DVC remote"  # without a default one
         super().__init__(
             mask(
-                f"the DVC remote {name} ({url}) cannot be used: {reason}; no local file was lost, "
+                f"{remote} cannot be used: {reason}; no local file was lost, "
                 "fix the remote and run again (docs/remotes.md)"
             )
         )

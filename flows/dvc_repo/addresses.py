@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+import networkx as nx
 from dvc.stage import PipelineStage
 from dvc.stage import Stage as DvcStage
 
 from flows.core.errors import UnknownStage
-from flows.engine.types import split_address
+from flows.engine.types import Scope, Stage, split_address
 
 FILE = "dvc.yaml"
 
@@ -53,6 +54,27 @@ def stages_at(
     if not found:
         raise UnknownStage(address, [stage.addressing for stage in stages])
     return found
+
+
+def stages_in_scope(
+    targets: Sequence[str], graph: "nx.DiGraph[DvcStage]", order: Sequence[DvcStage], root: Path, scope: Scope
+) -> set[DvcStage]:
+    """Return the stages at the addresses `targets`, all when empty, and those in their `scope`.
+
+    Raises:
+        UnknownStage: no stage has one of the addresses.
+    """
+    selected = [stage for target in targets for stage in stages_at(target, order, root)] or order
+    if scope is Scope.SINGLE:
+        return set(selected)
+    reached = nx.descendants if scope is Scope.UPSTREAM else nx.ancestors  # edges lead to upstream stages
+    return set(selected).union(*(reached(graph, stage) for stage in selected))
+
+
+def engine_stage(stage: DvcStage, graph: "nx.DiGraph[DvcStage]") -> Stage:
+    """Return the stage as the engine knows it."""
+    upstream = tuple(found.addressing for found in graph.successors(stage))
+    return Stage(stage.addressing, upstream, tuple(str(out) for out in stage.outs))
 
 
 def _in_file(address: str, stages: Sequence[DvcStage], folder: Path, *, glob: bool) -> list[DvcStage]:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,6 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc.stage import Stage as DvcStage
 from dvc.utils.serialize import load_yaml
-from dvc_data.hashfile import check, load
 from dvc_data.hashfile.build import build
 from dvc_data.hashfile.hash_info import HashInfo
 from dvc_data.hashfile.meta import Meta
@@ -25,17 +25,21 @@ from dvc_objects.errors import ObjectFormatError
 
 from flows.dvc_repo.change_detection import (
     HASH,
+    HashInfos,
     can_be_cached,
     output_hashes,
+    output_infos,
     parameters_text,
     path_of,
     run_key,
     temporary_hashes,
     value_of,
+    values_of,
 )
-from flows.dvc_repo.damaged_objects import find_damaged
 from flows.dvc_repo.dvc_errors import converted_errors
-from flows.dvc_repo.remote.results import is_complete_entry, remote_failed, run_cache_folder
+from flows.dvc_repo.remote.availability import Availability
+from flows.dvc_repo.remote.layouts import cache_of, entry_hash
+from flows.dvc_repo.remote.results import is_complete_entry, run_cache_folder
 from flows.engine.planning.stage_facts import Hashes
 from flows.engine.processes.files_in_use import overlap
 
@@ -48,7 +52,7 @@ class OtherResult:
     """A result that the run cache has for the recorded inputs of a stage, beside the one that dvc.lock names."""
 
     entry: Path  # in the run cache
-    outputs: Hashes
+    outputs: HashInfos
 
     def make_newest(self) -> None:
         """Make the entry the newest one for its inputs: DVC restores the newest, even an incomplete one.
@@ -74,10 +78,15 @@ class CacheLookup:
         pull: bool = False,
     ) -> None:
         self._pull = pull
+        self._available = Availability(repo, pull=pull)
         self._environment = environment
         self._repo = repo
         self._stages = stages
         self._values: dict[str, dict[str, Any]] = {}  # of parameters in cached files, by their text
+
+    @cached_property
+    def _outs(self) -> dict[str, Any]:
+        return {path_of(out): out for stage in self._stages.values() for out in stage.outs}
 
     def restorable(self, stage: str, dependencies: Hashes) -> Hashes | None:
         """Return the hash of each output that the cache has for `stage`, given the hashes of its dependencies.
@@ -85,8 +94,13 @@ class CacheLookup:
         Returns:
             Hashes by path; None if an output is not in the cache.
         """
+        found = self.restorable_infos(stage, dependencies)
+        return None if found is None else values_of(found)
+
+    def restorable_infos(self, stage: str, dependencies: Hashes) -> HashInfos | None:
+        """Return what `restorable` does, with the name of each hash."""
         dvc_stage = self._stages[stage]
-        recorded = output_hashes(dvc_stage)
+        recorded = output_infos(dvc_stage)
         if dvc_stage.cmd is None or dvc_stage.frozen:
             missing = [out for out in dvc_stage.outs if not out.exists]
             return recorded if all(map(self._is_tracked_available, missing)) else None
@@ -102,7 +116,7 @@ class CacheLookup:
             if not can_be_cached(dvc_stage) and not (self._pull and is_recorded and _are_cached(dvc_stage)):
                 return None
             outputs = recorded if is_recorded else self.entry_outputs(dvc_stage)
-            if outputs and self.allows(dvc_stage, outputs) and self._are_available(dvc_stage, outputs):
+            if outputs and self.allows(dvc_stage, values_of(outputs)) and self._are_available(dvc_stage, outputs):
                 return outputs
             other = self.other_result(dvc_stage) if is_recorded else None
             return other.outputs if other else None
@@ -123,7 +137,8 @@ class CacheLookup:
         Returns:
             Their text; None if the local cache does not have the file, or it cannot be read.
         """
-        cached = Path(self._repo.cache.local.oid_to_path(content))
+        info = self._info(path, content)
+        cached = Path(cache_of(self._repo, info).oid_to_path(content))
         with tempfile.TemporaryDirectory() as folder, suppress(OSError, DvcException):
             copy = Path(folder) / Path(path).name  # its suffix is its format
             shutil.copyfile(cached, copy)
@@ -143,7 +158,7 @@ class CacheLookup:
         newest = next(iter(self._entries(stage)), None)
         return newest if newest and is_complete_entry(newest) else None
 
-    def entry_outputs(self, stage: DvcStage) -> Hashes | None:
+    def entry_outputs(self, stage: DvcStage) -> HashInfos | None:
         """Return the outputs that the run cache has for the stage's present hashes; None if there is no entry."""
         entry = self.newest_entry(stage)
         return _outputs(stage, entry) if entry else None
@@ -163,7 +178,7 @@ class CacheLookup:
             return None
         for entry in filter(is_complete_entry, self._entries(stage)):
             outputs = _outputs(stage, entry)
-            if self.allows(stage, outputs, is_known=not is_allowed) and self._are_available(stage, outputs):
+            if self.allows(stage, values_of(outputs), is_known=not is_allowed) and self._are_available(stage, outputs):
                 return OtherResult(entry, outputs) if self._restores_other_results() else None
         return None
 
@@ -189,7 +204,7 @@ class CacheLookup:
                 yield path, value
                 continue
             try:
-                files = list(self._folder_files(value))
+                files = list(self._available.folder_files(self._info(path, value), self._remote_name(path)))
             except (FileNotFoundError, ObjectFormatError) as error:  # a folder that is not recorded yet
                 folder = self._build(path)
                 if value_of(folder.hash_info) != value:
@@ -217,53 +232,29 @@ class CacheLookup:
         tree.digest()
         return value_of(tree.hash_info)
 
-    def _are_available(self, stage: DvcStage, outputs: Hashes) -> bool:
+    def _info(self, path: str, value: str) -> HashInfo:
+        """The hash `value` of the output `path`, with the name that dvc.lock has for it."""
+        out = self._outs.get(path)
+        if out is None or value_of(out.hash_info) != value:
+            return HashInfo(HASH, value)
+        info: HashInfo = out.hash_info
+        return info
+
+    def _are_available(self, stage: DvcStage, outputs: HashInfos) -> bool:
         remotes = {path_of(out): out.remote for out in stage.outs}
-        return all(self._is_available(value, remotes[path]) for path, value in outputs.items())
+        return all(self._available.has(info, remotes[path]) for path, info in outputs.items())
 
     def _is_tracked_available(self, out: Any) -> bool:
         """True when an output of a stage that never runs can be restored, or, with `pull`, DVC can fetch it."""
         if not out.hash_info:
             return False
-        if out.stage.is_repo_import or out.hash_info.name != HASH:  # DVC 2 has a layout of its own
+        if out.stage.is_repo_import:
             return self._pull or not out.changed_cache()
-        return self._is_available(value_of(out.hash_info), out.remote)
+        return self._available.has(out.hash_info, out.remote)
 
-    def _is_available(self, value: str, remote: str | None) -> bool:
-        """True when the content with this hash can be restored; for a folder, with all its files."""
-        cache = self._repo.cache.local
-        try:
-            check(cache, load(cache, HashInfo(HASH, value)))
-        except (FileNotFoundError, ObjectFormatError):
-            return self._pull and self._is_in_remote(value, remote)
-        return not find_damaged(cache, [value]) or (self._pull and self._is_in_remote(value, remote))
-
-    def _is_in_remote(self, value: str, remote: str | None) -> bool:
-        """True when the remote has those objects of the content with this hash that the local cache lacks."""
-        try:
-            odb, cache = self._repo.cloud.get_remote_odb(remote, "status"), self._repo.cache.local
-            files = [value_of(item) for _, _, item in self._folder_files(value, odb)] if value.endswith(".dir") else []
-            present = set(cache.oids_exist([value, *files])) - set(find_damaged(cache, [value]))
-            missing = {value, *files} - present
-            return missing <= set(odb.oids_exist(list(missing)))
-        except FileNotFoundError:
-            return False
-        except Exception as error:  # each kind of remote has a library with its own errors
-            raise remote_failed(self._repo, error) from error
-
-    def _folder_files(self, value: str, odb: Any = None) -> Iterator[tuple[tuple[str, ...], Any, HashInfo]]:
-        """Path, metadata and hash of each file in the folder with this hash.
-
-        Raises:
-            FileNotFoundError: the folder's list of files is not available.
-        """
-        try:
-            yield from Tree.load(self._repo.cache.local, HashInfo(HASH, value))
-        except FileNotFoundError:
-            if not self._pull:
-                raise
-            odb = odb or self._repo.cloud.get_remote_odb(command="status")
-            yield from Tree.load(odb, HashInfo(HASH, value))
+    def _remote_name(self, path: str) -> str | None:
+        """The remote of the output `path`; None: the default one."""
+        return self._outs[path].remote if path in self._outs else None
 
     def _set_hash(self, dep: Any, dependencies: Hashes) -> None:
         """Give `dep` the content in `dependencies`, or else its present content."""
@@ -276,15 +267,17 @@ class CacheLookup:
             else:
                 dep.hash_info = HashInfo(dep.PARAM_PARAMS, values)  # type: ignore[arg-type]  # as in DVC's own code
         elif dep.fs_path and path_of(dep) in dependencies:
-            dep.hash_info, dep.meta = HashInfo(HASH, dependencies[path_of(dep)]), Meta()  # metadata contains a hash too
+            value, dep.meta = dependencies[path_of(dep)], Meta()  # metadata contains a hash too
+            if value != value_of(dep.hash_info):  # else it keeps the name of the hash that dvc.lock has
+                dep.hash_name, dep.hash_info = HASH, HashInfo(HASH, value)
         else:
             dep.save()
 
 
-def _outputs(stage: DvcStage, entry: Path) -> Hashes:
+def _outputs(stage: DvcStage, entry: Path) -> HashInfos:
     """Hash of each output in a run-cache entry of `stage`, by path."""
     paths = {out.def_path: path_of(out) for out in stage.outs}
-    return {paths[out["path"]]: out[HASH] for out in load_yaml(str(entry))["outs"]}
+    return {paths[out["path"]]: entry_hash(out) for out in load_yaml(str(entry))["outs"]}
 
 
 def _are_cached(stage: DvcStage) -> bool:

@@ -34,7 +34,8 @@ from flows.engine.types import Stage
 
 HASH = "md5"
 CosmeticFinder = Callable[[DvcStage, Sequence[Any]], dict[Any, CosmeticChange]]
-SavedHashes = Sequence[tuple[HashInfo, Any, Any]]  # hash, metadata and object of each dependency and output
+HashInfos = Mapping[str, HashInfo]  # hash with its name, which is another one for what DVC 2 recorded, by path
+SavedHashes = Sequence[tuple[Any, ...]]  # as `get_hashes` returns them
 
 
 def active_graph(graph: "nx.DiGraph[DvcStage]") -> "nx.DiGraph[DvcStage]":
@@ -93,10 +94,13 @@ class StageInspector:
 
 
 def _is_renewed(stage: DvcStage, own: Sequence[Change]) -> bool:
-    """True for an import that DVC would bring from its source: changed there, never downloaded, or in no cache here."""
+    """True for an import that DVC would bring from its source.
+
+    It changed there, was never downloaded, or its copy here is missing or edited, and no cache here has it.
+    """
     if not stage.is_import or stage.frozen:
         return bool(stage.is_partial_import)
-    return bool(own) or any(not out.exists and out.changed_cache() for out in stage.outs)
+    return bool(own) or any(out.workspace_status() and out.changed_cache() for out in stage.outs)
 
 
 def recorded_hashes(stage: DvcStage) -> Hashes:
@@ -105,15 +109,15 @@ def recorded_hashes(stage: DvcStage) -> Hashes:
 
 
 def get_hashes(stage: DvcStage) -> SavedHashes:
-    """Return the hash, metadata and object of each dependency and output, for `set_hashes`."""
-    entries = [*stage.deps, *stage.outs]
-    return [(_hash_info(entry), getattr(entry, "meta", None), getattr(entry, "obj", None)) for entry in entries]
+    """Return the hash, metadata, object and name of the hash of each dependency and output, for `set_hashes`."""
+    names = ("hash_info", "meta", "obj", "hash_name")  # a database has none of them
+    return [tuple(getattr(entry, name, None) for name in names) for entry in [*stage.deps, *stage.outs]]
 
 
 def set_hashes(stage: DvcStage, hashes: SavedHashes) -> None:
-    """Set the hash, metadata and object of each dependency and output."""
-    for entry, (hash_info, meta, obj) in zip([*stage.deps, *stage.outs], hashes, strict=True):
-        entry.hash_info, entry.meta, entry.obj = hash_info, meta, obj
+    """Set what `get_hashes` returned."""
+    for entry, saved in zip([*stage.deps, *stage.outs], hashes, strict=True):
+        entry.hash_info, entry.meta, entry.obj, entry.hash_name = saved  # a change here makes the name that of DVC 3
 
 
 @contextmanager
@@ -175,7 +179,17 @@ def path_of(entry: Any) -> str:
 
 def output_hashes(stage: DvcStage) -> Hashes:
     """Return the hash of each output by path; an output without one has an empty text."""
-    return {path_of(out): value_of(out.hash_info) for out in stage.outs}
+    return values_of(output_infos(stage))
+
+
+def output_infos(stage: DvcStage) -> HashInfos:
+    """Return the hash of each output by path, with its name; it is false for an output without one."""
+    return {path_of(out): out.hash_info or HashInfo() for out in stage.outs}
+
+
+def values_of(infos: HashInfos) -> Hashes:
+    """Return the hashes as texts, by path."""
+    return {path: value_of(info) for path, info in infos.items()}
 
 
 def value_of(hash_info: HashInfo | None) -> str:
@@ -245,7 +259,11 @@ def _dependency(dep: Any, producers: tuple[str, ...]) -> Dependency:
 
 
 def _present(stage: DvcStage) -> Hashes:
-    return {path_of(out): value_of(out.get_hash()) for out in stage.outs if out.exists}
+    """Hash of each output in the workspace that a run keeps: DVC replaces an edited copy of an import."""
+    present = {path_of(out): value_of(out.get_hash()) for out in stage.outs if out.exists}
+    recorded = recorded_hashes(stage)
+    is_replaced = stage.is_import and not stage.frozen
+    return {path: value for path, value in present.items() if not is_replaced or recorded.get(path) == value}
 
 
 def folder_hash(files: Mapping[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""Transfers all results and the run cache to and from the default DVC remote.
+"""Transfers all results and the run cache to and from the DVC remotes: the default one, and those of single outputs.
 
     push            uploads the outputs in dvc.lock
     push_run_cache  uploads run-cache entries, each after the outputs that it names
@@ -9,42 +9,32 @@ An error of a remote's library becomes one sentence without credentials, and exi
 nothing locally and can be repeated: objects that were transferred already are skipped.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from dvc.config import ConfigError, NoRemoteError, RemoteConfigError
 from dvc.exceptions import DvcException
-from dvc.fs import HTTPFileSystem
 from dvc.lock import LockError
 from dvc.repo import Repo
 from dvc.stage import Stage as DvcStage
-from dvc.utils.serialize import load_yaml
 from dvc_data.hashfile.hash_info import HashInfo
 from dvc_data.hashfile.status import status
 from dvc_data.hashfile.transfer import transfer
-from dvc_data.hashfile.tree import Tree
-from dvc_objects.fs.base import ObjectFileSystem
 from dvc_objects.fs.generic import copy
-from dvc_objects.fs.local import LocalFileSystem
 
 from flows.core.errors import NoRemote, UnknownStage
 from flows.core.file_lock import emptied_folder, exclusive_lock
-from flows.dvc_repo.change_detection import HASH, path_of
+from flows.dvc_repo.change_detection import path_of
 from flows.dvc_repo.damaged_objects import mend_cache
 from flows.dvc_repo.dvc_errors import ErrorCollector
 from flows.dvc_repo.locking import cache_lock_path, print_to_stderr
-from flows.dvc_repo.remote.output_settings import OutputSettings
-from flows.dvc_repo.remote.results import (
-    RUNS,
-    RUNS_HASH,
-    default_remote_of,
-    is_complete_entry,
-    remote_failed,
-    store_entry,
-    verify_downloads,
-)
+from flows.dvc_repo.opening import open_repo
+from flows.dvc_repo.remote.layouts import by_layout, cache_of, folder_files, remote_of
+from flows.dvc_repo.remote.output_settings import OutputSettings, names_remote
+from flows.dvc_repo.remote.results import RUNS, default_remote_of, remote_failed, store_entry, verify_downloads
+from flows.dvc_repo.remote.run_entries import can_have_run_cache, entry_path, entry_sizes, outputs_of, run_caches
 from stages.base.errors import InkflowError
 
 T = TypeVar("T")
@@ -63,7 +53,25 @@ def default_remote(root: Path) -> str | None:
         raise InkflowError(f"DVC's configuration cannot be read: {error}") from error
 
 
+def has_remote(root: Path) -> bool:
+    """Return True if the project has a default remote, or an output names its own.
+
+    Raises:
+        InkflowError: DVC's configuration or the pipeline cannot be read.
+    """
+    if default_remote(root) is not None:
+        return True
+    with open_repo(root) as repo:
+        return names_remote(repo)
+
+
 def require_remote(root: Path) -> None:
+    """Raise NoRemote unless results can be pushed: to a default remote, or to those that outputs name."""
+    if not has_remote(root):
+        raise NoRemote
+
+
+def require_default_remote(root: Path) -> None:
     """Raise NoRemote unless the project has a default remote."""
     if default_remote(root) is None:
         raise NoRemote
@@ -77,7 +85,8 @@ def push(root: Path, targets: Sequence[str] = ()) -> int:
     """
     with _open_repo(root) as repo:
         _retry_while_locked(lambda: mend_cache(repo, print_to_stderr))
-        return int(_retry_while_locked(lambda: repo.push(targets=_paths(repo, targets))))
+        paths = _paths(repo, targets) or _paths_with_remote(repo)
+        return int(_retry_while_locked(lambda: repo.push(targets=paths)))
 
 
 def pull(root: Path, targets: Sequence[str] = ()) -> int:
@@ -101,13 +110,13 @@ def push_run_cache(root: Path) -> int:
         NoRemote, RemoteFailed: nothing changed locally.
     """
     with _open_repo(root) as repo:
-        if not _can_have_run_cache(repo):
+        if not can_have_run_cache(repo):
             return 0
-        local, remote = _run_caches(repo)
+        local, remote = run_caches(repo)
         settings = OutputSettings(repo)
-        remote_sizes = _entry_sizes(remote)
-        names = [name for name, size in _entry_sizes(local).items() if remote_sizes.get(name) != size]
-        found = {name: _outputs(Path(local.path) / RUNS / name) for name in names}
+        remote_sizes = entry_sizes(remote)
+        names = [name for name, size in entry_sizes(local).items() if remote_sizes.get(name) != size]
+        found = {name: outputs_of(Path(local.path) / RUNS / name) for name in names}
         outputs = {name: settings.by_remote(Path(name).parent.name, items) for name, items in found.items() if items}
         present = _present(repo, {item for pairs in outputs.values() for _, item in pairs})
         ready = {name: pairs for name, pairs in outputs.items() if pairs and {item for _, item in pairs} <= present}
@@ -116,7 +125,7 @@ def push_run_cache(root: Path) -> int:
             _upload(repo, {item for remote, item in contents if remote == destination}, destination)
         sources = [str(Path(local.path) / RUNS / name) for name in ready]
         if sources:
-            copy(local.fs, sources, remote.fs, [_entry_path(remote, name) for name in ready])
+            copy(local.fs, sources, remote.fs, [entry_path(remote, name) for name in ready])
         return len(ready)
 
 
@@ -136,19 +145,20 @@ def pull_run_cache(root: Path) -> int:
     Raises:
         NoRemote, RemoteFailed: the local run cache did not change.
     """
+    require_remote(root)
     with (
         _open_repo(root) as repo,
         emptied_folder(folder := Path(repo.tmp_dir) / "inkflow-runs", folder.with_suffix(".lock")),
     ):
-        if not _can_have_run_cache(repo):
+        if not can_have_run_cache(repo):
             return 0
-        local, remote = _run_caches(repo)
-        known = _entry_sizes(local)
-        names = [name for name in _entry_sizes(remote) if name not in known]
+        local, remote = run_caches(repo)
+        known = entry_sizes(local)
+        names = [name for name in entry_sizes(remote) if name not in known]
         paths = [folder / name for name in names]
         if names:
-            copy(remote.fs, [_entry_path(remote, name) for name in names], local.fs, [str(path) for path in paths])
-        complete = [name for name, path in zip(names, paths, strict=True) if _outputs(path) is not None]
+            copy(remote.fs, [entry_path(remote, name) for name in names], local.fs, [str(path) for path in paths])
+        complete = [name for name, path in zip(names, paths, strict=True) if outputs_of(path) is not None]
         with exclusive_lock(cache_lock_path(Path(local.path))):  # DVC reads incomplete entries too
             for name in complete:
                 store_entry(repo, name, (folder / name).read_bytes())
@@ -162,22 +172,34 @@ def missing_in_remote(root: Path) -> dict[str, list[str]]:
         NoRemote, RemoteFailed: the remote cannot be used.
     """
     with _open_repo(root) as repo:
-        outputs = {
-            (_address(stage), path_of(out)): (out.remote, HashInfo(HASH, out.hash_info.value))
-            for stage in repo.index.stages
-            for out in stage.outs
-            if out.use_cache and out.can_push and out.hash_info
-        }
         missing: dict[str, list[str]] = {}
-        for remote in {name for name, _ in outputs.values()}:
-            odb = repo.cloud.get_remote_odb(remote, "status")
-            items = {key: item for key, (name, item) in outputs.items() if name == remote}
-            contents = {key: [*_folder_files(repo, odb, item), item] for key, item in items.items()}
-            present = set(odb.oids_exist({item.value for files in contents.values() for item in files}))
-            for (stage, path), files in contents.items():
-                if any(item.value not in present for item in files):
-                    missing.setdefault(stage, []).append(path)
+        for (remote, _), outputs in _pushed_outputs(repo).items():
+            for stage, path in _missing_in(repo, remote, outputs):
+                missing.setdefault(stage, []).append(path)
         return missing
+
+
+def _pushed_outputs(repo: Repo) -> dict[tuple[str | None, str], dict[tuple[str, str], HashInfo]]:
+    """Hashes of the recorded outputs that DVC pushes, by stage and path, by their remote and the name of the hash."""
+    groups: dict[tuple[str | None, str], dict[tuple[str, str], HashInfo]] = {}
+    for stage in repo.index.stages:
+        for out in stage.outs:
+            is_pushed = out.use_cache and out.can_push and not stage.is_repo_import  # such data is in its repository
+            if is_pushed and out.hash_info:
+                group = groups.setdefault((out.remote, str(out.hash_info.name)), {})
+                group[_address(stage), path_of(out)] = out.hash_info
+    return groups
+
+
+def _missing_in(repo: Repo, remote: str | None, outputs: Mapping[tuple[str, str], HashInfo]) -> list[tuple[str, str]]:
+    """Those of `outputs`, which have one layout, that the remote lacks, wholly or in part."""
+    if remote is None and not default_remote_of(repo)[0] and names_remote(repo):
+        return list(outputs)  # no remote is theirs
+    any_item = next(iter(outputs.values()))
+    odb, cache = remote_of(repo, any_item, remote), cache_of(repo, any_item)
+    contents = {key: [*folder_files(item, cache, odb), item] for key, item in outputs.items()}
+    present = set(odb.oids_exist({item.value for files in contents.values() for item in files}))
+    return [key for key, files in contents.items() if any(item.value not in present for item in files)]
 
 
 def _address(stage: DvcStage) -> str:
@@ -200,69 +222,29 @@ def _paths(repo: Repo, targets: Sequence[str]) -> list[str] | None:
     return [str(Path(repo.root_dir) / path) for path in paths] or None
 
 
-def _folder_files(repo: Repo, odb: Any, item: HashInfo) -> list[HashInfo]:
-    """Hashes of the files in a folder, from the local cache or else from `odb`; empty for a file."""
-    if not item.isdir:
-        return []
-    for source in (repo.cache.local, odb):
-        try:
-            return [content for _, _, content in Tree.load(source, item)]
-        except FileNotFoundError:
-            continue
-    return []
-
-
-def _can_have_run_cache(repo: Repo) -> bool:
-    """False for remotes with versions of files instead of hashes, and for HTTP: DVC has no run cache there either."""
-    remote = repo.cloud.get_remote()
-    return not (remote.worktree or remote.fs.version_aware or isinstance(remote.fs, HTTPFileSystem))
-
-
-def _run_caches(repo: Repo) -> tuple[Any, Any]:
-    """Object databases that hold the run cache: the local one and the remote's."""
-    return repo.cache.legacy, repo.cloud.get_remote_odb(command="push --run-cache", hash_name=RUNS_HASH)
-
-
-def _entry_path(odb: Any, name: str) -> str:
-    """Path of a run-cache entry in a remote."""
-    return str(odb.fs.join(odb.path, RUNS, *name.split("/")))
-
-
-def _entry_sizes(odb: Any) -> dict[str, int]:
-    """Size of each run-cache entry, by its path below `runs`."""
-    runs = odb.fs.join(odb.path, RUNS)
-    if isinstance(odb.fs, LocalFileSystem):
-        files = [path for path in Path(runs).glob("??/*/*") if path.is_file()]
-        return {path.relative_to(runs).as_posix(): path.stat().st_size for path in files}
-    if not odb.fs.exists(runs):
-        if isinstance(odb.fs, ObjectFileSystem):
-            odb.fs.fs.ls(odb.path.partition("/")[0])  # raises if the bucket does not exist
-        return {}
-    infos = odb.fs.fs.find(runs, detail=True)
-    return {odb.fs.relpath(odb.fs.join(path), runs): int(info["size"]) for path, info in infos.items()}
-
-
-def _outputs(entry: Path) -> dict[str, HashInfo] | None:
-    """Outputs by path that a run-cache entry names; None for an incomplete entry, which a killed process may leave."""
-    if not is_complete_entry(entry):
+def _paths_with_remote(repo: Repo) -> list[str] | None:
+    """Absolute paths of the outputs that name a remote, if none is the default one; None if there is one, for all."""
+    if default_remote_of(repo)[0]:
         return None
-    return {out["path"]: HashInfo(HASH, out[HASH]) for out in load_yaml(str(entry))["outs"]}
+    return [str(out.fs_path) for out in repo.index.outs if out.use_cache and out.remote] or None
 
 
 def _present(repo: Repo, items: set[HashInfo]) -> set[HashInfo]:
     """Those of `items` that are in the local cache, folders with all their files."""
-    cache = repo.cache.local
-    contents = {item: [*_folder_files(repo, cache, item), item] for item in items}
-    exists, _ = status(cache, {content for group in contents.values() for content in group})
-    return {item for item, group in contents.items() if set(group) <= exists}
+    contents = {item: [*folder_files(item, cache_of(repo, item)), item] for item in items}
+    exists: set[HashInfo] = set()
+    for group in by_layout({content for files in contents.values() for content in files}):
+        exists |= status(cache_of(repo, next(iter(group))), group)[0]
+    return {item for item, files in contents.items() if set(files) <= exists}
 
 
 def _upload(repo: Repo, items: set[HashInfo], remote: str | None) -> None:
     """Upload objects of the local cache, folders with all their files, to a remote, the default one if None."""
-    cache, odb = repo.cache.local, repo.cloud.get_remote_odb(remote, "push")
-    contents = {content for item in items for content in [*_folder_files(repo, cache, item), item]}
-    if contents:
-        result = transfer(cache, odb, contents, cache_odb=cache)
+    contents = {content for item in items for content in [*folder_files(item, cache_of(repo, item)), item]}
+    for group in by_layout(contents):
+        any_item = next(iter(group))
+        cache, odb = cache_of(repo, any_item), remote_of(repo, any_item, remote)
+        result = transfer(cache, odb, group, cache_odb=cache)
         if result.failed:
             raise DvcException(f"{len(result.failed)} files could not be sent")
 

@@ -20,7 +20,7 @@ from dvc.stage import Stage as DvcStage
 
 from flows.core.errors import PipelineInvalid
 from flows.core.project import merge_conflict
-from flows.dvc_repo.addresses import stages_at
+from flows.dvc_repo.addresses import engine_stage, stages_at, stages_in_scope
 from flows.dvc_repo.cache_lookup import CacheLookup
 from flows.dvc_repo.change_detection import StageInspector, active_graph, output_hashes, recorded_hashes
 from flows.dvc_repo.code.cosmetic_changes import CosmeticChanges
@@ -36,7 +36,7 @@ from flows.dvc_repo.locking import RepoLock, RepositoryBusy
 from flows.dvc_repo.remote.results import verify_downloads
 from flows.dvc_repo.remote.stage_transfer import StageTransfer
 from flows.dvc_repo.restoration import Restoration, interrupted_writes, remove_interrupted_writes
-from flows.dvc_repo.tracked_data import TrackedData
+from flows.dvc_repo.tracked_data import TrackedData, absent_data
 from flows.engine.output_backup import has_backup, has_backups, restore_all, restore_leftover
 from flows.engine.planning.change_messages import Change, describe, without_cosmetic
 from flows.engine.planning.stage_facts import Facts
@@ -73,7 +73,7 @@ class Repository:
             PipelineInvalid, PolicyInvalid: dvc.yaml, dvc.lock or environment.lock cannot be used, or a package that
                 execution.yaml names does not exist.
         """
-        self._foreign = ForeignRecords()
+        self._pull, self._foreign = pull, ForeignRecords()
         with converted_errors(root):
             try:
                 self._repo = Repo(str(root))
@@ -123,26 +123,20 @@ class Repository:
         """Log waits for other processes with `log`, and end them when `stop_event` is set."""
         self._lock.log, self._lock.stop_event = log, stop_event
 
-    def stages(self, targets: Sequence[str] = (), scope: Scope = Scope.UPSTREAM) -> list[Stage]:
+    def stages(
+        self, targets: Sequence[str] = (), scope: Scope = Scope.UPSTREAM, *, with_absent: bool = False
+    ) -> list[Stage]:
         """Return `targets` (all stages when empty) and those in their `scope`, each after those it depends on.
+
+        All stages are without `absent_data`, unless it is to be pulled or `with_absent` is set.
 
         Raises:
             UnknownStage: a target is neither a stage, a group of stages (`train`), their file nor an output.
         """
-        selected = [stage for target in targets for stage in stages_at(target, self._order, self.root)] or self._order
-        needed = set(selected)
-        if scope is not Scope.SINGLE:
-            reached = nx.descendants if scope is Scope.UPSTREAM else nx.ancestors  # edges lead to upstream stages
-            needed = needed.union(*(reached(self._graph, stage) for stage in selected))
-        return [
-            Stage(
-                stage.addressing,
-                tuple(upstream.addressing for upstream in self._graph.successors(stage)),
-                tuple(str(out) for out in stage.outs),
-            )
-            for stage in self._order
-            if stage in needed
-        ]
+        needed = stages_in_scope(targets, self._graph, self._order, self.root, scope)
+        if not (targets or with_absent or self._pull):
+            needed -= absent_data(self._graph)
+        return [engine_stage(stage, self._graph) for stage in self._order if stage in needed]
 
     def resolve(
         self, targets: Sequence[str], folder: Path = Path(), *, glob: bool = False, recursive: bool = False
@@ -160,10 +154,12 @@ class Repository:
         """DVC's own stages, each after those it depends on; for the other modules of this room."""
         return self._order
 
-    def facts(self, targets: Sequence[str] = (), scope: Scope = Scope.UPSTREAM) -> list[Facts]:
-        """Return what DVC knows of the stages that `stages(targets, scope)` returns, in the same order."""
+    def facts(
+        self, targets: Sequence[str] = (), scope: Scope = Scope.UPSTREAM, *, with_absent: bool = False
+    ) -> list[Facts]:
+        """Return what DVC knows of the stages that `stages` returns for these arguments, in the same order."""
         with self._lock.locked():
-            return [self._planned_facts(stage) for stage in self.stages(targets, scope)]
+            return [self._planned_facts(stage) for stage in self.stages(targets, scope, with_absent=with_absent)]
 
     def _planned_facts(self, stage: Stage) -> Facts:
         """Return the facts of `stage`; files that another process is writing are not read."""

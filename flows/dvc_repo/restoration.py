@@ -13,13 +13,21 @@ from dvc.stage.cache import RunCacheNotFoundError
 from dvc_data.hashfile.hash_info import HashInfo
 
 from flows.dvc_repo.cache_lookup import CacheLookup
-from flows.dvc_repo.change_detection import can_be_cached, output_hashes, path_of, temporary_hashes, value_of
+from flows.dvc_repo.change_detection import (
+    HashInfos,
+    can_be_cached,
+    output_hashes,
+    output_infos,
+    path_of,
+    temporary_hashes,
+    value_of,
+    values_of,
+)
 from flows.dvc_repo.code.recording import Recording
 from flows.dvc_repo.damaged_objects import set_damaged_output_aside
 from flows.dvc_repo.lock.lockfile import LockfileWriter
 from flows.dvc_repo.locking import RepoLock
 from flows.dvc_repo.remote.results import Remote
-from flows.engine.planning.stage_facts import Hashes
 from stages.base.errors import InkflowError
 
 DVC_TEMPORARY = re.compile(r"\.[\w-]{22}\.tmp")  # a name that DVC gives a file which it moves into place
@@ -72,7 +80,7 @@ class Restoration:
             return False
         if not self._cache.allows(stage, output_hashes(stage)):
             return False
-        cached = {out: value_of(out.hash_info) for out in stage.outs if out.use_cache}
+        cached = {out: out.hash_info for out in stage.outs if out.use_cache}
         if not all(out in cached or out.exists for out in stage.outs) or not self._fetch(stage, cached):
             return False
         for out in cached:
@@ -86,12 +94,12 @@ class Restoration:
                 stage.save_deps()
                 for out in stage.outs:
                     out.hash_info = HashInfo()  # else DVC takes the recorded outputs for those of the new inputs
-            recorded = output_hashes(stage)
+            recorded = output_infos(stage)
             is_recorded = all(recorded.values())
             values = recorded if is_recorded else self._cache.entry_outputs(stage)
             if values is None:
                 return False
-            is_restored = self._cache.allows(stage, values) and self._bring_into_cache(stage, values)
+            is_restored = self._cache.allows(stage, values_of(values)) and self._bring_into_cache(stage, values)
             if not is_restored and not (is_recorded and self._choose_other_result(stage)):
                 return False
             with self._lockfile.ordered_gitignore(stage):
@@ -101,10 +109,10 @@ class Restoration:
             self._lockfile.add(stage)
             return True
 
-    def _bring_into_cache(self, stage: DvcStage, values: Hashes) -> bool:
+    def _bring_into_cache(self, stage: DvcStage, values: HashInfos) -> bool:
         """Return True once the cache has the outputs with the hashes `values`; False if they cannot be restored."""
         for out in stage.outs:
-            set_damaged_output_aside(out, [values[path_of(out)]], self._lock.log)
+            set_damaged_output_aside(out, [value_of(values[path_of(out)])], self._lock.log)
         try:
             self._repo.stage_cache.restore(stage, dry=True)
         except RunCacheNotFoundError:
@@ -132,13 +140,13 @@ class Restoration:
             out.hash_info = HashInfo()  # else DVC looks for the recorded outputs alone
         return self._bring_into_cache(stage, other.outputs)
 
-    def _fetch(self, stage: DvcStage, values: Mapping[Any, str]) -> bool:
+    def _fetch(self, stage: DvcStage, values: Mapping[Any, HashInfo]) -> bool:
         """Fetch the objects of outputs into the cache, each from its remote; False if one is unknown, or cannot be."""
         if not all(values.values()):
             return False
         remote = Remote(self._repo, 0.0, self._lock.stop_event)
         for out, value in values.items():
-            set_damaged_output_aside(out, [value], self._lock.log)
+            set_damaged_output_aside(out, [value_of(value)], self._lock.log)
         try:
             return all(remote.fetch(stage.addressing, [value], out.remote) for out, value in values.items())
         except InkflowError:

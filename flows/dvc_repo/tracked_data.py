@@ -2,16 +2,18 @@
 
 from typing import Any
 
+import networkx as nx
 from dvc.repo import Repo
 from dvc.stage import Stage as DvcStage
 
 from flows.core.errors import DvcFailed
-from flows.dvc_repo.change_detection import path_of
-from flows.dvc_repo.damaged_objects import contents, set_damaged_output_aside
+from flows.core.notices import note_once
+from flows.dvc_repo.change_detection import output_hashes, path_of, value_of
+from flows.dvc_repo.damaged_objects import contents, find_damaged, set_damaged_output_aside
 from flows.dvc_repo.lock.lockfile import LockfileWriter
 from flows.dvc_repo.locking import RepoLock
 from flows.dvc_repo.remote.results import Remote
-from flows.engine.planning.change_messages import missing_hint
+from flows.engine.planning.change_messages import PULL_HINT, missing_hint
 from flows.engine.types import Outcome
 
 
@@ -34,9 +36,11 @@ class TrackedData:
                 self._checkout(out, name)
         if not stage.status():
             return Outcome.RESTORED
+        recorded = output_hashes(stage)
         stage.reproduce()
         self._lockfile.add(stage)
-        return Outcome.RECORDED
+        is_replaced = stage.is_import and not stage.frozen and not is_renewed and output_hashes(stage) == recorded
+        return Outcome.RESTORED if is_replaced else Outcome.RECORDED  # an edited copy of an import is replaced
 
     def _checkout(self, out: Any, name: str) -> None:
         """Check out a tracked output; with `pull`, from the remote too."""
@@ -47,3 +51,26 @@ class TrackedData:
             hint = missing_hint(name, is_recorded=bool(out.hash_info))
             raise DvcFailed(f"{name}: {path_of(out)} is not in the cache; {hint}")
         out.checkout()
+
+
+def absent_data(graph: "nx.DiGraph[DvcStage]") -> set[DvcStage]:
+    """Return the tracked data that no stage reads, and that are neither in the workspace nor in the cache; note them.
+
+    `dvc repro` does not look at such data either. Imports that a run brings from their source are not among them.
+    """
+    absent = set()
+    for stage in [stage for stage in graph if stage.cmd is None and not graph.in_degree(stage)]:
+        is_brought = stage.is_import and (not stage.frozen or stage.is_partial_import)
+        missing = [] if is_brought else [path_of(out) for out in stage.outs if _is_absent(out)]
+        if missing:
+            absent.add(stage)
+            note_once(
+                f"{stage.addressing} is left out: {missing[0]} is neither in the workspace nor in the cache, and no "
+                f"stage reads it; {PULL_HINT}"
+            )
+    return absent
+
+
+def _is_absent(out: Any) -> bool:
+    """True for an output that neither the workspace nor, undamaged, the cache has."""
+    return not out.exists and (out.changed_cache() or bool(find_damaged(out.local_cache, [value_of(out.hash_info)])))

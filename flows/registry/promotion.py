@@ -71,7 +71,7 @@ def promote(root: Path, model: str, stage: str, *, version: str | None, force: s
     artifact = find_artifact(root, model)
     _check_committed(root, artifact)
     if push:
-        remotes.require_remote(root)
+        remotes.require_default_remote(root)
         fetch_tags(root, remote)
     registry = Registry(root)
     versions, commit = registry.versions(model), head_commit(root)

@@ -1,4 +1,4 @@
-"""Pulls from and pushes to DVC's default remote in Prefect tasks, with retries."""
+"""Pulls from and pushes to DVC's remotes in Prefect tasks, with retries."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,12 +17,12 @@ RETRIES, RETRY_DELAY_S = 3, 30
 
 
 def pull_run_cache() -> bool:
-    """Pull the run cache from DVC's default remote, and return True if that succeeded.
+    """Pull the run cache from DVC's default remote, and return True if results can be restored from remotes.
 
     A failure is not an error: stages then run whose results could have been restored.
     """
     try:
-        if remotes.default_remote(Path()) is None:
+        if not remotes.has_remote(Path()):
             return False
     except InkflowError:
         return False  # the pipeline reports the error in the configuration
@@ -33,7 +33,7 @@ def pull_run_cache() -> bool:
 def push_results(state: State[Any]) -> State[Any]:
     """Push outputs and run cache after a run that ended in `state`; return `state`, or Failed if the push failed.
 
-    Nothing is pushed after a failed run, or without a default remote.
+    Nothing is pushed after a failed run, or without a remote.
     """
     push = push_here() if state.is_completed() else None
     if push is None or push.is_completed():
@@ -44,9 +44,9 @@ def push_results(state: State[Any]) -> State[Any]:
 def push_here() -> State[Any] | None:
     """Push outputs and run cache of the project in the current folder; return the state of the push.
 
-    None without a default remote.
+    None without a remote.
     """
-    return None if remotes.default_remote(Path()) is None else _run_task(PUSH, lambda: remotes.push_all(Path()))
+    return _run_task(PUSH, lambda: remotes.push_all(Path())) if remotes.has_remote(Path()) else None
 
 
 def _run_task(name: str, transfer: Callable[[], str]) -> State[Any]:

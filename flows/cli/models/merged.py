@@ -28,7 +28,7 @@ def promote_merged(root: Path, stage: str) -> int:
     if reason:
         say(f"no promotion: {reason}")
         return EXIT_DONE
-    if remotes.default_remote(root) is not None:
+    if remotes.has_remote(root):
         remotes.pull(root)
     holders = [item for item in Registry(root).versions() if stage in item.stages]
     if not holders:

@@ -117,7 +117,7 @@ def _open_search(
     except ModuleNotFoundError as error:
         raise MissingPackage(error.name or "optuna", "search") from error
     root = repository.root
-    outputs = [output for stage in repository.stages() for output in stage.outputs]
+    outputs = [output for stage in repository.stages(with_absent=True) for output in stage.outputs]
     base = base_digest(clones.entries(), outputs, space, root)
     definition = Definition(space, objective.name, direction, arguments.stages, base)
     make_state_folder(root)

@@ -24,6 +24,7 @@ from flows.dvc_repo.change_detection import (
 )
 from flows.dvc_repo.code.old_content import OldContent
 from flows.dvc_repo.lock.lockfile import LockfileWriter
+from flows.dvc_repo.remote.layouts import entry_output
 from flows.dvc_repo.remote.results import remove_damaged_entries, run_cache_folder, store_entry
 from flows.engine.environment.records import LOCK as ENVIRONMENT_LOCK
 from flows.engine.planning.stage_facts import CosmeticChange
@@ -140,16 +141,16 @@ class Recording:
             return
         recorded = {change.path: change.recorded for change in changes}
         with suppress(InkflowError):  # a remote that fails: the stage can run
-            if self._cache.restorable(stage.addressing, {}) is not None:
+            if self._cache.restorable_infos(stage.addressing, {}) is not None:
                 return
-            found = self._cache.restorable(stage.addressing, recorded)
+            found = self._cache.restorable_infos(stage.addressing, recorded)
             if found is None:
                 return
             with temporary_hashes(stage):
                 stage.save_deps()
                 key, entry = run_key(stage), to_single_stage_lockfile(stage)
             outs = sorted(stage.outs, key=lambda out: str(out.def_path))
-            entry["outs"] = [{"path": out.def_path, "hash": HASH, HASH: found[path_of(out)]} for out in outs]
+            entry["outs"] = [entry_output(str(out.def_path), found[path_of(out)]) for out in outs]
             digest = dict_sha256(entry, exclude=SIZES)
             with suppress(OSError):  # a full disk: the stage can run
                 store_entry(self._repo, f"{key[:2]}/{key}/{digest}", dumps_yaml(entry).encode())

@@ -32,3 +32,8 @@ class OutputSettings:
         if not all(out.can_push for out in outs) or any(len(names) > 1 for names in remotes.values()):
             return set()
         return {(name, item) for path, item in outputs.items() for name in remotes[path]}
+
+
+def names_remote(repo: Repo) -> bool:
+    """Return True if an output of the project names its own remote."""
+    return bool(repo.config["remote"]) and any(out.remote and out.use_cache for out in repo.index.outs)

@@ -30,10 +30,11 @@ from flows.dvc_repo.change_detection import HASH, value_of
 from flows.dvc_repo.damaged_objects import set_damaged_aside
 from flows.dvc_repo.dvc_errors import ErrorCollector, describe_error
 from flows.dvc_repo.locking import print_to_stderr
+from flows.dvc_repo.remote.layouts import DVC_2_HASH, by_layout, cache_of, entry_hash
 
 RUNS = "runs"  # DVC's folder for the run cache, in caches and in remotes
 DIGEST_LENGTH = 64  # of SHA-256 in hex, the name of an entry
-RUNS_HASH = "md5-dos2unix"  # of the object database that holds the run cache
+RUNS_HASH = DVC_2_HASH  # of the object database that holds the run cache
 FIRST_DELAY_S, MAX_DELAY_S = 0.5, 8.0
 PERMANENT = ("No space left", "Disk quota", "Permission denied", "Access Denied", "AccessDenied", "NoSuchBucket")
 T = TypeVar("T")
@@ -73,7 +74,8 @@ class Remote:
             if missing:
                 operation = "store the stage's data"
                 try:
-                    objects = _hash_infos(missing) | self._files_of_folders(missing)
+                    objects = _hash_infos(missing)
+                    objects |= self._files_of_folders(objects)
                 except (FileNotFoundError, ObjectFormatError) as error:
                     raise TransferFailed(stage, operation, f"the local cache lacks {error}") from error
                 self._retry(stage, operation, lambda: _raise_for_failures(self._repo.cloud.push(objects)))
@@ -85,7 +87,7 @@ class Remote:
         Raises:
             TransferFailed: the remote cannot be used, or lacks an object.
         """
-        if not self.fetch(stage, hashes):
+        if not self.fetch(stage, _hash_infos(hashes)):
             raise TransferFailed(stage, "provide the stage's data", "some of it is no longer there")
 
     def fetch_tracked(self, stage: str) -> None:
@@ -118,33 +120,32 @@ class Remote:
         if name is None:
             return False
         entry = load_yaml(str(run_cache_folder(self._repo, key) / name))
-        return self.fetch(stage, _output_hashes(entry))
+        return self.fetch(stage, [entry_hash(out) for out in entry["outs"]])
 
-    def fetch(self, stage: str, hashes: Collection[str], name: str | None = None) -> bool:
+    def fetch(self, stage: str, hashes: Collection[HashInfo], name: str | None = None) -> bool:
         """Pull objects like `pull`; False if the remote lacks one, or has it damaged: DVC raises no error for that."""
         with self._lock:
-            objects = _hash_infos(hashes)
-            set_damaged_aside(self._repo, self._repo.cache.local, hashes, print_to_stderr)
+            objects = set(hashes)
             self._pull_objects(stage, objects, name)
             try:
-                files = self._files_of_folders(hashes)
+                files = self._files_of_folders(objects)
             except (FileNotFoundError, ObjectFormatError):
                 return False
             if files:  # those of a folder whose list was damaged were not known before
-                known = [value_of(item) for item in files]
-                set_damaged_aside(self._repo, self._repo.cache.local, known, print_to_stderr)
                 self._pull_objects(stage, files, name)
-            return all(self._repo.cache.local.exists(item.value) for item in objects | files)
+            return all(cache_of(self._repo, item).exists(item.value) for item in objects | files)
 
     def _pull_objects(self, stage: str, objects: set[HashInfo], name: str | None) -> None:
+        for group in by_layout(objects):
+            cache = cache_of(self._repo, next(iter(group)))
+            set_damaged_aside(self._repo, cache, [value_of(item) for item in group], print_to_stderr)
         pull = partial(self._repo.cloud.pull, objects, remote=name)
         self._retry(stage, "provide the stage's data", lambda: _raise_for_failures(pull()))
 
-    def _files_of_folders(self, hashes: Collection[str]) -> set[HashInfo]:
-        """Hashes of the files in those of `hashes` that are folders and in the cache."""
-        folders = [value for value in hashes if value.endswith(".dir")]
-        cache = self._repo.cache.local
-        return {file for value in folders for _, _, file in Tree.load(cache, HashInfo(HASH, value))}
+    def _files_of_folders(self, objects: Collection[HashInfo]) -> set[HashInfo]:
+        """Hashes of the files in those of `objects` that are folders and in the cache."""
+        folders = [item for item in objects if item.isdir]
+        return {file for item in folders for _, _, file in Tree.load(cache_of(self._repo, item), item)}
 
     def _put_entry(self, key: str, entry: Path) -> None:
         fs, folder = self._remote_run_folder(key)

@@ -111,7 +111,7 @@ def outdated_stages(root: Path, artifact: Artifact) -> list[str]:
     with Repository(root) as repository:
         around = [repository.stages([artifact.stage], scope) for scope in (Scope.UPSTREAM, Scope.DOWNSTREAM)]
         names = {stage.name for stages in around for stage in stages}
-        facts = [item for item in repository.facts() if item.stage.name in names]
+        facts = [item for item in repository.facts(with_absent=True) if item.stage.name in names]
         decisions = plan(facts, repository.cache, force=False, fixed=[])
     return [decision.stage for decision in decisions if decision.is_work]
 

@@ -50,7 +50,7 @@ class Contents:
         for group in [files, *([digest] for digest in missing if digest.endswith(".dir"))]:
             try:
                 if group:
-                    remote.fetch("verify", group)
+                    remote.fetch("verify", [HashInfo(HASH, digest) for digest in group])
             except (TransferFailed, Interrupted) as error:
                 self.remote_problem = str(error)
 

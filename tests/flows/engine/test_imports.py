@@ -8,6 +8,7 @@ import pytest
 from dvc.repo import Repo
 from ruamel.yaml import YAML
 
+from flows.dvc_repo import remotes
 from flows.engine.planning.plan import Verdict
 from flows.engine.types import Outcome
 from tests.conftest import Toy
@@ -49,6 +50,31 @@ def test_an_import_in_no_cache(toy: Toy, source: Path) -> None:
     assert toy.read("data") == "one\n"
 
 
+@pytest.mark.parametrize("is_cached", [True, False])
+def test_an_edited_copy_of_an_import(toy: Toy, source: Path, is_cached: bool) -> None:
+    """If the import is not frozen, the copy is replaced, as by `dvc repro`, and the plan says so: from the cache, or
+    from the source if no cache here has the content.
+    """
+    toy.write({"dvc.yaml": STAGE})
+    dvc("import-url", str(source), "data")
+    dvc("unfreeze", "data.dvc")
+    run_as_planned()
+    (toy.folder / "data").unlink()
+    toy.write({"data": "edited\n"})
+    if not is_cached:
+        delete_cache(toy.folder)
+    decisions, results = make_plan(), outcomes(run_as_planned())
+    if is_cached:
+        assert decisions["data.dvc"].verdict is Verdict.RESTORE
+        assert decisions["use"].verdict is Verdict.UNCHANGED
+        assert results == {"data.dvc": Outcome.RESTORED, "use": Outcome.UNCHANGED}
+    else:
+        assert decisions["data.dvc"].verdict is Verdict.RECORD
+        assert results["data.dvc"] is Outcome.RECORDED
+    assert toy.read("data") == "one\n"
+    assert status() == {}
+
+
 def test_an_import_from_another_repository(toy: Toy, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """With --pull its content comes from that repository, as with `dvc pull`."""
     other = Toy(_folder(tmp_path / "other"))
@@ -60,6 +86,7 @@ def test_an_import_from_another_repository(toy: Toy, tmp_path: Path, capsys: pyt
     toy.write({"dvc.yaml": STAGE})
     dvc("remote", "add", "-d", "store", str(tmp_path / "store"))
     dvc("import", str(other.folder), "data")
+    assert remotes.missing_in_remote(Path()) == {}  # DVC pushes no such data
     (toy.folder / "data").unlink()
     delete_cache(toy.folder)
     assert planned(capsys) == {"data.dvc": "missing", "use": "may run"}

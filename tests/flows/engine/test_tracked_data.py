@@ -17,6 +17,10 @@ from tests.conftest import Toy, run_engine
 from tests.flows.engine.graphs import CHAIN, FOLDERS
 from tests.flows.engine.helpers import delete_cache, dvc, make_plan, outcomes, run_as_planned, status, succeeded
 
+UNREAD = (
+    "note: unread.dvc is left out: unread is neither in the workspace nor in the cache, and no stage reads it; "
+    "fetch it with `dvc pull` or `inkflow run --pull`\n"
+)
 LOST = "in.dvc: in is not in the cache; fetch it with `dvc pull` or `inkflow run --pull`"
 
 
@@ -95,6 +99,27 @@ def test_tracked_data_in_no_cache(toy: Toy) -> None:
     assert str(error) == LOST
     assert outcomes(succeeded(run_with_pull()))["in.dvc"] is Outcome.RESTORED
     assert toy.read("in") == "one\n"
+
+
+def test_unread_data_in_no_cache(toy: Toy, capsys: pytest.CaptureFixture[str]) -> None:
+    """Data that only the remote has and that no stage reads is left out with a note, unless it is named or pulled."""
+    toy.write(CHAIN | {"unread": "more\n"})
+    dvc("remote", "add", "-d", "store", str(toy.folder.with_name("store")))
+    dvc("add", "unread")
+    assert run_as_planned()["unread.dvc"].outcome is Outcome.UNCHANGED
+    dvc("push")
+    (toy.folder / "unread").unlink()
+    assert run_as_planned()["unread.dvc"].outcome is Outcome.RESTORED
+    (toy.folder / "unread").unlink()
+    delete_cache(toy.folder)
+    capsys.readouterr()
+    assert outcomes(run_as_planned()) == dict.fromkeys(("a", "b", "c"), Outcome.RAN)
+    assert capsys.readouterr().err == UNREAD
+    assert str(run_engine("unread.dvc").error).startswith("unread.dvc: unread is not in the cache; fetch it with")
+    assert outcomes(succeeded(run_with_pull()))["unread.dvc"] is Outcome.RESTORED
+    (toy.folder / "unread").unlink()
+    toy.write({"unread": "edited\n"})
+    assert run_as_planned()["unread.dvc"].outcome is Outcome.RECORDED
 
 
 def test_a_frozen_stage_that_has_never_run(toy: Toy) -> None:
