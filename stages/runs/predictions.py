@@ -57,10 +57,10 @@ def read_predictions(files: Mapping[str, str]) -> dict[str, Predictions]:
     for digest, path in files.items():
         try:
             names = pq.read_schema(path).names
-            columns = ["label", "predicted"] if "predicted" in names else ["target", "value"]
+            columns = ["target", "value"] if {"target", "value"} <= set(names) else ["label", "predicted"]
             table = pq.read_table(path, columns=columns)
             labels, answers = (_small(table.column(name).to_numpy()) for name in columns)
-            if any(values.dtype.kind not in "iufb" for values in (labels, answers)):
+            if any(values.dtype.kind not in "iufb" or not np.isfinite(values).all() for values in (labels, answers)):
                 continue
             key = hashlib.sha256(labels.astype(np.float64).tobytes()).hexdigest()[:12]
         except TABLE_ERRORS:  # not predictions of this pipeline, or damaged

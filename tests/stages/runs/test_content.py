@@ -104,22 +104,27 @@ def test_predictions_take_little_memory(tmp_path: Path) -> None:
 
 
 def test_tests_of_classes_and_of_values(tmp_path: Path) -> None:
-    """McNemar's test for classes, the paired t test for values; none between other labels, none for a damaged file."""
+    """McNemar's test for classes, the paired t test for values; none between other labels, none for a damaged file.
+
+    The table of a regression has the nearest classes too.
+    """
     labels = np.arange(40) % 4
     right, poor = labels.copy(), np.where(np.arange(40) < 12, (labels + 1) % 4, labels)
+    classes = {"label": labels, "predicted": right}  # the nearest ones of a regression
     tables = {
         "right": {"label": labels, "predicted": right},
         "poor": {"label": labels, "predicted": poor},
         "other": {"label": labels[::-1], "predicted": right},
-        "value": {"target": labels * 1.0, "value": labels + 0.5},
-        "value2": {"target": labels * 1.0, "value": labels + np.linspace(0, 0.4, 40)},
+        "value": classes | {"value": labels + 0.5, "target": labels * 1.0},
+        "value2": classes | {"value": labels + np.linspace(0, 0.4, 40), "target": labels * 1.0},
     }
     for name, columns in tables.items():
         pd.DataFrame(columns).to_parquet(tmp_path / name)
     (tmp_path / "damaged").write_bytes(b"no parquet")
     pd.DataFrame({"label": [{"a": 1}] * 40, "predicted": right}).to_parquet(tmp_path / "objects")
     pd.DataFrame({"target": labels * 1.0, "value": ["a"] * 40}).to_parquet(tmp_path / "texts")
-    others = ["damaged", "missing", "objects", "texts"]
+    pd.DataFrame({"target": labels * 1.0, "value": labels + np.nan}).to_parquet(tmp_path / "no numbers")
+    others = ["damaged", "missing", "objects", "texts", "no numbers"]
     read = read_predictions({name: str(tmp_path / name) for name in [*tables, *others]})
     assert set(read) == set(tables)
     found = compare(read["right"], read["poor"])
