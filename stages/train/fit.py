@@ -174,7 +174,8 @@ def _nearest_label_accuracy(network: Any, part: Part, model: Model, classes: int
     for start in range(0, len(part.labels), EVALUATION_BATCH):
         rows = slice(start, start + EVALUATION_BATCH)
         values = np.asarray(network.predict_on_batch(part.images[rows]))[:, 0]
-        correct += int((task_of(model).nearest_labels(values, classes) == part.labels[rows]).sum())
+        labels = part.labels[rows]
+        correct += int((task_of(model).nearest_labels(values, labels, classes) == labels).sum())
     return correct / len(part.labels)
 
 
