@@ -25,7 +25,7 @@ class ModelGroup:
 
     @property
     def best(self) -> ModelFacts:
-        """The model with the best validation score, which the validation part chooses."""
+        """The model with the best validation score; the first by name where no score is known."""
         return self.models[0]
 
     @property
@@ -37,6 +37,11 @@ class ModelGroup:
     def is_ranked(self) -> bool:
         """Whether validation scores choose the best model; without them the order is that of the names."""
         return len(self.models) == 1 or not math.isnan(self.criterion.spread(self.best).mean)
+
+    @property
+    def chosen(self) -> ModelFacts | None:
+        """The best model, if the validation part chooses one."""
+        return self.best if self.is_ranked else None
 
     @property
     def order(self) -> str:

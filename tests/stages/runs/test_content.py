@@ -80,6 +80,19 @@ def test_the_report_names_the_chosen_model(history: Path) -> None:
     assert row(found, "back")["best"] == best_model(row(found, "back")["models"], {}) != ""
 
 
+def test_without_validation_scores_none_is_chosen(history: Path) -> None:
+    """Versions whose report chose no model, without validation scores, have no best one, but a baseline."""
+    facts = collect(history)
+    for version in facts["versions"]:
+        version["chosen"] = ""
+        for model in version["models"].values():
+            model.pop("validation", None)
+    found = page_content(facts)
+    assert {item["best"] for item in found["rows"]} == {""} and {item["verdict"] for item in found["rows"]} == {None}
+    assert found["baseline"] == row(found, "back")["id"]
+    assert row(found, "back")["models"]["cnn"]["test"]["samples"] == 400
+
+
 def test_many_tests_are_corrected(content: dict[str, Any]) -> None:
     """The p-values of the column are corrected by Holm over all versions that are tested, and give the verdicts."""
     verdicts = [item["verdict"] for item in content["rows"] if item["verdict"]]
