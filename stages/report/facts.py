@@ -8,6 +8,7 @@ from itertools import groupby
 
 from stages.report.config import Report
 from stages.report.data_card import Data
+from stages.report.formats import ends_text
 from stages.report.models.classifier import Classifier
 from stages.report.models.model_facts import Cell, ModelFacts
 from stages.report.models.pairs import Pair, compare_all
@@ -56,7 +57,7 @@ class ModelGroup:
     def trivial_cells(self) -> list[Cell]:
         """The row of the trivial answer in the table of models: its score and interval; other figures are empty."""
         form = self.best.format_score
-        texts = {"score": form(self.trivial.score), "range": " to ".join(map(form, self.trivial.interval))}
+        texts = {"score": form(self.trivial.score), "range": ends_text(self.trivial.interval, form)}
         cells = self.cells(self.best)
         return [Cell(cell.heading, texts.get(cell.role, ""), math.nan, role=cell.role) for cell in cells]
 

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from stages.report.facts import Facts, ModelGroup
+from stages.report.formats import ends_text
 from stages.report.gates import GateResults
 from stages.report.model_comparison import verdict
 from stages.report.models.classifier import Classifier
@@ -56,10 +57,7 @@ def ranking_json(facts: Facts) -> dict[str, Any]:
         form, trivial = group.best.format_score, group.trivial
         rows = [(model.name, model.score, model.interval) for model in group.models]
         rows.append((NAME, trivial.score, trivial.interval))
-        texts = [
-            {"model": name, "score": form(score), "interval": " to ".join(map(form, interval))}
-            for name, score, interval in rows
-        ]
+        texts = [{"model": name, "score": form(score), "interval": ends_text(ends, form)} for name, score, ends in rows]
         tasks.append({"score": group.best.score_name.lower(), "trivial": trivial.answer, "rows": texts})
     return {"verdict": verdict(facts.lead).headline, "tasks": tasks}
 
