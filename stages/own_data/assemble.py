@@ -174,9 +174,7 @@ def _split(
     return arrays, (None, None) if groups is None else (groups[~test], groups[test])
 
 
-def _test_part(
-    groups: NDArray[Any] | None, labels: Classes, options: Options, changes: list[str]
-) -> NDArray[np.bool_]:
+def _test_part(groups: NDArray[Any] | None, labels: Classes, options: Options, changes: list[str]) -> NDArray[np.bool_]:
     """Chooses the test part, bool (n,): each class with its share and, where groups are known, whole groups.
 
     Raises:
@@ -189,26 +187,30 @@ def _test_part(
             f"there are {count:,} images, of which {test_count:,} would be the test part (--test-share "
             f"{options.test_share:g}), expected at least 1 and one of each class left for training; add images"
         )
-    chosen_by = f"(--test-share {options.test_share:g} --seed {options.seed})"
+    chosen_by = f"--test-share {options.test_share:g} --seed {options.seed}"
     if groups is None:
         test = held_out_mask(labels.train, test_count, options.seed)
         changes.append(
             f"there is no test part, so {test_count:,} of {count:,} images are chosen for it, each class with its "
-            f"share {chosen_by}"
+            f"share ({chosen_by})"
         )
     else:
         test = _groups_for_test(groups, labels, options)
         training, others = (len(np.unique(groups[part])) for part in (~test, test))
         changes.append(
             f"there is no test part, so {int(test.sum()):,} of {count:,} images are chosen for it, all those of whole "
-            f"groups: {training:,} for training, {others:,} for the test, no group in both {chosen_by}"
+            f"groups: {training:,} for training, {others:,} for the test, no group in both ({chosen_by})"
         )
     left = np.bincount(labels.train[~test], minlength=labels.number)
     if (left == 0).any():
         number = int(left.argmin())
         name = labels.names[number] if labels.names is not None else str(number)
-        few = "images" if groups is None else "groups"
-        raise DataError(f"the class {name} has too few {few} to be in both parts; add some, or remove the class")
+        if groups is None or number not in labels.train:
+            raise DataError(f"the class {name} has too few images to be in both parts; add some, or remove the class")
+        raise DataError(
+            f"the groups that {chosen_by} chooses for the test part have all images of the class {name}; choose "
+            "another share or seed, or name the files of a test part after --test"
+        )
     return test
 
 

@@ -78,7 +78,7 @@ def test_groups_that_cannot_be_divided(tmp_path: Path, refuse: Refuse) -> None:
     error = refuse(npz(tmp_path, images=X, labels=Y, g_train=np.full(30, 7)))
     assert "all images are of one group (g_train)" in error and "--test" in error
     error = refuse(npz(tmp_path, images=X, labels=Y % 2, g_train=Y % 2))
-    assert re.search("the class [01] has too few groups to be in both parts", error)
+    assert re.search("for the test part have all images of the class [01]; choose another share or seed", error)
 
 
 def test_the_only_image_of_a_class_stays_for_training(tmp_path: Path, refuse: Refuse) -> None:
