@@ -46,12 +46,9 @@ class RegressionPredictions(NamedTuple):
 
     @property
     def predicted(self) -> NDArray[np.int32]:
-        """The label with the nearest number (n,)."""
-        return (
-            Task("regression", values=tuple(self.numbers))
-            .nearest_labels(self.values, len(self.numbers))
-            .astype(np.int32)
-        )
+        """The label with the nearest number (n,): the true one, if it has this number as others have."""
+        task = Task("regression", values=tuple(self.numbers))
+        return task.nearest_labels(self.values, self.labels, len(self.numbers)).astype(np.int32)
 
     @property
     def losses(self) -> NDArray[np.float64]:

@@ -7,23 +7,38 @@ from numpy.typing import NDArray
 
 from stages.model.config import ModelBase
 from stages.model.custom_code import is_code
-from stages.model.tasks import task_of
+from stages.model.tasks import sample_weights, task_of
 
 MANY_TIMES = 1000.0  # above the scale of the loss: bad predictions have losses below it
 PERCENTAGES = ("mean_absolute_percentage_error",)
 
 
-def loss_bound(model: ModelBase, labels: NDArray[np.integer], classes: int, first_loss: float) -> float:
+def loss_bound(
+    model: ModelBase,
+    labels: NDArray[np.integer],
+    classes: int,
+    first_loss: float,
+    weights: NDArray[np.float32] | None = None,
+) -> float:
     """Returns the largest loss that does not diverge: MANY_TIMES the scale of the loss.
 
     The scale is 1 for classes, the variance of the values for regressions (at least 1), the loss of the first epoch for
-    an own loss and for percentages, which a target near 0 makes large. `labels` (n,) are those of the training part.
+    an own loss and for percentages, which a target near 0 makes large. The loss of the training part is the mean of the
+    weighted losses, so a mean weight above 1 enlarges the first two.
+
+    Args:
+        model: its section of params.yaml.
+        labels: those of the training part (n,).
+        classes: number of classes of the data set.
+        first_loss: loss of the first epoch.
+        weights: of the samples of the training part (n,), if the data set has some.
     """
     if is_code(model.loss) or model.loss in PERCENTAGES:
         return MANY_TIMES * max(1.0, abs(first_loss))
-    task = task_of(model)
-    is_regression = task.kind == "regression"
-    return MANY_TIMES * (max(1.0, float(task.label_values(classes)[labels].var())) if is_regression else 1.0)
+    task, in_loss = task_of(model), sample_weights(labels.astype(np.int64), model, classes, weights)
+    scale = float(task.label_values(classes)[labels].var()) if task.kind == "regression" else 1.0
+    mean_weight = 1.0 if in_loss is None else float(in_loss.mean(dtype=np.float64))
+    return MANY_TIMES * max(1.0, scale) * max(1.0, mean_weight)
 
 
 def worst_loss(loss: float, val_loss: float) -> float:

@@ -52,11 +52,14 @@ class Task:
         """The target value of each label (classes,)."""
         return np.array(self.values or range(classes), np.float64)
 
-    def nearest_labels(self, values: NDArray[Any], classes: int) -> NDArray[np.int64]:
-        """The label with the nearest target value, for each predicted value (n,); the first label on a tie."""
-        distances = np.abs(values.astype(np.float64)[:, None] - self.label_values(classes))
-        nearest: NDArray[np.int64] = distances.argmin(axis=1)
-        return nearest
+    def nearest_labels(self, values: NDArray[Any], labels: NDArray[Any], classes: int) -> NDArray[np.int64]:
+        """The label with the nearest target value, for each predicted value (n,); the first label on a tie.
+
+        Labels may have the same value: if it is that of the true label, in `labels` (n,), the answer is the true label.
+        """
+        numbers = self.label_values(classes)
+        nearest = np.abs(values.astype(np.float64)[:, None] - numbers).argmin(axis=1)
+        return np.where(numbers[nearest] == numbers[labels], labels, nearest).astype(np.int64)
 
     def constant_answer(self, labels: NDArray[Any], classes: int) -> float:
         """The trivial answer, from the labels (n,) of the training part: the most frequent class, or the mean value."""

@@ -14,6 +14,7 @@ from stages.own_data.images import Range, check_ranges, laid_out, range_of, type
 from stages.own_data.labels import Classes, classes_of, flat_labels
 from stages.own_data.options import Options
 from stages.own_data.pieces import TEST, TRAIN, VALIDATION, Piece, together
+from stages.prepare.held_out_groups import held_out_groups
 from stages.samples.sampling import held_out_mask
 
 
@@ -165,27 +166,62 @@ def _split(
     part: Part, labels: Classes, options: Options, changes: list[str]
 ) -> tuple[Arrays, tuple[NDArray[Any] | None, NDArray[Any] | None]]:
     """Returns the arrays with a test part that is chosen from the only one, and the groups of both parts."""
-    count = len(part.images)
+    test = _test_part(part.groups, labels, options, changes)
+    weights, groups = part.weights, part.groups
+    arrays = Arrays(part.images[~test], labels.train[~test], part.images[test], labels.train[test])
+    if weights is not None:
+        arrays = arrays._replace(w_train=weights[~test])
+    return arrays, (None, None) if groups is None else (groups[~test], groups[test])
+
+
+def _test_part(groups: NDArray[Any] | None, labels: Classes, options: Options, changes: list[str]) -> NDArray[np.bool_]:
+    """Chooses the test part, bool (n,): each class with its share and, where groups are known, whole groups.
+
+    Raises:
+        DataError: there are too few images or groups, or a class is not left for training.
+    """
+    count = len(labels.train)
     test_count = round(count * options.test_share)
     if not 1 <= test_count <= count - labels.number:
         raise DataError(
             f"there are {count:,} images, of which {test_count:,} would be the test part (--test-share "
             f"{options.test_share:g}), expected at least 1 and one of each class left for training; add images"
         )
-    test = held_out_mask(labels.train, test_count, options.seed)
+    chosen_by = f"--test-share {options.test_share:g} --seed {options.seed}"
+    if groups is None:
+        test = held_out_mask(labels.train, test_count, options.seed)
+        changes.append(
+            f"there is no test part, so {test_count:,} of {count:,} images are chosen for it, each class with its "
+            f"share ({chosen_by})"
+        )
+    else:
+        test = _groups_for_test(groups, labels, options)
+        training, others = (len(np.unique(groups[part])) for part in (~test, test))
+        changes.append(
+            f"there is no test part, so {int(test.sum()):,} of {count:,} images are chosen for it, all those of whole "
+            f"groups: {training:,} for training, {others:,} for the test, no group in both ({chosen_by})"
+        )
     left = np.bincount(labels.train[~test], minlength=labels.number)
-    if labels.names is not None and (left == 0).any():
-        name = labels.names[int(left.argmin())]
-        raise DataError(f"the class {name} has too few images to be in both parts; add some, or remove the class")
-    changes.append(
-        f"there is no test part, so {test_count:,} of {count:,} images are chosen for it, each class with its share "
-        f"(--test-share {options.test_share:g} --seed {options.seed})"
-    )
-    weights, groups = part.weights, part.groups
-    arrays = Arrays(part.images[~test], labels.train[~test], part.images[test], labels.train[test])
-    if weights is not None:
-        arrays = arrays._replace(w_train=weights[~test])
-    return arrays, (None, None) if groups is None else (groups[~test], groups[test])
+    if (left == 0).any():
+        number = int(left.argmin())
+        name = labels.names[number] if labels.names is not None else str(number)
+        if groups is None or number not in labels.train:
+            raise DataError(f"the class {name} has too few images to be in both parts; add some, or remove the class")
+        raise DataError(
+            f"the groups that {chosen_by} chooses for the test part have all images of the class {name}; choose "
+            "another share or seed, or name the files of a test part after --test"
+        )
+    return test
+
+
+def _groups_for_test(groups: NDArray[Any], labels: Classes, options: Options) -> NDArray[np.bool_]:
+    numbers = np.unique(groups, return_inverse=True)[1]
+    if not numbers.any():
+        raise DataError(
+            "all images are of one group (g_train), which cannot be in both parts; name the files of a test part of "
+            "other groups after --test, or leave out g_train"
+        )
+    return held_out_groups(labels.train, numbers, options.test_share, options.seed)
 
 
 def _once(sentences: Sequence[str]) -> list[str]:

@@ -185,7 +185,9 @@ def _cropped_shape(shape: Sequence[int], crop: Crop, kind: Kind) -> tuple[int, .
 def _held_out_mask(labels: NDArray[Any], count: int, params: Prepare) -> NDArray[np.bool_]:
     """Returns a mask, bool (n,), of the held-out samples among the samples with `labels` (n,)."""
     if params.held_out == "random":
-        return held_out_mask(labels, count, params.seed)
+        mask = held_out_mask(labels, count, params.seed)
+        _check_learnable(labels, mask, "choose another share, or remove the class")
+        return mask
     mask = np.arange(len(labels)) >= len(labels) - count
     _check_learnable(labels, mask, "choose random for data in the order of their labels")
     return mask

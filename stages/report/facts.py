@@ -8,6 +8,7 @@ from itertools import groupby
 
 from stages.report.config import Report
 from stages.report.data_card import Data
+from stages.report.formats import ends_text
 from stages.report.models.classifier import Classifier
 from stages.report.models.model_facts import Cell, ModelFacts
 from stages.report.models.pairs import Pair, compare_all
@@ -25,7 +26,7 @@ class ModelGroup:
 
     @property
     def best(self) -> ModelFacts:
-        """The model with the best validation score, which the validation part chooses."""
+        """The model with the best validation score; the first by name where no score is known."""
         return self.models[0]
 
     @property
@@ -37,6 +38,11 @@ class ModelGroup:
     def is_ranked(self) -> bool:
         """Whether validation scores choose the best model; without them the order is that of the names."""
         return len(self.models) == 1 or not math.isnan(self.criterion.spread(self.best).mean)
+
+    @property
+    def chosen(self) -> ModelFacts | None:
+        """The best model, if the validation part chooses one."""
+        return self.best if self.is_ranked else None
 
     @property
     def order(self) -> str:
@@ -51,7 +57,7 @@ class ModelGroup:
     def trivial_cells(self) -> list[Cell]:
         """The row of the trivial answer in the table of models: its score and interval; other figures are empty."""
         form = self.best.format_score
-        texts = {"score": form(self.trivial.score), "range": " to ".join(map(form, self.trivial.interval))}
+        texts = {"score": form(self.trivial.score), "range": ends_text(self.trivial.interval, form)}
         cells = self.cells(self.best)
         return [Cell(cell.heading, texts.get(cell.role, ""), math.nan, role=cell.role) for cell in cells]
 

@@ -1,6 +1,9 @@
 """Numbers and lists as text."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
+
+NOT_KNOWN = "not known"
 
 
 def percent(share: float) -> str:
@@ -50,6 +53,16 @@ def enumerate_words(words: Sequence[str], conjunction: str = "and") -> str:
 def times(number_of_times: int) -> str:
     """Formats a frequency as once, twice, 3 times."""
     return {1: "once", 2: "twice"}.get(number_of_times, f"{count(number_of_times)} times")
+
+
+def known_number(value: float) -> str:
+    """Formats a value as `number` does; NaN is not known."""
+    return NOT_KNOWN if math.isnan(value) else number(value)
+
+
+def ends_text(ends: Sequence[float], form: Callable[[float], str]) -> str:
+    """Formats the lower and the upper end of an interval by `form`; one with NaN is not known."""
+    return NOT_KNOWN if any(map(math.isnan, ends)) else " to ".join(map(form, ends))
 
 
 def file_size(size: int) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 from stages.report.config import Gate, Gates
 from stages.report.facts import Facts
-from stages.report.formats import p_value
+from stages.report.formats import NOT_KNOWN, p_value
 from stages.report.models.model_facts import ModelFacts
 from stages.report.models.pairs import compare
 from stages.report.models.trivial import NAME, TrivialAnswer
@@ -140,7 +140,7 @@ def _check_limit(model: str, gate: str, figure: float, limit: float) -> Check:
 def format_beside(figure: float, limit: float) -> str:
     """Rounds `figure` to four digits, or to as many as needed to stay below, at or above `limit`."""
     if math.isnan(figure):
-        return "not known"
+        return NOT_KNOWN
     side = (figure < limit, figure > limit)
     texts = (f"{figure:.{digits}g}" for digits in range(4, 18))
     return next(text for text in texts if (float(text) < limit, float(text) > limit) == side)

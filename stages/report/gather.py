@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stages.base.errors import DataError
-from stages.data.datasets import ARRAYS_FILE, DESCRIPTION_FILE, read_dataset, read_description
+from stages.data.datasets import ARRAYS_FILE, DESCRIPTION_FILE, error_context, read_dataset, read_description
+from stages.data.sample_weights import read_weights
 from stages.model.tasks import task_of
 from stages.report.config import ReportParams
 from stages.report.data_card import Data
@@ -62,7 +63,10 @@ def gather_data(params: ReportParams, folders: Folders) -> Data:
     _check_equal(raw, "class_names", len(description.class_names), description.classes, "its `classes`")
     _check_equal(prepared_path, "dataset", prepared.dataset, description.name, raw)
     _check_equal(prepared_path, "classes", prepared.classes, description.classes, raw)
-    arrays = read_dataset(folders.raw / ARRAYS_FILE, description.classes, description.kind)
+    arrays_path = folders.raw / ARRAYS_FILE
+    arrays = read_dataset(arrays_path, description.classes, description.kind)
+    with error_context(str(arrays_path), REMEDY):
+        arrays = arrays._replace(w_train=read_weights(arrays_path, len(arrays.y_train)))
     for name, array in arrays.by_name().items():
         described = description.arrays.get(name)
         _check_equal(raw, f"arrays.{name}.shape", described and described.shape, array.shape, ARRAYS_FILE)

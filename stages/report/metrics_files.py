@@ -7,8 +7,10 @@ from typing import Any
 import pandas as pd
 
 from stages.report.facts import Facts, ModelGroup
+from stages.report.formats import ends_text
 from stages.report.gates import GateResults
 from stages.report.model_comparison import verdict
+from stages.report.models.classifier import Classifier
 from stages.report.models.model_facts import ModelFacts
 from stages.report.models.trivial import NAME
 from stages.report.page.plots import scores_picture
@@ -30,13 +32,14 @@ def metrics(facts: Facts) -> pd.DataFrame:
 def metrics_json(facts: Facts, results: GateResults) -> dict[str, str | float]:
     """Returns the best model of the first task, its scores and the gates: `dvc metrics show reports/metrics.json`.
 
-    It is flat and has few keys: DVC's tables have a column for each key of each metrics file, and those of
-    evaluation/*/metrics.json are among them.
+    It names no model where the validation part chooses none. It is flat and has few keys: DVC's tables have a column
+    for each key of each metrics file, and those of evaluation/*/metrics.json are among them.
     """
-    best = facts.lead.best
-    scores = {"validation_loss": best.metrics["validation_loss"], best.summary_columns[0]: best.score}
-    finite = {key: value for key, value in scores.items() if math.isfinite(value)}
-    return {"best": best.name, **finite, "trivial": facts.lead.trivial.score, "gates": results.summary}
+    chosen: dict[str, str | float] = {}
+    if best := facts.lead.chosen:
+        scores = {"validation_loss": best.metrics["validation_loss"], best.summary_columns[0]: best.score}
+        chosen = {"best": best.name, **{key: value for key, value in scores.items() if math.isfinite(value)}}
+    return {**chosen, "trivial": facts.lead.trivial.score, "gates": results.summary}
 
 
 def models_json(facts: Facts) -> dict[str, dict[str, float]]:
@@ -54,10 +57,7 @@ def ranking_json(facts: Facts) -> dict[str, Any]:
         form, trivial = group.best.format_score, group.trivial
         rows = [(model.name, model.score, model.interval) for model in group.models]
         rows.append((NAME, trivial.score, trivial.interval))
-        texts = [
-            {"model": name, "score": form(score), "interval": " to ".join(map(form, interval))}
-            for name, score, interval in rows
-        ]
+        texts = [{"model": name, "score": form(score), "interval": ends_text(ends, form)} for name, score, ends in rows]
         tasks.append({"score": group.best.score_name.lower(), "trivial": trivial.answer, "rows": texts})
     return {"verdict": verdict(facts.lead).headline, "tasks": tasks}
 
@@ -72,11 +72,13 @@ def metrics_parquet(facts: Facts) -> bytes:
 def plots(facts: Facts) -> dict[str, pd.DataFrame]:
     """Returns the tables that `dvc plots diff` draws, by file name.
 
-    A score of each model; recall of each class and calibration of the classifier that the validation part chooses.
+    A score of each model; recall of each class and calibration of the classifier that the validation part chooses, if
+    it chooses one.
     """
     scores = sorted((model.name, model.test_metrics[model.plot_metric]) for model in facts.models)
     recall, bins = pd.DataFrame(columns=["class", "recall"]), pd.DataFrame(columns=CALIBRATION)
-    for best in facts.lead_classifiers[:1]:
+    best = facts.lead.chosen
+    if isinstance(best, Classifier):
         recall = pd.DataFrame({"class": best.class_names, "recall": best.scores.classes["recall"]})
         bins = best.scores.reliability[CALIBRATION]
     return {

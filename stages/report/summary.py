@@ -5,6 +5,7 @@ from stages.report import formats, model_comparison, sentences
 from stages.report.data_card import Data
 from stages.report.facts import Facts, ModelGroup
 from stages.report.gates import GateResults
+from stages.report.models.classifier import Classifier
 
 MAX_ROWS = 36  # of all tables, which keeps the summary below 60 lines
 
@@ -69,7 +70,7 @@ def _table(group: ModelGroup, rows: int) -> list[str]:
 
 
 def _confusions(facts: Facts) -> list[str]:
-    for best in facts.lead_classifiers[:1]:
-        if confusions := sentences.confusions(best):
-            return ["", f"Errors of `{best.name}`: {markdown_text(formats.enumerate_words(confusions))}."]
+    best = facts.lead.chosen
+    if isinstance(best, Classifier) and (confusions := sentences.confusions(best)):
+        return ["", f"Errors of `{best.name}`: {markdown_text(formats.enumerate_words(confusions))}."]
     return []

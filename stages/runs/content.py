@@ -48,7 +48,7 @@ def page_content(facts: Mapping[str, Any]) -> dict[str, Any]:
 def _add_scores(row: Row, params: Mapping[str, Any]) -> None:
     """Replaces the scores of the models by those for the page, and adds the best one and the data's digest.
 
-    The best one is that of the version's own report, if it has one.
+    The best one is that of the version's own report, if it has one; empty where no validation score can choose one.
     """
     files = {name: {k: m[k] for k in ("predictions", "history") if k in m} for name, m in row["models"].items()}
     row["models"] = {name: model_scores(model) | files[name] for name, model in row["models"].items()}
@@ -69,10 +69,15 @@ def _number_commits(rows: list[Row]) -> None:
 
 def _default_baseline(rows: list[Row]) -> str:
     """Returns the version that is checked out; if it has no scores, the last commit that has some."""
-    scored = [row for row in rows if row["kind"] == "commit" and (row["best"] or row["metrics"])]
+    scored = [row for row in rows if row["kind"] == "commit" and _has_scores(row)]
     head = next((row for row in scored if row["head"]), None)
     chosen = head or (scored[-1] if scored else None)
     return str(chosen["id"]) if chosen else ""
+
+
+def _has_scores(row: Row) -> bool:
+    """Returns whether a version has metrics, or a model with scores, although none may be chosen."""
+    return bool(row["best"] or row["metrics"] or any("test" in model for model in row["models"].values()))
 
 
 def _add_verdicts(rows: list[Row], baseline: str, predictions: Mapping[str, Predictions]) -> None:

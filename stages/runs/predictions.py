@@ -57,10 +57,10 @@ def read_predictions(files: Mapping[str, str]) -> dict[str, Predictions]:
     for digest, path in files.items():
         try:
             names = pq.read_schema(path).names
-            columns = ["label", "predicted"] if "predicted" in names else ["target", "value"]
+            columns = ["target", "value"] if {"target", "value"} <= set(names) else ["label", "predicted"]
             table = pq.read_table(path, columns=columns)
             labels, answers = (_small(table.column(name).to_numpy()) for name in columns)
-            if any(values.dtype.kind not in "iufb" for values in (labels, answers)):
+            if any(values.dtype.kind not in "iufb" or not np.isfinite(values).all() for values in (labels, answers)):
                 continue
             key = hashlib.sha256(labels.astype(np.float64).tobytes()).hexdigest()[:12]
         except TABLE_ERRORS:  # not predictions of this pipeline, or damaged
@@ -77,11 +77,15 @@ def _small(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def compare(new: Predictions | None, old: Predictions | None) -> dict[str, Any] | None:
-    """Returns the paired test of two predictions, positive where `new` is better; None if they cannot be compared."""
+    """Returns the paired test of two predictions, positive where `new` is better; None if they cannot be compared.
+
+    It has no interval: the page shows none beside its verdicts, and one at the level of a single test would contradict
+    those that are corrected.
+    """
     if new is None or old is None or new.digest != old.digest or new.is_regression != old.is_regression:
         return None
     test = _test(new, old)
-    figures = {"difference": test.difference, "low": test.interval.low, "high": test.interval.high, "p": test.p}
+    figures = {"difference": test.difference, "p": test.p}
     unit = "value" if new.is_regression else "accuracy"
     return _with_verdict({key: float(f"{value:.6g}") for key, value in figures.items()} | {"unit": unit})
 

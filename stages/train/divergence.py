@@ -25,7 +25,8 @@ class DivergenceWatch:
         task, classes = task_of(model), data.prepared.classes
         held_out = data.validation if len(data.validation.labels) else data.train
         self._trivial = _trivial_metric(task, data.train, held_out, classes)
-        self._bound_from = partial(loss_bound, model, data.train.labels, classes)  # the loss of the first epoch
+        bound_from = partial(loss_bound, model, data.train.labels, classes, weights=data.train.weights)
+        self._bound_from = bound_from  # the loss of the first epoch
         self._bound = self._bound_from(history[0].loss if history else 0.0)
         self._is_warned = bool(history) and self._diverges(history[-1])
 

@@ -20,6 +20,7 @@ from stages.train.backends.interface import Loop
 from stages.train.batches import Batches, make_batches
 from stages.train.checkpoints import Checkpoint, CheckpointFile
 from stages.train.custom.callbacks import Callbacks
+from stages.train.custom.global_seeds import global_seeds
 from stages.train.divergence import REMEDY, DivergenceWatch
 from stages.train.early_stopping import best_epoch, should_stop
 from stages.train.losses import make_loss, make_metric, metric_name
@@ -110,9 +111,10 @@ def fit(
     """
     start = time.perf_counter()
     history, best = list[Epoch](), list[NDArray[Any]]()
+    seeds = global_seeds(model)  # before the first graph, in which TensorFlow creates no variable
     if checkpoint_file and (checkpoint := checkpoint_file.load()):
         start -= checkpoint.fit_s
-        history, best = _restore(network, checkpoint, name), list(checkpoint.best)
+        history, best = _restore(network, seeds, checkpoint, name), list(checkpoint.best)
         _notify(observers, history)
     loop, classes = load_backend().make_loop(network), data.prepared.classes
     train = make_batches(loop, data.train, model, classes, weighted=True)
@@ -134,7 +136,7 @@ def fit(
             if model.keep == "best" and best_epoch(_losses(history)) == len(history) - 1:
                 best = network.get_weights()
             if checkpoint_file:
-                checkpoint_file.save(Checkpoint(history, _state(network), best, time.perf_counter() - start))
+                checkpoint_file.save(Checkpoint(history, _state(network, seeds), best, time.perf_counter() - start))
             _notify(observers, history)
         callbacks.train_end(progress.logs(history[-1]))
     watch.check(history[best_epoch(_losses(history)) if best else -1])
@@ -174,7 +176,8 @@ def _nearest_label_accuracy(network: Any, part: Part, model: Model, classes: int
     for start in range(0, len(part.labels), EVALUATION_BATCH):
         rows = slice(start, start + EVALUATION_BATCH)
         values = np.asarray(network.predict_on_batch(part.images[rows]))[:, 0]
-        correct += int((task_of(model).nearest_labels(values, classes) == part.labels[rows]).sum())
+        labels = part.labels[rows]
+        correct += int((task_of(model).nearest_labels(values, labels, classes) == labels).sum())
     return correct / len(part.labels)
 
 
@@ -195,18 +198,18 @@ def _loss_and_metrics(network: Any, model: Model, samples: int) -> Sequence[floa
     return [float(results["loss"]), metric, *metric_values(results, model)]
 
 
-def _state(network: Any) -> list[NDArray[Any]]:
-    """Returns copies of everything that a training changes: weights, states of random layers, optimizer variables."""
-    return [np.array(keras.ops.convert_to_numpy(variable)) for variable in _variables(network)]
+def _state(network: Any, seeds: Sequence[Any]) -> list[NDArray[Any]]:
+    """Returns copies of everything that a training changes: weights, random states, optimizer variables, `seeds`."""
+    return [np.array(keras.ops.convert_to_numpy(variable)) for variable in _variables(network, seeds)]
 
 
-def _variables(network: Any) -> Sequence[Any]:
-    return [*network.variables, *network.optimizer.variables]
+def _variables(network: Any, seeds: Sequence[Any]) -> Sequence[Any]:
+    return [*network.variables, *network.optimizer.variables, *seeds]
 
 
-def _restore(network: Any, checkpoint: Checkpoint, name: str) -> list[Epoch]:
-    """Sets the variables of `network` to those of the checkpoint and returns its history."""
-    for variable, value in zip(_variables(network), checkpoint.state, strict=True):
+def _restore(network: Any, seeds: Sequence[Any], checkpoint: Checkpoint, name: str) -> list[Epoch]:
+    """Sets the variables of `network`, and `seeds`, to those of the checkpoint and returns its history."""
+    for variable, value in zip(_variables(network, seeds), checkpoint.state, strict=True):
         variable.assign(value)
     print(f"{name}: resumes from the checkpoint of epoch {len(checkpoint.history)}", flush=True)
     return list(checkpoint.history)

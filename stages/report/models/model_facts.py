@@ -13,7 +13,7 @@ import pandas as pd
 
 from stages.model.compatibility import TaskName
 from stages.model.config import Model
-from stages.report.formats import count, file_size
+from stages.report.formats import count, ends_text, file_size
 from stages.report.provenance import FileDigest
 from stages.report.records import PartScores, Training
 from stages.report.statistics.intervals import Floats, Interval, Mask
@@ -202,7 +202,7 @@ class ModelFacts(ABC):
     @property
     def interval_text(self) -> str:
         """The 95% interval of the score."""
-        return " to ".join(self.format_score(end) for end in self.interval)
+        return ends_text(self.interval, self.format_score)
 
     @property
     def result(self) -> str:

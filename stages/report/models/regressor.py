@@ -100,7 +100,12 @@ class Regressor(ModelFacts):
 
 
 def mean_interval(errors: Floats) -> Interval:
-    """Returns the 95% interval of the mean of absolute errors (n,), by Student's t; it never begins below 0."""
+    """Returns the 95% interval of the mean of absolute errors (n,), by Student's t; it never begins below 0.
+
+    That of a single error is not known.
+    """
     n, mean = len(errors), float(errors.mean())
-    margin = float(t.ppf(0.975, max(1, n - 1))) * (float(sem(errors)) if n > 1 else 0.0)
+    if n < 2:
+        return Interval(math.nan, math.nan)
+    margin = float(t.ppf(0.975, n - 1)) * float(sem(errors))
     return Interval(max(0.0, mean - margin), mean + margin)

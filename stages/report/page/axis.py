@@ -86,4 +86,5 @@ def axis_of(group: ModelGroup, limits: Iterable[float] = ()) -> Axis:
 
 
 def _scores(model: ModelFacts) -> list[float]:
-    return [model.score, *model.interval, *model.score_spread.scores]
+    interval = model.interval if model.interval.is_known else ()
+    return [model.score, *interval, *model.score_spread.scores]

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from stages.report import model_comparison, sentences
 from stages.report.facts import ModelGroup
-from stages.report.formats import file_size, number, percent
+from stages.report.formats import file_size, known_number, number, percent
 from stages.report.models.classifier import Classifier
 from stages.report.models.model_facts import ModelFacts
 from stages.report.models.regressor import Regressor
@@ -174,8 +174,8 @@ def rate_figures(model: Classifier, counts: Thresholds) -> Iterator[tuple[str, s
         "pr": {"x": recall, "y": true / max(1, true + false)},
     }
     texts = {
-        "roc": f"ROC curve of {model.name}, area {number(counts.roc_area)}",
-        "pr": f"Precision by recall of {model.name}, average precision {number(counts.average_precision)}",
+        "roc": f"ROC curve of {model.name}, area {known_number(counts.roc_area)}",
+        "pr": f"Precision by recall of {model.name}, average precision {known_number(counts.average_precision)}",
     }
     for name, spec in rate_specs(model, counts).items():
         yield name, texts[name], charts.inline(spec, rows[name], now=[now[name]])

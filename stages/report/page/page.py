@@ -1,5 +1,6 @@
 """Renders the page reports/index.html: one file that needs no other file and no network."""
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from string import ascii_uppercase
@@ -113,16 +114,18 @@ def _read(name: str) -> str:
 
 def _environment() -> Environment:
     environment = page_environment(TEMPLATES)
-    texts = (formats.percent, formats.count, formats.enumerate_words, formats.number, formats.file_size)
-    filters = (*texts, formats.p_value, formats.plural, encode_image, is_grey, breakable, embedded_json)
+    numbers = (formats.percent, formats.count, formats.number, formats.known_number, formats.file_size, formats.p_value)
+    texts = (formats.enumerate_words, formats.plural, breakable, embedded_json)
+    filters = (*numbers, *texts, encode_image, is_grey)
     environment.filters |= {function.__name__: function for function in filters}
     return environment
 
 
 def _scale(models: Sequence[ModelFacts]) -> Callable[[float], float]:
     """Returns the position of a score, in percent of the width that holds the intervals of all models."""
-    low = min(model.interval.low for model in models)
-    width = max(model.interval.high for model in models) - low
+    ends = [end for model in models for end in (model.score, *model.interval) if not math.isnan(end)]
+    low = min(ends)
+    width = max(ends) - low
     return lambda score: round(4 + 92 * (score - low) / (width or 1.0), 2)
 
 

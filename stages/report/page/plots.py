@@ -43,7 +43,9 @@ def scores_picture(names: Sequence[str], scores: Sequence[float], intervals: Seq
         figure = Figure(figsize=(7, 1.1 + 0.32 * len(names)), layout="constrained", dpi=110)
         axes = figure.add_subplot()
         rows = range(len(names), 0, -1)
-        axes.hlines(rows, [low for low, _ in intervals], [high for _, high in intervals], color=BLUE, linewidth=2)
+        known = [(row, *ends) for row, ends in zip(rows, intervals, strict=True) if ends.is_known]
+        if known:
+            axes.hlines(*zip(*known, strict=True), color=BLUE, linewidth=2)
         axes.plot(scores, rows, "o", color=BLUE, markersize=6)
         axes.set_yticks(list(rows), list(names), fontsize=9)
         axes.set_ylim(0.4, len(names) + 0.6)

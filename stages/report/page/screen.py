@@ -146,7 +146,8 @@ def has_diverged(model: ModelFacts, data: Data) -> bool:
     An earlier epoch is no mark: the training recovered.
     """
     losses = model.history[["loss", "val_loss"]].to_numpy(np.float64)
-    bound = loss_bound(model.params, data.arrays.y_train, data.description.classes, losses[0, 0])
+    arrays, classes = data.arrays, data.description.classes
+    bound = loss_bound(model.params, arrays.y_train, classes, losses[0, 0], arrays.w_train)
     ends = losses[-1], losses[(model.training.kept_epoch or 0) - 1]
     return any(diverges(loss, val_loss, bound) for loss, val_loss in ends)
 

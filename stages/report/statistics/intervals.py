@@ -1,5 +1,6 @@
 """Array types of the statistics, and Wilson's interval of a share."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -13,10 +14,15 @@ Floats = npt.NDArray[np.float64]
 
 
 class Interval(NamedTuple):
-    """Lower and upper end of an interval."""
+    """Lower and upper end of an interval; both are NaN where it is not known."""
 
     low: float
     high: float
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the ends are numbers."""
+        return not (math.isnan(self.low) or math.isnan(self.high))
 
 
 def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> Interval:

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import sem, t
 
-from stages.report.formats import number
+from stages.report.formats import NOT_KNOWN, number
 from stages.report.statistics.intervals import Interval, wilson_interval
 
 MAX_VALUES = 20  # true values with a row each; more are divided into ranges
@@ -36,7 +36,7 @@ class ValueErrors(NamedTuple):
     @property
     def interval_text(self) -> str:
         """The interval of the bias."""
-        return " to ".join(map(_signed, self.interval)) if self.interval else "not known"
+        return " to ".join(map(_signed, self.interval)) if self.interval else NOT_KNOWN
 
 
 class Share(NamedTuple):

@@ -4,7 +4,7 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const rows = data.rows;
 const byId = new Map(rows.map((row) => [row.id, row]));
-const hasModels = rows.some((row) => row.best);
+const hasModels = rows.some((row) => row.best || Object.values(row.models).some((model) => model.test));
 const sweepOf = new Map(data.sweeps.flatMap((sweep) => sweep.members.map((id) => [id, sweep])));
 const STATES = { ran: "●", recorded: "○", restored: "◐", failed: "✕", killed: "◆", stopped: "■", running: "…" };
 const SHORT_HASH = 7;
@@ -124,7 +124,7 @@ function scoreWords(models, classes, values) {
 }
 
 const testWords = (models) => scoreWords(models, "Test errors", "Test MAE");
-const bestModels = rows.map((row) => row.models[row.best]);
+const bestModels = rows.flatMap((row) => (row.best ? [row.models[row.best]] : Object.values(row.models))); // all where none is chosen
 const isClassifying = testWords(bestModels) === "Test errors";
 const measures = hasModels
   ? [

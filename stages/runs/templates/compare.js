@@ -65,7 +65,7 @@ function modelsTable(old, fresh) {
   const others = [...new Set([...Object.keys(fresh.models), ...Object.keys(old.models)])].filter((name) => !names.includes(name));
   const notes = [same.length ? `The same predictions: ${same.join(", ")}.` : "", others.length ? `In one version only: ${others.join(", ")}.` : ""].filter(Boolean).join(" ");
   const compared = changed.flatMap((name) => [old.models[name], fresh.models[name]]);
-  const heads = ["Model", `${testWords(compared)} before`, "after", scoreWords(compared, "Gain in accuracy", "Gain"), "95% interval", "p (Holm)", "Verdict"];
+  const heads = ["Model", `${testWords(compared)} before`, "after", scoreWords(compared, "Gain in accuracy", "Gain"), corrected.length > 1 ? "Corrected interval" : "95% interval", "p (Holm)", "Verdict"];
   return el("div", {}, lines.length ? scrolled(el("table", { className: "plain" }, el("thead", {}, el("tr", {}, ...heads.map((text, place) => el("th", { scope: "col", className: place && place < 6 ? "n" : "" }, text)))), el("tbody", {}, ...lines))) : null,
     notes ? el("p", { className: "fine" }, notes) : null);
 }

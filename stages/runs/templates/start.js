@@ -1,10 +1,16 @@
 // Draws the page, and follows the controls and the address.
 
+function whyNoAnswer() {
+  if (hasModels) return rows.some((row) => row.best) ? "" : "No version has a validation score to choose by, so none is named the best.";
+  if (data.metrics.length) return chooser ? "" : "The metrics are those of a test, which choose nothing, so no version is named the best.";
+  return "No version has scores: their metrics are neither in Git nor in DVC's cache.";
+}
+
 function drawAnswer() {
   const base = byId.get(state.base);
   const scored = rows.filter((row) => row.kind !== "run" && (!base || !hasOtherData(row, base)) && chooserAmong([row]).of(row) !== null);
   if (!scored.length) {
-    byKey("answer").textContent = hasModels || data.metrics.length ? (hasModels || chooser ? "" : "The metrics are those of a test, which choose nothing, so no version is named the best.") : "No version has scores: their metrics are neither in Git nor in DVC's cache.";
+    byKey("answer").textContent = whyNoAnswer();
     return;
   }
   const { of } = chooserAmong(scored), value = (row) => of(row) ?? Infinity;

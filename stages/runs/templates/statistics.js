@@ -1,8 +1,7 @@
-// Paired tests of two models on the same test images, as `stages/report/statistics` has them: McNemar's exact test,
-// Newcombe's interval, Holm's correction.
+// Paired tests of two models on the same test images, as `stages/report/statistics` has them: McNemar's exact test and its
+// interval, Newcombe's interval, Holm's correction.
 
 const SIGNIFICANT = 0.05;
-const Z = 1.959963984540054;
 const wrongOf = new Map();
 
 function bytes(text) {
@@ -39,16 +38,47 @@ function mcnemar(onlyNew, onlyOld) {
   return Math.min(1, 2 * sum);
 }
 
-function wilson(successes, n) {
-  const share = successes / n, z2 = Z * Z, base = 1 + z2 / n;
+// Returns where a function that falls from `low` to `high` takes a value.
+function whereFalls(fall, value, low, high) {
+  for (let step = 0; step < 60; step += 1) {
+    const middle = (low + high) / 2;
+    [low, high] = fall(middle) > value ? [middle, high] : [low, middle];
+  }
+  return (low + high) / 2;
+}
+
+// The probability that a normal variable is above z, which is at least 1, by Laplace's continued fraction.
+function normalAbove(z) {
+  let rest = z;
+  for (let k = 100; k; k -= 1) rest = z + k / rest;
+  return Math.exp((-z * z) / 2) / Math.sqrt(2 * Math.PI) / rest;
+}
+
+const normalEnd = (level) => whereFalls(normalAbove, level / 2, 1, 20);
+
+// The probability of at most `hits` heads of `n` tosses, each a head with the probability `share`.
+function headsAtMost(hits, n, share) {
+  let term = n * Math.log1p(-share), sum = Math.exp(term);
+  for (let k = 1; k <= hits; k += 1) {
+    term += Math.log(((n - k + 1) / k) * (share / (1 - share)));
+    sum += Math.exp(term);
+  }
+  return sum;
+}
+
+// Returns the upper end of Clopper and Pearson's interval of the share of heads.
+const largestShare = (hits, n, level) => (hits === n ? 1 : whereFalls((share) => headsAtMost(hits, n, share), level / 2, 0, 1));
+
+function wilson(successes, n, z) {
+  const share = successes / n, z2 = z * z, base = 1 + z2 / n;
   const centre = (share + z2 / (2 * n)) / base;
-  const half = (Z / base) * Math.sqrt((share * (1 - share)) / n + z2 / (4 * n * n));
+  const half = (z / base) * Math.sqrt((share * (1 - share)) / n + z2 / (4 * n * n));
   return [successes ? centre - half : 0, successes < n ? centre + half : 1];
 }
 
-function newcombe(both, onlyNew, onlyOld, neither) {
-  const n = both + onlyNew + onlyOld + neither;
-  const [a, b] = [wilson(both + onlyNew, n), wilson(both + onlyOld, n)];
+function newcombe([both, onlyNew, onlyOld, neither], level) {
+  const n = both + onlyNew + onlyOld + neither, z = normalEnd(level);
+  const [a, b] = [wilson(both + onlyNew, n, z), wilson(both + onlyOld, n, z)];
   const cross = both * neither - onlyNew * onlyOld;
   const corrected = cross > 0 ? Math.max(cross - n / 2, 0) : cross;
   const margins = (both + onlyNew) * (onlyOld + neither) * (both + onlyOld) * (onlyNew + neither);
@@ -58,7 +88,24 @@ function newcombe(both, onlyNew, onlyOld, neither) {
   return [p - q - far(p - a[0], b[1] - q), p - q + far(a[1] - p, q - b[0])];
 }
 
-// Compares two models of versions; null where they cannot be compared. Positive where the new one is better.
+// Returns the interval that inverts McNemar's exact test, given the number of images that differ.
+function exactInterval([both, onlyNew, onlyOld, neither], level) {
+  const tosses = onlyNew + onlyOld, scale = tosses / (both + tosses + neither);
+  const shares = [1 - largestShare(onlyOld, tosses, level), largestShare(onlyNew, tosses, level)];
+  return shares.map((share) => scale * (2 * share - 1));
+}
+
+// Returns Newcombe's interval at the level of a test. Where it and the exact test disagree about 0, the end near 0 is
+// that of the exact interval, which belongs to the test.
+function intervalAt({ counts, difference, p }, level) {
+  const [low, high] = newcombe(counts, level);
+  if (p < level === (low > 0 || high < 0)) return { low, high };
+  const exact = exactInterval(counts, level);
+  return difference > 0 ? { low: exact[0], high } : { low, high: exact[1] };
+}
+
+// Compares two models of versions, uncorrected and without a verdict; null where they cannot be compared. The difference
+// is positive where the new one is better; `counts` are the images that both, one or neither of them gets right.
 function pairedTest(fresh, old) {
   const one = data.predictions[fresh?.predictions], other = data.predictions[old?.predictions];
   if (!one || !other || one.labels !== other.labels) return null;
@@ -67,24 +114,28 @@ function pairedTest(fresh, old) {
   const newlyRight = [...before.keys()].filter((index) => !now.has(index));
   const neither = now.size - newlyWrong.length;
   const both = one.n - neither - newlyWrong.length - newlyRight.length;
+  const counts = [both, newlyRight.length, newlyWrong.length, neither];
   const p = mcnemar(newlyRight.length, newlyWrong.length);
-  const [low, high] = newcombe(both, newlyRight.length, newlyWrong.length, neither);
-  return withVerdict({ difference: (newlyRight.length - newlyWrong.length) / one.n, low, high, p, newlyWrong, newlyRight, n: one.n, labels: one.labels });
+  return { difference: (newlyRight.length - newlyWrong.length) / one.n, p, counts, newlyWrong, newlyRight, labels: one.labels };
 }
 
-function withVerdict(test) {
-  const decides = test.p < SIGNIFICANT;
-  return { ...test, verdict: decides ? (test.difference > 0 ? "better" : "worse") : "cannot tell" };
+function verdictOf({ difference }, p) {
+  return p >= SIGNIFICANT ? "cannot tell" : difference > 0 ? "better" : "worse";
 }
 
-// Holm's correction: all tests together err in 5% at most.
+// Returns the tests with p-values, verdicts and intervals by Holm's correction: all together err in 5% at most. The
+// smallest p is tested at 5% / n, the next at 5% / (n - 1) and so on, until one is not significant; all others are
+// tested at the level of that one.
 function holm(tests) {
   const order = tests.map((_, place) => place).sort((a, b) => tests[a].p - tests[b].p);
-  let least = 0;
   const corrected = [...tests];
+  let least = 0, level = SIGNIFICANT, isOpen = true;
   order.forEach((place, rank) => {
-    least = Math.max(least, Math.min(1, tests[place].p * (tests.length - rank)));
-    corrected[place] = withVerdict({ ...tests[place], p: least });
+    const test = tests[place], left = tests.length - rank;
+    least = Math.max(least, Math.min(1, test.p * left));
+    if (isOpen) level = SIGNIFICANT / left;
+    isOpen &&= test.p < level;
+    corrected[place] = { ...test, ...intervalAt(test, level), p: least, verdict: verdictOf(test, least) };
   });
   return corrected;
 }

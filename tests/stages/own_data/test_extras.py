@@ -1,6 +1,7 @@
 """Weights and groups of the samples, arrays that are not used, and arrays that the options name."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +51,42 @@ def test_a_split_divides_weights_and_groups(tmp_path: Path, add: Add) -> None:
     for path in (npz(tmp_path, **arrays), tmp_path / "a.mat"):
         added = add(path)
         groups = added.arrays["g_train"], added.arrays["g_test"]
-        assert [*map(len, groups)] == [24, 6]
+        assert sum(map(len, groups)) == 30 and 4 <= len(groups[1]) <= 8
         assert np.array_equal(X[groups[0]], added.arrays["x_train"])
         assert np.array_equal(X[groups[1]], added.arrays["x_test"])
         assert np.array_equal(added.arrays["w_train"], groups[0] + 1)
     assert "a.mat: not used: ids" in added.text
+
+
+@pytest.mark.parametrize("groups", [np.arange(60) // 6, np.array([f"writer {n // 6}" for n in range(60)])])
+def test_a_split_keeps_groups_whole(tmp_path: Path, add: Add, groups: Any) -> None:
+    """A test part that is chosen has all images of some groups and none of the others; one line counts them."""
+    images, labels = samples(60, 3)
+    added = add(npz(tmp_path, images=images, labels=labels, g_train=groups))
+    train, test = set(added.arrays["g_train"].tolist()), set(added.arrays["g_test"].tolist())
+    assert (len(train), len(test)) == (8, 2) and not train & test
+    said = "12 of 60 images are chosen for it, all those of whole groups: 8 for training, 2 for the test, no group in"
+    assert said in added.text
+    again = add(tmp_path / "a.npz")
+    other = [add(tmp_path / "a.npz", seed=seed).arrays["g_test"] for seed in (1, 2, 3)]
+    assert np.array_equal(again.arrays["g_test"], added.arrays["g_test"])
+    assert not all(np.array_equal(each, added.arrays["g_test"]) for each in other)
+
+
+def test_groups_that_cannot_be_divided(tmp_path: Path, refuse: Refuse) -> None:
+    """One group, or groups that leave a class without training images, is refused in one sentence with the remedy."""
+    error = refuse(npz(tmp_path, images=X, labels=Y, g_train=np.full(30, 7)))
+    assert "all images are of one group (g_train)" in error and "--test" in error
+    error = refuse(npz(tmp_path, images=X, labels=Y % 2, g_train=Y % 2))
+    assert re.search("for the test part have all images of the class [01]; choose another share or seed", error)
+
+
+def test_the_only_image_of_a_class_stays_for_training(tmp_path: Path, refuse: Refuse) -> None:
+    """A class whose only image would be in the test part is refused, whether classes have names or numbers."""
+    labels = np.where(np.arange(30) == 7, 1, 0)
+    for values, name in ((labels, "1"), (np.array(["cat", "dog"])[labels], "dog")):
+        path = npz(tmp_path, images=X, labels=values)
+        assert f"the class {name} has too few images to be in both parts" in refuse(path, test_share=0.5)
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,15 @@ def test_last_samples_must_not_hold_all_of_a_label(run_failing: RunFailing) -> N
     assert "hold all samples of label 3" in run_failing(held_out="last", validation=0.25)
 
 
+def test_the_only_sample_of_a_class_must_not_be_held_out(run_failing: RunFailing) -> None:
+    """If the random selection takes the only sample of a class, the message names it; another share leaves it."""
+    write_raw({"y_train": (np.arange(40) == 7).astype(np.uint8)})
+    error = run_failing(validation=0.5)
+    assert "hold all samples of label 1, so it cannot be learnt; choose another share, or remove the class" in error
+    write_params(Path(), validation=0.25)
+    assert prepare.main(ARGUMENTS) == 0
+
+
 def test_largest_crop_is_accepted(run_prepare: RunPrepare) -> None:
     """A crop may leave a single pixel."""
     crop = {"top": 4, "bottom": 3, "left": 8}

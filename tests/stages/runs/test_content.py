@@ -65,9 +65,8 @@ def test_verdicts_are_paired_tests(content: dict[str, Any]) -> None:
     """Each version's chosen model is tested against the baseline's on the same images: the version checked out."""
     assert content["baseline"] == row(content, "back")["id"] and row(content, "back")["verdict"] is None
     found = row(content, "rate-1")["verdict"]
-    assert (
-        found["verdict"] in ("better", "worse", "cannot tell") and found["low"] <= found["difference"] <= found["high"]
-    )
+    assert found["verdict"] in ("better", "worse", "cannot tell") and 0 <= found["p"] <= 1
+    assert found["unit"] == "accuracy" and -1 < found["difference"] < 1
     assert row(content, "broken")["verdict"] is None
 
 
@@ -81,10 +80,23 @@ def test_the_report_names_the_chosen_model(history: Path) -> None:
     assert row(found, "back")["best"] == best_model(row(found, "back")["models"], {}) != ""
 
 
+def test_without_validation_scores_none_is_chosen(history: Path) -> None:
+    """Versions whose report chose no model, without validation scores, have no best one, but a baseline."""
+    facts = collect(history)
+    for version in facts["versions"]:
+        version["chosen"] = ""
+        for model in version["models"].values():
+            model.pop("validation", None)
+    found = page_content(facts)
+    assert {item["best"] for item in found["rows"]} == {""} and {item["verdict"] for item in found["rows"]} == {None}
+    assert found["baseline"] == row(found, "back")["id"]
+    assert row(found, "back")["models"]["cnn"]["test"]["samples"] == 400
+
+
 def test_many_tests_are_corrected(content: dict[str, Any]) -> None:
     """The p-values of the column are corrected by Holm over all versions that are tested, and give the verdicts."""
     verdicts = [item["verdict"] for item in content["rows"] if item["verdict"]]
-    one = {"difference": 0.01, "low": 0.001, "high": 0.02, "p": 0.01, "unit": "accuracy", "verdict": "better"}
+    one = {"difference": 0.01, "p": 0.01, "unit": "accuracy", "verdict": "better"}
     single, many = corrected([one]), corrected([one] * 20)
     assert single == [one] and {(test["p"], test["verdict"]) for test in many} == {(0.2, "cannot tell")}
     assert corrected([]) == [] and len(verdicts) > 10
@@ -104,22 +116,27 @@ def test_predictions_take_little_memory(tmp_path: Path) -> None:
 
 
 def test_tests_of_classes_and_of_values(tmp_path: Path) -> None:
-    """McNemar's test for classes, the paired t test for values; none between other labels, none for a damaged file."""
+    """McNemar's test for classes, the paired t test for values; none between other labels, none for a damaged file.
+
+    The table of a regression has the nearest classes too.
+    """
     labels = np.arange(40) % 4
     right, poor = labels.copy(), np.where(np.arange(40) < 12, (labels + 1) % 4, labels)
+    classes = {"label": labels, "predicted": right}  # the nearest ones of a regression
     tables = {
         "right": {"label": labels, "predicted": right},
         "poor": {"label": labels, "predicted": poor},
         "other": {"label": labels[::-1], "predicted": right},
-        "value": {"target": labels * 1.0, "value": labels + 0.5},
-        "value2": {"target": labels * 1.0, "value": labels + np.linspace(0, 0.4, 40)},
+        "value": classes | {"value": labels + 0.5, "target": labels * 1.0},
+        "value2": classes | {"value": labels + np.linspace(0, 0.4, 40), "target": labels * 1.0},
     }
     for name, columns in tables.items():
         pd.DataFrame(columns).to_parquet(tmp_path / name)
     (tmp_path / "damaged").write_bytes(b"no parquet")
     pd.DataFrame({"label": [{"a": 1}] * 40, "predicted": right}).to_parquet(tmp_path / "objects")
     pd.DataFrame({"target": labels * 1.0, "value": ["a"] * 40}).to_parquet(tmp_path / "texts")
-    others = ["damaged", "missing", "objects", "texts"]
+    pd.DataFrame({"target": labels * 1.0, "value": labels + np.nan}).to_parquet(tmp_path / "no numbers")
+    others = ["damaged", "missing", "objects", "texts", "no numbers"]
     read = read_predictions({name: str(tmp_path / name) for name in [*tables, *others]})
     assert set(read) == set(tables)
     found = compare(read["right"], read["poor"])

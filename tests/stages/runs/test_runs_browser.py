@@ -4,10 +4,18 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from playwright.sync_api import Browser
 
 from flows.cli.runs.report_runs import collect
+from stages.report.statistics.paired_tests import (
+    Agreement,
+    holm_correction,
+    holm_levels,
+    mcnemar_test,
+    paired_difference,
+)
 from stages.runs.content import page_content
 from stages.runs.predictions import compare, corrected, read_predictions
 from tests.support.chromium import NEEDS_CHROMIUM, open_page
@@ -16,6 +24,7 @@ from tests.support.runs_loaded import Loaded
 from tests.support.runs_pages import write_runs_page
 
 pytestmark = NEEDS_CHROMIUM
+MINUS = "\N{MINUS SIGN}"
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +117,62 @@ def test_verdicts_of_the_page_are_those_of_the_statistics(browser: Browser, path
         compared.add(text)
     assert len(compared) > 4
     page.close()
+
+
+# Images that both, one or neither of two models gets right: Newcombe's interval of the first excludes 0 where the exact
+# test finds no difference.
+AGREEMENTS = [
+    Agreement(395, 5, 0, 0), Agreement(395, 0, 5, 0), Agreement(380, 3, 14, 3), Agreement(350, 31, 9, 10),
+    Agreement(370, 14, 4, 12), Agreement(390, 5, 5, 0), Agreement(392, 8, 0, 0), Agreement(400, 0, 0, 0),
+    Agreement(0, 0, 7, 393), Agreement(0, 250, 150, 0),
+]  # fmt: skip
+
+
+def masks(agreement: Agreement) -> tuple[Any, Any]:
+    """Returns the correct predictions of two models, bool (n,)."""
+    return np.repeat([True, True, False, False], agreement), np.repeat([True, False, True, False], agreement)
+
+
+def test_intervals_of_the_page_agree_with_their_verdicts(browser: Browser, path: Path) -> None:
+    """The page's intervals are Python's, at the levels of Holm's procedure: only beside a difference they exclude 0."""
+    page = Loaded(browser, path).page
+    disagreements = 0
+    for family in [AGREEMENTS, *([agreement] for agreement in AGREEMENTS)]:
+        single = [mcnemar_test(*masks(agreement)) for agreement in family]
+        p_values = [test.p for test in single]
+        levels = holm_levels(p_values)
+        expected = [mcnemar_test(*masks(agreement), level) for agreement, level in zip(family, levels, strict=True)]
+        given = [
+            {"counts": list(agreement), "difference": test.difference, "p": test.p}
+            for agreement, test in zip(family, single, strict=True)
+        ]
+        found = page.evaluate("tests => holm(tests)", given)
+        corrected_ps = holm_correction(p_values)
+        for agreement, shown, test, p in zip(family, found, expected, corrected_ps, strict=True):
+            assert [shown["low"], shown["high"], shown["p"]] == pytest.approx([*test.interval, p], abs=1e-9)
+            assert (shown["low"] > 0 or shown["high"] < 0) == (shown["verdict"] != "cannot tell")
+            disagreements += len(family) == 1 and paired_difference(agreement) != test.interval
+    assert disagreements  # some ends are those of the exact interval
+    page.close()
+
+
+def test_a_comparison_of_several_models_has_corrected_intervals(browser: Browser, path: Path, history: Path) -> None:
+    """The table of two versions shows each changed model's interval at the level at which Holm's procedure tests it."""
+    facts = collect(history)
+    predictions, content = read_predictions(facts["files"]), page_content(facts)
+    old, new = (next(row for row in content["rows"] if row["title"] == title) for title in ("dense: small", "back"))
+    loaded = Loaded(browser, path, f"#tick={old['id']},{new['id']}")
+    table = loaded.page.locator("#compare table", has_text="p (Holm)")
+    assert "Corrected interval" in table.locator("thead").inner_text()
+    sides = [[predictions[row["models"][name]["predictions"]] for row in (new, old)] for name in ("dense", "cnn")]
+    pairs = [[side.answers == side.labels for side in both] for both in sides]
+    levels = holm_levels([mcnemar_test(*pair).p for pair in pairs])
+    for name, pair, level in zip(("dense", "cnn"), pairs, levels, strict=True):
+        ends = [f"{'+' if end > 0 else MINUS if end < 0 else ''}{abs(100 * end):.2f}"
+                for end in mcnemar_test(*pair, level).interval]  # fmt: skip
+        line = table.locator("tbody tr", has=loaded.page.get_by_role("rowheader", name=re.compile(rf"^{name}( |$)")))
+        assert " to ".join(ends) in line.inner_text()
+    loaded.page.close()
 
 
 def test_keyboard(browser: Browser, path: Path) -> None:

@@ -220,3 +220,21 @@ def test_gates_that_were_not_judged(content: Content, opened: Open) -> None:
     assert len(names) == 1 and "first" in names[0]
     passed = opened("#q=kind:commit%20gate:passed").names()
     assert any("back" in name for name in passed) and not any("first" in name for name in passed)
+
+
+def test_without_validation_scores_no_version_is_the_best(content: Content, opened: Open) -> None:
+    """Where no model is chosen, the page says so, has the test scores of each model, and compares two versions."""
+    for item in content["rows"]:
+        item["best"], item["verdict"] = "", None
+        for model in item["models"].values():
+            for key in ("loss", "accuracy", "mae", "low", "high"):
+                model.pop(key, None)
+    base, other = row(content, "back"), row(content, "rate-4")
+    loaded = opened(f"#open=sweep-1,sweep-2,sweep-3,rate-4&tick=rate-4,{base['id'][:10]}")
+    answer = loaded.page.locator("#answer").inner_text()
+    assert answer == "No version has a validation score to choose by, so none is named the best."
+    assert loaded.page.locator("#metric option").first.inner_text() == "test errors"
+    shown = str(other["models"]["cnn"]["test"]["errors"])
+    assert shown in loaded.page.locator(".opened", has_text="Apply it").inner_text()
+    compared = loaded.page.locator("#compare table", has_text="p (Holm)")
+    assert "cnn" in compared.inner_text() and "chosen" not in compared.inner_text()

@@ -4,6 +4,7 @@ import math
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from stages.base.errors import InvalidInput
@@ -63,6 +64,22 @@ def test_percentages_have_the_scale_of_their_first_epoch(folders: Folders, capsy
     watch = DivergenceWatch("m", model, folders.data, [Epoch(1, 5e8, 9.0, 5e8, 9.0)])
     with pytest.raises(InvalidInput, match="did not recover"):
         watch.check(Epoch(2, 5e12, 9.0, 5e12, 9.0))
+
+
+def test_weights_are_no_divergence(folders: Folders, capsys: pytest.CaptureFixture[str]) -> None:
+    """Weights of samples and of classes enlarge the training loss: what diverges follows from their mean."""
+    train, bad = folders.data.train, Epoch(1, 5_000.0, 0.0, 5.0, 0.0)
+    weights = np.full(len(train.labels), 100, np.float32)
+    data = folders.data._replace(train=train._replace(weights=weights))
+    for model, part in ((make_model(), data), (make_model(class_weights=[100.0] * 4), folders.data)):
+        watch = DivergenceWatch("m", model, part)
+        watch.epoch(bad)
+        watch.check(bad)
+        assert not capsys.readouterr().out
+        with pytest.raises(InvalidInput, match="did not recover"):
+            watch.check(Epoch(1, 200_000.0, 0.0, 5.0, 0.0))
+    with pytest.raises(InvalidInput, match="did not recover"):
+        DivergenceWatch("m", make_model(), folders.data).check(bad)
 
 
 def test_large_losses_are_short(capsys: pytest.CaptureFixture[str]) -> None:

@@ -63,6 +63,16 @@ def test_score_is_the_mean_cross_entropy(folders: Folders) -> None:
     assert score["accuracy"] == (probabilities.argmax(axis=1) == labels).sum() / len(labels)
 
 
+def test_score_of_equal_values(folders: Folders) -> None:
+    """Labels of one value are one answer: values on the right side of the middle are right."""
+    model = make_model(task="regression", values=[0.0, 1.0, 0.0, 1.0], epochs=1)
+    network, _ = learn(folders, model)
+    images, labels = folders.data.validation.images[:], folders.data.validation.labels
+    values = network.predict(images, verbose=0)[:, 0]
+    score = fit.score(network, Part(images, labels), model, 4)
+    assert score["accuracy"] == ((values > 0.5) == labels % 2).mean()
+
+
 def test_training_is_repeatable(folders: Folders) -> None:
     """The same seed gives the same history, also with dropout; another seed gives another one."""
     first, again, other = (learn(folders, make_model(dropout=0.5, seed=seed))[1] for seed in (3, 3, 4))
