@@ -78,7 +78,9 @@ def promote(root: Path, model: str, stage: str, *, version: str | None, force: s
     holder = next((item for item in versions if stage in item.stages), None)
     registered = next((item.version for item in versions if item.commit == commit), None)
     if registered and version not in (None, registered):
-        raise InvalidInput(f"--version {version}: this commit is already registered as {model} {registered}; leave the option out")
+        raise InvalidInput(
+            f"--version {version}: this commit is already registered as {model} {registered}; leave the option out"
+        )
     if holder is not None and holder.version == registered:
         if push:  # of an earlier call, whose push failed
             push_version(root, model, remote)
@@ -137,7 +139,9 @@ def roll_back(root: Path, model: str | None, stage: str, *, push: bool) -> Promo
         return Promotion(holder.model, stage, holder.version, before, {}, push)
     earlier = _earlier(history, holder.version)
     if earlier is None:
-        raise InvalidInput(f"{holder.model} {holder.version} is the first version in {stage}; there is no earlier version to roll back to")
+        raise InvalidInput(
+            f"{holder.model} {holder.version} is the first version in {stage}: there is no earlier one to roll back to"
+        )
     target = require_version(registry.versions(holder.model), holder.model, earlier)
     note = {"model": holder.model, "stage": stage, "from": holder.version, "to": earlier, "after": history[-1].tag}
     make_state_folder(root)

@@ -111,7 +111,7 @@ def test_no_proxy_gets_the_password(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, "http://127.0.0.1:9")  # which takes no connection
 
     class Api(JsonHandler):
-        def do_GET(self) -> None:
+        def do_GET(self) -> None:  # noqa: N802 - http.server's name
             self.answer(200, "3.9.1")
 
     http = ThreadingHTTPServer((host, 0), Api)

@@ -99,7 +99,7 @@ def test_no_tag_is_left_if_the_clock_went_back(
     assert "later time" in error("promote", "net", "prod")
     assert git("tag").split() == ["net#prod#1", "net#prod#2", "net@v0.0.1", "net@v0.0.2"]
     assert held("net") == "v0.0.1"
-    assert "there is no earlier version to roll back to" in error("rollback", "prod")
+    assert "there is no earlier one to roll back to" in error("rollback", "prod")
 
 
 def test_a_tag_of_a_stage_without_a_number(models: Toy) -> None:

@@ -255,55 +255,6 @@ def test_a_server_with_more_than_one_page(
     assert "a-page-7/7-of-others" in [run["of"] for run in facts.active]
 
 
-@pytest.mark.parametrize(
-    ("kind", "change"),
-    [
-        ("deployments", {"last_good": "x"}),
-        ("deployments", {"last_bad": {"id": "x"}}),
-        ("deployments", {"created": "yesterday"}),
-        ("active", {"of": 7}),
-        ("active", {"started": 7}),
-        ("scheduled", {"due": "2026-11-28T00:00:00"}),
-        ("pools", {"workers": 3}),
-        ("pools", {"workers": [{"online": None}]}),
-        ("at", "2026-11-28T00:00:00"),
-        ("at", 7),
-        ("", None),
-    ],
-)
-def test_kept_answers_of_another_form(
-    toy: Toy, kind: str, change: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Kept answers with a value of another type, or a time without its zone, count as none; good ones are shown."""
-    monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{free_port()}/api")
-    time = "2026-11-28T00:00:00+00:00"
-    run = {"id": "i", "name": "n", "of": "inkflow/nightly", "state": "s", "message": "m", "pool": None}
-    run |= {"started": time, "ended": time, "due": None}
-    deployment = {"name": "inkflow/nightly", "paused": False, "scheduled": True, "created": None}
-    kept: dict[str, Any] = {"at": time, "deployments": [deployment | {"last_good": run, "last_bad": None}]}
-    kept |= {"active": [run], "scheduled": [run | {"due": time}]}
-    kept |= {"pools": [{"name": "p", "paused": False, "workers": [{"name": "w", "online": False}]}]}
-    if kind:
-        kept[kind] = change if kind == "at" else [kept[kind][0] | change]
-    toy.write({".inkflow/status.json": json.dumps(kept)})
-    assert (json.loads(shown(capsys, 3, "--json"))["nightly"] is None) == bool(kind)
-
-
-@pytest.mark.server
-def test_a_disk_that_takes_no_file(
-    toy: Toy, prefect_url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The answers of the server are shown where they cannot be kept, as on a disk that is full or read-only."""
-    monkeypatch.setenv("PREFECT_API_URL", prefect_url)
-    toy.write({".inkflow/status.json/in-the-way": ""})
-    inkflow(["status"])
-    assert f"server    {prefect_url}" in capsys.readouterr().out
-    shutil.rmtree(".inkflow")
-    toy.write({".inkflow": "no folder"})
-    inkflow(["status"])
-    assert f"server    {prefect_url}" in capsys.readouterr().out
-
-
 def age_of(text: str) -> str:
     """Returns the age in a need."""
     return text.partition("failed ")[2].partition(":")[0]

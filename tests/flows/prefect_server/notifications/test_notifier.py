@@ -212,12 +212,12 @@ class FakeApi(JsonHandler):
 
     answers: ClassVar[list[tuple[int, object]]]
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802 - http.server's name
         """Answers without events."""
         self.rfile.read(int(self.headers["Content-Length"]))
         self.answer(200, {"events": [], "next_page": None})
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802
         """Answers as the test wants."""
         self.answer(*type(self).answers.pop(0))
 
