@@ -1,4 +1,4 @@
-"""The answers of a server that `inkflow status` keeps: damaged ones count as none, and a full disk hides no new ones."""
+"""The answers of a server that `inkflow status` keeps: damaged ones count as none; a full disk hides no new ones."""
 
 import json
 import shutil
