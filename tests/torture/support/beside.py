@@ -57,7 +57,10 @@ stages:
 """
 # How a command may end beside a run if it does not end right: the sentences that it may say.
 CHANGED = r"(?:first|left|right|last): [^;\n]+ changed while it ran; its result is not recorded, run again$"
-NO_FILE = r"error: first failed \(exit code 1\): FileNotFoundError: [^\n]* 'in'$"  # a checkout removes and writes it
+NO_FILE = (  # a checkout removes a file and writes it
+    r"error: first failed \(exit code 1\): FileNotFoundError: [^\n]* 'in'$"
+    r"|error: Parameters 'speed' are missing from 'params\.yaml'\.$"
+)
 HELD = (  # by DVC, which does not wait
     r"^ERROR: (?:failed to reproduce '\w+': )?"
     r"(?:'[^'\n]+' is busy, it is being blocked by:$|Unable to acquire lock\. Most likely another DVC)"
