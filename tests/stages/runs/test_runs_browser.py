@@ -20,6 +20,7 @@ from stages.runs.content import page_content
 from stages.runs.predictions import compare, corrected, read_predictions
 from tests.support.chromium import NEEDS_CHROMIUM, open_page
 from tests.support.loaded_page import PHONE
+from tests.support.root import ROOT
 from tests.support.runs_loaded import Loaded
 from tests.support.runs_pages import write_runs_page
 
@@ -136,6 +137,7 @@ def masks(agreement: Agreement) -> tuple[Any, Any]:
 def test_intervals_of_the_page_agree_with_their_verdicts(browser: Browser, path: Path) -> None:
     """The page's intervals are Python's, at the levels of Holm's procedure: only beside a difference they exclude 0."""
     page = Loaded(browser, path).page
+    source = (ROOT / "stages/runs/templates/statistics.js").read_text(encoding="utf-8")  # the page hides its functions
     disagreements = 0
     for family in [AGREEMENTS, *([agreement] for agreement in AGREEMENTS)]:
         single = [mcnemar_test(*masks(agreement)) for agreement in family]
@@ -146,7 +148,7 @@ def test_intervals_of_the_page_agree_with_their_verdicts(browser: Browser, path:
             {"counts": list(agreement), "difference": test.difference, "p": test.p}
             for agreement, test in zip(family, single, strict=True)
         ]
-        found = page.evaluate("tests => holm(tests)", given)
+        found = page.evaluate(f"tests => {{ {source}\n return holm(tests); }}", given)
         corrected_ps = holm_correction(p_values)
         for agreement, shown, test, p in zip(family, found, expected, corrected_ps, strict=True):
             assert [shown["low"], shown["high"], shown["p"]] == pytest.approx([*test.interval, p], abs=1e-9)
