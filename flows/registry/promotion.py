@@ -78,9 +78,7 @@ def promote(root: Path, model: str, stage: str, *, version: str | None, force: s
     holder = next((item for item in versions if stage in item.stages), None)
     registered = next((item.version for item in versions if item.commit == commit), None)
     if registered and version not in (None, registered):
-        raise InvalidInput(
-            f"--version {version}: this commit is already registered as {model} {registered}; leave the option out"
-        )
+        raise InvalidInput(f"--version {version}: this commit is already {model} {registered}; leave the option out")
     if holder is not None and holder.version == registered:
         if push:  # of an earlier call, whose push failed
             push_version(root, model, remote)

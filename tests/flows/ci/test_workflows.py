@@ -88,11 +88,12 @@ def test_jobs_call_make_targets() -> None:
     gitlab = YAML(typ="safe", pure=True).load(GITLAB.read_text())
     commands = [step["run"] for _, job in jobs() for step in job["steps"] if "run" in step]
     commands += [line for job in gitlab.values() if isinstance(job, dict) for line in job.get("script", [])]
-    assert len(commands) == 20
+    assert len(commands) == 21
     for command in commands:
         targets = "bill audit|archives|ci-[a-z]+|test-newest"
         target = re.fullmatch(
-            rf"make ({targets})( ARGS=\"\$(LANE|CHECK)_ARGS\")?|\.ci/run( test-farm| torture)?", command
+            rf"make ({targets})( ARGS=\"\$(LANE|CHECK)_ARGS\")?|\.ci/run( test-farm| torture| test ARGS=\"--random-order \$GITHUB_RUN_NUMBER\")?",
+            command,
         )
         assert target, command
         if target[1]:

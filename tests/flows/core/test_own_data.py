@@ -44,8 +44,9 @@ def test_every_kind_of_run_finishes_a_killed_replacement(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     Path(".dvc").mkdir()
+    Path(".dvc/config").touch()
     identity = ["-c", "user.name=tester", "-c", "user.email=tester@localhost"]
-    for command in (["init", "--quiet"], [*identity, "commit", "--quiet", "--allow-empty", "--message", "one"]):
+    for command in (["init", "--quiet"], ["add", ".dvc"], [*identity, "commit", "--quiet", "--message", "one"]):
         subprocess.run(["git", *command], check=True)
     Path("params.yaml").write_text(PARAMS)
     shutil.copyfile(ROOT / "params.schema.json", "params.schema.json")
