@@ -92,7 +92,8 @@ def test_jobs_call_make_targets() -> None:
     for command in commands:
         targets = "bill audit|archives|ci-[a-z]+|test-newest"
         target = re.fullmatch(
-            rf"make ({targets})( ARGS=\"\$(LANE|CHECK)_ARGS\")?|\.ci/run( test-farm| torture| test ARGS=\"--random-order \$GITHUB_RUN_NUMBER\")?",
+            rf"make ({targets})( ARGS=\"\$(LANE|CHECK)_ARGS\")?"
+            r"|\.ci/run( test-farm| torture| test ARGS=\"--random-order \$GITHUB_RUN_NUMBER\")?",
             command,
         )
         assert target, command
