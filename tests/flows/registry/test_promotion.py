@@ -73,7 +73,7 @@ def test_a_stage_of_several_models(models: Toy, capsys: pytest.CaptureFixture[st
     assert listed(capsys) == {"net@v0.0.1": ["prod", "staging"], "second@v0.0.1": ["prod"]}
     assert "held by several models (net, second)" in error("rollback", "prod")
     assert "holds prod already" in error("promote", "net", "prod")
-    assert "this commit is net v0.0.1" in error("promote", "net", "test", "--version", "v2.0.0")
+    assert "this commit is already net v0.0.1" in error("promote", "net", "test", "--version", "v2.0.0")
 
 
 def test_push_takes_files_before_tags(models: Toy, tmp_path: Path) -> None:
