@@ -19,4 +19,4 @@ def ci(arguments: argparse.Namespace) -> int:
         from flows.cli.models.merged import promote_merged  # late: GTO takes 0.3 s to import
 
         return promote_merged(Path(), arguments.stage)
-    return comment(arguments.files or sorted(CI_FOLDER.glob("*.md")))
+    return comment(arguments.files or sorted(CI_FOLDER.glob("[!.]*.md")))

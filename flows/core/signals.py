@@ -2,6 +2,7 @@
 
 import math
 import os
+import queue
 import signal
 import sys
 import tempfile
@@ -10,9 +11,11 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
+T = TypeVar("T")
 TERMINATION_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+NOTICE_S = 1.0  # Python handles a signal that came just before a wait began when the wait has ended: none is longer
 REPEAT_S = 10.0  # people press Ctrl-C twice, and service managers send SIGTERM and SIGHUP
 
 
@@ -92,9 +95,24 @@ def call_in_thread(action: Callable[[], object]) -> None:
 
     thread = threading.Thread(target=body, name="import", daemon=True)
     thread.start()
-    thread.join()
+    join(thread)
     if errors:
         raise errors[0]
+
+
+def join(thread: threading.Thread, timeout_s: float | None = None) -> None:
+    """Waits for the end of a thread, for ever without a time limit; no signal is lost."""
+    if timeout_s is not None:
+        thread.join(timeout_s)
+    while timeout_s is None and thread.is_alive():
+        thread.join(NOTICE_S)
+
+
+def next_item(items: "queue.Queue[T]") -> T:
+    """Returns the next item of a queue, and waits for it; no signal is lost."""
+    while True:
+        with suppress(queue.Empty):
+            return items.get(timeout=NOTICE_S)
 
 
 def exit_now(code: int) -> NoReturn:

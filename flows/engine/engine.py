@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any
 
 from flows.core.errors import Interrupted
+from flows.core.signals import join, next_item
 from flows.engine import resources
 from flows.engine.display.plain import REASONS_PREFIX
 from flows.engine.interfaces import Pools, Repository
@@ -98,7 +99,7 @@ class Engine:
 
     def events(self) -> Iterator[StageEvents]:
         """Yields the events of each stage when the stage starts or is skipped, until all stages have ended."""
-        while (events := self._started.get()) is not None:
+        while (events := next_item(self._started)) is not None:
             yield events
         self._started.put(None)  # for further calls
         if self._crash is not None:
@@ -130,7 +131,7 @@ class Engine:
     def _join(self) -> bool:
         """Waits until all stages have ended, but after an interrupt only for ABANDON_S; returns whether they have."""
         if self._thread is not None and not self._is_abandoned:
-            self._thread.join(ABANDON_S if self._stop_event.is_set() else None)
+            join(self._thread, ABANDON_S if self._stop_event.is_set() else None)
             self._is_abandoned = self._thread.is_alive()
         return not self._is_abandoned
 
@@ -288,8 +289,7 @@ class Engine:
         verb = "was interrupted" if isinstance(error, Interrupted) else "failed"
         endings = {stage: NotRun(f"{failed} {verb}") for stage, failed in skipped.items()}
         if not self.run.options.keep_going:  # the others could run
-            stopped = NotRun(f"{name} {verb}", is_stopped=not isinstance(error, Interrupted))
-            endings |= dict.fromkeys(scheduler.stop(), stopped)
+            endings |= dict.fromkeys(scheduler.stop(), NotRun(f"{name} {verb}", is_stopped=verb == "failed"))
         self._record.failed(name, error, endings)
         for stage, ending in endings.items():
             self.run.not_run[stage] = ending.cause

@@ -17,6 +17,7 @@ from flows.core.code_path import own_command
 from flows.core.errors import Interrupted, Pruned, StageFailed
 from flows.core.file_lock import run_lock
 from flows.core.project import make_state_folder
+from flows.core.signals import join, next_item
 from flows.dvc_repo.versions.experiments import ProjectClones
 from flows.engine import resources
 from flows.engine.display.plain import Display
@@ -95,7 +96,7 @@ class SweepRunner:
 
     def events(self) -> Iterator[StageEvents]:
         """Yield the events of each trial when it starts, until all trials have ended."""
-        while (events := self._started.get()) is not None:
+        while (events := next_item(self._started)) is not None:
             yield events
         self._started.put(None)  # for further calls
         if self.crash is not None:
@@ -130,7 +131,7 @@ class SweepRunner:
     def close(self) -> None:
         """Wait until all trials have ended."""
         if self._thread is not None:
-            self._thread.join()
+            join(self._thread)
 
     def _run(self) -> None:
         folder = self.clones.folder

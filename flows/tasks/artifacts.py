@@ -127,7 +127,7 @@ def with_plots(text: str, folder: Path) -> str:
 def plots_as_markdown(folder: Path) -> str:
     """Return the pictures in the folder as Markdown images with data URIs."""
     lines = []
-    for path in sorted(folder.glob("*.png")):
+    for path in sorted(folder.glob("[!.]*.png")):
         data = base64.b64encode(path.read_bytes()).decode("ascii")
         lines.append(f"\n![{masked_markdown(path.stem)}](data:image/png;base64,{data})\n")
     return "".join(lines)

@@ -88,6 +88,7 @@ def test_nightly(project: Project, environment: dict[str, str], worker: Path, pr
     assert set(second.values()) == {"Cached"}
 
 
+@pytest.mark.farm
 def test_a_fresh_clone_restores_all(diamond: Toy, environment: dict[str, str], prefect_url: str) -> None:
     """A run in a fresh clone restores the results that another clone pushed, although its commit does not record them:
     every stage ends Cached, and none runs.

@@ -131,6 +131,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SearchP
     yield SearchProject(folder, runs)
 
 
+@pytest.mark.farm
 def test_trials_are_experiments(project: SearchProject) -> None:
     """Each trial is an experiment, a second search costs nothing, a longer one adds trials; the report has all of them,
     and the workspace does not change.

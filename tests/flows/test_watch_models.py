@@ -124,7 +124,7 @@ def test_the_flow_score_sends_the_event(work: Path, prefect_url: str) -> None:
     assert ended.stdout.split() == ["Completed"] * 3, ended.stderr
     digest = standing_alarms(work)[0].model_sha256
     wait_until(lambda: len(events(prefect_url, digest)) == 1, timeout_s=60)
-    assert json.loads(next((work / ".inkflow/watch").glob("*.json")).read_text())["all_images"] == 150
+    assert json.loads(next((work / ".inkflow/watch").glob("[!.]*.json")).read_text())["all_images"] == 150
 
 
 @pytest.mark.server

@@ -35,6 +35,7 @@ def run(example: str, *arguments: str | Path, folder: Path, code: int = 0) -> su
     return done
 
 
+@pytest.mark.farm
 def test_use_engine(diamond: Toy, tmp_path: Path) -> None:
     """The example plans and runs any DVC project, from another folder; a second call finds nothing to do."""
     first = run("use_engine.py", diamond.folder, folder=tmp_path).stdout

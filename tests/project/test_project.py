@@ -58,6 +58,7 @@ def test_second_run_executes_nothing(finished: Project, inkflow: Inkflow) -> Non
     assert "Nothing to do" in inkflow("run", folder=finished.folder).stdout
 
 
+@pytest.mark.farm
 def test_dvc_repro_first(project: Project, inkflow: Inkflow) -> None:
     """After `dvc repro`, `inkflow run` executes nothing."""
     dvc("repro")
@@ -88,6 +89,7 @@ def test_one_parameter(done: Project, inkflow: Inkflow) -> None:
     assert marked(back.stdout, "<") == {"validate", "train@dense", "evaluate@dense", "report"}
 
 
+@pytest.mark.farm
 def test_deleted_model_is_restored(done: Project, inkflow: Inkflow) -> None:
     """A deleted model folder is restored without training."""
     before = (done.folder / "models/cnn/model.keras").read_bytes()
@@ -117,6 +119,7 @@ def test_removed_model_leaves_the_report(done: Project, inkflow: Inkflow) -> Non
     assert "cnn" not in done.read("reports/summary.md")
 
 
+@pytest.mark.farm
 def test_dvc_shows_metrics_and_plots(done: Project) -> None:
     """`dvc metrics show reports/metrics.json` is one row that fits 120 columns; other files have the single models.
 

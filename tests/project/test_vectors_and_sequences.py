@@ -41,6 +41,7 @@ PICTURE_WORDS = re.compile(r"image|pixel|picture", re.IGNORECASE)
         for name, example in zip(("time_series", "texts"), EXAMPLES[1:], strict=True)
     ],
 )
+@pytest.mark.farm
 def test_examples_of_the_page(
     code: str,
     params: str,

@@ -24,8 +24,8 @@ PAGE = Path("docs/reliability.md")
 RESULTS = ROOT / "tests/torture/results.json"
 HEAD = """# Reliability: what is promised, and how it was tried
 
-`make torture` tries every promise on this page by force and writes the page from its record; `make test` tries most of
-them a few times, `make test-farm` the others. "Broken" counts the attempts after which the promise did not hold. A row
+`make torture` tries every promise on this page by force and writes the page from its record; `make test` and
+`make test-farm` try each a few times. "Broken" counts the attempts after which the promise did not hold. A row
 keeps its broken attempts until the trial runs again.
 
 A run after a crash or a fault is *correct* if all files have the bytes of an undisturbed run, `dvc status` is clean, no

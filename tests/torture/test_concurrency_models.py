@@ -34,6 +34,7 @@ def start(*words: str) -> "subprocess.Popen[str]":
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
+@pytest.mark.farm
 def test_a_model_that_is_replaced(promise: Try, rounds: Rounds, reader: Toy) -> None:
     """`predict` and `promote` at random moments of a run that makes the model anew."""
     dice = random.Random(SEED)

@@ -30,7 +30,7 @@ FEW: Plan = {"prepare": ["disk_full"]}
 
 
 @pytest.mark.slow
-@pytest.mark.farm  # `make test` fills a disk in test_crashes_project
+@pytest.mark.farm
 @pytest.mark.timeout(3600)
 def test_faults(tmp_path: Path, promise: Try, rounds: Rounds) -> None:
     """Faults of the machine at random moments in every stage; then all checks after the next run."""

@@ -19,7 +19,7 @@ KILLS: Plan = {  # of one of several campaigns in `make torture`: most where a r
     "evaluate": ["flow", *2 * ["stage"]],
     "report": [*2 * ["flow"], *2 * ["stage"], "grandchild"],
 }
-FEW: Plan = {"download": ["flow"], "prepare": ["disk_full"], "train": ["stage"]}  # `make test` has one fault too
+FEW: Plan = {"download": ["flow"], "prepare": ["disk_full"], "train": ["stage"]}  # `make test-farm` has one fault too
 CAMPAIGNS = 6  # in `make torture`: each has more than 50 kills
 AT_LEAST = 300  # kills in `make torture`
 
@@ -34,8 +34,9 @@ def crash_project(tmp_path_factory: pytest.TempPathFactory) -> CrashProject:
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
+@pytest.mark.farm
 def test_kills(crash_project: CrashProject, tmp_path: Path, promise: Try, rounds: Rounds) -> None:
-    """Kills at random moments in every stage, in `make test` a full disk too; then all checks after the next run."""
+    """Kills at random moments in every stage, in `make test-farm` a full disk too; all checks after the next run."""
     plans = rounds(0, CAMPAIGNS) * [KILLS] or [FEW]
     with promise(SUBJECT, KILLED, "kill -9 at random moments") as tried:
         done = try_plans(tried, crash_project, tmp_path, plans)

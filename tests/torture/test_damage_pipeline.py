@@ -18,7 +18,7 @@ from tests.torture.support.kinds import unnamed
 from tests.torture.support.snapshot import Snapshot
 
 SEED = 17
-FEW = 12  # kinds of files in `make test`
+FEW = 12  # kinds of files in `make test-farm`
 TINY = {"network": "dense", "units": [16], "optimizer": {"name": "adam"}, "batch_size": 64, "epochs": 1}
 OUTPUTS = ("data", "models", "evaluation", "reports", "dvc.lock")
 READERS = {
@@ -128,7 +128,7 @@ class Damaged:
 def damaged(tmp_path: Path, shared_cache: Path, rounds: Rounds, monkeypatch: pytest.MonkeyPatch) -> Iterator[Damaged]:
     """The digits with small models, trained, committed, registered, and asked for their answers.
 
-    In `make test` they are those of the other tests, without seeds: one of these tests trains them.
+    In `make test-farm` they are those of the other tests, without seeds: one of these tests trains them.
     """
     folder = tmp_path / "project"
     folder.mkdir()
@@ -159,6 +159,7 @@ def damaged(tmp_path: Path, shared_cache: Path, rounds: Rounds, monkeypatch: pyt
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
+@pytest.mark.farm
 def test_a_damaged_output_is_noticed_or_made_again(damaged: Damaged, promise: Try, rounds: Rounds) -> None:
     """No command takes a damaged file for a result: it names the file, or the run makes the same bytes again."""
     sentence = "A damaged file of the pipeline is named in one sentence or made again with the same bytes."

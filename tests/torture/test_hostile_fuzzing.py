@@ -119,6 +119,7 @@ def test_a_fuzzer_that_hangs_is_killed(tmp_path: Path) -> None:
     assert not number or not Path("/proc", number).exists()
 
 
+@pytest.mark.farm
 def test_a_reader_that_takes_2_gb_is_stopped(tmp_path: Path) -> None:
     """The bound of memory breaks the promise, even if the reader tells it in a sentence; half of it is allowed."""
     if not Path("/proc/self/status").exists():

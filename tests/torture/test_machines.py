@@ -77,6 +77,7 @@ def expected(here: Records, there: Records, of_recipe: float, folder: Path) -> d
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
+@pytest.mark.farm
 def test_each_difference_has_its_verdict(
     promise: Try, rounds: Rounds, toy: Toy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,6 +15,7 @@ SEED = 17  # in `make test`, which fails again or not at all
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
+@pytest.mark.farm
 def test_random_mutants_are_noticed(promise: Try, rounds: Rounds) -> None:
     """Of random mutants of random modules each one makes a test fail, or its survival is explained."""
     pytest.importorskip("mutmut")

@@ -87,6 +87,7 @@ def projects(toy: Toy, tmp_path: Path, kills: Commands) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
+@pytest.mark.farm
 def test_killed_promotions(projects: Path, tmp_path: Path, kills: Commands, promise: Try, rounds: Rounds) -> None:
     """After a kill every version's model is at hand with the right bytes, and the same command ends right."""
     chance = random.Random(SEED)

@@ -245,6 +245,7 @@ def test_run_lane(project: Project, inkflow: Inkflow, tmp_path: Path) -> None:
     assert gates.attrib["failures"] == "1"
 
 
+@pytest.mark.farm
 def test_run_lane_of_a_stage_that_fails(finished: Toy, capsys: pytest.CaptureFixture[str], prefect_url: str) -> None:
     """A failed stage makes the lane fail with the stage's message; the gates are not checked on earlier outputs."""
     finished.write(

@@ -161,6 +161,7 @@ def test_copies_that_params_do_not_record_are_removed(project: Path, pets: Path)
     assert [path.name for path in own.iterdir()] == ["pets.npz"]
 
 
+@pytest.mark.farm
 def test_other_writers_are_noticed(project: Path) -> None:
     """A file with other groups stops the run, and the command that the message names writes their digest."""
     arrays = {"x_train": X, "y_train": Y, "x_test": X[:8], "y_test": Y[:8]}
@@ -225,6 +226,7 @@ def test_dry_run_writes_the_sheet_alone(project: Path, pets: Path, capfd: pytest
     assert not (project / "data").exists()
 
 
+@pytest.mark.farm
 def test_an_npz_file_of_the_right_form_is_used_where_it_is(project: Path, tmp_path: Path) -> None:
     """Within the project its path is written, from an address the address; a file elsewhere is copied."""
     arrays = {"x_train": X, "y_train": Y, "x_test": X[:8], "y_test": Y[:8]}

@@ -58,6 +58,7 @@ class TestInChromium:
     pytestmark = NEEDS_CHROMIUM
 
     @pytest.mark.parametrize("arguments", [pytest.param(("show",), marks=pytest.mark.farm), ("diff", "HEAD")])
+    @pytest.mark.farm
     def test_every_plot_is_drawn_offline(self, plotted: Toy, arguments: tuple[str, ...]) -> None:
         """Both commands draw each plot of each template of DVC, curves over one another, without an error."""
         assert inkflow(["plots"]) == 0

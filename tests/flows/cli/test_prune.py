@@ -248,6 +248,7 @@ def test_shared_cache_needs_its_projects(history: Toy, tmp_path: Path) -> None:
     assert before <= {path for path in shared.rglob("*") if path.is_file()}
 
 
+@pytest.mark.farm
 def test_prune_waits_for_other_projects(history: Toy, tmp_path: Path) -> None:
     """Nothing is removed during a run in a project that uses the same cache, or during its sweep."""
     other = tmp_path / "other"

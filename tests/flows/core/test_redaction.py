@@ -224,6 +224,7 @@ Path("reports/gates.json").write_text(json.dumps({"passed": False, "note": "", "
 
 
 @pytest.mark.server
+@pytest.mark.farm
 def test_no_output_of_a_run_contains_a_secret(project: Project, inkflow: Inkflow, prefect_url: str) -> None:
     """A stage prints a secret, fails with it and writes it into the summary: it is neither on the terminal nor in
     Prefect's logs, states and artifacts.

@@ -119,9 +119,8 @@ def second(clone: Toy) -> Path:
 
 
 @pytest.mark.server
-@pytest.mark.parametrize(
-    "kind", [pytest.param(kind, marks=() if kind == "folder" else pytest.mark.farm) for kind in KINDS]
-)
+@pytest.mark.farm
+@pytest.mark.parametrize("kind", KINDS)
 def test_another_clone_restores_all(kind: str, clone: Toy, set_up: Callable[..., None], inkflow: Inkflow) -> None:
     """After `inkflow run --push` in one clone, `inkflow run --pull` in another restores all stages and runs none, even
     if only the run cache has the result.

@@ -152,6 +152,20 @@ def test_unavailable_tracked_data() -> None:
     assert downstream.reasons == ("depends on the outputs of in.dvc",)
 
 
+@pytest.mark.parametrize(
+    ("own", "hint"),
+    [
+        (NEVER_RUN, "it has never run and is frozen: `dvc unfreeze a` lets it run"),
+        (Change("in", "modified"), "fetch it with `dvc pull` or `inkflow run --pull`"),
+    ],
+)
+def test_missing_outputs_of_a_frozen_stage(own: Change, hint: str) -> None:
+    """The plan says how to get them: by a run if there was none yet, else from the remote."""
+    frozen = Facts(Stage("a", outputs=("out",)), own=(own,), outputs=(Change("out", "deleted"),), tracked=True)
+    [decision] = plan([frozen], EMPTY)
+    assert (decision.verdict, decision.reasons[-1]) == (Verdict.MISSING, hint)
+
+
 def test_folder_with_outputs_of_others() -> None:
     """The hash of a folder that several stages write into comes from the cache; if unknown, its reader may run."""
     dependency = Dependency("shop", ("p", "q"), "shop1.dir", "shop1.dir")

@@ -141,6 +141,7 @@ def test_plan_beside_a_run(toy: Toy) -> None:
     assert {each.verdict for each in make_plan().values()} == {Verdict.UNCHANGED}
 
 
+@pytest.mark.farm
 def test_round_with_a_kill(toy: Toy) -> None:
     """Two runs of the same graph, of which one is killed at a random moment: the other one completes correctly."""
     play_rounds(toy, 1)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from flows.machines.comparison import compare_machines
 from tests.conftest import Toy
 
@@ -72,6 +74,7 @@ def test_records_of_trainings(toy: Toy) -> None:
     assert [item["stage"] for item in found["environment"]] == ["s"]
 
 
+@pytest.mark.farm
 def test_some_stages_alone(toy: Toy) -> None:
     """Notes and tests are those of the named stages; a stage that reads from one that differs is explained by it."""
 

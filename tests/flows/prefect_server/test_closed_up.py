@@ -31,6 +31,7 @@ from tests.support.up_process import Up, environment
 
 @pytest.mark.server
 @pytest.mark.slow
+@pytest.mark.farm
 @pytest.mark.timeout(900)  # on a busy machine
 def test_server_needs_its_password(up: Up) -> None:
     """Another user of the machine starts no run and emits no event; the password is in no output and no log."""
@@ -50,6 +51,7 @@ def test_server_needs_its_password(up: Up) -> None:
 
 @pytest.mark.server
 @pytest.mark.slow
+@pytest.mark.farm
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:{port}", "127.0.0.1.evil.example", "[::1", ""])
 def test_other_host_names_are_refused(up: Up, host: str) -> None:
     """A page whose name was given the address of this machine (DNS rebinding) reads nothing, not even with its own
@@ -64,6 +66,7 @@ def test_other_host_names_are_refused(up: Up, host: str) -> None:
 
 @pytest.mark.server
 @pytest.mark.slow
+@pytest.mark.farm
 def test_page_opens_with_the_password(up: Up) -> None:
     """The page in the folder of `inkflow up` leads to the log-in with the password, which only this user can read."""
     path = up.folder / ".inkflow/up" / PAGE_FILE
@@ -75,6 +78,7 @@ def test_page_opens_with_the_password(up: Up) -> None:
 
 @pytest.mark.server
 @pytest.mark.slow
+@pytest.mark.farm
 def test_clients_in_the_folder_know_the_password(up: Up) -> None:
     """`inkflow` in the folder finds the password of the running server, and gives it to no other address."""
     program = (

@@ -86,6 +86,7 @@ def test_server_that_cannot_start(diamond: Toy, code: int) -> None:
     assert "Traceback" not in done.stdout + done.stderr
 
 
+@pytest.mark.farm
 def test_home_that_cannot_be_written(diamond: Toy) -> None:
     """A temporary server without a place for its files is named once; the stages run."""
     diamond.write({".inkflow/prefect": "a file"})

@@ -98,6 +98,7 @@ def cached_version(run: Run, seed: int, read: int) -> Path:
     return Path(".dvc/cache/files/md5", digest[:2], digest[2:])
 
 
+@pytest.mark.farm
 def test_lost_files_of_the_version_before(run: Run, toy: Toy) -> None:
     """If the files of the version in the stage are lost, a promotion is refused with a sentence about it.
 

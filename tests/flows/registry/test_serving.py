@@ -140,6 +140,7 @@ def test_a_remote_of_git_that_is_away(reader: Toy) -> None:
         assert "the version so far stays" not in log.read_text()
 
 
+@pytest.mark.farm
 def test_a_pointer_that_is_removed_is_written_again(reader: Toy) -> None:
     """If the file that names the folder of the model is removed, it is written again, and the server follows on."""
     assert inkflow(["promote", "reader", "prod"]) == 0
@@ -156,6 +157,7 @@ def test_a_pointer_that_is_removed_is_written_again(reader: Toy) -> None:
 
 
 @pytest.mark.parametrize("victim", [pytest.param("server", marks=pytest.mark.farm), "follower"])
+@pytest.mark.farm
 def test_a_killed_server_starts_again(reader: Toy, victim: str) -> None:
     """After a kill -9 of one of its two processes the other one ends too; the next start has the port and the model."""
     assert inkflow(["promote", "reader", "prod"]) == 0

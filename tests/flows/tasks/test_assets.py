@@ -26,6 +26,7 @@ def upstream(event: dict[str, Any]) -> list[str]:
 
 
 @pytest.mark.server
+@pytest.mark.farm
 def test_output_of_a_run_is_an_asset_with_lineage(inkflow: Inkflow, prefect_url: str, toy: Toy) -> None:
     """An event has DVC's hash and size of the output, the assets of which it was made, and the run; none is repeated.
 

@@ -65,6 +65,7 @@ for module in sys.argv[1:]:
 
 
 @pytest.mark.server
+@pytest.mark.farm
 def test_a_worker_masks_secrets_in_addresses(tmp_path: Path, prefect_url: str) -> None:
     """If a worker cannot fetch a commit from an address with a password, the state, report and logs of its run have
     `***` in place of the password.

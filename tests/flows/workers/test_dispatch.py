@@ -246,6 +246,7 @@ def test_a_crashed_run_with_a_result_is_complete(prefect_url: str, client: SyncP
     assert len(runs_of(client, pool)) == 1
 
 
+@pytest.mark.farm
 def test_pool_wait_starts_when_the_last_worker_stops(
     prefect_url: str, client: SyncPrefectClient, clock: FakeClock
 ) -> None:

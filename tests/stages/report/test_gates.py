@@ -213,6 +213,7 @@ def test_unknown_model_in_gates(run: Run) -> None:
         check_gates.check_run(run.root)
 
 
+@pytest.mark.farm
 def test_check_for_users_programs_and_ci(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     """`inkflow check` prints a table or JSON, writes JUnit XML with each failure, and ends with exit code 1."""
     run.edit("params.yaml", gates={"every": {"lower_bound": 0.9, "not_worse_than": "cnn"}})

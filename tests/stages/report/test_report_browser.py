@@ -114,6 +114,7 @@ def test_accessible(browser: Browser, finished: Run, dark: bool) -> None:
     assert loaded.violations() == []
 
 
+@pytest.mark.farm
 def test_dark_mode(browser: Browser, finished: Run) -> None:
     """The background follows the colour scheme of the browser."""
     background = "getComputedStyle(document.body).backgroundColor"
@@ -186,6 +187,7 @@ def test_borders_of_a_table_continue_below_the_sticky_column(browser: Browser, f
         assert rows.min() < 240 < rows.max()
 
 
+@pytest.mark.farm
 def test_verdicts_are_visible_on_a_phone(browser: Browser, finished: Run, tmp_path: Path) -> None:
     """390 pixels show the verdicts of comparisons without scrolling the table, in a comparison of versions too.
 
@@ -232,6 +234,7 @@ def test_texts_of_a_curve_do_not_overlap(browser: Browser, tmp_path: Path, phone
 @pytest.mark.parametrize(
     "shape", [pytest.param(shape, marks=() if shape in IN_MAKE_TEST else pytest.mark.farm) for shape in SHAPES]
 )
+@pytest.mark.farm
 def test_shapes(browser: Browser, tmp_path: Path, shape: str) -> None:
     """Pages of few and many models and classes, and of values, fit a phone, pass axe-core, and stay below 5 MB.
 

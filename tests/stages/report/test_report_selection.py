@@ -197,6 +197,7 @@ def test_scrolling_parts_take_the_focus_only_where_they_scroll(browser: Browser,
         assert page.evaluate(f"{visible}.some({scrolls})") == phone
 
 
+@pytest.mark.farm
 def test_headings_have_no_gap(browser: Browser, finished: Run) -> None:
     """The levels of the headings grow by one at most, with one model selected, with two, and with all shown."""
     levels = "all => all.filter(h => h.offsetParent).map(h => Number(h.tagName[1]))"
@@ -206,6 +207,7 @@ def test_headings_have_no_gap(browser: Browser, finished: Run) -> None:
         assert all(after - before <= 1 for before, after in itertools.pairwise(found))
 
 
+@pytest.mark.farm
 def test_print_has_the_leader_and_no_selection(browser: Browser, finished: Run) -> None:
     """On paper: the first screen, matrix and worst images of the leader whatever is selected, no gates, no controls."""
     page = opened(browser, finished, "#m=dense_small&tab=parameters")
@@ -221,6 +223,7 @@ def test_print_has_the_leader_and_no_selection(browser: Browser, finished: Run) 
     assert page.locator("table.headline tbody th a, table.pairs tbody th").evaluate_all(broken) == 0
 
 
+@pytest.mark.farm
 def test_each_task_has_its_screen(browser: Browser, tmp_path: Path) -> None:
     """A tab shows ranking and verdict of its task alone; models of two tasks are not compared; paper has the first.
 
@@ -266,6 +269,7 @@ def test_threshold_redraws_the_matrix(browser: Browser, tmp_path: Path) -> None:
         assert box.locator("[data-ends]").nth(1).inner_text() == f"{low:.2%} to {high:.2%}"
 
 
+@pytest.mark.farm
 def test_hover_tells_a_cell_of_many_classes(browser: Browser, tmp_path: Path) -> None:
     """Above 20 classes, pointing at the clustered matrix names the pair of classes and its count.
 

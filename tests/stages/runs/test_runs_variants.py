@@ -65,6 +65,7 @@ def without_predictions(content: Content) -> None:
         item["verdict"] = None
 
 
+@pytest.mark.farm
 def test_positive_is_better_without_a_test(content: Content, opened: Open) -> None:
     """Without predictions the difference is the gain in points, with the sign that it has beside a paired test."""
     base, other = row(content, "back"), row(content, "rate-4")
@@ -90,6 +91,7 @@ def test_other_data_are_not_compared(content: Content, opened: Open) -> None:
     assert "other data" not in loaded.line("strict gate").locator(".verdicts").inner_text()
 
 
+@pytest.mark.farm
 def test_names_in_the_address(content: Content, opened: Open) -> None:
     """Names with a percent sign or a comma are kept by the address, and a wrong address opens the page."""
     for item, name in ((row(content, "rate-1"), "a%b"), (row(content, "rate-4"), "units=64,epochs=3")):
@@ -167,6 +169,7 @@ def test_images_name_their_classes(content: Content, opened: Open) -> None:
     assert re.fullmatch(r"test image \d+, labelled [A-J], taken for [A-J]", spoken)
 
 
+@pytest.mark.farm
 def test_other_losses_are_ranked_by_accuracy(content: Content, opened: Open) -> None:
     """Losses of different functions are not compared: the accuracy chooses in a sweep, and in the first sentence."""
     rates = [row(content, name) for name in ("rate-1", "rate-2", "rate-4")]

@@ -40,7 +40,7 @@ def ask(client: httpx.Client, pixels: NDArray[np.uint8]) -> None:
 
 def record(folder: Path) -> Record | None:
     """Returns the only record in the project."""
-    paths = list((folder / ".inkflow/watch").glob("*.json"))
+    paths = list((folder / ".inkflow/watch").glob("[!.]*.json"))  # not one that is being written
     return read_record(paths[0]) if paths else None
 
 
@@ -71,7 +71,7 @@ def test_standing_alarms_are_a_metric(folder: Path, monkeypatch: pytest.MonkeyPa
         wait_until(lambda: 'inkflow_alarms{statistic="ink"} 1.0' in client.get("/metrics").text, timeout_s=60)
         assert monitor(["reader", "--reset", "repaired"]) == 0
         wait_until(lambda: 'inkflow_alarms{statistic="ink"} 0.0' in client.get("/metrics").text, timeout_s=60)
-        next((folder / ".inkflow/watch").glob("*.json")).write_text("{")
+        next((folder / ".inkflow/watch").glob("[!.]*.json")).write_text("{")
         ask(client, digits(10))
         wait_until(lambda: "no longer count" in (folder / "serve.log").read_text(), timeout_s=60)
 

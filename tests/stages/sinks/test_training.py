@@ -17,6 +17,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't
 @pytest.mark.skipif(
     find_spec("tensorboard") is None, reason="TensorBoard is missing: pip install 'inkflow[tensorboard]'"
 )
+@pytest.mark.farm
 def test_sinks_change_no_output(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

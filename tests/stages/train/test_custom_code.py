@@ -31,6 +31,7 @@ pytestmark = [
 ]
 
 
+@pytest.mark.farm
 def test_the_page_of_the_documentation_runs(folders: Folders, project: Path) -> None:
     """The model of docs/custom-models.md trains with the project's own example; its ONNX file needs no own code."""
     page = (ROOT / "docs/custom-models.md").read_text(encoding="utf-8")

@@ -58,6 +58,7 @@ def train(folder: Path, backend: str = "tensorflow", **changes: Any) -> dict[str
     ],
     ids=["plain", "all options"],
 )
+@pytest.mark.farm
 def test_key_contains_the_imported_modules(tmp_path: Path, changes: dict[str, Any]) -> None:
     """The key contains each module of `stages` that the training imports, and no other."""
     modules = train(tmp_path, **changes)
