@@ -23,7 +23,7 @@ def test_weights_enlarge_the_bound() -> None:
     """A mean weight above 1, of samples, of classes or of both, enlarges the training loss, and so its bound."""
     labels, weights = np.array([0, 0, 1, 1]), np.array([0, 2, 4, 6], np.float32)
     assert loss_bound(make_model(), labels, 2, 50.0, weights) == 3_000
-    assert loss_bound(make_model(), labels, 2, 50.0, weights / 10) == 1_000
+    assert loss_bound(make_model(), labels, 2, 50.0, weights / np.float32(10)) == 1_000
     weighted = make_model(class_weights=[0.0, 10.0, 0.0, 0.0])
     assert loss_bound(weighted, labels, 4, 50.0) == 5_000
     assert loss_bound(weighted, labels.astype(np.uint8), 4, 50.0, weights) == 25_000

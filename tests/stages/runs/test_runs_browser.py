@@ -171,7 +171,7 @@ def test_a_comparison_of_several_models_has_corrected_intervals(browser: Browser
     levels = holm_levels([mcnemar_test(*pair).p for pair in pairs])
     for name, pair, level in zip(("dense", "cnn"), pairs, levels, strict=True):
         ends = [f"{'+' if end > 0 else MINUS if end < 0 else ''}{abs(100 * end):.2f}"
-                for end in mcnemar_test(*pair, level).interval]  # fmt: skip
+                for end in mcnemar_test(pair[0], pair[1], level).interval]  # fmt: skip
         line = table.locator("tbody tr", has=loaded.page.get_by_role("rowheader", name=re.compile(rf"^{name}( |$)")))
         assert " to ".join(ends) in line.inner_text()
     loaded.page.close()
