@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from stages.model.config import Model
 from stages.train.checkpoints import Checkpoint, CheckpointFile
 from stages.train.progress import Epoch
 from tests.support.learning import Folders, make_model, settings, write_params
@@ -52,8 +53,12 @@ class InterruptingFile(CheckpointFile):
 
 
 def learn(folders: Folders, checkpoint_file: CheckpointFile | None, **changes: Any) -> tuple[Any, list[Epoch]]:
+    """Returns weights and history of a training of a network with random layers; see `learn_model`."""
+    return learn_model(folders, make_model("cnn", **RANDOM | changes), checkpoint_file)
+
+
+def learn_model(folders: Folders, model: Model, checkpoint_file: CheckpointFile | None) -> tuple[Any, list[Epoch]]:
     """Returns weights and history of a training, which resumes from the checkpoint if there is one."""
-    model = make_model("cnn", **RANDOM | changes)
     data = folders.data
     network = networks.build(model, data.prepared.shape, data.prepared.classes)
     trained = training_model.build_training_model(network, model)

@@ -1,21 +1,18 @@
 """Own code that draws random numbers without a seed resumes to the bit."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from stages.model.config import Model
 from stages.train.checkpoints import CheckpointFile
 from stages.train.custom.global_seeds import global_seeds
-from tests.stages.train.test_checkpoints import Interrupted, InterruptingFile
+from tests.stages.train.test_checkpoints import Interrupted, InterruptingFile, learn_model
 from tests.support.learning import Folders, make_model
 from tests.support.own_code import own_model, write_code
 
 keras = pytest.importorskip("keras")  # after tests.support.learning, which loads it quietly
 
-from stages.train import fit, networks, training_model  # noqa: E402  (import Keras)
 
 pytestmark = [
     pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="on JAX Keras refuses calls without a seed"),
@@ -40,25 +37,15 @@ def noisy_loss(targets, outputs):
 """
 
 
-def learn(folders: Folders, model: Model, checkpoint_file: CheckpointFile | None) -> tuple[list[Any], Any]:
-    """Returns weights and history of a training, which resumes from the checkpoint if there is one."""
-    data = folders.data
-    network = networks.build(model, data.prepared.shape, data.prepared.classes)
-    trained = training_model.build_training_model(network, model)
-    fit.compile_network(trained, model, len(data.train.labels))
-    history = fit.fit(trained, data, "mine", model, checkpoint_file).history
-    return network.get_weights(), history
-
-
 @pytest.mark.parametrize("kind", ["network", "loss"])
 def test_numbers_of_the_global_generator_continue(folders: Folders, project: Path, kind: str) -> None:
     """A training whose own network or loss draws from Keras's global generator gives the same after an interruption."""
     write_code(project, NOISE)
     model = own_model(epochs=3) if kind == "network" else make_model(epochs=3, loss="custom.own:noisy_loss")
-    weights, history = learn(folders, model, None)
+    weights, history = learn_model(folders, model, None)
     with pytest.raises(Interrupted):
-        learn(folders, model, InterruptingFile(project, 1))
-    resumed_weights, resumed_history = learn(folders, model, CheckpointFile(project, "tried", "0" * 64))
+        learn_model(folders, model, InterruptingFile(project, 1))
+    resumed_weights, resumed_history = learn_model(folders, model, CheckpointFile(project, "tried", "0" * 64))
     assert resumed_history == history
     assert all(np.array_equal(one, other) for one, other in zip(resumed_weights, weights, strict=True))
 
