@@ -101,7 +101,12 @@ def call_in_thread(action: Callable[[], object]) -> None:
 
 
 def join(thread: threading.Thread, timeout_s: float | None = None) -> None:
-    """Waits for the end of a thread, for ever without a time limit; no signal is lost."""
+    """Waits for the end of a thread, for ever without a time limit; no signal is lost.
+
+    Returns at once where the thread could not be started, as with too little memory.
+    """
+    if thread.ident is None:
+        return
     if timeout_s is not None:
         thread.join(timeout_s)
     while timeout_s is None and thread.is_alive():

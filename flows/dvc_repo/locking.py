@@ -116,6 +116,8 @@ class RepoLock:
                 break
             except LockError:  # after the three seconds for which DVC itself waits
                 wait.check("another process holds DVC's lock")
+            except OSError as error:  # its number could not be written into the file: a full disk, a limit
+                raise error.with_traceback(None)  # noqa: B904 - a frame of DVC has the file open, and so the lock
         if self._watch is None and not self._repo.config["core"].get("hardlink_lock"):  # such a lock's file is removed
             self._watch = FileOpenWatch(Path(self._repo.lock.files[0]))
         if self._watch is not None:

@@ -27,7 +27,7 @@ from flows.engine.planning.change_messages import FORCED, describe
 from flows.engine.policy import Policies, StagePolicy
 from flows.engine.preload_scheduler import PreloadScheduler
 from flows.engine.processes.command_runner import CommandRunner, terminate_orphans
-from flows.engine.retries import with_retries
+from flows.engine.retries import as_failure, start_attempts, with_retries
 from flows.engine.run import Run
 from flows.engine.run_record import RunRecord
 from flows.engine.scheduler import Allocation, Scheduler
@@ -77,6 +77,7 @@ class Engine:
         self._started: queue.Queue[StageEvents | None] = queue.Queue()
         self._finished: queue.Queue[tuple[StageEvents, Result | InkflowError]] = queue.Queue()
         self._starting = StartingStages()
+        self._events: dict[str, StageEvents] = {}  # of the stages that have started
         self._crash: BaseException | None = None
         self._is_abandoned = False
         self._thread: threading.Thread | None = None
@@ -108,8 +109,7 @@ class Engine:
     def wait(self) -> None:
         """Waits until all stages have ended, and closes the engine; interrupts it on an exception."""
         try:
-            for _ in self.events():
-                pass
+            list(self.events())
         except BaseException:
             self.interrupt()
             raise
@@ -147,28 +147,29 @@ class Engine:
             self._run_stages(Scheduler(stages, policies, self._jobs, resources.gpus(), memory))
             self._timings.save()
             self._record.end()
-        except BaseException as error:  # noqa: BLE001 - `events` raises it in the caller's thread
-            self._commands.terminate()
-            self._crash = error
-        finally:
             self._commands.close()
+        except BaseException as error:  # noqa: BLE001 - `events` raises it in the caller's thread
+            self._crash = error
+            for name, events in self._events.items():  # else their tasks would wait for ever
+                events.abort(as_failure(name, error))
+            self._commands.terminate()
+        finally:
             self._starting.clear()
             self._started.put(None)
 
     def _preload(self, policy: StagePolicy) -> None:
         """Starts to import the modules of stages with this policy."""
-        slots = min(policy.slots, self._jobs)
-        self._commands.preload(policy.preload, resources.environment(slots, self._jobs, ()))
+        self._commands.preload(policy.preload, resources.environment(min(policy.slots, self._jobs), self._jobs, ()))
 
     def _run_stages(self, scheduler: Scheduler) -> None:
         """Starts the stages that may start and handles those that have ended, until none runs and none may start."""
         while True:
             while (ready := scheduler.start_next()) is not None:
                 stage, allocation = ready
-                events = StageEvents(stage)
+                events = self._events[stage.name] = StageEvents(stage)
                 self._starting.add(stage.name)
                 self._started.put(events)
-                threading.Thread(None, self._run_stage, stage.name, (events, allocation), daemon=True).start()
+                start_attempts(events, partial(self._run_stage, events, allocation), self._finished)
             self._starting.remove("")
             if not scheduler.running:
                 return
@@ -180,7 +181,7 @@ class Engine:
                 self._handle_error(scheduler, events.stage.name, outcome)
             events.put(outcome)
 
-    def _run_stage(self, events: StageEvents, allocation: Allocation) -> None:
+    def _run_stage(self, events: StageEvents, allocation: Allocation) -> Result | InkflowError:
         """Brings one stage up to date, with the retries of its policy."""
         name = events.stage.name
 
@@ -189,9 +190,10 @@ class Engine:
             events.put(FailedAttempt(error))
 
         attempt = partial(self._attempt, events, allocation)
-        outcome = with_retries(name, self.policies.of(name), attempt, on_failure, self._stop_event)
-        self._starting.remove(name)
-        self._finished.put((events, outcome))
+        try:
+            return with_retries(name, self.policies.of(name), attempt, on_failure, self._stop_event)
+        finally:
+            self._starting.remove(name)
 
     def _attempt(self, events: StageEvents, allocation: Allocation) -> Result:
         """Restores a stage from DVC's cache, or runs it and records its outputs."""
@@ -295,6 +297,4 @@ class Engine:
             self.run.not_run[stage] = ending.cause
             self.run.stopped += [stage] if ending.is_stopped else []
             self.run.display.not_run(stage, ending.message)
-            events = StageEvents(self.stages[stage])
-            events.put(ending)
-            self._started.put(events)
+            self._started.put(StageEvents(self.stages[stage], ending))

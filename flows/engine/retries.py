@@ -1,12 +1,45 @@
-"""Applies the retry policy of a stage."""
+"""Starts the attempts to bring a stage up to date, and applies its retry policy."""
 
+import queue
 import threading
 from collections.abc import Callable
 
 from flows.core.errors import Interrupted, is_retryable
 from flows.engine.policy import StagePolicy
+from flows.engine.stage_events import StageEvents
 from flows.engine.types import Result
 from stages.base.errors import InkflowError, machine_fault
+
+
+def start_attempts(
+    events: StageEvents,
+    attempts: Callable[[], Result | InkflowError],
+    finished: "queue.Queue[tuple[StageEvents, Result | InkflowError]]",
+) -> None:
+    """Calls `attempts` in a thread, and puts the events of the stage with the outcome into `finished`.
+
+    An outcome follows whatever happens, also without memory for a thread: else the run would wait for it for ever.
+    """
+    name = events.stage.name
+
+    def run() -> None:
+        try:
+            outcome = attempts()
+        except BaseException as error:  # noqa: BLE001 - see above
+            outcome = as_failure(name, error)
+        finished.put((events, outcome))
+
+    try:
+        threading.Thread(target=run, name=name, daemon=True).start()
+    except RuntimeError as error:
+        finished.put((events, as_failure(name, error)))
+
+
+def as_failure(stage: str, error: BaseException) -> InkflowError:
+    """Returns the failure of a stage for an error that is none of ours."""
+    failure = InkflowError(f"{stage}: {machine_fault(error) or f'internal error of the engine: {error!r}'}")
+    failure.__cause__ = error
+    return failure
 
 
 def with_retries(
@@ -30,9 +63,8 @@ def with_retries(
             return attempt()
         except InkflowError as error:
             outcome = error
-        except BaseException as error:  # noqa: BLE001 - otherwise the run would wait for this stage for ever
-            outcome = InkflowError(f"{stage}: {machine_fault(error) or f'internal error of the engine: {error!r}'}")
-            outcome.__cause__ = error
+        except BaseException as error:  # noqa: BLE001 - as an error of the machine, which can pass
+            outcome = as_failure(stage, error)
         if not retries_left or not is_retryable(outcome):
             break
         wait = f"next attempt in {policy.retry_delay_s:g} s"

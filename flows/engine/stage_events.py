@@ -38,11 +38,12 @@ EndEvent = Result | InkflowError | NotRun | FailedAttempt  # an error ends the l
 
 
 class StageEvents:
-    """The events of one stage, with at most one thread that follows them."""
+    """The events of one stage, with at most one thread that follows them; `ending` if it has already ended."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, ending: EndEvent | None = None) -> None:
         self.stage = stage
-        self._waiting: deque[str | EndEvent] = deque()
+        self._waiting: deque[str | EndEvent] = deque([ending] if ending else [])
+        self._has_ended = ending is not None
         self._left_out = 0
         self._changed = threading.Condition()
 
@@ -53,7 +54,13 @@ class StageEvents:
                 self._waiting.popleft()
                 self._left_out += 1
             self._waiting.append(event)
+            self._has_ended = self._has_ended or not isinstance(event, str | FailedAttempt)
             self._changed.notify_all()
+
+    def abort(self, failure: InkflowError) -> None:
+        """Ends the stage with `failure`, if it has not ended."""
+        if not self._has_ended:
+            self.put(failure)
 
     def follow(self, on_text: Callable[[str], object]) -> EndEvent:
         """Calls `on_text` with each line until an attempt ends, and returns its end; call it again for the next one.

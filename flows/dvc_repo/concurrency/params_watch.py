@@ -17,6 +17,7 @@ from typing import Any
 from dvc.dependency import ParamsDependency
 from dvc.exceptions import DvcException
 
+from flows.core.signals import join
 from flows.core.values import is_same_value
 from flows.dvc_repo.inotify import WriteWatch
 from flows.dvc_repo.input_snapshot import name_of_parameter
@@ -72,7 +73,7 @@ class ParamsWatch:
             return
         os.close(self._end[1])
         if self._thread is not None:
-            self._thread.join()
+            join(self._thread)
         os.close(self._end[0])
         self._watch.close()
         self._watch = None
