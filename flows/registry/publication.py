@@ -107,7 +107,7 @@ def push_tags(root: Path, model: str, remote: str, *, pushed: str = "", needed: 
     """
     registry = Registry(root)
     patterns = [registry.version_tag(model, "*"), registry.stage_tags(model)]
-    names = git_text(["tag", "--list", *patterns], root).splitlines()
+    names = list(filter(registry.has_tag, git_text(["tag", "--list", *patterns], root).splitlines()))
     known = remote_tags(root, remote)
     new = [item for item in registry.versions(model) if registry.version_tag(model, item.version) not in known]
     for item in new:
@@ -118,7 +118,8 @@ def push_tags(root: Path, model: str, remote: str, *, pushed: str = "", needed: 
         except (RevisionUnusable, RegistryFailed) as error:
             if item.version == needed:
                 raise
-            tags = git_text(["tag", "--list", "--points-at", item.commit, *patterns], root).splitlines()
+            there = git_text(["tag", "--list", "--points-at", item.commit, *patterns], root).splitlines()
+            tags = [name for name in names if name in there]
             names = [name for name in names if name not in tags]
             note_once(
                 f"{model}@{item.version} is not pushed: {error}; if its files are lost, remove the version: "

@@ -23,6 +23,7 @@ def store(models: Toy, tmp_path: Path) -> Path:
     return tmp_path / "store"
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("pushed_by", ["promote", "rollback"])
 def test_push_takes_the_files_of_versions_that_only_this_folder_has(models: Toy, store: Path, pushed_by: str) -> None:
     """A version that was promoted without --push gets its files into the remote before a later call pushes its tag."""
@@ -35,6 +36,7 @@ def test_push_takes_the_files_of_versions_that_only_this_folder_has(models: Toy,
     assert (store / "files/md5" / digest[:2] / digest[2:]).read_text() == "one"
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("verb", ["promote", "rollback"])
 def test_a_remote_of_git_that_never_answers(
     models: Toy, store: Path, verb: str, monkeypatch: pytest.MonkeyPatch
@@ -54,7 +56,7 @@ def test_a_remote_of_git_that_never_answers(
 
 def test_tags_of_others_may_differ(models: Toy, store: Path) -> None:
     """A tag that Git's remote has at another commit does not matter, if it is none of this project's registry."""
-    others = ["nightly", "lib@1.0.0", "sub=net@v0.0.1"]
+    others = ["nightly", "lib@1.0.0", "sub=net@v0.0.1", "net@backup"]
     for name in others:
         git("tag", name)
         git("push", "-q", "origin", name)
@@ -65,6 +67,7 @@ def test_tags_of_others_may_differ(models: Toy, store: Path) -> None:
     assert remote_tags() == {*others, "net@v0.0.1", "net#prod#1"}
 
 
+@pytest.mark.farm
 def test_a_moved_tag_of_the_registry_is_named(models: Toy, store: Path) -> None:
     """A version's tag that is another object in Git's remote is named with both objects, and nothing is promoted.
 
