@@ -23,6 +23,7 @@ COPY flows flows
 COPY stages stages
 COPY custom custom
 COPY templates templates
+RUN python -m compileall -q inkflow flows stages custom
 
 RUN useradd --create-home --uid 1000 inkflow
 
@@ -31,7 +32,7 @@ FROM base AS serve
 RUN python3.12 -m venv .venv \
     && sed -n '/^uv==/,/^ *# via/p' requirements.lock >/tmp/uv.txt \
     && .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r /tmp/uv.txt \
-    && .venv/bin/uv pip install --quiet --python .venv/bin/python --constraint requirements.lock \
+    && .venv/bin/uv pip install --quiet --compile-bytecode --python .venv/bin/python --constraint requirements.lock \
          --editable '.[predict,s3,ssh]' \
     && rm -rf ~/.cache /tmp/uv.txt
 
@@ -49,7 +50,7 @@ FROM base AS worker
 ARG EXTRA=""
 RUN PYTHON=python3.12 .ci/setup .venv \
     && if [ -n "$EXTRA" ]; then \
-         uv pip install --quiet --python .venv/bin/python --constraint requirements.lock --editable ".[$EXTRA]"; \
+         uv pip install --quiet --compile-bytecode --python .venv/bin/python --constraint requirements.lock --editable ".[$EXTRA]"; \
        fi \
     && rm -rf ~/.cache
 

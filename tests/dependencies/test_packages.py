@@ -98,3 +98,13 @@ def test_actions_and_images_are_named_by_digest(path: Path) -> None:
     found = [name for pair in USES.findall(text) for name in pair if name and name not in stages]
     local = [name for name in found if name.startswith("./")]
     assert [name for name in found if name not in local and not re.search(r"@(sha256:)?[0-9a-f]{40,64}$", name)] == []
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", ".ci/setup", ".ci/archives", ".ci/newest"])
+def test_installed_packages_are_compiled(name: str) -> None:
+    """Else each process compiles what it imports where bytecode cannot be written, such as in the image."""
+    text = (ROOT / name).read_text(encoding="utf-8").replace("\\\n", " ")
+    commands = re.findall(r"uv\"? pip (?:sync|install) [^\n;&|]*", text)
+    packages = [command for command in commands if "--no-deps" not in command]
+    assert packages
+    assert [command for command in packages if "--compile-bytecode" not in command] == []

@@ -9,7 +9,16 @@ from hypothesis import HealthCheck, settings
 from tests.support.root import ROOT
 
 BIN = Path(sys.executable).parent
-DROPPED = ("SHELL", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "PREFECT_API_URL", "PREFECT_PROFILE")
+DROPPED = (
+    "SHELL",
+    "NO_COLOR",
+    "FORCE_COLOR",
+    "COLUMNS",
+    "LINES",
+    "PREFECT_API_URL",
+    "PREFECT_PROFILE",
+    "PYTHONDONTWRITEBYTECODE",
+)
 VARIABLES = {
     # The commands of a stage find the `dvc` and `python` of this environment, not others of the caller.
     "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
