@@ -24,7 +24,6 @@ from tests.torture.support.killed_commands import KILLED, Commands, commands
 SUBJECT = "Served and registered models"
 MODEL = "model.bin"
 SEED = 17
-PUSHED_STEPS = 20  # of a command with --push, at random: they take longer, and it makes those without --push as well
 VERSIONS = ("one", "two")  # contents of the models v0.0.1 and v0.0.2
 LOCKED = re.compile(r"remove (\S+\.lock(?:, \S+\.lock)*), then repeat")
 
@@ -101,8 +100,7 @@ def test_killed_promotions(projects: Path, tmp_path: Path, kills: Commands, prom
         for case in CASES if rounds(0, 1) else CASES[1::2]:  # with --push a command does all that it does without
             whole = kills.run(_copy(projects, case, tmp_path), *case.arguments)
             assert whole.code == 0, whole.output
-            most = PUSHED_STEPS if "--push" in case.arguments else whole.steps
-            steps = chance.sample(range(1, whole.steps + 1), min(whole.steps, rounds(1, most)))
+            steps = chance.sample(range(1, whole.steps + 1), rounds(1, whole.steps))
             before = tried.attempts
             for step in steps:
                 with tried.verdict(f"{case.name} killed before step {step} of {whole.steps}"):

@@ -214,7 +214,8 @@ BESIDE = (
     Beside("checkout of another commit", _switch, f"{CHANGED}|{NO_FILE}"),
     Beside("commit", _commit),
     Beside("prune", _process("prune", "--older-than=0d")),
-    Beside("dvc exp run", _process("dvc", "exp", "run", "--temp", "-S", "speed=5"), other=HELD),
+    # It writes its parameters into params.yaml for a moment, to stash them.
+    Beside("dvc exp run", _process("dvc", "exp", "run", "--temp", "-S", "speed=5"), run=CHANGED, other=HELD),
     Beside("sweep", _process("sweep", "--local", "--grid", "speed=3,4")),
     Beside("run with --set", _process(*RUN, "--set", "speed=7")),
     Beside("dvc status", _process("dvc", "status"), other=HELD),
