@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 BUSY = 4
+COLLECTED: Counter[str] = Counter()  # cases of tests with the mark `cases`
 
 Inkflow = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -58,6 +60,16 @@ def pytest_configure() -> None:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Adds the option for a random order."""
     parser.addoption("--random-order", type=int, metavar="SEED", help="run modules and tests in an order of this seed")
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Leaves to `make test-farm` all but the first cases of a test that has the mark `cases`."""
+    mark = item.get_closest_marker("cases")
+    if mark and not item.get_closest_marker("farm"):
+        test = item.nodeid.partition("[")[0]
+        COLLECTED[test] += 1
+        if COLLECTED[test] > mark.args[0]:
+            item.add_marker(pytest.mark.farm)
 
 
 @pytest.hookimpl(trylast=True)

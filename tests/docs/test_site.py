@@ -100,6 +100,7 @@ def test_the_reference_is_made_from_the_code(site: Path) -> None:
     assert "_EventDisplay" not in python
 
 
+@pytest.mark.farm
 @pytest.mark.browser
 @pytest.mark.skipif(*NEEDS_CHROMIUM[1].args, **NEEDS_CHROMIUM[1].kwargs)
 def test_the_site_works_from_a_folder(site: Path) -> None:

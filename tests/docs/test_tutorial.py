@@ -88,6 +88,7 @@ def test_every_command_of_the_tutorial(home: Path) -> None:
         shown = shown.partition(step)[2]
 
 
+@pytest.mark.farm
 @pytest.mark.slow
 def test_the_commands_that_train_nothing(home: Path) -> None:
     """A fresh clone is set up, and the letters are drawn, looked at and added on a branch, as on the page."""

@@ -85,6 +85,7 @@ def test_completed_then_cached(diamond: Toy, inkflow: Inkflow, prefect_url: str)
     assert second.message("join") == "unchanged"
 
 
+@pytest.mark.farm
 def test_braces_in_a_name(toy: Toy, inkflow: Inkflow, prefect_url: str) -> None:
     """A stage with braces in its name is a task of that name: Prefect does not take the name for a template."""
     toy.write({"dvc.yaml": "stages: {s: {foreach: ['{a}'], do: {cmd: echo 1 > out, outs: [out]}}}\n"})
@@ -95,6 +96,7 @@ def test_braces_in_a_name(toy: Toy, inkflow: Inkflow, prefect_url: str) -> None:
     assert run.flow_run["state_name"] == "Completed"
 
 
+@pytest.mark.farm
 def test_another_result(toy: Toy, inkflow: Inkflow, prefect_url: str) -> None:
     """A stage that is restored to another result than dvc.lock names is `Cached`, and its message says so."""
     toy.write(
@@ -143,6 +145,7 @@ def test_last_log_lines_of_a_run(responds: bool, monkeypatch: pytest.MonkeyPatch
         assert pipeline._unsent() == ([] if responds else [("log lines", 0.1)])
 
 
+@pytest.mark.farm
 def test_heartbeat(diamond: Toy, inkflow: Inkflow, prefect_url: str) -> None:
     """A run sends the heartbeats by which the server notices a killed run; each names the run and its flow."""
     assert inkflow("run", "source", folder=diamond.folder).returncode == 0
@@ -173,6 +176,7 @@ def test_failure(diamond: Toy, inkflow: Inkflow, prefect_url: str) -> None:
     assert not (diamond.folder / "dvc.lock").exists()
 
 
+@pytest.mark.farm
 def test_nothing_to_do_needs_no_server(diamond: Toy, inkflow: Inkflow) -> None:
     """If all stages are unchanged, `inkflow run` does not contact the Prefect server."""
     assert inkflow("run", folder=diamond.folder).returncode == 0
@@ -190,6 +194,7 @@ def test_unreachable_server(diamond: Toy, inkflow: Inkflow) -> None:
     assert diamond.runs("source") == 0
 
 
+@pytest.mark.farm
 def test_temporary_server(diamond: Toy, inkflow: Inkflow) -> None:
     """Without a configured server, `inkflow run` starts a temporary one for the run."""
     process = inkflow("run", folder=diamond.folder, PREFECT_API_URL="")
@@ -214,6 +219,7 @@ def test_flow_parameters_have_a_schema() -> None:
     assert all(entry["description"] for entry in properties.values())
 
 
+@pytest.mark.farm
 @pytest.mark.server
 def test_relative_mirror(toy: Toy, inkflow: Inkflow) -> None:
     """A relative path of a mirror starts at the caller's folder, in whatever folder stages run."""

@@ -65,6 +65,7 @@ def deployed(diamond: Toy, prefect_url: str, tmp_path: Path) -> Deployed:
     return Deployed(diamond, prefect_url, tmp_path / "home")
 
 
+@pytest.mark.farm
 def test_settings_hold_for_one_run(deployed: Deployed) -> None:
     """A run with settings leaves the workspace as it is, and says where its result is; the next run has none of it."""
     before, head = deployed.files(), deployed.git("rev-parse", "HEAD")

@@ -176,6 +176,7 @@ def test_pruned_trials(project: SearchProject) -> None:
     assert not pruned.is_failure and "pruned after step 1: val_loss" in str(pruned.error)
 
 
+@pytest.mark.farm
 def test_failed_trials(project: SearchProject) -> None:
     """A trial that fails is told apart, and the others run."""
     search = project.search("--space", "space.yaml:x=12..13:int", "--trials", "9", "--jobs", "1")
@@ -184,6 +185,7 @@ def test_failed_trials(project: SearchProject) -> None:
     assert "unlucky" in str(next(trial.error for trial in search.trials if trial.is_failure))
 
 
+@pytest.mark.farm
 def test_missing_objective_ends_the_search(project: SearchProject) -> None:
     """A score that the first trial does not write ends the search with its name and those that exist."""
     search = project.search("--space", "space.yaml:x=1..9:int", "--objective", "m.json:val_los", "--direction",

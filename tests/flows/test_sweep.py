@@ -160,6 +160,7 @@ def run_sweep(root: Path, *grid: str, targets: Sequence[str] = ()) -> list[Trial
     return runner.trials
 
 
+@pytest.mark.farm
 def test_project_below_the_top_of_its_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A project in a folder of a repository, with a submodule and letters beyond ASCII in its path, is swept like any
     other; its index keeps its bytes and its experiments keep the submodule.
@@ -205,6 +206,7 @@ metrics: [results/metrics.json]
 """
 
 
+@pytest.mark.farm
 def test_folders_as_outputs(toy: Toy) -> None:
     """An experiment has the files of a folder that DVC does not cache, without those of the commit; metrics files in a
     folder are metrics of the trial.

@@ -233,6 +233,7 @@ def test_example_get_started(installation: Installation, tmp_path: Path) -> None
     assert (ours / "dvc.lock").read_bytes() == (theirs / "dvc.lock").read_bytes()
 
 
+@pytest.mark.farm
 @pytest.mark.parametrize("template", [pytest.param("small", marks=pytest.mark.farm), "digits"])
 def test_templates_of_an_installation(installation: Installation, tmp_path: Path, template: str) -> None:
     """An installation has the templates of this checkout, complete."""

@@ -133,6 +133,7 @@ def trained(folder: Path) -> Path:
     return copy_prepared(make_trained, folder)
 
 
+@pytest.mark.farm
 def test_exported_models_of_two_class_and_regression(trained: Path) -> None:
     """model.onnx of two_class gives two probabilities, and of a regression one value; both name their task."""
     pixels = colours(45, 2, "uint8")[0].astype(np.float32)
@@ -162,6 +163,7 @@ def test_predict_names_the_two_classes(trained: Path) -> None:
     assert open_classifier(Path("models/is_red/model.onnx")).class_names == ("not red", "red")
 
 
+@pytest.mark.farm
 @pytest.mark.parametrize("kind", ["float32", pytest.param("float64", marks=pytest.mark.farm)])
 def test_float_pixels(folder: Path, kind: str) -> None:
     """Models are trained and evaluated on float pixels from -1 to 1 as on bytes."""

@@ -173,6 +173,7 @@ def test_fallback(project: Project, inkflow: Inkflow) -> None:
     assert "Traceback" not in without.stdout + without.stderr
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize(
     ("setting", "message"),
     [

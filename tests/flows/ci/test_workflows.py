@@ -17,6 +17,7 @@ DEPENDABOT = ROOT / ".github/dependabot.yml"
 LONG = ("ci.yml:farm", "torture.yml:torture")  # jobs of more than an hour
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize(
     ("schema", "files"),
     [("vendor.github-workflows", WORKFLOWS), ("vendor.gitlab-ci", [GITLAB]), ("vendor.dependabot", [DEPENDABOT])],

@@ -43,6 +43,7 @@ def promote(monkeypatch: pytest.MonkeyPatch, stage: str = "prod") -> int:
     return inkflow(["ci", "promote", stage])
 
 
+@pytest.mark.farm
 def test_a_merged_retraining(
     job: ForgeServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

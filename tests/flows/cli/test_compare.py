@@ -93,6 +93,7 @@ def test_files_in_no_cache(versions: Run) -> None:
         compare(versions.root, "before")
 
 
+@pytest.mark.farm
 def test_parameters_that_differ(finished: Run, tmp_path: Path) -> None:
     """The comparison has the parameters of both versions that differ, and the page a table of them."""
     shutil.copytree(finished.root, tmp_path / "new")

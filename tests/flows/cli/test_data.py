@@ -11,7 +11,6 @@ import pytest
 from ruamel.yaml import YAML
 
 from flows.cli import data
-from flows.cli.data import _entry
 from flows.cli.main import main
 from flows.core.own_data import check_own_data
 from flows.core.params_edit import load_project_params
@@ -23,6 +22,7 @@ from tests.support.own_forms import samples, write_csv, write_pictures
 from tests.support.root import ROOT
 
 X, Y = samples(40, 1, 4)
+ARRAYS = {"x_train": X, "y_train": Y, "x_test": X[:8], "y_test": Y[:8]}
 NAMES = ("ant", "bee", "cat", "dog")
 GROUPS = {"file": "owners.npz", "sha256": {"train": "0" * 64, "test": "1" * 64}}
 PARAMS = """\
@@ -96,6 +96,7 @@ def test_adds_an_entry_and_keeps_every_other_line(project: Path, pets: Path, cap
         assert np.isin(np.concatenate([arrays["x_train"], arrays["x_test"]]).sum(axis=(1, 2)), X.sum(axis=(1, 2))).all()
 
 
+@pytest.mark.farm
 def test_an_existing_name_needs_replace(
     project: Path, pets: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -121,6 +122,7 @@ def test_an_existing_name_needs_replace(
     assert "# the end of the data sets" in path.read_text()
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("again", ["run", "add"])
 def test_a_killed_replacement_is_finished(
     project: Path, pets: Path, monkeypatch: pytest.MonkeyPatch, again: str
@@ -148,11 +150,11 @@ def test_a_killed_replacement_is_finished(
     assert [path.name for path in own.iterdir()] == ["pets.npz"]
 
 
+@pytest.mark.farm
 def test_copies_that_params_do_not_record_are_removed(project: Path, pets: Path) -> None:
     """What a killed command left before it wrote params.yaml goes with the next one, and takes no place."""
     main(["data", "add", "pets", str(pets), "--use"])
-    own = project / "data/own"
-    before = (own / "pets.npz").read_bytes()
+    before = ((own := project / "data/own") / "pets.npz").read_bytes()
     for name in (".pets.new.npz", ".pets-0123456789abcdef.new.npz", ".pets-7.npz", "..pets.7.new-8.tmp.npz"):
         (own / name).write_bytes(b"a part")
     check()
@@ -164,11 +166,10 @@ def test_copies_that_params_do_not_record_are_removed(project: Path, pets: Path)
 @pytest.mark.farm
 def test_other_writers_are_noticed(project: Path) -> None:
     """A file with other groups stops the run, and the command that the message names writes their digest."""
-    arrays = {"x_train": X, "y_train": Y, "x_test": X[:8], "y_test": Y[:8]}
-    np.savez(project / "a.npz", allow_pickle=False, **arrays, g_train=np.arange(40))
+    np.savez(project / "a.npz", allow_pickle=False, **ARRAYS, g_train=np.arange(40))
     main(["data", "add", "pets", "a.npz", "--use"])
     assert download.main(["--out", "data/raw"]) == 0
-    np.savez(project / "a.npz", allow_pickle=False, **arrays, g_train=np.arange(40) // 2)
+    np.savez(project / "a.npz", allow_pickle=False, **ARRAYS, g_train=np.arange(40) // 2)
     with pytest.raises(InvalidInput, match=r"records \(g_train\): .*`inkflow data add pets a.npz --replace`"):
         check()
     assert main(["data", "add", "pets", "a.npz", "--replace"]) == 0
@@ -186,7 +187,7 @@ def test_groups_stay_with_their_samples() -> None:
         *((digests | {name: "other"}, False) for name in digests),
     ):
         found = {"unchanged": False, "entry": {"sha256": new}}
-        assert ("groups" in _entry(arguments, old, {"path": "a.npz"}, found)) is kept
+        assert ("groups" in data._entry(arguments, old, {"path": "a.npz"}, found)) is kept
 
 
 @pytest.mark.parametrize(
@@ -229,9 +230,8 @@ def test_dry_run_writes_the_sheet_alone(project: Path, pets: Path, capfd: pytest
 @pytest.mark.farm
 def test_an_npz_file_of_the_right_form_is_used_where_it_is(project: Path, tmp_path: Path) -> None:
     """Within the project its path is written, from an address the address; a file elsewhere is copied."""
-    arrays = {"x_train": X, "y_train": Y, "x_test": X[:8], "y_test": Y[:8]}
     for path in (project / "my data.npz", tmp_path / "outside.npz"):
-        np.savez_compressed(path, allow_pickle=False, **arrays)
+        np.savez_compressed(path, allow_pickle=False, **ARRAYS)
     with Server().running() as server:
         server.respond_with(serve((tmp_path / "outside.npz").read_bytes()))
         main(["data", "add", "inside", "my data.npz", "--use"])
@@ -249,6 +249,7 @@ def test_an_npz_file_of_the_right_form_is_used_where_it_is(project: Path, tmp_pa
     assert download.main(["--out", "data/raw"]) == 0
 
 
+@pytest.mark.farm
 def test_changed_files_are_noticed(project: Path, pets: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """A changed picture is a note with the command to add it; a changed npz file is an error with the remedy."""
     main(["data", "add", "pets", str(pets), "--use", "--seed", "3"])

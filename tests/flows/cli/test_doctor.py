@@ -100,6 +100,7 @@ def test_a_server_that_does_not_answer(
     assert "inkflow up" in findings["Prefect server"]["mend"]
 
 
+@pytest.mark.farm
 def test_remotes(healthy: Project, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """A remote that can be reached is fine, even if empty; one that cannot be reached or configured is a problem."""
     config = "[core]\n    remote = store\n['remote \"store\"']\n    url = {}\n"

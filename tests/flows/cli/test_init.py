@@ -60,6 +60,7 @@ def test_empty_folder(empty: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert files().items() >= written.items() and not left.exists()
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("last", ["execution.yaml", "params.yaml", ".gitignore"])
 def test_killed_between_two_files(empty: Path, last: str) -> None:
     """A call that was killed between two files is finished by the next one: dvc.yaml is the last file."""
@@ -104,6 +105,7 @@ def test_adopts_a_project(toy: Toy) -> None:
     assert files() == after
 
 
+@pytest.mark.farm
 def test_rules_that_git_has_elsewhere(toy: Toy) -> None:
     """No rule is added where git ignores our state already; the new execution.yaml has no rule for a stage."""
     toy.write({"dvc.yaml": DIAMOND, "params.yaml": "knobs: 1\n", ".git/info/exclude": ".inkflow\n"})
@@ -112,6 +114,7 @@ def test_rules_that_git_has_elsewhere(toy: Toy) -> None:
     assert load_policies(Path()) == Policies()
 
 
+@pytest.mark.farm
 def test_deployments(empty: Path) -> None:
     """The deployments of any project are flows of the installed Inkflow, and those of all stages are retried."""
     assert inkflow(["init"]) == 0
@@ -124,6 +127,7 @@ def test_deployments(empty: Path) -> None:
     assert trigger["match_related"]["prefect.resource.name"] == list(deployments)
 
 
+@pytest.mark.farm
 def test_below_the_root_of_git(empty: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Below the root of a repository, workflows are at its root and run in the project's folder, with valid content."""
     subprocess.run(["git", "init", "--quiet"], check=True)
@@ -181,6 +185,7 @@ def test_a_workflow_installs_this_inkflow(
     assert requirement("train") == f"inkflow[train] @ {address}"
 
 
+@pytest.mark.farm
 def test_without_git(empty: Path) -> None:
     """A DVC project without git stays one: it gets no .gitignore, and no workflow."""
     Repo.init(no_scm=True).close()
@@ -232,6 +237,7 @@ def test_refusals(empty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(files()) == {"letter.txt", "params.yaml", "below/x", "dvc.yaml"}
 
 
+@pytest.mark.farm
 def test_digits(empty: Path) -> None:
     """The template digits is this project: the same files, stages and parameters; its deployments are importable."""
     assert inkflow(["init", "--template", "digits"]) == 0

@@ -94,6 +94,7 @@ def test_a_missing_template_stops_nothing(plotted: Toy) -> None:
     assert "cdn.jsdelivr.net" not in page
 
 
+@pytest.mark.farm
 def test_settings_are_kept(toy: Toy) -> None:
     """Comments, other settings, the rights of the file and git's view of the project stay as they were."""
     settings = Path(".dvc/config.local")
@@ -129,6 +130,7 @@ def test_broken_settings(toy: Toy) -> None:
     assert Path(".dvc/config.local").read_text() == "[core\n"
 
 
+@pytest.mark.farm
 def test_init_writes_it(toy: Toy, capsys: pytest.CaptureFixture[str]) -> None:
     """`inkflow init` shows and writes the template of an existing project, once."""
     toy.write({"dvc.yaml": "stages: {}\n"})

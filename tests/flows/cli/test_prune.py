@@ -106,6 +106,7 @@ def prune(*arguments: str) -> None:
     assert main(["prune", *arguments]) == 0
 
 
+@pytest.mark.farm
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.farm)])
 def test_every_version_comes_back_without_running(history: Toy, seed: int) -> None:
     """After a prune of all ages, each branch, tag and experiment can be restored without running a stage."""

@@ -36,6 +36,7 @@ def run(finished: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
     return finished
 
 
+@pytest.mark.farm
 def test_figures_are_measured_and_the_page_stays(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     """Latencies are measured once, the fit time comes from the record of the training, and reports/ does not change."""
     page = (run.out / "index.html").read_bytes()

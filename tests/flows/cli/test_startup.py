@@ -84,6 +84,7 @@ def test_a_run_without_changes_is_light(diamond: Toy) -> None:
     assert imported.isdisjoint(TRAINING | {"prefect", "pydantic", "numpy", "pandas"})
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize(
     ("program", "arguments", "missing"),
     [

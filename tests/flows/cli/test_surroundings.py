@@ -100,6 +100,7 @@ def test_schema_of_another_program(one: Toy, capsys: pytest.CaptureFixture[str],
         load_project_params(Path())
 
 
+@pytest.mark.farm
 def test_state_folder_ignores_itself(one: Toy, inkflow: Inkflow) -> None:
     """Git and DVC see no file of .inkflow, though the project's own .gitignore does not list it."""
     process = inkflow("run", folder=one.folder)

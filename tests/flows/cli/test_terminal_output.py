@@ -240,6 +240,7 @@ stages:
 """
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("environment", [{}, {"NO_COLOR": "1"}, {"TERM": "dumb"}], ids=str)
 def test_a_killed_stage_on_a_terminal(toy: Toy, environment: dict[str, str]) -> None:
     """On 80 columns the screen has the signal, the epoch and the stage that does not run, whatever the terminal."""

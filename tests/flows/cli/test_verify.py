@@ -129,6 +129,7 @@ def test_everything(verified: Verified, capsys: pytest.CaptureFixture[str]) -> N
     assert (verified.state(), verified.left_behind()) == (before, [])
 
 
+@pytest.mark.farm
 def test_named_stages_alone(verified: Verified, capsys: pytest.CaptureFixture[str]) -> None:
     """Only the named stages run, on the inputs in the workspace; stages between them keep their outputs."""
     assert main(["verify", "exact", "noisy", "--json"]) == 0

@@ -98,6 +98,7 @@ def test_first_commit(toy: Toy) -> None:
     assert run_engine().error is None
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize(
     ("start_of_edit", "confirm_s"),
     [

@@ -186,6 +186,7 @@ def test_comments_and_missing_outputs(project: Toy) -> None:
     assert succeeded(run_engine())["train"].outcome is Outcome.RAN
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize(
     ("name", "text"),
     [
@@ -255,6 +256,7 @@ def test_many_revisions_and_a_folder_of_an_older_commit(project: Toy) -> None:
     assert make_plan()["train"].verdict is Verdict.UNCHANGED
 
 
+@pytest.mark.farm
 def test_random_edits(project: Toy) -> None:
     """Random edits and commands, of which the editor knows whether they matter: the answer is right about each."""
     texts = {"src/train.py": TRAIN, "src/lib/nets.py": NETS}

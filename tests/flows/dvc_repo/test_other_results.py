@@ -89,6 +89,7 @@ def entries(toy: Toy, text: str) -> list[Path]:
     return sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True)
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("is_clean", [False, True], ids=["outputs in place", "outputs deleted"])
 def test_chain_is_restored(chain: Toy, is_clean: bool) -> None:
     """A stage with another result and all behind it are restored, the plan says so, and dvc.lock is as committed."""

@@ -142,9 +142,8 @@ def test_another_clone_restores_all(kind: str, clone: Toy, set_up: Callable[...,
     assert remotes.missing_in_remote(folder) == {}
 
 
-@pytest.mark.parametrize(
-    "kind", [pytest.param(kind, marks=pytest.mark.farm if kind == "ssh" else ()) for kind in KINDS]
-)
+@pytest.mark.cases(1)
+@pytest.mark.parametrize("kind", KINDS)
 def test_push_and_pull(kind: str, clone: Toy, set_up: Callable[..., None]) -> None:
     """Pushed files are in the remote; a second push sends none; another clone pulls them; targets limit both."""
     set_up(kind, clone.folder)
@@ -177,6 +176,7 @@ def test_missing_outputs_have_names(clone: Toy, set_up: Callable[..., None], tmp
     assert remotes.missing_in_remote(second(clone)) == {"source": ["out"]} == remotes.missing_in_remote(Path())
 
 
+@pytest.mark.farm
 def test_truncated_entry_is_ignored(clone: Toy, set_up: Callable[..., None], tmp_path: Path) -> None:
     """A run-cache entry that a killed process left truncated is not pulled; the next push replaces it."""
     set_up("folder", clone.folder)
@@ -200,11 +200,12 @@ def test_entry_without_its_outputs_is_not_pushed(clone: Toy, set_up: Callable[..
     assert remotes.push_run_cache(Path()) == 0
 
 
+@pytest.mark.farm
 @pytest.mark.parametrize(
     ("kind", "wrong", "sentence"),
     [
-        pytest.param("ssh", {"key": "other_key"}, "Permission denied", marks=pytest.mark.farm),
-        pytest.param("ssh", {"address": "port"}, "Connect call failed", marks=pytest.mark.farm),
+        ("ssh", {"key": "other_key"}, "Permission denied"),
+        ("ssh", {"address": "port"}, "Connect call failed"),
         ("s3", {"address": "s3://no-such-bucket/store"}, "The specified bucket does not exist"),
     ],
 )
@@ -282,9 +283,8 @@ def test_no_remote(clone: Toy) -> None:
         remotes.push(Path())
 
 
-@pytest.mark.parametrize(
-    "as_file", [pytest.param(False, marks=pytest.mark.farm, id="text"), pytest.param(True, id="file")]
-)
+@pytest.mark.farm
+@pytest.mark.parametrize("as_file", [False, True], ids=["text", "file"])
 def test_key_from_the_environment(as_file: bool, clone: Toy, set_up: Callable[..., None], sshd: SshServer) -> None:
     """A key that CI provides as a secret, as text or file, gives access to an SSH remote. It is written to a file that
     only the user may read and that git does not track.

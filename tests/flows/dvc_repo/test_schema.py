@@ -100,6 +100,7 @@ def test_all_options_have_a_case() -> None:
     assert set(options(parts)) == known
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize(
     "name",
     [

@@ -47,6 +47,7 @@ def in_use(folder: Path) -> dict[str, list[str]]:
     return {kind: sorted(Path(name).name for name in content.get(kind, {})) for kind in ("read", "write")}
 
 
+@pytest.mark.farm
 def test_files_of_a_running_stage(toy: Toy) -> None:
     """While a stage runs, `dvc` commands that would use its files fail as beside another `dvc`, and change nothing."""
     toy.write({"dvc.yaml": HELD, "in": "one\n"})
@@ -65,6 +66,7 @@ def test_files_of_a_running_stage(toy: Toy) -> None:
     assert status() == {}
 
 
+@pytest.mark.farm
 def test_entries_of_a_killed_run(toy: Toy) -> None:
     """After kill -9 of a run, `dvc repro` removes its entries as those of a killed `dvc`, and runs the stage."""
     toy.write({"dvc.yaml": HELD, "in": "one\n"})

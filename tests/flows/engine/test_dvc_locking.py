@@ -84,6 +84,7 @@ def running_engine() -> Iterator[tuple[Engine, Run, RecordingDisplay]]:
         engine.close()
 
 
+@pytest.mark.farm
 @pytest.mark.parametrize("slow", ["a", pytest.param("b", marks=pytest.mark.farm)])
 def test_beside_dvc_repro(toy: Toy, slow: str) -> None:
     """While `dvc repro` runs a stage, that stage waits for it, and so does a stage that writes its input."""
@@ -139,6 +140,7 @@ def test_files_that_only_dvc_finds_in_use(toy: Toy) -> None:
     assert status() == {}
 
 
+@pytest.mark.farm
 def test_wait_is_logged_and_interrupted(toy: Toy) -> None:
     """A wait for DVC's lock is logged once, and an interrupt ends it."""
     toy.write({"dvc.yaml": PAIR.format(a=0, b=0), "in": "one\n"})

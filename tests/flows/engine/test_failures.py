@@ -200,6 +200,7 @@ def test_retry_that_succeeds(toy: Toy) -> None:
     assert toy.runs("a") == 2
 
 
+@pytest.mark.cases(1)
 @pytest.mark.usefixtures("no_orphans")
 @pytest.mark.parametrize(
     "command", ["sleep 900", "(sleep 900 & sleep 900)", "setsid sleep 900", "trap '' TERM; sleep 900"]
@@ -224,6 +225,7 @@ def test_failing_output_callback(toy: Toy) -> None:
     assert toy.read("a") == "done\n"
 
 
+@pytest.mark.farm
 @pytest.mark.usefixtures("no_orphans")
 def test_background_processes_after_success(toy: Toy) -> None:
     """Background processes of a stage that succeeds are terminated, even if they hold its output pipe open."""

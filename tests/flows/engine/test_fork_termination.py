@@ -131,6 +131,7 @@ def test_terminate_during_imports(toy: Toy) -> None:
     assert stage_processes(toy.folder) == []
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_engine_is_killed(toy: Toy, number: signal.Signals) -> None:
     """Forks and their fork server die with the engine, whichever signal ends it."""

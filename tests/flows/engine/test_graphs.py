@@ -75,6 +75,7 @@ def graph(request: pytest.FixtureRequest, toy: Toy) -> Toy:
     return toy
 
 
+@pytest.mark.cases(1)
 @pytest.mark.slow
 def test_same_as_dvc_repro(graph: Toy) -> None:
     """After a first run `dvc status` is clean, each command ran once, and dvc.lock is equal to that of `dvc repro`."""
@@ -112,6 +113,7 @@ def test_same_as_dvc_repro_after_edits(graph: Toy) -> None:
         assert counts(graph.folder) == counts(copy), edit.__name__
 
 
+@pytest.mark.farm
 def test_tracked_data(toy: Toy) -> None:
     """Data that `dvc add` tracks is restored if it is missing, and recorded if it is edited; its readers then run."""
     toy.write({"dvc.yaml": FOLDERS["dvc.yaml"], "params.yaml": FOLDERS["params.yaml"], "in": "one\n"})

@@ -129,6 +129,7 @@ def with_earlier_start(folder: Path, command: list[str]) -> "subprocess.Complete
     return subprocess.run([*mount, *command], env=environment, capture_output=True, text=True, timeout=240, check=False)
 
 
+@pytest.mark.farm
 @pytest.mark.server
 @pytest.mark.usefixtures("no_orphans")
 @pytest.mark.parametrize(
@@ -157,6 +158,7 @@ def test_interrupt(toy: Toy, inkflow: Inkflow, prefect_url: str, number: signal.
     assert status() == {}
 
 
+@pytest.mark.farm
 @pytest.mark.server
 @pytest.mark.usefixtures("no_orphans")
 def test_cancelled_in_prefect(toy: Toy, prefect_url: str) -> None:

@@ -106,6 +106,7 @@ def test_display_without_room(toy: Toy) -> None:
     assert run_lines(toy.folder, "seq 3000; printf end", has_room=False)[1:] == [*map(str, range(1, 3001)), "end"]
 
 
+@pytest.mark.farm
 def test_background_process_between_lines(toy: Toy) -> None:
     """A background process of one line of a command lives until the last line has ended, and no longer."""
     toy.write({"dvc.yaml": "stages:\n  a:\n    cmd: [sleep 60 & echo $! > pid, kill -0 $(cat pid); echo 1 > a]\n"})

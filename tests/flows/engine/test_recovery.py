@@ -203,6 +203,7 @@ def test_partial_first_lock(toy: Toy) -> None:
     assert status() == {}
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("content", ["", "cmd: echo\nouts", "schema: 1\n"])
 def test_partial_run_cache_entry(toy: Toy, content: str) -> None:
     """A partial entry that a kill left in the run cache is ignored: the plan says that the stage runs, and it runs."""

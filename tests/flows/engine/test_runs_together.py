@@ -33,6 +33,7 @@ stages:
 """
 
 
+@pytest.mark.farm
 def test_same_stages(toy: Toy) -> None:
     """Of two runs of the same graph at once, each stage runs in one; the other waits for it and finds it unchanged."""
     toy.write(slow(1))
@@ -75,6 +76,7 @@ POLICIES = {
 }
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("kind", POLICIES)
 def test_shared_resources(toy: Toy, kind: str) -> None:
     """Two runs in one folder share slots, mutexes and memory: where one stage takes all, one runs at a time in all."""

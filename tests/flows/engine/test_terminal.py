@@ -109,6 +109,7 @@ def test_progress_bars() -> None:
     assert stream.getvalue().rfind(SHOW) > stream.getvalue().rfind(HIDE) >= 0
 
 
+@pytest.mark.farm
 @pytest.mark.server
 @pytest.mark.parametrize("when", ["loading", pytest.param("running", marks=pytest.mark.farm)])
 def test_cursor_after_ctrl_c(toy: Toy, prefect_url: str, when: str) -> None:
@@ -170,6 +171,7 @@ stages:
 """
 
 
+@pytest.mark.farm
 @pytest.mark.server
 def test_progress_in_prefect(toy: Toy, inkflow: Inkflow, prefect_url: str) -> None:
     """Prefect shows a stage that succeeded at 100 %, and a failed one at its last progress."""

@@ -48,6 +48,7 @@ def delete_results(toy: Toy) -> None:
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("files", [CHAIN, FOLDERS], ids=["chain", "folders"])
 def test_plan_with_the_remote(toy: Toy, capsys: pytest.CaptureFixture[str], files: dict[str, str]) -> None:
     """Results that only the remote has are planned to run; with --pull to be restored, as by `run --pull`."""
@@ -84,6 +85,7 @@ def test_pull_of_a_stage_that_was_never_recorded(toy: Toy) -> None:
     assert outcomes(succeeded(run_with_pull())) == {"second": Outcome.RAN}
 
 
+@pytest.mark.farm
 def test_tracked_data_in_no_cache(toy: Toy) -> None:
     """Tracked data that only the remote has is planned as missing; the run says how to get it, and --pull gets it."""
     toy.write(FOLDERS)

@@ -81,6 +81,7 @@ def test_parameters_that_a_stage_writes(toy: Toy) -> None:
     assert status() == {}
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("is_deleted", [False, True])
 def test_import_from_a_changed_source(toy: Toy, tmp_path: Path, is_deleted: bool) -> None:
     """Of an import that is not frozen and whose source changed, the plan expects no content; the run imports it."""

@@ -11,6 +11,7 @@ from flows.prefect_server.automations import CRASH_AUTOMATION, DEFAULT_HEARTBEAT
 from tests.support.prefect_api import api
 
 
+@pytest.mark.farm
 @pytest.mark.server
 def test_automation_is_updated_in_place(prefect_url: str) -> None:
     """An equal automation keeps its watches, which have the id of its trigger; a person's switch stays in any case."""

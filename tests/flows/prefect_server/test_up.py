@@ -225,6 +225,7 @@ def test_second_process_in_the_folder_is_refused(up: Up) -> None:
     assert done.stderr.startswith("error: `inkflow up` already runs in ")
 
 
+@pytest.mark.farm
 def test_ctrl_c_ends_all_processes_and_keeps_the_database(up: Up, project: Toy) -> None:
     """Ctrl-C ends server, worker and runs; the database stays, and `inkflow prune` removes old runs from it."""
     assert up.runs("nightly")

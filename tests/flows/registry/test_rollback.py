@@ -41,6 +41,7 @@ def make_versions(*contents: str) -> None:
         assert inkflow(["promote", "net", "prod"]) == 0
 
 
+@pytest.mark.farm
 def test_a_rollback_that_was_killed_is_finished(models: Toy, capsys: pytest.CaptureFixture[str]) -> None:
     """Repeated after a kill, it reports the version to which it led, and leads no further; a later one does."""
     make_versions("two", "three", "four")
@@ -53,6 +54,7 @@ def test_a_rollback_that_was_killed_is_finished(models: Toy, capsys: pytest.Capt
     assert held("net") == "v0.0.1"
 
 
+@pytest.mark.farm
 def test_a_rollback_of_another_stage_leaves_a_killed_one_unfinished(models: Toy) -> None:
     """Repeated after a rollback of another stage, the one that was killed leads no further either."""
     for content in ("two", "three"):
@@ -84,6 +86,7 @@ def test_a_rollback_that_was_killed_before_its_tag(models: Toy, monkeypatch: pyt
     assert held("net") == "v0.0.1"
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("is_seen_before", [True, False])
 def test_no_tag_is_left_if_the_clock_went_back(
     models: Toy, monkeypatch: pytest.MonkeyPatch, is_seen_before: bool
@@ -102,6 +105,7 @@ def test_no_tag_is_left_if_the_clock_went_back(
     assert "there is no earlier one to roll back to" in error("rollback", "prod")
 
 
+@pytest.mark.farm
 def test_a_tag_of_a_stage_without_a_number(models: Toy) -> None:
     """Tags of `gto assign --simple true` have no number at their end: they count as 0 in promotion and rollback."""
     make_versions("two")

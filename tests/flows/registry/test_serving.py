@@ -107,6 +107,7 @@ def test_a_promotion_while_the_server_starts(reader: Toy, tmp_path: Path) -> Non
         wait_until(lambda: version(client) == "v0.0.2", timeout_s=120)
 
 
+@pytest.mark.farm
 @pytest.mark.parametrize("victim", [pytest.param("server", marks=pytest.mark.farm), "follower"])
 def test_a_remote_of_git_that_never_answers(reader: Toy, victim: str) -> None:
     """While --fetch waits for the remote, the end of the server and SIGTERM are seen at once, and no git is left."""
@@ -126,6 +127,7 @@ def test_a_remote_of_git_that_never_answers(reader: Toy, victim: str) -> None:
     assert "the version so far stays" not in log and "are not fetched" not in log
 
 
+@pytest.mark.farm
 def test_a_remote_of_git_that_is_away(reader: Toy) -> None:
     """If --fetch fails, that is said once, and a promotion in the same repository is followed nevertheless."""
     assert inkflow(["promote", "reader", "prod"]) == 0

@@ -35,6 +35,7 @@ def broken() -> State[Any]:
     raise RuntimeError("a bug")
 
 
+@pytest.mark.cases(1)
 @pytest.mark.server
 @pytest.mark.parametrize("body", [good, bad, broken])
 def test_each_run_renews_the_status(

@@ -209,6 +209,7 @@ def test_with_a_server(
     assert datetime.fromisoformat(kept["server"]["as_of"]) <= datetime.now(UTC)
 
 
+@pytest.mark.farm
 @pytest.mark.server
 def test_a_server_with_many_deployments(
     toy: Toy, nightly: str, prefect_url: str, monkeypatch: pytest.MonkeyPatch

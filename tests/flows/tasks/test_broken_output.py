@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support.root import ROOT
 
 PROGRAM = """
@@ -18,6 +20,7 @@ open("done", "w").close()
 """
 
 
+@pytest.mark.farm
 def test_log_lines_without_a_reader_end_nothing(tmp_path: Path) -> None:
     """Prefect's log lines to a pipe whose reader has gone do not end the process."""
     reader, writer = os.pipe()

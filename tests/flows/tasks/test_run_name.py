@@ -29,6 +29,7 @@ named()
 """
 
 
+@pytest.mark.cases(1)
 @pytest.mark.server
 @pytest.mark.parametrize(
     ("given", "texts", "name"),
@@ -51,6 +52,7 @@ def test_names_on_the_server(
     assert LatestFlowRun(prefect_url).flow_run["name"] == name
 
 
+@pytest.mark.farm
 @pytest.mark.server
 def test_a_run_is_named_by_its_counts(diamond: Toy, inkflow: Inkflow, prefect_url: str) -> None:
     """A run in a project without our schema has the folder's name, its targets, and what became of its stages."""

@@ -85,6 +85,7 @@ def dispatched(proxy: FaultyProxy, pool: str, workers: Workers) -> Iterator[Disp
             proxy.is_open.set()
 
 
+@pytest.mark.farm
 def test_a_lost_response_leaves_no_second_run(prefect_url: str, client: SyncPrefectClient) -> None:
     """If the response to the creation of a run is lost, no second run is created, and Ctrl-C cancels the first."""
     pool = create_pool(client)
@@ -102,6 +103,7 @@ def test_a_lost_response_leaves_no_second_run(prefect_url: str, client: SyncPref
     assert sorted(run.tags) == sorted(["inkflow", f"s {dispatch.order.run_key[:16]} in {pool}"])
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize(("code", "message"), [(500, None), (409, "s: the Prefect server refuses the run: .*409")])
 def test_error_responses(code: int, message: str | None, prefect_url: str, client: SyncPrefectClient) -> None:
     """A server error is retried; a refused request fails the stage with the server's message."""
@@ -202,6 +204,7 @@ def test_no_worker_is_lost_during_an_outage(prefect_url: str, client: SyncPrefec
         assert dispatch.future.result(240) == "fake"
 
 
+@pytest.mark.farm
 @pytest.mark.parametrize(
     "request_for",
     ["/flow_runs/filter", *(pytest.param(f"/{name}/filter", marks=pytest.mark.farm) for name in ("artifacts", "logs"))],

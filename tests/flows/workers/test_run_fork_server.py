@@ -71,6 +71,7 @@ def is_listening(worker: int) -> bool:
         return probe.connect_ex(socket_name(worker)) == 0
 
 
+@pytest.mark.farm
 def test_invalid_requests_end_nothing(tmp_path: Path) -> None:
     """After requests that are cut off, empty or invalid, and a launcher that is killed, the other runs end with their
     own exit codes.

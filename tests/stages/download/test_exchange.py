@@ -11,6 +11,7 @@ from tests.support.tiny_data import write_params
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize(
     ("start", "repeated", "pause_s", "message"),
     [

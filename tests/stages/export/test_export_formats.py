@@ -103,6 +103,7 @@ def test_export_carries_facts_of_its_data_set(work: Path, export_format: str) ->
     assert (inside / "labels.txt").read_text("utf-8") == "ant\nbee\ncät\ndog\n"
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("task", [{"task": "two_class", "positive": [1, 2]}, {"task": "regression"}])
 def test_other_tasks(work: Path, capsys: pytest.CaptureFixture[str], task: dict[str, Any]) -> None:
     """A network with one output predicts the same as its ONNX file; training.json beside it names its task."""

@@ -36,6 +36,7 @@ def rows(capsys: pytest.CaptureFixture[str]) -> list[dict[str, str]]:
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP"])
 def test_scans_are_recognised(work: Path, capsys: pytest.CaptureFixture[str], form: str) -> None:
     """Photographs of all ten digits, dark on light and light on dark, are classified correctly in every format."""
@@ -158,6 +159,7 @@ def test_many_images_in_one_file(work: Path, capsys: pytest.CaptureFixture[str])
     assert np.mean([int(row["runner_up"]) == second for row, second in zip(table, expected[:, -2], strict=True)]) > 0.99
 
 
+@pytest.mark.farm
 def test_387_invalid_files(work: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Each of 387 invalid files with hostile names gets an error of one line; the valid file gets its prediction."""
     folder = work / "bad"

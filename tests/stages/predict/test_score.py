@@ -217,6 +217,7 @@ def test_any_changed_byte_of_the_table_is_an_error_or_none(work: Path) -> None:
     assert codes == {0, 2}
 
 
+@pytest.mark.farm
 @pytest.mark.server
 @pytest.mark.slow
 def test_flow(work: Path, prefect_url: str) -> None:

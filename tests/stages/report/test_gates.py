@@ -249,6 +249,7 @@ def test_a_gate_that_is_not_judged_is_not_passed(run: Run) -> None:
     assert enforce_gates(run.root) == "4 quality gates passed, 1 not judged"
 
 
+@pytest.mark.farm
 def test_enforce_reads_the_results_of_the_report(run: Run) -> None:
     """The flow's last step fails with the failed gates of the report; without a report it names the command."""
     with pytest.raises(InvalidInput, match="run `inkflow run report`"):
@@ -263,6 +264,7 @@ def test_enforce_reads_the_results_of_the_report(run: Run) -> None:
     assert enforce_gates(run.root) == "4 quality gates passed"
 
 
+@pytest.mark.farm
 def test_missing_files_are_one_sentence(run: Run) -> None:
     """A file that `inkflow check` cannot read is named, with the exit code of the program."""
     shutil.rmtree(run.root / "evaluation")

@@ -49,6 +49,7 @@ def outputs(run: Run) -> dict[str, bytes]:
     return {str(path.relative_to(run.out)): path.read_bytes() for path in files}
 
 
+@pytest.mark.farm
 def test_real_data_has_no_banner(run: Run) -> None:
     """Page and summary have no warning about a data set that is no stand-in."""
     run.edit("data/raw/dataset.json", stand_in_for=None)
@@ -104,6 +105,7 @@ def test_removed_model_is_not_reported(run: Run) -> None:
     assert "cnn" not in (run.out / "summary.md").read_text() + (run.out / "metrics.csv").read_text()
 
 
+@pytest.mark.farm
 def test_same_inputs_give_the_same_bytes(run: Run) -> None:
     """Another process writes the same bytes, and loads no TensorFlow."""
     before = outputs(run)

@@ -53,6 +53,7 @@ def test_loads_from_disk_without_network_or_messages(browser: Browser, finished:
     assert loaded.messages == []
 
 
+@pytest.mark.farm
 def test_table_sorts_both_ways(browser: Browser, finished: Run) -> None:
     """A click on a heading sorts by numbers, a second one reverses the order, and `aria-sort` has the direction."""
     page = LoadedPage(browser, finished.out / "index.html").page
@@ -69,6 +70,7 @@ def test_table_sorts_both_ways(browser: Browser, finished: Run) -> None:
     assert errors() == sorted(best_first, reverse=True) and heading.get_attribute("aria-sort") == "descending"
 
 
+@pytest.mark.farm
 def test_missing_figures_are_last_in_both_orders(browser: Browser, finished: Run, tmp_path: Path) -> None:
     """A model without a training time is last in both orders of the column."""
     (tmp_path / "reports").mkdir()
@@ -83,6 +85,7 @@ def test_missing_figures_are_last_in_both_orders(browser: Browser, finished: Run
         assert [row.get_attribute("data-model") for row in rows] == order
 
 
+@pytest.mark.farm
 def test_confusion_cell_opens_its_images(browser: Browser, finished: Run) -> None:
     """A click on a cell shows its images, at most 24, each with a description."""
     page = LoadedPage(browser, finished.out / "index.html", "#m=dense_small&tab=mistakes").page
@@ -141,6 +144,7 @@ def test_works_without_javascript(browser: Browser, finished: Run) -> None:
     page.close()
 
 
+@pytest.mark.farm
 def test_machine_figures(browser: Browser, finished: Run, tmp_path: Path) -> None:
     """The copy of `inkflow report` shows the figures of this machine and the commit; the page does not."""
     (tmp_path / "reports").mkdir()
@@ -170,6 +174,7 @@ def test_every_column_fits_a_desk(browser: Browser, finished: Run, tmp_path: Pat
     assert last is not None and last["x"] + last["width"] <= DESK["width"]
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("phone", [False, True], ids=["desk", "phone"])
 def test_borders_of_a_table_continue_below_the_sticky_column(browser: Browser, finished: Run, phone: bool) -> None:
     """In a table that is scrolled sideways, the border below each row is visible in the first column too."""

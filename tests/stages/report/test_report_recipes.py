@@ -96,6 +96,7 @@ def test_one_seed_tells_nothing_about_recipes(run: Run) -> None:
     assert set(verdicts(run).values()) == {"cannot tell: one seed"}
 
 
+@pytest.mark.farm
 def test_a_difference_is_of_recipes_or_only_of_these_weights(run: Run) -> None:
     """A difference that all seeds share is one of recipes; one of the exported seed alone is not."""
     set_seeds(run, "a", [range(10 + seed) for seed in range(5)])

@@ -56,6 +56,7 @@ def test_calibration_error_by_hand() -> None:
     assert expected_calibration_error(bins) == pytest.approx((0.5 * 1 + abs(0.9 - 2 / 3) * 3) / 4)
 
 
+@pytest.mark.farm
 @given(st.lists(st.tuples(st.floats(0.1, 1), st.booleans()), min_size=1, max_size=200))
 def test_bins_are_scikit_learns(answers: list[tuple[float, bool]]) -> None:
     """Accuracy and mean confidence of each bin are those of scikit-learn's calibration curve."""

@@ -107,6 +107,7 @@ def test_equal_to_the_trivial_answer_is_not_worse(shapes: dict[str, Run]) -> Non
         assert group.trivial.is_better_than(replace(group.best, predictions=predictions)) == expected
 
 
+@pytest.mark.farm
 def test_tables_of_models_end_with_the_trivial_answer(shapes: dict[str, Run]) -> None:
     """Page and summary have the trivial answer with its score and interval below the models."""
     for run in shapes.values():
@@ -124,6 +125,7 @@ def test_tables_of_models_end_with_the_trivial_answer(shapes: dict[str, Run]) ->
         ]
 
 
+@pytest.mark.farm
 def test_parameters_are_listed_once(shapes: dict[str, Run]) -> None:
     """The tab of the parameters has each parameter of a model once."""
     run = shapes["classes"]
@@ -133,6 +135,7 @@ def test_parameters_are_listed_once(shapes: dict[str, Run]) -> None:
     assert len(names) == len(run.params.models)
 
 
+@pytest.mark.farm
 def test_only_failed_gates_and_worse_than_trivial_are_red(tmp_path: Path) -> None:
     """A model that fails a gate or is worse than the trivial answer has a mark; the bar counts the gates."""
     run = shaped_run(tmp_path, 3, 10)
@@ -184,6 +187,7 @@ def with_losses(run: Run, name: str, loss: Any, val_loss: Any) -> None:
     pd.read_csv(path).assign(loss=loss, val_loss=val_loss).to_csv(path, index=False)
 
 
+@pytest.mark.farm
 def test_diverged_training_is_named(tmp_path: Path) -> None:
     """A loss that diverges is a mark in the bar that leads to the curves, by the rule of the training's warning.
 
@@ -291,10 +295,3 @@ def test_long_class_names_have_codes() -> None:
     assert class_codes(["0", "10", "abc"]) == ["0", "10", "abc"]
     assert class_codes(["T-shirt/top", "Trouser"]) == ["A", "B"]
     assert class_codes([f"class {number}" for number in range(30)])[-1] == "29"
-
-
-def test_six_models_stay_below_three_megabytes(tmp_path: Path) -> None:
-    """A page of six models, with all its charts and their library, has less than 3 MB."""
-    run = shaped_run(tmp_path, 6, 10)
-    assert report.main(run.arguments()) == 0
-    assert (run.out / "index.html").stat().st_size < 3_000_000

@@ -57,6 +57,7 @@ def test_first_screen_decides(browser: Browser, finished: Run) -> None:
     assert all(item.locator("img").count() in (1, 2, 3) for item in page.locator(".failures li").all())
 
 
+@pytest.mark.farm
 def test_click_and_keys_select_and_the_address_keeps_it(browser: Browser, finished: Run) -> None:
     """A click or an arrow key selects a model, Shift a second one; tab and models stay in the address."""
     page = opened(browser, finished)
@@ -77,6 +78,7 @@ def test_click_and_keys_select_and_the_address_keeps_it(browser: Browser, finish
     assert chosen(again) == [names[1]]
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("address", ["#m=&tab=x", "#m=no_such,&tab=mistakes", "#m=dense&tab=none", "#%E0%A4", "#m=%"])
 def test_bad_address_is_no_error(browser: Browser, finished: Run, address: str) -> None:
     """An address with unknown models or tabs, or one that is broken, shows the best model, or what it names rightly."""
@@ -85,6 +87,7 @@ def test_bad_address_is_no_error(browser: Browser, finished: Run, address: str) 
     assert len(chosen(loaded.page)) == 1 and loaded.page.locator(".tab:visible").count() == 1
 
 
+@pytest.mark.farm
 def test_a_second_model_is_chosen_without_a_mouse(browser: Browser, finished: Run) -> None:
     """“Compare with” selects a second model of the task by keys and touch, and ends the comparison; paper has none."""
     page = opened(browser, finished, "#m=dense&tab=parameters")
@@ -102,6 +105,7 @@ def test_a_second_model_is_chosen_without_a_mouse(browser: Browser, finished: Ru
     assert chosen(page) == ["dense"] and page.locator("article:visible").count() == 1
 
 
+@pytest.mark.farm
 def test_a_tab_keeps_the_focus(browser: Browser, finished: Run) -> None:
     """A click, Enter and Space choose a tab, which has the focus afterwards."""
     page = opened(browser, finished)
@@ -115,6 +119,7 @@ def test_a_tab_keeps_the_focus(browser: Browser, finished: Run) -> None:
         assert page.evaluate(focused) == "Calibration"
 
 
+@pytest.mark.farm
 def test_a_confused_pair_opens_its_images(browser: Browser, finished: Run) -> None:
     """A click on each pair where the best fails opens the cell of that pair with all its images."""
     page = opened(browser, finished)
@@ -187,6 +192,7 @@ def test_matrix_is_one_stop_of_the_tab_key(browser: Browser, finished: Run) -> N
     assert matrix.locator("button.cell[tabindex='0']").count() == 1
 
 
+@pytest.mark.farm
 def test_scrolling_parts_take_the_focus_only_where_they_scroll(browser: Browser, finished: Run) -> None:
     """A table that fits is no stop of the tab key, and on a phone one that does not fit is one."""
     scrolls = "r => r.scrollWidth > r.clientWidth + 1"
@@ -253,6 +259,7 @@ def test_each_task_has_its_screen(browser: Browser, tmp_path: Path) -> None:
     assert screens[0].is_visible() and not screens[1].is_visible()
 
 
+@pytest.mark.farm
 def test_threshold_redraws_the_matrix(browser: Browser, tmp_path: Path) -> None:
     """The slider shows counts, precision, recall and specificity with intervals at its threshold."""
     run = shaped_run(tmp_path, 1, 2)

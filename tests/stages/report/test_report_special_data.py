@@ -1,4 +1,4 @@
-"""What the report says where the data are special: weighted, without a validation part, or few."""
+"""What the report says where the data are special: weighted, without a validation part, few, or of many models."""
 
 import json
 import re
@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from stages.data.datasets import Arrays, describe, read_dataset, read_description, write_dataset
 from stages.report import report
@@ -97,3 +98,11 @@ def test_one_test_sample_of_a_regression_has_no_interval(tmp_path: Path) -> None
     assert table["mean_absolute_error_high"].isna().all() and table["mean_absolute_error"].notna().all()
     page = re.sub(r"<(script|style)\b.*?</\1>", "", (run.out / "index.html").read_text(), flags=re.DOTALL)
     assert "95% interval not known" in page and not re.search(r"\bnan\b", page, re.IGNORECASE)
+
+
+@pytest.mark.farm
+def test_six_models_stay_below_three_megabytes(tmp_path: Path) -> None:
+    """A page of six models, with all its charts and their library, has less than 3 MB."""
+    run = shaped_run(tmp_path, 6, 10)
+    assert report.main(run.arguments()) == 0
+    assert (run.out / "index.html").stat().st_size < 3_000_000

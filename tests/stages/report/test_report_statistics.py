@@ -158,6 +158,7 @@ def test_paired_difference_is_square_and_add(counts: tuple[int, int, int, int]) 
     assert paired_difference(Agreement(*counts)) == pytest.approx((low, high), abs=1e-7)
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("shares", [(0.9, 0.05, 0.03, 0.02), (0.8, 0.1, 0.1, 0.0), (0.3, 0.2, 0.1, 0.4)])
 def test_paired_difference_covers(shares: tuple[float, float, float, float]) -> None:
     """Over all tables of 20 images, the interval contains the true difference in 95% of cases, within 4 points."""
@@ -183,6 +184,7 @@ def test_interval_of_mcnemar_agrees_with_the_test(counts: tuple[int, int, int, i
     assert low - 1e-9 <= (only_first - only_second) / sum(counts) <= high + 1e-9
 
 
+@pytest.mark.farm
 @settings(max_examples=10)
 @given(st.lists(st.floats(0, 1) | st.sampled_from([0.0, 0.001, 0.01, 0.02]), min_size=1, max_size=20))
 def test_holm_levels_decide_as_corrected_p_values(p_values: list[float]) -> None:

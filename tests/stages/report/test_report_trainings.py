@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from stages.report import report
+from stages.report.page import charts
 from tests.support.report_data import Run
 
 
@@ -61,3 +62,14 @@ def test_layers_are_a_table_of_the_model_card(run: Run) -> None:
     row = '<tr><th scope="row">dense</th><td>Dense</td><td>(None, 1024)</td><td class="n">66,560</td></tr>'
     assert row in page
     assert "60,000 of " in page
+
+
+@pytest.mark.parametrize("epochs", [2, 3, 7, 11])
+def test_curves_have_whole_epochs_once(epochs: int) -> None:
+    """The axis of few epochs has no ticks between them, whose rounded labels would repeat."""
+    rows = [{"epoch": epoch, "part": "training", "value": 1 / epoch, "model": "net"} for epoch in range(1, epochs + 1)]
+    texts = re.findall("<text[^>]*>([^<]*)</text>", charts.inline(charts.curve("loss"), rows))
+    labels = [int(text) for text in texts[: texts.index("epoch")]]
+    assert labels == sorted(set(labels))
+    assert set(labels) <= set(range(1, epochs + 1))
+    assert len(labels) >= 2

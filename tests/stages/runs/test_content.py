@@ -160,6 +160,7 @@ def test_wrong_images_far_apart_take_two_bytes(tmp_path: Path) -> None:
     assert list(base64.b64decode(encoded["at"])) == [3, 300 & 127 | 128, 300 >> 7]
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize(
     ("task", "names"), [({}, list("ABCDEFGHIJ")), ({"task": "two_class", "positive": [1, 3]}, ["not B, D", "B, D"])]
 )

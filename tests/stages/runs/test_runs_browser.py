@@ -37,6 +37,7 @@ def path(history: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 ALL_OPEN = "#open=sweep-1,sweep-2,sweep-3,rate-1&tick=rate-1,rate-4"
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize(("address", "dark"), [("", False), (ALL_OPEN, True)])
 def test_no_network_no_messages_accessible(browser: Browser, path: Path, address: str, *, dark: bool) -> None:
     """The page requests nothing but itself, logs nothing, and axe-core finds nothing, with all opened too."""
@@ -47,6 +48,7 @@ def test_no_network_no_messages_accessible(browser: Browser, path: Path, address
     loaded.page.close()
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("address", ["", ALL_OPEN])
 def test_phone_has_no_sideways_scrolling(browser: Browser, path: Path, address: str) -> None:
     """At 390 pixels nothing is wider than the window, and every line shows its score."""
@@ -56,6 +58,7 @@ def test_phone_has_no_sideways_scrolling(browser: Browser, path: Path, address: 
     page.close()
 
 
+@pytest.mark.farm
 def test_filter_is_kept_in_the_address(browser: Browser, path: Path) -> None:
     """Words filter by data set, parameters and gates; the address has them; an unknown name is told."""
     loaded = Loaded(browser, path)
@@ -134,6 +137,7 @@ def masks(agreement: Agreement) -> tuple[Any, Any]:
     return np.repeat([True, True, False, False], agreement), np.repeat([True, False, True, False], agreement)
 
 
+@pytest.mark.farm
 def test_intervals_of_the_page_agree_with_their_verdicts(browser: Browser, path: Path) -> None:
     """The page's intervals are Python's, at the levels of Holm's procedure: only beside a difference they exclude 0."""
     page = Loaded(browser, path).page

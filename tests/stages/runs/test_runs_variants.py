@@ -82,6 +82,7 @@ def test_positive_is_better_without_a_test(content: Content, opened: Open) -> No
     assert "Gain in accuracy" in loaded.page.locator("#compare").inner_text()
 
 
+@pytest.mark.farm
 def test_other_data_are_not_compared(content: Content, opened: Open) -> None:
     """A version with another hash of the same data set has no difference; one whose hash is not known has."""
     without_predictions(content)
@@ -126,6 +127,7 @@ def test_names_with_an_equals_sign_are_found(content: Content, opened: Open) -> 
     assert name not in loaded.page.locator("#rows").inner_text()
 
 
+@pytest.mark.farm
 def test_best_first_keeps_data_apart(content: Content, opened: Open) -> None:
     """Scores on other data are no better or worse: those on the baseline's come first, those without a score last."""
     other = row(content, "the digits")
@@ -139,6 +141,7 @@ def test_best_first_keeps_data_apart(content: Content, opened: Open) -> None:
     assert "the digits" in pinned[0] and "broken" in pinned[-1]
 
 
+@pytest.mark.farm
 def test_a_loss_that_diverged_hides_no_other(content: Content, opened: Open) -> None:
     """Where a loss is a thousand times another one, compared curves and a sweep's dots have a logarithmic scale."""
     assert f"LARGE_RANGE = {LARGE_RANGE};" in (TEMPLATES / "charts.js").read_text(encoding="utf-8")
@@ -155,6 +158,7 @@ def test_a_loss_that_diverged_hides_no_other(content: Content, opened: Open) -> 
     assert len(heights) == 3 and min(np.diff(heights)) > 5
 
 
+@pytest.mark.farm
 def test_images_name_their_classes(content: Content, opened: Open) -> None:
     """An image that became wrong or right has the names of its class and of the answer."""
     (labels,) = {item["labels"] for item in content["predictions"].values()}
@@ -188,6 +192,7 @@ def test_other_losses_are_ranked_by_accuracy(content: Content, opened: Open) -> 
     assert "other loss" in again.line("rate-1").locator(".verdicts").inner_text()
 
 
+@pytest.mark.farm
 def test_regressions_have_their_words(content: Content, opened: Open) -> None:
     """Scores of regressions are called mean absolute errors, lower is a gain, and the cache is not blamed."""
     without_predictions(content)
@@ -215,6 +220,7 @@ def test_a_running_trial_has_not_failed(content: Content, opened: Open) -> None:
     assert sorted(text for text in gates if "failed" in text) == ["2 failed"]
 
 
+@pytest.mark.farm
 def test_gates_that_were_not_judged(content: Content, opened: Open) -> None:
     """`gate:unjudged` finds versions with gates that were not judged; `gate:passed` those where all were and passed."""
     row(content, "first")["gates"] = {"passed": 6, "failed": 0, "not_judged": 18, "checks": [], "note": None}

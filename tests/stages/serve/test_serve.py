@@ -244,6 +244,7 @@ def test_the_model_is_exchanged(folder: Path) -> None:
         assert statuses == {200}
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

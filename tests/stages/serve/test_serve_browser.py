@@ -43,6 +43,7 @@ def draw_with_mouse(page: Page, corners: list[tuple[float, float]]) -> None:
     page.mouse.up()
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", SIZES)
 def test_a_drawn_digit_is_read(browser: Browser, client: httpx.Client, size: str, scheme: str) -> None:
@@ -78,6 +79,7 @@ def test_an_uploaded_picture(browser: Browser, client: httpx.Client, tmp_path: P
     page.close()
 
 
+@pytest.mark.farm
 def test_a_value_has_no_table_of_classes(browser: Browser, tmp_path: Path) -> None:
     """A regression answers with its value; nothing on the page has the heading of probabilities."""
     write_regression(tmp_path / "models/mean/model.onnx", outputs=1)
@@ -92,6 +94,7 @@ def test_a_value_has_no_table_of_classes(browser: Browser, tmp_path: Path) -> No
         page.close()
 
 
+@pytest.mark.farm
 def test_the_routes_are_described(browser: Browser, client: httpx.Client) -> None:
     """/docs lists the routes without scripts; axe-core finds nothing."""
     page = open_page(browser)

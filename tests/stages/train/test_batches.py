@@ -54,6 +54,7 @@ def test_arrays_read_from_files_are_not_copied(tmp_path: Path) -> None:
     assert [float(tensor[0, 0]) for tensor in tensors] == [100, 0]
 
 
+@pytest.mark.farm
 @pytest.mark.parametrize(
     "changes",
     [pytest.param({}, marks=pytest.mark.farm), {"loss": "categorical_crossentropy", "balance": True}],

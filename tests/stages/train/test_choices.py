@@ -59,6 +59,7 @@ def falls(history: list[Epoch]) -> bool:
     return history[-1].loss < history[0].loss
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize(
     ("name", "schedule"),
     [
@@ -73,6 +74,7 @@ def test_every_optimizer_learns_with_every_schedule(folders: Folders, name: str,
     assert falls(learn(folders, make_model(optimizer=optimizer))[1])
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize(("task", "loss", "output"), COMBINATIONS)
 def test_every_loss_learns_its_task(folders: Folders, task: str, loss: str, output: str) -> None:
     """The loss falls for each loss, task and output that the schema allows."""
@@ -183,6 +185,7 @@ def test_classes_of_weight_0_are_not_learnt(folders: Folders) -> None:
     assert set(predicted) == {0, 1, 2}
 
 
+@pytest.mark.farm
 def test_early_stopping_and_the_best_epoch(folders: Folders) -> None:
     """Training stops when the validation loss has not fallen for `patience` epochs, and keeps the best weights."""
     data = folders.data
@@ -199,6 +202,7 @@ def test_early_stopping_and_the_best_epoch(folders: Folders) -> None:
     assert network.evaluate(images, labels, verbose=0)[0] == pytest.approx(min(losses_by_epoch), rel=1e-5)
 
 
+@pytest.mark.farm
 @pytest.mark.parametrize(
     "changes",
     [

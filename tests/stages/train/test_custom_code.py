@@ -84,6 +84,7 @@ def unregistered(shape, classes):
 """
 
 
+@pytest.mark.farm
 def test_own_layers_and_subclasses(folders: Folders, project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A registered layer of one's own is loaded again from model.keras; others warn or are refused."""
     write_code(project, OWN_LAYERS)
@@ -139,6 +140,7 @@ class Watch(keras.callbacks.Callback):
     assert (project / "calls").read_text() == f"train 5 12 0 0.5 {columns} 1 0.25 {columns} end"
 
 
+@pytest.mark.farm
 def test_own_loss_gets_the_targets_of_the_task(folders: Folders, project: Path) -> None:
     """An own loss that computes what Keras's does gives the same history; so do an own metric and optimizer."""
     write_code(

@@ -126,6 +126,7 @@ def outputs(path: Path, pixels: Any) -> dict[str, Any]:
     return dict(zip(names, session.run(None, {"pixels": pixels.astype(np.float32)}), strict=True))
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize(
     "changes",
     [
@@ -164,6 +165,7 @@ def test_exported_model_has_temperature_and_unlikeness(tmp_path: Path, changes: 
     assert np.allclose(found[0][UNLIKENESS], found[1][UNLIKENESS])
 
 
+@pytest.mark.farm
 def test_training_records_its_doubt_twice_the_same(tmp_path: Path) -> None:
     """A training writes its calibration to training.json; its thresholds keep images like the others."""
     folders, model = write_data(tmp_path), make_model(epochs=6)
@@ -182,6 +184,7 @@ def test_training_records_its_doubt_twice_the_same(tmp_path: Path) -> None:
     assert np.median(unlikes) > np.median(likes)
 
 
+@pytest.mark.farm
 def test_regression_has_no_doubt(tmp_path: Path) -> None:
     """A regression gives no probabilities: it has no temperature, no unlikeness and no thresholds."""
     folders, model = write_data(tmp_path), make_model(task="regression")

@@ -37,6 +37,7 @@ def noisy_loss(targets, outputs):
 """
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("kind", ["network", "loss"])
 def test_numbers_of_the_global_generator_continue(folders: Folders, project: Path, kind: str) -> None:
     """A training whose own network or loss draws from Keras's global generator gives the same after an interruption."""

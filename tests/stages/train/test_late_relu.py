@@ -23,6 +23,7 @@ CHANGES: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize(
     ("changes", "policy"),
     [

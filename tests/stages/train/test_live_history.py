@@ -88,6 +88,7 @@ def test_failed_training_leaves_no_history(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.farm
 def test_unwritable_history_is_said_once_and_fails_at_the_end(
     folders: Folders, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

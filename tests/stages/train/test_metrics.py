@@ -42,6 +42,7 @@ def scored(folders: Folders, **changes: Any) -> tuple[dict[str, float], np.ndarr
     return fit.score(network, part, model, 4), outputs, part.labels
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize(
     ("loss", "output"),
     [
@@ -70,6 +71,7 @@ def test_metrics_of_classes(folders: Folders, loss: str, output: str) -> None:
     assert {name: scores[name] for name in names} == pytest.approx(expected, abs=0.01)
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize(("loss", "output"), [("binary_crossentropy", "sigmoid"), ("hinge", "logits")])
 def test_metrics_of_two_classes(folders: Folders, loss: str, output: str) -> None:
     """Precision, recall and F1 of a two-class model are those of its positive class at a probability of 0.5."""
@@ -90,6 +92,7 @@ def test_metrics_of_values(folders: Folders) -> None:
     assert [scores[name] for name in ("mae", *names[1:])] == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.farm
 def test_history_and_scores_have_the_metrics(
     folders: Folders, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

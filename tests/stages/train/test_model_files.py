@@ -150,6 +150,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=() if name in ("cnn", "lstm") else pytest.mark.farm) for name in NETWORKS]
 )

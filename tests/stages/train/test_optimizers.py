@@ -115,6 +115,7 @@ def test_options_reach_keras(config: dict[str, Any]) -> None:
     assert {key: optimizer.get_config()[key] for key in others} == {key: defaults[key] for key in others}
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("network", ["dense", "cnn", "conv1d", "recurrent"])
 def test_norms_are_limited(folders: Folders, network: str) -> None:
     """With max_norm no unit and no filter of a hidden layer has a larger norm, in every kind of network."""

@@ -27,6 +27,7 @@ def trained_reference(out: Path, **parameters: Any) -> tuple[Reference | None, o
     return Reference.from_metadata(session.get_modelmeta().custom_metadata_map), session
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("parameters", [{}, {"task": "two_class", "positive": [1]}], ids=["multiclass", "two_class"])
 def test_reference_is_what_the_exported_model_answers(tmp_path: Path, parameters: dict[str, Any]) -> None:
     """Classes, statistics and their bins are those of ONNX Runtime's answers on the raw validation images."""
@@ -43,6 +44,7 @@ def test_reference_is_what_the_exported_model_answers(tmp_path: Path, parameters
     assert reference.unsure[-1] == 0 and list(reference.unsure) == sorted(reference.unsure, reverse=True)
 
 
+@pytest.mark.farm
 def test_a_regression_has_no_reference(tmp_path: Path) -> None:
     """A regression has no classes and no confidence to compare: its model carries no reference."""
     assert trained_reference(tmp_path, task="regression")[0] is None

@@ -72,6 +72,7 @@ def trained(project: Project, finished: Path) -> Project:
     return project
 
 
+@pytest.mark.farm
 def test_each_seed_gives_the_bytes_of_its_own_training(
     trained: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

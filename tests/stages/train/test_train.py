@@ -109,6 +109,7 @@ def test_both_models_predict_the_same(trained: Path, folders: Folders) -> None:
     assert np.abs(probabilities - powers / powers.sum(axis=1, keepdims=True)).max() < 1e-5
 
 
+@pytest.mark.farm
 @pytest.mark.slow
 def test_another_process_gives_the_same_bytes(trained: Path, folders: Folders, tmp_path: Path) -> None:
     """The same training in another process gives all files byte for byte, with a plain log."""
@@ -178,6 +179,7 @@ def test_too_small_images_are_refused(folders: Folders, tmp_path: Path, capsys: 
     assert "models.deep: images with 11x14 pixels are too small: nothing is left after convolution 3 of 3" in sentence
 
 
+@pytest.mark.farm
 def test_largest_fitting_network_is_trained(
     folders: Folders, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

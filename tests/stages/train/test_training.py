@@ -30,6 +30,7 @@ def learn(folders: Folders, model: Model) -> tuple[Any, list[Epoch]]:
     return network, fit.fit(network, data, "tried", model).history
 
 
+@pytest.mark.farm
 def test_equivalent_losses_and_outputs(folders: Folders) -> None:
     """Integer or one-hot labels, probabilities or logits: the history is the same except for rounding."""
     histories = [
@@ -42,6 +43,7 @@ def test_equivalent_losses_and_outputs(folders: Folders) -> None:
         assert np.allclose(histories[0], other, atol=1e-3)
 
 
+@pytest.mark.farm
 def test_patterns_are_learnt(folders: Folders) -> None:
     """A CNN learns the patterns in a few epochs; `score` gives the validation scores of the history."""
     model = make_model("cnn", epochs=6, dropout=0.1)
@@ -110,6 +112,7 @@ def test_order_is_a_function_of_seed_and_epoch() -> None:
     assert all(sorted(order) == list(range(50)) for order in orders)
 
 
+@pytest.mark.farm
 def test_samples_keep_their_order_without_shuffling(folders: Folders) -> None:
     """Without shuffling the weights are repeatable, and others than with shuffling."""
     networks = [learn(folders, make_model(shuffle=shuffle))[0] for shuffle in (False, False, True)]

@@ -29,6 +29,7 @@ def train(folders: Folders, tmp_path: Path, **changes: Any) -> Path:
     return out
 
 
+@pytest.mark.farm
 def test_all_samples_are_trained_on(folders: Folders, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The training part has all samples; the columns of the validation are there, and empty."""
     out = train(folders, tmp_path, metrics=["auc"], precision="bfloat16")

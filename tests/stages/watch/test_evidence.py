@@ -36,6 +36,7 @@ def test_no_bet_gains_on_average() -> None:
     assert total == pytest.approx(1, abs=1e-9)
 
 
+@pytest.mark.farm
 def test_looking_again_and_again_keeps_the_rate() -> None:
     """Of 400 healthy streams at the bound itself, looked at after each of 100 blocks, at most one in 20 reaches 20."""
     random, reached = np.random.default_rng(0), 0

@@ -116,6 +116,7 @@ def test_shallow_clone_and_limit(project: Path, tmp_path: Path) -> None:
     assert read_facts(project, limit=2)["project"]["limited"] == 2
 
 
+@pytest.mark.farm
 def test_git_processes_do_not_grow_with_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As many git processes read 2 experiments as 12."""
     counts = []

@@ -3,6 +3,8 @@
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from benchmarks.support.many_versions import ManyVersions, Point, first_point
 from flows.cli.main import main as inkflow
 from flows.dvc_repo.history.facts import read_facts
@@ -36,6 +38,7 @@ def test_scores_are_metrics_or_outputs(tmp_path: Path) -> None:
         assert set(models) == set(FIRST.models) and all({"validation", "test"} <= set(m) for m in models.values())
 
 
+@pytest.mark.farm
 def test_messages_that_are_not_utf8(toy: Toy) -> None:
     """A message and a tag in another encoding are readable but for these letters, and the page is written."""
     toy.write({"params.yaml": "depth: 3\n"})

@@ -42,6 +42,7 @@ def call(*arguments: str, folder: Path) -> "subprocess.CompletedProcess[str]":
     return done
 
 
+@pytest.mark.farm
 def test_push_and_pull(project: Toy, tmp_path: Path) -> None:
     """After `inkflow run --push`, `inkflow run --pull` in another clone restores all stages, as the plan says."""
     assert remotes.missing_in_remote(Path()) == {"source": ["out"], "join": ["joined"]}

@@ -44,6 +44,7 @@ def s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         yield f"s3://bucket/some/folder\n    endpointurl = {url}"
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("kind", ["folder", "s3"])
 def test_a_result_is_transferred(toy: Toy, tmp_path: Path, kind: str, request: pytest.FixtureRequest) -> None:
     """Folder, file and metric come back unchanged; a truncated entry of the run cache is ignored."""

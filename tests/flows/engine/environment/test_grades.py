@@ -84,6 +84,7 @@ def test_settings() -> None:
             checked_settings(content)
 
 
+@pytest.mark.farm
 def test_present_versions() -> None:
     """A version is that of a package, of the package of a module, or `not installed`; the processor has words."""
     assert present_version("pytest") == pytest.__version__

@@ -196,6 +196,7 @@ def test_lost_record(project: Project, capsys: pytest.CaptureFixture[str]) -> No
     assert plan(capsys)["a"]["environment"][0]["recorded"] == "2.21.0"
 
 
+@pytest.mark.farm
 def test_removed_package(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     """A recorded package that is not installed any more is a change; one that was never there is a mistake."""
     project.install(None)

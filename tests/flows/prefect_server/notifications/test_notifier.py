@@ -115,6 +115,7 @@ def test_a_damaged_record_begins_now(tmp_path: Path, record: Any, is_kept: bool)
     assert Notifier("http://127.0.0.1:9/api", None, path)._record["seen"] == {}
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize(
     "payload",
     [
@@ -136,6 +137,7 @@ def test_an_event_of_another_form_ends_nothing(told: Told, prefect_url: str, pay
     assert told.poll() == []
 
 
+@pytest.mark.farm
 def test_a_run_without_a_name_ends_nothing(told: Told, capsys: pytest.CaptureFixture[str]) -> None:
     """An event of a run that lacks a part is skipped with a line, also after a restart; the next one is told."""
     event: dict[str, Any] = {

@@ -152,6 +152,7 @@ def test_unusable_receiver_is_refused(text: str, got: str) -> None:
     assert SECRET not in str(caught.value)
 
 
+@pytest.mark.farm
 def test_receiver_that_is_away_delays_no_other(receiver: Receiver, capsys: pytest.CaptureFixture[str]) -> None:
     """Each receiver has its own queue: one gets its post at once, another later, once, in order, by a later process."""
     away, saved = open_receiver(f"ntfy://127.0.0.1:9/{SECRET}"), []
