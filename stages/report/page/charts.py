@@ -32,6 +32,7 @@ CONFIG: Spec = {
     "title": {"color": INK, "fontSize": 12, "anchor": "start", "offset": 14},
 }  # fmt: skip
 TAGS = re.compile(r' (?:xmlns(?::xlink)?|version|class|font-family|pointer-events|role|aria-\w+)="[^"]*"')
+WHOLE_STEPS = {"expr": "clamp(span(domain('x')), 1, 5)"}  # ticks of an axis x of whole numbers: no step is below 1
 LARGE_RANGE = 1000  # factor of a loss's values from which their scale is logarithmic
 
 
@@ -67,7 +68,7 @@ def curve(title: str, *, shares: bool = False, logarithmic: bool = False, models
     dash["scale"] = {"domain": ["validation", "training"], "range": [[1, 0], [4, 3]]}
     kind = _kind(logarithmic)
     y = {"scale": kind, "format": ".1%"} if shares else {"scale": kind}
-    x = _axis("epoch", "epoch", scale={"nice": False, "zero": False}, format="d", tickMinStep=1)
+    x = _axis("epoch", "epoch", scale={"nice": False, "zero": False}, format="d", tickCount=WHOLE_STEPS)
     best = x | {"field": "best"}
     lines: Spec = {"x": x, "color": colour, **({"strokeDash": dash} if models else {"detail": {"field": "part"}})}
     tooltip = [{"field": field, "type": "nominal", "title": field} for field in ("model", "part", "epoch", "value")]
