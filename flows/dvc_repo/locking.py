@@ -117,6 +117,7 @@ class RepoLock:
             except LockError:  # after the three seconds for which DVC itself waits
                 wait.check("another process holds DVC's lock")
             except OSError as error:  # its number could not be written into the file: a full disk, a limit
+                error.filename = error.filename or str(self._repo.lock.files[0])
                 raise error.with_traceback(None)  # noqa: B904 - a frame of DVC has the file open, and so the lock
         if self._watch is None and not self._repo.config["core"].get("hardlink_lock"):  # such a lock's file is removed
             self._watch = FileOpenWatch(Path(self._repo.lock.files[0]))

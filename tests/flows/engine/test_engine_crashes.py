@@ -109,6 +109,7 @@ def test_lock_file_that_cannot_be_written(toy: Toy) -> None:
     run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=BUSY * LIMIT_S)
     assert run.returncode == 1
     assert run.stderr.count("error: ") == 1
+    assert "cannot write" in run.stderr and ".dvc/tmp/lock: File too large" in run.stderr
     assert "Traceback" not in run.stderr
     with Repo() as repo, repo.lock:  # it is free
         pass
