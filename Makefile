@@ -17,7 +17,7 @@ BENCHMARKS ?= $(patsubst benchmarks/%.py,%,$(filter-out %/__init__.py %/common.p
 # DVC runs `python -m stages...`: that python is the environment's.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DO_NOT_TRACK := 1
-# Without bytecode each process compiles all that it imports: TensorFlow takes 20 seconds in place of 7.
+# Without bytecode each process would compile the modules of this project; the packages have it (.ci/setup).
 unexport VIRTUAL_ENV PYTHONHOME PYTHONDONTWRITEBYTECODE
 # TensorFlow's download is large: a slow line needs more than uv's 30 seconds.
 export UV_HTTP_TIMEOUT ?= 180

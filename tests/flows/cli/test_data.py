@@ -150,11 +150,11 @@ def test_a_killed_replacement_is_finished(
     assert [path.name for path in own.iterdir()] == ["pets.npz"]
 
 
-@pytest.mark.farm
 def test_copies_that_params_do_not_record_are_removed(project: Path, pets: Path) -> None:
     """What a killed command left before it wrote params.yaml goes with the next one, and takes no place."""
     main(["data", "add", "pets", str(pets), "--use"])
-    before = ((own := project / "data/own") / "pets.npz").read_bytes()
+    own = project / "data/own"
+    before = (own / "pets.npz").read_bytes()
     for name in (".pets.new.npz", ".pets-0123456789abcdef.new.npz", ".pets-7.npz", "..pets.7.new-8.tmp.npz"):
         (own / name).write_bytes(b"a part")
     check()

@@ -124,9 +124,8 @@ def test_new_file_in_an_input(toy: Toy) -> None:
     assert outcomes(succeeded(run_engine())) == {"use": Outcome.UNCHANGED}
 
 
-def test_ignored_files_are_no_inputs(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ignored_files_are_no_inputs(toy: Toy) -> None:
     """A file that DVC ignores may change while a stage runs, such as `__pycache__` in a folder that is an input."""
-    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
     command = """python -c 'import pkg.mod; open("out", "w").write("1")'"""
     files = {".dvcignore": "__pycache__\n", "pkg/mod.py": "", "pkg/data": "one\n"}
     toy.write(files | {"dvc.yaml": f"stages:\n  use:\n    cmd: {command}\n    deps: [pkg]\n    outs: [out]\n"})

@@ -44,7 +44,7 @@ def reported(folder: Path, code: str, *declared: str, **facts: Any) -> str:
         probe.write_text("1")
     command = Command("a", (), ".", declared=("declared.txt", *declared), **facts)
     with UndeclaredCheck(folder, command, "warn", lines.append) as check:
-        environment = os.environ | {"PYTHONPATH": str(SITE), "PYTHONDONTWRITEBYTECODE": ""} | check.variables
+        environment = os.environ | {"PYTHONPATH": str(SITE)} | check.variables
         program = [sys.executable, "-c", f"import os, subprocess, sys\n{code}"]
         subprocess.run(program, env=environment, cwd=folder, check=True)
         check.end()
