@@ -79,8 +79,12 @@ licences: $(READY) ## write docs/dependencies.md, the licences of the locked pac
 bill: $(READY) ## write sbom.cdx.json, a software bill of materials (CycloneDX) of the locked packages
 	@python -m tests.dependencies.document --bill sbom.cdx.json
 
-audit: $(READY) ## compare the locked packages with the known vulnerabilities; needs the network
+audit: $(READY) ## compare the locked packages with the known vulnerabilities; ADVISORIES=FOLDER without a network
+ifdef ADVISORIES
+	@python -m tests.dependencies.advisories "$(ADVISORIES)"
+else
 	@python -m pip_audit --strict --requirement requirements.lock --disable-pip --no-deps --progress-spinner off
+endif
 
 archives: $(READY) ## build wheel and source package, install each into an empty environment and run it; needs the network
 	@.ci/archives

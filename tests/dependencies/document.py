@@ -31,8 +31,8 @@ without a change here. Versions are those of requirements.lock, with hashes; act
 digest.
 
 `make audit` asks PyPI's advisory service and needs the network; its result is not on this page, but in the CI job
-`dependencies`. Without a network, `make bill` still lists all packages, and a scanner with a database of its own can
-read the file.
+`dependencies`. Without a network, `make audit ADVISORIES=FOLDER` reads a clone of
+https://github.com/pypa/advisory-database, and `make bill` lists all packages for other scanners.
 
 Inkflow's own licence is Apache-2.0. Packages are installed from their index, unchanged; none is copied into this
 project.
