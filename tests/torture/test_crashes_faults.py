@@ -24,7 +24,8 @@ from tests.torture.support.machine_faults import full_disk
 
 STARVED = (
     "While the disk is full, a folder is read-only, or memory, open files or the size of files are limited, a run ends "
-    f"right, or with one sentence and an exit code that is not 0; also after a jump of the clock by a day, {RIGHT}"
+    "right, with one sentence and an exit code that is not 0, or, without memory, by an abort of a library, as by a "
+    f"kill; also after a jump of the clock by a day, {RIGHT}"
 )
 FEW: Plan = {"prepare": ["disk_full"]}
 

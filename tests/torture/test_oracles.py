@@ -7,6 +7,7 @@ import os
 import random
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -77,6 +78,27 @@ def test_a_command_that_hangs_is_killed_with_its_group() -> None:
         assert wait(process.pid, 0.1) is None
         assert process.stdout.read() == ""  # the child has closed it
     assert child != process.pid
+
+
+@pytest.mark.parametrize(
+    ("code", "log", "found"),
+    [
+        (0, "", None),
+        (0, "Traceback (most recent call last):", "a traceback"),
+        (1, "error: x\n", None),
+        (1, "", "exit code 1 with 0 sentences"),
+        (1, "error: x\nerror: y\n", "exit code 1 with 2 sentences"),
+        (-signal.SIGKILL, "", None),
+        (-signal.SIGABRT, "memory allocation of 320000 bytes failed\n", None),
+        (-signal.SIGABRT, "double free or corruption\n", "the run died of signal 6"),
+        (-signal.SIGSEGV, "memory allocation of 320000 bytes failed\n", "the run died of signal 11"),
+    ],
+)
+def test_how_a_disturbed_run_may_end(tmp_path: Path, code: int, log: str, found: str | None) -> None:
+    """Right, with one sentence, by a kill, or by a library's abort that says that it got no memory."""
+    campaign = Campaign(CrashProject(tmp_path, {}, 1.0), {}, random.Random(1))
+    said = "".join(campaign._judged(log, code, ("memory", "train")))
+    assert said == "" if found is None else found in said
 
 
 def test_a_plan_that_is_not_carried_out_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

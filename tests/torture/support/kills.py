@@ -24,7 +24,8 @@ KILLED_PROCESSES = ("flow", "stage process", "grandchild", "fork server")
 PROGRAMS = ("stages.", "python -m stages.")  # arguments of the process of a stage, and of the shell that starts it
 POLL_S = 0.01
 MOST_ENDED = 12  # runs of a campaign that may end before anything is done
-ENDS = {0: "right", -signal.SIGKILL: "by a kill"}
+ENDS = {0: "right", -signal.SIGKILL: "by a kill", -signal.SIGABRT: "by an abort without memory"}
+NO_MEMORY = re.compile(r"^memory allocation of \d+ bytes failed$", re.MULTILINE)  # Rust's last line before it aborts
 KILLED = re.compile(r"^x (\w+)\S* .*killed by SIGKILL", re.MULTILINE)
 STAGE_S = {"validate": 1.0, "download": 1.5, "prepare": 1.5, "train": 5.0, "evaluate": 1.5, "report": 3.0}  # about
 
@@ -85,7 +86,7 @@ class Campaign:
         finally:
             process.kill()
             process.wait()
-        is_ended = process.returncode != -signal.SIGKILL  # a stage of a killed run may go on until the next run
+        is_ended = process.returncode >= 0  # a stage of a killed run may go on until the next run
         judged = self._judged(process.output, process.returncode, found)
         flaw = "\n".join([*judged, self._check.flaws(is_over=is_ended)]).strip()
         self.is_made = self.is_made or process.returncode == 0
@@ -211,7 +212,7 @@ class Campaign:
             yield f"{found}: exit code {code} with {len(sentences)} sentences: {log[-3000:]}"
         elif "Traceback" in log or "internal error" in log:
             yield f"{found}: a traceback or an internal error: {log[-3000:]}"
-        elif code < 0 and code != -signal.SIGKILL:
+        elif code < 0 and code != -signal.SIGKILL and not (code == -signal.SIGABRT and NO_MEMORY.search(log)):
             yield f"{found}: the run died of signal {-code}: {log[-3000:]}"
 
 
