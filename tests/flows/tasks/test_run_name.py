@@ -37,8 +37,8 @@ named()
         ("", ["mnist: 9 stages", "mnist: 9 unchanged"], "mnist: 9 unchanged"),
         ("", ["mnist: 9 stages", "digits: 9 stages", "digits: 9 ran"], "digits: 9 ran"),
         ("before the release", ["mnist: 9 stages", "mnist: 9 ran"], "before the release"),
-        pytest.param("big-retrain", ["mnist: 9 stages", "mnist: 9 ran"], "big-retrain", marks=pytest.mark.farm),
-        pytest.param("sassy-otter", ["mnist: 9 stages", "mnist: 9 ran"], "mnist: 9 ran", marks=pytest.mark.farm),
+        ("big-retrain", ["mnist: 9 stages", "mnist: 9 ran"], "big-retrain"),
+        ("sassy-otter", ["mnist: 9 stages", "mnist: 9 ran"], "mnist: 9 ran"),
     ],
     ids=["random words", "fallback", "by a person", "two words of a person", "two words of Prefect"],
 )

@@ -19,13 +19,12 @@ keras = pytest.importorskip("keras")  # after tests.support.learning, which load
 from stages.train import fit, losses, networks, optimizers, training_model  # noqa: E402  (import Keras)
 from stages.train.augmentation import distortion  # noqa: E402  (imports Keras)
 
-SCHEDULES = get_args(ScheduleName)  # each has an optimizer in turn, and all optimizers in `make test-farm`
 RATES = {"sgd": 0.1, "rmsprop": 0.005, "adagrad": 0.1}  # of the others 0.01
-COMBINATIONS = [  # each task has its first loss, and all its losses with all outputs in `make test-farm`
-    pytest.param(task, loss, output, marks=() if number == place == 0 else pytest.mark.farm)
+COMBINATIONS = [
+    (task, loss, output)
     for task, fits in COMPATIBLE_LOSSES.items()
-    for number, (loss, fit) in enumerate(fits.items())
-    for place, output in enumerate(fit.outputs)
+    for loss, fit in fits.items()
+    for output in fit.outputs
 ]
 AFFINE = {"rotation": 10.0, "zoom": 0.1, "shift": 0.1}
 TASK_OPTIONS: dict[str, dict[str, Any]] = {
@@ -60,14 +59,8 @@ def falls(history: list[Epoch]) -> bool:
 
 
 @pytest.mark.cases(1)
-@pytest.mark.parametrize(
-    ("name", "schedule"),
-    [
-        pytest.param(name, schedule, marks=() if number == place else pytest.mark.farm)
-        for number, name in enumerate(get_args(OptimizerName))
-        for place, schedule in enumerate(SCHEDULES)
-    ],
-)
+@pytest.mark.parametrize("schedule", get_args(ScheduleName))
+@pytest.mark.parametrize("name", get_args(OptimizerName))
 def test_every_optimizer_learns_with_every_schedule(folders: Folders, name: str, schedule: str) -> None:
     """The loss falls with each optimizer and each schedule of its learning rate."""
     optimizer = {"name": name, "learning_rate": RATES.get(name, 0.01), "schedule": {"name": schedule}}

@@ -131,10 +131,10 @@ def outputs(path: Path, pixels: Any) -> dict[str, Any]:
     "changes",
     [
         {"output": "softmax"},
-        pytest.param({"output": "logits"}, marks=pytest.mark.farm),
-        pytest.param({"task": "two_class", "positive": [1]}, marks=pytest.mark.farm),
+        {"output": "logits"},
+        {"task": "two_class", "positive": [1]},
         {"task": "two_class", "positive": [1], "output": "logits"},
-        pytest.param({"output": "logits", "test_time_augmentation": {"shift": 0.1}}, marks=pytest.mark.farm),
+        {"output": "logits", "test_time_augmentation": {"shift": 0.1}},
     ],
 )
 def test_exported_model_has_temperature_and_unlikeness(tmp_path: Path, changes: dict[str, Any]) -> None:

@@ -150,9 +150,8 @@ NETWORKS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.cases(1)
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name in ("cnn", "lstm") else pytest.mark.farm) for name in NETWORKS]
+    "name", [pytest.param(name, marks=() if name == "cnn" else pytest.mark.farm) for name in NETWORKS]
 )
 def test_equal_weights_give_equal_bytes(tmp_path: Path, name: str) -> None:
     """Exports of two equal networks in one process have equal bytes; other weights give other bytes."""
