@@ -31,6 +31,7 @@ SETTINGS = {  # unless the environment has them: MLflow itself would wait for mi
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "GIT_PYTHON_REFRESH": "quiet",
 }
+SOURCES = ("stages", "custom", "dvc.yaml", "params.yaml")
 KEY, MODEL_DIGEST = "inkflow.training", "inkflow.model_sha256"  # tags that identify a training and its model
 
 
@@ -165,18 +166,18 @@ def _source_tags() -> dict[str, str]:
     tags = {"mlflow.source.name": _project_name()}
     with suppress(Exception):  # as above: fewer tags then
         tags["mlflow.user"] = getpass.getuser()
-        repository = _git()
-        tags["mlflow.source.git.commit"] = repository.head.commit.hexsha
-        changes = repository.git.diff("HEAD", "--name-only", "--", "stages", "dvc.yaml", "params.yaml")
-        tags["mlflow.source.git.dirty"] = str(bool(changes)).lower()
+        with _git() as repository:
+            tags["mlflow.source.git.commit"] = repository.head.commit.hexsha
+            changes = repository.git.status("--porcelain", "--", *map(os.path.abspath, SOURCES))
+            tags["mlflow.source.git.dirty"] = str(bool(changes)).lower()
     return tags
 
 
 def _project_name() -> str:
     """Returns the last part of the address of origin, else the name of the folder."""
     address = ""
-    with suppress(Exception):
-        address = _git().remotes.origin.url
+    with suppress(Exception), _git() as repository:
+        address = repository.remotes.origin.url
     return re.split(r"[/:]", address.rstrip("/").removesuffix(".git"))[-1] or Path.cwd().name
 
 

@@ -16,6 +16,7 @@ from stages.base import sinks as sinks_module
 from stages.base.errors import InvalidInput
 from stages.base.sinks import running_sinks
 from stages.sinks.follow import MAX_REASON, reason
+from stages.sinks.mlflow_sink import _source_tags
 from tests.support.http_server import Server, status
 from tests.support.loopback import free_port
 from tests.support.root import ROOT
@@ -173,3 +174,25 @@ def test_a_long_reason_is_cut_between_words() -> None:
     assert reason(ValueError(f"{'x' * (MAX_REASON - 5)} planted-secret\nmore")) == f"{'x' * (MAX_REASON - 5)} ..."
     assert reason(ValueError(f"https://me:{'hunter22' * 50}@h/x is away")) == "https://me:***@h/x is away"
     assert reason(ValueError()) == "ValueError"
+
+
+@pytest.mark.parametrize("folder", [".", "below"])
+@pytest.mark.parametrize(
+    ("file", "dirty"),
+    [("custom/new.py", "true"), ("stages/edited.py", "true"), ("params.yaml", "true"), ("notes.txt", "false")],
+)
+def test_a_training_of_changed_code_or_parameters_is_dirty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str, file: str, dirty: str
+) -> None:
+    """Changed and new files of the project's code count, in a folder of the repository too; other files do not."""
+    project = tmp_path / folder
+    for name in ("stages/edited.py", "custom/kept.py"):
+        (project / name).parent.mkdir(parents=True)
+        (project / name).touch()
+    person = ["-c", "user.name=t", "-c", "user.email=t@t"]
+    for arguments in (["init", "-q"], ["add", "-A"], [*person, "commit", "-q", "-m", "first"]):
+        subprocess.run(["git", *arguments], cwd=tmp_path, check=True)
+    monkeypatch.chdir(project)
+    assert _source_tags()["mlflow.source.git.dirty"] == "false"
+    (project / file).write_text("changed = True\n")
+    assert _source_tags()["mlflow.source.git.dirty"] == dirty
