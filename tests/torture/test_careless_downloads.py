@@ -45,6 +45,7 @@ def wait(url: str, *_: object) -> None:
         (wait, LIES["silence"], "it did not end within 1 s"),
         (wait, LIES["slow headers"], "it did not end within 1 s"),
     ],
+    ids=["unpacks", "reads on", "waits", "waits for headers"],
 )
 def test_a_careless_download_is_noticed(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, careless: object, lie: Lie, found: str

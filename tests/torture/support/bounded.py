@@ -1,6 +1,5 @@
 """Bounds of a download from a server in this process: memory, bytes that are read, and the time until it ends."""
 
-import gc
 import socket
 import threading
 import tracemalloc
@@ -57,7 +56,6 @@ def bounded(server: Server, bounds: Bounds) -> Iterator[list[int]]:
 @contextmanager
 def _measured_memory() -> Iterator[list[int]]:
     """Yields a list that gets the most bytes that Python has allocated in the block."""
-    gc.collect()
     tracemalloc.start(1)
     peak: list[int] = []
     try:
