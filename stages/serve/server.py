@@ -98,7 +98,7 @@ def serve(settings: Settings, *, anyway: bool = False) -> None:
         create_app(settings, slot),
         **options,
         lifespan="on",
-        limit_concurrency=MAX_CONNECTIONS,
+        limit_concurrency=MAX_CONNECTIONS + 1,  # uvicorn refuses the requests on so many
         timeout_keep_alive=int(IDLE_TIMEOUT_S),
         timeout_graceful_shutdown=math.ceil(settings.timeout_s),
         server_header=False,

@@ -1,10 +1,14 @@
 """Random and damaged input for every reader of files and texts of unknown origin."""
 
 import importlib.util
+import os
 import re
+import shutil
+import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -52,7 +56,7 @@ def test_damaged_input_is_refused_in_one_sentence(promise: Try, rounds: Rounds, 
     """Whatever a file, an option or a request holds: it is read or refused by an error of the project, within bounds.
 
     The bounds of an input are CPU_S seconds of CPU time and MEMORY bytes. No file outside the reader's folder is
-    written, and no program is started, as far as Python does it.
+    read, written or removed, and no program is started, as far as Python does it.
     """
     if fuzzer == "atheris" and importlib.util.find_spec("atheris") is None:
         pytest.skip("atheris has packages for Linux on x86-64 alone")
@@ -130,30 +134,71 @@ def test_a_reader_that_takes_2_gb_is_stopped(tmp_path: Path) -> None:
     assert "Broken: more memory than the bound: greedy on" in result.stderr, result.stderr
 
 
-def _write_outside(content: bytes, folder: Path) -> None:
-    if content:
-        (folder.parent / "outside").write_bytes(content)
+OUTSIDE = "outside"
 
 
 def _write_inside(content: bytes, folder: Path) -> None:
     (folder / "inside").write_bytes(content)
-    with tempfile.NamedTemporaryFile() as temporary:
-        temporary.write(content)
-    with Path("/dev/null").open("wb") as file:
+    (folder / "inside").rename(folder / "moved")
+    (folder / "link").symlink_to(OUTSIDE)
+    with tempfile.TemporaryDirectory(dir=folder) as temporary:
+        shutil.copy(folder / "moved", temporary)
+        (Path(temporary) / "deep" / "deeper").mkdir(parents=True)
+    (folder / "link").unlink()
+    with tempfile.NamedTemporaryFile() as file:
         file.write(content)
+    with Path("/dev/null").open("wb") as null:
+        null.write(content)
 
 
-def _start_program(content: bytes, folder: Path) -> None:
-    if content:
-        subprocess.run([sys.executable, "-c", ""], check=True)
+def _read_link(folder: Path) -> None:
+    (folder / "link").symlink_to(Path("..", OUTSIDE))
+    (folder / "link").read_bytes()
 
 
-def test_a_reader_that_writes_outside_or_starts_a_program_is_noticed(tmp_path: Path) -> None:
-    """A file outside the reader's folder and a program break the promise; a file inside does not."""
-    targets = {read.__name__: Target(read, lambda _: []) for read in (_write_outside, _write_inside, _start_program)}
-    fuzzed = Fuzzed(targets, tmp_path)
-    with pytest.raises(Broken, match=r"wrote .*/outside: _write_outside on b'x'"):
-        fuzzed.run("_write_outside", b"x")
-    with pytest.raises(Broken, match=r"subprocess\.Popen .*: _start_program on b'x'"):
-        fuzzed.run("_start_program", b"x")
-    fuzzed.run("_write_inside", b"x")
+def _remove_by_folder(folder: Path) -> None:
+    top = os.open(folder.parent, os.O_RDONLY)
+    try:
+        os.unlink(OUTSIDE, dir_fd=top)
+    finally:
+        os.close(top)
+
+
+DEEDS: dict[str, tuple[Callable[[Path], object], str]] = {  # what a reader does in its folder, and what is noticed
+    "writes": (lambda folder: (folder.parent / OUTSIDE).write_bytes(b""), "wrote .*/outside"),
+    "reads": (lambda folder: (folder.parent / OUTSIDE).read_bytes(), "read .*/outside"),
+    "reads by os.open": (lambda folder: os.close(os.open(folder / ".." / OUTSIDE, os.O_RDONLY)), "read .*/outside"),
+    "reads a link": (_read_link, "read .*/outside"),
+    "reads what is not there": (lambda _: Path("/etc/none").read_bytes(), "read /etc/none"),
+    "reads the parameters of the project": (lambda _: (ROOT / "params.yaml").read_bytes(), "read .*/params.yaml"),
+    "lists": (lambda folder: list(folder.parent.iterdir()), "read .*"),
+    "removes": (lambda folder: (folder.parent / OUTSIDE).unlink(), "os.remove .*/outside"),
+    "removes by an open folder": (_remove_by_folder, "read .*"),
+    "moves it away": (lambda folder: (folder.parent / OUTSIDE).rename(folder / "in"), "os.rename .*/outside"),
+    "makes a folder": (lambda folder: (folder.parent / "new").mkdir(), "os.mkdir .*/new"),
+    "removes a folder": (lambda folder: (folder.parent / "empty").rmdir(), "os.rmdir .*/empty"),
+    "removes a tree": (lambda folder: shutil.rmtree(folder.parent / "empty"), "read .*/empty"),
+    "makes a link": (lambda folder: (folder.parent / "new").symlink_to("a"), "os.symlink .*/new"),
+    "links": (lambda folder: os.link(folder.parent / OUTSIDE, folder / "in"), "os.link .*/outside"),
+    "empties": (lambda folder: os.truncate(folder.parent / OUTSIDE, 0), "os.truncate .*/outside"),
+    "changes rights": (lambda folder: (folder.parent / OUTSIDE).chmod(0o600), "os.chmod .*/outside"),
+    "starts a program": (lambda _: subprocess.run([sys.executable, "-c", ""], check=True), r"subprocess\.Popen .*"),
+    "asks for a name": (lambda _: socket.getaddrinfo("localhost", 80), r"socket\.getaddrinfo .*"),
+}
+
+
+@pytest.mark.parametrize("name", DEEDS)
+def test_a_reader_that_uses_files_outside_or_starts_a_program_is_noticed(tmp_path: Path, name: str) -> None:
+    """A file outside the reader's folder that is read, written, renamed or removed breaks the promise."""
+    do, noticed = DEEDS[name]
+    (tmp_path / OUTSIDE).write_bytes(b"a")
+    (tmp_path / "empty").mkdir()
+    fuzzed = Fuzzed({"r": Target(lambda content, folder: content and do(folder), lambda _: [], (OSError,))}, tmp_path)
+    with pytest.raises(Broken, match=f"^{noticed}: r on b'x'"):
+        fuzzed.run("r", b"x")
+
+
+def test_a_reader_may_use_its_own_folder(tmp_path: Path) -> None:
+    """What a reader writes, moves, links and removes in its folder keeps the promise, as do its temporary files."""
+    fuzzed = Fuzzed({"r": Target(_write_inside, lambda _: [])}, tmp_path)
+    fuzzed.run("r", b"x")

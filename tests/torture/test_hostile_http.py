@@ -17,12 +17,19 @@ from stages.download import http_download
 from stages.download.http_download import fetch
 from tests.support.http_server import Behaviour, Server, raw, serve, status, truncate, wrong_range
 from tests.torture.conftest import Rounds, Try
+from tests.torture.support.bounded import Bounds, bounded
 from tests.torture.support.watched import watched
 
 SEED = 17
 LIMIT = 300_000  # bytes of a file
 TIMEOUT_S = 0.5
 HONEST_S = 60.0  # for answers that have to be read, on a busy machine
+MEMORY, READ = 20_000_000, 65_536  # bytes that a download may need in addition to its file; bytes of one `recv`
+BOUNDS = Bounds(  # the factor of the time is a bound of hanging, on a busy machine
+    memory=LIMIT + MEMORY,
+    received=http_download.ATTEMPTS * (2 * LIMIT + (1 << 20) + 3 * READ),
+    seconds=http_download.ATTEMPTS * TIMEOUT_S * 80,
+)
 CONTENT = bytes(range(256)) * 100
 HEAD = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -35,25 +42,25 @@ PRIVATE = (
     "[fec0::1]",
 )  # fmt: skip
 
-Lies = dict[str, Callable[[Server], list[Behaviour]]]
+Lie = Callable[[Server], list[Behaviour]]
 
 
-def answers(*contents: bytes) -> Callable[[Server], list[Behaviour]]:
+def answers(*contents: bytes) -> Lie:
     """Returns the behaviours of a server that sends these bytes."""
     return lambda _: [raw(content) for content in contents]
 
 
-def redirect(location: str) -> Callable[[Server], list[Behaviour]]:
+def redirect(location: str) -> Lie:
     """Returns the behaviours of a server that sends its clients away."""
     return lambda _: [status(302, Location=location)]
 
 
-def endless(start: bytes, repeated: bytes, pause_s: float = 0.0) -> Callable[[Server], list[Behaviour]]:
+def endless(start: bytes, repeated: bytes, pause_s: float = 0.0) -> Lie:
     """Returns the behaviours of a server that does not come to an end."""
     return lambda server: [server.repeat(start, repeated, pause_s)]
 
 
-LIES: Lies = {
+LIES: dict[str, Lie] = {
     "a length that is too long": lambda _: [truncate(CONTENT, 1_000)],
     "no byte of what is announced": lambda _: [truncate(CONTENT, 0)],
     "a length of 10 PB": answers(HEAD + b"Content-Length: 10000000000000000\r\n\r\nabc"),
@@ -99,7 +106,7 @@ LIES: Lies = {
     "a wait of a year": lambda _: [status(503, Retry_After="31536000")],
 }  # fmt: skip
 # Downloads that end well, with exactly these bytes.
-HONEST: dict[str, tuple[Callable[[Server], list[Behaviour]], bytes]] = {
+HONEST: dict[str, tuple[Lie, bytes]] = {
     "a bomb of gzip is not unpacked": (
         answers(HEAD + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(BOMB) + BOMB), BOMB
     ),
@@ -123,22 +130,27 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         yield server
 
 
-def download(url: str, part: Path, timeout_s: float = TIMEOUT_S) -> bytes | None:
+def download(server: Server, url: str, part: Path, timeout_s: float = TIMEOUT_S) -> bytes | None:
     """Returns the file at `url`; None if it is refused, which has to be in one sentence.
 
     Raises:
-        AssertionError: it is refused in another way, or more was written than may be.
+        AssertionError: it is refused in another way, more was written than may be, or it needed more than BOUNDS.
     """
-    try:
-        fetch(url, part, LIMIT, timeout_s)
-    except InkflowError as error:
-        text = str(error)
-        assert 0 < len(text) <= 500 and "\n" not in text, text[:600]
-        assert not part.exists() or part.stat().st_size <= LIMIT
-        return None
-    except Exception as error:
-        raise AssertionError(f"{type(error).__name__}: {error}") from error
-    return part.read_bytes()
+    error: Exception | None = None
+    with bounded(server, BOUNDS) as reads:
+        try:
+            fetch(url, part, LIMIT, timeout_s)
+        except Exception as found:  # noqa: BLE001 - which of them are right is what is tried
+            error = found
+    if error is None:
+        assert sum(reads) > 0, "its reads were not counted: it reads in another way"
+        return part.read_bytes()
+    text = str(error)
+    if not isinstance(error, InkflowError):
+        raise AssertionError(f"{type(error).__name__}: {text}") from error
+    assert 0 < len(text) <= 500 and "\n" not in text, text[:600]
+    assert not part.exists() or part.stat().st_size <= LIMIT
+    return None
 
 
 def announced(answer: bytes) -> bytes | None:
@@ -157,28 +169,30 @@ def test_a_server_that_lies(promise: Try, rounds: Rounds, server: Server, tmp_pa
     draws, good = random.Random(SEED), HEAD + b"Content-Length: %d\r\nETag: 'a'\r\n\r\n" % len(CONTENT) + CONTENT
     with promise(
         "Hostile input",
-        "A server that lies is refused in one sentence, and nothing beyond max_bytes is kept.",
-        f"{len(LIES)} lies (lengths, redirects, chunks, slowness, floods), {len(HONEST)} resumptions",
+        "A server that lies is refused in one sentence, within bounds of memory, bytes and time; nothing beyond "
+        "max_bytes is kept.",
+        f"{len(LIES)} lies (lengths, redirects, chunks, slowness, floods), {len(HONEST)} resumptions; at most "
+        f"{MEMORY // 10**6} MB of memory beyond max_bytes, 2 * max_bytes + 1.2 MB read in an attempt, no hanging",
     ) as tried:
         accepted = 0
         for name, lie in draws.sample(list(LIES.items()), rounds(8, len(LIES))):
             server.respond_with(*lie(server))
             with tried.attempt(name):
-                assert download(f"{server.url}/a", tmp_path / f"{name}.part") is None, "it was accepted"
+                assert download(server, f"{server.url}/a", tmp_path / f"{name}.part") is None, "it was accepted"
         for name, (behaviours, content) in HONEST.items():
             server.respond_with(*behaviours(server))
             with tried.attempt(name):
-                assert download(f"{server.url}/a", tmp_path / f"{name}.part", HONEST_S) == content
+                assert download(server, f"{server.url}/a", tmp_path / f"{name}.part", HONEST_S) == content
         with tried.attempt("TLS is missing"):
             server.respond_with(serve(CONTENT))
-            assert download(server.url.replace("http:", "https:"), tmp_path / "tls.part") is None
+            assert download(server, server.url.replace("http:", "https:"), tmp_path / "tls.part") is None
         for number in range(rounds(10, 400)):
             damaged = bytearray(good)
             for _ in range(draws.randint(1, 8)):
                 damaged[draws.randrange(60)] = draws.randrange(256)
             server.respond_with(raw(bytes(damaged)))
             with tried.attempt(f"damaged answer {number} of seed {SEED}: {bytes(damaged[:80])!r}"):
-                found = download(f"{server.url}/a", tmp_path / f"{number}.part")
+                found = download(server, f"{server.url}/a", tmp_path / f"{number}.part")
                 assert found is None or found == announced(bytes(damaged)), "it is not what the answer announces"
                 accepted += found is not None
         tried.how += f"; {accepted} of {number + 1} damaged answers are accepted, with the bytes that they announce"
@@ -209,7 +223,7 @@ def test_redirects_into_private_networks(
             for hops in ([], [status(302, Location="http://files.example/b")]):
                 server.respond_with(*hops, status(302, Location=place))
                 with tried.attempt(f"{place} after {len(hops)} public hops"):
-                    assert download("http://data.example/a", tmp_path / "a.part", HONEST_S) is None
+                    assert download(server, "http://data.example/a", tmp_path / "a.part", HONEST_S) is None
                     assert len(server.paths) == len(hops) + 1 and service.paths == []
                     assert not watch.was_opened()
                 server.paths.clear()
@@ -241,7 +255,7 @@ def test_a_public_name_of_a_private_address(
     ):
         service.respond_with(serve(CONTENT))
         place = f"http://inner.example:{service.url.rpartition(':')[2]}/a"
-        assert download(place, tmp_path / "own.part", HONEST_S) == CONTENT  # who names it may ask it
+        assert download(server, place, tmp_path / "own.part", HONEST_S) == CONTENT  # who names it may ask it
         for hops in ([], [status(302, Location="http://files.example/b")]):
             server.respond_with(*hops, status(302, Location=place))
             for seen in (server.paths, service.paths, names):

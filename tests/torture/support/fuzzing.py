@@ -4,8 +4,8 @@
     python -m tests.torture.support.fuzzing atheris --runs 1000 --target CSV
 
 Each input has to be read, or to be refused in one sentence by an error of the project. A reader starts no program,
-connects to nothing and writes no file outside its folder. Hypothesis takes the targets in turn; atheris
-(coverage-guided, libFuzzer) mixes them. Prints the executions.
+connects to nothing, and reads, writes and removes no file outside its folder. Hypothesis takes the targets in turn;
+atheris (coverage-guided, libFuzzer) mixes them. Prints the executions.
 """
 
 import argparse

@@ -149,7 +149,7 @@ def _read_samples(content: bytes, folder: Path) -> None:
 
 
 def _model(folder: Path) -> ServedModel:
-    path = folder / "reader" / "model.onnx"
+    path = folder / "models" / "reader" / "model.onnx"
     if not path.exists():
         write_reader(path)
     return ServedModel(open_classifier(path), "workspace", "", "0" * 64, {})
@@ -181,6 +181,12 @@ def _serve_picture(content: bytes, folder: Path) -> None:
     if not _served:
         _served.append(_model(folder))
     read_picture(content, _served[0].classifier, 4_000_000)
+
+
+def _open_model(content: bytes, folder: Path) -> None:
+    place = folder / "models" / "m"  # where a model is in its project, which tells of the data
+    place.mkdir(parents=True, exist_ok=True)
+    open_classifier(_write(content, place, "model.onnx"))
 
 
 def _onnx_seeds(folder: Path) -> list[bytes]:
@@ -226,7 +232,7 @@ FILES: dict[str, Target] = {
     "samples": Target(_read_samples, lambda folder: [*_npy_seeds(folder), b"1,2,3\n4,5,6\n", b"a;b;c\n1;2;3\n"]),
     "inference protocol": Target(_serve, _serve_seeds),
     "served pictures": Target(_serve_picture, _picture_seeds),
-    "ONNX": Target(lambda content, folder: open_classifier(_write(content, folder, "m.onnx")), _onnx_seeds),
+    "ONNX": Target(_open_model, _onnx_seeds),
     "checkpoints": Target(lambda content, _: decode(content), _checkpoint_seeds, (ValueError,)),
     "verify npz": Target(_verify(".npz"), _npz_seeds),
     "verify npy": Target(_verify(".npy"), _npy_seeds),

@@ -23,6 +23,13 @@ CODE = {  # entries that name code: they have to be refused where a model is ope
     "a SavedModel of another folder", "own code that is not there", "own code that climbs out",
     "own code of a like name", "an operator of another domain", "an operator of Python",
 }  # fmt: skip
+OUTSIDE = {  # entries that name data in a file outside: they have to be refused as well
+    "a vocabulary of another file", "a vocabulary of text of another file",
+    "weights in another file", "weights behind a link", "weights of a virtual data set",
+    "data in an absolute path", "data in the folder above", "data in a longer way up", "data behind a link",
+    "data behind a linked folder", "data in a device",
+}  # fmt: skip
+DEVICE = Path("/dev/full")  # it gives zeros without end, as /dev/zero does, and hardly any program opens it
 Config = dict[str, Any]
 Keras = Callable[[bytes, Path], bytes]  # from a good file, and the folder of the canaries
 
@@ -93,12 +100,19 @@ def _external(weights: Any, name: str, outside: Path) -> None:
     weights.create_dataset(name, shape, "f4", external=[(str(outside / "secret"), 0, h5py.h5f.UNLIMITED)])
 
 
+def _write_secret(outside: Path, values: Any) -> None:
+    with h5py.File(outside / "secret.h5", "w") as file:
+        file["secret"] = values
+
+
 def _linked(weights: Any, name: str, outside: Path) -> None:
+    _write_secret(outside, weights[name][...])
     del weights[name]
     weights[name] = h5py.ExternalLink(str(outside / "secret.h5"), "/secret")
 
 
 def _virtual(weights: Any, name: str, outside: Path) -> None:
+    _write_secret(outside, weights[name][...])
     shape = weights[name].shape
     del weights[name]
     layout = h5py.VirtualLayout(shape, "f4")
@@ -200,8 +214,8 @@ def _filled(*shape: int, from_input: bool = False) -> bytes:
     return _classifier(head, sizes)
 
 
-def _stored_elsewhere(location: str) -> Callable[[Path], bytes]:
-    """Weights in another file; {outside} stands for the folder of the canaries."""
+def stored_elsewhere(location: str) -> Callable[[Path], bytes]:
+    """Returns a function that makes a model whose weights are in another file; {outside} is the canaries' folder."""
 
     def make(outside: Path) -> bytes:
         weights = _array("w", np.zeros((784, 10), np.float32))
@@ -232,12 +246,12 @@ def _other_shape(*shape: int | str) -> Callable[[Path], bytes]:
 
 
 ONNX: dict[str, Callable[[Path], bytes]] = {
-    "data in an absolute path": _stored_elsewhere("{outside}/secret"),
-    "data in the folder above": _stored_elsewhere("../outside/secret"),
-    "data in a longer way up": _stored_elsewhere("a/../../outside/secret"),
-    "data behind a link": _stored_elsewhere("link"),
-    "data behind a linked folder": _stored_elsewhere("folder/secret"),
-    "data in a device": _stored_elsewhere("/dev/zero"),
+    "data in an absolute path": stored_elsewhere("{outside}/secret"),
+    "data in the folder above": stored_elsewhere("../../../outside/secret"),
+    "data in a longer way up": stored_elsewhere("a/../../../../outside/secret"),
+    "data behind a link": stored_elsewhere("link"),
+    "data behind a linked folder": stored_elsewhere("folder/secret"),
+    "data in a device": stored_elsewhere(str(DEVICE)),
     "an operator of another domain": lambda _: _classifier(
         [helper.make_node("Run", ["x"], ["z"], domain="evil")], domain="evil"
     ),
