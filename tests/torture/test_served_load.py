@@ -177,6 +177,7 @@ def test_load_with_reloads_and_kills(reader: Toy, promise: Try, rounds: Rounds) 
                 end = time.monotonic() + seconds
                 while time.monotonic() < end and not steady.wrong:
                     changes[stage.change(chance)] += 1
+                    wait_for_answers(steady)
             tried.count(steady.versions.total())
             tried.how += "".join(f", {changes[kind]} {kind}" for kind in KINDS)
             with tried.attempt(f"requests of seed {SEED}, {dict(steady.versions)}"):
@@ -207,9 +208,14 @@ def kill(server: Supervised, load: SteadyLoad, chance: random.Random) -> None:
     if chance.random() < 0.5:
         time.sleep(chance.uniform(0, 3))
         server.kill(chance)
+    wait_for_answers(load)
+    assert load.wrong == []
+
+
+def wait_for_answers(load: SteadyLoad) -> None:
+    """Waits until so many further requests are answered that most were made after this call, or one was wrong."""
     before = load.versions.total()
     wait_until(lambda: load.versions.total() > before + 50 or bool(load.wrong), timeout_s=START_S)
-    assert load.wrong == []
 
 
 def damage_others(held: str, chance: random.Random) -> bool:
