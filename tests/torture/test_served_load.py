@@ -9,6 +9,8 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -22,8 +24,9 @@ from tests.flows.registry.test_serving import version
 from tests.support.loopback import free_port
 from tests.support.model_server import start_server
 from tests.support.registered_reader import commit_version, reader
-from tests.support.steady_load import SteadyLoad
+from tests.support.steady_load import Holders, SteadyLoad
 from tests.torture.conftest import Rounds, Try
+from tests.torture.support import registry_state
 
 __all__ = ["reader"]  # the fixture
 
@@ -102,6 +105,58 @@ def test_a_server_that_is_started_again_can_be_stopped(tmp_path: Path) -> None:
         assert server.process.poll() is not None
 
 
+@dataclass
+class Stage:
+    """The stage `prod` of the model `reader`, and what a server that follows it may answer.
+
+    Attributes:
+        client: a client of the server.
+        names: what the labels of each version begin with.
+        held: the versions that a rollback leads through; the last one holds the stage.
+        holders: when a server may answer by which version.
+    """
+
+    client: httpx.Client
+    names: dict[str, str] = field(default_factory=lambda: {"v0.0.1": "one"})
+    held: list[str] = field(default_factory=lambda: ["v0.0.1"])
+    holders: Holders = field(default_factory=lambda: Holders("v0.0.1"))
+
+    def change(self, chance: random.Random) -> str:
+        """Changes what the server serves and waits until it follows, or damages the files of all other versions.
+
+        Returns:
+            Which of KINDS it was; an empty text if nothing was changed.
+        """
+        kind = chance.choice(["new", "back", "again", "damage"]) if len(self.names) > 1 else "new"
+        if kind == "new":
+            name = f"model{len(self.names) + 1}"
+            commit_version(name)
+            self.names[f"v0.0.{len(self.names) + 1}"] = name
+        newest = f"v0.0.{len(self.names)}"
+        if kind == "damage":
+            return "damages of model files" if damage_others(self.held[-1], chance) else ""
+        if kind == "back" and len(self.held) > 1:
+            self.held.pop()
+            self._move("rollback", "prod")
+            return "rollbacks"
+        if self.held[-1] != newest:
+            self.held.append(newest)
+            self._move("promote", "reader", "prod")
+            return "promotions"
+        return ""
+
+    def flaws(self) -> list[str]:
+        """Returns where server, tags, cache and files of the registry disagree."""
+        found = {"the server": version(self.client), "the last tag": registry_state.holders(Path(), "reader")["prod"]}
+        wrong = [f"{where} has {name}, not {self.held[-1]}" for where, name in found.items() if name != self.held[-1]]
+        return [*wrong, *registry_state.flaws(Path(), "reader")]
+
+    def _move(self, *command: str) -> None:
+        with self.holders.change(self.held[-1]):
+            assert inkflow([*command]) == 0
+            wait_until(lambda: version(self.client) == self.held[-1], timeout_s=START_S)
+
+
 @pytest.mark.slow
 @pytest.mark.farm  # `make test` has smaller parts: tests/flows/registry/test_serving.py
 @pytest.mark.timeout(3600)
@@ -109,71 +164,67 @@ def test_load_with_reloads_and_kills(reader: Toy, promise: Try, rounds: Rounds) 
     """Promotions, rollbacks, damaged files and kills of the server under load: each answer is right."""
     chance = random.Random(SEED)
     assert inkflow(["promote", "reader", "prod"]) == 0
-    names = {"v0.0.1": "one"}
     with supervised(reader.folder) as (server, client):
+        stage = Stage(client)
+        load = partial(SteadyLoad, client, "reader", stage.names, requests=1, clients=CLIENTS, holders=stage.holders)
         text = (
-            "While the model of a server changes, every request is answered correctly by a version that held the stage."
+            "While the model of a server changes, every request is answered correctly by the version that holds the "
+            "stage, or by the one before until the server has changed over; tags, cache and model files agree after it."
         )
         changes, seconds = Counter[str](), rounds(5, LOAD_S)
         with promise(SUBJECT, text, f"requests of {CLIENTS} clients for {seconds} s, seed {SEED}") as tried:
-            with SteadyLoad(client, "reader", names, requests=1, clients=CLIENTS) as load:
+            with load() as steady:
                 end = time.monotonic() + seconds
-                while time.monotonic() < end and not load.wrong:
-                    changes[change(client, names, chance)] += 1
-            tried.count(load.versions.total())
+                while time.monotonic() < end and not steady.wrong:
+                    changes[stage.change(chance)] += 1
+                    wait_for_answers(steady)
+            tried.count(steady.versions.total())
             tried.how += "".join(f", {changes[kind]} {kind}" for kind in KINDS)
-            with tried.attempt(f"requests of seed {SEED}, {dict(load.versions)}"):
-                assert load.wrong == []
-                assert len(load.versions) > 1
+            with tried.attempt(f"requests of seed {SEED}, {dict(steady.versions)}"):
+                assert steady.wrong == []
+                assert stage.flaws() == []
+                assert len(steady.versions) > 1
                 assert all(changes[kind] >= rounds(0, LEAST) for kind in KINDS), changes
-        text = "After a kill -9 of the server no answer is wrong, and a request that it cut off succeeds when repeated."
+        text = (
+            "After a kill -9 of the server no answer is wrong, a request that it cut off succeeds when repeated, and "
+            "tags, cache and model files agree."
+        )
         how = f"kill -9 of one of the two processes at random moments, also while they start, seed {SEED}"
-        load = SteadyLoad(client, "reader", names, requests=1, clients=CLIENTS, repeat_s=START_S)
-        with promise(SUBJECT, text, how) as tried, load:
-            for number in range(rounds(1, 8)):
-                with tried.attempt(f"kill {number} of seed {SEED}"):
-                    kill(server, load, chance)
+        with promise(SUBJECT, text, how) as tried:
+            with load(repeat_s=START_S) as steady:
+                for number in range(rounds(1, 8)):
+                    with tried.attempt(f"kill {number} of seed {SEED}"):
+                        kill(server, steady, chance)
+                        assert stage.flaws() == []
+            tried.how += f"; {len(steady.cut_off)} requests cut off"
+            with tried.verdict("requests that a kill cut off"):
+                assert steady.wrong == []
+                assert len(steady.cut_off) >= rounds(0, 1)
 
 
 def kill(server: Supervised, load: SteadyLoad, chance: random.Random) -> None:
     """Kills the server, sometimes again while it starts, and waits until it answers."""
-    before = load.versions.total()
     server.kill(chance)
     if chance.random() < 0.5:
         time.sleep(chance.uniform(0, 3))
         server.kill(chance)
-    wait_until(lambda: load.versions.total() > before + 50 or bool(load.wrong), timeout_s=START_S)
+    wait_for_answers(load)
     assert load.wrong == []
 
 
-def change(client: httpx.Client, names: dict[str, str], chance: random.Random) -> str:
-    """Changes what the server serves and waits until it follows, or damages the files of all other versions.
+def wait_for_answers(load: SteadyLoad) -> None:
+    """Waits until so many further requests are answered that most were made after this call, or one was wrong."""
+    before = load.versions.total()
+    wait_until(lambda: load.versions.total() > before + 50 or bool(load.wrong), timeout_s=START_S)
 
-    Returns:
-        Which of KINDS it was; an empty text if nothing was changed.
-    """
-    kind = chance.choice(["new", "back", "again", "damage"]) if len(names) > 1 else "new"
-    now = version(client)
-    if kind == "new":
-        name = f"model{len(names) + 1}"
-        commit_version(name)
-        names[f"v0.0.{len(names) + 1}"] = name
-    newest = f"v0.0.{len(names)}"
-    if kind == "damage":
-        others = [path for path in Path(FOLDER).glob("reader@*/model.onnx") if path.parent.name != f"reader@{now}"]
-        left = [path for path in sorted(others) if path.stat().st_size]  # the damaged ones become shorter each time
-        for path in left:
-            path.write_bytes(path.read_bytes()[: chance.randrange(path.stat().st_size)])
-        return "damages of model files" if left else ""
-    if kind == "back" and now != "v0.0.1":
-        assert inkflow(["rollback", "prod"]) == 0
-        wait_until(lambda: version(client) != now, timeout_s=START_S)
-        return "rollbacks"
-    if now != newest:
-        assert inkflow(["promote", "reader", "prod"]) == 0
-        wait_until(lambda: version(client) == newest, timeout_s=START_S)
-        return "promotions"
-    return ""
+
+def damage_others(held: str, chance: random.Random) -> bool:
+    """Cuts the model files of all versions but one short; returns False if there is none that is not empty."""
+    others = [path for path in Path(FOLDER).glob("reader@*/model.onnx") if path.parent.name != f"reader@{held}"]
+    left = [path for path in sorted(others) if path.stat().st_size]  # the damaged ones become shorter each time
+    for path in left:
+        path.write_bytes(path.read_bytes()[: chance.randrange(path.stat().st_size)])
+    return bool(left)
 
 
 def served(client: httpx.Client) -> str:

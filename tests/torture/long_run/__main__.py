@@ -12,7 +12,7 @@ from pathlib import Path
 
 from stages.base.errors import EXIT_DONE, InkflowError, exit_with
 from tests.torture.long_run.chart import draw
-from tests.torture.long_run.growth import excesses, slopes
+from tests.torture.long_run.growth import excesses, growths
 from tests.torture.long_run.runs import Row, make_runs
 
 TABLE, CHART = "long-run.csv", "long-run.svg"
@@ -36,8 +36,8 @@ def main() -> int:
             _write(make_runs(Path(folder), options.runs, options.seed), table)
     rows = read(table)
     draw(rows, options.out / CHART)
-    for name, slope in slopes(rows).items():
-        print(f"{name:16} {slope:+.5f} a run")
+    for name, growth in growths(rows).items():
+        print(f"{name:16} {growth.first:+.5f} a run, then {growth.second:+.5f}; from first to last {growth.total:+.3f}")
     if found := excesses(rows):
         raise InkflowError("; ".join(found))
     return EXIT_DONE
@@ -56,7 +56,7 @@ def _write(rows: Iterable[Row], table: Path) -> None:
         for row in rows:
             cells = {name: round(cell, 3) if isinstance(cell, float) else cell for name, cell in row.items()}
             if writer is None:
-                writer = csv.DictWriter(file, [*cells, "prune_s"], restval="")
+                writer = csv.DictWriter(file, [*cells])
                 writer.writeheader()
             writer.writerow(cells)
             file.flush()

@@ -11,7 +11,7 @@ from typing import Any
 from tests.conftest import wait_until
 from tests.support.up_process import Up, environment, running_up
 from tests.torture.long_run.project import DEPLOYMENT, Changes, make_project
-from tests.torture.long_run.usage import disk, processes
+from tests.torture.long_run.usage import disk, pace, processes
 
 PRUNE_EVERY = 10  # runs
 PRUNE_AGE = "0"  # all that `inkflow prune` may remove: what it leaves is all that can grow
@@ -41,12 +41,12 @@ def make_runs(folder: Path, count: int, seed: int, prune_every: int = PRUNE_EVER
         started, before = time.monotonic(), processes(up)["cpu_s"]
         for number in range(1, count + 1):
             kind, parameters = changes.make()
-            row = {"run": number, "kind": kind, "pruned": False, **_run(up, parameters)}
+            row = {"run": number, "kind": kind, "pruned": False, "prune_s": None, **_run(up, parameters)}
             if number % prune_every == 0:
                 row |= {"pruned": True, "prune_s": _prune(up, temporary)}
                 wait_until(lambda: processes(up)["forks"] == 0, timeout_s=SETTLE_S)
             usage = processes(up)
-            row |= usage | disk(up, temporary)
+            row |= usage | disk(up, temporary) | pace()
             row |= {"run_cpu_s": usage["cpu_s"] - before, "at_s": time.monotonic() - started}
             before = usage["cpu_s"]
             yield row

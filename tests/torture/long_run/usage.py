@@ -1,6 +1,10 @@
 """What the processes of an `inkflow up` and the files of its project use."""
 
 import os
+import resource
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +17,7 @@ from flows.prefect_server.watchdog import marked_pids
 from tests.support.up_process import Up, is_worker
 
 MB = 1e6
+WORK = "import httpx; sum(range(5_000_000))"  # as runs do: a start of Python, imports, computation
 
 
 def processes(up: Up) -> dict[str, float]:
@@ -48,6 +53,15 @@ def disk(up: Up, temporary: Path) -> dict[str, float]:
         "temporary_mb": size(temporary),
         "files": sum(1 for _ in _files(root)) + sum(1 for _ in _files(temporary)),
     }
+
+
+def pace() -> dict[str, float]:
+    """Returns how long fixed work takes now, and its processor time, in seconds: other work on the machine slows it."""
+    started, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, "-I", "-c", WORK], check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return {"pace_s": time.monotonic() - started, "pace_cpu_s": cpu_s}
 
 
 def size(path: Path) -> float:

@@ -44,10 +44,14 @@ class Ended:
     seconds: float
 
     @property
+    def last_line(self) -> str:
+        """The last line that the command printed; empty without one."""
+        return (self.output.strip().splitlines() or [""])[-1]
+
+    @property
     def is_sentence(self) -> bool:
         """Whether the command told the reason why it failed, and no traceback."""
-        lines = self.output.strip().splitlines()
-        return bool(lines) and lines[-1].startswith("error: ") and "Traceback" not in self.output
+        return self.last_line.startswith("error: ") and "Traceback" not in self.output
 
 
 class Commands:
