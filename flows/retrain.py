@@ -211,7 +211,7 @@ def _retrain_to_branch(digests: SourceDigests, fallback: str | None, push: bool)
     if fallback:
         raise InvalidInput(f"fallback {fallback}: a branch is for the new data themselves; leave out one of the two")
     root, log = Path.cwd(), get_run_logger()
-    name = branch_name(digests.dataset, digests.present)
+    name = branch_name(root, digests.dataset, digests.present)
     check_free(root, name)
     clones = ProjectClones(root, committed=True, experiments=False)
     clones.folder.mkdir(parents=True, exist_ok=True)

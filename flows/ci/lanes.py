@@ -11,8 +11,9 @@ from pathlib import Path
 
 from flows.ci.summary import Status, Step, write_summary
 from flows.core.code_path import own_command
+from flows.core.errors import GitFailed
 from flows.core.gates import count_statuses, evaluate_gates, failed_gates, junit
-from flows.core.git import git_names
+from flows.core.git import git_names, is_in_repository
 from flows.core.params_edit import SCHEMA, edit_params, has_schema
 from flows.core.project import make_state_folder
 from flows.core.redaction import say, secrets_in_config
@@ -24,10 +25,12 @@ from flows.engine.planning.plan import plan
 from flows.engine.planning.recorded_graph import as_recorded
 from flows.engine.planning.stage_facts import nothing_to_do
 from flows.engine.policy import load_policies
+from flows.engine.processes.command_runner import die_with_parent
 from stages.base.errors import EXIT_DONE, EXIT_FAILED, InkflowError
 from stages.base.files import write_text
 
 SUMMARY = Path("reports/summary.md")
+NO_GIT = "the project is in no Git repository"
 NO_REMOTE = "no DVC remote is configured (docs/remotes.md)"
 # Lines of `inkflow run` that the step `run` repeats in its messages.
 REPEATED_PREFIXES = ("Nothing to do", "DVC remote: ", "error: ")
@@ -101,6 +104,8 @@ def _check_schema(root: Path) -> StepResult:
 
 
 def _check_secrets(root: Path) -> StepResult:
+    if not is_in_repository(root):
+        return Status.SKIPPED, [NO_GIT]
     names = _tracked(root, ".dvc/config", ".dvc/config.local", "**/.dvc/config", "**/.dvc/config.local")
     mistakes = [
         f"{name} is tracked by git and holds a credential ({option}): remove it, revoke the credential, and put a new "
@@ -147,27 +152,47 @@ def _check_remote(root: Path) -> StepResult:
 
 
 def _run_pipeline(root: Path, folder: Path, arguments: Sequence[str], push: bool) -> StepResult:
-    """Runs `inkflow run` as a process in the caller's folder, and prints its lines as they come."""
+    """Runs `inkflow run` as a process in the caller's folder, and prints its lines as they come.
+
+    An interrupt of this process ends it in order, before the interrupt goes on; a second one kills it.
+    """
     remote = has_remote(root)
     options = ["--pull", *(["--push"] if push else [])] if remote else []
     command = own_command("flows", "run", *options, *arguments)
     messages = [] if remote else [f"{NO_REMOTE}: nothing is pulled or pushed"]
     with subprocess.Popen(
-        command,
+        die_with_parent(command),
         cwd=root / folder,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            say(line.removesuffix("\n"))
-            if line.startswith(REPEATED_PREFIXES) or REPEATED_COUNT in line:
-                messages.append(line.strip())
+        try:
+            messages += _say_lines(process)
+        except BaseException:
+            process.terminate()
+            try:
+                _say_lines(process)
+            except BaseException:
+                process.kill()
+                raise
+            raise
     if process.returncode:
         return Status.FAILED, [*messages, f"`inkflow run` ended with exit code {process.returncode}"]
     return Status.PASSED, messages
+
+
+def _say_lines(process: "subprocess.Popen[str]") -> list[str]:
+    """Prints the lines of a process until it has ended; returns those that the step repeats."""
+    assert process.stdout is not None
+    repeated = []
+    for line in process.stdout:
+        say(line.removesuffix("\n"))
+        if line.startswith(REPEATED_PREFIXES) or REPEATED_COUNT in line:
+            repeated.append(line.strip())
+    process.wait()
+    return repeated
 
 
 def _is_current(root: Path) -> bool:
@@ -195,8 +220,13 @@ def _check_gates(root: Path, out: Path, current: bool) -> StepResult:
 
 
 def _check_record(root: Path) -> StepResult:
-    """Reports whether the run changed dvc.lock or params.yaml; passes in both cases."""
-    changed = [line[3:] for line in git_names(["status", "--porcelain", "-z", "--", *RECORDS], root)]
+    """Reports whether the run changed dvc.lock or params.yaml; never fails."""
+    if not is_in_repository(root):
+        return Status.SKIPPED, [NO_GIT]
+    try:
+        changed = [line[3:] for line in git_names(["status", "--porcelain", "-z", "--", *RECORDS], root)]
+    except GitFailed as error:
+        return Status.SKIPPED, str(error).splitlines()
     if not changed:
         return Status.PASSED, ["dvc.lock is as committed"]
     return Status.PASSED, [

@@ -24,6 +24,7 @@ from flows.engine.display.styles import BAD, DIM, GOOD
 from flows.engine.output_backup import earlier_outputs
 from flows.registry.address import revision
 from stages.base.errors import EXIT_DONE, InvalidInput
+from stages.base.files import write_text
 
 OUT = Path(".inkflow/compare")
 WORKSPACE = "workspace"
@@ -112,8 +113,12 @@ def compare(root: Path, old: str, new: str | None = None) -> dict[str, Any]:
         labels = {"old": _label(old), "new": _label(new or WORKSPACE)}
         options = [f"--{side}={labels[side]}={path}" for side, path in folders.items()]
         make_state_folder(root)
-        run_program("report.compare_runs", [*options, "--out", OUT], root)
-    comparison: dict[str, Any] = json.loads((root / OUT / "compare.json").read_text(encoding="utf-8"))
+        made = Path(folder) / "compared"  # OUT is shared with other comparisons in this project
+        run_program("report.compare_runs", [*options, "--out", made], root)
+        texts = {name: (made / name).read_text(encoding="utf-8") for name in ("index.html", "compare.json")}
+    for name, text in texts.items():
+        write_text(root / OUT / name, text)
+    comparison: dict[str, Any] = json.loads(texts["compare.json"])
     return comparison
 
 

@@ -1,15 +1,18 @@
 """The branch `retrain/DATASET-DIGEST` of a retraining: a commit on top of the one that is checked out.
 
+A project in a folder of its Git repository has `retrain/FOLDER/DATASET-DIGEST`, so that each project has its own.
 A branch moves only from nothing, or from a commit that a retraining made and that nobody has changed. Such a commit
 names its own tree in its message. The working tree, its index and its HEAD are not touched.
 """
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from flows.core.errors import BranchKept, GitFailed
 from flows.core.git import REMOTE_TIMEOUT_S, git_succeeds, git_text, push_remote, run_git
@@ -36,10 +39,19 @@ class Branch:
         return f"refs/heads/{self.name}"
 
 
-def branch_name(dataset: str, digests: Mapping[str, str]) -> str:
-    """Returns the name of the branch for data with these digests."""
+def branch_prefix(root: Path) -> str:
+    """Returns the prefix of the branches of the project at `root`: with its folder, unless it is the repository's.
+
+    Characters that Git allows in no name, or not everywhere in one, are written as in an address (`%2E`).
+    """
+    folder = quote(os.fsencode(git_text(["rev-parse", "--show-prefix"], root)), safe="/")
+    return PREFIX + folder.replace(".", "%2E").replace("~", "%7E")
+
+
+def branch_name(root: Path, dataset: str, digests: Mapping[str, str]) -> str:
+    """Returns the name of the branch for data of the project at `root` with these digests."""
     digest = hashlib.sha256(json.dumps(dict(sorted(digests.items()))).encode()).hexdigest()
-    return f"{PREFIX}{re.sub('[^A-Za-z0-9_-]', '-', dataset)}-{digest[:10]}"
+    return f"{branch_prefix(root)}{re.sub('[^A-Za-z0-9_-]', '-', dataset)}-{digest[:10]}"
 
 
 def check_free(root: Path, name: str) -> None:

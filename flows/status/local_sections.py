@@ -125,7 +125,7 @@ def disk_section(root: Path) -> Section | None:
     except OSError:
         return None
     line = f"{_size(usage.free)} free of {_size(usage.total)}, where the project lies"
-    is_full = usage.used / usage.total > FULL and usage.free < RESERVE
+    is_full = usage.used > FULL * (usage.used + usage.free) and usage.free < RESERVE  # without what is kept for root
     needs = [Need(f"the disk is full: {_size(usage.free)} free", "`inkflow prune --older-than 30d --dry-run`")]
     facts: Any = {"free_bytes": usage.free, "total_bytes": usage.total}
     return Section("disk", (line,), facts, tuple(needs if is_full else []))

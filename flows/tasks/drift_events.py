@@ -15,6 +15,7 @@ from flows.core.alarms import DRIFT, Alarm, standing_alarms
 from flows.tasks.variables import remember
 from stages.base.errors import InkflowError
 
+MAX_KNOWN = 80  # ids of alarms in a variable: Prefect takes values of up to 5,000 characters
 NAMESPACE = uuid.UUID("5d6e6e0b-1f8c-4a5b-9d1c-2f7a4c3b9e10")  # of the ids of our events
 
 
@@ -37,13 +38,18 @@ def send_alarms(root: Path) -> list[Alarm]:
 
 
 def _send_new(standing: list[Alarm]) -> list[Alarm]:
-    """Sends the alarms of one model that were not sent before, and returns them."""
+    """Sends the alarms of one model that were not sent before, and returns them.
+
+    The model may be watched in several folders, each with alarms of its own: their ids are kept, the oldest go first.
+    """
     variable = f"inkflow_drift_{standing[0].model_sha256[:12].lower()}"
     known: Any = Variable.get(variable, default=None)
     new = [alarm for alarm in standing if alarm.id not in (known or [])]
     if new:
         _send(new)
-        remember(variable, [alarm.id for alarm in standing])  # last: what was not sent is sent next
+        own = [alarm.id for alarm in standing]
+        others = [one for one in known or [] if one not in own]
+        remember(variable, [*others, *own][-MAX_KNOWN:])  # last: what was not sent is sent next
     return new
 
 

@@ -80,13 +80,14 @@ def decide(model: str | None, accepted: str | None, repaired: str | None) -> int
         if not alarms and accepted is not None:
             raise InvalidInput(f"{record.model}: no alarm stands, so there is nothing to acknowledge")
         if accepted is not None:
-            acknowledge(record, reason, _user(), now)
+            measured = acknowledge(record, reason, _user(), now)
         else:
             reset(record, reason, _user(), now)
         write_record(folder, record)
     done = "ended: the watch begins anew"
     if accepted is not None:
-        done = f"acknowledged: what the next {MEASURED_IMAGES} images show is expected from then on"
+        names = ", ".join(map(title, measured)) or "none of the statistics that are compared now"
+        done = f"acknowledged: what the next {MEASURED_IMAGES} images show is expected from then on, of {names}"
     print(f"{record.model}: {alarms} alarm{'s' * (alarms != 1)} {done}")
     return EXIT_DONE
 

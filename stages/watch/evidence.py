@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from stages.watch.comparisons import Comparison
 
 FRACTIONS = np.array([0.01, 0.03, 0.1, 0.3, 0.6, 0.95])  # of the wealth: small changes need small bets
-RUN_FRACTION = 2  # index of the bet that tells when a change began
 PRIOR_SCALE = 1000.0  # images: half of the prior is on a change among the first of them
 BLOCK = 32  # images between two starts of bets
 NOTHING = -1e9  # logarithm of a wealth of 0, which JSON can hold
@@ -31,11 +30,14 @@ class Bets(NamedTuple):
     """The bets on the tests of one comparison.
 
     Attributes:
-        wealth: logarithm of the wealth that is in play, (tests, fractions).
-        run: logarithm of what a bet has gained since it last had no gain, (tests,): the change began about then.
-        seen: images since then (tests,).
-        total: sum of their scores (tests,).
-        since: index of the moment at which that was, in the caller's list of moments (tests,).
+        wealth: logarithm of the wealth that is in play.
+        run: logarithm of what a bet has gained since it last had no gain: the change began about then. No wealth is
+            larger, so a bet with evidence has a run.
+        seen: images since then.
+        total: sum of their scores.
+        since: index of the moment at which that was, in the caller's list of moments.
+
+    Each is (tests, fractions).
     """
 
     wealth: Floats
@@ -47,8 +49,8 @@ class Bets(NamedTuple):
 
 def no_bets(tests: int) -> Bets:
     """Returns the bets before the first image."""
-    zeros = np.zeros(tests)
-    return Bets(np.full((tests, len(FRACTIONS)), NOTHING), zeros, zeros, zeros, np.zeros(tests, np.int64))
+    zeros = np.zeros((tests, len(FRACTIONS)))
+    return Bets(np.full_like(zeros, NOTHING), zeros, zeros, zeros, np.zeros_like(zeros, np.int64))
 
 
 def bet(bets: Bets, comparison: Comparison, bounds: Floats, bins: NDArray[Any], before: int, moment: int) -> Bets:
@@ -71,10 +73,10 @@ def bet(bets: Bets, comparison: Comparison, bounds: Floats, bins: NDArray[Any], 
         start, size = number * BLOCK, min(BLOCK, len(bins) - number * BLOCK)
         stake = prior(before + start + size) - prior(before + start)
         wealth = np.maximum(np.logaddexp(wealth, np.log(stake)) + gained, NOTHING)
-        run = np.maximum(run + gained[:, RUN_FRACTION], 0)
+        run = np.maximum(run + gained, 0)
         is_over = run <= 0
         seen = np.where(is_over, 0, seen + size)
-        total = np.where(is_over, 0, total + sums[number])
+        total = np.where(is_over, 0, total + sums[number][:, np.newaxis])
         since = np.where(is_over, moment, since)
     return Bets(wealth, run, seen, total, since)
 

@@ -48,12 +48,24 @@ class TestRecord(_Part):
 
     label: str
     wealth: list[float]
-    run: float
-    seen: float
-    total: float
-    since: str
+    run: list[float]
+    seen: list[float]
+    total: list[float]
+    since: list[str]
     accepted: float | None = None
     measuring: Measurement | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_all_runs(cls, content: Any) -> Any:
+        """Reads a test of an earlier version, which had one run: all bets get it, and no wealth above its gain."""
+        if not isinstance(content, dict) or not isinstance(run := content.get("run"), int | float):
+            return content
+        runs = {name: [content.get(name)] * len(FRACTIONS) for name in ("run", "seen", "total", "since")}
+        wealth = content.get("wealth")
+        if isinstance(wealth, list) and all(isinstance(value, int | float) for value in wealth):
+            runs["wealth"] = [min(value, run) for value in wealth]
+        return content | runs
 
 
 class ComparisonRecord(_Part):
@@ -155,7 +167,8 @@ def _check_lengths(item: ComparisonRecord) -> None:
         raise ValueError(f"{item.name} has other bins than its reference")
     if not sum(item.reference) or (item.name == UNSURE and bins < 2):
         raise ValueError(f"{item.name} has nothing to be compared with")
-    if not item.tests or any(len(test.wealth) != len(FRACTIONS) for test in item.tests):
+    bets = [part for test in item.tests for part in (test.wealth, test.run, test.seen, test.total, test.since)]
+    if not bets or any(len(part) != len(FRACTIONS) for part in bets):
         raise ValueError(f"{item.name} has no tests, or tests with other bets")
     if not 0 <= item.limit <= MAX_LIMIT:
         raise ValueError(f"{item.name} has the limit {item.limit:g}, a power of ten")

@@ -26,10 +26,9 @@ def values(item: ComparisonRecord) -> tuple[str, str]:
     return median(item.edges, item.reference), median(item.edges, item.recent)
 
 
-def change(item: ComparisonRecord, test: int) -> str:
-    """Returns the sentence about the alarm that a test raised, by the images since the change began."""
-    found = item.tests[test]
-    label, seen = one_line(found.label), found.total / max(found.seen, 1)
+def change(item: ComparisonRecord, test: int, seen: float) -> str:
+    """Returns the sentence about the alarm that a test raised; `seen` is the mean score since the change began."""
+    label = one_line(item.tests[test].label)
     if item.name == CLASSES:
         number, is_less = divmod(test, 2)
         share, known = 1 - seen if is_less else seen, _shares(item.reference)[number]
@@ -45,7 +44,13 @@ def change(item: ComparisonRecord, test: int) -> str:
 
 
 def acknowledged(item: ComparisonRecord) -> list[str]:
-    """Returns a sentence for each test whose change a person has acknowledged."""
+    """Returns a sentence for each test whose change a person has acknowledged; one for tests that are one matter."""
+    measured = {test.measuring.images if test.measuring else None for test in item.tests}
+    if len(measured) == 1 and None not in measured:
+        return [f"{title(item.name)}: {measured.pop()} of {MEASURED_IMAGES} images are measured, then it is tested"]
+    bounds = [test.accepted for test in item.tests if not test.measuring]
+    if item.name == CLASSES and len(bounds) == 2 * len(item.bins) and None not in bounds:
+        return [f"{title(item.name)}: acknowledged is {_class_shares(item)}"]
     found = []
     for number, test in enumerate(item.tests):
         name = f"{title(item.name)}, {one_line(test.label)}"
@@ -54,6 +59,13 @@ def acknowledged(item: ComparisonRecord) -> list[str]:
         elif test.accepted is not None:
             found.append(f"{name}: {_accepted(item, number)}")
     return found
+
+
+def _class_shares(item: ComparisonRecord) -> str:
+    """Returns the acknowledged shares of all classes."""
+    bounds = [test.accepted or 0.0 for test in item.tests]
+    parts = zip(item.bins, bounds[::2], bounds[1::2], strict=True)
+    return ", ".join(f"{one_line(name)} {1 - less:.1%} to {more:.1%}" for name, more, less in parts)
 
 
 def _accepted(item: ComparisonRecord, test: int) -> str:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from stages.watch.bounds import largest_share
 from stages.watch.comparisons import REFERENCE_RISK, Comparison, stream_limit
-from stages.watch.evidence import Bets, bet, evidence, evidence_of_tests, no_bets
+from stages.watch.evidence import FRACTIONS, Bets, bet, evidence, evidence_of_tests, no_bets
 from stages.watch.record import (
     MEASURED_IMAGES,
     Alarm,
@@ -63,30 +63,38 @@ def update(record: Record, compared: Sequence[Comparison], bins: NDArray[Any], n
     return new
 
 
-def acknowledge(record: Record, reason: str, who: str, now: str) -> int:
-    """Accepts the change, ends all alarms, and returns the number of accepted tests.
+def acknowledge(record: Record, reason: str, who: str, now: str) -> list[str]:
+    """Accepts the change, ends all alarms, and returns the names of the statistics with tests that are measured.
 
-    Each test with evidence, or whose measurement is under way, is measured: the next MEASURED_IMAGES raise no alarm,
-    and their mean, plus what it is uncertain by, becomes the bound. The images before the decision set no bound: they
-    are few, and were chosen by the alarm. All bets begin anew.
+    Measured are all tests of a statistic whose alarm stands, whatever came since, and of the others each test with
+    evidence, or whose measurement is under way: the next MEASURED_IMAGES raise no alarm, and their mean, plus what it
+    is uncertain by, becomes the bound. The images before the decision set no bound: they are few, and were chosen by
+    the alarm. All bets begin anew.
     """
-    accepted = 0
+    standing = {alarm.statistic for alarm in record.alarms}
     for item in record.comparisons:
-        for test, found in zip(item.tests, evidence_of_tests(_bets(item), record.images), strict=True):
-            if test.measuring or (max(found, test.run) >= math.log(ACCEPT_EVIDENCE) and test.seen):
+        has_changed = _with_evidence(item, record.images) | (item.name in standing)
+        for test, changed in zip(item.tests, has_changed, strict=True):
+            if test.measuring or changed:
                 test.measuring = Measurement()
-                accepted += 1
-    _decide(record, Decision(action="acknowledge", reason=reason, who=who, when=now, alarms=_sentences(record)))
-    for item in record.comparisons:
-        item.tests = [_test(item.tests[number], no_bets(1), 0, now) for number in range(len(item.tests))]
+        item.tests = [test.model_copy(update=_fields(no_bets(1), 0, [now])) for test in item.tests]
         item.evidence = 0.0
-    return accepted
+    _decide(record, Decision(action="acknowledge", reason=reason, who=who, when=now, alarms=_sentences(record)))
+    return [item.name for item in record.comparisons if any(test.measuring for test in item.tests)]
 
 
 def reset(record: Record, reason: str, who: str, now: str) -> None:
     """Forgets what was seen and what was accepted, and ends all alarms: the comparison begins anew."""
     _decide(record, Decision(action="reset", reason=reason, who=who, when=now, alarms=_sentences(record)))
     record.comparisons = []
+
+
+def _with_evidence(item: ComparisonRecord, images: int) -> NDArray[np.bool_]:
+    """Returns which tests of a comparison have evidence now, from all `images` or from those of a run."""
+    bets = _bets(item)
+    runs = np.logaddexp.reduce(bets.run, axis=1) - math.log(len(FRACTIONS))
+    found: NDArray[np.bool_] = np.maximum(evidence_of_tests(bets, images), runs) >= math.log(ACCEPT_EVIDENCE)
+    return found
 
 
 def _tests(record: Record) -> Iterator[TestRecord]:
@@ -111,7 +119,8 @@ def _updated(
     accepted: list[float | None] = [None] * len(labels)
     measured: list[Measurement | None] = [None] * len(labels)
     if old and [test.label for test in old.tests] == labels and len(old.recent) == len(recent):
-        bets, moments, recent = _bets(old), [*(test.since for test in old.tests), now], np.array(old.recent)
+        bets, recent = _bets(old), np.array(old.recent)
+        moments = [*(since for test in old.tests for since in test.since), now]
         accepted, measured = [test.accepted for test in old.tests], [test.measuring for test in old.tests]
     parts = zip(new.tests, accepted, measured, strict=True)
     bounds = np.array([1.0 if under_way else max(test.bound, own or 0.0) for test, own, under_way in parts])
@@ -119,12 +128,14 @@ def _updated(
     for row, (test, under_way) in enumerate(zip(new.tests, measured, strict=True)):
         if under_way:
             risk = REFERENCE_RISK / number / len(labels)
-            accepted[row], measured[row] = _measured(under_way, accepted[row], test.scores[bins], risk)
+            expected = max(test.bound, accepted[row] or 0.0)
+            mean, measured[row] = _measured(under_way, test.scores[bins], risk)
+            accepted[row] = accepted[row] if mean is None else max(mean, expected)
     for start in range(0, len(bins), RECENT_STEP):
         some = bins[start : start + RECENT_STEP]
         recent = recent * math.exp(-len(some) / RECENT_IMAGES) + np.bincount(some, minlength=len(recent))
     tests = [TestRecord(label=label, accepted=accepted[row], measuring=measured[row],
-                        **_fields(bets, row, moments[bets.since[row]]))
+                        **_fields(bets, row, moments))
              for row, label in enumerate(labels)]  # fmt: skip
     return ComparisonRecord(
         name=new.name,
@@ -139,40 +150,38 @@ def _updated(
 
 
 def _measured(
-    under_way: Measurement, accepted: float | None, scores: NDArray[np.float64], risk: float
+    under_way: Measurement, scores: NDArray[np.float64], risk: float
 ) -> tuple[float | None, Measurement | None]:
-    """Returns the accepted bound and the measurement after further images; none is under way after the last of them."""
+    """Returns the largest mean that the images allow, after the last of them, and the measurement, before it."""
     images, total = under_way.images + len(scores), under_way.total + float(scores.sum())
     if images < MEASURED_IMAGES:
-        return accepted, Measurement(images=images, total=total)
-    return max(largest_share(total, images, risk), accepted or 0.0), None
+        return None, Measurement(images=images, total=total)
+    return largest_share(total, images, risk), None
 
 
 def _bets(item: ComparisonRecord) -> Bets:
     """Returns the bets of a record; the moment of each is its index."""
     columns = ("wealth", "run", "seen", "total")
     arrays = [np.array([getattr(test, name) for test in item.tests], np.float64) for name in columns]
-    return Bets(arrays[0], arrays[1], arrays[2], arrays[3], np.arange(len(item.tests)))
+    return Bets(arrays[0], arrays[1], arrays[2], arrays[3], np.arange(arrays[0].size).reshape(arrays[0].shape))
 
 
-def _fields(bets: Bets, row: int, since: str) -> dict[str, Any]:
-    numbers = {name: float(getattr(bets, name)[row]) for name in ("run", "seen", "total")}
-    return numbers | {"wealth": [float(value) for value in bets.wealth[row]], "since": since}
-
-
-def _test(old: TestRecord, bets: Bets, row: int, since: str) -> TestRecord:
-    kept = {"accepted": old.accepted, "measuring": old.measuring}
-    return TestRecord(label=old.label, **kept, **_fields(bets, row, since))
+def _fields(bets: Bets, row: int, moments: Sequence[str]) -> dict[str, Any]:
+    numbers = {name: getattr(bets, name)[row].tolist() for name in ("wealth", "run", "seen", "total")}
+    return numbers | {"since": [moments[number] for number in bets.since[row]]}
 
 
 def _alarm(record: Record, item: ComparisonRecord, now: str) -> Alarm:
-    strongest = int(np.argmax(evidence_of_tests(_bets(item), record.images)))
+    bets = _bets(item)
+    strongest = int(np.argmax(evidence_of_tests(bets, record.images)))
+    winner = int(np.argmax(bets.wealth[strongest]))  # the bet that earned the evidence: it has a run
+    mean = float(bets.total[strongest, winner] / max(bets.seen[strongest, winner], 1))
     return Alarm(
         id=f"{record.model_sha256[:12]}.{item.name}.{len(record.decisions)}.{now}",
         statistic=item.name,
-        sentence=change(item, strongest),
+        sentence=change(item, strongest, mean),
         since=now,
-        began=item.tests[strongest].since,
+        began=item.tests[strongest].since[winner],
         images=record.images,
     )
 

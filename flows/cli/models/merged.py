@@ -10,7 +10,7 @@ from flows.dvc_repo import remotes
 from flows.dvc_repo.versions.artifacts import find_artifact
 from flows.registry.promotion import check_names, promote
 from flows.registry.tags import ModelVersion, Registry
-from flows.retraining.branch import PREFIX
+from flows.retraining.branch import branch_prefix
 from stages.base.errors import EXIT_DONE, EXIT_FAILED, InkflowError
 
 
@@ -24,7 +24,7 @@ def promote_merged(root: Path, stage: str) -> int:
         RemoteFailed: the DVC remote cannot be read.
     """
     check_names(stage)
-    reason = _no_retraining()
+    reason = _no_retraining(root)
     if reason:
         say(f"no promotion: {reason}")
         return EXIT_DONE
@@ -36,8 +36,8 @@ def promote_merged(root: Path, stage: str) -> int:
     return EXIT_FAILED if [item for item in holders if not _promote(root, item, stage)] else EXIT_DONE
 
 
-def _no_retraining() -> str | None:
-    """Returns why this job's commit is no merge of a retraining; None if it is."""
+def _no_retraining(root: Path) -> str | None:
+    """Returns why this job's commit is no merge of a retraining of the project at `root`; None if it is."""
     job = forge.forge_of_job(os.environ)
     if isinstance(job, str):
         return job
@@ -45,9 +45,10 @@ def _no_retraining() -> str | None:
     forge.lend_token(repository, _push_address())
     with forge.client(repository.headers) as session:
         merged = PullRequests(session, repository).merged_branches(commit)
-    if any(branch.startswith(PREFIX) for branch in merged):
+    prefix = branch_prefix(root)
+    if any(branch.startswith(prefix) and "/" not in branch.removeprefix(prefix) for branch in merged):
         return None
-    return f"commit {commit[:10]} is no merge of a branch {PREFIX}..."
+    return f"commit {commit[:10]} is no merge of a branch {prefix}..."
 
 
 def _push_address() -> str:

@@ -17,7 +17,7 @@ from flows.dvc_repo.damaged_objects import report_damaged_lists, set_damaged_asi
 from flows.dvc_repo.locking import print_to_stderr
 from flows.dvc_repo.versions.version_diff import ensure_versions
 from stages.base.config import Name, load_section
-from stages.base.errors import ParamsError
+from stages.base.errors import InkflowError, ParamsError, machine_fault
 
 FETCH_LOCK = STATE / "fetch.lock"
 # Inputs of the report.
@@ -101,6 +101,8 @@ def _copy(files: DVCFileSystem, name: str, target: Path, revision: str) -> None:
         _set_damaged_aside(files, name)
         files.get_file(name, str(target / name))
     except OSError as error:  # FileNotFoundError, and the errors of remotes
+        if (fault := machine_fault(error)) is not None:
+            raise InkflowError(f"{revision}: {name} cannot be copied: {fault}") from error
         raise RevisionUnusable(
             f"{revision}: {name} is neither in git, the cache nor a remote; "
             "check that version out and run `inkflow run` or `dvc pull`"

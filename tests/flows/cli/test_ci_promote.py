@@ -55,6 +55,8 @@ def test_a_merged_retraining(
     assert f"no promotion: commit {new[:10]} is no merge of a branch retrain/..." in capsys.readouterr().out
     job.merged[new] = "feature/x"
     assert promote(monkeypatch) == 0 and held("net") == "v0.0.1"
+    job.merged[new] = "retrain/other/project/mnist-0123456789"  # of another project in this repository
+    assert promote(monkeypatch) == 0 and held("net") == "v0.0.1"
     job.merged[new] = "retrain/mnist-0123456789"
     assert promote(monkeypatch) == 0 and held("net") == "v0.0.2"
     assert "net v0.0.2 is in prod in place of v0.0.1" in capsys.readouterr().out

@@ -3,14 +3,16 @@
 import json
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from flows.cli.compare import compare
+from flows.cli.compare import OUT, compare
 from flows.cli.main import main as inkflow
 from flows.core.errors import RevisionUnusable
+from flows.core.stage_program import run_program
 from stages.base.errors import DataError
 from stages.report.compare_runs import Version, compare_runs
 from stages.report.compare_runs import main as compare_program
@@ -78,6 +80,24 @@ def test_accepted_version_as_a_gate(versions: Run, capsys: pytest.CaptureFixture
     """`inkflow check --against REV` passes if no model became worse."""
     assert inkflow(["check", "--against", "before"]) == 0
     assert "not worse than the accepted version" in " ".join(capsys.readouterr().out.split())
+
+
+def test_another_comparison_at_the_same_time(versions: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A comparison that ends meanwhile in the same project changes the page, and not what this one returns."""
+
+    def run_both(name: str, arguments: Sequence[str | Path], root: Path) -> str:
+        printed = run_program(name, arguments, root)
+        page = root / OUT
+        page.mkdir(parents=True, exist_ok=True)
+        for file in ("index.html", "compare.json"):
+            (page / file).write_text('{"headline": "of the other one"}')
+        return printed
+
+    monkeypatch.setattr("flows.cli.compare.run_program", run_both)
+    comparison = compare(versions.root, "before", "HEAD")
+    assert comparison["headline"] == "Nothing changed"
+    assert json.loads((versions.root / OUT / "compare.json").read_text()) == comparison
+    assert "Nothing changed" in (versions.root / OUT / "index.html").read_text()
 
 
 def test_unknown_version(versions: Run) -> None:

@@ -1,11 +1,15 @@
 """Files of another version: its parameters and its dvc.lock may have been written by anybody."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
+from dvc.api import DVCFileSystem
 
 from flows.core.errors import RevisionUnusable
 from flows.dvc_repo.versions.run_files import fetch_files, fetch_run
+from stages.base.errors import InkflowError
 from tests.conftest import Toy
 from tests.support.code_history import commit
 
@@ -56,3 +60,31 @@ def test_paths_outside_of_the_project_are_not_copied(toy: Toy, tmp_path: Path, n
     with pytest.raises(RevisionUnusable, match="is no path inside the project"):
         fetch_files(toy.folder, "HEAD", {name: tmp_path / "target" / "copy"})
     assert not any(path.is_file() for path in (tmp_path / "target").rglob("*"))
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.ENOSPC, "free disk space"),
+        (errno.EDQUOT, "free disk space"),
+        (errno.EACCES, "fix the permissions"),
+        (errno.EROFS, "choose a path on a writable file system"),
+        (errno.EIO, "look at the health of the disk"),
+    ],
+)
+def test_a_fault_of_the_machine_is_no_missing_file(
+    toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, remedy: str
+) -> None:
+    """A full disk, or a file of the cache that cannot be read, is named with its remedy."""
+    toy.write({"params.yaml": "models: {}\n", "in": "one\n"})
+    commit()
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number), "the/file")
+
+    monkeypatch.setattr(DVCFileSystem, "get_file", fail)
+    expected = rf"^HEAD: \S+ cannot be copied: the/file: {os.strerror(number)}; {remedy}"
+    with pytest.raises(InkflowError, match=expected):
+        fetch_files(toy.folder, "HEAD", {"in": tmp_path / "target" / "copy"})
+    with pytest.raises(InkflowError, match=expected):
+        fetch_run(toy.folder, "HEAD", tmp_path / "target")

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from flows.core.errors import BranchKept
-from flows.retraining.branch import Branch, branch_name, check_free, push_branch, write_branch
+from flows.retraining.branch import Branch, branch_name, branch_prefix, check_free, push_branch, write_branch
 from stages.base.errors import InvalidInput
 
-NAME = branch_name("mnist", {"x_train": "1", "y_train": "2"})
+DIGESTS = {"x_train": "1", "y_train": "2"}
+NAME = "retrain/mnist-693623e199"
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -62,6 +63,18 @@ def repositories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repositorie
     git(tmp_path, "clone", "-q", "--shared", str(here), str(clone))
     (here / "dvc.lock").write_text("not committed")
     return Repositories(here, remote, clone)
+
+
+def test_projects_of_one_repository_have_branches_of_their_own(repositories: Repositories) -> None:
+    """The name has the project's folder, unless that is the repository's; git takes it, whatever the folder's name."""
+    here, names = repositories.here, [branch_name(repositories.here, "mnist", DIGESTS)]
+    assert names == [NAME]
+    for folder in ("a/ocr", "a-ocr", "a ocr", "b", "v1.2~x.lock", "é", "a%20ocr"):
+        (here / folder).mkdir(parents=True)
+        names.append(branch_name(here / folder, "mnist", DIGESTS))
+        check_free(here / folder, names[-1])
+    assert len(set(names)) == len(names)
+    assert names[1] == NAME.replace("retrain/", "retrain/a/ocr/") and branch_prefix(here / "b") == "retrain/b/"
 
 
 def test_the_working_tree_is_not_touched(repositories: Repositories) -> None:

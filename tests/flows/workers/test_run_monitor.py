@@ -1,14 +1,22 @@
 """What the monitor makes of the server's answers on runs in pools."""
 
 from types import SimpleNamespace
+from typing import Any
 from uuid import uuid4
 
 import pytest
-from prefect.states import Running
+from prefect.client.schemas.objects import State
+from prefect.states import Pending, Running
 
+from flows.core.errors import PoolFailed
 from flows.engine.policy import Workers
-from flows.workers.run_monitor import MAX_ABSENCES, RunMonitor, SubRun
+from flows.workers.run_monitor import MAX_ABSENCES, MAX_POLL_GAP_S, RunMonitor, SubRun
 from flows.workers.stage_report import Report
+from tests.flows.workers.test_dispatch import FakeClock, clock
+
+__all__ = ["clock"]  # fixture
+
+TEN_MINUTES_S = 600.0
 
 
 class Client:
@@ -16,6 +24,7 @@ class Client:
 
     def __init__(self, run: SubRun, beats: list[int]) -> None:
         self.runs = [SimpleNamespace(id=run.id, state=Running())]
+        self.crashed = list[str]()
         self.artifacts = [
             SimpleNamespace(flow_run_id=run.id, data=Report("w", "s", beat=beat).to_table()) for beat in beats
         ]
@@ -32,6 +41,15 @@ class Client:
     def read_logs(self, *_: object, **__: object) -> list[object]:
         """Returns no lines."""
         return []
+
+    def read_workers_for_work_pool(self, _: str) -> list[object]:
+        """Returns no workers."""
+        return []
+
+    def set_flow_run_state(self, _: object, state: State[Any], *, force: bool) -> None:
+        """Notes the message of a run that is set to Crashed."""
+        assert state.is_crashed() and force
+        self.crashed.append(state.message or "")
 
 
 @pytest.mark.parametrize("beats", [[1, 7], [7, 1]])
@@ -53,3 +71,36 @@ def test_a_run_that_the_server_no_longer_has() -> None:
         assert run.state is not None and run.state.is_running()
         monitor._poll({run.id: run})
     assert run.state and run.state.is_crashed() and run.report is not None and run.changed.is_set()
+
+
+def test_a_worker_has_ten_minutes_until_its_first_report(clock: FakeClock) -> None:
+    """A run that is pending may pull a container image: it is lost after 10 minutes, however short `lost_after_s`."""
+    run = SubRun(uuid4(), "pool", is_own=True)
+    client = Client(run, [])
+    client.runs = [SimpleNamespace(id=run.id, state=Pending())]
+    monitor = RunMonitor(client, Workers(lost_after_s=5))  # type: ignore[arg-type]
+    monitor._poll({run.id: run})
+    for _ in range(round(TEN_MINUTES_S / MAX_POLL_GAP_S)):
+        clock.jump(MAX_POLL_GAP_S)
+        monitor._poll({run.id: run})
+        assert client.crashed == []
+    clock.jump(1)
+    monitor._poll({run.id: run})
+    assert client.crashed == ["no heartbeat for 601 s"]
+
+
+def test_an_outage_may_take_ten_minutes(clock: FakeClock) -> None:
+    """A server that is away for up to 10 minutes fails no run; the next outage has its own 10 minutes."""
+    run = SubRun(uuid4(), "pool", is_own=True)
+    monitor = RunMonitor(Client(run, [1]), Workers())  # type: ignore[arg-type]
+    runs, away = {run.id: run}, OSError("refused")
+    for _ in range(2):
+        monitor._poll(runs)
+        monitor._handle_outage(runs, away)
+        clock.jump(TEN_MINUTES_S)
+        monitor._handle_outage(runs, away)
+        assert run.error is None
+    clock.jump(1)
+    monitor._handle_outage(runs, away)
+    assert isinstance(run.error, PoolFailed) and run.changed.is_set()
+    assert str(run.error) == "the Prefect server has been unreachable for 600 s: refused"

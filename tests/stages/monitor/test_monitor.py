@@ -120,7 +120,10 @@ def test_decisions_are_recorded(work: Path, capsys: pytest.CaptureFixture[str]) 
     assert run_score() == 0
     with pytest.raises(InvalidInput, match="empty reason"):
         main(["reader", "--acknowledge", " "])
+    capsys.readouterr()
     assert main(["reader", "--acknowledge", "white paper from now on"]) == 0
+    said = capsys.readouterr().out
+    assert "what the next 500 images show is expected from then on, of " in said and "ink" in said
     add_inverted(work, "more")
     assert run_score() == 0
     assert main(["reader"]) == 0
@@ -155,7 +158,7 @@ def test_an_alarm_of_an_earlier_model_is_found(work: Path, capsys: pytest.Captur
     assert main(["reader"]) == 3 and main(["reader", "--acknowledge", "known"]) == 0
     assert standing_alarms(work) == []
     capsys.readouterr()
-    assert main(["reader"]) == 0 and "acknowledged: ink, higher: 0 of 500 images" in capsys.readouterr().out
+    assert main(["reader"]) == 0 and "acknowledged: ink: 0 of 500 images" in capsys.readouterr().out
 
 
 def test_a_damaged_record_hides_no_other(work: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,7 +21,7 @@ from stages.watch.comparisons import (
     stream_limit,
     watched_classes,
 )
-from stages.watch.evidence import BLOCK, FRACTIONS, RUN_FRACTION, bet, evidence, evidence_of_tests, no_bets
+from stages.watch.evidence import BLOCK, FRACTIONS, bet, evidence, evidence_of_tests, no_bets
 
 TWO = Comparison(
     "two", ("a", "b", "c"), (), (5, 3, 2),
@@ -147,15 +147,30 @@ def test_images_in_two_parts() -> None:
 
 
 def test_when_a_change_began() -> None:
-    """Count, sum and moment begin anew with each block at whose end the bet of a tenth has gained nothing."""
+    """Count, sum and moment of a bet begin anew with each block at whose end it has gained nothing."""
     images = np.concatenate([np.full(BLOCK, 2), np.full(2 * BLOCK, 0), np.full(BLOCK + 3, 2)])
     bets = bet(no_bets(2), TWO, BOUNDS, images, 0, 7)
-    assert FRACTIONS[RUN_FRACTION] == 0.1
-    assert bets.seen.tolist() == [BLOCK + 3, 0] and bets.total.tolist() == [BLOCK + 3, 0]
-    assert bets.run == pytest.approx([(BLOCK + 3) * math.log(1 + 0.1 * (1 / 0.4 - 1)), 0])
+    tenth = 2  # index of the bet of a tenth
+    assert FRACTIONS[tenth] == 0.1
+    assert bets.seen[:, tenth].tolist() == [BLOCK + 3, 0] == bets.total[:, tenth].tolist()
+    assert bets.run[:, tenth] == pytest.approx([(BLOCK + 3) * math.log(1 + 0.1 * (1 / 0.4 - 1)), 0])
     again = bet(bets, TWO, BOUNDS, np.full(4, 2), len(images), 9)
-    assert again.seen.tolist() == [BLOCK + 7, 0] and again.since.tolist() == [7, 9]
-    assert bet(no_bets(2), TWO, BOUNDS, np.array([2]), 0, 0).seen.tolist() == [1, 0]  # a small gain is one, too
+    assert again.seen[:, tenth].tolist() == [BLOCK + 7, 0] and again.since[:, tenth].tolist() == [7, 9]
+    few = bet(no_bets(2), TWO, BOUNDS, np.array([2]), 0, 0)
+    assert few.seen.tolist() == [[1] * len(FRACTIONS), [0] * len(FRACTIONS)]  # a small gain is one, too
+
+
+@pytest.mark.parametrize("share", [0.3, 0.45])
+def test_no_wealth_is_above_the_gain_of_its_run(share: float) -> None:
+    """So the bet that earned the evidence has images to tell about, and their mean score is above the bound."""
+    random, bets, count = np.random.default_rng(4), no_bets(2), 0
+    for size in [*range(1, 60), 400, 400]:
+        images = np.where(random.random(size) < share, 2, random.integers(0, 2, size))
+        bets, count = bet(bets, TWO, BOUNDS, images, count, 0), count + size
+        assert (bets.wealth <= bets.run + 1e-9).all()
+        has_run = bets.run > 0
+        means = bets.total / np.maximum(bets.seen, 1)
+        assert (means > BOUNDS[:, np.newaxis])[has_run].all() and (bets.seen > 0)[has_run].all()
 
 
 def test_wealth_is_never_nothing() -> None:

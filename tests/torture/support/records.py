@@ -8,7 +8,8 @@ MOMENT = "2026-11-28T00:00:00+00:00"
 
 def watched(model: str, class_name: str, author: str) -> Record:
     """Returns a record with an alarm and a decision; its model, its first class and the person have these names."""
-    test = TestRecord(label=class_name, wealth=[1.0] * len(FRACTIONS), run=1.0, seen=1.0, total=2.0, since=MOMENT)
+    ones = [1.0] * len(FRACTIONS)
+    test = TestRecord(label=class_name, wealth=ones, run=ones, seen=ones, total=ones, since=[MOMENT] * len(FRACTIONS))
     comparison = ComparisonRecord(
         name="classes", bins=[class_name, "b"], edges=[], reference=[5, 5], recent=[9.0, 1.0], tests=[test],
         evidence=3.0, limit=2.0,
