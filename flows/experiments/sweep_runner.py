@@ -114,11 +114,16 @@ class SweepRunner:
         counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
         return f"{len(states)} {self.source.noun}{': ' * bool(counts)}{counts}"
 
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether an interrupt ended the trials, or let none start."""
+        return self.source.is_interrupted or any(trial.state == "not run" for trial in self.trials)
+
     def interrupt(self) -> None:
         """Terminate all trials with their stages; return when no process is left."""
         with self._lock:
+            self.source.interrupt()  # first: no trial starts in between
             self._stop_event.set()
-            self.source.interrupt()
             for process in self._running:
                 process.terminate()  # not killed: a trial terminates its stages itself
         deadline = time.monotonic() + END_S
@@ -137,8 +142,11 @@ class SweepRunner:
         folder = self.clones.folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with run_lock(folder, self.display.note):
-                self.clones.remove_leftovers()
+            with run_lock(folder, self.display.note, stop=self._stop_event) as is_held:
+                if is_held:
+                    self.source.begin()
+                    self.clones.remove_leftovers()
+                # Without the lock no trial starts, but each one of a grid gets its state.
                 parallel = self.source.parallel or self._jobs
                 with ThreadPoolExecutor(parallel, thread_name_prefix="trial") as pool:
                     futures = [pool.submit(self._run_trials, number) for number in range(parallel)]

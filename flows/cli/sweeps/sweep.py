@@ -47,8 +47,7 @@ def sweep(arguments: argparse.Namespace) -> int:
             display.note(f"{server.announcement}\n{planned}; the workspace does not change")
             _run_flow(runner, server, arguments)
         display.note(runner.summary)
-        is_interrupted = any(trial.state == "not run" for trial in runner.trials)
-        is_interrupted |= bool(search and search.is_interrupted)
+        is_interrupted = runner.is_interrupted
     finally:
         display.close(INTERRUPTED_DISPLAY_S if is_interrupted else None)
         if search:
