@@ -95,7 +95,11 @@ class TrialSource(Protocol):
         """
 
     def close(self, trial: Trial) -> None:
-        """Called with each trial that has ended, whatever its end, with its experiment's final name."""
+        """Called with each trial that has ended, whatever its end, with its experiment's final name.
+
+        Raises:
+            InkflowError: the end cannot be recorded.
+        """
 
     def interrupt(self) -> None:
         """No further trial has to start."""

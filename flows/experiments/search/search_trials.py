@@ -20,7 +20,7 @@ from flows.experiments.search.report import write_report
 from flows.experiments.search.study import EXPERIMENT, FAILURE, MESSAGE, PLACE, Study
 from flows.experiments.trial_errors import TrialsFailed, is_machine_fault
 from flows.experiments.trials import Trial
-from stages.base.errors import InkflowError, InvalidInput
+from stages.base.errors import InkflowError, InvalidInput, OutputError
 
 POLL_S = 0.2  # of the live history, and of trials that are waited for
 MAX_FAILED = 10  # trials in a row, after which a search ends: the parameters are hardly the cause
@@ -157,10 +157,21 @@ class SearchTrials:
             raise
 
     def close(self, trial: Trial) -> None:
-        """Tells the study the end of a trial; one that was interrupted stays open for the next process."""
+        """Tells the study the end of a trial; one that was interrupted stays open for the next process.
+
+        Raises:
+            InkflowError: the journal cannot be read or written, which ends the search.
+        """
         assert isinstance(trial, SearchTrial)
         with self._end_lock:
             self._running.discard(trial.number)
+        try:
+            self._tell_end(trial)
+        except InkflowError as error:
+            self.failure = self.failure or error
+            raise
+
+    def _tell_end(self, trial: SearchTrial) -> None:
         place = {PLACE: self._place}
         if trial.error is None:
             attributes = place | {EXPERIMENT: trial.experiment, MESSAGE: trial.summary}
@@ -262,7 +273,7 @@ class SearchTrials:
         return self._stop_event.is_set() or is_late or self.failure is not None
 
     def _try_to_follow(self, trial: SearchTrial, project: Path, end: Callable[[], None], done: threading.Event) -> None:
-        with suppress(OSError):  # of the journal, as on a full disk: the end of the trial reports it
+        with suppress(OSError, OutputError):  # of the journal, as on a full disk: the end of the trial reports it
             self._follow(trial, project, end, done)
 
     def _follow(self, trial: SearchTrial, project: Path, end: Callable[[], None], done: threading.Event) -> None:
