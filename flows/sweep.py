@@ -8,7 +8,6 @@ from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture, wait
 from prefect.states import Cancelled, Completed, Failed
 
-from flows.core.errors import Interrupted
 from flows.core.signals import ignore_termination, raise_keyboard_interrupt
 from flows.engine.display.plain import SilentDisplay
 from flows.engine.policy import StagePolicy
@@ -69,7 +68,7 @@ def run_trials(runner: SweepRunner) -> State[Any]:
     with publishing("the search is", get_run_logger().warning):
         publish_search(runner.source.report())
     name_run(NAME, runner.summary)
-    errors = [trial.error for trial in runner.trials if trial.is_failure]
-    if any(isinstance(error, Interrupted) for error in errors):
+    if runner.is_interrupted:
         return Cancelled(message=runner.summary)
-    return Failed(message=runner.summary) if errors else Completed(message=runner.summary)
+    is_failed = any(trial.is_failure for trial in runner.trials)
+    return Failed(message=runner.summary) if is_failed else Completed(message=runner.summary)

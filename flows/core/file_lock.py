@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,31 +17,39 @@ from flows.core.project import STATE, make_state_folder
 RUN_LOCK = STATE / "run.lock"
 QUEUE_LOCK = STATE / "run.queue"  # held while a process waits for the run lock: later ones wait behind it
 RETRY_S = 0.01
+RUN_RETRY_S = 0.1  # of the run lock, which a run may hold for hours
 NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
 WAITING = "Another run is under way in this folder; waiting for it to end ..."
 
 
 @contextmanager
-def run_lock(root: Path, log: Callable[[str], None], *, shared: bool = False) -> Iterator[None]:
+def run_lock(
+    root: Path, log: Callable[[str], None], *, shared: bool = False, stop: threading.Event | None = None
+) -> Iterator[bool]:
     """Holds the run lock of the working tree at `root`, and calls `log` with a message if it has to wait for it.
 
-    The system releases the lock if the process dies.
+    The system releases the lock if the process dies. A signal, or `stop`, ends the wait within RUN_RETRY_S.
 
     Args:
         root: folder of the working tree.
         log: receives the message.
         shared: other processes may hold the lock too if they share it; False to be alone.
+        stop: ends the wait; for a thread that waits, which no signal reaches.
+
+    Yields:
+        True; False without the lock if `stop` ended the wait.
     """
     make_state_folder(root)
+    stop = stop or threading.Event()
     with ExitStack() as held:
         lock, queue = (held.enter_context((root / path).open("a+")) for path in (RUN_LOCK, QUEUE_LOCK))
         kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-        if not (_try_lock(queue, fcntl.LOCK_EX) and _try_lock(lock, kind)):
+        is_held = _try_lock(queue, fcntl.LOCK_EX) and _try_lock(lock, kind)
+        if not is_held:
             log(WAITING)
-            fcntl.flock(queue, fcntl.LOCK_EX)
-            fcntl.flock(lock, kind)
+            is_held = _wait_for_lock(queue, fcntl.LOCK_EX, stop) and _wait_for_lock(lock, kind, stop)
         fcntl.flock(queue, fcntl.LOCK_UN)
-        yield
+        yield is_held
 
 
 @contextmanager
@@ -161,6 +170,13 @@ def _lock(file: IO[str] | int, kind: int) -> None:
     except OSError as error:
         if error.errno != errno.EBADF:
             raise
+
+
+def _wait_for_lock(file: IO[str], kind: int, stop: threading.Event) -> bool:
+    """Locks an open file as soon as it is free; returns False without the lock if `stop` is set before."""
+    while not (is_held := _try_lock(file, kind)) and not stop.wait(RUN_RETRY_S):
+        pass
+    return is_held
 
 
 def _try_lock(file: IO[str] | int, kind: int) -> bool:

@@ -1,6 +1,5 @@
 """Runs the trials of a sweep in parallel: each combination in a clone of the project, recorded as a DVC experiment."""
 
-import json
 import os
 import queue
 import subprocess
@@ -11,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from flows.core.code_path import own_command
 from flows.core.errors import Interrupted, Pruned, StageFailed
@@ -30,7 +28,7 @@ from flows.engine.stage_events import StageEvents
 from flows.engine.types import Outcome, Result, Stage
 from flows.experiments.settings import files_of
 from flows.experiments.trial_errors import MachineFailed
-from flows.experiments.trial_process import TrialOrder
+from flows.experiments.trial_process import TrialOrder, parse_event
 from flows.experiments.trials import Trial, TrialSource
 from stages.base.errors import InkflowError
 
@@ -114,11 +112,16 @@ class SweepRunner:
         counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
         return f"{len(states)} {self.source.noun}{': ' * bool(counts)}{counts}"
 
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether an interrupt ended the trials, or let none start."""
+        return self.source.is_interrupted or any(trial.state == "not run" for trial in self.trials)
+
     def interrupt(self) -> None:
         """Terminate all trials with their stages; return when no process is left."""
         with self._lock:
+            self.source.interrupt()  # first: no trial starts in between
             self._stop_event.set()
-            self.source.interrupt()
             for process in self._running:
                 process.terminate()  # not killed: a trial terminates its stages itself
         deadline = time.monotonic() + END_S
@@ -137,8 +140,11 @@ class SweepRunner:
         folder = self.clones.folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with run_lock(folder, self.display.note):
-                self.clones.remove_leftovers()
+            with run_lock(folder, self.display.note, stop=self._stop_event) as is_held:
+                if is_held:
+                    self.source.begin()
+                    self.clones.remove_leftovers()
+                # Without the lock no trial starts, but each one of a grid gets its state.
                 parallel = self.source.parallel or self._jobs
                 with ThreadPoolExecutor(parallel, thread_name_prefix="trial") as pool:
                     futures = [pool.submit(self._run_trials, number) for number in range(parallel)]
@@ -155,40 +161,57 @@ class SweepRunner:
             self._run_trial(number, trial)
 
     def _run_trial(self, number: int, trial: Trial) -> None:
-        """Run one trial, and put its result into `trial` and its events."""
+        """Run one trial, and put its result into `trial` and its events, which end whatever happens."""
         name = trial.name
         events = StageEvents(Stage(name))
         self._started.put(events)
         try:
-            if self._stop_event.is_set():
-                raise Interrupted(name)
-            with self.clones.clone(f"trial-{number}") as project:
-                if self._pools:
-                    self.clones.copy_origin(project)
-                try:
-                    self._run_process(project, trial, events)
-                finally:
-                    adopt_records(project, self._root, trial.experiment)
-                self.source.finish(trial, project)
-                trial.experiment = self.clones.fetch_experiment(
-                    project, trial.experiment, files_of(trial.combination.settings)
-                )
-            self.source.close(trial)
-        except InkflowError as error:
-            trial.error = error
-            self.source.close(trial)
-            events.put(error)
-            if isinstance(error, Pruned):
-                self.display.note(f"- {error}")
-            else:
-                self.display.failure(name, str(error))
+            self._run_and_close(number, trial, events)
         except BaseException as error:
             events.put(InkflowError(f"{name}: unexpected error of the sweep: {error!r}"))
             raise
-        else:
+        if trial.error is None:
             result = Result(name, trial.outcome or Outcome.UNCHANGED, (trial.summary,))
             events.put(result)
             self.display.result(result)
+            return
+        events.put(trial.error)
+        if isinstance(trial.error, Pruned):
+            self.display.note(f"- {trial.error}")
+        else:
+            self.display.failure(name, str(trial.error))
+
+    def _run_and_close(self, number: int, trial: Trial, events: StageEvents) -> None:
+        """Run one trial and tell the source its end; `trial` has its error, or that of the source."""
+        try:
+            self._run_in_clone(number, trial, events)
+        except InkflowError as error:
+            trial.error = error
+        try:
+            self.source.close(trial)
+        except InkflowError as error:
+            if not trial.is_failure:
+                trial.error = error
+
+    def _run_in_clone(self, number: int, trial: Trial, events: StageEvents) -> None:
+        """Run one trial in a clone and keep it as an experiment.
+
+        Raises:
+            InkflowError: the trial failed.
+        """
+        if self._stop_event.is_set():
+            raise Interrupted(trial.name)
+        with self.clones.clone(f"trial-{number}") as project:
+            if self._pools:
+                self.clones.copy_origin(project)
+            try:
+                self._run_process(project, trial, events)
+            finally:
+                adopt_records(project, self._root, trial.experiment)
+            self.source.finish(trial, project)
+            trial.experiment = self.clones.fetch_experiment(
+                project, trial.experiment, files_of(trial.combination.settings)
+            )
 
     def _run_process(self, project: Path, trial: Trial, events: StageEvents) -> None:
         """Run the trial as a process in its clone, and handle the events that it prints.
@@ -260,17 +283,3 @@ class SweepRunner:
                 trial.running.add(str(content).partition(" | ")[0])
                 self.display.line(trial.name, content)
         return str(content)
-
-
-def parse_event(text: str) -> tuple[str, Any]:
-    """Returns kind and content of an event; a line of a library, which may be JSON too, is a `result`."""
-    try:
-        event = json.loads(text)
-    except (ValueError, RecursionError):
-        event = None
-    match event:
-        case ["done", {"outcome": _, "summary": _, "metrics": _}]:
-            return event[0], event[1]
-        case ["failed" | "machine" | "ended" | "line" | "result", str()]:
-            return event[0], event[1]
-    return "result", text.rstrip("\n")

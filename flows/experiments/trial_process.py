@@ -82,6 +82,20 @@ class EventDisplay(Display):
         self.send("line", text)
 
 
+def parse_event(text: str) -> tuple[str, Any]:
+    """Returns kind and content of an event; a line of a library, which may be JSON too, is a `result`."""
+    try:
+        event = json.loads(text)
+    except (ValueError, RecursionError):
+        event = None
+    match event:
+        case ["done", {"outcome": _, "summary": _, "metrics": _}]:
+            return event[0], event[1]
+        case ["failed" | "machine" | "ended" | "line" | "result", str()]:
+            return event[0], event[1]
+    return "result", text.rstrip("\n")
+
+
 def main() -> None:
     """Run the trial whose order standard input holds, in the current folder."""
     events = EventDisplay(os.fdopen(os.dup(1), "w"))

@@ -74,6 +74,13 @@ class TrialSource(Protocol):
     def parallel(self) -> int | None:
         """Number of trials that may run at the same time; None if `--jobs` of the stages decides."""
 
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether an interrupt ended the source, also if no trial was running."""
+
+    def begin(self) -> None:
+        """Called once before the first trial, when no other sweep runs in the project."""
+
     def next(self) -> Trial | None:
         """Returns the next trial, which is in `trials` from now on; None if there is none."""
 
@@ -88,7 +95,11 @@ class TrialSource(Protocol):
         """
 
     def close(self, trial: Trial) -> None:
-        """Called with each trial that has ended, whatever its end, with its experiment's final name."""
+        """Called with each trial that has ended, whatever its end, with its experiment's final name.
+
+        Raises:
+            InkflowError: the end cannot be recorded.
+        """
 
     def interrupt(self) -> None:
         """No further trial has to start."""
@@ -102,11 +113,15 @@ class GridTrials:
 
     noun = "combinations"
     parallel = None
+    is_interrupted = False  # its trials have the state `not run`
 
     def __init__(self, combinations: Sequence[Combination], keys: Collection[str]) -> None:
         self.trials = [Trial(combination, combination.experiment(keys)) for combination in combinations]
         self._remaining = iter(list(self.trials))
         self._lock = threading.Lock()
+
+    def begin(self) -> None:
+        """Does nothing: each combination has a time of its own."""
 
     def next(self) -> Trial | None:
         """Returns the next combination; those after an interrupt too, so that each has a state."""

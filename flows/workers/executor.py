@@ -98,7 +98,9 @@ class Executor:
     def _run_stage(self, root: Path, policies: Policies, slots: int, memory: Resources) -> None:
         """Run the stage with the engine, as a local run does."""
         order = self._order
-        with run_lock(root, self._log):
+        with run_lock(root, self._log, stop=self._cancelled) as is_held:
+            if not is_held:
+                raise Interrupted(order.stage)
             repository = Repository(root, only=[order.stage])
             run_key = repository.run_key(order.stage)
             if run_key != order.run_key:

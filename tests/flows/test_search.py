@@ -197,7 +197,7 @@ def test_missing_objective_ends_the_search(project: SearchProject) -> None:
 def test_timeout(project: SearchProject) -> None:
     """After the time no trial starts, and those that ran count."""
     search, runner = project.prepare("--space", "space.yaml:x=1..900:int", "--timeout", "1h", "--jobs", "1")
-    search._deadline = 0.0
+    search._timeout_s = -1.0
     runner.run()
     assert search.trials == [] and project.starts() == []
 

@@ -68,7 +68,7 @@ def make_search(
 
 def print_search(search: "SearchTrials", arguments: argparse.Namespace) -> None:
     """Prints the best trials, the failed ones, and how to apply the best one; with --json all trials."""
-    from flows.experiments.search.report import ranked, row  # late: Optuna
+    from flows.experiments.search.report import parameter_columns, ranked, row  # late: Optuna
 
     study, folder = search.study, search.report()
     best, errors = ranked(study), search.errors()
@@ -81,7 +81,8 @@ def print_search(search: "SearchTrials", arguments: argparse.Namespace) -> None:
             }
         )  # fmt: skip
         return
-    _print_table([row(study, trial, errors) for trial in best[:SHOWN]], [each.key for each in study.definition.space])
+    columns = list(parameter_columns(study.definition.space).values())
+    _print_table([row(study, trial, errors) for trial in best[:SHOWN]], columns)
     for trial in search.trials:
         if trial.is_failure:
             say(f"{trial.state}: {trial.name}: {trial.error}")
@@ -137,17 +138,17 @@ def _open_search(
     )
 
 
-def _print_table(rows: list[dict[str, Any]], keys: list[str]) -> None:
+def _print_table(rows: list[dict[str, Any]], parameters: list[str]) -> None:
     from rich.table import Table
 
     from flows.engine.display.safe_console import SafeConsole  # late: --json needs no table
 
     table = Table(box=None, pad_edge=False)
-    for name in ("trial", "value", "to best", *keys, "seconds"):
+    for name in ("trial", "value", "to best", *parameters, "seconds"):
         table.add_column(name, overflow="fold", justify="right")
     for position, each in enumerate(rows):
         to_best = f"{each['value'] - rows[0]['value']:+.4g}" if position else ""
-        values = (str(each[key]) for key in keys)
+        values = (str(each[name]) for name in parameters)
         style = "" if position else "bold"
         seconds = "" if each["seconds"] is None else f"{each['seconds']:.1f}"
         table.add_row(str(each["trial"]), f"{each['value']:.6g}", to_best, *values, seconds, style=style)

@@ -47,8 +47,7 @@ def sweep(arguments: argparse.Namespace) -> int:
             display.note(f"{server.announcement}\n{planned}; the workspace does not change")
             _run_flow(runner, server, arguments)
         display.note(runner.summary)
-        is_interrupted = any(trial.state == "not run" for trial in runner.trials)
-        is_interrupted |= bool(search and search.is_interrupted)
+        is_interrupted = runner.is_interrupted
     finally:
         display.close(INTERRUPTED_DISPLAY_S if is_interrupted else None)
         if search:
@@ -189,9 +188,10 @@ def columns(flat: Sequence[Mapping[str, Any]]) -> list[str]:
     """Returns the metrics that help to compare trials, those of the validation part first.
 
     A metric with the same value in all trials is left out, unless all are so, and a second one with the same values.
+    Trials without metrics, as those that failed, do not count.
     """
     every = list(dict.fromkeys(name for metrics in flat for name in metrics))
-    values = {name: tuple(str(metrics.get(name)) for metrics in flat) for name in every}
+    values = {name: tuple(str(metrics.get(name)) for metrics in flat if metrics) for name in every}
     differing = [name for name in every if len(set(values[name])) > 1] or every
     ordered = sorted(differing, key=lambda name: not _is_validation(name))
     return [name for name in ordered if next(each for each in ordered if values[each] == values[name]) == name]

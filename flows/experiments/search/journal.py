@@ -42,13 +42,19 @@ class JournalLock:
         self._held = ExitStack()
 
     def acquire(self) -> bool:
-        """Waits for the lock, and returns True."""
-        self._held.enter_context(exclusive_lock(self._path.with_name("journal.lock")))
-        with self._path.open("r+b") as file:
-            content_end = file.seek(0, os.SEEK_END)
-            if content_end and not _ends_with_line(file, content_end):
-                file.seek(0)
-                file.truncate(file.read().rfind(b"\n") + 1)
+        """Waits for the lock, and returns True.
+
+        Raises:
+            OSError: the journal cannot be opened; the lock is free again, or the next call would wait for this one.
+        """
+        with ExitStack() as held:
+            held.enter_context(exclusive_lock(self._path.with_name("journal.lock")))
+            with self._path.open("r+b") as file:
+                content_end = file.seek(0, os.SEEK_END)
+                if content_end and not _ends_with_line(file, content_end):
+                    file.seek(0)
+                    file.truncate(file.read().rfind(b"\n") + 1)
+            self._held = held.pop_all()
         return True
 
     def release(self) -> None:

@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from flows.core.redaction import mask, masked_code, masked_markdown
 from flows.experiments.search.objective import Objective
+from flows.experiments.search.space import Dimension
 from flows.experiments.search.study import EXPERIMENT, MESSAGE, PLACE, Study
 from stages.base.errors import OutputError
 from stages.base.files import replacing, write_text
@@ -19,6 +20,7 @@ from stages.base.shown_text import csv_text
 
 MIN_TRIALS = 10  # for the importance of parameters
 SHOWN = 10  # trials in the summary
+ROW_COLUMNS = ("trial", "state", "value", "experiment", "place", "steps", "seconds", "message")
 STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 
 
@@ -58,17 +60,30 @@ def ranked(study: Study) -> list[FrozenTrial]:
 def row(study: Study, trial: FrozenTrial, errors: Mapping[int, str]) -> dict[str, Any]:
     """Returns a trial as one row of a table; `errors` are those of failed trials, which the study may not know."""
     seconds = (trial.datetime_complete - trial.datetime_start).total_seconds() if trial.datetime_complete else None
+    columns = parameter_columns(study.definition.space)
     return {
         "trial": trial.number,
         "state": _state(trial, errors),
         "value": trial.value,
-        **study.settings(trial),
+        **{columns[key]: value for key, value in study.settings(trial).items()},
         "experiment": trial.user_attrs.get(EXPERIMENT),
         "place": trial.user_attrs.get(PLACE),
         "steps": len(trial.intermediate_values),
         "seconds": seconds,
         "message": trial.user_attrs.get(MESSAGE) or errors.get(trial.number, ""),
     }
+
+
+def parameter_columns(space: Sequence[Dimension]) -> dict[str, str]:
+    """Returns the column of each searched parameter, by key: the key, after `params.` if the row has a column of it."""
+    columns: dict[str, str] = {}
+    keys = [dimension.key for dimension in space]
+    for key in keys:
+        column = key
+        while column in ROW_COLUMNS or (column != key and column in keys):
+            column = f"params.{column}"
+        columns[key] = column
+    return columns
 
 
 def _state(trial: FrozenTrial, errors: Mapping[int, str]) -> str:
@@ -104,13 +119,13 @@ def _summary(study: Study, objective: Objective, errors: Mapping[int, str], impo
     best = ranked(study)
     states = [_state(trial, errors) for trial in study.trials()]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-    keys = [dimension.key for dimension in study.definition.space]
+    columns = parameter_columns(study.definition.space).values()
     lines = [
         f"# Search: {study.definition.direction} {masked_markdown(objective.name)}", "",
         f"{len(states)} trials: {counts}.", "",
         f"The best one: {masked_code(f'dvc exp apply {best[0].user_attrs[EXPERIMENT]}')}", "",
-        "| trial | value | " + " | ".join(masked_code(key, in_table=True) for key in keys) + " |",
-        "|---:|---:|" + "---|" * len(keys),
+        "| trial | value | " + " | ".join(masked_code(name, in_table=True) for name in columns) + " |",
+        "|---:|---:|" + "---|" * len(columns),
     ]  # fmt: skip
     for trial in best[:SHOWN]:
         values = " | ".join(masked_markdown(str(value)) for value in study.settings(trial).values())

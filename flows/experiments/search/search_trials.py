@@ -1,5 +1,6 @@
 """The trials of a search: asks the study for parameters, watches the live history, tells the study the score."""
 
+import math
 import platform
 import threading
 import time
@@ -19,7 +20,7 @@ from flows.experiments.search.report import write_report
 from flows.experiments.search.study import EXPERIMENT, FAILURE, MESSAGE, PLACE, Study
 from flows.experiments.trial_errors import TrialsFailed, is_machine_fault
 from flows.experiments.trials import Trial
-from stages.base.errors import InkflowError, InvalidInput
+from stages.base.errors import InkflowError, InvalidInput, OutputError
 
 POLL_S = 0.2  # of the live history, and of trials that are waited for
 MAX_FAILED = 10  # trials in a row, after which a search ends: the parameters are hardly the cause
@@ -66,7 +67,7 @@ class SearchTrials:
             root: the project.
             count: number of trials of the whole study.
             parallel: number of trials that may run at the same time.
-            timeout_s: no trial starts later than this; None without a limit.
+            timeout_s: no trial starts later than this after the first one may; None without a limit.
             prune: end trials early.
             reports: folder of the report.
         """
@@ -75,7 +76,7 @@ class SearchTrials:
         self.failure: InkflowError | None = None
         self._keys, self._count, self._prune, self._reports = keys, count, prune, reports
         self._place = f"{platform.node()}:{root.resolve()}"
-        self._deadline = time.monotonic() + timeout_s if timeout_s is not None else None
+        self._timeout_s, self._deadline = math.inf if timeout_s is None else timeout_s, math.inf
         self._stop_event = threading.Event()
         self._lock = threading.Lock()
         self._end_lock = threading.Lock()
@@ -89,6 +90,10 @@ class SearchTrials:
     def is_interrupted(self) -> bool:
         """Whether the search was interrupted, between two trials too."""
         return self._stop_event.is_set()
+
+    def begin(self) -> None:
+        """Starts the time of the search: the wait for another sweep does not count."""
+        self._deadline = time.monotonic() + self._timeout_s
 
     def next(self) -> Trial | None:
         """Returns the next trial; a known combination costs nothing: it gets the score of before."""
@@ -152,10 +157,21 @@ class SearchTrials:
             raise
 
     def close(self, trial: Trial) -> None:
-        """Tells the study the end of a trial; one that was interrupted stays open for the next process."""
+        """Tells the study the end of a trial; one that was interrupted stays open for the next process.
+
+        Raises:
+            InkflowError: the journal cannot be read or written, which ends the search.
+        """
         assert isinstance(trial, SearchTrial)
         with self._end_lock:
             self._running.discard(trial.number)
+        try:
+            self._tell_end(trial)
+        except InkflowError as error:
+            self.failure = self.failure or error
+            raise
+
+    def _tell_end(self, trial: SearchTrial) -> None:
         place = {PLACE: self._place}
         if trial.error is None:
             attributes = place | {EXPERIMENT: trial.experiment, MESSAGE: trial.summary}
@@ -253,11 +269,11 @@ class SearchTrials:
         return f"best: trial {best.number}, {self.objective.name} {best.value:.6g}\ndvc exp apply {name}{where}"
 
     def _is_over(self) -> bool:
-        late = self._deadline is not None and time.monotonic() > self._deadline
-        return self._stop_event.is_set() or late or self.failure is not None
+        is_late = time.monotonic() > self._deadline
+        return self._stop_event.is_set() or is_late or self.failure is not None
 
     def _try_to_follow(self, trial: SearchTrial, project: Path, end: Callable[[], None], done: threading.Event) -> None:
-        with suppress(OSError):  # of the journal, as on a full disk: the end of the trial reports it
+        with suppress(OSError, OutputError):  # of the journal, as on a full disk: the end of the trial reports it
             self._follow(trial, project, end, done)
 
     def _follow(self, trial: SearchTrial, project: Path, end: Callable[[], None], done: threading.Event) -> None:

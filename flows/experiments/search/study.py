@@ -111,9 +111,14 @@ class Study:
         (self.folder / "owners" / self._id).unlink(missing_ok=True)
 
     def trials(self, *states: TrialState) -> list[FrozenTrial]:
-        """Returns the trials in `states`, all if none is given, by number."""
-        found: list[FrozenTrial] = self._study.get_trials(deepcopy=False, states=states or None)
-        return found
+        """Returns the trials in `states`, all if none is given, by number.
+
+        Raises:
+            OutputError: the journal cannot be read.
+        """
+        with self._using_journal():
+            found: list[FrozenTrial] = self._study.get_trials(deepcopy=False, states=states or None)
+            return found
 
     def best(self) -> FrozenTrial | None:
         """Returns the complete trial with the best score; None if there is none."""
@@ -126,7 +131,7 @@ class Study:
         Raises:
             OutputError: the journal cannot be written.
         """
-        with self._writing(), self._claims():
+        with self._using_journal(), self._claims():
             trials = self.trials()
             orphan = next((trial for trial in trials if self._is_orphan(trial)), None)
             if orphan is None and (len(trials) >= count or self.is_exhausted(trials)):
@@ -166,7 +171,7 @@ class Study:
             OutputError: the journal cannot be written.
         """
         self.note(trial, attributes)
-        with self._writing():
+        with self._using_journal():
             self._study.tell(trial, value, state)
 
     def note(self, trial: Trial, attributes: Mapping[str, Any]) -> None:
@@ -175,7 +180,7 @@ class Study:
         Raises:
             OutputError: the journal cannot be written.
         """
-        with self._writing():
+        with self._using_journal():
             for name, content in attributes.items():
                 trial.set_user_attr(name, mask(content) if name in (MESSAGE, FAILURE) and content else content)
 
@@ -211,7 +216,7 @@ class Study:
         return study
 
     @contextmanager
-    def _writing(self) -> Iterator[None]:
+    def _using_journal(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:

@@ -37,6 +37,18 @@ def test_trials_are_ranked_by_validation_loss_not_by_the_test_score() -> None:
     assert (names(found), criterion) == ([3, 4, 1, 2], "validation_loss")
 
 
+def test_trials_without_metrics_do_not_decide_which_metrics_differ() -> None:
+    """A failed trial removes no ranking of a project with several models, of which the sweep changes one."""
+    flat = [
+        {},
+        {"dense.validation_loss": 0.3, "cnn.validation_loss": 0.05, "dense.test_loss": 0.2},
+        {"dense.validation_loss": 0.1, "cnn.validation_loss": 0.05, "dense.test_loss": 0.4},
+    ]
+    assert columns(flat) == columns(flat[1:]) == ["dense.validation_loss", "dense.test_loss"]
+    found, criterion = rank(flat, trials(3))
+    assert (names(found), criterion) == ([3, 2, 1], "dense.validation_loss")
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_a_training_that_diverged_is_never_the_best(bad: float, capsys: pytest.CaptureFixture[str]) -> None:
     """Trials whose loss is not finite are last in their order, wherever they stand; if all are so, none is the best."""

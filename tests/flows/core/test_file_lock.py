@@ -1,11 +1,12 @@
-"""Files and folders that a process makes for itself alone: nothing of a killed one, or of a full disk, stays."""
+"""Files and folders that a process makes for itself alone, of which nothing stays; and the wait for the run lock."""
 
 import resource
+import threading
 from pathlib import Path
 
 import pytest
 
-from flows.core.file_lock import emptied_folder
+from flows.core.file_lock import WAITING, emptied_folder, run_lock
 from flows.core.project import STATE, make_state_folder
 
 
@@ -35,3 +36,40 @@ def test_an_empty_list_of_ignored_files_is_written_again(tmp_path: Path) -> None
     make_state_folder(tmp_path)
     assert (tmp_path / STATE / ".gitignore").read_text() == "*\n"
     assert (tmp_path / STATE / ".dvcignore").read_text() == "*.json\n"
+
+
+def test_the_wait_for_the_run_lock_can_be_ended(tmp_path: Path) -> None:
+    """A thread that waits for the lock goes on without it when it is told to stop; the lock is as free as before."""
+    stop, messages = threading.Event(), list[str]()
+
+    def stop_waiting(message: str) -> None:
+        messages.append(message)
+        threading.Timer(0.3, stop.set).start()
+
+    with run_lock(tmp_path, print) as is_held:
+        assert is_held
+        with run_lock(tmp_path, stop_waiting, stop=stop) as is_held:
+            assert not is_held
+    assert messages == [WAITING]
+    with run_lock(tmp_path, messages.append) as is_held:
+        assert is_held and messages == [WAITING]
+
+
+def test_the_run_lock_is_taken_when_it_is_free(tmp_path: Path) -> None:
+    """A process that waits gets the lock when the other one has released it."""
+    held, release, order = threading.Event(), threading.Event(), list[str]()
+
+    def hold() -> None:
+        with run_lock(tmp_path, print):
+            held.set()
+            release.wait(60)
+            order.append("first")
+
+    first = threading.Thread(target=hold)
+    first.start()
+    assert held.wait(60)
+    with run_lock(tmp_path, lambda _: threading.Timer(0.3, release.set).start()) as is_held:
+        order.append("second")
+        assert is_held
+    first.join(60)
+    assert order == ["first", "second"]

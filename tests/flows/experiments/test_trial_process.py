@@ -2,7 +2,7 @@
 
 import pytest
 
-from flows.experiments.sweep_runner import parse_event
+from flows.experiments.trial_process import parse_event
 
 LIBRARY_LINES = ("5", "null", "[1, 2]", '["done", 3]', '["line", 5]', "a {", "[" * 5000)
 
