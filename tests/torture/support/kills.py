@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from flows.engine.output_backup import FOLDER
+from flows.engine.output_backup import DISCARDED, FOLDER
 from tests.torture.support import machine_faults
 from tests.torture.support.crash_project import LONGEST_S, CrashProject, RunningInkflow
 from tests.torture.support.quick_check import QuickCheck
@@ -239,7 +239,7 @@ class Campaign:
 def running_stages(project: Path) -> list[str]:
     """Returns the kinds of the stages that run: the outputs of each are set aside."""
     with suppress(FileNotFoundError):
-        return sorted({path.name.partition("%40")[0] for path in (project / FOLDER).iterdir()})
+        return sorted({path.name.partition("%40")[0] for path in (project / FOLDER).glob(f"[!{DISCARDED}]*")})
     return []
 
 
