@@ -34,6 +34,7 @@ from stages.base.files import abandoned_files
 FOLDER = Path(".inkflow/aside")
 LIST, OUTPUTS = "paths.json", "outputs"
 KEY_STARTS = ("", "'", '"', "? ", "? '", '? "')  # of keys in dvc.lock: YAML marks long ones with a question mark
+DISCARDED = ","  # begins the name of a backup that is being deleted; the name of no stage's backup has it
 INCOMPLETE_S = 60.0  # age of a backup without a list that is no longer being made
 
 
@@ -99,7 +100,7 @@ def earlier_outputs(root: Path) -> Iterator[Path]:
 
     While stages run, it is a temporary folder of links, in which the outputs in backups have their own places.
     """
-    stages = {folder: _read_list(folder).get("stage", unquote(folder.name)) for folder in (root / FOLDER).glob("*")}
+    stages = {folder: _read_list(folder).get("stage", unquote(folder.name)) for folder in _backups(root)}
     folders = [folder for folder, stage in stages.items() if not is_outdated(root, stage)]
     backups = {Path(path): _backup_path(folder, path) for folder in folders for path in _read_list(folder)["paths"]}
     existing = {path: backup.absolute() for path, backup in backups.items() if os.path.lexists(backup)}
@@ -124,9 +125,10 @@ def restore_all(root: Path) -> None:
 
     DVC's lock is held when it is called.
     """
-    with suppress(FileNotFoundError):
-        for folder in list((root / FOLDER).iterdir()):
-            restore_leftover(root, _read_list(folder).get("stage", unquote(folder.name)))
+    for folder in _backups(root):
+        restore_leftover(root, _read_list(folder).get("stage", unquote(folder.name)))
+    for folder in (root / FOLDER).glob(f"{DISCARDED}*"):
+        _delete(folder)
 
 
 def restore_leftover(root: Path, stage: str) -> bool:
@@ -159,16 +161,29 @@ def has_backup(root: Path, stage: str) -> bool:
 
 
 def discard_backup(root: Path, stage: str) -> None:
-    """Deletes the backup of `stage`."""
+    """Deletes the backup of `stage`, under another name: the next run deletes what is left after a kill."""
+    folder = _folder(root, stage)
+    discarded = folder.with_name(DISCARDED + folder.name)
     with suppress(OSError):
-        remove_path(_folder(root, stage))
-    shutil.rmtree(_folder(root, stage), ignore_errors=True)  # the rest, if a file cannot be removed
+        folder.rename(discarded)
+    _delete(discarded)
+    _delete(folder)  # if it could not be renamed
 
 
 def is_outdated(root: Path, stage: str) -> bool:
     """True if dvc.lock has another entry for `stage` than when its backup was made: another process recorded it."""
     content = _read_list(_folder(root, stage))
     return "entry" in content and bool(content["entry"] != _lock_entry(root, stage))
+
+
+def _delete(folder: Path) -> None:
+    with suppress(OSError):
+        remove_path(folder)
+    shutil.rmtree(folder, ignore_errors=True)  # the rest, if a file cannot be removed
+
+
+def _backups(root: Path) -> list[Path]:
+    return list((root / FOLDER).glob(f"[!{DISCARDED}]*"))
 
 
 def _folder(root: Path, stage: str) -> Path:

@@ -24,13 +24,15 @@ PAGE = Path("docs/reliability.md")
 RESULTS = ROOT / "tests/torture/results.json"
 HEAD = """# Reliability: what is promised, and how it was tried
 
-`make torture` tries every promise on this page by force and writes the page from its record; `make test` and
-`make test-farm` try each a few times. "Broken" counts the attempts after which the promise did not hold. A row
-keeps its broken attempts until the trial runs again.
+`make torture` tries every promise on this page by force and writes the page from its record. `make test` tries the
+promises with short trials a few times, and of the crashes one kill and one fault of a small project; `make test-farm`
+tries the others a few times. "Broken" counts the attempts after which the promise did not hold. A row keeps its broken
+attempts until the trial runs again.
 
 A run after a crash or a fault is *correct* if all files have the bytes of an undisturbed run, `dvc status` is clean, no
 process, lock or temporary file is left, and the MD5 of each object of the cache is its name. What a killed DVC began to
-write into the cache stays until `inkflow prune` finds it older than `--older-than`.
+write into the cache stays until `inkflow prune` finds it older than `--older-than`. The checkpoint of a killed
+`inkflow run --force` waits for the next training: a run without `--force` may leave it, and no other.
 
 """
 

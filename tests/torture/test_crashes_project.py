@@ -13,11 +13,11 @@ from tests.torture.support.kills import Plan
 KILLED = f"After kill -9 of a run, of a stage's process, of a process that it started or of the fork server, {RIGHT}"
 KILLS: Plan = {  # of one of several campaigns in `make torture`: most where a run is short; `stage` kills all models
     "validate": [*5 * ["flow"], "stage"],
-    "download": [*5 * ["flow"], "stage"],
-    "prepare": [*3 * ["flow"], "stage"],
+    "download": [*4 * ["flow"], "stage", "fork_server"],
+    "prepare": [*2 * ["flow"], "stage", "fork_server"],
     "train": [*2 * ["flow"], *3 * ["stage"], "fork_server", "grandchild"],
     "evaluate": ["flow", *2 * ["stage"]],
-    "report": [*2 * ["flow"], *2 * ["stage"], "grandchild"],
+    "report": [*2 * ["flow"], "stage", "fork_server", "grandchild"],
 }
 FEW: Plan = {"download": ["flow"], "prepare": ["disk_full"], "train": ["stage"]}  # `make test-farm` has one fault too
 CAMPAIGNS = 6  # in `make torture`: each has more than 50 kills
@@ -45,3 +45,5 @@ def test_kills(crash_project: CrashProject, tmp_path: Path, promise: Try, rounds
             assert done.total() >= rounds(2, AT_LEAST), f"{done.total()} kills: {done}"
             met = {stage for _, stage in done}
             assert not rounds(0, 1) or met >= set(STAGES), f"no kill in {set(STAGES) - met}"
+            met = {stage for name, stage in done if name == "fork server"}
+            assert len(met) >= rounds(0, 2), f"kills of the fork server only in {met}"

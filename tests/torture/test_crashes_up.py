@@ -1,12 +1,12 @@
 """`inkflow up` and what it starts, killed at random moments of a run of this project's own graph."""
 
+import hashlib
 import random
-import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import psutil
@@ -17,13 +17,14 @@ from tests.conftest import wait_until
 from tests.support.up_process import Up, is_worker, running_up
 from tests.torture.conftest import Rounds, Try
 from tests.torture.promises import Promise
-from tests.torture.support.campaigns import RIGHT, SUBJECT
-from tests.torture.support.crash_project import MODELS, CrashProject, make_projects, processes
-from tests.torture.support.kills import counts, running_stages
+from tests.torture.support.campaigns import RIGHT, STAGES, SUBJECT, everything
+from tests.torture.support.crash_project import MODELS, CrashProject, make_projects
+from tests.torture.support.kills import STAGE_S, counts, running_stages
+from tests.torture.support.leftovers import processes
 from tests.torture.support.quick_check import QuickCheck
 
 KILLED = f"After kill -9 of the worker, the server, a run or all of `inkflow up` while stages run, {RIGHT}"
-NIGHTLY = """
+NIGHTLY = b"""
 deployments:
   - name: nightly
     entrypoint: flows.scheduled.scheduled
@@ -31,7 +32,6 @@ deployments:
 """
 VICTIMS = ("worker", "server", "run", "worker", "run")
 ACTIVE = ["SCHEDULED", "PENDING", "RUNNING", "CANCELLING"]
-PAUSE_S = 4.0  # at most, on a quiet machine
 TRIES = 5  # of a kill: what it is to kill may have ended after the pause
 
 
@@ -40,66 +40,86 @@ TRIES = 5  # of a kill: what it is to kill may have ended after the pause
 @pytest.mark.farm
 @pytest.mark.timeout(3600)
 def test_kills_of_up(tmp_path: Path, promise: Try, rounds: Rounds) -> None:
-    """Kills of each process of `inkflow up` at random moments; then all checks after the next run."""
+    """Kills of each process of `inkflow up` at random moments of each stage; then all checks after the next run."""
     project = make_projects(tmp_path / "made", {"dense": MODELS["dense"]}, with_earlier=False)
+    project = replace(project, expected={**project.expected, "prefect.yaml": hashlib.sha256(NIGHTLY).hexdigest()})
     with promise(SUBJECT, KILLED, "") as tried:
         done: Counter[tuple[str, str]] = Counter()
         for seed in range(rounds(1, 2)):
-            killed: Counter[tuple[str, str]] = Counter()
+            up_kills = UpKills(project.copy(tmp_path / f"up-{seed}"), random.Random(seed), tried)
             with tried.verdict(f"seed {seed}"):
-                folder = tmp_path / f"up-{seed}"
-                _kill_in_up(project.copy(folder), tmp_path / f"{seed}.log", random.Random(seed), killed, tried)
-                spared = {*VICTIMS, "up"} - {victim for victim, _ in killed}
-                assert not spared, f"not killed: {spared}"
-                shutil.copyfile(project.folder / "prefect.yaml", folder / "prefect.yaml")
-                flaws = replace(project, folder=folder).flaws("--force")
+                up_kills.make(tmp_path / f"{seed}.log")
+                flaws = up_kills.project.last_flaws(after_force=up_kills.is_forced)
                 assert not flaws, flaws
-            done += killed
+            done += up_kills.done
+        with tried.verdict("the stages that were planned"):
+            assert not rounds(0, 1) or {stage for _, stage in done} & {"train", "evaluate"}, done
+        projects = rounds(1, 2)
         tried.how = (
-            f"at random moments: {counts(done)}; cache and dvc.lock checked after each, everything after all kills "
-            "of one `inkflow up`"
+            f"at random moments of each stage: {counts(done)}; cache and dvc.lock checked after each, "
+            f"{everything(projects, projects)} of one `inkflow up`"
         )
 
 
-def _kill_in_up(
-    project: CrashProject, log: Path, chance: random.Random, killed: Counter[tuple[str, str]], tried: Promise
-) -> None:
-    """Runs `inkflow up` and a deployed run, kills one process after another, and at last `inkflow up` itself.
+@dataclass
+class UpKills:
+    """Kills of the processes of one `inkflow up`.
 
-    `killed` counts the kills, by the process and the stage that ran; each is an attempt of `tried`.
+    Attributes:
+        done: the kills, by the process and the stage that ran; each is an attempt of `tried`.
+        is_forced: a run was started with `--force`.
     """
-    check = QuickCheck(project.folder)
-    (project.folder / "prefect.yaml").write_text(NIGHTLY)
-    with running_up(project.folder, log, DVC_SITE_CACHE_DIR=f"{project.folder}.site") as up:
-        for victim in [*chance.sample(VICTIMS, len(VICTIMS)), "up"]:
-            killed[victim, _kill_while_a_stage_runs(up, project, victim, chance)] += 1
-            with tried.attempt(f"{project.folder.name}, {victim}"):
-                flaws = check.flaws(is_over=False)
-                assert not flaws, flaws
 
+    project: CrashProject
+    chance: random.Random
+    tried: Promise
+    done: Counter[tuple[str, str]] = field(default_factory=Counter)
+    is_forced: bool = False
 
-def _kill_while_a_stage_runs(up: Up, project: CrashProject, victim: str, chance: random.Random) -> str:
-    """Kills a process at a random moment after a stage began; returns the kind of the stage that then ran."""
-    for number in range(TRIES):
-        _wait_for_a_stage(up, project)
-        time.sleep(chance.uniform(0, PAUSE_S) * project.slowness / 2**number)  # the run may have ended before
-        running = running_stages(project.folder)
-        if _kill(up, victim):
-            return running[0] if running else "between stages"
-    raise AssertionError(f"in {TRIES} tries no process was there to kill: {victim}")
+    def make(self, log: Path) -> None:
+        """Runs `inkflow up` and deployed runs, kills one process after another, and at last `inkflow up` itself.
 
+        After one kill, at random, a plain run follows in a copy of the project, and everything is looked at.
+        """
+        folder = self.project.folder
+        check = QuickCheck(folder)
+        (folder / "prefect.yaml").write_bytes(NIGHTLY)
+        victims = [*self.chance.sample(VICTIMS, len(VICTIMS)), "up"]
+        stages = self.chance.sample(STAGES, len(victims))
+        judged = self.chance.randrange(len(victims))
+        with running_up(folder, log, DVC_SITE_CACHE_DIR=f"{folder}.site") as up:
+            for number, (victim, stage) in enumerate(zip(victims, stages, strict=True)):
+                self.done[victim, self._kill_in_stage(up, victim, stage)] += 1
+                with self.tried.attempt(f"{folder.name}, {victim}"):
+                    flaws = check.flaws(is_over=False)
+                    assert not flaws, flaws
+                    flaws = self.project.flaws_of_copy(after_force=self.is_forced) if number == judged else ""
+                    assert not flaws, flaws
 
-def _wait_for_a_stage(up: Up, project: CrashProject) -> None:
-    """Waits for a stage of a living run, not one that a killed run left; starts a run if there is none."""
-    wait_until(lambda: _responds(up), timeout_s=300)
+    def _kill_in_stage(self, up: Up, victim: str, stage: str) -> str:
+        """Kills a process at a random moment after the stage began; returns the kind of the stage that then ran."""
+        for number in range(TRIES):
+            self._wait_for(up, stage)
+            time.sleep(self.chance.uniform(0, STAGE_S[stage]) * self.project.slowness / 2**number)  # it may end before
+            running = running_stages(self.project.folder)
+            if any(True for _ in _engines(up)) and _kill(up, victim):
+                return running[0] if running else "between stages"
+        raise AssertionError(f"in {TRIES} tries no process was there to kill: {victim}")
 
-    def find() -> bool:
-        found = bool(running_stages(project.folder)) and any(True for _ in _engines(up))
-        if not found and not up.post("/flow_runs/count", flow_runs={"state": {"type": {"any_": ACTIVE}}}):
-            up.start("inkflow/nightly", force=(project.folder / "reports/index.html").exists())  # else nothing runs
-        return found
+    def _wait_for(self, up: Up, stage: str) -> None:
+        """Waits for a stage of a living run, not one that a killed run left; starts runs until there is one."""
+        wait_until(lambda: _responds(up), timeout_s=300)
 
-    wait_until(find, timeout_s=300)
+        def find() -> bool:
+            found = stage in running_stages(self.project.folder) and any(True for _ in _engines(up))
+            if not found and not up.post("/flow_runs/count", flow_runs={"state": {"type": {"any_": ACTIVE}}}):
+                lock = self.project.folder / "dvc.lock"
+                is_made = lock.exists() and f"\n  {stage}" in lock.read_text()
+                self.is_forced = self.is_forced or is_made
+                up.start("inkflow/nightly", force=is_made)  # else the stage would not run
+            return found
+
+        wait_until(find, timeout_s=300)
 
 
 def _responds(up: Up) -> bool:

@@ -275,3 +275,18 @@ def test_backup_without_list_from_the_future(tmp_path: Path) -> None:
     os.utime(folder, (4e9, 4e9))
     output_backup.restore_all(tmp_path)
     assert not output_backup.has_backups(tmp_path)
+
+
+def test_kill_while_a_backup_is_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next run deletes the rest at once, and restores no part of it over the new outputs."""
+    output = tmp_path / "out"
+    output.write_text("old")
+    output_backup.backup_outputs(tmp_path, "train", ["out"])
+    output.write_text("new")
+    with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
+        patch.setattr(output_backup, "remove_path", lambda _: 1 / 0)
+        output_backup.discard_backup(tmp_path, "train")
+    with output_backup.earlier_outputs(tmp_path) as folder:
+        assert folder == tmp_path
+    output_backup.restore_all(tmp_path)
+    assert output.read_text() == "new" and not output_backup.has_backups(tmp_path)

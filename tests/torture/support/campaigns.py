@@ -34,7 +34,9 @@ def try_plans(tried: Promise, project: CrashProject, scratch: Path, plans: Seque
             flaws = list(pool.map(_disturb, campaigns))
     done: Done = Counter()
     ends: Counter[str] = Counter()
+    judged = 0
     for campaign, flaw in zip(campaigns, flaws, strict=True):
+        judged += campaign.judged
         done += campaign.done
         ends += campaign.ends
         tried.count(campaign.done.total())
@@ -45,10 +47,15 @@ def try_plans(tried: Promise, project: CrashProject, scratch: Path, plans: Seque
     missing = f"; not here: {', '.join(f'{name} ({NEEDS[name]})' for name in skipped)}" if skipped else ""
     tried.how = (
         f"at random moments of {ends.total()} runs: {counts(done)}{missing}; the runs ended {_listed(ends)}; cache and "
-        "dvc.lock checked after each run, processes after each that was not killed, everything after each of "
-        f"{len(plans)} campaigns"
+        "dvc.lock checked after each run, processes after each that was not killed, bytes and `dvc status` after each "
+        f"right one, {everything(judged, len(plans))}"
     )
     return done
+
+
+def everything(copies: int, ends: int) -> str:
+    """Returns how often everything was checked after a run without `--force`, as text."""
+    return f"everything after {copies + ends} plain runs: {copies} in copies at random, {ends} at the end"
 
 
 def possible_faults(scratch: Path) -> list[str]:
@@ -74,9 +81,9 @@ def _listed(ends: Counter[str]) -> str:
 
 
 def _disturb(campaign: Campaign) -> str:
-    """Disturbs a project; returns everything that was not right."""
+    """Disturbs a project; returns everything that was not right then, and after a plain and a forced run."""
     campaign.disturb()
-    return "\n".join([*campaign.problems, campaign.project.flaws(*["--force"] * campaign.is_made)]).strip()
+    return "\n".join([*campaign.problems, campaign.project.last_flaws(after_force=campaign.is_forced)]).strip()
 
 
 def _campaign(project: CrashProject, scratch: Path, seed: int, plan: Plan, disks: ExitStack) -> Campaign:

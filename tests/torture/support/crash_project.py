@@ -1,30 +1,23 @@
 """A copy of this project with small models, whose outputs after an undisturbed run are known, and all its checks."""
 
-import fcntl
 import hashlib
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-import psutil
-from ruamel.yaml import YAML
-
-from flows.engine.processes.command_runner import MARK
-from stages.base.files import TEMPORARY
 from tests.conftest import Project
+from tests.support.root import ROOT
+from tests.torture.support.leftovers import checkpoints, damage, left_running, locks, partial_files, suspended
 
-OBJECTS = ".dvc/cache/files/md5"
 STATE = (".git", ".inkflow", ".dvc/tmp", ".dvc/cache")  # everything else must be as after an undisturbed run
 LONGEST_S = 600  # of a run on a busy machine
 QUIET_S, QUIET_MODEL_S = 6.0, 4.0  # of an undisturbed run on two quiet cores: without models, and for each
@@ -57,24 +50,44 @@ class CrashProject:
         """Starts `inkflow run`, with further variables and options."""
         return RunningInkflow(self.folder, {**_environment(self.folder), **environment}, options)
 
-    def flaws(self, *options: str) -> str:
+    def flaws(self, *options: str, after_force: bool = False) -> str:
         """Runs the project to its end; returns everything that is then not as after an undisturbed run, or nothing.
 
-        The checkpoint of a killed `inkflow run --force` waits for the next training: the last run has this option too.
+        Args:
+            options: further options of `inkflow run`.
+            after_force: an `inkflow run --force` was killed: its checkpoints wait for the next training and may stay.
         """
+        spared = {*checkpoints(self.folder)} if after_force else set()
         done = _call(self.folder, *RUN, *options)
         if done.returncode:
             return f"the next run ended with {done.returncode}: {_end(done)}"
         found = [f"the next run printed a traceback: {_end(done)}"] if "Traceback" in done.stdout + done.stderr else []
-        status = _call(self.folder, sys.executable, "-m", "dvc", "status", "--json")
-        if status.stdout.strip() != "{}":
-            found.append(f"dvc status: {status.stdout}{status.stderr}")
-        found += _differences(self.expected, digests(self.folder))
+        found += self.wrong_results()
         found += left_running(self.folder, END_S)
         found += [f"left locked: {path}" for path in locks(self.folder)]
-        found += [f"left behind: {path}" for path in _leftovers(self.folder)]
+        left = [*({*checkpoints(self.folder)} - spared), *partial_files(self.folder)]
+        found += [f"left behind: {path}" for path in left]
         found += [f"in the cache: {problem}" for problem in damage(self.folder)]
         return "\n".join(found)
+
+    def last_flaws(self, *, after_force: bool) -> str:
+        """Returns the `flaws` of a plain run and, after runs with `--force`, of one that leaves no checkpoint."""
+        found = [self.flaws(after_force=after_force), self.flaws("--force") if after_force else ""]
+        return "\n".join(filter(None, found))
+
+    def flaws_of_copy(self, *, after_force: bool) -> str:
+        """Returns the `flaws` of a plain run in a copy; the processes of the project are stopped while it is made."""
+        with tempfile.TemporaryDirectory(prefix="inkflow-copy-") as scratch:
+            with suspended(self.folder):
+                copy = self.copy(Path(scratch) / self.folder.name)
+            found = copy.flaws(after_force=after_force)
+        return f"in a copy: {found}" if found else ""
+
+    def wrong_results(self) -> list[str]:
+        """Returns the files with other bytes than after an undisturbed run, and what `dvc status` takes for changed."""
+        status = _call(self.folder, sys.executable, "-m", "dvc", "status", "--json")
+        stale = [f"dvc status: {status.stdout}{status.stderr}"] if status.stdout.strip() != "{}" else []
+        return [*stale, *_differences(self.expected, digests(self.folder))]
 
 
 class RunningInkflow(subprocess.Popen[str]):
@@ -119,12 +132,12 @@ def make_projects(scratch: Path, models: Mapping[str, Mapping[str, Any]], *, wit
     if with_earlier:
         project.set({"prepare.samples": [0, 400], "models": plain})
         project.set({"datasets.digits.title": "Digits"})
-        _succeed(base)
+        succeed(base)
         project.set({"datasets.digits.title": "Optical recognition"})
     project.set({"prepare.samples": [0, 500], "models": plain})
     reference = CrashProject(base, {}, 1).copy(scratch / "reference").folder
     started_s = time.monotonic()
-    _succeed(reference)
+    succeed(reference)
     slowness = (time.monotonic() - started_s) / (QUIET_S + QUIET_MODEL_S * len(models))
     return CrashProject(base, digests(reference), slowness)
 
@@ -134,31 +147,8 @@ def digests(folder: Path) -> dict[str, str]:
     return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in sorted(_files(folder))}
 
 
-def processes(folder: Path) -> list[psutil.Process]:
-    """Returns the processes that work in or for the project in `folder`."""
-    found = []
-    for process in psutil.process_iter():
-        with suppress(psutil.Error, OSError):
-            cwd = Path(process.cwd())
-            if process.environ().get(MARK, "").endswith(f":{folder}") or folder in (cwd, *cwd.parents):
-                found.append(process)
-    return found
-
-
-def left_running(folder: Path, wait_s: float) -> list[str]:
-    """Returns the processes of the project that do not end within `wait_s`, each as a sentence."""
-    end = time.monotonic() + wait_s
-    while (left := processes(folder)) and time.monotonic() < end:
-        time.sleep(0.1)
-    found = []
-    for process in left:
-        with suppress(psutil.Error):
-            found.append(f"left running: {process.pid} {process.cmdline()}")
-    return found
-
-
 def _environment(folder: Path) -> dict[str, str]:
-    own = {"PYTHONPATH": str(folder), "DVC_SITE_CACHE_DIR": f"{folder}.site", "SHELL": "/bin/sh"}
+    own = {"PYTHONPATH": f"{folder}{os.pathsep}{ROOT}", "DVC_SITE_CACHE_DIR": f"{folder}.site", "SHELL": "/bin/sh"}
     return {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT", "INKFLOW"))} | own
 
 
@@ -168,7 +158,8 @@ def _call(folder: Path, *command: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
-def _succeed(folder: Path) -> None:
+def succeed(folder: Path) -> None:
+    """Runs the project undisturbed."""
     done = _call(folder, *RUN)
     assert done.returncode == 0, f"the undisturbed run failed: {_end(done)}"
 
@@ -188,87 +179,3 @@ def _differences(expected: Mapping[str, str], got: Mapping[str, str]) -> Iterato
     yield from (f"missing: {name}" for name in expected.keys() - got.keys())
     yield from (f"should not be there: {name}" for name in got.keys() - expected.keys())
     yield from (f"other bytes: {name}" for name in expected.keys() & got.keys() if expected[name] != got[name])
-
-
-def locks(folder: Path) -> Iterator[str]:
-    """Yields the locks that are held, and the entries of DVC's list of files in use.
-
-    Inkflow holds files of other names too: run.queue, slots and mutexes in sharing/, owners of a search's trials.
-    """
-    for path in [*(folder / ".dvc").rglob("*lock*"), *(folder / ".inkflow").rglob("*")]:
-        if path.is_file():
-            with path.open("rb") as file:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    yield str(path)
-    with suppress(FileNotFoundError):
-        entries = json.loads((folder / ".dvc/tmp/rwlock").read_text() or "{}")
-        yield from (f"rwlock: {kind} {names}" for kind, names in entries.items() if names)
-
-
-def _leftovers(folder: Path) -> Iterator[str]:
-    """Yields backups, checkpoints and partial files that nothing will use any more."""
-    for place in (".inkflow/aside", ".inkflow/checkpoints"):
-        yield from (str(path) for path in (folder / place).glob("*"))
-    for place in (".inkflow", ".dvc"):
-        yield from (str(path) for path in (folder / place).rglob("*") if _is_partial(path))
-
-
-def _is_partial(path: Path) -> bool:
-    is_named_so = path.suffix in (".tmp", ".new", ".moving") or TEMPORARY.fullmatch(path.name) is not None
-    return is_named_so and not _is_of_dvc(path)
-
-
-def _is_of_dvc(path: Path) -> bool:
-    """Returns whether a killed DVC left this file in its cache, which `inkflow prune` removes."""
-    return ".dvc/cache" in path.as_posix() and re.fullmatch(r"\.[\w-]{22}\.tmp", path.name) is not None
-
-
-def damage(folder: Path) -> Iterator[str]:
-    """Yields the objects of DVC's cache with other bytes, files that are no object, and what the cache lacks."""
-    yield from wrong_names(path for path in (folder / OBJECTS).glob("*/*") if not _is_of_dvc(path))
-    for output, path in _recorded(folder):
-        if not path.exists():
-            yield f"no object {path} for {output}"
-        elif path.suffix == ".dir":
-            for entry in json.loads(path.read_text()):
-                if not _object(folder, entry["md5"]).exists():
-                    yield f"no object for {output}/{entry['relpath']}"
-
-
-def wrong_names(paths: Iterable[Path]) -> Iterator[str]:
-    """Yields the files in DVC's cache whose MD5 is not their name."""
-    for path in paths:
-        digest = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
-        if path.parent.name + path.name.removesuffix(".dir") != digest:
-            yield f"{path} has the MD5 {digest}"
-
-
-def is_object(path: Path) -> bool:
-    """Returns whether a file in DVC's cache has the name of an object: DVC writes it under another one before."""
-    return re.fullmatch(r"[0-9a-f]{32}(\.dir)?", path.parent.name + path.name) is not None
-
-
-def _recorded(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Yields the outputs that dvc.lock names and DVC keeps in its cache, with the path of their object."""
-    outside = list(_outside_the_cache(folder))
-    lock = YAML(typ="safe").load(folder / "dvc.lock") if (folder / "dvc.lock").exists() else {"stages": {}}
-    for out in (out for stage in lock["stages"].values() for out in stage.get("outs", [])):
-        if not any(fnmatch(out["path"], pattern) for pattern in outside):
-            yield out["path"], _object(folder, out["md5"])
-
-
-def _outside_the_cache(folder: Path) -> Iterator[str]:
-    """Yields the outputs that dvc.yaml declares with `cache: false`, as patterns."""
-    for stage in YAML(typ="safe").load(folder / "dvc.yaml")["stages"].values():
-        body = stage.get("do", stage)
-        for entry in (entry for kind in ("outs", "metrics", "plots") for entry in body.get(kind, [])):
-            options = entry if isinstance(entry, dict) else {}
-            for path, given in options.items():
-                if (given or {}).get("cache") is False:
-                    yield re.sub(r"\$\{[^}]*\}", "*", path)
-
-
-def _object(folder: Path, digest: str) -> Path:
-    return folder / OBJECTS / digest[:2] / digest[2:]

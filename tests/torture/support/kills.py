@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from flows.engine.output_backup import FOLDER
+from flows.engine.output_backup import DISCARDED, FOLDER
 from tests.torture.support import machine_faults
 from tests.torture.support.crash_project import LONGEST_S, CrashProject, RunningInkflow
 from tests.torture.support.quick_check import QuickCheck
@@ -23,6 +23,7 @@ FORK_SERVER = "stage_fork_server.py"
 KILLED_PROCESSES = ("flow", "stage process", "grandchild", "fork server")
 PROGRAMS = ("stages.", "python -m stages.")  # arguments of the process of a stage, and of the shell that starts it
 POLL_S = 0.01
+BLOCK = 8  # disturbed runs: after one of them, at random, a plain run in a copy of the project is judged wholly
 MOST_ENDED = 12  # runs of a campaign that may end before anything is done
 ENDS = {0: "right", -signal.SIGKILL: "by a kill", -signal.SIGABRT: "by an abort without memory"}
 NO_MEMORY = re.compile(r"^memory allocation of \d+ bytes failed$", re.MULTILINE)  # Rust's last line before it aborts
@@ -41,6 +42,7 @@ class Campaign:
         skipped: what was planned and cannot be done on this machine.
         done: how often what was done in which kind of stage.
         ends: how often a disturbed run ended how.
+        judged: of how many disturbed runs a plain run followed in a copy, with everything looked at.
         flaws: what was wrong with a disturbed run or after it, one text for each of them.
         problems: what else was wrong.
     """
@@ -52,15 +54,18 @@ class Campaign:
     skipped: frozenset[str] = frozenset()
     done: Counter[tuple[str, str]] = field(default_factory=Counter)
     ends: Counter[str] = field(default_factory=Counter)
+    judged: int = 0
     flaws: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     is_made: bool = field(default=False, init=False)  # a run came to its end: the next ones need --force
+    is_forced: bool = field(default=False, init=False)  # a run had it
     kills_after_jump: bool = field(init=False)  # of the clock: one run is killed after it, the next comes to its end
 
     def __post_init__(self) -> None:
         """Begins with nothing looked at."""
         self.kills_after_jump = self.chance.random() < 0.5
         self._check = QuickCheck(self.project.folder)
+        self._judged_place = 0
 
     def disturb(self) -> None:
         """Starts runs and disturbs them until the plan is done; that it cannot be done is a problem."""
@@ -77,6 +82,7 @@ class Campaign:
         False when it ended before, and what was planned for it stays in the plan.
         """
         before = self.done.total()
+        self.is_forced = self.is_made
         process = self.project.start(self.clock.environment if self.clock else {}, *["--force"] * self.is_made)
         try:
             found = self._wait_for_stage(process)
@@ -87,10 +93,14 @@ class Campaign:
             process.kill()
             process.wait()
         is_ended = process.returncode >= 0  # a stage of a killed run may go on until the next run
-        judged = self._judged(process.output, process.returncode, found)
-        flaw = "\n".join([*judged, self._check.flaws(is_over=is_ended)]).strip()
-        self.is_made = self.is_made or process.returncode == 0
+        wrong = [*self._judged(process.output, process.returncode, found), self._check.flaws(is_over=is_ended)]
+        if process.returncode == 0:
+            wrong += self.project.wrong_results()
+            self.is_made = True
         is_disturbed = self.done.total() > before
+        if is_disturbed:
+            wrong.append(self._flaws_of_copy())
+        flaw = "\n".join(wrong).strip()
         if is_disturbed:
             self.ends["wrong" if flaw else ENDS.get(process.returncode, "with one sentence")] += 1
         if flaw:
@@ -98,6 +108,16 @@ class Campaign:
         if found is not None and not is_disturbed:
             self.plan[found[1]].append(found[0])
         return is_disturbed
+
+    def _flaws_of_copy(self) -> str:
+        """Returns the flaws of a plain run in a copy after one random disturbed run of each block, else nothing."""
+        place = self.ends.total() % BLOCK
+        if place == 0:
+            self._judged_place = self.chance.randrange(min(BLOCK, 1 + sum(map(len, self.plan.values()))))
+        if place != self._judged_place:
+            return ""
+        self.judged += 1
+        return self.project.flaws_of_copy(after_force=self.is_forced)
 
     def _wait_for_stage(self, process: RunningInkflow) -> tuple[str, str] | None:
         """Waits for a stage in which something is to be done, and chooses; None when the run ends first."""
@@ -219,7 +239,7 @@ class Campaign:
 def running_stages(project: Path) -> list[str]:
     """Returns the kinds of the stages that run: the outputs of each are set aside."""
     with suppress(FileNotFoundError):
-        return sorted({path.name.partition("%40")[0] for path in (project / FOLDER).iterdir()})
+        return sorted({path.name.partition("%40")[0] for path in (project / FOLDER).glob(f"[!{DISCARDED}]*")})
     return []
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from tests.torture.support.crash_project import END_S, OBJECTS, is_object, left_running, wrong_names
+from tests.torture.support.crash_project import END_S
+from tests.torture.support.leftovers import OBJECTS, is_object, left_running, wrong_names
 
 
 @dataclass
