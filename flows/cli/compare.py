@@ -125,7 +125,8 @@ def _label(revision: str) -> str:
 def print_comparison(comparison: dict[str, Any], console: Console) -> None:
     """Prints the comparison as a table."""
     console.print(shown(comparison["headline"], "bold"))
-    headings = ("model", "old", "new", "difference", "95% interval", "p (Holm)", "verdict")
+    kind = "corrected interval" if len(comparison["models"]) > 1 else "95% interval"  # at the level of Holm's test
+    headings = ("model", "old", "new", "difference", kind, "p (Holm)", "verdict")
     table = Table(*(Column(name, overflow="fold") for name in headings), box=None, pad_edge=False)
     for row in comparison["models"]:
         verdict = shown(row["verdict"], COLOURS.get(row["verdict"], DIM))

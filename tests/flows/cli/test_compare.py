@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
-from flows.cli.compare import compare
+from flows.cli.compare import compare, print_comparison
 from flows.cli.main import main as inkflow
 from flows.core.errors import RevisionUnusable
 from stages.base.errors import DataError
@@ -78,6 +79,17 @@ def test_accepted_version_as_a_gate(versions: Run, capsys: pytest.CaptureFixture
     """`inkflow check --against REV` passes if no model became worse."""
     assert inkflow(["check", "--against", "before"]) == 0
     assert "not worse than the accepted version" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(("count", "heading"), [(1, "95% interval"), (2, "corrected interval")])
+def test_the_interval_is_at_the_level_of_its_test(count: int, heading: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The interval of a single test has 95%; those of several tests, at the levels of Holm's correction, say so."""
+    row = {"old": 0.9, "new": 0.91, "difference": 0.01, "low": -0.01, "high": 0.03, "corrected_p": 0.2}
+    models = [{**row, "model": f"net{number}", "verdict": "cannot tell"} for number in range(count)]
+    parts: dict[str, list[str]] = {"trivial": [], "unchanged": [], "without_counterpart": []}
+    print_comparison({"headline": "Nothing changed", "models": models, **parts}, Console(width=200))
+    output = capsys.readouterr().out
+    assert [text for text in ("95% interval", "corrected interval") if text in output] == [heading]
 
 
 def test_unknown_version(versions: Run) -> None:
