@@ -94,10 +94,10 @@ def compare(root: Path, old: str, new: str | None = None) -> dict[str, Any]:
     """Compares revision `old` with revision `new`, or with the files below `root`; writes the page, returns the table.
 
     Raises:
-        RevisionUnusable: a revision does not exist, or its files are not available.
+        RevisionUnusable: a revision does not exist, or its files are not available or of other models than it has.
         ProgramFailed: the versions cannot be compared.
     """
-    from flows.dvc_repo.versions.run_files import fetch_run  # late: DVC takes 0.5 s to import
+    from flows.dvc_repo.history.run_files import fetch_run, require_current  # late: DVC takes 0.5 s to import
 
     if new is None:
         load_project_params(root)  # reports mistakes in params.yaml before any work
@@ -106,6 +106,7 @@ def compare(root: Path, old: str, new: str | None = None) -> dict[str, Any]:
         fetch_run(root, old, folders["old"])
         if new is None:
             require_undamaged(outputs, is_judged)
+            require_current(root)
             folders["new"] = outputs.resolve()
         else:
             fetch_run(root, new, folders["new"])
