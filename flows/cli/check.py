@@ -50,7 +50,7 @@ def evaluate_against(root: Path, revision: str | None) -> dict[str, Any]:
 
 
 def _evaluate_against(outputs: Path, root: Path, revision: str) -> dict[str, Any]:
-    from flows.dvc_repo.versions.run_files import fetch_run  # late: DVC takes 0.5 s to import
+    from flows.dvc_repo.history.run_files import fetch_run  # late: DVC takes 0.5 s to import
 
     with tempfile.TemporaryDirectory() as folder:
         fetch_run(root, revision, Path(folder))

@@ -95,10 +95,10 @@ def compare(root: Path, old: str, new: str | None = None) -> dict[str, Any]:
     """Compares revision `old` with revision `new`, or with the files below `root`; writes the page, returns the table.
 
     Raises:
-        RevisionUnusable: a revision does not exist, or its files are not available.
+        RevisionUnusable: a revision does not exist, or its files are not available or of other models than it has.
         ProgramFailed: the versions cannot be compared.
     """
-    from flows.dvc_repo.versions.run_files import fetch_run  # late: DVC takes 0.5 s to import
+    from flows.dvc_repo.history.run_files import fetch_run, require_current  # late: DVC takes 0.5 s to import
 
     if new is None:
         load_project_params(root)  # reports mistakes in params.yaml before any work
@@ -107,6 +107,7 @@ def compare(root: Path, old: str, new: str | None = None) -> dict[str, Any]:
         fetch_run(root, old, folders["old"])
         if new is None:
             require_undamaged(outputs, is_judged)
+            require_current(root)
             folders["new"] = outputs.resolve()
         else:
             fetch_run(root, new, folders["new"])
@@ -130,7 +131,8 @@ def _label(revision: str) -> str:
 def print_comparison(comparison: dict[str, Any], console: Console) -> None:
     """Prints the comparison as a table."""
     console.print(shown(comparison["headline"], "bold"))
-    headings = ("model", "old", "new", "difference", "95% interval", "p (Holm)", "verdict")
+    kind = "corrected interval" if len(comparison["models"]) > 1 else "95% interval"  # at the level of Holm's test
+    headings = ("model", "old", "new", "difference", kind, "p (Holm)", "verdict")
     table = Table(*(Column(name, overflow="fold") for name in headings), box=None, pad_edge=False)
     for row in comparison["models"]:
         verdict = shown(row["verdict"], COLOURS.get(row["verdict"], DIM))

@@ -16,7 +16,7 @@ from flows.core.errors import ProgramFailed, error_message
 from flows.dvc_repo.versions.contents import Contents, open_contents
 from flows.engine.processes.command_runner import die_with_parent
 from flows.machines.environments import Environments, recorded_environments, same_but_machine, training_facts
-from flows.machines.records import Difference, broken_links, input_differences, order, read_records
+from flows.machines.records import Difference, input_differences, order, read_records
 from flows.machines.sources import ENVIRONMENT, Read, Source, open_source
 from flows.machines.verdicts import EVALUATION, NO_ANSWER, SAME, Facts, Key, Row, Verdict, judge, model_of
 from stages.base.digests import LOCK
@@ -150,7 +150,7 @@ def _test_models(facts: Facts, work: Path) -> dict[str, dict[str, Any]]:
         inputs = [*facts.inputs.get(stage, ()), *facts.inputs.get(facts.here.makers.get(model, ""), ())]
         if not all(item.is_draw for item in inputs):
             continue
-        if side := next((side for side, one in facts.sides if model in broken_links(one, stage)), ""):
+        if side := next((side for side, one in facts.sides if model in one.links.broken(stage)), ""):
             sentence = f"no test, since {stage} {side} read another {model} than the one that dvc.lock has"
             found[match[1]] = {"verdict": Verdict.DIFFERENT, "sentence": sentence}
         elif (stage, path) in facts.missing:
@@ -229,7 +229,7 @@ def _unexplained(rows: Sequence[Row], facts: Facts, why: Mapping[str, Sequence[D
     """Returns a sentence for each stage that made another result of the same inputs for no recorded reason."""
     unequal = [row for row in rows if row.verdict not in (*SAME, Verdict.NOT_COMPARABLE)]
     differing = {row.stage for row in unequal if all(facts.hashes(*row.key))}
-    first = [name for name in differing if not differing.intersection(facts.here.makers_before(name))]
+    first = [name for name in differing if not differing.intersection(facts.here.links.makers_before(name))]
     return {
         name: f"{name}: neither its inputs nor what is recorded of the environments explains that its results differ"
         for name in facts.here.stages

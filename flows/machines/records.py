@@ -2,13 +2,15 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from ruamel.yaml.error import YAMLError
 
 from flows.dvc_repo.history import versions
+from flows.dvc_repo.history.links import Links, Stage
 from flows.dvc_repo.history.parsing import leaves, plain
 from flows.machines.sources import PIPELINE, Read
 from stages.base.digests import LOCK
@@ -44,27 +46,22 @@ class Records:
         commands: the command of each stage, a text or a list of texts.
         params: the parameters of each stage, by dotted key; those of other files than params.yaml as FILE:KEY.
         data: paths of inputs that no stage makes and that are data, not code.
-        makers: the stage that makes an output, by its path.
     """
 
-    stages: Mapping[str, versions.Stage]
+    stages: Mapping[str, Stage]
     commands: Mapping[str, Any]
     params: Mapping[str, Mapping[str, Any]]
     data: frozenset[str]
-    makers: Mapping[str, str] = field(default_factory=dict)
 
-    def upstream(self, stage: str) -> dict[str, list[str]]:
-        """Returns the outputs of other stages that a stage reads, by the path under which it names them."""
-        found = {}
-        for path in self.stages[stage].deps:
-            outs = [out for out, maker in self.makers.items() if maker != stage and _overlap(path, out)]
-            if outs:
-                found[path] = outs
-        return found
+    @cached_property
+    def links(self) -> Links:
+        """Which stage makes the files that another one reads."""
+        return Links(self.stages)
 
-    def makers_before(self, stage: str) -> list[str]:
-        """Returns the stages whose outputs a stage reads."""
-        return [self.makers[out] for outs in self.upstream(stage).values() for out in outs]
+    @property
+    def makers(self) -> Mapping[str, str]:
+        """The stage that makes an output, by its path."""
+        return self.links.makers
 
 
 def read_records(read: Read, pipeline: Read, name: str) -> Records:
@@ -87,8 +84,7 @@ def read_records(read: Read, pipeline: Read, name: str) -> Records:
         reason = "; ".join(version.problems) or "it names no stage; run the pipeline first"
         raise InvalidInput(f"{name} cannot be compared: {reason}")
     versions.add_sources(version, lambda _: False)
-    makers = {out: stage for stage, item in version.stages.items() for out in item.outs}
-    return Records(version.stages, *_given(read(LOCK) or b"", name), frozenset(version.data), makers)
+    return Records(version.stages, *_given(read(LOCK) or b"", name), frozenset(version.data))
 
 
 def _given(content: bytes, name: str) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
@@ -117,7 +113,7 @@ def order(here: Records, there: Records) -> list[str]:
         InvalidInput: the stages of one dvc.lock read from each other in a circle.
     """
     names = [name for name in here.stages if name in there.stages]
-    before = {name: {*here.makers_before(name), *there.makers_before(name)} for name in names}
+    before = {name: {*here.links.makers_before(name), *there.links.makers_before(name)} for name in names}
     try:
         return [name for name in TopologicalSorter(before).static_order() if name in before]
     except CycleError as error:
@@ -150,7 +146,7 @@ def _differing_files(stage: str, here: Records, there: Records) -> Iterator[Diff
     """Yields the files that a stage read and that differ, or of which one side has no hash."""
     one, other = here.stages[stage].deps, there.stages[stage].deps
     makers = [
-        {path: {side.makers[out] for out in outs} for path, outs in side.upstream(stage).items()}
+        {path: {side.makers[out] for out in outs} for path, outs in side.links.upstream(stage).items()}
         for side in (here, there)
     ]
     data = here.data | there.data | makers[0].keys() | makers[1].keys()
@@ -161,18 +157,5 @@ def _differing_files(stage: str, here: Records, there: Records) -> Iterator[Diff
             yield Difference("data" if path in data else "code", path, *(side or NO_HASH for side in sides))
 
 
-def broken_links(side: Records, stage: str) -> list[str]:
-    """Returns the outputs of other stages that a stage read with another hash than their stage has recorded."""
-    return [
-        path
-        for path, outs in side.upstream(stage).items()
-        if outs == [path] and side.stages[side.makers[path]].outs[path] != side.stages[stage].deps[path]
-    ]
-
-
 def _same(one: Any, other: Any) -> bool:
     return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
-
-
-def _overlap(path: str, out: str) -> bool:
-    return path == out or path.startswith(f"{out}/") or out.startswith(f"{path}/")

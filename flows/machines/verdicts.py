@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-from flows.machines.records import NO_HASH, Difference, Records, broken_links
+from flows.machines.records import NO_HASH, Difference, Records
 
 MODEL = re.compile(r"models/([^/]+)/(?:model\.onnx|model\.keras|seeds)")
 EVALUATION = re.compile(r"evaluation/([^/]+)/[^/]+")
@@ -122,15 +122,15 @@ def _incomparable(stage: str, facts: Facts, broken: Mapping[str, str]) -> str:
     if differing:
         return "its inputs differ: " + ", ".join(f"{item.kind} {item.name}" for item in differing[:3])
     for name, side in facts.sides:
-        if links := broken_links(side, stage):
+        if links := side.links.broken(stage):
             return f"{name}, it read another {links[0]} than the one that dvc.lock has now"
-    makers = [*facts.here.makers_before(stage), *facts.there.makers_before(stage)]
+    makers = [*facts.here.links.makers_before(stage), *facts.there.links.makers_before(stage)]
     return next((f"made from results of {maker}, which cannot be compared" for maker in makers if maker in broken), "")
 
 
 def _reads(stage: str, facts: Facts, rows: Mapping[Key, Row]) -> list[Row]:
     """Returns the rows of outputs that a stage reads and whose bytes differ, the worst first."""
-    outs = dict.fromkeys(out for outs in facts.here.upstream(stage).values() for out in outs)
+    outs = dict.fromkeys(out for outs in facts.here.links.upstream(stage).values() for out in outs)
     found = [rows[key] for out in outs if (key := (facts.here.makers[out], out)) in rows]
     order = list(Verdict)
     return sorted((row for row in found if row.verdict is not Verdict.BYTES), key=lambda row: -order.index(row.verdict))

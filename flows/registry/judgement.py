@@ -12,8 +12,8 @@ from flows.core.errors import ProgramFailed, RevisionUnusable
 from flows.core.gates import evaluate_gates
 from flows.core.params_edit import has_models
 from flows.core.redaction import mask
+from flows.dvc_repo.history.run_files import fetch_run
 from flows.dvc_repo.versions.artifacts import Artifact
-from flows.dvc_repo.versions.run_files import fetch_run
 from flows.engine.output_backup import earlier_outputs
 from flows.registry.new_images import evaluate_again
 from flows.registry.tags import ModelVersion

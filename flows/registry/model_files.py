@@ -17,7 +17,7 @@ from flows.core.commit import file_sha256
 from flows.core.errors import GitFailed, RegistryFailed
 from flows.core.git import git_text
 from flows.core.project import make_state_folder
-from flows.dvc_repo.versions.run_files import fetch_files
+from flows.dvc_repo.history.run_files import fetch_files
 from flows.registry.tags import VERSION, ModelVersion, Registry, require_version
 from stages.base.digests import file_md5, write_sealed
 from stages.base.errors import InvalidInput

@@ -12,7 +12,7 @@ from flows.core.gates import count_statuses, evaluate_gates
 from flows.core.params_edit import has_models
 from flows.core.redaction import masked_markdown
 from flows.core.stage_program import run_program
-from flows.dvc_repo.versions.run_files import fetch_run
+from flows.dvc_repo.history.run_files import fetch_run
 from flows.registry.new_images import evaluate_again
 from stages.base.errors import InkflowError
 

@@ -15,6 +15,7 @@ from stages.runs.sprite import sprite
 DATASET = "data/raw/dataset.npz"
 MAX_IMAGES = 400
 MAX_EPOCHS = 120  # points of a curve
+SAME = "the same"  # the verdict on predictions of the same bytes as the baseline's
 
 Row = dict[str, Any]
 
@@ -81,16 +82,23 @@ def _has_scores(row: Row) -> bool:
 
 
 def _add_verdicts(rows: list[Row], baseline: str, predictions: Mapping[str, Predictions]) -> None:
-    """Adds the paired test of each version's best model against the baseline's, corrected over all versions."""
+    """Adds the paired test of each version's best model against the baseline's, corrected over all tests.
+
+    Versions with the same predictions share a test; those with the baseline's need none.
+    """
     old = next((row for row in rows if row["id"] == baseline), None)
-    reference = predictions.get(_best_predictions(old)) if old else None
-    others = [row for row in rows if row is not old]
-    tests = [predicted.compare(predictions.get(_best_predictions(row)), reference) for row in others]
-    corrected = iter(predicted.corrected([test for test in tests if test]))
-    for row, test in zip(others, tests, strict=True):
-        row["verdict"] = next(corrected) if test else None
-    if old:
-        old["verdict"] = None
+    reference = _best_predictions(old) if old else ""
+    hashes = dict.fromkeys(_best_predictions(row) for row in rows)
+    tests = {
+        digest: test
+        for digest in hashes
+        if digest != reference and (test := predicted.compare(predictions.get(digest), predictions.get(reference)))
+    }
+    verdicts = dict(zip(tests, predicted.corrected(list(tests.values())), strict=True))
+    if reference:
+        verdicts[reference] = {"difference": 0.0, "verdict": SAME}
+    for row in rows:
+        row["verdict"] = verdicts.get(_best_predictions(row)) if row is not old else None
 
 
 def _best_predictions(row: Row) -> str:

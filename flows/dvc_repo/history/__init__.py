@@ -1,1 +1,1 @@
-"""Facts about many versions at once, read from git's objects and DVC's cache: commits, branches, experiments."""
+"""Versions of the project, read from git and DVC's cache: facts about many at once, and the files of one."""

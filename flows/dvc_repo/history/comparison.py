@@ -1,12 +1,13 @@
 """Rows of versions, each compared with the one before it; parameters that never change; experiments of one sweep."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from flows.core.values import is_same_value
+from flows.dvc_repo.history.links import Links, Stage
 from flows.dvc_repo.history.revisions import History, Revision
-from flows.dvc_repo.history.versions import Stage, Version
+from flows.dvc_repo.history.versions import Version
 
 Row = dict[str, Any]
 
@@ -75,7 +76,7 @@ def _row(revision: Revision, version: Version, base: str, before: Version | None
         "chosen": version.chosen,
         "gates": version.gates,
         "locks": version.locks,
-        "stages": _stages(version.stages, before.stages if before else {}),
+        "stages": _stages(version, before.stages if before else {}),
     }
 
 
@@ -100,35 +101,24 @@ def _marks(before: Version, after: Version) -> list[str]:
     return [name for name, is_new in marks.items() if is_new]
 
 
-def _stages(stages: Mapping[str, Stage], before: Mapping[str, Stage]) -> list[dict[str, Any]]:
-    """Returns each stage with those that it depends on, and why it differs from the version before."""
-    makers = {path: name for name, stage in stages.items() for path in stage.outs}
-    found = []
-    for name, stage in stages.items():
-        upstream: dict[str, None] = {}
-        for path in stage.deps:
-            if path in makers:
-                upstream[makers[path]] = None
-            else:
-                inside = (maker for out, maker in makers.items() if _related(path, out))
-                upstream |= dict.fromkeys(inside)
-        upstream.pop(name, None)
-        old = before.get(name)
-        found.append(
-            {
-                "name": name,
-                "upstream": list(upstream),
-                "deps": dict(stage.deps),
-                "outs": dict(stage.outs),
-                "changed": old != stage,
-                "reasons": _reasons(old, stage) if before else [],
-            }
-        )
-    return found
+def _stages(version: Version, before: Mapping[str, Stage]) -> list[dict[str, Any]]:
+    """Returns each stage with those that it depends on, and why it differs from the version before.
 
-
-def _related(path: str, out: str) -> bool:
-    return path.startswith(f"{out}/") or out.startswith(f"{path}/")
+    `outdated` says why its results are not those of this version; it is empty where they are.
+    """
+    links = Links(version.stages)
+    return [
+        {
+            "name": name,
+            "upstream": links.makers_before(name),
+            "deps": dict(stage.deps),
+            "outs": dict(stage.outs),
+            "changed": before.get(name) != stage,
+            "reasons": _reasons(before.get(name), stage) if before else [],
+            "outdated": version.outdated.get(name, ""),
+        }
+        for name, stage in version.stages.items()
+    ]
 
 
 def _reasons(old: Stage | None, new: Stage) -> list[str]:
@@ -139,20 +129,33 @@ def _reasons(old: Stage | None, new: Stage) -> list[str]:
     return reasons + [f"{path} changed" for path in new.deps if old.deps.get(path) != new.deps[path]]
 
 
-def split_constants(found: Sequence[Row]) -> dict[str, Any]:
-    """Removes the parameters that all rows share from the rows, and returns them."""
+def is_of_file(key: str, files: Collection[str]) -> bool:
+    """Returns whether a parameter is of one of `files`, whose keys are FILE:KEY."""
+    return any(key.startswith(f"{file}:") for file in files)
+
+
+def split_constants(found: Sequence[Row], files: Collection[str]) -> dict[str, Any]:
+    """Removes the parameters that all rows share from the rows, and returns them.
+
+    Args:
+        found: the rows. Those of failed runs have the parameters of params.yaml alone.
+        files: the other files with parameters.
+    """
     with_params = [row for row in found if row["params"]]
     if not with_params:
         return {}
     first = with_params[0]["params"]
-    constants = {
-        key: value
-        for key, value in first.items()
-        if all(key in row["params"] and _same(row["params"][key], value) for row in with_params)
-    }
+    constants = {key: value for key, value in first.items() if all(_has(row, key, value, files) for row in with_params)}
     for row in with_params:
         row["params"] = {key: value for key, value in row["params"].items() if key not in constants}
     return constants
+
+
+def _has(row: Row, key: str, value: Any, files: Collection[str]) -> bool:
+    """Returns whether a row has this value of a parameter, or does not know it."""
+    if key not in row["params"]:
+        return row["kind"] == "run" and is_of_file(key, files)
+    return _same(row["params"][key], value)
 
 
 def _same(one: Any, other: Any) -> bool:

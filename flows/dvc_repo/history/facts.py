@@ -16,8 +16,10 @@ from typing import Any
 from flows.core.errors import RevisionUnusable
 from flows.core.git import git_text
 from flows.dvc_repo.history import comparison, run_facts, versions
+from flows.dvc_repo.history.links import Listed, folder_lists
 from flows.dvc_repo.history.objects import GitFiles
 from flows.dvc_repo.history.revisions import History, Revision, lock_folders, read_history
+from flows.dvc_repo.history.scores import add_scores
 from flows.dvc_repo.history.versions import CachedFile, Version
 from flows.dvc_repo.opening import open_repo
 from flows.dvc_repo.versions.artifacts import cached_file
@@ -49,12 +51,13 @@ def read_facts(root: Path, limit: int = DEFAULT_LIMIT) -> dict[str, Any]:
         cached = cache(partial(cached_file, repo))
         read = _read_versions(root, history, cached)
     rows = comparison.rows(history, read)
-    run_facts.add_runs(rows, read_records(root), history)
+    files = {path for _, version in read for path in version.params_files}
+    run_facts.add_runs(rows, read_records(root), files)
     models = [model for row in rows for model in row["models"].values()]
     hashes = {model[kind] for model in models for kind in ("predictions", "history") if kind in model}
     hashes |= {row["data"][versions.DATASET] for row in rows if versions.DATASET in row["data"]}
     hashes |= {row["description"] for row in rows if row["description"]}
-    constants = comparison.split_constants(rows)
+    constants = comparison.split_constants(rows, files)
     return {
         "form": FORM,
         "project": {
@@ -87,15 +90,17 @@ def _read_versions(root: Path, history: History, cached: CachedFile) -> list[tup
     wanted += [(c, join(f, p)) for c, _, lines, _ in found for f, line in lines.items() for p in line.params_files]
     wanted += [(commit, f"{path}.dvc") for commit in _ends(history) for path in sources]
     files.load(wanted)
+    listed = folder_lists(cached)
     tracked = {path for path in sources if any(files.id(commit, f"{path}.dvc") for commit in _ends(history))}
     for commit, version, pipelines, metrics in found:
         read = _reader(files, commit)
         params = [join(folder, path) for folder, line in pipelines.items() for path in line.params_files]
         versions.add_params(version, read, [path for path in params if PurePosixPath(path).suffix != ".py"])
-        versions.add_scores(version, read, cached, metrics)
+        version.outdated = versions.links_of(version, pipelines, read).outdated(listed)
+        add_scores(version, read, cached, metrics)
         versions.add_sources(version, tracked.__contains__)
     result = [(revision, version) for revision, (_, version, _, _) in zip(history.revisions, found, strict=True)]
-    workspace = _workspace(root, folders, cached, tracked)
+    workspace = _workspace(root, folders, cached, listed, tracked)
     head = next((version for revision, version in result if revision.commit == history.head), None)
     if head is not None and not comparison.are_equal(workspace, head):
         result.append((Revision(WORKSPACE, (history.head,), 0, "", "not committed"), workspace))
@@ -112,7 +117,7 @@ def _reader(files: GitFiles, commit: str) -> versions.Read:
     return lambda path: files.read(commit, path)
 
 
-def _workspace(root: Path, folders: list[str], cached: CachedFile, tracked: set[str]) -> Version:
+def _workspace(root: Path, folders: list[str], cached: CachedFile, listed: Listed, tracked: set[str]) -> Version:
     """Returns the facts of the files as they are on the disk."""
 
     def read(path: str) -> bytes | None:
@@ -124,7 +129,8 @@ def _workspace(root: Path, folders: list[str], cached: CachedFile, tracked: set[
     version, pipelines = versions.stages_of(read, folders)
     params = [join(folder, path) for folder, line in pipelines.items() for path in line.params_files]
     versions.add_params(version, read, [path for path in params if PurePosixPath(path).suffix != ".py"])
-    versions.add_scores(version, read, cached, versions.metrics_files(version, pipelines))
+    version.outdated = versions.links_of(version, pipelines, read).outdated(listed)
+    add_scores(version, read, cached, versions.metrics_files(version, pipelines))
     versions.add_sources(version, tracked.__contains__)
     return version
 

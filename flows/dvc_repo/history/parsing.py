@@ -1,14 +1,13 @@
-"""Parses dvc.lock, dvc.yaml, parameters and metrics of old versions; parts that many versions share are parsed once."""
+"""Parses dvc.lock, parameters and metrics of old versions; parts that many versions share are parsed once."""
 
 import json
 import math
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import PurePosixPath
-from posixpath import join, normpath
 from typing import Any
 
 from dvc.utils.serialize import loads_yaml
@@ -34,22 +33,20 @@ class Unreadable(ValueError):
 
 @dataclass(frozen=True)
 class Entry:
-    """A stage in dvc.lock: hashes of dependencies and outputs by path."""
+    """A stage in dvc.lock: hashes of dependencies and outputs by path.
+
+    Attributes:
+        params: as written in dvc.lock: equal for equal parameters.
+        forms: the form of each hash, by path; DVC 2 has another MD5 of text files than DVC 3.
+        counts: the number of files in each folder, by path.
+    """
 
     command: str
     deps: Mapping[str, str]
     outs: Mapping[str, str]
-    params: str  # as written in dvc.lock: equal for equal parameters
-
-
-@dataclass(frozen=True)
-class Pipeline:
-    """A dvc.yaml: patterns of metrics and working folder by the name of a stage, and the files named at its top."""
-
-    metrics: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    folders: Mapping[str, str] = field(default_factory=dict)
-    top_metrics: tuple[str, ...] = ()
-    params_files: tuple[str, ...] = ()
+    params: str
+    forms: Mapping[str, str]
+    counts: Mapping[str, int]
 
 
 @lru_cache(maxsize=4096)
@@ -73,29 +70,27 @@ def _entry(name: str, text: str) -> Entry:
     found = PARAMS.search(text)
     params, rest = found[1] if found else "", PARAMS.sub("", text)
     head = FILES.sub("", rest)
-    plain_files = {kind: _plain_hashes(lines) for kind, lines in FILES.findall(rest)}
+    plain_files = {kind: _plain_items(lines) for kind, lines in FILES.findall(rest)}
     if None not in plain_files.values() and PLAIN_HEAD.fullmatch(head):
-        deps, outs = plain_files.get("deps") or {}, plain_files.get("outs") or {}
-        return Entry(head, deps, outs, params)
+        return _of_files(head, plain_files.get("deps"), plain_files.get("outs"), params)
     stages = _mapping(_mapping(_load(EMPTY + rest), "dvc.lock").get("stages"), "stages")
     return _as_entry(next(iter(stages.values()), None), params)
 
 
-def _plain_hashes(lines: str) -> dict[str, str] | None:
-    """Returns hashes by path from lines in the plain form that DVC writes; None where they need a parser of YAML."""
-    found: dict[str, str] = {}
-    path, position = "", 0
+def _plain_items(lines: str) -> list[dict[str, str]] | None:
+    """Returns dependencies or outputs in the plain form that DVC writes; None where they need a parser of YAML."""
+    found: list[dict[str, str]] = []
+    position = 0
     for match in LINE.finditer(lines):
         if match.start() != position:
             return None
-        position, key = match.end(), match[1]
+        position = match.end()
         if lines[match.start() + 4] == "-":
-            if key != "path":
+            if match[1] != "path":
                 return None
-            path = match[2].strip()
-            found[path] = ""
-        elif key in HASHES and path:
-            found[path] = found[path] or match[2].strip()
+            found.append({})
+        if found:
+            found[-1].setdefault(match[1], match[2].strip())
     return found if position == len(lines) else None
 
 
@@ -103,19 +98,33 @@ def _as_entry(content: Any, params: str) -> Entry:
     entry = _mapping(content, "a stage of dvc.lock")
     command = entry.get("cmd")
     lines = [str(line) for line in command] if isinstance(command, list) else [str(command or "")]
-    deps, outs = _hashes(entry.get("deps")), _hashes(entry.get("outs"))
-    return Entry("\n".join(lines), deps, outs, params or str(entry.get("params") or ""))
+    return _of_files("\n".join(lines), entry.get("deps"), entry.get("outs"), params or str(entry.get("params") or ""))
 
 
-def _hashes(items: Any) -> dict[str, str]:
-    if not isinstance(items, list):
-        return {}
-    found = {}
-    for item in items:
-        if isinstance(item, Mapping) and "path" in item:
-            hashes = (str(item[key]) for key in HASHES if item.get(key))
-            found[str(item["path"])] = next(hashes, "") or _folder_hash(item)
-    return found
+def _of_files(command: str, deps: Any, outs: Any, params: str) -> Entry:
+    sides = [
+        {str(item["path"]): item for item in items if _is_file(item)} if isinstance(items, list) else {}
+        for items in (deps, outs)
+    ]
+    deps_hashes, outs_hashes = ({path: _hash(item) for path, item in side.items()} for side in sides)
+    files = sides[0] | sides[1]
+    forms = {path: _form(item) for path, item in files.items()}
+    counts = {path: int(item["nfiles"]) for path, item in files.items() if str(item.get("nfiles")).isdecimal()}
+    return Entry(command, deps_hashes, outs_hashes, params, forms, counts)
+
+
+def _is_file(item: Any) -> bool:
+    return isinstance(item, Mapping) and "path" in item
+
+
+def _hash(item: Mapping[Any, Any]) -> str:
+    return next((str(item[key]) for key in HASHES if item.get(key)), "") or _folder_hash(item)
+
+
+def _form(item: Mapping[Any, Any]) -> str:
+    """Returns which kind of hash an item has: two files can be compared by hashes of one form alone."""
+    key = next((key for key in HASHES if item.get(key)), HASHES[0])
+    return f"{key} {item.get('hash', '')}"
 
 
 def _folder_hash(item: Mapping[Any, Any]) -> str:
@@ -127,35 +136,13 @@ def _folder_hash(item: Mapping[Any, Any]) -> str:
     return folder_hash(files) if files and all(files.values()) else ""
 
 
-@lru_cache(maxsize=512)
-def parse_pipeline(content: bytes) -> Pipeline:
-    """Returns what a dvc.yaml says about metrics, parameters and folders; templates stay as they are.
+def parse_text(content: bytes, name: str) -> Mapping[Any, Any]:
+    """Returns the mapping in a YAML file, whose name is `name` in messages.
 
     Raises:
-        Unreadable: it is not YAML.
+        Unreadable: it is not YAML, or no mapping.
     """
-    top = _mapping(_load(_text(content)), "dvc.yaml")
-    stages = top.get("stages")
-    metrics, folders, files = {}, {}, set(_paths(top.get("params")))
-    for name, item in stages.items() if isinstance(stages, Mapping) else ():
-        stage = item.get("do", item) if isinstance(item, Mapping) else {}
-        if not isinstance(stage, Mapping):
-            continue
-        metrics[str(name)] = tuple(_paths(stage.get("metrics")))
-        if isinstance(stage.get("wdir"), str):
-            folders[str(name)] = stage["wdir"]
-        listed = stage.get("params")
-        params = [entry for entry in listed if isinstance(entry, Mapping)] if isinstance(listed, list) else []
-        files |= {normpath(join(folders.get(str(name), ""), str(key))) for entry in params for key in entry}
-    return Pipeline(metrics, folders, tuple(_paths(top.get("metrics"))), tuple(sorted(files)))
-
-
-def _paths(items: Any) -> Iterator[str]:
-    for item in items if isinstance(items, list) else [items] if isinstance(items, str) else ():
-        if isinstance(item, Mapping):
-            yield from map(str, item)
-        elif isinstance(item, str):
-            yield item
+    return _mapping(_load(_text(content)), name)
 
 
 def parse_values(path: str, content: bytes) -> Any:

@@ -1,13 +1,12 @@
 """What the records of this machine's runs add to the rows: states, seconds, reasons, and runs that failed."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from flows.core.values import is_same_value
-from flows.dvc_repo.history.comparison import Row
+from flows.dvc_repo.history.comparison import Row, is_of_file
 from flows.dvc_repo.history.parsing import Unreadable, leaves, parse_values
-from flows.dvc_repo.history.revisions import History
 from flows.dvc_repo.history.versions import PARAMS
 
 Record = Mapping[str, Any]
@@ -16,8 +15,14 @@ MAX_FAILED = 100  # rows of runs without a result, the newest ones
 EMPTY: dict[str, Any] = {"state": "", "seconds": 0.0, "location": "", "reasons": [], "outputs": {}, "inputs": {}}
 
 
-def add_runs(rows: list[Row], records: Sequence[Record], history: History) -> None:
-    """Adds `state`, `seconds`, `record` and the seconds of stages to the rows, and a row for each run that failed."""
+def add_runs(rows: list[Row], records: Sequence[Record], files: Collection[str]) -> None:
+    """Adds `state`, `seconds`, `record` and the seconds of stages to the rows, and a row for each run that failed.
+
+    Args:
+        rows: the rows of the versions.
+        records: the records of the runs, the oldest first.
+        files: other files with parameters than params.yaml, which is the only one that records have.
+    """
     spans = {record["id"]: stage_spans(record) for record in records}
     made: dict[Any, list[Record]] = {}  # by stage and hashes of its files: the runs that made them, the oldest first
     for record in records:
@@ -30,7 +35,7 @@ def add_runs(rows: list[Row], records: Sequence[Record], history: History) -> No
     for row in rows:
         _add_seconds(row, made, spans, locks, restored)
     failed = [record for record in records if record["state"] in FAILED][-MAX_FAILED:]
-    rows += [_failed_row(record, spans[record["id"]], rows, history) for record in failed]
+    rows += [_failed_row(record, spans[record["id"]], rows, files) for record in failed]
 
 
 def _key(outputs: Mapping[str, str]) -> frozenset[tuple[str, str]]:
@@ -107,7 +112,7 @@ def _add_seconds(
     row["seconds"] = round(sum(known), 3) if known else None
 
 
-def _failed_row(record: Record, spans: Mapping[str, Any], rows: Sequence[Row], history: History) -> Row:
+def _failed_row(record: Record, spans: Mapping[str, Any], rows: Sequence[Row], files: Collection[str]) -> Row:
     """Returns the row of a run without a result, compared with the commit that it ran on."""
     base = _base(str(record.get("commit", "")), rows)
     before = next((row for row in rows if row["id"] == base), None)
@@ -116,7 +121,8 @@ def _failed_row(record: Record, spans: Mapping[str, Any], rows: Sequence[Row], h
     except Unreadable:
         params = {}
     old = before["params"] if before else {}
-    pairs = {key: [old.get(key), params.get(key)] for key in {**params, **old}}
+    known = [key for key in {**params, **old} if key in params or not is_of_file(key, files)]
+    pairs = {key: [old.get(key), params.get(key)] for key in known}
     changed = {key: pair for key, pair in pairs.items() if not is_same_value(*pair)}
     causes = [span for span in spans.values() if span["state"] in ("failed", "killed")]
     title = str(causes[0].get("error") or "") if causes else ""
@@ -163,6 +169,7 @@ def _stage(name: str, span: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "name": name,
         "upstream": [],
+        "outdated": "",
         "reasons": list(span.get("reasons") or ()),
         "state": span.get("state") or "unchanged",
         "cached": not span,

@@ -1,16 +1,17 @@
 """What one version of the project has: stages, parameters, metrics, scores of models, gates."""
 
 import hashlib
-import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from posixpath import join, normpath
 from typing import Any
 
-from flows.dvc_repo.history.parsing import Entry, Pipeline, Unreadable, leaves, parse_lock, parse_pipeline, parse_values
+from flows.dvc_repo.history.links import Links, Stage
+from flows.dvc_repo.history.parsing import Entry, Unreadable, leaves, parse_lock, parse_values
+from flows.dvc_repo.history.pipelines import Pipeline, parse_pipeline, read_params
 
 Read = Callable[[str], bytes | None]  # the content of a file of this version in git; None without one
 CachedFile = Callable[[str], Path | None]  # the file with a hash in DVC's cache; None without one
@@ -18,26 +19,12 @@ CachedFile = Callable[[str], Path | None]  # the file with a hash in DVC's cache
 PARAMS = "params.yaml"
 VALIDATION = re.compile(r"models/([^/]+)/validation\.json")
 EVALUATION = re.compile(r"evaluation/([^/]+)/metrics\.json")
-SUMMARY = "reports/metrics.json"  # the same scores once more
-GATES = "reports/gates.json"
 DATASET = "data/raw/dataset.npz"
 DESCRIPTION = "data/raw/dataset.json"
 PREPARED = ("data/prepared", "prepared.json")
 NO_DATA = {".txt", ".lock", ".toml", ".yaml", ".yml", ".cfg", ".ini", ".md"}
 CODE_SUFFIXES = {".py", ".ipynb", ".r", ".jl", ".sh", ".sql", ".cpp", ".c", ".rs", ".go", ".js", ".ts", ".scala", ".m"}
-MAX_METRICS_BYTES = 1_000_000
 OF_NAME = re.compile(r"\$\{\s*(item|key)\s*\}")  # what stands behind the @ in the name of a stage
-MODEL_FILES = {"predictions": "evaluation/{}/predictions.parquet", "history": "models/{}/history.csv"}
-
-
-@dataclass
-class Stage:
-    """A stage as dvc.lock records it, with paths below the project's folder."""
-
-    deps: Mapping[str, str]
-    outs: Mapping[str, str]
-    command: str
-    params: str  # text; equal for equal parameters
 
 
 @dataclass
@@ -45,6 +32,8 @@ class Version:
     """The facts of one version; see the module `facts` for their form in JSON."""
 
     stages: dict[str, Stage] = field(default_factory=dict)
+    places: dict[str, tuple[str, str]] = field(default_factory=dict)  # folder of dvc.yaml and name of each stage
+    outdated: dict[str, str] = field(default_factory=dict)  # stages with results of other files, and why
     params: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     models: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -55,12 +44,13 @@ class Version:
     description: str = ""  # hash of the description of our data set, which names its classes
     code: dict[str, str] = field(default_factory=dict)  # hashes of the other files that no stage makes
     locks: dict[str, str] = field(default_factory=dict)  # SHA-256 of each dvc.lock, as records of runs have it
+    params_files: set[str] = field(default_factory=set)  # other files with parameters than params.yaml
     problems: list[str] = field(default_factory=list)
 
 
 def file_names(folders: Iterable[str]) -> list[str]:
     """Returns the files of each version that name all others."""
-    return [PARAMS, *(join(folder, name) for folder in folders for name in ("dvc.lock", "dvc.yaml"))]
+    return [join(folder, name) for folder in folders for name in (PARAMS, "dvc.lock", "dvc.yaml")]
 
 
 def stages_of(read: Read, folders: Iterable[str]) -> tuple[Version, dict[str, Pipeline]]:
@@ -82,14 +72,24 @@ def stages_of(read: Read, folders: Iterable[str]) -> tuple[Version, dict[str, Pi
             continue
         for name, entry in entries.items():
             address = f"{join(folder, 'dvc.yaml')}:{name}" if folder else name
+            version.places[address] = folder, name
             version.stages[address] = _stage(entry, join(folder, _working_folder(name, pipelines[folder])))
     return version, pipelines
 
 
 def _stage(entry: Entry, folder: str) -> Stage:
-    parts = (entry.deps, entry.outs)
-    deps, outs = ({normpath(join(folder, path)): value for path, value in part.items()} for part in parts)
-    return Stage(deps, outs, entry.command, entry.params)
+    parts = (entry.deps, entry.outs, entry.forms)
+    deps, outs, forms = ({normpath(join(folder, path)): value for path, value in part.items()} for part in parts)
+    counts = {normpath(join(folder, path)): count for path, count in entry.counts.items()}
+    return Stage(deps, outs, entry.command, entry.params, forms, counts)
+
+
+def links_of(version: Version, pipelines: Mapping[str, Pipeline], read: Read) -> Links:
+    """Returns the links of the stages that dvc.yaml has: dvc.lock keeps those that were removed."""
+    params = {folder: read_params(read(join(folder, PARAMS))) for folder in pipelines}
+    places = {address: version.places[address] for address in version.stages}
+    used = [a for a, (folder, name) in places.items() if pipelines[folder].has_stage(name, params[folder])]
+    return Links({address: version.stages[address] for address in used})
 
 
 def _working_folder(name: str, pipeline: Pipeline) -> str:
@@ -139,123 +139,21 @@ def add_params(version: Version, read: Read, files: Iterable[str]) -> None:
         content = read(path)
         if content is None:
             continue
-        values = _leaves(version, path, content, parse_values) or {}
+        version.params_files |= {path} - {PARAMS}
+        values = read_leaves(version, path, content, parse_values) or {}
         version.params |= {key if path == PARAMS else f"{path}:{key}": value for key, value in values.items()}
     version.dataset = str(version.params.get("dataset") or "")
 
 
-def _leaves(version: Version, path: str, content: bytes, parse: Callable[[str, bytes], Any]) -> dict[str, Any] | None:
+def read_leaves(
+    version: Version, path: str, content: bytes, parse: Callable[[str, bytes], Any]
+) -> dict[str, Any] | None:
     """Returns the values of a file by dotted key; None for one that cannot be read, which is noted as a problem."""
     try:
         return leaves(parse(path, content))
     except Unreadable as error:
         version.problems.append(f"{path}: {error}")
         return None
-
-
-def add_scores(version: Version, read: Read, cached: CachedFile, files: Sequence[str]) -> None:
-    """Adds metrics from git or DVC's cache: scores of models of Inkflow's own form, and numbers of all other files."""
-    hashes = {path: value for stage in version.stages.values() for path, value in stage.outs.items()}
-    others = [path for path in files if not (VALIDATION.fullmatch(path) or EVALUATION.fullmatch(path))]
-    if len(others) < len(files):
-        others = [path for path in others if path != SUMMARY]
-    summary: dict[str, Any] = {}
-    for path in files:
-        digest = hashes.get(path, "")
-        content = read(path)
-        if content is not None and digest and hashlib.md5(content, usedforsecurity=False).hexdigest() != digest:
-            content = _cached_bytes(cached, digest)
-            version.problems += [] if content else [f"{path}: it is not the file that dvc.lock names"]
-        elif content is None:
-            content = _cached_bytes(cached, digest)
-        if content is None:
-            continue
-        values = _leaves(version, path, content, _values)
-        if values is None:
-            continue
-        numbers = {key: value for key, value in values.items() if type(value) in (int, float)}
-        own, test = VALIDATION.fullmatch(path), EVALUATION.fullmatch(path)
-        if own:
-            version.models.setdefault(own[1], {})["validation"] = {
-                key.removeprefix("validation_"): value for key, value in numbers.items()
-            }
-        elif test:
-            version.models.setdefault(test[1], {})["test"] = numbers
-        elif path not in others:
-            summary = values
-        else:
-            version.metrics |= {f"{path}:{key}" if len(others) > 1 else key: value for key, value in numbers.items()}
-    _add_summary(version, summary)
-    _add_model_files(version, hashes, cached)
-    version.gates = _gates(_cached_bytes(cached, hashes.get(GATES, "")))
-
-
-def _add_summary(version: Version, summary: Mapping[str, Any]) -> None:
-    """Adds validation scores, or the name of the best model, from the summary in Git where DVC's cache has none."""
-    for key, value in summary.items():
-        name, _, score = key.rpartition(".validation_")
-        if name in version.models and "validation" not in version.models[name] and isinstance(value, int | float):
-            version.models[name].setdefault("summary", {})[score] = value
-    for model in version.models.values():
-        if "summary" in model:
-            model["validation"] = model.pop("summary")
-    version.chosen = str(summary.get("best") or "")
-
-
-def _add_model_files(version: Version, hashes: Mapping[str, str], cached: CachedFile) -> None:
-    """Adds the hashes of predictions and histories of the models, and the number of their validation samples."""
-    for name, model in version.models.items():
-        for kind, pattern in MODEL_FILES.items():
-            if digest := hashes.get(pattern.format(name)):
-                model[kind] = digest
-        training = hashes.get(f"models/{name}/training.json", "")
-        samples = _samples(_cached_bytes(cached, training)) if "validation" in model else None
-        if samples:
-            model["validation"]["samples"] = samples
-
-
-@lru_cache(maxsize=4096)
-def _values(path: str, content: bytes) -> Any:
-    if len(content) > MAX_METRICS_BYTES:
-        raise Unreadable(f"it has {len(content):,} bytes, expected at most {MAX_METRICS_BYTES:,}")
-    return parse_values(path, content)
-
-
-def _cached_bytes(cached: CachedFile, digest: str) -> bytes | None:
-    path = cached(digest) if digest else None
-    try:
-        return path.read_bytes() if path else None
-    except OSError:
-        return None
-
-
-@lru_cache(maxsize=4096)
-def _samples(content: bytes | None) -> int | None:
-    """Returns the number of validation samples in a training.json."""
-    try:
-        samples = json.loads(content or b"")["samples"]["validation"]
-    except (ValueError, LookupError, TypeError, RecursionError):
-        return None
-    return samples if isinstance(samples, int) and samples > 0 else None
-
-
-@lru_cache(maxsize=4096)
-def _gates(content: bytes | None) -> dict[str, Any] | None:
-    """Returns the counts of passed, failed and not judged gates in a gates.json, and the failed ones."""
-    try:
-        record = json.loads(content or b"")
-        checks = [check for check in record["checks"] if isinstance(check, dict)]
-    except (ValueError, LookupError, TypeError, RecursionError):
-        return None
-    statuses = [str(check.get("status", "")) for check in checks]
-    failed = [
-        {key: str(check.get(key, "")) for key in ("model", "gate", "sentence")}
-        for check in checks
-        if check.get("status") == "failed"
-    ]
-    passed = statuses.count("passed")
-    others = len(statuses) - passed - len(failed)
-    return {"passed": passed, "failed": len(failed), "not_judged": others, "checks": failed, "note": record.get("note")}
 
 
 def add_sources(version: Version, is_tracked: Callable[[str], bool]) -> None:

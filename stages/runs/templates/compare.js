@@ -1,6 +1,6 @@
 // Two versions compared: parameters that differ, each model old to new, curves, images, times by stage.
 
-const WORDS = { better: "better", worse: "worse", "cannot tell": "cannot tell" };
+const WORDS = { better: "better", worse: "worse", "cannot tell": "cannot tell", "the same": "the same" };
 
 function verdictMark(verdict) {
   return el("span", { className: `verdict ${verdict.replace(" ", "-")}` }, WORDS[verdict]);
@@ -48,7 +48,7 @@ function differences(old, fresh) {
 function modelsTable(old, fresh) {
   const names = Object.keys(fresh.models).filter((name) => old.models[name]);
   if (!names.length) return metricsTable(old, fresh);
-  const same = names.filter((name) => fresh.models[name].predictions && fresh.models[name].predictions === old.models[name].predictions);
+  const same = names.filter((name) => areSame(fresh.models[name], old.models[name]));
   const changed = names.filter((name) => !same.includes(name));
   const tests = changed.map((name) => pairedTest(fresh.models[name], old.models[name]));
   const corrected = holm(tests.filter(Boolean));
@@ -83,6 +83,7 @@ function gainText(before, after) {
 function whyNoTest(old, fresh) {
   const has = (model) => data.predictions[model?.predictions];
   if (fresh?.test?.mae !== undefined) return "a regression: `inkflow compare` tests it";
+  if ([old, fresh].some((model) => !model?.test && !model?.predictions)) return "no test: not evaluated";
   if (!has(old) || !has(fresh)) return "no test: predictions are not in the page: DVC's cache has none, or they are too many";
   return "no test: other test images";
 }

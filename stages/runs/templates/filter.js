@@ -11,7 +11,7 @@ const FIELDS = {
   branch: (row) => row.refs.filter((ref) => ref.kind !== "tag").map((ref) => ref.name),
   tag: (row) => row.refs.filter((ref) => ref.kind === "tag").map((ref) => ref.name),
   model: (row) => [row.best],
-  verdict: (row) => [(againstBaseline(row)?.verdict ?? "none").replace("cannot tell", "unclear")],
+  verdict: (row) => [(againstBaseline(row)?.verdict ?? "none").replace("cannot tell", "unclear").replace("the same", "same")],
   changed: (row) => Object.keys(row.changed),
   mark: (row) => row.marks,
   author: (row) => [row.author],

@@ -15,6 +15,8 @@ function openedRun(row) {
   if (row.title && row.kind !== "run") parts.push(el("p", {}, row.title, row.author ? el("span", { className: "fine" }, ` by ${row.author}, ${when(row)}`) : null));
   if (row.refs.length > 1) parts.push(el("p", { className: "fine" }, `Marked by ${row.refs.map((ref) => `${ref.kind} ${ref.name}`).join(", ")}`));
   if (row.problems.length) parts.push(el("p", { className: "bad" }, `Not readable: ${row.problems.join("; ")}`));
+  const outdated = row.stages.filter((stage) => stage.outdated).map((stage) => `${stage.name} ${stage.outdated}`);
+  if (outdated.length) parts.push(el("p", {}, `Results that are not of this version, and are left out: ${outdated.join("; ")}.`));
   parts.push(...failures(row));
   if (row.stages.length) parts.push(graphOf(row), reasonsOf(row));
   parts.push(gantt(row), scoresOf(row));

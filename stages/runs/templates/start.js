@@ -20,7 +20,7 @@ function drawAnswer() {
   const range = own?.low === undefined ? "" : `, ${percent(own.low)} to ${percent(own.high)} with 95% confidence`;
   const where = base?.dataset ? ` on ${base.dataset}` : "";
   const figure = !own ? "" : hasModels ? `: ${best.best}, on the test images ${own.text} ${hasClasses(best) ? "errors" : "mean absolute error"}${range}` : `: ${own.text} ${measures[0].label}`;
-  const against = best === base ? " It is the baseline." : !test ? "" : test.verdict === "cannot tell" ? " The test images cannot tell it from the baseline." : ` It is ${test.verdict} than the baseline.`;
+  const against = best === base ? " It is the baseline." : !test ? "" : test.verdict === "the same" ? " It has the predictions of the baseline." : test.verdict === "cannot tell" ? " The test images cannot tell it from the baseline." : ` It is ${test.verdict} than the baseline.`;
   byKey("answer").replaceChildren(`Best${where}${hasModels ? " by validation" : ""}: `, el("strong", {}, name), `${figure}.${against}`);
 }
 

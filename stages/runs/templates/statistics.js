@@ -140,19 +140,34 @@ function holm(tests) {
   return corrected;
 }
 
-// The tests against a baseline by version, corrected over all versions: of the best models, and of those that sweeps vary.
+// The tests against a baseline by version, corrected over all tests: of the best models, and of those that sweeps vary.
 const testsAgainst = new Map();
 
 function correctedTests(base, isSwept) {
   const key = `${isSwept} ${base.id}`;
-  if (!testsAgainst.has(key)) {
-    const modelFor = (row) => (isSwept ? sweepOf.has(row.id) && modelOf(sweepOf.get(row.id)) : row.best);
-    const pairs = rows.filter((row) => row !== base && modelFor(row)).map((row) => [row.id, pairedTest(row.models[modelFor(row)], base.models[isSwept ? modelFor(row) : base.best])]).filter(([, test]) => test);
-    const corrected = holm(pairs.map(([, test]) => test));
-    testsAgainst.set(key, new Map(pairs.map(([id], place) => [id, corrected[place]])));
-  }
+  if (!testsAgainst.has(key)) testsAgainst.set(key, testsOf(base, isSwept));
   return testsAgainst.get(key);
 }
+
+// Versions with the same predictions share a test; those with the baseline's need none.
+function testsOf(base, isSwept) {
+  const modelFor = (row) => (isSwept ? sweepOf.has(row.id) && modelOf(sweepOf.get(row.id)) : row.best);
+  const found = new Map(), tests = new Map();
+  for (const row of rows.filter((other) => other !== base && modelFor(other))) {
+    const fresh = row.models[modelFor(row)], old = base.models[isSwept ? modelFor(row) : base.best];
+    const pair = `${fresh?.predictions} ${old?.predictions}`;
+    if (areSame(fresh, old)) found.set(row.id, { difference: 0, verdict: "the same" });
+    else {
+      if (!tests.has(pair)) tests.set(pair, { test: pairedTest(fresh, old), ids: [] });
+      tests.get(pair).ids.push(row.id);
+    }
+  }
+  const made = [...tests.values()].filter(({ test }) => test), corrected = holm(made.map(({ test }) => test));
+  made.forEach(({ ids }, place) => ids.forEach((id) => found.set(id, corrected[place])));
+  return found;
+}
+
+const areSame = (fresh, old) => Boolean(fresh?.predictions) && fresh.predictions === old?.predictions;
 
 // Returns the difference of a version's best model to the baseline's, or of the model that its sweep varies to its own.
 function againstBaseline(row, model) {

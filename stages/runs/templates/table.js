@@ -80,7 +80,8 @@ function verdictCell(row, model) {
   const base = byId.get(state.base);
   if (row.id === state.base) return el("span", { className: "pin" }, "baseline");
   const test = againstBaseline(row, model);
-  if (test) return el("span", { title: `positive is better; p ${test.p.toPrecision(2)}, corrected by Holm over all versions` }, `${test.unit === "value" ? signed(test.difference) : points(test.difference)} `, verdictMark(test.verdict), hidden(`, p ${test.p.toPrecision(2)}`));
+  if (test?.verdict === "the same") return el("span", { className: "fine", title: "the same predictions as the baseline's" }, "the same");
+  if (test) return el("span", { title: `positive is better; p ${test.p.toPrecision(2)}, corrected by Holm over all tests` }, `${test.unit === "value" ? signed(test.difference) : points(test.difference)} `, verdictMark(test.verdict), hidden(`, p ${test.p.toPrecision(2)}`));
   const [own, other] = [score(row, measure(), model), base && score(base, measure(), model)];
   if (!own || !other) return el("span", { className: "none" }, "–");
   if (hasOtherData(row, base)) return el("span", { className: "fine" }, "other data");
@@ -194,7 +195,7 @@ function heading() {
   const which = measure();
   const scale = el("span", { className: "axis ticks", "aria-hidden": "true" }, ...(axis?.ticks ?? []).map((value) => el("i", { style: `left:${axis.place(value)}%` }, tickText(value))));
   const heads = [["tick", hidden("compare")], ["state", hidden("state")], ["", "Version"], ["when", "When"], ["seconds", "Time"], ["changes", "Changed"], ["best", el("span", { className: "model" }, hasModels ? "Chosen" : ""), scale], ["n score", which?.label ?? "Score"], ["verdicts", "To the baseline"], ["gates", "Gates"]];
-  return el("thead", {}, el("tr", {}, ...heads.map(([name, ...content]) => el("th", { scope: "col", className: name, title: name === "verdicts" && "positive is better; p-values corrected by Holm over all versions" }, ...content))));
+  return el("thead", {}, el("tr", {}, ...heads.map(([name, ...content]) => el("th", { scope: "col", className: name, title: name === "verdicts" && "positive is better; p-values corrected by Holm over all tests" }, ...content))));
 }
 
 function drawTable() {

@@ -8,8 +8,12 @@ import pytest
 from dvc.api import DVCFileSystem
 
 from flows.core.errors import RevisionUnusable
+<<<<<<< HEAD
 from flows.dvc_repo.versions.run_files import fetch_files, fetch_run
 from stages.base.errors import InkflowError
+=======
+from flows.dvc_repo.history.run_files import fetch_files, fetch_run, require_current
+>>>>>>> 57abf056a2e83655ef8a0431cac450763f952785
 from tests.conftest import Toy
 from tests.support.code_history import commit
 
@@ -62,6 +66,7 @@ def test_paths_outside_of_the_project_are_not_copied(toy: Toy, tmp_path: Path, n
     assert not any(path.is_file() for path in (tmp_path / "target").rglob("*"))
 
 
+<<<<<<< HEAD
 @pytest.mark.parametrize(
     ("number", "remedy"),
     [
@@ -88,3 +93,36 @@ def test_a_fault_of_the_machine_is_no_missing_file(
         fetch_files(toy.folder, "HEAD", {"in": tmp_path / "target" / "copy"})
     with pytest.raises(InkflowError, match=expected):
         fetch_run(toy.folder, "HEAD", tmp_path / "target")
+=======
+PIPELINE = """stages:
+  train: {foreach: "${models}", do: {cmd: train, outs: ["models/${key}/model.onnx"]}}
+  evaluate:
+    foreach: ${models}
+    do: {cmd: evaluate, deps: ["models/${key}/model.onnx"], outs: ["evaluation/${key}/metrics.json"]}
+"""
+LOCK = """schema: "2.0"
+stages:
+  train@a: {cmd: train, outs: [{path: models/a/model.onnx, hash: md5, md5: NOW}]}
+  evaluate@a:
+    cmd: evaluate
+    deps: [{path: models/a/model.onnx, hash: md5, md5: READ}]
+    outs: [{path: evaluation/a/metrics.json, hash: md5, md5: "00000000000000000000000000000001"}]
+"""
+
+
+def test_scores_of_other_weights_are_refused(toy: Toy, tmp_path: Path) -> None:
+    """A version whose evaluation read another model than it has is refused, as is such a workspace; others are read."""
+    for read, error in (("1" * 32, ""), ("2" * 32, "evaluate@a read another models/a/model.onnx than")):
+        lock = LOCK.replace("NOW", f"'{'1' * 32}'").replace("READ", f"'{read}'")
+        toy.write({"params.yaml": "models: {a: {}}\n", "dvc.yaml": PIPELINE, "dvc.lock": lock, ".gitignore": ""})
+        commit()
+        if read.startswith("1"):
+            require_current(toy.folder)
+            with pytest.raises(RevisionUnusable, match="neither in git, the cache nor a remote"):
+                fetch_run(toy.folder, "HEAD", tmp_path / "target")
+            continue
+        with pytest.raises(RevisionUnusable, match=f"^HEAD: {error} .*; check that version out and run `inkflow run`"):
+            fetch_run(toy.folder, "HEAD", tmp_path / "target")
+        with pytest.raises(RevisionUnusable, match=f"^workspace: {error} .*; run `inkflow run`$"):
+            require_current(toy.folder)
+>>>>>>> 57abf056a2e83655ef8a0431cac450763f952785

@@ -9,8 +9,8 @@ import pytest
 from dvc.repo import Repo
 
 from flows.dvc_repo import remotes
+from flows.dvc_repo.history.run_files import fetch_files
 from flows.dvc_repo.remote.results import store_entry
-from flows.dvc_repo.versions.run_files import fetch_files
 from tests.conftest import Toy, run_engine
 
 NAME = "ab/abc/entry"

@@ -59,6 +59,22 @@ def test_a_failed_run_is_a_row(diamond: Toy) -> None:
     assert "working" in (diamond.folder / stages["source"]["log"]).read_text()
 
 
+def test_a_failed_run_knows_params_yaml_alone(diamond: Toy) -> None:
+    """The record of a run has params.yaml: parameters of other files are neither changed nor less constant."""
+    text = diamond.read("dvc.yaml")
+    diamond.write({".gitignore": "/.inkflow\n*.runs\n", "config.json": '{"depth": 3, "width": {"x": 1}}'})
+    diamond.write({"dvc.yaml": f"{text}params: [config.json]\n", "params.yaml": "knobs: {speed: 1, size: 1}\n"})
+    commit("first")
+    broken = text.replace("cp in out", "exit 3")
+    diamond.write({"dvc.yaml": f"{broken}params: [config.json]\n", "params.yaml": "knobs: {speed: 2, size: 1}\n"})
+    run_engine()
+    facts = read_facts(diamond.folder)
+    row = facts["versions"][-1]
+    assert row["state"] == "failed" and row["changed"] == {"knobs.speed": [1, 2]}
+    constants = {"config.json:depth": 3, "config.json:width.x": 1, "knobs.size": 1}
+    assert facts["constants"].items() >= constants.items() and "knobs.speed" not in facts["constants"]
+
+
 def test_states_of_records(tmp_path: Path) -> None:
     """A record without an end is killed if its process is gone; damaged lines are left out."""
     record = RunRecord(tmp_path, ["b"])

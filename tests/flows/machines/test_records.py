@@ -57,7 +57,7 @@ def test_templates_of_working_folders(wdir: str, first: str, second: str) -> Non
     lock = "".join(["stages:\n", *parts, "  r: {cmd: read, deps: [{path: a/out, md5: a1}]}\n"])
     found = records(lock, f"stages:\n  s:\n    foreach: [a, b]\n    do: {{cmd: make, wdir: '{wdir}', outs: [out]}}\n")
     assert [dict(found.stages[name].outs) for name in ("s@a", "s@b")] == [{first: "a1"}, {second: "b1"}]
-    assert found.upstream("r") == ({"a/out": ["a/out"]} if first == "a/out" else {})
+    assert found.links.upstream("r") == ({"a/out": ["a/out"]} if first == "a/out" else {})
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from flows.dvc_repo.history.versions import Stage
+from flows.dvc_repo.history.links import Stage
 from flows.machines.records import Records
 from flows.machines.verdicts import Facts, Key, Verdict, judge
 
@@ -23,7 +23,7 @@ def side(mark: str, *changed: str) -> Records:
     hashes = {stage: {path: mark if path in changed else "same" for path in paths} for stage, paths in outs.items()}
     reads = {ONNX: hashes[TRAIN][ONNX]}
     stages = {TRAIN: Stage({}, hashes[TRAIN], "", ""), EVALUATE: Stage(reads, hashes[EVALUATE], "", "")}
-    return Records(stages, {}, {}, frozenset(), {path: stage for stage, paths in outs.items() for path in paths})
+    return Records(stages, {}, {}, frozenset())
 
 
 def judged(values: dict[str, tuple[Verdict, str]], **facts: Any) -> dict[str, tuple[str, str]]:

@@ -64,7 +64,8 @@ def test_intervals_are_wilsons() -> None:
 def test_verdicts_are_paired_tests(content: dict[str, Any]) -> None:
     """Each version's chosen model is tested against the baseline's on the same images: the version checked out."""
     assert content["baseline"] == row(content, "back")["id"] and row(content, "back")["verdict"] is None
-    found = row(content, "rate-1")["verdict"]
+    found = next(item["verdict"] for item in content["rows"] if item["verdict"] and "p" in item["verdict"])
+    assert row(content, "rate-1")["verdict"]["verdict"] == "the same"  # another model of it is varied
     assert found["verdict"] in ("better", "worse", "cannot tell") and 0 <= found["p"] <= 1
     assert found["unit"] == "accuracy" and -1 < found["difference"] < 1
     assert row(content, "broken")["verdict"] is None
@@ -93,13 +94,31 @@ def test_without_validation_scores_none_is_chosen(history: Path) -> None:
     assert row(found, "back")["models"]["cnn"]["test"]["samples"] == 400
 
 
+def test_versions_with_the_same_predictions_share_a_test(history: Path) -> None:
+    """Each different file of predictions is one test; versions with those of the baseline need none: `the same`."""
+    facts = collect(history)
+    found = page_content(copy.deepcopy(facts))
+    same = row(found, "first")["verdict"]  # `back` has its results once more
+    assert same == {"difference": 0.0, "verdict": "the same"}
+    chosen = [(item, item["models"][item["best"]]["predictions"]) for item in found["rows"] if item["best"]]
+    hashes = {digest: item["verdict"] for item, digest in chosen if item["verdict"] not in (None, same)}
+    predictions = read_predictions(facts["files"])
+    reference = row(found, "back")["models"][row(found, "back")["best"]]["predictions"]
+    tests = [test for digest in hashes if (test := compare(predictions[digest], predictions[reference]))]
+    assert list(hashes.values()) == corrected(tests) and 1 < len(tests) < len(chosen) / 2
+    copies = [{**item, "id": f"copy {number}"} for number in range(30) for item in facts["versions"][-1:]]
+    more = page_content(copy.deepcopy({**facts, "versions": [*facts["versions"], *copies]}))
+    verdicts = [item["verdict"] for item in found["rows"]]
+    assert [item["verdict"] for item in more["rows"]] == [*verdicts, *[verdicts[-1]] * 30]
+
+
 def test_many_tests_are_corrected(content: dict[str, Any]) -> None:
-    """The p-values of the column are corrected by Holm over all versions that are tested, and give the verdicts."""
-    verdicts = [item["verdict"] for item in content["rows"] if item["verdict"]]
+    """The p-values of the column are corrected by Holm over all tests, and give the verdicts."""
+    verdicts = [item["verdict"] for item in content["rows"] if item["verdict"] and "p" in item["verdict"]]
     one = {"difference": 0.01, "p": 0.01, "unit": "accuracy", "verdict": "better"}
     single, many = corrected([one]), corrected([one] * 20)
     assert single == [one] and {(test["p"], test["verdict"]) for test in many} == {(0.2, "cannot tell")}
-    assert corrected([]) == [] and len(verdicts) > 10
+    assert corrected([]) == [] and len(verdicts) > 5
     assert all((item["p"] < 0.05) == (item["verdict"] != "cannot tell") for item in verdicts)
 
 

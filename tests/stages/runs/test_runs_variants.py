@@ -192,6 +192,35 @@ def test_other_losses_are_ranked_by_accuracy(content: Content, opened: Open) -> 
     assert "other loss" in again.line("rate-1").locator(".verdicts").inner_text()
 
 
+def test_the_same_predictions_are_no_test(content: Content, opened: Open) -> None:
+    """A version with the predictions of the pinned one is `the same`, and versions with the same ones share a test."""
+    first, back = row(content, "first"), row(content, "back")
+    for base in ("", f"&base={first['id'][:10]}"):
+        loaded = opened(f"#q=kind:commit{base}")
+        other = loaded.line("back" if base else "first").locator(".verdicts")
+        assert "the same" in other.inner_text() and other.locator("[title^=positive]").count() == 0
+        title = loaded.line("strict gate").locator(".verdicts [title^=positive]").get_attribute("title")
+        assert title and ", corrected by Holm over all tests" in title
+    same = [item for item in content["rows"] if item["verdict"] == {"difference": 0.0, "verdict": "the same"}]
+    commits = [item for item in same if item["kind"] == "commit"]
+    assert len(opened("#q=verdict:same%20kind:commit").names()) == len(commits) > 0 and back["verdict"] is None
+
+
+def test_results_of_other_files_are_explained(content: Content, opened: Open) -> None:
+    """A version without scores, since its evaluation read another model, says so where it is opened and compared."""
+    other = row(content, "rate-1")
+    other["verdict"] = other["gates"] = None
+    for model in other["models"].values():
+        del model["test"], model["predictions"]
+    other["stages"][-1]["outdated"] = "read another models/cnn/model.onnx than dvc.lock has now"
+    loaded = opened("#open=sweep-1,sweep-2,sweep-3,rate-1&tick=rate-1,rate-2")
+    text = f"left out: {other['stages'][-1]['name']} read another models/cnn/model.onnx than dvc.lock has now."
+    assert text in loaded.page.locator(".opened", has_text="left out").first.inner_text()
+    assert "not evaluated" in loaded.page.locator("#compare").inner_text()
+    line = loaded.line("rate-1")
+    assert not re.search(r"\d", line.locator(".score").inner_text() + line.locator(".gates").inner_text())
+
+
 @pytest.mark.farm
 def test_regressions_have_their_words(content: Content, opened: Open) -> None:
     """Scores of regressions are called mean absolute errors, lower is a gain, and the cache is not blamed."""

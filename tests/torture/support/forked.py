@@ -22,7 +22,7 @@ PRELOADED = (
     "dvc.repo", "numpy", "onnxruntime", "pandas", "pyarrow.parquet", "pydantic", "rich.table", "ruamel.yaml",
     "flows.cli.check", "flows.cli.compare", "flows.cli.main", "flows.cli.models.registry", "flows.cli.plan",
     "flows.cli.report", "flows.cli.run", "flows.cli.runs.report_runs", "flows.cli.status", "flows.engine.engine",
-    "flows.cli.interactive_run", "flows.dvc_repo.versions.run_files", "flows.engine.policy", "stages.monitor.monitor",
+    "flows.cli.interactive_run", "flows.dvc_repo.history.run_files", "flows.engine.policy", "stages.monitor.monitor",
     "stages.params.schema", "stages.predict.predict",
 )  # fmt: skip
 

@@ -1,12 +1,14 @@
 """Files of another version of the project, from git, DVC's cache or its remote."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from dvc.api import DVCFileSystem
 from dvc.exceptions import DvcException
+from dvc.repo import Repo
 from dvc.scm import RevError, SCMError
 
 from flows.core.errors import RevisionUnusable
@@ -14,8 +16,12 @@ from flows.core.file_lock import emptied_folder
 from flows.core.project import STATE, make_state_folder
 from flows.dvc_repo.change_detection import value_of
 from flows.dvc_repo.damaged_objects import report_damaged_lists, set_damaged_aside
+from flows.dvc_repo.history import versions
+from flows.dvc_repo.history.links import folder_lists
 from flows.dvc_repo.locking import print_to_stderr
-from flows.dvc_repo.versions.version_diff import ensure_versions
+from flows.dvc_repo.opening import open_repo
+from flows.dvc_repo.versions.artifacts import cached_file
+from flows.dvc_repo.versions.version_diff import WORKSPACE, ensure_versions
 from stages.base.config import Name, load_section
 from stages.base.errors import InkflowError, ParamsError, machine_fault
 
@@ -35,7 +41,8 @@ def fetch_run(root: Path, revision: str, target: Path) -> None:
     """Copy the report's input files as of `revision` (a commit, branch or experiment) into the folder `target`.
 
     Raises:
-        RevisionUnusable: the revision does not exist, is of another project, or no cache has one of its files.
+        RevisionUnusable: the revision does not exist, is of another project, no cache has one of its files, or one of
+            them is of other models or data than the revision has.
         GitFailed: git refuses to read the repository.
     """
     ensure_versions(root)
@@ -44,9 +51,9 @@ def fetch_run(root: Path, revision: str, target: Path) -> None:
         report_damaged_lists()
         files = DVCFileSystem(str(root), rev=revision)
         _copy(files, "params.yaml", target, revision)
-        models = load_section(target / "params.yaml", ["models"], dict[Name, Any])
-        names = [pattern.format(name=name) for name in models for pattern in MODEL_FILES]
-        for name in (*DATA_FILES, *names):
+        names = _report_inputs(target / "params.yaml")
+        _require_current(files.repo, partial(_read, files), names, revision)
+        for name in names:
             _copy(files, name, target, revision)
     except (SCMError, RevError) as error:
         raise RevisionUnusable(
@@ -58,6 +65,44 @@ def fetch_run(root: Path, revision: str, target: Path) -> None:
         ) from error
     except DvcException as error:
         raise RevisionUnusable(f"{revision}: cannot be read: {error}") from error
+
+
+def require_current(root: Path) -> None:
+    """Checks that the report's input files in the workspace are of the models and data that dvc.lock has.
+
+    Raises:
+        RevisionUnusable: one of them is not.
+        PipelineInvalid: DVC cannot open the project.
+    """
+
+    def read(path: str) -> bytes | None:
+        try:
+            return (root / path).read_bytes()
+        except OSError:
+            return None
+
+    with open_repo(root) as repo:
+        _require_current(repo, read, _report_inputs(root / "params.yaml"), WORKSPACE)
+
+
+def _report_inputs(params: Path) -> list[str]:
+    models = load_section(params, ["models"], dict[Name, Any])
+    return [*DATA_FILES, *(pattern.format(name=name) for name in models for pattern in MODEL_FILES)]
+
+
+def _require_current(repo: Repo, read: versions.Read, names: Iterable[str], revision: str) -> None:
+    """Checks that the stages that made the files `names` read what dvc.lock has for the stages before them."""
+    version, pipelines = versions.stages_of(read, [""])
+    links = versions.links_of(version, pipelines, read)
+    outdated = links.outdated(folder_lists(partial(cached_file, repo)))
+    stage = next((stage for name in names if (stage := links.maker_of(name)) in outdated), "")
+    if stage:
+        there = "" if revision == WORKSPACE else "check that version out and "
+        commit = "" if revision == WORKSPACE else ", then commit"
+        raise RevisionUnusable(
+            f"{revision}: {stage} {outdated[stage]}, so its results are not of this version; "
+            f"{there}run `inkflow run`{commit}"
+        )
 
 
 def fetch_files(root: Path, revision: str, files: Mapping[str, Path]) -> None:
@@ -83,6 +128,14 @@ def fetch_files(root: Path, revision: str, files: Mapping[str, Path]) -> None:
                 (folder / name).replace(target)
     except DvcException as error:
         raise RevisionUnusable(f"{revision}: cannot be read: {error}") from error
+
+
+def _read(files: DVCFileSystem, path: str) -> bytes | None:
+    """Return the content of a file in git; None if the revision has no such file."""
+    try:
+        return bytes(files.cat_file(path))
+    except OSError:
+        return None
 
 
 def _set_damaged_aside(files: DVCFileSystem, name: str) -> None:
