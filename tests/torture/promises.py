@@ -68,9 +68,10 @@ class Promise:
 
 @contextmanager
 def kept(promise: Promise, record: Path | None) -> Iterator[Promise]:
-    """Tries `promise` in the body, writes it to `record` if there is one; a skipped trial writes nothing.
+    """Tries `promise` in the body, and writes it to `record` if there is one.
 
-    An error outside the attempts counts as an attempt that broke the promise, but for the end of another promise.
+    An error outside the attempts counts as an attempt that broke the promise, but for the end of another promise. A
+    trial that is skipped or ended by hand writes nothing, unless an attempt has broken the promise: then it is broken.
 
     Raises:
         BrokenPromise: An attempt broke it, or there was none.
@@ -86,8 +87,10 @@ def kept(promise: Promise, record: Path | None) -> Iterator[Promise]:
         promise.attempts += 1
         promise.broken.append(f"outside an attempt: {_described(error)}")
         raise
-    except BaseException:  # skipped, or ended by hand
-        is_over = False
+    except BaseException as error:  # skipped, or ended by hand
+        is_over = bool(promise.broken)
+        if is_over and isinstance(error, pytest.skip.Exception):
+            promise.check()
         raise
     finally:
         if record and is_over:

@@ -78,6 +78,18 @@ def test_a_skipped_trial_has_no_record(tmp_path: Path) -> None:
     assert not (tmp_path / "record.jsonl").exists()
 
 
+@pytest.mark.parametrize("end", [pytest.skip.Exception("no compiler"), KeyboardInterrupt()])
+def test_the_end_of_a_trial_keeps_broken_attempts(tmp_path: Path, end: BaseException) -> None:
+    """A skip or an interrupt after a broken attempt leaves it in the record; the skipped test fails."""
+    record = tmp_path / "record.jsonl"
+    expected = BrokenPromise if isinstance(end, pytest.skip.Exception) else KeyboardInterrupt
+    with pytest.raises(expected), kept(Promise("S", "Text.", "h"), record) as tried:
+        with tried.attempt("one"):
+            raise AssertionError("wrong")
+        raise end
+    assert _rows(record) == [("Text.", 1, 1)]
+
+
 def test_the_record_does_not_depend_on_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fixture that leaves the folder before the promise is made does not move the record."""
     name = f".inkflow/record-{os.getpid()}.jsonl"
