@@ -99,8 +99,8 @@ def kept(promise: Promise, record: Path | None) -> Iterator[Promise]:
 
 
 def current_test() -> str:
-    """Returns the file and the name of the test function that pytest runs, without its parameters."""
-    return os.environ.get("PYTEST_CURRENT_TEST", "").partition(" ")[0].partition("[")[0]
+    """Returns the test that pytest runs, as pytest names it: its file, its function and its parameters."""
+    return os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" ")[0]
 
 
 def _described(error: BaseException) -> str:
