@@ -10,6 +10,7 @@ from flows.tasks.artifacts import report_artifacts
 from stages.report import compare_runs, report
 from tests.support.report_shapes import shaped_run
 from tests.support.runs_pages import write_runs_page
+from tests.torture.support.published import data
 
 FILES = {"page": "index.html", "summary": "summary.md", "models": "metrics.csv"}
 Texts = Mapping[str, str]  # by door
@@ -45,7 +46,7 @@ def report_page(folder: Path, texts: Texts) -> Mapping[str, str]:
         path.write_text(json.dumps(content | {"device": device, "versions": versions}))
     assert report.main(run.arguments()) == 0
     brief, table, _ = report_artifacts(folder)
-    published = {"brief": str(brief.format()), "table": str(table.format())}
+    published = {"brief": data(brief), "table": data(table)}
     return {name: (run.out / file).read_text(encoding="utf-8") for name, file in FILES.items()} | published
 
 

@@ -25,8 +25,8 @@ Texts = Mapping[str, str]  # by door
 
 
 def file_named(text: str) -> str:
-    """Returns `text` as the name of a file that is not hidden: no file system takes these two in a name."""
-    return text.replace("/", "").replace("\x00", "").lstrip(".")[:80]
+    """Returns `text` as the name of a file that is not hidden: no file system takes / and NUL in one."""
+    return text.replace("/", "_").replace("\x00", "").lstrip(".")[:80]
 
 
 def scores(texts: Texts) -> str:
@@ -108,6 +108,11 @@ def _emptied(folder: str) -> Path:
     return Path(folder)
 
 
+def data(artifact: Any) -> str:
+    """Returns the data that Prefect's server gets of an artifact, also where a browser has a loop of events."""
+    return str(artifact.format(_sync=True))
+
+
 def _data(root: str | Path) -> str:
     (artifact,) = report_artifacts(Path(root))
-    return str(artifact.format())
+    return data(artifact)

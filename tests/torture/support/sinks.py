@@ -48,6 +48,7 @@ from stages.monitor.picture import picture
 from stages.monitor.table import print_record
 from stages.watch.record import Record
 from tests.torture.support import published, tables
+from tests.torture.support.real_run import DOORS, real_run
 from tests.torture.support.records import watched
 
 Texts = Mapping[str, str]  # by door
@@ -63,12 +64,14 @@ class Sink:
         kind: of its output: a key of `hostile.CHECKS`.
         doors: where the texts come from that reach it.
         write: returns what is written for a text at each door.
+        few: how many texts `make test` tries at each door.
     """
 
     name: str
     kind: str
     doors: tuple[str, ...]
     write: Callable[[Texts], str]
+    few: int = 4
 
 
 def _printed(show: Callable[[], object]) -> str:
@@ -226,6 +229,7 @@ SINKS: tuple[Sink, ...] = (
     Sink("status", "terminal", ("deployment", "run", "worker", "error of a stage"),
          lambda texts: _printed(lambda: say("\n".join(_status(texts).as_lines())))),
     Sink("notes", "terminal", ("file",), lambda texts: _printed(lambda: note_once(texts["file"]))),
+    Sink("commands in a real project", "terminal", DOORS, real_run, few=1),
     Sink("errors", "terminal", ("file", "parameter"), _error),
     Sink("JSON", "terminal", ("value",),
          lambda texts: _printed(lambda: print_json({texts["value"]: [texts["value"]]}))),
