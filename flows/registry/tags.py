@@ -14,6 +14,7 @@ from scmrepo.exceptions import SCMError
 
 from flows.core.errors import GitFailed, RegistryFailed
 from flows.core.git import git_text, push_remote
+from flows.core.redaction import mask
 from flows.registry.gto_names import (
     COUNTER,
     NAME,
@@ -215,8 +216,8 @@ def trailers(message: str) -> dict[str, str]:
 
 
 def with_trailers(subject: str, facts: Mapping[str, str]) -> str:
-    """Returns the message of a tag: a sentence, and facts below it, each in one line."""
-    lines = [f"{key}: {' '.join(value.split())}" for key, value in facts.items() if value]
+    """Returns the message of a tag: a sentence, and facts below it, each in one line and masked."""
+    lines = [f"{key}: {mask(' '.join(value.split()))}" for key, value in facts.items() if value]
     return "\n\n".join([subject, *(["\n".join(lines)] if lines else [])])
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from prefect import get_run_logger
-from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+from prefect.artifacts import Artifact, LinkArtifact, MarkdownArtifact, TableArtifact, create_markdown_artifact
 from prefect.context import FlowRunContext
 
 from flows.core.redaction import mask, masked_code, masked_markdown
@@ -82,30 +82,42 @@ def scores_markdown(counts: str, table: Path, rejected: Path) -> str:
 
 
 def publish_report(root: Path, *, link: bool = True) -> None:
-    """Create the artifacts of the report in `root` for the current flow run; missing files are skipped.
+    """Create the artifacts of the report in `root` for the current flow run; see `report_artifacts`."""
+    for artifact in report_artifacts(root, link=link):
+        artifact.create()
+
+
+def report_artifacts(root: Path, *, link: bool = True) -> list[Artifact]:
+    """Return the artifacts of the report in `root`; missing files are skipped.
 
     Artifacts are versions under a key: Prefect's page of a key shows how it changed from run to run. Without `link`, no
     artifact names the page, as in a clone that is removed after its run.
     """
+    found: list[Artifact] = []
     if (root / SUMMARY).is_file():
-        text = mask((root / SUMMARY).read_text(encoding="utf-8"))
-        create_markdown_artifact(with_plots(text, root / PLOTS), BRIEF, "The report in brief, with its chart")
-    rows = metrics_table(root)
-    if rows:
+        text = with_plots(mask((root / SUMMARY).read_text(encoding="utf-8")), root / PLOTS)
+        found.append(MarkdownArtifact(markdown=text, key=BRIEF, description="The report in brief, with its chart"))
+    if rows := metrics_table(root):
         description = "Models in the order of the validation part, which chooses, with their scores on the test images"
-        create_table_artifact(rows, "inkflow-models", description)
+        found.append(TableArtifact(table=rows, key="inkflow-models", description=description))
     if link and (root / PAGE).is_file():
         page = (root / PAGE).resolve()
         # Browsers do not open a file from a web page: the link's text is the path, to be copied.
         description = f"The full report, a file on {platform.node()}: copy the path and open it there"
-        create_link_artifact(page.as_uri(), masked_code(str(page)), "inkflow-report", description)
+        text, address = masked_code(str(page)), mask(page.as_uri())
+        found.append(LinkArtifact(link=address, link_text=text, key="inkflow-report", description=description))
+    return found
 
 
 def publish_search(folder: Path | None) -> None:
     """Create the artifact of a search for the current flow run: summary and pictures in `folder`, if there is one."""
     if folder is not None:
-        text = mask((folder / SUMMARY.name).read_text(encoding="utf-8"))
-        create_markdown_artifact(with_plots(text, folder), "inkflow-search", "The search in brief")
+        create_markdown_artifact(search_markdown(folder), "inkflow-search", "The search in brief")
+
+
+def search_markdown(folder: Path) -> str:
+    """Return the Markdown of a search: the summary in `folder`, with its pictures."""
+    return with_plots(mask((folder / SUMMARY.name).read_text(encoding="utf-8")), folder)
 
 
 def metrics_table(root: Path) -> list[dict[str, str]]:

@@ -36,14 +36,19 @@ def name_run(subject: str, text: str) -> None:
     """
     context = FlowRunContext.get()
     run = context.flow_run if context else None
-    name = mask(f"{subject}: {text}")
+    name = run_name(subject, text)
     if run is None or run.name == name:
         return
-    if not (_is_random(run.name) or OURS.fullmatch(run.name) or run.name.startswith(mask(f"{subject}: "))):
+    if not (_is_random(run.name) or OURS.fullmatch(run.name) or run.name.startswith(run_name(subject, ""))):
         return
     with suppress(httpx.HTTPError, OSError, PrefectException), get_client(sync_client=True) as client:
         client.set_flow_run_name(run.id, name)
         run.name = name
+
+
+def run_name(subject: str, text: str) -> str:
+    """Return the name `SUBJECT: TEXT` on one line, masked."""
+    return re.sub(r"\s", " ", mask(f"{subject}: {text}"))
 
 
 def _is_random(name: str) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 
 from flows.core.errors import Interrupted, StageFailed, StageTimedOut
-from flows.core.redaction import mask
+from flows.core.redaction import mask, mask_content
 from stages.base.errors import InkflowError, InvalidInput
 
 ARTIFACT_TYPE = "table"  # Prefect's page shows the report as a table
@@ -48,8 +48,8 @@ class Report:
     words: str = ""
 
     def to_table(self) -> str:
-        """Return the data of the artifact: a JSON table with one row."""
-        return json.dumps([asdict(self)])
+        """Return the data of the artifact: a JSON table with one row, masked."""
+        return json.dumps(mask_content([asdict(self)]))
 
     @classmethod
     def from_table(cls, table: object) -> "Report | None":

@@ -1,6 +1,5 @@
 """Classifies images with an exported model: finds and opens the model, fits images to its input, runs it in batches."""
 
-import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from stages.model.doubt import Thresholds
 from stages.model.tasks import CLASS_NAMES, KIND, PIXELS, STAND_IN, VOCABULARY
 from stages.predict.doubt import NO_THRESHOLDS, probabilities_and_unlikeness, read_thresholds, reason_of_doubt
 from stages.predict.earlier_outputs import ASIDE, OUTPUTS, project_of, readable
+from stages.predict.foreign_json import parse_foreign_json
 from stages.predict.image_arrays import Images, RejectedInput
 from stages.predict.image_files import escape_unprintable
 from stages.predict.mnist_form import MIN_CONTRAST, to_mnist_form
@@ -263,8 +263,8 @@ def _model_metadata(session: Any) -> dict[str, Any]:
     metadata = {}
     for key in (CLASS_NAMES, PIXELS, STAND_IN, KIND, VOCABULARY):
         try:
-            metadata[key] = json.loads(session.get_modelmeta().custom_metadata_map[key])
-        except (KeyError, ValueError, RecursionError):
+            metadata[key] = parse_foreign_json(session.get_modelmeta().custom_metadata_map[key])
+        except (KeyError, ValueError):
             continue
     return metadata
 
@@ -273,8 +273,8 @@ def _dataset_metadata(path: Path) -> dict[str, Any]:
     """Returns the content of data/raw/dataset.json in the project of the model file `path`, {} if there is none."""
     description = project_of(path) / "data" / "raw" / "dataset.json"
     try:
-        metadata = json.loads(readable(description).read_bytes())
-    except (OSError, ValueError, RecursionError):
+        metadata = parse_foreign_json(readable(description).read_bytes())
+    except (OSError, ValueError):
         return {}
     return metadata if isinstance(metadata, dict) else {}
 

@@ -99,12 +99,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _is_name(text: str) -> bool:
-    return text not in ("", ".", "..") and "/" not in text
+    return text not in ("", ".", "..") and "/" not in text and text.isprintable()
 
 
 def _name(text: str) -> str:
     if not _is_name(text):
-        raise argparse.ArgumentTypeError(f"got {text!r}, expected a name without /")
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a printable name without /")
     return text
 
 

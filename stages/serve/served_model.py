@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from stages.base.errors import InvalidInput
 from stages.base.files import parse_json
 from stages.predict.classifier import Classifier, open_classifier
+from stages.predict.foreign_json import parse_foreign_json
 from stages.predict.model_standing import check_standing, file_sha256, registered_as
 from stages.predict.results import Result
 
@@ -60,7 +61,7 @@ def open_served_model(folder: Path, *, anyway: bool = False) -> ServedModel:
     check_standing(path, anyway)
     classifier, registered = open_classifier(path), registered_as(path)
     try:
-        card = parse_json(path.with_name("training.json").read_text(encoding="utf-8"))
+        card = parse_foreign_json(path.with_name("training.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         card = {}
     model = ServedModel(

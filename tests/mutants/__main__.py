@@ -1,6 +1,7 @@
 """Tries the mutants of modules that decide: `python -m tests.mutants [MODULE...]`.
 
-Prints each mutant that no test noticed and that tests/mutants/explained.toml does not explain, and then ends with 1.
+Prints each mutant that no test noticed, or that exceeded the limit of time, and that tests/mutants/explained.toml does
+not explain, and then ends with 1.
 The table of docs/mutants.md gets the numbers of the modules that were tried whole and have none.
 """
 
@@ -19,29 +20,41 @@ from tests.support.root import ROOT
 
 PAGE = ROOT / "docs" / "mutants.md"
 START, END = "<!-- generated: mutants -->\n", "<!-- end: mutants -->"
-HEAD = "| module | mutants | noticed | explained |\n|---|---:|---:|---:|\n"
+HEAD = "| module | mutants | noticed | timed out | explained |\n|---|---:|---:|---:|---:|\n"
 FAILED = 1
 
 
 def problems(result: Result, explained: Sequence[Explanation], *, is_sample: bool) -> list[str]:
-    """Returns what is wrong: survivors without an explanation and, unless it is a sample, the other way round."""
-    survivors = result.survivors
-    new = [str(mutant) for mutant in survivors if not any(item.explains(mutant) for item in explained)]
-    stale = [item for item in explained if not is_sample and not any(map(item.explains, survivors))]
+    """Returns what is wrong: mutants that no test noticed, without an explanation, and explanations without one."""
+    harmless, loops = ([item for item in explained if item.loops is value] for value in (False, True))
+    new = [mutant for mutant in result.survivors if not any(item.explains(mutant) for item in harmless)]
+    late = [mutant for mutant in result.timed_out if not any(item.explains(mutant) for item in loops)]
     return [
-        *(f"{result.module}, {text}" for text in new),
-        *(f"{result.module}: explained, but no survivor: {item.function}: {item.now}" for item in stale),
+        *(f"{result.module}, {mutant}" for mutant in new),
+        *(f"{result.module}, timed out: {mutant}" for mutant in late),
+        *(
+            f"{result.module}: explained, but no {'loop' if item.loops else 'survivor'}: {item.function}: {item.now}"
+            for item in explained
+            if _is_stale(item, result, is_sample=is_sample)
+        ),
     ]
 
 
+def _is_stale(item: Explanation, result: Result, *, is_sample: bool) -> bool:
+    """Returns whether no mutant is as the explanation says; of a sample, whether one was tried that is not."""
+    right = [*result.timed_out, *result.noticed] if item.loops else result.survivors
+    is_met = any(map(item.explains, [*result.survivors, *result.noticed, *result.timed_out]))
+    return not any(map(item.explains, right)) and (is_met or not is_sample)
+
+
 def with_rows(page: str, results: Sequence[Result]) -> str:
-    """Returns the page with the lines of these modules, all of whose survivors are explained, in its table."""
+    """Returns the page with the lines of these modules, whose mutants are noticed or explained, in its table."""
     before, _, rest = page.partition(START)
     table, _, after = rest.partition(END)
     rows = {line.split("`")[1]: line for line in table.splitlines() if "`" in line}
     for result in results:
-        left = len(result.survivors)
-        rows[result.module] = f"| `{result.module}` | {result.tried} | {result.tried - left} | {left} |"
+        numbers = (result.tried, *map(len, (result.noticed, result.timed_out, result.survivors)))
+        rows[result.module] = f"| `{result.module}` | {' | '.join(map(str, numbers))} |"
     return before + START + HEAD + "".join(f"{rows[name]}\n" for name in modules() if name in rows) + END + after
 
 

@@ -42,12 +42,21 @@ class Module:
 
 @dataclass(frozen=True)
 class Explanation:
-    """A survivor that is equivalent or harmless: the same function and the same changed lines."""
+    """A mutant that no test can notice: the same function and the same changed lines.
+
+    Attributes:
+        function: of the mutant.
+        was: its changed lines before.
+        now: its changed lines after.
+        why: it is equivalent or harmless, or it loops.
+        loops: with it a test does not end, or another one fails first.
+    """
 
     function: str
     was: str
     now: str
     why: str
+    loops: bool = False
 
     def explains(self, mutant: Mutant) -> bool:
         """Returns whether `mutant` is the one that is explained."""

@@ -1,22 +1,17 @@
 """A plugin of pytest that tries the mutants of modules instead of running the tests.
 
 The tests are collected once. Each mutant gets a forked process, in which the functions of the module get the code of
-the mutant, and those tests run that enter the changed function, the quickest first, until one fails.
+the mutant, and those tests run that enter the changed function, the quickest first, until one fails. Before the mutants
+of a module, all of its tests have to pass in such a process with the code as it is.
 """
 
 import gc
 import importlib
-import json
-import os
 import resource
-import shutil
-import signal
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -26,14 +21,16 @@ from typing import Any
 import pytest
 from _pytest.runner import runtestprotocol
 
+from stages.base.errors import InkflowError, InvalidInput
+from tests.mutants.child import in_child
 from tests.mutants.mutations import Mutant, mutants
 from tests.mutants.registry import Module
-from tests.support.root import ROOT
 
-CPU_S = 20  # processor time of a mutant at most: more is an endless loop, which a test run notices too
-WAIT_S = 30  # one that waits for ever is noticed as well: the tests of a mutant take a few seconds
+CPU_S = 20  # processor time of a mutant at most, and of the module as it is
+WAIT_S = 120  # of a mutant that waits, and ten times that of the module as it is, on a busy machine
 WHOLE_S = 300  # of a test of the code as it is, on a busy machine
 Choose = Callable[[Module, list[Mutant]], list[Mutant]]
+Functions = list[tuple[tuple[str, int], FunctionType]]  # each with its qualified name and number
 PLAIN = (bool, int, float, str, bytes, tuple, frozenset)  # constants of a module that are replaced by value
 
 
@@ -43,54 +40,82 @@ class Result:
 
     Attributes:
         module: path of the module.
-        survivors: the mutants that no test noticed.
-        tried: the number of mutants.
+        survivors: the mutants with which all tests passed.
+        noticed: those with which a test failed.
+        timed_out: those without a verdict: they exceeded the limit of time, or their process was killed.
     """
 
     module: str
     survivors: list[Mutant] = field(default_factory=list)
-    tried: int = 0
+    noticed: list[Mutant] = field(default_factory=list)
+    timed_out: list[Mutant] = field(default_factory=list)
+
+    @property
+    def tried(self) -> int:
+        """The number of mutants."""
+        return len(self.survivors) + len(self.noticed) + len(self.timed_out)
 
 
 class MutantLoop:
     """Tries those mutants of `modules` that `choose` picks of all of a module."""
 
-    def __init__(self, modules: Sequence[Module], choose: Choose) -> None:
+    def __init__(self, modules: Sequence[Module], choose: Choose, cpu_s: int) -> None:
         self.results: list[Result] = []
+        self.error: InkflowError | None = None
         self._modules = modules
         self._choose = choose
+        self._cpu_s = cpu_s
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Takes the place of pytest's own loop over the collected tests."""
         if session.testsfailed:
             raise session.Failed(f"{session.testsfailed} test files cannot be collected")
-        for module in self._modules:
-            self.results.append(self._try_module(module, [item for item in session.items if module.is_tried_by(item)]))
+        try:
+            for module in self._modules:
+                items = [item for item in session.items if module.is_tried_by(item)]
+                self.results.append(self._try_module(module, items))
+        except InkflowError as error:  # pytest would print it with its own trace
+            self.error = error
         return True
 
     def _try_module(self, decides: Module, items: list[pytest.Item]) -> Result:
-        path = ROOT / decides.path
+        module = importlib.import_module(decides.path.removesuffix(".py").replace("/", "."))
+        path = Path(str(module.__file__))
         source = path.read_text(encoding="utf-8")
         chosen = self._choose(decides, [mutant for mutant in mutants(source) if decides.has(mutant)])
-        module = importlib.import_module(decides.path.removesuffix(".py").replace("/", "."))
         functions = _functions(module, source)
         _keep_shared_fixtures(items)
         entered = _entered_functions(items, path)
-        result = Result(decides.path, tried=len(chosen))
+        result = Result(decides.path)
         gc.freeze()  # the forked processes need no copies of what they do not change
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        wait_s = WAIT_S + 10 * self._try_unchanged(decides, [item for item, _ in entered], module, functions, source)
         for mutant in chosen:
             tests = [item for item, names in entered if not mutant.function or mutant.function in names]
-            if not tests or not _fails(tests, partial(_apply, mutant, module, functions)):
-                result.survivors.append(mutant)
+            passed = not tests or _passes_all(tests, partial(_apply, mutant, module, functions), wait_s, self._cpu_s)
+            {True: result.survivors, False: result.noticed, None: result.timed_out}[passed].append(mutant)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         gc.unfreeze()
         seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        noticed = result.tried - len(result.survivors)
-        print(
-            f"{decides.path}: {result.tried} mutants, {noticed} noticed, {seconds:.0f} s of processor time", flush=True
-        )
+        numbers = f"{result.tried} mutants, {len(result.noticed)} noticed, {len(result.timed_out)} timed out"
+        print(f"{decides.path}: {numbers}, {seconds:.0f} s of processor time", flush=True)
         return result
+
+    def _try_unchanged(
+        self, decides: Module, tests: list[pytest.Item], module: ModuleType, functions: Functions, source: str
+    ) -> float:
+        """Tries the module as it is, like a mutant; returns the time in seconds.
+
+        Raises:
+            InvalidInput: A test fails, so that every mutant would seem to be noticed.
+        """
+        started = time.monotonic()
+        unchanged = partial(_apply, Mutant("", "", "", 1, source), module, functions)
+        passed = _passes_all(tests, unchanged, WHOLE_S, self._cpu_s)
+        if not passed:
+            why = "fail" if passed is False else "take too long"
+            raise InvalidInput(f"{decides.path}: its tests, run together, {why} on the code as it is")
+        return time.monotonic() - started
 
 
 def _keep_shared_fixtures(items: list[pytest.Item]) -> None:
@@ -128,7 +153,7 @@ def _code(source: str, filename: str) -> dict[tuple[str, int], CodeType]:
     return found
 
 
-def _functions(module: ModuleType, source: str) -> list[tuple[tuple[str, int], FunctionType]]:
+def _functions(module: ModuleType, source: str) -> Functions:
     """Returns all living functions of `module`, with their key: those of other modules' names and of tables too."""
     keys = {code: key for key, code in _code(source, str(module.__file__)).items()}
     gc.unfreeze()  # objects that tests/conftest.py has frozen are in no list
@@ -138,7 +163,7 @@ def _functions(module: ModuleType, source: str) -> list[tuple[tuple[str, int], F
     return [(keys[item.__code__], item) for item in living if item.__code__ in keys]
 
 
-def _apply(mutant: Mutant, module: ModuleType, functions: list[tuple[tuple[str, int], FunctionType]]) -> None:
+def _apply(mutant: Mutant, module: ModuleType, functions: Functions) -> None:
     """Gives the functions of `module` the code and the defaults of the mutant, and the module its constants."""
     filename = str(module.__file__)
     code = _code(mutant.source, filename)
@@ -173,20 +198,20 @@ def _entered_functions(items: list[pytest.Item], path: Path) -> list[tuple[pytes
     """Runs the tests on the code as it is; returns each with the functions of `path` that it enters, quickest first.
 
     Raises:
-        pytest.UsageError: A test fails without any mutant.
+        InvalidInput: A test fails without any mutant.
     """
     found = []
     for item in items:
         started = time.monotonic()
-        seen = _in_child(partial(_traced, item, str(path)), WHOLE_S)
-        if seen is None:
-            raise pytest.UsageError(f"{item.nodeid} fails on the code as it is")
+        seen = in_child(partial(_traced, item, str(path)), WHOLE_S, WHOLE_S)
+        if seen is None or seen is False:
+            raise InvalidInput(f"{item.nodeid} fails on the code as it is")
         if seen:
-            found.append((time.monotonic() - started, item, seen))
+            found.append((time.monotonic() - started, item, set(seen)))
     return [(item, seen) for _, item, seen in sorted(found, key=lambda row: row[0])]
 
 
-def _traced(item: pytest.Item, filename: str) -> set[str] | None:
+def _traced(item: pytest.Item, filename: str) -> list[str] | bool:
     seen: set[str] = set()
 
     def trace(frame: FrameType, event: str, argument: object) -> None:
@@ -199,72 +224,37 @@ def _traced(item: pytest.Item, filename: str) -> set[str] | None:
         passes = _passes(item, None)
     finally:
         sys.setprofile(None)
-    return seen if passes else None
+    return passes and sorted(seen)
 
 
-def _fails(tests: list[pytest.Item], change: Callable[[], None]) -> bool:
-    """Runs `tests` after `change`, in a process of their own, until one fails; returns if one did."""
+def _passes_all(tests: list[pytest.Item], change: Callable[[], None], limit_s: float, cpu_s: int) -> bool | None:
+    """Runs `tests` after `change`, in a process of their own, until one fails; None if that gives no verdict."""
 
-    def run() -> set[str] | None:
+    def run() -> bool:
         change()
         following: list[pytest.Item | None] = [*tests[1:], None]
-        return set() if all(map(_passes, tests, following)) else None
+        return all(map(_passes, tests, following))
 
-    return _in_child(run, WAIT_S) is None
-
-
-def _in_child(run: Callable[[], set[str] | None], limit_s: float) -> set[str] | None:
-    """Returns what `run` returns in a forked process; None if the process fails, loops, or takes longer."""
-    folder = Path(tempfile.mkdtemp(prefix="mutant-"))
-    answer = folder / "answer.json"
-    process = os.fork()
-    if process == 0:
-        status = 1
-        try:
-            os.setsid()
-            resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S))
-            os.environ["PYTEST_DEBUG_TEMPROOT"] = str(folder)
-            null = os.open(os.devnull, os.O_RDWR)
-            os.dup2(null, 1)
-            os.dup2(null, 2)
-            seen = run()
-            if seen is not None:
-                answer.write_text(json.dumps(sorted(seen)))
-                status = 0
-        finally:
-            os._exit(status)
-    try:
-        return set(json.loads(answer.read_text())) if _ends_well(process, limit_s) else None
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    passed: bool | None = in_child(run, limit_s, cpu_s)
+    return passed
 
 
-def _ends_well(process: int, limit_s: float) -> bool:
-    """Waits for a process so long, ends all that it has left, and returns if it ended with 0."""
-    end = time.monotonic() + limit_s
-    status: int | None = None
-    while status is None and time.monotonic() < end:
-        done, code = os.waitpid(process, os.WNOHANG)
-        if done:
-            status = code
-        else:
-            time.sleep(0.01)
-    with suppress(ProcessLookupError):
-        os.killpg(process, signal.SIGKILL)
-    if status is None:
-        os.waitpid(process, 0)
-    return status == 0
-
-
-def run(modules: Sequence[Module], choose: Choose = lambda _, found: found) -> list[Result]:
+def run(modules: Sequence[Module], choose: Choose = lambda _, found: found, *, cpu_s: int = CPU_S) -> list[Result]:
     """Returns the results of the mutants of `modules`, of those that `choose` picks.
 
+    Args:
+        modules: as Python can import them.
+        choose: returns those mutants of a module that are tried.
+        cpu_s: seconds of processor time that the tests of a mutant may take.
+
     Raises:
-        RuntimeError: pytest could not collect the tests, or one fails without a mutant.
+        InvalidInput: pytest could not collect the tests, or they do not pass without a mutant.
     """
-    loop = MutantLoop(modules, choose)
+    loop = MutantLoop(modules, choose, cpu_s)
     tests = sorted({test for module in modules for test in module.tests})
     code = pytest.main(["-q", "-s", "-n", "0", "-p", "no:cacheprovider", "--no-header", *tests], plugins=[loop])
+    if loop.error:
+        raise loop.error
     if code not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED) or len(loop.results) < len(modules):
-        raise RuntimeError(f"the tests of the mutants do not run: pytest ended with {code}")
+        raise InvalidInput(f"the tests of the mutants do not run: pytest ended with {code}")
     return loop.results

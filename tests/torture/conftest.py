@@ -23,7 +23,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     record = os.environ.get(RECORD)
     if record and report.skipped and "promise" in getattr(item, "fixturenames", ()):
         with (ROOT / record).open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"skipped": item.nodeid.partition("[")[0]}) + "\n")
+            file.write(json.dumps({"skipped": item.nodeid}) + "\n")
     return report
 
 

@@ -2,12 +2,14 @@
 
 `python -m tests.torture.document RECORD.jsonl` takes the record of `make torture`. A `--whole` record has all promises,
 and the others leave the page, but for those of tests that were skipped. With `--check` it writes nothing, and fails
-when the page is stale, or when a test that tries a promise has no row, once a whole run has recorded the tests.
+when the page is stale, and, once a whole run has recorded the tests, when a test that tries a promise has no row or a
+row has a sentence that no test has.
 """
 
 import argparse
 import ast
 import json
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -60,7 +62,7 @@ def page(results: Mapping[str, Any]) -> str:
 
 
 def merged(results: Mapping[str, Any], record: Path, *, is_whole: bool = False) -> dict[str, Any]:
-    """`results` with the promises of `record` in place of those with the same sentence, sorted by subject.
+    """`results` with the promises of `record` in place of those with the same test or sentence, sorted by subject.
 
     Args:
         results: those that the page has.
@@ -70,11 +72,16 @@ def merged(results: Mapping[str, Any], record: Path, *, is_whole: bool = False) 
     """
     text = record.read_text(encoding="utf-8") if record.exists() else ""
     lines = [json.loads(line) for line in text.splitlines()]
-    skipped = {line.get("skipped") for line in lines} - {None}
-    earlier = [row for row in results.get("promises", []) if not is_whole or row.get("test") in skipped]
-    rows = {
-        row["promise"]: row for row in [*earlier, *(line | {"machine": machine()} for line in lines if "how" in line)]
-    }
+    skipped = {line["skipped"] for line in lines if "skipped" in line}
+    skipped |= {test.partition("[")[0] for test in skipped}  # earlier rows name no parameters
+    new = [line | {"machine": machine()} for line in lines if "how" in line]
+    tried = {row.get("test") for row in new} - {None}
+    earlier = [
+        row
+        for row in results.get("promises", [])
+        if row.get("test") in skipped or not (is_whole or row.get("test") in tried)
+    ]
+    rows = {row["promise"]: row for row in [*earlier, *new]}
     whole = _whole(lines, record) if is_whole else results.get("whole")
     promises = sorted(rows.values(), key=lambda row: (row["subject"], row["promise"]))
     return {"promises": promises} | ({"whole": whole} if whole else {})
@@ -82,8 +89,40 @@ def merged(results: Mapping[str, Any], record: Path, *, is_whole: bool = False) 
 
 def untried(results: Mapping[str, Any], folder: Path = ROOT) -> list[str]:
     """Returns the tests in `folder` that try a promise and have no row; none before a whole run recorded the tests."""
-    tried = {row.get("test") for row in results.get("promises", [])}
+    tried = {row.get("test", "").partition("[")[0] for row in results.get("promises", [])}
     return [name for name in _trials(folder) if name not in tried] if results.get("whole") else []
+
+
+def unstated(results: Mapping[str, Any], folder: Path = ROOT) -> list[tuple[str, str]]:
+    """Returns each row whose sentence is in no `promise(subject, sentence, how)` of its file: its test, its sentence.
+
+    Parts of a sentence that are computed may be anything. Whole runs before this comparison have no count of promises:
+    then there are none.
+    """
+    rows = results.get("promises", []) if "promises" in results.get("whole", {}) else []
+    stated = {file: _sentences(folder / file) for file in {row["test"].partition("::")[0] for row in rows}}
+    return [
+        (row["test"], row["promise"])
+        for row in rows
+        if not any(re.fullmatch(pattern, row["promise"]) for pattern in stated[row["test"].partition("::")[0]])
+    ]
+
+
+def _sentences(path: Path) -> list[str]:
+    """Returns regular expressions of the sentences that the calls of `promise` in a file have."""
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8")))) if path.exists() else []
+    calls = [node for node in nodes if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "promise"]
+    given: dict[str, list[ast.expr]] = {}
+    for node in nodes:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            given.setdefault(node.targets[0].id, []).append(node.value)
+    values = (value for call in calls for value in given.get(getattr(call.args[1], "id", ""), [call.args[1]]))
+    return list(map(_pattern, values))
+
+
+def _pattern(value: ast.expr) -> str:
+    parts = value.values if isinstance(value, ast.JoinedStr) else [value]
+    return "".join(re.escape(str(part.value)) if isinstance(part, ast.Constant) else ".*" for part in parts)
 
 
 def _trials(folder: Path) -> Iterator[str]:
@@ -105,7 +144,8 @@ def _whole(lines: list[dict[str, Any]], record: Path) -> dict[str, Any] | None:
         return None
     end_s = record.stat().st_mtime
     date = datetime.fromtimestamp(end_s, UTC).date().isoformat()
-    return {"minutes": round((end_s - begins[0]) / 60), "date": date, "machine": machine()}
+    count = sum("how" in line for line in lines)
+    return {"minutes": round((end_s - begins[0]) / 60), "date": date, "machine": machine(), "promises": count}
 
 
 def _sentence(facts: Mapping[str, Any]) -> str:
@@ -135,6 +175,9 @@ def main() -> int:
         raise InvalidInput(f"{PAGE} does not match tests/torture/results.json; run `python -m tests.torture.document`")
     elif missing := untried(results):
         raise InvalidInput(f"{PAGE} has no row of {', '.join(missing)}; run `make torture TESTS={missing[0]}`")
+    elif rows := unstated(results):
+        test, sentence = rows[0]
+        raise InvalidInput(f"{PAGE} has a promise that {test} has no more: {sentence!r}; run `make torture`")
     return 0
 
 

@@ -68,9 +68,10 @@ class Promise:
 
 @contextmanager
 def kept(promise: Promise, record: Path | None) -> Iterator[Promise]:
-    """Tries `promise` in the body, writes it to `record` if there is one; a skipped trial writes nothing.
+    """Tries `promise` in the body, and writes it to `record` if there is one.
 
-    An error outside the attempts counts as an attempt that broke the promise, but for the end of another promise.
+    An error outside the attempts counts as an attempt that broke the promise, but for the end of another promise. A
+    trial that is skipped or ended by hand writes nothing, unless an attempt has broken the promise: then it is broken.
 
     Raises:
         BrokenPromise: An attempt broke it, or there was none.
@@ -86,8 +87,10 @@ def kept(promise: Promise, record: Path | None) -> Iterator[Promise]:
         promise.attempts += 1
         promise.broken.append(f"outside an attempt: {_described(error)}")
         raise
-    except BaseException:  # skipped, or ended by hand
-        is_over = False
+    except BaseException as error:  # skipped, or ended by hand
+        is_over = bool(promise.broken)
+        if is_over and isinstance(error, pytest.skip.Exception):
+            promise.check()
         raise
     finally:
         if record and is_over:
@@ -96,8 +99,8 @@ def kept(promise: Promise, record: Path | None) -> Iterator[Promise]:
 
 
 def current_test() -> str:
-    """Returns the file and the name of the test function that pytest runs, without its parameters."""
-    return os.environ.get("PYTEST_CURRENT_TEST", "").partition(" ")[0].partition("[")[0]
+    """Returns the test that pytest runs, as pytest names it: its file, its function and its parameters."""
+    return os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" ")[0]
 
 
 def _described(error: BaseException) -> str:

@@ -12,7 +12,7 @@ import pytest
 from benchmarks.support.report import machine
 from tests.support.root import ROOT
 from tests.torture.conftest import RECORD, promise
-from tests.torture.document import merged, page, untried
+from tests.torture.document import merged, page, unstated, untried
 from tests.torture.promises import BrokenPromise, Promise, current_test, kept
 
 
@@ -76,6 +76,18 @@ def test_a_skipped_trial_has_no_record(tmp_path: Path) -> None:
     with pytest.raises(pytest.skip.Exception), kept(Promise("S", "Text.", "h"), tmp_path / "record.jsonl"):
         pytest.skip("no compiler")
     assert not (tmp_path / "record.jsonl").exists()
+
+
+@pytest.mark.parametrize("end", [pytest.skip.Exception("no compiler"), KeyboardInterrupt()])
+def test_the_end_of_a_trial_keeps_broken_attempts(tmp_path: Path, end: BaseException) -> None:
+    """A skip or an interrupt after a broken attempt leaves it in the record; the skipped test fails."""
+    record = tmp_path / "record.jsonl"
+    expected = BrokenPromise if isinstance(end, pytest.skip.Exception) else KeyboardInterrupt
+    with pytest.raises(expected), kept(Promise("S", "Text.", "h"), record) as tried:
+        with tried.attempt("one"):
+            raise AssertionError("wrong")
+        raise end
+    assert _rows(record) == [("Text.", 1, 1)]
 
 
 def test_the_record_does_not_depend_on_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,6 +178,41 @@ def test_a_test_without_a_row_is_named(tmp_path: Path) -> None:
     results = {"promises": [_row("one", 1) | {"test": "tests/torture/test_a.py::test_one"}]}
     assert untried(results, tmp_path) == []
     assert untried(results | {"whole": {"minutes": 1}}, tmp_path) == ["tests/torture/test_a.py::test_two"]
+
+
+def test_a_new_record_drops_the_earlier_sentence_of_its_test(tmp_path: Path) -> None:
+    """A changed sentence replaces the old one; a test with other parameters, or one that was skipped, keeps its row."""
+    rows = {"old": "t.py::a", "gone": "t.py::a", "of b": "t.py::b[1]", "of c": "t.py::b[2]", "both": "t.py::c"}
+    old = {"promises": [_row(text, 1) | {"test": test} for text, test in rows.items()]}
+    record = tmp_path / "record.jsonl"
+    lines = [
+        *(_row(text, 2) | {"test": test} for text, test in (("new", "t.py::a"), ("b", "t.py::b[1]"), ("x", "t.py::c"))),
+        {"skipped": "t.py::c"},
+    ]
+    record.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert [row["promise"] for row in merged(old, record)["promises"]] == ["b", "both", "new", "of c", "x"]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        'promise("S", "All is well.", how)',
+        'TEXT = (\n    "All "\n    "is well.")\npromise("S", TEXT, how)',
+        'text = f"All is {state}."\npromise("S", text, how)',
+        'promise("S", IMPORTED, how)',
+    ],
+)
+def test_a_sentence_that_no_test_has_is_named(tmp_path: Path, code: str) -> None:
+    """A row has a sentence of its file, once a whole run has counted its promises."""
+    (tmp_path / "test_a.py").write_text(code)
+    right, wrong, gone = (
+        _row(text, 1) | {"test": test}
+        for text, test in (("All is well.", "test_a.py::a"), ("Old.", "test_a.py::a[1]"), ("Old.", "test_b.py::b"))
+    )
+    results = {"promises": [right, wrong, gone], "whole": {"promises": 3}}
+    expected = [] if "IMPORTED" in code else [("test_a.py::a[1]", "Old.")]
+    assert unstated(results, tmp_path) == [*expected, ("test_b.py::b", "Old.")]
+    assert unstated(results | {"whole": {"minutes": 1}}, tmp_path) == []
 
 
 def _rows(record: Path) -> list[tuple[str, int, int]]:

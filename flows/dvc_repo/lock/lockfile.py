@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
@@ -22,7 +23,7 @@ from dvc.utils.serialize import dumps_yaml, loads_yaml, modify_yaml
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
 
-from flows.core.errors import NoStages
+from flows.core.errors import NoStages, PipelineInvalid
 from flows.core.notices import note_once
 from flows.dvc_repo.lock.lock_text import EMPTY, LockText
 from flows.edits.edited_file import write_edited_bytes
@@ -31,6 +32,7 @@ from stages.base.digests import recorded_outputs
 from stages.base.errors import OutputError
 from stages.base.files import parse_json, write_json, write_text
 
+UNUSABLE = re.compile("[\0\ud800-\udfff]")  # YAML can name them; no process and no file of text can have them
 _opened: set[tuple[int, Path]] = set()  # process id and list of files in use of the projects that this process opened
 
 
@@ -188,6 +190,7 @@ def load_graph(repo: Repo) -> "nx.DiGraph[DvcStage]":
 
     Raises:
         NoStages: dvc.yaml has none, and dvc.lock records some.
+        PipelineInvalid: a name or command of a stage has a character that no process and no file can have.
     """
     graph: nx.DiGraph[DvcStage]
     try:
@@ -203,7 +206,16 @@ def load_graph(repo: Repo) -> "nx.DiGraph[DvcStage]":
             graph = repo.index.graph
     if not graph and (recorded := recorded_outputs(Path(repo.root_dir))):
         raise NoStages(len(recorded))
+    for stage in graph:
+        _check_characters(stage)
     return graph
+
+
+def _check_characters(stage: DvcStage) -> None:
+    command = stage.cmd if isinstance(stage.cmd, str) else "\n".join(stage.cmd or ())
+    for kind, text in (("name", stage.addressing), ("command", command)):
+        if UNUSABLE.search(text):
+            raise PipelineInvalid(f"{stage.relpath}: the {kind} {text!r} has NUL or half a character; leave that out")
 
 
 def _empty_lock_files(repo: Repo) -> list[Path]:

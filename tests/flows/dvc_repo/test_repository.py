@@ -175,6 +175,22 @@ def test_broken_graph(toy: Toy) -> None:
         Repository()
 
 
+@pytest.mark.parametrize(
+    ("stages", "kind"),
+    [
+        ('"a": {cmd: "echo \\0"}', "command"),
+        ('"a": {cmd: ["true", "echo \\uDCFF"]}', "command"),
+        ('"a": {foreach: {"b\\uDCFF": 1}, do: {cmd: "true"}}', "name"),
+        ('"a": {foreach: {"b\\0": 1}, do: {cmd: "true"}}', "name"),
+    ],
+)
+def test_characters_that_no_process_can_have(toy: Toy, stages: str, kind: str) -> None:
+    """YAML can name NUL and half a character; a stage with one is refused before it starts."""
+    toy.write({"dvc.yaml": f"stages:\n  {stages}\n"})
+    with pytest.raises(PipelineInvalid, match=rf"dvc\.yaml: the {kind} .* has NUL or half a character"):
+        Repository()
+
+
 def test_truncated_rwlock(diamond: Toy) -> None:
     """A process that is killed while it writes DVC's `rwlock` leaves it empty, which breaks DVC; a run repairs it."""
     repro("source")

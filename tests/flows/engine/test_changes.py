@@ -10,11 +10,13 @@ from flows.engine.planning.change_messages import (
     ALWAYS,
     NEVER_RUN,
     OTHER_RESULT,
+    PULL_HINT,
     Change,
     abbreviate,
     abbreviate_parameters,
     count_by_state,
     describe,
+    missing_hint,
     name_some,
     value_changes,
     without_cosmetic,
@@ -160,6 +162,8 @@ def test_values_are_compared_leaf_by_leaf() -> None:
     assert list(value_changes("a", 1, {"b": 1})) == [Change("a", "value", 1, {"b": 1})]
     assert list(value_changes("a", {"b": 1}, 1)) == [Change("a", "value", {"b": 1}, 1)]
     assert list(value_changes("a", 1, 1)) == []
+    assert list(value_changes("a", ABSENT, ABSENT)) == [Change("a", "deleted")]
+    assert list(value_changes("a", ABSENT, 1)) == [Change("a", "value", ABSENT, 1)]
 
 
 def test_long_values_are_cut() -> None:
@@ -212,3 +216,9 @@ def test_what_no_cache_here_can_tell_counts_as_recorded() -> None:
     assert [change.name for change in as_recorded([make, knobs], known)[1].changes] == ["epochs", "rate.b"]
     unknown = Facts(Stage("d"), dependencies=(Dependency("folder/a", ("make",), "1", None),))
     assert as_recorded([make, unknown], EMPTY)[1].changes == (Change("folder/a", "deleted"),)
+
+
+def test_how_to_get_what_is_missing() -> None:
+    """Recorded outputs and tracked data are fetched; a frozen stage that never ran has to be unfrozen."""
+    assert missing_hint("a", is_recorded=True) == missing_hint("a.dvc", is_recorded=False) == PULL_HINT
+    assert missing_hint("a", is_recorded=False) == "it has never run and is frozen: `dvc unfreeze a` lets it run"

@@ -1,5 +1,7 @@
 """Which failures of a stage are tried again, how often, and what ends the attempts."""
 
+import errno
+import queue
 import threading
 from collections.abc import Callable
 
@@ -7,8 +9,9 @@ import pytest
 
 from flows.core.errors import Interrupted, StageFailed, StageTimedOut, is_retryable
 from flows.engine.policy import StagePolicy
-from flows.engine.retries import with_retries
-from flows.engine.types import Outcome, Result
+from flows.engine.retries import start_attempts, with_retries
+from flows.engine.stage_events import StageEvents
+from flows.engine.types import Outcome, Result, Stage
 from stages.base.errors import InkflowError
 
 DONE = Result("a", Outcome.RAN)
@@ -83,3 +86,28 @@ def test_a_mistake_of_the_engine_is_a_failure_of_the_stage() -> None:
     found = with_retries("a", StagePolicy(retries=2), attempts(KeyError("x")), lambda *_: None, threading.Event())
     assert isinstance(found, InkflowError) and "a: internal error of the engine: KeyError('x')" in str(found)
     assert isinstance(found.__cause__, KeyError)
+
+
+def started(attempt: Callable[[], Result | InkflowError]) -> Result | InkflowError:
+    """Returns the outcome of an attempt in a thread of its own."""
+    finished: queue.Queue[tuple[StageEvents, Result | InkflowError]] = queue.Queue()
+    events = StageEvents(Stage("a"))
+    start_attempts(events, attempt, finished)
+    seen, outcome = finished.get(timeout=20)
+    assert seen is events
+    return outcome
+
+
+def test_each_stage_that_is_started_has_an_outcome(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A result, an error of any kind, and a thread that cannot be started: the run gets to know of each."""
+    assert started(lambda: DONE) is DONE
+    assert str(started(attempts(OSError(errno.ENOSPC, "No space left on device")))).startswith("a: No space left")
+    assert str(started(attempts(ValueError("x")))) == "a: internal error of the engine: ValueError('x')"
+    is_daemon = str(started(lambda: Result(str(threading.current_thread().daemon), Outcome.RAN)))
+    assert "True" in is_daemon, "the end of a run that is interrupted would wait for the thread"
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert str(started(lambda: DONE)).startswith("a: no thread can be started; ")

@@ -13,6 +13,7 @@ from flows.cli.main import main as inkflow
 from flows.core.errors import RegistryFailed, RevisionUnusable
 from flows.registry.judgement import SCORES, scores
 from flows.registry.model_files import fetch_model
+from flows.registry.tags import trailers, with_trailers
 from stages.report import report
 from tests.conftest import Project, Toy, run_engine
 from tests.flows.engine.helpers import dvc, succeeded
@@ -74,6 +75,17 @@ def test_a_stage_of_several_models(models: Toy, capsys: pytest.CaptureFixture[st
     assert "held by several models (net, second)" in error("rollback", "prod")
     assert "holds prod already" in error("promote", "net", "prod")
     assert "this commit is already net v0.0.1" in error("promote", "net", "test", "--version", "v2.0.0")
+
+
+def test_the_message_of_a_tag_is_fit_to_print(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reason has no secret, control sequence or undecodable byte in the tag, and makes no fact of its own."""
+    monkeypatch.setenv("STORE_PASSWORD", "swordfish")
+    reason = "better\nMD5: 0\x1b[2J, of https://me:hidden@host/x and \udcff, swordfish"
+    message = with_trailers("Version of net", {"Forced": reason, "MD5": "1"})
+    assert trailers(message) == {
+        "Forced": "better MD5: 0, of https://me:***@host/x and \\udcff, ***",
+        "MD5": "1",
+    }
 
 
 def test_push_takes_files_before_tags(models: Toy, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from flows.core.errors import Interrupted, StageFailed
 from flows.engine.run import GATES, RUN_ITSELF, Run
 from flows.engine.types import Outcome, Result
-from flows.tasks.run_name import run_subject
+from flows.tasks.run_name import run_name, run_subject
 from tests.conftest import Inkflow, Toy
 from tests.flows.test_pipeline import LatestFlowRun
 from tests.support.root import ROOT
@@ -78,3 +78,9 @@ def test_subject() -> None:
     """Many targets are shortened; a run in a clone has the name of the project, not that of the clone."""
     assert run_subject(Run(["a", "b", "c", "d", "e"])) == f"{Path.cwd().name}, a, b, c, 2 more"
     assert run_subject(Run(sharing=Path("/projects/digits/.inkflow/sharing"))) == "digits"
+
+
+def test_a_name_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names of data sets and stages make no further line and show no secret."""
+    monkeypatch.setenv("STORE_PASSWORD", "swordfish")
+    assert run_name("a\nb", "1 stage of swordfish\x1b[2J") == "a b: 1 stage of ***"

@@ -94,6 +94,13 @@ def test_hostile_json(text: str) -> None:
         open_classifier(save(Path("m.onnx"), inkflow__task=text))
 
 
+def test_class_names_that_are_no_text() -> None:
+    """A class whose name has half a character, as only JSON can name it, is answered with that half escaped."""
+    model = open_classifier(save(Path("m.onnx"), class_names=json.dumps(["a\udcff", *"123456789"])))
+    assert model.class_names == ("a\\udcff", *"123456789")
+    "".join(model.class_names).encode()
+
+
 @pytest.mark.parametrize("low", [10**400, float("inf"), float("nan"), -(10**300), [], "x"])
 def test_hostile_pixel_range(low: object, capsys: pytest.CaptureFixture[str]) -> None:
     """A pixel range that no float32 holds counts as missing."""

@@ -266,7 +266,7 @@ def test_bad_arguments(folder: Path, arguments: list[str], message: str) -> None
         *((f"--timeout={value}", "a number of seconds above 0") for value in ("nan", "inf", "0", "-1", "x")),
         ("--fetch=nan", "a number of seconds above 0"),
         *((f"--host={host}", "an address or a name of this machine") for host in ("..", "", "x" * 70)),
-        *((f"--name={name}", "a name without /") for name in ("", "a/b", "..")),
+        *((f"--name={name}", "a printable name without /") for name in ("", "a/b", "..", "a\udcff")),
     ],
 )
 def test_values_that_no_server_can_have(argument: str, expected: str, capsys: pytest.CaptureFixture[str]) -> None:

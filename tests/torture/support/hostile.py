@@ -5,6 +5,7 @@
 
 import csv
 import io
+import json
 import re
 import subprocess
 import tempfile
@@ -16,7 +17,10 @@ from pathlib import Path
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
+from prometheus_client.parser import text_string_to_metric_families
 from ruamel.yaml import YAML
+
+from flows.registry.tags import trailers
 
 HARMLESS = "plain"
 FORGED = "+ forged   ran"  # a line of a run that never was
@@ -49,6 +53,7 @@ PAYLOADS: Mapping[str, str] = {
 }
 SAFE_CONTROLS = re.compile(r"\x1b\[(?:\?25[lh]|[\d;]*m|\d*A|2K)|\r(?=\x1b|\n|$)")  # what Rich writes itself
 GITHUB = ["table", "strikethrough", "linkify"]  # beyond CommonMark
+MENTION = re.compile(r"(?<![A-Za-z0-9_])@[A-Za-z0-9]\S*")
 Check = Callable[[str, str, str], None]
 
 
@@ -87,6 +92,7 @@ def check_markdown(output: str, harmless: str, payload: str) -> None:
     for kind in found | expected:
         if kind not in ("text", "softbreak", "code_inline", "text_special"):
             assert found[kind] == expected[kind], f"{kind}: {found[kind]} instead of {expected[kind]}"
+    assert not (mentions := MENTION.findall(_plain_text(output))), mentions
 
 
 def check_terminal(output: str, harmless: str, payload: str) -> None:
@@ -126,6 +132,32 @@ def check_svg(output: str, harmless: str, payload: str) -> None:
         assert not [name for name in element.attrib if name.lower().startswith("on") or "href" in name], element.attrib
 
 
+def check_table(output: str, harmless: str, payload: str) -> None:
+    """The JSON has the rows and columns of that with a harmless text, and no cell has an invisible character."""
+    rows, expected = (json.loads(text) for text in (output, harmless))
+    assert [list(row) for row in rows] == [list(row) for row in expected]
+    odd = [cell for row in rows for cell in row.values() if not str(cell).replace("\n", "").isprintable()]
+    assert not odd, odd
+
+
+def check_metrics(output: str, harmless: str, payload: str) -> None:
+    """Prometheus reads the same metrics and labels as with a harmless text."""
+    found, expected = (
+        [(sample.name, *sample.labels) for family in text_string_to_metric_families(text) for sample in family.samples]
+        for text in (output, harmless)
+    )
+    assert found == expected, found
+
+
+def check_trailers(output: str, harmless: str, payload: str) -> None:
+    """The message has the facts of that with a harmless text, as Git and the registry read it, and is fit to print."""
+    assert trailers(output).keys() == trailers(harmless).keys(), output
+    command = ["git", "interpret-trailers", "--parse"]
+    done = subprocess.run(command, input=output.encode(), capture_output=True, check=True, timeout=60).stdout.decode()
+    assert [line.partition(":")[0] for line in done.split("\n")] == ["Forced", "Compared", "MD5", ""], done
+    check_terminal(output, harmless, payload)
+
+
 def check_file_name(output: str, harmless: str, payload: str) -> None:
     """The name is that of a file in its folder, short enough for file systems."""
     assert output not in ("", ".", "..") and not set(output) & set("/\x00"), output
@@ -154,16 +186,33 @@ CHECKS: Mapping[str, Check] = {
     "csv": check_csv,
     "xml": check_xml,
     "svg": check_svg,
+    "table": check_table,
+    "metrics": check_metrics,
+    "trailers": check_trailers,
     "file name": check_file_name,
     "reference": check_reference,
     "shell": check_shell,
 }
 
 
+def _tokens(text: str) -> list[Token]:
+    parser = MarkdownIt("commonmark", {"linkify": True}).enable(GITHUB)
+    parser.validateLink = lambda url: True  # type: ignore[method-assign]  # not all pages refuse the schemes that it does
+    return parser.parse(text)
+
+
+def _plain_text(text: str) -> str:
+    """Returns what a page shows of Markdown, without code: GitHub looks for mentions in it."""
+    children = [
+        child for token in _tokens(text) for child in [*(token.children or []), token] if token.type == "inline"
+    ]
+    return "".join(child.content if child.type in ("text", "text_special") else "\n" for child in children)
+
+
 def _markdown(text: str) -> Counter[str]:
     """Returns the numbers of each kind of token, links and pictures by their scheme."""
     counts: Counter[str] = Counter()
-    waiting: list[Token] = MarkdownIt("commonmark", {"linkify": True}).enable(GITHUB).parse(text)
+    waiting = _tokens(text)
     while waiting:
         token = waiting.pop()
         waiting += token.children or []

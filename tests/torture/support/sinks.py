@@ -5,7 +5,6 @@ A new sink is one entry of SINKS; the matrix of doors, sinks and payloads is mad
 
 import argparse
 import contextlib
-import csv
 import io
 import shlex
 from collections.abc import Callable, Mapping, Sequence
@@ -40,7 +39,6 @@ from flows.registry.tags import ModelVersion
 from flows.retraining.comparison import Comparison, as_lines, as_markdown
 from flows.status.parts import Need, Section
 from flows.status.parts import Status as ProjectStatus
-from flows.tasks.artifacts import plots_as_markdown, scores_markdown
 from flows.tasks.assets import asset_key
 from flows.tasks.progress_artifact import _key
 from stages.base.errors import InvalidInput, exit_with
@@ -49,7 +47,8 @@ from stages.charts.vega import svg
 from stages.monitor.picture import picture
 from stages.monitor.table import print_record
 from stages.watch.record import Record
-from tests.torture.support import tables
+from tests.torture.support import published, tables
+from tests.torture.support.real_run import DOORS, real_run
 from tests.torture.support.records import watched
 
 Texts = Mapping[str, str]  # by door
@@ -65,12 +64,14 @@ class Sink:
         kind: of its output: a key of `hostile.CHECKS`.
         doors: where the texts come from that reach it.
         write: returns what is written for a text at each door.
+        few: how many texts `make test` tries at each door.
     """
 
     name: str
     kind: str
     doors: tuple[str, ...]
     write: Callable[[Texts], str]
+    few: int = 4
 
 
 def _printed(show: Callable[[], object]) -> str:
@@ -185,23 +186,6 @@ def _comment(texts: Texts) -> str:
     return _comment_body([path])
 
 
-def _scores(texts: Texts) -> str:
-    path = Path("rejected.csv")
-    with path.open("w", encoding="utf-8", errors="replace", newline="") as file:
-        csv.writer(file).writerows([("name", "reason"), (texts["file"], texts["picture"])])
-    return scores_markdown("1 file", Path(texts["file"].replace("\x00", "")), path)  # no file has it in its name
-
-
-def _plots(texts: Texts) -> str:
-    folder = Path("plots")
-    folder.mkdir(exist_ok=True)
-    for old in folder.iterdir():
-        old.unlink()
-    name = texts["file"].replace("/", "").replace("\x00", "")[:80]  # no file system takes these two in a name
-    (folder / f"{name}.png").write_bytes(b"x")
-    return plots_as_markdown(folder)
-
-
 def _yaml_value(texts: Texts) -> str:
     return set_value("a:\n  b: 1 # kept\nc: [1]\n", "a.b", texts["value"])
 
@@ -245,6 +229,7 @@ SINKS: tuple[Sink, ...] = (
     Sink("status", "terminal", ("deployment", "run", "worker", "error of a stage"),
          lambda texts: _printed(lambda: say("\n".join(_status(texts).as_lines())))),
     Sink("notes", "terminal", ("file",), lambda texts: _printed(lambda: note_once(texts["file"]))),
+    Sink("commands in a real project", "terminal", DOORS, real_run, few=1),
     Sink("errors", "terminal", ("file", "parameter"), _error),
     Sink("JSON", "terminal", ("value",),
          lambda texts: _printed(lambda: print_json({texts["value"]: [texts["value"]]}))),
@@ -264,8 +249,15 @@ SINKS: tuple[Sink, ...] = (
          lambda texts: as_markdown(_retrained(texts))),
     Sink("status on Prefect's page", "markdown", ("deployment", "run", "worker", "error of a stage"),
          lambda texts: _status(texts).as_markdown()),
-    Sink("scores on Prefect's page", "markdown", ("file", "picture"), _scores),
-    Sink("pictures on Prefect's page", "markdown", ("file",), _plots),
+    Sink("scores on Prefect's page", "markdown", ("file", "picture"), published.scores),
+    Sink("pictures on Prefect's page", "markdown", ("file",), published.plots),
+    Sink("link on Prefect's page", "markdown", ("file",), published.link_of_report),
+    Sink("search on Prefect's page", "markdown", ("parameter", "value", "experiment", "metric"), published.search),
+    Sink("models on Prefect's page", "table", ("model", "metric"), published.table_of_models),
+    Sink("heartbeat of a worker", "table", ("worker", "stage", "error of a stage"), published.heartbeat),
+    Sink("name of a flow run", "terminal", ("data set", "stage"), published.name),
+    Sink("metrics of a server", "metrics", ("class",), published.metrics),
+    Sink("message of a tag", "trailers", ("reason", "class"), published.message_of_a_tag),
     Sink("words of a summary", "markdown", ("class",),
          lambda texts: f"| a | {markdown_text(texts['class'])} |\n|---|---|\n"),
     Sink("JUnit of a job", "xml", ("stage", "error of a stage"), lambda texts: junit("check", _steps(texts))),
