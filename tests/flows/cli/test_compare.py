@@ -10,11 +10,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-<<<<<<< HEAD
-from flows.cli.compare import OUT, compare
-=======
-from flows.cli.compare import compare, print_comparison
->>>>>>> 57abf056a2e83655ef8a0431cac450763f952785
+from flows.cli.compare import OUT, compare, print_comparison
 from flows.cli.main import main as inkflow
 from flows.core.errors import RevisionUnusable
 from flows.core.stage_program import run_program
@@ -87,7 +83,6 @@ def test_accepted_version_as_a_gate(versions: Run, capsys: pytest.CaptureFixture
     assert "not worse than the accepted version" in " ".join(capsys.readouterr().out.split())
 
 
-<<<<<<< HEAD
 def test_another_comparison_at_the_same_time(versions: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """A comparison that ends meanwhile in the same project changes the page, and not what this one returns."""
 
@@ -104,7 +99,8 @@ def test_another_comparison_at_the_same_time(versions: Run, monkeypatch: pytest.
     assert comparison["headline"] == "Nothing changed"
     assert json.loads((versions.root / OUT / "compare.json").read_text()) == comparison
     assert "Nothing changed" in (versions.root / OUT / "index.html").read_text()
-=======
+
+
 @pytest.mark.parametrize(("count", "heading"), [(1, "95% interval"), (2, "corrected interval")])
 def test_the_interval_is_at_the_level_of_its_test(count: int, heading: str, capsys: pytest.CaptureFixture[str]) -> None:
     """The interval of a single test has 95%; those of several tests, at the levels of Holm's correction, say so."""
@@ -114,7 +110,6 @@ def test_the_interval_is_at_the_level_of_its_test(count: int, heading: str, caps
     print_comparison({"headline": "Nothing changed", "models": models, **parts}, Console(width=200))
     output = capsys.readouterr().out
     assert [text for text in ("95% interval", "corrected interval") if text in output] == [heading]
->>>>>>> 57abf056a2e83655ef8a0431cac450763f952785
 
 
 def test_unknown_version(versions: Run) -> None:

@@ -8,12 +8,8 @@ import pytest
 from dvc.api import DVCFileSystem
 
 from flows.core.errors import RevisionUnusable
-<<<<<<< HEAD
-from flows.dvc_repo.versions.run_files import fetch_files, fetch_run
-from stages.base.errors import InkflowError
-=======
 from flows.dvc_repo.history.run_files import fetch_files, fetch_run, require_current
->>>>>>> 57abf056a2e83655ef8a0431cac450763f952785
+from stages.base.errors import InkflowError
 from tests.conftest import Toy
 from tests.support.code_history import commit
 
@@ -66,7 +62,6 @@ def test_paths_outside_of_the_project_are_not_copied(toy: Toy, tmp_path: Path, n
     assert not any(path.is_file() for path in (tmp_path / "target").rglob("*"))
 
 
-<<<<<<< HEAD
 @pytest.mark.parametrize(
     ("number", "remedy"),
     [
@@ -93,7 +88,8 @@ def test_a_fault_of_the_machine_is_no_missing_file(
         fetch_files(toy.folder, "HEAD", {"in": tmp_path / "target" / "copy"})
     with pytest.raises(InkflowError, match=expected):
         fetch_run(toy.folder, "HEAD", tmp_path / "target")
-=======
+
+
 PIPELINE = """stages:
   train: {foreach: "${models}", do: {cmd: train, outs: ["models/${key}/model.onnx"]}}
   evaluate:
@@ -125,4 +121,3 @@ def test_scores_of_other_weights_are_refused(toy: Toy, tmp_path: Path) -> None:
             fetch_run(toy.folder, "HEAD", tmp_path / "target")
         with pytest.raises(RevisionUnusable, match=f"^workspace: {error} .*; run `inkflow run`$"):
             require_current(toy.folder)
->>>>>>> 57abf056a2e83655ef8a0431cac450763f952785
