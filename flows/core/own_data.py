@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.core.file_lock import is_run_locked
+from flows.core.kept_records import read_kept
 from flows.core.notices import note_once
 from flows.core.params_edit import load_project_params
 from flows.core.project import STATE, make_state_folder
 from flows.core.stage_program import run_program
+from stages.base.digests import write_sealed
 from stages.base.errors import InvalidInput, OutputError
-from stages.base.files import parse_json, write_json
 
 if TYPE_CHECKING:  # the schema takes 0.12 s to import
     from stages.params.schema import Params
@@ -141,14 +142,19 @@ def _digest(pieces: Iterator[bytes]) -> str:
 
 
 def _read(root: Path) -> dict[str, Any]:
-    try:
-        content = parse_json((root / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
+    lost = "changes of the files that own data were made from are noticed again after `inkflow data add ... --replace`"
+    return read_kept(root / RECORD, lost, _checked) or {}
+
+
+def _checked(content: dict[str, Any]) -> dict[str, Any]:
+    """Returns the record; a data set with `sources` has a `command`."""
+    for known in content.values():
+        if "sources" in known:
+            shlex.split(known["command"])
+    return {name: dict(known) for name, known in content.items()}
 
 
 def _write(root: Path, content: dict[str, Any]) -> None:
     with suppress(OutputError):  # only speed is lost, and the note
         make_state_folder(root)
-        write_json(root / RECORD, content)
+        write_sealed(root / RECORD, content)

@@ -3,9 +3,11 @@
 import math
 from pathlib import Path
 from statistics import median
+from typing import Any
 
+from flows.core.kept_records import read_kept
 from flows.core.notices import note_once
-from stages.base.digests import read_sealed, write_sealed
+from stages.base.digests import write_sealed
 from stages.base.errors import OutputError
 
 PATH = Path(".inkflow/timings.json")
@@ -44,15 +46,11 @@ class Timings:
 
 def _read(path: Path) -> dict[str, list[float]]:
     """Returns the durations in the file; none if it is missing or damaged, since only estimates depend on it."""
-    try:
-        content = read_sealed(path)
-        seconds = {name: [float(value) for value in values] for name, values in content.items()}
-        if all(math.isfinite(value) for values in seconds.values() for value in values):
-            return seconds
-        reason = "a duration is not a finite number"
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, TypeError) as error:
-        reason = str(error)
-    note_once(f"{PATH} cannot be read ({reason}), so no durations are expected")
-    return {}
+    return read_kept(path, "no durations are expected", _checked) or {}
+
+
+def _checked(content: dict[str, Any]) -> dict[str, list[float]]:
+    seconds = {name: [float(value) for value in values] for name, values in content.items()}
+    if not all(math.isfinite(value) for values in seconds.values() for value in values):
+        raise ValueError("a duration is not a finite number")
+    return seconds

@@ -7,15 +7,16 @@ prefect.yaml since the last deployment win.
 
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from prefect.client.orchestration import SyncPrefectClient
 from ruamel.yaml import YAML
 
+from flows.core.kept_records import read_kept
 from flows.prefect_server.up_settings import DEPLOYMENTS
-from stages.base.files import parse_json, write_text
+from stages.base.digests import write_sealed
+from stages.base.files import write_text
 
 FILE = "prefect.yaml"  # in the folder of `inkflow up`; Prefect wants this suffix
 DEPLOYED = "schedules.json"  # in the same folder: the schedules of prefect.yaml at the last deployment
@@ -44,7 +45,7 @@ def finish_deployments(client: SyncPrefectClient, root: Path, home: Path) -> Non
         if item["enforce_parameter_schema"] and schema and "additionalProperties" not in schema:
             content = {"parameter_openapi_schema": schema | {"additionalProperties": False}}
             client.request("PATCH", "/deployments/{id}", path_params={"id": item["id"]}, json=content)
-    write_text(home / DEPLOYED, json.dumps({_key(entry): _schedules(entry) for entry in entries}))
+    write_sealed(home / DEPLOYED, {_key(entry): _schedules(entry) for entry in entries})
 
 
 def _read_file(root: Path) -> Mapping[str, Any]:
@@ -99,8 +100,5 @@ def _schedules(entry: Mapping[str, Any]) -> Any:
 
 
 def _read_deployed(home: Path) -> dict[str, Any]:
-    with suppress(OSError, ValueError):
-        content = parse_json((home / DEPLOYED).read_text(encoding="utf-8"))
-        if isinstance(content, dict):
-            return content
-    return {}
+    lost = "deployments keep the schedules of the server, also where prefect.yaml has changed; Prefect's page sets them"
+    return read_kept(home / DEPLOYED, lost, lambda content: content) or {}

@@ -114,7 +114,7 @@ def roll_back(root: Path, model: str | None, stage: str, *, push: bool) -> Promo
         push: push the tags, and the files of versions whose tags were not pushed yet.
 
     Raises:
-        InvalidInput: no version held the stage before, or several models hold it.
+        InvalidInput: no version held the stage before, several models hold it, or the note of a rollback is damaged.
     """
     check_names(stage)
     remote = git_remote(root) if push else ""
@@ -160,11 +160,21 @@ def _note_path(root: Path, model: str, stage: str) -> Path:
 
 
 def _unfinished(root: Path, model: str, stage: str, history: list[Assignment]) -> str | None:
-    """Returns the version in whose place a rollback put the present one, if that call did not come to its end."""
+    """Returns the version in whose place a rollback put the present one, if that call did not come to its end.
+
+    Raises:
+        InvalidInput: the note that tells it is damaged: a second rollback might lead too far.
+    """
+    path = _note_path(root, model, stage)
     try:
-        note = read_sealed(_note_path(root, model, stage))
-    except (OSError, ValueError):
+        note = read_sealed(path)
+    except FileNotFoundError:
         return None
+    except (OSError, ValueError) as error:
+        raise InvalidInput(
+            f"{path} is damaged, which tells whether the last rollback of {model} came to its end; `inkflow models` "
+            f"shows which version holds {stage}: remove the file, and repeat the command to go back from that one"
+        ) from error
     last = history[-1]
     made = {"model": model, "stage": stage, "from": last.trailers.get(ROLLED_BACK_FROM), "to": last.version}
     is_made = len(history) > 1 and note == made | {"after": history[-2].tag}

@@ -14,12 +14,13 @@ from typing import Any
 
 import httpx
 
+from flows.core.kept_records import read_kept
 from flows.core.project import make_state_folder
 from flows.core.redaction import mask, mask_content
 from flows.prefect_server.credentials import ADDRESS_FILE, HOME, find_password, is_running
 from flows.prefect_server.environment import is_own
 from flows.prefect_server.server_check import configured_url, login_options
-from stages.base.digests import read_sealed, sealed
+from stages.base.digests import sealed
 from stages.base.errors import InkflowError
 from stages.base.files import write_text
 
@@ -116,14 +117,20 @@ def _client(root: Path, url: str, timeout_s: float) -> httpx.Client:
 def _kept(root: Path, url: str | None, problem: str) -> ServerFacts:
     """Returns the last answers, with the problem."""
     empty: dict[str, list[Json]] = {"deployments": [], "active": [], "scheduled": [], "pools": []}
-    try:
-        content = read_sealed(root / KEPT)
-        if _has_form(content, FORM):
-            at = datetime.fromisoformat(content["at"])
-            return ServerFacts(url, problem, at, **{kind: content[kind] for kind in empty})
-    except (OSError, ValueError):
-        pass  # there is none, or it is damaged
-    return ServerFacts(url, problem, None, **empty)
+    kept = read_kept(root / KEPT, "what the server said last is not known", _checked)
+    at = datetime.fromisoformat(kept["at"]) if kept else None
+    return ServerFacts(url, problem, at, **{kind: (kept or empty)[kind] for kind in empty})
+
+
+def _checked(content: Json) -> Json:
+    """Returns the answers.
+
+    Raises:
+        ValueError: they have another form than FORM.
+    """
+    if not _has_form(content, FORM):
+        raise ValueError("it has another form")
+    return content
 
 
 def _has_form(value: Any, form: Any) -> bool:

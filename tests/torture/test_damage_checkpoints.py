@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,8 @@ MODEL: dict[str, Any] = {
     "epochs": EPOCHS,
     "seeds": SEEDS,
 }
-PATTERNS = ("*.checkpoint", "*.finished/*")  # of a finished seed: its models, history.csv and training.json
+CHECKPOINT, FINISHED = "*.checkpoint", "*.finished/*"  # of a finished seed: its models, history.csv, training.json
+ATTEMPTS = [*product((CHECKPOINT, FINISHED, CHECKPOINT), DAMAGES)]  # the checkpoint is damaged twice, by other seeds
 
 
 class Training:
@@ -87,12 +88,12 @@ def test_damaged_checkpoints(tmp_path: Path, promise: Try, rounds: Rounds) -> No
     expected = snapshot(tmp_path / "undisturbed")
     training.kill(tmp_path / "killed", tmp_path / "left")
     with promise("Damaged files", sentence, "") as tried:
-        for number in range(rounds(1, 12)):
+        for number, (pattern, way) in enumerate(ATTEMPTS[: rounds(1, len(ATTEMPTS))]):
             saved, out = tmp_path / f"saved-{number}", tmp_path / f"out-{number}"
             shutil.copytree(tmp_path / "left", saved)
-            pattern = PATTERNS[number % 3 // 2]  # of three damaged files one is that of a finished seed
-            path = chance.choice(sorted(saved.glob(pattern)))
-            way, old = list(DAMAGES)[number % len(DAMAGES)], path.read_bytes()
+            files = sorted(saved.glob(pattern))
+            path = files[number % len(files)]
+            old = path.read_bytes()
             write_damage(path, DAMAGES[way](old, chance))
             did[f"{pattern} {way}"] += 1
             with tried.attempt(f"{path.name} {way}, attempt {number}, seed {SEED}"):

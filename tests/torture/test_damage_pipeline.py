@@ -9,10 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from ruamel.yaml import YAML
 
 from tests.conftest import Project
 from tests.torture.conftest import Rounds, Try
-from tests.torture.support.damage import DAMAGES, problem, write_damage
+from tests.torture.support.damage import DAMAGES, plan_problem, problem, write_damage
 from tests.torture.support.forked import Forked, Outcome, forking
 from tests.torture.support.kinds import unnamed
 from tests.torture.support.snapshot import Snapshot
@@ -21,6 +22,7 @@ SEED = 17
 FEW = 12  # kinds of files in `make test-farm`
 TINY = {"network": "dense", "units": [16], "optimizer": {"name": "adam"}, "batch_size": 64, "epochs": 1}
 OUTPUTS = ("data", "models", "evaluation", "reports", "dvc.lock")
+EXPORTED = "scores/dense.tflite"
 READERS = {
     "plan": ("plan",),
     "run": ("run", "--no-server"),
@@ -32,7 +34,7 @@ READERS = {
     "predict": ("predict", "dense", "inbox", "--csv"),
     "registered": ("predict", "dense@prod", "inbox", "--csv"),
     "score": ("--model=dense", "--folder=inbox", "--out=scores/new.parquet", "--no-watch"),
-    "export": ("export", "dense", "--format", "litert", "--out", "scores/dense.tflite"),
+    "export": ("export", "dense", "--format", "litert", "--out", EXPORTED),
     "kept": ("predict", ".inkflow/models/dense@v0.0.1/model.onnx", "inbox", "--csv"),
     "models": ("models",),
     "monitor": ("monitor",),
@@ -69,8 +71,8 @@ KINDS = {
     "confusion matrix": Kind("evaluation/dense/confusion.csv", ("plan", "run")),
     "page": Kind("reports/index.html", ("plan", "run", "report")),
     "record of the gates": Kind("reports/gates.json", ("plan", "run", "status", "predict", "score")),
-    "tables of the report": Kind("reports/*.*", ("plan", "run")),
-    "tables of the plots": Kind("reports/plots/*", ("plan", "run")),
+    "tables of the report": Kind("reports/[!.]*.*", ("plan", "run")),
+    "tables of the plots": Kind("reports/plots/[!.]*", ("plan", "run")),
 }
 STATE = {
     "durations": Kind(".inkflow/timings.json", ("plan", "run")),
@@ -91,8 +93,11 @@ class Damaged:
 
     def __init__(self, folder: Path, inkflow: Forked, snapshot: Snapshot) -> None:
         self.folder, self._inkflow, self._snapshot = folder, inkflow, snapshot
-        self._undamaged: dict[str, Outcome] = {"export": Outcome(0, "", "")}
+        self._undamaged: dict[str, Outcome] = {}
+        self._exported: bytes | None = None
         self.outputs = self.content()
+        lock = YAML(typ="safe").load(folder / "dvc.lock")["stages"]
+        self._stages: dict[str, str] = {out["path"]: name for name, stage in lock.items() for out in stage["outs"]}
 
     def run(self, reader: str) -> Outcome:
         """Runs a command that reads files."""
@@ -108,20 +113,39 @@ class Damaged:
         """Writes a damaged `content`, runs `reader`, brings everything back, and returns what went wrong."""
         if reader not in self._undamaged:
             self._undamaged[reader] = self.run(reader)
+            if reader == "export":
+                self._exported = self.exported()
+                assert self._exported, self._undamaged[reader]
             self._snapshot.restore()
         write_damage(self.folder / path, content)
         names = (path.name, str(path))
         try:
             outcome = self.run(reader)
-            may_differ = reader in SHOWS_CHANGES or reader == "export"  # that one compares with Keras and ONNX itself
-            found = problem(outcome, self._undamaged[reader], names, may_differ=may_differ)
-            if found is None and reader == "run" and outcome.code == 0:
-                after = self.content()
-                others = [name for name in self.outputs | after if self.outputs.get(name) != after.get(name)]
-                found = f"other outputs: {', '.join(others[:5])}" if others else None
-            return found
+            found = problem(outcome, self._undamaged[reader], names, may_differ=reader in SHOWS_CHANGES)
+            return found if found or outcome.code else self._wrong_result(reader, outcome, names)
         finally:
             self._snapshot.restore()
+
+    def _wrong_result(self, reader: str, outcome: Outcome, names: tuple[str, str]) -> str | None:
+        """Returns what is wrong with what a command without errors has shown or made."""
+        if reader == "plan" and not names[1].startswith("."):
+            return plan_problem(outcome, self._undamaged[reader], names, self.stage(names[1]))
+        if reader == "export":
+            return None if self.exported() == self._exported else f"another export: {outcome}"
+        if reader != "run":
+            return None
+        after = self.content()
+        others = [name for name in self.outputs | after if self.outputs.get(name) != after.get(name)]
+        return f"other outputs: {', '.join(others[:5])}" if others else None
+
+    def exported(self) -> bytes | None:
+        """Returns the file that the reader `export` has written, if it has."""
+        path = self.folder / EXPORTED
+        return path.read_bytes() if path.exists() else None
+
+    def stage(self, path: str) -> str:
+        """Returns the stage whose output a file is, or is in."""
+        return next(self._stages[str(each)] for each in (Path(path), *Path(path).parents) if str(each) in self._stages)
 
 
 @pytest.fixture

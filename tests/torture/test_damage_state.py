@@ -163,10 +163,13 @@ def test_a_damaged_file_of_the_state_is_noticed_or_made_again(
     with promise("Damaged files", sentence, how) as tried:
         for name, kind in KINDS.items() if many else chance.sample([*KINDS.items()], FEW):
             for way, reader in _attempts(kind, chance, many):
-                with tried.attempt(f"{name}, {way}, {reader}, attempt {tried.attempts}"):
-                    undamaged = _undamaged(toy.folder, inkflow, kind, reader, snapshot, known)
-                    found = _problem(toy.folder, inkflow, kind, way, reader, chance.randrange(10**6), before, undamaged)
-                    assert found is None, found
+                undamaged = _undamaged(toy.folder, inkflow, kind, reader, snapshot, known)
+                seed = chance.randrange(10**6)
+                damaged = _damaged(toy.folder, kind, way, seed)
+                if damaged is not None:
+                    with tried.attempt(f"{name}, {damaged.name}, {way} ({seed}), {reader}, attempt {tried.attempts}"):
+                        found = _problem(toy.folder, inkflow, kind, damaged, reader, before, undamaged)
+                        assert found is None, found
                 snapshot.restore()
         with tried.verdict("a kind of file that the table lacks"):
             patterns = [kind.pattern for kind in KINDS.values() if not kind.pattern.startswith("..")]
@@ -195,16 +198,8 @@ def _undamaged(
     return known[reader, kind.before]
 
 
-def _problem(
-    root: Path,
-    inkflow: Forked,
-    kind: Kind,
-    way: str,
-    reader: str,
-    seed: int,
-    before: dict[str, bytes],
-    undamaged: Outcome,
-) -> str | None:
+def _damaged(root: Path, kind: Kind, way: str, seed: int) -> Path | None:
+    """Brings a project into the state of a kind and damages a file of it; returns the file, None if it is the same."""
     chance = random.Random(seed)
     kind.before(root)
     files = [path for path in sorted(root.glob(kind.pattern)) if path.is_file()]
@@ -212,18 +207,32 @@ def _problem(
     path = chance.choice(files)
     old = path.read_bytes()
     new = _content(kind, way, old, chance)
-    if new != old:
-        write_damage(path, new)
+    if new == old:
+        return None
+    write_damage(path, new)
+    return path
+
+
+def _problem(
+    root: Path,
+    inkflow: Forked,
+    kind: Kind,
+    path: Path,
+    reader: str,
+    before: dict[str, bytes],
+    undamaged: Outcome,
+) -> str | None:
+    content = path.read_bytes()
     outcome = inkflow(*READERS[reader], folder=root)
     names = (path.name, os.path.relpath(path, root), *kind.called)
     if kind.decides and reader == "run":
         found = _unlike_new(root, inkflow, path.name, outcome)
-        return f"{found} (seed {seed}): {new!r}: {outcome}" if found else None
+        return f"{found}: {content!r}: {outcome}" if found else None
     found = problem(outcome, undamaged, names, may_differ=reader in SHOWS_CHANGES or reader in kind.shows)
     if found is None and reader == "run" and outcome.code == 0:
         other = [name for name, old in before.items() if (root / name).read_bytes() != old]
         found = f"other outputs: {other}" if other else _unrecorded(root)
-    return f"{found} ({path.name}, seed {seed})" if found else None
+    return found
 
 
 def _content(kind: Kind, way: str, old: bytes, chance: random.Random) -> bytes:

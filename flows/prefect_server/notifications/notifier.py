@@ -15,13 +15,15 @@ from typing import Any
 import httpx
 
 from flows.core.alarms import DRIFT
+from flows.core.kept_records import read_kept
 from flows.core.redaction import mask, say
 from flows.prefect_server.api_client import connect, request
 from flows.prefect_server.crashes import ERROR_LEVEL, GAVE_UP, crash_reason
 from flows.prefect_server.notifications.outbox import Outbox
 from flows.prefect_server.notifications.receivers import POST_TIMEOUT_S, Receiver
+from stages.base.digests import sealed
 from stages.base.errors import InkflowError
-from stages.base.files import parse_json, write_text
+from stages.base.files import write_text
 
 BAD = ("Failed", "Crashed", "TimedOut", "Late", GAVE_UP)
 GOOD = ("Completed", "Cached")
@@ -100,7 +102,7 @@ class Notifier(threading.Thread):
 
     def _save(self) -> None:
         """Writes the record, if it has changed; a full disk, which may be the message, stops no delivery."""
-        if (text := json.dumps(self._record)) != self._written:
+        if (text := json.dumps(sealed(self._record))) != self._written:
             with suppress(InkflowError):
                 write_text(self._path, text)
                 self._written = text
@@ -217,16 +219,17 @@ def _read_record(path: Path) -> dict[str, Any]:
         "waiting": {},  # since when a run waits, by its id, with its deployment and name
         "waiting_posts": {},  # what each receiver has not accepted yet, by its key: since when, and the post
     }
-    with suppress(OSError, ValueError, TypeError, AttributeError, LookupError):
-        content: dict[str, Any] = parse_json(path.read_text(encoding="utf-8"))
+
+    def checked(content: dict[str, Any]) -> dict[str, Any]:
         # an earlier version recorded no waiting posts, and of each deployment the last failure alone
-        if content.keys() | {"waiting_posts"} == record.keys():
-            for name, found in content["failing"].items():
-                content["failing"][name] = found if isinstance(found, dict) else dict([found])
-            content = record | content
-            _check_times(content)
-            return content
-    return record
+        if content.keys() | {"waiting_posts"} != record.keys():
+            raise ValueError("it has another form")
+        for name, found in content["failing"].items():
+            content["failing"][name] = found if isinstance(found, dict) else dict([found])
+        _check_times(record | content)
+        return record | content
+
+    return read_kept(path, "what waited to be posted is lost, and nothing before now is posted", checked) or record
 
 
 def _check_times(record: Mapping[str, Any]) -> None:

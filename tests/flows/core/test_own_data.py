@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.core.own_data import new_copy
+from flows.core.notices import note_once
+from flows.core.own_data import RECORD, new_copy, remember
 from flows.dvc_repo.versions.experiments import ProjectClones
 from flows.engine.run import Run
 from flows.retrain import read_source_digests
@@ -57,3 +58,32 @@ def test_every_kind_of_run_finishes_a_killed_replacement(
     with suppress(InkflowError):  # the data are no npz file, and there is no stage
         begin()
     assert (place.read_text(), copy.exists()) == ("new", False)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text.replace("data add", "data bad"),
+        lambda text: text[:40],
+        lambda text: '{"pets": 1}',
+        lambda text: '{"pets": {"sources": {}}}',
+    ],
+)
+def test_a_damaged_record_is_told(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    damage: Callable[[str], str],
+) -> None:
+    """A record that was changed tells no command to repeat; one line says what is not known without it."""
+    monkeypatch.chdir(tmp_path)
+    note_once.cache_clear()
+    Path("pets.csv").touch()
+    remember(Path(), "pets", ["inkflow", "data", "add", "pets", "pets.csv"], ["pets.csv"])
+    remember(Path(), "more", ["inkflow", "data", "add", "more", "pets.csv"], ["pets.csv"])
+    assert json.loads(RECORD.read_text())["pets"]["command"] == "inkflow data add pets pets.csv"
+    RECORD.write_text(damage(RECORD.read_text()))
+    remember(Path(), "third", ["inkflow", "data", "add", "third", "pets.csv"], ["pets.csv"])
+    assert "pets" not in json.loads(RECORD.read_text())
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 1 and told[0].startswith(f"note: {RECORD} cannot be read (") and "are noticed again" in told[0]

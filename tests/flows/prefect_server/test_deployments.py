@@ -7,6 +7,7 @@ import pytest
 from prefect import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from flows.core.notices import note_once
 from flows.prefect_server.deployments import DEPLOYED, finish_deployments, write_deployments
 
 ENTRIES = """deployments:
@@ -16,7 +17,9 @@ ENTRIES = """deployments:
 
 
 @pytest.mark.server
-def test_two_flows_have_deployments_of_the_same_name(prefect_url: str, tmp_path: Path) -> None:
+def test_two_flows_have_deployments_of_the_same_name(
+    prefect_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The schedules of each stay as they are on the server, until prefect.yaml has others for this one."""
     (tmp_path / "prefect.yaml").write_text(ENTRIES)
     with temporary_settings({PREFECT_API_URL: prefect_url}), get_client(sync_client=True) as client:
@@ -33,8 +36,11 @@ def test_two_flows_have_deployments_of_the_same_name(prefect_url: str, tmp_path:
         assert schedules() == [None, None]
         (tmp_path / "prefect.yaml").write_text(ENTRIES.replace("0 1", "0 3"))
         assert schedules() == [[{"cron": "0 3 * * *"}], None]
-        (tmp_path / "home" / DEPLOYED).write_text("[" * 100_000)  # a damaged file says nothing
+        note_once.cache_clear()
+        deployed = tmp_path / "home" / DEPLOYED
+        deployed.write_text(deployed.read_text().replace("0 1", "0 4"))  # a damaged file is named, and not used
         assert schedules() == [None, None]
+        assert f"{deployed} cannot be read (" in capsys.readouterr().err
         # The file of an earlier version has the names alone.
         (tmp_path / "home" / DEPLOYED).write_text(json.dumps({"nightly": [None, [{"cron": "0 3 * * *"}]]}))
         assert schedules() == [None, [{"cron": "0 2 * * *"}]]

@@ -9,7 +9,7 @@ import pytest
 
 from flows.cli.main import main as inkflow
 from flows.registry import promotion
-from flows.registry.promotion import roll_back
+from flows.registry.promotion import UNFINISHED, roll_back
 from flows.registry.tags import Registry
 from tests.conftest import Toy
 from tests.flows.engine.helpers import dvc
@@ -52,6 +52,17 @@ def test_a_rollback_that_was_killed_is_finished(models: Toy, capsys: pytest.Capt
     assert (held("net"), done["version"], done["before"]) == ("v0.0.2", "v0.0.2", "v0.0.3")
     assert inkflow(["rollback", "prod"]) == 0
     assert held("net") == "v0.0.1"
+
+
+def test_a_damaged_note_of_a_rollback_is_named(models: Toy) -> None:
+    """A rollback whose note is damaged moves no stage: the last one may have made what is there."""
+    make_versions("two", "three")
+    roll_back(Path(), None, "prod", push=False)  # and killed before the result was printed
+    [note] = (models.folder / UNFINISHED).iterdir()
+    for content in (note.read_bytes().replace(b"v0.0.1", b"v0.0.3"), b""):
+        note.write_bytes(content)
+        assert f"{UNFINISHED / note.name} is damaged" in error("rollback", "prod")
+        assert held("net") == "v0.0.1"
 
 
 @pytest.mark.farm

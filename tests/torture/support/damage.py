@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+from flows.engine.planning.plan import Verdict
 from tests.torture.support.forked import Outcome
 
 Damage = Callable[[bytes, random.Random], bytes]
@@ -15,6 +16,7 @@ VOLATILE = re.compile(
     r"in [\d.]+ s\b|here for [^\n]*|[\d.]+ [kKMG]?B left\b|[\d.]+ [kMG]B (?:free )?of [^\n]*|\d+ (?:s|min)(?: ago)?\b"
 )
 SHORTEST_CUT = 40  # characters of a name that a table has cut
+SENTENCES = ("error: ", "warning: ", "note: ")
 NEEDS_A_PERSON = 3  # exit code of `inkflow status`, which names what is damaged in its table or in a note
 
 
@@ -93,17 +95,32 @@ def problem(outcome: Outcome, undamaged: Outcome, names: tuple[str, ...], *, may
         told += new_lines(outcome.out, undamaged.out)
     is_named = any(_has(line, name) for line in told for name in names)
     if outcome.code == undamaged.code:
-        if may_differ or is_named or comparable(outcome.out) == comparable(undamaged.out):
+        if may_differ or is_named:
             return None
-        return f"another result: {said}"
+        if comparable(outcome.out) != comparable(undamaged.out):
+            return f"another result: {said}"
+        lost = [line for line in new_lines(undamaged.err, outcome.err) if line.startswith(SENTENCES)]
+        return f"it no longer says: {lost[0]}" if lost else None
     if outcome.code == 0:
         return None if is_named or may_differ else f"a failure became a success: {said}"
-    errors = (
-        told if outcome.code == NEEDS_A_PERSON else [line for line in told if line.startswith(("error: ", "warning: "))]
-    )
+    errors = told if outcome.code == NEEDS_A_PERSON else [line for line in told if line.startswith(SENTENCES[:2])]
     if not errors:
         return f"exit code {outcome.code} without a sentence: {said}"
     return None if any(_has(line, name) for line in errors for name in names) else f"the file is not named: {said}"
+
+
+def plan_problem(outcome: Outcome, undamaged: Outcome, names: tuple[str, ...], stage: str) -> str | None:
+    """Returns what is wrong with a plan without errors where an output of `stage` is damaged; None if it tells that.
+
+    It does in the row of the stage, with another verdict than that nothing has changed, or in a line with the file.
+    """
+    told = new_lines(outcome.out, undamaged.out) + new_lines(outcome.err, undamaged.err)
+    rows = [words for words in map(str.split, told) if words[:1] == [stage]]
+    if any(words[1:2] != [Verdict.UNCHANGED] for words in rows) or any(
+        _has(line, name) for line in told for name in names
+    ):
+        return None
+    return f"the plan tells nothing of {stage}: {' '.join(outcome.out.split())[-600:]}"
 
 
 def _has(line: str, name: str) -> bool:

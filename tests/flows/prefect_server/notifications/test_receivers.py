@@ -13,6 +13,7 @@ from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.blocks.system import Secret
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from flows.core.notices import note_once
 from flows.prefect_server.notifications.notifier import Notifier
 from flows.prefect_server.notifications.outbox import Outbox
 from flows.prefect_server.notifications.receivers import (
@@ -23,6 +24,7 @@ from flows.prefect_server.notifications.receivers import (
     open_receiver,
     shown,
 )
+from stages.base.digests import read_sealed
 from stages.base.errors import InvalidInput
 from tests.support.http_receiver import Receiver
 from tests.support.smtp_server import MailServer
@@ -203,7 +205,21 @@ def test_record_of_an_earlier_version_is_kept(tmp_path: Path) -> None:
     notifier.set_receivers([])
     notifier._save()
     kept = earlier | {"failing": {"c": dict([failing["c"]])}, "waiting": {}, "waiting_posts": {}}
-    assert json.loads((tmp_path / "notified.json").read_text()) == kept
+    assert read_sealed(tmp_path / "notified.json") == kept
+
+
+def test_a_damaged_record_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A record in which a bit has changed posts nothing of before; a line names it and says what is lost."""
+    note_once.cache_clear()
+    path = tmp_path / "notified.json"
+    notifier = Notifier("http://127.0.0.1:9/api", None, path)
+    notifier.set_receivers([Webhook("http://127.0.0.1:9/hook")])
+    notifier._post("k1", "nightly", "1", "wise-owl", "Failed", "no space left")
+    notifier._save()
+    assert path.read_text().count("nightly Failed") == 1
+    path.write_text(path.read_text().replace("nightly Failed", "nightly Gailed"))
+    assert Notifier("http://127.0.0.1:9/api", None, path)._record["waiting_posts"] == {}
+    assert f"{path} cannot be read (its content has another digest than it states): " in capsys.readouterr().err
 
 
 @pytest.mark.server
