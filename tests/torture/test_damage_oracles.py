@@ -1,5 +1,6 @@
 """The helpers of the tests with damaged files: what they take for noticed, and which kinds of files they know."""
 
+import subprocess
 from itertools import product
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from flows.prefect_server.credentials import HOME
 from flows.prefect_server.up import NOTIFIED
 from tests.torture import test_damage_pipeline, test_damage_state
 from tests.torture.support.damage import DAMAGES, plan_problem, problem
-from tests.torture.support.forked import Outcome
+from tests.torture.support.forked import Outcome, wait
 from tests.torture.support.kinds import ELSEWHERE, paths_in_code, untried
 from tests.torture.support.records_made import PATTERNS
 from tests.torture.test_damage_checkpoints import ATTEMPTS, CHECKPOINT, FINISHED
@@ -136,3 +137,14 @@ def test_no_exception_is_left_over(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_each_damage_of_a_checkpoint_and_of_a_finished_seed_is_tried() -> None:
     """A thorough trial damages both kinds of files in each way."""
     assert {*product((CHECKPOINT, FINISHED), DAMAGES)} == {*ATTEMPTS} and len(ATTEMPTS) == 15
+
+
+def test_a_command_that_hangs_is_killed_with_its_group() -> None:
+    """A process that does not end in time has no exit code, and does not stay; nor do its children."""
+    command = ["/bin/sh", "-c", "sleep 600 & echo $!; wait"]
+    with subprocess.Popen(command, start_new_session=True, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        child = int(process.stdout.readline())
+        assert wait(process.pid, 0.1) is None
+        assert process.stdout.read() == ""  # the child has closed it
+    assert child != process.pid
