@@ -1,13 +1,18 @@
 """Notices of a run that does not use the data set that was asked for, and notes on files that are not used."""
 
 import functools
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from flows.core.redaction import say
+from stages.base.digests import read_sealed
 from stages.base.shown_text import indented
 
 if TYPE_CHECKING:  # the schema takes 0.12 s to import, and other DVC projects do not need it
     from stages.params.schema import Params
+
+Form = TypeVar("Form")
 
 
 def fallback_notice(dataset: str, fallback: str, *, in_clone: bool) -> str:
@@ -35,3 +40,21 @@ def stand_in_notice(params: "Params | None") -> str | None:
 def note_once(text: str) -> None:
     """Prints a note to standard error, since standard output may be JSON; the same note only once in a process."""
     say(f"note: {indented(text)}", error=True)
+
+
+def read_kept(path: Path, is_lost: str, checked: Callable[[dict[str, Any]], Form]) -> Form | None:
+    """Returns what `checked` makes of a record with a digest; None without the file, or with a note if it is damaged.
+
+    Args:
+        path: the file.
+        is_lost: the end of the note on a damaged file: what is not known without it.
+        checked: raises a ValueError, TypeError, AttributeError or LookupError if the record has another form.
+    """
+    try:
+        return checked(read_sealed(path))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, AttributeError, LookupError) as error:
+        reason = " ".join(str(error).split())
+    note_once(f"{path} cannot be read ({reason}): {is_lost}")
+    return None

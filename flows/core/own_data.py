@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.core.file_lock import is_run_locked
-from flows.core.kept_records import read_kept
-from flows.core.notices import note_once
+from flows.core.notices import note_once, read_kept
 from flows.core.params_edit import load_project_params
 from flows.core.project import STATE, make_state_folder
 from flows.core.stage_program import run_program

@@ -5,8 +5,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from flows.core.kept_records import read_kept
-from flows.core.notices import note_once
+from flows.core.notices import note_once, read_kept
 from stages.base.digests import write_sealed
 from stages.base.errors import OutputError
 

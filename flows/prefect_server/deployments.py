@@ -13,7 +13,7 @@ from typing import Any
 from prefect.client.orchestration import SyncPrefectClient
 from ruamel.yaml import YAML
 
-from flows.core.kept_records import read_kept
+from flows.core.notices import read_kept
 from flows.prefect_server.up_settings import DEPLOYMENTS
 from stages.base.digests import write_sealed
 from stages.base.files import write_text

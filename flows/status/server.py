@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 
-from flows.core.kept_records import read_kept
+from flows.core.notices import read_kept
 from flows.core.project import make_state_folder
 from flows.core.redaction import mask, mask_content
 from flows.prefect_server.credentials import ADDRESS_FILE, HOME, find_password, is_running

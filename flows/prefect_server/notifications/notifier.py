@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 
 from flows.core.alarms import DRIFT
-from flows.core.kept_records import read_kept
+from flows.core.notices import read_kept
 from flows.core.redaction import mask, say
 from flows.prefect_server.api_client import connect, request
 from flows.prefect_server.crashes import ERROR_LEVEL, GAVE_UP, crash_reason

@@ -11,6 +11,7 @@ from flows.cli.main import main as inkflow
 from flows.registry import promotion
 from flows.registry.promotion import UNFINISHED, roll_back
 from flows.registry.tags import Registry
+from stages.base.errors import InvalidInput
 from tests.conftest import Toy
 from tests.flows.engine.helpers import dvc
 from tests.flows.registry.conftest import commit, error, git, held
@@ -54,15 +55,27 @@ def test_a_rollback_that_was_killed_is_finished(models: Toy, capsys: pytest.Capt
     assert held("net") == "v0.0.1"
 
 
-def test_a_damaged_note_of_a_rollback_is_named(models: Toy) -> None:
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"from": "v0.0.2", "sha256:record": "0"}'])
+def test_a_damaged_note_is_named(tmp_path: Path, content: str) -> None:
+    """Whether a rollback came to its end is not known from a damaged note, and known without one."""
+    (tmp_path / UNFINISHED).mkdir(parents=True)
+    assert promotion._unfinished(tmp_path, "net", "prod", []) is None
+    path = promotion._note_path(tmp_path, "net", "prod")
+    path.write_text(content)
+    with pytest.raises(InvalidInput, match=f"^{path} is damaged.*shows which version holds prod: remove the file"):
+        promotion._unfinished(tmp_path, "net", "prod", [])
+
+
+@pytest.mark.farm
+def test_no_stage_moves_with_a_damaged_note_of_a_rollback(models: Toy) -> None:
     """A rollback whose note is damaged moves no stage: the last one may have made what is there."""
-    make_versions("two", "three")
+    make_versions("two", "three", "four")
     roll_back(Path(), None, "prod", push=False)  # and killed before the result was printed
     [note] = (models.folder / UNFINISHED).iterdir()
-    for content in (note.read_bytes().replace(b"v0.0.1", b"v0.0.3"), b""):
+    for content in (note.read_bytes().replace(b"v0.0.2", b"v0.0.4"), b""):
         note.write_bytes(content)
         assert f"{UNFINISHED / note.name} is damaged" in error("rollback", "prod")
-        assert held("net") == "v0.0.1"
+        assert held("net") == "v0.0.2"
 
 
 @pytest.mark.farm
