@@ -4,6 +4,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from stages.base.shown_text import mask_urls
 from stages.model.tasks import STAND_IN
 from stages.predict.image_arrays import RejectedInput
 from stages.predict.image_files import escape_unprintable
@@ -124,4 +125,4 @@ class Counts:
 
 def _print_error(text: str) -> None:
     sys.stdout.flush()
-    print(escape_unprintable(f"error: {text}"), file=sys.stderr)
+    print(mask_urls(escape_unprintable(f"error: {text}")), file=sys.stderr)

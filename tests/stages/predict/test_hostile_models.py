@@ -101,6 +101,15 @@ def test_class_names_that_are_no_text() -> None:
     "".join(model.class_names).encode()
 
 
+@pytest.mark.parametrize("many", [1, 9])
+def test_an_address_in_the_place_of_a_file(many: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """The password and the token of an address that is taken for a file are not printed."""
+    addresses = [f"http://me:swordfish@host/{number}.png?token=hidden" for number in range(many)]
+    assert predict(str(save(Path("m.onnx"))), addresses, False, "text", None)
+    shown = capsys.readouterr().err
+    assert "http://me:***@host/0.png?token=***" in shown and "swordfish" not in shown and "hidden" not in shown
+
+
 @pytest.mark.parametrize("low", [10**400, float("inf"), float("nan"), -(10**300), [], "x"])
 def test_hostile_pixel_range(low: object, capsys: pytest.CaptureFixture[str]) -> None:
     """A pixel range that no float32 holds counts as missing."""
