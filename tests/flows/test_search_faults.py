@@ -37,6 +37,7 @@ def endings_of(runner: SweepRunner) -> list[EndEvent]:
     return endings
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("fault", [FULL, LOST], ids=["full disk", "lost journal"])
 @pytest.mark.parametrize("fails", [True, False])
 def test_a_journal_that_cannot_be_written(project: SearchProject, fault: str, fails: bool) -> None:

@@ -88,6 +88,7 @@ def test_an_interrupt_ends_the_wait_of_a_search(project: SearchProject) -> None:
     assert runner.is_interrupted and search.study.trials() == [] == search.trials
 
 
+@pytest.mark.farm
 def test_the_time_of_a_search_begins_after_the_wait(project: SearchProject) -> None:
     """A search that waits for longer than its `--timeout` runs its trials afterwards."""
     search, runner = project.prepare(

@@ -33,6 +33,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> CrashProject:
     return replace(make_toy(scratch), folder=scratch / "reference")
 
 
+@pytest.mark.farm
 def test_a_record_of_other_outputs_is_found(made: CrashProject, tmp_path: Path) -> None:
     """A plain run takes the outputs that dvc.lock names for right, and --force heals it: the plain run is first."""
     project = made.copy(tmp_path / "project")
@@ -64,6 +65,7 @@ def test_wrong_bytes_of_a_run_that_ends_right_are_found(
         assert found in "".join(flaws) and ("dvc status" in "".join(flaws)) == bool(found)
 
 
+@pytest.mark.farm
 def test_only_a_checkpoint_of_a_killed_forced_run_may_stay(
     made: CrashProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
