@@ -255,13 +255,6 @@ def test_errors_survive_the_report(error: InkflowError) -> None:
         assert str(restored) == str(error)
 
 
-def test_names_in_a_report_are_fit_to_show(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The table that a worker sends has no secret and no control sequence, whatever it and the stage are named."""
-    monkeypatch.setenv("STORE_PASSWORD", "swordfish")
-    report = Report.from_table(Report("w\x1b[2J\u202e", "s@swordfish", doing="s@swordfish runs").to_table())
-    assert report == Report("w", "s@***", doing="s@*** runs")
-
-
 def test_versions_are_compared_by_name(clone: Path) -> None:
     """Differences name both versions, and equal versions are not listed; Python's third number is ignored."""
     equal = order(clone).model_copy(update={"versions": installed_versions(["python", "numpy", "no-such-package"])})
