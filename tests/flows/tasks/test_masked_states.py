@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 
 from flows.core.errors import Interrupted, OrderUnusable, StageFailed
 from flows.tasks.failure_state import failure_state
-from flows.workers.stage_report import ExitStatus, describe_error
+from flows.workers.stage_report import ExitStatus, Report, describe_error
 from stages.base.errors import InkflowError
 from tests.flows.test_pipeline import finished_run
 from tests.support.prefect_api import api
@@ -93,3 +93,10 @@ def test_a_worker_masks_secrets_in_addresses(tmp_path: Path, prefect_url: str) -
     assert len(report) == 1 and "http://me:***@127.0.0.1:9/project.git" in json.dumps(report)
     assert "http://me:***@127.0.0.1:9/project.git" in run["state"]["message"]
     assert "hunter2222" not in text
+
+
+def test_names_in_a_report_are_fit_to_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The table that a worker sends has no secret and no control sequence, whatever it and the stage are named."""
+    monkeypatch.setenv("STORE_PASSWORD", "swordfish")
+    report = Report.from_table(Report("w\x1b[2J\u202e", "s@swordfish", doing="s@swordfish runs").to_table())
+    assert report == Report("w", "s@***", doing="s@*** runs")
