@@ -104,10 +104,3 @@ def test_an_outage_may_take_ten_minutes(clock: FakeClock) -> None:
     monitor._handle_outage(runs, away)
     assert isinstance(run.error, PoolFailed) and run.changed.is_set()
     assert str(run.error) == "the Prefect server has been unreachable for 600 s: refused"
-
-
-def test_names_in_a_report_are_fit_to_show(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The table that a worker sends has no secret and no control sequence, whatever it and the stage are named."""
-    monkeypatch.setenv("STORE_PASSWORD", "swordfish")
-    report = Report.from_table(Report("w\x1b[2J\u202e", "s@swordfish", doing="s@swordfish runs").to_table())
-    assert report == Report("w", "s@***", doing="s@*** runs")
