@@ -39,7 +39,7 @@ test: $(READY) ## run the tests; TESTS=tests/stages/params ARGS="-k name" for so
 test-farm: $(READY) ## run the long tests: several servers and workers, repeated and larger cases, docs/deploy.md
 	@python -m pytest -m farm $(TESTS) $(ARGS)
 
-torture: $(READY) ## try every promise by force for at most an hour and write docs/reliability.md; TESTS, ARGS as above
+torture: $(READY) ## try every promise by force for more than an hour and write docs/reliability.md; TESTS, ARGS as above
 	@mkdir -p .inkflow && rm -f .inkflow/torture.broken.txt && date '+{"began_s": %s}' >.inkflow/torture.jsonl
 	@INKFLOW_TORTURE=.inkflow/torture.jsonl python -m pytest -n 3 $(or $(filter-out tests,$(TESTS)),tests/torture) $(ARGS) || failed=1; \
 	  python -m tests.torture.document $(if $(filter-out tests,$(TESTS))$(ARGS),,--whole) .inkflow/torture.jsonl; exit $${failed:-0}
