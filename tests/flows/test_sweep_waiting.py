@@ -58,6 +58,15 @@ def other_sweep(root: Path) -> Iterator[None]:
     (folder / "trial-0").rmdir()
 
 
+def interrupt_wait(runner: SweepRunner, display: Notes) -> None:
+    """Interrupts a sweep once it waits for another one; it ends while that one goes on."""
+    wait_until(display.is_waiting, timeout_s=60)
+    interrupting = threading.Thread(target=runner.interrupt, daemon=True)
+    interrupting.start()
+    interrupting.join(60)
+    assert not interrupting.is_alive()
+
+
 def test_an_interrupt_ends_the_wait(sweep_project: SweepProject) -> None:
     """A sweep that waits for another one ends when it is interrupted, and not when the other one ends."""
     root, display = sweep_project.folder, Notes()
@@ -65,11 +74,7 @@ def test_an_interrupt_ends_the_wait(sweep_project: SweepProject) -> None:
     runner = SweepRunner(root, source, [], 2, display)
     with other_sweep(root):
         runner.start()
-        wait_until(display.is_waiting, timeout_s=60)
-        interrupting = threading.Thread(target=runner.interrupt, daemon=True)
-        interrupting.start()
-        interrupting.join(60)
-        assert not interrupting.is_alive()
+        interrupt_wait(runner, display)
         assert [trial.state for trial in runner.trials] == ["not run"] * 2 and runner.is_interrupted
     assert runner.crash is None and sweep_project.ran("source") == 0
 
@@ -80,11 +85,7 @@ def test_an_interrupt_ends_the_wait_of_a_search(project: SearchProject) -> None:
     runner.display = display = Notes()
     with other_sweep(project.folder):
         runner.start()
-        wait_until(display.is_waiting, timeout_s=60)
-        interrupting = threading.Thread(target=runner.interrupt, daemon=True)
-        interrupting.start()
-        interrupting.join(60)
-        assert not interrupting.is_alive()
+        interrupt_wait(runner, display)
     assert runner.is_interrupted and search.study.trials() == [] == search.trials
 
 
