@@ -21,7 +21,7 @@ from flows.dvc_repo.history.links import folder_lists
 from flows.dvc_repo.locking import print_to_stderr
 from flows.dvc_repo.opening import open_repo
 from flows.dvc_repo.versions.artifacts import cached_file
-from flows.dvc_repo.versions.version_diff import WORKSPACE, ensure_versions
+from flows.dvc_repo.versions.version_diff import WORKSPACE, ensure_versions, no_such_version
 from stages.base.config import Name, load_section
 from stages.base.errors import InkflowError, ParamsError, machine_fault
 
@@ -56,9 +56,7 @@ def fetch_run(root: Path, revision: str, target: Path) -> None:
         for name in names:
             _copy(files, name, target, revision)
     except (SCMError, RevError) as error:
-        raise RevisionUnusable(
-            f"{revision}: no such version ({error}); `git log` and `dvc exp list` list the versions"
-        ) from error
+        raise no_such_version(str(error), revision) from error
     except ParamsError as error:
         raise RevisionUnusable(
             f"{revision}: its params.yaml names no models ({error.messages[0]}); name a version of this pipeline"

@@ -39,9 +39,7 @@ def compare_versions(root: Path, old: str, new: str | None) -> dict[str, list[di
             parameters, metrics = (kind.diff(a_rev=first, b_rev=second) for kind in (repo.params, repo.metrics))
             outputs = repo.diff(a_rev=first, b_rev=None if new is None else second)
     except RevError as error:
-        raise RevisionUnusable(
-            f"no such version ({describe_error(error)}); `git log` and `dvc exp list` list the versions"
-        ) from error
+        raise no_such_version(describe_error(error)) from error
     except DvcException as error:
         raise RevisionUnusable(f"{old} and {new or WORKSPACE} cannot be compared: {describe_error(error)}") from error
     return {"parameters": _rows(parameters), "metrics": _rows(metrics), "outputs": _outputs(outputs)}
@@ -59,9 +57,13 @@ def commit_of(root: Path, revision: str) -> str:
         with ErrorCollector().capture(), Repo(str(root)) as repo:
             return str(resolve_rev(repo.scm, revision))
     except (RevError, DvcException) as error:
-        raise RevisionUnusable(
-            f"{revision}: no such version ({describe_error(error)}); `git log` and `dvc exp list` list the versions"
-        ) from error
+        raise no_such_version(describe_error(error), revision) from error
+
+
+def no_such_version(reason: str, revision: str = "") -> RevisionUnusable:
+    """Return the error for a revision that DVC does not find, with DVC's reason."""
+    subject = f"{revision}: " if revision else ""
+    return RevisionUnusable(f"{subject}no such version ({reason}); `git log` and `dvc exp list` list the versions")
 
 
 def ensure_versions(root: Path) -> None:
