@@ -123,7 +123,8 @@ class FakeClock:
     """The clock of all run monitors, which only a test advances, however busy the machine is."""
 
     def __init__(self) -> None:
-        self._now, self._sleeps = time.monotonic(), 0
+        # Whole seconds: with a fraction, `now + 600 - now` may be more than 600.
+        self._now, self._sleeps = float(round(time.monotonic())), 0
         self._other_threads = set(threading.enumerate())  # monitors of earlier tests still run
 
     def monotonic(self) -> float:

@@ -52,11 +52,23 @@ def suspended(folder: Path) -> Iterator[None]:
             for process in new:
                 with suppress(psutil.Error):
                     process.suspend()
+            for process in new:
+                _wait_until_stopped(process)
         yield
     finally:
         for process in stopped:
             with suppress(psutil.Error):
                 process.resume()
+
+
+def _wait_until_stopped(process: psutil.Process, wait_s: float = 30) -> None:
+    """Waits: SIGSTOP takes effect only when the kernel next schedules the process."""
+    end = time.monotonic() + wait_s
+    with suppress(psutil.NoSuchProcess):
+        while process.status() not in {psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}:
+            if time.monotonic() > end:
+                raise TimeoutError(f"process {process.pid} did not stop within {wait_s} s: {process.status()}")
+            time.sleep(0.01)
 
 
 def locks(folder: Path) -> Iterator[str]:
