@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.architecture import document, modules
 from tests.support.root import ROOT
 
@@ -105,6 +107,7 @@ def test_modules_and_functions_are_short() -> None:
     assert {function for function in functions if function[2] > LINES_A_FUNCTION} == set()
 
 
+@pytest.mark.farm  # a part of `make lint`
 def test_architecture_page_is_what_the_code_says() -> None:
     """docs/architecture.md has the drawing and the tables of this code."""
     text = (ROOT / document.PAGE).read_text(encoding="utf-8")

@@ -7,9 +7,21 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-ONE_PROCESS = (  # modules that share servers, by the beginnings of their paths
-    ("tests/flows/workers/",),
-    ("tests/flows/prefect_server/test_closed_up", "tests/flows/prefect_server/test_up"),
+ONE_PROCESS = (  # modules that share a server, by the beginnings of their paths: its start takes 20 s of a slow core
+    (  # that of the fixture `prefect_url`
+        "tests/flows/core/test_redaction.py",
+        "tests/flows/prefect_server/notifications/",
+        "tests/flows/prefect_server/test_automations.py",
+        "tests/flows/prefect_server/test_deployments.py",
+        "tests/flows/prefect_server/test_pools.py",
+        "tests/flows/prefect_server/test_run_server.py",
+        "tests/flows/status/",
+        "tests/flows/tasks/",
+        "tests/flows/test_",
+        "tests/flows/workers/",
+        "tests/project/test_project.py",
+    ),
+    ("tests/flows/prefect_server/test_closed_up", "tests/flows/prefect_server/test_up"),  # that of `shared_up`
 )
 LONG = ("slow", "server", "browser")  # marks of the tests that take seconds
 TRAININGS = "tests/stages/train/"  # whose tests take seconds too
@@ -26,8 +38,13 @@ class ModuleScheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has 
         config.option.loadscopereorder = False  # the order of `order_tests` stays
 
     def _split_scope(self, nodeid: str) -> str:
-        module = nodeid.partition("::")[0]
-        return next((group[0] for group in ONE_PROCESS if module.startswith(group)), module)
+        return share_of(nodeid)
+
+
+def share_of(nodeid: str) -> str:
+    """Returns what a test shares its process with: a group of modules, or its own module."""
+    module = nodeid.partition("::")[0]
+    return next((group[0] for group in ONE_PROCESS if module.startswith(group)), module)
 
 
 def order_tests(items: list[pytest.Item], seed: int | None) -> None:

@@ -41,6 +41,7 @@ def finished(processes: Started) -> Iterator[None]:
             process.wait()
 
 
+@pytest.mark.farm
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_a_run_beside(promise: Try, rounds: Rounds, toy: Toy) -> None:

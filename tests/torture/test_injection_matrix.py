@@ -31,7 +31,7 @@ def test_every_door_into_every_sink(
     )
     sentence = "Names from strangers stay text in every place that tests/torture/support/sinks.py lists."
     with promise(SUBJECT, sentence, how) as tried:
-        for sink in SINKS:
+        for sink in SINKS if rounds(0, 1) else [sink for sink in SINKS if sink.few]:
             written = []
             harmless = sink.write(dict.fromkeys(sink.doors, HARMLESS))
             for door in sink.doors:
