@@ -37,7 +37,7 @@ from flows.engine.run import GATES, Options, Run
 from flows.engine.run_record import kept_records
 from flows.engine.shared_slots import SHARING
 from flows.pipeline import run_stages
-from flows.retraining.branch import Branch, branch_name, check_free, write_branch
+from flows.retraining.branch import Branch, branch_name, check_free, project_folder, write_branch
 from flows.retraining.comparison import Comparison, as_lines, compare_with_commit
 from flows.retraining.request import Retraining, propose
 from flows.scheduled import run_with_settings
@@ -237,7 +237,7 @@ def _retrain_to_branch(digests: SourceDigests, fallback: str | None, push: bool)
     if not push:
         return state.model_copy(update={"message": f"{where}; it is only here, since push is false"})
     files = "Its files are in the DVC remote" if pushed else "No DVC remote is configured: its files are on one machine"
-    done = Retraining(digests.dataset, digests.public_sentence, files, comparison)
+    done = Retraining(digests.dataset, project_folder(root), digests.public_sentence, files, comparison)
     try:
         message = f"{where}; {propose(root, branch, done)}"
     except InkflowError as error:
@@ -253,6 +253,6 @@ def _commit(root: Path, name: str, base: str, digests: SourceDigests) -> tuple[B
     if tree == git_text(["rev-parse", f"{base}^{{tree}}"], root):
         return None
     comparison = compare_with_commit(Path(), base)
-    message = Retraining(digests.dataset, digests.public_sentence, "", comparison).commit_message
+    done = Retraining(digests.dataset, project_folder(root), digests.public_sentence, "", comparison)
     digest = name.rpartition("-")[2]
-    return write_branch(root, Path(), name, base, tree, message, digest), comparison
+    return write_branch(root, Path(), name, base, tree, done.commit_message, digest), comparison

@@ -39,12 +39,17 @@ class Branch:
         return f"refs/heads/{self.name}"
 
 
+def project_folder(root: Path) -> str:
+    """Returns the folder of the project in its Git repository, with `/` at the end; empty if it is the repository's."""
+    return git_text(["rev-parse", "--show-prefix"], root)
+
+
 def branch_prefix(root: Path) -> str:
     """Returns the prefix of the branches of the project at `root`: with its folder, unless it is the repository's.
 
     Characters that Git allows in no name, or not everywhere in one, are written as in an address (`%2E`).
     """
-    folder = quote(os.fsencode(git_text(["rev-parse", "--show-prefix"], root)), safe="/")
+    folder = quote(os.fsencode(project_folder(root)), safe="/")
     return PREFIX + folder.replace(".", "%2E").replace("~", "%7E")
 
 

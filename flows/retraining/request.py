@@ -12,6 +12,7 @@ from flows.core.errors import BranchKept, ForgeFailed
 from flows.core.redaction import mask
 from flows.retraining.branch import Branch, git_remote, push_branch
 from flows.retraining.comparison import Comparison, as_lines, as_markdown, checks
+from stages.base.shown_text import one_line
 
 MARK = "<!-- inkflow retrain -->"
 
@@ -22,12 +23,14 @@ class Retraining:
 
     Attributes:
         dataset: the data set that changed at its source.
+        folder: the project's folder in its Git repository, with `/` at the end; empty if it is the repository's.
         change: a sentence on the change.
         remote: a sentence on the files in the DVC remote.
         comparison: the models before and after.
     """
 
     dataset: str
+    folder: str
     change: str
     remote: str
     comparison: Comparison
@@ -35,7 +38,7 @@ class Retraining:
     @property
     def title(self) -> str:
         """The first line of the commit, and the title of the request."""
-        return f"Retrain on new data of {self.dataset}"
+        return f"Retrain on new data of {self.dataset}" + (f" in {one_line(self.folder)}" if self.folder else "")
 
     @property
     def commit_message(self) -> str:

@@ -61,11 +61,12 @@ def row(study: Study, trial: FrozenTrial, errors: Mapping[int, str]) -> dict[str
     """Returns a trial as one row of a table; `errors` are those of failed trials, which the study may not know."""
     seconds = (trial.datetime_complete - trial.datetime_start).total_seconds() if trial.datetime_complete else None
     columns = parameter_columns(study.definition.space)
+    settings = study.settings(trial) if len(trial.params) == len(columns) else {}  # not all are chosen yet
     return {
         "trial": trial.number,
         "state": _state(trial, errors),
         "value": trial.value,
-        **{columns[key]: value for key, value in study.settings(trial).items()},
+        **{columns[key]: value for key, value in settings.items()},
         "experiment": trial.user_attrs.get(EXPERIMENT),
         "place": trial.user_attrs.get(PLACE),
         "steps": len(trial.intermediate_values),

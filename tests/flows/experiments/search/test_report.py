@@ -51,6 +51,15 @@ def test_parameters_that_are_named_as_columns(tmp_path: Path, capsys: pytest.Cap
     assert "0.5" in table and f"dvc exp apply {trial.experiment}" in table
 
 
+def test_a_trial_whose_parameters_are_being_chosen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Another process of the search may have asked for a trial and not yet have chosen all its values."""
+    search = search_of(tmp_path, "depth", "width")
+    search.study._study.ask().suggest_categorical("depth", ["a", "b"])
+    print_search(search, argparse.Namespace(json=True))
+    [shown] = json.loads(capsys.readouterr().out)["trials"]
+    assert (shown["state"], shown["value"], "depth" in shown) == ("running", None, False)
+
+
 def test_other_parameters_keep_their_names(tmp_path: Path) -> None:
     """A parameter has its key as its column; one that is named as a prefixed one keeps it, and the other gives way."""
     columns = parameter_columns(parse_space([f"{key}=a|b" for key in ("value", "params.value", "file.yaml:value")]))
