@@ -1,5 +1,6 @@
 """Images to classify: drawn digits, scans of them, a small model that classifies them, and invalid files."""
 
+import functools
 import io
 import json
 import struct
@@ -31,6 +32,11 @@ def draw(digit: int | str, height: int = 200, offset: tuple[int, int] = (0, 0)) 
 
 def template(digit: int) -> NDArray[np.float64]:
     """Returns the digit in the form of MNIST (28, 28), made with SciPy instead of our code."""
+    return _template(digit).copy()
+
+
+@functools.cache
+def _template(digit: int) -> NDArray[np.float64]:
     ink = np.asarray(draw(digit), np.float64)
     box = ink[ndimage.find_objects((ink > 127).astype(int))[0]]
     factor = 20 / max(box.shape)
@@ -90,9 +96,15 @@ def write_reader(path: Path, names: list[str] | None = None) -> Path:
 
     The blur is symmetric, so -|Bx - Bt|² is 2 x·BBt - |Bt|² plus a term without t: linear in x.
     """
+    return write_model(path, *_reader(), names)
+
+
+@functools.cache
+def _reader() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Returns weights and biases of the reader of digits."""
     blurred = [ndimage.gaussian_filter(template(digit) / 255, 1) for digit in range(10)]
     weights = np.stack([ndimage.gaussian_filter(image, 1).ravel() for image in blurred], axis=1)
-    return write_model(path, 2 * weights / 255, -np.array([(image**2).sum() for image in blurred]), names)
+    return 2 * weights / 255, -np.array([(image**2).sum() for image in blurred])
 
 
 def png(width: int, height: int, rows: bytes = b"") -> bytes:
@@ -207,8 +219,13 @@ def bad_arrays() -> dict[str, Maker]:
     }  # fmt: skip
 
 
-def garbage() -> Iterator[tuple[str, bytes]]:
-    """Yields 387 files that cannot be classified, with names that do harm in a careless program."""
+@functools.cache
+def garbage() -> tuple[tuple[str, bytes], ...]:
+    """Returns 387 files that cannot be classified, with names that do harm in a careless program."""
+    return tuple(_garbage())
+
+
+def _garbage() -> Iterator[tuple[str, bytes]]:
     random = np.random.default_rng(8)
     good = good_files()
     deep, printed, clear = odd_modes()
