@@ -5,9 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.train.checkpoints import CheckpointFile
 from stages.train.custom.global_seeds import global_seeds
-from tests.stages.train.test_checkpoints import Interrupted, InterruptingFile, learn_model
+from tests.stages.train.test_checkpoints import KeepingFile, learn_model
 from tests.support.learning import Folders, make_model
 from tests.support.own_code import own_model, write_code
 
@@ -43,10 +42,10 @@ def test_numbers_of_the_global_generator_continue(folders: Folders, project: Pat
     """A training whose own network or loss draws from Keras's global generator gives the same after an interruption."""
     write_code(project, NOISE)
     model = own_model(epochs=3) if kind == "network" else make_model(epochs=3, loss="custom.own:noisy_loss")
-    weights, history = learn_model(folders, model, None)
-    with pytest.raises(Interrupted):
-        learn_model(folders, model, InterruptingFile(project, 1))
-    resumed_weights, resumed_history = learn_model(folders, model, CheckpointFile(project, "tried", "0" * 64))
+    keeping = KeepingFile(project, 1)
+    weights, history = learn_model(folders, model, keeping)
+    resumed_weights, resumed_history = learn_model(folders, model, keeping.kept)
+    assert len(history) == 3
     assert resumed_history == history
     assert all(np.array_equal(one, other) for one, other in zip(resumed_weights, weights, strict=True))
 

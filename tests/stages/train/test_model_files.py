@@ -4,7 +4,7 @@ import itertools
 import json
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -18,6 +18,7 @@ from stages.model.config import Model
 from stages.model.tasks import Task
 from stages.predict.classifier import open_classifier
 from stages.samples.pixels import Pixels
+from stages.samples.prepared import Prepared
 from stages.train.export.canonical_onnx import canonical_onnx
 from tests.support.learning import Folders, make_model, write_data
 
@@ -57,24 +58,20 @@ def by_hand(network: Any, pixels: NDArray[Any], mean: Any, deviation: Any) -> ND
 
 
 GREY, COLOUR = (12, 14), (12, 14, 3)
-# Each pair of values is in one of the first four, which `make test` tries.
-PAIRS = [
-    (GREY, "softmax", "unit"),
+CASES = [
+    (GREY, "softmax", "unit"),  # each value is in one of the first two, which `make test` tries
+    (COLOUR, "logits", "standard"),
     (GREY, "logits", "standard"),
     (COLOUR, "softmax", "standard"),
     (COLOUR, "logits", "unit"),
-]
-OTHERS = [
     (GREY, "softmax", "standard"),
     (GREY, "logits", "unit"),
     (COLOUR, "softmax", "unit"),
-    (COLOUR, "logits", "standard"),
 ]
 
 
-@pytest.mark.parametrize(
-    ("shape", "output", "normalise"), [*PAIRS, *(pytest.param(*other, marks=pytest.mark.farm) for other in OTHERS)]
-)
+@pytest.mark.cases(2)
+@pytest.mark.parametrize(("shape", "output", "normalise"), CASES)
 def test_raw_pixels_in_probabilities_out(tmp_path: Path, shape: tuple[int, ...], output: str, normalise: str) -> None:
     """The model contains crop, normalisation, reshape and softmax: NumPy computes the same from the raw pixels."""
     crop = {"top": 1, "bottom": 2, "left": 3, "right": 4}
@@ -91,6 +88,7 @@ def test_raw_pixels_in_probabilities_out(tmp_path: Path, shape: tuple[int, ...],
     assert np.abs(predict(tmp_path / "model.onnx", pixels) - expected).max() < 1e-5
 
 
+@pytest.mark.cases(1)  # test_train.py trains a CNN with logits
 @pytest.mark.parametrize("output", ["softmax", "logits"])
 def test_export_agrees_with_keras(tmp_path: Path, output: str) -> None:
     """The ONNX file of a CNN on cropped, standardised images agrees with Keras, for any number of images."""
@@ -105,13 +103,33 @@ def test_export_agrees_with_keras(tmp_path: Path, output: str) -> None:
     assert predict(path, np.zeros((7, 12, 14))).shape == (7, 4)
 
 
-def test_names_and_shapes_of_input_and_output(tmp_path: Path) -> None:
+NAMES = ("ant", "bee", "cät", "dog")
+
+
+class Exported(NamedTuple):
+    """An exported network, for images of -1 to 1 and classes with NAMES."""
+
+    folders: Folders
+    network: Any
+    prepared: Prepared
+    path: Path
+
+
+@pytest.fixture(scope="module")
+def exported(folders: Folders, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """A dense network and its ONNX file, which tests do not change."""
+    path, network = tmp_path_factory.mktemp("exported") / "m.onnx", untrained(folders, make_model())
+    changes = {"class_names": NAMES, "pixels": Pixels(low=-1, high=1)}
+    prepared = folders.data.prepared.model_copy(update=changes)
+    model_files.save_onnx(network, prepared, make_model(), path)
+    return Exported(folders, network, prepared, path)
+
+
+def test_names_and_shapes_of_input_and_output(exported: Exported) -> None:
     """The model has one input `pixels` of the raw shape and one output `probabilities`, for any batch size."""
-    folders = write_data(tmp_path)
-    model_files.save_onnx(untrained(folders, make_model()), folders.data.prepared, make_model(), tmp_path / "m.onnx")
-    model = onnx.load(tmp_path / "m.onnx")
+    model = onnx.load(exported.path)
     onnx.checker.check_model(model, full_check=True)
-    session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
+    session = onnxruntime.InferenceSession(exported.path)
     tensors = [(tensor.name, tensor.type, tensor.shape) for tensor in (*session.get_inputs(), *session.get_outputs())]
     assert tensors == [
         ("pixels", "tensor(float)", ["batch", 12, 14]),
@@ -119,28 +137,22 @@ def test_names_and_shapes_of_input_and_output(tmp_path: Path) -> None:
     ]
 
 
-def test_model_carries_facts_of_its_data_set(tmp_path: Path) -> None:
+def test_model_carries_facts_of_its_data_set(exported: Exported) -> None:
     """The ONNX file contains the class names, the range of pixels and the task."""
-    folders = write_data(tmp_path)
-    names = ("ant", "bee", "cät", "dog")
-    prepared = folders.data.prepared.model_copy(update={"class_names": names, "pixels": Pixels(low=-1, high=1)})
-    model_files.save_onnx(untrained(folders, make_model()), prepared, make_model(), tmp_path / "m.onnx")
-    metadata = onnxruntime.InferenceSession(tmp_path / "m.onnx").get_modelmeta().custom_metadata_map
-    assert json.loads(metadata["class_names"]) == list(names)
+    metadata = onnxruntime.InferenceSession(exported.path).get_modelmeta().custom_metadata_map
+    assert json.loads(metadata["class_names"]) == list(NAMES)
     assert json.loads(metadata["pixels"]) == {"low": -1, "high": 1}
-    classifier = open_classifier(tmp_path / "m.onnx")
-    assert (classifier.class_names, classifier.pixel_range) == (names, (-1, 1))
+    classifier = open_classifier(exported.path)
+    assert (classifier.class_names, classifier.pixel_range) == (NAMES, (-1, 1))
 
 
-def test_difference_is_refused(tmp_path: Path) -> None:
+def test_difference_is_refused(exported: Exported) -> None:
     """An exported model that differs from the trained one is refused."""
-    folders = write_data(tmp_path)
-    network, prepared = untrained(folders, make_model()), folders.data.prepared
-    model_files.save_onnx(network, prepared, make_model(), tmp_path / "model.onnx")
+    images, network = exported.folders.data.validation.images[:], untrained(exported.folders, make_model())
+    model_files.check_agreement(network, exported.path, images, exported.prepared, make_model())
     network.set_weights([weight * 1.01 for weight in network.get_weights()])
-    images = folders.data.validation.images[:]
     with pytest.raises(InkflowError, match=r"differ by .* from those of Keras, expected at most 1e-05"):
-        model_files.check_agreement(network, tmp_path / "model.onnx", images, prepared, make_model())
+        model_files.check_agreement(network, exported.path, images, exported.prepared, make_model())
 
 
 NETWORKS: dict[str, dict[str, Any]] = {
@@ -180,7 +192,7 @@ def test_keras_file_has_no_date(tmp_path: Path) -> None:
         assert b'"shared_object_id": 0' in archive.read("config.json")
     loaded = keras.saving.load_model(path)
     images = folders.data.validation.images[:]
-    assert np.array_equal(loaded.predict(images, verbose=0), network.predict(images, verbose=0))
+    assert np.array_equal(np.asarray(loaded(images)), np.asarray(network(images)))
 
 
 def test_values_of_inner_graphs_are_renamed(tmp_path: Path) -> None:

@@ -14,8 +14,10 @@ import pytest
 
 from stages.base.errors import InvalidInput
 from stages.base.machine import available_cores
+from stages.model.reference import Reference
 from stages.train.live_history import OUTPUTS
 from stages.train.training import main
+from tests.stages.train.test_reference import check_reference
 from tests.support.learning import Folders, settings, write_data, write_params
 from tests.support.root import ROOT
 from tests.support.tiny_data import expect_error, snapshot
@@ -27,7 +29,7 @@ from stages.train.outputs import SEEDS, VALIDATION  # noqa: E402  (imports Keras
 # Keras reads TensorFlow's variables with np.array(), which NumPy 2 warns about.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 
-CNN = settings("cnn", output="logits", dropout=0.3, epochs=3)
+CNN = settings("cnn", output="logits", dropout=0.3, epochs=3, batch_size=16)  # the last batch has 4 samples
 
 
 @pytest.fixture(scope="module")
@@ -101,12 +103,20 @@ def test_both_models_predict_the_same(trained: Path, folders: Folders) -> None:
     with np.load(folders.raw / "dataset.npz") as arrays:
         raw = arrays["x_test"]
     inputs = (raw[:, 1:, :, None].astype(np.float32) - data.prepared.offset) / data.prepared.scale
-    logits = keras.saving.load_model(trained / "model.keras").predict(inputs.astype(np.float32), verbose=0)
-    logits /= json.loads((trained / "training.json").read_text())["calibration"]["temperature"]
+    logits = np.asarray(keras.saving.load_model(trained / "model.keras")(inputs.astype(np.float32)))
+    logits = logits / json.loads((trained / "training.json").read_text())["calibration"]["temperature"]
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     session = onnxruntime.InferenceSession(trained / "model.onnx")
     probabilities = session.run(None, {"pixels": raw.astype(np.float32)})[0]
     assert np.abs(probabilities - powers / powers.sum(axis=1, keepdims=True)).max() < 1e-5
+
+
+def test_reference_is_what_the_exported_model_answers(trained: Path, folders: Folders) -> None:
+    """The reference in the model's metadata is what the model answers on the raw validation images."""
+    session = onnxruntime.InferenceSession(trained / "model.onnx")
+    reference = Reference.from_metadata(session.get_modelmeta().custom_metadata_map)
+    assert reference is not None and reference.crop == (1, 0, 0, 0)
+    check_reference(reference, session, folders.data)
 
 
 @pytest.mark.farm
@@ -142,7 +152,7 @@ def test_diverging_training_keeps_earlier_outputs(
     wild = settings(units=[64] * 8, activation="none", output="logits", optimizer=optimizer, epochs=50)
     code, sentence = expect_error(main, arguments(folders, out, "wild", wild=wild), capsys)
     assert code == 2
-    assert re.search(r"models\.wild: the loss became (nan|inf) in epoch 1", sentence)
+    assert re.search(r"models\.wild: the loss became (nan|inf) in epoch 1, by step \d+, .*rate", sentence)
     assert snapshot(out) == {"model.onnx": b"earlier"}
 
 
@@ -197,29 +207,28 @@ def test_file_in_place_of_the_folder(folders: Folders, tmp_path: Path, capsys: p
     assert (tmp_path / "out").read_text() == "a file"
 
 
-@pytest.mark.parametrize("case", ["help", "parameters", "data"])
-def test_input_is_validated_before_tensorflow_is_imported(folders: Folders, tmp_path: Path, case: str) -> None:
+def test_input_is_validated_before_tensorflow_is_imported(folders: Folders, tmp_path: Path) -> None:
     """Help, invalid parameters and missing data are reported without importing Keras or TensorFlow."""
-    if case == "help":
-        argv = ["--help"]
-    elif case == "parameters":
-        argv = arguments(folders, tmp_path / "out", bad={"network": "cnn"})
-    else:
-        argv = arguments(folders._replace(prepared=tmp_path / "none"), tmp_path / "out")
+    for name in ("parameters", "data"):
+        (tmp_path / name).mkdir()
+    parameters = arguments(folders, tmp_path / "parameters/out", bad={"network": "cnn"})
+    data = arguments(folders._replace(prepared=tmp_path / "none"), tmp_path / "data/out")
     program = (
-        "import sys; from stages.base.errors import exit_with; from stages.train.training import main\n"
-        "try: code = exit_with(lambda: main(sys.argv[1:]))\n"
-        "except SystemExit as end: code = end.code\n"
-        "assert not {'keras', 'tensorflow', 'onnxruntime'} & set(sys.modules)\n"
-        "sys.exit(code)"
+        "import json, sys; from stages.base.errors import exit_with; from stages.train.training import main\n"
+        "for arguments in json.loads(sys.argv[1]):\n"
+        "    try: code = exit_with(lambda: main(arguments))\n"
+        "    except SystemExit as end: code = end.code\n"
+        "    assert not {'keras', 'tensorflow', 'onnxruntime'} & set(sys.modules)\n"
+        "    print('code', code, flush=True)\n"
     )
     process = subprocess.run(
-        [sys.executable, "-c", program, *argv],
+        [sys.executable, "-c", program, json.dumps([["--help"], parameters, data])],
         cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=240,
         check=False,
     )
-    assert process.returncode == (0 if case == "help" else 2)
+    assert process.returncode == 0, process.stderr
+    assert re.findall(r"^code .*$", process.stdout, re.MULTILINE) == ["code 0", "code 2", "code 2"]
     assert "Traceback" not in process.stderr
