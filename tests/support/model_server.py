@@ -34,6 +34,21 @@ def model_server(
 
 
 @contextmanager
+def served_app(folder: Path, name: str, *, watch: bool = False) -> Iterator[httpx.Client]:
+    """Serves the model `name` of the project in `folder` in this process, without a port."""
+    from starlette.testclient import TestClient  # late, as the next: most users of this module start a process
+
+    from stages.serve.app import create_app
+    from stages.serve.served_model import ModelSlot
+    from stages.serve.settings import Settings
+
+    source = folder / "models" / name
+    app = create_app(Settings(name, source, timeout_s=WAIT_S, watch=watch), ModelSlot(source))
+    with TestClient(app, base_url="http://localhost") as client:
+        yield client
+
+
+@contextmanager
 def following_server(folder: Path, *arguments: str) -> Iterator[tuple[httpx.Client, "subprocess.Popen[bytes]"]]:
     """Runs `inkflow serve`, which follows a stage, as `model_server` does; yields its process too."""
     process = start_server(folder, "flows", "serve", *arguments)

@@ -13,24 +13,30 @@ from stages.predict import score
 from stages.predict.image_arrays import Images, RejectedInput
 from stages.predict.image_files import LeftOut, expand_paths, read_images
 from tests.support.pictures import draw, encoded, npy, scan, template, write_reader
+from tests.support.prepared import copy_prepared
 
 
 @pytest.fixture
 def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder, with the model `reader` and a folder `box` of all kinds of files."""
     monkeypatch.chdir(tmp_path)
-    write_reader(tmp_path / "models/reader/model.onnx")
-    box = tmp_path / "box"
+    copy_prepared(write_work, tmp_path)
+    os.mkfifo(tmp_path / "box/pipe")
+    (tmp_path / "box/elsewhere").symlink_to(tmp_path)
+    (tmp_path / "box/gone.png").symlink_to("nowhere")
+    return tmp_path
+
+
+def write_work(folder: Path) -> None:
+    """Writes the model and all regular files."""
+    write_reader(folder / "models/reader/model.onnx")
+    box = folder / "box"
     (box / "deep").mkdir(parents=True)
     for name, form in PICTURES.items():
         (box / name).write_bytes(encoded(scan(int(name.removeprefix("deep/")[0]), 3), form))
     (box / "7.npy").write_bytes(npy(template(7)[None].astype("uint8")))
     for name, content in OTHERS.items():
         (box / name).write_bytes(content)
-    os.mkfifo(box / "pipe")
-    (box / "elsewhere").symlink_to(tmp_path)
-    (box / "gone.png").symlink_to("nowhere")
-    return tmp_path
 
 
 PICTURES = {

@@ -37,7 +37,7 @@ def rows(capsys: pytest.CaptureFixture[str]) -> list[dict[str, str]]:
 
 
 @pytest.mark.cases(1)
-@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP"])
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
 def test_scans_are_recognised(work: Path, capsys: pytest.CaptureFixture[str], form: str) -> None:
     """Photographs of all ten digits, dark on light and light on dark, are classified correctly in every format."""
     for digit in range(10):

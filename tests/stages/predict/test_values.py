@@ -15,7 +15,7 @@ from flows.cli.main import main
 from stages.base.errors import exit_with
 from stages.model.tasks import METADATA, Task
 from stages.predict import score
-from tests.support.model_server import model_server
+from tests.support.model_server import served_app
 from tests.support.pictures import SIZE, draw, encoded
 from tests.support.tiny_data import expect_error
 
@@ -94,7 +94,7 @@ def test_score_adds_values(work: Path) -> None:
 def test_server_answers_values(work: Path) -> None:
     """`inkflow serve` answers with the value, also in the inference protocol, whose metadata name it."""
     picture = (work / "box/a.png").read_bytes()
-    with model_server(work, "mean") as client:
+    with served_app(work, "mean") as client:
         answer = client.post("/predict", content=picture).json()
         assert 0 < answer["value"] < 255 and not {"label", "probabilities"} & answer.keys()
         metadata = client.get("/v2/models/mean").json()
