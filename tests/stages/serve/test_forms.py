@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from tests.support.model_server import model_server
+from tests.support.model_server import served_app
 from tests.support.pictures import draw, encoded
 
 WIDTH, WORDS = 4, 100
@@ -33,7 +33,7 @@ def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     """A client of the server of a model of each form, whose name is the form's."""
     folder = tmp_path_factory.mktemp("forms")
     write_model(folder / f"models/{request.param}/model.onnx", FORMS[request.param])
-    with model_server(folder, request.param) as client:
+    with served_app(folder, request.param) as client:
         yield client
 
 

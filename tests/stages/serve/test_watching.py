@@ -13,11 +13,12 @@ from stages.predict.classifier import open_classifier
 from stages.predict.model_standing import file_sha256
 from stages.predict.results import Prediction, Result
 from stages.predict.watcher import NO_REFERENCE, watched
+from stages.serve import watching
 from stages.serve.served_model import open_served_model
 from stages.serve.watching import MAX_BYTES, ServerWatch
 from stages.watch.record import Record, read_record
 from tests.conftest import wait_until
-from tests.support.model_server import model_server
+from tests.support.model_server import model_server, served_app
 from tests.support.pictures import write_reader
 from tests.support.watched import digits, write_watched_reader
 
@@ -58,7 +59,9 @@ def test_the_server_raises_an_alarm(folder: Path) -> None:
     assert found is not None and found.images == 407 and found.model == "reader"
 
 
-def test_standing_alarms_are_a_metric(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_standing_alarms_are_a_metric(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """An alarm that stands is shown without any request, until a decision; a damaged record is told in the log."""
     monkeypatch.chdir(folder)
     path = folder / "models/reader/model.onnx"
@@ -67,13 +70,14 @@ def test_standing_alarms_are_a_metric(folder: Path, monkeypatch: pytest.MonkeyPa
     assert classifier.watcher is not None
     classifier.watcher.keep()
     assert classifier.watcher.save()
-    with model_server(folder, "reader", module=QUICK) as client:
+    monkeypatch.setattr(watching, "PAUSE_S", 0.1)
+    with served_app(folder, "reader", watch=True) as client:
         wait_until(lambda: 'inkflow_alarms{statistic="ink"} 1.0' in client.get("/metrics").text, timeout_s=60)
         assert monitor(["reader", "--reset", "repaired"]) == 0
         wait_until(lambda: 'inkflow_alarms{statistic="ink"} 0.0' in client.get("/metrics").text, timeout_s=60)
         next((folder / ".inkflow/watch").glob("[!.]*.json")).write_text("{")
         ask(client, digits(10))
-        wait_until(lambda: "no longer count" in (folder / "serve.log").read_text(), timeout_s=60)
+        wait_until(lambda: "no longer count" in capsys.readouterr().err, timeout_s=60)
 
 
 def test_what_waits_is_bounded(folder: Path) -> None:
@@ -96,12 +100,19 @@ def test_what_waits_is_bounded(folder: Path) -> None:
 
 
 def test_the_watch_of_the_server_can_be_switched_off(folder: Path) -> None:
-    """With --no-watch no record is written; a model without a reference is served, and told once."""
+    """With --no-watch no record is written."""
     with model_server(folder, "reader", "--no-watch", module=QUICK) as client:
         ask(client, digits(10))
     assert record(folder) is None
+
+
+def test_a_model_without_a_reference_is_told_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A model without a reference is served, and the log says once that it cannot be watched."""
+    monkeypatch.chdir(folder)
     write_reader(folder / "models/reader/model.onnx")
-    with model_server(folder, "reader", module=QUICK) as client:
+    with served_app(folder, "reader", watch=True) as client:
         ask(client, digits(10))
         ask(client, digits(10))
-    assert (folder / "serve.log").read_text().count(NO_REFERENCE) == 1
+    assert capsys.readouterr().err.count(NO_REFERENCE) == 1
