@@ -1,9 +1,12 @@
-"""`inkflow serve` as a process of its own, for tests."""
+"""`inkflow serve` as a process of its own, or in a thread, for tests."""
 
+import argparse
 import os
 import re
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -34,18 +37,34 @@ def model_server(
 
 
 @contextmanager
-def served_app(folder: Path, name: str, *, watch: bool = False) -> Iterator[httpx.Client]:
-    """Serves the model `name` of the project in `folder` in this process, without a port."""
-    from starlette.testclient import TestClient  # late, as the next: most users of this module start a process
+def served_app(folder: Path, name: str, *arguments: str) -> Iterator[httpx.Client]:
+    """Serves a model as `model_server` does, but in a thread of this process, whose start takes no time.
 
+    For tests of which neither the process nor its signals nor its log is a part.
+    """
+    import uvicorn  # late, as the next: most users of this module start a process
+
+    from stages.serve import command
     from stages.serve.app import create_app
     from stages.serve.served_model import ModelSlot
-    from stages.serve.settings import Settings
+    from stages.serve.server import Protocol
 
-    source = folder / "models" / name
-    app = create_app(Settings(name, source, timeout_s=WAIT_S, watch=watch), ModelSlot(source))
-    with TestClient(app, base_url="http://localhost") as client:
-        yield client
+    parser, source = argparse.ArgumentParser(), folder / "models" / name
+    command.add_arguments(parser)
+    settings = command.settings(parser.parse_args([name, f"--timeout={WAIT_S:g}", *arguments]), source, name)
+    app = create_app(settings, ModelSlot(source))
+    config = uvicorn.Config(app, http=Protocol, ws="none", lifespan="on", log_config=None, access_log=False)
+    server = uvicorn.Server(config)
+    with socket.create_server((settings.host, 0)) as listener:
+        url = f"http://{settings.host}:{listener.getsockname()[1]}"
+        thread = threading.Thread(target=server.run, args=([listener],))
+        thread.start()
+        try:
+            with httpx.Client(base_url=url, timeout=WAIT_S, trust_env=False) as client:
+                yield client
+        finally:
+            server.should_exit = True
+            thread.join()
 
 
 @contextmanager

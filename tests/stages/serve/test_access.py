@@ -9,7 +9,7 @@ import pytest
 from stages.base.errors import InvalidInput
 from stages.serve.server import check_token
 from stages.serve.settings import Settings
-from tests.support.model_server import model_server
+from tests.support.model_server import served_app
 from tests.support.pictures import draw, encoded, write_reader
 
 
@@ -18,7 +18,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """A client of a server behind the proxy models.example."""
     folder = tmp_path_factory.mktemp("serve")
     write_reader(folder / "models/reader/model.onnx")
-    with model_server(folder, "reader", "--host-name=Models.example") as client:
+    with served_app(folder, "reader", "--host-name=Models.example") as client:
         yield client
 
 

@@ -18,7 +18,7 @@ from stages.base.files import write_json
 from stages.serve.server import check_token
 from stages.serve.settings import Settings
 from tests.conftest import wait_until
-from tests.support.model_server import model_server
+from tests.support.model_server import model_server, served_app
 from tests.support.pictures import draw, encoded, huge_jpeg, png, scan, template, write_reader, zip_bomb
 
 HOSTILE = {
@@ -146,7 +146,7 @@ def test_limits_of_bodies(client: httpx.Client, folder: Path) -> None:
     """A body that is too large is refused, by its stated length and while it arrives; one that stops, in time."""
     assert client.post("/predict", content=b"x" * 4_000_001).status_code == 413
     assert client.post("/predict", content=iter([b"x" * 3_000_000, b"x" * 3_000_000])).status_code == 413
-    with model_server(folder, "reader", "--timeout=0.5") as impatient:
+    with served_app(folder, "reader", "--timeout=0.5") as impatient:
         host, port = impatient.base_url.host, impatient.base_url.port
         with socket.create_connection((host, port or 80), timeout=240) as slow:
             slow.sendall(f"POST /predict HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Length: 100\r\n\r\nabc".encode())
@@ -168,16 +168,17 @@ def test_other_origins_and_hosts(client: httpx.Client, headers: dict[str, str], 
     assert client.get("/v2/health/ready", headers=headers).status_code == (200 if is_probe else status)
 
 
-def test_token(folder: Path) -> None:
+def test_token(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a token, only its owner is answered; health and the page are open. Off loopback there must be one."""
-    with model_server(folder, "reader", environment={"INKFLOW_SERVE_TOKEN": "secret"}) as client:
+    monkeypatch.setenv("INKFLOW_SERVE_TOKEN", "secret")
+    with served_app(folder, "reader") as client:
         picture = encoded(draw(5), "PNG")
         assert client.post("/predict", content=picture).status_code == 401
         assert client.post("/predict", content=picture, headers={"Authorization": "Bearer wrong"}).status_code == 401
         assert client.post("/predict", content=picture, headers={"Authorization": "Bearer secret"}).status_code == 200
         assert client.get("/v2/health/ready").status_code == client.get("/").status_code == 200
         assert client.get("/metrics").status_code == client.get("/card").status_code == 401
-    with pytest.raises(InvalidInput, match="INKFLOW_SERVE_TOKEN"):
+    with pytest.raises(InvalidInput, match="set a token in INKFLOW_SERVE_TOKEN"):
         check_token(Settings("reader", folder, host="0.0.0.0"))
 
 

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.stages.predict.test_values import write_regression
 from tests.support.chromium import NEEDS_CHROMIUM, open_page
-from tests.support.model_server import model_server
+from tests.support.model_server import model_server, served_app
 from tests.support.pictures import draw, encoded, write_reader
 
 SIZES = {"phone": {"width": 390, "height": 844}, "desk": {"width": 1280, "height": 900}}
@@ -26,7 +26,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """A client of a server of the model `reader`."""
     folder = tmp_path_factory.mktemp("serve")
     write_reader(folder / "models/reader/model.onnx")
-    with model_server(folder, "reader") as client:
+    with served_app(folder, "reader") as client:
         yield client
 
 

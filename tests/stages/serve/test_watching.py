@@ -71,7 +71,7 @@ def test_standing_alarms_are_a_metric(
     classifier.watcher.keep()
     assert classifier.watcher.save()
     monkeypatch.setattr(watching, "PAUSE_S", 0.1)
-    with served_app(folder, "reader", watch=True) as client:
+    with served_app(folder, "reader") as client:
         wait_until(lambda: 'inkflow_alarms{statistic="ink"} 1.0' in client.get("/metrics").text, timeout_s=60)
         assert monitor(["reader", "--reset", "repaired"]) == 0
         wait_until(lambda: 'inkflow_alarms{statistic="ink"} 0.0' in client.get("/metrics").text, timeout_s=60)
@@ -99,9 +99,10 @@ def test_what_waits_is_bounded(folder: Path) -> None:
         tracemalloc.stop()
 
 
-def test_the_watch_of_the_server_can_be_switched_off(folder: Path) -> None:
+def test_the_watch_of_the_server_can_be_switched_off(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With --no-watch no record is written."""
-    with model_server(folder, "reader", "--no-watch", module=QUICK) as client:
+    monkeypatch.chdir(folder)
+    with served_app(folder, "reader", "--no-watch") as client:
         ask(client, digits(10))
     assert record(folder) is None
 
@@ -112,7 +113,7 @@ def test_a_model_without_a_reference_is_told_once(
     """A model without a reference is served, and the log says once that it cannot be watched."""
     monkeypatch.chdir(folder)
     write_reader(folder / "models/reader/model.onnx")
-    with served_app(folder, "reader", watch=True) as client:
+    with served_app(folder, "reader") as client:
         ask(client, digits(10))
         ask(client, digits(10))
     assert capsys.readouterr().err.count(NO_REFERENCE) == 1
