@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -69,6 +70,7 @@ class CommandServer:
 
 
 _servers: list[CommandServer] = []  # the last one is in use
+_starting = threading.Lock()
 
 
 def run_python(
@@ -86,8 +88,11 @@ def run_python(
         return subprocess.run(
             [sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True, check=False
         )
+    with _starting:  # threads share the first one
+        if not _servers:
+            _servers.append(CommandServer())
     for _ in range(3):
-        if _servers and (done := _servers[-1].run(list(command), folder, environment)):
+        if done := _servers[-1].run(list(command), folder, environment):
             return done
         _servers.append(CommandServer())
     raise RuntimeError("the server of commands does not start")

@@ -3,7 +3,6 @@
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -21,6 +20,7 @@ from flows.core.git import (
     run_git,
 )
 from tests.conftest import Toy, wait_until
+from tests.support.commands import run_python
 from tests.support.root import ROOT
 from tests.support.stalled_server import address, stalled_server, waiting_processes
 
@@ -189,6 +189,5 @@ def test_a_command_in_a_hook_forgets_the_hook(toy: Toy, tmp_path: Path) -> None:
     """In a hook, whose variables name another index, a command of Inkflow and its stages see none of them."""
     toy.write({"dvc.yaml": "stages: {s: {cmd: 'env > seen', outs: [seen]}}"})
     program = "from flows.cli.main import main; import os; main(['plan']); print(os.environ.get('GIT_INDEX_FILE'))"
-    environment = os.environ | {"GIT_INDEX_FILE": str(tmp_path / "other"), "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    done = run_python("-c", program, environment=os.environ | {"GIT_INDEX_FILE": str(tmp_path / "other")})
     assert done.stdout.splitlines()[-1] == "None"

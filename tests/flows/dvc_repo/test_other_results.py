@@ -20,7 +20,6 @@ from flows.engine.types import Outcome
 from tests.conftest import Toy
 from tests.flows.engine.helpers import (
     delete_cache,
-    dvc,
     dvc_repro,
     locks,
     make_plan,
@@ -30,6 +29,7 @@ from tests.flows.engine.helpers import (
     twin,
 )
 from tests.support.copied_toy import copied_toy
+from tests.support.dvc_calls import add_remote, commit
 
 CHAIN = """
 stages:
@@ -109,7 +109,7 @@ def test_chain_is_restored(chain: Toy, is_clean: bool) -> None:
     assert chain.read("last") == "ours\n1\n"
     assert chain.read("dvc.lock") == chain.read("ours.lock")
     assert status() == {}
-    dvc("commit", "-f")
+    commit()
     assert chain.read("dvc.lock") == chain.read("ours.lock")
     assert set(outcomes(run_as_planned()).values()) == {Outcome.UNCHANGED}
 
@@ -188,7 +188,7 @@ def test_changed_inputs(chain: Toy) -> None:
 
 def test_remote(chain: Toy, tmp_path: Path) -> None:
     """With `--pull`, and not without, a result that only the remote has is restored."""
-    dvc("remote", "add", "-q", "-d", "store", str(tmp_path / "store"))
+    add_remote(tmp_path / "store")
     remotes.push_run_cache(Path())
     delete_cache(chain.folder)
     delete_outputs(chain.folder)
@@ -203,7 +203,7 @@ def test_remote(chain: Toy, tmp_path: Path) -> None:
 
 def test_remote_without_the_objects(chain: Toy, tmp_path: Path) -> None:
     """A result whose files the remote has lost is not restored: the stage runs."""
-    dvc("remote", "add", "-q", "-d", "store", str(tmp_path / "store"))
+    add_remote(tmp_path / "store")
     remotes.push_run_cache(Path())
     delete_cache(chain.folder)
     delete_outputs(chain.folder)

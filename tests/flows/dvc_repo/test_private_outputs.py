@@ -10,7 +10,8 @@ from flows.core.errors import CannotBeSent
 from flows.dvc_repo import remotes
 from flows.dvc_repo.repository import Repository
 from tests.conftest import Toy, run_engine
-from tests.flows.engine.helpers import dvc
+from tests.support.copied_toy import copied_toy
+from tests.support.dvc_calls import add_remote
 
 PRIVATE = """
 stages:
@@ -19,12 +20,17 @@ stages:
 """
 
 
-@pytest.fixture
-def project(toy: Toy, tmp_path: Path) -> Toy:
-    """A project whose stages ran, with a remote that is a folder."""
-    dvc("remote", "add", "-q", "-d", "store", str(tmp_path / "store"))
-    toy.write({"dvc.yaml": PRIVATE, "in": "one\n"})
+def make_project(folder: Path) -> None:
+    """Makes a project whose stages ran."""
+    Toy(folder).write({"dvc.yaml": PRIVATE, "in": "one\n"})
     assert not run_engine().errors
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
+    """A copy of that project, which is also the current folder, with a remote that is a folder."""
+    toy = copied_toy(make_project, tmp_path / "toy", monkeypatch)
+    add_remote(tmp_path / "store")
     return toy
 
 
@@ -45,7 +51,7 @@ def test_private_outputs_stay_here(project: Toy, tmp_path: Path) -> None:
 
 def test_equal_paths_in_two_folders(project: Toy, tmp_path: Path) -> None:
     """`push: false` and `remote` of a stage do not count for one of another folder with an output of the same path."""
-    dvc("remote", "add", "-q", "internal", str(tmp_path / "internal"))
+    add_remote(tmp_path / "internal", "internal", is_default=False)
     stage = "stages: {{s: {{cmd: echo {0} > model, deps: [../in], outs: [model: {{{1}}}]}}}}\n"
     options = {"a": "push: false", "b": "remote: internal", "c": "persist: false"}
     project.write({f"{folder}/dvc.yaml": stage.format(folder, option) for folder, option in options.items()})

@@ -3,6 +3,7 @@
 import os
 import re
 import resource
+import shlex
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from flows.dvc_repo import remotes
 from flows.dvc_repo.remote.key import use_key
 from tests.conftest import Inkflow, Toy, run_engine
 from tests.support.commands import dvc, run_python
+from tests.support.copied_toy import copied_toy
 from tests.support.loopback import free_port
 from tests.support.remote_servers import SECRET, SshServer, s3_server, ssh_server
 from tests.support.root import ROOT
@@ -50,12 +52,18 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture
-def clone(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> Toy:
-    """A committed project whose stages ran; it is the current folder. The environment has credentials for S3."""
-    toy.write({"dvc.yaml": PIPELINE, "in": "one\n", ".gitignore": "/*.runs\n/.inkflow\n/out\n/joined\n"})
+def make_clone(folder: Path) -> None:
+    """Makes a committed project whose stages ran."""
+    ignored = "/*.runs\n/.inkflow\n/out\n/joined\n"
+    Toy(folder).write({"dvc.yaml": PIPELINE, "in": "one\n", ".gitignore": ignored})
     assert run_engine().error is None
-    commit(toy.folder)
+    commit(folder)
+
+
+@pytest.fixture
+def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
+    """A copy of that project, which is also the current folder. The environment has credentials for S3."""
+    toy = copied_toy(make_clone, tmp_path / "toy", monkeypatch)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "trainer")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
@@ -88,7 +96,10 @@ def set_up(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., None
         else:
             lines = lines.replace("https://minio.example.org", request.getfixturevalue("s3"))
             lines = lines.replace("s3://inkflow/store", address or f"s3://inkflow/{tmp_path.name}")
-        subprocess.run(["sh", "-e", "-c", lines], cwd=folder, check=True)
+        for line in lines.splitlines():
+            program, *words = shlex.split(line)
+            assert program == "dvc", line
+            dvc(*words, folder=folder)
 
     return configure
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from dvc.repo import Repo
 
 from flows.core.errors import DvcFailed, InputsChanged, PipelineInvalid, StageFailed, UnknownStage
 from flows.dvc_repo.dvc_errors import converted_errors
@@ -16,7 +17,20 @@ from flows.dvc_repo.repository import Repository
 from flows.engine.planning.stage_facts import nothing_to_do
 from flows.engine.types import Outcome, Result
 from tests.conftest import DIAMOND, Toy, run_engine
-from tests.support.commands import dvc
+from tests.flows.engine.helpers import dvc_repro, status
+from tests.support.copied_toy import copied_toy
+
+
+def make_finished(folder: Path) -> None:
+    """Makes the project of the fixture `diamond`, and runs it."""
+    Toy(folder).write({"dvc.yaml": DIAMOND, "params.yaml": "knobs: {speed: 1}\n", "in": "one\n"})
+    repro()
+
+
+@pytest.fixture
+def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
+    """A copy of that project, which is also the current folder."""
+    return copied_toy(make_finished, tmp_path / "toy", monkeypatch)
 
 
 def repro(*names: str, force: bool = False) -> dict[str, Result]:
@@ -57,91 +71,84 @@ def test_unknown_target(diamond: Toy) -> None:
 def test_first_run_then_nothing(diamond: Toy) -> None:
     """All stages run once; then `dvc status` reports no change, and no stage runs."""
     assert outcomes(repro()) == {Outcome.RAN}
-    assert "up to date" in dvc("status")
+    assert status() == {}
     assert nothing_to_do(Repository().facts())
     assert outcomes(repro()) == {Outcome.UNCHANGED}
     assert [diamond.runs(name) for name in ("source", "left", "right", "join")] == [1, 1, 1, 1]
 
 
-def test_dvc_repro_agrees(diamond: Toy) -> None:
+def test_dvc_repro_agrees(finished: Toy) -> None:
     """`dvc repro` does not run stages that the engine ran, and the engine does not run stages that it ran."""
-    repro()
-    dvc("repro")
-    assert diamond.runs("source") == 1
-    diamond.write({"in": "two\n"})
-    dvc("repro")
+    dvc_repro(finished.folder)
+    assert finished.runs("source") == 1
+    finished.write({"in": "two\n"})
+    dvc_repro(finished.folder)
     assert outcomes(repro()) == {Outcome.UNCHANGED}
-    assert diamond.runs("join") == 2
+    assert finished.runs("join") == 2
 
 
-def test_same_lock_as_dvc(diamond: Toy) -> None:
+def test_same_lock_as_dvc(finished: Toy) -> None:
     """dvc.lock has the same bytes as the one that `dvc repro` writes."""
-    repro()
-    expected = diamond.read("dvc.lock")
-    (diamond.folder / "dvc.lock").unlink()
-    dvc("repro", "--force")
-    assert diamond.read("dvc.lock") == expected
+    expected = finished.read("dvc.lock")
+    (finished.folder / "dvc.lock").unlink()
+    with Repo() as repo:
+        repo.reproduce(all_pipelines=True, force=True)
+    assert finished.read("dvc.lock") == expected
 
 
-def test_parameter_changed_and_reverted(diamond: Toy) -> None:
+def test_parameter_changed_and_reverted(finished: Toy) -> None:
     """A changed parameter runs its stage, with old and new value as the reason; reverted, the stage is restored."""
-    repro()
-    diamond.write({"params.yaml": "knobs: {speed: 2}\n"})
+    finished.write({"params.yaml": "knobs: {speed: 2}\n"})
     results = repro()
     assert results["source"] == Result("source", Outcome.RAN, ("knobs.speed 1 → 2",))
     assert results["side@left"].outcome is Outcome.UNCHANGED
-    diamond.write({"params.yaml": "knobs: {speed: 1}\n"})
+    finished.write({"params.yaml": "knobs: {speed: 1}\n"})
     assert repro()["source"].outcome is Outcome.RESTORED
-    assert diamond.runs("source") == 2
+    assert finished.runs("source") == 2
 
 
-def test_content_changed_and_reverted(diamond: Toy) -> None:
+def test_content_changed_and_reverted(finished: Toy) -> None:
     """New content runs all stages that depend on it; the old content restores them."""
-    repro()
-    diamond.write({"in": "two\n"})
+    finished.write({"in": "two\n"})
     assert outcomes(repro()) == {Outcome.RAN}
-    assert diamond.read("joined") == "two\ntwo\n"
-    diamond.write({"in": "one\n"})
+    assert finished.read("joined") == "two\ntwo\n"
+    finished.write({"in": "one\n"})
     assert outcomes(repro()) == {Outcome.RESTORED}
-    assert diamond.read("joined") == "one\none\n"
-    assert diamond.runs("join") == 2
+    assert finished.read("joined") == "one\none\n"
+    assert finished.runs("join") == 2
 
 
-def test_deleted_output_is_restored(diamond: Toy) -> None:
+def test_deleted_output_is_restored(finished: Toy) -> None:
     """A deleted output is restored without a run; other stages are unchanged."""
-    repro()
-    (diamond.folder / "left").unlink()
+    (finished.folder / "left").unlink()
     results = repro()
     assert results["side@left"] == Result("side@left", Outcome.RESTORED, ("left missing",))
     assert [name for name, result in results.items() if result.outcome is not Outcome.UNCHANGED] == ["side@left"]
-    assert diamond.runs("left") == 1
+    assert finished.runs("left") == 1
 
 
-def test_never_restored_for_new_inputs(diamond: Toy) -> None:
+def test_never_restored_for_new_inputs(finished: Toy) -> None:
     """The recorded outputs are not restored for new inputs, although the cache has them."""
-    repro()
-    (diamond.folder / "out").unlink()
-    diamond.write({"in": "new\n"})
+    (finished.folder / "out").unlink()
+    finished.write({"in": "new\n"})
     assert repro()["source"].outcome is Outcome.RAN
-    assert diamond.read("out") == "new\n"
+    assert finished.read("out") == "new\n"
 
 
-def test_force(diamond: Toy) -> None:
+def test_force(finished: Toy) -> None:
     """--force runs unchanged stages."""
-    repro()
     assert outcomes(repro(force=True)) == {Outcome.RAN}
-    assert "up to date" in dvc("status")
+    assert status() == {}
 
 
-def test_failure_records_nothing(diamond: Toy) -> None:
+def test_failure_records_nothing(finished: Toy) -> None:
     """A failed stage raises an error with its message and exit code, and dvc.lock does not change."""
-    repro()
-    before = diamond.read("dvc.lock")
-    diamond.write({"fail": "echo error: no paper >&2; exit 7", "dvc.yaml": DIAMOND.replace("cp in out", "sh fail")})
+    before = finished.read("dvc.lock")
+    finished.write({"fail": "echo error: no paper >&2; exit 7", "dvc.yaml": DIAMOND.replace("cp in out", "sh fail")})
     with pytest.raises(StageFailed, match=r"source failed \(exit code 7\): no paper") as caught:
         repro()
     assert caught.value.exit_code == 7
-    assert diamond.read("dvc.lock") == before
+    assert finished.read("dvc.lock") == before
 
 
 def test_missing_dependency(diamond: Toy) -> None:
@@ -196,7 +203,7 @@ def test_truncated_rwlock(diamond: Toy) -> None:
     repro("source")
     diamond.write({".dvc/tmp/rwlock": ""})
     assert repro()["join"].outcome is Outcome.RAN
-    assert "up to date" in dvc("status")
+    assert status() == {}
 
 
 def test_dead_processes_in_rwlock(diamond: Toy) -> None:

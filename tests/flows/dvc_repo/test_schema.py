@@ -13,7 +13,8 @@ from dvc.repo import Repo
 
 from flows.dvc_repo import remotes
 from tests.conftest import Toy, run_engine
-from tests.flows.engine.helpers import counts, dvc, dvc_repro, locks, succeeded, twin
+from tests.flows.engine.helpers import counts, dvc_repro, locks, succeeded, twin
+from tests.support.dvc_calls import add_remote
 
 OUT = "echo >> a.runs; mkdir -p a; cp in a/x"
 UNTESTED = {"datasets": "is a list of remote data sets, which need a network"}
@@ -84,8 +85,8 @@ def files(folder: Path) -> dict[str, bytes]:
 def add_remotes(folder: Path) -> None:
     """Configure a default remote and another one beside the project."""
     with chdir(folder):
-        dvc("remote", "add", "-q", "-f", "-d", "store", f"../{folder.name}-store")
-        dvc("remote", "add", "-q", "-f", "other", f"../{folder.name}-other")
+        add_remote(folder.with_name(f"{folder.name}-store"))
+        add_remote(folder.with_name(f"{folder.name}-other"), "other", is_default=False)
 
 
 def test_all_options_have_a_case() -> None:

@@ -7,15 +7,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.conftest import Toy, wait_until
-from tests.flows.engine.helpers import counts, status
+from tests.conftest import Toy, run_engine, wait_until
+from tests.flows.engine.helpers import counts, status, succeeded
 from tests.flows.engine.test_interruption import slow
+from tests.support.commands import run_python
 from tests.support.root import ROOT
 
 RUN = [sys.executable, "-m", "flows", "run", "--no-server"]
@@ -47,20 +49,21 @@ def in_use(folder: Path) -> dict[str, list[str]]:
     return {kind: sorted(Path(name).name for name in content.get(kind, {})) for kind in ("read", "write")}
 
 
-@pytest.mark.farm
 def test_files_of_a_running_stage(toy: Toy) -> None:
     """While a stage runs, `dvc` commands that would use its files fail as beside another `dvc`, and change nothing."""
     toy.write({"dvc.yaml": HELD, "in": "one\n"})
-    with started(*RUN) as run:
-        wait_until((toy.folder / "a.runs").exists, timeout_s=120)
-        assert in_use(toy.folder) == {"read": ["in"], "write": ["a"]}
-        for arguments in (["repro"], ["status"]):
-            answer = subprocess.run(["dvc", *arguments], capture_output=True, text=True, check=False)
-            assert answer.returncode != 0
-            assert f"'{toy.folder / 'a'}' {BUSY}:\n  (PID {run.pid})" in answer.stderr
-        toy.write({"go": ""})
-        output, _ = run.communicate(timeout=240)
-    assert run.returncode == 0, output
+    with ThreadPoolExecutor(1) as thread:
+        run = thread.submit(run_engine)
+        try:
+            wait_until((toy.folder / "a.runs").exists, timeout_s=120)
+            assert in_use(toy.folder) == {"read": ["in"], "write": ["a"]}
+            for command in ("repro", "status"):
+                answer = run_python("-m", "dvc", command)
+                assert answer.returncode != 0
+                assert f"'{toy.folder / 'a'}' {BUSY}:\n  (PID {os.getpid()})" in answer.stderr
+        finally:
+            toy.write({"go": ""})
+        succeeded(run.result(240))
     assert counts(toy.folder) == {"a": 1, "b": 1}
     assert in_use(toy.folder) == {"read": [], "write": []}
     assert status() == {}
@@ -82,6 +85,7 @@ def test_entries_of_a_killed_run(toy: Toy) -> None:
     assert in_use(toy.folder)["write"] == []
 
 
+@pytest.mark.farm
 def test_one_round(toy: Toy) -> None:
     """`dvc repro` and `inkflow run` on the same stages at once run each command once."""
     play_rounds(toy, 1)

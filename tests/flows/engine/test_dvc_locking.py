@@ -22,7 +22,7 @@ from flows.engine.run import Options, Run
 from flows.engine.types import Outcome
 from tests.conftest import Toy, run_engine, wait_until
 from tests.flows.engine.helpers import RecordingDisplay, outcomes, status, succeeded
-from tests.support.commands import dvc
+from tests.support.dvc_calls import configure
 
 # `&&`: when the sleep is terminated, the stage must not write its output.
 PAIR = """
@@ -175,10 +175,10 @@ def test_interrupt_while_the_lock_is_held(toy: Toy) -> None:
 def test_shared_cache_in_use(toy: Toy, tmp_path: Path) -> None:
     """A wait for a project with the same cache is logged, leaves DVC's own lock free, and an interrupt ends it."""
     toy.write({"dvc.yaml": PAIR.format(a=0, b=0), "in": "one\n"})
-    dvc("cache", "dir", "--local", str(tmp_path / "c"))
+    configure("cache", {"dir": str(tmp_path / "c")}, "local")
     with exclusive_lock(cache_lock_path(tmp_path / "c")), running_engine() as (engine, run, display):
         wait_until(lambda: bool(display.notes), timeout_s=60)
-        dvc("status")  # it gives up after three seconds without the lock
+        assert set(status()) == {"a", "b"}  # it gives up after three seconds without the lock
         engine.interrupt()
     assert display.notes == ["a waits: another project works in the shared cache"]
     assert isinstance(run.error, Interrupted)

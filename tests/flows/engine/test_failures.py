@@ -16,7 +16,6 @@ from flows.engine.types import Command, Outcome
 from tests.conftest import Toy, run_engine
 from tests.flows.engine.helpers import (
     RecordingDisplay,
-    dvc,
     dvc_repro,
     locks,
     make_plan,
@@ -26,6 +25,8 @@ from tests.flows.engine.helpers import (
     succeeded,
     twin,
 )
+from tests.support.copied_toy import copied_toy
+from tests.support.dvc_calls import track
 
 WATCHED = """
 stages:
@@ -38,22 +39,9 @@ stages:
 """
 
 
-@pytest.mark.parametrize(
-    ("edit", "name"),
-    [
-        ("echo new > in", "in"),
-        ("echo 'speed: 2' > params.yaml", "speed"),
-        ("echo 'speed: 2' > other.yaml", "other.yaml:speed"),
-        ("echo 'pace: 2' >> whole.yaml", "whole.yaml:pace"),
-        ("echo new > folder/x", "folder"),
-        ("rm folder/y", "folder"),
-        ("echo new > folder/tracked", "folder"),
-        ("echo new > ignored/x", "ignored"),
-        ("rm in; mkdir in; touch in/y", "in"),
-    ],
-)
-def test_input_changes_while_stage_runs(toy: Toy, edit: str, name: str) -> None:
-    """A stage whose input changes while it runs fails and names the input; it is not recorded, and runs again."""
+def make_watched(folder: Path) -> None:
+    """Makes a project whose stage has run, with inputs of all kinds."""
+    toy = Toy(folder)
     toy.write(
         {
             "dvc.yaml": WATCHED.format(edit="true"),
@@ -68,8 +56,28 @@ def test_input_changes_while_stage_runs(toy: Toy, edit: str, name: str) -> None:
             "whole.yaml": "speed: 1\n",
         }
     )
-    dvc("add", "folder/tracked")
+    track("folder/tracked")
     succeeded(run_engine())
+
+
+@pytest.mark.cases(7)
+@pytest.mark.parametrize(
+    ("edit", "name"),
+    [
+        ("echo new > in", "in"),
+        ("echo 'speed: 2' > params.yaml", "speed"),
+        ("echo 'pace: 2' >> whole.yaml", "whole.yaml:pace"),
+        ("rm folder/y", "folder"),
+        ("echo new > folder/tracked", "folder"),
+        ("echo new > ignored/x", "ignored"),
+        ("rm in; mkdir in; touch in/y", "in"),
+        ("echo 'speed: 2' > other.yaml", "other.yaml:speed"),
+        ("echo new > folder/x", "folder"),
+    ],
+)
+def test_input_changes_while_stage_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, edit: str, name: str) -> None:
+    """A stage whose input changes while it runs fails and names the input; it is not recorded, and runs again."""
+    toy = copied_toy(make_watched, tmp_path / "toy", monkeypatch)
     before, cached = locks(toy.folder), run_cache(toy.folder)
     toy.write({"dvc.yaml": WATCHED.format(edit="test -e once || { touch once; " + edit + "; }")})
     run = run_engine()
@@ -87,14 +95,15 @@ def test_input_changes_while_stage_runs(toy: Toy, edit: str, name: str) -> None:
 
 UNCHANGED_EDITS = [
     "touch in folder/x",
-    "cp in kept; echo new > in; cp kept in",
     "cp folder/x kept; echo new > folder/x; cp kept folder/x",
     "echo new > folder/made.log; rm folder/old.log",
     "mkdir -p folder/sub/__pycache__ folder/.ipynb_checkpoints; touch folder/*/__pycache__/x folder/.ipynb*/x",
+    "cp in kept; echo new > in; cp kept in",
     "echo 1 > folder/x.lock; echo 1 > folder/db-journal",
 ]
 
 
+@pytest.mark.cases(4)
 @pytest.mark.parametrize("edit", UNCHANGED_EDITS)
 def test_by_products_are_no_changes(toy: Toy, edit: str) -> None:
     """Equal content, ignored files and by-products are no changes of an input: the result is that of `dvc repro`."""
@@ -183,7 +192,8 @@ def failing(
     return run_engine(jobs=2, keep_going=keep_going, policies=policies, display=LettingGo())
 
 
-@pytest.mark.parametrize(("code", "attempts"), [(69, 3), (75, 3), (1, 1), (2, 1), (130, 1)])
+@pytest.mark.cases(4)
+@pytest.mark.parametrize(("code", "attempts"), [(75, 3), (1, 1), (2, 1), (130, 1), (69, 3)])
 def test_retries(toy: Toy, code: int, attempts: int) -> None:
     """Only failures that may be temporary are retried, as often as the policy says."""
     run = failing(toy, f"exit {code}", retries=2)
@@ -250,6 +260,7 @@ def test_a_killed_stage_says_so(toy: Toy, command: str) -> None:
     assert str(run.error) == "a: killed by SIGKILL in epoch 7 of 61 (out of memory?)"
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize("failure", ["echo half > a; exit 1", "echo half > a", "rm -f a; exit 1"])
 def test_failure_restores_outputs(toy: Toy, failure: str) -> None:
     """After a failure the earlier outputs and dvc.lock are restored, even if the stage wrote one of two outputs."""

@@ -68,7 +68,7 @@ def test_time_limit(toy: Toy, runner: CommandRunner) -> None:
     toy.write({"escapes.py": ESCAPES})
     output(runner, "python -m program out", toy.folder)  # waits for the imports
     command = Command("a", ("python -m escapes",), str(toy.folder), {"DVC_STAGE": "a"}, PRELOAD)
-    for timeout_s in (3.0, 60.0):  # on a busy machine its processes do not start within seconds
+    for timeout_s in (1.0, 6.0, 60.0):  # on a busy machine its processes do not start within seconds
         lines: list[str] = []
         for path in toy.folder.glob("pid-*"):
             path.unlink()

@@ -21,7 +21,6 @@ from tests.flows.engine.helpers import (
 )
 
 Edit = Callable[[Path], None]
-EDITED = ("shared folder",)  # the others are edited in `make test-farm`
 
 
 def speed_up(folder: Path) -> None:
@@ -66,6 +65,7 @@ def reword_command(folder: Path) -> None:
 EDITS: list[Edit] = [
     speed_up, slow_down, edit_input, undo_edit_input, delete_outputs, delete_contents, reword_command,
 ]  # fmt: skip
+SOME_EDITS = [speed_up, slow_down, delete_contents]  # the other ones are made in `make test-farm`
 
 
 @pytest.fixture(params=GRAPHS)
@@ -94,16 +94,19 @@ def test_same_as_dvc_repro(graph: Toy) -> None:
 
 
 @pytest.mark.parametrize(
-    "graph",
-    [pytest.param(name, marks=() if name in EDITED else pytest.mark.farm) for name in GRAPHS],
-    indirect=True,
+    ("graph", "edits"),
+    [
+        pytest.param("shared folder", SOME_EDITS, id="some in a shared folder"),
+        *(pytest.param(name, EDITS, id=name, marks=pytest.mark.farm) for name in GRAPHS),
+    ],
+    indirect=["graph"],
 )
-def test_same_as_dvc_repro_after_edits(graph: Toy) -> None:
+def test_same_as_dvc_repro_after_edits(graph: Toy, edits: list[Edit]) -> None:
     """After each kind of edit the run follows the plan, the status is clean, and dvc.lock is that of `dvc repro`."""
     copy = twin(graph.folder)
     run_as_planned()
     dvc_repro(copy)
-    for edit in EDITS:
+    for edit in edits:
         edit(graph.folder)
         edit(copy)
         run_as_planned()

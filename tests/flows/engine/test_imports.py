@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from flows.engine.types import Outcome
 from tests.conftest import Toy
 from tests.flows.engine.helpers import delete_cache, make_plan, outcomes, run_as_planned, status, succeeded
 from tests.flows.engine.test_tracked_data import planned, run_with_pull
-from tests.support.commands import dvc
+from tests.support.dvc_calls import add_remote, commit, import_url, push, track, unfreeze
 
 STAGE = "stages:\n  use: {cmd: cat data > out, deps: [data], outs: [out]}\n"
 
@@ -30,7 +31,7 @@ def source(tmp_path: Path) -> Path:
 def test_an_import_that_was_never_downloaded(toy: Toy, source: Path) -> None:
     """A run downloads it, as `dvc repro` does."""
     toy.write({"dvc.yaml": STAGE})
-    dvc("import-url", "--no-download", str(source), "data")
+    import_url(source, "data", download=False)
     assert make_plan()["data.dvc"].verdict is Verdict.RECORD
     assert outcomes(run_as_planned()) == {"data.dvc": Outcome.RECORDED, "use": Outcome.RAN}
     assert toy.read("out") == "one\n"
@@ -40,8 +41,8 @@ def test_an_import_that_was_never_downloaded(toy: Toy, source: Path) -> None:
 def test_an_import_in_no_cache(toy: Toy, source: Path) -> None:
     """An import that is not frozen comes from its source again, as with `dvc repro`."""
     toy.write({"dvc.yaml": STAGE})
-    dvc("import-url", str(source), "data")
-    dvc("unfreeze", "data.dvc")
+    import_url(source, "data")
+    unfreeze("data.dvc")
     run_as_planned()
     (toy.folder / "data").unlink()
     delete_cache(toy.folder)
@@ -56,8 +57,8 @@ def test_an_edited_copy_of_an_import(toy: Toy, source: Path, is_cached: bool) ->
     from the source if no cache here has the content.
     """
     toy.write({"dvc.yaml": STAGE})
-    dvc("import-url", str(source), "data")
-    dvc("unfreeze", "data.dvc")
+    import_url(source, "data")
+    unfreeze("data.dvc")
     run_as_planned()
     (toy.folder / "data").unlink()
     toy.write({"data": "edited\n"})
@@ -79,13 +80,15 @@ def test_an_import_from_another_repository(toy: Toy, tmp_path: Path, capsys: pyt
     """With --pull its content comes from that repository, as with `dvc pull`."""
     other = Toy(_folder(tmp_path / "other"))
     other.write({"data": "one\n"})
-    dvc("add", "data", folder=other.folder)
+    with chdir(other.folder):
+        track("data")
     identity = ["-c", "user.name=n", "-c", "user.email=e@x"]
     for command in (["add", "--all"], [*identity, "commit", "--quiet", "-m", "data"]):
         subprocess.run(["git", *command], cwd=other.folder, check=True)
     toy.write({"dvc.yaml": STAGE})
-    dvc("remote", "add", "-d", "store", str(tmp_path / "store"))
-    dvc("import", str(other.folder), "data")
+    add_remote(tmp_path / "store")
+    with Repo() as repo:
+        repo.imp(str(other.folder), "data")
     assert remotes.missing_in_remote(Path()) == {}  # DVC pushes no such data
     (toy.folder / "data").unlink()
     delete_cache(toy.folder)
@@ -98,13 +101,12 @@ def test_an_import_from_another_repository(toy: Toy, tmp_path: Path, capsys: pyt
 def test_data_of_dvc_2(toy: Toy, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Its layout of cache and remote is found by the plan and by the run."""
     toy.write({"dvc.yaml": STAGE, "data": "one\n"})
-    dvc("remote", "add", "-d", "store", str(tmp_path / "store"))
-    dvc("add", "data")
+    add_remote(tmp_path / "store")
+    track("data")
     _record_as_dvc_2(toy.folder / "data.dvc")
-    with Repo() as repo:
-        repo.commit("data.dvc", force=True)
+    commit()
     assert "hash: md5" not in toy.read("data.dvc")
-    dvc("push")
+    push()
     (toy.folder / "data").unlink()
     assert planned(capsys) == {"data.dvc": "restore", "use": "run"}
     shutil.rmtree(".dvc/cache")

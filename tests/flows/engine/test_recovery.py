@@ -92,7 +92,21 @@ def test_temporary_files_of_a_killed_program(toy: Toy, monkeypatch: pytest.Monke
 
 
 def test_newer_outputs_are_kept(toy: Toy) -> None:
-    """Outputs that `dvc repro` makes after a killed run are not overwritten with the backup of that run."""
+    """Outputs that `dvc repro` makes beside a backup, as a killed run leaves it, are not overwritten with it."""
+    toy.write(CHAIN)
+    succeeded(run_engine())
+    output_backup.backup_outputs(toy.folder, "a", ["a"])
+    toy.write({"in": "two\n"})
+    dvc_repro(toy.folder)
+    recover(toy.folder)
+    assert toy.read("a") == "two\n"
+    assert {decision.verdict for decision in make_plan().values()} == {Verdict.UNCHANGED}
+    assert not output_backup.has_backups(toy.folder)
+
+
+@pytest.mark.farm
+def test_newer_outputs_after_a_kill_are_kept(toy: Toy) -> None:
+    """The same after a real kill of a run."""
     toy.write(slow(0.1))
     succeeded(run_engine(jobs=2))
     toy.write(slow(30) | {"in": "two\n"})
@@ -156,8 +170,9 @@ def test_outputs_of_a_damaged_backup_that_dvc_is_writing(
     assert (output.read_text(), output_backup.has_backups(tmp_path)) == ("old", False)
 
 
-def test_recovery_waits_for_dvc(toy: Toy, capsys: pytest.CaptureFixture[str]) -> None:
+def test_recovery_waits_for_dvc(toy: Toy, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """A dvc.lock that DVC, which holds its lock, has written in part does not make the backup an outdated one."""
+    monkeypatch.setattr("dvc.lock.DEFAULT_TIMEOUT", 0.2)  # of three seconds, after which the wait is told
     toy.write(CHAIN)
     succeeded(run_engine())
     before, recorded = toy.read("a"), toy.read("dvc.lock")

@@ -1,8 +1,11 @@
 """Several runs in one folder share the work: each stage runs once, and what does not touch runs at the same time."""
 
+import json
 import random
 import time
 from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -10,10 +13,12 @@ import pytest
 from flows.core.file_lock import run_lock
 from flows.engine.output_backup import has_backups
 from flows.engine.planning.plan import Verdict
-from tests.conftest import Toy, wait_until
-from tests.flows.engine.helpers import counts, make_plan, status
+from flows.engine.types import Outcome
+from tests.conftest import Toy, run_engine, wait_until
+from tests.flows.engine.helpers import RecordingDisplay, counts, make_plan, outcomes, status, succeeded
 from tests.flows.engine.test_beside_dvc import HELD, RUN, started
 from tests.flows.engine.test_interruption import slow
+from tests.support.commands import run_python
 
 # Each of the two waits for the other's start, so both end only if they run at the same time.
 MEETING = """
@@ -33,6 +38,23 @@ stages:
 """
 
 
+class LettingGo(RecordingDisplay):
+    """Lets the stage `a` of the other run end once this run says that it waits for it."""
+
+    def note(self, text: str) -> None:
+        """Makes the file `go`."""
+        super().note(text)
+        if "a waits: a is being written by another process" in text:
+            Path("go").touch()
+
+
+def run_at_once(*runs: Sequence[str]) -> None:
+    """Runs `inkflow run` with each of these arguments at the same time; all must succeed."""
+    with ThreadPoolExecutor(len(runs)) as threads:
+        done = list(threads.map(lambda arguments: run_python(*RUN[1:], *arguments), runs))
+    assert [run.returncode for run in done] == [0] * len(runs), done
+
+
 @pytest.mark.farm
 def test_same_stages(toy: Toy) -> None:
     """Of two runs of the same graph at once, each stage runs in one; the other waits for it and finds it unchanged."""
@@ -47,25 +69,20 @@ def test_same_stages(toy: Toy) -> None:
 def test_waiting_run_says_so(toy: Toy) -> None:
     """A run that waits for a stage of another run names the file, and then finds the stage unchanged."""
     toy.write({"dvc.yaml": HELD, "in": "one\n"})
-    with started(*RUN) as one:
+    with ThreadPoolExecutor(1) as thread:
+        other = thread.submit(run_at_once, [])
         wait_until((toy.folder / "a.runs").exists, timeout_s=120)
-        with started(*RUN, "a") as other:
-            assert other.stdout is not None
-            assert any("a waits: a is being written by another process" in line for line in other.stdout)
-            toy.write({"go": ""})
-            output, _ = other.communicate(timeout=240)
-        assert (one.wait(240), other.returncode) == (0, 0)
-    assert "a   unchanged" in output
-    assert "0 of 1 stages ran" in output
+        run = run_engine("a", display=LettingGo())
+        other.result(240)
+    assert outcomes(succeeded(run)) == {"a": Outcome.UNCHANGED}
+    assert run.summary.startswith("0 of 1 stages ran")
     assert counts(toy.folder) == {"a": 1, "b": 1}
 
 
 def test_different_stages(toy: Toy) -> None:
     """Runs of stages that share no files but inputs work at the same time; both are recorded."""
     toy.write({"dvc.yaml": MEETING, "in": "one\n"})
-    with started(*RUN, "a") as one, started(*RUN, "b") as other:
-        outputs = [process.communicate(timeout=240)[0] for process in (one, other)]
-    assert (one.returncode, other.returncode) == (0, 0), outputs
+    run_at_once(["a"], ["b"])
     assert status() == {}
 
 
@@ -82,9 +99,7 @@ def test_shared_resources(toy: Toy, kind: str) -> None:
     """Two runs in one folder share slots, mutexes and memory: where one stage takes all, one runs at a time in all."""
     jobs, policies = POLICIES[kind]
     toy.write({"dvc.yaml": ALONE, "in": "one\n", "execution.yaml": policies})
-    with started(*RUN, jobs, "s@k", "s@l") as one, started(*RUN, jobs, "s@m", "s@n") as other:
-        outputs = [process.communicate(timeout=240)[0] for process in (one, other)]
-    assert (one.returncode, other.returncode) == (0, 0), outputs
+    run_at_once([jobs, "s@k", "s@l"], [jobs, "s@m", "s@n"])
     assert counts(toy.folder) == {f"s-{name}": 1 for name in "klmn"}
     assert status() == {}
 
@@ -115,31 +130,31 @@ def test_killed_run_beside_a_living_one(toy: Toy) -> None:
     assert status() == {}
 
 
-@pytest.mark.parametrize("shared", [True, False])
-def test_run_that_edits_parameters_is_alone(toy: Toy, shared: bool) -> None:
+def test_run_that_edits_parameters_is_alone(toy: Toy) -> None:
     """A run that may change params.yaml waits for the others, whose inputs it would change; a plain run does not."""
     toy.write({"dvc.yaml": HELD, "in": "one\n", "go": "", "params.yaml": "speed: 1\n"})
-    edits = [] if shared else ["--set", "speed=2"]
-    with run_lock(Path(), print, shared=True), started(*RUN, *edits) as run:
-        assert run.stdout is not None
-        assert ("Another run is under way in this folder" in run.stdout.readline()) is not shared
-        if shared:
-            run.communicate(timeout=240)
-            assert run.returncode == 0
-    assert Path("b").exists() is shared
+    with run_lock(Path(), print, shared=True):
+        with started(*RUN, "--set", "speed=2") as run:
+            assert run.stdout is not None
+            assert "Another run is under way in this folder" in run.stdout.readline()
+        assert not Path("b").exists()
+        run_at_once([])
+    assert Path("b").exists()
 
 
 def test_plan_beside_a_run(toy: Toy) -> None:
     """A plan does not read the files that a run is writing: it names them, and the process that writes them."""
     toy.write({"dvc.yaml": HELD, "in": "one\n"})
-    with started(*RUN) as run:
+    with ThreadPoolExecutor(1) as thread:
+        run = thread.submit(run_at_once, [])
         wait_until((toy.folder / "a.runs").exists, timeout_s=120)
+        (writer,) = json.loads(toy.read(".dvc/tmp/rwlock"))["write"].values()
         decision = make_plan()["a"]
+        toy.write({"go": ""})  # before a check can fail
+        run.result(240)
         assert decision.verdict is Verdict.RUN
         assert decision.reasons[0].startswith("a is being written by another process (")
-        assert decision.reasons[0].endswith(f"process id {run.pid})")
-        toy.write({"go": ""})
-        run.communicate(timeout=240)
+        assert decision.reasons[0].endswith(f"process id {writer['pid']})")
     assert {each.verdict for each in make_plan().values()} == {Verdict.UNCHANGED}
 
 

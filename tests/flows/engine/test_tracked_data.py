@@ -15,7 +15,8 @@ from flows.engine.run import Options, Run
 from flows.engine.types import Outcome
 from tests.conftest import Toy, run_engine
 from tests.flows.engine.graphs import CHAIN, FOLDERS
-from tests.flows.engine.helpers import delete_cache, dvc, make_plan, outcomes, run_as_planned, status, succeeded
+from tests.flows.engine.helpers import delete_cache, make_plan, outcomes, run_as_planned, status, succeeded
+from tests.support.dvc_calls import add_remote, push, track
 
 UNREAD = (
     "note: unread.dvc is left out: unread is neither in the workspace nor in the cache, and no stage reads it; "
@@ -53,9 +54,9 @@ def delete_results(toy: Toy) -> None:
 def test_plan_with_the_remote(toy: Toy, capsys: pytest.CaptureFixture[str], files: dict[str, str]) -> None:
     """Results that only the remote has are planned to run; with --pull to be restored, as by `run --pull`."""
     toy.write(files)
-    dvc("remote", "add", "-d", "store", str(toy.folder.with_name("store")))
+    add_remote(toy.folder.with_name("store"))
     results = run_as_planned()
-    dvc("push", "--run-cache")
+    push(run_cache=True)
     delete_results(toy)
     assert set(planned(capsys).values()) == {"run", "may run"}
     assert planned(capsys, "--pull") == dict.fromkeys(results, "restore")
@@ -68,9 +69,9 @@ def test_plan_with_an_incomplete_remote(toy: Toy, capsys: pytest.CaptureFixture[
     """The plan does not rely on an entry of the run cache whose content the remote lacks."""
     toy.write(CHAIN)
     store = toy.folder.with_name("store")
-    dvc("remote", "add", "-d", "store", str(store))
+    add_remote(store)
     run_as_planned()
-    dvc("push", "--run-cache")
+    push(run_cache=True)
     delete_results(toy)
     shutil.rmtree(store / "files")
     assert planned(capsys, "--pull") == {"a": "run", "b": "may run", "c": "may run"}
@@ -79,7 +80,7 @@ def test_plan_with_an_incomplete_remote(toy: Toy, capsys: pytest.CaptureFixture[
 def test_pull_of_a_stage_that_was_never_recorded(toy: Toy) -> None:
     """A stage without dependencies and without a record runs, although the cache has other objects."""
     toy.write({"dvc.yaml": "stages:\n  first: {cmd: echo 1 > a, outs: [a]}\n"})
-    dvc("remote", "add", "-d", "store", str(toy.folder.with_name("store")))
+    add_remote(toy.folder.with_name("store"))
     run_as_planned()
     toy.write({"dvc.yaml": "stages:\n  second: {cmd: echo 2 > b, outs: [b]}\n"})
     assert outcomes(succeeded(run_with_pull())) == {"second": Outcome.RAN}
@@ -89,10 +90,10 @@ def test_pull_of_a_stage_that_was_never_recorded(toy: Toy) -> None:
 def test_tracked_data_in_no_cache(toy: Toy) -> None:
     """Tracked data that only the remote has is planned as missing; the run says how to get it, and --pull gets it."""
     toy.write(FOLDERS)
-    dvc("remote", "add", "-d", "store", str(toy.folder.with_name("store")))
-    dvc("add", "in")
+    add_remote(toy.folder.with_name("store"))
+    track("in")
     run_as_planned()
-    dvc("push")
+    push()
     (toy.folder / "in").unlink()
     delete_cache(toy.folder)
     assert make_plan()["in.dvc"].verdict is Verdict.MISSING
@@ -106,10 +107,10 @@ def test_tracked_data_in_no_cache(toy: Toy) -> None:
 def test_unread_data_in_no_cache(toy: Toy, capsys: pytest.CaptureFixture[str]) -> None:
     """Data that only the remote has and that no stage reads is left out with a note, unless it is named or pulled."""
     toy.write(CHAIN | {"unread": "more\n"})
-    dvc("remote", "add", "-d", "store", str(toy.folder.with_name("store")))
-    dvc("add", "unread")
+    add_remote(toy.folder.with_name("store"))
+    track("unread")
     assert run_as_planned()["unread.dvc"].outcome is Outcome.UNCHANGED
-    dvc("push")
+    push()
     (toy.folder / "unread").unlink()
     assert run_as_planned()["unread.dvc"].outcome is Outcome.RESTORED
     (toy.folder / "unread").unlink()
@@ -137,7 +138,7 @@ def test_a_frozen_stage_that_has_never_run(toy: Toy) -> None:
 def test_edited_data(toy: Toy) -> None:
     """Edited tracked data is recorded, not restored, in the plan and in the run."""
     toy.write(CHAIN)
-    dvc("add", "in")
+    track("in")
     run_as_planned()
     (toy.folder / "in").unlink()
     toy.write({"in": "two\n"})

@@ -10,7 +10,6 @@ from flows.engine.types import Outcome
 from tests.conftest import Toy, run_engine
 from tests.flows.engine.helpers import (
     delete_cache,
-    dvc,
     dvc_repro,
     locks,
     make_plan,
@@ -19,6 +18,7 @@ from tests.flows.engine.helpers import (
     status,
     twin,
 )
+from tests.support.dvc_calls import import_url, track, unfreeze
 
 ONE_FILE = """
 stages:
@@ -30,7 +30,7 @@ stages:
 def test_edited_tracked_folder(toy: Toy) -> None:
     """After an edit in a tracked folder, a reader of another file in it stays unchanged, in the plan and in the run."""
     toy.write({"dvc.yaml": ONE_FILE, "data/sub/a": "a\n", "data/b": "b\n"})
-    dvc("add", "data")
+    track("data")
     run_as_planned()
     toy.write({"data/b": "edited\n", "data/c": "new\n"})
     assert make_plan()["one"].verdict is Verdict.UNCHANGED
@@ -45,7 +45,7 @@ def test_edited_tracked_folder(toy: Toy) -> None:
 def test_folder_that_is_lost_from_the_cache(toy: Toy) -> None:
     """A folder whose list of files the cache lacks is read from the workspace."""
     toy.write({"dvc.yaml": ONE_FILE, "data/sub/a": "a\n", "data/b": "b\n"})
-    dvc("add", "data")
+    track("data")
     run_as_planned()
     for path in (toy.folder / ".dvc/cache/files").rglob("*.dir"):
         path.unlink()
@@ -87,8 +87,8 @@ def test_import_from_a_changed_source(toy: Toy, tmp_path: Path, is_deleted: bool
     """Of an import that is not frozen and whose source changed, the plan expects no content; the run imports it."""
     source = tmp_path / "source"
     source.write_text("one\n")
-    dvc("import-url", str(source), "in")
-    dvc("unfreeze", "in.dvc")
+    import_url(source, "in")
+    unfreeze("in.dvc")
     toy.write({"dvc.yaml": "stages:\n  s: {cmd: cp in out, deps: [in], outs: [out]}\n"})
     run_as_planned()
     source.write_text("two\n")

@@ -11,7 +11,8 @@ from flows.engine.types import Outcome
 from tests.conftest import Toy, run_engine
 from tests.flows.engine.helpers import make_plan, outcomes, run_as_planned, status, succeeded
 from tests.flows.engine.test_tracked_data import planned, run_with_pull
-from tests.support.commands import dvc
+from tests.support.copied_toy import copied_toy
+from tests.support.dvc_calls import add_remote, push
 
 PIPELINE = """
 stages:
@@ -22,13 +23,18 @@ METRIC = "  score: {cmd: echo >> score.runs; cp in score, deps: [in], metrics: [
 RESTORED = {"make": Outcome.RESTORED, "join": Outcome.RESTORED}
 
 
-@pytest.fixture
-def project(toy: Toy, tmp_path: Path) -> Toy:
-    """A project with results in the form of DVC 2, and an empty remote."""
-    dvc("remote", "add", "-q", "-d", "store", str(tmp_path / "store"))
-    toy.write({"dvc.yaml": PIPELINE, "in": "one\n"})
+def make_project(folder: Path) -> None:
+    """Makes a project with results in the form of DVC 2."""
+    Toy(folder).write({"dvc.yaml": PIPELINE, "in": "one\n"})
     assert run_engine().error is None
-    record_as_dvc_2(toy.folder)
+    record_as_dvc_2(folder)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
+    """A copy of that project, which is also the current folder, with an empty remote."""
+    toy = copied_toy(make_project, tmp_path / "toy", monkeypatch)
+    add_remote(tmp_path / "store")
     return toy
 
 
@@ -73,7 +79,7 @@ def test_a_metric_in_git(toy: Toy) -> None:
 def test_results_in_the_remote(project: Toy, capsys: pytest.CaptureFixture[str]) -> None:
     """The check of the remote finds them there, and with --pull they are restored, as the plan says."""
     assert remotes.missing_in_remote(Path()) == {"make": ["out"], "join": ["joined"]}
-    dvc("push")
+    push()
     assert remotes.missing_in_remote(Path()) == {}
     delete_outputs(project.folder)
     shutil.rmtree(".dvc/cache")

@@ -11,7 +11,9 @@ from flows.core.errors import NoRemote
 from flows.dvc_repo import remotes
 from tests.conftest import Toy, run_engine
 from tests.flows.dvc_repo.test_remotes import commit
-from tests.support.commands import dvc, run_python
+from tests.support.commands import run_python
+from tests.support.copied_toy import copied_toy
+from tests.support.dvc_calls import add_remote
 from tests.support.root import ROOT
 
 PIPELINE = """
@@ -23,13 +25,22 @@ PLAIN = "  plain: {cmd: cat in in > plain, deps: [in], outs: [plain]}\n"
 NOTE = "note: no DVC remote is the default: the run cache is not exchanged; choose one: `dvc remote default NAME`"
 
 
-@pytest.fixture
-def project(toy: Toy, tmp_path: Path) -> Toy:
-    """A committed project whose stages ran, with two remotes that are folders."""
-    for name in ("one", "two"):
-        dvc("remote", "add", "-q", name, str(tmp_path / name))
+def make_project(folder: Path) -> None:
+    """Makes a committed project whose stages ran."""
+    toy = Toy(folder)
     toy.write({"dvc.yaml": PIPELINE, "in": "one\n", ".gitignore": "/*.runs\n/.inkflow\n/out\n/joined\n"})
+    for name in ("one", "two"):
+        add_remote(folder / name, name, is_default=False)  # `dvc.yaml` has to name remotes that exist
     assert run_engine().error is None
+    commit(folder)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
+    """A copy of that project, which is also the current folder, with two remotes that are folders."""
+    toy = copied_toy(make_project, tmp_path / "toy", monkeypatch)
+    for name in ("one", "two"):
+        add_remote(tmp_path / name, name, is_default=False)
     commit(toy.folder)
     return toy
 

@@ -19,7 +19,8 @@ from flows.dvc_repo.repository import Repository
 from flows.engine.policy import load_policies
 from stages.base.errors import InkflowError, InvalidInput
 from tests.conftest import Toy
-from tests.flows.engine.helpers import dvc, dvc_repro, status
+from tests.flows.engine.helpers import dvc_repro, status
+from tests.support.copied_toy import copied_toy
 
 PIPELINE = """
 stages:
@@ -55,16 +56,23 @@ class Project:
         return json.loads(self.toy.read("environment.lock"))
 
 
-@pytest.fixture
-def project(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> Project:
-    """A project whose stages ran with toypkg 2.21.0."""
-    monkeypatch.syspath_prepend(toy.folder / "site")
-    toy.write({"dvc.yaml": PIPELINE, "in": "one\n"})
-    project = Project(toy)
+def make_project(folder: Path) -> None:
+    """Makes a project whose stages ran with toypkg 2.21.0."""
+    project = Project(Toy(folder))
+    project.toy.write({"dvc.yaml": PIPELINE, "in": "one\n"})
     project.install("2.21.0")
     project.set("toypkg: minor, python: minor, processor: report")
-    run()
-    return project
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder / "site")
+        run()
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A copy of that project, which is also the current folder."""
+    toy = copied_toy(make_project, tmp_path / "toy", monkeypatch)
+    monkeypatch.syspath_prepend(toy.folder / "site")
+    return Project(toy)
 
 
 def run(*arguments: str) -> None:
@@ -230,7 +238,7 @@ def test_nothing_named(toy: Toy) -> None:
     run()
     assert toy.read("environment.lock") == "{broken"
     assert not (toy.folder / ".dvc/cache/environments").exists()
-    dvc("status")
+    assert status() == {}
 
 
 def test_kill_before_the_record(project: Project) -> None:
