@@ -8,7 +8,6 @@ import io
 import json
 import random
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.common import ROOT
+from flows.dvc_repo.creation import create_project
 
 MODELS = ("dense", "dense_dropout", "cnn")
 DVC_YAML = (ROOT / "dvc.yaml").read_bytes()
@@ -50,7 +50,7 @@ class ManyVersions:
         self.root, self.samples = root, samples
         root.mkdir(parents=True, exist_ok=True)
         subprocess.run(["git", "init", "-q", "-b", "main", str(root)], check=True)
-        subprocess.run([sys.executable, "-m", "dvc", "init", "-q"], cwd=root, check=True)
+        create_project(root, is_subfolder=False)
         rng = np.random.default_rng(0)
         self._labels = rng.integers(0, 10, samples)
         self._hard = rng.random(samples)  # which images most models get wrong

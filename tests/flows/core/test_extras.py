@@ -1,13 +1,11 @@
 """Missing optional packages: one sentence names the package and the extra that installs it."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from flows.core.extras import missing_package
-from tests.support.root import ROOT
+from tests.support.commands import run_python
 
 # Runs `inkflow` as if a package were not installed.
 PROGRAM = "import sys; sys.modules[{module!r}] = None; from flows.cli.main import console; console()"
@@ -32,10 +30,8 @@ def test_other_modules_are_not_explained(module: str) -> None:
 def test_predict_without_its_packages(tmp_path: Path) -> None:
     """`inkflow predict` without ONNX Runtime ends with exit code 2 and one sentence."""
     (tmp_path / "model.onnx").write_bytes(b"")
-    command = [sys.executable, "-c", PROGRAM.format(module="onnxruntime"), "predict", "model.onnx", "image.png"]
-    process = subprocess.run(
-        command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
-    )
+    program = PROGRAM.format(module="onnxruntime")
+    process = run_python("-c", program, "predict", "model.onnx", "image.png", folder=tmp_path)
     assert process.returncode == 2
     assert process.stderr.startswith("error: this needs the package onnxruntime")
     assert process.stderr.count("\n") == 1

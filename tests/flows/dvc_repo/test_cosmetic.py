@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+from contextlib import chdir
 from pathlib import Path
 from random import Random
 
@@ -18,7 +19,7 @@ from flows.engine.types import Outcome
 from tests.conftest import Toy, run_engine
 from tests.flows.engine.helpers import counts, delete_cache, dvc_repro, make_plan, status, succeeded, twin
 from tests.support.code_history import commit, forget_store
-from tests.support.commands import dvc, run_python
+from tests.support.commands import run_python
 from tests.support.copied_toy import copied_toy
 from tests.support.judged_commands import command_judge
 from tests.support.random_edits import random_edit
@@ -124,7 +125,8 @@ def test_the_lock_is_that_of_dvc_commit(project: Toy) -> None:
     project.write({"src/lib/nets.py": COMMENTED})
     copy = twin(project.folder)
     run_engine()
-    dvc("commit", "-q", "-f", folder=copy)
+    with chdir(copy), Repo() as repo:
+        repo.commit(force=True)
     assert (copy / "dvc.lock").read_text() == project.read("dvc.lock")
 
 

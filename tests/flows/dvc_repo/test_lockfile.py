@@ -29,7 +29,7 @@ stages:
   quick: {cmd: echo >> quick.runs; cat in in > quick, deps: [in], outs: [quick]}
 """
 NAMES = ("fetch", "keep", "plain", "quick")
-PROGRAM = "from tests.conftest import run_engine; run_engine(jobs=5)"
+PROGRAM = ["-m", "tests.support.engine_alone", "5"]
 
 
 def finished(folder: Path) -> bool:
@@ -50,7 +50,7 @@ def test_a_kill_loses_no_finished_stage(toy: Toy) -> None:
     toy.write({"dvc.yaml": WAITING, "in": "one\n"})
     copy = twin(toy.folder)
     with subprocess.Popen(
-        [sys.executable, "-c", PROGRAM], env=os.environ | {"PYTHONPATH": str(ROOT)}, start_new_session=True
+        [sys.executable, *PROGRAM], env=os.environ | {"PYTHONPATH": str(ROOT)}, start_new_session=True
     ) as process:
         wait_until(lambda: finished(toy.folder), timeout_s=120)
         process.send_signal(signal.SIGKILL)

@@ -137,10 +137,7 @@ def test_engine_is_killed(toy: Toy, number: signal.Signals) -> None:
     """Forks and their fork server die with the engine, whichever signal ends it."""
     slow = PROGRAM + "import time; time.sleep(900)\n"
     toy.write({"dvc.yaml": GRAPH, "execution.yaml": EXECUTION, "own.py": OWN, "program.py": slow, "in": "one\n"})
-    program = (
-        "from pathlib import Path; from flows.engine.policy import load_policies; from tests.conftest import run_engine"
-    )
-    command = [sys.executable, "-c", f"{program}; run_engine(jobs=2, policies=load_policies(Path()))"]
+    command = [sys.executable, "-m", "tests.support.engine_alone", "2"]
     with subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(ROOT)}) as engine:
         try:
             wait_until(lambda: (toy.folder / "a").exists() and (toy.folder / "b").exists(), 60)

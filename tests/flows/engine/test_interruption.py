@@ -22,7 +22,7 @@ from tests.flows.engine.helpers import errors_of, locks, outcomes, run_as_planne
 from tests.support.prefect_api import api
 from tests.support.root import ROOT
 
-RUN = [sys.executable, "-c", "from tests.conftest import run_engine as r; s = r(jobs=4); print(s.summary); s.error"]
+RUN = [sys.executable, "-m", "tests.support.engine_alone", "4"]
 
 SLOW = """
 stages:

@@ -9,9 +9,10 @@ from flows.engine.types import Outcome, file_name, split_address
 from tests.conftest import Toy, run_engine
 from tests.flows.engine.helpers import dvc_repro, locks, outcomes, run_as_planned, succeeded, twin
 
-NAMES = ["训练" * 40, "a" * 250, "x:y", "è é/ü"]
+NAMES = ["训练" * 40, "x:y", "è é/ü", "a" * 250]
 
 
+@pytest.mark.cases(3)
 @pytest.mark.parametrize("name", NAMES)
 def test_run_and_failure(toy: Toy, name: str) -> None:
     """The stage runs as by `dvc repro`; when it fails, its earlier output is restored."""

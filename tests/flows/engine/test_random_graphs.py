@@ -21,7 +21,8 @@ from ruamel.yaml import YAML
 
 from flows.engine.types import Outcome
 from tests.conftest import Toy
-from tests.flows.engine.helpers import delete_cache, dvc, dvc_repro, locks, outcomes, run_as_planned, status, twin
+from tests.flows.engine.helpers import delete_cache, dvc_repro, locks, outcomes, run_as_planned, status, twin
+from tests.support.dvc_calls import track
 
 EXAMPLES = int(os.environ.get("INKFLOW_EXAMPLES", "1"))
 FARM_EXAMPLES = 200
@@ -257,7 +258,7 @@ def _check(empty: Path, graph: Graph, rounds: list[list[Edit]]) -> None:
         graph.write(folder)
         with chdir(folder):
             if graph.is_tracked:
-                dvc("add", "data")
+                track("data")
             copy = twin(folder)
             _bring_up_to_date(graph)
             dvc_repro(copy)

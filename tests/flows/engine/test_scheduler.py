@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flows.engine import resources
@@ -188,9 +188,23 @@ def graphs(draw: st.DrawFn) -> list[Stage]:
     return stages
 
 
+@settings(max_examples=30)
 @given(st.data(), graphs(), st.integers(1, 4), st.integers(0, 3))
 def test_any_graph(data: st.DataObject, stages: list[Stage], jobs: int, gpu_count: int) -> None:
     """In any order of ends and failures, nothing is allocated twice, and each stage ends exactly once."""
+    check(data, stages, jobs, gpu_count)
+
+
+@pytest.mark.farm
+@settings(max_examples=1_000)
+@given(st.data(), graphs(), st.integers(1, 4), st.integers(0, 3))
+def test_many_graphs(data: st.DataObject, stages: list[Stage], jobs: int, gpu_count: int) -> None:
+    """The same in many graphs."""
+    check(data, stages, jobs, gpu_count)
+
+
+def check(data: st.DataObject, stages: list[Stage], jobs: int, gpu_count: int) -> None:
+    """Runs the stages in a drawn order, and checks what is allocated."""
     names = st.lists(st.sampled_from("xyz"), max_size=3).map(tuple)
     policy = st.builds(
         StagePolicy, slots=st.integers(1, 5), gpus=st.integers(0, 4), memory=st.integers(0, 12), mutex=names

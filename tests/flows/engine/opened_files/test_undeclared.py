@@ -190,12 +190,12 @@ def test_a_failed_stage_leaves_no_record(toy: Toy) -> None:
     assert list((toy.folder / FOLDER).iterdir()) == []
 
 
-def watched(folder: Path, code: str) -> list[str]:
+def watched(folder: Path, code: str, site: Path = SITE) -> list[str]:
     """Runs `code` in a process that notes what it opens, and returns the lines of its record."""
     record = folder / FOLDER / "a"
     record.parent.mkdir(parents=True, exist_ok=True)
     record.touch()
-    environment = {"PYTHONPATH": str(SITE), "INKFLOW_OPENED": str(record), "PATH": os.environ["PATH"]}
+    environment = {"PYTHONPATH": str(site), "INKFLOW_OPENED": str(record), "PATH": os.environ["PATH"]}
     subprocess.run([sys.executable, "-c", code], env=environment, cwd=folder, check=True)
     return record.read_text().splitlines()
 
@@ -210,14 +210,19 @@ def test_a_file_that_is_no_dependency_is_noted(toy: Toy, kind: str) -> None:
 
 
 def test_a_record_has_an_end(tmp_path: Path) -> None:
-    """One process writes at most 100,000 lines, and none into a record of more than 20 MB."""
-    code = "import os, sys\nfor n in range(100_500): sys.audit('open', f'f{n}', 'w', os.O_CREAT)"
-    assert len(watched(tmp_path, code)) == 100_000
-    record = tmp_path / FOLDER / "a"
+    """One process writes a limited number of lines, here 1,000, and none into a record of more than 20 MB."""
+    folder, site = tmp_path / "project", tmp_path / "site"
+    hook, limit = (SITE / "sitecustomize.py").read_text(), "MAX_LINES = 100000 "
+    assert hook.count(limit) == 1
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(hook.replace(limit, "MAX_LINES = 1000 "))
+    code = "import os, sys\nfor n in range(1_500): sys.audit('open', f'f{n}', 'w', os.O_CREAT)"
+    assert len(watched(folder, code, site)) == 1_000
+    record = folder / FOLDER / "a"
     record.write_bytes(b"")
     with record.open("r+b") as file:
         file.truncate(20_000_001)
-    watched(tmp_path, "open('new', 'w')")
+    watched(folder, "open('new', 'w')")
     assert record.stat().st_size == 20_000_001
 
 
