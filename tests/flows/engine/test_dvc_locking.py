@@ -31,24 +31,21 @@ stages:
   b: {{cmd: echo >> b.runs; sleep {b} && cat a > b, deps: [a], outs: [b]}}
 """
 LOCK = "from dvc.repo import Repo; r = Repo(); r.lock.lock(); print('held', flush=True); input()"
+# These two do what DVC does, without its import.
 READ = """
-import pathlib
-import os
-from dvc.repo import Repo
-from dvc.rwlock import _edit_rwlock
-r = Repo()
-entry = {"pid": os.getpid(), "cmd": "a reader"}
-with _edit_rwlock(r.tmp_dir, r.fs, False) as lock:
-    lock["read"][str(pathlib.Path("a").absolute())].append(entry)
+import json, os, pathlib
+path = pathlib.Path(".dvc/tmp/rwlock")
+content = json.loads(path.read_text())
+content.setdefault("read", {})[os.path.abspath("a")] = [{"pid": os.getpid(), "cmd": "a reader"}]
+path.write_text(json.dumps(content))
 print("held", flush=True)
 input()
 """
-
 WRITE = """
-from dvc.repo import Repo
-r = Repo()
+import zc.lockfile
+lock = zc.lockfile.LockFile(".dvc/tmp/lock")
 text = open("dvc.lock").read()
-with r.lock, open("dvc.lock", "w") as file:
+with open("dvc.lock", "w") as file:
     file.write(text[:9])
     file.flush()
     print("held", flush=True)

@@ -79,7 +79,7 @@ def test_changed_code(toy: Toy, runner: CommandRunner) -> None:
     [
         ("wsgirref", 240.0, "ModuleNotFoundError: No module named 'wsgirref'"),
         ("onnxruntime", 240.0, "onnxruntime hangs in a forked process"),
-        ("slow", 1.0, "not imported after 1 s"),
+        ("slow", 0.3, "not imported after 0.3 s"),
     ],
 )
 def test_import_fails(toy: Toy, monkeypatch: pytest.MonkeyPatch, module: str, timeout_s: float, failure: str) -> None:

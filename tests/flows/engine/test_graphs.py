@@ -75,8 +75,7 @@ def graph(request: pytest.FixtureRequest, toy: Toy) -> Toy:
     return toy
 
 
-@pytest.mark.cases(1)
-@pytest.mark.slow
+@pytest.mark.farm
 def test_same_as_dvc_repro(graph: Toy) -> None:
     """After a first run `dvc status` is clean, each command ran once, and dvc.lock is equal to that of `dvc repro`."""
     copy = twin(graph.folder)

@@ -1,11 +1,7 @@
 """A run on a system without the parts of Linux that the engine uses: simulated, since the tests run on Linux."""
 
-import os
-import subprocess
-import sys
-
 from tests.conftest import Toy
-from tests.support.root import ROOT
+from tests.support.commands import run_python
 
 # The libraries are imported first: they choose their own code by the system.
 WITHOUT_LINUX = """
@@ -23,12 +19,7 @@ console()
 def test_a_run_needs_no_part_of_linux(diamond: Toy) -> None:
     """Without inotify, affinity, process descriptors and forks a run ends as on Linux, and says nothing of it."""
     diamond.write({"execution.yaml": "stages: {source: {preload: [json]}}\n"})
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_LINUX, "run", "--no-server"],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
+    done = run_python("-c", WITHOUT_LINUX, "run", "--no-server")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "4 of 4 stages ran" in done.stdout and "preload" not in done.stdout
     assert diamond.read("joined") == "one\none\n"

@@ -75,14 +75,15 @@ def test_end_that_masking_changes(toy: Toy, end: str, monkeypatch: pytest.Monkey
     assert not any("abcdef" in line or "dXNl" in line for line in display.lines if not line.startswith("> "))
 
 
+@pytest.mark.farm
 def test_much_output_then_a_failure(toy: Toy) -> None:
-    """After 20,000 lines to a reader that comes late, the reason is the last line of the stage and in the message."""
-    with unread_run(toy, "seq 20000; echo the real reason; exit 3") as process:
+    """After 50,000 lines to a reader that comes late, the reason is the last line of the stage and in the message."""
+    with unread_run(toy, "seq 50000; echo the real reason; exit 3") as process:
         wait_until(lambda: bool(stage_processes(toy.folder)), timeout_s=120)
         out, err = process.communicate(timeout=240)
     lines = out.splitlines()
     assert [line for line in lines if line.startswith("  a | ")][2:] == [
-        *(f"  a | {number}" for number in range(1, 20001)),
+        *(f"  a | {number}" for number in range(1, 50001)),
         "  a | the real reason",
     ]
     assert (process.returncode, err) == (1, "a failed (exit code 3): the real reason\n")

@@ -32,7 +32,7 @@ stages:
   s:
     foreach: [k, l, m, n]
     do:
-      cmd: echo >> s-${item}.runs; mkdir busy && sleep 0.3 && rmdir busy && echo ${item} | cat - in > ${item}
+      cmd: echo >> s-${item}.runs; mkdir busy && sleep 0.2 && rmdir busy && echo ${item} | cat - in > ${item}
       deps: [in]
       outs: ["${item}"]
 """

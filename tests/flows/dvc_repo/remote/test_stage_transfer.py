@@ -80,7 +80,7 @@ def test_an_unreachable_remote_fails(toy: Toy) -> None:
     url = f"ssh://nobody@127.0.0.1:{free_port()}/nowhere"
     toy.write({".dvc/config": f"[core]\n    remote = r\n['remote \"r\"']\n    url = {url}\n"})
     with Repository() as repository:
-        transfer = repository.transfer(1, threading.Event())
+        transfer = repository.transfer(0.2, threading.Event())
         with pytest.raises(TransferFailed, match=r"s: the DVC remote could not look up .*; `dvc push`"):
             transfer.fetch("s", "0" * 64)
 
@@ -126,7 +126,7 @@ def test_a_result_missing_in_the_cache_cannot_be_pushed(toy: Toy, tmp_path: Path
 
 def test_errors_are_those_of_the_own_transfer(tmp_path: Path) -> None:
     """Of two transfers at the same time, each reports the error of its own remote."""
-    slow, slow_hashes = broken_remote(tmp_path / "slow", 100)
+    slow, slow_hashes = broken_remote(tmp_path / "slow", 50)
     quick, quick_hashes = broken_remote(tmp_path / "quick", 1)
     is_over, messages = threading.Event(), []
 
