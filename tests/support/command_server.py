@@ -21,7 +21,15 @@ from typing import NoReturn
 from flows.engine.processes.fork_server import ForkServer
 from flows.engine.processes.stage_fork_server import OWN_PACKAGES, unload_own_packages
 
-NEEDED = ("dvc.cli", "dvc.commands.repro", "flows.dvc_repo.repository", "flows.engine.engine", "flows.pipeline")
+NEEDED = (
+    "dvc.cli",
+    "dvc.cli.parser",
+    "dvc.commands.repro",
+    "dvc.repo.status",
+    "flows.dvc_repo.repository",
+    "flows.engine.engine",
+    "flows.pipeline",
+)
 NOT_SHARED = ("prefect", "tests", *OWN_PACKAGES)
 
 

@@ -44,7 +44,7 @@ def push(*, run_cache: bool = False) -> None:
         repo.push(run_cache=run_cache)
 
 
-def commit() -> None:
-    """Records what there is, as `dvc commit --force` does."""
+def commit(name: str | None = None) -> None:
+    """Records what there is of one file or of all, as `dvc commit --force` does."""
     with Repo() as repo:
-        repo.commit(force=True)
+        repo.commit(name, force=True)

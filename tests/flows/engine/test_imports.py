@@ -104,7 +104,7 @@ def test_data_of_dvc_2(toy: Toy, tmp_path: Path, capsys: pytest.CaptureFixture[s
     add_remote(tmp_path / "store")
     track("data")
     _record_as_dvc_2(toy.folder / "data.dvc")
-    commit()
+    commit("data.dvc")
     assert "hash: md5" not in toy.read("data.dvc")
     push()
     (toy.folder / "data").unlink()
