@@ -1,6 +1,7 @@
 """DVC remotes: a folder, a real OpenSSH server and a real S3 server, configured with the lines of docs/remotes.md."""
 
 import os
+import pwd
 import re
 import resource
 import shlex
@@ -54,8 +55,7 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def make_clone(folder: Path) -> None:
     """Makes a committed project whose stages ran."""
-    ignored = "/*.runs\n/.inkflow\n/out\n/joined\n"
-    Toy(folder).write({"dvc.yaml": PIPELINE, "in": "one\n", ".gitignore": ignored})
+    Toy(folder).write({"dvc.yaml": PIPELINE, "in": "one\n", ".gitignore": "/*.runs\n/.inkflow\n/out\n/joined\n"})
     assert run_engine().error is None
     commit(folder)
 
@@ -72,9 +72,8 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
 
 def commit(folder: Path) -> None:
     """Commit all files that git does not ignore."""
-    subprocess.run(["git", "add", "-A"], cwd=folder, check=True)
-    command = ["git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-q", "-m", "x", "--allow-empty"]
-    subprocess.run(command, cwd=folder, check=True)
+    for words in (["add", "-A"], ["-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "x", "--allow-empty"]):
+        subprocess.run(["git", *words], cwd=folder, check=True)
 
 
 @pytest.fixture
@@ -92,30 +91,23 @@ def set_up(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., None
             server: SshServer = request.getfixturevalue("sshd")
             lines = lines.replace("ssh://store.example.org:22/srv/inkflow", address or f"{server.url}/{tmp_path.name}")
             lines = lines.replace("~/.ssh/id_ed25519", key or str(server.key))
-            lines = lines.replace("user trainer", f"user {user()}")
+            lines = lines.replace("user trainer", f"user {pwd.getpwuid(os.getuid()).pw_name}")
         else:
             lines = lines.replace("https://minio.example.org", request.getfixturevalue("s3"))
             lines = lines.replace("s3://inkflow/store", address or f"s3://inkflow/{tmp_path.name}")
         for line in lines.splitlines():
-            program, *words = shlex.split(line)
-            assert program == "dvc", line
-            dvc(*words, folder=folder)
+            dvc(*shlex.split(line.removeprefix("dvc ")), folder=folder)
 
     return configure
 
 
 def call(*arguments: str, preexec_fn: Callable[[], None] | None = None) -> subprocess.CompletedProcess[str]:
     """Run `inkflow` in the current folder without a Prefect server, which it does not need if no stage runs."""
-    command = [sys.executable, "-m", "flows", *arguments]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}  # the modules of this repository
     if preexec_fn is None:
-        return run_python(*command[1:], environment=environment)
+        return run_python("-m", "flows", *arguments, environment=environment)
+    command = [sys.executable, "-m", "flows", *arguments]
     return subprocess.run(command, preexec_fn=preexec_fn, env=environment, capture_output=True, text=True)
-
-
-def user() -> str:
-    """Return the name of the user who runs the tests."""
-    return subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout.strip()
 
 
 def second(clone: Toy) -> Path:

@@ -14,9 +14,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from flows.dvc_repo.recovery import recover
+from flows.engine import output_backup
+from flows.engine.planning.plan import Verdict
 from tests.conftest import Toy, run_engine, wait_until
-from tests.flows.engine.helpers import counts, status, succeeded
-from tests.flows.engine.test_interruption import slow
+from tests.flows.engine.helpers import counts, dvc_repro, make_plan, status, succeeded
+from tests.flows.engine.test_interruption import engine_process, slow
 from tests.support.commands import run_python
 from tests.support.root import ROOT
 
@@ -83,6 +86,24 @@ def test_entries_of_a_killed_run(toy: Toy) -> None:
     assert "had been killed" in repro.stderr
     assert (toy.runs("a"), toy.read("b")) == (2, "one\n")
     assert in_use(toy.folder)["write"] == []
+
+
+@pytest.mark.farm
+def test_newer_outputs_after_a_kill_are_kept(toy: Toy) -> None:
+    """Outputs that `dvc repro` makes after a killed run are not overwritten with the backup of that run."""
+    toy.write(slow(0.1))
+    succeeded(run_engine(jobs=2))
+    toy.write(slow(30) | {"in": "two\n"})
+    with engine_process(toy.folder) as engine:
+        wait_until(lambda: toy.runs("slow-p") == 2, timeout_s=60)
+        engine.kill()
+    toy.write(slow(0.1) | {"in": "two\n"})
+    dvc_repro(toy.folder)
+    assert output_backup.has_backups(toy.folder)
+    recover(toy.folder)
+    assert toy.read("p") == "p\ntwo\n"
+    assert {decision.verdict for decision in make_plan().values()} == {Verdict.UNCHANGED}
+    assert not output_backup.has_backups(toy.folder)
 
 
 @pytest.mark.farm

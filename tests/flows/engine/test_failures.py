@@ -46,15 +46,10 @@ def make_watched(folder: Path) -> None:
         {
             "dvc.yaml": WATCHED.format(edit="true"),
             "in": "one\n",
-            "folder/x": "x\n",
-            "folder/y": "y\n",
-            "folder/tracked": "data\n",
-            "ignored/x": "x\n",
             ".gitignore": "/ignored\n",
-            "params.yaml": "speed: 1\n",
-            "other.yaml": "speed: 1\n",
-            "whole.yaml": "speed: 1\n",
         }
+        | dict.fromkeys(("params.yaml", "other.yaml", "whole.yaml"), "speed: 1\n")
+        | {"folder/x": "x\n", "folder/y": "y\n", "folder/tracked": "data\n", "ignored/x": "x\n"}
     )
     track("folder/tracked")
     succeeded(run_engine())

@@ -27,7 +27,6 @@ from tests.flows.engine.helpers import (
     status,
     succeeded,
 )
-from tests.flows.engine.test_interruption import engine_process, slow
 from tests.support.root import ROOT
 
 MEMORY = Path("/dev/shm")
@@ -100,24 +99,6 @@ def test_newer_outputs_are_kept(toy: Toy) -> None:
     dvc_repro(toy.folder)
     recover(toy.folder)
     assert toy.read("a") == "two\n"
-    assert {decision.verdict for decision in make_plan().values()} == {Verdict.UNCHANGED}
-    assert not output_backup.has_backups(toy.folder)
-
-
-@pytest.mark.farm
-def test_newer_outputs_after_a_kill_are_kept(toy: Toy) -> None:
-    """The same after a real kill of a run."""
-    toy.write(slow(0.1))
-    succeeded(run_engine(jobs=2))
-    toy.write(slow(30) | {"in": "two\n"})
-    with engine_process(toy.folder) as engine:
-        wait_until(lambda: toy.runs("slow-p") == 2, timeout_s=60)
-        engine.kill()
-    toy.write(slow(0.1) | {"in": "two\n"})
-    dvc_repro(toy.folder)
-    assert output_backup.has_backups(toy.folder)
-    recover(toy.folder)
-    assert toy.read("p") == "p\ntwo\n"
     assert {decision.verdict for decision in make_plan().values()} == {Verdict.UNCHANGED}
     assert not output_backup.has_backups(toy.folder)
 
