@@ -81,8 +81,7 @@ def set_up(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., None
     """Return a function that configures a remote with the lines of docs/remotes.md, with real addresses."""
 
     def configure(kind: str, folder: Path, address: str | None = None, key: str | None = None) -> None:
-        page = (ROOT / "docs/remotes.md").read_text()
-        block = re.search(rf"```sh {kind}\n(.*?)```", page, re.DOTALL)
+        block = re.search(rf"```sh {kind}\n(.*?)```", (ROOT / "docs/remotes.md").read_text(), re.DOTALL)
         assert block, f"docs/remotes.md has no block {kind}"
         lines = block[1].replace("-d store", "-q -f -d store")
         if kind == "folder":
@@ -115,8 +114,7 @@ def second(clone: Toy) -> Path:
     folder = clone.folder.with_name("second")
     shutil.rmtree(folder, ignore_errors=True)
     subprocess.run(["git", "clone", "-q", str(clone.folder), str(folder)], check=True)
-    local = clone.folder / ".dvc/config.local"
-    if local.exists():
+    if (local := clone.folder / ".dvc/config.local").exists():
         shutil.copyfile(local, folder / ".dvc/config.local")
     return folder
 
