@@ -196,7 +196,7 @@ def test_any_graph(data: st.DataObject, stages: list[Stage], jobs: int, gpu_coun
 
 
 @pytest.mark.farm
-@settings(max_examples=1_000)
+@settings(max_examples=200)
 @given(st.data(), graphs(), st.integers(1, 4), st.integers(0, 3))
 def test_many_graphs(data: st.DataObject, stages: list[Stage], jobs: int, gpu_count: int) -> None:
     """The same in many graphs."""
