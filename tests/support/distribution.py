@@ -7,8 +7,8 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-ONE_PROCESS = (  # modules that share a server, by the beginnings of their paths: its start takes 20 s of a slow core
-    (  # that of the fixture `prefect_url`
+ONE_PROCESS = (  # modules that share what is dear to make, by the beginnings of their paths
+    (  # the server of `prefect_url`, whose start takes 20 s of a slow core
         "tests/flows/core/test_redaction.py",
         "tests/flows/prefect_server/notifications/",
         "tests/flows/prefect_server/test_automations.py",
@@ -21,7 +21,9 @@ ONE_PROCESS = (  # modules that share a server, by the beginnings of their paths
         "tests/flows/workers/",
         "tests/project/test_project.py",
     ),
-    ("tests/flows/prefect_server/test_closed_up", "tests/flows/prefect_server/test_up"),  # that of `shared_up`
+    ("tests/flows/prefect_server/test_closed_up", "tests/flows/prefect_server/test_up"),  # `inkflow up`
+    ("tests/stages/report/",),  # a finished run, and Chromium
+    ("tests/stages/runs/",),  # a project with versions, and Chromium
 )
 LONG = ("slow", "server", "browser")  # marks of the tests that take seconds
 TRAININGS = "tests/stages/train/"  # whose tests take seconds too

@@ -3,17 +3,23 @@
 from pathlib import Path
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, ViewportSize
 
 from tests.support.chromium import open_page
 
-PHONE = {"width": 390, "height": 844}
-DESK = {"width": 1280, "height": 800}
+PHONE = ViewportSize(width=390, height=844)
+DESK = ViewportSize(width=1280, height=800)
 # Shows everything that a selection, a tab or a closed part hides.
 OPEN_ALL = """() => {
   for (const part of document.querySelectorAll(".screen, article, .tab")) part.hidden = false;
   for (const details of document.querySelectorAll("details")) details.open = true;
 }"""
+# Ends when the page has followed its new address.
+VISIT = """state => new Promise(done => {
+  if (location.hash === state) return done();
+  addEventListener("hashchange", () => done(), { once: true });
+  location.hash = state;
+})"""
 
 
 class LoadedPage:
@@ -33,9 +39,14 @@ class LoadedPage:
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.goto(path.as_uri() + state)
 
-    def violations(self) -> list[str]:
-        """Returns the violations that axe-core finds, by rule and element."""
-        violations = Axe().run(self.page).response["violations"]
+    def visit(self, state: str) -> Page:
+        """Goes to another state by its address, as a link does, which loads nothing; returns the page."""
+        self.page.evaluate(VISIT, state)
+        return self.page
+
+    def violations(self, part: str | None = None) -> list[str]:
+        """Returns the violations that axe-core finds on the page, or in a `part` of it, by rule and element."""
+        violations = Axe().run(self.page, context=part).response["violations"]
         return [f"{rule['id']}: {rule['nodes'][0]['html'][:200]}" for rule in violations]
 
     def overflow(self) -> int:

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, ViewportSize
 
 from tests.support.loaded_page import LoadedPage
 
-DESK = {"width": 1280, "height": 900}
+DESK = ViewportSize(width=1280, height=900)
 
 
 class Loaded(LoadedPage):

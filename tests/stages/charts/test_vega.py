@@ -36,6 +36,7 @@ class TestInChromium:
 
     pytestmark = NEEDS_CHROMIUM
 
+    @pytest.mark.farm  # the page over all versions draws by the same script
     def test_the_script_draws_a_chart_offline(self, tmp_path: Path) -> None:
         """A page with the script inside draws a chart while the browser is offline, without an error."""
         page_file = tmp_path / "page.html"

@@ -16,6 +16,7 @@ import pytest
 from stages.base.errors import DataError, ParamsError, exit_with
 from stages.data.datasets import Arrays
 from stages.report import report
+from tests.stages.report.conftest import FEW
 from tests.support.html_page import Page
 from tests.support.report_data import Run, finish_run, small_digits
 from tests.support.root import ROOT
@@ -37,9 +38,9 @@ OUTPUTS = (
 
 
 @pytest.fixture
-def run(finished: Run, tmp_path: Path) -> Run:
-    """A copy of `finished` that a test may change."""
-    shutil.copytree(finished.root, tmp_path / "run")
+def run(two_models: Run, tmp_path: Path) -> Run:
+    """A copy of `two_models` that a test may change."""
+    shutil.copytree(two_models.root, tmp_path / "run")
     return Run(tmp_path / "run")
 
 
@@ -101,7 +102,7 @@ def test_removed_model_is_not_reported(run: Run) -> None:
     run.edit("params.yaml", models=params["models"])
     assert report.main(run.arguments()) == 0
     assert (run.root / "models/cnn/training.json").exists()
-    assert sorted(Page((run.out / "index.html").read_text()).panels()) == ["dense", "dense_small"]
+    assert sorted(Page((run.out / "index.html").read_text()).panels()) == ["dense"]
     assert "cnn" not in (run.out / "summary.md").read_text() + (run.out / "metrics.csv").read_text()
 
 
@@ -216,19 +217,19 @@ BAD: dict[str, tuple[Callable[[Run], object], str]] = {
         r"dataset\.json: name: got 'digits', params\.yaml says 'mnist'",
     ),
     "other errors": (
-        lambda run: run.edit("evaluation/dense/metrics.json", errors=449),
-        r"metrics\.json: errors: got 449, predictions\.parquet says",
+        lambda run: run.edit("evaluation/dense/metrics.json", errors=FEW - 1),
+        rf"metrics\.json: errors: got {FEW - 1}, predictions\.parquet says",
     ),
     "other labels": (
-        lambda run: change_predictions(run, label=np.zeros(450, np.int32)),
-        r"column label: expected the labels of the 450 test images",
+        lambda run: change_predictions(run, label=np.zeros(FEW, np.int32)),
+        rf"column label: expected the labels of the {FEW} test images",
     ),
     "unknown class": (
-        lambda run: change_predictions(run, predicted=np.full(450, 10, np.int32)),
+        lambda run: change_predictions(run, predicted=np.full(FEW, 10, np.int32)),
         r"column predicted: expected classes 0 to 9",
     ),
     "impossible probability": (
-        lambda run: change_predictions(run, probability=np.full(450, np.nan, np.float32)),
+        lambda run: change_predictions(run, probability=np.full(FEW, np.nan, np.float32)),
         r"column probability: expected numbers from 0 to 1",
     ),
 }

@@ -45,12 +45,11 @@ SHAPES = {
 IN_MAKE_TEST = ("a hundred classes", "values")
 
 
-def test_loads_from_disk_without_network_or_messages(browser: Browser, finished: Run) -> None:
+def test_loads_from_disk_without_network_or_messages(desk: LoadedPage, finished: Run) -> None:
     """The page requests its own file and data URIs only, and the console stays empty."""
-    loaded = LoadedPage(browser, finished.out / "index.html")
-    outside = [url for url in loaded.requests if not url.startswith("data:")]
+    outside = [url for url in desk.requests if not url.startswith("data:")]
     assert outside == [(finished.out / "index.html").as_uri()]
-    assert loaded.messages == []
+    assert desk.messages == []
 
 
 @pytest.mark.farm
@@ -102,19 +101,20 @@ def test_confusion_cell_opens_its_images(browser: Browser, finished: Run) -> Non
 
 
 @pytest.mark.parametrize(
-    "dark", [pytest.param(False, id="light", marks=pytest.mark.farm), pytest.param(True, id="dark")]
+    ("dark", "compared"),
+    [pytest.param(False, None, id="light", marks=pytest.mark.farm), pytest.param(True, "#details", id="dark")],
 )
-def test_accessible(browser: Browser, finished: Run, dark: bool) -> None:
+def test_accessible(browser: Browser, two_models: Run, dark: bool, compared: str | None) -> None:
     """axe-core finds no violation of contrast, alternative texts, names or order, with images of a cell open too.
 
-    The same holds for two models beside one another.
+    The same holds for two models beside one another: for the pane that shows them, or with all of the page again.
     """
-    loaded = LoadedPage(browser, finished.out / "index.html", "#m=dense_small&tab=mistakes", dark=dark)
+    loaded = LoadedPage(browser, two_models.out / "index.html", "#m=dense&tab=mistakes", dark=dark)
     loaded.page.locator("table.lookup button:visible").first.click()
     assert loaded.violations() == []
     loaded.page.locator("tr[data-recipe=cnn]").click(modifiers=["Shift"])
     assert loaded.page.locator("#compared .difference").is_visible()
-    assert loaded.violations() == []
+    assert loaded.violations(compared) == []
 
 
 @pytest.mark.farm
@@ -176,9 +176,10 @@ def test_every_column_fits_a_desk(browser: Browser, finished: Run, tmp_path: Pat
 
 @pytest.mark.cases(1)
 @pytest.mark.parametrize("phone", [False, True], ids=["desk", "phone"])
-def test_borders_of_a_table_continue_below_the_sticky_column(browser: Browser, finished: Run, phone: bool) -> None:
+def test_borders_of_a_table_continue_below_the_sticky_column(desk: LoadedPage, phone: bool) -> None:
     """In a table that is scrolled sideways, the border below each row is visible in the first column too."""
-    page = LoadedPage(browser, finished.out / "index.html", phone=phone).page
+    page = desk.page
+    page.set_viewport_size(PHONE if phone else DESK)
     box = page.locator(".scroll", has=page.locator("table.headline"))
     box.evaluate("box => { box.scrollLeft = 40; }")
     for row in box.locator("tbody tr").all():
@@ -190,6 +191,7 @@ def test_borders_of_a_table_continue_below_the_sticky_column(browser: Browser, f
         shot = Image.open(io.BytesIO(page.screenshot(clip=strip))).convert("L")  # type: ignore[arg-type]
         rows = np.asarray(shot).min(axis=1)
         assert rows.min() < 240 < rows.max()
+    page.set_viewport_size(DESK)
 
 
 @pytest.mark.farm

@@ -43,9 +43,10 @@ def predictions(run: Run, name: str) -> pd.DataFrame:
     return pd.read_parquet(run.root / "evaluation" / name / "predictions.parquet")
 
 
-def test_first_screen_decides(browser: Browser, finished: Run) -> None:
+def test_first_screen_decides(desk: LoadedPage) -> None:
     """1280 x 800 pixels show the verdict, every row of the ranking, score against cost, and where the best fails."""
-    page = opened(browser, finished)
+    page = desk.visit(f"#m={ranked(desk.page)[0]}&tab=learning")
+    page.evaluate("scrollTo(0, 0)")
     for selector in ("h1", ".cheapest", "tr.recipe", "tr.baseline", "figure.cost svg", ".failures li", ".pills a"):
         for part in page.locator(f"{selector}:visible").all():
             box = part.bounding_box()
@@ -136,9 +137,9 @@ def test_a_confused_pair_opens_its_images(browser: Browser, finished: Run) -> No
         )
 
 
-def test_two_models_are_compared(browser: Browser, finished: Run) -> None:
+def test_two_models_are_compared(desk: LoadedPage, finished: Run) -> None:
     """Two models show the difference of their matrices, and the number of images that only one of them gets right."""
-    page = opened(browser, finished, "#m=dense_small,cnn&tab=mistakes")
+    page = desk.visit("#m=dense_small,cnn&tab=mistakes")
     tables = [predictions(finished, name) for name in ("dense_small", "cnn")]
     matrices = [np.histogram2d(table["label"], table["predicted"], np.arange(11))[0] for table in tables]
     cells = page.locator("#compared .difference tbody td").all_inner_texts()
@@ -158,9 +159,9 @@ def test_two_models_are_compared(browser: Browser, finished: Run) -> None:
     assert page.locator("#compared-parameters tbody tr th", has_text="units").is_visible()
 
 
-def test_cost_is_a_choice(browser: Browser, finished: Run) -> None:
+def test_cost_is_a_choice(desk: LoadedPage) -> None:
     """The chart of score against cost has another axis and another text after the choice of another cost."""
-    page = opened(browser, finished)
+    page = desk.page
     figure, names = page.locator("figure.cost"), ranked(page)
     expect(figure).to_contain_text("size of the model, MB")
     expect(figure).to_have_attribute("aria-label", re.compile(r"^Test accuracy by size of the model: .* MB"))
@@ -171,11 +172,12 @@ def test_cost_is_a_choice(browser: Browser, finished: Run) -> None:
     title, _, models = label.partition(": ")
     assert title == "Test accuracy by parameters"
     assert [re.match(r"(\S+) \d\d\.\d\d% at [\d,]+$", text)[1] for text in models.split("; ")] == names  # type: ignore[index]
+    page.get_by_label("Cost").select_option("size")
 
 
-def test_matrix_is_one_stop_of_the_tab_key(browser: Browser, finished: Run) -> None:
+def test_matrix_is_one_stop_of_the_tab_key(desk: LoadedPage) -> None:
     """One cell of a matrix is in the order of the tab key, and arrow keys move to the next cell with images."""
-    page = opened(browser, finished, "#m=dense_small&tab=mistakes")
+    page = desk.visit("#m=dense_small&tab=mistakes")
     matrix = page.locator("article#model-dense_small table.confusion")
     assert matrix.locator("button.cell[tabindex='0']").count() == 1 < matrix.locator("button.cell").count()
     first = matrix.locator("button.cell[tabindex='0']")

@@ -15,9 +15,9 @@ from tests.support.report_data import Run
 
 
 @pytest.fixture
-def run(finished: Run, tmp_path: Path) -> Run:
-    """A copy of `finished` that a test may change."""
-    shutil.copytree(finished.root, tmp_path / "run")
+def run(two_models: Run, tmp_path: Path) -> Run:
+    """A copy of `two_models` that a test may change."""
+    shutil.copytree(two_models.root, tmp_path / "run")
     return Run(tmp_path / "run")
 
 

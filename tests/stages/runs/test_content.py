@@ -186,6 +186,7 @@ def test_wrong_images_far_apart_take_two_bytes(tmp_path: Path) -> None:
 def test_images_have_class_names(history: Path, tmp_path: Path, task: dict[str, Any], names: list[str]) -> None:
     """The classes of the images have the names that the data's description in the cache gives them, by the task."""
     facts = collect(history)
+    facts["versions"] = facts["versions"][-3:]
     np.savez(tmp_path / "data.npz", x_test=np.zeros((400, 4, 4), np.uint8))
     described = Description(
         name="x", title="X", licence="", stand_in_for=None, classes=10, class_names=tuple("ABCDEFGHIJ"), arrays={}

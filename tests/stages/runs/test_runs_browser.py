@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from flows.cli.runs.report_runs import collect
 from stages.report.statistics.paired_tests import (
@@ -32,6 +32,12 @@ MINUS = "\N{MINUS SIGN}"
 def path(history: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of a project with broken versions, sweeps of one, two and three parameters; read-only."""
     return write_runs_page(history, tmp_path_factory.mktemp("runs") / "runs.html")
+
+
+@pytest.fixture(scope="module")
+def desk(browser: Browser, path: Path) -> Loaded:
+    """This page on a desk; each test calls `visit` first."""
+    return Loaded(browser, path)
 
 
 ALL_OPEN = "#open=sweep-1,sweep-2,sweep-3,rate-1&tick=rate-1,rate-4"
@@ -79,7 +85,7 @@ def test_filter_is_kept_in_the_address(browser: Browser, path: Path) -> None:
         other.page.close()
 
 
-def test_verdicts_of_the_page_are_those_of_the_statistics(browser: Browser, path: Path, history: Path) -> None:
+def test_verdicts_of_the_page_are_those_of_the_statistics(desk: Loaded, history: Path) -> None:
     """With another version pinned, the page's own paired tests give Python's differences and verdicts, in all lines.
 
     Both are corrected over all different tests: of the chosen models, and of the models that sweeps vary.
@@ -105,9 +111,8 @@ def test_verdicts_of_the_page_are_those_of_the_statistics(browser: Browser, path
         known = dict(zip(different, corrected([test for test in tests if test]), strict=True))
         assert all(tests)
         expected |= {(is_member, name): known.get(pair) for name, pair in pairs.items()}
-    loaded = Loaded(browser, path, "#open=sweep-1,sweep-2,sweep-3")
-    page = loaded.page
-    pinned = loaded.line("dense: small")
+    page = desk.visit("#open=sweep-1,sweep-2,sweep-3")
+    pinned = desk.line("dense: small")
     pinned.locator(".pin-button").click()
     assert "baseline" in pinned.inner_text()
     compared = set()
@@ -122,7 +127,6 @@ def test_verdicts_of_the_page_are_those_of_the_statistics(browser: Browser, path
         assert float(title.split("p ")[1].split(",")[0]) == pytest.approx(test["p"], rel=0.06)
         compared.add(text)
     assert len(compared) > 4
-    page.close()
 
 
 # Images that both, one or neither of two models gets right: Newcombe's interval of the first excludes 0 where the exact
@@ -164,13 +168,13 @@ def test_intervals_of_the_page_agree_with_their_verdicts(browser: Browser, path:
     page.close()
 
 
-def test_a_comparison_of_several_models_has_corrected_intervals(browser: Browser, path: Path, history: Path) -> None:
+def test_a_comparison_of_several_models_has_corrected_intervals(desk: Loaded, history: Path) -> None:
     """The table of two versions shows each changed model's interval at the level at which Holm's procedure tests it."""
     facts = collect(history)
     predictions, content = read_predictions(facts["files"]), page_content(facts)
     old, new = (next(row for row in content["rows"] if row["title"] == title) for title in ("dense: small", "back"))
-    loaded = Loaded(browser, path, f"#tick={old['id']},{new['id']}")
-    table = loaded.page.locator("#compare table", has_text="p (Holm)")
+    page = desk.visit(f"#tick={old['id']},{new['id']}")
+    table = page.locator("#compare table", has_text="p (Holm)")
     assert "Corrected interval" in table.locator("thead").inner_text()
     sides = [[predictions[row["models"][name]["predictions"]] for row in (new, old)] for name in ("dense", "cnn")]
     pairs = [[side.answers == side.labels for side in both] for both in sides]
@@ -178,9 +182,8 @@ def test_a_comparison_of_several_models_has_corrected_intervals(browser: Browser
     for name, pair, level in zip(("dense", "cnn"), pairs, levels, strict=True):
         ends = [f"{'+' if end > 0 else MINUS if end < 0 else ''}{abs(100 * end):.2f}"
                 for end in mcnemar_test(pair[0], pair[1], level).interval]  # fmt: skip
-        line = table.locator("tbody tr", has=loaded.page.get_by_role("rowheader", name=re.compile(rf"^{name}( |$)")))
+        line = table.locator("tbody tr", has=page.get_by_role("rowheader", name=re.compile(rf"^{name}( |$)")))
         assert " to ".join(ends) in line.inner_text()
-    loaded.page.close()
 
 
 def test_keyboard(browser: Browser, path: Path) -> None:
@@ -224,53 +227,50 @@ def test_the_keyboard_keeps_its_place(browser: Browser, path: Path) -> None:
     page.close()
 
 
-def test_sweeps_have_the_chart_of_their_parameters(browser: Browser, path: Path) -> None:
+def test_sweeps_have_the_chart_of_their_parameters(desk: Loaded) -> None:
     """One parameter: dots; two: a heat map with values; three: parallel coordinates; each with the best to apply."""
-    page = Loaded(browser, path, "#open=sweep-1,sweep-2,sweep-3").page
+    page = desk.visit("#open=sweep-1,sweep-2,sweep-3")
     charts = page.locator(".opened .chart svg")
+    expect(charts).to_have_count(3)
     labels = sorted(charts.nth(place).get_attribute("aria-label") or "" for place in range(charts.count()))
     assert [label.split(" ")[0] for label in labels] == ["Parallel", "validation", "validation"]
     assert sum(" by dense.units and dense.epochs" in label for label in labels) == 1
     assert page.locator("code", has_text="dvc exp apply").count() == 3
-    page.close()
 
 
-def test_comparison_shows_parameters_curves_and_images(browser: Browser, path: Path) -> None:
+def test_comparison_shows_parameters_curves_and_images(desk: Loaded) -> None:
     """Two ticked versions: what differs, the paired verdict of each model, curves, and the command."""
-    page = Loaded(browser, path, "#tick=rate-1,rate-4").page
+    page = desk.visit("#tick=rate-1,rate-4")
     text = page.locator("#compare").inner_text()
     assert "cnn.learning_rate" in text and "The same predictions: dense, dense_dropout" in text
     assert any(word in text for word in ("better", "worse", "cannot tell"))
-    assert page.locator("#compare .chart svg").count() == 1
+    expect(page.locator("#compare .chart svg")).to_have_count(1)
     assert "inkflow compare rate-1 rate-4" in text
     page.locator("#compare button", has_text="Close").click()
     assert not page.locator("#compare").is_visible() and "tick" not in page.url
-    page.close()
 
 
-def test_a_run_opened_has_its_graph_and_problems(browser: Browser, path: Path) -> None:
+def test_a_run_opened_has_its_graph_and_problems(desk: Loaded) -> None:
     """A version shows its stages with their states; one that cannot be read says which file, and why.
 
     Intervals and p-values are there for those who do not see the axis and cannot hover.
     """
-    loaded = Loaded(browser, path, "#q=kind:commit")
-    page = loaded.page
-    loaded.line("strict gate").locator(".name").click()
+    page = desk.visit("#q=kind:commit")
+    desk.line("strict gate").locator(".name").click()
     assert page.locator(".opened svg .node").count() == 8
     assert "cnn lower_bound" in page.locator(".opened").inner_text()
-    loaded.line("broken").locator(".name").click()
+    desk.line("broken").locator(".name").click()
     assert page.locator(".opened", has_text="Not readable: dvc.lock").count() == 1
     shown = page.locator("tr.line", has=page.get_by_role("img", name=re.compile(r"^95% interval [\d.]+% to [\d.]+%$")))
-    assert shown.count() == len(loaded.names()) - 1  # the broken one has no scores
-    verdict = loaded.line("strict gate").locator(".verdicts").inner_text()
+    assert shown.count() == len(desk.names()) - 1  # the broken one has no scores
+    verdict = desk.line("strict gate").locator(".verdicts").inner_text()
     assert re.search(r"(better|worse|cannot tell)\s*, p \d", verdict)
-    page.close()
 
 
-def test_trend_breaks_and_brushing_filters(browser: Browser, path: Path) -> None:
+def test_trend_breaks_and_brushing_filters(desk: Loaded) -> None:
     """Another data set breaks the line; dragging over the chart leaves the versions of these commits."""
-    loaded = Loaded(browser, path)
-    page = loaded.page
+    page = desk.visit("")
+    page.evaluate("scrollTo(0, 0)")
     box = page.locator("#trend svg").bounding_box()
     assert box is not None
     page.mouse.move(box["x"] + 0.1 * box["width"], box["y"] + 60)
@@ -278,10 +278,9 @@ def test_trend_breaks_and_brushing_filters(browser: Browser, path: Path) -> None
     page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 60, steps=5)
     page.mouse.up()
     page.wait_for_function("location.hash.includes('part=')")
-    assert "of the trend" in page.locator("#shown").inner_text() and len(loaded.names()) < 6
+    assert "of the trend" in page.locator("#shown").inner_text() and len(desk.names()) < 6
     page.locator("#shown button").click()
     page.wait_for_function("!location.hash.includes('part=')")
-    page.close()
 
 
 def test_without_scripts_there_is_a_table(browser: Browser, path: Path) -> None:

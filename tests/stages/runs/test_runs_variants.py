@@ -195,15 +195,17 @@ def test_other_losses_are_ranked_by_accuracy(content: Content, opened: Open) -> 
 def test_the_same_predictions_are_no_test(content: Content, opened: Open) -> None:
     """A version with the predictions of the pinned one is `the same`, and versions with the same ones share a test."""
     first, back = row(content, "first"), row(content, "back")
+    loaded = opened()
     for base in ("", f"&base={first['id'][:10]}"):
-        loaded = opened(f"#q=kind:commit{base}")
+        loaded.visit(f"#q=kind:commit{base}")
         other = loaded.line("back" if base else "first").locator(".verdicts")
         assert "the same" in other.inner_text() and other.locator("[title^=positive]").count() == 0
         title = loaded.line("strict gate").locator(".verdicts [title^=positive]").get_attribute("title")
         assert title and ", corrected by Holm over all tests" in title
     same = [item for item in content["rows"] if item["verdict"] == {"difference": 0.0, "verdict": "the same"}]
     commits = [item for item in same if item["kind"] == "commit"]
-    assert len(opened("#q=verdict:same%20kind:commit").names()) == len(commits) > 0 and back["verdict"] is None
+    loaded.visit("#q=verdict:same%20kind:commit")
+    assert len(loaded.names()) == len(commits) > 0 and back["verdict"] is None
 
 
 def test_results_of_other_files_are_explained(content: Content, opened: Open) -> None:
