@@ -4,11 +4,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tenacity import wait_fixed
 
-from stages.download import download
+from stages.download import download, http_download
 from tests.support.download_project import ARGUMENTS, RAW, RunFailing
 from tests.support.http_server import Server
 from tests.support.tiny_data import expect_error, save, snapshot, write_params
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shortens the random waits between attempts; what a server requests is waited for."""
+    monkeypatch.setattr(http_download, "BACKOFF", wait_fixed(0.01))
 
 
 @pytest.fixture

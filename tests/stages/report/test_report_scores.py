@@ -140,14 +140,14 @@ def test_galleries_have_the_right_images(facts: Facts) -> None:
 def test_a_wrong_label_is_doubtful(tmp_path: Path) -> None:
     """A label that is changed where all models are right is in the gallery of doubtful labels."""
     digits = small_digits()
-    first = finish_run(tmp_path / "first", digits, {"dense": (64,), "cnn": (64, 32)})
+    first = finish_run(tmp_path / "first", digits, {"dense": (64,), "cnn": (64, 32)}, epochs=8)
     models = gather_facts(first.params, Folders.of_project(first.root)).classifiers
     confident = np.logical_and.reduce([m.correct & (m.probabilities.max(axis=1) > 0.9) for m in models])
     changed = int(np.flatnonzero(confident)[0])
     labels = digits.y_test.copy()
     labels[changed] = (labels[changed] + 1) % 10
     wrong = digits._replace(y_test=labels)
-    second = finish_run(tmp_path / "second", wrong, {"dense": (64,), "cnn": (64, 32)})
+    second = finish_run(tmp_path / "second", wrong, {"dense": (64,), "cnn": (64, 32)}, epochs=8)
     answers = doubtful_labels(gather_facts(second.params, Folders.of_project(second.root)).classifiers)
     assert changed in [answer.index for answer in answers]
 
