@@ -9,7 +9,7 @@ from stages.base.yaml_text import parse_yaml
 @pytest.mark.parametrize(
     "text",
     [
-        "a: " + "[" * 400 + "]" * 400,
+        "a: " + "[" * 600 + "]" * 600,
         "\n".join(f"{' ' * level}a{level}:" for level in range(500)),
         "a: &a [*a]",
         "a: &a {b: *a}",
