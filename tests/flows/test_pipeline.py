@@ -63,10 +63,16 @@ def _is_finished(run: LatestFlowRun, count: int) -> bool:
 
 
 def test_completed_then_cached(diamond: Toy, inkflow: Inkflow, prefect_url: str) -> None:
-    """Tasks are DVC's stages in its order: `Completed` if the stage ran, `Cached` if it did not, with the reason."""
+    """Tasks are DVC's stages in its order: `Completed` if the stage ran, `Cached` if it did not, with the reason.
+
+    The output of a stage appears in its task's log and, after its name, on the terminal.
+    """
+    diamond.write({"dvc.yaml": DIAMOND.replace("cp in out", "cp in out; echo epoch 1 of 2 >&2")})
     process = inkflow("run", folder=diamond.folder)
     assert process.returncode == 0, process.stderr
+    assert "source | epoch 1 of 2" in process.stdout
     first = finished_run(prefect_url, 4)
+    wait_until(lambda: "epoch 1 of 2" in first.log("source"), timeout_s=60)
     assert first.flow_run["state_name"] == "Completed"
     assert first.edges == {
         "source": set(), "side@left": {"source"}, "side@right": {"source"}, "join": {"side@left", "side@right"},
@@ -113,16 +119,6 @@ def test_another_result(toy: Toy, inkflow: Inkflow, prefect_url: str) -> None:
         "restored from the run cache: another result for the same inputs; dvc.lock names one that no cache here has"
     )
     assert toy.read("dvc.lock") == lock
-
-
-def test_stage_output_in_the_log(diamond: Toy, inkflow: Inkflow, prefect_url: str) -> None:
-    """The output of a stage appears in its task's log and, after its name, on the terminal."""
-    diamond.write({"dvc.yaml": DIAMOND.replace("cp in out", "cp in out; echo epoch 1 of 2 >&2")})
-    process = inkflow("run", "source", folder=diamond.folder)
-    assert "source | epoch 1 of 2" in process.stdout
-    run = finished_run(prefect_url, 1)
-    wait_until(lambda: "epoch 1 of 2" in run.log("source"), timeout_s=60)
-    assert run.states == {"source": "Completed"}
 
 
 @pytest.mark.parametrize("responds", [True, False])

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from dvc.repo import Repo
 
+from flows.cli.main import main
 from flows.core.file_lock import run_lock
 from flows.core.git import git_text, head_commit, run_git
 from flows.dvc_repo.versions.experiments import ProjectClones
@@ -24,7 +25,6 @@ from tests.conftest import Inkflow, Toy, wait_until
 from tests.flows.core.test_git import PERSON, make_repository
 from tests.flows.engine.test_interruption import cancel_running_flow
 from tests.flows.test_pipeline import finished_run
-from tests.support.commands import run_python
 from tests.support.root import ROOT
 from tests.support.sweep_project import PARAMS, RUNS, SweepProject
 
@@ -41,28 +41,33 @@ def sweep_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S
 
 
 @pytest.mark.server
-def test_grid_as_experiments(sweep_project: SweepProject, inkflow: Inkflow, prefect_url: str) -> None:
+@pytest.mark.cases(1)
+@pytest.mark.parametrize("factors", [[3], [2, 3]])
+def test_grid_as_experiments(
+    sweep_project: SweepProject, inkflow: Inkflow, prefect_url: str, factors: list[int]
+) -> None:
     """Each cell is an experiment with its metrics and a task with its output; shared stages run once; the workspace
     does not change.
     """
     sweep_project.write({"in": "edited\n", "notes.txt": "untracked\n"})
     before, status = sweep_project.contents(), sweep_project.git("status", "--porcelain")
+    by, count = ",".join(map(str, factors)), 2 * len(factors)
     done = inkflow(
-        "sweep", "--grid", "scale.by=2,3", "--grid", "score.plus=10,20", "--jobs", "4", folder=sweep_project.folder
+        "sweep", "--grid", f"scale.by={by}", "--grid", "score.plus=10,20", "--jobs", "4", folder=sweep_project.folder
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert (sweep_project.ran("source"), sweep_project.ran("scale"), sweep_project.ran("score")) == (1, 2, 4)
+    assert [sweep_project.ran(name) for name in ("source", "scale", "score")] == [1, len(factors), count]
     assert (sweep_project.contents(), sweep_project.git("status", "--porcelain")) == (before, status)
     assert sweep_project.remaining_clones() == []
     experiments = sweep_project.experiments()
     assert {name: row["score"] for name, row in experiments.items()} == {
-        "by=2,plus=10": "12", "by=2,plus=20": "22", "by=3,plus=10": "13", "by=3,plus=20": "23",
-    }  # fmt: skip
-    header, *rows = done.stdout[done.stdout.index("#  by  plus") :].splitlines()[:5]
+        f"by={by},plus={plus}": str(by + plus) for by in factors for plus in (10, 20)
+    }
+    header, *rows = done.stdout[done.stdout.index("#  by  plus") :].splitlines()[: count + 1]
     assert header.split() == ["#", "by", "plus", "score", "seconds"]
-    assert ["4", "3", "20"] in [row.split()[:3] for row in rows]
-    assert re.search(r"^ +4 \| \w+ *\| > ", done.stdout, re.MULTILINE)  # lines begin with the trial's number
-    run = finished_run(prefect_url, 4)
+    assert [str(count), "3", "20"] in [row.split()[:3] for row in rows]
+    assert re.search(rf"^ +{count} \| \w+ *\| > ", done.stdout, re.MULTILINE)  # lines begin with the trial's number
+    run = finished_run(prefect_url, count)
     wait_until(lambda: any("sh score.sh 20" in line for line in run.log("scale.by=3 score.plus=20")), timeout_s=60)
 
 
@@ -225,26 +230,28 @@ def test_folders_as_outputs(toy: Toy) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "error: nothing to sweep over; name values, for example --grid models.cnn.batch_size=32,128"),
-        (["--grid", "scale.by"], "error: --grid scale.by: expected KEY=V1,V2"),
-        (["--grid", "scale.by=[1"], "error: --grid scale.by: '[1' are not YAML values"),
+        ([], "nothing to sweep over; name values, for example --grid models.cnn.batch_size=32,128"),
+        (["--grid", "scale.by"], "--grid scale.by: expected KEY=V1,V2"),
+        (["--grid", "scale.by=[1"], "--grid scale.by: '[1' are not YAML values"),
         (
             ["--grid", "scal.by=1,2"],
-            "error: scal.by=1: scal.by: there is no key 'scal'; did you mean 'scale'? known: pause, scale, score",
+            "scal.by=1: scal.by: there is no key 'scal'; did you mean 'scale'? known: pause, scale, score",
         ),
-        (["--list", "scale.by"], "error: combination 'scale.by': scale.by: expected KEY=VALUE"),
-        (["--grid", "scale.by=1", "--grid", "scale.by=2"], "error: --grid: a key is given twice"),
-        (["--grid", "scale.by=1", "--list", "scale.by=2"], "error: scale.by is both in --grid and in --list"),
-        (["--from", "nowhere.txt"], "error: --from"),
-        (["scor", "--grid", "scale.by=1"], "error: unknown stage 'scor'; did you mean 'score'?"),
+        (["--list", "scale.by"], "combination 'scale.by': scale.by: expected KEY=VALUE"),
+        (["--grid", "scale.by=1", "--grid", "scale.by=2"], "--grid: a key is given twice"),
+        (["--grid", "scale.by=1", "--list", "scale.by=2"], "scale.by is both in --grid and in --list"),
+        (["--from", "nowhere.txt"], "--from"),
+        (["scor", "--grid", "scale.by=1"], "unknown stage 'scor'; did you mean 'score'?"),
     ],
 )
-def test_invalid_arguments(sweep_project: SweepProject, arguments: list[str], message: str) -> None:
+def test_invalid_arguments(
+    sweep_project: SweepProject, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     """An invalid argument causes one sentence and exit code 2 before a stage runs."""
-    done = run_python("-m", "flows", "sweep", *arguments)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(message)
-    assert len(done.stderr.splitlines()) == 1
+    with pytest.raises(InvalidInput) as raised:
+        main(["sweep", *arguments])
+    assert raised.value.exit_code == 2 and capsys.readouterr().out == ""
+    assert str(raised.value).startswith(message) and "\n" not in str(raised.value)
     assert sweep_project.ran("source") == 0
 
 

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,12 +12,14 @@ from rich.console import Console
 from flows.cli.compare import OUT, compare, print_comparison
 from flows.cli.main import main as inkflow
 from flows.core.errors import RevisionUnusable
-from flows.core.stage_program import run_program
+from flows.core.git import run_git
 from stages.base.errors import DataError
 from stages.report.compare_runs import Version, compare_runs
 from stages.report.compare_runs import main as compare_program
 from stages.report.page.version_params import changed_params
 from tests.conftest import Toy
+from tests.flows.core.test_git import PERSON
+from tests.support.commands import dvc
 from tests.support.html_page import Page
 from tests.support.report_data import Run, finish_run, small_digits
 from tests.support.root import ROOT
@@ -30,24 +31,31 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return finish_run(tmp_path_factory.mktemp("finished"), small_digits(), {"cnn": (64,), "dense": (4,)}, epochs=3)
 
 
-@pytest.fixture
-def versions(finished: Run, toy: Toy, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """A repository, also the current folder: tag `before`, then a working tree in which `dense` predicts as `cnn`."""
-    shutil.copytree(finished.root, toy.folder, dirs_exist_ok=True)
+@pytest.fixture(scope="module")
+def committed(finished: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository with the tag `before`, then a working tree in which `dense` predicts as `cnn`."""
+    folder = tmp_path_factory.mktemp("committed")
+    toy = Toy(folder)
+    shutil.copytree(finished.root, folder, dirs_exist_ok=True)
     toy.write({".gitignore": "/.inkflow\n"})
     outputs = [f"{top}/{name}" for top in ("models", "evaluation") for name in ("cnn", "dense")]
-    for command in (
-        ["dvc", "add", "-q", "data/raw/dataset.npz", "data/raw/dataset.json", "data/prepared", *outputs],
-        ["git", "add", "--all"],
-        ["git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "before"],
-        ["git", "tag", "before"],
-    ):
-        subprocess.run(command, check=True, capture_output=True)
+    dvc("add", "-q", "data/raw/dataset.npz", "data/raw/dataset.json", "data/prepared", *outputs, folder=folder)
+    for command in (["add", "--all"], [*PERSON, "commit", "-qm", "before"], ["tag", "before"]):
+        run_git(command, folder)
+    evaluation = folder / "evaluation"
     for name in ("metrics.json", "predictions.parquet"):
-        shutil.copyfile(f"evaluation/cnn/{name}", f"evaluation/dense/{name}.new")
-        Path(f"evaluation/dense/{name}.new").replace(f"evaluation/dense/{name}")
+        shutil.copyfile(evaluation / "cnn" / name, evaluation / "dense" / f"{name}.new")
+        (evaluation / "dense" / f"{name}.new").replace(evaluation / "dense" / name)
+    return folder
+
+
+@pytest.fixture
+def versions(committed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A copy of that repository, also the current folder."""
+    folder = shutil.copytree(committed, tmp_path / "versions", symlinks=True)
+    monkeypatch.chdir(folder)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    return Run(toy.folder)
+    return Run(folder)
 
 
 @pytest.mark.farm
@@ -87,12 +95,12 @@ def test_another_comparison_at_the_same_time(versions: Run, monkeypatch: pytest.
     """A comparison that ends meanwhile in the same project changes the page, and not what this one returns."""
 
     def run_both(name: str, arguments: Sequence[str | Path], root: Path) -> str:
-        printed = run_program(name, arguments, root)
-        page = root / OUT
-        page.mkdir(parents=True, exist_ok=True)
-        for file in ("index.html", "compare.json"):
-            (page / file).write_text('{"headline": "of the other one"}')
-        return printed
+        made = Path(arguments[arguments.index("--out") + 1])
+        for page, headline in ((made, "Nothing changed"), (root / OUT, "of the other one")):
+            page.mkdir(parents=True, exist_ok=True)
+            for file in ("index.html", "compare.json"):
+                (page / file).write_text(json.dumps({"headline": headline}))
+        return ""
 
     monkeypatch.setattr("flows.cli.compare.run_program", run_both)
     comparison = compare(versions.root, "before", "HEAD")

@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 
 from flows.cli import data
 from flows.cli.main import main
+from flows.core import own_data
 from flows.core.own_data import check_own_data
 from flows.core.params_edit import load_project_params
 from flows.edits.edited_file import write_edited
@@ -19,6 +20,7 @@ from stages.base.errors import InkflowError, InvalidInput
 from stages.download import download
 from tests.support.http_server import Server, serve
 from tests.support.own_forms import samples, write_csv, write_pictures
+from tests.support.own_programs import run_here
 from tests.support.root import ROOT
 
 X, Y = samples(40, 1, 4)
@@ -53,6 +55,13 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("INKFLOW_MIRROR", raising=False)
     monkeypatch.setenv("INKFLOW_PROJECT", "")  # restored after the test: the command sets it
     return folder
+
+
+@pytest.fixture
+def programs_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs the program that reads the data in this process; other tests have it as a process."""
+    for module in (data, own_data):
+        monkeypatch.setattr(module, "run_program", run_here)
 
 
 @pytest.fixture
@@ -122,6 +131,7 @@ def test_an_existing_name_needs_replace(
     assert "# the end of the data sets" in path.read_text()
 
 
+@pytest.mark.usefixtures("programs_here")
 @pytest.mark.cases(1)
 @pytest.mark.parametrize("again", ["run", "add"])
 def test_a_killed_replacement_is_finished(
@@ -150,6 +160,7 @@ def test_a_killed_replacement_is_finished(
     assert [path.name for path in own.iterdir()] == ["pets.npz"]
 
 
+@pytest.mark.usefixtures("programs_here")
 def test_copies_that_params_do_not_record_are_removed(project: Path, pets: Path) -> None:
     """What a killed command left before it wrote params.yaml goes with the next one, and takes no place."""
     main(["data", "add", "pets", str(pets), "--use"])
@@ -190,6 +201,7 @@ def test_groups_stay_with_their_samples() -> None:
         assert ("groups" in data._entry(arguments, old, {"path": "a.npz"}, found)) is kept
 
 
+@pytest.mark.usefixtures("programs_here")
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -209,6 +221,7 @@ def test_nothing_is_written_when_anything_is_wrong(
     assert [path for path in project.rglob("*") if path.suffix in (".npz", ".json")] == [project / "params.schema.json"]
 
 
+@pytest.mark.usefixtures("programs_here")
 def test_a_data_set_that_no_model_can_use_is_not_chosen(project: Path, pets: Path) -> None:
     """With --use, the whole params.yaml is checked first: a crop that leaves nothing refuses the data set."""
     text = PARAMS.replace("prepare: {}", "prepare: {crop: {top: 9}}")
@@ -218,6 +231,7 @@ def test_a_data_set_that_no_model_can_use_is_not_chosen(project: Path, pets: Pat
     assert not (project / "data" / "own" / "pets.npz").exists()
 
 
+@pytest.mark.usefixtures("programs_here")
 def test_dry_run_writes_the_sheet_alone(project: Path, pets: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """--dry-run shows what was found, writes the contact sheet if asked for, and nothing else."""
     assert main(["data", "add", "pets", str(pets), "--dry-run", "--sheet", "sheet.png"]) == 0
@@ -278,6 +292,7 @@ def test_changed_files_are_noticed(project: Path, pets: Path, capfd: pytest.Capt
     check()  # a run needs the file only if the stage `download` has to run, which then says so
 
 
+@pytest.mark.usefixtures("programs_here")
 def test_a_missing_file_has_a_remedy(project: Path, pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The stage `download` says how to get a missing file back, and looks for it in the project and in the mirror."""
     main(["data", "add", "pets", str(pets), "--use"])
@@ -288,6 +303,7 @@ def test_a_missing_file_has_a_remedy(project: Path, pets: Path, monkeypatch: pyt
     assert download.main(["--out", "data/raw"]) == 0
 
 
+@pytest.mark.usefixtures("programs_here")
 def test_verify_reads_own_data_in_its_clone(
     project: Path, pets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

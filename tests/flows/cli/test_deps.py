@@ -293,8 +293,15 @@ def test_computed_imports_make_nothing_needless(project: Toy, capsys: pytest.Cap
     assert stages["a"]["dynamic"] == ["src/other.py:2: importlib.import_module(sys.argv[1])"]
 
 
-def test_this_project(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+SAME_CODE = ("train@cnn", "evaluate@cnn")  # of each template of this project one stage, beside the other stages
+
+
+@pytest.mark.cases(1)
+@pytest.mark.parametrize("stages", [SAME_CODE, ()], ids=["one of each template", "all"])
+def test_this_project(
+    stages: Sequence[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The rooms that dvc.yaml of this project declares are those that its programs import."""
     monkeypatch.chdir(ROOT)
-    assert main(["deps", "--check"]) == 0
+    assert main(["deps", "--check", *stages]) == 0
     assert "train@cnn: " in capsys.readouterr().out

@@ -19,6 +19,7 @@ from flows.cli.main import main
 from flows.core.errors import RevisionUnusable
 from stages.base.errors import InvalidInput, SourceUnavailable
 from tests.conftest import Toy, run_engine
+from tests.support.commands import dvc
 
 GRAPH = """
 stages:
@@ -197,7 +198,7 @@ def test_only_hashes_are_known(machines: Toy, capsys: pytest.CaptureFixture[str]
 
 def test_other_bytes_come_from_the_remote(machines: Toy, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Contents that the cache lacks, or has damaged, come from the DVC remote; without them damage is named."""
-    subprocess.run(["dvc", "remote", "add", "-q", "-d", "store", str(tmp_path / "store")], check=True)
+    dvc("remote", "add", "-q", "-d", "store", str(tmp_path / "store"))
     shutil.copytree(machines.folder / ".dvc/cache/files", tmp_path / "store/files")  # `dvc push` of both machines
     damage(machines)
     assert verdicts(verify(capsys, "--against", "HEAD", code=1)) == EXPECTED
@@ -205,7 +206,7 @@ def test_other_bytes_come_from_the_remote(machines: Toy, tmp_path: Path, capsys:
     damage(machines)
     found = verify(capsys, "--against", "HEAD", code=3)
     assert verdicts(found)["numbers.npz"] == "unknown"
-    subprocess.run(["dvc", "remote", "remove", "-q", "store"], check=True)
+    dvc("remote", "remove", "-q", "store")
     (machines.folder / ".dvc/cache/damaged").rename(machines.folder / "damaged")
     for path in (machines.folder / "damaged").iterdir():
         target = machines.folder / ".dvc/cache/files/md5" / path.name[:2] / path.name[2:]
@@ -235,7 +236,7 @@ def damage(machines: Toy) -> None:
         ("schema: '2.0'\nstages:\n  same: 3\n", "expected a mapping"),
         ("schema: '2.0'\nstages:\n  same:\n    params: [1]\n", "parameters cannot be read"),
         ("\x80", "not UTF-8"),
-        ("a: " + "[" * 1500, "cannot be compared"),
+        ("a: " + "[" * 600, "cannot be compared"),
         (
             "stages:\n  same:\n    deps: [{path: b}]\n    outs: [{path: a}]\n"
             "  wild:\n    deps: [{path: a}]\n    outs: [{path: b}]\n",

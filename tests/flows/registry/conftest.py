@@ -10,6 +10,7 @@ from flows.cli.main import main as inkflow
 from stages.base.errors import InkflowError
 from tests.conftest import Toy, run_engine
 from tests.flows.engine.helpers import succeeded
+from tests.support.commands import run_python
 from tests.support.copied_toy import copied_toy
 
 PIPELINE = """
@@ -63,7 +64,8 @@ def listed(capsys: pytest.CaptureFixture[str]) -> dict[str, list[str]]:
 
 def held(model: str) -> str:
     """Returns the version that holds `prod`, according to GTO."""
-    shown = subprocess.run(["gto", "show", f"{model}#prod", "--json"], check=True, capture_output=True, text=True)
+    shown = run_python("-m", "gto.cli", "show", f"{model}#prod", "--json")
+    assert shown.returncode == 0, shown.stderr
     return str(json.loads(shown.stdout)[0]["version"])
 
 

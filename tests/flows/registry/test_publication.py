@@ -10,6 +10,7 @@ from flows.registry import publication
 from tests.conftest import Toy
 from tests.flows.engine.helpers import dvc
 from tests.flows.registry.conftest import commit, error, git, held
+from tests.support.commands import run_python
 from tests.support.stalled_server import address, stalled_server
 
 
@@ -42,9 +43,10 @@ def test_a_remote_of_git_that_never_answers(
     models: Toy, store: Path, verb: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """--push ends with one sentence after the time limit for remotes, and nothing has changed."""
-    assert inkflow(["promote", "net", "prod"]) == 0
-    commit("two")
-    assert inkflow(["promote", "net", "prod"]) == 0
+    if verb == "rollback":  # it needs two versions
+        assert inkflow(["promote", "net", "prod"]) == 0
+        commit("two")
+        assert inkflow(["promote", "net", "prod"]) == 0
     tags = git("tag")
     monkeypatch.setattr(publication, "REMOTE_TIMEOUT_S", 0.5)
     with stalled_server() as listener:
@@ -127,7 +129,7 @@ def test_a_version_of_a_commit_without_the_model_blocks_no_push(models: Toy, sto
     """A tag that GTO made at a commit without dvc.lock is left out; the others are pushed."""
     git("rm", "-q", "--cached", "dvc.lock")
     git("commit", "-qm", "without dvc.lock")
-    subprocess.run(["gto", "register", "net", "--version", "v9.0.0"], check=True, capture_output=True)
+    assert run_python("-m", "gto.cli", "register", "net", "--version", "v9.0.0").returncode == 0
     git("add", "dvc.lock")
     git("commit", "-qm", "with dvc.lock")
     assert inkflow(["promote", "net", "prod", "--version", "v9.0.1", "--push"]) == 0

@@ -9,6 +9,7 @@ import pytest
 
 from flows.cli.main import main as inkflow
 from flows.registry import promotion
+from flows.registry.model_files import fetch_model
 from flows.registry.promotion import UNFINISHED, roll_back
 from flows.registry.tags import Registry
 from stages.base.errors import InvalidInput
@@ -26,8 +27,9 @@ def test_rollback_leads_back_step_by_step(models: Toy) -> None:
     for version, content in (("v0.0.2", "two"), ("v0.0.1", "one")):
         assert inkflow(["rollback", "prod"]) == 0
         assert held("net") == version
-        dvc("artifacts", "get", ".", "net", "--stage", "prod", "-o", "got", "--force")
-        assert Path("got").read_text() == content
+        assert fetch_model(Path(), "net@prod").path.read_text() == content
+    dvc("artifacts", "get", ".", "net", "--stage", "prod", "-o", "got")
+    assert Path("got").read_text() == "one"
     assert "v0.0.1 is the first version in prod" in error("rollback", "prod")
     commit("four")
     assert inkflow(["promote", "net", "prod"]) == 0

@@ -1,5 +1,6 @@
 """`--objective`: a validation score of the trial; test scores are refused."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,13 +22,20 @@ def find(name: str, keys: list[str], root: Path, history: str | None = None) -> 
         return find_objective(name, history, keys, [], repository)
 
 
-def test_scores_of_this_project() -> None:
+@pytest.fixture(scope="module")
+def own() -> Iterator[Repository]:
+    """This project's repository."""
+    with Repository(ROOT) as repository:
+        yield repository
+
+
+def test_scores_of_this_project(own: Repository) -> None:
     """A validation score is that of the exported model, with the history of the model whose parameters are searched."""
-    found = find("val_loss", DENSE, ROOT)
+    found = find_objective("val_loss", None, DENSE, [], own)
     assert (found.name, found.stage) == ("models/dense/validation.json:validation_loss", "train@dense")
     assert found.history == ("models/dense/history.csv", "val_loss")
-    assert find("val_accuracy", DENSE, ROOT).key == "validation_accuracy"
-    assert find("models/cnn/training.json:validation.loss", DENSE, ROOT).stage == "train@cnn"
+    assert find_objective("val_accuracy", None, DENSE, [], own).key == "validation_accuracy"
+    assert find_objective("models/cnn/training.json:validation.loss", None, DENSE, [], own).stage == "train@cnn"
 
 
 @pytest.mark.parametrize(
@@ -47,10 +55,10 @@ def test_scores_of_this_project() -> None:
         ("val_accuracy", ["models.dense.positive"], "what is learnt of them"),
     ],
 )
-def test_refused_here(name: str, keys: list[str], message: str) -> None:
+def test_refused_here(own: Repository, name: str, keys: list[str], message: str) -> None:
     """Scores that choose nothing, or cannot be found or compared, are refused in one sentence."""
     with pytest.raises(InvalidInput) as raised:
-        find(name, keys, ROOT)
+        find_objective(name, None, keys, [], own)
     assert message in str(raised.value) and "\n" not in str(raised.value)
 
 
