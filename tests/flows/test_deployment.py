@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -110,25 +111,46 @@ def test_a_fresh_clone_restores_all(diamond: Toy, environment: dict[str, str], p
     assert not list(folder.glob("*.runs"))
 
 
-def test_every_deployment_has_a_checked_form(project: Project, environment: dict[str, str], prefect_url: str) -> None:
-    """`prefect deploy --all` accepts prefect.yaml; the server has a type and a description of each parameter.
+ENTRIES = YAML(typ="safe").load((ROOT / "prefect.yaml").read_text())["deployments"]
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry["name"])
+def test_parameters_have_a_type_and_a_description(entry: dict[str, Any]) -> None:
+    """The flow of each deployment has a type and a description of each parameter; its runs send more heartbeats."""
+    file, _, name = entry["entrypoint"].rpartition(":" if ":" in entry["entrypoint"] else ".")
+    flow = getattr(import_module(file.removesuffix(".py").replace("/", ".")), name)
+    check_form(entry["name"], flow.parameters.model_dump())
+    assert entry["description"]
+    assert entry["work_pool"]["job_variables"]["env"] == HEARTBEAT
+
+
+def check_form(name: str, schema: dict[str, Any]) -> None:
+    """Fails if a parameter has no type or no description."""
+    for key, parameter in schema["properties"].items():
+        assert parameter.get("description"), f"{name}: {key}"
+        assert {"type", "anyOf", "$ref", "allOf"} & set(parameter), f"{name}: {key}"
+
+
+@pytest.mark.cases(1)
+@pytest.mark.parametrize("names", [["nightly"], [entry["name"] for entry in ENTRIES]], ids=["nightly", "all"])
+def test_every_deployment_has_a_checked_form(
+    project: Project, environment: dict[str, str], prefect_url: str, names: list[str]
+) -> None:
+    """`prefect deploy` accepts prefect.yaml; the server has a type and a description of each parameter.
 
     The runs of each deployment send heartbeats at the shorter interval.
     """
     for pool in ("local", "gpu"):
         created = httpx.post(f"{prefect_url}/work_pools/", json={"name": pool, "type": "process"}, timeout=240)
         assert created.status_code in (201, 409), created.text  # 409: another test of the session has made it
-    prefect("deploy", "--all", environment=environment)
-    entries = YAML(typ="safe").load((ROOT / "prefect.yaml").read_text())["deployments"]
+    prefect("deploy", *(["--all"] if len(names) > 1 else ["--name", *names]), environment=environment)
     deployed = {entry["name"]: entry for entry in api(prefect_url, "POST", "/deployments/filter")}
-    assert {entry["name"] for entry in entries} <= set(deployed)
-    for name in (entry["name"] for entry in entries):
+    assert set(names) <= set(deployed)
+    for name in names:
         assert deployed[name]["enforce_parameter_schema"], name
         assert deployed[name]["description"], name
         assert deployed[name]["job_variables"]["env"] == HEARTBEAT, name
-        for key, parameter in deployed[name]["parameter_openapi_schema"]["properties"].items():
-            assert parameter.get("description"), f"{name}: {key}"
-            assert {"type", "anyOf", "$ref", "allOf"} & set(parameter), f"{name}: {key}"
+        check_form(name, deployed[name]["parameter_openapi_schema"])
     bad = {"parameters": {"push": "perhaps"}}
     answer = httpx.post(f"{prefect_url}/deployments/{deployed['nightly']['id']}/create_flow_run", json=bad, timeout=240)
     assert answer.status_code == 409

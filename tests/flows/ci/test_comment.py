@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from flows.ci import forge
 from flows.ci.comment import MARK
 from flows.cli.main import main as inkflow_here
 from flows.core.errors import CommentFailed
@@ -99,6 +100,7 @@ def test_comment_that_is_refused(comments: Comments, job: str, monkeypatch: pyte
 @pytest.mark.parametrize("job", ["GitHub"], indirect=True)
 def test_comment_without_a_server(job: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A service that cannot be reached is reported in one sentence."""
+    monkeypatch.setattr(forge, "CONNECT_RETRIES", 0)  # between them are pauses
     monkeypatch.setenv("GITHUB_API_URL", f"http://127.0.0.1:{free_port()}")
     with pytest.raises(CommentFailed, match=r"127\.0\.0\.1 cannot be reached"):
         lane("comment")

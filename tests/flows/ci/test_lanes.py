@@ -89,6 +89,7 @@ def test_paths_are_those_of_the_caller_s_folder(
     assert "no comment" in capsys.readouterr().out
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize(
     ("edit", "messages"),
     [

@@ -112,8 +112,9 @@ def test_a_list_of_another_form(server: ForgeServer, items: object) -> None:
     assert server.requests == {}
 
 
-def test_a_forge_that_is_away() -> None:
+def test_a_forge_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that does not listen is named."""
+    monkeypatch.setattr(forge, "CONNECT_RETRIES", 0)  # between them are pauses
     environment = {"GITHUB_API_URL": f"http://127.0.0.1:{free_port()}", "GITHUB_TOKEN": TOKEN}
     found = find_forge("git@git.example:us/inkflow.git", environment)
     assert isinstance(found, Forge)

@@ -2,13 +2,13 @@
 
 import re
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
 
+from tests.support.commands import run_python
 from tests.support.root import ROOT
 
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
@@ -25,12 +25,12 @@ LONG = ("ci.yml:farm", "torture.yml:torture")  # jobs of more than an hour
 )
 def test_files_fit_the_published_schemas(schema: str, files: list[Path], tmp_path: Path) -> None:
     """The workflow files are valid under the schemas of GitHub and GitLab; a file with a misspelt key is not."""
-    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema]
-    done = subprocess.run([*command, *map(str, files)], capture_output=True, text=True)
+    command = ["-m", "check_jsonschema", "--builtin-schema", schema]
+    done = run_python(*command, *map(str, files))
     assert done.returncode == 0, done.stdout
     broken = tmp_path / files[-1].name
     broken.write_text(files[-1].read_text().replace("timeout", "tmeout").replace("schedule", "shedule"))
-    assert subprocess.run([*command, str(broken)], capture_output=True).returncode == 1
+    assert run_python(*command, str(broken)).returncode == 1
 
 
 def jobs() -> list[tuple[str, dict[str, Any]]]:

@@ -37,12 +37,10 @@ def imported_by(*arguments: str) -> tuple[subprocess.CompletedProcess[str], set[
     return process, set(last[1:])
 
 
-OTHERS = ("download", "prepare", "evaluate", "report")
+OTHERS = ("params", "download", "prepare", "evaluate", "report")
 
 
-@pytest.mark.parametrize(
-    "program", ["train", "params", *(pytest.param(name, marks=pytest.mark.farm) for name in OTHERS)]
-)
+@pytest.mark.parametrize("program", ["train", *(pytest.param(name, marks=pytest.mark.farm) for name in OTHERS)])
 def test_stage_help(program: str) -> None:
     """`python -m stages.X --help` shows the usage and imports no package for training or orchestration."""
     process, imported = imported_by(f"stages.{program}", "--help")

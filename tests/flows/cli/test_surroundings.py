@@ -192,7 +192,7 @@ def flows(arguments: str, redirections: str, folder: Path) -> subprocess.Complet
     return subprocess.run(command, shell=True, cwd=folder, env=environment, capture_output=True, text=True, timeout=240)
 
 
-@pytest.mark.parametrize("redirections", [">&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("redirections", [">&-", pytest.param("<&- >&- 2>&-", marks=pytest.mark.farm)])
 def test_closed_streams(one: Toy, redirections: str) -> None:
     """A command whose standard streams are closed works."""
     process = flows("plan", redirections, one.folder)
@@ -200,7 +200,9 @@ def test_closed_streams(one: Toy, redirections: str) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has this device")
-@pytest.mark.parametrize("arguments", ["plan", "plan --json", "--help", "run --help", "--version", ""])
+@pytest.mark.parametrize(
+    "arguments", ["plan", pytest.param("plan --json", marks=pytest.mark.farm), "--help", "run --help", "--version", ""]
+)
 def test_full_output(one: Toy, arguments: str) -> None:
     """An output that cannot be written is one sentence and exit code 1."""
     process = flows(arguments, ">/dev/full", one.folder)
