@@ -70,7 +70,7 @@ def test_completed_then_cached(diamond: Toy, inkflow: Inkflow, prefect_url: str)
     diamond.write({"dvc.yaml": DIAMOND.replace("cp in out", "cp in out; echo epoch 1 of 2 >&2")})
     process = inkflow("run", folder=diamond.folder)
     assert process.returncode == 0, process.stderr
-    assert "source | epoch 1 of 2" in process.stdout
+    assert "  source     | epoch 1 of 2\n" in process.stdout
     first = finished_run(prefect_url, 4)
     wait_until(lambda: "epoch 1 of 2" in first.log("source"), timeout_s=60)
     assert first.flow_run["state_name"] == "Completed"

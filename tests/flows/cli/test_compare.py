@@ -21,6 +21,7 @@ from tests.conftest import Toy
 from tests.flows.core.test_git import PERSON
 from tests.support.commands import dvc
 from tests.support.html_page import Page
+from tests.support.own_programs import run_here
 from tests.support.report_data import Run, finish_run, small_digits
 from tests.support.root import ROOT
 
@@ -77,8 +78,9 @@ def test_versions_side_by_side(versions: Run, capsys: pytest.CaptureFixture[str]
     assert "dense became better" in output and output.count("cnn") == 1
 
 
-def test_two_commits(versions: Run) -> None:
+def test_two_commits(versions: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """A commit compared with itself has no changes and no rows; the working tree is not read."""
+    monkeypatch.setattr("flows.cli.compare.run_program", run_here)  # the tests of the farm have it as a process
     comparison = compare(versions.root, "before", "HEAD")
     assert comparison["headline"] == "Nothing changed" and comparison["models"] == []
     assert comparison["evidence"] == "Unchanged, the same bytes: cnn and dense."

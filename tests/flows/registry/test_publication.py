@@ -125,6 +125,7 @@ def test_no_tag_is_pushed_whose_files_are_nowhere(models: Toy, store: Path, caps
     assert {"net@v0.0.1", "net#prod#1"}.isdisjoint(git("tag").splitlines())
 
 
+@pytest.mark.farm
 def test_a_version_of_a_commit_without_the_model_blocks_no_push(models: Toy, store: Path) -> None:
     """A tag that GTO made at a commit without dvc.lock is left out; the others are pushed."""
     git("rm", "-q", "--cached", "dvc.lock")

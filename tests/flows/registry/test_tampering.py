@@ -96,6 +96,7 @@ def test_an_altered_lock_file(promoted: Toy) -> None:
     assert f"its tag says MD5 {first}, dvc.lock at its commit {evil}" in refusal(address=TAG)
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("link", ["other content", "nothing"])
 def test_a_cache_object_that_is_a_link(promoted: Toy, link: str) -> None:
     """An object of the cache that was replaced by a link to other content, or to nothing, is refused."""
@@ -107,7 +108,8 @@ def test_a_cache_object_that_is_a_link(promoted: Toy, link: str) -> None:
     assert not Path(".inkflow/models/reader@v0.0.1/model.onnx").exists()
 
 
-@pytest.mark.parametrize("kept", [0, 100])
+@pytest.mark.cases(1)
+@pytest.mark.parametrize("kept", [100, 0])
 def test_a_truncated_object_in_the_remote(reader: Toy, tmp_path: Path, kept: int) -> None:
     """An object of the remote that was cut is refused, and no part of it is kept."""
     dvc("remote", "add", "-q", "-d", "store", str(tmp_path / "store"))
