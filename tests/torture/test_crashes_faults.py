@@ -32,7 +32,7 @@ FEW: Plan = {"prepare": ["disk_full"]}
 
 @pytest.mark.slow
 @pytest.mark.farm
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(7200)  # on a slow machine
 def test_faults(tmp_path: Path, promise: Try, rounds: Rounds) -> None:
     """Faults of the machine at random moments in every stage; then all checks after the next run."""
     is_thorough = RECORD in os.environ

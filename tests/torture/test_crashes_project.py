@@ -33,7 +33,7 @@ def crash_project(tmp_path_factory: pytest.TempPathFactory) -> CrashProject:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(7200)  # on a slow machine
 @pytest.mark.farm
 def test_kills(crash_project: CrashProject, tmp_path: Path, promise: Try, rounds: Rounds) -> None:
     """Kills at random moments in every stage, in `make test-farm` a full disk too; all checks after the next run."""
