@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -260,57 +259,4 @@ def test_an_npz_file_of_the_right_form_is_used_where_it_is(project: Path, tmp_pa
         assert params.datasets["secret"].path == "data/own/secret.npz"  # git tracks params.yaml
     assert "abcdef123456" not in (project / "params.yaml").read_text() + Path(".inkflow/own_data.json").read_text()
     assert len({str(params.datasets[name].sha256) for name in ("inside", "outside", "far")}) == 1
-    assert download.main(["--out", "data/raw"]) == 0
-
-
-@pytest.mark.farm
-def test_changed_files_are_noticed(project: Path, pets: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """A changed picture is a note with the command to add it; a changed npz file is an error with the remedy."""
-    main(["data", "add", "pets", str(pets), "--use", "--seed", "3"])
-    capfd.readouterr()
-    check()
-    os.utime(pets / "ant" / "0000.png")  # another time, but the same content
-    check()
-    assert capfd.readouterr().err == ""
-    (pets / "ant" / "0004.png").unlink()
-    check()
-    error = capfd.readouterr().err
-    assert "note: the files that pets was made from have changed" in error
-    assert f"inkflow data add pets {pets} --seed 3 --replace" in error
-    path = project / "data" / "own" / "pets.npz"
-    with np.load(path) as arrays:
-        changed = dict(arrays) | {"y_test": arrays["y_test"][::-1]}
-    np.savez(path, allow_pickle=False, **changed)
-    with pytest.raises(
-        InvalidInput, match=r"other content .* \(y_test\): restore .* with `inkflow data add pets data/own/"
-    ):
-        check()
-    assert main(["data", "add", "pets", "data/own/pets.npz", "--replace"]) == 0
-    check()
-    assert load_project_params(project).datasets["pets"].class_names == [*NAMES]  # type: ignore[union-attr]
-    path.unlink()
-    check()  # a run needs the file only if the stage `download` has to run, which then says so
-
-
-@pytest.mark.usefixtures("programs_here")
-def test_a_missing_file_has_a_remedy(project: Path, pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The stage `download` says how to get a missing file back, and looks for it in the project and in the mirror."""
-    main(["data", "add", "pets", str(pets), "--use"])
-    Path("data/own/pets.npz").rename(project / "pets.npz")
-    with pytest.raises(InkflowError, match=r"dvc pull data/own/pets.npz.*inkflow data add pets \.\.\. --replace"):
-        download.main(["--out", "data/raw"])
-    monkeypatch.setenv("INKFLOW_MIRROR", str(project))
-    assert download.main(["--out", "data/raw"]) == 0
-
-
-@pytest.mark.usefixtures("programs_here")
-def test_verify_reads_own_data_in_its_clone(
-    project: Path, pets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A stage that runs in a clone of the project, as for `inkflow verify`, finds the file in the project."""
-    main(["data", "add", "pets", str(pets), "--use"])
-    clone = tmp_path / "clone"
-    clone.mkdir()
-    shutil.copyfile(project / "params.yaml", clone / "params.yaml")
-    monkeypatch.chdir(clone)
     assert download.main(["--out", "data/raw"]) == 0

@@ -9,8 +9,7 @@ from dvc.repo import Repo
 
 from flows.cli.main import main
 from stages.base.errors import InvalidInput
-from tests.conftest import SMALL_MODELS, Project, Toy
-from tests.support.root import ROOT
+from tests.conftest import Toy
 
 PYTHON = {
     "src/train.py": "from lib import nets, losses\n",
@@ -291,22 +290,3 @@ def test_computed_imports_make_nothing_needless(project: Toy, capsys: pytest.Cap
     assert code == 0
     assert stages["b"]["comments_count"] is None
     assert stages["a"]["dynamic"] == ["src/other.py:2: importlib.import_module(sys.argv[1])"]
-
-
-def test_one_model_of_this_project(
-    original: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The rooms that dvc.yaml of this project declares are those that its programs import."""
-    copy = original.copy_to(tmp_path / "copy")
-    copy.set({"models": {"cnn": SMALL_MODELS["cnn"]}})  # all models have the same code
-    monkeypatch.chdir(copy.folder)
-    assert main(["deps", "--check"]) == 0
-    assert "train@cnn: " in capsys.readouterr().out
-
-
-@pytest.mark.farm
-def test_this_project(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """The same holds with all models."""
-    monkeypatch.chdir(ROOT)
-    assert main(["deps", "--check"]) == 0
-    assert "train@cnn: " in capsys.readouterr().out

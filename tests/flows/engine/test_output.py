@@ -174,7 +174,7 @@ def test_reader_that_never_reads(monkeypatch: pytest.MonkeyPatch, capsys: pytest
         reader = threading.Thread(target=read_all, args=[read_end])
         reader.start()
         wait_until(lambda: display.wait_for_room(1.0), timeout_s=60)
-        wait_until(lambda: "display" not in {thread.name for thread in threading.enumerate()}, timeout_s=60)
+        wait_until(lambda: not display._thread.is_alive(), timeout_s=60)
         stream.close()
         sys.stdout.close()
         reader.join(240)

@@ -1,7 +1,4 @@
-"""`inkflow verify --against` in any DVC project: the verdict on each output, the inputs, and where results were made.
-
-The stages read an environment variable that plays the machine: it is no declared input.
-"""
+"""`inkflow verify --against` in any DVC project. Its stages read a variable for the machine: no declared input."""
 
 import json
 import shutil
