@@ -40,7 +40,7 @@ def model_server(
 def served_app(folder: Path, name: str, *arguments: str) -> Iterator[httpx.Client]:
     """Serves a model as `model_server` does, but in a thread of this process, whose start takes no time.
 
-    For tests of which neither the process nor its signals nor its log is a part.
+    For tests of which neither the process nor its signals are a part.
     """
     import uvicorn  # late, as the next: most users of this module start a process
 

@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 
 from flows.engine.processes.command_runner import MARK
 from stages.base.files import TEMPORARY
+from tests.conftest import wait_until
 
 OBJECTS = ".dvc/cache/files/md5"
 
@@ -61,14 +62,11 @@ def suspended(folder: Path) -> Iterator[None]:
                 process.resume()
 
 
-def _wait_until_stopped(process: psutil.Process, wait_s: float = 30) -> None:
+def _wait_until_stopped(process: psutil.Process) -> None:
     """Waits: SIGSTOP takes effect only when the kernel next schedules the process."""
-    end = time.monotonic() + wait_s
+    stopped = {psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}
     with suppress(psutil.NoSuchProcess):
-        while process.status() not in {psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}:
-            if time.monotonic() > end:
-                raise TimeoutError(f"process {process.pid} did not stop within {wait_s} s: {process.status()}")
-            time.sleep(0.01)
+        wait_until(lambda: process.status() in stopped, timeout_s=30)
 
 
 def locks(folder: Path) -> Iterator[str]:
