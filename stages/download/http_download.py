@@ -4,9 +4,7 @@ The received bytes stay in a part file. The next attempt, in this run or in a la
 condition (If-Range) that the file on the server is unchanged. `Exchange` bounds bytes and time of each attempt.
 """
 
-import os
 import re
-import stat
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -18,6 +16,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 from stages.base.errors import DataError, OutputError, SourceUnavailable
 from stages.base.shown_text import shown_text
 from stages.download.exchange import Exchange, TransientError
+from stages.download.part_file import VALIDATOR, PartFile
 
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 10.0  # without data, below MIN_BYTES_PER_S, or for the head of a response
@@ -26,7 +25,6 @@ FIRST_WAIT_S = 0.5  # upper limit of the first random wait; it doubles with each
 MAX_WAIT_S = 10.0
 BACKOFF = wait_random_exponential(multiplier=FIRST_WAIT_S, max=MAX_WAIT_S)
 MAX_REDIRECTS = 20
-MAX_VALIDATOR_LENGTH = 1_000
 RETRYABLE_STATUSES = (408, 425, 429, 500, 502, 503, 504)
 
 
@@ -47,14 +45,13 @@ def fetch(url: str, part: Path, max_bytes: int, read_timeout_s: float = READ_TIM
     )
     with _client(read_timeout_s) as client, _write_errors(part):
         part.parent.mkdir(parents=True, exist_ok=True)
-        retrying(_attempt, client, url, part, max_bytes, read_timeout_s)
+        retrying(_attempt, client, url, PartFile(part), max_bytes, read_timeout_s)
 
 
 def remove_part(part: Path) -> None:
-    """Removes the part file `part` and its validator file."""
+    """Removes the part file `part` and its record."""
     with _write_errors(part):
-        _validator_file(part).unlink(missing_ok=True)
-        part.unlink(missing_ok=True)
+        PartFile(part).remove()
 
 
 @contextmanager
@@ -88,16 +85,16 @@ def _client(read_timeout_s: float) -> httpx.Client:
         raise SourceUnavailable(f"the network settings cannot be used ({error})") from error
 
 
-def _attempt(client: httpx.Client, url: str, part: Path, max_bytes: int, read_timeout_s: float) -> None:
-    start, validator = _resume_state(part)
-    headers = {"Range": f"bytes={start}-", "If-Range": validator} if start else {}
+def _attempt(client: httpx.Client, url: str, part: PartFile, max_bytes: int, read_timeout_s: float) -> None:
+    part.resume()
+    headers = {"Range": f"bytes={part.size}-", "If-Range": part.validator} if part.size else {}
     exchange = Exchange(read_timeout_s)
     try:
         request = client.build_request("GET", url, headers=headers, extensions={"trace": exchange.trace})
         with closing(_follow_redirects(client, request, exchange)) as response:
             _check_status(response, part)
-            start = _prepare_part(response, part, start, validator)
-            _append_body(response, part, start, max_bytes, exchange)
+            _prepare_part(response, part)
+            _append_body(response, part, max_bytes, exchange)
     except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.TooManyRedirects) as error:
         raise SourceUnavailable(f"cannot be requested ({error})") from error
     except httpx.TimeoutException as error:
@@ -118,11 +115,11 @@ def _follow_redirects(client: httpx.Client, request: httpx.Request, exchange: Ex
     raise httpx.TooManyRedirects("Exceeded maximum allowed redirects.", request=request)
 
 
-def _check_status(response: httpx.Response, part: Path) -> None:
+def _check_status(response: httpx.Response, part: PartFile) -> None:
     status = response.status_code
     message = f"answered {status} {response.reason_phrase}".rstrip()
     if status == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
-        remove_part(part)
+        part.remove()
         raise TransientError(message)
     if status in RETRYABLE_STATUSES:
         retry_after = response.headers.get("Retry-After", "")
@@ -131,39 +128,32 @@ def _check_status(response: httpx.Response, part: Path) -> None:
         raise SourceUnavailable(message)
 
 
-def _prepare_part(response: httpx.Response, part: Path, start: int, validator: str) -> int:
-    """Prepares the part file for the body of `response`, and returns the position of the body in the whole file."""
+def _prepare_part(response: httpx.Response, part: PartFile) -> None:
+    """Prepares the part file for the body of `response`: the rest of the file, or all of it."""
+    if response.status_code != httpx.codes.PARTIAL_CONTENT:
+        part.start(_validator(response))
+        return
     content_range = re.match(r"bytes (\d{1,18})-", response.headers.get("Content-Range", ""))
-    if response.status_code == httpx.codes.PARTIAL_CONTENT:
-        is_same_file = _validator(response) in ("", validator)
-        if content_range is None or int(content_range[1]) != start or not is_same_file:
-            remove_part(part)
-            raise TransientError("sent another range than requested")
-        return start
-    remove_part(part)
-    part.touch()
-    _validator_file(part).write_text(_validator(response), encoding="utf-8")
-    return 0
+    is_same_file = _validator(response) in ("", part.validator)
+    if content_range is None or int(content_range[1]) != part.size or not is_same_file:
+        part.remove()
+        raise TransientError("sent another range than requested")
 
 
-def _append_body(response: httpx.Response, part: Path, start: int, max_bytes: int, exchange: Exchange) -> None:
+def _append_body(response: httpx.Response, part: PartFile, max_bytes: int, exchange: Exchange) -> None:
     """Appends the body of `response` to the part file."""
     announced = response.headers.get("Content-Length", "")
-    total = start + int(announced) if announced.isdecimal() else None
-    _check_size(total or start, max_bytes)
-    size = start
+    total = part.size + int(announced) if announced.isdecimal() else None
+    _check_size(total or part.size, max_bytes)
     exchange.start_body()
-    # a link is not followed: the bytes of the server would be added to another file
-    descriptor = os.open(part, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o666)
-    with os.fdopen(descriptor, "ab") as file, _progress(part.name, start, total) as update:
+    with part.appending() as append, _progress(part.path.name, part.size, total) as update:
         for piece in response.iter_raw():
-            size += len(piece)
             exchange.body_bytes += len(piece)
-            _check_size(size, max_bytes)
-            file.write(piece)
-            update(size)
-    if total is not None and size < total:
-        raise TransientError(f"sent {size:,} of {total:,} bytes")
+            _check_size(part.size + len(piece), max_bytes)
+            append(piece)
+            update(part.size)
+    if total is not None and part.size < total:
+        raise TransientError(f"sent {part.size:,} of {total:,} bytes")
 
 
 def _check_size(size: int, max_bytes: int) -> None:
@@ -172,34 +162,13 @@ def _check_size(size: int, max_bytes: int) -> None:
 
 
 def _validator(response: httpx.Response) -> str:
-    """Returns the strong ETag or the modification time, which identify a version of the file, or ""."""
+    """Returns the strong ETag or the modification time, which identify a version of the file, or "".
+
+    One that no header of a request can hold identifies nothing.
+    """
     etag: str = response.headers.get("ETag", "")
     validator: str = etag if etag and not etag.startswith("W/") else response.headers.get("Last-Modified", "")
-    return validator if _is_sendable(validator) else ""
-
-
-def _is_sendable(validator: str) -> bool:
-    """Returns whether a request can hold `validator` in a header."""
-    return validator.isascii() and validator.isprintable() and len(validator) <= MAX_VALIDATOR_LENGTH
-
-
-def _validator_file(part: Path) -> Path:
-    return part.with_name(f"{part.name}.version")
-
-
-def _resume_state(part: Path) -> tuple[int, str]:
-    """Returns the number of received bytes and the validator of their file, or (0, "") to start over.
-
-    Links, pipes and other special files in their place are removed.
-    """
-    try:
-        if not all(stat.S_ISREG(file.lstat().st_mode) for file in (part, _validator_file(part))):
-            remove_part(part)
-            return 0, ""
-        size, validator = part.stat().st_size, _validator_file(part).read_text(encoding="utf-8")
-    except (FileNotFoundError, UnicodeDecodeError):
-        return 0, ""
-    return (size, validator) if validator and _is_sendable(validator) else (0, "")
+    return validator if VALIDATOR.fullmatch(validator) else ""
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.download_project import IMPATIENT, UNAVAILABLE, RunFailing, parts, run_download
+from tests.support.download_project import IMPATIENT, UNAVAILABLE, RunFailing, run_download
 from tests.support.http_server import Server, serve, status, truncate
 from tests.support.tiny_data import write_params
 
@@ -49,16 +49,6 @@ def test_validator_that_no_request_can_hold(project: Path, server: Server, conte
     server.respond_with(truncate(content, 1_000, etag=name), serve(content))
     run_download()
     assert [("Range" in headers) for headers in server.headers] == [False, False]
-
-
-def test_validator_of_an_earlier_version(run_failing: RunFailing, server: Server, content: bytes) -> None:
-    """A part file whose recorded validator cannot be sent is downloaded again."""
-    server.respond_with(truncate(content, 1_000), status(404))
-    assert run_failing()[0] == UNAVAILABLE
-    next(path for path in parts() if path.suffix == ".version").write_text('"é"', encoding="utf-8")
-    server.respond_with(serve(content))
-    run_download()
-    assert "Range" not in server.headers[-1]
 
 
 def test_number_of_thousands_of_digits(run_failing: RunFailing, server: Server, content: bytes) -> None:

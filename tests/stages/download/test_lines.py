@@ -112,7 +112,7 @@ def test_later_run_resumes(run_failing: RunFailing, project: Path, server: Serve
     """The next run does not request the bytes that a failed run has received."""
     server.respond_with(truncate(content, 1_000), status(404))
     assert run_failing()[0] == UNAVAILABLE
-    assert [path.stat().st_size for path in parts()] == [1_000, 5]
+    assert parts()[0].stat().st_size == 1_000
     server.respond_with(serve(content))
     run_download()
     assert server.headers[-1]["Range"] == "bytes=1000-"

@@ -197,12 +197,9 @@ def begun_downloads() -> Iterator[Record]:
                 source.respond_with(serve(content))
 
         def download(folder: Path, inkflow: Forked) -> Outcome:
-            words = ("--out", "data/raw")
-            first = inkflow(*words, folder=folder, module="download.download")
-            if first.code:  # it has removed the part
-                again = inkflow(*words, folder=folder, module="download.download")
-                assert again.code == 0, again
-            return first
+            outcome = inkflow("--out", "data/raw", folder=folder, module="download.download")
+            assert outcome.code == 0, f"the source is right: {outcome}"
+            return outcome
 
         yield Record(f"{DOWNLOADS}/*", make, {"download": download}, raw_data, (url,))
 
