@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from matplotlib.ticker import MaxNLocator
 
@@ -14,8 +15,24 @@ LOG_FACTOR = 5  # of the largest to the smallest error, from which the scale is 
 NEAR = 1.6  # a limit that is at most this factor beyond the errors widens the axis
 MARGIN = 4  # percent of the width on each side
 MANTISSAS = (1, 2, 5)
-TICK_DISTANCE = 11  # percent of the width, which a number takes on a phone too
+TICK_DISTANCE = 11  # percent of the width, between the centres of two numbers
+PHONE_CHARACTER = 6  # percent of the width, which is 105 pixels on a phone of 360
+PHONE_GAP = 5
 ROUNDING = 1e-9
+
+
+class Tick(NamedTuple):
+    """A number below an axis.
+
+    Attributes:
+        place: its position, in percents of the width.
+        text: the number.
+        on_phone: whether there is space for it on a phone.
+    """
+
+    place: float
+    text: str
+    on_phone: bool
 
 
 @dataclass(frozen=True)
@@ -40,15 +57,17 @@ class Axis:
         return 0 <= self.position(score) <= 100
 
     @property
-    def ticks(self) -> list[tuple[float, str]]:
-        """Positions and texts of the numbers below the axis."""
+    def ticks(self) -> list[Tick]:
+        """The numbers below the axis."""
         errors = self._log_ticks() if self.logarithmic else MaxNLocator(4).tick_values(self.low, self.high)
         scores = [1 - float(error) if self.of_shares else float(error) for error in errors]
         inside = sorted((self.position(score), score) for score in scores if self._holds(score))
-        kept: list[tuple[float, str]] = []
+        kept: list[Tick] = []
         for place, score in inside:
-            if not kept or place - kept[-1][0] >= TICK_DISTANCE:
-                kept.append((place, self._text(score)))
+            if not kept or place - kept[-1].place >= TICK_DISTANCE:
+                text = self._text(score)
+                on_phone = not any(_touch(place, text, tick) for tick in kept if tick.on_phone)
+                kept.append(Tick(place, text, on_phone))
         return kept
 
     @property
@@ -69,6 +88,11 @@ class Axis:
 
     def _text(self, score: float) -> str:
         return f"{round(100 * score, 6):.10g}%" if self.of_shares else number(score)
+
+
+def _touch(place: float, text: str, tick: Tick) -> bool:
+    """Returns whether a number and one on its left touch each other on a phone."""
+    return place - tick.place < PHONE_CHARACTER * (len(text) + len(tick.text)) / 2 + PHONE_GAP
 
 
 def axis_of(group: ModelGroup, limits: Iterable[float] = ()) -> Axis:
