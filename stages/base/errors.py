@@ -138,7 +138,7 @@ def exit_with(main: Callable[[], int]) -> int:
 
 def machine_fault(error: BaseException) -> str | None:
     """Returns a sentence for an error that the machine has caused, such as too little memory; None for any other."""
-    if isinstance(error, MemoryError) or (isinstance(error, SystemError) and _has_memory_error(error)):
+    if isinstance(error, MemoryError) or _is_memory_error(error):
         return f"there is not enough memory; {_MEMORY}"
     if isinstance(error, OSError) and error.errno in MACHINE and _is_of_machine(error):
         path = f"{error.filename}: " if error.filename else ""
@@ -152,6 +152,12 @@ def machine_fault(error: BaseException) -> str | None:
     if isinstance(error, ValueError) and "oneshot canceled" in str(error):  # vl-convert, whose own thread has ended
         return "the charts cannot be drawn; raise the limits on memory and open files (ulimit), then run again"
     return None
+
+
+def _is_memory_error(error: BaseException) -> bool:
+    """Returns True for a SystemError after a MemoryError, and for a C++ library's own error without memory."""
+    is_of_library = isinstance(error, ImportError | RuntimeError) and "bad_alloc" in str(error)
+    return is_of_library or (isinstance(error, SystemError) and _has_memory_error(error))
 
 
 def _has_memory_error(error: BaseException | None) -> bool:

@@ -122,6 +122,14 @@ def test_errors_of_extensions() -> None:
         assert str(machine_fault(error)).startswith("there is not enough memory")
 
 
+def test_errors_of_libraries_in_cpp() -> None:
+    """ONNX Runtime has errors of its own for a lack of memory, while it is loaded too."""
+    text = "Exception caught: std::bad_alloc"
+    for error in (ImportError(text), RuntimeError(text)):
+        assert str(machine_fault(error)).startswith("there is not enough memory")
+    assert machine_fault(RuntimeError("Exception caught: std::length_error")) is None
+
+
 def test_pipes_that_are_not_ready() -> None:
     """A descriptor that is not ready for reading has nothing to do with the limit on processes."""
     reader, writer = os.pipe()
