@@ -11,6 +11,7 @@ import json
 import tempfile
 from collections.abc import Mapping
 from contextlib import chdir
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,7 +39,7 @@ from flows.engine.run_record import kept_records
 from flows.engine.shared_slots import SHARING
 from flows.pipeline import run_stages
 from flows.retraining.branch import Branch, branch_name, check_free, project_folder, write_branch
-from flows.retraining.comparison import Comparison, as_lines, compare_with_commit
+from flows.retraining.comparison import as_lines, compare_with_commit
 from flows.retraining.request import Retraining, propose
 from flows.scheduled import run_with_settings
 from flows.status.renewal import renews_status
@@ -228,8 +229,8 @@ def _retrain_to_branch(digests: SourceDigests, fallback: str | None, push: bool)
                 made = _commit(root, name, clones.commit, digests)
                 if made is None:
                     return state.model_copy(update={"message": f"{state.message}; the result is as committed"})
-                branch, comparison = made
-                log.info("\n".join(as_lines(comparison)))
+                branch, done = made
+                log.info("\n".join(as_lines(done.comparison)))
                 where = f"{state.message}; committed to the branch {branch.name} in {root}"
                 pushed = push_here() if push else None
     if pushed is not None and not pushed.is_completed():
@@ -237,15 +238,14 @@ def _retrain_to_branch(digests: SourceDigests, fallback: str | None, push: bool)
     if not push:
         return state.model_copy(update={"message": f"{where}; it is only here, since push is false"})
     files = "Its files are in the DVC remote" if pushed else "No DVC remote is configured: its files are on one machine"
-    done = Retraining(digests.dataset, project_folder(root), digests.public_sentence, files, comparison)
     try:
-        message = f"{where}; {propose(root, branch, done)}"
+        message = f"{where}; {propose(root, branch, replace(done, remote=files))}"
     except InkflowError as error:
         return Failed(message=mask(f"{where}; {error}"))
     return state.model_copy(update={"message": mask(message)})
 
 
-def _commit(root: Path, name: str, base: str, digests: SourceDigests) -> tuple[Branch, Comparison] | None:
+def _commit(root: Path, name: str, base: str, digests: SourceDigests) -> tuple[Branch, Retraining] | None:
     """Commit the results in the current folder, a clone, to the branch; return None if they are those of `base`."""
     with Repository() as repository:
         outputs = [output for stage in repository.stages([]) for output in stage.outputs]
@@ -253,6 +253,6 @@ def _commit(root: Path, name: str, base: str, digests: SourceDigests) -> tuple[B
     if tree == git_text(["rev-parse", f"{base}^{{tree}}"], root):
         return None
     comparison = compare_with_commit(Path(), base)
-    done = Retraining(digests.dataset, project_folder(root), digests.public_sentence, "", comparison)
+    done = Retraining(digests.dataset, project_folder(root), digests.public_sentence, comparison)
     digest = name.rpartition("-")[2]
-    return write_branch(root, Path(), name, base, tree, done.commit_message, digest), comparison
+    return write_branch(root, Path(), name, base, tree, done.commit_message, digest), done

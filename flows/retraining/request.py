@@ -25,15 +25,15 @@ class Retraining:
         dataset: the data set that changed at its source.
         folder: the project's folder in its Git repository, with `/` at the end; empty if it is the repository's.
         change: a sentence on the change.
-        remote: a sentence on the files in the DVC remote.
         comparison: the models before and after.
+        remote: a sentence on the files in the DVC remote; it is for the request alone.
     """
 
     dataset: str
     folder: str
     change: str
-    remote: str
     comparison: Comparison
+    remote: str = ""
 
     @property
     def title(self) -> str:

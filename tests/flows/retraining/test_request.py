@@ -17,6 +17,6 @@ from flows.retraining.request import Retraining
 def test_the_title_names_the_project_of_a_repository_with_several(folder: str, title: str) -> None:
     """The title has the project's folder, unless that is the repository's; it is one line."""
     gates: dict[str, object] = {"passed": True, "note": None, "models": {}, "checks": []}
-    done = Retraining("mnist", folder, "x_train changed", "", Comparison(None, "not compared", gates))
+    done = Retraining("mnist", folder, "x_train changed", Comparison(None, "not compared", gates))
     assert done.title == title
     assert done.commit_message.split("\n")[0] == title
