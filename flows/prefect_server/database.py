@@ -6,6 +6,7 @@ from contextlib import closing
 from itertools import count
 from pathlib import Path
 
+from flows.core.notices import note_once
 from stages.base.errors import InvalidInput
 
 DATABASE_FILE = "prefect.db"
@@ -34,9 +35,13 @@ def damage(database: Path, max_bytes: float = MAX_CHECKED) -> str | None:
 def check_undamaged(database: Path) -> None:
     """Checks a database of any size that only a person may rename or replace, such as that of `inkflow up`.
 
+    An empty file, which for SQLite is a new database, is one that the server's first start left, or a lost one.
+
     Raises:
         InvalidInput: It is damaged.
     """
+    if database.is_file() and database.stat().st_size == 0:
+        note_once(f"the database {database} is empty: the server begins a new one; put a copy back if there were runs")
     if reason := damage(database, math.inf):
         raise InvalidInput(
             f"the database {database} is damaged ({reason}); put a copy of it back, or rename it: then the next start "

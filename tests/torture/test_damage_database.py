@@ -76,6 +76,7 @@ def _start(database: Path, content: bytes, log: Path) -> str:
             assert up.count_runs().is_success, up.output
     said = up.output
     assert "Traceback" not in said, said
+    assert (" is empty: the server begins a new one" in said) == (not content), said
     if code is None:
         return "works"
     errors = [line for line in said.splitlines() if line.startswith("error: ")]
