@@ -27,6 +27,14 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     return report
 
 
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Names the failed trials in the record, once: those too that end before their promise, or with their process."""
+    record = os.environ.get(RECORD)
+    if record and report.failed and "PYTEST_XDIST_WORKER" not in os.environ:
+        with (ROOT / record).open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"failed": report.nodeid}) + "\n")
+
+
 @pytest.fixture
 def rounds() -> Rounds:
     """How often to try: `rounds(few, many)` is `few` in `make test`, `many` in `make torture`."""

@@ -67,7 +67,8 @@ def merged(results: Mapping[str, Any], record: Path, *, is_whole: bool = False) 
     Args:
         results: those that the page has.
         record: a line of JSON for the begin, each promise that was tried on this machine, and each test that was
-            skipped; it may be missing or empty.
+            skipped or failed; it may be missing or empty. A row of a failed test that ended before it tried the
+            promise stays, with one more broken attempt.
         is_whole: the record is of all promises: those that it lacks go, unless their test was skipped.
     """
     text = record.read_text(encoding="utf-8") if record.exists() else ""
@@ -76,10 +77,11 @@ def merged(results: Mapping[str, Any], record: Path, *, is_whole: bool = False) 
     skipped |= {test.partition("[")[0] for test in skipped}  # earlier rows name no parameters
     new = [line | {"machine": machine()} for line in lines if "how" in line]
     tried = {row.get("test") for row in new} - {None}
+    failed = {line["failed"] for line in lines if "failed" in line}
     earlier = [
-        row
+        row | {name: row[name] + (row.get("test") in failed) for name in ("attempts", "broken")}
         for row in results.get("promises", [])
-        if row.get("test") in skipped or not (is_whole or row.get("test") in tried)
+        if row.get("test") in skipped | failed or not (is_whole or row.get("test") in tried)
     ]
     rows = {row["promise"]: row for row in [*earlier, *new]}
     whole = _whole(lines, record) if is_whole else results.get("whole")

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from tests.torture.support.beside import BESIDE, PATIENT, RUN, STAGE, Beside, Pr
 SUBJECT = "At the same time"
 SEED = 17
 SECONDS = 0.6  # of a stage
+SLOWNESS = 5.0  # of the stages beside a command, whose start takes seconds
 LATEST_S = 1.0  # after the start of the first stage
 ROUNDS = 2  # in `make torture`, each with another seed
 TRIES = 5  # of a run that is still under way when the other begins
@@ -48,32 +50,50 @@ def test_a_run_beside(promise: Try, rounds: Rounds, toy: Toy) -> None:
     """A run beside each of these at a random moment: both end without a traceback, and no record is wrong."""
     project = Project(toy, SECONDS)
     sentence = "A run beside other commands and edits ends right or says why not, and records no wrong result."
-    right, refused = 0, Counter[str]()
+    right, refused, met, commands = 0, Counter[str](), Counter[str](), 0
     with promise(SUBJECT, sentence, "") as tried:
         for seed in range(SEED, SEED + rounds(1, ROUNDS)):
             dice = random.Random(seed)
             for beside in BESIDE if rounds(0, 1) else [PATIENT]:  # two runs: tests/flows/engine/test_runs_together.py
                 with tried.attempt(f"{beside.name}, seed {seed}"):
-                    is_right = one_round(project, beside, dice)
-                    right, refused[beside.name] = right + is_right, refused[beside.name] + (not is_right)
+                    ended = one_round(project, beside, dice)
+                    right, commands = right + ended.right, commands + ended.is_command
+                    refused[beside.name] += not ended.right
+                    met[beside.name] += ended.beside
+        with tried.verdict("a command and a run at the same time"):
+            assert not rounds(0, 1) or min(met["dvc repro"] + refused["dvc repro"], met["prune"]), met
         others = ", ".join(f"{name} {number}" for name, number in refused.items() if number) or "none"
         tried.how = (
             f"{len(BESIDE)} commands, edits and checkouts at random moments of a run, then a run and `dvc status`; "
-            f"both ended right: {right}; with a sentence of refusal: {others}"
+            f"both ended right: {right}; with a sentence of refusal: {others}; {met.total()} of {commands} commands "
+            "ended while the run went on"
         )
 
 
-def one_round(project: Project, beside: Beside, dice: random.Random) -> bool:
-    """Runs on new data, does something at a random moment, and judges what is left; returns whether all ended right."""
+@dataclass(frozen=True)
+class Ended:
+    """How a round ended: both right or not, and whether a command beside the run had ended while it went on."""
+
+    right: bool
+    is_command: bool
+    beside: bool
+
+
+def one_round(project: Project, beside: Beside, dice: random.Random) -> Ended:
+    """Runs on new data, does something at a random moment, and judges what is left."""
+    project.slowness = SLOWNESS if beside.is_command else 1.0
     run = under_way(project, dice)
     processes = [run]
     with finished(processes):
         processes += beside.act(project, dice)
-        outputs = [process.communicate(timeout=240)[0] for process in processes]
+        others = [process.communicate(timeout=240)[0] for process in processes[1:]]
+        is_beside = beside.is_command and run.poll() is None
+        outputs = [run.communicate(timeout=240)[0], *others]
     refusals = [beside.run, *(beside.other for _ in processes[1:])]
     ended = [ends_right(*each) for each in zip(processes, outputs, refusals, strict=True)]
+    project.slowness = 0.0
     leaves_all_right(project, outputs)
-    return all(ended)
+    return Ended(all(ended), beside.is_command, is_beside)
 
 
 def under_way(project: Project, dice: random.Random) -> "subprocess.Popen[str]":

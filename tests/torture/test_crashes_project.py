@@ -12,12 +12,12 @@ from tests.torture.support.kills import Plan
 
 KILLED = f"After kill -9 of a run, of a stage's process, of a process that it started or of the fork server, {RIGHT}"
 KILLS: Plan = {  # of one of several campaigns in `make torture`: most where a run is short; `stage` kills all models
-    "validate": [*5 * ["flow"], "stage"],
+    "validate": [*5 * ["flow"], "stage", "grandchild"],
     "download": [*4 * ["flow"], "stage", "fork_server"],
     "prepare": [*2 * ["flow"], "stage", "fork_server"],
-    "train": [*2 * ["flow"], *3 * ["stage"], "fork_server", "grandchild"],
-    "evaluate": ["flow", *2 * ["stage"]],
-    "report": [*2 * ["flow"], "stage", "fork_server", "grandchild"],
+    "train": [*2 * ["flow"], *3 * ["stage"], "fork_server"],
+    "evaluate": ["flow", *3 * ["stage"], "grandchild"],
+    "report": [*2 * ["flow"], "stage", "fork_server"],
 }
 FEW: Plan = {"download": ["flow"], "prepare": ["disk_full"], "train": ["stage"]}  # `make test-farm` has one fault too
 CAMPAIGNS = 6  # in `make torture`: each has more than 50 kills

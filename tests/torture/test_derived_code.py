@@ -15,7 +15,7 @@ from flows.engine.opened_files.record import SITE
 from flows.engine.opened_files.site.sitecustomize import VARIABLE
 from tests.conftest import Toy
 from tests.torture.conftest import Rounds, Try
-from tests.torture.support.random_packages import COMMANDS, RandomProject
+from tests.torture.support.random_packages import COMMANDS, EXPORTS, PLAIN, RELATIVE, SEARCHED, STAR, RandomProject
 
 Files = dict[str, set[str]]  # by stage
 
@@ -26,7 +26,9 @@ def test_derived_code_is_what_python_loads(
 ) -> None:
     """After each edit, the stages to which a file belongs are those whose programs load it; `--write` declares that."""
     sentence = "`inkflow deps` derives the files that Python loads for a stage, no more and no less, after each edit."
-    how = "random edits of random packages, seed 23: 6 kinds of commands, 30 forms of imports, `__all__` and `sys.path`"
+    forms = sum(map(len, (PLAIN, RELATIVE, [STAR], SEARCHED, EXPORTS)))
+    how = f"random edits of random packages, seed 23: {len(COMMANDS)} kinds of commands, {forms} forms of imports, "
+    how += "`__all__` and `sys.path`"
     with promise("Declared inputs", sentence, how) as tried:
         for number in range(rounds(1, 10)):
             random = Random(f"23-{number}")

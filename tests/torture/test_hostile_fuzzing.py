@@ -63,11 +63,11 @@ def test_damaged_input_is_refused_in_one_sentence(promise: Try, rounds: Rounds, 
     seconds = rounds(0, SECONDS)
     sentence = f"Damaged and made-up input from {NAMES[fuzzer]} is read, or refused in one sentence."
     how = f"{KINDS}; at most {MAX_INPUT:,} bytes, {MEMORY:,} bytes of memory, {CPU_S:g} s of CPU each"
-    how += ", no program and no file outside the reader's folder"
+    how += ", no program and no file outside the reader's folder, as far as Python does it"
     how += f"; {seconds} s in all" if seconds else ""
     log = tmp_path / "log"
     words = [fuzzer, f"--seconds={seconds}", f"--runs={RUNS[fuzzer]}", f"--seed={SEED}"]
-    with promise("Hostile input", sentence, how) as tried, tried.attempt(f"seed {SEED}"):
+    with promise("Hostile input", sentence, how) as tried, tried.verdict(f"seed {SEED}"):
         code = _call([sys.executable, "-m", "tests.torture.support.fuzzing", *words], log, seconds + START_S)
         text = log.read_text(encoding="utf-8", errors="replace")
         found = EXECUTIONS.findall(text)

@@ -42,6 +42,7 @@ from stages.train.export import model_files  # noqa: E402  (as the others)
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800), pytest.mark.filterwarnings("ignore")]
 SEED = 18  # in `make test`, where it picks no file that fills gigabytes before it is refused
 MAX_SENTENCE = 1_000  # characters
+WATCHED = "watched are Python's own opening of files and a folder outside"
 # The files that ask for memory where the model runs, as ONNX Runtime makes no large constant before; others at opening.
 RUN = ("for each image", "a constant of 12 GB")
 Use = Callable[[Path], object]
@@ -170,8 +171,9 @@ def test_keras_files_run_no_code_and_touch_no_other_file(
     with promise(
         "Hostile input",
         "A hostile model.keras runs no code, opens no file outside the project and stays within its bound of memory.",
-        f"{len(KERAS)} files (Lambda, other modules, linked weights, bombs), by export and verify; export refuses the "
-        f"{len(CODE & KERAS.keys())} that name code and the {len(OUTSIDE & KERAS.keys())} that name a file outside",
+        f"{len(KERAS)} files (Lambda, other modules, linked weights, bombs), by export and verify; {WATCHED}; export "
+        f"refuses the {len(CODE & KERAS.keys())} that name code and the {len(OUTSIDE & KERAS.keys())} that name a file "
+        "outside",
     ) as tried:
         most = 0
         for name, make in random.Random(SEED).sample(list(KERAS.items()), rounds(5, len(KERAS))):
@@ -193,8 +195,8 @@ def test_onnx_files_touch_no_other_file_and_no_other_memory(
         "A hostile model.onnx opens no file outside the project, runs no own code and stays within its bound of "
         "memory.",
         f"{len(ONNX)} files (external data, domains, lying and huge shapes), by predict, evaluate, serve and verify; "
-        f"all but verify, which runs nothing, refuse the {len(CODE & ONNX.keys())} with operators of others and the "
-        f"{len(OUTSIDE & ONNX.keys())} with data outside",
+        f"{WATCHED}; all but verify, which runs nothing, refuse the {len(CODE & ONNX.keys())} with operators of others "
+        f"and the {len(OUTSIDE & ONNX.keys())} with data outside",
     ) as tried:
         most = 0
         for name, make in random.Random(SEED).sample(list(ONNX.items()), rounds(4, len(ONNX))):

@@ -158,6 +158,21 @@ def test_a_whole_record_keeps_the_promises_of_skipped_tests(tmp_path: Path) -> N
     assert results["promises"][1] == old["promises"][0]
 
 
+@pytest.mark.parametrize("is_whole", [False, True])
+def test_a_failed_test_without_its_promise_breaks_the_row(tmp_path: Path, is_whole: bool) -> None:
+    """Where a test or its process ended before it tried a promise, the earlier row has a broken attempt more."""
+    rows = {"died": "a.py::test_a", "second": "a.py::test_b", "fine": "a.py::test_c"}
+    old = {"promises": [_row(text, 7) | {"test": test} for text, test in rows.items()]}
+    record = tmp_path / "record.jsonl"
+    broken = _row("first", 5) | {"test": "a.py::test_b", "broken": 1}
+    lines = [{"failed": "a.py::test_a"}, broken, {"failed": "a.py::test_b"}, old["promises"][2]]
+    record.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = {
+        row["promise"]: (row["attempts"], row["broken"]) for row in merged(old, record, is_whole=is_whole)["promises"]
+    }
+    assert found == {"died": (8, 1), "first": (5, 1), "second": (8, 1), "fine": (7, 0)}
+
+
 def test_a_whole_record_says_how_long_it_took(tmp_path: Path) -> None:
     """The page has the minutes from the begin to the last line, also after a later record of some promises."""
     record = tmp_path / "record.jsonl"

@@ -180,7 +180,7 @@ def test_load_with_reloads_and_kills(reader: Toy, promise: Try, rounds: Rounds) 
                     wait_for_answers(steady)
             tried.count(steady.versions.total())
             tried.how += "".join(f", {changes[kind]} {kind}" for kind in KINDS)
-            with tried.attempt(f"requests of seed {SEED}, {dict(steady.versions)}"):
+            with tried.verdict(f"requests of seed {SEED}, {dict(steady.versions)}"):
                 assert steady.wrong == []
                 assert stage.flaws() == []
                 assert len(steady.versions) > 1

@@ -10,7 +10,7 @@ from flows.engine.policy import load_policies
 from tests.conftest import Toy, run_engine
 from tests.flows.engine.helpers import RecordingDisplay
 from tests.torture.conftest import Rounds, Try
-from tests.torture.support.random_readers import RandomStage, random_stage
+from tests.torture.support.random_readers import KINDS, MAKERS, READERS, RandomStage, random_stage
 
 SUBJECT = "Declared inputs"
 A_RUN = 12  # stages
@@ -21,7 +21,8 @@ def test_undeclared_inputs_are_reported(promise: Try, rounds: Rounds, toy: Toy) 
     """The report on each stage names the files that it was made to read and does not declare, and no other."""
     outside = toy.folder.with_name("outside.npy")
     sentence = "A run names each undeclared file of the project that Python itself opens in a stage, and no other."
-    how = "random programs, seed 19: 9 kinds of files, 16 ways to read and 9 to write them; `warn` and `fail`"
+    how = f"random programs, seed 19: {len(set(KINDS))} kinds of files, {len(READERS)} ways to read and {len(MAKERS)} "
+    how += "to write them; `warn` and `fail`"
     with promise(SUBJECT, sentence, how) as tried:
         count = rounds(4, 60)
         stages = [random_stage(Random(f"19-{number}"), f"s{number}", outside) for number in range(count)]

@@ -17,13 +17,14 @@ from tests.support.root import ROOT
 RUN = ("run", "--no-server", "--jobs=2")
 # Each stage writes what it read beside its output, so that a record can be compared with what was in fact read.
 STAGE = """
-import sys, time
+import os, sys, time
 import parameters
 name, seconds, *inputs = sys.argv[1:]
-time.sleep(float(seconds) / 2)
+seconds = float(seconds) * float(os.environ["SLOWNESS"])
+time.sleep(seconds / 2)
 read = {path: open(path, "rb").read() for path in inputs}
 speed = parameters.value("speed")
-time.sleep(float(seconds) / 2)
+time.sleep(seconds / 2)
 text = b"".join(read[path] for path in inputs) + f"{name} {speed}\\n".encode()
 open(name, "wb").write(text)
 """
@@ -84,16 +85,24 @@ class Beside:
         act: does it in the folder; returns the processes that it started.
         run: the sentence with which the run may refuse; it always ends right without one.
         other: the same of the processes that `act` started.
+        is_command: `act` starts a command, which needs seconds to begin.
     """
 
     name: str
     act: "Act"
     run: str = ""
     other: str = ""
+    is_command: bool = False
 
 
 class Project:
-    """A small project in Git whose stages take a part of a second each."""
+    """A small project in Git whose stages take a part of a second each.
+
+    Attributes:
+        slowness: how much longer they take than dvc.yaml says.
+    """
+
+    slowness = 1.0
 
     def __init__(self, toy: Toy, seconds: float) -> None:
         self.toy, self.folder = toy, toy.folder
@@ -127,7 +136,7 @@ class Project:
     def start(self, *command: str) -> "subprocess.Popen[str]":
         """Starts `inkflow` with these words, or another program by its name."""
         words = [sys.executable, "-m", "flows", *command] if command[0] not in ("dvc", "git") else list(command)
-        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "SLOWNESS": str(self.slowness)}
         self.latest = subprocess.Popen(
             words, cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
@@ -192,16 +201,16 @@ def _commit(project: Project, dice: random.Random) -> Started:
     return [project.start("git", "commit", "-q", "--allow-empty", "-am", "meanwhile")]
 
 
-def _process(*words: str) -> Act:
-    return lambda project, _: [project.start(*words)]
+def _command(name: str, *words: str, run: str = "", other: str = "") -> Beside:
+    return Beside(name, lambda project, _: [project.start(*words)], run, other, is_command=True)
 
 
 # No window in which the run has to notice the edit: for `make test`, on machines of any speed.
 PATIENT = Beside("edit of a parameter until the run ends", _parameter_until_the_end, CHANGED)
 BESIDE = (
-    Beside("another run", _process(*RUN)),
+    _command("another run", *RUN),
     Beside("edit of a parameter and back", _parameter_and_back, CHANGED),
-    Beside("dvc repro", _process("dvc", "repro"), other=HELD),
+    _command("dvc repro", "dvc", "repro", other=HELD),
     Beside("checkout and back", _there_and_back, f"{CHANGED}|{NO_FILE}"),
     Beside("edit of an input", _edit("in", lambda dice: f"{dice.random()}\n"), CHANGED),
     Beside(
@@ -213,14 +222,14 @@ BESIDE = (
     ),
     Beside("checkout of another commit", _switch, f"{CHANGED}|{NO_FILE}"),
     Beside("commit", _commit),
-    Beside("prune", _process("prune", "--older-than=0d")),
+    _command("prune", "prune", "--older-than=0d"),
     # It writes its parameters into params.yaml for a moment, to stash them.
-    Beside("dvc exp run", _process("dvc", "exp", "run", "--temp", "-S", "speed=5"), run=CHANGED, other=HELD),
-    Beside("sweep", _process("sweep", "--local", "--grid", "speed=3,4")),
-    Beside("run with --set", _process(*RUN, "--set", "speed=7")),
-    Beside("dvc status", _process("dvc", "status"), other=HELD),
-    Beside("plan", _process("plan")),
-    Beside("status", _process("status")),
-    Beside("report", _process("report", "--runs")),
-    Beside("dvc gc", _process("dvc", "gc", "-w", "-f"), other=HELD),
+    _command("dvc exp run", "dvc", "exp", "run", "--temp", "-S", "speed=5", run=CHANGED, other=HELD),
+    _command("sweep", "sweep", "--local", "--grid", "speed=3,4"),
+    _command("run with --set", *RUN, "--set", "speed=7"),
+    _command("dvc status", "dvc", "status", other=HELD),
+    _command("plan", "plan"),
+    _command("status", "status"),
+    _command("report", "report", "--runs"),
+    _command("dvc gc", "dvc", "gc", "-w", "-f", other=HELD),
 )

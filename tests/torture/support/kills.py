@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from flows.engine.output_backup import DISCARDED, FOLDER
+from flows.engine.output_backup import DISCARDED, FOLDER, LIST
 from tests.torture.support import machine_faults
 from tests.torture.support.crash_project import LONGEST_S, CrashProject, RunningInkflow
 from tests.torture.support.quick_check import QuickCheck
@@ -27,7 +27,8 @@ BLOCK = 8  # disturbed runs: after one of them, at random, a plain run in a copy
 MOST_ENDED = 12  # runs of a campaign that may end before anything is done
 ENDS = {0: "right", -signal.SIGKILL: "by a kill", -signal.SIGABRT: "by an abort without memory"}
 NO_MEMORY = re.compile(r"^memory allocation of \d+ bytes failed$", re.MULTILINE)  # Rust's last line before it aborts
-KILLED = re.compile(r"^x (\w+)\S* .*killed by SIGKILL", re.MULTILINE)
+PROGRAM = re.compile(r"-m stages\.(\w+)")
+SHELL = {"validate", "evaluate"}  # stages whose program a shell starts, since their libraries cannot be forked
 STAGE_S = {"validate": 1.0, "download": 1.5, "prepare": 1.5, "train": 5.0, "evaluate": 1.5, "report": 3.0}  # about
 
 Plan = dict[str, list[str]]
@@ -65,7 +66,7 @@ class Campaign:
         """Begins with nothing looked at."""
         self.kills_after_jump = self.chance.random() < 0.5
         self._check = QuickCheck(self.project.folder)
-        self._judged_place = 0
+        self._judged_place, self._began_s = 0, 0.0
 
     def disturb(self) -> None:
         """Starts runs and disturbs them until the plan is done; that it cannot be done is a problem."""
@@ -82,7 +83,7 @@ class Campaign:
         False when it ended before, and what was planned for it stays in the plan.
         """
         before = self.done.total()
-        self.is_forced = self.is_made
+        self.is_forced, self._began_s = self.is_made, time.time()
         process = self.project.start(self.clock.environment if self.clock else {}, *["--force"] * self.is_made)
         try:
             found = self._wait_for_stage(process)
@@ -122,18 +123,21 @@ class Campaign:
     def _wait_for_stage(self, process: RunningInkflow) -> tuple[str, str] | None:
         """Waits for a stage in which something is to be done, and chooses; None when the run ends first."""
         while process.poll() is None:
-            for stage in running_stages(self.project.folder):
+            for stage in self._running():
                 if planned := self.plan.get(stage):
                     return planned.pop(self.chance.randrange(len(planned))), stage
             time.sleep(POLL_S)
         return None
+
+    def _running(self) -> list[str]:
+        return running_stages(self.project.folder, self._began_s)
 
     def _pause(self, stage: str, share: float = 1.0) -> None:
         time.sleep(self.chance.uniform(0, share * STAGE_S[stage]) * self.project.slowness)
 
     def _do_flow(self, process: RunningInkflow, stage: str) -> None:
         self._pause(stage)
-        running = running_stages(self.project.folder)
+        running = self._running()
         if process.poll() is None:
             process.kill()
             self.done["flow", running[0] if running else "between stages"] += 1
@@ -148,27 +152,41 @@ class Campaign:
         self._do_stage(process, stage)
 
     def _do_grandchild(self, process: RunningInkflow, stage: str) -> None:
-        """Kills a process that a stage started, and then all processes of stages."""
+        """Kills the program that the shell of a stage started, and then all processes of stages."""
         while process.poll() is None:
             for found in _stage_processes(process):
                 with suppress(psutil.Error, IndexError):
                     grandchild = found.children()[0]
                     time.sleep(self.chance.uniform(0, 0.5) * self.project.slowness)
-                    grandchild.kill()
-                    self.done["grandchild", stage] += 1
-                    self._do_stage(process, stage)
+                    if self._kill("grandchild", grandchild):
+                        self._do_stage(process, stage)
             time.sleep(POLL_S)
 
     def _do_stage(self, process: RunningInkflow, stage: str) -> None:
         """Kills each process of a stage that the run starts, at a random moment of its life."""
         due: dict[int, float] = {}
+        killed = set[int]()
         while process.poll() is None:
             for found in _stage_processes(process):
                 life_s = self.chance.uniform(0, STAGE_S[stage] / 2) * self.project.slowness
-                if time.monotonic() > due.setdefault(found.pid, time.monotonic() + life_s):
-                    with suppress(psutil.Error):
-                        found.kill()
+                is_due = time.monotonic() > due.setdefault(found.pid, time.monotonic() + life_s)
+                with suppress(psutil.Error):
+                    if is_due and found.pid not in killed and self._kill("stage process", found):
+                        killed.add(found.pid)
             time.sleep(POLL_S)
+
+    def _kill(self, what: str, process: psutil.Process) -> bool:
+        """Kills a process of a stage; returns False without a count for one that has ended.
+
+        A fork has the command of its server: its stage is the one that runs, or one of them.
+        """
+        program = PROGRAM.search(" ".join(process.cmdline()))
+        stage = program[1] if program else "/".join(sorted({*self._running()} - SHELL)) or "between stages"
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        process.kill()
+        self.done[what, stage] += 1
+        return True
 
     def _do_disk_full(self, process: RunningInkflow, stage: str) -> None:
         self._during(machine_faults.full_disk(self.project.folder, self.chance), process, stage)
@@ -222,9 +240,7 @@ class Campaign:
                     self.problems.append(f"{name} in {stage}: the run did not end within {LONGEST_S} s")
 
     def _judged(self, log: str, code: int, found: tuple[str, str] | None) -> Iterator[str]:
-        """Counts the processes of stages that the run saw killed; yields what the run did wrong."""
-        for match in KILLED.finditer(log):
-            self.done["stage process", match[1]] += 1
+        """Yields what the run did wrong."""
         sentences = [line for line in log.splitlines() if line.startswith("error: ")]
         if found is None and code:
             yield f"an undisturbed run ended with {code}: {log[-3000:]}"
@@ -236,11 +252,17 @@ class Campaign:
             yield f"{found}: the run died of signal {-code}: {log[-3000:]}"
 
 
-def running_stages(project: Path) -> list[str]:
-    """Returns the kinds of the stages that run: the outputs of each are set aside."""
-    with suppress(FileNotFoundError):
-        return sorted({path.name.partition("%40")[0] for path in (project / FOLDER).glob(f"[!{DISCARDED}]*")})
-    return []
+def running_stages(project: Path, since_s: float) -> list[str]:
+    """Returns the kinds of the stages that began after `since_s` and still run: the outputs of each are set aside.
+
+    Earlier ones are what a killed run left, which the next run puts back.
+    """
+    found = set()
+    for path in (project / FOLDER).glob(f"[!{DISCARDED}]*/{LIST}"):
+        with suppress(FileNotFoundError):
+            if path.stat().st_mtime > since_s:
+                found.add(path.parent.name.partition("%40")[0])
+    return sorted(found)
 
 
 def counts(done: Mapping[tuple[str, str], int]) -> str:
