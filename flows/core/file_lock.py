@@ -53,15 +53,25 @@ def run_lock(
 
 
 @contextmanager
-def exclusive_lock(path: Path) -> Iterator[None]:
+def exclusive_lock(path: Path, *, stop: threading.Event | None = None) -> Iterator[bool]:
     """Holds an exclusive lock on the file `path`, which is created if it is missing.
 
     Guards caches: DVC would read a run-cache entry that another process has only half written.
+
+    Args:
+        path: the file.
+        stop: ends the wait.
+
+    Yields:
+        True; False without the lock if `stop` ended the wait.
     """
     with _lock_file(path) as file:
+        if file is not None and stop is not None:
+            yield _wait_for_lock(file, fcntl.LOCK_EX, stop)
+            return
         if file is not None:
             _lock(file, fcntl.LOCK_EX)
-        yield
+        yield True
 
 
 @contextmanager
@@ -172,7 +182,7 @@ def _lock(file: IO[str] | int, kind: int) -> None:
             raise
 
 
-def _wait_for_lock(file: IO[str], kind: int, stop: threading.Event) -> bool:
+def _wait_for_lock(file: IO[str] | int, kind: int, stop: threading.Event) -> bool:
     """Locks an open file as soon as it is free; returns False without the lock if `stop` is set before."""
     while not (is_held := _try_lock(file, kind)) and not stop.wait(RUN_RETRY_S):
         pass

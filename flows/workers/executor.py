@@ -61,7 +61,9 @@ class Executor:
         self._shared_slots = SharedSlots(home / "sharing", slots, resources.gpus(), memory.total_memory())
         folder = stage_folder(order, home)
         # An order for the same stage at another commit waits.
-        with in_use(home, folder), exclusive_lock(folder / "lock"):
+        with in_use(home, folder), exclusive_lock(folder / "lock", stop=self._cancelled) as is_held:
+            if not is_held:
+                raise Interrupted(order.stage)
             root = check_out(order, home, folder)
             os.chdir(root)  # DVC reads the current folder
             configure(root, home, order.remote_folder)

@@ -187,7 +187,8 @@ def damaged(tmp_path: Path, shared_cache: Path, rounds: Rounds, monkeypatch: pyt
 def test_a_damaged_output_is_noticed_or_made_again(damaged: Damaged, promise: Try, rounds: Rounds) -> None:
     """No command takes a damaged file for a result: it names the file, or the run makes the same bytes again."""
     sentence = "A damaged file of the pipeline is named in one sentence or made again with the same bytes."
-    how = "a bit flipped, cut short, emptied or replaced in each kind of output, and the commands that read it"
+    how = "a bit flipped, cut short, emptied or replaced in each kind of output, and the commands that read it; "
+    how += "`report --runs` may show the change"
     chance, many = random.Random(SEED), rounds(0, 1)
     with promise("Damaged files", sentence, how) as tried:
         with tried.verdict("a kind of file that the table lacks"):
