@@ -56,6 +56,11 @@ def shortened(text: str) -> str:
     return text if len(text) <= MAX_QUOTED else f"{text[:MAX_QUOTED]}..."
 
 
+def without_middle(text: str) -> str:
+    """Returns a message of any length with its begin and its end, which says what is expected."""
+    return text if len(text) <= 2 * MAX_QUOTED else f"{text[:MAX_QUOTED]}...{text[-MAX_QUOTED:]}"
+
+
 def shown_text(text: str) -> str:
     """Returns `text` as a terminal may get it: without control sequences, and with the secrets of URLs masked."""
     return mask_urls(remove_controls(text))

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from stages.base.shown_text import MAX_QUOTED, shortened
+from stages.base.shown_text import MAX_QUOTED, shortened, without_middle
 from stages.base.suggestions import did_you_mean
 
 MESSAGES = {
@@ -61,7 +61,8 @@ def _message(detail: dict[str, Any], schema: Any, parents: Sequence[str]) -> str
     if template is None:
         return f"{path}: got {got}, {detail['msg'][0].lower()}{detail['msg'][1:]}"
     facts = detail.get("ctx", {})
-    message = template.format(**facts | {"input": got, "tag": shortened(str(facts.get("tag")))})
+    given = {"input": got, "tag": shortened(str(facts.get("tag"))), "error": without_middle(str(facts.get("error")))}
+    message = template.format(**facts | given)
     if detail["type"] == "literal_error":
         choices = re.findall(r"'([^']*)'", detail["ctx"]["expected"])
         hint = did_you_mean(str(detail["input"])[:MAX_QUOTED], choices).rstrip()

@@ -101,10 +101,8 @@ class PartFile:
         Raises:
             OSError, OutputError: they cannot be written.
         """
-        # a link is not followed: the bytes of the server would be added to another file
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o666)
         recorded = self.size
-        with os.fdopen(descriptor, "ab") as file:
+        with open(self.path, "ab", opener=_open_no_link) as file:
 
             def record() -> None:
                 nonlocal recorded
@@ -125,3 +123,8 @@ class PartFile:
                 yield append
             finally:
                 record()
+
+
+def _open_no_link(path: str, flags: int) -> int:
+    """Opens a file, and no link: the bytes of the server would be added to another file."""
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)

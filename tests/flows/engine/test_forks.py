@@ -166,3 +166,6 @@ def test_invalid_preload(toy: Toy) -> None:
     toy.write({"execution.yaml": "stages: {a: {preload: [os; rm]}}\n"})
     with pytest.raises(PolicyInvalid, match="got 'os; rm', expected a module, or module:function"):
         load_policies(Path())
+    toy.write({"execution.yaml": f"stages: {{a: {{preload: [{'x' * 5000}-]}}}}"})
+    with pytest.raises(PolicyInvalid, match=r"got 'x{100,295}\.\.\.x{100,}-', expected a module, or module:function$"):
+        load_policies(Path())

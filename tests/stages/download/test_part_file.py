@@ -75,8 +75,47 @@ def test_large_download_is_recorded_on_its_way(tmp_path: Path) -> None:
     part = PartFile(tmp_path / "large.part")
     part.start('"one"')
     with part.appending() as append:
-        append(bytes(RECORD_BYTES))
+        append(bytes(RECORD_BYTES - 1))
+        append(b"1")  # a buffer may hold it when the record is written
         append(b"more")
         later = PartFile(part.path)
         later.resume()
         assert (later.size, later.validator) == (RECORD_BYTES, '"one"')
+
+
+def test_bytes_of_no_known_version_are_not_kept(tmp_path: Path) -> None:
+    """What a server sends without a validator cannot be continued: nothing says that it is still the same file."""
+    part = PartFile(tmp_path / "unknown.part")
+    part.start("")
+    with part.appending() as append:
+        append(b"some")
+    assert part.path.read_bytes() == b"some" and [*tmp_path.iterdir()] == [part.path]
+    part.resume()
+    assert (part.size, [*tmp_path.iterdir()]) == (0, [])
+
+
+def test_an_attempt_begins_where_the_last_one_ended(tmp_path: Path) -> None:
+    """One object serves all attempts: each takes up what is recorded, adds to it, or starts over."""
+    part = PartFile(tmp_path / "some.part")
+    for number in range(3):
+        part.resume()
+        assert part.size == 4 * number
+        if not number:
+            part.start('"one"')
+        with part.appending() as append:
+            append(b"next")
+    part.path.write_bytes(b"Next" * 3)
+    part.resume()
+    assert part.size == 0
+    part.start('"two"')
+    assert (part.size, part.validator, part.path.read_bytes()) == (0, '"two"', b"")
+
+
+def test_a_link_that_comes_during_a_download(tmp_path: Path) -> None:
+    """No byte goes into another file, whatever lies in place of the part file by then."""
+    part, own = PartFile(tmp_path / "some.part"), tmp_path / "own"
+    own.write_text("own")
+    part.path.symlink_to(own)
+    with pytest.raises(OSError, match="symbolic links"), part.appending() as append:
+        append(b"next")
+    assert own.read_text() == "own"

@@ -117,13 +117,16 @@ def _limited_cpu(interrupted: list[float]) -> Iterator[None]:
 
 def _problem(error: Exception) -> str:
     """Returns what is wrong with the error of a reader; empty if nothing is."""
+    from flows.core.errors import PolicyInvalid
     from stages.base.errors import InkflowError, ParamsError
 
     if isinstance(error, Broken):
         return str(error)
     if not isinstance(error, InkflowError):
         return "not an error of the project"
-    sentences = error.messages if isinstance(error, ParamsError) else (str(error),)
+    sentences = error.messages if isinstance(error, ParamsError) else [str(error)]
+    if isinstance(error, PolicyInvalid):
+        sentences = str(error).splitlines()  # one for each mistake
     for sentence in sentences:
         if not 0 < len(sentence) <= MAX_SENTENCE:
             return f"a message of {len(sentence):,} characters"
