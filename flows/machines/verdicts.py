@@ -8,7 +8,7 @@ within tolerance      floats that differ by `--tolerance` at most
 statistically equal   a model, or what it predicts: the report's own tests show no difference
 follows               made from outputs that differ, and without a test of its own
 unknown               the hashes differ, and the contents of one side cannot be had, or the test cannot be made
-not comparable        parameters, code or data of its stage, or of a stage before it, differ
+not comparable        parameters, code or data of its stage differ, or it was made from an output that is not comparable
 different             equal inputs and another result, or a test that shows a difference
 """
 
@@ -38,6 +38,11 @@ class Verdict(StrEnum):
     UNKNOWN = "unknown"
     NOT_COMPARABLE = "not comparable"
     DIFFERENT = "different"
+
+    @property
+    def phrase(self) -> str:
+        """The verdict as the end of a sentence about an output."""
+        return "follows" if self is Verdict.FOLLOWS else f"is {self}"
 
 
 EXACT = (Verdict.BYTES, Verdict.VALUES)
@@ -102,30 +107,27 @@ class Facts:
 def judge(order: Sequence[str], facts: Facts) -> list[Row]:
     """Returns a row for each output of the stages `order`, each stage after those that it reads from."""
     rows: dict[Key, Row] = {}
-    broken: dict[str, str] = {}  # by stage: why nothing that it made can be compared
     for stage in order:
-        reason = _incomparable(stage, facts, broken)
-        if reason:
-            broken[stage] = reason
-        outputs = dict.fromkeys([*facts.here.stages[stage].outs, *facts.there.stages[stage].outs])
         reads = _reads(stage, facts, rows)
+        reason = _incomparable(stage, facts, reads)
+        outputs = dict.fromkeys([*facts.here.stages[stage].outs, *facts.there.stages[stage].outs])
         for output in outputs:
-            rows[stage, output] = Row(stage, output, *_verdict(stage, output, facts, reads, reason))
-    for correct in (_by_predictions, _of_the_training):
+            rows[stage, output] = Row(stage, output, *_verdict((stage, output), facts, reads, reason))
+    for correct in (_by_predictions, _of_the_training, _made_from):
         rows = {key: correct(row, rows, facts) for key, row in rows.items()}
     return list(rows.values())
 
 
-def _incomparable(stage: str, facts: Facts, broken: Mapping[str, str]) -> str:
-    """Returns why results of a stage cannot be compared: its inputs, or those of a stage before it, differ."""
+def _incomparable(stage: str, facts: Facts, reads: Sequence[Row]) -> str:
+    """Returns why results of a stage cannot be compared: its inputs differ, or an output that it reads cannot be."""
     differing = [item for item in facts.inputs.get(stage, ()) if not item.is_draw]
     if differing:
         return "its inputs differ: " + ", ".join(f"{item.kind} {item.name}" for item in differing[:3])
     for name, side in facts.sides:
         if links := side.links.broken(stage):
             return f"{name}, it read another {links[0]} than the one that dvc.lock has now"
-    makers = [*facts.here.links.makers_before(stage), *facts.there.links.makers_before(stage)]
-    return next((f"made from results of {maker}, which cannot be compared" for maker in makers if maker in broken), "")
+    makers = [row.stage for row in reads if row.verdict is Verdict.NOT_COMPARABLE]
+    return f"made from results of {makers[0]}, which cannot be compared" if makers else ""
 
 
 def _reads(stage: str, facts: Facts, rows: Mapping[Key, Row]) -> list[Row]:
@@ -136,31 +138,34 @@ def _reads(stage: str, facts: Facts, rows: Mapping[Key, Row]) -> list[Row]:
     return sorted((row for row in found if row.verdict is not Verdict.BYTES), key=lambda row: -order.index(row.verdict))
 
 
-def _verdict(stage: str, output: str, facts: Facts, reads: Sequence[Row], reason: str) -> tuple[Verdict, str]:
-    key = stage, output
+def _causes(key: Key, reads: Sequence[Row], facts: Facts) -> list[Row]:
+    """Returns the rows of `reads` that can be the reason why an output differs."""
+    # A file whose values are not compared, as a page, can show what the values do not have, as the name of a device.
+    return [row for row in reads if row.verdict not in EXACT or key in facts.unread]
+
+
+def _verdict(key: Key, facts: Facts, reads: Sequence[Row], reason: str) -> tuple[Verdict, str]:
+    stage, output = key
     if facts.is_same(*key):
         return Verdict.BYTES, ""
     if reason:
         return Verdict.NOT_COMPARABLE, reason
     if not all(facts.hashes(*key)):
         return Verdict.UNKNOWN, NO_HASH
-    values = facts.values.get(key)
-    if values is not None and values[0] in SAME:
+    values = facts.values.get(key, (Verdict.DIFFERENT, ""))
+    if values[0] in SAME:
         return values
-    tested = facts.tests.get(model_of(output))
-    if key not in facts.unread:  # a page can show what the values do not have, such as the name of a device
-        reads = [row for row in reads if row.verdict not in EXACT]
-    data = [row for row in reads if not MODEL.fullmatch(row.output)]
+    tested, causes = facts.tests.get(model_of(output)), _causes(key, reads, facts)
+    data = [row for row in causes if not MODEL.fullmatch(row.output)]
     if tested is not None and all(row.verdict in (*SAME, Verdict.STATISTICS) for row in data):
         return Verdict(tested["verdict"]), str(tested["sentence"])
-    if reads:
-        return Verdict.FOLLOWS, f"made from {reads[0].output}, which is {reads[0].verdict}"
+    if causes:
+        return Verdict.FOLLOWS, ""  # `_made_from` adds the detail
     if key in facts.missing:
         return Verdict.UNKNOWN, _only_hashes(key, facts)
-    draws = [item for item in facts.inputs.get(stage, ()) if item.is_draw]
-    if draws:
+    if draws := facts.inputs.get(stage):  # inputs that differ and are no draws are a `reason`
         return Verdict.FOLLOWS, f"made with another {draws[0].name}"
-    return Verdict.DIFFERENT, values[1] if values else "the values were not compared"
+    return values
 
 
 def _only_hashes(key: Key, facts: Facts) -> str:
@@ -180,31 +185,42 @@ def _unlike(row: Row, other: Row, facts: Facts) -> Row:
     name, difference = other.output.rpartition("/")[2], facts.values.get(row.key, ("", ""))[1]
     detail = f"{name} is {other.verdict}, and this is not: {difference}"
     if row.output.endswith(EXPORTED):
-        detail = f"the predictions are the same bytes, so they are not those of other weights; {row.detail}"
+        detail = f"the predictions are {other.verdict}, so they are not those of other weights; {row.detail}"
     return replace(row, verdict=Verdict.DIFFERENT, detail=detail)
 
 
 def _by_predictions(row: Row, rows: Mapping[Key, Row], facts: Facts) -> Row:
     """Returns the row of a model or of its scores; equal predictions come of equal weights, and score alike."""
-    path = f"evaluation/{model_of(row.output)}/predictions.parquet"
-    predictions = rows.get((facts.here.makers.get(path, ""), path))
-    if predictions is None or row.verdict is not Verdict.STATISTICS:
+    if row.verdict is not Verdict.STATISTICS:
         return row
+    path = f"evaluation/{model_of(row.output)}/predictions.parquet"
+    predictions = rows[facts.here.makers[path], path]  # there is no test without them
     if EVALUATION.fullmatch(row.output):
-        is_unlike = predictions.stage == row.stage and predictions.verdict in EXACT
+        is_unlike = predictions.stage == row.stage
     else:
-        is_model = row.output.endswith(EXPORTED) and row.key not in facts.same_weights
-        is_unlike = is_model and predictions.verdict is Verdict.BYTES
-    return _unlike(row, predictions, facts) if is_unlike else row
+        is_unlike = row.output.endswith(EXPORTED) and row.key not in facts.same_weights
+    return _unlike(row, predictions, facts) if is_unlike and predictions.verdict in EXACT else row
 
 
 def _of_the_training(row: Row, rows: Mapping[Key, Row], facts: Facts) -> Row:
     """Returns the row of an output of a training, which the verdict on its exported model decides too."""
-    model = rows.get((row.stage, row.output.rpartition("/")[0] + EXPORTED))
-    if model is None or row is model or row.verdict in (*SAME, *NO_ANSWER):
+    path = row.output.rpartition("/")[0] + EXPORTED
+    model = rows.get((row.stage, path)) if MODEL.fullmatch(path) else None
+    if model is None or row.verdict in (*SAME, *NO_ANSWER):
         return row
-    if model.verdict in EXACT or (model.verdict is Verdict.TOLERANCE and row.output.endswith(TRAINED)):
+    if row.output.endswith(TRAINED) and model.verdict in SAME:
         return _unlike(row, model, facts)
+    if model.verdict in EXACT:  # with other `seeds`, the exported median can be the same
+        return row if facts.inputs.get(row.stage) else _unlike(row, model, facts)
     if not MODEL.fullmatch(row.output):
-        return replace(row, verdict=Verdict.FOLLOWS, detail=f"of the training of a model.onnx that is {model.verdict}")
+        detail = f"of the training of a model.onnx that {model.verdict.phrase}"
+        return replace(row, verdict=Verdict.FOLLOWS, detail=detail)
     return row if model.verdict is Verdict.TOLERANCE else replace(row, verdict=model.verdict, detail=model.detail)
+
+
+def _made_from(row: Row, rows: Mapping[Key, Row], facts: Facts) -> Row:
+    """Returns the row of an output that follows, which names the worst output that it was made from."""
+    if row.verdict is not Verdict.FOLLOWS:
+        return row
+    causes = _causes(row.key, _reads(row.stage, facts, rows), facts)
+    return replace(row, detail=f"made from {causes[0].output}, which {causes[0].verdict.phrase}") if causes else row
