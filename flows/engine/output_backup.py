@@ -9,7 +9,6 @@ discarded instead.
 
 import errno
 import fcntl
-import io
 import json
 import os
 import shutil
@@ -18,22 +17,21 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
 from flows.core.file_lock import open_lock_file
 from flows.core.notices import note_once
+from flows.engine.lock_entry import is_other, read_entry
 from flows.engine.processes.files_in_use import LIST as FILES_IN_USE
 from flows.engine.processes.files_in_use import find_foreign_use
-from flows.engine.types import file_name, split_address
+from flows.engine.types import file_name
 from stages.base.digests import read_sealed, sealed
 from stages.base.files import abandoned_files
 
 FOLDER = Path(".inkflow/aside")
 LIST, OUTPUTS = "paths.json", "outputs"
-KEY_STARTS = ("", "'", '"', "? ", "? '", '? "')  # of keys in dvc.lock: YAML marks long ones with a question mark
 DISCARDED = ","  # begins the name of a backup that is being deleted; the name of no stage's backup has it
 INCOMPLETE_S = 60.0  # age of a backup without a list that is no longer being made
 
@@ -47,7 +45,7 @@ def backup_outputs(root: Path, stage: str, paths: Sequence[str], running: ExitSt
     folder = _folder(root, stage)
     existing = [path for path in paths if os.path.lexists(root / path)]
     hidden = [name for path in paths for name in _temporary_files(root, path)]
-    content = {"paths": existing, "outputs": list(paths), "stage": stage, "entry": _lock_entry(root, stage)}
+    content = {"paths": existing, "outputs": list(paths), "stage": stage, "entry": read_entry(root, stage)}
     content["hidden"] = hidden  # named as temporary files, but here before the stage began: a person's
     folder.mkdir(parents=True)
     with ExitStack() as lock:
@@ -171,9 +169,12 @@ def discard_backup(root: Path, stage: str) -> None:
 
 
 def is_outdated(root: Path, stage: str) -> bool:
-    """True if dvc.lock has another entry for `stage` than when its backup was made: another process recorded it."""
-    content = _read_list(_folder(root, stage))
-    return "entry" in content and bool(content["entry"] != _lock_entry(root, stage))
+    """True if dvc.lock has another entry for `stage` than when its backup was made: another process recorded it.
+
+    An entry that is gone, as after `git checkout`, tells of no newer outputs.
+    """
+    content, entry = _read_list(_folder(root, stage)), read_entry(root, stage)
+    return "entry" in content and entry is not None and is_other(content["entry"], entry)
 
 
 def _delete(folder: Path) -> None:
@@ -222,30 +223,6 @@ def _temporary_files(root: Path, path: str) -> list[str]:
     found = [new.name for new in [output.with_name(f".{output.name}.new")] if os.path.lexists(new)]
     found += [temporary.name for temporary in abandoned_files(output.parent, output.name)]
     return [str(Path(path).with_name(name)) for name in found]
-
-
-def _lock_entry(root: Path, stage: str) -> list[str] | None:
-    """Returns the lines of the entry of `stage` in dvc.lock; None without one. Parsing the file as YAML is slow."""
-    file, name = split_address(stage)
-    try:
-        text = (root / (file or "dvc.yaml")).with_suffix(".lock").read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return None
-    for start in KEY_STARTS:
-        position = -1
-        while (position := text.find(f"\n  {start}{name}", position + 1)) >= 0:
-            end = text.find("\n", position + 1)
-            if end >= 0 and _is_key(text[position:end], name):
-                lines = (line.removesuffix("\n") for line in io.StringIO(text[end + 1 :]))
-                return [
-                    line for line in takewhile(lambda line: not line or line.startswith(("   ", "  : ")), lines) if line
-                ]
-    return None
-
-
-def _is_key(line: str, stage: str) -> bool:
-    key = line.strip().removeprefix("? ").removesuffix(":")
-    return key.strip("'\"") == stage
 
 
 def _move(source: Path, target: Path) -> None:
