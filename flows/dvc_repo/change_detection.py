@@ -172,9 +172,19 @@ def can_be_cached(stage: DvcStage) -> bool:
     return local and all(out.is_in_repo and not out.persist for out in stage.outs)
 
 
+def is_local(entry: Any) -> bool:
+    """True for a dependency or output that is a file or folder of this machine: no URL, no database, no `ds://`."""
+    return bool(entry.fs_path and entry.protocol == "local")
+
+
+def is_in_project(entry: Any) -> bool:
+    """True for a file or folder below the project's folder; for DVC, a path on another machine can lie there too."""
+    return is_local(entry) and bool(entry.is_in_repo)
+
+
 def path_of(entry: Any) -> str:
-    """Return the path of a dependency or output, relative to the project's folder."""
-    return str(os.path.relpath(entry.fs_path, entry.repo.root_dir))
+    """Return the path of a dependency or output, relative to the project's folder; its URL if it is not `is_local`."""
+    return os.path.relpath(entry.fs_path, entry.repo.root_dir) if is_local(entry) else str(entry)
 
 
 def output_hashes(stage: DvcStage) -> Hashes:
@@ -199,7 +209,7 @@ def value_of(hash_info: HashInfo | None) -> str:
 
 def files_of(dep: Any) -> list[str]:
     """Return the files of a dependency that lie in the project, as paths relative to its folder."""
-    if not (dep.is_in_repo and dep.exists):
+    if not (is_in_project(dep) and dep.exists):
         return []
     paths = dep.repo.dvcignore.find(dep.fs, dep.fs_path) if dep.isdir() else [dep.fs_path]
     return [str(os.path.relpath(path, dep.repo.root_dir)) for path in paths]

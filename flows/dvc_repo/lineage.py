@@ -18,7 +18,7 @@ def lineage_of(stage: DvcStage) -> Lineage:
 def _contents(entries: Iterable[Any]) -> tuple[Content, ...]:
     return tuple(
         Content(
-            path_of(entry) if entry.protocol == "local" else str(entry),
+            path_of(entry),
             value_of(entry.hash_info),
             entry.meta.size if entry.meta else None,
         )

@@ -10,7 +10,7 @@ from dvc.stage import Stage as DvcStage
 from dvc_data.hashfile.build import build
 from dvc_data.hashfile.tree import Tree
 
-from flows.dvc_repo.change_detection import path_of
+from flows.dvc_repo.change_detection import is_in_project, path_of
 from flows.dvc_repo.code.old_content import Files, OldContent, folder_files, md5_of
 from flows.engine.planning.stage_facts import CosmeticChange
 
@@ -44,7 +44,7 @@ class CosmeticChanges:
 
     def find(self, stage: DvcStage, deps: Sequence[Any]) -> dict[Any, CosmeticChange]:
         """Return those of the changed dependencies `deps` whose changes are cosmetic, with these changes."""
-        code = [dep for dep in deps if dep.fs_path and dep.is_in_repo and dep.hash_info and dep.hash_info.name == HASH]
+        code = [dep for dep in deps if is_in_project(dep) and dep.hash_info and dep.hash_info.name == HASH]
         plain = [dep for dep in code if dep.isdir() or dep.fs_path.endswith(".py")]
         if not plain or self._policies.runs_cosmetic_changes(stage.addressing):
             return {}

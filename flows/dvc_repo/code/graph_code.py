@@ -10,7 +10,7 @@ from dvc.parsing import JOIN
 from dvc.stage import PipelineStage
 from dvc.stage import Stage as DvcStage
 
-from flows.dvc_repo.change_detection import path_of
+from flows.dvc_repo.change_detection import is_in_project, path_of
 from flows.engine.processes.files_in_use import overlap
 from flows.python_code.stage_code import StageCode
 
@@ -29,9 +29,7 @@ def stage_code(stage: DvcStage) -> StageCode | None:
         folder=Path(stage.wdir).resolve(),
         lines=tuple(lines),
         listed=tuple(
-            path_of(dep) if dep.fs_path and dep.is_in_repo else ""
-            for dep in stage.deps
-            if not isinstance(dep, ParamsDependency)
+            path_of(dep) if is_in_project(dep) else "" for dep in stage.deps if not isinstance(dep, ParamsDependency)
         ),
         variables=_variables(stage, group) if group else {},
     )

@@ -17,7 +17,7 @@ from dvc_data.hashfile.tree import Tree
 
 from flows.core.errors import GitFailed
 from flows.core.git import git_names, git_text, run_git
-from flows.dvc_repo.change_detection import folder_hash
+from flows.dvc_repo.change_detection import folder_hash, is_in_project
 from stages.base.errors import OutputError
 from stages.base.files import parse_json, replacing
 
@@ -72,7 +72,7 @@ class OldContent:
     def keep(self, dep: Any) -> None:
         """Keep the Python files of a dependency, whose hash was just computed, and the list of its files."""
         value = str(dep.hash_info.value) if getattr(dep, "hash_info", None) else ""
-        if not value or dep.hash_info.name != "md5" or not dep.is_in_repo or value in self._kept:
+        if not value or dep.hash_info.name != "md5" or not is_in_project(dep) or value in self._kept:
             return
         tree = getattr(dep, "obj", None)
         with suppress(OSError):  # what cannot be kept costs a run later, no result

@@ -11,7 +11,7 @@ from dvc.stage import Stage as DvcStage
 
 from flows.core.errors import InputsChanged
 from flows.core.git_moves import GitMark, mark
-from flows.dvc_repo.change_detection import SavedHashes, get_hashes, path_of, set_hashes
+from flows.dvc_repo.change_detection import SavedHashes, get_hashes, is_local, path_of, set_hashes
 from flows.dvc_repo.code.recording import Recording
 from flows.dvc_repo.concurrency.file_claims import FileClaims
 from flows.dvc_repo.concurrency.params_watch import ParamsWatch
@@ -55,8 +55,9 @@ class RunningStages:
         recording: Recording,
     ) -> None:
         self._repo, self._root = repo, Path(repo.root_dir)
-        self._graph_outputs = frozenset(path_of(out) for stage in order for out in stage.outs)
-        self._outputs = [str(out.fs_path) for stage in order for out in stage.outs]
+        outs = [out for stage in order for out in stage.outs if is_local(out)]
+        self._graph_outputs = frozenset(map(path_of, outs))
+        self._outputs = [str(out.fs_path) for out in outs]
         self._recording = recording
         self._lockfile = lockfile
         self._lock = lock
@@ -80,12 +81,12 @@ class RunningStages:
                 take_snapshot(stage), times_of_inputs(stage), git, recorded, resources.pop_all()
             )
             self._params.add(name, [dep for dep in stage.deps if isinstance(dep, ParamsDependency)])
-        paths = [path_of(out) for out in stage.outs if not out.persist]
+        paths = [path_of(out) for out in stage.outs if is_local(out) and not out.persist]
         backup_outputs(self._root, name, paths, self._running[name].resources)
         stage.remove_outs()  # makes outputs with `persist` writable
         lines = stage.cmd if isinstance(stage.cmd, list) else stage.cmd.splitlines()
         environment = {"DVC_STAGE": name, "DVC_ROOT": str(self._root)}
-        declared = tuple(path_of(item) for item in (*stage.deps, *stage.outs) if item.fs_path)
+        declared = tuple(path_of(item) for item in (*stage.deps, *stage.outs) if is_local(item))
         return Command(
             name, tuple(lines), str(Path(stage.wdir).resolve()), environment, declared=declared,
             graph_outputs=self._graph_outputs, is_ignored=ignored_by(self._repo),

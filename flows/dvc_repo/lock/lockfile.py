@@ -77,7 +77,8 @@ class LockfileWriter:
         The order matters to a stage that reads the whole folder, .gitignore included. A line of another writer stays
         behind the line that it follows: its meaning may depend on it.
         """
-        before = {path: _lines(path) for path in {Path(out.fs_path).with_name(".gitignore") for out in stage.outs}}
+        outs = [out for out in stage.outs if out.protocol == "local"]
+        before = {path: _lines(path) for path in {Path(out.fs_path).with_name(".gitignore") for out in outs}}
         yield
         for path, old in before.items():
             lines, positions = _lines(path), self._ignore_positions.setdefault(path, {})

@@ -1,6 +1,5 @@
 """Artifacts that dvc.yaml names: their files, the stages that make them, and the hashes that dvc.lock has for them."""
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any
 from dvc.repo import Repo
 
 from flows.core.notices import note_once
-from flows.dvc_repo.change_detection import HASH
+from flows.dvc_repo.change_detection import HASH, path_of
 from flows.dvc_repo.opening import open_repo
 from flows.dvc_repo.remote.results import default_remote_of
 from flows.dvc_repo.repository import Repository
@@ -66,7 +65,7 @@ def find_artifact(root: Path, name: str) -> Artifact:
                 + EXAMPLE.format(name=name)
             )
         path = artifacts[name].path
-        outs = {os.path.relpath(out.fs_path, repo.root_dir): out for out in repo.index.outs}
+        outs = {path_of(out): out for out in repo.index.outs}
         out = outs.get(path)
         if out is None:
             return Artifact(name, path, "", "", {})
