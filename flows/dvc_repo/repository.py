@@ -230,8 +230,7 @@ class Repository:
 
     def abandon(self, name: str) -> None:
         """Undo `begin` for stage `name`, which failed or was interrupted: restore its earlier outputs."""
-        if name in self._running:
-            self._lock.run(name, lambda: self._running.abandon(self._by_name[name]), cleanup=True)
+        self._running.abandon(self._by_name[name])
 
     def expect(self, names: Sequence[str]) -> None:
         """Prepare a run in which the stages `names` may be recorded: new ones get the graph's order in dvc.lock."""
@@ -287,8 +286,6 @@ class Repository:
         try:
             return self._running.begin(stage)
         except LockError as error:
-            if stage.addressing in self._running:
-                self._running.abandon(stage)
             try:
                 self._claims.ensure_unused(stage)
             except RepositoryBusy:

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from flows.core.file_lock import open_lock_file
 from flows.core.notices import note_once
@@ -66,6 +66,9 @@ def restore_outputs(root: Path, stage: str) -> None:
     """Moves the outputs in the backup of `stage` back, over those of a failed run; discards an outdated backup.
 
     Removes the temporary files that a killed program of `stages` left beside its outputs.
+
+    Raises:
+        OSError: an output cannot be replaced; it stays in the backup, and all others are restored.
     """
     folder = _folder(root, stage)
     content = _read_list(folder)
@@ -75,12 +78,9 @@ def restore_outputs(root: Path, stage: str) -> None:
                 with suppress(OSError):
                     remove_path(root / name)
     paths = [] if is_outdated(root, stage) else content["paths"]
-    for path in paths:
-        backup = _backup_path(folder, path)
-        if os.path.lexists(backup):  # else the run was killed before it moved this output
-            remove_path(root / path)
-            (root / path).parent.mkdir(parents=True, exist_ok=True)
-            _move(backup, root / path)
+    errors = [error for path in paths if (error := _restore_output(_backup_path(folder, path), root / path))]
+    if errors:
+        raise errors[0]
     if (folder / LIST).exists() and "stage" not in _read_list(folder):
         note_once(f"{folder / LIST} is damaged: of the outputs of {stage}, those that are missing are restored")
         _restore_missing(folder / OUTPUTS, root)
@@ -193,7 +193,7 @@ def _folder(root: Path, stage: str) -> Path:
 
 def _backup_path(folder: Path, path: str) -> Path:
     """Returns the place of an output in a backup: its own path, or one name for an output outside of the project."""
-    return folder / OUTPUTS / (quote(path, safe="") if path.startswith("..") else path)
+    return folder / OUTPUTS / (file_name(path) if path.startswith("..") else path)
 
 
 def _read_list(folder: Path) -> dict[str, Any]:
@@ -204,6 +204,18 @@ def _read_list(folder: Path) -> dict[str, Any]:
         return content
     except (OSError, ValueError):
         return {"paths": [], "outputs": []}  # killed before it had a list, and so before it moved an output; or damaged
+
+
+def _restore_output(backup: Path, place: Path) -> OSError | None:
+    """Moves the output at `backup` to its `place`; returns the error if that fails."""
+    if os.path.lexists(backup):  # else the run was killed before it moved this output
+        try:
+            remove_path(place)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            _move(backup, place)
+        except OSError as error:
+            return error
+    return None
 
 
 def _restore_missing(backup: Path, place: Path) -> None:
