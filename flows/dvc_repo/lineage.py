@@ -20,7 +20,7 @@ def _contents(entries: Iterable[Any]) -> tuple[Content, ...]:
         Content(
             path_of(entry),
             value_of(entry.hash_info),
-            entry.meta.size if entry.meta else None,
+            meta.size if (meta := getattr(entry, "meta", None)) else None,  # `ds://` has none
         )
         for entry in entries
     )

@@ -79,7 +79,7 @@ class StageTransfer:
             for dep in stage.deps:
                 if isinstance(dep, ParamsDependency):
                     files.append(path_of(dep))
-                elif not any(overlap(dep.fs_path, out.fs_path) for out in outputs):
+                elif dep.fs_path and not any(overlap(dep.fs_path, out.fs_path) for out in outputs):
                     files += files_of(dep)
             definition = str(Path(stage.path).relative_to(stage.repo.root_dir))
             return StageInputs(run_key(stage), inputs, sorted({definition, *files}))
@@ -87,7 +87,8 @@ class StageTransfer:
     def _used_outputs(self, stage: DvcStage) -> list[Any]:
         """Outputs of other stages that the stage reads."""
         outputs = [out for upstream in self._graph.successors(stage) for out in upstream.outs]
-        return [out for out in outputs if any(overlap(dep.fs_path, out.fs_path) for dep in stage.deps)]
+        paths = [dep.fs_path for dep in stage.deps if dep.fs_path]  # not `ds://`
+        return [out for out in outputs if any(overlap(path, out.fs_path) for path in paths)]
 
     def push_inputs(self, name: str, inputs: StageInputs) -> None:
         """Push the outputs of other stages that stage `name` reads to the remote."""

@@ -79,6 +79,16 @@ def test_push_replaces_damaged_objects(project: Toy, tmp_path: Path, capsys: pyt
     assert "was damaged" in capsys.readouterr().err
 
 
+def test_data_sets_of_dvc_are_no_outputs(project: Toy) -> None:
+    """A stage of a pool may depend on a data set of DVC, which has no path: the stage is refused with a reason."""
+    data_set = "datasets:\n- {name: ext, url: https://example.org/x, type: url}\n"
+    project.write({"dvc.yaml": data_set + PRIVATE.replace("deps: [out]", 'deps: ["ds://ext", out]')})
+    with Repository() as repository:
+        transfer = repository.transfer(0.0, threading.Event())
+        with pytest.raises(CannotBeSent, match="DVC keeps no run cache for it"):
+            transfer.ensure_possible("join")
+
+
 @pytest.mark.parametrize("option", ["push: false", "remote: store"])
 def test_private_outputs_are_not_sent_to_workers(project: Toy, tmp_path: Path, option: str) -> None:
     """A stage of a pool that writes or reads an output with `push: false` or `remote` is refused, with the option."""

@@ -16,6 +16,7 @@ from tests.flows.engine.helpers import (
     outcomes,
     run_as_planned,
     status,
+    succeeded,
     twin,
 )
 from tests.support.dvc_calls import import_url, track, unfreeze
@@ -133,6 +134,7 @@ def test_data_set_of_dvc(toy: Toy) -> None:
     decision = make_plan()["a"]
     assert (decision.verdict, decision.reasons) == (Verdict.RUN, ("ds://ext changed",))
     assert outcomes(run_as_planned()) == {"a": Outcome.RAN, "b": Outcome.UNCHANGED}
+    assert outcomes(succeeded(run_engine(force=True))) == {"a": Outcome.RAN, "b": Outcome.RAN}
 
 
 def test_data_set_without_a_record(toy: Toy) -> None:
