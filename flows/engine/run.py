@@ -96,13 +96,21 @@ class Run:
         return next(iter(self.errors.values()), None)
 
     @property
-    def unended(self) -> int:
-        """Number of stages without result and error: of a run that was interrupted and has not waited for them."""
-        return max(0, self.planned - len(self.results) - len(self._failed) - len(self.not_run))
+    def is_interrupted(self) -> bool:
+        """True if a person or a service ended the run."""
+        return any(isinstance(error, Interrupted) for error in self.errors.values())
 
     @property
-    def _failed(self) -> Sequence[str]:
-        return [name for name in self.errors if name not in (RUN_ITSELF, GATES)]
+    def unended(self) -> int:
+        """Number of stages without result and error: of a run that was interrupted and has not waited for them."""
+        return max(0, self.planned - len(self.results) - sum(map(len, self._unsuccessful)) - len(self.not_run))
+
+    @property
+    def _unsuccessful(self) -> tuple[Sequence[str], Sequence[str]]:
+        """The stages that failed, and those that were interrupted."""
+        errors = {name: error for name, error in self.errors.items() if name not in (RUN_ITSELF, GATES)}
+        interrupted = [name for name, error in errors.items() if isinstance(error, Interrupted)]
+        return [name for name in errors if name not in interrupted], interrupted
 
     @property
     def counts(self) -> str:
@@ -110,10 +118,9 @@ class Run:
         outcomes = [result.outcome for result in self.results]
         words = {Outcome.RAN: "ran", Outcome.RESTORED: "restored", Outcome.RECORDED: "recorded"}
         counts = {word: outcomes.count(outcome) for outcome, word in words.items()}
-        errors = [self.errors[name] for name in self._failed]
-        interrupted = sum(isinstance(error, Interrupted) for error in errors)
-        counts |= {"unchanged": outcomes.count(Outcome.UNCHANGED), "failed": len(errors) - interrupted}
-        counts |= {"interrupted": interrupted, "not run": len(self.not_run), "without a result": self.unended}
+        failed, interrupted = self._unsuccessful
+        counts |= {"unchanged": outcomes.count(Outcome.UNCHANGED), "failed": len(failed)}
+        counts |= {"interrupted": len(interrupted), "not run": len(self.not_run), "without a result": self.unended}
         parts = [f"{count} {word}" for word, count in counts.items() if count]
         parts += ["gates failed"] if GATES in self.errors else []
         return ", ".join(parts) or "no stage"
@@ -121,15 +128,16 @@ class Run:
     @property
     def summary(self) -> str:
         """The counts of the run in one line: `3 of 16 stages ran, 2 restored, 1 failed: train@cnn`."""
-        failed = self._failed
-        total = len(self.results) + len(failed) + len(self.not_run) + self.unended
+        failed, interrupted = self._unsuccessful
+        total = len(self.results) + len(failed) + len(interrupted) + len(self.not_run) + self.unended
         parts = [f"{len(self.ran)} of {total} stages ran" if total else "no stage ran"]
         for outcome, word in ((Outcome.RESTORED, "restored"), (Outcome.RECORDED, "recorded")):
             count = sum(result.outcome is outcome for result in self.results)
             parts += [f"{count} {word}"] if count else []
         others = sum(describe(OTHER_RESULT) in result.reasons for result in self.results)
         parts += [f"{others} with another result than dvc.lock named"] if others else []
-        parts += [f"{len(failed)} failed: {', '.join(failed)}"] if failed else []
+        for names, word in ((failed, "failed"), (interrupted, "interrupted")):
+            parts += [f"{len(names)} {word}: {', '.join(names)}"] if names else []
         not_run = len(self.not_run) - len(self.stopped)
         parts += [f"{not_run} not run"] if not_run else []
         parts += [f"{len(self.stopped)} stopped (`--keep-going` runs them)"] if self.stopped else []

@@ -63,7 +63,7 @@ def test_a_run_is_named_by_its_counts(diamond: Toy, inkflow: Inkflow, prefect_ur
 
 
 def test_counts() -> None:
-    """The counts name each outcome that occurred, failures, interruptions, and failed gates."""
+    """The counts name each outcome that occurred, failures, interruptions, and failed gates; the summary agrees."""
     run = Run()
     assert run.counts == "no stage"
     run.results = [Result(str(number), outcome) for number, outcome in enumerate([*Outcome, Outcome.RAN])]
@@ -72,6 +72,7 @@ def test_counts() -> None:
     run.errors |= {GATES: StageFailed("gates", 1, [])}
     run.not_run = {"c": "a failed"}
     assert run.counts.endswith("1 unchanged, 1 failed, 1 interrupted, 1 not run, gates failed")
+    assert run.summary.endswith("1 recorded, 1 failed: a, 1 interrupted: b, 1 not run")
 
 
 def test_subject() -> None:
