@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from flows.cli.run_summary import end_of_run
-from flows.core.errors import Interrupted, ServerUnreachable
+from flows.core.errors import ServerUnreachable
 from flows.core.signals import call_in_thread, ignore_termination
 from flows.dvc_repo.repository import Repository
 from flows.engine.display.buffered import BufferedDisplay
@@ -18,7 +18,6 @@ from flows.engine.timings import Timings
 from flows.engine.types import Stage
 from flows.prefect_server.server import Server
 from flows.workers.local_engine import complete_without_server, make_engine
-from stages.base.errors import EXIT_DONE
 
 SUFFIX_ORDER = (".html", ".md")  # pages before texts before all other outputs
 INTERRUPTED_DISPLAY_S = 2.0  # after an interrupt, for lines that are not displayed yet
@@ -26,15 +25,14 @@ PREPARATION_S = 0.5  # for the start of the first commands, which the import of 
 MAX_NAMED = 3  # outputs at the end of a run
 
 
-def interactive_run(repository: Repository, stages: Sequence[Stage], run: Run, *, with_server: bool = True) -> int:
-    """Brings `stages` up to date and returns the exit code.
+def interactive_run(repository: Repository, stages: Sequence[Stage], run: Run, *, with_server: bool = True) -> None:
+    """Brings `stages` up to date; `run` has the errors.
 
     The engine starts before Prefect is imported, so that the first stages run during the import. The run does not
     depend on a temporary server; it needs none if `with_server` is False.
 
     Raises:
         PolicyInvalid, ServerUnreachable: before anything starts.
-        InkflowError: the first error of the run.
     """
     with Server(repository.root, is_wanted=with_server) as server:
         started_s, is_interrupted = time.monotonic(), True
@@ -51,12 +49,9 @@ def interactive_run(repository: Repository, stages: Sequence[Stage], run: Run, *
                 run.display.note(f"Results: {name_outputs(stages)}")
             elif display.log_path:
                 run.display.note(f"All lines of the stages: {display.log_path}")
-            is_interrupted = isinstance(run.error, Interrupted)
+            is_interrupted = run.is_interrupted
         finally:
             run.display.close(INTERRUPTED_DISPLAY_S if is_interrupted else None)
-    if run.error is not None:
-        raise run.error
-    return EXIT_DONE
 
 
 def _follow(engine: Engine, stages: Sequence[Stage], server: Server | None) -> None:

@@ -2,8 +2,8 @@
 
 import argparse
 import gc
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,7 @@ from flows.dvc_repo.repository import Repository
 from flows.engine.display.plain import Display
 from flows.engine.planning.stage_facts import Facts, nothing_to_do
 from flows.engine.run import Options, Run
-from stages.base.errors import EXIT_DONE, InkflowError, InvalidInput
+from stages.base.errors import EXIT_DONE
 
 if TYPE_CHECKING:
     from flows.engine.policy import Policies
@@ -39,6 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         InvalidInput: a parameter, a data set or a stage does not exist; params.yaml is as before.
         ServerUnreachable: the configured server does not answer; params.yaml is as before.
+        InkflowError: the first error of the run. Its stages used the new parameters, which stay in params.yaml.
     """
     gc.disable()  # DVC creates objects for the whole graph that all stay alive: without collections it is 10 % faster
     root = Path()
@@ -48,8 +49,15 @@ def run(arguments: argparse.Namespace) -> int:
             edit = edit_params(_settings(arguments, root), root)
             check_dataset(edit.params, arguments.fallback)
             check_own_data(edit.params, root)
-            with written_params(edit, root), _remote_exchange(root, pull=arguments.pull, push=arguments.push):
-                return _run(arguments, edit)
+            with written_params(edit, root):
+                _begin_exchange(root, pull=arguments.pull, push=arguments.push)
+                done = _run(arguments, edit)
+            if arguments.push and not done.is_interrupted:
+                with suppress(RemoteFailed) if done.error else nullcontext():  # the first error is the one to report
+                    say(f"DVC remote: {remotes.push_all(root)}")
+            if done.error is not None:
+                raise done.error
+            return EXIT_DONE
     finally:
         gc.enable()
 
@@ -65,8 +73,8 @@ def _settings(arguments: argparse.Namespace, root: Path) -> dict[str, Any]:
     return model_settings(arguments.with_models, root) | parse_settings(arguments.set) | dataset
 
 
-def _run(arguments: argparse.Namespace, edit: ParamsEdit) -> int:
-    """Runs the stages that are not up to date, and returns the exit code."""
+def _run(arguments: argparse.Namespace, edit: ParamsEdit) -> Run:
+    """Runs the stages that are not up to date, and returns the run with its errors; raises those that prevent it."""
     policies = _environment_policies(Path(), local=arguments.local)
     repository = Repository(pull=arguments.pull, policies=policies)
     targets, scope = selection(arguments, repository)
@@ -77,12 +85,13 @@ def _run(arguments: argparse.Namespace, edit: ParamsEdit) -> int:
     if not options.force and nothing_to_do(facts):
         repository.close()
         _report_nothing_to_do(len(facts), stand_in_notice(edit.params))
-        return EXIT_DONE
+        return Run()
     gc.enable()
     from flows.cli.interactive_run import interactive_run  # late: not needed if there is nothing to do
 
     run = Run(targets, options, params=edit.params, fallback=arguments.fallback)
-    return interactive_run(repository, [stage.stage for stage in facts], run, with_server=not arguments.no_server)
+    interactive_run(repository, [stage.stage for stage in facts], run, with_server=not arguments.no_server)
+    return run
 
 
 def _environment_policies(root: Path, *, local: bool) -> "Policies | None":
@@ -105,35 +114,17 @@ def _print_differences(facts: Sequence[Facts]) -> None:
         display.note(f"note: {notice}")
 
 
-@contextmanager
-def _remote_exchange(root: Path, *, pull: bool, push: bool) -> Iterator[None]:
-    """Pulls the run cache of the DVC remote before the block, and pushes results and run cache after it.
-
-    Pushes after a failed run too, so that the finished stages need not run again elsewhere.
+def _begin_exchange(root: Path, *, pull: bool, push: bool) -> None:
+    """Pulls the run cache of the DVC remote, or checks that results can be pushed after the run.
 
     Raises:
-        NoRemote: no remote is configured; raised before the block.
-        RemoteFailed: the remote cannot be used; if the block failed, its own error is raised instead.
+        NoRemote: no remote is configured.
+        RemoteFailed: the remote cannot be used.
     """
     if pull:
         say(f"DVC remote: {remotes.pull_run_cache(root)} new entries of the run cache pulled")
     elif push:
         remotes.require_remote(root)
-    try:
-        yield
-    except InvalidInput:
-        raise  # no stage ran
-    except InkflowError:
-        if push:
-            with suppress(RemoteFailed):  # the error of the block is the one to report
-                _push(root)
-        raise
-    if push:
-        _push(root)
-
-
-def _push(root: Path) -> None:
-    say(f"DVC remote: {remotes.push_all(root)}")
 
 
 def _report_nothing_to_do(count: int, notice: str | None) -> None:
