@@ -2,28 +2,30 @@
 
 import argparse
 import json
-import os
-import re
+import secrets
 import signal
 import subprocess
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from threading import Thread
 
 import psutil
 
 from flows.core.code_path import own_command
+from flows.core.file_lock import exclusive_lock, try_exclusive_lock
 from flows.core.git import git_text
-from flows.core.project import find_project, make_state_folder
+from flows.core.project import STATE, find_project, make_state_folder
 from flows.core.redaction import say
 from flows.engine.processes.command_runner import die_with_parent
 from flows.registry.model_files import RECORD, is_address
 from flows.registry.publication import fetch_tags
 from flows.registry.tags import VERSION
 from stages.base.errors import EXIT_DONE, InkflowError, SourceUnavailable
-from stages.base.files import remove_abandoned, write_json
+from stages.base.files import parse_json, remove_abandoned, write_json
 
+FOLDER, STARTS, LOCK_SUFFIX = STATE / "serve", ".starts", ".lock"
 POLL_S, MAX_PAUSE_S = 1.0, 60.0
 FETCH_TIMEOUT_S = 600.0
 OPTIONS = ("host", "port", "max_body", "max_pixels", "timeout", "max_queue")
@@ -47,40 +49,41 @@ def serve(arguments: argparse.Namespace) -> int:
     tags = _tags(root)  # first: a promotion while the files are fetched is followed afterwards
     folder = _resolve(root, model)
     make_state_folder(root)
-    pointer = root / ".inkflow" / "serve" / f"{os.getpid()}.json"
-    _remove_left_pointers(pointer.parent)
-    write_json(pointer, _pointer(root, folder))
-    server = _start(_command(arguments, str(pointer), name))
-    # Threads: the end of the server, signals and local promotions are seen at once, however long a remote takes.
-    Thread(target=_follow, args=(server, root, model, pointer, tags), daemon=True).start()
-    if arguments.fetch is not None:
-        Thread(target=_fetch, args=(server, root, arguments.fetch), daemon=True).start()
-    try:
-        return _exit_code(server.wait())
-    finally:
-        for process in psutil.Process().children(recursive=True):  # such as a git that waits for a remote
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
-        pointer.unlink(missing_ok=True)
+    with _own_pointer(root / FOLDER) as pointer:
+        write_json(pointer, content := _pointer(root, folder))
+        server = _start(_command(arguments, str(pointer), name))
+        # Threads: the end of the server, signals and local promotions are seen at once, however long a remote takes.
+        Thread(target=_follow, args=(server, root, model, pointer, content, tags), daemon=True).start()
+        if arguments.fetch is not None:
+            Thread(target=_fetch, args=(server, root, arguments.fetch), daemon=True).start()
+        try:
+            return _exit_code(server.wait())
+        finally:
+            for process in psutil.Process().children(recursive=True):  # such as a git that waits for a remote
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
 
 
-def _follow(server: "subprocess.Popen[bytes]", root: Path, model: str, pointer: Path, tags: str) -> None:
+def _follow(
+    server: "subprocess.Popen[bytes]", root: Path, model: str, pointer: Path, content: dict[str, str], tags: str
+) -> None:
     """Points the server to another folder whenever the stage gets another version, until the server ends.
 
     Args:
         server: the server.
         root: the project's folder.
         model: MODEL@STAGE.
-        pointer: the file in which the server finds the folder; it is written again if it is removed.
+        pointer: the file in which the server finds the folder; it is written again if it is removed or changed.
+        content: its present content.
         tags: the tags from which the present folder follows.
     """
     pause_s = POLL_S
     while server.poll() is None:
         time.sleep(pause_s)
         try:
-            if (found := _tags(root)) != tags or not pointer.exists():
+            if (found := _tags(root)) != tags or _content(pointer) != content:
                 content = _pointer(root, _resolve(root, model))
-                if not pointer.exists() or json.loads(pointer.read_text(encoding="utf-8")) != content:
+                if _content(pointer) != content:
                     write_json(pointer, content)
                 tags = found
             pause_s = POLL_S
@@ -114,12 +117,43 @@ def _pointer(root: Path, folder: Path) -> dict[str, str]:
     return {"folder": str(folder), "sha256": record["sha256"]}
 
 
+def _content(pointer: Path) -> object:
+    """Returns the content of a pointer; None for one that is missing or damaged."""
+    try:
+        return parse_json(pointer.read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+@contextmanager
+def _own_pointer(folder: Path) -> Iterator[Path]:
+    """Yields the path of a pointer for this server alone, and removes it at the end; those of killed ones go before.
+
+    While a server runs it holds the lock of the file beside its pointer: in two containers that share the folder, both
+    servers can have the same process id.
+    """
+    pointer = folder / f"{secrets.token_hex(8)}.json"
+    lock = pointer.with_suffix(LOCK_SUFFIX)
+    with ExitStack() as held:
+        with exclusive_lock(folder / STARTS):  # another start would remove the lock's file before it is locked
+            _remove_left_pointers(folder)
+            held.enter_context(exclusive_lock(lock))
+        try:
+            yield pointer
+        finally:
+            for path in (pointer, lock):
+                path.unlink(missing_ok=True)
+
+
 def _remove_left_pointers(folder: Path) -> None:
-    """Removes the files of servers that were killed."""
+    """Removes the files of servers that were killed, whose locks are free."""
     remove_abandoned(folder)
-    for path in folder.glob("[!.]*.json"):  # one with a dot is a file that another process is writing
-        if not (re.fullmatch("[0-9]{1,9}", path.stem) and psutil.pid_exists(int(path.stem))):
-            path.unlink(missing_ok=True)
+    names = {path.stem for path in folder.glob("[!.]*")}  # one with a dot is a file that another process is writing
+    for lock in (folder / f"{name}{LOCK_SUFFIX}" for name in names):
+        with suppress(OSError), try_exclusive_lock(lock, 0.0) as is_left:
+            if is_left:
+                lock.with_suffix(".json").unlink(missing_ok=True)
+                lock.unlink()
 
 
 def _resolve(root: Path, model: str) -> Path:

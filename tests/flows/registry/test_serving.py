@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from flows.cli.main import main as inkflow
-from flows.cli.models.serve import _remove_left_pointers
+from flows.cli.models.serve import _own_pointer
 from flows.registry.model_files import fetch_model
 from stages.base.files import replacing
 from tests.conftest import Toy, wait_until
@@ -143,15 +143,17 @@ def test_a_remote_of_git_that_is_away(reader: Toy) -> None:
 
 
 @pytest.mark.farm
-def test_a_pointer_that_is_removed_is_written_again(reader: Toy) -> None:
-    """If the file that names the folder of the model is removed, it is written again, and the server follows on."""
+def test_a_pointer_that_is_removed_or_changed_is_written_again(reader: Toy) -> None:
+    """If the file that names the folder of the model is lost or changed, it is written again; the server follows on."""
     assert inkflow(["promote", "reader", "prod"]) == 0
-    with following_server(reader.folder, "reader@prod") as (client, process):
-        pointer = reader.folder / ".inkflow/serve" / f"{process.pid}.json"
+    with following_server(reader.folder, "reader@prod") as (client, _):
+        [pointer] = (reader.folder / ".inkflow/serve").glob("*.json")
         content = pointer.read_text()
         pointer.unlink()
         wait_until(pointer.exists, timeout_s=120)
         assert pointer.read_text() == content
+        pointer.write_text('{"folder": "other", "sha256": ""}')
+        wait_until(lambda: pointer.read_text() == content, timeout_s=120)
         commit_version("two")
         pointer.unlink()
         assert inkflow(["promote", "reader", "prod"]) == 0
@@ -171,20 +173,26 @@ def test_a_killed_server_starts_again(reader: Toy, victim: str) -> None:
         server.wait(timeout=240)
     left = list((reader.folder / ".inkflow/serve").glob("*.json"))
     assert len(left) == (1 if victim == "follower" else 0)
-    with following_server(reader.folder, "reader@prod", f"--port={port}") as (client, process):
+    with following_server(reader.folder, "reader@prod", f"--port={port}") as (client, _):
         assert client.post(INFER, json=tensor([7])).json()["model_version"] == "v0.0.1"
-        assert [path.stem for path in (reader.folder / ".inkflow/serve").glob("*.json")] == [str(process.pid)]
-    assert list((reader.folder / ".inkflow/serve").glob("*.json")) == []
+        [own] = (reader.folder / ".inkflow/serve").glob("*.json")
+        assert own not in left
+    assert list((reader.folder / ".inkflow/serve").glob("[!.]*")) == []
 
 
-def test_files_of_killed_servers_are_removed(tmp_path: Path) -> None:
-    """The file of a living server stays, and one that another process is writing; those of dead ones are removed."""
-    own = tmp_path / f"{os.getpid()}.json"
-    for path in (own, tmp_path / "99999999.json", tmp_path / ".7-7.tmp.json"):
-        path.touch()
-    with replacing(tmp_path / "8.json") as written:
-        _remove_left_pointers(tmp_path)
-        assert set(tmp_path.iterdir()) == {own, written}
+def test_two_servers_with_the_same_process_id_have_files_of_their_own(tmp_path: Path) -> None:
+    """As in two containers that share a project: none writes or removes the other's; those of killed ones go."""
+    for name in ("99999999.json", "left.json", "left.lock", ".7-7.tmp.json"):
+        (tmp_path / name).touch()
+    with _own_pointer(tmp_path) as first:
+        first.touch()
+        with replacing(tmp_path / "8.json") as written, _own_pointer(tmp_path) as second:
+            second.touch()
+            files = {path for pointer in (first, second) for path in (pointer, pointer.with_suffix(".lock"))}
+            assert set(tmp_path.glob("[!.]*")) == files and len(files) == 4
+            assert written.exists()
+        assert first.exists() and not second.exists()
+    assert set(tmp_path.glob("[!.]*")) == {tmp_path / "8.json"}
 
 
 def test_prune_removes_the_files_of_a_version_without_a_stage(reader: Toy) -> None:
