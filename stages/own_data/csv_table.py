@@ -229,6 +229,8 @@ def _pixels(chunk: pd.DataFrame, layout: Layout, line: Line) -> NDArray[Any]:
             )
         chunk = chunk.copy()
         chunk[column] = numbers
+    if len(flags := chunk.columns[chunk.dtypes == np.bool_]):  # True and False beside numbers make an array of objects
+        chunk = chunk.astype(dict.fromkeys(flags, np.uint8))
     values = chunk.to_numpy()
     if values.dtype.kind == "f" and np.isnan(values).any():
         row, place = (int(index[0]) for index in np.nonzero(np.isnan(values)))

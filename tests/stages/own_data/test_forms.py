@@ -114,6 +114,15 @@ def test_csv_leaves_out_what_is_no_pixel(tmp_path: Path, add: Add) -> None:
     assert "no pixels, and left out: id" in added.text
 
 
+def test_csv_with_a_column_of_true_and_false(tmp_path: Path, add: Add) -> None:
+    """True and False beside other numbers are 1 and 0, and the other numbers stay as they are."""
+    header = ",".join(["label", *(f"pixel{number}" for number in range(64))])
+    lines = [f"{label},{label == 1},0.5,0.25{',1.0' * 61}" for label in (0, 1) * 10]
+    (tmp_path / "a.csv").write_text("\n".join([header, *lines]))
+    images = add(tmp_path / "a.csv", test=[str(tmp_path / "a.csv")]).arrays["x_train"].reshape(20, 64)
+    assert images[:2, :4].tolist() == [[0, 0.5, 0.25, 1], [1, 0.5, 0.25, 1]]
+
+
 def test_csv_of_pandas(tmp_path: Path, add: Add) -> None:
     """The names of pandas, an index without a name and numbers as columns, are a header."""
     frame = pd.DataFrame(TRAIN[0].reshape(30, -1))

@@ -130,6 +130,7 @@ CASES: dict[str, tuple[Make, dict[str, Any], str]] = {
     "csv gap after blank lines": (csv(lambda text: text.replace("\n1,", "\n\n1,", 1).replace("\n2,", "\n,", 1)), {}, "line 5 has no label in"),  # noqa: E501
     "csv huge": (csv(lambda text: text.replace("\n2,", f"\n2,{'9' * 400}", 1)), {}, "line 4 has '9999"),
     "csv gap": (csv(lambda text: text.replace("\n2,", "\n2,,", 1).rsplit(",", 1)[0]), {}, "no table of equal lines"),
+    "csv gap beside True": (write("a.csv", b"label,a,b,c,d\n0,True,0,1,2\n1,False,,1,2"), {}, "line 3 has no number in column b"),  # noqa: E501
     "csv no label": (csv(lambda text: text.replace("label", "other", 1)), {}, "no column is named as a label in other"),
     "csv header alone": (csv(lambda text: text.split("\n")[0]), {}, "no table of equal lines (No columns"),
     "csv no such label": (csv(str), {"label": "kind"}, "has no column kind (--label), but label, pixel0"),
