@@ -26,6 +26,7 @@ from stages.base.suggestions import did_you_mean
 from stages.base.yaml_text import parse_yaml
 
 FOLDER = Path(".inkflow/models")
+FOLDER_HASH = ".dir"  # the end of a hash of DVC that is of a folder
 RECORD = "version.json"  # beside the files: which version they are
 ADDRESS = re.compile(r"(?P<model>[^@{}]+)@(?P<name>[^@/{}]+)")  # HEAD@{1} is Git's
 FILES = ("model.onnx", "model.keras", "training.json", "validation.json")  # beside the artifact, where they exist
@@ -80,12 +81,17 @@ def fetch_model(root: Path, address: str) -> RegisteredModel:
     """Returns the model at `address` with its files, from `.inkflow/models`, DVC's cache or its remote.
 
     Raises:
-        InvalidInput: there is no such model, stage or version.
+        InvalidInput: there is no such model, stage or version, or its artifact is a folder.
         RegistryFailed: the tag, dvc.lock and the files do not agree.
         RevisionUnusable: no cache and no remote has the files.
     """
     version = find_version(root, address)
     outputs, path = _checked_outputs(root, version)
+    if outputs[path].endswith(FOLDER_HASH):
+        raise InvalidInput(
+            f"{address}: {path} is a folder, expected the file of a model; name that file under `artifacts` in "
+            f"dvc.yaml, or copy the folder: `dvc get . {path} --rev {version.commit[:10]}`"
+        )
     folder = _folder(version)
     missing = [name for name, digest in outputs.items() if file_md5(root / folder / Path(name).name) != digest]
     if missing:
@@ -138,7 +144,7 @@ def check_stored(root: Path, commit: str, model: str) -> None:
         RegistryFailed: dvc.lock or dvc.yaml at that commit has no such model, or the file is damaged.
     """
     outputs, path = outputs_at_commit(root, commit, model)
-    if outputs[path].endswith(".dir"):
+    if outputs[path].endswith(FOLDER_HASH):
         return
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / PurePosixPath(path).name
@@ -166,7 +172,9 @@ def _record(version: ModelVersion, file: Path) -> dict[str, Any]:
 
 
 def outputs_at_commit(root: Path, commit: str, model: str) -> tuple[dict[str, str], str]:
-    """Returns the MD5 hashes that dvc.lock has at `commit` for the model's files, and the artifact's path.
+    """Returns the MD5 hashes that dvc.lock has at `commit` for the model's files, and the path of the artifact.
+
+    The artifact can be a folder, whose hash ends with FOLDER_HASH.
 
     Raises:
         RegistryFailed: dvc.lock or dvc.yaml at that commit has no such model.
@@ -186,7 +194,8 @@ def outputs_at_commit(root: Path, commit: str, model: str) -> tuple[dict[str, st
             "after `inkflow run`"
         ) from error
     beside = {str(PurePosixPath(path).parent / file) for file in FILES} | {path}
-    return {file: digest for file, digest in outs.items() if file in beside}, path
+    files = {file: digest for file, digest in outs.items() if file in beside and not digest.endswith(FOLDER_HASH)}
+    return files | {path: outs[path]}, path
 
 
 def _checked_outputs(root: Path, version: ModelVersion) -> tuple[dict[str, str], str]:

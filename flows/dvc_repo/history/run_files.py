@@ -136,9 +136,9 @@ def _read(files: DVCFileSystem, path: str) -> bytes | None:
         return None
 
 
-def _set_damaged_aside(files: DVCFileSystem, name: str) -> None:
-    """Set the file's object in the cache aside if it is damaged; the file then comes from the remote."""
-    entry = (files.info(name).get("dvc_info") or {}).get("entry")
+def _set_damaged_aside(files: DVCFileSystem, info: dict[str, Any]) -> None:
+    """Set the object of a file in the cache aside if it is damaged; the file then comes from the remote."""
+    entry = (info.get("dvc_info") or {}).get("entry")
     if entry is not None and entry.hash_info:
         set_damaged_aside(files.repo, files.repo.cache.local, [value_of(entry.hash_info)], print_to_stderr)
 
@@ -149,7 +149,10 @@ def _copy(files: DVCFileSystem, name: str, target: Path, revision: str) -> None:
         raise RevisionUnusable(f"{revision}: {name!r} is no path inside the project")
     try:
         (target / name).parent.mkdir(parents=True, exist_ok=True)
-        _set_damaged_aside(files, name)
+        info = files.info(name)
+        if info["type"] == "directory":  # `get_file` would make an empty one
+            raise RevisionUnusable(f"{revision}: {name} is a folder, expected a file; name another version")
+        _set_damaged_aside(files, info)
         files.get_file(name, str(target / name))
     except OSError as error:  # FileNotFoundError, and the errors of remotes
         if (fault := machine_fault(error)) is not None:

@@ -62,6 +62,15 @@ def test_paths_outside_of_the_project_are_not_copied(toy: Toy, tmp_path: Path, n
     assert not any(path.is_file() for path in (tmp_path / "target").rglob("*"))
 
 
+def test_a_folder_is_no_file(toy: Toy, tmp_path: Path) -> None:
+    """A folder in the place of a file is named, and none is made at the target."""
+    toy.write({"params.yaml": "", "in/file": "one\n"})
+    commit()
+    with pytest.raises(RevisionUnusable, match=r"^HEAD: in is a folder, expected a file"):
+        fetch_files(toy.folder, "HEAD", {"in": tmp_path / "target" / "copy"})
+    assert not (tmp_path / "target" / "copy").exists()
+
+
 @pytest.mark.parametrize(
     ("number", "remedy"),
     [

@@ -210,6 +210,16 @@ def test_what_was_changed_afterwards_is_refused(models: Toy, damage: str) -> Non
             fetch_model(Path(), "net@v0.0.1")
 
 
+def test_a_folder_is_no_model_to_predict_with(models: Toy) -> None:
+    """A folder can be registered, but no command that reads a model takes it; nothing of it is left."""
+    Path("dvc.yaml").write_text(PIPELINE.replace("echo 1 > other", "mkdir other; echo 1 > other/a"))
+    commit("two")
+    assert inkflow(["promote", "second", "prod"]) == 0
+    for command in (["predict", "second@prod", "in"], ["serve", "second@prod"]):
+        assert "second@prod: other is a folder, expected the file of a model" in error(*command)
+    assert not Path(".inkflow/models").exists()
+
+
 def test_import_of_gto_closes_no_handler() -> None:
     """GTO configures logging when it is imported, which would close the handlers that are there, and their streams."""
     code = (
