@@ -67,7 +67,8 @@ def count_array_images(path: Path) -> int:
         DataError: The file is damaged.
     """
     with open_arrays(path) as entries:
-        return sum(1 if _is_one_image(entry.shape) else entry.shape[0] for entry in entries.values())
+        shapes = [entry.shape for entry in entries.values()]
+        return sum(shape[0] if shape and not _is_one_image(shape) else 1 for shape in shapes)
 
 
 @contextmanager

@@ -202,6 +202,13 @@ def test_one_image_in_an_array(tmp_path: Path, shape: tuple[int, ...]) -> None:
     assert (images.pixels.shape[:3], len(images.names)) == ((1, 9, 8), 1)
 
 
+def test_an_array_of_one_number_is_rejected(tmp_path: Path) -> None:
+    """An npy file of shape () holds no image, and counts as one input."""
+    (rejected,) = read_bytes(tmp_path, npy(np.array(1.0)))
+    assert isinstance(rejected, RejectedInput) and "of shape ()" in rejected.reason
+    assert image_files.count_images(str(tmp_path / "file")) == 1
+
+
 def test_bad_array_beside_a_good_one(tmp_path: Path) -> None:
     """In an npz file with an invalid array, the other arrays are read."""
     items = read_bytes(tmp_path, npz(a=np.full((2, 9, 9), 999), b=np.zeros((2, 9, 9), np.uint8)))
