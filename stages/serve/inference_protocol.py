@@ -18,7 +18,7 @@ from stages.serve.served_model import ServedModel
 HEADER_LENGTH = "inference-header-content-length"
 INPUT = "image"
 MAX_JSON = 4_000_000  # bytes: parsing them takes a tenth of a second, in which no other request is answered
-MAX_VALUE = 1e9  # of an input: larger ones overflow in the first layer
+MAX_VALUE = 1e9  # of a pixel: larger ones overflow in the first layer
 TYPES: dict[str, np.dtype[Any]] = {
     "FP32": np.dtype("<f4"), "FP64": np.dtype("<f8"), "FP16": np.dtype("<f2"), "UINT8": np.dtype("u1"),
     "INT32": np.dtype("<i4"), "INT64": np.dtype("<i8"), "INT8": np.dtype("i1"), "UINT16": np.dtype("<u2"),
@@ -105,7 +105,7 @@ def _checked(values: NDArray[Any], form: SampleForm | None) -> NDArray[np.float3
         raise DataError(f"the input has values from {values.min():g} to {values.max():g}, but the model takes {form}")
     with np.errstate(over="ignore"):
         found = values.astype(np.float32)
-    if not (np.abs(found) <= MAX_VALUE).all():  # False for NaN
+    if form is None and not (np.abs(found) <= MAX_VALUE).all():  # False for NaN
         raise DataError(f"the input has values beyond {MAX_VALUE:g}, or that are no numbers")
     return found
 
