@@ -1,11 +1,13 @@
-"""Errors of a request become answers with one sentence."""
+"""Errors of a request become answers with one sentence, and those of the machine lines of the log too."""
 
+import sys
 from collections.abc import Awaitable, Callable
 
 from fastapi import Response
 from fastapi.responses import JSONResponse
 
-from stages.base.errors import InkflowError
+from stages.base.errors import InkflowError, machine_fault
+from stages.base.shown_text import one_line, shown_text
 from stages.serve.batching import Busy, ModelChanged
 
 RETRY = {"retry-after": "1"}
@@ -25,3 +27,12 @@ async def answered(work: Callable[[], Awaitable[Response]]) -> Response:
         return JSONResponse({"error": str(error)}, 409)
     except MemoryError:
         return JSONResponse({"error": "too large for the memory of this server"}, 413)
+    except OSError as error:  # a full disk, or too many open files; TimeoutError, which is one, has its answer above
+        log(machine_fault(error) or str(error))
+        reason = error.strerror or type(error).__name__
+        return JSONResponse({"error": f"a fault of this server's machine ({reason}); send it again later"}, 503, RETRY)
+
+
+def log(message: str) -> None:
+    """Writes a line to standard error: `message` may have texts of a model or of a request."""
+    print(f"serve: {one_line(shown_text(message))}", file=sys.stderr, flush=True)

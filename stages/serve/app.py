@@ -1,7 +1,6 @@
 """The application: a page to draw on, pictures, the Open Inference Protocol, metrics and health."""
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from importlib import resources
@@ -14,9 +13,8 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from starlette.types import ASGIApp, Scope
 
-from stages.base.shown_text import one_line, shown_text
 from stages.predict.results import Prediction, Result
-from stages.serve.answers import answered
+from stages.serve.answers import answered, log
 from stages.serve.batching import Batcher
 from stages.serve.description import describe_routes
 from stages.serve.guard import Guard
@@ -77,11 +75,6 @@ def create_app(settings: Settings, slot: ModelSlot) -> ASGIApp:
         return next((route.path for route in app.routes if route.matches(scope)[0] is Match.FULL), None)  # type: ignore[attr-defined]
 
     return Guard(DirectInference(app, infer), settings, metrics, known)
-
-
-def log(message: str) -> None:
-    """Writes a line to standard error: `message` may have texts of a model or of a request."""
-    print(f"serve: {one_line(shown_text(message))}", file=sys.stderr, flush=True)
 
 
 def _add_page(app: FastAPI, settings: Settings, slot: ModelSlot) -> None:

@@ -13,7 +13,8 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from stages.base.errors import InkflowError, InvalidInput
-from stages.serve.app import create_app, log
+from stages.serve.answers import log
+from stages.serve.app import create_app
 from stages.serve.served_model import ModelSlot
 from stages.serve.settings import LOOPBACK, TOKEN_VARIABLE, Settings
 

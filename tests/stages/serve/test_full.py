@@ -1,7 +1,10 @@
 """A server with as many requests, pictures or connections as it takes: the next one is refused, the others are not."""
 
 import asyncio
+import errno
 import json
+import os
+import tempfile
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import ExitStack, asynccontextmanager
@@ -71,6 +74,25 @@ async def running(app: ASGIApp) -> AsyncIterator[None]:
     yield
     messages.put_nowait({"type": "lifespan.shutdown"})
     await task
+
+
+def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A picture that cannot be written to a file gets one sentence in JSON, and the log has what to do."""
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/tmp/x")
+
+    monkeypatch.setattr(tempfile, "TemporaryDirectory", fail)
+
+    async def use(client: httpx.AsyncClient, _: ASGIApp) -> None:
+        answer = await client.post("/predict", content=PICTURE)
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        assert answer.json() == {
+            "error": "a fault of this server's machine (No space left on device); send it again later"
+        }
+
+    ask(tmp_path, use)
+    assert capsys.readouterr().err == "serve: /tmp/x: No space left on device; free disk space, then run again\n"
 
 
 async def one_is_refused(requests: list[Coroutine[Any, Any, httpx.Response]]) -> "list[asyncio.Task[httpx.Response]]":

@@ -2,7 +2,7 @@
 
 import pytest
 
-from stages.serve.app import log
+from stages.serve.answers import log
 
 
 def test_a_message_is_one_line_without_controls(capsys: pytest.CaptureFixture[str]) -> None:
