@@ -12,7 +12,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as runtime
 
-from stages.base.errors import ModelError
+from stages.base.errors import ModelError, raise_fault
 from stages.base.shown_text import remove_controls
 from stages.data.memory import limited_memory, share_of_machine
 from stages.model.doubt import UNLIKENESS, Doubt
@@ -20,6 +20,7 @@ from stages.model.tasks import Task
 
 REMEDY = "train the model again: python -m stages.train"
 FATAL = 4  # log level of ONNX Runtime; lesser errors are raised as exceptions
+LARGEST = float(np.finfo(np.float32).max)
 SUM_TOLERANCE = 1e-3  # of the sum of a sample's probabilities
 MAX_BYTES = 1 << 31  # of a model file: protobuf's own limit
 RUN_S, RUN_S_PER_IMAGE = 20.0, 1.0  # time limit of a run: far above that of any model, even on a busy machine
@@ -117,6 +118,7 @@ def open_session(path: Path) -> Any:
         _ = session.get_modelmeta().custom_metadata_map, session.get_inputs(), session.get_outputs()  # decodes texts
         return session
     except OSError as error:
+        raise_fault(error)
         raise ModelError(f"{path}: cannot be read ({error.strerror}); {REMEDY}") from error
     except RUNTIME_ERRORS as error:
         raise ModelError(f"{path}: is not a valid ONNX model ({_first_line(error)}); {REMEDY}") from error
@@ -183,6 +185,8 @@ def predict_with_unlikeness(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Returns the probabilities (n, classes) and the unlikeness (n,) for raw `pixels` (n, *image_shape).
 
+    An infinite unlikeness, as the square of a large number is one, becomes the largest number: JSON has no infinity.
+
     Raises:
         ModelError: the model fails, its outputs are not probabilities, or it gives no unlikeness.
     """
@@ -192,7 +196,7 @@ def predict_with_unlikeness(
     if len(results) != 2 or results[1].shape != (len(pixels), 1) or np.isnan(results[1]).any():
         got = f"values of shape {results[1].shape}, or some of them NaN" if len(results) == 2 else "none"
         raise ModelError(f"{path}: gives {got} as {UNLIKENESS}, expected one number for each image; {REMEDY}")
-    return _checked_probabilities(path, pixels, results[0]), results[1][:, 0]
+    return _checked_probabilities(path, pixels, results[0]), np.clip(results[1][:, 0], -LARGEST, LARGEST)
 
 
 def read_doubt(session: Any, path: Path) -> Doubt | None:
@@ -223,6 +227,8 @@ def _run(session: Any, path: Path, pixels: NDArray[Any], ports: Sequence[Any]) -
         try:
             results = session.run([port.name for port in ports], {session.get_inputs()[0].name: inputs}, options)
             values = [np.asarray(result, np.float32) for result in results]
+        except MemoryError:  # `limited_memory` says what to do
+            raise
         except RUNTIME_ERRORS as error:
             reason = f"stopped after {limit_s:g} s" if options.terminate else _first_line(error)
             raise ModelError(f"{path}: fails on images ({reason}); {REMEDY}") from error

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pyarrow.parquet as pq
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from flows.cli.main import main
 from stages.base.errors import exit_with
@@ -88,6 +88,19 @@ def test_json_has_unsure_on_every_line(work: Path, capsys: pytest.CaptureFixture
     assert rows[2]["unlikeness"] == pytest.approx(np.load("unlike.npy").mean(), rel=1e-5)
     assert predict("doubter", "--json", "--anyway", *FILES) == 0
     assert [json.loads(line)["unsure"] for line in capsys.readouterr().out.splitlines()] == [False, True, True, True]
+
+
+def test_an_infinite_unlikeness_is_a_number_in_json(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A model whose unlikeness overflows gives the largest number: JSON has no infinity."""
+    path = work / "models/doubter/model.onnx"
+    model = onnx.load(path)
+    model.graph.node[-1].output[0] = "mean"
+    model.graph.initializer.append(numpy_helper.from_array(np.zeros((1, 1), np.float32), "zero"))
+    model.graph.node.append(helper.make_node("Div", ["mean", "zero"], [UNLIKENESS]))
+    onnx.save(model, path)
+    assert predict("doubter", "--json", "sure.npy") == 0
+    row = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert (row["unlikeness"], row["reason"]) == (float(np.finfo(np.float32).max), "unlike the training images")
 
 
 def test_all_shows_every_class(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
