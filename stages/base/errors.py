@@ -103,6 +103,7 @@ MACHINE = (  # errors that any line of a program can meet
     errno.ENFILE,
     errno.EIO,
 )
+OF_ONE_FILE = (errno.EACCES, errno.EPERM, errno.EIO)  # those after which other files can still be read
 # What the loader of shared libraries says where the machine is at a limit; a missing library is another matter.
 LOADER_FAULTS = ("failed to map segment", "Cannot allocate memory", "Too many open files")
 STARTERS = {"fork", "forkpty", "_fork_exec", "fork_exec", "posix_spawn"}  # functions that start processes
@@ -158,6 +159,15 @@ def _is_memory_error(error: BaseException) -> bool:
     """Returns True for a SystemError after a MemoryError, and for a C++ library's own error without memory."""
     is_of_library = isinstance(error, ImportError | RuntimeError) and "bad_alloc" in str(error)
     return is_of_library or (isinstance(error, SystemError) and _has_memory_error(error))
+
+
+def raise_fault(error: BaseException) -> None:
+    """Raises an error of reading a file again if the machine has caused it: the file is not to blame.
+
+    What can be the matter of this file alone, such as its permissions, is not raised.
+    """
+    if not (isinstance(error, OSError) and error.errno in OF_ONE_FILE) and machine_fault(error) is not None:
+        raise error
 
 
 def _has_memory_error(error: BaseException | None) -> bool:

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
-from stages.base.errors import DataError, OutputError
+from stages.base.errors import DataError, OutputError, raise_fault
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -170,6 +170,7 @@ def read_json(path: Path, model: type[Content], remedy: str) -> Content:
     try:
         return model.model_validate_json(path.read_bytes())
     except OSError as error:
+        raise_fault(error)
         raise DataError(f"{path}: cannot be read ({error.strerror}); {remedy}") from error
     except ValidationError as error:
         first = error.errors()[0]

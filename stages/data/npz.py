@@ -21,7 +21,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.base.errors import DataError
+from stages.base.errors import DataError, raise_fault
 
 READ_LIMIT = 1 << 20  # bytes per read; also the largest zip directory, about 10,000 entries
 HEADER_LIMIT = 1_000  # characters of an array header; NumPy writes about 70
@@ -156,6 +156,7 @@ def _read_errors(subject: str) -> Iterator[None]:
         reason = _one_line(error) or "it ends too early"
         raise DataError(f"{subject} is damaged or cut short ({reason})") from error
     except OSError as error:
+        raise_fault(error)
         raise DataError(f"{subject} cannot be read ({error.strerror or error})") from error
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.base.errors import DataError, InvalidInput, SourceUnavailable
+from stages.base.errors import DataError, InvalidInput, SourceUnavailable, raise_fault
 from stages.base.shown_text import shown_url
 from stages.data.config import Dataset, PartNames
 from stages.data.config import Groups as GroupsParams
@@ -126,6 +126,7 @@ def read_idx_column(path: Path, column: int, count: int) -> NDArray[np.int32]:
                 )
             content = file.read(count * columns * 4)
     except (OSError, EOFError, zlib.error) as error:
+        raise_fault(error)
         raise DataError(f"it is damaged or cut short ({error})") from error
     if len(content) < count * columns * 4:
         raise DataError(f"it ends after {len(content):,} bytes of its rows, expected {count * columns * 4:,}")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from stages.base.errors import DataError, SourceUnavailable
+from stages.base.errors import DataError, SourceUnavailable, raise_fault
 from stages.base.files import is_folder
 from stages.base.shown_text import shown_url
 from stages.data.datasets import error_context
@@ -162,6 +162,7 @@ def open_unpacked(path: Path) -> Iterator[IO[bytes]]:
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"is damaged or cut short ({error}); download it again") from error
     except OSError as error:
+        raise_fault(error)
         raise DataError(f"cannot be read ({error.strerror or error})") from error
 
 

@@ -13,7 +13,7 @@ import scipy.io
 import scipy.sparse
 from numpy.typing import NDArray
 
-from stages.base.errors import DataError
+from stages.base.errors import DataError, raise_fault
 from stages.own_data.extras import unused_note
 from stages.own_data.files import HDF5, START_BYTES
 from stages.own_data.npz_arrays import check_keys, chosen_keys, named_pieces
@@ -30,7 +30,7 @@ SVHN_ZERO = 10
 # scipy documents none of its errors on damaged files
 DAMAGE_ERRORS = (
     OSError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, EOFError, NotImplementedError,
-    MemoryError, RuntimeError, zlib.error, scipy.io.matlab.MatReadError,
+    RuntimeError, zlib.error, scipy.io.matlab.MatReadError,
 )  # fmt: skip
 
 
@@ -45,6 +45,7 @@ def read_matlab(path: Path, name: str, part: str | None, options: Options) -> li
     try:
         content = scipy.io.loadmat(path, simplify_cells=True)
     except DAMAGE_ERRORS as error:
+        raise_fault(error)
         reason = " ".join(str(error).split())[:100] or type(error).__name__
         raise DataError(f"is damaged or no MATLAB file ({reason}); save it again with `save -v7`") from error
     arrays = dict(_arrays(content, "", options.max_bytes))

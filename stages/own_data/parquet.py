@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stages.base.errors import DataError
+from stages.base.errors import DataError, raise_fault
 from stages.own_data.options import Options
 from stages.own_data.pictures import MAX_PICTURES, Stack
 from stages.own_data.pieces import IMAGE_WORDS, LABEL_WORDS, Piece, words
@@ -40,11 +40,10 @@ def read_parquet(path: Path, name: str, part: str | None, options: Options) -> l
             if value is None:
                 raise DataError(f"row {number} has no label; add it or remove the row")
             labels.append(value)
-    except VALUE_ERRORS as error:
-        reason = " ".join(str(error).split())[:100]
-        raise DataError(f"is damaged or no Parquet file ({reason}); download it again") from error
-    except (OSError, MemoryError) as error:
-        raise DataError(f"is damaged or cut short ({' '.join(str(error).split())[:100]}); download it again") from error
+    except (*VALUE_ERRORS, OSError) as error:
+        raise_fault(error)  # also too little memory, which is one of PyArrow's errors
+        what, reason = "cut short" if isinstance(error, OSError) else "no Parquet file", " ".join(str(error).split())
+        raise DataError(f"is damaged or {what} ({reason[:100]}); download it again") from error
     if not labels:
         raise DataError(f"has no rows; {REMEDY}")
     try:

@@ -1,7 +1,8 @@
 """Reads images from untrusted files: a file that cannot be used becomes a RejectedInput, never an exception.
 
 Pillow reads PNG, JPEG, WebP, TIFF, BMP and GIF; npz and npy files are read in chunks. The format follows from a file's
-first bytes, not from its name. Sizes are checked before anything is decompressed.
+first bytes, not from its name. Sizes are checked before anything is decompressed. A fault of the machine, such as a
+full disk, is raised.
 """
 
 import os
@@ -21,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from stages.base.errors import DataError
+from stages.base.errors import DataError, raise_fault
 from stages.base.shown_text import mask_urls
 from stages.predict.image_arrays import MAX_PIXELS, Images, RejectedInput, count_array_images, read_arrays
 from stages.predict.picture_depth import BYTES, MIN_SHORT_SIDE, full_depth, to_bytes
@@ -117,6 +118,7 @@ def regular_file(name: str) -> Path:
         if stat.S_ISREG(mode):
             path.open("rb").close()
     except OSError as error:
+        raise_fault(error)
         raise DataError(f"cannot be read ({error.strerror})") from error
     except ValueError as error:
         raise DataError("is not a valid file name: it holds a zero byte") from error
@@ -165,6 +167,7 @@ def _walk(folder: str, suffixes: tuple[str, ...]) -> Iterator[str | RejectedInpu
             else:
                 yield LeftOut(path, NO_PICTURE)
     for error in errors:
+        raise_fault(error)
         yield RejectedInput(str(error.filename), f"the folder cannot be read ({error.strerror})")
     if is_empty and not errors:
         what = "image" if suffixes == SUFFIXES else "sample"
@@ -225,6 +228,7 @@ def file_signature(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(SIGNATURE_BYTES)
     except OSError as error:
+        raise_fault(error)
         raise DataError(f"cannot be read ({error.strerror})") from error
 
 
@@ -250,6 +254,8 @@ def _read_picture(path: Path, name: str, convert: Convert) -> NDArray[Any]:
             f"has far too many pixels, expected at most {MAX_PIXELS:,} in all ({short_message(error)})"
         ) from error
     except DECODER_ERRORS as error:
+        if not isinstance(error, MemoryError):  # a picture may claim any size
+            raise_fault(error)
         raise DataError(f"is damaged, cut short or too large ({short_message(error)})") from error
 
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stages.base.errors import EXIT_DONE, DataError, InvalidInput, OutputError, exit_with
+from stages.base.errors import EXIT_DONE, DataError, InvalidInput, OutputError, exit_with, raise_fault
 from stages.base.files import exists, is_folder, replacing
 from stages.base.shown_text import csv_text
 from stages.model.tasks import STAND_IN
@@ -226,7 +226,8 @@ def _read_table(path: Path) -> Any:
         table = _completed(pq.read_table(path))
         table.validate(full=True)  # also that texts are UTF-8
         is_other = table.schema != SCHEMA
-    except (OSError, ValueError, LookupError, MemoryError, pa.ArrowException) as error:
+    except (OSError, ValueError, LookupError, pa.ArrowException) as error:
+        raise_fault(error)
         raise DataError(
             f"{path}: is not a Parquet file, or damaged ({short_message(error)}); move it away, then run again"
         ) from error

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from stages.base.errors import DataError
+from stages.base.errors import DataError, raise_fault
 from stages.model.compatibility import OutputName, TaskName
 from stages.model.tasks import Task
 
@@ -20,8 +20,7 @@ SUM_TOLERANCE = 1e-3  # of the sum of a row's probabilities, as in the stage `ev
 REMEDY = "run `inkflow run` to recreate it"
 # pandas and pyarrow document none of their errors on damaged Parquet files
 TABLE_ERRORS = (
-    OSError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RuntimeError, MemoryError,
-    pa.ArrowException,
+    OSError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RuntimeError, pa.ArrowException,
 )  # fmt: skip
 PROBABILITY, OTHER_SCORES = re.compile("p[0-9]+"), re.compile("p[0-9]+|seed_.*")  # names of columns
 
@@ -166,6 +165,7 @@ def read_history(path: Path, training: Training) -> pd.DataFrame:
     try:
         history = pd.read_csv(path)
     except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
+        raise_fault(error)
         raise unreadable(path, error) from error
     metric = "mae" if training.task == "regression" else "accuracy"
     required = ["loss", metric, "val_loss", f"val_{metric}"]
@@ -218,6 +218,7 @@ def _read_table(path: Path, required: Sequence[str], labels: np.ndarray, classes
     try:
         table = pd.read_parquet(path)
     except TABLE_ERRORS as error:
+        raise_fault(error)
         raise unreadable(path, error) from error
     missing = [name for name in required if name not in table]
     if missing:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from stages.base.errors import DataError
+from stages.base.errors import DataError, raise_fault
 from stages.base.files import read_json
 from stages.base.sample_kinds import Kind
 from stages.samples.npy_reader import NpyReader
@@ -168,6 +168,7 @@ def _open(path: Path) -> NpyReader:
     try:
         return NpyReader(path)
     except OSError as error:
+        raise_fault(error)
         raise DataError(f"{path}: cannot be read ({error.strerror or error}); {REMEDY}") from error
     except (ValueError, EOFError) as error:
         raise DataError(f"{path}: is not a NumPy array file ({error}); {REMEDY}") from error
