@@ -6,7 +6,8 @@ import tempfile
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def export(model: str, export_format: str, data: Path, out: Path | None = None) 
     metadata = _metadata(path, training_data.prepared)
     target = out or path.with_name(FORMATS[export_format])
     writer = replacing(target) if export_format == "litert" else replacing_folder(target)
-    with writer as temporary:
+    with writer as temporary, _convert_errors(path, export_format):
         write = _write_litert if export_format == "litert" else _write_saved_model
         exported = write(serving, temporary, metadata)
         difference = _difference(exported(pixels), expected)
@@ -75,6 +76,21 @@ def export(model: str, export_format: str, data: Path, out: Path | None = None) 
                 f"expected at most {TOLERANCE:g}; nothing was written: please report the parameters"
             )
     return target, difference
+
+
+@contextmanager
+def _convert_errors(path: Path, export_format: str) -> Iterator[None]:
+    """Converts the errors of TensorFlow and of LiteRT's converter to an InkflowError about the model `path`."""
+    import tensorflow as tf  # slow, and already imported here
+    from tensorflow.lite.python.convert_phase import ConverterError
+
+    try:
+        yield
+    except (tf.errors.OpError, ConverterError) as error:
+        raise InkflowError(
+            f"{path}: cannot be exported as {export_format} ({_reason(error)}); nothing was written: choose another "
+            "--format, or free memory and disk space"
+        ) from error
 
 
 def _load_serving_model(path: Path, data: TrainingData) -> Any:

@@ -15,6 +15,7 @@ from tests.support.prepared import copy_prepared
 keras = pytest.importorskip("keras")  # after tests.support.learning, which loads it quietly
 
 import tensorflow as tf  # noqa: E402  (loaded with Keras)
+from tensorflow.lite.python.convert_phase import ConverterError  # noqa: E402  (as the other)
 
 from flows.cli.main import main  # noqa: E402  (as the others)
 from stages.base.errors import InkflowError, ModelError, exit_with  # noqa: E402  (as the others)
@@ -169,6 +170,24 @@ def test_invalid_models_are_refused(work: Path, capsys: pytest.CaptureFixture[st
         error = capsys.readouterr().err
         assert sentence in error
         assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "error", [ConverterError("no such operation"), tf.errors.ResourceExhaustedError(None, None, "no space")]
+)
+def test_a_failure_of_the_converter_is_one_sentence(
+    work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception
+) -> None:
+    """An operation that the format lacks, or a full disk under TensorFlow, is one sentence; nothing is written."""
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(exporting, "_write_saved_model", fail)
+    assert run("cnn", "--format", "saved_model") == 1
+    sentence = capsys.readouterr().err
+    assert "model.keras: cannot be exported as saved_model (no s" in sentence and sentence.count("\n") == 1
+    assert not (work / "models/cnn/saved_model").exists()
 
 
 def test_own_error_is_none_of_the_model(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
