@@ -18,6 +18,7 @@ from flows.core.errors import GitFailed, RegistryFailed
 from flows.core.git import git_text
 from flows.core.project import make_state_folder
 from flows.dvc_repo.history.run_files import fetch_files
+from flows.registry.lock_entries import lock_entries
 from flows.registry.tags import VERSION, ModelVersion, Registry, require_version
 from stages.base.digests import file_md5, write_sealed
 from stages.base.errors import InvalidInput
@@ -131,8 +132,8 @@ def _folder(version: ModelVersion) -> Path:
 
 def all_outputs(root: Path, commit: str) -> list[str]:
     """Returns the hashes of all outputs that dvc.lock has at `commit`."""
-    lock = parse_yaml(git_text(["show", f"{commit}:./dvc.lock"], root))
-    outs = [out for stage in lock["stages"].values() for out in stage.get("outs", [])]
+    lock = lock_entries(git_text(["show", f"{commit}:./dvc.lock"], root))
+    outs = [out for stage in lock.values() for out in stage["outs"]]
     return sorted({str(out["md5"]) for out in outs if out.get("md5")})
 
 
@@ -180,13 +181,13 @@ def outputs_at_commit(root: Path, commit: str, model: str) -> tuple[dict[str, st
         RegistryFailed: dvc.lock or dvc.yaml at that commit has no such model.
     """
     try:
-        lock = parse_yaml(git_text(["show", f"{commit}:./dvc.lock"], root))
+        lock = lock_entries(git_text(["show", f"{commit}:./dvc.lock"], root))
         project = parse_yaml(git_text(["show", f"{commit}:./dvc.yaml"], root))
         path = str(project["artifacts"][model]["path"])
         outs = next(
-            {str(out["path"]): str(out.get("md5", "")) for out in stage["outs"]}
-            for stage in lock["stages"].values()
-            if path in {out["path"] for out in stage.get("outs", [])}
+            {out["path"]: str(out.get("md5", "")) for out in stage["outs"]}
+            for stage in lock.values()
+            if path in {out["path"] for out in stage["outs"]}
         )
     except (GitFailed, YAMLError, ValueError, LookupError, TypeError, AttributeError, StopIteration) as error:
         raise RegistryFailed(

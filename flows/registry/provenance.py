@@ -12,11 +12,11 @@ from flows.core.commit import file_sha256
 from flows.core.errors import GitFailed
 from flows.core.git import git_text
 from flows.dvc_repo.versions.artifacts import CachedFile, cached_files
+from flows.registry.lock_entries import lock_entries
 from flows.registry.tags import ModelVersion, Registry
 from stages.base.digests import LOCK
 from stages.base.errors import InvalidInput
 from stages.base.files import parse_json
-from stages.base.yaml_text import parse_yaml
 
 SUFFIX = ".onnx"
 MIN_DIGITS, DIGITS = 7, 64  # of a SHA-256 in hex
@@ -54,8 +54,8 @@ class Provenance:
             "commit": self.commit or None,
             "versions": [{"version": item.version, "stages": list(item.stages)} for item in self.versions],
             "command": self.entry.get("cmd"),
-            "parameters": self.entry.get("params", {}),
-            "inputs": {dep["path"]: dep.get("md5") for dep in self.entry.get("deps", [])},
+            "parameters": self.entry["params"],
+            "inputs": {dep["path"]: dep.get("md5") for dep in self.entry["deps"]},
             "environment": self.environment,
         }
 
@@ -104,7 +104,7 @@ def _search(
 ) -> Provenance:
     for commit, lock in locks:
         for stage, entry in lock.items():
-            for out in entry.get("outs", []):
+            for out in entry["outs"]:
                 found = wanted.get(str(out.get("md5"))) or _digest(cached, out, digits)
                 if found is None:
                     continue
@@ -125,18 +125,18 @@ def _locks(root: Path, first: Sequence[str]) -> Iterator[tuple[str, dict[str, An
     command = ["log", "--all", "--full-history", f"--max-count={MAX_COMMITS}", "--format=%H", "--", LOCK]
     for commit in [*first, *git_text(command, root).split()]:
         try:
-            yield commit, parse_yaml(git_text(["show", f"{commit}:./{LOCK}"], root))["stages"]
-        except (GitFailed, YAMLError, ValueError, LookupError, TypeError):
+            yield commit, lock_entries(git_text(["show", f"{commit}:./{LOCK}"], root))
+        except (GitFailed, YAMLError, ValueError):
             continue  # a commit that removed the file, or left conflicts in it
     try:
-        yield "", parse_yaml((root / LOCK).read_text(encoding="utf-8"))["stages"]
-    except (OSError, YAMLError, ValueError, LookupError, TypeError):
+        yield "", lock_entries((root / LOCK).read_text(encoding="utf-8"))
+    except (OSError, YAMLError, ValueError):
         return
 
 
 def _digest(cached: CachedFile, out: dict[str, Any], digits: str) -> str | None:
     """Returns the SHA-256 of an ONNX model in the cache, if it begins with `digits`."""
-    file = cached(str(out.get("md5", ""))) if str(out.get("path", "")).endswith(SUFFIX) else None
+    file = cached(str(out.get("md5", ""))) if out["path"].endswith(SUFFIX) else None
     if file is None:
         return None
     digest = file_sha256(file)
@@ -146,7 +146,7 @@ def _digest(cached: CachedFile, out: dict[str, Any], digits: str) -> str | None:
 def _environment(cached: CachedFile, entry: dict[str, Any], path: str) -> dict[str, Any]:
     """Returns what training.json beside the model says about machine and packages; empty if it is not at hand."""
     beside = str(Path(path).with_name("training.json"))
-    hashes = [str(out.get("md5", "")) for out in entry.get("outs", []) if out.get("path") == beside]
+    hashes = [str(out.get("md5", "")) for out in entry["outs"] if out["path"] == beside]
     file = cached(hashes[0]) if hashes else None
     try:
         record = parse_json(file.read_text(encoding="utf-8")) if file else {}

@@ -53,7 +53,7 @@ def _cached_seeds(output: PurePosixPath) -> Seeds:
         for entry in json.loads(_object(cache, value).read_text(encoding="utf-8")) if value else ():
             seed, name = PurePosixPath(entry["relpath"]).parts
             seeds.setdefault(seed, {})[name] = _object(cache, entry[HASH])
-    except (OSError, YAMLError, ValueError, LookupError, TypeError, RecursionError, configparser.Error):
+    except (OSError, YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError, configparser.Error):
         return {}  # no earlier run, a cache that is elsewhere or incomplete, or another format: all seeds are trained
     return seeds
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from pathlib import Path
 
 import pytest
 
@@ -43,6 +44,16 @@ def test_a_model_of_a_merged_branch(project: Toy, capsys: pytest.CaptureFixture[
     git("merge", "-q", "-s", "ours", "-m", "merge", "side")
     git("branch", "-qD", "side")
     assert traced("side", capsys) == side
+
+
+def test_a_lock_file_that_was_cut_short(project: Toy, capsys: pytest.CaptureFixture[str]) -> None:
+    """Commits whose dvc.lock ends too early are passed over, whatever is missing."""
+    first = commit("one")
+    commit("two")
+    for text in ("stages:", "stages:\n  train:", "stages:\n  train:\n    outs:", "stages:\n  train:\n    outs:\n    -"):
+        Path("dvc.lock").write_text(f"schema: '2.0'\n{text}\n")
+        git("commit", "-qam", "cut")
+    assert traced("one", capsys) == first
 
 
 def test_the_commit_of_a_registered_model(project: Toy, capsys: pytest.CaptureFixture[str]) -> None:
