@@ -5,7 +5,7 @@ from unittest.mock import patch
 
 with patch.object(logging.config, "dictConfig"):
     from gto.constants import COUNTER, NAME, SEPARATOR_IN_NAME, VersionSort, name_re
-    from gto.exceptions import GTOException
+    from gto.exceptions import GTOException, TagExists, VersionAlreadyRegistered, VersionExistsForCommit
     from gto.registry import GitRegistry
     from gto.tag import parse_name
     from gto.versions import SemVer
@@ -17,6 +17,9 @@ __all__ = [
     "GTOException",
     "GitRegistry",
     "SemVer",
+    "TagExists",
+    "VersionAlreadyRegistered",
+    "VersionExistsForCommit",
     "VersionSort",
     "name_re",
     "parse_name",

@@ -28,6 +28,7 @@ from flows.registry.tags import (
 from stages.base.digests import read_sealed, sealed
 from stages.base.errors import InvalidInput
 from stages.base.files import write_json
+from stages.base.shown_text import remove_controls
 from stages.base.suggestions import did_you_mean
 
 UNFINISHED = STATE / "rollbacks"  # a note of each from before its tag is made until its result was shown
@@ -58,15 +59,17 @@ def promote(root: Path, model: str, stage: str, *, version: str | None, force: s
         model: the name of an artifact in dvc.yaml.
         stage: such as prod.
         version: the version's name, such as v1.0.0; the next patch without one.
-        force: a reason to promote a model that failed; it is recorded.
+        force: a reason to promote a model that failed, which is not blank; it is recorded.
         push: push the tags, and what the version needs to the DVC remote.
 
     Raises:
         PromotionRefused: the project is not committed or outdated, a gate failed, or the model is worse.
-        InvalidInput: there is no such artifact, or a name is not allowed.
+        InvalidInput: there is no such artifact, or a name or the reason is not allowed.
         RegistryFailed: the version exists at another commit.
     """
     check_names(stage, version)
+    if force is not None and not remove_controls(force).strip():
+        raise InvalidInput("--force: got an empty reason; say why, for those who ask later")
     remote = git_remote(root) if push else ""
     artifact = find_artifact(root, model)
     _check_committed(root, artifact)

@@ -22,6 +22,9 @@ from flows.registry.gto_names import (
     GitRegistry,
     GTOException,
     SemVer,
+    TagExists,
+    VersionAlreadyRegistered,
+    VersionExistsForCommit,
     VersionSort,
     parse_name,
 )
@@ -126,7 +129,11 @@ class Registry:
         ]
 
     def register(self, model: str, commit: str, version: str | None, message: str) -> str:
-        """Makes the tag of a version at `commit` and returns the version: the next patch unless one is given."""
+        """Makes the tag of a version at `commit` and returns the version: the next patch unless one is given.
+
+        Raises:
+            RegistryFailed: another commit has that version, or another process made one at the same moment.
+        """
         with self._open() as registry:
             author, email = self._identity()
             event = registry.register(
@@ -173,6 +180,14 @@ class Registry:
         try:
             with GitRegistry.from_url(str(self._top)) as registry:
                 yield registry
+        except VersionAlreadyRegistered as error:
+            sentence = " ".join(str(error).split()).rstrip(".")
+            raise RegistryFailed(f"{sentence} at another commit; give another --version, or none") from error
+        except (TagExists, VersionExistsForCommit) as error:
+            raise RegistryFailed(
+                f"another process registered a version, or gave it a stage, at the same moment ({error}); repeat the "
+                "command"
+            ) from error
         except OSError as error:
             raise RegistryFailed(f"a tag cannot be read or written: {error}; {self._advice()}") from error
         except (GTOException, SCMError, AttributeError, LookupError, ValueError) as error:  # of tags of others

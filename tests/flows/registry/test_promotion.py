@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,8 @@ import pytest
 
 from flows.cli.main import main as inkflow
 from flows.core.errors import RegistryFailed, RevisionUnusable
-from flows.registry.judgement import SCORES, scores
+from flows.registry import promotion
+from flows.registry.judgement import SCORES, Judgement, judge, scores
 from flows.registry.model_files import fetch_model
 from flows.registry.tags import trailers, with_trailers
 from stages.report import report
@@ -53,6 +55,7 @@ def test_only_what_is_committed_and_up_to_date(models: Toy) -> None:
         (["promote", "nett", "prod"], "no artifact 'nett'; did you mean 'net'? known: net, second, untracked"),
         (["promote", "net", "pro d"], "'pro d' is no name of a stage"),
         (["promote", "net", "prod", "--version", "1.0"], "--version 1.0: expected a version such as v1.2.3"),
+        (["promote", "net", "prod", "--force", " \n"], "--force: got an empty reason; say why"),
         (["promote", "untracked", "prod"], "untracked: in is no output of a stage"),
         (["rollback", "prod"], "no version holds prod; no version holds one"),
         (["predict", "net@prod", "in"], "net@prod: no version of net is registered; none is"),
@@ -218,6 +221,23 @@ def test_a_folder_is_no_model_to_predict_with(models: Toy) -> None:
     for command in (["predict", "second@prod", "in"], ["serve", "second@prod"]):
         assert "second@prod: other is a folder, expected the file of a model" in error(*command)
     assert not Path(".inkflow/models").exists()
+
+
+def test_two_promotions_at_once(models: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If another process registers the model meanwhile, the sentence says so: nothing is damaged."""
+
+    def judge_late(*arguments: Any) -> Judgement:
+        monkeypatch.setattr(promotion, "judge", judge)
+        assert inkflow(["promote", "net", "prod"]) == 0
+        return judge(*arguments)
+
+    monkeypatch.setattr(promotion, "judge", judge_late)
+    message = error("promote", "net", "prod")
+    assert "another process registered a version" in message and message.endswith("; repeat the command")
+    assert "net v0.0.1 holds prod already" in error("promote", "net", "prod")
+    commit("two")
+    message = error("promote", "net", "prod", "--version", "v0.0.1")
+    assert message == "Version 'v0.0.1' already was registered at another commit; give another --version, or none"
 
 
 def test_import_of_gto_closes_no_handler() -> None:
