@@ -68,8 +68,7 @@ def promote(root: Path, model: str, stage: str, *, version: str | None, force: s
         RegistryFailed: the version exists at another commit.
     """
     check_names(stage, version)
-    if force is not None and not remove_controls(force).strip():
-        raise InvalidInput("--force: got an empty reason; say why, for those who ask later")
+    _check_reason(force)
     remote = git_remote(root) if push else ""
     artifact = find_artifact(root, model)
     _check_committed(root, artifact)
@@ -194,6 +193,11 @@ def check_names(stage: str, version: str | None = None) -> None:
         raise InvalidInput(f"--version {version}: expected a version such as v1.2.3")
     if not name_re.search(stage) or "/" in stage:
         raise InvalidInput(f"{stage!r} is no name of a stage: expected letters, digits, - and _, such as prod")
+
+
+def _check_reason(force: str | None) -> None:
+    if force is not None and not remove_controls(force).strip():
+        raise InvalidInput("--force: got an empty reason; say why, for those who ask later")
 
 
 def _assign(registry: Registry, model: str, stage: str, version: str, facts: dict[str, str]) -> None:
