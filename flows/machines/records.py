@@ -79,7 +79,7 @@ def read_records(read: Read, pipeline: Read, name: str) -> Records:
     def both(path: str) -> bytes | None:
         return pipeline(path) if path == PIPELINE else read(path)
 
-    version, _ = versions.stages_of(both, [""])
+    version, _ = versions.stages_of(both, [""], with_removed=True)
     if version.problems or not version.stages:
         reason = "; ".join(version.problems) or "it names no stage; run the pipeline first"
         raise InvalidInput(f"{name} cannot be compared: {reason}")

@@ -16,7 +16,7 @@ from typing import Any
 from flows.core.errors import RevisionUnusable
 from flows.core.git import git_text
 from flows.dvc_repo.history import comparison, run_facts, versions
-from flows.dvc_repo.history.links import Listed, folder_lists
+from flows.dvc_repo.history.links import Links, Listed, folder_lists
 from flows.dvc_repo.history.objects import GitFiles
 from flows.dvc_repo.history.revisions import History, Revision, lock_folders, read_history
 from flows.dvc_repo.history.scores import add_scores
@@ -96,7 +96,7 @@ def _read_versions(root: Path, history: History, cached: CachedFile) -> list[tup
         read = _reader(files, commit)
         params = [join(folder, path) for folder, line in pipelines.items() for path in line.params_files]
         versions.add_params(version, read, [path for path in params if PurePosixPath(path).suffix != ".py"])
-        version.outdated = versions.links_of(version, pipelines, read).outdated(listed)
+        version.outdated = Links(version.stages).outdated(listed)
         add_scores(version, read, cached, metrics)
         versions.add_sources(version, tracked.__contains__)
     result = [(revision, version) for revision, (_, version, _, _) in zip(history.revisions, found, strict=True)]
@@ -129,7 +129,7 @@ def _workspace(root: Path, folders: list[str], cached: CachedFile, listed: Liste
     version, pipelines = versions.stages_of(read, folders)
     params = [join(folder, path) for folder, line in pipelines.items() for path in line.params_files]
     versions.add_params(version, read, [path for path in params if PurePosixPath(path).suffix != ".py"])
-    version.outdated = versions.links_of(version, pipelines, read).outdated(listed)
+    version.outdated = Links(version.stages).outdated(listed)
     add_scores(version, read, cached, versions.metrics_files(version, pipelines))
     versions.add_sources(version, tracked.__contains__)
     return version

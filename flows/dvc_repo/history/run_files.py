@@ -17,7 +17,7 @@ from flows.core.project import STATE, make_state_folder
 from flows.dvc_repo.change_detection import value_of
 from flows.dvc_repo.damaged_objects import report_damaged_lists, set_damaged_aside
 from flows.dvc_repo.history import versions
-from flows.dvc_repo.history.links import folder_lists
+from flows.dvc_repo.history.links import Links, folder_lists
 from flows.dvc_repo.locking import print_to_stderr
 from flows.dvc_repo.opening import open_repo
 from flows.dvc_repo.versions.artifacts import cached_file
@@ -90,8 +90,7 @@ def _report_inputs(params: Path) -> list[str]:
 
 def _require_current(repo: Repo, read: versions.Read, names: Iterable[str], revision: str) -> None:
     """Checks that the stages that made the files `names` read what dvc.lock has for the stages before them."""
-    version, pipelines = versions.stages_of(read, [""])
-    links = versions.links_of(version, pipelines, read)
+    links = Links(versions.stages_of(read, [""])[0].stages)
     outdated = links.outdated(folder_lists(partial(cached_file, repo)))
     stage = next((stage for name in names if (stage := links.maker_of(name)) in outdated), "")
     if stage:

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from posixpath import join, normpath
 from typing import Any
 
-from flows.dvc_repo.history.links import Links, Stage
+from flows.dvc_repo.history.links import Stage
 from flows.dvc_repo.history.parsing import Entry, Unreadable, leaves, parse_lock, parse_values
 from flows.dvc_repo.history.pipelines import Pipeline, parse_pipeline, read_params
 
@@ -32,7 +32,6 @@ class Version:
     """The facts of one version; see the module `facts` for their form in JSON."""
 
     stages: dict[str, Stage] = field(default_factory=dict)
-    places: dict[str, tuple[str, str]] = field(default_factory=dict)  # folder of dvc.yaml and name of each stage
     outdated: dict[str, str] = field(default_factory=dict)  # stages with results of other files, and why
     params: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
@@ -53,8 +52,14 @@ def file_names(folders: Iterable[str]) -> list[str]:
     return [join(folder, name) for folder in folders for name in (PARAMS, "dvc.lock", "dvc.yaml")]
 
 
-def stages_of(read: Read, folders: Iterable[str]) -> tuple[Version, dict[str, Pipeline]]:
-    """Returns the version with its stages, and the dvc.yaml of each folder; a file that cannot be read is a problem."""
+def stages_of(read: Read, folders: Iterable[str], *, with_removed: bool = False) -> tuple[Version, dict[str, Pipeline]]:
+    """Returns the version with its stages, and the dvc.yaml of each folder; a file that cannot be read is a problem.
+
+    Args:
+        read: reads the files of `file_names`.
+        folders: the folders with a dvc.yaml or dvc.lock.
+        with_removed: whether stages count that dvc.yaml no longer has: dvc.lock keeps their entries.
+    """
     version, pipelines = Version(), {}
     for folder in folders:
         lock, pipeline = read(join(folder, "dvc.lock")), read(join(folder, "dvc.yaml"))
@@ -70,9 +75,11 @@ def stages_of(read: Read, folders: Iterable[str]) -> tuple[Version, dict[str, Pi
         except Unreadable as error:
             version.problems.append(f"{join(folder, 'dvc.lock')}: {error}")
             continue
+        params = None if with_removed else read_params(read(join(folder, PARAMS)))
         for name, entry in entries.items():
+            if not (with_removed or pipelines[folder].has_stage(name, params)):
+                continue
             address = f"{join(folder, 'dvc.yaml')}:{name}" if folder else name
-            version.places[address] = folder, name
             version.stages[address] = _stage(entry, join(folder, _working_folder(name, pipelines[folder])))
     return version, pipelines
 
@@ -82,14 +89,6 @@ def _stage(entry: Entry, folder: str) -> Stage:
     deps, outs, forms = ({normpath(join(folder, path)): value for path, value in part.items()} for part in parts)
     counts = {normpath(join(folder, path)): count for path, count in entry.counts.items()}
     return Stage(deps, outs, entry.command, entry.params, forms, counts)
-
-
-def links_of(version: Version, pipelines: Mapping[str, Pipeline], read: Read) -> Links:
-    """Returns the links of the stages that dvc.yaml has: dvc.lock keeps those that were removed."""
-    params = {folder: read_params(read(join(folder, PARAMS))) for folder in pipelines}
-    places = {address: version.places[address] for address in version.stages}
-    used = [a for a, (folder, name) in places.items() if pipelines[folder].has_stage(name, params[folder])]
-    return Links({address: version.stages[address] for address in used})
 
 
 def _working_folder(name: str, pipeline: Pipeline) -> str:

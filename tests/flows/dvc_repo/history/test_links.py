@@ -12,7 +12,7 @@ from benchmarks.support.many_versions import ManyVersions, Point, first_point
 from flows.dvc_repo.change_detection import folder_hash
 from flows.dvc_repo.history import versions
 from flows.dvc_repo.history.facts import read_facts
-from flows.dvc_repo.history.links import folder_lists
+from flows.dvc_repo.history.links import Links, folder_lists
 
 FIRST = first_point()
 PIPELINE = (
@@ -48,9 +48,9 @@ def outdated(
     """Returns the stages with results of other files, and why; `lists` are the folders of which the files are known."""
     texts = {"dvc.lock": lock(stages), "dvc.yaml": pipeline, "params.yaml": params}
     files = {name: text.encode() for name, text in texts.items() if text}
-    version, pipelines = versions.stages_of(files.get, [""])
+    version, _ = versions.stages_of(files.get, [""])
     assert not version.problems
-    return versions.links_of(version, pipelines, files.get).outdated((lists or {}).get)
+    return Links(version.stages).outdated((lists or {}).get)
 
 
 def with_dep(name: str, path: str, item: Any) -> dict[str, tuple[Files, Files]]:

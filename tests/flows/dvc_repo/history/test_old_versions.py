@@ -1,4 +1,4 @@
-"""Facts about versions in an older form, or with messages in another encoding."""
+"""Facts about versions in an older form, with entries of removed stages, or with messages in another encoding."""
 
 import subprocess
 from pathlib import Path
@@ -36,6 +36,21 @@ def test_scores_are_metrics_or_outputs(tmp_path: Path) -> None:
     assert [item["title"] for item in facts["versions"]] == ["metrics", "outputs"]
     for models in (item["models"] for item in facts["versions"]):
         assert set(models) == set(FIRST.models) and all({"validation", "test"} <= set(m) for m in models.values())
+
+
+def test_removed_models_do_not_count(tmp_path: Path) -> None:
+    """dvc.lock keeps the entries of models that params.yaml no longer has: they have no scores and no stages."""
+    project = ManyVersions(tmp_path, samples=50)
+    one = project.commit(FIRST, "first")
+    kept = {name: file for name, file in project._files(FIRST).items() if name.startswith(("dvc.lock", "evaluation/"))}
+    models = {name: model for name, model in FIRST.models.items() if name != "cnn"}
+    project.commit(Point(models, extra={**kept}), "without cnn", parents=(one,))
+    project.finish()
+    first, second = read_facts(tmp_path)["versions"]
+    assert set(first["models"]) == {"dense", "dense_dropout", "cnn"}
+    assert set(second["models"]) == {"dense", "dense_dropout"} and second["models"]["dense"] == first["models"]["dense"]
+    names = {stage["name"] for stage in second["stages"]}
+    assert "train@dense" in names and not any("cnn" in name for name in names)
 
 
 @pytest.mark.farm
