@@ -10,8 +10,8 @@ const FIELDS = {
   gate: (row) => gateWords(row.gates ?? {}),
   branch: (row) => row.refs.filter((ref) => ref.kind !== "tag").map((ref) => ref.name),
   tag: (row) => row.refs.filter((ref) => ref.kind === "tag").map((ref) => ref.name),
-  model: (row) => [row.best],
-  verdict: (row) => [(againstBaseline(row)?.verdict ?? "none").replace("cannot tell", "unclear").replace("the same", "same")],
+  model: (row) => [sweptModel(row) ?? row.best],
+  verdict: (row) => [(againstBaseline(row, sweptModel(row))?.verdict ?? "none").replace("cannot tell", "unclear").replace("the same", "same")],
   changed: (row) => Object.keys(row.changed),
   mark: (row) => row.marks,
   author: (row) => [row.author],
@@ -84,7 +84,7 @@ function parseComparison(name, operator, text, problems) {
 
 // Returns the values of a version that the end of a parameter's or score's name means.
 function values(row, name) {
-  const test = row.models[row.best]?.test;
+  const test = row.models[sweptModel(row) ?? row.best]?.test;
   if (name === "errors") return test?.errors === undefined ? [] : [test.errors];
   if (name === "seconds") return row.seconds === null ? [] : [row.seconds];
   const all = { ...params(row), ...row.metrics };

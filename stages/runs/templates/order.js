@@ -5,6 +5,9 @@ const modelOf = (sweep) => {
   return models.size === 1 && [...models][0] ? [...models][0] : undefined;
 };
 
+// Returns the model that a version's sweep varies, which its line shows; undefined where the line shows the chosen one.
+const sweptModel = (row) => (sweepOf.has(row.id) ? modelOf(sweepOf.get(row.id)) : undefined);
+
 function bestFirst(members, model) {
   const by = chooserAmong(members, model);
   return [...members].sort((a, b) => (by.of(a) ?? Infinity) - (by.of(b) ?? Infinity));

@@ -151,7 +151,7 @@ function correctedTests(base, isSwept) {
 
 // Versions with the same predictions share a test; those with the baseline's need none.
 function testsOf(base, isSwept) {
-  const modelFor = (row) => (isSwept ? sweepOf.has(row.id) && modelOf(sweepOf.get(row.id)) : row.best);
+  const modelFor = (row) => (isSwept ? sweptModel(row) : row.best);
   const found = new Map(), tests = new Map();
   for (const row of rows.filter((other) => other !== base && modelFor(other))) {
     const fresh = row.models[modelFor(row)], old = base.models[isSwept ? modelFor(row) : base.best];

@@ -38,7 +38,7 @@ const shortest = (key) => {
 };
 
 function axisFor(list) {
-  const scores = list.map((row) => score(row, measure(), sweepOf.has(row.id) ? modelOf(sweepOf.get(row.id)) : undefined)).filter(Boolean);
+  const scores = list.map((row) => score(row, measure(), sweptModel(row))).filter(Boolean);
   if (!scores.length) return null;
   const low = Math.min(...scores.map((item) => item.low ?? item.value)), high = Math.max(...scores.map((item) => item.high ?? item.value));
   const log = low > 0 && high / low > 5;
@@ -77,9 +77,14 @@ function bar(row, longest) {
 const total = (row) => row.stages.reduce((sum, stage) => sum + (stage.seconds ?? 0), 0);
 
 function verdictCell(row, model) {
-  const base = byId.get(state.base);
   if (row.id === state.base) return el("span", { className: "pin" }, "baseline");
-  const test = againstBaseline(row, model);
+  const gain = gainOf(row, model);
+  if (!model || gain.className === "none") return gain;
+  return el("span", { className: "gain", title: `${model} here and in the baseline` }, el("span", { className: "fine" }, `${model}: `), gain);
+}
+
+function gainOf(row, model) {
+  const base = byId.get(state.base), test = againstBaseline(row, model);
   if (test?.verdict === "the same") return el("span", { className: "fine", title: "the same predictions as the baseline's" }, "the same");
   if (test) return el("span", { title: `positive is better; p ${test.p.toPrecision(2)}, corrected by Holm over all tests` }, `${test.unit === "value" ? signed(test.difference) : points(test.difference)} `, verdictMark(test.verdict), hidden(`, p ${test.p.toPrecision(2)}`));
   const [own, other] = [score(row, measure(), model), base && score(base, measure(), model)];
@@ -133,7 +138,7 @@ function open(id) {
 
 function line(row, longest, isMember) {
   const changes = Object.entries(row.changed);
-  const model = isMember ? modelOf(sweepOf.get(row.id)) : undefined;
+  const model = sweptModel(row);
   const chips = changes.slice(0, MAX_CHIPS).map(([key, values]) => chip(key, values, model));
   const more = changes.length > MAX_CHIPS ? el("span", { className: "fine", title: changes.slice(MAX_CHIPS).map(([key, [a, b]]) => `${key} ${written(a)} → ${written(b)}`).slice(0, 40).join("\n") }, `+${changes.length - MAX_CHIPS}`) : null;
   const own = score(row, measure(), model);

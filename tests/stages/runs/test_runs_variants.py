@@ -208,6 +208,27 @@ def test_the_same_predictions_are_no_test(content: Content, opened: Open) -> Non
     assert len(loaded.names()) == len(commits) > 0 and back["verdict"] is None
 
 
+def test_a_sweep_is_compared_with_the_same_model(content: Content, opened: Open) -> None:
+    """Lines of a sweep name the model that it varies, compared with the baseline's own one; the filter goes by it too.
+
+    The chosen model of both is another one, of which the verdict is not "better".
+    """
+    base, pair = row(content, "dense: small"), row(content, "pair-16-3")
+    (sweep,) = [item for item in content["sweeps"] if pair["id"] in item["members"]]
+    for item in content["rows"]:
+        item["best"] = "cnn" if item["best"] else ""
+        if item["id"] in sweep["members"]:
+            item["models"]["cnn"]["predictions"] = base["models"]["cnn"]["predictions"]
+    errors = pair["models"]["dense"]["test"]["errors"]
+    assert errors < base["models"]["dense"]["test"]["errors"] - 50
+    loaded = opened()
+    for query in ("", "verdict:better%20pair-", f"model:dense%20pair-16-3%20errors={errors}"):
+        loaded.visit(f"#open={sweep['id']}&q={query}&base={base['id'][:10]}")
+        line = loaded.line("pair-16-3")
+        assert re.match(r"\W*dense:\s+\+[\d.]+ better", line.locator(".verdicts").inner_text())
+        assert line.locator(".model").inner_text() == "dense" and str(errors) in line.locator(".score").inner_text()
+
+
 def test_results_of_other_files_are_explained(content: Content, opened: Open) -> None:
     """A version without scores, since its evaluation read another model, says so where it is opened and compared."""
     other = row(content, "rate-1")
