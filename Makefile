@@ -12,7 +12,9 @@ READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 ARGS ?=
 TESTS ?= tests
-BENCHMARKS ?= $(patsubst benchmarks/%.py,%,$(filter-out %/__init__.py %/common.py %/gpu.py %/pytorch.py %/recipes.py %/earlier.py,$(wildcard benchmarks/*.py)))
+# They need an argument (others, pytorch, search), a GPU, an earlier commit, or days (recipes).
+NOT_BY_DEFAULT := __init__ common earlier gpu others pytorch recipes search
+BENCHMARKS ?= $(filter-out $(NOT_BY_DEFAULT),$(patsubst benchmarks/%.py,%,$(wildcard benchmarks/*.py)))
 
 # DVC runs `python -m stages...`: that python is the environment's.
 export PATH := $(CURDIR)/$(BIN):$(PATH)

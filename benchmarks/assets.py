@@ -13,8 +13,9 @@ from pathlib import Path
 import httpx
 import psutil
 
+from benchmarks import common
 from benchmarks.support import graphs
-from benchmarks.support.measure import Side, compare, prefect_server, seconds_of
+from benchmarks.support.measure import NO_TARGET, Side, compare, prefect_server, seconds_of
 from benchmarks.support.processor import children_s, process_s
 
 RUN = ("inkflow", "run", "--jobs", "2")
@@ -45,7 +46,10 @@ def main() -> None:
                 for name, text in (("assets", "assets: true\n"), ("none", ""))
             ]
             compare(f"assets of {options.stages} stages", sides, options.runs, "at most 1.05", warm_up=1)
-            print({name: _count(environment["PREFECT_API_URL"], name) for name in ("prefect.asset.", "prefect.")})
+            counts = {kind: _count(environment["PREFECT_API_URL"], kind) for kind in ("prefect.asset.", "prefect.")}
+            common.report(
+                "events of all runs", NO_TARGET, asset_events=counts["prefect.asset."], events=counts["prefect."]
+            )
 
 
 def _count(url: str, prefix: str) -> int:

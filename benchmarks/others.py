@@ -12,7 +12,6 @@ Each run has a new project. Processor seconds are those of the command, and of P
 """
 
 import argparse
-import json
 import os
 import signal
 import subprocess
@@ -26,8 +25,9 @@ from statistics import median
 
 import psutil
 
+from benchmarks import common
 from benchmarks.support import graphs
-from benchmarks.support.measure import NO_REPORTS, ROOT, prefect_server
+from benchmarks.support.measure import NO_REPORTS, NO_TARGET, ROOT, prefect_server
 from benchmarks.support.processor import children_s, process_s
 
 STAGES, SECONDS = 8, 2
@@ -74,9 +74,9 @@ def main() -> None:
                     if number and result:  # the first run of each fills the system's file cache
                         taken[name].append(result)
     for name, pairs in ((name, pairs) for name, pairs in taken.items() if pairs):
-        line = {"benchmark": f"{STAGES} stages of {SECONDS} s and a join", "tool": name, "runs": options.runs}
-        line |= {"wall_s": round(median(pair[0] for pair in pairs), 1), "all": pairs}
-        print(json.dumps(line | {"processor_s": round(median(pair[1] for pair in pairs), 1)}), flush=True)
+        wall_s, processor_s = (round(median(pair[side] for pair in pairs), 1) for side in (0, 1))
+        what = f"{STAGES} stages of {SECONDS} s and a join: {name}"
+        common.report(what, NO_TARGET, runs=options.runs, wall_s=wall_s, processor_s=processor_s, all=pairs)
 
 
 def _measure(

@@ -30,6 +30,7 @@ from optuna.trial import TrialState
 from ruamel.yaml import YAML
 
 from benchmarks import common
+from benchmarks.support.measure import NO_TARGET
 from benchmarks.support.processor import children_s
 from benchmarks.support.trial_overhead import TARGET as OVERHEAD_TARGET
 from benchmarks.support.trial_overhead import overhead
@@ -259,7 +260,7 @@ def main() -> None:
         return
     run_kills = kills if arguments.processes == 1 else shared_kills
     result = run_kills(arguments) if arguments.what == "kills" else quality(arguments)
-    print(json.dumps(common.hardware() | result, indent=2))
+    common.report(f"search: {arguments.what}", NO_TARGET, **result)
 
 
 if __name__ == "__main__":
