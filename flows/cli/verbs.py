@@ -93,7 +93,7 @@ VERBS = {
         "flows.cli.models.registry:trace",
         "flows.cli.models.arguments:trace",
     ),
-    "ci": Verb("run a lane of CI: check, run, or the comment on a pull request", "flows.cli.ci:ci"),
+    "ci": Verb("run a lane of CI: check, run, comment on a pull request, promote after its merge", "flows.cli.ci:ci"),
     "up": Verb("start a Prefect server, pools, workers and deployments, until Ctrl-C", "flows.prefect_server.up:up"),
     "status": Verb(
         "show what is in use, what runs and waits, and what needs a person",

@@ -25,7 +25,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=FORMATS, required=True, help=names)
     parser.add_argument("--out", type=Path, metavar="PATH", help="path to write to; beside the model by default")
     parser.add_argument(
-        "--data", type=Path, default=Path("data/prepared"), help="folder with the outputs of the prepare stage"
+        "--data",
+        type=Path,
+        default=Path("data/prepared"),
+        help="folder with the outputs of the prepare stage (default: %(default)s)",
     )
 
 

@@ -40,10 +40,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fetch", type=_seconds, metavar="S", help="with MODEL@STAGE: fetch the tags of Git's remote every S seconds"
     )
-    parser.add_argument("--max-body", type=count, default=Settings.max_body, metavar="BYTES", help="of a request")
-    parser.add_argument("--max-pixels", type=count, default=Settings.max_pixels, metavar="N", help="of a picture")
-    parser.add_argument("--timeout", type=_seconds, default=Settings.timeout_s, metavar="S", help="for body and answer")
-    parser.add_argument("--max-queue", type=count, default=Settings.max_queue, metavar="N", help="samples that wait")
+    for name, kind, metavar, default, text in (
+        ("--max-body", count, "BYTES", Settings.max_body, "of a request"),
+        ("--max-pixels", count, "N", Settings.max_pixels, "of a picture"),
+        ("--timeout", _seconds, "S", Settings.timeout_s, "for body and answer, in seconds"),
+        ("--max-queue", count, "N", Settings.max_queue, "samples that wait"),
+    ):
+        words = f"{text} (default: {default:,.10g})"
+        parser.add_argument(name, type=kind, default=default, metavar=metavar, help=words)
     parser.add_argument("--no-watch", action="store_true", help="do not compare requests with the model's training")
 
 

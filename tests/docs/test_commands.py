@@ -227,3 +227,21 @@ def test_commands_in_sentences_exist(page: Path) -> None:
 def test_mistakes_in_pages_are_found(text: str, reason: str) -> None:
     """A command that does not exist is named: the test above would fail."""
     assert reason in " ".join(problem(command) for command in words(text))
+
+
+def test_options_show_their_default() -> None:
+    """The help of each option whose default is a value says it; nothing, an empty list and switches need no word."""
+    actions = [(words, action) for words, parser in parsers().items() for action in parser._actions]
+    hidden = [
+        f"{words} {'/'.join(action.option_strings)}: {action.default!r}"
+        for words, action in actions
+        if action.option_strings and action.nargs != 0 and action.default not in (None, []) and action.help
+        if "default" not in action.help
+    ]
+    assert hidden == []
+
+
+def test_the_help_of_ci_names_its_lanes() -> None:
+    """`inkflow --help` names each lane of `inkflow ci`."""
+    lanes = [words.split()[-1] for words in parsers() if words.startswith("ci ")]
+    assert len(lanes) == 4 and all(lane in VERBS["ci"].help for lane in lanes)
