@@ -12,6 +12,7 @@ from typing import Any
 
 from stages.base.errors import EXIT_DONE, InvalidInput, exit_with
 from stages.base.files import write_text
+from stages.model.config import DECIDED_BY_BUILD
 from stages.model.short_forms import accept_short_forms
 from stages.params.schema import Params
 
@@ -53,12 +54,18 @@ characters, because it becomes a file name and a shell word. Every command check
 Short forms of a model that can mean only one thing are taken: `optimizer: adam`, `loss: mse`, `units: 64`,
 `metrics: AUC`, `schedule: cosine`. Losses, metrics, optimizers and callbacks can be own code: see
 [custom models](custom-models.md).
+
+Arguments of Keras's `fit` with another name here: `validation_split` is `prepare.validation` with `held_out: last`,
+`class_weight` is `class_weights`, `sample_weight` is the array `w_train` of the [data](own-data.md). There is no
+`initial_epoch`: a training that was interrupted goes on after its last whole epoch by itself.
 """
 
 
 def json_schema() -> dict[str, Any]:
     """Returns the JSON Schema (draft 2020-12) of params.yaml. It rejects invalid names, as pydantic does."""
     schema: dict[str, Any] = _reject_other_names(Params.model_json_schema())
+    for key in DECIDED_BY_BUILD:
+        del schema["$defs"]["CustomModel"]["properties"][key]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 

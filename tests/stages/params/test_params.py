@@ -57,6 +57,7 @@ DENSE: Mapping[str, Any] = {
     "batch_size": 8,
     "epochs": 1,
 }
+CUSTOM = {"network": "custom", "build": "custom.a:b", "optimizer": {"name": "adam"}, "batch_size": 8, "epochs": 1}
 
 # Keys separated by /, an invalid value, and the expected message.
 MISTAKES = [
@@ -65,6 +66,7 @@ MISTAKES = [
     ("prepare/normalize", "unit", "prepare.normalize: unknown key; did you mean 'normalise'?"),
     ("models/dense/optimizer/learning_rat", 0.1, "did you mean 'learning_rate'?"),
     ("models/dense/filters", [3], "models.dense.filters: unknown key"),
+    ("models/dense", {**CUSTOM, "dropout": 0.5}, "`dropout` has no effect on `network: custom`: `build` decides"),
     ("models/dense/epochs", -1, "models.dense.epochs: got -1, expected 1 or more"),
     ("models/dense/epochs", 0, "models.dense.epochs: got 0, expected 1 or more"),
     ("models/dense/epochs", 10_001, "models.dense.epochs: got 10001, expected 10000 or less"),
