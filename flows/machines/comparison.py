@@ -50,7 +50,8 @@ def compare_machines(root: Path, against: str, stages: Collection[str], toleranc
     if own(LOCK) is None:
         raise InvalidInput("this project has no dvc.lock, so there is nothing to compare; `inkflow run` first")
     pipeline: Read = lambda path: source.read(path) or own(path)  # noqa: E731 - a lambda of one line
-    here, there = read_records(own, own, LOCK), read_records(source.read, pipeline, against)
+    here = read_records(own, own, LOCK)
+    there = read_records(source.read, pipeline, against, removed=here.commands.keys() - here.stages.keys())
     names = order(here, there)
     inputs = {name: found for name in names if (found := input_differences(name, here, there))}
     facts = Facts(here, there, inputs)

@@ -1,7 +1,7 @@
 """A dvc.lock as it is compared: its stages in the order of the graph, their inputs, and who makes what they read."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
@@ -64,13 +64,16 @@ class Records:
         return self.links.makers
 
 
-def read_records(read: Read, pipeline: Read, name: str) -> Records:
+def read_records(read: Read, pipeline: Read, name: str, removed: Collection[str] = ()) -> Records:
     """Returns the records of the dvc.lock that `read` reads; `name` is its name in messages.
 
+    Stages that its own dvc.yaml no longer has do not count; dvc.lock keeps their entries.
+
     Args:
-        read: reads the file.
+        read: reads the file, and dvc.yaml and params.yaml if they are beside it.
         pipeline: reads the dvc.yaml, which has the working folders of stages.
         name: the name of the dvc.lock in messages.
+        removed: stages that do not count where no dvc.yaml is beside the file.
 
     Raises:
         InvalidInput: the file cannot be read, or names no stage.
@@ -79,7 +82,10 @@ def read_records(read: Read, pipeline: Read, name: str) -> Records:
     def both(path: str) -> bytes | None:
         return pipeline(path) if path == PIPELINE else read(path)
 
-    version, _ = versions.stages_of(both, [""], with_removed=True)
+    is_alone = read(PIPELINE) is None
+    version, _ = versions.stages_of(both, [""], with_removed=is_alone)
+    if is_alone:
+        version.stages = {stage: entry for stage, entry in version.stages.items() if stage not in removed}
     if version.problems or not version.stages:
         reason = "; ".join(version.problems) or "it names no stage; run the pipeline first"
         raise InvalidInput(f"{name} cannot be compared: {reason}")

@@ -55,7 +55,8 @@ def test_templates_of_working_folders(wdir: str, first: str, second: str) -> Non
     """Two stages of a group never share an output; where the name tells the folder, their readers are known."""
     parts = [f"  s@{key}: {{cmd: make, outs: [{{path: out, md5: {key}1}}]}}\n" for key in "ab"]
     lock = "".join(["stages:\n", *parts, "  r: {cmd: read, deps: [{path: a/out, md5: a1}]}\n"])
-    found = records(lock, f"stages:\n  s:\n    foreach: [a, b]\n    do: {{cmd: make, wdir: '{wdir}', outs: [out]}}\n")
+    group = f"{{foreach: [a, b], do: {{cmd: make, wdir: '{wdir}', outs: [out]}}}}"
+    found = records(lock, f"stages:\n  s: {group}\n  r: {{cmd: read}}\n")
     assert [dict(found.stages[name].outs) for name in ("s@a", "s@b")] == [{first: "a1"}, {second: "b1"}]
     assert found.links.upstream("r") == ({"a/out": ["a/out"]} if first == "a/out" else {})
 
@@ -115,3 +116,12 @@ def test_folders_that_are_listed_by_their_files() -> None:
     lock = "stages:\n  s:\n    cmd: make\n    outs: [{{path: x, files: {}}}]\n"
     for given, expected in ((files, tree.oid), ([{"relpath": "a"}], ""), ("x", ""), ([], "")):
         assert records(lock.format(given)).stages["s"].outs == {"x": expected}
+
+
+def test_removed_stages_do_not_count() -> None:
+    """Entries of stages that the dvc.yaml beside it no longer has are left out; without one, those that are named."""
+    lock = b"stages: {a: {cmd: make, outs: [{path: x, md5: '1'}]}, old: {cmd: make, outs: [{path: y, md5: '1'}]}}"
+    alone, whole = {"dvc.lock": lock}, {"dvc.lock": lock, "dvc.yaml": b"stages: {a: {cmd: make}}"}
+    assert set(read_records(whole.get, whole.get, "x").stages) == {"a"}
+    assert set(read_records(alone.get, whole.get, "x").stages) == {"a", "old"}
+    assert set(read_records(alone.get, whole.get, "x", {"old"}).stages) == {"a"}
