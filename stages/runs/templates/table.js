@@ -80,7 +80,7 @@ function verdictCell(row, model) {
   if (row.id === state.base) return el("span", { className: "pin" }, "baseline");
   const gain = gainOf(row, model);
   if (!model || gain.className === "none") return gain;
-  return el("span", { className: "gain", title: `${model} here and in the baseline` }, el("span", { className: "fine" }, `${model}: `), gain);
+  return el("span", { className: "gain", title: `${model} here and in the baseline` }, el("span", { className: "fine" }, `${model}:`), " ", gain);
 }
 
 function gainOf(row, model) {
