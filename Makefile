@@ -43,7 +43,7 @@ test-farm: $(READY) ## run the long tests: several servers and workers, repeated
 
 torture: $(READY) ## try every promise by force for more than an hour and write docs/reliability.md; TESTS, ARGS as above
 	@mkdir -p .inkflow && rm -f .inkflow/torture.broken.txt && date '+{"began_s": %s}' >.inkflow/torture.jsonl
-	@INKFLOW_TORTURE=.inkflow/torture.jsonl python -m pytest -n 3 $(or $(filter-out tests,$(TESTS)),tests/torture) $(ARGS) || failed=1; \
+	@INKFLOW_TORTURE=.inkflow/torture.jsonl python -m pytest -n 3 -o timeout=3600 $(or $(filter-out tests,$(TESTS)),tests/torture) $(ARGS) || failed=1; \
 	  python -m tests.torture.document $(if $(filter-out tests,$(TESTS))$(ARGS),,--whole) .inkflow/torture.jsonl; exit $${failed:-0}
 
 mutants: $(READY) ## change single decisions in the code, and look whether a test notices; MODULES="flows/engine/plan" for some
