@@ -274,7 +274,7 @@ class _Visitor(ast.NodeVisitor):
         text = pattern.value if isinstance(pattern, ast.Constant) and isinstance(pattern.value, str) else ""
         parts = [item.value for item in ast.walk(pattern) if isinstance(item, ast.Constant)] if pattern else []
         if base is None and pattern is not None and not text.startswith("*"):
-            base = ast.Constant(text.partition("*")[0]) if text else pattern
+            base = ast.Constant(fixed_part(text)) if text else pattern
         name = getattr(base, "id", "")
         folder = base.value if isinstance(base, ast.Constant) else self._constants.get(name)
         if isinstance(folder, str) and folder:

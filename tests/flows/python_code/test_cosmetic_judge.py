@@ -8,6 +8,7 @@ import pytest
 from flows.python_code.cosmetic import CosmeticJudge
 from flows.python_code.imports import ImportFinder
 from flows.python_code.stage_code import StageCode
+from tests.support.root import ROOT
 
 TRAIN = "import lib.nets\n"
 OLD = 'def width(n):\n    """Returns the width."""\n    return n * 8  # wide enough\n'
@@ -110,6 +111,7 @@ def test_commands_that_may_read_code(is_cosmetic: IsCosmetic, line: str) -> None
         "from pathlib import Path\nHERE = Path(__file__).parent\nprint(HERE / 'page.html', 'lib')",
         "import os\nprint(os.getcwd(), os.listdir('data'))",
         "import glob\nprint(glob.glob('*.csv'), glob.glob('data/*'))",
+        "def f(folder):\n    return folder.glob('.*-*.tmp*'), folder.rglob('*'), folder.glob('data/*')",
         "log_model(path='models', root=folder)",
         "from pathlib import Path\nROOT = Path(__file__).parent\nlog_model(root=ROOT, path=ROOT, source='.')",
         "seen.add('/')\nseen.add('.')\nroutes = {'path': '/', 'code': '/'}\nimport os\nos.listdir('/')",
@@ -186,3 +188,13 @@ def test_an_absolute_path_of_the_project(is_cosmetic: IsCosmetic, root: Path) ->
     """The project's own folder by its full name is the whole project; a folder above or beside it is not."""
     assert is_cosmetic(code=f"use({str(root.parent)!r}, {str(root / 'data')!r}, '/')")
     assert not is_cosmetic(code=f"use({str(root)!r})")
+
+
+@pytest.mark.parametrize("stage", ["download", "prepare", "train", "evaluate", "report"])
+def test_a_comment_in_code_of_this_project_runs_no_stage(stage: str) -> None:
+    """No module of a stage reads code in a way that would make every comment count."""
+    command = f"python -m stages.{stage} --out out"
+    verdict = CosmeticJudge(ROOT).judge(StageCode(stage, "dvc.yaml", stage, ROOT, (command,), (f"stages/{stage}",), {}))
+    content = (ROOT / "stages/base/errors.py").read_bytes()
+    assert not isinstance(verdict, str), verdict
+    assert verdict("stages/base/errors.py", content, content + b"# a comment\n")
