@@ -214,7 +214,7 @@ def test_the_store_of_code_keeps_the_newest(project: Toy, monkeypatch: pytest.Mo
         for number, text in enumerate(texts):
             project.write({"code.py": text.decode()})
             name, path = old_content.md5_of(text), str(project.folder / "code.py")
-            dep = SimpleNamespace(hash_info=HashInfo("md5", name), is_in_repo=True, fs_path=path)
+            dep = SimpleNamespace(hash_info=HashInfo("md5", name), is_in_repo=True, protocol="local", fs_path=path)
             OldContent(repo).keep(dep)
             os.utime(store / name, (number, number))
     assert sorted(path.read_bytes() for path in store.iterdir()) == texts[3:]

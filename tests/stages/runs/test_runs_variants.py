@@ -291,11 +291,10 @@ def test_without_validation_scores_no_version_is_the_best(content: Content, open
             for key in ("loss", "accuracy", "mae", "low", "high"):
                 model.pop(key, None)
     base, other = row(content, "back"), row(content, "rate-4")
-    loaded = opened(f"#open=sweep-1,sweep-2,sweep-3,rate-4&tick=rate-4,{base['id'][:10]}")
-    answer = loaded.page.locator("#answer").inner_text()
+    page = opened(f"#open=sweep-1,sweep-2,sweep-3,rate-4&tick=rate-4,{base['id'][:10]}").page
+    answer = page.locator("#answer").inner_text()
     assert answer == "No version has a validation score to choose by, so none is named the best."
-    assert loaded.page.locator("#metric option").first.inner_text() == "test errors"
-    shown = str(other["models"]["cnn"]["test"]["errors"])
-    assert shown in loaded.page.locator(".opened", has_text="Apply it").inner_text()
-    compared = loaded.page.locator("#compare table", has_text="p (Holm)")
+    assert page.locator("#metric option").first.inner_text() == "test errors"
+    assert str(other["models"]["cnn"]["test"]["errors"]) in page.locator(".opened", has_text="Apply it").inner_text()
+    compared = page.locator("#compare table", has_text="p (Holm)")
     assert "cnn" in compared.inner_text() and "chosen" not in compared.inner_text()
