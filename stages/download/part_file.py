@@ -75,10 +75,9 @@ class PartFile:
         """Starts over, with a file that `validator` identifies on the server.
 
         Raises:
-            OSError, OutputError: the files cannot be written.
+            OSError: the files of an earlier attempt cannot be removed.
         """
         self.remove()
-        self.path.touch()
         self.validator = validator
 
     def remove(self) -> None:

@@ -104,11 +104,27 @@ def test_an_attempt_begins_where_the_last_one_ended(tmp_path: Path) -> None:
             part.start('"one"')
         with part.appending() as append:
             append(b"next")
-    part.path.write_bytes(b"Next" * 3)
+    part.start('"two"')
+    assert (part.size, part.validator, part.path.exists()) == (0, '"two"', False)
+    with part.appending() as append:
+        append(b"next")
+    assert part.path.stat().st_mode & 0o111 == 0
+    part.path.write_bytes(b"Next")
     part.resume()
     assert part.size == 0
-    part.start('"two"')
-    assert (part.size, part.validator, part.path.read_bytes()) == (0, '"two"', b"")
+
+
+def test_a_record_that_is_a_link(tmp_path: Path) -> None:
+    """A link in place of the record is removed with the bytes; the file behind it stays."""
+    part, own = PartFile(tmp_path / "some.part"), tmp_path / "own"
+    part.start('"one"')
+    with part.appending() as append:
+        append(b"next")
+    record = next(path for path in tmp_path.iterdir() if path != part.path)
+    record.rename(own)
+    record.symlink_to(own)
+    part.resume()
+    assert (part.size, [*tmp_path.iterdir()]) == (0, [own])
 
 
 def test_a_link_that_comes_during_a_download(tmp_path: Path) -> None:
