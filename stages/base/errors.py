@@ -106,6 +106,7 @@ MACHINE = (  # errors that any line of a program can meet
 OF_ONE_FILE = (errno.EACCES, errno.EPERM, errno.EIO)  # those after which other files can still be read
 # What the loader of shared libraries says where the machine is at a limit; a missing library is another matter.
 LOADER_FAULTS = ("failed to map segment", "Cannot allocate memory", "Too many open files")
+THREAD_FAULTS = ("start new thread", os.strerror(errno.EAGAIN))  # of Python, and of TensorFlow's own threads
 STARTERS = {"fork", "forkpty", "_fork_exec", "fork_exec", "posix_spawn"}  # functions that start processes
 
 
@@ -121,6 +122,7 @@ class OutputError(InkflowError):
 
 def exit_with(main: Callable[[], int]) -> int:
     """Runs `main` and returns its exit code; prints an InkflowError to standard error instead of raising it."""
+    _silence_destructors()
     try:
         return main()
     except InkflowError as error:
@@ -137,6 +139,19 @@ def exit_with(main: Callable[[], int]) -> int:
         return EXIT_INTERRUPTED
 
 
+def _silence_destructors() -> None:
+    """Lets destructors fail without a traceback where the machine is at a limit: the program's own error tells it."""
+    others = sys.unraisablehook
+    if getattr(others, "__module__", "") == __name__:
+        return
+
+    def hook(unraisable: "sys.UnraisableHookArgs") -> None:
+        if unraisable.exc_value is None or machine_fault(unraisable.exc_value) is None:
+            others(unraisable)
+
+    sys.unraisablehook = hook
+
+
 def machine_fault(error: BaseException) -> str | None:
     """Returns a sentence for an error that the machine has caused, such as too little memory; None for any other."""
     if isinstance(error, MemoryError) or _is_memory_error(error):
@@ -148,7 +163,7 @@ def machine_fault(error: BaseException) -> str | None:
         return f"{error.strerror}; free disk space, raise the limits (ulimit -f, -n) or set TMPDIR, then run again"
     if isinstance(error, ImportError) and any(text in str(error) for text in LOADER_FAULTS):
         return f"a library cannot be loaded: {error}; raise the limits on memory and files (ulimit), then run again"
-    if isinstance(error, RuntimeError) and "start new thread" in str(error):
+    if isinstance(error, RuntimeError) and any(text in str(error) for text in THREAD_FAULTS):
         return f"no thread can be started; {_MEMORY}"
     if isinstance(error, ValueError) and "oneshot canceled" in str(error):  # vl-convert, whose own thread has ended
         return "the charts cannot be drawn; raise the limits on memory and open files (ulimit), then run again"

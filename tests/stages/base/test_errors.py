@@ -130,6 +130,29 @@ def test_errors_of_libraries_in_cpp() -> None:
     assert machine_fault(RuntimeError("Exception caught: std::length_error")) is None
 
 
+def test_threads_of_libraries_that_cannot_be_started() -> None:
+    """TensorFlow has the words of the system alone for a thread that it cannot start."""
+    assert str(machine_fault(RuntimeError("Resource temporarily unavailable"))).startswith("no thread can be started")
+
+
+def test_destructors_without_memory_are_silent() -> None:
+    """Only the program's own error is told; a destructor that fails for another reason is seen as ever."""
+    program = (
+        "from stages.base.errors import exit_with\n"
+        "class Held:\n"
+        "    def __init__(self, error): self.error = error\n"
+        "    def __del__(self): raise self.error\n"
+        "held = [Held(MemoryError()), Held(ValueError('seen'))]\n"
+        "def main():\n"
+        "    held.pop(0)\n"
+        "    raise MemoryError\n"
+        "raise SystemExit(exit_with(main))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and done.stderr.startswith("error: there is not enough memory")
+    assert "MemoryError" not in done.stderr and "ValueError: seen" in done.stderr
+
+
 def test_pipes_that_are_not_ready() -> None:
     """A descriptor that is not ready for reading has nothing to do with the limit on processes."""
     reader, writer = os.pipe()
