@@ -53,18 +53,7 @@ def test_a_model_that_is_replaced(promise: Try, rounds: Rounds, reader: Toy) -> 
         git("commit", "--allow-empty", "-qm", "slow")
     with promise(SUBJECT, sentence, "") as tried:
         for number in range(rounds(1, ROUNDS)):
-            # Git has an edit once the run can begin, and `promote` then refuses: every other one begins before. So do
-            # the predictions, whose program takes longer to start than the stage.
-            is_early = number % 2 == 0
-            promotes = [start("promote", "reader", "prod")] if is_early else []
-            time.sleep(dice.uniform(0.6, 1.1) * promotion_s if is_early else 0.0)  # it is about to look, or has
-            write_reader(Path("in.onnx"), [f"v{number} {digit}" for digit in range(10)])
-            run = start("run", "--no-server")
-            if not is_early:
-                wait_until(partial(is_running_or_over, run), timeout_s=120)
-            time.sleep(dice.uniform(0.0, 1.0))
-            predict = start("predict", "reader", "seven.png", "--json")
-            promote = promotes[0] if promotes else start("promote", "reader", "prod")
+            run, predict, promote = begin(dice, number, promotion_s)
             with tried.attempt(f"predict, round {number}, seed {SEED}"):
                 output, errors = predict.communicate(timeout=240)
                 assert predict.returncode == 0, errors
@@ -89,6 +78,24 @@ def test_a_model_that_is_replaced(promise: Try, rounds: Rounds, reader: Toy) -> 
         )
         with tried.verdict("a promotion beside a run"):
             assert rounds(1, 0) or (seen["promoted"] and git("tag", "--list", "reader@v*")), seen
+
+
+def begin(dice: random.Random, number: int, promotion_s: float) -> "tuple[subprocess.Popen[str], ...]":
+    """Starts a run that makes the model anew, a prediction and a promotion, which alone takes `promotion_s`.
+
+    Git has an edit once the run can begin, and `promote` then refuses: in every other round it begins before. So does
+    the prediction, whose program takes longer to start than the stage.
+    """
+    is_early = number % 2 == 0
+    promotes = [start("promote", "reader", "prod")] if is_early else []
+    time.sleep(dice.uniform(0.6, 1.1) * promotion_s if is_early else 0.0)  # it is about to look, or has
+    write_reader(Path("in.onnx"), [f"v{number} {digit}" for digit in range(10)])
+    run = start("run", "--no-server")
+    if not is_early:
+        wait_until(partial(is_running_or_over, run), timeout_s=120)
+    time.sleep(dice.uniform(0.0, 1.0))
+    predict = start("predict", "reader", "seven.png", "--json")
+    return run, predict, promotes[0] if promotes else start("promote", "reader", "prod")
 
 
 def is_running_or_over(run: "subprocess.Popen[str]") -> bool:
