@@ -14,8 +14,10 @@ Each message is one sentence: what, got, expected, what to do. EX_UNAVAILABLE is
 
 import errno
 import os
+import resource
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from stages.base.shown_text import shown_text
@@ -107,6 +109,7 @@ OF_ONE_FILE = (errno.EACCES, errno.EPERM, errno.EIO)  # those after which other 
 # What the loader of shared libraries says where the machine is at a limit; a missing library is another matter.
 LOADER_FAULTS = ("failed to map segment", "Cannot allocate memory", "Too many open files")
 THREAD_FAULTS = ("start new thread", os.strerror(errno.EAGAIN))  # of Python, and of TensorFlow's own threads
+MIN_FREE = 64 << 20  # bytes: libraries allocate memory in large pieces
 STARTERS = {"fork", "forkpty", "_fork_exec", "fork_exec", "posix_spawn"}  # functions that start processes
 
 
@@ -171,9 +174,24 @@ def machine_fault(error: BaseException) -> str | None:
 
 
 def _is_memory_error(error: BaseException) -> bool:
-    """Returns True for a SystemError after a MemoryError, and for a C++ library's own error without memory."""
+    """Returns True for a C++ library's own error without memory, and for an extension's after a MemoryError.
+
+    An extension can lose the MemoryError: then it counts where hardly any of the allowed memory is left.
+    """
     is_of_library = isinstance(error, ImportError | RuntimeError) and "bad_alloc" in str(error)
-    return is_of_library or (isinstance(error, SystemError) and _has_memory_error(error))
+    return is_of_library or (isinstance(error, SystemError) and (_has_memory_error(error) or _is_memory_used_up()))
+
+
+def _is_memory_used_up() -> bool:
+    """Returns True if this process has less than MIN_FREE left of its limit on memory (ulimit -v)."""
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit == resource.RLIM_INFINITY:
+        return False
+    try:
+        pages = int(Path("/proc/self/statm").read_text("ascii").split()[0])
+    except (OSError, MemoryError):
+        return True
+    return limit - pages * resource.getpagesize() < MIN_FREE
 
 
 def raise_fault(error: BaseException) -> None:

@@ -122,6 +122,14 @@ def test_errors_of_extensions() -> None:
         assert str(machine_fault(error)).startswith("there is not enough memory")
 
 
+@pytest.mark.parametrize(("free", "is_fault"), [(1 << 20, True), (1 << 30, False)])
+def test_extensions_that_lose_a_memory_error(monkeypatch: pytest.MonkeyPatch, free: int, is_fault: bool) -> None:
+    """An extension that fails without an error has met the limit on memory if hardly anything is left of it."""
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (used + free, resource.RLIM_INFINITY))
+    assert (machine_fault(SystemError("error return without exception set")) is not None) == is_fault
+
+
 def test_errors_of_libraries_in_cpp() -> None:
     """ONNX Runtime has errors of its own for a lack of memory, while it is loaded too."""
     text = "Exception caught: std::bad_alloc"
