@@ -3,9 +3,11 @@
 from pathlib import Path
 
 from flows.core.project import STATE
+from flows.dvc_repo.code.old_content import FOLDER as CODE
 from flows.dvc_repo.dvc_errors import converted_errors
 from flows.dvc_repo.locking import RepoLock
 from flows.dvc_repo.opening import open_repo
+from flows.engine.environment.records import LOCK as ENVIRONMENTS
 from flows.engine.output_backup import has_backups, restore_all
 from flows.engine.processes.command_runner import terminate_orphans
 from stages.base.files import remove_abandoned
@@ -31,7 +33,9 @@ def recover(root: Path) -> None:
 
 def end_leftovers(root: Path) -> None:
     """Terminates the processes that killed runs left, and removes their temporary files; restores no backup."""
-    for folder in (STATE, Path(".dvc/tmp")):
-        remove_abandoned(root / folder)
+    state, temporary = root / STATE, root / ".dvc/tmp"
+    for folder in (state, *filter(Path.is_dir, state.glob("*")), temporary, temporary / CODE):
+        remove_abandoned(folder)
+    remove_abandoned(root, ENVIRONMENTS)
     if has_backups(root):
         terminate_orphans(root.resolve())

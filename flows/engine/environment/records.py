@@ -14,7 +14,7 @@ from typing import Any
 
 from flows.core.project import conflict_message
 from stages.base.errors import InvalidInput, OutputError
-from stages.base.files import parse_json, write_text
+from stages.base.files import parse_json, remove_abandoned, write_text
 
 LOCK = "environment.lock"
 HISTORY = "environments"  # in DVC's cache; names of DVC's own folders have two characters
@@ -29,6 +29,7 @@ class EnvironmentRecords:
     def __init__(self, root: Path, cache: Path) -> None:
         self._path = root / LOCK
         self._history = cache / HISTORY
+        remove_abandoned(self._history)  # what killed runs were writing
         self._entries: dict[str, dict[str, str]] = {}
         self._version: tuple[int, int] | None = None  # time and size of the file when it was read
 
