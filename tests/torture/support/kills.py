@@ -28,6 +28,7 @@ MOST_ENDED = 12  # runs of a campaign that may end before anything is done
 ENDS = {0: "right", -signal.SIGKILL: "by a kill", -signal.SIGABRT: "by an abort without memory"}
 NO_MEMORY = re.compile(r"^memory allocation of \d+ bytes failed$", re.MULTILINE)  # Rust's last line before it aborts
 PROGRAM = re.compile(r"-m stages\.(\w+)")
+MODULES = {"params": "validate"}  # the stage of a module with another name
 SHELL = {"validate", "evaluate"}  # stages whose program a shell starts, since their libraries cannot be forked
 STAGE_S = {"validate": 1.0, "download": 1.5, "prepare": 1.5, "train": 5.0, "evaluate": 1.5, "report": 3.0}  # about
 
@@ -181,7 +182,8 @@ class Campaign:
         A fork has the command of its server: its stage is the one that runs, or one of them.
         """
         program = PROGRAM.search(" ".join(process.cmdline()))
-        stage = program[1] if program else "/".join(sorted({*self._running()} - SHELL)) or "between stages"
+        forks = "/".join(sorted({*self._running()} - SHELL)) or "between stages"
+        stage = MODULES.get(program[1], program[1]) if program else forks
         if process.status() == psutil.STATUS_ZOMBIE:
             return False
         process.kill()
