@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+from stages.report.comparability import LOSS_KEYS
 from stages.report.formats import four_decimals
 from stages.report.models.model_facts import UNKNOWN, Cell, ModelFacts
 from stages.report.statistics.spread import Spread
@@ -66,6 +67,4 @@ def _loss_function(model: ModelFacts) -> tuple[object, ...]:
 
     An own network may have penalties that are a part of its loss.
     """
-    params = model.params
-    own = getattr(params, "build", None), str(getattr(params, "arguments", None))
-    return params.loss.removeprefix("sparse_"), params.label_smoothing, params.l1, params.l2, *own
+    return tuple(str(getattr(model.params, key, None)).removeprefix("sparse_") for key in LOSS_KEYS)

@@ -4,9 +4,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from stages.report.comparability import LOSS_KEYS
 from stages.report.statistics.intervals import wilson_interval
 
-LOSS_KEYS = ("loss", "label_smoothing", "l1", "l2", "build", "arguments")
 SMALLER = ("loss", "error", "err", "mae", "mse", "rmse", "mape", "perplexity", "wer", "cer", "time", "latency")
 VALIDATION = ("val", "valid", "validation", "dev", "cv")
 TEST = ("test",)

@@ -16,7 +16,7 @@ from flows.core.params_edit import has_schema
 from flows.dvc_repo.params_files import leaves, read_params
 from flows.dvc_repo.repository import Repository
 from flows.engine.types import Stage
-from flows.experiments.search.comparability import LOSS_KEYS, PENALTIES, changing_loss, changing_samples
+from flows.experiments.search.comparability import changing_loss, changing_samples
 from flows.experiments.trial_errors import ScoreNotFinite
 from stages.base.errors import InvalidInput
 from stages.base.suggestions import did_you_mean
@@ -108,7 +108,7 @@ def find_objective(
     stage = _stage_of(file, name, stages)
     if is_own:
         _refuse_test_stages(name, stage, stages)
-    _refuse_other_losses(name, changing_loss(keys, LOSS_KEYS if is_own else LOSS_KEYS - PENALTIES))
+    _refuse_other_losses(name, changing_loss(keys, is_own=is_own))
     return Objective(file, key, stage.name, _history(history, file, key, stage, is_own=is_own))
 
 

@@ -68,7 +68,7 @@ def test_json_has_no_number_that_is_not_finite(capsys: pytest.CaptureFixture[str
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("key", ["models.dense.loss", "conf.yaml:loss"])
+@pytest.mark.parametrize("key", ["models.dense.loss", "conf.yaml:loss", "models.mine.arguments.penalty"])
 def test_different_loss_functions_are_ranked_by_accuracy(key: str) -> None:
     """In a sweep over loss functions the highest validation accuracy is first: the values of the losses do not rank."""
     combinations = parse_combinations([f"{key}=poisson,mean_squared_error"], [], None)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from flows.dvc_repo.repository import Repository
-from flows.experiments.search.comparability import changing_samples
+from flows.experiments.search.comparability import changing_loss, changing_samples
 from flows.experiments.search.objective import Objective, direction_of, find_objective, read_history
 from flows.experiments.trial_errors import ScoreNotFinite
 from stages.base.errors import InvalidInput
@@ -111,7 +111,7 @@ def test_losses_of_other_projects(other: Toy) -> None:
 
 def test_samples_of_other_projects(other: Toy) -> None:
     """What `prepare.seed` or `dataset` mean in another project is not known, so a search over them is not refused."""
-    for key in ("prepare.seed", "dataset", "models.a.values"):
+    for key in ("prepare.seed", "dataset", "models.a.values", "models.a.arguments.penalty"):
         assert find("live/a.json:val_loss", [key], other.folder).key == "val_loss"
 
 
@@ -130,6 +130,21 @@ def test_samples_of_other_projects(other: Toy) -> None:
 def test_keys_that_change_the_validation_samples(key: str, changes: bool) -> None:
     """Keys of the split, with the sections above and elements below them, and the targets of a model."""
     assert changing_samples([key]) == [key] * changes
+
+
+@pytest.mark.parametrize(
+    ("key", "changes"),
+    [
+        *((f"models.mine.{key}", True) for key in ("build", "arguments", "arguments.penalty", "arguments.a.b", "l2")),
+        *((key, False) for key in ("models.mine", "models.arguments", "arguments.penalty", "x.yaml:models.a.build")),
+    ],
+)
+def test_own_networks_may_have_penalties_of_their_own(own: Repository, key: str, changes: bool) -> None:
+    """A search over an own network's function or its arguments needs a score that is no loss, as in the report."""
+    assert changing_loss([key]) == [key] * changes
+    if changes:
+        with pytest.raises(InvalidInput, match=f"{key} changes the loss function"):
+            find_objective("models/cnn/training.json:validation.loss", None, [key], [], own)
 
 
 @pytest.mark.parametrize(
